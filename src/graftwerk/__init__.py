@@ -1,0 +1,77 @@
+"""Graftwerk: a frozen pre-trained model, plus one small thing that steers it.
+
+>>> import graftwerk
+>>> request = graftwerk.Search(query="parental leave", index="handbook-index")
+>>> request.k
+10
+
+`graftwerk.run(request)` carries it out and returns the report. Importing the package imports
+neither PyTorch nor NumPy.
+"""
+
+from typing import TYPE_CHECKING
+
+from . import reports, requests
+from .errors import GraftError
+from .requests import (
+    Ask,
+    Calibrate,
+    Embed,
+    EvalAnswers,
+    EvalRetrieval,
+    EvalSimilarity,
+    IndexAdd,
+    IndexRebuild,
+    IndexRemove,
+    IndexStatus,
+    IndexVerify,
+    ModelsInfo,
+    ModelsList,
+    Search,
+    Tour,
+)
+
+if TYPE_CHECKING:
+    from .contracts import Monitor
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Ask",
+    "Calibrate",
+    "Embed",
+    "EvalAnswers",
+    "EvalRetrieval",
+    "EvalSimilarity",
+    "GraftError",
+    "IndexAdd",
+    "IndexRebuild",
+    "IndexRemove",
+    "IndexStatus",
+    "IndexVerify",
+    "ModelsInfo",
+    "ModelsList",
+    "Search",
+    "Tour",
+    "__version__",
+    "run",
+]
+
+
+def run(request: requests.Request, monitor: "Monitor | None" = None) -> reports.Report:
+    """Carry out any request and return its report.
+
+    Args:
+        request: one of the request classes of this package.
+        monitor: told about progress; silent by default.
+
+    Raises:
+        GraftError: a subclass that says what was received, what is allowed and what to do.
+    """
+    from .contracts import Silent
+    from .verbs import CATALOGUE
+
+    for verb in CATALOGUE:
+        if verb.request is type(request):
+            return verb.load()(request, monitor or Silent())
+    raise TypeError(f"{type(request).__name__} is not a request of graftwerk")

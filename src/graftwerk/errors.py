@@ -1,0 +1,114 @@
+"""Errors for people: what was received, what is allowed, what to do.
+
+GraftError              base class; the command line and the server catch only this one
+├── BadInput            the caller can mend it                       exit 2, HTTP 422
+│   ├── BadFile         a file or folder cannot be used as given
+│   ├── LimitExceeded   larger than a limit of `limits.py`
+│   ├── UnknownName     a name that is not in a closed list
+│   └── WrongBase       a steer or index made on another frozen model
+├── Failure             the request was fine, the work was not       exit 1, HTTP 500
+│   ├── Busy            another process holds the lock               HTTP 503
+│   ├── Damaged         stored data does not match its hash
+│   ├── NoRoom          the disk is full or not writable             HTTP 507
+│   └── WriterFailed    a writer (language model) gave no whole reply HTTP 502
+└── Cancelled           Ctrl-C; what was finished is kept            exit 130, HTTP 499
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class GraftError(Exception):
+    """Base of every error that graftwerk raises on purpose.
+
+    Args:
+        message: what was received and why it cannot be used, one sentence.
+        hint: what to do about it; shown after the message.
+    """
+
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+    def to_json(self) -> dict[str, str]:
+        """The error as the `--json` output and the HTTP body show it."""
+        return {"error": type(self).__name__, "message": self.message, "hint": self.hint}
+
+
+class BadInput(GraftError):
+    """The request cannot be carried out as given; the caller can mend it."""
+
+    exit_code = 2
+    http_status = 422
+
+
+class BadFile(BadInput):
+    """A file or folder is missing, unreadable, of an unknown kind or malformed."""
+
+
+class LimitExceeded(BadInput):
+    """Something is larger than the limits in `graftwerk.limits` allow."""
+
+
+class UnknownName(BadInput):
+    """A name that is not in a closed list; the nearest names are offered.
+
+    >>> str(UnknownName("mode", "hybird", ["hybrid", "vector", "text"]))
+    "mode 'hybird' is not known. Did you mean hybrid? Allowed: hybrid, vector, text."
+    """
+
+    def __init__(self, what: str, received: str, allowed: Iterable[str]) -> None:
+        names = list(allowed)
+        near = get_close_matches(received, names, n=3)
+        guess = f"Did you mean {' or '.join(near)}? " if near else ""
+        super().__init__(
+            f"{what} {received!r} is not known.", f"{guess}Allowed: {', '.join(names)}."
+        )
+
+
+class WrongBase(BadInput):
+    """A steer or an index was made on another frozen model than the one given."""
+
+    def __init__(self, what: str, made_on: str, received: str, hint: str) -> None:
+        super().__init__(f"{what} was made on {made_on}, not on {received}.", hint)
+
+
+class Failure(GraftError):
+    """The request was fine; the work failed."""
+
+
+class Busy(Failure):
+    """Another process holds the lock longer than this one waits."""
+
+    http_status = 503
+
+
+class Damaged(Failure):
+    """Stored data does not match its hash or cannot be read."""
+
+
+class NoRoom(Failure):
+    """The disk is full, a quota is reached, or the folder cannot be written."""
+
+    http_status = 507
+
+
+class WriterFailed(Failure):
+    """A language model's server hangs, answers with an error or breaks off."""
+
+    http_status = 502
+
+
+class Cancelled(GraftError):
+    """Stopped by the user; what was finished before is kept."""
+
+    exit_code = 130
+    http_status = 499

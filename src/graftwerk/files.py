@@ -1,0 +1,131 @@
+"""The one way to write a file, and the one way to hash one.
+
+A file appears under its name only when it is whole: temporary name in the same folder, write,
+fsync, rename, fsync of the folder. A lint rule keeps every other writing call out of `src/`.
+"""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import limits
+from .errors import BadFile, NoRoom
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+
+
+def raise_write_error(error: OSError, path: Path, size: int | None = None) -> NoReturn:
+    """Turn an `OSError` met while writing `path` into a `NoRoom` that names path and bytes."""
+    if error.errno in _NO_ROOM or error.errno == errno.EIO:
+        amount = f" ({size:,} bytes)" if size is not None else ""
+        raise NoRoom(
+            f"cannot write {path}{amount}: {os.strerror(error.errno or 0)}.",
+            "What was there before is whole; make room or name another folder, then run it again.",
+        ) from error
+    raise error
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Call `write(temporary_path)`, then put the result in the place of `path` in one step.
+
+    Raises:
+        NoRoom: the disk is full or the folder cannot be written; `path` is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        size = temporary.stat().st_size if temporary.exists() else None
+        raise_write_error(error, path, size)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all."""
+    write_atomically(path, lambda temporary: _write_plain(temporary, content))
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write `content` as UTF-8 to `path`, whole or not at all."""
+    write_bytes(path, content.encode("utf-8", "surrogateescape"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as indented JSON to `path`, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def _write_plain(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_json(path: Path, limit: int = limits.JSON_FILE) -> Any:
+    """Read a JSON file of at most `limit` bytes.
+
+    Raises:
+        BadFile: the file is missing, is no regular file, or holds no JSON.
+        LimitExceeded: the file is too large.
+    """
+    if not path.is_file():
+        raise BadFile(f"{path} is not a file.", "Name an existing JSON file.")
+    limits.require_file_size(path, limit, "JSON file")
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise BadFile(f"{path} is not JSON: {error}.", "Check the file's content.") from error
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def working_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder that takes the place of `target` when the block ends well.
+
+    Raises:
+        NoRoom: the disk is full or the parent cannot be written; `target` is as it was.
+    """
+    import shutil
+
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    retired = target.with_name(f".{target.name}.{os.getpid()}.old")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for path in sorted(temporary.rglob("*")):
+            if path.is_file():
+                with path.open("rb+") as file:
+                    os.fsync(file.fileno())
+        if target.exists():
+            target.replace(retired)
+        temporary.replace(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise_write_error(error, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(retired, ignore_errors=True)

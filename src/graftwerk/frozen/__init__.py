@@ -1,0 +1,1 @@
+"""Pre-trained models: find, load, run, never change."""

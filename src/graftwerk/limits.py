@@ -1,0 +1,40 @@
+"""Every limit in one table; each is checked before memory is taken for what it limits.
+
+Sizes are in bytes unless the name says otherwise.
+"""
+
+from pathlib import Path
+
+from .errors import LimitExceeded
+
+MIB = 1024 * 1024
+
+TEXT_FILE = 50 * MIB
+IMAGE_FILE = 64 * MIB
+IMAGE_PIXELS = 50_000_000
+IMAGE_SIDE = 16_384  # pixels
+PDF_FILE = 256 * MIB
+PDF_PAGES = 2_000
+DOCUMENT_TEXT = 20 * MIB  # what one parsed document may unfold to
+ZIP_ENTRIES = 2_000
+ZIP_UNPACKED = 200 * MIB
+ZIP_RATIO = 200  # unpacked over packed
+PARSER_MEMORY = 1024 * MIB
+PARSER_SECONDS = 30.0
+JSON_FILE = 64 * MIB  # configurations and question files
+QUESTION_CHARACTERS = 10_000
+REPLY_CHARACTERS = 200_000  # of a language model's answer
+LOCK_SECONDS = 30.0
+FOLDER_DEPTH = 64
+HITS = 1_000
+
+
+def require_file_size(path: Path, limit: int, what: str) -> int:
+    """Return the size of `path`; raise `LimitExceeded` above `limit` bytes."""
+    size = path.stat().st_size
+    if size > limit:
+        raise LimitExceeded(
+            f"{what} {path.name!r} has {size:,} bytes; at most {limit:,} are read.",
+            "Split the file or leave it out.",
+        )
+    return size

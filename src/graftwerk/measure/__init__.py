@@ -1,0 +1,1 @@
+"""Figures: how good a search, an encoder or an answer is."""

@@ -1,0 +1,1 @@
+"""Read files, cut passages, store them, find them."""

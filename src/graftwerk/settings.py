@@ -1,0 +1,46 @@
+"""What the surroundings decide: cache folder, device, offline mode, threads.
+
+The only reader of `os.environ` in the package.
+"""
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Surroundings of this process.
+
+    Attributes:
+        cache: folder for what can be made again: exported graphs, distilled encoders, features.
+        offline: when true no hub is asked, even for a hub id that was named.
+        threads: cores used for arithmetic.
+        writer_key: bearer token sent to an OpenAI-compatible server; empty when none is needed.
+    """
+
+    cache: Path
+    offline: bool
+    threads: int
+    writer_key: str
+
+
+def _available_cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows have no affinity call
+        return os.cpu_count() or 1
+
+
+@cache
+def settings() -> Settings:
+    """Read the environment once: `GRAFTWERK_CACHE`, `GRAFTWERK_THREADS`, `HF_HUB_OFFLINE`, ..."""
+    environment = os.environ
+    home_cache = environment.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Settings(
+        cache=Path(environment.get("GRAFTWERK_CACHE") or f"{home_cache}/graftwerk"),
+        offline=environment.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"},
+        threads=int(environment.get("GRAFTWERK_THREADS") or _available_cores()),
+        writer_key=environment.get("OPENAI_API_KEY", ""),
+    )

@@ -1,0 +1,60 @@
+"""The verbs: one use case per file, each `run(request, monitor) -> report`.
+
+This catalogue is what the command line, the HTTP server and `graftwerk.run` read. A verb's module
+is imported when the verb is called.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from .. import reports, requests
+
+if TYPE_CHECKING:
+    from ..contracts import Monitor
+
+Run = Callable[[requests.Request, "Monitor"], reports.Report]
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One line of the catalogue.
+
+    Attributes:
+        command: words on the command line, for example `("index", "add")`.
+        request: what it takes.
+        report: what it answers.
+        module: file of this folder that holds its `run`.
+        example: a command line that works on the shipped documents.
+    """
+
+    command: tuple[str, ...]
+    request: type[requests.Request]
+    report: type[reports.Report]
+    module: str
+    example: str
+
+    def load(self) -> Run:
+        """Import the verb's module and return its `run`."""
+        run: Run = import_module(f".{self.module}", __package__).run
+        return run
+
+
+CATALOGUE: tuple[Verb, ...] = (
+    Verb(("index", "add"), requests.IndexAdd, reports.IndexChange, "index_add", "graft index add docs/"),
+    Verb(("index", "status"), requests.IndexStatus, reports.IndexState, "index_status", "graft index status"),
+    Verb(("index", "verify"), requests.IndexVerify, reports.IndexCheck, "index_verify", "graft index verify --repair"),
+    Verb(("index", "remove"), requests.IndexRemove, reports.IndexChange, "index_remove", "graft index remove docs/old.md"),
+    Verb(("index", "rebuild"), requests.IndexRebuild, reports.IndexChange, "index_rebuild", "graft index rebuild"),
+    Verb(("search",), requests.Search, reports.SearchResult, "search", 'graft search "parental leave" -k 3'),
+    Verb(("ask",), requests.Ask, reports.Answer, "ask", 'graft ask "Are we allowed to play foosball during working hours?"'),
+    Verb(("embed",), requests.Embed, reports.Embedding, "embed", 'graft embed "a red cube" "a blue cone" --out vectors.npy'),
+    Verb(("calibrate",), requests.Calibrate, reports.Calibration, "calibrate", "graft calibrate questions.jsonl"),
+    Verb(("eval", "retrieval"), requests.EvalRetrieval, reports.RetrievalEvaluation, "eval_retrieval", "graft eval retrieval paragraphs.json"),
+    Verb(("eval", "similarity"), requests.EvalSimilarity, reports.SimilarityEvaluation, "eval_similarity", "graft eval similarity pairs.csv"),
+    Verb(("eval", "answers"), requests.EvalAnswers, reports.AnswersEvaluation, "eval_answers", "graft eval answers paragraphs.json"),
+    Verb(("models", "list"), requests.ModelsList, reports.ModelList, "models_list", "graft models list"),
+    Verb(("models", "info"), requests.ModelsInfo, reports.ModelCard, "models_info", "graft models info builtin/minilm"),
+    Verb(("tour",), requests.Tour, reports.TourResult, "tour", "graft tour --out tour"),
+)

@@ -1,0 +1,162 @@
+"""One cyclopts command per line of the catalogue, built from its request and report classes."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from cyclopts import App, Group, Parameter
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from .. import __version__, requests
+from ..verbs import CATALOGUE, Verb
+
+_ARGUMENTS = Group.create_default_arguments()
+_COMMON = Group("Every command", sort_key=2)
+_OWN = Group("Options", sort_key=1)
+_SUMMARY = {
+    "index": "Keep an index of your files: add, status, verify, remove, rebuild.",
+    "eval": "Measure search, similarity and answers on files of your own.",
+    "models": "List the built-in models, or describe any model.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """How a result is shown; no verb sees it.
+
+    Attributes:
+        json: one JSON object on stdout, everything else on stderr.
+        quiet: no progress and no notes on stderr.
+        debug: tracebacks.
+    """
+
+    json: bool = False
+    quiet: bool = False
+    debug: bool = False
+
+
+_FACE = {
+    "json": "print one JSON object on stdout, everything else on stderr",
+    "quiet": "no progress and no notes",
+    "debug": "show tracebacks",
+}
+
+Invoke = Callable[[Verb, dict[str, Any], Face], int]
+
+
+def build_app(invoke: Invoke) -> App:
+    """The whole command line; `invoke` is called with verb, request fields and face."""
+    app = App(
+        name="graft",
+        help="Put pre-trained models to new uses: a frozen model, plus one small thing that "
+        "steers it.",
+        help_epilogue="Start with: graft index add DOCS, then graft ask QUESTION.",
+        version=__version__,
+        help_format="plaintext",
+        exit_on_error=False,
+        print_error=False,
+        result_action="return_value",
+    )
+    groups: dict[str, App] = {}
+    for verb in CATALOGUE:
+        parent = app
+        if len(verb.command) == 2:
+            name = verb.command[0]
+            if name not in groups:
+                groups[name] = App(name=name, help=_SUMMARY[name], help_format="plaintext")
+                app.command(groups[name])
+            parent = groups[name]
+        parent.command(
+            _function(verb, invoke), name=verb.command[-1], help_epilogue=_epilogue(verb)
+        )
+    app.register_install_completion_command()
+    return app
+
+
+def _function(verb: Verb, invoke: Invoke) -> Callable[..., int]:
+    """A function whose signature is the request's fields and the face's flags."""
+
+    def command(*arguments: Any, **options: Any) -> int:
+        values = dict(zip(positional, arguments, strict=False)) | options
+        face = Face(**{name: values.pop(name, False) for name in _FACE})
+        return invoke(verb, values, face)
+
+    parameters = [_parameter(name, info) for name, info in verb.request.model_fields.items()]
+    for name, text in _FACE.items():
+        annotation = Annotated[
+            bool, Parameter(help=text, negative=(), group=_COMMON, show_default=False)
+        ]
+        parameters.append(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation
+            )
+        )
+    parameters.sort(key=lambda parameter: parameter.kind)
+    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
+    signature = inspect.Signature(parameters, return_annotation=int)
+    command.__doc__ = verb.request.__doc__
+    command.__name__ = verb.module
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": int}
+    return command
+
+
+def _parameter(name: str, info: FieldInfo) -> inspect.Parameter:
+    extra = info.json_schema_extra
+    positional = isinstance(extra, dict) and bool(extra.get("positional"))
+    default = info.get_default(call_default_factory=True)
+    common = name in requests.Request.model_fields
+    names = ["-k", "--k"] if name == "k" else None
+    option = Parameter(
+        name=names,
+        help=_help(info),
+        negative=(),
+        group=_ARGUMENTS if positional else (_COMMON if common else _OWN),
+        allow_leading_hyphen=positional,
+    )
+    annotation: Any = info.annotation
+    kinds = inspect.Parameter
+    return inspect.Parameter(
+        name,
+        kinds.POSITIONAL_ONLY if positional else kinds.KEYWORD_ONLY,
+        default=kinds.empty if default is PydanticUndefined else default,
+        annotation=Annotated[annotation, option],
+    )
+
+
+def _help(info: FieldInfo) -> str:
+    bounds = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    limits = [
+        f"{words} {getattr(entry, key):,}"
+        for entry in info.metadata
+        for key, words in bounds.items()
+        if getattr(entry, key, None) is not None and getattr(entry, key) != 2**63
+    ]
+    text = info.description or "number of items"
+    return f"{text} ({', '.join(limits)})" if limits else text
+
+
+def _epilogue(verb: Verb) -> str:
+    lines = ["Example:", f"  {verb.example}", "", "Keys with --json:"]
+    lines += _keys(verb.report, "  ")
+    return "\n".join(lines)
+
+
+def _keys(model: type[BaseModel], indent: str) -> list[str]:
+    lines: list[str] = []
+    for name, info in model.model_fields.items():
+        lines.append(f"{indent}{name}: {info.description}")
+        inner = _inner_model(info.annotation)
+        if inner is not None:
+            lines += _keys(inner, indent + "  ")
+    return lines
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    for part in (annotation, *getattr(annotation, "__args__", ())):
+        if inspect.isclass(part) and issubclass(part, BaseModel):
+            return part
+    return None

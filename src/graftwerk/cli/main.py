@@ -1,0 +1,83 @@
+"""Entry point of `graft`: parse, validate, run, show; one line for every error."""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from cyclopts import CycloptsError
+from pydantic import ValidationError
+
+from ..errors import BadInput, Cancelled, GraftError
+from ..verbs import Verb
+from .commands import Face, build_app
+from .printable import printable
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1 failure, 2 bad input, 130 Ctrl-C."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in tokens
+    as_json = "--json" in tokens
+    try:
+        result = build_app(_invoke)(tokens, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except CycloptsError as error:
+        return _fail(_parse_error(error), as_json, debug)
+    except GraftError as error:
+        return _fail(error, as_json, debug)
+    except KeyboardInterrupt:
+        return _fail(Cancelled("stopped at once by Ctrl-C."), as_json, debug)
+    except BrokenPipeError:  # the reader of our stdout left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        text = f"unexpected {type(error).__name__}: {error}"
+        return _fail(GraftError(text, "Run again with --debug and report it."), as_json, False)
+
+
+def _invoke(verb: Verb, values: dict[str, Any], face: Face) -> int:
+    request = _validated(verb, values)
+    from .monitor import Terminal
+    from .show import show
+
+    with Terminal(quiet=face.quiet, streams=not face.json) as monitor:
+        report = verb.load()(request, monitor)
+    if face.json:
+        content = report.model_dump(mode="python")
+        sys.stdout.write(json.dumps(content, default=str) + "\n")
+    else:
+        show(report, streamed=monitor.streamed)
+    return 0
+
+
+def _validated(verb: Verb, values: dict[str, Any]) -> Any:
+    try:
+        return verb.request(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        option = f"--{field.replace('_', '-')}"
+        message = f"{option} {first['input']!r} is not possible: {first['msg']}."
+        raise BadInput(message, f"See: graft {' '.join(verb.command)} --help") from error
+
+
+def _parse_error(error: CycloptsError) -> BadInput:
+    text = " ".join(str(error).split())
+    words = " ".join(["graft", *(error.command_chain or ()), "--help"])
+    text = text if text.endswith("?") else text.rstrip(".") + "."
+    return BadInput(text, f"See: {words}")
+
+
+def _fail(error: GraftError, as_json: bool, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    if as_json:
+        sys.stdout.write(json.dumps(error.to_json()) + "\n")
+    sys.stderr.write(f"graft: {printable(str(error))}\n")
+    return error.exit_code

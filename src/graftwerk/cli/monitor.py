@@ -1,0 +1,109 @@
+"""Progress on stderr, streamed answers on stdout, and Ctrl-C."""
+
+import signal
+import sys
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Self
+
+from ..errors import Cancelled
+from .printable import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class Terminal:
+    """The monitor of the command line.
+
+    The first Ctrl-C is noticed at the next step, so that what is finished is kept; the second
+    leaves at once.
+    """
+
+    def __init__(self, *, quiet: bool, streams: bool) -> None:
+        self.streamed = False
+        self._quiet = quiet
+        self._streams = streams
+        self._stopping = False
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._former_handler: signal.Handlers | object = signal.SIG_DFL
+
+    def __enter__(self) -> Self:
+        self._former_handler = signal.signal(signal.SIGINT, self._interrupted)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        signal.signal(signal.SIGINT, self._former_handler)  # type: ignore[arg-type]
+        self._close_bar()
+        if self.streamed:
+            sys.stdout.write("\n\n")
+
+    def _interrupted(self, _signal: int, _frame: FrameType | None) -> None:
+        if self._stopping:
+            raise KeyboardInterrupt
+        self._stopping = True
+        self.note("stopping after this step; Ctrl-C again leaves at once")
+
+    def start(self, task: str, total: int | None = None) -> None:
+        """Show a bar for `task` where stderr is a terminal."""
+        self._check()
+        self._close_bar()
+        if self._quiet or not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TaskProgressColumn(show_speed=True),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._progress.add_task(task, total=total)
+        self._progress.start()
+
+    def advance(self, count: int = 1) -> None:
+        """Move the bar; raise `Cancelled` after the first Ctrl-C."""
+        self._check()
+        if self._progress is not None and self._task is not None:
+            self._progress.advance(self._task, count)
+
+    def note(self, text: str) -> None:
+        """One line on stderr."""
+        if not self._quiet:
+            sys.stderr.write(f"{printable(text)}\n")
+
+    def stream(self, piece: str) -> None:
+        """A piece of the answer on stdout, as it comes."""
+        self._check()
+        if self._streams:
+            self._close_bar()
+            self.streamed = True
+            sys.stdout.write(printable(piece, keep_lines=True))
+            sys.stdout.flush()
+
+    def _check(self) -> None:
+        if self._stopping:
+            raise Cancelled(
+                "stopped by Ctrl-C.", "What was finished is kept; run it again to go on."
+            )
+
+    def _close_bar(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None

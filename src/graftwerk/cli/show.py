@@ -1,0 +1,240 @@
+"""Reports for people: what to read first comes first; `--json` has everything."""
+
+import sys
+from functools import singledispatch
+from pathlib import Path
+
+from .. import reports
+from .printable import printable
+
+
+def show(report: reports.Report, *, streamed: bool = False) -> None:
+    """Print a report on stdout; `streamed` says that its answer was printed as it was written."""
+    lines = _answer(report, streamed) if isinstance(report, reports.Answer) else _lines(report)
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _paint(text: str, code: str) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if sys.stdout.isatty() else text
+
+
+def _bold(text: str) -> str:
+    return _paint(text, "1")
+
+
+def _dim(text: str) -> str:
+    return _paint(text, "2")
+
+
+def _place(path: str, line: int | None, page: int | None) -> str:
+    try:
+        shown = str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        shown = path
+    position = f":{line}" if line is not None else f" page {page}" if page is not None else ""
+    return printable(shown) + position
+
+
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    out = []
+    for row in [header, *rows]:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        out.append("  ".join(cells).rstrip())
+    return out
+
+
+@singledispatch
+def _lines(report: reports.Report) -> list[str]:
+    return [f"{name}: {value}" for name, value in report.model_dump().items()]
+
+
+@_lines.register
+def _(report: reports.IndexChange) -> list[str]:
+    lines = [
+        f"{report.added} files added, {report.changed} changed, {report.unchanged} unchanged, "
+        f"{report.removed} removed, {len(report.skipped)} skipped",
+        f"{report.passages} passages in the index; {report.embedded} embedded, "
+        f"{report.reused} known by content ({report.encoder}, {report.seconds:.1f} s)",
+    ]
+    return lines + [
+        f"  skipped {_place(entry.path, None, None)}: {printable(entry.reason)}"
+        for entry in report.skipped
+    ]
+
+
+@_lines.register
+def _(report: reports.IndexState) -> list[str]:
+    return [
+        f"{printable(report.index)}: {report.files} files, {report.passages} passages "
+        f"({report.pictures} pictures), {report.bytes / 1e6:.1f} MB",
+        f"encoder {report.encoder}, {report.dimension} dimensions, "
+        f"fingerprint {report.fingerprint[:12]}",
+        f"format {report.format_version}, {'sealed' if report.sealed else 'not sealed'}, "
+        f"evidence floor: {report.calibrated}",
+    ]
+
+
+@_lines.register
+def _(report: reports.IndexCheck) -> list[str]:
+    recall = "" if report.recall_at_10 is None else f"; recall@10 {report.recall_at_10:.4f}"
+    lines = [
+        f"{'sound' if report.sound else 'DAMAGED'}: {report.passages} passages checked in "
+        f"{report.seconds:.1f} s{recall}"
+    ]
+    if not report.sealed:
+        lines.append("no block checksums: the last write was interrupted; any add or rebuild seals")
+    for damage in report.damages:
+        state = "repaired" if damage.repaired else "not repaired"
+        lines.append(f"  {printable(damage.where)}: {printable(damage.what)} ({state})")
+    return lines
+
+
+def _marked(hit: reports.HitReport) -> str:
+    """The passage with matching words marked, on one line of at most 300 characters."""
+    first = hit.marks[0][0] if hit.marks else 0
+    begin = max(0, first - 100) if len(hit.text) > 300 else 0
+    out, position = [], begin
+    for start, end in hit.marks:
+        if start >= position and end <= begin + 300:
+            out += [printable(hit.text[position:start]), _mark(printable(hit.text[start:end]))]
+            position = end
+    out.append(printable(hit.text[position : begin + 300]))
+    body = " ".join("".join(out).replace("\\n", " ").split())
+    return ("…" if begin else "") + body + ("…" if begin + 300 < len(hit.text) else "")
+
+
+def _mark(word: str) -> str:
+    return _paint(word, "1;33") if sys.stdout.isatty() else f"[{word}]"
+
+
+def _hit_lines(number: int, hit: reports.HitReport) -> list[str]:
+    ranks = [f"score {hit.score:.4f}"]
+    if hit.vector_rank is not None:
+        ranks.append(f"meaning #{hit.vector_rank}")
+    if hit.text_rank is not None:
+        ranks.append(f"words #{hit.text_rank}")
+    if hit.similarity is not None:
+        ranks.append(f"cosine {hit.similarity:.3f}")
+    heading = f"  {printable(hit.heading)}" if hit.heading else ""
+    lines = [f"{number}. {_bold(_place(hit.path, hit.line, hit.page))}{heading}"]
+    lines.append(f"   {_dim(', '.join(ranks))}")
+    if hit.kind == "text":
+        lines.append(f"   {_marked(hit)}")
+    return lines
+
+
+@_lines.register
+def _(report: reports.SearchResult) -> list[str]:
+    lines = []
+    for number, hit in enumerate(report.hits, 1):
+        lines += [*_hit_lines(number, hit), ""]
+    lines.append(
+        f"{len(report.hits)} of {report.searched} passages, {report.mode}, "
+        f"{report.seconds * 1000:.0f} ms"
+    )
+    return lines
+
+
+def _answer(report: reports.Answer, streamed: bool) -> list[str]:
+    lines = [] if report.prompt is None else [_dim("prompt as sent:"), report.prompt, ""]
+    if report.abstained:
+        lines.append("not in these documents")
+        lines.append(
+            _dim(
+                f"evidence {report.evidence:.2f} is below the floor {report.evidence_floor:.2f} "
+                f"({report.calibration})"
+            )
+        )
+        return lines
+    if not streamed:
+        lines += [printable(report.answer, keep_lines=True), ""]
+    for citation in report.citations:
+        where = _place(citation.path, citation.line, citation.page)
+        lines.append(f"[{citation.number}] {where}  {citation.verdict} ({citation.similarity:.2f})")
+    if report.removed_citations:
+        lines.append(
+            f"{report.removed_citations} citations of documents that were not sent removed"
+        )
+    if report.uncited:
+        lines.append(f"{report.uncited} sentences cite nothing")
+    for entry in report.dropped:
+        span = f"{_place(entry.path, None, None)} {entry.start}-{entry.end}"
+        lines.append(f"{entry.reason} for the token budget: {span} ({entry.tokens} tokens)")
+    kind = "extractive: quotes only" if report.extractive else report.writer
+    total = sum(report.seconds.values())
+    lines.append(_dim(f"{kind}; evidence {report.evidence:.2f}; {total:.2f} s"))
+    return lines
+
+
+@_lines.register
+def _(report: reports.Embedding) -> list[str]:
+    if report.out is not None:
+        return [f"{report.count} vectors of {report.dimension} -> {printable(report.out)}"]
+    return [" ".join(f"{value:.6f}" for value in vector) for vector in report.vectors or []]
+
+
+@_lines.register
+def _(report: reports.RetrievalEvaluation) -> list[str]:
+    header = ["mode", "recall@1", "recall@5", "recall@10", "MRR", "nDCG@10"]
+    rows = [
+        [
+            mode,
+            *(
+                f"{value:.4f}"
+                for value in (
+                    figures.recall_at_1,
+                    figures.recall_at_5,
+                    figures.recall_at_10,
+                    figures.mrr,
+                    figures.ndcg_at_10,
+                )
+            ),
+        ]
+        for mode, figures in report.modes.items()
+    ]
+    foot = (
+        f"{report.questions} questions on {report.documents} paragraphs, {report.encoder}, "
+        f"{report.documents_per_second:.0f} paragraphs/s, {report.seconds:.1f} s"
+    )
+    return [*_table(header, rows), foot]
+
+
+@_lines.register
+def _(report: reports.SimilarityEvaluation) -> list[str]:
+    return [
+        f"Spearman {report.spearman:.4f}, Pearson {report.pearson:.4f} on {report.pairs} pairs "
+        f"({report.encoder}, {report.seconds:.1f} s)"
+    ]
+
+
+@_lines.register
+def _(report: reports.AnswersEvaluation) -> list[str]:
+    return [
+        f"{report.answerable} answerable questions: {report.share_answered:.1%} answered, "
+        f"F1 {report.f1:.3f}, exact {report.exact_match:.3f}, "
+        f"answer contained {report.contains_answer:.1%}",
+        f"{report.unanswerable} unanswerable questions: {report.false_answer_rate:.1%} answered "
+        "all the same",
+        f"writer {report.writer}, encoder {report.encoder}, floor {report.evidence_floor:.3f}, "
+        f"{report.seconds:.1f} s",
+    ]
+
+
+@_lines.register
+def _(report: reports.Calibration) -> list[str]:
+    return [
+        f"evidence floor {report.floor:.3f} for {report.encoder}: answers "
+        f"{report.share_answered:.1%} of {report.answerable} answerable questions and "
+        f"{report.false_answer_rate:.1%} of {report.unanswerable} unanswerable ones "
+        f"(at most {report.promised_rate:.1%} with 95 % confidence); AUC {report.auc:.3f}"
+    ]
+
+
+@_lines.register
+def _(report: reports.ModelList) -> list[str]:
+    return _table(
+        ["name", "kind", "about"],
+        [[model["name"], model["kind"], model["about"]] for model in report.models],
+    )

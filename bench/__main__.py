@@ -1,0 +1,39 @@
+"""Run every measurement in one go and print its tables; nothing here passes or fails."""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+SECTIONS = {
+    "embedding": "texts per second, beside sentence-transformers",
+    "vectors": "nearest neighbours among 100,000 vectors, beside other stores",
+    "cold": "CPU time of a cold search and a cold ask, beside sentence-transformers",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; default: all")
+    parser.add_argument("--data", type=Path, help="folder of public data sets (optional)")
+    options = parser.parse_args()
+    unknown = set(options.sections) - set(SECTIONS)
+    if unknown:
+        parser.error(
+            f"unknown section {', '.join(sorted(unknown))}; allowed: {', '.join(SECTIONS)}"
+        )
+    data = ["--data", str(options.data)] if options.data and options.data.is_dir() else []
+    failed = 0
+    for section in options.sections or SECTIONS:
+        print(f"\n## {section}: {SECTIONS[section]}\n", flush=True)
+        # one process each, so that no section inherits another's threads or caches
+        failed += bool(
+            subprocess.run(
+                [sys.executable, "-m", f"bench.{section}", *data], check=False
+            ).returncode
+        )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

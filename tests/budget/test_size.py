@@ -1,0 +1,94 @@
+"""The ceilings of the house: 300 lines a file, 60 a function, 8 parameters; no bare writes."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "src").rglob("*.py")) + sorted((ROOT / "bench").rglob("*.py"))
+FILE_LINES, FUNCTION_LINES, PARAMETERS = 300, 60, 8
+
+# name -> why it may be larger
+EXCEPTIONS: dict[str, str] = {
+    "src/graftwerk/requests.py": "one declaration per verb, read as a table",
+    "src/graftwerk/reports.py": "one declaration per verb, read as a table",
+}
+# the two modules that may open files for writing
+WRITERS = {"src/graftwerk/files.py"}
+WRITING_CALLS = {"write_text", "write_bytes", "save_file", "savez", "to_csv"}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def test_there_is_something_to_measure() -> None:
+    assert len(SOURCES) > 30
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_ceilings(path: Path) -> None:
+    source = path.read_text()
+    lines = len(source.splitlines())
+    assert lines <= FILE_LINES or name_of(path) in EXCEPTIONS, f"{lines} lines"
+    for function in functions(ast.parse(source)):
+        length = (function.end_lineno or 0) - function.lineno + 1
+        arguments = function.args
+        count = len(arguments.posonlyargs + arguments.args + arguments.kwonlyargs)
+        key = f"{name_of(path)}:{function.name}"
+        assert length <= FUNCTION_LINES or key in EXCEPTIONS, f"{function.name}: {length} lines"
+        assert count <= PARAMETERS + 1 or key in EXCEPTIONS, f"{function.name}: {count} parameters"
+
+
+def test_exceptions_are_needed() -> None:
+    for key in EXCEPTIONS:
+        path = ROOT / key.split(":")[0]
+        assert len(path.read_text().splitlines()) > FILE_LINES or ":" in key, key
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if "src" in p.parts], ids=name_of)
+def test_only_files_py_writes(path: Path) -> None:
+    if name_of(path) in WRITERS:
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func
+        if isinstance(called, ast.Attribute) and called.attr in WRITING_CALLS:
+            owner = called.value
+            from_files = isinstance(owner, ast.Name) and owner.id == "files"
+            assert from_files, f"{name_of(path)}:{node.lineno} writes with {called.attr}"
+        modes = [
+            a.value
+            for a in [*node.args, *(k.value for k in node.keywords)]
+            if isinstance(a, ast.Constant)
+        ]
+        opens = (isinstance(called, ast.Name) and called.id == "open") or (
+            isinstance(called, ast.Attribute) and called.attr == "open"
+        )
+        if opens:
+            bad = {
+                m
+                for m in modes
+                if isinstance(m, str) and set(m) <= set("wabx+t") and set(m) & set("wax+")
+            }
+            assert not bad, f"{name_of(path)}:{node.lineno} opens for writing"
+
+
+def test_only_settings_reads_the_environment() -> None:
+    for path in SOURCES:
+        if "src" not in path.parts or name_of(path).endswith("settings.py"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}:
+                raise AssertionError(f"{name_of(path)}:{node.lineno} reads the environment")
+
+
+def test_no_hidden_annotations() -> None:
+    for path in SOURCES:
+        assert "from __future__ import annotations" not in path.read_text(), name_of(path)

@@ -1,0 +1,93 @@
+"""What every command has in common."""
+
+import subprocess
+import sys
+
+import pytest
+
+from graftwerk.verbs import CATALOGUE
+
+COMMANDS = [verb.command for verb in CATALOGUE]
+
+
+def test_the_catalogue_is_complete() -> None:
+    assert len(COMMANDS) == 15
+    assert len(set(COMMANDS)) == len(COMMANDS)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from graftwerk.cli import main; main(['--help']);"
+        "print(sorted({'torch', 'numpy', 'transformers', 'onnxruntime'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("[]")
+
+
+def test_importing_the_package_is_light() -> None:
+    code = "import sys, graftwerk; print({'torch', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_documents_every_option_and_key(command, capsys) -> None:
+    from graftwerk.cli import main
+
+    verb = next(verb for verb in CATALOGUE if verb.command == command)
+    assert main([*command, "--help"]) == 0
+    text = capsys.readouterr().out
+    for name in verb.request.model_fields:
+        option = name.replace("_", "-")
+        assert f"-{option}" in text or name.upper() in text
+    for key, info in verb.report.model_fields.items():
+        assert f"{key}: {info.description}" in text
+    for flag in ("--json", "--quiet", "--debug", "--seed", "--device"):
+        assert flag in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["serch"], "search"),
+        (["search"], "QUERY requires an argument"),
+        (["search", "x", "-k", "many"], "unable to convert"),
+        (["search", "x", "-k", "-3"], "greater than or equal to 0"),
+        (["search", "x", "--mode", "hybird"], 'Did you mean "hybrid"?'),
+        (["search", "x", "--kk", "3"], "Unknown option"),
+        (["search", "x", "y"], "y"),
+        (["search", ""], "at least 1 character"),
+        (["search", "x" * 10_001], "at most 10000 characters"),
+        (["ask", "x", "--budget", "3"], "greater than or equal to 64"),
+        (["ask", "x", "--seed", "-1"], "greater than or equal to 0"),
+        (["ask", "x", "--device", "tpu"], "cuda"),
+        (["index", "add"], "PATHS requires an argument"),
+    ],
+    ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
+)
+def test_bad_arguments(arguments, expected, graft) -> None:
+    done = graft(*arguments)
+    assert done.code == 2
+    assert done.out == ""
+    assert expected in done.err
+    assert done.err.startswith("graft: ")
+    assert done.err.count("\n") == 1
+    assert "See: graft" in done.err
+
+
+def test_an_error_in_json(graft) -> None:
+    done = graft("search", "x", "--index", "nowhere", "--json")
+    assert done.code == 2
+    assert set(done.json) == {"error", "message", "hint"}
+    assert "nowhere" in done.json["message"]
+
+
+def test_traceback_only_with_debug(graft) -> None:
+    assert "Traceback" not in graft("search", "x", "--index", "nowhere").err
+    assert "Traceback" in graft("search", "x", "--index", "nowhere", "--debug").err
+
+
+def test_version(graft) -> None:
+    import graftwerk
+
+    assert graft("--version").out.strip() == graftwerk.__version__

@@ -25,7 +25,10 @@ model = SentenceTransformer(str(weights.MODEL_DIR), device="cpu")
 query = model.encode([sys.argv[2]], normalize_embeddings=True)[0]
 print(np.argsort(-vectors @ query)[:10])
 """
-WORDS = ["river", "museum", "charter", "glass", "engine", "harvest", "treaty", "signal", "garden", "bridge", "forest", "market", "parliament", "copper", "orchestra", "vaccine", "railway", "island", "festival", "library", "desert", "comet"]
+WORDS = """
+river museum charter glass engine harvest treaty signal garden bridge forest market parliament
+copper orchestra vaccine railway island festival library desert comet
+""".split()
 
 
 def invented_passages(count: int) -> list[str]:

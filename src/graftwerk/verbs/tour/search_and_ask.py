@@ -1,0 +1,57 @@
+"""First chapter: index the example handbook, search it, ask it, check it."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ... import reports, requests
+from ...contracts import Monitor, Silent
+from ...examples import HANDBOOK, QUESTIONS
+from .. import ask, calibrate, index_add, index_verify, search
+
+ASKED = (
+    "Are we allowed to play foosball during working hours?",
+    "What may a hotel in Zurich cost?",
+    "How long is parental leave paid in full by the company?",
+    "What happens if I lose my laptop?",
+    "What is the company's policy on cryptocurrency payments?",
+)
+SEARCHED = "bringing a puppy to the bench"
+
+
+def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+    """Run the verbs of search and ask; returns what the template shows."""
+    index = folder / "handbook-index"
+    shutil.rmtree(index, ignore_errors=True)
+    common = {"index": index, "seed": request.seed, "device": request.device}
+    added = index_add.run(requests.IndexAdd(paths=[str(HANDBOOK)], **common), monitor)
+    calibration = calibrate.run(requests.Calibrate(file=QUESTIONS, **common), monitor)
+    answers = []
+    for question in ASKED:
+        asked = requests.Ask(question=question, show_prompt=True, **common)
+        answers.append(ask.run(asked, Silent()))
+        monitor.advance()
+    searches = [
+        search.run(requests.Search(query=SEARCHED, mode=mode, k=3, **common), monitor)
+        for mode in ("hybrid", "vector", "text")
+    ]
+    check = index_verify.run(requests.IndexVerify(**common), monitor)
+    return {
+        "added": added,
+        "files": sorted(path.name for path in HANDBOOK.iterdir()),
+        "calibration": calibration,
+        "answers": [_answer(answer) for answer in answers],
+        "searches": searches,
+        "check": check,
+        "name": lambda path: Path(path).name,
+    }
+
+
+def _answer(answer: reports.Answer) -> dict[str, Any]:
+    """An answer with its timings as shares of the whole, for the bar on the page."""
+    total = sum(answer.seconds.values()) or 1.0
+    steps = [
+        {"name": name, "milliseconds": seconds * 1000, "share": 100 * seconds / total}
+        for name, seconds in answer.seconds.items()
+    ]
+    return {"report": answer, "steps": steps, "milliseconds": total * 1000}

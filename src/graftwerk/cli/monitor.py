@@ -3,7 +3,7 @@
 import signal
 import sys
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from ..errors import Cancelled
 from .printable import printable
@@ -28,7 +28,7 @@ class Terminal:
         self._task: TaskID | None = None
         self._former_handler: signal.Handlers | object = signal.SIG_DFL
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Terminal":
         self._former_handler = signal.signal(signal.SIGINT, self._interrupted)
         return self
 

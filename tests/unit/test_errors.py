@@ -1,0 +1,45 @@
+"""The error tree is what its drawing says, and every error carries its codes."""
+
+import re
+
+import pytest
+
+from graftwerk import errors
+from graftwerk.errors import GraftError, UnknownName, WrongBase
+
+
+def tree(cls: type[GraftError]) -> set[type[GraftError]]:
+    return {cls}.union(*(tree(child) for child in cls.__subclasses__()))
+
+
+def test_the_drawing_names_every_class() -> None:
+    drawn = set(re.findall(r"^ +[│├└─ ]*([A-Z]\w+) +[a-z]", errors.__doc__ or "", re.MULTILINE))
+    defined = {cls.__name__ for cls in tree(GraftError) if cls.__module__ == errors.__name__}
+    assert drawn == defined
+    assert len(defined) == 12
+
+
+@pytest.mark.parametrize("cls", sorted(tree(GraftError), key=lambda cls: cls.__name__))
+def test_codes(cls: type[GraftError]) -> None:
+    assert cls.exit_code in {1, 2, 130}
+    assert 400 <= cls.http_status < 600
+
+
+def test_unknown_name_offers_the_nearest() -> None:
+    assert "Did you mean hybrid?" in str(UnknownName("mode", "hybird", ["hybrid", "text"]))
+    assert "Did you mean" not in str(UnknownName("mode", "zzz", ["hybrid", "text"]))
+
+
+def test_wrong_base_names_both() -> None:
+    text = str(WrongBase("the index", "builtin/minilm (abc)", "static (def)", "Rebuild it."))
+    assert "builtin/minilm (abc)" in text
+    assert "static (def)" in text
+    assert text.endswith("Rebuild it.")
+
+
+def test_json_of_an_error() -> None:
+    assert GraftError("what.", "do.").to_json() == {
+        "error": "GraftError",
+        "message": "what.",
+        "hint": "do.",
+    }

@@ -1,0 +1,107 @@
+"""Files appear whole or not at all."""
+
+import hashlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from graftwerk import files
+from graftwerk.errors import BadFile, LimitExceeded, NoRoom
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "a.json"
+    files.write_json(path, {"b": [1, 2], "a": "ü"})
+    assert files.read_json(path) == {"a": "ü", "b": [1, 2]}
+    assert os.listdir(path.parent) == ["a.json"]
+
+
+def test_a_failing_write_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    files.write_text(path, "first")
+
+    def half(temporary: Path) -> None:
+        temporary.write_text("sec")
+        raise ValueError("broken off")
+
+    with pytest.raises(ValueError, match="broken off"):
+        files.write_atomically(path, half)
+    assert path.read_text() == "first"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_full_disk_names_path_and_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "big.bin"
+    files.write_bytes(path, b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    former = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(NoRoom, match=r"big\.bin \(4,096 bytes\)"):
+            files.write_bytes(path, b"x" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, former)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["big.bin"]
+    files.write_bytes(path, b"x" * 10_000)
+    assert path.stat().st_size == 10_000
+
+
+def test_a_kill_during_a_write_leaves_old_or_new(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    old, new = b"o" * 100, b"n" * 20_000_000
+    files.write_bytes(path, old)
+    code = f"from graftwerk import files; from pathlib import Path; files.write_bytes(Path({str(path)!r}), b'n' * {len(new)})"
+    for delay in (0.05, 0.1, 0.15, 0.2, 0.25):
+        child = subprocess.Popen([sys.executable, "-c", code])
+        try:
+            child.wait(delay)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        assert path.read_bytes() in (old, new)
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    with files.working_folder(target) as folder:
+        (folder / "a").write_text("1")
+        assert not target.exists()
+    assert os.listdir(target) == ["a"]
+    with pytest.raises(ValueError, match="no"), files.working_folder(target) as folder:
+        (folder / "b").write_text("2")
+        raise ValueError("no")
+    assert os.listdir(target) == ["a"]
+    assert os.listdir(tmp_path) == ["result"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\xfa", b"[" * 100_000])
+def test_bad_json(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(BadFile, match="is not JSON"):
+        files.read_json(path)
+
+
+def test_json_that_is_missing_a_folder_or_too_large(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match="is not a file"):
+        files.read_json(tmp_path / "none.json")
+    with pytest.raises(BadFile, match="is not a file"):
+        files.read_json(tmp_path)
+    path = tmp_path / "a.json"
+    path.write_text("[1, 2]")
+    assert files.read_json(path, limit=6) == [1, 2]
+    with pytest.raises(LimitExceeded, match="6 bytes; at most 5"):
+        files.read_json(path, limit=5)
+
+
+def test_hash(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    assert files.sha256_of_file(path) == hashlib.sha256(b"abc").hexdigest()

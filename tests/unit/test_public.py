@@ -1,0 +1,48 @@
+"""The public namespace is what `__all__` says; requests and reports explain themselves."""
+
+import pydantic
+import pytest
+
+import graftwerk
+from graftwerk import reports, requests
+from graftwerk.verbs import CATALOGUE
+
+
+def test_the_public_names() -> None:
+    assert graftwerk.__all__ == sorted(graftwerk.__all__)
+    for name in graftwerk.__all__:
+        assert hasattr(graftwerk, name)
+    for verb in CATALOGUE:
+        assert verb.request.__name__ in graftwerk.__all__
+
+
+def test_a_request_is_frozen_and_closed() -> None:
+    request = graftwerk.Search(query="x")
+    with pytest.raises(pydantic.ValidationError):
+        request.k = 3
+    with pytest.raises(pydantic.ValidationError, match="Extra inputs"):
+        graftwerk.Search(query="x", kk=3)
+
+
+def test_run_refuses_what_is_no_request() -> None:
+    with pytest.raises(TypeError, match="Request is not a request"):
+        graftwerk.run(requests.Request())
+
+
+@pytest.mark.parametrize("verb", CATALOGUE, ids=lambda verb: verb.module)
+def test_a_verb_is_complete(verb) -> None:
+    assert verb.load().__doc__
+    assert verb.example.startswith("graft " + " ".join(verb.command))
+    assert verb.request.__doc__
+
+
+def described(model: type[pydantic.BaseModel]) -> None:
+    for name, field in model.model_fields.items():
+        assert field.description, f"{model.__name__}.{name}"
+
+
+def test_every_field_is_described() -> None:
+    everything = [*requests.Request.__subclasses__(), *reports.Report.__subclasses__()]
+    assert len(everything) > 25
+    for model in everything:
+        described(model)

@@ -15,6 +15,8 @@ from . import reports, requests
 from .errors import GraftError
 from .requests import (
     Ask,
+    BlocksRender,
+    BlocksShow,
     Calibrate,
     Embed,
     EvalAnswers,
@@ -38,6 +40,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Ask",
+    "BlocksRender",
+    "BlocksShow",
     "Calibrate",
     "Embed",
     "EvalAnswers",

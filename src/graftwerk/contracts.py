@@ -9,7 +9,7 @@ Shape legend, used in every annotation of the package:
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -19,6 +19,7 @@ Modality = Literal["text", "image"]
 Role = Literal["query", "document"]
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """A frozen model that turns texts or pictures into unit vectors of float32.
 
@@ -130,6 +131,7 @@ class Prompt:
     nonce: str = ""
 
 
+@runtime_checkable
 class Writer(Protocol):
     """A frozen model that writes an answer.
 
@@ -150,6 +152,7 @@ class Writer(Protocol):
         ...
 
 
+@runtime_checkable
 class Monitor(Protocol):
     """How a verb tells its caller what it is doing; a caller stops it by raising here."""
 

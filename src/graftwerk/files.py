@@ -53,7 +53,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path`, whole or not at all."""
-    write_atomically(path, lambda temporary: _write_plain(temporary, content))
+    write_atomically(path, lambda temporary: write_plain(temporary, content))
 
 
 def write_text(path: Path, content: str) -> None:
@@ -66,7 +66,8 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
-def _write_plain(path: Path, content: bytes) -> None:
+def write_plain(path: Path, content: bytes) -> None:
+    """Write a file that is not safe by itself: inside a `working_folder` only."""
     with path.open("wb") as file:
         file.write(content)
 

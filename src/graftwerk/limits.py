@@ -16,9 +16,11 @@ IMAGE_SIDE = 16_384  # pixels
 PDF_FILE = 256 * MIB
 PDF_PAGES = 2_000
 DOCUMENT_TEXT = 20 * MIB  # what one parsed document may unfold to
+DOCUMENT_BLOCKS = 1_000_000  # paragraphs or rows of one document
 ZIP_ENTRIES = 2_000
 ZIP_UNPACKED = 200 * MIB
 ZIP_RATIO = 200  # unpacked over packed
+XML_PART = 64 * MIB  # one part of a zip-based document, unpacked
 PARSER_MEMORY = 1024 * MIB
 PARSER_SECONDS = 30.0
 JSON_FILE = 64 * MIB  # configurations and question files
@@ -27,6 +29,8 @@ REPLY_CHARACTERS = 200_000  # of a language model's answer
 LOCK_SECONDS = 30.0
 FOLDER_DEPTH = 64
 HITS = 1_000
+SCENES = 1_000_000  # of one rendered data set
+SCENE_SIDE = 2_048  # pixels
 
 
 def require_file_size(path: Path, limit: int, what: str) -> int:

@@ -246,6 +246,27 @@ class ModelList(Report):
     models: list[dict[str, str]] = Field(description="name, kind and a line about each")
 
 
+class BlocksData(Report):
+    """What `blocks render` wrote."""
+
+    folder: str = Field(description="the data set folder, in Hugging Face's ImageFolder form")
+    scenes: int = Field(description="scenes rendered")
+    size: int = Field(description="side of the pictures in pixels")
+    seed: int = Field(description="seed of their world")
+    bytes: int = Field(description="size of all files")
+    per_second: float = Field(description="scenes a second")
+    seconds: float = Field(description="wall time")
+
+
+class BlocksSheet(Report):
+    """What `blocks show` drew."""
+
+    caption: str = Field(description="the scene in words, objects from left to right")
+    out: str = Field(description="the picture of the scene and its maps")
+    scene: dict[str, Any] = Field(description="camera, sun, ground, time and objects")
+    milliseconds: float = Field(description="time to render the picture alone, after compilation")
+
+
 class TourResult(Report):
     """What `tour` wrote."""
 

@@ -29,6 +29,9 @@ Layer = Annotated[
     Field(ge=-64, le=256, description="take this hidden layer instead of the last (0: embeddings)"),
 ]
 HitCount = Annotated[int, Field(ge=0, le=limits.HITS)]
+SceneSide = Annotated[
+    int, Field(ge=16, le=limits.SCENE_SIDE, description="side of a picture in pixels")
+]
 DEFAULT_INDEX = Path(".graftwerk")
 DEFAULT_ENCODER = "builtin/minilm"
 
@@ -208,6 +211,28 @@ class ModelsInfo(Request):
     """Tell what a model is: kind, size, fingerprint, card."""
 
     name: EncoderName = Field(description="name of a model", json_schema_extra=POSITIONAL)
+
+
+class BlocksRender(Request):
+    """Render scenes of the Blocks world into a data set folder: pictures, captions, exact maps."""
+
+    count: int = Field(100, ge=1, le=limits.SCENES, description="number of scenes")
+    size: SceneSide = 64
+    out: Path = Field(description="folder to write; new or empty")
+
+
+class BlocksShow(Request):
+    """Draw one scene of the Blocks world with all its maps side by side."""
+
+    scene: int = Field(
+        0,
+        ge=0,
+        lt=2**63,
+        description="number of the scene in the seed's world, as `graft blocks render` counts them",
+        json_schema_extra=POSITIONAL,
+    )
+    size: SceneSide = 256
+    out: Path = Field(Path("scene.png"), description="PNG file to write")
 
 
 class Tour(Request):

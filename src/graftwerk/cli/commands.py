@@ -19,6 +19,7 @@ _OWN = Group("Options", sort_key=1)
 _SUMMARY = {
     "index": "Keep an index of your files: add, status, verify, remove, rebuild.",
     "eval": "Measure search, similarity and answers on files of your own.",
+    "blocks": "Render scenes of the Blocks world, with captions and exact maps.",
     "models": "List the built-in models, or describe any model.",
 }
 

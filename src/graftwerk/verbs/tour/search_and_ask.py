@@ -23,7 +23,7 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
     """Run the verbs of search and ask; returns what the template shows."""
     index = folder / "handbook-index"
     shutil.rmtree(index, ignore_errors=True)
-    common = {"index": index, "seed": request.seed, "device": request.device}
+    common: dict[str, Any] = {"index": index, "seed": request.seed, "device": request.device}
     added = index_add.run(requests.IndexAdd(paths=[str(HANDBOOK)], **common), monitor)
     calibration = calibrate.run(requests.Calibrate(file=QUESTIONS, **common), monitor)
     answers = []

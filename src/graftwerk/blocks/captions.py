@@ -1,0 +1,215 @@
+"""Captions of a small grammar, in both directions.
+
+    caption = things [" on " ground] [" " time]
+    things  = thing {", " thing} " and " thing | thing | "a scene"
+    thing   = article [colour] (kind | "object")
+            | article [("standing" | "waving" | "sitting")] "person" ["in" colour]
+              ["with arms out"]
+
+Objects are named from left to right. A part that is not said is None in the facts.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from ..errors import BadInput
+from .scene import COLOURS, GROUNDS, KINDS, POSES, TIMES, Colour, Ground, Kind, Pose, Scene, Time
+
+_TIME_WORDS: dict[Time, str] = {"day": "by day", "sunset": "at sunset", "night": "at night"}
+_ARMS_OUT = " with arms out"
+_NO_OBJECTS = "a scene"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """What a caption says about one object.
+
+    Attributes:
+        kind: None for "an object", whose pose is not said either.
+        colour: None where it is not said.
+        pose: only of a person; None where it is not said.
+    """
+
+    kind: Kind | None = None
+    colour: Colour | None = None
+    pose: Pose | None = None
+
+    def __post_init__(self) -> None:
+        if self.pose is not None and self.kind != "person":
+            raise ValueError(f"a {self.kind} has no pose, got {self.pose!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a caption says: objects from left to right, ground and time."""
+
+    objects: tuple[ObjectFacts, ...] = ()
+    ground: Ground | None = None
+    time: Time | None = None
+
+
+def facts_of(scene: Scene) -> Facts:
+    """All that a caption can say about a scene."""
+    things = (ObjectFacts(thing.kind, thing.colour, thing.pose) for thing in scene.objects)
+    return Facts(tuple(things), scene.ground, scene.time)
+
+
+def caption_of(scene: Scene) -> str:
+    """The whole caption of a scene."""
+    return say(facts_of(scene))
+
+
+def say(facts: Facts) -> str:
+    """Facts in words.
+
+    >>> say(Facts((ObjectFacts("person", "blue", "waving"), ObjectFacts("cube", "black")), "stone"))
+    'a waving person in blue and a black cube on stone'
+    """
+    phrases = [_say_object(thing) for thing in facts.objects] or [_NO_OBJECTS]
+    text = " and ".join(filter(None, [", ".join(phrases[:-1]), phrases[-1]]))
+    if facts.ground is not None:
+        text += f" on {facts.ground}"
+    if facts.time is not None:
+        text += f" {_TIME_WORDS[facts.time]}"
+    return text
+
+
+def _say_object(thing: ObjectFacts) -> str:
+    words: str = thing.kind or "object"
+    if thing.kind == "person":
+        if thing.pose is not None and thing.pose != "arms out":
+            words = f"{thing.pose} {words}"
+        if thing.colour is not None:
+            words += f" in {thing.colour}"
+        if thing.pose == "arms out":
+            words += _ARMS_OUT
+    elif thing.colour is not None:
+        words = f"{thing.colour} {words}"
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def parse(text: str) -> Facts:
+    """Read a caption back: `parse(say(facts)) == facts`.
+
+    Raises:
+        BadInput: the text is not of the grammar; the part that is not understood is named.
+    """
+    rest = " ".join(text.split())
+    rest, time = _cut_end(rest, {f" {words}": time for time, words in _TIME_WORDS.items()})
+    rest, ground = _cut_end(rest, {f" on {ground}": ground for ground in GROUNDS})
+    if rest == _NO_OBJECTS:
+        return Facts((), ground, time)
+    phrases = rest.replace(" and ", ", ").split(", ")
+    return Facts(tuple(_parse_object(phrase) for phrase in phrases), ground, time)
+
+
+def _cut_end(text: str, endings: dict[str, T]) -> tuple[str, T | None]:
+    for ending, value in endings.items():
+        if text.endswith(ending):
+            return text.removesuffix(ending), value
+    return text, None
+
+
+def _parse_object(phrase: str) -> ObjectFacts:
+    for thing in _all_objects():
+        if _say_object(thing) == phrase:
+            return thing
+    raise BadInput(
+        f"{phrase!r} is not a part of a caption.",
+        "Captions look like: a waving person in blue and a black cube on stone at sunset.",
+    )
+
+
+def _all_objects() -> list[ObjectFacts]:
+    """Everything that can be said of one object: few enough to try them all."""
+    colours = (None, *COLOURS)
+    things = [ObjectFacts(kind, colour) for kind in (None, *KINDS) for colour in colours]
+    return things + [ObjectFacts("person", colour, pose) for colour in colours for pose in POSES]
+
+
+def partial(facts: Facts, generator: np.random.Generator, keep: float = 0.6) -> Facts:
+    """Facts with parts left unsaid, for prompts that say too little.
+
+    Each object stays with chance `keep`, and of what stays each attribute; at least one thing is
+    left out where there is one. The order of the objects is kept.
+
+    Raises:
+        ValueError: `keep` is not between 0 and 1.
+    """
+    if not 0 <= keep <= 1:
+        raise ValueError(f"keep {keep} is not between 0 and 1")
+
+    def stays() -> bool:
+        return bool(generator.random() < keep)
+
+    things = []
+    for thing in facts.objects:
+        if not stays():
+            continue
+        kind = thing.kind if stays() else None
+        colour = thing.colour if stays() else None
+        pose = thing.pose if stays() and kind is not None else None
+        things.append(ObjectFacts(kind, colour, pose))
+    ground = facts.ground if stays() else None
+    left = Facts(tuple(things), ground, facts.time if stays() else None)
+    if left != facts:
+        return left
+    if facts.ground is None and facts.time is None:
+        return replace(facts, objects=facts.objects[1:])
+    return replace(facts, ground=None, time=None)
+
+
+def conflicting(facts: Facts, generator: np.random.Generator, changes: int = 1) -> Facts:
+    """Facts of which exactly `changes` attributes are wrong, for prompts that fight a condition.
+
+    An attribute is a kind, colour or pose of an object, the ground, or the time. A kind changes
+    among solids only, so that people stay people.
+
+    Raises:
+        ValueError: there are fewer attributes than `changes`.
+    """
+    places = _changeable(facts)
+    if not 0 <= changes <= len(places):
+        raise ValueError(f"changes {changes} is not between 0 and {len(places)}")
+    for place in generator.permutation(len(places))[:changes]:
+        facts = places[place](facts, generator)
+    return facts
+
+
+Change = Callable[[Facts, np.random.Generator], Facts]
+
+
+def _changeable(facts: Facts) -> list[Change]:
+    solids = tuple(kind for kind in KINDS if kind != "person")
+    places: list[Change] = []
+    for index, thing in enumerate(facts.objects):
+        if thing.kind is not None and thing.kind != "person":
+            places.append(_object_change(index, "kind", solids))
+        if thing.colour is not None:
+            places.append(_object_change(index, "colour", COLOURS))
+        if thing.pose is not None:
+            places.append(_object_change(index, "pose", POSES))
+    if facts.ground is not None:
+        places.append(lambda f, g: replace(f, ground=_other(f.ground, GROUNDS, g)))
+    if facts.time is not None:
+        places.append(lambda f, g: replace(f, time=_other(f.time, TIMES, g)))
+    return places
+
+
+def _object_change(index: int, field: str, values: Sequence[str]) -> Change:
+    def change(facts: Facts, generator: np.random.Generator) -> Facts:
+        things = list(facts.objects)
+        value = _other(getattr(things[index], field), values, generator)
+        things[index] = replace(things[index], **{field: value})
+        return replace(facts, objects=tuple(things))
+
+    return change
+
+
+def _other(value: T | None, values: Sequence[T], generator: np.random.Generator) -> T:
+    choices = [other for other in values if other != value]
+    return choices[generator.integers(len(choices))]

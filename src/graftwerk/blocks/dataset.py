@@ -1,0 +1,93 @@
+"""A folder of rendered scenes that `datasets.load_dataset("imagefolder")` reads."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from .. import __version__, files
+from ..settings import settings
+from .captions import caption_of
+from .drawing import PALETTE, condition_pictures
+from .maps import CLASSES, maps_of
+from .renderer import render
+from .sampling import sample_scene
+from .scene import scene_to_data
+
+CONDITIONS = ("depth", "normals", "segmentation", "keypoints", "outlines")
+_BATCH = 64  # scenes handed to the threads at a time
+
+_README = """\
+# Blocks: {count} scenes, {size} x {size} pixels, seed {seed}
+
+Written by graftwerk {version}: `graft blocks render --count {count} --size {size} --seed {seed}`.
+The same command writes the same bytes again. Load it with
+`datasets.load_dataset("imagefolder", data_dir=FOLDER)`; paths in the columns besides `file_name`
+start at this folder.
+
+| where | what |
+|---|---|
+| `train/NNNNNN.png` | the picture, sRGB |
+| `train/metadata.jsonl` | a line a picture: `file_name`, `caption`, and the paths of what is below |
+| `conditions/depth/` | 16 bits, 65535 / depth along the viewing axis in scene units; 0 is the sky |
+| `conditions/normals/` | red right, green up, blue towards the camera; -1 to 1 as 0 to 255; sky 128 |
+| `conditions/segmentation/` | one colour a class, below |
+| `conditions/keypoints/` | visible joints and bones of people, OpenPose COCO-18 colours |
+| `conditions/outlines/` | outlines 255, creases 128 |
+| `scenes/NNNNNN.json` | the scene itself: camera, sun, ground, time, objects from left to right |
+
+| class | red green blue |
+|---|---|
+{palette}
+"""
+
+
+def write_dataset(folder: Path, seed: int, count: int, size: int) -> Iterator[int]:
+    """Write scenes 0 to `count` - 1 of a seed's world into an empty folder.
+
+    The folder is whole when the iterator is used up.
+
+    Args:
+        folder: an empty folder, for example a `files.working_folder`.
+        seed: of the world.
+        count: number of scenes.
+        size: side of the pictures in pixels.
+
+    Yields:
+        How many scenes each step has finished.
+    """
+    for name in ("train", "scenes", *(f"conditions/{name}" for name in CONDITIONS)):
+        (folder / name).mkdir(parents=True)
+    rows: list[dict[str, str]] = []
+    with ThreadPoolExecutor(settings().threads) as pool:
+        for start in range(0, count, _BATCH):
+            numbers = range(start, min(count, start + _BATCH))
+            rows += pool.map(lambda number: _write_scene(folder, seed, number, size), numbers)
+            yield len(numbers)
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    palette = "\n".join(f"| {name} | {' '.join(map(str, PALETTE[name]))} |" for name in CLASSES)
+    readme = _README.format(count=count, size=size, seed=seed, version=__version__, palette=palette)
+    files.write_text(folder / "README.md", readme)
+    files.write_text(folder / "train" / "metadata.jsonl", lines)
+
+
+def _write_scene(folder: Path, seed: int, number: int, size: int) -> dict[str, str]:
+    """Write one scene and return its line of the metadata."""
+    scene = sample_scene(seed, number)
+    name = f"{number:06d}"
+    _write_picture(folder / "train" / f"{name}.png", render(scene, size, size))
+    row = {"file_name": f"{name}.png", "caption": caption_of(scene)}
+    for condition, picture in condition_pictures(maps_of(scene, size, size)).items():
+        row[condition] = f"conditions/{condition}/{name}.png"
+        _write_picture(folder / row[condition], picture)
+    row["scene"] = f"scenes/{name}.json"
+    content = json.dumps(scene_to_data(scene), indent=2) + "\n"
+    files.write_plain(folder / row["scene"], content.encode())
+    return row
+
+
+def _write_picture(path: Path, picture: Any) -> None:
+    from PIL import Image
+
+    Image.fromarray(picture).save(path, format="PNG")

@@ -1,0 +1,49 @@
+"""From a scene to its picture."""
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from ..errors import LimitExceeded
+from ..limits import IMAGE_PIXELS, IMAGE_SIDE
+from .geometry import geometry_of, view_of
+from .light import light_of
+from .scene import Scene
+from .shading import develop, trace_picture
+
+SAMPLES = 2  # rays a side of a pixel: 2 is four rays a pixel
+EXPOSURE = 0.62
+
+
+def require_renderable(height: int, width: int) -> None:
+    """Raise `LimitExceeded` unless a picture of this size can be rendered."""
+    if not (
+        1 <= height <= IMAGE_SIDE and 1 <= width <= IMAGE_SIDE and height * width <= IMAGE_PIXELS
+    ):
+        raise LimitExceeded(
+            f"a picture of {height} x {width} pixels cannot be rendered.",
+            f"Sides are 1 to {IMAGE_SIDE:,} pixels, the whole at most {IMAGE_PIXELS:,} pixels.",
+        )
+
+
+def render_light(
+    scene: Scene, height: int, width: int, samples: int = SAMPLES
+) -> Float32[np.ndarray, "h w 3"]:
+    """Linear light of a scene, mean of `samples` x `samples` rays a pixel."""
+    require_renderable(height, width)
+    light = np.empty((height, width, 3), dtype=np.float32)
+    view = view_of(scene.camera, height, width)
+    trace_picture(geometry_of(scene), light_of(scene), view, samples, light)
+    return light
+
+
+def render(
+    scene: Scene, height: int, width: int, samples: int = SAMPLES
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture of a scene in sRGB; the same bits each time on the same machine.
+
+    Raises:
+        LimitExceeded: the picture would be too large, or has no pixel.
+    """
+    picture = np.empty((height, width, 3), dtype=np.uint8)
+    develop(render_light(scene, height, width, samples), EXPOSURE, picture)
+    return picture

@@ -1,0 +1,193 @@
+"""The colour that a ray sees, and the picture. Compiled; colours are linear light."""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float32, Float64, UInt8
+
+from .compiled import compiled
+from .primitives import HEAD, Vector
+from .rays import (
+    GROUND,
+    SKY,
+    along,
+    dot,
+    is_blocked,
+    near_bound,
+    nearest_hit,
+    normal_at,
+    primary_ray,
+    unit,
+)
+from .surfaces import ground_albedo, haze, head_albedo, mix, sky
+
+if TYPE_CHECKING:
+    from .geometry import Geometry, Solids, View
+    from .light import Light
+
+_LIFT = 1e-4  # a shadow ray starts this far above the surface
+_SHADOW_RAYS = 4
+_HAZE = 40.0  # distance at which a third of a colour is left
+
+
+@compiled
+def _may_be_shaded(
+    bounds: Float64[np.ndarray, "o 4"], point: Vector, towards: Vector, spread: float
+) -> bool:
+    for thing in range(len(bounds)):
+        if near_bound(bounds, thing, point, towards, 1.1 * spread, np.inf):
+            return True
+    return False
+
+
+@compiled
+def _lit_share(
+    solids: "Solids", point: Vector, towards: Vector, light: "Light", turn: float
+) -> float:
+    """Share of the light that is seen from `point`; `turn` in [0, 1) rotates the pattern."""
+    side = unit((towards[2], 0.0, -towards[0])) if abs(towards[1]) < 0.999 else (1.0, 0.0, 0.0)
+    over = (
+        towards[1] * side[2] - towards[2] * side[1],
+        towards[2] * side[0] - towards[0] * side[2],
+        towards[0] * side[1] - towards[1] * side[0],
+    )
+    limit = light.lamp if light.lamp > 0.0 else np.inf
+    seen = 0
+    cosine, sine = math.cos(0.5 * math.pi * turn), math.sin(0.5 * math.pi * turn)
+    for ray in range(_SHADOW_RAYS):
+        cosine, sine = -sine, cosine  # a quarter turn; each ray stands for an equal area
+        radius = light.spread * math.sqrt((ray + 0.5) / _SHADOW_RAYS)
+        u, v = radius * cosine, radius * sine
+        direction = unit(
+            (
+                towards[0] + u * side[0] + v * over[0],
+                towards[1] + u * side[1] + v * over[1],
+                towards[2] + u * side[2] + v * over[2],
+            )
+        )
+        seen += not is_blocked(solids, point, direction, limit)
+    return seen / _SHADOW_RAYS
+
+
+@compiled
+def _openness(
+    contacts: Float64[np.ndarray, "o 3"], point: Vector, normal: Vector, owner: int
+) -> float:
+    """Share of the sky that nearby objects leave free, taken as spheres on the ground."""
+    open_share = 1.0
+    for thing in range(len(contacts)):
+        if thing == owner:
+            continue
+        x, z, radius = contacts[thing, 0], contacts[thing, 1], contacts[thing, 2]
+        to = (x - point[0], 0.9 * radius - point[1], z - point[2])
+        square = max(dot(to, to), radius * radius)
+        cosine = 0.35 + 0.65 * max(0.0, dot(to, normal)) / math.sqrt(square)
+        open_share *= 1.0 - 0.8 * cosine * radius * radius / square
+    return open_share
+
+
+@compiled
+def _object_surface(geometry: "Geometry", row: int, point: Vector) -> tuple[Vector, Vector, int]:
+    """Normal, albedo and owner where a ray hit a primitive."""
+    shapes, colours = geometry.solids.shapes, geometry.albedo
+    normal, _ = normal_at(geometry.solids.kinds[row], shapes, row, point)
+    albedo = (colours[row, 0], colours[row, 1], colours[row, 2])
+    if geometry.materials[row] == HEAD:
+        albedo = head_albedo(normal, shapes[row, 4], shapes[row, 5], albedo)
+    return normal, albedo, geometry.owners[row]
+
+
+@compiled
+def _to_light(point: Vector, light: "Light") -> tuple[Vector, float]:
+    """Direction to the light and its strength at a point."""
+    if light.lamp == 0.0:
+        return light.towards, 1.0
+    to = along((-point[0], -point[1], -point[2]), light.towards, light.lamp)
+    square = dot(to, to)
+    towards = unit(to)
+    # the lamp has a shade: it makes a pool of light about the middle of the world
+    return towards, light.lamp**2 / square * max(0.0, dot(towards, light.towards)) ** 6
+
+
+@compiled
+def radiance(
+    geometry: "Geometry", light: "Light", origin: Vector, direction: Vector, turn: float
+) -> Vector:
+    """Linear light that comes back along a ray."""
+    distance, what = nearest_hit(geometry.solids, origin, direction)
+    if what == SKY:
+        return sky(direction, light)
+    point = along(origin, direction, distance)
+    normal, owner = (0.0, 1.0, 0.0), -1
+    if what == GROUND:
+        albedo = ground_albedo(light.ground, point[0], point[2], distance)
+    else:
+        normal, albedo, owner = _object_surface(geometry, what, point)
+
+    towards, strength = _to_light(point, light)
+    slant = dot(normal, towards)
+    direct = strength if slant > 0.0 else 0.0
+    start = along(point, normal, _LIFT)
+    if direct > 0.0 and _may_be_shaded(geometry.solids.bounds, start, towards, light.spread):
+        direct *= _lit_share(geometry.solids, start, towards, light, turn)
+
+    key = direct * max(0.0, slant)
+    facing_up = 0.5 + 0.5 * normal[1]
+    opened = _openness(geometry.contacts, point, normal, owner)
+    gloss, rim = 0.0, 0.0
+    if owner >= 0:
+        opened *= 0.7 + 0.3 * min(1.0, point[1] / 0.3)
+        half = unit(along(towards, direction, -1.0))
+        gloss = 0.22 * max(0.0, dot(normal, half)) ** 42 * direct
+        rim = 0.22 * (1.0 - max(0.0, -dot(normal, direction))) ** 4 * facing_up
+    ambient = mix(light.below, light.above, facing_up)
+    colour, above = light.colour, light.above
+    seen = (
+        albedo[0] * (colour[0] * key + ambient[0] * opened) + gloss * colour[0] + rim * above[0],
+        albedo[1] * (colour[1] * key + ambient[1] * opened) + gloss * colour[1] + rim * above[1],
+        albedo[2] * (colour[2] * key + ambient[2] * opened) + gloss * colour[2] + rim * above[2],
+    )
+    air = haze(direction, light.horizon, light.glow, light.towards)
+    return mix(seen, air, 1.0 - math.exp(-((distance / _HAZE) ** 2)))
+
+
+@compiled
+def trace_picture(
+    geometry: "Geometry",
+    light: "Light",
+    view: "View",
+    samples: int,
+    out: Float32[np.ndarray, "h w 3"],
+) -> None:
+    """Fill `out` with the mean linear light of `samples` x `samples` rays a pixel."""
+    for i in range(view.height):
+        for j in range(view.width):
+            red, green, blue = 0.0, 0.0, 0.0
+            for row in range(i * samples, (i + 1) * samples):
+                for column in range(j * samples, (j + 1) * samples):
+                    direction, _ = primary_ray(
+                        view, (column + 0.5) / samples, (row + 0.5) / samples
+                    )
+                    # interleaved gradient noise (Jimenez 2014): even over any few neighbours
+                    turn = 52.9829189 * ((0.06711056 * column + 0.00583715 * row) % 1.0) % 1.0
+                    seen = radiance(geometry, light, view.origin, direction, turn)
+                    red, green, blue = red + seen[0], green + seen[1], blue + seen[2]
+            scale = 1.0 / (samples * samples)
+            out[i, j, 0], out[i, j, 1], out[i, j, 2] = red * scale, green * scale, blue * scale
+
+
+@compiled
+def develop(
+    light: Float32[np.ndarray, "h w 3"], exposure: float, out: UInt8[np.ndarray, "h w 3"]
+) -> None:
+    """Fill `out` with sRGB made of linear light: a film curve, then the sRGB transfer."""
+    for i in range(light.shape[0]):
+        for j in range(light.shape[1]):
+            for channel in range(3):
+                x = exposure * light[i, j, channel]
+                # Narkowicz 2015, a fit of the ACES curve
+                x = (x * (2.51 * x + 0.03)) / (x * (2.43 * x + 0.59) + 0.14)
+                x = min(1.0, max(0.0, x))
+                x = 12.92 * x if x <= 0.0031308 else 1.055 * x ** (1.0 / 2.4) - 0.055
+                out[i, j, channel] = int(255.0 * x + 0.5)

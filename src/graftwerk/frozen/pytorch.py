@@ -1,0 +1,182 @@
+"""The reference way from tokens to vectors: the network and its recipe in PyTorch."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ..contracts import Vectors
+from ..errors import BadFile, BadInput
+from .folder import ModelFolder, check_safetensors, read_object
+from .loading import choose_device, load_network, quiet
+from .recipe import Pooling, Recipe
+from .tokens import Forward, TokenIds, TokenReader
+
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "Identity": nn.Identity,
+    "Tanh": nn.Tanh,
+    "ReLU": nn.ReLU,
+    "GELU": nn.GELU,
+    "SiLU": nn.SiLU,
+    "Sigmoid": nn.Sigmoid,
+}
+
+
+class SentenceNetwork(nn.Module):
+    """Network, pooling, dense layers, unit length: `(ids, mask, pooled) -> vectors`."""
+
+    def __init__(self, recipe: Recipe, layer: int | None) -> None:
+        super().__init__()
+        self.network = load_network(recipe.transformer, unused=("pooler.",))
+        if getattr(self.network.config, "is_encoder_decoder", False):
+            self.network = self.network.get_encoder()  # type: ignore[operator]
+        self.layer = None if layer is None else resolve_layer(self.network, layer)
+        self.pooling = recipe.pooling
+        # Dense layers are fitted to the last hidden layer; on another they mean nothing.
+        steps = recipe.after if layer is None else ()
+        self.after = nn.ModuleList([_step(folder) for folder in steps])
+
+    def forward(
+        self, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"], pooled: Int[Tensor, "b t"]
+    ) -> Float[Tensor, "b d"]:
+        """Encode a batch: `mask` is 1 for real tokens, `pooled` for those that are pooled."""
+        output = self.network(
+            input_ids=ids, attention_mask=mask, output_hidden_states=self.layer is not None
+        )
+        states = (
+            output.last_hidden_state if self.layer is None else output.hidden_states[self.layer]
+        )
+        vectors = torch.cat([pool(states, pooled, mode) for mode in self.pooling], dim=-1)
+        for step in self.after:
+            vectors = step(vectors)
+        return nn.functional.normalize(vectors, dim=-1)
+
+    def use_plain_attention(self) -> None:
+        """Write attention as matrix products: a graph of them is smaller and 12 % faster."""
+        self.network.set_attn_implementation("eager")  # type: ignore[operator]
+
+
+def pool(
+    states: Float[Tensor, "b t d"], mask: Int[Tensor, "b t"], mode: Pooling
+) -> Float[Tensor, "b d"]:
+    """One vector from the states of the tokens whose mask is 1."""
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    match mode:
+        case "cls":
+            return _pick(states, mask.argmax(dim=1))
+        case "lasttoken":
+            last = mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
+            return _pick(states, last)
+        case "max":
+            return states.masked_fill(weights == 0, torch.finfo(states.dtype).min).amax(dim=1)
+        case "weightedmean":
+            places = torch.arange(1, states.shape[1] + 1, device=states.device, dtype=states.dtype)
+            weights = weights * places.view(1, -1, 1)
+    total = weights.sum(dim=1).clamp(min=1e-9)
+    if mode == "mean_sqrt_len_tokens":
+        total = total.sqrt()
+    return (states * weights).sum(dim=1) / total
+
+
+def _pick(states: Float[Tensor, "b t d"], places: Int[Tensor, " b"]) -> Float[Tensor, "b d"]:
+    wanted = places.view(-1, 1, 1).expand(-1, 1, states.shape[-1])
+    return torch.gather(states, 1, wanted).squeeze(1)
+
+
+def resolve_layer(network: nn.Module, layer: int) -> int:
+    """Place of hidden layer `layer` among the states, 0 for the embeddings.
+
+    Raises:
+        BadInput: the network has fewer layers.
+    """
+    config: Any = network.config
+    stages = getattr(config, "depths", None)
+    last = len(stages) if stages else int(config.get_text_config().num_hidden_layers)
+    if not -last - 1 <= layer <= last:
+        raise BadInput(
+            f"layer {layer} is out of range.",
+            f"Allowed: 0 (embeddings) to {last}, or {-last - 1} to -1 counted from the end.",
+        )
+    return layer % (last + 1)
+
+
+def _step(folder: Path | None) -> nn.Module:
+    return UnitLength() if folder is None else _dense(folder)
+
+
+class UnitLength(nn.Module):
+    """Scale vectors to length 1."""
+
+    def forward(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+        """Scale each row."""
+        return nn.functional.normalize(vectors, dim=-1)
+
+
+def _dense(folder: Path) -> nn.Module:
+    """The dense layer of a sentence-transformers folder."""
+    settings = read_object(folder / "config.json")
+    activation = str(settings.get("activation_function", "torch.nn.Tanh")).rpartition(".")[2]
+    weights = folder / "model.safetensors"
+    refused = activation not in _ACTIVATIONS or settings.get("use_residual")
+    if refused or settings.get("module_input_name", "sentence_embedding") != "sentence_embedding":
+        raise BadFile(
+            f"the dense layer in {folder} is of a kind that is not known here.",
+            f"Known: no residual, activation one of {', '.join(_ACTIVATIONS)}.",
+        )
+    if not weights.exists():
+        raise BadFile(f"the dense layer in {folder} has no model.safetensors.", "Convert it first.")
+    check_safetensors(weights)
+    bias = bool(settings.get("bias", True))
+    linear = nn.Linear(int(settings["in_features"]), int(settings["out_features"]), bias=bias)
+    state = {key.removeprefix("linear."): value for key, value in load_file(weights).items()}
+    try:
+        linear.load_state_dict(state)
+    except RuntimeError as error:
+        raise BadFile(f"the weights in {folder} do not fit: {error}", "Copy it again.") from error
+    return nn.Sequential(linear.eval().requires_grad_(False), _ACTIVATIONS[activation]())
+
+
+def tokenizer_definition(folder: ModelFolder) -> tuple[str, int]:
+    """Content of a `tokenizer.json` for the folder's tokenizer, and its padding number.
+
+    Raises:
+        BadFile: it has none, or one that the tokenizers library cannot express.
+    """
+    from transformers import AutoTokenizer
+
+    with quiet():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(folder.path), local_files_only=True, trust_remote_code=False
+            )
+            definition = tokenizer.backend_tokenizer.to_str()
+        except (OSError, ValueError, AttributeError, ImportError, KeyError, TypeError) as error:
+            raise BadFile(
+                f"model folder {folder.path} has no tokenizer that can be read: {error}",
+                "Copy tokenizer.json beside the weights.",
+            ) from error
+    return definition, tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+
+
+def read_tokens(recipe: Recipe) -> TokenReader:
+    """The tokenizer of a recipe."""
+    definition, pad_id = tokenizer_definition(recipe.transformer)
+    return TokenReader(definition, recipe.max_length, pad_id, recipe.lower_case)
+
+
+def forward_on(network: SentenceNetwork, device: str) -> Forward:
+    """The network on `device` as a function of NumPy arrays."""
+    place = choose_device(device)
+    network = network.to(place)
+
+    def forward(ids: TokenIds, mask: TokenIds, pooled: TokenIds) -> Vectors:
+        inputs = (torch.from_numpy(array).to(place) for array in (ids, mask, pooled))
+        with torch.inference_mode():
+            vectors: Vectors = network(*inputs).float().cpu().numpy()
+        return vectors
+
+    return forward

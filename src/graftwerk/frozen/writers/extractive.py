@@ -1,0 +1,106 @@
+"""The built-in writer: quotes the sentences of the sources that answer best, word for word."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...contracts import Encoder, Prompt, Source
+from ...errors import BadInput
+from ..plain import CITATION
+from ..sentences import split_sentences
+from ..words import content_stems, covered, rarity, split_words
+
+# Measured on 590 XQuAD questions, five paragraphs each: the first sentence holds the answer for
+# .681 of them by cosine alone, for @@ with the words of the question.
+_WORDS_WEIGHT = 0.4
+_MARGIN = 0.1  # a further sentence this near to the best one is quoted too: then @@
+_QUOTED = 3
+_READ = 24  # sentences compared by meaning: those that share most words with the question
+_SAME = 0.93  # cosine from which two sentences say the same
+_HEADING = re.compile(r"#{1,6}\s")
+_LIST_MARK = re.compile(r"(?:[-*+•>]\s+|\(?\d{1,3}[.)]\s+)+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    text: str
+    number: int
+
+
+class ExtractiveWriter:
+    """Quotes one to three sentences, each followed by ` [n]`, the best first.
+
+    Args:
+        encoder: compares sentences with the question.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.name = "extractive"
+        self.extractive = True
+        self._encoder = encoder
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens by the encoder's tokenizer."""
+        return self._encoder.count_tokens(text)
+
+    def write(self, prompt: Prompt) -> Iterator[str]:
+        """Yield one quote a line.
+
+        Raises:
+            BadInput: the prompt has no documents, so there is nothing to quote.
+        """
+        if not prompt.sources:
+            raise BadInput(
+                "the extractive writer got no documents to quote.",
+                "Let -k be 1 or more, or name a language model with --writer.",
+            )
+        for position, sentence in enumerate(self._choose(prompt)):
+            line = f"{sentence.text} [{sentence.number}]"
+            yield f"\n{line}" if position else line
+
+    def _choose(self, prompt: Prompt) -> list[_Sentence]:
+        sentences = _sentences(prompt.sources)
+        if not sentences:
+            return []
+        wanted = content_stems(prompt.question)
+        stems = [content_stems(sentence.text) for sentence in sentences]
+        weights = rarity(stems)
+        shares = np.array([covered(wanted, found, weights) for found in stems])
+        read = np.sort(np.argsort(-shares, kind="stable")[:_READ])
+        sentences = [sentences[place] for place in read]
+
+        question = self._encoder.encode_texts([prompt.question], role="query")[0]
+        vectors = self._encoder.encode_texts([sentence.text for sentence in sentences])
+        scores = vectors @ question + _WORDS_WEIGHT * shares[read]
+        chosen: list[int] = []
+        for place in np.argsort(-scores, kind="stable"):
+            too_weak = bool(chosen) and scores[place] < scores[chosen[0]] - _MARGIN
+            if too_weak or len(chosen) == _QUOTED:
+                break
+            if not chosen or float((vectors[chosen] @ vectors[place]).max()) < _SAME:
+                chosen.append(int(place))
+        return [sentences[place] for place in chosen]
+
+
+def _sentences(sources: Sequence[Source]) -> list[_Sentence]:
+    """Every sentence once; headings and fragments left out unless there is nothing else."""
+    sentences: dict[str, _Sentence] = {}
+    fragments: dict[str, _Sentence] = {}
+    for source in sources:
+        text = source.passage.text
+        for start, end in split_sentences(text):
+            written = " ".join(CITATION.sub("", text[start:end]).split())
+            lead = _LIST_MARK.match(written)
+            quote = written[lead.end() :] if lead else written
+            group = sentences if _is_sentence(quote) else fragments
+            if split_words(quote):
+                group.setdefault(quote, _Sentence(quote, source.number))
+    return list((sentences or fragments).values())
+
+
+def _is_sentence(text: str) -> bool:
+    words = len(split_words(text))
+    ends = text.rstrip("\"'”’)*_").endswith((".", "!", "?", "…", ":"))
+    return not _HEADING.match(text) and (words >= 8 or (ends and words >= 4))

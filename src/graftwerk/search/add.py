@@ -1,0 +1,184 @@
+"""Files into an index: read, cut, embed what is new, store; one bad file never stops it."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import files
+from ..contracts import Encoder, Monitor, Passage
+from ..errors import BadFile, BadInput, LimitExceeded
+from ..reports import Skipped
+from .embed import embed
+from .index import Index
+from .passages import cut
+from .readers import Reader, is_image_path, read_image
+from .rows import Entry, decode_vectors, input_hash, is_unit, storable
+from .tally import Tally
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+BATCH_PASSAGES = 256  # embedded together and committed together
+BATCH_PIXELS = 50_000_000  # of pictures held in memory at once, about 150 MB
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A file that was read and waits for its vectors."""
+
+    path: str
+    content_hash: str
+    passages: list[Passage]
+    digests: list[bytes]
+    picture: "Image | None"
+
+
+class Intake:
+    """Takes files in, batch by batch.
+
+    Args:
+        index: the index, or None when it is to be made with the first file that can be stored.
+        open_index: gives the index to write to, for this encoder.
+        load: gives the encoder; called when there is something to embed, and only then.
+        monitor: told about progress; may stop the work between batches.
+    """
+
+    def __init__(
+        self,
+        index: Index | None,
+        open_index: Callable[[], Index],
+        load: Callable[[], Encoder],
+        monitor: Monitor,
+    ) -> None:
+        self.index = index
+        self.tally = Tally()
+        self._open_index = open_index
+        self._load = load
+        self._monitor = monitor
+        self._pending: list[_Pending] = []
+
+    def add(self, paths: Sequence[str], stored: dict[str, str]) -> None:
+        """Store the files that are new or changed.
+
+        Args:
+            paths: files, as `list_files` gives them.
+            stored: content hash of each file that is stored already.
+        """
+        changed = self._compare(paths, stored)
+        self._monitor.start("adding files", len(changed))
+        with Reader() as reader:
+            for path, content_hash in changed.items():
+                self._read(reader, path, content_hash, path in stored)
+                if self._is_full():
+                    self._flush()
+        self._flush()
+
+    def remove_vanished(self, folders: Sequence[str], stored: dict[str, str]) -> None:
+        """Take out what was stored from these folders and is no longer on the disk."""
+        inside = tuple(folder.rstrip(os.sep) + os.sep for folder in folders)
+        gone = [path for path in stored if path.startswith(inside) and not os.path.lexists(path)]
+        if gone and self.index is not None:
+            self.tally.removed += self.index.remove(gone)
+
+    def _compare(self, paths: Sequence[str], stored: dict[str, str]) -> dict[str, str]:
+        """Content hashes of the files that are not stored as they are now."""
+        self._monitor.start("comparing files", len(paths))
+        changed = {}
+        for path in paths:
+            try:
+                content_hash = files.sha256_of_file(Path(path))
+            except OSError as error:
+                self._skip(path, f"cannot be read: {error.strerror}.", path in stored)
+            else:
+                if stored.get(path) == content_hash:
+                    self.tally.unchanged += 1
+                else:
+                    changed[path] = content_hash
+            self._monitor.advance()
+        return changed
+
+    def _skip(self, path: str, reason: str, was_stored: bool) -> None:
+        kept = " What was stored of it before stays." if was_stored else ""
+        self.tally.skipped.append(Skipped(path=path, reason=reason + kept))
+
+    def _read(self, reader: Reader, path: str, content_hash: str, was_stored: bool) -> None:
+        """Read and cut one file; it waits in `_pending` for its vectors."""
+        kind = "image" if is_image_path(path) else "text"
+        reads = self._load().reads if self.index is None else self.index.reads
+        if kind not in reads:
+            what = "a picture" if kind == "image" else "text"
+            self._skip(
+                path, f"is {what}, and the encoder reads only {' and '.join(reads)}.", was_stored
+            )
+            self._monitor.advance()
+            return
+        try:
+            passages = [storable(passage) for passage in cut(reader.read(path))]
+            picture = read_image(path) if kind == "image" else None
+        except (BadFile, LimitExceeded) as error:
+            self._skip(path, str(error), was_stored)
+            self._monitor.advance()
+            return
+        digests = [input_hash(passage, content_hash) for passage in passages]
+        self._pending.append(_Pending(path, content_hash, passages, digests, picture))
+
+    def _is_full(self) -> bool:
+        passages = sum(len(waiting.passages) for waiting in self._pending)
+        pixels = sum(
+            waiting.picture.width * waiting.picture.height
+            for waiting in self._pending
+            if waiting.picture is not None
+        )
+        return passages >= BATCH_PASSAGES or pixels >= BATCH_PIXELS
+
+    def _flush(self) -> None:
+        """Embed and store what waits."""
+        if not self._pending:
+            return
+        if self.index is None:
+            self.index = self._open_index()
+        vectors = self._embed(self.index)
+        entries = []
+        for waiting in self._pending:
+            rows = [vectors[digest] for digest in waiting.digests]
+            matrix = decode_vectors(rows, self.index.dimension)
+            if is_unit(matrix).all():
+                entries.append(Entry(waiting.path, waiting.content_hash, waiting.passages, matrix))
+            else:
+                self._skip(waiting.path, "the encoder gave a vector that is not finite.", False)
+        outcomes = self.index.put_all(entries)
+        self.tally.added += outcomes.count("added")
+        self.tally.changed += outcomes.count("changed")
+        self.tally.unchanged += outcomes.count("unchanged")
+        done = len(self._pending)
+        self._pending.clear()
+        self._monitor.advance(done)
+
+    def _embed(self, index: Index) -> dict[bytes, bytes]:
+        """The vector of every digest that waits; what was embedded before is taken from there."""
+        waiting = {
+            digest: file.picture or passage
+            for file in self._pending
+            for digest, passage in zip(file.digests, file.passages, strict=True)
+        }
+        with index.view() as view:
+            vectors = view.known_vectors(list(waiting))
+        fresh = {digest: given for digest, given in waiting.items() if digest not in vectors}
+        if fresh:
+            vectors.update(embed(fresh, self._load(), self._monitor))
+        total = sum(len(file.digests) for file in self._pending)
+        self.tally.embedded += len(fresh)
+        self.tally.reused += total - len(fresh)
+        return vectors
+
+
+def require_something(paths: Sequence[str], skipped: Sequence[Skipped]) -> BadInput:
+    """The error for an add that would make an index of nothing."""
+    named = ", ".join(paths)
+    if not skipped:
+        return BadInput(f"there is no file to read in {named}.", "Name files or other folders.")
+    shown = "; ".join(f"{skip.path}: {skip.reason}" for skip in skipped[:3])
+    more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+    return BadInput(f"no file in {named} can be stored: {shown}{more}", "Name other files.")

@@ -1,0 +1,129 @@
+"""Opening the database of an index, and making the one of a new index."""
+
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+from .. import files
+from ..errors import BadFile, Busy, GraftError
+from .lock import write_lock
+from .schema import (
+    DATABASE,
+    LOCK,
+    OWNER,
+    connect,
+    create_tables,
+    is_unborn,
+    read_meta,
+    require_index,
+    storage_errors,
+)
+
+
+def open_database(folder: Path) -> tuple[sqlite3.Connection, dict[str, str]]:
+    """Open the database of an existing index; also gives what table `meta` holds.
+
+    Raises:
+        BadFile: there is none, it is another program's, or of a newer format.
+        Damaged: it cannot be read.
+    """
+    path = folder / DATABASE
+    if folder.exists() and not folder.is_dir():
+        raise BadFile(f"{folder} is a file, not the folder of an index.", "Name a folder.")
+    if not path.is_file():
+        raise _no_index(folder)
+    with storage_errors(folder):
+        connection = connect(path)
+        try:
+            try:
+                meta = _read_description(connection, folder)
+            except sqlite3.OperationalError as error:
+                # a database with a WAL cannot be opened where its helper files cannot be made
+                wal = path.with_name(f"{DATABASE}-wal")
+                unwritable = error.sqlite_errorcode & 0xFF in {
+                    sqlite3.SQLITE_CANTOPEN,
+                    sqlite3.SQLITE_READONLY,
+                }
+                if not unwritable or (wal.is_file() and wal.stat().st_size > 0):
+                    raise
+                connection.close()
+                connection = connect(path, immutable=True)
+                meta = _read_description(connection, folder)
+        except BaseException:
+            connection.close()
+            raise
+    return connection, meta
+
+
+def _no_index(folder: Path) -> BadFile:
+    return BadFile(
+        f"there is no index in {folder}.", f"Make one: graft index add PATH... --index {folder}"
+    )
+
+
+def _read_description(connection: sqlite3.Connection, folder: Path) -> dict[str, str]:
+    if is_unborn(connection):
+        raise _no_index(folder)
+    require_index(connection, folder)
+    return read_meta(connection, folder)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether the folder holds a database whose making was not interrupted."""
+    if not (folder / DATABASE).is_file():
+        return False
+    with storage_errors(folder):
+        connection = connect(folder / DATABASE)
+        try:
+            return not is_unborn(connection)
+        finally:
+            connection.close()
+
+
+def create(folder: Path, base: Mapping[str, str]) -> None:
+    """Make an empty index; when another process makes it at the same time, one of them does.
+
+    Raises:
+        BadFile: the folder is a file or holds something else.
+        NoRoom: it cannot be made; nothing is left behind.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BadFile(f"{folder} is a file, not a folder.", "Name a folder for the index.")
+    foreign = [name for name in _listing(folder) if not _is_ours(name)]
+    if foreign:
+        raise BadFile(
+            f"{folder} holds other files, for example {foreign[0]!r}.",
+            "Name an empty or a new folder for the index.",
+        )
+    made = not folder.exists()
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            files.raise_write_error(error, folder)
+        with storage_errors(folder), write_lock(folder):
+            if not is_whole(folder):
+                _fill(folder, base)
+    except GraftError as error:
+        if made and not isinstance(error, Busy):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _fill(folder: Path, base: Mapping[str, str]) -> None:
+    connection = sqlite3.connect(folder / DATABASE, isolation_level=None)
+    try:
+        create_tables(connection, {**base, "identity": secrets.token_hex(16)})
+    finally:
+        connection.close()
+    files.sync_folder(folder)
+
+
+def _listing(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith((DATABASE, LOCK, OWNER, f".{OWNER}"))

@@ -1,0 +1,202 @@
+"""Search: by meaning, by words, or by both, fused."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from ..contracts import Encoder, Hit, Passage
+from ..errors import BadInput
+from ..requests import Mode
+from .fuse import fuse
+from .index import Index
+from .readers import is_image_path, read_image
+from .rows import input_text
+from .vectors import Space
+from .view import View
+from .where import Filter, parse_where
+from .words import to_match
+
+DEPTH = 100  # hits of each mode that are fused, and at most reordered by a rescorer
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOutcome:
+    """What a search found.
+
+    Attributes:
+        hits: best first.
+        searched: passages that could have been found.
+    """
+
+    hits: tuple[Hit, ...]
+    searched: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    text: str
+    expression: str | None  # for the full-text search
+    vector: Float32[np.ndarray, " d"] | None
+    depth: int
+    exact: bool
+    where: Filter | None
+
+
+def search(
+    index: Index,
+    encoder: Encoder | None,
+    query: str,
+    *,
+    k: int = 10,
+    mode: Mode = "hybrid",
+    exact: bool = False,
+    where: Sequence[str] = (),
+    rescorer: Encoder | None = None,
+) -> SearchOutcome:
+    """Find the passages and pictures that answer a query.
+
+    Args:
+        index: where to look; one consistent state of it is read.
+        encoder: the index's encoder; not needed in text mode.
+        query: text, or the path of an image file.
+        k: number of hits.
+        mode: `vector` (meaning), `text` (words) or `hybrid` (both, fused).
+        exact: compare the query with every vector.
+        where: conditions as `where.py` describes them; with any, the search is exact.
+        rescorer: the encoder that the index's own stands in for; it orders the first hits anew.
+
+    Raises:
+        BadInput: a malformed condition, or a query of a kind that the encoder cannot read.
+    """
+    is_image = is_image_path(query) and Path(query).is_file()
+    asked = _Query(
+        text=query,
+        expression=None if is_image or mode == "vector" else to_match(query),
+        vector=_encode(encoder, query, mode, is_image) if k else None,
+        depth=max(k, DEPTH),
+        exact=exact,
+        where=parse_where(where),
+    )
+    with index.view() as view:
+        space = None if mode == "text" else index.space(view)
+        allowed = None if asked.where is None else view.allowed(asked.where)
+        searched = view.count_passages() if allowed is None else len(allowed)
+        if k == 0:
+            return SearchOutcome((), searched)
+        by_vector = _by_vector(space, asked, allowed)
+        by_text = _by_text(view, asked)
+        passages = view.passages(list({*by_vector, *by_text}))
+        if rescorer is not None and not is_image:
+            by_vector = _rescore(rescorer, query, by_vector, by_text, passages)
+        hits = _to_hits(by_vector, by_text, passages, mode)[:k]
+        return SearchOutcome(tuple(_complete(hits, view, space, asked)), searched)
+
+
+def _encode(
+    encoder: Encoder | None, query: str, mode: Mode, is_image: bool
+) -> Float32[np.ndarray, " d"] | None:
+    if mode == "text":
+        if is_image:
+            raise BadInput(
+                f"the query {query!r} is an image file, and a picture has no words to look up.",
+                "Search with --mode vector or hybrid.",
+            )
+        return None
+    if encoder is None:
+        raise ValueError(f"mode {mode} needs the index's encoder")
+    kind = "image" if is_image else "text"
+    if kind not in encoder.reads:
+        raise BadInput(
+            f"the query {query!r} is {'an image file' if is_image else 'text'}, and the index's "
+            f"encoder {encoder.name} reads only {', '.join(sorted(encoder.reads))}.",
+            "Ask with the other kind, or make an index with an encoder that reads both.",
+        )
+    vectors = (
+        encoder.encode_images([read_image(query)])
+        if is_image
+        else encoder.encode_texts([query], role="query")
+    )
+    return np.asarray(vectors[0])
+
+
+def _by_vector(
+    space: Space | None, asked: _Query, allowed: Int64[np.ndarray, " a"] | None
+) -> dict[int, float]:
+    if space is None or asked.vector is None:
+        return {}
+    if allowed is None:
+        return dict(space.nearest(asked.vector, asked.depth, exact=asked.exact))
+    return dict(space.nearest_among(allowed, asked.vector, asked.depth))
+
+
+def _by_text(view: View, asked: _Query) -> dict[int, float]:
+    if asked.expression is None:
+        return {}
+    return dict(view.match(asked.expression, asked.depth, asked.where))
+
+
+def _rescore(
+    rescorer: Encoder,
+    query: str,
+    by_vector: dict[int, float],
+    by_text: dict[int, float],
+    passages: dict[int, Passage],
+) -> dict[int, float]:
+    """Order the first fused hits by the rescorer's cosines; they take the vector ranks' place."""
+    first = [key for key, _ in fuse(list(by_vector), list(by_text)) if key in passages][:DEPTH]
+    texts = [key for key in first if passages[key].kind == "text"]
+    if not texts:
+        return by_vector
+    vectors = rescorer.encode_texts([input_text(passages[key]) for key in texts])
+    cosines = vectors @ rescorer.encode_texts([query], role="query")[0]
+    return {texts[i]: float(cosines[i]) for i in np.argsort(-cosines, kind="stable")}
+
+
+def _to_hits(
+    by_vector: dict[int, float],
+    by_text: dict[int, float],
+    passages: dict[int, Passage],
+    mode: Mode,
+) -> list[Hit]:
+    """Hits in their order; what is in a ranking but no longer stored is left out."""
+    scores = {"vector": by_vector, "text": by_text, "hybrid": dict(fuse([*by_vector], [*by_text]))}
+    vector_ranks = {key: rank for rank, key in enumerate(by_vector, start=1)}
+    text_ranks = {key: rank for rank, key in enumerate(by_text, start=1)}
+    return [
+        Hit(
+            passage_id=key,
+            passage=passages[key],
+            score=score,
+            similarity=by_vector.get(key),
+            vector_rank=vector_ranks.get(key),
+            text_rank=text_ranks.get(key),
+        )
+        for key, score in scores[mode].items()
+        if key in passages
+    ]
+
+
+def _complete(hits: list[Hit], view: View, space: Space | None, asked: _Query) -> list[Hit]:
+    """Fill in the marks, and the similarity of hits that only words found."""
+    keys = [hit.passage_id for hit in hits]
+    marks = view.marks(keys, asked.expression) if asked.expression and keys else {}
+    similarities: dict[int, float] = {}
+    if space is not None and asked.vector is not None:
+        missing = [hit.passage_id for hit in hits if hit.similarity is None]
+        ids, vectors = space.take(np.array(sorted(missing), dtype=np.int64))
+        similarities = dict(zip(ids.tolist(), (vectors @ asked.vector).tolist(), strict=True))
+    return [
+        Hit(
+            hit.passage_id,
+            hit.passage,
+            hit.score,
+            hit.similarity if hit.similarity is not None else similarities.get(hit.passage_id),
+            hit.vector_rank,
+            hit.text_rank,
+            marks.get(hit.passage_id, ()),
+        )
+        for hit in hits
+    ]

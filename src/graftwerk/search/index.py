@@ -1,0 +1,281 @@
+"""An index on disk: opening, making, writing. What readers see is in `view.py`.
+
+`graft.sqlite` holds everything; `vectors.safetensors` is made from it for speed, `seal.json` holds
+checksums of both while the last write ended well. A file's passages and vectors are committed
+together or not at all, and rows are never changed, only put in and taken out.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+from .. import limits
+from ..contracts import Encoder, Passage, Vectors
+from ..errors import BadFile, WrongBase
+from .database import create, is_whole, open_database
+from .lock import write_lock
+from .passages import CHUNKER_VERSION
+from .rows import Entry, Outcome, delete_file, is_unit, put_file
+from .schema import digest_of, read_meta, storage_errors
+from .seal import is_sealed, remove_seal, write_seal
+from .snapshot import read_snapshot, write_snapshot
+from .vectors import Space
+from .view import View
+from .where import file_name
+
+_CHECKPOINT_MILLISECONDS = 5_000
+
+
+def describe_base(encoder: Encoder, encoder_name: str, layer: int | None) -> dict[str, str]:
+    """The entries of table `meta` that say with what the vectors and passages are made."""
+    return {
+        "encoder": encoder_name,
+        "layer": "" if layer is None else str(layer),
+        "fingerprint": encoder.fingerprint,
+        "dimension": str(encoder.dimension),
+        "reads": " ".join(sorted(encoder.reads)),
+        "chunker": str(CHUNKER_VERSION),
+    }
+
+
+def open_index(folder: Path) -> "Index":
+    """Open an existing index.
+
+    Raises:
+        BadFile: there is none, it is another program's, or of a newer format.
+        Damaged: its database cannot be read.
+    """
+    connection, meta = open_database(folder)
+    return Index(folder, connection, meta)
+
+
+def create_or_open(folder: Path, encoder: Encoder, encoder_name: str, layer: int | None) -> "Index":
+    """Open the index in `folder` for this encoder, or make an empty one.
+
+    Raises:
+        WrongBase: the index was made with another encoder.
+        BadFile: the folder is a file or holds something else.
+        NoRoom: it cannot be made; nothing is left behind.
+    """
+    base = describe_base(encoder, encoder_name, layer)
+    if not is_whole(folder):
+        create(folder, base)
+    index = open_index(folder)
+    try:
+        index.require_base(base)
+    except BaseException:
+        index.close()
+        raise
+    return index
+
+
+class Index:
+    """An open index; a context manager. Made by `open_index` and `create_or_open`.
+
+    Attributes:
+        folder: its folder.
+        encoder_name: name of its encoder.
+        layer: hidden layer that its vectors come from, None for the last.
+        fingerprint: hash of its encoder.
+        dimension: length of a vector.
+        reads: what its encoder can encode.
+        chunker: version of the code that cut its passages.
+        connection: its database, for the maintenance modules beside this one.
+    """
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection, meta: dict[str, str]) -> None:
+        self.folder = folder
+        self.connection = connection
+        self._space: tuple[str, Space] | None = None
+        connection.create_function("file_name", 1, file_name, deterministic=True)
+        self._take_over(meta)
+
+    def _take_over(self, meta: Mapping[str, str]) -> None:
+        self.encoder_name = meta["encoder"]
+        self.layer = int(meta["layer"]) if meta["layer"] else None
+        self.fingerprint = meta["fingerprint"]
+        self.dimension = int(meta["dimension"])
+        self.reads = frozenset(meta["reads"].split())
+        self.chunker = int(meta["chunker"])
+
+    def __enter__(self) -> "Index":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.connection.close()
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the last write ended well and left its checksums."""
+        return is_sealed(self.folder)
+
+    def require_base(self, base: Mapping[str, str]) -> None:
+        """Check that passages and vectors made with `base` belong into this index.
+
+        Raises:
+            WrongBase: another encoder, layer or way of cutting passages.
+        """
+        if base["fingerprint"] != self.fingerprint:
+            raise WrongBase(
+                f"the index {self.folder}",
+                f"encoder {self.encoder_name} ({self.fingerprint[:12]})",
+                f"{base['encoder']} ({base['fingerprint'][:12]})",
+                f"Change the index: graft index rebuild --encoder {base['encoder']} --index "
+                f"{self.folder}; or name another folder.",
+            )
+        if int(base["chunker"]) != self.chunker:
+            raise WrongBase(
+                f"the index {self.folder}",
+                f"passages of version {self.chunker}",
+                f"version {base['chunker']}",
+                f"Cut them anew: graft index rebuild --index {self.folder}",
+            )
+
+    @contextmanager
+    def view(self) -> Iterator[View]:
+        """Read one consistent state, whatever writers do meanwhile.
+
+        Raises:
+            Damaged: the database cannot be read.
+            WrongBase: another process changed the index to another encoder.
+        """
+        with storage_errors(self.folder):
+            self.connection.execute("BEGIN")
+            try:
+                yield View(self.connection, self._read_meta())
+            finally:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+
+    def _read_meta(self) -> dict[str, str]:
+        meta = read_meta(self.connection, self.folder)
+        if meta["fingerprint"] != self.fingerprint:
+            raise WrongBase(
+                f"the index {self.folder}",
+                f"encoder {meta['encoder']} (changed by another process just now)",
+                self.encoder_name,
+                "Run the command again.",
+            )
+        return meta
+
+    def space(self, view: View) -> Space:
+        """The vectors of a view; kept for the next search of the same state."""
+        if self._space is None or self._space[0] != view.stamp:
+            self._space = (view.stamp, view.space(read_snapshot(self.folder, self.dimension)))
+        return self._space[1]
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Hold the lock and one transaction, which is committed when the block ends well."""
+        with storage_errors(self.folder), write_lock(self.folder):
+            remove_seal(self.folder)
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._read_meta()
+                yield self.connection
+                self.connection.execute(
+                    "UPDATE meta SET value = value + 1 WHERE key = 'generation'"
+                )
+                self.connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # a full disk has rolled it back already
+                    self.connection.execute("ROLLBACK")
+                raise
+
+    def put(
+        self, path: str, content_hash: str, passages: Sequence[Passage], vectors: Vectors
+    ) -> None:
+        """Store a file in the place of its former passages, in one transaction."""
+        self.put_all([Entry(path, content_hash, passages, vectors)])
+
+    def put_all(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """Store several files in one transaction; what another writer stored meanwhile stays."""
+        for entry in entries:
+            self._require_vectors(entry)
+        with self.writing() as connection:
+            return [put_file(connection, entry) for entry in entries]
+
+    def _require_vectors(self, entry: Entry) -> None:
+        if entry.vectors.shape != (len(entry.passages), self.dimension):
+            raise ValueError(f"vectors {entry.vectors.shape} for {len(entry.passages)} passages")
+        if not is_unit(entry.vectors).all():
+            raise BadFile(
+                f"{entry.path}: the encoder {self.encoder_name} gave a vector that is not finite "
+                "or not of length 1.",
+                "Leave the file out, or use another encoder.",
+            )
+
+    def remove(self, paths: Sequence[str]) -> int:
+        """Take files out by their stored paths; returns how many were there."""
+        if not paths:
+            return 0
+        with self.writing() as connection:
+            return sum(delete_file(connection, os.fsencode(path)) for path in paths)
+
+    def replace_all(
+        self, entries: Sequence[Entry], base: Mapping[str, str], expected: Mapping[str, str]
+    ) -> bool:
+        """Put contents made with another base in the place of everything, in one step.
+
+        Args:
+            entries: the new contents.
+            base: what they were made with.
+            expected: the stored files, by path, that `entries` were made from.
+
+        Returns:
+            False, and nothing is replaced, when another writer changed the files meanwhile.
+        """
+        with self.writing() as connection:
+            meta = self._read_meta()
+            if View(connection, meta).files() != expected:
+                return False
+            connection.execute("DELETE FROM passages")
+            connection.execute("DELETE FROM files")
+            meta.update(base)
+            meta["digest"] = digest_of(meta)
+            del meta["generation"]
+            connection.executemany("UPDATE meta SET value = ?2 WHERE key = ?1", meta.items())
+            for entry in entries:
+                put_file(connection, entry)
+        self._take_over(meta)
+        return True
+
+    def rebuild_words(self) -> None:
+        """Make the full text anew from the stored passages."""
+        with self.writing() as connection:
+            connection.execute("INSERT INTO words(words) VALUES ('rebuild')")
+
+    def refresh(self) -> None:
+        """Write the snapshot and the seal, so that searches are fast and `verify` sees all.
+
+        Where readers keep the write-ahead log from being emptied, the index stays unsealed until
+        the next write.
+        """
+        with storage_errors(self.folder), write_lock(self.folder):
+            remove_seal(self.folder)
+            with self.view() as view:
+                ids, vectors = view.all_vectors()
+                write_snapshot(self.folder, view.stamp, ids, vectors)
+            self.connection.execute(f"PRAGMA busy_timeout={_CHECKPOINT_MILLISECONDS}")
+            busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self.connection.execute(f"PRAGMA busy_timeout={limits.LOCK_SECONDS * 1000:.0f}")
+            if not busy:
+                write_seal(self.folder)
+
+    def is_fresh(self) -> bool:
+        """Whether snapshot and seal belong to the present state."""
+        snapshot = read_snapshot(self.folder, self.dimension)
+        with self.view() as view:
+            return self.sealed and snapshot is not None and snapshot.stamp == view.stamp

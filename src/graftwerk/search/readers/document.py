@@ -1,0 +1,153 @@
+"""What reading a file gives: its text, and blocks that say where each part stands."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from ... import limits
+from ...errors import LimitExceeded
+
+HEADING_CHARACTERS = 200  # a longer "heading" is a paragraph
+# SQLite's full text stops at NUL; a lone surrogate cannot be written as UTF-8
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One paragraph, table, row, or code listing.
+
+    Attributes:
+        start: first character in `Document.text`.
+        end: one past the last character.
+        heading: headings above it, outermost first, joined with " > ".
+        line: first line in the file, from 1, where the format has lines.
+        page: page, from 1, where the format has pages.
+        alone: true when it is never put into one passage with a neighbour: a row of a table
+            file, or a heading that nothing stands under.
+    """
+
+    start: int
+    end: int
+    heading: str
+    line: int | None
+    page: int | None
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file that was read.
+
+    Attributes:
+        path: the file, as it was named.
+        kind: `text` or `image`.
+        text: for plain text files exactly the decoded content (without a byte order mark), for
+            others the extracted text; empty for a picture.
+        blocks: in the order of the text, not overlapping; none for a picture.
+    """
+
+    path: str
+    kind: Literal["text", "image"]
+    text: str
+    blocks: tuple[Block, ...]
+
+
+class Outline:
+    """Collects the blocks of one document in their order, each under its headings."""
+
+    def __init__(self) -> None:
+        self._headings: list[tuple[int, str]] = []
+        self._path = ""
+        self._bare: Block | None = None  # the last heading, while nothing stands under it
+        self._blocks: list[Block] = []
+
+    def heading(self, level: int, text: str, start: int, end: int, line: int | None = None) -> None:
+        """Enter the section `text`; a smaller `level` is further out."""
+        if self._bare is not None and level <= self._headings[-1][0]:
+            self._append(self._bare)
+        while self._headings and self._headings[-1][0] >= level:
+            self._headings.pop()
+        self._bare = Block(start, end, self._join(), line, None, alone=True)
+        self._headings.append((level, " ".join(text.split())))
+        self._path = self._join()
+
+    def add(
+        self,
+        start: int,
+        end: int,
+        line: int | None = None,
+        page: int | None = None,
+        alone: bool = False,
+    ) -> None:
+        """Add a block under the headings entered so far."""
+        self._bare = None
+        self._append(Block(start, end, self._path, line, page, alone))
+
+    def finish(self) -> tuple[Block, ...]:
+        """All blocks; a heading with nothing under it is a block too."""
+        if self._bare is not None:
+            self._append(self._bare)
+            self._bare = None
+        return tuple(self._blocks)
+
+    def _join(self) -> str:
+        names: list[str] = []
+        for _, name in self._headings:
+            if names[-1:] != [name]:
+                names.append(name)
+        return " > ".join(names)
+
+    def _append(self, block: Block) -> None:
+        if len(self._blocks) >= limits.DOCUMENT_BLOCKS:
+            raise LimitExceeded(
+                f"the file has more than {limits.DOCUMENT_BLOCKS:,} paragraphs or rows.",
+                "Split the file or leave it out.",
+            )
+        self._blocks.append(block)
+
+
+class Assembly:
+    """Puts together the text of a format that has none of its own, block by block."""
+
+    def __init__(self, limit: int = limits.DOCUMENT_TEXT) -> None:
+        self._outline = Outline()
+        self._pieces: list[str] = []
+        self._length = 0
+        self._limit = limit
+
+    def heading(self, level: int, text: str) -> None:
+        """Add a heading; one that is too long becomes a paragraph."""
+        text = " ".join(_storable(text).split())
+        if len(text) > HEADING_CHARACTERS:
+            self.add(text)
+        elif text:
+            self._outline.heading(level, text, *self._put(text))
+
+    def add(
+        self, text: str, line: int | None = None, page: int | None = None, alone: bool = False
+    ) -> None:
+        """Add a block, unless it is empty."""
+        text = _storable(text).strip()
+        if text:
+            self._outline.add(*self._put(text), line, page, alone)
+
+    def finish(self, path: str) -> Document:
+        """The document as it was put together."""
+        return Document(path, "text", "".join(self._pieces), self._outline.finish())
+
+    def _put(self, text: str) -> tuple[int, int]:
+        if self._pieces:
+            self._pieces.append("\n\n")
+            self._length += 2
+        start, self._length = self._length, self._length + len(text)
+        if self._length > self._limit:
+            raise LimitExceeded(
+                f"the file holds more than {self._limit:,} characters of text.",
+                "Split the file or leave it out.",
+            )
+        self._pieces.append(text)
+        return start, self._length
+
+
+def _storable(text: str) -> str:
+    return _UNSTORABLE.sub("\ufffd", text)

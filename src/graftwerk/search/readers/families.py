@@ -1,0 +1,63 @@
+"""Which ending is read by which parser."""
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+
+from ...errors import BadFile
+from .document import Document
+
+# ending -> module and function
+_PARSERS = {
+    ".md": "text:read_markdown",
+    ".markdown": "text:read_markdown",
+    ".txt": "text:read_plain",
+    ".log": "text:read_plain",
+    ".rst": "text:read_rst",
+    ".html": "html:read_html",
+    ".htm": "html:read_html",
+    ".pdf": "pdf:read_pdf",
+    ".docx": "docx:read_docx",
+    ".csv": "tables:read_csv",
+    ".jsonl": "tables:read_jsonl",
+    ".png": "images:read_picture",
+    ".jpg": "images:read_picture",
+    ".jpeg": "images:read_picture",
+    ".webp": "images:read_picture",
+    ".gif": "images:read_picture",
+    ".bmp": "images:read_picture",
+    ".tif": "images:read_picture",
+    ".tiff": "images:read_picture",
+}
+SUFFIXES = tuple(sorted(_PARSERS))
+
+
+def suffix_of(path: str) -> str:
+    """The ending of a file's name in lower case, with its dot."""
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122  a name of any bytes
+
+
+def is_image_path(path: str) -> bool:
+    """Whether the ending of `path` is that of a picture."""
+    return _PARSERS.get(suffix_of(path), "").startswith("images:")
+
+
+def needs_sandbox(path: str) -> bool:
+    """Whether the parser may run wild on hostile content; that of plain text cannot."""
+    return not _PARSERS.get(suffix_of(path), "").startswith("text:")
+
+
+def parse(path: str) -> Document:
+    """Read `path` in this process by the parser of its ending.
+
+    Raises:
+        BadFile: it cannot be read as what its ending says.
+        LimitExceeded: it is larger than a limit allows.
+    """
+    known = _PARSERS.get(suffix_of(path))
+    if known is None:
+        name = os.path.basename(path)  # noqa: PTH119
+        raise BadFile(f"{name!r} has no known ending.", f"Read are: {', '.join(SUFFIXES)}.")
+    module, function = known.split(":")
+    read: Callable[[str], Document] = getattr(import_module(f".{module}", __package__), function)
+    return read(path)

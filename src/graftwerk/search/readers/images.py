@@ -1,0 +1,64 @@
+"""Pictures: measured before they are decoded."""
+
+import os
+import warnings
+from typing import TYPE_CHECKING
+
+from ... import limits
+from ...errors import BadFile, LimitExceeded
+from .document import Document
+from .opening import open_regular
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+
+
+def read_picture(path: str) -> Document:
+    """Check that a picture can be decoded; its document has no text."""
+    read_image(path)
+    return Document(path, "image", "", ())
+
+
+def read_image(path: str) -> "Image":
+    """Decode the first frame of a picture, upright, in RGB.
+
+    Raises:
+        BadFile: no picture of a known format, or a damaged one.
+        LimitExceeded: too many bytes or pixels; nothing was decoded.
+    """
+    from PIL import Image, ImageOps
+
+    name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+    with open_regular(path, limits.IMAGE_FILE) as file, warnings.catch_warnings():
+        # a picture with odd metadata is still a picture; a bomb is stopped by its header
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(file, formats=FORMATS) as image:
+                _require_size(name, *image.size)
+                image.load()
+                _require_size(name, *image.size)
+                upright = ImageOps.exif_transpose(image)
+                return upright.convert("RGB")
+        except LimitExceeded:
+            raise
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            raise LimitExceeded(
+                f"{name!r} has more than {limits.IMAGE_PIXELS:,} pixels.", "Scale it down."
+            ) from error
+        except Exception as error:  # decoders raise nearly every class on damaged bytes
+            raise BadFile(
+                f"{name!r} is not a readable picture ({type(error).__name__}).",
+                f"Read are: {', '.join(FORMATS)}.",
+            ) from error
+
+
+def _require_size(name: str, width: int, height: int) -> None:
+    if max(width, height) > limits.IMAGE_SIDE or width * height > limits.IMAGE_PIXELS:
+        raise LimitExceeded(
+            f"{name!r} has {width:,} x {height:,} pixels; at most {limits.IMAGE_SIDE:,} a side and "
+            f"{limits.IMAGE_PIXELS:,} in all are read.",
+            "Scale it down.",
+        )

@@ -1,0 +1,141 @@
+"""Making the contents of an index anew: with another encoder, or cut another way."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import files
+from ..contracts import Encoder, Monitor, Passage
+from ..errors import BadFile, BadInput, Busy, LimitExceeded
+from ..reports import Skipped
+from .embed import embed
+from .index import Index
+from .passages import cut
+from .readers import Reader, is_image_path, read_image
+from .rows import Entry, decode_vectors, input_hash, is_unit, storable
+from .tally import Tally
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_ATTEMPTS = 3  # to finish before another writer changes the files again
+
+
+def renew(index: Index, encoder: Encoder, base: Mapping[str, str], monitor: Monitor) -> Tally:
+    """Replace everything by the same files, cut and embedded as `base` says, in one step.
+
+    Passages are taken from the index; where they have to be cut another way, and for pictures,
+    the files are read again. Until the last moment the index stays as it was.
+
+    Raises:
+        BadInput: the encoder reads none of the files.
+        Busy: other writers change the index all the time.
+    """
+    work = _Renewer(index, encoder, base, monitor)
+    for _ in range(_ATTEMPTS):
+        with index.view() as view:
+            stored = view.files()
+        work.prepare(stored)
+        entries = [work.entries[path] for path in stored if path in work.entries]
+        if stored and not entries:
+            raise BadInput(
+                f"no file of the index {index.folder} could be made anew: "
+                f"{work.skipped[0].path}: {work.skipped[0].reason}",
+                "Name another encoder, or make an index in another folder.",
+            )
+        if index.replace_all(entries, base, stored):
+            return Tally(
+                unchanged=len(entries),
+                removed=len(work.skipped),
+                embedded=work.embedded,
+                reused=work.reused,
+                skipped=work.skipped,
+            )
+    raise Busy(f"the index {index.folder} is changed by other processes.", "Wait and try again.")
+
+
+class _Renewer:
+    """Prepares entries, and keeps them for a second attempt."""
+
+    def __init__(
+        self, index: Index, encoder: Encoder, base: Mapping[str, str], monitor: Monitor
+    ) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.skipped: list[Skipped] = []
+        self.embedded = self.reused = 0
+        self._index = index
+        self._encoder = encoder
+        self._recut = int(base["chunker"]) != index.chunker
+        self._same_encoder = base["fingerprint"] == index.fingerprint
+        self._monitor = monitor
+        self._vectors: dict[bytes, bytes] = {}
+
+    def prepare(self, stored: Mapping[str, str]) -> None:
+        self.skipped.clear()
+        self._monitor.start("embedding files", len(stored))
+        with Reader() as reader:
+            for path, content_hash in stored.items():
+                known = self.entries.get(path)
+                if known is None or known.content_hash != content_hash:
+                    self.entries.pop(path, None)
+                    self._prepare_file(reader, path, content_hash)
+                self._monitor.advance()
+
+    def _prepare_file(self, reader: Reader, path: str, content_hash: str) -> None:
+        is_image = is_image_path(path)
+        kind = "image" if is_image else "text"
+        if kind not in self._encoder.reads:
+            reads = " and ".join(sorted(self._encoder.reads))
+            self.skipped.append(
+                Skipped(path=path, reason=f"taken out: the encoder reads only {reads}.")
+            )
+            return
+        try:
+            passages, picture = self._read(reader, path, content_hash, is_image)
+        except (BadFile, LimitExceeded) as error:
+            self.skipped.append(Skipped(path=path, reason=f"taken out: {error}"))
+            return
+        digests = [input_hash(passage, content_hash) for passage in passages]
+        matrix = decode_vectors(
+            self._embed(dict(zip(digests, passages, strict=True)), digests, picture),
+            self._encoder.dimension,
+        )
+        if is_unit(matrix).all():
+            self.entries[path] = Entry(path, content_hash, passages, matrix)
+        else:
+            self.skipped.append(
+                Skipped(path=path, reason="taken out: the encoder gave a vector that is no number.")
+            )
+
+    def _read(
+        self, reader: Reader, path: str, content_hash: str, is_image: bool
+    ) -> tuple[list[Passage], "Image | None"]:
+        if is_image or self._recut:
+            try:
+                now = files.sha256_of_file(Path(path))
+            except OSError as error:
+                raise BadFile(f"it cannot be read: {error.strerror}.") from error
+            if now != content_hash:
+                raise BadFile("it has changed.", "Add it again with: graft index add")
+        if self._recut:
+            passages = [storable(passage) for passage in cut(reader.read(path))]
+        else:
+            with self._index.view() as view:
+                passages = view.passages_of(path)
+        return passages, read_image(path) if is_image else None
+
+    def _embed(
+        self, inputs: Mapping[bytes, Passage], digests: list[bytes], picture: "Image | None"
+    ) -> list[bytes]:
+        if self._same_encoder:
+            with self._index.view() as view:
+                self._vectors.update(view.known_vectors(list(inputs)))
+        fresh = {
+            digest: picture or passage
+            for digest, passage in inputs.items()
+            if digest not in self._vectors
+        }
+        self._vectors.update(embed(fresh, self._encoder, self._monitor))
+        self.embedded += len(fresh)
+        self.reused += len(digests) - len(fresh)
+        return [self._vectors[digest] for digest in digests]

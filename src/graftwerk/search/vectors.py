@@ -1,0 +1,118 @@
+"""Nearest vectors by cosine: exactly, or with a first pass over sign bits.
+
+Up to `EXACT_UP_TO` vectors one matrix product is fast enough and loses nothing. Above, Hamming
+distances of the signs choose `CANDIDATES` vectors that are then compared exactly. NumPy's
+popcount does it in half a millisecond for 100,000 vectors, so there is no index to build.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int64, UInt64
+
+from .snapshot import pack_bits
+
+EXACT_UP_TO = 20_000
+CANDIDATES = 2_000
+_BLOCK = 16_384  # columns whose distances stay in the processor's cache
+_FAR = np.iinfo(np.uint16).max
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The vectors that can be found now.
+
+    Attributes:
+        ids: keys of the rows of `vectors`, ascending.
+        vectors: unit vectors, usually a memory map.
+        bits: signs of `vectors`; None where only exact search is wanted.
+        gone: rows of `vectors` that are no longer in the index.
+        new_ids: keys of the rows of `new_vectors`, ascending.
+        new_vectors: what the index got since `vectors` was written.
+    """
+
+    ids: Int64[np.ndarray, " n"]
+    vectors: Float32[np.ndarray, "n d"]
+    bits: UInt64[np.ndarray, "w n"] | None
+    gone: Int64[np.ndarray, " g"]
+    new_ids: Int64[np.ndarray, " m"]
+    new_vectors: Float32[np.ndarray, "m d"]
+
+    def __len__(self) -> int:
+        return len(self.ids) - len(self.gone) + len(self.new_ids)
+
+    def nearest(
+        self, query: Float32[np.ndarray, " d"], count: int, *, exact: bool = False
+    ) -> list[tuple[int, float]]:
+        """The `count` nearest keys with their cosines, best first."""
+        if count <= 0:
+            return []
+        if exact or self.bits is None or len(self.ids) <= EXACT_UP_TO:
+            rows = None
+        else:
+            rows = candidates(self.bits, query, max(CANDIDATES, 4 * count), self.gone)
+        similarities = self.vectors @ query if rows is None else self.vectors[rows] @ query
+        ids = self.ids if rows is None else self.ids[rows]
+        if rows is None and len(self.gone):
+            similarities[self.gone] = -np.inf
+        return _best(
+            np.concatenate([ids, self.new_ids]),
+            np.concatenate([similarities, self.new_vectors @ query]),
+            count,
+        )
+
+    def nearest_among(
+        self, allowed: Int64[np.ndarray, " a"], query: Float32[np.ndarray, " d"], count: int
+    ) -> list[tuple[int, float]]:
+        """As `nearest`, exactly, among the keys of `allowed` (ascending)."""
+        ids, vectors = self.take(allowed)
+        return _best(ids, vectors @ query, count) if count > 0 else []
+
+    def take(
+        self, keys: Int64[np.ndarray, " a"]
+    ) -> tuple[Int64[np.ndarray, " b"], Float32[np.ndarray, "b d"]]:
+        """Those of `keys` that are here, and their vectors."""
+        old = np.setdiff1d(_positions(self.ids, keys), self.gone)
+        new = _positions(self.new_ids, keys)
+        ids = np.concatenate([self.ids[old], self.new_ids[new]])
+        return ids, np.concatenate([self.vectors[old], self.new_vectors[new]])
+
+
+def candidates(
+    bits: UInt64[np.ndarray, "w n"],
+    query: Float32[np.ndarray, " d"],
+    count: int,
+    gone: Int64[np.ndarray, " g"],
+) -> Int64[np.ndarray, " c"]:
+    """Rows of the smallest Hamming distances: at least `count`, ties included."""
+    signs = pack_bits(query[None, :])[:, 0]
+    distances = np.zeros(bits.shape[1], dtype=np.uint16)
+    for start in range(0, len(distances), _BLOCK):
+        block = distances[start : start + _BLOCK]
+        for word, sign in zip(bits, signs, strict=True):
+            block += np.bitwise_count(word[start : start + _BLOCK] ^ sign)
+    distances[gone] = _FAR
+    most = 64 * len(signs)
+    held = np.cumsum(np.bincount(distances, minlength=most + 1)[: most + 1])
+    limit = int(np.searchsorted(held, min(count, int(held[-1]))))
+    return np.flatnonzero(distances <= limit)
+
+
+def _positions(ids: Int64[np.ndarray, " n"], keys: Int64[np.ndarray, " a"]) -> np.ndarray:
+    """Where `keys` stand in `ids`; those that do not are left out."""
+    if len(ids) == 0:
+        return np.zeros(0, dtype=np.int64)
+    places = np.minimum(np.searchsorted(ids, keys), len(ids) - 1)
+    return np.asarray(places[ids[places] == keys])
+
+
+def _best(
+    ids: Int64[np.ndarray, " n"], similarities: Float32[np.ndarray, " n"], count: int
+) -> list[tuple[int, float]]:
+    """The largest similarities, ties to the smaller key; NaN and -inf (taken out) are no hits."""
+    keep = np.flatnonzero(similarities > -np.inf)  # false for NaN too
+    if len(keep) > count:
+        limit = np.partition(similarities[keep], len(keep) - count)[len(keep) - count]
+        keep = keep[similarities[keep] >= limit]
+    order = np.lexsort((ids[keep], -similarities[keep]))[:count]
+    return [(int(ids[i]), float(similarities[i])) for i in keep[order]]

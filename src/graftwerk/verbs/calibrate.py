@@ -1,0 +1,95 @@
+"""`graft calibrate`: set the evidence floor of an index."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import limits
+from ..contracts import Monitor
+from ..errors import BadFile, BadInput
+from ..reports import Calibration
+from ..requests import Calibrate
+from ..steer.calibration import LEAST_QUESTIONS, calibrate, save_calibration
+from .asking import open_library
+
+_FORM = 'Write one object a line: {"question": "...", "answerable": true}'
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A question, and whether the documents answer it."""
+
+    question: str
+    answerable: bool
+
+
+def run(request: Calibrate, monitor: Monitor) -> Calibration:
+    """Measure the evidence for every question and store the floor in the index.
+
+    Raises:
+        BadInput: a malformed line, or too few questions of a kind.
+    """
+    questions = read_questions(request.file)
+    monitor.start("measuring evidence", len(questions))
+    scores: dict[bool, list[float]] = {True: [], False: []}
+    with open_library(request.index, request.device) as library:
+        for asked in questions:
+            hits = library.find(asked.question)
+            scores[asked.answerable].append(library.weigh(asked.question, hits))
+            monitor.advance()
+        calibration = calibrate(
+            scores[True],
+            scores[False],
+            request.false_answer_rate,
+            library.reader,
+            f"this index's own calibration ({request.file.name})",
+        )
+    save_calibration(request.index, calibration)
+    return calibration
+
+
+def read_questions(path: Path) -> list[Labelled]:
+    """Read a file of labelled questions.
+
+    Raises:
+        BadFile: no such file, or not UTF-8.
+        BadInput: a line that is no labelled question, or too few of a kind.
+    """
+    if not path.is_file():
+        raise BadFile(f"{path} is not a file.", "Name an existing file of JSON lines.")
+    limits.require_file_size(path, limits.JSON_FILE, "question file")
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise BadFile(f"{path} is not UTF-8: {error}.", "Save it as UTF-8.") from error
+    questions = [
+        _read_line(line, f"{path}, line {number}")
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    ]
+    for wanted, word in ((True, "answerable"), (False, "unanswerable")):
+        count = sum(asked.answerable is wanted for asked in questions)
+        if count < LEAST_QUESTIONS:
+            raise BadInput(
+                f"{path} has {count} {word} questions; at least {LEAST_QUESTIONS} are needed.",
+                "Add more of them; with 100 of each kind the promise is worth something.",
+            )
+    return questions
+
+
+def _read_line(line: str, where: str) -> Labelled:
+    try:
+        content: Any = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BadInput(f"{where}: no JSON ({error}).", _FORM) from error
+    match content:
+        case {"question": str(question), "answerable": bool(answerable)} if question.strip():
+            if len(question) > limits.QUESTION_CHARACTERS:
+                raise BadInput(
+                    f"{where}: a question of {len(question):,} characters; at most "
+                    f"{limits.QUESTION_CHARACTERS:,} are read.",
+                    "Shorten it.",
+                )
+            return Labelled(question, answerable)
+    raise BadInput(f"{where}: {line[:80]!r} is no labelled question.", _FORM)

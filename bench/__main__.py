@@ -8,6 +8,7 @@ from pathlib import Path
 SECTIONS = {
     "embedding": "texts per second, beside sentence-transformers",
     "vectors": "nearest neighbours among 100,000 vectors, beside other stores",
+    "blocks": "milliseconds a rendered scene takes on one core",
     "cold": "CPU time of a cold search and a cold ask, beside sentence-transformers",
 }
 

@@ -9,10 +9,13 @@ Shape legend, used in every annotation of the package:
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
+
+if TYPE_CHECKING:
+    import torch
 
 Vectors = Float32[np.ndarray, "n d"]
 Modality = Literal["text", "image"]
@@ -149,6 +152,25 @@ class Writer(Protocol):
 
     def write(self, prompt: Prompt) -> Iterator[str]:
         """Yield the answer piece by piece; raises `WriterFailed` when it breaks off."""
+        ...
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """A diffusion model as one function; guidance, control and clamping wrap it.
+
+    Variance-exploding form, whatever the network inside was trained with: a picture `x0` at noise
+    level `sigma` is `x = x0 + sigma * noise`, with `noise` of unit variance. The score is
+    `(denoise(x, sigma) - x) / sigma**2`.
+    """
+
+    def __call__(self, x: "torch.Tensor", sigma: "float | torch.Tensor") -> "torch.Tensor":
+        """The expected `x0` behind `x`.
+
+        Args:
+            x: noisy pictures or latents, [b c h w].
+            sigma: noise level, above 0, of all rows, or one for each row, [b].
+        """
         ...
 
 

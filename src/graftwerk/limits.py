@@ -10,6 +10,7 @@ from .errors import LimitExceeded
 MIB = 1024 * 1024
 
 TEXT_FILE = 50 * MIB
+TEXT_LINES = 5_000_000
 IMAGE_FILE = 64 * MIB
 IMAGE_PIXELS = 50_000_000
 IMAGE_SIDE = 16_384  # pixels
@@ -31,6 +32,11 @@ FOLDER_DEPTH = 64
 HITS = 1_000
 SCENES = 1_000_000  # of one rendered data set
 SCENE_SIDE = 2_048  # pixels
+PROMPT_CHARACTERS = 200_000
+PICTURES = 10_000  # of one request
+PICTURE_SIDE = 4_096  # pixels, of a generated picture
+SAMPLING_STEPS = 10_000
+RECORD_CHARACTERS = 1_000_000  # of the request in a picture's metadata
 
 
 def require_file_size(path: Path, limit: int, what: str) -> int:

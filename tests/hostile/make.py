@@ -1,3 +1,4 @@
+# ruff: noqa: PTH118, PTH123  (names of any bytes)
 """Builders of files that no reader can or should read, and of small good ones to spoil.
 
 `make_hostile_folder(folder)` writes one file of every hostile kind; use it as
@@ -12,6 +13,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
@@ -28,7 +30,9 @@ ODD_NAMES = (
 )
 
 
-def make_odd_names(folder: Path, content: bytes = b"# Odd\n\nA file with an odd name.\n") -> list[str]:
+def make_odd_names(
+    folder: Path, content: bytes = b"# Odd\n\nA file with an odd name.\n"
+) -> list[str]:
     """Write a good file under each odd name; returns their paths."""
     paths = [os.path.join(os.fsencode(folder), name) for name in ODD_NAMES]
     for path in paths:
@@ -129,20 +133,21 @@ def encrypted_pdf() -> bytes:
 def paragraph_bomb(count: int = 21_000_000) -> bytes:
     """A .docx of about 200 kB that unfolds to `count` empty paragraphs."""
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        with archive.open("word/document.xml", "w") as part:
-            part.write(f'<w:document xmlns:w="{WORD}"><w:body>'.encode())
-            for _ in range(count // 100_000):
-                part.write(b"<w:p/>" * 100_000)
-            part.write(b"</w:body></w:document>")
+    with (
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
+        archive.open("word/document.xml", "w") as part,
+    ):
+        part.write(f'<w:document xmlns:w="{WORD}"><w:body>'.encode())
+        for _ in range(count // 100_000):
+            part.write(b"<w:p/>" * 100_000)
+        part.write(b"</w:body></w:document>")
     return packed.getvalue()
 
 
 def entity_bomb() -> bytes:
     names = "abcdefghijkl"
     entities = "".join(
-        f'<!ENTITY {name} "{f"&{before};" * 10}">'
-        for before, name in zip(names, names[1:], strict=False)
+        f'<!ENTITY {name} "{f"&{before};" * 10}">' for before, name in pairwise(names)
     )
     doctype = f'<!DOCTYPE d [<!ENTITY a "aaaaaaaaaa">{entities}]>'
     return zip_of(docx_parts(paragraph("&l;"), before=doctype))

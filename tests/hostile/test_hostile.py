@@ -1,13 +1,14 @@
+# ruff: noqa: PTH119  (names of any bytes)
 """Every hostile kind is refused with a reason; files around it are read."""
 
 import os
 
 import pytest
+from tests.hostile.make import HOSTILE, make_hostile_folder, make_odd_names
 
 from graftwerk.errors import BadFile, LimitExceeded
 from graftwerk.search.readers import Reader
 from graftwerk.search.walk import list_files
-from tests.hostile.make import HOSTILE, make_hostile_folder, make_odd_names
 
 # what the message must say, by kind
 REASONS = {

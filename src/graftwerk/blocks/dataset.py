@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, files
+from .. import files
 from ..settings import settings
 from .captions import caption_of
 from .drawing import PALETTE, condition_pictures
@@ -16,22 +16,21 @@ from .sampling import sample_scene
 from .scene import scene_to_data
 
 CONDITIONS = ("depth", "normals", "segmentation", "keypoints", "outlines")
-_BATCH = 64  # scenes handed to the threads at a time
+_BATCH = 4  # scenes handed to each thread at a time; a stop waits for them
 
 _README = """\
 # Blocks: {count} scenes, {size} x {size} pixels, seed {seed}
 
-Written by graftwerk {version}: `graft blocks render --count {count} --size {size} --seed {seed}`.
-The same command writes the same bytes again. Load it with
-`datasets.load_dataset("imagefolder", data_dir=FOLDER)`; paths in the columns besides `file_name`
-start at this folder.
+Written by `graft blocks render --count {count} --size {size} --seed {seed}`, which writes the same
+bytes again. Load it with `datasets.load_dataset("imagefolder", data_dir=FOLDER)`; paths in
+columns other than `file_name` start at this folder.
 
 | where | what |
 |---|---|
 | `train/NNNNNN.png` | the picture, sRGB |
-| `train/metadata.jsonl` | a line a picture: `file_name`, `caption`, and the paths of what is below |
+| `train/metadata.jsonl` | per picture `file_name`, `caption`, and the paths of what is below |
 | `conditions/depth/` | 16 bits, 65535 / depth along the viewing axis in scene units; 0 is the sky |
-| `conditions/normals/` | red right, green up, blue towards the camera; -1 to 1 as 0 to 255; sky 128 |
+| `conditions/normals/` | red right, green up, blue towards the camera; 255 is 1, 0 is -1; sky 128 |
 | `conditions/segmentation/` | one colour a class, below |
 | `conditions/keypoints/` | visible joints and bones of people, OpenPose COCO-18 colours |
 | `conditions/outlines/` | outlines 255, creases 128 |
@@ -60,14 +59,15 @@ def write_dataset(folder: Path, seed: int, count: int, size: int) -> Iterator[in
     for name in ("train", "scenes", *(f"conditions/{name}" for name in CONDITIONS)):
         (folder / name).mkdir(parents=True)
     rows: list[dict[str, str]] = []
-    with ThreadPoolExecutor(settings().threads) as pool:
-        for start in range(0, count, _BATCH):
-            numbers = range(start, min(count, start + _BATCH))
+    threads = settings().threads
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, count, _BATCH * threads):
+            numbers = range(start, min(count, start + _BATCH * threads))
             rows += pool.map(lambda number: _write_scene(folder, seed, number, size), numbers)
             yield len(numbers)
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     palette = "\n".join(f"| {name} | {' '.join(map(str, PALETTE[name]))} |" for name in CLASSES)
-    readme = _README.format(count=count, size=size, seed=seed, version=__version__, palette=palette)
+    readme = _README.format(count=count, size=size, seed=seed, palette=palette)
     files.write_text(folder / "README.md", readme)
     files.write_text(folder / "train" / "metadata.jsonl", lines)
 

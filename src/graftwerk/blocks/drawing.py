@@ -15,8 +15,8 @@ from .scene import Scene
 if TYPE_CHECKING:
     from PIL import Image
 
-# Sky, grass, sand, stone (road), cube (box), cylinder (column) and person as ADE20K's palette has
-# them; snow, sphere and cone in colours of it that no other class here needs.
+# Sky, grass, sand, stone (road), cylinder (column) and person as ADE20K's palette has them; snow,
+# sphere, cube and cone in colours of it that no other class here comes near.
 PALETTE = {
     "sky": (6, 230, 230),
     "grass": (4, 250, 7),
@@ -24,7 +24,7 @@ PALETTE = {
     "snow": (230, 230, 230),
     "stone": (140, 140, 140),
     "sphere": (224, 5, 255),
-    "cube": (0, 255, 20),
+    "cube": (11, 102, 255),
     "cylinder": (255, 8, 41),
     "cone": (255, 184, 6),
     "person": (150, 5, 61),
@@ -69,7 +69,8 @@ def draw_normals(normals: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h 
 
 def draw_segmentation(classes: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
     """Each class in its colour of `PALETTE`."""
-    return np.array([PALETTE[name] for name in CLASSES], dtype=np.uint8)[classes]
+    palette = np.array([PALETTE[name] for name in CLASSES], dtype=np.uint8)
+    return np.take(palette, classes, axis=0)
 
 
 def draw_outlines(
@@ -160,7 +161,8 @@ def _draw_objects(maps: Maps) -> UInt8[np.ndarray, "h w 3"]:
     """Each object in a colour of its own, sky and ground in greys."""
     count = int(maps.objects.max()) + 1
     hues = [_hue(4 * (number - FIRST_OBJECT_ID), 0.95) for number in range(2, max(2, count))]
-    return np.array([(40, 40, 40), (90, 90, 90), *hues], dtype=np.uint8)[maps.objects]
+    colours = np.array([(40, 40, 40), (90, 90, 90), *hues], dtype=np.uint8)
+    return np.take(colours, maps.objects, axis=0)
 
 
 def _lines_over(picture: UInt8[np.ndarray, "h w 3"], maps: Maps) -> UInt8[np.ndarray, "h w 3"]:

@@ -78,22 +78,14 @@ class View(NamedTuple):
 
 def view_of(camera: Camera, height: int, width: int) -> View:
     """The axes of `camera` for a picture of `height` by `width` pixels."""
-    origin = np.array(camera.position)
-    forward = np.array(camera.target) - origin
-    forward /= np.linalg.norm(forward)
-    right = np.cross(forward, (0.0, 1.0, 0.0))
-    right /= np.linalg.norm(right)
-    up = np.cross(right, forward)
+    (x, y, z), (to_x, to_y, to_z) = camera.position, camera.target
+    ahead = (to_x - x, to_y - y, to_z - z)
+    length, across = math.hypot(*ahead), math.hypot(ahead[0], ahead[2])
+    forward = (ahead[0] / length, ahead[1] / length, ahead[2] / length)
+    right = (-ahead[2] / across, 0.0, ahead[0] / across)
+    up = (-right[2] * forward[1], across / length, right[0] * forward[1])
     step = 2 * math.tan(math.radians(camera.field_of_view) / 2) / min(height, width)
-    return View(
-        _vector(np.array(camera.position, dtype=np.float64)),
-        _vector(right),
-        _vector(up),
-        _vector(forward),
-        step,
-        height,
-        width,
-    )
+    return View((float(x), float(y), float(z)), right, up, forward, step, height, width)
 
 
 def project(view: View, points: Float64[np.ndarray, "j 3"]) -> Float64[np.ndarray, "j 3"]:
@@ -157,7 +149,3 @@ def reach(thing: SceneObject) -> float:
         for primitive in primitives_of(thing)
         for px, _, pz, radius in spheres_around(primitive)
     )
-
-
-def _vector(array: Float64[np.ndarray, "3"]) -> Vector:
-    return float(array[0]), float(array[1]), float(array[2])

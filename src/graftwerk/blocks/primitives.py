@@ -28,7 +28,7 @@ ALBEDO: dict[Colour, Vector] = {
     "blue": (0.03, 0.13, 0.68),
     "purple": (0.26, 0.05, 0.50),
     "white": (0.84, 0.84, 0.84),
-    "black": (0.028, 0.028, 0.032),
+    "black": (0.021, 0.025, 0.036),
 }
 SKIN: dict[Skin, Vector] = {
     "light": (0.72, 0.45, 0.33),

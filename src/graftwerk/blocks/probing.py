@@ -75,14 +75,14 @@ def count_silhouettes(solids: "Solids", view: "View", counts: Int64[np.ndarray, 
     """Add to `counts` the pixels of each object.
 
     The columns: as if it were alone, in the picture and half a picture beyond each side; as if
-    alone, in the picture; where it is what one sees.
+    alone, in the picture but for its outermost pixels; where it is what one sees.
     """
     kinds, shapes, first, bounds = solids.kinds, solids.shapes, solids.first, solids.bounds
     height, width = view.height, view.width
     for i in range(-height // 2, height + height // 2):
         for j in range(-width // 2, width + width // 2):
             direction, _ = primary_ray(view, j + 0.5, i + 0.5)
-            inside = 0 <= i < height and 0 <= j < width
+            within = 0 < i < height - 1 and 0 < j < width - 1
             best, front = np.inf, -1
             for thing in range(len(bounds)):
                 if not near_bound(bounds, thing, view.origin, direction, 0.0, np.inf):
@@ -91,8 +91,8 @@ def count_silhouettes(solids: "Solids", view: "View", counts: Int64[np.ndarray, 
                 time, _ = object_hit(kinds, shapes, rows, view.origin, direction, np.inf)
                 if time < np.inf:
                     counts[thing, 0] += 1
-                    counts[thing, 1] += inside
+                    counts[thing, 1] += within
                 if time < best:
                     best, front = time, thing
-            if inside and front >= 0:
+            if front >= 0 and 0 <= i < height and 0 <= j < width:
                 counts[front, 2] += 1

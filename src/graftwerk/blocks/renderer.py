@@ -44,6 +44,7 @@ def render(
     Raises:
         LimitExceeded: the picture would be too large, or has no pixel.
     """
-    picture = np.empty((height, width, 3), dtype=np.uint8)
-    develop(render_light(scene, height, width, samples), EXPOSURE, picture)
+    light = render_light(scene, height, width, samples)
+    picture = np.empty(light.shape, dtype=np.uint8)
+    develop(light, EXPOSURE, picture)
     return picture

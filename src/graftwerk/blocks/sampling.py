@@ -1,11 +1,11 @@
 """Scenes from a seed."""
 
-from dataclasses import replace
-from itertools import combinations
+import math
+from typing import NamedTuple
 
 import numpy as np
 
-from .geometry import geometry_of, project, reach, view_of
+from .geometry import View, geometry_of, project, reach, view_of
 from .probing import count_silhouettes
 from .scene import (
     COLOURS,
@@ -19,20 +19,30 @@ from .scene import (
     Scene,
     SceneObject,
     Sun,
+    Time,
 )
 
 VISIBLE_SHARE = 0.6  # of its own silhouette that every object shows at least
 _COUNT_SHARES = (0.3, 0.35, 0.2, 0.15)  # of scenes with one, two, three and four objects
 _KIND_SHARES = (0.18, 0.18, 0.18, 0.18, 0.28)
+_ELEVATIONS: dict[Time, tuple[float, float]] = {  # of the sun, or the lamp, in degrees
+    "day": (38.0, 62.0),
+    "sunset": (16.0, 26.0),
+    "night": (50.0, 66.0),
+}
 _GAP = 0.08  # between objects, in scene units
 _STEP_ASIDE = 0.07  # between the middles of neighbours in the picture, as a share of its width
-_CHECK_PIXELS = 56  # side of the small picture in which silhouettes are compared
-_LEAST_PIXELS = 36  # of a silhouette in it
-_TRIES = 10_000
+_CHECK_PIXELS = 48  # side of the small picture in which silhouettes are compared
+_LEAST_PIXELS = 27  # of a silhouette in it
+_PLACES = 20  # tried for an object before the scene is begun anew
+_TRIES = 1_000
 
 
 def sample_scene(seed: int, number: int = 0, *, count: int | None = None) -> Scene:
     """Scene `number` of the world with this seed; it is the same whatever else is drawn.
+
+    Objects do not touch, are named apart by kind and colour, lie whole in a square picture in an
+    order from left to right that is beyond doubt, and each shows `VISIBLE_SHARE` of itself.
 
     Args:
         seed: of the whole world, 0 or more.
@@ -44,70 +54,95 @@ def sample_scene(seed: int, number: int = 0, *, count: int | None = None) -> Sce
     """
     if count is not None and not 1 <= count <= MOST_OBJECTS:
         raise ValueError(f"count {count} is not between 1 and {MOST_OBJECTS}")
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, number))))
+    generator = np.random.Generator(
+        np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(number,)))
+    )
     drawn = int(generator.choice(MOST_OBJECTS, p=_COUNT_SHARES)) + 1
     for _ in range(_TRIES):
-        scene = _ordered(_draw(generator, count or drawn))
-        if scene is not None and _is_readable(scene):
+        scene = _draw_scene(generator, count or drawn)
+        if scene is not None and _shows_all(scene):
             return scene
     raise RuntimeError(f"no readable scene in {_TRIES} tries for seed {seed}, number {number}")
 
 
-def _draw(generator: np.random.Generator, count: int) -> Scene:
-    def between(low: float, high: float) -> float:
-        return round(float(generator.uniform(low, high)), 3)
+def _between(generator: np.random.Generator, low: float, high: float) -> float:
+    return round(float(generator.uniform(low, high)), 3)
 
+
+def _draw_scene(generator: np.random.Generator, count: int) -> Scene | None:
+    """A scene whose objects stand clear of each other; None when one found no place."""
     distance = 4.0 + 0.7 * count
     camera = Camera(
-        position=(between(-0.9, 0.9), between(1.3, 2.3), round(distance + between(0.0, 0.6), 3)),
-        target=(0.0, between(0.7, 0.85), 0.0),
-        field_of_view=between(36, 40),
+        position=(
+            _between(generator, -0.9, 0.9),
+            _between(generator, 1.3, 2.3),
+            _between(generator, distance, distance + 0.6),
+        ),
+        target=(0.0, _between(generator, 0.7, 0.85), 0.0),
+        field_of_view=_between(generator, 36.0, 40.0),
     )
     time = TIMES[generator.integers(len(TIMES))]
-    low, high = {"day": (38, 62), "sunset": (16, 26), "night": (50, 66)}[time]
+    low, high = _ELEVATIONS[time]
     side = (-1) ** int(generator.integers(2))
-    sun = Sun(azimuth=round(side * between(25, 70), 3), elevation=between(low, high))
+    sun = Sun(side * _between(generator, 25.0, 70.0), _between(generator, low, high))
     ground = GROUNDS[generator.integers(len(GROUNDS))]
-    width = 0.25 + 0.42 * count
-    objects = tuple(_draw_object(generator, width) for _ in range(count))
-    return Scene(camera, sun, ground, time, objects)
+
+    view = view_of(camera, 1, 1)
+    placed: list[_Placed] = []
+    for _ in range(count):
+        found = _place_object(generator, view, placed, 0.25 + 0.42 * count)
+        if found is None:
+            return None
+        placed.append(found)
+    placed.sort(key=lambda entry: entry.across)
+    return Scene(camera, sun, ground, time, tuple(entry.thing for entry in placed))
+
+
+class _Placed(NamedTuple):
+    thing: SceneObject
+    reach: float
+    across: float  # its middle in the picture, as a share of the width
+
+
+def _place_object(
+    generator: np.random.Generator, view: View, others: list[_Placed], width: float
+) -> _Placed | None:
+    """An object that stands clear of the others, or None."""
+    for _ in range(_PLACES):
+        thing = _draw_object(generator, width)
+        middle = np.array([(thing.x, thing.size / 2, thing.z)])
+        entry = _Placed(thing, reach(thing), float(project(view, middle)[0, 0]))
+        if all(_are_clear(entry, other) for other in others):
+            return entry
+    return None
 
 
 def _draw_object(generator: np.random.Generator, width: float) -> SceneObject:
-    def between(low: float, high: float) -> float:
-        return round(float(generator.uniform(low, high)), 3)
-
     kind = KINDS[generator.choice(len(KINDS), p=_KIND_SHARES)]
     colour = COLOURS[generator.integers(len(COLOURS))]
-    x, z = between(-width, width), between(-1.3, 1.0)
+    x, z = _between(generator, -width, width), _between(generator, -1.3, 1.0)
     if kind != "person":
-        return SceneObject(kind, colour, x, z, between(0.8, 1.35), between(-45, 45))
+        size, yaw = _between(generator, 0.8, 1.35), _between(generator, -45.0, 45.0)
+        return SceneObject(kind, colour, x, z, size, yaw)
     pose = POSES[generator.integers(len(POSES))]
     skin = SKINS[generator.integers(len(SKINS))]
-    turned = between(15, 45) if pose == "sitting" else between(0, 35)
+    # people sit at an angle: from the front their legs cannot be read
+    turned = (
+        _between(generator, 15.0, 45.0) if pose == "sitting" else _between(generator, 0.0, 35.0)
+    )
     yaw = turned if generator.integers(2) else -turned
-    return SceneObject(kind, colour, x, z, between(1.5, 1.85), yaw, pose, skin)
+    return SceneObject(kind, colour, x, z, _between(generator, 1.5, 1.85), yaw, pose, skin)
 
 
-def _ordered(scene: Scene) -> Scene | None:
-    """The scene with its objects from left to right; None where that order is in doubt."""
-    middles = np.array([(thing.x, thing.size / 2, thing.z) for thing in scene.objects])
-    places = project(view_of(scene.camera, 1, 1), middles)[:, 0]
-    order = np.argsort(places)
-    if np.any(np.diff(places[order]) < _STEP_ASIDE):
-        return None
-    return replace(scene, objects=tuple(scene.objects[index] for index in order))
+def _are_clear(a: _Placed, b: _Placed) -> bool:
+    apart = math.hypot(a.thing.x - b.thing.x, a.thing.z - b.thing.z)
+    same_name = a.thing.kind == b.thing.kind and a.thing.colour == b.thing.colour
+    beside = abs(a.across - b.across) >= _STEP_ASIDE
+    return beside and not same_name and apart >= a.reach + b.reach + _GAP
 
 
-def _is_readable(scene: Scene) -> bool:
-    """No two objects touch or have the same name; each is whole in the picture and shows enough."""
-    names = {(thing.kind, thing.colour) for thing in scene.objects}
-    if len(names) < len(scene.objects):
-        return False
-    reaches = [reach(thing) for thing in scene.objects]
-    for (a, reach_a), (b, reach_b) in combinations(zip(scene.objects, reaches, strict=True), 2):
-        if np.hypot(a.x - b.x, a.z - b.z) < reach_a + reach_b + _GAP:
-            return False
+def _shows_all(scene: Scene) -> bool:
+    """Every object lies whole in the picture, is large enough, and little of it is hidden."""
     view = view_of(scene.camera, _CHECK_PIXELS, _CHECK_PIXELS)
     counts = np.zeros((len(scene.objects), 3), dtype=np.int64)
     count_silhouettes(geometry_of(scene).solids, view, counts)

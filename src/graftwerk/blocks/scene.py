@@ -5,7 +5,6 @@ in scene units (a person is about 1.7 tall), angles in degrees.
 """
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -113,14 +112,12 @@ class Scene:
     objects: Annotated[tuple[SceneObject, ...], Field(max_length=MOST_OBJECTS)]
 
 
-@cache
-def _adapter() -> TypeAdapter[Scene]:
-    return TypeAdapter(Scene)
+_ADAPTER = TypeAdapter(Scene)
 
 
 def scene_to_data(scene: Scene) -> dict[str, Any]:
     """The scene as what `json.dumps` takes; floats survive exactly."""
-    data: dict[str, Any] = _adapter().dump_python(scene, mode="json")
+    data: dict[str, Any] = _ADAPTER.dump_python(scene, mode="json")
     return data
 
 
@@ -131,7 +128,7 @@ def scene_from_json(text: str | bytes) -> Scene:
         BadFile: the text is no JSON, or not a scene: what is wrong and where is in the message.
     """
     try:
-        scene = _adapter().validate_json(text, strict=True)
+        scene = _ADAPTER.validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the text"

@@ -238,3 +238,28 @@ def _(report: reports.ModelList) -> list[str]:
         ["name", "kind", "about"],
         [[model["name"], model["kind"], model["about"]] for model in report.models],
     )
+
+
+@_lines.register
+def _(report: reports.BlocksData) -> list[str]:
+    return [
+        f"{report.scenes} scenes of {report.size} x {report.size} pixels, seed {report.seed} -> "
+        f"{printable(report.folder)}",
+        f"{report.bytes / 1e6:.1f} MB, {report.per_second:.0f} scenes/s, {report.seconds:.1f} s",
+    ]
+
+
+@_lines.register
+def _(report: reports.BlocksSheet) -> list[str]:
+    return [report.caption, f"-> {printable(report.out)}"]
+
+
+@_lines.register
+def _(report: reports.Generation) -> list[str]:
+    lines = [printable(picture.path) for picture in report.pictures]
+    lines += [] if report.sheet is None else [f"all of them: {printable(report.sheet)}"]
+    return lines + [
+        f"{len(report.pictures)} pictures of {report.width} x {report.height} pixels, "
+        f"{report.sampler}, {report.steps} steps, {report.steps_per_second:.1f} steps/s, "
+        f"{report.seconds:.1f} s ({printable(report.model)}, {report.fingerprint[:12]})"
+    ]

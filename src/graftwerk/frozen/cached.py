@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..errors import BadFile, LimitExceeded
+from ..errors import BadFile, LimitExceeded, NoRoom
+from ..settings import settings
 
 _MANIFEST = "graft.json"
 _LOG = logging.getLogger(__name__)
@@ -32,6 +33,11 @@ def cached_folder(folder: Path, build: Callable[[Path], dict[str, Any]]) -> dict
         # Processes that start together do the work once.
         with FileLock(folder.with_suffix(".lock")):
             return _sound_facts(folder) or _build(folder, build)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NoRoom(
+            f"{settings().cache} cannot be used as a folder.",
+            "Name another in the variable GRAFTWERK_CACHE.",
+        ) from error
     except OSError as error:
         files.raise_write_error(error, folder)
 

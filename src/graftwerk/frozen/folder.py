@@ -23,6 +23,7 @@ _REFUSED_KEYS = {
     "quantization_config": "holds quantized weights",
     "tokenizer_name_or_path": "takes its tokenizer from elsewhere",
 }
+_KERNEL_KEYS = ("_attn_implementation", "attn_implementation", "_experts_implementation")
 # Files beside the weights that change a vector.
 _SHAPING_NAMES = {
     "config.json",
@@ -78,7 +79,7 @@ def open_folder(path: Path) -> ModelFolder:
             "Use a folder written by the transformers library.",
         )
     for file in sorted(path.glob("*.json")):
-        _refuse_unsafe(file)
+        refuse_unsafe(file)
     if (path / "adapter_config.json").exists():
         raise BadFile(
             f"{path} holds an adapter, not a whole model.",
@@ -126,8 +127,12 @@ def _shaping_files(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def _refuse_unsafe(path: Path) -> None:
-    """Look for keys that would make a loader run code, at any depth of a small JSON file."""
+def refuse_unsafe(path: Path) -> None:
+    """Look for keys that would make a loader run code, at any depth of a small JSON file.
+
+    Raises:
+        BadFile: one is there; files that cannot hold any are not read.
+    """
     if path.name not in _SHAPING_NAMES or path.name in {"tokenizer.json", "vocab.json"}:
         return
     pending: list[Any] = [files.read_json(path)]
@@ -143,8 +148,7 @@ def _refuse_unsafe(path: Path) -> None:
                         "Only plain safetensors models of the transformers library are read.",
                     )
             # A kernel named owner/repository is fetched from the hub and run.
-            implementation = value.get("_attn_implementation", value.get("attn_implementation"))
-            if isinstance(implementation, str) and "/" in implementation:
+            if any("/" in json.dumps(value.get(key)) for key in _KERNEL_KEYS):
                 raise BadFile(
                     f"{path} asks for code of its own to be run (attn_implementation).",
                     "Take that entry out of the file.",
@@ -178,13 +182,16 @@ def _checked_weights(path: Path) -> tuple[Path, ...]:
 
 
 def count_parameters(weights: Sequence[Path]) -> int:
-    """Numbers in safetensors files, read from their headers."""
+    """Weights in safetensors files, read from their headers; integers (positions) are none."""
     from safetensors import safe_open
 
     total = 0
     for path in weights:
         with safe_open(path, framework="np") as tensors:
-            total += sum(math.prod(tensors.get_slice(key).get_shape()) for key in tensors.keys())  # noqa: SIM118
+            for key in tensors.keys():  # noqa: SIM118 - it is no mapping
+                tensor = tensors.get_slice(key)
+                if not tensor.get_dtype().startswith(("I", "U", "BOOL")):
+                    total += math.prod(tensor.get_shape())
     return total
 
 

@@ -77,7 +77,7 @@ def load_network(
     """
     import torch
 
-    config = _build_config(folder)
+    config = build_config(folder)
     network_class = _network_class(folder, type(config), class_name)
     with quiet():
         try:
@@ -105,7 +105,13 @@ def load_network(
     return frozen
 
 
-def _build_config(folder: ModelFolder) -> Any:
+def build_config(folder: ModelFolder) -> Any:
+    """The configuration object of the folder's type, made from what was checked.
+
+    Raises:
+        BadFile: the type is not known, or the values do not fit it.
+    """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     if folder.model_type not in CONFIG_MAPPING:
@@ -116,7 +122,7 @@ def _build_config(folder: ModelFolder) -> Any:
         )
     try:
         return CONFIG_MAPPING[folder.model_type].from_dict(dict(folder.config))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, StrictDataclassError) as error:
         raise BadFile(
             f"{folder.path / 'config.json'} is malformed: {error}.", "Mend it."
         ) from error

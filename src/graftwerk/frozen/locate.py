@@ -28,9 +28,9 @@ def locate(name: str) -> Path:
     if name.startswith(BUILTIN_PREFIX):
         return _builtin(name)
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name and path.is_dir():
         return path.resolve()
-    if path.exists():
+    if path.is_file():
         raise BadFile(f"model {name!r} is a file, not a folder.", "Name the folder that holds it.")
     match = _HUB_ID.fullmatch(name)
     if match is None or (match["revision"] is None and "/" not in name):

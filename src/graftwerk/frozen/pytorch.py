@@ -12,10 +12,18 @@ from torch import Tensor, nn
 from ..contracts import Vectors
 from ..errors import BadFile, BadInput
 from .folder import ModelFolder, check_safetensors, read_object
-from .loading import choose_device, load_network, quiet
+from .loading import build_config, choose_device, load_network, quiet
 from .recipe import Pooling, Recipe
 from .tokens import Forward, TokenIds, TokenReader
 
+_VOCABULARIES = {
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+}
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "Identity": nn.Identity,
     "Tanh": nn.Tanh,
@@ -148,10 +156,16 @@ def tokenizer_definition(folder: ModelFolder) -> tuple[str, int]:
     """
     from transformers import AutoTokenizer
 
+    if not any(path.name in _VOCABULARIES for path in folder.path.iterdir()):
+        raise BadFile(
+            f"model folder {folder.path} has no tokenizer.",
+            "Copy tokenizer.json beside the weights.",
+        )
+    config = build_config(folder)
     with quiet():
         try:
             tokenizer = AutoTokenizer.from_pretrained(
-                str(folder.path), local_files_only=True, trust_remote_code=False
+                str(folder.path), config=config, local_files_only=True, trust_remote_code=False
             )
             definition = tokenizer.backend_tokenizer.to_str()
         except (OSError, ValueError, AttributeError, ImportError, KeyError, TypeError) as error:

@@ -103,8 +103,10 @@ def _read_modules(root: Path) -> list[tuple[str, Path]]:
     if not path.exists():
         return []
     content = files.read_json(path)
+    if not isinstance(content, list):
+        raise BadFile(f"{path} does not hold a list of steps.", "Copy the folder again.")
     steps = []
-    for entry in content if isinstance(content, list) else []:
+    for entry in content:
         kind = entry.get("type") if isinstance(entry, dict) else None
         folder = entry.get("path") if isinstance(entry, dict) else None
         if not isinstance(kind, str) or not isinstance(folder, str):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Float32, Float64, Int64
 
 from .. import files
 from ..contracts import Modality, Role, Vectors
@@ -158,7 +158,9 @@ def _distil(name: str, make_base: Callable[[], TextEncoder], folder: Path) -> di
 
     base = make_base()
     weights = token_weights(base.tokens)
-    table = whiten(token_vectors(base), weights > 0) * weights[:, None]
+    used = weights > 0
+    table = np.zeros((len(used), min(base.dimension, _DIMENSION)))
+    table[used] = whiten(token_vectors(base, np.flatnonzero(used))) * weights[used, None]
     files.write_bytes(
         folder / "model.safetensors", save({"embeddings": np.ascontiguousarray(table, np.float32)})
     )
@@ -175,22 +177,21 @@ def _distil(name: str, make_base: Callable[[], TextEncoder], folder: Path) -> di
     return {"base": name, **_PARAMETERS}
 
 
-def token_vectors(base: TextEncoder) -> Vectors:
-    """The full encoder's vector of each token number, alone between the special tokens."""
+def token_vectors(base: TextEncoder, numbers: Int64[np.ndarray, " n"]) -> Vectors:
+    """The full encoder's vectors of single tokens, each alone between the special tokens."""
     opening, closing = base.tokens.frame
-    size = base.tokens.vocabulary_size
-    rows = [[*opening, number, *closing] for number in range(size)]
-    vectors = np.empty((size, base.dimension), dtype=np.float32)
+    rows = [[*opening, number, *closing] for number in numbers.tolist()]
+    vectors = np.empty((len(rows), base.dimension), dtype=np.float32)
     for batch in batches([len(row) for row in rows], base.batch_tokens):
         ids, mask = base.tokens.pad([rows[place] for place in batch])
         vectors[batch] = base.forward(ids, mask, mask)
     return check_finite(base.name, vectors)
 
 
-def whiten(vectors: Vectors, used: Bool[np.ndarray, " n"]) -> Float64[np.ndarray, "n k"]:
-    """Principal components of the `used` rows, each divided by the root of its singular value."""
-    centred = vectors - vectors[used].mean(axis=0, dtype=np.float64)
-    values, axes = np.linalg.eigh(centred[used].T @ centred[used])
+def whiten(vectors: Vectors) -> Float64[np.ndarray, "n k"]:
+    """Principal components, each divided by the root of its singular value."""
+    centred = vectors - vectors.mean(axis=0, dtype=np.float64)
+    values, axes = np.linalg.eigh(centred.T @ centred)
     kept = slice(None, -_DIMENSION - 1, -1)  # eigh sorts upwards
     values, axes = np.maximum(values, _LEAST_VALUE * values.mean())[kept], axes[:, kept]
     # A fixed sign, so that every machine distils the same.

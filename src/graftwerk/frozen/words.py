@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001, SIM905  apostrophes; word lists
 """Words as evidence: content words by their stem, numbers, negations.
 
 Rough on purpose: these support a cosine, they do not replace it. The lists are English; in other

@@ -4,11 +4,11 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
 import numpy as np
+from jaxtyping import Int64
 
-from ..contracts import Monitor
+from ..contracts import Monitor, Vectors
 from ..errors import Damaged
 from ..reports import Damage
 from .index import Index
@@ -129,7 +129,7 @@ def _chunks(rows: Iterator[CheckedRow]) -> Iterator[list[CheckedRow]]:
 
 
 def _agrees(
-    snapshot: Snapshot, position: int, keys: np.ndarray[Any, Any], vectors: np.ndarray[Any, Any]
+    snapshot: Snapshot, position: int, keys: Int64[np.ndarray, " c"], vectors: Vectors
 ) -> bool:
     part = slice(position, position + len(keys))
     return (

@@ -21,6 +21,8 @@ from .schema import (
     storage_errors,
 )
 
+_UNWRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+
 
 def open_database(folder: Path) -> tuple[sqlite3.Connection, dict[str, str]]:
     """Open the database of an existing index; also gives what table `meta` holds.
@@ -35,26 +37,25 @@ def open_database(folder: Path) -> tuple[sqlite3.Connection, dict[str, str]]:
     if not path.is_file():
         raise _no_index(folder)
     with storage_errors(folder):
-        connection = connect(path)
         try:
-            try:
-                meta = _read_description(connection, folder)
-            except sqlite3.OperationalError as error:
-                # a database with a WAL cannot be opened where its helper files cannot be made
-                wal = path.with_name(f"{DATABASE}-wal")
-                unwritable = error.sqlite_errorcode & 0xFF in {
-                    sqlite3.SQLITE_CANTOPEN,
-                    sqlite3.SQLITE_READONLY,
-                }
-                if not unwritable or (wal.is_file() and wal.stat().st_size > 0):
-                    raise
-                connection.close()
-                connection = connect(path, immutable=True)
-                meta = _read_description(connection, folder)
-        except BaseException:
-            connection.close()
-            raise
-    return connection, meta
+            return _open(folder)
+        except sqlite3.OperationalError as error:
+            # a database with a write-ahead log cannot be opened where its helper files cannot be
+            # made; it can be read as it is where that log is empty
+            log = path.with_name(f"{DATABASE}-wal")
+            unwritable = error.sqlite_errorcode & 0xFF in _UNWRITABLE
+            if not unwritable or (log.is_file() and log.stat().st_size > 0):
+                raise
+            return _open(folder, immutable=True)
+
+
+def _open(folder: Path, *, immutable: bool = False) -> tuple[sqlite3.Connection, dict[str, str]]:
+    connection = connect(folder / DATABASE, immutable=immutable)
+    try:
+        return connection, _read_description(connection, folder)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _no_index(folder: Path) -> BadFile:
@@ -101,6 +102,10 @@ def create(folder: Path, base: Mapping[str, str]) -> None:
     try:
         try:
             folder.mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise BadFile(
+                f"the folder {folder} cannot be made: {error.strerror}.", "Name another folder."
+            ) from error
         except OSError as error:
             files.raise_write_error(error, folder)
         with storage_errors(folder), write_lock(folder):

@@ -114,8 +114,12 @@ def connect(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
     )
     # a damaged byte must not keep the rest from being read; `verify` names it
     connection.text_factory = lambda content: content.decode("utf-8", "replace")
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute("PRAGMA synchronous=FULL")
+    try:
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA synchronous=FULL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -72,7 +72,10 @@ class Space:
         self, keys: Int64[np.ndarray, " a"]
     ) -> tuple[Int64[np.ndarray, " b"], Float32[np.ndarray, "b d"]]:
         """Those of `keys` that are here, and their vectors."""
-        old = np.setdiff1d(_positions(self.ids, keys), self.gone)
+        live = np.ones(len(self.ids), dtype=bool)
+        live[self.gone] = False
+        old = _positions(self.ids, keys)
+        old = old[live[old]]
         new = _positions(self.new_ids, keys)
         ids = np.concatenate([self.ids[old], self.new_ids[new]])
         return ids, np.concatenate([self.vectors[old], self.new_vectors[new]])

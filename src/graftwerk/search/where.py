@@ -16,7 +16,7 @@ from ..errors import BadInput, UnknownName
 
 _TEXT_FIELDS = {
     "path": "CAST(files.path AS TEXT)",
-    "name": "file_name(files.path)",
+    "name": "CAST(file_name(files.path) AS TEXT)",
     "kind": "passages.kind",
     "heading": "passages.heading",
 }
@@ -25,7 +25,7 @@ _FIELDS = {**_TEXT_FIELDS, **_NUMBER_FIELDS}
 _TEXT_OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "like", "not like", "glob")
 _NUMBER_OPERATORS = _TEXT_OPERATORS[:6]
 _CONDITION = re.compile(
-    r"\s*(?P<field>\w+)\s*(?P<operator>not\s+like\b|like\b|glob\b|!=|<=|>=|=|<|>)(?P<value>.*)",
+    r"\s*(?P<field>\w+)(?P<operator>\s+(?:not\s+like|like|glob)\b|\s*(?:!=|<=|>=|=|<|>))(?P<value>.*)",
     re.IGNORECASE | re.DOTALL,
 )
 _NUMBER = re.compile(r"[0-9]{1,15}", re.ASCII)
@@ -40,9 +40,9 @@ class Filter:
     values: tuple[bytes | int, ...]
 
 
-def file_name(path: bytes) -> str:
+def file_name(path: bytes) -> bytes:
     """Last part of a stored path; the SQL function of the same name."""
-    return path.rpartition(os.fsencode(os.sep))[2].decode("utf-8", "replace")
+    return path.rpartition(os.fsencode(os.sep))[2]
 
 
 def parse_where(conditions: Sequence[str]) -> Filter | None:

@@ -7,8 +7,6 @@ frozen weight; and it refuses another base by name. `tests/laws/` asks this of a
 
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
-from ..errors import WrongBase
-
 Socket = Literal["output", "weights", "input", "score", "activations"]
 Frozen = TypeVar("Frozen")
 
@@ -24,13 +22,19 @@ class Steer(Protocol[Frozen]):
     """
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:
+        """See the attributes."""
+        ...
 
     @property
-    def socket(self) -> Socket: ...  # noqa: D102
+    def socket(self) -> Socket:
+        """See the attributes."""
+        ...
 
     @property
-    def base(self) -> str: ...  # noqa: D102
+    def base(self) -> str:
+        """See the attributes."""
+        ...
 
     @property
     def is_zero(self) -> bool:
@@ -44,13 +48,3 @@ class Steer(Protocol[Frozen]):
     def remove(self, steered: Frozen) -> Frozen:
         """Undo `apply`: return what was given to it."""
         ...
-
-
-def require_same_base(what: str, made_on: str, received: str, hint: str) -> None:
-    """Refuse a steer that was made on another frozen model.
-
-    Raises:
-        WrongBase: `made_on` and `received` differ; the message names both.
-    """
-    if made_on != received:
-        raise WrongBase(what, made_on, received, hint)

@@ -14,6 +14,7 @@ from ..reports import Calibration
 FILE_NAME = "calibration.json"
 LEAST_QUESTIONS = 10  # of each kind; with fewer the promise says next to nothing
 _CONFIDENCE = 0.95
+_STEP = 1e-6  # above the noise of float32, below any difference that means something
 _SHIPPED = Path(__file__).parents[1] / "weights" / "minilm-calibration.json"
 
 
@@ -68,11 +69,10 @@ def _floor(answerable: Sequence[float], unanswerable: Sequence[float], allowed: 
     highest_refused = sorted(unanswerable, reverse=True)[allowed]
     answered = [score for score in answerable if score > highest_refused]
     if not answered:
-        return math.nextafter(highest_refused, 2.0)
+        return highest_refused + _STEP
     lowest = min(answered)
     below = max(score for score in (*answerable, *unanswerable) if score < lowest)
-    middle = (lowest + below) / 2
-    return middle if middle > below else lowest
+    return min(lowest, below + _STEP)
 
 
 def clopper_pearson_upper(errors: int, trials: int) -> float:

@@ -179,7 +179,7 @@ def _fit(question: str, context: RetrievedContext) -> tuple[list[Passage], str]:
     kept = passages[:whole]
     if whole < len(passages):
         following = passages[whole]
-        ends = [end for _, end in split_sentences(following.text)][:-1]
+        ends = [end for _, end in split_sentences(following.text)]
         some = _most(len(ends), lambda count: fits([*kept, _first(following, ends[count - 1])]))
         if some:
             kept.append(_first(following, ends[some - 1]))

@@ -2,9 +2,10 @@
 
 Two things are looked at: the cosine of the nearest sentence, and the share of the question's
 content words, weighted by rarity, that one passage holds. A logistic function joins them (the
-cosine of the nearest passage added nothing to these two). Its coefficients were fitted by `bench/fit_evidence.py` on public
-questions (XQuAD, English) with the built-in encoder: each question once with its paragraph in
-the index and once without, other paragraphs of the same article still there.
+cosine of the nearest passage added nothing to these two). Its coefficients were fitted by
+`bench/fit_evidence.py` on public questions (XQuAD, English) with the built-in encoder: each
+question once with its paragraph in the index and once without, other paragraphs of the same
+article still there.
 """
 
 import math
@@ -18,8 +19,8 @@ EVIDENCE_HITS = 10  # hits to search for, whatever number of them is offered to 
 _READ_PASSAGES = 3  # whose sentences are compared by meaning; more gave nothing
 _READ_SENTENCES = 12  # of those, the ones that share most words with the question
 Features = tuple[float, float]
-COEFFICIENTS: Features = (11.58, 7.8)
-INTERCEPT = -10.25
+COEFFICIENTS: Features = (11.89, 7.87)
+INTERCEPT = -10.51
 
 
 def measure_evidence(question: str, hits: Sequence[Hit], encoder: Encoder) -> float:

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  quotation marks and dashes
 """Finding a quote in a text whatever its white space, letter case and quotation marks are."""
 
 import re

@@ -142,5 +142,6 @@ CATALOGUE: tuple[Verb, ...] = (
     ),
     Verb(("blocks", "render"), requests.BlocksRender, reports.BlocksData, "blocks_render", "graft blocks render --count 100 --size 64 --seed 7 --out blocks"),
     Verb(("blocks", "show"), requests.BlocksShow, reports.BlocksSheet, "blocks_show", "graft blocks show 7 --out scene.png"),
+    Verb(("generate",), requests.Generate, reports.Generation, "generate", 'graft generate "a red cube on grass" --count 4 --seed 7'),
     Verb(("tour",), requests.Tour, reports.TourResult, "tour", "graft tour --out tour"),
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 from .. import files, reports, requests
 from ..blocks.dataset import write_dataset
 from ..contracts import Monitor
-from ..errors import BadFile
+from ..errors import BadFile, Cancelled
 
 
 def run(request: requests.BlocksRender, monitor: Monitor) -> reports.BlocksData:
@@ -21,10 +21,13 @@ def run(request: requests.BlocksRender, monitor: Monitor) -> reports.BlocksData:
     target = request.out.absolute()
     _require_empty(target)
     monitor.start("rendering", request.count)
-    with files.working_folder(target) as folder:
-        for finished in write_dataset(folder, request.seed, request.count, request.size):
-            monitor.advance(finished)
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    try:
+        with files.working_folder(target) as folder:
+            for finished in write_dataset(folder, request.seed, request.count, request.size):
+                monitor.advance(finished)
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    except Cancelled as error:
+        raise Cancelled(error.message, f"{target} was not written.") from error
     seconds = time.perf_counter() - began
     return reports.BlocksData(
         folder=str(target),

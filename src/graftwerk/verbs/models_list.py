@@ -27,8 +27,5 @@ _MODELS = (
 def run(request: ModelsList, monitor: Monitor) -> ModelList:  # noqa: ARG001
     """List what needs no download and no folder."""
     return ModelList(
-        models=[
-            {"name": name, "kind": kind, "about": about}
-            for name, kind, about in _MODELS
-        ]
+        models=[{"name": name, "kind": kind, "about": about} for name, kind, about in _MODELS]
     )

@@ -32,7 +32,7 @@ def test_the_floor_lets_as_many_through_as_were_allowed(words_encoder, rate, wro
 
 def test_of_equal_floors_the_one_with_fewer_false_answers_is_taken(words_encoder):
     made = calibrate(HIGH, LOW, 0.3, words_encoder, "here")
-    assert made.floor == pytest.approx(0.475)
+    assert 0.45 < made.floor < 0.451
     assert (made.false_answer_rate, made.share_answered, made.auc) == (0.0, 1.0, 1.0)
     assert made.promised_rate == clopper_pearson_upper(3, 10)
 
@@ -99,9 +99,7 @@ def test_a_broken_calibration_is_ignored_with_a_note(tmp_path, words_encoder):
         assert find_calibration(tmp_path, words_encoder)[0] is None
 
 
-def test_the_shipped_calibration_holds_for_its_encoder_only(
-    tmp_path, words_encoder, monkeypatch
-):
+def test_the_shipped_calibration_holds_for_its_encoder_only(tmp_path, words_encoder, monkeypatch):
     shipped = tmp_path / "shipped.json"
     shipped.write_text(calibrate(HIGH, LOW, 0.1, words_encoder, "shipped").model_dump_json())
     monkeypatch.setattr(module, "_SHIPPED", shipped)

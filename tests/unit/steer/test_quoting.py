@@ -1,3 +1,5 @@
+# ruff: noqa: RUF001  quotation marks and dashes
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,10 @@ SOURCE = "He said: “Don’t  play\n**foosball** at work”[3] – never.\nThe 
     ("claim", "quote"),
     [
         ("don't play foosball at work", "Don’t  play\n**foosball** at work"),
-        ('"Don\'t play foosball at work" - never.', "Don’t  play\n**foosball** at work”[3] – never."),
+        (
+            '"Don\'t play foosball at work" - never.',
+            "Don’t  play\n**foosball** at work”[3] – never.",
+        ),
         ("THE END", "The end."),
         ("he said", "He said"),
     ],

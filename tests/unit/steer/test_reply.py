@@ -66,7 +66,9 @@ def test_whatever_a_writer_says_nothing_loads_and_nothing_unknown_is_cited(piece
 
 
 def test_nothing_is_held_back_longer_than_needed():
-    pieces = list(clean_reply(iter(["Foosball is ", "fine [", "1] at ", "five."]), KnownCitations([1])))
+    pieces = list(
+        clean_reply(iter(["Foosball is ", "fine [", "1] at ", "five."]), KnownCitations([1]))
+    )
     assert pieces == ["Foosball is", " fine", " [1] at", " five."]
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  quotation marks
 """The built-in writer: quotes the sentences of the sources that answer best, word for word."""
 
 import re
@@ -5,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64
 
 from ...contracts import Encoder, Prompt, Source
 from ...errors import BadInput
@@ -12,12 +14,14 @@ from ..plain import CITATION
 from ..sentences import split_sentences
 from ..words import content_stems, covered, rarity, split_words
 
-# Measured on 590 XQuAD questions, five paragraphs each: the first sentence holds the answer for
-# .681 of them by cosine alone, for @@ with the words of the question.
-_WORDS_WEIGHT = 0.4
-_MARGIN = 0.1  # a further sentence this near to the best one is quoted too: then @@
+# Measured on 590 XQuAD questions, five paragraphs each: the first sentence holds the answer to
+# .681 of them by cosine alone, to .769 with the words that it shares with the question, to .786
+# with those that it and what stands before it (heading and last sentence) share.
+_OWN_WORDS = 0.3
+_WORDS_IN_CONTEXT = 0.3
+_MARGIN = 0.1  # a further sentence this near to the best one is quoted too: then .832 are answered
 _QUOTED = 3
-_READ = 24  # sentences compared by meaning: those that share most words with the question
+_READ = 16  # sentences compared by meaning: those that share most words; all of them gave no more
 _SAME = 0.93  # cosine from which two sentences say the same
 _HEADING = re.compile(r"#{1,6}\s")
 _LIST_MARK = re.compile(r"(?:[-*+•>]\s+|\(?\d{1,3}[.)]\s+)+")
@@ -27,6 +31,7 @@ _LIST_MARK = re.compile(r"(?:[-*+•>]\s+|\(?\d{1,3}[.)]\s+)+")
 class _Sentence:
     text: str
     number: int
+    context: str  # what stands before it
 
 
 class ExtractiveWriter:
@@ -64,16 +69,13 @@ class ExtractiveWriter:
         sentences = _sentences(prompt.sources)
         if not sentences:
             return []
-        wanted = content_stems(prompt.question)
-        stems = [content_stems(sentence.text) for sentence in sentences]
-        weights = rarity(stems)
-        shares = np.array([covered(wanted, found, weights) for found in stems])
+        shares = _shares(content_stems(prompt.question), sentences)
         read = np.sort(np.argsort(-shares, kind="stable")[:_READ])
         sentences = [sentences[place] for place in read]
 
         question = self._encoder.encode_texts([prompt.question], role="query")[0]
         vectors = self._encoder.encode_texts([sentence.text for sentence in sentences])
-        scores = vectors @ question + _WORDS_WEIGHT * shares[read]
+        scores = vectors @ question + shares[read]
         chosen: list[int] = []
         for place in np.argsort(-scores, kind="stable"):
             too_weak = bool(chosen) and scores[place] < scores[chosen[0]] - _MARGIN
@@ -84,19 +86,35 @@ class ExtractiveWriter:
         return [sentences[place] for place in chosen]
 
 
+def _shares(wanted: frozenset[str], sentences: Sequence[_Sentence]) -> Float64[np.ndarray, " n"]:
+    """How much of the question's words each sentence holds, alone and with its context."""
+    own = [content_stems(sentence.text) for sentence in sentences]
+    weights = rarity(own)
+    return np.array(
+        [
+            _OWN_WORDS * covered(wanted, stems, weights)
+            + _WORDS_IN_CONTEXT * covered(wanted, stems | content_stems(sentence.context), weights)
+            for stems, sentence in zip(own, sentences, strict=True)
+        ]
+    )
+
+
 def _sentences(sources: Sequence[Source]) -> list[_Sentence]:
     """Every sentence once; headings and fragments left out unless there is nothing else."""
     sentences: dict[str, _Sentence] = {}
     fragments: dict[str, _Sentence] = {}
     for source in sources:
-        text = source.passage.text
+        text, heading = source.passage.text, source.passage.heading
+        before = ""
         for start, end in split_sentences(text):
             written = " ".join(CITATION.sub("", text[start:end]).split())
             lead = _LIST_MARK.match(written)
             quote = written[lead.end() :] if lead else written
             group = sentences if _is_sentence(quote) else fragments
             if split_words(quote):
-                group.setdefault(quote, _Sentence(quote, source.number))
+                found = _Sentence(quote, source.number, f"{heading} {before}")
+                group.setdefault(quote, found)
+            before = quote
     return list((sentences or fragments).values())
 
 

@@ -109,7 +109,7 @@ class Outline:
 class Assembly:
     """Puts together the text of a format that has none of its own, block by block."""
 
-    def __init__(self, limit: int = limits.DOCUMENT_TEXT) -> None:
+    def __init__(self, limit: int) -> None:
         self._outline = Outline()
         self._pieces: list[str] = []
         self._length = 0

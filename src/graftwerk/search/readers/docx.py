@@ -107,7 +107,9 @@ def _inflate(archive: zipfile.ZipFile, part: str) -> Iterator[bytes]:
             unpacked += len(piece)
             allowed = min(limits.XML_PART, max(packed * limits.ZIP_RATIO, _PIECE))
             if unpacked > allowed:
-                raise LimitExceeded(f"part {part!r} of the document unpacks to over {allowed:,} bytes.", _hint())
+                raise LimitExceeded(
+                    f"part {part!r} of the document unpacks to over {allowed:,} bytes.", _hint()
+                )
             yield piece
 
 

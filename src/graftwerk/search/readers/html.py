@@ -92,7 +92,7 @@ class _Page:
     """Gathers running text, and makes a block of it wherever a block of the page ends."""
 
     def __init__(self) -> None:
-        self.assembly = Assembly()
+        self.assembly = Assembly(limits.DOCUMENT_TEXT)
         self._pieces: list[str] = []
         self._heading: str | None = None  # tag of the heading that is open
         self._preformatted = 0

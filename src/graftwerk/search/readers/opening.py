@@ -26,18 +26,17 @@ def open_regular(path: str, limit: int) -> BufferedReader:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise BadFile(f"{name!r} cannot be opened: {reason}.", "Check path and rights.") from error
-    file = os.fdopen(descriptor, "rb")
     state = os.fstat(descriptor)
     if not stat.S_ISREG(state.st_mode):
-        file.close()
+        os.close(descriptor)
         raise BadFile(f"{name!r} is not a regular file.", "Name a file that can be read.")
     if state.st_size > limit:
-        file.close()
+        os.close(descriptor)
         raise LimitExceeded(
             f"{name!r} has {state.st_size:,} bytes; at most {limit:,} are read.",
             "Split the file or leave it out.",
         )
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def read_bytes(path: str, limit: int) -> bytes:

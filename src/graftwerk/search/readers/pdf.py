@@ -61,7 +61,7 @@ def _unlock(reader: "PdfReader", name: str) -> None:
 
 
 def _read_pages(reader: "PdfReader", path: str) -> Document:
-    assembly = Assembly()
+    assembly = Assembly(limits.DOCUMENT_TEXT)
     for number, page in enumerate(reader.pages, 1):
         if number > limits.PDF_PAGES:
             break

@@ -17,6 +17,11 @@ from . import families
 from .document import Block, Document
 from .worker import LENGTH_BYTES
 
+
+class _Stopped(Exception):
+    """The worker gave no usable reply; says why in the words of the report."""
+
+
 RECYCLE_FILES = 200
 _NO_ANSWER = "its parser gave no usable answer"
 _OUT_OF_MEMORY = f"its parser ran out of memory ({limits.PARSER_MEMORY // limits.MIB:,} MiB)"
@@ -24,15 +29,12 @@ _LONGEST_REPLY = 8 * limits.TEXT_FILE
 _ERRORS: dict[str, type[BadInput]] = {"BadFile": BadFile, "LimitExceeded": LimitExceeded}
 _ROOT = str(Path(__file__).parents[3])
 _START = (
-    "import sys; sys.path.append(sys.argv[1]); "
+    "import sys; sys.path.insert(3, sys.argv[1]); "  # behind the three of the standard library
     "from graftwerk.search.readers.worker import main; main()"
 )
+_NO_REPLY = (_Stopped, OSError, ValueError, KeyError, TypeError, RecursionError)
 # -I: neither the current folder nor the environment decides what the worker imports
 COMMAND = (sys.executable, "-I", "-c", _START, _ROOT)
-
-
-class _Stopped(Exception):
-    """The worker gave no usable reply; says why in the words of the report."""
 
 
 class Reader:
@@ -77,7 +79,7 @@ class Reader:
             result = _result(path, self._ask(path))
         except BaseException as stop:  # Ctrl-C too: the next reply would be that to this request
             self.close()
-            if not isinstance(stop, _Stopped | OSError | ValueError | KeyError | TypeError):
+            if not isinstance(stop, _NO_REPLY):
                 raise
             reason = str(stop) if isinstance(stop, _Stopped) else _NO_ANSWER
             name = os.path.basename(path)  # noqa: PTH119  a name of any bytes

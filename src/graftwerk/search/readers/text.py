@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ... import limits
+from ...errors import LimitExceeded
 from . import opening
 from .document import HEADING_CHARACTERS, Block, Document, Outline
 
@@ -38,7 +39,14 @@ def read_rst(path: str) -> Document:
 
 def _read(path: str, find: Callable[[str], tuple[Block, ...]]) -> Document:
     content = opening.read_bytes(path, limits.TEXT_FILE)
-    text = opening.decode(content, Path(path).name)
+    name = Path(path).name
+    text = opening.decode(content, name)
+    lines = text.count("\n") + text.count("\r")
+    if lines > limits.TEXT_LINES:
+        raise LimitExceeded(
+            f"{name!r} has {lines:,} lines; at most {limits.TEXT_LINES:,} are read.",
+            "Split the file or leave it out.",
+        )
     return Document(path, "text", text, find(text))
 
 
@@ -61,13 +69,14 @@ class _Paragraph:
             self._start, self._line = start + len(line) - len(line.lstrip()), number
         if len(self.lines) < 3:
             self.lines.append(line)
-        self._end = max(self._end, start + len(line.rstrip()))
+        if content := line.rstrip():
+            self._end = start + len(content)
 
     def close(self) -> None:
-        """What was taken is a paragraph."""
-        if self._end > self._start:
+        """What was taken, if anything, is a paragraph."""
+        if self.lines:
             self._outline.add(self._start, self._end, self._line)
-        self._reset()
+            self._reset()
 
     def close_as_heading(self, level: int, title: str, end: int) -> None:
         """What was taken, up to `end`, is a heading."""

@@ -1,5 +1,6 @@
 """What the elements of WordprocessingML mean; names are local names without their namespace."""
 
+from ... import limits
 from .document import Assembly
 
 _TITLE_LEVELS = {"title": 0, **{f"heading {n}": n for n in range(1, 10)}}
@@ -75,7 +76,7 @@ class Body:
     """Makes blocks of the paragraphs and tables of a part."""
 
     def __init__(self, styles: Styles) -> None:
-        self.assembly = Assembly()
+        self.assembly = Assembly(limits.DOCUMENT_TEXT)
         self._styles = styles
         self._paragraphs: list[_Paragraph] = []
         self._tables: list[list[list[str]]] = []  # open tables > rows > cells

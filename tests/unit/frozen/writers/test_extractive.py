@@ -22,7 +22,13 @@ def answer(encoder, *texts, question=QUESTION):
 
 def test_it_is_what_load_writer_gives(words_encoder):
     writer = load_writer(
-        "extractive", model=None, encoder=words_encoder, max_tokens=1, timeout=1.0, device="cpu", seed=0
+        "extractive",
+        model=None,
+        encoder=words_encoder,
+        max_tokens=1,
+        timeout=1.0,
+        device="cpu",
+        seed=0,
     )
     assert isinstance(writer, ExtractiveWriter)
     assert writer.extractive
@@ -53,6 +59,14 @@ def test_every_line_is_a_quote_of_the_document_that_it_cites(words_encoder):
 def test_the_same_sentence_is_quoted_once(words_encoder):
     sentence = "Foosball may be played during working hours."
     assert answer(words_encoder, sentence, sentence, sentence) == f"{sentence} [1]"
+
+
+def test_nearly_the_same_sentence_is_quoted_once(words_encoder):
+    first = "Foosball may be played during working hours."
+    assert answer(words_encoder, first, "During the working hours foosball may be played!") in {
+        f"{first} [1]",
+        "During the working hours foosball may be played! [2]",
+    }
 
 
 def test_headings_list_marks_and_footnotes_are_left_out(words_encoder):

@@ -22,9 +22,7 @@ def folder(tmp_path_factory):
     tokenizer = Tokenizer(models.WordLevel({word: n for n, word in enumerate(WORDS)}, "[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.decoder = decoders.WordPiece(prefix="##")
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="[UNK]", eos_token="<end>"
-    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", eos_token="<end>")
     fast.save_pretrained(path)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -59,7 +57,11 @@ def test_it_writes_what_greedy_generation_writes(folder):
     ids = tokenizer("a b c", return_tensors="pt")["input_ids"]
     with torch.inference_mode():
         expected = model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False, pad_token_id=0
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=12,
+            do_sample=False,
+            pad_token_id=0,
         )
     assert "".join(pieces) == tokenizer.decode(expected[0, 3:], skip_special_tokens=True)
     assert len(pieces) > 1
@@ -73,7 +75,7 @@ def test_the_chat_template_is_used_where_there_is_one(folder):
     plain = write(writer)
     writer._tokenizer.chat_template = TEMPLATE
     assert writer.count_tokens("a b c") == 5
-    assert writer._tokens("a b") == [WORDS.index(word) for word in "<user> a b <model>".split()]
+    assert writer._tokens("a b") == [WORDS.index(word) for word in ("<user>", "a", "b", "<model>")]
     assert write(writer) != plain
 
 

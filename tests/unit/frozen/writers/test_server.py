@@ -19,7 +19,9 @@ PROMPT = Prompt(text="The prompt.", question="?")
 
 def event(text=None, finish=None):
     delta = {} if text is None else {"content": text}
-    return f"data: {json.dumps({'choices': [{'delta': delta, 'finish_reason': finish}]})}\n\n".encode()
+    return (
+        f"data: {json.dumps({'choices': [{'delta': delta, 'finish_reason': finish}]})}\n\n".encode()
+    )
 
 
 DONE = b"data: [DONE]\n\n"
@@ -70,7 +72,10 @@ def write(address, *, timeout=5.0, **more):
 
 
 def test_it_streams_a_whole_reply():
-    with serving(event("Foos"), b": ping\n\n", event("ball é"), event(None, "stop"), DONE) as (address, seen):
+    with serving(event("Foos"), b": ping\n\n", event("ball é"), event(None, "stop"), DONE) as (
+        address,
+        seen,
+    ):
         assert write(address) == "Foosball é"
     path, headers, body = seen[0]
     assert path == "/v1/chat/completions"
@@ -100,6 +105,15 @@ def test_the_key_is_sent_and_never_told(monkeypatch, tmp_path):
     assert "secret-key" not in str(caught.value)
 
 
+def test_no_proxy_gets_to_see_the_prompt(monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(event("yes"), DONE) as (address, _):
+        assert write(address) == "yes"
+
+
 def test_a_server_that_does_not_stream_is_read_too():
     body = json.dumps({"choices": [{"message": {"content": "Foosball"}}]}).encode()
     with serving(body, headers=[("Content-Type", "application/json")]) as (address, _):
@@ -115,20 +129,28 @@ def test_usage_and_empty_deltas_are_no_text():
 
 JSON = [("Content-Type", "application/json")]
 BAD_REPLIES = {
-    "status 500": (dict(status=500), [b"boom \x1b[31m" + b"x" * 9000], r"answered 500: boom x{195}\.\.\."),
-    "status 404": (dict(status=404), [b"no such model"], "answered 404: no such model"),
-    "redirect": (dict(status=307, headers=[("Location", "http://evil/v1")]), [], "answered 307"),
+    "status 500": (
+        {"status": 500},
+        [b"boom \x1b[31m" + b"x" * 9000],
+        r"answered 500: boom x{195}\.\.\.",
+    ),
+    "status 404": ({"status": 404}, [b"no such model"], "answered 404: no such model"),
+    "redirect": ({"status": 307, "headers": [("Location", "http://evil/v1")]}, [], "answered 307"),
     "half a stream": ({}, [event("half")], "broke off"),
     "half an event": ({}, [event("half"), b'data: {"choi'], "no chat completion"),
     "no JSON": ({}, [b"data: hello\n\n"], "no chat completion: hello"),
-    "not UTF-8": ({}, [b'data: {"choices": [{"delta": {"content": "\xff"}}]}\n\n'], "no chat completion"),
+    "not UTF-8": (
+        {},
+        [b'data: {"choices": [{"delta": {"content": "\xff"}}]}\n\n'],
+        "no chat completion",
+    ),
     "a list": ({}, [b"data: []\n\n"], "no chat completion"),
     "no delta": ({}, [b'data: {"choices": [{}]}\n\n'], "no chat completion"),
     "deep JSON": ({}, [b"data: " + b"[" * 100_000 + b"\n\n"], "no chat completion"),
     "an error": ({}, [b'data: {"error": {"message": "out of memory"}}\n\n'], "out of memory"),
-    "empty JSON": (dict(headers=JSON), [b"{}"], "no chat completion"),
-    "a web page": (dict(headers=[("Content-Type", "text/html")]), [b"<html>"], "broke off"),
-    "compressed": (dict(headers=[("Content-Encoding", "gzip")]), [b"\x1f\x8b"], "compressed"),
+    "empty JSON": ({"headers": JSON}, [b"{}"], "no chat completion"),
+    "a web page": ({"headers": [("Content-Type", "text/html")]}, [b"<html>"], "broke off"),
+    "compressed": ({"headers": [("Content-Encoding", "gzip")]}, [b"\x1f\x8b"], "compressed"),
     "an endless line": ({}, [b"data: " + b"x" * (2 << 20)], "line of more than"),
 }
 
@@ -160,7 +182,10 @@ def test_keep_alive_is_silence():
 
 def test_an_endless_reply_is_cut(monkeypatch):
     monkeypatch.setattr(module, "_BODY", 10_000)
-    with serving(*[event("x" * 1000)] * 20) as (address, _), pytest.raises(WriterFailed, match="bytes"):
+    with (
+        serving(*[event("x" * 1000)] * 20) as (address, _),
+        pytest.raises(WriterFailed, match="bytes"),
+    ):
         write(address)
 
 
@@ -183,7 +208,9 @@ def test_a_model_must_be_named():
         ServerWriter("http://127.0.0.1", None, max_tokens=1, timeout=1.0, seed=0)
 
 
-@pytest.mark.parametrize("address", ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/"])
+@pytest.mark.parametrize(
+    "address", ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/"]
+)
 def test_the_address_may_end_at_the_host_or_at_v1(address):
     writer = ServerWriter(address, "m", max_tokens=1, timeout=1.0, seed=0)
     assert writer._url == "http://h:1/v1/chat/completions"

@@ -1,0 +1,87 @@
+"""Drawing batches of pictures: noise of their own, sampler, wrapped denoiser."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import Failure
+from ..frozen.diffusion.model import DiffusionModel
+from ..frozen.diffusion.texts import TextStates, join
+from .compose import Guidance, compose
+from .samplers import Watch, find_sampler
+from .schedules import draw, final, initial
+
+# Pixels of one batch. Small pictures leave most of a machine idle when drawn one by one.
+_BATCH_PIXELS = {"cpu": 2**18, "mps": 2**20, "cuda": 2**22}
+_BATCH_PICTURES = {"cpu": 16, "mps": 16, "cuda": 64}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What shapes a picture, beside the model and the picture's number.
+
+    Attributes:
+        texts: states of the prompt; None for a model that reads none.
+        away: states of what guidance gets away from; None where it does not act.
+        guidance: weight and interval.
+        sampler: one of `samplers.SAMPLERS`.
+        eta: of DDIM.
+        sigmas: noise levels.
+        shape: channels, height and width of what the U-Net draws.
+        seed: of the request.
+    """
+
+    texts: TextStates | None
+    away: TextStates | None
+    guidance: Guidance
+    sampler: str
+    eta: float
+    sigmas: Sequence[float]
+    shape: tuple[int, int, int]
+    seed: int
+
+
+def picture_seed(seed: int, number: int) -> int:
+    """The seed of one picture's noise, from the request's seed and the picture's number."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def batches(count: int, width: int, height: int, device: str) -> list[range]:
+    """The numbers of `count` pictures, in batches that the device takes at once."""
+    size = max(1, min(_BATCH_PICTURES[device], _BATCH_PIXELS[device] // (width * height)))
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def draw_batch(
+    model: DiffusionModel, plan: Plan, numbers: Sequence[int], watch: Watch | None = None
+) -> Float[Tensor, "b c h w"]:
+    """Draw the pictures of these numbers at once, not decoded yet.
+
+    A picture's noise depends on seed and number alone. Batches of another size change the order
+    of sums, so its last bits (some 1e-6) depend on the batch too.
+
+    Raises:
+        Failure: the model gave values that are not finite.
+    """
+    # Noise is drawn on the CPU, so that a seed means the same picture on every device.
+    generators = [torch.Generator().manual_seed(picture_seed(plan.seed, n)) for n in numbers]
+    sampler = find_sampler(plan.sampler, generators, plan.eta)
+    with torch.inference_mode():
+        conditional = model.denoiser(plan.texts)
+        both = None
+        if plan.texts is not None and plan.away is not None:
+            both = model.denoiser(join(plan.texts, plan.away))
+        denoise = compose(conditional, both, plan.guidance, model.noise.clamp)
+        noise = draw(generators, torch.empty(len(numbers), *plan.shape, device=model.device))
+        drawn = sampler(denoise, initial(noise, plan.sigmas[0]), plan.sigmas, watch=watch)
+        drawn = final(drawn, plan.sigmas[-1])
+    if not bool(torch.isfinite(drawn).all()):
+        raise Failure(
+            f"model {model.name!r} drew values that are not finite.",
+            "Try more steps, a smaller --cfg, or check the model with its own library.",
+        )
+    return drawn

@@ -1,0 +1,67 @@
+"""A discrete-time U-Net as one function from a noisy picture to a clean one."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .noise import Noise, Sigma
+from .texts import TextStates
+
+
+class NetworkDenoiser:
+    """`denoise(x, sigma) -> x0` of a U-Net; see `contracts.Denoiser`.
+
+    Holds for prompts of a fixed number: a batch has the same number of rows for each of them, all
+    rows of the first prompt before those of the second.
+    """
+
+    def __init__(self, network: Any, noise: Noise, texts: TextStates | None, factor: int) -> None:
+        """Bind a U-Net to prompts.
+
+        Args:
+            network: the U-Net.
+            noise: the noise that it was trained with.
+            texts: states of the prompts; None for an unconditional model.
+            factor: pixels to a side of one value of `x`.
+        """
+        self._network = network
+        self._noise = noise
+        self._texts = texts
+        self._factor = factor
+        self._rows: dict[int, dict[str, Any]] = {}
+
+    def __call__(self, x: Float[Tensor, "b c h w"], sigma: Sigma) -> Float[Tensor, "b c h w"]:
+        """The clean picture that the network expects behind `x`, at noise level `sigma`."""
+        level = sigma.view(-1, 1, 1, 1) if isinstance(sigma, Tensor) else sigma
+        times = self._noise.times_of(sigma, x).expand(len(x))
+        output = self._network(
+            x / (1 + level**2) ** 0.5, times, return_dict=False, **self._inputs(x)
+        )[0]
+        return self._noise.x0_of(x, output[:, : x.shape[1]], level)  # further channels: variance
+
+    def _inputs(self, x: Float[Tensor, "b c h w"]) -> dict[str, Any]:
+        """Prompts for each row, made once for a batch of this shape."""
+        if self._texts is None:
+            return {}
+        if len(x) not in self._rows:
+            self._rows[len(x)] = _repeated(self._texts, len(x))
+        inputs = self._rows[len(x)]
+        if self._texts.pooled is not None:
+            side = [x.shape[2] * self._factor, x.shape[3] * self._factor]
+            # height and width of the training picture, its crop, the size wanted
+            places = torch.tensor([*side, 0, 0, *side], dtype=x.dtype, device=x.device)
+            added = {"text_embeds": inputs["pooled"], "time_ids": places.expand(len(x), -1)}
+            return {"encoder_hidden_states": inputs["states"], "added_cond_kwargs": added}
+        return {"encoder_hidden_states": inputs["states"]}
+
+
+def _repeated(texts: TextStates, rows: int) -> dict[str, Any]:
+    if rows % len(texts):
+        raise ValueError(f"{rows} rows for {len(texts)} prompts")
+    each = rows // len(texts)
+    return {
+        "states": texts.states.repeat_interleave(each, dim=0),
+        "pooled": None if texts.pooled is None else texts.pooled.repeat_interleave(each, dim=0),
+    }

@@ -1,0 +1,191 @@
+"""From a pipeline's name to a frozen diffusion model: the one entrance of this part."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...errors import BadFile, BadInput, UnknownName
+from ..loading import choose_device
+from ..locate import BUILTIN_PREFIX, locate
+from .denoiser import NetworkDenoiser
+from .folder import PipelineFolder, open_pipeline
+from .networks import check_unet, load_part
+from .noise import Noise, read_noise
+from .texts import TextReader, TextStates
+
+_WEIGHTS = Path(__file__).parents[2] / "weights"
+BUILTIN_PIPELINES = {"builtin/blocks": _WEIGHTS / "blocks"}
+
+
+@dataclass(frozen=True)
+class DiffusionModel:
+    """A frozen diffusion model.
+
+    Attributes:
+        name: as the user wrote it.
+        fingerprint: hash of weights and of everything else that changes a picture.
+        noise: the noise that it was trained with.
+        channels: channels of what the U-Net draws.
+        factor: pixels to a side of one of its values; 1 where it draws pixels.
+        multiple: a side in pixels must be a multiple of this.
+        size: width and height in pixels that it was trained on.
+        device: where it runs.
+    """
+
+    name: str
+    fingerprint: str
+    noise: Noise
+    channels: int
+    factor: int
+    multiple: int
+    size: tuple[int, int]
+    device: str
+    unet: Any
+    reader: TextReader | None
+    decoder: Any
+
+    def denoiser(self, texts: TextStates | None) -> NetworkDenoiser:
+        """The model as `denoise(x, sigma)` for these prompts; None: without any.
+
+        Raises:
+            BadInput: the model reads prompts and there are none, or the other way round.
+        """
+        if (texts is None) != (self.reader is None):
+            raise BadInput(
+                f"model {self.name!r} {'takes no' if self.reader is None else 'needs a'} prompt.",
+                "Leave the prompt out." if self.reader is None else "Give it an empty prompt.",
+            )
+        return NetworkDenoiser(self.unet, self.noise, texts, self.factor)
+
+    def shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """Channels, height and width of what the U-Net draws for a picture of this size.
+
+        Raises:
+            BadInput: the model cannot draw that size.
+        """
+        for name, side in (("width", width), ("height", height)):
+            if side % self.multiple:
+                near = max(round(side / self.multiple), 1) * self.multiple
+                raise BadInput(
+                    f"{name} {side} is not possible with model {self.name!r}.",
+                    f"Its sides are multiples of {self.multiple}, for example {near}.",
+                )
+        return self.channels, height // self.factor, width // self.factor
+
+    def decode(self, drawn: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
+        """What the U-Net drew as pictures, values 0 to 1."""
+        if self.decoder is not None:
+            drawn = self.decoder.decode(self._unscaled(drawn), return_dict=False)[0]
+        pictures: Tensor = (drawn / 2 + 0.5).clamp(0, 1)
+        return pictures
+
+    def _unscaled(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Latents in the decoder's own scale."""
+        config = self.decoder.config
+        scale = float(config.scaling_factor)
+        if config.latents_mean is None or config.latents_std is None:
+            return latents / scale
+        mean, std = (
+            torch.tensor(values, dtype=latents.dtype, device=latents.device).view(1, -1, 1, 1)
+            for values in (config.latents_mean, config.latents_std)
+        )
+        return latents * std / scale + mean
+
+
+def load_diffusion(name: str, device: str = "auto") -> DiffusionModel:
+    """Load a diffusion model in float32.
+
+    Args:
+        name: `builtin/blocks`, a local folder in the layout of diffusers, or a hub id
+            `owner/name@revision`.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        BadInput: the name, folder or device cannot be used.
+        Damaged: a weight file is cut short.
+    """
+    folder = open_pipeline(_locate(name))
+    place = choose_device(device)
+    noise = read_noise(folder.scheduler, folder.scheduler_file)
+    unet: Any = load_part(folder.path / "unet").to(place)
+    check_unet(unet, folder.path / "unet")
+    decoder: Any = load_part(folder.path / "vae").to(place) if folder.layout.latent else None
+    reader = TextReader(folder, place) if folder.layout.encoders else None
+    factor = 1 if decoder is None else 2 ** (len(decoder.config.block_out_channels) - 1)
+    # A U-Net on pixels halves them itself and does not mend odd sides.
+    halvings = len(unet.config.block_out_channels) - 1
+    model = DiffusionModel(
+        name=name,
+        fingerprint=folder.fingerprint(),
+        noise=noise,
+        channels=int(unet.config.in_channels),
+        factor=factor,
+        multiple=factor if decoder is not None else 2**halvings,
+        size=_trained_size(unet.config.sample_size, factor, folder),
+        device=place,
+        unet=unet,
+        reader=reader,
+        decoder=decoder,
+    )
+    _check_fit(model, folder)
+    return model
+
+
+def _locate(name: str) -> Path:
+    """The model's folder.
+
+    Raises:
+        BadFile: a built-in pipeline that this version does not carry.
+    """
+    if name not in BUILTIN_PIPELINES:
+        if name.startswith(BUILTIN_PREFIX):
+            raise UnknownName("built-in pipeline", name, BUILTIN_PIPELINES)
+        return locate(name)
+    folder = BUILTIN_PIPELINES[name]
+    if not folder.is_dir():
+        raise BadFile(
+            f"the pipeline {name} is not shipped with this version yet.",
+            "Name another one: --model FOLDER, in the layout of diffusers' "
+            "StableDiffusionPipeline.",
+        )
+    return folder
+
+
+def _trained_size(sample_size: Any, factor: int, folder: PipelineFolder) -> tuple[int, int]:
+    sides: Sequence[Any] = sample_size if isinstance(sample_size, list | tuple) else [sample_size]
+    if not sides or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise BadFile(
+            f"the U-Net in {folder.path} does not say which size it draws (sample_size).",
+            "Set sample_size in its config.json.",
+        )
+    return sides[-1] * factor, sides[0] * factor
+
+
+def _check_fit(model: DiffusionModel, folder: PipelineFolder) -> None:
+    """Refuse parts that do not belong together."""
+    config = model.unet.config
+    found: str | None = None
+    if model.decoder is None:
+        if model.channels not in {1, 3}:
+            found = f"its U-Net draws {model.channels} channels, a picture has 1 or 3"
+    elif model.decoder.config.latent_channels != model.channels:
+        found = (
+            f"its U-Net reads {model.channels} channels, its autoencoder has "
+            f"{model.decoder.config.latent_channels}"
+        )
+    if model.reader is not None:
+        texts = model.reader.read([""])
+        if texts.states.shape[-1] != config.cross_attention_dim:
+            found = (
+                f"its text encoders give {texts.states.shape[-1]} values a token, its U-Net reads "
+                f"{config.cross_attention_dim}"
+            )
+        if (texts.pooled is None) != (config.addition_embed_type is None):
+            found = "its U-Net and its text encoders are not of the same kind"
+    if found is not None:
+        raise BadFile(f"the parts of {folder.path} do not fit: {found}.", "Copy it again.")

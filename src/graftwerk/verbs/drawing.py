@@ -1,0 +1,130 @@
+"""A request for pictures with its model loaded: what is drawn, batch by batch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..contracts import Monitor
+from ..diffuse.compose import Guidance, parse_interval
+from ..diffuse.drawing import Plan, draw_batch
+from ..diffuse.pictures import Picture, decode
+from ..diffuse.samplers import Step, require_sampler
+from ..diffuse.schedules import noise_levels
+from ..errors import BadInput
+from ..frozen.diffusion.model import DiffusionModel, load_diffusion
+from ..requests import Generate
+from .picture_record import Surroundings, stem, write_image
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Numbers of pictures that are drawn in one batch, and which of them are kept."""
+
+    numbers: Sequence[int]
+    kept: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request that can be drawn.
+
+    Attributes:
+        request: what was asked for.
+        model: its model.
+        plan: what shapes its pictures.
+        width: in pixels.
+        height: in pixels.
+        cut: end of the prompt that the model does not read.
+    """
+
+    request: Generate
+    model: DiffusionModel
+    plan: Plan
+    width: int
+    height: int
+    cut: str
+
+    @property
+    def steps(self) -> int:
+        """Steps that the sampler takes."""
+        return len(self.plan.sigmas) - 1
+
+    @property
+    def stem(self) -> str:
+        """What the names of its files begin with."""
+        return stem(self.request, self.model.fingerprint)
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """Where it is drawn."""
+        return Surroundings(
+            device=self.model.device, threads=torch.get_num_threads(), torch=torch.__version__
+        )
+
+
+def open_job(request: Generate, monitor: Monitor) -> Job:
+    """Check a request, load its model and read its prompt.
+
+    Raises:
+        BadInput: a sampler, interval, size, step count or model that is not possible.
+        Damaged: a weight file is cut short.
+    """
+    require_sampler(request.sampler, request.eta)
+    lowest, highest = parse_interval(request.cfg_interval)
+    monitor.start("loading the model")
+    model = load_diffusion(request.model, request.device)
+    width, height = request.width or model.size[0], request.height or model.size[1]
+    texts = away = None
+    cut = ""
+    if model.reader is not None:
+        texts = model.reader.read([request.prompt])
+        cut = model.reader.cut_from(request.prompt)
+        if request.negative:
+            away = model.reader.read([request.negative])
+        elif request.prompt:
+            away = model.reader.read_nothing(texts)
+    elif request.prompt or request.negative:
+        raise BadInput(f"model {request.model!r} takes no prompt.", "Leave the prompt out.")
+    if cut:
+        monitor.note(
+            f"the model does not read the prompt's last {len(cut.split()):,} words: {cut[:60]}"
+        )
+    plan = Plan(
+        texts=texts,
+        away=away,
+        guidance=Guidance(request.cfg, lowest, highest),
+        sampler=request.sampler,
+        eta=request.eta,
+        sigmas=noise_levels(model.noise, request.steps, request.schedule),
+        shape=model.shape(width, height),
+        seed=request.seed,
+    )
+    return Job(request, model, plan, width, height, cut)
+
+
+def draw_groups(
+    job: Job, groups: Sequence[Group], monitor: Monitor
+) -> Iterator[tuple[int, Picture, Group]]:
+    """Draw group by group; yields number, picture and group of each picture that is kept."""
+    monitor.start("drawing", job.steps * len(groups))
+    for group in groups:
+
+        def watch(step: Step, group: Group = group) -> None:
+            if job.request.previews is not None:
+                _write_previews(job, job.request.previews, group, step)
+            monitor.advance()
+
+        drawn = draw_batch(job.model, job.plan, group.numbers, watch)
+        for number, picture in zip(group.numbers, decode(job.model, drawn), strict=True):
+            if number in group.kept:
+                yield number, picture, group
+
+
+def _write_previews(job: Job, folder: Path, group: Group, step: Step) -> None:
+    """The clean pictures that a step expects."""
+    for number, picture in zip(group.numbers, decode(job.model, step.denoised), strict=True):
+        if number in group.kept:
+            name = f"{job.stem}-{number:03d}-step-{step.number:03d}.png"
+            write_image(folder / name, picture)

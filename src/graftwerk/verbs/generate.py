@@ -1,0 +1,142 @@
+"""`graft generate`: a prompt to pictures, or a picture to its repeat."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..contracts import Monitor
+from ..errors import BadInput, Cancelled, WrongBase
+from ..reports import Generation, PictureReport
+from ..requests import Generate
+from .picture_record import Record, read_record, require_folder, write_image, write_picture
+
+if TYPE_CHECKING:
+    from ..diffuse.pictures import Picture
+    from .drawing import Group, Job
+
+
+def run(request: Generate, monitor: Monitor) -> Generation:
+    """Draw pictures; each is written as soon as its batch is done.
+
+    Raises:
+        BadInput: a sampler, size, step count or model that is not possible, or a picture to
+            repeat that holds no request.
+        WrongBase: the model of the picture to repeat is another one now.
+        Damaged: a weight file is cut short.
+        NoRoom: the out folder cannot be written.
+        Cancelled: the monitor stopped it; finished pictures are kept.
+    """
+    begin = time.perf_counter()
+    record = None if request.from_ is None else read_record(request.from_)
+    wanted = request if record is None else _repeated(request, record)
+    for folder in (wanted.out, wanted.previews):
+        if folder is not None:
+            require_folder(folder)
+
+    from ..diffuse.pictures import contact_sheet
+    from .drawing import open_job
+
+    job = open_job(wanted, monitor)
+    if record is not None:
+        _check_same(request, record, job, monitor)
+    groups = _groups(request, record, job)
+    drawing = time.perf_counter()
+    pictures, images = [], []
+    try:
+        for report, image in _draw_and_write(job, groups, request.from_, monitor):
+            pictures.append(report)
+            images.append(image)
+    except Cancelled:
+        monitor.note(f"{len(pictures)} finished pictures are in {wanted.out}")
+        raise
+    seconds = time.perf_counter() - drawing
+    sheet = wanted.out / f"{job.stem}-sheet.png" if len(images) > 1 else None
+    if sheet is not None:
+        write_image(sheet, contact_sheet(images))
+    return Generation(
+        prompt=wanted.prompt,
+        cut=job.cut,
+        pictures=pictures,
+        sheet=None if sheet is None else str(sheet),
+        model=wanted.model,
+        fingerprint=job.model.fingerprint,
+        sampler=wanted.sampler,
+        steps=job.steps,
+        width=job.width,
+        height=job.height,
+        steps_per_second=job.steps * sum(len(group.numbers) for group in groups) / seconds,
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _draw_and_write(
+    job: "Job", groups: "list[Group]", origin: Path | None, monitor: Monitor
+) -> "Iterator[tuple[PictureReport, Picture]]":
+    from ..diffuse.drawing import picture_seed
+    from .drawing import draw_groups
+
+    for number, image, group in draw_groups(job, groups, monitor):
+        path = job.request.out / f"{job.stem}-{number:03d}.png"
+        if origin is not None and path.exists() and path.samefile(origin):
+            path = path.with_stem(f"{path.stem}-again")  # what is repeated is never overwritten
+        record = Record(
+            request=job.request,
+            fingerprint=job.model.fingerprint,
+            number=number,
+            together=tuple(group.numbers),
+            surroundings=job.surroundings,
+        )
+        write_picture(path, image, record)
+        seed = picture_seed(job.request.seed, number)
+        yield PictureReport(path=str(path), number=number, seed=seed), image
+
+
+def _repeated(request: Generate, record: Record) -> Generate:
+    """The recorded request, changed by what was given beside `--from`.
+
+    Raises:
+        BadInput: it would fetch a model that the caller did not name.
+    """
+    given = request.model_dump(include=request.model_fields_set - {"from_"})
+    if "model" not in given and "@" in record.request.model:
+        raise BadInput(
+            f"{request.from_} was drawn by {record.request.model!r} from the hub.",
+            f"To use that model, say so: --model {record.request.model}",
+        )
+    return Generate.model_validate(record.request.model_dump() | given)
+
+
+def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor) -> None:
+    """Say where the repeat cannot equal the picture.
+
+    Raises:
+        WrongBase: the model is another one now, and the caller did not name it.
+    """
+    made, here = record.fingerprint, job.model.fingerprint
+    was = record.surroundings
+    if made != here and "model" not in request.model_fields_set:
+        raise WrongBase(
+            str(request.from_),
+            made_on=f"{record.request.model} ({made[:12]})",
+            received=f"the model of that name now ({here[:12]})",
+            hint=f"To draw it with the present one, say --model {record.request.model}",
+        )
+    if made != here:
+        monitor.note("this is another model than the picture's: the repeat will differ")
+    elif was != job.surroundings:
+        monitor.note(
+            f"drawn with PyTorch {was.torch} on {was.device} with {was.threads} threads: the "
+            "repeat may differ in its last bits here"
+        )
+
+
+def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group]":
+    from ..diffuse.drawing import batches
+    from .drawing import Group
+
+    if record is not None and "count" not in request.model_fields_set:
+        # the whole batch again, for a batch of another size sums in another order
+        return [Group(record.together, [record.number])]
+    found = batches(job.request.count, job.width, job.height, job.model.device)
+    return [Group(numbers, numbers) for numbers in found]

@@ -1,0 +1,137 @@
+"""The request inside a picture's PNG file, so that the picture can be drawn again."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .. import files, limits
+from ..errors import BadFile
+from ..requests import Generate
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_KEY = "graftwerk"
+# What says where things lie and how they run, and shapes no picture.
+_PLACES = {"out", "previews", "from_", "device"}
+
+
+class Surroundings(BaseModel):
+    """What may change a picture's last bits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: str
+    threads: int
+    torch: str
+
+
+class Record(BaseModel):
+    """What a picture remembers.
+
+    Attributes:
+        request: the request's fields, but those that say where things lie.
+        fingerprint: of the model.
+        number: of the picture within the request.
+        together: numbers of all pictures that were drawn in one batch with it.
+        surroundings: where it was drawn.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    request: Generate
+    fingerprint: str
+    number: int = Field(ge=0, lt=limits.PICTURES)
+    together: tuple[int, ...] = Field(min_length=1, max_length=1024)
+    surroundings: Surroundings
+
+
+def write_picture(path: Path, image: "Image.Image", record: Record) -> None:
+    """Write a picture with its record.
+
+    Raises:
+        NoRoom: the disk is full or the folder cannot be written.
+    """
+    from PIL.PngImagePlugin import PngInfo
+
+    content = record.model_dump(mode="json", exclude={"request": _PLACES})
+    metadata = PngInfo()
+    metadata.add_text(_KEY, json.dumps(content, sort_keys=True))
+    write_image(path, image, pnginfo=metadata)
+
+
+def write_image(path: Path, image: "Image.Image", **options: Any) -> None:
+    """Write a PNG file, whole or not at all.
+
+    Raises:
+        NoRoom: the disk is full or the folder cannot be written.
+    """
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **options)
+    files.write_bytes(path, buffer.getvalue())
+
+
+def require_folder(path: Path) -> None:
+    """Make a folder where there is none, and see that it can be written, before any work.
+
+    Raises:
+        BadFile: something else has that name.
+        NoRoom: it cannot be made or written.
+    """
+    if path.exists() and not path.is_dir():
+        raise BadFile(f"{path} is not a folder.", "Name a folder for the pictures.")
+    trial = path / ".graftwerk-trial"
+    files.write_bytes(trial, b"")
+    trial.unlink()
+
+
+def read_record(path: Path) -> Record:
+    """Read the record of a picture that `graft generate` drew.
+
+    Raises:
+        BadFile: no such file, no PNG, or one without a request.
+        LimitExceeded: the file is too large.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if not path.is_file():
+        raise BadFile(f"{path} is not a file.", "Name a picture that `graft generate` drew.")
+    limits.require_file_size(path, limits.IMAGE_FILE, "picture")
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            text = image.info.get(_KEY)
+            if text is None:  # metadata may also follow the picture's data
+                image.load()
+                text = image.info.get(_KEY)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise BadFile(f"{path} is not a whole PNG picture.", "Name another file.") from error
+    hint = "Name a picture as `graft generate` wrote it; other programs may drop its metadata."
+    if not isinstance(text, str) or len(text) > limits.RECORD_CHARACTERS:
+        raise BadFile(f"{path} holds no request.", hint)
+    try:
+        record = Record.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise BadFile(
+            f"the request in {path} cannot be read: {place}: {first['msg']}.", hint
+        ) from error
+    if record.number not in record.together:
+        raise BadFile(f"the request in {path} contradicts itself.", hint)
+    return record
+
+
+def stem(request: Generate, fingerprint: str) -> str:
+    """What the names of a request's files begin with: the prompt's start, then a hash.
+
+    Another request gets other names, so that it overwrites nothing.
+    """
+    words = "".join(c if c.isascii() and c.isalnum() else " " for c in request.prompt.lower())
+    shaping = request.model_dump(mode="json", exclude={*_PLACES, "model", "count"})
+    content = json.dumps([shaping, fingerprint], sort_keys=True)
+    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    return f"{'-'.join(words.split())[:40].strip('-') or 'picture'}-{digest}"

@@ -1,0 +1,87 @@
+"""SIGKILL at random moments of add, remove and rebuild."""
+
+import json
+import random
+import shutil
+import time
+
+import pytest
+
+from graftwerk.contracts import Silent
+from graftwerk.requests import IndexVerify
+from graftwerk.verbs import index_verify
+
+from .conftest import state
+
+VERBS = ("add", "remove", "rebuild", "renew")
+
+
+def task_of(verb, docs, index):
+    if verb == "renew":
+        return {"verb": "rebuild", "encoder": "test/other", "index": str(index)}
+    paths = [str(docs)] if verb == "add" else [str(docs / f"f{n:02}.md") for n in range(0, 60, 2)]
+    return {"verb": verb, "paths": paths, "index": str(index)}
+
+
+def assert_sound(index):
+    report = index_verify.run(IndexVerify(index=index), Silent())
+    assert report.sound, report.damages
+
+
+def kill_again_and_again(driver, docs, tmp_path, count, seed):
+    generator = random.Random(seed)
+    full, index, log = tmp_path / "full", tmp_path / "index", tmp_path / "log"
+    assert driver.run(**task_of("add", docs, full)) == 0
+    finished, seconds = {}, {}
+    for verb in VERBS:
+        if verb != "add":
+            shutil.copytree(full, index)
+        begin = time.perf_counter()
+        assert driver.run(**task_of(verb, docs, index)) == 0
+        seconds[verb] = time.perf_counter() - begin
+        finished[verb] = state(index)
+        shutil.rmtree(index)
+    caught = 0
+    for n in range(count):
+        verb = VERBS[n % len(VERBS)]
+        log.write_text("")
+        before = {}
+        if verb != "add":
+            shutil.copytree(full, index)
+            before = state(index)
+        task = task_of(verb, docs, index)
+        delay = generator.uniform(0, 1.1 * seconds[verb])
+        caught += driver.run_and_kill(delay, log=str(log), **task)
+        if (index / "graft.sqlite").exists():
+            check_what_is_left(verb, index, log, before, finished[verb])
+        assert driver.run(**task) == 0 or verb == "remove"  # nothing may be left to remove
+        assert state(index) == finished[verb]
+        assert_sound(index)
+        shutil.rmtree(index)
+    return caught
+
+
+def check_what_is_left(verb, index, log, before, after):
+    from graftwerk.errors import BadFile
+
+    reported = {json.loads(line) for line in log.read_text().splitlines()}
+    try:
+        left = state(index)
+    except BadFile:  # killed before the tables were made
+        assert verb == "add" and not reported
+        return
+    assert_sound(index)
+    assert reported <= set(left)
+    for path, passages in left.items():  # each file whole, as it was before or is afterwards
+        assert passages in (before.get(path), after.get(path))
+    if verb == "renew":  # in one step
+        assert left in (before, after)
+
+
+def test_kill(driver, docs, tmp_path):
+    assert kill_again_and_again(driver, docs, tmp_path, 40, seed=1) >= 20
+
+
+@pytest.mark.slow
+def test_kill_many_times(driver, docs, tmp_path):
+    assert kill_again_and_again(driver, docs, tmp_path, 300, seed=2) >= 150

@@ -1,0 +1,175 @@
+"""Tiny pipelines with random weights, in the layout of diffusers."""
+
+import json
+import string
+from pathlib import Path
+from typing import Any
+
+import torch
+
+WORDS = ["a", "red", "blue", "green", "cube", "sphere", "cone", "and", "on", "grass", "snow"]
+SCHEDULER = {
+    "_class_name": "DDIMScheduler",
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "prediction_type": "epsilon",
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+    "timestep_spacing": "leading",
+}
+
+
+def write_scheduler(folder: Path, **changes: Any) -> None:
+    """Write the scheduler's configuration of a pipeline."""
+    (folder / "scheduler").mkdir(exist_ok=True)
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER | changes))
+
+
+def random_network(make: Any, seed: int = 7) -> Any:
+    """A network with random weights, biases and norms too, so that a mistake in any shows."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = make().eval()
+        for parameter in network.parameters():
+            parameter.data += 0.05 * torch.randn_like(parameter)
+    return network
+
+
+def tiny_unet(**changes: Any) -> Any:
+    from diffusers import UNet2DConditionModel
+
+    settings = {
+        "sample_size": 8,
+        "in_channels": 4,
+        "out_channels": 4,
+        "layers_per_block": 1,
+        "block_out_channels": (16, 32),
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "cross_attention_dim": 32,
+        "attention_head_dim": 8,
+        "norm_num_groups": 8,
+    }
+    return random_network(lambda: UNet2DConditionModel(**(settings | changes)))
+
+
+def tiny_vae(channels: int = 4, widths: tuple[int, ...] = (16, 16)) -> Any:
+    from diffusers import AutoencoderKL
+
+    return random_network(
+        lambda: AutoencoderKL(
+            block_out_channels=widths,
+            down_block_types=("DownEncoderBlock2D",) * len(widths),
+            up_block_types=("UpDecoderBlock2D",) * len(widths),
+            latent_channels=channels,
+            norm_num_groups=8,
+            sample_size=8 * 2 ** (len(widths) - 1),
+        )
+    )
+
+
+def tiny_tokenizer(length: int = 16) -> Any:
+    """A CLIP tokenizer that knows `WORDS` and, beyond them, single letters."""
+    from transformers import CLIPTokenizer
+
+    letters = string.ascii_lowercase + string.digits + string.punctuation
+    pieces = [*letters, *(f"{letter}</w>" for letter in letters)]
+    merges = []
+    for word in WORDS:
+        symbols = [*word[:-1], f"{word[-1]}</w>"]
+        while len(symbols) > 1:
+            pair, symbols = symbols[:2], ["".join(symbols[:2]), *symbols[2:]]
+            if tuple(pair) not in merges:
+                merges.append(tuple(pair))
+            if symbols[0] not in pieces:
+                pieces.append(symbols[0])
+    pieces += ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=length)
+
+
+def tiny_text_encoder(vocabulary: int, width: int = 32, projected: int | None = None) -> Any:
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    config = CLIPTextConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=16,
+        projection_dim=projected or width,
+        bos_token_id=vocabulary - 2,
+        eos_token_id=vocabulary - 1,
+    )
+    kind = CLIPTextModel if projected is None else CLIPTextModelWithProjection
+    return random_network(lambda: kind(config))
+
+
+def write_text_pipeline(folder: Path, *, unet: Any = None, vae: Any = None) -> Path:
+    """A `StableDiffusionPipeline` that draws 16 x 16 pictures; returns its folder."""
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+    tokenizer = tiny_tokenizer()
+    unet = unet or tiny_unet()
+    StableDiffusionPipeline(
+        vae=vae or tiny_vae(unet.config.in_channels),
+        text_encoder=tiny_text_encoder(len(tokenizer), unet.config.cross_attention_dim),
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=DDIMScheduler.from_config(SCHEDULER),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+    return folder
+
+
+def write_xl_pipeline(folder: Path) -> Path:
+    """A `StableDiffusionXLPipeline` that draws 16 x 16 pictures; returns its folder."""
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
+
+    tokenizer = tiny_tokenizer()
+    unet = tiny_unet(
+        cross_attention_dim=56,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + 20,
+    )
+    StableDiffusionXLPipeline(
+        vae=tiny_vae(),
+        text_encoder=tiny_text_encoder(len(tokenizer), 32),
+        text_encoder_2=tiny_text_encoder(len(tokenizer), 24, projected=20),
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        unet=unet,
+        scheduler=EulerDiscreteScheduler(
+            beta_schedule="scaled_linear",
+            beta_start=0.00085,
+            beta_end=0.012,
+            steps_offset=1,
+            timestep_spacing="leading",
+        ),
+    ).save_pretrained(folder)
+    return folder
+
+
+def write_pixel_pipeline(folder: Path) -> Path:
+    """A `DDPMPipeline` that draws 8 x 8 pictures; returns its folder."""
+    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+
+    def make() -> Any:
+        return UNet2DModel(
+            sample_size=8,
+            layers_per_block=1,
+            block_out_channels=(16, 32),
+            down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+            norm_num_groups=8,
+        )
+
+    DDPMPipeline(unet=random_network(make), scheduler=DDPMScheduler()).save_pretrained(folder)
+    return folder

@@ -1,0 +1,59 @@
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from graftwerk.blocks.captions import facts_of, parse
+from graftwerk.blocks.dataset import CONDITIONS, write_dataset
+from graftwerk.blocks.drawing import condition_pictures
+from graftwerk.blocks.maps import maps_of
+from graftwerk.blocks.renderer import render
+from graftwerk.blocks.sampling import sample_scene
+from graftwerk.blocks.scene import scene_from_json
+from graftwerk.settings import settings
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_folder(tmp_path: Path) -> None:
+    assert sum(write_dataset(tmp_path / "a", 8, 5, 32)) == 5
+    rows = [
+        json.loads(line) for line in (tmp_path / "a/train/metadata.jsonl").read_text().splitlines()
+    ]
+    assert len(rows) == 5
+    for number, row in enumerate(rows):
+        scene = sample_scene(8, number)
+        assert scene_from_json((tmp_path / "a" / row["scene"]).read_text()) == scene
+        assert parse(row["caption"]) == facts_of(scene)
+        picture = np.asarray(Image.open(tmp_path / "a/train" / row["file_name"]))
+        assert np.array_equal(picture, render(scene, 32, 32))
+        for name, expected in condition_pictures(maps_of(scene, 32, 32)).items():
+            stored = np.asarray(Image.open(tmp_path / "a" / row[name]))
+            assert stored.dtype == expected.dtype
+            assert np.array_equal(stored, expected)
+    assert set(rows[0]) == {"file_name", "caption", "scene", *CONDITIONS}
+    assert "| sky | 6 230 230 |" in (tmp_path / "a/README.md").read_text()
+
+
+def test_the_same_bits_again_and_more_of_them(tmp_path: Path) -> None:
+    list(write_dataset(tmp_path / "a", 8, 3, 32))
+    list(write_dataset(tmp_path / "b", 8, 3, 32))
+    steps = list(write_dataset(tmp_path / "c", 8, 23, 16))
+    assert sum(steps) == 23
+    assert len(steps) > 1 or settings().threads > 5
+    a, b = hashes(tmp_path / "a"), hashes(tmp_path / "b")
+    assert a == b
+    assert len(a) == 3 * 7 + 2
+    list(write_dataset(tmp_path / "d", 8, 2, 16))
+    c, d = hashes(tmp_path / "c"), hashes(tmp_path / "d")
+    shared = [name for name in d if name[0] not in "R" and "metadata" not in name]
+    assert len(shared) == 14
+    assert all(c[name] == d[name] for name in shared)

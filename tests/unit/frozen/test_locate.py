@@ -1,0 +1,133 @@
+"""From names to folders, without asking a hub that was not named."""
+
+import httpx
+import huggingface_hub
+import pytest
+from huggingface_hub import errors as hub_errors
+
+from graftwerk.errors import BadFile, Failure, UnknownName
+from graftwerk.frozen import locate as locating
+from graftwerk.frozen.locate import locate
+from graftwerk.settings import settings
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub that keeps the calls and answers with what the test puts into `replies`."""
+
+    class Hub:
+        def __init__(self):
+            self.calls = []
+            self.replies = {}
+
+        def __call__(self, repository, *, revision, allow_patterns, local_files_only):
+            self.calls.append((repository, revision, local_files_only))
+            assert "*.bin" not in allow_patterns and "*.py" not in allow_patterns
+            reply = self.replies[local_files_only]
+            if isinstance(reply, Exception):
+                raise reply
+            return str(reply)
+
+    found = Hub()
+    found.replies[True] = hub_errors.LocalEntryNotFoundError("not here")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", found)
+    return found
+
+
+@pytest.fixture
+def snapshot(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    return tmp_path
+
+
+def http_error(kind, status):
+    return kind("no", response=httpx.Response(status, request=httpx.Request("GET", "http://x")))
+
+
+def test_builtin():
+    assert (locate("builtin/minilm") / "model.safetensors").is_file()
+
+
+def test_unknown_builtin():
+    with pytest.raises(UnknownName, match=r"'builtin/minlm' is not known\. Did you mean"):
+        locate("builtin/minlm")
+
+
+def test_folder(tmp_path, monkeypatch):
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert locate("models/mine") == tmp_path / "models" / "mine"
+    assert locate(str(tmp_path)) == tmp_path
+
+
+def test_a_file_is_no_model(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(BadFile, match="is a file, not a folder"):
+        locate(str(tmp_path / "model.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["nosuch", "./no/such", "/no/such", "a/b/c", "a/b@", "", "ä/b"])
+def test_what_cannot_be_a_hub_id_asks_no_hub(name, hub):
+    with pytest.raises(BadFile, match="neither a built-in name nor a folder"):
+        locate(name)
+    assert not hub.calls
+
+
+def test_without_a_revision_only_the_cache_is_asked(hub, snapshot):
+    with pytest.raises(BadFile, match="write owner/name@main"):
+        locate("owner/name")
+    hub.replies[True] = snapshot
+    assert locate("owner/name") == snapshot
+    assert [local for *_, local in hub.calls] == [True, True]
+
+
+def test_cached_first_then_the_hub(hub, snapshot):
+    hub.replies[False] = snapshot
+    assert locate("owner/name@v1") == snapshot
+    assert hub.calls == [("owner/name", "v1", True), ("owner/name", "v1", False)]
+    hub.replies[True] = snapshot
+    locate("owner/name@v1")
+    assert hub.calls[2:] == [("owner/name", "v1", True)]
+
+
+def test_a_cache_without_weights_is_not_enough(hub, snapshot, tmp_path_factory):
+    partial = tmp_path_factory.mktemp("partial")
+    (partial / "config.json").write_text("{}")
+    hub.replies = {True: partial, False: snapshot}
+    assert locate("owner/name@v1") == snapshot
+
+
+def test_offline_says_how(hub, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    settings.cache_clear()
+    try:
+        with pytest.raises(BadFile, match=r"HF_HUB_OFFLINE forbids.*Unset HF_HUB_OFFLINE"):
+            locate("owner/name@main")
+    finally:
+        settings.cache_clear()
+    assert [local for *_, local in hub.calls] == [True]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [hub_errors.RepositoryNotFoundError, hub_errors.RevisionNotFoundError, hub_errors.GatedRepoError],
+)  # fmt: skip
+def test_a_model_that_is_not_there(hub, kind):
+    hub.replies[False] = http_error(kind, 404)
+    with pytest.raises(BadFile, match="the hub has no model 'owner/name@main'"):
+        locate("owner/name@main")
+
+
+@pytest.mark.parametrize(
+    "error", [httpx.ConnectError("down"), hub_errors.LocalEntryNotFoundError("down"), OSError()]
+)
+def test_a_hub_that_does_not_answer(hub, error):
+    hub.replies[False] = error
+    with pytest.raises(Failure, match="did not deliver"):
+        locate("owner/name@main")
+
+
+def test_every_builtin_is_there():
+    assert all(locate(name).is_dir() for name in locating.BUILTIN_ENCODERS)
+    assert len(locating.BUILTIN_ENCODERS) == 1

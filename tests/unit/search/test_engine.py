@@ -1,0 +1,214 @@
+"""Search: modes, fusion, filters, pictures, rescoring, marks; one consistent state."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.support import Corpus, HashEncoder
+
+from graftwerk.contracts import Passage
+from graftwerk.errors import BadInput, UnknownName
+from graftwerk.search.engine import search
+from graftwerk.search.fuse import fuse
+from graftwerk.search.index import open_index
+from graftwerk.search.schema import SNAPSHOT
+
+TEXTS = [
+    "the cat sat on the mat",
+    "dogs are playing outside",
+    "a bird sings in the morning",
+    "cats and dogs play with birds",
+    "nothing of the kind",
+]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    with Corpus(tmp_path / "index") as corpus:
+        for n, text in enumerate(TEXTS):
+            corpus.put_text(f"/{n}.txt", text, heading="Zebra" if n == 4 else "")
+        corpus.index.refresh()
+        yield corpus
+
+
+def find(corpus, query, **options):
+    return search(corpus.index, corpus.encoder, query, **options)
+
+
+def texts(outcome):
+    return [hit.passage.text for hit in outcome.hits]
+
+
+def cosine(corpus, query, text):
+    a, b = corpus.encoder.encode_texts([query, text])
+    return float(a @ b)
+
+
+def test_by_vector(corpus):
+    outcome = find(corpus, "dogs play", mode="vector", k=3)
+    expected = sorted(TEXTS[:4], key=lambda text: -cosine(corpus, "dogs play", text))
+    assert texts(outcome)[:2] == expected[:2]
+    assert outcome.searched == 5
+    for rank, hit in enumerate(outcome.hits, start=1):
+        assert (hit.vector_rank, hit.text_rank, hit.marks) == (rank, None, ())
+        assert hit.similarity == hit.score
+    assert outcome.hits[0].similarity == pytest.approx(
+        cosine(corpus, "dogs play", texts(outcome)[0]), abs=1e-6
+    )
+
+
+def test_by_words_needs_no_encoder(corpus):
+    outcome = search(corpus.index, None, "who plays with a dog", mode="text")
+    assert texts(outcome) == [TEXTS[1], TEXTS[3]]
+    assert [hit.text_rank for hit in outcome.hits] == [1, 2]
+    assert {hit.similarity for hit in outcome.hits} == {None}
+    assert [TEXTS[1][a:b] for a, b in outcome.hits[0].marks] == ["dogs", "playing"]
+
+
+def test_headings_are_found_too(corpus):
+    assert texts(search(corpus.index, None, "zebras", mode="text")) == [TEXTS[4]]
+
+
+def test_hybrid_is_the_fusion_of_both(corpus):
+    query = "birds in the morning"
+    by_vector = [h.passage_id for h in find(corpus, query, mode="vector").hits]
+    by_text = [h.passage_id for h in find(corpus, query, mode="text").hits]
+    outcome = find(corpus, query)
+    assert [(h.passage_id, h.score) for h in outcome.hits] == fuse(by_vector, by_text)
+    assert outcome.hits[0].passage.text == TEXTS[2]
+    assert all(hit.similarity is not None for hit in outcome.hits)
+
+
+def test_what_only_words_found_gets_its_similarity(corpus, monkeypatch):
+    monkeypatch.setattr("graftwerk.search.engine.DEPTH", 1)
+    outcome = find(corpus, "nothing but cats", k=1)
+    every = {
+        h.passage_id: h.similarity
+        for h in find(corpus, "nothing but cats", mode="vector", k=9).hits
+    }
+    for hit in find(corpus, "nothing but cats", k=3).hits:
+        assert hit.similarity == pytest.approx(every[hit.passage_id], abs=1e-6)
+    assert outcome.hits[0].similarity is not None
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vector", "text"])
+def test_how_many(corpus, mode):
+    assert find(corpus, "cats and dogs", mode=mode, k=0) == find(corpus, "x", mode=mode, k=0)
+    assert find(corpus, "cats and dogs", mode=mode, k=0).searched == 5
+    assert len(find(corpus, "cats and dogs", mode=mode, k=1).hits) == 1
+    found = find(corpus, "cats and dogs", mode=mode, k=1000)
+    assert len(found.hits) == {"hybrid": 5, "vector": 5, "text": 3}[mode]
+
+
+def test_nothing_is_encoded_for_no_hits(corpus):
+    corpus.encoder.texts.clear()
+    find(corpus, "cats", k=0)
+    assert corpus.encoder.texts == []
+
+
+@pytest.mark.parametrize("query", ["?!", "\0", "the of", "\ud800", "  "])
+def test_queries_without_words(corpus, query):
+    assert len(find(corpus, query).hits) == 5
+    assert len(search(corpus.index, None, query, mode="text").hits) <= 4
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vector", "text"])
+def test_conditions(corpus, mode):
+    outcome = find(corpus, "dogs cats", mode=mode, where=["name != 3.txt"])
+    assert outcome.searched == 4
+    assert TEXTS[3] not in texts(outcome)
+    assert set(texts(outcome)) == (set(TEXTS) - {TEXTS[3]} if mode != "text" else set(TEXTS[:2]))
+    assert find(corpus, "dogs", mode=mode, where=["page = 3"]).hits == ()
+    with pytest.raises(UnknownName):
+        find(corpus, "dogs", mode=mode, where=["colour = red"])
+
+
+def test_an_empty_index(tmp_path):
+    with Corpus(tmp_path / "index") as corpus:
+        for mode in ("hybrid", "vector", "text"):
+            assert find(corpus, "x", mode=mode) == find(corpus, "x", mode=mode, k=0)
+        corpus.index.refresh()
+        assert find(corpus, "x").hits == ()
+
+
+def test_pictures(tmp_path):
+    path = tmp_path / "red.png"
+    Image.new("RGB", (4, 4), "red").save(path)
+    with Corpus(tmp_path / "index") as corpus:
+        picture = Passage(str(path), "image", "", 0, 0)
+        corpus.index.put(
+            str(path),
+            "h",
+            [picture],
+            corpus.encoder.encode_images([Image.new("RGB", (4, 4), "red")]),
+        )
+        corpus.put_text("/a.txt", "red png")
+        for mode in ("vector", "hybrid"):
+            first = find(corpus, str(path), mode=mode).hits[0]
+            assert first.passage == picture
+            assert first.similarity == pytest.approx(1)
+            assert first.text_rank is None
+        with pytest.raises(BadInput, match="a picture has no words"):
+            find(corpus, str(path), mode="text")
+        corpus.encoder.reads = frozenset({"text"})
+        with pytest.raises(BadInput, match=r"is an image file.*reads only text"):
+            find(corpus, str(path))
+        corpus.encoder.reads = frozenset({"image"})
+        with pytest.raises(BadInput, match=r"is text.*reads only image"):
+            find(corpus, "red")
+        corpus.encoder.reads = frozenset({"text"})
+        assert find(corpus, str(tmp_path / "none.png")).hits  # no such file: words like any others
+
+
+class Backwards(HashEncoder):
+    """Finds the opposite of what the first encoder finds best."""
+
+    def encode_texts(self, texts, role="document", advance=None):
+        vectors = super().encode_texts(texts, role)
+        return -vectors if role == "query" else vectors
+
+
+def test_a_rescorer_has_the_last_word(corpus):
+    rescorer = Backwards(name="test/hash")
+    plain = find(corpus, "dogs play", mode="vector")
+    outcome = find(corpus, "dogs play", mode="vector", rescorer=rescorer)
+    assert texts(outcome) == texts(plain)[::-1]
+    for before, after in zip(plain.hits[::-1], outcome.hits, strict=True):
+        assert after.similarity == pytest.approx(-before.similarity, abs=1e-6)
+    by_words = [h.passage_id for h in find(corpus, "dogs play", mode="text").hits]
+    reordered = [h.passage_id for h in outcome.hits]
+    hybrid = find(corpus, "dogs play", rescorer=rescorer)
+    assert [h.passage_id for h in hybrid.hits] == [key for key, _ in fuse(reordered, by_words)]
+    assert "Zebra\n" + TEXTS[4] in rescorer.texts
+
+
+def test_a_damaged_snapshot_is_no_error(corpus):
+    expected = find(corpus, "cats")
+    path = corpus.index.folder / SNAPSHOT
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        flipped = bytearray(content)
+        flipped[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        path.write_bytes(bytes(flipped[: rng.integers(len(content) // 2, len(content) * 2)]))
+        with open_index(corpus.index.folder) as index:
+            assert len(search(index, corpus.encoder, "cats").hits) >= 4
+    path.unlink()
+    with open_index(corpus.index.folder) as index:
+        assert search(index, corpus.encoder, "cats") == expected
+
+
+def test_writers_do_not_disturb(corpus):
+    with open_index(corpus.index.folder) as reader:
+        before = search(reader, corpus.encoder, "cats")
+        corpus.put_text("/new.txt", "cats cats")
+        corpus.index.remove(["/0.txt"])
+        outcome = search(reader, corpus.encoder, "cats")
+        assert outcome.hits[0].passage.text == "cats cats"
+        assert TEXTS[0] not in texts(outcome) and TEXTS[0] in texts(before)
+        corpus.index.refresh()
+        assert search(reader, corpus.encoder, "cats") == outcome
+
+
+def test_an_encoder_is_needed(corpus):
+    with pytest.raises(ValueError, match="needs the index's encoder"):
+        search(corpus.index, None, "cats", mode="vector")

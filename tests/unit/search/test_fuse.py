@@ -1,0 +1,42 @@
+"""Reciprocal rank fusion."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graftwerk.search import fuse as module
+from graftwerk.search.fuse import fuse
+
+ranking = st.lists(st.integers(0, 30), unique=True)
+
+
+def test_by_hand(monkeypatch):
+    monkeypatch.setattr(module, "RANK_OFFSET", 1.0)
+    monkeypatch.setattr(module, "TEXT_WEIGHT", 0.5)
+    assert fuse([7, 8], [8, 9]) == [
+        (8, pytest.approx(1 / 3 + 0.5 / 2)),
+        (7, pytest.approx(1 / 2)),
+        (9, pytest.approx(0.5 / 3)),
+    ]
+
+
+def test_ties_go_to_the_smaller_key():
+    assert [key for key, _ in fuse([5], [])] == [5]
+    module_tie = fuse([2, 1], [1, 2])
+    assert next(key for key, _ in module_tie) == 2  # vectors weigh more
+    assert fuse([], []) == []
+
+
+@given(ranking, ranking)
+def test_properties(by_vector, by_text):
+    fused = fuse(by_vector, by_text)
+    keys = [key for key, _ in fused]
+    assert sorted(keys) == sorted({*by_vector, *by_text})
+    assert [score for _, score in fused] == sorted((s for _, s in fused), reverse=True)
+    if not by_text:
+        assert keys == by_vector
+
+
+@given(ranking)
+def test_agreement_is_kept(order):
+    assert [key for key, _ in fuse(order, order)] == order

@@ -1,0 +1,138 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from graftwerk.search.passages import TARGET_CHARACTERS, cut
+from graftwerk.search.readers import Block, Document
+from graftwerk.search.readers.tables import read_csv
+from graftwerk.search.readers.text import find_markdown
+
+
+def markdown(text):
+    return Document("/a.md", "text", text, find_markdown(text))
+
+
+def sentences(count, length=80):
+    return " ".join(f"Sentence {n} ".ljust(length - 1, "x") + "." for n in range(count))
+
+
+def test_short_neighbours_become_one_passage():
+    document = markdown("# A\n\none\n\ntwo\n\n# B\n\nthree\n")
+    assert [(p.heading, p.line, p.text) for p in cut(document)] == [
+        ("A", 3, "one\n\ntwo"),
+        ("B", 9, "three"),
+    ]
+
+
+def test_neighbours_merge_up_to_the_target():
+    half = "x" * (TARGET_CHARACTERS // 2 - 1)
+    assert len(cut(markdown(f"{half}\n\n{half}"))) == 1
+    assert len(cut(markdown(f"{half}x\n\n{half}"))) == 2
+
+
+def test_headings_of_the_same_name_stay_apart():
+    assert [p.text for p in cut(markdown("# A\n\none\n\n# A\n\ntwo\n"))] == ["one", "two"]
+
+
+def test_pages_stay_apart():
+    blocks = (Block(0, 1, "", None, 1), Block(2, 3, "", None, 2))
+    passages = cut(Document("/a.pdf", "text", "a b", blocks))
+    assert [(p.text, p.page) for p in passages] == [("a", 1), ("b", 2)]
+
+
+def test_a_bare_heading_is_found_by_its_line():
+    passages = cut(markdown("a\n\n# B\n# C\nc\n"))
+    assert [(p.heading, p.line, p.text) for p in passages] == [
+        ("", 1, "a"),
+        ("", 3, "# B"),
+        ("C", 5, "c"),
+    ]
+
+
+def test_long_paragraphs_are_divided_at_sentences_evenly():
+    text = sentences(26)
+    passages = cut(markdown(text))
+    assert len(passages) == 3
+    assert all(p.text.startswith("Sentence") and p.text.endswith(".") for p in passages)
+    lengths = [len(p.text) for p in passages]
+    assert max(lengths) <= TARGET_CHARACTERS
+    assert max(lengths) - min(lengths) <= 160
+
+
+def test_lines_are_counted_inside_a_divided_paragraph():
+    text = "# A\r\n\r\n" + sentences(30).replace(". ", ".\r\n")
+    for passage in cut(markdown(text)):
+        assert passage.line == text[: passage.start].count("\n") + 1
+
+
+def test_long_sentences_are_divided_at_words():
+    passages = cut(markdown("word " * 1_000))
+    assert {len(p.text) <= TARGET_CHARACTERS for p in passages} == {True}
+    assert {word for p in passages for word in p.text.split()} == {"word"}
+
+
+def test_a_word_without_end_is_divided_anywhere():
+    passages = cut(markdown("x" * 5_000))
+    assert "".join(p.text for p in passages) == "x" * 5_000
+    assert max(len(p.text) for p in passages) <= TARGET_CHARACTERS
+
+
+def test_a_row_is_a_passage_with_its_line(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(f'name,text\na,b\nc,"{sentences(20)}"\nd,e\n')
+    passages = cut(read_csv(str(path)))
+    assert [p.line for p in passages] == [2, 3, 3, 4]
+    assert passages[0].text == "name: a\ntext: b"
+
+
+def test_a_picture_is_one_passage():
+    (passage,) = cut(Document("/a.png", "image", "", ()))
+    assert (passage.path, passage.kind, passage.text) == ("/a.png", "image", "")
+    assert (passage.start, passage.end, passage.line, passage.page) == (0, 0, None, None)
+
+
+PIECES = st.sampled_from(
+    [
+        "# H\n",
+        "## I\n",
+        "\n\n",
+        "\n",
+        "a b. ",
+        "C d! ",
+        "```\n",
+        "- e\n",
+        "x" * 500,
+        "y " * 400,
+        "\u2028",
+        "\r\n",
+        "T\n===\n",
+        "。" * 300,
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=30).map("".join) | st.text(max_size=80))
+@settings(max_examples=200, deadline=None)
+def test_every_character_of_a_block_is_in_one_passage(text):
+    document = markdown(text)
+    passages = cut(document)
+    covered = [False] * len(text)
+    position = 0
+    for passage in passages:
+        assert position <= passage.start < passage.end
+        assert passage.text == text[passage.start : passage.end] == passage.text.strip()
+        assert len(passage.text) <= TARGET_CHARACTERS
+        position = passage.end
+        covered[passage.start : passage.end] = [True] * len(passage.text)
+    inside = [False] * len(text)
+    for block in document.blocks:
+        inside[block.start : block.end] = [True] * (block.end - block.start)
+    for character, wanted, found in zip(text, inside, covered, strict=True):
+        assert wanted == found or character.isspace()
+    headings = {(b.heading, b.start) for b in document.blocks}
+    assert all(any(p.heading == h and p.start >= s for h, s in headings) for p in passages)
+
+
+@pytest.mark.parametrize("unit", ["a. ", "x", " ", "\n", "A\n", "。"])
+def test_a_lot_of_anything_is_cut(unit):
+    cut(markdown(unit * 100_000))  # quadratic time shows

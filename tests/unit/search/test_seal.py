@@ -1,0 +1,73 @@
+"""Checksums of blocks, and of the seal itself."""
+
+import random
+
+import pytest
+
+from graftwerk.search.schema import DATABASE, SEAL, SNAPSHOT
+from graftwerk.search.seal import check_seal, is_sealed, remove_seal, write_seal
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / DATABASE).write_bytes(random.Random(0).randbytes(200_000))
+    (tmp_path / SNAPSHOT).write_bytes(random.Random(1).randbytes(65_536))
+    write_seal(tmp_path)
+    return tmp_path
+
+
+def flip(path, place):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 16
+    path.write_bytes(bytes(content))
+
+
+def test_whole(folder):
+    assert is_sealed(folder)
+    assert check_seal(folder) == []
+    remove_seal(folder)
+    remove_seal(folder)
+    assert not is_sealed(folder)
+    assert check_seal(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "where"),
+    [
+        (DATABASE, 0, "graft.sqlite, block 0 (bytes 0 to 65,535)"),
+        (DATABASE, 65_536, "graft.sqlite, block 1"),
+        (DATABASE, 199_999, "graft.sqlite, block 3"),
+        (SNAPSHOT, 65_535, "vectors.safetensors, block 0"),
+    ],
+)
+def test_a_flip_is_named(folder, name, place, where):
+    flip(folder / name, place)
+    (damage,) = check_seal(folder)
+    assert damage.where.startswith(where)
+    assert not damage.repaired
+
+
+def test_every_flip_in_the_seal_is_named(folder):
+    content = (folder / SEAL).read_bytes()
+    for place in range(len(content)):
+        flip(folder / SEAL, place)
+        (damage,) = check_seal(folder)
+        assert damage.where == SEAL
+        (folder / SEAL).write_bytes(content)
+    assert check_seal(folder) == []
+
+
+def test_other_lengths(folder):
+    (folder / SNAPSHOT).write_bytes(b"")
+    assert [d.where for d in check_seal(folder)] == [SNAPSHOT]
+    (folder / SNAPSHOT).unlink()
+    (folder / DATABASE).write_bytes((folder / DATABASE).read_bytes() + b"x")
+    assert len(check_seal(folder)) == 2
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"3", b'{"graft.sqlite": 3}', b"[" * 100_000]
+)
+def test_nonsense(folder, content):
+    (folder / SEAL).write_bytes(content)
+    assert [d.where for d in check_seal(folder)] == [SEAL]

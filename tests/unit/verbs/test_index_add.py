@@ -1,0 +1,260 @@
+"""`index add`: only what changed is read and embedded; one bad file never stops it."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.support import HashEncoder, Recorder, use_encoder
+
+from graftwerk.contracts import Silent
+from graftwerk.errors import BadFile, BadInput, Cancelled, WrongBase
+from graftwerk.requests import IndexAdd
+from graftwerk.search import add as adding
+from graftwerk.search.index import open_index
+from graftwerk.search.seal import check_seal
+from graftwerk.verbs import index_add
+
+
+@pytest.fixture
+def encoder(monkeypatch):
+    encoder = HashEncoder(name="builtin/minilm", reads=frozenset({"text"}))
+    use_encoder(monkeypatch, encoder)
+    return encoder
+
+
+@pytest.fixture
+def docs(tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.md").write_text("# Alpha\n\nThe first text.\n\n# Beta\n\nThe second text.\n")
+    (folder / "b.txt").write_text("Something else.")
+    return folder
+
+
+def add(docs, *paths, monitor=None, **options):
+    request = IndexAdd(
+        paths=[str(p) for p in paths or [docs]], index=docs.parent / "index", **options
+    )
+    return index_add.run(request, monitor or Silent())
+
+
+def state(docs):
+    """Everything that matters in an index, keys left aside."""
+    with open_index(docs.parent / "index") as index, index.view() as view:
+        ids, vectors = view.all_vectors()
+        passages = view.passages(ids.tolist())
+        return view.files(), sorted(
+            (repr(passages[key]), hashlib.sha256(vector.tobytes()).hexdigest())
+            for key, vector in zip(ids.tolist(), vectors, strict=True)
+        )
+
+
+def test_a_new_index(docs, encoder):
+    report = add(docs)
+    assert (report.added, report.changed, report.unchanged, report.removed) == (2, 0, 0, 0)
+    assert (report.passages, report.embedded, report.reused) == (3, 3, 0)
+    assert (report.skipped, report.encoder) == ([], "builtin/minilm")
+    assert encoder.texts == ["Alpha\nThe first text.", "Beta\nThe second text.", "Something else."]
+    files, passages = state(docs)
+    assert files == {
+        str(docs / name): hashlib.sha256((docs / name).read_bytes()).hexdigest()
+        for name in ("a.md", "b.txt")
+    }
+    assert len(passages) == 3
+    assert check_seal(docs.parent / "index") == []
+
+
+def test_twice_changes_nothing(docs, encoder, monkeypatch):
+    add(docs)
+    folder = docs.parent / "index"
+    content = {p.name: p.read_bytes() for p in folder.iterdir()}
+    use_encoder(monkeypatch)  # the encoder is not even loaded
+    report = add(docs)
+    assert (report.added, report.unchanged, report.embedded, report.passages) == (0, 2, 0, 3)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == content
+
+
+def test_only_what_changed_is_embedded(docs, encoder):
+    add(docs)
+    encoder.texts.clear()
+    (docs / "a.md").write_text("# Alpha\n\nThe first text.\n\n# Gamma\n\nThe third text.\n")
+    (docs / "c.txt").write_text("Something else.")
+    report = add(docs)
+    assert (report.added, report.changed, report.unchanged) == (1, 1, 1)
+    assert encoder.texts == ["Gamma\nThe third text."]
+    assert (report.embedded, report.reused, report.passages) == (1, 2, 4)
+
+
+def test_the_same_text_in_one_batch_is_embedded_once(docs, encoder):
+    for n in range(5):
+        (docs / f"copy{n}.txt").write_text("Something else.")
+    report = add(docs)
+    assert encoder.texts.count("Something else.") == 1
+    assert (report.embedded, report.reused) == (3, 5)
+
+
+def test_what_vanished_is_removed(docs, encoder):
+    add(docs)
+    (docs / "b.txt").unlink()
+    other = docs.parent / "docs2"
+    other.mkdir()
+    (other / "x.txt").write_text("x")
+    assert add(docs, docs, other).removed == 1
+    shutil.rmtree(other)
+    assert add(docs).removed == 0  # not below what was named
+    (docs / "a.md").rename(docs / "z.md")
+    report = add(docs)
+    assert (report.added, report.removed, report.embedded) == (1, 1, 0)
+
+
+def test_an_interrupted_add_goes_on(docs, encoder, monkeypatch):
+    monkeypatch.setattr(adding, "BATCH_PASSAGES", 2)
+    for n in range(9):
+        (docs / f"n{n}.txt").write_text(f"Number {n}.")
+    add(docs, index_reference := docs)
+    whole = state(docs)
+    shutil.rmtree(docs.parent / "index")
+    monitor = Recorder(stop_after=20)
+    with pytest.raises(Cancelled):
+        add(docs, index_reference, monitor=monitor)
+    kept = state(docs)[0]
+    assert 0 < len(kept) < 11
+    assert check_seal(docs.parent / "index") == []
+    encoder.texts.clear()
+    report = add(docs)
+    assert (report.added, report.unchanged) == (11 - len(kept), len(kept))
+    assert len(encoder.texts) == report.embedded
+    assert state(docs) == whole
+
+
+def test_progress_counts_every_file(docs, encoder):
+    (docs / "bad.txt").write_bytes(b"\xff\x00\xfe" * 100)
+    add(docs, monitor=(monitor := Recorder()))
+    stages = dict(zip(monitor.stages, monitor.counts, strict=True))
+    assert stages["comparing files", 3] == 3
+    assert stages["adding files", 3] == 3
+
+
+def test_a_bad_file_is_skipped_with_its_reason(docs, encoder):
+    (docs / "bad.txt").write_bytes(b"\x00\x01\xff\xfe\x80" * 400)
+    (docs / "picture.png").write_bytes(b"no picture")
+    report = add(docs)
+    assert report.added == 2
+    reasons = {Path(skip.path).name: skip.reason for skip in report.skipped}
+    assert set(reasons) == {"bad.txt", "picture.png"}
+    assert "is a picture, and the encoder reads only text" in reasons["picture.png"]
+    assert reasons["bad.txt"]
+
+
+def test_a_stored_file_that_cannot_be_read_now_keeps_its_passages(docs, encoder):
+    add(docs)
+    (docs / "b.txt").write_bytes(b"\x00\x01\xff\xfe\x80" * 400)
+    report = add(docs)
+    (skip,) = report.skipped
+    assert skip.path == str(docs / "b.txt")
+    assert "What was stored of it before stays." in skip.reason
+    assert report.passages == 3
+    (docs / "b.txt").write_text("Readable again.")
+    assert add(docs).changed == 1
+
+
+def test_nothing_to_index_leaves_nothing_behind(docs, encoder):
+    empty = docs.parent / "empty"
+    empty.mkdir()
+    with pytest.raises(BadInput, match=r"there is no file to read in .*empty"):
+        add(docs, empty)
+    (empty / "bad.txt").write_bytes(b"\x00\x01\xff\xfe\x80" * 400)
+    with pytest.raises(BadInput, match=r"no file in .*empty can be stored: .*bad\.txt"):
+        add(docs, empty)
+    assert sorted(os.listdir(docs.parent)) == ["docs", "empty"]
+    with pytest.raises(BadFile):
+        add(docs, docs / "none.txt")
+
+
+def test_an_empty_folder_added_to_an_index(docs, encoder):
+    add(docs)
+    empty = docs.parent / "empty"
+    empty.mkdir()
+    assert add(docs, empty).passages == 3
+
+
+def test_pictures(docs, monkeypatch):
+    encoder = HashEncoder(name="builtin/minilm")
+    use_encoder(monkeypatch, encoder)
+    monkeypatch.setattr(adding, "BATCH_PIXELS", 100)
+    for n in range(4):
+        Image.new("RGB", (8, 8), (n * 60, 0, 0)).save(docs / f"p{n}.png")
+    shutil.copy(docs / "p3.png", docs / "p4.png")
+    report = add(docs)
+    assert (report.added, report.embedded, report.reused, encoder.images) == (7, 7, 1, 4)
+    with open_index(docs.parent / "index") as index, index.view() as view:
+        assert view.count_pictures() == 5
+        assert index.reads == {"text", "image"}
+
+
+def test_an_encoder_of_pictures_skips_text(docs, monkeypatch):
+    use_encoder(monkeypatch, HashEncoder(name="builtin/minilm", reads=frozenset({"image"})))
+    Image.new("RGB", (8, 8)).save(docs / "p.png")
+    report = add(docs)
+    assert report.added == 1
+    assert {Path(skip.path).name for skip in report.skipped} == {"a.md", "b.txt"}
+    assert "is text, and the encoder reads only image" in report.skipped[0].reason
+
+
+def test_vectors_that_are_no_numbers(docs, encoder, monkeypatch):
+    def encode(texts, role="document", advance=None, plain=encoder.encode_texts):
+        vectors = plain(texts, role, advance)
+        vectors[[text == "Something else." for text in texts]] = np.nan
+        return vectors
+
+    monkeypatch.setattr(encoder, "encode_texts", encode)
+    report = add(docs)
+    assert report.added == 1
+    assert "not finite" in report.skipped[0].reason
+
+
+def test_another_encoder_is_refused(docs, encoder, monkeypatch):
+    add(docs)
+    use_encoder(monkeypatch, encoder, HashEncoder(name="test/other"))
+    with pytest.raises(WrongBase, match=r"builtin/minilm .*test/other"):
+        add(docs, encoder="test/other")
+    same = HashEncoder(name="builtin/minilm", reads=frozenset({"text"}))
+    same.name = "alias"
+    use_encoder(monkeypatch, same)
+    monkeypatch.setattr(index_add, "load_encoder", lambda name, **_: same)
+    assert add(docs, encoder="alias").unchanged == 2  # another name of the same weights
+
+
+def test_weights_that_changed_under_their_name(docs, encoder):
+    add(docs)
+    encoder.fingerprint = "f" * 64
+    (docs / "new.txt").write_text("new")
+    with pytest.raises(WrongBase, match="builtin/minilm"):
+        add(docs)
+    assert len(state(docs)[0]) == 2
+
+
+def test_an_index_inside_the_folder_is_left_out(docs, encoder):
+    request = IndexAdd(paths=[str(docs)], index=docs / "index")
+    assert index_add.run(request, Silent()).added == 2
+    (docs / "index" / "notes.txt").write_text("inside")
+    request = IndexAdd(paths=[str(docs), str(docs / "index" / "notes.txt")], index=docs / "index")
+    assert index_add.run(request, Silent()).unchanged == 2
+
+
+def test_the_file_changes_between_hashing_and_reading(docs, encoder, monkeypatch):
+    """The stored hash is the older one, so that the next add reads the file again."""
+
+    def read(reader, path, plain=adding.Reader.read):
+        (docs / "b.txt").write_text("Changed while it was read.")
+        return plain(reader, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adding.Reader, "read", read)
+        add(docs)
+    assert add(docs).changed == 1
+    assert add(docs).changed == 0

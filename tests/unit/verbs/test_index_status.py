@@ -1,0 +1,34 @@
+"""`index status`."""
+
+import pytest
+from tests.support import HashEncoder, use_encoder
+
+from graftwerk.contracts import Silent
+from graftwerk.errors import BadFile
+from graftwerk.requests import IndexAdd, IndexStatus
+from graftwerk.search.seal import remove_seal
+from graftwerk.verbs import index_add, index_status
+
+
+def test_status(tmp_path, monkeypatch):
+    encoder = HashEncoder(name="builtin/minilm")
+    use_encoder(monkeypatch, encoder)
+    (tmp_path / "a.txt").write_text("Some text.")
+    folder = tmp_path / "index"
+    index_add.run(IndexAdd(paths=[str(tmp_path / "a.txt")], index=folder), Silent())
+    state = index_status.run(IndexStatus(index=folder), Silent())
+    assert (state.files, state.passages, state.pictures) == (1, 1, 0)
+    assert (state.encoder, state.fingerprint) == ("builtin/minilm", encoder.fingerprint)
+    assert (state.dimension, state.format_version, state.sealed) == (32, 1, True)
+    assert state.bytes >= (folder / "graft.sqlite").stat().st_size
+    assert state.calibrated.startswith("none for builtin/minilm")
+    remove_seal(folder)
+    use_encoder(monkeypatch)
+    state = index_status.run(IndexStatus(index=folder), Silent())
+    assert not state.sealed
+    assert state.calibrated.startswith("unknown: the encoder of the index")
+
+
+def test_no_index(tmp_path):
+    with pytest.raises(BadFile, match="there is no index"):
+        index_status.run(IndexStatus(index=tmp_path), Silent())

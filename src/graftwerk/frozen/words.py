@@ -20,7 +20,7 @@ _FUNCTION_WORDS = frozenset(
     might more most must my of off on once only or other our ours out over own same shall she
     should so some such than that the their theirs them then there these they this those through
     to too under until up us very was we were what when where which while who whom whose why will
-    with would yes you your yours name called""".split()
+    with would yes you your yours name called happen happens""".split()
 )
 _AUXILIARIES = frozenset(
     "ca do does did wo is are was were should must has have had would could might need".split()
@@ -36,6 +36,23 @@ _NUMBER_WORDS = {
         fifteen sixteen seventeen eighteen nineteen twenty""".split()
     )
 } | {"thirty": "30", "forty": "40", "fifty": "50", "hundred": "100", "thousand": "1000"}
+# Forms that no ending tells apart, by the plain verb.
+_IRREGULAR = {
+    form: forms[0]
+    for line in """
+        become became; begin began begun; break broke broken; bring brought; build built;
+        buy bought; catch caught; choose chose chosen; come came; cost; draw drew drawn;
+        drive drove driven; eat ate eaten; fall fell fallen; feel felt; find found; fly flew flown;
+        forget forgot forgotten; give gave given; go went gone; grow grew grown; hold held;
+        keep kept; know knew known; lead led; leave left; lend lent; lose lost; make made;
+        mean meant; meet met; pay paid; rise rose risen; run ran; say said; see saw seen;
+        sell sold; send sent; show showed shown; sleep slept; speak spoke spoken; spend spent;
+        stand stood; steal stole stolen; take took taken; teach taught; tell told;
+        think thought; understand understood; wear wore worn; win won; write wrote written
+    """.split(";")
+    for forms in [line.split()]
+    for form in forms
+}
 _SUFFIXES = ("ations", "ation", "ments", "ment", "ings", "ing", "ies", "ied", "es", "ed", "ly", "s")
 
 
@@ -46,7 +63,12 @@ def split_words(text: str) -> list[str]:
 
 
 def stem(word: str) -> str:
-    """A word without its commonest English endings: `policies` and `policy` give one stem."""
+    """A word without its commonest English endings: `policies` and `policy` give one stem.
+
+    >>> stem("lost") == stem("lose"), stem("policies") == stem("policy")
+    (True, True)
+    """
+    word = _IRREGULAR.get(word, word)
     if word.isascii() and word.isalpha():
         for suffix in _SUFFIXES:
             if word.endswith(suffix) and len(word) - len(suffix) >= 3:

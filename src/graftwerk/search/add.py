@@ -1,7 +1,8 @@
 """Files into an index: read, cut, embed what is new, store; one bad file never stops it."""
 
+import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +25,21 @@ BATCH_PASSAGES = 256  # embedded together and committed together
 BATCH_PIXELS = 50_000_000  # of pictures held in memory at once, about 150 MB
 
 
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    """A file that is not stored as it is now."""
+
+    content_hash: str
+    kilobytes: float
+
+
 @dataclass(slots=True)
 class _Pending:
     """A file that was read and waits for its vectors."""
 
     path: str
     content_hash: str
+    kilobytes: float
     passages: list[Passage]
     digests: list[bytes]
     picture: "Image | None"
@@ -57,72 +67,83 @@ class Intake:
         self._open_index = open_index
         self._load = load
         self._monitor = monitor
+        self._stored: Mapping[str, str] = {}
         self._pending: list[_Pending] = []
+        self._kilobytes = 0.0  # done, of which the monitor knows the whole ones
 
-    def add(self, paths: Sequence[str], stored: dict[str, str]) -> None:
+    def add(self, paths: Sequence[str], stored: Mapping[str, str]) -> None:
         """Store the files that are new or changed.
 
         Args:
             paths: files, as `list_files` gives them.
             stored: content hash of each file that is stored already.
         """
-        changed = self._compare(paths, stored)
-        self._monitor.start("adding files", len(changed))
+        self._stored = stored
+        changed = self._compare(paths)
+        total = math.ceil(sum(change.kilobytes for change in changed.values()))
+        self._monitor.start("adding, in kB", total)
         with Reader() as reader:
-            for path, content_hash in changed.items():
-                self._read(reader, path, content_hash, path in stored)
+            for path, change in changed.items():
+                self._read(reader, path, change)
                 if self._is_full():
                     self._flush()
         self._flush()
+        self._advance(total - self._kilobytes)  # what rounding left
 
-    def remove_vanished(self, folders: Sequence[str], stored: dict[str, str]) -> None:
+    def remove_vanished(self, folders: Sequence[str], stored: Mapping[str, str]) -> None:
         """Take out what was stored from these folders and is no longer on the disk."""
         inside = tuple(folder.rstrip(os.sep) + os.sep for folder in folders)
         gone = [path for path in stored if path.startswith(inside) and not os.path.lexists(path)]
         if gone and self.index is not None:
             self.tally.removed += self.index.remove(gone)
 
-    def _compare(self, paths: Sequence[str], stored: dict[str, str]) -> dict[str, str]:
-        """Content hashes of the files that are not stored as they are now."""
+    def _compare(self, paths: Sequence[str]) -> dict[str, _Changed]:
+        """The files that are not stored as they are now."""
         self._monitor.start("comparing files", len(paths))
         changed = {}
         for path in paths:
             try:
                 content_hash = files.sha256_of_file(Path(path))
+                size = Path(path).stat().st_size
             except OSError as error:
-                self._skip(path, f"cannot be read: {error.strerror}.", path in stored)
+                self._skip(path, f"cannot be read: {error.strerror}.")
             else:
-                if stored.get(path) == content_hash:
+                if self._stored.get(path) == content_hash:
                     self.tally.unchanged += 1
                 else:
-                    changed[path] = content_hash
+                    changed[path] = _Changed(content_hash, size / 1024)
             self._monitor.advance()
         return changed
 
-    def _skip(self, path: str, reason: str, was_stored: bool) -> None:
-        kept = " What was stored of it before stays." if was_stored else ""
+    def _advance(self, kilobytes: float) -> None:
+        before = int(self._kilobytes)
+        self._kilobytes += kilobytes
+        self._monitor.advance(int(self._kilobytes) - before)
+
+    def _skip(self, path: str, reason: str) -> None:
+        kept = " What was stored of it before stays." if path in self._stored else ""
         self.tally.skipped.append(Skipped(path=path, reason=reason + kept))
 
-    def _read(self, reader: Reader, path: str, content_hash: str, was_stored: bool) -> None:
+    def _read(self, reader: Reader, path: str, change: _Changed) -> None:
         """Read and cut one file; it waits in `_pending` for its vectors."""
         kind = "image" if is_image_path(path) else "text"
         reads = self._load().reads if self.index is None else self.index.reads
         if kind not in reads:
             what = "a picture" if kind == "image" else "text"
-            self._skip(
-                path, f"is {what}, and the encoder reads only {' and '.join(reads)}.", was_stored
-            )
-            self._monitor.advance()
+            self._skip(path, f"is {what}, and the encoder reads only {' and '.join(reads)}.")
+            self._advance(change.kilobytes)
             return
         try:
             passages = [storable(passage) for passage in cut(reader.read(path))]
             picture = read_image(path) if kind == "image" else None
         except (BadFile, LimitExceeded) as error:
-            self._skip(path, str(error), was_stored)
-            self._monitor.advance()
+            self._skip(path, str(error))
+            self._advance(change.kilobytes)
             return
-        digests = [input_hash(passage, content_hash) for passage in passages]
-        self._pending.append(_Pending(path, content_hash, passages, digests, picture))
+        digests = [input_hash(passage, change.content_hash) for passage in passages]
+        self._pending.append(
+            _Pending(path, change.content_hash, change.kilobytes, passages, digests, picture)
+        )
 
     def _is_full(self) -> bool:
         passages = sum(len(waiting.passages) for waiting in self._pending)
@@ -147,14 +168,12 @@ class Intake:
             if is_unit(matrix).all():
                 entries.append(Entry(waiting.path, waiting.content_hash, waiting.passages, matrix))
             else:
-                self._skip(waiting.path, "the encoder gave a vector that is not finite.", False)
+                self._skip(waiting.path, "the encoder gave a vector that is not finite.")
         outcomes = self.index.put_all(entries)
         self.tally.added += outcomes.count("added")
         self.tally.changed += outcomes.count("changed")
         self.tally.unchanged += outcomes.count("unchanged")
-        done = len(self._pending)
         self._pending.clear()
-        self._monitor.advance(done)
 
     def _embed(self, index: Index) -> dict[bytes, bytes]:
         """The vector of every digest that waits; what was embedded before is taken from there."""
@@ -166,8 +185,13 @@ class Intake:
         with index.view() as view:
             vectors = view.known_vectors(list(waiting))
         fresh = {digest: given for digest, given in waiting.items() if digest not in vectors}
+        kilobytes = sum(file.kilobytes for file in self._pending)
         if fresh:
-            vectors.update(embed(fresh, self._load(), self._monitor))
+            share = kilobytes / len(fresh)
+            encoded = embed(fresh, self._load(), lambda count: self._advance(count * share))
+            vectors.update(encoded)
+        else:
+            self._advance(kilobytes)
         total = sum(len(file.digests) for file in self._pending)
         self.tally.embedded += len(fresh)
         self.tally.reused += total - len(fresh)

@@ -83,12 +83,11 @@ def is_whole(folder: Path) -> bool:
             connection.close()
 
 
-def create(folder: Path, base: Mapping[str, str]) -> None:
-    """Make an empty index; when another process makes it at the same time, one of them does.
+def require_free(folder: Path) -> None:
+    """Check that an index can be made here.
 
     Raises:
         BadFile: the folder is a file or holds something else.
-        NoRoom: it cannot be made; nothing is left behind.
     """
     if folder.exists() and not folder.is_dir():
         raise BadFile(f"{folder} is a file, not a folder.", "Name a folder for the index.")
@@ -98,6 +97,16 @@ def create(folder: Path, base: Mapping[str, str]) -> None:
             f"{folder} holds other files, for example {foreign[0]!r}.",
             "Name an empty or a new folder for the index.",
         )
+
+
+def create(folder: Path, base: Mapping[str, str]) -> None:
+    """Make an empty index; when another process makes it at the same time, one of them does.
+
+    Raises:
+        BadFile: the folder is a file or holds something else.
+        NoRoom: it cannot be made; nothing is left behind.
+    """
+    require_free(folder)
     made = not folder.exists()
     try:
         try:

@@ -135,7 +135,11 @@ class _Renewer:
             for digest, passage in inputs.items()
             if digest not in self._vectors
         }
-        self._vectors.update(embed(fresh, self._encoder, self._monitor))
+        self._vectors.update(embed(fresh, self._encoder, self._poll))
         self.embedded += len(fresh)
         self.reused += len(digests) - len(fresh)
         return [self._vectors[digest] for digest in digests]
+
+    def _poll(self, _count: int) -> None:
+        """Let the monitor stop a long file; the bar counts files."""
+        self._monitor.advance(0)

@@ -42,7 +42,8 @@ def repair(index: Index, findings: Findings, load: Callable[[], Encoder], monito
     texts = {key: passage for key, passage in stored.items() if passage.kind == "text"}
     pictures = [key for key, passage in stored.items() if passage.kind == "image"]
     inputs = {str(key).encode(): passage for key, passage in texts.items()}
-    vectors = embed(inputs, load(), monitor) if inputs else {}
+    monitor.start("embedding passages", len(inputs))
+    vectors = embed(inputs, load(), monitor.advance) if inputs else {}
     with index.writing() as connection:
         # the trigger would take the words of the damaged text out of the full text
         trigger = connection.execute(

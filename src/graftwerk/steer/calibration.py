@@ -28,7 +28,7 @@ def calibrate(
     """Choose the floor that answers most and lets at most `false_answer_rate` through wrongly.
 
     Of the floors that answer equally many answerable questions, the one that lets the fewest
-    others through. The floor lies above an order statistic of n scores with j above it, so the
+    others through, in the middle of the gap that it may lie in. The floor lies above an order statistic of n scores with j above it, so the
     true rate follows Beta(j+1, n-j) at most, whose quantile is the upper Clopper-Pearson limit of
     j out of n: the promise holds although the floor was chosen on the same questions.
 
@@ -72,7 +72,7 @@ def _floor(answerable: Sequence[float], unanswerable: Sequence[float], allowed: 
         return highest_refused + _STEP
     lowest = min(answered)
     below = max(score for score in (*answerable, *unanswerable) if score < lowest)
-    return min(lowest, below + _STEP)
+    return (below + lowest) / 2  # as far as can be from a question of either kind
 
 
 def clopper_pearson_upper(errors: int, trials: int) -> float:

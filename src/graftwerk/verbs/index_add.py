@@ -13,7 +13,7 @@ from ..frozen.encoders import load_encoder
 from ..reports import IndexChange
 from ..requests import DEFAULT_ENCODER, IndexAdd
 from ..search.add import Intake, require_something
-from ..search.database import is_whole
+from ..search.database import is_whole, require_free
 from ..search.index import Index, create_or_open, describe_base, open_index
 from ..search.walk import list_files
 from .opening import change_report, lasting_name
@@ -26,7 +26,7 @@ def run(request: IndexAdd, monitor: Monitor) -> IndexChange:
     cannot be read now keeps its former passages, and is reported.
 
     Raises:
-        BadInput: no file can be stored in a new index.
+        BadInput: there is no file to read, or none that can be stored in a new index.
         BadFile: a path does not exist, or the folder cannot be an index.
         WrongBase: the index was made with another encoder.
         Busy: another process writes to it for too long.
@@ -36,7 +36,11 @@ def run(request: IndexAdd, monitor: Monitor) -> IndexChange:
     begin = time.perf_counter()
     found = list_files(request.paths)
     with ExitStack() as stack:
-        index = stack.enter_context(open_index(request.index)) if is_whole(request.index) else None
+        index = None
+        if is_whole(request.index):
+            index = stack.enter_context(open_index(request.index))
+        else:
+            require_free(request.index)
         name, layer = _choose_encoder(request, index)
 
         @cache
@@ -61,7 +65,7 @@ def run(request: IndexAdd, monitor: Monitor) -> IndexChange:
             if intake.index is not None and intake.tally.wrote:
                 intake.index.refresh()
             raise
-        if intake.index is None:
+        if intake.index is None or not (found.files or intake.tally.removed):
             raise require_something(request.paths, intake.tally.skipped)
         if intake.tally.wrote or not intake.index.is_fresh():
             monitor.start("writing the snapshot")

@@ -5,6 +5,7 @@ that library is built. In the variance-exploding form used throughout, a picture
 `sigma` is `x0 + sigma * noise`; the network itself saw `x / sqrt(1 + sigma**2)`.
 """
 
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _PREDICTIONS = ("epsilon", "v_prediction", "sample")
 _SPACINGS = ("leading", "trailing", "linspace")
 # A spacing or a noise that is not computed here, and what it is.
 _FOREIGN = {
+    "use_dynamic_shifting": "flow matching",
     "use_flow_sigmas": "flow matching",
     "use_exponential_sigmas": "exponential spacing",
     "use_beta_sigmas": "beta spacing",
@@ -35,35 +37,25 @@ _FOREIGN = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """What a class of schedulers takes where its configuration says nothing."""
-
-    spacing: Spacing
-    clip_sample: bool | None = None  # None: it never does
-    one_more: bool = False  # spaces one step more and leaves the last out
-    ends_at_zero: bool = True
-    beta_start: float = 0.0001
-    beta_end: float = 0.02
-
-
-_KARRAS_STYLE = Defaults("linspace")
-_MULTISTEP = Defaults("linspace", one_more=True)
-SCHEDULERS: Mapping[str, Defaults] = {
-    "DDIMScheduler": Defaults("leading", clip_sample=True),
-    "DDPMScheduler": Defaults("leading", clip_sample=True),
-    "PNDMScheduler": Defaults("leading", ends_at_zero=False),
-    "EulerDiscreteScheduler": _KARRAS_STYLE,
-    "EulerAncestralDiscreteScheduler": _KARRAS_STYLE,
-    "LMSDiscreteScheduler": _KARRAS_STYLE,
-    "HeunDiscreteScheduler": Defaults("linspace", False, beta_start=0.00085, beta_end=0.012),
-    "KDPM2DiscreteScheduler": Defaults("linspace", beta_start=0.00085, beta_end=0.012),
-    "KDPM2AncestralDiscreteScheduler": Defaults("linspace", beta_start=0.00085, beta_end=0.012),
-    "DPMSolverMultistepScheduler": _MULTISTEP,
-    "DPMSolverSinglestepScheduler": _MULTISTEP,
-    "DEISMultistepScheduler": _MULTISTEP,
-    "UniPCMultistepScheduler": _MULTISTEP,
-}
+_PLAIN = (
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "PNDMScheduler",
+    "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+)
+# These space one step more than they take and leave the last out.
+_ONE_MORE = (
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "DEISMultistepScheduler",
+    "UniPCMultistepScheduler",
+)
+SCHEDULERS = _PLAIN + _ONE_MORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +108,7 @@ class Noise:
         )
         nearest = round(time)
         # float32 tells neighbours of every table apart by far more than this
-        return nearest if abs(self.sigmas[nearest] - sigma) <= 1e-6 * sigma else time
+        return float(nearest) if abs(self.sigmas[nearest] - sigma) <= 1e-6 * sigma else time
 
     def times_of(self, sigma: Sigma, like: Tensor) -> Float[Tensor, " n"]:
         """The network's times, one, or one for each row, where and as precise as `like`."""
@@ -156,55 +148,64 @@ def read_noise(config: Mapping[str, Any], path: Path) -> Noise:
             f"{path} is of the class {name!r}, which is not known here.",
             f"Known: {', '.join(SCHEDULERS)}.",
         )
-    defaults = SCHEDULERS[name]
+    options = _options(name, config)
     for key, meaning in _FOREIGN.items():
-        if config.get(key):
+        if options.get(key):
             raise BadFile(f"{path} asks for {meaning} ({key}).", "Take another scheduler's file.")
-    if config.get("timestep_type", "discrete") != "discrete":
+    if options.get("timestep_type", "discrete") != "discrete":
         raise BadFile(f"{path} asks for continuous time.", "Take another scheduler's file.")
     try:
-        signal = _signal(config, defaults)
-        sigmas = np.sqrt((1 - signal) / signal)
-        if len(sigmas) < 2 or not (np.diff(sigmas) > 0).all() or not sigmas[0] > 0:
-            raise ValueError("its noise levels do not rise")
+        sigmas = _sigmas(options)
         # lambda is minus the logarithm of sigma
-        usable = int((-np.log(sigmas) >= float(config.get("lambda_min_clipped", -math.inf))).sum())
-        ends_at_zero = (
-            config.get("set_alpha_to_one", defaults.ends_at_zero)
-            and config.get("final_sigmas_type", "zero") == "zero"
+        least_lambda = float(options.get("lambda_min_clipped", -math.inf))
+        ends_at_zero = options.get("set_alpha_to_one", True) and (
+            options.get("final_sigmas_type", "zero") == "zero"
         )
         return Noise(
             sigmas=sigmas,
-            prediction=_choice(config, "prediction_type", "epsilon", _PREDICTIONS),
-            spacing=_choice(config, "timestep_spacing", defaults.spacing, _SPACINGS),
-            offset=int(config.get("steps_offset", 0)),
-            one_more=defaults.one_more,
-            usable=usable,
+            prediction=_choice(options, "prediction_type", _PREDICTIONS),
+            spacing=_choice(
+                {"timestep_spacing": "linspace"} | options, "timestep_spacing", _SPACINGS
+            ),
+            offset=int(options.get("steps_offset", 0)),
+            one_more=name in _ONE_MORE,
+            usable=int((-np.log(sigmas) >= least_lambda).sum()),
             last=0.0 if ends_at_zero else float(sigmas[0]),
-            karras=bool(config.get("use_karras_sigmas", False)),
-            clamp=_clamp(config, defaults),
+            karras=bool(options.get("use_karras_sigmas", False)),
+            clamp=_clamp(options),
         )
     except (TypeError, ValueError, OverflowError) as error:
         raise BadFile(f"{path} makes no sense: {error}.", "Copy the whole folder again.") from error
 
 
-def _choice(config: Mapping[str, Any], key: str, default: str, allowed: tuple[str, ...]) -> Any:
-    value = config.get(key, default)
+def _options(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the scheduler's class takes from its configuration, with its own defaults.
+
+    Files made from another class's often hold keys that theirs does not look at.
+    """
+    import diffusers
+
+    taken = inspect.signature(getattr(diffusers, name).__init__).parameters.values()
+    defaults = {p.name: p.default for p in taken if p.default is not inspect.Parameter.empty}
+    return {key: config.get(key, default) for key, default in defaults.items()}
+
+
+def _choice(options: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> Any:
+    value = options[key]
     if value not in allowed:
         raise ValueError(f"{key} is {value!r}; known are {', '.join(allowed)}")
     return value
 
 
-def _signal(config: Mapping[str, Any], defaults: Defaults) -> Float64[np.ndarray, " steps"]:
-    """Share of the picture's variance left after each step, in the float32 that models saw."""
-    steps = int(config.get("num_train_timesteps", 1000))
+def _sigmas(options: Mapping[str, Any]) -> Float64[np.ndarray, " steps"]:
+    """The noise level of each training step, from signal shares in the float32 that models saw."""
+    steps = int(options["num_train_timesteps"])
     if not 2 <= steps <= 100_000:
         raise ValueError(f"num_train_timesteps is {steps}")
-    start = float(config.get("beta_start", defaults.beta_start))
-    end = float(config.get("beta_end", defaults.beta_end))
-    kind = config.get("beta_schedule", "linear")
-    if config.get("trained_betas") is not None:
-        betas = torch.tensor(config["trained_betas"], dtype=torch.float32)
+    start, end = float(options["beta_start"]), float(options["beta_end"])
+    kind = options["beta_schedule"]
+    if options["trained_betas"] is not None:
+        betas = torch.tensor(options["trained_betas"], dtype=torch.float32)
     elif kind == "linear":
         betas = torch.linspace(start, end, steps, dtype=torch.float32)
     elif kind == "scaled_linear":
@@ -214,13 +215,16 @@ def _signal(config: Mapping[str, Any], defaults: Defaults) -> Float64[np.ndarray
     else:
         raise ValueError(f"beta_schedule is {kind!r}")
     signal = torch.cumprod(1.0 - betas, dim=0)
-    if config.get("rescale_betas_zero_snr"):
+    if options.get("rescale_betas_zero_snr"):
         root = signal.sqrt()
         root = (root - root[-1]) * root[0] / (root[0] - root[-1])
         signal = root**2
         signal[-1] = _LEAST_SIGNAL
-    exact: Float64[np.ndarray, " steps"] = signal.double().numpy()
-    return exact
+    share = signal.double().numpy()
+    if not ((share > 0) & (share < 1)).all() or not (np.diff(share) < 0).all():
+        raise ValueError("its noise does not rise from step to step")
+    sigmas: Float64[np.ndarray, " steps"] = np.sqrt((1 - share) / share)
+    return sigmas
 
 
 def _cosine_betas(steps: int) -> Float[Tensor, " steps"]:
@@ -233,10 +237,10 @@ def _cosine_betas(steps: int) -> Float[Tensor, " steps"]:
     return torch.tensor([min(1 - ratio, 0.999) for ratio in ratios], dtype=torch.float32)
 
 
-def _clamp(config: Mapping[str, Any], defaults: Defaults) -> Clamp | None:
-    if config.get("thresholding"):
-        ratio = float(config.get("dynamic_thresholding_ratio", 0.995))
-        return Clamp(float(config.get("sample_max_value", 1.0)), ratio)
-    if defaults.clip_sample is not None and config.get("clip_sample", defaults.clip_sample):
-        return Clamp(float(config.get("clip_sample_range", 1.0)))
+def _clamp(options: Mapping[str, Any]) -> Clamp | None:
+    if options.get("thresholding"):
+        ratio = float(options["dynamic_thresholding_ratio"])
+        return Clamp(float(options["sample_max_value"]), ratio)
+    if options.get("clip_sample"):
+        return Clamp(float(options["clip_sample_range"]))
     return None

@@ -54,6 +54,15 @@ class TextReader:
             _load_encoder(folder.path / name).to(device) for name in encoders
         ]
         self._tokenizers = [_load_tokenizer(folder.path / tokenizer_of(name)) for name in encoders]
+        for name, encoder, tokenizer in zip(
+            encoders, self._encoders, self._tokenizers, strict=True
+        ):
+            if len(tokenizer) > encoder.config.vocab_size:
+                raise BadFile(
+                    f"the tokenizer of {name} in {folder.path} knows {len(tokenizer)} tokens, the "
+                    f"encoder {encoder.config.vocab_size}.",
+                    "Copy the whole folder again.",
+                )
         self._device = device
         self._zeros_for_nothing = bool(folder.index.get("force_zeros_for_empty_prompt", False))
 
@@ -116,6 +125,13 @@ def _load_tokenizer(folder: Path) -> Any:
 
     for file in sorted(folder.glob("*.json")):
         refuse_unsafe(file)
+    # Without these the library makes a tokenizer that knows no word, and says nothing.
+    layouts = [{"tokenizer.json"}, {"vocab.json", "merges.txt"}]
+    if not any(all((folder / name).is_file() for name in layout) for layout in layouts):
+        raise BadFile(
+            f"the tokenizer in {folder} has neither tokenizer.json nor vocab.json and merges.txt.",
+            "Copy the whole folder again.",
+        )
     try:
         with quiet():
             return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)

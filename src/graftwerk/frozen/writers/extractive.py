@@ -121,4 +121,5 @@ def _sentences(sources: Sequence[Source]) -> list[_Sentence]:
 def _is_sentence(text: str) -> bool:
     words = len(split_words(text))
     ends = text.rstrip("\"'”’)*_").endswith((".", "!", "?", "…", ":"))
-    return not _HEADING.match(text) and (words >= 8 or (ends and words >= 4))
+    states_figure = words >= 3 and any(character.isdigit() for character in text)  # rows, lists
+    return not _HEADING.match(text) and (words >= 8 or (ends and words >= 4) or states_figure)

@@ -16,7 +16,7 @@ ASKED = (
     "What happens if I lose my laptop?",
     "What is the company's policy on cryptocurrency payments?",
 )
-SEARCHED = "bringing a puppy to the bench"
+SEARCHED = "a puppy in the office"
 
 
 def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:

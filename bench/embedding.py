@@ -22,7 +22,7 @@ from graftwerk.frozen.locate import locate
 from graftwerk.settings import settings
 
 TEXTS = 2_000
-REPEATS = 5
+REPEATS = 3
 LAYERS, WIDTH, INNER = 6, 384, 1536  # of the built-in encoder
 
 
@@ -116,8 +116,8 @@ def main() -> None:
     ours, static = load_encoder("builtin/minilm"), load_encoder("static")
     lengths = [len(row) for row in ours.tokens.read(texts)]  # type: ignore[attr-defined]
     print(
-        f"{len(texts):,} different texts of {min(lengths)} to {max(lengths)} tokens, {sum(lengths):,} in all; "
-        f"{settings().threads} threads; median of {REPEATS}"
+        f"{len(texts):,} different texts of {min(lengths)} to {max(lengths)} tokens, "
+        f"{sum(lengths):,} in all; {settings().threads} threads; median of {REPEATS}"
     )
     ways: dict[str, Callable[[], object]] = {
         "sentence-transformers": lambda: peer.encode(texts, show_progress_bar=False),

@@ -46,7 +46,7 @@ def ours(vectors: np.ndarray, folder: Path, *, exact: bool = False) -> Search:
     from graftwerk.search.vectors import Space
 
     write_snapshot(folder, "bench:1", np.arange(len(vectors)), vectors)
-    snapshot = read_snapshot(folder, DIMENSION)
+    snapshot = read_snapshot(folder)
     none = snapshot.ids[:0]
     space = Space(snapshot.ids, snapshot.vectors, snapshot.bits, none, none, vectors[:0])
     return lambda query: [key for key, _ in space.nearest(query, K, exact=exact)]
@@ -56,7 +56,7 @@ def ours_exact(vectors: np.ndarray, folder: Path) -> Search:
     return ours(vectors, folder, exact=True)
 
 
-def faiss_flat(vectors: np.ndarray, folder: Path) -> Search:
+def faiss_flat(vectors: np.ndarray, _: Path) -> Search:
     import faiss
 
     index = faiss.IndexFlatIP(DIMENSION)
@@ -64,7 +64,7 @@ def faiss_flat(vectors: np.ndarray, folder: Path) -> Search:
     return lambda query: index.search(query[None], K)[1][0].tolist()
 
 
-def faiss_hnsw(vectors: np.ndarray, folder: Path) -> Search:
+def faiss_hnsw(vectors: np.ndarray, _: Path) -> Search:
     import faiss
 
     index = faiss.IndexHNSWFlat(DIMENSION, 32, faiss.METRIC_INNER_PRODUCT)
@@ -115,26 +115,25 @@ def chroma(vectors: np.ndarray, folder: Path) -> Search:
 
 
 def sqlite_vec(vectors: np.ndarray, folder: Path) -> Search:
-    import sqlite3
-
+    import apsw  # not every Python's own sqlite3 can load extensions
     import sqlite_vec as extension
 
-    connection = sqlite3.connect(folder / "bench.sqlite")
+    connection = apsw.Connection(str(folder / "bench.sqlite"))
     connection.enable_load_extension(True)
-    extension.load(connection)
+    connection.load_extension(extension.loadable_path())
     connection.execute(
         f"CREATE VIRTUAL TABLE v USING vec0(embedding float[{DIMENSION}] distance_metric=cosine)"
     )
     rows = ((key, row.tobytes()) for key, row in enumerate(vectors))
-    connection.executemany("INSERT INTO v(rowid, embedding) VALUES (?, ?)", rows)
-    connection.commit()
+    with connection:
+        connection.executemany("INSERT INTO v(rowid, embedding) VALUES (?, ?)", rows)
     statement = "SELECT rowid FROM v WHERE embedding MATCH ? AND k = ?"
     return lambda query: [
         key for (key,) in connection.execute(statement, (query.tobytes(), K)).fetchall()
     ]
 
 
-def txtai(vectors: np.ndarray, folder: Path) -> Search:
+def txtai(vectors: np.ndarray, _: Path) -> Search:
     from txtai import Embeddings
 
     embeddings = Embeddings({"method": "external", "content": False, "backend": "faiss"})
@@ -182,7 +181,7 @@ def measure(name: str, folder: Path) -> dict[str, float]:
 
 def run_alone(name: str, folder: Path) -> dict[str, float] | None:
     """Measure a contender in a fresh process on one core; None where it fails."""
-    one = {key: "1" for key in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")}
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
     done = subprocess.run(
         [sys.executable, "-m", "bench.vectors", "--only", name, "--folder", str(folder)],
         env={**os.environ, **one, "HF_HUB_OFFLINE": "1"},

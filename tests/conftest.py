@@ -50,3 +50,38 @@ def words_encoder():
 @pytest.fixture
 def make_words_encoder():
     return WordsEncoder
+
+
+@pytest.fixture
+def one_thread():
+    """Networks of this size lose more by several threads than they gain."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def text_pipeline(tmp_path_factory):
+    """Folder of a tiny random `StableDiffusionPipeline`; copy it before changing anything."""
+    from tests.pipelines import write_text_pipeline
+
+    return write_text_pipeline(tmp_path_factory.mktemp("pipelines") / "text")
+
+
+@pytest.fixture(scope="session")
+def xl_pipeline(tmp_path_factory):
+    """Folder of a tiny random `StableDiffusionXLPipeline`."""
+    from tests.pipelines import write_xl_pipeline
+
+    return write_xl_pipeline(tmp_path_factory.mktemp("pipelines") / "xl")
+
+
+@pytest.fixture(scope="session")
+def pixel_pipeline(tmp_path_factory):
+    """Folder of a tiny random unconditional `DDPMPipeline`."""
+    from tests.pipelines import write_pixel_pipeline
+
+    return write_pixel_pipeline(tmp_path_factory.mktemp("pipelines") / "pixels")

@@ -173,3 +173,10 @@ def write_pixel_pipeline(folder: Path) -> Path:
 
     DDPMPipeline(unet=random_network(make), scheduler=DDPMScheduler()).save_pretrained(folder)
     return folder
+
+
+def noise_of(**changes: Any) -> Any:
+    """The noise of `SCHEDULER` with other options."""
+    from graftwerk.frozen.diffusion.noise import read_noise
+
+    return read_noise(SCHEDULER | changes, Path("scheduler_config.json"))

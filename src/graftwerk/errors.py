@@ -9,6 +9,7 @@ GraftError              base class; the command line and the server catch only t
 ├── Failure             the request was fine, the work was not       exit 1, HTTP 500
 │   ├── Busy            another process holds the lock               HTTP 503
 │   ├── Damaged         stored data does not match its hash
+│   ├── Diverged        a training's loss is not finite any more
 │   ├── NoRoom          the disk is full or not writable             HTTP 507
 │   └── WriterFailed    a writer (language model) gave no whole reply HTTP 502
 └── Cancelled           Ctrl-C; what was finished is kept            exit 130, HTTP 499
@@ -93,6 +94,10 @@ class Busy(Failure):
 
 class Damaged(Failure):
     """Stored data does not match its hash or cannot be read."""
+
+
+class Diverged(Failure):
+    """Several steps of a training in a row had a loss or gradients that are not finite."""
 
 
 class NoRoom(Failure):

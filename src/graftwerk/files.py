@@ -72,6 +72,19 @@ def write_plain(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def append_text(path: Path, content: str) -> None:
+    """Append to a log: not safe against a kill, so its reader must bear a torn last line.
+
+    Raises:
+        NoRoom: the disk is full or the file cannot be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(content)
+    except OSError as error:
+        raise_write_error(error, path, len(content))
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

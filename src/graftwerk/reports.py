@@ -144,7 +144,9 @@ class Answer(Report):
 
     question: str = Field(description="the question")
     answer: str = Field(description="the answer; empty when abstained")
-    abstained: bool = Field(description="true when the evidence was below the floor")
+    abstained: bool = Field(
+        description="true when the evidence was below the floor, or the writer found no answer"
+    )
     writer: str = Field(description="who wrote the answer")
     extractive: bool = Field(description="true when the answer only quotes")
     evidence: float = Field(description="strength of the evidence found, 0 to 1")

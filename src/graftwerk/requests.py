@@ -247,7 +247,7 @@ class Generate(Request):
     )
     model: str = Field(
         DEFAULT_PIPELINE,
-        description="builtin/blocks, a folder in the layout of diffusers, or a hub id NAME@REVISION",
+        description="builtin/blocks, a folder in diffusers' layout, or a hub id NAME@REVISION",
     )
     count: int = Field(4, ge=1, le=limits.PICTURES, description="number of pictures")
     steps: int = Field(25, ge=1, le=limits.SAMPLING_STEPS, description="steps of the sampler")

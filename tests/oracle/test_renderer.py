@@ -259,7 +259,8 @@ def test_joints_are_ends_of_limbs_and_project_there() -> None:
 def test_a_person_is_upright_and_faces_the_camera() -> None:
     joints = dict(zip(JOINTS, body_of(person()).joints, strict=True))
     assert joints["nose"][2] > joints["neck"][2]
-    assert joints["left wrist"][0] > 0 > joints["right wrist"][0]
+    for part in ("wrist", "shoulder", "ankle", "eye", "ear"):
+        assert joints[f"left {part}"][0] > 0 > joints[f"right {part}"][0]
     heights = [joints[name][1] for name in ("nose", "neck", "left hip", "left knee", "left ankle")]
     assert heights == sorted(heights, reverse=True)
     waving = dict(zip(JOINTS, body_of(person(pose="waving")).joints, strict=True))
@@ -290,6 +291,9 @@ def test_visibility_of_joints() -> None:
         hidden[f"{side} {part}"] for side in ("left", "right") for part in ("knee", "ankle")
     )
     assert hidden["nose"]
+    close = visible(person(), SceneObject("cube", "red", 0.156, 0.13, 0.16, 0.0))
+    assert not close["left ankle"]  # something else hides it, however little is between
+    assert close["right ankle"]
     side = visible(person(yaw=90.0))
     assert side["left ear"] != side["right ear"]
     away = visible(person(x=1.55, pose="arms out"))

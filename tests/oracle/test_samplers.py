@@ -1,5 +1,6 @@
 """Samplers against closed forms: for Gaussian data the ideal denoiser and its paths are known."""
 
+import itertools
 import math
 from functools import partial
 
@@ -15,6 +16,7 @@ from graftwerk.diffuse.samplers import (
 )
 from graftwerk.diffuse.schedules import karras
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 MEAN, DEVIATION = 0.7, 0.5
 HIGHEST, LOWEST = 20.0, 0.02
 
@@ -50,7 +52,7 @@ def error(sampler, steps):
 )
 def test_order_of_convergence(sampler, order) -> None:
     errors = [error(sampler, steps) for steps in (80, 160, 320)]
-    for coarse, fine in zip(errors, errors[1:], strict=False):
+    for coarse, fine in itertools.pairwise(errors):
         assert math.log2(coarse / fine) == pytest.approx(order, abs=0.15)
 
 
@@ -68,7 +70,7 @@ def test_ddim_without_fresh_noise_is_euler() -> None:
 def chain(sigmas, variance):
     """Mean and variance of the ancestral chain on Gaussian data: each step is linear."""
     mean = 0.0
-    for sigma, after in zip(sigmas, sigmas[1:], strict=False):
+    for sigma, after in itertools.pairwise(sigmas):
         share = (after / sigma) ** 2
         kept = DEVIATION**2 / (DEVIATION**2 + sigma**2)
         slope = (1 - share) * kept + share
@@ -99,9 +101,7 @@ def test_ancestral_statistics(sampler, steps) -> None:
 def test_ddpm_is_ddim_of_eta_one() -> None:
     sigmas = karras(LOWEST, HIGHEST, 10)
     ddpm = sample_ddpm(ideal, start(), sigmas, generators=torch.Generator().manual_seed(1))
-    ddim = sample_ddim(
-        ideal, start(), sigmas, generators=torch.Generator().manual_seed(1), eta=1.0
-    )
+    ddim = sample_ddim(ideal, start(), sigmas, generators=torch.Generator().manual_seed(1), eta=1.0)
     assert torch.allclose(ddpm, ddim, rtol=0, atol=1e-12)
 
 

@@ -117,7 +117,7 @@ def parse_interval(text: str | None) -> tuple[float, float]:
     Raises:
         BadInput: it reads otherwise, or nothing lies between the two.
     """
-    low, colon, high = (text or ":").partition(":")
+    low, colon, high = (":" if text is None else text).partition(":")
     try:
         lowest, highest = float(low or 0), float(high or inf)
     except ValueError:

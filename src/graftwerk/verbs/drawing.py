@@ -14,6 +14,7 @@ from ..diffuse.samplers import Step, require_sampler
 from ..diffuse.schedules import noise_levels
 from ..errors import BadInput
 from ..frozen.diffusion.model import DiffusionModel, load_diffusion
+from ..frozen.diffusion.texts import TextReader, TextStates
 from ..requests import Generate
 from .picture_record import Surroundings, stem, write_image
 
@@ -79,18 +80,9 @@ def open_job(request: Generate, monitor: Monitor) -> Job:
     texts = away = None
     cut = ""
     if model.reader is not None:
-        texts = model.reader.read([request.prompt])
-        cut = model.reader.cut_from(request.prompt)
-        if request.negative:
-            away = model.reader.read([request.negative])
-        elif request.prompt:
-            away = model.reader.read_nothing(texts)
+        texts, away, cut = _read_prompts(request, model.reader, monitor)
     elif request.prompt or request.negative:
         raise BadInput(f"model {request.model!r} takes no prompt.", "Leave the prompt out.")
-    if cut:
-        monitor.note(
-            f"the model does not read the prompt's last {len(cut.split()):,} words: {cut[:60]}"
-        )
     plan = Plan(
         texts=texts,
         away=away,
@@ -102,6 +94,23 @@ def open_job(request: Generate, monitor: Monitor) -> Job:
         seed=request.seed,
     )
     return Job(request, model, plan, width, height, cut)
+
+
+def _read_prompts(
+    request: Generate, reader: TextReader, monitor: Monitor
+) -> tuple[TextStates, TextStates | None, str]:
+    """States of the prompt, of what guidance gets away from, and the end that is not read."""
+    prompt = request.prompt.strip()
+    texts = reader.read([prompt])
+    cut = reader.cut_from(prompt)
+    if cut:
+        monitor.note(f"the model does not read the last {len(cut.split()):,} words: {cut[:60]}")
+    if request.negative.strip():
+        return texts, reader.read([request.negative.strip()]), cut
+    if prompt:
+        return texts, reader.read_nothing(texts), cut
+    monitor.note("no prompt: the model draws whatever it likes")
+    return texts, None, cut
 
 
 def draw_groups(

@@ -79,14 +79,17 @@ def require_folder(path: Path) -> None:
     """Make a folder where there is none, and see that it can be written, before any work.
 
     Raises:
-        BadFile: something else has that name.
+        BadFile: it cannot have that name, or something else has it.
         NoRoom: it cannot be made or written.
     """
-    if path.exists() and not path.is_dir():
-        raise BadFile(f"{path} is not a folder.", "Name a folder for the pictures.")
     trial = path / ".graftwerk-trial"
-    files.write_bytes(trial, b"")
-    trial.unlink()
+    try:
+        files.write_bytes(trial, b"")
+        trial.unlink()
+    except OSError as error:
+        raise BadFile(
+            f"{path} cannot be a folder: {error.strerror}.", "Name another one for the pictures."
+        ) from error
 
 
 def read_record(path: Path) -> Record:

@@ -107,7 +107,7 @@ def test_advance_may_stop_the_work(minilm):
 POOLINGS = ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 
 
-@pytest.mark.parametrize("pooling", [*POOLINGS, ["max", "cls"]], ids=str)
+@pytest.mark.parametrize("pooling", [*POOLINGS, ["max", "mean_sqrt_len_tokens"]], ids=str)
 def test_every_pooling_equals_its_definition(write_bert, pooling):
     folder = write_bert(pooling=pooling)
     encoder = reference(folder)
@@ -263,7 +263,7 @@ assert report.count == 1
 loaded = {"torch", "transformers", "onnx", "huggingface_hub", "scipy"} & set(sys.modules)
 assert not loaded, loaded
 card = graftwerk.run(graftwerk.ModelsInfo(name="builtin/minilm"))
-assert card.parameters == 22_713_728
+assert card.parameters == 22_713_216
 """
 
 

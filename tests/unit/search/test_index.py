@@ -143,6 +143,9 @@ def test_known_vectors_by_content(corpus):
     assert list(known) == [here]
     vectors = corpus.encoder.encode_texts(["H\none"])
     assert known[here] == vectors.tobytes()
+    corpus.index.connection.execute("UPDATE passages SET vector = zeroblob(128)")
+    with corpus.index.view() as view:
+        assert view.known_vectors([here]) == {}  # damage does not spread
 
 
 def test_refresh_and_seal(corpus):
@@ -153,7 +156,7 @@ def test_refresh_and_seal(corpus):
     assert check_seal(corpus.index.folder) == []
     with corpus.index.view() as view:
         ids, vectors = view.all_vectors()
-        snapshot = read_snapshot(corpus.index.folder, 32)
+        snapshot = read_snapshot(corpus.index.folder)
         assert snapshot.stamp == view.stamp
     assert np.array_equal(snapshot.ids, ids) and np.array_equal(snapshot.vectors, vectors)
     corpus.put_text("/b.txt", "three")
@@ -208,6 +211,19 @@ def test_without_a_snapshot(corpus):
     (corpus.index.folder / "vectors.safetensors").unlink()
     with reopen(corpus) as index, index.view() as view:
         assert len(index.space(view)) == 2
+
+
+@pytest.mark.parametrize("dimension", [32, 48])
+def test_a_snapshot_of_another_index_is_not_used(corpus, tmp_path, dimension):
+    with Corpus(tmp_path / "other", HashEncoder(dimension)) as other:
+        other.put_text("/a.txt", "three", "four")
+        other.index.refresh()
+    corpus.put_text("/a.txt", "one", "two")
+    snapshot = (tmp_path / "other" / "vectors.safetensors").read_bytes()
+    (corpus.index.folder / "vectors.safetensors").write_bytes(snapshot)
+    with corpus.index.view() as view:
+        ids, vectors = view.all_vectors()
+        assert np.array_equal(corpus.index.space(view).take(ids)[1], vectors)
 
 
 def test_another_encoder_is_refused_by_name(corpus):

@@ -80,6 +80,7 @@ def test_it_abstains_below_the_floor(library, told):
     assert answer.hits
     assert writer.prompts == []
     assert not run(library, evidence=answer.evidence).abstained
+    assert run(library, evidence=0.0).calibration == "given with --evidence"
 
 
 def test_the_floor_of_the_index_is_used(library, encoder):

@@ -131,12 +131,26 @@ def test_an_interrupted_add_goes_on(docs, encoder, monkeypatch):
     assert state(docs) == whole
 
 
-def test_progress_counts_every_file(docs, encoder):
-    (docs / "bad.txt").write_bytes(b"\xff\x00\xfe" * 100)
+def test_progress_counts_every_byte(docs, encoder, monkeypatch):
+    monkeypatch.setattr(adding, "BATCH_PASSAGES", 4)
+    (docs / "bad.txt").write_bytes(b"\x00\x01\xff\xfe\x80" * 4000)
+    (docs / "long.txt").write_text("\n\n".join(f"Number {n} " * 100 for n in range(20)))
+    (docs / "copy.txt").write_text("Something else.")
     add(docs, monitor=(monitor := Recorder()))
-    stages = dict(zip(monitor.stages, monitor.counts, strict=True))
-    assert stages["comparing files", 3] == 3
-    assert stages["adding files", 3] == 3
+    (comparing, compared), (adding_, added) = list(
+        zip(monitor.stages, monitor.counts, strict=True)
+    )[:2]
+    assert (comparing, compared) == (("comparing files", 5), 5)
+    size = sum(path.stat().st_size for path in docs.iterdir())
+    assert adding_ == ("adding, in kB", -(-size // 1024))
+    assert added == adding_[1]
+
+
+def test_no_place_for_an_index(docs, encoder):
+    (docs.parent / "index").write_text("a file")
+    with pytest.raises(BadFile, match="is a file"):
+        add(docs)
+    assert encoder.texts == []
 
 
 def test_a_bad_file_is_skipped_with_its_reason(docs, encoder):

@@ -147,10 +147,10 @@ def test_a_worker_that_hangs(good, monkeypatch, program):
 
 
 def test_running_out_of_memory_is_told(good, tmp_path, monkeypatch):
-    start = module._START.replace("main()", "limits.PARSER_MEMORY = 256 << 20; main()")
+    start = module._START.replace("main()", "limits.PARSER_MEMORY = 128 << 20; main()")
     start = start.replace("from graftwerk", "from graftwerk import limits; from graftwerk", 1)
     monkeypatch.setattr(module, "COMMAND", (sys.executable, "-I", "-c", start, module._ROOT))
-    (tmp_path / "many.csv").write_text("name\n" + "a b c\n" * 900_000)
+    (tmp_path / "many.csv").write_text("name\n" + "a b c\n" * 400_000)
     with Reader() as reader:
         with pytest.raises(BadFile, match="its parser ran out of memory"):
             reader.read(str(tmp_path / "many.csv"))

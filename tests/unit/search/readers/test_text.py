@@ -98,8 +98,8 @@ def test_rst_headings_by_order_of_appearance():
 
 
 def test_rst_lines_that_are_no_heading():
-    text = "A paragraph::\n\n  code\n  ----\n\ntwo\nlines\n-----\n\nlong title\n--\n"
-    assert [heading for _, heading, _ in outline(find_rst, text)] == [""] * 4
+    text = "A::\n\n  code\n  ----\n\n  code\n----\n\ntwo\nlines\n-----\n\nlong title\n--\n"
+    assert [heading for _, heading, _ in outline(find_rst, text)] == [""] * 5
 
 
 def test_plain_text_has_paragraphs_only():

@@ -1,0 +1,193 @@
+"""Seconds of drawing with graftwerk and with diffusers' own StableDiffusionPipeline.
+
+Same random weights, same latents, same scheduler and steps; text, U-Net and decoder included,
+loading not. Medians of runs that take turns. Latents must agree to 1e-3.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.pipelines import tiny_unet, tiny_vae, write_text_pipeline
+
+PROMPT = "a red cube and a blue cone on grass"
+SEED, WEIGHT = 3, 5.0
+INTERVAL = (0.3, 3.0)  # noise levels in which guidance acts in the last column
+CROSS = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D")
+
+
+@dataclass(frozen=True)
+class Size:
+    """One model to time: how it is built, how many pictures, steps and runs."""
+
+    unet: dict[str, Any]
+    vae: tuple[int, ...]
+    pictures: int
+    steps: int
+    runs: int
+
+
+SIZES = {
+    "tiny, 16 px": Size({}, (16, 16), 4, 20, 15),
+    "7M, 64 px": Size(
+        {
+            "sample_size": 8,
+            "in_channels": 16,
+            "out_channels": 16,
+            "block_out_channels": (96, 160),
+            "down_block_types": (CROSS[0], CROSS[0]),
+            "up_block_types": (CROSS[1], CROSS[1]),
+            "cross_attention_dim": 128,
+            "norm_num_groups": 16,
+        },
+        (16, 32, 64, 96),
+        4,
+        20,
+        11,
+    ),
+    "860M (SD 1.5), 64 px": Size(
+        {
+            "sample_size": 8,
+            "layers_per_block": 2,
+            "block_out_channels": (320, 640, 1280, 1280),
+            "down_block_types": (CROSS[0], CROSS[0], CROSS[0], "DownBlock2D"),
+            "up_block_types": ("UpBlock2D", CROSS[1], CROSS[1], CROSS[1]),
+            "cross_attention_dim": 768,
+            "norm_num_groups": 32,
+        },
+        (16, 32, 64, 96),
+        1,
+        5,
+        3,
+    ),
+}
+
+
+def peer(folder: Path, size: Size, noise: torch.Tensor) -> Callable[[], torch.Tensor]:
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        folder, safety_checker=None, requires_safety_checker=False
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    side = noise.shape[-1] * 2 ** (len(size.vae) - 1)
+    kept: list[torch.Tensor] = []
+
+    def keep(_pipeline: Any, step: int, _time: Any, values: dict[str, Any]) -> dict[str, Any]:
+        if step == size.steps - 1:
+            kept.append(values["latents"])
+        return values
+
+    def draw() -> torch.Tensor:
+        pipeline(
+            PROMPT,
+            num_inference_steps=size.steps,
+            guidance_scale=WEIGHT,
+            num_images_per_prompt=size.pictures,
+            latents=noise,
+            width=side,
+            height=side,
+            callback_on_step_end=keep,
+        )
+        return kept.pop()
+
+    return draw
+
+
+def ours(
+    folder: Path, size: Size, noise: torch.Tensor, interval: tuple[float, float]
+) -> Callable[[], torch.Tensor]:
+    from graftwerk.diffuse.compose import Guidance, compose
+    from graftwerk.diffuse.pictures import decode
+    from graftwerk.diffuse.samplers import sample_ddim
+    from graftwerk.diffuse.schedules import final, initial, noise_levels
+    from graftwerk.frozen.diffusion.model import load_diffusion
+    from graftwerk.frozen.diffusion.texts import join
+
+    model = load_diffusion(str(folder), "cpu")
+    sigmas = noise_levels(model.noise, size.steps, "model")
+
+    def draw() -> torch.Tensor:
+        assert model.reader is not None
+        with torch.inference_mode():
+            texts = model.reader.read([PROMPT])
+            both = model.denoiser(join(texts, model.reader.read_nothing(texts)))
+            denoise = compose(model.denoiser(texts), both, Guidance(WEIGHT, *interval))
+            drawn = final(sample_ddim(denoise, initial(noise, sigmas[0]), sigmas), sigmas[-1])
+        decode(model, drawn)
+        return drawn
+
+    return draw
+
+
+def seconds(draw: Callable[[], torch.Tensor]) -> float:
+    begin = time.perf_counter()
+    draw()
+    return time.perf_counter() - begin
+
+
+def measure(size: Size) -> list[str]:
+    """One row of the table."""
+    with tempfile.TemporaryDirectory() as name:
+        unet = tiny_unet(**size.unet)
+        channels = unet.config.in_channels
+        folder = write_text_pipeline(Path(name), unet=unet, vae=tiny_vae(channels, size.vae))
+        del unet
+        side = size.unet.get("sample_size", 8)
+        noise = torch.randn(
+            size.pictures, channels, side, side, generator=torch.Generator().manual_seed(SEED)
+        )
+        draws = {
+            "peer": peer(folder, size, noise),
+            "ours": ours(folder, size, noise, (0.0, float("inf"))),
+            "interval": ours(folder, size, noise, INTERVAL),
+        }
+    difference = (draws["ours"]() - draws["peer"]()).abs().max().item()
+    draws["interval"]()
+    times: dict[str, list[float]] = {key: [] for key in draws}
+    for _ in range(size.runs):
+        for key, draw in draws.items():
+            times[key].append(seconds(draw))
+    peers, own, interval = (statistics.median(times[key]) for key in ("peer", "ours", "interval"))
+    rate = size.pictures * size.steps / own
+    return [
+        f"{peers:.3f} s",
+        f"{own:.3f} s",
+        f"{peers / own:.2f}",
+        f"{difference:.1e}",
+        f"{rate:.0f}",
+        f"{peers / interval:.2f}",
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", help="not used: the weights are random")
+    parser.add_argument(
+        "--large", action="store_true", help="also a U-Net of Stable Diffusion's size"
+    )
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    threads = torch.get_num_threads()
+    print(f"DDIM, guidance {WEIGHT}, PyTorch {torch.__version__}, {threads} threads\n")
+    header = ["diffusers", "graftwerk", "ratio", "latents", "steps/s", "with interval"]
+    print(f"{'':22}" + "".join(f"{title:>14}" for title in header))
+    for name, size in SIZES.items():
+        if size.runs < 5 and not options.large:
+            continue
+        row = measure(size)
+        print(f"{name:22}" + "".join(f"{cell:>14}" for cell in row), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""The recipes, and what each is for. Light: a recipe's module is imported when it is run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+
+from ..errors import UnknownName
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the catalogue.
+
+    Attributes:
+        name: what it is called; its module has the same name.
+        about: what it makes.
+        layout: in whose form the result lies.
+        needs: recipes whose results it is made from.
+        reach: figures that it aims at, by their name in `graft recipe eval`; a name that ends in
+            `_percent` is an error, to be below.
+    """
+
+    name: str
+    about: str
+    layout: str
+    reach: Mapping[str, float]
+    needs: tuple[str, ...] = ()
+
+    def load(self) -> ModuleType:
+        """Import the recipe; see `recipe.Recipe` for what its module has."""
+        return import_module(f".{self.name}", __package__)
+
+
+RECIPES: tuple[Entry, ...] = (
+    Entry(
+        "judge",
+        "names every object (kind, colour, place), ground and time of a picture",
+        "safetensors and config.json of graftwerk",
+        {"kind_and_colour": 0.98},
+    ),
+    Entry(
+        "clip",
+        "puts pictures and captions in one space",
+        "CLIPModel of transformers",
+        {"zero_shot": 0.95, "text_to_image_recall_at_1": 0.7},
+    ),
+    Entry(
+        "perception",
+        "reads depth, normals, segmentation and key points out of a picture",
+        "safetensors and config.json of graftwerk",
+        {"mean_iou": 0.85, "depth_rmse_percent": 5.0, "keypoints_pck": 0.85},
+    ),
+    Entry(
+        "autoencoder",
+        "turns pictures into latents of an eighth of their sides, and back",
+        "AutoencoderKL of diffusers",
+        {"psnr_db": 30.0},
+    ),
+    Entry(
+        "diffusion",
+        "draws pictures from captions, in latents",
+        "StableDiffusionPipeline of diffusers",
+        {"one_object": 0.9, "two_objects": 0.6, "ground_and_time": 0.95},
+        needs=("clip", "autoencoder"),
+    ),
+)
+
+
+def find(name: str) -> Entry:
+    """The recipe of a name.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    for entry in RECIPES:
+        if entry.name == name:
+            return entry
+    raise UnknownName("recipe", name, [entry.name for entry in RECIPES])

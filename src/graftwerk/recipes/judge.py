@@ -1,0 +1,220 @@
+"""The judge: a network that names what is in a clean picture, trained apart from the others."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
+from ..frozen.judge import MODEL_TYPE, Grids, Judgement, JudgeNetwork, as_input, load_judge
+from ..train.initialise import initialise
+from ..train.state import generator_for
+from ..train.task import Plan
+from .recipe import HELD_OUT_WORLD, SIDE, Setting
+from .saving import save_own
+from .scenes import ABSENT, Rows, Scenes, facts_of_row, in_order, open_scenes
+
+_WORLD = 3  # its own scenes, so that it has seen nothing of what it judges
+_SPREAD = 0.8  # of the target around an object's middle, in places
+_LABELLED = 1.5  # distance up to which places learn kind and colour, in places
+_FAR = 1e6
+_NEAR = 0.15  # share of the picture within which an answer belongs to an object
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Numbers of the recipe; see `Pyramid` for the widths."""
+
+    plan: Plan
+    scenes: int
+    widths: tuple[int, ...]
+
+
+REAL = Sizes(
+    plan=Plan(steps=20_000, batch=64, learning_rate=2e-3, warm_up=500),
+    scenes=100_000,
+    widths=(32, 64, 96, 128),
+)
+TINY = Sizes(plan=Plan(steps=4, batch=4, learning_rate=2e-3, warm_up=2), scenes=12, widths=(8, 16))
+
+
+class Work:
+    """Places, kinds and colours of objects, ground and time; see `train.task.Task`."""
+
+    def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
+        self._scenes, self._setting = scenes, setting
+        self._config = {
+            "model_type": MODEL_TYPE,
+            "widths": list(sizes.widths),
+            "kinds": list(KINDS),
+            "colours": list(COLOURS),
+            "grounds": list(GROUNDS),
+            "times": list(TIMES),
+        }
+        self._network = JudgeNetwork(self._config)
+        initialise(self._network, generator_for(setting.seed, 0, "cpu"))
+        self._network.to(setting.device)
+
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """All weights."""
+        return dict(self._network.named_parameters())
+
+    def batch(self, first: int, count: int) -> Rows:
+        """Stored scenes."""
+        _, scenes = in_order(len(self._scenes), first, count, self._setting.seed)
+        return self._scenes.rows(scenes)
+
+    def loss(
+        self,
+        batch: Rows,
+        generator: torch.Generator,  # noqa: ARG002
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Sum of the losses of all that it names."""
+        device = self._setting.device
+
+        def labels(name: str) -> Tensor:
+            return torch.from_numpy(batch[name].astype(np.int64)).to(device)
+
+        grids = self._network(as_input(torch.from_numpy(batch["picture"]).to(device)))
+        place = torch.from_numpy(batch["place"]).to(device)
+        kind, colour = labels("kind"), labels("colour")
+        targets = targets_of(place, kind != ABSENT, tuple(grids.heat.shape[1:]))
+        parts = {
+            "heat": heat_loss(grids.heat.float(), targets),
+            "kind": _label_loss(grids.kind, kind, targets),
+            "colour": _label_loss(grids.colour, colour, targets),
+            "shift": _shift_loss(grids, targets),
+            "ground": functional.cross_entropy(grids.ground.float(), labels("ground")),
+            "time": functional.cross_entropy(grids.time.float(), labels("time")),
+        }
+        total = torch.stack(list(parts.values())).sum()
+        return total, {f"loss_{name}": value.detach() for name, value in parts.items()}
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write the network; see `frozen.own`."""
+        save_own(folder, self._config, weights)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """What the grids should say.
+
+    Attributes:
+        heat: 1 at the place of an object's middle, falling off around it.
+        middle: places that hold an object's middle.
+        nearest: number of the object that is nearest to each place.
+        shift: from each place to that object, x and y.
+        labelled: places near enough to learn from it.
+    """
+
+    heat: Float[Tensor, "b y x"]
+    middle: Tensor
+    nearest: Int[Tensor, "b y x"]
+    shift: Float[Tensor, "b 2 y x"]
+    labelled: Tensor
+
+
+def targets_of(place: Float[Tensor, "b o 2"], there: Tensor, shape: tuple[int, int]) -> Targets:
+    """Targets on a grid.
+
+    Args:
+        place: middles of the objects, as shares of the picture.
+        there: which objects there are, [b o].
+        shape: rows and columns of the grid.
+    """
+    rows, columns = shape
+    x = place[..., 0, None, None] * columns - 0.5
+    y = place[..., 1, None, None] * rows - 0.5
+    across = x - torch.arange(columns, device=place.device)  # b o 1 x
+    down = y - torch.arange(rows, device=place.device)[:, None]  # b o y 1
+    distance = (across**2 + down**2).masked_fill(~there[..., None, None], _FAR)  # b o y x
+    least, nearest = distance.min(dim=1)
+    middle = (across.abs() <= 0.5) & (down.abs() <= 0.5) & there[..., None, None]
+    shift = torch.stack([across.expand_as(distance), down.expand_as(distance)], dim=2)
+    index = nearest[:, None, None].expand(-1, 1, 2, -1, -1)
+    return Targets(
+        heat=torch.exp(-least / (2 * _SPREAD**2)),
+        middle=middle.any(dim=1),
+        nearest=nearest,
+        shift=shift.gather(1, index)[:, 0],
+        labelled=least <= _LABELLED**2,
+    )
+
+
+def heat_loss(heat: Float[Tensor, "b y x"], targets: Targets) -> Float[Tensor, ""]:
+    """The focal loss of CenterNet (Zhou et al. 2019), for each object."""
+    sure, unsure = functional.logsigmoid(heat), functional.logsigmoid(-heat)
+    chance = heat.sigmoid()
+    hit = (1 - chance) ** 2 * sure
+    miss = (1 - targets.heat) ** 4 * chance**2 * unsure
+    middles = targets.middle.sum().clamp(min=1)
+    return -torch.where(targets.middle, hit, miss).sum() / middles
+
+
+def _label_loss(
+    logits: Float[Tensor, "b k y x"], labels: Int[Tensor, "b o"], targets: Targets
+) -> Float[Tensor, ""]:
+    wanted = labels[:, :, None, None].expand(-1, -1, *targets.nearest.shape[1:])
+    wanted = wanted.gather(1, targets.nearest[:, None])[:, 0]
+    wanted = wanted.masked_fill(~targets.labelled, ABSENT)
+    loss = functional.cross_entropy(logits.float(), wanted, ignore_index=ABSENT, reduction="sum")
+    return loss / targets.labelled.sum().clamp(min=1)
+
+
+def _shift_loss(grids: Grids, targets: Targets) -> Float[Tensor, ""]:
+    error = functional.l1_loss(grids.shift.float(), targets.shift, reduction="none").sum(dim=1)
+    return (error * targets.labelled).sum() / targets.labelled.sum().clamp(min=1)
+
+
+def prepare(sizes: Sizes, setting: Setting) -> Work:
+    """Render the scenes and make the network."""
+    scenes = open_scenes("pictures", _WORLD, sizes.scenes, SIDE, setting.monitor)
+    return Work(sizes, scenes, setting)
+
+
+def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
+    """Shares of what it names right on held-out scenes.
+
+    `kind_and_colour` counts objects; `whole_scene` scenes of which every object, ground and time
+    are named, and nothing else.
+    """
+    judge = load_judge(folder, setting.device)
+    scenes = open_scenes("pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor)
+    rows = scenes.rows(np.arange(count))
+    found = [
+        _compare(row, said) for row, said in zip(rows, judge.judge(rows["picture"]), strict=True)
+    ]
+    right, objects = (sum(entry[key] for entry in found) for key in ("right", "objects"))
+    return {
+        "kind_and_colour": right / objects,
+        **{
+            key: sum(entry[key] for entry in found) / count
+            for key in ("whole_scene", "ground", "time")
+        },
+    }
+
+
+def _compare(row: Any, said: Judgement) -> dict[str, float]:
+    facts = facts_of_row(row)
+    right = 0
+    for thing, (x, y) in zip(facts.objects, row["place"], strict=False):
+        near = [seen for seen in said.objects if np.hypot(seen.x - x, seen.y - y) <= _NEAR]
+        if near:
+            best = min(near, key=lambda seen: np.hypot(seen.x - x, seen.y - y))
+            right += (best.kind, best.colour) == (thing.kind, thing.colour)
+    named = [(seen.kind, seen.colour) for seen in said.objects]
+    all_right = named == [(thing.kind, thing.colour) for thing in facts.objects]
+    ground, time = said.ground == facts.ground, said.time == facts.time
+    return {
+        "right": right,
+        "objects": len(facts.objects),
+        "whole_scene": all_right and ground and time,
+        "ground": ground,
+        "time": time,
+    }

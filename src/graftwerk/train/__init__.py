@@ -1,0 +1,1 @@
+"""One loop for everything that is learned, with checkpoints that survive a kill."""

@@ -1,0 +1,201 @@
+"""Checkpoints: whole or not there, hashed, and never fewer than the last two good ones.
+
+A checkpoint is a folder `step-NNNNNNNN` with one safetensors file for each part of the state and
+a `manifest.json`, written last, that holds the SHA-256 of each file and its own.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from .. import files
+from ..errors import BadFile, BadInput, Damaged
+from .state import Parts
+
+_MANIFEST = "manifest.json"
+_VERSION = 1
+_KEPT = 2  # of the newest, beside the best
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a checkpoint says beside its tensors.
+
+    Attributes:
+        step: steps done.
+        configuration: what the training is a function of.
+        loss: mean over the steps since the checkpoint before; the lowest is the best.
+        counters: other numbers of the state.
+    """
+
+    step: int
+    configuration: Mapping[str, Any]
+    loss: float
+    counters: Mapping[str, float]
+
+
+def save(folder: Path, parts: Parts, facts: Facts) -> None:
+    """Write a checkpoint, read it back, and only then remove those that are not needed any more.
+
+    Raises:
+        NoRoom: the disk is full; the checkpoints before are whole.
+        Damaged: the disk did not keep what was written.
+    """
+    from safetensors.torch import save as to_bytes
+
+    target = folder / f"step-{facts.step:08d}"
+    with files.working_folder(target) as working:
+        hashes = {}
+        for name, tensors in parts.items():
+            content = to_bytes({key: value.contiguous() for key, value in tensors.items()})
+            hashes[name] = hashlib.sha256(content).hexdigest()
+            files.write_plain(working / f"{name}.safetensors", content)
+        manifest = {
+            "version": _VERSION,
+            "step": facts.step,
+            "configuration": dict(facts.configuration),
+            "loss": facts.loss,
+            "counters": dict(facts.counters),
+            "sha256": hashes,
+        }
+        files.write_json(working / _MANIFEST, manifest | {"seal": _seal(manifest)})
+    for name, digest in hashes.items():
+        if files.sha256_of_file(target / f"{name}.safetensors") != digest:
+            raise Damaged(
+                f"{target / name}.safetensors is not what was written.", "Check the disk."
+            )
+    _remove_unneeded(folder)
+
+
+def load_newest(folder: Path, note: Callable[[str], None]) -> tuple[Parts, Facts] | None:
+    """The newest checkpoint that is whole; None where there is none at all.
+
+    Damaged ones are named to `note` and removed once an older good one was read.
+
+    Raises:
+        Damaged: there are checkpoints, and none is whole.
+    """
+    damaged: list[tuple[Path, str]] = []
+    for path in _newest_first(folder):
+        try:
+            loaded = _load(path)
+        except Damaged as error:
+            damaged.append((path, error.message))
+            continue
+        for bad, message in damaged:
+            note(f"{message} Going on from {path.name}.")
+            _remove(bad)
+        return loaded
+    if damaged:
+        raise Damaged(
+            f"no checkpoint in {folder} is whole: {damaged[0][1]}",
+            "Take that folder away to begin anew.",
+        )
+    return None
+
+
+def require_same(folder: Path, configuration: Mapping[str, Any]) -> None:
+    """Refuse to go on with a training that was begun with another configuration.
+
+    Raises:
+        BadInput: what differs is named.
+    """
+    for path in _newest_first(folder):
+        try:
+            former = _read_manifest(path)["configuration"]
+        except Damaged:
+            continue
+        wanted = json.loads(json.dumps(configuration))
+        differing = [
+            f"{key} {former.get(key)!r}, not {wanted.get(key)!r}"
+            for key in sorted(former.keys() | wanted.keys())
+            if former.get(key) != wanted.get(key)
+        ]
+        if differing:
+            raise BadInput(
+                f"{folder.parent} holds a training with {'; '.join(differing)}.",
+                "Name another --out folder, or run it as it was begun.",
+            )
+        return
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a killed process left half written or half removed."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.is_dir() and (path.name.startswith(".step-") or not (path / _MANIFEST).is_file()):
+            shutil.rmtree(path)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.glob("step-*") if path.is_dir()), reverse=True)
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    content = {key: value for key, value in manifest.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = files.read_json(path / _MANIFEST)
+    except (BadFile, OSError) as error:
+        raise Damaged(f"checkpoint {path.name} has no readable manifest.") from error
+    if not isinstance(manifest, dict) or manifest.get("seal") != _seal(manifest):
+        raise Damaged(f"the manifest of checkpoint {path.name} does not match its hash.")
+    if manifest["version"] != _VERSION:
+        raise BadFile(
+            f"checkpoint {path} has the format {manifest['version']}, not {_VERSION}.",
+            "Go on with the version of graftwerk that wrote it.",
+        )
+    return manifest
+
+
+def _load(path: Path) -> tuple[Parts, Facts]:
+    from safetensors.torch import load as from_bytes
+
+    manifest = _read_manifest(path)
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, digest in manifest["sha256"].items():
+        file = path / f"{name}.safetensors"
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise Damaged(f"checkpoint {path.name} lacks {file.name}.") from error
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise Damaged(f"{file.name} of checkpoint {path.name} does not match its hash.")
+        parts[name] = from_bytes(content)
+    facts = Facts(
+        step=manifest["step"],
+        configuration=manifest["configuration"],
+        loss=manifest["loss"],
+        counters=manifest["counters"],
+    )
+    return parts, facts
+
+
+def _remove_unneeded(folder: Path) -> None:
+    newest, *older = _newest_first(folder)
+    losses = {}
+    for path in (newest, *older):
+        try:
+            losses[path] = _read_manifest(path)["loss"]
+        except Damaged:
+            _remove(path)
+    best = min(losses, key=lambda path: losses[path])
+    for path in list(losses)[_KEPT:]:
+        if path != best:
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a checkpoint; without its manifest it is none, should this be cut short."""
+    (path / _MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(path)

@@ -1,0 +1,84 @@
+"""One session of a training: where it is kept, how long it may go on, what it came to."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import files
+from ..errors import Busy
+from .processes import ALONE, Group
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a training came to.
+
+    Attributes:
+        step: steps done, over all sessions.
+        finished: whether these are all; if not, the time was up.
+        loss: mean over the last steps.
+        skipped: steps whose gradients were not finite.
+        seconds: spent, over all sessions.
+        items_per_second: in this session; 0 where there was nothing left to do.
+        average: the moving average of the weights: the result.
+    """
+
+    step: int
+    finished: bool
+    loss: float
+    skipped: int
+    seconds: float
+    items_per_second: float
+    average: "Mapping[str, Tensor]"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Where a training is kept, and how long it may go on now.
+
+    Attributes:
+        folder: for log, plot and checkpoints.
+        configuration: what it is a function of beside the seed, as JSON; another one is refused.
+        seed: of the order of the data and of all noise.
+        minutes: stop after so long; None: when all steps are done.
+        save_seconds: between two checkpoints.
+        group: the processes that train together.
+    """
+
+    folder: Path
+    configuration: Mapping[str, Any]
+    seed: int = 0
+    minutes: float | None = None
+    save_seconds: float = 120.0
+    group: Group = ALONE
+
+
+@contextmanager
+def only_writer(session: Session) -> Iterator[None]:
+    """Hold the only right to train in the folder; the kernel frees it when its holder dies.
+
+    Raises:
+        Busy: another process holds it.
+        NoRoom: the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    if not session.group.leads:
+        yield
+        return
+    path = session.folder / ".training.lock"
+    try:
+        session.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout as error:
+        raise Busy(
+            f"another process trains in {session.folder}.", "Wait for it, or stop it."
+        ) from error
+    except OSError as error:
+        files.raise_write_error(error, path)

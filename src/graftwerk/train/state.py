@@ -1,0 +1,102 @@
+"""Everything that training changes, and how it goes into a checkpoint and back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from ..errors import Damaged
+from .task import Plan
+
+Parts = Mapping[str, Mapping[str, Tensor]]
+
+
+@dataclass
+class State:
+    """A training between two steps.
+
+    Attributes:
+        parameters: what is trained.
+        average: its moving average.
+        optimizer: AdamW with its moments.
+        step: steps done, those that were skipped too.
+        skipped: steps that were skipped.
+        skipped_in_row: of these, the ones just before this moment.
+        seconds: spent so far, over all sessions.
+    """
+
+    parameters: Mapping[str, nn.Parameter]
+    average: dict[str, Tensor]
+    optimizer: AdamW
+    step: int = 0
+    skipped: int = 0
+    skipped_in_row: int = 0
+    seconds: float = 0.0
+
+    @property
+    def device(self) -> str:
+        """Where the parameters are."""
+        return next(iter(self.parameters.values())).device.type
+
+    def parts(self) -> Parts:
+        """All tensors, by the file of a checkpoint that they go into."""
+        moments = {
+            f"{name}:{key}": value
+            for name, parameter in self.parameters.items()
+            for key, value in self.optimizer.state[parameter].items()
+        }
+        weights = {name: parameter.detach() for name, parameter in self.parameters.items()}
+        return {"parameters": weights, "average": self.average, "optimizer": moments}
+
+    def restore(self, parts: Parts) -> None:
+        """Take all tensors from a checkpoint.
+
+        Raises:
+            Damaged: it is a checkpoint of other parameters.
+        """
+        for kind, mine in (("parameters", self.parameters), ("average", self.average)):
+            found = parts[kind]
+            if {n: t.shape for n, t in found.items()} != {n: t.shape for n, t in mine.items()}:
+                raise Damaged(
+                    f"the checkpoint's {kind} are not those of this model.",
+                    "Name another --out folder to begin anew.",
+                )
+            with torch.no_grad():
+                for name, tensor in mine.items():
+                    tensor.copy_(found[name])
+        self.optimizer.state.clear()
+        for key, value in parts["optimizer"].items():
+            name, _, moment = key.rpartition(":")
+            parameter = self.parameters[name]
+            self.optimizer.state[parameter][moment] = value.to(parameter.device)
+
+    def advance_average(self, decay: float) -> None:
+        """Move the average towards the weights; faster in the first steps."""
+        share = 1 - min(decay, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                self.average[name].lerp_(parameter, share)
+
+
+def begin(parameters: Mapping[str, nn.Parameter], plan: Plan) -> State:
+    """The state before the first step."""
+    matrices = [p for p in parameters.values() if p.ndim >= 2]
+    others = [p for p in parameters.values() if p.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": plan.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    optimizer = AdamW(
+        [group for group in groups if group["params"]], lr=plan.learning_rate, fused=True
+    )
+    average = {name: p.detach().clone() for name, p in parameters.items()}
+    return State(parameters, average, optimizer)
+
+
+def generator_for(seed: int, number: int, device: str) -> torch.Generator:
+    """A generator that depends on `seed` and `number` alone."""
+    mixed = np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(mixed >> np.uint64(1)))

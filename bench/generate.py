@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 from tests.pipelines import tiny_unet, tiny_vae, write_text_pipeline
 
 PROMPT = "a red cube and a blue cone on grass"

@@ -5,7 +5,7 @@ that are not installed are named and left out; `pip install -e '.[bench]'` insta
 """
 
 import argparse
-import importlib
+import importlib.util
 import json
 import os
 import statistics
@@ -206,9 +206,7 @@ def compare(count: int, names: list[str]) -> None:
             np.save(folder / f"{name}.npy", array)
         del vectors
         for name in names:
-            try:
-                importlib.import_module(CONTENDERS[name][0])
-            except ImportError:
+            if importlib.util.find_spec(CONTENDERS[name][0]) is None:
                 print(f"{name:18} not installed")
                 continue
             result = run_alone(name, folder)

@@ -53,7 +53,7 @@ def examine(index: Index, monitor: Monitor) -> Findings:
     try:
         for problem in _structural_problems(index):
             findings.report(DATABASE, problem)
-        snapshot = read_snapshot(index.folder, index.dimension)
+        snapshot = read_snapshot(index.folder)
         if snapshot is None and (index.folder / SNAPSHOT).exists():
             findings.report(SNAPSHOT, "cannot be read; searches go without it")
         with index.view() as view:
@@ -139,6 +139,7 @@ def _agrees(
     )
 
 
+@np.errstate(all="ignore")  # damaged vectors may overflow
 def measure_recall(space: Space) -> float | None:
     """Recall at 10 of the search against the exact one, on stored vectors with noise added."""
     if len(space) == 0:

@@ -173,7 +173,7 @@ class Index:
     def space(self, view: View) -> Space:
         """The vectors of a view; kept for the next search of the same state."""
         if self._space is None or self._space[0] != view.stamp:
-            self._space = (view.stamp, view.space(read_snapshot(self.folder, self.dimension)))
+            self._space = (view.stamp, view.space(read_snapshot(self.folder)))
         return self._space[1]
 
     @contextmanager
@@ -276,6 +276,6 @@ class Index:
 
     def is_fresh(self) -> bool:
         """Whether snapshot and seal belong to the present state."""
-        snapshot = read_snapshot(self.folder, self.dimension)
+        snapshot = read_snapshot(self.folder)
         with self.view() as view:
             return self.sealed and snapshot is not None and snapshot.stamp == view.stamp

@@ -66,8 +66,8 @@ def write_snapshot(
     )
 
 
-def read_snapshot(folder: Path, dimension: int) -> Snapshot | None:
-    """Map the snapshot; None when it is missing, cut short or does not fit the index."""
+def read_snapshot(folder: Path) -> Snapshot | None:
+    """Map the snapshot; None when it is missing, cut short or at odds with itself."""
     try:
         content = np.asarray(np.memmap(folder / SNAPSHOT, dtype=np.uint8, mode="r"))
         length = int.from_bytes(content[:8].tobytes(), "little")
@@ -83,8 +83,9 @@ def read_snapshot(folder: Path, dimension: int) -> Snapshot | None:
     whole = (
         isinstance(stamp, str)
         and ids.ndim == 1
-        and vectors.shape == (len(ids), dimension)
-        and bits.shape == (-(-dimension // 64), len(ids))
+        and vectors.ndim == 2
+        and len(vectors) == len(ids)
+        and bits.shape == (-(-vectors.shape[1] // 64), len(ids))
         and bool(np.all(ids[1:] > ids[:-1]))
     )
     return Snapshot(stamp, np.array(ids), vectors, bits) if whole else None

@@ -41,6 +41,7 @@ class Space:
     def __len__(self) -> int:
         return len(self.ids) - len(self.gone) + len(self.new_ids)
 
+    @np.errstate(all="ignore")  # a damaged vector may overflow; `verify` names it
     def nearest(
         self, query: Float32[np.ndarray, " d"], count: int, *, exact: bool = False
     ) -> list[tuple[int, float]]:
@@ -61,6 +62,7 @@ class Space:
             count,
         )
 
+    @np.errstate(all="ignore")
     def nearest_among(
         self, allowed: Int64[np.ndarray, " a"], query: Float32[np.ndarray, " d"], count: int
     ) -> list[tuple[int, float]]:

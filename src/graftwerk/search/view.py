@@ -132,7 +132,7 @@ class View:
 
     def space(self, snapshot: Snapshot | None) -> Space:
         """What can be found now: the snapshot's vectors, less what is gone, plus what is new."""
-        if snapshot is None:
+        if snapshot is None or not self._may_use(snapshot):
             ids, vectors = self.all_vectors()
             return Space(ids, vectors, None, _keys([]), ids[:0], vectors[:0])
         gone, new_ids, new_vectors = _keys([]), snapshot.ids[:0], snapshot.vectors[:0]
@@ -145,6 +145,11 @@ class View:
                 (json.dumps(missing.tolist()),),
             )
         return Space(snapshot.ids, snapshot.vectors, snapshot.bits, gone, new_ids, new_vectors)
+
+    def _may_use(self, snapshot: Snapshot) -> bool:
+        """Whether a snapshot is of this index, though maybe of another state."""
+        identity, _, _ = snapshot.stamp.rpartition(":")
+        return identity == self.meta["identity"] and snapshot.vectors.shape[1] == self.dimension
 
     def _vectors(
         self, statement: str, values: tuple[str, ...]

@@ -28,9 +28,10 @@ def calibrate(
     """Choose the floor that answers most and lets at most `false_answer_rate` through wrongly.
 
     Of the floors that answer equally many answerable questions, the one that lets the fewest
-    others through, in the middle of the gap that it may lie in. The floor lies above an order statistic of n scores with j above it, so the
-    true rate follows Beta(j+1, n-j) at most, whose quantile is the upper Clopper-Pearson limit of
-    j out of n: the promise holds although the floor was chosen on the same questions.
+    others through, in the middle of the gap that it may lie in. The floor lies above an order
+    statistic of n scores with j above it, so the true rate follows Beta(j+1, n-j) at most, whose
+    quantile is the upper Clopper-Pearson limit of j out of n: the promise holds although the
+    floor was chosen on the same questions.
 
     Args:
         answerable: evidence for questions that the documents answer.

@@ -196,6 +196,17 @@ def test_a_database_that_does_not_open(docs):
         verify(docs, repair=True)
 
 
+def test_a_damaged_schema(docs):
+    path = docs.parent / "index" / DATABASE
+    remove_seal(docs.parent / "index")
+    path.write_bytes(path.read_bytes().replace(b"porter unicode61", b"porter unicodf61"))
+    assert "tokenizer" in verify(docs).damages[0].what
+    with pytest.raises(Damaged):
+        verify(docs, repair=True)
+    with pytest.raises(Damaged):
+        search.run(Search(query="word1", index=docs.parent / "index"), Silent())
+
+
 def test_no_index(tmp_path):
     with pytest.raises(BadFile, match="there is no index"):
         index_verify.run(IndexVerify(index=tmp_path), Silent())

@@ -24,7 +24,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-tour: $(READY)  ## run every verb on shipped data and write tour/index.html
+tour: $(READY)  ## run the verbs on the example handbook and write tour/index.html
 	$(BIN)/graft tour --out tour
 
 test: $(READY)  ## the default tests: no network, under five minutes on two cores

@@ -9,6 +9,7 @@ SECTIONS = {
     "embedding": "texts per second, beside sentence-transformers",
     "vectors": "nearest neighbours among 100,000 vectors, beside other stores",
     "blocks": "milliseconds a rendered scene takes on one core",
+    "generate": "seconds of drawing with a diffusion model, beside diffusers",
     "cold": "CPU time of a cold search and a cold ask, beside sentence-transformers",
 }
 

@@ -91,7 +91,9 @@ def tiny_tokenizer(length: int = 16) -> Any:
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=length)
 
 
-def tiny_text_encoder(vocabulary: int, width: int = 32, projected: int | None = None) -> Any:
+def tiny_text_encoder(
+    vocabulary: int, width: int = 32, projected: int | None = None, length: int = 16
+) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     config = CLIPTextConfig(
@@ -100,7 +102,7 @@ def tiny_text_encoder(vocabulary: int, width: int = 32, projected: int | None = 
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,
-        max_position_embeddings=16,
+        max_position_embeddings=length,
         projection_dim=projected or width,
         bos_token_id=vocabulary - 2,
         eos_token_id=vocabulary - 1,
@@ -109,15 +111,19 @@ def tiny_text_encoder(vocabulary: int, width: int = 32, projected: int | None = 
     return random_network(lambda: kind(config))
 
 
-def write_text_pipeline(folder: Path, *, unet: Any = None, vae: Any = None) -> Path:
+def write_text_pipeline(
+    folder: Path, *, unet: Any = None, vae: Any = None, length: int = 16
+) -> Path:
     """A `StableDiffusionPipeline` that draws 16 x 16 pictures; returns its folder."""
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-    tokenizer = tiny_tokenizer()
+    tokenizer = tiny_tokenizer(length)
     unet = unet or tiny_unet()
     StableDiffusionPipeline(
         vae=vae or tiny_vae(unet.config.in_channels),
-        text_encoder=tiny_text_encoder(len(tokenizer), unet.config.cross_attention_dim),
+        text_encoder=tiny_text_encoder(
+            len(tokenizer), unet.config.cross_attention_dim, length=length
+        ),
         tokenizer=tokenizer,
         unet=unet,
         scheduler=DDIMScheduler.from_config(SCHEDULER),

@@ -54,7 +54,7 @@ class Toy:
 def run_toy(
     folder: Path, plan: Plan = PLAN, toy: Toy | None = None, monitor=None, group=ALONE, **session
 ) -> Outcome:
-    session = {"save_seconds": 0.0, "configuration": {"toy": 1}} | session
+    session = {"save_seconds": 1e9, "configuration": {"toy": 1}} | session
     return train(toy or Toy(), plan, Session(folder, group=group, **session), monitor or Silent())
 
 

@@ -36,7 +36,9 @@ PROMPT_CHARACTERS = 200_000
 PICTURES = 10_000  # of one request
 PICTURE_SIDE = 4_096  # pixels, of a generated picture
 SAMPLING_STEPS = 10_000
-RECORD_CHARACTERS = 1_000_000  # of the request in a picture's metadata
+TRAINING_STEPS = 100_000_000
+TRAINING_MINUTES = 100_000
+RECORD_CHARACTERS = 8_000_000  # of the request in a picture's metadata
 
 
 def require_file_size(path: Path, limit: int, what: str) -> int:

@@ -236,6 +236,41 @@ class BlocksShow(Request):
     out: Path = Field(Path("scene.png"), description="PNG file to write")
 
 
+class RecipeList(Request):
+    """List the recipes that train the built-in models, and what each aims at."""
+
+
+class RecipeRun(Request):
+    """Train a model of the Blocks world from nothing, or go on where a former run was stopped."""
+
+    name: str = Field(description="name of the recipe", json_schema_extra=POSITIONAL)
+    out: Path = Field(
+        description="folder for the model, its log and checkpoints; kept for resuming"
+    )
+    minutes: float | None = Field(
+        None, gt=0, le=limits.TRAINING_MINUTES, description="stop after so long; run again to go on"
+    )
+    steps: int | None = Field(
+        None, ge=1, le=limits.TRAINING_STEPS, description="steps in all; default: the recipe's own"
+    )
+    tiny: bool = Field(False, description="a very small model on few scenes, to try the recipe")
+    clip: Path | None = Field(None, description="result of the recipe clip (for diffusion)")
+    autoencoder: Path | None = Field(
+        None, description="result of the recipe autoencoder (for diffusion)"
+    )
+
+
+class RecipeEval(Request):
+    """Measure a trained model of the Blocks world on scenes that it has never seen."""
+
+    name: str = Field(description="name of the recipe", json_schema_extra=POSITIONAL)
+    model: Path = Field(description="folder that `graft recipe run` wrote")
+    count: int = Field(1_000, ge=8, le=limits.SCENES, description="number of held-out scenes")
+    judge: Path | None = Field(
+        None, description="result of the recipe judge, which names what was drawn (for diffusion)"
+    )
+
+
 class Generate(Request):
     """Draw pictures from a prompt with a diffusion model."""
 
@@ -280,6 +315,6 @@ class Generate(Request):
 
 
 class Tour(Request):
-    """Run every verb on shipped data and write a page to look at."""
+    """Index, search, ask and check the example handbook; write a page to look at."""
 
     out: Path = Field(Path("tour"), description="folder for index.html and what it shows")

@@ -56,6 +56,20 @@ def test_order_of_convergence(sampler, order) -> None:
         assert math.log2(coarse / fine) == pytest.approx(order, abs=0.15)
 
 
+def uneven(steps):
+    """Levels whose steps in the logarithm are short and long in turn."""
+    lengths = torch.tensor([1.0, 3.0] * (steps // 2), dtype=torch.float64).cumsum(0)
+    share = torch.cat([torch.zeros(1, dtype=torch.float64), lengths / lengths[-1]])
+    return (HIGHEST * (LOWEST / HIGHEST) ** share).tolist()
+
+
+@pytest.mark.parametrize("sampler", [sample_heun, sample_dpmpp_2m])
+def test_second_order_holds_on_uneven_steps(sampler) -> None:
+    exact = on_path(start(), HIGHEST, LOWEST)
+    errors = [(sampler(ideal, start(), uneven(n)) - exact).abs().max() for n in (160, 320)]
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.15)
+
+
 @pytest.mark.parametrize("sampler", [sample_heun, sample_dpmpp_2m])
 def test_second_order_pays(sampler) -> None:
     assert error(sampler, 40) < error(sample_euler, 40) / 4

@@ -20,6 +20,7 @@ _SUMMARY = {
     "index": "Keep an index of your files: add, status, verify, remove, rebuild.",
     "eval": "Measure search, similarity and answers on files of your own.",
     "blocks": "Render scenes of the Blocks world, with captions and exact maps.",
+    "recipe": "Train the built-in models of the Blocks world from nothing, and measure them.",
     "models": "List the built-in models, or describe any model.",
 }
 
@@ -67,7 +68,9 @@ def build_app(invoke: Invoke) -> App:
         if len(verb.command) == 2:
             name = verb.command[0]
             if name not in groups:
-                groups[name] = App(name=name, help=_SUMMARY[name], help_format="plaintext")
+                groups[name] = App(
+                    name=name, help=_SUMMARY[name], help_format="plaintext", help_epilogue=""
+                )
                 app.command(groups[name])
             parent = groups[name]
         parent.command(
@@ -116,7 +119,6 @@ def _parameter(name: str, info: FieldInfo) -> inspect.Parameter:
         help=_help(info),
         negative=(),
         group=_ARGUMENTS if positional else (_COMMON if common else _OWN),
-        allow_leading_hyphen=positional,
     )
     annotation: Any = info.annotation
     kinds = inspect.Parameter

@@ -11,6 +11,7 @@ from cyclopts import CycloptsError
 from pydantic import ValidationError
 
 from ..errors import BadInput, Cancelled, GraftError
+from ..reports import IndexCheck
 from ..verbs import Verb
 from .commands import Face, build_app
 from .printable import printable
@@ -53,7 +54,7 @@ def _invoke(verb: Verb, values: dict[str, Any], face: Face) -> int:
         sys.stdout.write(json.dumps(content, default=str) + "\n")
     else:
         show(report, streamed=monitor.streamed)
-    return 0
+    return int(isinstance(report, IndexCheck) and not report.sound)
 
 
 def _validated(verb: Verb, values: dict[str, Any]) -> Any:
@@ -70,7 +71,7 @@ def _validated(verb: Verb, values: dict[str, Any]) -> Any:
 def _parse_error(error: CycloptsError) -> BadInput:
     text = " ".join(str(error).split())
     words = " ".join(["graft", *(error.command_chain or ()), "--help"])
-    text = text if text.endswith("?") else text.rstrip(".") + "."
+    text = text if text.endswith(("?", ".")) else f"{text}."
     return BadInput(text, f"See: {words}")
 
 

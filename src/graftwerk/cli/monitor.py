@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Terminal:
     """The monitor of the command line.
 
-    The first Ctrl-C is noticed at the next step, so that what is finished is kept; the second
-    leaves at once.
+    In work that has steps the first Ctrl-C is noticed at the next one, so that what is finished is
+    kept; the second leaves at once. Work without steps is left at once.
     """
 
     def __init__(self, *, quiet: bool, streams: bool) -> None:
@@ -24,6 +24,7 @@ class Terminal:
         self._quiet = quiet
         self._streams = streams
         self._stopping = False
+        self._has_steps = False
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._former_handler: signal.Handlers | object = signal.SIG_DFL
@@ -44,7 +45,7 @@ class Terminal:
             sys.stdout.write("\n\n")
 
     def _interrupted(self, _signal: int, _frame: FrameType | None) -> None:
-        if self._stopping:
+        if self._stopping or not self._has_steps:
             raise KeyboardInterrupt
         self._stopping = True
         self.note("stopping after this step; Ctrl-C again leaves at once")
@@ -52,6 +53,7 @@ class Terminal:
     def start(self, task: str, total: int | None = None) -> None:
         """Show a bar for `task` where stderr is a terminal."""
         self._check()
+        self._has_steps = True
         self._close_bar()
         if self._quiet or not sys.stderr.isatty():
             return

@@ -5,7 +5,9 @@ from functools import singledispatch
 from pathlib import Path
 
 from .. import reports
+from . import recipes
 from .printable import printable
+from .tables import table
 
 
 def show(report: reports.Report, *, streamed: bool = False) -> None:
@@ -35,20 +37,6 @@ def _place(path: str, line: int | None, page: int | None) -> str:
     return printable(shown) + position
 
 
-def _table(header: list[str], rows: list[list[str]], *, figures: bool = True) -> list[str]:
-    """Columns of a table; all but the first are flush right where they are `figures`."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    out = []
-    for row in [header, *rows]:
-        cells = [row[0].ljust(widths[0])]
-        cells += [
-            cell.rjust(width) if figures else cell.ljust(width)
-            for cell, width in zip(row[1:], widths[1:], strict=True)
-        ]
-        out.append("  ".join(cells).rstrip())
-    return out
-
-
 @singledispatch
 def _lines(report: reports.Report) -> list[str]:
     return [f"{name}: {value}" for name, value in report.model_dump().items()]
@@ -56,9 +44,16 @@ def _lines(report: reports.Report) -> list[str]:
 
 @_lines.register
 def _(report: reports.IndexChange) -> list[str]:
+    counts = {
+        "added": report.added,
+        "changed": report.changed,
+        "unchanged": report.unchanged,
+        "removed": report.removed,
+        "skipped": len(report.skipped),
+    }
+    told = [f"{count} {name}" for name, count in counts.items() if count]
     lines = [
-        f"{report.added} files added, {report.changed} changed, {report.unchanged} unchanged, "
-        f"{report.removed} removed, {len(report.skipped)} skipped",
+        f"files: {', '.join(told) or 'none changed'}",
         f"{report.passages} passages in the index; {report.embedded} embedded, "
         f"{report.reused} known by content ({report.encoder}, {report.seconds:.1f} s)",
     ]
@@ -84,11 +79,11 @@ def _(report: reports.IndexState) -> list[str]:
 def _(report: reports.IndexCheck) -> list[str]:
     recall = "" if report.recall_at_10 is None else f"; recall@10 {report.recall_at_10:.4f}"
     lines = [
-        f"{'sound' if report.sound else 'DAMAGED'}: {report.passages} passages checked in "
+        f"{'sound' if report.sound else 'DAMAGED'}: {report.passages} passages could be checked in "
         f"{report.seconds:.1f} s{recall}"
     ]
     if not report.sealed:
-        lines.append("no block checksums: the last write was interrupted; any add or rebuild seals")
+        lines.append("no seal.json with checksums, as after an interrupted write; any add makes it")
     for damage in report.damages:
         state = "repaired" if damage.repaired else "not repaired"
         lines.append(f"  {printable(damage.where)}: {printable(damage.what)} ({state})")
@@ -144,13 +139,16 @@ def _(report: reports.SearchResult) -> list[str]:
 def _answer(report: reports.Answer, streamed: bool) -> list[str]:
     lines = [] if report.prompt is None else [_dim("prompt as sent:"), report.prompt, ""]
     if report.abstained:
-        lines.append("not in these documents")
-        lines.append(
-            _dim(
-                f"evidence {report.evidence:.2f} is below the floor {report.evidence_floor:.2f} "
-                f"({report.calibration})"
-            )
-        )
+        lines += [
+            "not in these documents",
+            "",
+            _dim(f"evidence {report.evidence:.2f}, floor {report.evidence_floor:.2f}"),
+            _dim(f"floor: {report.calibration}"),
+        ]
+        if report.hits:
+            nearest = report.hits[0]
+            where = _place(nearest.path, nearest.line, nearest.page)
+            lines.append(_dim(f"nearest passage: {where}  {printable(nearest.heading)}".rstrip()))
         return lines
     if not streamed:
         lines += [printable(report.answer, keep_lines=True), ""]
@@ -202,7 +200,7 @@ def _(report: reports.RetrievalEvaluation) -> list[str]:
         f"{report.questions} questions on {report.documents} paragraphs, {report.encoder}, "
         f"{report.documents_per_second:.0f} paragraphs/s, {report.seconds:.1f} s"
     )
-    return [*_table(header, rows), foot]
+    return [*table(header, rows), foot]
 
 
 @_lines.register
@@ -238,7 +236,7 @@ def _(report: reports.Calibration) -> list[str]:
 
 @_lines.register
 def _(report: reports.ModelList) -> list[str]:
-    return _table(
+    return table(
         ["name", "kind", "about"],
         [[model["name"], model["kind"], model["about"]] for model in report.models],
         figures=False,
@@ -263,8 +261,14 @@ def _(report: reports.BlocksSheet) -> list[str]:
 def _(report: reports.Generation) -> list[str]:
     lines = [printable(picture.path) for picture in report.pictures]
     lines += [] if report.sheet is None else [f"all of them: {printable(report.sheet)}"]
-    return lines + [
+    return [
+        *lines,
         f"{len(report.pictures)} pictures of {report.width} x {report.height} pixels, "
         f"{report.sampler}, {report.steps} steps, {report.steps_per_second:.1f} steps/s, "
-        f"{report.seconds:.1f} s ({printable(report.model)}, {report.fingerprint[:12]})"
+        f"{report.seconds:.1f} s ({printable(report.model)}, {report.fingerprint[:12]})",
     ]
+
+
+_lines.register(reports.RecipeList, recipes.list_lines)
+_lines.register(reports.RecipeResult, recipes.result_lines)
+_lines.register(reports.RecipeEvaluation, recipes.evaluation_lines)

@@ -12,6 +12,8 @@ from torch import Tensor
 from ..frozen.diffusion.model import DiffusionModel
 
 Picture: TypeAlias = Image.Image
+# A decoder takes several KB of memory for each pixel.
+_DECODED_PIXELS = 2**19
 _SHEET_SIDE = 4096  # pixels at most
 _SHEET_GAP = 4
 
@@ -19,8 +21,8 @@ _SHEET_GAP = 4
 def decode(model: DiffusionModel, drawn: Float[Tensor, "b c h w"]) -> list[Picture]:
     """What a sampler drew as pictures, 8 bits a channel."""
     with torch.inference_mode():
-        # one at a time: a decoder takes many times the memory of the U-Net
-        decoded = torch.cat([model.decode(row[None]) for row in drawn])
+        rows = max(1, _DECODED_PIXELS // (drawn.shape[2] * drawn.shape[3] * model.factor**2))
+        decoded = torch.cat([model.decode(some) for some in torch.split(drawn, rows)])
         levels = (decoded * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return [Image.fromarray(row.squeeze(-1) if row.shape[-1] == 1 else row) for row in levels]
 

@@ -3,7 +3,7 @@
 It knows the names that its `config.json` lists, whatever they are.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

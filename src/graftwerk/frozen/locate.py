@@ -36,7 +36,7 @@ def locate(name: str) -> Path:
     if match is None or (match["revision"] is None and "/" not in name):
         raise BadFile(
             f"model {name!r} is neither a built-in name nor a folder that exists.",
-            f"Name one of {', '.join(BUILTIN_ENCODERS)}, an existing folder, or a hub id "
+            f"Name {', '.join(BUILTIN_ENCODERS)} or static, an existing folder, or a hub id "
             "owner/name@revision.",
         )
     return _from_hub(name, match["repository"], match["revision"])
@@ -57,11 +57,7 @@ def _builtin(name: str) -> Path:
 
 def _from_hub(name: str, repository: str, revision: str | None) -> Path:
     cached = _snapshot(name, repository, revision, local_only=True)
-    if (
-        cached is not None
-        and (cached / "config.json").exists()
-        and any(cached.glob("*.safetensors"))
-    ):
+    if cached is not None and _holds_a_model(cached):
         return cached
     if revision is None:
         raise BadFile(
@@ -78,6 +74,13 @@ def _from_hub(name: str, repository: str, revision: str | None) -> Path:
     if fetched is None:
         raise Failure(f"the hub did not deliver {name!r}.", "Check the network, then try again.")
     return fetched
+
+
+def _holds_a_model(folder: Path) -> bool:
+    """Whether a snapshot holds weights: of one model, or of a pipeline's parts."""
+    if (folder / "model_index.json").exists():
+        return any(folder.glob("*/*.safetensors"))
+    return (folder / "config.json").exists() and any(folder.glob("*.safetensors"))
 
 
 def _snapshot(name: str, repository: str, revision: str | None, local_only: bool) -> Path | None:

@@ -1,6 +1,7 @@
 """A small convolutional network that looks at a picture at several scales."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class Pyramid(nn.Module):
     def __init__(self, widths: Sequence[int], stride: int, outputs: int) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, widths[0], 3, stride=stride, padding=1)
-        steps = list(zip(widths[:-1], widths[1:], strict=True))
+        steps = list(pairwise(widths))
         self.down_blocks = nn.ModuleList([Block(width) for width in widths[:-1]])
         self.down = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in steps])
         self.middle = nn.Sequential(Block(widths[-1]), Block(widths[-1]))

@@ -15,17 +15,21 @@ class Entry:
     Attributes:
         name: what it is called; its module has the same name.
         about: what it makes.
+        limits: what it cannot do.
         layout: in whose form the result lies.
         needs: recipes whose results it is made from.
+        judged: whether a judge measures it.
         reach: figures that it aims at, by their name in `graft recipe eval`; a name that ends in
             `_percent` is an error, to be below.
     """
 
     name: str
     about: str
+    limits: str
     layout: str
     reach: Mapping[str, float]
     needs: tuple[str, ...] = ()
+    judged: bool = False
 
     def load(self) -> ModuleType:
         """Import the recipe; see `recipe.Recipe` for what its module has."""
@@ -36,33 +40,39 @@ RECIPES: tuple[Entry, ...] = (
     Entry(
         "judge",
         "names every object (kind, colour, place), ground and time of a picture",
+        "It knows clean pictures of Blocks scenes with one to four objects, and nothing else.",
         "safetensors and config.json of graftwerk",
         {"kind_and_colour": 0.98},
     ),
     Entry(
         "clip",
         "puts pictures and captions in one space",
+        "It knows Blocks scenes and the words of their captions, and nothing else.",
         "CLIPModel of transformers",
         {"zero_shot": 0.95, "text_to_image_recall_at_1": 0.7},
     ),
     Entry(
         "perception",
         "reads depth, normals, segmentation and key points out of a picture",
+        "It knows clean pictures of Blocks scenes. Depth is 1 over the distance in scene units.",
         "safetensors and config.json of graftwerk",
         {"mean_iou": 0.85, "depth_rmse_percent": 5.0, "keypoints_pck": 0.85},
     ),
     Entry(
         "autoencoder",
         "turns pictures into latents of an eighth of their sides, and back",
+        "It was trained on pictures of Blocks scenes and blurs what else it is given.",
         "AutoencoderKL of diffusers",
         {"psnr_db": 30.0},
     ),
     Entry(
         "diffusion",
         "draws pictures from captions, in latents",
+        "It draws Blocks scenes of 64 x 64 pixels from captions of their grammar.",
         "StableDiffusionPipeline of diffusers",
         {"one_object": 0.9, "two_objects": 0.6, "ground_and_time": 0.95},
         needs=("clip", "autoencoder"),
+        judged=True,
     ),
 )
 

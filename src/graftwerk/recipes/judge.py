@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +16,15 @@ from ..train.initialise import initialise
 from ..train.state import generator_for
 from ..train.task import Plan
 from .recipe import HELD_OUT_WORLD, SIDE, Setting
+from .rendering import ABSENT
 from .saving import save_own
-from .scenes import ABSENT, Rows, Scenes, facts_of_row, in_order, open_scenes
+from .scenes import Scenes, as_tensors, facts_of_row, in_order, open_scenes
 
 _WORLD = 3  # its own scenes, so that it has seen nothing of what it judges
 _SPREAD = 0.8  # of the target around an object's middle, in places
 _LABELLED = 1.5  # distance up to which places learn kind and colour, in places
 _FAR = 1e6
+_FEW = -2.2  # logit of a chance of 0.1
 _NEAR = 0.15  # share of the picture within which an answer belongs to an object
 
 
@@ -59,39 +60,36 @@ class Work:
         }
         self._network = JudgeNetwork(self._config)
         initialise(self._network, generator_for(setting.seed, 0, "cpu"))
+        few = self._network.state_dict()["pyramid.head.bias"]  # shares the network's memory
+        few[0] = _FEW
         self._network.to(setting.device)
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
         """All weights."""
         return dict(self._network.named_parameters())
 
-    def batch(self, first: int, count: int) -> Rows:
+    def batch(self, first: int, count: int) -> dict[str, Tensor]:
         """Stored scenes."""
-        _, scenes = in_order(len(self._scenes), first, count, self._setting.seed)
-        return self._scenes.rows(scenes)
+        scenes = in_order(len(self._scenes), first, count, self._setting.seed)
+        return as_tensors(self._scenes.rows(scenes))
 
     def loss(
         self,
-        batch: Rows,
+        batch: Mapping[str, Tensor],
         generator: torch.Generator,  # noqa: ARG002
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Sum of the losses of all that it names."""
-        device = self._setting.device
-
-        def labels(name: str) -> Tensor:
-            return torch.from_numpy(batch[name].astype(np.int64)).to(device)
-
-        grids = self._network(as_input(torch.from_numpy(batch["picture"]).to(device)))
-        place = torch.from_numpy(batch["place"]).to(device)
-        kind, colour = labels("kind"), labels("colour")
-        targets = targets_of(place, kind != ABSENT, tuple(grids.heat.shape[1:]))
+        scene = {name: value.to(self._setting.device) for name, value in batch.items()}
+        grids = self._network(as_input(scene["picture"]))
+        kind, colour = scene["kind"].long(), scene["colour"].long()
+        targets = targets_of(scene["place"], kind != ABSENT, tuple(grids.heat.shape[1:]))
         parts = {
             "heat": heat_loss(grids.heat.float(), targets),
             "kind": _label_loss(grids.kind, kind, targets),
             "colour": _label_loss(grids.colour, colour, targets),
             "shift": _shift_loss(grids, targets),
-            "ground": functional.cross_entropy(grids.ground.float(), labels("ground")),
-            "time": functional.cross_entropy(grids.time.float(), labels("time")),
+            "ground": functional.cross_entropy(grids.ground.float(), scene["ground"].long()),
+            "time": functional.cross_entropy(grids.time.float(), scene["time"].long()),
         }
         total = torch.stack(list(parts.values())).sum()
         return total, {f"loss_{name}": value.detach() for name, value in parts.items()}
@@ -200,7 +198,8 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     }
 
 
-def _compare(row: Any, said: Judgement) -> dict[str, float]:
+def _compare(row: np.void, said: Judgement) -> dict[str, int]:
+    """Objects named right, objects there are, and whether the rest is right."""
     facts = facts_of_row(row)
     right = 0
     for thing, (x, y) in zip(facts.objects, row["place"], strict=False):
@@ -214,7 +213,7 @@ def _compare(row: Any, said: Judgement) -> dict[str, float]:
     return {
         "right": right,
         "objects": len(facts.objects),
-        "whole_scene": all_right and ground and time,
-        "ground": ground,
-        "time": time,
+        "whole_scene": int(all_right and ground and time),
+        "ground": int(ground),
+        "time": int(time),
     }

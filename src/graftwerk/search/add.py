@@ -21,7 +21,7 @@ from .tally import Tally
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-BATCH_PASSAGES = 256  # embedded together and committed together
+BATCH_PASSAGES = 128  # embedded together and committed together
 BATCH_PIXELS = 50_000_000  # of pictures held in memory at once, about 150 MB
 
 

@@ -128,8 +128,8 @@ def find_calibration(folder: Path, encoder: Encoder) -> tuple[Calibration | None
 def describe(calibration: Calibration) -> str:
     """One line: source and promise."""
     return (
-        f"{calibration.source}: answers at most {calibration.promised_rate:.0%} of the questions "
-        "that the documents do not answer (95 % confidence, questions of the same kind)"
+        f"{calibration.source}: on questions like those it was set with, at most "
+        f"{calibration.promised_rate:.0%} false answers (95 % confidence)"
     )
 
 

@@ -142,6 +142,9 @@ CATALOGUE: tuple[Verb, ...] = (
     ),
     Verb(("blocks", "render"), requests.BlocksRender, reports.BlocksData, "blocks_render", "graft blocks render --count 100 --size 64 --seed 7 --out blocks"),
     Verb(("blocks", "show"), requests.BlocksShow, reports.BlocksSheet, "blocks_show", "graft blocks show 7 --out scene.png"),
+    Verb(("recipe", "list"), requests.RecipeList, reports.RecipeList, "recipe_list", "graft recipe list"),
+    Verb(("recipe", "run"), requests.RecipeRun, reports.RecipeResult, "recipe_run", "graft recipe run judge --out judge --minutes 60"),
+    Verb(("recipe", "eval"), requests.RecipeEval, reports.RecipeEvaluation, "recipe_eval", "graft recipe eval judge --model judge"),
     Verb(("generate",), requests.Generate, reports.Generation, "generate", 'graft generate "a red cube on grass" --count 4 --seed 7'),
     Verb(("tour",), requests.Tour, reports.TourResult, "tour", "graft tour --out tour"),
 )

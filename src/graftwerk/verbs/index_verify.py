@@ -28,7 +28,11 @@ def run(request: IndexVerify, monitor: Monitor) -> IndexCheck:
     damages = findings.damages
     if request.repair and damages:
         if broken is not None:
-            raise broken
+            raise Damaged(
+                f"the index {request.index} cannot be repaired: {broken.message}",
+                f"Your files are the truth: delete the folder and run: graft index add PATH... "
+                f"--index {request.index}",
+            ) from broken
         with open_index(request.index) as index:
 
             def load() -> Encoder:

@@ -20,10 +20,16 @@ def test_first_interrupt_cancels_at_the_next_step(capsys) -> None:
 
 
 def test_second_interrupt_leaves_at_once() -> None:
-    with Terminal(quiet=True, streams=True):
+    with Terminal(quiet=True, streams=True) as monitor:
+        monitor.start("work")
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_work_without_steps_is_left_at_once() -> None:
+    with Terminal(quiet=True, streams=True), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_the_handler_is_given_back() -> None:

@@ -74,7 +74,7 @@ def compare(name, sampler, steps=STEPS, eta=0.0, **changes):
     with torch.inference_mode():
         expected = theirs(scheduler, start, sigmas, **options)
         draw = find_sampler(sampler, torch.Generator().manual_seed(4), eta)
-        denoise = NetworkDenoiser(unet(), model_noise, TextStates(texts()), 2)
+        denoise = NetworkDenoiser(unet(), model_noise, TextStates(texts()))
         draw(denoise, initial(start, sigmas[0]), sigmas, watch=lambda step: ours.append(step.x))
     if sampler == "heun":  # theirs counts evaluations: two a step, one in the last
         expected = [*expected[1::2], expected[-1]]

@@ -73,6 +73,8 @@ def test_a_level_for_each_row() -> None:
     wrapped = guided(Linear(0.3), Linear(0.3, 0.7), Guidance(4.0, 0.5, 3.0))
     rows = [wrapped(x[i : i + 1], float(levels[i])) for i in range(3)]
     assert torch.allclose(wrapped(x, levels), torch.cat(rows))
+    # outside the interval bit for bit: u + w (c - u) would not give c back
+    assert torch.equal(wrapped(x, levels)[::2], Linear(0.3)(x, levels)[::2])
     outside = torch.tensor([0.1, 0.1, 9.0])
     assert torch.equal(wrapped(x, outside), Linear(0.3)(x, outside))
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.pipelines import noise_of
 
@@ -42,6 +42,7 @@ def test_spacings(spacing, expected) -> None:
     offset=st.integers(0, 3),
     name=st.sampled_from(["DDIMScheduler", "UniPCMultistepScheduler"]),
 )
+@example(steps=1000, spacing="leading", offset=1, name="DDIMScheduler")
 def test_levels_always_fall(steps, spacing, offset, name) -> None:
     noise = noise_of(_class_name=name, timestep_spacing=spacing, steps_offset=offset)
     if steps + noise.one_more > 1000:

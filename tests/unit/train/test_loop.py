@@ -49,7 +49,7 @@ def entries(folder):
 
 def test_it_learns_and_writes_everything(tmp_path):
     monitor = Notes()
-    outcome = run_toy(tmp_path, monitor=monitor, save_seconds=1e9)
+    outcome = run_toy(tmp_path, monitor=monitor)
     losses = [entry["loss"] for entry in entries(tmp_path)]
     assert outcome.finished and outcome.step == len(losses) == PLAN.steps
     assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
@@ -69,15 +69,15 @@ def test_the_same_again(tmp_path):
 
 def test_frequent_checkpoints_change_nothing(tmp_path):
     often = run_toy(tmp_path / "often", SHORT, save_seconds=0.0)
-    assert weights_of(often) == weights_of(run_toy(tmp_path / "never", SHORT, save_seconds=1e9))
+    assert weights_of(often) == weights_of(run_toy(tmp_path / "never", SHORT))
 
 
 def test_ctrl_c_keeps_the_step_and_the_next_run_goes_on(tmp_path):
     whole = weights_of(run_toy(tmp_path / "whole", SHORT))
     with pytest.raises(Cancelled, match="5 of 12 steps are kept"):
-        run_toy(tmp_path / "cut", SHORT, monitor=StopAt(5), save_seconds=1e9)
+        run_toy(tmp_path / "cut", SHORT, monitor=StopAt(5))
     monitor = Notes()
-    outcome = run_toy(tmp_path / "cut", SHORT, monitor=monitor, save_seconds=1e9)
+    outcome = run_toy(tmp_path / "cut", SHORT, monitor=monitor)
     assert weights_of(outcome) == whole
     assert [entry["step"] for entry in entries(tmp_path / "cut")] == list(range(1, 13))
     assert any("after step 5 of 12" in note for note in monitor.notes)
@@ -156,7 +156,7 @@ def newest(folder):
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, part):
     whole = weights_of(run_toy(tmp_path / "whole", SHORT))
     with pytest.raises(Cancelled):
-        run_toy(tmp_path / "cut", SHORT, monitor=StopAt(6))
+        run_toy(tmp_path / "cut", SHORT, monitor=StopAt(6), save_seconds=0.0)
     path = newest(tmp_path / "cut")
     file = path / ("manifest.json" if part == "manifest" else f"{part}.safetensors")
     if part == "missing":
@@ -172,7 +172,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, part):
 
 
 def test_no_checkpoint_is_whole(tmp_path):
-    run_toy(tmp_path, SHORT)
+    run_toy(tmp_path, SHORT, save_seconds=0.0)
     for file in tmp_path.rglob("average.safetensors"):
         file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(Damaged, match="no checkpoint"):
@@ -180,21 +180,21 @@ def test_no_checkpoint_is_whole(tmp_path):
 
 
 def test_what_a_kill_leaves_behind_is_tidied(tmp_path):
-    run_toy(tmp_path, SHORT)
+    run_toy(tmp_path, SHORT, save_seconds=0.0)
     checkpoints = tmp_path / "checkpoints"
     (checkpoints / ".step-00000009.77.tmp").mkdir()
     (checkpoints / "step-00000011").mkdir(exist_ok=True)
     (checkpoints / "step-00000011" / "manifest.json").unlink(missing_ok=True)
     with (tmp_path / "log.jsonl").open("a") as log:
         log.write('{"step": 13, "lo')
-    run_toy(tmp_path, dataclasses.replace(SHORT, steps=14))
+    run_toy(tmp_path, dataclasses.replace(SHORT, steps=14), save_seconds=0.0)
     assert {path.name for path in checkpoints.iterdir()} >= {"step-00000014", "step-00000013"}
     assert ".step-00000009.77.tmp" not in {path.name for path in checkpoints.iterdir()}
     assert [entry["step"] for entry in entries(tmp_path)] == list(range(1, 15))
 
 
 def test_two_newest_and_the_best_are_kept(tmp_path):
-    run_toy(tmp_path)
+    run_toy(tmp_path, save_seconds=0.0)
     losses = {entry["step"]: entry["loss"] for entry in entries(tmp_path)}
     best = min(losses, key=lambda step: losses[step])
     kept = {int(path.name[5:]) for path in (tmp_path / "checkpoints").iterdir()}
@@ -229,7 +229,7 @@ def test_a_full_disk_leaves_the_checkpoints_whole(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files, "write_plain", fail)
     with pytest.raises(NoRoom, match="step-00000006"):
-        run_toy(tmp_path / "cut", SHORT)
+        run_toy(tmp_path / "cut", SHORT, save_seconds=0.0)
     monkeypatch.undo()
     assert written
     assert weights_of(run_toy(tmp_path / "cut", SHORT)) == whole

@@ -10,6 +10,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import graftwerk
+from graftwerk import limits
 from graftwerk.contracts import Silent
 from graftwerk.errors import (
     BadFile,
@@ -21,6 +22,7 @@ from graftwerk.errors import (
     WrongBase,
 )
 from graftwerk.verbs.generate import run
+from graftwerk.verbs.picture_record import Record, Surroundings, read_record, write_picture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -224,6 +226,37 @@ def test_what_cannot_be_done(ask, tmp_path, changes, error, message) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_the_longest_prompts_fit_the_metadata(ask, tmp_path) -> None:
+    long = "✨" * limits.PROMPT_CHARACTERS
+    request = ask(long, negative=long)
+    there = Surroundings(device="cpu", threads=1, torch="2")
+    record = Record(request=request, fingerprint="f", number=0, together=(0,), surroundings=there)
+    write_picture(tmp_path / "p.png", Image.new("RGB", (4, 4)), record)
+    assert read_record(tmp_path / "p.png").request.prompt == long
+
+
+@pytest.mark.parametrize(
+    ("field", "limit"),
+    [
+        ("count", limits.PICTURES),
+        ("steps", limits.SAMPLING_STEPS),
+        ("width", limits.PICTURE_SIDE),
+        ("height", limits.PICTURE_SIDE),
+    ],
+)
+def test_limits(ask, field, limit) -> None:
+    assert getattr(ask(**{field: limit}), field) == limit
+    with pytest.raises(ValueError, match=field):
+        ask(**{field: limit + 1})
+
+
+def test_the_limit_of_a_prompt(ask) -> None:
+    ask("x" * limits.PROMPT_CHARACTERS, negative="x" * limits.PROMPT_CHARACTERS)
+    for field in ("prompt", "negative"):
+        with pytest.raises(ValueError, match=field):
+            ask(**{field: "x" * (limits.PROMPT_CHARACTERS + 1)})
+
+
 @pytest.mark.parametrize("changes", [{"steps": 0}, {"count": 0}, {"width": 0}, {"height": 10**6}])
 def test_numbers_out_of_range(ask, changes) -> None:
     with pytest.raises(ValueError, match=next(iter(changes))):
@@ -263,7 +296,7 @@ def picture_with(path, text):
         ("{}", "request: Field required"),
         ("[" * 100_000, "cannot be read"),
         ('{"request": {"prompt": 3}}', "cannot be read"),
-        ("x" * 1_000_001, "holds no request"),
+        ("x" * 8_000_001, "holds no request"),
     ],
 )
 def test_a_picture_without_a_request(tmp_path, text, message) -> None:

@@ -17,20 +17,30 @@ class NetworkDenoiser:
     rows of the first prompt before those of the second.
     """
 
-    def __init__(self, network: Any, noise: Noise, texts: TextStates | None, factor: int) -> None:
+    def __init__(
+        self,
+        network: Any,
+        noise: Noise,
+        texts: TextStates | None,
+        *,
+        factor: int = 1,
+        keeps_prompts: bool = False,
+    ) -> None:
         """Bind a U-Net to prompts.
 
         Args:
-            network: the U-Net.
+            network: the U-Net; its weights stay as they are while this lives.
             noise: the noise that it was trained with.
             texts: states of the prompts; None for an unconditional model.
             factor: pixels to a side of one value of `x`.
+            keeps_prompts: what `attention.keep_prompts` said of the U-Net.
         """
         self._network = network
         self._noise = noise
         self._texts = texts
         self._factor = factor
-        self._rows: dict[int, dict[str, Any]] = {}
+        self._keeps_prompts = keeps_prompts
+        self._rows: dict[torch.Size, dict[str, Any]] = {}
 
     def __call__(self, x: Float[Tensor, "b c h w"], sigma: Sigma) -> Float[Tensor, "b c h w"]:
         """The clean picture that the network expects behind `x`, at noise level `sigma`."""
@@ -42,26 +52,29 @@ class NetworkDenoiser:
         return self._noise.x0_of(x, output[:, : x.shape[1]], level)  # further channels: variance
 
     def _inputs(self, x: Float[Tensor, "b c h w"]) -> dict[str, Any]:
-        """Prompts for each row, made once for a batch of this shape."""
+        """What the U-Net takes of the prompts, made once for a batch of this shape."""
         if self._texts is None:
             return {}
-        if len(x) not in self._rows:
-            self._rows[len(x)] = _repeated(self._texts, len(x))
-        inputs = self._rows[len(x)]
-        if self._texts.pooled is not None:
+        if x.shape not in self._rows:
+            self._rows[x.shape] = self._new_inputs(self._texts, x)
+        return self._rows[x.shape]
+
+    def _new_inputs(self, texts: TextStates, x: Float[Tensor, "b c h w"]) -> dict[str, Any]:
+        rows = len(x)
+        if rows % len(texts):
+            raise ValueError(f"{rows} rows for {len(texts)} prompts")
+        each = rows // len(texts)
+        inputs: dict[str, Any] = {
+            "encoder_hidden_states": texts.states.repeat_interleave(each, dim=0)
+        }
+        if texts.pooled is not None:
             side = [x.shape[2] * self._factor, x.shape[3] * self._factor]
             # height and width of the training picture, its crop, the size wanted
             places = torch.tensor([*side, 0, 0, *side], dtype=x.dtype, device=x.device)
-            added = {"text_embeds": inputs["pooled"], "time_ids": places.expand(len(x), -1)}
-            return {"encoder_hidden_states": inputs["states"], "added_cond_kwargs": added}
-        return {"encoder_hidden_states": inputs["states"]}
-
-
-def _repeated(texts: TextStates, rows: int) -> dict[str, Any]:
-    if rows % len(texts):
-        raise ValueError(f"{rows} rows for {len(texts)} prompts")
-    each = rows // len(texts)
-    return {
-        "states": texts.states.repeat_interleave(each, dim=0),
-        "pooled": None if texts.pooled is None else texts.pooled.repeat_interleave(each, dim=0),
-    }
+            inputs["added_cond_kwargs"] = {
+                "text_embeds": texts.pooled.repeat_interleave(each, dim=0),
+                "time_ids": places.expand(rows, -1),
+            }
+        if self._keeps_prompts:
+            inputs["cross_attention_kwargs"] = {"prompt_keys": {}}
+        return inputs

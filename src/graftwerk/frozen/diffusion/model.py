@@ -12,6 +12,7 @@ from torch import Tensor
 from ...errors import BadFile, BadInput, UnknownName
 from ..loading import choose_device
 from ..locate import BUILTIN_PREFIX, locate
+from .attention import keep_prompts
 from .denoiser import NetworkDenoiser
 from .folder import PipelineFolder, open_pipeline
 from .networks import check_unet, load_part
@@ -35,6 +36,10 @@ class DiffusionModel:
         multiple: a side in pixels must be a multiple of this.
         size: width and height in pixels that it was trained on.
         device: where it runs.
+        unet: the U-Net.
+        reader: what reads prompts; None for an unconditional model.
+        decoder: the autoencoder that makes pictures of latents; None for a model of pixels.
+        keeps_prompts: whether the U-Net's attention can keep a prompt's keys and values.
     """
 
     name: str
@@ -48,6 +53,7 @@ class DiffusionModel:
     unet: Any
     reader: TextReader | None
     decoder: Any
+    keeps_prompts: bool
 
     def denoiser(self, texts: TextStates | None) -> NetworkDenoiser:
         """The model as `denoise(x, sigma)` for these prompts; None: without any.
@@ -60,7 +66,13 @@ class DiffusionModel:
                 f"model {self.name!r} {'takes no' if self.reader is None else 'needs a'} prompt.",
                 "Leave the prompt out." if self.reader is None else "Give it an empty prompt.",
             )
-        return NetworkDenoiser(self.unet, self.noise, texts, self.factor)
+        return NetworkDenoiser(
+            self.unet,
+            self.noise,
+            texts,
+            factor=self.factor,
+            keeps_prompts=self.keeps_prompts,
+        )
 
     def shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Channels, height and width of what the U-Net draws for a picture of this size.
@@ -131,6 +143,7 @@ def load_diffusion(name: str, device: str = "auto") -> DiffusionModel:
         unet=unet,
         reader=reader,
         decoder=decoder,
+        keeps_prompts=reader is not None and keep_prompts(unet),
     )
     _check_fit(model, folder)
     return model

@@ -217,3 +217,17 @@ def test_the_fingerprint_sees_weights_scheduler_and_tokenizer(folder) -> None:
     change(folder / "tokenizer" / "tokenizer_config.json", model_max_length=12)
     seen.add(open_pipeline(folder).fingerprint())
     assert len(seen) == 4
+
+
+def test_a_cached_pipeline_of_the_hub_is_taken_from_the_cache(text_pipeline, monkeypatch) -> None:
+    import huggingface_hub
+
+    asked = []
+
+    def snapshot(repository, *, local_files_only, **options):
+        asked.append(local_files_only)
+        return str(text_pipeline)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    assert load_diffusion("owner/pipeline@main", "cpu").size == (16, 16)
+    assert asked == [True]

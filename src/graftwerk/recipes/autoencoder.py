@@ -1,0 +1,160 @@
+"""The autoencoder: pictures to latents of an eighth of their sides, and back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..frozen.diffusion.networks import load_part
+from ..frozen.judge import as_input
+from ..train.initialise import initialise
+from ..train.state import generator_for
+from ..train.task import Plan
+from .recipe import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
+from .rendering import Rows
+from .saving import put
+from .scenes import Scenes, as_tensors, in_order, open_scenes
+
+_EDGES = 0.5  # weight of the differences between neighbouring pixels
+_SPREAD = 1e-5  # weight of the distance of the latents from unit noise
+_MEASURED = 1024  # scenes on which the scale of the latents is measured
+_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Numbers of the recipe: `channels` of the latents, `widths` from picture to latents."""
+
+    plan: Plan
+    scenes: int
+    channels: int
+    widths: tuple[int, ...]
+
+
+REAL = Sizes(
+    plan=Plan(steps=12_000, batch=32, learning_rate=1e-3, warm_up=300, weight_decay=0.0),
+    scenes=100_000,
+    channels=16,
+    widths=(24, 48, 96, 128),
+)
+TINY = Sizes(
+    plan=Plan(steps=4, batch=4, learning_rate=1e-3, warm_up=2),
+    scenes=12,
+    channels=4,
+    widths=(8, 8, 8, 8),
+)
+
+
+class Work:
+    """Pictures as they were; see `train.task.Task`."""
+
+    def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
+        self._scenes, self._setting = scenes, setting
+        self._network = _network(sizes)
+        initialise(self._network, generator_for(setting.seed, 0, "cpu"))
+        self._network.to(setting.device)
+
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """All weights."""
+        return dict(self._network.named_parameters())
+
+    def batch(self, first: int, count: int) -> dict[str, Tensor]:
+        """Pictures."""
+        scenes = in_order(len(self._scenes), first, count, self._setting.seed)
+        return {"picture": as_tensors(self._scenes.rows(scenes))["picture"]}
+
+    def loss(
+        self, batch: Mapping[str, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Mean absolute error of pixels and of their edges, and the latents' spread."""
+        pictures = as_input(batch["picture"].to(self._setting.device))
+        code = self._network.encode(pictures).latent_dist
+        mean, spread = code.mean.float(), code.logvar.float()
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        latents = mean + (spread / 2).exp() * noise
+        drawn = self._network.decode(latents).sample.float()
+        error = functional.l1_loss(drawn, pictures)
+        edges = sum(
+            functional.l1_loss(drawn.diff(dim=axis), pictures.diff(dim=axis)) for axis in (2, 3)
+        )
+        excess = 0.5 * (mean**2 + spread.exp() - 1 - spread).sum(dim=(1, 2, 3)).mean()
+        figures = {
+            "error": error.detach(),
+            "divergence": excess.detach(),
+            "psnr_db": _psnr(drawn.detach(), pictures).mean(),
+        }
+        return error + _EDGES * edges + _SPREAD * excess, figures
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write an `AutoencoderKL`; its scaling factor brings its latents to unit variance."""
+        put(self._network, weights)
+        count = min(_MEASURED, len(self._scenes))
+        rows = self._scenes.rows(np.arange(count))
+        latents = encode_rows(self._network, rows, self._setting.device)
+        self._network.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
+        self._network.save_pretrained(folder)
+
+
+def _network(sizes: Sizes) -> Any:
+    import diffusers
+
+    make: Any = diffusers.AutoencoderKL
+    steps = len(sizes.widths)
+    return make(
+        block_out_channels=sizes.widths,
+        down_block_types=("DownEncoderBlock2D",) * steps,
+        up_block_types=("UpDecoderBlock2D",) * steps,
+        layers_per_block=1,
+        latent_channels=sizes.channels,
+        norm_num_groups=8,
+        sample_size=SIDE,
+        mid_block_add_attention=False,
+    )
+
+
+def encode_rows(network: Any, rows: Rows, device: str) -> Float[Tensor, "n c y x"]:
+    """Mean latents of stored scenes, in the autoencoder's own scale."""
+    pictures = as_tensors(rows)["picture"]
+    with torch.inference_mode():
+        found = [
+            network.encode(as_input(part.to(device))).latent_dist.mean.float().cpu()
+            for part in torch.split(pictures, _BATCH)
+        ]
+    return torch.cat(found)
+
+
+def _psnr(drawn: Float[Tensor, "b 3 h w"], wanted: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+    """Peak signal over noise of each picture, in decibels; values from -1 to 1."""
+    error = (drawn.clamp(-1, 1) - wanted).square().mean(dim=(1, 2, 3))
+    return 10 * torch.log10(4 / error.clamp(min=1e-12))
+
+
+def prepare(sizes: Sizes, setting: Setting) -> Work:
+    """Render the scenes and make the network."""
+    scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
+    return Work(sizes, scenes, setting)
+
+
+def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
+    """How near held-out pictures come back: the mean over them, and the worst twentieth."""
+    network: Any = load_part(folder).to(setting.device)
+    scenes = open_scenes("pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor)
+    pictures = as_tensors(scenes.rows(np.arange(count)))["picture"]
+    found = []
+    for part in torch.split(pictures, _BATCH):
+        wanted = as_input(part.to(setting.device))
+        with torch.inference_mode():
+            drawn = network.decode(network.encode(wanted).latent_dist.mean).sample
+        found.append(_psnr(drawn, wanted).cpu())
+    decibels = torch.cat(found)
+    return {
+        "psnr_db": float(decibels.mean()),
+        "psnr_db_worst_twentieth": float(decibels.quantile(0.05)),
+        "scaling_factor": float(network.config.scaling_factor),
+    }

@@ -1,0 +1,225 @@
+"""A CLIP (Radford et al. 2021): pictures and captions in one space."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .. import files
+from ..blocks.captions import Facts, ObjectFacts, say
+from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
+from ..contracts import Encoder
+from ..frozen.encoders import load_encoder
+from ..frozen.judge import as_input
+from ..frozen.loading import quiet
+from ..train.initialise import initialise
+from ..train.state import generator_for
+from ..train.task import Plan
+from .captioning import captions_of_rows, tokens_of
+from .recipe import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
+from .saving import put
+from .scenes import Scenes, as_tensors, facts_of_row, in_order, open_scenes
+from .words import LENGTH, make_tokenizer
+
+_UNSAID = 0.3  # share of captions that leave parts out, so that short prompts are known too
+_SURE = 100.0  # highest scale of the cosines, as in the paper
+_AMONG = 200  # pictures among which a caption finds its own
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """One of the two halves of the network."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Numbers of the recipe; `patch` is the side of the squares that a picture is cut into."""
+
+    plan: Plan
+    scenes: int
+    text: Tower
+    image: Tower
+    patch: int
+    dimension: int
+
+
+REAL = Sizes(
+    plan=Plan(steps=12_000, batch=128, learning_rate=1e-3, warm_up=500, weight_decay=0.05),
+    scenes=100_000,
+    text=Tower(128, 512, 4, 4),
+    image=Tower(160, 640, 6, 5),
+    patch=8,
+    dimension=128,
+)
+TINY = Sizes(
+    plan=Plan(steps=4, batch=4, learning_rate=1e-3, warm_up=2),
+    scenes=12,
+    text=Tower(16, 32, 1, 2),
+    image=Tower(16, 32, 1, 2),
+    patch=16,
+    dimension=16,
+)
+
+
+class Work:
+    """The symmetric contrastive loss; see `train.task.Task`.
+
+    Each picture is held against the captions that go through the model together with it, so a
+    batch in parts has fewer wrong answers to choose from.
+    """
+
+    def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
+        self._scenes, self._setting = scenes, setting
+        self._tokenizer = make_tokenizer()
+        self._network = _network(sizes, self._tokenizer)
+        initialise(self._network, generator_for(setting.seed, 0, "cpu"))
+        self._network.to(setting.device)
+
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """All weights."""
+        return dict(self._network.named_parameters())
+
+    def batch(self, first: int, count: int) -> dict[str, Tensor]:
+        """Pictures and the tokens of their captions."""
+        seed = self._setting.seed
+        rows = self._scenes.rows(in_order(len(self._scenes), first, count, seed))
+        captions = captions_of_rows(rows, first, seed, _UNSAID)
+        return tokens_of(self._tokenizer, captions) | {"picture": as_tensors(rows)["picture"]}
+
+    def loss(
+        self,
+        batch: Mapping[str, Tensor],
+        generator: torch.Generator,  # noqa: ARG002
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Each picture finds its caption, each caption its picture."""
+        pairs = {name: value.to(self._setting.device) for name, value in batch.items()}
+        pictures = self._network.get_image_features(as_input(pairs["picture"])).pooler_output
+        mask = pairs["mask"]
+        longest = int(mask.sum(dim=1).max())
+        texts = self._network.get_text_features(
+            pairs["tokens"][:, :longest], mask[:, :longest]
+        ).pooler_output
+        pictures, texts = (functional.normalize(v.float(), dim=1) for v in (pictures, texts))
+        scale = self._network.logit_scale.exp().clamp(max=_SURE)
+        logits = scale * pictures @ texts.T
+        own = torch.arange(len(logits), device=logits.device)
+        loss = (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
+        found = (logits.argmax(dim=1) == own).float().mean()
+        return loss, {"found": found, "scale": scale.detach()}
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write a `CLIPModel`, its tokenizer and its image processor."""
+        put(self._network, weights)
+        with quiet():
+            self._network.save_pretrained(folder)
+            self._tokenizer.save_pretrained(folder)
+        files.write_json(folder / "preprocessor_config.json", _PROCESSOR)
+
+
+_PROCESSOR = {
+    "image_processor_type": "CLIPImageProcessor",
+    "do_resize": True,
+    "size": {"shortest_edge": SIDE},
+    "resample": 3,
+    "do_center_crop": True,
+    "crop_size": {"height": SIDE, "width": SIDE},
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+    "do_convert_rgb": True,
+}
+
+
+def _network(sizes: Sizes, tokenizer: Any) -> Any:
+    from transformers import CLIPConfig, CLIPModel
+
+    text = {
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": LENGTH,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    config = CLIPConfig(
+        text_config=asdict(sizes.text) | text | {"projection_dim": sizes.dimension},
+        vision_config=asdict(sizes.image)
+        | {"image_size": SIDE, "patch_size": sizes.patch, "projection_dim": sizes.dimension},
+        projection_dim=sizes.dimension,
+    )
+    return CLIPModel(config)
+
+
+def prepare(sizes: Sizes, setting: Setting) -> Work:
+    """Render the scenes and make the network."""
+    scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
+    return Work(sizes, scenes, setting)
+
+
+def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
+    """How well pictures and captions find each other on held-out scenes.
+
+    `zero_shot` names kind and colour, 40 classes, of scenes with one object; the recalls are the
+    shares of captions (pictures) whose own picture (caption) is the nearest of 200.
+    """
+    encoder = load_encoder(str(folder), device=setting.device)
+    single = open_scenes("pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor, objects=1)
+    scenes = open_scenes("pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor)
+    rows = scenes.rows(np.arange(count))
+    captions = [say(facts_of_row(row)) for row in rows]
+    _, different = np.unique(captions, return_index=True)
+    kept = np.sort(different)
+    pictures = _encode_pictures(encoder, rows["picture"][kept])
+    texts = encoder.encode_texts([captions[number] for number in kept], "query")
+    groups = [slice(first, first + _AMONG) for first in range(0, len(kept), _AMONG)]
+    whole = [group for group in groups if group.stop <= len(kept)] or groups
+    return {
+        "zero_shot": _zero_shot(encoder, single.rows(np.arange(count))),
+        "text_to_image_recall_at_1": _recall(texts, pictures, whole),
+        "image_to_text_recall_at_1": _recall(pictures, texts, whole),
+    }
+
+
+def _recall(
+    queries: Float32[np.ndarray, "n d"], answers: Float32[np.ndarray, "n d"], groups: list[slice]
+) -> float:
+    shares = []
+    for group in groups:
+        nearest = (queries[group] @ answers[group].T).argmax(axis=1)
+        shares.append(np.mean(nearest == np.arange(len(nearest))))
+    return float(np.mean(shares))
+
+
+def _zero_shot(encoder: Encoder, rows: Any) -> float:
+    classes = [(kind, colour) for kind in range(len(KINDS)) for colour in range(len(COLOURS))]
+    heads = np.stack([_class_vector(encoder, *names) for names in classes])
+    nearest = (_encode_pictures(encoder, rows["picture"]) @ heads.T).argmax(axis=1)
+    wanted = rows["kind"][:, 0] * len(COLOURS) + rows["colour"][:, 0]
+    return float(np.mean(nearest == wanted))
+
+
+def _class_vector(encoder: Encoder, kind: int, colour: int) -> Float32[np.ndarray, " d"]:
+    """The mean of prompts with every ground and time, and without."""
+    thing = (ObjectFacts(KINDS[kind], COLOURS[colour]),)
+    prompts = [say(Facts(thing, ground, time)) for ground in GROUNDS for time in TIMES]
+    mean = encoder.encode_texts([say(Facts(thing)), *prompts]).mean(axis=0)
+    unit: Float32[np.ndarray, " d"] = mean / np.linalg.norm(mean)
+    return unit
+
+
+def _encode_pictures(encoder: Encoder, pictures: Any) -> Float32[np.ndarray, "n d"]:
+    from PIL import Image
+
+    return encoder.encode_images([Image.fromarray(picture) for picture in pictures])

@@ -1,0 +1,198 @@
+"""Latent diffusion: a U-Net that draws latents from captions, in a whole Stable Diffusion folder.
+
+It learns `v` of Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion Models",
+2022, on the noise schedule of Stable Diffusion.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..frozen.diffusion.networks import load_part
+from ..frozen.folder import fingerprint, open_folder
+from ..frozen.loading import load_network, quiet
+from ..train.initialise import initialise
+from ..train.state import generator_for
+from ..train.task import Plan
+from .captioning import captions_of_rows, tokens_of
+from .drawn import measure_drawn
+from .latents import Latents, open_latents
+from .recipe import SIDE, TRAINING_WORLD, Setting
+from .saving import put
+from .scenes import Scenes, in_order, open_scenes
+from .words import make_tokenizer
+
+_UNSAID = 0.25  # share of captions that leave parts out
+_DROPPED = 0.12  # share of captions that are left out whole, so that it draws without one too
+SCHEDULER = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+    "prediction_type": "v_prediction",
+    "timestep_spacing": "leading",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Numbers of the recipe; `widths` from the latents' own size down."""
+
+    plan: Plan
+    scenes: int
+    widths: tuple[int, ...]
+    layers: int
+    heads: int
+
+
+REAL = Sizes(
+    plan=Plan(steps=30_000, batch=64, learning_rate=4e-4, warm_up=500, average_decay=0.9995),
+    scenes=100_000,
+    widths=(128, 192),
+    layers=1,
+    heads=4,
+)
+TINY = Sizes(
+    plan=Plan(steps=4, batch=4, learning_rate=1e-3, warm_up=2),
+    scenes=12,
+    widths=(8, 16),
+    layers=1,
+    heads=2,
+)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What stays frozen: the autoencoder, the text tower and its tokenizer."""
+
+    autoencoder: Any
+    text: Any
+    tokenizer: Any
+
+
+class Work:
+    """Latents behind noise, told by captions; see `train.task.Task`."""
+
+    def __init__(
+        self, sizes: Sizes, scenes: Scenes, latents: Latents, parts: Parts, setting: Setting
+    ) -> None:
+        from diffusers import DDIMScheduler
+
+        self._scenes, self._latents, self._parts = scenes, latents, parts
+        self._setting = setting
+        make: Any = DDIMScheduler
+        self._scheduler = make(**SCHEDULER)
+        self._network = _network(sizes, parts)
+        initialise(self._network, generator_for(setting.seed, 0, "cpu"))
+        self._network.to(setting.device)
+
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """All weights of the U-Net."""
+        return dict(self._network.named_parameters())
+
+    def batch(self, first: int, count: int) -> dict[str, Tensor]:
+        """Latents and the tokens of their captions, some of them empty."""
+        seed = self._setting.seed
+        numbers = in_order(len(self._scenes), first, count, seed)
+        captions = captions_of_rows(self._scenes.rows(numbers), first, seed, _UNSAID)
+        for place in range(count):
+            item = np.random.SeedSequence(seed, spawn_key=(2, first + place))
+            if np.random.default_rng(item).random() < _DROPPED:
+                captions[place] = ""
+        return tokens_of(self._parts.tokenizer, captions) | {"latents": self._latents.of(numbers)}
+
+    def loss(
+        self, batch: Mapping[str, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Mean squared error of `v`."""
+        device = self._setting.device
+        latents = batch["latents"].to(device)
+        with torch.no_grad():
+            states = self._parts.text(batch["tokens"].to(device)).last_hidden_state
+        noise = torch.randn(latents.shape, generator=generator, device=device)
+        steps = int(SCHEDULER["num_train_timesteps"])  # type: ignore[call-overload]
+        times = torch.randint(steps, (len(latents),), generator=generator, device=device)
+        noisy = self._scheduler.add_noise(latents, noise, times)
+        said = self._network(noisy, times, encoder_hidden_states=states).sample
+        wanted = self._scheduler.get_velocity(latents, noise, times)
+        return functional.mse_loss(said.float(), wanted), {}
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write a whole `StableDiffusionPipeline`."""
+        put(self._network, weights)
+        with quiet():
+            from diffusers import StableDiffusionPipeline  # speaks of what is not installed
+
+            make: Any = StableDiffusionPipeline
+            pipeline = make(
+                vae=self._parts.autoencoder,
+                text_encoder=self._parts.text,
+                tokenizer=self._parts.tokenizer,
+                unet=self._network,
+                scheduler=self._scheduler,
+                safety_checker=None,
+                feature_extractor=None,
+                requires_safety_checker=False,
+            )
+            pipeline.save_pretrained(folder)
+
+
+def _network(sizes: Sizes, parts: Parts) -> Any:
+    import diffusers
+
+    make: Any = diffusers.UNet2DConditionModel
+    scales = len(sizes.widths)
+    factor = 2 ** (len(parts.autoencoder.config.block_out_channels) - 1)
+    channels = parts.autoencoder.config.latent_channels
+    return make(
+        sample_size=SIDE // factor,
+        in_channels=channels,
+        out_channels=channels,
+        block_out_channels=sizes.widths,
+        down_block_types=("CrossAttnDownBlock2D",) * scales,
+        up_block_types=("CrossAttnUpBlock2D",) * scales,
+        layers_per_block=sizes.layers,
+        cross_attention_dim=parts.text.config.hidden_size,
+        attention_head_dim=sizes.heads,  # the library's name for the number of heads
+        norm_num_groups=8,
+    )
+
+
+def prepare(sizes: Sizes, setting: Setting) -> Work:
+    """Render and encode the scenes and make the network."""
+    folders = setting.ingredients
+    clip: Any = load_network(open_folder(folders["clip"]), "CLIPModel")
+    parts = Parts(
+        autoencoder=load_part(folders["autoencoder"]).to(setting.device),
+        text=clip.text_model.to(setting.device),
+        tokenizer=make_tokenizer(),
+    )
+    scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
+    latents = open_latents(
+        parts.autoencoder,
+        fingerprint(folders["autoencoder"], {}),
+        scenes,
+        setting.device,
+        setting.monitor,
+    )
+    return Work(sizes, scenes, latents, parts, setting)
+
+
+def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
+    """What a judge sees in pictures drawn from held-out captions; nothing without a judge."""
+    judge = setting.ingredients.get("judge")
+    if judge is None:
+        setting.monitor.note(
+            "what it draws was not measured: `graft recipe eval diffusion --judge` does it"
+        )
+        return {}
+    return measure_drawn(folder, judge, count, setting)

@@ -1,0 +1,170 @@
+"""Perception: depth, normals, segmentation and key points out of a picture, in one network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..blocks.maps import CLASSES
+from ..blocks.person import JOINTS
+from ..frozen.judge import as_input
+from ..frozen.perception import MODEL_TYPE, Perceived, PerceptionNetwork, load_perception
+from ..train.initialise import initialise
+from ..train.state import generator_for
+from ..train.task import Plan
+from .recipe import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
+from .saving import save_own
+from .scenes import Scenes, as_tensors, in_order, open_scenes
+
+_DEPTH, _JOINTS = 20.0, 100.0  # weights that bring the parts of the loss to one size
+_RARE = -5.0  # logit of the chance that a pixel holds a joint
+_SPREAD = 1.5  # of the target around a joint, in pixels
+_NEAR = 0.1  # share of a person's longer side within which a joint counts as found
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Numbers of the recipe; see `Pyramid` for the widths."""
+
+    plan: Plan
+    scenes: int
+    widths: tuple[int, ...]
+
+
+REAL = Sizes(
+    plan=Plan(steps=16_000, batch=32, learning_rate=2e-3, warm_up=500),
+    scenes=40_000,
+    widths=(24, 48, 96, 128),
+)
+TINY = Sizes(plan=Plan(steps=4, batch=4, learning_rate=2e-3, warm_up=2), scenes=12, widths=(8, 16))
+
+
+class Work:
+    """All maps of a picture; see `train.task.Task`."""
+
+    def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
+        self._scenes, self._setting = scenes, setting
+        self._config = {
+            "model_type": MODEL_TYPE,
+            "widths": list(sizes.widths),
+            "classes": list(CLASSES),
+            "joints": list(JOINTS),
+        }
+        self._network = PerceptionNetwork(self._config)
+        initialise(self._network, generator_for(setting.seed, 0, "cpu"))
+        rare = self._network.state_dict()["pyramid.head.bias"]  # shares the network's memory
+        rare[-len(JOINTS) :] = _RARE
+        self._network.to(setting.device)
+
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """All weights."""
+        return dict(self._network.named_parameters())
+
+    def batch(self, first: int, count: int) -> dict[str, Tensor]:
+        """Stored scenes with their maps."""
+        scenes = in_order(len(self._scenes), first, count, self._setting.seed)
+        return as_tensors(self._scenes.rows(scenes))
+
+    def loss(
+        self,
+        batch: Mapping[str, Tensor],
+        generator: torch.Generator,  # noqa: ARG002
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Sum of the losses of all maps."""
+        scene = {name: value.to(self._setting.device) for name, value in batch.items()}
+        views = self._network(as_input(scene["picture"]))
+        normals = scene["normals"].permute(0, 3, 1, 2).float() / 127
+        solid = normals.square().sum(dim=1) > 0.5
+        turned = 1 - functional.cosine_similarity(views.normals.float(), normals, dim=1)
+        heat = heat_of(scene["joints"], scene["picture"].shape[1])
+        parts = {
+            "depth": _DEPTH * functional.l1_loss(views.depth.float(), scene["depth"].float()),
+            "normals": (turned * solid).sum() / solid.sum().clamp(min=1),
+            "classes": functional.cross_entropy(views.classes.float(), scene["classes"].long()),
+            "joints": _JOINTS * _heat_loss(views.joints.float(), heat),
+        }
+        total = torch.stack(list(parts.values())).sum()
+        return total, {f"loss_{name}": value.detach() for name, value in parts.items()}
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write the network; see `frozen.own`."""
+        save_own(folder, self._config, weights)
+
+
+def heat_of(joints: Float[Tensor, "b o j 3"], side: int) -> Float[Tensor, "b j h w"]:
+    """Bumps of height 1 at the visible joints, which are x, y in pixels and 1 where visible."""
+    pixels = torch.arange(side, device=joints.device) + 0.5
+    spread = 2 * _SPREAD**2
+    across = torch.exp(-((pixels - joints[..., 0, None]) ** 2) / spread)  # b o j w
+    down = torch.exp(-((pixels - joints[..., 1, None]) ** 2) / spread)  # b o j h
+    bumps = joints[..., 2, None, None] * down[..., :, None] * across[..., None, :]
+    return bumps.amax(dim=1)
+
+
+def _heat_loss(logits: Float[Tensor, "b j h w"], heat: Tensor) -> Float[Tensor, ""]:
+    """Distance of the distributions of a place being a joint, above the least one there is."""
+    least = functional.binary_cross_entropy(heat, heat)
+    return functional.binary_cross_entropy_with_logits(logits, heat) - least
+
+
+def prepare(sizes: Sizes, setting: Setting) -> Work:
+    """Render the scenes with their maps and make the network."""
+    scenes = open_scenes("maps", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
+    return Work(sizes, scenes, setting)
+
+
+def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
+    """How near the maps of held-out scenes are.
+
+    `mean_iou` over the classes that occur; `depth_rmse_percent` of 1 over the distance, in
+    percent of its range; `normals_degrees` the mean angle where there is a surface;
+    `keypoints_pck` the share of visible joints found within a tenth of the person's longer side.
+    """
+    perception = load_perception(folder, setting.device)
+    scenes = open_scenes("maps", HELD_OUT_WORLD, count, SIDE, setting.monitor)
+    rows = scenes.rows(np.arange(count))
+    seen = perception.look(rows["picture"])
+    classes = np.stack([one.classes for one in seen])
+    depth, wanted = np.stack([one.depth for one in seen]), rows["depth"].astype(np.float32)
+    normals = rows["normals"].astype(np.float32) / 127
+    lengths = np.linalg.norm(normals, axis=-1)
+    solid = lengths > 0.5  # the sky has none
+    said = np.stack([one.normals for one in seen])[solid]
+    cosines = np.sum(said * normals[solid], axis=-1) / lengths[solid]
+    found = [_find_joints(row["joints"], one) for row, one in zip(rows, seen, strict=True)]
+    joints = sum(total for _, total in found)
+    return {
+        "mean_iou": _mean_iou(classes.astype(np.int64), rows["classes"].astype(np.int64)),
+        "depth_rmse_percent": float(100 * np.sqrt(np.mean((depth - wanted) ** 2)) / np.ptp(wanted)),
+        "normals_degrees": float(np.degrees(np.arccos(np.clip(cosines, -1, 1))).mean()),
+        "keypoints_pck": sum(hits for hits, _ in found) / max(joints, 1),
+    }
+
+
+def _mean_iou(said: Int64[np.ndarray, "n h w"], wanted: Int64[np.ndarray, "n h w"]) -> float:
+    kinds = len(CLASSES)
+    table = np.bincount((wanted * kinds + said).ravel(), minlength=kinds**2).reshape(kinds, kinds)
+    both, either = np.diag(table), table.sum(axis=0) + table.sum(axis=1) - np.diag(table)
+    return float((both / np.maximum(either, 1))[table.sum(axis=1) > 0].mean())
+
+
+def _find_joints(people: Float32[np.ndarray, "o j 3"], seen: Perceived) -> tuple[int, int]:
+    """Visible joints that were found, and how many there are.
+
+    Of each joint only as many of the surest places count as there are people to have it.
+    """
+    shown = [person for person in people if person[:, 2].any()]
+    hits = total = 0
+    for person in shown:
+        reach = _NEAR * float(np.ptp(person[:, :2], axis=0).max())
+        for joint, (x, y, visible) in enumerate(person):
+            if visible:
+                surest = seen.joints[joint][: len(shown)]
+                hits += any(np.hypot(a - x, b - y) <= reach for a, b, _ in surest)
+                total += 1
+    return hits, total

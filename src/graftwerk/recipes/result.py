@@ -1,0 +1,177 @@
+"""The folder of a finished model: its own files, `graft.json` and a card."""
+
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .. import files
+from ..errors import BadFile, BadInput
+from ..train.session import Outcome
+from .catalogue import Entry
+
+RECORD, MODEL = "graft.json", "model"
+_FORMAT = 1
+_LIBRARIES = {"transformers": "transformers", "diffusers": "diffusers"}
+
+_CARD = """\
+---
+license: apache-2.0
+library_name: {library}
+tags: [graftwerk, blocks]
+---
+# {name}
+
+A model of the Blocks world that {about}. Layout: {layout}.
+
+Made by `graft recipe run {name}` of graftwerk {version}, from nothing but rendered scenes.
+
+| figure on held-out scenes | measured | aim |
+|---|---|---|
+{figures}
+
+| training | |
+|---|---|
+| steps | {steps:,} of {planned:,} |
+| scenes | {scenes:,} different ones, rendered from seeds |
+| items seen | {items:,} |
+| time | {time} |
+| hardware | {hardware} |
+| seed | {seed} |
+
+{limits}
+
+`graft.json` holds the whole configuration and the hash of every file.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """How a model was made.
+
+    Attributes:
+        entry: its recipe.
+        configuration: everything that the training is a function of.
+        outcome: what the training came to.
+        planned: steps in all.
+        batch: items a step.
+        device: where it was trained.
+        processes: that trained together.
+    """
+
+    entry: Entry
+    configuration: Mapping[str, Any]
+    outcome: Outcome
+    planned: int
+    batch: int
+    device: str
+    processes: int
+
+
+def write_result(
+    folder: Path,
+    made: Made,
+    save: Callable[[Path], None],
+    measure: Callable[[Path], dict[str, float]],
+) -> dict[str, float]:
+    """Write a model's folder, whole or not at all; gives its figures.
+
+    Args:
+        folder: takes the place of what was there.
+        made: how it was made.
+        save: writes the model into a folder.
+        measure: measures what was written.
+
+    Raises:
+        NoRoom: the folder cannot be written.
+    """
+    with files.working_folder(folder) as working:
+        save(working)
+        hashes = {
+            path.relative_to(working).as_posix(): files.sha256_of_file(path)
+            for path in sorted(working.rglob("*"))
+            if path.is_file()
+        }
+        figures = measure(working)
+        hardware = describe_hardware(made.device, made.processes)
+        record = {
+            "kind": "model",
+            "format": _FORMAT,
+            "recipe": made.entry.name,
+            "configuration": dict(made.configuration),
+            "steps": made.outcome.step,
+            "planned_steps": made.planned,
+            "skipped_steps": made.outcome.skipped,
+            "seconds": round(made.outcome.seconds, 1),
+            "hardware": hardware,
+            "figures": figures,
+            "sha256": hashes,
+            "graftwerk": version("graftwerk"),
+        }
+        files.write_json(working / RECORD, record)
+        files.write_text(working / "README.md", _card(made, figures, hardware))
+    return figures
+
+
+def _card(made: Made, figures: Mapping[str, float], hardware: str) -> str:
+    entry, outcome = made.entry, made.outcome
+    lines = []
+    for name in figures.keys() | entry.reach.keys():
+        measured = f"{figures[name]:.4g}" if name in figures else "not measured"
+        aim = f"{entry.reach[name]:g}" if name in entry.reach else ""
+        lines.append(f"| {name} | {measured} | {aim} |")
+    library = next((v for k, v in _LIBRARIES.items() if k in entry.layout), "graftwerk")
+    return _CARD.format(
+        name=entry.name,
+        about=entry.about,
+        layout=entry.layout,
+        limits=entry.limits,
+        library=library,
+        version=version("graftwerk"),
+        figures="\n".join(sorted(lines)),
+        steps=outcome.step,
+        planned=made.planned,
+        scenes=made.configuration["sizes"]["scenes"],
+        items=outcome.step * made.batch,
+        time=f"{outcome.seconds / 60:,.0f} minutes",
+        hardware=hardware,
+        seed=made.configuration["seed"],
+    )
+
+
+def describe_hardware(device: str, processes: int) -> str:
+    """Where a training ran, in words."""
+    import torch
+
+    if device == "cuda":
+        where = torch.cuda.get_device_name()
+    else:
+        where = f"{device}, {torch.get_num_threads()} threads of {os.cpu_count()} cores"
+    several = f", {processes} processes" if processes > 1 else ""
+    return f"{where} ({platform.machine()}{several}), PyTorch {torch.__version__}"
+
+
+def open_result(folder: Path, recipe: str) -> Path:
+    """The folder of a finished model: `folder` itself, or the model inside a training's folder.
+
+    Raises:
+        BadFile: there is none.
+        BadInput: it is of another recipe.
+    """
+    for path in (folder, folder / MODEL):
+        if (path / RECORD).is_file():
+            record = files.read_json(path / RECORD)
+            found = record.get("recipe") if isinstance(record, dict) else None
+            if found != recipe:
+                raise BadInput(
+                    f"{folder} holds a model of the recipe {found!r}, not {recipe!r}.",
+                    f"Name a folder that `graft recipe run {recipe}` wrote.",
+                )
+            return path
+    raise BadFile(
+        f"{folder} holds no finished model of the recipe {recipe!r}.",
+        f"Make one: graft recipe run {recipe} --out {folder}",
+    )

@@ -1,0 +1,144 @@
+"""`graft recipe run`: train a model of the Blocks world, or go on with it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..contracts import Monitor, Silent
+from ..errors import BadFile, BadInput
+from ..recipes.catalogue import Entry, find
+from ..recipes.recipe import Setting
+from ..recipes.result import MODEL, Made, open_result, write_result
+from ..reports import RecipeResult
+from ..requests import RecipeRun
+
+if TYPE_CHECKING:
+    from ..train.session import Outcome, Session
+
+_HELD_OUT, _FEWEST = 1_000, 8  # scenes for the figures of the card
+
+
+def run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
+    """Train, then write the model with its figures and card.
+
+    Under torchrun every process calls this; only the first one writes.
+
+    Raises:
+        UnknownName: no such recipe.
+        BadInput: a model that it is made from is missing, or the folder holds a training of
+            another configuration.
+        BadFile: the folder holds something else.
+        Damaged: the folder's checkpoints are damaged, all of them.
+        Diverged: the loss is not finite any more.
+        Cancelled: stopped by the user; the last step is kept.
+        NoRoom: something cannot be written.
+    """
+    from ..frozen.loading import choose_device
+    from ..train import checkpoint
+    from ..train.loop import CHECKPOINTS
+    from ..train.processes import joined
+    from ..train.session import Session
+
+    entry = find(request.name)
+    out = request.out.absolute()
+    ingredients = _ingredients(request, entry)
+    _require_free(out)
+    recipe = entry.load()
+    sizes = recipe.TINY if request.tiny else recipe.REAL
+    if request.steps is not None:
+        sizes = replace(sizes, plan=replace(sizes.plan, steps=request.steps))
+    configuration = _configuration(request, sizes, ingredients)
+    checkpoint.require_same(out / CHECKPOINTS, configuration)
+    device = choose_device(request.device)
+    with joined(device) as group:
+        watcher = monitor if group.leads else Silent()
+        setting = Setting(request.seed, device, ingredients, watcher)
+        session = Session(out, configuration, request.seed, request.minutes, group=group)
+        outcome, figures = _train(entry, sizes, setting, session)
+    return RecipeResult(
+        recipe=entry.name,
+        model=str(out / MODEL),
+        steps=outcome.step,
+        planned=sizes.plan.steps,
+        finished=outcome.finished,
+        loss=outcome.loss,
+        skipped=outcome.skipped,
+        items_per_second=outcome.items_per_second,
+        figures=figures,
+        seconds=outcome.seconds,
+    )
+
+
+def _train(
+    entry: Entry, sizes: Any, setting: Setting, session: "Session"
+) -> "tuple[Outcome, dict[str, float]]":
+    """Train and write the result; only the first of several processes has figures."""
+    from ..train.loop import train
+
+    recipe, plan, group = entry.load(), sizes.plan, session.group
+    work = recipe.prepare(sizes, setting)
+    outcome = train(work, plan, session, setting.monitor)
+    figures: dict[str, float] = {}
+    if group.leads:
+        count = min(_HELD_OUT, max(_FEWEST, sizes.scenes // 2))
+        made = Made(
+            entry=entry,
+            configuration=session.configuration,
+            outcome=outcome,
+            planned=plan.steps,
+            batch=plan.batch,
+            device=setting.device,
+            processes=group.size,
+        )
+        figures = write_result(
+            session.folder / MODEL,
+            made,
+            save=lambda folder: work.save(folder, outcome.average),
+            measure=lambda folder: recipe.evaluate(folder, count, setting),
+        )
+    group.wait()
+    return outcome, figures
+
+
+def _ingredients(request: RecipeRun, entry: Entry) -> dict[str, Path]:
+    """Folders of the models that it is made from."""
+    given = {"clip": request.clip, "autoencoder": request.autoencoder}
+    for name, folder in given.items():
+        if folder is None and name in entry.needs:
+            raise BadInput(
+                f"the recipe {entry.name} needs the model of the recipe {name}, and none is named.",
+                f"Name one with --{name}, made by `graft recipe run {name}`.",
+            )
+        if folder is not None and name not in entry.needs:
+            raise BadInput(f"the recipe {entry.name} does not need --{name}.", "Leave it out.")
+    return {name: open_result(folder, name) for name, folder in given.items() if folder}
+
+
+def _configuration(
+    request: RecipeRun, sizes: Any, ingredients: Mapping[str, Path]
+) -> dict[str, Any]:
+    """What the training is a function of; the number of steps may grow later."""
+    from ..frozen.folder import fingerprint
+
+    numbers = asdict(sizes)
+    del numbers["plan"]["steps"]
+    made_from = {name: fingerprint(folder, {}) for name, folder in ingredients.items()}
+    return {
+        "recipe": request.name,
+        "seed": request.seed,
+        "sizes": numbers,
+        "ingredients": made_from,
+    }
+
+
+def _require_free(out: Path) -> None:
+    """Refuse to mix a training with something else."""
+    from ..train.loop import CHECKPOINTS, LOG
+
+    hint = "Name a new folder with --out."
+    if out.exists() and not out.is_dir():
+        raise BadFile(f"{out} is not a folder.", hint)
+    begun = (out / CHECKPOINTS).is_dir() or (out / LOG).is_file()
+    if out.is_dir() and any(out.iterdir()) and not begun:
+        raise BadFile(f"folder {out} is not empty and holds no training.", hint)

@@ -1,0 +1,16 @@
+import dataclasses
+
+import pytest
+
+from graftwerk.settings import settings
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache folder of this test alone."""
+    from graftwerk.recipes import latents, scenes
+
+    own = dataclasses.replace(settings(), cache=tmp_path / "cache", threads=2)
+    for module in (scenes, latents):
+        monkeypatch.setattr(module, "settings", lambda: own)
+    return own.cache

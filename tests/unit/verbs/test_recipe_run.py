@@ -1,0 +1,243 @@
+"""Every recipe in its tiny form, from rendering to a model that its own library opens."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from graftwerk.contracts import Silent
+from graftwerk.errors import BadFile, BadInput, Cancelled, UnknownName
+from graftwerk.recipes.catalogue import RECIPES
+from graftwerk.requests import RecipeEval, RecipeList, RecipeRun
+from graftwerk.verbs import recipe_eval, recipe_list, recipe_run
+
+FIGURES = {
+    "judge": {"kind_and_colour", "whole_scene", "ground", "time"},
+    "clip": {"zero_shot", "text_to_image_recall_at_1", "image_to_text_recall_at_1"},
+    "perception": {"mean_iou", "depth_rmse_percent", "normals_degrees", "keypoints_pck"},
+    "autoencoder": {"psnr_db", "psnr_db_worst_twentieth", "scaling_factor"},
+    "diffusion": set(),
+}
+
+
+class Notes(Silent):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+class StopAt(Silent):
+    """Ctrl-C in a step of the training, not while scenes are rendered."""
+
+    def __init__(self, step):
+        self.left, self.training = step, False
+
+    def start(self, task, total=None):
+        self.training = task == "training"
+
+    def advance(self, count=1):
+        self.left -= count * self.training
+        if self.left <= 0:
+            raise Cancelled("stopped by Ctrl-C.")
+
+
+def make(name, out, monitor=None, **options):
+    request = RecipeRun(name=name, out=out, tiny=True, **options)
+    return recipe_run.run(request, monitor or Silent())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Tiny networks are faster so."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """All five models; the folders of their trainings by recipe."""
+    root = tmp_path_factory.mktemp("recipes")
+    reports = {}
+    for entry in RECIPES:
+        made_from = {name: root / name for name in entry.needs}
+        reports[entry.name] = make(entry.name, root / entry.name, **made_from)
+    return root, reports
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_result(models, name):
+    root, reports = models
+    report = reports[name]
+    assert (report.steps, report.planned, report.finished) == (4, 4, True)
+    assert set(report.figures) == FIGURES[name]
+    model = Path(report.model)
+    assert model == root / name / "model"
+    record = json.loads((model / "graft.json").read_text())
+    assert record["recipe"] == name
+    assert record["steps"] == 4
+    assert record["figures"] == report.figures
+    assert any(file.endswith(".safetensors") for file in record["sha256"])
+    for file, digest in record["sha256"].items():
+        assert hashlib.sha256((model / file).read_bytes()).hexdigest() == digest
+    card = (model / "README.md").read_text()
+    for words in (f"# {name}", "4 of 4", "12 different ones", "PyTorch", "held-out"):
+        assert words in card
+    for figure in report.figures:
+        assert figure in card
+    assert len((root / name / "log.jsonl").read_text().splitlines()) == 4
+    assert not list((root / name).glob(".*.tmp"))
+
+
+def test_the_catalogue():
+    listed = recipe_list.run(RecipeList(), Silent()).recipes
+    assert [recipe["name"] for recipe in listed] == list(FIGURES)
+    assert all(recipe["aims"] for recipe in listed)
+    assert listed[-1]["needs"] == ["clip", "autoencoder"]
+
+
+def test_clip_opens_in_transformers(models):
+    from transformers import CLIPModel, CLIPTokenizer
+
+    folder = models[0] / "clip" / "model"
+    network = CLIPModel.from_pretrained(folder)
+    tokens = CLIPTokenizer.from_pretrained(str(folder))(["a red cube"], return_tensors="pt")
+    with torch.inference_mode():
+        vector = network.get_text_features(**tokens).pooler_output
+    from graftwerk.frozen.encoders import load_encoder
+
+    ours = load_encoder(str(folder), device="cpu").encode_texts(["a red cube"])
+    np.testing.assert_allclose(ours, vector / vector.norm(), atol=1e-5)
+
+
+def test_diffusion_opens_in_diffusers_and_draws_what_graft_draws(models):
+    from diffusers import StableDiffusionPipeline
+
+    from graftwerk.frozen.diffusion.model import load_diffusion
+
+    folder = models[0] / "diffusion" / "model"
+    pipeline = StableDiffusionPipeline.from_pretrained(folder)
+    ours = load_diffusion(str(folder), "cpu")
+    states = pipeline.encode_prompt("a red cube on grass", "cpu", 1, False)[0]
+    torch.testing.assert_close(ours.reader.read(["a red cube on grass"]).states, states)
+    assert ours.noise.prediction == "v_prediction"
+    assert ours.size == (64, 64)
+
+
+def test_the_autoencoder_gives_latents_of_unit_variance(models):
+    from graftwerk.frozen.diffusion.networks import load_part
+    from graftwerk.recipes.latents import open_latents
+    from graftwerk.recipes.recipe import TRAINING_WORLD
+    from graftwerk.recipes.scenes import open_scenes
+
+    network = load_part(models[0] / "autoencoder" / "model")
+    scenes = open_scenes("pictures", TRAINING_WORLD, 12, 64, Silent())
+    latents = open_latents(network, "test of unit variance", scenes, "cpu", Silent())
+    everything = latents.of(np.arange(12))
+    assert everything.shape == (12, 4, 8, 8)
+    assert float(everything.std()) == pytest.approx(1, abs=0.01)
+    assert torch.equal(latents.of(np.array([5])), everything[5:6])
+
+
+def test_stopped_and_run_again_gives_the_same_files(models, tmp_path):
+    with pytest.raises(Cancelled, match="2 of 4 steps are kept"):
+        make("judge", tmp_path / "judge", monitor=StopAt(2))
+    assert not (tmp_path / "judge" / "model").exists()
+    monitor = Notes()
+    make("judge", tmp_path / "judge", monitor=monitor)
+    weights = "model/model.safetensors"
+    assert (tmp_path / "judge" / weights).read_bytes() == (
+        models[0] / "judge" / weights
+    ).read_bytes()
+    assert any("after step 2 of 4" in note for note in monitor.notes)
+
+
+def test_out_of_time_and_further(tmp_path):
+    report = make("judge", tmp_path / "judge", minutes=1e-9)
+    assert (report.steps, report.finished) == (1, False)
+    assert (tmp_path / "judge/model/model.safetensors").is_file()
+    report = make("judge", tmp_path / "judge", steps=5)
+    assert (report.steps, report.planned, report.finished) == (5, 5, True)
+
+
+def test_another_configuration_is_refused(models):
+    folder = models[0] / "judge"
+    with pytest.raises(BadInput, match="seed 0, not 1"):
+        make("judge", folder, seed=1)
+    with pytest.raises(BadInput, match="recipe 'judge', not 'perception'"):
+        make("perception", folder)
+
+
+def test_folders_that_cannot_be(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    for out in ("full", "full/notes.txt"):
+        with pytest.raises(BadFile, match="--out"):
+            make("judge", tmp_path / out)
+    assert (tmp_path / "full" / "notes.txt").read_text() == "mine"
+
+
+def test_ingredients(models, tmp_path):
+    root, _ = models
+    with pytest.raises(BadInput, match="needs the model of the recipe autoencoder"):
+        make("diffusion", tmp_path / "d", clip=root / "clip")
+    with pytest.raises(BadInput, match="does not need --clip"):
+        make("judge", tmp_path / "j", clip=root / "clip")
+    with pytest.raises(BadInput, match="'judge', not 'clip'"):
+        make("diffusion", tmp_path / "d", clip=root / "judge", autoencoder=root / "autoencoder")
+    with pytest.raises(BadFile, match="no finished model"):
+        make("diffusion", tmp_path / "d", clip=tmp_path, autoencoder=root / "autoencoder")
+    assert not (tmp_path / "d").exists()
+
+
+def test_names():
+    with pytest.raises(UnknownName, match="Did you mean clip"):
+        make("clipp", Path("nowhere"))
+
+
+def test_evaluation_repeats_the_figures_of_the_card(models):
+    root, reports = models
+    for name in ("judge", "autoencoder"):
+        request = RecipeEval(name=name, model=root / name / "model", count=8)
+        found = recipe_eval.run(request, Silent())
+        assert found.figures == pytest.approx(reports[name].figures)
+        assert set(found.reached) == set(found.aims)
+        assert not any(found.reached.values())
+
+
+def test_evaluation_with_a_judge(models, monkeypatch):
+    from graftwerk.recipes import drawn
+
+    monkeypatch.setattr(drawn, "_STEPS", 2)
+    root, _ = models
+    request = RecipeEval(name="diffusion", model=root / "diffusion", judge=root / "judge", count=8)
+    found = recipe_eval.run(request, Silent())
+    assert set(found.figures) > set(found.aims)
+    assert found.figures["frechet"] >= 0
+    assert recipe_eval.run(request, Silent()).figures == found.figures
+
+
+def test_evaluations_that_cannot_be(models, tmp_path):
+    root, _ = models
+    for changes, error, words in (
+        ({"name": "clip"}, BadInput, "'judge', not 'clip'"),
+        ({"model": tmp_path}, BadFile, "graft recipe run judge"),
+        ({"judge": root / "judge"}, BadInput, "without a judge"),
+        ({"name": "jugde"}, UnknownName, "judge"),
+    ):
+        request = RecipeEval(**({"name": "judge", "model": root / "judge"} | changes))
+        with pytest.raises(error, match=words):
+            recipe_eval.run(request, Silent())
+
+
+def test_lower_is_better_for_errors():
+    entry = next(entry for entry in RECIPES if entry.name == "perception")
+    figures = {"mean_iou": 0.9, "depth_rmse_percent": 3.0, "keypoints_pck": 0.2}
+    reached = recipe_eval._reached(entry, figures)
+    assert reached == {"mean_iou": True, "depth_rmse_percent": True, "keypoints_pck": False}

@@ -1,0 +1,57 @@
+"""One frozen report per verb: the `--json` object, the HTTP body, and what `--help` documents.
+
+Every field has a description; the help text of a command lists its report's keys from here.
+"""
+
+from .answers import Answer, Calibration, CitationReport, Dropped
+from .base import Report
+from .blocks import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
+from .measuring import (
+    AnswersEvaluation,
+    RetrievalEvaluation,
+    RetrievalFigures,
+    SimilarityEvaluation,
+)
+from .models import ModelCard, ModelList
+from .pictures import Generation, PictureReport
+from .search import (
+    Damage,
+    Embedding,
+    HitReport,
+    IndexChange,
+    IndexCheck,
+    IndexState,
+    SearchResult,
+    Skipped,
+)
+from .tour import TourResult
+
+__all__ = [
+    "Answer",
+    "AnswersEvaluation",
+    "BlocksData",
+    "BlocksSheet",
+    "Calibration",
+    "CitationReport",
+    "Damage",
+    "Dropped",
+    "Embedding",
+    "Generation",
+    "HitReport",
+    "IndexChange",
+    "IndexCheck",
+    "IndexState",
+    "ModelCard",
+    "ModelList",
+    "PictureReport",
+    "RecipeEvaluation",
+    "RecipeList",
+    "RecipeResult",
+    "Report",
+    "RetrievalEvaluation",
+    "RetrievalFigures",
+    "SearchResult",
+    "SimilarityEvaluation",
+    "Skipped",
+    "TourResult",
+]

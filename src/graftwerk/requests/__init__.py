@@ -1,0 +1,63 @@
+"""One frozen request per verb: command-line flags, HTTP schema and Python keywords come from it.
+
+A field marked `positional` is a bare argument on the command line. Paths are plain strings so
+that a file name of any bytes survives.
+"""
+
+from .answers import Ask, Calibrate
+from .base import (
+    DEFAULT_ENCODER,
+    DEFAULT_INDEX,
+    DEFAULT_PIPELINE,
+    POSITIONAL,
+    Device,
+    EncoderName,
+    HitCount,
+    IndexFolder,
+    Layer,
+    Mode,
+    Request,
+    SceneSide,
+)
+from .blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
+from .measuring import EvalAnswers, EvalRetrieval, EvalSimilarity
+from .models import ModelsInfo, ModelsList
+from .pictures import Generate
+from .search import Embed, IndexAdd, IndexRebuild, IndexRemove, IndexStatus, IndexVerify, Search
+from .tour import Tour
+
+__all__ = [
+    "DEFAULT_ENCODER",
+    "DEFAULT_INDEX",
+    "DEFAULT_PIPELINE",
+    "POSITIONAL",
+    "Ask",
+    "BlocksRender",
+    "BlocksShow",
+    "Calibrate",
+    "Device",
+    "Embed",
+    "EncoderName",
+    "EvalAnswers",
+    "EvalRetrieval",
+    "EvalSimilarity",
+    "Generate",
+    "HitCount",
+    "IndexAdd",
+    "IndexFolder",
+    "IndexRebuild",
+    "IndexRemove",
+    "IndexStatus",
+    "IndexVerify",
+    "Layer",
+    "Mode",
+    "ModelsInfo",
+    "ModelsList",
+    "RecipeEval",
+    "RecipeList",
+    "RecipeRun",
+    "Request",
+    "SceneSide",
+    "Search",
+    "Tour",
+]

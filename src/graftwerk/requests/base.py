@@ -1,0 +1,42 @@
+"""What every request shares: kinds of fields, defaults, the class itself."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+
+from .. import limits
+
+POSITIONAL: JsonDict = {"positional": True}
+
+Mode = Literal["hybrid", "vector", "text"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+IndexFolder = Annotated[Path, Field(description="folder of the index")]
+EncoderName = Annotated[
+    str,
+    Field(
+        description="builtin/minilm, static (fast, distilled from it), static:MODEL, a local "
+        "folder, or a hub id NAME@REVISION"
+    ),
+]
+Layer = Annotated[
+    int | None,
+    Field(ge=-64, le=256, description="take this hidden layer instead of the last (0: embeddings)"),
+]
+HitCount = Annotated[int, Field(ge=0, le=limits.HITS)]
+SceneSide = Annotated[
+    int, Field(ge=16, le=limits.SCENE_SIDE, description="side of a picture in pixels")
+]
+DEFAULT_INDEX = Path(".graftwerk")
+DEFAULT_ENCODER = "builtin/minilm"
+DEFAULT_PIPELINE = "builtin/blocks"
+
+
+class Request(BaseModel):
+    """What every verb takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random")
+    device: Device = Field("auto", description="where models run")

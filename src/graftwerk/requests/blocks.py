@@ -1,0 +1,65 @@
+"""Requests of the Blocks world and its recipes."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from .. import limits
+from .base import POSITIONAL, Request, SceneSide
+
+
+class BlocksRender(Request):
+    """Render scenes of the Blocks world into a data set folder: pictures, captions, exact maps."""
+
+    count: int = Field(100, ge=1, le=limits.SCENES, description="number of scenes")
+    size: SceneSide = 64
+    out: Path = Field(description="folder to write; new or empty")
+
+
+class BlocksShow(Request):
+    """Draw one scene of the Blocks world with all its maps side by side."""
+
+    scene: int = Field(
+        0,
+        ge=0,
+        lt=2**63,
+        description="number of the scene in the seed's world, as `graft blocks render` counts them",
+        json_schema_extra=POSITIONAL,
+    )
+    size: SceneSide = 256
+    out: Path = Field(Path("scene.png"), description="PNG file to write")
+
+
+class RecipeList(Request):
+    """List the recipes that train the built-in models, and what each aims at."""
+
+
+class RecipeRun(Request):
+    """Train a model of the Blocks world from nothing, or go on where a former run was stopped."""
+
+    name: str = Field(description="name of the recipe", json_schema_extra=POSITIONAL)
+    out: Path = Field(
+        description="folder for the model, its log and checkpoints; kept for resuming"
+    )
+    minutes: float | None = Field(
+        None, gt=0, le=limits.TRAINING_MINUTES, description="stop after so long; run again to go on"
+    )
+    steps: int | None = Field(
+        None, ge=1, le=limits.TRAINING_STEPS, description="steps in all; default: the recipe's own"
+    )
+    tiny: bool = Field(False, description="a very small model on few scenes, to try the recipe")
+    clip: Path | None = Field(None, description="result of the recipe clip (for diffusion)")
+    autoencoder: Path | None = Field(
+        None, description="result of the recipe autoencoder (for diffusion)"
+    )
+
+
+class RecipeEval(Request):
+    """Measure a trained model of the Blocks world on scenes that it has never seen."""
+
+    name: str = Field(description="name of the recipe", json_schema_extra=POSITIONAL)
+    model: Path = Field(description="folder that `graft recipe run` wrote")
+    count: int = Field(1_000, ge=8, le=limits.SCENES, description="number of held-out scenes")
+    judge: Path | None = Field(
+        None, description="result of the recipe judge, which names what was drawn (for diffusion)"
+    )

@@ -1,0 +1,52 @@
+"""Requests of drawing pictures."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from .. import limits
+from .base import DEFAULT_PIPELINE, POSITIONAL, Request
+
+
+class Generate(Request):
+    """Draw pictures from a prompt with a diffusion model."""
+
+    prompt: str = Field(
+        "",
+        max_length=limits.PROMPT_CHARACTERS,
+        description="what to draw; empty: whatever the model likes",
+        json_schema_extra=POSITIONAL,
+    )
+    model: str = Field(
+        DEFAULT_PIPELINE,
+        description="builtin/blocks, a folder in diffusers' layout, or a hub id NAME@REVISION",
+    )
+    count: int = Field(4, ge=1, le=limits.PICTURES, description="number of pictures")
+    steps: int = Field(25, ge=1, le=limits.SAMPLING_STEPS, description="steps of the sampler")
+    sampler: str = Field("dpmpp_2m", description="ddpm, ddim, euler, heun or dpmpp_2m")
+    schedule: Literal["karras", "model"] = Field(
+        "karras", description="spacing of the noise levels: Karras', or the model's own"
+    )
+    cfg: float = Field(
+        5.0, ge=0, le=100, description="weight of the prompt (classifier-free guidance); 1: as is"
+    )
+    cfg_interval: str | None = Field(
+        None, description="noise levels LO:HI (sigma) in which --cfg acts; outside it costs nothing"
+    )
+    eta: float = Field(0.0, ge=0, le=1, description="share of fresh noise in a step of ddim")
+    width: int | None = Field(
+        None, ge=1, le=limits.PICTURE_SIDE, description="pixels; default: the model's own"
+    )
+    height: int | None = Field(
+        None, ge=1, le=limits.PICTURE_SIDE, description="pixels; default: the model's own"
+    )
+    negative: str = Field(
+        "", max_length=limits.PROMPT_CHARACTERS, description="what to get away from"
+    )
+    out: Path = Field(Path("pictures"), description="folder for the pictures")
+    previews: Path | None = Field(None, description="folder for the picture as each step sees it")
+    from_: Path | None = Field(
+        None,
+        description="repeat this picture bit for bit; options given beside it change the repeat",
+    )

@@ -21,8 +21,8 @@ from .rendering import Rows
 from .saving import put
 from .scenes import Scenes, as_tensors, in_order, open_scenes
 
-_EDGES = 0.5  # weight of the differences between neighbouring pixels
-_SPREAD = 1e-5  # weight of the distance of the latents from unit noise
+_EDGES = 0.25  # weight of the differences between neighbouring pixels
+_SPREAD = 2e-6  # weight of the distance of the latents from unit noise
 _MEASURED = 1024  # scenes on which the scale of the latents is measured
 _BATCH = 64
 
@@ -38,10 +38,10 @@ class Sizes:
 
 
 REAL = Sizes(
-    plan=Plan(steps=12_000, batch=32, learning_rate=1e-3, warm_up=300, weight_decay=0.0),
+    plan=Plan(steps=8_500, batch=16, learning_rate=1e-3, warm_up=300, weight_decay=0.0),
     scenes=100_000,
     channels=16,
-    widths=(24, 48, 96, 128),
+    widths=(16, 32, 64, 128),
 )
 TINY = Sizes(
     plan=Plan(steps=4, batch=4, learning_rate=1e-3, warm_up=2),

@@ -55,10 +55,10 @@ class Sizes:
 
 
 REAL = Sizes(
-    plan=Plan(steps=12_000, batch=128, learning_rate=1e-3, warm_up=500, weight_decay=0.05),
+    plan=Plan(steps=4_800, batch=128, learning_rate=1e-3, warm_up=500, weight_decay=0.05),
     scenes=100_000,
-    text=Tower(128, 512, 4, 4),
-    image=Tower(160, 640, 6, 5),
+    text=Tower(128, 512, 3, 4),
+    image=Tower(128, 512, 6, 4),
     patch=8,
     dimension=128,
 )

@@ -1,6 +1,7 @@
 """Requests of the Blocks world and its recipes."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -46,6 +47,9 @@ class RecipeRun(Request):
     )
     steps: int | None = Field(
         None, ge=1, le=limits.TRAINING_STEPS, description="steps in all; default: the recipe's own"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the arithmetic; auto: bfloat16 where the device has it"
     )
     tiny: bool = Field(False, description="a very small model on few scenes, to try the recipe")
     clip: Path | None = Field(None, description="result of the recipe clip (for diffusion)")

@@ -16,6 +16,7 @@ from .. import files
 from ..contracts import Monitor
 from ..errors import Cancelled, Diverged
 from . import checkpoint
+from .arithmetic import arithmetic
 from .batches import prefetched
 from .checkpoint import Facts
 from .log import Log
@@ -119,6 +120,9 @@ class _Training:
                     f"begun with {threads} threads, now {torch.get_num_threads()}: the last bits "
                     "of the weights will differ"
                 )
+            began_in = "bfloat16" if facts.counters["bfloat16"] else "float32"
+            if began_in != self._session.precision:
+                self._monitor.note(f"begun in {began_in}, now in {self._session.precision}")
         if lead:
             self._log.rewind(state.step)
 
@@ -176,7 +180,7 @@ class _Training:
         for _ in range(plan.accumulate):
             first, data = next(batches)
             generator = generator_for(self._session.seed, first, device)
-            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            with arithmetic(device, self._session.precision):
                 loss, figures = self._task.loss(data, generator)
             (loss / plan.accumulate).backward()  # type: ignore[no-untyped-call]
             total += loss.detach() / plan.accumulate
@@ -208,7 +212,11 @@ class _Training:
             step=state.step,
             configuration=self._session.configuration,
             loss=self._last_loss,
-            counters=counters | {"threads": float(torch.get_num_threads())},
+            counters=counters
+            | {
+                "threads": float(torch.get_num_threads()),
+                "bfloat16": float(self._session.precision == "bfloat16"),
+            },
         )
         checkpoint.save(self._checkpoints, state.parts(), facts)
         entries = self._log.read()

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .. import files
 from ..errors import Busy
@@ -12,6 +12,9 @@ from .processes import ALONE, Group
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Session:
         minutes: stop after so long; None: when all steps are done.
         save_seconds: between two checkpoints.
         group: the processes that train together.
+        precision: of the model's arithmetic; weights, moments and average stay in float32.
     """
 
     folder: Path
@@ -56,6 +60,7 @@ class Session:
     minutes: float | None = None
     save_seconds: float = 120.0
     group: Group = ALONE
+    precision: Precision = "float32"
 
 
 @contextmanager

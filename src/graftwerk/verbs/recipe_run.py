@@ -36,6 +36,7 @@ def run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
     """
     from ..frozen.loading import choose_device
     from ..train import checkpoint
+    from ..train.arithmetic import fast_precision
     from ..train.loop import CHECKPOINTS
     from ..train.processes import joined
     from ..train.session import Session
@@ -51,10 +52,18 @@ def run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
     configuration = _configuration(request, sizes, ingredients)
     checkpoint.require_same(out / CHECKPOINTS, configuration)
     device = choose_device(request.device)
+    fast = fast_precision(device)
     with joined(device) as group:
         watcher = monitor if group.leads else Silent()
         setting = Setting(request.seed, device, ingredients, watcher)
-        session = Session(out, configuration, request.seed, request.minutes, group=group)
+        session = Session(
+            out,
+            configuration,
+            request.seed,
+            request.minutes,
+            group=group,
+            precision=fast if request.precision == "auto" else request.precision,
+        )
         outcome, figures = _train(entry, sizes, setting, session)
     return RecipeResult(
         recipe=entry.name,

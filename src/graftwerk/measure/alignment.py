@@ -6,17 +6,19 @@ All figures are of unit vectors, so a dot product is a cosine.
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from ..contracts import Vectors
 
+Queries = Float32[np.ndarray, "q d"]
+Answers = Float32[np.ndarray, "a d"]
 _BLOCK = 1024  # rows whose cosines with all others are in memory at once
 _EQUAL = 1e-9  # cosines of equal vectors differ by as much
 
 
 def ranks(
-    queries: Vectors,
-    answers: Vectors,
+    queries: Queries,
+    answers: Answers,
     query_groups: Int64[np.ndarray, " q"],
     answer_groups: Int64[np.ndarray, " a"],
 ) -> Int64[np.ndarray, " q"]:
@@ -48,7 +50,7 @@ def chance_at_1(
 
 
 def matching_cosines(
-    pictures: Vectors, texts: Vectors, groups: Int64[np.ndarray, " n"]
+    pictures: Queries, texts: Answers, groups: Int64[np.ndarray, " q"]
 ) -> tuple[float, float]:
     """Mean cosine of each picture with its own text, and with all other texts.
 
@@ -63,7 +65,7 @@ def matching_cosines(
     return float(own.mean()), float((total - own.sum()) / others)
 
 
-def modality_gap(pictures: Vectors, texts: Vectors) -> float:
+def modality_gap(pictures: Queries, texts: Answers) -> float:
     """Distance of the mean picture from the mean text, 0 to 2 (Liang et al. 2022)."""
     apart = pictures.mean(axis=0, dtype=np.float64) - texts.mean(axis=0, dtype=np.float64)
     return float(np.linalg.norm(apart))
@@ -99,7 +101,7 @@ def nearest(vectors: Vectors, k: int) -> Int64[np.ndarray, "n k"]:
     return found
 
 
-def nearest_answers(queries: Vectors, answers: Vectors, k: int) -> Int64[np.ndarray, "q k"]:
+def nearest_answers(queries: Queries, answers: Answers, k: int) -> Int64[np.ndarray, "q k"]:
     """Places of the `k` nearest answers to each query, in no order."""
     found = np.empty((len(queries), k), dtype=np.int64)
     for rows, cosines in _blocks(queries, answers):
@@ -159,7 +161,7 @@ def purity(
 
 
 def _blocks(
-    queries: Vectors, answers: Vectors
+    queries: Queries, answers: Answers
 ) -> Iterator[tuple[slice, Float64[np.ndarray, "b a"]]]:
     """Cosines of some queries with all answers, at a time."""
     for first in range(0, len(queries), _BLOCK):

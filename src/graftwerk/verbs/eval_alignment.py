@@ -187,8 +187,8 @@ def _across(pictures: _Side | None, texts: _Side | None, k: int) -> Across | Non
 
 
 def _recall(
-    queries: Vectors,
-    answers: Vectors,
+    queries: layout.Queries,
+    answers: layout.Answers,
     query_groups: Int64[np.ndarray, " q"],
     answer_groups: Int64[np.ndarray, " a"],
 ) -> Recall:

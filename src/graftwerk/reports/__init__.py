@@ -3,9 +3,12 @@
 Every field has a description; the help text of a command lists its report's keys from here.
 """
 
+from .alignment import Across, AlignmentEvaluation, Half, Hubness, Purity, Recall
 from .answers import Answer, Calibration, CitationReport, Dropped
 from .base import Report
 from .blocks import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
+from .classifying import Classification, ClassifiedPicture, LabelProbability, TemperatureFit
+from .familiarity import Familiarity
 from .measuring import (
     AnswersEvaluation,
     RetrievalEvaluation,
@@ -27,23 +30,33 @@ from .search import (
 from .tour import TourResult
 
 __all__ = [
+    "Across",
+    "AlignmentEvaluation",
     "Answer",
     "AnswersEvaluation",
     "BlocksData",
     "BlocksSheet",
     "Calibration",
     "CitationReport",
+    "Classification",
+    "ClassifiedPicture",
     "Damage",
     "Dropped",
     "Embedding",
+    "Familiarity",
     "Generation",
+    "Half",
     "HitReport",
+    "Hubness",
     "IndexChange",
     "IndexCheck",
     "IndexState",
+    "LabelProbability",
     "ModelCard",
     "ModelList",
     "PictureReport",
+    "Purity",
+    "Recall",
     "RecipeEvaluation",
     "RecipeList",
     "RecipeResult",
@@ -53,5 +66,6 @@ __all__ = [
     "SearchResult",
     "SimilarityEvaluation",
     "Skipped",
+    "TemperatureFit",
     "TourResult",
 ]

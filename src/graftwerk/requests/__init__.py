@@ -4,10 +4,12 @@ A field marked `positional` is a bare argument on the command line. Paths are pl
 that a file name of any bytes survives.
 """
 
+from .alignment import EvalAlignment
 from .answers import Ask, Calibrate
 from .base import (
     DEFAULT_ENCODER,
     DEFAULT_INDEX,
+    DEFAULT_PICTURE_ENCODER,
     DEFAULT_PIPELINE,
     POSITIONAL,
     Device,
@@ -20,6 +22,7 @@ from .base import (
     SceneSide,
 )
 from .blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
+from .classifying import Classify
 from .measuring import EvalAnswers, EvalRetrieval, EvalSimilarity
 from .models import ModelsInfo, ModelsList
 from .pictures import Generate
@@ -29,15 +32,18 @@ from .tour import Tour
 __all__ = [
     "DEFAULT_ENCODER",
     "DEFAULT_INDEX",
+    "DEFAULT_PICTURE_ENCODER",
     "DEFAULT_PIPELINE",
     "POSITIONAL",
     "Ask",
     "BlocksRender",
     "BlocksShow",
     "Calibrate",
+    "Classify",
     "Device",
     "Embed",
     "EncoderName",
+    "EvalAlignment",
     "EvalAnswers",
     "EvalRetrieval",
     "EvalSimilarity",

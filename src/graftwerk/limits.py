@@ -36,6 +36,7 @@ PROMPT_CHARACTERS = 200_000
 PICTURES = 10_000  # of one request
 PICTURE_SIDE = 4_096  # pixels, of a generated picture
 SAMPLING_STEPS = 10_000
+TAUGHT_PICTURES = 10_000  # that a diffusion model is taught at once
 TRAINING_STEPS = 100_000_000
 TRAINING_MINUTES = 100_000
 DATA_FILE = 1024 * MIB  # a table of labelled data

@@ -96,17 +96,31 @@ class DiffusionModel:
         pictures: Tensor = (drawn / 2 + 0.5).clamp(0, 1)
         return pictures
 
+    def encode(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
+        """Pictures, values 0 to 1, as what the U-Net draws; of a latent the most likely value."""
+        values = pictures * 2 - 1
+        if self.decoder is None:
+            return values
+        latents: Tensor = self.decoder.encode(values).latent_dist.mode()
+        scale, mean, std = self._latent_scale(latents)
+        return (latents - mean) / std * scale
+
     def _unscaled(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Latents in the decoder's own scale."""
+        scale, mean, std = self._latent_scale(latents)
+        return latents * std / scale + mean
+
+    def _latent_scale(self, like: Tensor) -> tuple[float, Tensor | float, Tensor | float]:
+        """The decoder's scaling factor, and mean and spread of its latents where it has them."""
         config = self.decoder.config
         scale = float(config.scaling_factor)
         if config.latents_mean is None or config.latents_std is None:
-            return latents / scale
+            return scale, 0.0, 1.0
         mean, std = (
-            torch.tensor(values, dtype=latents.dtype, device=latents.device).view(1, -1, 1, 1)
+            torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
             for values in (config.latents_mean, config.latents_std)
         )
-        return latents * std / scale + mean
+        return scale, mean, std
 
 
 def load_diffusion(name: str, device: str = "auto") -> DiffusionModel:

@@ -3,6 +3,16 @@
 Every field has a description; the help text of a command lists its report's keys from here.
 """
 
+from .adapt import (
+    DataFacts,
+    FitEvaluation,
+    FitResult,
+    FitScore,
+    LeftOut,
+    Prediction,
+    Predictions,
+    Tried,
+)
 from .answers import Answer, Calibration, CitationReport, Dropped
 from .base import Report
 from .blocks import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
@@ -34,16 +44,23 @@ __all__ = [
     "Calibration",
     "CitationReport",
     "Damage",
+    "DataFacts",
     "Dropped",
     "Embedding",
+    "FitEvaluation",
+    "FitResult",
+    "FitScore",
     "Generation",
     "HitReport",
     "IndexChange",
     "IndexCheck",
     "IndexState",
+    "LeftOut",
     "ModelCard",
     "ModelList",
     "PictureReport",
+    "Prediction",
+    "Predictions",
     "RecipeEvaluation",
     "RecipeList",
     "RecipeResult",
@@ -54,4 +71,5 @@ __all__ = [
     "SimilarityEvaluation",
     "Skipped",
     "TourResult",
+    "Tried",
 ]

@@ -4,6 +4,7 @@ A field marked `positional` is a bare argument on the command line. Paths are pl
 that a file name of any bytes survives.
 """
 
+from .adapt import Compare, EvalFit, Fit, Predict
 from .answers import Ask, Calibrate
 from .base import (
     DEFAULT_ENCODER,
@@ -35,12 +36,15 @@ __all__ = [
     "BlocksRender",
     "BlocksShow",
     "Calibrate",
+    "Compare",
     "Device",
     "Embed",
     "EncoderName",
     "EvalAnswers",
+    "EvalFit",
     "EvalRetrieval",
     "EvalSimilarity",
+    "Fit",
     "Generate",
     "HitCount",
     "IndexAdd",
@@ -53,6 +57,7 @@ __all__ = [
     "Mode",
     "ModelsInfo",
     "ModelsList",
+    "Predict",
     "RecipeEval",
     "RecipeList",
     "RecipeRun",

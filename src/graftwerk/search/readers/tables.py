@@ -53,6 +53,7 @@ def _delimiter(text: str) -> str:
 
 
 def is_header(row: list[str]) -> bool:
+    """Whether a row names columns: short cells, all different, none a number."""
     cells = [cell.strip() for cell in row]
     names = [cell for cell in cells if cell]
     return len(set(names)) == len(names) and not any(

@@ -1,0 +1,3 @@
+"""Encoders of time series."""
+
+SERIES_MODELS: dict[str, str] = {}

@@ -150,3 +150,20 @@ def hash_of(network: Any) -> str:
     for name, tensor in network.state_dict().items():
         digest.update(name.encode() + tensor.numpy().tobytes())
     return digest.hexdigest()
+
+
+WORDS = ["[UNK]", "<end>", *"abcdefghijklmnop"]
+
+
+def write_language_model(folder: Any, context: int = 64) -> Any:
+    """A causal language model that knows `WORDS`; returns its folder."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordLevel({word: n for n, word in enumerate(WORDS)}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", eos_token="<end>")
+    fast.save_pretrained(folder)
+    sizes = _TEXT | {"vocab_size": len(WORDS), "max_position_embeddings": context}
+    pipelines.random_network(lambda: LlamaForCausalLM(LlamaConfig(**sizes))).save_pretrained(folder)
+    return folder

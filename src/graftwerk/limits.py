@@ -34,6 +34,7 @@ SCENES = 1_000_000  # of one rendered data set
 SCENE_SIDE = 2_048  # pixels
 PROMPT_CHARACTERS = 200_000
 PICTURES = 10_000  # of one request
+LORAS = 64  # on one model
 PICTURE_SIDE = 4_096  # pixels, of a generated picture
 SAMPLING_STEPS = 10_000
 TAUGHT_PICTURES = 10_000  # that a diffusion model is taught at once

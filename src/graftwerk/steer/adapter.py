@@ -5,6 +5,7 @@ diffusion pipeline the same tensors lie once more in `pytorch_lora_weights.safet
 names that `load_lora_weights` of diffusers looks for.
 """
 
+import hashlib
 import json
 import math
 import re
@@ -89,9 +90,9 @@ def write_adapter(folder: Path, adapter: Adapter, base_name: str, part: str | No
     files.write_plain(folder / WEIGHTS, to_bytes(peft, metadata={"format": "pt"}))
     if part is not None:
         named = {f"{part}.{key}": tensor for key, tensor in tensors.items()}
+        # one entry, for safetensors writes several in an order of chance
         metadata = {
-            "format": "pt",
-            "lora_adapter_metadata": json.dumps({f"{part}.{k}": v for k, v in config.items()}),
+            "lora_adapter_metadata": json.dumps({f"{part}.{k}": v for k, v in config.items()})
         }
         files.write_plain(folder / PIPELINE_WEIGHTS, to_bytes(named, metadata=metadata))
 
@@ -116,6 +117,20 @@ def _config_of(adapter: Adapter, base_name: str) -> dict[str, Any]:
     ).to_dict()
     config["target_modules"] = sorted(ranks)
     return {key: sorted(v) if isinstance(v, set) else v for key, v in config.items()}
+
+
+def adapter_fingerprint(folder: Path) -> str:
+    """SHA-256 over the files that decide what an adapter does.
+
+    Raises:
+        BadFile: one is missing.
+    """
+    digest = hashlib.sha256()
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise BadFile(f"{folder} has no {name}, so it is no adapter.", "Name another folder.")
+        digest.update(files.sha256_of_file(folder / name).encode())
+    return digest.hexdigest()
 
 
 def read_adapter(folder: Path) -> Adapter:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import BadInput
 from .projections import is_transposed
 
+_HALF = (torch.float16, torch.bfloat16)  # too coarse for small steps of a training
 NAME = "default"  # peft's own name of an adapter that has none
 
 
@@ -84,5 +85,8 @@ def make_layers(
             else:
                 layer = Linear(module, NAME, config, rank, is_target_conv_1d_layer=transposed)
             layer.scaling[NAME] = scalings[path]
+            if module.weight.dtype in _HALF:
+                layer.lora_A.float()
+                layer.lora_B.float()
             layers[path] = layer
     return layers

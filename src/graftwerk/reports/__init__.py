@@ -34,6 +34,7 @@ from .search import (
     SearchResult,
     Skipped,
 )
+from .teaching import TaughtResult
 from .tour import TourResult
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "SearchResult",
     "SimilarityEvaluation",
     "Skipped",
+    "TaughtResult",
     "TourResult",
     "Tried",
 ]

@@ -66,6 +66,12 @@ class _Fitting(Request):
 class Fit(_Fitting):
     """Fit a pre-trained model to labelled data: a linear head, LoRA, all weights, or what pays."""
 
+    task: Literal["auto", "class", "labels", "number", "generate", "write"] = Field(  # type: ignore[assignment]
+        "auto",
+        description="of labelled data: one class, any number of labels, or a number (auto: what "
+        "they look like); generate: a diffusion model from captioned pictures; write: a language "
+        "model from a text file; these two with --how lora",
+    )
     how: Literal["linear", "lora", "full", "auto"] = Field(
         "linear",
         description="linear: a head on frozen features; lora: small updates; full: all weights; "
@@ -75,6 +81,14 @@ class Fit(_Fitting):
     sweep: bool = Field(False, description="try every hidden layer and keep the best (linear)")
     minutes: float = Field(
         10.0, gt=0, le=limits.TRAINING_MINUTES, description="time that auto may spend"
+    )
+    steps: int = Field(
+        400, ge=1, le=limits.TRAINING_STEPS, description="of the optimizer (generate, write)"
+    )
+    caption: str | None = Field(
+        None,
+        max_length=limits.PROMPT_CHARACTERS,
+        description="of all pictures (generate); default: metadata.jsonl or NAME.txt beside each",
     )
 
 

@@ -8,12 +8,13 @@ from ..adapt.saved import Made, require_free, save_fit
 from ..adapt.ways import Trial, make_linear, sweep_layers
 from ..contracts import Monitor
 from ..errors import BadInput
-from ..reports import FitResult, Tried
+from ..reports import FitResult, TaughtResult, Tried
 from ..requests import Fit
 from .fitting import facts_of, problem_of, score_report
+from .teaching import teach
 
 
-def run(request: Fit, monitor: Monitor) -> FitResult:
+def run(request: Fit, monitor: Monitor) -> FitResult | TaughtResult:
     """Fit, measure on the test examples, write the folder.
 
     Raises:
@@ -23,6 +24,8 @@ def run(request: Fit, monitor: Monitor) -> FitResult:
         Cancelled: stopped by the user; a training's last step is kept.
         NoRoom: something cannot be written.
     """
+    if request.task in {"generate", "write"}:
+        return teach(request, monitor)
     begin = time.perf_counter()
     out = request.out.absolute()
     require_free(out)

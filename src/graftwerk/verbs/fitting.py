@@ -9,6 +9,7 @@ from ..adapt.problem import Problem, Source, open_problem
 from ..adapt.scoring import Score
 from ..adapt.split import balance
 from ..contracts import Monitor
+from ..errors import BadInput
 from ..reports import DataFacts, FitScore, LeftOut
 from ..requests import Compare, Fit
 
@@ -20,13 +21,16 @@ _LEFT_OUT = 100  # named in a report
 
 def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
     """Open the model and the data of a request."""
+    task = request.task
+    if task == "generate" or task == "write":  # noqa: PLR1714  narrows the type
+        raise BadInput(f"--task {task} has no labelled data.", "Use graft fit ... --how lora.")
     base = open_base(request.model, request.layer, request.device)
     source = Source(
         data=request.data,
         test=request.test,
         target=request.target,
         content=tuple(request.content),
-        task=None if request.task == "auto" else request.task,
+        task=None if task == "auto" else task,
         test_share=request.test_share,
         validation_share=request.validation_share,
         seed=request.seed,

@@ -181,7 +181,7 @@ def _prepare(
     for start in range(0, len(squares), _BATCH):
         part = slice(start, start + _BATCH)
         with torch.no_grad():
-            rows.append(model.encode(squares[part].to(model.device)))
+            rows.append(model.space.encode(squares[part].to(model.device)))
         if model.reader is not None:
             states = model.reader.read(shown.captions[part])
             texts = states if texts is None else join(texts, states)

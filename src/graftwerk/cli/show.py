@@ -5,7 +5,7 @@ from functools import singledispatch
 from pathlib import Path
 
 from .. import reports
-from . import adapt, recipes, teaching
+from . import adapt, readout, recipes, teaching
 from .printable import printable
 from .tables import table
 
@@ -272,6 +272,7 @@ def _(report: reports.Generation) -> list[str]:
 _lines.register(reports.FitResult, adapt.fit_lines)
 _lines.register(reports.Predictions, adapt.prediction_lines)
 _lines.register(reports.FitEvaluation, adapt.evaluation_lines)
+_lines.register(reports.ReadoutResult, readout.readout_lines)
 _lines.register(reports.TaughtResult, teaching.taught_lines)
 _lines.register(reports.RecipeList, recipes.list_lines)
 _lines.register(reports.RecipeResult, recipes.result_lines)

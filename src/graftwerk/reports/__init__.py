@@ -24,6 +24,7 @@ from .measuring import (
 )
 from .models import ModelCard, ModelList
 from .pictures import Generation, PictureReport
+from .readout import Moved, Read, ReadoutResult, Share, Shift
 from .search import (
     Damage,
     Embedding,
@@ -59,9 +60,12 @@ __all__ = [
     "LeftOut",
     "ModelCard",
     "ModelList",
+    "Moved",
     "PictureReport",
     "Prediction",
     "Predictions",
+    "Read",
+    "ReadoutResult",
     "RecipeEvaluation",
     "RecipeList",
     "RecipeResult",
@@ -69,6 +73,8 @@ __all__ = [
     "RetrievalEvaluation",
     "RetrievalFigures",
     "SearchResult",
+    "Share",
+    "Shift",
     "SimilarityEvaluation",
     "Skipped",
     "TaughtResult",

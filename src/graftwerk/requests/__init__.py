@@ -24,6 +24,7 @@ from .blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
 from .measuring import EvalAnswers, EvalRetrieval, EvalSimilarity
 from .models import ModelsInfo, ModelsList
 from .pictures import Generate
+from .readout import Readout
 from .search import Embed, IndexAdd, IndexRebuild, IndexRemove, IndexStatus, IndexVerify, Search
 from .tour import Tour
 
@@ -58,6 +59,7 @@ __all__ = [
     "ModelsInfo",
     "ModelsList",
     "Predict",
+    "Readout",
     "RecipeEval",
     "RecipeList",
     "RecipeRun",

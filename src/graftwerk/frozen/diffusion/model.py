@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from ..locate import BUILTIN_PREFIX, locate
 from .attention import keep_prompts
 from .denoiser import NetworkDenoiser
 from .folder import PipelineFolder, open_pipeline
+from .latents import LatentSpace
 from .networks import check_unet, load_part
 from .noise import Noise, read_noise
 from .texts import TextReader, TextStates
@@ -89,38 +89,14 @@ class DiffusionModel:
                 )
         return self.channels, height // self.factor, width // self.factor
 
+    @property
+    def space(self) -> LatentSpace:
+        """Where it draws."""
+        return LatentSpace(self.decoder)
+
     def decode(self, drawn: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
         """What the U-Net drew as pictures, values 0 to 1."""
-        if self.decoder is not None:
-            drawn = self.decoder.decode(self._unscaled(drawn), return_dict=False)[0]
-        pictures: Tensor = (drawn / 2 + 0.5).clamp(0, 1)
-        return pictures
-
-    def encode(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
-        """Pictures, values 0 to 1, as what the U-Net draws; of a latent the most likely value."""
-        values = pictures * 2 - 1
-        if self.decoder is None:
-            return values
-        latents: Tensor = self.decoder.encode(values).latent_dist.mode()
-        scale, mean, std = self._latent_scale(latents)
-        return (latents - mean) / std * scale
-
-    def _unscaled(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Latents in the decoder's own scale."""
-        scale, mean, std = self._latent_scale(latents)
-        return latents * std / scale + mean
-
-    def _latent_scale(self, like: Tensor) -> tuple[float, Tensor | float, Tensor | float]:
-        """The decoder's scaling factor, and mean and spread of its latents where it has them."""
-        config = self.decoder.config
-        scale = float(config.scaling_factor)
-        if config.latents_mean is None or config.latents_std is None:
-            return scale, 0.0, 1.0
-        mean, std = (
-            torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
-            for values in (config.latents_mean, config.latents_std)
-        )
-        return scale, mean, std
+        return self.space.decode(drawn)
 
 
 def load_diffusion(name: str, device: str = "auto") -> DiffusionModel:
@@ -142,7 +118,7 @@ def load_diffusion(name: str, device: str = "auto") -> DiffusionModel:
     check_unet(unet, folder.path / "unet")
     decoder: Any = load_part(folder.path / "vae").to(place) if folder.layout.latent else None
     reader = TextReader(folder, place) if folder.layout.encoders else None
-    factor = 1 if decoder is None else 2 ** (len(decoder.config.block_out_channels) - 1)
+    factor = LatentSpace(decoder).factor
     # A U-Net on pixels halves them itself and does not mend odd sides.
     halvings = len(unet.config.block_out_channels) - 1
     model = DiffusionModel(

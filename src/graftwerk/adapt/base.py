@@ -13,6 +13,7 @@ from ..frozen.encoders import encoder_fingerprint, load_encoder, model_folder
 from ..frozen.folder import ModelFolder
 from ..frozen.images import IMAGE_MODELS
 from ..frozen.recipe import read_recipe
+from ..frozen.series_models import SERIES_MODELS
 from .examples import Item, Kind, Picture
 
 _TEXTS = frozenset({"bert", "distilbert", "mpnet", "roberta", "xlm-roberta", "static"})
@@ -39,33 +40,18 @@ class Base:
     reads: frozenset[Kind]
     device: str
 
-    def encoder(self) -> "ItemEncoder":
+    def encoder(self) -> "Encode":
         """Load it."""
         if "series" in self.reads:
-            from ..frozen.series import load_series
+            from .networks import encoder_of, load_network
 
-            series = load_series(self.root, self.layer, self.device)
-            return ItemEncoder(series.dimension, series.encode)
+            return encoder_of(load_network(self, "series"))
         encoder = load_encoder(self.name, layer=self.layer, device=self.device)
-        return ItemEncoder(
-            encoder.dimension, lambda items, advance: _encode(encoder, items, advance)
-        )
+        return lambda items, advance: _encode(encoder, items, advance)
 
 
 Advance = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class ItemEncoder:
-    """From items of any kind to unit vectors.
-
-    Attributes:
-        dimension: length of a vector.
-        encode: items and a callback that counts them, to vectors.
-    """
-
-    dimension: int
-    encode: Callable[[Sequence[Item], Advance], Vectors]
+Encode = Callable[[Sequence[Item], Advance], Vectors]  # items to unit vectors, counting them
 
 
 def open_base(name: str, layer: int | None, device: str) -> Base:
@@ -94,8 +80,6 @@ def open_base(name: str, layer: int | None, device: str) -> Base:
 
 
 def _reads(name: str, folder: ModelFolder) -> frozenset[Kind]:
-    from ..frozen.series import SERIES_MODELS
-
     kind = folder.model_type
     if kind in IMAGE_MODELS:
         joint = IMAGE_MODELS[kind].takes == "joint"

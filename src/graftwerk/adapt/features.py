@@ -27,15 +27,18 @@ def features_of(base: Base, examples: Examples, monitor: Monitor) -> Vectors:
     folder = _folder(base, examples)
 
     def build(target: Path) -> dict[str, Any]:
-        encoder = base.encoder()
+        encode = base.encoder()
         monitor.start("features", len(examples))
-        shape = (len(examples), encoder.dimension)
-        written = np.lib.format.open_memmap(target / _FILE, "w+", np.float32, shape)
+        written: np.ndarray | None = None
         for start in range(0, len(examples), _CHUNK):
-            chunk = examples.items[start : start + _CHUNK]
-            written[start : start + len(chunk)] = encoder.encode(chunk, monitor.advance)
-        written.flush()
-        return {"items": len(examples), "dimension": encoder.dimension}
+            vectors = encode(examples.items[start : start + _CHUNK], monitor.advance)
+            if written is None:
+                shape = (len(examples), vectors.shape[1])
+                written = np.lib.format.open_memmap(target / _FILE, "w+", np.float32, shape)
+            written[start : start + len(vectors)] = vectors
+        if written is not None:
+            written.flush()
+        return {"items": len(examples)}
 
     cached_folder(folder, build)
     mapped: Vectors = np.load(folder / _FILE, mmap_mode="r", allow_pickle=False)

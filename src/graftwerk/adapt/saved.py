@@ -19,7 +19,6 @@ from .scoring import Score
 from .split import balance
 
 KINDS = ("linear", "lora", "full")
-MODEL, ADAPTER = "model", "adapter"
 _LEARNED = "learned.safetensors"
 
 
@@ -72,12 +71,12 @@ class Saved:
     def scores(self, items: Sequence[Item], advance: Advance) -> Scores:
         """Scores of items."""
         if self.bundle.kind == "linear":
-            encoder = self.base.encoder()
+            encode = self.base.encoder()
         else:
             from .networks import load_tuned
 
-            encoder = load_tuned(self.bundle, self.base)
-        return self.head.score(encoder.encode(items, advance))
+            encode = load_tuned(self.bundle, self.base)
+        return self.head.score(encode(items, advance))
 
 
 def require_free(out: Path) -> None:

@@ -13,6 +13,7 @@ _Z = 1.959964  # of the normal distribution, 95 % two-sided
 _RESAMPLES = 1_000
 Scores = Float[np.ndarray, "n k"]
 Truth = Shaped[np.ndarray, "n *k"]
+Measure = Callable[[Int64[np.ndarray, " m"]], float]  # of some rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,15 @@ def score(scores: Scores, truth: Truth, task: Task, seed: int = 0) -> Score:
     return _numbers(scores[:, 0], truth, seed)
 
 
+def point(scores: Scores, truth: Truth, task: Task) -> float:
+    """The score alone, without its interval."""
+    if task == "class":
+        return float((scores.argmax(axis=1) == truth).mean())
+    labels = task == "labels"
+    measure = _micro(scores, truth) if labels else _determination(scores[:, 0], truth)
+    return measure(np.arange(len(truth)))
+
+
 def wilson(hits: int, count: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share.
 
@@ -68,9 +78,7 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def bootstrap(
-    measure: Callable[[Int64[np.ndarray, " n"]], float], count: int, seed: int
-) -> tuple[float, float]:
+def bootstrap(measure: Measure, count: int, seed: int) -> tuple[float, float]:
     """The 95 % interval of a figure by drawing rows with replacement."""
     generator = np.random.default_rng(seed)
     found = [measure(generator.integers(0, count, count)) for _ in range(_RESAMPLES)]
@@ -96,33 +104,42 @@ def _classes(scores: Scores, truth: Int64[np.ndarray, " n"]) -> Score:
 
 
 def _labels(scores: Scores, truth: Float[np.ndarray, "n k"], seed: int) -> Score:
-    said = scores > 0
-    held = truth > 0
-    right, wrong = said & held, said ^ held
+    micro, count = _micro(scores, truth), len(truth)
+    low, high = bootstrap(micro, count, seed)
+    share = float((truth > 0).mean())
+    figures = {"exact": float(((scores > 0) == (truth > 0)).all(axis=1).mean())}
+    all_labels = 2 * share / (1 + share)
+    return Score("micro F1", micro(np.arange(count)), low, high, all_labels, count, figures)
+
+
+def _micro(scores: Scores, truth: Float[np.ndarray, "n k"]) -> Measure:
+    """Micro F1 of some rows."""
+    right, wrong = (scores > 0) & (truth > 0), (scores > 0) ^ (truth > 0)
 
     def micro(rows: Int64[np.ndarray, " m"]) -> float:
         hits = 2 * int(right[rows].sum())
         return hits / max(hits + int(wrong[rows].sum()), 1)
 
-    everything = np.arange(len(truth))
-    low, high = bootstrap(micro, len(truth), seed)
-    share = float(held.mean())
-    figures = {"exact": float((~wrong).all(axis=1).mean())}
-    all_labels = 2 * share / (1 + share)
-    return Score("micro F1", micro(everything), low, high, all_labels, len(truth), figures)
+    return micro
 
 
 def _numbers(said: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"], seed: int) -> Score:
+    errors, count = said.astype(np.float64) - truth, len(truth)
+    determination = _determination(said, truth)
+    low, high = bootstrap(determination, count, seed)
+    figures = {
+        "mean absolute error": float(np.abs(errors).mean()),
+        "root mean square error": float(np.sqrt((errors**2).mean())),
+    }
+    return Score("R2", determination(np.arange(count)), low, high, 0.0, count, figures)
+
+
+def _determination(said: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"]) -> Measure:
+    """R2 of some rows."""
     errors = said.astype(np.float64) - truth
 
     def determination(rows: Int64[np.ndarray, " m"]) -> float:
         spread = float(((truth[rows] - truth[rows].mean()) ** 2).sum())
         return 1 - float((errors[rows] ** 2).sum()) / max(spread, 1e-300)
 
-    low, high = bootstrap(determination, len(truth), seed)
-    figures = {
-        "mean absolute error": float(np.abs(errors).mean()),
-        "root mean square error": float(np.sqrt((errors**2).mean())),
-    }
-    value = determination(np.arange(len(truth)))
-    return Score("R2", value, low, high, 0.0, len(truth), figures)
+    return determination

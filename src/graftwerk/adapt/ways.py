@@ -3,11 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from .. import files
 from ..contracts import Monitor
 from .linear import fit_linear
 from .problem import Problem
 from .saved import Made
+
+if TYPE_CHECKING:
+    from .run import Run
+
+_KEPT = ("log.jsonl", "loss.png", "validations.jsonl")  # of a run, beside its result
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,48 @@ def make_linear(problem: Problem, monitor: Monitor) -> Made:
         settings={"strength": fitted.strength, "held_out_score": fitted.chosen},
         save=save_nothing,
         parameters=fitted.head.weight.size + fitted.head.bias.size,
+    )
+
+
+def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> Made:
+    """The result of a run of tuning, measured as it will predict: in float32.
+
+    Args:
+        problem: what it was tuned on.
+        run: with the best weights in place.
+        folder: of the run, whose log and plot are kept.
+        monitor: told about progress.
+    """
+    from .networks import ADAPTER, encode, save_full
+
+    head, tuning = run.tuning.head(), run.tuning
+    test = problem.split.test
+    monitor.start("testing", len(test))
+    items = [problem.examples.items[place] for place in test.tolist()]
+    vectors = encode(tuning.trainable, items, monitor.advance)
+
+    def save(target: Path) -> None:
+        if tuning.steer is None:
+            save_full(target, tuning.trainable)
+        else:
+            tuning.steer.save(target / ADAPTER, problem.base.name, {})
+        for name in _KEPT:
+            if (folder / name).is_file():
+                files.write_plain(target / name, (folder / name).read_bytes())
+
+    return Made(
+        how=run.settings.how,
+        head=head,
+        score=problem.measure(head.score(vectors), test),
+        settings={
+            **run.settings.as_json(),
+            "validation_score": run.score,
+            "validation_score_of_linear": run.start,
+            "best_step": run.step,
+            "steps": run.steps,
+        },
+        save=save,
+        parameters=run.parameters,
     )
 
 

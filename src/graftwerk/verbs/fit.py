@@ -1,16 +1,18 @@
 """`graft fit`: labelled data and a frozen model to a classifier or regressor."""
 
+import shutil
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..adapt.problem import Problem
 from ..adapt.saved import Made, require_free, save_fit
-from ..adapt.ways import Trial, make_linear, sweep_layers
+from ..adapt.ways import Trial, make_linear, make_tuned, sweep_layers
 from ..contracts import Monitor
 from ..errors import BadInput
 from ..reports import FitResult, TaughtResult, Tried
 from ..requests import Fit
-from .fitting import facts_of, problem_of, score_report
+from .fitting import facts_of, problem_of, score_report, settings_of
 from .teaching import teach
 
 
@@ -31,8 +33,10 @@ def run(request: Fit, monitor: Monitor) -> FitResult | TaughtResult:
     require_free(out)
     if request.sweep and request.how != "linear":
         raise BadInput("--sweep is for --how linear.", "Leave it out, or name --layer.")
-    problem, made, tried = _make(problem_of(request, monitor), request, monitor)
+    training = out.with_name(f"{out.name}.training")  # what a run that was stopped goes on from
+    problem, made, tried = _make(problem_of(request, monitor), request, training, monitor)
     size = save_fit(out, problem, made)
+    shutil.rmtree(training, ignore_errors=True)
     return FitResult(
         out=str(request.out),
         how=made.how,
@@ -50,11 +54,14 @@ def run(request: Fit, monitor: Monitor) -> FitResult | TaughtResult:
 
 
 def _make(
-    problem: Problem, request: Fit, monitor: Monitor
+    problem: Problem, request: Fit, training: Path, monitor: Monitor
 ) -> tuple[Problem, Made, Sequence[Trial]]:
     tried: Sequence[Trial] = ()
     if request.how == "linear":
         if request.sweep:
             problem, tried = sweep_layers(problem, monitor)
         return problem, make_linear(problem, monitor), tried
-    raise NotImplementedError
+    from ..adapt.run import tune
+
+    run = tune(problem, settings_of(request, request.how), training, monitor)
+    return problem, make_tuned(problem, run, training, monitor), tried

@@ -16,6 +16,9 @@ from ..requests import Compare, Fit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ..adapt.tuning import Settings
+
+_LORA_RATE, _FULL_RATE = 5e-4, 5e-5
 _LEFT_OUT = 100  # named in a report
 
 
@@ -72,3 +75,22 @@ def left_out(refused: "Sequence[Refused]") -> list[LeftOut]:
 def score_report(score: Score) -> FitScore:
     """A score as reports show it."""
     return FitScore(**asdict(score))
+
+
+def settings_of(request: Fit | Compare, how: str) -> "Settings":
+    """How a network is tuned by a request."""
+    from ..adapt.tuning import Settings
+
+    usual = _LORA_RATE if how == "lora" else _FULL_RATE
+    return Settings(
+        how=how,
+        rank=request.rank,
+        alpha=request.alpha,
+        dropout=request.dropout,
+        targets=tuple(request.targets),
+        top=request.top,
+        epochs=request.epochs,
+        batch=request.batch,
+        learning_rate=request.learning_rate or usual,
+        patience=request.patience,
+    )

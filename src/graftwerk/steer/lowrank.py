@@ -27,7 +27,7 @@ from .bundle import RECORD, read_bundle, require_base, write_bundle
 from .layers import NAME, Dropout, Rank, make_layers
 from .projections import find_targets, is_transposed, named_targets
 
-__all__ = ["LowRank", "Rank", "find_targets", "install", "install_adapter", "load", "load_several"]
+__all__ = ["LowRank", "Rank", "find_targets", "install", "load", "load_several", "named_targets"]
 
 KIND = "low-rank"
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 from ..frozen.diffusion.latents import LatentSpace
-from ..frozen.diffusion.model import DiffusionModel, load_diffusion
+from ..frozen.diffusion.model import BUILTIN_PIPELINES, DiffusionModel, load_diffusion
 from ..frozen.diffusion.networks import load_part
 from ..frozen.folder import fingerprint, read_object
 from ..frozen.loading import choose_device
-from ..frozen.locate import locate
+from ..frozen.locate import BUILTIN_PREFIX, locate
 from ..train.initialise import initialise
 from ..train.state import generator_for
 
@@ -35,7 +35,7 @@ class Place:
         at: which place.
         space: pictures to latents and back.
         model: the diffusion model; None where only the autoencoder is looked at.
-        sigma: noise level at which the U-Net is looked at.
+        sigma: noise level at which the U-Net is looked at; 0: clean latents.
         size: width and height of the pictures in pixels.
         device: where it runs.
     """
@@ -113,6 +113,18 @@ class Place:
             handle.remove()
 
 
+def is_pipeline(name: str) -> bool:
+    """Whether a name is of a diffusion model, or a part of one, rather than of an encoder."""
+    if name.startswith(BUILTIN_PREFIX):
+        return name in BUILTIN_PIPELINES
+    folder = locate(name)
+    if (folder / "model_index.json").is_file():
+        return True
+    if not (folder / "config.json").is_file():
+        return False
+    return "_class_name" in read_object(folder / "config.json")
+
+
 def open_place(name: str, at: At, sigma: float, device: str) -> Place:
     """Open a diffusion pipeline, or for `latent` an autoencoder alone.
 
@@ -120,7 +132,7 @@ def open_place(name: str, at: At, sigma: float, device: str) -> Place:
         BadInput: the model has no such place.
         Damaged: a weight file is cut short.
     """
-    folder = locate(name) if not name.startswith("builtin/") else Path(name)
+    folder = Path(name) if name.startswith(BUILTIN_PREFIX) else locate(name)
     if (folder / "config.json").is_file():
         return _open_autoencoder(name, folder, at, device)
     model = load_diffusion(name, device)
@@ -132,7 +144,7 @@ def open_place(name: str, at: At, sigma: float, device: str) -> Place:
         at=at,
         space=model.space,
         model=None if at == "latent" else model,
-        sigma=sigma,
+        sigma=0.0 if at == "latent" else sigma,
         size=model.size,
         device=model.device,
     )

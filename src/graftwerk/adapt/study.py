@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from ..contracts import Monitor
 from ..errors import BadInput
 from ..search.readers import read_image
 from .captioned import as_squares
+from .encoder_place import EncoderPlace
 from .moving import Effect, Measure, Pictures, as_bytes, draw_along, effects_of, row_image
 from .places import Place
 from .reading_out import FEWEST, Features, Fit, Split, directions_of, read_out, shuffled, split_of
@@ -37,7 +38,7 @@ class Study:
         seed: of the split, the shuffling and the random weights.
     """
 
-    place: Place
+    place: Place | EncoderPlace
     known: Known
     pictures: Float[Tensor, "n k y x"]
     features: Features
@@ -77,7 +78,13 @@ class Study:
     def moves(
         self, measure: Measure, count: int, monitor: Monitor
     ) -> "dict[str, tuple[Mapping[str, Effect], Image]]":
-        """Effects and an image of the direction of each number that can be measured."""
+        """Effects and an image of the direction of each number that can be measured.
+
+        An encoder draws nothing, so with it there are none.
+        """
+        if isinstance(self.place, EncoderPlace):
+            return {}
+        place = self.place
         seen = measure(as_bytes(self.test_pictures()))
         spreads = {
             name: float(np.nanstd(values))
@@ -90,20 +97,22 @@ class Study:
         found: dict[str, tuple[Mapping[str, Effect], Image]] = {}
         for name in wanted:
             direction = directions[self.known.names.index(name)]
-            drawn = self._drawn(direction, count)
+            drawn = _drawn(place, self.test_pictures(count), direction)
             found[name] = (effects_of(drawn, measure, spreads), row_image(drawn))
             monitor.advance()
         return found
 
-    def _drawn(self, direction: np.ndarray, count: int) -> list[Pictures]:
-        parts = [
-            draw_along(self.place, part, direction)
-            for part in torch.split(self.test_pictures(count), _BATCH)
-        ]
-        return [np.concatenate(step) for step in zip(*parts, strict=True)]
+
+def _drawn(
+    place: Place, pictures: Float[Tensor, "n k y x"], direction: Float64[np.ndarray, " d"]
+) -> list[Pictures]:
+    parts = [draw_along(place, part, direction) for part in torch.split(pictures, _BATCH)]
+    return [np.concatenate(step) for step in zip(*parts, strict=True)]
 
 
-def open_study(place: Place, known: Known, count: int, seed: int, monitor: Monitor) -> Study:
+def open_study(
+    place: Place | EncoderPlace, known: Known, count: int, seed: int, monitor: Monitor
+) -> Study:
     """Read the first `count` pictures and the model's values for them.
 
     Raises:
@@ -125,7 +134,9 @@ def open_study(place: Place, known: Known, count: int, seed: int, monitor: Monit
     return Study(place, known, pictures, features, split_of(len(pictures), seed), seed)
 
 
-def read_features(place: Place, pictures: Float[Tensor, "n k y x"], monitor: Monitor) -> Features:
+def read_features(
+    place: Place | EncoderPlace, pictures: Float[Tensor, "n k y x"], monitor: Monitor
+) -> Features:
     """The model's values for all pictures."""
     monitor.start("looking into the model", len(pictures))
     rows = []

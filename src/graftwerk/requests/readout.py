@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from .. import limits
-from .base import DEFAULT_PIPELINE, POSITIONAL, Request
+from .base import DEFAULT_PIPELINE, POSITIONAL, Layer, Request
 
 
 class Readout(Request):
@@ -18,13 +18,15 @@ class Readout(Request):
     )
     model: str = Field(
         DEFAULT_PIPELINE,
-        description="a diffusion pipeline, or for --at latent an AutoencoderKL folder",
+        description="a diffusion pipeline; for --at latent also an AutoencoderKL folder, for --at "
+        "encoder also an encoder of pictures",
     )
     at: Literal["latent", "middle", "encoder"] = Field(
         "latent",
         description="the autoencoder's latents, or what the U-Net's middle block or the last "
-        "block of its encoder gives",
+        "block of its encoder gives, or a hidden layer of an encoder of pictures",
     )
+    layer: Layer = None
     target: list[str] = Field(
         default_factory=lambda: ["place"],
         min_length=1,

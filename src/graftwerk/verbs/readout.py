@@ -4,12 +4,15 @@ import time
 from typing import TYPE_CHECKING
 
 from ..contracts import Monitor
+from ..errors import BadInput
 from ..reports import Moved, Read, ReadoutResult, Share, Shift
 from ..requests import Readout
 from .picture_record import require_folder, write_image
 
 if TYPE_CHECKING:
+    from ..adapt.encoder_place import EncoderPlace
     from ..adapt.measuring import ByColour, ByPerception
+    from ..adapt.places import Place
     from ..adapt.reading_out import Fit
     from ..adapt.study import Study
 
@@ -27,13 +30,12 @@ def run(request: Readout, monitor: Monitor) -> ReadoutResult:
     if request.moved:
         require_folder(request.out)
 
-    from ..adapt.places import open_place
     from ..adapt.scene_targets import read_known
     from ..adapt.study import open_study
 
     known = read_known(request.data, request.target, request.objects)
     monitor.start("loading the model")
-    place = open_place(request.model, request.at, request.sigma, request.device)
+    place = _open(request)
     measure = _measure(request)
     study = open_study(place, known, request.count, request.seed, monitor)
     fits = study.fits(monitor)
@@ -41,7 +43,7 @@ def run(request: Readout, monitor: Monitor) -> ReadoutResult:
         model=request.model,
         fingerprint=place.fingerprint,
         at=request.at,
-        sigma=None if request.at == "latent" else request.sigma,
+        sigma=place.sigma or None,
         dimension=study.features.shape[1],
         train=len(study.split.train),
         test=len(study.split.test),
@@ -55,6 +57,17 @@ def run(request: Readout, monitor: Monitor) -> ReadoutResult:
         moved=_move(request, study, measure, monitor),
         seconds=time.perf_counter() - begin,
     )
+
+
+def _open(request: Readout) -> "Place | EncoderPlace":
+    from ..adapt.encoder_place import open_encoder_place
+    from ..adapt.places import is_pipeline, open_place
+
+    if request.at == "encoder" and not is_pipeline(request.model):
+        return open_encoder_place(request.model, request.layer, request.device)
+    if request.layer is not None:
+        raise BadInput("--layer is for encoders of pictures.", "Leave it out.")
+    return open_place(request.model, request.at, request.sigma, request.device)
 
 
 def _measure(request: Readout) -> "ByColour | ByPerception":

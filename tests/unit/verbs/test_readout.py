@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.networks import make
 from tests.pipelines import tiny_vae
 
 import graftwerk
+from graftwerk.adapt.encoder_place import open_encoder_place
 from graftwerk.adapt.places import open_place
 from graftwerk.adapt.scene_targets import read_known
 from graftwerk.blocks.dataset import write_dataset
@@ -95,6 +97,30 @@ def test_random_weights_are_of_the_seed_and_leave_the_model_alone(text_pipeline)
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
     assert torch.equal(place.read(pictures), before)
+
+
+def write_vit(folder):
+    from transformers import ViTImageProcessor
+
+    make("vit").save_pretrained(folder)
+    ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(folder)
+    return folder
+
+
+def test_a_hidden_layer_of_an_encoder_which_draws_nothing(ask, tmp_path):
+    from graftwerk.frozen.encoders import load_encoder
+
+    folder = write_vit(tmp_path / "vit")
+    report = run(ask(model=str(folder), at="encoder", layer=1), Silent())
+    assert (report.dimension, report.sigma, report.moved) == (16, None, [])
+    assert report.read[0].random.r2 != report.read[0].model.r2
+    place = open_encoder_place(str(folder), 1, "cpu")
+    picture = Image.new("RGB", (16, 16), (200, 30, 90))
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
+    wanted = load_encoder(str(folder), layer=1, device="cpu").encode_images([picture])
+    np.testing.assert_allclose(place.read(pixels).numpy(), wanted, atol=1e-6)
+    with pytest.raises(BadInput, match="--layer is for encoders"):
+        run(ask(layer=1), Silent())
 
 
 def test_all_targets_of_a_scene(scenes):

@@ -39,10 +39,17 @@ TEMPLATES = 100
 LABELLED_PICTURES = 100_000  # of one measurement
 LOGITS = 20_000_000  # pictures times labels that a temperature is fitted on
 PICTURES = 10_000  # of one request
+LORAS = 64  # on one model
 PICTURE_SIDE = 4_096  # pixels, of a generated picture
 SAMPLING_STEPS = 10_000
+TAUGHT_PICTURES = 10_000  # that a diffusion model is taught at once
 TRAINING_STEPS = 100_000_000
 TRAINING_MINUTES = 100_000
+DATA_FILE = 1024 * MIB  # a table of labelled data
+DATA_ROWS = 10_000_000
+DATA_ARCHIVE_ENTRIES = 1_000_000  # of a zip of labelled data
+DATA_TEXT = 1 * MIB  # one labelled text in a file of its own
+CLASSES = 10_000
 RECORD_CHARACTERS = 8_000_000  # of the request in a picture's metadata
 
 

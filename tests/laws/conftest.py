@@ -13,10 +13,13 @@ A case says how to get at a steer from outside:
 import hashlib
 
 import pytest
+import torch
+from tests import networks
 
 from graftwerk.contracts import Silent
 from graftwerk.frozen.encoders import load_encoder
 from graftwerk.steer.context import RetrievedContext, bare_prompt
+from graftwerk.steer.lowrank import Rank, install, load
 from graftwerk.verbs import opening
 from graftwerk.verbs.asking import open_library
 from graftwerk.verbs.paragraphs import Paragraph, build_index
@@ -79,8 +82,57 @@ class ContextCase:
             )
 
 
+class LowRankCase:
+    """Low-rank layers: the frozen thing is a network, the base is the hash of its weights."""
+
+    def __init__(self, folder, make_encoder, monkeypatch):
+        self.network = networks.make("bert")
+        self.other = networks.pipelines.random_network(networks.bert, seed=8)
+        self.folder = folder / "adapter"
+
+    @property
+    def base(self):
+        return networks.hash_of(self.network)
+
+    @property
+    def other_base(self):
+        return networks.hash_of(self.other)
+
+    def frozen(self):
+        return self.network
+
+    def zero(self):
+        steer = self._steer()
+        steer.scale = 0.0
+        return steer
+
+    def work(self):
+        steer = self._steer()
+        steer.save(self.folder, "fake/bert", {})
+        return steer
+
+    def observe(self, network):
+        return networks.run("bert", network).numpy().tobytes()
+
+    def weights(self):
+        return self.base
+
+    def misapply(self):
+        load(self.folder, self.other, "fake/other", self.other_base)
+
+    def _steer(self):
+        generator = torch.Generator().manual_seed(5)
+        steer = install(self.network, Rank(2), generator, base_fingerprint=self.base)
+        with torch.no_grad():
+            for parameter in steer.parameters().values():
+                parameter.add_(torch.randn(parameter.shape, generator=generator))
+        steer.remove()
+        return steer
+
+
 STEERS = {
     "context": ContextCase,
+    "low-rank": LowRankCase,
 }
 
 

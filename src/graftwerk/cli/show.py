@@ -4,7 +4,7 @@ import sys
 from functools import singledispatch
 
 from .. import reports
-from . import hits, pictures, recipes
+from . import adapt, hits, pictures, readout, recipes, teaching
 from .paint import dim as _dim
 from .paint import place as _place
 from .printable import printable
@@ -202,6 +202,11 @@ def _(report: reports.Generation) -> list[str]:
     ]
 
 
+_lines.register(reports.FitResult, adapt.fit_lines)
+_lines.register(reports.Predictions, adapt.prediction_lines)
+_lines.register(reports.FitEvaluation, adapt.evaluation_lines)
+_lines.register(reports.ReadoutResult, readout.readout_lines)
+_lines.register(reports.TaughtResult, teaching.taught_lines)
 _lines.register(reports.RecipeList, recipes.list_lines)
 _lines.register(reports.RecipeResult, recipes.result_lines)
 _lines.register(reports.RecipeEvaluation, recipes.evaluation_lines)

@@ -129,7 +129,7 @@ def load_images(
     network = load_network(folder, kind.network, unused=() if joint else ("pooler.",))
     place = choose_device(device)
     network.to(place)
-    prepare = _image_processor(folder)
+    prepare = image_processor(folder)
     look = _looker(network, kind, layer, place)
     dimension = look(prepare([_blank()])).shape[1]
     texts, logit_scale = None, None
@@ -177,9 +177,14 @@ def _learned_scale(network: Any) -> float:
     return float(network.logit_scale.detach().exp())
 
 
-def _image_processor(
+def image_processor(
     folder: ModelFolder,
 ) -> Callable[[Sequence[Any]], Mapping[str, "torch.Tensor"]]:
+    """From pictures to the network's inputs, as the folder says.
+
+    Raises:
+        BadFile: the folder has no image processor that can be used.
+    """
     import transformers
 
     processors: Any = transformers.AutoImageProcessor
@@ -216,17 +221,31 @@ def _looker(
     def look(inputs: Mapping[str, "torch.Tensor"]) -> Vectors:
         moved = {key: value.to(place) for key, value in inputs.items()}
         with torch.inference_mode():
-            if kind.takes == "joint":
-                states = network.get_image_features(**moved).pooler_output
-            else:
-                output = network(**moved, output_hidden_states=number is not None)
-                whole = number is None
-                states = output.last_hidden_state if whole else output.hidden_states[number]
-                states = states[:, 0] if kind.takes == "class token" else states.mean(dim=(2, 3))
-        vectors: Vectors = states.float().cpu().numpy()
+            vectors: Vectors = picture_states(network, kind, number, moved).float().cpu().numpy()
         return vectors
 
     return look
+
+
+def picture_states(
+    network: Any, kind: ImageModel, number: int | None, inputs: Mapping[str, "torch.Tensor"]
+) -> "torch.Tensor":
+    """One vector a picture, not yet of unit length, [b d].
+
+    Args:
+        network: of that kind.
+        kind: what is known of it.
+        number: hidden layer to take; None: the last.
+        inputs: what the image processor gives, where the network is.
+    """
+    if kind.takes == "joint":
+        features: torch.Tensor = network.get_image_features(**inputs).pooler_output
+        return features
+    output = network(**inputs, output_hidden_states=number is not None)
+    states: torch.Tensor = (
+        output.last_hidden_state if number is None else output.hidden_states[number]
+    )
+    return states[:, 0] if kind.takes == "class token" else states.mean(dim=(2, 3))
 
 
 def _text_half(

@@ -78,10 +78,10 @@ def load_network(
     import torch
 
     config = build_config(folder)
-    network_class = _network_class(folder, type(config), class_name)
+    found = network_class(folder, type(config), class_name)
     with quiet():
         try:
-            network, report = network_class.from_pretrained(
+            network, report = found.from_pretrained(
                 str(folder.path),
                 config=config,
                 dtype=torch.float32,
@@ -128,7 +128,12 @@ def build_config(folder: ModelFolder) -> Any:
         ) from error
 
 
-def _network_class(folder: ModelFolder, config_class: type, class_name: str | None) -> Any:
+def network_class(folder: ModelFolder, config_class: type, class_name: str | None = None) -> Any:
+    """The class of the transformers library for a folder.
+
+    Raises:
+        BadFile: its type has no main class.
+    """
     import transformers
     from transformers.models.auto.modeling_auto import MODEL_MAPPING
 

@@ -3,6 +3,16 @@
 Every field has a description; the help text of a command lists its report's keys from here.
 """
 
+from .adapt import (
+    DataFacts,
+    FitEvaluation,
+    FitResult,
+    FitScore,
+    LeftOut,
+    Prediction,
+    Predictions,
+    Tried,
+)
 from .alignment import Across, AlignmentEvaluation, Half, Hubness, Purity, Recall
 from .answers import Answer, Calibration, CitationReport, Dropped
 from .base import Report
@@ -17,6 +27,7 @@ from .measuring import (
 )
 from .models import ModelCard, ModelList
 from .pictures import Generation, PictureReport
+from .readout import Moved, Read, ReadoutResult, Share, Shift
 from .search import (
     Damage,
     Embedding,
@@ -27,6 +38,7 @@ from .search import (
     SearchResult,
     Skipped,
 )
+from .teaching import TaughtResult
 from .tour import TourResult
 
 __all__ = [
@@ -41,9 +53,13 @@ __all__ = [
     "Classification",
     "ClassifiedPicture",
     "Damage",
+    "DataFacts",
     "Dropped",
     "Embedding",
     "Familiarity",
+    "FitEvaluation",
+    "FitResult",
+    "FitScore",
     "Generation",
     "Half",
     "HitReport",
@@ -52,10 +68,16 @@ __all__ = [
     "IndexCheck",
     "IndexState",
     "LabelProbability",
+    "LeftOut",
     "ModelCard",
     "ModelList",
+    "Moved",
     "PictureReport",
+    "Prediction",
+    "Predictions",
     "Purity",
+    "Read",
+    "ReadoutResult",
     "Recall",
     "RecipeEvaluation",
     "RecipeList",
@@ -64,8 +86,12 @@ __all__ = [
     "RetrievalEvaluation",
     "RetrievalFigures",
     "SearchResult",
+    "Share",
+    "Shift",
     "SimilarityEvaluation",
     "Skipped",
+    "TaughtResult",
     "TemperatureFit",
     "TourResult",
+    "Tried",
 ]

@@ -4,6 +4,7 @@ A field marked `positional` is a bare argument on the command line. Paths are pl
 that a file name of any bytes survives.
 """
 
+from .adapt import Compare, EvalFit, Fit, Predict
 from .alignment import EvalAlignment
 from .answers import Ask, Calibrate
 from .base import (
@@ -26,6 +27,7 @@ from .classifying import Classify
 from .measuring import EvalAnswers, EvalRetrieval, EvalSimilarity
 from .models import ModelsInfo, ModelsList
 from .pictures import Generate
+from .readout import Readout
 from .search import Embed, IndexAdd, IndexRebuild, IndexRemove, IndexStatus, IndexVerify, Search
 from .tour import Tour
 
@@ -40,13 +42,16 @@ __all__ = [
     "BlocksShow",
     "Calibrate",
     "Classify",
+    "Compare",
     "Device",
     "Embed",
     "EncoderName",
     "EvalAlignment",
     "EvalAnswers",
+    "EvalFit",
     "EvalRetrieval",
     "EvalSimilarity",
+    "Fit",
     "Generate",
     "HitCount",
     "IndexAdd",
@@ -59,6 +64,8 @@ __all__ = [
     "Mode",
     "ModelsInfo",
     "ModelsList",
+    "Predict",
+    "Readout",
     "RecipeEval",
     "RecipeList",
     "RecipeRun",

@@ -22,6 +22,12 @@ class Generate(Request):
         DEFAULT_PIPELINE,
         description="builtin/blocks, a folder in diffusers' layout, or a hub id NAME@REVISION",
     )
+    lora: list[str] = Field(
+        default_factory=list,
+        max_length=limits.LORAS,
+        description="DIR[:SCALE] of a LoRA as `graft fit --task generate` writes it; may be given "
+        "again, and their changes add up",
+    )
     count: int = Field(4, ge=1, le=limits.PICTURES, description="number of pictures")
     steps: int = Field(25, ge=1, le=limits.SAMPLING_STEPS, description="steps of the sampler")
     sampler: str = Field("dpmpp_2m", description="ddpm, ddim, euler, heun or dpmpp_2m")

@@ -53,7 +53,7 @@ class _Training:
     def __init__(self, task: Task, plan: Plan, session: Session, monitor: Monitor) -> None:
         self._task, self._plan, self._session, self._monitor = task, plan, session, monitor
         self._group = session.group
-        self._state = begin(task.parameters(), plan)
+        self._state = begin(task.parameters(), plan, session.shares)
         self._log = Log(session.folder / LOG)
         self._checkpoints = session.folder / CHECKPOINTS
         self._losses: list[float] = []  # since the last checkpoint
@@ -68,15 +68,17 @@ class _Training:
         if first:
             self._monitor.advance(first)
         stopped: Cancelled | None = None
+        settled = False
         with prefetched(self._task.batch, self._parts(first)) as batches:
             while state.step < plan.steps:
                 self._step(batches)
                 now = time.monotonic()
                 state.seconds = seconds_before + now - began
                 stopped = self._advance()
+                settled = self._session.watch(state.step, state.average)
                 minutes = self._session.minutes
                 late = minutes is not None and now - began >= 60 * minutes
-                if self._group.any(late or stopped is not None, state.device):
+                if self._group.any(late or settled or stopped is not None, state.device):
                     break
                 if now - saved >= self._session.save_seconds and state.step < plan.steps:
                     self._save()
@@ -89,7 +91,7 @@ class _Training:
         spent = state.seconds - seconds_before
         return Outcome(
             step=state.step,
-            finished=state.step >= plan.steps,
+            finished=settled or state.step >= plan.steps,
             loss=self._last_loss,
             skipped=state.skipped,
             seconds=state.seconds,
@@ -145,7 +147,7 @@ class _Training:
         finite = math.isfinite(loss) and bool(torch.isfinite(norm))
         if finite:
             for group in state.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["share"]
             state.optimizer.step()
             state.advance_average(plan.average_decay)
             self._losses.append(loss)

@@ -1,8 +1,8 @@
 """One session of a training: where it is kept, how long it may go on, what it came to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +23,7 @@ class Outcome:
 
     Attributes:
         step: steps done, over all sessions.
-        finished: whether these are all; if not, the time was up.
+        finished: whether these are all, or the watch ended it; if not, the time was up.
         loss: mean over the last steps.
         skipped: steps whose gradients were not finite.
         seconds: spent, over all sessions.
@@ -40,6 +40,15 @@ class Outcome:
     average: "Mapping[str, Tensor]"
 
 
+# After each step: steps done and the averaged weights; true ends the training there.
+Watch = Callable[[int, "Mapping[str, Tensor]"], bool]
+
+
+def keep_going(step: int, average: "Mapping[str, Tensor]") -> bool:  # noqa: ARG001
+    """Watch nothing."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """Where a training is kept, and how long it may go on now.
@@ -52,6 +61,8 @@ class Session:
         save_seconds: between two checkpoints.
         group: the processes that train together.
         precision: of the model's arithmetic; weights, moments and average stay in float32.
+        watch: called after each step; it may end the training.
+        shares: of the learning rate, by parameter; 1 where none is named.
     """
 
     folder: Path
@@ -61,6 +72,8 @@ class Session:
     save_seconds: float = 120.0
     group: Group = ALONE
     precision: Precision = "float32"
+    watch: Watch = keep_going
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @contextmanager

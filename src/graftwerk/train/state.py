@@ -81,17 +81,26 @@ class State:
                 self.average[name].lerp_(parameter, share)
 
 
-def begin(parameters: Mapping[str, nn.Parameter], plan: Plan) -> State:
-    """The state before the first step."""
-    matrices = [p for p in parameters.values() if p.ndim >= 2]
-    others = [p for p in parameters.values() if p.ndim < 2]
-    groups = [
-        {"params": matrices, "weight_decay": plan.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
+def begin(parameters: Mapping[str, nn.Parameter], plan: Plan, shares: Mapping[str, float]) -> State:
+    """The state before the first step.
+
+    Args:
+        parameters: what is trained.
+        plan: says the decay of matrices.
+        shares: of the learning rate, by parameter; 1 where none is named.
+    """
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        groups.setdefault((shares.get(name, 1.0), parameter.ndim < 2), []).append(parameter)
     optimizer = AdamW(
-        [group for group in groups if group["params"]], lr=plan.learning_rate, fused=True
-    )
+        [
+            {"params": groups[key], "weight_decay": 0.0 if key[1] else plan.weight_decay,
+             "share": key[0]}
+            for key in sorted(groups)
+        ],
+        lr=plan.learning_rate,
+        fused=True,
+    )  # fmt: skip
     average = {name: p.detach().clone() for name, p in parameters.items()}
     return State(parameters, average, optimizer)
 

@@ -16,6 +16,7 @@ from ..errors import BadInput
 from ..frozen.diffusion.model import DiffusionModel, load_diffusion
 from ..frozen.diffusion.texts import TextReader, TextStates
 from ..requests import Generate
+from .loras import put_loras
 from .picture_record import Surroundings, stem, write_image
 
 
@@ -38,6 +39,7 @@ class Job:
         width: in pixels.
         height: in pixels.
         cut: end of the prompt that the model does not read.
+        loras: fingerprints of the low-rank steers on the model.
     """
 
     request: Generate
@@ -46,6 +48,7 @@ class Job:
     width: int
     height: int
     cut: str
+    loras: tuple[str, ...]
 
     @property
     def steps(self) -> int:
@@ -55,7 +58,7 @@ class Job:
     @property
     def stem(self) -> str:
         """What the names of its files begin with."""
-        return stem(self.request, self.model.fingerprint)
+        return stem(self.request, " ".join([self.model.fingerprint, *self.loras]))
 
     @property
     def surroundings(self) -> Surroundings:
@@ -76,6 +79,7 @@ def open_job(request: Generate, monitor: Monitor) -> Job:
     lowest, highest = parse_interval(request.cfg_interval)
     monitor.start("loading the model")
     model = load_diffusion(request.model, request.device)
+    loras = put_loras(model, request.lora)
     width, height = request.width or model.size[0], request.height or model.size[1]
     texts = away = None
     cut = ""
@@ -93,7 +97,7 @@ def open_job(request: Generate, monitor: Monitor) -> Job:
         shape=model.shape(width, height),
         seed=request.seed,
     )
-    return Job(request, model, plan, width, height, cut)
+    return Job(request, model, plan, width, height, cut, loras)
 
 
 def _read_prompts(

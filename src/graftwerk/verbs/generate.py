@@ -86,6 +86,7 @@ def _draw_and_write(
             number=number,
             together=tuple(group.numbers),
             surroundings=job.surroundings,
+            loras=job.loras,
         )
         write_picture(path, image, record)
         seed = picture_seed(job.request.seed, number)
@@ -113,6 +114,8 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
     Raises:
         WrongBase: the model is another one now, and the caller did not name it.
     """
+    if record.loras != job.loras:
+        _refuse_other_loras(request, record, job, monitor)
     made, here = record.fingerprint, job.model.fingerprint
     was = record.surroundings
     if made != here and "model" not in request.model_fields_set:
@@ -129,6 +132,20 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
             f"drawn with PyTorch {was.torch} on {was.device} with {was.threads} threads: the "
             "repeat may differ in its last bits here"
         )
+
+
+def _refuse_other_loras(request: Generate, record: Record, job: "Job", monitor: Monitor) -> None:
+    if "lora" in request.model_fields_set:
+        monitor.note("these are other LoRAs than the picture's: the repeat will differ")
+        return
+    pairs = zip(record.request.lora, record.loras, job.loras, strict=True)
+    name, was, now = next(pair for pair in pairs if pair[1] != pair[2])
+    raise WrongBase(
+        str(request.from_),
+        made_on=f"{name} ({was[:12]})",
+        received=f"what lies there now ({now[:12]})",
+        hint=f"To draw it with the present one, say --lora {name}",
+    )
 
 
 def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group]":

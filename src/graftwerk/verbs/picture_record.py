@@ -39,6 +39,7 @@ class Record(BaseModel):
         number: of the picture within the request.
         together: numbers of all pictures that were drawn in one batch with it.
         surroundings: where it was drawn.
+        loras: fingerprints of the low-rank steers, in the order of the request's `lora`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +49,7 @@ class Record(BaseModel):
     number: int = Field(ge=0, lt=limits.PICTURES)
     together: tuple[int, ...] = Field(min_length=1, max_length=1024)
     surroundings: Surroundings
+    loras: tuple[str, ...] = ()
 
 
 def write_picture(path: Path, image: "Image.Image", record: Record) -> None:
@@ -123,7 +125,7 @@ def read_record(path: Path) -> Record:
         raise BadFile(
             f"the request in {path} cannot be read: {place}: {first['msg']}.", hint
         ) from error
-    if record.number not in record.together:
+    if record.number not in record.together or len(record.loras) != len(record.request.lora):
         raise BadFile(f"the request in {path} contradicts itself.", hint)
     return record
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from ..locate import locate
 from .attention import keep_prompts
 from .denoiser import NetworkDenoiser
 from .folder import PipelineFolder, open_pipeline
+from .latents import LatentSpace
 from .networks import check_unet, load_part
 from .noise import Noise, read_noise
 from .texts import TextReader, TextStates
@@ -85,24 +85,14 @@ class DiffusionModel:
                 )
         return self.channels, height // self.factor, width // self.factor
 
+    @property
+    def space(self) -> LatentSpace:
+        """Where it draws."""
+        return LatentSpace(self.decoder)
+
     def decode(self, drawn: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
         """What the U-Net drew as pictures, values 0 to 1."""
-        if self.decoder is not None:
-            drawn = self.decoder.decode(self._unscaled(drawn), return_dict=False)[0]
-        pictures: Tensor = (drawn / 2 + 0.5).clamp(0, 1)
-        return pictures
-
-    def _unscaled(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Latents in the decoder's own scale."""
-        config = self.decoder.config
-        scale = float(config.scaling_factor)
-        if config.latents_mean is None or config.latents_std is None:
-            return latents / scale
-        mean, std = (
-            torch.tensor(values, dtype=latents.dtype, device=latents.device).view(1, -1, 1, 1)
-            for values in (config.latents_mean, config.latents_std)
-        )
-        return latents * std / scale + mean
+        return self.space.decode(drawn)
 
 
 def load_diffusion(name: str, device: str = "auto") -> DiffusionModel:
@@ -124,7 +114,7 @@ def load_diffusion(name: str, device: str = "auto") -> DiffusionModel:
     check_unet(unet, folder.path / "unet")
     decoder: Any = load_part(folder.path / "vae").to(place) if folder.layout.latent else None
     reader = TextReader(folder, place) if folder.layout.encoders else None
-    factor = 1 if decoder is None else 2 ** (len(decoder.config.block_out_channels) - 1)
+    factor = LatentSpace(decoder).factor
     # A U-Net on pixels halves them itself and does not mend odd sides.
     halvings = len(unet.config.block_out_channels) - 1
     model = DiffusionModel(

@@ -5,7 +5,7 @@ from typing import Any
 
 from ...contracts import Prompt
 from ...errors import BadFile, BadInput, WriterFailed
-from ..folder import open_folder
+from ..folder import ModelFolder, open_folder
 from ..loading import choose_device, load_network, quiet
 from ..locate import locate
 
@@ -18,8 +18,16 @@ def load_local_writer(name: str, *, max_tokens: int, device: str) -> "LocalWrite
     Raises:
         BadInput: the folder holds no causal language model, or one that may not be loaded.
     """
-    folder = open_folder(locate(name))
+    model, tokenizer = load_language_model(name, open_folder(locate(name)), device)
+    return LocalWriter(name, model, tokenizer, max_tokens)
 
+
+def load_language_model(name: str, folder: ModelFolder, device: str) -> tuple[Any, Any]:
+    """A causal language model and its tokenizer, as the transformers library has them.
+
+    Raises:
+        BadInput: the folder holds none, or one that may not be loaded.
+    """
     import torch
     from transformers import AutoTokenizer
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -43,8 +51,7 @@ def load_local_writer(name: str, *, max_tokens: int, device: str) -> "LocalWrite
         ) from error
     # Half precision is slow and lossy on a CPU, and needed for large models elsewhere.
     precision = torch.float32 if place == "cpu" else torch.bfloat16
-    model = load_network(folder, class_name).to(device=place, dtype=precision)
-    return LocalWriter(name, model, tokenizer, max_tokens)
+    return load_network(folder, class_name).to(device=place, dtype=precision), tokenizer
 
 
 class LocalWriter:

@@ -2,7 +2,7 @@
 
 from .document import Block, Document
 from .families import SUFFIXES, is_image_path
-from .images import read_image
+from .images import decode_image, read_image
 from .reader import Reader
 
-__all__ = ["SUFFIXES", "Block", "Document", "Reader", "is_image_path", "read_image"]
+__all__ = ["SUFFIXES", "Block", "Document", "Reader", "decode_image", "is_image_path", "read_image"]

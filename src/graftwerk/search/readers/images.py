@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from ... import limits
 from ...errors import BadFile, LimitExceeded
@@ -28,10 +28,16 @@ def read_image(path: str) -> "Image":
         BadFile: no picture of a known format, or a damaged one.
         LimitExceeded: too many bytes or pixels; nothing was decoded.
     """
+    name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+    with open_regular(path, limits.IMAGE_FILE) as file:
+        return decode_image(file, name)
+
+
+def decode_image(file: BinaryIO, name: str) -> "Image":
+    """Decode a picture from an open file of at most `limits.IMAGE_FILE` bytes; see `read_image`."""
     from PIL import Image, ImageOps
 
-    name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
-    with open_regular(path, limits.IMAGE_FILE) as file, warnings.catch_warnings():
+    with warnings.catch_warnings():
         # a picture with odd metadata is still a picture, and a bomb is stopped below
         warnings.simplefilter("ignore")
         try:

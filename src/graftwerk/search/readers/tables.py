@@ -22,16 +22,16 @@ def read_csv(path: str) -> Document:
     text = opening.decode(opening.read_bytes(path, limits.TEXT_FILE), name)
     assembly = Assembly(limits.TEXT_FILE)
     header: list[str] | None = None
-    for line, row in _rows(text, name):
+    for line, row in rows_of(text, name):
         if header is None:
-            header = row if _is_header(row) else []
+            header = row if is_header(row) else []
             if header:
                 continue
         assembly.add(_describe_row(header, row), line=line, alone=True)
     return assembly.finish(path)
 
 
-def _rows(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
+def rows_of(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
     """Rows with something in them, each with the line it starts at."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
     line = 1
@@ -52,7 +52,8 @@ def _delimiter(text: str) -> str:
     return max(_DELIMITERS, key=first.count)
 
 
-def _is_header(row: list[str]) -> bool:
+def is_header(row: list[str]) -> bool:
+    """Whether a row names columns: short cells, all different, none a number."""
     cells = [cell.strip() for cell in row]
     names = [cell for cell in cells if cell]
     return len(set(names)) == len(names) and not any(

@@ -1,0 +1,50 @@
+"""Features of data, computed once and kept in the cache by encoder and content."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..contracts import Monitor, Vectors
+from ..frozen.cached import cached_folder
+from ..settings import settings
+from .base import Base
+from .examples import Examples
+
+_VERSION = 1
+_CHUNK = 4_096  # items encoded between two writes
+_FILE = "features.npy"
+
+
+def features_of(base: Base, examples: Examples, monitor: Monitor) -> Vectors:
+    """Unit vectors of all items, [n d], mapped from a file of the cache.
+
+    Raises:
+        BadInput: the model cannot be loaded.
+        NoRoom: the cache cannot be written.
+    """
+    folder = _folder(base, examples)
+
+    def build(target: Path) -> dict[str, Any]:
+        encode = base.encoder()
+        monitor.start("features", len(examples))
+        written: np.ndarray | None = None
+        for start in range(0, len(examples), _CHUNK):
+            vectors = encode(examples.items[start : start + _CHUNK], monitor.advance)
+            if written is None:
+                shape = (len(examples), vectors.shape[1])
+                written = np.lib.format.open_memmap(target / _FILE, "w+", np.float32, shape)
+            written[start : start + len(vectors)] = vectors
+        if written is not None:
+            written.flush()
+        return {"items": len(examples)}
+
+    cached_folder(folder, build)
+    mapped: Vectors = np.load(folder / _FILE, mmap_mode="r", allow_pickle=False)
+    return mapped
+
+
+def _folder(base: Base, examples: Examples) -> Path:
+    identity = f"{_VERSION} {base.fingerprint} {examples.hash}"
+    return settings().cache / "features" / hashlib.sha256(identity.encode()).hexdigest()[:32]

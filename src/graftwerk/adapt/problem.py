@@ -1,0 +1,157 @@
+"""Everything that the ways to fit have in common: model, data, labels, split."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..contracts import Monitor, Vectors
+from ..errors import BadInput
+from ..steer.head import Scores, Task
+from .base import Base, open_base
+from .data import Wanted, read_examples
+from .examples import Examples
+from .features import features_of
+from .scoring import Score, score
+from .split import Places, Split, split, without
+from .targets import Targets, read_targets, same_targets
+
+_SHOWN = 3  # of what is left out
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is to be read, and how it is shared out.
+
+    Attributes:
+        data: path of the labelled data.
+        test: path of other data to test on; None: a share of the data.
+        target: column of labels.
+        content: columns that are read.
+        task: what the labels are; None: what they look like.
+        test_share: of the data, where `test` is None.
+        validation_share: of the rest.
+        seed: of split, folds, order and first weights.
+        balanced: whether rare classes weigh as much as common ones.
+    """
+
+    data: str
+    test: str | None = None
+    target: str | None = None
+    content: tuple[str, ...] = ()
+    task: Task | None = None
+    test_share: float = 0.2
+    validation_share: float = 0.15
+    seed: int = 0
+    balanced: bool = False
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A model and labelled data, ready to be fitted.
+
+    Attributes:
+        source: where they came from.
+        base: the frozen model.
+        examples: of all parts.
+        targets: of all parts.
+        split: places of each part.
+        leaked: rows to learn from that were dropped because they are among the test data.
+    """
+
+    source: Source
+    base: Base
+    examples: Examples
+    targets: Targets
+    split: Split
+    leaked: int = 0
+
+    def features(self, monitor: Monitor) -> Vectors:
+        """Features of all examples, from the cache where they are known."""
+        return features_of(self.base, self.examples, monitor)
+
+    def at_layer(self, layer: int | None) -> "Problem":
+        """The same on another hidden layer."""
+        return replace(self, base=open_base(self.base.name, layer, self.base.device))
+
+    def measure(self, scores: Scores, places: Places) -> Score:
+        """How good scores of the examples at `places` are."""
+        return score(scores, self.targets.values[places], self.targets.task, self.source.seed)
+
+
+def open_problem(base: Base, source: Source, monitor: Monitor) -> Problem:
+    """Read data and share them out.
+
+    Raises:
+        BadInput: see `data.read_examples` and `targets.read_targets`.
+    """
+    wanted = Wanted(base.reads, source.target, source.content)
+    monitor.start("reading")
+    examples = read_examples(source.data, wanted)
+    targets = read_targets(examples, source.task)
+    if source.test is None:
+        parts = split(examples, targets, source.seed, source.test_share, source.validation_share)
+        problem = Problem(source, base, examples, targets, parts)
+    else:
+        tested = read_examples(source.test, wanted)
+        problem = _with_test(source, base, (examples, targets), tested)
+    _tell(problem, monitor)
+    return problem
+
+
+def _with_test(
+    source: Source, base: Base, learned: tuple[Examples, Targets], tested: Examples
+) -> Problem:
+    """The problem with test data of their own; what is in both is only tested on."""
+    examples, targets = learned
+    if tested.kind != examples.kind:
+        raise BadInput(
+            f"{tested.source} is of another kind than {examples.source}.", "Name others."
+        )
+    parts = split(examples, targets, source.seed, 0.0, source.validation_share)
+    train, validation = (without(p, examples, tested.keys) for p in (parts.train, parts.validation))
+    leaked = len(parts.train) + len(parts.validation) - len(train) - len(validation)
+    if not len(train):
+        raise BadInput(
+            f"every example of {examples.source} is among the test data.", "Name other test data."
+        )
+    known = same_targets(tested, targets.task, targets.labels)
+    values = np.concatenate([targets.values, known.values])
+    test = np.arange(len(examples), len(examples) + len(tested))
+    return Problem(
+        source,
+        base,
+        join(examples, tested),
+        replace(targets, values=values),
+        replace(parts, train=train, validation=validation, test=test),
+        leaked,
+    )
+
+
+def join(first: Examples, second: Examples) -> Examples:
+    """Two data sets as one."""
+    return Examples(
+        first.source,
+        first.kind,
+        [*first.items, *second.items],
+        [*first.keys, *second.keys],
+        [*first.labels, *second.labels],
+        [*first.names, *second.names],
+        (*first.refused, *second.refused),
+    )
+
+
+def _tell(problem: Problem, monitor: Monitor) -> None:
+    """Say what was left out and what is odd."""
+    refused = problem.examples.refused
+    if refused:
+        shown = "; ".join(f"{one.name}: {one.reason}" for one in refused[:_SHOWN])
+        monitor.note(f"{len(refused)} left out: {shown}{'; ...' if len(refused) > _SHOWN else ''}")
+    copies = problem.split.copies
+    if copies:
+        odd = problem.split.contradictions
+        monitor.note(
+            f"{copies} rows are copies of others and stay on their side of the split"
+            + (f"; {odd} of them have another label than their original" if odd else "")
+        )
+    if problem.leaked:
+        monitor.note(f"{problem.leaked} rows are among the test data and are not learned from")

@@ -1,0 +1,282 @@
+"""One run of tuning: validations on the way, the best weights kept, an early end."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import files
+from ..contracts import Monitor
+from ..errors import BadInput, Damaged
+from ..frozen.loading import choose_device
+from ..steer.head import LinearHead
+from ..train.arithmetic import fast_precision
+from ..train.log import Log
+from ..train.loop import train
+from ..train.session import Precision, Session
+from ..train.task import Plan
+from .linear import fit_linear
+from .networks import load_network
+from .problem import Problem
+from .scoring import point
+from .tuning import Settings, Tuning
+
+_BEST, _VALIDATIONS = "best.safetensors", "validations.jsonl"
+_WARM_UP, _AVERAGE = 0.06, 0.97
+_PER_EPOCH = 2  # validations
+_FEWEST_STEPS = 10  # between two validations
+
+
+@dataclass
+class Run:
+    """What a run came to.
+
+    Attributes:
+        tuning: the network with its best weights in place.
+        settings: how it was tuned.
+        score: on the validation examples, of the best weights.
+        start: the same of the linear head that it began with.
+        step: step of the best weights.
+        steps: steps done.
+        finished: whether it ended by itself.
+        seconds: wall time of this run.
+        parameters: numbers that were learned.
+    """
+
+    tuning: Tuning
+    settings: Settings
+    score: float
+    start: float
+    step: int
+    steps: int
+    finished: bool
+    seconds: float
+    parameters: int
+
+
+def tune(
+    problem: Problem,
+    settings: Settings,
+    folder: Path,
+    monitor: Monitor,
+    *,
+    minutes: float | None = None,
+    precision: Precision | None = None,
+) -> Run:
+    """Tune a network, or go on where a former run in the folder was stopped.
+
+    Args:
+        problem: the data.
+        settings: how.
+        folder: for log, checkpoints and the best weights.
+        monitor: told about progress.
+        minutes: stop after so long.
+        precision: of the arithmetic; None: the fastest of the device.
+
+    Raises:
+        BadInput: too few examples to validate on, or the folder holds another run.
+        Diverged: the loss is not finite; the best weights before it stay in the folder.
+        Cancelled: stopped by the user; the last step is kept.
+        NoRoom: something cannot be written.
+    """
+    if not len(problem.split.validation):
+        raise BadInput(
+            f"{problem.examples.source} has too few examples to validate on.",
+            "Give at least three of a class, or use --how linear.",
+        )
+    begin = time.perf_counter()
+    start = starting_head(problem, monitor)
+    device = choose_device("cpu" if problem.base.device == "auto" else problem.base.device)
+    chosen = precision or fast_precision(device)
+    tuning = Tuning(problem, load_network(problem.base, problem.examples.kind), start, settings)
+    watcher = _Watcher(problem, tuning, settings, folder, chosen)
+    if tuning.kept is not None:
+        tuning.kept.fill(monitor)
+        with tuning.kept.below.skipped():
+            finished = _train(problem, tuning, settings, watcher, monitor, minutes)
+    else:
+        finished = _train(problem, tuning, settings, watcher, monitor, minutes)
+    best = watcher.take_best()
+    history = watcher.history()
+    return Run(
+        tuning=tuning,
+        settings=settings,
+        score=best["score"],
+        start=history[0]["score"],
+        step=best["step"],
+        steps=history[-1]["step"],
+        finished=finished,
+        seconds=time.perf_counter() - begin,
+        parameters=sum(p.numel() for p in tuning.parameters().values()),
+    )
+
+
+def _train(
+    problem: Problem,
+    tuning: Tuning,
+    settings: Settings,
+    watcher: "_Watcher",
+    monitor: Monitor,
+    minutes: float | None,
+) -> bool:
+    plan = plan_of(problem, settings)
+    session = Session(
+        folder=watcher.folder,
+        configuration=_configuration(problem, settings),
+        seed=problem.source.seed,
+        minutes=minutes,
+        precision=watcher.precision,
+        watch=watcher.look,
+        shares=tuning.shares(),
+    )
+    watcher.begin()
+    if watcher.settled():
+        return True
+    return train(tuning, plan, session, monitor).finished
+
+
+def plan_of(problem: Problem, settings: Settings) -> Plan:
+    """Steps and rates."""
+    steps = max(1, round(len(problem.split.train) * settings.epochs / settings.batch))
+    return Plan(
+        steps=steps,
+        batch=settings.batch,
+        learning_rate=settings.learning_rate,
+        warm_up=max(1, round(_WARM_UP * steps)),
+        average_decay=_AVERAGE,
+    )
+
+
+def _configuration(problem: Problem, settings: Settings) -> dict[str, Any]:
+    """What the training is a function of."""
+    values = problem.targets.values
+    return {
+        "model": problem.base.fingerprint,
+        "data": problem.examples.hash,
+        "labels": hash_of(values),
+        "parts": [len(part) for part in (problem.split.train, problem.split.validation)],
+        "balanced": problem.source.balanced,
+        "seed": problem.source.seed,
+        "settings": settings.as_json(),
+    }
+
+
+def hash_of(values: Any) -> str:
+    """SHA-256 of an array."""
+    import hashlib
+
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+class _Watcher:
+    """Validates now and then, keeps the best weights on disk, ends a run that gets no better."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        tuning: Tuning,
+        settings: Settings,
+        folder: Path,
+        precision: Precision,
+    ) -> None:
+        self.folder, self.precision = folder, precision
+        self._problem, self._tuning, self._settings = problem, tuning, settings
+        self._log = Log(folder / _VALIDATIONS)
+        epoch = max(1, len(problem.split.train) // settings.batch)
+        self._every = max(_FEWEST_STEPS, epoch // _PER_EPOCH)
+        self._last = plan_of(problem, settings).steps
+
+    def begin(self) -> None:
+        """Validate the start, unless that was done before."""
+        if not self.history():
+            weights = {n: p.detach().clone() for n, p in self._tuning.parameters().items()}
+            self.look(0, weights)
+
+    def history(self) -> list[dict[str, Any]]:
+        """All validations so far."""
+        return self._log.read()
+
+    def look(self, step: int, average: Mapping[str, Tensor]) -> bool:
+        """Validate where it is time; true where the run gets no better."""
+        if step % self._every and step != self._last:
+            return False
+        self._log.rewind(step - 1)
+        score, loss = self._validate(average)
+        self._log.add({"step": step, "score": score, "loss": loss})
+        best = self._read_best()
+        if best is None or (score, -loss) > (best["score"], -best["loss"]):
+            self._write_best({"step": step, "score": score, "loss": loss}, average)
+        return self.settled()
+
+    def settled(self) -> bool:
+        """Whether the last validations brought nothing."""
+        history = self.history()
+        keys = [(entry["score"], -entry["loss"]) for entry in history]
+        best = keys.index(max(keys))
+        return len(keys) - 1 - best >= self._settings.patience
+
+    def take_best(self) -> dict[str, Any]:
+        """Put the best weights in their places; gives their step, score and loss."""
+        from safetensors.torch import load
+
+        best = self._read_best()
+        if best is None:
+            raise Damaged(f"{self.folder} has no best weights.", "Remove it and run again.")
+        tensors = load((self.folder / _BEST).read_bytes())
+        with torch.no_grad():
+            for name, parameter in self._tuning.parameters().items():
+                parameter.copy_(tensors[name])
+        return best
+
+    def _validate(self, average: Mapping[str, Tensor]) -> tuple[float, float]:
+        parameters = self._tuning.parameters()
+        present = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+        places = self._problem.split.validation
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(average[name])
+            scores = self._tuning.scores(places, self.precision)
+            for name, parameter in parameters.items():
+                parameter.copy_(present[name])
+        loss = self._tuning.mean_loss(scores, places)
+        targets = self._problem.targets
+        return point(scores, targets.values[places], targets.task), loss
+
+    def _read_best(self) -> dict[str, Any] | None:
+        from safetensors import SafetensorError, safe_open
+
+        path = self.folder / _BEST
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as opened:
+                facts: dict[str, Any] = json.loads(opened.metadata()["best"])
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise Damaged(f"{path} is damaged.", "Remove its folder and run again.") from error
+        return facts
+
+    def _write_best(self, facts: dict[str, Any], average: Mapping[str, Tensor]) -> None:
+        from safetensors.torch import save
+
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in average.items()}
+        content = save(tensors, metadata={"best": json.dumps(facts)})
+        files.write_bytes(self.folder / _BEST, content)
+
+
+def starting_head(problem: Problem, monitor: Monitor) -> LinearHead:
+    """The linear head that tuning begins with: fitted on the training examples alone."""
+    features = problem.features(monitor)
+    return fit_linear(
+        features,
+        problem.targets,
+        problem.split.train,
+        problem.base.fingerprint,
+        seed=problem.source.seed,
+        balanced=problem.source.balanced,
+    ).head

@@ -1,0 +1,91 @@
+"""Reports of fits for people."""
+
+from collections.abc import Sequence
+
+from .. import reports
+from .printable import printable
+from .tables import table
+
+_CLASSES, _LEFT_OUT, _PREDICTIONS = 8, 3, 1_000
+
+
+def score_line(score: reports.FitScore) -> str:
+    """A score with its interval, and what it stands beside."""
+    others = "".join(f", {name} {value:.3g}" for name, value in score.figures.items())
+    return (
+        f"{score.name} {score.value:.3f} ({score.low:.3f} to {score.high:.3f}) on "
+        f"{score.count:,} test examples; baseline {score.baseline:.3f}{others}"
+    )
+
+
+def data_lines(data: reports.DataFacts) -> list[str]:
+    """How many of what."""
+    parts = f"{data.train:,} to train, {data.validation:,} to validate, {data.test:,} to test"
+    lines = [f"data: {parts}"]
+    if data.classes:
+        shown = [f"{printable(k)} {v:,}" for k, v in list(data.classes.items())[:_CLASSES]]
+        more = len(data.classes) - _CLASSES
+        end = f" and {more} more" if more > 0 else ""
+        lines.append(f"classes: {', '.join(shown)}{end} (most over least {data.imbalance:.1f})")
+    told = {
+        "copies kept on one side of the split": data.copies,
+        "with another label than their original": data.contradictions,
+        "not learned from because they are tested on": data.leaked,
+    }
+    odd = [f"{count:,} {words}" for words, count in told.items() if count]
+    return lines + ([f"rows: {', '.join(odd)}"] if odd else []) + _left_out(data.left_out)
+
+
+def fit_lines(report: reports.FitResult) -> list[str]:
+    """The score first, then data, cost and place."""
+    lines = [score_line(report.score)]
+    if report.tried:
+        rows = [
+            [printable(one.name), f"{one.score:.4f}", f"{one.seconds:.1f}", "kept" * one.kept]
+            for one in report.tried
+        ]
+        lines += table(["tried", "score", "seconds", ""], rows)
+    return [
+        *lines,
+        *data_lines(report.data),
+        f"{report.how} on {printable(report.model)}: {report.parameters:,} numbers learned, "
+        f"{report.bytes / 1e6:.2f} MB, {report.seconds:.1f} s",
+        f"-> {printable(report.out)}",
+    ]
+
+
+def prediction_lines(report: reports.Predictions) -> list[str]:
+    """One line an input."""
+    if report.out is not None:
+        return [f"{len(report.predictions):,} predictions -> {printable(report.out)}"]
+    lines = []
+    for one in report.predictions[:_PREDICTIONS]:
+        chance = "" if one.probability is None else f" ({one.probability:.2f})"
+        shown = one.input if len(one.input) <= 100 else one.input[:99] + "…"
+        lines.append(f"{printable(one.label) or 'none'}{chance}  {printable(shown)}")
+    more = len(report.predictions) - _PREDICTIONS
+    return lines + ([f"and {more:,} more; --out FILE.csv writes all"] if more > 0 else [])
+
+
+def evaluation_lines(report: reports.FitEvaluation) -> list[str]:
+    """The score, each class, the mistakes."""
+    lines = [score_line(report.score)]
+    if report.per_class:
+        rows = [[printable(name), f"{share:.3f}"] for name, share in report.per_class.items()]
+        lines += table(["class", "recognised"], rows)
+    lines += [f"  {printable(text)}" for text in report.confusions]
+    if report.learned:
+        lines.append(f"{report.learned:,} examples left out: it has learned from them")
+    return [
+        *lines,
+        *_left_out(report.left_out),
+        f"{report.how} in {printable(report.fit)}, {report.seconds:.1f} s",
+    ]
+
+
+def _left_out(entries: Sequence[reports.LeftOut]) -> list[str]:
+    if not entries:
+        return []
+    shown = [f"  left out {printable(e.name)}: {printable(e.reason)}" for e in entries[:_LEFT_OUT]]
+    more = len(entries) - _LEFT_OUT
+    return shown + ([f"  and {more} more"] if more > 0 else [])

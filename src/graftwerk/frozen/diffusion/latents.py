@@ -1,0 +1,55 @@
+"""Pictures to the values that a U-Net draws, and back."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """An autoencoder and the scale of its latents; without one, pixels from -1 to 1.
+
+    Attributes:
+        network: an `AutoencoderKL` of diffusers, or None.
+    """
+
+    network: Any
+
+    @property
+    def factor(self) -> int:
+        """Pixels to a side of one value."""
+        if self.network is None:
+            return 1
+        return int(2 ** (len(self.network.config.block_out_channels) - 1))
+
+    def encode(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
+        """Pictures, values 0 to 1, as what the U-Net draws; of a latent the most likely value."""
+        values = pictures * 2 - 1
+        if self.network is None:
+            return values
+        latents: Tensor = self.network.encode(values).latent_dist.mode()
+        scale, mean, std = self._scale(latents)
+        return (latents - mean) / std * scale
+
+    def decode(self, drawn: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
+        """What the U-Net drew as pictures, values 0 to 1."""
+        if self.network is not None:
+            scale, mean, std = self._scale(drawn)
+            drawn = self.network.decode(drawn * std / scale + mean, return_dict=False)[0]
+        pictures: Tensor = (drawn / 2 + 0.5).clamp(0, 1)
+        return pictures
+
+    def _scale(self, like: Tensor) -> tuple[float, Tensor | float, Tensor | float]:
+        """Scaling factor of the latents, and their mean and spread where the decoder has them."""
+        config = self.network.config
+        scale = float(config.scaling_factor)
+        if config.latents_mean is None or config.latents_std is None:
+            return scale, 0.0, 1.0
+        mean, std = (
+            torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
+            for values in (config.latents_mean, config.latents_std)
+        )
+        return scale, mean, std

@@ -1,0 +1,92 @@
+"""Reports of fits to labelled data."""
+
+from pydantic import Field
+
+from .base import Report
+
+
+class LeftOut(Report):
+    """A row or file that could not be used."""
+
+    name: str = Field(description="row or file")
+    reason: str = Field(description="why it is left out")
+
+
+class FitScore(Report):
+    """One score with its 95 % interval."""
+
+    name: str = Field(description="accuracy, micro F1 or R2")
+    value: float = Field(description="the score, at best 1")
+    low: float = Field(description="lower end of the 95 % interval")
+    high: float = Field(description="upper end of the 95 % interval")
+    baseline: float = Field(description="score of always saying the commonest class or the mean")
+    count: int = Field(description="examples that it was measured on")
+    figures: dict[str, float] = Field(description="other figures by name")
+
+
+class Tried(Report):
+    """One way that was tried."""
+
+    name: str = Field(description="what was tried")
+    score: float = Field(description="score on validation data or held-out folds")
+    seconds: float = Field(description="time spent on it")
+    kept: bool = Field(description="whether it is the one that was kept")
+
+
+class DataFacts(Report):
+    """What the data are, and how they were shared out."""
+
+    task: str = Field(description="class, labels or number")
+    train: int = Field(description="examples learned from")
+    validation: int = Field(description="examples that stop a training and choose")
+    test: int = Field(description="examples that are only measured on")
+    classes: dict[str, int] = Field(description="examples of each class or label, most first")
+    imbalance: float | None = Field(description="commonest class over rarest")
+    copies: int = Field(description="rows whose content was there before; kept on one side")
+    contradictions: int = Field(description="of these, rows with another label")
+    leaked: int = Field(description="rows to learn from that are among the --test data; dropped")
+    left_out: list[LeftOut] = Field(description="rows and files that could not be used")
+
+
+class FitResult(Report):
+    """What `fit` made."""
+
+    out: str = Field(description="folder that was written")
+    how: str = Field(description="linear, lora or full")
+    model: str = Field(description="the frozen model")
+    data: DataFacts = Field(description="the data")
+    score: FitScore = Field(description="on the test examples")
+    tried: list[Tried] = Field(description="settings tried, best last where one was chosen")
+    parameters: int = Field(description="numbers that were learned")
+    bytes: int = Field(description="size of the folder beside the frozen model")
+    seconds: float = Field(description="wall time")
+
+
+class Prediction(Report):
+    """What is predicted for one input."""
+
+    input: str = Field(description="the input")
+    label: str = Field(description="class, labels or number")
+    probability: float | None = Field(description="of the class; None where there is none")
+    scores: dict[str, float] = Field(description="probability of each of the first ten labels")
+
+
+class Predictions(Report):
+    """What `predict` says."""
+
+    out: str | None = Field(description="file that was written")
+    predictions: list[Prediction] = Field(description="one an input")
+    seconds: float = Field(description="wall time")
+
+
+class FitEvaluation(Report):
+    """What `eval fit` measured."""
+
+    fit: str = Field(description="folder of the fit")
+    how: str = Field(description="linear, lora or full")
+    score: FitScore = Field(description="on the examples that it has not learned from")
+    per_class: dict[str, float] = Field(description="share of each class that was recognised")
+    confusions: list[str] = Field(description="most frequent mistakes")
+    learned: int = Field(description="examples left out because it has learned from them")
+    left_out: list[LeftOut] = Field(description="rows and files that could not be used")
+    seconds: float = Field(description="wall time")

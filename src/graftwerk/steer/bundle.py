@@ -1,0 +1,138 @@
+"""The folder of a saved steer: its own files, and `graft.json` that says what it was made on.
+
+with files.working_folder(out) as folder:
+    ...write the steer's files into `folder`...
+    write_bundle(folder, "head", encoder.name, encoder.fingerprint, {"labels": [...]})
+bundle = read_bundle(out, "head")
+require_base(bundle, encoder.name, encoder.fingerprint)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .. import files
+from ..errors import BadFile, BadInput, Damaged, WrongBase
+
+RECORD = "graft.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A saved steer whose files match their hashes.
+
+    Attributes:
+        folder: where it lies.
+        kind: what it is, for example `head` or `low-rank`.
+        base_name: the frozen model that it was made on, as it was named then.
+        base_fingerprint: hash of that model.
+        content: what its kind keeps beside: labels, split, metrics, the request.
+    """
+
+    folder: Path
+    kind: str
+    base_name: str
+    base_fingerprint: str
+    content: Mapping[str, Any]
+
+
+def write_bundle(
+    folder: Path, kind: str, base_name: str, base_fingerprint: str, content: Mapping[str, Any]
+) -> None:
+    """Write `graft.json` beside the steer's files, the last thing inside a `working_folder`.
+
+    Args:
+        folder: holds the steer's files, and nothing else yet.
+        kind: what it is.
+        base_name: the frozen model's name.
+        base_fingerprint: its hash.
+        content: whatever else is to be kept, as JSON.
+
+    Raises:
+        NoRoom: it cannot be written.
+    """
+    hashes = {
+        path.relative_to(folder).as_posix(): files.sha256_of_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    record = {
+        "kind": kind,
+        "format": _FORMAT,
+        "base": {"name": base_name, "fingerprint": base_fingerprint},
+        "content": dict(content),
+        "sha256": hashes,
+        "graftwerk": version("graftwerk"),
+    }
+    files.write_json(folder / RECORD, record)
+
+
+def read_bundle(folder: Path, *kinds: str) -> Bundle:
+    """Read a saved steer of one of these kinds and check the hash of every file.
+
+    Raises:
+        BadFile: there is none, or its record is malformed or of another format.
+        BadInput: it is of another kind.
+        Damaged: a file is missing or does not match its hash.
+    """
+    if not (folder / RECORD).is_file():
+        raise BadFile(
+            f"{folder} holds no {RECORD}, so it is nothing that graftwerk saved.",
+            "Name the folder that was given to --out.",
+        )
+    record = files.read_json(folder / RECORD)
+    try:
+        kind, form, base = str(record["kind"]), record["format"], record["base"]
+        bundle = Bundle(
+            folder=folder,
+            kind=kind,
+            base_name=str(base["name"]),
+            base_fingerprint=str(base["fingerprint"]),
+            content=dict(record["content"]),
+        )
+        hashes = {str(name): str(digest) for name, digest in record["sha256"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadFile(
+            f"{folder / RECORD} is not the record of a saved steer.", "Copy the folder again."
+        ) from error
+    if form != _FORMAT:
+        raise BadFile(
+            f"{folder} has the format {form}, not {_FORMAT}.",
+            "Read it with the version of graftwerk that wrote it.",
+        )
+    if kind not in kinds:
+        raise BadInput(
+            f"{folder} holds a {kind!r}, not {' or '.join(repr(name) for name in kinds)}.",
+            "Name another folder.",
+        )
+    _require_whole(folder, hashes)
+    return bundle
+
+
+def require_base(bundle: Bundle, name: str, fingerprint: str) -> None:
+    """Refuse a frozen model that the steer was not made on.
+
+    Raises:
+        WrongBase: names both.
+    """
+    if bundle.base_fingerprint != fingerprint:
+        raise WrongBase(
+            f"the {bundle.kind} in {bundle.folder}",
+            f"{bundle.base_name} with fingerprint {bundle.base_fingerprint[:12]}",
+            f"{name} with fingerprint {fingerprint[:12]}",
+            "Name the model that it was made on, or make it anew on this one.",
+        )
+
+
+def _require_whole(folder: Path, hashes: Mapping[str, str]) -> None:
+    for name, digest in hashes.items():
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise BadFile(f"{folder / RECORD} points outside of its folder: {name!r}.", "Mend it.")
+        if not path.is_file():
+            raise Damaged(f"{folder} lacks {name}.", "Copy the whole folder again.")
+        if files.sha256_of_file(path) != digest:
+            raise Damaged(f"{path} does not match its hash.", "Copy it again, or make it anew.")

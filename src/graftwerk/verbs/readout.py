@@ -1,0 +1,104 @@
+"""`graft readout`: what a model's values tell linearly of its pictures, and what they do."""
+
+import time
+from typing import TYPE_CHECKING
+
+from ..contracts import Monitor
+from ..errors import BadInput
+from ..reports import Moved, Read, ReadoutResult, Share, Shift
+from ..requests import Readout
+from .picture_record import require_folder, write_image
+
+if TYPE_CHECKING:
+    from ..adapt.encoder_place import EncoderPlace
+    from ..adapt.measuring import ByColour, ByPerception
+    from ..adapt.places import Place
+    from ..adapt.reading_out import Fit
+    from ..adapt.study import Study
+
+
+def run(request: Readout, monitor: Monitor) -> ReadoutResult:
+    """Read out, with two controls, then move along what can be measured.
+
+    Raises:
+        BadInput: data, target or model cannot be used.
+        Damaged: a weight file is cut short.
+        NoRoom: the out folder cannot be written.
+        Cancelled: stopped by the user.
+    """
+    begin = time.perf_counter()
+    if request.moved:
+        require_folder(request.out)
+
+    from ..adapt.scene_targets import read_known
+    from ..adapt.study import open_study
+
+    known = read_known(request.data, request.target, request.objects)
+    monitor.start("loading the model")
+    place = _open(request)
+    measure = _measure(request)
+    study = open_study(place, known, request.count, request.seed, monitor)
+    fits = study.fits(monitor)
+    return ReadoutResult(
+        model=request.model,
+        fingerprint=place.fingerprint,
+        at=request.at,
+        sigma=place.sigma or None,
+        dimension=study.features.shape[1],
+        train=len(study.split.train),
+        test=len(study.split.test),
+        left_out=known.left_out,
+        read=[
+            Read(name=name, **{kind: _share(fit, number) for kind, fit in fits.items()})
+            for number, name in enumerate(known.names)
+        ],
+        measure=measure.name,
+        agreement=study.agreement(measure),
+        moved=_move(request, study, measure, monitor),
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _open(request: Readout) -> "Place | EncoderPlace":
+    from ..adapt.encoder_place import open_encoder_place
+    from ..adapt.places import is_pipeline, open_place
+
+    if request.at == "encoder" and not is_pipeline(request.model):
+        return open_encoder_place(request.model, request.layer, request.device)
+    if request.layer is not None:
+        raise BadInput("--layer is for encoders of pictures.", "Leave it out.")
+    return open_place(request.model, request.at, request.sigma, request.device)
+
+
+def _measure(request: Readout) -> "ByColour | ByPerception":
+    from ..adapt.measuring import ByColour, ByPerception
+
+    if request.perception is None:
+        return ByColour()
+    return ByPerception(request.perception, request.device)
+
+
+def _share(fit: "Fit", number: int) -> Share:
+    return Share(r2=float(fit.r2[number]), low=float(fit.low[number]), high=float(fit.high[number]))
+
+
+def _move(
+    request: Readout, study: "Study", measure: "ByColour | ByPerception", monitor: Monitor
+) -> list[Moved]:
+    if not request.moved:
+        return []
+    found = []
+    for name, (effects, image) in study.moves(measure, request.moved, monitor).items():
+        path = request.out / f"{request.at}-{name}.png"
+        write_image(path, image)
+        shifts = {
+            one: Shift(
+                value=effect.value,
+                low=effect.value - effect.margin,
+                high=effect.value + effect.margin,
+                count=effect.count,
+            )
+            for one, effect in effects.items()
+        }
+        found.append(Moved(name=name, shifts=shifts, picture=str(path)))
+    return found

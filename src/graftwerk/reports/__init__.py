@@ -4,7 +4,10 @@ Every field has a description; the help text of a command lists its report's key
 """
 
 from .adapt import (
+    ComparedWay,
+    CurveStep,
     DataFacts,
+    FitComparison,
     FitEvaluation,
     FitResult,
     FitScore,
@@ -52,11 +55,14 @@ __all__ = [
     "CitationReport",
     "Classification",
     "ClassifiedPicture",
+    "ComparedWay",
+    "CurveStep",
     "Damage",
     "DataFacts",
     "Dropped",
     "Embedding",
     "Familiarity",
+    "FitComparison",
     "FitEvaluation",
     "FitResult",
     "FitScore",

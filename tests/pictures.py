@@ -37,13 +37,19 @@ def _direction(colours: Any) -> np.ndarray:
 
 
 def colour_encoder(
-    folder: Path, *, name: str = "test/colours", joint: bool = True, familiar: Familiar | None = None
+    folder: Path,
+    *,
+    name: str = "test/colours",
+    joint: bool = True,
+    familiar: Familiar | None = None,
 ) -> ImageEncoder:
     """Its vectors: where the colour points to; a text points to the sum of its colour words."""
     table = np.array([(128, 128, 128), (128, 128, 128), *COLOURS.values()], dtype=np.float32)
 
     def prepare(images: Any) -> dict[str, torch.Tensor]:
-        means = [np.asarray(image.convert("RGB"), dtype=np.float32).mean(axis=(0, 1)) for image in images]
+        means = [
+            np.asarray(image.convert("RGB"), dtype=np.float32).mean(axis=(0, 1)) for image in images
+        ]
         return {"pixel_values": torch.from_numpy(np.array(means).reshape(-1, 3))}
 
     def forward(ids: np.ndarray, mask: np.ndarray, pooled: np.ndarray) -> np.ndarray:

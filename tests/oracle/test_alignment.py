@@ -88,7 +88,10 @@ def test_two_far_groups_are_pure(sizes) -> None:
     assert len(names) == len(sizes)
     total = sum(sizes)
     chance = sum(size * (size - 1) for size in sizes) / (total * (total - 1))
-    assert layout.purity(layout.nearest(vectors, 2), has) == (pytest.approx(1), pytest.approx(chance))
+    assert layout.purity(layout.nearest(vectors, 2), has) == (
+        pytest.approx(1),
+        pytest.approx(chance),
+    )
 
 
 def test_neighbours_of_other_groups_share_nothing() -> None:

@@ -24,9 +24,7 @@ def gradients(count, seed=0):
     generator = np.random.default_rng(seed)
     ramp = np.linspace(0, 1, 16)[:, None, None] * np.ones((1, 16, 1))
     ends = generator.integers(0, 256, (count, 2, 3))
-    return [
-        Image.fromarray((a + ramp * (b.astype(float) - a)).astype(np.uint8)) for a, b in ends
-    ]
+    return [Image.fromarray((a + ramp * (b.astype(float) - a)).astype(np.uint8)) for a, b in ends]
 
 
 @pytest.fixture

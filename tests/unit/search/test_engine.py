@@ -174,7 +174,8 @@ def test_passages_and_pictures_are_ranked_apart(corpus):
     outcome = find(corpus, "dogs play", k=10)
     assert (outcome.searched, outcome.pictures) == (10, 5)
     by_kind = {
-        kind: [hit for hit in outcome.hits if hit.passage.kind == kind] for kind in ("text", "image")
+        kind: [hit for hit in outcome.hits if hit.passage.kind == kind]
+        for kind in ("text", "image")
     }
     for hits in by_kind.values():
         assert sorted(hit.vector_rank for hit in hits) == [1, 2, 3, 4, 5]

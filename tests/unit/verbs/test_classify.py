@@ -47,7 +47,7 @@ def test_each_picture_gets_its_colour(pictures):
         (str(pictures / "red.png"), "red"),
     ]
     for picture in report.pictures:
-        assert [one.label for one in picture.labels][0] == picture.label
+        assert picture.labels[0].label == picture.label
         assert sum(one.probability for one in picture.labels) == pytest.approx(1)
         assert picture.probability == picture.labels[0].probability
         assert picture.labels[0].cosine == pytest.approx(1, abs=1e-5)
@@ -156,7 +156,7 @@ def test_pictures_that_cannot_be(pictures, tmp_path):
     with pytest.raises(BadFile, match=r"'.*none\.png' cannot be read: No such file"):
         run(tmp_path / "none.png")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInput, match="no readable picture in .*empty"):
+    with pytest.raises(BadInput, match=r"no readable picture in .*empty"):
         run(tmp_path / "empty")
     (tmp_path / "bad.png").write_bytes(b"x")
     with pytest.raises(BadInput, match=r"no readable picture.*bad\.png.*not a readable picture"):
@@ -256,7 +256,9 @@ def test_a_temperature_is_fitted_kept_and_used(pictures, labelled, tmp_path):
     assert again.pictures == report.pictures
     assert "temperature" in again.calibration and "90 pictures" in again.calibration
     assert "other labels" not in again.calibration
-    assert run(pictures, calibration=path, labels=["blue,green,red"]).calibration == again.calibration
+    assert (
+        run(pictures, calibration=path, labels=["blue,green,red"]).calibration == again.calibration
+    )
     other = run(pictures, calibration=path, labels=["red,green,blue,white"])
     assert "with 3 other labels" in other.calibration
     plain = run(pictures)
@@ -321,7 +323,7 @@ def test_a_calibration_of_something_else(pictures, labelled, tmp_path, encoder):
         run(pictures, calibration=path)
     run(calibrate=labelled, calibration=path, templates=["{} things"])
     assert run(pictures, calibration=path).templates == ["{} things"]
-    with pytest.raises(BadInput, match="fitted with the templates '{} things'"):
+    with pytest.raises(BadInput, match=r"fitted with the templates '{} things'"):
         run(pictures, calibration=path, templates=["{}"])
     content = json.loads(path.read_text())
     for change, error, message in (

@@ -35,7 +35,12 @@ def captioned(tmp_path):
         mixed = np.array(COLOURS[name]) * 0.9 + generator.integers(0, 20, 3)
         paint(folder / f"{number}.png", tuple(mixed.astype(int).tolist()))
         rows.append(
-            {"file_name": f"{number}.png", "caption": f"something {name}", "colour": name, "n": number}
+            {
+                "file_name": f"{number}.png",
+                "caption": f"something {name}",
+                "colour": name,
+                "n": number,
+            }
         )
     (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return folder
@@ -166,7 +171,7 @@ def test_too_few(captioned, tmp_path, encoder):
 def test_what_cannot_be_measured(tmp_path, encoder, monkeypatch):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("x")
-    with pytest.raises(BadInput, match="no readable picture in .*texts"):
+    with pytest.raises(BadInput, match=r"no readable picture in .*texts"):
         run(tmp_path / "texts")
     paint(tmp_path / "bad" / "a.png", "red").write_bytes(b"x")
     with pytest.raises(BadInput, match=r"no readable picture in .*a\.png"):
@@ -175,11 +180,11 @@ def test_what_cannot_be_measured(tmp_path, encoder, monkeypatch):
         run(tmp_path / "none")
     (tmp_path / "t.csv").write_text("text\na\nb\n")
     serve_encoder(monkeypatch, colour_encoder(tmp_path, joint=False))
-    with pytest.raises(BadInput, match="reads only image, and .* nothing of that kind"):
+    with pytest.raises(BadInput, match=r"reads only image, and .* nothing of that kind"):
         run(tmp_path / "t.csv")
     serve_encoder(monkeypatch, HashEncoder(name="test/colours", reads=frozenset({"text"})))
     paint(tmp_path / "loose" / "a.png", "red")
-    with pytest.raises(BadInput, match="reads only text, and .* nothing of that kind"):
+    with pytest.raises(BadInput, match=r"reads only text, and .* nothing of that kind"):
         run(tmp_path / "loose")
 
 

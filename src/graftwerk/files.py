@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,11 +17,12 @@ from . import limits
 from .errors import BadFile, NoRoom
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+_NO_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT}
 
 
 def raise_write_error(error: OSError, path: Path, size: int | None = None) -> NoReturn:
     """Turn an `OSError` met while writing `path` into a `NoRoom` that names path and bytes."""
-    if error.errno in _NO_ROOM or error.errno == errno.EIO:
+    if error.errno in _NO_ROOM | _NO_PLACE | {errno.EIO}:
         amount = f" ({size:,} bytes)" if size is not None else ""
         raise NoRoom(
             f"cannot write {path}{amount}: {os.strerror(error.errno or 0)}.",
@@ -48,7 +49,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         size = temporary.stat().st_size if temporary.exists() else None
         raise_write_error(error, path, size)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):  # a parent is a file
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -29,29 +29,38 @@ def test_the_true_temperature_is_found(temperature) -> None:
     assert fit_temperature(logits, right) == pytest.approx(temperature, rel=0.04)
 
 
-@pytest.mark.parametrize(("right", "wrong"), [(30, 10), (99, 1), (50, 0), (7, 6)])
+@pytest.mark.parametrize(("right", "wrong"), [(30, 10), (99, 1), (7, 6)])
 def test_two_labels_with_one_margin(right, wrong) -> None:
     """Of equal margins m the share f that is right gives 1/T = log(f / (1 - f)) / (2m)."""
-    count, margin = right + wrong, 3.0
+    margin = 3.0
+    logits = np.tile([margin, -margin], (right + wrong, 1))
+    own = np.array([0] * right + [1] * wrong, dtype=np.int64)
+    assert 1 / fit_temperature(logits, own) == pytest.approx(
+        math.log(right / wrong) / (2 * margin), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(50, 0), (99, 1)])
+def test_surer_only_as_far_as_the_pictures_show(right, wrong) -> None:
+    """With small margins T is below 1, and the share f is one of (n + 2) trials less certain."""
+    count, margin = right + wrong, 0.5
     logits = np.tile([margin, -margin], (count, 1))
     own = np.array([0] * right + [1] * wrong, dtype=np.int64)
     doubt = 1 / (count + 2)
     share = (right * (1 - doubt) + wrong * doubt) / count
-    assert 1 / fit_temperature(logits, own) == pytest.approx(
-        math.log(share / (1 - share)) / (2 * margin), rel=1e-4
-    )
+    temperature = fit_temperature(logits, own)
+    assert temperature < 1
+    assert 1 / temperature == pytest.approx(math.log(share / (1 - share)) / (2 * margin), rel=1e-4)
 
 
 def test_it_is_the_least_of_all() -> None:
     logits, right = drawn(300, 4, 2.0, seed=3)
-    count = len(right)
-    wanted = np.full((count, 4), 1 / (count + 2) / 3)
-    wanted[np.arange(count), right] = 1 - 1 / (count + 2)
 
     def loss(temperature: float) -> float:
-        return float(-(wanted * np.log(softmax(logits / temperature))).sum(axis=1).mean())
+        return negative_log_likelihood(softmax(logits / temperature), right)
 
     found = fit_temperature(logits, right)
+    assert found > 1
     assert loss(found) <= min(loss(t) for t in np.geomspace(found / 3, found * 3, 201)) + 1e-9
 
 
@@ -62,10 +71,11 @@ def test_logits_that_say_nothing_or_the_opposite() -> None:
     assert fit_temperature(logits, generator.permutation(right)) > 10
 
 
-def test_all_right_stays_finite() -> None:
-    logits = np.tile([50.0, 0.0, 0.0], (40, 1))
-    temperature = fit_temperature(logits, np.zeros(40, dtype=np.int64))
-    assert softmax(logits / temperature)[0, 0] == pytest.approx(41 / 42, abs=1e-3)
+def test_all_right_stays_finite_and_as_sure_as_before() -> None:
+    right = np.zeros(40, dtype=np.int64)
+    mild, sure = (np.tile([top, 0.0, 0.0], (40, 1)) for top in (0.5, 50.0))
+    assert softmax(mild / fit_temperature(mild, right))[0, 0] == pytest.approx(41 / 42, abs=1e-3)
+    assert fit_temperature(sure, right) == 1
 
 
 def test_softmax_bears_large_logits() -> None:

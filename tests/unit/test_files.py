@@ -105,3 +105,13 @@ def test_hash(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"abc")
     assert files.sha256_of_file(path) == hashlib.sha256(b"abc").hexdigest()
+
+
+@pytest.mark.parametrize("name", ["file/new", "file/deep/new", "folder"])
+def test_a_place_that_cannot_be(tmp_path, name):
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(NoRoom, match="cannot write"):
+        files.write_bytes(tmp_path / name, b"y")
+    assert (tmp_path / "file").read_bytes() == b"x"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]

@@ -26,27 +26,35 @@ def softmax(logits: Logits) -> Float64[np.ndarray, "n l"]:
 def fit_temperature(logits: Logits, right: Right) -> float:
     """The temperature T for which `softmax(logits / T)` has the least negative log-likelihood.
 
-    The loss is convex in 1/T, so the root of its slope is the answer. The right label counts as
-    right with (n + 1) / (n + 2) and not with 1, as Platt (1999) does: a few pictures that are all
-    right do not prove that none ever will be wrong, and T stays above 0.
+    Above 1 it makes less sure, below 1 surer. A few pictures that are all right do not prove that
+    none will ever be wrong, so it goes below 1 only as far as it would with the right label at
+    (n + 1) / (n + 2) instead of 1, as Platt (1999) does; so it never reaches 0.
 
     Args:
         logits: of n pictures for l labels, at least two of each.
         right: place of each picture's own label.
 
     Returns:
-        A temperature from 0.001 to 1000; at an end of it the logits say nothing about the labels.
+        A temperature from 0.001 to 1000; at 1000 the logits say nothing about the labels.
+    """
+    count, labels = logits.shape
+    own = logits[np.arange(count), right]
+    temperature = _coolest(logits, own)
+    if temperature >= 1:
+        return temperature
+    others = (logits.sum(axis=1) - own) / (labels - 1)
+    doubt = 1 / (count + 2)
+    return min(1.0, _coolest(logits, (1 - doubt) * own + doubt * others))
+
+
+def _coolest(logits: Logits, wanted: Float64[np.ndarray, " n"]) -> float:
+    """The temperature of the least loss, where `wanted` is the mean logit that should come out.
+
+    The loss is convex in 1/T; its slope is the mean logit less the wanted one.
     """
     from scipy.optimize import brentq
 
-    count, labels = logits.shape
-    doubt = 1 / (count + 2)
-    own = logits[np.arange(count), right]
-    others = (logits.sum(axis=1) - own) / (labels - 1)
-    wanted = (1 - doubt) * own + doubt * others
-
     def slope(log_temperature: float) -> float:
-        """Of the loss by 1/T: it falls as T grows."""
         probabilities = softmax(logits / math.exp(log_temperature))
         return float(np.mean((probabilities * logits).sum(axis=1) - wanted))
 

@@ -47,7 +47,7 @@ def read_labelled_texts(path: Path) -> list[LabelledText]:
     return [_text(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)]
 
 
-def _read_csv(path: Path) -> list[Mapping[str, Any]]:
+def _read_csv(path: Path) -> list[Any]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         if "text" not in (reader.fieldnames or ()):
@@ -56,7 +56,7 @@ def _read_csv(path: Path) -> list[Mapping[str, Any]]:
         return [{key: value for key, value in row.items() if key} for row in reader]
 
 
-def _read_json_lines(path: Path) -> list[Mapping[str, Any]]:
+def _read_json_lines(path: Path) -> list[Any]:
     rows = []
     for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1):
         if not line.strip():

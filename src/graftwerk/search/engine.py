@@ -62,9 +62,8 @@ def search(
 ) -> SearchOutcome:
     """Find the passages and pictures that answer a query.
 
-    Where an index holds both, the hybrid mode ranks each kind by itself and fuses the ranks: a
-    joint encoder puts every text nearer to a text than any picture (Liang et al., "Mind the Gap",
-    2022), so that by cosine alone no picture would ever be seen.
+    Where an index holds both, the hybrid mode ranks each kind by itself: a joint encoder puts
+    texts nearer to texts than any picture (Liang et al., "Mind the Gap", 2022).
 
     Args:
         index: where to look; one consistent state of it is read.
@@ -81,8 +80,8 @@ def search(
         BadFile: the query names a picture that is not there.
     """
     is_image = is_image_path(query) and Path(query).is_file()
-    if not is_image and mode != "text" and encoder is not None and "image" in encoder.reads:
-        _refuse_missing(query)
+    if not is_image and mode != "text":
+        _refuse_missing(query, encoder)
     asked = _Query(
         text=query,
         expression=None if is_image or mode == "vector" else to_match(query),
@@ -100,23 +99,22 @@ def search(
         if k == 0:
             return SearchOutcome((), searched, len(pictures), picture)
         by_text = _by_text(view, asked)
+        groups = [allowed]
         if mode == "hybrid" and 0 < len(pictures) < searched:
-            kinds = [view.allowed(_where([*where, "kind = text"])), pictures]
-            groups = [_by_vector(space, asked, keys) for keys in kinds]
-            if is_image:
-                groups.reverse()
-        else:
-            groups = [_by_vector(space, asked, allowed)]
-        passages = view.passages(list({*by_text, *(key for group in groups for key in group)}))
+            passages_only = view.allowed(_where([*where, "kind = text"]))
+            groups = [pictures, passages_only] if is_image else [passages_only, pictures]
+        rankings = [_by_vector(space, asked, group) for group in groups]
+        passages = view.passages(list({*by_text}.union(*rankings)))
         if rescorer is not None and not is_image:
-            groups[0] = _rescore(rescorer, query, groups[0], by_text, passages)
-        hits = _to_hits(groups, by_text, passages, mode)[:k]
-        completed = tuple(_complete(hits, view, space, asked))
-        return SearchOutcome(completed, searched, len(pictures), picture)
+            rankings[0] = _rescore(rescorer, query, rankings[0], by_text, passages)
+        hits = _complete(_to_hits(rankings, by_text, passages, mode)[:k], view, space, asked)
+        return SearchOutcome(tuple(hits), searched, len(pictures), picture)
 
 
-def _refuse_missing(query: str) -> None:
+def _refuse_missing(query: str, encoder: Encoder | None) -> None:
     """Take a word that ends like a picture for one that was mistyped; a sentence may end so."""
+    if encoder is None or "image" not in encoder.reads:
+        return
     if is_image_path(query) and not any(letter.isspace() for letter in query):
         raise BadFile(
             f"picture {query!r} does not exist.",
@@ -199,7 +197,7 @@ def _rescore(
 
 
 def _to_hits(
-    groups: Sequence[dict[int, float]],
+    rankings: Sequence[dict[int, float]],
     by_text: dict[int, float],
     passages: dict[int, Passage],
     mode: Mode,
@@ -207,18 +205,18 @@ def _to_hits(
     """Hits in their order; what is in a ranking but no longer stored is left out.
 
     Args:
-        groups: rankings by vector: of the query's own kind first, where kinds are ranked apart.
+        rankings: by vector; the query's own kind first, where kinds are ranked apart.
         by_text: ranking by words.
         passages: what is stored.
         mode: which of them count.
     """
-    by_vector = {key: cosine for group in groups for key, cosine in group.items()}
-    fused = fuse([*groups[0]], [*by_text])
-    for group in groups[1:]:
+    by_vector = {key: cosine for ranking in rankings for key, cosine in ranking.items()}
+    fused = fuse([*rankings[0]], [*by_text])
+    for ranking in rankings[1:]:
         # the other kind weighs as words do: a little less
-        fused = sorted([*fused, *fuse([], [*group])], key=lambda item: (-item[1], item[0]))
+        fused = sorted([*fused, *fuse([], [*ranking])], key=lambda item: (-item[1], item[0]))
     scores = {"vector": by_vector, "text": by_text, "hybrid": dict(fused)}
-    vector_ranks = {key: rank for group in groups for rank, key in enumerate(group, start=1)}
+    vector_ranks = {key: rank for ranking in rankings for rank, key in enumerate(ranking, start=1)}
     text_ranks = {key: rank for rank, key in enumerate(by_text, start=1)}
     return [
         Hit(

@@ -97,7 +97,7 @@ def test_templates_of_a_folder(tmp_path):
     with pytest.raises(BadInput, match=r"'night' has no \{\}"):
         templates_of(tmp_path)
     (tmp_path / FILE_NAME).write_text("[1]")
-    with pytest.raises(BadFile, match="no.* JSON object"):
+    with pytest.raises(BadFile, match=r"no.* JSON object"):
         templates_of(tmp_path)
 
 

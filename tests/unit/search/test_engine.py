@@ -6,7 +6,7 @@ from PIL import Image
 from tests.support import Corpus, HashEncoder
 
 from graftwerk.contracts import Passage
-from graftwerk.errors import BadInput, UnknownName
+from graftwerk.errors import BadFile, BadInput, UnknownName
 from graftwerk.search.engine import search
 from graftwerk.search.fuse import fuse
 from graftwerk.search.index import open_index
@@ -157,6 +157,69 @@ def test_pictures(tmp_path):
             find(corpus, "red")
         corpus.encoder.reads = frozenset({"text"})
         assert find(corpus, str(tmp_path / "none.png")).hits  # no such file: words like any others
+
+
+def put_pictures(corpus, *contents):
+    """Store pictures whose vectors lie where these texts lie, from below: an encoder's gap."""
+    for n, content in enumerate(contents):
+        path = f"/{n}.png"
+        vector = corpus.encoder.encode_texts([content])
+        away = np.roll(vector, 1, axis=1) * 3 + vector
+        away /= np.linalg.norm(away, axis=1, keepdims=True)
+        corpus.index.put(path, path, [Passage(path, "image", "", 0, 0)], away.astype(np.float32))
+
+
+def test_passages_and_pictures_are_ranked_apart(corpus):
+    put_pictures(corpus, *TEXTS)
+    outcome = find(corpus, "dogs play", k=10)
+    assert (outcome.searched, outcome.pictures) == (10, 5)
+    by_kind = {
+        kind: [hit for hit in outcome.hits if hit.passage.kind == kind]
+        for kind in ("text", "image")
+    }
+    for hits in by_kind.values():
+        assert sorted(hit.vector_rank for hit in hits) == [1, 2, 3, 4, 5]
+        nearest = max(hits, key=lambda hit: hit.similarity)
+        assert nearest.vector_rank == 1
+    first = next(hit for hit in by_kind["image"] if hit.vector_rank == 1)
+    assert first.passage.path in {"/1.png", "/3.png"}
+    assert outcome.hits.index(first) < 5
+    scores = [hit.score for hit in outcome.hits]
+    assert scores == sorted(scores, reverse=True)
+    texts_alone = find(corpus, "dogs play", where=["kind = text"])
+    assert [hit.passage_id for hit in by_kind["text"]] == [h.passage_id for h in texts_alone.hits]
+    assert texts_alone.pictures == 0
+    alone = find(corpus, "dogs play", where=["kind = image"])
+    assert (alone.searched, alone.pictures) == (5, 5)
+    assert [hit.passage_id for hit in alone.hits] == [
+        hit.passage_id for hit in sorted(by_kind["image"], key=lambda hit: hit.vector_rank)
+    ]
+
+
+def test_by_vector_alone_the_cosine_counts(corpus):
+    put_pictures(corpus, *TEXTS)
+    outcome = find(corpus, "dogs play", mode="vector", k=10)
+    cosines = [hit.similarity for hit in outcome.hits]
+    assert cosines == sorted(cosines, reverse=True)
+    assert [hit.vector_rank for hit in outcome.hits] == list(range(1, 11))
+
+
+def test_a_picture_finds_pictures_before_texts(corpus, tmp_path):
+    path = tmp_path / "query.png"
+    Image.new("RGB", (4, 4), "red").save(path)
+    put_pictures(corpus, *TEXTS)
+    outcome = find(corpus, str(path), k=10)
+    assert [hit.passage.kind for hit in outcome.hits] == ["image", "text"] * 5
+    assert outcome.picture is not None
+    assert find(corpus, "words").picture is None
+
+
+def test_a_mistyped_picture_is_named(corpus):
+    for mode in ("hybrid", "vector"):
+        with pytest.raises(BadFile, match=r"picture 'none\.png' does not exist"):
+            find(corpus, "none.png", mode=mode)
+    assert find(corpus, "no such none.png").hits
+    assert find(corpus, "none.png", mode="text").hits == ()
 
 
 class Backwards(HashEncoder):

@@ -274,3 +274,27 @@ def test_the_file_changes_between_hashing_and_reading(docs, encoder, monkeypatch
         add(docs)
     assert add(docs).changed == 1
     assert add(docs).changed == 0
+
+
+def test_the_table_of_pictures_is_no_document(docs, monkeypatch):
+    use_encoder(monkeypatch, HashEncoder(name="builtin/minilm"))
+    shown = docs / "shown"
+    shown.mkdir()
+    Image.new("RGB", (4, 4), "red").save(shown / "a.png")
+    table = shown / "metadata.jsonl"
+    table.write_text('{"file_name": "a.png", "caption": "red"}\n')
+    (docs / "metadata.jsonl").write_text('{"text": "no picture is beside it"}\n')
+    report = add(docs)
+    assert [(skip.path, "beside it" in skip.reason) for skip in report.skipped] == [
+        (str(table), True)
+    ]
+    assert report.added == 4
+    assert add(docs, table).added == 1
+
+
+def test_texts_without_their_pictures_keep_the_table(docs, encoder):
+    shown = docs / "shown"
+    shown.mkdir()
+    Image.new("RGB", (4, 4), "red").save(shown / "a.png")
+    (shown / "metadata.jsonl").write_text('{"file_name": "a.png", "caption": "red"}\n')
+    assert [skip.path for skip in add(docs).skipped] == [str(shown / "a.png")]

@@ -14,7 +14,7 @@ from ..frozen.folder import ModelFolder
 from ..frozen.images import IMAGE_MODELS
 from ..frozen.recipe import read_recipe
 from ..frozen.series_models import SERIES_MODELS
-from .examples import Item, Kind, Picture
+from .examples import Item, Kind, Opened, Picture
 
 _TEXTS = frozenset({"bert", "distilbert", "mpnet", "roberta", "xlm-roberta", "static"})
 _DECODED = 64  # pictures at a time
@@ -109,11 +109,11 @@ def _require_texts(name: str, folder: ModelFolder) -> None:
 
 
 def _encode(encoder: Encoder, items: Sequence[Item], advance: Advance) -> Vectors:
-    if items and isinstance(items[0], Picture):
+    if items and isinstance(items[0], Picture | Opened):
         vectors = np.empty((len(items), encoder.dimension), dtype=np.float32)
         for start in range(0, len(items), _DECODED):
             places = items[start : start + _DECODED]
-            pictures = [place.open() for place in places if isinstance(place, Picture)]
+            pictures = [place.open() for place in places if isinstance(place, Picture | Opened)]
             vectors[start : start + len(pictures)] = encoder.encode_images(pictures, advance)
         return vectors
     return encoder.encode_texts([str(item) for item in items], advance=advance)

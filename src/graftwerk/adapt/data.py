@@ -93,8 +93,9 @@ def _from_table(table: Table, wanted: Wanted) -> Examples:
     keys, labels, names, refused = [], [], [], []
     for row, (place, label) in enumerate(zip(table.places, table.column(target), strict=True)):
         name = f"{place} of {table.path.name}"
-        item = Refused(name, "no label.") if is_missing(label) else None
-        item = item or _item(table, kind, columns, row)
+        item: Item | Refused = Refused(name, "no label.")
+        if not is_missing(label):
+            item = _item(table, kind, columns, row)
         found = look_at(item) if isinstance(item, Picture) else item
         if isinstance(item, Refused) or isinstance(found, Refused):
             reason = found.reason if isinstance(found, Refused) else ""

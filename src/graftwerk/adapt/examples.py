@@ -57,7 +57,19 @@ class Picture:
         return decode_image(io.BytesIO(self.content()), self.name)
 
 
-Item = str | Picture | np.ndarray
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A picture in memory."""
+
+    image: Any
+
+    def open(self) -> "Image":
+        """The picture."""
+        picture: Image = self.image
+        return picture
+
+
+Item = str | Picture | Opened | np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +121,7 @@ def key_of(item: Item) -> str:
         return hashlib.sha256(item.content()).hexdigest()
     if isinstance(item, np.ndarray):
         return hashlib.sha256(item.tobytes()).hexdigest()
-    return hashlib.sha256(item.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(str(item).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def require_some(examples: Examples) -> Examples:

@@ -29,7 +29,7 @@ def features_of(base: Base, examples: Examples, monitor: Monitor) -> Vectors:
     def build(target: Path) -> dict[str, Any]:
         encode = base.encoder()
         monitor.start("features", len(examples))
-        written: np.ndarray | None = None
+        written: np.memmap | None = None
         for start in range(0, len(examples), _CHUNK):
             vectors = encode(examples.items[start : start + _CHUNK], monitor.advance)
             if written is None:

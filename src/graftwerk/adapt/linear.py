@@ -1,7 +1,7 @@
 """A linear head by logistic or ridge regression, its strength chosen by cross-validation."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,10 +182,10 @@ def _logistic(
 
 
 def _one_label(
-    rows: Rows, holds: Sequence[float], strength: float, balanced: bool
+    rows: Rows, holds: Float32[np.ndarray, " n"], strength: float, balanced: bool
 ) -> tuple[Float64[np.ndarray, " d"], float]:
-    if len(set(holds)) == 1:
-        return np.zeros(rows.shape[1]), 20.0 if holds[0] else -20.0
+    if holds.min() == holds.max():
+        return np.zeros(rows.shape[1]), 20.0 if holds[0] > 0 else -20.0
     model = _solver(strength, balanced).fit(rows, holds)
     return model.coef_[0], float(model.intercept_[0])
 

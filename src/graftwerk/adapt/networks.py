@@ -15,7 +15,7 @@ from ..frozen.loading import choose_device, quiet
 from ..frozen.trainable import Inputs, Trainable, load_trainable
 from ..steer.bundle import Bundle
 from .base import Advance, Base, Encode
-from .examples import Item, Kind, Picture
+from .examples import Item, Kind, Opened, Picture
 
 MODEL, ADAPTER = "model", "adapter"
 _BATCH = 32
@@ -31,7 +31,9 @@ def load_network(base: Base, kind: Kind) -> Trainable:
 
 def inputs_of(trainable: Trainable, items: Sequence[Item]) -> Inputs:
     """Items as the network's inputs; pictures are opened."""
-    opened: list[Any] = [item.open() if isinstance(item, Picture) else item for item in items]
+    opened: list[Any] = [
+        item.open() if isinstance(item, Picture | Opened) else item for item in items
+    ]
     return trainable.prepare(opened)
 
 
@@ -42,8 +44,8 @@ def encode(trainable: Trainable, items: Sequence[Item], advance: Advance) -> Vec
     for start in range(0, len(items), _BATCH):
         part = order[start : start + _BATCH]
         with torch.inference_mode():
-            vectors = trainable.encode(inputs_of(trainable, [items[n] for n in part]))
-        found.append(vectors.float().cpu().numpy())
+            tensor = trainable.encode(inputs_of(trainable, [items[n] for n in part]))
+        found.append(tensor.float().cpu().numpy())
         advance(len(part))
     everything = np.concatenate(found)
     if not np.isfinite(everything).all():
@@ -76,7 +78,8 @@ def load_tuned(bundle: Bundle, base: Base) -> Encode:
     from ..steer import lowrank
 
     trainable = load_trainable(base.root, reads, base.layer, device)
-    lowrank.load(bundle.folder / ADAPTER, trainable.tower, base.name, base.fingerprint)
+    steer = lowrank.load(bundle.folder / ADAPTER, trainable.tower, base.name, base.fingerprint)
+    steer.merge()
     return encoder_of(trainable)
 
 

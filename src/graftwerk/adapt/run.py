@@ -24,7 +24,7 @@ from ..train.task import Plan
 from .linear import fit_linear
 from .networks import load_network
 from .problem import Problem
-from .scoring import point
+from .scoring import Score, point
 from .tuning import Settings, Tuning
 
 _BEST, _VALIDATIONS = "best.safetensors", "validations.jsonl"
@@ -40,7 +40,7 @@ class Run:
     Attributes:
         tuning: the network with its best weights in place.
         settings: how it was tuned.
-        score: on the validation examples, of the best weights.
+        measured: the score of the best weights on the validation examples.
         start: the same of the linear head that it began with.
         step: step of the best weights.
         steps: steps done.
@@ -51,7 +51,7 @@ class Run:
 
     tuning: Tuning
     settings: Settings
-    score: float
+    measured: Score
     start: float
     step: int
     steps: int
@@ -76,7 +76,7 @@ def tune(
         settings: how.
         folder: for log, checkpoints and the best weights.
         monitor: told about progress.
-        minutes: stop after so long.
+        minutes: stop after so long; 0: only put the best weights in their places.
         precision: of the arithmetic; None: the fastest of the device.
 
     Raises:
@@ -96,18 +96,18 @@ def tune(
     chosen = precision or fast_precision(device)
     tuning = Tuning(problem, load_network(problem.base, problem.examples.kind), start, settings)
     watcher = _Watcher(problem, tuning, settings, folder, chosen)
+    places = problem.split.validation
     if tuning.kept is not None:
         tuning.kept.fill(monitor)
-        with tuning.kept.below.skipped():
-            finished = _train(problem, tuning, settings, watcher, monitor, minutes)
-    else:
+    with tuning.running():
         finished = _train(problem, tuning, settings, watcher, monitor, minutes)
-    best = watcher.take_best()
+        best = watcher.take_best()
+        measured = problem.measure(tuning.scores(places, chosen), places)
     history = watcher.history()
     return Run(
         tuning=tuning,
         settings=settings,
-        score=best["score"],
+        measured=measured,
         start=history[0]["score"],
         step=best["step"],
         steps=history[-1]["step"],
@@ -138,6 +138,8 @@ def _train(
     watcher.begin()
     if watcher.settled():
         return True
+    if minutes == 0:
+        return False
     return train(tuning, plan, session, monitor).finished
 
 

@@ -1,6 +1,7 @@
 """Full fine-tuning and LoRA through the one training loop, from the linear solution on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,6 +15,7 @@ from ..errors import BadInput
 from ..frozen.trainable import Trainable
 from ..steer import lowrank
 from ..steer.head import LinearHead
+from ..steer.projections import named_targets
 from ..train.arithmetic import arithmetic
 from ..train.session import Precision
 from ..train.state import generator_for
@@ -69,6 +71,7 @@ class Tuning:
         trainable: the network, with a low-rank steer in it where that is the way.
         steer: that steer.
         kept: states below the blocks that are trained; None where all are.
+        initial: what is trained, as it was at first.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class Tuning:
             block = len(trainable.blocks()) - settings.top
             self.kept = KeptStates(problem, trainable, block)
         self._open_parameters()
+        self.initial = {name: p.detach().clone() for name, p in self._parameters.items()}
         self._lengths = [len(str(item)) for item in problem.examples.items]
         self._order = lru_cache(maxsize=2)(self._draw_order)
 
@@ -123,6 +127,26 @@ class Tuning:
             seen_block = seen_block or id(parameter) in depth
             shares[name] = _LAYER_DECAY ** (below or 0)
         return shares
+
+    @contextmanager
+    def merged(self) -> Iterator[None]:
+        """A low-rank steer is part of the weights, as it will predict, for the time of this."""
+        if self.steer is not None:
+            self.steer.merge()
+        try:
+            yield
+        finally:
+            if self.steer is not None:
+                self.steer.unmerge()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """States that are kept take the place of the blocks below, for the time of this."""
+        if self.kept is None:
+            yield
+        else:
+            with self.kept.below.skipped():
+                yield
 
     def batch(self, first: int, count: int) -> tuple[Any, list[int]]:
         """Inputs of examples `first` to `first + count` of endless epochs, and their places."""
@@ -208,7 +232,7 @@ class Tuning:
     def _targets(self) -> tuple[str, ...]:
         tower = self.trainable.tower
         names = self._settings.targets
-        found = lowrank.named_targets(tower, names) if names else lowrank.find_targets(tower)
+        found = named_targets(tower, names) if names else lowrank.find_targets(tower)
         if self._settings.top is None:
             return found
         blocks = self.trainable.blocks()

@@ -75,7 +75,8 @@ def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> 
     test = problem.split.test
     monitor.start("testing", len(test))
     items = [problem.examples.items[place] for place in test.tolist()]
-    vectors = encode(tuning.trainable, items, monitor.advance)
+    with tuning.merged():
+        vectors = encode(tuning.trainable, items, monitor.advance)
 
     def save(target: Path) -> None:
         if tuning.steer is None:
@@ -92,7 +93,7 @@ def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> 
         score=problem.measure(head.score(vectors), test),
         settings={
             **run.settings.as_json(),
-            "validation_score": run.score,
+            "validation_score": run.measured.value,
             "validation_score_of_linear": run.start,
             "best_step": run.step,
             "steps": run.steps,

@@ -54,6 +54,49 @@ def fit_lines(report: reports.FitResult) -> list[str]:
     ]
 
 
+def comparison_lines(report: reports.FitComparison) -> list[str]:
+    """The recommendation, the table, the learning curve."""
+    old = any(way.old_score is not None for way in report.ways)
+    name = report.ways[0].score.name
+    header = [
+        "way",
+        name,
+        "95 % interval",
+        "learned",
+        "MB",
+        "train s",
+        "s/1,000",
+        "peak MB",
+        "drift",
+    ]
+    rows = []
+    for way in report.ways:
+        row = [
+            way.name,
+            f"{way.score.value:.3f}",
+            f"{way.score.low:.3f}-{way.score.high:.3f}",
+            f"{way.parameters:,}",
+            f"{way.bytes / 1e6:,.2f}",
+            f"{way.train_seconds:,.1f}",
+            f"{way.predict_seconds:,.2f}",
+            f"{way.peak_bytes / 1e6:,.0f}",
+            f"{way.drift:.4f}",
+        ]
+        rows.append(row + ([f"{way.old_score:.3f}"] if way.old_score is not None else []))
+    return [
+        report.reason,
+        "",
+        *table(header + ["old head"] * old, rows),
+        *(f"  {way.name}: {way.note}" for way in report.ways),
+        "drift: how far the features of other data moved; 0 means that nothing is forgotten",
+        "",
+        report.more_examples,
+        *data_lines(report.data),
+        f"{printable(report.model)}, {report.seconds:.1f} s",
+        f"-> {printable(report.picture)}",
+    ]
+
+
 def prediction_lines(report: reports.Predictions) -> list[str]:
     """One line an input."""
     if report.out is not None:

@@ -270,6 +270,7 @@ def _(report: reports.Generation) -> list[str]:
 
 
 _lines.register(reports.FitResult, adapt.fit_lines)
+_lines.register(reports.FitComparison, adapt.comparison_lines)
 _lines.register(reports.Predictions, adapt.prediction_lines)
 _lines.register(reports.FitEvaluation, adapt.evaluation_lines)
 _lines.register(reports.ReadoutResult, readout.readout_lines)

@@ -4,7 +4,10 @@ Every field has a description; the help text of a command lists its report's key
 """
 
 from .adapt import (
+    ComparedWay,
+    CurveStep,
     DataFacts,
+    FitComparison,
     FitEvaluation,
     FitResult,
     FitScore,
@@ -45,10 +48,13 @@ __all__ = [
     "BlocksSheet",
     "Calibration",
     "CitationReport",
+    "ComparedWay",
+    "CurveStep",
     "Damage",
     "DataFacts",
     "Dropped",
     "Embedding",
+    "FitComparison",
     "FitEvaluation",
     "FitResult",
     "FitScore",

@@ -62,6 +62,44 @@ class FitResult(Report):
     seconds: float = Field(description="wall time")
 
 
+class ComparedWay(Report):
+    """One way to fit."""
+
+    name: str = Field(description="linear, lora, full or wise-ft")
+    score: FitScore = Field(description="on the test examples")
+    parameters: int = Field(description="numbers that were learned")
+    bytes: int = Field(description="to store beside the frozen model")
+    train_seconds: float = Field(description="wall time")
+    predict_seconds: float = Field(description="for 1,000 items")
+    peak_bytes: int = Field(description="most memory of the process meanwhile, libraries counted")
+    drift: float = Field(description="1 less the mean cosine of other data's features to before")
+    old_score: float | None = Field(description="of the old head; None without --old")
+    note: str = Field(description="how it was made")
+
+
+class CurveStep(Report):
+    """One size of a learning curve."""
+
+    examples: int = Field(description="learned from")
+    score: float = Field(description="of the linear head, on the test examples")
+    spread: float = Field(description="standard deviation over draws of that size")
+
+
+class FitComparison(Report):
+    """What `compare` measured."""
+
+    out: str = Field(description="folder with the picture and the fits")
+    picture: str = Field(description="PNG of scores, costs and learning curve")
+    model: str = Field(description="the frozen model")
+    data: DataFacts = Field(description="the data")
+    ways: list[ComparedWay] = Field(description="one row a way")
+    curve: list[CurveStep] = Field(description="learning curve of the linear head")
+    more_examples: str = Field(description="whether more examples would help")
+    recommended: str = Field(description="the way to take")
+    reason: str = Field(description="why, in one sentence")
+    seconds: float = Field(description="wall time")
+
+
 class Prediction(Report):
     """What is predicted for one input."""
 

@@ -133,4 +133,5 @@ def probabilities(scores: Float[np.ndarray, "n k"], task: Task) -> Float[np.ndar
     if task == "labels":
         return 0.5 * (1 + np.tanh(0.5 * scores))
     shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+    chances: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
+    return chances

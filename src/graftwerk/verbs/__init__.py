@@ -142,6 +142,7 @@ CATALOGUE: tuple[Verb, ...] = (
     ),
     Verb(("fit",), requests.Fit, reports.FitResult, "fit", "graft fit pictures/ --model FOLDER --how linear --out fit"),
     Verb(("predict",), requests.Predict, reports.Predictions, "predict", "graft predict fit \"a text to judge\""),
+    Verb(("compare",), requests.Compare, reports.FitComparison, "compare", "graft compare texts.csv --target topic --out compare"),
     Verb(("eval", "fit"), requests.EvalFit, reports.FitEvaluation, "eval_fit", "graft eval fit fit new-data.csv"),
     Verb(("readout",), requests.Readout, reports.ReadoutResult, "readout", "graft readout blocks/ --model FOLDER --at latent --target place"),
     Verb(("blocks", "render"), requests.BlocksRender, reports.BlocksData, "blocks_render", "graft blocks render --count 100 --size 64 --seed 7 --out blocks"),

@@ -61,7 +61,13 @@ def _make(
         if request.sweep:
             problem, tried = sweep_layers(problem, monitor)
         return problem, make_linear(problem, monitor), tried
+    from ..adapt.choosing import candidates, choose
     from ..adapt.run import tune
 
+    if request.how == "auto":
+        ways = [settings_of(request, how) for how in ("lora", "full")]
+        listed = candidates(ways, request.learning_rate is not None)
+        made, tried = choose(problem, listed, request.minutes, training, monitor)
+        return problem, made, tried
     run = tune(problem, settings_of(request, request.how), training, monitor)
     return problem, make_tuned(problem, run, training, monitor), tried

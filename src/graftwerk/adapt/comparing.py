@@ -1,0 +1,209 @@
+"""Linear, LoRA and full fine-tuning on the same data, and the straight answer."""
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..contracts import Monitor, Vectors
+from ..steer.head import LinearHead
+from .base import Encode
+from .choosing import COST, cheapest
+from .costs import (
+    Peak,
+    drift,
+    ignore,
+    other_items,
+    seconds_per_thousand,
+    watched_memory,
+)
+from .networks import encode, encoder_of
+from .problem import Problem
+from .run import Run, tune
+from .saved import save_fit
+from .scoring import Score, point
+from .tuning import Settings, Tuning
+from .ways import make_linear, make_tuned
+
+_MIXES = (0.25, 0.5, 0.75)  # shares of the tuned weights
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """What the model could do before.
+
+    Attributes:
+        head: a linear head on the frozen model.
+        problem: its data, of which the test examples are measured on.
+    """
+
+    head: LinearHead
+    problem: Problem
+
+    def score(self, vectors: Vectors) -> float:
+        """The old head's score on features of its own test examples."""
+        values = self.problem.targets.values[self.problem.split.test]
+        return point(self.head.score(vectors), values, self.head.task)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One row.
+
+    Attributes:
+        name: `linear`, `lora`, `full` or `wise-ft`.
+        score: on the test examples.
+        parameters: numbers that were learned.
+        bytes: to store beside the frozen model.
+        train_seconds: wall time, features of the frozen model counted.
+        predict_seconds: for 1,000 items.
+        peak_bytes: most memory of the process meanwhile.
+        drift: 1 less the mean cosine of features of other data, before and after.
+        old_score: of the old head on the changed features; None without one.
+        note: how it was made.
+    """
+
+    name: str
+    score: Score
+    parameters: int
+    bytes: int
+    train_seconds: float
+    predict_seconds: float
+    peak_bytes: int
+    drift: float
+    old_score: float | None
+    note: str
+
+
+class Comparison:
+    """All ways, one after the other, each on the frozen model."""
+
+    def __init__(self, problem: Problem, out: Path, old: Old | None, monitor: Monitor) -> None:
+        self._problem, self._out, self._old, self._monitor = problem, out, old, monitor
+        self._others = other_items(problem.examples.kind, problem.examples.items[0])
+        encode_frozen = problem.base.encoder()
+        self._frozen = encode_frozen(self._others, ignore)
+        test = problem.split.test.tolist()
+        self._test_items = [problem.examples.items[place] for place in test]
+
+    def linear(self) -> Way:
+        """A head on frozen features."""
+        begin = time.perf_counter()
+        with watched_memory() as peak:
+            made = make_linear(self._problem, self._monitor)
+        seconds = time.perf_counter() - begin
+        size = save_fit(self._out / "linear", self._problem, made)
+        old, encode_frozen = self._old, self._problem.base.encoder()
+        return Way(
+            name="linear",
+            score=made.score,
+            parameters=made.parameters,
+            bytes=size,
+            train_seconds=seconds,
+            predict_seconds=seconds_per_thousand(encode_frozen, self._test_items),
+            peak_bytes=peak.bytes,
+            drift=0.0,
+            old_score=None if old is None else old.score(self._old_vectors(encode_frozen)),
+            note=f"strength {made.settings['strength']:g}",
+        )
+
+    def tuned(self, settings: Settings) -> list[Way]:
+        """LoRA, or full fine-tuning and its mixture with the frozen weights."""
+        folder = self._out / f"{settings.how}.training"
+        with watched_memory() as peak:
+            run = tune(self._problem, settings, folder, self._monitor)
+        made = make_tuned(self._problem, run, folder, self._monitor)
+        size = save_fit(self._out / settings.how, self._problem, made)
+        note = f"best of {run.steps} steps at {run.step}, rate {settings.learning_rate:g}"
+        way = self._way(settings.how, run, peak, made.score, note)
+        ways = [replace(way, bytes=size)]
+        if settings.how == "full":
+            ways.append(replace(self._mixed(run, peak), bytes=size))
+        shutil.rmtree(folder, ignore_errors=True)
+        return ways
+
+    def _mixed(self, run: Run, peak: Peak) -> Way:
+        """WiSE-FT (Wortsman et al., 2022): weights between the frozen and the tuned ones."""
+        tuning, problem = run.tuning, self._problem
+        tuned = {name: p.detach().clone() for name, p in tuning.parameters().items()}
+        validation = problem.split.validation
+        found = []
+        values = problem.targets.values[validation]
+        for mix in _MIXES:
+            _mix(tuning, tuned, mix)
+            with tuning.running():
+                scores = tuning.scores(validation, "float32")
+            found.append(point(scores, values, problem.targets.task))
+        mix = _MIXES[int(np.argmax(found))]
+        _mix(tuning, tuned, mix)
+        vectors = encode(tuning.trainable, self._test_items, ignore)
+        score = problem.measure(tuning.head().score(vectors), problem.split.test)
+        return self._way("wise-ft", run, peak, score, f"{mix:g} of the way from frozen to full")
+
+    def _way(self, name: str, run: Run, peak: Peak, score: Score, note: str) -> Way:
+        with run.tuning.merged():
+            encode_tuned = encoder_of(run.tuning.trainable)
+            moved = drift(self._frozen, encode_tuned(self._others, ignore))
+            seconds = seconds_per_thousand(encode_tuned, self._test_items)
+            old = None
+            if self._old is not None:
+                old = self._old.score(self._old_vectors(encode_tuned))
+        return Way(
+            name=name,
+            score=score,
+            parameters=run.parameters,
+            bytes=0,
+            train_seconds=run.seconds,
+            predict_seconds=seconds,
+            peak_bytes=peak.bytes,
+            drift=moved,
+            old_score=old,
+            note=note,
+        )
+
+    def _old_vectors(self, encode_items: Encode) -> Vectors:
+        """Features of the old head's test examples."""
+        if self._old is None:
+            return np.empty((0, 0), dtype=np.float32)
+        problem = self._old.problem
+        items = [problem.examples.items[place] for place in problem.split.test.tolist()]
+        return encode_items(items, ignore)
+
+
+def _mix(tuning: Tuning, tuned: Mapping[str, Tensor], share: float) -> None:
+    """Put weights in their places that lie this share of the way from the first to the tuned."""
+    with torch.no_grad():
+        for name, parameter in tuning.parameters().items():
+            parameter.copy_(torch.lerp(tuning.initial[name], tuned[name], share))
+
+
+def recommend(ways: Sequence[Way]) -> tuple[str, str]:
+    """The way to take, and one sentence that says why."""
+    kept = ways[cheapest([(way.name, way.score) for way in ways])]
+    best = max(ways, key=lambda way: way.score.value)
+    name = best.score.name
+    interval = f"{best.score.low:.3f} to {best.score.high:.3f}"
+    if kept is best:
+        rest = [
+            way for way in ways if way is not best and COST.index(way.name) < COST.index(best.name)
+        ]
+        if not rest:
+            return kept.name, (
+                f"Take {kept.name}: it is the cheapest and has the best {name}, "
+                f"{best.score.value:.3f} ({interval})."
+            )
+        next_best = max(rest, key=lambda way: way.score.value)
+        return kept.name, (
+            f"Take {kept.name}: its {name} of {best.score.value:.3f} ({interval}) is beyond what "
+            f"cheaper ways reach, at most {next_best.score.value:.3f} by {next_best.name}."
+        )
+    return kept.name, (
+        f"Take {kept.name}: its {name} of {kept.score.value:.3f} lies within the 95 % interval of "
+        f"the best, {best.name} with {best.score.value:.3f} ({interval}), and it learns "
+        f"{kept.parameters:,} numbers instead of {best.parameters:,}."
+    )

@@ -1,0 +1,108 @@
+"""`graft compare`: linear, LoRA and full fine-tuning side by side, and a recommendation."""
+
+import time
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import files
+from ..adapt.problem import Problem, Source, open_problem
+from ..contracts import Monitor
+from ..errors import BadFile, BadInput
+from ..reports import ComparedWay, CurveStep, FitComparison
+from ..requests import Compare
+from .fitting import facts_of, problem_of, score_report, settings_of
+
+if TYPE_CHECKING:
+    from ..adapt.comparing import Way
+    from ..steer.head import LinearHead
+
+PICTURE, FIGURES = "compare.png", "compare.json"
+
+
+def run(request: Compare, monitor: Monitor) -> FitComparison:
+    """Fit in every way, measure each on the same test examples, draw and recommend.
+
+    Raises:
+        BadInput: data, labels or model cannot be used as given, or are too few to validate on.
+        WrongBase: the old head was made on another model.
+        Diverged: a training's loss is not finite any more.
+        Cancelled: stopped by the user.
+        NoRoom: something cannot be written.
+    """
+    from ..adapt.comparing import Comparison, Old, recommend
+    from ..adapt.curve import learning_curve, verdict
+    from ..adapt.picture import draw_comparison
+
+    begin = time.perf_counter()
+    out = request.out.absolute()
+    _require_free(out)
+    problem = problem_of(request, monitor)
+    old = None
+    if request.old is not None:
+        head, data = _old(request, request.old, problem, monitor)
+        old = Old(head, data)
+    comparison = Comparison(problem, out, old, monitor)
+    ways = [comparison.linear()]
+    for how in ("lora", "full"):
+        ways += comparison.tuned(settings_of(request, how))
+    curve = learning_curve(problem, monitor)
+    kept, reason = recommend(ways)
+    title = f"{Path(request.data).name} on {problem.base.name}"
+    files.write_bytes(out / PICTURE, draw_comparison(ways, curve, title, kept))
+    report = FitComparison(
+        out=str(request.out),
+        picture=str(request.out / PICTURE),
+        model=problem.base.name,
+        data=facts_of(problem),
+        ways=[_row(way) for way in ways],
+        curve=[CurveStep(**asdict(point)) for point in curve],
+        more_examples=verdict(curve, ways[0].score.name),
+        recommended=kept,
+        reason=reason,
+        seconds=time.perf_counter() - begin,
+    )
+    files.write_json(out / FIGURES, report.model_dump())
+    return report
+
+
+def _row(way: "Way") -> ComparedWay:
+    named = {field.name: getattr(way, field.name) for field in fields(way)}
+    return ComparedWay(**(named | {"score": score_report(way.score)}))
+
+
+def _old(
+    request: Compare, folder: Path, problem: Problem, monitor: Monitor
+) -> "tuple[LinearHead, Problem]":
+    """The old head and its data, checked to be of the same model."""
+    from ..adapt.saved import open_fit
+    from ..steer.bundle import require_base
+
+    if request.old_data is None:
+        raise BadInput("--old needs --old-data.", "Name the labelled data of the old head.")
+    saved = open_fit(folder, request.model, request.device)
+    if saved.bundle.kind != "linear":
+        raise BadInput(f"{folder} is no linear head.", "Name a fit made with --how linear.")
+    require_base(saved.bundle, problem.base.name, problem.base.fingerprint)
+    former = saved.bundle.content["request"]
+    source = Source(
+        data=request.old_data,
+        target=former["target"],
+        content=tuple(former["content"]),
+        task=saved.task,
+        seed=request.seed,
+    )
+    data = open_problem(problem.base, source, monitor)
+    if data.targets.labels != saved.head.labels:
+        raise BadInput(
+            f"{request.old_data} has other labels than the head in {folder}.", "Name its own data."
+        )
+    return saved.head, data
+
+
+def _require_free(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise BadFile(f"--out {out} is not a folder.", "Name a new folder.")
+    former = (out / FIGURES).is_file() or any(out.glob("*.training"))
+    if out.is_dir() and any(out.iterdir()) and not former and not (out / "linear").is_dir():
+        raise BadFile(f"folder {out} is not empty and holds no comparison.", "Name a new folder.")

@@ -1,10 +1,12 @@
 """Seconds of drawing with graftwerk and with diffusers' own StableDiffusionPipeline.
 
-Same random weights, same latents, same scheduler and steps; text, U-Net and decoder included,
-loading not. The best of several runs that take turns. Latents must agree to 1e-3.
+Same weights, same latents, same scheduler and steps; text, U-Net and decoder included, loading
+not. The best of several runs that take turns. Latents must agree to 1e-3. For the built-in
+pipeline the judge says what guidance in an interval of noise levels costs or gains.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -17,6 +19,10 @@ from typing import Any
 import torch
 from tests.pipelines import tiny_unet, tiny_vae, write_text_pipeline
 
+from graftwerk.diffuse.compose import Guidance
+from graftwerk.frozen.builtin import builtin_folder
+from graftwerk.frozen.diffusion.model import load_diffusion
+
 PROMPT = "a red cube and a blue cone on grass"
 SEED, WEIGHT = 3, 5.0
 INTERVAL = (0.3, 3.0)  # noise levels in which guidance acts in the last column
@@ -25,9 +31,12 @@ CROSS = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D")
 
 @dataclass(frozen=True)
 class Size:
-    """One model to time: how it is built, how many pictures, steps and runs."""
+    """One model to time: how it is built, how many pictures, steps and runs.
 
-    unet: dict[str, Any]
+    Without a U-Net it is the built-in pipeline, and not random.
+    """
+
+    unet: dict[str, Any] | None
     vae: tuple[int, ...]
     pictures: int
     steps: int
@@ -36,22 +45,7 @@ class Size:
 
 SIZES = {
     "tiny, 16 px": Size({}, (16, 16), 4, 20, 15),
-    "7M, 64 px": Size(
-        {
-            "sample_size": 8,
-            "in_channels": 16,
-            "out_channels": 16,
-            "block_out_channels": (96, 160),
-            "down_block_types": (CROSS[0], CROSS[0]),
-            "up_block_types": (CROSS[1], CROSS[1]),
-            "cross_attention_dim": 128,
-            "norm_num_groups": 16,
-        },
-        (16, 32, 64, 96),
-        4,
-        20,
-        11,
-    ),
+    "builtin/blocks, 64 px": Size(None, (), 4, 20, 11),
     "860M (SD 1.5), 64 px": Size(
         {
             "sample_size": 8,
@@ -77,7 +71,7 @@ def peer(folder: Path, size: Size, noise: torch.Tensor) -> Callable[[], torch.Te
         folder, safety_checker=None, requires_safety_checker=False
     )
     pipeline.set_progress_bar_config(disable=True)
-    side = noise.shape[-1] * 2 ** (len(size.vae) - 1)
+    side = noise.shape[-1] * pipeline.vae_scale_factor
     kept: list[torch.Tensor] = []
 
     def keep(_pipeline: Any, step: int, _time: Any, values: dict[str, Any]) -> dict[str, Any]:
@@ -104,11 +98,10 @@ def peer(folder: Path, size: Size, noise: torch.Tensor) -> Callable[[], torch.Te
 def ours(
     folder: Path, size: Size, noise: torch.Tensor, interval: tuple[float, float]
 ) -> Callable[[], torch.Tensor]:
-    from graftwerk.diffuse.compose import Guidance, compose
+    from graftwerk.diffuse.compose import compose
     from graftwerk.diffuse.pictures import decode
     from graftwerk.diffuse.samplers import sample_ddim
     from graftwerk.diffuse.schedules import final, initial, noise_levels
-    from graftwerk.frozen.diffusion.model import load_diffusion
     from graftwerk.frozen.diffusion.texts import join
 
     model = load_diffusion(str(folder), "cpu")
@@ -133,15 +126,21 @@ def seconds(draw: Callable[[], torch.Tensor]) -> float:
     return time.perf_counter() - begin
 
 
+def folder_of(size: Size, place: Path) -> Path:
+    """The pipeline to time; a random one is written into `place`."""
+    if size.unet is None:
+        return builtin_folder("builtin/blocks")
+    unet = tiny_unet(**size.unet)
+    vae = tiny_vae(unet.config.in_channels, size.vae)
+    return write_text_pipeline(place, unet=unet, vae=vae, length=77)
+
+
 def measure(size: Size) -> list[str]:
     """One row of the table."""
     with tempfile.TemporaryDirectory() as name:
-        unet = tiny_unet(**size.unet)
-        channels = unet.config.in_channels
-        vae = tiny_vae(channels, size.vae)
-        folder = write_text_pipeline(Path(name), unet=unet, vae=vae, length=77)
-        del unet
-        side = size.unet.get("sample_size", 8)
+        folder = folder_of(size, Path(name))
+        config = json.loads((folder / "unet" / "config.json").read_text())
+        channels, side = config["in_channels"], config["sample_size"]
         noise = torch.randn(
             size.pictures, channels, side, side, generator=torch.Generator().manual_seed(SEED)
         )
@@ -168,12 +167,35 @@ def measure(size: Size) -> list[str]:
     ]
 
 
+def judge_interval(count: int) -> list[str]:
+    """What the judge sees in pictures of two objects, guided everywhere and in the interval."""
+    from graftwerk.contracts import Silent
+    from graftwerk.frozen.judge import load_judge
+    from graftwerk.recipes.drawn import share_of_right
+    from graftwerk.recipes.recipe import Setting
+
+    setting = Setting(SEED, "cpu", {}, Silent())
+    eyes = load_judge(builtin_folder("builtin/blocks-judge"), "cpu")
+    model = load_diffusion("builtin/blocks", "cpu")
+    lines = []
+    for name, guidance in (
+        ("everywhere", Guidance(WEIGHT)),
+        (f"in {INTERVAL[0]}:{INTERVAL[1]}", Guidance(WEIGHT, *INTERVAL)),
+    ):
+        begin = time.perf_counter()
+        right, _ = share_of_right(model, eyes, 2, count, guidance, setting)
+        took = time.perf_counter() - begin
+        lines.append(f"guided {name:12} all right {right:.3f} of {count}, {took:.1f} s")
+    return lines
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="not used: the weights are random")
     parser.add_argument(
         "--large", action="store_true", help="also a U-Net of Stable Diffusion's size"
     )
+    parser.add_argument("--count", type=int, default=400, help="pictures that the judge sees")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     threads = torch.get_num_threads()
@@ -185,6 +207,8 @@ def main() -> int:
             continue
         row = measure(size)
         print(f"{name:22}" + "".join(f"{cell:>14}" for cell in row), flush=True)
+    print("\nbuiltin/blocks, two objects, DPM-Solver++(2M), 25 steps, named by the judge")
+    print("\n".join(judge_interval(options.count)))
     return 0
 
 

@@ -95,7 +95,8 @@ class Hit:
         passage: the passage itself.
         score: what the hits are ordered by; comparable within one search only.
         similarity: cosine between query and passage, None in text mode.
-        vector_rank: rank by vectors, from 1, None where vectors did not find it.
+        vector_rank: rank by vectors, from 1, None where vectors did not find it; in hybrid mode
+            among passages or pictures alone.
         text_rank: rank by words (BM25), from 1, None where words did not find it.
         marks: spans of `passage.text` that match words of the query.
     """

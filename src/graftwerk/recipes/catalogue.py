@@ -18,7 +18,9 @@ class Entry:
         limits: what it cannot do.
         layout: in whose form the result lies.
         needs: recipes whose results it is made from.
+        takes: a recipe whose result it can go on from.
         judged: whether a judge measures it.
+        builtin: name of the built-in model that it made.
         reach: figures that it aims at, by their name in `graft recipe eval`; a name that ends in
             `_percent` is an error, to be below.
     """
@@ -28,7 +30,9 @@ class Entry:
     limits: str
     layout: str
     reach: Mapping[str, float]
+    builtin: str
     needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
     judged: bool = False
 
     def load(self) -> ModuleType:
@@ -43,6 +47,7 @@ RECIPES: tuple[Entry, ...] = (
         "It knows clean pictures of Blocks scenes with one to four objects, and nothing else.",
         "safetensors and config.json of graftwerk",
         {"kind_and_colour": 0.98},
+        "builtin/blocks-judge",
     ),
     Entry(
         "clip",
@@ -50,6 +55,8 @@ RECIPES: tuple[Entry, ...] = (
         "It knows Blocks scenes and the words of their captions, and nothing else.",
         "CLIPModel of transformers",
         {"zero_shot": 0.95, "text_to_image_recall_at_1": 0.7},
+        "builtin/blocks-clip",
+        takes=("clip",),
     ),
     Entry(
         "perception",
@@ -57,6 +64,7 @@ RECIPES: tuple[Entry, ...] = (
         "It knows clean pictures of Blocks scenes. Depth is 1 over the distance in scene units.",
         "safetensors and config.json of graftwerk",
         {"mean_iou": 0.85, "depth_rmse_percent": 5.0, "keypoints_pck": 0.85},
+        "builtin/blocks-perception",
     ),
     Entry(
         "autoencoder",
@@ -64,6 +72,8 @@ RECIPES: tuple[Entry, ...] = (
         "It was trained on pictures of Blocks scenes and blurs what else it is given.",
         "AutoencoderKL of diffusers",
         {"psnr_db": 30.0},
+        "builtin/blocks-autoencoder",
+        takes=("autoencoder",),
     ),
     Entry(
         "diffusion",
@@ -71,6 +81,7 @@ RECIPES: tuple[Entry, ...] = (
         "It draws Blocks scenes of 64 x 64 pixels from captions of their grammar.",
         "StableDiffusionPipeline of diffusers",
         {"one_object": 0.9, "two_objects": 0.6, "ground_and_time": 0.95},
+        "builtin/blocks",
         needs=("clip", "autoencoder"),
         judged=True,
     ),

@@ -1,4 +1,8 @@
-"""A CLIP (Radford et al. 2021): pictures and captions in one space."""
+"""A CLIP (Radford et al. 2021): pictures and captions in one space.
+
+Once it is finished its picture half can be trained further alone, as in LiT (Zhai et al. 2022):
+its texts stay where they are, so whatever reads their states stays valid.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,19 +20,22 @@ from ..blocks.captions import Facts, ObjectFacts, say
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
 from ..contracts import Encoder
 from ..frozen.encoders import load_encoder
+from ..frozen.folder import open_folder
 from ..frozen.judge import as_input
-from ..frozen.loading import quiet
+from ..frozen.loading import load_network, quiet
 from ..train.initialise import initialise
 from ..train.state import generator_for
 from ..train.task import Plan
 from .captioning import captions_of_rows, tokens_of
 from .recipe import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
+from .rendering import ABSENT
 from .saving import put
 from .scenes import Scenes, as_tensors, facts_of_row, in_order, open_scenes
 from .words import LENGTH, make_tokenizer
 
 _UNSAID = 0.3  # share of captions that leave parts out, so that short prompts are known too
 _SURE = 100.0  # highest scale of the cosines, as in the paper
+_PICTURE_HALF = ("vision_model.", "visual_projection.")
 _AMONG = 200  # pictures among which a caption finds its own
 
 
@@ -55,7 +62,7 @@ class Sizes:
 
 
 REAL = Sizes(
-    plan=Plan(steps=4_800, batch=128, learning_rate=1e-3, warm_up=500, weight_decay=0.05),
+    plan=Plan(steps=3_300, batch=128, learning_rate=1e-3, warm_up=500, weight_decay=0.05),
     scenes=100_000,
     text=Tower(128, 512, 3, 4),
     image=Tower(128, 512, 6, 4),
@@ -72,28 +79,70 @@ TINY = Sizes(
 )
 
 
+class Order:
+    """Which scenes make a batch; a function of seed and step.
+
+    Among random scenes ground, time and colours tell nearly all captions apart, and the forms of
+    the objects are learned last. So batches take turns: random ones, ones of one ground and time,
+    and ones of these that have one object.
+
+    Args:
+        place: number of each scene's ground and time together.
+        alone: whether it has one object.
+        batch: items a step.
+        seed: of the training.
+    """
+
+    def __init__(
+        self, place: Int64[np.ndarray, " n"], alone: Bool[np.ndarray, " n"], batch: int, seed: int
+    ) -> None:
+        self._scenes, self._batch, self._seed = len(place), batch, seed
+        several = [np.flatnonzero(place == number) for number in np.unique(place)]
+        single = [np.flatnonzero((place == number) & alone) for number in np.unique(place)]
+        self._alike = [[g for g in groups if len(g) >= batch] for groups in (several, single)]
+
+    def items(self, first: int, count: int) -> Int64[np.ndarray, " n"]:
+        """Scenes of items `first` to `first + count`, which belong to one batch."""
+        step, place = divmod(first, self._batch)
+        groups = self._alike[step % 3 - 1] if step % 3 else []
+        if not groups:
+            return in_order(self._scenes, first, count, self._seed)
+        drawn = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(3, step)))
+        group = groups[drawn.integers(len(groups))]
+        return drawn.choice(group, self._batch, replace=False)[place : place + count]
+
+
 class Work:
     """The symmetric contrastive loss; see `train.task.Task`.
 
     Each picture is held against the captions that go through the model together with it, so a
-    batch in parts has fewer wrong answers to choose from.
+    batch in parts has fewer wrong answers to choose from. Equal captions are right for each other.
     """
 
     def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
         self._scenes, self._setting = scenes, setting
+        place = scenes.column("ground").astype(np.int64) * len(TIMES) + scenes.column("time")
+        alone = (scenes.column("kind") != ABSENT).sum(axis=1) == 1
+        self._order = Order(place, alone, sizes.plan.batch, setting.seed)
         self._tokenizer = make_tokenizer()
-        self._network = _network(sizes, self._tokenizer)
-        initialise(self._network, generator_for(setting.seed, 0, "cpu"))
+        finished = setting.ingredients.get("clip")
+        if finished is None:
+            self._network = _network(sizes, self._tokenizer)
+            initialise(self._network, generator_for(setting.seed, 0, "cpu"))
+        else:
+            self._network = load_network(open_folder(finished), "CLIPModel")
+        for name, parameter in self._network.named_parameters():
+            parameter.requires_grad_(finished is None or name.startswith(_PICTURE_HALF))
         self._network.to(setting.device)
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
-        """All weights."""
-        return dict(self._network.named_parameters())
+        """All weights, or those of the picture half."""
+        return {n: p for n, p in self._network.named_parameters() if p.requires_grad}
 
     def batch(self, first: int, count: int) -> dict[str, Tensor]:
         """Pictures and the tokens of their captions."""
         seed = self._setting.seed
-        rows = self._scenes.rows(in_order(len(self._scenes), first, count, seed))
+        rows = self._scenes.rows(self._order.items(first, count))
         captions = captions_of_rows(rows, first, seed, _UNSAID)
         return tokens_of(self._tokenizer, captions) | {"picture": as_tensors(rows)["picture"]}
 
@@ -113,9 +162,12 @@ class Work:
         pictures, texts = (functional.normalize(v.float(), dim=1) for v in (pictures, texts))
         scale = self._network.logit_scale.exp().clamp(max=_SURE)
         logits = scale * pictures @ texts.T
-        own = torch.arange(len(logits), device=logits.device)
-        loss = (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
-        found = (logits.argmax(dim=1) == own).float().mean()
+        equal = (pairs["tokens"][:, None] == pairs["tokens"]).all(dim=2)
+        wanted = equal / equal.sum(dim=1, keepdim=True)
+        loss = functional.cross_entropy(logits, wanted) + functional.cross_entropy(logits.T, wanted)
+        loss = loss / 2
+        nearest = logits.detach().argmax(dim=1, keepdim=True)
+        found = equal.gather(1, nearest).float().mean()
         return loss, {"found": found, "scale": scale.detach()}
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:

@@ -4,6 +4,7 @@ It learns `v` of Salimans and Ho, "Progressive Distillation for Fast Sampling of
 2022, on the noise schedule of Stable Diffusion.
 """
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..frozen.diffusion.networks import load_part
-from ..frozen.folder import fingerprint, open_folder
+from ..frozen.folder import open_folder
 from ..frozen.loading import load_network, quiet
 from ..train.initialise import initialise
 from ..train.state import generator_for
 from ..train.task import Plan
+from .autoencoder import latents_identity
 from .captioning import captions_of_rows, tokens_of
 from .drawn import measure_drawn
 from .latents import Latents, open_latents
@@ -55,7 +57,7 @@ class Sizes:
 
 
 REAL = Sizes(
-    plan=Plan(steps=30_000, batch=64, learning_rate=4e-4, warm_up=500, average_decay=0.9995),
+    plan=Plan(steps=12_000, batch=64, learning_rate=8e-4, warm_up=500, average_decay=0.9995),
     scenes=100_000,
     widths=(128, 96),
     layers=1,
@@ -144,6 +146,9 @@ class Work:
                 requires_safety_checker=False,
             )
             pipeline.save_pretrained(folder)
+        # as its own recipe wrote it, with its card
+        shutil.rmtree(folder / "vae")
+        shutil.copytree(self._setting.ingredients["autoencoder"], folder / "vae")
 
 
 def _network(sizes: Sizes, parts: Parts) -> Any:
@@ -179,7 +184,7 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
     scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
     latents = open_latents(
         parts.autoencoder,
-        fingerprint(folders["autoencoder"], {}),
+        latents_identity(folders["autoencoder"]),
         scenes,
         setting.device,
         setting.monitor,
@@ -188,11 +193,5 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
 
 
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
-    """What a judge sees in pictures drawn from held-out captions; nothing without a judge."""
-    judge = setting.ingredients.get("judge")
-    if judge is None:
-        setting.monitor.note(
-            "what it draws was not measured: `graft recipe eval diffusion --judge` does it"
-        )
-        return {}
-    return measure_drawn(folder, judge, count, setting)
+    """What a judge sees in pictures drawn from held-out captions."""
+    return measure_drawn(folder, setting.ingredients["judge"], count, setting)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ..blocks.captions import Facts, say
+from ..blocks.scene import MOST_OBJECTS
 from ..diffuse.compose import Guidance
 from ..diffuse.drawing import Plan, batches, draw_batch
 from ..diffuse.pictures import decode
@@ -20,7 +21,8 @@ from .rendering import Rows
 from .scenes import facts_of_row, open_scenes
 
 # as `graft generate` draws where nothing else is said
-_STEPS, _SAMPLER, _WEIGHT = 25, "dpmpp_2m", 5.0
+_STEPS, _SAMPLER = 25, "dpmpp_2m"
+GUIDANCE = Guidance(5.0)
 _FRESH_WORLD = 4  # further real scenes, to say how far apart two real sets are
 
 
@@ -28,18 +30,17 @@ def measure_drawn(folder: Path, judge: Path, count: int, setting: Setting) -> di
     """Draw from `count` held-out captions of each sort and let a judge name what is there.
 
     `one_object` and `two_objects` are shares of pictures with exactly the objects of the caption,
-    kinds, colours and order right; `frechet` compares as many drawn and real pictures, and
-    `frechet_of_real` two real sets.
+    kinds, colours and order right; `frechet` compares as many drawn and real pictures,
+    `frechet_of_real` two real sets, `frechet_unprompted` pictures drawn without a prompt with real
+    ones; `unprompted_with_objects` is the share of them with one to four objects.
     """
     model = load_diffusion(str(folder), setting.device)
     eyes = load_judge(judge, setting.device)
     figures: dict[str, float] = {}
-    surroundings: list[bool] = []
+    surroundings: list[float] = []
     for name, objects in (("one_object", 1), ("two_objects", 2)):
-        facts = [facts_of_row(row) for row in _real(count, HELD_OUT_WORLD, setting, objects)]
-        right = _judge(eyes, facts, _draw(model, [say(fact) for fact in facts], setting))
-        figures[name] = float(np.mean([entry[0] for entry in right]))
-        surroundings += [entry[1] for entry in right]
+        figures[name], around = share_of_right(model, eyes, objects, count, GUIDANCE, setting)
+        surroundings.append(around)
     figures["ground_and_time"] = float(np.mean(surroundings))
     rows = _real(count, HELD_OUT_WORLD, setting)
     drawn = _draw(model, [say(facts_of_row(row)) for row in rows], setting)
@@ -47,7 +48,36 @@ def measure_drawn(folder: Path, judge: Path, count: int, setting: Setting) -> di
     real = eyes.features(rows["picture"])
     figures["frechet"] = frechet_distance(eyes.features(drawn), real)
     figures["frechet_of_real"] = frechet_distance(eyes.features(fresh), real)
+    free = _draw(model, [""] * count, setting)
+    figures["frechet_unprompted"] = frechet_distance(eyes.features(free), real)
+    seen = [len(said.objects) for said in eyes.judge(free)]
+    figures["unprompted_with_objects"] = float(np.mean([1 <= n <= MOST_OBJECTS for n in seen]))
     return figures
+
+
+def share_of_right(
+    model: DiffusionModel,
+    eyes: Judge,
+    objects: int,
+    count: int,
+    guidance: Guidance,
+    setting: Setting,
+) -> tuple[float, float]:
+    """Shares of drawn pictures whose objects are all right, and whose ground and time are.
+
+    Args:
+        model: draws them.
+        eyes: names what is there.
+        objects: of each caption.
+        count: captions of held-out scenes, one picture each.
+        guidance: of the drawing.
+        setting: seed and device.
+    """
+    facts = [facts_of_row(row) for row in _real(count, HELD_OUT_WORLD, setting, objects)]
+    drawn = _draw(model, [say(fact) for fact in facts], setting, guidance)
+    right = _judge(eyes, facts, drawn)
+    shares = np.mean(right, axis=0)
+    return float(shares[0]), float(shares[1])
 
 
 def _real(count: int, world: int, setting: Setting, objects: int | None = None) -> Rows:
@@ -68,7 +98,10 @@ def _judge(
 
 
 def _draw(
-    model: DiffusionModel, captions: Sequence[str], setting: Setting
+    model: DiffusionModel,
+    captions: Sequence[str],
+    setting: Setting,
+    guidance: Guidance = GUIDANCE,
 ) -> UInt8[np.ndarray, "n h w 3"]:
     """One picture of each caption."""
     if model.reader is None:
@@ -80,7 +113,7 @@ def _draw(
         plan = Plan(
             texts=model.reader.read([captions[number] for number in numbers]),
             away=model.reader.read([""] * len(numbers)),
-            guidance=Guidance(_WEIGHT),
+            guidance=guidance,
             sampler=_SAMPLER,
             eta=0.0,
             sigmas=sigmas,

@@ -38,8 +38,8 @@ class Sizes:
 
 
 REAL = Sizes(
-    plan=Plan(steps=20_000, batch=64, learning_rate=2e-3, warm_up=500),
-    scenes=100_000,
+    plan=Plan(steps=6_500, batch=64, learning_rate=2e-3, warm_up=500),
+    scenes=60_000,
     widths=(32, 64, 96, 128),
 )
 TINY = Sizes(plan=Plan(steps=4, batch=4, learning_rate=2e-3, warm_up=2), scenes=12, widths=(8, 16))

@@ -32,13 +32,13 @@ class Latents:
 
 
 def open_latents(
-    network: Any, fingerprint: str, scenes: Scenes, device: str, monitor: Monitor
+    network: Any, identity: str, scenes: Scenes, device: str, monitor: Monitor
 ) -> Latents:
     """Encode scenes where that was not done yet.
 
     Args:
         network: the autoencoder, on the device.
-        fingerprint: of the autoencoder.
+        identity: of what decides its latents.
         scenes: what is encoded, in their order.
         device: where it runs.
         monitor: told about it.
@@ -49,7 +49,7 @@ def open_latents(
     """
     from filelock import FileLock
 
-    folder = settings().cache / "latents" / f"{scenes.name}-{fingerprint[:16]}"
+    folder = settings().cache / "latents" / f"{scenes.name}-{identity[:16]}"
     spans = [range(n, min(n + _CHUNK, len(scenes))) for n in range(0, len(scenes), _CHUNK)]
     paths = [folder / f"{span.start:08d}-{len(span)}.npy" for span in spans]
     try:

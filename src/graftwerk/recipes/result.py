@@ -10,8 +10,10 @@ from typing import Any
 
 from .. import files
 from ..errors import BadFile, BadInput
+from ..frozen.builtin import builtin_folder
 from ..train.session import Outcome
-from .catalogue import Entry
+from .catalogue import Entry, find
+from .saving import store_in_half
 
 RECORD, MODEL = "graft.json", "model"
 _FORMAT = 1
@@ -90,6 +92,7 @@ def write_result(
     """
     with files.working_folder(folder) as working:
         save(working)
+        store_in_half(working)
         hashes = {
             path.relative_to(working).as_posix(): files.sha256_of_file(path)
             for path in sorted(working.rglob("*"))
@@ -152,6 +155,20 @@ def describe_hardware(device: str, processes: int) -> str:
         where = f"{device}, {torch.get_num_threads()} threads of {os.cpu_count()} cores"
     several = f", {processes} processes" if processes > 1 else ""
     return f"{where} ({platform.machine()}{several}), PyTorch {torch.__version__}"
+
+
+def open_judge(entry: Entry, folder: Path | None) -> dict[str, Path]:
+    """The judge that measures a recipe's models, by name: `folder`, or else the built-in one.
+
+    Raises:
+        BadInput: a judge is named that is not asked.
+        BadFile: the folder holds none.
+    """
+    if not entry.judged:
+        if folder is not None:
+            raise BadInput(f"the recipe {entry.name} is measured without a judge.", "Leave it out.")
+        return {}
+    return {"judge": open_result(folder or builtin_folder(find("judge").builtin), "judge")}
 
 
 def open_result(folder: Path, recipe: str) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, Shaped
 
 from .. import blocks, files
 from ..blocks.captions import Facts, ObjectFacts
@@ -42,6 +42,10 @@ class Scenes:
 
     def __len__(self) -> int:
         return self._count
+
+    def column(self, name: str) -> Shaped[np.ndarray, " n *rest"]:
+        """One column of all rows."""
+        return np.concatenate([chunk[name] for chunk in self._chunks])
 
     def rows(self, numbers: Int64[np.ndarray, " n"]) -> Rows:
         """The rows of these scenes."""

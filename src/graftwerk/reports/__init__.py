@@ -16,9 +16,12 @@ from .adapt import (
     Predictions,
     Tried,
 )
+from .alignment import Across, AlignmentEvaluation, Half, Hubness, Purity, Recall
 from .answers import Answer, Calibration, CitationReport, Dropped
 from .base import Report
 from .blocks import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
+from .classifying import Classification, ClassifiedPicture, LabelProbability, TemperatureFit
+from .familiarity import Familiarity
 from .measuring import (
     AnswersEvaluation,
     RetrievalEvaluation,
@@ -42,27 +45,35 @@ from .teaching import TaughtResult
 from .tour import TourResult
 
 __all__ = [
+    "Across",
+    "AlignmentEvaluation",
     "Answer",
     "AnswersEvaluation",
     "BlocksData",
     "BlocksSheet",
     "Calibration",
     "CitationReport",
+    "Classification",
+    "ClassifiedPicture",
     "ComparedWay",
     "CurveStep",
     "Damage",
     "DataFacts",
     "Dropped",
     "Embedding",
+    "Familiarity",
     "FitComparison",
     "FitEvaluation",
     "FitResult",
     "FitScore",
     "Generation",
+    "Half",
     "HitReport",
+    "Hubness",
     "IndexChange",
     "IndexCheck",
     "IndexState",
+    "LabelProbability",
     "LeftOut",
     "ModelCard",
     "ModelList",
@@ -70,8 +81,10 @@ __all__ = [
     "PictureReport",
     "Prediction",
     "Predictions",
+    "Purity",
     "Read",
     "ReadoutResult",
+    "Recall",
     "RecipeEvaluation",
     "RecipeList",
     "RecipeResult",
@@ -84,6 +97,7 @@ __all__ = [
     "SimilarityEvaluation",
     "Skipped",
     "TaughtResult",
+    "TemperatureFit",
     "TourResult",
     "Tried",
 ]

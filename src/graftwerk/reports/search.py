@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from .base import Report
+from .familiarity import Familiarity
 
 
 class Skipped(Report):
@@ -25,6 +26,10 @@ class IndexChange(Report):
     passages: int = Field(description="passages in the index now")
     embedded: int = Field(description="passages embedded in this run")
     reused: int = Field(description="passages whose vector was known by content")
+    unfamiliar: int | None = Field(
+        description="pictures embedded in this run that are unlike all that the encoder was "
+        "trained on; null where it has no familiar.json"
+    )
     encoder: str = Field(description="the index's encoder")
     seconds: float = Field(description="wall time")
 
@@ -78,7 +83,9 @@ class HitReport(Report):
     end: int = Field(description="one past the last character")
     score: float = Field(description="what the hits are ordered by")
     similarity: float | None = Field(description="cosine between query and passage")
-    vector_rank: int | None = Field(description="rank by meaning")
+    vector_rank: int | None = Field(
+        description="rank by meaning; in hybrid mode among hits of its kind"
+    )
     text_rank: int | None = Field(description="rank by words")
     text: str = Field(description="the passage")
     marks: list[tuple[int, int]] = Field(description="spans of text that match words of the query")
@@ -90,7 +97,13 @@ class SearchResult(Report):
     query: str = Field(description="the query")
     mode: str = Field(description="hybrid, vector or text")
     hits: list[HitReport] = Field(description="best first")
-    searched: int = Field(description="passages that could have been found")
+    searched: int = Field(description="passages and pictures that could have been found")
+    pictures: int = Field(description="pictures among these")
+    familiarity: Familiarity | None = Field(
+        description="whether the picture asked with is like what the encoder was trained on; null "
+        "for a text, and where the encoder does not say"
+    )
+    sheet: str | None = Field(description="the pictures found, side by side, with --sheet")
     seconds: float = Field(description="wall time of the search, the encoder's loading included")
 
 

@@ -5,10 +5,12 @@ that a file name of any bytes survives.
 """
 
 from .adapt import Compare, EvalFit, Fit, Predict
+from .alignment import EvalAlignment
 from .answers import Ask, Calibrate
 from .base import (
     DEFAULT_ENCODER,
     DEFAULT_INDEX,
+    DEFAULT_PICTURE_ENCODER,
     DEFAULT_PIPELINE,
     POSITIONAL,
     Device,
@@ -21,6 +23,7 @@ from .base import (
     SceneSide,
 )
 from .blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
+from .classifying import Classify
 from .measuring import EvalAnswers, EvalRetrieval, EvalSimilarity
 from .models import ModelsInfo, ModelsList
 from .pictures import Generate
@@ -31,16 +34,19 @@ from .tour import Tour
 __all__ = [
     "DEFAULT_ENCODER",
     "DEFAULT_INDEX",
+    "DEFAULT_PICTURE_ENCODER",
     "DEFAULT_PIPELINE",
     "POSITIONAL",
     "Ask",
     "BlocksRender",
     "BlocksShow",
     "Calibrate",
+    "Classify",
     "Compare",
     "Device",
     "Embed",
     "EncoderName",
+    "EvalAlignment",
     "EvalAnswers",
     "EvalFit",
     "EvalRetrieval",

@@ -30,6 +30,7 @@ SceneSide = Annotated[
 ]
 DEFAULT_INDEX = Path(".graftwerk")
 DEFAULT_ENCODER = "builtin/minilm"
+DEFAULT_PICTURE_ENCODER = "builtin/blocks-clip"
 DEFAULT_PIPELINE = "builtin/blocks"
 
 

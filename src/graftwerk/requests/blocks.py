@@ -1,7 +1,7 @@
 """Requests of the Blocks world and its recipes."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,15 @@ class BlocksShow(Request):
     out: Path = Field(Path("scene.png"), description="PNG file to write")
 
 
+JudgeFolder = Annotated[
+    Path | None,
+    Field(
+        description="result of the recipe judge, which names what was drawn (for diffusion); "
+        "default: the built-in one"
+    ),
+]
+
+
 class RecipeList(Request):
     """List the recipes that train the built-in models, and what each aims at."""
 
@@ -52,18 +61,25 @@ class RecipeRun(Request):
         "auto", description="of the arithmetic; auto: bfloat16 where the device has it"
     )
     tiny: bool = Field(False, description="a very small model on few scenes, to try the recipe")
-    clip: Path | None = Field(None, description="result of the recipe clip (for diffusion)")
-    autoencoder: Path | None = Field(
-        None, description="result of the recipe autoencoder (for diffusion)"
+    clip: Path | None = Field(
+        None,
+        description="result of the recipe clip (for diffusion; for clip itself: keep its text half "
+        "and train its picture half further)",
     )
+    autoencoder: Path | None = Field(
+        None,
+        description="result of the recipe autoencoder (for diffusion; for autoencoder itself: keep "
+        "its encoder and train its decoder further)",
+    )
+    judge: JudgeFolder = None
 
 
 class RecipeEval(Request):
     """Measure a trained model of the Blocks world on scenes that it has never seen."""
 
     name: str = Field(description="name of the recipe", json_schema_extra=POSITIONAL)
-    model: Path = Field(description="folder that `graft recipe run` wrote")
-    count: int = Field(1_000, ge=8, le=limits.SCENES, description="number of held-out scenes")
-    judge: Path | None = Field(
-        None, description="result of the recipe judge, which names what was drawn (for diffusion)"
+    model: Path | None = Field(
+        None, description="folder that `graft recipe run` wrote; default: the built-in model"
     )
+    count: int = Field(1_000, ge=8, le=limits.SCENES, description="number of held-out scenes")
+    judge: JudgeFolder = None

@@ -80,6 +80,9 @@ class Search(Request):
         description="condition on path, name, kind, heading, page or line, e.g. 'path like %.md'; "
         "all must hold",
     )
+    sheet: Path | None = Field(
+        None, description="PNG file to draw the pictures among the hits into, side by side"
+    )
 
 
 class Embed(Request):

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import files
-from ..contracts import Encoder, Monitor, Passage
+from ..contracts import Encoder, Monitor, Passage, Vectors
 from ..errors import BadFile, BadInput, LimitExceeded
+from ..frozen.images import familiar_of
 from ..reports import Skipped
 from .embed import embed
 from .index import Index
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 BATCH_PASSAGES = 128  # embedded together and committed together
+_PICTURE_TABLES = {"metadata.jsonl", "metadata.csv"}
 BATCH_PIXELS = 50_000_000  # of pictures held in memory at once, about 150 MB
 
 
@@ -68,6 +70,7 @@ class Intake:
         self._load = load
         self._monitor = monitor
         self._stored: Mapping[str, str] = {}
+        self._picture_folders: set[str] = set()
         self._pending: list[_Pending] = []
         self._kilobytes = 0.0  # done, of which the monitor knows the whole ones
 
@@ -79,6 +82,7 @@ class Intake:
             stored: content hash of each file that is stored already.
         """
         self._stored = stored
+        self._picture_folders = {os.path.dirname(path) for path in paths if is_image_path(path)}  # noqa: PTH120
         changed = self._compare(paths)
         total = math.ceil(sum(change.kilobytes for change in changed.values()))
         self._monitor.start("adding, in kB", total)
@@ -133,6 +137,10 @@ class Intake:
             self._skip(path, f"is {what}, and the encoder reads only {' and '.join(reads)}.")
             self._advance(change.kilobytes)
             return
+        if "image" in reads and self._describes_pictures(path):
+            self._skip(path, "describes the pictures beside it; name it alone to add it as text.")
+            self._advance(change.kilobytes)
+            return
         try:
             passages = [storable(passage) for passage in cut(reader.read(path))]
             picture = read_image(path) if kind == "image" else None
@@ -144,6 +152,11 @@ class Intake:
         self._pending.append(
             _Pending(path, change.content_hash, change.kilobytes, passages, digests, picture)
         )
+
+    def _describes_pictures(self, path: str) -> bool:
+        """Whether a file is the table of an ImageFolder, whose pictures are added too."""
+        folder, name = os.path.split(path)
+        return name in _PICTURE_TABLES and folder in self._picture_folders
 
     def _is_full(self) -> bool:
         passages = sum(len(waiting.passages) for waiting in self._pending)
@@ -190,12 +203,22 @@ class Intake:
             share = kilobytes / len(fresh)
             encoded = embed(fresh, self._load(), lambda count: self._advance(count * share))
             vectors.update(encoded)
+            shown = [
+                vectors[digest] for digest, given in fresh.items() if not isinstance(given, Passage)
+            ]
+            self._count_unfamiliar(decode_vectors(shown, index.dimension))
         else:
             self._advance(kilobytes)
         total = sum(len(file.digests) for file in self._pending)
         self.tally.embedded += len(fresh)
         self.tally.reused += total - len(fresh)
         return vectors
+
+    def _count_unfamiliar(self, pictures: Vectors) -> None:
+        familiar = familiar_of(self._load())
+        if familiar is not None:
+            unfamiliar = int((familiar.distances(pictures) > 1).sum())
+            self.tally.unfamiliar = (self.tally.unfamiliar or 0) + unfamiliar
 
 
 def require_something(paths: Sequence[str], skipped: Sequence[Skipped]) -> BadInput:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from ..contracts import Encoder, Hit, Passage
-from ..errors import BadInput
+from ..errors import BadFile, BadInput
 from ..requests import Mode
 from .fuse import fuse
 from .index import Index
@@ -28,11 +28,15 @@ class SearchOutcome:
 
     Attributes:
         hits: best first.
-        searched: passages that could have been found.
+        searched: passages and pictures that could have been found.
+        pictures: pictures among these.
+        picture: vector of the picture that was asked with; None for a text.
     """
 
     hits: tuple[Hit, ...]
     searched: int
+    pictures: int = 0
+    picture: Float32[np.ndarray, " d"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,10 @@ def search(
 ) -> SearchOutcome:
     """Find the passages and pictures that answer a query.
 
+    Where an index holds both, the hybrid mode ranks each kind by itself and fuses the ranks: a
+    joint encoder puts every text nearer to a text than any picture (Liang et al., "Mind the Gap",
+    2022), so that by cosine alone no picture would ever be seen.
+
     Args:
         index: where to look; one consistent state of it is read.
         encoder: the index's encoder; not needed in text mode.
@@ -70,8 +78,11 @@ def search(
 
     Raises:
         BadInput: a malformed condition, or a query of a kind that the encoder cannot read.
+        BadFile: the query names a picture that is not there.
     """
     is_image = is_image_path(query) and Path(query).is_file()
+    if not is_image and mode != "text" and encoder is not None and "image" in encoder.reads:
+        _refuse_missing(query)
     asked = _Query(
         text=query,
         expression=None if is_image or mode == "vector" else to_match(query),
@@ -84,15 +95,47 @@ def search(
         space = None if mode == "text" else index.space(view)
         allowed = None if asked.where is None else view.allowed(asked.where)
         searched = view.count_passages() if allowed is None else len(allowed)
+        pictures = _pictures(index, view, where)
+        picture = asked.vector if is_image else None
         if k == 0:
-            return SearchOutcome((), searched)
-        by_vector = _by_vector(space, asked, allowed)
+            return SearchOutcome((), searched, len(pictures), picture)
         by_text = _by_text(view, asked)
-        passages = view.passages(list({*by_vector, *by_text}))
+        if mode == "hybrid" and 0 < len(pictures) < searched:
+            kinds = [view.allowed(_where([*where, "kind = text"])), pictures]
+            groups = [_by_vector(space, asked, keys) for keys in kinds]
+            if is_image:
+                groups.reverse()
+        else:
+            groups = [_by_vector(space, asked, allowed)]
+        passages = view.passages(list({*by_text, *(key for group in groups for key in group)}))
         if rescorer is not None and not is_image:
-            by_vector = _rescore(rescorer, query, by_vector, by_text, passages)
-        hits = _to_hits(by_vector, by_text, passages, mode)[:k]
-        return SearchOutcome(tuple(_complete(hits, view, space, asked)), searched)
+            groups[0] = _rescore(rescorer, query, groups[0], by_text, passages)
+        hits = _to_hits(groups, by_text, passages, mode)[:k]
+        completed = tuple(_complete(hits, view, space, asked))
+        return SearchOutcome(completed, searched, len(pictures), picture)
+
+
+def _refuse_missing(query: str) -> None:
+    """Take a word that ends like a picture for one that was mistyped; a sentence may end so."""
+    if is_image_path(query) and not any(letter.isspace() for letter in query):
+        raise BadFile(
+            f"picture {query!r} does not exist.",
+            "Check the path; to look for these words use --mode text.",
+        )
+
+
+def _pictures(index: Index, view: View, where: Sequence[str]) -> Int64[np.ndarray, " p"]:
+    """Keys of the pictures that could be found."""
+    if "image" not in index.reads:
+        return np.empty(0, dtype=np.int64)
+    return view.allowed(_where([*where, "kind = image"]))
+
+
+def _where(conditions: Sequence[str]) -> Filter:
+    parsed = parse_where(conditions)
+    if parsed is None:
+        raise ValueError("there is no condition")
+    return parsed
 
 
 def _encode(
@@ -156,14 +199,26 @@ def _rescore(
 
 
 def _to_hits(
-    by_vector: dict[int, float],
+    groups: Sequence[dict[int, float]],
     by_text: dict[int, float],
     passages: dict[int, Passage],
     mode: Mode,
 ) -> list[Hit]:
-    """Hits in their order; what is in a ranking but no longer stored is left out."""
-    scores = {"vector": by_vector, "text": by_text, "hybrid": dict(fuse([*by_vector], [*by_text]))}
-    vector_ranks = {key: rank for rank, key in enumerate(by_vector, start=1)}
+    """Hits in their order; what is in a ranking but no longer stored is left out.
+
+    Args:
+        groups: rankings by vector: of the query's own kind first, where kinds are ranked apart.
+        by_text: ranking by words.
+        passages: what is stored.
+        mode: which of them count.
+    """
+    by_vector = {key: cosine for group in groups for key, cosine in group.items()}
+    fused = fuse([*groups[0]], [*by_text])
+    for group in groups[1:]:
+        # the other kind weighs as words do: a little less
+        fused = sorted([*fused, *fuse([], [*group])], key=lambda item: (-item[1], item[0]))
+    scores = {"vector": by_vector, "text": by_text, "hybrid": dict(fused)}
+    vector_ranks = {key: rank for group in groups for rank, key in enumerate(group, start=1)}
     text_ranks = {key: rank for rank, key in enumerate(by_text, start=1)}
     return [
         Hit(

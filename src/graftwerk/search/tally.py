@@ -7,7 +7,11 @@ from ..reports import Skipped
 
 @dataclass(slots=True)
 class Tally:
-    """What was done, in files; `embedded` and `reused` count passages."""
+    """What was done, in files; `embedded` and `reused` count passages.
+
+    `unfamiliar` counts embedded pictures that are unlike what the encoder was trained on, where it
+    can tell.
+    """
 
     added: int = 0
     changed: int = 0
@@ -15,6 +19,7 @@ class Tally:
     removed: int = 0
     embedded: int = 0
     reused: int = 0
+    unfamiliar: int | None = None
     skipped: list[Skipped] = field(default_factory=list)
 
     @property

@@ -1,12 +1,15 @@
 """`graft models info`: what a model is."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..contracts import Encoder, Monitor
+from ..errors import BadFile
 from ..frozen.encoders import load_encoder, model_folder
-from ..frozen.folder import count_parameters
+from ..frozen.folder import count_parameters, fingerprint, read_object
 from ..frozen.recipe import Recipe, read_recipe
 from ..frozen.static import StaticEncoder
 from ..frozen.texts import TextEncoder
@@ -14,31 +17,99 @@ from ..reports import ModelCard
 from ..requests import ModelsInfo
 
 _LICENCE = re.compile(r"^license:\s*[\"']?([\w .+-]+)", re.MULTILINE)
+_OWN = {"graftwerk-judge": "judge", "graftwerk-perception": "perception"}
 
 
 def run(request: ModelsInfo, monitor: Monitor) -> ModelCard:
-    """Load the encoder, which proves that it can be used, and tell about it.
+    """Load the model, which proves that it can be used, and tell about it.
 
     Raises:
         BadInput: the name or the folder cannot be used.
         Damaged: a weight file is cut short.
     """
     monitor.start(f"loading {request.name}")
-    encoder = load_encoder(request.name, device=request.device)
     root = model_folder(request.name)
+    if (root / "model_index.json").is_file():
+        return _pipeline(request, root)
+    config = read_object(root / "config.json") if (root / "config.json").is_file() else {}
+    if config.get("model_type") in _OWN or config.get("_class_name") == "AutoencoderKL":
+        return _network(request, root, config)
+    return _encoder(request, root)
+
+
+def _encoder(request: ModelsInfo, root: Path) -> ModelCard:
+    encoder = load_encoder(request.name, device=request.device)
     recipe = read_recipe(root)
-    weights = sorted(root.rglob("*.safetensors"))
     return ModelCard(
         name=encoder.name,
         kind=_kind(encoder),
         reads=sorted(encoder.reads),
         dimension=encoder.dimension,
-        parameters=count_parameters(weights),
-        bytes=sum(path.stat().st_size for path in weights),
         fingerprint=encoder.fingerprint,
         path=str(root),
-        details=_details(encoder, root, recipe),
+        details=_encoder_details(encoder, recipe) | _origin(root),
+        **_size(root),
     )
+
+
+def _pipeline(request: ModelsInfo, root: Path) -> ModelCard:
+    from ..frozen.diffusion.model import load_diffusion
+
+    model = load_diffusion(request.name, request.device)
+    latent = model.decoder is not None
+    width, height = model.size
+    return ModelCard(
+        name=request.name,
+        kind="diffusion pipeline",
+        reads=[] if model.reader is None else ["text"],
+        dimension=None,
+        fingerprint=model.fingerprint,
+        path=str(root),
+        details={
+            "draws": f"{width} x {height} pixels" + (f", 1/{model.factor} latents" * latent),
+            "channels": model.channels,
+            "predicts": model.noise.prediction,
+        }
+        | _origin(root),
+        **_size(root),
+    )
+
+
+def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> ModelCard:
+    from ..frozen.diffusion.networks import load_part
+    from ..frozen.judge import load_judge
+    from ..frozen.perception import load_perception
+
+    kind = _OWN.get(str(config.get("model_type")), "autoencoder")
+    match kind:
+        case "judge":
+            load_judge(root, request.device)
+            details = {key: ", ".join(config[key]) for key in ("kinds", "colours", "grounds")}
+        case "perception":
+            load_perception(root, request.device)
+            details = {key: ", ".join(config[key]) for key in ("classes", "joints")}
+        case _:
+            load_part(root)
+            sides = 2 ** (len(config["block_out_channels"]) - 1)
+            details = {"latents": f"{config['latent_channels']} channels, 1/{sides} of the sides"}
+    return ModelCard(
+        name=request.name,
+        kind=kind,
+        reads=["image"],
+        dimension=None,
+        fingerprint=fingerprint(root, {}),
+        path=str(root),
+        details=details | _origin(root),
+        **_size(root),
+    )
+
+
+def _size(root: Path) -> dict[str, int]:
+    weights = sorted(root.rglob("*.safetensors"))
+    return {
+        "parameters": count_parameters(weights),
+        "bytes": sum(path.stat().st_size for path in weights),
+    }
 
 
 def _kind(encoder: Encoder) -> str:
@@ -49,7 +120,7 @@ def _kind(encoder: Encoder) -> str:
     return "joint encoder of texts and pictures" if "text" in encoder.reads else "image encoder"
 
 
-def _details(encoder: Encoder, root: Path, recipe: Recipe) -> dict[str, Any]:
+def _encoder_details(encoder: Encoder, recipe: Recipe) -> dict[str, Any]:
     details: dict[str, Any] = {"architecture": recipe.transformer.model_type}
     if isinstance(encoder, TextEncoder):
         details["runs_with"] = encoder.backend
@@ -58,6 +129,20 @@ def _details(encoder: Encoder, root: Path, recipe: Recipe) -> dict[str, Any]:
         details["prompts"] = {role: text for role, text in recipe.prompts.items() if text}
     if encoder.rescorer is not None:
         details["rescorer"] = encoder.rescorer
+    return details
+
+
+def _origin(root: Path) -> dict[str, Any]:
+    """Card, licence, and for what a recipe made: its training and its figures."""
+    details: dict[str, Any] = {}
+    record = _record(root)
+    if record:
+        minutes = float(record["seconds"]) / 60
+        details["trained"] = (
+            f"recipe {record['recipe']}, {record['steps']:,} steps in {minutes:.0f} minutes on "
+            f"{record['hardware']}"
+        )
+        details |= {name: round(value, 4) for name, value in record["figures"].items()}
     card = root / "README.md"
     if card.is_file():
         details["card"] = str(card)
@@ -65,3 +150,13 @@ def _details(encoder: Encoder, root: Path, recipe: Recipe) -> dict[str, Any]:
         if found:
             details["licence"] = found[1].strip()
     return details
+
+
+def _record(root: Path) -> dict[str, Any]:
+    path = root / "graft.json"
+    if not path.is_file():
+        return {}
+    record = files.read_json(path)
+    if not isinstance(record, dict):
+        raise BadFile(f"{path} does not hold a JSON object.", "Copy the whole folder again.")
+    return record if record.get("kind") == "model" else {}

@@ -1,15 +1,11 @@
 """`graft models list`: the built-in models."""
 
 from ..contracts import Monitor
+from ..frozen.builtin import BUILTIN
 from ..reports import ModelList
 from ..requests import ModelsList
 
-_MODELS = (
-    (
-        "builtin/minilm",
-        "text encoder",
-        "all-MiniLM-L6-v2, 384 numbers a vector, inputs to 256 tokens, English; the default",
-    ),
+_OTHERS = (
     (
         "static",
         "static text encoder",
@@ -26,6 +22,10 @@ _MODELS = (
 
 def run(request: ModelsList, monitor: Monitor) -> ModelList:  # noqa: ARG001
     """List what needs no download and no folder."""
+    carried = ((name, entry.kind, entry.about) for name, entry in BUILTIN.items())
     return ModelList(
-        models=[{"name": name, "kind": kind, "about": about} for name, kind, about in _MODELS]
+        models=[
+            {"name": name, "kind": kind, "about": about}
+            for name, kind, about in (*carried, *_OTHERS)
+        ]
     )

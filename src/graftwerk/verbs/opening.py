@@ -107,6 +107,7 @@ def change_report(index: Index, tally: Tally, begin: float) -> IndexChange:
         passages=passages,
         embedded=tally.embedded,
         reused=tally.reused,
+        unfamiliar=tally.unfamiliar,
         encoder=index.encoder_name,
         seconds=time.perf_counter() - begin,
     )

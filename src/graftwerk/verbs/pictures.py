@@ -1,0 +1,117 @@
+"""What several verbs do with pictures: list them, read and embed them, tell what is unfamiliar."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..contracts import Encoder, Monitor, Vectors
+from ..errors import BadFile, BadInput, LimitExceeded
+from ..frozen.images import familiar_of
+from ..reports import Familiarity, Skipped
+from ..search.readers import is_image_path, read_image
+from ..search.walk import list_files
+
+_BATCH_PIXELS = 50_000_000  # of pictures held in memory at once, about 150 MB
+_BATCH = 32  # pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Pictures that could be read.
+
+    Attributes:
+        places: their places among those that were named.
+        vectors: one row each.
+        skipped: those that could not be read, with reasons.
+    """
+
+    places: list[int]
+    vectors: Vectors
+    skipped: list[Skipped]
+
+
+def list_pictures(named: Sequence[str]) -> tuple[list[str], list[Skipped]]:
+    """Paths of the named pictures and of those in named folders, sorted; and what was left out.
+
+    Raises:
+        BadFile: a named path does not exist.
+        BadInput: there is no picture.
+    """
+    found = list_files(named)
+    pictures = [path for path in found.files if is_image_path(path)]
+    # what lies in a folder beside its pictures was not asked for
+    own = {os.path.abspath(path) for path in named}  # noqa: PTH100  a name of any bytes
+    skipped = [skip for skip in found.skipped if skip.path in own or is_image_path(skip.path)]
+    skipped += [
+        Skipped(path=path, reason="It is no picture.")
+        for path in found.files
+        if path in own and not is_image_path(path)
+    ]
+    if not pictures:
+        raise nothing_readable(named, skipped)
+    return pictures, skipped
+
+
+def nothing_readable(named: Sequence[str], skipped: Sequence[Skipped]) -> BadInput:
+    """The error where no picture is left."""
+    shown = "; ".join(
+        f"{os.path.basename(skip.path)}: {skip.reason.rstrip('.')}"  # noqa: PTH119
+        for skip in skipped[:3]
+    )
+    more = f"; and {len(skipped) - 3:,} more" if len(skipped) > 3 else ""
+    where = ", ".join(named[:3]) + (", ..." if len(named) > 3 else "")
+    return BadInput(
+        f"there is no readable picture in {where}{': ' if shown else ''}{shown}{more}.",
+        "Name PNG, JPEG, WebP, GIF, BMP or TIFF files, or folders of them.",
+    )
+
+
+def encode_pictures(encoder: Encoder, paths: Sequence[str], monitor: Monitor) -> Encoded:
+    """Read and embed pictures, a few at a time; one that cannot be read is left out and named.
+
+    Raises:
+        Cancelled: stopped by the monitor.
+    """
+    monitor.start("embedding pictures", len(paths))
+    places: list[int] = []
+    skipped: list[Skipped] = []
+    vectors = np.empty((len(paths), encoder.dimension), dtype=np.float32)
+    waiting: list[tuple[int, object]] = []
+    pixels = 0
+    for place, path in enumerate(paths):
+        try:
+            picture = read_image(path)
+        except (BadFile, LimitExceeded) as error:
+            skipped.append(Skipped(path=path, reason=str(error)))
+            monitor.advance()
+        else:
+            waiting.append((place, picture))
+            pixels += picture.width * picture.height
+        if len(waiting) >= _BATCH or pixels >= _BATCH_PIXELS or place == len(paths) - 1:
+            numbers = [number for number, _ in waiting]
+            vectors[numbers] = encoder.encode_images([one for _, one in waiting], monitor.advance)
+            places += numbers
+            waiting, pixels = [], 0
+    return Encoded(places, vectors[places], skipped)
+
+
+def familiarity(encoder: Encoder, vectors: Vectors) -> list[Familiarity] | None:
+    """How familiar pictures are to an encoder, by their vectors; None where it does not say."""
+    familiar = familiar_of(encoder)
+    if familiar is None:
+        return None
+    return [
+        Familiarity(
+            distance=float(distance),
+            unfamiliar=bool(distance > 1),
+            false_alarm_rate=familiar.false_alarm_rate,
+        )
+        for distance in familiar.distances(vectors)
+    ]
+
+
+def count_unfamiliar(found: Sequence[Familiarity] | None) -> int | None:
+    """How many are unfamiliar; None where that is not known."""
+    return None if found is None else sum(one.unfamiliar for one in found)

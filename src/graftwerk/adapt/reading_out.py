@@ -77,20 +77,20 @@ def _strengths(
 ) -> Float64[np.ndarray, " k"]:
     """For each number the strongest ridge that leave-one-out cannot tell from the best one.
 
-    The rule of one standard error (Breiman et al., "Classification and Regression Trees", 1984):
-    the very best of many strengths would follow noise where there is nothing to learn.
+    The rule of one standard error (Breiman et al., "Classification and Regression Trees", 1984),
+    of the paired differences: the very best of many strengths would follow noise where there is
+    nothing to learn.
     """
     from sklearn.linear_model import RidgeCV
 
     ridge = RidgeCV(alphas=_STRENGTHS, alpha_per_target=True, store_cv_results=True)
     ridge.fit(inputs, scaled)
     errors = ridge.cv_results_.reshape(len(scaled), scaled.shape[1], len(_STRENGTHS))
-    means = errors.mean(axis=0)
-    margins = errors.std(axis=0, ddof=1) / np.sqrt(len(errors))
     chosen = []
-    for mean, margin in zip(means, margins, strict=True):
-        best = int(mean.argmin())
-        chosen.append(_STRENGTHS[mean <= mean[best] + margin[best]].max())
+    for own in errors.transpose(1, 0, 2):
+        worse = own - own[:, [own.mean(axis=0).argmin()]]
+        margins = worse.std(axis=0, ddof=1) / np.sqrt(len(own))
+        chosen.append(_STRENGTHS[worse.mean(axis=0) <= margins].max())
     return np.array(chosen)
 
 

@@ -124,6 +124,17 @@ def test_gradients_reach_every_pair():
     assert all(bool(p.grad.any()) for p in steer.parameters().values())
 
 
+def test_at_scale_0_nothing_is_multiplied():
+    """0 times infinity would be no number."""
+    network = networks.make("bert")
+    before = networks.run("bert", network)
+    steer = learned(network)
+    with torch.no_grad():
+        next(iter(steer.parameters().values())).fill_(torch.inf)
+    steer.scale = 0.0
+    assert torch.equal(networks.run("bert", network), before)
+
+
 def test_half_the_scale_is_half_the_change_of_a_linear_layer():
     network = networks.make("bert")
     steer = learned(network, Rank(2, targets=("pooler.dense",)))

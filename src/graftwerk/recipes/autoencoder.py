@@ -202,6 +202,10 @@ def prepare(sizes: Sizes, setting: Setting) -> Work | DecoderWork:
     return Work(sizes, scenes, setting)
 
 
+def complete(folder: Path, setting: Setting) -> None:
+    """Nothing is added."""
+
+
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     """How near held-out pictures come back: the mean over them, and the worst twentieth."""
     network: Any = load_part(folder).to(setting.device)

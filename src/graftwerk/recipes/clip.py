@@ -20,6 +20,12 @@ from ..blocks.captions import Facts, ObjectFacts, say
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
 from ..contracts import Encoder
 from ..frozen.encoders import load_encoder
+from ..frozen.familiar import (
+    FALSE_ALARM_RATE,
+    least_pictures,
+    make_familiar,
+    save_familiar,
+)
 from ..frozen.folder import open_folder
 from ..frozen.judge import as_input
 from ..frozen.loading import load_network, quiet
@@ -36,6 +42,7 @@ from .words import LENGTH, make_tokenizer
 _UNSAID = 0.3  # share of captions that leave parts out, so that short prompts are known too
 _SURE = 100.0  # highest scale of the cosines, as in the paper
 _PICTURE_HALF = ("vision_model.", "visual_projection.")
+_FAMILIAR_WORLD = 6  # seed of scenes that nothing else is made from
 _AMONG = 200  # pictures among which a caption finds its own
 
 
@@ -220,6 +227,15 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
     return Work(sizes, scenes, setting)
 
 
+def complete(folder: Path, setting: Setting) -> None:
+    """Put down what is familiar to the finished encoder, so that it can say what is not."""
+    encoder = load_encoder(str(folder), device=setting.device)
+    count = 4 * least_pictures(encoder.dimension, FALSE_ALARM_RATE)
+    scenes = open_scenes("pictures", _FAMILIAR_WORLD, count, SIDE, setting.monitor)
+    pictures = _as_images(scenes.rows(np.arange(count))["picture"])
+    save_familiar(folder, make_familiar(encoder, pictures))
+
+
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     """How well pictures and captions find each other on held-out scenes.
 
@@ -272,6 +288,10 @@ def _class_vector(encoder: Encoder, kind: int, colour: int) -> Float32[np.ndarra
 
 
 def _encode_pictures(encoder: Encoder, pictures: Any) -> Float32[np.ndarray, "n d"]:
+    return encoder.encode_images(_as_images(pictures))
+
+
+def _as_images(pictures: Any) -> list[Any]:
     from PIL import Image
 
-    return encoder.encode_images([Image.fromarray(picture) for picture in pictures])
+    return [Image.fromarray(picture) for picture in pictures]

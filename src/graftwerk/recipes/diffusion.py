@@ -192,6 +192,10 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
     return Work(sizes, scenes, latents, parts, setting)
 
 
+def complete(folder: Path, setting: Setting) -> None:
+    """Nothing is added."""
+
+
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     """What a judge sees in pictures drawn from held-out captions."""
     return measure_drawn(folder, setting.ingredients["judge"], count, setting)

@@ -118,6 +118,10 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
     return Work(sizes, scenes, setting)
 
 
+def complete(folder: Path, setting: Setting) -> None:
+    """Nothing is added."""
+
+
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     """How near the maps of held-out scenes are.
 

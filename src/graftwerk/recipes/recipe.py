@@ -69,6 +69,10 @@ class Recipe(Protocol):
         """Make data and network."""
         ...
 
+    def complete(self, folder: Path, setting: Setting) -> None:
+        """Add to the stored model what is made with it."""
+        ...
+
     def evaluate(self, folder: Path, count: int, setting: Setting) -> dict[str, float]:
         """Measure a saved model on `count` held-out scenes."""
         ...

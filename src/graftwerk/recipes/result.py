@@ -77,6 +77,7 @@ def write_result(
     folder: Path,
     made: Made,
     save: Callable[[Path], None],
+    complete: Callable[[Path], None],
     measure: Callable[[Path], dict[str, float]],
 ) -> dict[str, float]:
     """Write a model's folder, whole or not at all; gives its figures.
@@ -85,6 +86,7 @@ def write_result(
         folder: takes the place of what was there.
         made: how it was made.
         save: writes the model into a folder.
+        complete: adds what is made with the model as it was stored.
         measure: measures what was written.
 
     Raises:
@@ -93,6 +95,7 @@ def write_result(
     with files.working_folder(folder) as working:
         save(working)
         store_in_half(working)
+        complete(working)
         hashes = {
             path.relative_to(working).as_posix(): files.sha256_of_file(path)
             for path in sorted(working.rglob("*"))

@@ -16,7 +16,7 @@ from ..requests import RecipeRun
 if TYPE_CHECKING:
     from ..train.session import Outcome, Session
 
-_HELD_OUT, _FEWEST = 1_000, 8  # scenes for the figures of the card
+_HELD_OUT, _FEWEST = 500, 8  # scenes for the figures of the card
 
 
 def run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
@@ -105,6 +105,7 @@ def _train(
             session.folder / MODEL,
             made,
             save=lambda folder: work.save(folder, outcome.average),
+            complete=lambda folder: recipe.complete(folder, setting),
             measure=lambda folder: recipe.evaluate(folder, count, setting),
         )
     group.wait()

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 from ..frozen.diffusion.latents import LatentSpace
-from ..frozen.diffusion.model import BUILTIN_PIPELINES, DiffusionModel, load_diffusion
+from ..frozen.diffusion.model import DiffusionModel, load_diffusion
 from ..frozen.diffusion.networks import load_part
 from ..frozen.folder import fingerprint, read_object
 from ..frozen.loading import choose_device
-from ..frozen.locate import BUILTIN_PREFIX, locate
+from ..frozen.locate import locate
 from ..train.initialise import initialise
 from ..train.state import generator_for
 
@@ -115,8 +115,6 @@ class Place:
 
 def is_pipeline(name: str) -> bool:
     """Whether a name is of a diffusion model, or a part of one, rather than of an encoder."""
-    if name.startswith(BUILTIN_PREFIX):
-        return name in BUILTIN_PIPELINES
     folder = locate(name)
     if (folder / "model_index.json").is_file():
         return True
@@ -132,7 +130,7 @@ def open_place(name: str, at: At, sigma: float, device: str) -> Place:
         BadInput: the model has no such place.
         Damaged: a weight file is cut short.
     """
-    folder = Path(name) if name.startswith(BUILTIN_PREFIX) else locate(name)
+    folder = locate(name)
     if (folder / "config.json").is_file():
         return _open_autoencoder(name, folder, at, device)
     model = load_diffusion(name, device)

@@ -69,7 +69,7 @@ class Sizes:
 
 
 REAL = Sizes(
-    plan=Plan(steps=3_300, batch=128, learning_rate=1e-3, warm_up=500, weight_decay=0.05),
+    plan=Plan(steps=2_300, batch=128, learning_rate=1e-3, warm_up=500, weight_decay=0.05),
     scenes=100_000,
     text=Tower(128, 512, 3, 4),
     image=Tower(128, 512, 6, 4),

@@ -38,7 +38,7 @@ class Sizes:
 
 
 REAL = Sizes(
-    plan=Plan(steps=6_500, batch=64, learning_rate=2e-3, warm_up=500),
+    plan=Plan(steps=4_300, batch=64, learning_rate=2e-3, warm_up=500),
     scenes=60_000,
     widths=(32, 64, 96, 128),
 )

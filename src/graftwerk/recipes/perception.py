@@ -37,7 +37,7 @@ class Sizes:
 
 
 REAL = Sizes(
-    plan=Plan(steps=2_600, batch=32, learning_rate=2e-3, warm_up=500),
+    plan=Plan(steps=1_500, batch=32, learning_rate=2e-3, warm_up=500),
     scenes=12_000,
     widths=(24, 48, 96, 128),
 )

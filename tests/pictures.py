@@ -10,7 +10,7 @@ from PIL import Image
 
 from graftwerk.errors import BadFile
 from graftwerk.frozen.familiar import Familiar
-from graftwerk.frozen.images import ImageEncoder
+from graftwerk.frozen.images import Examined, ImageEncoder
 from graftwerk.frozen.texts import TextEncoder
 from graftwerk.frozen.tokens import TokenReader
 
@@ -43,7 +43,10 @@ def colour_encoder(
     joint: bool = True,
     familiar: Familiar | None = None,
 ) -> ImageEncoder:
-    """Its vectors: where the colour points to; a text points to the sum of its colour words."""
+    """Its vectors: where the colour points to; a text points to the sum of its colour words.
+
+    The state of a picture is its mean colour.
+    """
     table = np.array([(128, 128, 128), (128, 128, 128), *COLOURS.values()], dtype=np.float32)
 
     def prepare(images: Any) -> dict[str, torch.Tensor]:
@@ -56,6 +59,10 @@ def colour_encoder(
         known = (ids > 1)[:, :, None]
         total = np.where(known, table[ids], 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
         return _direction(total)
+
+    def look(inputs: Any) -> Examined:
+        colours = inputs["pixel_values"].numpy()
+        return Examined(_direction(colours), (colours / 255).astype(np.float32))
 
     texts = TextEncoder(
         name=name,
@@ -73,7 +80,8 @@ def colour_encoder(
         dimension=4,
         reads=frozenset({"text", "image"} if joint else {"image"}),
         prepare=prepare,
-        look=lambda inputs: _direction(inputs["pixel_values"].numpy()),
+        look=look,
+        width=3,
         texts=texts if joint else None,
         folder=folder,
         logit_scale=10.0 if joint else None,

@@ -12,7 +12,7 @@ from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
 from graftwerk.frozen.encoders import load_encoder
 from graftwerk.frozen.familiar import FILE_NAME
-from graftwerk.frozen.images import familiar_of
+from graftwerk.frozen.images import encode_and_compare
 from graftwerk.search.readers import read_image
 
 FOLDER = Path(graftwerk.__file__).parent / "weights" / "blocks-clip"
@@ -30,24 +30,25 @@ def encoder():
 
 
 def share_unfamiliar(encoder, images) -> float:
-    familiar = familiar_of(encoder)
-    assert familiar is not None
-    return float((familiar.distances(encoder.encode_images(images)) > 1).mean())
+    _, distances = encode_and_compare(encoder, images)
+    assert distances is not None
+    return float((distances > 1).mean())
 
 
 def test_new_scenes_are_familiar(encoder) -> None:
     scenes = [Image.fromarray(render(sample_scene(WORLD, n), 64, 64)) for n in range(300)]
-    assert familiar_of(encoder).false_alarm_rate == 0.01
-    # with a true rate of 1 % more than 10 of 300 come once in 4,000 tries
-    assert share_unfamiliar(encoder, scenes) <= 10 / 300
+    assert encoder.familiar.false_alarm_rate == 0.01
+    # at the promised 1 %, and up to half as much again by the luck of the pictures that set the
+    # limit, more than 12 of 300 come once in 1,500 tries
+    assert share_unfamiliar(encoder, scenes) <= 12 / 300
 
 
 def test_noise_and_plain_colours_are_not(encoder) -> None:
     generator = np.random.default_rng(0)
     noise = generator.integers(0, 256, (100, 64, 64, 3), dtype=np.uint8)
     plain = np.broadcast_to(generator.integers(0, 256, (100, 1, 1, 3)), noise.shape)
-    assert share_unfamiliar(encoder, [Image.fromarray(rows) for rows in noise]) > 0.95
-    assert share_unfamiliar(encoder, [Image.fromarray(r.astype(np.uint8)) for r in plain]) > 0.9
+    assert share_unfamiliar(encoder, [Image.fromarray(rows) for rows in noise]) > 0.98
+    assert share_unfamiliar(encoder, [Image.fromarray(r.astype(np.uint8)) for r in plain]) > 0.95
 
 
 @pytest.mark.slow
@@ -58,4 +59,4 @@ def test_photographs_are_not(encoder, name, tmp_path) -> None:
     with zipfile.ZipFile(DATA / name) as archive:
         names = [entry for entry in archive.namelist() if entry.endswith(".jpg")]
         paths = [archive.extract(entry, tmp_path) for entry in names[:: max(1, len(names) // 200)]]
-    assert share_unfamiliar(encoder, [read_image(path) for path in paths]) > 0.9
+    assert share_unfamiliar(encoder, [read_image(path) for path in paths]) > 0.95

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from jaxtyping import Float64
 
 from ..contracts import Encoder, Modality, Role, Vectors
 from ..errors import BadFile, BadInput
-from .familiar import Familiar, load_familiar
+from .familiar import Familiar, States, load_familiar
 from .folder import ModelFolder, read_object
 from .loading import choose_device, load_network, quiet
 from .texts import TextEncoder, cannot_read, check_finite
@@ -47,14 +48,28 @@ IMAGE_MODELS: Mapping[str, ImageModel] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What an encoder makes of pictures.
+
+    Attributes:
+        vectors: their unit vectors.
+        states: means over all places of the middle hidden layer.
+    """
+
+    vectors: Vectors
+    states: States
+
+
 @dataclass
 class ImageEncoder:
     """A frozen encoder of pictures, and of texts where it is joint; see `contracts.Encoder`.
 
     Attributes:
-        look: from what `prepare` gives to vectors.
+        look: from what `prepare` gives to vectors and states, as in `Examined`.
         prepare: from pictures to the network's inputs.
         texts: the text half of a joint model.
+        width: length of a state.
         folder: where it lies.
         logit_scale: by which a joint model's cosines become logits, as it learned it.
         familiar: what it was trained on, where its folder tells.
@@ -65,8 +80,9 @@ class ImageEncoder:
     dimension: int
     reads: frozenset[Modality]
     prepare: Callable[[Sequence[Any]], Mapping[str, "torch.Tensor"]]
-    look: Callable[[Mapping[str, "torch.Tensor"]], Vectors]
+    look: Callable[[Mapping[str, "torch.Tensor"]], Examined]
     texts: TextEncoder | None
+    width: int
     folder: Path
     logit_scale: float | None = None
     familiar: Familiar | None = None
@@ -95,13 +111,21 @@ class ImageEncoder:
         Raises:
             Damaged: the model gives vectors that are not finite.
         """
+        return self.examine(images, advance).vectors
+
+    def examine(
+        self, images: Sequence[Any], advance: Callable[[int], None] | None = None
+    ) -> Examined:
+        """Encode pictures, and tell the states on the way; raises as `encode_images` does."""
         vectors = np.empty((len(images), self.dimension), dtype=np.float32)
+        states = [np.empty((0, self.width), dtype=np.float32)]
         for start, batch in _in_batches(images):
-            found = unit(check_finite(self.name, self.look(self.prepare(batch))))
-            vectors[start : start + len(batch)] = found
+            seen = self.look(self.prepare(batch))
+            vectors[start : start + len(batch)] = unit(check_finite(self.name, seen.vectors))
+            states.append(check_finite(self.name, seen.states))
             if advance is not None:
                 advance(len(batch))
-        return vectors
+        return Examined(vectors, np.concatenate(states))
 
     def count_tokens(self, text: str) -> int:
         """Tokens of `text`; raises `BadInput` where the model reads pictures only."""
@@ -131,7 +155,7 @@ def load_images(
     network.to(place)
     prepare = image_processor(folder)
     look = _looker(network, kind, layer, place)
-    dimension = look(prepare([_blank()])).shape[1]
+    seen = look(prepare([_blank()]))
     texts, logit_scale = None, None
     if joint:
         texts = _text_half(name, folder, fingerprint, network=network, place=place)
@@ -139,21 +163,31 @@ def load_images(
     return ImageEncoder(
         name=name,
         fingerprint=fingerprint,
-        dimension=dimension,
+        dimension=seen.vectors.shape[1],
         reads=frozenset({"text", "image"} if joint else {"image"}),
         prepare=prepare,
         look=look,
         texts=texts,
+        width=seen.states.shape[1],
         folder=folder.path,
         logit_scale=logit_scale,
-        # it is measured on the last layer's vectors
         familiar=load_familiar(folder.path, fingerprint) if layer is None else None,
     )
 
 
-def familiar_of(encoder: Encoder) -> Familiar | None:
-    """What is familiar to an encoder of pictures; None where its folder does not tell."""
-    return encoder.familiar if isinstance(encoder, ImageEncoder) else None
+def encode_and_compare(
+    encoder: Encoder, images: Sequence[Any], advance: Callable[[int], None] | None = None
+) -> tuple[Vectors, Float64[np.ndarray, " n"] | None]:
+    """Encode pictures, and tell how far each lies from what is familiar to the encoder.
+
+    Returns:
+        Vectors, and distances in units of the limit; None where the encoder's folder does not
+        tell what it was trained on.
+    """
+    if not isinstance(encoder, ImageEncoder) or encoder.familiar is None:
+        return encoder.encode_images(images, advance), None
+    seen = encoder.examine(images, advance)
+    return seen.vectors, encoder.familiar.distances(seen.states)
 
 
 def unit(vectors: Vectors) -> Vectors:
@@ -210,19 +244,29 @@ def image_processor(
 
 def _looker(
     network: Any, kind: ImageModel, layer: int | None, place: str
-) -> Callable[[Mapping[str, "torch.Tensor"]], Vectors]:
-    """The network on pictures: inputs to vectors, not yet of unit length."""
+) -> Callable[[Mapping[str, "torch.Tensor"]], Examined]:
+    """The network on pictures: inputs to vectors, not yet of unit length, and states."""
     import torch
 
     from .pytorch import resolve_layer
 
     number = None if layer is None else resolve_layer(network, layer)
 
-    def look(inputs: Mapping[str, "torch.Tensor"]) -> Vectors:
+    def look(inputs: Mapping[str, "torch.Tensor"]) -> Examined:
         moved = {key: value.to(place) for key, value in inputs.items()}
         with torch.inference_mode():
-            vectors: Vectors = picture_states(network, kind, number, moved).float().cpu().numpy()
-        return vectors
+            if kind.takes == "joint":
+                output = network.get_image_features(**moved, output_hidden_states=True)
+                found = output.pooler_output
+            else:
+                output = network(**moved, output_hidden_states=True)
+                whole = number is None
+                found = output.last_hidden_state if whole else output.hidden_states[number]
+                found = found[:, 0] if kind.takes == "class token" else found.mean(dim=(2, 3))
+            middle = output.hidden_states[len(output.hidden_states) // 2]
+            # [b t c] of transformers, [b c h w] of convolutions
+            states = middle.mean(dim=1) if middle.ndim == 3 else middle.mean(dim=(2, 3))
+        return Examined(found.float().cpu().numpy(), states.float().cpu().numpy())
 
     return look
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import files
-from ..contracts import Encoder, Monitor, Passage, Vectors
+from ..contracts import Encoder, Monitor, Passage
 from ..errors import BadFile, BadInput, LimitExceeded
-from ..frozen.images import familiar_of
 from ..reports import Skipped
 from .embed import embed
 from .index import Index
@@ -201,24 +200,16 @@ class Intake:
         kilobytes = sum(file.kilobytes for file in self._pending)
         if fresh:
             share = kilobytes / len(fresh)
-            encoded = embed(fresh, self._load(), lambda count: self._advance(count * share))
-            vectors.update(encoded)
-            shown = [
-                vectors[digest] for digest, given in fresh.items() if not isinstance(given, Passage)
-            ]
-            self._count_unfamiliar(decode_vectors(shown, index.dimension))
+            found = embed(fresh, self._load(), lambda count: self._advance(count * share))
+            vectors.update(found.vectors)
+            if found.unfamiliar is not None:
+                self.tally.unfamiliar = (self.tally.unfamiliar or 0) + found.unfamiliar
         else:
             self._advance(kilobytes)
         total = sum(len(file.digests) for file in self._pending)
         self.tally.embedded += len(fresh)
         self.tally.reused += total - len(fresh)
         return vectors
-
-    def _count_unfamiliar(self, pictures: Vectors) -> None:
-        familiar = familiar_of(self._load())
-        if familiar is not None:
-            unfamiliar = int((familiar.distances(pictures) > 1).sum())
-            self.tally.unfamiliar = (self.tally.unfamiliar or 0) + unfamiliar
 
 
 def require_something(paths: Sequence[str], skipped: Sequence[Skipped]) -> BadInput:

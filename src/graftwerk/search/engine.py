@@ -9,6 +9,7 @@ from jaxtyping import Float32, Int64
 
 from ..contracts import Encoder, Hit, Passage
 from ..errors import BadFile, BadInput
+from ..frozen.images import encode_and_compare
 from ..requests import Mode
 from .fuse import fuse
 from .index import Index
@@ -30,13 +31,14 @@ class SearchOutcome:
         hits: best first.
         searched: passages and pictures that could have been found.
         pictures: pictures among these.
-        picture: vector of the picture that was asked with; None for a text.
+        distance: how far the picture asked with lies from what is familiar to the encoder, in
+            units of the limit; None for a text, and where the encoder does not tell.
     """
 
     hits: tuple[Hit, ...]
     searched: int
     pictures: int = 0
-    picture: Float32[np.ndarray, " d"] | None = None
+    distance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,11 @@ def search(
     is_image = is_image_path(query) and Path(query).is_file()
     if not is_image and mode != "text":
         _refuse_missing(query, encoder)
+    vector, distance = _encode(encoder, query, mode, is_image) if k else (None, None)
     asked = _Query(
         text=query,
         expression=None if is_image or mode == "vector" else to_match(query),
-        vector=_encode(encoder, query, mode, is_image) if k else None,
+        vector=vector,
         depth=max(k, DEPTH),
         exact=exact,
         where=parse_where(where),
@@ -95,9 +98,8 @@ def search(
         allowed = None if asked.where is None else view.allowed(asked.where)
         searched = view.count_passages() if allowed is None else len(allowed)
         pictures = _pictures(index, view, where)
-        picture = asked.vector if is_image else None
         if k == 0:
-            return SearchOutcome((), searched, len(pictures), picture)
+            return SearchOutcome((), searched, len(pictures))
         by_text = _by_text(view, asked)
         groups = [allowed]
         if mode == "hybrid" and 0 < len(pictures) < searched:
@@ -108,7 +110,7 @@ def search(
         if rescorer is not None and not is_image:
             rankings[0] = _rescore(rescorer, query, rankings[0], by_text, passages)
         hits = _complete(_to_hits(rankings, by_text, passages, mode)[:k], view, space, asked)
-        return SearchOutcome(tuple(hits), searched, len(pictures), picture)
+        return SearchOutcome(tuple(hits), searched, len(pictures), distance)
 
 
 def _refuse_missing(query: str, encoder: Encoder | None) -> None:
@@ -138,14 +140,15 @@ def _where(conditions: Sequence[str]) -> Filter:
 
 def _encode(
     encoder: Encoder | None, query: str, mode: Mode, is_image: bool
-) -> Float32[np.ndarray, " d"] | None:
+) -> tuple[Float32[np.ndarray, " d"] | None, float | None]:
+    """The query's vector, and of a picture the distance from what is familiar."""
     if mode == "text":
         if is_image:
             raise BadInput(
                 f"the query {query!r} is an image file, and a picture has no words to look up.",
                 "Search with --mode vector or hybrid.",
             )
-        return None
+        return None, None
     if encoder is None:
         raise ValueError(f"mode {mode} needs the index's encoder")
     kind = "image" if is_image else "text"
@@ -155,12 +158,10 @@ def _encode(
             f"encoder {encoder.name} reads only {', '.join(sorted(encoder.reads))}.",
             "Ask with the other kind, or make an index with an encoder that reads both.",
         )
-    vectors = (
-        encoder.encode_images([read_image(query)])
-        if is_image
-        else encoder.encode_texts([query], role="query")
-    )
-    return np.asarray(vectors[0])
+    if is_image:
+        vectors, distances = encode_and_compare(encoder, [read_image(query)])
+        return np.asarray(vectors[0]), None if distances is None else float(distances[0])
+    return np.asarray(encoder.encode_texts([query], role="query")[0]), None
 
 
 def _by_vector(

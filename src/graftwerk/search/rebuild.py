@@ -135,7 +135,7 @@ class _Renewer:
             for digest, passage in inputs.items()
             if digest not in self._vectors
         }
-        self._vectors.update(embed(fresh, self._encoder, self._poll))
+        self._vectors.update(embed(fresh, self._encoder, self._poll).vectors)
         self.embedded += len(fresh)
         self.reused += len(digests) - len(fresh)
         return [self._vectors[digest] for digest in digests]

@@ -43,7 +43,7 @@ def repair(index: Index, findings: Findings, load: Callable[[], Encoder], monito
     pictures = [key for key, passage in stored.items() if passage.kind == "image"]
     inputs = {str(key).encode(): passage for key, passage in texts.items()}
     monitor.start("embedding passages", len(inputs))
-    vectors = embed(inputs, load(), monitor.advance) if inputs else {}
+    vectors = embed(inputs, load(), monitor.advance).vectors if inputs else {}
     with index.writing() as connection:
         # the trigger would take the words of the damaged text out of the full text
         trigger = connection.execute(

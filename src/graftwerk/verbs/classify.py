@@ -22,14 +22,7 @@ from ..measure.confidence import softmax
 from ..reports import Classification, ClassifiedPicture, LabelProbability, Skipped, TemperatureFit
 from ..requests import Classify
 from .labels import read_labels
-from .pictures import (
-    Encoded,
-    count_unfamiliar,
-    encode_pictures,
-    familiarity,
-    list_pictures,
-    nothing_readable,
-)
+from .pictures import Encoded, encode_pictures, list_pictures, nothing_readable
 from .temperature import describe, encoder_logits, fit, read_fit, save_fit
 
 _CELLS = 1_000_000  # pictures times labels whose probabilities are in memory at once
@@ -84,7 +77,7 @@ def run(request: Classify, monitor: Monitor) -> Classification:
     return Classification(
         pictures=pictures,
         skipped=skipped,
-        unfamiliar=count_unfamiliar(familiarity(encoder, encoded.vectors)),
+        unfamiliar=encoded.unfamiliar,
         labels=len(labels),
         templates=list(templates),
         encoder=encoder.name,
@@ -141,7 +134,7 @@ def _note_cut(
 def _classify(
     classifier: _Classifier, paths: Sequence[str], encoded: Encoded
 ) -> list[ClassifiedPicture]:
-    found = familiarity(classifier.encoder, encoded.vectors)
+    found = encoded.familiarity
     rows = max(1, _CELLS // len(classifier.labels))
     pictures = []
     for first in range(0, len(encoded.places), rows):

@@ -14,10 +14,10 @@ from ..frozen.encoders import load_encoder
 from ..measure import alignment as layout
 from ..measure.labelled_texts import SUFFIXES, read_labelled_texts
 from ..measure.picture_folder import METADATA, LabelledPicture, attributes, read_picture_folder
-from ..reports import Across, AlignmentEvaluation, Half, Hubness, Purity, Recall, Skipped
+from ..reports import Across, AlignmentEvaluation, Half, Hubness, Purity, Recall
 from ..requests import EvalAlignment
 from ..search.readers import is_image_path
-from .pictures import count_unfamiliar, encode_pictures, familiarity, nothing_readable
+from .pictures import encode_pictures, nothing_readable
 
 Values = Mapping[str, tuple[str, ...]]
 
@@ -45,8 +45,7 @@ def run(request: EvalAlignment, monitor: Monitor) -> AlignmentEvaluation:
         BadFile: the data are not of a known form.
     """
     begin = time.perf_counter()
-    skipped: list[Skipped] = []
-    pictures = None
+    encoded = pictures = None
     if request.data.suffix.lower() in SUFFIXES and request.data.name != METADATA:
         said = read_labelled_texts(request.data)
         encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
@@ -57,39 +56,35 @@ def run(request: EvalAlignment, monitor: Monitor) -> AlignmentEvaluation:
             raise nothing_readable([str(request.data)], [])
         encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
         if "image" in encoder.reads:
-            rows, pictures, skipped = _embed_pictures(encoder, rows, monitor)
-            if not rows:
-                raise nothing_readable([str(request.data)], skipped)
+            encoded = encode_pictures(encoder, [row.path for row in rows], monitor)
+            if not encoded.places:
+                raise nothing_readable([str(request.data)], encoded.skipped)
+            rows = [rows[place] for place in encoded.places]
+            pictures = _Side(encoded.vectors, _with_facts(rows), _number_captions(rows))
         captioned = zip(rows, _with_facts(rows), strict=True)
         said_of = [(row.caption, values) for row, values in captioned if row.caption is not None]
         texts = _embed_texts(encoder, said_of, monitor)
     _require_enough(request, encoder, pictures, texts)
     monitor.start("measuring")
-    found = None if pictures is None else familiarity(encoder, pictures.vectors)
     return AlignmentEvaluation(
         encoder=encoder.name,
         k=request.k,
         across=_across(pictures, texts, request.k),
         pictures=_half(pictures, request.k),
         texts=_half(texts, request.k),
-        unfamiliar=count_unfamiliar(found),
-        skipped=skipped,
+        unfamiliar=None if encoded is None else encoded.unfamiliar,
+        skipped=[] if encoded is None else encoded.skipped,
         seconds=time.perf_counter() - begin,
     )
 
 
-def _embed_pictures(
-    encoder: Encoder, rows: Sequence[LabelledPicture], monitor: Monitor
-) -> tuple[list[LabelledPicture], _Side, list[Skipped]]:
-    """The rows whose picture could be read, their vectors, and what was left out."""
-    encoded = encode_pictures(encoder, [row.path for row in rows], monitor)
-    kept = [rows[place] for place in encoded.places]
+def _number_captions(rows: Sequence[LabelledPicture]) -> Int64[np.ndarray, " n"]:
+    """Equal numbers for equal captions, in the order in which they come; -1 without one."""
     numbers: dict[str, int] = {}
     groups = [
-        -1 if row.caption is None else numbers.setdefault(row.caption, len(numbers)) for row in kept
+        -1 if row.caption is None else numbers.setdefault(row.caption, len(numbers)) for row in rows
     ]
-    side = _Side(encoded.vectors, _with_facts(kept), np.array(groups, dtype=np.int64))
-    return kept, side, encoded.skipped
+    return np.array(groups, dtype=np.int64)
 
 
 def _embed_texts(

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64
 
 from ..contracts import Encoder, Monitor, Vectors
 from ..errors import BadFile, BadInput, LimitExceeded
-from ..frozen.images import familiar_of
+from ..frozen.images import ImageEncoder, encode_and_compare
 from ..reports import Familiarity, Skipped
 from ..search.readers import is_image_path, read_image
 from ..search.walk import list_files
@@ -24,12 +25,19 @@ class Encoded:
     Attributes:
         places: their places among those that were named.
         vectors: one row each.
+        familiarity: how familiar each is to the encoder; None where it does not tell.
         skipped: those that could not be read, with reasons.
     """
 
     places: list[int]
     vectors: Vectors
+    familiarity: list[Familiarity] | None
     skipped: list[Skipped]
+
+    @property
+    def unfamiliar(self) -> int | None:
+        """How many are unfamiliar; None where the encoder does not tell."""
+        return None if self.familiarity is None else sum(x.unfamiliar for x in self.familiarity)
 
 
 def list_pictures(named: Sequence[str]) -> tuple[list[str], list[Skipped]]:
@@ -78,6 +86,8 @@ def encode_pictures(encoder: Encoder, paths: Sequence[str], monitor: Monitor) ->
     places: list[int] = []
     skipped: list[Skipped] = []
     vectors = np.empty((len(paths), encoder.dimension), dtype=np.float32)
+    distances = np.empty(len(paths))
+    told = False
     waiting: list[tuple[int, object]] = []
     pixels = 0
     for place, path in enumerate(paths):
@@ -91,27 +101,25 @@ def encode_pictures(encoder: Encoder, paths: Sequence[str], monitor: Monitor) ->
             pixels += picture.width * picture.height
         if len(waiting) >= _BATCH or pixels >= _BATCH_PIXELS or place == len(paths) - 1:
             numbers = [number for number, _ in waiting]
-            vectors[numbers] = encoder.encode_images([one for _, one in waiting], monitor.advance)
+            images = [one for _, one in waiting]
+            vectors[numbers], far = encode_and_compare(encoder, images, monitor.advance)
+            if far is not None:
+                told, distances[numbers] = True, far
             places += numbers
             waiting, pixels = [], 0
-    return Encoded(places, vectors[places], skipped)
+    known = familiarity(encoder, distances[places]) if told else None
+    return Encoded(places, vectors[places], known, skipped)
 
 
-def familiarity(encoder: Encoder, vectors: Vectors) -> list[Familiarity] | None:
-    """How familiar pictures are to an encoder, by their vectors; None where it does not say."""
-    familiar = familiar_of(encoder)
-    if familiar is None:
+def familiarity(encoder: Encoder, distances: Float64[np.ndarray, " n"]) -> list[Familiarity] | None:
+    """Distances from what is familiar to an encoder as reports show them."""
+    if not isinstance(encoder, ImageEncoder) or encoder.familiar is None:
         return None
     return [
         Familiarity(
             distance=float(distance),
             unfamiliar=bool(distance > 1),
-            false_alarm_rate=familiar.false_alarm_rate,
+            false_alarm_rate=encoder.familiar.false_alarm_rate,
         )
-        for distance in familiar.distances(vectors)
+        for distance in distances
     ]
-
-
-def count_unfamiliar(found: Sequence[Familiarity] | None) -> int | None:
-    """How many are unfamiliar; None where that is not known."""
-    return None if found is None else sum(one.unfamiliar for one in found)

@@ -2,6 +2,8 @@
 
 import time
 
+import numpy as np
+
 from ..contracts import Monitor
 from ..errors import UnknownName
 from ..reports import SearchResult
@@ -40,8 +42,8 @@ def run(request: Search, monitor: Monitor) -> SearchResult:  # noqa: ARG001  too
     if request.sheet is not None and shown:
         write_sheet(request.sheet, outcome.hits)
     told = None
-    if outcome.picture is not None and encoder is not None:
-        told = familiarity(encoder, outcome.picture[None, :])
+    if outcome.distance is not None and encoder is not None:
+        told = familiarity(encoder, np.array([outcome.distance]))
     return SearchResult(
         query=request.query,
         mode=request.mode,

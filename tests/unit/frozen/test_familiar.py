@@ -16,7 +16,7 @@ from graftwerk.frozen.familiar import (
     measure_familiar,
     save_familiar,
 )
-from graftwerk.frozen.images import familiar_of
+from graftwerk.frozen.images import encode_and_compare
 
 
 def gradients(count, seed=0):
@@ -35,7 +35,7 @@ def folder(write_vision):
 @pytest.fixture
 def familiar(folder):
     encoder = load_encoder(str(folder), device="cpu")
-    assert familiar_of(encoder) is None
+    assert encoder.familiar is None
     counted = []
     found = make_familiar(encoder, gradients(300), 0.05, counted.append)
     assert sum(counted) == 300
@@ -47,31 +47,55 @@ def test_it_travels_with_the_encoder(folder, familiar):
     save_familiar(folder, familiar)
     encoder = load_encoder(str(folder), device="cpu")
     assert encoder.fingerprint == before, "indexes made before stay valid"
-    again = familiar_of(encoder)
+    again = encoder.familiar
     assert again is not None
     assert (again.sample, again.held_out, again.false_alarm_rate) == (200, 100, 0.05)
-    vectors = encoder.encode_images(gradients(40, seed=1))
-    np.testing.assert_array_equal(again.distances(vectors), familiar.distances(vectors))
-    assert (again.distances(vectors) > 1).mean() < 0.25
-    assert again.distances(vectors[:0]).shape == (0,)
+    pictures = gradients(40, seed=1)
+    vectors, distances = encode_and_compare(encoder, pictures)
+    np.testing.assert_array_equal(vectors, encoder.encode_images(pictures))
+    states = encoder.examine(pictures).states
+    np.testing.assert_array_equal(distances, familiar.distances(states))
+    assert (distances > 1).mean() < 0.25
+    vectors, distances = encode_and_compare(encoder, [])
+    assert (vectors.shape, distances.shape) == ((0, 8), (0,))
 
 
-def test_noise_is_less_familiar(folder, familiar):
-    """With random weights of eight dimensions; of trained ones tests/oracle asks more."""
+def test_noise_is_not_familiar(folder, familiar):
     generator = np.random.default_rng(2)
     noise = [Image.fromarray(generator.integers(0, 256, (16, 16, 3), np.uint8)) for _ in range(40)]
-    vectors = load_encoder(str(folder), device="cpu").encode_images(noise)
-    usual = load_encoder(str(folder), device="cpu").encode_images(gradients(200, seed=5))
-    assert (familiar.distances(vectors) > 1).mean() > 0.4
-    assert (familiar.distances(usual) > 1).mean() < 0.12
+    encoder = load_encoder(str(folder), device="cpu")
+    usual = gradients(200, seed=5)
+    assert (familiar.distances(encoder.examine(noise).states) > 1).all()
+    assert (familiar.distances(encoder.examine(usual).states) > 1).mean() < 0.12
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip", "dinov2", "vit", "resnet"])
+def test_the_state_is_the_mean_of_the_middle_layer(write_vision, kind):
+    import torch
+    import transformers
+
+    from graftwerk.frozen.images import IMAGE_MODELS
+
+    folder = write_vision(kind)
+    encoder = load_encoder(str(folder), device="cpu")
+    pictures = gradients(3)
+    network = getattr(transformers, IMAGE_MODELS[kind].network).from_pretrained(folder)
+    network = getattr(network, "vision_model", network).eval()
+    with torch.inference_mode():
+        hidden = network(**encoder.prepare(pictures), output_hidden_states=True).hidden_states
+    middle = hidden[len(hidden) // 2]
+    expected = middle.mean(dim=(2, 3)) if kind == "resnet" else middle.mean(dim=1)
+    states = encoder.examine(pictures).states
+    assert states.shape == (3, encoder.width)
+    np.testing.assert_allclose(states, expected.numpy(), atol=1e-5)
 
 
 def test_only_the_last_layer_has_it(write_vision):
     folder = write_vision("vit")
     encoder = load_encoder(str(folder), device="cpu")
     save_familiar(folder, make_familiar(encoder, gradients(300), 0.05))
-    assert familiar_of(load_encoder(str(folder), device="cpu")) is not None
-    assert familiar_of(load_encoder(str(folder), layer=1, device="cpu")) is None
+    assert load_encoder(str(folder), device="cpu").familiar is not None
+    assert load_encoder(str(folder), layer=1, device="cpu").familiar is None
 
 
 def test_other_weights_do_not_take_it(folder, familiar, caplog):
@@ -82,8 +106,11 @@ def test_other_weights_do_not_take_it(folder, familiar, caplog):
     assert "made for other weights" in caplog.text
 
 
-def test_text_encoders_have_none(words_encoder):
-    assert familiar_of(words_encoder) is None
+def test_encoders_without_it_say_nothing(folder):
+    encoder = load_encoder(str(folder), device="cpu")
+    vectors, distances = encode_and_compare(encoder, gradients(2))
+    assert distances is None
+    np.testing.assert_array_equal(vectors, encoder.encode_images(gradients(2)))
 
 
 def test_damage_is_named(folder, familiar):
@@ -113,7 +140,7 @@ def test_damage_is_named(folder, familiar):
 
 def test_too_few_pictures(folder):
     encoder = load_encoder(str(folder), device="cpu")
-    assert least_pictures(8, 0.01) == 297
+    assert (encoder.width, least_pictures(16, 0.01)) == (16, 297)
     assert least_pictures(1000, 0.01) == 3000
     with pytest.raises(BadInput, match=r"296 pictures are too few.*at least 297"):
         make_familiar(encoder, gradients(296))
@@ -121,9 +148,9 @@ def test_too_few_pictures(folder):
 
 
 def test_equal_pictures():
-    vectors = np.tile(np.eye(4, dtype=np.float32)[0], (400, 1))
+    states = np.tile(np.eye(4, dtype=np.float32)[0], (400, 1))
     with pytest.raises(BadInput, match="all pictures are equal"):
-        measure_familiar(vectors, "x", 0.01)
+        measure_familiar(states, "x", 0.01)
 
 
 def test_the_order_of_the_pictures_does_not_matter_much():

@@ -212,8 +212,8 @@ def test_unfamiliar_pictures_are_told(pictures, tmp_path, monkeypatch):
     ]
     from graftwerk.search.readers import read_image
 
-    vectors = plain.encode_images([read_image(str(path)) for path in reddish])
-    familiar = measure_familiar(vectors, "colours", 0.01)
+    seen = plain.examine([read_image(str(path)) for path in reddish])
+    familiar = measure_familiar(seen.states, "colours", 0.01)
     serve_encoder(monkeypatch, colour_encoder(tmp_path, familiar=familiar))
     paint(pictures / "red.png", (255, 20, 30))
     report = run(pictures)

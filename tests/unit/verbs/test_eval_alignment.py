@@ -151,8 +151,8 @@ def test_texts_with_labels(tmp_path, encoder):
 
 def test_unfamiliar_pictures_are_counted(captioned, tmp_path, monkeypatch):
     generator = np.random.default_rng(0)
-    vectors = generator.standard_normal((400, 4)).astype(np.float32) / 100 + 3
-    familiar = measure_familiar(vectors, "colours", 0.01)
+    states = generator.standard_normal((400, 3)).astype(np.float32) / 100 + 3
+    familiar = measure_familiar(states, "colours", 0.01)
     serve_encoder(monkeypatch, colour_encoder(tmp_path, familiar=familiar))
     assert run(captioned).unfamiliar == 12
 

@@ -94,7 +94,7 @@ def test_a_foreign_query_is_told(folder, tmp_path, monkeypatch):
     reds = [
         Image.new("RGB", (8, 8), (255, *generator.integers(0, 40, 2).tolist())) for _ in range(400)
     ]
-    familiar = measure_familiar(plain.encode_images(reds), "colours", 0.01)
+    familiar = measure_familiar(plain.examine(reds).states, "colours", 0.01)
     serve_encoder(monkeypatch, colour_encoder(tmp_path, familiar=familiar))
     own = paint(tmp_path / "own.png", (255, 20, 10))
     other = paint(tmp_path / "other.png", "green")

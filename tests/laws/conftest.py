@@ -11,14 +11,19 @@ A case says how to get at a steer from outside:
 """
 
 import hashlib
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tests import networks
 
+from graftwerk import files
 from graftwerk.contracts import Silent
 from graftwerk.frozen.encoders import load_encoder
+from graftwerk.steer.bundle import read_bundle, require_base, write_bundle
 from graftwerk.steer.context import RetrievedContext, bare_prompt
+from graftwerk.steer.head import LinearHead, undecided
 from graftwerk.steer.lowrank import Rank, install, load
 from graftwerk.verbs import opening
 from graftwerk.verbs.asking import open_library
@@ -130,7 +135,58 @@ class LowRankCase:
         return steer
 
 
+class HeadCase:
+    """A linear head: the frozen thing is an encoder that has no opinion on classes."""
+
+    texts = ("a sentence", "another one")
+
+    def __init__(self, folder, make_encoder, _):
+        self.encoder = make_encoder()
+        self.other = make_encoder(name="fake/other", salt="other weights")
+        self.folder = folder / "head"
+
+    @property
+    def base(self):
+        return self.encoder.fingerprint
+
+    @property
+    def other_base(self):
+        return self.other.fingerprint
+
+    def frozen(self):
+        if not hasattr(self, "judge"):
+            self.judge = undecided(self.encoder.encode_texts, 3)
+        return self.judge
+
+    def zero(self):
+        return replace(self._steer(), scale=0.0)
+
+    def work(self):
+        steer = self._steer()
+        with files.working_folder(self.folder) as folder:
+            steer.save(folder)
+            write_bundle(folder, "linear", "fake/words", self.base, {})
+        return steer
+
+    def observe(self, judge):
+        opinion = judge(self.texts)
+        return opinion.features.tobytes() + opinion.scores.tobytes()
+
+    def weights(self):
+        return hashlib.sha256(self.encoder.encode_texts(self.texts).tobytes()).hexdigest()
+
+    def misapply(self):
+        require_base(read_bundle(self.folder, "linear"), "fake/other", self.other_base)
+
+    def _steer(self):
+        generator = np.random.default_rng(5)
+        weight = generator.standard_normal((3, self.encoder.dimension)).astype(np.float32)
+        bias = generator.standard_normal(3).astype(np.float32)
+        return LinearHead(weight, bias, "class", ("a", "b", "c"), self.base)
+
+
 STEERS = {
+    "head": HeadCase,
     "context": ContextCase,
     "low-rank": LowRankCase,
 }

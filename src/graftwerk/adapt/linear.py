@@ -121,7 +121,7 @@ def _choose(
     if len(rows) > _CHOSEN_ON:
         some = np.sort(np.random.default_rng(seed).permutation(len(rows))[:_CHOSEN_ON])
         rows, values = rows[some], values[some]
-    stratified = targets.task == "class" and np.bincount(values).max() >= _FOLDS
+    stratified = targets.task == "class" and bool(np.bincount(values).max() >= _FOLDS)
     parts = list(_folds(values, stratified, seed))
     scores = dict.fromkeys(STRENGTHS, 0.0)
     for strength in STRENGTHS:
@@ -187,7 +187,7 @@ def _one_label(
     if holds.min() == holds.max():
         return np.zeros(rows.shape[1]), 20.0 if holds[0] > 0 else -20.0
     model = _solver(strength, balanced).fit(rows, holds)
-    return model.coef_[0], float(model.intercept_[0])
+    return model.coef_[0].astype(np.float64), float(model.intercept_[0])
 
 
 def _solver(strength: float, balanced: bool) -> Any:

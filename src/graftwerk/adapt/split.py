@@ -15,7 +15,7 @@ from jaxtyping import Int64
 from .examples import Examples
 from .targets import Targets
 
-Places = Int64[np.ndarray, " n"]
+Places = Int64[np.ndarray, " _"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from ..steer.head import Task
 from .examples import Examples
 from .tables import is_number
 
-Values = Shaped[np.ndarray, "n *k"]  # class numbers [n], labels 0 or 1 [n k], or numbers [n]
+Values = Shaped[np.ndarray, "_ ..."]  # class numbers [n], labels 0 or 1 [n k], or numbers [n]
 _FEW_NUMBERS = 20  # whole numbers of at most so many different values are classes
 _SHOWN = 5
 

@@ -27,6 +27,7 @@ from ..frozen.familiar import (
     save_familiar,
 )
 from ..frozen.folder import open_folder
+from ..frozen.images import ImageEncoder
 from ..frozen.judge import as_input
 from ..frozen.loading import load_network, quiet
 from ..train.initialise import initialise
@@ -230,6 +231,7 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
 def complete(folder: Path, setting: Setting) -> None:
     """Put down what is familiar to the finished encoder, so that it can say what is not."""
     encoder = load_encoder(str(folder), device=setting.device)
+    assert isinstance(encoder, ImageEncoder)
     count = 4 * least_pictures(encoder.dimension, FALSE_ALARM_RATE)
     scenes = open_scenes("pictures", _FAMILIAR_WORLD, count, SIDE, setting.monitor)
     pictures = _as_images(scenes.rows(np.arange(count))["picture"])

@@ -2,7 +2,8 @@
 
 import os
 import warnings
-from typing import TYPE_CHECKING, BinaryIO
+from io import BufferedReader, BytesIO
+from typing import TYPE_CHECKING
 
 from ... import limits
 from ...errors import BadFile, LimitExceeded
@@ -33,7 +34,7 @@ def read_image(path: str) -> "Image":
         return decode_image(file, name)
 
 
-def decode_image(file: BinaryIO, name: str) -> "Image":
+def decode_image(file: BufferedReader | BytesIO, name: str) -> "Image":
     """Decode a picture from an open file of at most `limits.IMAGE_FILE` bytes; see `read_image`."""
     from PIL import Image, ImageOps
 

@@ -1,0 +1,36 @@
+"""Chapter: topics of short texts, fitted in every way and compared."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ... import files, requests
+from ...contracts import Monitor
+from .. import compare, predict
+from .topics import topic_table
+
+_TEXTS = 240
+ASKED = ("The kettle boils over.", "Our flight leaves at noon.", "Sand it, then oil it.")
+
+
+def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+    """Make data, compare the ways, predict with the one that is recommended."""
+    data, out = folder / "topics.csv", folder / "compare"
+    shutil.rmtree(out, ignore_errors=True)
+    files.write_text(data, topic_table(_TEXTS, request.seed))
+    asked = requests.Compare(
+        data=str(data),
+        target="topic",
+        out=out,
+        top=1,
+        epochs=3,
+        seed=request.seed,
+        device=request.device,
+    )
+    comparison = compare.run(asked, monitor)
+    kept = out / ("full" if comparison.recommended == "wise-ft" else comparison.recommended)
+    said = predict.run(
+        requests.Predict(fit=kept, inputs=list(ASKED), device=request.device), monitor
+    )
+    rows = data.read_text("utf-8").splitlines()[1:7]
+    return {"comparison": comparison, "said": said, "rows": rows, "picture": "compare/compare.png"}

@@ -10,7 +10,7 @@ from .problem import Problem
 from .run import starting_head, tune
 from .saved import Made
 from .scoring import Score
-from .tuning import Settings
+from .settings import Settings
 from .ways import Trial, make_linear, make_tuned
 
 COST = ("linear", "lora", "full", "wise-ft")  # cheapest first

@@ -27,7 +27,8 @@ from .problem import Problem
 from .run import Run, tune
 from .saved import save_fit
 from .scoring import Score, point
-from .tuning import Settings, Tuning
+from .settings import Settings
+from .tuning import Tuning
 from .ways import make_linear, make_tuned
 
 _MIXES = (0.25, 0.5, 0.75)  # shares of the tuned weights

@@ -25,7 +25,8 @@ from .linear import fit_linear
 from .networks import load_network
 from .problem import Problem
 from .scoring import Score, point
-from .tuning import Settings, Tuning
+from .settings import Settings
+from .tuning import Tuning
 
 _BEST, _VALIDATIONS = "best.safetensors", "validations.jsonl"
 _WARM_UP, _AVERAGE = 0.06, 0.97

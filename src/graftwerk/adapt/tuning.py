@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +21,7 @@ from ..train.state import generator_for
 from .kept import KeptStates
 from .networks import inputs_of
 from .problem import Problem
+from .settings import Settings
 from .split import Places
 
 _WINDOW = 16  # batches among which texts of like length are put together
@@ -29,39 +29,6 @@ _LAYER_DECAY = 0.85  # of the learning rate, from each block to the one below it
 _HEAD_SHARE = 10.0  # of the rate of the last block, in full fine-tuning
 _EVALUATED = 64  # items at a time
 HEAD = ("head.weight", "head.bias")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a network is tuned.
-
-    Attributes:
-        how: `lora` or `full`.
-        rank: of LoRA.
-        alpha: of LoRA.
-        dropout: of LoRA.
-        targets: names of layers that get LoRA; empty: all projections.
-        top: blocks that are trained, counted from the last; None: all.
-        epochs: passes over the training examples at most.
-        batch: examples a step.
-        learning_rate: highest one.
-        patience: validations without a better score before it stops.
-    """
-
-    how: str
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
-    targets: tuple[str, ...] = ()
-    top: int | None = None
-    epochs: float = 6.0
-    batch: int = 32
-    learning_rate: float = 5e-4
-    patience: int = 4
-
-    def as_json(self) -> dict[str, Any]:
-        """As it is kept."""
-        return asdict(self)
 
 
 class Tuning:

@@ -7,7 +7,7 @@ its texts stay where they are, so whatever reads their states stays valid.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -231,11 +231,10 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
 def complete(folder: Path, setting: Setting) -> None:
     """Put down what is familiar to the finished encoder, so that it can say what is not."""
     encoder = load_encoder(str(folder), device=setting.device)
-    assert isinstance(encoder, ImageEncoder)
     count = 4 * least_pictures(encoder.dimension, FALSE_ALARM_RATE)
     scenes = open_scenes("pictures", _FAMILIAR_WORLD, count, SIDE, setting.monitor)
     pictures = _as_images(scenes.rows(np.arange(count))["picture"])
-    save_familiar(folder, make_familiar(encoder, pictures))
+    save_familiar(folder, make_familiar(cast(ImageEncoder, encoder), pictures))
 
 
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:

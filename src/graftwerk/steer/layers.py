@@ -81,7 +81,8 @@ def make_layers(
             config = LoraConfig(fan_in_fan_out=transposed)
             layer: Any
             if isinstance(module, nn.Conv2d):
-                layer = Conv2d(module, NAME, config, rank)
+                make: Any = Conv2d
+                layer = make(module, NAME, config, rank)
             else:
                 layer = Linear(module, NAME, config, rank, is_target_conv_1d_layer=transposed)
             layer.scaling[NAME] = scalings[path]

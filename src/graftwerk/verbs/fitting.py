@@ -16,7 +16,7 @@ from ..requests import Compare, Fit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..adapt.tuning import Settings
+    from ..adapt.settings import Settings
 
 _LORA_RATE, _FULL_RATE = 5e-4, 5e-5
 _LEFT_OUT = 100  # named in a report
@@ -79,7 +79,7 @@ def score_report(score: Score) -> FitScore:
 
 def settings_of(request: Fit | Compare, how: str) -> "Settings":
     """How a network is tuned by a request."""
-    from ..adapt.tuning import Settings
+    from ..adapt.settings import Settings
 
     usual = _LORA_RATE if how == "lora" else _FULL_RATE
     return Settings(

@@ -9,7 +9,8 @@ from graftwerk.adapt.base import open_base
 from graftwerk.adapt.networks import encode, inputs_of, load_network
 from graftwerk.adapt.problem import Source, open_problem
 from graftwerk.adapt.run import starting_head, tune
-from graftwerk.adapt.tuning import Settings, Tuning
+from graftwerk.adapt.settings import Settings
+from graftwerk.adapt.tuning import Tuning
 from graftwerk.contracts import Silent
 from graftwerk.errors import BadInput, Cancelled, Diverged
 from graftwerk.frozen.below import Below

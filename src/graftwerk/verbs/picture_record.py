@@ -86,8 +86,11 @@ def require_folder(path: Path) -> None:
     """
     trial = path / ".graftwerk-trial"
     try:
+        path.mkdir(parents=True, exist_ok=True)
         files.write_bytes(trial, b"")
         trial.unlink()
+    except PermissionError as error:
+        files.raise_write_error(error, path)
     except OSError as error:
         raise BadFile(
             f"{path} cannot be a folder: {error.strerror}.", "Name another one for the pictures."

@@ -215,7 +215,7 @@ def test_a_long_prompt_tells_what_was_cut(ask) -> None:
         ({"height": 1}, BadInput, "multiples of 2"),
         ({"steps": 1001, "schedule": "model"}, BadInput, "schedule of 1000"),
         ({"cfg_interval": "3:1"}, BadInput, "interval '3:1'"),
-        ({"model": "builtin/blocks"}, BadFile, "not shipped with this version yet"),
+        ({"model": "builtin/block"}, UnknownName, "Did you mean builtin/blocks"),
         ({"model": "/nowhere/at/all"}, BadFile, "neither a built-in name"),
         ({"device": "mps"}, BadInput, "not available here"),
     ],

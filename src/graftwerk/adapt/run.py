@@ -30,6 +30,7 @@ from .tuning import Settings, Tuning
 _BEST, _VALIDATIONS = "best.safetensors", "validations.jsonl"
 _WARM_UP, _AVERAGE = 0.06, 0.97
 _PER_EPOCH = 2  # validations
+_NOTICED = 1e-3  # of the loss; slower descent is none
 _FEWEST_STEPS = 10  # between two validations
 
 
@@ -45,7 +46,8 @@ class Run:
         step: step of the best weights.
         steps: steps done.
         finished: whether it ended by itself.
-        seconds: wall time of this run.
+        seconds: wall time of this run; features and states below the top count as if they had
+            not been in the cache.
         parameters: numbers that were learned.
     """
 
@@ -90,15 +92,15 @@ def tune(
             f"{problem.examples.source} has too few examples to validate on.",
             "Give at least three of a class, or use --how linear.",
         )
-    begin = time.perf_counter()
+    features_seconds = problem.features_seconds(monitor)
+    own = time.perf_counter()
     start = starting_head(problem, monitor)
     device = choose_device("cpu" if problem.base.device == "auto" else problem.base.device)
     chosen = precision or fast_precision(device)
     tuning = Tuning(problem, load_network(problem.base, problem.examples.kind), start, settings)
     watcher = _Watcher(problem, tuning, settings, folder, chosen)
     places = problem.split.validation
-    if tuning.kept is not None:
-        tuning.kept.fill(monitor)
+    own, states_seconds = _filled(tuning, monitor, own)
     with tuning.running():
         finished = _train(problem, tuning, settings, watcher, monitor, minutes)
         best = watcher.take_best()
@@ -112,9 +114,18 @@ def tune(
         step=best["step"],
         steps=history[-1]["step"],
         finished=finished,
-        seconds=time.perf_counter() - begin,
+        seconds=features_seconds + states_seconds + time.perf_counter() - own,
         parameters=sum(p.numel() for p in tuning.parameters().values()),
     )
+
+
+def _filled(tuning: Tuning, monitor: Monitor, own: float) -> tuple[float, float]:
+    """Fill the states below the top; a start that leaves this out, and what they took."""
+    if tuning.kept is None:
+        return own, 0.0
+    begin = time.perf_counter()
+    tuning.kept.fill(monitor)
+    return own + time.perf_counter() - begin, tuning.kept.seconds
 
 
 def _train(
@@ -211,17 +222,19 @@ class _Watcher:
         self._log.rewind(step - 1)
         score, loss = self._validate(average)
         self._log.add({"step": step, "score": score, "loss": loss})
-        best = self._read_best()
-        if best is None or (score, -loss) > (best["score"], -best["loss"]):
-            self._write_best({"step": step, "score": score, "loss": loss}, average)
+        best, found = self._read_best(), {"step": step, "score": score, "loss": loss}
+        if best is None or _is_better(found, best):
+            self._write_best(found, average)
         return self.settled()
 
     def settled(self) -> bool:
         """Whether the last validations brought nothing."""
         history = self.history()
-        keys = [(entry["score"], -entry["loss"]) for entry in history]
-        best = keys.index(max(keys))
-        return len(keys) - 1 - best >= self._settings.patience
+        best, since = history[0], 0
+        for entry in history[1:]:
+            better = _is_better(entry, best)
+            best, since = (entry, 0) if better else (best, since + 1)
+        return since >= self._settings.patience
 
     def take_best(self) -> dict[str, Any]:
         """Put the best weights in their places; gives their step, score and loss."""
@@ -269,6 +282,13 @@ class _Watcher:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in average.items()}
         content = save(tensors, metadata={"best": json.dumps(facts)})
         files.write_bytes(self.folder / _BEST, content)
+
+
+def _is_better(found: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
+    """Whether a validation has a higher score, or the same one and a loss that fell noticeably."""
+    if found["score"] != best["score"]:
+        return bool(found["score"] > best["score"])
+    return bool(found["loss"] < (1 - _NOTICED) * best["loss"])
 
 
 def starting_head(problem: Problem, monitor: Monitor) -> LinearHead:

@@ -18,19 +18,11 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
     data, out = folder / "topics.csv", folder / "compare"
     shutil.rmtree(out, ignore_errors=True)
     files.write_text(data, topic_table(_TEXTS, request.seed))
-    asked = requests.Compare(
-        data=str(data),
-        target="topic",
-        out=out,
-        top=1,
-        epochs=3,
-        seed=request.seed,
-        device=request.device,
-    )
+    common: dict[str, Any] = {"seed": request.seed, "device": request.device}
+    fitted: dict[str, Any] = {"target": "topic", "top": 1, "epochs": 3, **common}
+    asked = requests.Compare(data=str(data), out=out, **fitted)
     comparison = compare.run(asked, monitor)
     kept = out / ("full" if comparison.recommended == "wise-ft" else comparison.recommended)
-    said = predict.run(
-        requests.Predict(fit=kept, inputs=list(ASKED), device=request.device), monitor
-    )
+    said = predict.run(requests.Predict(fit=kept, inputs=list(ASKED), **common), monitor)
     rows = data.read_text("utf-8").splitlines()[1:7]
     return {"comparison": comparison, "said": said, "rows": rows, "picture": "compare/compare.png"}

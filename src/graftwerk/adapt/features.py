@@ -1,6 +1,7 @@
 """Features of data, computed once and kept in the cache by encoder and content."""
 
 import hashlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ from ..settings import settings
 from .base import Base
 from .examples import Examples
 
-_VERSION = 1
+_VERSION = 2
 _CHUNK = 4_096  # items encoded between two writes
 _FILE = "features.npy"
 
 
-def features_of(base: Base, examples: Examples, monitor: Monitor) -> Vectors:
+def features_of(base: Base, examples: Examples, monitor: Monitor) -> tuple[Vectors, float]:
     """Unit vectors of all items, [n d], mapped from a file of the cache.
+
+    Returns:
+        The vectors, and the seconds that they took when they were computed.
 
     Raises:
         BadInput: the model cannot be loaded.
@@ -27,6 +31,7 @@ def features_of(base: Base, examples: Examples, monitor: Monitor) -> Vectors:
     folder = _folder(base, examples)
 
     def build(target: Path) -> dict[str, Any]:
+        begin = time.perf_counter()
         encode = base.encoder()
         monitor.start("features", len(examples))
         written: np.memmap | None = None
@@ -38,11 +43,11 @@ def features_of(base: Base, examples: Examples, monitor: Monitor) -> Vectors:
             written[start : start + len(vectors)] = vectors
         if written is not None:
             written.flush()
-        return {"items": len(examples)}
+        return {"items": len(examples), "seconds": time.perf_counter() - begin}
 
-    cached_folder(folder, build)
+    facts = cached_folder(folder, build)
     mapped: Vectors = np.load(folder / _FILE, mmap_mode="r", allow_pickle=False)
-    return mapped
+    return mapped, float(facts["seconds"])
 
 
 def _folder(base: Base, examples: Examples) -> Path:

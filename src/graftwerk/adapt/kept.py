@@ -1,6 +1,7 @@
 """What the lower part of a network makes of every item, kept in the cache."""
 
 import hashlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,19 @@ from ..settings import settings
 from .networks import inputs_of
 from .problem import Problem
 
-_VERSION, _BATCH, _FILE = 1, 32, "states.npy"
+_VERSION, _BATCH, _FILE = 2, 32, "states.npy"
 _MASKS = ("mask", "attention_mask")
 
 
 class KeptStates:
-    """States below a block, for every item: rows of one long array, mapped from a file."""
+    """States below a block, for every item: rows of one long array, mapped from a file.
+
+    Attributes:
+        below: the lower part of the network.
+        seconds: what the states took when they were computed.
+    """
+
+    seconds = 0.0
 
     def __init__(self, problem: Problem, trainable: Trainable, block: int) -> None:
         self._problem, self._trainable, self._block = problem, trainable, block
@@ -45,6 +53,7 @@ class KeptStates:
         facts = cached_folder(folder, lambda target: self._build(target, monitor))
         self._rows: np.ndarray = np.load(folder / _FILE, mmap_mode="r", allow_pickle=False)
         self._ends: list[int] = facts["ends"]
+        self.seconds = float(facts["seconds"])
 
     def inputs(self, places: Sequence[int]) -> tuple[Inputs, Tensor]:
         """Inputs and states of items, filled up to the longest."""
@@ -67,6 +76,7 @@ class KeptStates:
         return inputs, torch.from_numpy(states)
 
     def _build(self, target: Path, monitor: Monitor) -> dict[str, Any]:
+        begin = time.perf_counter()
         items = self._problem.examples.items
         monitor.start("states below the top", len(items))
         order = sorted(range(len(items)), key=lambda n: len(str(items[n])))
@@ -85,7 +95,7 @@ class KeptStates:
             rows = found.pop(n)
             written[end - len(rows) : end] = rows
         written.flush()
-        return {"ends": ends.tolist()}
+        return {"ends": ends.tolist(), "seconds": time.perf_counter() - begin}
 
 
 def _lengths(inputs: Inputs, states: np.ndarray) -> list[int]:

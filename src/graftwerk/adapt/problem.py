@@ -67,7 +67,11 @@ class Problem:
 
     def features(self, monitor: Monitor) -> Vectors:
         """Features of all examples, from the cache where they are known."""
-        return features_of(self.base, self.examples, monitor)
+        return features_of(self.base, self.examples, monitor)[0]
+
+    def features_seconds(self, monitor: Monitor) -> float:
+        """What these features took when they were computed."""
+        return features_of(self.base, self.examples, monitor)[1]
 
     def at_layer(self, layer: int | None) -> "Problem":
         """The same on another hidden layer."""

@@ -1,37 +1,29 @@
 """One run of tuning: validations on the way, the best weights kept, an early end."""
 
-import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from .. import files
 from ..contracts import Monitor
-from ..errors import BadInput, Damaged
+from ..errors import BadInput
 from ..frozen.loading import choose_device
 from ..steer.head import LinearHead
 from ..train.arithmetic import fast_precision
-from ..train.log import Log
 from ..train.loop import train
 from ..train.session import Precision, Session
 from ..train.task import Plan
 from .linear import fit_linear
 from .networks import load_network
 from .problem import Problem
-from .scoring import Score, point
+from .scoring import Score
 from .settings import Settings
 from .tuning import Tuning
+from .watching import Watcher
 
-_BEST, _VALIDATIONS = "best.safetensors", "validations.jsonl"
 _WARM_UP, _AVERAGE = 0.06, 0.97
-_PER_EPOCH = 2  # validations
-_FEWEST_STEPS = 10  # between two validations
 
 
 @dataclass
@@ -46,7 +38,8 @@ class Run:
         step: step of the best weights.
         steps: steps done.
         finished: whether it ended by itself.
-        seconds: wall time of this run.
+        seconds: wall time of this run; features and states below the top count as if they had
+            not been in the cache.
         parameters: numbers that were learned.
     """
 
@@ -91,15 +84,15 @@ def tune(
             f"{problem.examples.source} has too few examples to validate on.",
             "Give at least three of a class, or use --how linear.",
         )
-    begin = time.perf_counter()
+    features_seconds = problem.features_seconds(monitor)
+    own = time.perf_counter()
     start = starting_head(problem, monitor)
     device = choose_device("cpu" if problem.base.device == "auto" else problem.base.device)
     chosen = precision or fast_precision(device)
     tuning = Tuning(problem, load_network(problem.base, problem.examples.kind), start, settings)
-    watcher = _Watcher(problem, tuning, settings, folder, chosen)
+    watcher = Watcher(problem, tuning, folder, chosen, plan_of(problem, settings).steps)
     places = problem.split.validation
-    if tuning.kept is not None:
-        tuning.kept.fill(monitor)
+    own, states_seconds = _filled(tuning, monitor, own)
     with tuning.running():
         finished = _train(problem, tuning, settings, watcher, monitor, minutes)
         best = watcher.take_best()
@@ -113,16 +106,25 @@ def tune(
         step=best["step"],
         steps=history[-1]["step"],
         finished=finished,
-        seconds=time.perf_counter() - begin,
+        seconds=features_seconds + states_seconds + time.perf_counter() - own,
         parameters=sum(p.numel() for p in tuning.parameters().values()),
     )
+
+
+def _filled(tuning: Tuning, monitor: Monitor, own: float) -> tuple[float, float]:
+    """Fill the states below the top; a start that leaves this out, and what they took."""
+    if tuning.kept is None:
+        return own, 0.0
+    begin = time.perf_counter()
+    tuning.kept.fill(monitor)
+    return own + time.perf_counter() - begin, tuning.kept.seconds
 
 
 def _train(
     problem: Problem,
     tuning: Tuning,
     settings: Settings,
-    watcher: "_Watcher",
+    watcher: Watcher,
     monitor: Monitor,
     minutes: float | None,
 ) -> bool:
@@ -175,101 +177,6 @@ def hash_of(values: Any) -> str:
     import hashlib
 
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
-
-
-class _Watcher:
-    """Validates now and then, keeps the best weights on disk, ends a run that gets no better."""
-
-    def __init__(
-        self,
-        problem: Problem,
-        tuning: Tuning,
-        settings: Settings,
-        folder: Path,
-        precision: Precision,
-    ) -> None:
-        self.folder, self.precision = folder, precision
-        self._problem, self._tuning, self._settings = problem, tuning, settings
-        self._log = Log(folder / _VALIDATIONS)
-        epoch = max(1, len(problem.split.train) // settings.batch)
-        self._every = max(_FEWEST_STEPS, epoch // _PER_EPOCH)
-        self._last = plan_of(problem, settings).steps
-
-    def begin(self) -> None:
-        """Validate the start, unless that was done before."""
-        if not self.history():
-            weights = {n: p.detach().clone() for n, p in self._tuning.parameters().items()}
-            self.look(0, weights)
-
-    def history(self) -> list[dict[str, Any]]:
-        """All validations so far."""
-        return self._log.read()
-
-    def look(self, step: int, average: Mapping[str, Tensor]) -> bool:
-        """Validate where it is time; true where the run gets no better."""
-        if step % self._every and step != self._last:
-            return False
-        self._log.rewind(step - 1)
-        score, loss = self._validate(average)
-        self._log.add({"step": step, "score": score, "loss": loss})
-        best = self._read_best()
-        if best is None or (score, -loss) > (best["score"], -best["loss"]):
-            self._write_best({"step": step, "score": score, "loss": loss}, average)
-        return self.settled()
-
-    def settled(self) -> bool:
-        """Whether the last validations brought nothing."""
-        history = self.history()
-        keys = [(entry["score"], -entry["loss"]) for entry in history]
-        best = keys.index(max(keys))
-        return len(keys) - 1 - best >= self._settings.patience
-
-    def take_best(self) -> dict[str, Any]:
-        """Put the best weights in their places; gives their step, score and loss."""
-        from safetensors.torch import load
-
-        best = self._read_best()
-        if best is None:
-            raise Damaged(f"{self.folder} has no best weights.", "Remove it and run again.")
-        tensors = load((self.folder / _BEST).read_bytes())
-        with torch.no_grad():
-            for name, parameter in self._tuning.parameters().items():
-                parameter.copy_(tensors[name])
-        return best
-
-    def _validate(self, average: Mapping[str, Tensor]) -> tuple[float, float]:
-        parameters = self._tuning.parameters()
-        present = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-        places = self._problem.split.validation
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(average[name])
-            scores = self._tuning.scores(places, self.precision)
-            for name, parameter in parameters.items():
-                parameter.copy_(present[name])
-        loss = self._tuning.mean_loss(scores, places)
-        targets = self._problem.targets
-        return point(scores, targets.values[places], targets.task), loss
-
-    def _read_best(self) -> dict[str, Any] | None:
-        from safetensors import SafetensorError, safe_open
-
-        path = self.folder / _BEST
-        if not path.is_file():
-            return None
-        try:
-            with safe_open(path, framework="pt") as opened:
-                facts: dict[str, Any] = json.loads(opened.metadata()["best"])
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise Damaged(f"{path} is damaged.", "Remove its folder and run again.") from error
-        return facts
-
-    def _write_best(self, facts: dict[str, Any], average: Mapping[str, Tensor]) -> None:
-        from safetensors.torch import save
-
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in average.items()}
-        content = save(tensors, metadata={"best": json.dumps(facts)})
-        files.write_bytes(self.folder / _BEST, content)
 
 
 def starting_head(problem: Problem, monitor: Monitor) -> LinearHead:

@@ -19,6 +19,7 @@ from ..train.arithmetic import arithmetic
 from ..train.session import Precision
 from ..train.state import generator_for
 from .kept import KeptStates
+from .losses import loss_of, weights_of
 from .networks import inputs_of
 from .problem import Problem
 from .settings import Settings
@@ -35,6 +36,7 @@ class Tuning:
     """A network with a head, to be trained on a problem; see `train.task.Task`.
 
     Attributes:
+        settings: how it is tuned.
         trainable: the network, with a low-rank steer in it where that is the way.
         steer: that steer.
         kept: states below the blocks that are trained; None where all are.
@@ -44,7 +46,7 @@ class Tuning:
     def __init__(
         self, problem: Problem, trainable: Trainable, start: LinearHead, settings: Settings
     ) -> None:
-        self._problem, self._settings = problem, settings
+        self._problem, self.settings = problem, settings
         self.trainable = trainable
         self.steer: lowrank.LowRank | None = None
         self.kept: KeptStates | None = None
@@ -55,7 +57,7 @@ class Tuning:
             self._middle, self._spread = float(learned.mean()), float(learned.std()) or 1.0
             values = (values - self._middle) / self._spread
         self._values = torch.from_numpy(np.ascontiguousarray(values)).to(trainable.device)
-        self._weights = self._class_weights().to(trainable.device)
+        self._weights = weights_of(problem).to(trainable.device)
         weight = start.weight / self._spread
         bias = (start.bias - self._middle) / self._spread
         self._head = [
@@ -76,7 +78,7 @@ class Tuning:
 
     def shares(self) -> dict[str, float]:
         """Shares of the learning rate: less from block to block towards the input."""
-        if self._settings.how != "full":
+        if self.settings.how != "full":
             return {}
         blocks = list(self.trainable.blocks())
         depth = {
@@ -168,7 +170,7 @@ class Tuning:
         )
 
     def _open_parameters(self) -> None:
-        trainable, settings = self.trainable, self._settings
+        trainable, settings = self.trainable, self.settings
         if settings.how == "lora":
             targets = self._targets()
             rank = lowrank.Rank(settings.rank, settings.alpha, settings.dropout, targets)
@@ -185,10 +187,10 @@ class Tuning:
 
     def _below(self) -> set[int]:
         """Parameters below the blocks that are trained."""
-        if self._settings.top is None:
+        if self.settings.top is None:
             return set()
         blocks = self.trainable.blocks()
-        first = next(iter(blocks[len(blocks) - self._settings.top].parameters()))
+        first = next(iter(blocks[len(blocks) - self.settings.top].parameters()))
         below = set()
         for parameter in self.trainable.tower.parameters():
             if parameter is first:
@@ -198,12 +200,12 @@ class Tuning:
 
     def _targets(self) -> tuple[str, ...]:
         tower = self.trainable.tower
-        names = self._settings.targets
+        names = self.settings.targets
         found = named_targets(tower, names) if names else lowrank.find_targets(tower)
-        if self._settings.top is None:
+        if self.settings.top is None:
             return found
         blocks = self.trainable.blocks()
-        tops = [id(module) for block in blocks[-self._settings.top :] for module in block.modules()]
+        tops = [id(module) for block in blocks[-self.settings.top :] for module in block.modules()]
         chosen = tuple(name for name in found if id(tower.get_submodule(name)) in set(tops))
         if not chosen:
             raise BadInput("none of the targets lies in the top.", "Raise --top.")
@@ -235,27 +237,7 @@ class Tuning:
         return nn.functional.linear(vectors, weight, bias)
 
     def _loss(self, scores: Tensor, values: Tensor) -> Tensor:
-        scores = scores.float()
-        task = self._problem.targets.task
-        if task == "class":
-            return nn.functional.cross_entropy(scores, values, self._weights)
-        if task == "labels":
-            return nn.functional.binary_cross_entropy_with_logits(
-                scores, values, pos_weight=self._weights
-            )
-        return nn.functional.mse_loss(scores[:, 0], values.float())
-
-    def _class_weights(self) -> Tensor:
-        """Weights of classes, or of a label's presence; all 1 unless balanced."""
-        targets, train = self._problem.targets, self._problem.split.train
-        if targets.task == "number" or not self._problem.source.balanced:
-            return torch.ones(targets.outputs)
-        values = targets.values[train]
-        if targets.task == "labels":
-            held = values.sum(axis=0)
-            return torch.from_numpy(((len(values) - held) / np.maximum(held, 1)).astype(np.float32))
-        counts = np.maximum(np.bincount(values, minlength=targets.outputs), 1)
-        return torch.from_numpy((len(values) / (targets.outputs * counts)).astype(np.float32))
+        return loss_of(self._problem.targets.task, scores, values, self._weights)
 
     def _draw_order(self, epoch: int) -> Places:
         """The training examples of an epoch: drawn, then texts of like length put together."""
@@ -263,7 +245,7 @@ class Tuning:
         order = generator.permutation(self._problem.split.train)
         if self._problem.examples.kind != "text":
             return order
-        size = self._settings.batch
+        size = self.settings.batch
         parts: list[Places] = []
         for start in range(0, len(order), _WINDOW * size):
             window = order[start : start + _WINDOW * size]

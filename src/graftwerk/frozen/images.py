@@ -159,7 +159,7 @@ def load_images(
     texts, logit_scale = None, None
     if joint:
         texts = _text_half(name, folder, fingerprint, network=network, place=place)
-        logit_scale = _learned_scale(network)
+        logit_scale = _scale_of(network)
     return ImageEncoder(
         name=name,
         fingerprint=fingerprint,
@@ -201,14 +201,14 @@ def _in_batches(images: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
         yield start, images[start : start + _BATCH]
 
 
+def _scale_of(network: Any) -> float:
+    return float(network.logit_scale.exp())
+
+
 def _blank() -> Any:
     from PIL import Image
 
     return Image.new("RGB", (8, 8))
-
-
-def _learned_scale(network: Any) -> float:
-    return float(network.logit_scale.detach().exp())
 
 
 def image_processor(
@@ -269,27 +269,6 @@ def _looker(
         return Examined(found.float().cpu().numpy(), states.float().cpu().numpy())
 
     return look
-
-
-def picture_states(
-    network: Any, kind: ImageModel, number: int | None, inputs: Mapping[str, "torch.Tensor"]
-) -> "torch.Tensor":
-    """One vector a picture, not yet of unit length, [b d].
-
-    Args:
-        network: of that kind.
-        kind: what is known of it.
-        number: hidden layer to take; None: the last.
-        inputs: what the image processor gives, where the network is.
-    """
-    if kind.takes == "joint":
-        features: torch.Tensor = network.get_image_features(**inputs).pooler_output
-        return features
-    output = network(**inputs, output_hidden_states=number is not None)
-    states: torch.Tensor = (
-        output.last_hidden_state if number is None else output.hidden_states[number]
-    )
-    return states[:, 0] if kind.takes == "class token" else states.mean(dim=(2, 3))
 
 
 def _text_half(

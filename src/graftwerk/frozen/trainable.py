@@ -10,12 +10,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import BadInput
-from .images import IMAGE_MODELS, image_processor, picture_states
+from .images import IMAGE_MODELS, image_processor
 from .loading import load_network
 from .pytorch import SentenceNetwork, read_tokens, resolve_layer, tokenizer_definition
 from .recipe import Recipe, read_recipe
 from .series import SeriesNetwork
 from .series_models import SERIES_MODELS
+from .states import picture_states
 from .static import MODEL_TYPE
 from .tokens import TokenReader
 

@@ -69,7 +69,9 @@ class ComparedWay(Report):
     score: FitScore = Field(description="on the test examples")
     parameters: int = Field(description="numbers that were learned")
     bytes: int = Field(description="to store beside the frozen model")
-    train_seconds: float = Field(description="wall time")
+    train_seconds: float = Field(
+        description="wall time; features and states in the cache count what they took"
+    )
     predict_seconds: float = Field(description="for 1,000 items")
     peak_bytes: int = Field(description="most memory of the process meanwhile, libraries counted")
     drift: float = Field(description="1 less the mean cosine of other data's features to before")

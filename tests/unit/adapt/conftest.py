@@ -44,11 +44,18 @@ def tiny(tmp_path_factory):
 
 
 def sentences(count, seed=0):
-    """Different texts of the tokenizer's words, each with the class of its first word."""
+    """Different texts of the tokenizer's words, each with the class of its first and last word.
+
+    Those of seed 0 are shorter than all others, so that none is among both.
+    """
+    shortest, longest = (3, 9) if seed == 0 else (9, 13)
     generator = np.random.default_rng(seed)
     found = {}
     while len(found) < count:
-        words = [WORDS[n] for n in generator.integers(0, len(WORDS), generator.integers(3, 9))]
+        words = [
+            WORDS[n]
+            for n in generator.integers(0, len(WORDS), generator.integers(shortest, longest))
+        ]
         kind = int(generator.integers(2))
         words[0] = ("red", "blue")[kind]
         words[-1] = words[0]

@@ -29,7 +29,7 @@ def test_a_fit_predicts_as_it_was_measured(tmp_path, texts, tiny, how):
     # Evaluating on the same file leaves out what was learned: only the test examples stay.
     found = eval_fit.run(EvalFit(fit=tmp_path / how, data=str(texts)), Silent())
     assert found.learned == made.data.train + made.data.validation
-    assert found.score == made.score
+    assert (found.score.value, found.score.count) == (made.score.value, made.score.count)
     new = write_csv(tmp_path / "new.csv", sentences(30, seed=9))
     rows = dict(sentences(30, seed=9))
     asked = Predict(fit=tmp_path / how, inputs=list(rows))
@@ -61,7 +61,7 @@ def test_a_sweep_tries_every_layer_and_keeps_the_best(tmp_path, texts, tiny):
     assert len(kept) == 1
     assert kept[0].score == max(one.score for one in made.tried)
     found = eval_fit.run(EvalFit(fit=tmp_path / "linear", data=str(texts)), Silent())
-    assert found.score == made.score
+    assert (found.score.value, found.score.count) == (made.score.value, made.score.count)
 
 
 def test_numbers_and_labels(tmp_path, tiny):
@@ -186,7 +186,7 @@ def test_compare_measures_all_and_recommends(tmp_path, texts, tiny):
     for way in ("linear", "lora", "full"):
         again = EvalFit(fit=tmp_path / "compare" / way, data=str(texts))
         score = next(one.score for one in found.ways if one.name == way)
-        assert eval_fit.run(again, Silent()).score == score
+        assert eval_fit.run(again, Silent()).score.value == score.value
 
 
 def test_a_full_disk_leaves_the_former_fit_whole(tmp_path, texts, tiny, monkeypatch):

@@ -19,7 +19,8 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
     shutil.rmtree(out, ignore_errors=True)
     files.write_text(data, topic_table(_TEXTS, request.seed))
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
-    asked = requests.Compare(data=str(data), target="topic", out=out, top=1, epochs=3, **common)
+    fitted: dict[str, Any] = {"target": "topic", "top": 1, "epochs": 3, **common}
+    asked = requests.Compare(data=str(data), out=out, **fitted)
     comparison = compare.run(asked, monitor)
     kept = out / ("full" if comparison.recommended == "wise-ft" else comparison.recommended)
     said = predict.run(requests.Predict(fit=kept, inputs=list(ASKED), **common), monitor)

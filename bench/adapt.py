@@ -1,0 +1,142 @@
+"""A linear head on cached features beside ten epochs of `transformers.Trainer` on a frozen base.
+
+Both learn from the same texts and are tested on the same others, end to end: from text to a head,
+imports and the loading of the model not counted. The peer's base is frozen as a user would do it,
+so each epoch runs it again. Without a folder of public data the texts are the tour's topics.
+"""
+
+import argparse
+import csv
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from graftwerk.adapt.base import open_base
+from graftwerk.adapt.costs import ignore
+from graftwerk.adapt.linear import fit_linear
+from graftwerk.adapt.networks import load_network
+from graftwerk.adapt.problem import Problem, Source, open_problem
+from graftwerk.adapt.ways import make_linear
+from graftwerk.contracts import Silent
+from graftwerk.frozen.trainable import Trainable
+from graftwerk.verbs.tour.topics import topic_table
+
+TRAIN, TEST = 400, 200
+EPOCHS, BATCH, RATE = 10, 32, 1e-2
+
+
+def tables(data: Path | None, folder: Path) -> tuple[Path, Path, str]:
+    """Files to learn from and to test on, and the name of the target's column."""
+    train, test = folder / "train.csv", folder / "test.csv"
+    if data is None:
+        lines = topic_table(TRAIN + TEST, 0).splitlines(keepends=True)
+        header, rows, target = lines[:1], lines[1:], "topic"
+    else:
+        with (data / "ag_news/rows-4000.csv").open(encoding="utf-8", newline="") as file:
+            found = list(csv.reader(file))[: TRAIN + TEST]
+        rows = [f'{label},"{title} {text}"\n'.replace('""', "'") for label, title, text in
+                ([c.replace('"', "'") for c in row] for row in found)]  # fmt: skip
+        header, target = ["label,text\n"], "label"
+    train.write_text("".join(header + rows[:TRAIN]), "utf-8")
+    test.write_text("".join(header + rows[TRAIN:]), "utf-8")
+    return train, test, target
+
+
+class Classifier(torch.nn.Module):
+    """The frozen base with a head, as `transformers.Trainer` wants it."""
+
+    def __init__(self, trainable: Trainable, outputs: int) -> None:
+        super().__init__()
+        self.base = trainable.network.requires_grad_(False)
+        self.vectors = trainable.vectors
+        width = trainable.encode(trainable.prepare(["a text"])).shape[1]
+        self.head = torch.nn.Linear(width, outputs)
+
+    def forward(self, labels: torch.Tensor, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        inputs.pop("num_items_in_batch", None)  # the trainer's own
+        # Unit vectors are short: scaled as the linear fit scales them.
+        scores = self.head(self.vectors(inputs) * self.head.in_features**0.5)
+        return {"loss": torch.nn.functional.cross_entropy(scores, labels), "logits": scores}
+
+
+def with_trainer(problem: Problem) -> tuple[float, float]:
+    """Seconds and accuracy of the peer."""
+    from transformers import Trainer, TrainingArguments
+
+    torch.manual_seed(0)
+    trainable = load_network(problem.base, "text")
+    model = Classifier(trainable, problem.targets.outputs)
+
+    def rows(places: np.ndarray) -> list[dict[str, Any]]:
+        return [{"place": int(place)} for place in places]
+
+    def collate(batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        places = [one["place"] for one in batch]
+        inputs = trainable.prepare([problem.examples.items[place] for place in places])
+        return {**inputs, "labels": torch.tensor(problem.targets.values[places])}
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            num_train_epochs=EPOCHS,
+            per_device_train_batch_size=BATCH,
+            learning_rate=RATE,
+            remove_unused_columns=False,
+            save_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            disable_tqdm=True,
+            logging_strategy="no",
+        )
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=rows(problem.split.learned),
+            data_collator=collate,
+        )
+        begin = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - begin
+    with torch.no_grad():
+        batch = collate(rows(problem.split.test))
+        said = model(**batch)["logits"].argmax(dim=1).numpy()
+    return seconds, float((said == problem.targets.values[problem.split.test]).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        train, test, target = tables(options.data, Path(folder))
+        base = open_base("builtin/minilm", None, "cpu")
+        source = Source(str(train), str(test), target)
+        problem = open_problem(base, source, Silent())
+        encode = base.encoder()
+        encode(problem.examples.items[:8], ignore)
+        begin = time.perf_counter()
+        learned = [problem.examples.items[place] for place in problem.split.learned.tolist()]
+        features = encode(learned, ignore)
+        encoding = time.perf_counter() - begin
+        values = problem.targets.values[problem.split.learned]
+        targets = type(problem.targets)("class", problem.targets.labels, values)
+        begin = time.perf_counter()
+        fit_linear(features, targets, np.arange(len(values)), base.fingerprint)
+        fitting = time.perf_counter() - begin
+        accuracy = make_linear(problem, Silent()).score.value
+        peer_seconds, peer_accuracy = with_trainer(problem)
+    print(f"{len(values)} texts to learn from, {len(problem.split.test)} to test on\n")
+    print("| | s, end to end | accuracy |\n|---|---|---|")
+    print(f"| graftwerk linear, features new | {encoding + fitting:.1f} | {accuracy:.3f} |")
+    print(f"| graftwerk linear, features cached | {fitting:.2f} | {accuracy:.3f} |")
+    name = f"transformers.Trainer, frozen base, {EPOCHS} epochs"
+    print(f"| {name} | {peer_seconds:.1f} | {peer_accuracy:.3f} |")
+    print(f"\nratio {peer_seconds / (encoding + fitting):.1f} with new features")
+
+
+if __name__ == "__main__":
+    main()

@@ -150,7 +150,7 @@ def load_images(
             f"layer {layer} cannot be taken from {name!r}: only the last one is joint.",
             "Leave the layer out.",
         )
-    network = load_network(folder, kind.network, unused=() if joint else ("pooler.",))
+    network: Any = load_network(folder, kind.network, unused=() if joint else ("pooler.",))
     place = choose_device(device)
     network.to(place)
     prepare = image_processor(folder)
@@ -159,7 +159,7 @@ def load_images(
     texts, logit_scale = None, None
     if joint:
         texts = _text_half(name, folder, fingerprint, network=network, place=place)
-        logit_scale = _scale_of(network)
+        logit_scale = float(network.logit_scale.exp())
     return ImageEncoder(
         name=name,
         fingerprint=fingerprint,
@@ -199,10 +199,6 @@ def unit(vectors: Vectors) -> Vectors:
 def _in_batches(images: Sequence[Any]) -> Iterator[tuple[int, Sequence[Any]]]:
     for start in range(0, len(images), _BATCH):
         yield start, images[start : start + _BATCH]
-
-
-def _scale_of(network: Any) -> float:
-    return float(network.logit_scale.exp())
 
 
 def _blank() -> Any:

@@ -4,6 +4,7 @@ Once it is finished its picture half can be trained further alone, as in LiT (Zh
 its texts stay where they are, so whatever reads their states stays valid.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -220,6 +221,15 @@ def _network(sizes: Sizes, tokenizer: Any) -> Any:
         projection_dim=sizes.dimension,
     )
     return CLIPModel(config)
+
+
+def states_identity(folder: Path) -> str:
+    """Hash of all that decides the states of texts in a saved CLIP."""
+    network: Any = load_network(open_folder(folder), "CLIPModel")
+    digest = hashlib.sha256()
+    for name, weight in sorted(network.text_model.state_dict().items()):
+        digest.update(f"{name}\0".encode() + weight.half().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:

@@ -37,8 +37,8 @@ class Sizes:
 
 
 REAL = Sizes(
-    plan=Plan(steps=1_500, batch=32, learning_rate=2e-3, warm_up=500),
-    scenes=12_000,
+    plan=Plan(steps=6_000, batch=32, learning_rate=2e-3, warm_up=500),
+    scenes=30_000,
     widths=(24, 48, 96, 128),
 )
 TINY = Sizes(plan=Plan(steps=4, batch=4, learning_rate=2e-3, warm_up=2), scenes=12, widths=(8, 16))

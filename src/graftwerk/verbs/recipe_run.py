@@ -131,17 +131,18 @@ def _configuration(
 ) -> dict[str, Any]:
     """What the training is a function of; the number of steps may grow later.
 
-    Of an autoencoder that is what decides its latents: another decoder changes no training on them.
+    Of an autoencoder that is what decides its latents, of a CLIP what decides the states of its
+    texts: another decoder or picture half changes no training on them.
     """
     from ..frozen.folder import fingerprint
     from ..recipes.autoencoder import latents_identity
+    from ..recipes.clip import states_identity
 
     numbers = asdict(sizes)
     del numbers["plan"]["steps"]
+    identities = {"autoencoder": latents_identity, "clip": states_identity}
     made_from = {
-        name: latents_identity(folder)
-        if name == "autoencoder" and request.name != name
-        else fingerprint(folder, {})
+        name: fingerprint(folder, {}) if name == request.name else identities[name](folder)
         for name, folder in ingredients.items()
     }
     return {

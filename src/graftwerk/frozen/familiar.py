@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 States = Float32[np.ndarray, "n w"]
 FILE_NAME = "familiar.json"
 FALSE_ALARM_RATE = 0.01
-_FORMAT = 2  # 1 was of the last vectors
+_FORMAT = 1
 _HELD_OUT = 1 / 3  # of the pictures, which set the limit
 # Share of the mean variance that is added to every direction's: above what states differ by
 # between devices, below what pictures differ by.

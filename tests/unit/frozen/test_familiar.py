@@ -107,11 +107,11 @@ def test_other_weights_do_not_take_it(folder, familiar, caplog):
 
 
 def test_another_format_is_not_taken_for_this_one(folder, familiar, caplog, monkeypatch):
-    monkeypatch.setattr("graftwerk.frozen.familiar._FORMAT", 1)
+    monkeypatch.setattr("graftwerk.frozen.familiar._FORMAT", 2)
     save_familiar(folder, familiar)
     monkeypatch.undo()
     assert load_familiar(folder, familiar.fingerprint) is None
-    assert "is of format 1" in caplog.text
+    assert "is of format 2" in caplog.text
 
 
 def test_encoders_without_it_say_nothing(folder):

@@ -21,7 +21,7 @@ from graftwerk.examples import HANDBOOK, QUESTIONS
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
-TIME = re.compile(r"\d+(\.\d+)?(?= (s|ms|paragraphs/s)\b)")
+TIME = re.compile(r"\d+(\.\d+)?(?= (s|ms|paragraphs/s|scenes/s)\b)")
 
 
 def run(command: str, folder: Path) -> str:

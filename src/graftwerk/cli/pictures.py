@@ -144,5 +144,5 @@ def unfamiliar_lines(report: reports.IndexChange) -> list[str]:
         return []
     return [
         f"{report.unfamiliar:,} of the pictures embedded are unlike all that {report.encoder} was "
-        "trained on; a search among them means little"
+        "trained on; what a search says of them means little"
     ]

@@ -157,7 +157,8 @@ def save_familiar(folder: Path, familiar: Familiar) -> None:
 def load_familiar(folder: Path, fingerprint: str) -> Familiar | None:
     """Read what is familiar to the encoder of a folder; None where there is no such file.
 
-    A file made with other weights says nothing about these: it is ignored, with a warning.
+    A file made with other weights, or of another format, says nothing about these: it is ignored,
+    with a warning.
 
     Raises:
         Damaged: the file is not as it was written.
@@ -168,8 +169,16 @@ def load_familiar(folder: Path, fingerprint: str) -> Familiar | None:
     try:
         content = files.read_json(path)
         whole = content["sha256"] == _digest({k: content[k] for k in content if k != "sha256"})
-        if not whole or content["format"] != _FORMAT:
-            raise ValueError("it does not match its hash or is of another format")
+        if not whole:
+            raise ValueError("it does not match its hash")
+        if content["format"] != _FORMAT:
+            _LOG.warning(
+                "%s is of format %s, not %s, and is ignored; make it again with make_familiar",
+                path,
+                content["format"],
+                _FORMAT,
+            )
+            return None
         mean = _decode(content["mean"])
         familiar = Familiar(
             fingerprint=content["fingerprint"],

@@ -106,6 +106,14 @@ def test_other_weights_do_not_take_it(folder, familiar, caplog):
     assert "made for other weights" in caplog.text
 
 
+def test_another_format_is_not_taken_for_this_one(folder, familiar, caplog, monkeypatch):
+    monkeypatch.setattr("graftwerk.frozen.familiar._FORMAT", 2)
+    save_familiar(folder, familiar)
+    monkeypatch.undo()
+    assert load_familiar(folder, familiar.fingerprint) is None
+    assert "is of format 2" in caplog.text
+
+
 def test_encoders_without_it_say_nothing(folder):
     encoder = load_encoder(str(folder), device="cpu")
     vectors, distances = encode_and_compare(encoder, gradients(2))

@@ -18,12 +18,14 @@ class Settings:
         offline: when true no hub is asked, even for a hub id that was named.
         threads: cores used for arithmetic.
         writer_key: bearer token sent to an OpenAI-compatible server; empty when none is needed.
+        leads: false in all but the first of several processes that torchrun started.
     """
 
     cache: Path
     offline: bool
     threads: int
     writer_key: str
+    leads: bool = True
 
 
 def _available_cores() -> int:
@@ -43,4 +45,5 @@ def settings() -> Settings:
         offline=environment.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"},
         threads=int(environment.get("GRAFTWERK_THREADS") or _available_cores()),
         writer_key=environment.get("OPENAI_API_KEY", ""),
+        leads=environment.get("RANK", "0") == "0",
     )

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from graftwerk.settings import settings
 from graftwerk.verbs import CATALOGUE
 
 COMMANDS = [verb.command for verb in CATALOGUE]
@@ -91,3 +92,18 @@ def test_version(graft) -> None:
     import graftwerk
 
     assert graft("--version").out.strip() == graftwerk.__version__
+
+
+@pytest.mark.parametrize(("rank", "speaks"), [("0", True), ("1", False)])
+def test_only_the_first_of_several_processes_shows_its_report(
+    rank, speaks, monkeypatch, capsys
+) -> None:
+    from graftwerk.cli import main
+
+    monkeypatch.setenv("RANK", rank)
+    settings.cache_clear()
+    try:
+        assert main(["models", "list"]) == 0
+    finally:
+        settings.cache_clear()
+    assert bool(capsys.readouterr().out) is speaks

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from ..errors import BadInput, Cancelled, GraftError
 from ..reports import IndexCheck
+from ..settings import settings
 from ..verbs import Verb
 from .commands import Face, build_app
 from .printable import printable
@@ -47,8 +48,10 @@ def _invoke(verb: Verb, values: dict[str, Any], face: Face) -> int:
     from .monitor import Terminal
     from .show import show
 
-    with Terminal(quiet=face.quiet, streams=not face.json) as monitor:
+    with Terminal(quiet=face.quiet or not settings().leads, streams=not face.json) as monitor:
         report = verb.load()(request, monitor)
+    if not settings().leads:
+        return 0
     if face.json:
         content = report.model_dump(mode="python")
         sys.stdout.write(json.dumps(content, default=str) + "\n")

@@ -37,7 +37,7 @@ class Sizes:
 
 
 REAL = Sizes(
-    plan=Plan(steps=6_000, batch=32, learning_rate=2e-3, warm_up=500),
+    plan=Plan(steps=4_000, batch=32, learning_rate=2e-3, warm_up=500),
     scenes=30_000,
     widths=(24, 48, 96, 128),
 )

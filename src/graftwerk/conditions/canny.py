@@ -93,7 +93,7 @@ class CannyStages:
 
 def canny(
     pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
-    settings: CannySettings = CannySettings(),  # noqa: B008  frozen
+    settings: CannySettings = CannySettings(),
 ) -> CannyStages:
     """Find edges, each step kept.
 
@@ -262,6 +262,7 @@ CONDITION = Condition(
     higher_is_better=True,
     draw=_draw,
     read=_read,
+    read_scenes=_read,
     compare=each(edge_f1),
     problem=drawing_problem,
 )

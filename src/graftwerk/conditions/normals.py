@@ -37,6 +37,7 @@ CONDITION = Condition(
     higher_is_better=False,
     draw=_draw,
     read=_read,
+    read_scenes=_read,
     compare=each(normal_error),
     problem=_problem,
 )

@@ -1,6 +1,5 @@
 """What the built-in perception model sees in pictures of any size."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -97,6 +96,3 @@ def smooth(
         for place in range(values.shape[-1])
     ]
     return np.stack(channels, axis=-1)
-
-
-Read = Callable[[Pictures], Pictures]

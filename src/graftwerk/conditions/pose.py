@@ -148,6 +148,7 @@ CONDITION = Condition(
     higher_is_better=True,
     draw=_draw,
     read=_read,
+    read_scenes=_read,
     compare=each(found_joints),
     problem=_problem,
 )

@@ -8,6 +8,8 @@ from jaxtyping import Bool, UInt8
 from .canny import CannySettings, canny
 from .condition import Condition, Pictures, SceneMaps
 from .fidelity import chamfer, drawing_problem, each, is_drawn, white_on_black
+from .lines import lines_of_maps
+from .perceived import perceive
 
 _SIGMA = 0.03  # of the shorter side: what is finer is not scribbled
 _SHORTEST = 0.2  # of the shorter side: strokes with fewer pixels are left out
@@ -65,6 +67,11 @@ def _read(pictures: Pictures) -> Pictures:
     return _scribbles(canny(pictures, settings).edges)
 
 
+def _read_scenes(pictures: Pictures) -> Pictures:
+    seen = perceive(pictures)
+    return _scribbles(lines_of_maps(seen.nearness, seen.normals, seen.classes)[0])
+
+
 CONDITION = Condition(
     "scribble",
     "a few rough strokes",
@@ -72,6 +79,7 @@ CONDITION = Condition(
     higher_is_better=False,
     draw=_draw,
     read=_read,
+    read_scenes=_read_scenes,
     compare=each(chamfer),
     problem=drawing_problem,
 )

@@ -37,6 +37,7 @@ CONDITION = Condition(
     higher_is_better=True,
     draw=_draw,
     read=_read,
+    read_scenes=_read,
     compare=each(mean_iou),
     problem=_problem,
 )

@@ -142,7 +142,7 @@ class NoiseAwareClassifier:
     def log_prob(
         self, x: Float[Tensor, "b c h w"], sigma: Sigma, label: str
     ) -> Float[Tensor, " b"]:
-        """log p(label | x) of each row; a gradient flows to `x`."""
+        """Log p(label | x) of each row; a gradient flows to `x`."""
         return functional.logsigmoid(self.network(x, sigma)[:, self.place_of(label)])
 
 

@@ -90,7 +90,7 @@ RECIPES: tuple[Entry, ...] = (
         "names kinds, colours, ground and time behind noisy latents, to guide their drawing",
         "It knows the latents of one autoencoder, whose identity its config.json holds.",
         "safetensors and config.json of graftwerk",
-        {},
+        {"accuracy_at_0.1": 0.9},
         "builtin/blocks-noisy-classifier",
         needs=("autoencoder",),
     ),

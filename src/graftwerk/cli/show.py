@@ -4,7 +4,7 @@ import sys
 from functools import singledispatch
 
 from .. import reports
-from . import adapt, hits, pictures, readout, recipes, teaching
+from . import adapt, guiding, hits, pictures, readout, recipes, teaching
 from .paint import dim as _dim
 from .paint import place as _place
 from .printable import printable
@@ -199,6 +199,7 @@ def _(report: reports.Generation) -> list[str]:
         f"{len(report.pictures)} pictures of {report.width} x {report.height} pixels, "
         f"{report.sampler}, {report.steps} steps, {report.steps_per_second:.1f} steps/s, "
         f"{report.seconds:.1f} s ({printable(report.model)}, {report.fingerprint[:12]})",
+        *guiding.guide_lines(report),
     ]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import Failure
 from ..frozen.diffusion.model import DiffusionModel
 from ..frozen.diffusion.texts import TextStates, join
-from .compose import Guidance, compose
+from .compose import Guidance, Pull, compose
 from .samplers import Watch, find_sampler
 from .schedules import draw, final, initial
 
@@ -33,6 +33,7 @@ class Plan:
         sigmas: noise levels.
         shape: channels, height and width of what the U-Net draws.
         seed: of the request.
+        pull: what guides by gradients; None for none.
     """
 
     texts: TextStates | None
@@ -43,6 +44,7 @@ class Plan:
     sigmas: Sequence[float]
     shape: tuple[int, int, int]
     seed: int
+    pull: Pull | None = None
 
 
 def picture_seed(seed: int, number: int) -> int:
@@ -75,7 +77,7 @@ def draw_batch(
         both = None
         if plan.texts is not None and plan.away is not None:
             both = model.denoiser(join(plan.texts, plan.away))
-        denoise = compose(conditional, both, plan.guidance, model.noise.clamp)
+        denoise = compose(conditional, both, plan.guidance, model.noise.clamp, plan.pull)
         noise = draw(generators, torch.empty(len(numbers), *plan.shape, device=model.device))
         drawn = sampler(denoise, initial(noise, plan.sigmas[0]), plan.sigmas, watch=watch)
         drawn = final(drawn, plan.sigmas[-1])

@@ -13,7 +13,7 @@ class Entry:
     """One line of the catalogue.
 
     Attributes:
-        name: what it is called; its module has the same name.
+        name: what it is called; its module has the same name, with `_` for `-`.
         about: what it makes.
         limits: what it cannot do.
         layout: in whose form the result lies.
@@ -37,7 +37,7 @@ class Entry:
 
     def load(self) -> ModuleType:
         """Import the recipe; see `recipe.Recipe` for what its module has."""
-        return import_module(f".{self.name}", __package__)
+        return import_module(f".{self.name.replace('-', '_')}", __package__)
 
 
 RECIPES: tuple[Entry, ...] = (
@@ -84,6 +84,15 @@ RECIPES: tuple[Entry, ...] = (
         "builtin/blocks",
         needs=("clip", "autoencoder"),
         judged=True,
+    ),
+    Entry(
+        "noisy-classifier",
+        "names kinds, colours, ground and time behind noisy latents, to guide their drawing",
+        "It knows the latents of one autoencoder, whose identity its config.json holds.",
+        "safetensors and config.json of graftwerk",
+        {"accuracy_at_0.1": 0.9},
+        "builtin/blocks-noisy-classifier",
+        needs=("autoencoder",),
     ),
 )
 

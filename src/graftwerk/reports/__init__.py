@@ -29,7 +29,7 @@ from .measuring import (
     SimilarityEvaluation,
 )
 from .models import ModelCard, ModelList
-from .pictures import Generation, PictureReport
+from .pictures import FightReport, Generation, GuideReport, PictureReport
 from .readout import Moved, Read, ReadoutResult, Share, Shift
 from .search import (
     Damage,
@@ -62,11 +62,13 @@ __all__ = [
     "Dropped",
     "Embedding",
     "Familiarity",
+    "FightReport",
     "FitComparison",
     "FitEvaluation",
     "FitResult",
     "FitScore",
     "Generation",
+    "GuideReport",
     "Half",
     "HitReport",
     "Hubness",

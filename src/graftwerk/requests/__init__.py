@@ -9,6 +9,7 @@ from .alignment import EvalAlignment
 from .answers import Ask, Calibrate
 from .base import (
     DEFAULT_ENCODER,
+    DEFAULT_GUIDE,
     DEFAULT_INDEX,
     DEFAULT_PICTURE_ENCODER,
     DEFAULT_PIPELINE,
@@ -33,6 +34,7 @@ from .tour import Tour
 
 __all__ = [
     "DEFAULT_ENCODER",
+    "DEFAULT_GUIDE",
     "DEFAULT_INDEX",
     "DEFAULT_PICTURE_ENCODER",
     "DEFAULT_PIPELINE",

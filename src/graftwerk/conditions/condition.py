@@ -1,0 +1,203 @@
+"""What a condition is: a picture of one property of another picture, and how well it was kept."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, UInt8
+
+from ..blocks.maps import Maps, maps_of
+from ..blocks.person import JOINTS
+from ..blocks.renderer import render
+from ..blocks.scene import Scene
+from ..errors import BadInput
+from .lines import lines_of_maps
+
+Pictures = UInt8[np.ndarray, "n h w 3"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SceneMaps:
+    """What is known exactly of rendered scenes.
+
+    Attributes:
+        pictures: the scenes as they look.
+        nearness: 1 over the distance along the viewing axis.
+        normals: right, up, towards the camera; 0 for the sky.
+        classes: numbers in `blocks.maps.CLASSES`.
+        joints: of up to o people x, y in pixels and 1 for visible ones.
+        outlines: pixels at which something ends before what lies behind it.
+        creases: pixels at which two faces of one object meet.
+    """
+
+    pictures: Pictures
+    nearness: Float32[np.ndarray, "n h w"]
+    normals: Float32[np.ndarray, "n h w 3"]
+    classes: UInt8[np.ndarray, "n h w"]
+    joints: Float32[np.ndarray, "n o j 3"]
+    outlines: Bool[np.ndarray, "n h w"]
+    creases: Bool[np.ndarray, "n h w"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """How well each picture keeps the condition that was wanted of it.
+
+    Attributes:
+        values: in the unit of the measure; NaN where there was nothing to keep.
+        scores: 0 (not at all) to 1 (entirely); NaN where there was nothing to keep.
+    """
+
+    values: Float64[np.ndarray, " n"]
+    scores: Float64[np.ndarray, " n"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fidelity:
+    """Fidelity of several pictures.
+
+    Attributes:
+        name: of the measure, with its unit.
+        higher_is_better: direction of `values`; scores are always better when higher.
+        values: one a picture, NaN where there was nothing to keep.
+        scores: the same from 0 (not at all) to 1 (entirely).
+    """
+
+    name: str
+    higher_is_better: bool
+    values: Float64[np.ndarray, " n"]
+    scores: Float64[np.ndarray, " n"]
+
+    @property
+    def value(self) -> float:
+        """Mean of the values that are there; NaN where none is."""
+        return _mean(self.values)
+
+    @property
+    def score(self) -> float:
+        """Mean of the scores that are there; NaN where none is."""
+        return _mean(self.scores)
+
+
+def _mean(values: Float64[np.ndarray, " n"]) -> float:
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if len(there) else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One kind of condition. Every condition is a picture of three channels, 8 bits each.
+
+    Attributes:
+        name: the word on the command line.
+        about: one line for people.
+        measure: name of the fidelity's values, with their unit.
+        higher_is_better: direction of the fidelity's values.
+        draw: from exact maps to condition pictures.
+        read: from pictures to condition pictures, by what comes with the package.
+        compare: wanted condition pictures with those that were read.
+        problem: why a picture cannot be a finished map of this kind; None where it can.
+    """
+
+    name: str
+    about: str
+    measure: str
+    higher_is_better: bool
+    draw: Callable[[SceneMaps], Pictures]
+    read: Callable[[Pictures], Pictures]
+    compare: Callable[[Pictures, Pictures], Measured]
+    problem: Callable[[UInt8[np.ndarray, "h w 3"]], str | None]
+    channels: int = 3
+
+    def from_scene(self, scene: Scene, size: int) -> UInt8[np.ndarray, "h w 3"]:
+        """The condition of a Blocks scene, from its exact maps.
+
+        Raises:
+            LimitExceeded: the picture would be too large, or has no pixel.
+        """
+        return self.draw(maps_of_scene(scene, size))[0]
+
+    def from_rows(self, rows: np.ndarray) -> Pictures:
+        """The conditions of stored scenes: rows as `graft recipe run perception` caches them.
+
+        Args:
+            rows: a structured array with `picture`, `depth`, `normals`, `classes`, `joints`.
+        """
+        return self.draw(maps_of_rows(rows))
+
+    def from_picture(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+        """The condition of one picture, by what comes with the package."""
+        return self.read(picture[None])[0]
+
+    def check_map(self, finished: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Refuse a picture that is no finished map of this kind.
+
+        Raises:
+            BadInput: it is empty, or of another kind.
+        """
+        reason = self.problem(finished)
+        if reason is not None:
+            raise BadInput(
+                f"this picture is no {self.name} map: {reason}.",
+                f"Make one with `graft condition {self.name} PICTURE`, or give the picture itself.",
+            )
+
+    def fidelity(self, wanted: Pictures, pictures: Pictures) -> Fidelity:
+        """Read the condition back out of pictures and compare it with what was wanted.
+
+        Raises:
+            BadInput: the maps and the pictures differ in number or size.
+        """
+        if wanted.shape != pictures.shape:
+            raise BadInput(
+                f"{len(wanted)} {self.name} maps of {_size(wanted)} pixels were given for "
+                f"{len(pictures)} pictures of {_size(pictures)}.",
+                "Give one map for each picture, of its size.",
+            )
+        found = self.compare(wanted, self.read(pictures))
+        return Fidelity(self.measure, self.higher_is_better, found.values, found.scores)
+
+
+def _size(pictures: Pictures) -> str:
+    return f"{pictures.shape[2]} x {pictures.shape[1]}"
+
+
+def maps_of_scene(scene: Scene, size: int) -> SceneMaps:
+    """Exact maps of one scene, square.
+
+    Raises:
+        LimitExceeded: the picture would be too large, or has no pixel.
+    """
+    maps = maps_of(scene, size, size)
+    return SceneMaps(
+        pictures=render(scene, size, size)[None],
+        nearness=1 / maps.depth[None],
+        normals=maps.normals[None],
+        classes=maps.classes[None],
+        joints=_joints(maps)[None],
+        outlines=maps.outlines[None],
+        creases=maps.creases[None],
+    )
+
+
+def _joints(maps: Maps) -> Float32[np.ndarray, "o j 3"]:
+    joints = np.zeros((len(maps.people), len(JOINTS), 3), dtype=np.float32)
+    for place, person in enumerate(maps.people):
+        joints[place, :, :2], joints[place, :, 2] = person.points, person.visible
+    return joints
+
+
+def maps_of_rows(rows: np.ndarray) -> SceneMaps:
+    """Maps of stored scenes; their lines are found again in the other maps."""
+    nearness = rows["depth"].astype(np.float32)
+    normals = rows["normals"].astype(np.float32) / 127
+    outlines, creases = lines_of_maps(nearness, normals, rows["classes"])
+    return SceneMaps(
+        pictures=np.ascontiguousarray(rows["picture"]),
+        nearness=nearness,
+        normals=normals,
+        classes=np.ascontiguousarray(rows["classes"]),
+        joints=np.ascontiguousarray(rows["joints"]),
+        outlines=outlines,
+        creases=creases,
+    )

@@ -1,0 +1,157 @@
+"""Measures of how well a condition that was read out of a picture is the one that was wanted.
+
+Each takes wanted and seen condition pictures of the same size and gives one value and one score
+(0 to 1) a picture, NaN where nothing was wanted.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Float64, UInt8
+
+from .condition import Measured, Pictures
+
+_TOLERANCE = 0.0075  # of the diagonal: the one of the BSDS benchmark
+_LEAST_TOLERANCE = 1.5  # pixels: a neighbour, also across a corner
+_FARTHEST = 0.1  # of the diagonal: strokes this far away keep nothing of a drawing
+_CLOSE_DEGREES = 11.25  # strictest of the usual three limits for normals
+
+Map = UInt8[np.ndarray, "h w 3"]
+Compare = Callable[[Pictures, Pictures], Measured]
+
+
+def is_drawn(pictures: UInt8[np.ndarray, "*rest 3"]) -> Bool[np.ndarray, "*rest"]:
+    """Pixels of a drawing that are brighter than a quarter of white."""
+    drawn: Bool[np.ndarray, "*rest"] = pictures.max(axis=-1) >= 64
+    return drawn
+
+
+def each(compare: Callable[[Map, Map], tuple[float, float]]) -> Compare:
+    """A measure of batches from a measure of one pair, which gives value and score."""
+
+    def compare_all(wanted: Pictures, seen: Pictures) -> Measured:
+        pairs = [compare(one, other) for one, other in zip(wanted, seen, strict=True)]
+        table = np.array(pairs, dtype=np.float64).reshape(len(wanted), 2)
+        return Measured(table[:, 0].copy(), table[:, 1].copy())
+
+    return compare_all
+
+
+def edge_f1(wanted: Map, seen: Map) -> tuple[float, float]:
+    """F1 of drawn pixels, each found within 0.0075 of the diagonal, or 1.5 pixels if that is more.
+
+    Unlike in `graft eval edges` several pixels may be found by the same one: both drawings are of
+    one width, and there are many pictures to measure.
+    """
+    one, other = is_drawn(wanted), is_drawn(seen)
+    if not one.any():
+        return float("nan"), float("nan")
+    if not other.any():
+        return 0.0, 0.0
+    reach = max(_LEAST_TOLERANCE, _TOLERANCE * float(np.hypot(*one.shape)))
+    recall = float((_distance_to(other)[one] <= reach).mean())
+    precision = float((_distance_to(one)[other] <= reach).mean())
+    f1 = 2 * precision * recall / max(precision + recall, 1e-12)
+    return f1, f1
+
+
+def chamfer(wanted: Map, seen: Map) -> tuple[float, float]:
+    """Mean distance from each drawing to the other, both ways, in percent of the diagonal.
+
+    The score falls in a straight line to 0 at 10 %.
+    """
+    one, other = is_drawn(wanted), is_drawn(seen)
+    if not one.any():
+        return float("nan"), float("nan")
+    if not other.any():
+        return 100.0, 0.0
+    both = (_distance_to(other)[one].mean() + _distance_to(one)[other].mean()) / 2
+    share = float(both / np.hypot(*one.shape))
+    return 100 * share, max(0.0, 1 - share / _FARTHEST)
+
+
+def _distance_to(drawn: Bool[np.ndarray, "h w"]) -> Float64[np.ndarray, "h w"]:
+    from scipy.ndimage import distance_transform_edt
+
+    distances: Float64[np.ndarray, "h w"] = distance_transform_edt(~drawn)
+    return distances
+
+
+def mean_iou(wanted: Map, seen: Map) -> tuple[float, float]:
+    """Intersection over union, its mean over the colours that were wanted."""
+    one, other = _numbers(wanted), _numbers(seen)
+    ious = []
+    for colour in np.unique(one):
+        mine, theirs = one == colour, other == colour
+        ious.append((mine & theirs).sum() / (mine | theirs).sum())
+    mean = float(np.mean(ious))
+    return mean, mean
+
+
+def _numbers(colours: Map) -> np.ndarray:
+    return colours.astype(np.int64) @ np.array([65_536, 256, 1])
+
+
+def depth_error(wanted: Map, seen: Map) -> tuple[float, float]:
+    """Root of the mean squared error of nearness, in percent of its range.
+
+    Nearness is known up to scale and shift, so the seen one is fitted first (least squares). The
+    score is the share of the wanted map's variance that is explained.
+    """
+    one = wanted[..., 0].astype(np.float64).ravel()
+    other = seen[..., 0].astype(np.float64).ravel()
+    centred, seen_centred = one - one.mean(), other - other.mean()
+    if not centred.any():
+        return float("nan"), float("nan")
+    variance = float(np.mean(centred**2))
+    spread = float(np.mean(seen_centred**2))
+    slope = max(0.0, float(np.mean(centred * seen_centred))) / spread if spread > 0 else 0.0
+    error = float(np.mean((centred - slope * seen_centred) ** 2))
+    return 100 * error**0.5 / float(np.ptp(one)), max(0.0, 1 - error / variance)
+
+
+def normal_error(wanted: Map, seen: Map) -> tuple[float, float]:
+    """Mean angle between normals in degrees, where the wanted map has a surface.
+
+    The score is the share of those pixels within 11.25 degrees.
+    """
+    one, other = vectors_of(wanted), vectors_of(seen)
+    solid = np.linalg.norm(one, axis=-1) > 0.5
+    if not solid.any():
+        return float("nan"), float("nan")
+    degrees = angles(one[solid], other[solid])
+    return float(degrees.mean()), float((degrees <= _CLOSE_DEGREES).mean())
+
+
+def vectors_of(normals: UInt8[np.ndarray, "*rest 3"]) -> Float64[np.ndarray, "*rest 3"]:
+    """Vectors of a normal map: 0 to 255 as -1 to 1."""
+    return normals.astype(np.float64) / 127.5 - 1
+
+
+def angles(
+    one: Float64[np.ndarray, "n 3"], other: Float64[np.ndarray, "n 3"]
+) -> Float64[np.ndarray, " n"]:
+    """Degrees between vectors; 90 where one has no length."""
+    lengths = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
+    cosines = np.where(lengths > 0.1, np.sum(one * other, axis=-1) / np.maximum(lengths, 0.1), 0.0)
+    degrees: Float64[np.ndarray, " n"] = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
+    return degrees
+
+
+def drawing_problem(finished: Map) -> str | None:
+    """Why a picture is no drawing of white lines on black; None where it is one."""
+    spread = finished.max(axis=-1).astype(np.int64) - finished.min(axis=-1)
+    if (spread > 32).mean() > 0.01:
+        return "it is in colour, and lines are white on black"
+    drawn = is_drawn(finished)
+    if not drawn.any():
+        return "it is empty, no pixel is drawn"
+    if drawn.mean() > 0.5:
+        return f"{drawn.mean():.0%} of it is bright, and lines are white on black"
+    return None
+
+
+def white_on_black(drawn: np.ndarray) -> Pictures:
+    """Grey pictures of 0 to 255, or booleans, as pictures of three equal channels."""
+    grey = 255 * drawn.astype(np.uint8) if drawn.dtype == np.bool_ else drawn.astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)

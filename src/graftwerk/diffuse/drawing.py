@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import Failure
+from ..frozen.diffusion.denoiser import Control
 from ..frozen.diffusion.model import DiffusionModel
 from ..frozen.diffusion.texts import TextStates, join
 from .compose import Guidance, Pull, compose
@@ -18,6 +20,14 @@ from .schedules import draw, final, initial
 # Pixels of one batch. Small pictures leave most of a machine idle when drawn one by one.
 _BATCH_PIXELS = {"cpu": 2**18, "mps": 2**20, "cuda": 2**22}
 _BATCH_PICTURES = {"cpu": 16, "mps": 16, "cuda": 64}
+
+
+class Controller(Protocol):
+    """What controls every batch of a drawing."""
+
+    def start(self, rows: int) -> Control:
+        """Begin to draw `rows` pictures; their rows come first where the U-Net sees more."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,7 @@ class Plan:
         shape: channels, height and width of what the U-Net draws.
         seed: of the request.
         pull: what guides by gradients; None for none.
+        control: what is added between the U-Net's halves; None for nothing.
     """
 
     texts: TextStates | None
@@ -45,6 +56,7 @@ class Plan:
     shape: tuple[int, int, int]
     seed: int
     pull: Pull | None = None
+    control: Controller | None = None
 
 
 def picture_seed(seed: int, number: int) -> int:
@@ -73,10 +85,11 @@ def draw_batch(
     generators = [torch.Generator().manual_seed(picture_seed(plan.seed, n)) for n in numbers]
     sampler = find_sampler(plan.sampler, generators, plan.eta)
     with torch.inference_mode():
-        conditional = model.denoiser(plan.texts)
+        control = None if plan.control is None else plan.control.start(len(numbers))
+        conditional = model.denoiser(plan.texts, control)
         both = None
         if plan.texts is not None and plan.away is not None:
-            both = model.denoiser(join(plan.texts, plan.away))
+            both = model.denoiser(join(plan.texts, plan.away), control)
         denoise = compose(conditional, both, plan.guidance, model.noise.clamp, plan.pull)
         noise = draw(generators, torch.empty(len(numbers), *plan.shape, device=model.device))
         drawn = sampler(denoise, initial(noise, plan.sigmas[0]), plan.sigmas, watch=watch)

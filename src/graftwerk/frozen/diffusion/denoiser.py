@@ -1,13 +1,29 @@
 """A discrete-time U-Net as one function from a noisy picture to a clean one."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .halves import Inputs, Residuals, run_with
 from .noise import Noise, Sigma
 from .texts import TextStates
+
+
+class Control(Protocol):
+    """What is added between the halves of a U-Net at each evaluation."""
+
+    def __call__(self, x: Tensor, times: Tensor, sigma: Sigma, inputs: Inputs) -> Residuals | None:
+        """What is added; None: nothing.
+
+        Args:
+            x: noisy pictures as the U-Net takes them.
+            times: as the U-Net takes them.
+            sigma: noise level of all rows, or of each.
+            inputs: states of the prompts, by the names of the library.
+        """
+        ...
 
 
 class NetworkDenoiser:
@@ -25,6 +41,7 @@ class NetworkDenoiser:
         *,
         factor: int = 1,
         keeps_prompts: bool = False,
+        control: Control | None = None,
     ) -> None:
         """Bind a U-Net to prompts.
 
@@ -34,21 +51,25 @@ class NetworkDenoiser:
             texts: states of the prompts; None for an unconditional model.
             factor: pixels to a side of one value of `x`.
             keeps_prompts: what `attention.keep_prompts` said of the U-Net.
+            control: None: the U-Net alone.
         """
         self._network = network
         self._noise = noise
         self._texts = texts
         self._factor = factor
         self._keeps_prompts = keeps_prompts
+        self._control = control
         self._rows: dict[torch.Size, dict[str, Any]] = {}
 
     def __call__(self, x: Float[Tensor, "b c h w"], sigma: Sigma) -> Float[Tensor, "b c h w"]:
         """The clean picture that the network expects behind `x`, at noise level `sigma`."""
         level = sigma.view(-1, 1, 1, 1) if isinstance(sigma, Tensor) else sigma
         times = self._noise.times_of(sigma, x).expand(len(x))
-        output = self._network(
-            x / (1 + level**2) ** 0.5, times, return_dict=False, **self._inputs(x)
-        )[0]
+        scaled, inputs = x / (1 + level**2) ** 0.5, self._inputs(x)
+        residuals = None
+        if self._control is not None:
+            residuals = self._control(scaled, times, sigma, inputs)
+        output = run_with(self._network, scaled, times, inputs, residuals)
         return self._noise.x0_of(x, output[:, : x.shape[1]], level)  # further channels: variance
 
     def _inputs(self, x: Float[Tensor, "b c h w"]) -> dict[str, Any]:

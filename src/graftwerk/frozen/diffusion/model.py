@@ -11,7 +11,7 @@ from ...errors import BadFile, BadInput
 from ..loading import choose_device
 from ..locate import locate
 from .attention import keep_prompts
-from .denoiser import NetworkDenoiser
+from .denoiser import Control, NetworkDenoiser
 from .folder import PipelineFolder, open_pipeline
 from .latents import LatentSpace
 from .networks import check_unet, load_part
@@ -51,8 +51,12 @@ class DiffusionModel:
     decoder: Any
     keeps_prompts: bool
 
-    def denoiser(self, texts: TextStates | None) -> NetworkDenoiser:
+    def denoiser(self, texts: TextStates | None, control: Control | None = None) -> NetworkDenoiser:
         """The model as `denoise(x, sigma)` for these prompts; None: without any.
+
+        Args:
+            texts: states of the prompts.
+            control: what is added between the U-Net's halves; None: nothing.
 
         Raises:
             BadInput: the model reads prompts and there are none, or the other way round.
@@ -68,6 +72,7 @@ class DiffusionModel:
             texts,
             factor=self.factor,
             keeps_prompts=self.keeps_prompts,
+            control=control,
         )
 
     def shape(self, width: int, height: int) -> tuple[int, int, int]:

@@ -23,7 +23,7 @@ _UNET_REFUSED = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
 
 
 def load_part(folder: Path) -> nn.Module:
-    """Load a U-Net or an autoencoder in float32, ready to run, on the CPU.
+    """Load a U-Net, an autoencoder or a control branch in float32, ready to run, on the CPU.
 
     Its class comes from a table by the name that its configuration gives.
 
@@ -49,9 +49,10 @@ def load_part(folder: Path) -> nn.Module:
 
 
 def _network_class(folder: Path, config: Mapping[str, Any]) -> Any:
-    from diffusers import AutoencoderKL, UNet2DConditionModel, UNet2DModel
+    from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel, UNet2DModel
 
-    classes = {c.__name__: c for c in (UNet2DConditionModel, UNet2DModel, AutoencoderKL)}
+    known = (UNet2DConditionModel, UNet2DModel, AutoencoderKL, ControlNetModel)
+    classes = {c.__name__: c for c in known}
     name = config.get("_class_name")
     if name not in classes:
         raise BadFile(

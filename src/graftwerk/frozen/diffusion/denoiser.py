@@ -1,6 +1,6 @@
 """A discrete-time U-Net as one function from a noisy picture to a clean one."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from .noise import Noise, Sigma
 from .texts import TextStates
 
 
+@runtime_checkable
 class Control(Protocol):
     """What is added between the halves of a U-Net at each evaluation."""
 

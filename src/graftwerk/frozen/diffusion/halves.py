@@ -119,11 +119,12 @@ def run_with(
         skips, middle = network.encoder(x, times, None, inputs)
         skips, middle = _added((skips, middle), residuals)
         return network.decode(skips, middle, times, inputs)
+    found: Tensor
     if residuals is None:
-        found: Tensor = network(x, times, return_dict=False, **inputs)[0]
+        found = network(x, times, return_dict=False, **inputs)[0]
         return found
     if hasattr(network.config, "cross_attention_dim"):
-        return network(
+        found = network(
             x,
             times,
             return_dict=False,
@@ -131,6 +132,7 @@ def run_with(
             mid_block_additional_residual=residuals.middle,
             **inputs,
         )[0]
+        return found
     return _run_plain(network, x, times, residuals)
 
 

@@ -57,7 +57,7 @@ class Sizes:
 
 
 REAL = Sizes(
-    plan=Plan(steps=6_800, batch=64, learning_rate=8e-4, warm_up=500, average_decay=0.9995),
+    plan=Plan(steps=18_000, batch=64, learning_rate=8e-4, warm_up=500, average_decay=0.9995),
     scenes=100_000,
     widths=(128, 96),
     layers=1,

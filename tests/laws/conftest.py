@@ -21,8 +21,8 @@ from tests import networks
 from graftwerk import files
 from graftwerk.contracts import Silent
 from graftwerk.frozen.encoders import load_encoder
-from graftwerk.steer.bundle import read_bundle, require_base, write_bundle
 from graftwerk.frozen.noise_aware import NoiseAwareClassifier, NoiseAwareNetwork
+from graftwerk.steer.bundle import read_bundle, require_base, write_bundle
 from graftwerk.steer.context import RetrievedContext, bare_prompt
 from graftwerk.steer.gradient import GradientGuide, Term
 from graftwerk.steer.head import LinearHead, undecided

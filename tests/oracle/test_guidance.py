@@ -61,7 +61,9 @@ def test_guiding_a_mixture_to_a_class_gives_the_denoiser_of_that_class(sigma, co
 
 
 def test_guided_samples_are_those_of_the_class():
-    x = 20 * torch.randn(64, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    x = 20 * torch.randn(
+        64, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
+    )
     sigmas = karras(0.01, 20.0, 60)
     drawn = sample_heun(guided(of_mixture, log_class(2), 1.0), x, sigmas)
     wanted = sample_heun(lambda y, sigma: of_component(y, sigma, 2), x, sigmas)

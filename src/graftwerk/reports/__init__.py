@@ -22,6 +22,7 @@ from .base import Report
 from .blocks import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
 from .classifying import Classification, ClassifiedPicture, LabelProbability, TemperatureFit
 from .familiarity import Familiarity
+from .guiding import GuideVerdicts, Inversion, PictureVerdict, Witness
 from .measuring import (
     AnswersEvaluation,
     RetrievalEvaluation,
@@ -69,18 +70,21 @@ __all__ = [
     "FitScore",
     "Generation",
     "GuideReport",
+    "GuideVerdicts",
     "Half",
     "HitReport",
     "Hubness",
     "IndexChange",
     "IndexCheck",
     "IndexState",
+    "Inversion",
     "LabelProbability",
     "LeftOut",
     "ModelCard",
     "ModelList",
     "Moved",
     "PictureReport",
+    "PictureVerdict",
     "Prediction",
     "Predictions",
     "Purity",
@@ -102,4 +106,5 @@ __all__ = [
     "TemperatureFit",
     "TourResult",
     "Tried",
+    "Witness",
 ]

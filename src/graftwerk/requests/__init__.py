@@ -25,6 +25,7 @@ from .base import (
 )
 from .blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
 from .classifying import Classify
+from .guiding import GuideCheck, GuideSweep, Invert
 from .measuring import EvalAnswers, EvalRetrieval, EvalSimilarity
 from .models import ModelsInfo, ModelsList
 from .pictures import Generate
@@ -55,6 +56,8 @@ __all__ = [
     "EvalSimilarity",
     "Fit",
     "Generate",
+    "GuideCheck",
+    "GuideSweep",
     "HitCount",
     "IndexAdd",
     "IndexFolder",
@@ -62,6 +65,7 @@ __all__ = [
     "IndexRemove",
     "IndexStatus",
     "IndexVerify",
+    "Invert",
     "Layer",
     "Mode",
     "ModelsInfo",

@@ -140,6 +140,11 @@ class GuideModels:
         self._joint: dict[str, Joint] = {}
         self._noise_aware: NoiseAwareClassifier | None = None
 
+    @property
+    def device(self) -> str:
+        """Where they run."""
+        return self._model.device
+
     def log_prob(self, guide: Guide) -> tuple[LogProb, bool, str]:
         """What a guide maximises, whether it reads clean pictures, and its fingerprint."""
         if guide.aim == "class":
@@ -153,6 +158,14 @@ class GuideModels:
             return clean(decode(denoised))
 
         return log_prob, True, fingerprint
+
+    def of_pictures(self, guide: Guide) -> Callable[[Tensor], Tensor]:
+        """What a guide maximises on clean pictures of values 0 to 1, whatever it reads."""
+        log_prob, clean, _ = self.log_prob(guide)
+        if clean:
+            return self.clean(guide)[0]
+        space, least = self._model.space, float(self._model.noise.sigmas[0])
+        return lambda pictures: log_prob(space.encode(pictures), least)
 
     def clean(self, guide: Guide) -> tuple[Callable[[Tensor], Tensor], str]:
         """What a guide maximises on pictures of values 0 to 1, and its fingerprint."""

@@ -49,6 +49,7 @@ def _read_scenes(pictures: Pictures) -> Pictures:
 CONDITION = Condition(
     "lineart",
     "cartoon line drawing",
+    "a difference of Gaussians",
     "chamfer distance in % of the diagonal",
     higher_is_better=False,
     draw=_draw,

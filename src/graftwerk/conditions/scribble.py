@@ -75,6 +75,7 @@ def _read_scenes(pictures: Pictures) -> Pictures:
 CONDITION = Condition(
     "scribble",
     "a few rough strokes",
+    "Canny's edges, coarse",
     "chamfer distance in % of the diagonal",
     higher_is_better=False,
     draw=_draw,

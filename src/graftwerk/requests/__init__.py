@@ -24,6 +24,7 @@ from .base import (
 )
 from .blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
 from .classifying import Classify
+from .conditions import ConditionList, EvalEdges, MakeCondition
 from .measuring import EvalAnswers, EvalRetrieval, EvalSimilarity
 from .models import ModelsInfo, ModelsList
 from .pictures import Generate
@@ -43,11 +44,13 @@ __all__ = [
     "Calibrate",
     "Classify",
     "Compare",
+    "ConditionList",
     "Device",
     "Embed",
     "EncoderName",
     "EvalAlignment",
     "EvalAnswers",
+    "EvalEdges",
     "EvalFit",
     "EvalRetrieval",
     "EvalSimilarity",
@@ -61,6 +64,7 @@ __all__ = [
     "IndexStatus",
     "IndexVerify",
     "Layer",
+    "MakeCondition",
     "Mode",
     "ModelsInfo",
     "ModelsList",

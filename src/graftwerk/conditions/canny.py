@@ -258,6 +258,7 @@ def _draw(maps: SceneMaps) -> Pictures:
 CONDITION = Condition(
     "canny",
     "Canny's edges of the picture",
+    "Canny's method",
     "edge F1",
     higher_is_better=True,
     draw=_draw,

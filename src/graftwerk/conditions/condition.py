@@ -92,6 +92,7 @@ class Condition:
     Attributes:
         name: the word on the command line.
         about: one line for people.
+        read_by: what `read` is: a classical method, or the name of a built-in model.
         measure: name of the fidelity's values, with their unit.
         higher_is_better: direction of the fidelity's values.
         draw: from exact maps to condition pictures.
@@ -103,6 +104,7 @@ class Condition:
 
     name: str
     about: str
+    read_by: str
     measure: str
     higher_is_better: bool
     draw: Callable[[SceneMaps], Pictures]

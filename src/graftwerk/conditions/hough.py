@@ -48,6 +48,7 @@ def _read_scenes(pictures: Pictures) -> Pictures:
 CONDITION = Condition(
     "hough",
     "straight lines",
+    "Hough's transform on Canny's edges",
     "line F1",
     higher_is_better=True,
     draw=_draw,

@@ -10,10 +10,10 @@ from .fidelity import chamfer, drawing_problem, each, white_on_black
 from .lines import lines_of_maps
 from .perceived import perceive
 
-_SIGMA = 0.012  # of the shorter side: width of the lines that are seen
+_SIGMA = 0.004  # of the shorter side: width of the lines that are seen
 _LEAST_SIGMA = 0.8  # pixels
 _RATIO = 1.6  # of the two Gaussians: a difference like that is nearly a Laplacian
-_FAINT, _FIRM = 4.0, 16.0  # grey levels of difference at which a line begins and is white
+_FAINT, _FIRM = 2.0, 10.0  # grey levels of difference at which a line begins and is white
 
 
 def draw_lines(pictures: Pictures) -> Pictures:
@@ -49,6 +49,7 @@ def _read_scenes(pictures: Pictures) -> Pictures:
 CONDITION = Condition(
     "lineart",
     "cartoon line drawing",
+    "a difference of Gaussians",
     "chamfer distance in % of the diagonal",
     higher_is_better=False,
     draw=_draw,

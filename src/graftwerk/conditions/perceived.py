@@ -10,6 +10,7 @@ from ..frozen.builtin import builtin_folder
 from ..frozen.perception import Perceived, Perception, load_perception
 from .condition import Pictures
 
+PERCEPTION = "builtin/blocks-perception"
 _SIDE = 64  # the shorter side that the model is shown; it learned from such pictures
 _STEP = 8  # its sides are multiples of this
 _MOST = 8  # times the shorter side that the longer one may have
@@ -27,7 +28,7 @@ class Seen:
 
 @cache
 def _perception() -> Perception:
-    return load_perception(builtin_folder("builtin/blocks-perception"))
+    return load_perception(builtin_folder(PERCEPTION))
 
 
 def perceive(pictures: Pictures) -> Seen:

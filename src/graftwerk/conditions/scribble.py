@@ -11,7 +11,7 @@ from .fidelity import chamfer, drawing_problem, each, is_drawn, white_on_black
 from .lines import lines_of_maps
 from .perceived import perceive
 
-_SIGMA = 0.03  # of the shorter side: what is finer is not scribbled
+_SIGMA = 0.012  # of the shorter side: what is finer is not scribbled
 _SHORTEST = 0.2  # of the shorter side: strokes with fewer pixels are left out
 _WIDTH = 0.03  # of a stroke, of the shorter side
 _WOBBLE = 0.012  # of the shorter side: how far the hand strays
@@ -76,6 +76,7 @@ def _read_scenes(pictures: Pictures) -> Pictures:
 CONDITION = Condition(
     "scribble",
     "a few rough strokes",
+    "Canny's edges, coarse",
     "chamfer distance in % of the diagonal",
     higher_is_better=False,
     draw=_draw,

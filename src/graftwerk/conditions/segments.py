@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float64, Int64
 from ..blocks.compiled import compiled
 
 _ANGLES = 180  # directions, one degree apart
-_SHORTEST = 0.14  # of the shorter side
+_SHORTEST = 0.08  # of the shorter side
 _LEAST = 8  # pixels
 _GAP = 2  # pixels that may be missing within a segment
 _NEAR = 1.0  # pixels from a line within which an edge lies on it

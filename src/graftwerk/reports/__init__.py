@@ -21,6 +21,7 @@ from .answers import Answer, Calibration, CitationReport, Dropped
 from .base import Report
 from .blocks import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
 from .classifying import Classification, ClassifiedPicture, LabelProbability, TemperatureFit
+from .conditions import ConditionKind, ConditionKinds, ConditionResult, EdgeEvaluation
 from .familiarity import Familiarity
 from .guiding import GuideVerdicts, Inversion, PictureVerdict, Witness
 from .measuring import (
@@ -57,10 +58,14 @@ __all__ = [
     "Classification",
     "ClassifiedPicture",
     "ComparedWay",
+    "ConditionKind",
+    "ConditionKinds",
+    "ConditionResult",
     "CurveStep",
     "Damage",
     "DataFacts",
     "Dropped",
+    "EdgeEvaluation",
     "Embedding",
     "Familiarity",
     "FightReport",

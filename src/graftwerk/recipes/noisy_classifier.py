@@ -193,7 +193,9 @@ def _say(
     generator = torch.Generator().manual_seed(setting.seed)
     noisy = latents + level * torch.randn(latents.shape, generator=generator)
     with torch.inference_mode():
-        said = [network(part.to(setting.device), level).cpu() for part in noisy.split(_BATCH)]
+        said = [
+            network(part.to(setting.device), level).cpu() for part in torch.split(noisy, _BATCH)
+        ]
     logits: Float[np.ndarray, "n l"] = torch.cat(said).numpy()
     return logits
 

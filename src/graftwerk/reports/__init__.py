@@ -22,7 +22,14 @@ from .base import Report
 from .blocks import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
 from .classifying import Classification, ClassifiedPicture, LabelProbability, TemperatureFit
 from .familiarity import Familiarity
-from .guiding import GuideVerdicts, Inversion, PictureVerdict, Witness
+from .guiding import (
+    GuideSweepReport,
+    GuideVerdicts,
+    Inversion,
+    PictureVerdict,
+    SweepRow,
+    Witness,
+)
 from .measuring import (
     AnswersEvaluation,
     RetrievalEvaluation,
@@ -70,6 +77,7 @@ __all__ = [
     "FitScore",
     "Generation",
     "GuideReport",
+    "GuideSweepReport",
     "GuideVerdicts",
     "Half",
     "HitReport",
@@ -102,6 +110,7 @@ __all__ = [
     "Shift",
     "SimilarityEvaluation",
     "Skipped",
+    "SweepRow",
     "TaughtResult",
     "TemperatureFit",
     "TourResult",

@@ -210,7 +210,7 @@ def draws_blocks(model: DiffusionModel) -> bool:
     return model.space.identity == own and model.size == (SIDE, SIDE)
 
 
-def encode(model: DiffusionModel, pictures: Pictures) -> Float[Tensor, "n c h w"]:
+def encode(model: DiffusionModel, pictures: Pictures) -> Float[Tensor, "n c y x"]:
     """What the model would have drawn to give these pictures."""
     values = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
     if model.decoder is None and model.channels == 1:

@@ -18,7 +18,7 @@ def guide_lines(report: reports.Generation) -> list[str]:
         f"{fight.cosine:.2f}"
         for fight in report.fights
     ]
-    return lines
+    return lines + witness_table(report.verdicts)
 
 
 def verdict_lines(report: reports.GuideVerdicts) -> list[str]:
@@ -58,3 +58,28 @@ def witness_table(verdicts: list[reports.PictureVerdict]) -> list[str]:
         row = [printable(picture.path), picture.verdict, f"{picture.strangeness:.2f}"]
         rows.append([*row, *(said.get(name, "") for name in names)])
     return table(["picture", "verdict", "strangeness", *names], rows)
+
+
+def sweep_lines(report: reports.GuideSweepReport) -> list[str]:
+    """The table, a fresh real sample last, and its course in words."""
+    rows = [
+        [name, *(f"{value:.2f} ±{margin:.2f}" for value, margin in _pairs(row))]
+        for name, row in [*((f"{row.scale:g}", row) for row in report.rows), ("real", report.real)]
+    ]
+    header = ["scale", "Frechet", "precision", "recall", "wanted class"]
+    return [
+        *table(header, rows),
+        report.shape,
+        f"{report.count} pictures a scale of {len(report.classes)} classes, "
+        f"{printable(report.guide_model)} on {printable(report.model)}, {report.seconds:.0f} s; "
+        f"curves: {printable(report.curves)}",
+    ]
+
+
+def _pairs(row: reports.SweepRow) -> list[tuple[float, float]]:
+    return [
+        (row.frechet, row.frechet_margin),
+        (row.precision, row.precision_margin),
+        (row.recall, row.recall_margin),
+        (row.share, row.share_margin),
+    ]

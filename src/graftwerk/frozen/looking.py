@@ -49,7 +49,7 @@ def differentiable(encoder: ImageEncoder, device: str) -> Look:
 
 def _preparation(
     config: Mapping[str, Any], name: str
-) -> Callable[[Float[Tensor, "b 3 y x"]], Float[Tensor, "b 3 y x"]]:
+) -> Callable[[Float[Tensor, "b 3 y x"]], Float[Tensor, "b 3 v u"]]:
     """Resizing, cropping and scaling as an image processor does them, on tensors."""
     if config.get("do_pad"):
         raise BadInput(f"encoder {name!r} pads pictures, which cannot guide.", "Choose another.")
@@ -58,7 +58,7 @@ def _preparation(
     scaled = config.get("do_normalize", True)
     mean, std = (_row(config.get(key) if scaled else None, plain) for key, plain in _SCALES)
 
-    def prepare(pictures: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b 3 y x"]:
+    def prepare(pictures: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b 3 v u"]:
         height, width = pictures.shape[-2:]
         wanted = _resized(resize, height, width)
         if wanted != (height, width):

@@ -140,10 +140,21 @@ class NoiseAwareClassifier:
         return self.labels.index(label)
 
     def log_prob(
-        self, x: Float[Tensor, "b c h w"], sigma: Sigma, label: str
+        self, x: Float[Tensor, "b c h w"], sigma: Sigma, *labels: str
     ) -> Float[Tensor, " b"]:
-        """Log p(label | x) of each row; a gradient flows to `x`."""
-        return functional.logsigmoid(self.network(x, sigma)[:, self.place_of(label)])
+        """Log p(label | x) of each row; a gradient flows to `x`.
+
+        Args:
+            x: noisy latents.
+            sigma: their noise level.
+            labels: one of all rows, or one for each.
+
+        Raises:
+            UnknownName: it does not know a label.
+        """
+        places = torch.tensor([self.place_of(label) for label in labels], device=x.device)
+        logits = self.network(x, sigma).gather(1, places.expand(len(x))[:, None])
+        return functional.logsigmoid(logits[:, 0])
 
 
 def load_noise_aware(name: str, folder: Path, device: str = "auto") -> NoiseAwareClassifier:

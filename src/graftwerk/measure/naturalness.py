@@ -64,7 +64,9 @@ class Usual:
 
         1 is the limit of what is usual.
         """
-        return _lengths(readings, self.mean, self.inverse) / np.quantile(self.lengths, 0.95)
+        limit = float(np.quantile(self.lengths, 0.95))
+        found: Float64[np.ndarray, " n"] = _lengths(readings, self.mean, self.inverse) / limit
+        return found
 
 
 def usual(readings: Float64[np.ndarray, "n k"]) -> Usual:
@@ -83,4 +85,6 @@ def _lengths(
     inverse: Float64[np.ndarray, "k k"],
 ) -> Float64[np.ndarray, " n"]:
     apart = readings - mean
-    return np.sqrt(np.maximum(np.einsum("nk,kl,nl->n", apart, inverse, apart), 0))
+    squares = np.einsum("nk,kl,nl->n", apart, inverse, apart)
+    lengths: Float64[np.ndarray, " n"] = np.sqrt(np.maximum(squares, 0))
+    return lengths

@@ -23,7 +23,14 @@ from .blocks import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, Recip
 from .classifying import Classification, ClassifiedPicture, LabelProbability, TemperatureFit
 from .conditions import ConditionKind, ConditionKinds, ConditionResult, EdgeEvaluation
 from .familiarity import Familiarity
-from .guiding import GuideVerdicts, Inversion, PictureVerdict, Witness
+from .guiding import (
+    GuideSweepReport,
+    GuideVerdicts,
+    Inversion,
+    PictureVerdict,
+    SweepRow,
+    Witness,
+)
 from .measuring import (
     AnswersEvaluation,
     RetrievalEvaluation,
@@ -75,6 +82,7 @@ __all__ = [
     "FitScore",
     "Generation",
     "GuideReport",
+    "GuideSweepReport",
     "GuideVerdicts",
     "Half",
     "HitReport",
@@ -107,6 +115,7 @@ __all__ = [
     "Shift",
     "SimilarityEvaluation",
     "Skipped",
+    "SweepRow",
     "TaughtResult",
     "TemperatureFit",
     "TourResult",

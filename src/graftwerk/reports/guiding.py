@@ -66,3 +66,31 @@ class Inversion(Report):
     )
     verdicts: list[PictureVerdict] = Field(description="what the witnesses say of each picture")
     seconds: float = Field(description="wall time")
+
+
+class SweepRow(Report):
+    """Figures of one scale; margins are half-widths of 95 % intervals."""
+
+    scale: float = Field(description="of the guide")
+    frechet: float = Field(description="Frechet distance from real pictures of the classes")
+    frechet_margin: float = Field(description="its margin, by resampling the drawn pictures")
+    precision: float = Field(description="share of drawn pictures within the manifold of real ones")
+    precision_margin: float = Field(description="its margin")
+    recall: float = Field(description="share of real pictures within the manifold of drawn ones")
+    recall_margin: float = Field(description="its margin")
+    share: float = Field(description="share of pictures in which the judge sees the wanted class")
+    share_margin: float = Field(description="its margin")
+
+
+class GuideSweepReport(Report):
+    """What `guide sweep` measured."""
+
+    classes: list[str] = Field(description="wanted classes, in turn")
+    count: int = Field(description="pictures of each scale")
+    rows: list[SweepRow] = Field(description="figures of each scale, rising")
+    real: SweepRow = Field(description="the same of as many further real pictures")
+    shape: str = Field(description="the course of the figures in words, beside the paper's")
+    curves: str = Field(description="PNG of the curves")
+    model: str = Field(description="name of the model")
+    guide_model: str = Field(description="name of the guide")
+    seconds: float = Field(description="wall time")

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from .base import Report
+from .guiding import PictureVerdict
 
 
 class PictureReport(Report):
@@ -54,4 +55,7 @@ class Generation(Report):
     guides: list[GuideReport] = Field(default_factory=list, description="what each guide did")
     fights: list[FightReport] = Field(
         default_factory=list, description="guides whose gradients point against each other"
+    )
+    verdicts: list[PictureVerdict] = Field(
+        default_factory=list, description="what witnesses say of guided pictures, in their order"
     )

@@ -77,6 +77,9 @@ class Generate(Request):
     guide_encoder: str = Field(
         DEFAULT_PICTURE_ENCODER, description="joint encoder of text= and image="
     )
+    check: bool = Field(
+        True, description="ask several witnesses about guided pictures, as `graft guide check` does"
+    )
     eta: float = Field(0.0, ge=0, le=1, description="share of fresh noise in a step of ddim")
     width: int | None = Field(
         None, ge=1, le=limits.PICTURE_SIDE, description="pixels; default: the model's own"

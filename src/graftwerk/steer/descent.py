@@ -59,7 +59,7 @@ def descend(
                     "Compute it with PyTorch's operations alone.",
                 )
             optimizer.zero_grad()
-            values.sum().backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(values.sum())
             optimizer.step()
             if bounds is not None:
                 with torch.no_grad():

@@ -152,6 +152,7 @@ CATALOGUE: tuple[Verb, ...] = (
     Verb(("recipe", "eval"), requests.RecipeEval, reports.RecipeEvaluation, "recipe_eval", "graft recipe eval judge --model judge"),
     Verb(("generate",), requests.Generate, reports.Generation, "generate", 'graft generate "a red cube on grass" --count 4 --seed 7'),
     Verb(("guide", "check"), requests.GuideCheck, reports.GuideVerdicts, "guide_check", 'graft guide check pictures/ --class "red cube"'),
+    Verb(("guide", "sweep"), requests.GuideSweep, reports.GuideSweepReport, "guide_sweep", 'graft guide sweep --classes "red cube,blue cone"'),
     Verb(("invert",), requests.Invert, reports.Inversion, "invert", 'graft invert --to "class=red cube" --space latent'),
     Verb(("classify",), requests.Classify, reports.Classification, "classify", 'graft classify pictures/ --labels "a red cube,a blue cone"'),
     Verb(("eval", "alignment"), requests.EvalAlignment, reports.AlignmentEvaluation, "eval_alignment", "graft eval alignment blocks"),

@@ -17,8 +17,8 @@ from ..frozen.diffusion.model import DiffusionModel, load_diffusion
 from ..frozen.diffusion.texts import TextReader, TextStates
 from ..requests import Generate
 from ..steer.gradient import GradientGuide, Overflowed
-from .guided import Pulls, explain_overflow
-from .guides import Opened, Settings, open_guides, parse_guide
+from .guided import Pulls, explain_overflow, settings_of
+from .guides import Opened, open_guides, parse_guide
 from .loras import put_loras
 from .picture_record import Surroundings, stem, write_image
 
@@ -101,7 +101,7 @@ def open_job(request: Generate, monitor: Monitor) -> Job:
     elif request.prompt or request.negative:
         raise BadInput(f"model {request.model!r} takes no prompt.", "Leave the prompt out.")
     pulls = Pulls()
-    guides = open_guides(wanted, model, _settings(request), pulls) if wanted else None
+    guides = open_guides(wanted, model, settings_of(request), pulls) if wanted else None
     plan = Plan(
         texts=texts,
         away=away,
@@ -114,16 +114,6 @@ def open_job(request: Generate, monitor: Monitor) -> Job:
         pull=None if guides is None else guides.steer.apply,
     )
     return Job(request, model, plan, width, height, cut, loras, guides, pulls)
-
-
-def _settings(request: Generate) -> Settings:
-    """What the guides of a request share."""
-    return Settings(
-        classifier=request.guide_model,
-        labels=tuple(request.guide_labels),
-        encoder=request.guide_encoder,
-        interval=request.guide_interval,
-    )
 
 
 def _read_prompts(

@@ -13,6 +13,7 @@ from .picture_record import Record, read_record, require_folder, write_image, wr
 
 if TYPE_CHECKING:
     from ..diffuse.pictures import Picture
+    from ..reports import PictureVerdict
     from .drawing import Group, Job
 
 
@@ -69,7 +70,19 @@ def run(request: Generate, monitor: Monitor) -> Generation:
         seconds=time.perf_counter() - begin,
         guides=[] if job.guides is None else job.pulls.reports(job.guides.steer.terms),
         fights=job.pulls.fights(),
+        verdicts=_verdicts(job, [picture.path for picture in pictures], images, monitor),
     )
+
+
+def _verdicts(
+    job: "Job", paths: list[str], images: "list[Picture]", monitor: Monitor
+) -> "list[PictureVerdict]":
+    """What witnesses say of guided pictures; nothing where real ones are not known."""
+    if job.guides is None or job.guides.steer.is_zero or not job.request.check:
+        return []
+    from .guided import verdicts_on
+
+    return verdicts_on(job.model, job.request, paths, images, monitor)
 
 
 def _draw_and_write(

@@ -65,6 +65,6 @@ def chances_of(
     ask = models.of_pictures(Guide("class", label, 1.0))
     values = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
-        found = torch.cat([ask(part.to(models.device)) for part in values.split(32)])
+        found = torch.cat([ask(part.to(models.device)) for part in torch.split(values, 32)])
     chances: Float[np.ndarray, " n"] = found.exp().cpu().numpy()
     return chances

@@ -7,9 +7,16 @@ from itertools import combinations
 
 import numpy as np
 
+from ..contracts import Monitor
+from ..diffuse.pictures import Picture
 from ..errors import Failure
-from ..reports import FightReport, GuideReport
+from ..frozen.diffusion.model import DiffusionModel
+from ..reports import FightReport, GuideReport, PictureVerdict
+from ..requests import Generate
 from ..steer.gradient import GradientGuide, Overflowed, Pull, Term
+from .guide_check import chances_of
+from .guides import GuideModels, Settings, parse_guide
+from .witnesses import as_pictures, can_testify, open_witnesses
 
 _FIGHT = -0.2  # mean cosine below which two guides pull against each other
 _TRIES = 12  # scales that are tried where one overflows, each a tenth of the one before
@@ -98,3 +105,35 @@ def explain_overflow(
         held = ", ".join(f"{term.name}:{term.scale:g}" for term in weaker.terms)
         return Failure(message, f"This held: {held}.")
     return Failure(message, "No weaker scale held either; look at the model without guides.")
+
+
+def settings_of(request: Generate) -> Settings:
+    """What the guides of a request share."""
+    return Settings(
+        classifier=request.guide_model,
+        labels=tuple(request.guide_labels),
+        encoder=request.guide_encoder,
+        interval=request.guide_interval,
+    )
+
+
+def verdicts_on(
+    model: DiffusionModel,
+    request: Generate,
+    paths: Sequence[str],
+    images: Sequence[Picture],
+    monitor: Monitor,
+) -> list[PictureVerdict]:
+    """What witnesses say of guided pictures, of the first class that they were guided to.
+
+    Pictures of another size than the model was trained on, and models of which no real pictures
+    are known, get none.
+    """
+    if not can_testify(model, None) or images[0].size != model.size:
+        return []
+    guides = [parse_guide(entry) for entry in request.guide]
+    labels = [guide.what for guide in guides if guide.aim == "class" and guide.scale > 0]
+    label = labels[0] if labels else None
+    pictures = as_pictures(images, model.size)
+    chances = chances_of(GuideModels(settings_of(request), model), label, pictures)
+    return open_witnesses(model, None, monitor).testify(paths, pictures, label, chances)

@@ -148,16 +148,41 @@ class GuideModels:
     def log_prob(self, guide: Guide) -> tuple[LogProb, bool, str]:
         """What a guide maximises, whether it reads clean pictures, and its fingerprint."""
         if guide.aim == "class":
-            folder = locate(self._settings.classifier)
-            if read_object(folder / "config.json").get("model_type") == MODEL_TYPE:
-                return self._noisy(guide, folder)
+            return self.each([guide.what])
         clean, fingerprint = self.clean(guide)
+        return self._decoded(clean), True, fingerprint
+
+    def each(self, labels: Sequence[str]) -> tuple[LogProb, bool, str]:
+        """The same for a class of all rows, or for one of each row.
+
+        Raises:
+            UnknownName: a class that the classifier does not have.
+            WrongBase: the classifier reads another latent space.
+        """
+        name = self._settings.classifier
+        folder = locate(name)
+        if read_object(folder / "config.json").get("model_type") != MODEL_TYPE:
+            clean, fingerprint = self._open(name).of_classes(labels, self._settings.labels)
+            return self._decoded(clean), True, fingerprint
+        if self._noise_aware is None:
+            self._noise_aware = load_noise_aware(name, folder, self._model.device)
+        classifier = self._noise_aware
+        require_space(classifier, self._model.name, self._model.space.identity)
+        for label in labels:
+            classifier.place_of(label)
+
+        def log_prob(x: Tensor, sigma: Sigma) -> Tensor:
+            return classifier.log_prob(x, sigma, *labels)
+
+        return log_prob, False, classifier.fingerprint
+
+    def _decoded(self, clean: Callable[[Tensor], Tensor]) -> LogProb:
         decode = self._model.decode
 
         def log_prob(denoised: Tensor, sigma: Sigma) -> Tensor:  # noqa: ARG001
             return clean(decode(denoised))
 
-        return log_prob, True, fingerprint
+        return log_prob
 
     def of_pictures(self, guide: Guide) -> Callable[[Tensor], Tensor]:
         """What a guide maximises on clean pictures of values 0 to 1, whatever it reads."""
@@ -172,7 +197,7 @@ class GuideModels:
         name = self._settings.classifier if guide.aim == "class" else self._settings.encoder
         joint = self._open(name)
         if guide.aim == "class":
-            return joint.of_class(guide.what, self._settings.labels)
+            return joint.of_classes([guide.what], self._settings.labels)
         if guide.aim == "text":
             return joint.of_vectors(joint.encoder.encode_texts([guide.what]), guide.what)
         picture = read_image(guide.what)
@@ -185,19 +210,6 @@ class GuideModels:
             encoder = require_joint(load_encoder(name, device=device))
             self._joint[name] = Joint(encoder, differentiable(encoder, device), device)
         return self._joint[name]
-
-    def _noisy(self, guide: Guide, folder: Path) -> tuple[LogProb, bool, str]:
-        name = self._settings.classifier
-        if self._noise_aware is None:
-            self._noise_aware = load_noise_aware(name, folder, self._model.device)
-        classifier = self._noise_aware
-        require_space(classifier, self._model.name, self._model.space.identity)
-        classifier.place_of(guide.what)
-
-        def log_prob(x: Tensor, sigma: Sigma) -> Tensor:
-            return classifier.log_prob(x, sigma, guide.what)
-
-        return log_prob, False, classifier.fingerprint
 
 
 def require_space(classifier: NoiseAwareClassifier, model: str, identity: str) -> None:
@@ -233,23 +245,33 @@ class Joint:
 
         return cosine, _digest(self.encoder.fingerprint, content)
 
-    def of_class(self, label: str, labels: Sequence[str]) -> tuple[Callable[[Tensor], Tensor], str]:
+    def of_classes(
+        self, wanted: Sequence[str], labels: Sequence[str]
+    ) -> tuple[Callable[[Tensor], Tensor], str]:
         """Log p of a label among all of them, zero-shot, and a fingerprint.
 
+        Args:
+            wanted: the label of all rows, or one for each.
+            labels: all of them; none: kinds and colours of Blocks objects.
+
         Raises:
-            UnknownName: it is none of the labels.
+            UnknownName: one is none of the labels.
         """
         phrases = {name: name for name in labels} if labels else block_phrases()
-        if label not in phrases:
-            raise UnknownName("class", label, phrases)
+        names = list(phrases)
+        for label in wanted:
+            if label not in phrases:
+                raise UnknownName("class", label, names)
         templates = templates_of(self.encoder.folder) if labels else (PLACE,)
         heads = label_vectors(self.encoder, list(phrases.values()), templates)
         weights = torch.from_numpy(heads).to(self.device)
-        scale, place = self.encoder.logit_scale or 1.0, list(phrases).index(label)
+        scale = self.encoder.logit_scale or 1.0
+        places = torch.tensor([names.index(label) for label in wanted], device=self.device)
 
         def log_prob(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
             logits = scale * self.look(_in_colour(pictures)) @ weights.T
-            return functional.log_softmax(logits, dim=-1)[:, place]
+            own = places.expand(len(pictures))[:, None]
+            return functional.log_softmax(logits, dim=-1).gather(1, own)[:, 0]
 
         return log_prob, _digest(self.encoder.fingerprint, *phrases.values(), *templates)
 

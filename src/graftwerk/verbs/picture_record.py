@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _KEY = "graftwerk"
 # What says where things lie and how they run, and shapes no picture.
-_PLACES = {"out", "previews", "from_", "device"}
+_PLACES = {"out", "previews", "from_", "device", "check"}
 
 
 class Surroundings(BaseModel):

@@ -23,7 +23,7 @@ from ..frozen.builtin import builtin_folder
 from ..frozen.diffusion.model import DiffusionModel
 from ..frozen.encoders import load_encoder
 from ..frozen.images import ImageEncoder
-from ..frozen.judge import Judge, Judgement, load_judge
+from ..frozen.judge import Judge, load_judge
 from ..frozen.zero_shot import require_joint
 from ..measure.naturalness import Usual, neighbour_distances, spectra, usual
 from ..recipes.autoencoder import latents_identity
@@ -33,6 +33,7 @@ from ..reports.guiding import PictureVerdict, Verdict, Witness
 from ..requests import DEFAULT_PICTURE_ENCODER
 from ..search.readers import read_image
 from ..settings import settings
+from .judged import judge_knows, shows
 from .pictures import list_pictures
 
 Pictures = UInt8[np.ndarray, "n h w 3"]
@@ -71,7 +72,8 @@ class Distances:
     def together(self) -> Float64[np.ndarray, " n"]:
         """Root mean square of the three."""
         squares = self.residual**2 + self.spectrum**2 + self.neighbours**2
-        return np.sqrt(squares / 3)
+        found: Float64[np.ndarray, " n"] = np.sqrt(squares / 3)
+        return found
 
 
 class Witnesses:
@@ -150,7 +152,7 @@ class Witnesses:
         # the same noise for every picture
         found = [
             residuals(self._denoise, part, _LEVELS, torch.Generator().manual_seed(0))
-            for part in latents.split(_BATCH)
+            for part in torch.split(latents, _BATCH)
         ]
         examined = self._encoder.examine([Image.fromarray(picture) for picture in pictures])
         return Readings(
@@ -208,13 +210,13 @@ def draws_blocks(model: DiffusionModel) -> bool:
     return model.space.identity == own and model.size == (SIDE, SIDE)
 
 
-def encode(model: DiffusionModel, pictures: Pictures) -> Float[Tensor, "n c h w"]:
+def encode(model: DiffusionModel, pictures: Pictures) -> Float[Tensor, "n c y x"]:
     """What the model would have drawn to give these pictures."""
     values = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
     if model.decoder is None and model.channels == 1:
         values = values.mean(dim=1, keepdim=True)
     with torch.no_grad():
-        found = [model.space.encode(part.to(model.device)) for part in values.split(_BATCH)]
+        found = [model.space.encode(part.to(model.device)) for part in torch.split(values, _BATCH)]
     return torch.cat(found)
 
 
@@ -227,24 +229,6 @@ def as_pictures(images: Sequence[Any], size: tuple[int, int]) -> Pictures:
             colour = colour.resize(size, Image.Resampling.BICUBIC)
         rows.append(np.asarray(colour))
     return np.stack(rows)
-
-
-def judge_knows(judge: Judge, label: str) -> bool:
-    """Whether a judge can tell of a class."""
-    config = judge.network.config
-    names = {*config["kinds"], *config["colours"], *config["grounds"], *config["times"]}
-    pairs = {f"{colour} {kind}" for colour in config["colours"] for kind in config["kinds"]}
-    return label in names | pairs
-
-
-def shows(judgement: Judgement, label: str) -> bool:
-    """Whether a picture that was judged so shows a class."""
-    if label in {judgement.ground, judgement.time}:
-        return True
-    return any(
-        label in {seen.kind, seen.colour, f"{seen.colour} {seen.kind}"}
-        for seen in judgement.objects
-    )
 
 
 def _verdict(

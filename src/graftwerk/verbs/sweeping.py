@@ -1,0 +1,164 @@
+"""What a sweep stands on: its model, guide, judge, and real pictures of the wanted classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from ..contracts import Monitor
+from ..diffuse.compose import Guidance, parse_interval
+from ..diffuse.drawing import Plan, batches, draw_batch
+from ..diffuse.pictures import Picture, decode
+from ..diffuse.schedules import noise_levels
+from ..errors import BadInput
+from ..frozen.builtin import builtin_folder
+from ..frozen.diffusion.model import DiffusionModel, load_diffusion
+from ..frozen.judge import Judge, load_judge
+from ..measure.frechet import frechet_distance
+from ..measure.manifolds import inside
+from ..recipes.noisy_classifier import LABELS, PAIRS, labels_of
+from ..recipes.recipe import HELD_OUT_WORLD, SIDE
+from ..recipes.scenes import open_scenes
+from ..reports import SweepRow
+from ..requests import GuideSweep
+from ..steer.gradient import GradientGuide, Term
+from .guides import CLEAN_LIMIT, GuideModels, Settings
+from .judged import shows
+from .witnesses import Pictures, as_pictures, draws_blocks
+
+_FRESH_WORLD = 4  # of real pictures beside which the drawn ones are measured
+_RARE = 0.03  # share of scenes that hold the rarest class, at the least
+_RESAMPLES = 50
+_SAMPLER = "dpmpp_2m"
+Features = Float32[np.ndarray, "n d"]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What every scale is drawn and measured with.
+
+    Attributes:
+        request: what was asked for.
+        model: draws without a prompt.
+        models: of the guide.
+        judge: names what is there, and gives the features.
+        labels: the wanted class of each picture.
+        reference: features of real pictures of these classes.
+        real: figures of as many further real pictures.
+    """
+
+    request: GuideSweep
+    model: DiffusionModel
+    models: GuideModels
+    judge: Judge
+    labels: list[str]
+    reference: Features
+    real: SweepRow
+
+    def draw(self, scale: float, monitor: Monitor) -> tuple[list[Picture], Pictures]:
+        """All pictures at one scale, from the same noise at every scale."""
+        model, request = self.model, self.request
+        lowest, highest = parse_interval(request.guide_interval)
+        images: list[Picture] = []
+        for numbers in batches(len(self.labels), *model.size, model.device):
+            wanted = [self.labels[number] for number in numbers]
+            log_prob, clean, _ = self.models.each(wanted)
+            limit = CLEAN_LIMIT if clean else np.inf
+            term = Term("the guide", log_prob, scale, clean, lowest, highest, limit)
+            plan = Plan(
+                texts=None if model.reader is None else model.reader.read([""]),
+                away=None,
+                guidance=Guidance(1.0),
+                sampler=_SAMPLER,
+                eta=0.0,
+                sigmas=noise_levels(model.noise, request.steps, "karras"),
+                shape=model.shape(*model.size),
+                seed=request.seed,
+                pull=GradientGuide((term,), model.space.identity).apply,
+            )
+            images += decode(model, draw_batch(model, plan, numbers))
+            monitor.advance(len(numbers))
+        return images, as_pictures(images, model.size)
+
+    def measure(self, scale: float, pictures: Pictures) -> SweepRow:
+        """Figures of the pictures of one scale."""
+        return figures(self.judge, scale, pictures, self.labels, self.reference)
+
+
+def figures(
+    judge: Judge, scale: float, pictures: Pictures, labels: Sequence[str], reference: Features
+) -> SweepRow:
+    """Distance, precision, recall and success of pictures, with half-widths of 95 % intervals."""
+    features = judge.features(pictures)
+    right = [shows(said, label) for said, label in zip(judge.judge(pictures), labels, strict=True)]
+    near, reached = inside(features, reference), inside(reference, features)
+    generator = np.random.default_rng(0)
+    again = [
+        frechet_distance(features[generator.integers(len(features), size=len(features))], reference)
+        for _ in range(_RESAMPLES)
+    ]
+    return SweepRow(
+        scale=scale,
+        frechet=frechet_distance(features, reference),
+        frechet_margin=1.96 * float(np.std(again)),
+        precision=float(near.mean()),
+        precision_margin=_margin(float(near.mean()), len(near)),
+        recall=float(reached.mean()),
+        recall_margin=_margin(float(reached.mean()), len(reached)),
+        share=float(np.mean(right)),
+        share_margin=_margin(float(np.mean(right)), len(right)),
+    )
+
+
+def _margin(share: float, count: int) -> float:
+    """Half of Wilson's 95 % interval of a share."""
+    z = 1.96
+    spread = np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return float(z * spread / (1 + z**2 / count))
+
+
+def open_ground(request: GuideSweep, monitor: Monitor) -> Ground:
+    """Load the models and the real pictures.
+
+    Raises:
+        UnknownName: a class that the guide does not have.
+        BadInput: the model does not draw Blocks scenes, of which alone real pictures are known.
+    """
+    monitor.start("loading the models")
+    model = load_diffusion(request.model, request.device)
+    if not draws_blocks(model):
+        raise BadInput(
+            f"model {request.model!r} draws no Blocks scenes, of which alone the judge knows.",
+            "Sweep builtin/blocks, or a model trained by `graft recipe run diffusion`.",
+        )
+    models = GuideModels(Settings(request.guide_model, (), ""), model)
+    classes = [part.strip() for part in request.classes.split(",") if part.strip()]
+    classes = list(PAIRS) if classes == ["all"] else classes
+    if not classes:
+        raise BadInput(
+            f"classes {request.classes!r} name none.", "Write for example cone,red cube."
+        )
+    models.each(classes)
+    labels = [classes[number % len(classes)] for number in range(request.count)]
+    judge = load_judge(builtin_folder("builtin/blocks-judge"), model.device)
+    reference, fresh = (_real(labels, world, monitor) for world in (HELD_OUT_WORLD, _FRESH_WORLD))
+    features = judge.features(reference)
+    real = figures(judge, 0.0, fresh, labels, features)
+    return Ground(request, model, models, judge, labels, features, real)
+
+
+def _real(labels: Sequence[str], world: int, monitor: Monitor) -> Pictures:
+    """A real picture for each label, which holds it."""
+    most = max(labels.count(label) for label in set(labels))
+    scenes = open_scenes("pictures", world, max(500, round(most / _RARE)), SIDE, monitor)
+    holds = labels_of(scenes)
+    left = {
+        label: iter(np.flatnonzero(holds[:, LABELS.index(label)]).tolist()) for label in set(labels)
+    }
+    try:
+        numbers = [next(left[label]) for label in labels]
+    except StopIteration as error:
+        raise BadInput("too few real pictures hold a class.", "Take a smaller --count.") from error
+    pictures: Pictures = scenes.rows(np.array(numbers))["picture"]
+    return pictures

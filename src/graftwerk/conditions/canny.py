@@ -93,7 +93,7 @@ class CannyStages:
 
 def canny(
     pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
-    settings: CannySettings = CannySettings(),  # noqa: B008  frozen
+    settings: CannySettings = CannySettings(),
 ) -> CannyStages:
     """Find edges, each step kept.
 

@@ -1,4 +1,4 @@
-"""A control branch as something to train: pictures behind noise, told by a prompt and a condition."""
+"""A control branch as something to train: pictures behind noise, a prompt and a condition."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -134,9 +134,7 @@ class ControlTask:
         said = np.array([self._draw(2, item) >= self._dropped for item in items])
         return self._pairs.take(self._numbers(first, count), said)
 
-    def loss(
-        self, batch: Batch, generator: torch.Generator
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Mean over the batch, at noise levels drawn evenly from the model's own."""
         device = self._model.device
         times = torch.randint(

@@ -14,6 +14,7 @@ zero and is added to the frozen skips and middle, so at birth nothing changes.
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -115,7 +116,7 @@ class LightEncoder(nn.Module):
     def __init__(self, first: nn.Module, joints: Sequence[Joint]) -> None:
         super().__init__()
         self.conv_in = first
-        pairs = zip(joints[:-1], joints[1:], strict=True)
+        pairs = pairwise(joints)
         self.layers = nn.ModuleList(
             nn.Conv2d(a.channels, b.channels, 3, 2 ** (b.halvings - a.halvings), 1)
             for a, b in pairs

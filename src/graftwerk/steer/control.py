@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
@@ -74,9 +73,7 @@ class ControlledDrawing:
         self._inputs: dict[int, Inputs] = {}
         self._kept: dict[int, tuple[tuple[Term, ...], int, Residuals]] = {}
 
-    def __call__(
-        self, x: Tensor, times: Tensor, sigma: Sigma, inputs: Inputs
-    ) -> Residuals | None:
+    def __call__(self, x: Tensor, times: Tensor, sigma: Sigma, inputs: Inputs) -> Residuals | None:
         """What is added between the U-Net's halves at this evaluation."""
         level = float(sigma.max()) if isinstance(sigma, Tensor) else sigma
         terms = tuple(term for term in self._controls.terms if term.acts_at(level))
@@ -177,9 +174,7 @@ class SteeredNetwork:
         self.network = network
         self._steer = steer
 
-    def __call__(
-        self, x: Tensor, times: Tensor, inputs: Mapping[str, Any] | None = None
-    ) -> Tensor:
+    def __call__(self, x: Tensor, times: Tensor, inputs: Mapping[str, Any] | None = None) -> Tensor:
         """The U-Net's output."""
         steer, given = self._steer, inputs or {}
         term = Term(steer.branch, steer.hint, steer.scale)

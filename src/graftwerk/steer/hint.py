@@ -8,6 +8,7 @@ so that the copy starts from the very activations of the frozen encoder. The cod
 """
 
 import math
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -34,7 +35,7 @@ class CodeHint(nn.Module):
         super().__init__()
         self.conv_in = nn.Conv2d(colours, widths[0], 3, padding=1)
         self.blocks = nn.ModuleList()
-        for width, after in zip(widths[:-1], widths[1:], strict=True):
+        for width, after in pairwise(widths):
             self.blocks.append(nn.Conv2d(width, width, 3, padding=1))
             self.blocks.append(nn.Conv2d(width, after, 3, padding=1, stride=2))
         self.conv_out = nn.Conv2d(widths[-1], channels, 3, padding=1)

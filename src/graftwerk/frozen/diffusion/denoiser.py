@@ -14,9 +14,7 @@ from .texts import TextStates
 class Control(Protocol):
     """What is added between the halves of a U-Net at each evaluation."""
 
-    def __call__(
-        self, x: Tensor, times: Tensor, sigma: Sigma, inputs: Inputs
-    ) -> Residuals | None:
+    def __call__(self, x: Tensor, times: Tensor, sigma: Sigma, inputs: Inputs) -> Residuals | None:
         """What is added; None: nothing.
 
         Args:

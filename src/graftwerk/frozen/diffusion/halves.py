@@ -123,15 +123,15 @@ def run_with(
         found: Tensor = network(x, times, return_dict=False, **inputs)[0]
         return found
     if hasattr(network.config, "cross_attention_dim"):
-        found = network(
+        output: tuple[Tensor, ...] = network(
             x,
             times,
             return_dict=False,
             down_block_additional_residuals=residuals.skips,
             mid_block_additional_residual=residuals.middle,
             **inputs,
-        )[0]
-        return found
+        )
+        return output[0]
     return _run_plain(network, x, times, residuals)
 
 
@@ -172,7 +172,7 @@ def joints_of(network: Any) -> tuple[Joint, ...]:
     odd = [kind for kind in kinds if kind.startswith("Skip")]
     if odd or config.get("time_embedding_type", "positional") != "positional":
         raise BadInput(
-            f"a U-Net with {odd[0] if odd else 'a time embedding of its own'} cannot be controlled.",
+            f"a U-Net with {odd[0] if odd else 'its own time embedding'} cannot be controlled.",
             "Take one with plain, attention or cross-attention blocks.",
         )
     joints = [Joint(widths[0], 0)]

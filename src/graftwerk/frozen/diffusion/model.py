@@ -51,9 +51,7 @@ class DiffusionModel:
     decoder: Any
     keeps_prompts: bool
 
-    def denoiser(
-        self, texts: TextStates | None, control: Control | None = None
-    ) -> NetworkDenoiser:
+    def denoiser(self, texts: TextStates | None, control: Control | None = None) -> NetworkDenoiser:
         """The model as `denoise(x, sigma)` for these prompts; None: without any.
 
         Args:

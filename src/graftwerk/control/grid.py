@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
-from torch import Tensor
 
 from .. import files
 from ..conditions import Condition
@@ -61,7 +60,7 @@ def draw_controlled(
         control = None
         if branch is not None:
             hint = branch.read(hint_input(rows.maps, model.device)).detach()
-            control = Controls((Term(branch, _twice(hint, away)),))
+            control = Controls((Term(branch, hint),))
         plan = Plan(
             texts=texts,
             away=away,
@@ -75,11 +74,6 @@ def draw_controlled(
         )
         pictures += decode(model, draw_batch(model, plan, numbers))
     return np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
-
-
-def _twice(hint: Tensor, away: TextStates | None) -> Tensor:
-    """Hints of the rows with a prompt and, with guidance, of the same rows without."""
-    return hint if away is None else hint.repeat(2, 1, 1, 1)
 
 
 class Grid:

@@ -21,12 +21,16 @@ from tests import networks
 from graftwerk import files
 from graftwerk.contracts import Silent
 from graftwerk.frozen.encoders import load_encoder
+from graftwerk.frozen.noise_aware import NoiseAwareClassifier, NoiseAwareNetwork
 from graftwerk.steer.bundle import read_bundle, require_base, write_bundle
 from graftwerk.steer.context import RetrievedContext, bare_prompt
+from graftwerk.steer.gradient import GradientGuide, Term
 from graftwerk.steer.head import LinearHead, undecided
 from graftwerk.steer.lowrank import Rank, install, load
+from graftwerk.train.initialise import initialise
 from graftwerk.verbs import opening
 from graftwerk.verbs.asking import open_library
+from graftwerk.verbs.guides import require_space
 from graftwerk.verbs.paragraphs import Paragraph, build_index
 
 
@@ -185,7 +189,57 @@ class HeadCase:
         return LinearHead(weight, bias, "class", ("a", "b", "c"), self.base)
 
 
+class GradientCase:
+    """Gradient guidance: the frozen thing is a denoiser, the base is the space of its batches."""
+
+    def __init__(self, *_):
+        config = {
+            "channels": 2,
+            "side": 4,
+            "widths": (8, 16),
+            "layers": 1,
+            "heads": 2,
+            "labels": ("cone", "cube"),
+            "latents": "a" * 64,
+        }
+        self.network = NoiseAwareNetwork(config).eval().requires_grad_(False)
+        initialise(self.network, torch.Generator().manual_seed(3))
+        self.classifier = NoiseAwareClassifier("fake/classifier", self.network, "f" * 64)
+        self.x = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(4))
+        self.base, self.other_base = self.classifier.latents, "b" * 64
+
+    def frozen(self):
+        return _shrink
+
+    def zero(self):
+        return self._steer(0.0)
+
+    def work(self):
+        return self._steer(5.0)
+
+    def observe(self, denoise):
+        with torch.inference_mode():
+            return denoise(self.x, 2.0).numpy().tobytes()
+
+    def weights(self):
+        return networks.hash_of(self.network)
+
+    def misapply(self):
+        require_space(self.classifier, "fake/pipeline", self.other_base)
+
+    def _steer(self, scale):
+        def log_prob(x, sigma):
+            return self.classifier.log_prob(x, sigma, "cone")
+
+        return GradientGuide((Term("class=cone", log_prob, scale),), self.base)
+
+
+def _shrink(x, sigma):
+    return x / (1 + sigma**2)
+
+
 STEERS = {
+    "gradient": GradientCase,
     "head": HeadCase,
     "context": ContextCase,
     "low-rank": LowRankCase,

@@ -21,6 +21,7 @@ _SUMMARY = {
     "eval": "Measure search, similarity and answers on files of your own.",
     "blocks": "Render scenes of the Blocks world, with captions and exact maps.",
     "recipe": "Train the built-in models of the Blocks world from nothing, and measure them.",
+    "guide": "Guide a diffusion model by gradients: check what came of it, sweep the scale.",
     "models": "List the built-in models, or describe any model.",
 }
 

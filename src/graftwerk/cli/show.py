@@ -4,7 +4,7 @@ import sys
 from functools import singledispatch
 
 from .. import reports
-from . import adapt, hits, pictures, readout, recipes, teaching
+from . import adapt, guiding, hits, pictures, readout, recipes, teaching
 from .paint import dim as _dim
 from .paint import place as _place
 from .printable import printable
@@ -199,6 +199,7 @@ def _(report: reports.Generation) -> list[str]:
         f"{len(report.pictures)} pictures of {report.width} x {report.height} pixels, "
         f"{report.sampler}, {report.steps} steps, {report.steps_per_second:.1f} steps/s, "
         f"{report.seconds:.1f} s ({printable(report.model)}, {report.fingerprint[:12]})",
+        *guiding.guide_lines(report),
     ]
 
 
@@ -208,6 +209,8 @@ _lines.register(reports.Predictions, adapt.prediction_lines)
 _lines.register(reports.FitEvaluation, adapt.evaluation_lines)
 _lines.register(reports.ReadoutResult, readout.readout_lines)
 _lines.register(reports.TaughtResult, teaching.taught_lines)
+_lines.register(reports.Inversion, guiding.inversion_lines)
+_lines.register(reports.GuideVerdicts, guiding.verdict_lines)
 _lines.register(reports.RecipeList, recipes.list_lines)
 _lines.register(reports.RecipeResult, recipes.result_lines)
 _lines.register(reports.RecipeEvaluation, recipes.evaluation_lines)

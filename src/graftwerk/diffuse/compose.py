@@ -4,6 +4,7 @@ Everything here is a function from `denoise(x, sigma)` to `denoise(x, sigma)`, s
 learns of it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
@@ -16,6 +17,7 @@ from ..errors import BadInput
 from ..frozen.diffusion.noise import Clamp, Sigma
 
 Batch = Float[Tensor, "b c h w"]
+Pull = Callable[[Denoiser], Denoiser]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +40,24 @@ def compose(
     both: Denoiser | None = None,
     guidance: Guidance | None = None,
     clamp: Clamp | None = None,
+    pull: Pull | None = None,
 ) -> Denoiser:
-    """Wrap a model for drawing: guided by the prompt first, kept in range last.
+    """Wrap a model for drawing: guided by the prompt first, then by gradients, kept in range last.
 
-    What pushes the expected picture (a gradient) belongs between the two, so that the range holds
-    for its result; what changes the network's evaluation (control) belongs inside `conditional`
-    and `both`.
+    What changes the network's evaluation (control) belongs inside `conditional` and `both`.
 
     Args:
         conditional: the model with its prompt.
         both: the model with its prompt and with the prompt to get away from, see `guided`.
         guidance: None for none.
         clamp: None for none.
+        pull: what guides by gradients (`steer.gradient`); None for none.
     """
     denoise = conditional
     if both is not None and guidance is not None:
         denoise = guided(conditional, both, guidance)
+    if pull is not None:
+        denoise = pull(denoise)
     return denoise if clamp is None else clamped(denoise, clamp)
 
 

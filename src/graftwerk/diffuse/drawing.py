@@ -13,7 +13,7 @@ from ..errors import Failure
 from ..frozen.diffusion.denoiser import Control
 from ..frozen.diffusion.model import DiffusionModel
 from ..frozen.diffusion.texts import TextStates, join
-from .compose import Guidance, compose
+from .compose import Guidance, Pull, compose
 from .samplers import Watch, find_sampler
 from .schedules import draw, final, initial
 
@@ -44,6 +44,7 @@ class Plan:
         shape: channels, height and width of what the U-Net draws.
         seed: of the request.
         control: what is added between the U-Net's halves; None: nothing.
+        pull: what guides by gradients; None for none.
     """
 
     texts: TextStates | None
@@ -55,6 +56,7 @@ class Plan:
     shape: tuple[int, int, int]
     seed: int
     control: Controller | None = None
+    pull: Pull | None = None
 
 
 def picture_seed(seed: int, number: int) -> int:
@@ -88,7 +90,7 @@ def draw_batch(
         both = None
         if plan.texts is not None and plan.away is not None:
             both = model.denoiser(join(plan.texts, plan.away), control)
-        denoise = compose(conditional, both, plan.guidance, model.noise.clamp)
+        denoise = compose(conditional, both, plan.guidance, model.noise.clamp, plan.pull)
         noise = draw(generators, torch.empty(len(numbers), *plan.shape, device=model.device))
         drawn = sampler(denoise, initial(noise, plan.sigmas[0]), plan.sigmas, watch=watch)
         drawn = final(drawn, plan.sigmas[-1])

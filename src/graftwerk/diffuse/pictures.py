@@ -43,3 +43,15 @@ def contact_sheet(images: Sequence[Picture]) -> Picture:
         tile = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
         sheet.paste(tile, (_SHEET_GAP + column * across, _SHEET_GAP + row * down))
     return sheet
+
+
+def film_strip(images: Sequence[Picture]) -> Picture:
+    """Pictures of one size in one row on white."""
+    width, height = images[0].size
+    across = width + _SHEET_GAP
+    strip = Image.new(
+        "RGB", (len(images) * across + _SHEET_GAP, height + 2 * _SHEET_GAP), (255, 255, 255)
+    )
+    for place, image in enumerate(images):
+        strip.paste(image.convert("RGB"), (_SHEET_GAP + place * across, _SHEET_GAP))
+    return strip

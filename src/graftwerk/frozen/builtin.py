@@ -54,6 +54,11 @@ BUILTIN: Mapping[str, Builtin] = {
         "depth, normals, segmentation and key points of a Blocks picture",
         "blocks-perception",
     ),
+    "builtin/blocks-noisy-classifier": Builtin(
+        "noise-aware classifier",
+        "what is in a Blocks scene behind noisy latents; guides builtin/blocks",
+        "blocks-noisy-classifier",
+    ),
 }
 
 

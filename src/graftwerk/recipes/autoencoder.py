@@ -4,7 +4,6 @@ Once it is finished its decoder can be trained further alone: its latents stay w
 whatever was trained on them stays valid, and pictures come out sharper.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..frozen.diffusion.latents import LatentSpace, is_encoder
 from ..frozen.diffusion.networks import load_part
 from ..frozen.judge import as_input
 from ..train.initialise import initialise
@@ -178,19 +178,9 @@ class DecoderWork:
         self._network.save_pretrained(folder)
 
 
-def is_encoder(name: str) -> bool:
-    """Whether a weight of this name decides the latents."""
-    return name.startswith(("encoder.", "quant_conv."))
-
-
 def latents_identity(folder: Path) -> str:
     """Hash of all that decides the latents of a saved autoencoder."""
-    network: Any = load_part(folder)
-    digest = hashlib.sha256(repr(network.config.scaling_factor).encode())
-    for name, weight in sorted(network.state_dict().items()):
-        if is_encoder(name):
-            digest.update(f"{name}\0".encode() + weight.half().numpy().tobytes())
-    return digest.hexdigest()
+    return LatentSpace(load_part(folder)).identity
 
 
 def prepare(sizes: Sizes, setting: Setting) -> Work | DecoderWork:

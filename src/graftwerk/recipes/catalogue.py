@@ -13,7 +13,7 @@ class Entry:
     """One line of the catalogue.
 
     Attributes:
-        name: what it is called; its module has the same name.
+        name: what it is called; its module has the same name, with `_` for `-`.
         about: what it makes.
         limits: what it cannot do.
         layout: in whose form the result lies.
@@ -42,7 +42,7 @@ class Entry:
         if self.variant:
             name = self.name.removesuffix(f"-{self.variant}")
             return import_module(f".{name}", __package__).variant(self.variant)
-        return import_module(f".{self.name}", __package__)
+        return import_module(f".{self.name.replace('-', '_')}", __package__)
 
 
 RECIPES: tuple[Entry, ...] = (
@@ -89,6 +89,15 @@ RECIPES: tuple[Entry, ...] = (
         "builtin/blocks",
         needs=("clip", "autoencoder"),
         judged=True,
+    ),
+    Entry(
+        "noisy-classifier",
+        "names kinds, colours, ground and time behind noisy latents, to guide their drawing",
+        "It knows the latents of one autoencoder, whose identity its config.json holds.",
+        "safetensors and config.json of graftwerk",
+        {"accuracy_at_0.1": 0.9},
+        "builtin/blocks-noisy-classifier",
+        needs=("autoencoder",),
     ),
     *(
         Entry(

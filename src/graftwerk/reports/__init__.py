@@ -22,6 +22,7 @@ from .base import Report
 from .blocks import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
 from .classifying import Classification, ClassifiedPicture, LabelProbability, TemperatureFit
 from .familiarity import Familiarity
+from .guiding import GuideVerdicts, Inversion, PictureVerdict, Witness
 from .measuring import (
     AnswersEvaluation,
     RetrievalEvaluation,
@@ -29,7 +30,7 @@ from .measuring import (
     SimilarityEvaluation,
 )
 from .models import ModelCard, ModelList
-from .pictures import Generation, PictureReport
+from .pictures import FightReport, Generation, GuideReport, PictureReport
 from .readout import Moved, Read, ReadoutResult, Share, Shift
 from .search import (
     Damage,
@@ -62,23 +63,28 @@ __all__ = [
     "Dropped",
     "Embedding",
     "Familiarity",
+    "FightReport",
     "FitComparison",
     "FitEvaluation",
     "FitResult",
     "FitScore",
     "Generation",
+    "GuideReport",
+    "GuideVerdicts",
     "Half",
     "HitReport",
     "Hubness",
     "IndexChange",
     "IndexCheck",
     "IndexState",
+    "Inversion",
     "LabelProbability",
     "LeftOut",
     "ModelCard",
     "ModelList",
     "Moved",
     "PictureReport",
+    "PictureVerdict",
     "Prediction",
     "Predictions",
     "Purity",
@@ -100,4 +106,5 @@ __all__ = [
     "TemperatureFit",
     "TourResult",
     "Tried",
+    "Witness",
 ]

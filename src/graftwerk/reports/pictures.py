@@ -13,6 +13,29 @@ class PictureReport(Report):
     seed: int = Field(description="seed of its own noise, made of --seed and its number")
 
 
+class GuideReport(Report):
+    """What one guide did."""
+
+    name: str = Field(description="what it pulls to")
+    scale: float = Field(description="weight of its gradient")
+    clean: bool = Field(description="whether it looked at the clean picture that a step expects")
+    first: float | None = Field(
+        description="at its first step: log p of a class or a cosine, mean of the pictures"
+    )
+    last: float | None = Field(description="the same at its last step")
+    shift: float | None = Field(
+        description="how far it moved the expected picture: root mean square, mean of the steps"
+    )
+
+
+class FightReport(Report):
+    """Two guides that pull against each other."""
+
+    first: str = Field(description="a guide")
+    second: str = Field(description="another one")
+    cosine: float = Field(description="between their gradients, mean of steps and pictures")
+
+
 class Generation(Report):
     """What `generate` drew."""
 
@@ -28,3 +51,7 @@ class Generation(Report):
     height: int = Field(description="pixels")
     steps_per_second: float = Field(description="steps of single pictures per second of drawing")
     seconds: float = Field(description="wall time, the model's loading included")
+    guides: list[GuideReport] = Field(default_factory=list, description="what each guide did")
+    fights: list[FightReport] = Field(
+        default_factory=list, description="guides whose gradients point against each other"
+    )

@@ -9,6 +9,7 @@ from .alignment import EvalAlignment
 from .answers import Ask, Calibrate
 from .base import (
     DEFAULT_ENCODER,
+    DEFAULT_GUIDE,
     DEFAULT_INDEX,
     DEFAULT_PICTURE_ENCODER,
     DEFAULT_PIPELINE,
@@ -24,6 +25,7 @@ from .base import (
 )
 from .blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
 from .classifying import Classify
+from .guiding import GuideCheck, GuideSweep, Invert
 from .measuring import EvalAnswers, EvalRetrieval, EvalSimilarity
 from .models import ModelsInfo, ModelsList
 from .pictures import Generate
@@ -33,6 +35,7 @@ from .tour import Tour
 
 __all__ = [
     "DEFAULT_ENCODER",
+    "DEFAULT_GUIDE",
     "DEFAULT_INDEX",
     "DEFAULT_PICTURE_ENCODER",
     "DEFAULT_PIPELINE",
@@ -53,6 +56,8 @@ __all__ = [
     "EvalSimilarity",
     "Fit",
     "Generate",
+    "GuideCheck",
+    "GuideSweep",
     "HitCount",
     "IndexAdd",
     "IndexFolder",
@@ -60,6 +65,7 @@ __all__ = [
     "IndexRemove",
     "IndexStatus",
     "IndexVerify",
+    "Invert",
     "Layer",
     "Mode",
     "ModelsInfo",

@@ -32,6 +32,7 @@ DEFAULT_INDEX = Path(".graftwerk")
 DEFAULT_ENCODER = "builtin/minilm"
 DEFAULT_PICTURE_ENCODER = "builtin/blocks-clip"
 DEFAULT_PIPELINE = "builtin/blocks"
+DEFAULT_GUIDE = "builtin/blocks-noisy-classifier"
 
 
 class Request(BaseModel):

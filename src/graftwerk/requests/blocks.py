@@ -77,8 +77,8 @@ class RecipeRun(Request):
     )
     autoencoder: Path | None = Field(
         None,
-        description="result of the recipe autoencoder (for diffusion; for autoencoder itself: keep "
-        "its encoder and train its decoder further)",
+        description="result of the recipe autoencoder (for diffusion and noisy-classifier; for "
+        "autoencoder itself: keep its encoder and train its decoder further)",
     )
     diffusion: DiffusionFolder = None
     judge: JudgeFolder = None

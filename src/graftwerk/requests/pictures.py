@@ -1,12 +1,35 @@
 """Requests of drawing pictures."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from .. import limits
-from .base import DEFAULT_PIPELINE, POSITIONAL, Request
+from .base import (
+    DEFAULT_GUIDE,
+    DEFAULT_PICTURE_ENCODER,
+    DEFAULT_PIPELINE,
+    POSITIONAL,
+    Request,
+)
+
+GuideModel = Annotated[
+    str,
+    Field(
+        description="what class= asks: a noise-aware classifier, which reads the noisy latents, or "
+        "a joint encoder of texts and pictures (builtin/blocks-clip, a CLIP folder), which looks "
+        "at the clean picture that each step expects"
+    ),
+]
+GuideLabels = Annotated[
+    list[str],
+    Field(
+        max_length=limits.LABELS,
+        description="classes of a joint encoder as --guide-model; may be given again; none: kinds "
+        "and colours of Blocks objects",
+    ),
+]
 
 
 class Generate(Request):
@@ -39,6 +62,20 @@ class Generate(Request):
     )
     cfg_interval: str | None = Field(
         None, description="noise levels LO:HI (sigma) in which --cfg acts; outside it costs nothing"
+    )
+    guide: list[str] = Field(
+        default_factory=list,
+        max_length=limits.GUIDES,
+        description="KIND=WHAT:SCALE that a gradient pulls to: class=NAME, text=SENTENCE or "
+        "image=FILE; may be given again, and their pulls add up",
+    )
+    guide_interval: str | None = Field(
+        None, description="noise levels LO:HI (sigma) in which --guide acts"
+    )
+    guide_model: GuideModel = DEFAULT_GUIDE
+    guide_labels: GuideLabels = Field(default_factory=list)
+    guide_encoder: str = Field(
+        DEFAULT_PICTURE_ENCODER, description="joint encoder of text= and image="
     )
     eta: float = Field(0.0, ge=0, le=1, description="share of fresh noise in a step of ddim")
     width: int | None = Field(

@@ -151,6 +151,8 @@ CATALOGUE: tuple[Verb, ...] = (
     Verb(("recipe", "run"), requests.RecipeRun, reports.RecipeResult, "recipe_run", "graft recipe run judge --out judge --minutes 60"),
     Verb(("recipe", "eval"), requests.RecipeEval, reports.RecipeEvaluation, "recipe_eval", "graft recipe eval judge --model judge"),
     Verb(("generate",), requests.Generate, reports.Generation, "generate", 'graft generate "a red cube on grass" --count 4 --seed 7'),
+    Verb(("guide", "check"), requests.GuideCheck, reports.GuideVerdicts, "guide_check", 'graft guide check pictures/ --class "red cube"'),
+    Verb(("invert",), requests.Invert, reports.Inversion, "invert", 'graft invert --to "class=red cube" --space latent'),
     Verb(("classify",), requests.Classify, reports.Classification, "classify", 'graft classify pictures/ --labels "a red cube,a blue cone"'),
     Verb(("eval", "alignment"), requests.EvalAlignment, reports.AlignmentEvaluation, "eval_alignment", "graft eval alignment blocks"),
     Verb(("tour",), requests.Tour, reports.TourResult, "tour", "graft tour --out tour"),

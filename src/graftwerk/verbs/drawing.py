@@ -1,7 +1,7 @@
 """A request for pictures with its model loaded: what is drawn, batch by batch."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,6 +16,9 @@ from ..errors import BadInput
 from ..frozen.diffusion.model import DiffusionModel, load_diffusion
 from ..frozen.diffusion.texts import TextReader, TextStates
 from ..requests import Generate
+from ..steer.gradient import GradientGuide, Overflowed
+from .guided import Pulls, explain_overflow
+from .guides import Opened, Settings, open_guides, parse_guide
 from .loras import put_loras
 from .picture_record import Surroundings, stem, write_image
 
@@ -40,6 +43,8 @@ class Job:
         height: in pixels.
         cut: end of the prompt that the model does not read.
         loras: fingerprints of the low-rank steers on the model.
+        guides: what guides it by gradients; None for nothing.
+        pulls: what they did.
     """
 
     request: Generate
@@ -49,6 +54,8 @@ class Job:
     height: int
     cut: str
     loras: tuple[str, ...]
+    guides: Opened | None
+    pulls: Pulls
 
     @property
     def steps(self) -> int:
@@ -58,7 +65,12 @@ class Job:
     @property
     def stem(self) -> str:
         """What the names of its files begin with."""
-        return stem(self.request, " ".join([self.model.fingerprint, *self.loras]))
+        return stem(self.request, " ".join([self.model.fingerprint, *self.loras, *self.prints]))
+
+    @property
+    def prints(self) -> tuple[str, ...]:
+        """Fingerprints of the guides."""
+        return () if self.guides is None else self.guides.fingerprints
 
     @property
     def surroundings(self) -> Surroundings:
@@ -77,6 +89,7 @@ def open_job(request: Generate, monitor: Monitor) -> Job:
     """
     require_sampler(request.sampler, request.eta)
     lowest, highest = parse_interval(request.cfg_interval)
+    wanted = [parse_guide(entry) for entry in request.guide]
     monitor.start("loading the model")
     model = load_diffusion(request.model, request.device)
     loras = put_loras(model, request.lora)
@@ -87,6 +100,8 @@ def open_job(request: Generate, monitor: Monitor) -> Job:
         texts, away, cut = _read_prompts(request, model.reader, monitor)
     elif request.prompt or request.negative:
         raise BadInput(f"model {request.model!r} takes no prompt.", "Leave the prompt out.")
+    pulls = Pulls()
+    guides = open_guides(wanted, model, _settings(request), pulls) if wanted else None
     plan = Plan(
         texts=texts,
         away=away,
@@ -96,8 +111,19 @@ def open_job(request: Generate, monitor: Monitor) -> Job:
         sigmas=noise_levels(model.noise, request.steps, request.schedule),
         shape=model.shape(width, height),
         seed=request.seed,
+        pull=None if guides is None else guides.steer.apply,
     )
-    return Job(request, model, plan, width, height, cut, loras)
+    return Job(request, model, plan, width, height, cut, loras, guides, pulls)
+
+
+def _settings(request: Generate) -> Settings:
+    """What the guides of a request share."""
+    return Settings(
+        classifier=request.guide_model,
+        labels=tuple(request.guide_labels),
+        encoder=request.guide_encoder,
+        interval=request.guide_interval,
+    )
 
 
 def _read_prompts(
@@ -123,13 +149,26 @@ def draw_groups(
     """Draw group by group; yields number, picture and group of each picture that is kept."""
     monitor.start("drawing", job.steps * len(groups))
     for group in groups:
+        taken = 0
 
         def watch(step: Step, group: Group = group) -> None:
+            nonlocal taken
+            taken = step.number
             if job.request.previews is not None:
                 _write_previews(job, job.request.previews, group, step)
             monitor.advance()
 
-        drawn = draw_batch(job.model, job.plan, group.numbers, watch)
+        try:
+            drawn = draw_batch(job.model, job.plan, group.numbers, watch)
+        except Overflowed as error:
+            if job.guides is None:
+                raise
+
+            def again(steer: GradientGuide, number: int = group.numbers[0]) -> object:
+                return draw_batch(job.model, replace(job.plan, pull=steer.apply), [number])
+
+            steer = job.guides.steer
+            raise explain_overflow(error, taken + 1, job.steps, steer, again) from error
         for number, picture in zip(group.numbers, decode(job.model, drawn), strict=True):
             if number in group.kept:
                 yield number, picture, group

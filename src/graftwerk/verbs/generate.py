@@ -67,6 +67,8 @@ def run(request: Generate, monitor: Monitor) -> Generation:
         height=job.height,
         steps_per_second=job.steps * sum(len(group.numbers) for group in groups) / seconds,
         seconds=time.perf_counter() - begin,
+        guides=[] if job.guides is None else job.pulls.reports(job.guides.steer.terms),
+        fights=job.pulls.fights(),
     )
 
 
@@ -87,6 +89,7 @@ def _draw_and_write(
             together=tuple(group.numbers),
             surroundings=job.surroundings,
             loras=job.loras,
+            guides=job.prints,
         )
         write_picture(path, image, record)
         seed = picture_seed(job.request.seed, number)
@@ -116,6 +119,8 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
     """
     if record.loras != job.loras:
         _refuse_other_loras(request, record, job, monitor)
+    if record.guides != job.prints:
+        _refuse_other_guides(request, record, job, monitor)
     made, here = record.fingerprint, job.model.fingerprint
     was = record.surroundings
     if made != here and "model" not in request.model_fields_set:
@@ -145,6 +150,20 @@ def _refuse_other_loras(request: Generate, record: Record, job: "Job", monitor: 
         made_on=f"{name} ({was[:12]})",
         received=f"what lies there now ({now[:12]})",
         hint=f"To draw it with the present one, say --lora {name}",
+    )
+
+
+def _refuse_other_guides(request: Generate, record: Record, job: "Job", monitor: Monitor) -> None:
+    if any(name.startswith("guide") for name in request.model_fields_set):
+        monitor.note("these are other guides than the picture's: the repeat will differ")
+        return
+    pairs = zip(record.request.guide, record.guides, job.prints, strict=True)
+    name, was, now = next(pair for pair in pairs if pair[1] != pair[2])
+    raise WrongBase(
+        str(request.from_),
+        made_on=f"--guide {name} ({was[:12]})",
+        received=f"what that means now ({now[:12]})",
+        hint=f"To draw it with the present one, say --guide {name}",
     )
 
 

@@ -40,6 +40,7 @@ class Record(BaseModel):
         together: numbers of all pictures that were drawn in one batch with it.
         surroundings: where it was drawn.
         loras: fingerprints of the low-rank steers, in the order of the request's `lora`.
+        guides: of what guided it, in the order of the request's `guide`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +51,7 @@ class Record(BaseModel):
     together: tuple[int, ...] = Field(min_length=1, max_length=1024)
     surroundings: Surroundings
     loras: tuple[str, ...] = ()
+    guides: tuple[str, ...] = ()
 
 
 def write_picture(path: Path, image: "Image.Image", record: Record) -> None:
@@ -128,7 +130,9 @@ def read_record(path: Path) -> Record:
         raise BadFile(
             f"the request in {path} cannot be read: {place}: {first['msg']}.", hint
         ) from error
-    if record.number not in record.together or len(record.loras) != len(record.request.lora):
+    steers = [(record.loras, record.request.lora), (record.guides, record.request.guide)]
+    fit = all(len(prints) == len(named) for prints, named in steers)
+    if record.number not in record.together or not fit:
         raise BadFile(f"the request in {path} contradicts itself.", hint)
     return record
 

@@ -28,6 +28,11 @@ FIGURES = {
         "frechet_unprompted",
         "unprompted_with_objects",
     },
+    "noisy-classifier": {
+        f"{figure}_at_{level}"
+        for figure in ("accuracy", "precision")
+        for level in ("0.1", "0.5", "1", "2", "5")
+    },
 }
 
 
@@ -70,7 +75,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """All five models; the folders of their trainings by recipe."""
+    """All models; the folders of their trainings by recipe."""
     root = tmp_path_factory.mktemp("recipes")
     reports = {}
     with pytest.MonkeyPatch.context() as patch:
@@ -111,7 +116,8 @@ def test_the_catalogue():
     listed = recipe_list.run(RecipeList(), Silent()).recipes
     assert [recipe["name"] for recipe in listed] == list(FIGURES)
     assert all(recipe["aims"] for recipe in listed)
-    assert listed[-1]["needs"] == ["clip", "autoencoder"]
+    needs = {recipe["name"]: recipe["needs"] for recipe in listed}
+    assert needs["diffusion"] == ["clip", "autoencoder"]
 
 
 def test_clip_opens_in_transformers(models):

@@ -1,5 +1,6 @@
 """Pictures to the values that a U-Net draws, and back."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,17 @@ class LatentSpace:
         if self.network is None:
             return 1
         return int(2 ** (len(self.network.config.block_out_channels) - 1))
+
+    @property
+    def identity(self) -> str:
+        """Hash of all that decides the latents; `pixels` without an autoencoder."""
+        if self.network is None:
+            return "pixels"
+        digest = hashlib.sha256(repr(self.network.config.scaling_factor).encode())
+        for name, weight in sorted(self.network.state_dict().items()):
+            if is_encoder(name):
+                digest.update(f"{name}\0".encode() + weight.half().cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     def encode(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
         """Pictures, values 0 to 1, as what the U-Net draws; of a latent the most likely value."""
@@ -53,3 +65,8 @@ class LatentSpace:
             for values in (config.latents_mean, config.latents_std)
         )
         return scale, mean, std
+
+
+def is_encoder(name: str) -> bool:
+    """Whether a weight of this name decides an autoencoder's latents."""
+    return name.startswith(("encoder.", "quant_conv."))

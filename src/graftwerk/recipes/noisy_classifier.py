@@ -1,0 +1,210 @@
+"""The noise-aware classifier: what is behind noisy latents, at every noise level.
+
+Dhariwal and Nichol, "Diffusion Models Beat GANs on Image Synthesis", 2021, section 4.1, for scenes
+of several objects: a label says that the scene holds such an object, so several are true at once.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
+from ..errors import WrongBase
+from ..frozen.builtin import builtin_folder
+from ..frozen.diffusion.latents import LatentSpace
+from ..frozen.diffusion.networks import load_part
+from ..frozen.noise_aware import MODEL_TYPE, NoiseAwareNetwork, load_noise_aware
+from ..train.initialise import initialise
+from ..train.state import generator_for
+from ..train.task import Plan
+from .catalogue import find
+from .latents import Latents, open_latents
+from .recipe import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
+from .rendering import ABSENT
+from .saving import save_own
+from .scenes import Scenes, in_order, open_scenes
+
+PAIRS = tuple(f"{colour} {kind}" for colour in COLOURS for kind in KINDS)
+LABELS = (*PAIRS, *KINDS, *COLOURS, *GROUNDS, *TIMES)
+# of Stable Diffusion's noise, from which the levels are drawn evenly in the logarithm
+_LEAST, _MOST = 0.029, 14.7
+_MEASURED = (0.1, 0.5, 1.0, 2.0, 5.0)  # noise levels of the card
+_BATCH = 64
+_RARE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Numbers of the recipe; `widths` from the latents' own size down."""
+
+    plan: Plan
+    scenes: int
+    widths: tuple[int, ...]
+    layers: int
+    heads: int
+
+
+REAL = Sizes(
+    plan=Plan(steps=4_500, batch=64, learning_rate=2e-3, warm_up=300),
+    scenes=100_000,
+    widths=(96, 128),
+    layers=1,
+    heads=4,
+)
+TINY = Sizes(
+    plan=Plan(steps=4, batch=4, learning_rate=1e-3, warm_up=2),
+    scenes=12,
+    widths=(8, 16),
+    layers=1,
+    heads=2,
+)
+
+
+class Work:
+    """Labels of latents behind noise; see `train.task.Task`."""
+
+    def __init__(self, sizes: Sizes, scenes: Scenes, latents: Latents, setting: Setting) -> None:
+        space = LatentSpace(load_part(setting.ingredients["autoencoder"]))
+        self._config = {
+            "model_type": MODEL_TYPE,
+            "channels": int(space.network.config.latent_channels),
+            "side": SIDE // space.factor,
+            "widths": list(sizes.widths),
+            "layers": sizes.layers,
+            "heads": sizes.heads,
+            "labels": list(LABELS),
+            "latents": space.identity,
+        }
+        self._setting, self._latents = setting, latents
+        self._labels = torch.from_numpy(labels_of(scenes))
+        self._network = NoiseAwareNetwork(self._config)
+        initialise(self._network, generator_for(setting.seed, 0, "cpu"))
+        share = self._labels.float().mean(dim=0).clamp(_RARE, 1 - _RARE)
+        bias = self._network.state_dict()["pool.answer.bias"]  # shares the network's memory
+        bias.copy_(share.logit())  # most labels are rare; to learn that takes thousands of steps
+        self._network.to(setting.device)
+
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """All weights."""
+        return dict(self._network.named_parameters())
+
+    def batch(self, first: int, count: int) -> dict[str, Tensor]:
+        """Latents and which labels hold for them."""
+        numbers = in_order(len(self._labels), first, count, self._setting.seed)
+        return {"latents": self._latents.of(numbers), "labels": self._labels[numbers]}
+
+    def loss(
+        self, batch: Mapping[str, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Mean over the labels of their binary cross-entropy."""
+        device = self._setting.device
+        latents = batch["latents"].to(device)
+        noise = torch.randn(latents.shape, generator=generator, device=device)
+        place = torch.rand(len(latents), generator=generator, device=device)
+        sigma = _LEAST * torch.exp(place * math.log(_MOST / _LEAST))
+        logits = self._network(latents + sigma.view(-1, 1, 1, 1) * noise, sigma)
+        labels = batch["labels"].to(device).float()
+        return functional.binary_cross_entropy_with_logits(logits.float(), labels), {}
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write the network; see `frozen.own`."""
+        save_own(folder, self._config, weights)
+
+
+def labels_of(scenes: Scenes) -> Bool[np.ndarray, "n l"]:
+    """Which of `LABELS` hold for each scene."""
+    kinds, colours = scenes.column("kind"), scenes.column("colour")
+    there = kinds != ABSENT
+    kind = there[..., None] & (kinds[..., None] == np.arange(len(KINDS)))  # n o k
+    colour = there[..., None] & (colours[..., None] == np.arange(len(COLOURS)))  # n o c
+    pair = (colour[..., None] & kind[..., None, :]).any(axis=1)  # n c k
+    ground = scenes.column("ground")[:, None] == np.arange(len(GROUNDS))
+    time = scenes.column("time")[:, None] == np.arange(len(TIMES))
+    parts = [pair.reshape(len(kinds), -1), kind.any(axis=1), colour.any(axis=1), ground, time]
+    labels: Bool[np.ndarray, "n l"] = np.concatenate(parts, axis=1)
+    return labels
+
+
+def prepare(sizes: Sizes, setting: Setting) -> Work:
+    """Render and encode the scenes and make the network."""
+    folder = setting.ingredients["autoencoder"]
+    scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
+    return Work(sizes, scenes, _latents(scenes, folder, setting), setting)
+
+
+def _latents(scenes: Scenes, folder: Path, setting: Setting) -> Latents:
+    network: Any = load_part(folder).to(setting.device)
+    identity = LatentSpace(network).identity
+    return open_latents(network, identity, scenes, setting.device, setting.monitor)
+
+
+def complete(folder: Path, setting: Setting) -> None:
+    """Nothing is added."""
+
+
+def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
+    """At several noise levels, how well it names what is behind the noise.
+
+    `accuracy_at_X` is the share of held-out scenes of one object whose kind and colour, of 40
+    pairs, it finds likeliest at noise level X; `precision_at_X` is the average precision over the
+    40 pairs in scenes of one to four objects: 1 where every scene that holds one comes first.
+
+    Raises:
+        WrongBase: it was trained on the latents of another autoencoder.
+    """
+    autoencoder = setting.ingredients.get("autoencoder") or builtin_folder(
+        find("autoencoder").builtin
+    )
+    classifier = load_noise_aware(str(folder), folder, setting.device)
+    identity = LatentSpace(load_part(autoencoder)).identity
+    if identity != classifier.latents:
+        raise WrongBase(
+            str(folder),
+            made_on=f"latents {classifier.latents[:12]}",
+            received=f"those of {autoencoder} ({identity[:12]})",
+            hint="Measure it beside the autoencoder that it was trained with.",
+        )
+    figures: dict[str, float] = {}
+    for name, objects in (("accuracy", 1), ("precision", None)):
+        scenes = open_scenes(
+            "pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor, objects=objects
+        )
+        latents = _latents(scenes, autoencoder, setting).of(np.arange(count))
+        truth = labels_of(scenes)[:, : len(PAIRS)]
+        for level in _MEASURED:
+            said = _say(classifier.network, latents, level, setting)[:, : len(PAIRS)]
+            measure = _accuracy if objects == 1 else _average_precision
+            figures[f"{name}_at_{level:g}"] = measure(said, truth)
+    return figures
+
+
+def _say(
+    network: NoiseAwareNetwork, latents: Float[Tensor, "n c y x"], level: float, setting: Setting
+) -> Float[np.ndarray, "n l"]:
+    """Logits of latents behind noise of one level."""
+    generator = torch.Generator().manual_seed(setting.seed)
+    noisy = latents + level * torch.randn(latents.shape, generator=generator)
+    with torch.inference_mode():
+        said = [network(part.to(setting.device), level).cpu() for part in noisy.split(_BATCH)]
+    logits: Float[np.ndarray, "n l"] = torch.cat(said).numpy()
+    return logits
+
+
+def _accuracy(said: Float[np.ndarray, "n l"], truth: Bool[np.ndarray, "n l"]) -> float:
+    return float(truth[np.arange(len(said)), said.argmax(axis=1)].mean())
+
+
+def _average_precision(said: Float[np.ndarray, "n l"], truth: Bool[np.ndarray, "n l"]) -> float:
+    """Mean over the labels that any scene holds."""
+    from sklearn.metrics import average_precision_score
+
+    held = truth.any(axis=0)
+    return float(average_precision_score(truth[:, held], said[:, held], average="macro"))

@@ -1,0 +1,76 @@
+"""Requests of guiding: checking, inverting, sweeping."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from .. import limits
+from .base import DEFAULT_GUIDE, DEFAULT_PICTURE_ENCODER, DEFAULT_PIPELINE, POSITIONAL, Request
+from .pictures import GuideLabels, GuideModel
+
+_MODEL = "diffusion model that the pictures are of, or should be"
+
+
+class GuideCheck(Request):
+    """Ask several witnesses whether pictures are real ones of a class, or adversarial."""
+
+    images: list[str] = Field(
+        min_length=1,
+        description="pictures, or folders of them",
+        json_schema_extra=POSITIONAL,
+    )
+    class_: str | None = Field(None, description="the class that they should show")
+    model: str = Field(DEFAULT_PIPELINE, description=_MODEL)
+    guide_model: GuideModel = DEFAULT_GUIDE
+    guide_labels: GuideLabels = Field(default_factory=list)
+    real: Path | None = Field(
+        None, description="folder of real pictures; default: Blocks scenes, for models of them"
+    )
+
+
+class Invert(Request):
+    """Gradient descent on a latent, a picture or noise towards a picture, class or sentence."""
+
+    to: str = Field(description="a picture's file, class=NAME or text=SENTENCE")
+    space: Literal["latent", "pixel", "noise"] = Field(
+        "latent",
+        description="what is moved: the latent behind a decoder, the pixels, or the noise that a "
+        "sampler starts from; a picture's noise is found by DDIM inversion",
+    )
+    steps: int = Field(100, ge=1, le=limits.SAMPLING_STEPS, description="steps of the descent")
+    sampling_steps: int = Field(
+        50, ge=1, le=1_000, description="steps of the sampler, for --space noise"
+    )
+    rate: float = Field(0.05, gt=0, le=10, description="learning rate of the descent")
+    count: int = Field(1, ge=1, le=256, description="pictures, each from noise of its own")
+    start: str | None = Field(
+        None, description="picture to begin from, for --space latent and pixel; default: noise"
+    )
+    model: str = Field(DEFAULT_PIPELINE, description=_MODEL)
+    guide_model: GuideModel = DEFAULT_GUIDE
+    guide_labels: GuideLabels = Field(default_factory=list)
+    guide_encoder: str = Field(DEFAULT_PICTURE_ENCODER, description="joint encoder of text=")
+    real: Path | None = Field(
+        None, description="folder of real pictures for the verdict; default: Blocks scenes"
+    )
+    out: Path = Field(Path("inverted"), description="folder for pictures, film strip and losses")
+
+
+class GuideSweep(Request):
+    """Draw classes at several scales: distance from real pictures, precision, recall, success."""
+
+    classes: str = Field(
+        description="classes, separated by commas, or `all` for all kinds and colours"
+    )
+    scales: str = Field("0,1,3,10,30", description="scales of the guide, separated by commas")
+    count: int = Field(
+        200, ge=10, le=limits.PICTURES, description="pictures for each scale, shared by the classes"
+    )
+    steps: int = Field(25, ge=1, le=limits.SAMPLING_STEPS, description="steps of the sampler")
+    model: str = Field(DEFAULT_PIPELINE, description="diffusion model, drawn without a prompt")
+    guide_model: GuideModel = DEFAULT_GUIDE
+    guide_interval: str | None = Field(
+        None, description="noise levels LO:HI (sigma) in which the guide acts"
+    )
+    out: Path = Field(Path("sweep"), description="folder for the curves and one sheet per scale")

@@ -1,0 +1,100 @@
+"""What guides did while a request was drawn, and what to say where they drove it too far."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+
+import numpy as np
+
+from ..errors import Failure
+from ..reports import FightReport, GuideReport
+from ..steer.gradient import GradientGuide, Overflowed, Pull, Term
+
+_FIGHT = -0.2  # mean cosine below which two guides pull against each other
+_TRIES = 12  # scales that are tried where one overflows, each a tenth of the one before
+
+
+@dataclass
+class Pulls:
+    """Collects what guides did."""
+
+    all: list[Pull] = field(default_factory=list)
+
+    def __call__(self, pull: Pull) -> None:
+        """Take one."""
+        self.all.append(pull)
+
+    def reports(self, terms: Sequence[Term]) -> list[GuideReport]:
+        """What each guide did, over all steps."""
+        return [self._report(term) for term in terms]
+
+    def _report(self, term: Term) -> GuideReport:
+        found = [
+            (pull.sigma, pull.values[place], pull.shifts[place])
+            for pull in self.all
+            for place, name in enumerate(pull.names)
+            if name == term.name
+        ]
+        levels = [sigma for sigma, _, _ in found]
+        ends = {max(levels): "first", min(levels): "last"} if levels else {}
+        at = {
+            name: float(np.mean([value for sigma, value, _ in found if sigma == level]))
+            for level, name in ends.items()
+        }
+        return GuideReport(
+            name=term.name,
+            scale=term.scale,
+            clean=term.clean,
+            first=at.get("first"),
+            last=at.get("last"),
+            shift=float(np.mean([shift for *_, shift in found])) if found else None,
+        )
+
+    def fights(self) -> list[FightReport]:
+        """Pairs whose gradients point against each other."""
+        cosines: dict[tuple[str, str], list[float]] = defaultdict(list)
+        for pull in self.all:
+            for pair, cosine in zip(combinations(pull.names, 2), pull.cosines, strict=True):
+                cosines[pair].append(cosine)
+        means = {pair: float(np.mean(found)) for pair, found in cosines.items()}
+        return [
+            FightReport(first=first, second=second, cosine=mean)
+            for (first, second), mean in means.items()
+            if mean < _FIGHT
+        ]
+
+
+def explain_overflow(
+    error: Overflowed,
+    step: int,
+    steps: int,
+    steer: GradientGuide,
+    draw: Callable[[GradientGuide], object],
+) -> Failure:
+    """The error of a scale that is too high, with a scale that is not.
+
+    Args:
+        error: what was raised.
+        step: at which step, from 1.
+        steps: of the sampler.
+        steer: the guides.
+        draw: draws with other guides; raises `Failure` where they drive it too far as well.
+    """
+    scales = ", ".join(f"{term.name} at {term.scale:g}" for term in steer.terms)
+    message = (
+        f"guided values overflow at step {step} of {steps} (noise level {error.sigma:.3g}) with "
+        f"{scales}."
+    )
+    for power in range(1, _TRIES + 1):
+        factor = 10.0**-power
+        weaker = replace(
+            steer, terms=tuple(replace(t, scale=t.scale * factor) for t in steer.terms), watch=None
+        )
+        try:
+            draw(weaker)
+        except Failure:
+            continue
+        held = ", ".join(f"{term.name}:{term.scale:g}" for term in weaker.terms)
+        return Failure(message, f"This held: {held}.")
+    return Failure(message, "No weaker scale held either; look at the model without guides.")

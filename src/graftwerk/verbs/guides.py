@@ -1,0 +1,271 @@
+"""`--guide KIND=WHAT:SCALE`: what a diffusion model is guided by, with its models loaded."""
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from .. import files
+from ..blocks.captions import Facts, ObjectFacts, say
+from ..blocks.scene import COLOURS, KINDS
+from ..contracts import Vectors
+from ..diffuse.compose import parse_interval
+from ..errors import BadInput, UnknownName, WrongBase
+from ..frozen.diffusion.model import DiffusionModel
+from ..frozen.encoders import load_encoder
+from ..frozen.folder import read_object
+from ..frozen.images import ImageEncoder
+from ..frozen.locate import locate
+from ..frozen.looking import Look, differentiable
+from ..frozen.noise_aware import MODEL_TYPE, NoiseAwareClassifier, load_noise_aware
+from ..frozen.zero_shot import PLACE, label_vectors, require_joint, templates_of
+from ..search.readers import read_image
+from ..steer.gradient import GradientGuide, LogProb, Pull, Sigma, Term
+
+Aim = Literal["class", "text", "image"]
+AIMS: tuple[Aim, ...] = ("class", "text", "image")
+_EXAMPLE = 'Write class=cone:8, "text=a red thing:50" or image=ref.png:30.'
+# A clean guide looks through the denoiser's guess, which high noise makes worthless; its shift is
+# kept below this root mean square, in latents of unit variance.
+CLEAN_LIMIT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """One `--guide` as it was written.
+
+    Attributes:
+        aim: what kind of thing it names.
+        what: a class, a sentence or a picture's path.
+        scale: weight of its gradient.
+    """
+
+    aim: Aim
+    what: str
+    scale: float
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.aim}={self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all guides of a request share.
+
+    Attributes:
+        classifier: name of what `class=` asks: a noise-aware classifier, or a joint encoder.
+        labels: classes of a joint encoder; none: kinds and colours of Blocks objects.
+        encoder: name of the joint encoder of `text=` and `image=`.
+        interval: `LO:HI` of noise levels in which they act; None for all.
+    """
+
+    classifier: str
+    labels: tuple[str, ...]
+    encoder: str
+    interval: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Guides that can act.
+
+    Attributes:
+        steer: what wraps a denoiser.
+        fingerprints: of each guide: its models and, for a picture, its content.
+    """
+
+    steer: GradientGuide
+    fingerprints: tuple[str, ...]
+
+
+def parse_guide(entry: str) -> Guide:
+    """Read one `KIND=WHAT:SCALE`.
+
+    Raises:
+        BadInput: it reads otherwise, or the scale is no finite number.
+    """
+    aim, equals, rest = entry.partition("=")
+    what, colon, number = rest.rpartition(":")
+    try:
+        scale = float(number)
+    except ValueError:
+        scale = math.nan
+    if not equals or not colon or not what.strip() or not math.isfinite(scale):
+        raise BadInput(f"--guide {entry!r} is not KIND=WHAT:SCALE with a finite scale.", _EXAMPLE)
+    for known in AIMS:
+        if aim.strip() == known:
+            return Guide(known, what.strip(), scale)
+    raise UnknownName("kind of guide", aim, AIMS)
+
+
+def open_guides(
+    guides: Sequence[Guide],
+    model: DiffusionModel,
+    settings: Settings,
+    watch: Callable[[Pull], None] | None = None,
+) -> Opened:
+    """Load what the guides need.
+
+    Raises:
+        UnknownName: a class that the classifier does not have.
+        WrongBase: the classifier reads another latent space.
+        BadInput: an interval or model that is not possible.
+        BadFile: a picture cannot be read.
+    """
+    lowest, highest = parse_interval(settings.interval)
+    source = GuideModels(settings, model)
+    terms, prints = [], []
+    for guide in guides:
+        log_prob, clean, fingerprint = source.log_prob(guide)
+        limit = CLEAN_LIMIT if clean else math.inf
+        terms.append(Term(guide.name, log_prob, guide.scale, clean, lowest, highest, limit))
+        prints.append(fingerprint)
+    return Opened(GradientGuide(tuple(terms), model.space.identity, watch), tuple(prints))
+
+
+class GuideModels:
+    """Loads each model of the guides once."""
+
+    def __init__(self, settings: Settings, model: DiffusionModel) -> None:
+        self._settings, self._model = settings, model
+        self._joint: dict[str, Joint] = {}
+        self._noise_aware: NoiseAwareClassifier | None = None
+
+    @property
+    def device(self) -> str:
+        """Where they run."""
+        return self._model.device
+
+    def log_prob(self, guide: Guide) -> tuple[LogProb, bool, str]:
+        """What a guide maximises, whether it reads clean pictures, and its fingerprint."""
+        if guide.aim == "class":
+            folder = locate(self._settings.classifier)
+            if read_object(folder / "config.json").get("model_type") == MODEL_TYPE:
+                return self._noisy(guide, folder)
+        clean, fingerprint = self.clean(guide)
+        decode = self._model.decode
+
+        def log_prob(denoised: Tensor, sigma: Sigma) -> Tensor:  # noqa: ARG001
+            return clean(decode(denoised))
+
+        return log_prob, True, fingerprint
+
+    def of_pictures(self, guide: Guide) -> Callable[[Tensor], Tensor]:
+        """What a guide maximises on clean pictures of values 0 to 1, whatever it reads."""
+        log_prob, clean, _ = self.log_prob(guide)
+        if clean:
+            return self.clean(guide)[0]
+        space, least = self._model.space, float(self._model.noise.sigmas[0])
+        return lambda pictures: log_prob(space.encode(pictures), least)
+
+    def clean(self, guide: Guide) -> tuple[Callable[[Tensor], Tensor], str]:
+        """What a guide maximises on pictures of values 0 to 1, and its fingerprint."""
+        name = self._settings.classifier if guide.aim == "class" else self._settings.encoder
+        joint = self._open(name)
+        if guide.aim == "class":
+            return joint.of_class(guide.what, self._settings.labels)
+        if guide.aim == "text":
+            return joint.of_vectors(joint.encoder.encode_texts([guide.what]), guide.what)
+        picture = read_image(guide.what)
+        content = files.sha256_of_file(Path(guide.what))
+        return joint.of_vectors(joint.encoder.encode_images([picture]), content)
+
+    def _open(self, name: str) -> "Joint":
+        if name not in self._joint:
+            device = self._model.device
+            encoder = require_joint(load_encoder(name, device=device))
+            self._joint[name] = Joint(encoder, differentiable(encoder, device), device)
+        return self._joint[name]
+
+    def _noisy(self, guide: Guide, folder: Path) -> tuple[LogProb, bool, str]:
+        name = self._settings.classifier
+        if self._noise_aware is None:
+            self._noise_aware = load_noise_aware(name, folder, self._model.device)
+        classifier = self._noise_aware
+        require_space(classifier, self._model.name, self._model.space.identity)
+        classifier.place_of(guide.what)
+
+        def log_prob(x: Tensor, sigma: Sigma) -> Tensor:
+            return classifier.log_prob(x, sigma, guide.what)
+
+        return log_prob, False, classifier.fingerprint
+
+
+def require_space(classifier: NoiseAwareClassifier, model: str, identity: str) -> None:
+    """Refuse a classifier of another latent space than a model's by name.
+
+    Raises:
+        WrongBase: it is of another one.
+    """
+    if classifier.latents != identity:
+        raise WrongBase(
+            classifier.name,
+            made_on=f"the latent space {classifier.latents[:12]}",
+            received=f"that of model {model!r} ({identity[:12]})",
+            hint="Train one for it: graft recipe run noisy-classifier --autoencoder FOLDER, or "
+            "guide by a clean classifier: --guide-model with a CLIP folder.",
+        )
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A joint encoder with a gradient for pictures."""
+
+    encoder: ImageEncoder
+    look: Look
+    device: str
+
+    def of_vectors(self, vectors: Vectors, content: str) -> tuple[Callable[[Tensor], Tensor], str]:
+        """The cosine with one vector, -1 to 1, and a fingerprint."""
+        wanted = torch.from_numpy(vectors[0]).to(self.device)
+
+        def cosine(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
+            return self.look(_in_colour(pictures)) @ wanted
+
+        return cosine, _digest(self.encoder.fingerprint, content)
+
+    def of_class(self, label: str, labels: Sequence[str]) -> tuple[Callable[[Tensor], Tensor], str]:
+        """Log p of a label among all of them, zero-shot, and a fingerprint.
+
+        Raises:
+            UnknownName: it is none of the labels.
+        """
+        phrases = {name: name for name in labels} if labels else block_phrases()
+        if label not in phrases:
+            raise UnknownName("class", label, phrases)
+        templates = templates_of(self.encoder.folder) if labels else (PLACE,)
+        heads = label_vectors(self.encoder, list(phrases.values()), templates)
+        weights = torch.from_numpy(heads).to(self.device)
+        scale, place = self.encoder.logit_scale or 1.0, list(phrases).index(label)
+
+        def log_prob(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
+            logits = scale * self.look(_in_colour(pictures)) @ weights.T
+            return functional.log_softmax(logits, dim=-1)[:, place]
+
+        return log_prob, _digest(self.encoder.fingerprint, *phrases.values(), *templates)
+
+
+def block_phrases() -> dict[str, str]:
+    """Kinds and colours of Blocks objects, as labels and as captions say them."""
+    return {
+        f"{colour} {kind}": say(Facts((ObjectFacts(kind, colour),)))
+        for colour in COLOURS
+        for kind in KINDS
+    }
+
+
+def _in_colour(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b 3 y x"]:
+    return pictures if pictures.shape[1] == 3 else pictures.expand(-1, 3, -1, -1)
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256("\0".join(str(part) for part in parts).encode()).hexdigest()

@@ -1,0 +1,154 @@
+"""Guidance against closed forms: in a Gaussian mixture the posterior of a class is known."""
+
+import math
+
+import pytest
+import torch
+
+from graftwerk.diffuse.samplers import sample_heun
+from graftwerk.diffuse.schedules import karras
+from graftwerk.frozen.noise_aware import NoiseAwareClassifier, NoiseAwareNetwork
+from graftwerk.steer.gradient import Term, guided, guided_by
+from graftwerk.train.initialise import initialise
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+MEANS = torch.tensor([-1.5, 0.5, 2.0], dtype=torch.float64)
+DEVIATIONS = torch.tensor([0.4, 0.7, 0.3], dtype=torch.float64)
+SHARES = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+LEVELS = (0.05, 0.5, 2.0, 20.0)
+
+
+def log_joint(x, sigma):
+    """log p(component, x) of each component and value, whose values are independent."""
+    variance = DEVIATIONS**2 + sigma**2
+    apart = (x[..., None] - MEANS) ** 2
+    return SHARES.log() - apart / (2 * variance) - variance.log() / 2
+
+
+def of_component(x, sigma, component):
+    """The expected x0 behind `x` where the component is known."""
+    share = DEVIATIONS[component] ** 2 / (DEVIATIONS[component] ** 2 + sigma**2)
+    return MEANS[component] + share * (x - MEANS[component])
+
+
+def of_mixture(x, sigma):
+    """The expected x0 behind `x`."""
+    posterior = log_joint(x, sigma).softmax(dim=-1)
+    each = [of_component(x, sigma, component) for component in range(3)]
+    return (posterior * torch.stack(each, dim=-1)).sum(dim=-1)
+
+
+def log_class(component):
+    """log p(component | x, sigma) of a row: the sum over its values, which have one each."""
+
+    def log_prob(x, sigma):
+        return log_joint(x, sigma).log_softmax(dim=-1)[..., component].sum(dim=(1, 2, 3))
+
+    return log_prob
+
+
+def batch(rows=4):
+    generator = torch.Generator().manual_seed(1)
+    return 3 * torch.randn(rows, 1, 2, 3, dtype=torch.float64, generator=generator)
+
+
+@pytest.mark.parametrize("sigma", LEVELS)
+@pytest.mark.parametrize("component", range(3))
+def test_guiding_a_mixture_to_a_class_gives_the_denoiser_of_that_class(sigma, component):
+    found = guided(of_mixture, log_class(component), 1.0)(batch(), sigma)
+    wanted = of_component(batch(), sigma, component)
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_guided_samples_are_those_of_the_class():
+    x = 20 * torch.randn(
+        64, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
+    )
+    sigmas = karras(0.01, 20.0, 60)
+    drawn = sample_heun(guided(of_mixture, log_class(2), 1.0), x, sigmas)
+    wanted = sample_heun(lambda y, sigma: of_component(y, sigma, 2), x, sigmas)
+    torch.testing.assert_close(drawn, wanted, rtol=1e-6, atol=1e-6)
+    assert drawn.mean().item() == pytest.approx(2.0, abs=0.05)
+    assert drawn.std().item() == pytest.approx(0.3, abs=0.05)
+
+
+def test_levels_of_rows_may_differ():
+    levels = torch.tensor([0.3, 1.0, 2.0, 5.0], dtype=torch.float64)
+
+    def one_by_one(function):
+        def rows(x, sigma):
+            sigmas = sigma.tolist() if isinstance(sigma, torch.Tensor) else [sigma] * len(x)
+            return torch.cat([function(x[i : i + 1], s) for i, s in enumerate(sigmas)])
+
+        return rows
+
+    found = guided(one_by_one(of_mixture), one_by_one(log_class(1)), 1.0)(batch(), levels)
+    wanted = one_by_one(lambda x, sigma: of_component(x, sigma, 1))(batch(), levels)
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_it_is_linear_in_the_scale():
+    x, sigma = batch(), 1.3
+    none, one = (guided(of_mixture, log_class(0), scale)(x, sigma) for scale in (0.0, 1.0))
+    for scale in (-2.0, 0.25, 7.0):
+        found = guided(of_mixture, log_class(0), scale)(x, sigma)
+        torch.testing.assert_close(found, none + scale * (one - none), rtol=1e-12, atol=1e-12)
+
+
+def test_pulls_of_several_guides_add_up():
+    x, sigma = batch(), 0.8
+    plain = of_mixture(x, sigma)
+    terms = [Term("a", log_class(0), 2.0), Term("b", log_class(2), -0.5)]
+    each = [guided_by(of_mixture, [term])(x, sigma) - plain for term in terms]
+    found = guided_by(of_mixture, terms)(x, sigma)
+    torch.testing.assert_close(found, plain + each[0] + each[1], rtol=1e-12, atol=1e-12)
+
+
+def slope(function, x, step=1e-6):
+    """The gradient of the sum of `function`, by central differences, value by value."""
+    found = torch.zeros_like(x)
+    for place in range(x.numel()):
+        moved = torch.zeros_like(x).view(-1)
+        moved[place] = step
+        moved = moved.view_as(x)
+        ahead, behind = (function(x + sign * moved).sum() for sign in (1, -1))
+        found.view(-1)[place] = (ahead - behind) / (2 * step)
+    return found
+
+
+@pytest.mark.parametrize("sigma", [0.3, 3.0])
+def test_a_clean_guide_follows_the_gradient_through_the_denoiser(sigma):
+    def energy(clean, _):
+        return -(clean - 1.0).square().sum(dim=(1, 2, 3)) + clean.sin().sum(dim=(1, 2, 3))
+
+    x = batch(2)
+    found = guided_by(of_mixture, [Term("energy", energy, 1.5, clean=True)])(x, sigma)
+    gradient = slope(lambda y: energy(of_mixture(y, sigma), sigma), x)
+    wanted = of_mixture(x, sigma) + 1.5 * sigma**2 * gradient
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 1.0, 10.0])
+def test_the_gradient_of_the_noise_aware_network(sigma):
+    config = {
+        "channels": 2,
+        "side": 4,
+        "widths": (8, 16),
+        "layers": 1,
+        "heads": 2,
+        "labels": ("cone", "cube", "red"),
+        "latents": "none",
+    }
+    network = NoiseAwareNetwork(config).eval().requires_grad_(False)
+    initialise(network, torch.Generator().manual_seed(5))
+    classifier = NoiseAwareClassifier("fake", network.double(), "none")
+    generator = torch.Generator().manual_seed(6)
+    x = sigma * torch.randn(2, 2, 4, 4, dtype=torch.float64, generator=generator)
+
+    def log_prob(y):
+        return classifier.log_prob(y, sigma, "cube")
+
+    free = x.clone().requires_grad_()
+    (found,) = torch.autograd.grad(log_prob(free).sum(), free)
+    assert found.abs().max() > 1e-4 / math.sqrt(1 + sigma**2)
+    torch.testing.assert_close(found, slope(log_prob, x), rtol=1e-5, atol=1e-8)

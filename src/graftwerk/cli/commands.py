@@ -22,6 +22,7 @@ _SUMMARY = {
     "blocks": "Render scenes of the Blocks world, with captions and exact maps.",
     "recipe": "Train the built-in models of the Blocks world from nothing, and measure them.",
     "guide": "Guide a diffusion model by gradients: check what came of it, sweep the scale.",
+    "condition": "Make conditions of pictures: edges, lines, depth and others; list them.",
     "models": "List the built-in models, or describe any model.",
 }
 
@@ -47,6 +48,8 @@ _FACE = {
     "debug": "show tracebacks",
 }
 
+_SHORT = {"k": ["-k", "--k"], "out": ["-o", "--out"]}
+
 Invoke = Callable[[Verb, dict[str, Any], Face], int]
 
 
@@ -64,17 +67,18 @@ def build_app(invoke: Invoke) -> App:
         result_action="return_value",
     )
     groups: dict[str, App] = {}
+    for name in dict.fromkeys(verb.command[0] for verb in CATALOGUE if len(verb.command) == 2):
+        groups[name] = App(
+            name=name, help=_SUMMARY[name], help_format="plaintext", help_epilogue=""
+        )
+        app.command(groups[name])
     for verb in CATALOGUE:
-        parent = app
-        if len(verb.command) == 2:
-            name = verb.command[0]
-            if name not in groups:
-                groups[name] = App(
-                    name=name, help=_SUMMARY[name], help_format="plaintext", help_epilogue=""
-                )
-                app.command(groups[name])
-            parent = groups[name]
-        parent.command(
+        group = groups.get(verb.command[0])
+        if group is not None and len(verb.command) == 1:  # the group's name alone is a verb too
+            group.default(_function(verb, invoke))
+            group.help, group.help_epilogue = str(verb.request.__doc__), _epilogue(verb)
+            continue
+        (group or app).command(
             _function(verb, invoke), name=verb.command[-1], help_epilogue=_epilogue(verb)
         )
     app.register_install_completion_command()
@@ -114,7 +118,7 @@ def _parameter(name: str, info: FieldInfo) -> inspect.Parameter:
     positional = isinstance(extra, dict) and bool(extra.get("positional"))
     default = info.get_default(call_default_factory=True)
     common = name in requests.Request.model_fields
-    names = ["-k", "--k"] if name == "k" else None
+    names = _SHORT.get(name)
     option = Parameter(
         name=names,
         help=_help(info),

@@ -4,7 +4,7 @@ import sys
 from functools import singledispatch
 
 from .. import reports
-from . import adapt, guiding, hits, pictures, readout, recipes, teaching
+from . import adapt, conditions, guiding, hits, pictures, readout, recipes, teaching
 from .paint import dim as _dim
 from .paint import place as _place
 from .printable import printable
@@ -203,6 +203,9 @@ def _(report: reports.Generation) -> list[str]:
     ]
 
 
+_lines.register(reports.ConditionKinds, conditions.list_lines)
+_lines.register(reports.ConditionResult, conditions.made_lines)
+_lines.register(reports.EdgeEvaluation, conditions.edge_lines)
 _lines.register(reports.FitResult, adapt.fit_lines)
 _lines.register(reports.FitComparison, adapt.comparison_lines)
 _lines.register(reports.Predictions, adapt.prediction_lines)

@@ -258,10 +258,12 @@ def _draw(maps: SceneMaps) -> Pictures:
 CONDITION = Condition(
     "canny",
     "Canny's edges of the picture",
+    "Canny's method",
     "edge F1",
     higher_is_better=True,
     draw=_draw,
     read=_read,
+    read_scenes=_read,
     compare=each(edge_f1),
     problem=drawing_problem,
 )

@@ -14,6 +14,7 @@ from ..errors import BadInput
 from .lines import lines_of_maps
 
 Pictures = UInt8[np.ndarray, "n h w 3"]
+Read = Callable[[Pictures], Pictures]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,20 +92,24 @@ class Condition:
     Attributes:
         name: the word on the command line.
         about: one line for people.
+        read_by: what `read` is: a classical method, or the name of a built-in model.
         measure: name of the fidelity's values, with their unit.
         higher_is_better: direction of the fidelity's values.
         draw: from exact maps to condition pictures.
-        read: from pictures to condition pictures, by what comes with the package.
+        read: from any pictures to condition pictures, by what comes with the package.
+        read_scenes: the same, from pictures that show Blocks scenes.
         compare: wanted condition pictures with those that were read.
         problem: why a picture cannot be a finished map of this kind; None where it can.
     """
 
     name: str
     about: str
+    read_by: str
     measure: str
     higher_is_better: bool
     draw: Callable[[SceneMaps], Pictures]
-    read: Callable[[Pictures], Pictures]
+    read: Read
+    read_scenes: Read
     compare: Callable[[Pictures, Pictures], Measured]
     problem: Callable[[UInt8[np.ndarray, "h w 3"]], str | None]
     channels: int = 3
@@ -142,8 +147,14 @@ class Condition:
                 f"Make one with `graft condition {self.name} PICTURE`, or give the picture itself.",
             )
 
-    def fidelity(self, wanted: Pictures, pictures: Pictures) -> Fidelity:
+    def fidelity(self, wanted: Pictures, pictures: Pictures, read: Read | None = None) -> Fidelity:
         """Read the condition back out of pictures and compare it with what was wanted.
+
+        Args:
+            wanted: condition pictures.
+            pictures: one for each, of the same size.
+            read: how the condition is read; default: as of Blocks scenes. For other pictures give
+                this condition's `read`, or an estimator.
 
         Raises:
             BadInput: the maps and the pictures differ in number or size.
@@ -154,7 +165,7 @@ class Condition:
                 f"{len(pictures)} pictures of {_size(pictures)}.",
                 "Give one map for each picture, of its size.",
             )
-        found = self.compare(wanted, self.read(pictures))
+        found = self.compare(wanted, (read or self.read_scenes)(pictures))
         return Fidelity(self.measure, self.higher_is_better, found.values, found.scores)
 
 

@@ -5,7 +5,7 @@ from jaxtyping import Float32, UInt8
 
 from .condition import Condition, Pictures, SceneMaps
 from .fidelity import depth_error, each, white_on_black
-from .perceived import perceive
+from .perceived import PERCEPTION, perceive
 
 
 def draw_nearness(nearness: Float32[np.ndarray, "n h w"]) -> Pictures:
@@ -38,10 +38,12 @@ def _problem(finished: UInt8[np.ndarray, "h w 3"]) -> str | None:
 CONDITION = Condition(
     "depth",
     "depth, near is bright",
+    PERCEPTION,
     "depth error in % of the range",
     higher_is_better=False,
     draw=_draw,
     read=_read,
+    read_scenes=_read,
     compare=each(depth_error),
     problem=_problem,
 )

@@ -6,6 +6,8 @@ from jaxtyping import Bool, Float64
 from .canny import canny
 from .condition import Condition, Pictures, SceneMaps
 from .fidelity import drawing_problem, each, edge_f1, white_on_black
+from .lines import lines_of_maps
+from .perceived import perceive
 from .segments import find_segments
 
 
@@ -37,13 +39,21 @@ def _read(pictures: Pictures) -> Pictures:
     return lines_of(canny(pictures).edges)
 
 
+def _read_scenes(pictures: Pictures) -> Pictures:
+    seen = perceive(pictures)
+    outlines, creases = lines_of_maps(seen.nearness, seen.normals, seen.classes)
+    return lines_of(outlines | creases)
+
+
 CONDITION = Condition(
     "hough",
     "straight lines",
+    "Hough's transform on Canny's edges",
     "line F1",
     higher_is_better=True,
     draw=_draw,
     read=_read,
+    read_scenes=_read_scenes,
     compare=each(edge_f1),
     problem=drawing_problem,
 )

@@ -1,17 +1,19 @@
 """Cartoon line drawing: white lines on black, outlines firm and creases fainter."""
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from ..blocks.drawing import draw_outlines
 from .canny import blur, grey_of
 from .condition import Condition, Pictures, SceneMaps
 from .fidelity import chamfer, drawing_problem, each, white_on_black
+from .lines import lines_of_maps
+from .perceived import perceive
 
-_SIGMA = 0.012  # of the shorter side: width of the lines that are seen
+_SIGMA = 0.004  # of the shorter side: width of the lines that are seen
 _LEAST_SIGMA = 0.8  # pixels
 _RATIO = 1.6  # of the two Gaussians: a difference like that is nearly a Laplacian
-_FAINT, _FIRM = 4.0, 16.0  # grey levels of difference at which a line begins and is white
+_FAINT, _FIRM = 2.0, 10.0  # grey levels of difference at which a line begins and is white
 
 
 def draw_lines(pictures: Pictures) -> Pictures:
@@ -30,18 +32,29 @@ def _smooth(grey: Float64[np.ndarray, "n h w"], sigma: float) -> Float64[np.ndar
     return blur(grey, sigma, 2 * int(np.ceil(3 * sigma)) + 1)
 
 
+def _drawn(outlines: Bool[np.ndarray, "n h w"], creases: Bool[np.ndarray, "n h w"]) -> Pictures:
+    pairs = zip(outlines, creases, strict=True)
+    return white_on_black(np.stack([draw_outlines(ends, bends) for ends, bends in pairs]))
+
+
 def _draw(maps: SceneMaps) -> Pictures:
-    pairs = zip(maps.outlines, maps.creases, strict=True)
-    return white_on_black(np.stack([draw_outlines(lines, creases) for lines, creases in pairs]))
+    return _drawn(maps.outlines, maps.creases)
+
+
+def _read_scenes(pictures: Pictures) -> Pictures:
+    seen = perceive(pictures)
+    return _drawn(*lines_of_maps(seen.nearness, seen.normals, seen.classes))
 
 
 CONDITION = Condition(
     "lineart",
     "cartoon line drawing",
+    "a difference of Gaussians",
     "chamfer distance in % of the diagonal",
     higher_is_better=False,
     draw=_draw,
     read=draw_lines,
+    read_scenes=_read_scenes,
     compare=each(chamfer),
     problem=drawing_problem,
 )

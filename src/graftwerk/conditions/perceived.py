@@ -1,6 +1,5 @@
 """What the built-in perception model sees in pictures of any size."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,6 +10,7 @@ from ..frozen.builtin import builtin_folder
 from ..frozen.perception import Perceived, Perception, load_perception
 from .condition import Pictures
 
+PERCEPTION = "builtin/blocks-perception"
 _SIDE = 64  # the shorter side that the model is shown; it learned from such pictures
 _STEP = 8  # its sides are multiples of this
 _MOST = 8  # times the shorter side that the longer one may have
@@ -28,7 +28,7 @@ class Seen:
 
 @cache
 def _perception() -> Perception:
-    return load_perception(builtin_folder("builtin/blocks-perception"))
+    return load_perception(builtin_folder(PERCEPTION))
 
 
 def perceive(pictures: Pictures) -> Seen:
@@ -97,6 +97,3 @@ def smooth(
         for place in range(values.shape[-1])
     ]
     return np.stack(channels, axis=-1)
-
-
-Read = Callable[[Pictures], Pictures]

@@ -10,7 +10,7 @@ from ..blocks.maps import CLASSES, Keypoints
 from ..blocks.person import JOINTS
 from .condition import Condition, Pictures, SceneMaps
 from .fidelity import each
-from .perceived import perceive
+from .perceived import PERCEPTION, perceive
 
 _BRIGHT = 0.75  # value from which a coloured pixel is a joint's; bones have 0.6
 _HUE_REACH = 0.4  # of the distance between two joints' hues
@@ -144,10 +144,12 @@ def _problem(finished: UInt8[np.ndarray, "h w 3"]) -> str | None:
 CONDITION = Condition(
     "pose",
     "key points of people in OpenPose's colours",
+    PERCEPTION,
     "PCK@0.1",
     higher_is_better=True,
     draw=_draw,
     read=_read,
+    read_scenes=_read,
     compare=each(found_joints),
     problem=_problem,
 )

@@ -8,8 +8,10 @@ from jaxtyping import Bool, UInt8
 from .canny import CannySettings, canny
 from .condition import Condition, Pictures, SceneMaps
 from .fidelity import chamfer, drawing_problem, each, is_drawn, white_on_black
+from .lines import lines_of_maps
+from .perceived import perceive
 
-_SIGMA = 0.03  # of the shorter side: what is finer is not scribbled
+_SIGMA = 0.012  # of the shorter side: what is finer is not scribbled
 _SHORTEST = 0.2  # of the shorter side: strokes with fewer pixels are left out
 _WIDTH = 0.03  # of a stroke, of the shorter side
 _WOBBLE = 0.012  # of the shorter side: how far the hand strays
@@ -65,13 +67,20 @@ def _read(pictures: Pictures) -> Pictures:
     return _scribbles(canny(pictures, settings).edges)
 
 
+def _read_scenes(pictures: Pictures) -> Pictures:
+    seen = perceive(pictures)
+    return _scribbles(lines_of_maps(seen.nearness, seen.normals, seen.classes)[0])
+
+
 CONDITION = Condition(
     "scribble",
     "a few rough strokes",
+    "Canny's edges, coarse",
     "chamfer distance in % of the diagonal",
     higher_is_better=False,
     draw=_draw,
     read=_read,
+    read_scenes=_read_scenes,
     compare=each(chamfer),
     problem=drawing_problem,
 )

@@ -7,7 +7,7 @@ from ..blocks.drawing import PALETTE, draw_segmentation
 from .condition import Condition, Pictures, SceneMaps
 from .fidelity import each, mean_iou
 from .palette import ADE20K
-from .perceived import perceive
+from .perceived import PERCEPTION, perceive
 
 _COLOURS = np.unique(np.array([*PALETTE.values(), *ADE20K, (0, 0, 0)]), axis=0)
 
@@ -33,10 +33,12 @@ def _problem(finished: UInt8[np.ndarray, "h w 3"]) -> str | None:
 CONDITION = Condition(
     "segmentation",
     "segmentation in ADE20K's colours",
+    PERCEPTION,
     "mean IoU",
     higher_is_better=True,
     draw=_draw,
     read=_read,
+    read_scenes=_read,
     compare=each(mean_iou),
     problem=_problem,
 )

@@ -21,6 +21,7 @@ from .answers import Answer, Calibration, CitationReport, Dropped
 from .base import Report
 from .blocks import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
 from .classifying import Classification, ClassifiedPicture, LabelProbability, TemperatureFit
+from .conditions import ConditionKind, ConditionKinds, ConditionResult, EdgeEvaluation
 from .familiarity import Familiarity
 from .guiding import GuideVerdicts, Inversion, PictureVerdict, Witness
 from .measuring import (
@@ -30,7 +31,7 @@ from .measuring import (
     SimilarityEvaluation,
 )
 from .models import ModelCard, ModelList
-from .pictures import FightReport, Generation, GuideReport, PictureReport
+from .pictures import ControlReport, FightReport, Generation, GuideReport, PictureReport
 from .readout import Moved, Read, ReadoutResult, Share, Shift
 from .search import (
     Damage,
@@ -57,10 +58,15 @@ __all__ = [
     "Classification",
     "ClassifiedPicture",
     "ComparedWay",
+    "ConditionKind",
+    "ConditionKinds",
+    "ConditionResult",
+    "ControlReport",
     "CurveStep",
     "Damage",
     "DataFacts",
     "Dropped",
+    "EdgeEvaluation",
     "Embedding",
     "Familiarity",
     "FightReport",

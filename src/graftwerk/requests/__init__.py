@@ -25,6 +25,7 @@ from .base import (
 )
 from .blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
 from .classifying import Classify
+from .conditions import ConditionList, EvalEdges, MakeCondition
 from .guiding import GuideCheck, GuideSweep, Invert
 from .measuring import EvalAnswers, EvalRetrieval, EvalSimilarity
 from .models import ModelsInfo, ModelsList
@@ -46,11 +47,13 @@ __all__ = [
     "Calibrate",
     "Classify",
     "Compare",
+    "ConditionList",
     "Device",
     "Embed",
     "EncoderName",
     "EvalAlignment",
     "EvalAnswers",
+    "EvalEdges",
     "EvalFit",
     "EvalRetrieval",
     "EvalSimilarity",
@@ -67,6 +70,7 @@ __all__ = [
     "IndexVerify",
     "Invert",
     "Layer",
+    "MakeCondition",
     "Mode",
     "ModelsInfo",
     "ModelsList",

@@ -155,5 +155,8 @@ CATALOGUE: tuple[Verb, ...] = (
     Verb(("invert",), requests.Invert, reports.Inversion, "invert", 'graft invert --to "class=red cube" --space latent'),
     Verb(("classify",), requests.Classify, reports.Classification, "classify", 'graft classify pictures/ --labels "a red cube,a blue cone"'),
     Verb(("eval", "alignment"), requests.EvalAlignment, reports.AlignmentEvaluation, "eval_alignment", "graft eval alignment blocks"),
+    Verb(("condition", "list"), requests.ConditionList, reports.ConditionKinds, "condition_list", "graft condition list"),
+    Verb(("condition",), requests.MakeCondition, reports.ConditionResult, "condition", "graft condition canny photo.jpg --stages --out stages.png"),
+    Verb(("eval", "edges"), requests.EvalEdges, reports.EdgeEvaluation, "eval_edges", "graft eval edges photos.zip"),
     Verb(("tour",), requests.Tour, reports.TourResult, "tour", "graft tour --out tour"),
 )

@@ -1,0 +1,45 @@
+"""Reports of conditions for people."""
+
+from .. import reports
+from .paint import dim
+from .printable import printable
+from .tables import table
+
+
+def list_lines(report: reports.ConditionKinds) -> list[str]:
+    """A line for each kind."""
+    rows = [
+        [kind.name, kind.about, kind.read_by, kind.estimators, kind.measure]
+        for kind in report.kinds
+    ]
+    head = ["kind", "shows", "made of a picture by", "--estimator", "fidelity"]
+    return table(head, rows, figures=False)
+
+
+def made_lines(report: reports.ConditionResult) -> list[str]:
+    """What was made, by what, and where it lies."""
+    chosen = (
+        ""
+        if report.thresholds is None
+        else f", low {report.thresholds[0]:.1f}, high {report.thresholds[1]:.1f}"
+    )
+    return [
+        f"{report.kind}: {report.width} x {report.height} pixels, {report.drawn:.1%} drawn",
+        f"-> {printable(report.out)}",
+        dim(f"{printable(report.made_by)}{chosen}, {report.seconds:.1f} s"),
+    ]
+
+
+def edge_lines(report: reports.EdgeEvaluation) -> list[str]:
+    """The three figures of the benchmark."""
+    return [
+        *table(
+            ["ODS", "OIS", "AP"], [[f"{report.ods:.3f}", f"{report.ois:.3f}", f"{report.ap:.3f}"]]
+        ),
+        f"at threshold {report.threshold:.2f}: precision {report.precision:.3f}, "
+        f"recall {report.recall:.3f}",
+        dim(
+            f"{report.pictures} pictures, {report.people} people's boundaries, pairs within "
+            f"{report.tolerance:g} of the diagonal, {report.method}, {report.seconds:.1f} s"
+        ),
+    ]

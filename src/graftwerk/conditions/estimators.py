@@ -1,0 +1,234 @@
+"""Conditions read out of pictures by models of the transformers library, from explicit tables."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+
+from ..blocks.drawing import PALETTE, draw_normals
+from ..errors import BadFile, BadInput
+from ..frozen.folder import ModelFolder, open_folder, read_object
+from ..frozen.loading import choose_device, load_network, quiet
+from ..frozen.locate import locate
+from .condition import Pictures, Read
+from .depth import draw_nearness
+from .normals import normals_of_nearness
+from .palette import ADE20K
+from .pose import draw_people
+
+Picture = UInt8[np.ndarray, "h w 3"]
+
+# What a condition can be estimated by, for people.
+ESTIMATED = {
+    "depth": "DPT, Depth Anything and others",
+    "normals": "the same, by the slope of depth",
+    "segmentation": "SegFormer, Mask2Former and others",
+    "pose": "ViTPose",
+}
+_DEPTH = {
+    "chmv2": "CHMv2ForDepthEstimation",
+    "depth_anything": "DepthAnythingForDepthEstimation",
+    "depth_pro": "DepthProForDepthEstimation",
+    "dpt": "DPTForDepthEstimation",
+    "glpn": "GLPNForDepthEstimation",
+    "zoedepth": "ZoeDepthForDepthEstimation",
+}
+_METRIC = {"chmv2", "depth_pro", "glpn", "zoedepth"}  # these give distances, the others nearness
+_SEGMENTATION = {
+    "beit": "BeitForSemanticSegmentation",
+    "data2vec-vision": "Data2VecVisionForSemanticSegmentation",
+    "eomt": "EomtForUniversalSegmentation",
+    "mask2former": "Mask2FormerForUniversalSegmentation",
+    "maskformer": "MaskFormerForInstanceSegmentation",
+    "mobilenet_v2": "MobileNetV2ForSemanticSegmentation",
+    "mobilevit": "MobileViTForSemanticSegmentation",
+    "mobilevitv2": "MobileViTV2ForSemanticSegmentation",
+    "segformer": "SegformerForSemanticSegmentation",
+    "upernet": "UperNetForSemanticSegmentation",
+}
+_POSE = {"vitpose": "VitPoseForPoseEstimation"}
+_TABLES: Mapping[str, Mapping[str, str]] = {
+    "depth": _DEPTH,
+    "normals": _DEPTH,
+    "segmentation": _SEGMENTATION,
+    "pose": _POSE,
+}
+_SURE = 0.3  # score from which a joint is drawn
+_COCO_17 = 17  # key points of COCO, in its own order
+# OpenPose's joints in COCO's order of 17; its second, the neck, is between the shoulders
+_FROM_COCO = (0, None, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
+_LEFT_SHOULDER, _RIGHT_SHOULDER, _NECK = 5, 6, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Estimator:
+    """A frozen model that reads one condition.
+
+    Attributes:
+        name: as it was given.
+        read: from pictures to condition pictures.
+    """
+
+    name: str
+    read: Read
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A network with its image processor; `run` gives its output on one picture."""
+
+    folder: ModelFolder
+    network: Any
+    processor: Any
+    device: str
+
+    def run(self, picture: Picture, **more: Any) -> Any:
+        import torch
+        from PIL import Image
+
+        inputs = self.processor(images=Image.fromarray(picture), return_tensors="pt", **more)
+        moved = {name: value.to(self.device) for name, value in inputs.items()}
+        if _experts(self.folder) > 1:
+            moved["dataset_index"] = torch.zeros(1, dtype=torch.long, device=self.device)
+        with torch.inference_mode():
+            return self.network(**moved)
+
+
+def load_estimator(kind: str, name: str, device: str = "auto") -> Estimator:
+    """Load a model that reads conditions of a kind out of pictures.
+
+    Args:
+        kind: name of the condition.
+        name: a folder, or a hub id with a revision.
+        device: where it runs.
+
+    Raises:
+        BadInput: no model reads this kind, or this model reads another.
+        BadFile: the model cannot be read.
+    """
+    if kind not in _TABLES:
+        raise BadInput(
+            f"{kind} is read by a classical method, not by --estimator.",
+            f"An estimator can be named for {', '.join(_TABLES)}.",
+        )
+    folder = open_folder(locate(name))
+    network_class = _TABLES[kind].get(folder.model_type)
+    if network_class is None:
+        raise BadInput(
+            f"the model {name!r} is of type {folder.model_type!r}, which does not estimate {kind}.",
+            f"Types that do: {', '.join(_TABLES[kind])}.",
+        )
+    place = choose_device(device)
+    network: Any = load_network(folder, network_class, unused=("auxiliary_head.", "criterion."))
+    model = _Model(folder, network.to(place), _processor(folder), place)
+    readers: Mapping[str, Callable[[_Model, Picture], Picture]] = {
+        "depth": _read_depth,
+        "normals": _read_normals,
+        "segmentation": _read_segmentation,
+        "pose": _read_pose,
+    }
+    read_one = readers[kind]
+
+    def read(pictures: Pictures) -> Pictures:
+        return np.stack([read_one(model, picture) for picture in pictures])
+
+    return Estimator(name, read)
+
+
+def _processor(folder: ModelFolder) -> Any:
+    import transformers
+
+    processors: Any = transformers.AutoImageProcessor
+    read_object(folder.path / "preprocessor_config.json")
+    with quiet():
+        try:
+            return processors.from_pretrained(
+                str(folder.path), local_files_only=True, trust_remote_code=False
+            )
+        except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
+            raise BadFile(
+                f"{folder.path / 'preprocessor_config.json'} cannot be used: {error}",
+                "Copy the whole folder again.",
+            ) from error
+
+
+def _experts(folder: ModelFolder) -> int:
+    backbone = folder.config.get("backbone_config")
+    return int(backbone.get("num_experts") or 1) if isinstance(backbone, dict) else 1
+
+
+def _nearness(model: _Model, picture: Picture) -> Float32[np.ndarray, "h w"]:
+    """1 over the distance, up to scale and shift where the model knows no more."""
+    output = model.run(picture)
+    sizes = [picture.shape[:2]]
+    if model.folder.model_type == "zoedepth":  # undoes its own padding
+        found = model.processor.post_process_depth_estimation(output, source_sizes=sizes)
+    else:
+        found = model.processor.post_process_depth_estimation(output, target_sizes=sizes)
+    depth = found[0]["predicted_depth"].float().cpu().numpy()
+    if not np.isfinite(depth).all():
+        raise BadFile(
+            f"the model in {model.folder.path} gives depths that are not finite.",
+            "Copy the whole folder again.",
+        )
+    metric = (
+        model.folder.model_type in _METRIC
+        or model.folder.config.get("depth_estimation_type") == "metric"
+    )
+    nearness = 1 / np.maximum(depth, 1e-3) if metric else depth
+    return np.ascontiguousarray(nearness, dtype=np.float32)
+
+
+def _read_depth(model: _Model, picture: Picture) -> Picture:
+    return draw_nearness(_nearness(model, picture)[None])[0]
+
+
+def _read_normals(model: _Model, picture: Picture) -> Picture:
+    return draw_normals(normals_of_nearness(_nearness(model, picture)))
+
+
+def _read_segmentation(model: _Model, picture: Picture) -> Picture:
+    output = model.run(picture)
+    sizes = [picture.shape[:2]]
+    found = model.processor.post_process_semantic_segmentation(output, target_sizes=sizes)
+    classes: Int64[np.ndarray, "h w"] = found[0].cpu().numpy().astype(np.int64)
+    return np.take(_class_colours(model.network.config.id2label), classes, axis=0)
+
+
+def _class_colours(names: Mapping[int, str]) -> UInt8[np.ndarray, "c 3"]:
+    """Colours of classes: those of ADE20K where there are 150, else Blocks' own by name.
+
+    Classes of other names take the colours of ADE20K in their order, from its end.
+    """
+    if len(names) == len(ADE20K):
+        return np.array(ADE20K, dtype=np.uint8)
+    colours = [
+        PALETTE.get(names[number].lower(), ADE20K[-1 - number % len(ADE20K)])
+        for number in sorted(names)
+    ]
+    return np.array(colours, dtype=np.uint8)
+
+
+def _read_pose(model: _Model, picture: Picture) -> Picture:
+    """The person that fills the picture: a pose model looks into one box, here the whole."""
+    height, width = picture.shape[:2]
+    boxes = [[[0.0, 0.0, float(width), float(height)]]]
+    output = model.run(picture, boxes=boxes)
+    found = model.processor.post_process_pose_estimation(output, boxes=boxes)[0][0]
+    points = found["keypoints"].float().cpu().numpy()
+    scores = found["scores"].float().cpu().numpy().reshape(-1)
+    if len(points) < _COCO_17:
+        raise BadInput(
+            f"the model in {model.folder.path} finds {len(points)} key points.",
+            "Name one that finds the 17 of COCO.",
+        )
+    joints = np.zeros((len(_FROM_COCO), 3), dtype=np.float32)
+    for place, source in enumerate(_FROM_COCO):
+        if source is not None:
+            joints[place] = *points[source], scores[source] >= _SURE
+    shoulders = [_LEFT_SHOULDER, _RIGHT_SHOULDER]
+    joints[_NECK, :2] = points[shoulders].mean(axis=0)
+    joints[_NECK, 2] = scores[shoulders].min() >= _SURE
+    return draw_people([joints], height, width)

@@ -1,0 +1,176 @@
+"""Estimators by tiny models with random weights, made here."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from graftwerk.conditions import CONDITIONS
+from graftwerk.conditions.estimators import load_estimator
+from graftwerk.conditions.normals import normals_of_nearness
+from graftwerk.conditions.palette import ADE20K
+from graftwerk.errors import BadFile, BadInput
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (2, 40, 56, 3)).astype(np.uint8)
+
+
+def save(network, processor, folder):
+    torch.manual_seed(0)
+    for parameter in network.parameters():  # far from 0, so that outputs differ
+        torch.nn.init.normal_(parameter, std=0.3)
+    network.eval().save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def dpt(tmp_path_factory):
+    config = transformers.DPTConfig(
+        hidden_size=16,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=32,
+        patch_size=8,
+        backbone_out_indices=[0, 1, 2, 3],
+        neck_hidden_sizes=[8, 8, 8, 8],
+        fusion_hidden_size=8,
+        is_hybrid=False,
+    )
+    processor = transformers.DPTImageProcessorPil(size={"height": 32, "width": 32})
+    network = transformers.DPTForDepthEstimation(config)
+    return save(network, processor, tmp_path_factory.mktemp("dpt"))
+
+
+@pytest.fixture(scope="module")
+def segformer(tmp_path_factory):
+    names = {0: "sky", 1: "grass", 2: "zebra", 3: "person"}
+    config = transformers.SegformerConfig(
+        depths=[1, 1, 1, 1],
+        hidden_sizes=[8, 8, 8, 8],
+        num_attention_heads=[1, 1, 1, 1],
+        decoder_hidden_size=8,
+        id2label=names,
+        label2id={name: number for number, name in names.items()},
+    )
+    processor = transformers.SegformerImageProcessorPil(size={"height": 64, "width": 64})
+    network = transformers.SegformerForSemanticSegmentation(config)
+    return save(network, processor, tmp_path_factory.mktemp("segformer"))
+
+
+@pytest.fixture(scope="module")
+def mask2former(tmp_path_factory):
+    config = transformers.Mask2FormerConfig(
+        backbone_config=transformers.SwinConfig(
+            embed_dim=8,
+            depths=[1, 1, 1, 1],
+            num_heads=[1, 1, 1, 1],
+            window_size=2,
+            image_size=32,
+            patch_size=4,
+            out_features=["stage1", "stage2", "stage3", "stage4"],
+        ),
+        feature_size=8,
+        mask_feature_size=8,
+        hidden_dim=8,
+        encoder_feedforward_dim=8,
+        dim_feedforward=8,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_attention_heads=2,
+        num_queries=4,
+        num_labels=150,
+    )
+    processor = transformers.Mask2FormerImageProcessorPil(size={"height": 32, "width": 32})
+    network = transformers.Mask2FormerForUniversalSegmentation(config)
+    return save(network, processor, tmp_path_factory.mktemp("mask2former"))
+
+
+@pytest.fixture(scope="module")
+def vitpose(tmp_path_factory):
+    config = transformers.VitPoseConfig(
+        backbone_config=transformers.VitPoseBackboneConfig(
+            image_size=[64, 48],
+            patch_size=[16, 16],
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            mlp_ratio=1,
+            out_indices=[2],
+        ),
+        num_labels=17,
+        use_simple_decoder=True,
+        scale_factor=4,
+    )
+    processor = transformers.VitPoseImageProcessorPil(size={"height": 64, "width": 48})
+    network = transformers.VitPoseForPoseEstimation(config)
+    return save(network, processor, tmp_path_factory.mktemp("vitpose"))
+
+
+def test_depth_is_what_the_model_says_scaled_to_its_own_range(dpt) -> None:
+    found = load_estimator("depth", dpt, "cpu").read(PICTURES)
+    assert found.shape == PICTURES.shape and found.dtype == np.uint8
+    assert (found.min(axis=(1, 2, 3)) == 0).all() and (found.max(axis=(1, 2, 3)) == 255).all()
+    assert not np.array_equal(found[0], found[1])
+    network = transformers.DPTForDepthEstimation.from_pretrained(dpt)
+    from PIL import Image
+
+    processor = transformers.DPTImageProcessorPil.from_pretrained(dpt)
+    inputs = processor(images=Image.fromarray(PICTURES[0]), return_tensors="pt")
+    with torch.no_grad():
+        depth = network(**inputs).predicted_depth[None]
+    wanted = torch.nn.functional.interpolate(depth, (40, 56), mode="bicubic")[0, 0].numpy()
+    wanted = 255 * (wanted - wanted.min()) / np.ptp(wanted)
+    assert np.abs(found[0, ..., 0] - wanted).max() < 1
+    CONDITIONS["depth"].check_map(found[0])
+
+
+def test_normals_come_from_the_slope_of_depth(dpt) -> None:
+    found = load_estimator("normals", dpt, "cpu").read(PICTURES[:1])
+    CONDITIONS["normals"].check_map(found[0])
+
+
+def test_a_wall_seen_head_on_faces_the_camera_and_a_floor_faces_up() -> None:
+    assert np.allclose(normals_of_nearness(np.full((20, 30), 0.4, dtype=np.float32))[5, 5], [0, 0, 1])
+    # nearness of a floor rises in a straight line from the horizon to the lower edge
+    floor = np.repeat(np.linspace(0, 1, 40, dtype=np.float32)[:, None], 40, axis=1)
+    normals = normals_of_nearness(floor)[5:-5, 5:-5]
+    assert (normals[..., 1] > 0.7).all() and (np.abs(normals[..., 0]) < 0.2).all()
+    wall = normals_of_nearness(np.ascontiguousarray(floor.T))[5:-5, 5:-5]  # nearer to the right
+    assert (wall[..., 0] < -0.7).all()
+
+
+def test_classes_take_the_colours_of_their_names(segformer) -> None:
+    found = load_estimator("segmentation", segformer, "cpu").read(PICTURES)
+    assert found.shape == PICTURES.shape
+    colours = {tuple(colour) for colour in found.reshape(-1, 3).tolist()}
+    assert colours <= {(6, 230, 230), (4, 250, 7), ADE20K[-3], (150, 5, 61)}
+    assert len(colours) > 1
+    CONDITIONS["segmentation"].check_map(found[0])
+
+
+def test_150_classes_take_the_colours_of_ade20k(mask2former) -> None:
+    found = load_estimator("segmentation", mask2former, "cpu").read(PICTURES[:1])
+    assert found.shape == (1, 40, 56, 3)
+    assert {tuple(colour) for colour in found.reshape(-1, 3).tolist()} <= set(ADE20K)
+    assert len(ADE20K) == 150
+
+
+def test_a_pose_model_draws_openpose_joints(vitpose, monkeypatch) -> None:
+    from graftwerk.conditions import estimators
+
+    monkeypatch.setattr(estimators, "_SURE", -1e9)  # random weights are sure of nothing
+    found = load_estimator("pose", vitpose, "cpu").read(PICTURES)
+    assert found.shape == PICTURES.shape and found.any()
+    CONDITIONS["pose"].check_map(found[0])
+
+
+def test_what_does_not_fit_is_refused_by_name(dpt, segformer, tmp_path) -> None:
+    with pytest.raises(BadInput, match="canny is read by a classical method.*depth, normals"):
+        load_estimator("canny", dpt)
+    with pytest.raises(BadInput, match="type 'segformer', which does not estimate depth.*dpt"):
+        load_estimator("depth", segformer)
+    with pytest.raises(BadFile, match="neither a built-in name nor a folder"):
+        load_estimator("depth", str(tmp_path / "nowhere"))
+    with pytest.raises(BadFile, match="no config.json"):
+        load_estimator("depth", str(tmp_path))

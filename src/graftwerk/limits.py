@@ -40,6 +40,7 @@ LABELLED_PICTURES = 100_000  # of one measurement
 LOGITS = 20_000_000  # pictures times labels that a temperature is fitted on
 PICTURES = 10_000  # of one request
 LORAS = 64  # on one model
+CONTROLS = 16  # of one picture
 GUIDES = 16  # of one picture
 PICTURE_SIDE = 4_096  # pixels, of a generated picture
 SAMPLING_STEPS = 10_000

@@ -1,4 +1,4 @@
-"""A control branch to train: latents behind noise, told by a prompt and a condition."""
+"""A control branch as something to train: pictures behind noise, a prompt and a condition."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

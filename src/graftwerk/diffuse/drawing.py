@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ _BATCH_PIXELS = {"cpu": 2**18, "mps": 2**20, "cuda": 2**22}
 _BATCH_PICTURES = {"cpu": 16, "mps": 16, "cuda": 64}
 
 
-@runtime_checkable
 class Controller(Protocol):
     """What controls every batch of a drawing."""
 
@@ -44,8 +43,8 @@ class Plan:
         sigmas: noise levels.
         shape: channels, height and width of what the U-Net draws.
         seed: of the request.
+        control: what is added between the U-Net's halves; None: nothing.
         pull: what guides by gradients; None for none.
-        control: what is added between the U-Net's halves; None for nothing.
     """
 
     texts: TextStates | None
@@ -56,8 +55,8 @@ class Plan:
     sigmas: Sequence[float]
     shape: tuple[int, int, int]
     seed: int
-    pull: Pull | None = None
     control: Controller | None = None
+    pull: Pull | None = None
 
 
 def picture_seed(seed: int, number: int) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from types import ModuleType
+from typing import Any
 
 from ..errors import UnknownName
 
@@ -20,6 +20,7 @@ class Entry:
         needs: recipes whose results it is made from.
         takes: a recipe whose result it can go on from.
         judged: whether a judge measures it.
+        variant: which of the recipes of its module; empty: the module's only one.
         builtin: name of the built-in model that it made.
         reach: figures that it aims at, by their name in `graft recipe eval`; a name that ends in
             `_percent` is an error, to be below.
@@ -34,9 +35,13 @@ class Entry:
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     judged: bool = False
+    variant: str = ""
 
-    def load(self) -> ModuleType:
-        """Import the recipe; see `recipe.Recipe` for what its module has."""
+    def load(self) -> Any:
+        """Import the recipe; see `recipe.Recipe` for what it has."""
+        if self.variant:
+            name = self.name.removesuffix(f"-{self.variant}")
+            return import_module(f".{name}", __package__).variant(self.variant)
         return import_module(f".{self.name.replace('-', '_')}", __package__)
 
 
@@ -93,6 +98,29 @@ RECIPES: tuple[Entry, ...] = (
         {"accuracy_at_0.1": 0.9},
         "builtin/blocks-noisy-classifier",
         needs=("autoencoder",),
+    ),
+    *(
+        Entry(
+            f"control-{condition}",
+            f"makes builtin/blocks follow {what}",
+            "It steers builtin/blocks as it was when the branch was trained, and no other model.",
+            "safetensors and config.json of graftwerk",
+            {"kept": kept, "kept_unprompted": 0.85},
+            f"builtin/blocks-{condition}",
+            takes=("diffusion",),
+            judged=True,
+            variant=condition,
+        )
+        for condition, what, kept in (
+            ("canny", "Canny edges", 0.7),
+            ("hough", "straight lines", 0.7),
+            ("scribble", "a scribble", 0.6),
+            ("pose", "key points of people", 0.6),
+            ("segmentation", "a segmentation map", 0.8),
+            ("normals", "surface normals", 0.8),
+            ("depth", "a depth map", 0.8),
+            ("lineart", "a line drawing", 0.7),
+        )
     ),
 )
 

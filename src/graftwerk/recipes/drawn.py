@@ -97,6 +97,13 @@ def _judge(
     return found
 
 
+def judge_right(
+    eyes: Judge, facts: Sequence[Facts], pictures: UInt8[np.ndarray, "n h w 3"]
+) -> float:
+    """Share of pictures with exactly the objects that were told: kinds, colours and order."""
+    return float(np.mean([objects for objects, _ in _judge(eyes, facts, pictures)]))
+
+
 def _draw(
     model: DiffusionModel,
     captions: Sequence[str],

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..contracts import Monitor
 from ..train.task import Plan, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from ..train.session import Session
 
 SIDE = 64  # of all pictures, in pixels
 TRAINING_WORLD, HELD_OUT_WORLD = 1, 2  # seeds of scenes
@@ -51,6 +53,15 @@ class Work(Task, Protocol):
 
     def save(self, folder: Path, weights: "Mapping[str, Tensor]") -> None:
         """Write the model with these weights, in the form of its own library."""
+        ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A work that measures itself while it is trained."""
+
+    def watcher(self, session: "Session") -> Any:
+        """An object whose `watch` is the session's; see `train.session.Watch`."""
         ...
 
 

@@ -174,6 +174,22 @@ def open_judge(entry: Entry, folder: Path | None) -> dict[str, Path]:
     return {"judge": open_result(folder or builtin_folder(find("judge").builtin), "judge")}
 
 
+def open_base(entry: Entry, folder: Path | None) -> dict[str, Path]:
+    """The diffusion model that a recipe steers, by name: `folder`, or else the built-in one.
+
+    Raises:
+        BadFile: the folder holds none.
+        BadInput: the recipe steers none.
+    """
+    if "diffusion" not in entry.takes:
+        if folder is not None:
+            raise BadInput(f"the recipe {entry.name} does not need --diffusion.", "Leave it out.")
+        return {}
+    if folder is None:
+        return {"diffusion": builtin_folder(find("diffusion").builtin)}
+    return {"diffusion": open_result(folder, "diffusion")}
+
+
 def open_result(folder: Path, recipe: str) -> Path:
     """The folder of a finished model: `folder` itself, or the model inside a training's folder.
 

@@ -38,7 +38,7 @@ from .measuring import (
     SimilarityEvaluation,
 )
 from .models import ModelCard, ModelList
-from .pictures import FightReport, Generation, GuideReport, PictureReport
+from .pictures import ControlReport, FightReport, Generation, GuideReport, PictureReport
 from .readout import Moved, Read, ReadoutResult, Share, Shift
 from .search import (
     Damage,
@@ -68,6 +68,7 @@ __all__ = [
     "ConditionKind",
     "ConditionKinds",
     "ConditionResult",
+    "ControlReport",
     "CurveStep",
     "Damage",
     "DataFacts",

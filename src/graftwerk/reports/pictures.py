@@ -12,6 +12,18 @@ class PictureReport(Report):
     path: str = Field(description="PNG file; its metadata hold the request")
     number: int = Field(description="its number within the request, from 0")
     seed: int = Field(description="seed of its own noise, made of --seed and its number")
+    kept: dict[str, float] = Field(
+        default_factory=dict, description="what it keeps of each control, by its kind"
+    )
+
+
+class ControlReport(Report):
+    """What the pictures keep of one control."""
+
+    kind: str = Field(description="of the condition")
+    weight: float = Field(description="of its branch")
+    measure: str = Field(description="of the fidelity, with its unit")
+    value: float | None = Field(description="mean over the pictures; null: not measured")
 
 
 class GuideReport(Report):
@@ -58,4 +70,7 @@ class Generation(Report):
     )
     verdicts: list[PictureVerdict] = Field(
         default_factory=list, description="what witnesses say of guided pictures, in their order"
+    )
+    controls: list[ControlReport] = Field(
+        default_factory=list, description="what the pictures keep of each control"
     )

@@ -40,6 +40,15 @@ JudgeFolder = Annotated[
 ]
 
 
+DiffusionFolder = Annotated[
+    Path | None,
+    Field(
+        description="result of the recipe diffusion (for control: the model that is steered); "
+        "default: the built-in one"
+    ),
+]
+
+
 class RecipeList(Request):
     """List the recipes that train the built-in models, and what each aims at."""
 
@@ -71,6 +80,7 @@ class RecipeRun(Request):
         description="result of the recipe autoencoder (for diffusion and noisy-classifier; for "
         "autoencoder itself: keep its encoder and train its decoder further)",
     )
+    diffusion: DiffusionFolder = None
     judge: JudgeFolder = None
 
 
@@ -82,4 +92,5 @@ class RecipeEval(Request):
         None, description="folder that `graft recipe run` wrote; default: the built-in model"
     )
     count: int = Field(1_000, ge=8, le=limits.SCENES, description="number of held-out scenes")
+    diffusion: DiffusionFolder = None
     judge: JudgeFolder = None

@@ -80,6 +80,23 @@ class Generate(Request):
     check: bool = Field(
         True, description="ask several witnesses about guided pictures, as `graft guide check` does"
     )
+    control: list[str] = Field(
+        default_factory=list,
+        max_length=limits.CONTROLS,
+        description="KIND=FILE[:WEIGHT][@FROM-TO][#MASK] whose condition the pictures keep, or "
+        "KIND-map=FILE for a finished map; may be given again, and the controls add up",
+    )
+    branch: list[str] = Field(
+        default_factory=list,
+        max_length=limits.CONTROLS,
+        description="KIND=FOLDER of the branch for a control; default: the built-in one",
+    )
+    reuse: int = Field(
+        1, ge=1, le=100, description="steps for which a branch's output is used: 2 saves time"
+    )
+    best_of: int = Field(
+        1, ge=1, le=64, description="draw so many for each picture, keep the most faithful one"
+    )
     eta: float = Field(0.0, ge=0, le=1, description="share of fresh noise in a step of ddim")
     width: int | None = Field(
         None, ge=1, le=limits.PICTURE_SIDE, description="pixels; default: the model's own"

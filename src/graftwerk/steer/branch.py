@@ -12,9 +12,9 @@ zero and is added to the frozen skips and middle, so at birth nothing changes.
 """
 
 import copy
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -116,7 +116,7 @@ class LightEncoder(nn.Module):
     def __init__(self, first: nn.Module, joints: Sequence[Joint]) -> None:
         super().__init__()
         self.conv_in = first
-        pairs = itertools.pairwise(joints)
+        pairs = pairwise(joints)
         self.layers = nn.ModuleList(
             nn.Conv2d(a.channels, b.channels, 3, 2 ** (b.halvings - a.halvings), 1)
             for a, b in pairs
@@ -232,7 +232,7 @@ def make_branch(
             for weight in join.parameters():
                 weight.zero_()
             if shape.start == "gaussian":
-                join.weight.normal_(0.0, _SPREAD, generator=generator)  # type: ignore[operator]
+                join.weight.normal_(0.0, _SPREAD, generator=generator)  # type: ignore[operator, union-attr]
     branch.keeps_prompts = isinstance(encoder, CopiedEncoder) and _keeps(encoder)
     device = next(iter(network.parameters())).device
     branch.to(device).requires_grad_(False)

@@ -62,15 +62,26 @@ def write_controlnet(folder: Path, branch: Branch, network: Any) -> None:
     files.write_text(folder / "config.json", _their_config(branch.shape, network))
 
 
-def write_own(folder: Path, branch: Branch) -> None:
-    """Write what was learned in graftwerk's own form, inside a `working_folder`."""
+def write_own(folder: Path, branch: Branch, base: Mapping[str, str], condition: str | None) -> None:
+    """Write what was learned in graftwerk's own form, inside a `working_folder`.
+
+    Args:
+        folder: holds nothing else yet.
+        branch: what learned.
+        base: name and fingerprint of the model that it was made on.
+        condition: what it reads, where that has a name.
+    """
     from safetensors.torch import save
 
     learned = {n: w.detach().cpu().contiguous() for n, w in weights_of(branch).items()}
     files.write_plain(folder / _OWN, save(learned, {"format": "pt"}))
-    files.write_json(
-        folder / "config.json", {"model_type": _MODEL_TYPE, "shape": asdict(branch.shape)}
-    )
+    config = {
+        "model_type": _MODEL_TYPE,
+        "shape": asdict(branch.shape),
+        "base": dict(base),
+        "condition": condition,
+    }
+    files.write_json(folder / "config.json", config)
 
 
 def _their_config(shape: Shape, network: Any) -> str:
@@ -116,17 +127,43 @@ def read_branch(
     """
     _refuse_pickle(folder)
     config = read_object(folder / "config.json") if (folder / "config.json").is_file() else {}
-    if (folder / RECORD).is_file():
+    if (folder / RECORD).is_file() and read_object(folder / RECORD).get("kind") == KIND:
         require_base(read_bundle(folder, KIND), base_name, base_fingerprint)
     if config.get("_class_name") == "ControlNetModel":
         return _read_theirs(folder, config, network, factor, base_name)
     if config.get("model_type") == _MODEL_TYPE:
+        _require_own_base(folder, config, base_name, base_fingerprint)
         return _read_own(folder, config, network)
     raise BadFile(
         f"{folder} holds no control branch.",
         "Name a folder that `graft control train` wrote, a ControlNetModel of diffusers, or a "
         "built-in one (graft models list).",
     )
+
+
+def condition_of(folder: Path) -> str | None:
+    """Name of the condition that a branch reads, where its folder says so."""
+    if not (folder / "config.json").is_file():
+        return None
+    found = read_object(folder / "config.json").get("condition")
+    if found is None and (folder / RECORD).is_file():
+        content = read_object(folder / RECORD).get("content")
+        found = content.get("condition") if isinstance(content, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _require_own_base(
+    folder: Path, config: Mapping[str, Any], base_name: str, base_fingerprint: str
+) -> None:
+    base = config.get("base")
+    made_on = dict(base) if isinstance(base, dict) else {}
+    if made_on.get("fingerprint") != base_fingerprint:
+        raise WrongBase(
+            f"the control in {folder}",
+            f"{made_on.get('name')} with fingerprint {str(made_on.get('fingerprint'))[:12]}",
+            f"{base_name} with fingerprint {base_fingerprint[:12]}",
+            "Name the model that it was made on, or train it anew on this one.",
+        )
 
 
 def branch_fingerprint(folder: Path) -> str:

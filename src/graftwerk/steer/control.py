@@ -123,7 +123,10 @@ def _weighed(
     term: Term, by_size: bool, x: Tensor, times: Tensor, inputs: Inputs
 ) -> tuple[Tensor, ...]:
     """What one control adds: skips, then the middle."""
-    given = term.branch(x, times, term.hint, inputs)
+    hint = term.hint
+    if len(hint) not in {1, len(x)}:  # rows without the prompt follow those with it
+        hint = hint.repeat(len(x) // len(hint), 1, 1, 1)
+    given = term.branch(x, times, hint, inputs)
     weighed = []
     for part in (*given.skips, given.middle):
         weight = term.weight * (x.shape[2] / part.shape[2] if by_size else 1.0)

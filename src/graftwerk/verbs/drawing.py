@@ -17,6 +17,7 @@ from ..frozen.diffusion.model import DiffusionModel, load_diffusion
 from ..frozen.diffusion.texts import TextReader, TextStates
 from ..requests import Generate
 from ..steer.gradient import GradientGuide, Overflowed
+from .controls import OpenControls, open_controls
 from .guided import Pulls, explain_overflow, settings_of
 from .guides import Opened, open_guides, parse_guide
 from .loras import put_loras
@@ -45,6 +46,7 @@ class Job:
         loras: fingerprints of the low-rank steers on the model.
         guides: what guides it by gradients; None for nothing.
         pulls: what they did.
+        controls: what is wanted of the pictures.
     """
 
     request: Generate
@@ -56,6 +58,7 @@ class Job:
     loras: tuple[str, ...]
     guides: Opened | None
     pulls: Pulls
+    controls: OpenControls
 
     @property
     def steps(self) -> int:
@@ -65,7 +68,8 @@ class Job:
     @property
     def stem(self) -> str:
         """What the names of its files begin with."""
-        return stem(self.request, " ".join([self.model.fingerprint, *self.loras, *self.prints]))
+        prints = [*self.loras, *self.prints, *self.controls.fingerprints]
+        return stem(self.request, " ".join([self.model.fingerprint, *prints]))
 
     @property
     def prints(self) -> tuple[str, ...]:
@@ -100,6 +104,11 @@ def open_job(request: Generate, monitor: Monitor) -> Job:
         texts, away, cut = _read_prompts(request, model.reader, monitor)
     elif request.prompt or request.negative:
         raise BadInput(f"model {request.model!r} takes no prompt.", "Leave the prompt out.")
+    sigmas = noise_levels(model.noise, request.steps, request.schedule)
+    guess = texts is not None and not request.prompt.strip() and not request.negative.strip()
+    controls = open_controls(request, model, sigmas, (width, height), guess)
+    if guess and controls.controls is not None:
+        away = texts  # what the control adds is what guidance exaggerates
     pulls = Pulls()
     guides = open_guides(wanted, model, settings_of(request), pulls) if wanted else None
     plan = Plan(
@@ -108,12 +117,13 @@ def open_job(request: Generate, monitor: Monitor) -> Job:
         guidance=Guidance(request.cfg, lowest, highest),
         sampler=request.sampler,
         eta=request.eta,
-        sigmas=noise_levels(model.noise, request.steps, request.schedule),
+        sigmas=sigmas,
         shape=model.shape(width, height),
         seed=request.seed,
         pull=None if guides is None else guides.steer.apply,
+        control=controls.controls,
     )
-    return Job(request, model, plan, width, height, cut, loras, guides, pulls)
+    return Job(request, model, plan, width, height, cut, loras, guides, pulls, controls)
 
 
 def _read_prompts(
@@ -129,7 +139,8 @@ def _read_prompts(
         return texts, reader.read([request.negative.strip()]), cut
     if prompt:
         return texts, reader.read_nothing(texts), cut
-    monitor.note("no prompt: the model draws whatever it likes")
+    if not request.control:
+        monitor.note("no prompt: the model draws whatever it likes")
     return texts, None, cut
 
 

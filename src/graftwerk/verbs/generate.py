@@ -10,6 +10,7 @@ from ..errors import BadInput, Cancelled, WrongBase
 from ..reports import Generation, PictureReport
 from ..requests import Generate
 from .picture_record import Record, read_record, require_folder, write_image, write_picture
+from .repeating import refuse_other_controls
 
 if TYPE_CHECKING:
     from ..diffuse.pictures import Picture
@@ -36,6 +37,7 @@ def run(request: Generate, monitor: Monitor) -> Generation:
             require_folder(folder)
 
     from ..diffuse.pictures import contact_sheet
+    from .choosing import control_reports
     from .drawing import open_job
 
     job = open_job(wanted, monitor)
@@ -71,6 +73,7 @@ def run(request: Generate, monitor: Monitor) -> Generation:
         guides=[] if job.guides is None else job.pulls.reports(job.guides.steer.terms),
         fights=job.pulls.fights(),
         verdicts=_verdicts(job, [picture.path for picture in pictures], images, monitor),
+        controls=control_reports(job, pictures),
     )
 
 
@@ -89,9 +92,9 @@ def _draw_and_write(
     job: "Job", groups: "list[Group]", origin: Path | None, monitor: Monitor
 ) -> "Iterator[tuple[PictureReport, Picture]]":
     from ..diffuse.drawing import picture_seed
-    from .drawing import draw_groups
+    from .choosing import chosen
 
-    for number, image, group in draw_groups(job, groups, monitor):
+    for number, image, group, kept in chosen(job, groups, monitor):
         path = job.request.out / f"{job.stem}-{number:03d}.png"
         if origin is not None and path.exists() and path.samefile(origin):
             path = path.with_stem(f"{path.stem}-again")  # what is repeated is never overwritten
@@ -103,10 +106,11 @@ def _draw_and_write(
             surroundings=job.surroundings,
             loras=job.loras,
             guides=job.prints,
+            controls=job.controls.fingerprints,
         )
         write_picture(path, image, record)
         seed = picture_seed(job.request.seed, number)
-        yield PictureReport(path=str(path), number=number, seed=seed), image
+        yield PictureReport(path=str(path), number=number, seed=seed, kept=kept), image
 
 
 def _repeated(request: Generate, record: Record) -> Generate:
@@ -121,7 +125,7 @@ def _repeated(request: Generate, record: Record) -> Generate:
             f"{request.from_} was drawn by {record.request.model!r} from the hub.",
             f"To use that model, say so: --model {record.request.model}",
         )
-    return Generate.model_validate(record.request.model_dump() | given)
+    return Generate.model_validate(record.request.model_dump() | {"best_of": 1} | given)
 
 
 def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor) -> None:
@@ -134,6 +138,8 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
         _refuse_other_loras(request, record, job, monitor)
     if record.guides != job.prints:
         _refuse_other_guides(request, record, job, monitor)
+    if record.controls != job.controls.fingerprints:
+        refuse_other_controls(request, record, job.controls.fingerprints, monitor)
     made, here = record.fingerprint, job.model.fingerprint
     was = record.surroundings
     if made != here and "model" not in request.model_fields_set:
@@ -187,5 +193,6 @@ def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group
     if record is not None and "count" not in request.model_fields_set:
         # the whole batch again, for a batch of another size sums in another order
         return [Group(record.together, [record.number])]
-    found = batches(job.request.count, job.width, job.height, job.model.device)
+    count = job.request.count * job.request.best_of
+    found = batches(count, job.width, job.height, job.model.device)
     return [Group(numbers, numbers) for numbers in found]

@@ -52,6 +52,7 @@ class Record(BaseModel):
     surroundings: Surroundings
     loras: tuple[str, ...] = ()
     guides: tuple[str, ...] = ()
+    controls: tuple[str, ...] = ()
 
 
 def write_picture(path: Path, image: "Image.Image", record: Record) -> None:

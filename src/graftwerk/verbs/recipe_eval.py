@@ -6,7 +6,7 @@ from ..contracts import Monitor
 from ..frozen.builtin import builtin_folder
 from ..recipes.catalogue import Entry, find
 from ..recipes.recipe import Setting
-from ..recipes.result import open_judge, open_result
+from ..recipes.result import open_base, open_judge, open_result
 from ..reports import RecipeEvaluation
 from ..requests import RecipeEval
 
@@ -25,7 +25,7 @@ def run(request: RecipeEval, monitor: Monitor) -> RecipeEvaluation:
     began = time.perf_counter()
     entry = find(request.name)
     folder = open_result(request.model or builtin_folder(entry.builtin), entry.name)
-    judge = open_judge(entry, request.judge)
+    judge = open_judge(entry, request.judge) | open_base(entry, request.diffusion)
     setting = Setting(request.seed, choose_device(request.device), judge, monitor)
     figures = entry.load().evaluate(folder, request.count, setting)
     return RecipeEvaluation(

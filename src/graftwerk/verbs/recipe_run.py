@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ..contracts import Monitor, Silent
 from ..errors import BadFile, BadInput
 from ..recipes.catalogue import Entry, find
-from ..recipes.recipe import Setting
-from ..recipes.result import MODEL, Made, open_judge, open_result, write_result
+from ..recipes.recipe import Setting, Watched
+from ..recipes.result import MODEL, Made, open_base, open_judge, open_result, write_result
 from ..reports import RecipeResult
 from ..requests import RecipeRun
 
@@ -88,6 +88,8 @@ def _train(
 
     recipe, plan, group = entry.load(), sizes.plan, session.group
     work = recipe.prepare(sizes, setting)
+    if isinstance(work, Watched):
+        session = replace(session, watch=work.watcher(session).watch)
     outcome = train(work, plan, session, setting.monitor)
     figures: dict[str, float] = {}
     if group.leads:
@@ -123,7 +125,8 @@ def _ingredients(request: RecipeRun, entry: Entry) -> dict[str, Path]:
             )
         if folder is not None and name not in entry.needs + entry.takes:
             raise BadInput(f"the recipe {entry.name} does not need --{name}.", "Leave it out.")
-    return {name: open_result(folder, name) for name, folder in given.items() if folder}
+    found = {name: open_result(folder, name) for name, folder in given.items() if folder}
+    return found | open_base(entry, request.diffusion)
 
 
 def _configuration(
@@ -134,13 +137,18 @@ def _configuration(
     Of an autoencoder that is what decides its latents, of a CLIP what decides the states of its
     texts: another decoder or picture half changes no training on them.
     """
+    from ..frozen.diffusion.folder import open_pipeline
     from ..frozen.folder import fingerprint
     from ..recipes.autoencoder import latents_identity
     from ..recipes.clip import states_identity
 
     numbers = asdict(sizes)
     del numbers["plan"]["steps"]
-    identities = {"autoencoder": latents_identity, "clip": states_identity}
+    identities = {
+        "autoencoder": latents_identity,
+        "clip": states_identity,
+        "diffusion": lambda folder: open_pipeline(folder).fingerprint(),
+    }
     made_from = {
         name: fingerprint(folder, {}) if name == request.name else identities[name](folder)
         for name, folder in ingredients.items()

@@ -124,15 +124,15 @@ def run_with(
         found = network(x, times, return_dict=False, **inputs)[0]
         return found
     if hasattr(network.config, "cross_attention_dim"):
-        found = network(
+        output: tuple[Tensor, ...] = network(
             x,
             times,
             return_dict=False,
             down_block_additional_residuals=residuals.skips,
             mid_block_additional_residual=residuals.middle,
             **inputs,
-        )[0]
-        return found
+        )
+        return output[0]
     return _run_plain(network, x, times, residuals)
 
 

@@ -1,0 +1,179 @@
+"""Control branches of the built-in diffusion model, one for each condition.
+
+A copy of a small U-Net's encoder learns its convolutions; what it reads of time and prompt stays as
+the U-Net has it, and is not saved: a branch takes 3 MB in half precision.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor, nn
+
+from ..conditions import CONDITIONS, Condition
+from ..control.grid import draw_controlled
+from ..control.task import Batch, ControlTask
+from ..control.training import Lesson, Watcher
+from ..frozen.diffusion.model import DiffusionModel, load_diffusion
+from ..frozen.judge import load_judge
+from ..steer.branch import Branch, Shape, make_branch, set_weights
+from ..steer.branch_folder import read_branch, write_own
+from ..train.session import Session
+from ..train.state import generator_for
+from ..train.task import Plan
+from .drawn import judge_right
+from .paired import open_pairs
+from .recipe import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
+from .scenes import facts_of_row, open_scenes
+
+_UNSAID = 0.25  # share of captions that leave parts out, as the model was trained
+_HELD_OUT = 500  # scenes for the meter; the first of them are drawn
+_MEASURED = 128  # pictures of each figure: drawing more takes longer than the training
+_STEPS, _GUIDANCE = 12, 3.0
+_WIDTHS = (16, 32, 64, 96)  # of the hint encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Numbers of the recipe."""
+
+    plan: Plan
+    scenes: int
+    hint_widths: tuple[int, ...]
+    held_out: int = _HELD_OUT
+    measured: int = 96
+
+
+REAL = Sizes(
+    plan=Plan(steps=1_000, batch=32, learning_rate=5e-4, warm_up=50, average_decay=0.995),
+    scenes=28_672,
+    hint_widths=_WIDTHS,
+)
+TINY = Sizes(
+    plan=Plan(steps=4, batch=4, learning_rate=1e-3, warm_up=2),
+    scenes=12,
+    hint_widths=(4, 4, 4, 4),
+    held_out=8,
+    measured=4,
+)
+
+
+class Work:
+    """A branch on its way; see `train.task.Task` and `recipe.Work`."""
+
+    def __init__(self, lesson: Lesson, setting: Setting, condition: Condition) -> None:
+        self._lesson, self._setting, self._condition = lesson, setting, condition
+        self._task = ControlTask(lesson.model, lesson.branch, lesson.pairs, setting.seed)
+
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """What the branch learns."""
+        return self._task.parameters()
+
+    def batch(self, first: int, count: int) -> Batch:
+        """Scenes with their conditions."""
+        return self._task.batch(first, count)
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Mean error of what the network predicts."""
+        return self._task.loss(batch, generator)
+
+    def watcher(self, session: Session) -> Watcher:
+        """The convergence meter, begun."""
+        watcher = Watcher(self._lesson, session, self._setting.monitor)
+        watcher.begin(self._setting.monitor)
+        return watcher
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write what was learned, with the name of its condition and its base."""
+        set_weights(self._lesson.branch, weights)
+        base = {"name": "builtin/blocks", "fingerprint": self._lesson.model.fingerprint}
+        write_own(folder, self._lesson.branch, base, self._condition.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRecipe:
+    """The recipe of one condition; see `recipe.Recipe`.
+
+    Attributes:
+        condition: what its branch reads.
+    """
+
+    condition: Condition
+    REAL = REAL
+    TINY = TINY
+
+    def prepare(self, sizes: Sizes, setting: Setting) -> Work:
+        """Render, encode and read the scenes and make the branch."""
+        folder = setting.ingredients["diffusion"]
+        model = load_diffusion(str(folder), setting.device)
+        shape = Shape(model.factor, hint_widths=sizes.hint_widths, learned="convolutions")
+        branch = make_branch(model.unet, shape, generator_for(setting.seed, 0, "cpu"))
+        draw = self.condition.from_rows
+        learned = open_pairs(
+            model, folder, TRAINING_WORLD, sizes.scenes, draw, _UNSAID, setting.monitor
+        )
+        held = open_pairs(model, folder, HELD_OUT_WORLD, sizes.held_out, draw, 0.0, setting.monitor)
+        lesson = Lesson(
+            model, branch, learned, held, self.condition, sizes.plan, measured=sizes.measured
+        )
+        return Work(lesson, setting, self.condition)
+
+    def complete(self, folder: Path, setting: Setting) -> None:
+        """Nothing is added."""
+
+    def evaluate(self, folder: Path, count: int, setting: Setting) -> dict[str, float]:
+        """What pictures drawn from held-out conditions keep of them.
+
+        `fidelity` with prompts, `fidelity_unprompted` without, `fidelity_uncontrolled` of the
+        model alone, `fidelity_of_real` what is read out of the rendered pictures themselves,
+        which bounds them; `kept` is the first as a share of that bound. `judge` and
+        `judge_uncontrolled` are shares of pictures with exactly the objects of the caption.
+        """
+        pipeline = setting.ingredients["diffusion"]
+        model = load_diffusion(str(pipeline), setting.device)
+        branch = read_branch(folder, model.unet, model.factor, model.name, model.fingerprint)
+        count = min(count, _MEASURED)
+        pairs = open_pairs(
+            model, pipeline, HELD_OUT_WORLD, count, self.condition.from_rows, 0.0, setting.monitor
+        )
+        numbers = np.arange(count)
+        prompted = pairs.take(numbers, numbers >= 0)
+        unprompted = pairs.take(numbers, numbers < 0)
+        rows = open_scenes("maps", HELD_OUT_WORLD, count, SIDE, setting.monitor).rows(numbers)
+        setting.monitor.start("drawing", 3 * count)
+        drawn, alone, free = (
+            _draw(model, one, pairs_of, setting)
+            for one, pairs_of in ((branch, prompted), (None, prompted), (branch, unprompted))
+        )
+        wanted, score = prompted.maps, self.condition.fidelity
+        bound = score(wanted, np.ascontiguousarray(rows["picture"])).score
+        with_prompts = score(wanted, drawn).score
+        without = score(wanted, free).score
+        eyes = load_judge(setting.ingredients["judge"], setting.device)
+        facts = [facts_of_row(row) for row in rows]
+        return {
+            "fidelity": with_prompts,
+            "fidelity_unprompted": without,
+            "fidelity_uncontrolled": score(wanted, alone).score,
+            "fidelity_of_real": bound,
+            "kept": with_prompts / bound,
+            "kept_unprompted": without / with_prompts,
+            "judge": judge_right(eyes, facts, drawn),
+            "judge_uncontrolled": judge_right(eyes, facts, alone),
+        }
+
+
+def _draw(
+    model: DiffusionModel, branch: Branch | None, batch: Batch, setting: Setting
+) -> UInt8[np.ndarray, "n h w 3"]:
+    pictures = draw_controlled(model, branch, batch, _STEPS, _GUIDANCE, setting.seed)
+    setting.monitor.advance(len(pictures))
+    return pictures
+
+
+def variant(name: str) -> ControlRecipe:
+    """The recipe of the condition of this name."""
+    return ControlRecipe(CONDITIONS[name])

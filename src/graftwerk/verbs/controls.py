@@ -1,0 +1,268 @@
+"""`--control KIND=FILE...`: what is wanted of a picture, and how far it was kept."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ..conditions import Condition, condition_named
+from ..errors import BadInput
+from ..frozen.builtin import BUILTIN, builtin_folder
+from ..frozen.diffusion.model import DiffusionModel
+from ..requests import DEFAULT_PIPELINE, Generate
+from ..search.readers import read_image
+from ..steer.branch_folder import branch_fingerprint, read_branch
+from ..steer.control import Controls, Term
+
+_LARGEST = 10.0  # weight
+_ENTRY = re.compile(
+    r"(?P<kind>[a-z]+)(?P<finished>-map)?=(?P<file>.+?)"
+    r"(:(?P<weight>[-+0-9.eE]+))?(@(?P<first>[0-9.]+)-(?P<last>[0-9.]+))?(#(?P<mask>.+))?"
+)
+_HINT = (
+    "Write KIND=FILE or KIND-map=FILE, then as wanted :WEIGHT, @FROM-TO (shares of the steps) and "
+    "#MASK, for example depth=photo.jpg:0.6@0-0.7#mask.png."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One `--control`.
+
+    Attributes:
+        kind: of the condition.
+        file: a picture, or a finished map.
+        finished: whether it is a map.
+        weight: factor of what the branch gives.
+        first: share of the steps before which it does not act.
+        last: share after which it does not.
+        mask: picture that is white where it acts; None: everywhere.
+    """
+
+    kind: str
+    file: Path
+    finished: bool
+    weight: float = 1.0
+    first: float = 0.0
+    last: float = 1.0
+    mask: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """A condition that pictures are to keep.
+
+    Attributes:
+        asked: as it was asked for.
+        condition: its kind.
+        finished: the map.
+        fingerprint: of map, mask and branch.
+    """
+
+    asked: Asked
+    condition: Condition
+    finished: UInt8[np.ndarray, "h w 3"]
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenControls:
+    """The controls of a request, ready to draw with.
+
+    Attributes:
+        wanted: each of them.
+        controls: what the drawing takes; None where there is none.
+    """
+
+    wanted: tuple[Wanted, ...] = ()
+    controls: Controls | None = None
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Of each control."""
+        return tuple(one.fingerprint for one in self.wanted)
+
+
+def parse_control(entry: str) -> Asked:
+    """Read one `--control`.
+
+    Raises:
+        BadInput: it reads otherwise, or a number makes no sense.
+    """
+    kind, equals, rest = entry.partition("=")
+    if equals and Path(rest).is_file():
+        condition_named(kind.removesuffix("-map"))
+        return Asked(kind.removesuffix("-map"), Path(rest), kind.endswith("-map"))
+    match = _ENTRY.fullmatch(entry)
+    if match is None:
+        raise BadInput(f"--control {entry!r} cannot be read.", _HINT)
+    condition_named(match["kind"])
+    try:
+        weight = float(match["weight"] or 1)
+        first, last = float(match["first"] or 0), float(match["last"] or 1)
+    except ValueError:
+        raise BadInput(f"--control {entry!r} has a number that is none.", _HINT) from None
+    if not 0 <= weight <= _LARGEST:
+        raise BadInput(
+            f"--control {entry!r} has the weight {weight:g}.",
+            f"Weights are 0 to {_LARGEST:g}: 1 is what was learned, 0 none.",
+        )
+    if not 0 <= first < last <= 1:
+        raise BadInput(f"--control {entry!r} acts from {first:g} to {last:g}.", _HINT)
+    mask = None if match["mask"] is None else Path(match["mask"])
+    return Asked(
+        match["kind"], Path(match["file"]), bool(match["finished"]), weight, first, last, mask
+    )
+
+
+def open_controls(
+    request: Generate,
+    model: DiffusionModel,
+    sigmas: Sequence[float],
+    size: tuple[int, int],
+    guess: bool,
+) -> OpenControls:
+    """Read branches, pictures and masks.
+
+    Args:
+        request: what is drawn.
+        model: draws it.
+        sigmas: noise levels of the steps.
+        size: width and height of the pictures.
+        guess: whether there is no prompt: the branch then steers one half of the guidance, and
+            small skips count more (ControlNet, section 3.4).
+
+    Raises:
+        WrongBase: a branch was made on another model; both are named.
+        BadInput: a file, map, mask or number cannot be used.
+        Damaged: a file of a branch is damaged.
+    """
+    if not request.control:
+        return OpenControls()
+    folders = _branches(request)
+    wanted, terms = [], []
+    for entry in request.control:
+        asked = parse_control(entry)
+        folder = _folder_of(asked.kind, folders, request.model)
+        branch = read_branch(folder, model.unet, model.factor, model.name, model.fingerprint)
+        condition = condition_named(asked.kind)
+        finished = _map_of(asked, condition, size)
+        mask = None if asked.mask is None else _mask_of(asked.mask, size, model.device)
+        content = finished.tobytes() + (b"" if mask is None else mask.cpu().numpy().tobytes())
+        digest = hashlib.sha256(branch_fingerprint(folder).encode() + content).hexdigest()
+        wanted.append(Wanted(asked, condition, finished, digest))
+        picture = torch.from_numpy(finished.copy()).permute(2, 0, 1)[None].float() / 255
+        with torch.inference_mode():
+            hint = branch.read(picture.to(model.device))
+        lowest, highest = levels_of(asked.first, asked.last, sigmas)
+        terms.append(Term(branch, hint, asked.weight, lowest, highest, mask))
+    controls = Controls(tuple(terms), by_size=guess, prompted_only=guess, reuse=request.reuse)
+    return OpenControls(tuple(wanted), controls)
+
+
+def levels_of(first: float, last: float, sigmas: Sequence[float]) -> tuple[float, float]:
+    """Lowest and highest noise level at which a control acts.
+
+    Step `i` of `n` is within where `i / n >= first` and `(i + 1) / n <= last`, as in diffusers.
+
+    Raises:
+        BadInput: no step is.
+    """
+    count = len(sigmas) - 1
+    inside = [
+        sigma
+        for number, sigma in enumerate(sigmas[:-1])
+        if number / count >= first and (number + 1) / count <= last
+    ]
+    if not inside:
+        raise BadInput(
+            f"from {first:g} to {last:g} there is no whole step among {count}.",
+            "Widen the interval or take more steps.",
+        )
+    return min(inside), max(inside)
+
+
+def _branches(request: Generate) -> dict[str, Path]:
+    found = {}
+    for entry in request.branch:
+        kind, equals, folder = entry.partition("=")
+        if not equals:
+            raise BadInput(f"--branch {entry!r} cannot be read.", "Write KIND=FOLDER.")
+        found[condition_named(kind).name] = Path(folder)
+    return found
+
+
+def _folder_of(kind: str, folders: dict[str, Path], model: str) -> Path:
+    if kind in folders:
+        return folders[kind]
+    name = f"{DEFAULT_PIPELINE}-{kind}"
+    if model == DEFAULT_PIPELINE and name in BUILTIN:
+        return builtin_folder(name)
+    raise BadInput(
+        f"no {kind} branch for model {model!r} is named.",
+        f"Name its folder: --branch {kind}=FOLDER, a ControlNetModel of diffusers or what "
+        "`graft control train` wrote.",
+    )
+
+
+def _map_of(
+    asked: Asked, condition: Condition, size: tuple[int, int]
+) -> UInt8[np.ndarray, "h w 3"]:
+    picture = read_image(str(asked.file)).convert("RGB")
+    if asked.finished:
+        if picture.size != size:
+            raise BadInput(
+                f"the {asked.kind} map {asked.file} has {picture.width} x {picture.height} pixels, "
+                f"the pictures have {size[0]} x {size[1]}.",
+                "Make it of that size, or draw with --width and --height.",
+            )
+        finished = np.asarray(picture)
+        condition.check_map(finished)
+        return finished
+    fitted = ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
+    made = condition.from_picture(np.asarray(fitted))
+    if not made.any():
+        raise BadInput(
+            f"the {asked.kind} map of {asked.file} is empty, so there is nothing to follow.",
+            f"Look at it with `graft condition {asked.kind} {asked.file}`, or bring a map of your "
+            f"own: {asked.kind}-map=FILE.",
+        )
+    return made
+
+
+def _mask_of(path: Path, size: tuple[int, int], device: str) -> Float[Tensor, "1 1 h w"]:
+    picture = ImageOps.fit(read_image(str(path)).convert("L"), size, Image.Resampling.LANCZOS)
+    values = torch.from_numpy(np.asarray(picture).copy()).float()[None, None] / 255
+    if not bool(values.any()):
+        raise BadInput(f"the mask {path} is black all over.", "White is where the control acts.")
+    return values.to(device)
+
+
+def kept(
+    wanted: Sequence[Wanted], pictures: Sequence[Image.Image]
+) -> list[tuple[dict[str, float], float]]:
+    """What each picture keeps: values by the kind of condition, and the mean score, 0 to 1.
+
+    A control with a mask wants nothing outside of it, so it is not measured.
+    """
+    rows = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
+    values: list[dict[str, float]] = [{} for _ in pictures]
+    scores: list[list[float]] = [[] for _ in pictures]
+    for one in wanted:
+        if one.asked.mask is not None:
+            continue
+        maps = np.repeat(one.finished[None], len(rows), axis=0)
+        found = one.condition.fidelity(maps, rows)
+        for place, (value, score) in enumerate(zip(found.values, found.scores, strict=True)):
+            if not np.isnan(score):
+                values[place][one.asked.kind] = float(value)
+                scores[place].append(float(score))
+    means = [float(np.mean(some)) if some else 0.0 for some in scores]
+    return list(zip(values, means, strict=True))

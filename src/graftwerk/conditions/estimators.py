@@ -178,7 +178,8 @@ def _nearness(model: _Model, picture: Picture) -> Float32[np.ndarray, "h w"]:
         or model.folder.config.get("depth_estimation_type") == "metric"
     )
     nearness = 1 / np.maximum(depth, 1e-3) if metric else depth
-    return np.ascontiguousarray(nearness, dtype=np.float32)
+    contiguous: np.ndarray = np.ascontiguousarray(nearness, dtype=np.float32)
+    return contiguous
 
 
 def _read_depth(model: _Model, picture: Picture) -> Picture:

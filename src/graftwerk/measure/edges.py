@@ -197,7 +197,8 @@ def quality_of(counts: Sequence[Counts]) -> EdgeQuality:
 
 
 def _f(precision: Float64[np.ndarray, "*t"], recall: Float64[np.ndarray, "*t"]) -> np.ndarray:
-    return 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    means: np.ndarray = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    return means
 
 
 def _mean_precision(

@@ -183,7 +183,8 @@ def _nearness(model: _Model, picture: Picture) -> Float32[np.ndarray, "h w"]:
 
 
 def _read_depth(model: _Model, picture: Picture) -> Picture:
-    return draw_nearness(_nearness(model, picture)[None])[0]
+    drawn: Picture = draw_nearness(_nearness(model, picture)[None])[0]
+    return drawn
 
 
 def _read_normals(model: _Model, picture: Picture) -> Picture:

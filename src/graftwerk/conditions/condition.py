@@ -120,7 +120,8 @@ class Condition:
         Raises:
             LimitExceeded: the picture would be too large, or has no pixel.
         """
-        return self.draw(maps_of_scene(scene, size))[0]
+        drawn: UInt8[np.ndarray, "h w 3"] = self.draw(maps_of_scene(scene, size))[0]
+        return drawn
 
     def from_rows(self, rows: np.ndarray) -> Pictures:
         """The conditions of stored scenes: rows as `graft recipe run perception` caches them.
@@ -132,7 +133,8 @@ class Condition:
 
     def from_picture(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
         """The condition of one picture, by what comes with the package."""
-        return self.read(picture[None])[0]
+        drawn: UInt8[np.ndarray, "h w 3"] = self.read(picture[None])[0]
+        return drawn
 
     def check_map(self, finished: UInt8[np.ndarray, "h w 3"]) -> None:
         """Refuse a picture that is no finished map of this kind.

@@ -90,7 +90,8 @@ def mean_iou(wanted: Map, seen: Map) -> tuple[float, float]:
 
 
 def _numbers(colours: Map) -> np.ndarray:
-    return colours.astype(np.int64) @ np.array([65_536, 256, 1])
+    numbers: np.ndarray = colours.astype(np.int64) @ np.array([65_536, 256, 1])
+    return numbers
 
 
 def depth_error(wanted: Map, seen: Map) -> tuple[float, float]:

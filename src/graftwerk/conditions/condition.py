@@ -133,8 +133,8 @@ class Condition:
 
     def from_picture(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
         """The condition of one picture, by what comes with the package."""
-        drawn: UInt8[np.ndarray, "h w 3"] = self.read(picture[None])[0]
-        return drawn
+        read: UInt8[np.ndarray, "h w 3"] = self.read(picture[None])[0]
+        return read
 
     def check_map(self, finished: UInt8[np.ndarray, "h w 3"]) -> None:
         """Refuse a picture that is no finished map of this kind.

@@ -50,7 +50,8 @@ def _disc(radius: float) -> Bool[np.ndarray, "d d"]:
 def scribble_of_drawing(drawing: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
     """A drawing as it is, in white on black, whichever way round it was drawn."""
     bright = is_drawn(drawing) if is_drawn(drawing).mean() <= 0.5 else drawing.min(axis=-1) < 160
-    return white_on_black(bright[None])[0]
+    drawn: UInt8[np.ndarray, "h w 3"] = white_on_black(bright[None])[0]
+    return drawn
 
 
 def _scribbles(lines: Bool[np.ndarray, "n h w"]) -> Pictures:

@@ -97,5 +97,5 @@ def _boundaries(content: bytes, name: str) -> People:
             f"the boundaries in {name!r} are {found.dtype} of shape {found.shape}.",
             "Give true and false (or 0 and 1) of shape [people height width].",
         )
-    people: People = found.astype(np.bool_)
-    return people
+    boundaries: np.ndarray = found.astype(np.bool_)
+    return boundaries

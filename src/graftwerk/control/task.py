@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class Batch:
         return len(self.latents)
 
 
+@runtime_checkable
 class Pairs(Protocol):
     """Where pairs of pictures and conditions come from."""
 

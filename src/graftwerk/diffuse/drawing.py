@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ _BATCH_PIXELS = {"cpu": 2**18, "mps": 2**20, "cuda": 2**22}
 _BATCH_PICTURES = {"cpu": 16, "mps": 16, "cuda": 64}
 
 
+@runtime_checkable
 class Controller(Protocol):
     """What controls every batch of a drawing."""
 

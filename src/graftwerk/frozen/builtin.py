@@ -28,6 +28,17 @@ class Builtin:
     package: str | None = None
 
 
+_CONTROLS = {
+    "canny": "Canny edges",
+    "hough": "straight lines",
+    "scribble": "a scribble",
+    "pose": "key points of people",
+    "segmentation": "a segmentation map",
+    "normals": "surface normals",
+    "depth": "a depth map",
+    "lineart": "a line drawing",
+}
+
 BUILTIN: Mapping[str, Builtin] = {
     "builtin/minilm": Builtin(
         "text encoder",
@@ -59,6 +70,13 @@ BUILTIN: Mapping[str, Builtin] = {
         "what is in a Blocks scene behind noisy latents; guides builtin/blocks",
         "blocks-noisy-classifier",
     ),
+    **{
+        f"builtin/blocks-{kind}": Builtin(
+            "control branch", f"makes builtin/blocks follow {what}", f"blocks-{kind}"
+        )
+        for kind, what in _CONTROLS.items()
+        if (_WEIGHTS / f"blocks-{kind}").is_dir()  # those that were trained on this builtin/blocks
+    },
 }
 
 

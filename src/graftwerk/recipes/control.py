@@ -48,7 +48,7 @@ class Sizes:
 
 
 REAL = Sizes(
-    plan=Plan(steps=1_000, batch=32, learning_rate=5e-4, warm_up=50, average_decay=0.995),
+    plan=Plan(steps=1_000, batch=32, learning_rate=1e-3, warm_up=30, average_decay=0.995),
     scenes=28_672,
     hint_widths=_WIDTHS,
 )

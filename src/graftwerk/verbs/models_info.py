@@ -17,7 +17,11 @@ from ..reports import ModelCard
 from ..requests import ModelsInfo
 
 _LICENCE = re.compile(r"^license:\s*[\"']?([\w .+-]+)", re.MULTILINE)
-_OWN = {"graftwerk-judge": "judge", "graftwerk-perception": "perception"}
+_OWN = {
+    "graftwerk-judge": "judge",
+    "graftwerk-perception": "perception",
+    "graftwerk-branch": "control branch",
+}
 
 
 def run(request: ModelsInfo, monitor: Monitor) -> ModelCard:

@@ -12,6 +12,7 @@ from .texts import TextStates
 
 
 @runtime_checkable
+@runtime_checkable
 class Control(Protocol):
     """What is added between the halves of a U-Net at each evaluation."""
 

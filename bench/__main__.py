@@ -10,6 +10,7 @@ SECTIONS = {
     "vectors": "nearest neighbours among 100,000 vectors, beside other stores",
     "blocks": "milliseconds a rendered scene takes on one core",
     "generate": "seconds of drawing with a diffusion model, beside diffusers",
+    "guide": "what guiding costs, inversion, and the witnesses on strawmen",
     "adapt": "a linear head on cached features, beside transformers.Trainer",
     "cold": "CPU time of a cold search and a cold ask, beside sentence-transformers",
 }

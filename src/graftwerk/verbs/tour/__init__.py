@@ -13,7 +13,7 @@ from typing import Any
 from ... import __version__, files, reports, requests
 from ...contracts import Monitor
 from ...errors import BadInput
-from . import adapt, pictures, search_and_ask
+from . import adapt, guiding, pictures, search_and_ask
 
 TEMPLATES = Path(__file__).parent
 
@@ -36,6 +36,7 @@ class Chapter:
 CHAPTERS: tuple[Chapter, ...] = (
     Chapter("Search and ask", "search_and_ask.html.jinja", search_and_ask.chapter),
     Chapter("A world of pictures", "pictures.html.jinja", pictures.chapter),
+    Chapter("Guide by gradients", "guiding.html.jinja", guiding.chapter),
     Chapter("Adapt", "adapt.html.jinja", adapt.chapter),
 )
 

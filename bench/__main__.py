@@ -11,6 +11,7 @@ SECTIONS = {
     "blocks": "milliseconds a rendered scene takes on one core",
     "generate": "seconds of drawing with a diffusion model, beside diffusers",
     "constructed": "is the right way found where it is known: linear, LoRA or full",
+    "guide": "what guiding costs, inversion, and the witnesses on strawmen",
     "adapt": "a linear head on cached features, beside transformers.Trainer",
     "cold": "CPU time of a cold search and a cold ask, beside sentence-transformers",
 }

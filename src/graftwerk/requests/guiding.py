@@ -68,6 +68,7 @@ class GuideSweep(Request):
         200, ge=10, le=limits.PICTURES, description="pictures for each scale, shared by the classes"
     )
     steps: int = Field(25, ge=1, le=limits.SAMPLING_STEPS, description="steps of the sampler")
+    sampler: str = Field("dpmpp_2m", description="ddpm, ddim, euler, heun or dpmpp_2m")
     model: str = Field(DEFAULT_PIPELINE, description="diffusion model, drawn without a prompt")
     guide_model: GuideModel = DEFAULT_GUIDE
     guide_interval: str | None = Field(

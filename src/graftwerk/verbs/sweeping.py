@@ -10,6 +10,7 @@ from ..contracts import Monitor
 from ..diffuse.compose import Guidance, parse_interval
 from ..diffuse.drawing import Plan, batches, draw_batch
 from ..diffuse.pictures import Picture, decode
+from ..diffuse.samplers import require_sampler
 from ..diffuse.schedules import noise_levels
 from ..errors import BadInput
 from ..frozen.builtin import builtin_folder
@@ -30,7 +31,6 @@ from .witnesses import Pictures, as_pictures, draws_blocks
 _FRESH_WORLD = 4  # of real pictures beside which the drawn ones are measured
 _RARE = 0.03  # share of scenes that hold the rarest class, at the least
 _RESAMPLES = 50
-_SAMPLER = "dpmpp_2m"
 Features = Float32[np.ndarray, "n d"]
 
 
@@ -70,7 +70,7 @@ class Ground:
                 texts=None if model.reader is None else model.reader.read([""]),
                 away=None,
                 guidance=Guidance(1.0),
-                sampler=_SAMPLER,
+                sampler=request.sampler,
                 eta=0.0,
                 sigmas=noise_levels(model.noise, request.steps, "karras"),
                 shape=model.shape(*model.size),
@@ -122,9 +122,11 @@ def open_ground(request: GuideSweep, monitor: Monitor) -> Ground:
     """Load the models and the real pictures.
 
     Raises:
-        UnknownName: a class that the guide does not have.
+        UnknownName: a class that the guide does not have, or a sampler.
         BadInput: the model does not draw Blocks scenes, of which alone real pictures are known.
     """
+    require_sampler(request.sampler, 0.0)
+    parse_interval(request.guide_interval)
     monitor.start("loading the models")
     model = load_diffusion(request.model, request.device)
     if not draws_blocks(model):

@@ -1,0 +1,190 @@
+"""What guiding costs, whether the witnesses tell strawmen from guided pictures, and inversion.
+
+Classes and seeds are others than the witnesses' limit was chosen on.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+
+from graftwerk.contracts import Silent
+from graftwerk.diffuse.compose import Guidance
+from graftwerk.diffuse.drawing import Plan, draw_batch
+from graftwerk.diffuse.inversion import invert_ddim
+from graftwerk.diffuse.pictures import decode
+from graftwerk.diffuse.samplers import sample_ddim
+from graftwerk.diffuse.schedules import noise_levels
+from graftwerk.frozen.diffusion.model import DiffusionModel, load_diffusion
+from graftwerk.measure.pictures import psnr
+from graftwerk.recipes.scenes import open_scenes
+from graftwerk.requests import DEFAULT_GUIDE
+from graftwerk.steer.descent import descend
+from graftwerk.steer.gradient import GradientGuide, LogProb, Term, guided_by
+from graftwerk.verbs.guide_check import chances_of
+from graftwerk.verbs.guides import GuideModels, Settings
+from graftwerk.verbs.witnesses import LIMIT, Pictures, as_pictures, encode, open_witnesses
+
+CLASSES = ("yellow sphere", "white cylinder", "purple cone", "black cube", "orange person")
+WORLD, SEED, SCALE = 6, 4242, 10.0
+ROWS, REPEATS = 16, 9
+STEPS, RATE = 100, 0.05  # of the strawman in latents
+PIXEL_STEPS, PIXEL_RATE, NEAR_STEPS, NEAR_RATE = 60, 0.02, 40, 0.005
+
+
+def best(work: Callable[[], object]) -> float:
+    """Milliseconds of the best of several runs."""
+    times = []
+    for _ in range(REPEATS):
+        began = time.process_time()
+        work()
+        times.append(1000 * (time.process_time() - began))
+    return min(times)
+
+
+def costs(model: DiffusionModel, models: dict[str, GuideModels]) -> None:
+    """CPU time of an evaluation with and without a guide; waits for other work do not count."""
+    x = torch.randn(ROWS, *model.shape(*model.size), generator=torch.Generator().manual_seed(1))
+    denoise = model.denoiser(None if model.reader is None else model.reader.read([""]))
+
+    def timed(function: Callable[..., torch.Tensor]) -> float:
+        def work() -> None:
+            with torch.inference_mode():
+                function(x, 1.0)
+
+        work()
+        return best(work)
+
+    plain = timed(denoise)
+    print(f"| an evaluation of {ROWS} rows | ms | denoiser evaluations more |\n|---|---|---|")
+    print(f"| unguided | {plain:.1f} | |")
+    for name, source in models.items():
+        log_prob, clean, _ = source.each([CLASSES[0]])
+        guided = timed(guided_by(denoise, [Term(name, log_prob, 1.0, clean)]))
+        print(f"| {name} | {guided:.1f} | {guided / plain - 1:.2f} |")
+
+
+def inversions(model: DiffusionModel, count: int) -> None:
+    """Pictures to their noise and back."""
+    real = open_scenes("pictures", WORLD, count, model.size[0], Silent())
+    drawn = draw(model, None, count)
+    sets = {"rendered": real.rows(np.arange(count))["picture"], "drawn": drawn}
+    sigmas = noise_levels(model.noise, 50, "karras")
+    denoise = model.denoiser(None if model.reader is None else model.reader.read([""]))
+    print("\n| DDIM inversion and back, 50 steps | PSNR, dB | autoencoder alone | latents alone |")
+    print("|---|---|---|---|")
+    for name, pictures in sets.items():
+        for refinements in (0, 3):
+            with torch.no_grad():
+                clean = encode(model, pictures)
+                noise = invert_ddim(denoise, clean, sigmas, refinements=refinements)
+                back = sample_ddim(denoise, noise, sigmas)
+            again, alone = (as_pictures(decode(model, z), model.size) for z in (back, clean))
+            figures = (psnr(again, pictures), psnr(alone, pictures), psnr(again, alone))
+            shown = " | ".join(f"{figure.mean():.1f}" for figure in figures)
+            print(f"| {name}, {refinements} refinements | {shown} |")
+
+
+def draw(model: DiffusionModel, log_prob: LogProb | None, count: int) -> Pictures:
+    terms = () if log_prob is None else (Term("the guide", log_prob, SCALE),)
+    plan = Plan(
+        texts=None if model.reader is None else model.reader.read([""]),
+        away=None,
+        guidance=Guidance(1.0),
+        sampler="dpmpp_2m",
+        eta=0.0,
+        sigmas=noise_levels(model.noise, 25, "karras"),
+        shape=model.shape(*model.size),
+        seed=SEED,
+        pull=GradientGuide(terms, "").apply,
+    )
+    return as_pictures(decode(model, draw_batch(model, plan, range(count))), model.size)
+
+
+def strawmen(
+    model: DiffusionModel, models: GuideModels, label: str, count: int
+) -> dict[str, Pictures]:
+    """Gradient descent to a class on latents, on grey pixels, and on a real picture's pixels."""
+    log_prob, _, _ = models.each([label])
+    least = float(model.noise.sigmas[0])
+    generator = torch.Generator().manual_seed(SEED)
+    latents = torch.randn(count, *model.shape(*model.size), generator=generator)
+    width, height = model.size
+    grey = (0.5 + 0.1 * torch.randn(count, 3, height, width, generator=generator)).clamp(0, 1)
+    rows = open_scenes("pictures", WORLD, count, width, Silent()).rows(np.arange(count))
+    real = torch.from_numpy(rows["picture"].copy()).permute(0, 3, 1, 2).float() / 255
+
+    def of_latents(z: torch.Tensor) -> torch.Tensor:
+        return -log_prob(z, least)
+
+    def of_pixels(values: torch.Tensor) -> torch.Tensor:
+        return of_latents(model.space.encode(values))
+
+    box = (0.0, 1.0)
+    moved = descend(latents, of_latents, STEPS, RATE)
+    return {
+        "latent": as_pictures(decode(model, moved), model.size),
+        "pixel": to_bytes(descend(grey, of_pixels, PIXEL_STEPS, PIXEL_RATE, bounds=box)),
+        "a real picture's pixels": to_bytes(
+            descend(real, of_pixels, NEAR_STEPS, NEAR_RATE, bounds=box)
+        ),
+    }
+
+
+def to_bytes(values: torch.Tensor) -> Pictures:
+    return (values * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def verdicts(model: DiffusionModel, models: GuideModels, count: int) -> None:
+    """AUC of the strangeness, and how often each verdict is given."""
+    witnesses = open_witnesses(model, None, Silent())
+    found: dict[str, list] = {}
+    for label in CLASSES:
+        log_prob, _, _ = models.each([label])
+        sets = {"guided": draw(model, log_prob, count), **strawmen(model, models, label, count)}
+        for name, pictures in sets.items():
+            chances = chances_of(models, label, pictures)
+            names = [name] * len(pictures)
+            found.setdefault(name, []).extend(witnesses.testify(names, pictures, label, chances))
+    print(f"\n| {len(CLASSES)} classes, {count} each | AUC | judge fooled | AUC of these |", end="")
+    print(" guide sure | above the limit |\n|---|---|---|---|---|---|")
+    guided = [verdict.strangeness for verdict in found["guided"]]
+    for name, entries in found.items():
+        fooled = [entry for entry in entries if reading(entry, "judge") == 1]
+        sure = np.mean([reading(entry, "guide") >= 0.5 for entry in entries])
+        above = np.mean([entry.strangeness > LIMIT for entry in entries])
+        cells = ["", f"{len(fooled)} of {len(entries)}", ""]
+        if name != "guided":
+            cells[0] = f"{auc(guided, entries):.3f}"
+            cells[2] = f"{auc(guided, fooled):.3f}" if fooled else "-"
+        print(f"| {name} | {' | '.join(cells)} | {sure:.2f} | {above:.2f} |")
+
+
+def reading(verdict, name: str) -> float:
+    return next(witness.reading for witness in verdict.witnesses if witness.name == name)
+
+
+def auc(guided: list[float], entries: list) -> float:
+    strange = [entry.strangeness for entry in entries]
+    truth = [0] * len(guided) + [1] * len(strange)
+    return float(roc_auc_score(truth, guided + strange))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", help="not used: pictures are made here")
+    parser.add_argument("--count", type=int, default=12, help="pictures of each class and way")
+    options = parser.parse_args()
+    model = load_diffusion("builtin/blocks")
+    noise_aware = GuideModels(Settings(DEFAULT_GUIDE, (), ""), model)
+    clean = GuideModels(Settings("builtin/blocks-clip", (), ""), model)
+    costs(model, {"noise-aware classifier": noise_aware, "clean classifier through x0": clean})
+    inversions(model, options.count)
+    verdicts(model, noise_aware, options.count)
+
+
+if __name__ == "__main__":
+    main()

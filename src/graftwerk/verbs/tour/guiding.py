@@ -1,0 +1,46 @@
+"""Third chapter: the strawman and guidance side by side, and what the scale buys."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ... import requests
+from ...contracts import Monitor, Silent
+from .. import generate, guide_sweep, invert
+
+CLASSES = ("red cube", "yellow sphere", "blue cone")
+COUNT, SCALE = 4, 30
+SWEPT, SCALES = 24, "0,3,30"
+
+
+def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+    """Invert and guide to three classes, and sweep; returns what the template shows."""
+    common: dict[str, Any] = {"seed": request.seed, "device": request.device}
+    place = folder / "guiding"
+    shutil.rmtree(place, ignore_errors=True)
+    pairs = []
+    for label in CLASSES:
+        strawman = invert.run(
+            requests.Invert(to=f"class={label}", count=COUNT, out=place / "strawman", **common),
+            Silent(),
+        )
+        guided = generate.run(
+            requests.Generate(
+                guide=[f"class={label}:{SCALE}"], count=COUNT, out=place / "guided", **common
+            ),
+            Silent(),
+        )
+        pairs.append((label, strawman, guided))
+        monitor.advance()
+    swept = guide_sweep.run(
+        requests.GuideSweep(
+            classes=",".join(CLASSES), scales=SCALES, count=SWEPT, out=place / "sweep", **common
+        ),
+        monitor,
+    )
+    return {
+        "pairs": pairs,
+        "scale": SCALE,
+        "swept": swept,
+        "relative": lambda path: Path(path).absolute().relative_to(folder.absolute()).as_posix(),
+    }

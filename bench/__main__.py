@@ -10,6 +10,7 @@ SECTIONS = {
     "vectors": "nearest neighbours among 100,000 vectors, beside other stores",
     "blocks": "milliseconds a rendered scene takes on one core",
     "generate": "seconds of drawing with a diffusion model, beside diffusers",
+    "conditions": "scores of real renders: what the readers of conditions bound",
     "adapt": "a linear head on cached features, beside transformers.Trainer",
     "cold": "CPU time of a cold search and a cold ask, beside sentence-transformers",
 }

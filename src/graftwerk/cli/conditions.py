@@ -7,13 +7,14 @@ from .tables import table
 
 
 def list_lines(report: reports.ConditionKinds) -> list[str]:
-    """A line for each kind."""
-    rows = [
-        [kind.name, kind.about, kind.read_by, kind.estimators, kind.measure]
-        for kind in report.kinds
-    ]
-    head = ["kind", "shows", "made of a picture by", "--estimator", "fidelity"]
-    return table(head, rows, figures=False)
+    """What each kind is, what makes it of a picture, how its fidelity is measured."""
+    lines = []
+    for kind in report.kinds:
+        estimators = f"; --estimator: {kind.estimators}" if kind.estimators else ""
+        lines.append(f"{kind.name}: {kind.about}")
+        lines.append(f"  of a picture by {kind.read_by}{estimators}")
+        lines.append(f"  fidelity: {kind.measure}")
+    return lines
 
 
 def made_lines(report: reports.ConditionResult) -> list[str]:

@@ -58,7 +58,8 @@ def run(request: MakeCondition, monitor: Monitor) -> ConditionResult:
         made = _all(request, picture)
     elif request.scene is not None:
         scene = sample_scene(request.seed, request.scene)
-        made = _Made(condition.from_scene(scene, request.size), "exact maps")
+        by = "Canny's method on the render" if condition.name == "canny" else "exact maps"
+        made = _Made(condition.from_scene(scene, request.size), by)
     elif request.finished:
         made = _Made(_finished(condition, _there(picture)), "brought as it is")
     elif request.estimator is not None:

@@ -228,7 +228,8 @@ def otsu(values: Float64[np.ndarray, " n"]) -> float:
     means = mass[:-1] / np.maximum(below, 1)
     above = (mass[-1] - mass[:-1]) / np.maximum(total - below, 1)
     between = below * (total - below) * (above - means) ** 2
-    return float(limits[1 + int(np.argmax(between))])
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-12))
+    return float(limits[1 + best].mean())  # the middle of a gap
 
 
 def follow(

@@ -149,7 +149,12 @@ class Condition:
                 f"Make one with `graft condition {self.name} PICTURE`, or give the picture itself.",
             )
 
-    def fidelity(self, wanted: Pictures, pictures: Pictures, read: Read | None = None) -> Fidelity:
+    def fidelity(
+        self,
+        wanted: Pictures,
+        pictures: UInt8[np.ndarray, "m a b 3"],
+        read: Read | None = None,
+    ) -> Fidelity:
         """Read the condition back out of pictures and compare it with what was wanted.
 
         Args:
@@ -171,7 +176,7 @@ class Condition:
         return Fidelity(self.measure, self.higher_is_better, found.values, found.scores)
 
 
-def _size(pictures: Pictures) -> str:
+def _size(pictures: UInt8[np.ndarray, "m a b 3"]) -> str:
     return f"{pictures.shape[2]} x {pictures.shape[1]}"
 
 

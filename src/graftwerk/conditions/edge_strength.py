@@ -30,7 +30,8 @@ def edge_strength(picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h
     thinned = thin(np.round(slope, 6)[None], np.cos(angle)[None], np.sin(angle)[None])
     ridges = thinned[thinned > 0]
     if len(ridges) == 0:
-        return thinned[0]
+        nothing: np.ndarray = thinned[0]
+        return nothing
     half = (1 - _RELATIVE) * _USUAL + _RELATIVE * float(np.percentile(ridges, _SHARE))
     return _followed(thinned / (thinned + half), _LOW)
 

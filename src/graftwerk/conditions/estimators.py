@@ -178,11 +178,13 @@ def _nearness(model: _Model, picture: Picture) -> Float32[np.ndarray, "h w"]:
         or model.folder.config.get("depth_estimation_type") == "metric"
     )
     nearness = 1 / np.maximum(depth, 1e-3) if metric else depth
-    return np.ascontiguousarray(nearness, dtype=np.float32)
+    contiguous: np.ndarray = np.ascontiguousarray(nearness, dtype=np.float32)
+    return contiguous
 
 
 def _read_depth(model: _Model, picture: Picture) -> Picture:
-    return draw_nearness(_nearness(model, picture)[None])[0]
+    drawn: Picture = draw_nearness(_nearness(model, picture)[None])[0]
+    return drawn
 
 
 def _read_normals(model: _Model, picture: Picture) -> Picture:

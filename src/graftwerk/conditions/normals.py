@@ -30,7 +30,8 @@ def normals_of_nearness(nearness: Float32[np.ndarray, "h w"]) -> Float32[np.ndar
     across, up = np.gradient(points, axis=1), -np.gradient(points, axis=0)
     normals = np.cross(across, up)
     lengths = np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
-    return (normals / lengths).astype(np.float32)
+    units: np.ndarray = (normals / lengths).astype(np.float32)
+    return units
 
 
 def _draw(maps: SceneMaps) -> Pictures:

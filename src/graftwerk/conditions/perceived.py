@@ -38,7 +38,7 @@ def perceive(pictures: Pictures) -> Seen:
     own = [max(_STEP, _STEP * round(side * scale / _STEP)) for side in (height, width)]
     rows, columns = (min(side, _MOST * _SIDE) for side in own)
     if (rows, columns) == (height, width):
-        return _joined(_perception().look(pictures))
+        return _joined(_perception().look(pictures.copy()))
     small = np.stack([_resized(one, rows, columns) for one in pictures])
     return _enlarged(_perception().look(small), height, width)
 

@@ -197,7 +197,7 @@ def quality_of(counts: Sequence[Counts]) -> EdgeQuality:
 
 
 def _f(precision: Float64[np.ndarray, "*t"], recall: Float64[np.ndarray, "*t"]) -> np.ndarray:
-    return 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    return np.asarray(2 * precision * recall / np.maximum(precision + recall, 1e-12))
 
 
 def _mean_precision(

@@ -232,7 +232,7 @@ def make_branch(
             for weight in join.parameters():
                 weight.zero_()
             if shape.start == "gaussian":
-                join.weight.normal_(0.0, _SPREAD, generator=generator)  # type: ignore[operator, union-attr]
+                join.weight.normal_(0.0, _SPREAD, generator=generator)  # type: ignore[operator]
     branch.keeps_prompts = isinstance(encoder, CopiedEncoder) and _keeps(encoder)
     device = next(iter(network.parameters())).device
     branch.to(device).requires_grad_(False)

@@ -23,7 +23,8 @@ from .base import Socket
 Batch = Float[Tensor, "b c h w"]
 Sigma = float | Float[Tensor, " b"]
 LogProb = Callable[[Batch, Sigma], Tensor]
-# Root mean square of an expected clean picture that no data has: they have about unit variance.
+# Root mean square, in units of noise and data together, of what no guide should make: data have
+# about unit variance, and a model that knows little expects clean pictures as large as the noise.
 _FAR = 100.0
 
 
@@ -130,7 +131,7 @@ def guided_by(
         result = denoised
         for shift in shifts:
             result = result + shift
-        if not _size(result) < _FAR:  # which is so for what is not finite too
+        if not _size(result) < _FAR * (1 + level):  # which is so for what is not finite too
             raise Overflowed(level)
         if watch is not None:
             watch(_pull(acting, pulls, shifts, level))

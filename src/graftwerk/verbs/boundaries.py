@@ -97,4 +97,5 @@ def _boundaries(content: bytes, name: str) -> People:
             f"the boundaries in {name!r} are {found.dtype} of shape {found.shape}.",
             "Give true and false (or 0 and 1) of shape [people height width].",
         )
-    return found.astype(np.bool_)
+    boundaries: np.ndarray = found.astype(np.bool_)
+    return boundaries

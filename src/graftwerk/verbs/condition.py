@@ -117,9 +117,9 @@ def _checked(request: MakeCondition) -> CannySettings:
         )
     if request.kind == _ALL and named not in ([], ["--scene"]):
         raise BadInput(f"{named[0]} is for one kind, not for all.", "Name the kind.")
-    plain = MakeCondition(kind=request.kind)
+    fields = MakeCondition.model_fields
     own = ("thresholds", "sigma", "kernel", "stages")
-    changed = [f"--{name}" for name in own if getattr(request, name) != getattr(plain, name)]
+    changed = [f"--{name}" for name in own if getattr(request, name) != fields[name].default]
     read = request.scene is None and not request.finished and request.estimator is None
     if changed and not (request.kind == "canny" and read):
         raise BadInput(
@@ -139,8 +139,9 @@ def _settings(request: MakeCondition) -> CannySettings:
             f"--thresholds {request.thresholds!r} cannot be read.",
             "Write LOW,HIGH, for example 0.1,0.3 (of the largest slope) or 100,200; or auto.",
         ) from None
-    unit = "fraction" if high <= 1 else "absolute"
-    return CannySettings(request.sigma, request.kernel, unit, low, high)
+    return CannySettings(
+        request.sigma, request.kernel, "fraction" if high <= 1 else "absolute", low, high
+    )
 
 
 def _there(picture: Picture | None) -> Picture:

@@ -1,6 +1,6 @@
 """`graft recipe run`: train a model of the Blocks world, or go on with it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,7 +144,7 @@ def _configuration(
 
     numbers = asdict(sizes)
     del numbers["plan"]["steps"]
-    identities = {
+    identities: dict[str, Callable[[Path], str]] = {
         "autoencoder": latents_identity,
         "clip": states_identity,
         "diffusion": lambda folder: open_pipeline(folder).fingerprint(),

@@ -1,12 +1,10 @@
 """Several witnesses on a picture, for one judge can be fooled too."""
 
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -54,10 +52,13 @@ class Readings:
     states: Float64[np.ndarray, "n d"]
 
     def save(self) -> bytes:
-        """As the bytes of an `npz` file."""
-        buffer = io.BytesIO()
-        np.savez(buffer, residual=self.residual, spectrum=self.spectrum, states=self.states)
-        return buffer.getvalue()
+        """As the bytes of a safetensors file."""
+        from safetensors.numpy import save
+
+        content: bytes = save(
+            {"residual": self.residual, "spectrum": self.spectrum, "states": self.states}
+        )
+        return content
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,7 +167,7 @@ class Witnesses:
         pictures, identity = _real_pictures(self._model, real, monitor)
         parts = [self._model.fingerprint, self._encoder.fingerprint, identity, str(_LEVELS)]
         digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
-        path = settings().cache / "witnesses" / f"{digest}.npz"
+        path = settings().cache / "witnesses" / f"{digest}.safetensors"
         found = _load(path)
         if found is not None:
             return found
@@ -282,8 +283,11 @@ def _real_pictures(
 
 def _load(path: Path) -> Readings | None:
     """Readings from the cache; None where there are none or the file is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return Readings(stored["residual"], stored["spectrum"], stored["states"])
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        stored = load(path.read_bytes())
+        return Readings(stored["residual"], stored["spectrum"], stored["states"])
+    except (OSError, SafetensorError, KeyError):
         return None

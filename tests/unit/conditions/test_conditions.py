@@ -83,10 +83,10 @@ def test_a_map_is_accepted_and_a_picture_is_not(name, rows) -> None:
     condition = CONDITIONS[name]
     for number in with_people(rows)[:4]:
         condition.check_map(condition.from_rows(rows[number : number + 1])[0])
-    with pytest.raises(BadInput, match=f"is no {name} map.*graft condition {name} PICTURE"):
+    with pytest.raises(BadInput, match=rf"is no {name} map.*graft condition {name} PICTURE"):
         condition.check_map(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
     if name != "normals":
-        with pytest.raises(BadInput, match="empty|all of it is 0"):
+        with pytest.raises(BadInput, match=r"empty|all of it is 0"):
             condition.check_map(np.zeros((32, 32, 3), dtype=np.uint8))
 
 
@@ -100,9 +100,9 @@ def test_a_drawing_the_wrong_way_round_is_told() -> None:
 def test_maps_of_another_size_or_number_are_refused(rows) -> None:
     condition = CONDITIONS["depth"]
     wanted = condition.from_rows(rows[:2])
-    with pytest.raises(BadInput, match="2 depth maps of 64 x 64 .* 3 pictures of 64 x 64"):
+    with pytest.raises(BadInput, match=r"2 depth maps of 64 x 64 .* 3 pictures of 64 x 64"):
         condition.fidelity(wanted, rows["picture"][:3])
-    with pytest.raises(BadInput, match="of 64 x 64 pixels .* 2 pictures of 32 x 64"):
+    with pytest.raises(BadInput, match=r"of 64 x 64 pixels .* 2 pictures of 32 x 64"):
         condition.fidelity(wanted, rows["picture"][:2, :, :32])
 
 

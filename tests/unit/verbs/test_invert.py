@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def real(tmp_path):
     """A picture of a real scene."""
     path = tmp_path / "real.png"
-    Image.fromarray(render(sample_scene(77, 3), 64)).save(path)
+    Image.fromarray(render(sample_scene(77, 3), 64, 64)).save(path)
     return path
 
 
@@ -135,7 +135,7 @@ def test_the_shape_in_words():
 def test_the_cache_of_real_readings_mends_itself(tmp_path):
     from graftwerk.verbs.witnesses import Readings, _load
 
-    path = tmp_path / "readings.npz"
+    path = tmp_path / "readings.safetensors"
     assert _load(path) is None
     rows = np.zeros((2, 2))
     path.write_bytes(Readings(rows, rows, rows).save())

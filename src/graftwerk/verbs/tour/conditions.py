@@ -22,7 +22,7 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
     place.mkdir(parents=True)
     photograph = _photograph()
     made = {}
-    wanted = {
+    wanted: dict[str, dict[str, Any]] = {
         "stages": {"kind": "canny", "image": photograph, "stages": True, "thresholds": "auto"},
         "lines": {"kind": "hough", "image": photograph},
         "scribble": {"kind": "scribble", "image": photograph},

@@ -16,14 +16,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tests import networks
+from tests import networks, pipelines
 
 from graftwerk import files
 from graftwerk.contracts import Silent
 from graftwerk.frozen.encoders import load_encoder
 from graftwerk.frozen.noise_aware import NoiseAwareClassifier, NoiseAwareNetwork
+from graftwerk.steer.branch import Shape, make_branch, weights_of
+from graftwerk.steer.branch_folder import read_branch, write_controlnet
 from graftwerk.steer.bundle import read_bundle, require_base, write_bundle
 from graftwerk.steer.context import RetrievedContext, bare_prompt
+from graftwerk.steer.control import ControlSteer
 from graftwerk.steer.gradient import GradientGuide, Term
 from graftwerk.steer.head import LinearHead, undecided
 from graftwerk.steer.lowrank import Rank, install, load
@@ -238,7 +241,67 @@ def _shrink(x, sigma):
     return x / (1 + sigma**2)
 
 
+class ControlCase:
+    """A control branch: the frozen thing is a U-Net, the base is the hash of its weights."""
+
+    def __init__(self, folder, make_encoder, _):
+        self.network = pipelines.tiny_unet()
+        self.other = pipelines.tiny_unet(attention_head_dim=4)
+        with torch.no_grad():
+            for weight in self.other.parameters():
+                weight.add_(0.01)
+        self.folder = folder / "control"
+
+    @property
+    def base(self):
+        return networks.hash_of(self.network)
+
+    @property
+    def other_base(self):
+        return networks.hash_of(self.other)
+
+    def frozen(self):
+        return self.network
+
+    def zero(self):
+        return replace(self._steer(), scale=0.0)
+
+    def work(self):
+        steer = self._steer()
+        with files.working_folder(self.folder) as folder:
+            write_controlnet(folder, steer.branch, self.network)
+            write_bundle(folder, "control", "fake/unet", self.base, {})
+        return steer
+
+    def observe(self, network):
+        draw = torch.Generator().manual_seed(3)
+        x, states = torch.randn(2, 4, 8, 8, generator=draw), torch.randn(2, 5, 32, generator=draw)
+        times = torch.tensor([3.0, 700.0])
+        with torch.inference_mode():
+            if network is self.network:
+                out = network(x, times, encoder_hidden_states=states).sample
+            else:
+                out = network(x, times, {"encoder_hidden_states": states})
+        return out.numpy().tobytes()
+
+    def weights(self):
+        return self.base
+
+    def misapply(self):
+        read_branch(self.folder, self.other, 2, "fake/other", self.other_base)
+
+    def _steer(self):
+        generator = torch.Generator().manual_seed(5)
+        branch = make_branch(self.network, Shape(2, hint_widths=(4, 8)), generator)
+        with torch.no_grad():
+            for weight in weights_of(branch).values():
+                weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
+            hint = branch.read(torch.rand(1, 3, 16, 16, generator=generator))
+        return ControlSteer(branch, hint, self.base)
+
+
 STEERS = {
+    "control": ControlCase,
     "gradient": GradientCase,
     "head": HeadCase,
     "context": ContextCase,

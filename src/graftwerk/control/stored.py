@@ -1,0 +1,203 @@
+"""Pairs of a user's pictures: latents, prompts and conditions computed once, memory-mapped."""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64, UInt8
+from PIL import Image, ImageOps
+
+from .. import files
+from ..contracts import Monitor
+from ..errors import BadInput
+from ..frozen.diffusion.model import DiffusionModel
+from ..frozen.diffusion.texts import TextStates
+from .task import Batch
+
+_BATCH = 16
+_KEY = "pairs.json"
+Draw = Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]]
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPairs:
+    """Pairs in memory-mapped files; see `task.Pairs`.
+
+    Attributes:
+        latents: of the pictures.
+        maps: conditions.
+        states: of the prompts; None for a model that reads none.
+        pooled: one vector a prompt, where the model wants it.
+        empty: states of no prompt.
+        chosen: numbers of the pairs that belong to it.
+    """
+
+    latents: Float32[np.ndarray, "n c h w"]
+    maps: UInt8[np.ndarray, "n y x 3"]
+    states: np.ndarray | None
+    pooled: np.ndarray | None
+    empty: TextStates | None
+    chosen: Int64[np.ndarray, " k"]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def take(self, numbers: Int64[np.ndarray, " n"], said: np.ndarray) -> Batch:
+        """Pairs of these numbers; of those not `said` the prompt is empty."""
+        rows = self.chosen[numbers]
+        texts = None
+        if self.states is not None and self.empty is not None:
+            silent = torch.from_numpy(~said)
+            states = torch.from_numpy(self.states[rows].copy())
+            states[silent] = self.empty.states[0]
+            pooled = None
+            if self.pooled is not None and self.empty.pooled is not None:
+                pooled = torch.from_numpy(self.pooled[rows].copy())
+                pooled[silent] = self.empty.pooled[0]
+            texts = TextStates(states, pooled)
+        latents = torch.from_numpy(self.latents[rows].copy())
+        return Batch(latents, np.ascontiguousarray(self.maps[rows]), texts)
+
+    def split(self, held_out: int, seed: int) -> "tuple[StoredPairs, StoredPairs]":
+        """Pairs to learn from, and pairs held out.
+
+        Raises:
+            BadInput: there are too few.
+        """
+        total = len(self.chosen)
+        if held_out < 2 or total - held_out < 2:
+            raise BadInput(
+                f"{total} pairs cannot be shared out: {held_out} held out of them.",
+                "Bring more pictures, or hold out fewer; two of each are needed.",
+            )
+        order = np.random.default_rng(seed).permutation(self.chosen)
+        return self._only(order[held_out:]), self._only(order[:held_out])
+
+    def _only(self, chosen: Int64[np.ndarray, " k"]) -> "StoredPairs":
+        return StoredPairs(
+            self.latents, self.maps, self.states, self.pooled, self.empty, np.sort(chosen)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Pictures as the user brings them.
+
+    Attributes:
+        pictures: in RGB.
+        captions: of each.
+        maps: conditions of each, as pictures; None: they are made.
+        draw: makes a condition of a picture.
+        identity: of what decides the conditions.
+    """
+
+    pictures: Sequence[Image.Image]
+    captions: Sequence[str]
+    maps: Sequence[Image.Image] | None
+    draw: Draw | None
+    identity: str
+
+
+def store_pairs(raw: Raw, model: DiffusionModel, folder: Path, monitor: Monitor) -> StoredPairs:
+    """Encode, read and draw what was not done yet, and open it.
+
+    Raises:
+        NoRoom: the folder cannot be written.
+        Cancelled: stopped by the monitor.
+    """
+    width, height = model.size
+    fitted = [_fit(picture, width, height) for picture in raw.pictures]
+    key = _key_of(raw, fitted, model)
+    done = (folder / _KEY).is_file() and files.read_json(folder / _KEY) == key
+    if not done:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _KEY).unlink(missing_ok=True)
+        _write_all(raw, fitted, model, folder, monitor)
+        files.write_json(folder / _KEY, key)
+    names = {path.stem for path in folder.glob("*.npy")}
+    arrays = {
+        name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names
+    }
+    empty = None
+    if model.reader is not None:
+        like = TextStates(torch.from_numpy(arrays["states"][:1].copy()))
+        if "pooled" in arrays:
+            like = TextStates(like.states, torch.from_numpy(arrays["pooled"][:1].copy()))
+        found = model.reader.read_nothing(like)
+        empty = TextStates(
+            found.states.cpu(), None if found.pooled is None else found.pooled.cpu()
+        )
+    return StoredPairs(
+        arrays["latents"],
+        arrays["maps"],
+        arrays.get("states"),
+        arrays.get("pooled"),
+        empty,
+        np.arange(len(fitted)),
+    )
+
+
+def _fit(picture: Image.Image, width: int, height: int) -> UInt8[np.ndarray, "h w 3"]:
+    fitted = ImageOps.fit(picture.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
+    return np.asarray(fitted)
+
+
+def _key_of(
+    raw: Raw, fitted: Sequence[UInt8[np.ndarray, "h w 3"]], model: DiffusionModel
+) -> dict[str, str]:
+    digest = hashlib.sha256(json.dumps(list(raw.captions)).encode())
+    for picture in fitted:
+        digest.update(picture.tobytes())
+    for map_ in raw.maps or ():
+        digest.update(map_.tobytes())
+    return {"content": digest.hexdigest(), "model": model.fingerprint, "maps": raw.identity}
+
+
+def _write_all(
+    raw: Raw,
+    fitted: Sequence[UInt8[np.ndarray, "h w 3"]],
+    model: DiffusionModel,
+    folder: Path,
+    monitor: Monitor,
+) -> None:
+    monitor.start("encoding pairs", len(fitted))
+    latents, states, pooled, maps = [], [], [], []
+    for start in range(0, len(fitted), _BATCH):
+        part = np.stack(fitted[start : start + _BATCH])
+        values = torch.from_numpy(part).permute(0, 3, 1, 2).float() / 255
+        with torch.inference_mode():
+            latents.append(model.space.encode(values.to(model.device)).cpu().numpy())
+            if model.reader is not None:
+                texts = model.reader.read(list(raw.captions[start : start + _BATCH]))
+                states.append(texts.states.cpu().numpy())
+                if texts.pooled is not None:
+                    pooled.append(texts.pooled.cpu().numpy())
+        maps += _maps_of(raw, part, start)
+        monitor.advance(len(part))
+    for name, arrays in (("latents", latents), ("states", states), ("pooled", pooled)):
+        if arrays:
+            _write(folder / f"{name}.npy", np.concatenate(arrays))
+    _write(folder / "maps.npy", np.stack(maps))
+
+
+def _maps_of(
+    raw: Raw, pictures: UInt8[np.ndarray, "n h w 3"], start: int
+) -> list[UInt8[np.ndarray, "h w 3"]]:
+    if raw.maps is not None:
+        size = pictures.shape[2], pictures.shape[1]
+        some = raw.maps[start : start + len(pictures)]
+        return [_fit(map_, *size) for map_ in some]
+    if raw.draw is None:
+        raise ValueError("neither conditions nor a way to make them")
+    return [raw.draw(picture) for picture in pictures]
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    files.write_bytes(path, buffer.getvalue())

@@ -1,0 +1,55 @@
+"""Requests of training control branches."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from .. import limits
+from .base import DEFAULT_PIPELINE, POSITIONAL, Request
+
+
+class ControlTrain(Request):
+    """Train a control branch on pictures, with a meter that says when it follows the condition."""
+
+    data: Path = Field(
+        description="folder of pictures with captions: metadata.jsonl (file_name, caption), or "
+        "NAME.txt beside NAME.png",
+        json_schema_extra=POSITIONAL,
+    )
+    model: str = Field(
+        DEFAULT_PIPELINE,
+        description="builtin/blocks, a folder in diffusers' layout, or a hub id NAME@REVISION",
+    )
+    condition: str = Field(description="canny, depth, ...; see `graft condition list`")
+    conditions: Path | None = Field(
+        None,
+        description="folder of finished conditions, named like the pictures; default: the "
+        "conditioning_image column of metadata.jsonl, or made of the pictures",
+    )
+    caption: str | None = Field(None, description="one caption for all pictures")
+    out: Path = Field(description="folder for the branch, its meter and checkpoints")
+    steps: int = Field(1_000, ge=1, le=limits.TRAINING_STEPS, description="steps in all")
+    batch: int = Field(16, ge=1, le=4096, description="pairs a step")
+    accumulate: int = Field(1, ge=1, le=4096, description="parts a batch is computed in")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="highest, after the warm-up")
+    minutes: float | None = Field(
+        None, gt=0, le=limits.TRAINING_MINUTES, description="stop after so long; run again to go on"
+    )
+    drop: float = Field(0.5, ge=0, le=1, description="share of prompts left out")
+    held_out: int = Field(64, ge=2, le=10_000, description="pairs for the meter, never learned from")
+    measurements: int = Field(50, ge=2, le=10_000, description="of the meter, over all steps")
+    body: Literal["copy", "light"] = Field(
+        "copy", description="a copy of the encoder, or one convolution for each of its layers"
+    )
+    start: Literal["zero", "gaussian"] = Field(
+        "zero", description="first weights of what joins it to the model"
+    )
+    hint: Literal["code", "paper"] = Field(
+        "code", description="encoder of the condition: as in the official code, or in the paper"
+    )
+    middle_only: bool = Field(False, description="join it to the model's middle alone")
+    stop: bool = Field(False, description="end by itself when it converged or does not learn")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the arithmetic; auto: bfloat16 where the device has it"
+    )

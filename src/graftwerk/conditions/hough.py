@@ -36,7 +36,11 @@ def _draw(maps: SceneMaps) -> Pictures:
 
 
 def _read(pictures: Pictures) -> Pictures:
-    return lines_of(canny(pictures).edges)
+    stages = canny(pictures)
+    _, height, width = stages.edges.shape
+    pairs = zip(stages.edges, stages.direction, strict=True)
+    drawn = [draw_segments(find_segments(*pair), height, width) for pair in pairs]
+    return white_on_black(np.stack(drawn))
 
 
 def _read_scenes(pictures: Pictures) -> Pictures:

@@ -22,6 +22,7 @@ _SUMMARY = {
     "blocks": "Render scenes of the Blocks world, with captions and exact maps.",
     "recipe": "Train the built-in models of the Blocks world from nothing, and measure them.",
     "guide": "Guide a diffusion model by gradients: check what came of it, sweep the scale.",
+    "control": "Train control branches, which make a diffusion model follow a condition.",
     "condition": "Make conditions of pictures: edges, lines, depth and others; list them.",
     "models": "List the built-in models, or describe any model.",
 }

@@ -4,7 +4,7 @@ import sys
 from functools import singledispatch
 
 from .. import reports
-from . import adapt, conditions, guiding, hits, pictures, readout, recipes, teaching
+from . import adapt, conditions, control, guiding, hits, pictures, readout, recipes, teaching
 from .paint import dim as _dim
 from .paint import place as _place
 from .printable import printable
@@ -199,10 +199,12 @@ def _(report: reports.Generation) -> list[str]:
         f"{len(report.pictures)} pictures of {report.width} x {report.height} pixels, "
         f"{report.sampler}, {report.steps} steps, {report.steps_per_second:.1f} steps/s, "
         f"{report.seconds:.1f} s ({printable(report.model)}, {report.fingerprint[:12]})",
+        *control.kept_lines(report),
         *guiding.guide_lines(report),
     ]
 
 
+_lines.register(reports.ControlTrained, control.trained_lines)
 _lines.register(reports.ConditionKinds, conditions.list_lines)
 _lines.register(reports.ConditionResult, conditions.made_lines)
 _lines.register(reports.EdgeEvaluation, conditions.edge_lines)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..frozen.diffusion.halves import encode_half
 from ..frozen.diffusion.model import DiffusionModel
+from ..frozen.diffusion.noise import Noise
 from ..frozen.diffusion.texts import TextStates
 from ..steer.branch import Branch
 from ..train.arithmetic import arithmetic
@@ -101,6 +102,19 @@ class Meter:
         """Loss of the model alone with the meter's own noise."""
         return float(self._frozen.mean())
 
+    @property
+    def plain_guess(self) -> float:
+        """Loss of the best guess that knows mean and spread of the pictures' values alone.
+
+        For values of mean `m` and variance `v` behind noise of level `sigma` that is
+        `m + v / (v + sigma^2) (x - m)`, which errs by `v sigma^2 / (v + sigma^2)`.
+        """
+        latents = self._batch.latents.double()
+        spread = latents.var(dim=0, unbiased=True).mean()
+        sigma = sigmas_of(self._model)[self._times].double().cpu()
+        errors = spread * sigma**2 / (spread + sigma**2)
+        return float((errors * weight_of(self._model.noise, sigma)).mean())
+
     def check_birth(self) -> bool:
         """Whether the newborn branch changes no loss at all, to the last bit."""
         with torch.no_grad():
@@ -155,14 +169,26 @@ class Meter:
         x = (clean + sigma * self._noise(0)[spread]) / (1 + sigma**2).sqrt()
         inputs = inputs_of(self._model, rows.texts, clean)
         hint = self._branch.read(hint_input(rows.maps, self._model.device))
-        added = self._branch(x, times, hint, inputs)
+        moments = times.to(x.dtype)
+        added = self._branch(x, moments, hint, inputs)
         network = self._model.unet
         if hasattr(network, "encoder"):
-            skips, middle = network.encoder(x, times, None, inputs)
+            skips, middle = network.encoder(x, moments, None, inputs)
         else:
-            (skips, middle), _ = encode_half(network, x, times, None, inputs)
+            (skips, middle), _ = encode_half(network, x, moments, None, inputs)
         pairs = zip((*added.skips, added.middle), (*skips, middle), strict=True)
         return np.array([float(more.norm() / there.norm()) for more, there in pairs])
+
+
+def weight_of(noise: Noise, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Factor from an error of the clean picture to one of what the network predicts."""
+    match noise.prediction:
+        case "epsilon":
+            return 1 / sigma**2
+        case "v_prediction":
+            return (1 + sigma**2) / sigma**2
+        case "sample":
+            return torch.ones_like(sigma)
 
 
 def cut(batch: Batch, part: slice) -> Batch:

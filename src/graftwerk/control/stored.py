@@ -129,9 +129,7 @@ def store_pairs(raw: Raw, model: DiffusionModel, folder: Path, monitor: Monitor)
         if "pooled" in arrays:
             like = TextStates(like.states, torch.from_numpy(arrays["pooled"][:1].copy()))
         found = model.reader.read_nothing(like)
-        empty = TextStates(
-            found.states.cpu(), None if found.pooled is None else found.pooled.cpu()
-        )
+        empty = TextStates(found.states.cpu(), None if found.pooled is None else found.pooled.cpu())
     return StoredPairs(
         arrays["latents"],
         arrays["maps"],

@@ -83,11 +83,11 @@ def losses_of(
         case "sample":
             wanted = clean
     inputs = inputs_of(model, batch.texts, clean)
-    residuals = None
+    moments, residuals = times.to(x.dtype), None
     if branch is not None:
         hint = branch.read(hint_input(batch.maps, model.device))
-        residuals = branch(x, times, hint, inputs)
-    said = run_with(model.unet, x, times, inputs, residuals)[:, : clean.shape[1]]
+        residuals = branch(x, moments, hint, inputs)
+    said = run_with(model.unet, x, moments, inputs, residuals)[:, : clean.shape[1]]
     return (said.float() - wanted).square().mean(dim=(1, 2, 3))
 
 

@@ -29,6 +29,7 @@ METER, PLOT, SAMPLES = "meter.jsonl", "convergence.png", "samples"
 _MEASUREMENTS = 50  # over a whole training
 _GRIDS = 8
 _GRID_PICTURES = 16
+_IGNORANT = 0.9  # share of a plain guess's loss from which a model knows little of the pictures
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,13 @@ class Watcher:
                 "at step 0 the controlled loss is not the frozen model's, to the last bit.",
                 "Something other than the branch's zeros changes the model: do not train it.",
             )
+        guess = self._meter.plain_guess
+        if self.frozen_loss > _IGNORANT * guess:
+            monitor.note(
+                f"the model alone scores badly on these pictures: its loss is "
+                f"{self.frozen_loss:.4g}, a guess from their mean and spread has {guess:.4g}. A "
+                "branch has little to steer there: train or choose a better model first."
+            )
         self._measure(0)
 
     def watch(self, step: int, average: Mapping[str, Tensor]) -> bool:  # noqa: ARG002
@@ -193,7 +201,7 @@ def lines(measurements: Sequence[Measurement]) -> str:
 
 def draw_meter(measurements: Sequence[Measurement], frozen_loss: float, verdict: Verdict) -> bytes:
     """A PNG of loss, gap, norms and fidelity over the steps."""
-    steps = [one.step for one in measurements]
+    steps = [float(one.step) for one in measurements]
     fidelity = [math.nan if one.fidelity is None else one.fidelity for one in measurements]
     panels = [
         Panel(

@@ -22,6 +22,7 @@ from .base import Report
 from .blocks import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
 from .classifying import Classification, ClassifiedPicture, LabelProbability, TemperatureFit
 from .conditions import ConditionKind, ConditionKinds, ConditionResult, EdgeEvaluation
+from .control import ControlTrained
 from .familiarity import Familiarity
 from .guiding import (
     GuideSweepReport,
@@ -69,6 +70,7 @@ __all__ = [
     "ConditionKinds",
     "ConditionResult",
     "ControlReport",
+    "ControlTrained",
     "CurveStep",
     "Damage",
     "DataFacts",

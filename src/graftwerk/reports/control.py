@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
+from .adapt import LeftOut
 from .base import Report
-from .teaching import LeftOut
 
 
 class ControlTrained(Report):
@@ -20,9 +20,7 @@ class ControlTrained(Report):
     steps: int = Field(description="steps done, over all runs")
     planned: int = Field(description="steps in all")
     finished: bool = Field(description="whether it is done; if not, run it again to go on")
-    verdict: str = Field(
-        description="not yet, converging, converged, diverged or not learning"
-    )
+    verdict: str = Field(description="not yet, converging, converged, diverged or not learning")
     converged_at: int | None = Field(description="step of the sudden change")
     reason: str = Field(description="of the verdict")
     gap: float = Field(description="loss with another pair's condition minus with the true one")

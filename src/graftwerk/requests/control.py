@@ -37,7 +37,9 @@ class ControlTrain(Request):
         None, gt=0, le=limits.TRAINING_MINUTES, description="stop after so long; run again to go on"
     )
     drop: float = Field(0.5, ge=0, le=1, description="share of prompts left out")
-    held_out: int = Field(64, ge=2, le=10_000, description="pairs for the meter, never learned from")
+    held_out: int = Field(
+        64, ge=2, le=10_000, description="pairs for the meter, never learned from"
+    )
     measurements: int = Field(50, ge=2, le=10_000, description="of the meter, over all steps")
     body: Literal["copy", "light"] = Field(
         "copy", description="a copy of the encoder, or one convolution for each of its layers"

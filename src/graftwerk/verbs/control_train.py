@@ -1,0 +1,258 @@
+"""`graft control train`: a control branch from a folder of pictures."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import files
+from ..contracts import Monitor, Silent
+from ..errors import BadFile, BadInput
+from ..reports import ControlTrained, LeftOut
+from ..requests import ControlTrain
+
+if TYPE_CHECKING:
+    from ..adapt.captioned import Shown
+    from ..conditions import Condition
+    from ..control.stored import Raw
+    from ..control.training import Lesson, Trained
+    from ..frozen.diffusion.model import DiffusionModel
+    from ..train.session import Session
+
+BRANCH, PAIRS = "branch", "pairs"
+_METADATA, _COLUMN = "metadata.jsonl", "conditioning_image"
+_NAMED = 5  # files that an error lists
+
+
+def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
+    """Train a branch, or go on, and write it with what the meter saw.
+
+    Under torchrun every process calls this; only the first one writes.
+
+    Raises:
+        BadInput: pictures, captions, conditions or model cannot be used.
+        Failure: the newborn branch changes the frozen model's loss.
+        Diverged: the loss is not finite any more.
+        Cancelled: stopped; running it again goes on.
+        NoRoom: the folder cannot be written.
+    """
+    from ..adapt.captioned import read_captioned
+    from ..adapt.teaching import require_free
+    from ..conditions import condition_named
+    from ..control.stored import store_pairs
+    from ..control.training import Lesson, train_branch
+    from ..frozen.diffusion.model import load_diffusion
+    from ..steer.branch import Shape, make_branch
+    from ..train.processes import joined
+    from ..train.state import generator_for
+
+    condition = condition_named(request.condition)
+    out = request.out.absolute()
+    if not (out / PAIRS).is_dir():
+        require_free(out)
+    shown = read_captioned(request.data, request.caption)
+    raw = _raw_of(request, shown, condition)
+    model = load_diffusion(request.model, request.device)
+    with joined(model.device) as group:
+        watcher = monitor if group.leads else Silent()
+        if group.leads:
+            store_pairs(raw, model, out / PAIRS, watcher)
+        group.wait()
+        pairs = store_pairs(raw, model, out / PAIRS, Silent())
+        learned, held = pairs.split(min(request.held_out, len(pairs) // 2), request.seed)
+        shape = Shape(
+            model.factor,
+            body=request.body,
+            start=request.start,
+            hint=request.hint,
+            middle_only=request.middle_only,
+        )
+        branch = make_branch(model.unet, shape, generator_for(request.seed, 0, "cpu"))
+        lesson = Lesson(
+            model=model,
+            branch=branch,
+            pairs=learned,
+            held_out=held,
+            condition=condition,
+            plan=_plan_of(request),
+            dropped=request.drop,
+            measured=len(held),
+            stops=request.stop,
+            measurements=request.measurements,
+        )
+        session = _session(request, out, model, shape, group)
+        trained = train_branch(lesson, session, watcher)
+        if group.leads:
+            _save(request, out, lesson, trained)
+        group.wait()
+    return _report(request, out, lesson, trained, shown)
+
+
+def _raw_of(request: ControlTrain, shown: "Shown", condition: "Condition") -> "Raw":
+    from ..control.stored import Raw
+    from ..search.readers import read_image
+
+    paths = _brought(request, shown.paths)
+    maps = None
+    if paths is not None:
+        maps = [read_image(str(path)).convert("RGB") for path in paths]
+    return Raw(
+        pictures=shown.pictures,
+        captions=shown.captions,
+        maps=maps,
+        draw=None if maps is not None else condition.from_picture,
+        identity=condition.name if maps is None else "brought",
+    )
+
+
+def _brought(request: ControlTrain, pictures: tuple[Path, ...]) -> list[Path] | None:
+    """Files of the conditions that the user brings; None: none are brought.
+
+    Raises:
+        BadInput: some pictures have none.
+    """
+    if request.conditions is not None:
+        found = {path.stem: path for path in sorted(request.conditions.glob("*")) if path.is_file()}
+        chosen = [found.get(path.stem) for path in pictures]
+        where = str(request.conditions)
+    else:
+        tables = {folder: _column_of(folder / _METADATA) for folder in {p.parent for p in pictures}}
+        if not any(tables.values()):
+            return None
+        chosen = [tables[path.parent].get(path.name) for path in pictures]
+        where = f"the column {_COLUMN} of {_METADATA}"
+    missing = [
+        path.name
+        for path, condition in zip(pictures, chosen, strict=True)
+        if condition is None or not condition.is_file()
+    ]
+    if missing:
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        raise BadInput(
+            f"{len(missing)} of {len(pictures)} pictures have no condition in {where}: "
+            f"{', '.join(missing[:_NAMED])}{more}.",
+            "Bring one for each picture, of the same name, or none to have them made.",
+        )
+    return [condition for condition in chosen if condition is not None]
+
+
+def _column_of(path: Path) -> dict[str, Path]:
+    """Conditions by the names of pictures; nothing where there is no such column."""
+    if not path.is_file():
+        return {}
+    found = {}
+    for number, row in enumerate(files.read_json_lines(path), 1):
+        name, condition = row.get("file_name"), row.get(_COLUMN)
+        if condition is None:
+            continue
+        if not isinstance(name, str) or not isinstance(condition, str):
+            raise BadFile(
+                f"line {number} of {path} has a {_COLUMN} that is no file name.", "Mend it."
+            )
+        found[name] = path.parent / condition
+    return found
+
+
+def _plan_of(request: ControlTrain) -> Any:
+    from ..train.task import Plan
+
+    return Plan(
+        steps=request.steps,
+        batch=request.batch,
+        learning_rate=request.learning_rate,
+        warm_up=max(1, min(30, request.steps // 10)),
+        average_decay=0.995,
+        accumulate=request.accumulate,
+    )
+
+
+def _session(
+    request: ControlTrain, out: Path, model: "DiffusionModel", shape: Any, group: Any
+) -> "Session":
+    from ..train.arithmetic import fast_precision
+    from ..train.session import Session
+
+    content = files.read_json(out / PAIRS / "pairs.json")
+    configuration = {
+        "condition": request.condition,
+        "pairs": content,
+        "model": model.fingerprint,
+        "shape": asdict(shape),
+        "batch": request.batch,
+        "learning_rate": request.learning_rate,
+        "drop": request.drop,
+        "held_out": request.held_out,
+        "seed": request.seed,
+    }
+    fast = fast_precision(model.device)
+    return Session(
+        out,
+        configuration,
+        request.seed,
+        request.minutes,
+        group=group,
+        precision=fast if request.precision == "auto" else request.precision,
+    )
+
+
+def _save(request: ControlTrain, out: Path, lesson: "Lesson", trained: "Trained") -> None:
+    """Write the branch: as diffusers has it where that class can hold it."""
+    from ..steer.branch_folder import KIND, is_controlnet, write_controlnet, write_own
+    from ..steer.bundle import write_bundle
+
+    model, verdict = lesson.model, trained.verdict
+    base = {"name": model.name, "fingerprint": model.fingerprint}
+    with files.working_folder(out / BRANCH) as folder:
+        if is_controlnet(lesson.branch, model.unet):
+            write_controlnet(folder, lesson.branch, model.unet)
+        else:
+            write_own(folder, lesson.branch, base, request.condition)
+        content = {
+            "condition": request.condition,
+            "request": request.model_dump(mode="json", exclude={"data", "out", "conditions"}),
+            "steps": trained.outcome.step,
+            "verdict": asdict(verdict),
+            "measured": trained.measurements[-1].to_json(),
+        }
+        write_bundle(folder, KIND, model.name, model.fingerprint, content)
+
+
+def _report(
+    request: ControlTrain, out: Path, lesson: "Lesson", trained: "Trained", shown: "Shown"
+) -> ControlTrained:
+    from ..control.training import PLOT, SAMPLES
+    from ..steer.branch import weights_of
+    from ..steer.branch_folder import is_controlnet
+
+    last, outcome = trained.measurements[-1], trained.outcome
+    drawn = [one.fidelity for one in trained.measurements if one.fidelity is not None]
+    folder = out / BRANCH
+    return ControlTrained(
+        out=str(request.out),
+        branch=str(request.out / BRANCH),
+        controlnet=is_controlnet(lesson.branch, lesson.model.unet),
+        condition=request.condition,
+        model=request.model,
+        pairs=len(lesson.pairs),
+        held_out=len(lesson.held_out),
+        left_out=[LeftOut(name=name, reason=why) for name, why in shown.left_out.items()],
+        steps=outcome.step,
+        planned=request.steps,
+        finished=outcome.finished,
+        verdict=trained.verdict.state,
+        converged_at=trained.verdict.step,
+        reason=trained.verdict.reason,
+        gap=last.gap,
+        gap_low=last.gap_low,
+        gap_high=last.gap_high,
+        loss=last.loss,
+        frozen_loss=trained.frozen_loss,
+        norm=last.norm,
+        change=last.change,
+        fidelity=drawn[-1] if drawn else None,
+        parameters=sum(w.numel() for w in weights_of(lesson.branch).values()),
+        bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        items_per_second=outcome.items_per_second,
+        seconds=outcome.seconds,
+        plot=str(request.out / PLOT),
+        strips=str(request.out / SAMPLES / "strips.png"),
+    )

@@ -1,0 +1,124 @@
+"""Training a branch on a tiny pipeline: the check at step 0, resuming, what is written."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from graftwerk.contracts import Silent
+from graftwerk.control.meter import Meter
+from graftwerk.control.stored import Raw, store_pairs
+from graftwerk.errors import BadInput
+from graftwerk.frozen.diffusion.model import load_diffusion
+from graftwerk.requests import ControlTrain, Generate
+from graftwerk.steer.branch import Shape, make_branch
+from graftwerk.verbs import control_train, generate
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+WORDS = ["a red cube", "a blue sphere", "a green cone on grass", "a cube and a sphere"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Eight squares of one colour each on another, with captions."""
+    folder = tmp_path_factory.mktemp("pictures")
+    generator = np.random.default_rng(0)
+    lines = []
+    for number in range(8):
+        picture = np.full((32, 32, 3), generator.integers(0, 100, 3), dtype=np.uint8)
+        picture[8:24, 4 + number : 20 + number] = generator.integers(150, 255, 3)
+        Image.fromarray(picture).save(folder / f"{number}.png")
+        lines.append(json.dumps({"file_name": f"{number}.png", "caption": WORDS[number % 4]}))
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def request(pictures, pipeline, out, **changes):
+    settings = {
+        "data": pictures,
+        "model": str(pipeline),
+        "condition": "canny",
+        "out": out,
+        "steps": 4,
+        "batch": 2,
+        "held_out": 4,
+        "measurements": 2,
+        "device": "cpu",
+        "precision": "float32",
+    }
+    return ControlTrain(**(settings | changes))
+
+
+def weights(out):
+    from safetensors.torch import load_file
+
+    return load_file(out / "branch" / "diffusion_pytorch_model.safetensors")
+
+
+def test_it_trains_resumes_to_the_same_bits_and_draws(tmp_path, pictures, text_pipeline):
+    whole = control_train.run(request(pictures, text_pipeline, tmp_path / "a"), Silent())
+    assert whole.controlnet and whole.finished and (whole.steps, whole.pairs) == (4, 4)
+    assert whole.verdict in {"not yet", "not learning"}
+    control_train.run(request(pictures, text_pipeline, tmp_path / "b", steps=2), Silent())
+    # the learning rate follows the steps in all: a run of 4 that is stopped after 2 is another
+    first = weights(tmp_path / "a")
+    assert any(bool(v.any()) for k, v in first.items() if k.startswith("controlnet_down_blocks"))
+    again = control_train.run(request(pictures, text_pipeline, tmp_path / "a"), Silent())
+    assert again.steps == 4
+    assert all(torch.equal(v, first[k]) for k, v in weights(tmp_path / "a").items())
+    meter = (tmp_path / "a" / "meter.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in meter] == [0, 2, 4]
+    assert (tmp_path / "a" / "convergence.png").stat().st_size > 1000
+    assert (tmp_path / "a" / "samples" / "strips.png").is_file()
+    drawn = generate.run(
+        Generate(
+            prompt="a red cube",
+            model=str(text_pipeline),
+            control=[f"canny={pictures / '0.png'}:0.7"],
+            branch=[f"canny={tmp_path / 'a' / 'branch'}"],
+            out=tmp_path / "drawn",
+            count=2,
+            best_of=2,
+            steps=3,
+            reuse=2,
+            device="cpu",
+        ),
+        Silent(),
+    )
+    assert len(drawn.pictures) == 2 and drawn.controls[0].kind == "canny"
+
+
+def test_a_light_branch_is_kept_in_our_own_form(tmp_path, pictures, text_pipeline):
+    report = control_train.run(
+        request(pictures, text_pipeline, tmp_path / "a", body="light", start="gaussian"), Silent()
+    )
+    assert not report.controlnet
+    assert (tmp_path / "a" / "branch" / "model.safetensors").is_file()
+
+
+def test_conditions_that_are_brought(tmp_path, pictures, text_pipeline):
+    brought = tmp_path / "conditions"
+    brought.mkdir()
+    for number in range(7):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(brought / f"{number}.png")
+    with pytest.raises(BadInput, match=r"1 of 8 pictures have no condition.*7\.png"):
+        control_train.run(
+            request(pictures, text_pipeline, tmp_path / "a", conditions=brought), Silent()
+        )
+
+
+def test_the_newborn_branch_is_checked(tmp_path, pictures, text_pipeline):
+    model = load_diffusion(str(text_pipeline), "cpu")
+    images = [Image.open(path).convert("RGB") for path in sorted(pictures.glob("*.png"))]
+    raw = Raw(images, [WORDS[0]] * len(images), images, None, "brought")
+    pairs = store_pairs(raw, model, tmp_path / "pairs", Silent())
+    branch = make_branch(model.unet, Shape(model.factor), torch.Generator().manual_seed(0))
+    meter = Meter(model, branch, pairs, 8)
+    assert meter.check_birth()
+    assert meter.measure(0).gap == 0
+    with torch.no_grad():
+        branch.joins[-1].bias.add_(0.1)
+    assert not meter.check_birth()
+    assert meter.plain_guess > 0

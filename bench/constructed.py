@@ -3,8 +3,8 @@
 A small PatchTST with random weights is the frozen model, and a changed copy of it, the teacher,
 labels random series by a random direction in its features. Where the teacher is the frozen model
 itself a linear head is enough; where its attention and MLP projections differ by matrices of rank
-2, LoRA of rank 2 is; where all its matrices differ by ones of full rank, the embedding too, it
-takes full fine-tuning.
+1, LoRA of rank 1 is; where all its matrices are others, the embedding too, it takes full
+fine-tuning.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from transformers import PatchTSTConfig, PatchTSTModel
 
 import graftwerk
 
-LENGTH, COUNT, RANK = 32, 4_000, 2
+LENGTH, COUNT, RANK = 32, 4_000, 1
 KINDS = {"same": "linear", "low rank": "lora", "full rank": "full"}
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj", "ff.0", "ff.3")
 NEAR = 0.2  # series so near to the border, in standard deviations, are left out
@@ -54,19 +54,17 @@ def frozen_model(seed: int) -> PatchTSTModel:
 
 
 def teacher_of(network: PatchTSTModel, kind: str, seed: int) -> PatchTSTModel:
-    """A copy whose changed matrices have moved by as much as they were large."""
+    """A copy with other matrices; those of low rank have moved by as much as they were large."""
     changed = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(seed)
     for name, weight in matrices(changed).items():
         out, into = weight.shape
         if kind == "full rank":
-            delta = torch.randn(out, into, generator=generator)
+            weight.data = weight.data.std() * torch.randn(out, into, generator=generator)
         elif kind == "low rank" and name.removesuffix(".weight").endswith(PROJECTIONS):
             down = torch.randn(RANK, into, generator=generator)
             delta = torch.randn(out, RANK, generator=generator) @ down
-        else:
-            continue
-        weight.data += delta * weight.data.norm() / delta.norm()
+            weight.data += delta * weight.data.norm() / delta.norm()
     return changed
 
 

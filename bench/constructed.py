@@ -1,10 +1,10 @@
 """Tasks whose right way is known by construction: do `compare` and `fit --how auto` find it?
 
 A small PatchTST with random weights is the frozen model, and a changed copy of it, the teacher,
-labels random series by a random direction in its features. Where the teacher is the frozen model
-itself a linear head is enough. Where its attention and MLP projections differ by matrices of low
-rank, LoRA of that rank is. Where the frozen embedding is blind to the half of the values that the
-teacher's reads, no change behind it brings them back: it takes full fine-tuning.
+labels random series by the largest of six random directions in its features. Where the teacher is
+the frozen model itself a linear head is enough; where its attention and MLP projections differ by
+matrices of rank 2, LoRA of rank 2 is; where all its matrices differ by ones of full rank, the
+embedding too, it takes full fine-tuning.
 """
 
 import argparse
@@ -20,10 +20,10 @@ from transformers import PatchTSTConfig, PatchTSTModel
 
 import graftwerk
 
-LENGTH, COUNT, RANK = 32, 4_000, 2
-KINDS = {"same": "linear", "low rank": "lora", "embedding": "full"}
+LENGTH, COUNT, RANK, CLASSES = 32, 5_000, 2, 6
+KINDS = {"same": "linear", "low rank": "lora", "full rank": "full"}
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj", "ff.0", "ff.3")
-NEAR = 0.2  # series so near to the border, in standard deviations, are left out
+NEAR = 0.2  # series whose best class leads by less, in standard deviations, are left out
 
 
 def matrices(network: nn.Module) -> dict[str, nn.Parameter]:
@@ -31,8 +31,7 @@ def matrices(network: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in found if p.ndim == 2 and "position" not in name}
 
 
-def frozen_model(seed: int, blind: bool) -> PatchTSTModel:
-    """Weights drawn from a seed; a blind one reads the first half of each patch alone."""
+def frozen_model(seed: int) -> PatchTSTModel:
     config = PatchTSTConfig(
         num_input_channels=1,
         context_length=LENGTH,
@@ -48,32 +47,32 @@ def frozen_model(seed: int, blind: bool) -> PatchTSTModel:
     )
     network = PatchTSTModel(config).eval()
     generator = torch.Generator().manual_seed(seed)
-    for name, weight in matrices(network).items():
+    for weight in matrices(network).values():
         spread = 1.5 / weight.shape[1] ** 0.5
         weight.data = spread * torch.randn(weight.shape, generator=generator)
-        if blind and "embedding" in name:
-            weight.data[:, weight.shape[1] // 2 :] = 0
     return network
 
 
 def teacher_of(network: PatchTSTModel, kind: str, seed: int) -> PatchTSTModel:
-    """A copy with other matrices; those of low rank have moved by as much as they were large."""
+    """A copy whose changed matrices have moved by as much as they were large."""
     changed = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(seed)
     for name, weight in matrices(changed).items():
         out, into = weight.shape
-        if kind == "low rank" and name.removesuffix(".weight").endswith(PROJECTIONS):
+        if kind == "full rank":
+            delta = torch.randn(out, into, generator=generator)
+        elif kind == "low rank" and name.removesuffix(".weight").endswith(PROJECTIONS):
             down = torch.randn(RANK, into, generator=generator)
             delta = torch.randn(out, RANK, generator=generator) @ down
-            weight.data += delta * weight.data.norm() / delta.norm()
-        elif kind == "embedding" and "embedding" in name:
-            weight.data = weight.data.flip(1)
+        else:
+            continue
+        weight.data += delta * weight.data.norm() / delta.norm()
     return changed
 
 
 def write_task(folder: Path, kind: str, seed: int) -> None:
     """The frozen model in `model/` and labelled series in `series.csv`."""
-    network = frozen_model(seed, blind=kind == "embedding")
+    network = frozen_model(seed)
     network.save_pretrained(folder / "model")
     rng = np.random.default_rng(seed)
     series = rng.normal(size=(COUNT, LENGTH)).astype(np.float32)
@@ -82,14 +81,15 @@ def write_task(folder: Path, kind: str, seed: int) -> None:
         states = teacher_of(network, kind, seed + 1_000)(past_values=values).last_hidden_state
     features = nn.functional.normalize(states.mean(dim=(1, 2)), dim=1).numpy()
     features = (features - features.mean(axis=0)) / features.std(axis=0)
-    scores = features @ rng.normal(size=features.shape[1])
-    scores = (scores - np.median(scores)) / scores.std()
+    scores = features @ rng.normal(size=(features.shape[1], CLASSES))
+    scores = (scores - scores.mean(axis=0)) / scores.std(axis=0)
+    ahead = np.diff(np.sort(scores, axis=1)[:, -2:], axis=1)[:, 0]
     with (folder / "series.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([*(f"t{place}" for place in range(LENGTH)), "label"])
-        for row, score in zip(series, scores, strict=True):
-            if abs(score) > NEAR:
-                writer.writerow([*(f"{value:.5f}" for value in row), "ab"[int(score > 0)]])
+        for row, label, clear in zip(series, scores.argmax(axis=1), ahead > NEAR, strict=True):
+            if clear:
+                writer.writerow([*(f"{value:.5f}" for value in row), f"class {label}"])
 
 
 def answers(folder: Path) -> tuple[str, str, str]:

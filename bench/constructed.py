@@ -2,9 +2,9 @@
 
 A small PatchTST with random weights is the frozen model, and a changed copy of it, the teacher,
 labels random series by a random direction in its features. Where the teacher is the frozen model
-itself a linear head is enough; where its attention and MLP projections differ by matrices of rank
-2, LoRA of rank 2 is; where all its matrices differ by ones of full rank, the embedding too, it
-takes full fine-tuning.
+itself a linear head is enough. Where its attention and MLP projections differ by matrices of low
+rank, LoRA of that rank is. Where the frozen embedding is blind to the half of the values that the
+teacher's reads, no change behind it brings them back: it takes full fine-tuning.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from transformers import PatchTSTConfig, PatchTSTModel
 import graftwerk
 
 LENGTH, COUNT, RANK = 32, 4_000, 2
-KINDS = {"same": "linear", "low rank": "lora", "full rank": "full"}
+KINDS = {"same": "linear", "low rank": "lora", "embedding": "full"}
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj", "ff.0", "ff.3")
 NEAR = 0.2  # series so near to the border, in standard deviations, are left out
 
@@ -31,7 +31,8 @@ def matrices(network: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in found if p.ndim == 2 and "position" not in name}
 
 
-def frozen_model(seed: int) -> PatchTSTModel:
+def frozen_model(seed: int, blind: bool) -> PatchTSTModel:
+    """Weights drawn from a seed; a blind one reads the first half of each patch alone."""
     config = PatchTSTConfig(
         num_input_channels=1,
         context_length=LENGTH,
@@ -47,32 +48,32 @@ def frozen_model(seed: int) -> PatchTSTModel:
     )
     network = PatchTSTModel(config).eval()
     generator = torch.Generator().manual_seed(seed)
-    for weight in matrices(network).values():
+    for name, weight in matrices(network).items():
         spread = 1.5 / weight.shape[1] ** 0.5
         weight.data = spread * torch.randn(weight.shape, generator=generator)
+        if blind and "embedding" in name:
+            weight.data[:, weight.shape[1] // 2 :] = 0
     return network
 
 
 def teacher_of(network: PatchTSTModel, kind: str, seed: int) -> PatchTSTModel:
-    """A copy whose changed matrices have moved by as much as they were large."""
+    """A copy with other matrices; those of low rank have moved by as much as they were large."""
     changed = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(seed)
     for name, weight in matrices(changed).items():
         out, into = weight.shape
-        if kind == "full rank":
-            delta = torch.randn(out, into, generator=generator)
-        elif kind == "low rank" and name.removesuffix(".weight").endswith(PROJECTIONS):
+        if kind == "low rank" and name.removesuffix(".weight").endswith(PROJECTIONS):
             down = torch.randn(RANK, into, generator=generator)
             delta = torch.randn(out, RANK, generator=generator) @ down
-        else:
-            continue
-        weight.data += delta * weight.data.norm() / delta.norm()
+            weight.data += delta * weight.data.norm() / delta.norm()
+        elif kind == "embedding" and "embedding" in name:
+            weight.data = weight.data.flip(1)
     return changed
 
 
 def write_task(folder: Path, kind: str, seed: int) -> None:
     """The frozen model in `model/` and labelled series in `series.csv`."""
-    network = frozen_model(seed)
+    network = frozen_model(seed, blind=kind == "embedding")
     network.save_pretrained(folder / "model")
     rng = np.random.default_rng(seed)
     series = rng.normal(size=(COUNT, LENGTH)).astype(np.float32)

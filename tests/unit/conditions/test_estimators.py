@@ -14,10 +14,10 @@ from graftwerk.errors import BadFile, BadInput
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 40, 56, 3)).astype(np.uint8)
 
 
-def save(network, processor, folder):
+def save(network, processor, folder, std=0.3):
     torch.manual_seed(0)
     for parameter in network.parameters():  # far from 0, so that outputs differ
-        torch.nn.init.normal_(parameter, std=0.3)
+        torch.nn.init.normal_(parameter, std=std)
     network.eval().save_pretrained(folder)
     processor.save_pretrained(folder)
     return str(folder)
@@ -40,6 +40,33 @@ def dpt(tmp_path_factory):
     processor = transformers.DPTImageProcessorPil(size={"height": 32, "width": 32})
     network = transformers.DPTForDepthEstimation(config)
     return save(network, processor, tmp_path_factory.mktemp("dpt"))
+
+
+@pytest.fixture(scope="module")
+def depth_anything(tmp_path_factory):
+    """One that gives metric distances."""
+    config = transformers.DepthAnythingConfig(
+        backbone_config=transformers.Dinov2Config(
+            hidden_size=16,
+            num_hidden_layers=4,
+            num_attention_heads=2,
+            mlp_ratio=1,
+            image_size=28,
+            patch_size=14,
+            out_features=["stage1", "stage2", "stage3", "stage4"],
+            reshape_hidden_states=False,
+        ),
+        reassemble_hidden_size=16,
+        patch_size=14,
+        neck_hidden_sizes=[8, 8, 8, 8],
+        fusion_hidden_size=8,
+        head_hidden_size=8,
+        depth_estimation_type="metric",
+        max_depth=20,
+    )
+    processor = transformers.DPTImageProcessorPil(size={"height": 42, "width": 42})
+    network = transformers.DepthAnythingForDepthEstimation(config)
+    return save(network, processor, tmp_path_factory.mktemp("depth_anything"), std=0.15)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +150,22 @@ def test_depth_is_what_the_model_says_scaled_to_its_own_range(dpt) -> None:
     wanted = 255 * (wanted - wanted.min()) / np.ptp(wanted)
     assert np.abs(found[0, ..., 0] - wanted).max() < 1
     CONDITIONS["depth"].check_map(found[0])
+
+
+def test_metric_distances_are_turned_into_nearness(depth_anything) -> None:
+    from PIL import Image
+
+    found = load_estimator("depth", depth_anything, "cpu").read(PICTURES[:1])[0, ..., 0]
+    network = transformers.DepthAnythingForDepthEstimation.from_pretrained(depth_anything)
+    processor = transformers.DPTImageProcessorPil.from_pretrained(depth_anything)
+    inputs = processor(images=Image.fromarray(PICTURES[0]), return_tensors="pt")
+    with torch.no_grad():
+        distance = network(**inputs).predicted_depth[None]
+    distance = torch.nn.functional.interpolate(distance, (40, 56), mode="bicubic")[0, 0].numpy()
+    assert np.ptp(distance) > 0.1
+    wanted = 1 / np.maximum(distance, 1e-3)
+    wanted = 255 * (wanted - wanted.min()) / np.ptp(wanted)
+    assert np.abs(found - wanted).max() < 1
 
 
 def test_normals_come_from_the_slope_of_depth(dpt) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from graftwerk.contracts import Silent
 from graftwerk.control.meter import Meter
 from graftwerk.control.stored import Raw, store_pairs
-from graftwerk.errors import BadInput
+from graftwerk.errors import BadInput, Cancelled
 from graftwerk.frozen.diffusion.model import load_diffusion
 from graftwerk.requests import ControlTrain, Generate
 from graftwerk.steer.branch import Shape, make_branch
@@ -18,6 +18,21 @@ from graftwerk.verbs import control_train, generate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WORDS = ["a red cube", "a blue sphere", "a green cone on grass", "a cube and a sphere"]
+
+
+class StopsAfter(Silent):
+    """A user who presses Ctrl-C after some steps of the training."""
+
+    def __init__(self, steps):
+        self.left, self.trains = steps, False
+
+    def start(self, task, total=None):
+        self.trains = task == "training"
+
+    def advance(self, count=1):
+        self.left -= self.trains
+        if self.trains and self.left == 0:
+            raise Cancelled("stopped")
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +76,14 @@ def test_it_trains_resumes_to_the_same_bits_and_draws(tmp_path, pictures, text_p
     whole = control_train.run(request(pictures, text_pipeline, tmp_path / "a"), Silent())
     assert whole.controlnet and whole.finished and (whole.steps, whole.pairs) == (4, 4)
     assert whole.verdict in {"not yet", "not learning"}
-    control_train.run(request(pictures, text_pipeline, tmp_path / "b", steps=2), Silent())
-    # the learning rate follows the steps in all: a run of 4 that is stopped after 2 is another
     first = weights(tmp_path / "a")
+    with pytest.raises(Cancelled):
+        control_train.run(request(pictures, text_pipeline, tmp_path / "b"), StopsAfter(2))
+    control_train.run(request(pictures, text_pipeline, tmp_path / "b"), Silent())
+    resumed = weights(tmp_path / "b")
+    assert all(torch.equal(value, first[key]) for key, value in resumed.items())
+    meters = [(tmp_path / name / "meter.jsonl").read_text() for name in "ab"]
+    assert meters[0] == meters[1]
     assert any(bool(v.any()) for k, v in first.items() if k.startswith("controlnet_down_blocks"))
     again = control_train.run(request(pictures, text_pipeline, tmp_path / "a"), Silent())
     assert again.steps == 4

@@ -38,7 +38,26 @@ def run(request: ModelsInfo, monitor: Monitor) -> ModelCard:
     config = read_object(root / "config.json") if (root / "config.json").is_file() else {}
     if config.get("model_type") in _OWN or config.get("_class_name") == "AutoencoderKL":
         return _network(request, root, config)
+    if config.get("model_type") == "graftwerk-noise-aware-classifier":
+        return _noise_aware(request, root)
     return _encoder(request, root)
+
+
+def _noise_aware(request: ModelsInfo, root: Path) -> ModelCard:
+    from ..frozen.noise_aware import load_noise_aware
+
+    classifier = load_noise_aware(request.name, root, request.device)
+    return ModelCard(
+        name=request.name,
+        kind="noise-aware classifier",
+        reads=[],
+        dimension=None,
+        fingerprint=classifier.fingerprint,
+        path=str(root),
+        details={"labels": ", ".join(classifier.labels), "latents": classifier.latents[:12]}
+        | _origin(root),
+        **_size(root),
+    )
 
 
 def _encoder(request: ModelsInfo, root: Path) -> ModelCard:

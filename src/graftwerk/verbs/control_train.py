@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..control.stored import Raw
     from ..control.training import Lesson, Trained
     from ..frozen.diffusion.model import DiffusionModel
+    from ..steer.branch import Shape
     from ..train.session import Session
 
 BRANCH, PAIRS = "branch", "pairs"
@@ -41,7 +42,7 @@ def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
     from ..control.stored import store_pairs
     from ..control.training import Lesson, train_branch
     from ..frozen.diffusion.model import load_diffusion
-    from ..steer.branch import Shape, make_branch
+    from ..steer.branch import make_branch
     from ..train.processes import joined
     from ..train.state import generator_for
 
@@ -59,13 +60,7 @@ def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
         group.wait()
         pairs = store_pairs(raw, model, out / PAIRS, Silent())
         learned, held = pairs.split(min(request.held_out, len(pairs) // 2), request.seed)
-        shape = Shape(
-            model.factor,
-            body=request.body,
-            start=request.start,
-            hint=request.hint,
-            middle_only=request.middle_only,
-        )
+        shape = _shape_of(request, model.factor)
         branch = make_branch(model.unet, shape, generator_for(request.seed, 0, "cpu"))
         lesson = Lesson(
             model=model,
@@ -85,6 +80,18 @@ def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
             _save(request, out, lesson, trained)
         group.wait()
     return _report(request, out, lesson, trained, shown)
+
+
+def _shape_of(request: ControlTrain, factor: int) -> "Shape":
+    from ..steer.branch import Shape
+
+    return Shape(
+        factor,
+        body=request.body,
+        start=request.start,
+        hint=request.hint,
+        middle_only=request.middle_only,
+    )
 
 
 def _raw_of(request: ControlTrain, shown: "Shown", condition: "Condition") -> "Raw":
@@ -166,7 +173,7 @@ def _plan_of(request: ControlTrain) -> Any:
 
 
 def _session(
-    request: ControlTrain, out: Path, model: "DiffusionModel", shape: Any, group: Any
+    request: ControlTrain, out: Path, model: "DiffusionModel", shape: "Shape", group: Any
 ) -> "Session":
     from ..train.arithmetic import fast_precision
     from ..train.session import Session

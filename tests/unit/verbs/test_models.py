@@ -19,7 +19,7 @@ def look_at(name):
 def test_every_listed_model_can_be_looked_at():
     models = models_list.run(graftwerk.ModelsList(), Silent()).models
     assert [model["name"] for model in models] == [*BUILTIN, "static", "extractive"]
-    assert len(models) == 9
+    assert len(models) == 17
     for model in models:
         assert set(model) == {"name", "kind", "about"}
         if model["kind"] != "writer":

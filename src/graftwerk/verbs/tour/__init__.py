@@ -13,7 +13,7 @@ from typing import Any
 from ... import __version__, files, reports, requests
 from ...contracts import Monitor
 from ...errors import BadInput
-from . import adapt, conditions, guiding, pictures, search_and_ask
+from . import adapt, conditions, control, guiding, pictures, search_and_ask
 
 TEMPLATES = Path(__file__).parent
 
@@ -37,6 +37,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     Chapter("Search and ask", "search_and_ask.html.jinja", search_and_ask.chapter),
     Chapter("A world of pictures", "pictures.html.jinja", pictures.chapter),
     Chapter("Conditions", "conditions.html.jinja", conditions.chapter),
+    Chapter("Control", "control.html.jinja", control.chapter),
     Chapter("Guide by gradients", "guiding.html.jinja", guiding.chapter),
     Chapter("Adapt", "adapt.html.jinja", adapt.chapter),
 )

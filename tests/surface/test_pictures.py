@@ -66,7 +66,7 @@ def test_classify(graft, workplace) -> None:
     )  # fmt: skip
     assert "blocks/train/000001.png\n  label" in for_people.out
     assert "skipped bad.png: 'bad.png' is not a readable picture" in for_people.out
-    assert "1 pictures, 1 skipped, 3 labels in 4 templates" in for_people.out
+    assert "1 pictures, 1 skipped, 3 labels in 13 templates" in for_people.out
     assert "not calibrated" in for_people.out
 
 

@@ -111,6 +111,9 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
         case "perception":
             load_perception(root, request.device)
             details = {key: ", ".join(config[key]) for key in ("classes", "joints")}
+        case "control branch":
+            _load_branch(root, request.device)
+            details = {"condition": config["condition"], "steers": config["base"]["name"]}
         case _:
             load_part(root)
             sides = 2 ** (len(config["block_out_channels"]) - 1)
@@ -125,6 +128,14 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
         details=details | _origin(root),
         **_size(root),
     )
+
+
+def _load_branch(root: Path, device: str) -> None:
+    from ..frozen.diffusion.model import load_diffusion
+    from ..steer.branch_folder import read_branch
+
+    base = load_diffusion("builtin/blocks", device)
+    read_branch(root, base.unet, base.factor, base.name, base.fingerprint)
 
 
 def _size(root: Path) -> dict[str, int]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from graftwerk.conditions import CONDITIONS
 from graftwerk.contracts import Silent
 from graftwerk.errors import BadFile, BadInput, Cancelled, UnknownName
 from graftwerk.recipes.catalogue import RECIPES
@@ -114,7 +115,8 @@ def test_result(models, name):
 
 def test_the_catalogue():
     listed = recipe_list.run(RecipeList(), Silent()).recipes
-    assert [recipe["name"] for recipe in listed] == list(FIGURES)
+    controls = [f"control-{kind}" for kind in CONDITIONS]
+    assert [recipe["name"] for recipe in listed] == [*FIGURES, *controls]
     assert all(recipe["aims"] for recipe in listed)
     needs = {recipe["name"]: recipe["needs"] for recipe in listed}
     assert needs["diffusion"] == ["clip", "autoencoder"]

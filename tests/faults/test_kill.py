@@ -28,7 +28,8 @@ def assert_sound(index):
     assert report.sound, report.damages
 
 
-def kill_again_and_again(driver, docs, tmp_path, count, seed):
+def kill_again_and_again(driver, docs, tmp_path, wanted, seed):
+    """Until `wanted` runs were caught before their end, which a busy machine makes rarer."""
     generator = random.Random(seed)
     full, index, log = tmp_path / "full", tmp_path / "index", tmp_path / "log"
     assert driver.run(**task_of("add", docs, full)) == 0
@@ -42,7 +43,9 @@ def kill_again_and_again(driver, docs, tmp_path, count, seed):
         finished[verb] = state(index)
         shutil.rmtree(index)
     caught = 0
-    for n in range(count):
+    for n in range(5 * wanted):
+        if caught >= wanted:
+            break
         verb = VERBS[n % len(VERBS)]
         log.write_text("")
         before = {}
@@ -79,9 +82,9 @@ def check_what_is_left(verb, index, log, before, after):
 
 
 def test_kill(driver, docs, tmp_path):
-    assert kill_again_and_again(driver, docs, tmp_path, 40, seed=1) >= 20
+    assert kill_again_and_again(driver, docs, tmp_path, 20, seed=1) == 20
 
 
 @pytest.mark.slow
 def test_kill_many_times(driver, docs, tmp_path):
-    assert kill_again_and_again(driver, docs, tmp_path, 300, seed=2) >= 150
+    assert kill_again_and_again(driver, docs, tmp_path, 150, seed=2) == 150

@@ -94,13 +94,8 @@ class ContextCase:
             )
 
 
-class LowRankCase:
-    """Low-rank layers: the frozen thing is a network, the base is the hash of its weights."""
-
-    def __init__(self, folder, make_encoder, monkeypatch):
-        self.network = networks.make("bert")
-        self.other = networks.pipelines.random_network(networks.bert, seed=8)
-        self.folder = folder / "adapter"
+class NetworkCase:
+    """The frozen thing is a network, the base is the hash of its weights."""
 
     @property
     def base(self):
@@ -112,6 +107,15 @@ class LowRankCase:
 
     def frozen(self):
         return self.network
+
+
+class LowRankCase(NetworkCase):
+    """Low-rank layers."""
+
+    def __init__(self, folder, make_encoder, monkeypatch):
+        self.network = networks.make("bert")
+        self.other = networks.pipelines.random_network(networks.bert, seed=8)
+        self.folder = folder / "adapter"
 
     def zero(self):
         steer = self._steer()
@@ -241,8 +245,8 @@ def _shrink(x, sigma):
     return x / (1 + sigma**2)
 
 
-class ControlCase:
-    """A control branch: the frozen thing is a U-Net, the base is the hash of its weights."""
+class ControlCase(NetworkCase):
+    """A control branch on a U-Net."""
 
     def __init__(self, folder, make_encoder, _):
         self.network = pipelines.tiny_unet()
@@ -251,17 +255,6 @@ class ControlCase:
             for weight in self.other.parameters():
                 weight.add_(0.01)
         self.folder = folder / "control"
-
-    @property
-    def base(self):
-        return networks.hash_of(self.network)
-
-    @property
-    def other_base(self):
-        return networks.hash_of(self.other)
-
-    def frozen(self):
-        return self.network
 
     def zero(self):
         return replace(self._steer(), scale=0.0)

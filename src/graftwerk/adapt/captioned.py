@@ -20,19 +20,6 @@ _NAMED = 5  # pictures that an error lists
 
 
 @dataclass(frozen=True, slots=True)
-class Captioned:
-    """A picture and what it shows.
-
-    Attributes:
-        path: its file.
-        caption: in words.
-    """
-
-    path: Path
-    caption: str
-
-
-@dataclass(frozen=True, slots=True)
 class Shown:
     """Pictures that were read.
 

@@ -20,7 +20,7 @@ from ..frozen.diffusion.texts import TextStates
 from .task import Batch
 
 _BATCH = 16
-_KEY = "pairs.json"
+KEY = "pairs.json"
 Draw = Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]]
 
 
@@ -113,12 +113,12 @@ def store_pairs(raw: Raw, model: DiffusionModel, folder: Path, monitor: Monitor)
     width, height = model.size
     fitted = [_fit(picture, width, height) for picture in raw.pictures]
     key = _key_of(raw, fitted, model)
-    done = (folder / _KEY).is_file() and files.read_json(folder / _KEY) == key
+    done = (folder / KEY).is_file() and files.read_json(folder / KEY) == key
     if not done:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _KEY).unlink(missing_ok=True)
+        (folder / KEY).unlink(missing_ok=True)
         _write_all(raw, fitted, model, folder, monitor)
-        files.write_json(folder / _KEY, key)
+        files.write_json(folder / KEY, key)
     names = {path.stem for path in folder.glob("*.npy")}
     arrays = {
         name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names

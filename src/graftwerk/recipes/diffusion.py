@@ -23,8 +23,9 @@ from ..train.state import generator_for
 from ..train.task import Plan
 from .autoencoder import latents_identity
 from .captioning import captions_of_rows, tokens_of
+from .chunks import Chunks
 from .drawn import measure_drawn
-from .latents import Latents, open_latents
+from .latents import open_latents
 from .recipe import SIDE, TRAINING_WORLD, Setting
 from .saving import put
 from .scenes import Scenes, in_order, open_scenes
@@ -85,7 +86,7 @@ class Work:
     """Latents behind noise, told by captions; see `train.task.Task`."""
 
     def __init__(
-        self, sizes: Sizes, scenes: Scenes, latents: Latents, parts: Parts, setting: Setting
+        self, sizes: Sizes, scenes: Scenes, latents: Chunks, parts: Parts, setting: Setting
     ) -> None:
         from diffusers import DDIMScheduler
 

@@ -6,7 +6,6 @@ of several objects: a label says that the scene holds such an object, so several
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,11 @@ from ..frozen.noise_aware import MODEL_TYPE, NoiseAwareNetwork, load_noise_aware
 from ..train.initialise import initialise
 from ..train.state import generator_for
 from ..train.task import Plan
+from .autoencoder import latents_identity
 from .catalogue import find
-from .latents import Latents, open_latents
+from .chunks import Chunks
+from .diffusion import Sizes
+from .latents import open_latents
 from .recipe import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
 from .rendering import ABSENT
 from .saving import save_own
@@ -39,17 +41,6 @@ _LEAST, _MOST = 0.029, 14.7
 _MEASURED = (0.1, 0.5, 1.0, 2.0, 5.0)  # noise levels of the card
 _BATCH = 64
 _RARE = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """Numbers of the recipe; `widths` from the latents' own size down."""
-
-    plan: Plan
-    scenes: int
-    widths: tuple[int, ...]
-    layers: int
-    heads: int
 
 
 REAL = Sizes(
@@ -71,7 +62,7 @@ TINY = Sizes(
 class Work:
     """Labels of latents behind noise; see `train.task.Task`."""
 
-    def __init__(self, sizes: Sizes, scenes: Scenes, latents: Latents, setting: Setting) -> None:
+    def __init__(self, sizes: Sizes, scenes: Scenes, latents: Chunks, setting: Setting) -> None:
         space = LatentSpace(load_part(setting.ingredients["autoencoder"]))
         self._config = {
             "model_type": MODEL_TYPE,
@@ -140,10 +131,11 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
     return Work(sizes, scenes, _latents(scenes, folder, setting), setting)
 
 
-def _latents(scenes: Scenes, folder: Path, setting: Setting) -> Latents:
+def _latents(scenes: Scenes, folder: Path, setting: Setting) -> Chunks:
     network: Any = load_part(folder).to(setting.device)
-    identity = LatentSpace(network).identity
-    return open_latents(network, identity, scenes, setting.device, setting.monitor)
+    return open_latents(
+        network, LatentSpace(network).identity, scenes, setting.device, setting.monitor
+    )
 
 
 def complete(folder: Path, setting: Setting) -> None:
@@ -164,7 +156,7 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
         find("autoencoder").builtin
     )
     classifier = load_noise_aware(str(folder), folder, setting.device)
-    identity = LatentSpace(load_part(autoencoder)).identity
+    identity = latents_identity(autoencoder)
     if identity != classifier.latents:
         raise WrongBase(
             str(folder),

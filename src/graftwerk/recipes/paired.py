@@ -13,11 +13,12 @@ from ..frozen.diffusion.model import DiffusionModel
 from ..frozen.diffusion.texts import TextStates
 from ..frozen.folder import fingerprint
 from .autoencoder import latents_identity
-from .latents import Latents, open_latents
+from .chunks import Chunks
+from .latents import open_latents
 from .recipe import SIDE
 from .rendering import Rows
 from .scenes import Scenes, open_scenes
-from .states import States, open_states
+from .states import open_states
 
 Draw = Callable[[Rows], UInt8[np.ndarray, "n h w 3"]]
 
@@ -26,7 +27,7 @@ class ScenePairs:
     """Stored scenes with their conditions; see `control.task.Pairs`."""
 
     def __init__(
-        self, scenes: Scenes, latents: Latents, states: States, draw: Draw, empty: torch.Tensor
+        self, scenes: Scenes, latents: Chunks, states: Chunks, draw: Draw, empty: torch.Tensor
     ) -> None:
         self._scenes, self._latents, self._states = scenes, latents, states
         self._draw, self._empty = draw, empty

@@ -15,7 +15,6 @@ SNAPSHOT = "vectors.safetensors"
 SEAL = "seal.json"
 LOCK = "writer.lock"
 OWNER = "writer.json"
-CALIBRATION = "calibration.json"
 FORMAT_VERSION = 1
 APPLICATION_ID = 0x47524654  # "GRFT"
 PAGE_BYTES = 16_384  # a passage with its vector takes about 2.5 KiB: six rows a page, little waste

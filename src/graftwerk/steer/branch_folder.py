@@ -141,17 +141,6 @@ def read_branch(
     )
 
 
-def condition_of(folder: Path) -> str | None:
-    """Name of the condition that a branch reads, where its folder says so."""
-    if not (folder / "config.json").is_file():
-        return None
-    found = read_object(folder / "config.json").get("condition")
-    if found is None and (folder / RECORD).is_file():
-        content = read_object(folder / RECORD).get("content")
-        found = content.get("condition") if isinstance(content, dict) else None
-    return found if isinstance(found, str) else None
-
-
 def _require_own_base(
     folder: Path, config: Mapping[str, Any], base_name: str, base_fingerprint: str
 ) -> None:

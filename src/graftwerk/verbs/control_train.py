@@ -122,7 +122,10 @@ def _brought(request: ControlTrain, pictures: tuple[Path, ...]) -> list[Path] | 
         chosen = [found.get(path.stem) for path in pictures]
         where = str(request.conditions)
     else:
-        tables = {folder: _column_of(folder / _METADATA) for folder in {p.parent for p in pictures}}
+        tables = {
+            folder: _column_of(folder / _METADATA, request.data)
+            for folder in {p.parent for p in pictures}
+        }
         if not any(tables.values()):
             return None
         chosen = [tables[path.parent].get(path.name) for path in pictures]
@@ -142,8 +145,12 @@ def _brought(request: ControlTrain, pictures: tuple[Path, ...]) -> list[Path] | 
     return [condition for condition in chosen if condition is not None]
 
 
-def _column_of(path: Path) -> dict[str, Path]:
-    """Conditions by the names of pictures; nothing where there is no such column."""
+def _column_of(path: Path, within: Path) -> dict[str, Path]:
+    """Conditions by the names of pictures; nothing where there is no such column.
+
+    Raises:
+        BadFile: a row names no file, or one outside of `within`.
+    """
     if not path.is_file():
         return {}
     found = {}
@@ -156,6 +163,11 @@ def _column_of(path: Path) -> dict[str, Path]:
                 f"line {number} of {path} has a {_COLUMN} that is no file name.", "Mend it."
             )
         found[name] = path.parent / condition
+        if not found[name].resolve().is_relative_to(within.resolve()):
+            raise BadFile(
+                f"line {number} of {path} names {condition!r}, which lies outside of {within}.",
+                "Name the folder that holds both, or bring the conditions with --conditions.",
+            )
     return found
 
 
@@ -175,16 +187,18 @@ def _plan_of(request: ControlTrain) -> Any:
 def _session(
     request: ControlTrain, out: Path, model: "DiffusionModel", shape: "Shape", group: Any
 ) -> "Session":
+    from ..control.stored import KEY
     from ..train.arithmetic import fast_precision
     from ..train.session import Session
 
-    content = files.read_json(out / PAIRS / "pairs.json")
+    content = files.read_json(out / PAIRS / KEY)
     configuration = {
         "condition": request.condition,
         "pairs": content,
         "model": model.fingerprint,
         "shape": asdict(shape),
         "batch": request.batch,
+        "accumulate": request.accumulate,
         "learning_rate": request.learning_rate,
         "drop": request.drop,
         "held_out": request.held_out,

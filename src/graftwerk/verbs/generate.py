@@ -10,7 +10,7 @@ from ..errors import BadInput, Cancelled, WrongBase
 from ..reports import Generation, PictureReport
 from ..requests import Generate
 from .picture_record import Record, read_record, require_folder, write_image, write_picture
-from .repeating import refuse_other_controls
+from .repeating import Steering, refuse_other
 
 if TYPE_CHECKING:
     from ..diffuse.pictures import Picture
@@ -134,14 +134,15 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
     Raises:
         WrongBase: the model is another one now, and the caller did not name it.
     """
-    if record.loras != job.loras:
-        _refuse_other_loras(request, record, job, monitor)
-    if record.guides != job.prints:
-        _refuse_other_guides(request, record, job, monitor)
-    if record.controls != job.controls.fingerprints:
-        refuse_other_controls(request, record, job.controls.fingerprints, monitor)
+    was, controls = record.request, job.controls.fingerprints
+    for steering in (
+        Steering("lora", ("lora",), was.lora, record.loras, job.loras),
+        Steering("guide", ("guide",), was.guide, record.guides, job.prints),
+        Steering("control", ("control", "branch"), was.control, record.controls, controls),
+    ):
+        refuse_other(request, str(request.from_), steering, monitor)
     made, here = record.fingerprint, job.model.fingerprint
-    was = record.surroundings
+    drawn_on = record.surroundings
     if made != here and "model" not in request.model_fields_set:
         raise WrongBase(
             str(request.from_),
@@ -151,39 +152,11 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
         )
     if made != here:
         monitor.note("this is another model than the picture's: the repeat will differ")
-    elif was != job.surroundings:
+    elif drawn_on != job.surroundings:
         monitor.note(
-            f"drawn with PyTorch {was.torch} on {was.device} with {was.threads} threads: the "
-            "repeat may differ in its last bits here"
+            f"drawn with PyTorch {drawn_on.torch} on {drawn_on.device} with {drawn_on.threads} "
+            "threads: the repeat may differ in its last bits here"
         )
-
-
-def _refuse_other_loras(request: Generate, record: Record, job: "Job", monitor: Monitor) -> None:
-    if "lora" in request.model_fields_set:
-        monitor.note("these are other LoRAs than the picture's: the repeat will differ")
-        return
-    pairs = zip(record.request.lora, record.loras, job.loras, strict=True)
-    name, was, now = next(pair for pair in pairs if pair[1] != pair[2])
-    raise WrongBase(
-        str(request.from_),
-        made_on=f"{name} ({was[:12]})",
-        received=f"what lies there now ({now[:12]})",
-        hint=f"To draw it with the present one, say --lora {name}",
-    )
-
-
-def _refuse_other_guides(request: Generate, record: Record, job: "Job", monitor: Monitor) -> None:
-    if any(name.startswith("guide") for name in request.model_fields_set):
-        monitor.note("these are other guides than the picture's: the repeat will differ")
-        return
-    pairs = zip(record.request.guide, record.guides, job.prints, strict=True)
-    name, was, now = next(pair for pair in pairs if pair[1] != pair[2])
-    raise WrongBase(
-        str(request.from_),
-        made_on=f"--guide {name} ({was[:12]})",
-        received=f"what that means now ({now[:12]})",
-        hint=f"To draw it with the present one, say --guide {name}",
-    )
 
 
 def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group]":

@@ -21,6 +21,7 @@ _OWN = {
     "graftwerk-judge": "judge",
     "graftwerk-perception": "perception",
     "graftwerk-branch": "control branch",
+    "graftwerk-noise-aware-classifier": "noise-aware classifier",
 }
 
 
@@ -38,26 +39,7 @@ def run(request: ModelsInfo, monitor: Monitor) -> ModelCard:
     config = read_object(root / "config.json") if (root / "config.json").is_file() else {}
     if config.get("model_type") in _OWN or config.get("_class_name") == "AutoencoderKL":
         return _network(request, root, config)
-    if config.get("model_type") == "graftwerk-noise-aware-classifier":
-        return _noise_aware(request, root)
     return _encoder(request, root)
-
-
-def _noise_aware(request: ModelsInfo, root: Path) -> ModelCard:
-    from ..frozen.noise_aware import load_noise_aware
-
-    classifier = load_noise_aware(request.name, root, request.device)
-    return ModelCard(
-        name=request.name,
-        kind="noise-aware classifier",
-        reads=[],
-        dimension=None,
-        fingerprint=classifier.fingerprint,
-        path=str(root),
-        details={"labels": ", ".join(classifier.labels), "latents": classifier.latents[:12]}
-        | _origin(root),
-        **_size(root),
-    )
 
 
 def _encoder(request: ModelsInfo, root: Path) -> ModelCard:
@@ -101,6 +83,7 @@ def _pipeline(request: ModelsInfo, root: Path) -> ModelCard:
 def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> ModelCard:
     from ..frozen.diffusion.networks import load_part
     from ..frozen.judge import load_judge
+    from ..frozen.noise_aware import load_noise_aware
     from ..frozen.perception import load_perception
 
     kind = _OWN.get(str(config.get("model_type")), "autoencoder")
@@ -111,6 +94,9 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
         case "perception":
             load_perception(root, request.device)
             details = {key: ", ".join(config[key]) for key in ("classes", "joints")}
+        case "noise-aware classifier":
+            labels = load_noise_aware(request.name, root, request.device).labels
+            details = {"labels": ", ".join(labels), "latents": config["latents"][:12]}
         case "control branch":
             _load_branch(root, request.device)
             details = {"condition": config["condition"], "steers": config["base"]["name"]}
@@ -121,7 +107,7 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
     return ModelCard(
         name=request.name,
         kind=kind,
-        reads=["image"],
+        reads=[] if kind == "noise-aware classifier" else ["image"],
         dimension=None,
         fingerprint=fingerprint(root, {}),
         path=str(root),

@@ -1,29 +1,54 @@
-"""Where a picture cannot be repeated because of what it was controlled by."""
+"""Where a picture cannot be repeated because what steered it is another thing now."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..contracts import Monitor
 from ..errors import WrongBase
 from ..requests import Generate
-from .picture_record import Record
 
 
-def refuse_other_controls(
-    request: Generate, record: Record, here: Sequence[str], monitor: Monitor
-) -> None:
-    """Say that picture, map, mask or branch of a control is another one now.
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """Options of one kind that steered a picture.
+
+    Attributes:
+        option: its name.
+        with_it: begin of the names of all options that change what it means.
+        entries: as the picture's request has them.
+        was: fingerprint of each.
+        now: the same today.
+    """
+
+    option: str
+    with_it: tuple[str, ...]
+    entries: Sequence[str]
+    was: Sequence[str]
+    now: Sequence[str]
+
+
+def refuse_other(request: Generate, origin: str, steering: Steering, monitor: Monitor) -> None:
+    """Say that something which steered a picture is another one now.
+
+    Args:
+        request: what was given beside `--from`.
+        origin: the picture to repeat.
+        steering: what steered it.
+        monitor: told where the caller asked for it.
 
     Raises:
-        WrongBase: the caller did not name the present ones.
+        WrongBase: the caller did not name the present one.
     """
-    if request.model_fields_set & {"control", "branch"}:
-        monitor.note("these are other controls than the picture's: the repeat will differ")
+    if tuple(steering.was) == tuple(steering.now):
         return
-    pairs = zip(record.request.control, record.controls, here, strict=True)
-    name, was, now = next(pair for pair in pairs if pair[1] != pair[2])
+    if any(field.startswith(steering.with_it) for field in request.model_fields_set):
+        monitor.note(f"--{steering.option} is another than the picture's: the repeat will differ")
+        return
+    pairs = zip(steering.entries, steering.was, steering.now, strict=True)
+    entry, was, now = next(pair for pair in pairs if pair[1] != pair[2])
     raise WrongBase(
-        str(request.from_),
-        made_on=f"the control {name} ({was[:12]})",
-        received=f"what its files and branch are now ({now[:12]})",
-        hint=f"To draw it with the present ones, say --control {name}",
+        origin,
+        made_on=f"--{steering.option} {entry} ({was[:12]})",
+        received=f"what lies there now ({now[:12]})",
+        hint=f"To draw it with the present one, say --{steering.option} {entry}",
     )

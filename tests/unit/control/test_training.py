@@ -10,7 +10,7 @@ from PIL import Image
 from graftwerk.contracts import Silent
 from graftwerk.control.meter import Meter
 from graftwerk.control.stored import Raw, store_pairs
-from graftwerk.errors import BadInput, Cancelled
+from graftwerk.errors import BadFile, BadInput, Cancelled
 from graftwerk.frozen.diffusion.model import load_diffusion
 from graftwerk.requests import ControlTrain, Generate
 from graftwerk.steer.branch import Shape, make_branch
@@ -142,3 +142,23 @@ def test_the_newborn_branch_is_checked(tmp_path, pictures, text_pipeline):
         branch.joins[-1].bias.add_(0.1)
     assert not meter.check_birth()
     assert meter.plain_guess > 0
+
+
+def test_a_table_cannot_name_a_condition_outside_of_the_data(pictures, text_pipeline, tmp_path):
+    data, secret = tmp_path / "data", tmp_path / "secret.png"
+    data.mkdir()
+    for folder in (data / "0.png", secret):
+        folder.write_bytes((pictures / "0.png").read_bytes())
+    row = {"file_name": "0.png", "caption": "a red cube", "conditioning_image": "../secret.png"}
+    (data / "metadata.jsonl").write_text(json.dumps(row))
+    with pytest.raises(BadFile, match=r"line 1 of .* names '../secret.png', which lies outside"):
+        control_train.run(request(data, text_pipeline, tmp_path / "out"), Silent())
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_accumulation_is_another_training(pictures, text_pipeline, tmp_path):
+    control_train.run(request(pictures, text_pipeline, tmp_path / "out"), Silent())
+    with pytest.raises(BadInput, match="accumulate 1, not 2"):
+        control_train.run(
+            request(pictures, text_pipeline, tmp_path / "out", accumulate=2), Silent()
+        )

@@ -31,7 +31,6 @@ from .scenes import facts_of_row, open_scenes
 
 _UNSAID = 0.25  # share of captions that leave parts out, as the model was trained
 _HELD_OUT = 500  # scenes for the meter; the first of them are drawn
-_MEASURED = 128  # pictures of each figure: drawing more takes longer than the training
 _STEPS, _GUIDANCE = 12, 3.0
 _WIDTHS = (16, 32, 64, 96)  # of the hint encoder
 
@@ -135,7 +134,6 @@ class ControlRecipe:
         pipeline = setting.ingredients["diffusion"]
         model = load_diffusion(str(pipeline), setting.device)
         branch = read_branch(folder, model.unet, model.factor, model.name, model.fingerprint)
-        count = min(count, _MEASURED)
         pairs = open_pairs(
             model, pipeline, HELD_OUT_WORLD, count, self.condition.from_rows, 0.0, setting.monitor
         )

@@ -27,11 +27,14 @@ $(READY): requirements.lock pyproject.toml
 tour: $(READY)  ## run the verbs on the example handbook and write tour/index.html
 	$(BIN)/graft tour --out tour
 
+# two processes share two cores; threads of both on both would wait for each other
+test test-all check: ONE_CORE = OMP_NUM_THREADS=1 GRAFTWERK_THREADS=1
+
 test: $(READY)  ## the default tests: no network, under five minutes on two cores
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(ONE_CORE) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(READY)  ## the default tests and the slow ones
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or not slow"
+	$(ONE_CORE) $(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or not slow"
 
 check: $(READY)  ## formatter, linter, types, import layers, size budget, tests
 	$(BIN)/ruff format --check .

@@ -225,7 +225,6 @@ def test_a_read_only_index_folder(graft, handbook_index) -> None:
         (handbook_index / ".graftwerk").chmod(0o700)
 
 
-@pytest.mark.slow  # all chapters: minutes
 def test_the_tour_page(graft, tmp_path) -> None:
     done = graft("tour", "--out", "tour", "--json")
     assert done.code == 0, done.err

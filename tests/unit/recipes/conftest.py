@@ -8,9 +8,9 @@ from graftwerk.settings import settings
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """A cache folder of this test alone."""
-    from graftwerk.recipes import latents, scenes
+    from graftwerk.recipes import chunks, scenes
 
     own = dataclasses.replace(settings(), cache=tmp_path / "cache", threads=2)
-    for module in (scenes, latents):
+    for module in (scenes, chunks):
         monkeypatch.setattr(module, "settings", lambda: own)
     return own.cache

@@ -131,11 +131,12 @@ def _caption_of(row: Mapping[str, Any]) -> str | None:
 def as_squares(pictures: "tuple[Image, ...]", width: int, height: int) -> "Tensor":
     """The middles of pictures, scaled to one size: [n 3 height width], values 0 to 1."""
     import numpy as np
-    import torch
     from PIL import Image, ImageOps
+
+    from ..frozen.diffusion.latents import values_of
 
     rows = [
         np.asarray(ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS))
         for picture in pictures
     ]
-    return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).float() / 255
+    return values_of(np.stack(rows))

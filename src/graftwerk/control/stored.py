@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from .. import files
 from ..contracts import Monitor
 from ..errors import BadInput
+from ..frozen.diffusion.latents import values_of
 from ..frozen.diffusion.model import DiffusionModel
 from ..frozen.diffusion.texts import TextStates
 from .task import Batch
@@ -167,9 +168,8 @@ def _write_all(
     latents, states, pooled, maps = [], [], [], []
     for start in range(0, len(fitted), _BATCH):
         part = np.stack(fitted[start : start + _BATCH])
-        values = torch.from_numpy(part).permute(0, 3, 1, 2).float() / 255
         with torch.inference_mode():
-            latents.append(model.space.encode(values.to(model.device)).cpu().numpy())
+            latents.append(model.space.encode(values_of(part).to(model.device)).cpu().numpy())
             if model.reader is not None:
                 texts = model.reader.read(list(raw.captions[start : start + _BATCH]))
                 states.append(texts.states.cpu().numpy())

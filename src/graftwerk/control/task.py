@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from ..frozen.diffusion.halves import Inputs, run_with
+from ..frozen.diffusion.latents import values_of
 from ..frozen.diffusion.model import DiffusionModel
 from ..frozen.diffusion.texts import TextStates
 from ..steer.branch import Branch, weights_of
@@ -51,8 +52,7 @@ class Pairs(Protocol):
 
 def hint_input(maps: UInt8[np.ndarray, "b y x 3"], device: str) -> Float[Tensor, "b 3 y x"]:
     """Condition pictures as a hint encoder takes them: 0 to 1."""
-    values = torch.from_numpy(np.ascontiguousarray(maps)).to(device)
-    return values.permute(0, 3, 1, 2).float() / 255
+    return values_of(maps).to(device)
 
 
 def losses_of(

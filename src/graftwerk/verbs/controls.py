@@ -15,6 +15,7 @@ from torch import Tensor
 from ..conditions import Condition, condition_named
 from ..errors import BadInput
 from ..frozen.builtin import BUILTIN, builtin_folder
+from ..frozen.diffusion.latents import values_of
 from ..frozen.diffusion.model import DiffusionModel
 from ..requests import DEFAULT_PIPELINE, Generate
 from ..search.readers import read_image
@@ -158,9 +159,8 @@ def open_controls(
         content = finished.tobytes() + (b"" if mask is None else mask.cpu().numpy().tobytes())
         digest = hashlib.sha256(branch_fingerprint(folder).encode() + content).hexdigest()
         wanted.append(Wanted(asked, condition, finished, digest))
-        picture = torch.from_numpy(finished.copy()).permute(2, 0, 1)[None].float() / 255
         with torch.inference_mode():
-            hint = branch.read(picture.to(model.device))
+            hint = branch.read(values_of(finished[None]).to(model.device))
         lowest, highest = levels_of(asked.first, asked.last, sigmas)
         terms.append(Term(branch, hint, asked.weight, lowest, highest, mask))
     controls = Controls(tuple(terms), by_size=guess, prompted_only=guess, reuse=request.reuse)

@@ -60,10 +60,11 @@ def chances_of(
         return None
     import torch
 
+    from ..frozen.diffusion.latents import values_of
     from .guides import Guide
 
     ask = models.of_pictures(Guide("class", label, 1.0))
-    values = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    values = values_of(pictures)
     with torch.no_grad():
         found = torch.cat([ask(part.to(models.device)) for part in torch.split(values, 32)])
     chances: Float[np.ndarray, " n"] = found.exp().cpu().numpy()

@@ -16,6 +16,7 @@ from ..diffuse.pictures import Picture, decode
 from ..diffuse.samplers import sample_ddim
 from ..diffuse.schedules import draw, initial, noise_levels
 from ..errors import BadInput, UnknownName
+from ..frozen.diffusion.latents import values_of
 from ..frozen.diffusion.model import DiffusionModel
 from ..measure.pictures import psnr
 from ..requests import Invert
@@ -82,7 +83,7 @@ def open_target(request: Invert, model: DiffusionModel) -> Target:
     slug = "-".join("".join(c if c.isalnum() else " " for c in request.to).split())[:40]
     if not equals or Path(request.to).exists():
         picture = as_pictures([read_image(request.to)], model.size)
-        wanted = _values(picture).to(model.device)
+        wanted = values_of(picture).to(model.device)
 
         def difference(pictures: Tensor) -> Tensor:
             return (pictures - wanted).square().mean(dim=(1, 2, 3))
@@ -182,7 +183,7 @@ def _start(request: Invert, model: DiffusionModel) -> Float[Tensor, "b c h w"]:
                 "Leave --start out, or choose --space latent.",
             )
         picture = as_pictures([read_image(request.start)], model.size)
-        row = _values(picture) if request.space == "pixel" else encode(model, picture)
+        row = values_of(picture) if request.space == "pixel" else encode(model, picture)
         return row.expand(request.count, -1, -1, -1).clone().to(model.device)
     seeds = [picture_seed(request.seed, number) for number in range(request.count)]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -224,10 +225,6 @@ def invert_picture(model: DiffusionModel, target: Target, steps: int, monitor: M
 def _denoiser(model: DiffusionModel) -> Denoiser:
     """The model without a prompt."""
     return model.denoiser(None if model.reader is None else model.reader.read([""]))
-
-
-def _values(pictures: Pictures) -> Float[Tensor, "n 3 h w"]:
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
 
 
 def _from_pixels(values: Float[Tensor, "b 3 h w"]) -> list[Picture]:

@@ -18,6 +18,7 @@ from ..diffuse.pictures import decode
 from ..diffuse.residual import residuals
 from ..errors import BadInput
 from ..frozen.builtin import builtin_folder
+from ..frozen.diffusion.latents import values_of
 from ..frozen.diffusion.model import DiffusionModel
 from ..frozen.encoders import load_encoder
 from ..frozen.images import ImageEncoder
@@ -213,7 +214,7 @@ def draws_blocks(model: DiffusionModel) -> bool:
 
 def encode(model: DiffusionModel, pictures: Pictures) -> Float[Tensor, "n c y x"]:
     """What the model would have drawn to give these pictures."""
-    values = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
+    values = values_of(pictures)
     if model.decoder is None and model.channels == 1:
         values = values.mean(dim=1, keepdim=True)
     with torch.no_grad():

@@ -4,8 +4,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 
@@ -65,6 +66,11 @@ class LatentSpace:
             for values in (config.latents_mean, config.latents_std)
         )
         return scale, mean, std
+
+
+def values_of(pictures: UInt8[np.ndarray, "b y x 3"]) -> Float[Tensor, "b 3 y x"]:
+    """Bytes as values from 0 to 1."""
+    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
 
 
 def is_encoder(name: str) -> bool:

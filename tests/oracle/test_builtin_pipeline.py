@@ -1,0 +1,45 @@
+"""The built-in pipeline draws in diffusers what `graft generate` draws, from the same noise."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import graftwerk
+from graftwerk.contracts import Silent
+from graftwerk.diffuse.drawing import picture_seed
+from graftwerk.frozen.builtin import builtin_folder
+from graftwerk.verbs import generate
+
+PROMPT, STEPS, WEIGHT, SEED = "a red cube and a blue cone on grass", 6, 5.0, 3
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_same_picture(tmp_path):
+    from diffusers import StableDiffusionPipeline
+
+    request = graftwerk.Generate(
+        prompt=PROMPT,
+        steps=STEPS,
+        sampler="ddim",
+        schedule="model",
+        cfg=WEIGHT,
+        seed=SEED,
+        out=tmp_path,
+    )
+    drawn = np.asarray(Image.open(generate.run(request, Silent()).pictures[0].path), dtype=int)
+    pipeline = StableDiffusionPipeline.from_pretrained(builtin_folder("builtin/blocks"))
+    pipeline.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(picture_seed(SEED, 0))
+    shape = (1, pipeline.unet.config.in_channels, 8, 8)
+    theirs = pipeline(
+        PROMPT,
+        num_inference_steps=STEPS,
+        guidance_scale=WEIGHT,
+        latents=torch.randn(shape, generator=generator),
+        width=64,
+        height=64,
+        output_type="np",
+    ).images[0]
+    assert np.abs(drawn - np.round(theirs * 255)).max() <= 1  # rounding of the last bits
+    assert drawn.std() > 10  # a picture

@@ -13,7 +13,7 @@ from .drawing import PALETTE, condition_pictures
 from .maps import CLASSES, maps_of
 from .renderer import render
 from .sampling import sample_scene
-from .scene import scene_to_data
+from .scene import Scene, scene_to_data
 
 CONDITIONS = ("depth", "normals", "segmentation", "keypoints", "outlines")
 _BATCH = 4  # scenes handed to each thread at a time; a stop waits for them
@@ -21,8 +21,8 @@ _BATCH = 4  # scenes handed to each thread at a time; a stop waits for them
 _README = """\
 # Blocks: {count} scenes, {size} x {size} pixels, seed {seed}
 
-Written by `graft blocks render --count {count} --size {size} --seed {seed}`, which writes the same
-bytes again. Load it with `datasets.load_dataset("imagefolder", data_dir=FOLDER)`; paths in
+Written by `graft blocks render --count {count} --size {size} --seed {seed}{objects}`, which writes
+the same bytes again. Load it with `datasets.load_dataset("imagefolder", data_dir=FOLDER)`; paths in
 columns other than `file_name` start at this folder.
 
 | where | what |
@@ -42,7 +42,9 @@ columns other than `file_name` start at this folder.
 """
 
 
-def write_dataset(folder: Path, seed: int, count: int, size: int) -> Iterator[int]:
+def write_dataset(
+    folder: Path, seed: int, count: int, size: int, objects: int | None = None
+) -> Iterator[int]:
     """Write scenes 0 to `count` - 1 of a seed's world into an empty folder.
 
     The folder is whole when the iterator is used up.
@@ -52,6 +54,7 @@ def write_dataset(folder: Path, seed: int, count: int, size: int) -> Iterator[in
         seed: of the world.
         count: number of scenes.
         size: side of the pictures in pixels.
+        objects: number of objects of each scene; None: one to four.
 
     Yields:
         How many scenes each step has finished.
@@ -63,18 +66,23 @@ def write_dataset(folder: Path, seed: int, count: int, size: int) -> Iterator[in
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, count, _BATCH * threads):
             numbers = range(start, min(count, start + _BATCH * threads))
-            rows += pool.map(lambda number: _write_scene(folder, seed, number, size), numbers)
+            rows += pool.map(
+                lambda number: _write_scene(
+                    folder, number, sample_scene(seed, number, count=objects), size
+                ),
+                numbers,
+            )
             yield len(numbers)
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     palette = "\n".join(f"| {name} | {' '.join(map(str, PALETTE[name]))} |" for name in CLASSES)
-    readme = _README.format(count=count, size=size, seed=seed, palette=palette)
+    few = f" --objects {objects}" if objects else ""
+    readme = _README.format(count=count, size=size, seed=seed, objects=few, palette=palette)
     files.write_text(folder / "README.md", readme)
     files.write_text(folder / "train" / "metadata.jsonl", lines)
 
 
-def _write_scene(folder: Path, seed: int, number: int, size: int) -> dict[str, str]:
+def _write_scene(folder: Path, number: int, scene: Scene, size: int) -> dict[str, str]:
     """Write one scene and return its line of the metadata."""
-    scene = sample_scene(seed, number)
     name = f"{number:06d}"
     _write_picture(folder / "train" / f"{name}.png", render(scene, size, size))
     row = {"file_name": f"{name}.png", "caption": caption_of(scene)}

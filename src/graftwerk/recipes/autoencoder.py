@@ -21,8 +21,9 @@ from ..frozen.judge import as_input
 from ..train.initialise import initialise
 from ..train.state import generator_for
 from ..train.task import Plan
+from .chunks import Chunks
+from .latents import encode_rows, open_latents
 from .recipe import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
-from .rendering import Rows
 from .saving import put
 from .scenes import Scenes, as_tensors, in_order, open_scenes
 
@@ -123,17 +124,6 @@ def _network(sizes: Sizes) -> Any:
     )
 
 
-def encode_rows(network: Any, rows: Rows, device: str) -> Float[Tensor, "n c y x"]:
-    """Mean latents of stored scenes, in the autoencoder's own scale."""
-    pictures = as_tensors(rows)["picture"]
-    with torch.inference_mode():
-        found = [
-            network.encode(as_input(part.to(device))).latent_dist.mean.float().cpu()
-            for part in torch.split(pictures, _BATCH)
-        ]
-    return torch.cat(found)
-
-
 def _psnr(drawn: Float[Tensor, "b 3 h w"], wanted: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
     """Peak signal over noise of each picture, in decibels; values from -1 to 1."""
     error = (drawn.clamp(-1, 1) - wanted).square().mean(dim=(1, 2, 3))
@@ -143,9 +133,9 @@ def _psnr(drawn: Float[Tensor, "b 3 h w"], wanted: Float[Tensor, "b 3 h w"]) -> 
 class DecoderWork:
     """Pictures back from the latents of a frozen encoder; see `train.task.Task`."""
 
-    def __init__(self, scenes: Scenes, finished: Path, setting: Setting) -> None:
-        self._scenes, self._setting = scenes, setting
-        self._network: Any = load_part(finished).to(setting.device)
+    def __init__(self, network: Any, scenes: Scenes, latents: Chunks, setting: Setting) -> None:
+        self._network, self._scenes, self._latents = network, scenes, latents
+        self._setting = setting
         for name, parameter in self._network.named_parameters():
             parameter.requires_grad_(not is_encoder(name))
 
@@ -154,9 +144,10 @@ class DecoderWork:
         return {n: p for n, p in self._network.named_parameters() if not is_encoder(n)}
 
     def batch(self, first: int, count: int) -> dict[str, Tensor]:
-        """Pictures."""
-        scenes = in_order(len(self._scenes), first, count, self._setting.seed)
-        return {"picture": as_tensors(self._scenes.rows(scenes))["picture"]}
+        """Pictures and their latents."""
+        numbers = in_order(len(self._scenes), first, count, self._setting.seed)
+        pictures = as_tensors(self._scenes.rows(numbers))["picture"]
+        return {"picture": pictures, "latents": self._latents.of(numbers)}
 
     def loss(
         self,
@@ -165,8 +156,7 @@ class DecoderWork:
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Mean squared error of pixels."""
         pictures = as_input(batch["picture"].to(self._setting.device))
-        with torch.no_grad():
-            latents = self._network.encode(pictures).latent_dist.mean
+        latents = batch["latents"].to(self._setting.device) / self._network.config.scaling_factor
         drawn = self._network.decode(latents).sample.float()
         return functional.mse_loss(drawn, pictures), {
             "psnr_db": _psnr(drawn.detach(), pictures).mean()
@@ -187,9 +177,12 @@ def prepare(sizes: Sizes, setting: Setting) -> Work | DecoderWork:
     """Render the scenes and make the network, or take the finished one that goes on."""
     scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
     finished = setting.ingredients.get("autoencoder")
-    if finished is not None:
-        return DecoderWork(scenes, finished, setting)
-    return Work(sizes, scenes, setting)
+    if finished is None:
+        return Work(sizes, scenes, setting)
+    network: Any = load_part(finished).to(setting.device)
+    identity = latents_identity(finished)
+    latents = open_latents(network, identity, scenes, setting.device, setting.monitor)
+    return DecoderWork(network, scenes, latents, setting)
 
 
 def complete(folder: Path, setting: Setting) -> None:

@@ -18,7 +18,7 @@ class Entry:
         limits: what it cannot do.
         layout: in whose form the result lies.
         needs: recipes whose results it is made from.
-        takes: a recipe whose result it can go on from.
+        takes: recipes whose results it can go on from.
         judged: whether a judge measures it.
         variant: which of the recipes of its module; empty: the module's only one.
         builtin: name of the built-in model that it made.
@@ -88,6 +88,7 @@ RECIPES: tuple[Entry, ...] = (
         {"one_object": 0.9, "two_objects": 0.6, "ground_and_time": 0.95},
         "builtin/blocks",
         needs=("clip", "autoencoder"),
+        takes=("diffusion",),
         judged=True,
     ),
     Entry(
@@ -107,7 +108,7 @@ RECIPES: tuple[Entry, ...] = (
             "safetensors and config.json of graftwerk",
             {"kept": kept, "kept_unprompted": 0.85},
             f"builtin/blocks-{condition}",
-            takes=("diffusion",),
+            needs=("diffusion",),
             judged=True,
             variant=condition,
         )

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..errors import WrongBase
+from ..frozen.diffusion.latents import LatentSpace
 from ..frozen.diffusion.networks import load_part
 from ..frozen.folder import open_folder
 from ..frozen.loading import load_network, quiet
@@ -94,8 +96,12 @@ class Work:
         self._setting = setting
         make: Any = DDIMScheduler
         self._scheduler = make(**SCHEDULER)
-        self._network = _network(sizes, parts)
-        initialise(self._network, generator_for(setting.seed, 0, "cpu"))
+        finished = setting.ingredients.get("diffusion")
+        if finished is None:
+            self._network = _network(sizes, parts)
+            initialise(self._network, generator_for(setting.seed, 0, "cpu"))
+        else:
+            self._network = _finished(finished, parts.autoencoder)
         self._network.to(setting.device)
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
@@ -173,8 +179,25 @@ def _network(sizes: Sizes, parts: Parts) -> Any:
     )
 
 
+def _finished(folder: Path, autoencoder: nn.Module) -> Any:
+    """The U-Net of a finished pipeline, to be trained further.
+
+    Raises:
+        WrongBase: it was trained on the latents of another autoencoder.
+    """
+    made_on, received = latents_identity(folder / "vae"), LatentSpace(autoencoder).identity
+    if made_on != received:
+        raise WrongBase(
+            str(folder),
+            made_on=f"latents {made_on[:12]}",
+            received=f"those of --autoencoder ({received[:12]})",
+            hint="Name its own autoencoder, or one of which only the decoder was trained further.",
+        )
+    return load_part(folder / "unet").requires_grad_(True)
+
+
 def prepare(sizes: Sizes, setting: Setting) -> Work:
-    """Render and encode the scenes and make the network."""
+    """Render and encode the scenes and make the network, or take the finished one."""
     folders = setting.ingredients
     clip: Any = load_network(open_folder(folders["clip"]), "CLIPModel")
     parts = Parts(

@@ -3,12 +3,28 @@
 from typing import Any
 
 import numpy as np
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ..contracts import Monitor
-from .autoencoder import encode_rows
+from ..frozen.judge import as_input
 from .chunks import Chunks, open_chunks
-from .scenes import Scenes
+from .rendering import Rows
+from .scenes import Scenes, as_tensors
+
+_BATCH = 64
+
+
+def encode_rows(network: Any, rows: Rows, device: str) -> Float[Tensor, "n c y x"]:
+    """Mean latents of stored scenes, in the autoencoder's own scale."""
+    pictures = as_tensors(rows)["picture"]
+    with torch.inference_mode():
+        found = [
+            network.encode(as_input(part.to(device))).latent_dist.mean.float().cpu()
+            for part in torch.split(pictures, _BATCH)
+        ]
+    return torch.cat(found)
 
 
 def open_latents(

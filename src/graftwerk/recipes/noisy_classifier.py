@@ -17,7 +17,6 @@ from torch.nn import functional
 
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
 from ..errors import WrongBase
-from ..frozen.builtin import builtin_folder
 from ..frozen.diffusion.latents import LatentSpace
 from ..frozen.diffusion.networks import load_part
 from ..frozen.noise_aware import MODEL_TYPE, NoiseAwareNetwork, load_noise_aware
@@ -25,7 +24,6 @@ from ..train.initialise import initialise
 from ..train.state import generator_for
 from ..train.task import Plan
 from .autoencoder import latents_identity
-from .catalogue import find
 from .chunks import Chunks
 from .diffusion import Sizes
 from .latents import open_latents
@@ -152,9 +150,7 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     Raises:
         WrongBase: it was trained on the latents of another autoencoder.
     """
-    autoencoder = setting.ingredients.get("autoencoder") or builtin_folder(
-        find("autoencoder").builtin
-    )
+    autoencoder = setting.ingredients["autoencoder"]
     classifier = load_noise_aware(str(folder), folder, setting.device)
     identity = latents_identity(autoencoder)
     if identity != classifier.latents:

@@ -174,20 +174,25 @@ def open_judge(entry: Entry, folder: Path | None) -> dict[str, Path]:
     return {"judge": open_result(folder or builtin_folder(find("judge").builtin), "judge")}
 
 
-def open_base(entry: Entry, folder: Path | None) -> dict[str, Path]:
-    """The diffusion model that a recipe steers, by name: `folder`, or else the built-in one.
+def open_ingredients(entry: Entry, given: Mapping[str, Path | None]) -> dict[str, Path]:
+    """Folders of the models that a recipe is made from: those given, else the built-in ones.
+
+    Args:
+        entry: the recipe.
+        given: folders by recipe; one that is not needed is gone on from.
 
     Raises:
-        BadFile: the folder holds none.
-        BadInput: the recipe steers none.
+        BadFile: a folder holds no such model.
+        BadInput: a folder is given that the recipe has no use for.
     """
-    if "diffusion" not in entry.takes:
-        if folder is not None:
-            raise BadInput(f"the recipe {entry.name} does not need --diffusion.", "Leave it out.")
-        return {}
-    if folder is None:
-        return {"diffusion": builtin_folder(find("diffusion").builtin)}
-    return {"diffusion": open_result(folder, "diffusion")}
+    found = {name: builtin_folder(find(name).builtin) for name in entry.needs}
+    for name, folder in given.items():
+        if folder is None:
+            continue
+        if name not in entry.needs + entry.takes:
+            raise BadInput(f"the recipe {entry.name} does not need --{name}.", "Leave it out.")
+        found[name] = open_result(folder, name)
+    return found
 
 
 def open_result(folder: Path, recipe: str) -> Path:

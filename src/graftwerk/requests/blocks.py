@@ -14,6 +14,9 @@ class BlocksRender(Request):
 
     count: int = Field(100, ge=1, le=limits.SCENES, description="number of scenes")
     size: SceneSide = 64
+    objects: int | None = Field(
+        None, ge=1, le=4, description="number of objects of each scene; default: one to four"
+    )
     out: Path = Field(description="folder to write; new or empty")
 
 
@@ -35,15 +38,6 @@ JudgeFolder = Annotated[
     Path | None,
     Field(
         description="result of the recipe judge, which names what was drawn (for diffusion); "
-        "default: the built-in one"
-    ),
-]
-
-
-DiffusionFolder = Annotated[
-    Path | None,
-    Field(
-        description="result of the recipe diffusion (for control: the model that is steered); "
         "default: the built-in one"
     ),
 ]
@@ -72,15 +66,20 @@ class RecipeRun(Request):
     tiny: bool = Field(False, description="a very small model on few scenes, to try the recipe")
     clip: Path | None = Field(
         None,
-        description="result of the recipe clip (for diffusion; for clip itself: keep its text half "
-        "and train its picture half further)",
+        description="result of the recipe clip (for diffusion; default: the built-in one; for clip "
+        "itself: keep its text half and train its picture half further)",
     )
     autoencoder: Path | None = Field(
         None,
-        description="result of the recipe autoencoder (for diffusion and noisy-classifier; for "
-        "autoencoder itself: keep its encoder and train its decoder further)",
+        description="result of the recipe autoencoder (for diffusion and noisy-classifier; "
+        "default: the built-in one; for autoencoder itself: keep its encoder and train its "
+        "decoder further)",
     )
-    diffusion: DiffusionFolder = None
+    diffusion: Path | None = Field(
+        None,
+        description="result of the recipe diffusion (for control: the model that is steered; "
+        "default: the built-in one; for diffusion itself: train its U-Net further)",
+    )
     judge: JudgeFolder = None
 
 
@@ -92,5 +91,9 @@ class RecipeEval(Request):
         None, description="folder that `graft recipe run` wrote; default: the built-in model"
     )
     count: int = Field(1_000, ge=8, le=limits.SCENES, description="number of held-out scenes")
-    diffusion: DiffusionFolder = None
+    diffusion: Path | None = Field(
+        None,
+        description="result of the recipe diffusion (for control: the model that is steered); "
+        "default: the built-in one",
+    )
     judge: JudgeFolder = None

@@ -23,7 +23,10 @@ def run(request: requests.BlocksRender, monitor: Monitor) -> reports.BlocksData:
     monitor.start("rendering", request.count)
     try:
         with files.working_folder(target) as folder:
-            for finished in write_dataset(folder, request.seed, request.count, request.size):
+            written = write_dataset(
+                folder, request.seed, request.count, request.size, request.objects
+            )
+            for finished in written:
                 monitor.advance(finished)
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     except Cancelled as error:

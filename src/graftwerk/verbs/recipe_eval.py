@@ -1,12 +1,13 @@
 """`graft recipe eval`: a trained model on scenes that it has never seen."""
 
 import time
+from dataclasses import replace
 
 from ..contracts import Monitor
 from ..frozen.builtin import builtin_folder
 from ..recipes.catalogue import Entry, find
 from ..recipes.recipe import Setting
-from ..recipes.result import open_base, open_judge, open_result
+from ..recipes.result import open_ingredients, open_judge, open_result
 from ..reports import RecipeEvaluation
 from ..requests import RecipeEval
 
@@ -25,8 +26,10 @@ def run(request: RecipeEval, monitor: Monitor) -> RecipeEvaluation:
     began = time.perf_counter()
     entry = find(request.name)
     folder = open_result(request.model or builtin_folder(entry.builtin), entry.name)
-    judge = open_judge(entry, request.judge) | open_base(entry, request.diffusion)
-    setting = Setting(request.seed, choose_device(request.device), judge, monitor)
+    ingredients = open_judge(entry, request.judge) | open_ingredients(
+        replace(entry, takes=()), {"diffusion": request.diffusion}
+    )
+    setting = Setting(request.seed, choose_device(request.device), ingredients, monitor)
     figures = entry.load().evaluate(folder, request.count, setting)
     return RecipeEvaluation(
         recipe=entry.name,

@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..contracts import Monitor, Silent
-from ..errors import BadFile, BadInput
+from ..errors import BadFile
 from ..recipes.catalogue import Entry, find
 from ..recipes.recipe import Setting, Watched
-from ..recipes.result import MODEL, Made, open_base, open_judge, open_result, write_result
+from ..recipes.result import MODEL, Made, open_ingredients, open_judge, write_result
 from ..reports import RecipeResult
 from ..requests import RecipeRun
+from ..train.task import Plan
 
 if TYPE_CHECKING:
     from ..train.session import Outcome, Session
 
 _HELD_OUT, _FEWEST = 500, 8  # scenes for the figures of the card
+_GENTLER = 0.5  # of the learning rate on finished weights, which lose at first at the full one
 
 
 def run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
@@ -26,7 +28,7 @@ def run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
 
     Raises:
         UnknownName: no such recipe.
-        BadInput: a model that it is made from is missing, or the folder holds a training of
+        BadInput: a model is named that it has no use for, or the folder holds a training of
             another configuration.
         BadFile: the folder holds something else.
         Damaged: the folder's checkpoints are damaged, all of them.
@@ -43,13 +45,12 @@ def run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
 
     entry = find(request.name)
     out = request.out.absolute()
-    ingredients = _ingredients(request, entry)
+    named = {"clip": request.clip, "autoencoder": request.autoencoder}
+    ingredients = open_ingredients(entry, named | {"diffusion": request.diffusion})
     judge = open_judge(entry, request.judge)
     _require_free(out)
     recipe = entry.load()
-    sizes = recipe.TINY if request.tiny else recipe.REAL
-    if request.steps is not None:
-        sizes = replace(sizes, plan=replace(sizes.plan, steps=request.steps))
+    sizes = _sizes(request, recipe.TINY if request.tiny else recipe.REAL, ingredients)
     configuration = _configuration(request, sizes, ingredients)
     checkpoint.require_same(out / CHECKPOINTS, configuration)
     device = choose_device(request.device)
@@ -114,19 +115,14 @@ def _train(
     return outcome, figures
 
 
-def _ingredients(request: RecipeRun, entry: Entry) -> dict[str, Path]:
-    """Folders of the models that it is made from."""
-    given = {"clip": request.clip, "autoencoder": request.autoencoder}
-    for name, folder in given.items():
-        if folder is None and name in entry.needs:
-            raise BadInput(
-                f"the recipe {entry.name} needs the model of the recipe {name}, and none is named.",
-                f"Name one with --{name}, made by `graft recipe run {name}`.",
-            )
-        if folder is not None and name not in entry.needs + entry.takes:
-            raise BadInput(f"the recipe {entry.name} does not need --{name}.", "Leave it out.")
-    found = {name: open_result(folder, name) for name, folder in given.items() if folder}
-    return found | open_base(entry, request.diffusion)
+def _sizes(request: RecipeRun, sizes: Any, ingredients: Mapping[str, Path]) -> Any:
+    """The recipe's sizes as they were asked for."""
+    plan: Plan = sizes.plan
+    if request.steps is not None:
+        plan = replace(plan, steps=request.steps)
+    if request.name in ingredients:
+        plan = replace(plan, learning_rate=_GENTLER * plan.learning_rate)
+    return replace(sizes, plan=plan)
 
 
 def _configuration(

@@ -57,3 +57,10 @@ def test_the_same_bits_again_and_more_of_them(tmp_path: Path) -> None:
     shared = [name for name in d if name[0] not in "R" and "metadata" not in name]
     assert len(shared) == 14
     assert all(c[name] == d[name] for name in shared)
+
+
+def test_a_number_of_objects(tmp_path: Path) -> None:
+    list(write_dataset(tmp_path / "a", 8, 6, 16, objects=1))
+    for path in (tmp_path / "a" / "scenes").iterdir():
+        assert len(scene_from_json(path.read_text()).objects) == 1
+    assert "--seed 8 --objects 1`" in (tmp_path / "a/README.md").read_text()

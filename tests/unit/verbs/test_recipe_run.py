@@ -10,7 +10,7 @@ import torch
 
 from graftwerk.conditions import CONDITIONS
 from graftwerk.contracts import Silent
-from graftwerk.errors import BadFile, BadInput, Cancelled, UnknownName
+from graftwerk.errors import BadFile, BadInput, Cancelled, UnknownName, WrongBase
 from graftwerk.recipes.catalogue import RECIPES
 from graftwerk.requests import RecipeEval, RecipeList, RecipeRun
 from graftwerk.verbs import recipe_eval, recipe_list, recipe_run
@@ -210,6 +210,22 @@ def test_a_decoder_trained_further_keeps_the_latents(models, tmp_path):
         make("diffusion", diffusion, autoencoder=tmp_path / "another", **made_from)
 
 
+def test_a_finished_diffusion_model_is_trained_further(models, tmp_path):
+    from safetensors.torch import load_file
+
+    root, _ = models
+    made_from = {"clip": root / "clip", "judge": root / "judge", "diffusion": root / "diffusion"}
+    folder = tmp_path / "further"
+    make("diffusion", folder, autoencoder=root / "autoencoder", steps=1, **made_from)
+    name = "model/unet/diffusion_pytorch_model.safetensors"
+    before, after = load_file(root / "diffusion" / name), load_file(folder / name)
+    moved = {key: float((before[key] - after[key]).abs().max()) for key in before}
+    assert 0 < max(moved.values()) < 0.01  # a step from where it was, not from fresh weights
+    make("autoencoder", tmp_path / "another", seed=1)
+    with pytest.raises(WrongBase, match="--autoencoder"):
+        make("diffusion", tmp_path / "d", autoencoder=tmp_path / "another", **made_from)
+
+
 def test_stopped_and_run_again_gives_the_same_files(models, tmp_path):
     with pytest.raises(Cancelled, match="2 of 4 steps are kept"):
         make("judge", tmp_path / "judge", monitor=StopAt(2))
@@ -250,8 +266,6 @@ def test_folders_that_cannot_be(tmp_path):
 
 def test_ingredients(models, tmp_path):
     root, _ = models
-    with pytest.raises(BadInput, match="needs the model of the recipe autoencoder"):
-        make("diffusion", tmp_path / "d", clip=root / "clip")
     with pytest.raises(BadInput, match="does not need --clip"):
         make("judge", tmp_path / "j", clip=root / "clip")
     with pytest.raises(BadInput, match="'judge', not 'clip'"):

@@ -178,6 +178,9 @@ def test_compare_measures_all_and_recommends(tmp_path, texts, tiny):
     assert linear.drift == 0.0
     assert linear.old_score is not None
     assert linear.old_score > 0.8
+    assert found.before == f"the head in {tmp_path / 'linear'}"
+    assert 0 < linear.old_loss < 0.7
+    assert full.old_loss != linear.old_loss
     assert found.recommended == "linear"
     assert "linear" in found.reason
     assert [step.examples for step in found.curve] == sorted(step.examples for step in found.curve)
@@ -203,3 +206,4 @@ def test_a_full_disk_leaves_the_former_fit_whole(tmp_path, texts, tiny, monkeypa
     with pytest.raises(NoRoom, match="linear"):
         make(tmp_path, texts, tiny)
     assert (tmp_path / "linear" / "graft.json").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "linear", "texts.csv"]

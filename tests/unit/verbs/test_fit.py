@@ -153,6 +153,12 @@ def test_a_model_of_speech_is_no_encoder(tmp_path, texts):
         make(tmp_path, texts, tmp_path / "speech")
 
 
+def test_a_static_encoder_is_distilled_first_and_takes_a_head_only(tmp_path, texts, tiny):
+    assert make(tmp_path, texts, f"static:{tiny}").score.value > 0.8
+    with pytest.raises(BadInput, match="no network to train"):
+        make(tmp_path, texts, f"static:{tiny}", "full")
+
+
 def test_auto_takes_the_cheapest_that_is_good_enough(tmp_path, texts, tiny):
     request = Fit(
         data=str(texts), model=str(tiny), how="auto", out=tmp_path / "auto", minutes=0.5, **TUNED

@@ -8,6 +8,7 @@ a folder of public data the texts are the tour's topics.
 import argparse
 import contextlib
 import io
+import math
 import os
 import tempfile
 import time
@@ -45,17 +46,28 @@ def tuning_of(problem: Problem, head: LinearHead, epochs: float, top: int | None
     return Tuning(problem, load_network(problem.base, "text"), head, chosen)
 
 
-def ours(problem: Problem, tuning: Tuning, precision: Precision) -> float:
-    """CPU seconds of the whole training, states below the top and the last checkpoint counted."""
+def ours(problem: Problem, tuning: Tuning, precision: Precision) -> tuple[float, float]:
+    """CPU seconds of the whole training, states and the last checkpoint counted, and of a step."""
     plan = plan_of(problem, tuning.settings)
+    ends: list[float] = []
+
+    def note_end(*_state: object) -> bool:
+        ends.append(time.process_time())
+        return False
+
     with tempfile.TemporaryDirectory() as folder:
-        session = Session(Path(folder), {}, precision=precision)
+        session = Session(Path(folder), {}, precision=precision, watch=note_end)
         begin = time.process_time()
         if tuning.kept is not None:
             tuning.kept.fill(Silent())
         with tuning.running():
             train(tuning, plan, session, Silent())
-        return time.process_time() - begin
+        return time.process_time() - begin, step_of(ends)
+
+
+def step_of(ends: list[float]) -> float:
+    """The median time between the ends of two steps."""
+    return float(np.median(np.diff(ends))) if len(ends) > 1 else math.nan
 
 
 class Network(nn.Module):
@@ -84,9 +96,9 @@ class Network(nn.Module):
         return {"loss": nn.functional.cross_entropy(scores, labels), "logits": scores}
 
 
-def theirs(problem: Problem, tuning: Tuning, network: Network) -> float:
-    """CPU seconds of `transformers.Trainer` on the batches of `tuning`."""
-    from transformers import Trainer, TrainingArguments
+def theirs(problem: Problem, tuning: Tuning, network: Network) -> tuple[float, float]:
+    """CPU seconds of `transformers.Trainer` on the batches of `tuning`, and of a step."""
+    from transformers import Trainer, TrainerCallback, TrainingArguments
 
     steps = plan_of(problem, tuning.settings).steps
     prepare = tuning.trainable.prepare
@@ -95,6 +107,12 @@ def theirs(problem: Problem, tuning: Tuning, network: Network) -> float:
     def collate(places: list[int]) -> dict[str, torch.Tensor]:
         inputs = prepare([problem.examples.items[place] for place in places])
         return {**inputs, "labels": torch.tensor(problem.targets.values[places])}
+
+    ends: list[float] = []
+
+    class NoteEnd(TrainerCallback):
+        def on_step_end(self, *_state: Any, **_more: Any) -> None:
+            ends.append(time.process_time())
 
     class InOrder(Trainer):
         def get_train_dataloader(self) -> Any:
@@ -113,11 +131,16 @@ def theirs(problem: Problem, tuning: Tuning, network: Network) -> float:
             disable_tqdm=True,
             logging_strategy="no",
         )
-        trainer = InOrder(model=network, args=arguments, train_dataset=rows)  # type: ignore[arg-type]
+        trainer = InOrder(
+            model=network,
+            args=arguments,
+            train_dataset=rows,  # type: ignore[arg-type]
+            callbacks=[NoteEnd()],
+        )
         begin = time.process_time()
         with contextlib.redirect_stdout(io.StringIO()):  # it prints its own figures
             trainer.train()
-        return time.process_time() - begin
+        return time.process_time() - begin, step_of(ends)
 
 
 def their_scores(problem: Problem, network: Network, prepare: Callable[..., Any]) -> np.ndarray:
@@ -133,24 +156,18 @@ def their_scores(problem: Problem, network: Network, prepare: Callable[..., Any]
 def one_step(problem: Problem, head: LinearHead) -> None:
     """A step with LoRA on every block."""
     epochs = STEPS * BATCH / len(problem.split.train)
-    warm = 2 * BATCH / len(problem.split.train)
     fastest = fast_precision("cpu")
     spent: dict[str, float] = {}
-    for part in (warm, epochs):
-        tuning = tuning_of(problem, head, part, None)
-        steps = plan_of(problem, tuning.settings).steps
-        spent["graftwerk"] = ours(problem, tuning, "float32") / steps
-        tuning = tuning_of(problem, head, part, None)
-        spent["peft under transformers.Trainer"] = (
-            theirs(problem, tuning, Network(problem, tuning, head)) / steps
-        )
-        if fastest != "float32":
-            tuning = tuning_of(problem, head, part, None)
-            spent[f"graftwerk in {fastest}, its default here"] = (
-                ours(problem, tuning, fastest) / steps
-            )
+    tuning = tuning_of(problem, head, epochs, None)
+    spent["graftwerk"] = ours(problem, tuning, "float32")[1]
+    tuning = tuning_of(problem, head, epochs, None)
+    network = Network(problem, tuning, head)
+    spent["peft under transformers.Trainer"] = theirs(problem, tuning, network)[1]
+    if fastest != "float32":
+        tuning = tuning_of(problem, head, epochs, None)
+        spent[f"graftwerk in {fastest}, its default here"] = ours(problem, tuning, fastest)[1]
     peer = spent["peft under transformers.Trainer"]
-    print(f"a step: LoRA of rank {RANK} on all blocks, {BATCH} texts, mean of {STEPS} steps\n")
+    print(f"a step: LoRA of rank {RANK} on all blocks, {BATCH} texts, median of {STEPS} steps\n")
     print("| | CPU ms a step | of the peer |\n|---|---|---|")
     for name, seconds in spent.items():
         print(f"| {name} | {1000 * seconds:.0f} | {seconds / peer:.2f} |")
@@ -160,14 +177,14 @@ def top_alone(problem: Problem, head: LinearHead, top: int) -> None:
     """A whole training with LoRA on the last blocks."""
     tuning = tuning_of(problem, head, EPOCHS, top)
     blocks = len(tuning.trainable.blocks())
-    seconds = ours(problem, tuning, "float32")
+    seconds, _ = ours(problem, tuning, "float32")
     with tuning.running():
         reached = tuning.scores(problem.split.test, "float32")
     tuning = tuning_of(problem, head, EPOCHS, top)
     if tuning.kept is not None:
         tuning.kept.fill(Silent())  # only for the order of its batches
     network = Network(problem, tuning, head)
-    peer = theirs(problem, tuning, network)
+    peer, _ = theirs(problem, tuning, network)
     prepare = tuning.trainable.prepare
     peer_reached = their_scores(problem, network, prepare)
     right, peer_right = (

@@ -11,6 +11,7 @@ from graftwerk import Compare
 from graftwerk.adapt import before
 from graftwerk.adapt.base import open_base
 from graftwerk.adapt.targets import Targets
+from graftwerk.cli.adapt import comparison_lines
 from graftwerk.contracts import Silent
 from graftwerk.errors import BadInput
 from graftwerk.steer.head import LinearHead
@@ -70,6 +71,11 @@ def test_a_comparison_tells_what_a_joint_model_forgets(
     linear, full = found.ways[0], found.ways[2]
     assert linear.old_loss == pytest.approx(math.log(2 if named else 40), rel=0.5)
     assert full.old_loss != linear.old_loss
+    lines = comparison_lines(found)
+    header, row = next((line, lines[n + 1]) for n, line in enumerate(lines) if "its loss" in line)
+    assert header.split()[-3:] == ["before", "its", "loss"]
+    assert row.split()[-2:] == [f"{linear.old_score:.3f}", f"{linear.old_loss:.3f}"]
+    assert any(line.startswith("before: what the frozen model could do") for line in lines)
 
 
 def test_a_model_without_words_cannot_name(write_vision, folders, tmp_path):  # noqa: F811

@@ -8,7 +8,7 @@ from ... import requests
 from ...contracts import Monitor
 from .. import blocks_render, readout
 
-SCENES, AT, MOVED = 300, "middle", 4
+SCENES, MOVED = 300, 4
 
 
 def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
     read = readout.run(
         requests.Readout(
             data=place / "scenes",
-            at=AT,
+            at="middle",
             target=["place"],
             moved=MOVED,
             out=place / "readout",

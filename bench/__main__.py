@@ -14,6 +14,7 @@ SECTIONS = {
     "guide": "what guiding costs, inversion, and the witnesses on strawmen",
     "conditions": "scores of real renders: what the readers of conditions bound",
     "adapt": "a linear head on cached features, beside transformers.Trainer",
+    "lora": "LoRA, a step and the top blocks alone, beside peft under transformers.Trainer",
     "cold": "CPU time of a cold search and a cold ask, beside sentence-transformers",
 }
 

@@ -1,100 +1,177 @@
 """Tasks whose right way is known by construction: do `compare` and `fit --how auto` find it?
 
-A small PatchTST with random weights is the frozen model, and a changed copy of it, the teacher,
-labels random series by a random direction in its features. Where the teacher is the frozen model
-itself a linear head is enough; where its attention and MLP projections differ by matrices of rank
-2, LoRA of rank 2 is; where all its matrices differ by ones of full rank, the embedding too, it
-takes full fine-tuning.
+A small network with random weights is the frozen model, and a changed copy of it, the teacher,
+labels random data by a random direction in its features.
+
+- same: the teacher is the frozen model, a PatchTST that reads series. A linear head is enough.
+- low rank: its attention and MLP projections differ by matrices of rank 2. LoRA of rank 2 is
+  enough.
+- full rank: the frozen model is a BERT with 300 words in 32 dimensions, and its teacher reads a
+  cipher, where each word stands for another one. The two matrices of word vectors differ by one of
+  full rank. LoRA changes how vectors are mixed, not the vectors, and no map of 32 dimensions
+  permutes 300 vectors; full fine-tuning learns the vectors themselves.
 """
 
 import argparse
 import copy
 import csv
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from transformers import PatchTSTConfig, PatchTSTModel
+from torch import Tensor, nn
+from transformers import BertConfig, BertModel, PatchTSTConfig, PatchTSTModel
 
 import graftwerk
 
-LENGTH, COUNT, RANK = 32, 4_000, 2
+COUNT, RANK, WIDTH = 4_000, 2, 32
+SERIES = 32  # values
+WORDS, TEXT = 300, 6  # words that there are, words of a text
+SPECIAL = ("[PAD]", "[UNK]")
 KINDS = {"same": "linear", "low rank": "lora", "full rank": "full"}
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj", "ff.0", "ff.3")
-NEAR = 0.2  # series so near to the border, in standard deviations, are left out
+NEAR = 0.2  # examples so near to the border, in standard deviations, are left out
 
 
-def matrices(network: nn.Module) -> dict[str, nn.Parameter]:
-    found = network.named_parameters()
-    return {name: p for name, p in found if p.ndim == 2 and "position" not in name}
+def draw_weights(network: nn.Module, spread: float, seed: int) -> None:
+    """Fill all matrices with noise that grows or shrinks what passes by `spread`."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, weight in network.named_parameters():
+        if weight.ndim == 2 and "position" not in name:
+            one = 1.0 if "word_embeddings" in name else spread / weight.shape[1] ** 0.5
+            weight.data = one * torch.randn(weight.shape, generator=generator)
 
 
-def frozen_model(seed: int) -> PatchTSTModel:
+def reader_of_series(seed: int) -> PatchTSTModel:
     config = PatchTSTConfig(
         num_input_channels=1,
-        context_length=LENGTH,
+        context_length=SERIES,
         patch_length=4,
         patch_stride=4,
-        d_model=32,
+        d_model=WIDTH,
         num_hidden_layers=2,
         num_attention_heads=2,
-        ffn_dim=64,
+        ffn_dim=2 * WIDTH,
         attention_dropout=0.0,
         ff_dropout=0.0,
         norm_type="layernorm",
     )
     network = PatchTSTModel(config).eval()
-    generator = torch.Generator().manual_seed(seed)
-    for weight in matrices(network).values():
-        spread = 1.5 / weight.shape[1] ** 0.5
-        weight.data = spread * torch.randn(weight.shape, generator=generator)
+    draw_weights(network, 1.5, seed)
     return network
 
 
-def teacher_of(network: PatchTSTModel, kind: str, seed: int) -> PatchTSTModel:
-    """A copy whose changed matrices have moved by as much as they were large."""
-    changed = copy.deepcopy(network)
+def reader_of_texts(seed: int) -> BertModel:
+    config = BertConfig(
+        vocab_size=len(SPECIAL) + WORDS,
+        hidden_size=WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=2 * WIDTH,
+        max_position_embeddings=TEXT,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    network = BertModel(config, add_pooling_layer=False).eval()
+    draw_weights(network, 0.7, seed)
+    return network
+
+
+def write_tokenizer(folder: Path) -> None:
+    """A tokenizer of `WORDS` words between blanks."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    names = [*SPECIAL, *(word(number) for number in range(WORDS))]
+    numbers = {name: number for number, name in enumerate(names)}
+    tokenizer = Tokenizer(models.WordLevel(numbers, unk_token=SPECIAL[1]))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=TEXT,
+        pad_token=SPECIAL[0],
+        unk_token=SPECIAL[1],
+    ).save_pretrained(folder)
+
+
+def word(number: int) -> str:
+    return f"w{number}"
+
+
+def add_low_rank(network: PatchTSTModel, seed: int) -> None:
+    """Move each projection by as much as it is large, in `RANK` directions."""
     generator = torch.Generator().manual_seed(seed)
-    for name, weight in matrices(changed).items():
-        out, into = weight.shape
-        if kind == "full rank":
-            delta = torch.randn(out, into, generator=generator)
-        elif kind == "low rank" and name.removesuffix(".weight").endswith(PROJECTIONS):
+    for name, weight in network.named_parameters():
+        if name.removesuffix(".weight").endswith(PROJECTIONS):
+            out, into = weight.shape
             down = torch.randn(RANK, into, generator=generator)
             delta = torch.randn(out, RANK, generator=generator) @ down
-        else:
-            continue
-        weight.data += delta * weight.data.norm() / delta.norm()
-    return changed
+            weight.data += delta * weight.data.norm() / delta.norm()
 
 
-def write_task(folder: Path, kind: str, seed: int) -> None:
-    """The frozen model in `model/` and labelled series in `series.csv`."""
-    network = frozen_model(seed)
+def read_as_cipher(network: BertModel, seed: int) -> None:
+    """Let each word stand for another one."""
+    generator = torch.Generator().manual_seed(seed)
+    vectors = network.embeddings.word_embeddings.weight.data[len(SPECIAL) :]
+    vectors.copy_(vectors[torch.randperm(WORDS, generator=generator)].clone())
+
+
+def write_series_task(folder: Path, kind: str, seed: int) -> None:
+    network = reader_of_series(seed)
     network.save_pretrained(folder / "model")
+    teacher = copy.deepcopy(network)
+    if kind == "low rank":
+        add_low_rank(teacher, seed + 1_000)
     rng = np.random.default_rng(seed)
-    series = rng.normal(size=(COUNT, LENGTH)).astype(np.float32)
+    series = rng.normal(size=(COUNT, SERIES)).astype(np.float32)
     with torch.no_grad():
         values = torch.from_numpy(series).unsqueeze(-1)
-        states = teacher_of(network, kind, seed + 1_000)(past_values=values).last_hidden_state
-    features = nn.functional.normalize(states.mean(dim=(1, 2)), dim=1).numpy()
+        states = teacher(past_values=values).last_hidden_state.flatten(1, 2)
+    names = [f"t{place}" for place in range(SERIES)]
+    write_table(folder, names, [[f"{value:.5f}" for value in row] for row in series], states, rng)
+
+
+def write_text_task(folder: Path, seed: int) -> None:
+    network = reader_of_texts(seed)
+    network.save_pretrained(folder / "model")
+    write_tokenizer(folder / "model")
+    teacher = copy.deepcopy(network)
+    read_as_cipher(teacher, seed + 1_000)
+    rng = np.random.default_rng(seed)
+    texts = rng.integers(0, WORDS, size=(COUNT, TEXT))
+    with torch.no_grad():
+        states = teacher(input_ids=torch.from_numpy(texts + len(SPECIAL))).last_hidden_state
+    rows = [[" ".join(word(number) for number in text)] for text in texts.tolist()]
+    write_table(folder, ["text"], rows, states, rng)
+
+
+def write_table(
+    folder: Path,
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    states: Tensor,
+    rng: np.random.Generator,
+) -> None:
+    """Label rows by a random direction in the teacher's features, the mean of its states."""
+    features = nn.functional.normalize(states.mean(dim=1), dim=1).numpy()
     features = (features - features.mean(axis=0)) / features.std(axis=0)
     scores = features @ rng.normal(size=features.shape[1])
     scores = (scores - np.median(scores)) / scores.std()
-    with (folder / "series.csv").open("w", encoding="utf-8", newline="") as file:
+    with (folder / "data.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*(f"t{place}" for place in range(LENGTH)), "label"])
-        for row, score in zip(series, scores, strict=True):
+        writer.writerow([*names, "label"])
+        for row, score in zip(rows, scores, strict=True):
             if abs(score) > NEAR:
-                writer.writerow([*(f"{value:.5f}" for value in row), "ab"[int(score > 0)]])
+                writer.writerow([*row, "ab"[int(score > 0)]])
 
 
 def answers(folder: Path) -> tuple[str, str, str]:
     """What compare and auto recommend, and the scores that compare saw."""
-    same = {
-        "data": str(folder / "series.csv"),
+    same: dict[str, Any] = {
+        "data": str(folder / "data.csv"),
         "model": str(folder / "model"),
         "target": "label",
         "test_share": 0.3,
@@ -120,7 +197,10 @@ def main() -> None:
         for kind, wanted in KINDS.items():
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
-                write_task(folder, kind, seed)
+                if kind == "full rank":
+                    write_text_task(folder, seed)
+                else:
+                    write_series_task(folder, kind, seed)
                 compared, chosen, scores = answers(folder)
             right[kind][0] += compared == wanted
             right[kind][1] += chosen == wanted

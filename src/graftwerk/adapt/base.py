@@ -9,14 +9,15 @@ import numpy as np
 
 from ..contracts import Encoder, Vectors
 from ..errors import BadFile, BadInput
-from ..frozen.encoders import encoder_fingerprint, load_encoder, model_folder
+from ..frozen.encoders import encoder_fingerprint, load_encoder, model_folder, static_base
 from ..frozen.folder import ModelFolder
 from ..frozen.images import IMAGE_MODELS
 from ..frozen.recipe import read_recipe
 from ..frozen.series_models import SERIES_MODELS
+from ..frozen.static import MODEL_TYPE as STATIC_TYPE
 from .examples import Item, Kind, Opened, Picture
 
-_TEXTS = frozenset({"bert", "distilbert", "mpnet", "roberta", "xlm-roberta", "static"})
+_TEXTS = frozenset({"bert", "distilbert", "mpnet", "roberta", "xlm-roberta", STATIC_TYPE})
 _DECODED = 64  # pictures at a time
 
 
@@ -61,6 +62,8 @@ def open_base(name: str, layer: int | None, device: str) -> Base:
         BadInput: the name cannot be used, or the model is no encoder.
         Damaged: a weight file is cut short.
     """
+    if static_base(name) is not None:
+        load_encoder(name, layer=layer, device=device)  # distilled where it was not yet
     root = model_folder(name)
     if not (root / "config.json").is_file() and not (root / "modules.json").is_file():
         kind = "a diffusion pipeline" if (root / "model_index.json").is_file() else "no model"

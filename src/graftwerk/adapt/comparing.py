@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..contracts import Monitor, Vectors
-from ..steer.head import LinearHead
+from ..contracts import Monitor
 from .base import Encode
+from .before import Before
 from .choosing import COST, cheapest
 from .costs import (
     Peak,
@@ -35,24 +35,6 @@ _MIXES = (0.25, 0.5, 0.75)  # shares of the tuned weights
 
 
 @dataclass(frozen=True, slots=True)
-class Old:
-    """What the model could do before.
-
-    Attributes:
-        head: a linear head on the frozen model.
-        problem: its data, of which the test examples are measured on.
-    """
-
-    head: LinearHead
-    problem: Problem
-
-    def score(self, vectors: Vectors) -> float:
-        """The old head's score on features of its own test examples."""
-        values = self.problem.targets.values[self.problem.split.test]
-        return point(self.head.score(vectors), values, self.head.task)
-
-
-@dataclass(frozen=True, slots=True)
 class Way:
     """One row.
 
@@ -65,7 +47,8 @@ class Way:
         predict_seconds: for 1,000 items.
         peak_bytes: most memory of the process meanwhile.
         drift: 1 less the mean cosine of features of other data, before and after.
-        old_score: of the old head on the changed features; None without one.
+        old_score: of what the model could do before, on the changed features; None without one.
+        old_loss: its mean loss there.
         note: how it was made.
     """
 
@@ -78,14 +61,17 @@ class Way:
     peak_bytes: int
     drift: float
     old_score: float | None
+    old_loss: float | None
     note: str
 
 
 class Comparison:
     """All ways, one after the other, each on the frozen model."""
 
-    def __init__(self, problem: Problem, out: Path, old: Old | None, monitor: Monitor) -> None:
-        self._problem, self._out, self._old, self._monitor = problem, out, old, monitor
+    def __init__(
+        self, problem: Problem, out: Path, before: Before | None, monitor: Monitor
+    ) -> None:
+        self._problem, self._out, self._before, self._monitor = problem, out, before, monitor
         self._others = other_items(problem.examples.kind, problem.examples.items[0])
         encode_frozen = problem.base.encoder()
         self._frozen = encode_frozen(self._others, ignore)
@@ -101,7 +87,8 @@ class Comparison:
             made = make_linear(self._problem, self._monitor)
         seconds += time.perf_counter() - begin
         size = save_fit(self._out / "linear", self._problem, made)
-        old, encode_frozen = self._old, self._problem.base.encoder()
+        encode_frozen = self._problem.base.encoder()
+        old_score, old_loss = self._measure_before(encode_frozen)
         return Way(
             name="linear",
             score=made.score,
@@ -111,7 +98,8 @@ class Comparison:
             predict_seconds=seconds_per_thousand(encode_frozen, self._test_items),
             peak_bytes=peak.bytes,
             drift=0.0,
-            old_score=None if old is None else old.score(self._old_vectors(encode_frozen)),
+            old_score=old_score,
+            old_loss=old_loss,
             note=f"strength {made.settings['strength']:g}",
         )
 
@@ -153,9 +141,7 @@ class Comparison:
             encode_tuned = encoder_of(run.tuning.trainable)
             moved = drift(self._frozen, encode_tuned(self._others, ignore))
             seconds = seconds_per_thousand(encode_tuned, self._test_items)
-            old = None
-            if self._old is not None:
-                old = self._old.score(self._old_vectors(encode_tuned))
+            old_score, old_loss = self._measure_before(encode_tuned)
         return Way(
             name=name,
             score=score,
@@ -165,17 +151,14 @@ class Comparison:
             predict_seconds=seconds,
             peak_bytes=peak.bytes,
             drift=moved,
-            old_score=old,
+            old_score=old_score,
+            old_loss=old_loss,
             note=note,
         )
 
-    def _old_vectors(self, encode_items: Encode) -> Vectors:
-        """Features of the old head's test examples."""
-        if self._old is None:
-            return np.empty((0, 0), dtype=np.float32)
-        problem = self._old.problem
-        items = [problem.examples.items[place] for place in problem.split.test.tolist()]
-        return encode_items(items, ignore)
+    def _measure_before(self, encode_items: Encode) -> tuple[float | None, float | None]:
+        """Score and loss of what the model could do before; None where that is not asked."""
+        return (None, None) if self._before is None else self._before.measure(encode_items)
 
 
 def _warm_up() -> None:

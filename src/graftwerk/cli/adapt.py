@@ -56,7 +56,7 @@ def fit_lines(report: reports.FitResult) -> list[str]:
 
 def comparison_lines(report: reports.FitComparison) -> list[str]:
     """The recommendation, the table, the learning curve."""
-    old = any(way.old_score is not None for way in report.ways)
+    before = [printable(report.before)] if report.before is not None else []
     name = report.ways[0].score.name
     header = [
         "way",
@@ -82,13 +82,16 @@ def comparison_lines(report: reports.FitComparison) -> list[str]:
             f"{way.peak_bytes / 1e6:,.0f}",
             f"{way.drift:.4f}",
         ]
-        rows.append(row + ([f"{way.old_score:.3f}"] if way.old_score is not None else []))
+        if way.old_score is not None and way.old_loss is not None:
+            row += [f"{way.old_score:.3f}", f"{way.old_loss:.3f}"]
+        rows.append(row)
     return [
         report.reason,
         "",
-        *table(header + ["old head"] * old, rows),
+        *table(header + ["before", "its loss"] * len(before), rows),
         *(f"  {way.name}: {way.note}" for way in report.ways),
         "drift: how far the features of other data moved; 0 means that nothing is forgotten",
+        *(f"before: what the frozen model could do, {name}" for name in before),
         "",
         report.more_examples,
         *data_lines(report.data),

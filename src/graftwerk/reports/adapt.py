@@ -75,7 +75,12 @@ class ComparedWay(Report):
     predict_seconds: float = Field(description="for 1,000 items")
     peak_bytes: int = Field(description="most memory of the process meanwhile, libraries counted")
     drift: float = Field(description="1 less the mean cosine of other data's features to before")
-    old_score: float | None = Field(description="of the old head; None without --old")
+    old_score: float | None = Field(
+        description="of what the model could do before, see `before`; None without it"
+    )
+    old_loss: float | None = Field(
+        description="its mean loss: nats, or the square error of numbers"
+    )
     note: str = Field(description="how it was made")
 
 
@@ -95,6 +100,9 @@ class FitComparison(Report):
     model: str = Field(description="the frozen model")
     data: DataFacts = Field(description="the data")
     ways: list[ComparedWay] = Field(description="one row a way")
+    before: str | None = Field(
+        description="what the model could do before: the old head, or zero-shot; None: unknown"
+    )
     curve: list[CurveStep] = Field(description="learning curve of the linear head")
     more_examples: str = Field(description="whether more examples would help")
     recommended: str = Field(description="the way to take")

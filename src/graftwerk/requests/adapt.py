@@ -97,9 +97,15 @@ class Compare(_Fitting):
 
     out: Path = Field(Path("compare"), description="folder for the picture and the figures")
     old: Path | None = Field(
-        None, description="a linear head fitted before on the same model: what may be forgotten"
+        None,
+        description="a linear head fitted before on the same model: what may be forgotten; "
+        "default: of a model of pictures and texts, zero-shot of rendered objects",
     )
-    old_data: str | None = Field(None, description="labelled data for the old head")
+    old_data: str | None = Field(
+        None,
+        description="labelled data for the old head; alone: pictures that a model of pictures and "
+        "texts names by their labels (zero-shot)",
+    )
 
 
 class Predict(Request):

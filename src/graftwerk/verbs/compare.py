@@ -14,6 +14,7 @@ from ..requests import Compare
 from .fitting import facts_of, problem_of, score_report, settings_of
 
 if TYPE_CHECKING:
+    from ..adapt.before import Before
     from ..adapt.comparing import Way
     from ..steer.head import LinearHead
 
@@ -30,7 +31,7 @@ def run(request: Compare, monitor: Monitor) -> FitComparison:
         Cancelled: stopped by the user.
         NoRoom: something cannot be written.
     """
-    from ..adapt.comparing import Comparison, Old, recommend
+    from ..adapt.comparing import Comparison, recommend
     from ..adapt.curve import learning_curve, verdict
     from ..adapt.picture import draw_comparison
 
@@ -38,11 +39,8 @@ def run(request: Compare, monitor: Monitor) -> FitComparison:
     out = request.out.absolute()
     _require_free(out)
     problem = problem_of(request, monitor)
-    old = None
-    if request.old is not None:
-        head, data = _old(request, request.old, problem, monitor)
-        old = Old(head, data)
-    comparison = Comparison(problem, out, old, monitor)
+    before = _before(request, problem, monitor)
+    comparison = Comparison(problem, out, before, monitor)
     ways = [comparison.linear()]
     for how in ("lora", "full"):
         ways += comparison.tuned(settings_of(request, how))
@@ -56,6 +54,7 @@ def run(request: Compare, monitor: Monitor) -> FitComparison:
         model=problem.base.name,
         data=facts_of(problem),
         ways=[_row(way) for way in ways],
+        before=None if before is None else before.name,
         curve=[CurveStep(**asdict(point)) for point in curve],
         more_examples=verdict(curve, ways[0].score.name),
         recommended=kept,
@@ -69,6 +68,26 @@ def run(request: Compare, monitor: Monitor) -> FitComparison:
 def _row(way: "Way") -> ComparedWay:
     named = {field.name: getattr(way, field.name) for field in fields(way)}
     return ComparedWay(**(named | {"score": score_report(way.score)}))
+
+
+def _before(request: Compare, problem: Problem, monitor: Monitor) -> "Before | None":
+    """What may be forgotten: what was named, else zero-shot where the model can do that."""
+    from ..adapt.before import is_joint, of_head, of_scenes, of_words
+
+    joint = problem.examples.kind == "image" and is_joint(problem.base)
+    if request.old is not None:
+        head, data = _old(request, request.old, problem, monitor)
+        return of_head(f"the head in {request.old}", head, data)
+    if request.old_data is None:
+        return of_scenes(problem.base) if joint else None
+    if not joint:
+        raise BadInput(
+            f"--old-data alone needs pictures and a model that reads texts too, which "
+            f"{problem.base.name} does not.",
+            "Name a linear head of the same model with --old.",
+        )
+    source = Source(data=request.old_data, seed=request.seed, task="class")
+    return of_words(open_problem(problem.base, source, monitor))
 
 
 def _old(

@@ -153,6 +153,12 @@ def test_a_model_of_speech_is_no_encoder(tmp_path, texts):
         make(tmp_path, texts, tmp_path / "speech")
 
 
+def test_a_static_encoder_is_distilled_first_and_takes_a_head_only(tmp_path, texts, tiny):
+    assert make(tmp_path, texts, f"static:{tiny}").score.value > 0.8
+    with pytest.raises(BadInput, match="no network to train"):
+        make(tmp_path, texts, f"static:{tiny}", "full")
+
+
 def test_auto_takes_the_cheapest_that_is_good_enough(tmp_path, texts, tiny):
     request = Fit(
         data=str(texts), model=str(tiny), how="auto", out=tmp_path / "auto", minutes=0.5, **TUNED
@@ -178,6 +184,9 @@ def test_compare_measures_all_and_recommends(tmp_path, texts, tiny):
     assert linear.drift == 0.0
     assert linear.old_score is not None
     assert linear.old_score > 0.8
+    assert found.before == f"the head in {tmp_path / 'linear'}"
+    assert 0 < linear.old_loss < 0.7
+    assert full.old_loss != linear.old_loss
     assert found.recommended == "linear"
     assert "linear" in found.reason
     assert [step.examples for step in found.curve] == sorted(step.examples for step in found.curve)
@@ -203,3 +212,4 @@ def test_a_full_disk_leaves_the_former_fit_whole(tmp_path, texts, tiny, monkeypa
     with pytest.raises(NoRoom, match="linear"):
         make(tmp_path, texts, tiny)
     assert (tmp_path / "linear" / "graft.json").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "linear", "texts.csv"]

@@ -2,6 +2,7 @@
 
 from .. import reports
 from .printable import printable
+from .tables import table
 
 
 def trained_lines(report: reports.ControlTrained) -> list[str]:
@@ -37,3 +38,24 @@ def kept_lines(report: reports.Generation) -> list[str]:
         value = "not measured, as it has a mask" if one.value is None else f"{one.value:.3g}"
         lines.append(f"kept of {one.kind} (weight {one.weight:g}): {one.measure} {value}")
     return lines
+
+
+def ablation_lines(report: reports.Ablation) -> list[str]:
+    """The table, what it says in words, the trainings and places."""
+    verdicts = [
+        f"{one.branch}, seed {one.seed}: {one.verdict}"
+        + ("" if one.converged_at is None else f" at step {one.converged_at:,}")
+        + f", gap {one.gap:.4g}, {one.parameters:,} parameters, {one.seconds:.0f} s"
+        for one in report.trainings
+    ]
+    return [
+        *table(list(reports.AblationRow.HEADER), [row.cells() for row in report.rows]),
+        f"{report.condition} on {printable(report.model)}, {report.pairs:,} pairs, "
+        f"{report.steps:,} steps, {report.seeds} seeds, {report.count:,} pictures each; ± half of "
+        "95 % intervals over the seeds; fidelity of real pictures "
+        f"{report.fidelity_of_real:.3f}; Frechet distance in features of "
+        f"{printable(report.features)}",
+        *report.findings,
+        *verdicts,
+        f"table {printable(report.table)}, sheet {printable(report.sheet)}, {report.seconds:.0f} s",
+    ]

@@ -6,22 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..contracts import Monitor, Silent
-from ..errors import BadFile, BadInput
 from ..reports import ControlTrained, LeftOut
 from ..requests import ControlTrain
 
 if TYPE_CHECKING:
     from ..adapt.captioned import Shown
-    from ..conditions import Condition
-    from ..control.stored import Raw
     from ..control.training import Lesson, Trained
     from ..frozen.diffusion.model import DiffusionModel
     from ..steer.branch import Shape
     from ..train.session import Session
 
 BRANCH, PAIRS = "branch", "pairs"
-_METADATA, _COLUMN = "metadata.jsonl", "conditioning_image"
-_NAMED = 5  # files that an error lists
 
 
 def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
@@ -45,13 +40,14 @@ def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
     from ..steer.branch import make_branch
     from ..train.processes import joined
     from ..train.state import generator_for
+    from .brought import raw_pairs
 
     condition = condition_named(request.condition)
     out = request.out.absolute()
     if not (out / PAIRS).is_dir():
         require_free(out)
     shown = read_captioned(request.data, request.caption)
-    raw = _raw_of(request, shown, condition)
+    raw = raw_pairs(request.data, request.conditions, shown, condition)
     model = load_diffusion(request.model, request.device)
     with joined(model.device) as group:
         watcher = monitor if group.leads else Silent()
@@ -92,83 +88,6 @@ def _shape_of(request: ControlTrain, factor: int) -> "Shape":
         hint=request.hint,
         middle_only=request.middle_only,
     )
-
-
-def _raw_of(request: ControlTrain, shown: "Shown", condition: "Condition") -> "Raw":
-    from ..control.stored import Raw
-    from ..search.readers import read_image
-
-    paths = _brought(request, shown.paths)
-    maps = None
-    if paths is not None:
-        maps = [read_image(str(path)).convert("RGB") for path in paths]
-    return Raw(
-        pictures=shown.pictures,
-        captions=shown.captions,
-        maps=maps,
-        draw=None if maps is not None else condition.from_picture,
-        identity=condition.name if maps is None else "brought",
-    )
-
-
-def _brought(request: ControlTrain, pictures: tuple[Path, ...]) -> list[Path] | None:
-    """Files of the conditions that the user brings; None: none are brought.
-
-    Raises:
-        BadInput: some pictures have none.
-    """
-    if request.conditions is not None:
-        found = {path.stem: path for path in sorted(request.conditions.glob("*")) if path.is_file()}
-        chosen = [found.get(path.stem) for path in pictures]
-        where = str(request.conditions)
-    else:
-        tables = {
-            folder: _column_of(folder / _METADATA, request.data)
-            for folder in {p.parent for p in pictures}
-        }
-        if not any(tables.values()):
-            return None
-        chosen = [tables[path.parent].get(path.name) for path in pictures]
-        where = f"the column {_COLUMN} of {_METADATA}"
-    missing = [
-        path.name
-        for path, condition in zip(pictures, chosen, strict=True)
-        if condition is None or not condition.is_file()
-    ]
-    if missing:
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        raise BadInput(
-            f"{len(missing)} of {len(pictures)} pictures have no condition in {where}: "
-            f"{', '.join(missing[:_NAMED])}{more}.",
-            "Bring one for each picture, of the same name, or none to have them made.",
-        )
-    return [condition for condition in chosen if condition is not None]
-
-
-def _column_of(path: Path, within: Path) -> dict[str, Path]:
-    """Conditions by the names of pictures; nothing where there is no such column.
-
-    Raises:
-        BadFile: a row names no file, or one outside of `within`.
-    """
-    if not path.is_file():
-        return {}
-    found = {}
-    for number, row in enumerate(files.read_json_lines(path), 1):
-        name, condition = row.get("file_name"), row.get(_COLUMN)
-        if condition is None:
-            continue
-        if not isinstance(name, str) or not isinstance(condition, str):
-            raise BadFile(
-                f"line {number} of {path} has a {_COLUMN} that is no file name.", "Mend it."
-            )
-        found[name] = path.parent / condition
-        if not found[name].resolve().is_relative_to(within.resolve()):
-            raise BadFile(
-                f"line {number} of {path} names {condition!r}, which lies outside of {within}.",
-                "Name the folder that holds both, or bring the conditions with --conditions.",
-            )
-    return found
 
 
 def _plan_of(request: ControlTrain) -> Any:

@@ -21,13 +21,21 @@ def trained_lines(report: reports.ControlTrained) -> list[str]:
     lines += [
         f"left out: {printable(one.name)}: {printable(one.reason)}" for one in report.left_out
     ]
+    if report.unlocked is not None:
+        lines.append(
+            f"not frozen: the decoder was trained too; {printable(report.unlocked)} is a new "
+            f"model, a whole pipeline of diffusers, and the branch belongs to it, not to "
+            f"{printable(report.model)}"
+        )
+    model = "" if report.unlocked is None else f" --model {printable(report.unlocked)}"
     place = printable(report.branch)
     kind = "a ControlNetModel of diffusers" if report.controlnet else "graftwerk's own form"
     return [
         *lines,
         f"plot {printable(report.plot)}",
         f"-> {place} ({kind}, {report.parameters:,} parameters learned); draw with it: "
-        f"graft generate ... --control {report.condition}=FILE --branch {report.condition}={place}",
+        f"graft generate ...{model} --control {report.condition}=FILE "
+        f"--branch {report.condition}={place}",
     ]
 
 

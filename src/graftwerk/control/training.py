@@ -3,17 +3,17 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import files
 from ..conditions import Condition
 from ..contracts import Monitor
 from ..errors import Failure
 from ..frozen.diffusion.model import DiffusionModel
-from ..steer.branch import Branch, set_weights
+from ..steer.branch import Branch, set_weights, weights_of
 from ..train.checkpoint import load_newest
 from ..train.log import Log
 from ..train.loop import CHECKPOINTS, train
@@ -23,6 +23,7 @@ from ..train.task import Plan
 from .grid import Grid
 from .meter import Measurement, Meter, from_json
 from .task import DROPPED, ControlTask, Pairs
+from .unlocked import SHARE, put_back
 from .verdict import Verdict, judge
 
 METER, PLOT, SAMPLES = "meter.jsonl", "convergence.png", "samples"
@@ -48,6 +49,7 @@ class Lesson:
         stops: whether it ends by itself when it converged or does not learn.
         measurements: over the whole training.
         grids: of them with pictures.
+        unlocked: weights of the model that are trained too; see `unlocked`.
     """
 
     model: DiffusionModel
@@ -61,6 +63,7 @@ class Lesson:
     stops: bool = False
     measurements: int = _MEASUREMENTS
     grids: int = _GRIDS
+    unlocked: Mapping[str, nn.Parameter] = field(default_factory=dict)
 
     @property
     def every(self) -> int:
@@ -182,9 +185,15 @@ def train_branch(lesson: Lesson, session: Session, monitor: Monitor) -> Trained:
     session.folder.mkdir(parents=True, exist_ok=True)
     watcher = Watcher(lesson, session, monitor)
     watcher.begin(monitor)
-    task = ControlTask(lesson.model, lesson.branch, lesson.pairs, session.seed, lesson.dropped)
-    outcome = train(task, lesson.plan, replace(session, watch=watcher.watch), monitor)
-    set_weights(lesson.branch, outcome.average)
+    task = ControlTask(
+        lesson.model, lesson.branch, lesson.pairs, session.seed, lesson.dropped, lesson.unlocked
+    )
+    shares = dict.fromkeys(lesson.unlocked, SHARE)
+    watched = replace(session, watch=watcher.watch, shares=shares)
+    outcome = train(task, lesson.plan, watched, monitor)
+    learned = outcome.average
+    set_weights(lesson.branch, {name: learned[name] for name in weights_of(lesson.branch)})
+    put_back(lesson.unlocked, learned)
     return Trained(outcome, tuple(watcher.measurements), watcher.verdict, watcher.frozen_loss)
 
 

@@ -16,6 +16,10 @@ class ControlTrained(Report):
     controlnet: bool = Field(description="whether diffusers loads it as a ControlNetModel")
     condition: str = Field(description="what it follows")
     model: str = Field(description="the frozen model")
+    unlocked: str | None = Field(
+        description="folder of the new model, where the decoder was trained too: the base is then "
+        "not frozen, and the branch belongs to the new model"
+    )
     pairs: int = Field(description="that it learned from")
     held_out: int = Field(description="that the meter measures on")
     left_out: list[LeftOut] = Field(description="files that could not be read, and why")

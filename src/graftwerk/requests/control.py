@@ -51,6 +51,14 @@ class ControlTrain(Request):
         "code", description="encoder of the condition: as in the official code, or in the paper"
     )
     middle_only: bool = Field(False, description="join it to the model's middle alone")
+    unlock: bool = Field(
+        False,
+        description="train the model's decoder too, at a tenth of the learning rate: not "
+        "frozen then, but a new model in OUT/model, to which the branch belongs",
+    )
+    checkpointing: bool = Field(
+        False, description="compute activations twice instead of keeping them: less memory, slower"
+    )
     stop: bool = Field(False, description="end by itself when it converged or does not learn")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the arithmetic; auto: bfloat16 where the device has it"

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from ..control.training import Lesson, Trained
     from ..frozen.diffusion.model import DiffusionModel
     from ..steer.branch import Shape
-    from ..train.session import Session
+    from ..train.session import Precision, Session
 
-BRANCH, PAIRS = "branch", "pairs"
+BRANCH, PAIRS, MODEL = "branch", "pairs", "model"
 
 
 def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
@@ -36,6 +36,7 @@ def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
     from ..conditions import condition_named
     from ..control.stored import store_pairs
     from ..control.training import Lesson, train_branch
+    from ..control.unlocked import save_memory, unlock
     from ..frozen.diffusion.model import load_diffusion
     from ..steer.branch import make_branch
     from ..train.processes import joined
@@ -57,6 +58,9 @@ def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
         pairs = store_pairs(raw, model, out / PAIRS, Silent())
         learned, held = pairs.split(min(request.held_out, len(pairs) // 2), request.seed)
         shape = _shape_of(request, model.factor)
+        precision = _precision(request, model.device)
+        if request.checkpointing:
+            save_memory(model.unet, model.device, precision)
         branch = make_branch(model.unet, shape, generator_for(request.seed, 0, "cpu"))
         lesson = Lesson(
             model=model,
@@ -69,8 +73,9 @@ def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
             measured=len(held),
             stops=request.stop,
             measurements=request.measurements,
+            unlocked=unlock(model.unet) if request.unlock else {},
         )
-        session = _session(request, out, model, shape, group)
+        session = _session(request, out, model, shape, group, precision)
         trained = train_branch(lesson, session, watcher)
         if group.leads:
             _save(request, out, lesson, trained)
@@ -104,10 +109,14 @@ def _plan_of(request: ControlTrain) -> Any:
 
 
 def _session(
-    request: ControlTrain, out: Path, model: "DiffusionModel", shape: "Shape", group: Any
+    request: ControlTrain,
+    out: Path,
+    model: "DiffusionModel",
+    shape: "Shape",
+    group: Any,
+    precision: "Precision",
 ) -> "Session":
     from ..control.stored import KEY
-    from ..train.arithmetic import fast_precision
     from ..train.session import Session
 
     content = files.read_json(out / PAIRS / KEY)
@@ -123,24 +132,39 @@ def _session(
         "held_out": request.held_out,
         "seed": request.seed,
     }
-    fast = fast_precision(model.device)
+    if request.unlock:
+        configuration["unlocked"] = True
     return Session(
         out,
         configuration,
         request.seed,
         request.minutes,
         group=group,
-        precision=fast if request.precision == "auto" else request.precision,
+        precision=precision,
     )
 
 
+def _precision(request: ControlTrain, device: str) -> "Precision":
+    from ..train.arithmetic import fast_precision
+
+    return fast_precision(device) if request.precision == "auto" else request.precision
+
+
 def _save(request: ControlTrain, out: Path, lesson: "Lesson", trained: "Trained") -> None:
-    """Write the branch: as diffusers has it where that class can hold it."""
+    """Write the branch, as diffusers has it where that class can hold it, and an unlocked model."""
+    from ..control.unlocked import write_pipeline
+    from ..frozen.diffusion.folder import open_pipeline
+    from ..frozen.locate import locate
     from ..steer.branch_folder import KIND, is_controlnet, write_controlnet, write_own
     from ..steer.bundle import write_bundle
 
     model, verdict = lesson.model, trained.verdict
     base = {"name": model.name, "fingerprint": model.fingerprint}
+    if request.unlock:
+        with files.working_folder(out / MODEL) as folder:
+            write_pipeline(folder, locate(model.name), model.unet)
+            identity = open_pipeline(folder).fingerprint()
+        base = {"name": str(out / MODEL), "fingerprint": identity}
     with files.working_folder(out / BRANCH) as folder:
         if is_controlnet(lesson.branch, model.unet):
             write_controlnet(folder, lesson.branch, model.unet)
@@ -153,7 +177,7 @@ def _save(request: ControlTrain, out: Path, lesson: "Lesson", trained: "Trained"
             "verdict": asdict(verdict),
             "measured": trained.measurements[-1].to_json(),
         }
-        write_bundle(folder, KIND, model.name, model.fingerprint, content)
+        write_bundle(folder, KIND, base["name"], base["fingerprint"], content)
 
 
 def _report(
@@ -172,6 +196,7 @@ def _report(
         controlnet=is_controlnet(lesson.branch, lesson.model.unet),
         condition=request.condition,
         model=request.model,
+        unlocked=str(request.out / MODEL) if request.unlock else None,
         pairs=len(lesson.pairs),
         held_out=len(lesson.held_out),
         left_out=[LeftOut(name=name, reason=why) for name, why in shown.left_out.items()],

@@ -14,6 +14,7 @@ def trained_lines(report: reports.ControlTrained) -> list[str]:
         f"{report.verdict}{at}: {report.reason}",
         f"condition gap {report.gap:.4g} ({report.gap_low:.4g} to {report.gap_high:.4g}), "
         f"held-out loss {report.loss:.4g}, of the model alone {report.frozen_loss:.4g}{fidelity}",
+        report.forecast,
         f"{report.pairs:,} pairs, {report.held_out:,} held out; {report.steps:,} of "
         f"{report.planned:,} steps, {report.items_per_second:.1f} pairs/s, "
         f"{report.seconds / 60:.1f} min{left}",

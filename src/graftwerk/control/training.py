@@ -17,11 +17,13 @@ from ..steer.branch import Branch, set_weights, weights_of
 from ..train.checkpoint import load_newest
 from ..train.log import Log
 from ..train.loop import CHECKPOINTS, train
-from ..train.panels import Curve, Panel, draw_panels
 from ..train.session import Outcome, Session
 from ..train.task import Plan
 from .grid import Grid
+from .growth import SHARE as FORETOLD
+from .growth import Forecast, forecast, told_forecast
 from .meter import Measurement, Meter, from_json
+from .meter_plot import draw_meter
 from .task import DROPPED, ControlTask, Pairs
 from .unlocked import SHARE, put_back
 from .verdict import Verdict, judge
@@ -85,12 +87,14 @@ class Trained:
         measurements: of the meter.
         verdict: its last word.
         frozen_loss: of the model alone.
+        forecast: what the first fifth of the steps said of it.
     """
 
     outcome: Outcome
     measurements: tuple[Measurement, ...]
     verdict: Verdict
     frozen_loss: float
+    forecast: Forecast
 
 
 class Watcher:
@@ -118,6 +122,11 @@ class Watcher:
     def frozen_loss(self) -> float:
         """Loss of the model alone."""
         return self._meter.frozen_loss
+
+    @property
+    def forecast(self) -> Forecast:
+        """What the first fifth of the plan says of the rest, as far as it is done."""
+        return forecast(self.measurements, self.frozen_loss, self._lesson.plan)
 
     def begin(self, monitor: Monitor) -> None:
         """Check a newborn branch, or take up the measurements of a training that goes on.
@@ -149,8 +158,10 @@ class Watcher:
         """Measure where it is time; true ends the training."""
         if step % self._lesson.every and step < self._lesson.plan.steps:
             return False
-        former = self.verdict.state
+        former, due = self.verdict.state, FORETOLD * self._lesson.plan.steps
         self._measure(step)
+        if step - self._lesson.every < due <= step:
+            self._monitor.note(f"step {step:,}: {told_forecast(self.forecast, self.verdict)}")
         if self.verdict.state != former:
             self._monitor.note(f"step {step:,}: {told(self.verdict)}")
         if self.verdict.state == "diverged":
@@ -168,7 +179,13 @@ class Watcher:
         self.verdict = judge(self.measurements, self.frozen_loss, self._lesson.plan.steps)
         if self._leads:
             files.write_text(self._folder / METER, lines(self.measurements))
-            picture = draw_meter(self.measurements, self.frozen_loss, self.verdict)
+            picture = draw_meter(
+                self.measurements,
+                self.frozen_loss,
+                self.verdict,
+                self._lesson.plan,
+                self.forecast,
+            )
             files.write_bytes(self._folder / PLOT, picture)
 
 
@@ -194,7 +211,13 @@ def train_branch(lesson: Lesson, session: Session, monitor: Monitor) -> Trained:
     learned = outcome.average
     set_weights(lesson.branch, {name: learned[name] for name in weights_of(lesson.branch)})
     put_back(lesson.unlocked, learned)
-    return Trained(outcome, tuple(watcher.measurements), watcher.verdict, watcher.frozen_loss)
+    return Trained(
+        outcome,
+        tuple(watcher.measurements),
+        watcher.verdict,
+        watcher.frozen_loss,
+        watcher.forecast,
+    )
 
 
 def told(verdict: Verdict) -> str:
@@ -206,42 +229,3 @@ def told(verdict: Verdict) -> str:
 def lines(measurements: Sequence[Measurement]) -> str:
     """Measurements as JSON lines."""
     return "".join(json.dumps(one.to_json()) + "\n" for one in measurements)
-
-
-def draw_meter(measurements: Sequence[Measurement], frozen_loss: float, verdict: Verdict) -> bytes:
-    """A PNG of loss, gap, norms and fidelity over the steps."""
-    steps = [float(one.step) for one in measurements]
-    fidelity = [math.nan if one.fidelity is None else one.fidelity for one in measurements]
-    panels = [
-        Panel(
-            "held-out loss",
-            (
-                Curve("fresh noise", steps, [one.plain_loss for one in measurements]),
-                Curve("same noise", steps, [one.loss for one in measurements]),
-                Curve("model alone", steps, [frozen_loss for _ in steps]),
-            ),
-        ),
-        Panel(
-            "condition gap",
-            (
-                Curve(
-                    "shuffled minus true",
-                    steps,
-                    [one.gap for one in measurements],
-                    [one.gap_low for one in measurements],
-                    [one.gap_high for one in measurements],
-                ),
-            ),
-        ),
-        Panel(
-            "size",
-            (
-                Curve("norm of the joints", steps, [one.norm for one in measurements]),
-                Curve("change of the skips", steps, [one.change for one in measurements]),
-            ),
-            logarithmic=True,
-        ),
-        Panel("fidelity of drawn pictures", (Curve("0 to 1", steps, fidelity),)),
-    ]
-    marks = [] if verdict.step is None else [float(verdict.step)]
-    return draw_panels(panels, told(verdict).split(":")[0], marks)

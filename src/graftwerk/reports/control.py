@@ -29,6 +29,10 @@ class ControlTrained(Report):
     verdict: str = Field(description="not yet, converging, converged, diverged or not learning")
     converged_at: int | None = Field(description="step of the sudden change")
     reason: str = Field(description="of the verdict")
+    forecast: str = Field(
+        description="step of convergence as the first fifth of the steps foretold it, and how well"
+    )
+    forecast_at: int | None = Field(description="step that it foretold")
     gap: float = Field(description="loss with another pair's condition minus with the true one")
     gap_low: float = Field(description="lower end of its 99 % interval")
     gap_high: float = Field(description="upper end")

@@ -183,6 +183,7 @@ def _save(request: ControlTrain, out: Path, lesson: "Lesson", trained: "Trained"
 def _report(
     request: ControlTrain, out: Path, lesson: "Lesson", trained: "Trained", shown: "Shown"
 ) -> ControlTrained:
+    from ..control.growth import told_forecast
     from ..control.training import PLOT, SAMPLES
     from ..steer.branch import weights_of
     from ..steer.branch_folder import is_controlnet
@@ -206,6 +207,8 @@ def _report(
         verdict=trained.verdict.state,
         converged_at=trained.verdict.step,
         reason=trained.verdict.reason,
+        forecast=told_forecast(trained.forecast, trained.verdict),
+        forecast_at=trained.forecast.step,
         gap=last.gap,
         gap_low=last.gap_low,
         gap_high=last.gap_high,

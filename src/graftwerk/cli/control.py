@@ -46,6 +46,11 @@ def kept_lines(report: reports.Generation) -> list[str]:
     for one in report.controls:
         value = "not measured, as it has a mask" if one.value is None else f"{one.value:.3g}"
         lines.append(f"kept of {one.kind} (weight {one.weight:g}): {one.measure} {value}")
+        if one.reused is not None and one.anew is not None:
+            lines.append(
+                f"  reuse costs: {one.reused:.3g} with it, {one.anew:.3g} without, of the first "
+                "pictures"
+            )
     return lines
 
 

@@ -177,6 +177,7 @@ class Watcher:
             found = replace(found, fidelity=self._grid.draw(step))
         self.measurements.append(found)
         self.verdict = judge(self.measurements, self.frozen_loss, self._lesson.plan.steps)
+        self._monitor.chart(_figures(self.measurements))
         if self._leads:
             files.write_text(self._folder / METER, lines(self.measurements))
             picture = draw_meter(
@@ -224,6 +225,16 @@ def told(verdict: Verdict) -> str:
     """A verdict in one line."""
     at = "" if verdict.step is None else f" at step {verdict.step:,}"
     return f"{verdict.state}{at}: {verdict.reason}"
+
+
+def _figures(measurements: Sequence[Measurement]) -> dict[str, list[float]]:
+    """What a terminal shows while it goes on."""
+    return {
+        "held-out loss": [one.loss for one in measurements],
+        "condition gap": [one.gap for one in measurements],
+        "norm of the joints": [one.norm for one in measurements],
+        "fidelity": [math.nan if one.fidelity is None else one.fidelity for one in measurements],
+    }
 
 
 def lines(measurements: Sequence[Measurement]) -> str:

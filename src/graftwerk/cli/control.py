@@ -73,3 +73,12 @@ def ablation_lines(report: reports.Ablation) -> list[str]:
         *verdicts,
         f"table {printable(report.table)}, sheet {printable(report.sheet)}, {report.seconds:.0f} s",
     ]
+
+
+def exported_lines(report: reports.ControlExported) -> list[str]:
+    """Where it is, and how diffusers opens it."""
+    return [
+        f"{printable(report.branch)} on {printable(report.model)} -> {printable(report.out)}: a "
+        f"whole ControlNetModel, {report.parameters:,} parameters, {report.bytes / 1e6:.1f} MB",
+        f"its pipeline: {printable(report.pipeline)}",
+    ]

@@ -118,3 +118,14 @@ class Ablation(Report):
     table: str = Field(description="file of the table, in Markdown")
     sheet: str = Field(description="pictures of the first seed side by side")
     seconds: float = Field(description="wall time of this run")
+
+
+class ControlExported(Report):
+    """What `control export` wrote."""
+
+    out: str = Field(description="folder of the ControlNetModel")
+    branch: str = Field(description="what was exported")
+    model: str = Field(description="that it was made on")
+    pipeline: str = Field(description="folder of that model, for other tools")
+    parameters: int = Field(description="of the whole ControlNetModel")
+    bytes: int = Field(description="of the folder")

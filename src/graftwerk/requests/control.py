@@ -107,3 +107,14 @@ class ControlAblation(Request):
         description="image encoder in whose features the Frechet distance is; default: the judge "
         "of Blocks pictures",
     )
+
+
+class ControlExport(Request):
+    """Write a branch as a whole ControlNetModel folder, which diffusers and other tools load."""
+
+    branch: str = Field(
+        description="folder of a branch, or a built-in one: canny, depth, ...",
+        json_schema_extra=POSITIONAL,
+    )
+    model: str = Field(DEFAULT_PIPELINE, description="the model that it was made on")
+    out: Path = Field(description="new folder for the ControlNetModel")

@@ -6,6 +6,7 @@ picture has another one's condition, the same one each time, in the pairs that a
 """
 
 import argparse
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import numpy as np
 
 from graftwerk.conditions import condition_named
 from graftwerk.contracts import Silent
-from graftwerk.control.meter import Measurement
+from graftwerk.control.growth import told_forecast
+from graftwerk.control.meter import Measurement, Meter
 from graftwerk.control.task import Batch, Pairs
 from graftwerk.control.training import Lesson, Trained, train_branch
 from graftwerk.control.verdict import judge
@@ -30,7 +32,8 @@ from graftwerk.train.task import Plan
 MODEL, HELD_OUT = "builtin/blocks", 64
 RATE, SLOW = 1e-3, 100
 WIDTHS = (16, 32, 64, 96)  # of the hint encoder, as in the recipes
-BAND = 2.0  # standard deviations of the plain loss of the model alone
+BAND, BANDS = 2.0, 12  # standard deviations of the plain loss of the model alone, and its draws
+RISING = {"converging", "converged"}
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,78 @@ class Bench:
 def low_end(bench: Bench) -> float:
     """Where the noise band of the plain validation loss ends: mean less two deviations."""
     shape = Shape(bench.model.factor, hint_widths=WIDTHS, learned="convolutions")
-    from graftwerk.control.meter import Meter
-
     branch = make_branch(bench.model.unet, shape, generator_for(0, 0, "cpu"))
     meter = Meter(bench.model, branch, bench.held, HELD_OUT, fast_precision("cpu"))
-    losses = [meter.measure(1_000_000 + number).plain_loss for number in range(12)]
+    losses = [meter.measure(1_000_000 + number).plain_loss for number in range(BANDS)]
     return float(np.mean(losses) - BAND * np.std(losses, ddof=1))
+
+
+def row(case: str, seed: int, trained: Trained, planned: int, low: float) -> list[str]:
+    """One training as a row of the table; its words are those said after each measurement."""
+    said = course(trained, planned)
+    told = next((n for n, state in enumerate(said) if state in RISING), None)
+    step = None if told is None else trained.measurements[told].step
+    left = leaves_band(trained.measurements, low)
+    at = "" if trained.verdict.step is None else f" at {trained.verdict.step}"
+    words = ", ".join(dict.fromkeys(said))
+    return [case, str(seed), words, f"{trained.verdict.state}{at}", shown(step), shown(left)]
+
+
+def shown(step: int | None) -> str:
+    return "never" if step is None else str(step)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", help="not used: scenes are rendered")
+    parser.add_argument("--condition", default="segmentation")
+    parser.add_argument("--scenes", type=int, default=2_048, help="that are learned from")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=120, help="of each training")
+    parser.add_argument("--measurements", type=int, default=30, help="of each training")
+    parser.add_argument("--converging", type=int, default=3, help="trainings that should converge")
+    parser.add_argument("--mispaired", type=int, default=10, help="trainings that must not")
+    parser.add_argument("--slow", type=int, default=3, help="at a rate 100 times too small")
+    parser.add_argument("--out", type=Path, help="folder for logs and plots; a run there goes on")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        report(Bench(options), options, options.out or Path(name))
+
+
+def report(bench: Bench, options: argparse.Namespace, out: Path) -> None:
+    low = low_end(bench)
+    print(f"plain validation loss: its noise band ends at {low:.4f}\n")
+    print("| data | seed | said | at the end | rising since step | plain loss below its band |")
+    print("|---|---|---|---|---|---|")
+    cases = [
+        ("paired", RATE, True, options.converging),
+        ("mispaired", RATE, False, options.mispaired),
+    ]
+    cases.append(("paired, slow", RATE / SLOW, True, options.slow))
+    found: dict[str, list[Trained]] = {}
+    for case, rate, paired, count in cases:
+        for seed in range(count):
+            folder = out / f"{case.replace(', ', '-')}-{seed}"
+            trained = bench.train(folder, rate, seed, paired=paired)
+            found.setdefault(case, []).append(trained)
+            print(f"| {' | '.join(row(case, seed, trained, options.steps, low))} |", flush=True)
+    converged = {
+        case: sum("converged" in course(one, options.steps) for one in runs)
+        for case, runs in found.items()
+    }
+    still = sum(one.verdict.state == "not learning" for one in found.get("paired, slow", []))
+    before = 0
+    for one in found.get("paired", []):
+        said, left = course(one, options.steps), leaves_band(one.measurements, low)
+        told = next((n for n, state in enumerate(said) if state in RISING), None)
+        before += told is not None and (left is None or one.measurements[told].step < left)
+    print(f"\nsaid converged: {converged}; slow runs that end as not learning: {still}")
+    print(f"paired runs told as rising before the plain loss left its band: {before}")
+    for one in found.get("paired", []):
+        print(told_forecast(one.forecast, one.verdict))
+    if out == options.out:
+        print(f"logs and plots: {out}")
+
+
+if __name__ == "__main__":
+    main()

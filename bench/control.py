@@ -79,18 +79,20 @@ def train_both(options: argparse.Namespace) -> None:
     print("\n| a training step | CPU s | peak memory, MiB | before the first step, CPU s |")
     print("|---|---|---|---|")
     found = {}
-    for side in ("theirs", "ours"):
-        command = [sys.executable, "-m", "bench.control_training", side]
-        command += ["--batch", str(options.batch), "--steps", str(options.train_steps)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            print(done.stderr)
-            return
-        step, memory, before = map(float, done.stdout.split())
-        found[side] = step, memory
-        print(f"| {side} | {step:.3f} | {memory:.0f} | {before:.1f} |", flush=True)
-    ratios = [ours / theirs for ours, theirs in zip(found["ours"], found["theirs"], strict=True)]
-    print(f"\nours over theirs: time {ratios[0]:.2f}, memory {ratios[1]:.2f}")
+    for precision in ("float32", "bfloat16"):
+        for side in ("theirs", "ours"):
+            command = [sys.executable, "-m", "bench.control_training", side]
+            command += ["--batch", str(options.batch), "--steps", str(options.train_steps)]
+            command += ["--precision", precision]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                print(done.stderr)
+                return
+            step, memory, before = map(float, done.stdout.split())
+            found[side] = step, memory
+            print(f"| {side}, {precision} | {step:.3f} | {memory:.0f} | {before:.1f} |", flush=True)
+        time, room = (a / b for a, b in zip(found["ours"], found["theirs"], strict=True))
+        print(f"| ours over theirs | {time:.2f} | {room:.2f} | |", flush=True)
 
 
 def main() -> None:

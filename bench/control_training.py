@@ -25,6 +25,7 @@ from graftwerk.contracts import Silent
 from graftwerk.frozen.builtin import builtin_folder
 from graftwerk.recipes.recipe import SIDE, TRAINING_WORLD
 from graftwerk.recipes.scenes import facts_of_row, open_scenes
+from graftwerk.train.session import Precision
 
 SCENES, RATE, WARM = 256, 1e-3, 3
 Step = Callable[[int], object]
@@ -34,7 +35,7 @@ def scenes() -> np.ndarray:
     return open_scenes("maps", TRAINING_WORLD, SCENES, SIDE, Silent()).rows(np.arange(SCENES))
 
 
-def theirs(batch: int) -> Step:
+def theirs(batch: int, precision: Precision) -> Step:
     from diffusers import AutoencoderKL, ControlNetModel, DDPMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -46,8 +47,9 @@ def theirs(batch: int) -> Step:
     noises: Any = DDPMScheduler.from_pretrained(folder, subfolder="scheduler")
     make: Any = ControlNetModel
     controlnet = make.from_unet(unet, conditioning_embedding_out_channels=(16, 32, 96, 256))
-    for part in (vae, unet, reader):
-        part.requires_grad_(False)
+    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    for part in (vae, unet, reader):  # the script casts what is frozen, and autocasts the branch
+        part.requires_grad_(False).to(kind)
     controlnet.train()
     optimizer = torch.optim.AdamW(controlnet.parameters(), lr=RATE, weight_decay=0.01)
     rows = scenes()
@@ -66,25 +68,29 @@ def theirs(batch: int) -> Step:
     def step(number: int) -> object:
         chosen = torch.arange(number * batch, (number + 1) * batch) % SCENES
         with torch.no_grad():
-            latents = vae.encode(pictures[chosen]).latent_dist.sample() * vae.config.scaling_factor
+            code = vae.encode(pictures[chosen].to(kind)).latent_dist
+            latents = code.sample() * vae.config.scaling_factor
         noise = torch.randn_like(latents)
         times = torch.randint(0, noises.config.num_train_timesteps, (batch,))
-        noisy = noises.add_noise(latents, noise, times)
+        noisy = noises.add_noise(latents.float(), noise.float(), times).to(kind)
         with torch.no_grad():
             states = reader(tokens[chosen], return_dict=False)[0]
-        skips, middle = controlnet(noisy, times, states, maps[chosen], return_dict=False)
+        with torch.autocast("cpu", torch.bfloat16, kind != torch.float32):
+            skips, middle = controlnet(
+                noisy, times, states, maps[chosen].to(kind), return_dict=False
+            )
         said = unet(
             noisy,
             times,
             encoder_hidden_states=states,
-            down_block_additional_residuals=skips,
-            mid_block_additional_residual=middle,
+            down_block_additional_residuals=[skip.to(kind) for skip in skips],
+            mid_block_additional_residual=middle.to(kind),
             return_dict=False,
         )[0]
         wanted = noise
         if noises.config.prediction_type == "v_prediction":
             wanted = noises.get_velocity(latents, noise, times)
-        functional.mse_loss(said, wanted).backward()
+        functional.mse_loss(said.float(), wanted.float()).backward()
         torch.nn.utils.clip_grad_norm_(controlnet.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -93,7 +99,7 @@ def theirs(batch: int) -> Step:
     return step
 
 
-def ours(batch: int, place: Path) -> Step:
+def ours(batch: int, precision: Precision, place: Path) -> Step:
     from PIL import Image
 
     from graftwerk.control.stored import Raw, store_pairs
@@ -125,7 +131,7 @@ def ours(batch: int, place: Path) -> Step:
     def step(number: int) -> object:
         state.optimizer.zero_grad(set_to_none=True)
         generator = generator_for(0, number, "cpu")
-        with arithmetic("cpu", "float32"):
+        with arithmetic("cpu", precision):
             loss, _ = task.loss(task.batch(number * batch, batch), generator)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(list(state.parameters.values()), plan.clip_norm)
@@ -140,13 +146,15 @@ def ours(batch: int, place: Path) -> Step:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("side", choices=("ours", "theirs"))
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=12)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as name:
         mine = options.side == "ours"
-        step = ours(options.batch, Path(name)) if mine else theirs(options.batch)
+        given = options.batch, options.precision
+        step = ours(*given, Path(name)) if mine else theirs(*given)
         before, times = time.process_time(), []
         for number in range(WARM + options.steps):
             began = time.process_time()

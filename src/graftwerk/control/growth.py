@@ -23,7 +23,7 @@ from .verdict import Verdict
 
 SHARE = 0.2  # of the planned steps, from which the rest is foretold
 _LEVEL = 0.06  # of the frozen model's loss: a gap of this size came with the sudden change
-_CLEAR = 2.0  # standard errors above 0 from which a gap is fitted
+_CLEAR = 2.0  # standard errors, of a gap or its rank, above 0 from which it is fitted
 _FEWEST = 4  # points of a fit
 _SPREAD = 2.0  # standard deviations of the interval
 Law = Literal["power", "exponential"]
@@ -156,7 +156,8 @@ def _rising(early: Sequence[Measurement]) -> list[Measurement]:
     """The last measurements, from the first on after which all gaps are above 0."""
     found: list[Measurement] = []
     for one in reversed(early):
-        if one.gap <= _CLEAR * one.error or one.gap <= 0:
+        sure = one.gap > _CLEAR * one.error or one.rank > _CLEAR
+        if not (sure and one.gap > 0):
             break
         found.append(one)
     return found[::-1]

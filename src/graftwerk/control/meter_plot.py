@@ -57,9 +57,10 @@ def draw_meter(
             ),
             logarithmic=True,
         ),
-        Panel("fidelity of drawn pictures", (Curve("0 to 1", steps, fidelity),)),
         _growth(measurements, plan, found),
     ]
+    if any(math.isfinite(value) for value in fidelity):
+        panels.insert(3, Panel("fidelity of drawn pictures", (Curve("0 to 1", steps, fidelity),)))
     marks = [] if verdict.step is None else [float(verdict.step)]
     at = "" if verdict.step is None else f" at step {verdict.step:,}"
     foretold = "" if found.step is None else f"; foretold from step {found.until:,}: {found.step:,}"

@@ -21,7 +21,7 @@ PROMPTS = (
 )
 ADDED = ("depth", "segmentation")
 AMBIGUOUS = ("a blue sphere on sand", "a red cone on sand", "a person in green on sand")
-_STEPS, _LEARNED, _HELD_OUT = 12, 64, 6  # of the short training
+_STEPS, _LEARNED, _HELD_OUT = 6, 32, 3  # of the short training
 
 
 def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
             prompt=prompt,
             control=[f"{kind}-map={maps[kind]}" for kind in kinds],
             count=count,
+            steps=15,
             out=place / "-".join(kinds),
             **common,
         )
@@ -83,7 +84,7 @@ def _trained(out: Path, common: dict[str, Any], monitor: Monitor) -> reports.Abl
         batch=8,
         scenes=_LEARNED,
         count=_HELD_OUT,
-        drawing_steps=8,
+        drawing_steps=6,
         **common,
     )
     return control_ablation.run(asked, Silent())

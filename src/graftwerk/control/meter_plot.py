@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ..train.panels import Curve, Panel, draw_panels
 from ..train.task import Plan
-from .growth import Forecast
+from .growth import Forecast, gain_of
 from .meter import Measurement
 from .verdict import Verdict
 
@@ -68,15 +68,15 @@ def draw_meter(
 
 
 def _growth(measurements: Sequence[Measurement], plan: Plan, found: Forecast) -> Panel:
-    """Gap and norm with the laws that were fitted to their first part, up to the present."""
+    """Gap and gain with the laws that were fitted to their first part, up to the present."""
     steps = [float(one.step) for one in measurements]
     clocks = [plan.rates_until(one.step) for one in measurements]
     curves = [
         Curve("gap", steps, [one.gap for one in measurements]),
-        Curve("norm of the joints", steps, [one.norm for one in measurements]),
+        Curve("norms of both ends, multiplied", steps, [gain_of(one) for one in measurements]),
     ]
     highest = max(max(curve.values) for curve in curves)
-    for name, fit in (("gap foretold", found.gap), ("norm foretold", found.norm)):
+    for name, fit in (("foretold", found.gap), ("foretold", found.gain)):
         if fit is not None:
             values = [fit.at(clock) if clock > 0 else math.nan for clock in clocks]
             shown = [value if value <= highest else math.nan for value in values]

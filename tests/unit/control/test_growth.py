@@ -1,6 +1,7 @@
 """Laws of growth against models whose course is known, and what is foretold from them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,12 +49,11 @@ def test_adam_makes_it_a_power_of_the_summed_rates():
     assert fit.r_squared > fit_growth(clocks[5:60], norms[5:60], "exponential").r_squared
 
 
-def course(gap_of, error=1e-5, steps=200, every=4):
+def course(gap_of, error=1e-5, steps=200, every=4, norm_of=lambda clock: 0.0):
     return [
-        Measurement(
-            step, 0.3, 0.3, gap_of(PLAN.rates_until(step)), 0.0, 0.0, error, step / 100, 1.0, 0.1
-        )
+        Measurement(step, 0.3, 0.3, gap_of(clock), 0.0, 0.0, error, norm_of(clock), 1.0, 0.1)
         for step in range(0, steps + 1, every)
+        for clock in [PLAN.rates_until(step)]
     ]
 
 
@@ -74,20 +74,30 @@ def test_noise_widens_the_interval():
     level_at = PLAN.rates_until(110)
 
     def noisy(clock):
-        return 0.06 * FROZEN * (clock / level_at) ** 2.5 * math.exp(generator.normal(0, 0.3))
+        return 0.06 * FROZEN * (clock / level_at) ** 2.5 * math.exp(generator.normal(0, 0.15))
 
     found = forecast(course(noisy, error=1e-9), FROZEN, PLAN)
     assert found.low < 110 and (found.high is None or found.high > 110)
     assert found.step is None or found.low < found.step
 
 
+def test_a_gap_that_is_not_clear_yet_leaves_the_norms():
+    level_at = PLAN.rates_until(90)
+    measurements = course(lambda clock: 0.0, norm_of=lambda clock: 1.5 * (clock / level_at) ** 0.7)
+    found = forecast(measurements, FROZEN, PLAN)
+    assert found.gap is None and found.gain.rate == pytest.approx(0.7, abs=1e-6)
+    assert found.step == pytest.approx(90, abs=1) and "if the condition was of use" in found.reason
+    both = [replace(one, hint_norm=one.norm) for one in measurements]
+    assert forecast(both, FROZEN, PLAN).gain.rate == pytest.approx(1.4, abs=1e-6)
+
+
 def test_what_cannot_be_foretold_is_said():
     flat = forecast(course(lambda clock: 0.0), FROZEN, PLAN)
-    assert flat.step is None and "not rise clear of 0" in flat.reason
+    assert flat.step is None and "nothing grows" in flat.reason
     early = forecast(course(lambda clock: 0.1 if clock else 0.0), FROZEN, PLAN)
     assert early.step is None and "already" in early.reason
     slow = forecast(course(lambda clock: 1e-3 * clock, error=1e-9), FROZEN, PLAN)
-    assert slow.step is None and "will not come to 6%" in slow.reason
+    assert slow.step is None and "too slowly for 200 steps" in slow.reason
     assert told_forecast(slow, Verdict("not yet", None, "")).startswith("no forecast: ")
 
 

@@ -12,6 +12,8 @@ SECTIONS = {
     "generate": "seconds of drawing with a diffusion model, beside diffusers",
     "constructed": "is the right way found where it is known: linear, LoRA or full",
     "guide": "what guiding costs, inversion, and the witnesses on strawmen",
+    "control": "controlled drawing and training, beside diffusers' ControlNet",
+    "meter": "whether the convergence meter tells the truth, and what can be foretold",
     "conditions": "scores of real renders: what the readers of conditions bound",
     "adapt": "a linear head on cached features, beside transformers.Trainer",
     "lora": "LoRA, a step and the top blocks alone, beside peft under transformers.Trainer",

@@ -85,3 +85,23 @@ def pixel_pipeline(tmp_path_factory):
     from tests.pipelines import write_pixel_pipeline
 
     return write_pixel_pipeline(tmp_path_factory.mktemp("pipelines") / "pixels")
+
+
+@pytest.fixture(scope="session")
+def captioned_pictures(tmp_path_factory):
+    """Folder of eight squares of one colour each on another, with captions of four kinds."""
+    import json
+
+    from PIL import Image
+
+    words = ["a red cube", "a blue sphere", "a green cone on grass", "a cube and a sphere"]
+    folder = tmp_path_factory.mktemp("pictures")
+    generator = np.random.default_rng(0)
+    lines = []
+    for number in range(8):
+        picture = np.full((32, 32, 3), generator.integers(0, 100, 3), dtype=np.uint8)
+        picture[8:24, 4 + number : 20 + number] = generator.integers(150, 255, 3)
+        Image.fromarray(picture).save(folder / f"{number}.png")
+        lines.append(json.dumps({"file_name": f"{number}.png", "caption": words[number % 4]}))
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    return folder

@@ -170,3 +170,6 @@ class Recorder:
 
     def stream(self, piece: str) -> None:
         raise AssertionError("nothing to stream")
+
+    def chart(self, figures: Any) -> None:
+        raise AssertionError("nothing to chart")

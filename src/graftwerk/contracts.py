@@ -7,7 +7,7 @@ Shape legend, used in every annotation of the package:
     b  batch      c  channels      h w  height and width
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -195,6 +195,10 @@ class Monitor(Protocol):
         """A piece of an answer as it is written."""
         ...
 
+    def chart(self, figures: Mapping[str, Sequence[float]]) -> None:
+        """The course so far of what is measured meanwhile, by name; NaN where nothing was."""
+        ...
+
 
 class Silent:
     """A monitor that says nothing."""
@@ -209,4 +213,7 @@ class Silent:
         """Say nothing."""
 
     def stream(self, piece: str) -> None:
+        """Say nothing."""
+
+    def chart(self, figures: Mapping[str, Sequence[float]]) -> None:
         """Say nothing."""

@@ -2,6 +2,7 @@
 
 from .. import reports
 from .printable import printable
+from .tables import table
 
 
 def trained_lines(report: reports.ControlTrained) -> list[str]:
@@ -13,6 +14,7 @@ def trained_lines(report: reports.ControlTrained) -> list[str]:
         f"{report.verdict}{at}: {report.reason}",
         f"condition gap {report.gap:.4g} ({report.gap_low:.4g} to {report.gap_high:.4g}), "
         f"held-out loss {report.loss:.4g}, of the model alone {report.frozen_loss:.4g}{fidelity}",
+        report.forecast,
         f"{report.pairs:,} pairs, {report.held_out:,} held out; {report.steps:,} of "
         f"{report.planned:,} steps, {report.items_per_second:.1f} pairs/s, "
         f"{report.seconds / 60:.1f} min{left}",
@@ -20,13 +22,21 @@ def trained_lines(report: reports.ControlTrained) -> list[str]:
     lines += [
         f"left out: {printable(one.name)}: {printable(one.reason)}" for one in report.left_out
     ]
+    if report.unlocked is not None:
+        lines.append(
+            f"not frozen: the decoder was trained too; {printable(report.unlocked)} is a new "
+            f"model, a whole pipeline of diffusers, and the branch belongs to it, not to "
+            f"{printable(report.model)}"
+        )
+    model = "" if report.unlocked is None else f" --model {printable(report.unlocked)}"
     place = printable(report.branch)
     kind = "a ControlNetModel of diffusers" if report.controlnet else "graftwerk's own form"
     return [
         *lines,
         f"plot {printable(report.plot)}",
         f"-> {place} ({kind}, {report.parameters:,} parameters learned); draw with it: "
-        f"graft generate ... --control {report.condition}=FILE --branch {report.condition}={place}",
+        f"graft generate ...{model} --control {report.condition}=FILE "
+        f"--branch {report.condition}={place}",
     ]
 
 
@@ -36,4 +46,39 @@ def kept_lines(report: reports.Generation) -> list[str]:
     for one in report.controls:
         value = "not measured, as it has a mask" if one.value is None else f"{one.value:.3g}"
         lines.append(f"kept of {one.kind} (weight {one.weight:g}): {one.measure} {value}")
+        if one.reused is not None and one.anew is not None:
+            lines.append(
+                f"  reuse costs: {one.reused:.3g} with it, {one.anew:.3g} without, of the first "
+                "pictures"
+            )
     return lines
+
+
+def ablation_lines(report: reports.Ablation) -> list[str]:
+    """The table, what it says in words, the trainings and places."""
+    verdicts = [
+        f"{one.branch}, seed {one.seed}: {one.verdict}"
+        + ("" if one.converged_at is None else f" at step {one.converged_at:,}")
+        + f", gap {one.gap:.4g}, {one.parameters:,} parameters, {one.seconds:.0f} s"
+        for one in report.trainings
+    ]
+    return [
+        *table(list(reports.AblationRow.HEADER), [row.cells() for row in report.rows]),
+        f"{report.condition} on {printable(report.model)}, {report.pairs:,} pairs, "
+        f"{report.steps:,} steps, {report.seeds} seeds, {report.count:,} pictures each; ± half of "
+        "95 % intervals over the seeds; fidelity of real pictures "
+        f"{report.fidelity_of_real:.3f}; Frechet distance in features of "
+        f"{printable(report.features)}",
+        *report.findings,
+        *verdicts,
+        f"table {printable(report.table)}, sheet {printable(report.sheet)}, {report.seconds:.0f} s",
+    ]
+
+
+def exported_lines(report: reports.ControlExported) -> list[str]:
+    """Where it is, and how diffusers opens it."""
+    return [
+        f"{printable(report.branch)} on {printable(report.model)} -> {printable(report.out)}: a "
+        f"whole ControlNetModel, {report.parameters:,} parameters, {report.bytes / 1e6:.1f} MB",
+        f"its pipeline: {printable(report.pipeline)}",
+    ]

@@ -2,13 +2,17 @@
 
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
 from ..errors import Cancelled
+from .gauges import gauge_table
 from .printable import printable
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
     from rich.progress import Progress, TaskID
 
 
@@ -26,7 +30,9 @@ class Terminal:
         self._stopping = False
         self._has_steps = False
         self._progress: Progress | None = None
+        self._live: Live | None = None
         self._task: TaskID | None = None
+        self._figures: Mapping[str, Sequence[float]] = {}
         self._former_handler: signal.Handlers | object = signal.SIG_DFL
 
     def __enter__(self) -> "Terminal":
@@ -58,6 +64,7 @@ class Terminal:
         if self._quiet or not sys.stderr.isatty():
             return
         from rich.console import Console
+        from rich.live import Live
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -73,11 +80,12 @@ class Terminal:
             MofNCompleteColumn(),
             TaskProgressColumn(show_speed=True),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
         )
         self._task = self._progress.add_task(task, total=total)
-        self._progress.start()
+        self._figures = {}
+        console = Console(stderr=True)
+        self._live = Live(console=console, transient=True, get_renderable=self._view)
+        self._live.start()
 
     def advance(self, count: int = 1) -> None:
         """Move the bar; raise `Cancelled` after the first Ctrl-C."""
@@ -99,6 +107,16 @@ class Terminal:
             sys.stdout.write(printable(piece, keep_lines=True))
             sys.stdout.flush()
 
+    def chart(self, figures: Mapping[str, Sequence[float]]) -> None:
+        """Show the course of figures above the bar, where there is one."""
+        self._figures = figures
+
+    def _view(self) -> "RenderableType":
+        from rich.console import Group
+
+        bar = self._progress.get_renderable() if self._progress is not None else ""
+        return Group(gauge_table(self._figures), bar) if self._figures else bar
+
     def _check(self) -> None:
         if self._stopping:
             raise Cancelled(
@@ -106,6 +124,6 @@ class Terminal:
             )
 
     def _close_bar(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        if self._live is not None:
+            self._live.stop()
+        self._live = self._progress = None

@@ -205,6 +205,8 @@ def _(report: reports.Generation) -> list[str]:
 
 
 _lines.register(reports.ControlTrained, control.trained_lines)
+_lines.register(reports.Ablation, control.ablation_lines)
+_lines.register(reports.ControlExported, control.exported_lines)
 _lines.register(reports.ConditionKinds, conditions.list_lines)
 _lines.register(reports.ConditionResult, conditions.made_lines)
 _lines.register(reports.EdgeEvaluation, conditions.edge_lines)

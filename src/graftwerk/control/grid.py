@@ -111,7 +111,7 @@ class Grid:
     def _write_strips(self) -> None:
         """All grids so far below their conditions, as one picture."""
         paths = sorted(self._folder.glob("[0-9]" * 8 + ".png"))
-        rows = [_row(self._batch.maps[:_SHOWN])]
+        rows = [strip_of(self._batch.maps[:_SHOWN])]
         for path in paths:
             with Image.open(path) as image:
                 rows.append(image.convert("RGB"))
@@ -125,7 +125,8 @@ class Grid:
         _save(self._folder / "strips.png", sheet)
 
 
-def _row(pictures: Pictures) -> Image.Image:
+def strip_of(pictures: Pictures) -> Image.Image:
+    """Pictures in a row."""
     count, height, width, _ = pictures.shape
     row = Image.new("RGB", (count * (width + _GAP) - _GAP, height), (255, 255, 255))
     for place, picture in enumerate(pictures):
@@ -134,7 +135,7 @@ def _row(pictures: Pictures) -> Image.Image:
 
 
 def _write(path: Path, pictures: Pictures) -> None:
-    _save(path, _row(pictures))
+    _save(path, strip_of(pictures))
 
 
 def _save(path: Path, picture: Image.Image) -> None:

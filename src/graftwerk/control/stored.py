@@ -77,9 +77,10 @@ class StoredPairs:
                 "Bring more pictures, or hold out fewer; two of each are needed.",
             )
         order = np.random.default_rng(seed).permutation(self.chosen)
-        return self._only(order[held_out:]), self._only(order[:held_out])
+        return self.only(order[held_out:]), self.only(order[:held_out])
 
-    def _only(self, chosen: Int64[np.ndarray, " k"]) -> "StoredPairs":
+    def only(self, chosen: Int64[np.ndarray, " k"]) -> "StoredPairs":
+        """Some of the pairs, in a fixed order."""
         return StoredPairs(
             self.latents, self.maps, self.states, self.pooled, self.empty, np.sort(chosen)
         )
@@ -112,7 +113,7 @@ def store_pairs(raw: Raw, model: DiffusionModel, folder: Path, monitor: Monitor)
         Cancelled: stopped by the monitor.
     """
     width, height = model.size
-    fitted = [_fit(picture, width, height) for picture in raw.pictures]
+    fitted = [fit_picture(picture, width, height) for picture in raw.pictures]
     key = _key_of(raw, fitted, model)
     done = (folder / KEY).is_file() and files.read_json(folder / KEY) == key
     if not done:
@@ -141,7 +142,8 @@ def store_pairs(raw: Raw, model: DiffusionModel, folder: Path, monitor: Monitor)
     )
 
 
-def _fit(picture: Image.Image, width: int, height: int) -> UInt8[np.ndarray, "h w 3"]:
+def fit_picture(picture: Image.Image, width: int, height: int) -> UInt8[np.ndarray, "h w 3"]:
+    """The middle of a picture, scaled to a size."""
     fitted = ImageOps.fit(picture.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
     return np.asarray(fitted)
 
@@ -189,7 +191,7 @@ def _maps_of(
     if raw.maps is not None:
         size = pictures.shape[2], pictures.shape[1]
         some = raw.maps[start : start + len(pictures)]
-        return [_fit(map_, *size) for map_ in some]
+        return [fit_picture(map_, *size) for map_ in some]
     if raw.draw is None:
         raise ValueError("neither conditions nor a way to make them")
     return [raw.draw(picture) for picture in pictures]

@@ -121,13 +121,15 @@ class ControlTask:
         pairs: Pairs,
         seed: int,
         dropped: float = DROPPED,
+        unlocked: Mapping[str, nn.Parameter] | None = None,
     ) -> None:
+        self._unlocked = dict(unlocked or {})
         self._model, self._branch, self._pairs = model, branch, pairs
         self._seed, self._dropped = seed, dropped
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
-        """What the branch learns."""
-        return weights_of(self._branch)
+        """What the branch learns, and what is unlocked beside it."""
+        return weights_of(self._branch) | self._unlocked
 
     def batch(self, first: int, count: int) -> Batch:
         """Pairs in an order that is new in each epoch; some prompts are left out."""

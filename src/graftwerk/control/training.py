@@ -3,26 +3,29 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import files
 from ..conditions import Condition
 from ..contracts import Monitor
 from ..errors import Failure
 from ..frozen.diffusion.model import DiffusionModel
-from ..steer.branch import Branch, set_weights
+from ..steer.branch import Branch, set_weights, weights_of
 from ..train.checkpoint import load_newest
 from ..train.log import Log
 from ..train.loop import CHECKPOINTS, train
-from ..train.panels import Curve, Panel, draw_panels
 from ..train.session import Outcome, Session
 from ..train.task import Plan
 from .grid import Grid
+from .growth import SHARE as FORETOLD
+from .growth import Forecast, forecast, told_forecast
 from .meter import Measurement, Meter, from_json
+from .meter_plot import draw_meter
 from .task import DROPPED, ControlTask, Pairs
+from .unlocked import SHARE, put_back
 from .verdict import Verdict, judge
 
 METER, PLOT, SAMPLES = "meter.jsonl", "convergence.png", "samples"
@@ -48,6 +51,7 @@ class Lesson:
         stops: whether it ends by itself when it converged or does not learn.
         measurements: over the whole training.
         grids: of them with pictures.
+        unlocked: weights of the model that are trained too; see `unlocked`.
     """
 
     model: DiffusionModel
@@ -61,6 +65,7 @@ class Lesson:
     stops: bool = False
     measurements: int = _MEASUREMENTS
     grids: int = _GRIDS
+    unlocked: Mapping[str, nn.Parameter] = field(default_factory=dict)
 
     @property
     def every(self) -> int:
@@ -82,12 +87,14 @@ class Trained:
         measurements: of the meter.
         verdict: its last word.
         frozen_loss: of the model alone.
+        forecast: what the first fifth of the steps said of it.
     """
 
     outcome: Outcome
     measurements: tuple[Measurement, ...]
     verdict: Verdict
     frozen_loss: float
+    forecast: Forecast
 
 
 class Watcher:
@@ -115,6 +122,11 @@ class Watcher:
     def frozen_loss(self) -> float:
         """Loss of the model alone."""
         return self._meter.frozen_loss
+
+    @property
+    def forecast(self) -> Forecast:
+        """What the first fifth of the plan says of the rest, as far as it is done."""
+        return forecast(self.measurements, self.frozen_loss, self._lesson.plan)
 
     def begin(self, monitor: Monitor) -> None:
         """Check a newborn branch, or take up the measurements of a training that goes on.
@@ -146,8 +158,10 @@ class Watcher:
         """Measure where it is time; true ends the training."""
         if step % self._lesson.every and step < self._lesson.plan.steps:
             return False
-        former = self.verdict.state
+        former, due = self.verdict.state, FORETOLD * self._lesson.plan.steps
         self._measure(step)
+        if step - self._lesson.every < due <= step:
+            self._monitor.note(f"step {step:,}: {told_forecast(self.forecast, self.verdict)}")
         if self.verdict.state != former:
             self._monitor.note(f"step {step:,}: {told(self.verdict)}")
         if self.verdict.state == "diverged":
@@ -163,9 +177,16 @@ class Watcher:
             found = replace(found, fidelity=self._grid.draw(step))
         self.measurements.append(found)
         self.verdict = judge(self.measurements, self.frozen_loss, self._lesson.plan.steps)
+        self._monitor.chart(_figures(self.measurements))
         if self._leads:
             files.write_text(self._folder / METER, lines(self.measurements))
-            picture = draw_meter(self.measurements, self.frozen_loss, self.verdict)
+            picture = draw_meter(
+                self.measurements,
+                self.frozen_loss,
+                self.verdict,
+                self._lesson.plan,
+                self.forecast,
+            )
             files.write_bytes(self._folder / PLOT, picture)
 
 
@@ -182,10 +203,22 @@ def train_branch(lesson: Lesson, session: Session, monitor: Monitor) -> Trained:
     session.folder.mkdir(parents=True, exist_ok=True)
     watcher = Watcher(lesson, session, monitor)
     watcher.begin(monitor)
-    task = ControlTask(lesson.model, lesson.branch, lesson.pairs, session.seed, lesson.dropped)
-    outcome = train(task, lesson.plan, replace(session, watch=watcher.watch), monitor)
-    set_weights(lesson.branch, outcome.average)
-    return Trained(outcome, tuple(watcher.measurements), watcher.verdict, watcher.frozen_loss)
+    task = ControlTask(
+        lesson.model, lesson.branch, lesson.pairs, session.seed, lesson.dropped, lesson.unlocked
+    )
+    shares = dict.fromkeys(lesson.unlocked, SHARE)
+    watched = replace(session, watch=watcher.watch, shares=shares)
+    outcome = train(task, lesson.plan, watched, monitor)
+    learned = outcome.average
+    set_weights(lesson.branch, {name: learned[name] for name in weights_of(lesson.branch)})
+    put_back(lesson.unlocked, learned)
+    return Trained(
+        outcome,
+        tuple(watcher.measurements),
+        watcher.verdict,
+        watcher.frozen_loss,
+        watcher.forecast,
+    )
 
 
 def told(verdict: Verdict) -> str:
@@ -194,45 +227,16 @@ def told(verdict: Verdict) -> str:
     return f"{verdict.state}{at}: {verdict.reason}"
 
 
+def _figures(measurements: Sequence[Measurement]) -> dict[str, list[float]]:
+    """What a terminal shows while it goes on."""
+    return {
+        "held-out loss": [one.loss for one in measurements],
+        "condition gap": [one.gap for one in measurements],
+        "norm of the joints": [one.norm for one in measurements],
+        "fidelity": [math.nan if one.fidelity is None else one.fidelity for one in measurements],
+    }
+
+
 def lines(measurements: Sequence[Measurement]) -> str:
     """Measurements as JSON lines."""
     return "".join(json.dumps(one.to_json()) + "\n" for one in measurements)
-
-
-def draw_meter(measurements: Sequence[Measurement], frozen_loss: float, verdict: Verdict) -> bytes:
-    """A PNG of loss, gap, norms and fidelity over the steps."""
-    steps = [float(one.step) for one in measurements]
-    fidelity = [math.nan if one.fidelity is None else one.fidelity for one in measurements]
-    panels = [
-        Panel(
-            "held-out loss",
-            (
-                Curve("fresh noise", steps, [one.plain_loss for one in measurements]),
-                Curve("same noise", steps, [one.loss for one in measurements]),
-                Curve("model alone", steps, [frozen_loss for _ in steps]),
-            ),
-        ),
-        Panel(
-            "condition gap",
-            (
-                Curve(
-                    "shuffled minus true",
-                    steps,
-                    [one.gap for one in measurements],
-                    [one.gap_low for one in measurements],
-                    [one.gap_high for one in measurements],
-                ),
-            ),
-        ),
-        Panel(
-            "size",
-            (
-                Curve("norm of the joints", steps, [one.norm for one in measurements]),
-                Curve("change of the skips", steps, [one.change for one in measurements]),
-            ),
-            logarithmic=True,
-        ),
-        Panel("fidelity of drawn pictures", (Curve("0 to 1", steps, fidelity),)),
-    ]
-    marks = [] if verdict.step is None else [float(verdict.step)]
-    return draw_panels(panels, told(verdict).split(":")[0], marks)

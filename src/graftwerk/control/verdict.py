@@ -1,8 +1,8 @@
 """What the convergence meter says: not yet, converging, converged, diverged, or not learning.
 
 The condition gap is measured on the same pairs and noise each time, so it is hardly noisy. It must
-stand clear of 0 by its own interval and by a share of the loss; a mispaired data set never gets
-there, for on it a true condition is no better than another pair's.
+stand clear of 0 by its own interval, by its mean or its ranks, and by a share of the loss; a
+mispaired data set never gets there, for on it a true condition is no better than another pair's.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from .meter import Measurement
 
 State = Literal["not yet", "converging", "converged", "diverged", "not learning"]
 
-_CLEAR = 4.0  # standard errors by which a gap is above 0
+_CLEAR = 4.0  # standard errors by which a gap, or its rank, is above 0
 _WORTH = 0.004  # share of the frozen model's loss by which it is
 _SETTLED = 0.5  # of the steepest rise; a slower one is no sudden change any more
 _RECENT = 3  # measurements over which the present rise is taken
@@ -77,8 +77,8 @@ def judge(measurements: Sequence[Measurement], frozen_loss: float, planned: int)
 
 def is_clear(one: Measurement, frozen_loss: float) -> bool:
     """Whether a condition gap is above 0 beyond doubt, and worth it."""
-    least = max(_CLEAR * one.error, _WORTH * frozen_loss)
-    return one.gap_low > 0 and one.gap > least
+    sure = one.gap > _CLEAR * one.error or one.rank > _CLEAR
+    return sure and one.gap_low > 0 and one.gap > _WORTH * frozen_loss
 
 
 def sudden_change(measurements: Sequence[Measurement]) -> tuple[int, float, float]:

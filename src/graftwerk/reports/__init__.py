@@ -22,7 +22,7 @@ from .base import Report
 from .blocks import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
 from .classifying import Classification, ClassifiedPicture, LabelProbability, TemperatureFit
 from .conditions import ConditionKind, ConditionKinds, ConditionResult, EdgeEvaluation
-from .control import ControlTrained
+from .control import Ablation, AblationRow, AblationTraining, ControlExported, ControlTrained
 from .familiarity import Familiarity
 from .guiding import (
     GuideSweepReport,
@@ -55,6 +55,9 @@ from .teaching import TaughtResult
 from .tour import TourResult
 
 __all__ = [
+    "Ablation",
+    "AblationRow",
+    "AblationTraining",
     "Across",
     "AlignmentEvaluation",
     "Answer",
@@ -69,6 +72,7 @@ __all__ = [
     "ConditionKind",
     "ConditionKinds",
     "ConditionResult",
+    "ControlExported",
     "ControlReport",
     "ControlTrained",
     "CurveStep",

@@ -24,6 +24,12 @@ class ControlReport(Report):
     weight: float = Field(description="of its branch")
     measure: str = Field(description="of the fidelity, with its unit")
     value: float | None = Field(description="mean over the pictures; null: not measured")
+    reused: float | None = Field(
+        None, description="with --reuse: the same of the first pictures, up to four"
+    )
+    anew: float | None = Field(
+        None, description="with --reuse: of these drawn without it, to say what reuse costs"
+    )
 
 
 class GuideReport(Report):

@@ -26,7 +26,7 @@ from .base import (
 from .blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
 from .classifying import Classify
 from .conditions import ConditionList, EvalEdges, MakeCondition
-from .control import ControlTrain
+from .control import ControlAblation, ControlExport, ControlTrain
 from .guiding import GuideCheck, GuideSweep, Invert
 from .measuring import EvalAnswers, EvalRetrieval, EvalSimilarity
 from .models import ModelsInfo, ModelsList
@@ -49,6 +49,8 @@ __all__ = [
     "Classify",
     "Compare",
     "ConditionList",
+    "ControlAblation",
+    "ControlExport",
     "ControlTrain",
     "Device",
     "Embed",

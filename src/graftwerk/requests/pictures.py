@@ -78,12 +78,14 @@ class Generate(Request):
         DEFAULT_PICTURE_ENCODER, description="joint encoder of text= and image="
     )
     check: bool = Field(
-        True, description="ask several witnesses about guided pictures, as `graft guide check` does"
+        True,
+        description="ask several witnesses about guided pictures, as `graft guide check` does, and "
+        "draw up to four controlled ones without --reuse to say what it costs",
     )
     control: list[str] = Field(
         default_factory=list,
         max_length=limits.CONTROLS,
-        description="KIND=FILE[:WEIGHT][@FROM-TO][#MASK] whose condition the pictures keep, or "
+        description="KIND=FILE[:WEIGHT][@FROM-TO][#MASK...] whose condition the pictures keep, or "
         "KIND-map=FILE for a finished map; may be given again, and the controls add up",
     )
     branch: list[str] = Field(

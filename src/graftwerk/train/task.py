@@ -87,3 +87,15 @@ class Plan:
             return self.learning_rate * (step + 1) / self.warm_up
         done = min((step - self.warm_up) / max(self.steps - self.warm_up, 1), 1.0)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+    def rates_until(self, step: int) -> float:
+        """The sum of the learning rates of the first `step` steps, at most all."""
+        warm = min(step, self.warm_up)
+        total = self.learning_rate * warm * (warm + 1) / (2 * max(self.warm_up, 1))
+        rest = min(step, self.steps) - self.warm_up
+        if rest <= 0:
+            return total
+        half = math.pi / max(self.steps - self.warm_up, 1) / 2
+        # Lagrange's sum of cosines, for half a cosine from 1 to 0
+        waves = math.sin(half * rest) * math.cos(half * (rest - 1)) / math.sin(half)
+        return total + self.learning_rate * 0.5 * (rest + waves)

@@ -155,6 +155,8 @@ CATALOGUE: tuple[Verb, ...] = (
     Verb(("guide", "sweep"), requests.GuideSweep, reports.GuideSweepReport, "guide_sweep", 'graft guide sweep --classes "red cube,blue cone"'),
     Verb(("invert",), requests.Invert, reports.Inversion, "invert", 'graft invert --to "class=red cube" --space latent'),
     Verb(("control", "train"), requests.ControlTrain, reports.ControlTrained, "control_train", "graft control train pictures/ --condition canny --out branch"),
+    Verb(("control", "ablation"), requests.ControlAblation, reports.Ablation, "control_ablation", "graft control ablation --condition segmentation --out ablation"),
+    Verb(("control", "export"), requests.ControlExport, reports.ControlExported, "control_export", "graft control export canny --out controlnet"),
     Verb(("classify",), requests.Classify, reports.Classification, "classify", 'graft classify pictures/ --labels "a red cube,a blue cone"'),
     Verb(("eval", "alignment"), requests.EvalAlignment, reports.AlignmentEvaluation, "eval_alignment", "graft eval alignment blocks"),
     Verb(("condition", "list"), requests.ConditionList, reports.ConditionKinds, "condition_list", "graft condition list"),

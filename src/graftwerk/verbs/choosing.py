@@ -1,15 +1,18 @@
 """Pictures of a request with what they keep of its controls; of several the most faithful."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ..contracts import Monitor
-from ..diffuse.pictures import Picture
+from ..diffuse.drawing import draw_batch
+from ..diffuse.pictures import Picture, decode
 from ..errors import BadInput
 from ..reports import ControlReport, PictureReport
 from .controls import kept
 from .drawing import Group, Job, draw_groups
 
 Kept = dict[str, float]
+_FEW = 4  # pictures that are drawn again to say what reuse costs
 
 
 def chosen(
@@ -24,7 +27,7 @@ def chosen(
         BadInput: the best is asked for, and there is nothing to measure.
     """
     wanted, best_of = job.controls.wanted, job.request.best_of
-    measured = [one for one in wanted if one.asked.mask is None]
+    measured = [one for one in wanted if not one.asked.masks]
     if best_of > 1 and not measured:
         raise BadInput(
             "--best-of keeps the most faithful picture, and there is no control to be faithful to.",
@@ -40,9 +43,13 @@ def chosen(
             waiting.clear()
 
 
-def control_reports(job: Job, pictures: Sequence[PictureReport]) -> list[ControlReport]:
-    """What all pictures together keep of each control."""
+def control_reports(
+    job: Job, pictures: Sequence[PictureReport], monitor: Monitor
+) -> list[ControlReport]:
+    """What all pictures together keep of each control, and what reusing branches costs them."""
     reports = []
+    few = pictures[:_FEW]
+    anew = _anew(job, [picture.number for picture in few], monitor)
     for one in job.controls.wanted:
         kind = one.asked.kind
         values = [picture.kept[kind] for picture in pictures if kind in picture.kept]
@@ -51,7 +58,25 @@ def control_reports(job: Job, pictures: Sequence[PictureReport]) -> list[Control
                 kind=kind,
                 weight=one.asked.weight,
                 measure=one.condition.measure,
-                value=sum(values) / len(values) if values else None,
+                value=_mean(values),
+                reused=_mean([p.kept[kind] for p in few if kind in p.kept]) if anew else None,
+                anew=_mean([found[kind] for found in anew if kind in found]),
             )
         )
     return reports
+
+
+def _anew(job: Job, numbers: Sequence[int], monitor: Monitor) -> list[Kept]:
+    """What a few of the pictures keep where no branch's output is used twice."""
+    controls = job.controls.controls
+    measured = [one for one in job.controls.wanted if not one.asked.masks]
+    if controls is None or controls.reuse == 1 or not measured or not job.request.check:
+        return []
+    monitor.start(f"drawing {len(numbers)} without reuse", None)
+    plan = replace(job.plan, control=replace(controls, reuse=1))
+    images = decode(job.model, draw_batch(job.model, plan, numbers))
+    return [values for values, _ in kept(measured, images)]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -6,22 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..contracts import Monitor, Silent
-from ..errors import BadFile, BadInput
 from ..reports import ControlTrained, LeftOut
 from ..requests import ControlTrain
 
 if TYPE_CHECKING:
     from ..adapt.captioned import Shown
-    from ..conditions import Condition
-    from ..control.stored import Raw
     from ..control.training import Lesson, Trained
     from ..frozen.diffusion.model import DiffusionModel
     from ..steer.branch import Shape
-    from ..train.session import Session
+    from ..train.session import Precision, Session
 
-BRANCH, PAIRS = "branch", "pairs"
-_METADATA, _COLUMN = "metadata.jsonl", "conditioning_image"
-_NAMED = 5  # files that an error lists
+BRANCH, PAIRS, MODEL = "branch", "pairs", "model"
 
 
 def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
@@ -41,17 +36,19 @@ def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
     from ..conditions import condition_named
     from ..control.stored import store_pairs
     from ..control.training import Lesson, train_branch
+    from ..control.unlocked import save_memory, unlock
     from ..frozen.diffusion.model import load_diffusion
     from ..steer.branch import make_branch
     from ..train.processes import joined
     from ..train.state import generator_for
+    from .brought import raw_pairs
 
     condition = condition_named(request.condition)
     out = request.out.absolute()
     if not (out / PAIRS).is_dir():
         require_free(out)
     shown = read_captioned(request.data, request.caption)
-    raw = _raw_of(request, shown, condition)
+    raw = raw_pairs(request.data, request.conditions, shown, condition)
     model = load_diffusion(request.model, request.device)
     with joined(model.device) as group:
         watcher = monitor if group.leads else Silent()
@@ -61,6 +58,9 @@ def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
         pairs = store_pairs(raw, model, out / PAIRS, Silent())
         learned, held = pairs.split(min(request.held_out, len(pairs) // 2), request.seed)
         shape = _shape_of(request, model.factor)
+        precision = _precision(request, model.device)
+        if request.checkpointing:
+            save_memory(model.unet, model.device, precision)
         branch = make_branch(model.unet, shape, generator_for(request.seed, 0, "cpu"))
         lesson = Lesson(
             model=model,
@@ -73,8 +73,9 @@ def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
             measured=len(held),
             stops=request.stop,
             measurements=request.measurements,
+            unlocked=unlock(model.unet) if request.unlock else {},
         )
-        session = _session(request, out, model, shape, group)
+        session = _session(request, out, model, shape, group, precision)
         trained = train_branch(lesson, session, watcher)
         if group.leads:
             _save(request, out, lesson, trained)
@@ -94,83 +95,6 @@ def _shape_of(request: ControlTrain, factor: int) -> "Shape":
     )
 
 
-def _raw_of(request: ControlTrain, shown: "Shown", condition: "Condition") -> "Raw":
-    from ..control.stored import Raw
-    from ..search.readers import read_image
-
-    paths = _brought(request, shown.paths)
-    maps = None
-    if paths is not None:
-        maps = [read_image(str(path)).convert("RGB") for path in paths]
-    return Raw(
-        pictures=shown.pictures,
-        captions=shown.captions,
-        maps=maps,
-        draw=None if maps is not None else condition.from_picture,
-        identity=condition.name if maps is None else "brought",
-    )
-
-
-def _brought(request: ControlTrain, pictures: tuple[Path, ...]) -> list[Path] | None:
-    """Files of the conditions that the user brings; None: none are brought.
-
-    Raises:
-        BadInput: some pictures have none.
-    """
-    if request.conditions is not None:
-        found = {path.stem: path for path in sorted(request.conditions.glob("*")) if path.is_file()}
-        chosen = [found.get(path.stem) for path in pictures]
-        where = str(request.conditions)
-    else:
-        tables = {
-            folder: _column_of(folder / _METADATA, request.data)
-            for folder in {p.parent for p in pictures}
-        }
-        if not any(tables.values()):
-            return None
-        chosen = [tables[path.parent].get(path.name) for path in pictures]
-        where = f"the column {_COLUMN} of {_METADATA}"
-    missing = [
-        path.name
-        for path, condition in zip(pictures, chosen, strict=True)
-        if condition is None or not condition.is_file()
-    ]
-    if missing:
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        raise BadInput(
-            f"{len(missing)} of {len(pictures)} pictures have no condition in {where}: "
-            f"{', '.join(missing[:_NAMED])}{more}.",
-            "Bring one for each picture, of the same name, or none to have them made.",
-        )
-    return [condition for condition in chosen if condition is not None]
-
-
-def _column_of(path: Path, within: Path) -> dict[str, Path]:
-    """Conditions by the names of pictures; nothing where there is no such column.
-
-    Raises:
-        BadFile: a row names no file, or one outside of `within`.
-    """
-    if not path.is_file():
-        return {}
-    found = {}
-    for number, row in enumerate(files.read_json_lines(path), 1):
-        name, condition = row.get("file_name"), row.get(_COLUMN)
-        if condition is None:
-            continue
-        if not isinstance(name, str) or not isinstance(condition, str):
-            raise BadFile(
-                f"line {number} of {path} has a {_COLUMN} that is no file name.", "Mend it."
-            )
-        found[name] = path.parent / condition
-        if not found[name].resolve().is_relative_to(within.resolve()):
-            raise BadFile(
-                f"line {number} of {path} names {condition!r}, which lies outside of {within}.",
-                "Name the folder that holds both, or bring the conditions with --conditions.",
-            )
-    return found
-
-
 def _plan_of(request: ControlTrain) -> Any:
     from ..train.task import Plan
 
@@ -185,10 +109,14 @@ def _plan_of(request: ControlTrain) -> Any:
 
 
 def _session(
-    request: ControlTrain, out: Path, model: "DiffusionModel", shape: "Shape", group: Any
+    request: ControlTrain,
+    out: Path,
+    model: "DiffusionModel",
+    shape: "Shape",
+    group: Any,
+    precision: "Precision",
 ) -> "Session":
     from ..control.stored import KEY
-    from ..train.arithmetic import fast_precision
     from ..train.session import Session
 
     content = files.read_json(out / PAIRS / KEY)
@@ -204,24 +132,39 @@ def _session(
         "held_out": request.held_out,
         "seed": request.seed,
     }
-    fast = fast_precision(model.device)
+    if request.unlock:
+        configuration["unlocked"] = True
     return Session(
         out,
         configuration,
         request.seed,
         request.minutes,
         group=group,
-        precision=fast if request.precision == "auto" else request.precision,
+        precision=precision,
     )
 
 
+def _precision(request: ControlTrain, device: str) -> "Precision":
+    from ..train.arithmetic import fast_precision
+
+    return fast_precision(device) if request.precision == "auto" else request.precision
+
+
 def _save(request: ControlTrain, out: Path, lesson: "Lesson", trained: "Trained") -> None:
-    """Write the branch: as diffusers has it where that class can hold it."""
+    """Write the branch, as diffusers has it where that class can hold it, and an unlocked model."""
+    from ..control.unlocked import write_pipeline
+    from ..frozen.diffusion.folder import open_pipeline
+    from ..frozen.locate import locate
     from ..steer.branch_folder import KIND, is_controlnet, write_controlnet, write_own
     from ..steer.bundle import write_bundle
 
     model, verdict = lesson.model, trained.verdict
     base = {"name": model.name, "fingerprint": model.fingerprint}
+    if request.unlock:
+        with files.working_folder(out / MODEL) as folder:
+            write_pipeline(folder, locate(model.name), model.unet)
+            identity = open_pipeline(folder).fingerprint()
+        base = {"name": str(out / MODEL), "fingerprint": identity}
     with files.working_folder(out / BRANCH) as folder:
         if is_controlnet(lesson.branch, model.unet):
             write_controlnet(folder, lesson.branch, model.unet)
@@ -234,12 +177,13 @@ def _save(request: ControlTrain, out: Path, lesson: "Lesson", trained: "Trained"
             "verdict": asdict(verdict),
             "measured": trained.measurements[-1].to_json(),
         }
-        write_bundle(folder, KIND, model.name, model.fingerprint, content)
+        write_bundle(folder, KIND, base["name"], base["fingerprint"], content)
 
 
 def _report(
     request: ControlTrain, out: Path, lesson: "Lesson", trained: "Trained", shown: "Shown"
 ) -> ControlTrained:
+    from ..control.growth import told_forecast
     from ..control.training import PLOT, SAMPLES
     from ..steer.branch import weights_of
     from ..steer.branch_folder import is_controlnet
@@ -253,6 +197,7 @@ def _report(
         controlnet=is_controlnet(lesson.branch, lesson.model.unet),
         condition=request.condition,
         model=request.model,
+        unlocked=str(request.out / MODEL) if request.unlock else None,
         pairs=len(lesson.pairs),
         held_out=len(lesson.held_out),
         left_out=[LeftOut(name=name, reason=why) for name, why in shown.left_out.items()],
@@ -262,6 +207,8 @@ def _report(
         verdict=trained.verdict.state,
         converged_at=trained.verdict.step,
         reason=trained.verdict.reason,
+        forecast=told_forecast(trained.forecast, trained.verdict),
+        forecast_at=trained.forecast.step,
         gap=last.gap,
         gap_low=last.gap_low,
         gap_high=last.gap_high,

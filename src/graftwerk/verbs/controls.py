@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
-from torch import Tensor
+from jaxtyping import UInt8
+from PIL import Image
 
 from ..conditions import Condition, condition_named
 from ..errors import BadInput
@@ -18,9 +17,9 @@ from ..frozen.builtin import BUILTIN, builtin_folder
 from ..frozen.diffusion.latents import values_of
 from ..frozen.diffusion.model import DiffusionModel
 from ..requests import DEFAULT_PIPELINE, Generate
-from ..search.readers import read_image
 from ..steer.branch_folder import branch_fingerprint, read_branch
 from ..steer.control import Controls, Term
+from .control_files import map_of, mask_of
 
 _LARGEST = 10.0  # weight
 _ENTRY = re.compile(
@@ -44,7 +43,7 @@ class Asked:
         weight: factor of what the branch gives.
         first: share of the steps before which it does not act.
         last: share after which it does not.
-        mask: picture that is white where it acts; None: everywhere.
+        masks: pictures that are white where it acts; none: everywhere.
     """
 
     kind: str
@@ -53,7 +52,7 @@ class Asked:
     weight: float = 1.0
     first: float = 0.0
     last: float = 1.0
-    mask: Path | None = None
+    masks: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,10 +116,17 @@ def parse_control(entry: str) -> Asked:
         )
     if not 0 <= first < last <= 1:
         raise BadInput(f"--control {entry!r} acts from {first:g} to {last:g}.", _HINT)
-    mask = None if match["mask"] is None else Path(match["mask"])
+    masks = _masks(match["mask"])
     return Asked(
-        match["kind"], Path(match["file"]), bool(match["finished"]), weight, first, last, mask
+        match["kind"], Path(match["file"]), bool(match["finished"]), weight, first, last, masks
     )
+
+
+def _masks(text: str | None) -> tuple[Path, ...]:
+    """One mask, or several with # between them; a file whose name has one in it stays whole."""
+    if text is None:
+        return ()
+    return (Path(text),) if Path(text).exists() else tuple(map(Path, text.split("#")))
 
 
 def open_controls(
@@ -154,8 +160,8 @@ def open_controls(
         folder = _folder_of(asked.kind, folders, request.model)
         branch = read_branch(folder, model.unet, model.factor, model.name, model.fingerprint)
         condition = condition_named(asked.kind)
-        finished = _map_of(asked, condition, size)
-        mask = None if asked.mask is None else _mask_of(asked.mask, size, model.device)
+        finished = map_of(asked.kind, asked.file, asked.finished, size)
+        mask = mask_of(asked.masks, size, model.device)
         content = finished.tobytes() + (b"" if mask is None else mask.cpu().numpy().tobytes())
         digest = hashlib.sha256(branch_fingerprint(folder).encode() + content).hexdigest()
         wanted.append(Wanted(asked, condition, finished, digest))
@@ -212,39 +218,6 @@ def _folder_of(kind: str, folders: dict[str, Path], model: str) -> Path:
     )
 
 
-def _map_of(
-    asked: Asked, condition: Condition, size: tuple[int, int]
-) -> UInt8[np.ndarray, "h w 3"]:
-    picture = read_image(str(asked.file)).convert("RGB")
-    if asked.finished:
-        if picture.size != size:
-            raise BadInput(
-                f"the {asked.kind} map {asked.file} has {picture.width} x {picture.height} pixels, "
-                f"the pictures have {size[0]} x {size[1]}.",
-                "Make it of that size, or draw with --width and --height.",
-            )
-        finished = np.asarray(picture)
-        condition.check_map(finished)
-        return finished
-    fitted = ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
-    made = condition.from_picture(np.asarray(fitted))
-    if not made.any():
-        raise BadInput(
-            f"the {asked.kind} map of {asked.file} is empty, so there is nothing to follow.",
-            f"Look at it with `graft condition {asked.kind} {asked.file}`, or bring a map of your "
-            f"own: {asked.kind}-map=FILE.",
-        )
-    return made
-
-
-def _mask_of(path: Path, size: tuple[int, int], device: str) -> Float[Tensor, "1 1 h w"]:
-    picture = ImageOps.fit(read_image(str(path)).convert("L"), size, Image.Resampling.LANCZOS)
-    values = torch.from_numpy(np.asarray(picture).copy()).float()[None, None] / 255
-    if not bool(values.any()):
-        raise BadInput(f"the mask {path} is black all over.", "White is where the control acts.")
-    return values.to(device)
-
-
 def kept(
     wanted: Sequence[Wanted], pictures: Sequence[Image.Image]
 ) -> list[tuple[dict[str, float], float]]:
@@ -256,7 +229,7 @@ def kept(
     values: list[dict[str, float]] = [{} for _ in pictures]
     scores: list[list[float]] = [[] for _ in pictures]
     for one in wanted:
-        if one.asked.mask is not None:
+        if one.asked.masks:
             continue
         maps = np.repeat(one.finished[None], len(rows), axis=0)
         found = one.condition.fidelity(maps, rows)

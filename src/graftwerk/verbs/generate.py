@@ -73,7 +73,7 @@ def run(request: Generate, monitor: Monitor) -> Generation:
         guides=[] if job.guides is None else job.pulls.reports(job.guides.steer.terms),
         fights=job.pulls.fights(),
         verdicts=_verdicts(job, [picture.path for picture in pictures], images, monitor),
-        controls=control_reports(job, pictures),
+        controls=control_reports(job, pictures, monitor),
     )
 
 

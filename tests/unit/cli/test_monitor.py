@@ -1,10 +1,14 @@
 """Ctrl-C once finishes the step, twice leaves."""
 
+import io
+import math
 import os
 import signal
+import sys
 
 import pytest
 
+from graftwerk.cli.gauges import course_of
 from graftwerk.cli.monitor import Terminal
 from graftwerk.errors import Cancelled
 
@@ -49,3 +53,36 @@ def test_streaming_and_silence(capsys) -> None:
     with Terminal(quiet=False, streams=False) as monitor:
         monitor.stream("not shown")
         assert not monitor.streamed
+
+
+class FakeTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_sees_the_course_of_figures(monkeypatch) -> None:
+    screen = FakeTerminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    with Terminal(quiet=False, streams=False) as monitor:
+        monitor.start("training", 3)
+        monitor.chart({"condition gap": [0.0, 0.01, 0.07], "fidelity": [math.nan]})
+        monitor.advance()
+        monitor._live.refresh()
+    assert "condition gap  ▁▂█" in screen.getvalue() and "0.07" in screen.getvalue()
+
+
+def test_figures_need_no_terminal(capsys) -> None:
+    with Terminal(quiet=False, streams=False) as monitor:
+        monitor.chart({"loss": [1.0]})
+        monitor.start("training", 3)
+        monitor.chart({"loss": [1.0, 2.0]})
+        monitor.advance()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_course_is_the_last_values_and_dots_where_there_are_none() -> None:
+    assert course_of([0.0, 1.0, math.nan, 0.5]) == "▁█·▅"
+    assert course_of([math.nan]) == "·" and course_of([]) == ""
+    assert course_of([3.0, 3.0]) == "▁▁"
+    assert len(course_of([float(n) for n in range(100)], width=10)) == 10

@@ -26,6 +26,8 @@ class Notes:
 
     def stream(self, piece: str) -> None: ...
 
+    def chart(self, figures: object) -> None: ...
+
 
 @pytest.fixture
 def picture(tmp_path):

@@ -4,12 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from graftwerk.cli.control import kept_lines
 from graftwerk.contracts import Silent
 from graftwerk.errors import BadInput, UnknownName
+from graftwerk.frozen.diffusion.model import load_diffusion
 from graftwerk.requests import Generate
+from graftwerk.steer.branch import Shape, make_branch
+from graftwerk.steer.branch_folder import write_controlnet
 from graftwerk.verbs import generate
+from graftwerk.verbs.control_files import mask_of
 from graftwerk.verbs.controls import Asked, levels_of, parse_control
 
 
@@ -20,7 +26,11 @@ from graftwerk.verbs.controls import Asked, levels_of, parse_control
         ("canny-map=a.jpg:0.5", Asked("canny", Path("a.jpg"), True, 0.5)),
         (
             "depth=d.png:0.6@0-0.7#mask.png",
-            Asked("depth", Path("d.png"), False, 0.6, 0.0, 0.7, Path("mask.png")),
+            Asked("depth", Path("d.png"), False, 0.6, 0.0, 0.7, (Path("mask.png"),)),
+        ),
+        (
+            "depth=d.png#a.png#b.png",
+            Asked("depth", Path("d.png"), False, masks=(Path("a.png"), Path("b.png"))),
         ),
         ("pose=a:b.png@0.2-1", Asked("pose", Path("a:b.png"), False, 1.0, 0.2, 1.0)),
     ],
@@ -76,3 +86,50 @@ def test_a_control_without_a_branch_says_how_to_name_one(tmp_path, text_pipeline
             model=str(text_pipeline), best_of=2, steps=1, out=tmp_path / "o", device="cpu"
         )
         generate.run(request, Silent())
+
+
+def test_masks_that_leave_no_region(tmp_path):
+    left, right = np.zeros((2, 16, 16), dtype=np.uint8)
+    left[:, :8], right[:, 8:] = 255, 255
+    for name, mask in (("left", left), ("right", right), ("all", np.full_like(left, 255))):
+        Image.fromarray(mask).save(tmp_path / f"{name}.png")
+    paths = {name: tmp_path / f"{name}.png" for name in ("left", "right", "all")}
+    both = mask_of([paths["left"], paths["all"]], (16, 16), "cpu")
+    assert both[0, 0, :, :8].all() and not both[0, 0, :, 8:].any()
+    assert mask_of([], (16, 16), "cpu") is None
+    with pytest.raises(BadInput, match=r"left\.png and .*right\.png leave no region"):
+        mask_of([paths["left"], paths["right"]], (16, 16), "cpu")
+
+
+def test_reuse_says_what_it_costs(tmp_path, captioned_pictures, text_pipeline):
+    branch = tmp_path / "branch"
+    model = load_diffusion(str(text_pipeline), "cpu")
+    made = make_branch(model.unet, Shape(model.factor), torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for join in made.joins:
+            join.weight.normal_(0, 0.3, generator=torch.Generator().manual_seed(1))
+    branch.mkdir()
+    write_controlnet(branch, made, model.unet)
+
+    def drawn(reuse, check=True):
+        request = Generate(
+            model=str(text_pipeline),
+            control=[f"canny={captioned_pictures / '0.png'}"],
+            branch=[f"canny={branch}"],
+            count=6,
+            steps=4,
+            reuse=reuse,
+            check=check,
+            out=tmp_path / f"out-{reuse}",
+            device="cpu",
+        )
+        return generate.run(request, Silent())
+
+    anew, twice = drawn(1), drawn(4)
+    assert anew.controls[0].anew is None and anew.controls[0].reused is None
+    first = [picture.kept["canny"] for picture in anew.pictures[:4]]
+    assert twice.controls[0].anew == pytest.approx(sum(first) / 4, abs=1e-6)
+    few = [picture.kept["canny"] for picture in twice.pictures[:4]]
+    assert twice.controls[0].reused == pytest.approx(sum(few) / 4)
+    assert "reuse costs" in "\n".join(kept_lines(twice))
+    assert drawn(4, check=False).controls[0].anew is None

@@ -1,0 +1,223 @@
+"""Drawing with a control, by graftwerk and by diffusers' own pipeline, from the same noise."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from bench.control_settings import Drawn, Setting
+from graftwerk.blocks.captions import Facts, say
+from graftwerk.conditions import Condition, condition_named
+from graftwerk.contracts import Silent
+from graftwerk.diffuse.compose import Guidance
+from graftwerk.diffuse.drawing import Plan, draw_batch, picture_seed
+from graftwerk.diffuse.pictures import decode
+from graftwerk.diffuse.schedules import noise_levels
+from graftwerk.frozen.builtin import builtin_folder
+from graftwerk.frozen.diffusion.latents import values_of
+from graftwerk.frozen.diffusion.model import DiffusionModel, load_diffusion
+from graftwerk.frozen.judge import load_judge
+from graftwerk.recipes.drawn import judge_right
+from graftwerk.recipes.recipe import HELD_OUT_WORLD, SIDE
+from graftwerk.recipes.scenes import facts_of_row, open_scenes
+from graftwerk.steer.branch import Branch, Shape, make_branch
+from graftwerk.steer.branch_folder import read_branch, write_controlnet
+from graftwerk.steer.control import Controls, Term
+
+GUIDANCE, SEED, BATCH, STEPS = 3.0, 5, 16, 20
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Both sides with the same weights, and what they draw.
+
+    Attributes:
+        model: ours.
+        branch: ours.
+        pipeline: theirs.
+        condition: what is followed.
+        maps: one a picture.
+        captions: the same.
+        facts: what the captions say.
+    """
+
+    model: DiffusionModel
+    branch: Branch
+    pipeline: Any
+    condition: Condition
+    maps: np.ndarray
+    captions: list[str]
+    facts: list[Facts]
+
+    def draw(self, setting: Setting, numbers: range) -> tuple[list[Image.Image], torch.Tensor]:
+        """Pictures and latents of a batch."""
+        return (self._ours if setting.ours else self._theirs)(setting, numbers)
+
+    def time(self, setting: Setting, repeats: int) -> float:
+        """CPU seconds of the first batch, the best of several."""
+        numbers = range(min(BATCH, len(self.captions)))
+        return min(cpu_seconds(lambda: self.draw(setting, numbers)) for _ in range(repeats))
+
+    def _ours(self, setting: Setting, numbers: range) -> tuple[list[Image.Image], torch.Tensor]:
+        model = self.model
+        assert model.reader is not None
+        same = setting.steps < 0  # as the pipeline's own scheduler steps
+        with torch.inference_mode():
+            hint = self.branch.read(values_of(self.maps[list(numbers)]))
+            texts = model.reader.read([self.captions[number] for number in numbers])
+            away = model.reader.read([""] * len(numbers))
+        controls = Controls((Term(self.branch, hint),), reuse=setting.reuse)
+        plan = Plan(
+            texts=texts,
+            away=away,
+            guidance=Guidance(GUIDANCE, *setting.interval),
+            sampler="ddim" if same else "dpmpp_2m",
+            eta=0.0,
+            sigmas=noise_levels(model.noise, abs(setting.steps), "model" if same else "karras"),
+            shape=model.shape(*model.size),
+            seed=SEED,
+            control=controls,
+        )
+        drawn = draw_batch(model, plan, numbers)
+        return decode(model, drawn), drawn
+
+    def _theirs(self, setting: Setting, numbers: range) -> tuple[list[Image.Image], torch.Tensor]:
+        from diffusers import DDIMScheduler, UniPCMultistepScheduler
+
+        steps, pipeline = abs(setting.steps), self.pipeline
+        scheduler: Any = DDIMScheduler if setting.steps < 0 else UniPCMultistepScheduler
+        pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
+        kept: list[torch.Tensor] = []
+
+        def keep(_: Any, step: int, __: Any, values: dict[str, Any]) -> dict[str, Any]:
+            if step == steps - 1:
+                kept.append(values["latents"])
+            return values
+
+        drawn = pipeline(
+            [self.captions[number] for number in numbers],
+            image=[Image.fromarray(self.maps[number]) for number in numbers],
+            num_inference_steps=steps,
+            guidance_scale=GUIDANCE,
+            latents=noise_of(self.model, numbers),
+            width=self.model.size[0],
+            height=self.model.size[1],
+            callback_on_step_end=keep,
+        )
+        return drawn.images, kept[-1]
+
+
+def noise_of(model: DiffusionModel, numbers: range) -> torch.Tensor:
+    """The noise that `draw_batch` draws for these numbers."""
+    shape = model.shape(*model.size)
+    rows = [
+        torch.randn(shape, generator=torch.Generator().manual_seed(picture_seed(SEED, number)))
+        for number in numbers
+    ]
+    return torch.stack(rows)
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def open_stage(
+    folder: Path | None, model: DiffusionModel | None, kind: str, count: int, place: Path
+) -> Stage:
+    """Load both sides; a folder of random weights gets a random branch."""
+    from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
+
+    condition = condition_named(kind)
+    if model is None:
+        model = load_diffusion(str(folder), "cpu")
+        branch = make_branch(model.unet, Shape(model.factor), torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for weight in branch.joins.parameters():
+                weight.normal_(0, 0.01, generator=generator)
+        branch.eval().requires_grad_(False)
+    else:
+        folder, own = builtin_folder("builtin/blocks"), builtin_folder(f"builtin/blocks-{kind}")
+        branch = read_branch(own, model.unet, model.factor, model.name, model.fingerprint)
+    (place / "controlnet").mkdir()
+    write_controlnet(place / "controlnet", branch, model.unet)
+    pipeline: Any = StableDiffusionControlNetPipeline.from_pretrained(
+        folder,
+        controlnet=ControlNetModel.from_pretrained(place / "controlnet"),
+        safety_checker=None,
+        requires_safety_checker=False,
+        torch_dtype=torch.float32,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    rows = open_scenes("maps", HELD_OUT_WORLD, count, SIDE, Silent()).rows(np.arange(count))
+    facts = [facts_of_row(row) for row in rows]
+    maps = np.stack([resized(one, model.size) for one in condition.from_rows(rows)])
+    return Stage(model, branch, pipeline, condition, maps, [say(fact) for fact in facts], facts)
+
+
+def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.NEAREST))
+
+
+def identical(stage: Stage, repeats: int, steps: int = STEPS) -> tuple[float, float]:
+    """Largest difference of latents with the same DDIM steps, and ours over their time."""
+    ours, theirs = (Setting("", side, -steps) for side in (True, False))
+    numbers = range(min(4, len(stage.captions)))
+    difference = (stage.draw(ours, numbers)[1] - stage.draw(theirs, numbers)[1]).abs().max()
+    times: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(repeats):
+        for setting in (theirs, ours):
+            times[setting.ours].append(cpu_seconds(lambda: stage.draw(setting, numbers)))  # noqa: B023
+    return float(difference), min(times[True]) / min(times[False])
+
+
+def drawn_figures(stage: Stage, setting: Setting) -> Drawn:
+    """Draw everything by a setting, and measure it."""
+    count, pictures, seconds = len(stage.captions), [], []
+    for start in range(0, count, BATCH):
+        numbers = range(start, min(start + BATCH, count))
+        began = time.process_time()
+        images, _ = stage.draw(setting, numbers)
+        seconds.append((time.process_time() - began) / len(numbers))
+        pictures += [np.asarray(image.convert("RGB")) for image in images]
+    drawn = np.stack(pictures)
+    judge = load_judge(builtin_folder("builtin/blocks-judge"), "cpu")
+    return Drawn(
+        setting.name,
+        setting,
+        stage.condition.fidelity(stage.maps, drawn).score,
+        judge_right(judge, stage.facts, drawn),
+        float(np.median(seconds)),
+    )
+
+
+def curves(path: Path, theirs: Sequence[Drawn], ours: Sequence[Drawn]) -> None:
+    """Fidelity over CPU time a picture, both sides, as one picture."""
+    from graftwerk.train.panels import Curve, Panel, draw_panels
+
+    def curve(name: str, rows: Sequence[Drawn]) -> Curve:
+        ordered = sorted(rows, key=lambda one: one.seconds)
+        times = [1000 * one.seconds for one in ordered]
+        return Curve(name, times, [one.fidelity for one in ordered])
+
+    panel = Panel(
+        "fidelity",
+        (
+            curve("diffusers, UniPC", theirs),
+            *(
+                curve(
+                    f"graftwerk{told}", [one for one in ours if one.name.endswith(f"steps{told}")]
+                )
+                for told in ("", ", reuse 2", ", reuse 2, interval")
+            ),
+        ),
+    )
+    title = "fidelity over milliseconds of CPU time a picture"
+    path.write_bytes(draw_panels([panel], title))

@@ -1,0 +1,137 @@
+"""`graft control ablation`: what the zeros, the copy and the prompt are worth to a branch."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import files
+from ..contracts import Monitor
+from ..reports import Ablation, AblationRow, AblationTraining
+from ..requests import ControlAblation
+from .picture_record import require_folder, write_image
+
+if TYPE_CHECKING:
+    from .trials import Trial
+
+TABLE, SHEET = "table.md", "sheet.png"
+_MEASURES = ("fidelity", "judge", "obeyed", "frechet")
+Figures = Mapping[tuple[str, str], Sequence[Mapping[str, float | None]]]
+
+
+def run(request: ControlAblation, monitor: Monitor) -> Ablation:
+    """Train every branch with every seed, draw under every prompt, and compare.
+
+    What is finished in the out folder is not made again.
+
+    Raises:
+        BadInput: pictures, captions, conditions or model cannot be used, or the folder holds an
+            ablation of another configuration.
+        Failure: a newborn branch of zeros changes the frozen model's loss.
+        Diverged: a loss is not finite any more.
+        Cancelled: stopped; running it again goes on.
+        NoRoom: the folder cannot be written.
+    """
+    began = time.perf_counter()
+    require_folder(request.out)
+    from .ablating import JUDGE, open_ground
+    from .ablation_sheet import draw_sheet
+    from .trials import ALONE, drawn_figures, trials_of
+
+    ground = open_ground(request, monitor)
+    found: dict[tuple[str, str], list[Mapping[str, float | None]]] = {}
+    trials: list[Trial] = []
+    for trial in trials_of(ground, monitor):
+        trials.append(trial)
+        for prompt, figures in drawn_figures(ground, trial, monitor).items():
+            found.setdefault((trial.name, prompt), []).append(figures)
+    rows = [_row(branch, prompt, figures) for (branch, prompt), figures in found.items()]
+    table, sheet = request.out / TABLE, request.out / SHEET
+    write_image(sheet, draw_sheet(ground, [t for t in trials if t.seed == request.seed]))
+    report = Ablation(
+        condition=request.condition,
+        model=request.model,
+        rows=rows,
+        trainings=[_training(trial) for trial in trials if trial.name != ALONE],
+        findings=findings(found),
+        fidelity_of_real=ground.fidelity(ground.real),
+        features=request.encoder or JUDGE,
+        pairs=len(ground.learned),
+        count=len(ground.held),
+        steps=request.steps,
+        seeds=request.seeds,
+        table=str(table),
+        sheet=str(sheet),
+        seconds=time.perf_counter() - began,
+    )
+    files.write_text(table, markdown(report))
+    return report
+
+
+def mean_and_margin(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean, and half of its 95 % interval by Student's t; None for one value."""
+    from scipy.stats import t
+
+    mean, count = float(np.mean(values)), len(values)
+    if count < 2:
+        return mean, None
+    spread = float(np.std(values, ddof=1)) / count**0.5
+    return mean, float(t.ppf(0.975, count - 1)) * spread
+
+
+def findings(found: Figures) -> list[str]:
+    """What zeros and copy are worth under each prompt: differences of fidelity, seed by seed."""
+    lines = []
+    prompts = dict.fromkeys(prompt for _, prompt in found)
+    for other in ("gaussian", "light"):
+        for prompt in prompts:
+            pairs = zip(found["zero", prompt], found[other, prompt], strict=True)
+            gains = [_fidelity(one) - _fidelity(two) for one, two in pairs]
+            mean, margin = mean_and_margin(gains)
+            if margin is None:
+                told = "one seed says nothing of its interval"
+            elif abs(mean) <= margin:
+                told = "no difference beyond the interval"
+            else:
+                told = f"zero is {'ahead' if mean > 0 else 'behind'}"
+            shown = f"{mean:+.3f}" + ("" if margin is None else f" ±{margin:.3f}")
+            lines.append(f"fidelity of zero minus {other}, prompt {prompt}: {shown}: {told}")
+    return lines
+
+
+def _fidelity(figures: Mapping[str, float | None]) -> float:
+    value = figures["fidelity"]
+    return float("nan") if value is None else value
+
+
+def _row(branch: str, prompt: str, figures: Sequence[Mapping[str, float | None]]) -> AblationRow:
+    values: dict[str, object] = {"branch": branch, "prompt": prompt}
+    for measure in _MEASURES:
+        there = [value for one in figures if (value := one[measure]) is not None]
+        mean, margin = mean_and_margin(there) if there else (None, None)
+        values |= {measure: mean, f"{measure}_margin": margin}
+    return AblationRow.model_validate(values)
+
+
+def _training(trial: "Trial") -> AblationTraining:
+    return AblationTraining.model_validate(
+        {"branch": trial.name, "seed": trial.seed, **trial.record}
+    )
+
+
+def markdown(report: Ablation) -> str:
+    """The table as a file."""
+    lines = [
+        f"{report.condition} on {report.model}: {report.pairs:,} pairs, {report.steps:,} steps, "
+        f"{report.seeds} seeds, {report.count:,} pictures of each branch, prompt and seed; margins "
+        "are half of 95 % intervals over the seeds. Fidelity of the real pictures: "
+        f"{report.fidelity_of_real:.3f}.",
+        "",
+        f"| {' | '.join(AblationRow.HEADER)} |",
+        "|" + "---|" * len(AblationRow.HEADER),
+        *(f"| {' | '.join(row.cells())} |" for row in report.rows),
+        "",
+        *(f"- {line}" for line in report.findings),
+    ]
+    return "\n".join(lines) + "\n"

@@ -28,7 +28,7 @@ from graftwerk.recipes.scenes import facts_of_row, open_scenes
 from graftwerk.train.session import Precision
 
 SCENES, RATE, WARM = 256, 1e-3, 3
-Step = Callable[[int], object]
+Step = Callable[[int], None]
 
 
 def scenes() -> np.ndarray:
@@ -50,22 +50,20 @@ def theirs(batch: int, precision: Precision) -> Step:
     kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
     for part in (vae, unet, reader):  # the script casts what is frozen, and autocasts the branch
         part.requires_grad_(False).to(kind)
-    controlnet.train()
     optimizer = torch.optim.AdamW(controlnet.parameters(), lr=RATE, weight_decay=0.01)
     rows = scenes()
     pictures = torch.from_numpy(rows["picture"].copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
     maps = condition_named("depth").from_rows(rows)
     maps = torch.from_numpy(maps.copy()).permute(0, 3, 1, 2).float() / 255
-    captions = [say(facts_of_row(row)) for row in rows]
     tokens = words(
-        captions,
+        [say(facts_of_row(row)) for row in rows],
         max_length=words.model_max_length,
         padding="max_length",
         truncation=True,
         return_tensors="pt",
     ).input_ids
 
-    def step(number: int) -> object:
+    def step(number: int) -> None:
         chosen = torch.arange(number * batch, (number + 1) * batch) % SCENES
         with torch.no_grad():
             code = vae.encode(pictures[chosen].to(kind)).latent_dist
@@ -94,7 +92,6 @@ def theirs(batch: int, precision: Precision) -> Step:
         torch.nn.utils.clip_grad_norm_(controlnet.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        return None
 
     return step
 
@@ -128,7 +125,7 @@ def ours(batch: int, precision: Precision, place: Path) -> Step:
     task = ControlTask(model, branch, pairs, 0)
     state = begin(task.parameters(), plan, {})
 
-    def step(number: int) -> object:
+    def step(number: int) -> None:
         state.optimizer.zero_grad(set_to_none=True)
         generator = generator_for(0, number, "cpu")
         with arithmetic("cpu", precision):
@@ -138,7 +135,6 @@ def ours(batch: int, precision: Precision, place: Path) -> Step:
         state.optimizer.step()
         state.advance_average(plan.average_decay)
         state.step += 1
-        return None
 
     return step
 

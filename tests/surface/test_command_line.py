@@ -12,7 +12,7 @@ COMMANDS = [verb.command for verb in CATALOGUE]
 
 
 def test_the_catalogue_is_complete() -> None:
-    assert len(COMMANDS) == 35
+    assert len(COMMANDS) == 37
     assert len(set(COMMANDS)) == len(COMMANDS)
 
 

@@ -11,9 +11,12 @@ from ..requests import ControlTrain
 
 if TYPE_CHECKING:
     from ..adapt.captioned import Shown
+    from ..conditions import Condition
+    from ..control.stored import StoredPairs
     from ..control.training import Lesson, Trained
     from ..frozen.diffusion.model import DiffusionModel
     from ..steer.branch import Shape
+    from ..train.processes import Group
     from ..train.session import Precision, Session
 
 BRANCH, PAIRS, MODEL = "branch", "pairs", "model"
@@ -35,12 +38,9 @@ def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
     from ..adapt.teaching import require_free
     from ..conditions import condition_named
     from ..control.stored import store_pairs
-    from ..control.training import Lesson, train_branch
-    from ..control.unlocked import save_memory, unlock
+    from ..control.training import train_branch
     from ..frozen.diffusion.model import load_diffusion
-    from ..steer.branch import make_branch
     from ..train.processes import joined
-    from ..train.state import generator_for
     from .brought import raw_pairs
 
     condition = condition_named(request.condition)
@@ -56,31 +56,47 @@ def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
             store_pairs(raw, model, out / PAIRS, watcher)
         group.wait()
         pairs = store_pairs(raw, model, out / PAIRS, Silent())
-        learned, held = pairs.split(min(request.held_out, len(pairs) // 2), request.seed)
-        shape = _shape_of(request, model.factor)
         precision = _precision(request, model.device)
-        if request.checkpointing:
-            save_memory(model.unet, model.device, precision)
-        branch = make_branch(model.unet, shape, generator_for(request.seed, 0, "cpu"))
-        lesson = Lesson(
-            model=model,
-            branch=branch,
-            pairs=learned,
-            held_out=held,
-            condition=condition,
-            plan=_plan_of(request),
-            dropped=request.drop,
-            measured=len(held),
-            stops=request.stop,
-            measurements=request.measurements,
-            unlocked=unlock(model.unet) if request.unlock else {},
-        )
-        session = _session(request, out, model, shape, group, precision)
+        lesson = _lesson(request, model, pairs, condition, precision)
+        session = _session(request, out, lesson, group, precision)
         trained = train_branch(lesson, session, watcher)
         if group.leads:
             _save(request, out, lesson, trained)
         group.wait()
     return _report(request, out, lesson, trained, shown)
+
+
+def _lesson(
+    request: ControlTrain,
+    model: "DiffusionModel",
+    pairs: "StoredPairs",
+    condition: "Condition",
+    precision: "Precision",
+) -> "Lesson":
+    """A newborn branch and what it is trained on."""
+    from ..control.training import Lesson
+    from ..control.unlocked import save_memory, unlock
+    from ..steer.branch import make_branch
+    from ..train.state import generator_for
+
+    learned, held = pairs.split(min(request.held_out, len(pairs) // 2), request.seed)
+    if request.checkpointing:
+        save_memory(model.unet, model.device, precision)
+    shape = _shape_of(request, model.factor)
+    branch = make_branch(model.unet, shape, generator_for(request.seed, 0, "cpu"))
+    return Lesson(
+        model=model,
+        branch=branch,
+        pairs=learned,
+        held_out=held,
+        condition=condition,
+        plan=_plan_of(request),
+        dropped=request.drop,
+        measured=len(held),
+        stops=request.stop,
+        measurements=request.measurements,
+        unlocked=unlock(model.unet) if request.unlock else {},
+    )
 
 
 def _shape_of(request: ControlTrain, factor: int) -> "Shape":
@@ -111,9 +127,8 @@ def _plan_of(request: ControlTrain) -> Any:
 def _session(
     request: ControlTrain,
     out: Path,
-    model: "DiffusionModel",
-    shape: "Shape",
-    group: Any,
+    lesson: "Lesson",
+    group: "Group",
     precision: "Precision",
 ) -> "Session":
     from ..control.stored import KEY
@@ -123,8 +138,8 @@ def _session(
     configuration = {
         "condition": request.condition,
         "pairs": content,
-        "model": model.fingerprint,
-        "shape": asdict(shape),
+        "model": lesson.model.fingerprint,
+        "shape": asdict(lesson.branch.shape),
         "batch": request.batch,
         "accumulate": request.accumulate,
         "learning_rate": request.learning_rate,

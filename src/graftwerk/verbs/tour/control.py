@@ -41,7 +41,7 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
             prompt=prompt,
             control=[f"{kind}-map={maps[kind]}" for kind in kinds],
             count=count,
-            steps=15,
+            steps=12,
             out=place / "-".join(kinds),
             **common,
         )

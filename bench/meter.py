@@ -29,7 +29,7 @@ from graftwerk.train.session import Session
 from graftwerk.train.state import generator_for
 from graftwerk.train.task import Plan
 
-MODEL, HELD_OUT = "builtin/blocks", 64
+MODEL, HELD_OUT = "builtin/blocks", 128
 RATE, SLOW = 1e-3, 100
 WIDTHS = (16, 32, 64, 96)  # of the hint encoder, as in the recipes
 BAND, BANDS = 2.0, 12  # standard deviations of the plain loss of the model alone, and its draws

@@ -38,7 +38,7 @@ class ControlTrain(Request):
     )
     drop: float = Field(0.5, ge=0, le=1, description="share of prompts left out")
     held_out: int = Field(
-        64, ge=2, le=10_000, description="pairs for the meter, never learned from"
+        128, ge=2, le=10_000, description="pairs for the meter, never learned from"
     )
     measurements: int = Field(50, ge=2, le=10_000, description="of the meter, over all steps")
     body: Literal["copy", "light"] = Field(

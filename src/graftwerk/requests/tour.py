@@ -8,6 +8,6 @@ from .base import Request
 
 
 class Tour(Request):
-    """Index, search, ask and check the example handbook; write a page to look at."""
+    """Run every job on small examples: search, ask, draw, control, guide, adapt; write a page."""
 
     out: Path = Field(Path("tour"), description="folder for index.html and what it shows")

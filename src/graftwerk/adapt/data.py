@@ -13,6 +13,7 @@ from .examples import Examples, Item, Kind, Picture, Refused, key_of, require_so
 from .folders import look_at, read_class_folders
 from .tables import Table, find_target, is_missing, is_number, read_table
 
+KIND_WORDS: dict[Kind, str] = {"text": "texts", "image": "pictures", "series": "series of numbers"}
 _MOSTLY = 0.9  # of the values of a column of picture paths end like pictures
 
 
@@ -76,13 +77,10 @@ def read_items(
 def _require_read(examples: Examples, wanted: Wanted) -> Examples:
     if examples.kind not in wanted.reads:
         raise BadInput(
-            f"{examples.source} holds {_WORDS[examples.kind]}, which the model does not read.",
-            f"It reads {' and '.join(_WORDS[kind] for kind in sorted(wanted.reads))}.",
+            f"{examples.source} holds {KIND_WORDS[examples.kind]}, which the model does not read.",
+            f"It reads {' and '.join(KIND_WORDS[kind] for kind in sorted(wanted.reads))}.",
         )
     return examples
-
-
-_WORDS: dict[Kind, str] = {"text": "texts", "image": "pictures", "series": "series of numbers"}
 
 
 def _from_table(table: Table, wanted: Wanted) -> Examples:
@@ -125,7 +123,7 @@ def _content(table: Table, inputs: Sequence[str], wanted: Wanted) -> tuple[Kind,
             return kind, by_kind[kind]
     raise BadInput(
         f"{table.path.name} has no column of "
-        f"{' or '.join(_WORDS[kind] for kind in sorted(wanted.reads))} beside the labels.",
+        f"{' or '.join(KIND_WORDS[kind] for kind in sorted(wanted.reads))} beside the labels.",
         f"Name columns with --content; there are: {', '.join(table.columns)}.",
     )
 

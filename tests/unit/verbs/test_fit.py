@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.unit.adapt.conftest import *  # noqa: F403
 from tests.unit.adapt.conftest import sentences, write_csv
 
@@ -52,6 +53,34 @@ def test_predictions_of_a_table_into_a_file(tmp_path, texts, tiny):
     jsonl = Predict(fit=tmp_path / "linear", inputs=["red cat red"], out=tmp_path / "s.jsonl")
     predict.run(jsonl, Silent())
     assert json.loads((tmp_path / "s.jsonl").read_text())["label"] in {"warm", "cold"}
+
+
+def test_a_path_is_never_taken_for_words(tmp_path, texts, tiny, monkeypatch):
+    make(tmp_path, texts, tiny)
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("bug.jpg")
+    (tmp_path / "note.txt").write_text("red cat red")
+    (tmp_path / "notes").write_text("red cat red")
+
+    def ask(*inputs):
+        return predict.run(Predict(fit=tmp_path / "linear", inputs=list(inputs)), Silent())
+
+    with pytest.raises(BadInput, match=r"reads texts, and 'bug\.jpg' is a picture"):
+        ask("red cat red", "bug.jpg")
+    with pytest.raises(BadInput, match=r"'notes' is a file of another kind"):
+        ask("notes")
+    for name in ("none.csv", "no/none.png", "none.TXT"):
+        with pytest.raises(BadFile, match=f"'{name}' does not exist"):
+            ask(name)
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(BadInput, match=r"'empty\.txt' cannot be used: it is empty"):
+        ask("empty.txt")
+    read, words, sentence, long = ask(
+        "note.txt", "red cat red", "red cat in none.csv", "red " * 200
+    ).predictions
+    assert read.scores == words.scores
+    assert sentence.input == "red cat in none.csv"
+    assert long.label == "warm"
 
 
 def test_a_sweep_tries_every_layer_and_keeps_the_best(tmp_path, texts, tiny):

@@ -14,6 +14,7 @@ from ..errors import UnknownName
 from ..reports import Prediction, Predictions
 from ..requests import Predict
 from ..steer.head import Scores, probabilities
+from .fitting import note_unfamiliar
 
 _SCORES = 10  # labels whose probability is told
 
@@ -33,7 +34,9 @@ def run(request: Predict, monitor: Monitor) -> Predictions:
     saved = open_fit(request.fit, request.model, request.device)
     names, items = read_inputs(request.inputs, saved)
     monitor.start("predicting", len(items))
-    scores = saved.scores(items, monitor.advance)
+    strange: list[int] = []
+    scores = saved.scores(items, monitor.advance, strange.append)
+    note_unfamiliar(sum(strange), len(items), saved.base.name, monitor)
     predictions = predict(saved, names, scores)
     if request.out is not None:
         write = _as_csv if request.out.suffix == ".csv" else _as_json_lines

@@ -53,7 +53,7 @@ def test_a_photograph_that_the_built_in_model_does_not_know(graft, photograph) -
         (["depth", "nowhere.png"], "nowhere.png"),
         (["depth", "photo.jpg", "--finished"], "this picture is no depth map: it is in colour"),
         (["canny", "photo.jpg", "--thresholds", "3"], "--thresholds '3' cannot be read"),
-        (["canny", "photo.jpg", "--sigma", "0"], "greater than 0"),
+        (["canny", "photo.jpg", "--sigma", "0"], "above 0"),
         (["canny", "photo.jpg", "--kernel", "6"], "6 pixels wide has no middle pixel"),
         (["canny", "photo.jpg", "--estimator", "x"], "canny is read by a classical method"),
         (["depth", "photo.jpg", "--estimator", "nowhere"], "'nowhere' is neither a"),

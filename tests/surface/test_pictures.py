@@ -117,7 +117,7 @@ def test_eval_alignment(graft, workplace) -> None:
         (["classify", "--labels", "a,b"], "no picture was named"),
         (["classify", "none.png", "--labels", "a,b"], "cannot be read"),
         (["classify", "a.png", "--labels", "a,b", "--templates", "c"], "has no {}"),
-        (["classify", "a.png", "--labels", "a,b", "-k", "0"], "greater than or equal to 1"),
+        (["classify", "a.png", "--labels", "a,b", "-k", "0"], "at least 1"),
         (
             ["classify", "a.png", "--labels", "a,b", "--encoder", "builtin/minilm"],
             "reads only texts",

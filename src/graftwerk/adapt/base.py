@@ -11,7 +11,7 @@ from ..contracts import Encoder, Vectors
 from ..errors import BadFile, BadInput
 from ..frozen.encoders import encoder_fingerprint, load_encoder, model_folder, static_base
 from ..frozen.folder import ModelFolder
-from ..frozen.images import IMAGE_MODELS
+from ..frozen.images import IMAGE_MODELS, encode_and_compare
 from ..frozen.recipe import read_recipe
 from ..frozen.series_models import SERIES_MODELS
 from ..frozen.static import MODEL_TYPE as STATIC_TYPE
@@ -41,14 +41,19 @@ class Base:
     reads: frozenset[Kind]
     device: str
 
-    def encoder(self) -> "Encode":
-        """Load it."""
+    def encoder(self, strange: "Callable[[int], None] | None" = None) -> "Encode":
+        """Load it.
+
+        Args:
+            strange: told of each batch how many pictures are unlike those of its training, where
+                its folder tells what these were.
+        """
         if "series" in self.reads:
             from .networks import encoder_of, load_network
 
             return encoder_of(load_network(self, "series"))
         encoder = load_encoder(self.name, layer=self.layer, device=self.device)
-        return lambda items, advance: _encode(encoder, items, advance)
+        return lambda items, advance: _encode(encoder, items, advance, strange)
 
 
 Advance = Callable[[int], None]
@@ -111,12 +116,17 @@ def _require_texts(name: str, folder: ModelFolder) -> None:
         )
 
 
-def _encode(encoder: Encoder, items: Sequence[Item], advance: Advance) -> Vectors:
+def _encode(
+    encoder: Encoder, items: Sequence[Item], advance: Advance, strange: Advance | None
+) -> Vectors:
     if items and isinstance(items[0], Picture | Opened):
         vectors = np.empty((len(items), encoder.dimension), dtype=np.float32)
         for start in range(0, len(items), _DECODED):
-            places = items[start : start + _DECODED]
-            pictures = [place.open() for place in places if isinstance(place, Picture | Opened)]
-            vectors[start : start + len(pictures)] = encoder.encode_images(pictures, advance)
+            batch = items[start : start + _DECODED]
+            pictures = [item.open() for item in batch if isinstance(item, Picture | Opened)]
+            place = slice(start, start + len(pictures))
+            vectors[place], distances = encode_and_compare(encoder, pictures, advance)
+            if strange is not None and distances is not None:
+                strange(int((distances > 1).sum()))
         return vectors
     return encoder.encode_texts([str(item) for item in items], advance=advance)

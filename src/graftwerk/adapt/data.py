@@ -13,6 +13,12 @@ from .examples import Examples, Item, Kind, Picture, Refused, key_of, require_so
 from .folders import look_at, read_class_folders
 from .tables import Table, find_target, is_missing, is_number, read_table
 
+KIND_WORDS: dict[Kind, str] = {"text": "texts", "image": "pictures", "series": "series of numbers"}
+_READERS: dict[Kind, str] = {
+    "text": "--model builtin/minilm, or the folder of another text encoder",
+    "image": "--model builtin/blocks-clip, or the folder of an image model (CLIP, ViT, ...)",
+    "series": "--model FOLDER of PatchTST or TimesFM",
+}
 _MOSTLY = 0.9  # of the values of a column of picture paths end like pictures
 
 
@@ -75,14 +81,17 @@ def read_items(
 
 def _require_read(examples: Examples, wanted: Wanted) -> Examples:
     if examples.kind not in wanted.reads:
-        raise BadInput(
-            f"{examples.source} holds {_WORDS[examples.kind]}, which the model does not read.",
-            f"It reads {' and '.join(_WORDS[kind] for kind in sorted(wanted.reads))}.",
-        )
+        raise _unread(examples.source, examples.kind, wanted)
     return examples
 
 
-_WORDS: dict[Kind, str] = {"text": "texts", "image": "pictures", "series": "series of numbers"}
+def _unread(source: str, kind: Kind, wanted: Wanted) -> BadInput:
+    """The error where data are of a kind that the model does not read."""
+    return BadInput(
+        f"{source} holds {KIND_WORDS[kind]}, which the model does not read. It reads "
+        f"{' and '.join(KIND_WORDS[read] for read in sorted(wanted.reads))}.",
+        f"Fit {KIND_WORDS[kind]} on a model that reads them: {_READERS[kind]}.",
+    )
 
 
 def _from_table(table: Table, wanted: Wanted) -> Examples:
@@ -123,9 +132,11 @@ def _content(table: Table, inputs: Sequence[str], wanted: Wanted) -> tuple[Kind,
     for kind in kinds:
         if kind in wanted.reads and by_kind[kind]:
             return kind, by_kind[kind]
+    if pictures:
+        raise _unread(table.path.name, "image", wanted)
     raise BadInput(
         f"{table.path.name} has no column of "
-        f"{' or '.join(_WORDS[kind] for kind in sorted(wanted.reads))} beside the labels.",
+        f"{' or '.join(KIND_WORDS[kind] for kind in sorted(wanted.reads))} beside the labels.",
         f"Name columns with --content; there are: {', '.join(table.columns)}.",
     )
 

@@ -13,7 +13,7 @@ from ..settings import settings
 from .base import Base
 from .examples import Examples
 
-_VERSION = 2
+_VERSION = 3
 _CHUNK = 4_096  # items encoded between two writes
 _FILE = "features.npy"
 
@@ -28,11 +28,24 @@ def features_of(base: Base, examples: Examples, monitor: Monitor) -> tuple[Vecto
         BadInput: the model cannot be loaded.
         NoRoom: the cache cannot be written.
     """
-    folder = _folder(base, examples)
+    folder, facts = _cached(base, examples, monitor)
+    mapped: Vectors = np.load(folder / _FILE, mmap_mode="r", allow_pickle=False)
+    return mapped, float(facts["seconds"])
 
+
+def unfamiliar_of(base: Base, examples: Examples, monitor: Monitor) -> int:
+    """How many pictures are unlike those of the model's training, as far as its folder tells.
+
+    Raises as `features_of` does, which has computed it.
+    """
+    return int(_cached(base, examples, monitor)[1]["unfamiliar"])
+
+
+def _cached(base: Base, examples: Examples, monitor: Monitor) -> tuple[Path, dict[str, Any]]:
     def build(target: Path) -> dict[str, Any]:
         begin = time.perf_counter()
-        encode = base.encoder()
+        strange: list[int] = []
+        encode = base.encoder(strange.append)
         monitor.start("features", len(examples))
         written: np.memmap | None = None
         for start in range(0, len(examples), _CHUNK):
@@ -43,11 +56,14 @@ def features_of(base: Base, examples: Examples, monitor: Monitor) -> tuple[Vecto
             written[start : start + len(vectors)] = vectors
         if written is not None:
             written.flush()
-        return {"items": len(examples), "seconds": time.perf_counter() - begin}
+        return {
+            "items": len(examples),
+            "unfamiliar": sum(strange),
+            "seconds": time.perf_counter() - begin,
+        }
 
-    facts = cached_folder(folder, build)
-    mapped: Vectors = np.load(folder / _FILE, mmap_mode="r", allow_pickle=False)
-    return mapped, float(facts["seconds"])
+    folder = _folder(base, examples)
+    return folder, cached_folder(folder, build)
 
 
 def _folder(base: Base, examples: Examples) -> Path:

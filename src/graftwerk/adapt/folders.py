@@ -9,7 +9,7 @@ from ..errors import BadInput, LimitExceeded
 from ..search.readers import is_image_path, opening
 from .examples import Examples, Item, Kind, Picture, Refused, key_of, open_zip
 
-_TEXTS = {".txt", ".md"}
+TEXTS = (".txt", ".md")
 _PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 Entry = tuple[PurePosixPath, Picture]  # path below the root, place of the file
 
@@ -81,14 +81,14 @@ def _without_common_folder(entries: list[Entry]) -> list[Entry]:
 def _kind_of(path: PurePosixPath) -> Kind | None:
     if is_image_path(path.name):
         return "image"
-    return "text" if path.suffix.lower() in _TEXTS else None
+    return "text" if path.suffix.lower() in TEXTS else None
 
 
 def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
     items: list[Item] = []
     keys, labels, names, refused = [], [], [], []
     for path, place in entries:
-        item: Item | Refused = place if kind == "image" else _text(place)
+        item: Item | Refused = place if kind == "image" else read_text(place)
         found = look_at(place) if isinstance(item, Picture) else item
         if isinstance(item, Refused) or isinstance(found, Refused):
             refused.append(found if isinstance(found, Refused) else Refused(str(path), ""))
@@ -100,7 +100,8 @@ def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
     return Examples(str(root), kind, items, keys, labels, names, tuple(refused))
 
 
-def _text(place: Picture) -> str | Refused:
+def read_text(place: Picture) -> str | Refused:
+    """The text of a file, or why it cannot be used."""
     try:
         content = place.content()
         if len(content) > limits.DATA_TEXT:

@@ -10,7 +10,7 @@ from ..steer.head import Scores, Task
 from .base import Base, open_base
 from .data import Wanted, read_examples
 from .examples import Examples
-from .features import features_of
+from .features import features_of, unfamiliar_of
 from .scoring import Score, score
 from .split import Places, Split, split, without
 from .targets import Targets, read_targets, same_targets
@@ -72,6 +72,11 @@ class Problem:
     def features_seconds(self, monitor: Monitor) -> float:
         """What these features took when they were computed."""
         return features_of(self.base, self.examples, monitor)[1]
+
+    def unfamiliar(self, monitor: Monitor) -> int:
+        """Pictures unlike those that the model was trained on, as far as its folder tells."""
+        is_picture = self.examples.kind == "image"
+        return unfamiliar_of(self.base, self.examples, monitor) if is_picture else 0
 
     def at_layer(self, layer: int | None) -> "Problem":
         """The same on another hidden layer."""

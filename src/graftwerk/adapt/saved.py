@@ -68,10 +68,16 @@ class Saved:
         """What it predicts."""
         return self.head.task
 
-    def scores(self, items: Sequence[Item], advance: Advance) -> Scores:
-        """Scores of items."""
+    def scores(
+        self, items: Sequence[Item], advance: Advance, strange: Advance | None = None
+    ) -> Scores:
+        """Scores of items.
+
+        Of a linear fit `strange` is told how many pictures are unlike those of the frozen
+        model's training; a tuned network has learned others beside these.
+        """
         if self.bundle.kind == "linear":
-            encode = self.base.encoder()
+            encode = self.base.encoder(strange)
         else:
             from .networks import load_tuned
 

@@ -15,6 +15,7 @@ from ..blocks.maps import maps_of
 from ..blocks.person import JOINTS
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES, Scene, SceneObject, scene_from_json
 from ..errors import BadFile, BadInput, UnknownName
+from .reading_out import FEWEST
 
 _METADATA = "metadata.jsonl"
 _SIDE = 64  # of the picture in which joints are looked up; results are shares of it
@@ -71,8 +72,36 @@ def read_known(folder: Path, targets: Sequence[str], objects: int) -> Known:
         values.append(list(known.values()))
     if not paths:
         who = "a person alone" if "keypoints" in of_scenes else f"{objects} objects"
-        raise BadInput(f"{folder} has no scene with {who}.", "Render more, or say --objects.")
+        raise BadInput(f"{folder} has no scene with {who}.", _more(objects))
     return Known(tuple(paths), names, np.array(values, dtype=np.float64), len(rows) - len(paths))
+
+
+def require_enough(known: Known, targets: Sequence[str], objects: int) -> None:
+    """Refuse too few pictures for a read-out, before a model is loaded.
+
+    Raises:
+        BadInput: fewer than `FEWEST`; says how many were left out, and why.
+    """
+    count = len(known.paths)
+    if count >= FEWEST:
+        return
+    held = "several objects" if objects == 1 else f"another number of objects than {objects}"
+    if "keypoints" in targets:
+        held += ", or no person"
+    total = count + known.left_out
+    why = f": {known.left_out:,} of {total:,} were left out because they hold {held}"
+    raise BadInput(
+        f"{count} pictures are too few for a read-out, which needs {FEWEST}"
+        f"{why if known.left_out else ''}.",
+        _more(objects),
+    )
+
+
+def _more(objects: int) -> str:
+    return (
+        f"Give more, as `graft blocks render --objects {objects} --count 200 --out DIR` renders "
+        "them, or take other scenes with --objects."
+    )
 
 
 def numbers_of(scene: Scene, target: str) -> dict[str, float]:

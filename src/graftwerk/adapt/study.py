@@ -10,13 +10,12 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from ..contracts import Monitor
-from ..errors import BadInput
 from ..search.readers import read_image
 from .captioned import as_squares
 from .encoder_place import EncoderPlace
 from .moving import Effect, Measure, Pictures, as_bytes, draw_along, effects_of, row_image
 from .places import Place
-from .reading_out import FEWEST, Features, Fit, Split, directions_of, read_out, shuffled, split_of
+from .reading_out import Features, Fit, Split, directions_of, read_out, shuffled, split_of
 from .scene_targets import Known
 
 if TYPE_CHECKING:
@@ -116,13 +115,9 @@ def open_study(
     """Read the first `count` pictures and the model's values for them.
 
     Raises:
-        BadInput: too few pictures, or one that cannot be read.
+        BadInput: a picture cannot be read.
     """
     known = Known(known.paths[:count], known.names, known.values[:count], known.left_out)
-    if len(known.paths) < FEWEST:
-        raise BadInput(
-            f"{len(known.paths)} pictures are too few for a read-out.", f"Give at least {FEWEST}."
-        )
     monitor.start("reading pictures", len(known.paths))
     rows = []
     for start in range(0, len(known.paths), _BATCH):

@@ -8,14 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from cyclopts import CycloptsError
+from cyclopts.exceptions import UnusedCliTokensError
 from pydantic import ValidationError
 
 from ..errors import BadInput, Cancelled, GraftError
 from ..reports import IndexCheck
+from ..requests.base import POSITIONAL
+from ..requests.refusal import allowed
 from ..settings import settings
-from ..verbs import Verb
+from ..verbs import CATALOGUE, Verb
 from .commands import Face, build_app
 from .printable import printable
+
+_PLACES = ("model", "encoder", "index", "data", "out")  # options that name folders, usual first
+_SHOWN = 80  # characters of a refused value
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,15 +73,41 @@ def _validated(verb: Verb, values: dict[str, Any]) -> Any:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         option = f"--{field.replace('_', '-')}"
-        message = f"{option} {first['input']!r} is not possible: {first['msg']}."
+        message = f"{option} {_shown(first['input'])} is not possible: {allowed(first)}."
         raise BadInput(message, f"See: graft {' '.join(verb.command)} --help") from error
 
 
+def _shown(value: object) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
 def _parse_error(error: CycloptsError) -> BadInput:
+    if isinstance(error, UnusedCliTokensError):
+        return _unexpected(error)
     text = " ".join(str(error).split())
     words = " ".join(["graft", *(error.command_chain or ()), "--help"])
     text = text if text.endswith(("?", ".")) else f"{text}."
     return BadInput(text, f"See: {words}")
+
+
+def _unexpected(error: UnusedCliTokensError) -> BadInput:
+    """Words beyond those that a command takes: a folder without its option, or missing quotes."""
+    chain = tuple(error.command_chain or ())
+    fields = {
+        name
+        for verb in CATALOGUE
+        if verb.command == chain
+        for name, info in verb.request.model_fields.items()
+        if info.json_schema_extra != POSITIONAL
+    }
+    options = [f"--{name} ..." for name in _PLACES if name in fields]
+    folder = f"A folder or file is named by an option ({', '.join(options)}); a" if options else "A"
+    return BadInput(
+        f"not expected here: {' '.join(error.unused_tokens or ())}.",
+        f"{folder} text of several words stands in quotes. See: {' '.join(['graft', *chain])} "
+        "--help",
+    )
 
 
 def _fail(error: GraftError, as_json: bool, debug: bool) -> int:

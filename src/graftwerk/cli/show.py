@@ -1,7 +1,9 @@
 """Reports for people: what to read first comes first; `--json` has everything."""
 
 import sys
+from collections.abc import Mapping
 from functools import singledispatch
+from typing import Any
 
 from .. import reports
 from . import adapt, conditions, control, guiding, hits, pictures, readout, recipes, teaching
@@ -20,7 +22,19 @@ def show(report: reports.Report, *, streamed: bool = False) -> None:
 
 @singledispatch
 def _lines(report: reports.Report) -> list[str]:
-    return [f"{name}: {value}" for name, value in report.model_dump().items()]
+    return _fields(report.model_dump())
+
+
+def _fields(values: Mapping[str, Any]) -> list[str]:
+    """One line a field, what a field holds below it; without those that say nothing."""
+    lines = []
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            lines += [f"{name}:", *(f"  {line}" for line in _fields(value))]
+        elif value is not None and value not in ({}, []):
+            shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            lines.append(f"{printable(name)}: {printable(shown)}")
+    return lines
 
 
 @_lines.register

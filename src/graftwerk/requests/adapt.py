@@ -114,7 +114,7 @@ class Predict(Request):
     fit: Path = Field(description="folder that `graft fit` wrote", json_schema_extra=POSITIONAL)
     inputs: list[str] = Field(
         min_length=1,
-        description="texts, picture files, or a table; - reads lines from standard input",
+        description="texts, files of texts or pictures, or a table; - reads lines from stdin",
         json_schema_extra=POSITIONAL,
     )
     model: str | None = Field(None, description="where the frozen model lies now, if it moved")

@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from ..contracts import Encoder, Hit, Passage
-from ..errors import BadFile, BadInput
+from ..errors import BadInput
 from ..frozen.images import encode_and_compare
 from ..requests import Mode
 from .fuse import fuse
 from .index import Index
-from .readers import is_image_path, read_image
+from .readers import PICTURES, is_image_path, read_image, refuse_missing
 from .rows import input_text
 from .vectors import Space
 from .view import View
@@ -82,8 +82,9 @@ def search(
         BadFile: the query names a picture that is not there.
     """
     is_image = is_image_path(query) and Path(query).is_file()
-    if not is_image and mode != "text":
-        _refuse_missing(query, encoder)
+    if mode != "text" and encoder is not None and "image" in encoder.reads:
+        hint = "Check the path; to look for these words use --mode text."
+        refuse_missing(query, PICTURES, hint)
     vector, distance = _encode(encoder, query, mode, is_image) if k else (None, None)
     asked = _Query(
         text=query,
@@ -111,17 +112,6 @@ def search(
             rankings[0] = _rescore(rescorer, query, rankings[0], by_text, passages)
         hits = _complete(_to_hits(rankings, by_text, passages, mode)[:k], view, space, asked)
         return SearchOutcome(tuple(hits), searched, len(pictures), distance)
-
-
-def _refuse_missing(query: str, encoder: Encoder | None) -> None:
-    """Take a word that ends like a picture for one that was mistyped; a sentence may end so."""
-    if encoder is None or "image" not in encoder.reads:
-        return
-    if is_image_path(query) and not any(letter.isspace() for letter in query):
-        raise BadFile(
-            f"picture {query!r} does not exist.",
-            "Check the path; to look for these words use --mode text.",
-        )
 
 
 def _pictures(index: Index, view: View, where: Sequence[str]) -> Int64[np.ndarray, " p"]:

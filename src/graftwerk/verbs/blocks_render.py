@@ -33,7 +33,7 @@ def run(request: requests.BlocksRender, monitor: Monitor) -> reports.BlocksData:
         raise Cancelled(error.message, f"{target} was not written.") from error
     seconds = time.perf_counter() - began
     return reports.BlocksData(
-        folder=str(target),
+        folder=str(request.out),
         scenes=request.count,
         size=request.size,
         seed=request.seed,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..adapt.settings import Settings
 
 _LORA_RATE, _FULL_RATE = 5e-4, 5e-5
+_FEW_TESTS = 20
 _LEFT_OUT = 100  # named in a report
 
 
@@ -46,7 +47,22 @@ def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
             f"the commonest class has {facts.imbalance:.1f} times the examples of the rarest; "
             "--balance weighs them alike"
         )
+    if facts.test < _FEW_TESTS:
+        monitor.note(
+            f"only {facts.test} test examples: the score says little; give more data, or --test"
+        )
+    strange = problem.unfamiliar(monitor)
+    note_unfamiliar(strange, len(problem.examples), base.name, monitor)
     return problem
+
+
+def note_unfamiliar(strange: int, count: int, model: str, monitor: Monitor) -> None:
+    """Say that pictures are foreign to the frozen model, where some are."""
+    if strange:
+        monitor.note(
+            f"{strange:,} of {count:,} pictures are unlike all that {model} was trained on; what "
+            "its features say of them may mean little"
+        )
 
 
 def facts_of(problem: Problem) -> DataFacts:

@@ -3,22 +3,18 @@
 import csv
 import io
 import json
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from .. import files
-from ..adapt.data import read_items
-from ..adapt.examples import Item, Picture
+from ..adapt.inputs import read_inputs
 from ..adapt.saved import Saved, open_fit
-from ..adapt.tables import SUFFIXES
 from ..contracts import Monitor
-from ..errors import BadFile, BadInput, UnknownName
+from ..errors import UnknownName
 from ..reports import Prediction, Predictions
 from ..requests import Predict
-from ..search.readers import is_image_path
 from ..steer.head import Scores, probabilities
+from .fitting import note_unfamiliar
 
 _SCORES = 10  # labels whose probability is told
 
@@ -36,9 +32,11 @@ def run(request: Predict, monitor: Monitor) -> Predictions:
     if request.out is not None and request.out.suffix not in {".csv", ".jsonl"}:
         raise UnknownName("ending of the output file", request.out.suffix, [".csv", ".jsonl"])
     saved = open_fit(request.fit, request.model, request.device)
-    names, items = _read(request.inputs, saved)
+    names, items = read_inputs(request.inputs, saved)
     monitor.start("predicting", len(items))
-    scores = saved.scores(items, monitor.advance)
+    strange: list[int] = []
+    scores = saved.scores(items, monitor.advance, strange.append)
+    note_unfamiliar(sum(strange), len(items), saved.base.name, monitor)
     predictions = predict(saved, names, scores)
     if request.out is not None:
         write = _as_csv if request.out.suffix == ".csv" else _as_json_lines
@@ -70,38 +68,6 @@ def predict(saved: Saved, names: Sequence[str], scores: Scores) -> list[Predicti
             )
         )
     return found
-
-
-def _read(inputs: Sequence[str], saved: Saved) -> tuple[list[str], list[Item]]:
-    names: list[str] = []
-    items: list[Item] = []
-    for value in inputs:
-        path = Path(value)
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            target = saved.bundle.content["request"]["target"]
-            found, places = read_items(path, saved.wanted, target)
-            items += found
-            names += [f"{value}, {place}" for place in places]
-        elif value == "-":
-            lines = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
-            names += lines
-            items += [_item(line, saved) for line in lines]
-        else:
-            names.append(value)
-            items.append(_item(value, saved))
-    if not items:
-        raise BadInput("there is nothing to predict for.", "Give a text, a picture or a table.")
-    return names, items
-
-
-def _item(value: str, saved: Saved) -> Item:
-    if saved.kind == "series":
-        raise BadInput(f"{value!r} is no table of series.", f"Give one: {' '.join(SUFFIXES)}.")
-    if saved.kind == "text":
-        return value
-    if not is_image_path(value) or not Path(value).is_file():
-        raise BadFile(f"{value!r} is no picture that exists.", "This fit reads pictures.")
-    return Picture(value)
 
 
 def _as_csv(predictions: Sequence[Prediction]) -> str:

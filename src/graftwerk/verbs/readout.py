@@ -30,10 +30,11 @@ def run(request: Readout, monitor: Monitor) -> ReadoutResult:
     if request.moved:
         require_folder(request.out)
 
-    from ..adapt.scene_targets import read_known
+    from ..adapt.scene_targets import read_known, require_enough
     from ..adapt.study import open_study
 
     known = read_known(request.data, request.target, request.objects)
+    require_enough(known, request.target, request.objects)
     monitor.start("loading the model")
     place = _open(request)
     measure = _measure(request)

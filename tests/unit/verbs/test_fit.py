@@ -5,12 +5,17 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.unit.adapt.conftest import *  # noqa: F403
 from tests.unit.adapt.conftest import sentences, write_csv
+from tests.unit.frozen.test_familiar import gradients
+from tests.unit.verbs.test_readout import write_vit
 
 from graftwerk import Compare, EvalFit, Fit, Predict
 from graftwerk.contracts import Silent
 from graftwerk.errors import BadFile, BadInput, Damaged, WrongBase
+from graftwerk.frozen.encoders import load_encoder
+from graftwerk.frozen.familiar import make_familiar, save_familiar
 from graftwerk.verbs import compare, eval_fit, fit, predict
 
 TUNED = {"epochs": 3, "batch": 8, "rank": 2, "learning_rate": 3e-3, "device": "cpu"}
@@ -52,6 +57,57 @@ def test_predictions_of_a_table_into_a_file(tmp_path, texts, tiny):
     jsonl = Predict(fit=tmp_path / "linear", inputs=["red cat red"], out=tmp_path / "s.jsonl")
     predict.run(jsonl, Silent())
     assert json.loads((tmp_path / "s.jsonl").read_text())["label"] in {"warm", "cold"}
+
+
+def test_a_path_is_never_taken_for_words(tmp_path, texts, tiny, monkeypatch):
+    make(tmp_path, texts, tiny)
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("bug.jpg")
+    (tmp_path / "note.txt").write_text("red cat red")
+    (tmp_path / "notes").write_text("red cat red")
+
+    def ask(*inputs):
+        return predict.run(Predict(fit=tmp_path / "linear", inputs=list(inputs)), Silent())
+
+    with pytest.raises(BadInput, match=r"reads texts, and 'bug\.jpg' is a picture"):
+        ask("red cat red", "bug.jpg")
+    with pytest.raises(BadInput, match=r"'notes' is a file of another kind"):
+        ask("notes")
+    for name in ("none.csv", "no/none.png", "none.TXT"):
+        with pytest.raises(BadFile, match=f"'{name}' does not exist"):
+            ask(name)
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(BadInput, match=r"'empty\.txt' cannot be used: it is empty"):
+        ask("empty.txt")
+    read, words, sentence, long = ask(
+        "note.txt", "red cat red", "red cat in none.csv", "red " * 200
+    ).predictions
+    assert read.scores == words.scores
+    assert sentence.input == "red cat in none.csv"
+    assert long.label == "warm"
+
+
+def test_pictures_foreign_to_the_model_and_few_tests_are_told(tmp_path, listener):
+    generator = np.random.default_rng(0)
+    folder = write_vit(tmp_path / "vit")
+    encoder = load_encoder(str(folder), device="cpu")
+    save_familiar(folder, make_familiar(encoder, gradients(100), 0.05))
+    noise = generator.integers(0, 256, (20, 16, 16, 3)).astype(np.uint8)
+    for number, pixels in enumerate(noise):
+        path = tmp_path / "noise" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    asked = Fit(data=str(tmp_path / "noise"), model=str(folder), out=tmp_path / "fit", device="cpu")
+    told = "20 of 20 pictures are unlike all that"
+    for _ in range(2):  # computed, then from the cache
+        listener.notes.clear()
+        fit.run(asked, listener)
+        assert [told in note for note in listener.notes] == [False, True]
+        assert "only 4 test examples" in listener.notes[0]
+    listener.notes.clear()
+    predict.run(Predict(fit=tmp_path / "fit", inputs=[str(path)], device="cpu"), listener)
+    assert len(listener.notes) == 1
+    assert listener.notes[0].startswith("1 of 1 pictures are unlike all that")
 
 
 def test_a_sweep_tries_every_layer_and_keeps_the_best(tmp_path, texts, tiny):

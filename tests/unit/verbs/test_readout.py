@@ -197,3 +197,16 @@ def test_nothing_is_written_where_nothing_is_moved(ask, tmp_path):
     report = run(ask(moved=0), Silent())
     assert report.moved == []
     assert not Path(tmp_path / "out").exists()
+
+
+def test_too_few_scenes_are_refused_before_a_model_is_looked_at(tmp_path):
+    list(write_dataset(tmp_path / "few", 5, 24, 16))
+    asked = graftwerk.Readout(data=tmp_path / "few", model="nowhere", out=tmp_path / "out")
+    count = len(read_known(tmp_path / "few", ["place"], 1).paths)
+    assert 0 < count < 24
+    words = (
+        f"{count} pictures are too few for a read-out, which needs 40: {24 - count} of 24 were "
+        r"left out because they hold several objects\. .*blocks render --objects 1 .* --objects\."
+    )
+    with pytest.raises(BadInput, match=words):
+        run(asked, Silent())

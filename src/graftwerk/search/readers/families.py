@@ -1,7 +1,7 @@
 """Which ending is read by which parser."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import import_module
 
 from ...errors import BadFile
@@ -30,6 +30,7 @@ _PARSERS = {
     ".tiff": "images:read_picture",
 }
 SUFFIXES = tuple(sorted(_PARSERS))
+PICTURES = tuple(end for end in SUFFIXES if _PARSERS[end].startswith("images:"))
 
 
 def suffix_of(path: str) -> str:
@@ -39,7 +40,19 @@ def suffix_of(path: str) -> str:
 
 def is_image_path(path: str) -> bool:
     """Whether the ending of `path` is that of a picture."""
-    return _PARSERS.get(suffix_of(path), "").startswith("images:")
+    return suffix_of(path) in PICTURES
+
+
+def refuse_missing(named: str, endings: Collection[str], hint: str) -> None:
+    """Take a word that ends like a file for one that was mistyped; a sentence may end so.
+
+    Raises:
+        BadFile: it is one word with one of the endings, and there is no such file.
+    """
+    one_word = not any(letter.isspace() for letter in named)
+    if suffix_of(named) in endings and one_word and not os.path.isfile(named):  # noqa: PTH113
+        kind = "picture" if is_image_path(named) else "file"
+        raise BadFile(f"{kind} {named!r} does not exist.", hint)
 
 
 def needs_sandbox(path: str) -> bool:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, MissingArgumentError
 from pydantic import ValidationError
 
 from ..errors import BadInput, Cancelled, GraftError
@@ -72,10 +72,20 @@ def _validated(verb: Verb, values: dict[str, Any]) -> Any:
 
 
 def _parse_error(error: CycloptsError) -> BadInput:
-    text = " ".join(str(error).split())
+    text = _missing_option(error) or " ".join(str(error).split())
     words = " ".join(["graft", *(error.command_chain or ()), "--help"])
     text = text if text.endswith(("?", ".")) else f"{text}."
     return BadInput(text, f"See: {words}")
+
+
+def _missing_option(error: CycloptsError) -> str | None:
+    """The message for a required option that was not named at all; None for another error."""
+    if not isinstance(error, MissingArgumentError) or error.keyword or error.argument is None:
+        return None
+    long = [name for name in error.argument.names if name.startswith("--")]
+    if not long or error.argument.tokens:
+        return None
+    return f"{long[0]} is missing: {error.argument.parameter.help}."
 
 
 def _fail(error: GraftError, as_json: bool, debug: bool) -> int:

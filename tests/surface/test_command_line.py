@@ -73,6 +73,10 @@ def test_help_documents_every_option_and_key(command, capsys) -> None:
         (["ask", "x", "--seed", "-1"], "at least 0"),
         (["ask", "x", "--device", "tpu"], "cuda"),
         (["index", "add"], "PATHS requires an argument"),
+        (["recipe", "run", "judge", "--tiny"], "--out is missing: folder"),
+        (["recipe", "run", "judge", "--out"], "--out requires an argument"),
+        (["recipe", "run", "judge", "-o"], "-o requires an argument"),
+        (["invert"], "--to is missing: a picture's file, class=NAME or text=SENTENCE."),
     ],
     ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
 )

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, MissingArgumentError
 from cyclopts.exceptions import UnusedCliTokensError
 from pydantic import ValidationError
 
@@ -85,7 +85,7 @@ def _shown(value: object) -> str:
 def _parse_error(error: CycloptsError) -> BadInput:
     if isinstance(error, UnusedCliTokensError):
         return _unexpected(error)
-    text = " ".join(str(error).split())
+    text = _missing_option(error) or " ".join(str(error).split())
     words = " ".join(["graft", *(error.command_chain or ()), "--help"])
     text = text if text.endswith(("?", ".")) else f"{text}."
     return BadInput(text, f"See: {words}")
@@ -108,6 +108,16 @@ def _unexpected(error: UnusedCliTokensError) -> BadInput:
         f"{folder} text of several words stands in quotes. See: {' '.join(['graft', *chain])} "
         "--help",
     )
+
+
+def _missing_option(error: CycloptsError) -> str | None:
+    """The message for a required option that was not named at all; None for another error."""
+    if not isinstance(error, MissingArgumentError) or error.keyword or error.argument is None:
+        return None
+    long = [name for name in error.argument.names if name.startswith("--")]
+    if not long or error.argument.tokens:
+        return None
+    return f"{long[0]} is missing: {error.argument.parameter.help}."
 
 
 def _fail(error: GraftError, as_json: bool, debug: bool) -> int:

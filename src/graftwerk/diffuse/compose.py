@@ -13,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..contracts import Denoiser
-from ..errors import BadInput
 from ..frozen.diffusion.noise import Clamp, Sigma
 
 Batch = Float[Tensor, "b c h w"]
@@ -113,23 +112,3 @@ def clamped(denoise: Denoiser, clamp: Clamp) -> Denoiser:
         return denoised.clamp(-bound, bound) / bound
 
     return denoise_clamped
-
-
-def parse_interval(text: str | None) -> tuple[float, float]:
-    """Lowest and highest noise level of `LO:HI`; either may be left out.
-
-    Raises:
-        BadInput: it reads otherwise, or nothing lies between the two.
-    """
-    low, colon, high = (":" if text is None else text).partition(":")
-    try:
-        lowest, highest = float(low or 0), float(high or inf)
-    except ValueError:
-        colon = ""
-    if not colon or not 0 <= lowest < highest:
-        raise BadInput(
-            f"interval {text!r} is not possible.",
-            "Write two noise levels, LO:HI with LO below HI, for example 0.3:3; either may be "
-            "left out.",
-        )
-    return lowest, highest

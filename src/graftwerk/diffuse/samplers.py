@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..contracts import Denoiser
-from ..errors import BadInput, UnknownName
+from .options import require_sampler
 from .schedules import draw
 
 Batch = Float[Tensor, "b c h w"]
@@ -193,27 +193,13 @@ _PLAIN: Mapping[str, Sampler] = {
     "heun": sample_heun,
     "dpmpp_2m": sample_dpmpp_2m,
 }
-SAMPLERS = ("ddpm", "ddim", *_PLAIN)
-
-
-def require_sampler(name: str, eta: float) -> None:
-    """Check a sampler's name and whether it takes `eta`.
-
-    Raises:
-        UnknownName: there is no such sampler.
-        BadInput: it takes no `eta`.
-    """
-    if name not in SAMPLERS:
-        raise UnknownName("sampler", name, SAMPLERS)
-    if eta and name != "ddim":
-        raise BadInput(f"sampler {name!r} takes no eta ({eta}).", "Use --sampler ddim for eta.")
 
 
 def find_sampler(name: str, generators: Generators, eta: float = 0.0) -> Sampler:
     """The sampler of this name.
 
     Args:
-        name: one of `SAMPLERS`.
+        name: one of `options.SAMPLERS`.
         generators: of fresh noise, for those that draw any.
         eta: of DDIM.
 

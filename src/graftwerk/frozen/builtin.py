@@ -28,7 +28,7 @@ class Builtin:
     package: str | None = None
 
 
-_CONTROLS = {
+CONTROLS = {
     "canny": "Canny edges",
     "hough": "straight lines",
     "scribble": "a scribble",
@@ -74,10 +74,20 @@ BUILTIN: Mapping[str, Builtin] = {
         f"builtin/blocks-{kind}": Builtin(
             "control branch", f"makes builtin/blocks follow {what}", f"blocks-{kind}"
         )
-        for kind, what in _CONTROLS.items()
+        for kind, what in CONTROLS.items()
         if (_WEIGHTS / f"blocks-{kind}").is_dir()  # those that were trained on this builtin/blocks
     },
 }
+
+
+def require_condition(name: str) -> None:
+    """See that a kind of condition is known, without importing what makes it.
+
+    Raises:
+        UnknownName: it is not.
+    """
+    if name not in CONTROLS:
+        raise UnknownName("condition", name, CONTROLS)
 
 
 def builtin_folder(name: str) -> Path:

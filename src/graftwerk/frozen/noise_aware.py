@@ -19,10 +19,10 @@ from torch.nn import functional
 from ..errors import UnknownName
 from .diffusion.noise import Sigma
 from .folder import fingerprint
+from .labels import NOISE_AWARE
 from .loading import choose_device
 from .own import load_own
 
-MODEL_TYPE = "graftwerk-noise-aware-classifier"
 _TIME_SCALE = 100.0  # so that the sines of its embedding tell near noise levels apart
 _GROUPS = 8  # of channels that are normalised together
 
@@ -164,5 +164,5 @@ def load_noise_aware(name: str, folder: Path, device: str = "auto") -> NoiseAwar
         BadFile: the folder holds something else, or its parts do not fit.
         Damaged: the weight file is cut short.
     """
-    network = load_own(folder, MODEL_TYPE, NoiseAwareNetwork)
+    network = load_own(folder, NOISE_AWARE, NoiseAwareNetwork)
     return NoiseAwareClassifier(name, network.to(choose_device(device)), fingerprint(folder, {}))

@@ -19,7 +19,8 @@ from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
 from ..errors import WrongBase
 from ..frozen.diffusion.latents import LatentSpace
 from ..frozen.diffusion.networks import load_part
-from ..frozen.noise_aware import MODEL_TYPE, NoiseAwareNetwork, load_noise_aware
+from ..frozen.labels import NOISE_AWARE
+from ..frozen.noise_aware import NoiseAwareNetwork, load_noise_aware
 from ..train.initialise import initialise
 from ..train.state import generator_for
 from ..train.task import Plan
@@ -63,7 +64,7 @@ class Work:
     def __init__(self, sizes: Sizes, scenes: Scenes, latents: Chunks, setting: Setting) -> None:
         space = LatentSpace(load_part(setting.ingredients["autoencoder"]))
         self._config = {
-            "model_type": MODEL_TYPE,
+            "model_type": NOISE_AWARE,
             "channels": int(space.network.config.latent_channels),
             "side": SIDE // space.factor,
             "widths": list(sizes.widths),

@@ -6,7 +6,6 @@ from dataclasses import replace
 from ..contracts import Monitor
 from ..diffuse.drawing import draw_batch
 from ..diffuse.pictures import Picture, decode
-from ..errors import BadInput
 from ..reports import ControlReport, PictureReport
 from .controls import kept
 from .drawing import Group, Job, draw_groups
@@ -22,17 +21,9 @@ def chosen(
 
     Yields:
         Number, picture, group and what is kept, of each picture that is wanted.
-
-    Raises:
-        BadInput: the best is asked for, and there is nothing to measure.
     """
     wanted, best_of = job.controls.wanted, job.request.best_of
     measured = [one for one in wanted if not one.asked.masks]
-    if best_of > 1 and not measured:
-        raise BadInput(
-            "--best-of keeps the most faithful picture, and there is no control to be faithful to.",
-            "Give a --control without a mask.",
-        )
     waiting: list[tuple[int, Picture, Group, Kept, float]] = []
     for number, image, group in draw_groups(job, groups, monitor):
         [(values, score)] = kept(measured, [image]) if measured else [({}, 0.0)]

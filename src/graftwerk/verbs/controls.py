@@ -1,10 +1,8 @@
 """`--control KIND=FILE...`: what is wanted of a picture, and how far it was kept."""
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,46 +11,13 @@ from PIL import Image
 
 from ..conditions import Condition, condition_named
 from ..errors import BadInput
-from ..frozen.builtin import BUILTIN, builtin_folder
 from ..frozen.diffusion.latents import values_of
 from ..frozen.diffusion.model import DiffusionModel
-from ..requests import DEFAULT_PIPELINE, Generate
+from ..requests import Generate
 from ..steer.branch_folder import branch_fingerprint, read_branch
 from ..steer.control import Controls, Term
+from .control_entries import Asked, branch_folders, parse_control
 from .control_files import map_of, mask_of
-
-_LARGEST = 10.0  # weight
-_ENTRY = re.compile(
-    r"(?P<kind>[a-z]+)(?P<finished>-map)?=(?P<file>.+?)"
-    r"(:(?P<weight>[-+0-9.eE]+))?(@(?P<first>[0-9.]+)-(?P<last>[0-9.]+))?(#(?P<mask>.+))?"
-)
-_HINT = (
-    "Write KIND=FILE or KIND-map=FILE, then as wanted :WEIGHT, @FROM-TO (shares of the steps) and "
-    "#MASK, for example depth=photo.jpg:0.6@0-0.7#mask.png."
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One `--control`.
-
-    Attributes:
-        kind: of the condition.
-        file: a picture, or a finished map.
-        finished: whether it is a map.
-        weight: factor of what the branch gives.
-        first: share of the steps before which it does not act.
-        last: share after which it does not.
-        masks: pictures that are white where it acts; none: everywhere.
-    """
-
-    kind: str
-    file: Path
-    finished: bool
-    weight: float = 1.0
-    first: float = 0.0
-    last: float = 1.0
-    masks: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,45 +55,6 @@ class OpenControls:
         return tuple(one.fingerprint for one in self.wanted)
 
 
-def parse_control(entry: str) -> Asked:
-    """Read one `--control`.
-
-    Raises:
-        BadInput: it reads otherwise, or a number makes no sense.
-    """
-    kind, equals, rest = entry.partition("=")
-    if equals and Path(rest).is_file():
-        condition_named(kind.removesuffix("-map"))
-        return Asked(kind.removesuffix("-map"), Path(rest), kind.endswith("-map"))
-    match = _ENTRY.fullmatch(entry)
-    if match is None:
-        raise BadInput(f"--control {entry!r} cannot be read.", _HINT)
-    condition_named(match["kind"])
-    try:
-        weight = float(match["weight"] or 1)
-        first, last = float(match["first"] or 0), float(match["last"] or 1)
-    except ValueError:
-        raise BadInput(f"--control {entry!r} has a number that is none.", _HINT) from None
-    if not 0 <= weight <= _LARGEST:
-        raise BadInput(
-            f"--control {entry!r} has the weight {weight:g}.",
-            f"Weights are 0 to {_LARGEST:g}: 1 is what was learned, 0 none.",
-        )
-    if not 0 <= first < last <= 1:
-        raise BadInput(f"--control {entry!r} acts from {first:g} to {last:g}.", _HINT)
-    masks = _masks(match["mask"])
-    return Asked(
-        match["kind"], Path(match["file"]), bool(match["finished"]), weight, first, last, masks
-    )
-
-
-def _masks(text: str | None) -> tuple[Path, ...]:
-    """One mask, or several with # between them; a file whose name has one in it stays whole."""
-    if text is None:
-        return ()
-    return (Path(text),) if Path(text).exists() else tuple(map(Path, text.split("#")))
-
-
 def open_controls(
     request: Generate,
     model: DiffusionModel,
@@ -153,11 +79,11 @@ def open_controls(
     """
     if not request.control:
         return OpenControls()
-    folders = _branches(request)
+    folders = branch_folders(request)
     wanted, terms = [], []
     for entry in request.control:
         asked = parse_control(entry)
-        folder = _folder_of(asked.kind, folders, request.model)
+        folder = folders[asked.kind]
         branch = read_branch(folder, model.unet, model.factor, model.name, model.fingerprint)
         condition = condition_named(asked.kind)
         finished = map_of(asked.kind, asked.file, asked.finished, size)
@@ -193,29 +119,6 @@ def levels_of(first: float, last: float, sigmas: Sequence[float]) -> tuple[float
             "Widen the interval or take more steps.",
         )
     return min(inside), max(inside)
-
-
-def _branches(request: Generate) -> dict[str, Path]:
-    found = {}
-    for entry in request.branch:
-        kind, equals, folder = entry.partition("=")
-        if not equals:
-            raise BadInput(f"--branch {entry!r} cannot be read.", "Write KIND=FOLDER.")
-        found[condition_named(kind).name] = Path(folder)
-    return found
-
-
-def _folder_of(kind: str, folders: dict[str, Path], model: str) -> Path:
-    if kind in folders:
-        return folders[kind]
-    name = f"{DEFAULT_PIPELINE}-{kind}"
-    if model == DEFAULT_PIPELINE and name in BUILTIN:
-        return builtin_folder(name)
-    raise BadInput(
-        f"no {kind} branch for model {model!r} is named.",
-        f"Name its folder: --branch {kind}=FOLDER, a ControlNetModel of diffusers or what "
-        "`graft control train` wrote.",
-    )
 
 
 def kept(

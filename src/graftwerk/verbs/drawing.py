@@ -7,19 +7,20 @@ from pathlib import Path
 import torch
 
 from ..contracts import Monitor
-from ..diffuse.compose import Guidance, parse_interval
+from ..diffuse.compose import Guidance
 from ..diffuse.drawing import Plan, draw_batch
+from ..diffuse.options import parse_interval
 from ..diffuse.pictures import Picture, decode
-from ..diffuse.samplers import Step, require_sampler
+from ..diffuse.samplers import Step
 from ..diffuse.schedules import noise_levels
-from ..errors import BadInput
 from ..frozen.diffusion.model import DiffusionModel, load_diffusion
 from ..frozen.diffusion.texts import TextReader, TextStates
 from ..requests import Generate
 from ..steer.gradient import GradientGuide, Overflowed
 from .controls import OpenControls, open_controls
+from .guide_entries import parse_guide
 from .guided import Pulls, explain_overflow, settings_of
-from .guides import Opened, open_guides, parse_guide
+from .guides import Opened, open_guides
 from .loras import put_loras
 from .picture_record import Surroundings, stem, write_image
 
@@ -85,25 +86,27 @@ class Job:
 
 
 def open_job(request: Generate, monitor: Monitor) -> Job:
-    """Check a request, load its model and read its prompt.
+    """Load the model of a request that `checking.check` let through, and read its prompt.
 
     Raises:
-        BadInput: a sampler, interval, size, step count or model that is not possible.
+        BadInput: a step count, branch, guide or model that is not possible.
         Damaged: a weight file is cut short.
     """
-    require_sampler(request.sampler, request.eta)
     lowest, highest = parse_interval(request.cfg_interval)
     wanted = [parse_guide(entry) for entry in request.guide]
     monitor.start("loading the model")
     model = load_diffusion(request.model, request.device)
     loras = put_loras(model, request.lora)
     width, height = request.width or model.size[0], request.height or model.size[1]
+    if (width, height) != model.size:
+        own = "{} x {}".format(*model.size)
+        monitor.note(
+            f"the model was made for {own} pixels; at {width} x {height} it tends to repeat things"
+        )
     texts = away = None
     cut = ""
     if model.reader is not None:
         texts, away, cut = _read_prompts(request, model.reader, monitor)
-    elif request.prompt or request.negative:
-        raise BadInput(f"model {request.model!r} takes no prompt.", "Leave the prompt out.")
     sigmas = noise_levels(model.noise, request.steps, request.schedule)
     guess = texts is not None and not request.prompt.strip() and not request.negative.strip()
     controls = open_controls(request, model, sigmas, (width, height), guess)

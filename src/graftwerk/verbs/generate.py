@@ -9,6 +9,7 @@ from ..contracts import Monitor
 from ..errors import BadInput, Cancelled, WrongBase
 from ..reports import Generation, PictureReport
 from ..requests import Generate
+from .checking import check
 from .picture_record import Record, read_record, require_folder, write_image, write_picture
 from .repeating import Steering, refuse_other
 
@@ -23,7 +24,7 @@ def run(request: Generate, monitor: Monitor) -> Generation:
 
     Raises:
         BadInput: a sampler, size, step count or model that is not possible, or a picture to
-            repeat that holds no request.
+            repeat that holds no request; most of it is told before a network is loaded.
         WrongBase: the model of the picture to repeat is another one now.
         Damaged: a weight file is cut short.
         NoRoom: the out folder cannot be written.
@@ -32,6 +33,7 @@ def run(request: Generate, monitor: Monitor) -> Generation:
     begin = time.perf_counter()
     record = None if request.from_ is None else read_record(request.from_)
     wanted = request if record is None else _repeated(request, record)
+    check(wanted)
     for folder in (wanted.out, wanted.previews):
         if folder is not None:
             require_folder(folder)

@@ -61,7 +61,7 @@ def chances_of(
     import torch
 
     from ..frozen.diffusion.latents import values_of
-    from .guides import Guide
+    from .guide_entries import Guide
 
     ask = models.of_pictures(Guide("class", label, 1.0))
     values = values_of(pictures)

@@ -15,7 +15,8 @@ from ..reports import FightReport, GuideReport, PictureVerdict
 from ..requests import Generate
 from ..steer.gradient import GradientGuide, Overflowed, Pull, Term
 from .guide_check import chances_of
-from .guides import GuideModels, Settings, parse_guide
+from .guide_entries import parse_guide
+from .guides import GuideModels, Settings
 from .witnesses import as_pictures, can_testify, open_witnesses
 
 _FIGHT = -0.2  # mean cosine below which two guides pull against each other

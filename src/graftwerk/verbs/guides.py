@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,48 +13,24 @@ from torch import Tensor
 from torch.nn import functional
 
 from .. import files
-from ..blocks.captions import Facts, ObjectFacts, say
-from ..blocks.scene import COLOURS, KINDS
 from ..contracts import Vectors
-from ..diffuse.compose import parse_interval
-from ..errors import BadInput, UnknownName, WrongBase
+from ..diffuse.options import parse_interval
+from ..errors import UnknownName, WrongBase
 from ..frozen.diffusion.model import DiffusionModel
 from ..frozen.encoders import load_encoder
-from ..frozen.folder import read_object
 from ..frozen.images import ImageEncoder
+from ..frozen.labels import noise_aware_labels
 from ..frozen.locate import locate
 from ..frozen.looking import Look, differentiable
-from ..frozen.noise_aware import MODEL_TYPE, NoiseAwareClassifier, load_noise_aware
+from ..frozen.noise_aware import NoiseAwareClassifier, load_noise_aware
 from ..frozen.zero_shot import PLACE, label_vectors, require_joint, templates_of
 from ..search.readers import read_image
 from ..steer.gradient import GradientGuide, LogProb, Pull, Sigma, Term
+from .guide_entries import Guide, block_phrases
 
-Aim = Literal["class", "text", "image"]
-AIMS: tuple[Aim, ...] = ("class", "text", "image")
-_EXAMPLE = 'Write class=cone:8, "text=a red thing:50" or image=ref.png:30.'
 # A clean guide looks through the denoiser's guess, which high noise makes worthless; its shift is
 # kept below this root mean square, in latents of unit variance.
 CLEAN_LIMIT = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Guide:
-    """One `--guide` as it was written.
-
-    Attributes:
-        aim: what kind of thing it names.
-        what: a class, a sentence or a picture's path.
-        scale: weight of its gradient.
-    """
-
-    aim: Aim
-    what: str
-    scale: float
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return f"{self.aim}={self.what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,26 +61,6 @@ class Opened:
 
     steer: GradientGuide
     fingerprints: tuple[str, ...]
-
-
-def parse_guide(entry: str) -> Guide:
-    """Read one `KIND=WHAT:SCALE`.
-
-    Raises:
-        BadInput: it reads otherwise, or the scale is no finite number.
-    """
-    aim, equals, rest = entry.partition("=")
-    what, colon, number = rest.rpartition(":")
-    try:
-        scale = float(number)
-    except ValueError:
-        scale = math.nan
-    if not equals or not colon or not what.strip() or not math.isfinite(scale):
-        raise BadInput(f"--guide {entry!r} is not KIND=WHAT:SCALE with a finite scale.", _EXAMPLE)
-    for known in AIMS:
-        if aim.strip() == known:
-            return Guide(known, what.strip(), scale)
-    raise UnknownName("kind of guide", aim, AIMS)
 
 
 def open_guides(
@@ -161,7 +117,7 @@ class GuideModels:
         """
         name = self._settings.classifier
         folder = locate(name)
-        if read_object(folder / "config.json").get("model_type") != MODEL_TYPE:
+        if noise_aware_labels(folder) is None:
             clean, fingerprint = self._open(name).of_classes(labels, self._settings.labels)
             return self._decoded(clean), True, fingerprint
         if self._noise_aware is None:
@@ -274,15 +230,6 @@ class Joint:
             return functional.log_softmax(logits, dim=-1).gather(1, own)[:, 0]
 
         return log_prob, _digest(self.encoder.fingerprint, *phrases.values(), *templates)
-
-
-def block_phrases() -> dict[str, str]:
-    """Kinds and colours of Blocks objects, as labels and as captions say them."""
-    return {
-        f"{colour} {kind}": say(Facts((ObjectFacts(kind, colour),)))
-        for colour in COLOURS
-        for kind in KINDS
-    }
 
 
 def _in_colour(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b 3 y x"]:

@@ -1,13 +1,16 @@
 """`graft invert`: gradient descent on an input, and a picture back to its noise."""
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import files
 from ..contracts import Monitor
-from ..errors import BadInput
+from ..errors import BadInput, UnknownName
 from ..reports import Inversion
 from ..requests import Invert
+from ..search.readers import read_image
+from .checking import require_class
 from .picture_record import require_folder, write_image
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ def run(request: Invert, monitor: Monitor) -> Inversion:
         NoRoom: the out folder cannot be written.
     """
     began = time.perf_counter()
+    _check(request)
     require_folder(request.out)
     from ..frozen.diffusion.model import load_diffusion
     from .inverting import descend_to, invert_picture, open_target
@@ -36,11 +40,30 @@ def run(request: Invert, monitor: Monitor) -> Inversion:
     target = open_target(request, model)
     exact = request.space == "noise" and target.picture is not None
     if exact:
-        _refuse_unused(request)
         found = invert_picture(model, target, request.sampling_steps, monitor)
     else:
         found = descend_to(request, model, target, _SAMPLED_STEPS, monitor)
     return _write(request, target, found, monitor, began)
+
+
+def _check(request: Invert) -> None:
+    """Refuse what can be refused before a network is loaded."""
+    aim, equals, what = request.to.partition("=")
+    if not equals or Path(request.to).exists():
+        read_image(request.to)
+        if request.space == "noise":
+            _refuse_unused(request)
+    elif aim not in {"class", "text"} or not what.strip():
+        raise UnknownName("target", aim, ["class", "text"])
+    elif aim == "class":
+        require_class(what.strip(), request.guide_model, request.guide_labels)
+    if request.start is not None:
+        if request.space == "noise":
+            raise BadInput(
+                "a descent on noise begins from noise.",
+                "Leave --start out, or choose --space latent.",
+            )
+        read_image(request.start)
 
 
 def _refuse_unused(request: Invert) -> None:

@@ -15,14 +15,14 @@ from ..diffuse.inversion import invert_ddim
 from ..diffuse.pictures import Picture, decode
 from ..diffuse.samplers import sample_ddim
 from ..diffuse.schedules import draw, initial, noise_levels
-from ..errors import BadInput, UnknownName
 from ..frozen.diffusion.latents import values_of
 from ..frozen.diffusion.model import DiffusionModel
 from ..measure.pictures import psnr
 from ..requests import Invert
 from ..search.readers import read_image
 from ..steer.descent import descend
-from .guides import AIMS, Guide, GuideModels, Settings
+from .guide_entries import Guide
+from .guides import GuideModels, Settings
 from .witnesses import Pictures, as_pictures, encode
 
 _FILM = 8  # pictures of the strip, at most
@@ -89,8 +89,6 @@ def open_target(request: Invert, model: DiffusionModel) -> Target:
             return (pictures - wanted).square().mean(dim=(1, 2, 3))
 
         return Target(model, models, None, picture, difference, None, Path(request.to).stem[:40])
-    if aim not in {"class", "text"} or not what.strip():
-        raise UnknownName("target", aim, [known for known in AIMS if known != "image"])
     guide = Guide("class" if aim == "class" else "text", what.strip(), 1.0)
     log_prob, clean, _ = models.log_prob(guide)
     ask = models.of_pictures(guide)
@@ -177,11 +175,6 @@ def _start(request: Invert, model: DiffusionModel) -> Float[Tensor, "b c h w"]:
     """Noise of each row's own seed, or a picture."""
     width, height = model.size
     if request.start is not None:
-        if request.space == "noise":
-            raise BadInput(
-                "a descent on noise begins from noise.",
-                "Leave --start out, or choose --space latent.",
-            )
         picture = as_pictures([read_image(request.start)], model.size)
         row = values_of(picture) if request.space == "pixel" else encode(model, picture)
         return row.expand(request.count, -1, -1, -1).clone().to(model.device)

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ def write_image(path: Path, image: "Image.Image", **options: Any) -> None:
 
 
 def require_folder(path: Path) -> None:
-    """Make a folder where there is none, and see that it can be written, before any work.
+    """See that a folder can be made and written, before any work; what was not there goes again.
 
     Raises:
         BadFile: it cannot have that name, or something else has it.
@@ -89,9 +90,13 @@ def require_folder(path: Path) -> None:
     """
     trial = path / ".graftwerk-trial"
     try:
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
         files.write_bytes(trial, b"")
         trial.unlink()
+        for folder in made:
+            with suppress(OSError):  # somebody else put something there meanwhile
+                folder.rmdir()
     except PermissionError as error:
         files.raise_write_error(error, path)
     except OSError as error:

@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from ..contracts import Monitor
-from ..diffuse.compose import Guidance, parse_interval
+from ..diffuse.compose import Guidance
 from ..diffuse.drawing import Plan, batches, draw_batch
+from ..diffuse.options import parse_interval, require_sampler
 from ..diffuse.pictures import Picture, decode
-from ..diffuse.samplers import require_sampler
 from ..diffuse.schedules import noise_levels
 from ..errors import BadInput
 from ..frozen.builtin import builtin_folder

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from graftwerk.diffuse.compose import Guidance, clamped, compose, guided, parse_interval
+from graftwerk.diffuse.compose import Guidance, clamped, compose, guided
+from graftwerk.diffuse.options import parse_interval
 from graftwerk.errors import BadInput
 from graftwerk.frozen.diffusion.noise import Clamp
 

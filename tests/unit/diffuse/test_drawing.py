@@ -5,8 +5,8 @@ import torch
 
 from graftwerk.diffuse.compose import Guidance
 from graftwerk.diffuse.drawing import Plan, batches, draw_batch, picture_seed
+from graftwerk.diffuse.options import SAMPLERS
 from graftwerk.diffuse.pictures import contact_sheet, decode
-from graftwerk.diffuse.samplers import SAMPLERS
 from graftwerk.diffuse.schedules import noise_levels
 from graftwerk.errors import BadInput, Cancelled, Failure, UnknownName
 from graftwerk.frozen.diffusion.model import load_diffusion

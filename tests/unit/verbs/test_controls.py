@@ -15,8 +15,9 @@ from graftwerk.requests import Generate
 from graftwerk.steer.branch import Shape, make_branch
 from graftwerk.steer.branch_folder import write_controlnet
 from graftwerk.verbs import generate
+from graftwerk.verbs.control_entries import Asked, parse_control
 from graftwerk.verbs.control_files import mask_of
-from graftwerk.verbs.controls import Asked, levels_of, parse_control
+from graftwerk.verbs.controls import levels_of
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from graftwerk.errors import BadInput, Failure, UnknownName, WrongBase
 from graftwerk.frozen.builtin import builtin_folder
 from graftwerk.requests import DEFAULT_GUIDE
 from graftwerk.verbs.generate import run
-from graftwerk.verbs.guides import Guide, parse_guide
+from graftwerk.verbs.guide_entries import Guide, parse_guide
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

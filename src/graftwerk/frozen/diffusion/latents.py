@@ -70,7 +70,8 @@ class LatentSpace:
 
 def values_of(pictures: UInt8[np.ndarray, "b y x 3"]) -> Float[Tensor, "b 3 y x"]:
     """Bytes as values from 0 to 1."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
+    # a copy, for what PIL gives is not writable, of which PyTorch warns the user
+    return torch.from_numpy(np.array(pictures, order="C")).permute(0, 3, 1, 2).float() / 255
 
 
 def is_encoder(name: str) -> bool:

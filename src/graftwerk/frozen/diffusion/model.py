@@ -16,6 +16,7 @@ from .folder import PipelineFolder, open_pipeline
 from .latents import LatentSpace
 from .networks import check_unet, load_part
 from .noise import Noise, read_noise
+from .sizes import require_multiples
 from .texts import TextReader, TextStates
 
 
@@ -81,13 +82,7 @@ class DiffusionModel:
         Raises:
             BadInput: the model cannot draw that size.
         """
-        for name, side in (("width", width), ("height", height)):
-            if side % self.multiple:
-                near = max(round(side / self.multiple), 1) * self.multiple
-                raise BadInput(
-                    f"{name} {side} is not possible with model {self.name!r}.",
-                    f"Its sides are multiples of {self.multiple}, for example {near}.",
-                )
+        require_multiples(self.name, self.multiple, width, height)
         return self.channels, height // self.factor, width // self.factor
 
     @property

@@ -1,0 +1,40 @@
+"""What can be said of a drawing's options before anything is imported that draws."""
+
+from math import inf
+
+from ..errors import BadInput, UnknownName
+
+SAMPLERS = ("ddpm", "ddim", "euler", "heun", "dpmpp_2m")
+
+
+def require_sampler(name: str, eta: float) -> None:
+    """Check a sampler's name and whether it takes `eta`.
+
+    Raises:
+        UnknownName: there is no such sampler.
+        BadInput: it takes no `eta`.
+    """
+    if name not in SAMPLERS:
+        raise UnknownName("sampler", name, SAMPLERS)
+    if eta and name != "ddim":
+        raise BadInput(f"sampler {name!r} takes no eta ({eta}).", "Use --sampler ddim for eta.")
+
+
+def parse_interval(text: str | None) -> tuple[float, float]:
+    """Lowest and highest noise level of `LO:HI`; either may be left out.
+
+    Raises:
+        BadInput: it reads otherwise, or nothing lies between the two.
+    """
+    low, colon, high = (":" if text is None else text).partition(":")
+    try:
+        lowest, highest = float(low or 0), float(high or inf)
+    except ValueError:
+        colon = ""
+    if not colon or not 0 <= lowest < highest:
+        raise BadInput(
+            f"interval {text!r} is not possible.",
+            "Write two noise levels, LO:HI with LO below HI, for example 0.3:3; either may be "
+            "left out.",
+        )
+    return lowest, highest

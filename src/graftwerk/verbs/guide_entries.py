@@ -1,0 +1,62 @@
+"""`--guide KIND=WHAT:SCALE` as it is written."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from ..blocks.captions import Facts, ObjectFacts, say
+from ..blocks.scene import COLOURS, KINDS
+from ..errors import BadInput, UnknownName
+
+Aim = Literal["class", "text", "image"]
+AIMS: tuple[Aim, ...] = ("class", "text", "image")
+_EXAMPLE = 'Write class=cone:8, "text=a red thing:50" or image=ref.png:30.'
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """One `--guide` as it was written.
+
+    Attributes:
+        aim: what kind of thing it names.
+        what: a class, a sentence or a picture's path.
+        scale: weight of its gradient.
+    """
+
+    aim: Aim
+    what: str
+    scale: float
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.aim}={self.what}"
+
+
+def parse_guide(entry: str) -> Guide:
+    """Read one `KIND=WHAT:SCALE`.
+
+    Raises:
+        BadInput: it reads otherwise, or the scale is no finite number.
+    """
+    aim, equals, rest = entry.partition("=")
+    what, colon, number = rest.rpartition(":")
+    try:
+        scale = float(number)
+    except ValueError:
+        scale = math.nan
+    if not equals or not colon or not what.strip() or not math.isfinite(scale):
+        raise BadInput(f"--guide {entry!r} is not KIND=WHAT:SCALE with a finite scale.", _EXAMPLE)
+    for known in AIMS:
+        if aim.strip() == known:
+            return Guide(known, what.strip(), scale)
+    raise UnknownName("kind of guide", aim, AIMS)
+
+
+def block_phrases() -> dict[str, str]:
+    """Kinds and colours of Blocks objects, as labels and as captions say them."""
+    return {
+        f"{colour} {kind}": say(Facts((ObjectFacts(kind, colour),)))
+        for colour in COLOURS
+        for kind in KINDS
+    }

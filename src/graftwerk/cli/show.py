@@ -27,7 +27,7 @@ def _lines(report: reports.Report) -> list[str]:
 
 def _fields(values: Mapping[str, Any]) -> list[str]:
     """One line a field, what a field holds below it; without those that say nothing."""
-    lines = []
+    lines: list[str] = []
     for name, value in values.items():
         if isinstance(value, dict) and value:
             lines += [f"{name}:", *(f"  {line}" for line in _fields(value))]

@@ -43,6 +43,11 @@ def run(request: Invert, monitor: Monitor) -> Inversion:
         found = invert_picture(model, target, request.sampling_steps, monitor)
     else:
         found = descend_to(request, model, target, _SAMPLED_STEPS, monitor)
+        if request.space == "latent" and target.latent_loss is not None:
+            monitor.note(
+                "the loss is of the latents that were moved, the witnesses read the picture that "
+                "was decoded from them: what only the latents held is lost between the two"
+            )
     return _write(request, target, found, monitor, began)
 
 

@@ -42,8 +42,9 @@ def no_network(monkeypatch):
     def load(*arguments):
         raise AssertionError("a network was loaded")
 
-    monkeypatch.setattr("graftwerk.frozen.diffusion.model.load_diffusion", load)
+    # in this order, for the first imports what the second replaces
     monkeypatch.setattr("graftwerk.verbs.drawing.load_diffusion", load)
+    monkeypatch.setattr("graftwerk.frozen.diffusion.model.load_diffusion", load)
 
 
 @pytest.mark.parametrize(("changes", "error", "message"), NOT_POSSIBLE)

@@ -51,6 +51,9 @@ class _Query:
     where: Filter | None
 
 
+_LOOK_FOR_WORDS = "Check the path; to look for these words use --mode text."
+
+
 def search(
     index: Index,
     encoder: Encoder | None,
@@ -83,8 +86,7 @@ def search(
     """
     is_image = is_image_path(query) and Path(query).is_file()
     if mode != "text" and encoder is not None and "image" in encoder.reads:
-        hint = "Check the path; to look for these words use --mode text."
-        refuse_missing(query, PICTURES, hint)
+        refuse_missing(query, PICTURES, _LOOK_FOR_WORDS)
     vector, distance = _encode(encoder, query, mode, is_image) if k else (None, None)
     asked = _Query(
         text=query,

@@ -29,7 +29,7 @@ tags: [graftwerk, blocks]
 
 A model of the Blocks world that {about}. Layout: {layout}.
 
-Made by `graft recipe run {name}` of graftwerk {version}, from nothing but rendered scenes.
+Made by `graft recipe run {name}` of graftwerk {version}, from {start}.
 
 | figure on held-out scenes | measured | aim |
 |---|---|---|
@@ -129,6 +129,10 @@ def _card(made: Made, figures: Mapping[str, float], hardware: str) -> str:
         measured = f"{figures[name]:.4g}" if name in figures else "not measured"
         aim = f"{entry.reach[name]:g}" if name in entry.reach else ""
         lines.append(f"| {name} | {measured} | {aim} |")
+    ingredients = made.configuration["ingredients"]
+    start = "nothing but rendered scenes"
+    if entry.name in ingredients:
+        start = f"the finished model {ingredients[entry.name][:12]}, which it trained further"
     library = next((v for k, v in _LIBRARIES.items() if k in entry.layout), "graftwerk")
     return _CARD.format(
         name=entry.name,
@@ -136,6 +140,7 @@ def _card(made: Made, figures: Mapping[str, float], hardware: str) -> str:
         layout=entry.layout,
         limits=entry.limits,
         library=library,
+        start=start,
         version=version("graftwerk"),
         figures="\n".join(sorted(lines)),
         steps=outcome.step,

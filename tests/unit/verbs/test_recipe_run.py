@@ -220,6 +220,7 @@ def test_a_finished_diffusion_model_is_trained_further(models, tmp_path):
     name = "model/unet/diffusion_pytorch_model.safetensors"
     before, after = load_file(root / "diffusion" / name), load_file(folder / name)
     moved = {key: float((before[key] - after[key]).abs().max()) for key in before}
+    assert "trained further" in (folder / "model" / "README.md").read_text()
     assert 0 < max(moved.values()) < 0.01  # a step from where it was, not from fresh weights
     make("autoencoder", tmp_path / "another", seed=1)
     with pytest.raises(WrongBase, match="--autoencoder"):

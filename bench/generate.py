@@ -25,7 +25,7 @@ from graftwerk.frozen.diffusion.model import load_diffusion
 
 PROMPT = "a red cube and a blue cone on grass"
 SEED, WEIGHT = 3, 5.0
-INTERVAL = (0.3, 3.0)  # noise levels in which guidance acts in the last column
+INTERVAL = (0.3, float("inf"))  # noise levels in which guidance acts in the last column
 CROSS = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D")
 
 

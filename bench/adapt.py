@@ -7,9 +7,7 @@ Without a folder of public data the texts are the tour's topics.
 """
 
 import argparse
-import contextlib
 import csv
-import io
 import tempfile
 import time
 from pathlib import Path
@@ -27,6 +25,8 @@ from graftwerk.adapt.ways import make_linear
 from graftwerk.contracts import Silent
 from graftwerk.frozen.trainable import Trainable
 from graftwerk.verbs.tour.topics import topic_table
+
+from .trainer import arguments_of, cpu_seconds
 
 TRAIN, TEST = 400, 200
 EPOCHS, BATCH, RATE = 10, 32, 1e-2
@@ -68,7 +68,7 @@ class Classifier(torch.nn.Module):
 
 def with_trainer(problem: Problem) -> tuple[float, float]:
     """CPU seconds and accuracy of the peer."""
-    from transformers import Trainer, TrainingArguments
+    from transformers import Trainer
 
     torch.manual_seed(0)
     trainable = load_network(problem.base, "text")
@@ -83,28 +83,13 @@ def with_trainer(problem: Problem) -> tuple[float, float]:
         return {**inputs, "labels": torch.tensor(problem.targets.values[places])}
 
     with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            num_train_epochs=EPOCHS,
-            per_device_train_batch_size=BATCH,
-            learning_rate=RATE,
-            remove_unused_columns=False,
-            save_strategy="no",
-            report_to=[],
-            use_cpu=True,
-            disable_tqdm=True,
-            logging_strategy="no",
-        )
         trainer = Trainer(
             model=model,
-            args=arguments,
+            args=arguments_of(folder, BATCH, RATE, num_train_epochs=EPOCHS),
             train_dataset=rows(problem.split.learned),
             data_collator=collate,
         )
-        begin = time.process_time()
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints its own figures
-            trainer.train()
-        seconds = time.process_time() - begin
+        seconds = cpu_seconds(trainer)
     with torch.no_grad():
         batch = collate(rows(problem.split.test))
         said = model(**batch)["logits"].argmax(dim=1).numpy()

@@ -6,8 +6,6 @@ a folder of public data the texts are the tour's topics.
 """
 
 import argparse
-import contextlib
-import io
 import math
 import os
 import tempfile
@@ -35,6 +33,7 @@ from graftwerk.train.loop import train
 from graftwerk.train.session import Precision, Session
 
 from .adapt import tables
+from .trainer import arguments_of, cpu_seconds
 
 RANK, ALPHA, BATCH, RATE = 8, 16.0, 16, 5e-4
 STEPS, EPOCHS = 20, 6
@@ -98,7 +97,7 @@ class Network(nn.Module):
 
 def theirs(problem: Problem, tuning: Tuning, network: Network) -> tuple[float, float]:
     """CPU seconds of `transformers.Trainer` on the batches of `tuning`, and of a step."""
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers import Trainer, TrainerCallback
 
     steps = plan_of(problem, tuning.settings).steps
     prepare = tuning.trainable.prepare
@@ -119,28 +118,13 @@ def theirs(problem: Problem, tuning: Tuning, network: Network) -> tuple[float, f
             return DataLoader(rows, batch_size=BATCH, collate_fn=collate)  # type: ignore[arg-type]
 
     with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            max_steps=steps,
-            per_device_train_batch_size=BATCH,
-            learning_rate=RATE,
-            remove_unused_columns=False,
-            save_strategy="no",
-            report_to=[],
-            use_cpu=True,
-            disable_tqdm=True,
-            logging_strategy="no",
-        )
         trainer = InOrder(
             model=network,
-            args=arguments,
+            args=arguments_of(folder, BATCH, RATE, max_steps=steps),
             train_dataset=rows,  # type: ignore[arg-type]
             callbacks=[NoteEnd()],
         )
-        begin = time.process_time()
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints its own figures
-            trainer.train()
-        return time.process_time() - begin, step_of(ends)
+        return cpu_seconds(trainer), step_of(ends)
 
 
 def their_scores(problem: Problem, network: Network, prepare: Callable[..., Any]) -> np.ndarray:

@@ -134,6 +134,25 @@ def write_text_pipeline(
     return folder
 
 
+def control_request(pictures: Path, pipeline: Path, out: Path, **changes: Any) -> Any:
+    """A short `control train` on captioned pictures."""
+    from graftwerk.requests import ControlTrain
+
+    settings: dict[str, Any] = {
+        "data": pictures,
+        "model": str(pipeline),
+        "condition": "canny",
+        "out": out,
+        "steps": 4,
+        "batch": 2,
+        "held_out": 4,
+        "measurements": 2,
+        "device": "cpu",
+        "precision": "float32",
+    }
+    return ControlTrain(**(settings | changes))
+
+
 def write_xl_pipeline(folder: Path) -> Path:
     """A `StableDiffusionXLPipeline` that draws 16 x 16 pictures; returns its folder."""
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline

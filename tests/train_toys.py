@@ -4,13 +4,12 @@
 averaged weights; without arguments it trains in children, one for each line of its input.
 """
 
-import json
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
+from tests.forking import serve
 from torch import nn
 
 from graftwerk.contracts import Silent
@@ -67,22 +66,6 @@ def train_alone(folder: str, out: str, save_seconds: float) -> None:
     Path(out).write_bytes(weights_of(outcome))
 
 
-def serve() -> None:
-    """Fork a child for each line of JSON on standard input, so that it costs milliseconds."""
-    for line in sys.stdin:
-        task = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                train_alone(**task)
-                status = 0
-            finally:
-                os._exit(status)
-        print(pid, flush=True)
-        print(os.waitpid(pid, 0)[1], flush=True)
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)
     if sys.argv[1:]:
@@ -90,4 +73,4 @@ if __name__ == "__main__":
             outcome = run_toy(Path(sys.argv[1]), toy=Toy(noise=0.0), group=group)
             Path(f"{sys.argv[2]}.{group.rank}").write_bytes(weights_of(outcome))
     else:
-        serve()
+        serve(lambda task: train_alone(**task))

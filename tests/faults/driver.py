@@ -5,12 +5,11 @@ costs milliseconds. Each commit that a child reports is appended to its `log`.
 """
 
 import json
-import os
 import resource
 import signal
-import sys
 from pathlib import Path
 
+from tests.forking import serve
 from tests.support import HashEncoder
 
 from graftwerk.contracts import Silent
@@ -79,24 +78,6 @@ def patch():
         module.load_encoder = load
 
 
-def main():
-    patch()
-    for line in sys.stdin:
-        task = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                child(task)
-                status = 0
-            except BaseException as error:
-                print(repr(error), file=sys.stderr, flush=True)
-            finally:
-                os._exit(status)
-        print(pid, flush=True)
-        if not task.get("together"):
-            print(os.waitpid(pid, 0)[1], flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    patch()
+    serve(child)

@@ -6,10 +6,8 @@ It imports everything once and forks for each line of JSON on its standard input
 
 import functools
 import json
-import os
 import resource
 import signal
-import sys
 from pathlib import Path
 
 import peft  # noqa: F401  so that no child has to
@@ -17,6 +15,7 @@ import sklearn.linear_model
 import sklearn.model_selection  # noqa: F401
 import torch
 import transformers.models.bert.modeling_bert  # noqa: F401
+from tests.forking import serve
 
 from graftwerk.adapt import networks  # noqa: F401
 from graftwerk.adapt import run as tuning
@@ -44,18 +43,7 @@ def child(task):
 def main():
     torch.set_num_threads(1)
     tuning.Session = functools.partial(Session, save_seconds=0.1)  # many checkpoints
-    for line in sys.stdin:
-        task = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                child(task)
-                status = 0
-            finally:
-                os._exit(status)
-        print(pid, flush=True)
-        print(os.waitpid(pid, 0)[1], flush=True)
+    serve(child)
 
 
 if __name__ == "__main__":

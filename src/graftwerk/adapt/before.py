@@ -7,10 +7,9 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from ..blocks.captions import Facts, ObjectFacts, say
+from ..blocks.captions import object_phrases
 from ..blocks.renderer import render
 from ..blocks.sampling import sample_scene
-from ..blocks.scene import COLOURS, KINDS
 from ..errors import BadInput
 from ..frozen.encoders import load_encoder
 from ..frozen.zero_shot import label_vectors, require_joint, templates_of
@@ -79,14 +78,14 @@ def of_words(problem: Problem) -> Before:
 
 def of_scenes(base: Base) -> Before:
     """Kind and colour of rendered objects as a classifier made of words."""
-    classes = [(kind, colour) for kind in KINDS for colour in COLOURS]
-    labels = tuple(say(Facts((ObjectFacts(kind, colour),))) for kind, colour in classes)
+    phrases = object_phrases()
+    names, labels = list(phrases), tuple(phrases.values())
     items: list[Item] = []
     values = np.empty(_SCENES, dtype=np.int64)
     for number in range(_SCENES):
         scene = sample_scene(_WORLD, number, count=1)
         items.append(_opened(render(scene, _SIDE, _SIDE)))
-        values[number] = classes.index((scene.objects[0].kind, scene.objects[0].colour))
+        values[number] = names.index(f"{scene.objects[0].colour} {scene.objects[0].kind}")
     name = f"zero-shot, kind and colour of {_SCENES} rendered objects, {len(labels)} classes"
     return Before(name, _head_of_words(base, labels), items, Targets("class", labels, values))
 

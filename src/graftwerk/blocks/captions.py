@@ -92,6 +92,15 @@ def _say_object(thing: ObjectFacts) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
+def object_phrases() -> dict[str, str]:
+    """Every colour and kind of an object, "red cube", as a caption says it, "a red cube"."""
+    return {
+        f"{colour} {kind}": say(Facts((ObjectFacts(kind, colour),)))
+        for colour in COLOURS
+        for kind in KINDS
+    }
+
+
 def parse(text: str) -> Facts:
     """Read a caption back: `parse(say(facts)) == facts`.
 

@@ -234,13 +234,11 @@ def signed_rank(values: Float64[np.ndarray, " n"]) -> float:
     their ranks early. If the true condition is no better than another's, a pair's gap is as likely
     positive as negative, whatever its size, which is all that this needs.
     """
-    values = values[values != 0]
-    count = len(values)
-    if count == 0:
+    from scipy.stats import wilcoxon
+
+    if not values.any():
         return 0.0
-    ranks = np.abs(values).argsort().argsort() + 1.0
-    surplus = float(ranks[values > 0].sum()) - count * (count + 1) / 4
-    return surplus / float(np.sqrt(count * (count + 1) * (2 * count + 1) / 24))
+    return float(wilcoxon(values, alternative="greater", method="asymptotic").zstatistic)
 
 
 def from_json(entry: Mapping[str, Any]) -> Measurement:

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from ..errors import UnknownName
+from ..frozen.builtin import CONTROLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ RECIPES: tuple[Entry, ...] = (
     *(
         Entry(
             f"control-{condition}",
-            f"makes builtin/blocks follow {what}",
+            f"makes builtin/blocks follow {CONTROLS[condition]}",
             "It steers builtin/blocks as it was when the branch was trained, and no other model.",
             "safetensors and config.json of graftwerk",
             {"kept": kept, "kept_unprompted": 0.85},
@@ -112,15 +113,15 @@ RECIPES: tuple[Entry, ...] = (
             judged=True,
             variant=condition,
         )
-        for condition, what, kept in (
-            ("canny", "Canny edges", 0.7),
-            ("hough", "straight lines", 0.7),
-            ("scribble", "a scribble", 0.6),
-            ("pose", "key points of people", 0.6),
-            ("segmentation", "a segmentation map", 0.8),
-            ("normals", "surface normals", 0.8),
-            ("depth", "a depth map", 0.8),
-            ("lineart", "a line drawing", 0.7),
+        for condition, kept in (
+            ("canny", 0.7),
+            ("hough", 0.7),
+            ("scribble", 0.6),
+            ("pose", 0.6),
+            ("segmentation", 0.8),
+            ("normals", 0.8),
+            ("depth", 0.8),
+            ("lineart", 0.7),
         )
     ),
 )

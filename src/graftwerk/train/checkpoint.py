@@ -111,18 +111,27 @@ def require_same(folder: Path, configuration: Mapping[str, Any]) -> None:
             former = _read_manifest(path)["configuration"]
         except Damaged:
             continue
-        wanted = json.loads(json.dumps(configuration))
-        differing = [
-            f"{key} {former.get(key)!r}, not {wanted.get(key)!r}"
-            for key in sorted(former.keys() | wanted.keys())
-            if former.get(key) != wanted.get(key)
-        ]
-        if differing:
-            raise BadInput(
-                f"{folder.parent} holds a training with {'; '.join(differing)}.",
-                "Name another --out folder, or run it as it was begun.",
-            )
+        refuse_other(folder.parent, former, configuration)
         return
+
+
+def refuse_other(folder: Path, former: Mapping[str, Any], configuration: Mapping[str, Any]) -> None:
+    """Refuse a configuration that is not the one a folder's training was begun with.
+
+    Raises:
+        BadInput: what differs is named.
+    """
+    wanted = json.loads(json.dumps(configuration))
+    differing = [
+        f"{key} {former.get(key)!r}, not {wanted.get(key)!r}"
+        for key in sorted(former.keys() | wanted.keys())
+        if former.get(key) != wanted.get(key)
+    ]
+    if differing:
+        raise BadInput(
+            f"{folder} holds a training with {'; '.join(differing)}.",
+            "Name another --out folder, or run it as it was begun.",
+        )
 
 
 def tidy(folder: Path) -> None:

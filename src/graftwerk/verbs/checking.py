@@ -1,5 +1,6 @@
 """What can be refused of a request for pictures before a network, or PyTorch, is loaded."""
 
+from ..blocks.captions import object_phrases
 from ..diffuse.options import parse_interval, require_sampler
 from ..errors import BadInput, UnknownName
 from ..frozen.diffusion.folder import PipelineFolder, open_pipeline
@@ -9,7 +10,7 @@ from ..frozen.locate import locate
 from ..requests import Generate
 from ..search.readers import read_image
 from .control_entries import Asked, branch_folders, parse_control
-from .guide_entries import block_phrases, parse_guide
+from .guide_entries import parse_guide
 
 
 def check(request: Generate) -> None:
@@ -52,7 +53,7 @@ def require_class(label: str, classifier: str, labels: list[str]) -> None:
         UnknownName: it does not.
         BadFile: its configuration cannot be read.
     """
-    known = noise_aware_labels(locate(classifier)) or labels or list(block_phrases())
+    known = noise_aware_labels(locate(classifier)) or labels or list(object_phrases())
     if label not in known:
         raise UnknownName("class", label, known)
 

@@ -4,8 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from ..blocks.captions import Facts, ObjectFacts, say
-from ..blocks.scene import COLOURS, KINDS
 from ..errors import BadInput, UnknownName
 
 Aim = Literal["class", "text", "image"]
@@ -51,12 +49,3 @@ def parse_guide(entry: str) -> Guide:
         if aim.strip() == known:
             return Guide(known, what.strip(), scale)
     raise UnknownName("kind of guide", aim, AIMS)
-
-
-def block_phrases() -> dict[str, str]:
-    """Kinds and colours of Blocks objects, as labels and as captions say them."""
-    return {
-        f"{colour} {kind}": say(Facts((ObjectFacts(kind, colour),)))
-        for colour in COLOURS
-        for kind in KINDS
-    }

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .. import files
+from ..blocks.captions import object_phrases
 from ..contracts import Vectors
 from ..diffuse.options import parse_interval
 from ..errors import UnknownName, WrongBase
@@ -26,7 +27,7 @@ from ..frozen.noise_aware import NoiseAwareClassifier, load_noise_aware
 from ..frozen.zero_shot import PLACE, label_vectors, require_joint, templates_of
 from ..search.readers import read_image
 from ..steer.gradient import GradientGuide, LogProb, Pull, Sigma, Term
-from .guide_entries import Guide, block_phrases
+from .guide_entries import Guide
 
 # A clean guide looks through the denoiser's guess, which high noise makes worthless; its shift is
 # kept below this root mean square, in latents of unit variance.
@@ -213,7 +214,7 @@ class Joint:
         Raises:
             UnknownName: one is none of the labels.
         """
-        phrases = {name: name for name in labels} if labels else block_phrases()
+        phrases = {name: name for name in labels} if labels else object_phrases()
         names = list(phrases)
         for label in wanted:
             if label not in phrases:

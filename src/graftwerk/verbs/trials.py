@@ -1,28 +1,26 @@
 """The trainings of an ablation, each kept in a folder of its own and never made twice."""
 
-import io
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image
-
 from .. import files
 from ..contracts import Monitor
 from ..control.grid import strip_of
 from ..control.stored import KEY
 from ..control.training import Lesson, Trained, train_branch
-from ..errors import BadInput
 from ..steer.branch import Branch, Shape, make_branch, weights_of
 from ..steer.branch_folder import read_branch, write_own
 from ..train.arithmetic import fast_precision
+from ..train.checkpoint import refuse_other
 from ..train.loop import CHECKPOINTS
 from ..train.session import Session
 from ..train.state import generator_for
 from ..train.task import Plan
 from .ablating import PAIRS, Ground
+from .picture_record import write_image
 
 BRANCHES: Mapping[str, tuple[Literal["copy", "light"], Literal["zero", "gaussian"]]] = {
     "zero": ("copy", "zero"),
@@ -88,7 +86,7 @@ def _trial(ground: Ground, name: str, seed: int, folder: Path, monitor: Monitor)
     }
     if (folder / _TRIAL).is_file():
         kept = files.read_json(folder / _TRIAL)
-        _require_same(folder, kept["configuration"], configuration)
+        refuse_other(folder, kept["configuration"], configuration)
         branch = read_branch(
             folder / _BRANCH, model.unet, model.factor, model.name, model.fingerprint
         )
@@ -141,16 +139,6 @@ def _train(
     return train_branch(lesson, Session(folder, configuration, seed, precision=precision), monitor)
 
 
-def _require_same(folder: Path, kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    differing = [key for key in wanted if kept.get(key) != wanted[key]]
-    if differing:
-        key = differing[0]
-        raise BadInput(
-            f"{folder} holds a training with {key} {kept.get(key)}, not {wanted[key]}.",
-            "Name another --out, or ask for the same again.",
-        )
-
-
 def drawn_figures(
     ground: Ground, trial: Trial, monitor: Monitor
 ) -> dict[str, dict[str, float | None]]:
@@ -174,13 +162,7 @@ def drawn_figures(
     for prompt in ground.prompts:
         pictures = ground.draw(trial.branch, prompt, trial.seed)
         figures[prompt] = ground.measure(prompt, pictures)
-        _save(trial.folder / f"{prompt}.png", strip_of(pictures[:SHOWN]))
+        write_image(trial.folder / f"{prompt}.png", strip_of(pictures[:SHOWN]))
         monitor.advance()
     files.write_json(path, {"key": key, "figures": figures})
     return figures
-
-
-def _save(path: Path, picture: Image.Image) -> None:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    files.write_bytes(path, buffer.getvalue())

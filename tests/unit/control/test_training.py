@@ -5,13 +5,14 @@ import json
 import pytest
 import torch
 from PIL import Image
+from tests.pipelines import control_request
 
 from graftwerk.contracts import Silent
 from graftwerk.control.meter import Meter
 from graftwerk.control.stored import Raw, store_pairs
 from graftwerk.errors import BadFile, BadInput, Cancelled
 from graftwerk.frozen.diffusion.model import load_diffusion
-from graftwerk.requests import ControlTrain, Generate
+from graftwerk.requests import Generate
 from graftwerk.steer.branch import Shape, make_branch
 from graftwerk.verbs import control_train, generate
 
@@ -39,22 +40,6 @@ def pictures(captioned_pictures):
     return captioned_pictures
 
 
-def request(pictures, pipeline, out, **changes):
-    settings = {
-        "data": pictures,
-        "model": str(pipeline),
-        "condition": "canny",
-        "out": out,
-        "steps": 4,
-        "batch": 2,
-        "held_out": 4,
-        "measurements": 2,
-        "device": "cpu",
-        "precision": "float32",
-    }
-    return ControlTrain(**(settings | changes))
-
-
 def weights(out):
     from safetensors.torch import load_file
 
@@ -62,19 +47,19 @@ def weights(out):
 
 
 def test_it_trains_resumes_to_the_same_bits_and_draws(tmp_path, pictures, text_pipeline):
-    whole = control_train.run(request(pictures, text_pipeline, tmp_path / "a"), Silent())
+    whole = control_train.run(control_request(pictures, text_pipeline, tmp_path / "a"), Silent())
     assert whole.controlnet and whole.finished and (whole.steps, whole.pairs) == (4, 4)
     assert whole.verdict in {"not yet", "not learning"}
     first = weights(tmp_path / "a")
     with pytest.raises(Cancelled):
-        control_train.run(request(pictures, text_pipeline, tmp_path / "b"), StopsAfter(2))
-    control_train.run(request(pictures, text_pipeline, tmp_path / "b"), Silent())
+        control_train.run(control_request(pictures, text_pipeline, tmp_path / "b"), StopsAfter(2))
+    control_train.run(control_request(pictures, text_pipeline, tmp_path / "b"), Silent())
     resumed = weights(tmp_path / "b")
     assert all(torch.equal(value, first[key]) for key, value in resumed.items())
     meters = [(tmp_path / name / "meter.jsonl").read_text() for name in "ab"]
     assert meters[0] == meters[1]
     assert any(bool(v.any()) for k, v in first.items() if k.startswith("controlnet_down_blocks"))
-    again = control_train.run(request(pictures, text_pipeline, tmp_path / "a"), Silent())
+    again = control_train.run(control_request(pictures, text_pipeline, tmp_path / "a"), Silent())
     assert again.steps == 4
     assert all(torch.equal(v, first[k]) for k, v in weights(tmp_path / "a").items())
     meter = (tmp_path / "a" / "meter.jsonl").read_text().splitlines()
@@ -101,7 +86,8 @@ def test_it_trains_resumes_to_the_same_bits_and_draws(tmp_path, pictures, text_p
 
 def test_a_light_branch_is_kept_in_our_own_form(tmp_path, pictures, text_pipeline):
     report = control_train.run(
-        request(pictures, text_pipeline, tmp_path / "a", body="light", start="gaussian"), Silent()
+        control_request(pictures, text_pipeline, tmp_path / "a", body="light", start="gaussian"),
+        Silent(),
     )
     assert not report.controlnet
     assert (tmp_path / "a" / "branch" / "model.safetensors").is_file()
@@ -114,7 +100,7 @@ def test_conditions_that_are_brought(tmp_path, pictures, text_pipeline):
         Image.new("RGB", (32, 32), (number, 0, 0)).save(brought / f"{number}.png")
     with pytest.raises(BadInput, match=r"1 of 8 pictures have no condition.*7\.png"):
         control_train.run(
-            request(pictures, text_pipeline, tmp_path / "a", conditions=brought), Silent()
+            control_request(pictures, text_pipeline, tmp_path / "a", conditions=brought), Silent()
         )
 
 
@@ -141,13 +127,13 @@ def test_a_table_cannot_name_a_condition_outside_of_the_data(pictures, text_pipe
     row = {"file_name": "0.png", "caption": "a red cube", "conditioning_image": "../secret.png"}
     (data / "metadata.jsonl").write_text(json.dumps(row))
     with pytest.raises(BadFile, match=r"line 1 of .* names '../secret.png', which lies outside"):
-        control_train.run(request(data, text_pipeline, tmp_path / "out"), Silent())
+        control_train.run(control_request(data, text_pipeline, tmp_path / "out"), Silent())
     assert not (tmp_path / "out").exists()
 
 
 def test_another_accumulation_is_another_training(pictures, text_pipeline, tmp_path):
-    control_train.run(request(pictures, text_pipeline, tmp_path / "out"), Silent())
+    control_train.run(control_request(pictures, text_pipeline, tmp_path / "out"), Silent())
     with pytest.raises(BadInput, match="accumulate 1, not 2"):
         control_train.run(
-            request(pictures, text_pipeline, tmp_path / "out", accumulate=2), Silent()
+            control_request(pictures, text_pipeline, tmp_path / "out", accumulate=2), Silent()
         )

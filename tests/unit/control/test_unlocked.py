@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.pipelines import control_request
 
 from graftwerk.contracts import Silent
 from graftwerk.errors import BadInput, WrongBase
 from graftwerk.frozen.diffusion.model import load_diffusion
-from graftwerk.requests import ControlTrain, Generate
+from graftwerk.requests import Generate
 from graftwerk.steer.branch_folder import read_branch
 from graftwerk.verbs import control_train, generate
 
@@ -20,26 +21,10 @@ ROOT = Path(__file__).parents[3]
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
-def request(pictures, pipeline, out, **changes):
-    settings = {
-        "data": pictures,
-        "model": str(pipeline),
-        "condition": "canny",
-        "out": out,
-        "steps": 3,
-        "batch": 2,
-        "held_out": 4,
-        "measurements": 2,
-        "device": "cpu",
-        "precision": "float32",
-    }
-    return ControlTrain(**(settings | changes))
-
-
 def test_an_unlocked_decoder_is_a_new_model(tmp_path, captioned_pictures, text_pipeline):
     from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 
-    asked = request(captioned_pictures, text_pipeline, tmp_path / "a", unlock=True)
+    asked = control_request(captioned_pictures, text_pipeline, tmp_path / "a", unlock=True)
     before = load_diffusion(str(text_pipeline), "cpu").fingerprint
     report = control_train.run(asked, Silent())
     assert report.unlocked == str(tmp_path / "a" / "model")
@@ -50,7 +35,7 @@ def test_an_unlocked_decoder_is_a_new_model(tmp_path, captioned_pictures, text_p
         n.startswith(("up_blocks.", "conv_norm_out.", "conv_out.")) for n in changed
     )
     again = control_train.run(asked, Silent())
-    assert again.steps == 3
+    assert again.steps == 4
     same = load_file(tmp_path / "a" / "model" / "unet" / WEIGHTS)
     assert all(torch.equal(new[name], same[name]) for name in new)
 
@@ -89,7 +74,9 @@ def test_activations_computed_twice_give_the_same_bits(
     monkeypatch.setattr(unlocked, "checkpoint", counted)
     found = []
     for name, twice in (("a", False), ("b", True)):
-        asked = request(captioned_pictures, text_pipeline, tmp_path / name, checkpointing=twice)
+        asked = control_request(
+            captioned_pictures, text_pipeline, tmp_path / name, checkpointing=twice
+        )
         report = control_train.run(asked, Silent())
         assert report.unlocked is None and not (tmp_path / name / "model").exists()
         found.append(load_file(tmp_path / name / "branch" / WEIGHTS))
@@ -113,7 +100,7 @@ def test_a_network_of_ones_own_is_not_unlocked():
 
 
 def test_joined_to_the_middle_alone(tmp_path, captioned_pictures, text_pipeline):
-    asked = request(captioned_pictures, text_pipeline, tmp_path / "a", middle_only=True)
+    asked = control_request(captioned_pictures, text_pipeline, tmp_path / "a", middle_only=True)
     assert not control_train.run(asked, Silent()).controlnet
     model = load_diffusion(str(text_pipeline), "cpu")
     branch = read_branch(
@@ -143,7 +130,7 @@ def test_two_processes_train_one_branch(tmp_path, captioned_pictures, text_pipel
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('"verdict"') == 1  # only the first process speaks
-    asked = request(captioned_pictures, text_pipeline, tmp_path / "one", batch=4)
+    asked = control_request(captioned_pictures, text_pipeline, tmp_path / "one", batch=4)
     control_train.run(asked, Silent())
     one, two = (load_file(tmp_path / n / "branch" / WEIGHTS) for n in ("one", "two"))
     # the processes draw noise of their own, so the weights are near, not equal; both moved

@@ -80,9 +80,9 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.model = options, load_diffusion(MODEL, "cpu")
         self.condition = condition_named(options.condition)
-        folder, draw = builtin_folder(MODEL), self.condition.from_rows
+        folder = builtin_folder(MODEL)
         self.learned, self.held = (
-            open_pairs(self.model, folder, world, count, draw, 0.0, Silent())
+            open_pairs(self.model, folder, world, count, self.condition, 0.0, Silent())
             for world, count in ((TRAINING_WORLD, options.scenes), (HELD_OUT_WORLD, HELD_OUT))
         )
 

@@ -46,6 +46,7 @@ PICTURE_SIDE = 4_096  # pixels, of a generated picture
 SAMPLING_STEPS = 10_000
 TAUGHT_PICTURES = 10_000  # that a diffusion model is taught at once
 TRAINING_STEPS = 100_000_000
+BATCH = 65_536  # items of one step
 TRAINING_MINUTES = 100_000
 DATA_FILE = 1024 * MIB  # a table of labelled data
 DATA_ROWS = 10_000_000

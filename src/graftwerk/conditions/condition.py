@@ -15,6 +15,7 @@ from .lines import lines_of_maps
 
 Pictures = UInt8[np.ndarray, "n h w 3"]
 Read = Callable[[Pictures], Pictures]
+Lines = tuple[Bool[np.ndarray, "n h w"], Bool[np.ndarray, "n h w"]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,8 +28,8 @@ class SceneMaps:
         normals: right, up, towards the camera; 0 for the sky.
         classes: numbers in `blocks.maps.CLASSES`.
         joints: of up to o people x, y in pixels and 1 for visible ones.
-        outlines: pixels at which something ends before what lies behind it.
-        creases: pixels at which two faces of one object meet.
+        lines: finds outlines, pixels at which something ends before what lies behind it, and
+            creases, at which two faces of one object meet; most conditions need neither.
     """
 
     pictures: Pictures
@@ -36,8 +37,7 @@ class SceneMaps:
     normals: Float32[np.ndarray, "n h w 3"]
     classes: UInt8[np.ndarray, "n h w"]
     joints: Float32[np.ndarray, "n o j 3"]
-    outlines: Bool[np.ndarray, "n h w"]
-    creases: Bool[np.ndarray, "n h w"]
+    lines: Callable[[], Lines]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,8 +193,7 @@ def maps_of_scene(scene: Scene, size: int) -> SceneMaps:
         normals=maps.normals[None],
         classes=maps.classes[None],
         joints=_joints(maps)[None],
-        outlines=maps.outlines[None],
-        creases=maps.creases[None],
+        lines=lambda: (maps.outlines[None], maps.creases[None]),
     )
 
 
@@ -209,13 +208,11 @@ def maps_of_rows(rows: np.ndarray) -> SceneMaps:
     """Maps of stored scenes; their lines are found again in the other maps."""
     nearness = rows["depth"].astype(np.float32)
     normals = rows["normals"].astype(np.float32) / 127
-    outlines, creases = lines_of_maps(nearness, normals, rows["classes"])
     return SceneMaps(
         pictures=np.ascontiguousarray(rows["picture"]),
         nearness=nearness,
         normals=normals,
         classes=np.ascontiguousarray(rows["classes"]),
         joints=np.ascontiguousarray(rows["joints"]),
-        outlines=outlines,
-        creases=creases,
+        lines=lambda: lines_of_maps(nearness, normals, rows["classes"]),
     )

@@ -32,7 +32,8 @@ def lines_of(edges: Bool[np.ndarray, "n h w"]) -> Pictures:
 
 
 def _draw(maps: SceneMaps) -> Pictures:
-    return lines_of(maps.outlines | maps.creases)
+    outlines, creases = maps.lines()
+    return lines_of(outlines | creases)
 
 
 def _read(pictures: Pictures) -> Pictures:

@@ -38,7 +38,7 @@ def _drawn(outlines: Bool[np.ndarray, "n h w"], creases: Bool[np.ndarray, "n h w
 
 
 def _draw(maps: SceneMaps) -> Pictures:
-    return _drawn(maps.outlines, maps.creases)
+    return _drawn(*maps.lines())
 
 
 def _read_scenes(pictures: Pictures) -> Pictures:

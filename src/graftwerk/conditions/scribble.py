@@ -59,7 +59,8 @@ def _scribbles(lines: Bool[np.ndarray, "n h w"]) -> Pictures:
 
 
 def _draw(maps: SceneMaps) -> Pictures:
-    return _scribbles(maps.outlines)
+    outlines, _ = maps.lines()
+    return _scribbles(outlines)
 
 
 def _read(pictures: Pictures) -> Pictures:

@@ -1,4 +1,7 @@
-"""What is computed of stored scenes once and kept beside them: half precision, memory-mapped."""
+"""What is computed of stored scenes once and kept beside them: memory-mapped.
+
+Bytes are kept as they are, all other numbers in half precision.
+"""
 
 import io
 from collections.abc import Callable, Sequence
@@ -7,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from .. import files
 from ..contracts import Monitor
 from ..errors import Damaged
 from ..settings import settings
+from .stored import CHUNK, gather
 
-_CHUNK = 1024  # scenes of a file
-Make = Callable[[range], Float[Tensor, "n ..."]]
+Make = Callable[[range], Shaped[Tensor, "n ..."]]
 
 
 class Chunks:
@@ -27,8 +30,11 @@ class Chunks:
 
     def of(self, numbers: Int64[np.ndarray, " n"]) -> Float[Tensor, "n ..."]:
         """Rows of these scenes, float32."""
-        rows = [self._chunks[number // _CHUNK][number % _CHUNK] for number in numbers]
-        return torch.from_numpy(np.stack(rows).astype(np.float32))
+        return torch.from_numpy(self.stored(numbers).astype(np.float32))
+
+    def stored(self, numbers: Int64[np.ndarray, " n"]) -> Shaped[np.ndarray, "n ..."]:
+        """Rows of these scenes, as they are kept."""
+        return gather(self._chunks, numbers)
 
 
 def open_chunks(
@@ -52,7 +58,7 @@ def open_chunks(
     from filelock import FileLock
 
     folder = settings().cache / place
-    spans = [range(n, min(n + _CHUNK, count)) for n in range(0, count, _CHUNK)]
+    spans = [range(n, min(n + CHUNK, count)) for n in range(0, count, CHUNK)]
     paths = [folder / f"{span.start:08d}-{len(span)}.npy" for span in spans]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +68,7 @@ def open_chunks(
                 monitor.start(doing, sum(len(span) for _, span in missing))
             for path, span in missing:
                 buffer = io.BytesIO()
-                np.save(buffer, make(span).half().cpu().numpy(), allow_pickle=False)
+                np.save(buffer, _kept(make(span)), allow_pickle=False)
                 files.write_bytes(path, buffer.getvalue())
                 monitor.advance(len(span))
     except OSError as error:
@@ -72,12 +78,23 @@ def open_chunks(
     )
 
 
+def _kept(rows: Shaped[Tensor, "n ..."]) -> Shaped[np.ndarray, "n ..."]:
+    kept: Shaped[np.ndarray, "n ..."] = (
+        (rows if rows.dtype == torch.uint8 else rows.half()).cpu().numpy()
+    )
+    return kept
+
+
 def _open(path: Path, rows: int, dimensions: int) -> Any:
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise Damaged(f"{path} cannot be read: {error}", "Remove that file.") from error
-    if stored.ndim != dimensions or stored.dtype != np.float16 or len(stored) != rows:
+    if (
+        stored.ndim != dimensions
+        or stored.dtype not in (np.float16, np.uint8)
+        or len(stored) != rows
+    ):
         raise Damaged(
             f"{path} does not hold {rows} rows of {dimensions - 1} dimensions.", "Remove that file."
         )

@@ -34,12 +34,12 @@ from ..frozen.zero_shot import PLACE, save_templates
 from ..train.initialise import initialise
 from ..train.state import generator_for
 from ..train.task import Plan
-from .captioning import captions_of_rows, tokens_of
 from .matching import as_images, measure_matching
 from .recipe import SIDE, TRAINING_WORLD, Setting
 from .rendering import ABSENT
 from .saving import put
 from .scenes import Scenes, as_tensors, in_order, open_scenes
+from .tellings import open_tellings, until_end
 from .words import LENGTH, make_tokenizer
 
 _UNSAID = 0.3  # share of captions that leave parts out, so that short prompts are known too
@@ -135,6 +135,7 @@ class Work:
         alone = (scenes.column("kind") != ABSENT).sum(axis=1) == 1
         self._order = Order(place, alone, sizes.plan.batch, setting.seed)
         self._tokenizer = make_tokenizer()
+        self._tellings = open_tellings(scenes, _UNSAID, setting.monitor)
         finished = setting.ingredients.get("clip")
         if finished is None:
             self._network = _network(sizes, self._tokenizer)
@@ -151,10 +152,9 @@ class Work:
 
     def batch(self, first: int, count: int) -> dict[str, Tensor]:
         """Pictures and the tokens of their captions."""
-        seed = self._setting.seed
-        rows = self._scenes.rows(self._order.items(first, count))
-        captions = captions_of_rows(rows, first, seed, _UNSAID)
-        return tokens_of(self._tokenizer, captions) | {"picture": as_tensors(rows)["picture"]}
+        numbers = self._order.items(first, count)
+        pictures = as_tensors(self._scenes.rows(numbers))["picture"]
+        return {"tokens": self._tellings.of(numbers, first), "picture": pictures}
 
     def loss(
         self,
@@ -164,7 +164,7 @@ class Work:
         """Each picture finds its caption, each caption its picture."""
         pairs = {name: value.to(self._setting.device) for name, value in batch.items()}
         pictures = self._network.get_image_features(as_input(pairs["picture"])).pooler_output
-        mask = pairs["mask"]
+        mask = until_end(pairs["tokens"], self._tokenizer.eos_token_id)
         longest = int(mask.sum(dim=1).max())
         texts = self._network.get_text_features(
             pairs["tokens"][:, :longest], mask[:, :longest]

@@ -110,11 +110,12 @@ class ControlRecipe:
         model = load_diffusion(str(folder), setting.device)
         shape = Shape(model.factor, hint_widths=sizes.hint_widths, learned="convolutions")
         branch = make_branch(model.unet, shape, generator_for(setting.seed, 0, "cpu"))
-        draw = self.condition.from_rows
         learned = open_pairs(
-            model, folder, TRAINING_WORLD, sizes.scenes, draw, _UNSAID, setting.monitor
+            model, folder, TRAINING_WORLD, sizes.scenes, self.condition, _UNSAID, setting.monitor
         )
-        held = open_pairs(model, folder, HELD_OUT_WORLD, sizes.held_out, draw, 0.0, setting.monitor)
+        held = open_pairs(
+            model, folder, HELD_OUT_WORLD, sizes.held_out, self.condition, 0.0, setting.monitor
+        )
         lesson = Lesson(
             model, branch, learned, held, self.condition, sizes.plan, measured=sizes.measured
         )
@@ -135,7 +136,7 @@ class ControlRecipe:
         model = load_diffusion(str(pipeline), setting.device)
         branch = read_branch(folder, model.unet, model.factor, model.name, model.fingerprint)
         pairs = open_pairs(
-            model, pipeline, HELD_OUT_WORLD, count, self.condition.from_rows, 0.0, setting.monitor
+            model, pipeline, HELD_OUT_WORLD, count, self.condition, 0.0, setting.monitor
         )
         numbers = np.arange(count)
         prompted = pairs.take(numbers, numbers >= 0)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,13 +23,14 @@ from ..train.initialise import initialise
 from ..train.state import generator_for
 from ..train.task import Plan
 from .autoencoder import latents_identity
-from .captioning import captions_of_rows, tokens_of
+from .captioning import tokens_of
 from .chunks import Chunks
 from .drawn import measure_drawn
 from .latents import open_latents
 from .recipe import SIDE, TRAINING_WORLD, Setting
 from .saving import put
-from .scenes import Scenes, in_order, open_scenes
+from .scenes import chances, in_order, open_scenes
+from .tellings import Tellings, open_tellings
 from .words import make_tokenizer
 
 _UNSAID = 0.25  # share of captions that leave parts out
@@ -88,12 +88,13 @@ class Work:
     """Latents behind noise, told by captions; see `train.task.Task`."""
 
     def __init__(
-        self, sizes: Sizes, scenes: Scenes, latents: Chunks, parts: Parts, setting: Setting
+        self, sizes: Sizes, latents: Chunks, tellings: Tellings, parts: Parts, setting: Setting
     ) -> None:
         from diffusers import DDIMScheduler
 
-        self._scenes, self._latents, self._parts = scenes, latents, parts
-        self._setting = setting
+        self._scenes, self._latents, self._tellings = sizes.scenes, latents, tellings
+        self._parts, self._setting = parts, setting
+        self._untold = tokens_of(parts.tokenizer, [""])["tokens"]
         make: Any = DDIMScheduler
         self._scheduler = make(**SCHEDULER)
         finished = setting.ingredients.get("diffusion")
@@ -111,13 +112,12 @@ class Work:
     def batch(self, first: int, count: int) -> dict[str, Tensor]:
         """Latents and the tokens of their captions, some of them empty."""
         seed = self._setting.seed
-        numbers = in_order(len(self._scenes), first, count, seed)
-        captions = captions_of_rows(self._scenes.rows(numbers), first, seed, _UNSAID)
-        for place in range(count):
-            item = np.random.SeedSequence(seed, spawn_key=(2, first + place))
-            if np.random.default_rng(item).random() < _DROPPED:
-                captions[place] = ""
-        return tokens_of(self._parts.tokenizer, captions) | {"latents": self._latents.of(numbers)}
+        numbers = in_order(self._scenes, first, count, seed)
+        tokens = self._tellings.of(numbers, first)
+        tokens[torch.from_numpy(chances(self._scenes, first, count, seed) < _DROPPED)] = (
+            self._untold
+        )
+        return {"tokens": tokens, "latents": self._latents.of(numbers)}
 
     def loss(
         self, batch: Mapping[str, Tensor], generator: torch.Generator
@@ -213,7 +213,8 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
         setting.device,
         setting.monitor,
     )
-    return Work(sizes, scenes, latents, parts, setting)
+    tellings = open_tellings(scenes, _UNSAID, setting.monitor)
+    return Work(sizes, latents, tellings, parts, setting)
 
 
 def complete(folder: Path, setting: Setting) -> None:

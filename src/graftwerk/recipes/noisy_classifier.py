@@ -45,7 +45,7 @@ _RARE = 0.01
 REAL = Sizes(
     plan=Plan(steps=4_500, batch=64, learning_rate=2e-3, warm_up=300),
     scenes=100_000,
-    widths=(96, 128),
+    widths=(128, 160),
     layers=1,
     heads=4,
 )

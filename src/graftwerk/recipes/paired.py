@@ -1,45 +1,43 @@
 """Pairs of stored scenes and their conditions, for training control branches."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64
 
+from .. import conditions
+from ..conditions import Condition
 from ..contracts import Monitor
 from ..control.task import Batch
 from ..frozen.diffusion.model import DiffusionModel
 from ..frozen.diffusion.texts import TextStates
 from ..frozen.folder import fingerprint
 from .autoencoder import latents_identity
-from .chunks import Chunks
+from .chunks import Chunks, open_chunks
 from .latents import open_latents
 from .recipe import SIDE
-from .rendering import Rows
-from .scenes import Scenes, open_scenes
+from .scenes import Scenes, hash_of_code, open_scenes
 from .states import open_states
-
-Draw = Callable[[Rows], UInt8[np.ndarray, "n h w 3"]]
 
 
 class ScenePairs:
     """Stored scenes with their conditions; see `control.task.Pairs`."""
 
     def __init__(
-        self, scenes: Scenes, latents: Chunks, states: Chunks, draw: Draw, empty: torch.Tensor
+        self, count: int, latents: Chunks, states: Chunks, maps: Chunks, empty: torch.Tensor
     ) -> None:
-        self._scenes, self._latents, self._states = scenes, latents, states
-        self._draw, self._empty = draw, empty
+        self._count, self._latents, self._states = count, latents, states
+        self._maps, self._empty = maps, empty
 
     def __len__(self) -> int:
-        return len(self._scenes)
+        return self._count
 
     def take(self, numbers: Int64[np.ndarray, " n"], said: np.ndarray) -> Batch:
         """Scenes of these numbers; of those not `said` the prompt is empty."""
         states = self._states.of(numbers)
         states[torch.from_numpy(~said)] = self._empty
-        maps = self._draw(self._scenes.rows(numbers))
+        maps = self._maps.stored(numbers)
         return Batch(self._latents.of(numbers), maps, TextStates(states))
 
 
@@ -48,7 +46,7 @@ def open_pairs(
     folder: Path,
     world: int,
     count: int,
-    draw: Draw,
+    condition: Condition,
     unsaid: float,
     monitor: Monitor,
 ) -> ScenePairs:
@@ -59,7 +57,7 @@ def open_pairs(
         folder: where it lies.
         world: seed of the scenes.
         count: number of scenes.
-        draw: from stored rows to condition pictures.
+        condition: what is read of each.
         unsaid: share of captions that leave parts out.
         monitor: told about it.
     """
@@ -72,4 +70,16 @@ def open_pairs(
     identity = fingerprint(folder / "text_encoder", {})
     states = open_states(model.reader, identity, scenes, unsaid, monitor)
     empty = model.reader.read([""]).states[0].cpu()
-    return ScenePairs(scenes, latents, states, draw, empty)
+    maps = _open_conditions(scenes, condition, monitor)
+    return ScenePairs(len(scenes), latents, states, maps, empty)
+
+
+def _open_conditions(scenes: Scenes, condition: Condition, monitor: Monitor) -> Chunks:
+    """Draw conditions where that was not done yet: [y x 3] each, bytes."""
+
+    def make(span: range) -> torch.Tensor:
+        drawn = condition.from_rows(scenes.rows(np.array(span)))
+        return torch.from_numpy(np.ascontiguousarray(drawn))
+
+    place = f"conditions/{scenes.name}-{condition.name}-{hash_of_code(conditions)}"
+    return open_chunks(place, len(scenes), 4, "drawing conditions", make, monitor)

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -43,7 +43,7 @@ Made by `graft recipe run {name}` of graftwerk {version}, from {start}.
 | time | {time} |
 | hardware | {hardware} |
 | seed | {seed} |
-
+{before}
 {limits}
 
 `graft.json` holds the whole configuration and the hash of every file.
@@ -62,6 +62,7 @@ class Made:
         batch: items a step.
         device: where it was trained.
         processes: that trained together.
+        before: the trainings of the model that it went on from; see `history_of`.
     """
 
     entry: Entry
@@ -71,6 +72,7 @@ class Made:
     batch: int
     device: str
     processes: int
+    before: Sequence[Mapping[str, Any]] = ()
 
 
 def write_result(
@@ -113,6 +115,7 @@ def write_result(
             "skipped_steps": made.outcome.skipped,
             "seconds": round(made.outcome.seconds, 1),
             "hardware": hardware,
+            "before": list(made.before),
             "figures": figures,
             "sha256": hashes,
             "graftwerk": version("graftwerk"),
@@ -150,7 +153,26 @@ def _card(made: Made, figures: Mapping[str, float], hardware: str) -> str:
         time=f"{outcome.seconds / 60:,.0f} minutes",
         hardware=hardware,
         seed=made.configuration["seed"],
+        before="".join(f"| before that | {_told(one)} |\n" for one in reversed(made.before)),
     )
+
+
+def history_of(folder: Path) -> list[dict[str, Any]]:
+    """The trainings that a finished model had, the first one first."""
+    record = files.read_json(folder / RECORD)
+    last = {
+        "steps": record["steps"],
+        "items": record["steps"] * record["configuration"]["sizes"]["plan"]["batch"],
+        "seconds": record["seconds"],
+        "hardware": record["hardware"],
+    }
+    return [*record.get("before", []), last]
+
+
+def _told(training: Mapping[str, Any]) -> str:
+    minutes = f"{training['seconds'] / 60:,.0f} minutes"
+    seen = f"{training['items']:,} items in {training['steps']:,} steps"
+    return f"{seen} and {minutes} on {training['hardware']}"
 
 
 def describe_hardware(device: str, processes: int) -> str:

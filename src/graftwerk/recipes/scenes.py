@@ -5,13 +5,14 @@ processes as there are cores, and read again in every epoch.
 """
 
 import hashlib
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int64, Shaped
+from jaxtyping import Float, Int64, Shaped
 
 from .. import blocks, files
 from ..blocks.captions import Facts, ObjectFacts
@@ -20,11 +21,10 @@ from ..contracts import Monitor
 from ..errors import Damaged
 from ..settings import settings
 from .rendering import ABSENT, Chunk, Content, Rows, render_all, row_type
+from .stored import CHUNK, gather
 
 if TYPE_CHECKING:
     import torch
-
-_CHUNK = 1024  # scenes of a file
 
 
 class Scenes:
@@ -32,7 +32,7 @@ class Scenes:
 
     Args:
         name: a name that no other scenes have.
-        chunks: their files, in order, all but the last of `_CHUNK` rows.
+        chunks: their files, in order, all but the last of `CHUNK` rows.
     """
 
     def __init__(self, name: str, chunks: Sequence[Rows]) -> None:
@@ -49,10 +49,7 @@ class Scenes:
 
     def rows(self, numbers: Int64[np.ndarray, " n"]) -> Rows:
         """The rows of these scenes."""
-        found = np.empty(len(numbers), dtype=self._chunks[0].dtype)
-        for place, number in enumerate(numbers):
-            found[place] = self._chunks[number // _CHUNK][number % _CHUNK]
-        return found
+        return gather(self._chunks, numbers)
 
 
 def as_tensors(rows: Rows) -> "dict[str, torch.Tensor]":
@@ -64,13 +61,34 @@ def as_tensors(rows: Rows) -> "dict[str, torch.Tensor]":
 
 def in_order(count: int, first: int, items: int, seed: int) -> Int64[np.ndarray, " n"]:
     """Scenes of items `first` to `first + items`: all `count`, shuffled anew in each epoch."""
-    numbers = range(first, first + items)
-    scenes = [_order(count, number // count, seed)[number % count] for number in numbers]
-    return np.array(scenes, dtype=np.int64)
+    return _of_epochs(partial(_order, count, seed), count, first, items)
+
+
+def chances(count: int, first: int, items: int, seed: int) -> Float[np.ndarray, " n"]:
+    """A number from 0 to 1 for each of items `first` to `first + items` of `count` scenes."""
+    return _of_epochs(partial(_chances, count, seed), count, first, items)
+
+
+def _of_epochs(
+    epoch: Callable[[int], Shaped[np.ndarray, " n"]], count: int, first: int, items: int
+) -> Shaped[np.ndarray, " n"]:
+    """Items of an endless row of epochs, each of `count` values."""
+    parts = []
+    while items:
+        number, place = divmod(first, count)
+        parts.append(epoch(number)[place : place + items])
+        first, items = first + len(parts[-1]), items - len(parts[-1])
+    return np.concatenate(parts)
 
 
 @lru_cache(maxsize=2)
-def _order(count: int, epoch: int, seed: int) -> Int64[np.ndarray, " n"]:
+def _chances(count: int, seed: int, epoch: int) -> Float[np.ndarray, " n"]:
+    drawn = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2, epoch)))
+    return drawn.random(count)
+
+
+@lru_cache(maxsize=2)
+def _order(count: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
     generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,)))
     return generator.permutation(count)
 
@@ -112,8 +130,8 @@ def open_scenes(
     name = f"{content}-{side}px-world{world}" + (f"-objects{objects}" if objects else "")
     folder = settings().cache / "scenes" / _renderer() / name
     chunks = []
-    for first in range(0, count, _CHUNK):
-        size = min(_CHUNK, count - first)
+    for first in range(0, count, CHUNK):
+        size = min(CHUNK, count - first)
         path = str(folder / f"{first:08d}-{size}.npy")
         chunks.append(Chunk(path, content, world, first, size, side, objects))
     try:
@@ -132,8 +150,13 @@ def open_scenes(
 @lru_cache(maxsize=1)
 def _renderer() -> str:
     """A hash of the code that decides what a scene looks like."""
+    return hash_of_code(blocks)
+
+
+def hash_of_code(package: ModuleType) -> str:
+    """A hash of the files of a package, for the names of what it made."""
     digest = hashlib.sha256()
-    for path in sorted(Path(blocks.__file__).parent.glob("*.py")):
+    for path in sorted(Path(str(package.__file__)).parent.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

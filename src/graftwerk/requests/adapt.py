@@ -54,7 +54,7 @@ class _Fitting(Request):
         description="train only so many of the last layers; what lies below is computed once",
     )
     epochs: float = Field(6.0, gt=0, le=10_000, description="passes over the data at most")
-    batch: int = Field(32, ge=1, le=65_536, description="examples a step")
+    batch: int = Field(32, ge=1, le=limits.BATCH, description="examples a step")
     learning_rate: float | None = Field(
         None, gt=0, le=1, description="highest one; default: 5e-4 for LoRA, 5e-5 for full"
     )

@@ -60,6 +60,19 @@ class RecipeRun(Request):
     steps: int | None = Field(
         None, ge=1, le=limits.TRAINING_STEPS, description="steps in all; default: the recipe's own"
     )
+    batch: int | None = Field(
+        None,
+        ge=1,
+        le=limits.BATCH,
+        description="items a step; default: the recipe's own, which suits two cores. A GPU is "
+        "kept busy by 512 or more",
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, le=1, description="highest one; default: the recipe's own"
+    )
+    scenes: int | None = Field(
+        None, ge=8, le=limits.SCENES, description="different scenes; default: the recipe's own"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the arithmetic; auto: bfloat16 where the device has it"
     )

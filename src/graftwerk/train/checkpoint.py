@@ -115,18 +115,25 @@ def require_same(folder: Path, configuration: Mapping[str, Any]) -> None:
         return
 
 
+def _differing(former: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What differs, in words; within a mapping each of its values for itself."""
+    words: list[str] = []
+    for key in sorted(former.keys() | wanted.keys()):
+        there, now = former.get(key), wanted.get(key)
+        if isinstance(there, Mapping) and isinstance(now, Mapping):
+            words += _differing(there, now)
+        elif there != now:
+            words.append(f"{key.replace('_', ' ')} {there!r}, not {now!r}")
+    return words
+
+
 def refuse_other(folder: Path, former: Mapping[str, Any], configuration: Mapping[str, Any]) -> None:
     """Refuse a configuration that is not the one a folder's training was begun with.
 
     Raises:
         BadInput: what differs is named.
     """
-    wanted = json.loads(json.dumps(configuration))
-    differing = [
-        f"{key} {former.get(key)!r}, not {wanted.get(key)!r}"
-        for key in sorted(former.keys() | wanted.keys())
-        if former.get(key) != wanted.get(key)
-    ]
+    differing = _differing(former, json.loads(json.dumps(configuration)))
     if differing:
         raise BadInput(
             f"{folder} holds a training with {'; '.join(differing)}.",

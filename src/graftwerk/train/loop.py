@@ -17,7 +17,7 @@ from ..contracts import Monitor
 from ..errors import Cancelled, Diverged
 from . import checkpoint
 from .arithmetic import arithmetic
-from .batches import prefetched
+from .batches import prefetched, threads_for
 from .checkpoint import Facts
 from .log import Log
 from .plot import draw_losses
@@ -69,7 +69,8 @@ class _Training:
             self._monitor.advance(first)
         stopped: Cancelled | None = None
         settled = False
-        with prefetched(self._task.batch, self._parts(first)) as batches:
+        threads = threads_for(state.device)
+        with prefetched(self._task.batch, self._parts(first), threads) as batches:
             while state.step < plan.steps:
                 self._step(batches)
                 now = time.monotonic()

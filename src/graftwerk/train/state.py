@@ -77,8 +77,8 @@ class State:
         """Move the average towards the weights; faster in the first steps."""
         share = 1 - min(decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                self.average[name].lerp_(parameter, share)
+            mine = [self.average[name] for name in self.parameters]
+            torch._foreach_lerp_(mine, list(self.parameters.values()), share)
 
 
 def begin(parameters: Mapping[str, nn.Parameter], plan: Plan, shares: Mapping[str, float]) -> State:

@@ -26,7 +26,7 @@ class Task(Protocol):
     def batch(self, first: int, count: int) -> Any:
         """Items `first` to `first + count` of an endless stream.
 
-        A pure function of the seed that the task was made with; it is called in another thread.
+        A pure function of the seed that the task was made with; it is called in other threads.
         """
         ...
 

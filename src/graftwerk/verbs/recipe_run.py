@@ -9,7 +9,14 @@ from ..contracts import Monitor, Silent
 from ..errors import BadFile
 from ..recipes.catalogue import Entry, find
 from ..recipes.recipe import Setting, Watched
-from ..recipes.result import MODEL, Made, open_ingredients, open_judge, write_result
+from ..recipes.result import (
+    MODEL,
+    Made,
+    history_of,
+    open_ingredients,
+    open_judge,
+    write_result,
+)
 from ..reports import RecipeResult
 from ..requests import RecipeRun
 from ..train.task import Plan
@@ -94,6 +101,7 @@ def _train(
     outcome = train(work, plan, session, setting.monitor)
     figures: dict[str, float] = {}
     if group.leads:
+        finished = setting.ingredients.get(entry.name)
         count = min(_HELD_OUT, max(_FEWEST, sizes.scenes // 2))
         made = Made(
             entry=entry,
@@ -103,6 +111,7 @@ def _train(
             batch=plan.batch,
             device=setting.device,
             processes=group.size,
+            before=history_of(finished) if finished else (),
         )
         figures = write_result(
             session.folder / MODEL,
@@ -120,9 +129,14 @@ def _sizes(request: RecipeRun, sizes: Any, ingredients: Mapping[str, Path]) -> A
     plan: Plan = sizes.plan
     if request.steps is not None:
         plan = replace(plan, steps=request.steps)
-    if request.name in ingredients:
+    if request.batch is not None:
+        plan = replace(plan, batch=request.batch)
+    if request.learning_rate is not None:
+        plan = replace(plan, learning_rate=request.learning_rate)
+    elif request.name in ingredients:
         plan = replace(plan, learning_rate=_GENTLER * plan.learning_rate)
-    return replace(sizes, plan=plan)
+    scenes = sizes.scenes if request.scenes is None else request.scenes
+    return replace(sizes, plan=plan, scenes=scenes)
 
 
 def _configuration(

@@ -60,3 +60,14 @@ def test_rows_of_another_form_are_refused(cache):
     opened()
     with pytest.raises(Damaged, match="1024 rows of 3 dimensions"):
         opened(refuse, dimensions=4)
+
+
+def test_bytes_stay_bytes(cache):
+    def make(span):
+        return torch.arange(span.start, span.stop)[:, None].remainder(251).to(torch.uint8)
+
+    numbers = np.array([1_400, 3, 1_023, 1_024])
+    for making in (make, refuse):
+        found = opened(making).stored(numbers)
+        assert found.dtype == np.uint8
+        assert np.array_equal(found[:, 0], numbers % 251)

@@ -8,7 +8,13 @@ from graftwerk.blocks.sampling import sample_scene
 from graftwerk.contracts import Silent
 from graftwerk.errors import Cancelled, Damaged, Failure, NoRoom
 from graftwerk.recipes import rendering, scenes
-from graftwerk.recipes.scenes import as_tensors, facts_of_row, in_order, open_scenes
+from graftwerk.recipes.scenes import (
+    as_tensors,
+    chances,
+    facts_of_row,
+    in_order,
+    open_scenes,
+)
 
 
 class Counting(Silent):
@@ -48,19 +54,19 @@ def test_rendered_once(cache, monkeypatch):
 
 
 def test_several_processes_write_the_same(cache, monkeypatch):
-    monkeypatch.setattr(scenes, "_CHUNK", 3)
+    monkeypatch.setattr(scenes, "CHUNK", 3)
     monitor = Counting()
     shared = open_scenes("pictures", 5, 8, 16, monitor)
     assert monitor.done == 8 == len(shared)
-    monkeypatch.setattr(scenes, "_CHUNK", 100)
+    monkeypatch.setattr(scenes, "CHUNK", 100)
     numbers = np.array([7, 0, 3, 3])
     alone = open_scenes("pictures", 5, 8, 16, Silent()).rows(numbers)
-    monkeypatch.setattr(scenes, "_CHUNK", 3)
+    monkeypatch.setattr(scenes, "CHUNK", 3)
     assert shared.rows(numbers).tobytes() == alone.tobytes()
 
 
 def test_a_process_that_fails_is_named(cache, monkeypatch):
-    monkeypatch.setattr(scenes, "_CHUNK", 3)
+    monkeypatch.setattr(scenes, "CHUNK", 3)
     monkeypatch.setattr(rendering.sys, "executable", "/bin/false")
     with pytest.raises(Failure, match=r"-3\.npy failed \(exit status 1\)"):
         open_scenes("pictures", 5, 6, 16, Silent())
@@ -71,7 +77,7 @@ def test_a_stop_keeps_whole_files(cache, monkeypatch):
         def advance(self, count=1):
             raise Cancelled("stopped by Ctrl-C.")
 
-    monkeypatch.setattr(scenes, "_CHUNK", 3)
+    monkeypatch.setattr(scenes, "CHUNK", 3)
     with pytest.raises(Cancelled):
         open_scenes("pictures", 5, 9, 16, Stopping())
     monitor = Counting()
@@ -118,3 +124,11 @@ def test_columns_have_their_own_memory(cache):
     rows["picture"][:] = 0
     assert columns["picture"].any()
     assert columns["picture"].shape == (2, 16, 16, 3)
+
+
+def test_chances_are_an_item_s_own():
+    whole = chances(10, 0, 35, seed=2)
+    assert whole.shape == (35,) and ((whole >= 0) & (whole < 1)).all()
+    assert len(set(whole.tolist())) == 35  # each epoch has its own
+    assert np.array_equal(np.concatenate([chances(10, 0, 7, 2), chances(10, 7, 28, 2)]), whole)
+    assert not np.array_equal(chances(10, 0, 35, seed=3), whole)

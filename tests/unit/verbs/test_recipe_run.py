@@ -13,6 +13,7 @@ from graftwerk.contracts import Silent
 from graftwerk.errors import BadFile, BadInput, Cancelled, UnknownName, WrongBase
 from graftwerk.recipes.catalogue import RECIPES
 from graftwerk.requests import RecipeEval, RecipeList, RecipeRun
+from graftwerk.train.log import Log
 from graftwerk.verbs import recipe_eval, recipe_list, recipe_run
 
 FIGURES = {
@@ -220,7 +221,11 @@ def test_a_finished_diffusion_model_is_trained_further(models, tmp_path):
     name = "model/unet/diffusion_pytorch_model.safetensors"
     before, after = load_file(root / "diffusion" / name), load_file(folder / name)
     moved = {key: float((before[key] - after[key]).abs().max()) for key in before}
-    assert "trained further" in (folder / "model" / "README.md").read_text()
+    card = (folder / "model" / "README.md").read_text()
+    assert "trained further" in card
+    assert "| before that | 16 items in 4 steps and 0 minutes on cpu" in card
+    record = json.loads((folder / "model" / "graft.json").read_text())
+    assert [one["steps"] for one in record["before"]] == [4]
     assert 0 < max(moved.values()) < 0.01  # a step from where it was, not from fresh weights
     make("autoencoder", tmp_path / "another", seed=1)
     with pytest.raises(WrongBase, match="--autoencoder"):
@@ -246,6 +251,17 @@ def test_out_of_time_and_further(tmp_path):
     assert (tmp_path / "judge/model/model.safetensors").is_file()
     report = make("judge", tmp_path / "judge", steps=5)
     assert (report.steps, report.planned, report.finished) == (5, 5, True)
+
+
+def test_batch_rate_and_scenes_can_be_others(tmp_path):
+    make("judge", tmp_path / "judge", batch=6, learning_rate=1e-4, scenes=20, steps=2)
+    record = json.loads((tmp_path / "judge/model/graft.json").read_text())
+    sizes = record["configuration"]["sizes"]
+    assert (sizes["plan"]["batch"], sizes["scenes"]) == (6, 20)
+    rates = [entry["learning_rate"] for entry in Log(tmp_path / "judge" / "log.jsonl").read()]
+    assert max(rates) == 1e-4
+    with pytest.raises(BadInput, match="batch 6, not 4"):
+        make("judge", tmp_path / "judge", learning_rate=1e-4, scenes=20)
 
 
 def test_another_configuration_is_refused(models):

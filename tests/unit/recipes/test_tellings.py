@@ -1,0 +1,43 @@
+"""Captions as tokens: each telling is a caption of its scene, and an item's is its number's."""
+
+import numpy as np
+import torch
+
+from graftwerk.blocks.captions import parse
+from graftwerk.contracts import Silent
+from graftwerk.recipes.captioning import captions_of_rows, tokens_of
+from graftwerk.recipes.scenes import open_scenes
+from graftwerk.recipes.tellings import TELLINGS, open_tellings, until_end
+from graftwerk.recipes.words import LENGTH, make_tokenizer, vocabulary
+
+COUNT, UNSAID = 12, 0.5
+NUMBERS = np.array([5, 0, 11, 5, 5, 5, 5])
+
+
+def told(cache):
+    scenes = open_scenes("pictures", 5, COUNT, 16, Silent())
+    return scenes, open_tellings(scenes, UNSAID, Silent()).of(NUMBERS, 2)
+
+
+def test_each_item_is_told_by_its_number(cache):
+    scenes, tokens = told(cache)
+    assert tokens.shape == (len(NUMBERS), LENGTH) and tokens.dtype == torch.int64
+    tokenizer = make_tokenizer()
+    for place, number in enumerate(NUMBERS):
+        rows = scenes.rows(np.arange(COUNT))
+        caption = captions_of_rows(rows, 0, (2 + place) % TELLINGS, UNSAID)[number]
+        assert torch.equal(tokens[place], tokens_of(tokenizer, [caption])["tokens"][0])
+        parse(tokenizer.decode(tokens[place], skip_special_tokens=True).replace(" ,", ","))
+    assert len({tuple(row.tolist()) for row in tokens[3:]}) > 1  # one scene, several tellings
+
+
+def test_half_precision_holds_every_token():
+    assert len(vocabulary()[0]) <= 2_048
+
+
+def test_the_mask_ends_with_the_text(cache):
+    _, tokens = told(cache)
+    tokenizer = make_tokenizer()
+    texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    mask = tokens_of(tokenizer, texts)["mask"]
+    assert torch.equal(until_end(tokens, tokenizer.eos_token_id), mask)

@@ -225,6 +225,7 @@ def test_a_read_only_index_folder(graft, handbook_index) -> None:
         (handbook_index / ".graftwerk").chmod(0o700)
 
 
+@pytest.mark.slow
 def test_the_tour_page(graft, tmp_path) -> None:
     (tmp_path / "tour").mkdir()
     (tmp_path / "tour" / "index.html").write_text("of an earlier tour")

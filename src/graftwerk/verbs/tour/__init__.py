@@ -13,7 +13,7 @@ from typing import Any
 from ... import __version__, files, reports, requests
 from ...contracts import Monitor
 from ...errors import BadInput
-from . import adapt, conditions, control, guiding, inside, pictures, search_and_ask
+from . import adapt, conditions, control, guiding, inside, pictures, search_and_ask, style
 
 TEMPLATES = Path(__file__).parent
 
@@ -40,6 +40,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     Chapter("Control", "control.html.jinja", control.chapter),
     Chapter("Guide by gradients", "guiding.html.jinja", guiding.chapter),
     Chapter("Adapt", "adapt.html.jinja", adapt.chapter),
+    Chapter("Teach a style", "style.html.jinja", style.chapter),
     Chapter("Look inside", "inside.html.jinja", inside.chapter),
 )
 

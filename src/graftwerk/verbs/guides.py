@@ -1,9 +1,8 @@
 """`--guide KIND=WHAT:SCALE`: what a diffusion model is guided by, with its models loaded."""
 
 import hashlib
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,18 @@ from ..frozen.labels import noise_aware_labels
 from ..frozen.locate import locate
 from ..frozen.looking import Look, differentiable
 from ..frozen.noise_aware import NoiseAwareClassifier, load_noise_aware
+from ..frozen.softened import softened
 from ..frozen.zero_shot import PLACE, label_vectors, require_joint, templates_of
 from ..search.readers import read_image
 from ..steer.gradient import GradientGuide, LogProb, Pull, Sigma, Term
+from ..steer.views import views
 from .guide_entries import Guide
 
-# A clean guide looks through the denoiser's guess, which high noise makes worthless; its shift is
-# kept below this root mean square, in latents of unit variance.
-CLEAN_LIMIT = 0.5
+# Of the largest shift, in latents of unit variance, and of that over the noise level: longer ones
+# leave what the denoiser knows. Chosen, as the temperature, on sweeps of seed 0.
+_LIMIT, _NOISE_LIMIT = 0.4, 0.25
+_TEMPERATURE = 4.0
+_VIEWS = 8  # that a clean guide takes of the picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,14 @@ class Settings:
         labels: classes of a joint encoder; none: kinds and colours of Blocks objects.
         encoder: name of the joint encoder of `text=` and `image=`.
         interval: `LO:HI` of noise levels in which they act; None for all.
+        plain: the bare gradient of log p, at its own length.
     """
 
     classifier: str
     labels: tuple[str, ...]
     encoder: str
     interval: str | None = None
+    plain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +83,11 @@ def open_guides(
         BadInput: an interval or model that is not possible.
         BadFile: a picture cannot be read.
     """
-    lowest, highest = parse_interval(settings.interval)
     source = GuideModels(settings, model)
     terms, prints = [], []
     for guide in guides:
         log_prob, clean, fingerprint = source.log_prob(guide)
-        limit = CLEAN_LIMIT if clean else math.inf
-        terms.append(Term(guide.name, log_prob, guide.scale, clean, lowest, highest, limit))
+        terms.append(source.term(guide.name, log_prob, guide.scale, clean))
         prints.append(fingerprint)
     return Opened(GradientGuide(tuple(terms), model.space.identity, watch), tuple(prints))
 
@@ -101,6 +104,18 @@ class GuideModels:
     def device(self) -> str:
         """Where they run."""
         return self._model.device
+
+    def term(self, name: str, log_prob: LogProb, scale: float, clean: bool) -> Term:
+        """A guide with the interval and limits of the settings.
+
+        Raises:
+            BadInput: the interval is not possible.
+        """
+        lowest, highest = parse_interval(self._settings.interval)
+        term = Term(name, log_prob, scale, clean, lowest, highest)
+        if self._settings.plain:
+            return term
+        return replace(term, limit=_LIMIT, noise_limit=_NOISE_LIMIT)
 
     def log_prob(self, guide: Guide) -> tuple[LogProb, bool, str]:
         """What a guide maximises, whether it reads clean pictures, and its fingerprint."""
@@ -119,7 +134,7 @@ class GuideModels:
         name = self._settings.classifier
         folder = locate(name)
         if noise_aware_labels(folder) is None:
-            clean, fingerprint = self._open(name).of_classes(labels, self._settings.labels)
+            clean, fingerprint = self._of_classes(name, labels)
             return self._decoded(clean), True, fingerprint
         if self._noise_aware is None:
             self._noise_aware = load_noise_aware(name, folder, self._model.device)
@@ -129,17 +144,31 @@ class GuideModels:
             classifier.place_of(label)
 
         def log_prob(x: Tensor, sigma: Sigma) -> Tensor:
-            return classifier.log_prob(x, sigma, *labels)
+            return classifier.log_prob(x, sigma, *labels, temperature=self._temperature)
 
         return log_prob, False, classifier.fingerprint
 
-    def _decoded(self, clean: Callable[[Tensor], Tensor]) -> LogProb:
-        decode = self._model.decode
+    @property
+    def _temperature(self) -> float:
+        return 1.0 if self._settings.plain else _TEMPERATURE
 
-        def log_prob(denoised: Tensor, sigma: Sigma) -> Tensor:  # noqa: ARG001
-            return clean(decode(denoised))
+    def _decoded(self, clean: Callable[[Tensor], Tensor]) -> LogProb:
+        decode, plain = self._model.decode, self._settings.plain
+
+        def log_prob(denoised: Tensor, sigma: Sigma) -> Tensor:
+            pictures = decode(denoised)
+            if plain:
+                return clean(pictures)
+            # other views at each level, the same when a picture is drawn again
+            seed = round(1e4 * float(torch.as_tensor(sigma).max()))
+            return torch.stack([clean(view) for view in views(pictures, _VIEWS, seed)]).mean(dim=0)
 
         return log_prob
+
+    def _of_classes(
+        self, name: str, wanted: Sequence[str]
+    ) -> tuple[Callable[[Tensor], Tensor], str]:
+        return self._open(name).of_classes(wanted, self._settings.labels, self._temperature)
 
     def of_pictures(self, guide: Guide) -> Callable[[Tensor], Tensor]:
         """What a guide maximises on clean pictures of values 0 to 1, whatever it reads."""
@@ -154,7 +183,7 @@ class GuideModels:
         name = self._settings.classifier if guide.aim == "class" else self._settings.encoder
         joint = self._open(name)
         if guide.aim == "class":
-            return joint.of_classes([guide.what], self._settings.labels)
+            return self._of_classes(name, [guide.what])
         if guide.aim == "text":
             return joint.of_vectors(joint.encoder.encode_texts([guide.what]), guide.what)
         picture = read_image(guide.what)
@@ -203,13 +232,14 @@ class Joint:
         return cosine, _digest(self.encoder.fingerprint, content)
 
     def of_classes(
-        self, wanted: Sequence[str], labels: Sequence[str]
+        self, wanted: Sequence[str], labels: Sequence[str], temperature: float
     ) -> tuple[Callable[[Tensor], Tensor], str]:
         """Log p of a label among all of them, zero-shot, and a fingerprint.
 
         Args:
             wanted: the label of all rows, or one for each.
             labels: all of them; none: kinds and colours of Blocks objects.
+            temperature: divides the logits for the gradient alone, see `softened`.
 
         Raises:
             UnknownName: one is none of the labels.
@@ -228,7 +258,11 @@ class Joint:
         def log_prob(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
             logits = scale * self.look(_in_colour(pictures)) @ weights.T
             own = places.expand(len(pictures))[:, None]
-            return functional.log_softmax(logits, dim=-1).gather(1, own)[:, 0]
+
+            def log_of_own(logits: Tensor) -> Tensor:
+                return functional.log_softmax(logits, dim=-1).gather(1, own)[:, 0]
+
+            return softened(log_of_own, logits, temperature)
 
         return log_prob, _digest(self.encoder.fingerprint, *phrases.values(), *templates)
 

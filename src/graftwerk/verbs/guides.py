@@ -1,40 +1,51 @@
 """`--guide KIND=WHAT:SCALE`: what a diffusion model is guided by, with its models loaded."""
 
-import hashlib
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from .. import files
-from ..blocks.captions import object_phrases
-from ..contracts import Vectors
 from ..diffuse.options import parse_interval
-from ..errors import UnknownName, WrongBase
+from ..errors import WrongBase
 from ..frozen.diffusion.model import DiffusionModel
 from ..frozen.encoders import load_encoder
-from ..frozen.images import ImageEncoder
 from ..frozen.labels import noise_aware_labels
 from ..frozen.locate import locate
-from ..frozen.looking import Look, differentiable
+from ..frozen.looking import differentiable
 from ..frozen.noise_aware import NoiseAwareClassifier, load_noise_aware
-from ..frozen.softened import softened
-from ..frozen.zero_shot import PLACE, label_vectors, require_joint, templates_of
+from ..frozen.zero_shot import require_joint
 from ..search.readers import read_image
 from ..steer.gradient import GradientGuide, LogProb, Pull, Sigma, Term
 from ..steer.views import views
 from .guide_entries import Guide
+from .joint import Joint
 
-# Of the largest shift, in latents of unit variance, and of that over the noise level: longer ones
-# leave what the denoiser knows. Chosen, as the temperature, on sweeps of seed 0.
-_LIMIT, _NOISE_LIMIT = 0.4, 0.25
-_TEMPERATURE = 4.0
-_VIEWS = 8  # that a clean guide takes of the picture
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a gradient is used.
+
+    Attributes:
+        temperature: of class probabilities, see `softened`.
+        limit: of the shift, see `Term`.
+        noise_limit: of the shift over the noise level, see `Term`.
+        views: that are taken of a clean picture; 0: it is seen as it is.
+    """
+
+    temperature: float
+    limit: float
+    noise_limit: float
+    views: int
+
+
+PLAIN = Manner(1.0, math.inf, math.inf, 0)
+# Longer shifts leave what the denoiser knows. Chosen on pictures of seed 0.
+_NOISE_AWARE = Manner(4.0, 0.4, 0.25, 0)
+_CLEAN = Manner(10.0, 1.5, 0.5, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +123,9 @@ class GuideModels:
             BadInput: the interval is not possible.
         """
         lowest, highest = parse_interval(self._settings.interval)
-        term = Term(name, log_prob, scale, clean, lowest, highest)
-        if self._settings.plain:
-            return term
-        return replace(term, limit=_LIMIT, noise_limit=_NOISE_LIMIT)
+        manner = self._manner(clean)
+        limits = (manner.limit, manner.noise_limit)
+        return Term(name, log_prob, scale, clean, lowest, highest, *limits)
 
     def log_prob(self, guide: Guide) -> tuple[LogProb, bool, str]:
         """What a guide maximises, whether it reads clean pictures, and its fingerprint."""
@@ -143,32 +153,36 @@ class GuideModels:
         for label in labels:
             classifier.place_of(label)
 
+        temperature = self._manner(clean=False).temperature
+
         def log_prob(x: Tensor, sigma: Sigma) -> Tensor:
-            return classifier.log_prob(x, sigma, *labels, temperature=self._temperature)
+            return classifier.log_prob(x, sigma, *labels, temperature=temperature)
 
         return log_prob, False, classifier.fingerprint
 
-    @property
-    def _temperature(self) -> float:
-        return 1.0 if self._settings.plain else _TEMPERATURE
+    def _manner(self, clean: bool) -> Manner:
+        if self._settings.plain:
+            return PLAIN
+        return _CLEAN if clean else _NOISE_AWARE
 
     def _decoded(self, clean: Callable[[Tensor], Tensor]) -> LogProb:
-        decode, plain = self._model.decode, self._settings.plain
+        decode, count = self._model.decode, self._manner(clean=True).views
 
         def log_prob(denoised: Tensor, sigma: Sigma) -> Tensor:
             pictures = decode(denoised)
-            if plain:
+            if count == 0:
                 return clean(pictures)
             # other views at each level, the same when a picture is drawn again
             seed = round(1e4 * float(torch.as_tensor(sigma).max()))
-            return torch.stack([clean(view) for view in views(pictures, _VIEWS, seed)]).mean(dim=0)
+            return torch.stack([clean(view) for view in views(pictures, count, seed)]).mean(dim=0)
 
         return log_prob
 
     def _of_classes(
         self, name: str, wanted: Sequence[str]
     ) -> tuple[Callable[[Tensor], Tensor], str]:
-        return self._open(name).of_classes(wanted, self._settings.labels, self._temperature)
+        temperature = self._manner(clean=True).temperature
+        return self._open(name).of_classes(wanted, self._settings.labels, temperature)
 
     def of_pictures(self, guide: Guide) -> Callable[[Tensor], Tensor]:
         """What a guide maximises on clean pictures of values 0 to 1, whatever it reads."""
@@ -190,7 +204,7 @@ class GuideModels:
         content = files.sha256_of_file(Path(guide.what))
         return joint.of_vectors(joint.encoder.encode_images([picture]), content)
 
-    def _open(self, name: str) -> "Joint":
+    def _open(self, name: str) -> Joint:
         if name not in self._joint:
             device = self._model.device
             encoder = require_joint(load_encoder(name, device=device))
@@ -212,64 +226,3 @@ def require_space(classifier: NoiseAwareClassifier, model: str, identity: str) -
             hint="Train one for it: graft recipe run noisy-classifier --autoencoder FOLDER, or "
             "guide by a clean classifier: --guide-model with a CLIP folder.",
         )
-
-
-@dataclass(frozen=True)
-class Joint:
-    """A joint encoder with a gradient for pictures."""
-
-    encoder: ImageEncoder
-    look: Look
-    device: str
-
-    def of_vectors(self, vectors: Vectors, content: str) -> tuple[Callable[[Tensor], Tensor], str]:
-        """The cosine with one vector, -1 to 1, and a fingerprint."""
-        wanted = torch.from_numpy(vectors[0]).to(self.device)
-
-        def cosine(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
-            return self.look(_in_colour(pictures)) @ wanted
-
-        return cosine, _digest(self.encoder.fingerprint, content)
-
-    def of_classes(
-        self, wanted: Sequence[str], labels: Sequence[str], temperature: float
-    ) -> tuple[Callable[[Tensor], Tensor], str]:
-        """Log p of a label among all of them, zero-shot, and a fingerprint.
-
-        Args:
-            wanted: the label of all rows, or one for each.
-            labels: all of them; none: kinds and colours of Blocks objects.
-            temperature: divides the logits for the gradient alone, see `softened`.
-
-        Raises:
-            UnknownName: one is none of the labels.
-        """
-        phrases = {name: name for name in labels} if labels else object_phrases()
-        names = list(phrases)
-        for label in wanted:
-            if label not in phrases:
-                raise UnknownName("class", label, names)
-        templates = templates_of(self.encoder.folder) if labels else (PLACE,)
-        heads = label_vectors(self.encoder, list(phrases.values()), templates)
-        weights = torch.from_numpy(heads).to(self.device)
-        scale = self.encoder.logit_scale or 1.0
-        places = torch.tensor([names.index(label) for label in wanted], device=self.device)
-
-        def log_prob(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
-            logits = scale * self.look(_in_colour(pictures)) @ weights.T
-            own = places.expand(len(pictures))[:, None]
-
-            def log_of_own(logits: Tensor) -> Tensor:
-                return functional.log_softmax(logits, dim=-1).gather(1, own)[:, 0]
-
-            return softened(log_of_own, logits, temperature)
-
-        return log_prob, _digest(self.encoder.fingerprint, *phrases.values(), *templates)
-
-
-def _in_colour(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b 3 y x"]:
-    return pictures if pictures.shape[1] == 3 else pictures.expand(-1, 3, -1, -1)
-
-
-def _digest(*parts: Any) -> str:
-    return hashlib.sha256("\0".join(str(part) for part in parts).encode()).hexdigest()

@@ -23,7 +23,7 @@ from graftwerk.measure.pictures import psnr
 from graftwerk.recipes.scenes import open_scenes
 from graftwerk.requests import DEFAULT_GUIDE
 from graftwerk.steer.descent import descend
-from graftwerk.steer.gradient import GradientGuide, LogProb, Term, guided_by
+from graftwerk.steer.gradient import GradientGuide, Term, guided_by
 from graftwerk.verbs.guide_check import chances_of
 from graftwerk.verbs.guides import GuideModels, Settings
 from graftwerk.verbs.witnesses import LIMIT, Pictures, as_pictures, encode, open_witnesses
@@ -63,14 +63,14 @@ def costs(model: DiffusionModel, models: dict[str, GuideModels]) -> None:
     print(f"| unguided | {plain:.1f} | |")
     for name, source in models.items():
         log_prob, clean, _ = source.each([CLASSES[0]])
-        guided = timed(guided_by(denoise, [Term(name, log_prob, 1.0, clean)]))
+        guided = timed(guided_by(denoise, [source.term(name, log_prob, 1.0, clean)]))
         print(f"| {name} | {guided:.1f} | {guided / plain - 1:.2f} |")
 
 
 def inversions(model: DiffusionModel, count: int) -> None:
     """Pictures to their noise and back."""
     real = open_scenes("pictures", WORLD, count, model.size[0], Silent())
-    drawn = draw(model, None, count)
+    drawn = draw(model, (), count)
     sets = {"rendered": real.rows(np.arange(count))["picture"], "drawn": drawn}
     sigmas = noise_levels(model.noise, 50, "karras")
     denoise = model.denoiser(None if model.reader is None else model.reader.read([""]))
@@ -88,8 +88,7 @@ def inversions(model: DiffusionModel, count: int) -> None:
             print(f"| {name}, {refinements} refinements | {shown} |")
 
 
-def draw(model: DiffusionModel, log_prob: LogProb | None, count: int) -> Pictures:
-    terms = () if log_prob is None else (Term("the guide", log_prob, SCALE),)
+def draw(model: DiffusionModel, terms: tuple[Term, ...], count: int) -> Pictures:
     plan = Plan(
         texts=None if model.reader is None else model.reader.read([""]),
         away=None,
@@ -138,13 +137,20 @@ def to_bytes(values: torch.Tensor) -> Pictures:
     return (values * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
-def verdicts(model: DiffusionModel, models: GuideModels, count: int) -> None:
-    """AUC of the strangeness, and how often each verdict is given."""
+def verdicts(model: DiffusionModel, models: GuideModels, guides: GuideModels, count: int) -> None:
+    """AUC of the strangeness, and how often each verdict is given.
+
+    Args:
+        model: the diffusion model.
+        models: of the strawmen, plain.
+        guides: what guides.
+        count: pictures of each class and way.
+    """
     witnesses = open_witnesses(model, None, Silent())
     found: dict[str, list] = {}
     for label in CLASSES:
-        log_prob, _, _ = models.each([label])
-        sets = {"guided": draw(model, log_prob, count), **strawmen(model, models, label, count)}
+        term = guides.term("the guide", guides.each([label])[0], SCALE, clean=False)
+        sets = {"guided": draw(model, (term,), count), **strawmen(model, models, label, count)}
         for name, pictures in sets.items():
             chances = chances_of(models, label, pictures)
             names = [name] * len(pictures)
@@ -179,11 +185,25 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=12, help="pictures of each class and way")
     options = parser.parse_args()
     model = load_diffusion("builtin/blocks")
-    noise_aware = GuideModels(Settings(DEFAULT_GUIDE, (), ""), model)
-    clean = GuideModels(Settings("builtin/blocks-clip", (), ""), model)
-    costs(model, {"noise-aware classifier": noise_aware, "clean classifier through x0": clean})
+    noise_aware, clean, clean_plain = (
+        GuideModels(Settings(name, (), "", plain=plain), model)
+        for name, plain in (
+            (DEFAULT_GUIDE, False),
+            ("builtin/blocks-clip", False),
+            ("builtin/blocks-clip", True),
+        )
+    )
+    costs(
+        model,
+        {
+            "noise-aware classifier": noise_aware,
+            "clean classifier through x0": clean,
+            "clean classifier through x0, plain": clean_plain,
+        },
+    )
     inversions(model, options.count)
-    verdicts(model, noise_aware, options.count)
+    strawman = GuideModels(Settings(DEFAULT_GUIDE, (), ""), model)
+    verdicts(model, strawman, noise_aware, options.count)
 
 
 if __name__ == "__main__":

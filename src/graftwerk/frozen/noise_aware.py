@@ -22,6 +22,7 @@ from .folder import fingerprint
 from .labels import NOISE_AWARE
 from .loading import choose_device
 from .own import load_own
+from .softened import softened
 
 _TIME_SCALE = 100.0  # so that the sines of its embedding tell near noise levels apart
 _GROUPS = 8  # of channels that are normalised together
@@ -140,7 +141,7 @@ class NoiseAwareClassifier:
         return self.labels.index(label)
 
     def log_prob(
-        self, x: Float[Tensor, "b c h w"], sigma: Sigma, *labels: str
+        self, x: Float[Tensor, "b c h w"], sigma: Sigma, *labels: str, temperature: float = 1.0
     ) -> Float[Tensor, " b"]:
         """Log p(label | x) of each row; a gradient flows to `x`.
 
@@ -148,13 +149,14 @@ class NoiseAwareClassifier:
             x: noisy latents.
             sigma: their noise level.
             labels: one of all rows, or one for each.
+            temperature: divides the logits for the gradient alone, see `softened`.
 
         Raises:
             UnknownName: it does not know a label.
         """
         places = torch.tensor([self.place_of(label) for label in labels], device=x.device)
-        logits = self.network(x, sigma).gather(1, places.expand(len(x))[:, None])
-        return functional.logsigmoid(logits[:, 0])
+        logits = self.network(x, sigma).gather(1, places.expand(len(x))[:, None])[:, 0]
+        return softened(functional.logsigmoid, logits, temperature)
 
 
 def load_noise_aware(name: str, folder: Path, device: str = "auto") -> NoiseAwareClassifier:

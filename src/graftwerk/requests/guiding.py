@@ -7,7 +7,7 @@ from pydantic import Field
 
 from .. import limits
 from .base import DEFAULT_GUIDE, DEFAULT_PICTURE_ENCODER, DEFAULT_PIPELINE, POSITIONAL, Request
-from .pictures import GuideLabels, GuideModel
+from .pictures import GuideLabels, GuideModel, GuidePlain
 
 _MODEL = "diffusion model that the pictures are of, or should be"
 
@@ -70,6 +70,7 @@ class GuideSweep(Request):
     steps: int = Field(25, ge=1, le=limits.SAMPLING_STEPS, description="steps of the sampler")
     sampler: str = Field("dpmpp_2m", description="ddpm, ddim, euler, heun or dpmpp_2m")
     model: str = Field(DEFAULT_PIPELINE, description="diffusion model, drawn without a prompt")
+    guide_plain: GuidePlain = False
     guide_model: GuideModel = DEFAULT_GUIDE
     guide_interval: str | None = Field(
         None, description="noise levels LO:HI (sigma) in which the guide acts"

@@ -31,6 +31,14 @@ GuideLabels = Annotated[
     ),
 ]
 
+GuidePlain = Annotated[
+    bool,
+    Field(
+        description="guide by the bare gradient of log p, as the papers do: not softened where the "
+        "classifier is sure, nor shortened, nor the mean over views of the expected picture"
+    ),
+]
+
 
 class Generate(Request):
     """Draw pictures from a prompt with a diffusion model."""
@@ -72,6 +80,7 @@ class Generate(Request):
     guide_interval: str | None = Field(
         None, description="noise levels LO:HI (sigma) in which --guide acts"
     )
+    guide_plain: GuidePlain = False
     guide_model: GuideModel = DEFAULT_GUIDE
     guide_labels: GuideLabels = Field(default_factory=list)
     guide_encoder: str = Field(

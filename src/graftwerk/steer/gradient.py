@@ -43,6 +43,7 @@ class Term:
         highest: noise level above which it does not act.
         limit: root mean square, over the values of a row, of the largest shift that it makes; a
             longer one is scaled down to it.
+        noise_limit: the same, over the noise level: of the largest change to the predicted noise.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Term:
     lowest: float = 0.0
     highest: float = math.inf
     limit: float = math.inf
+    noise_limit: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def guided_by(
         denoised, pulls = _evaluate(denoise, acting, x, sigma)
         variance = sigma.view(-1, 1, 1, 1) ** 2 if isinstance(sigma, Tensor) else sigma**2
         shifts = [
-            _shortened(term.scale * variance * gradient, term.limit)
+            _shortened(term.scale * variance * gradient, term, sigma)
             for term, (_, gradient) in zip(acting, pulls, strict=True)
         ]
         result = denoised
@@ -203,10 +205,12 @@ def _size(batch: Batch) -> float:
     return float(batch.square().mean(dim=(1, 2, 3)).sqrt().max())
 
 
-def _shortened(shift: Batch, limit: float) -> Batch:
-    """Each row scaled down to a root mean square of `limit` where it is longer."""
-    if math.isinf(limit):
+def _shortened(shift: Batch, term: Term, sigma: Sigma) -> Batch:
+    """Each row scaled down to the root mean square that the term allows, where it is longer."""
+    if math.isinf(term.limit) and math.isinf(term.noise_limit):
         return shift
+    levels = torch.as_tensor(sigma, dtype=shift.dtype, device=shift.device)
+    limit = (term.noise_limit * levels).clamp(max=term.limit).expand(len(shift)).view(-1, 1, 1, 1)
     size = shift.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
     return shift * (limit / size.clamp(min=1e-30)).clamp(max=1.0)
 

@@ -115,6 +115,7 @@ def settings_of(request: Generate) -> Settings:
         labels=tuple(request.guide_labels),
         encoder=request.guide_encoder,
         interval=request.guide_interval,
+        plain=request.guide_plain,
     )
 
 

@@ -1,37 +1,51 @@
 """`--guide KIND=WHAT:SCALE`: what a diffusion model is guided by, with its models loaded."""
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from .. import files
-from ..blocks.captions import object_phrases
-from ..contracts import Vectors
 from ..diffuse.options import parse_interval
-from ..errors import UnknownName, WrongBase
+from ..errors import WrongBase
 from ..frozen.diffusion.model import DiffusionModel
 from ..frozen.encoders import load_encoder
-from ..frozen.images import ImageEncoder
 from ..frozen.labels import noise_aware_labels
 from ..frozen.locate import locate
-from ..frozen.looking import Look, differentiable
+from ..frozen.looking import differentiable
 from ..frozen.noise_aware import NoiseAwareClassifier, load_noise_aware
-from ..frozen.zero_shot import PLACE, label_vectors, require_joint, templates_of
+from ..frozen.zero_shot import require_joint
 from ..search.readers import read_image
 from ..steer.gradient import GradientGuide, LogProb, Pull, Sigma, Term
+from ..steer.views import views
 from .guide_entries import Guide
+from .joint import Joint
 
-# A clean guide looks through the denoiser's guess, which high noise makes worthless; its shift is
-# kept below this root mean square, in latents of unit variance.
-CLEAN_LIMIT = 0.5
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a gradient is used.
+
+    Attributes:
+        temperature: of class probabilities, see `softened`.
+        limit: of the shift, see `Term`.
+        noise_limit: of the shift over the noise level, see `Term`.
+        views: that are taken of a clean picture; 0: it is seen as it is.
+    """
+
+    temperature: float
+    limit: float
+    noise_limit: float
+    views: int
+
+
+PLAIN = Manner(1.0, math.inf, math.inf, 0)
+# Longer shifts leave what the denoiser knows. Chosen on pictures of seed 0.
+_NOISE_AWARE = Manner(4.0, 0.4, 0.25, 0)
+_CLEAN = Manner(10.0, 1.5, 0.5, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +57,14 @@ class Settings:
         labels: classes of a joint encoder; none: kinds and colours of Blocks objects.
         encoder: name of the joint encoder of `text=` and `image=`.
         interval: `LO:HI` of noise levels in which they act; None for all.
+        plain: the bare gradient of log p, at its own length.
     """
 
     classifier: str
     labels: tuple[str, ...]
     encoder: str
     interval: str | None = None
+    plain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +94,11 @@ def open_guides(
         BadInput: an interval or model that is not possible.
         BadFile: a picture cannot be read.
     """
-    lowest, highest = parse_interval(settings.interval)
     source = GuideModels(settings, model)
     terms, prints = [], []
     for guide in guides:
         log_prob, clean, fingerprint = source.log_prob(guide)
-        limit = CLEAN_LIMIT if clean else math.inf
-        terms.append(Term(guide.name, log_prob, guide.scale, clean, lowest, highest, limit))
+        terms.append(source.term(guide.name, log_prob, guide.scale, clean))
         prints.append(fingerprint)
     return Opened(GradientGuide(tuple(terms), model.space.identity, watch), tuple(prints))
 
@@ -101,6 +115,17 @@ class GuideModels:
     def device(self) -> str:
         """Where they run."""
         return self._model.device
+
+    def term(self, name: str, log_prob: LogProb, scale: float, clean: bool) -> Term:
+        """A guide with the interval and limits of the settings.
+
+        Raises:
+            BadInput: the interval is not possible.
+        """
+        lowest, highest = parse_interval(self._settings.interval)
+        manner = self._manner(clean)
+        limits = (manner.limit, manner.noise_limit)
+        return Term(name, log_prob, scale, clean, lowest, highest, *limits)
 
     def log_prob(self, guide: Guide) -> tuple[LogProb, bool, str]:
         """What a guide maximises, whether it reads clean pictures, and its fingerprint."""
@@ -119,7 +144,7 @@ class GuideModels:
         name = self._settings.classifier
         folder = locate(name)
         if noise_aware_labels(folder) is None:
-            clean, fingerprint = self._open(name).of_classes(labels, self._settings.labels)
+            clean, fingerprint = self._of_classes(name, labels)
             return self._decoded(clean), True, fingerprint
         if self._noise_aware is None:
             self._noise_aware = load_noise_aware(name, folder, self._model.device)
@@ -128,18 +153,36 @@ class GuideModels:
         for label in labels:
             classifier.place_of(label)
 
+        temperature = self._manner(clean=False).temperature
+
         def log_prob(x: Tensor, sigma: Sigma) -> Tensor:
-            return classifier.log_prob(x, sigma, *labels)
+            return classifier.log_prob(x, sigma, *labels, temperature=temperature)
 
         return log_prob, False, classifier.fingerprint
 
-    def _decoded(self, clean: Callable[[Tensor], Tensor]) -> LogProb:
-        decode = self._model.decode
+    def _manner(self, clean: bool) -> Manner:
+        if self._settings.plain:
+            return PLAIN
+        return _CLEAN if clean else _NOISE_AWARE
 
-        def log_prob(denoised: Tensor, sigma: Sigma) -> Tensor:  # noqa: ARG001
-            return clean(decode(denoised))
+    def _decoded(self, clean: Callable[[Tensor], Tensor]) -> LogProb:
+        decode, count = self._model.decode, self._manner(clean=True).views
+
+        def log_prob(denoised: Tensor, sigma: Sigma) -> Tensor:
+            pictures = decode(denoised)
+            if count == 0:
+                return clean(pictures)
+            # other views at each level, the same when a picture is drawn again
+            seed = round(1e4 * float(torch.as_tensor(sigma).max()))
+            return torch.stack([clean(view) for view in views(pictures, count, seed)]).mean(dim=0)
 
         return log_prob
+
+    def _of_classes(
+        self, name: str, wanted: Sequence[str]
+    ) -> tuple[Callable[[Tensor], Tensor], str]:
+        temperature = self._manner(clean=True).temperature
+        return self._open(name).of_classes(wanted, self._settings.labels, temperature)
 
     def of_pictures(self, guide: Guide) -> Callable[[Tensor], Tensor]:
         """What a guide maximises on clean pictures of values 0 to 1, whatever it reads."""
@@ -154,14 +197,14 @@ class GuideModels:
         name = self._settings.classifier if guide.aim == "class" else self._settings.encoder
         joint = self._open(name)
         if guide.aim == "class":
-            return joint.of_classes([guide.what], self._settings.labels)
+            return self._of_classes(name, [guide.what])
         if guide.aim == "text":
             return joint.of_vectors(joint.encoder.encode_texts([guide.what]), guide.what)
         picture = read_image(guide.what)
         content = files.sha256_of_file(Path(guide.what))
         return joint.of_vectors(joint.encoder.encode_images([picture]), content)
 
-    def _open(self, name: str) -> "Joint":
+    def _open(self, name: str) -> Joint:
         if name not in self._joint:
             device = self._model.device
             encoder = require_joint(load_encoder(name, device=device))
@@ -183,59 +226,3 @@ def require_space(classifier: NoiseAwareClassifier, model: str, identity: str) -
             hint="Train one for it: graft recipe run noisy-classifier --autoencoder FOLDER, or "
             "guide by a clean classifier: --guide-model with a CLIP folder.",
         )
-
-
-@dataclass(frozen=True)
-class Joint:
-    """A joint encoder with a gradient for pictures."""
-
-    encoder: ImageEncoder
-    look: Look
-    device: str
-
-    def of_vectors(self, vectors: Vectors, content: str) -> tuple[Callable[[Tensor], Tensor], str]:
-        """The cosine with one vector, -1 to 1, and a fingerprint."""
-        wanted = torch.from_numpy(vectors[0]).to(self.device)
-
-        def cosine(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
-            return self.look(_in_colour(pictures)) @ wanted
-
-        return cosine, _digest(self.encoder.fingerprint, content)
-
-    def of_classes(
-        self, wanted: Sequence[str], labels: Sequence[str]
-    ) -> tuple[Callable[[Tensor], Tensor], str]:
-        """Log p of a label among all of them, zero-shot, and a fingerprint.
-
-        Args:
-            wanted: the label of all rows, or one for each.
-            labels: all of them; none: kinds and colours of Blocks objects.
-
-        Raises:
-            UnknownName: one is none of the labels.
-        """
-        phrases = {name: name for name in labels} if labels else object_phrases()
-        names = list(phrases)
-        for label in wanted:
-            if label not in phrases:
-                raise UnknownName("class", label, names)
-        templates = templates_of(self.encoder.folder) if labels else (PLACE,)
-        heads = label_vectors(self.encoder, list(phrases.values()), templates)
-        weights = torch.from_numpy(heads).to(self.device)
-        scale = self.encoder.logit_scale or 1.0
-        places = torch.tensor([names.index(label) for label in wanted], device=self.device)
-
-        def log_prob(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
-            logits = scale * self.look(_in_colour(pictures)) @ weights.T
-            own = places.expand(len(pictures))[:, None]
-            return functional.log_softmax(logits, dim=-1).gather(1, own)[:, 0]
-
-        return log_prob, _digest(self.encoder.fingerprint, *phrases.values(), *templates)
-
-
-def _in_colour(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b 3 y x"]:
-    return pictures if pictures.shape[1] == 3 else pictures.expand(-1, 3, -1, -1)
-
-
-def _digest(*parts: Any) -> str:
-    return hashlib.sha256("\0".join(str(part) for part in parts).encode()).hexdigest()

@@ -23,8 +23,8 @@ from ..recipes.recipe import HELD_OUT_WORLD, SIDE
 from ..recipes.scenes import open_scenes
 from ..reports import SweepRow
 from ..requests import GuideSweep
-from ..steer.gradient import GradientGuide, Term
-from .guides import CLEAN_LIMIT, GuideModels, Settings
+from ..steer.gradient import GradientGuide
+from .guides import GuideModels, Settings
 from .judged import shows
 from .witnesses import Pictures, as_pictures, draws_blocks
 
@@ -59,13 +59,11 @@ class Ground:
     def draw(self, scale: float, monitor: Monitor) -> tuple[list[Picture], Pictures]:
         """All pictures at one scale, from the same noise at every scale."""
         model, request = self.model, self.request
-        lowest, highest = parse_interval(request.guide_interval)
         images: list[Picture] = []
         for numbers in batches(len(self.labels), *model.size, model.device):
             wanted = [self.labels[number] for number in numbers]
             log_prob, clean, _ = self.models.each(wanted)
-            limit = CLEAN_LIMIT if clean else np.inf
-            term = Term("the guide", log_prob, scale, clean, lowest, highest, limit)
+            term = self.models.term("the guide", log_prob, scale, clean)
             plan = Plan(
                 texts=None if model.reader is None else model.reader.read([""]),
                 away=None,
@@ -134,7 +132,8 @@ def open_ground(request: GuideSweep, monitor: Monitor) -> Ground:
             f"model {request.model!r} draws no Blocks scenes, of which alone the judge knows.",
             "Sweep builtin/blocks, or a model trained by `graft recipe run diffusion`.",
         )
-    models = GuideModels(Settings(request.guide_model, (), ""), model)
+    settings = Settings(request.guide_model, (), "", request.guide_interval, request.guide_plain)
+    models = GuideModels(settings, model)
     classes = [part.strip() for part in request.classes.split(",") if part.strip()]
     classes = list(PAIRS) if classes == ["all"] else classes
     if not classes:

@@ -64,6 +64,15 @@ def test_long_shifts_are_shortened_row_by_row():
     torch.testing.assert_close(shift[1], torch.full((1, 2, 2), 0.5))
 
 
+def test_at_low_noise_shifts_are_shorter_in_proportion():
+    term = Term("a", lambda x, sigma: 100 * total(x, sigma), 1.0, limit=0.5, noise_limit=0.25)
+    sigma = torch.tensor([0.1, 4.0])
+    shift = guided_by(half, [term])(X, sigma) - half(X, sigma)
+    torch.testing.assert_close(shift[0], torch.full((1, 2, 2), 0.025))
+    torch.testing.assert_close(shift[1], torch.full((1, 2, 2), 0.5))
+    torch.testing.assert_close(guided_by(half, [term])(X, 1.0) - half(X, 1.0), X * 0.25)
+
+
 @pytest.mark.parametrize("scale", [1e3, 1e30, 1e300])
 def test_a_scale_that_is_too_high_overflows(scale):
     with pytest.raises(Overflowed) as caught:

@@ -134,7 +134,7 @@ def forecast(measurements: Sequence[Measurement], frozen_loss: float, plan: Plan
     early = [one for one in measurements if one.step <= SHARE * plan.steps]
     until = early[-1].step
     clocks = [plan.rates_until(one.step) for one in early]
-    gain = fit_growth(clocks, [gain_of(one) for one in early])
+    gain = fit_growth(clocks, [one.gain for one in early])
     level = _LEVEL * frozen_loss
     if early[-1].gap >= level:
         reason = f"the condition is followed within the first {until:,} steps already"
@@ -164,11 +164,6 @@ def forecast(measurements: Sequence[Measurement], frozen_loss: float, plan: Plan
     if steps[0] is None:
         reason += f"; too slowly for {plan.steps:,} steps"
     return Forecast(steps[0], steps[1], steps[2], until, gap, gain, reason)
-
-
-def gain_of(one: Measurement) -> float:
-    """The product of the norms of both ends of the condition's way; of the joints' where alone."""
-    return one.norm * (1.0 if one.hint_norm is None else one.hint_norm)
 
 
 def _told_law(law: Fit) -> str:

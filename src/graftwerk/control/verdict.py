@@ -135,6 +135,8 @@ def _not_clear(measurements: Sequence[Measurement], frozen_loss: float, planned:
     end = "; the training ends here, so give it more steps" if last.step >= planned else ""
     if last.step < _PATIENCE * planned or len(measurements) < _FEWEST:
         return Verdict("not yet", None, f"{gap}, not clear of 0{end}.")
+    if max(one.gap_high for one in measurements[-_BELOW:]) >= _WORTH * frozen_loss:
+        return Verdict("not yet", None, f"{gap}: it may be of use, but is not clear of 0{end}.")
     changed = (
         f"after {last.step:,} steps the branch changes what it is joined to by {last.change:.1%}"
     )
@@ -144,8 +146,6 @@ def _not_clear(measurements: Sequence[Measurement], frozen_loss: float, planned:
             None,
             f"{changed}: the learning rate is too small, or there were too few steps.",
         )
-    if max(one.gap_high for one in measurements[-_BELOW:]) >= _WORTH * frozen_loss:
-        return Verdict("not yet", None, f"{gap}: it may be of use, but is not clear of 0{end}.")
     if last.gain < _GROWN_UP:
         return Verdict(
             "not yet",

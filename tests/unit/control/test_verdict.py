@@ -53,7 +53,7 @@ def test_mispaired_data_and_a_small_rate_are_told_apart():
     mispaired = states([0.0] * 30, planned=600, error=0.0001, gain=5.0)
     assert mispaired[-1].state == "not learning" and "belong together" in mispaired[-1].reason
     assert mispaired[11].state == "not yet"  # 220 of 600 steps
-    slow = states([0.0] * 30, planned=600, change=0.005)[-1]
+    slow = states([0.0] * 30, planned=600, error=0.00002, change=0.005)[-1]
     assert slow.state == "not learning" and "learning rate is too small" in slow.reason
 
 

@@ -26,9 +26,9 @@ _LEVEL = 0.06  # of the frozen model's loss: a gap of this size came with the su
 _CLEAR = 2.0  # standard errors, of a gap or its rank, above 0 from which it is fitted
 _FEWEST = 4  # points of a fit
 _GOOD = 0.95  # R^2 from which the law of the gap is relied on
-# Gain at which branches of builtin/blocks followed their conditions: 1.2 to 1.9 in two trainings,
-# 2.5 to 3.2 in one of small batches at a high rate. On another model it is a first guess.
-_GAIN, _GAINS = 2.0, (1.2, 3.2)
+# Gain at which branches of builtin/blocks followed their conditions: 1.2 to 1.9 in two trainings at
+# a low rate, at 1e-3 2.5 to 6.8: more in small batches. On another model it is a first guess.
+_GAIN, _GAINS = 3.0, (1.2, 6.8)
 _SPREAD = 2.0  # standard deviations of the interval
 Law = Literal["power", "exponential"]
 

@@ -6,7 +6,7 @@ mispaired data set never gets there, for on it a true condition is no better tha
 
 A gap that is not clear is no proof of the contrary. That the data are at fault is said only once
 the branch has grown past the size at which others followed, and the upper end of the gap's interval
-has stayed below what would be worth it: on true pairs that end is above it long before.
+stayed below what would be worth it for a third of the steps: on true pairs it is above it before.
 """
 
 from collections.abc import Sequence
@@ -28,10 +28,9 @@ _DIVERGED = 1.5  # times the frozen model's loss
 _PATIENCE = 0.4  # share of the planned steps after which a branch should have begun
 _FEWEST = 6  # measurements before anything is said of not learning
 _STILL = 0.03  # change of the skips below which a learning rate is too small
-_BELOW = 3  # measurements in a row whose gaps are all below what is worth it
 # Gain from which a gap that is surely not worth it is held against the data. On builtin/blocks the
-# upper ends of true pairs were above it from 2.4 on, and branches followed at 1.2 to XX.
-_GROWN_UP = 4.0
+# upper end of its interval was above that from 2.1 on in every training on true pairs.
+_GROWN_UP = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,10 @@ def judge(measurements: Sequence[Measurement], frozen_loss: float, planned: int)
     if not (clear[-1] and clear[-2:].count(True) == 2):
         return _not_clear(measurements, frozen_loss, planned)
     step, rise, recent = sudden_change(measurements)
-    if recent <= _SETTLED * rise and _late_share(measurements) <= _GREW:
+    late = [
+        sure for one, sure in zip(measurements, clear, strict=True) if one.step >= _LATE * last.step
+    ]
+    if all(late) and recent <= _SETTLED * rise and _late_share(measurements) <= _GREW:
         return Verdict(
             "converged",
             step,
@@ -111,8 +113,8 @@ def sudden_change(measurements: Sequence[Measurement]) -> tuple[int, float, floa
 def _late_share(measurements: Sequence[Measurement]) -> float:
     """Share of the present gap that came in the last third of the steps.
 
-    A gap rises in steps with rests between them, and slowly where the learning rate falls; that
-    its present rise is slow does not say that it is over.
+    A gap rises in steps with rests between them, and slowly where the learning rate falls: that
+    its present rise is slow does not say that it is over, nor that one before it was clear fell.
     """
     last = measurements[-1]
     steps, gaps = [one.step for one in measurements], [one.gap for one in measurements]
@@ -135,7 +137,8 @@ def _not_clear(measurements: Sequence[Measurement], frozen_loss: float, planned:
     end = "; the training ends here, so give it more steps" if last.step >= planned else ""
     if last.step < _PATIENCE * planned or len(measurements) < _FEWEST:
         return Verdict("not yet", None, f"{gap}, not clear of 0{end}.")
-    if max(one.gap_high for one in measurements[-_BELOW:]) >= _WORTH * frozen_loss:
+    late = [one.gap_high for one in measurements if one.step >= _LATE * last.step]
+    if max(late) >= _WORTH * frozen_loss:
         return Verdict("not yet", None, f"{gap}: it may be of use, but is not clear of 0{end}.")
     changed = (
         f"after {last.step:,} steps the branch changes what it is joined to by {last.change:.1%}"

@@ -1,4 +1,7 @@
-"""Run every measurement in one go and print its tables; nothing here passes or fails."""
+"""Run every measurement in one go and print its tables; nothing here passes or fails.
+
+After one section's name its own options can follow: `python -m bench meter --steps 480`.
+"""
 
 import argparse
 import subprocess
@@ -25,7 +28,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; default: all")
     parser.add_argument("--data", type=Path, help="folder of public data sets (optional)")
-    options = parser.parse_args()
+    options, more = parser.parse_known_args()
+    if more and len(options.sections) != 1:
+        parser.error(
+            f"options of one section ({' '.join(more)}) with {len(options.sections)} named"
+        )
     unknown = set(options.sections) - set(SECTIONS)
     if unknown:
         parser.error(
@@ -38,7 +45,7 @@ def main() -> int:
         # one process each, so that no section inherits another's threads or caches
         failed += bool(
             subprocess.run(
-                [sys.executable, "-m", f"bench.{section}", *data], check=False
+                [sys.executable, "-m", f"bench.{section}", *data, *more], check=False
             ).returncode
         )
     return 1 if failed else 0

@@ -139,6 +139,15 @@ def ours(batch: int, precision: Precision, place: Path) -> Step:
     return step
 
 
+def peak_memory() -> float:
+    """Of this program, in MiB; what `getrusage` says may be that of the process that began it."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    line = next(one for one in status.read_text().splitlines() if one.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("side", choices=("ours", "theirs"))
@@ -156,7 +165,7 @@ def main() -> None:
             began = time.process_time()
             step(number)
             times.append(time.process_time() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_memory()
     print(f"{np.median(times[WARM:]):.4f} {peak:.1f} {before:.2f}")
 
 

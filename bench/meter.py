@@ -6,8 +6,12 @@ picture has another one's condition, the same one each time, in the pairs that a
 """
 
 import argparse
+import json
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +19,10 @@ import numpy as np
 from graftwerk.conditions import condition_named
 from graftwerk.contracts import Silent
 from graftwerk.control.growth import told_forecast
-from graftwerk.control.meter import Measurement, Meter
+from graftwerk.control.meter import Measurement, Meter, from_json
 from graftwerk.control.task import Batch, Pairs
-from graftwerk.control.training import Lesson, Trained, train_branch
-from graftwerk.control.verdict import judge
+from graftwerk.control.training import METER, Lesson, Trained, train_branch
+from graftwerk.control.verdict import Verdict, judge
 from graftwerk.frozen.builtin import builtin_folder
 from graftwerk.frozen.diffusion.model import load_diffusion
 from graftwerk.recipes.paired import open_pairs
@@ -30,7 +34,7 @@ from graftwerk.train.state import generator_for
 from graftwerk.train.task import Plan
 
 MODEL, HELD_OUT = "builtin/blocks", 128
-RATE, SLOW = 1e-3, 100
+SLOW = 100  # times smaller is the rate of the slow runs
 WIDTHS = (16, 32, 64, 96)  # of the hint encoder, as in the recipes
 BAND, BANDS = 2.0, 12  # standard deviations of the plain loss of the model alone, and its draws
 RISING = {"converging", "converged"}
@@ -59,13 +63,52 @@ def mispaired(pairs: Pairs, seed: int) -> Mispaired:
     return Mispaired(pairs, others)
 
 
-def course(trained: Trained, planned: int) -> list[str]:
-    """What was said after each measurement."""
-    there = trained.measurements
-    return [judge(there[: n + 1], trained.frozen_loss, planned).state for n in range(len(there))]
+@dataclass(frozen=True)
+class Course:
+    """What was measured in one training, and what the meter says of it now.
+
+    Attributes:
+        measurements: all of them.
+        frozen_loss: of the model alone.
+        planned: steps of the training.
+    """
+
+    measurements: Sequence[Measurement]
+    frozen_loss: float
+    planned: int
+
+    @cached_property
+    def verdicts(self) -> list[Verdict]:
+        """What is said after each measurement."""
+        there, ends = self.measurements, range(1, len(self.measurements) + 1)
+        return [judge(there[:end], self.frozen_loss, self.planned) for end in ends]
+
+    @property
+    def rising(self) -> int | None:
+        """The first step at which it is said that the condition is of use."""
+        pairs = zip(self.measurements, self.verdicts, strict=True)
+        return next((one.step for one, said in pairs if said.state in RISING), None)
+
+    @property
+    def told(self) -> list[str]:
+        """Words with the steps from which they are said, what is said at the end, rising since."""
+        words: list[str] = []
+        for one, said in zip(self.measurements, self.verdicts, strict=True):
+            if not words or words[-1].partition(" (")[0] != said.state:
+                words.append(f"{said.state} ({one.step})")
+        last = self.verdicts[-1]
+        at = "" if last.step is None else f" at {last.step}"
+        return [", ".join(words), f"{last.state}{at}", shown(self.rising)]
 
 
-def leaves_band(measurements: tuple[Measurement, ...], low: float) -> int | None:
+def course_of(folder: Path) -> Course:
+    """A training that was logged; a newborn branch has the loss of the model alone."""
+    lines = (folder / METER).read_text().splitlines()
+    measurements = [from_json(json.loads(line)) for line in lines]
+    return Course(measurements, measurements[0].loss, measurements[-1].step)
+
+
+def leaves_band(measurements: Sequence[Measurement], low: float) -> int | None:
     """First step from which the plain loss is below its band twice in a row."""
     below = [one.plain_loss < low for one in measurements]
     for place in range(len(below) - 1):
@@ -121,17 +164,6 @@ def low_end(bench: Bench) -> float:
     return float(np.mean(losses) - BAND * np.std(losses, ddof=1))
 
 
-def row(case: str, seed: int, trained: Trained, planned: int, low: float) -> list[str]:
-    """One training as a row of the table; its words are those said after each measurement."""
-    said = course(trained, planned)
-    told = next((n for n, state in enumerate(said) if state in RISING), None)
-    step = None if told is None else trained.measurements[told].step
-    left = leaves_band(trained.measurements, low)
-    at = "" if trained.verdict.step is None else f" at {trained.verdict.step}"
-    words = ", ".join(dict.fromkeys(said))
-    return [case, str(seed), words, f"{trained.verdict.state}{at}", shown(step), shown(left)]
-
-
 def shown(step: int | None) -> str:
     return "never" if step is None else str(step)
 
@@ -141,14 +173,22 @@ def main() -> None:
     parser.add_argument("--data", help="not used: scenes are rendered")
     parser.add_argument("--condition", default="segmentation")
     parser.add_argument("--scenes", type=int, default=2_048, help="that are learned from")
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=120, help="of each training")
-    parser.add_argument("--measurements", type=int, default=30, help="of each training")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rate", type=float, default=1e-3, help="the learning rate")
+    parser.add_argument("--first-seed", type=int, default=0, help="of each case; others follow it")
+    parser.add_argument("--steps", type=int, default=160, help="of each training")
+    parser.add_argument("--measurements", type=int, default=20, help="of each training")
     parser.add_argument("--converging", type=int, default=3, help="trainings that should converge")
     parser.add_argument("--mispaired", type=int, default=10, help="trainings that must not")
     parser.add_argument("--slow", type=int, default=3, help="at a rate 100 times too small")
     parser.add_argument("--out", type=Path, help="folder for logs and plots; a run there goes on")
+    parser.add_argument(
+        "--replay", type=Path, help="an earlier --out: judge its logs, train nothing"
+    )
     options = parser.parse_args()
+    if options.replay is not None:
+        replay(options.replay)
+        return
     with tempfile.TemporaryDirectory() as name:
         report(Bench(options), options, options.out or Path(name))
 
@@ -159,33 +199,43 @@ def report(bench: Bench, options: argparse.Namespace, out: Path) -> None:
     print("| data | seed | said | at the end | rising since step | plain loss below its band |")
     print("|---|---|---|---|---|---|")
     cases = [
-        ("paired", RATE, True, options.converging),
-        ("mispaired", RATE, False, options.mispaired),
+        ("paired", options.rate, True, options.converging),
+        ("mispaired", options.rate, False, options.mispaired),
+        ("paired, slow", options.rate / SLOW, True, options.slow),
     ]
-    cases.append(("paired, slow", RATE / SLOW, True, options.slow))
-    found: dict[str, list[Trained]] = {}
+    found: dict[str, list[Course]] = {}
+    foretold = []
     for case, rate, paired, count in cases:
-        for seed in range(count):
+        for seed in range(options.first_seed, options.first_seed + count):
             folder = out / f"{case.replace(', ', '-')}-{seed}"
             trained = bench.train(folder, rate, seed, paired=paired)
-            found.setdefault(case, []).append(trained)
-            print(f"| {' | '.join(row(case, seed, trained, options.steps, low))} |", flush=True)
-    converged = {
-        case: sum("converged" in course(one, options.steps) for one in runs)
-        for case, runs in found.items()
-    }
-    still = sum(one.verdict.state == "not learning" for one in found.get("paired, slow", []))
+            one = Course(trained.measurements, trained.frozen_loss, options.steps)
+            found.setdefault(case, []).append(one)
+            left = leaves_band(one.measurements, low)
+            print(f"| {' | '.join([case, str(seed), *one.told, shown(left)])} |", flush=True)
+            if case == "paired":
+                foretold.append(told_forecast(trained.forecast, trained.verdict))
+    print()
+    for case, runs in found.items():
+        ends = Counter(one.verdicts[-1].state for one in runs)
+        rising = sum(one.rising is not None for one in runs)
+        ended = ", ".join(f"{count} {state}" for state, count in ends.items())
+        print(f"{case}: {rising} of {len(runs)} told as rising; at the end {ended}")
     before = 0
     for one in found.get("paired", []):
-        said, left = course(one, options.steps), leaves_band(one.measurements, low)
-        told = next((n for n, state in enumerate(said) if state in RISING), None)
-        before += told is not None and (left is None or one.measurements[told].step < left)
-    print(f"\nsaid converged: {converged}; slow runs that end as not learning: {still}")
+        left = leaves_band(one.measurements, low)
+        before += one.rising is not None and (left is None or one.rising < left)
     print(f"paired runs told as rising before the plain loss left its band: {before}")
-    for one in found.get("paired", []):
-        print(told_forecast(one.forecast, one.verdict))
+    print("\n".join(foretold))
     if out == options.out:
         print(f"logs and plots: {out}")
+
+
+def replay(folder: Path) -> None:
+    """What the meter says now of the trainings that an earlier run logged."""
+    print("| training | said | at the end | rising since step |\n|---|---|---|---|")
+    for log in sorted(folder.glob(f"*/{METER}")):
+        print(f"| {' | '.join([log.parent.name, *course_of(log.parent).told])} |")
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ _LEVEL = 0.06  # of the frozen model's loss: a gap of this size came with the su
 _CLEAR = 2.0  # standard errors, of a gap or its rank, above 0 from which it is fitted
 _FEWEST = 4  # points of a fit
 _GOOD = 0.95  # R^2 from which the law of the gap is relied on
-# Gain at which branches of builtin/blocks followed their conditions: 1.2 to 1.9 in two trainings,
-# 2.5 to 3.2 in one of small batches at a high rate. On another model it is a first guess.
-_GAIN, _GAINS = 2.0, (1.2, 3.2)
+# Gain at which branches of builtin/blocks followed their conditions: 1.2 to 1.9 in two trainings at
+# a low rate, at 1e-3 2.5 to 6.8: more in small batches. On another model it is a first guess.
+_GAIN, _GAINS = 3.0, (1.2, 6.8)
 _SPREAD = 2.0  # standard deviations of the interval
 Law = Literal["power", "exponential"]
 
@@ -134,7 +134,7 @@ def forecast(measurements: Sequence[Measurement], frozen_loss: float, plan: Plan
     early = [one for one in measurements if one.step <= SHARE * plan.steps]
     until = early[-1].step
     clocks = [plan.rates_until(one.step) for one in early]
-    gain = fit_growth(clocks, [gain_of(one) for one in early])
+    gain = fit_growth(clocks, [one.gain for one in early])
     level = _LEVEL * frozen_loss
     if early[-1].gap >= level:
         reason = f"the condition is followed within the first {until:,} steps already"
@@ -164,11 +164,6 @@ def forecast(measurements: Sequence[Measurement], frozen_loss: float, plan: Plan
     if steps[0] is None:
         reason += f"; too slowly for {plan.steps:,} steps"
     return Forecast(steps[0], steps[1], steps[2], until, gap, gain, reason)
-
-
-def gain_of(one: Measurement) -> float:
-    """The product of the norms of both ends of the condition's way; of the joints' where alone."""
-    return one.norm * (1.0 if one.hint_norm is None else one.hint_norm)
 
 
 def _told_law(law: Fit) -> str:

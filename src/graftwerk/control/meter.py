@@ -66,6 +66,11 @@ class Measurement:
     hint_norm: float | None = None
     rank: float = 0.0
 
+    @property
+    def gain(self) -> float:
+        """Norms of both ends of the condition's way, multiplied; of the joints where alone."""
+        return self.norm * (1.0 if self.hint_norm is None else self.hint_norm)
+
     def to_json(self) -> dict[str, Any]:
         """As it stands in the log."""
         return asdict(self)

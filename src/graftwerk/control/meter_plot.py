@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ..train.panels import Curve, Panel, draw_panels
 from ..train.task import Plan
-from .growth import Forecast, gain_of
+from .growth import Forecast
 from .meter import Measurement
 from .verdict import Verdict
 
@@ -73,7 +73,7 @@ def _growth(measurements: Sequence[Measurement], plan: Plan, found: Forecast) ->
     clocks = [plan.rates_until(one.step) for one in measurements]
     curves = [
         Curve("gap", steps, [one.gap for one in measurements]),
-        Curve("norms of both ends, multiplied", steps, [gain_of(one) for one in measurements]),
+        Curve("norms of both ends, multiplied", steps, [one.gain for one in measurements]),
     ]
     highest = max(max(curve.values) for curve in curves)
     for name, fit in (("foretold", found.gap), ("foretold", found.gain)):

@@ -83,7 +83,7 @@ def test_noise_widens_the_interval():
 
 def test_a_gap_that_is_not_clear_yet_leaves_the_norms():
     level_at = PLAN.rates_until(90)
-    measurements = course(lambda clock: 0.0, norm_of=lambda clock: 2.0 * (clock / level_at) ** 0.7)
+    measurements = course(lambda clock: 0.0, norm_of=lambda clock: 3.0 * (clock / level_at) ** 0.7)
     found = forecast(measurements, FROZEN, PLAN)
     assert found.gap is None and found.gain.rate == pytest.approx(0.7, abs=1e-6)
     assert found.step == pytest.approx(90, abs=1) and "if the condition was of use" in found.reason

@@ -1,6 +1,6 @@
 """The causal check of a read-out: move along its direction, draw, and measure what moved."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Float64, UInt8
 from torch import Tensor
 
-from .measuring import Measured
+from .measuring import Measure
 from .places import Place
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ _SHOWN = 4  # pictures that the image of a direction has
 _ENLARGED = 96  # pixels of a side at least, in it
 
 Pictures = UInt8[np.ndarray, "n h w 3"]
-Measure = Callable[[Pictures], Measured]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from ..contracts import Monitor
 from ..search.readers import read_image
 from .captioned import as_squares
 from .encoder_place import EncoderPlace
-from .moving import Effect, Measure, Pictures, as_bytes, draw_along, effects_of, row_image
+from .measuring import Measure
+from .moving import Effect, Pictures, as_bytes, draw_along, effects_of, row_image
 from .places import Place
 from .reading_out import Features, Fit, Split, directions_of, read_out, shuffled, split_of
 from .scene_targets import Known

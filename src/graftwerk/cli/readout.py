@@ -4,6 +4,8 @@ from .. import reports
 from .printable import printable
 from .tables import table
 
+_WITH_INTERVALS = 7  # columns at most that a terminal has room for
+
 
 def readout_lines(report: reports.ReadoutResult) -> list[str]:
     """R2 beside its controls, then what moved along each direction."""
@@ -20,8 +22,9 @@ def readout_lines(report: reports.ReadoutResult) -> list[str]:
     ]
     if report.moved:
         names = list(report.moved[0].shifts)
+        say = _shift if len(names) <= _WITH_INTERVALS else _short
         rows = [
-            [f"asked: {printable(one.name)}", *(_shift(one.shifts[name]) for name in names)]
+            [f"asked: {printable(one.name)}", *(say(one.shifts[name]) for name in names)]
             for one in report.moved
         ]
         agreed = ", ".join(f"{name} {value:.2f}" for name, value in report.agreement.items())
@@ -41,3 +44,7 @@ def _cells(share: reports.Share) -> list[str]:
 
 def _shift(shift: reports.Shift) -> str:
     return f"{shift.value:+.2f} ({shift.low:+.2f} to {shift.high:+.2f})"
+
+
+def _short(shift: reports.Shift) -> str:
+    return f"{shift.value:+.2f}"

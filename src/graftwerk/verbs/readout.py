@@ -11,10 +11,13 @@ from .picture_record import require_folder, write_image
 
 if TYPE_CHECKING:
     from ..adapt.encoder_place import EncoderPlace
-    from ..adapt.measuring import ByColour, ByPerception
+    from ..adapt.measuring import Measure
     from ..adapt.places import Place
     from ..adapt.reading_out import Fit
+    from ..adapt.scene_targets import Known
     from ..adapt.study import Study
+
+_JUDGED_SIDE = 16  # pixels, of which the judge takes multiples
 
 
 def run(request: Readout, monitor: Monitor) -> ReadoutResult:
@@ -37,7 +40,7 @@ def run(request: Readout, monitor: Monitor) -> ReadoutResult:
     require_enough(known, request.target, request.objects)
     monitor.start("loading the model")
     place = _open(request)
-    measure = _measure(request)
+    measure, measured_by = _measure(request, known, place)
     study = open_study(place, known, request.count, request.seed, monitor)
     fits = study.fits(monitor)
     return ReadoutResult(
@@ -53,7 +56,7 @@ def run(request: Readout, monitor: Monitor) -> ReadoutResult:
             Read(name=name, **{kind: _share(fit, number) for kind, fit in fits.items()})
             for number, name in enumerate(known.names)
         ],
-        measure=measure.name,
+        measure=measured_by,
         agreement=study.agreement(measure),
         moved=_move(request, study, measure, monitor),
         seconds=time.perf_counter() - begin,
@@ -71,21 +74,26 @@ def _open(request: Readout) -> "Place | EncoderPlace":
     return open_place(request.model, request.at, request.sigma, request.device)
 
 
-def _measure(request: Readout) -> "ByColour | ByPerception":
-    from ..adapt.measuring import ByColour, ByPerception
+def _measure(
+    request: Readout, known: "Known", place: "Place | EncoderPlace"
+) -> "tuple[Measure, str]":
+    """What looks at pictures, and its name; words are named where the judge can see the picture."""
+    from ..adapt.measuring import JUDGED, ByColour, ByPerception, WithWords
 
-    if request.perception is None:
-        return ByColour()
-    return ByPerception(request.perception, request.device)
+    plain: ByColour | ByPerception = ByColour()
+    if request.perception is not None:
+        plain = ByPerception(request.perception, request.device)
+    words = [name for name in known.names if name.split("=")[0] in JUDGED and "=" in name]
+    if not request.moved or not words or any(side % _JUDGED_SIDE for side in place.size):
+        return plain, plain.name
+    return WithWords(plain, words, request.device), f"{plain.name}, words by builtin/blocks-judge"
 
 
 def _share(fit: "Fit", number: int) -> Share:
     return Share(r2=float(fit.r2[number]), low=float(fit.low[number]), high=float(fit.high[number]))
 
 
-def _move(
-    request: Readout, study: "Study", measure: "ByColour | ByPerception", monitor: Monitor
-) -> list[Moved]:
+def _move(request: Readout, study: "Study", measure: "Measure", monitor: Monitor) -> list[Moved]:
     if not request.moved:
         return []
     found = []

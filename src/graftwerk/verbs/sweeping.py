@@ -152,7 +152,7 @@ def open_ground(request: GuideSweep, monitor: Monitor) -> Ground:
 def _real(labels: Sequence[str], world: int, monitor: Monitor) -> Pictures:
     """A real picture for each label, which holds it."""
     most = max(labels.count(label) for label in set(labels))
-    scenes = open_scenes("pictures", world, max(500, round(most / _RARE)), SIDE, monitor)
+    scenes = open_scenes("pictures", world, max(500, round(2 * most / _RARE)), SIDE, monitor)
     holds = labels_of(scenes)
     left = {
         label: iter(np.flatnonzero(holds[:, LABELS.index(label)]).tolist()) for label in set(labels)

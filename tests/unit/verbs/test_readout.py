@@ -156,6 +156,30 @@ def test_key_points_are_of_a_person_alone(scenes):
     assert len(known.paths) < len(read_known(scenes, ["place"], 1).paths)
 
 
+def test_words_are_moved_too_and_a_judge_says_whether_they_came(ask):
+    report = run(ask(target=["time"]), Silent())
+    assert {one.name for one in report.moved} <= {"time=day", "time=sunset", "time=night"}
+    assert report.moved
+    assert "words by builtin/blocks-judge" in report.measure
+    for moved in report.moved:
+        assert moved.name in moved.shifts
+        assert moved.shifts[moved.name].count > 0
+
+
+def test_a_judge_names_words_of_the_first_object_and_of_the_whole(tmp_path):
+    from graftwerk.adapt.measuring import ByColour, WithWords
+
+    list(write_dataset(tmp_path, 5, 12, 64))
+    known = read_known(tmp_path, ["time", "colour"], 1)
+    pictures = np.stack([np.asarray(Image.open(path)) for path in known.paths])
+    said = WithWords(ByColour(), known.names, "cpu")(pictures)
+    for name, values in zip(known.names, known.values.T, strict=True):
+        assert (said[name] == values).all()
+    nothing = WithWords(ByColour(), known.names, "cpu")(np.full_like(pictures[:1], 128))
+    assert np.isnan(nothing["colour=red"]).all()
+    assert np.isfinite(nothing["time=day"]).all()
+
+
 def test_columns_of_numbers(ask, tmp_path):
     data = tmp_path / "table"
     data.mkdir()

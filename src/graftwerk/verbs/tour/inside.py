@@ -1,4 +1,4 @@
-"""Chapter: what the diffusion model's middle knows of an object's place, and whether it is used."""
+"""Chapter: what can be read of a picture inside the model, and whether the model uses it there."""
 
 import shutil
 from pathlib import Path
@@ -12,26 +12,34 @@ SCENES, MOVED = 300, 4
 
 
 def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
-    """Read the place of an object out of the U-Net, and move along its direction."""
+    """Read the place of an object out of the U-Net and the time out of latents, and move both."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     place = folder / "inside"
     shutil.rmtree(place, ignore_errors=True)
     blocks_render.run(
         requests.BlocksRender(count=SCENES, objects=1, out=place / "scenes", **common), monitor
     )
-    read = readout.run(
-        requests.Readout(
-            data=place / "scenes",
-            at="middle",
-            target=["place"],
-            moved=MOVED,
-            out=place / "readout",
-            **common,
-        ),
-        monitor,
-    )
+    asked = {"middle": "place", "latent": "time"}
+    studies = [
+        readout.run(
+            requests.Readout.model_validate(
+                {
+                    "data": place / "scenes",
+                    "at": at,
+                    "target": [target],
+                    "moved": MOVED,
+                    "out": place / "readout",
+                    **common,
+                }
+            ),
+            monitor,
+        )
+        for at, target in asked.items()
+    ]
     return {
-        "read": read,
+        "studies": [
+            {"read": read, "target": asked[read.at], "shown": read.moved[-1:]} for read in studies
+        ],
         "scenes": SCENES,
         "relative": lambda path: Path(path).absolute().relative_to(folder.absolute()).as_posix(),
     }

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from graftwerk.examples import HANDBOOK, QUESTIONS
@@ -21,27 +22,34 @@ from graftwerk.examples import HANDBOOK, QUESTIONS
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
+WIDTH = {"COLUMNS": "88"}
+Start = Callable[[Sequence[str], Path], str]
 TIME = re.compile(r"\d+(\.\d+)?(?= (s|ms|paragraphs/s|scenes/s)\b)")
 
 
-def run(command: str, folder: Path) -> str:
-    """What a command prints, with the folder's name left out."""
-    arguments = shlex.split(command)
-    if arguments[0] != "graft":
-        raise SystemExit(f"{command!r}: only graft commands go into a console block")
+def start(arguments: Sequence[str], folder: Path) -> str:
+    """What `graft` prints when it is run with these arguments in this folder."""
     done = subprocess.run(
-        [sys.executable, "-m", "graftwerk", *arguments[1:]],
+        [sys.executable, "-m", "graftwerk", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"COLUMNS": "88"},
+        env=os.environ | WIDTH,
     )
-    text = (done.stdout + done.stderr).replace(f"{folder}/", "")
+    return done.stdout + done.stderr
+
+
+def run(command: str, folder: Path, start: Start) -> str:
+    """What a command prints, with the folder's name left out."""
+    arguments = shlex.split(command)
+    if arguments[0] != "graft":
+        raise SystemExit(f"{command!r}: only graft commands go into a console block")
+    text = start(arguments[1:], folder).replace(f"{folder}/", "")
     return "\n".join(line.rstrip() for line in text.strip("\n").splitlines()) + "\n"
 
 
-def filled(page: Path) -> str:
+def filled(page: Path, start: Start = start) -> str:
     """The page with every console block run anew."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
@@ -50,9 +58,14 @@ def filled(page: Path) -> str:
 
         def fill(block: re.Match[str]) -> str:
             commands = [line[2:] for line in block[0].splitlines() if line.startswith("$ ")]
-            return "\n".join(f"$ {command}\n{run(command, folder)}" for command in commands)
+            return "\n".join(f"$ {command}\n{run(command, folder, start)}" for command in commands)
 
         return BLOCK.sub(fill, page.read_text("utf-8"))
+
+
+def holds(page: Path, now: str) -> bool:
+    """Whether a page shows what its commands print now, times left aside."""
+    return TIME.sub("N", now) == TIME.sub("N", page.read_text("utf-8"))
 
 
 def main() -> int:
@@ -61,7 +74,7 @@ def main() -> int:
     stale = []
     for page in PAGES:
         now = filled(page)
-        if TIME.sub("N", now) == TIME.sub("N", page.read_text("utf-8")):
+        if holds(page, now):
             continue
         stale.append(page.name)
         if not check:

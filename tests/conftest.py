@@ -52,6 +52,16 @@ def make_words_encoder():
     return WordsEncoder
 
 
+@pytest.fixture(scope="session")
+def commands():
+    """Runs `graft` in processes of its own; see `tests.commands`."""
+    from tests.commands import Commands
+
+    running = Commands()
+    yield running
+    running.close()
+
+
 @pytest.fixture
 def one_thread():
     """Networks of this size lose more by several threads than they gain."""

@@ -2,46 +2,22 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from tests.forking import Forking
 
 from graftwerk.search.index import open_index
 
-ROOT = Path(__file__).parents[2]
 
-
-class Driver:
+class Driver(Forking):
     """The process of `driver.py`."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.driver"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-
-    def start(self, **task) -> int:
-        """Fork a child for a task; gives its process id."""
-        self._process.stdin.write(json.dumps(task) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def finish(self) -> int:
-        """Wait for the child; gives its status as `os.waitpid` does."""
-        return int(self._process.stdout.readline())
-
-    def run(self, **task) -> int:
-        self.start(**task)
-        return self.finish()
+        super().__init__("tests.faults.driver")
 
     def run_and_kill(self, seconds: float, **task) -> bool:
         """Kill the child after `seconds`; tells whether it was still at work."""
@@ -51,11 +27,6 @@ class Driver:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, 9)
         return self.finish() == 9
-
-    def close(self) -> None:
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
 
 
 @pytest.fixture(scope="module")

@@ -4,54 +4,21 @@ import contextlib
 import json
 import os
 import random
-import subprocess
-import sys
 import time
 
 import pytest
+from tests.forking import Forking
 from tests.unit.adapt.conftest import sentences, tiny, write_csv  # noqa: F401
 
 from graftwerk.train.log import Log
 
-from .conftest import ROOT
-
 WEIGHTS = {"lora": "adapter/adapter_model.safetensors", "full": "model/model.safetensors"}
-
-
-class Fitter:
-    """The process of `fitter.py`."""
-
-    def __init__(self, cache):
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.fitter"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=os.environ | {"GRAFTWERK_CACHE": str(cache)},
-        )
-
-    def start(self, **task):
-        self._process.stdin.write(json.dumps(task) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def finish(self):
-        return int(self._process.stdout.readline())
-
-    def run(self, **task):
-        self.start(**task)
-        return self.finish()
-
-    def close(self):
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
 
 
 @pytest.fixture(scope="module")
 def fitter(tmp_path_factory):
-    fitter = Fitter(tmp_path_factory.mktemp("cache"))
+    cache = tmp_path_factory.mktemp("cache")
+    fitter = Forking("tests.faults.fitter", GRAFTWERK_CACHE=str(cache))
     yield fitter
     fitter.close()
 

@@ -2,53 +2,21 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import random
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from tests.forking import Forking
 from tests.train_toys import PLAN
 
 from graftwerk.train.checkpoint import load_newest
 from graftwerk.train.log import Log
 
-ROOT = Path(__file__).parents[2]
-
-
-class Trainer:
-    """The process of `tests/train_toys.py`, which forks for every training."""
-
-    def __init__(self):
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.train_toys"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-
-    def start(self, folder, out, save_seconds):
-        task = {"folder": str(folder), "out": str(out), "save_seconds": save_seconds}
-        self._process.stdin.write(json.dumps(task) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def finish(self):
-        return int(self._process.stdout.readline())
-
-    def close(self):
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-
 
 @pytest.fixture(scope="module")
 def trainer():
-    trainer = Trainer()
+    trainer = Forking("tests.train_toys")
     yield trainer
     trainer.close()
 
@@ -59,7 +27,7 @@ def steps_logged(folder):
 
 def kill_at(trainer, folder, out, step):
     """Kill a training once it has logged a step; tells whether it was still at work."""
-    child = trainer.start(folder, out, save_seconds=0.05)
+    child = trainer.start(folder=str(folder), out=str(out), save_seconds=0.05)
     while steps_logged(folder) < step and not out.exists():
         time.sleep(0.002)
     with contextlib.suppress(ProcessLookupError):
@@ -69,17 +37,16 @@ def kill_at(trainer, folder, out, step):
 
 def kill_and_compare(trainer, tmp_path, count, seed):
     generator = random.Random(seed)
-    assert trainer.start(tmp_path / "whole", tmp_path / "whole.out", 1e9)
-    assert trainer.finish() == 0
-    expected = (tmp_path / "whole.out").read_bytes()
+    folder, out = tmp_path / "whole", tmp_path / "whole.out"
+    assert trainer.run(folder=str(folder), out=str(out), save_seconds=1e9) == 0
+    expected = out.read_bytes()
     caught = 0
     for n in range(count):
         folder, out = tmp_path / f"run{n}", tmp_path / f"run{n}.out"
         for step in sorted(generator.sample(range(1, PLAN.steps), 1 + n % 3)):
             caught += kill_at(trainer, folder, out, step)
             load_newest(folder / "checkpoints", pytest.fail)  # nothing half is ever read
-        trainer.start(folder, out, save_seconds=0.05)
-        assert trainer.finish() == 0
+        assert trainer.run(folder=str(folder), out=str(out), save_seconds=0.05) == 0
         assert hashlib.sha256(out.read_bytes()).digest() == hashlib.sha256(expected).digest()
         steps = [entry["step"] for entry in Log(folder / "log.jsonl").read()]
         assert steps == list(range(1, PLAN.steps + 1))

@@ -1,8 +1,6 @@
 """A person with a folder of pictures and a CLIP: index, search, classify, measure."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ LABELS = "a red cube,a blue cone,a person in green"
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory) -> Path:
+def workplace(commands, tmp_path_factory) -> Path:
     """A tiny CLIP, hardly trained, and rendered scenes; made by the command line once."""
     folder = tmp_path_factory.mktemp("pictures")
     for arguments in (
@@ -20,12 +18,8 @@ def workplace(tmp_path_factory) -> Path:
         ["blocks", "render", "--count", "24", "--size", "16", "--out", "blocks"],
         ["index", "add", "blocks/train", "--encoder", "clip/model"],
     ):
-        subprocess.run(
-            [sys.executable, "-m", "graftwerk", *arguments, "--quiet"],
-            cwd=folder,
-            capture_output=True,
-            check=True,
-        )
+        done = commands(*arguments, "--quiet", cwd=folder)
+        assert done.code == 0, done.err
     (folder / "bad.png").write_bytes(b"no picture")
     return folder
 

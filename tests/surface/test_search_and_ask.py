@@ -1,6 +1,5 @@
 """A person with a folder of documents: two commands, a grounded answer."""
 
-import json
 import os
 import shutil
 import signal
@@ -18,17 +17,11 @@ CRYPTOCURRENCY = "What is the company's policy on cryptocurrency payments?"
 
 
 @pytest.fixture(scope="module")
-def handbook_index(tmp_path_factory) -> Path:
+def handbook_index(commands, tmp_path_factory) -> Path:
     """An index of the example handbook, made by the command line once for this file."""
     folder = tmp_path_factory.mktemp("handbook")
-    done = subprocess.run(
-        [sys.executable, "-m", "graftwerk", "index", "add", str(HANDBOOK), "--json"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert '"added": 9' in done.stdout
+    done = commands("index", "add", str(HANDBOOK), "--json", cwd=folder)
+    assert '"added": 9' in done.out
     return folder
 
 
@@ -183,7 +176,7 @@ def test_another_encoder_is_refused_by_name(graft, handbook_index) -> None:
     assert "rebuild" in done.err
 
 
-def test_interrupt_keeps_what_was_finished(tmp_path) -> None:
+def test_interrupt_keeps_what_was_finished(graft, tmp_path) -> None:
     docs = tmp_path / "docs"
     docs.mkdir()
     for number in range(400):
@@ -203,14 +196,7 @@ def test_interrupt_keeps_what_was_finished(tmp_path) -> None:
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130
     assert "kept" in err
-    done = subprocess.run(
-        [sys.executable, "-m", "graftwerk", "index", "add", "docs", "--json", "--quiet"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    report = json.loads(done.stdout)
+    report = graft("index", "add", "docs", "--json", "--quiet").json
     assert report["added"] + report["unchanged"] == 400
 
 

@@ -179,6 +179,7 @@ def answers(folder: Path) -> tuple[str, str, str]:
         "rank": RANK,
         "epochs": 20,
         "learning_rate": 3e-3,
+        "rates": 3,
         "patience": 8,
     }
     compared = graftwerk.run(graftwerk.Compare(out=folder / "compare", **same))
@@ -191,10 +192,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.constructed", description=__doc__)
     parser.add_argument("--data", type=Path, help="not used here")
     parser.add_argument("--seeds", type=int, default=10, help="trials of each kind")
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     options = parser.parse_args()
-    right = {kind: [0, 0] for kind in KINDS}
+    right = {kind: [0, 0] for kind in options.kinds}
     for seed in range(options.seeds):
-        for kind, wanted in KINDS.items():
+        for kind in options.kinds:
+            wanted = KINDS[kind]
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
                 if kind == "full rank":
@@ -206,9 +209,9 @@ def main() -> None:
             right[kind][1] += chosen == wanted
             print(f"seed {seed}, {kind}: compare {compared}, auto {chosen} ({scores})", flush=True)
     print("\n| teacher | right way | compare right | auto right |\n|---|---|---|---|")
-    for kind, wanted in KINDS.items():
+    for kind in options.kinds:
         of = options.seeds
-        print(f"| {kind} | {wanted} | {right[kind][0]} of {of} | {right[kind][1]} of {of} |")
+        print(f"| {kind} | {KINDS[kind]} | {right[kind][0]} of {of} | {right[kind][1]} of {of} |")
 
 
 if __name__ == "__main__":

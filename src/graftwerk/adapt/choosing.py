@@ -14,6 +14,7 @@ from .settings import Settings
 from .ways import Trial, make_linear, make_tuned
 
 COST = ("linear", "lora", "full", "wise-ft")  # cheapest first
+_APART = 3.0  # times, from one learning rate to the next
 _RATES = {"lora": (5e-4, 2e-3), "full": (3e-5, 1e-4)}
 
 
@@ -82,13 +83,20 @@ def choose(
     return make_tuned(problem, run, folder / str(number), monitor), trials
 
 
-def candidates(settings: Sequence[Settings], named_rate: bool) -> list[Settings]:
-    """Settings at the usual learning rates of each way; a rate that was named stays alone."""
-    found = []
-    for one in settings:
-        rates = (one.learning_rate,) if named_rate else _RATES[one.how]
-        found += [replace(one, learning_rate=rate) for rate in rates]
-    return found
+def candidates(settings: Settings, count: int) -> list[Settings]:
+    """Settings at `count` learning rates, each three times the next one, their own in the middle.
+
+    The best rate of LoRA is not that of full fine-tuning, and a comparison at one rate may
+    compare rates (Biderman et al., "LoRA Learns Less and Forgets Less", 2024, section 4).
+    """
+    highest = (count - 1) // 2
+    rates = [settings.learning_rate * _APART ** (highest - number) for number in range(count)]
+    return [replace(settings, learning_rate=min(1.0, rate)) for rate in rates]
+
+
+def usual(settings: Settings) -> list[Settings]:
+    """Settings at the two usual learning rates of their way."""
+    return [replace(settings, learning_rate=rate) for rate in _RATES[settings.how]]
 
 
 def _name(settings: Settings) -> str:

@@ -103,20 +103,43 @@ class Comparison:
             note=f"strength {made.settings['strength']:g}",
         )
 
-    def tuned(self, settings: Settings) -> list[Way]:
-        """LoRA, or full fine-tuning and its mixture with the frozen weights."""
-        folder = self._out / f"{settings.how}.training"
+    def tuned(self, candidates: Sequence[Settings]) -> list[Way]:
+        """LoRA, or full fine-tuning and its mixture with the frozen weights.
+
+        Args:
+            candidates: of one way; the best on validation examples is the way.
+        """
+        how = candidates[0].how
+        training = self._out / f"{how}.training"
         with watched_memory() as peak:
-            run = tune(self._problem, settings, folder, self._monitor)
+            run, folder = self._best(candidates, training)
         made = make_tuned(self._problem, run, folder, self._monitor)
-        size = save_fit(self._out / settings.how, self._problem, made)
-        note = f"best of {run.steps} steps at {run.step}, rate {settings.learning_rate:g}"
-        way = self._way(settings.how, run, peak, made.score, note)
+        size = save_fit(self._out / how, self._problem, made)
+        note = f"best of {run.steps} steps at {run.step}, rate {run.settings.learning_rate:g}"
+        if len(candidates) > 1:
+            note += f" of {len(candidates)}"
+        way = self._way(how, run, peak, made.score, note)
         ways = [replace(way, bytes=size)]
-        if settings.how == "full":
+        if how == "full":
             ways.append(replace(self._mixed(run, peak), bytes=size))
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(training, ignore_errors=True)
         return ways
+
+    def _best(self, candidates: Sequence[Settings], training: Path) -> tuple[Run, Path]:
+        """The run with the best score on validation examples, and its folder; seconds of all."""
+        folders = [training / str(number) for number in range(len(candidates))]
+        found: list[float] = []
+        seconds = 0.0
+        for settings, folder in zip(candidates, folders, strict=True):
+            run = tune(self._problem, settings, folder, self._monitor)
+            found.append(run.measured.value)
+            seconds += run.seconds
+            if len(candidates) > 1:
+                del run  # one network at a time
+        best = int(np.argmax(found))
+        if len(candidates) > 1:  # its weights are on disk: this takes no step more
+            run = tune(self._problem, candidates[best], folders[best], self._monitor, minutes=0.0)
+        return replace(run, seconds=seconds), folders[best]
 
     def _mixed(self, run: Run, peak: Peak) -> Way:
         """WiSE-FT (Wortsman et al., 2022): weights between the frozen and the tuned ones."""

@@ -58,6 +58,13 @@ class _Fitting(Request):
     learning_rate: float | None = Field(
         None, gt=0, le=1, description="highest one; default: 5e-4 for LoRA, 5e-5 for full"
     )
+    rates: int = Field(
+        1,
+        ge=1,
+        le=9,
+        description="learning rates that compare and auto try LoRA and full at, each three times "
+        "the next one, around the highest; the best on validation examples is kept",
+    )
     patience: int = Field(
         4, ge=1, le=1_000, description="validations without a better score before it stops"
     )

@@ -31,6 +31,7 @@ def run(request: Compare, monitor: Monitor) -> FitComparison:
         Cancelled: stopped by the user.
         NoRoom: something cannot be written.
     """
+    from ..adapt.choosing import candidates
     from ..adapt.comparing import Comparison, recommend
     from ..adapt.curve import learning_curve, verdict
     from ..adapt.picture import draw_comparison
@@ -43,7 +44,7 @@ def run(request: Compare, monitor: Monitor) -> FitComparison:
     comparison = Comparison(problem, out, before, monitor)
     ways = [comparison.linear()]
     for how in ("lora", "full"):
-        ways += comparison.tuned(settings_of(request, how))
+        ways += comparison.tuned(candidates(settings_of(request, how), request.rates))
     curve = learning_curve(problem, monitor)
     kept, reason = recommend(ways)
     title = f"{Path(request.data).name} on {problem.base.name}"

@@ -61,12 +61,15 @@ def _make(
         if request.sweep:
             problem, tried = sweep_layers(problem, monitor)
         return problem, make_linear(problem, monitor), tried
-    from ..adapt.choosing import candidates, choose
+    from ..adapt.choosing import candidates, choose, usual
     from ..adapt.run import tune
 
     if request.how == "auto":
         ways = [settings_of(request, how) for how in ("lora", "full")]
-        listed = candidates(ways, request.learning_rate is not None)
+        alone = request.learning_rate is None and request.rates == 1
+        listed = [
+            one for way in ways for one in (usual(way) if alone else candidates(way, request.rates))
+        ]
         made, tried = choose(problem, listed, request.minutes, training, monitor)
         return problem, made, tried
     run = tune(problem, settings_of(request, request.how), training, monitor)

@@ -230,7 +230,7 @@ def test_compare_measures_all_and_recommends(tmp_path, texts, tiny):
     make(tmp_path, texts, tiny)
     request = Compare(
         data=str(texts), model=str(tiny), out=tmp_path / "compare",
-        old=tmp_path / "linear", old_data=str(texts), **TUNED,
+        old=tmp_path / "linear", old_data=str(texts), rates=2, **TUNED,
     )  # fmt: skip
     found = compare.run(request, Silent())
     linear, lora, full, mixed = found.ways
@@ -245,6 +245,7 @@ def test_compare_measures_all_and_recommends(tmp_path, texts, tiny):
     assert full.old_loss != linear.old_loss
     assert found.recommended == "linear"
     assert "linear" in found.reason
+    assert all(way.note.endswith((" of 2", "to full")) for way in found.ways[1:])
     assert [step.examples for step in found.curve] == sorted(step.examples for step in found.curve)
     assert "more examples" in found.more_examples
     assert (tmp_path / "compare" / "compare.png").read_bytes().startswith(b"\x89PNG")

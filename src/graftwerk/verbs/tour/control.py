@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from ... import reports, requests
 from ...conditions import CONDITIONS
 from ...contracts import Monitor, Silent
-from .. import condition, control_ablation, generate
+from .. import blocks_render, condition, control_ablation, control_train, generate
 from ..picture_record import write_image
 
 SCENE, SIDE, COUNT = 43, 64, 2
@@ -21,7 +21,9 @@ PROMPTS = (
 )
 ADDED = ("depth", "segmentation")
 AMBIGUOUS = ("a blue sphere on sand", "a red cone on sand", "a person in green on sand")
-_STEPS, _LEARNED, _HELD_OUT = 6, 32, 3  # of the short training
+DRAWING_STEPS = 12
+SCENES, STEPS, BATCH, MEASURED = 480, 96, 32, 12  # of the training
+_STEPS, _LEARNED, _HELD_OUT = 6, 32, 3  # of those that are far too short
 
 
 def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
             prompt=prompt,
             control=[f"{kind}-map={maps[kind]}" for kind in kinds],
             count=count,
-            steps=12,
+            steps=DRAWING_STEPS,
             out=place / "-".join(kinds),
             **common,
         )
@@ -52,6 +54,7 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
     added = drawn(PROMPTS[0], *ADDED, count=COUNT)
     maps["scribble"] = place / "circle.png"
     write_image(maps["scribble"], _circle())
+    lesson, trained = _trained(place, common, monitor)
     return {
         "number": SCENE,
         "maps": {kind: place / f"{kind}.png" for kind in CONDITIONS},
@@ -60,8 +63,10 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
         "added": (ADDED, added),
         "circle": maps["scribble"],
         "ambiguous": [(prompt, drawn(prompt, "scribble")) for prompt in AMBIGUOUS],
-        "ablation": _trained(place / "ablation", common, monitor),
-        "plot": place / "ablation" / f"zero-{request.seed}" / "convergence.png",
+        "lesson": lesson,
+        "trained": trained,
+        "scenes": SCENES,
+        "ablation": _compared(place / "ablation", common, monitor),
         "steps": _STEPS,
         "relative": lambda path: Path(path).absolute().relative_to(folder.absolute()).as_posix(),
     }
@@ -74,8 +79,29 @@ def _circle() -> Image.Image:
     return picture
 
 
-def _trained(out: Path, common: dict[str, Any], monitor: Monitor) -> reports.Ablation:
-    """A training that is far too short, to show what every training and ablation leaves."""
+def _trained(
+    place: Path, common: dict[str, Any], monitor: Monitor
+) -> tuple[requests.ControlTrain, reports.ControlTrained]:
+    """A branch of its own, trained until it begins to follow its condition."""
+    scenes = place / "scenes"
+    asked = requests.BlocksRender(count=SCENES, out=scenes, **common)
+    blocks_render.run(asked, Silent())
+    lesson = requests.ControlTrain(
+        data=scenes / "train",
+        condition="segmentation",
+        steps=STEPS,
+        batch=BATCH,
+        measurements=MEASURED,
+        held_out=SCENES // 8,
+        out=place / "branch",
+        **common,
+    )
+    monitor.advance()
+    return lesson, control_train.run(lesson, Silent())
+
+
+def _compared(out: Path, common: dict[str, Any], monitor: Monitor) -> reports.Ablation:
+    """Trainings that are far too short, to show what an ablation leaves."""
     monitor.advance()
     asked = requests.ControlAblation(
         out=out,
@@ -84,7 +110,7 @@ def _trained(out: Path, common: dict[str, Any], monitor: Monitor) -> reports.Abl
         batch=8,
         scenes=_LEARNED,
         count=_HELD_OUT,
-        drawing_steps=6,
+        drawing_steps=max(1, DRAWING_STEPS // 2),
         **common,
     )
     return control_ablation.run(asked, Silent())

@@ -9,7 +9,7 @@ from ...contracts import Monitor, Silent
 from .. import generate, guide_sweep, invert
 
 CLASSES = ("red cube", "yellow sphere", "blue cone")
-COUNT, SCALE = 4, 30
+COUNT, SCALE, DRAWING_STEPS = 4, 30, 25
 SWEPT, SCALES = 24, "0,3,30"
 
 
@@ -26,7 +26,11 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
         )
         guided = generate.run(
             requests.Generate(
-                guide=[f"class={label}:{SCALE}"], count=COUNT, out=place / "guided", **common
+                guide=[f"class={label}:{SCALE}"],
+                count=COUNT,
+                steps=DRAWING_STEPS,
+                out=place / "guided",
+                **common,
             ),
             Silent(),
         )
@@ -34,7 +38,12 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
         monitor.advance()
     swept = guide_sweep.run(
         requests.GuideSweep(
-            classes=",".join(CLASSES), scales=SCALES, count=SWEPT, out=place / "sweep", **common
+            classes=",".join(CLASSES),
+            scales=SCALES,
+            count=SWEPT,
+            steps=DRAWING_STEPS,
+            out=place / "sweep",
+            **common,
         ),
         monitor,
     )

@@ -19,6 +19,7 @@ from ...contracts import Monitor
 from .. import fit, generate
 
 PICTURES, STEPS, SHOWN = 48, 150, 8
+DRAWING_STEPS, COUNT = 25, 4
 PROMPTS = (
     "a red cube and a blue cone on grass by day",
     "a waving person in green on sand by day",
@@ -48,7 +49,8 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
             "sheet": generate.run(
                 requests.Generate(
                     prompt=prompt,
-                    count=4,
+                    count=COUNT,
+                    steps=DRAWING_STEPS,
                     lora=[f"{lora}:{scale}"],
                     out=place / f"prompt-{number}-{scale}",
                     **common,

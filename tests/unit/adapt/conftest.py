@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import shutil
 
 import numpy as np
 import pytest
@@ -11,12 +12,18 @@ from graftwerk.settings import settings
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("GRAFTWERK_CACHE", str(tmp_path / "cache"))
+def own_cache(tmp_path, tmp_path_factory, monkeypatch):
+    """Empty but for the graphs that earlier tests exported, which takes seconds each."""
+    cache, kept = tmp_path / "cache", tmp_path_factory.getbasetemp() / "graphs"
+    if kept.is_dir():
+        shutil.copytree(kept, cache / "graphs")
+    monkeypatch.setenv("GRAFTWERK_CACHE", str(cache))
     settings.cache_clear()
-    yield tmp_path / "cache"
+    yield cache
     monkeypatch.undo()
     settings.cache_clear()
+    if (cache / "graphs").is_dir():
+        shutil.copytree(cache / "graphs", kept, dirs_exist_ok=True)
 
 
 @pytest.fixture(autouse=True)

@@ -237,7 +237,7 @@ def _read_own(folder: Path, config: Mapping[str, Any], network: Any) -> Branch:
         found: dict[str, Tensor] = {k: v.float() for k, v in load_file(path).items()}
         wanted = {name: weight.shape for name, weight in weights_of(branch).items()}
         if {name: value.shape for name, value in found.items()} != wanted:
-            raise ValueError("names or shapes of its weights are not those of this U-Net")
+            raise ValueError("names or shapes of its weights are not those of this U-Net.")
         set_weights(branch, found)
     except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise BadFile(

@@ -96,7 +96,6 @@ def open_job(request: Generate, monitor: Monitor) -> Job:
     wanted = [parse_guide(entry) for entry in request.guide]
     monitor.start("loading the model")
     model = load_diffusion(request.model, request.device)
-    loras = put_loras(model, request.lora)
     width, height = request.width or model.size[0], request.height or model.size[1]
     if (width, height) != model.size:
         own = "{} x {}".format(*model.size)
@@ -110,6 +109,7 @@ def open_job(request: Generate, monitor: Monitor) -> Job:
     sigmas = noise_levels(model.noise, request.steps, request.schedule)
     guess = texts is not None and not request.prompt.strip() and not request.negative.strip()
     controls = open_controls(request, model, sigmas, (width, height), guess)
+    loras = put_loras(model, request.lora)  # after the branches, which copy the frozen encoder
     if guess and controls.controls is not None:
         away = texts  # what the control adds is what guidance exaggerates
     pulls = Pulls()

@@ -9,9 +9,12 @@ from PIL import Image
 from tests.pipelines import write_pixel_pipeline
 
 import graftwerk
+from graftwerk import files
 from graftwerk.contracts import Silent
 from graftwerk.errors import BadFile, BadInput, WrongBase
 from graftwerk.frozen.diffusion.model import load_diffusion
+from graftwerk.steer.branch import Shape, make_branch
+from graftwerk.steer.branch_folder import write_own
 from graftwerk.steer.lowrank import Rank, install
 from graftwerk.verbs.generate import run
 from graftwerk.verbs.loras import parse_lora
@@ -63,6 +66,25 @@ def test_several_act_at_once(draw, loras):
     both = pixels(draw(*loras)[0])
     assert both not in [pixels(draw(lora)[0]) for lora in loras]
     assert pixels(draw(loras[0], f"{loras[1]}:0")[0]) == pixels(draw(loras[0])[0])
+
+
+def test_a_branch_copies_the_frozen_encoder_and_not_its_loras(draw, loras, text_pipeline, tmp_path):
+    """A branch in graftwerk's own form, which takes from the U-Net what it has not learned."""
+    model = load_diffusion(str(text_pipeline), "cpu")
+    shape = Shape(model.factor, learned="convolutions", start="gaussian")
+    branch = make_branch(model.unet, shape, torch.Generator().manual_seed(3))
+    base = {"name": model.name, "fingerprint": model.fingerprint}
+    with files.working_folder(tmp_path / "branch") as folder:
+        write_own(folder, branch, base, "depth")
+    Image.linear_gradient("L").resize(model.size).convert("RGB").save(tmp_path / "map.png")
+    control = {
+        "control": [f"depth-map={tmp_path / 'map.png'}"],
+        "branch": [f"depth={tmp_path / 'branch'}"],
+    }
+    both = pixels(draw(loras[0], **control)[0])
+    assert both != pixels(draw(loras[0])[0])
+    assert both != pixels(draw(**control)[0])
+    assert pixels(draw(f"{loras[0]}:0", **control)[0]) == pixels(draw(**control)[0])
 
 
 def test_the_picture_remembers_them_and_is_repeated_bit_for_bit(draw, loras, tmp_path):

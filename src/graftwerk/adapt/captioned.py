@@ -4,18 +4,17 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .. import files, limits
+from .. import limits
 from ..errors import BadFile, BadInput, LimitExceeded
 from ..search.readers import is_image_path, opening, read_image
+from .picture_table import CAPTIONS, METADATA, Row, read_tables
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-_METADATA = "metadata.jsonl"
-_COLUMNS = ("caption", "text", "prompt")
 _NAMED = 5  # pictures that an error lists
 
 
@@ -27,12 +26,14 @@ class Shown:
         pictures: in RGB.
         captions: of each.
         paths: of each.
+        conditions: file of each one's condition, where a table names it.
         left_out: files that could not be read, and why.
     """
 
     pictures: "tuple[Image, ...]"
     captions: tuple[str, ...]
     paths: tuple[Path, ...]
+    conditions: tuple[Path | None, ...]
     left_out: Mapping[str, str]
 
 
@@ -44,17 +45,20 @@ def read_captioned(folder: Path, caption: str | None) -> Shown:
 
     Raises:
         BadInput: no picture, no caption for some of them, or a folder that is none.
+        BadFile: a row of a table names a file that is not there, or has no caption.
         LimitExceeded: too many pictures.
     """
     if not folder.is_dir():
         raise BadFile(f"{folder} is not a folder.", "Name a folder of pictures.")
-    found = list(_pictures(folder))
+    rows = read_tables(folder)
+    maps = {row.condition for row in rows.values()}
+    found = [path for path in _pictures(folder) if path not in maps]
     if len(found) > limits.TAUGHT_PICTURES:
         raise LimitExceeded(
             f"{folder} has {len(found):,} pictures; at most {limits.TAUGHT_PICTURES:,} are read.",
             "Choose some of them.",
         )
-    captions = _captions(found, caption)
+    captions = _captions(found, rows, caption)
     pictures, kept, left_out = [], [], {}
     for path in found:
         try:
@@ -68,7 +72,9 @@ def read_captioned(folder: Path, caption: str | None) -> Shown:
             f"{folder} holds no picture that can be read.{first}",
             "Name a folder with .png, .jpg or .webp files.",
         )
-    return Shown(tuple(pictures), tuple(captions[path] for path in kept), tuple(kept), left_out)
+    conditions = tuple(rows[path].condition if path in rows else None for path in kept)
+    texts = tuple(captions[path] for path in kept)
+    return Shown(tuple(pictures), texts, tuple(kept), conditions, left_out)
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
@@ -83,15 +89,15 @@ def _pictures(folder: Path) -> Iterator[Path]:
                 yield Path(place) / name
 
 
-def _captions(paths: list[Path], caption: str | None) -> dict[Path, str]:
+def _captions(paths: list[Path], rows: Mapping[Path, Row], caption: str | None) -> dict[Path, str]:
     if caption is not None:
         return dict.fromkeys(paths, caption.strip())
-    tables = {folder: _read_table(folder / _METADATA) for folder in {p.parent for p in paths}}
     found = {}
     for path in paths:
-        text = tables[path.parent].get(path.name)
-        beside = path.with_suffix(".txt")
-        if text is None and beside.is_file():
+        text, beside = None, path.with_suffix(".txt")
+        if path in rows:
+            text = _caption_in(rows[path])
+        elif beside.is_file():
             text = opening.decode(opening.read_bytes(str(beside), limits.TEXT_FILE), beside.name)
         if text is not None and text.strip():
             found[path] = " ".join(text.split())
@@ -101,31 +107,19 @@ def _captions(paths: list[Path], caption: str | None) -> dict[Path, str]:
         raise BadInput(
             f"{len(without)} of {len(paths)} pictures have no caption: "
             f"{', '.join(without[:_NAMED])}{more}.",
-            f"Write NAME.txt beside NAME.png, a {_METADATA}, or give one caption for all with "
+            f"Write NAME.txt beside NAME.png, a {METADATA}, or give one caption for all with "
             "--caption.",
         )
     return found
 
 
-def _read_table(path: Path) -> dict[str, str]:
-    """Captions by the names of files; nothing where there is no table."""
-    if not path.is_file():
-        return {}
-    found = {}
-    for number, row in enumerate(files.read_json_lines(path), 1):
-        name, caption = row.get("file_name"), _caption_of(row)
-        if not isinstance(name, str) or caption is None:
-            raise BadFile(
-                f"line {number} of {path} has no file_name with a caption.",
-                f"Columns: file_name and one of {', '.join(_COLUMNS)}.",
-            )
-        found[name] = caption
-    return found
-
-
-def _caption_of(row: Mapping[str, Any]) -> str | None:
-    values = (row.get(column) for column in _COLUMNS)
-    return next((value for value in values if isinstance(value, str)), None)
+def _caption_in(row: Row) -> str:
+    if row.caption is None:
+        raise BadFile(
+            f"{row.place} has no caption.",
+            f"Columns: file_name and one of {', '.join(CAPTIONS)}; or give --caption.",
+        )
+    return row.caption
 
 
 def as_squares(pictures: "tuple[Image, ...]", width: int, height: int) -> "Tensor":

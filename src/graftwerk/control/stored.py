@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 from PIL import Image, ImageOps
 
 from .. import files
@@ -20,9 +20,15 @@ from ..frozen.diffusion.model import DiffusionModel
 from ..frozen.diffusion.texts import TextStates
 from .task import Batch
 
-_BATCH = 16
+_BATCH, _READ = 16, 256
 KEY = "pairs.json"
 Draw = Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]]
+
+
+def is_empty(maps: UInt8[np.ndarray, "n y x 3"]) -> Bool[np.ndarray, " n"]:
+    """Which of them are of one colour."""
+    empty: Bool[np.ndarray, " n"] = (maps == maps[:, :1, :1]).all(axis=(1, 2, 3))
+    return empty
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +69,11 @@ class StoredPairs:
             texts = TextStates(states, pooled)
         latents = torch.from_numpy(self.latents[rows].copy())
         return Batch(latents, np.ascontiguousarray(self.maps[rows]), texts)
+
+    def empty_maps(self) -> int:
+        """How many conditions are of one colour."""
+        parts = np.array_split(self.chosen, max(1, len(self.chosen) // _READ))
+        return sum(int(is_empty(self.maps[part]).sum()) for part in parts)
 
     def split(self, held_out: int, seed: int) -> "tuple[StoredPairs, StoredPairs]":
         """Pairs to learn from, and pairs held out.

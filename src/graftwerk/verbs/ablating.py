@@ -179,7 +179,7 @@ def _raw(request: ControlAblation, condition: Condition, monitor: Monitor) -> Ra
     """Pictures, captions and conditions: the user's, or of rendered scenes."""
     if request.data is not None:
         shown = read_captioned(request.data, request.caption)
-        return raw_pairs(request.data, request.conditions, shown, condition)
+        return raw_pairs(request.conditions, shown, condition)
     pictures, captions, maps = [], [], []
     for world, count in ((TRAINING_WORLD, request.scenes), (HELD_OUT_WORLD, request.count)):
         rows = open_scenes("maps", world, count, SIDE, monitor).rows(np.arange(count))

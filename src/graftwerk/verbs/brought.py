@@ -2,34 +2,39 @@
 
 from pathlib import Path
 
-from .. import files
+import numpy as np
+from PIL.Image import Image
+
 from ..adapt.captioned import Shown
+from ..adapt.picture_table import CONDITION, METADATA
 from ..conditions import Condition
-from ..control.stored import Raw
-from ..errors import BadFile, BadInput
+from ..contracts import Monitor
+from ..control.stored import Raw, StoredPairs, is_empty
+from ..errors import BadInput
 from ..search.readers import read_image
 
-_METADATA, _COLUMN = "metadata.jsonl", "conditioning_image"
+_SLANT = 0.02  # by which the sides of a condition and its picture may be in another proportion
 _NAMED = 5  # files that an error lists
 
 
-def raw_pairs(data: Path, conditions: Path | None, shown: Shown, condition: Condition) -> Raw:
+def raw_pairs(conditions: Path | None, shown: Shown, condition: Condition) -> Raw:
     """Captioned pictures with their conditions: brought, or to be made.
 
     Args:
-        data: folder of the pictures.
         conditions: folder of finished conditions; None: a column of the table, or they are made.
-        shown: what was read from `data`.
+        shown: the pictures.
         condition: what is made where nothing is brought.
 
     Raises:
-        BadInput: some pictures have no condition.
-        BadFile: a row names no file, or one outside of `data`.
+        BadInput: some pictures have no condition, or one that is none of this kind.
     """
-    paths = _brought(data, conditions, shown.paths)
+    paths = _brought(conditions, shown)
     maps = None
     if paths is not None:
-        maps = [read_image(str(path)).convert("RGB") for path in paths]
+        maps = [
+            _map_in(path, condition, picture.size)
+            for path, picture in zip(paths, shown.pictures, strict=True)
+        ]
     return Raw(
         pictures=shown.pictures,
         captions=shown.captions,
@@ -39,28 +44,25 @@ def raw_pairs(data: Path, conditions: Path | None, shown: Shown, condition: Cond
     )
 
 
-def _brought(data: Path, conditions: Path | None, pictures: tuple[Path, ...]) -> list[Path] | None:
+def _brought(conditions: Path | None, shown: Shown) -> list[Path] | None:
     """Files of the conditions that the user brings; None: none are brought.
 
     Raises:
         BadInput: some pictures have none.
     """
+    pictures = shown.paths
+    chosen: list[Path | None]
     if conditions is not None:
         found = {path.stem: path for path in sorted(conditions.glob("*")) if path.is_file()}
         chosen = [found.get(path.stem) for path in pictures]
         where = str(conditions)
     else:
-        tables = {
-            folder: _column_of(folder / _METADATA, data) for folder in {p.parent for p in pictures}
-        }
-        if not any(tables.values()):
+        if not any(shown.conditions):
             return None
-        chosen = [tables[path.parent].get(path.name) for path in pictures]
-        where = f"the column {_COLUMN} of {_METADATA}"
+        chosen = list(shown.conditions)
+        where = f"the column {CONDITION} of {METADATA}"
     missing = [
-        path.name
-        for path, condition in zip(pictures, chosen, strict=True)
-        if condition is None or not condition.is_file()
+        path.name for path, condition in zip(pictures, chosen, strict=True) if condition is None
     ]
     if missing:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
@@ -72,27 +74,40 @@ def _brought(data: Path, conditions: Path | None, pictures: tuple[Path, ...]) ->
     return [condition for condition in chosen if condition is not None]
 
 
-def _column_of(path: Path, within: Path) -> dict[str, Path]:
-    """Conditions by the names of pictures; nothing where there is no such column.
+def _map_in(path: Path, condition: Condition, size: tuple[int, int]) -> Image:
+    """A finished condition, of the same shape as its picture; it may be of one colour.
 
     Raises:
-        BadFile: a row names no file, or one outside of `within`.
+        BadInput: it is of another kind or shape; it is named.
     """
-    if not path.is_file():
-        return {}
-    found = {}
-    for number, row in enumerate(files.read_json_lines(path), 1):
-        name, condition = row.get("file_name"), row.get(_COLUMN)
-        if condition is None:
-            continue
-        if not isinstance(name, str) or not isinstance(condition, str):
-            raise BadFile(
-                f"line {number} of {path} has a {_COLUMN} that is no file name.", "Mend it."
-            )
-        found[name] = path.parent / condition
-        if not found[name].resolve().is_relative_to(within.resolve()):
-            raise BadFile(
-                f"line {number} of {path} names {condition!r}, which lies outside of {within}.",
-                "Name the folder that holds both, or bring the conditions with --conditions.",
-            )
+    found = read_image(str(path)).convert("RGB")
+    pixels = np.asarray(found)
+    try:
+        if not is_empty(pixels[None])[0]:
+            condition.check_map(pixels)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error.message}", error.hint) from error
+    if abs(found.width * size[1] - found.height * size[0]) > _SLANT * size[0] * size[1]:
+        raise BadInput(
+            f"{path} has {found.width} x {found.height} pixels, its picture {size[0]} x {size[1]}.",
+            "Bring conditions of the shape of their pictures.",
+        )
     return found
+
+
+def require_drawn(pairs: StoredPairs, condition: Condition, monitor: Monitor) -> None:
+    """Say how many conditions are of one colour.
+
+    Raises:
+        BadInput: all of them are.
+    """
+    empty, total = pairs.empty_maps(), len(pairs)
+    if empty == total:
+        raise BadInput(
+            f"all {total:,} {condition.name} conditions are empty, each of one colour.",
+            "Bring pictures in which there is something to follow, or another --condition.",
+        )
+    if empty:
+        monitor.note(
+            f"{empty:,} of {total:,} {condition.name} conditions are empty; they teach nothing"
+        )

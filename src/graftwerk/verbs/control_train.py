@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..contracts import Monitor, Silent
+from ..errors import Diverged
 from ..reports import ControlTrained, LeftOut
 from ..requests import ControlTrain
 
@@ -38,28 +39,35 @@ def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
     from ..adapt.teaching import require_free
     from ..conditions import condition_named
     from ..control.stored import store_pairs
-    from ..control.training import train_branch
+    from ..control.training import PLOT, train_branch
     from ..frozen.diffusion.model import load_diffusion
     from ..train.processes import joined
-    from .brought import raw_pairs
+    from .brought import raw_pairs, require_drawn
 
     condition = condition_named(request.condition)
     out = request.out.absolute()
     if not (out / PAIRS).is_dir():
         require_free(out)
     shown = read_captioned(request.data, request.caption)
-    raw = raw_pairs(request.data, request.conditions, shown, condition)
+    raw = raw_pairs(request.conditions, shown, condition)
     model = load_diffusion(request.model, request.device)
     with joined(model.device) as group:
         watcher = monitor if group.leads else Silent()
         if group.leads:
-            store_pairs(raw, model, out / PAIRS, watcher)
+            stored = store_pairs(raw, model, out / PAIRS, watcher)
+            require_drawn(stored, condition, watcher)
         group.wait()
         pairs = store_pairs(raw, model, out / PAIRS, Silent())
         precision = _precision(request, model.device)
         lesson = _lesson(request, model, pairs, condition, precision)
         session = _session(request, out, lesson, group, precision)
         trained = train_branch(lesson, session, watcher)
+        if trained.verdict.state == "diverged":
+            raise Diverged(
+                f"the training diverged, so no branch is written: {trained.verdict.reason}",
+                f"Lower --learning-rate {request.learning_rate:g} and name another --out; what "
+                f"was measured is in {out / PLOT}.",
+            )
         if group.leads:
             _save(request, out, lesson, trained)
         group.wait()

@@ -30,6 +30,25 @@ def test_captions_in_a_table(folder, column):
     assert read_captioned(folder, None).captions == ("number 0", "number 1", "number 2")
 
 
+def test_a_table_above_the_pictures_names_them_and_their_conditions(folder):
+    (folder / "train").mkdir()
+    (folder / "maps").mkdir()
+    rows = []
+    for number in range(3):
+        (folder / f"{number}.png").rename(folder / "train" / f"{number}.png")
+        Image.new("RGB", (8, 6), (0, 0, 9)).save(folder / "maps" / f"{number}.png")
+        row = {"file_name": f"train/{number}.png", "text": f"number {number}"}
+        rows.append(row | {"conditioning_image": f"maps/{number}.png"})
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shown = read_captioned(folder, None)
+    assert shown.captions == ("number 0", "number 1", "number 2")
+    assert [path.parent.name for path in shown.paths] == ["train"] * 3
+    assert [path.relative_to(folder).as_posix() for path in shown.conditions] == [
+        f"maps/{number}.png" for number in range(3)
+    ]
+    assert len(read_captioned(folder, "a thing").pictures) == 3
+
+
 def test_one_caption_for_all(folder):
     assert read_captioned(folder, " a thing ").captions == ("a thing",) * 3
 
@@ -64,8 +83,15 @@ def test_what_cannot_be_read_is_left_out_and_named(folder):
 
 def test_bad_tables_and_folders(folder, tmp_path):
     (folder / "metadata.jsonl").write_text('{"file_name": "0.png", "label": 3}\n')
-    with pytest.raises(BadFile, match=r"line 1 of .* has no file_name with a caption"):
+    with pytest.raises(BadFile, match=r"line 1 of .* has no caption"):
         read_captioned(folder, None)
+    assert read_captioned(folder, "a thing").captions == ("a thing",) * 3
+    (folder / "metadata.jsonl").write_text('{"file_name": "0.png", "text": "a"}\n{"text": "b"}')
+    with pytest.raises(BadFile, match=r"line 2 of .* has no file_name"):
+        read_captioned(folder, None)
+    (folder / "metadata.jsonl").write_text('{"file_name": "9.png", "text": "a"}')
+    with pytest.raises(BadFile, match=r"line 1 of .* names '9.png' as its file_name.*not there"):
+        read_captioned(folder, "a thing")
     (folder / "metadata.jsonl").write_text("[]\n")
     with pytest.raises(BadFile, match="holds no JSON object"):
         read_captioned(folder, None)

@@ -10,7 +10,8 @@ from tests.pipelines import control_request
 from graftwerk.contracts import Silent
 from graftwerk.control.meter import Meter
 from graftwerk.control.stored import Raw, store_pairs
-from graftwerk.errors import BadFile, BadInput, Cancelled
+from graftwerk.control.verdict import Verdict
+from graftwerk.errors import BadFile, BadInput, Cancelled, Diverged
 from graftwerk.frozen.diffusion.model import load_diffusion
 from graftwerk.requests import Generate
 from graftwerk.steer.branch import Shape, make_branch
@@ -102,6 +103,55 @@ def test_conditions_that_are_brought(tmp_path, pictures, text_pipeline):
         control_train.run(
             control_request(pictures, text_pipeline, tmp_path / "a", conditions=brought), Silent()
         )
+
+
+def noise(path, number, size=(32, 32)):
+    """A white line on black, in another place for each number."""
+    picture = Image.new("RGB", size)
+    picture.paste((255, 255, 255), (number, 0, number + 2, size[1]))
+    picture.save(path)
+
+
+def test_conditions_that_are_brought_are_looked_at(tmp_path, pictures, text_pipeline):
+    brought = tmp_path / "conditions"
+    brought.mkdir()
+
+    class Notes(Silent):
+        def __init__(self):
+            self.notes = []
+
+        def note(self, text):
+            self.notes.append(text)
+
+    def train(out):
+        monitor = Notes()
+        asked = control_request(pictures, text_pipeline, tmp_path / out, conditions=brought)
+        control_train.run(asked, monitor)
+        return monitor.notes
+
+    for number in range(8):
+        Image.new("RGB", (32, 32)).save(brought / f"{number}.png")
+    with pytest.raises(BadInput, match="all 8 canny conditions are empty"):
+        train("a")
+    for number in range(6):
+        noise(brought / f"{number}.png", number)
+    assert any("2 of 8 canny conditions are empty" in note for note in train("b"))
+    noise(brought / "7.png", 3, (32, 16))
+    with pytest.raises(BadInput, match=r"7\.png has 32 x 16 pixels, its picture 32 x 32"):
+        train("c")
+    Image.linear_gradient("L").resize((32, 32)).convert("RGB").save(brought / "7.png")
+    with pytest.raises(BadInput, match=r"7\.png: this picture is no canny map"):
+        train("d")
+    assert not (tmp_path / "d").exists()
+
+
+def test_what_diverged_is_not_handed_over(tmp_path, pictures, text_pipeline, monkeypatch):
+    worse = Verdict("diverged", None, "the held-out loss is nan.")
+    monkeypatch.setattr("graftwerk.control.training.judge", lambda *_: worse)
+    with pytest.raises(Diverged, match="no branch is written: the held-out loss is nan"):
+        control_train.run(control_request(pictures, text_pipeline, tmp_path / "a"), Silent())
+    assert not (tmp_path / "a" / "branch").exists()
+    assert (tmp_path / "a" / "convergence.png").is_file()
 
 
 def test_the_newborn_branch_is_checked(tmp_path, pictures, text_pipeline):

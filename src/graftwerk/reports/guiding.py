@@ -89,6 +89,7 @@ class GuideSweepReport(Report):
     count: int = Field(description="pictures of each scale")
     rows: list[SweepRow] = Field(description="figures of each scale, rising")
     real: SweepRow = Field(description="the same of as many further real pictures")
+    overflow: str | None = Field(description="from which scale on values overflow, if they do")
     shape: str = Field(description="the course of the figures in words, beside the paper's")
     curves: str = Field(description="PNG of the curves")
     model: str = Field(description="name of the model")

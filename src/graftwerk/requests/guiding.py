@@ -39,8 +39,12 @@ class Invert(Request):
         "sampler starts from; a picture's noise is found by DDIM inversion",
     )
     steps: int = Field(100, ge=1, le=limits.SAMPLING_STEPS, description="steps of the descent")
-    sampling_steps: int = Field(
-        50, ge=1, le=1_000, description="steps of the sampler, for --space noise"
+    sampling_steps: int | None = Field(
+        None,
+        ge=1,
+        le=1_000,
+        description="steps of the sampler, for --space noise; default: 50 for a picture, 10 for a "
+        "class or sentence, whose gradient goes back through all of them",
     )
     rate: float = Field(0.05, gt=0, le=10, description="learning rate of the descent")
     count: int = Field(1, ge=1, le=256, description="pictures, each from noise of its own")

@@ -125,9 +125,8 @@ def guided_by(
         if not acting:
             return denoise(x, sigma)
         denoised, pulls = _evaluate(denoise, acting, x, sigma)
-        variance = sigma.view(-1, 1, 1, 1) ** 2 if isinstance(sigma, Tensor) else sigma**2
         shifts = [
-            _shortened(term.scale * variance * gradient, term, sigma)
+            _shift_of(term, gradient, sigma)
             for term, (_, gradient) in zip(acting, pulls, strict=True)
         ]
         result = denoised
@@ -205,14 +204,21 @@ def _size(batch: Batch) -> float:
     return float(batch.square().mean(dim=(1, 2, 3)).sqrt().max())
 
 
-def _shortened(shift: Batch, term: Term, sigma: Sigma) -> Batch:
-    """Each row scaled down to the root mean square that the term allows, where it is longer."""
+def _shift_of(term: Term, gradient: Batch, sigma: Sigma) -> Batch:
+    """What a term adds: scale * variance * gradient, no longer in a row than the term allows.
+
+    The gradient is brought to a largest value of 1 first, so that no scale makes it overflow.
+    """
+    levels = torch.as_tensor(sigma, dtype=gradient.dtype, device=gradient.device)
+    levels = levels.expand(len(gradient)).view(-1, 1, 1, 1)
     if math.isinf(term.limit) and math.isinf(term.noise_limit):
-        return shift
-    levels = torch.as_tensor(sigma, dtype=shift.dtype, device=shift.device)
-    limit = (term.noise_limit * levels).clamp(max=term.limit).expand(len(shift)).view(-1, 1, 1, 1)
-    size = shift.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-    return shift * (limit / size.clamp(min=1e-30)).clamp(max=1.0)
+        return term.scale * levels**2 * gradient
+    limit = (term.noise_limit * levels).clamp(max=term.limit)
+    largest = gradient.abs().amax(dim=(1, 2, 3), keepdim=True)
+    direction = gradient / largest.clamp(min=1e-30)
+    size = direction.square().mean(dim=(1, 2, 3), keepdim=True).sqrt().clamp(min=1e-30)
+    factor = torch.minimum(abs(term.scale) * levels**2 * largest, limit / size)
+    return math.copysign(1.0, term.scale) * factor * direction
 
 
 def _pull(

@@ -3,12 +3,16 @@
 import math
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..contracts import Monitor
-from ..errors import BadInput, LimitExceeded
+from ..errors import BadInput, Failure, LimitExceeded
 from ..reports import GuideSweepReport, SweepRow
 from ..requests import GuideSweep
 from .picture_record import require_folder, write_image
+
+if TYPE_CHECKING:
+    from ..steer.gradient import Overflowed
 
 _SCALES, _SHOWN = 50, 36
 
@@ -27,20 +31,28 @@ def run(request: GuideSweep, monitor: Monitor) -> GuideSweepReport:
         UnknownName: a class that the guide does not have.
         WrongBase: the guide reads another latent space.
         BadInput: scales or a model that are not possible.
+        Failure: values overflow at the lowest scale.
         NoRoom: the out folder cannot be written.
     """
     began = time.perf_counter()
     scales = parse_scales(request.scales)
     require_folder(request.out)
     from ..diffuse.pictures import contact_sheet
+    from ..steer.gradient import Overflowed
     from .curves import draw_sweep
     from .sweeping import open_ground
 
     ground = open_ground(request, monitor)
     monitor.start("drawing", len(scales) * request.count)
-    rows = []
+    rows: list[SweepRow] = []
+    overflow = None
     for scale in scales:
-        images, pictures = ground.draw(scale, monitor)
+        try:
+            images, pictures = ground.draw(scale, monitor)
+        except Overflowed as error:
+            overflow = _told(error, scale, ground.step_of(error.sigma), request.steps, rows)
+            monitor.note(overflow)
+            break
         rows.append(ground.measure(scale, pictures))
         write_image(request.out / f"scale-{scale:g}.png", contact_sheet(images[:_SHOWN]))
     curves = request.out / "curves.png"
@@ -50,12 +62,30 @@ def run(request: GuideSweep, monitor: Monitor) -> GuideSweepReport:
         count=request.count,
         rows=rows,
         real=ground.real,
+        overflow=overflow,
         shape=shape_of(rows),
         curves=str(curves),
         model=request.model,
         guide_model=request.guide_model,
         seconds=time.perf_counter() - began,
     )
+
+
+def _told(
+    error: "Overflowed", scale: float, step: int, steps: int, rows: Sequence[SweepRow]
+) -> str:
+    """What is said of a scale that is too high; the error where none below it held.
+
+    Raises:
+        Failure: there is nothing to show.
+    """
+    where = (
+        f"guided values overflow at scale {scale:g}, at step {step} of {steps} (noise level "
+        f"{error.sigma:.3g})"
+    )
+    if not rows:
+        raise Failure(f"{where}.", "Sweep lower scales, or leave --guide-plain out.") from error
+    return f"{where}; it and higher scales are left out, {rows[-1].scale:g} held"
 
 
 def parse_scales(text: str) -> list[float]:

@@ -1,5 +1,6 @@
 """What guides did while a request was drawn, and what to say where they drove it too far."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from .guides import GuideModels, Settings
 from .witnesses import as_pictures, can_testify, open_witnesses
 
 _FIGHT = -0.2  # mean cosine below which two guides pull against each other
-_TRIES = 12  # scales that are tried where one overflows, each a tenth of the one before
+_WEAKEST = 1e-3  # scale; where that overflows too, scales are not at fault
 
 
 @dataclass
@@ -94,18 +95,32 @@ def explain_overflow(
         f"guided values overflow at step {step} of {steps} (noise level {error.sigma:.3g}) with "
         f"{scales}."
     )
-    for power in range(1, _TRIES + 1):
-        factor = 10.0**-power
-        weaker = replace(
-            steer, terms=tuple(replace(t, scale=t.scale * factor) for t in steer.terms), watch=None
-        )
-        try:
-            draw(weaker)
-        except Failure:
-            continue
-        held = ", ".join(f"{term.name}:{term.scale:g}" for term in weaker.terms)
-        return Failure(message, f"This held: {held}.")
-    return Failure(message, "No weaker scale held either; look at the model without guides.")
+    largest = max(abs(term.scale) for term in steer.terms)
+    held, overflows = max(1, math.ceil(math.log10(largest / _WEAKEST))), 0  # powers of a tenth
+    if not _holds(_weaker(steer, held), draw):
+        return Failure(message, "No weaker scale held either; look at the model without guides.")
+    while held - overflows > 1:
+        middle = (held + overflows) // 2
+        if _holds(_weaker(steer, middle), draw):
+            held = middle
+        else:
+            overflows = middle
+    said = ", ".join(f"{term.name}:{term.scale:g}" for term in _weaker(steer, held).terms)
+    return Failure(message, f"This held: {said}.")
+
+
+def _weaker(steer: GradientGuide, power: int) -> GradientGuide:
+    """The same guides at so many tenths of tenths of their scales."""
+    terms = tuple(replace(term, scale=term.scale * 10.0**-power) for term in steer.terms)
+    return replace(steer, terms=terms, watch=None)
+
+
+def _holds(steer: GradientGuide, draw: Callable[[GradientGuide], object]) -> bool:
+    try:
+        draw(steer)
+    except Failure:
+        return False
+    return True
 
 
 def settings_of(request: Generate) -> Settings:

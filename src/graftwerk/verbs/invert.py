@@ -12,12 +12,13 @@ from ..requests import Invert
 from ..search.readers import read_image
 from .checking import require_class
 from .picture_record import require_folder, write_image
+from .pictures import real_pictures_in
 
 if TYPE_CHECKING:
     from ..reports import PictureVerdict
     from .inverting import Found, Target
 
-_SAMPLED_STEPS = 10  # of the sampler that a descent on noise goes through
+_STEPS, _STEPS_AND_BACK = 50, 10  # of the sampler: forth alone, and with a way back through it
 
 
 def run(request: Invert, monitor: Monitor) -> Inversion:
@@ -40,9 +41,10 @@ def run(request: Invert, monitor: Monitor) -> Inversion:
     target = open_target(request, model)
     exact = request.space == "noise" and target.picture is not None
     if exact:
-        found = invert_picture(model, target, request.sampling_steps, monitor)
+        found = invert_picture(model, target, request.sampling_steps or _STEPS, monitor)
     else:
-        found = descend_to(request, model, target, _SAMPLED_STEPS, monitor)
+        steps = request.sampling_steps or _STEPS_AND_BACK
+        found = descend_to(request, model, target, steps, monitor)
         if request.space == "latent" and target.latent_loss is not None:
             monitor.note(
                 "the loss is of the latents that were moved, the witnesses read the picture that "
@@ -62,6 +64,13 @@ def _check(request: Invert) -> None:
         raise UnknownName("target", aim, ["class", "text"])
     elif aim == "class":
         require_class(what.strip(), request.guide_model, request.guide_labels)
+    if request.space != "noise" and request.sampling_steps is not None:
+        raise BadInput(
+            f"--space {request.space} goes through no sampler, so --sampling-steps is of no use.",
+            "Leave it out, or choose --space noise.",
+        )
+    if request.real is not None:
+        real_pictures_in(str(request.real))
     if request.start is not None:
         if request.space == "noise":
             raise BadInput(

@@ -16,6 +16,7 @@ from ..search.walk import list_files
 
 _BATCH_PIXELS = 50_000_000  # of pictures held in memory at once, about 150 MB
 _BATCH = 32  # pictures
+_FEWEST_REAL = 40  # pictures that tell what is usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +124,20 @@ def familiarity(encoder: Encoder, distances: Float64[np.ndarray, " n"]) -> list[
         )
         for distance in distances
     ]
+
+
+def real_pictures_in(folder: str) -> list[str]:
+    """Paths of pictures that are to show what is usual.
+
+    Raises:
+        BadFile: there is no such folder.
+        BadInput: it holds too few.
+    """
+    paths, _ = list_pictures([folder])
+    if len(paths) < _FEWEST_REAL:
+        raise BadInput(
+            f"{folder} holds {len(paths)} pictures; {_FEWEST_REAL} are needed to know what is "
+            "usual.",
+            "Name a folder with more.",
+        )
+    return paths

@@ -79,6 +79,11 @@ class Ground:
             monitor.advance(len(numbers))
         return images, as_pictures(images, model.size)
 
+    def step_of(self, sigma: float) -> int:
+        """The step, from 1, that begins at a noise level."""
+        levels = noise_levels(self.model.noise, self.request.steps, "karras")
+        return 1 + sum(level > sigma * 1.0001 for level in levels)
+
     def measure(self, scale: float, pictures: Pictures) -> SweepRow:
         """Figures of the pictures of one scale."""
         return figures(self.judge, scale, pictures, self.labels, self.reference)

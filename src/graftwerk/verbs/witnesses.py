@@ -33,13 +33,12 @@ from ..requests import DEFAULT_PICTURE_ENCODER
 from ..search.readers import read_image
 from ..settings import settings
 from .judged import judge_knows, shows
-from .pictures import list_pictures
+from .pictures import real_pictures_in
 
 Pictures = UInt8[np.ndarray, "n h w 3"]
 LIMIT = 1.5  # strangeness above which a picture is not like real ones
 _LEVELS = (0.2, 0.5, 1.0, 2.0)  # noise levels of the residual
 _REAL = 200  # pictures that the witnesses learn from
-_FEWEST = 40
 _BATCH = 32
 _SURE = 0.5  # of the guide
 
@@ -271,13 +270,7 @@ def _real_pictures(
         scenes = open_scenes("pictures", HELD_OUT_WORLD, _REAL, SIDE, monitor)
         pictures: Pictures = scenes.rows(np.arange(_REAL))["picture"]
         return pictures, scenes.name
-    paths, _ = list_pictures([folder])
-    paths = paths[:_REAL]
-    if len(paths) < _FEWEST:
-        raise BadInput(
-            f"{folder} holds {len(paths)} pictures; {_FEWEST} are needed to know what is usual.",
-            "Name a folder with more.",
-        )
+    paths = real_pictures_in(folder)[:_REAL]
     digest = hashlib.sha256("".join(files.sha256_of_file(Path(p)) for p in paths).encode())
     return as_pictures([read_image(path) for path in paths], model.size), digest.hexdigest()
 

@@ -73,6 +73,13 @@ def test_at_low_noise_shifts_are_shorter_in_proportion():
     torch.testing.assert_close(guided_by(half, [term])(X, 1.0) - half(X, 1.0), X * 0.25)
 
 
+@pytest.mark.parametrize("scale", [1e9, 1e30, 1e38, -1e300])
+def test_a_shift_that_is_kept_short_is_as_long_at_any_scale(scale):
+    term = Term("a", total, scale, limit=0.5)
+    shift = guided_by(half, [term])(X, 3.0) - half(X, 3.0)
+    torch.testing.assert_close(shift, torch.full_like(X, 0.5 if scale > 0 else -0.5))
+
+
 @pytest.mark.parametrize("scale", [1e3, 1e30, 1e300])
 def test_a_scale_that_is_too_high_overflows(scale):
     with pytest.raises(Overflowed) as caught:

@@ -11,7 +11,7 @@ import graftwerk
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
 from graftwerk.contracts import Silent
-from graftwerk.errors import BadInput, UnknownName
+from graftwerk.errors import BadFile, BadInput, Failure, UnknownName
 from graftwerk.verbs import guide_check, guide_sweep, invert
 from graftwerk.verbs.guide_sweep import parse_scales, shape_of
 
@@ -62,7 +62,7 @@ def test_ddim_inversion_gives_back_what_the_autoencoder_gives(real, tmp_path):
     assert report.losses == []
 
 
-def test_what_is_refused(ask, real):
+def test_what_is_refused(ask, real, tmp_path):
     with pytest.raises(BadInput, match="--rate"):
         invert.run(graftwerk.Invert(to=str(real), space="noise", rate=0.1), Silent())
     with pytest.raises(UnknownName, match="klass"):
@@ -71,6 +71,18 @@ def test_what_is_refused(ask, real):
         ask("class=red cubes")
     with pytest.raises(BadInput, match="begins from noise"):
         ask("class=cone", space="noise", start=str(real))
+    with pytest.raises(BadInput, match="--space latent goes through no sampler"):
+        ask("class=cone", sampling_steps=5)
+    with pytest.raises(BadFile, match="nowhere"):
+        ask("class=cone", real=tmp_path / "nowhere")
+    with pytest.raises(BadInput, match="holds 1 pictures; 40 are needed"):
+        ask("class=cone", real=real.parent)
+    assert not (tmp_path / "out").exists()
+
+
+def test_steps_of_the_sampler_count_for_a_class_too(ask):
+    few, many = (ask("class=cone", space="noise", sampling_steps=n, steps=1) for n in (2, 3))
+    assert few.losses[0] != many.losses[0]
 
 
 def test_a_real_picture_is_real_and_a_strawman_is_not(ask, real, tmp_path):
@@ -114,6 +126,18 @@ def test_a_sweep(tmp_path):
     }
     again = guide_sweep.run(request, Silent())
     assert again.rows == report.rows
+
+
+def test_a_sweep_stops_below_a_scale_that_overflows(tmp_path):
+    common = {"classes": "red cube", "count": 10, "steps": 3, "guide_plain": True}
+    asked = graftwerk.GuideSweep(scales="0,1e30", out=tmp_path / "a", **common)
+    report = guide_sweep.run(asked, Silent())
+    assert [row.scale for row in report.rows] == [0]
+    assert report.overflow.startswith("guided values overflow at scale 1e+30, at step 1 of 3 (")
+    assert report.overflow.endswith("it and higher scales are left out, 0 held")
+    asked = graftwerk.GuideSweep(scales="1e30", out=tmp_path / "b", **common)
+    with pytest.raises(Failure, match=r"overflow at scale 1e\+30, at step 1 of 3"):
+        guide_sweep.run(asked, Silent())
 
 
 def test_scales():

@@ -1,6 +1,6 @@
 """From a path to labelled examples of the kind that a model reads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ _READERS: dict[Kind, str] = {
     "image": "--model builtin/blocks-clip, or the folder of an image model (CLIP, ViT, ...)",
     "series": "--model FOLDER of PatchTST or TimesFM",
 }
-_MOSTLY = 0.9  # of the values of a column of picture paths end like pictures
+_MOSTLY = 0.9  # of the values of a column are what the column is taken for
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,8 @@ def _from_table(table: Table, wanted: Wanted) -> Examples:
     keys, labels, names, refused = [], [], [], []
     for row, (place, label) in enumerate(zip(table.places, table.column(target), strict=True)):
         name = f"{place} of {table.path.name}"
-        item: Item | Refused = Refused(name, "no label.")
+        why = "its label is NaN." if is_number(label) else "no label."
+        item: Item | Refused = Refused(name, why)
         if not is_missing(label):
             item = _item(table, kind, columns, row)
         found = look_at(item) if isinstance(item, Picture) else item
@@ -114,7 +115,9 @@ def _from_table(table: Table, wanted: Wanted) -> Examples:
         keys.append(str(found) if isinstance(item, Picture) else key_of(item))
         labels.append(label)
         names.append(name)
-    return Examples(str(table.path), kind, items, keys, labels, names, tuple(refused))
+    return Examples(
+        str(table.path), kind, items, keys, labels, names, tuple(refused), tuple(columns)
+    )
 
 
 def _content(table: Table, inputs: Sequence[str], wanted: Wanted) -> tuple[Kind, list[str]]:
@@ -126,7 +129,7 @@ def _content(table: Table, inputs: Sequence[str], wanted: Wanted) -> tuple[Kind,
     by_kind: dict[Kind, list[str]] = {
         "image": pictures[:1],
         "text": list(inputs) if wanted.content else [n for n in words if n not in pictures],
-        "series": numbers,
+        "series": list(inputs) if wanted.content else _series_columns(values),
     }
     kinds: tuple[Kind, ...] = ("image", "text", "series")
     for kind in kinds:
@@ -139,6 +142,15 @@ def _content(table: Table, inputs: Sequence[str], wanted: Wanted) -> tuple[Kind,
         f"{' or '.join(KIND_WORDS[kind] for kind in sorted(wanted.reads))} beside the labels.",
         f"Name columns with --content; there are: {', '.join(table.columns)}.",
     )
+
+
+def _series_columns(values: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Columns of numbers; a few cells that are none cost their rows and not the column."""
+    return [
+        name
+        for name, column in values.items()
+        if sum(map(is_number, column)) >= _MOSTLY * len(column) > 0
+    ]
 
 
 def _is_text(column: Sequence[Any]) -> bool:
@@ -165,6 +177,6 @@ def _item(table: Table, kind: Kind, columns: Sequence[str], row: int) -> Item | 
 
 def _series(name: str, columns: Sequence[str], cells: Sequence[Any]) -> Item | Refused:
     for column, cell in zip(columns, cells, strict=True):
-        if is_missing(cell) or not np.isfinite(float(cell)):
-            return Refused(name, f"{column} holds no finite number.")
+        if not is_number(cell) or not np.isfinite(float(cell)):
+            return Refused(name, f"{column} holds {cell!r}, which is no finite number.")
     return np.array([float(cell) for cell in cells], dtype=np.float32)

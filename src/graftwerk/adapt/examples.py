@@ -92,6 +92,7 @@ class Examples:
         labels: what the target column holds: a string, a list of strings, or a number.
         names: how each is called in messages.
         refused: what could not be used.
+        columns: of a table that the items were read from.
     """
 
     source: str
@@ -101,6 +102,7 @@ class Examples:
     labels: Sequence[Any]
     names: Sequence[str]
     refused: tuple[Refused, ...] = ()
+    columns: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)

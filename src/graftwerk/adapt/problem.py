@@ -1,6 +1,7 @@
 """Everything that the ways to fit have in common: model, data, labels, split."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from .examples import Examples
 from .features import features_of, unfamiliar_of
 from .scoring import Score, score
 from .split import Places, Split, split, without
+from .tables import SUFFIXES
 from .targets import Targets, read_targets, same_targets
 
 _SHOWN = 3  # of what is left out
@@ -101,10 +103,17 @@ def open_problem(base: Base, source: Source, monitor: Monitor) -> Problem:
         parts = split(examples, targets, source.seed, source.test_share, source.validation_share)
         problem = Problem(source, base, examples, targets, parts)
     else:
-        tested = read_examples(source.test, wanted)
+        tested = read_examples(source.test, replace(wanted, content=_columns(source, examples)))
         problem = _with_test(source, base, (examples, targets), tested)
     _tell(problem, monitor)
     return problem
+
+
+def _columns(source: Source, examples: Examples) -> tuple[str, ...]:
+    """Columns of the test data: those that were learned from, where both are tables."""
+    assert source.test is not None  # noqa: S101  for the type checker
+    is_table = Path(source.test).suffix.lower() in SUFFIXES
+    return examples.columns if is_table else ()
 
 
 def _with_test(

@@ -112,6 +112,7 @@ def save_fit(out: Path, problem: Problem, made: Made) -> int:
         "task": made.head.task,
         "labels": list(made.head.labels),
         "reads": problem.examples.kind,
+        "columns": list(problem.examples.columns),
         "layer": base.layer,
         "split": {
             "seed": source.seed,
@@ -151,7 +152,8 @@ def open_fit(folder: Path, model: str | None, device: str) -> Saved:
     try:
         content = bundle.content
         request = content["request"]
-        wanted = Wanted(frozenset({content["reads"]}), request["target"], tuple(request["content"]))
+        columns = tuple(content.get("columns") or request["content"])
+        wanted = Wanted(frozenset({content["reads"]}), request["target"], columns)
         layer, task, labels = content["layer"], content["task"], content["labels"]
         keys = load((folder / _LEARNED).read_bytes())["keys"]
     except (KeyError, TypeError, OSError) as error:

@@ -91,7 +91,11 @@ def test_rows_without_label_or_text_are_left_out_and_named(tmp_path):
     found = read_examples(write_csv(tmp_path / "a.csv", rows), TEXT)
     assert len(found) == 4
     assert [one.name for one in found.refused] == [f"line {n} of a.csv" for n in (6, 7, 8)]
-    assert [one.reason for one in found.refused] == ["no label.", "nothing in text.", "no label."]
+    assert [one.reason for one in found.refused] == [
+        "no label.",
+        "nothing in text.",
+        "its label is NaN.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -207,3 +211,16 @@ def test_copies_stay_on_one_side_and_contradictions_are_counted(tmp_path):
     assert (found.copies, found.contradictions) == (53, 3)
     sides = [{examples.keys[n] for n in part} for part in (found.train, found.test)]
     assert not sides[0] & sides[1]
+
+
+def test_a_bad_cell_costs_its_row_and_not_its_column(tmp_path):
+    rows = [[number, number + 1, "ab"[number % 2]] for number in range(20)]
+    rows[3][1], rows[7][0] = "x", "inf"
+    path = write_csv(tmp_path / "series.csv", rows, ("first", "second", "label"))
+    found = read_examples(path, Wanted(frozenset({"series"})))
+    assert found.columns == ("first", "second")
+    assert len(found) == 18
+    assert [one.reason for one in found.refused] == [
+        "second holds 'x', which is no finite number.",
+        "first holds 'inf', which is no finite number.",
+    ]

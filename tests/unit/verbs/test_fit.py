@@ -45,6 +45,25 @@ def test_a_fit_predicts_as_it_was_measured(tmp_path, texts, tiny, how):
     assert not (tmp_path / f"{how}.training").exists()
 
 
+def test_a_table_lacks_what_the_fit_reads(tmp_path, texts, tiny):
+    """The columns of the fit are read, whatever else is there, and no others."""
+    make(tmp_path, texts, tiny)
+    rows = [(text, text[::-1], "x") for text, _ in sentences(5, seed=9)]
+    more = write_csv(tmp_path / "more.csv", rows, ("text", "other", "note"))
+    said = predict.run(Predict(fit=tmp_path / "linear", inputs=[str(more)]), Silent())
+    alone = predict.run(
+        Predict(fit=tmp_path / "linear", inputs=[text for text, *_ in rows]), Silent()
+    )
+    pairs = zip(said.predictions, alone.predictions, strict=True)
+    assert all(a.scores == pytest.approx(b.scores, abs=1e-5) for a, b in pairs)
+    other = write_csv(tmp_path / "other.csv", [("red cat", 1)], ("body", "number"))
+    with pytest.raises(BadInput, match=r"no column 'text'\. Its columns: body, number"):
+        predict.run(Predict(fit=tmp_path / "linear", inputs=[str(other)]), Silent())
+    with pytest.raises(BadInput, match=r"no column 'text'\. Its columns: body, label"):
+        test = write_csv(tmp_path / "test.csv", [("red cat", "warm")], ("body", "label"))
+        make(tmp_path, texts, tiny, test=str(test))
+
+
 def test_predictions_of_a_table_into_a_file(tmp_path, texts, tiny):
     make(tmp_path, texts, tiny)
     out = tmp_path / "said.csv"

@@ -1,6 +1,7 @@
 """Series encoders: padding changes nothing, and a fit on shapes works."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -65,6 +66,33 @@ def test_vectors_are_unit_and_do_not_depend_on_the_batch(write_series, kind):
     assert torch.allclose(together.norm(dim=1), torch.ones(2), atol=1e-5)
     assert torch.allclose(together[:1], alone, atol=1e-5)
     assert not torch.allclose(together[0], together[1], atol=1e-2)
+
+
+def test_a_patchtst_of_several_channels_reads_one_series(write_series):
+    folder = write_series("patchtst")
+    series = [np.random.default_rng(0).standard_normal(24).astype(np.float32)]
+
+    def encoded():
+        network = SeriesNetwork(open_folder(folder))
+        with torch.no_grad():
+            return network(**network.prepare(series))
+
+    one = encoded()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_input_channels": 3}))
+    assert torch.equal(encoded(), one)
+
+
+def test_a_patchtst_with_an_embedding_for_each_channel_is_refused(tmp_path):
+    import transformers
+
+    config = transformers.PatchTSTConfig(
+        context_length=24, patch_length=4, d_model=16, num_attention_heads=2, num_hidden_layers=1,
+        ffn_dim=32, num_input_channels=3, share_embedding=False,
+    )  # fmt: skip
+    random_network(lambda: transformers.PatchTSTModel(config)).save_pretrained(tmp_path)
+    with pytest.raises(BadInput, match="reads 3 series at once"):
+        SeriesNetwork(open_folder(tmp_path))
 
 
 def test_a_series_that_is_too_long_is_refused(write_series):

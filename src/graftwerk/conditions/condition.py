@@ -136,8 +136,12 @@ class Condition:
         read: UInt8[np.ndarray, "h w 3"] = self.read(picture[None])[0]
         return read
 
-    def check_map(self, finished: UInt8[np.ndarray, "h w 3"]) -> None:
+    def check_map(self, finished: UInt8[np.ndarray, "h w 3"], name: str) -> None:
         """Refuse a picture that is no finished map of this kind.
+
+        Args:
+            finished: the picture.
+            name: what messages call it.
 
         Raises:
             BadInput: it is empty, or of another kind.
@@ -145,7 +149,7 @@ class Condition:
         reason = self.problem(finished)
         if reason is not None:
             raise BadInput(
-                f"this picture is no {self.name} map: {reason}.",
+                f"{name} is no {self.name} map: {reason}.",
                 f"Make one with `graft condition {self.name} PICTURE`, or give the picture itself.",
             )
 

@@ -82,11 +82,8 @@ def _map_in(path: Path, condition: Condition, size: tuple[int, int]) -> Image:
     """
     found = read_image(str(path)).convert("RGB")
     pixels = np.asarray(found)
-    try:
-        if not is_empty(pixels[None])[0]:
-            condition.check_map(pixels)
-    except BadInput as error:
-        raise BadInput(f"{path}: {error.message}", error.hint) from error
+    if not is_empty(pixels[None])[0]:
+        condition.check_map(pixels, str(path))
     if abs(found.width * size[1] - found.height * size[0]) > _SLANT * size[0] * size[1]:
         raise BadInput(
             f"{path} has {found.width} x {found.height} pixels, its picture {size[0]} x {size[1]}.",

@@ -61,7 +61,7 @@ def run(request: MakeCondition, monitor: Monitor) -> ConditionResult:
         by = "Canny's method on the render" if condition.name == "canny" else "exact maps"
         made = _Made(condition.from_scene(scene, request.size), by)
     elif request.finished:
-        made = _Made(_finished(condition, _there(picture)), "brought as it is")
+        made = _Made(_finished(request, condition, _there(picture)), "brought as it is")
     elif request.estimator is not None:
         estimate = load_estimator(condition.name, request.estimator, request.device)
         made = _Made(estimate.read(_there(picture)[None])[0], estimate.name)
@@ -77,6 +77,8 @@ def run(request: MakeCondition, monitor: Monitor) -> ConditionResult:
                 f"this picture is unlike the Blocks scenes that {PERCEPTION} knows; a model for "
                 "photographs can be named with --estimator."
             )
+    if not made.picture.any():
+        monitor.note(f"this {request.kind} map is empty: there is nothing to follow in it")
     tiles = made.sheet
     shown = Image.fromarray(made.picture)
     write_image(request.out, shown if tiles is None else sheet_of(tiles, _COLUMNS[request.kind]))
@@ -150,10 +152,10 @@ def _there(picture: Picture | None) -> Picture:
     return picture
 
 
-def _finished(condition: Condition, picture: Picture) -> Picture:
+def _finished(request: MakeCondition, condition: Condition, picture: Picture) -> Picture:
     if condition.name == "scribble":
         picture = scribble_of_drawing(picture)
-    condition.check_map(picture)
+    condition.check_map(picture, str(request.image))
     return picture
 
 

@@ -11,7 +11,7 @@ from ..requests import DEFAULT_PIPELINE, Generate
 _LARGEST = 10.0  # weight
 _ENTRY = re.compile(
     r"(?P<kind>[a-z]+)(?P<finished>-map)?=(?P<file>.+?)"
-    r"(:(?P<weight>[-+0-9.eE]+))?(@(?P<first>[0-9.]+)-(?P<last>[0-9.]+))?(#(?P<mask>.+))?"
+    r"(:(?P<weight>[-+0-9.eE]+|[-+]?[A-Za-z]+))?(@(?P<first>[0-9.]+)-(?P<last>[0-9.]+))?(#(?P<mask>.+))?"
 )
 _HINT = (
     "Write KIND=FILE or KIND-map=FILE, then as wanted :WEIGHT, @FROM-TO (shares of the steps) and "
@@ -93,8 +93,19 @@ def branch_folders(request: Generate) -> dict[str, Path]:
         if not equals:
             raise BadInput(f"--branch {entry!r} cannot be read.", "Write KIND=FOLDER.")
         require_condition(kind)
-        named[kind] = Path(folder)
+        named[kind] = builtin_folder(folder) if folder in BUILTIN else Path(folder)
     kinds = {parse_control(entry).kind for entry in request.control}
+    for kind, place in named.items():
+        if kind not in kinds:
+            raise BadInput(
+                f"--branch {kind}={place} has no control to follow.",
+                f"Give --control {kind}=FILE, or leave it out.",
+            )
+    if request.reuse > 1 and not kinds:
+        raise BadInput(
+            f"--reuse {request.reuse} reuses the output of a branch, and there is no control.",
+            "Give a --control, or leave it out.",
+        )
     return {kind: _folder_of(kind, named, request.model) for kind in kinds}
 
 

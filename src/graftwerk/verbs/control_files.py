@@ -38,7 +38,7 @@ def map_of(
                 "Make it of that size, or draw with --width and --height.",
             )
         given = np.asarray(picture)
-        condition.check_map(given)
+        condition.check_map(given, str(file))
         return given
     fitted = ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
     made = condition.from_picture(np.asarray(fitted))

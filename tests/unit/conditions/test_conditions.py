@@ -82,19 +82,21 @@ def test_a_true_picture_scores_far_better_than_another(name, rows) -> None:
 def test_a_map_is_accepted_and_a_picture_is_not(name, rows) -> None:
     condition = CONDITIONS[name]
     for number in with_people(rows)[:4]:
-        condition.check_map(condition.from_rows(rows[number : number + 1])[0])
+        condition.check_map(condition.from_rows(rows[number : number + 1])[0], "a map")
     with pytest.raises(BadInput, match=rf"is no {name} map.*graft condition {name} PICTURE"):
-        condition.check_map(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+        condition.check_map(
+            np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8), "a map"
+        )
     if name != "normals":
         with pytest.raises(BadInput, match=r"empty|all of it is 0"):
-            condition.check_map(np.zeros((32, 32, 3), dtype=np.uint8))
+            condition.check_map(np.zeros((32, 32, 3), dtype=np.uint8), "a map")
 
 
 def test_a_drawing_the_wrong_way_round_is_told() -> None:
     drawing = np.full((32, 32, 3), 255, dtype=np.uint8)
     drawing[10] = 0
     with pytest.raises(BadInput, match="97% of it is bright, and lines are white on black"):
-        CONDITIONS["canny"].check_map(drawing)
+        CONDITIONS["canny"].check_map(drawing, "a map")
 
 
 def test_maps_of_another_size_or_number_are_refused(rows) -> None:

@@ -149,7 +149,7 @@ def test_depth_is_what_the_model_says_scaled_to_its_own_range(dpt) -> None:
     wanted = torch.nn.functional.interpolate(depth, (40, 56), mode="bicubic")[0, 0].numpy()
     wanted = 255 * (wanted - wanted.min()) / np.ptp(wanted)
     assert np.abs(found[0, ..., 0] - wanted).max() < 1
-    CONDITIONS["depth"].check_map(found[0])
+    CONDITIONS["depth"].check_map(found[0], "a map")
 
 
 def test_metric_distances_are_turned_into_nearness(depth_anything) -> None:
@@ -170,7 +170,7 @@ def test_metric_distances_are_turned_into_nearness(depth_anything) -> None:
 
 def test_normals_come_from_the_slope_of_depth(dpt) -> None:
     found = load_estimator("normals", dpt, "cpu").read(PICTURES[:1])
-    CONDITIONS["normals"].check_map(found[0])
+    CONDITIONS["normals"].check_map(found[0], "a map")
 
 
 def test_a_wall_seen_head_on_faces_the_camera_and_a_floor_faces_up() -> None:
@@ -201,7 +201,7 @@ def test_classes_take_the_colours_of_their_names(segformer) -> None:
         )
     table = np.array([(6, 230, 230), (4, 250, 7), ADE20K[-3], (150, 5, 61)])
     assert (found[0] == table[logits[0].argmax(dim=0).numpy()]).mean() > 0.99
-    CONDITIONS["segmentation"].check_map(found[0])
+    CONDITIONS["segmentation"].check_map(found[0], "a map")
 
 
 def test_150_classes_take_the_colours_of_ade20k(mask2former) -> None:
@@ -217,7 +217,7 @@ def test_a_pose_model_draws_openpose_joints(vitpose, monkeypatch) -> None:
     monkeypatch.setattr(estimators, "_SURE", -1e9)  # random weights are sure of nothing
     found = load_estimator("pose", vitpose, "cpu").read(PICTURES)
     assert found.shape == PICTURES.shape and found.any()
-    CONDITIONS["pose"].check_map(found[0])
+    CONDITIONS["pose"].check_map(found[0], "a map")
 
 
 def test_what_does_not_fit_is_refused_by_name(dpt, segformer, tmp_path) -> None:

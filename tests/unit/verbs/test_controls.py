@@ -15,7 +15,7 @@ from graftwerk.requests import Generate
 from graftwerk.steer.branch import Shape, make_branch
 from graftwerk.steer.branch_folder import write_controlnet
 from graftwerk.verbs import generate
-from graftwerk.verbs.control_entries import Asked, parse_control
+from graftwerk.verbs.control_entries import Asked, branch_folders, parse_control
 from graftwerk.verbs.control_files import mask_of
 from graftwerk.verbs.controls import levels_of
 
@@ -52,6 +52,8 @@ def test_a_file_whose_name_looks_like_options(tmp_path):
         ("a.jpg", "cannot be read"),
         ("canny=a.jpg:99", "weight 99"),
         ("canny=a.jpg:-1", "weight -1"),
+        ("canny=a.jpg:nan", "weight nan"),
+        ("canny=a.jpg:abc", "a number that is none"),
         ("canny=a.jpg@0.8-0.2", "acts from 0.8 to 0.2"),
     ],
 )
@@ -87,6 +89,19 @@ def test_a_control_without_a_branch_says_how_to_name_one(tmp_path, text_pipeline
             model=str(text_pipeline), best_of=2, steps=1, out=tmp_path / "o", device="cpu"
         )
         generate.run(request, Silent())
+
+
+def test_what_no_control_uses_is_refused(tmp_path, text_pipeline):
+    common = {"model": str(text_pipeline), "out": tmp_path / "o", "device": "cpu"}
+    with pytest.raises(BadInput, match="--branch depth=x has no control to follow"):
+        generate.run(Generate(branch=["depth=x"], **common), Silent())
+    with pytest.raises(BadInput, match="--reuse 3 reuses the output of a branch"):
+        generate.run(Generate(reuse=3, **common), Silent())
+
+
+def test_a_built_in_branch_is_found_by_its_name():
+    named = Generate(control=["depth=a.png"], branch=["depth=builtin/blocks-depth"])
+    assert branch_folders(named) == branch_folders(Generate(control=["depth=a.png"]))
 
 
 def test_masks_that_leave_no_region(tmp_path):

@@ -30,7 +30,7 @@ tour: $(READY)  ## run the verbs on the example handbook and write tour/index.ht
 # two processes share two cores; threads of both on both would wait for each other
 ONE_CORE := OMP_NUM_THREADS=1 GRAFTWERK_THREADS=1
 
-test: $(READY)  ## the default tests: no network, under five minutes on two cores
+test: $(READY)  ## the default tests: no network, about six minutes on two cores
 	$(ONE_CORE) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(READY)  ## the default tests and the slow ones

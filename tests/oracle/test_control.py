@@ -39,26 +39,27 @@ def controlnet_of(unet, seed):
     return random_network(make, seed)
 
 
-def pictures(seed):
-    return torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
+def pictures(seed, side=SIDE):
+    return torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
 
 def read(folder, network, factor=2):
     return read_branch(folder, network, factor, "tiny", "")
 
 
-def compare_forward(unet, controlnet, folder, sample, states, added=None):
+def compare_forward(unet, controlnet, folder, sample, states, added=None, factor=2):
     controlnet.save_pretrained(folder)
-    branch = read(folder, unet)
+    branch = read(folder, unet, factor)
+    hint = pictures(4, factor * sample.shape[-1])
     times = torch.tensor([7.0, 321.0])
     inputs = {"encoder_hidden_states": states}
     if added is not None:
         inputs["added_cond_kwargs"] = added
     with torch.inference_mode():
         down, middle = controlnet(
-            sample, times, states, pictures(4), added_cond_kwargs=added, return_dict=False
+            sample, times, states, hint, added_cond_kwargs=added, return_dict=False
         )
-        found = branch(sample, times, branch.read(pictures(4)), inputs)
+        found = branch(sample, times, branch.read(hint), inputs)
     assert len(down) == len(found.skips)
     for theirs, ours in zip((*down, middle), (*found.skips, found.middle), strict=True):
         assert (theirs - ours).abs().max() <= FORWARD * max(1.0, float(theirs.abs().max()))
@@ -70,6 +71,20 @@ def test_forward_of_a_published_one(tmp_path):
     sample = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     states = torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(2))
     compare_forward(unet, controlnet_of(unet, 3), tmp_path / "c", sample, states)
+
+
+@pytest.mark.slow  # 5 GB of weights
+def test_forward_of_the_size_of_stable_diffusion(tmp_path):
+    from diffusers import ControlNetModel, UNet2DConditionModel
+
+    unet = random_network(lambda: UNet2DConditionModel(sample_size=8, cross_attention_dim=768), 1)
+    controlnet = random_network(lambda: ControlNetModel.from_unet(unet), 3)
+    draw = torch.Generator().manual_seed(1)
+    sample, states = (
+        torch.randn(2, 4, 8, 8, generator=draw),
+        torch.randn(2, 77, 768, generator=draw),
+    )
+    compare_forward(unet, controlnet, tmp_path / "c", sample, states, factor=8)
 
 
 def test_forward_of_the_xl_kind(tmp_path, xl_pipeline):

@@ -9,11 +9,11 @@ from graftwerk.verbs import tour
 from graftwerk.verbs.tour import adapt, control, guiding, inside, pictures, style
 
 SMALL = {
-    adapt: {"_TEXTS": 48},
+    adapt: {"_TEXTS": 48, "_EPOCHS": 1},
     control: {"PROMPTS": ("a cube",), "AMBIGUOUS": ("a blue sphere",), "_STEPS": 2, "_HELD_OUT": 2}
     | {"DRAWING_STEPS": 2, "SCENES": 16, "STEPS": 2, "BATCH": 4, "MEASURED": 2},
     guiding: {"CLASSES": ("red cube",), "COUNT": 2, "SWEPT": 12, "SCALES": "0,3"}
-    | {"DRAWING_STEPS": 2},
+    | {"DRAWING_STEPS": 2, "DESCENT": 4},
     inside: {"SCENES": 40, "MOVED": 1},
     pictures: {"PROMPTS": pictures.PROMPTS[:1], "SEARCHED": ("a cone",), "RENDERED": 8},
     style: {"PROMPTS": style.PROMPTS[:1], "PICTURES": 8, "STEPS": 2, "SCALES": ("0", "1")}

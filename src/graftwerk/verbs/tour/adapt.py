@@ -9,7 +9,7 @@ from ...contracts import Monitor
 from .. import compare, predict
 from .topics import topic_table
 
-_TEXTS = 240
+_TEXTS, _EPOCHS = 240, 3
 ASKED = ("The kettle boils over.", "Our flight leaves at noon.", "Sand it, then oil it.")
 
 
@@ -19,7 +19,7 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
     shutil.rmtree(out, ignore_errors=True)
     files.write_text(data, topic_table(_TEXTS, request.seed))
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
-    fitted: dict[str, Any] = {"target": "topic", "top": 1, "epochs": 3, **common}
+    fitted: dict[str, Any] = {"target": "topic", "top": 1, "epochs": _EPOCHS, **common}
     asked = requests.Compare(data=str(data), out=out, **fitted)
     comparison = compare.run(asked, monitor)
     kept = out / ("full" if comparison.recommended == "wise-ft" else comparison.recommended)

@@ -9,7 +9,7 @@ from ...contracts import Monitor, Silent
 from .. import generate, guide_sweep, invert
 
 CLASSES = ("red cube", "yellow sphere", "blue cone")
-COUNT, SCALE, DRAWING_STEPS = 4, 30, 25
+COUNT, SCALE, DRAWING_STEPS, DESCENT = 4, 30, 25, 100
 SWEPT, SCALES = 24, "0,3,30"
 
 
@@ -21,7 +21,9 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
     pairs = []
     for label in CLASSES:
         strawman = invert.run(
-            requests.Invert(to=f"class={label}", count=COUNT, out=place / "strawman", **common),
+            requests.Invert(
+                to=f"class={label}", steps=DESCENT, count=COUNT, out=place / "strawman", **common
+            ),
             Silent(),
         )
         guided = generate.run(

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import files
 from ..errors import BadFile, BadInput
-from ..frozen.builtin import builtin_folder
+from ..frozen.builtin import PREFIX, builtin_folder
 from ..train.session import Outcome
 from .catalogue import Entry, find
 from .saving import store_in_half
@@ -225,10 +225,15 @@ def open_ingredients(entry: Entry, given: Mapping[str, Path | None]) -> dict[str
 def open_result(folder: Path, recipe: str) -> Path:
     """The folder of a finished model: `folder` itself, or the model inside a training's folder.
 
+    A built-in model goes by its name.
+
     Raises:
+        UnknownName: no built-in model of that name.
         BadFile: there is none.
         BadInput: it is of another recipe.
     """
+    if folder.as_posix().startswith(PREFIX):
+        folder = builtin_folder(folder.as_posix())
     for path in (folder, folder / MODEL):
         if (path / RECORD).is_file():
             record = files.read_json(path / RECORD)

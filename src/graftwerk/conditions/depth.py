@@ -32,6 +32,8 @@ def _problem(finished: UInt8[np.ndarray, "h w 3"]) -> str | None:
         return "it is in colour, and depth is grey"
     if np.ptp(finished[..., 0]) == 0:
         return f"all of it is {finished[0, 0, 0]}, and depth has a near and a far end"
+    if np.isin(finished[..., 0], (0, 255)).all():
+        return "it is black and white, as a drawing is, and depth has greys"
     return None
 
 

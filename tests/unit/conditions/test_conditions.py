@@ -92,6 +92,12 @@ def test_a_map_is_accepted_and_a_picture_is_not(name, rows) -> None:
             condition.check_map(np.zeros((32, 32, 3), dtype=np.uint8), "a map")
 
 
+def test_a_drawing_is_no_depth_map(rows) -> None:
+    drawing = CONDITIONS["canny"].from_rows(rows[:1])[0]
+    with pytest.raises(BadInput, match="black and white, as a drawing is, and depth has greys"):
+        CONDITIONS["depth"].check_map(drawing, "a map")
+
+
 def test_a_drawing_the_wrong_way_round_is_told() -> None:
     drawing = np.full((32, 32, 3), 255, dtype=np.uint8)
     drawing[10] = 0

@@ -140,7 +140,11 @@ def read_record(path: Path) -> Record:
     fit = all(len(prints) == len(named) for prints, named in steers)
     if record.number not in record.together or not fit:
         raise BadFile(f"the request in {path} contradicts itself.", hint)
-    return record
+    if "guide_plain" in record.request.model_fields_set:
+        return record
+    # a picture of the time when there were bare gradients only
+    request = record.request.model_copy(update={"guide_plain": True})
+    return record.model_copy(update={"request": request})
 
 
 def stem(request: Generate, fingerprint: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import graftwerk
 from graftwerk.contracts import Silent
@@ -107,6 +108,18 @@ def test_a_repeat_is_the_same_picture(draw, tmp_path):
     assert record["request"]["guide"] == ["class=red cube:5"]
     again = run(graftwerk.Generate(from_=report.pictures[1].path, out=tmp_path / "again"), Silent())
     assert pixels(again) == pixels(report)[1:]
+
+
+def test_a_picture_from_before_kept_shifts_is_repeated_with_the_bare_gradient(draw, tmp_path):
+    report = draw("class=red cube:5", guide_plain=True)
+    with Image.open(report.pictures[0].path) as image:
+        record = json.loads(image.text["graftwerk"])
+        del record["request"]["guide_plain"]
+        metadata = PngInfo()
+        metadata.add_text("graftwerk", json.dumps(record))
+        image.save(tmp_path / "old.png", pnginfo=metadata)
+    again = run(graftwerk.Generate(from_=tmp_path / "old.png", out=tmp_path / "again"), Silent())
+    assert pixels(again) == pixels(report)
 
 
 def test_a_repeat_with_another_picture_to_pull_to_is_refused(draw, tmp_path):

@@ -69,6 +69,7 @@ def sweep_lines(report: reports.GuideSweepReport) -> list[str]:
     header = ["scale", "Frechet", "precision", "recall", "wanted class"]
     return [
         *table(header, rows),
+        *([report.overflow] if report.overflow else []),
         report.shape,
         f"{report.count} pictures a scale of {len(report.classes)} classes, "
         f"{printable(report.guide_model)} on {printable(report.model)}, {report.seconds:.0f} s; "

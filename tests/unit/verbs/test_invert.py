@@ -10,6 +10,7 @@ from PIL import Image
 import graftwerk
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
+from graftwerk.cli.guiding import sweep_lines
 from graftwerk.contracts import Silent
 from graftwerk.errors import BadFile, BadInput, Failure, UnknownName
 from graftwerk.verbs import guide_check, guide_sweep, invert
@@ -135,6 +136,7 @@ def test_a_sweep_stops_below_a_scale_that_overflows(tmp_path):
     assert [row.scale for row in report.rows] == [0]
     assert report.overflow.startswith("guided values overflow at scale 1e+30, at step 1 of 3 (")
     assert report.overflow.endswith("it and higher scales are left out, 0 held")
+    assert report.overflow in sweep_lines(report)
     asked = graftwerk.GuideSweep(scales="1e30", out=tmp_path / "b", **common)
     with pytest.raises(Failure, match=r"overflow at scale 1e\+30, at step 1 of 3"):
         guide_sweep.run(asked, Silent())

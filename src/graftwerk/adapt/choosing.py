@@ -15,6 +15,7 @@ from .ways import Trial, make_linear, make_tuned
 
 COST = ("linear", "lora", "full", "wise-ft")  # cheapest first
 _APART = 3.0  # times, from one learning rate to the next
+_LORA_PLUS = 16.0  # times that B learns faster than A (LoRA+: Hayou et al., 2024, section 5)
 _RATES = {"lora": (5e-4, 2e-3), "full": (3e-5, 1e-4)}
 
 
@@ -87,11 +88,16 @@ def candidates(settings: Settings, count: int) -> list[Settings]:
     """Settings at `count` learning rates, each three times the next one, their own in the middle.
 
     The best rate of LoRA is not that of full fine-tuning, and a comparison at one rate may
-    compare rates (Biderman et al., "LoRA Learns Less and Forgets Less", 2024, section 4).
+    compare rates (Biderman et al., "LoRA Learns Less and Forgets Less", 2024, section 4). Beside
+    several rates LoRA is tried with a faster B, and A at half its rate.
     """
     highest = (count - 1) // 2
     rates = [settings.learning_rate * _APART ** (highest - number) for number in range(count)]
-    return [replace(settings, learning_rate=min(1.0, rate)) for rate in rates]
+    found = [replace(settings, learning_rate=min(1.0, rate)) for rate in rates]
+    if settings.how == "lora" and settings.lora_plus == 1 and count > 1:
+        slower = settings.learning_rate / 2
+        found.append(replace(settings, learning_rate=slower, lora_plus=_LORA_PLUS))
+    return found
 
 
 def usual(settings: Settings) -> list[Settings]:
@@ -101,4 +107,4 @@ def usual(settings: Settings) -> list[Settings]:
 
 def _name(settings: Settings) -> str:
     rank = f" rank {settings.rank}" if settings.how == "lora" else ""
-    return f"{settings.how}{rank} rate {settings.learning_rate:g}"
+    return f"{settings.how}{rank} {settings.pace}"

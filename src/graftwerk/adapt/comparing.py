@@ -115,9 +115,9 @@ class Comparison:
             run, folder = self._best(candidates, training)
         made = make_tuned(self._problem, run, folder, self._monitor)
         size = save_fit(self._out / how, self._problem, made)
-        note = f"best of {run.steps} steps at {run.step}, rate {run.settings.learning_rate:g}"
+        note = f"best of {run.steps} steps at {run.step}, {run.settings.pace}"
         if len(candidates) > 1:
-            note += f" of {len(candidates)}"
+            note += f" ({len(candidates)} tried)"
         way = self._way(how, run, peak, made.score, note)
         ways = [replace(way, bytes=size)]
         if how == "full":

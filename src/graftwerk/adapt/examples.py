@@ -93,6 +93,7 @@ class Examples:
         names: how each is called in messages.
         refused: what could not be used.
         columns: of a table that the items were read from.
+        notes: what a person should know of the choice of columns.
     """
 
     source: str
@@ -103,6 +104,7 @@ class Examples:
     names: Sequence[str]
     refused: tuple[Refused, ...] = ()
     columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)

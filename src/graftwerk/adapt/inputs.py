@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import BadInput
 from ..search.readers import PICTURES, is_image_path, refuse_missing
-from .data import KIND_WORDS, read_items
+from .columns import KIND_WORDS
+from .data import read_items
 from .examples import Item, Picture, Refused
 from .folders import TEXTS, read_text
 from .saved import Saved
@@ -16,11 +17,14 @@ from .tables import SUFFIXES
 _ENDINGS = frozenset({*SUFFIXES, *PICTURES, *TEXTS})
 
 
-def read_inputs(inputs: Sequence[str], saved: Saved) -> tuple[list[str], list[Item]]:
+def read_inputs(
+    inputs: Sequence[str], saved: Saved, note: Callable[[str], None]
+) -> tuple[list[str], list[Item]]:
     """How each input is called, and what it is.
 
     What has the ending of a table, picture or text, or exists as a file, is a path; a text that
-    is one goes in through standard input.
+    is one goes in through standard input. `note` is told which columns of a table are read, where
+    their names do not say it.
 
     Raises:
         BadFile: a file is not there or cannot be read.
@@ -38,7 +42,7 @@ def read_inputs(inputs: Sequence[str], saved: Saved) -> tuple[list[str], list[It
         exists = os.path.isfile(value)  # noqa: PTH113  a text may be no path that can be asked for
         if exists and Path(value).suffix.lower() in SUFFIXES:
             target = saved.bundle.content["request"]["target"]
-            found, places = read_items(value, saved.wanted, target)
+            found, places = read_items(value, saved.wanted, target, note)
             items += found
             names += [f"{value}, {place}" for place in places]
             continue

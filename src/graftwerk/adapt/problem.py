@@ -9,7 +9,8 @@ from ..contracts import Monitor, Vectors
 from ..errors import BadInput
 from ..steer.head import Scores, Task
 from .base import Base, open_base
-from .data import Wanted, read_examples
+from .columns import Wanted
+from .data import read_examples
 from .examples import Examples
 from .features import features_of, unfamiliar_of
 from .scoring import Score, score
@@ -155,11 +156,15 @@ def join(first: Examples, second: Examples) -> Examples:
         [*first.labels, *second.labels],
         [*first.names, *second.names],
         (*first.refused, *second.refused),
+        first.columns or second.columns,
+        (*first.notes, *second.notes),
     )
 
 
 def _tell(problem: Problem, monitor: Monitor) -> None:
     """Say what was left out and what is odd."""
+    for note in problem.examples.notes:
+        monitor.note(note)
     refused = problem.examples.refused
     if refused:
         shown = "; ".join(f"{one.name}: {one.reason}" for one in refused[:_SHOWN])

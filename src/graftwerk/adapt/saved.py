@@ -12,7 +12,7 @@ from ..errors import BadFile
 from ..steer.bundle import RECORD, Bundle, read_bundle, require_base, write_bundle
 from ..steer.head import LinearHead, Scores, Task, load_head
 from .base import Advance, Base, open_base
-from .data import Wanted
+from .columns import Wanted
 from .examples import Item, Kind
 from .problem import Problem
 from .scoring import Score

@@ -78,14 +78,19 @@ def find_target(table: Table, name: str | None) -> str:
     if name is not None:
         table.column(name)
         return name
-    by_lower = {column.lower(): column for column in table.columns}
-    for usual in _USUAL_TARGETS:
-        if usual in by_lower:
-            return by_lower[usual]
+    usual = usual_target(table)
+    if usual is not None:
+        return usual
     raise BadInput(
         f"which column of {table.path.name} holds the labels was not said.",
         f"Name it with --target; its columns: {', '.join(table.columns)}.",
     )
+
+
+def usual_target(table: Table) -> str | None:
+    """The column of a usual name of labels."""
+    by_lower = {column.lower(): column for column in table.columns}
+    return next((by_lower[usual] for usual in _USUAL_TARGETS if usual in by_lower), None)
 
 
 def is_number(value: Any) -> bool:

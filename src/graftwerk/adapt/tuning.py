@@ -77,9 +77,10 @@ class Tuning:
         return self._parameters
 
     def shares(self) -> dict[str, float]:
-        """Shares of the learning rate: less from block to block towards the input."""
+        """Shares of the learning rate: less from block to block towards the input, more for B."""
         if self.settings.how != "full":
-            return {}
+            faster = [name for name in self._parameters if ".lora_B." in name]
+            return dict.fromkeys(faster, self.settings.lora_plus)
         blocks = list(self.trainable.blocks())
         depth = {
             id(parameter): len(blocks) - 1 - number

@@ -42,6 +42,9 @@ class _Fitting(Request):
     rank: int = Field(8, ge=1, le=4096, description="of LoRA's update of each matrix")
     alpha: float = Field(16.0, gt=0, le=65_536, description="LoRA's scale is alpha / rank")
     dropout: float = Field(0.0, ge=0, lt=1, description="of LoRA's input, in training")
+    lora_plus: float = Field(
+        1.0, ge=1, le=1_000, description="times that LoRA's B learns faster than its A (LoRA+)"
+    )
     targets: list[str] = Field(
         [],
         description="end of the name of a layer that gets LoRA, may be given again; default: "
@@ -63,7 +66,7 @@ class _Fitting(Request):
         ge=1,
         le=9,
         description="learning rates that compare and auto try LoRA and full at, each three times "
-        "the next one, around the highest; the best on validation examples is kept",
+        "the next one, around the highest, and LoRA+; the best on validation examples is kept",
     )
     patience: int = Field(
         4, ge=1, le=1_000, description="validations without a better score before it stops"

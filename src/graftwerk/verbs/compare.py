@@ -95,6 +95,7 @@ def _old(
     request: Compare, folder: Path, problem: Problem, monitor: Monitor
 ) -> "tuple[LinearHead, Problem]":
     """The old head and its data, checked to be of the same model."""
+    from ..adapt.data import is_table
     from ..adapt.saved import open_fit
     from ..steer.bundle import require_base
 
@@ -104,11 +105,11 @@ def _old(
     if saved.bundle.kind != "linear":
         raise BadInput(f"{folder} is no linear head.", "Name a fit made with --how linear.")
     require_base(saved.bundle, problem.base.name, problem.base.fingerprint)
-    former = saved.bundle.content["request"]
+    table = is_table(request.old_data)
     source = Source(
         data=request.old_data,
-        target=former["target"],
-        content=tuple(former["content"]),
+        target=saved.wanted.target if table else None,
+        content=saved.wanted.content if table else (),
         task=saved.task,
         seed=request.seed,
     )

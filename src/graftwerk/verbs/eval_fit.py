@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..adapt.data import read_examples
+from ..adapt.data import is_table, read_examples
 from ..adapt.saved import open_fit, short
 from ..adapt.scoring import Scores, score
 from ..adapt.targets import Targets, same_targets
@@ -32,9 +32,11 @@ def run(request: EvalFit, monitor: Monitor) -> FitEvaluation:
         target=request.target or saved.wanted.target,
         content=tuple(request.content) or saved.wanted.content,
     )
-    if not request.data.lower().endswith((".csv", ".tsv", ".jsonl", ".parquet")):
+    if not is_table(request.data):
         wanted = replace(wanted, target=None, content=())
     examples = read_examples(request.data, wanted)
+    for note in examples.notes:
+        monitor.note(note)
     targets = same_targets(examples, saved.task, saved.head.labels)
     new = [n for n, key in enumerate(examples.keys) if short(key) not in saved.learned]
     if not new:

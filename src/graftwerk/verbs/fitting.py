@@ -103,6 +103,7 @@ def settings_of(request: Fit | Compare, how: str) -> "Settings":
         rank=request.rank,
         alpha=request.alpha,
         dropout=request.dropout,
+        lora_plus=request.lora_plus,
         targets=tuple(request.targets),
         top=request.top,
         epochs=request.epochs,

@@ -32,7 +32,7 @@ def run(request: Predict, monitor: Monitor) -> Predictions:
     if request.out is not None and request.out.suffix not in {".csv", ".jsonl"}:
         raise UnknownName("ending of the output file", request.out.suffix, [".csv", ".jsonl"])
     saved = open_fit(request.fit, request.model, request.device)
-    names, items = read_inputs(request.inputs, saved)
+    names, items = read_inputs(request.inputs, saved, monitor.note)
     monitor.start("predicting", len(items))
     strange: list[int] = []
     scores = saved.scores(items, monitor.advance, strange.append)

@@ -23,7 +23,7 @@ def test_the_cheapest_within_the_interval_of_the_best():
 
 
 def test_rates_lie_around_the_one_that_was_asked_for():
-    settings = Settings("lora", learning_rate=3e-3)
+    settings = Settings("full", learning_rate=3e-3)
     rates = [one.learning_rate for one in candidates(settings, 3)]
     assert rates == pytest.approx([9e-3, 3e-3, 1e-3])
     assert candidates(settings, 1) == [settings]
@@ -32,6 +32,15 @@ def test_rates_lie_around_the_one_that_was_asked_for():
         pytest.approx(0.5 / 3),
     ]
     assert len({one.learning_rate for one in usual(settings)}) == 2
+
+
+def test_lora_is_tried_with_a_faster_b_beside_several_rates():
+    settings = Settings("lora", learning_rate=3e-3)
+    assert candidates(settings, 1) == [settings]
+    paces = [one.pace for one in candidates(settings, 3)]
+    assert paces == ["rate 0.009", "rate 0.003", "rate 0.001", "rate 0.0015, B 16 times"]
+    asked = Settings("lora", learning_rate=3e-3, lora_plus=4.0)
+    assert [one.lora_plus for one in candidates(asked, 3)] == [4.0] * 3
 
 
 @pytest.mark.parametrize("rates", [(1e-3, 1e-2), (1e-2, 1e-3)])

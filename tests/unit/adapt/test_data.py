@@ -9,7 +9,8 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from graftwerk.adapt.data import Wanted, read_examples
+from graftwerk.adapt.columns import Wanted
+from graftwerk.adapt.data import read_examples
 from graftwerk.adapt.examples import Picture
 from graftwerk.adapt.split import balance, split
 from graftwerk.adapt.targets import read_targets, same_targets
@@ -94,7 +95,7 @@ def test_rows_without_label_or_text_are_left_out_and_named(tmp_path):
     assert [one.reason for one in found.refused] == [
         "no label.",
         "nothing in text.",
-        "its label is NaN.",
+        "its label is NaN, which is no number.",
     ]
 
 
@@ -221,6 +222,6 @@ def test_a_bad_cell_costs_its_row_and_not_its_column(tmp_path):
     assert found.columns == ("first", "second")
     assert len(found) == 18
     assert [one.reason for one in found.refused] == [
-        "second holds 'x', which is no finite number.",
-        "first holds 'inf', which is no finite number.",
+        "second is 'x', which is no number.",
+        "first is inf, which is no finite number of 32 bits.",
     ]

@@ -1,5 +1,7 @@
 """LoRA and full fine-tuning: they begin at the linear solution, and a kill changes no bit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -126,6 +128,15 @@ def test_the_rate_falls_from_block_to_block(problem):
     assert lowest < middle < top == 1.0
     assert all(shares[n] < lowest for n in shares if n.startswith("embeddings"))
     assert shares["head.weight"] > 1
+
+
+def test_b_learns_faster_than_a_where_that_is_asked(problem):
+    network = load_network(problem.base, "text")
+    faster = replace(LORA, lora_plus=16.0)
+    shares = Tuning(problem, network, starting_head(problem, Silent()), faster).shares()
+    assert shares
+    assert all(".lora_B." in name for name in shares)
+    assert set(shares.values()) == {16.0}
 
 
 def test_nothing_without_a_gradient_is_trained(problem):

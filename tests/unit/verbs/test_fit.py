@@ -264,7 +264,7 @@ def test_compare_measures_all_and_recommends(tmp_path, texts, tiny):
     assert full.old_loss != linear.old_loss
     assert found.recommended == "linear"
     assert "linear" in found.reason
-    assert all(way.note.endswith((" of 2", "to full")) for way in found.ways[1:])
+    assert all(way.note.endswith((" tried)", "to full")) for way in found.ways[1:])
     assert [step.examples for step in found.curve] == sorted(step.examples for step in found.curve)
     assert "more examples" in found.more_examples
     assert (tmp_path / "compare" / "compare.png").read_bytes().startswith(b"\x89PNG")

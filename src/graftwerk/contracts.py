@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Vectors = Float32[np.ndarray, "n d"]
 Modality = Literal["text", "image"]
 Role = Literal["query", "document"]
+# 0 for the embeddings, negative from the end; "all": every one behind the embeddings, joined;
+# None: the last, as the model itself takes it
+HiddenLayer = int | Literal["all"] | None
 
 
 @runtime_checkable

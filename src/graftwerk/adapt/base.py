@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contracts import Encoder, Vectors
+from ..contracts import Encoder, HiddenLayer, Vectors
 from ..errors import BadFile, BadInput
 from ..frozen.encoders import encoder_fingerprint, load_encoder, model_folder, static_base
 from ..frozen.folder import ModelFolder
@@ -29,7 +29,7 @@ class Base:
         name: as it was named.
         root: its folder.
         fingerprint: hash of its files and of the layer that is taken.
-        layer: hidden layer that features come from; None: the last.
+        layer: hidden layer that features come from.
         reads: kinds of items that it takes.
         device: where it runs.
     """
@@ -37,7 +37,7 @@ class Base:
     name: str
     root: Path
     fingerprint: str
-    layer: int | None
+    layer: HiddenLayer
     reads: frozenset[Kind]
     device: str
 
@@ -60,7 +60,7 @@ Advance = Callable[[int], None]
 Encode = Callable[[Sequence[Item], Advance], Vectors]  # items to unit vectors, counting them
 
 
-def open_base(name: str, layer: int | None, device: str) -> Base:
+def open_base(name: str, layer: HiddenLayer, device: str) -> Base:
     """Look at a model without loading it.
 
     Raises:
@@ -77,12 +77,18 @@ def open_base(name: str, layer: int | None, device: str) -> Base:
             "Name a text or image encoder, for example builtin/minilm.",
         )
     recipe = read_recipe(root)
+    reads = _reads(name, recipe.transformer)
+    if "series" in reads and layer is not None:
+        raise BadInput(
+            f"of {name!r}, which reads series, the last layer alone is taken.",
+            "Leave --layer and --sweep out.",
+        )
     return Base(
         name=name,
         root=root,
         fingerprint=encoder_fingerprint(root, recipe, layer),
         layer=layer,
-        reads=_reads(name, recipe.transformer),
+        reads=reads,
         device=device,
     )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..contracts import Monitor, Vectors
+from ..contracts import HiddenLayer, Monitor, Vectors
 from ..errors import BadInput
 from ..steer.head import Scores, Task
 from .base import Base, open_base
@@ -81,7 +81,7 @@ class Problem:
         is_picture = self.examples.kind == "image"
         return unfamiliar_of(self.base, self.examples, monitor) if is_picture else 0
 
-    def at_layer(self, layer: int | None) -> "Problem":
+    def at_layer(self, layer: HiddenLayer) -> "Problem":
         """The same on another hidden layer."""
         return replace(self, base=open_base(self.base.name, layer, self.base.device))
 

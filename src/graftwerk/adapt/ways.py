@@ -1,12 +1,12 @@
 """The ways to fit, by name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import files
-from ..contracts import Monitor
+from ..contracts import HiddenLayer, Monitor
 from .linear import fit_linear
 from .problem import Problem
 from .saved import Made
@@ -14,6 +14,7 @@ from .saved import Made
 if TYPE_CHECKING:
     from .run import Run
 
+_NAMES: Mapping[HiddenLayer, str] = {None: "last layer", "all": "all layers"}
 _KEPT = ("log.jsonl", "loss.png", "validations.jsonl")  # of a run, beside its result
 
 
@@ -104,7 +105,7 @@ def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> 
 
 
 def sweep_layers(problem: Problem, monitor: Monitor) -> tuple[Problem, Sequence[Trial]]:
-    """The problem on the hidden layer whose head does best on held-out folds.
+    """The problem on the hidden layer, or all, whose head does best on held-out folds.
 
     Raises:
         BadInput: the model has no hidden layers that can be taken.
@@ -116,7 +117,7 @@ def sweep_layers(problem: Problem, monitor: Monitor) -> tuple[Problem, Sequence[
         begin = time.perf_counter()
         there = problem.at_layer(layer)
         made = make_linear(there, monitor)
-        name = "last layer" if layer is None else f"layer {layer}"
+        name = _NAMES.get(layer, f"layer {layer}")
         seconds = time.perf_counter() - begin
         trials.append(Trial(name, float(made.settings["held_out_score"]), seconds))
         problems.append(there)
@@ -127,8 +128,8 @@ def sweep_layers(problem: Problem, monitor: Monitor) -> tuple[Problem, Sequence[
     return problems[best], kept
 
 
-def hidden_layers(problem: Problem) -> list[int | None]:
-    """All hidden layers before the last, and None for the last as the model itself takes it."""
+def hidden_layers(problem: Problem) -> list[HiddenLayer]:
+    """Each hidden layer, the last as the model itself takes it, and all of them joined."""
     from ..errors import BadInput
     from ..frozen.folder import read_object
 
@@ -143,4 +144,4 @@ def hidden_layers(problem: Problem) -> list[int | None]:
     count = count or len(config.get("depths", ()))
     if not count:
         raise BadInput(f"{problem.base.name} has no hidden layers to sweep.", "Leave --sweep out.")
-    return [*range(count), None]
+    return [*range(count), None, "all"]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..contracts import Encoder
+from ..contracts import Encoder, HiddenLayer
 from ..errors import BadInput
 from ..settings import settings
 from .folder import fingerprint
@@ -28,14 +28,14 @@ _STATIC_BASE = "builtin/minilm"
 _BATCH_TOKENS = {"graph": 512, "cpu": 1024, "cuda": 65_536, "mps": 16_384}
 
 
-def load_encoder(name: str, *, layer: int | None = None, device: str = "auto") -> Encoder:
+def load_encoder(name: str, *, layer: HiddenLayer = None, device: str = "auto") -> Encoder:
     """Load an encoder.
 
     Args:
         name: `builtin/minilm`, a local folder, a hub id `owner/name@revision`, or `static` or
             `static:NAME` for the fast stand-in distilled from one of these.
-        layer: take this hidden layer instead of the last, 0 for the embeddings, negative from
-            the end. Pooled as the model says, without the dense layers made for the last one.
+        layer: take this hidden layer instead of the last; see `contracts.HiddenLayer`. Pooled as
+            the model says, without the dense layers made for the last one.
         device: `cpu`, `cuda`, `mps`, or `auto`: for text encoders the CPU, whose graph starts
             without PyTorch; for the others the GPU where there is one.
 
@@ -76,14 +76,14 @@ def model_folder(name: str) -> Path:
     return static_folder(encoder_fingerprint(root, read_recipe(root), None))
 
 
-def encoder_fingerprint(root: Path, recipe: Recipe, layer: int | None) -> str:
+def encoder_fingerprint(root: Path, recipe: Recipe, layer: HiddenLayer) -> str:
     """Fingerprint of an encoder: its files, and how they are used here."""
     choices = {"layer": layer, "pooling": recipe.pooling, "max_length": recipe.max_length}
     return fingerprint(root, choices)
 
 
 def load_reference(
-    name: str, recipe: Recipe, identity: str, layer: int | None, device: str
+    name: str, recipe: Recipe, identity: str, layer: HiddenLayer, device: str
 ) -> TextEncoder:
     """Load a text encoder that PyTorch runs."""
     from .loading import choose_device
@@ -107,7 +107,7 @@ def load_reference(
 
 
 def _load_texts(
-    name: str, recipe: Recipe, identity: str, layer: int | None, device: str
+    name: str, recipe: Recipe, identity: str, layer: HiddenLayer, device: str
 ) -> TextEncoder:
     graph = load_graph(recipe, identity) if layer is None and device in {"auto", "cpu"} else None
     if graph is None:
@@ -126,7 +126,7 @@ def _load_texts(
     )
 
 
-def _load_distilled(name: str, base: str, layer: int | None) -> StaticEncoder:
+def _load_distilled(name: str, base: str, layer: HiddenLayer) -> StaticEncoder:
     root = locate(base)
     recipe = read_recipe(root)
     if recipe.transformer.model_type in {*IMAGE_MODELS, MODEL_TYPE}:
@@ -142,7 +142,7 @@ def _load_distilled(name: str, base: str, layer: int | None) -> StaticEncoder:
 
 
 def _load_static(
-    name: str, recipe: Recipe, identity: str, layer: int | None, rescorer: str | None = None
+    name: str, recipe: Recipe, identity: str, layer: HiddenLayer, rescorer: str | None = None
 ) -> StaticEncoder:
     if layer is not None:
         raise BadInput(f"{name!r} is static and has no hidden layers.", "Leave the layer out.")

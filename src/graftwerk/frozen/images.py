@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Float64
 
-from ..contracts import Encoder, Modality, Role, Vectors
+from ..contracts import Encoder, HiddenLayer, Modality, Role, Vectors
 from ..errors import BadFile, BadInput
 from .familiar import Familiar, States, load_familiar
 from .folder import ModelFolder, read_object
@@ -135,7 +135,7 @@ class ImageEncoder:
 
 
 def load_images(
-    name: str, folder: ModelFolder, fingerprint: str, layer: int | None, device: str
+    name: str, folder: ModelFolder, fingerprint: str, layer: HiddenLayer, device: str
 ) -> ImageEncoder:
     """Load an image or joint encoder.
 
@@ -239,14 +239,15 @@ def image_processor(
 
 
 def _looker(
-    network: Any, kind: ImageModel, layer: int | None, place: str
+    network: Any, kind: ImageModel, layer: HiddenLayer, place: str
 ) -> Callable[[Mapping[str, "torch.Tensor"]], Examined]:
     """The network on pictures: inputs to vectors, not yet of unit length, and states."""
     import torch
 
     from .pytorch import resolve_layer
+    from .states import pooled
 
-    number = None if layer is None else resolve_layer(network, layer)
+    number = resolve_layer(network, layer)
 
     def look(inputs: Mapping[str, "torch.Tensor"]) -> Examined:
         moved = {key: value.to(place) for key, value in inputs.items()}
@@ -256,9 +257,7 @@ def _looker(
                 found = output.pooler_output
             else:
                 output = network(**moved, output_hidden_states=True)
-                whole = number is None
-                found = output.last_hidden_state if whole else output.hidden_states[number]
-                found = found[:, 0] if kind.takes == "class token" else found.mean(dim=(2, 3))
+                found = pooled(output, kind, number)
             middle = output.hidden_states[len(output.hidden_states) // 2]
             # [b t c] of transformers, [b c h w] of convolutions
             states = middle.mean(dim=1) if middle.ndim == 3 else middle.mean(dim=(2, 3))

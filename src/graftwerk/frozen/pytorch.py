@@ -9,11 +9,12 @@ from jaxtyping import Float, Int
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..contracts import Vectors
+from ..contracts import HiddenLayer, Vectors
 from ..errors import BadFile, BadInput
 from .folder import ModelFolder, check_safetensors, read_object
 from .loading import build_config, choose_device, load_network, quiet
 from .recipe import Pooling, Recipe
+from .states import joined, layers_of
 from .tokens import Forward, TokenIds, TokenReader
 
 _VOCABULARIES = {
@@ -37,12 +38,12 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 class SentenceNetwork(nn.Module):
     """Network, pooling, dense layers, unit length: `(ids, mask, pooled) -> vectors`."""
 
-    def __init__(self, recipe: Recipe, layer: int | None) -> None:
+    def __init__(self, recipe: Recipe, layer: HiddenLayer) -> None:
         super().__init__()
         self.network = load_network(recipe.transformer, unused=("pooler.",))
         if getattr(self.network.config, "is_encoder_decoder", False):
             self.network = self.network.get_encoder()  # type: ignore[operator]
-        self.layer = None if layer is None else resolve_layer(self.network, layer)
+        self.layer = resolve_layer(self.network, layer)
         self.pooling = recipe.pooling
         # Dense layers are fitted to the last hidden layer; on another they mean nothing.
         steps = recipe.after if layer is None else ()
@@ -55,10 +56,12 @@ class SentenceNetwork(nn.Module):
         output = self.network(
             input_ids=ids, attention_mask=mask, output_hidden_states=self.layer is not None
         )
-        states = (
-            output.last_hidden_state if self.layer is None else output.hidden_states[self.layer]
+        vectors = joined(
+            [
+                torch.cat([pool(states, pooled, mode) for mode in self.pooling], dim=-1)
+                for states in layers_of(output, self.layer)
+            ]
         )
-        vectors = torch.cat([pool(states, pooled, mode) for mode in self.pooling], dim=-1)
         for step in self.after:
             vectors = step(vectors)
         return nn.functional.normalize(vectors, dim=-1)
@@ -95,12 +98,14 @@ def _pick(states: Float[Tensor, "b t d"], places: Int[Tensor, " b"]) -> Float[Te
     return torch.gather(states, 1, wanted).squeeze(1)
 
 
-def resolve_layer(network: nn.Module, layer: int) -> int:
-    """Place of hidden layer `layer` among the states, 0 for the embeddings.
+def resolve_layer(network: nn.Module, layer: HiddenLayer) -> HiddenLayer:
+    """Place of a hidden layer among the states, 0 for the embeddings; what is no number, as is.
 
     Raises:
         BadInput: the network has fewer layers.
     """
+    if layer is None or layer == "all":
+        return layer
     config: Any = network.config
     stages = getattr(config, "depths", None)
     last = len(stages) if stages else int(config.get_text_config().num_hidden_layers)

@@ -1,30 +1,54 @@
-"""From a network of pictures to one vector a picture, with gradients where they are wanted."""
+"""From what a network gives to one vector an item, with gradients where they are wanted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .images import ImageModel
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from ..contracts import HiddenLayer
 
 if TYPE_CHECKING:
-    import torch
+    from .images import ImageModel
 
 
 def picture_states(
-    network: Any, kind: ImageModel, number: int | None, inputs: Mapping[str, "torch.Tensor"]
-) -> "torch.Tensor":
-    """One vector a picture, not yet of unit length, [b d].
+    network: Any, kind: "ImageModel", layer: HiddenLayer, inputs: Mapping[str, Tensor]
+) -> Float[Tensor, "b d"]:
+    """One vector a picture, not yet of unit length.
 
     Args:
         network: of that kind.
         kind: what is known of it.
-        number: hidden layer to take; None: the last.
+        layer: which is taken.
         inputs: what the image processor gives, where the network is.
     """
     if kind.takes == "joint":
-        features: torch.Tensor = network.get_image_features(**inputs).pooler_output
+        features: Tensor = network.get_image_features(**inputs).pooler_output
         return features
-    output = network(**inputs, output_hidden_states=number is not None)
-    states: torch.Tensor = (
-        output.last_hidden_state if number is None else output.hidden_states[number]
+    return pooled(network(**inputs, output_hidden_states=layer is not None), kind, layer)
+
+
+def pooled(output: Any, kind: "ImageModel", layer: HiddenLayer) -> Float[Tensor, "b d"]:
+    """One vector a picture from the output of a network that reads pictures only."""
+    token = kind.takes == "class token"
+    return joined(
+        [states[:, 0] if token else states.mean(dim=(2, 3)) for states in layers_of(output, layer)]
     )
-    return states[:, 0] if kind.takes == "class token" else states.mean(dim=(2, 3))
+
+
+def layers_of(output: Any, layer: HiddenLayer) -> Sequence[Tensor]:
+    """States of the layers that are taken, of what a network of transformers gives."""
+    if layer is None:
+        return [output.last_hidden_state]
+    states: Sequence[Tensor] = output.hidden_states
+    return states[1:] if layer == "all" else [states[layer]]
+
+
+def joined(vectors: Sequence[Float[Tensor, "b _"]]) -> Float[Tensor, "b d"]:
+    """Vectors of several layers side by side, each of unit length, so that they weigh alike."""
+    if len(vectors) == 1:
+        return vectors[0]
+    return torch.cat([functional.normalize(one, dim=-1) for one in vectors], dim=-1)

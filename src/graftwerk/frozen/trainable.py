@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..contracts import HiddenLayer
 from ..errors import BadInput
 from .images import IMAGE_MODELS, image_processor
 from .loading import load_network
@@ -64,13 +65,13 @@ class Trainable:
         return max(lists, key=len)
 
 
-def load_trainable(root: Path, reads: str, layer: int | None, device: str) -> Trainable:
+def load_trainable(root: Path, reads: str, layer: HiddenLayer, device: str) -> Trainable:
     """Load an encoder to be trained, on `device`, without dropout.
 
     Args:
         root: its folder.
         reads: `text`, `image` or `series`: what it is trained on.
-        layer: hidden layer that vectors come from; None: the last.
+        layer: hidden layer that vectors come from; see `contracts.HiddenLayer`.
         device: `cpu`, `cuda` or `mps`.
 
     Raises:
@@ -99,7 +100,7 @@ def load_trainable(root: Path, reads: str, layer: int | None, device: str) -> Tr
     return _texts(root, recipe, layer, device)
 
 
-def _texts(root: Path, recipe: Recipe, layer: int | None, device: str) -> Trainable:
+def _texts(root: Path, recipe: Recipe, layer: HiddenLayer, device: str) -> Trainable:
     sentence = SentenceNetwork(recipe, layer).to(device)
     tokens = read_tokens(recipe)
     prompt = recipe.prompts.get("document", "")
@@ -123,13 +124,13 @@ def _texts(root: Path, recipe: Recipe, layer: int | None, device: str) -> Traina
     )
 
 
-def _pictures(root: Path, recipe: Recipe, layer: int | None, device: str) -> Trainable:
+def _pictures(root: Path, recipe: Recipe, layer: HiddenLayer, device: str) -> Trainable:
     folder = recipe.transformer
     kind = IMAGE_MODELS[folder.model_type]
     joint = kind.takes == "joint"
     network: Any = load_network(folder, kind.network, unused=() if joint else ("pooler.",))
     network.to(device)
-    number = None if layer is None else resolve_layer(network, layer)
+    number = resolve_layer(network, layer)
 
     def vectors(inputs: Inputs) -> Tensor:
         return nn.functional.normalize(picture_states(network, kind, number, inputs), dim=-1)

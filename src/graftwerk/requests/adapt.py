@@ -82,13 +82,20 @@ class Fit(_Fitting):
         "they look like); generate: a diffusion model from captioned pictures; write: a language "
         "model from a text file; these two with --how lora",
     )
+    layer: int | Literal["all"] | None = Field(  # type: ignore[assignment]
+        None,
+        description="take this hidden layer instead of the last (0: embeddings), or all, joined "
+        "(all: with --how linear)",
+    )
     how: Literal["linear", "lora", "full", "auto"] = Field(
         "linear",
         description="linear: a head on frozen features; lora: small updates; full: all weights; "
         "auto: the cheapest that is as good as the best within --minutes",
     )
     out: Path = Field(description="folder to write; new, empty, or a former result")
-    sweep: bool = Field(False, description="try every hidden layer and keep the best (linear)")
+    sweep: bool = Field(
+        False, description="try every hidden layer, and all joined, and keep the best (linear)"
+    )
     minutes: float = Field(
         10.0, gt=0, le=limits.TRAINING_MINUTES, description="time that auto may spend"
     )

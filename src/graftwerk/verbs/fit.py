@@ -33,6 +33,8 @@ def run(request: Fit, monitor: Monitor) -> FitResult | TaughtResult:
     require_free(out)
     if request.sweep and request.how != "linear":
         raise BadInput("--sweep is for --how linear.", "Leave it out, or name --layer.")
+    if request.layer == "all" and request.how != "linear":
+        raise BadInput("--layer all is for --how linear.", "Leave it out, or name one layer.")
     training = out.with_name(f"{out.name}.training")  # what a run that was stopped goes on from
     problem, made, tried = _make(problem_of(request, monitor), request, training, monitor)
     size = save_fit(out, problem, made)

@@ -196,6 +196,10 @@ def test_layers(write_bert):
         expected = states.detach().numpy()
         np.testing.assert_allclose(vectors[layer], expected / np.linalg.norm(expected), atol=1e-5)
     np.testing.assert_array_equal(vectors[-1], vectors[2])
+    every = load_encoder(str(folder), layer="all")
+    joined = np.concatenate([vectors[1], vectors[2]]) / 2**0.5
+    np.testing.assert_allclose(every.encode_texts(["the cat sits"])[0], joined, atol=1e-5)
+    assert every.fingerprint != encoder.fingerprint
     for layer in (3, -4):
         with pytest.raises(BadInput, match=r"layer .* out of range.*-3 to -1"):
             load_encoder(str(folder), layer=layer)

@@ -107,6 +107,12 @@ def test_layers_of_pictures(write_vision):
             load_encoder(folder, layer=layer)
     resnet = str(write_vision("resnet"))
     assert load_encoder(resnet, layer=1, device="cpu").dimension == 8
+    stages = [
+        load_encoder(resnet, layer=layer, device="cpu").encode_images(pictures(2))
+        for layer in (1, 2, "all")
+    ]
+    joined = np.concatenate(stages[:2], axis=1) / 2**0.5
+    np.testing.assert_allclose(stages[2], joined, atol=1e-5)
     with pytest.raises(BadInput, match="to 2, or -3"):
         load_encoder(resnet, layer=3)
 

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 from tests.unit.adapt.conftest import *  # noqa: F403
 from tests.unit.adapt.conftest import sentences, write_csv
 from tests.unit.frozen.test_familiar import gradients
@@ -131,12 +132,26 @@ def test_pictures_foreign_to_the_model_and_few_tests_are_told(tmp_path, listener
 
 def test_a_sweep_tries_every_layer_and_keeps_the_best(tmp_path, texts, tiny):
     made = make(tmp_path, texts, tiny, sweep=True)
-    assert [one.name for one in made.tried] == ["layer 0", "layer 1", "layer 2", "last layer"]
+    assert [one.name for one in made.tried] == [
+        *(f"layer {number}" for number in range(3)),
+        "last layer",
+        "all layers",
+    ]
     kept = [one for one in made.tried if one.kept]
     assert len(kept) == 1
     assert kept[0].score == max(one.score for one in made.tried)
     found = eval_fit.run(EvalFit(fit=tmp_path / "linear", data=str(texts)), Silent())
     assert (found.score.value, found.score.count) == (made.score.value, made.score.count)
+
+
+def test_all_layers_side_by_side_are_a_wider_head(tmp_path, texts, tiny):
+    made = make(tmp_path, texts, tiny, layer="all")
+    head = load_file(tmp_path / "linear" / "head.safetensors")
+    assert head["weight"].shape[1] == 3 * 16
+    found = eval_fit.run(EvalFit(fit=tmp_path / "linear", data=str(texts)), Silent())
+    assert (found.score.value, found.score.count) == (made.score.value, made.score.count)
+    with pytest.raises(BadInput, match="--layer all is for --how linear"):
+        make(tmp_path, texts, tiny, how="lora", layer="all")
 
 
 def test_numbers_and_labels(tmp_path, tiny):

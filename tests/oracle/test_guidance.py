@@ -128,18 +128,20 @@ def test_a_clean_guide_follows_the_gradient_through_the_denoiser(sigma):
     torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)
 
 
+CONFIG = {
+    "channels": 2,
+    "side": 4,
+    "widths": (8, 16),
+    "layers": 1,
+    "heads": 2,
+    "labels": ("cone", "cube", "red"),
+    "latents": "none",
+}
+
+
 @pytest.mark.parametrize("sigma", [0.05, 1.0, 10.0])
 def test_the_gradient_of_the_noise_aware_network(sigma):
-    config = {
-        "channels": 2,
-        "side": 4,
-        "widths": (8, 16),
-        "layers": 1,
-        "heads": 2,
-        "labels": ("cone", "cube", "red"),
-        "latents": "none",
-    }
-    network = NoiseAwareNetwork(config).eval().requires_grad_(False)
+    network = NoiseAwareNetwork(CONFIG).eval().requires_grad_(False)
     initialise(network, torch.Generator().manual_seed(5))
     classifier = NoiseAwareClassifier("fake", network.double(), "none")
     generator = torch.Generator().manual_seed(6)
@@ -152,3 +154,25 @@ def test_the_gradient_of_the_noise_aware_network(sigma):
     (found,) = torch.autograd.grad(log_prob(free).sum(), free)
     assert found.abs().max() > 1e-4 / math.sqrt(1 + sigma**2)
     torch.testing.assert_close(found, slope(log_prob, x), rtol=1e-5, atol=1e-8)
+
+
+def test_labels_of_a_group_exclude_each_other_where_the_gradient_is_softened():
+    """The slope is that of the softmax in the group, by finite differences; others do not count."""
+    config = CONFIG | {"labels": ("cone", "cube", "red", "blue", "green"), "groups": [2, 3]}
+    network = NoiseAwareNetwork(config).eval().requires_grad_(False)
+    initialise(network, torch.Generator().manual_seed(5))
+    classifier = NoiseAwareClassifier("fake", network.double(), "none")
+    x = torch.randn(2, 2, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
+    free = x.clone().requires_grad_()
+    value = classifier.log_prob(free, 1.0, "cube", "green", temperature=3.0)
+    (found,) = torch.autograd.grad(value.sum(), free)
+
+    def among_rivals(y):
+        logits = network(y, 1.0) / 3.0
+        rivals = [logits[:1, :2], logits[1:, 2:]]
+        return 3.0 * torch.stack([rivals[0].log_softmax(1)[0, 1], rivals[1].log_softmax(1)[0, 2]])
+
+    torch.testing.assert_close(found, slope(among_rivals, x), rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(value, classifier.log_prob(x, 1.0, "cube", "green"))
+    with pytest.raises(ValueError, match="groups"):
+        NoiseAwareNetwork(config | {"groups": [2, 2]})

@@ -34,7 +34,8 @@ class NoiseAwareNetwork(nn.Module):
     Args:
         config: `channels` and `side` of the latents, `widths` and `layers` of the way down,
             `heads` of its attention, the list `labels`, and `latents`: the identity of the
-            latent space (`LatentSpace.identity`).
+            latent space (`LatentSpace.identity`); and `groups`, if any: how many labels in a row
+            are kinds of one thing, such as the four grounds.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -42,6 +43,9 @@ class NoiseAwareNetwork(nn.Module):
 
         super().__init__()
         self.config = dict(config)
+        groups = [int(count) for count in config.get("groups", ())]
+        if groups and (sum(groups) != len(config["labels"]) or min(groups) < 1):
+            raise ValueError(f"groups {groups} are not those of {len(config['labels'])} labels")
         widths, heads = tuple(config["widths"]), int(config["heads"])
         make: Any = diffusers.UNet2DModel
         whole: Any = make(
@@ -149,14 +153,31 @@ class NoiseAwareClassifier:
             x: noisy latents.
             sigma: their noise level.
             labels: one of all rows, or one for each.
-            temperature: divides the logits for the gradient alone, see `softened`.
+            temperature: divides the logits for the gradient alone, see `softened`. Above 1 that
+                is the gradient of log p that a thing drawn from the scene is of this label and no
+                other of its group, the softmax among them, as in ADM, whose classes exclude each
+                other: more things of other labels do not serve it.
 
         Raises:
             UnknownName: it does not know a label.
         """
         places = torch.tensor([self.place_of(label) for label in labels], device=x.device)
-        logits = self.network(x, sigma).gather(1, places.expand(len(x))[:, None])[:, 0]
-        return softened(functional.logsigmoid, logits, temperature)
+        logits, own = self.network(x, sigma), places.expand(len(x))[:, None]
+        value = functional.logsigmoid(logits.gather(1, own)[:, 0])
+        if temperature == 1:
+            return value
+        groups = self.network.config.get("groups")
+        if not groups:
+            return softened(functional.logsigmoid, logits.gather(1, own)[:, 0], temperature)
+        numbers = torch.arange(len(groups), device=x.device)
+        group = numbers.repeat_interleave(torch.tensor(groups, device=x.device))
+        others = logits.masked_fill(group != group[own], -math.inf)
+
+        def log_of_own(rivals: Tensor) -> Tensor:
+            return functional.log_softmax(rivals, dim=-1).gather(1, own)[:, 0]
+
+        soft = softened(log_of_own, others, temperature)
+        return value.detach() + soft - soft.detach()
 
 
 def load_noise_aware(name: str, folder: Path, device: str = "auto") -> NoiseAwareClassifier:

@@ -34,7 +34,8 @@ from .saving import save_own
 from .scenes import Scenes, in_order, open_scenes
 
 PAIRS = tuple(f"{colour} {kind}" for colour in COLOURS for kind in KINDS)
-LABELS = (*PAIRS, *KINDS, *COLOURS, *GROUNDS, *TIMES)
+_GROUPS = (PAIRS, KINDS, COLOURS, GROUNDS, TIMES)
+LABELS = tuple(label for group in _GROUPS for label in group)
 # of Stable Diffusion's noise, from which the levels are drawn evenly in the logarithm
 _LEAST, _MOST = 0.029, 14.7
 _MEASURED = (0.1, 0.5, 1.0, 2.0, 5.0)  # noise levels of the card
@@ -71,6 +72,7 @@ class Work:
             "layers": sizes.layers,
             "heads": sizes.heads,
             "labels": list(LABELS),
+            "groups": [len(group) for group in _GROUPS],
             "latents": space.identity,
         }
         self._setting, self._latents = setting, latents

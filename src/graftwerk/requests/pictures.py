@@ -35,7 +35,8 @@ GuidePlain = Annotated[
     bool,
     Field(
         description="guide by the bare gradient of log p, as the papers do: not softened where the "
-        "classifier is sure, nor shortened, nor the mean over views of the expected picture"
+        "classifier is sure, nor among rival classes, nor shortened, nor the mean over views of "
+        "the expected picture"
     ),
 ]
 

@@ -1,5 +1,6 @@
 """Pictures and conditions as a user brings them: what branches are trained on."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +49,18 @@ def _brought(conditions: Path | None, shown: Shown) -> list[Path] | None:
     """Files of the conditions that the user brings; None: none are brought.
 
     Raises:
-        BadInput: some pictures have none.
+        BadInput: some pictures have none, or the name of another one.
     """
     pictures = shown.paths
     chosen: list[Path | None]
     if conditions is not None:
+        twice = [name for name, count in Counter(one.stem for one in pictures).items() if count > 1]
+        if twice:
+            raise BadInput(
+                f"several pictures have the same name ({', '.join(twice[:_NAMED])}), by which "
+                f"conditions in {conditions} are found.",
+                f"Name each one's condition in the column {CONDITION} of {METADATA}.",
+            )
         found = {path.stem: path for path in sorted(conditions.glob("*")) if path.is_file()}
         chosen = [found.get(path.stem) for path in pictures]
         where = str(conditions)

@@ -1,6 +1,7 @@
 """Training a branch on a tiny pipeline: the check at step 0, resuming, what is written."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -102,6 +103,23 @@ def test_conditions_that_are_brought(tmp_path, pictures, text_pipeline):
     with pytest.raises(BadInput, match=r"1 of 8 pictures have no condition.*7\.png"):
         control_train.run(
             control_request(pictures, text_pipeline, tmp_path / "a", conditions=brought), Silent()
+        )
+
+
+def test_conditions_are_found_by_names_that_tell_pictures_apart(tmp_path, pictures, text_pipeline):
+    pictures = shutil.copytree(pictures, tmp_path / "pictures")
+    (pictures / "more").mkdir()
+    shutil.copy(pictures / "0.png", pictures / "more" / "0.png")
+    brought = tmp_path / "conditions"
+    brought.mkdir()
+    for number in range(8):
+        noise(brought / f"{number}.png", number)
+    with pytest.raises(BadInput, match=r"several pictures have the same name \(0\)"):
+        control_train.run(
+            control_request(
+                pictures, text_pipeline, tmp_path / "a", conditions=brought, caption="a line"
+            ),
+            Silent(),
         )
 
 

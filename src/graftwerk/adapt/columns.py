@@ -172,7 +172,12 @@ def _nothing(table: Table, found: _Sorted, wanted: Wanted) -> BadInput:
     if wanted.content and "series" in wanted.reads:
         odd = next(name for name in wanted.content if name not in found.series)
         cells = zip(table.places, table.column(odd), strict=True)
-        place, why = next(((p, number_of(odd, c)) for p, c in cells if not is_number(c)))
+        found_odd = (
+            (place, number_of(odd, cell))
+            for place, cell in cells
+            if is_missing(cell) or not is_number(cell)
+        )
+        place, why = next(found_odd)
         return BadInput(
             f"{place} of {table.path.name}: {why}",
             "Write numbers with a point (1.5), or leave that column out of --content.",

@@ -56,6 +56,13 @@ def test_named_columns_of_numbers_must_be_numbers():
         choose_columns(found, wanted("series", "first", "second"), "label")
 
 
+@pytest.mark.parametrize(("cell", "why"), [(float("nan"), "nan, which is"), (None, "empty")])
+def test_a_named_column_without_a_value(cell, why):
+    found = table(first=[1, 2], second=[cell, cell], label=["x", "y"])
+    with pytest.raises(BadInput, match=f"second is {why}"):
+        choose_columns(found, wanted("series", "first", "second"), "label")
+
+
 def test_a_table_without_a_fitting_column_says_what_it_holds():
     with pytest.raises(BadInput, match=r"beside the labels: first \(numbers\)") as caught:
         choose_columns(table(first=[1, 2], label=["x", "y"]), wanted("text"), "label")

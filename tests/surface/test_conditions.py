@@ -49,6 +49,7 @@ def test_a_photograph_that_the_built_in_model_does_not_know(graft, photograph) -
     ("arguments", "expected"),
     [
         (["dept", "photo.jpg"], "condition 'dept' is not known. Did you mean depth?"),
+        (["zzz", "photo.jpg"], "condition 'zzz' is not known. Allowed: all, canny"),
         (["depth"], "neither an image nor a scene was given"),
         (["depth", "nowhere.png"], "nowhere.png"),
         (["depth", "photo.jpg", "--finished"], "photo.jpg is no depth map: it is in colour"),

@@ -16,7 +16,7 @@ from ..conditions.perceived import PERCEPTION
 from ..conditions.scribble import scribble_of_drawing
 from ..conditions.sheet import sheet_of, stage_tiles
 from ..contracts import Monitor
-from ..errors import BadFile, BadInput
+from ..errors import BadFile, BadInput, UnknownName
 from ..frozen.encoders import load_encoder
 from ..frozen.images import encode_and_compare
 from ..reports import ConditionResult
@@ -50,6 +50,8 @@ def run(request: MakeCondition, monitor: Monitor) -> ConditionResult:
     from PIL import Image
 
     begin = time.perf_counter()
+    if request.kind not in {_ALL, *CONDITIONS}:
+        raise UnknownName("condition", request.kind, (_ALL, *CONDITIONS))
     condition = None if request.kind == _ALL else condition_named(request.kind)
     settings = _checked(request)
     monitor.start(f"making {request.kind}")

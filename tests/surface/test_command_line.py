@@ -52,7 +52,8 @@ def test_help_documents_every_option_and_key(command, capsys) -> None:
     [
         (["serch"], "search"),
         (["search"], "QUERY requires an argument"),
-        (["search", "x", "-k", "many"], "unable to convert"),
+        (["search", "x", "-k", "many"], "-k 'many' is not possible: a whole number."),
+        (["fit", "x", "--out", "o", "--layer", "top"], "not possible: a whole number or all."),
         (["search", "x", "-k", "-3"], "-3 is not possible: at least 0."),
         (["search", "x", "--mode", "hybird"], 'Did you mean "hybrid"?'),
         (["search", "x", "--kk", "3"], "Unknown option"),

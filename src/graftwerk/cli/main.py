@@ -5,9 +5,9 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
-from cyclopts import CycloptsError, MissingArgumentError
+from cyclopts import CoercionError, CycloptsError, MissingArgumentError
 from cyclopts.exceptions import UnusedCliTokensError
 from pydantic import ValidationError
 
@@ -85,7 +85,7 @@ def _shown(value: object) -> str:
 def _parse_error(error: CycloptsError) -> BadInput:
     if isinstance(error, UnusedCliTokensError):
         return _unexpected(error)
-    text = _missing_option(error) or " ".join(str(error).split())
+    text = _missing_option(error) or _no_number(error) or " ".join(str(error).split())
     words = " ".join(["graft", *(error.command_chain or ()), "--help"])
     text = text if text.endswith(("?", ".")) else f"{text}."
     return BadInput(text, f"See: {words}")
@@ -118,6 +118,22 @@ def _missing_option(error: CycloptsError) -> str | None:
     if not long or error.argument.tokens:
         return None
     return f"{long[0]} is missing: {error.argument.parameter.help}."
+
+
+def _no_number(error: CycloptsError) -> str | None:
+    """The message for a word where a number belongs; None for another error."""
+    if not isinstance(error, CoercionError) or error.token is None:
+        return None
+    target: Any = error.target_type
+    kinds = get_args(target) or (target,)
+    if not {int, float} & set(kinds):
+        return None
+    words = ["a number" if float in kinds else "a whole number"]
+    words += [str(word) for kind in kinds for word in get_args(kind)]
+    return (
+        f"{error.token.keyword or 'a value'} {error.token.value!r} is not possible: "
+        f"{' or '.join(words)}."
+    )
 
 
 def _fail(error: GraftError, as_json: bool, debug: bool) -> int:

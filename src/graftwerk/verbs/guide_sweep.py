@@ -116,16 +116,24 @@ def shape_of(rows: Sequence[SweepRow]) -> str:
     best = max(guided, key=lambda row: (row.share, -row.scale))
     nearest = min(guided, key=lambda row: row.frechet)
     weak = [row for row in guided if row.scale < nearest.scale and row.frechet > first.frechet]
-    dip = (
-        f"weak guidance moves away from real pictures at scale {weak[0].scale:g} "
-        f"({first.frechet:.2f} -> {weak[0].frechet:.2f}) and nearer at {nearest.scale:g} "
-        f"({nearest.frechet:.2f})"
-        if weak
-        else f"no dip: nearest to real pictures at scale {nearest.scale:g} ({first.frechet:.2f} -> "
-        f"{nearest.frechet:.2f}), farthest at {worst.scale:g} ({worst.frechet:.2f})"
-    )
+    if nearest.frechet > first.frechet:
+        course = (
+            f"farther from real pictures at every scale: {first.frechet:.2f} -> "
+            f"{nearest.frechet:.2f} at {nearest.scale:g}, {worst.frechet:.2f} at {worst.scale:g}"
+        )
+    elif weak:
+        course = (
+            f"weak guidance moves away from real pictures at scale {weak[0].scale:g} "
+            f"({first.frechet:.2f} -> {weak[0].frechet:.2f}) and nearer at {nearest.scale:g} "
+            f"({nearest.frechet:.2f})"
+        )
+    else:
+        course = (
+            f"no dip: nearest to real pictures at scale {nearest.scale:g} ({first.frechet:.2f} -> "
+            f"{nearest.frechet:.2f}), farthest at {worst.scale:g} ({worst.frechet:.2f})"
+        )
     return (
-        f"{dip}; at the best scale {best.scale:g} the class is there in {best.share:.2f} instead "
-        f"of {first.share:.2f}, precision {first.precision:.2f} -> {best.precision:.2f}, recall "
-        f"{first.recall:.2f} -> {best.recall:.2f}; {_PAPER}"
+        f"{course}; at the best scale {best.scale:g} the class is there in {best.share:.2f} "
+        f"instead of {first.share:.2f}, precision {first.precision:.2f} -> {best.precision:.2f}, "
+        f"recall {first.recall:.2f} -> {best.recall:.2f}; {_PAPER}"
     )

@@ -157,6 +157,8 @@ def test_the_shape_in_words():
 
     assert "scale 1 (5.00 -> 7.00)" in shape_of([row(0, 5.0), row(1, 7.0), row(10, 3.0)])
     assert shape_of([row(0, 5.0), row(1, 4.0)]).startswith("no dip")
+    farther = shape_of([row(0, 5.0), row(1, 6.0), row(3, 7.0)])
+    assert farther.startswith("farther from real pictures at every scale: 5.00 -> 6.00 at 1, 7.00")
     assert shape_of([row(1, 4.0)]).startswith("no comparison")
 
 

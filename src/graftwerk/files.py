@@ -17,7 +17,11 @@ from . import limits
 from .errors import BadFile, NoRoom
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
-_NO_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT}
+_NO_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.EBUSY, errno.EXDEV}
+_NO_PLACE |= {errno.ENOTEMPTY, errno.ENAMETOOLONG}
+
+_NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.ENOTTY, errno.EOPNOTSUPP}
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 def raise_write_error(error: OSError, path: Path, size: int | None = None) -> NoReturn:
@@ -37,7 +41,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     Raises:
         NoRoom: the disk is full or the folder cannot be written; `path` is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # random beside the number of the process, which another container may have too
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
@@ -69,7 +74,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_plain(path: Path, content: bytes) -> None:
-    """Write a file that is not safe by itself: inside a `working_folder` only."""
+    """Write a file that is not safe by itself: inside a `folders.working_folder` only."""
     with path.open("wb") as file:
         file.write(content)
 
@@ -85,6 +90,23 @@ def append_text(path: Path, content: str) -> None:
             file.write(content)
     except OSError as error:
         raise_write_error(error, path, len(content))
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step of the kernel; false where it or the disk cannot do that."""
+    import ctypes
+
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    if renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_EXCHANGE:
+        return False
+    raise OSError(code, os.strerror(code), str(other))
 
 
 def sync_folder(folder: Path) -> None:
@@ -143,29 +165,36 @@ def sha256_of_file(path: Path) -> str:
 
 
 @contextmanager
-def working_folder(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder that takes the place of `target` when the block ends well.
+def created_and_locked(path: Path, content: Any) -> Iterator[None]:
+    """Create a small JSON file and hold a lock on it; the kernel frees it when its holder dies.
 
-    Raises:
-        NoRoom: the disk is full or the parent cannot be written; `target` is as it was.
+    Where the file system has no locks, it stays unlocked.
     """
-    import shutil
-
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    retired = target.with_name(f".{target.name}.{os.getpid()}.old")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        for path in sorted(temporary.rglob("*")):
-            if path.is_file():
-                with path.open("rb+") as file:
-                    os.fsync(file.fileno())
-        if target.exists():
-            target.replace(retired)
-        temporary.replace(target)
-        sync_folder(target.parent)
-    except OSError as error:
-        raise_write_error(error, target)
+        _lock(descriptor)
+        os.write(descriptor, json.dumps(content, sort_keys=True).encode())
+        os.fsync(descriptor)
+        yield
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(retired, ignore_errors=True)
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Try to lock a file that is there; gives whether it could be, that is, its maker is gone."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        yield _lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

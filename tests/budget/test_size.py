@@ -13,6 +13,9 @@ FILE_LINES, FUNCTION_LINES, PARAMETERS = 300, 60, 8
 EXCEPTIONS: dict[str, str] = {}
 # the two modules that may open files for writing
 WRITERS = {"src/graftwerk/files.py"}
+# the one module that may remove folders, each only where it was made by us
+REMOVERS = {"src/graftwerk/folders.py"}
+REMOVING_CALLS = {"rmtree", "rmdir", "removedirs"}
 WRITING_CALLS = {"write_text", "write_bytes", "save_file", "savez", "to_csv"}
 
 
@@ -69,6 +72,18 @@ def test_only_files_py_writes(path: Path) -> None:
                 if isinstance(m, str) and set(m) <= set("wabx+t") and set(m) & set("wax+")
             }
             assert not bad, f"{name_of(path)}:{node.lineno} opens for writing"
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if "src" in p.parts], ids=name_of)
+def test_only_folders_py_removes_folders(path: Path) -> None:
+    if name_of(path) in REMOVERS:
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = {alias.name for alias in node.names} if isinstance(node, ast.ImportFrom) else set()
+        if isinstance(node, ast.Attribute):
+            names.add(node.attr)
+        bad = names & REMOVING_CALLS
+        assert not bad, f"{name_of(path)}:{node.lineno} removes a folder with {bad}"
 
 
 def test_only_settings_reads_the_environment() -> None:

@@ -52,7 +52,7 @@ def kill_and_compare(fitter, task, tmp_path, how, count):
     generator, caught = random.Random(how), 0
     for number in range(count):
         out = tmp_path / f"{how}-{number}"
-        log = tmp_path / f"{out.name}.training" / "log.jsonl"
+        log = tmp_path / f".{out.name}.training" / "log.jsonl"
         stop = generator.randrange(1, steps)
         child = fitter.start(**task(how, out))
         while not out.exists() and len(Log(log).read()) < stop:
@@ -62,7 +62,7 @@ def kill_and_compare(fitter, task, tmp_path, how, count):
         caught += fitter.finish() == 9
         assert fitter.run(**task(how, out)) == 0
         assert result(out, how) == result(whole, how)
-        assert not log.exists()
+        assert not log.parent.exists()
     return caught
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.forking import Forking
 from tests.train_toys import PLAN
 
+from graftwerk.folders import MARKER
 from graftwerk.train.checkpoint import load_newest
 from graftwerk.train.log import Log
 
@@ -51,6 +52,7 @@ def kill_and_compare(trainer, tmp_path, count, seed):
         steps = [entry["step"] for entry in Log(folder / "log.jsonl").read()]
         assert steps == list(range(1, PLAN.steps + 1))
         left = sorted(path.name for path in (folder / "checkpoints").iterdir())
+        assert left.pop(0) == MARKER
         assert left[-1] == f"step-{PLAN.steps:08d}" and len(left) <= 3
     return caught
 

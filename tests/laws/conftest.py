@@ -18,7 +18,7 @@ import pytest
 import torch
 from tests import networks, pipelines
 
-from graftwerk import files
+from graftwerk import folders
 from graftwerk.contracts import Silent
 from graftwerk.frozen.encoders import load_encoder
 from graftwerk.frozen.noise_aware import NoiseAwareClassifier, NoiseAwareNetwork
@@ -174,7 +174,7 @@ class HeadCase:
 
     def work(self):
         steer = self._steer()
-        with files.working_folder(self.folder) as folder:
+        with folders.working_folder(self.folder) as folder:
             steer.save(folder)
             write_bundle(folder, "linear", "fake/words", self.base, {})
         return steer
@@ -261,7 +261,7 @@ class ControlCase(NetworkCase):
 
     def work(self):
         steer = self._steer()
-        with files.working_folder(self.folder) as folder:
+        with folders.working_folder(self.folder) as folder:
             write_controlnet(folder, steer.branch, self.network)
             write_bundle(folder, "control", "fake/unet", self.base, {})
         return steer

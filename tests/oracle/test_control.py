@@ -11,7 +11,7 @@ import pytest
 import torch
 from tests.pipelines import random_network, tiny_unet
 
-from graftwerk import files
+from graftwerk import folders
 from graftwerk.diffuse.compose import Guidance
 from graftwerk.diffuse.drawing import Plan, draw_batch
 from graftwerk.diffuse.schedules import noise_levels
@@ -107,7 +107,7 @@ def test_ours_loads_there(tmp_path, text_pipeline):
     with torch.no_grad():
         for weight in weights_of(branch).values():
             weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
-    with files.working_folder(tmp_path / "ours") as folder:
+    with folders.working_folder(tmp_path / "ours") as folder:
         write_controlnet(folder, branch, unet)
     theirs, report = ControlNetModel.from_pretrained(tmp_path / "ours", output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"]

@@ -68,19 +68,6 @@ def test_a_kill_during_a_write_leaves_old_or_new(tmp_path: Path) -> None:
         assert path.read_bytes() in (old, new)
 
 
-def test_a_folder_appears_whole(tmp_path: Path) -> None:
-    target = tmp_path / "result"
-    with files.working_folder(target) as folder:
-        (folder / "a").write_text("1")
-        assert not target.exists()
-    assert os.listdir(target) == ["a"]
-    with pytest.raises(ValueError, match="no"), files.working_folder(target) as folder:
-        (folder / "b").write_text("2")
-        raise ValueError("no")
-    assert os.listdir(target) == ["a"]
-    assert os.listdir(tmp_path) == ["result"]
-
-
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\xfa", b"[" * 100_000])
 def test_bad_json(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.json"

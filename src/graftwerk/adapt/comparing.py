@@ -1,6 +1,5 @@
 """Linear, LoRA and full fine-tuning on the same data, and the straight answer."""
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import folders
 from ..contracts import Monitor
 from .base import Encode
 from .before import Before
@@ -24,6 +24,7 @@ from .costs import (
 )
 from .networks import encode, encoder_of
 from .problem import Problem
+from .resuming import TRAINING, is_kept
 from .run import Run, tune
 from .saved import save_fit
 from .scoring import Score, point
@@ -110,7 +111,7 @@ class Comparison:
             candidates: of one way; the best on validation examples is the way.
         """
         how = candidates[0].how
-        training = self._out / f"{how}.training"
+        training = folders.claim(self._out / f"{how}.{TRAINING}", TRAINING, verify=is_kept)
         with watched_memory() as peak:
             run, folder = self._best(candidates, training)
         made = make_tuned(self._problem, run, folder, self._monitor)
@@ -122,7 +123,7 @@ class Comparison:
         ways = [replace(way, bytes=size)]
         if how == "full":
             ways.append(replace(self._mixed(run, peak), bytes=size))
-        shutil.rmtree(training, ignore_errors=True)
+        folders.remove(training)
         return ways
 
     def _best(self, candidates: Sequence[Settings], training: Path) -> tuple[Run, Path]:

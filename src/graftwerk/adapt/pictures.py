@@ -20,7 +20,7 @@ from ..train.session import Session
 from ..train.state import generator_for
 from ..train.task import Plan
 from .captioned import Shown, as_squares, read_captioned
-from .teaching import Taught, require_free, save_taught, teach
+from .teaching import Taught, claim, require_free, save_taught, teach
 
 PART = "unet"  # of the pipeline, which gets the steer
 _DRAWS = 256  # of held-out noise, shared out among the pictures
@@ -146,7 +146,7 @@ def teach_pictures(lesson: Lesson, monitor: Monitor) -> tuple[Taught, Shown, int
         NoRoom: the folder cannot be written.
     """
     out = lesson.out.absolute()
-    require_free(out)
+    require_free(out, lesson.pictures, lesson.model)
     shown = read_captioned(lesson.pictures, lesson.caption)
     monitor.start("loading the model")
     model = load_diffusion(lesson.model, lesson.device)
@@ -157,6 +157,7 @@ def teach_pictures(lesson: Lesson, monitor: Monitor) -> tuple[Taught, Shown, int
     task = PictureTask(model, latents, texts, steer)
     configuration = _configuration(lesson, model, latents, shown)
     session = Session(out, configuration, lesson.seed, precision=fast_precision(model.device))
+    claim(out)
     taught = teach(task, lesson.plan, session, steer, task.measure, monitor)
     content = {
         "task": "generate",

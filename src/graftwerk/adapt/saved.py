@@ -7,9 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import files
+from .. import files, folders
 from ..errors import BadFile
-from ..steer.bundle import RECORD, Bundle, read_bundle, require_base, write_bundle
+from ..steer.bundle import (
+    RECORD,
+    Bundle,
+    is_replaceable,
+    read_bundle,
+    require_base,
+    write_bundle,
+)
 from ..steer.head import LinearHead, Scores, Task, load_head
 from .base import Advance, Base, open_base
 from .columns import Wanted
@@ -19,6 +26,7 @@ from .scoring import Score
 from .split import balance
 
 KINDS = ("linear", "lora", "full")
+LOW_RANK = "low-rank"  # what `fit --task generate` and `write` save; see `steer.lowrank`
 _LEARNED = "learned.safetensors"
 
 
@@ -89,18 +97,20 @@ def require_free(out: Path) -> None:
     """Refuse to write over something else.
 
     Raises:
-        BadFile: the folder holds something that is no fit.
+        BadFile: the folder holds something that is no fit, or something beside it.
     """
-    if out.exists() and not out.is_dir():
-        raise BadFile(f"--out {out} is not a folder.", "Name a new folder.")
-    if out.is_dir() and any(out.iterdir()) and not (out / RECORD).is_file():
-        raise BadFile(f"folder {out} is not empty and holds no fit.", "Name a new folder.")
+    folders.require_replaceable(out, "fit", verify=_is_fit)
+
+
+def _is_fit(folder: Path) -> bool:
+    return is_replaceable(folder, *KINDS, LOW_RANK)
 
 
 def save_fit(out: Path, problem: Problem, made: Made) -> int:
     """Write a fit, whole or not at all; gives the folder's size in bytes.
 
     Raises:
+        BadFile: the folder holds something else; see `require_free`.
         NoRoom: it cannot be written; what was there is as it was.
     """
     from safetensors.numpy import save
@@ -125,7 +135,7 @@ def save_fit(out: Path, problem: Problem, made: Made) -> int:
         "request": asdict(source),
         "settings": dict(made.settings),
     }
-    with files.working_folder(out) as folder:
+    with folders.working_folder(out, _is_fit) as folder:
         made.head.save(folder)
         made.save(folder)
         files.write_plain(folder / _LEARNED, save({"keys": np.array(learned, dtype=np.uint64)}))

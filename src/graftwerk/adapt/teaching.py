@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float64
 
-from .. import files
+from .. import folders
 from ..contracts import Monitor
-from ..errors import BadFile
-from ..steer.bundle import RECORD, write_bundle
+from ..steer.bundle import files_of, write_bundle
 from ..steer.lowrank import KIND, LowRank
 from ..train.session import Outcome
 from ..train.task import Plan, Task
+from .saved import KINDS as FITS
 
 if TYPE_CHECKING:
     from ..train.session import Session
+
+TEACHING = "fit training"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +70,44 @@ def change_of(before: Float64[np.ndarray, " n"], after: Float64[np.ndarray, " n"
     )
 
 
-def require_free(out: Path) -> None:
+def require_free(out: Path, *inputs: str | Path) -> None:
     """Refuse to write over what is neither such a training nor its result.
+
+    Args:
+        out: the folder.
+        inputs: data and model, which must lie elsewhere.
+
+    Raises:
+        BadFile: the folder holds something else, something beside it, or input.
+    """
+    for path in inputs:
+        folders.require_outside(path, out)
+    folders.require_replaceable(out, "fit", verify=_is_taught)
+
+
+def claim(out: Path) -> None:
+    """Make a folder the place of a training that its result is going to replace.
 
     Raises:
         BadFile: the folder holds something else.
+        NoRoom: it cannot be written.
     """
-    from ..train.loop import CHECKPOINTS, LOG
+    folders.claim(out, TEACHING, "fit", verify=_is_taught)
 
-    if out.exists() and not out.is_dir():
-        raise BadFile(f"--out {out} is not a folder.", "Name a new folder.")
-    own = any((out / name).exists() for name in (CHECKPOINTS, LOG, RECORD))
-    if out.is_dir() and any(out.iterdir()) and not own:
-        raise BadFile(f"folder {out} is not empty and holds no fit.", "Name a new folder.")
+
+def _is_taught(folder: Path) -> bool:
+    """Whether all in a folder is such a training, begun or finished.
+
+    Raises:
+        BadFile: it is, and beside it lies something that would be lost.
+    """
+    from ..train.begun import is_training, require_no_others
+
+    finished = files_of(folder, KIND, *FITS)
+    if finished is None and folders.kind_of(folder) != TEACHING and not is_training(folder):
+        return False
+    require_no_others(folder, {name.partition("/")[0] for name in finished or ()})
+    return True
 
 
 def teach(
@@ -142,7 +169,7 @@ def save_taught(
     from ..train.loop import LOG, PLOT
 
     name = str(Path(base_name).absolute()) if Path(base_name).is_dir() else base_name
-    with files.working_folder(out) as working:
+    with folders.working_folder(out, _is_taught) as working:
         steer.write_into(working, name, part)
         for kept in (LOG, PLOT):
             if (out / kept).is_file():

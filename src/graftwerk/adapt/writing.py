@@ -26,7 +26,7 @@ from ..train.arithmetic import fast_precision
 from ..train.session import Session
 from ..train.state import generator_for
 from ..train.task import Plan
-from .teaching import Taught, require_free, save_taught, teach
+from .teaching import Taught, claim, require_free, save_taught, teach
 
 _HELD_OUT = 0.1  # share at the end of the text
 _WINDOWS = 4  # of held-out text at least, for an interval
@@ -125,7 +125,7 @@ def teach_writing(lesson: Lesson, monitor: Monitor) -> tuple[Taught, Tokens, int
         NoRoom: the folder cannot be written.
     """
     out = lesson.out.absolute()
-    require_free(out)
+    require_free(out, lesson.text, lesson.model)
     text = _read(lesson.text)
     monitor.start("loading the model")
     folder = open_folder(locate(lesson.model))
@@ -145,6 +145,7 @@ def teach_writing(lesson: Lesson, monitor: Monitor) -> tuple[Taught, Tokens, int
     }
     place = str(network.device.type)
     session = Session(out, configuration, lesson.seed, precision=fast_precision(place))
+    claim(out)
     taught = teach(task, lesson.plan, session, steer, task.measure, monitor)
     content = {
         "task": "write",

@@ -50,7 +50,7 @@ def write_dataset(
     The folder is whole when the iterator is used up.
 
     Args:
-        folder: an empty folder, for example a `files.working_folder`.
+        folder: an empty folder, for example a `folders.working_folder`.
         seed: of the world.
         count: number of scenes.
         size: side of the pictures in pixels.

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image, ImageOps
 
 from .. import files
 from ..contracts import Monitor
-from ..errors import BadInput
+from ..errors import BadFile, BadInput
 from ..frozen.diffusion.latents import values_of
 from ..frozen.diffusion.model import DiffusionModel
 from ..frozen.diffusion.texts import TextStates
@@ -151,6 +152,14 @@ def store_pairs(raw: Raw, model: DiffusionModel, folder: Path, monitor: Monitor)
         empty,
         np.arange(len(fitted)),
     )
+
+
+def is_pairs(folder: Path) -> bool:
+    """Whether a folder says of itself that it holds stored pairs."""
+    with suppress(BadFile, OSError):
+        key = files.read_json(folder / KEY)
+        return isinstance(key, dict) and key.keys() == {"content", "model", "maps"}
+    return False
 
 
 def fit_picture(picture: Image.Image, width: int, height: int) -> UInt8[np.ndarray, "h w 3"]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .. import files
+from .. import files, folders
 from ..errors import BadFile, LimitExceeded, NoRoom
 from ..settings import settings
 
@@ -57,7 +57,8 @@ def _sound_facts(folder: Path) -> dict[str, Any] | None:
 
 
 def _build(folder: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    with files.working_folder(folder) as target:
+    # the cache is ours, and what lies here is damaged
+    with folders.working_folder(folder, lambda _: True) as target:
         facts = build(target)
         hashes = {path.name: files.sha256_of_file(path) for path in sorted(target.iterdir())}
         files.write_json(target / _MANIFEST, {"facts": facts, "sha256": hashes})

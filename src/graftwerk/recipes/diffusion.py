@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .. import folders
 from ..errors import WrongBase
 from ..frozen.diffusion.latents import LatentSpace
 from ..frozen.diffusion.networks import load_part
@@ -154,7 +155,7 @@ class Work:
             )
             pipeline.save_pretrained(folder)
         # as its own recipe wrote it, with its card
-        shutil.rmtree(folder / "vae")
+        folders.remove(folder / "vae", owner=folder.parent)
         shutil.copytree(self._setting.ingredients["autoencoder"], folder / "vae")
 
 

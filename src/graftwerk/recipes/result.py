@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .. import files
+from .. import files, folders
 from ..errors import BadFile, BadInput
 from ..frozen.builtin import PREFIX, builtin_folder
 from ..train.session import Outcome
@@ -94,7 +94,7 @@ def write_result(
     Raises:
         NoRoom: the folder cannot be written.
     """
-    with files.working_folder(folder) as working:
+    with folders.working_folder(folder) as working:
         save(working)
         store_in_half(working)
         complete(working)

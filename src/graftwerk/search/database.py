@@ -1,12 +1,12 @@
 """Opening the database of an index, and making the one of a new index."""
 
 import secrets
-import shutil
 import sqlite3
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from .. import files
+from .. import files, folders
 from ..errors import BadFile, Busy, GraftError
 from .lock import write_lock
 from .schema import (
@@ -122,7 +122,7 @@ def create(folder: Path, base: Mapping[str, str]) -> None:
                 _fill(folder, base)
     except GraftError as error:
         if made and not isinstance(error, Busy):
-            shutil.rmtree(folder, ignore_errors=True)
+            _take_back(folder)
         raise
 
 
@@ -133,6 +133,14 @@ def _fill(folder: Path, base: Mapping[str, str]) -> None:
     finally:
         connection.close()
     files.sync_folder(folder)
+
+
+def _take_back(folder: Path) -> None:
+    """Remove the files of an index that could not be made, and its folder if that is all."""
+    for name in filter(_is_ours, _listing(folder)):
+        with suppress(OSError):
+            (folder / name).unlink()
+    folders.remove_empty(folder)
 
 
 def _listing(folder: Path) -> list[str]:

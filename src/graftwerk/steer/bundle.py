@@ -1,6 +1,6 @@
 """The folder of a saved steer: its own files, and `graft.json` that says what it was made on.
 
-with files.working_folder(out) as folder:
+with folders.working_folder(out) as folder:
     ...write the steer's files into `folder`...
     write_bundle(folder, "head", encoder.name, encoder.fingerprint, {"labels": [...]})
 bundle = read_bundle(out, "head")
@@ -13,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .. import files
-from ..errors import BadFile, BadInput, Damaged, WrongBase
+from .. import files, folders
+from ..errors import BadFile, BadInput, Damaged, GraftError, WrongBase
 
 RECORD = "graft.json"
 _FORMAT = 1
@@ -110,6 +110,37 @@ def read_bundle(folder: Path, *kinds: str) -> Bundle:
         )
     _require_whole(folder, hashes)
     return bundle
+
+
+def is_replaceable(folder: Path, *kinds: str) -> bool:
+    """Whether a folder holds a saved steer of one of these kinds, which a new one may replace.
+
+    Raises:
+        BadFile: it does, and beside it a file that is not the steer's and would be lost.
+    """
+    names = files_of(folder, *kinds)
+    if names is None:
+        return False
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        there = not path.is_dir() or path.is_symlink()
+        if there and name not in names and name not in folders.BOOKKEEPING:
+            raise BadFile(
+                f"{folder} holds {name!r}, which is not of the fit and would be lost.",
+                "Move it away, or name another folder with --out.",
+            )
+    return True
+
+
+def files_of(folder: Path, *kinds: str) -> set[str] | None:
+    """Names of all files of a saved steer of one of these kinds; None where it is none."""
+    try:
+        record = files.read_json(folder / RECORD)
+        whole = record["format"] == _FORMAT and "fingerprint" in record["base"]
+        kind, hashes = record["kind"], dict(record["sha256"])
+    except (GraftError, OSError, KeyError, TypeError, ValueError):
+        return None
+    return {RECORD, *map(str, hashes)} if whole and kind in kinds else None
 
 
 def require_base(bundle: Bundle, name: str, fingerprint: str) -> None:

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import files
+from .. import folders
 from ..errors import BadInput
 from .adapter import Adapter, join, read_adapter, require_fit, write_adapter
 from .base import Socket
-from .bundle import RECORD, read_bundle, require_base, write_bundle
+from .bundle import RECORD, is_replaceable, read_bundle, require_base, write_bundle
 from .layers import NAME, Dropout, Rank, make_layers
 from .projections import find_targets, is_transposed, named_targets
 
@@ -118,9 +118,9 @@ class LowRank:
             part: of a diffusion pipeline, `unet`; None: the model is no pipeline.
 
         Raises:
-            NoRoom: it cannot be written.
+            BadFile, NoRoom: the folder holds something else, or cannot be written.
         """
-        with files.working_folder(folder) as working:
+        with folders.working_folder(folder, lambda path: is_replaceable(path, KIND)) as working:
             self.write_into(working, base_name, part)
             write_bundle(working, KIND, base_name, self.base, content)
 

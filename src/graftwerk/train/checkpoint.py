@@ -6,20 +6,24 @@ a `manifest.json`, written last, that holds the SHA-256 of each file and its own
 
 import hashlib
 import json
-import shutil
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from .. import files
+from .. import files, folders
 from ..errors import BadFile, BadInput, Damaged
 from .state import Parts
 
+KIND = "checkpoints"
 _MANIFEST = "manifest.json"
 _VERSION = 1
+_NAME = re.compile(r"step-\d{8,}|\.step-\d{8,}\.\d+\.(tmp|old)")
+_SUFFIXES = {".safetensors", ".tmp"}
 _KEPT = 2  # of the newest, beside the best
 
 
@@ -49,8 +53,9 @@ def save(folder: Path, parts: Parts, facts: Facts) -> None:
     """
     from safetensors.torch import save as to_bytes
 
+    claim(folder)
     target = folder / f"step-{facts.step:08d}"
-    with files.working_folder(target) as working:
+    with folders.working_folder(target) as working:
         hashes = {}
         for name, tensors in parts.items():
             content = to_bytes({key: value.contiguous() for key, value in tensors.items()})
@@ -141,13 +146,43 @@ def refuse_other(folder: Path, former: Mapping[str, Any], configuration: Mapping
         )
 
 
+def claim(folder: Path) -> None:
+    """Make a folder the place of checkpoints, or take up one that holds nothing else.
+
+    Raises:
+        BadFile: it holds something else; what is there stays.
+        NoRoom: it cannot be written.
+    """
+    folders.claim(folder, KIND, verify=_holds_nothing_else)
+
+
+def holds_sealed(folder: Path) -> bool:
+    """Whether there is a checkpoint whose manifest matches its hash."""
+    for path in _newest_first(folder):
+        with suppress(Damaged, BadFile):
+            _read_manifest(path)
+            return True
+    return False
+
+
 def tidy(folder: Path) -> None:
-    """Remove what a killed process left half written or half removed."""
-    if not folder.is_dir():
+    """Remove what a killed process left half written or half removed; no folder but ours."""
+    if folders.kind_of(folder) != KIND:
         return
     for path in folder.iterdir():
         if path.is_dir() and (path.name.startswith(".step-") or not (path / _MANIFEST).is_file()):
-            shutil.rmtree(path)
+            folders.remove(path, owner=folder)
+
+
+def _holds_nothing_else(folder: Path) -> bool:
+    """Whether all in a folder without a marker is checkpoints, written whole or in part."""
+    return all(
+        _NAME.fullmatch(path.name) is not None
+        and path.is_dir()
+        and all(file.name == _MANIFEST or file.suffix in _SUFFIXES for file in path.iterdir())
+        for path in folder.iterdir()
+        if path.name not in folders.BOOKKEEPING
+    )
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -213,5 +248,6 @@ def _remove_unneeded(folder: Path) -> None:
 
 def _remove(path: Path) -> None:
     """Remove a checkpoint; without its manifest it is none, should this be cut short."""
+    claim(path.parent)
     (path / _MANIFEST).unlink(missing_ok=True)
-    shutil.rmtree(path)
+    folders.remove(path, owner=path.parent)

@@ -104,6 +104,7 @@ class _Training:
         state, lead = self._state, self._group.leads
         checkpoint.require_same(self._checkpoints, self._session.configuration)
         if lead:
+            checkpoint.claim(self._checkpoints)
             checkpoint.tidy(self._checkpoints)
         self._group.wait()
         loaded = checkpoint.load_newest(self._checkpoints, self._monitor.note)

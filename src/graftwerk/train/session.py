@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .. import files
+from .. import files, folders
 from ..errors import Busy
 from .processes import ALONE, Group
 
@@ -89,7 +89,7 @@ def only_writer(session: Session) -> Iterator[None]:
     if not session.group.leads:
         yield
         return
-    path = session.folder / ".training.lock"
+    path = session.folder / folders.TRAINING_LOCK
     try:
         session.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(path, timeout=0):

@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
+from .. import folders
 from ..adapt.captioned import read_captioned
 from ..blocks.captions import Facts, parse, say
 from ..conditions import Condition, condition_named
 from ..contracts import Monitor
 from ..control.grid import Pictures, draw_controlled
-from ..control.stored import Raw, StoredPairs, fit_picture, store_pairs
+from ..control.stored import Raw, StoredPairs, fit_picture, is_pairs, store_pairs
 from ..control.task import Batch
 from ..errors import BadInput
 from ..frozen.builtin import builtin_folder
@@ -31,6 +33,7 @@ from .brought import raw_pairs
 PROMPTS = ("none", "insufficient", "conflicting", "perfect")
 JUDGE = "builtin/blocks-judge"
 PAIRS = "pairs"
+ABLATION = "ablation"
 _READ = 64  # prompts that are read at once
 Features = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n d"]]
 
@@ -112,6 +115,18 @@ class Ground:
         return TextStates(states, torch.cat(pooled) if pooled else None)
 
 
+def require_ours(request: ControlAblation) -> None:
+    """See before any work that the out folder is free or an ablation's, and holds no input.
+
+    Raises:
+        BadFile: it holds something else.
+    """
+    out = request.out.absolute()
+    folders.require_free(out, ABLATION, ABLATION, _is_former)
+    for path in (request.data, request.conditions, request.model):
+        folders.require_outside(path, out)
+
+
 def open_ground(request: ControlAblation, monitor: Monitor) -> Ground:
     """Load the models, and render, read and encode the pairs where that was not done yet.
 
@@ -122,7 +137,8 @@ def open_ground(request: ControlAblation, monitor: Monitor) -> Ground:
     condition = condition_named(request.condition)
     raw = _raw(request, condition, monitor)
     model = load_diffusion(request.model, request.device)
-    pairs = store_pairs(raw, model, request.out.absolute() / PAIRS, monitor)
+    out = folders.claim(request.out.absolute(), ABLATION, verify=_is_former)
+    pairs = store_pairs(raw, model, out / PAIRS, monitor)
     if request.data is None:  # the last ones are of a world that no built-in model learned from
         numbers = np.arange(len(pairs))
         learned, held = pairs.only(numbers[: request.scenes]), pairs.only(numbers[request.scenes :])
@@ -143,6 +159,11 @@ def open_ground(request: ControlAblation, monitor: Monitor) -> Ground:
     return Ground(
         request, model, condition, learned, held, real, prompts, facts, judge, features
     )  # fmt: skip
+
+
+def _is_former(folder: Path) -> bool:
+    """Whether an unmarked folder holds the pairs of an ablation."""
+    return is_pairs(folder / PAIRS)
 
 
 def conflicting(captions: list[str]) -> list[str]:

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from .. import files, reports, requests
+from .. import folders, reports, requests
 from ..blocks.dataset import write_dataset
 from ..contracts import Monitor
 from ..errors import BadFile, Cancelled
@@ -22,7 +22,7 @@ def run(request: requests.BlocksRender, monitor: Monitor) -> reports.BlocksData:
     _require_empty(target)
     monitor.start("rendering", request.count)
     try:
-        with files.working_folder(target) as folder:
+        with folders.working_folder(target) as folder:
             written = write_dataset(
                 folder, request.seed, request.count, request.size, request.objects
             )

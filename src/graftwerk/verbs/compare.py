@@ -5,10 +5,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import files
+from .. import files, folders
 from ..adapt.problem import Problem, Source, open_problem
 from ..contracts import Monitor
-from ..errors import BadFile, BadInput
+from ..errors import BadInput
 from ..reports import ComparedWay, CurveStep, FitComparison
 from ..requests import Compare
 from .fitting import facts_of, problem_of, score_report, settings_of
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..adapt.comparing import Way
     from ..steer.head import LinearHead
 
+KIND = "comparison"
 PICTURE, FIGURES = "compare.png", "compare.json"
 
 
@@ -38,9 +39,12 @@ def run(request: Compare, monitor: Monitor) -> FitComparison:
 
     begin = time.perf_counter()
     out = request.out.absolute()
-    _require_free(out)
+    folders.require_free(out, KIND, KIND, _is_former)
+    for path in (request.data, request.test, request.model, request.old, request.old_data):
+        folders.require_outside(path, out)
     problem = problem_of(request, monitor)
     before = _before(request, problem, monitor)
+    folders.claim(out, KIND, verify=_is_former)
     comparison = Comparison(problem, out, before, monitor)
     ways = [comparison.linear()]
     for how in ("lora", "full"):
@@ -121,9 +125,12 @@ def _old(
     return saved.head, data
 
 
-def _require_free(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise BadFile(f"--out {out} is not a folder.", "Name a new folder.")
-    former = (out / FIGURES).is_file() or any(out.glob("*.training"))
-    if out.is_dir() and any(out.iterdir()) and not former and not (out / "linear").is_dir():
-        raise BadFile(f"folder {out} is not empty and holds no comparison.", "Name a new folder.")
+def _is_former(folder: Path) -> bool:
+    """Whether an unmarked folder holds a comparison, finished or begun."""
+    from ..adapt.resuming import TRAINING, is_kept
+    from ..adapt.saved import KINDS
+    from ..steer.bundle import files_of
+
+    return any(files_of(folder / name, name) is not None for name in KINDS) or any(
+        is_kept(path) for path in folder.glob(f"*.{TRAINING}") if path.is_dir()
+    )

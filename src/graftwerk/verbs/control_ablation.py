@@ -35,10 +35,11 @@ def run(request: ControlAblation, monitor: Monitor) -> Ablation:
     """
     began = time.perf_counter()
     require_folder(request.out)
-    from .ablating import JUDGE, open_ground
+    from .ablating import JUDGE, open_ground, require_ours
     from .ablation_sheet import draw_sheet
     from .trials import ALONE, drawn_figures, trials_of
 
+    require_ours(request)
     ground = open_ground(request, monitor)
     found: dict[tuple[str, str], list[Mapping[str, float | None]]] = {}
     trials: list[Trial] = []

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .. import files
+from .. import folders
 from ..contracts import Monitor
 from ..errors import BadInput
 from ..reports import ControlExported
@@ -19,19 +19,23 @@ def run(request: ControlExport, monitor: Monitor) -> ControlExported:
         WrongBase: it was made on another model.
         NoRoom: the out folder cannot be written.
     """
-    from ..adapt.teaching import require_free
     from ..frozen.diffusion.model import load_diffusion
     from ..frozen.locate import locate
     from ..steer.branch_folder import KIND, read_branch, write_controlnet
-    from ..steer.bundle import write_bundle
+    from ..steer.bundle import is_replaceable, write_bundle
+
+    def is_branch(folder: Path) -> bool:
+        return is_replaceable(folder, KIND)
 
     out = request.out.absolute()
-    require_free(out)
+    folders.require_replaceable(out, "control branch", verify=is_branch)
     source = _folder(request)
+    for path in (source, request.model):
+        folders.require_outside(path, out)
     monitor.start("loading the model")
     model = load_diffusion(request.model, "cpu")
     branch = read_branch(source, model.unet, model.factor, model.name, model.fingerprint)
-    with files.working_folder(out) as folder:
+    with folders.working_folder(out, is_branch) as folder:
         write_controlnet(folder, branch, model.unet)
         content = {"exported from": request.branch}
         write_bundle(folder, KIND, model.name, model.fingerprint, content)

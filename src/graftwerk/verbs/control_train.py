@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import files
+from .. import files, folders
 from ..contracts import Monitor, Silent
 from ..errors import Diverged
 from ..reports import ControlTrained, LeftOut
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..train.session import Precision, Session
 
 BRANCH, PAIRS, MODEL = "branch", "pairs", "model"
+KIND = "control training"
 
 
 def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
@@ -36,7 +37,6 @@ def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
         NoRoom: the folder cannot be written.
     """
     from ..adapt.captioned import read_captioned
-    from ..adapt.teaching import require_free
     from ..conditions import condition_named
     from ..control.stored import store_pairs
     from ..control.training import PLOT, train_branch
@@ -46,14 +46,16 @@ def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
 
     condition = condition_named(request.condition)
     out = request.out.absolute()
-    if not (out / PAIRS).is_dir():
-        require_free(out)
+    folders.require_free(out, KIND, KIND, _is_former)
+    for path in (request.data, request.conditions, request.model):
+        folders.require_outside(path, out / BRANCH, out / MODEL, out / PAIRS)
     shown = read_captioned(request.data, request.caption)
     raw = raw_pairs(request.conditions, shown, condition)
     model = load_diffusion(request.model, request.device)
     with joined(model.device) as group:
         watcher = monitor if group.leads else Silent()
         if group.leads:
+            folders.claim(out, KIND, verify=_is_former)
             stored = store_pairs(raw, model, out / PAIRS, watcher)
             require_drawn(stored, condition, watcher)
         group.wait()
@@ -72,6 +74,14 @@ def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
             _save(request, out, lesson, trained)
         group.wait()
     return _report(request, out, lesson, trained, shown)
+
+
+def _is_former(folder: Path) -> bool:
+    """Whether an unmarked folder holds a training of a branch."""
+    from ..control.stored import is_pairs
+    from ..train.begun import is_training
+
+    return is_pairs(folder / PAIRS) or is_training(folder)
 
 
 def _lesson(
@@ -184,11 +194,11 @@ def _save(request: ControlTrain, out: Path, lesson: "Lesson", trained: "Trained"
     model, verdict = lesson.model, trained.verdict
     base = {"name": model.name, "fingerprint": model.fingerprint}
     if request.unlock:
-        with files.working_folder(out / MODEL) as folder:
+        with folders.working_folder(out / MODEL) as folder:
             write_pipeline(folder, locate(model.name), model.unet)
             identity = open_pipeline(folder).fingerprint()
         base = {"name": str(out / MODEL), "fingerprint": identity}
-    with files.working_folder(out / BRANCH) as folder:
+    with folders.working_folder(out / BRANCH) as folder:
         if is_controlnet(lesson.branch, model.unet):
             write_controlnet(folder, lesson.branch, model.unet)
         else:

@@ -1,11 +1,12 @@
 """`graft fit`: labelled data and a frozen model to a classifier or regressor."""
 
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from .. import folders
 from ..adapt.problem import Problem
+from ..adapt.resuming import TRAINING, training_place
 from ..adapt.saved import Made, require_free, save_fit
 from ..adapt.ways import Trial, make_linear, make_tuned, sweep_layers
 from ..contracts import Monitor
@@ -31,14 +32,16 @@ def run(request: Fit, monitor: Monitor) -> FitResult | TaughtResult:
     begin = time.perf_counter()
     out = request.out.absolute()
     require_free(out)
+    training = training_place(out)  # what a run that was stopped goes on from
+    for path in (request.data, request.test, request.model):
+        folders.require_outside(path, out, training)
     if request.sweep and request.how != "linear":
         raise BadInput("--sweep is for --how linear.", "Leave it out, or name --layer.")
     if request.layer == "all" and request.how != "linear":
         raise BadInput("--layer all is for --how linear.", "Leave it out, or name one layer.")
-    training = out.with_name(f"{out.name}.training")  # what a run that was stopped goes on from
     problem, made, tried = _make(problem_of(request, monitor), request, training, monitor)
     size = save_fit(out, problem, made)
-    shutil.rmtree(training, ignore_errors=True)
+    folders.remove(training)
     return FitResult(
         out=str(request.out),
         how=made.how,
@@ -65,6 +68,8 @@ def _make(
         return problem, make_linear(problem, monitor), tried
     from ..adapt.choosing import candidates, choose, usual
     from ..adapt.run import tune
+
+    folders.claim(training, TRAINING)
 
     if request.how == "auto":
         ways = [settings_of(request, how) for how in ("lora", "full")]

@@ -3,13 +3,12 @@
 import hashlib
 import io
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .. import files, limits
+from .. import files, folders, limits
 from ..errors import BadFile
 from ..requests import Generate
 
@@ -95,8 +94,7 @@ def require_folder(path: Path) -> None:
         files.write_bytes(trial, b"")
         trial.unlink()
         for folder in made:
-            with suppress(OSError):  # somebody else put something there meanwhile
-                folder.rmdir()
+            folders.remove_empty(folder)  # somebody else may have put something there meanwhile
     except PermissionError as error:
         files.raise_write_error(error, path)
     except OSError as error:

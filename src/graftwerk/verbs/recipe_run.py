@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import folders
 from ..contracts import Monitor, Silent
-from ..errors import BadFile
 from ..recipes.catalogue import Entry, find
 from ..recipes.recipe import Setting, Watched
 from ..recipes.result import (
@@ -24,6 +24,7 @@ from ..train.task import Plan
 if TYPE_CHECKING:
     from ..train.session import Outcome, Session
 
+KIND = "training"
 _HELD_OUT, _FEWEST = 500, 8  # scenes for the figures of the card
 _GENTLER = 0.5  # of the learning rate on finished weights, which lose at first at the full one
 
@@ -55,7 +56,9 @@ def run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
     named = {"clip": request.clip, "autoencoder": request.autoencoder}
     ingredients = open_ingredients(entry, named | {"diffusion": request.diffusion})
     judge = open_judge(entry, request.judge)
-    _require_free(out)
+    folders.require_free(out, KIND, KIND, _is_former)
+    for folder in (*ingredients.values(), *judge.values()):
+        folders.require_outside(folder, out / MODEL)
     recipe = entry.load()
     sizes = _sizes(request, recipe.TINY if request.tiny else recipe.REAL, ingredients)
     configuration = _configuration(request, sizes, ingredients)
@@ -95,6 +98,8 @@ def _train(
     from ..train.loop import train
 
     recipe, plan, group = entry.load(), sizes.plan, session.group
+    if group.leads:
+        folders.claim(session.folder, KIND, verify=_is_former)
     work = recipe.prepare(sizes, setting)
     if isinstance(work, Watched):
         session = replace(session, watch=work.watcher(session).watch)
@@ -171,13 +176,8 @@ def _configuration(
     }
 
 
-def _require_free(out: Path) -> None:
-    """Refuse to mix a training with something else."""
-    from ..train.loop import CHECKPOINTS, LOG
+def _is_former(folder: Path) -> bool:
+    """Whether an unmarked folder holds a training."""
+    from ..train.begun import is_training
 
-    hint = "Name a new folder with --out."
-    if out.exists() and not out.is_dir():
-        raise BadFile(f"{out} is not a folder.", hint)
-    begun = (out / CHECKPOINTS).is_dir() or (out / LOG).is_file()
-    if out.is_dir() and any(out.iterdir()) and not begun:
-        raise BadFile(f"folder {out} is not empty and holds no training.", hint)
+    return is_training(folder)

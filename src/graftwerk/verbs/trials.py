@@ -1,12 +1,11 @@
 """The trainings of an ablation, each kept in a folder of its own and never made twice."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .. import files
+from .. import files, folders
 from ..contracts import Monitor
 from ..control.grid import strip_of
 from ..control.stored import KEY
@@ -19,7 +18,7 @@ from ..train.loop import CHECKPOINTS
 from ..train.session import Session
 from ..train.state import generator_for
 from ..train.task import Plan
-from .ablating import PAIRS, Ground
+from .ablating import ABLATION, PAIRS, Ground
 from .picture_record import write_image
 
 BRANCHES: Mapping[str, tuple[Literal["copy", "light"], Literal["zero", "gaussian"]]] = {
@@ -91,9 +90,11 @@ def _trial(ground: Ground, name: str, seed: int, folder: Path, monitor: Monitor)
             folder / _BRANCH, model.unet, model.factor, model.name, model.fingerprint
         )
         return Trial(name, seed, folder, branch, kept["record"])
+    # in a folder of ours, which may be older than markers are
+    folders.claim(folder, "trial", verify=lambda path: folders.kind_of(path.parent) == ABLATION)
     branch = make_branch(model.unet, shape, generator_for(seed, 0, "cpu"))
     trained = _train(ground, branch, seed, folder, configuration, monitor)
-    with files.working_folder(folder / _BRANCH) as place:
+    with folders.working_folder(folder / _BRANCH) as place:
         base = {"name": model.name, "fingerprint": model.fingerprint}
         write_own(place, branch, base, request.condition)
     record = {
@@ -104,7 +105,7 @@ def _trial(ground: Ground, name: str, seed: int, folder: Path, monitor: Monitor)
         "seconds": trained.outcome.seconds,
     }
     files.write_json(folder / _TRIAL, {"configuration": configuration, "record": record})
-    shutil.rmtree(folder / CHECKPOINTS)  # the branch is whole now; they take four times its room
+    folders.remove(folder / CHECKPOINTS)  # the branch is whole now; they take four times its room
     return Trial(name, seed, folder, branch.eval().requires_grad_(False), record)
 
 

@@ -5,7 +5,7 @@ import torch
 from tests.pipelines import tiny_unet
 from torch import nn
 
-from graftwerk import files
+from graftwerk import folders
 from graftwerk.errors import BadFile, WrongBase
 from graftwerk.frozen.diffusion.halves import Joint, joints_of, run_with
 from graftwerk.frozen.diffusion.model import load_diffusion
@@ -144,7 +144,7 @@ def test_our_own_form_comes_back_and_holds_no_frozen_weight(tmp_path, shape):
     unet = tiny_unet()
     branch = learned(born(unet, shape))
     base = {"name": "tiny", "fingerprint": "f" * 64}
-    with files.working_folder(tmp_path / "b") as folder:
+    with folders.working_folder(tmp_path / "b") as folder:
         write_own(folder, branch, base, "canny")
     again = read_branch(tmp_path / "b", unet, 2, "tiny", "f" * 64)
     with torch.inference_mode():
@@ -161,7 +161,7 @@ def test_our_own_form_comes_back_and_holds_no_frozen_weight(tmp_path, shape):
 
 def test_a_control_for_another_width_names_both(tmp_path):
     narrow, wide = tiny_unet(), tiny_unet(block_out_channels=(24, 32))
-    with files.working_folder(tmp_path / "c") as folder:
+    with folders.working_folder(tmp_path / "c") as folder:
         write_controlnet(folder, born(narrow, Shape(2, hint_widths=(4, 8))), narrow)
     with pytest.raises(WrongBase, match=r"\[16, 32\].*\[24, 32\]"):
         read_branch(tmp_path / "c", wide, 2, "wide", "")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from graftwerk import files
+from graftwerk import files, folders
 from graftwerk.errors import BadFile, BadInput, Damaged, WrongBase
 from graftwerk.steer.bundle import RECORD, read_bundle, require_base, write_bundle
 
@@ -14,7 +14,7 @@ BASE = "a" * 64
 @pytest.fixture
 def saved(tmp_path):
     folder = tmp_path / "steer"
-    with files.working_folder(folder) as working:
+    with folders.working_folder(folder) as working:
         files.write_plain(working / "weights.bytes", b"weights")
         (working / "inner").mkdir()
         files.write_plain(working / "inner" / "more", b"more")

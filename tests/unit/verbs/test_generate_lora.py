@@ -9,7 +9,7 @@ from PIL import Image
 from tests.pipelines import write_pixel_pipeline
 
 import graftwerk
-from graftwerk import files
+from graftwerk import folders
 from graftwerk.contracts import Silent
 from graftwerk.errors import BadFile, BadInput, WrongBase
 from graftwerk.frozen.diffusion.model import load_diffusion
@@ -74,7 +74,7 @@ def test_a_branch_copies_the_frozen_encoder_and_not_its_loras(draw, loras, text_
     shape = Shape(model.factor, learned="convolutions", start="gaussian")
     branch = make_branch(model.unet, shape, torch.Generator().manual_seed(3))
     base = {"name": model.name, "fingerprint": model.fingerprint}
-    with files.working_folder(tmp_path / "branch") as folder:
+    with folders.working_folder(tmp_path / "branch") as folder:
         write_own(folder, branch, base, "depth")
     Image.linear_gradient("L").resize(model.size).convert("RGB").save(tmp_path / "map.png")
     control = {

@@ -6,16 +6,27 @@ A chapter is a function that runs verbs and returns what its template shows. Add
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ... import __version__, files, reports, requests
+from ... import __version__, files, folders, reports, requests
 from ...contracts import Monitor
-from ...errors import BadInput
+from ...errors import BadFile
 from . import adapt, conditions, control, guiding, inside, pictures, search_and_ask, style
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 TEMPLATES = Path(__file__).parent
+KIND, PAGE, PARTS = "tour", "index.html", ".chapters"
+# by which a tour is known that is older than markers
+_TITLE, _HEAD = b"<title>Graftwerk: the tour</title>", 2_000
+_PLACES = {
+    "handbook-index", "pictures", "conditions", "control", "guiding", "topics.csv", "compare",
+    "style", "inside",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,44 +57,62 @@ CHAPTERS: tuple[Chapter, ...] = (
 
 
 def run(request: requests.Tour, monitor: Monitor) -> reports.TourResult:
-    """Run every chapter and write `index.html`.
+    """Run every chapter and write `index.html`; one that was stopped goes on with the next chapter.
 
     Raises:
-        BadInput: the folder holds something that the tour did not write.
+        BadFile: the folder holds something that the tour did not write.
         NoRoom: the folder cannot be written.
     """
     started = time.perf_counter()
-    page = request.out / "index.html"
-    if request.out.exists() and not request.out.is_dir():
-        raise BadInput(f"--out {str(request.out)!r} is a file.", "Name a folder.")
-    if request.out.is_dir() and any(request.out.iterdir()) and not page.is_file():
-        raise BadInput(
-            f"--out {str(request.out)!r} holds other files.", "Name an empty or a new folder."
-        )
-    chapters = []
+    page, parts = request.out / PAGE, request.out / PARTS
+    folders.claim(request.out, KIND, verify=_is_former)
+    shown = []
     for chapter in CHAPTERS:
         monitor.start(chapter.title)
-        chapters.append((chapter, chapter.build(request.out, request, monitor)))
+        shown.append((chapter.title, _part(chapter, request, monitor)))
     seconds = time.perf_counter() - started
-    files.write_text(page, _render(chapters, seconds))
+    files.write_text(page, _render(shown, seconds))
+    folders.remove(parts, owner=request.out)  # the next tour begins anew
     return reports.TourResult(
         page=str(page), chapters=[chapter.title for chapter in CHAPTERS], seconds=seconds
     )
 
 
-def _render(chapters: list[tuple[Chapter, dict[str, Any]]], seconds: float) -> str:
+def _part(chapter: Chapter, request: requests.Tour, monitor: Monitor) -> str:
+    """What the page shows of a chapter, kept until the page is whole."""
+    path = request.out / PARTS / f"{chapter.template}.json"
+    key = [__version__, request.model_dump(mode="json"), str(request.out.absolute())]
+    with suppress(BadFile):
+        kept = files.read_json(path)
+        if isinstance(kept, dict) and kept.get("key") == key:
+            return str(kept["html"])
+    content = chapter.build(request.out, request, monitor)
+    html = _environment().get_template(chapter.template).render(content)
+    files.write_json(path, {"key": key, "html": html})
+    return html
+
+
+def _is_former(folder: Path) -> bool:
+    """Whether an unmarked folder holds a tour and nothing else: its page says what it is."""
+    page = folder / PAGE
+    if not set(folders.entries(folder)) <= {PAGE, *_PLACES} or not page.is_file():
+        return False
+    with page.open("rb") as file:
+        return _TITLE in file.read(_HEAD)
+
+
+def _environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shown = [
-        (chapter.title, environment.get_template(chapter.template).render(content))
-        for chapter, content in chapters
-    ]
-    template = environment.get_template("page.html.jinja")
+
+
+def _render(shown: list[tuple[str, str]], seconds: float) -> str:
+    template = _environment().get_template("page.html.jinja")
     return template.render(chapters=shown, seconds=seconds, version=__version__)

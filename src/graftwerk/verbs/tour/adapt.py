@@ -1,10 +1,9 @@
 """Chapter: topics of short texts, fitted in every way and compared."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-from ... import files, requests
+from ... import files, folders, requests
 from ...contracts import Monitor
 from .. import compare, predict
 from .topics import topic_table
@@ -16,7 +15,7 @@ ASKED = ("The kettle boils over.", "Our flight leaves at noon.", "Sand it, then 
 def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
     """Make data, compare the ways, predict with the one that is recommended."""
     data, out = folder / "topics.csv", folder / "compare"
-    shutil.rmtree(out, ignore_errors=True)
+    folders.remove(out, owner=folder)
     files.write_text(data, topic_table(_TEXTS, request.seed))
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     fitted: dict[str, Any] = {"target": "topic", "top": 1, "epochs": _EPOCHS, **common}

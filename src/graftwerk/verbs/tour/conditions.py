@@ -1,11 +1,10 @@
 """Conditions: Canny's steps on a photograph, and the eight conditions of one scene."""
 
 import importlib.util
-import shutil
 from pathlib import Path
 from typing import Any
 
-from ... import requests
+from ... import folders, requests
 from ...contracts import Monitor, Silent
 from .. import condition, condition_list
 
@@ -18,7 +17,7 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
     """Run the verbs of conditions; returns what the template shows."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     place = folder / "conditions"
-    shutil.rmtree(place, ignore_errors=True)
+    folders.remove(place, owner=folder)
     place.mkdir(parents=True)
     photograph = _photograph()
     made = {}

@@ -1,12 +1,11 @@
 """Control: what each branch makes of one scene, two added, an ambiguous shape, a short training."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw
 
-from ... import reports, requests
+from ... import folders, reports, requests
 from ...conditions import CONDITIONS
 from ...contracts import Monitor, Silent
 from .. import blocks_render, condition, control_ablation, control_train, generate
@@ -30,7 +29,7 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
     """Draw by every condition of one scene; returns what the template shows."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     place = folder / "control"
-    shutil.rmtree(place, ignore_errors=True)
+    folders.remove(place, owner=folder)
     place.mkdir(parents=True)
     maps = {}
     for kind in CONDITIONS:

@@ -1,10 +1,9 @@
 """Third chapter: the strawman and guidance side by side, and what the scale buys."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-from ... import requests
+from ... import folders, requests
 from ...contracts import Monitor, Silent
 from .. import generate, guide_sweep, invert
 
@@ -17,7 +16,7 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
     """Invert and guide to three classes, and sweep; returns what the template shows."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     place = folder / "guiding"
-    shutil.rmtree(place, ignore_errors=True)
+    folders.remove(place, owner=folder)
     pairs = []
     for label in CLASSES:
         strawman = invert.run(

@@ -1,10 +1,9 @@
 """Chapter: what can be read of a picture inside the model, and whether the model uses it there."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-from ... import requests
+from ... import folders, requests
 from ...contracts import Monitor
 from .. import blocks_render, readout
 
@@ -15,7 +14,7 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
     """Read the place of an object out of the U-Net and the time out of latents, and move both."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     place = folder / "inside"
-    shutil.rmtree(place, ignore_errors=True)
+    folders.remove(place, owner=folder)
     blocks_render.run(
         requests.BlocksRender(count=SCENES, objects=1, out=place / "scenes", **common), monitor
     )

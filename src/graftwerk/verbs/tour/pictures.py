@@ -1,10 +1,9 @@
 """Second chapter: the Blocks world, pictures from prompts, and search among pictures."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-from ... import requests
+from ... import folders, requests
 from ...contracts import Monitor, Silent
 from .. import blocks_render, blocks_show, generate, index_add, search
 
@@ -26,7 +25,7 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
     """Run the verbs of pictures; returns what the template shows."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     place = folder / "pictures"
-    shutil.rmtree(place, ignore_errors=True)
+    folders.remove(place, owner=folder)
     place.mkdir(parents=True)
     sheet = blocks_show.run(
         requests.BlocksShow(scene=SCENE, out=place / "scene.png", **common), Silent()

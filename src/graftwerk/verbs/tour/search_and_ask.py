@@ -1,10 +1,9 @@
 """First chapter: index the example handbook, search it, ask it, check it."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
-from ... import reports, requests
+from ... import folders, reports, requests
 from ...contracts import Monitor, Silent
 from ...examples import HANDBOOK, QUESTIONS
 from .. import ask, calibrate, index_add, index_verify, search
@@ -22,7 +21,7 @@ SEARCHED = "a puppy in the office"
 def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
     """Run the verbs of search and ask; returns what the template shows."""
     index = folder / "handbook-index"
-    shutil.rmtree(index, ignore_errors=True)
+    folders.remove(index, owner=folder)
     common: dict[str, Any] = {"index": index, "seed": request.seed, "device": request.device}
     added = index_add.run(requests.IndexAdd(paths=[str(HANDBOOK)], **common), monitor)
     calibration = calibrate.run(requests.Calibrate(file=QUESTIONS, **common), monitor)

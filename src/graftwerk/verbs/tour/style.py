@@ -1,7 +1,6 @@
 """Chapter: a LoRA that teaches the diffusion model fog, from a handful of pictures."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from ... import files, requests
+from ... import files, folders, requests
 from ...blocks.captions import caption_of
 from ...blocks.maps import maps_of
 from ...blocks.renderer import render
@@ -35,7 +34,7 @@ def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
     """Make the pictures, teach them, and draw the same noise at three scales."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     place = folder / "style"
-    shutil.rmtree(place, ignore_errors=True)
+    folders.remove(place, owner=folder)
     data, lora = place / "pictures", place / "lora"
     _write_pictures(data, place / "taught.png")
     taught = fit.run(

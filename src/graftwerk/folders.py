@@ -1,0 +1,288 @@
+"""The one way to replace a folder, and the one way to remove one: only what graftwerk made.
+
+A folder of ours holds a marker file, written before anything else. A name proves nothing: a folder
+without the marker is the user's, unless the caller verifies its contents. A lint rule keeps every
+other call that removes folders out of `src/`.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from . import files, limits
+from .errors import BadFile, GraftError
+
+MARKER = ".graftwerk-owned"
+TRAINING_LOCK = ".training.lock"
+BOOKKEEPING = {MARKER, TRAINING_LOCK}  # names in a folder that are no result
+_MADE_BY, _FORMAT = "graftwerk", 1
+_STAGING, _NEW, _OLD = "staging", "new", "old"
+Verify = Callable[[Path], bool]  # whether the contents of an unmarked folder prove it to be ours
+
+
+def never(_: Path) -> bool:
+    """Accept no folder that has no marker."""
+    return False
+
+
+def kind_of(folder: Path) -> str | None:
+    """The kind in the folder's marker; None where it has no marker of ours."""
+    kind = _read_marker(folder).get("kind")
+    return kind if isinstance(kind, str) else None
+
+
+def entries(folder: Path) -> list[str]:
+    """Names in a folder, without its marker and the locks that a killed run leaves there."""
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if not _is_bookkeeping(path))
+
+
+def require_free(folder: Path, what: str, kind: str | None = None, verify: Verify = never) -> None:
+    """Refuse a folder that cannot be made or filled without touching the user's files.
+
+    Args:
+        folder: may be missing, empty, or hold nothing but our locks.
+        what: is expected there, for the message.
+        kind: of the marker that is accepted.
+        verify: accepts an unmarked folder by its contents.
+
+    Raises:
+        BadFile: it is a file, or holds something else, which is named.
+    """
+    hint = "Name a new folder with --out."
+    if folder.is_symlink() and not folder.exists():
+        raise BadFile(f"--out {folder} is a link to nothing.", hint)
+    if folder.exists() and not folder.is_dir():
+        raise BadFile(f"--out {folder} is not a folder.", hint)
+    settle(folder)
+    there = entries(folder)
+    if not there or (kind is not None and kind_of(folder) == kind) or verify(folder):
+        return
+    raise BadFile(f"folder {folder} is not empty and holds no {what}: {there[0]!r} is there.", hint)
+
+
+def require_replaceable(
+    folder: Path, what: str, kind: str | None = None, verify: Verify = never
+) -> None:
+    """Refuse a folder whose place another one cannot take; see `require_free`.
+
+    Raises:
+        BadFile: it holds something else, or is a mount point.
+    """
+    require_free(folder, what, kind, verify)
+    if os.path.ismount(folder):
+        raise BadFile(
+            f"--out {folder} is a mount point, which cannot be replaced.", "Name a folder in it."
+        )
+
+
+def claim(folder: Path, kind: str, what: str = "", verify: Verify = never) -> Path:
+    """Make a folder ours: its marker is the first thing in it.
+
+    Args:
+        folder: is made where it is missing.
+        kind: of the marker; a folder that has it is taken up again.
+        what: for the message of a refusal; default: the kind.
+        verify: accepts an unmarked folder by its contents.
+
+    Raises:
+        BadFile: see `require_free`.
+        NoRoom: the folder cannot be written.
+    """
+    require_free(folder, what or kind, kind, verify)
+    if kind_of(folder) != kind:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            files.raise_write_error(error, folder)
+        files.write_json(folder / MARKER, _marker(kind))
+    return folder
+
+
+def beside(out: Path, kind: str, verify: Verify = never) -> Path:
+    """A hidden place next to `out` that is free or ours; whatever else has the name is passed by.
+
+    Raises:
+        BadFile: very many such names are taken.
+    """
+    for number in range(1, 100):
+        place = out.with_name(f".{out.name}.{kind}" + (f"-{number}" if number > 1 else ""))
+        with suppress(BadFile):
+            require_free(place, kind, kind, verify)
+            return place
+    raise BadFile(f"{place} and all names like it are taken.", "Name another folder with --out.")
+
+
+def require_outside(path: str | Path | None, *replaced: Path) -> None:
+    """Refuse input that lies in a folder that is going to be replaced or removed.
+
+    Args:
+        path: of data or a model; one that does not exist is no path.
+        replaced: the folders.
+
+    Raises:
+        BadFile: it lies there, or in a folder that a link leads to.
+    """
+    if path is None or not str(path):
+        return
+    with suppress(OSError, ValueError, RuntimeError):
+        real = Path(path).expanduser().resolve(strict=True)
+        inside = [folder for folder in replaced if real.is_relative_to(folder.resolve())]
+        if inside:
+            raise BadFile(
+                f"{path} lies in {inside[0]}, which is going to be replaced.",
+                "Move it, or name another folder with --out.",
+            )
+
+
+def remove(folder: Path, owner: Path | None = None) -> None:
+    """Remove a folder of ours with all that is in it; links are removed, never followed.
+
+    Args:
+        folder: has our marker; where it is missing nothing is done.
+        owner: a folder with our marker that `folder` lies in, which then needs none.
+
+    Raises:
+        BadFile: it is not ours.
+        NoRoom: something in it cannot be removed.
+    """
+    if not folder.exists() and not folder.is_symlink():
+        return
+    if owner is not None and folder != owner and folder.is_relative_to(owner):
+        real = owner.resolve() / folder.relative_to(owner)
+        ours = kind_of(owner) is not None and real.parent.resolve() == real.parent
+    else:
+        ours = kind_of(folder) is not None and not folder.is_symlink()
+    if not ours:
+        raise BadFile(
+            f"{folder} was not made by graftwerk, so it is not removed.", "Move it away by hand."
+        )
+    try:
+        _remove_tree(folder)
+    except OSError as error:
+        files.raise_write_error(error, folder)
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a folder that is empty; one that is not stays."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def settle(target: Path) -> None:
+    """Mend what a killed process left of an exchange: bring back `target`, tidy its leftovers.
+
+    A leftover whose process still lives is locked, whatever number the process has.
+    """
+    prefix, suffix = f".{target.name}.", ".tmp"
+    with suppress(OSError):
+        for path in list(target.parent.iterdir()):
+            if not (path.name.startswith(prefix) and path.name.endswith(suffix)):
+                continue
+            marker = _read_marker(path)
+            if marker.get("kind") != _STAGING or marker.get("target") != target.name:
+                continue
+            with suppress(OSError, GraftError), files.locked(path / MARKER) as alone:
+                if not alone or path.is_symlink():
+                    continue
+                old = path / _OLD
+                if not target.exists() and not target.is_symlink() and old.exists():
+                    old.rename(target)
+                    files.sync_folder(target.parent)
+                remove(path)
+
+
+@contextmanager
+def working_folder(target: Path, verify: Verify = never) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `target`, in one step, when the block ends.
+
+    Args:
+        target: is missing, empty, in a folder with our marker, or accepted by `verify`.
+        verify: accepts a folder that is to be replaced.
+
+    Raises:
+        BadFile: what is there is not ours.
+        NoRoom: the disk is full or the parent cannot be written; `target` is as it was.
+    """
+
+    def accepted(folder: Path) -> bool:
+        return kind_of(folder.parent) is not None or verify(folder)
+
+    require_replaceable(target, "result", verify=accepted)
+    staging = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        staging.mkdir(parents=True)
+        with files.created_and_locked(staging / MARKER, _marker(_STAGING, target=target.name)):
+            new = staging / _NEW
+            new.mkdir()
+            yield new
+            for path in sorted(new.rglob("*")):
+                if path.is_file():
+                    with path.open("rb+") as file:
+                        os.fsync(file.fileno())
+            require_free(target, "result", verify=accepted)  # somebody may have put something there
+            _put(staging, target)
+    except OSError as error:
+        files.raise_write_error(error, target)
+    finally:
+        with suppress(OSError, GraftError):
+            remove(staging)
+        remove_empty(staging)  # where not even its marker could be written
+
+
+def _put(staging: Path, target: Path) -> None:
+    """Exchange the new folder and what is there; a kill in between is mended by `settle`."""
+    new, old = staging / _NEW, staging / _OLD
+    if not target.exists() and not target.is_symlink():
+        new.rename(target)
+    elif not files.exchange(new, target):
+        target.rename(old)
+        try:
+            new.rename(target)
+        except OSError:
+            old.rename(target)
+            raise
+    files.sync_folder(target.parent)
+
+
+def _remove_tree(folder: Path) -> None:
+    """Everything in the folder, its marker last: cut short it is still known to be ours."""
+    import shutil
+
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink()
+        return
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != MARKER:
+            path.unlink()
+    (folder / MARKER).unlink(missing_ok=True)
+    folder.rmdir()
+
+
+def _marker(kind: str, **more: str) -> dict[str, Any]:
+    return {"made_by": _MADE_BY, "kind": kind, "format": _FORMAT, **more}
+
+
+def _read_marker(folder: Path) -> dict[str, Any]:
+    path = folder / MARKER
+    if path.is_symlink() or not path.is_file():
+        return {}
+    with suppress(BadFile, OSError, GraftError):
+        marker = files.read_json(path, limit=limits.MIB)
+        if isinstance(marker, dict) and marker.get("made_by") == _MADE_BY:
+            return marker if marker.get("format") == _FORMAT else {}
+    return {}
+
+
+def _is_bookkeeping(path: Path) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    if path.name == MARKER or path.name.startswith(f".{MARKER}."):
+        return True
+    return path.name == TRAINING_LOCK and path.stat().st_size == 0

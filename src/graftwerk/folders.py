@@ -7,7 +7,7 @@ other call that removes folders out of `src/`.
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -117,26 +117,25 @@ def beside(out: Path, kind: str, verify: Verify = never) -> Path:
     raise BadFile(f"{place} and all names like it are taken.", "Name another folder with --out.")
 
 
-def require_outside(path: str | Path | None, *replaced: Path) -> None:
+def require_outside(inputs: Iterable[str | Path | None], *replaced: Path) -> None:
     """Refuse input that lies in a folder that is going to be replaced or removed.
 
     Args:
-        path: of data or a model; one that does not exist is no path.
+        inputs: data and models; what does not exist is no path.
         replaced: the folders.
 
     Raises:
         BadFile: it lies there, or in a folder that a link leads to.
     """
-    if path is None or not str(path):
-        return
-    with suppress(OSError, ValueError, RuntimeError):
-        real = Path(path).expanduser().resolve(strict=True)
-        inside = [folder for folder in replaced if real.is_relative_to(folder.resolve())]
-        if inside:
-            raise BadFile(
-                f"{path} lies in {inside[0]}, which is going to be replaced.",
-                "Move it, or name another folder with --out.",
-            )
+    for path in filter(None, inputs):
+        with suppress(OSError, ValueError, RuntimeError):
+            real = Path(path).expanduser().resolve(strict=True)
+            inside = [folder for folder in replaced if real.is_relative_to(folder.resolve())]
+            if inside:
+                raise BadFile(
+                    f"{path} lies in {inside[0]}, which is going to be replaced.",
+                    "Move it, or name another folder with --out.",
+                )
 
 
 def remove(folder: Path, owner: Path | None = None) -> None:

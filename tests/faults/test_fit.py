@@ -90,7 +90,9 @@ def fill_and_compare(fitter, task, tmp_path, how, shares):
         answer = json.loads(report.read_text())
         assert answer["error"] == "NoRoom", answer
         assert result(out, how) == before  # the former fit is whole
-        assert not list(tmp_path.glob(f".{how}*"))  # and nothing half is left
+        assert not list(tmp_path.rglob(".*.tmp"))  # and nothing half is left,
+        hidden = {path.name for path in tmp_path.glob(f".{how}*")}
+        assert hidden <= {f".{how}.training"}  # but for what the same command goes on from
     assert fitter.run(**task(how, out)) == 0  # with room again
     assert result(out, how) == before
 

@@ -280,11 +280,11 @@ def test_input_in_what_is_replaced(tmp_path):
     (tmp_path / "also").symlink_to(out)
     for path in (out, out / "data", tmp_path / "link", tmp_path / "also" / "data"):
         with pytest.raises(BadFile, match=r"lies in .*out, which is going to be replaced"):
-            folders.require_outside(path, tmp_path / "other", out)
+            folders.require_outside([None, path], tmp_path / "other", out)
     with pytest.raises(BadFile, match="lies in"):
-        folders.require_outside(str(out / "data"), tmp_path / "also")
+        folders.require_outside([str(out / "data")], tmp_path / "also")
     for path in (None, "", "builtin/minilm", tmp_path, tmp_path / "out2", "a\0b"):
-        folders.require_outside(path, out)
+        folders.require_outside([path], out)
 
 
 def test_what_comes_meanwhile_is_not_replaced(tmp_path):

@@ -80,8 +80,7 @@ def require_free(out: Path, *inputs: str | Path) -> None:
     Raises:
         BadFile: the folder holds something else, something beside it, or input.
     """
-    for path in inputs:
-        folders.require_outside(path, out)
+    folders.require_outside(inputs, out)
     folders.require_replaceable(out, "fit", verify=_is_taught)
 
 

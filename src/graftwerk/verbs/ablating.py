@@ -123,8 +123,7 @@ def require_ours(request: ControlAblation) -> None:
     """
     out = request.out.absolute()
     folders.require_free(out, ABLATION, ABLATION, _is_former)
-    for path in (request.data, request.conditions, request.model):
-        folders.require_outside(path, out)
+    folders.require_outside((request.data, request.conditions, request.model), out)
 
 
 def open_ground(request: ControlAblation, monitor: Monitor) -> Ground:

@@ -40,8 +40,9 @@ def run(request: Compare, monitor: Monitor) -> FitComparison:
     begin = time.perf_counter()
     out = request.out.absolute()
     folders.require_free(out, KIND, KIND, _is_former)
-    for path in (request.data, request.test, request.model, request.old, request.old_data):
-        folders.require_outside(path, out)
+    folders.require_outside(
+        (request.data, request.test, request.model, request.old, request.old_data), out
+    )
     problem = problem_of(request, monitor)
     before = _before(request, problem, monitor)
     folders.claim(out, KIND, verify=_is_former)

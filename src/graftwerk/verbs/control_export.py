@@ -30,8 +30,7 @@ def run(request: ControlExport, monitor: Monitor) -> ControlExported:
     out = request.out.absolute()
     folders.require_replaceable(out, "control branch", verify=is_branch)
     source = _folder(request)
-    for path in (source, request.model):
-        folders.require_outside(path, out)
+    folders.require_outside((source, request.model), out)
     monitor.start("loading the model")
     model = load_diffusion(request.model, "cpu")
     branch = read_branch(source, model.unet, model.factor, model.name, model.fingerprint)

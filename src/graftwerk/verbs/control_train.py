@@ -47,8 +47,9 @@ def run(request: ControlTrain, monitor: Monitor) -> ControlTrained:
     condition = condition_named(request.condition)
     out = request.out.absolute()
     folders.require_free(out, KIND, KIND, _is_former)
-    for path in (request.data, request.conditions, request.model):
-        folders.require_outside(path, out / BRANCH, out / MODEL, out / PAIRS)
+    folders.require_outside(
+        (request.data, request.conditions, request.model), out / BRANCH, out / MODEL, out / PAIRS
+    )
     shown = read_captioned(request.data, request.caption)
     raw = raw_pairs(request.conditions, shown, condition)
     model = load_diffusion(request.model, request.device)

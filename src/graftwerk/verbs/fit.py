@@ -31,10 +31,11 @@ def run(request: Fit, monitor: Monitor) -> FitResult | TaughtResult:
         return teach(request, monitor)
     begin = time.perf_counter()
     out = request.out.absolute()
+    inputs = (request.data, request.test, request.model)
+    folders.require_outside(inputs, out)
     require_free(out)
     training = training_place(out)  # what a run that was stopped goes on from
-    for path in (request.data, request.test, request.model):
-        folders.require_outside(path, out, training)
+    folders.require_outside(inputs, training)
     if request.sweep and request.how != "linear":
         raise BadInput("--sweep is for --how linear.", "Leave it out, or name --layer.")
     if request.layer == "all" and request.how != "linear":

@@ -57,8 +57,7 @@ def run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
     ingredients = open_ingredients(entry, named | {"diffusion": request.diffusion})
     judge = open_judge(entry, request.judge)
     folders.require_free(out, KIND, KIND, _is_former)
-    for folder in (*ingredients.values(), *judge.values()):
-        folders.require_outside(folder, out / MODEL)
+    folders.require_outside((*ingredients.values(), *judge.values()), out / MODEL)
     recipe = entry.load()
     sizes = _sizes(request, recipe.TINY if request.tiny else recipe.REAL, ingredients)
     configuration = _configuration(request, sizes, ingredients)

@@ -27,7 +27,7 @@ def test_the_page(tmp_path, monkeypatch):
             monkeypatch.setattr(module, name, value)
     out = tmp_path / "tour"
     out.mkdir()
-    (out / "index.html").write_text("of an earlier tour")
+    (out / "index.html").write_text("<title>Graftwerk: the tour</title> of an earlier one")
     report = tour.run(requests.Tour(out=out), Silent())
     page = (out / "index.html").read_text()
     for title in report.chapters:
@@ -41,8 +41,8 @@ def test_the_page(tmp_path, monkeypatch):
 
 def test_other_files_are_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("keep me")
-    with pytest.raises(BadInput, match="holds other files"):
+    with pytest.raises(BadInput, match=r"holds no tour: 'mine\.txt' is there"):
         tour.run(requests.Tour(out=tmp_path), Silent())
-    with pytest.raises(BadInput, match="is a file"):
+    with pytest.raises(BadInput, match="is not a folder"):
         tour.run(requests.Tour(out=tmp_path / "mine.txt"), Silent())
     assert (tmp_path / "mine.txt").read_text() == "keep me"

@@ -127,7 +127,9 @@ def require_outside(inputs: Iterable[str | Path | None], *replaced: Path) -> Non
     Raises:
         BadFile: it lies there, or in a folder that a link leads to.
     """
-    for path in filter(None, inputs):
+    for path in inputs:
+        if not path:
+            continue
         with suppress(OSError, ValueError, RuntimeError):
             real = Path(path).expanduser().resolve(strict=True)
             inside = [folder for folder in replaced if real.is_relative_to(folder.resolve())]

@@ -24,7 +24,7 @@ from graftwerk.frozen.encoders import load_encoder
 from graftwerk.frozen.noise_aware import NoiseAwareClassifier, NoiseAwareNetwork
 from graftwerk.steer.branch import Shape, make_branch, weights_of
 from graftwerk.steer.branch_folder import read_branch, write_controlnet
-from graftwerk.steer.bundle import read_bundle, require_base, write_bundle
+from graftwerk.steer.bundle import is_replaceable, read_bundle, require_base, write_bundle
 from graftwerk.steer.context import RetrievedContext, bare_prompt
 from graftwerk.steer.control import ControlSteer
 from graftwerk.steer.gradient import GradientGuide, Term
@@ -174,7 +174,9 @@ class HeadCase:
 
     def work(self):
         steer = self._steer()
-        with folders.working_folder(self.folder) as folder:
+        with folders.working_folder(
+            self.folder, lambda path: is_replaceable(path, "linear")
+        ) as folder:
             steer.save(folder)
             write_bundle(folder, "linear", "fake/words", self.base, {})
         return steer
@@ -261,7 +263,9 @@ class ControlCase(NetworkCase):
 
     def work(self):
         steer = self._steer()
-        with folders.working_folder(self.folder) as folder:
+        with folders.working_folder(
+            self.folder, lambda path: is_replaceable(path, "control")
+        ) as folder:
             write_controlnet(folder, steer.branch, self.network)
             write_bundle(folder, "control", "fake/unet", self.base, {})
         return steer

@@ -1,13 +1,16 @@
-"""The one way to write a file, and the one way to hash one.
+"""The one way to write a file, to hash one, and to parse JSON.
 
 A file appears under its name only when it is whole: temporary name in the same folder, write,
-fsync, rename, fsync of the folder. A lint rule keeps every other writing call out of `src/`.
+fsync, rename, fsync of the folder. Its permissions follow the umask, whatever wrote its content.
+Lint rules keep every other writing call, and every other call of `json.loads`, out of `src/`.
 """
 
 import errno
 import hashlib
 import json
 import os
+import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,7 +48,9 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        mode = mode_of_a_new_file(temporary)
         write(temporary)
+        temporary.chmod(mode)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -56,6 +61,20 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     finally:
         with suppress(NotADirectoryError):  # a parent is a file
             temporary.unlink(missing_ok=True)
+
+
+def mode_of_a_new_file(path: Path) -> int:
+    """Permissions that the umask gives a new file, found by creating `path` for a moment.
+
+    The writer of safetensors lets only the owner read its files, and the umask itself can only be
+    read by changing it, for every thread.
+    """
+    path.unlink(missing_ok=True)  # what a killed process with the same number left
+    path.touch()
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    finally:
+        path.unlink()
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -118,6 +137,24 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def parse_json(content: str | bytes) -> Any:
+    """Parse JSON from anywhere; the only caller of `json.loads`, which raises more than it says.
+
+    Raises:
+        ValueError: the content is not JSON or not UTF-8, is nested too deeply, or has a number
+            of more digits than Python converts.
+    """
+    try:
+        return json.loads(content)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except ValueError as error:  # a guard against numbers that take minutes to convert
+        limit = sys.get_int_max_str_digits()
+        raise ValueError(f"a number in it has more than {limit:,} digits") from error
+
+
 def read_json(path: Path, limit: int = limits.JSON_FILE) -> Any:
     """Read a JSON file of at most `limit` bytes.
 
@@ -129,8 +166,8 @@ def read_json(path: Path, limit: int = limits.JSON_FILE) -> Any:
         raise BadFile(f"{path} is not a file.", "Name an existing JSON file.")
     limits.require_file_size(path, limit, "JSON file")
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        return parse_json(path.read_text("utf-8"))
+    except ValueError as error:
         raise BadFile(f"{path} is not JSON: {error}.", "Check the file's content.") from error
 
 
@@ -149,8 +186,8 @@ def read_json_lines(path: Path, limit: int = limits.JSON_FILE) -> list[dict[str,
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            row = parse_json(line)
+        except ValueError as error:
             raise BadFile(f"line {number} of {path} is not JSON: {error}.", "Mend it.") from error
         if not isinstance(row, dict):
             raise BadFile(f"line {number} of {path} holds no JSON object.", "Mend it.")

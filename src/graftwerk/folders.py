@@ -221,8 +221,11 @@ def working_folder(target: Path, verify: Verify = never) -> Iterator[Path]:
             new = staging / _NEW
             new.mkdir()
             yield new
+            mode = files.mode_of_a_new_file(staging / ".mode")
             for path in sorted(new.rglob("*")):
                 if path.is_file():
+                    if not path.is_symlink():
+                        path.chmod(mode)
                     with path.open("rb+") as file:
                         os.fsync(file.fileno())
             require_free(target, "result", verify=accepted)  # somebody may have put something there

@@ -4,7 +4,9 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import ValidationError
 
+from graftwerk.requests.refusal import allowed
 from graftwerk.settings import settings
 from graftwerk.verbs import CATALOGUE
 
@@ -47,6 +49,33 @@ def test_help_documents_every_option_and_key(command, capsys) -> None:
         assert flag in text
 
 
+# texts that may be empty: what a model reads or is asked, and lists that a verb takes apart itself
+WORDS = set(
+    """blocks caption cfg_interval class_ classes condition content guide guide_interval guide_labels
+    inputs insufficient kind labels lora_plus name negative prompt query question sampler scales target
+    targets templates thresholds where writer_model control branch""".split()  # noqa: SIM905
+)
+
+
+@pytest.mark.parametrize("verb", CATALOGUE, ids=lambda verb: " ".join(verb.command))
+def test_no_path_may_be_empty(verb) -> None:
+    """An unset variable in a shell gives an empty word, which as a path is the current folder."""
+    for name, info in verb.request.model_fields.items():
+        if "str" not in str(info.annotation) and "Path" not in str(info.annotation):
+            continue
+        folder = name == "branch" and verb.command == ("control", "export")
+        if name in WORDS and not folder and "Path" not in str(info.annotation):
+            continue
+        for value in ("", [""]):
+            with pytest.raises(ValidationError) as caught:
+                verb.request(**{name: value})
+            shown = [allowed(error) for error in caught.value.errors() if error["loc"][0] == name]
+            if shown == ["it must not be empty"]:
+                break
+        else:
+            pytest.fail(f"{name} of {verb.command} may be empty")
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -73,6 +102,12 @@ def test_help_documents_every_option_and_key(command, capsys) -> None:
         (["ask", "x", "--budget", "3"], "at least 64"),
         (["ask", "x", "--seed", "-1"], "at least 0"),
         (["ask", "x", "--device", "tpu"], "cuda"),
+        (["index", "add", ""], "PATHS '' is not possible: it must not be empty."),
+        (["index", "add", "x", ""], "PATHS '' is not possible: it must not be empty."),
+        (["index", "add", "x", "--index", ""], "--index '' is not possible: it must not be empty."),
+        (["generate", "--from", ""], "--from '' is not possible: it must not be empty."),
+        (["generate", "-o", ""], "--out '' is not possible: it must not be empty."),
+        (["fit", "", "--out", "o"], "DATA '' is not possible: it must not be empty."),
         (["index", "add"], "PATHS requires an argument"),
         (["recipe", "run", "judge", "--tiny"], "--out is missing: folder"),
         (["recipe", "run", "judge", "--out"], "--out requires an argument"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from graftwerk import files
+from graftwerk import files, folders
 from graftwerk.errors import BadFile, LimitExceeded, NoRoom
 
 
@@ -68,12 +68,54 @@ def test_a_kill_during_a_write_leaves_old_or_new(tmp_path: Path) -> None:
         assert path.read_bytes() in (old, new)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\xfa", b"[" * 100_000])
+BAD_JSON = [b"", b"{", b"\xff\xfe\xfa", b"[" * 100_000, b"1" * 5_000]
+
+
+@pytest.mark.parametrize("content", BAD_JSON, ids=lambda content: repr(content[:3]))
 def test_bad_json(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content)
     with pytest.raises(BadFile, match="is not JSON"):
         files.read_json(path)
+    with pytest.raises(ValueError, match=r"."):  # of several kinds
+        files.parse_json(content)
+    if content:
+        with pytest.raises(BadFile, match=r"line 1 of .* is not JSON"):
+            files.read_json_lines(path)
+
+
+def test_numbers_of_many_digits() -> None:
+    assert files.parse_json("1" * 4_300) == int("1" * 4_300)
+    with pytest.raises(ValueError, match=r"^a number in it has more than 4,300 digits$"):
+        files.parse_json(f'{{"a": {"1" * 4_301}}}')
+    with pytest.raises(ValueError, match=r"^it is nested too deeply$"):
+        files.parse_json("[" * 100_000)
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o007, 0o660), (0o077, 0o600)])
+def test_permissions_follow_the_umask(tmp_path: Path, mask: int, mode: int) -> None:
+    def private(path: Path) -> None:
+        """As the writer of safetensors does."""
+        path.unlink(missing_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+
+    former = os.umask(mask)
+    try:
+        files.write_atomically(tmp_path / "private", private)
+        files.write_bytes(tmp_path / "plain", b"x")
+        (tmp_path / "other").write_bytes(b"not ours")
+        (tmp_path / "other").chmod(0o400)
+        with folders.working_folder(tmp_path / "folder") as folder:
+            (folder / "deep").mkdir()
+            private(folder / "deep" / "private")
+            (folder / "link").symlink_to(tmp_path / "other")
+    finally:
+        os.umask(former)
+    for name in ("private", "plain", "folder/deep/private"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == mode, name
+    assert (tmp_path / "other").stat().st_mode & 0o777 == 0o400
+    assert sorted(os.listdir(tmp_path)) == ["folder", "other", "plain", "private"]
+    assert sorted(os.listdir(tmp_path / "folder")) == ["deep", "link"]
 
 
 def test_json_that_is_missing_a_folder_or_too_large(tmp_path: Path) -> None:

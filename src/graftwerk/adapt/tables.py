@@ -1,14 +1,13 @@
 """Tables of labelled rows: CSV, JSON lines, Parquet."""
 
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import limits
+from .. import files, limits
 from ..errors import BadFile, BadInput, LimitExceeded
 from ..search.readers import opening
 from ..search.readers.tables import is_header, rows_of
@@ -147,8 +146,8 @@ def _read_json_lines(path: Path, text: str) -> Table:
         if not content.strip():
             continue
         try:
-            row = json.loads(content)
-        except (ValueError, RecursionError) as error:
+            row = files.parse_json(content)
+        except ValueError as error:
             raise BadFile(
                 f"line {line:,} of {path.name!r} is no JSON: {error}.", "One object a line is read."
             ) from error

@@ -115,7 +115,7 @@ class Watcher:
             return None
         try:
             with safe_open(path, framework="pt") as opened:
-                facts: dict[str, Any] = json.loads(opened.metadata()["best"])
+                facts: dict[str, Any] = files.parse_json(opened.metadata()["best"])
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise Damaged(f"{path} is damaged.", "Remove its folder and run again.") from error
         return facts

@@ -1,11 +1,14 @@
 """One cyclopts command per line of the catalogue, built from its request and report classes."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from functools import reduce
+from operator import or_
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from cyclopts import App, Group, Parameter
+from cyclopts import App, Group, Parameter, Token
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -125,8 +128,9 @@ def _parameter(name: str, info: FieldInfo) -> inspect.Parameter:
         help=_help(info),
         negative=(),
         group=_ARGUMENTS if positional else (_COMMON if common else _OWN),
+        converter=_as_written if requests.holds_path(info.annotation) else None,
     )
-    annotation: Any = info.annotation
+    annotation: Any = _without_limits(info.annotation)
     kinds = inspect.Parameter
     return inspect.Parameter(
         name,
@@ -134,6 +138,22 @@ def _parameter(name: str, info: FieldInfo) -> inspect.Parameter:
         default=kinds.empty if default is PydanticUndefined else default,
         annotation=Annotated[annotation, option],
     )
+
+
+def _as_written(_: Any, tokens: Sequence[Token]) -> str:
+    """A path as the text it was: `Path("")` is `Path(".")`, and the request refuses only one."""
+    return tokens[0].value
+
+
+def _without_limits(annotation: Any) -> Any:
+    """A type without the limits inside it: the request checks them, and has words for people."""
+    if get_origin(annotation) is Annotated:
+        return _without_limits(get_args(annotation)[0])
+    if get_origin(annotation) is list:
+        return list[_without_limits(get_args(annotation)[0])]  # type: ignore[misc]
+    if get_origin(annotation) in (Union, UnionType):
+        return reduce(or_, map(_without_limits, get_args(annotation)))
+    return annotation
 
 
 def _help(info: FieldInfo) -> str:

@@ -63,7 +63,12 @@ def _invoke(verb: Verb, values: dict[str, Any], face: Face) -> int:
         sys.stdout.write(json.dumps(content, default=str) + "\n")
     else:
         show(report, streamed=monitor.streamed)
-    return int(isinstance(report, IndexCheck) and not report.sound)
+    return int(isinstance(report, IndexCheck) and not _is_well(report))
+
+
+def _is_well(check: IndexCheck) -> bool:
+    """Whether nothing is wrong with an index, nor with what else it was compared with."""
+    return check.sound and (check.sources is None or not check.sources.differences)
 
 
 def _validated(verb: Verb, values: dict[str, Any]) -> Any:
@@ -71,10 +76,18 @@ def _validated(verb: Verb, values: dict[str, Any]) -> Any:
         return verb.request(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        option = f"--{field.replace('_', '-')}"
-        message = f"{option} {_shown(first['input'])} is not possible: {allowed(first)}."
+        name = str(first["loc"][0]) if first["loc"] else ""
+        message = f"{_spelled(verb, name)} {_shown(first['input'])} is not possible: "
+        message += f"{allowed(first)}."
         raise BadInput(message, f"See: graft {' '.join(verb.command)} --help") from error
+
+
+def _spelled(verb: Verb, name: str) -> str:
+    """How a field is written on the command line: an option, or in the help a word in capitals."""
+    words = name.rstrip("_").replace("_", "-")
+    info = verb.request.model_fields.get(name)
+    positional = info is not None and info.json_schema_extra == POSITIONAL
+    return words.upper() if positional else f"--{words}"
 
 
 def _shown(value: object) -> str:

@@ -10,7 +10,7 @@ from . import adapt, conditions, control, guiding, hits, pictures, readout, reci
 from .paint import dim as _dim
 from .paint import place as _place
 from .printable import printable
-from .skipped import skipped_lines
+from .skipped import skipped_lines, source_lines
 from .tables import table
 
 
@@ -80,7 +80,7 @@ def _(report: reports.IndexCheck) -> list[str]:
     for damage in report.damages:
         state = "repaired" if damage.repaired else "not repaired"
         lines.append(f"  {printable(damage.where)}: {printable(damage.what)} ({state})")
-    return lines
+    return lines + ([] if report.sources is None else source_lines(report.sources))
 
 
 def _answer(report: reports.Answer, streamed: bool) -> list[str]:

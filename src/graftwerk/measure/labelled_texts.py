@@ -1,13 +1,12 @@
 """Files of texts with labels: CSV with a header, or JSON lines, with a column `text`."""
 
 import csv
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import limits
+from .. import files, limits
 from ..errors import BadFile
 from .picture_folder import values_of
 
@@ -62,8 +61,8 @@ def _read_json_lines(path: Path) -> list[Any]:
         if not line.strip():
             continue
         try:
-            rows.append(json.loads(line))
-        except (json.JSONDecodeError, RecursionError) as error:
+            rows.append(files.parse_json(line))
+        except ValueError as error:
             raise BadFile(f"{path}, line {number}: no JSON ({error}).", _FORM) from error
     return rows
 

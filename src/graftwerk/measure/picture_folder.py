@@ -4,14 +4,13 @@ Either `metadata.jsonl` beside the pictures, in the folder itself or in folders 
 object a line with `file_name`; or one folder for each label; or pictures alone.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import limits
+from .. import files, limits
 from ..errors import BadFile, LimitExceeded
 
 METADATA = "metadata.jsonl"
@@ -87,8 +86,8 @@ def _read_metadata(path: Path) -> Iterator[LabelledPicture]:
 
 def _read_row(path: Path, line: str, where: str) -> LabelledPicture:
     try:
-        row: Any = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+        row: Any = files.parse_json(line)
+    except ValueError as error:
         raise BadFile(f"{where}: no JSON ({error}).", _FORM) from error
     name = row.get("file_name") if isinstance(row, dict) else None
     if not isinstance(name, str) or not name:

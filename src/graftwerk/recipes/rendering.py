@@ -157,4 +157,4 @@ def _fill_maps(row: Any, maps: Maps) -> None:
 
 
 if __name__ == "__main__":
-    render_chunk(Chunk(**json.loads(sys.argv[1])))
+    render_chunk(Chunk(**files.parse_json(sys.argv[1])))

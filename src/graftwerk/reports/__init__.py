@@ -50,6 +50,8 @@ from .search import (
     IndexState,
     SearchResult,
     Skipped,
+    SourceCheck,
+    SourceDifference,
 )
 from .teaching import TaughtResult
 from .tour import TourResult
@@ -122,6 +124,8 @@ __all__ = [
     "Shift",
     "SimilarityEvaluation",
     "Skipped",
+    "SourceCheck",
+    "SourceDifference",
     "SweepRow",
     "TaughtResult",
     "TemperatureFit",

@@ -58,6 +58,26 @@ class Damage(Report):
     repaired: bool = Field(description="whether it was mended")
 
 
+class SourceDifference(Report):
+    """A stored file that is another one on the disk now."""
+
+    path: str = Field(description="the file")
+    state: Literal["changed", "missing", "unreadable"] = Field(
+        description="changed, missing or unreadable"
+    )
+    reason: str = Field(description="what is the matter with it")
+
+
+class SourceCheck(Report):
+    """How the stored files compare with those on the disk now."""
+
+    unchanged: int = Field(description="files with the content that was stored")
+    changed: int = Field(description="files with another content now")
+    missing: int = Field(description="files that are not there any more")
+    unreadable: int = Field(description="files that cannot be compared")
+    differences: list[SourceDifference] = Field(description="all but the unchanged ones, by path")
+
+
 class IndexCheck(Report):
     """What `index verify` found."""
 
@@ -68,6 +88,11 @@ class IndexCheck(Report):
         description="share of the exact 10 nearest found by the approximate search"
     )
     damages: list[Damage] = Field(description="everything that is wrong")
+    sources: SourceCheck | None = Field(
+        None,
+        description="the files on the disk compared with what is stored, with --sources; null "
+        "without it, or where the database cannot be opened",
+    )
     seconds: float = Field(description="wall time")
 
 

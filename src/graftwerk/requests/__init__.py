@@ -20,8 +20,10 @@ from .base import (
     IndexFolder,
     Layer,
     Mode,
+    PathText,
     Request,
     SceneSide,
+    holds_path,
 )
 from .blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
 from .classifying import Classify
@@ -78,6 +80,7 @@ __all__ = [
     "Mode",
     "ModelsInfo",
     "ModelsList",
+    "PathText",
     "Predict",
     "Readout",
     "RecipeEval",
@@ -87,4 +90,5 @@ __all__ = [
     "SceneSide",
     "Search",
     "Tour",
+    "holds_path",
 ]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .. import limits
-from .base import DEFAULT_ENCODER, POSITIONAL, EncoderName, Layer, Request
+from .base import DEFAULT_ENCODER, POSITIONAL, EncoderName, Layer, PathText, Request
 
 Target = Annotated[
     str | None,
@@ -22,7 +22,7 @@ TaskName = Annotated[
 class _Fitting(Request):
     """What `fit` and `compare` share."""
 
-    data: str = Field(
+    data: PathText = Field(
         description="a folder of class folders, a zip of one, or a table: .csv .jsonl .parquet",
         json_schema_extra=POSITIONAL,
     )
@@ -30,7 +30,7 @@ class _Fitting(Request):
     target: Target = None
     content: list[str] = Field([], description=_CONTENT)
     task: TaskName = "auto"
-    test: str | None = Field(
+    test: PathText | None = Field(
         None, description="data to test on, in the form of DATA; default: a share of DATA"
     )
     test_share: float = Field(0.2, gt=0, le=0.9, description="of DATA, where --test names none")
@@ -118,7 +118,7 @@ class Compare(_Fitting):
         description="a linear head fitted before on the same model: what may be forgotten; "
         "default: of a model of pictures and texts, zero-shot of rendered objects",
     )
-    old_data: str | None = Field(
+    old_data: PathText | None = Field(
         None,
         description="labelled data for the old head; alone: pictures that a model of pictures and "
         "texts names by their labels (zero-shot)",
@@ -134,7 +134,7 @@ class Predict(Request):
         description="texts, files of texts or pictures, or a table; - reads lines from stdin",
         json_schema_extra=POSITIONAL,
     )
-    model: str | None = Field(None, description="where the frozen model lies now, if it moved")
+    model: PathText | None = Field(None, description="where the frozen model lies now, if it moved")
     out: Path | None = Field(None, description="write here instead: .csv or .jsonl")
 
 
@@ -142,7 +142,7 @@ class EvalFit(Request):
     """Measure what `graft fit` made on labelled data; what it has learned from is left out."""
 
     fit: Path = Field(description="folder that `graft fit` wrote", json_schema_extra=POSITIONAL)
-    data: str = Field(description="labelled data as for fit", json_schema_extra=POSITIONAL)
+    data: PathText = Field(description="labelled data as for fit", json_schema_extra=POSITIONAL)
     target: Target = None
     content: list[str] = Field([], description=_CONTENT)
-    model: str | None = Field(None, description="where the frozen model lies now, if it moved")
+    model: PathText | None = Field(None, description="where the frozen model lies now, if it moved")

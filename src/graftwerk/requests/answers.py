@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from .. import limits
-from .base import DEFAULT_INDEX, POSITIONAL, HitCount, IndexFolder, Mode, Request
+from .base import DEFAULT_INDEX, POSITIONAL, HitCount, IndexFolder, Mode, PathText, Request
 
 
 class Ask(Request):
@@ -21,7 +21,7 @@ class Ask(Request):
     k: HitCount = Field(5, description="passages offered to the writer; 0: the bare question")
     mode: Mode = Field("hybrid", description="how passages are found")
     where: list[str] = Field(default_factory=list, description="as in `graft search`")
-    writer: str = Field(
+    writer: PathText = Field(
         "extractive",
         description="extractive (quotes sentences), http(s)://... of an OpenAI-compatible server, "
         "a local folder, or a hub id NAME@REVISION of a causal language model",

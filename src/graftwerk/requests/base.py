@@ -1,9 +1,9 @@
 """What every request shares: kinds of fields, defaults, the class itself."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.config import JsonDict
 
 from .. import limits
@@ -12,9 +12,10 @@ POSITIONAL: JsonDict = {"positional": True}
 
 Mode = Literal["hybrid", "vector", "text"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+PathText = Annotated[str, Field(min_length=1)]  # a file, folder or model's name, of any bytes
 IndexFolder = Annotated[Path, Field(description="folder of the index")]
 EncoderName = Annotated[
-    str,
+    PathText,
     Field(
         description="builtin/minilm, static (fast, distilled from it), static:MODEL, a local "
         "folder, or a hub id NAME@REVISION"
@@ -42,3 +43,19 @@ class Request(BaseModel):
 
     seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random")
     device: Device = Field("auto", description="where models run")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_empty_paths(cls, value: object, info: Any) -> object:
+        """Refuse the path that an unset shell variable gives; it would mean the current folder.
+
+        `PathText` does the same for paths that are texts.
+        """
+        if value == "" and holds_path(cls.model_fields[info.field_name].annotation):
+            raise ValueError("it must not be empty")
+        return value
+
+
+def holds_path(annotation: object) -> bool:
+    """Whether a field's type is a path, or one of several choices of which one is."""
+    return annotation is Path or Path in get_args(annotation)

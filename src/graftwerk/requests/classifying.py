@@ -5,13 +5,13 @@ from pathlib import Path
 from pydantic import Field
 
 from .. import limits
-from .base import DEFAULT_PICTURE_ENCODER, POSITIONAL, EncoderName, Request
+from .base import DEFAULT_PICTURE_ENCODER, POSITIONAL, EncoderName, PathText, Request
 
 
 class Classify(Request):
     """Name pictures by labels of your own, without training: each goes to its nearest label."""
 
-    pictures: list[str] = Field(
+    pictures: list[PathText] = Field(
         default_factory=list,
         description="picture files, and folders whose pictures are all taken",
         json_schema_extra=POSITIONAL,

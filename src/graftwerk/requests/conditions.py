@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from .base import POSITIONAL, Request, SceneSide
+from .base import POSITIONAL, PathText, Request, SceneSide
 
 
 class ConditionList(Request):
@@ -19,7 +19,7 @@ class MakeCondition(Request):
         "the eight on one sheet",
         json_schema_extra=POSITIONAL,
     )
-    image: str | None = Field(
+    image: PathText | None = Field(
         None, description="the picture; none with --scene", json_schema_extra=POSITIONAL
     )
     out: Path = Field(Path("condition.png"), description="PNG file to write")
@@ -35,7 +35,7 @@ class MakeCondition(Request):
         description="IMAGE is a finished map (or, for scribble, a drawing): check it and write it "
         "in the form that control branches read",
     )
-    estimator: str | None = Field(
+    estimator: PathText | None = Field(
         None,
         description="transformers model to read the picture with, a folder or hub id "
         "NAME@REVISION; for depth, normals, segmentation and pose",

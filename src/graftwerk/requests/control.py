@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from .. import limits
-from .base import DEFAULT_PIPELINE, POSITIONAL, Request
+from .base import DEFAULT_PIPELINE, POSITIONAL, PathText, Request
 
 
 class ControlTrain(Request):
@@ -17,7 +17,7 @@ class ControlTrain(Request):
         "NAME.txt beside NAME.png",
         json_schema_extra=POSITIONAL,
     )
-    model: str = Field(
+    model: PathText = Field(
         DEFAULT_PIPELINE,
         description="builtin/blocks, a folder in diffusers' layout, or a hub id NAME@REVISION",
     )
@@ -74,7 +74,7 @@ class ControlAblation(Request):
         "scenes, rendered",
         json_schema_extra=POSITIONAL,
     )
-    model: str = Field(
+    model: PathText = Field(
         DEFAULT_PIPELINE,
         description="builtin/blocks, a folder in diffusers' layout, or a hub id NAME@REVISION",
     )
@@ -102,7 +102,7 @@ class ControlAblation(Request):
         12, ge=1, le=limits.SAMPLING_STEPS, description="of DPM-Solver++(2M)"
     )
     cfg: float = Field(3.0, ge=0, le=100, description="weight of the guidance")
-    encoder: str | None = Field(
+    encoder: PathText | None = Field(
         None,
         description="image encoder in whose features the Frechet distance is; default: the judge "
         "of Blocks pictures",
@@ -112,9 +112,9 @@ class ControlAblation(Request):
 class ControlExport(Request):
     """Write a branch as a whole ControlNetModel folder, which diffusers and other tools load."""
 
-    branch: str = Field(
+    branch: PathText = Field(
         description="folder of a branch, or a built-in one: canny, depth, ...",
         json_schema_extra=POSITIONAL,
     )
-    model: str = Field(DEFAULT_PIPELINE, description="the model that it was made on")
+    model: PathText = Field(DEFAULT_PIPELINE, description="the model that it was made on")
     out: Path = Field(description="new folder for the ControlNetModel")

@@ -6,7 +6,14 @@ from typing import Literal
 from pydantic import Field
 
 from .. import limits
-from .base import DEFAULT_GUIDE, DEFAULT_PICTURE_ENCODER, DEFAULT_PIPELINE, POSITIONAL, Request
+from .base import (
+    DEFAULT_GUIDE,
+    DEFAULT_PICTURE_ENCODER,
+    DEFAULT_PIPELINE,
+    POSITIONAL,
+    PathText,
+    Request,
+)
 from .pictures import GuideLabels, GuideModel, GuidePlain
 
 _MODEL = "diffusion model that the pictures are of, or should be"
@@ -15,13 +22,13 @@ _MODEL = "diffusion model that the pictures are of, or should be"
 class GuideCheck(Request):
     """Ask several witnesses whether pictures are real ones of a class, or adversarial."""
 
-    images: list[str] = Field(
+    images: list[PathText] = Field(
         min_length=1,
         description="pictures, or folders of them",
         json_schema_extra=POSITIONAL,
     )
     class_: str | None = Field(None, description="the class that they should show")
-    model: str = Field(DEFAULT_PIPELINE, description=_MODEL)
+    model: PathText = Field(DEFAULT_PIPELINE, description=_MODEL)
     guide_model: GuideModel = DEFAULT_GUIDE
     guide_labels: GuideLabels = Field(default_factory=list)
     real: Path | None = Field(
@@ -32,7 +39,7 @@ class GuideCheck(Request):
 class Invert(Request):
     """Gradient descent on a latent, a picture or noise towards a picture, class or sentence."""
 
-    to: str = Field(description="a picture's file, class=NAME or text=SENTENCE")
+    to: PathText = Field(description="a picture's file, class=NAME or text=SENTENCE")
     space: Literal["latent", "pixel", "noise"] = Field(
         "latent",
         description="what is moved: the latent behind a decoder, the pixels, or the noise that a "
@@ -48,13 +55,13 @@ class Invert(Request):
     )
     rate: float = Field(0.05, gt=0, le=10, description="learning rate of the descent")
     count: int = Field(1, ge=1, le=256, description="pictures, each from noise of its own")
-    start: str | None = Field(
+    start: PathText | None = Field(
         None, description="picture to begin from, for --space latent and pixel; default: noise"
     )
-    model: str = Field(DEFAULT_PIPELINE, description=_MODEL)
+    model: PathText = Field(DEFAULT_PIPELINE, description=_MODEL)
     guide_model: GuideModel = DEFAULT_GUIDE
     guide_labels: GuideLabels = Field(default_factory=list)
-    guide_encoder: str = Field(DEFAULT_PICTURE_ENCODER, description="joint encoder of text=")
+    guide_encoder: PathText = Field(DEFAULT_PICTURE_ENCODER, description="joint encoder of text=")
     real: Path | None = Field(
         None, description="folder of real pictures for the verdict; default: Blocks scenes"
     )
@@ -73,7 +80,7 @@ class GuideSweep(Request):
     )
     steps: int = Field(25, ge=1, le=limits.SAMPLING_STEPS, description="steps of the sampler")
     sampler: str = Field("dpmpp_2m", description="ddpm, ddim, euler, heun or dpmpp_2m")
-    model: str = Field(DEFAULT_PIPELINE, description="diffusion model, drawn without a prompt")
+    model: PathText = Field(DEFAULT_PIPELINE, description="diffusion model, drawn without a prompt")
     guide_plain: GuidePlain = False
     guide_model: GuideModel = DEFAULT_GUIDE
     guide_interval: str | None = Field(

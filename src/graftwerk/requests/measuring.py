@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from .base import DEFAULT_ENCODER, POSITIONAL, EncoderName, HitCount, Layer, Request
+from .base import DEFAULT_ENCODER, POSITIONAL, EncoderName, HitCount, Layer, PathText, Request
 
 
 class EvalRetrieval(Request):
@@ -34,7 +34,7 @@ class EvalAnswers(Request):
         json_schema_extra=POSITIONAL,
     )
     encoder: EncoderName = DEFAULT_ENCODER
-    writer: str = Field("extractive", description="as in `graft ask`")
+    writer: PathText = Field("extractive", description="as in `graft ask`")
     writer_model: str | None = Field(None, description="model name to ask the server for")
     k: HitCount = Field(5, description="passages offered to the writer")
     held_out: float = Field(

@@ -11,11 +11,12 @@ from .base import (
     DEFAULT_PICTURE_ENCODER,
     DEFAULT_PIPELINE,
     POSITIONAL,
+    PathText,
     Request,
 )
 
 GuideModel = Annotated[
-    str,
+    PathText,
     Field(
         description="what class= asks: a noise-aware classifier, which reads the noisy latents, or "
         "a joint encoder of texts and pictures (builtin/blocks-clip, a CLIP folder), which looks "
@@ -50,11 +51,11 @@ class Generate(Request):
         description="what to draw; empty: whatever the model likes",
         json_schema_extra=POSITIONAL,
     )
-    model: str = Field(
+    model: PathText = Field(
         DEFAULT_PIPELINE,
         description="builtin/blocks, a folder in diffusers' layout, or a hub id NAME@REVISION",
     )
-    lora: list[str] = Field(
+    lora: list[PathText] = Field(
         default_factory=list,
         max_length=limits.LORAS,
         description="DIR[:SCALE] of a LoRA as `graft fit --task generate` writes it; may be given "
@@ -84,7 +85,7 @@ class Generate(Request):
     guide_plain: GuidePlain = False
     guide_model: GuideModel = DEFAULT_GUIDE
     guide_labels: GuideLabels = Field(default_factory=list)
-    guide_encoder: str = Field(
+    guide_encoder: PathText = Field(
         DEFAULT_PICTURE_ENCODER, description="joint encoder of text= and image="
     )
     check: bool = Field(

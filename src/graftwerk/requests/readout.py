@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from .. import limits
-from .base import DEFAULT_PIPELINE, POSITIONAL, Layer, Request
+from .base import DEFAULT_PIPELINE, POSITIONAL, Layer, PathText, Request
 
 
 class Readout(Request):
@@ -16,7 +16,7 @@ class Readout(Request):
         description="folder that `graft blocks render` wrote, or pictures with a metadata.jsonl",
         json_schema_extra=POSITIONAL,
     )
-    model: str = Field(
+    model: PathText = Field(
         DEFAULT_PIPELINE,
         description="a diffusion pipeline; for --at latent also an AutoencoderKL folder, for --at "
         "encoder also an encoder of pictures",

@@ -15,6 +15,7 @@ from .base import (
     IndexFolder,
     Layer,
     Mode,
+    PathText,
     Request,
 )
 
@@ -22,7 +23,7 @@ from .base import (
 class IndexAdd(Request):
     """Read files and folders, cut them into passages, embed them, and store them in an index."""
 
-    paths: list[str] = Field(
+    paths: list[PathText] = Field(
         min_length=1, description="files and folders to read", json_schema_extra=POSITIONAL
     )
     index: IndexFolder = DEFAULT_INDEX
@@ -43,12 +44,17 @@ class IndexVerify(Request):
 
     index: IndexFolder = DEFAULT_INDEX
     repair: bool = Field(False, description="mend what is damaged from the stored texts")
+    sources: bool = Field(
+        False,
+        description="also compare the stored files with those on the disk now; exit status 1 if "
+        "any differs, as for damage, though the index is sound: graft index add takes it in",
+    )
 
 
 class IndexRemove(Request):
     """Take files or whole folders out of an index; the files themselves stay."""
 
-    paths: list[str] = Field(
+    paths: list[PathText] = Field(
         min_length=1, description="files and folders to take out", json_schema_extra=POSITIONAL
     )
     index: IndexFolder = DEFAULT_INDEX

@@ -4,17 +4,15 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import files
 from ..contracts import Encoder, Monitor, Passage
 from ..errors import BadFile, BadInput, LimitExceeded
 from ..reports import Skipped
 from .embed import embed
 from .index import Index
 from .passages import cut
-from .readers import Reader, is_image_path, read_image
+from .readers import Reader, is_image_path, size_and_hash
 from .rows import Entry, decode_vectors, input_hash, is_unit, storable
 from .tally import Tally
 
@@ -24,14 +22,6 @@ if TYPE_CHECKING:
 BATCH_PASSAGES = 128  # embedded together and committed together
 _PICTURE_TABLES = {"metadata.jsonl", "metadata.csv"}
 BATCH_PIXELS = 50_000_000  # of pictures held in memory at once, about 150 MB
-
-
-@dataclass(frozen=True, slots=True)
-class _Changed:
-    """A file that is not stored as it is now."""
-
-    content_hash: str
-    kilobytes: float
 
 
 @dataclass(slots=True)
@@ -83,11 +73,11 @@ class Intake:
         self._stored = stored
         self._picture_folders = {os.path.dirname(path) for path in paths if is_image_path(path)}  # noqa: PTH120
         changed = self._compare(paths)
-        total = math.ceil(sum(change.kilobytes for change in changed.values()))
+        total = math.ceil(sum(changed.values()))
         self._monitor.start("adding, in kB", total)
         with Reader() as reader:
-            for path, change in changed.items():
-                self._read(reader, path, change)
+            for path, kilobytes in changed.items():
+                self._read(reader, path, kilobytes)
                 if self._is_full():
                     self._flush()
         self._flush()
@@ -100,21 +90,24 @@ class Intake:
         if gone and self.index is not None:
             self.tally.removed += self.index.remove(gone)
 
-    def _compare(self, paths: Sequence[str]) -> dict[str, _Changed]:
-        """The files that are not stored as they are now."""
+    def _compare(self, paths: Sequence[str]) -> dict[str, float]:
+        """The files that are not stored as they are now, with their sizes in kB.
+
+        The hashes taken here only say which files to read. A file may change before it is read, so
+        what is stored is the hash of the bytes that were read.
+        """
         self._monitor.start("comparing files", len(paths))
         changed = {}
         for path in paths:
             try:
-                content_hash = files.sha256_of_file(Path(path))
-                size = Path(path).stat().st_size
-            except OSError as error:
-                self._skip(path, f"cannot be read: {error.strerror}.")
+                size, content_hash = size_and_hash(path)
+            except (BadFile, LimitExceeded) as error:
+                self._skip(path, str(error))
             else:
                 if self._stored.get(path) == content_hash:
                     self.tally.unchanged += 1
                 else:
-                    changed[path] = _Changed(content_hash, size / 1024)
+                    changed[path] = size / 1024
             self._monitor.advance()
         return changed
 
@@ -127,30 +120,29 @@ class Intake:
         kept = " What was stored of it before stays." if path in self._stored else ""
         self.tally.skipped.append(Skipped(path=path, reason=reason + kept))
 
-    def _read(self, reader: Reader, path: str, change: _Changed) -> None:
+    def _read(self, reader: Reader, path: str, kilobytes: float) -> None:
         """Read and cut one file; it waits in `_pending` for its vectors."""
         kind = "image" if is_image_path(path) else "text"
         reads = self._load().reads if self.index is None else self.index.reads
         if kind not in reads:
             what = "a picture" if kind == "image" else "text"
             self._skip(path, f"is {what}, and the encoder reads only {' and '.join(reads)}.")
-            self._advance(change.kilobytes)
+            self._advance(kilobytes)
             return
         if "image" in reads and self._describes_pictures(path):
             self._skip(path, "describes the pictures beside it; name it alone to add it as text.")
-            self._advance(change.kilobytes)
+            self._advance(kilobytes)
             return
         try:
-            passages = [storable(passage) for passage in cut(reader.read(path))]
-            picture = read_image(path) if kind == "image" else None
+            document, picture = reader.read_with_picture(path)
+            passages = [storable(passage) for passage in cut(document)]
         except (BadFile, LimitExceeded) as error:
             self._skip(path, str(error))
-            self._advance(change.kilobytes)
+            self._advance(kilobytes)
             return
-        digests = [input_hash(passage, change.content_hash) for passage in passages]
-        self._pending.append(
-            _Pending(path, change.content_hash, change.kilobytes, passages, digests, picture)
-        )
+        content_hash = document.content_hash
+        digests = [input_hash(passage, content_hash) for passage in passages]
+        self._pending.append(_Pending(path, content_hash, kilobytes, passages, digests, picture))
 
     def _describes_pictures(self, path: str) -> bool:
         """Whether a file is the table of an ImageFolder, whose pictures are added too."""

@@ -127,6 +127,7 @@ def create(folder: Path, base: Mapping[str, str]) -> None:
 
 
 def _fill(folder: Path, base: Mapping[str, str]) -> None:
+    (folder / DATABASE).touch()  # SQLite alone would let nobody but the owner write, ever
     connection = sqlite3.connect(folder / DATABASE, isolation_level=None)
     try:
         create_tables(connection, {**base, "identity": secrets.token_hex(16)})

@@ -1,17 +1,15 @@
 """Making the contents of an index anew: with another encoder, or cut another way."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import files
 from ..contracts import Encoder, Monitor, Passage
 from ..errors import BadFile, BadInput, Busy, LimitExceeded
 from ..reports import Skipped
 from .embed import embed
 from .index import Index
 from .passages import cut
-from .readers import Reader, is_image_path, read_image
+from .readers import Reader, is_image_path
 from .rows import Entry, decode_vectors, input_hash, is_unit, storable
 from .tally import Tally
 
@@ -110,19 +108,20 @@ class _Renewer:
     def _read(
         self, reader: Reader, path: str, content_hash: str, is_image: bool
     ) -> tuple[list[Passage], "Image | None"]:
+        picture = None
         if is_image or self._recut:
             try:
-                now = files.sha256_of_file(Path(path))
-            except OSError as error:
-                raise BadFile(f"it cannot be read: {error.strerror}.") from error
-            if now != content_hash:
+                document, picture = reader.read_with_picture(path)
+            except BadFile as error:
+                raise BadFile(f"it cannot be read: {error.message}", error.hint) from error
+            if document.content_hash != content_hash:
                 raise BadFile("it has changed.", "Add it again with: graft index add")
         if self._recut:
-            passages = [storable(passage) for passage in cut(reader.read(path))]
+            passages = [storable(passage) for passage in cut(document)]
         else:
             with self._index.view() as view:
                 passages = view.passages_of(path)
-        return passages, read_image(path) if is_image else None
+        return passages, picture
 
     def _embed(
         self, inputs: Mapping[bytes, Passage], digests: list[bytes], picture: "Image | None"

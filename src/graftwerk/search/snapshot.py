@@ -4,7 +4,6 @@ Tensors: `ids` int64 [n], ascending; `vectors` float32 [n d]; `bits` uint64 [w n
 vectors, one row for each 64 dimensions so that a scan reads memory in order.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,11 +72,11 @@ def read_snapshot(folder: Path) -> Snapshot | None:
         length = int.from_bytes(content[:8].tobytes(), "little")
         if not 0 < length <= _HEADER_BYTES:
             return None
-        header = json.loads(content[8 : 8 + length].tobytes())
+        header = files.parse_json(content[8 : 8 + length].tobytes())
         data = content[8 + length :]
         parts = {name: _tensor(data, header[name], name) for name in _TYPES}
         stamp = header["__metadata__"]["stamp"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     ids, vectors, bits = parts["ids"], parts["vectors"], parts["bits"]
     whole = (

@@ -57,6 +57,15 @@ def list_files(paths: Sequence[str]) -> Found:
     return Found(tuple(sorted(walk.files.values())), tuple(walk.skipped))
 
 
+def names_of(path: str) -> tuple[str, str]:
+    """The absolute path as it was named, and the one behind its links where those can be read."""
+    named = os.path.abspath(path)  # noqa: PTH100
+    try:
+        return named, os.path.realpath(path)
+    except OSError:
+        return named, named
+
+
 @dataclass(slots=True)
 class _Walk:
     """What was met so far."""
@@ -67,7 +76,10 @@ class _Walk:
 
     def folder(self, root: str, state: os.stat_result) -> None:
         """Walk a named folder, then what only its links lead to."""
-        inside = os.path.join(os.path.realpath(root), "")  # noqa: PTH118
+        real = self._real(root)
+        if real is None:
+            return
+        inside = os.path.join(real, "")  # noqa: PTH118
         links: list[tuple[str, int]] = []
         self._below(root, 0, state, links)
         while links:
@@ -82,7 +94,9 @@ class _Walk:
         elif suffix_of(path) not in SUFFIXES:
             self._skip(path, f"Its ending is not one of those read: {', '.join(SUFFIXES)}.")
         else:
-            self.files.setdefault(os.path.realpath(path), path)
+            real = self._real(path)
+            if real is not None:
+                self.files.setdefault(real, path)
 
     def _below(
         self, root: str, depth: int, state: os.stat_result, links: list[tuple[str, int]]
@@ -125,7 +139,9 @@ class _Walk:
 
     def _link(self, path: str, depth: int, inside: str, links: list[tuple[str, int]]) -> None:
         """Follow a link that stays inside the named folder."""
-        target = os.path.realpath(path)
+        target = self._real(path)
+        if target is None:
+            return
         if not os.path.join(target, "").startswith(inside):  # noqa: PTH118
             self._skip(path, "It is a link that leads outside the folder; name its target itself.")
             return
@@ -138,6 +154,14 @@ class _Walk:
             self._below(path, depth, state, links)
         elif target not in self.files:
             self.file(path, state)
+
+    def _real(self, path: str) -> str | None:
+        """Where a path leads to; None, and it is skipped, when the system does not tell."""
+        try:
+            return os.path.realpath(path)
+        except OSError as error:  # in /proc, only their owner may read some links
+            self._skip(path, f"It is a link that cannot be followed: {error.strerror}.")
+            return None
 
     def _skip(self, path: str, reason: str) -> None:
         self.skipped.append(Skipped(path=path, reason=reason))

@@ -138,7 +138,7 @@ def refuse_other(folder: Path, former: Mapping[str, Any], configuration: Mapping
     Raises:
         BadInput: what differs is named.
     """
-    differing = _differing(former, json.loads(json.dumps(configuration)))
+    differing = _differing(former, files.parse_json(json.dumps(configuration)))
     if differing:
         raise BadInput(
             f"{folder} holds a training with {'; '.join(differing)}.",

@@ -21,8 +21,8 @@ class Log:
         entries: list[dict[str, Any]] = []
         for line in self._path.read_text("utf-8", "replace").splitlines():
             try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
+                entry = files.parse_json(line)
+            except ValueError:
                 continue
             if isinstance(entry, dict) and isinstance(entry.get("step"), int):
                 entries.append(entry)

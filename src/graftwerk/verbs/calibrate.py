@@ -1,11 +1,10 @@
 """`graft calibrate`: set the evidence floor of an index."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import limits
+from .. import files, limits
 from ..contracts import Monitor
 from ..errors import BadFile, BadInput
 from ..reports import Calibration
@@ -80,8 +79,8 @@ def read_questions(path: Path) -> list[Labelled]:
 
 def _read_line(line: str, where: str) -> Labelled:
     try:
-        content: Any = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+        content: Any = files.parse_json(line)
+    except ValueError as error:
         raise BadInput(f"{where}: no JSON ({error}).", _FORM) from error
     match content:
         case {"question": str(question), "answerable": bool(answerable)} if question.strip():

@@ -3,12 +3,10 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .. import files
 from ..diffuse.options import parse_interval
 from ..errors import WrongBase
 from ..frozen.diffusion.model import DiffusionModel
@@ -18,7 +16,7 @@ from ..frozen.locate import locate
 from ..frozen.looking import differentiable
 from ..frozen.noise_aware import NoiseAwareClassifier, load_noise_aware
 from ..frozen.zero_shot import require_joint
-from ..search.readers import read_image
+from ..search.readers import read_image_and_hash
 from ..steer.gradient import GradientGuide, LogProb, Pull, Sigma, Term
 from ..steer.views import views
 from .guide_entries import Guide
@@ -200,8 +198,7 @@ class GuideModels:
             return self._of_classes(name, [guide.what])
         if guide.aim == "text":
             return joint.of_vectors(joint.encoder.encode_texts([guide.what]), guide.what)
-        picture = read_image(guide.what)
-        content = files.sha256_of_file(Path(guide.what))
+        picture, content = read_image_and_hash(guide.what)
         return joint.of_vectors(joint.encoder.encode_images([picture]), content)
 
     def _open(self, name: str) -> Joint:

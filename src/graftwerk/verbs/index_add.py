@@ -15,7 +15,7 @@ from ..requests import DEFAULT_ENCODER, IndexAdd
 from ..search.add import Intake, require_something
 from ..search.database import is_whole, require_free
 from ..search.index import Index, create_or_open, describe_base, open_index
-from ..search.walk import list_files
+from ..search.walk import list_files, names_of
 from .opening import change_report, lasting_name
 
 
@@ -87,11 +87,11 @@ def _stored_files(index: Index) -> dict[str, str]:
 
 def _outside(paths: Sequence[str], folder: Path) -> list[str]:
     """The paths that are not in the index's own folder."""
-    inside = tuple(f"{place(folder)}{os.sep}" for place in (os.path.abspath, os.path.realpath))
+    inside = tuple(f"{name}{os.sep}" for name in names_of(str(folder)))
     return [path for path in paths if not path.startswith(inside)]
 
 
 def _folders(paths: Sequence[str]) -> list[str]:
     """The folders among `paths`, absolute, under both of their names where one is a link."""
     named = [path for path in paths if os.path.isdir(path)]  # noqa: PTH112  a name of any bytes
-    return [place(path) for path in named for place in (os.path.abspath, os.path.realpath)]
+    return [name for path in named for name in names_of(path)]

@@ -10,6 +10,7 @@ from ..reports import IndexChange, Skipped
 from ..requests import IndexRemove
 from ..search.index import open_index
 from ..search.tally import Tally
+from ..search.walk import names_of
 from .opening import change_report
 
 
@@ -46,6 +47,6 @@ def run(request: IndexRemove, monitor: Monitor) -> IndexChange:
 
 def _find(path: str, stored: Mapping[str, str]) -> list[str]:
     """The stored files that a path names: itself, or all in it."""
-    places = {os.path.abspath(path), os.path.realpath(path)}  # noqa: PTH100  links stay links
+    places = set(names_of(path))
     inside = tuple(place.rstrip(os.sep) + os.sep for place in places)
     return [name for name in stored if name in places or name.startswith(inside)]

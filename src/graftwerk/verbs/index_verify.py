@@ -11,11 +11,12 @@ from ..search.check import Findings, examine
 from ..search.index import open_index
 from ..search.repair import repair
 from ..search.seal import check_seal, is_sealed
+from ..search.sources import compare_sources
 from .opening import load_own_encoder
 
 
 def run(request: IndexVerify, monitor: Monitor) -> IndexCheck:
-    """Check an index, and mend it with `repair`.
+    """Check an index, mend it with `repair`, compare it with its files with `sources`.
 
     Raises:
         BadFile: there is no index.
@@ -42,12 +43,18 @@ def run(request: IndexVerify, monitor: Monitor) -> IndexCheck:
         again, _ = _check(request.index, monitor)
         damages = _mark_repaired(damages, again.damages)
         findings = again
+    sources = None
+    if request.sources and broken is None:
+        with open_index(request.index) as index, index.view() as view:
+            stored = view.files()
+        sources = compare_sources(stored, monitor)
     return IndexCheck(
         passages=findings.passages,
         sound=all(damage.repaired for damage in damages),
         sealed=sealed,
         recall_at_10=findings.recall,
         damages=damages,
+        sources=sources,
         seconds=time.perf_counter() - begin,
     )
 

@@ -30,7 +30,7 @@ from ..recipes.recipe import HELD_OUT_WORLD, SIDE
 from ..recipes.scenes import open_scenes
 from ..reports.guiding import PictureVerdict, Verdict, Witness
 from ..requests import DEFAULT_PICTURE_ENCODER
-from ..search.readers import read_image
+from ..search.readers import read_image_and_hash
 from ..settings import settings
 from .judged import judge_knows, shows
 from .pictures import real_pictures_in
@@ -271,8 +271,9 @@ def _real_pictures(
         pictures: Pictures = scenes.rows(np.arange(_REAL))["picture"]
         return pictures, scenes.name
     paths = real_pictures_in(folder)[:_REAL]
-    digest = hashlib.sha256("".join(files.sha256_of_file(Path(p)) for p in paths).encode())
-    return as_pictures([read_image(path) for path in paths], model.size), digest.hexdigest()
+    found = [read_image_and_hash(path) for path in paths]
+    digest = hashlib.sha256("".join(content for _, content in found).encode())
+    return as_pictures([image for image, _ in found], model.size), digest.hexdigest()
 
 
 def _load(path: Path) -> Readings | None:

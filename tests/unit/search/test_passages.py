@@ -80,7 +80,7 @@ def test_a_word_without_end_is_divided_anywhere():
 def test_a_row_is_a_passage_with_its_line(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text(f'name,text\na,b\nc,"{sentences(20)}"\nd,e\n')
-    passages = cut(read_csv(str(path)))
+    passages = cut(read_csv(str(path), path.read_bytes()))
     assert [p.line for p in passages] == [2, 3, 3, 4]
     assert passages[0].text == "name: a\ntext: b"
 

@@ -4,17 +4,20 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from tests.support import HashEncoder, Recorder, use_encoder
 
+from graftwerk import limits
 from graftwerk.contracts import Silent
 from graftwerk.errors import BadFile, BadInput, Cancelled, WrongBase
 from graftwerk.requests import IndexAdd
 from graftwerk.search import add as adding
 from graftwerk.search.index import open_index
+from graftwerk.search.readers import opening
 from graftwerk.search.seal import check_seal
 from graftwerk.verbs import index_add
 
@@ -262,18 +265,128 @@ def test_an_index_inside_the_folder_is_left_out(docs, encoder):
     assert index_add.run(request, Silent()).unchanged == 2
 
 
-def test_the_file_changes_between_hashing_and_reading(docs, encoder, monkeypatch):
-    """The stored hash is the older one, so that the next add reads the file again."""
+def test_the_file_changes_between_comparing_and_reading(docs, encoder, monkeypatch):
+    """What was read is stored, under its own hash; nothing is left to do for the next add."""
+    (docs / "b.txt").write_text("Visitors may enter the vault.")
 
     def read(reader, path, plain=adding.Reader.read):
-        (docs / "b.txt").write_text("Changed while it was read.")
+        (docs / "b.txt").write_text("Changed before it was read.")
         return plain(reader, path)
 
     with monkeypatch.context() as patch:
         patch.setattr(adding.Reader, "read", read)
         add(docs)
-    assert add(docs).changed == 1
-    assert add(docs).changed == 0
+    assert "Changed before it was read." in encoder.texts
+    assert_index_equals_files(docs)
+    assert add(docs).unchanged == 2
+
+
+def assert_index_equals_files(docs):
+    """The stored hash is the file's, and the stored text is that of the stored hash."""
+    stored, passages = state(docs)
+    for path, digest in stored.items():
+        content = Path(path).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest
+        if path.endswith(".txt"):
+            assert any(content.decode() in shown for shown, _ in passages)
+
+
+@pytest.mark.parametrize("ending", [".txt", ".html", ".csv", ".png"])
+def test_a_file_that_is_another_one_only_while_it_is_read(docs, monkeypatch, ending):
+    """A, then B, then A again: what was read of B must not count as A."""
+    use_encoder(monkeypatch, HashEncoder(name="builtin/minilm"))
+    path = docs / f"c{ending}"
+    if ending == ".png":
+        Image.new("RGB", (4, 4), "red").save(path)
+        first = path.read_bytes()
+        Image.new("RGB", (4, 4), "blue").save(path)
+        second = path.read_bytes()
+    else:
+        first, second = b"rule\nVisitors may enter.", b"rule\nVisitors must never enter."
+    path.write_bytes(first)
+
+    def read(reader, name, plain=adding.Reader.read_with_picture):
+        if name != str(path):
+            return plain(reader, name)
+        path.write_bytes(second)
+        try:
+            return plain(reader, name)
+        finally:
+            path.write_bytes(first)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adding.Reader, "read_with_picture", read)
+        assert add(docs).added == 3
+    stored, _ = state(docs)
+    assert stored[str(path)] == hashlib.sha256(second).hexdigest()
+    report = add(docs)
+    assert (report.changed, report.unchanged) == (1, 2)
+    stored, passages = state(docs)
+    assert stored[str(path)] == hashlib.sha256(first).hexdigest()
+    assert not any("never" in shown for shown, _ in passages)
+    assert add(docs).unchanged == 3
+
+
+def test_a_file_over_the_limit_is_not_hashed(docs, encoder, monkeypatch):
+    """Else a sparse file of a tebibyte takes an hour, at each add."""
+    monkeypatch.setattr(limits, "TEXT_FILE", 100)
+    (docs / "big.txt").write_bytes(b"x" * 101)
+    hashed = []
+
+    def count(content=b""):
+        hashed.append(hashlib.sha256(content))
+        return hashed[-1]
+
+    monkeypatch.setattr(opening, "hashlib", SimpleNamespace(sha256=count))
+    for number in (4, 2):  # of the two others, when they are compared and when they are read
+        hashed.clear()
+        report = add(docs)
+        (skip,) = report.skipped
+        assert skip.path == str(docs / "big.txt")
+        assert "'big.txt' has 101 bytes; at most 100 are read." in skip.reason
+        assert len(hashed) == number
+    assert report.unchanged == 2
+
+
+def test_one_entry_that_may_not_be_followed_does_not_stop_the_rest(docs, encoder, monkeypatch):
+    """As in /proc, where reading the links of another's process is refused."""
+    (docs / "cwd").symlink_to("b.txt")
+
+    def readlink(path, *rest, plain=os.readlink, **options):
+        if os.path.basename(path) == "cwd":  # noqa: PTH119
+            raise PermissionError(13, "Permission denied")
+        return plain(path, *rest, **options)
+
+    monkeypatch.setattr(os, "readlink", readlink)
+    report = add(docs)
+    assert report.added == 2
+    (skip,) = report.skipped
+    assert skip.path == str(docs / "cwd")
+    assert skip.reason == "It is a link that cannot be followed: Permission denied."
+    with pytest.raises(BadInput, match=r"no file in .*cwd can be stored"):
+        add(docs.parent / "other", docs / "cwd")
+
+
+def test_what_is_no_file_is_skipped(docs, encoder):
+    os.mkfifo(docs / "fifo.txt")
+    (docs / "zero.txt").symlink_to("/dev/zero")
+    report = add(docs)
+    assert report.added == 2
+    assert {Path(skip.path).name for skip in report.skipped} == {"fifo.txt", "zero.txt"}
+
+
+def test_every_file_of_an_index_follows_the_umask(docs, encoder):
+    for mask, mode in ((0o022, 0o644), (0o007, 0o660), (0o077, 0o600)):
+        former = os.umask(mask)
+        try:
+            add(docs)
+        finally:
+            os.umask(former)
+        folder = docs.parent / "index"
+        modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+        assert set(modes.values()) == {mode}, modes
+        assert "vectors.safetensors" in modes
+        shutil.rmtree(folder)
 
 
 def test_the_table_of_pictures_is_no_document(docs, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from tests.support import HashEncoder, use_encoder
 
+from graftwerk.cli import main
 from graftwerk.contracts import Silent
 from graftwerk.errors import BadFile, Damaged
 from graftwerk.requests import IndexAdd, IndexVerify, Search
@@ -250,3 +251,78 @@ def test_single_bit_flips_are_named(docs):
 @pytest.mark.slow
 def test_many_single_bit_flips_are_named(docs):
     assert flips(docs, 500, seed=2) >= 400
+
+
+def test_sources_as_they_were_stored(docs):
+    assert verify(docs).sources is None
+    sources = verify(docs, sources=True).sources
+    assert (sources.unchanged, sources.changed, sources.missing, sources.unreadable) == (
+        12,
+        0,
+        0,
+        0,
+    )
+    assert sources.differences == []
+
+
+def test_sources_that_differ(docs, encoder):
+    (docs / "f1.md").write_text("Another text.")
+    (docs / "f2.md").unlink()
+    (docs / "f3.md").unlink()
+    (docs / "f3.md").mkdir()
+    (docs / "f4.md").unlink()
+    (docs / "f4.md").symlink_to("nothing")
+    with (docs / "f5.md").open("wb") as file:
+        file.truncate(1 << 40)
+    (docs / "f6.md").touch()  # another time, the same content
+    report = verify(docs, sources=True)
+    assert report.sound and report.damages == []  # the index itself is what it was
+    sources = report.sources
+    assert (sources.unchanged, sources.changed, sources.missing, sources.unreadable) == (7, 1, 2, 2)
+    assert [(difference.path, difference.state) for difference in sources.differences] == [
+        (str(docs / "f1.md"), "changed"),
+        (str(docs / "f2.md"), "missing"),
+        (str(docs / "f3.md"), "unreadable"),
+        (str(docs / "f4.md"), "missing"),
+        (str(docs / "f5.md"), "unreadable"),
+    ]
+    assert "not a regular file" in sources.differences[2].reason
+    assert "at most" in sources.differences[4].reason
+
+
+def test_sources_of_a_folder_that_is_gone(docs):
+    docs.rename(docs.parent / "elsewhere")
+    assert verify(docs, sources=True).sources.missing == 12
+    docs.write_text("a file in its place")
+    assert verify(docs, sources=True).sources.missing == 12
+
+
+def test_sources_after_a_repair(docs):
+    """A file whose passages could not be mended is to be read again, which --sources tells."""
+    tamper(docs, "UPDATE passages SET text = 'x' WHERE id = 7")
+    report = verify(docs, repair=True, sources=True)
+    assert report.sound
+    assert (report.sources.unchanged, report.sources.changed) == (11, 1)
+
+
+def test_sources_of_an_index_that_cannot_be_opened(docs):
+    (docs.parent / "index" / DATABASE).write_bytes(b"no database")
+    assert verify(docs, sources=True).sources is None
+
+
+@pytest.mark.parametrize(("options", "code"), [([], 0), (["--sources"], 1)])
+def test_the_exit_status_tells_of_sources_only_when_asked(docs, capsys, options, code):
+    for number in range(11):
+        (docs / f"f{number}.md").write_text("Another text.")
+    index = str(docs.parent / "index")
+    assert main(["index", "verify", "--index", index, *options]) == code
+    shown = capsys.readouterr().out
+    assert shown.startswith("sound: 60 passages")
+    if options:
+        assert "files on the disk: 1 unchanged, 11 changed\n" in shown
+        assert shown.count("It is not what was stored.") == 10
+        assert "and 1 more; --json names all" in shown
+        assert "graft index add" in shown
+        add(docs)
+        assert main(["index", "verify", "--index", index, *options]) == 0
+        assert "files on the disk: 12 unchanged\n" in capsys.readouterr().out

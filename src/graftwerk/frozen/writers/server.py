@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from ... import limits
+from ... import files, limits
 from ...contracts import Prompt
 from ...errors import BadInput, WriterFailed
 from ...settings import settings
@@ -180,8 +180,8 @@ class ServerWriter:
 
     def _object(self, body: bytes) -> dict[str, Any]:
         try:
-            content = json.loads(body.decode("utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+            content = files.parse_json(body.decode("utf-8"))
+        except ValueError:
             raise self._malformed(body) from None
         if not isinstance(content, dict):
             raise self._malformed(body)

@@ -44,12 +44,15 @@ class Document:
         text: for plain text files exactly the decoded content (without a byte order mark), for
             others the extracted text; empty for a picture.
         blocks: in the order of the text, not overlapping; none for a picture.
+        content_hash: hexadecimal SHA-256 of the very bytes that were parsed; empty for a text that
+            is no file.
     """
 
     path: str
     kind: Literal["text", "image"]
     text: str
     blocks: tuple[Block, ...]
+    content_hash: str = ""
 
 
 class Outline:

@@ -6,34 +6,32 @@ declaration is refused, so neither a zip bomb nor an entity bomb gets further th
 
 import zipfile
 from collections.abc import Iterator
-from io import BufferedReader
+from io import BytesIO
 from pathlib import Path
 from xml.parsers import expat
 
 from ... import limits
 from ...errors import BadFile, LimitExceeded
 from .document import Document
-from .opening import open_regular
 from .word_markup import Body, Relations, Styles
 
 _PIECE = 1 << 16
 _OLD_WORD = b"\xd0\xcf\x11\xe0"  # OLE: a .doc, or a .docx with a password
 
 
-def read_docx(path: str) -> Document:
+def read_docx(path: str, content: bytes) -> Document:
     """Read a Word document: its body, then footnotes and endnotes."""
     name = Path(path).name
-    with open_regular(path, limits.ZIP_UNPACKED) as file:
-        try:
-            with _open_archive(file, name) as archive:
-                return _read_parts(archive, path)
-        except (zipfile.BadZipFile, EOFError, expat.ExpatError, NotImplementedError) as error:
-            raise BadFile(
-                f"{name!r} is damaged: {error}.", "Open it in a word processor and save it anew."
-            ) from error
+    try:
+        with _open_archive(BytesIO(content), name) as archive:
+            return _read_parts(archive, path)
+    except (zipfile.BadZipFile, EOFError, expat.ExpatError, NotImplementedError) as error:
+        raise BadFile(
+            f"{name!r} is damaged: {error}.", "Open it in a word processor and save it anew."
+        ) from error
 
 
-def _open_archive(file: BufferedReader, name: str) -> zipfile.ZipFile:
+def _open_archive(file: BytesIO, name: str) -> zipfile.ZipFile:
     """Open the archive once its directory keeps the limits."""
     if file.read(4) == _OLD_WORD:
         raise BadFile(

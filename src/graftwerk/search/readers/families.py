@@ -2,13 +2,16 @@
 
 import os
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from importlib import import_module
 
+from ... import limits
 from ...errors import BadFile
+from . import opening
 from .document import Document
 
 # ending -> module and function
-_PARSERS = {
+_PARSERS = {  # each is given the path, for messages, and the content
     ".md": "text:read_markdown",
     ".markdown": "text:read_markdown",
     ".txt": "text:read_plain",
@@ -60,8 +63,28 @@ def needs_sandbox(path: str) -> bool:
     return not _PARSERS.get(suffix_of(path), "").startswith("text:")
 
 
+def size_limit(path: str) -> int:
+    """Bytes that a file with the ending of `path` may have; 0 for an unknown ending."""
+    module = _PARSERS.get(suffix_of(path), "").partition(":")[0]
+    others = {"pdf": limits.PDF_FILE, "docx": limits.ZIP_UNPACKED, "images": limits.IMAGE_FILE}
+    return others.get(module, limits.TEXT_FILE) if module else 0
+
+
+def size_and_hash(path: str) -> tuple[int, str]:
+    """Size and SHA-256 of a file that `parse` would read; refuses what `parse` would not open.
+
+    Raises:
+        BadFile: it cannot be read.
+        LimitExceeded: it is larger than files of its ending may be.
+    """
+    return opening.size_and_hash(path, size_limit(path))
+
+
 def parse(path: str) -> Document:
     """Read `path` in this process by the parser of its ending.
+
+    The file is read once, so that the document's hash is that of the bytes that were parsed,
+    whatever happens to the file meanwhile.
 
     Raises:
         BadFile: it cannot be read as what its ending says.
@@ -72,5 +95,8 @@ def parse(path: str) -> Document:
         name = os.path.basename(path)  # noqa: PTH119
         raise BadFile(f"{name!r} has no known ending.", f"Read are: {', '.join(SUFFIXES)}.")
     module, function = known.split(":")
-    read: Callable[[str], Document] = getattr(import_module(f".{module}", __package__), function)
-    return read(path)
+    read: Callable[[str, bytes], Document] = getattr(
+        import_module(f".{module}", __package__), function
+    )
+    content = opening.read_bytes(path, size_limit(path))
+    return replace(read(path, content), content_hash=opening.sha256(content))

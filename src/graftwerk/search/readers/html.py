@@ -28,11 +28,10 @@ _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s{0,5}=\s{0,5}[\"']?([A-Za-z0-9
 _SPACES = re.compile(r"[ \t\r\n\f]+")
 
 
-def read_html(path: str) -> Document:
+def read_html(path: str, content: bytes) -> Document:
     """Read an HTML page."""
     from selectolax.lexbor import LexborHTMLParser
 
-    content = opening.read_bytes(path, limits.TEXT_FILE)
     root = LexborHTMLParser(_decode(content, Path(path).name)).root
     page = _Page()
     if root is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ... import limits
 from ...errors import BadFile, LimitExceeded
 from .document import Document
-from .opening import open_regular
+from .opening import open_regular, read_bytes, sha256
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 
-def read_picture(path: str) -> Document:
+def read_picture(path: str, content: bytes) -> Document:
     """Check that a picture can be decoded; its document has no text."""
-    read_image(path)
+    decode_image(BytesIO(content), os.path.basename(path))  # noqa: PTH119  a name of any bytes
     return Document(path, "image", "", ())
 
 
@@ -32,6 +32,13 @@ def read_image(path: str) -> "Image":
     name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
     with open_regular(path, limits.IMAGE_FILE) as file:
         return decode_image(file, name)
+
+
+def read_image_and_hash(path: str) -> tuple["Image", str]:
+    """Decode a picture as `read_image` does, and the SHA-256 of the bytes that were decoded."""
+    content = read_bytes(path, limits.IMAGE_FILE)
+    name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+    return decode_image(BytesIO(content), name), sha256(content)
 
 
 def decode_image(file: BufferedReader | BytesIO, name: str) -> "Image":

@@ -1,5 +1,6 @@
 """Open a file that may be anything, and decode text that may be in any encoding."""
 
+import hashlib
 import os
 import stat
 from io import BufferedReader
@@ -11,25 +12,29 @@ _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 # what text files hold besides printable characters: \b \t \n \v \f \r and escape codes of logs
 _CONTROLS = bytes(set(range(32)) - {8, 9, 10, 11, 12, 13, 27}) + b"\x7f"
 _CONTROL_SHARE = 0.02
+_PIECE = 1 << 20
 
 
 def open_regular(path: str, limit: int) -> BufferedReader:
-    """Open a regular file of at most `limit` bytes; a FIFO or device does not hang.
+    """Open a regular file of at most `limit` bytes; a FIFO or device is not opened.
 
     Raises:
         BadFile: it is missing, not readable, or no regular file.
         LimitExceeded: it is larger.
     """
     name = os.path.basename(path)  # noqa: PTH119  a name of any bytes, no Path needed
+    not_regular = BadFile(f"{name!r} is not a regular file.", "Name a file that can be read.")
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  opening some devices has effects
+            raise not_regular
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise BadFile(f"{name!r} cannot be opened: {reason}.", "Check path and rights.") from error
     state = os.fstat(descriptor)
-    if not stat.S_ISREG(state.st_mode):
+    if not stat.S_ISREG(state.st_mode):  # replaced in between
         os.close(descriptor)
-        raise BadFile(f"{name!r} is not a regular file.", "Name a file that can be read.")
+        raise not_regular
     if state.st_size > limit:
         os.close(descriptor)
         raise LimitExceeded(
@@ -42,12 +47,50 @@ def open_regular(path: str, limit: int) -> BufferedReader:
 def read_bytes(path: str, limit: int) -> bytes:
     """Content of a regular file; raises as `open_regular` does."""
     with open_regular(path, limit) as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:  # it grew, or its size was not told, as in /proc
-        raise LimitExceeded(
-            f"{Path(path).name!r} has more than {limit:,} bytes.", "Split the file or leave it out."
-        )
+        try:
+            size = min(os.fstat(file.fileno()).st_size, limit)
+            content = file.read(size + 1)
+            if len(content) > size:  # it grew, or tells no size, as in /proc
+                content += file.read(limit + 1 - len(content))
+        except OSError as error:
+            raise _unreadable(path, error) from error
+    if len(content) > limit:
+        raise _too_large(path, limit)
     return content
+
+
+def sha256(content: bytes) -> str:
+    """Hexadecimal SHA-256 of what was read."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def size_and_hash(path: str, limit: int) -> tuple[int, str]:
+    """Size and hexadecimal SHA-256 of a file's content; raises as `open_regular` does.
+
+    A file that is too large is refused before it is read.
+    """
+    size = 0
+    with open_regular(path, limit) as file:
+        digest = hashlib.sha256()
+        try:
+            while piece := file.read(_PIECE):
+                size += len(piece)
+                if size > limit:
+                    raise _too_large(path, limit)
+                digest.update(piece)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+    return size, digest.hexdigest()
+
+
+def _too_large(path: str, limit: int) -> LimitExceeded:
+    return LimitExceeded(
+        f"{Path(path).name!r} has more than {limit:,} bytes.", "Split the file or leave it out."
+    )
+
+
+def _unreadable(path: str, error: OSError) -> BadFile:
+    return BadFile(f"{Path(path).name!r} cannot be read: {error.strerror}.", "Check its disk.")
 
 
 def decode(content: bytes, name: str) -> str:

@@ -2,13 +2,13 @@
 
 import logging
 import re
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import limits
 from ...errors import BadFile, LimitExceeded
 from .document import Assembly, Document
-from .opening import open_regular
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
@@ -16,28 +16,27 @@ if TYPE_CHECKING:
 _BLANK_LINE = re.compile(r"\n[ \t]*+\n")
 
 
-def read_pdf(path: str) -> Document:
+def read_pdf(path: str, content: bytes) -> Document:
     """Read the text of a PDF, paragraphs by blank lines, each with its page."""
     from pypdf import PdfReader
     from pypdf.errors import PyPdfError
 
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # this process only parses
     name = Path(path).name
-    with open_regular(path, limits.PDF_FILE) as file:
-        try:
-            reader = PdfReader(file)
-            _unlock(reader, name)
-            pages = len(reader.pages)
-        except PyPdfError as error:
-            raise BadFile(
-                f"{name!r} is damaged or no PDF: {str(error)[:200]}.", "Make the PDF anew."
-            ) from error
-        if pages > limits.PDF_PAGES:
-            raise LimitExceeded(
-                f"{name!r} has {pages:,} pages; at most {limits.PDF_PAGES:,} are read.",
-                "Split the file or leave it out.",
-            )
-        document = _read_pages(reader, path)
+    try:
+        reader = PdfReader(BytesIO(content))
+        _unlock(reader, name)
+        pages = len(reader.pages)
+    except PyPdfError as error:
+        raise BadFile(
+            f"{name!r} is damaged or no PDF: {str(error)[:200]}.", "Make the PDF anew."
+        ) from error
+    if pages > limits.PDF_PAGES:
+        raise LimitExceeded(
+            f"{name!r} has {pages:,} pages; at most {limits.PDF_PAGES:,} are read.",
+            "Split the file or leave it out.",
+        )
+    document = _read_pages(reader, path)
     if not document.blocks:
         raise BadFile(
             f"{name!r} has no text in it, only pictures or nothing (pages: {pages:,}).",

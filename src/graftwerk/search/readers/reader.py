@@ -2,20 +2,26 @@
 
 import json
 import os
+import re
 import selectors
 import signal
 import subprocess
 import sys
 import time
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from ... import limits
+from ... import files, limits
 from ...errors import BadFile, BadInput, LimitExceeded
-from . import families
+from . import families, opening
 from .document import Block, Document
+from .images import decode_image
 from .worker import LENGTH_BYTES
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class _Stopped(Exception):
@@ -25,6 +31,7 @@ class _Stopped(Exception):
 RECYCLE_FILES = 200
 _NO_ANSWER = "its parser gave no usable answer"
 _OUT_OF_MEMORY = f"its parser ran out of memory ({limits.PARSER_MEMORY // limits.MIB:,} MiB)"
+_HASH = re.compile("[0-9a-f]{64}")
 _LONGEST_REPLY = 8 * limits.TEXT_FILE
 _ERRORS: dict[str, type[BadInput]] = {"BadFile": BadFile, "LimitExceeded": LimitExceeded}
 _ROOT = str(Path(__file__).parents[3])
@@ -32,7 +39,7 @@ _START = (
     "import sys; sys.path.insert(3, sys.argv[1]); "  # behind the three of the standard library
     "from graftwerk.search.readers.worker import main; main()"
 )
-_NO_REPLY = (_Stopped, OSError, ValueError, KeyError, TypeError, RecursionError)
+_NO_REPLY = (_Stopped, OSError, ValueError, KeyError, TypeError)
 # -I: neither the current folder nor the environment decides what the worker imports
 COMMAND = (sys.executable, "-I", "-c", _START, _ROOT)
 
@@ -89,6 +96,22 @@ class Reader:
             raise result
         return result
 
+    def read_with_picture(self, path: str) -> tuple[Document, "Image | None"]:
+        """Read one file; a picture is also decoded, from the bytes that the worker could decode.
+
+        Raises:
+            BadFile: it cannot be read, or another process changed the picture meanwhile.
+            LimitExceeded: it is larger than a limit allows.
+        """
+        document = self.read(path)
+        if document.kind != "image":
+            return document, None
+        content = opening.read_bytes(path, families.size_limit(path))
+        name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+        if opening.sha256(content) != document.content_hash:
+            raise BadFile(f"{name!r} was changed while it was read.", "Run the command again.")
+        return document, decode_image(BytesIO(content), name)
+
     def _ask(self, path: str) -> dict[str, Any]:
         if self._files >= RECYCLE_FILES:
             self.close()
@@ -101,7 +124,11 @@ class Reader:
         length = int.from_bytes(_receive(self._worker, LENGTH_BYTES, deadline), "big")
         if length > _LONGEST_REPLY:
             raise _Stopped(_NO_ANSWER)
-        reply = json.loads(_receive(self._worker, length, deadline))
+        content = _receive(self._worker, length, deadline)
+        try:
+            reply = files.parse_json(content)
+        except ValueError as error:
+            raise _Stopped(_NO_ANSWER) from error
         if not isinstance(reply, dict):
             raise _Stopped(_NO_ANSWER)
         if "stopped" in reply:
@@ -170,4 +197,7 @@ def _result(path: str, reply: dict[str, Any]) -> Document | BadInput:
         position = end
         number, leaf = (None if n is None else int(n) for n in (line, page))
         blocks.append(Block(int(start), int(end), str(heading), number, leaf, bool(alone)))
-    return Document(path, kind, text, tuple(blocks))
+    content_hash = reply["sha256"]
+    if not _HASH.fullmatch(content_hash):
+        raise ValueError(content_hash)
+    return Document(path, kind, text, tuple(blocks), content_hash)

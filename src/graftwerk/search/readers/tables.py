@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ... import limits
+from ... import files, limits
 from ...errors import BadFile
 from . import opening
 from .document import Assembly, Document
@@ -16,10 +16,10 @@ _DELIMITERS = ",;\t|"
 _LONGEST_NAME = 100  # characters; a first row with longer cells is no header
 
 
-def read_csv(path: str) -> Document:
+def read_csv(path: str, content: bytes) -> Document:
     """Read a CSV file; its first row names the columns, unless it looks like data."""
     name = Path(path).name
-    text = opening.decode(opening.read_bytes(path, limits.TEXT_FILE), name)
+    text = opening.decode(content, name)
     assembly = Assembly(limits.TEXT_FILE)
     header: list[str] | None = None
     for line, row in rows_of(text, name):
@@ -79,17 +79,17 @@ def _describe_row(header: list[str], row: list[str]) -> str:
     return "\n".join(lines)
 
 
-def read_jsonl(path: str) -> Document:
+def read_jsonl(path: str, content: bytes) -> Document:
     """Read JSON lines; a nested value is named `outer.inner`."""
     name = Path(path).name
-    text = opening.decode(opening.read_bytes(path, limits.TEXT_FILE), name)
+    text = opening.decode(content, name)
     assembly = Assembly(limits.TEXT_FILE)
-    for line, content in enumerate(io.StringIO(text, newline=""), 1):
-        if not content.strip():
+    for line, row in enumerate(io.StringIO(text, newline=""), 1):
+        if not row.strip():
             continue
         try:
-            described = "\n".join(_describe("", json.loads(content)))
-        except (ValueError, RecursionError) as error:
+            described = "\n".join(_describe("", files.parse_json(row)))
+        except (ValueError, RecursionError) as error:  # deep values are described by recursion
             raise BadFile(
                 f"line {line:,} of {name!r} is no JSON: {error}.", "One JSON value a line is read."
             ) from error

@@ -22,23 +22,22 @@ _RST_UNDERLINE = re.compile(r"([!-/:-@\[-`{-~])\1++[ \t]*+$")
 _SPECIAL_LINE = 2 * HEADING_CHARACTERS  # a longer line is never a heading, underline or fence
 
 
-def read_plain(path: str) -> Document:
+def read_plain(path: str, content: bytes) -> Document:
     """Read a file whose paragraphs are all it has."""
-    return _read(path, find_paragraphs)
+    return _read(path, content, find_paragraphs)
 
 
-def read_markdown(path: str) -> Document:
+def read_markdown(path: str, content: bytes) -> Document:
     """Read Markdown: headings by # and by underline, code listings kept in one piece."""
-    return _read(path, find_markdown)
+    return _read(path, content, find_markdown)
 
 
-def read_rst(path: str) -> Document:
+def read_rst(path: str, content: bytes) -> Document:
     """Read reStructuredText: headings by underline, levels by order of appearance."""
-    return _read(path, find_rst)
+    return _read(path, content, find_rst)
 
 
-def _read(path: str, find: Callable[[str], tuple[Block, ...]]) -> Document:
-    content = opening.read_bytes(path, limits.TEXT_FILE)
+def _read(path: str, content: bytes, find: Callable[[str], tuple[Block, ...]]) -> Document:
     name = Path(path).name
     text = opening.decode(content, name)
     lines = text.count("\n") + text.count("\r")

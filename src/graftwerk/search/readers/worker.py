@@ -11,7 +11,7 @@ import resource
 import sys
 from typing import Any
 
-from ... import limits
+from ... import files, limits
 from ...errors import BadFile, BadInput, LimitExceeded
 from . import families
 
@@ -32,7 +32,7 @@ def main() -> None:
     for line in requests:
         _allow_time()
         try:
-            reply = _encode(_answer(json.loads(line)))
+            reply = _encode(_answer(files.parse_json(line)))
         except MemoryError:
             _send(replies, b'{"stopped": "memory"}')
             return
@@ -52,7 +52,12 @@ def _answer(path: str) -> dict[str, Any]:
         reason = f"{name!r} cannot be read as {kind}: its parser failed ({type(error).__name__})."
         return _error(BadFile(reason, "It seems damaged; open and save it anew, or leave it out."))
     blocks = [(b.start, b.end, b.heading, b.line, b.page, b.alone) for b in document.blocks]
-    return {"kind": document.kind, "text": document.text, "blocks": blocks}
+    return {
+        "kind": document.kind,
+        "text": document.text,
+        "blocks": blocks,
+        "sha256": document.content_hash,
+    }
 
 
 def _error(error: BadInput) -> dict[str, Any]:

@@ -147,6 +147,7 @@ BAD_REPLIES = {
     "a list": ({}, [b"data: []\n\n"], "no chat completion"),
     "no delta": ({}, [b'data: {"choices": [{}]}\n\n'], "no chat completion"),
     "deep JSON": ({}, [b"data: " + b"[" * 100_000 + b"\n\n"], "no chat completion"),
+    "a long number": ({}, [b"data: " + b"1" * 5_000 + b"\n\n"], "no chat completion"),
     "an error": ({}, [b'data: {"error": {"message": "out of memory"}}\n\n'], "out of memory"),
     "empty JSON": ({"headers": JSON}, [b"{}"], "no chat completion"),
     "a web page": ({"headers": [("Content-Type", "text/html")]}, [b"<html>"], "broke off"),

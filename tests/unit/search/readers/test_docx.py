@@ -7,13 +7,13 @@ from tests.hostile.make import WORD, docx_parts, paragraph, zip_of
 
 from graftwerk import limits
 from graftwerk.errors import BadFile, LimitExceeded
-from graftwerk.search.readers.docx import read_docx
+from graftwerk.search.readers.families import parse
 
 
 def read(tmp_path, content):
     path = tmp_path / "a.docx"
     path.write_bytes(content)
-    document = read_docx(str(path))
+    document = parse(str(path))
     return [(b.heading, document.text[b.start : b.end]) for b in document.blocks]
 
 

@@ -4,13 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graftwerk.errors import BadFile
-from graftwerk.search.readers.html import read_html
+from graftwerk.search.readers.families import parse
 
 
 def read(tmp_path, content):
     path = tmp_path / "a.html"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    document = read_html(str(path))
+    document = parse(str(path))
     return [(b.heading, document.text[b.start : b.end]) for b in document.blocks]
 
 
@@ -81,7 +81,7 @@ TAGS = st.sampled_from(
 def test_any_soup_gives_trimmed_blocks_in_order(tmp_path_factory, soup):
     path = tmp_path_factory.getbasetemp() / "soup.html"
     path.write_text(soup)
-    document = read_html(str(path))
+    document = parse(str(path))
     position = 0
     for block in document.blocks:
         piece = document.text[block.start : block.end]

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import random
 import warnings
@@ -8,7 +9,7 @@ from tests.hostile.make import png_of
 
 from graftwerk import limits
 from graftwerk.errors import BadFile, LimitExceeded
-from graftwerk.search.readers import is_image_path, read_image
+from graftwerk.search.readers import images, is_image_path, read_image, read_image_and_hash
 from graftwerk.search.readers.images import FORMATS
 
 
@@ -161,3 +162,18 @@ def test_mutants_are_read_or_refused(tmp_path):
 @pytest.mark.slow
 def test_many_mutants_are_read_or_refused(tmp_path):
     check_mutants(tmp_path, 40_000)
+
+
+def test_the_hash_is_that_of_the_decoded_bytes(tmp_path, monkeypatch):
+    """What is remembered of a picture by its hash must be of this picture, whatever comes later."""
+    Image.new("RGB", (4, 4), "red").save(path := tmp_path / "a.png")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def once(named, limit, read=images.read_bytes):
+        content = read(named, limit)
+        Image.new("RGB", (4, 4), "blue").save(path)
+        return content
+
+    monkeypatch.setattr(images, "read_bytes", once)
+    picture, found = read_image_and_hash(str(path))
+    assert (picture.getpixel((0, 0)), found) == ((255, 0, 0), digest)

@@ -5,13 +5,13 @@ from tests.hostile.make import pdf_of
 
 from graftwerk import limits
 from graftwerk.errors import BadFile, LimitExceeded
-from graftwerk.search.readers.pdf import read_pdf
+from graftwerk.search.readers.families import parse
 
 
 def read(tmp_path, content):
     path = tmp_path / "a.pdf"
     path.write_bytes(content)
-    document = read_pdf(str(path))
+    document = parse(str(path))
     return [(b.page, document.text[b.start : b.end]) for b in document.blocks]
 
 

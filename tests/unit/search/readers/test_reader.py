@@ -1,19 +1,22 @@
 # ruff: noqa: PTH118, PTH123  (names of any bytes)
 """The parent of the sandbox: every way in which a worker can fail becomes a `BadFile`."""
 
+import hashlib
 import io
 import os
 import random
 import signal
+import socket
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 from tests.hostile.make import docx_parts, paragraph, pdf_of, zip_of
 
 from graftwerk import limits
 from graftwerk.errors import BadFile, GraftError, LimitExceeded
-from graftwerk.search.readers import Document, Reader
+from graftwerk.search.readers import Document, Reader, families, opening
 from graftwerk.search.readers import reader as module
 
 GOOD = zip_of(docx_parts(paragraph("Leave", "H1") + paragraph("25 days.") + "<w:tbl/>"))
@@ -50,11 +53,115 @@ def test_plain_text_starts_no_worker(tmp_path, monkeypatch):
 def test_pictures_have_no_text(tmp_path):
     from PIL import Image
 
-    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    Image.new("RGB", (4, 4)).save(path := tmp_path / "a.png")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with Reader() as reader:
-        assert reader.read(str(tmp_path / "a.png")) == Document(
-            str(tmp_path / "a.png"), "image", "", ()
-        )
+        assert reader.read(str(path)) == Document(str(path), "image", "", (), digest)
+
+
+def contents(tmp_path):
+    """One good file of each family of formats."""
+    from PIL import Image
+
+    Image.new("RGB", (4, 4)).save(picture := io.BytesIO(), "PNG")
+    return {
+        "a.md": b"# One\n\ntext",
+        "a.html": b"<p>text",
+        "a.csv": b"name\nAnn\n",
+        "a.jsonl": b'{"name": "Ann"}\n',
+        "a.pdf": pdf_of(["A page."]),
+        "a.docx": GOOD,
+        "a.png": picture.getvalue(),
+    }
+
+
+def test_the_hash_is_that_of_the_parsed_bytes(tmp_path, monkeypatch):
+    """Each parser is given bytes, never the file, which may be another one a moment later."""
+    reads = []
+
+    def once(path, limit, read=opening.read_bytes):
+        reads.append(path)
+        content = read(path, limit)
+        with open(path, "wb") as file:
+            file.write(b"something else")
+        return content
+
+    monkeypatch.setattr(opening, "read_bytes", once)
+    for name, content in contents(tmp_path).items():
+        (tmp_path / name).write_bytes(content)
+        document = families.parse(str(tmp_path / name))
+        assert document.content_hash == hashlib.sha256(content).hexdigest(), name
+        assert "something else" not in document.text
+    assert len(reads) == 7
+
+
+def test_the_worker_tells_the_hash(tmp_path):
+    with Reader() as reader:
+        for name, content in contents(tmp_path).items():
+            (tmp_path / name).write_bytes(content)
+            digest = reader.read(str(tmp_path / name)).content_hash
+            assert digest == hashlib.sha256(content).hexdigest(), name
+
+
+def test_a_picture_that_changes_after_the_worker_has_seen_it(tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (4, 4), "red").save(path := tmp_path / "a.png")
+
+    class Late(Reader):
+        def read(self, path):
+            document = super().read(path)
+            Image.new("RGB", (4, 4), "blue").save(path)
+            return document
+
+    with Late() as reader, pytest.raises(BadFile, match=r"'a\.png' was changed while it was read"):
+        reader.read_with_picture(str(path))
+    with Reader() as reader:
+        document, picture = reader.read_with_picture(str(path))
+    assert picture.getpixel((0, 0)) == (0, 0, 255)
+    assert document.content_hash == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+    """A sparse file of a tebibyte: neither its hash nor its content can be had in a test's time."""
+    with open(tmp_path / "big.txt", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(LimitExceeded, match=r"'big\.txt' has 1,099,511,627,776 bytes; at most"):
+        families.size_and_hash(str(tmp_path / "big.txt"))
+    (tmp_path / "a.txt").write_bytes(b"abc")
+    digest = hashlib.sha256(b"abc").hexdigest()
+    assert families.size_and_hash(str(tmp_path / "a.txt")) == (3, digest)
+    monkeypatch.setattr(limits, "TEXT_FILE", 3)
+    assert families.size_and_hash(str(tmp_path / "a.txt")) == (3, digest)
+    monkeypatch.setattr(limits, "TEXT_FILE", 2)
+    with pytest.raises(LimitExceeded):
+        families.size_and_hash(str(tmp_path / "a.txt"))
+
+
+@pytest.mark.parametrize("read", [opening.read_bytes, opening.size_and_hash])
+def test_a_file_without_a_size_of_its_own(read):
+    """Files of /proc have size 0 and hold something, and may go on for ever."""
+    assert Path("/proc/self/status").stat().st_size == 0
+    assert read("/proc/self/status", 1 << 20)[0]
+    with pytest.raises(LimitExceeded, match="more than 10 bytes"):
+        read("/proc/self/status", 10)
+    with pytest.raises(BadFile, match="'mem' cannot be read: Input/output error"):
+        read("/proc/self/mem", 10)
+
+
+@pytest.mark.parametrize("name", ["fifo", "socket", "device"])
+def test_what_is_no_file_is_never_opened(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)  # a socket's path must be short
+    if name == "fifo":
+        os.mkfifo(name)
+    elif name == "device":
+        Path(name).symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listener:
+        if name == "socket":
+            listener.bind(name)
+        monkeypatch.setattr(opening.os, "open", lambda *_: pytest.fail("it was opened"))
+        with pytest.raises(BadFile, match="not a regular file"):
+            opening.open_regular(name, 10)
 
 
 @pytest.mark.parametrize("name", ["a.xyz", "a", "docx", ".docx"])
@@ -100,6 +207,15 @@ FRAME = "import sys; out = sys.stdout.buffer; sys.stdin.readline(); say = lambda
         (FRAME + """say(b'{"kind": "code", "text": "", "blocks": []}')""", "no usable"),
         (FRAME + """say(b'{"kind": "text", "text": 1, "blocks": []}')""", "no usable"),
         (FRAME + """say(b'{"kind": "text", "text": "ab", "blocks": 5}')""", "no usable"),
+        (FRAME + """say(b'{"kind": "text", "text": "ab", "blocks": []}')""", "no usable"),
+        (
+            FRAME + """say(b'{"kind": "text", "text": "ab", "blocks": [], "sha256": 1}')""",
+            "no usable",
+        ),
+        (
+            FRAME + """say(b'{"kind": "text", "text": "ab", "blocks": [], "sha256": "00"}')""",
+            "no usable",
+        ),
         (
             FRAME + """say(b'{"kind": "text", "text": "ab", "blocks": [[0, 3, "", 1, 1, 0]]}')""",
             "no usable",

@@ -8,7 +8,7 @@ from graftwerk.search.readers.tables import read_csv, read_jsonl
 def read(read_file, tmp_path, text):
     path = tmp_path / "table"
     path.write_bytes(text.encode())
-    document = read_file(str(path))
+    document = read_file(str(path), path.read_bytes())
     assert all(b.alone for b in document.blocks)
     return [(b.line, document.text[b.start : b.end]) for b in document.blocks]
 

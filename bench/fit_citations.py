@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from graftwerk.frozen.encoders import load_encoder
+from graftwerk.frozen.locate import named_by_user
 from graftwerk.steer import citations
 
 
@@ -23,7 +24,8 @@ def main() -> None:
     options = parser.parse_args()
     with options.file.open(encoding="utf-8", newline="") as file:
         pairs = [(row[0], row[1], float(row[2])) for row in csv.reader(file)]
-    encoder = load_encoder(options.encoder)
+    with named_by_user([options.encoder]):
+        encoder = load_encoder(options.encoder)
     claims = encoder.encode_texts([claim for claim, _, _ in pairs])
     sources = encoder.encode_texts([source for _, source, _ in pairs])
     cosines = (claims * sources).sum(axis=1)

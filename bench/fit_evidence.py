@@ -22,6 +22,7 @@ from sklearn.model_selection import GroupKFold
 from graftwerk import files
 from graftwerk.contracts import Silent
 from graftwerk.frozen.encoders import load_encoder
+from graftwerk.frozen.locate import named_by_user
 from graftwerk.steer import calibration, evidence
 from graftwerk.verbs.asking import open_library
 from graftwerk.verbs.paragraphs import build_index, document_path, read_paragraphs
@@ -36,7 +37,8 @@ def main() -> None:
     parser.add_argument("--encoder", default="builtin/minilm")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    encoder = load_encoder(options.encoder)
+    with named_by_user([options.encoder]):
+        encoder = load_encoder(options.encoder)
     features, answerable, titles = measure(options.file, encoder)
 
     cross = np.zeros(len(answerable))

@@ -15,6 +15,8 @@ from typing import Any
 
 from tests.forking import Forking, serve
 
+import graftwerk  # noqa: F401  before onnxruntime, which it keeps from reporting
+
 _LONGEST = 300  # seconds of a command
 
 

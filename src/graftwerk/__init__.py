@@ -52,9 +52,12 @@ from .requests import (
     Search,
     Tour,
 )
+from .settings import forbid_telemetry
 
 if TYPE_CHECKING:
     from .contracts import Monitor
+
+forbid_telemetry()  # here, as it must come before the import of any library that would send some
 
 __version__ = "0.1.0"
 

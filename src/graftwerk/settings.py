@@ -1,12 +1,36 @@
 """What the surroundings decide: cache folder, device, offline mode, threads.
 
-The only reader of `os.environ` in the package.
+The only module of the package that reads or sets variables of the environment.
 """
 
 import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+# What libraries tell their makers, or note down about this machine, unless a variable forbids it.
+_NO_TELEMETRY = {
+    # onnxruntime: from the first session on, events over HTTPS to its maker, about 25 seconds later
+    # at the latest, and a device id with a database of events below ~/.cache/Microsoft. Its
+    # function disable_telemetry_events() stops neither.
+    "ORT_DISABLE_TELEMETRY": "1",
+    # huggingface_hub, and through it transformers, diffusers, peft, sentence-transformers: pings of
+    # use, and versions, sessions and model configurations in the user agent of each download.
+    # It obeys DO_NOT_TRACK too, which is not set here: it would outvote a user's own choice.
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    # chromadb, which is measured beside: events of use.
+    "ANONYMIZED_TELEMETRY": "False",
+}
+
+
+def forbid_telemetry() -> None:
+    """Switch off what libraries send home; what the user has set himself stays.
+
+    Called when the package is imported, so before any of these libraries is. Processes that are
+    started later inherit it.
+    """
+    for name, value in _NO_TELEMETRY.items():
+        os.environ.setdefault(name, value)
 
 
 @dataclass(frozen=True, slots=True)

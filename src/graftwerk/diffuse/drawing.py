@@ -67,8 +67,17 @@ def picture_seed(seed: int, number: int) -> int:
 
 def batches(count: int, width: int, height: int, device: str) -> list[range]:
     """The numbers of `count` pictures, in batches that the device takes at once."""
-    size = max(1, min(_BATCH_PICTURES[device], _BATCH_PIXELS[device] // (width * height)))
+    size = _batch_size(width, height, device)
     return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def largest_batch(width: int, height: int) -> int:
+    """Pictures of this size that any device draws at once."""
+    return max(_batch_size(width, height, device) for device in _BATCH_PICTURES)
+
+
+def _batch_size(width: int, height: int, device: str) -> int:
+    return max(1, min(_BATCH_PICTURES[device], _BATCH_PIXELS[device] // (width * height)))
 
 
 def draw_batch(

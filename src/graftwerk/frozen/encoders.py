@@ -33,7 +33,8 @@ def load_encoder(name: str, *, layer: HiddenLayer = None, device: str = "auto") 
 
     Args:
         name: `builtin/minilm`, a local folder, a hub id `owner/name@revision`, or `static` or
-            `static:NAME` for the fast stand-in distilled from one of these.
+            `static:NAME` for the fast stand-in distilled from one of these. A hub id that is not
+            cached is fetched only inside `locate.named_by_user`.
         layer: take this hidden layer instead of the last; see `contracts.HiddenLayer`. Pooled as
             the model says, without the dense layers made for the last one.
         device: `cpu`, `cuda`, `mps`, or `auto`: for text encoders the CPU, whose graph starts

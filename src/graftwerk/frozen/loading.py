@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BadFile, BadInput
 from .folder import ModelFolder
+from .locate import no_hub
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,11 @@ _ENCODER_ONLY = {
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the transformers library from writing to the terminal."""
+    """Keep the transformers library from writing to the terminal, and from asking a hub.
+
+    Its loaders have fields of their own for what they fetch, `local_files_only` or not: a backbone,
+    a list of class names.
+    """
     from transformers.utils import logging as transformers_logging
 
     logging: Any = transformers_logging
@@ -32,7 +37,8 @@ def quiet() -> Iterator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with no_hub():
+            yield
     finally:
         logging.set_verbosity(level)
         if bars:
@@ -121,7 +127,14 @@ def build_config(folder: ModelFolder) -> Any:
             "Name a model whose code is part of that library.",
         )
     try:
-        return CONFIG_MAPPING[folder.model_type].from_dict(dict(folder.config))
+        with no_hub():
+            return CONFIG_MAPPING[folder.model_type].from_dict(dict(folder.config))
+    except OSError as error:
+        raise BadFile(
+            f"{folder.path / 'config.json'} names another model (backbone) that lies elsewhere: a "
+            "file does not decide what is fetched.",
+            "Write that model's own values in its place, as backbone_config.",
+        ) from error
     except (TypeError, ValueError, StrictDataclassError) as error:
         raise BadFile(
             f"{folder.path / 'config.json'} is malformed: {error}.", "Mend it."

@@ -1,18 +1,69 @@
 """From a model's name to its folder: built in, local, or on the Hugging Face hub.
 
-The hub is asked only for a name with a revision (`owner/name@revision`) that is not in the local
-cache yet, and only when the settings do not say offline.
+The one gate to a hub. It is asked only for a name with a revision (`owner/name@revision`) that the
+user himself gave to the command at work, that is not in the local cache yet, and only when the
+settings do not say offline. Names also stand in files that come from anywhere: the request inside a
+picture, the record of a fit, an index. These find a folder or the cache, and fetch nothing.
 """
 
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BadFile, Failure
 from ..settings import settings
 from .builtin import BUILTIN, PREFIX, builtin_folder
 
-_HUB_ID = re.compile(r"(?P<repository>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?", re.ASCII)
+_HUB_ID = re.compile(
+    r"(?P<repository>[\w.-]+(/[\w.-]+)?)(@(?P<revision>(?!.*\.\.)[\w./-]+))?", re.ASCII
+)
 _READ_FROM_HUB = ["*.json", "*.safetensors", "*.txt", "*.model"]
+_STATIC_PREFIX = "static:"
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What the user said of models: the names, and the options that he left out."""
+
+    names: frozenset[str] = frozenset()
+    options: tuple[str, ...] = ()
+
+
+_NONE = _Words()  # where no command is at work, so that a way round it is shut, not open
+_words: ContextVar[_Words] = ContextVar("_words", default=_NONE)
+
+
+@contextmanager
+def named_by_user(names: Iterable[str], options: Iterable[str] = ()) -> Iterator[None]:
+    """For the time of the block these hub ids may be fetched, and no others.
+
+    Args:
+        names: as the user gave them; of `static:NAME` both the whole and NAME.
+        options: by which he could name another one; told where a name of a file is refused.
+    """
+    given = list(names)
+    bare = (name.removeprefix(_STATIC_PREFIX) for name in given)
+    token = _words.set(_Words(frozenset([*given, *bare]), tuple(options)))
+    try:
+        yield
+    finally:
+        _words.reset(token)
+
+
+@contextmanager
+def no_hub() -> Iterator[None]:
+    """Keep libraries from asking a hub in the block, whatever the files that they read name."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def locate(name: str) -> Path:
@@ -20,7 +71,8 @@ def locate(name: str) -> Path:
 
     Raises:
         UnknownName: a `builtin/` name that is not there.
-        BadFile: neither a folder nor a hub id, or a hub id that cannot be had.
+        BadFile: neither a folder nor a hub id, or a hub id that cannot be had, or one that only a
+            file names and that is not in the cache.
         Failure: the hub does not answer.
     """
     if name.startswith(PREFIX):
@@ -40,6 +92,21 @@ def locate(name: str) -> Path:
     return _from_hub(name, match["repository"], match["revision"])
 
 
+def require_reachable(name: str, option: str) -> None:
+    """See that a model which a file names needs no fetching, or that the user named it too.
+
+    Args:
+        name: of the model.
+        option: by which the user can name it.
+
+    Raises:
+        BadFile: it would have to be fetched, and only the file names it.
+    """
+    with named_by_user(_words.get().names, [option]):
+        if "@" in name:
+            locate(name)
+
+
 def _from_hub(name: str, repository: str, revision: str | None) -> Path:
     cached = _snapshot(name, repository, revision, local_only=True)
     if cached is not None and _holds_a_model(cached):
@@ -50,6 +117,7 @@ def _from_hub(name: str, repository: str, revision: str | None) -> Path:
             f"Check the folder's name; to fetch it from the hub write {name}@main, or better a "
             "commit in the place of main.",
         )
+    _require_named(name)
     if settings().offline:
         raise BadFile(
             f"model {name!r} is not in the local cache, and HF_HUB_OFFLINE forbids asking the hub.",
@@ -59,6 +127,21 @@ def _from_hub(name: str, repository: str, revision: str | None) -> Path:
     if fetched is None:
         raise Failure(f"the hub did not deliver {name!r}.", "Check the network, then try again.")
     return fetched
+
+
+def _require_named(name: str) -> None:
+    words = _words.get()
+    if name in words.names:
+        return
+    if words.options:
+        way = f"To use that model, say so: {' or '.join(words.options)} {name}"
+    else:
+        way = f"To fetch it, say so: graft models info {name}, and run this again."
+    raise BadFile(
+        f"model {name!r} is on the hub and not in the local cache, and it is named by a file that "
+        "is read here, which does not decide what is fetched.",
+        way,
+    )
 
 
 def _holds_a_model(folder: Path) -> bool:
@@ -73,6 +156,13 @@ def _snapshot(name: str, repository: str, revision: str | None, local_only: bool
     import httpx
     from huggingface_hub import errors, snapshot_download
 
+    # which HTTP library it uses differs by version; the base of its own error tells
+    unreachable: tuple[type[BaseException], ...] = (
+        *errors.HfHubHTTPError.__bases__,
+        errors.LocalEntryNotFoundError,
+        httpx.HTTPError,
+        OSError,
+    )
     try:
         folder = snapshot_download(
             repository,
@@ -87,6 +177,6 @@ def _snapshot(name: str, repository: str, revision: str | None, local_only: bool
         ) from None
     except errors.HFValidationError as error:
         raise BadFile(f"{name!r} is no hub id: {error}.", "Write owner/name@revision.") from None
-    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, httpx.HTTPError, OSError):
+    except unreachable:
         return None
     return Path(folder)

@@ -29,6 +29,10 @@ HitCount = Annotated[int, Field(ge=0, le=limits.HITS)]
 SceneSide = Annotated[
     int, Field(ge=16, le=limits.SCENE_SIDE, description="side of a picture in pixels")
 ]
+# Fields that can name a model of a hub; only what a caller puts into one of them is ever fetched.
+MODEL_FIELDS = frozenset(
+    {"model", "encoder", "guide_model", "guide_encoder", "writer", "estimator", "name"}
+)
 DEFAULT_INDEX = Path(".graftwerk")
 DEFAULT_ENCODER = "builtin/minilm"
 DEFAULT_PICTURE_ENCODER = "builtin/blocks-clip"

@@ -108,7 +108,10 @@ class Generate(Request):
         1, ge=1, le=100, description="steps for which a branch's output is used: 2 saves time"
     )
     best_of: int = Field(
-        1, ge=1, le=64, description="draw so many for each picture, keep the most faithful one"
+        1,
+        ge=1,
+        le=limits.BEST_OF,
+        description="draw so many for each picture, keep the most faithful one",
     )
     eta: float = Field(0.0, ge=0, le=1, description="share of fresh noise in a step of ddim")
     width: int | None = Field(

@@ -6,6 +6,7 @@ is imported when the verb is called.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,23 @@ class Verb:
     def load(self) -> Run:
         """Import the verb's module and return its `run`."""
         run: Run = import_module(f".{self.module}", __package__).run
-        return run
+
+        @wraps(run)
+        def run_for_user(request: requests.Request, monitor: "Monitor") -> reports.Report:
+            from ..frozen.locate import named_by_user
+
+            with named_by_user(*_models_named(request)):
+                return run(request, monitor)
+
+        return run_for_user
+
+
+def _models_named(request: requests.Request) -> tuple[list[str], list[str]]:
+    """Models that the caller named, and the options by which he could have named more."""
+    fields = [name for name in type(request).model_fields if name in requests.MODEL_FIELDS]
+    named = [str(getattr(request, name)) for name in fields if name in request.model_fields_set]
+    others = [f"--{name.replace('_', '-')}" for name in fields if name not in request.model_fields_set]
+    return named, others
 
 
 CATALOGUE: tuple[Verb, ...] = (

@@ -6,11 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contracts import Monitor
-from ..errors import BadInput, Cancelled, WrongBase
+from ..errors import BadFile, Cancelled, WrongBase
+from ..frozen.locate import require_reachable
 from ..reports import Generation, PictureReport
 from ..requests import Generate
 from .checking import check
-from .picture_record import Record, read_record, require_folder, write_image, write_picture
+from .guide_entries import parse_guide
+from .picture_record import (
+    PLACES,
+    Record,
+    read_record,
+    require_folder,
+    write_image,
+    write_picture,
+)
 from .repeating import Steering, refuse_other
 
 if TYPE_CHECKING:
@@ -119,15 +128,18 @@ def _repeated(request: Generate, record: Record) -> Generate:
     """The recorded request, changed by what was given beside `--from`.
 
     Raises:
-        BadInput: it would fetch a model that the caller did not name.
+        BadFile: it would fetch a model that the caller did not name.
     """
     given = request.model_dump(include=request.model_fields_set - {"from_"})
-    if "model" not in given and "@" in record.request.model:
-        raise BadInput(
-            f"{request.from_} was drawn by {record.request.model!r} from the hub.",
-            f"To use that model, say so: --model {record.request.model}",
-        )
-    return Generate.model_validate(record.request.model_dump() | {"best_of": 1} | given)
+    recorded = record.request.model_dump(exclude=set(PLACES))
+    wanted = Generate.model_validate(recorded | {"best_of": 1} | given)
+    aims = {parse_guide(entry).aim for entry in wanted.guide}
+    require_reachable(wanted.model, "--model")
+    if "class" in aims:
+        require_reachable(wanted.guide_model, "--guide-model")
+    if aims & {"text", "image"}:
+        require_reachable(wanted.guide_encoder, "--guide-encoder")
+    return wanted
 
 
 def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor) -> None:
@@ -162,10 +174,23 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
 
 
 def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group]":
-    from ..diffuse.drawing import batches
+    """What is drawn together; of a repeat what was drawn together then.
+
+    Raises:
+        BadFile: the record's batch is larger than any that is drawn.
+    """
+    from ..diffuse.drawing import batches, largest_batch
     from .drawing import Group
 
     if record is not None and "count" not in request.model_fields_set:
+        most = largest_batch(job.width, job.height)
+        if len(record.together) > most:
+            raise BadFile(
+                f"the request in {request.from_} says that {len(record.together):,} pictures of "
+                f"{job.width} x {job.height} pixels were drawn at once (together); at most "
+                f"{most:,} are.",
+                "Say --count to draw it anew, in batches that the device takes.",
+            )
         # the whole batch again, for a batch of another size sums in another order
         return [Group(record.together, [record.number])]
     count = job.request.count * job.request.best_of

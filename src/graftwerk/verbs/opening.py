@@ -54,7 +54,8 @@ def load_own_encoder(index: Index, device: str) -> Encoder:
     except BadInput as error:
         raise BadFile(
             f"the encoder of the index {index.folder} cannot be loaded: {error.message}",
-            f"Put it back, or change the index: graft index rebuild --encoder NAME --index "
+            f"{_way_back(index.encoder_name)}, or change the index: "
+            "graft index rebuild --encoder NAME --index "
             f"{index.folder}; `graft search --mode text` works without it.",
         ) from error
     if encoder.fingerprint != index.fingerprint:
@@ -65,6 +66,13 @@ def load_own_encoder(index: Index, device: str) -> Encoder:
             f"Run: graft index rebuild --encoder {encoder.name} --index {index.folder}",
         )
     return encoder
+
+
+def _way_back(name: str) -> str:
+    """How an encoder that an index names is had again; an index itself fetches nothing."""
+    if "@" in name and not Path(name).is_absolute():
+        return f"Fetch it: graft models info {name}"
+    return "Put it back"
 
 
 def lasting_name(name: str) -> str:

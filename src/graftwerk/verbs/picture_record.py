@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _KEY = "graftwerk"
-# What says where things lie and how they run, and shapes no picture.
-_PLACES = {"out", "previews", "from_", "device", "check"}
+# What says where things lie and how they run, and shapes no picture. It stands in no record: it is
+# neither written, so that nobody is told where things lie, nor read, as a file does not decide it.
+PLACES = ("out", "previews", "from_", "device", "check")
+_Number = Annotated[int, Field(ge=0, lt=limits.PICTURES * limits.BEST_OF)]
 
 
 class Surroundings(BaseModel):
@@ -47,8 +49,8 @@ class Record(BaseModel):
 
     request: Generate
     fingerprint: str
-    number: int = Field(ge=0, lt=limits.PICTURES)
-    together: tuple[int, ...] = Field(min_length=1, max_length=1024)
+    number: _Number
+    together: tuple[_Number, ...] = Field(min_length=1, max_length=limits.BATCH_PICTURES)
     surroundings: Surroundings
     loras: tuple[str, ...] = ()
     guides: tuple[str, ...] = ()
@@ -63,7 +65,7 @@ def write_picture(path: Path, image: "Image.Image", record: Record) -> None:
     """
     from PIL.PngImagePlugin import PngInfo
 
-    content = record.model_dump(mode="json", exclude={"request": _PLACES})
+    content = record.model_dump(mode="json", exclude={"request": set(PLACES)})
     metadata = PngInfo()
     metadata.add_text(_KEY, json.dumps(content, sort_keys=True))
     write_image(path, image, pnginfo=metadata)
@@ -107,7 +109,7 @@ def read_record(path: Path) -> Record:
     """Read the record of a picture that `graft generate` drew.
 
     Raises:
-        BadFile: no such file, no PNG, or one without a request.
+        BadFile: no such file, no PNG, or one without a request, or one that says where to write.
         LimitExceeded: the file is too large.
     """
     from PIL import Image, UnidentifiedImageError
@@ -134,9 +136,23 @@ def read_record(path: Path) -> Record:
         raise BadFile(
             f"the request in {path} cannot be read: {place}: {first['msg']}.", hint
         ) from error
-    steers = [(record.loras, record.request.lora), (record.guides, record.request.guide)]
+    places = [name for name in PLACES if name in record.request.model_fields_set]
+    if places:
+        raise BadFile(
+            f"the request in {path} says {', '.join(places)}: where things are written and how "
+            "they run is not for a picture to say, and `graft generate` never writes it there.",
+            "It was changed by somebody. Name a picture as it was drawn, or give its prompt and "
+            "options yourself.",
+        )
+    asked = record.request
+    steers = [
+        (record.loras, asked.lora),
+        (record.guides, asked.guide),
+        (record.controls, asked.control),
+    ]
     fit = all(len(prints) == len(named) for prints, named in steers)
-    if record.number not in record.together or not fit:
+    once = len(set(record.together)) == len(record.together)
+    if record.number not in record.together or not once or not fit:
         raise BadFile(f"the request in {path} contradicts itself.", hint)
     if "guide_plain" in record.request.model_fields_set:
         return record
@@ -151,7 +167,7 @@ def stem(request: Generate, fingerprint: str) -> str:
     Another request gets other names, so that it overwrites nothing.
     """
     words = "".join(c if c.isascii() and c.isalnum() else " " for c in request.prompt.lower())
-    shaping = request.model_dump(mode="json", exclude={*_PLACES, "model", "count"})
+    shaping = request.model_dump(mode="json", exclude={*PLACES, "model", "count"})
     content = json.dumps([shaping, fingerprint], sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
     return f"{'-'.join(words.split())[:40].strip('-') or 'picture'}-{digest}"

@@ -7,7 +7,7 @@ from huggingface_hub import errors as hub_errors
 
 from graftwerk.errors import BadFile, Failure, UnknownName
 from graftwerk.frozen.builtin import BUILTIN
-from graftwerk.frozen.locate import locate
+from graftwerk.frozen.locate import locate, named_by_user, no_hub, require_reachable
 from graftwerk.settings import settings
 
 
@@ -32,6 +32,13 @@ def hub(monkeypatch):
     found.replies[True] = hub_errors.LocalEntryNotFoundError("not here")
     monkeypatch.setattr(huggingface_hub, "snapshot_download", found)
     return found
+
+
+@pytest.fixture
+def named():
+    """The user named the models of these tests himself."""
+    with named_by_user(["owner/name@v1", "owner/name@main"]):
+        yield
 
 
 @pytest.fixture
@@ -67,7 +74,10 @@ def test_a_file_is_no_model(tmp_path):
         locate(str(tmp_path / "model.safetensors"))
 
 
-@pytest.mark.parametrize("name", ["nosuch", "./no/such", "/no/such", "a/b/c", "a/b@", "", "ä/b"])
+@pytest.mark.parametrize(
+    "name",
+    ["nosuch", "./no/such", "/no/such", "a/b/c", "a/b@", "", "ä/b", "a/b@../../x", "a/b@x/.."],
+)
 def test_what_cannot_be_a_hub_id_asks_no_hub(name, hub):
     with pytest.raises(BadFile, match="neither a built-in name nor a folder"):
         locate(name)
@@ -82,7 +92,7 @@ def test_without_a_revision_only_the_cache_is_asked(hub, snapshot):
     assert [local for *_, local in hub.calls] == [True, True]
 
 
-def test_cached_first_then_the_hub(hub, snapshot):
+def test_cached_first_then_the_hub(hub, snapshot, named):
     hub.replies[False] = snapshot
     assert locate("owner/name@v1") == snapshot
     assert hub.calls == [("owner/name", "v1", True), ("owner/name", "v1", False)]
@@ -91,14 +101,59 @@ def test_cached_first_then_the_hub(hub, snapshot):
     assert hub.calls[2:] == [("owner/name", "v1", True)]
 
 
-def test_a_cache_without_weights_is_not_enough(hub, snapshot, tmp_path_factory):
+def test_a_cache_without_weights_is_not_enough(hub, snapshot, tmp_path_factory, named):
     partial = tmp_path_factory.mktemp("partial")
     (partial / "config.json").write_text("{}")
     hub.replies = {True: partial, False: snapshot}
     assert locate("owner/name@v1") == snapshot
 
 
-def test_offline_says_how(hub, monkeypatch):
+def test_what_the_user_did_not_name_is_not_fetched(hub, snapshot):
+    hub.replies[False] = snapshot
+    with pytest.raises(BadFile, match=r"named by a file.*say so: graft models info owner/name@v1"):
+        locate("owner/name@v1")
+    with (
+        named_by_user(["owner/other@v1", "owner/name", "owner/name@v1x"], ["--model"]),
+        pytest.raises(BadFile, match=r"named by a file.*say so: --model owner/name@v1"),
+    ):
+        locate("owner/name@v1")
+    with named_by_user(["owner/name@v1"]):
+        assert locate("owner/name@v1") == snapshot
+    with pytest.raises(BadFile, match="named by a file"):
+        locate("owner/name@v1")
+    assert [local for *_, local in hub.calls] == [True, True, True, False, True]
+
+
+def test_what_is_cached_may_be_named_by_a_file(hub, snapshot):
+    hub.replies[True] = snapshot
+    assert locate("owner/name@v1") == snapshot
+    require_reachable("owner/name@v1", "--model")
+    assert [local for *_, local in hub.calls] == [True, True]
+
+
+def test_the_base_of_a_static_encoder_is_named_with_it(hub, snapshot):
+    hub.replies[False] = snapshot
+    with named_by_user(["static:owner/name@v1"]):
+        assert locate("owner/name@v1") == snapshot
+
+
+def test_reachable_is_told_with_the_option(hub):
+    require_reachable("builtin/minilm", "--model")
+    require_reachable("gone/folder", "--model")  # told when it is loaded
+    with (
+        named_by_user(["owner/other@v1"], ["--encoder"]),
+        pytest.raises(BadFile, match=r"say so: --guide-model owner/name@v1"),
+    ):
+        require_reachable("owner/name@v1", "--guide-model")
+
+
+def test_libraries_cannot_ask_a_hub():
+    with no_hub(), pytest.raises(hub_errors.OfflineModeIsEnabled):
+        huggingface_hub.HfApi().repo_exists("owner/name")
+    assert not huggingface_hub.constants.HF_HUB_OFFLINE
+
+
+def test_offline_says_how(hub, monkeypatch, named):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     settings.cache_clear()
     try:
@@ -113,16 +168,22 @@ def test_offline_says_how(hub, monkeypatch):
     "kind",
     [hub_errors.RepositoryNotFoundError, hub_errors.RevisionNotFoundError, hub_errors.GatedRepoError],
 )  # fmt: skip
-def test_a_model_that_is_not_there(hub, kind):
+def test_a_model_that_is_not_there(hub, kind, named):
     hub.replies[False] = http_error(kind, 404)
     with pytest.raises(BadFile, match="the hub has no model 'owner/name@main'"):
         locate("owner/name@main")
 
 
 @pytest.mark.parametrize(
-    "error", [httpx.ConnectError("down"), hub_errors.LocalEntryNotFoundError("down"), OSError()]
+    "error",
+    [
+        httpx.ConnectError("down"),
+        hub_errors.HfHubHTTPError.__bases__[0]("down"),
+        hub_errors.LocalEntryNotFoundError("down"),
+        OSError(),
+    ],
 )
-def test_a_hub_that_does_not_answer(hub, error):
+def test_a_hub_that_does_not_answer(hub, error, named):
     hub.replies[False] = error
     with pytest.raises(Failure, match="did not deliver"):
         locate("owner/name@main")

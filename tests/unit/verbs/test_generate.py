@@ -21,6 +21,7 @@ from graftwerk.errors import (
     UnknownName,
     WrongBase,
 )
+from graftwerk.verbs import CATALOGUE
 from graftwerk.verbs.generate import run
 from graftwerk.verbs.picture_record import Record, Surroundings, read_record, write_picture
 
@@ -338,6 +339,91 @@ def test_a_picture_never_fetches_a_model_by_itself(ask, tmp_path) -> None:
     path = forged(ask, tmp_path, request={"model": "somebody/model@main"})
     with pytest.raises(BadInput, match=r"say so: --model somebody/model@main"):
         run(graftwerk.Generate(from_=path, out=tmp_path / "out"), Notes())
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """Calls of a hub that has nothing."""
+    import huggingface_hub
+
+    calls = []
+
+    def snapshot(repository, *, local_files_only, **options):
+        calls.append((repository, local_files_only))
+        raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("guide", "field"),
+    [
+        ("class=cone:2", "guide_model"),
+        ("text=a cone:2", "guide_encoder"),
+        ("image=p.png:2", "guide_encoder"),
+    ],
+)
+def test_nor_a_model_of_its_guides(ask, tmp_path, hub, monkeypatch, guide, field) -> None:
+    monkeypatch.chdir(tmp_path)
+    request = {"guide": [guide], "guide_plain": True, field: "evil/x@main"}
+    path = forged(ask, tmp_path, request=request, guides=["0" * 64])
+    option = f"--{field.replace('_', '-')}"
+    with pytest.raises(BadFile, match=f"say so: {option} evil/x@main"):
+        run(graftwerk.Generate(from_=path, out=tmp_path / "again"), Notes())
+    assert set(hub) == {("evil/x", True)}
+
+
+def test_a_model_that_the_user_names_too_is_fetched(ask, tmp_path, hub) -> None:
+    path = forged(ask, tmp_path, request={"model": "somebody/model@main"})
+    request = graftwerk.Generate(from_=path, model="somebody/model@main", out=tmp_path / "again")
+    [verb] = [verb for verb in CATALOGUE if verb.request is graftwerk.Generate]
+    with pytest.raises(graftwerk.GraftError, match="did not deliver"):
+        verb.load()(request, Notes())
+    assert hub[-1] == ("somebody/model", False)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("out", "EVIL"),
+        ("previews", "EVIL"),
+        ("previews", None),
+        ("from_", "p.png"),
+        ("device", "cuda"),
+        ("check", False),
+    ],
+)
+def test_a_record_that_says_where_to_write(ask, tmp_path, monkeypatch, field, value) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = forged(ask, tmp_path, request={field: value})
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(BadFile, match=f"the request in .* says {field}:"):
+        run(graftwerk.Generate(from_=path, out=tmp_path / "again"), Notes())
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("together", "message"),
+    [
+        ([-1, 0], r"together\.0: Input should be greater than or equal to 0"),
+        ([10**30, 0], "together"),
+        (list(range(65)), "together: .* at most 64 items"),
+        ([0, 0], "contradicts itself"),
+        ([], "together"),
+    ],
+)
+def test_a_batch_that_is_none(ask, tmp_path, together, message) -> None:
+    path = forged(ask, tmp_path, together=together)
+    with pytest.raises(BadFile, match=message):
+        run(graftwerk.Generate(from_=path, out=tmp_path / "again"), Notes())
+
+
+def test_a_batch_is_no_larger_than_any_device_draws(ask, tmp_path) -> None:
+    size = {"width": 512, "height": 512}
+    path = forged(ask, tmp_path, together=list(range(17)), request=size)
+    with pytest.raises(BadFile, match=r"17 pictures of 512 x 512 pixels .* at most 16 are"):
+        run(graftwerk.Generate(from_=path, out=tmp_path / "again"), Notes())
 
 
 def test_a_model_that_changed_since(ask, tmp_path, text_pipeline) -> None:

@@ -100,7 +100,7 @@ def load_diffusion(name: str, device: str = "auto") -> DiffusionModel:
 
     Args:
         name: `builtin/blocks`, a local folder in the layout of diffusers, or a hub id
-            `owner/name@revision`.
+            `owner/name@revision`, which is fetched only inside `locate.named_by_user`.
         device: `auto`, `cpu`, `cuda` or `mps`.
 
     Raises:

@@ -16,17 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from graftwerk.adapt.base import open_base
-from graftwerk.adapt.costs import ignore
-from graftwerk.adapt.linear import fit_linear
-from graftwerk.adapt.networks import load_network
-from graftwerk.adapt.problem import Problem, Source, open_problem
-from graftwerk.adapt.ways import make_linear
-from graftwerk.contracts import Silent
-from graftwerk.frozen.trainable import Trainable
-from graftwerk.verbs.tour.topics import topic_table
-
-from .trainer import arguments_of, cpu_seconds
+from bench.trainer import arguments_of, cpu_seconds
+from graftwerk.finetune.base_model import open_base
+from graftwerk.finetune.costs import ignore
+from graftwerk.finetune.linear import fit_linear
+from graftwerk.finetune.methods import make_linear
+from graftwerk.finetune.networks import load_network
+from graftwerk.finetune.problem import Problem, Source, open_problem
+from graftwerk.models.trainable import Trainable
+from graftwerk.tour.topics import topic_table
+from graftwerk.types import Silent
 
 TRAIN, TEST = 400, 200
 EPOCHS, BATCH, RATE = 10, 32, 1e-2

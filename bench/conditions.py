@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from graftwerk.conditions import CONDITIONS
-from graftwerk.contracts import Silent
-from graftwerk.recipes.recipe import HELD_OUT_WORLD, SIDE
+from graftwerk.conditions.kinds import CONDITIONS
+from graftwerk.recipes.registry import HELD_OUT_WORLD, SIDE
 from graftwerk.recipes.scenes import open_scenes
+from graftwerk.types import Silent
 
 COUNT = 100
 

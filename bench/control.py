@@ -18,7 +18,7 @@ import torch
 
 from bench.control_drawing import Stage, curves, drawn_figures, identical, open_stage
 from bench.control_settings import OURS, THEIRS, Drawn, fastest, kept_within
-from graftwerk.frozen.diffusion.model import load_diffusion
+from graftwerk.diffusion.pipeline import load_diffusion
 
 
 def table(rows: list[Drawn], bound: Drawn) -> None:

@@ -12,22 +12,22 @@ from PIL import Image
 
 from bench.control_settings import Drawn, Setting
 from graftwerk.blocks.captions import Facts, say
-from graftwerk.conditions import Condition, condition_named
-from graftwerk.contracts import Silent
-from graftwerk.diffuse.compose import Guidance
-from graftwerk.diffuse.drawing import Plan, draw_batch, picture_seed
-from graftwerk.diffuse.pictures import decode
-from graftwerk.diffuse.schedules import noise_levels
-from graftwerk.frozen.builtin import builtin_folder
-from graftwerk.frozen.diffusion.latents import values_of
-from graftwerk.frozen.diffusion.model import DiffusionModel, load_diffusion
-from graftwerk.frozen.judge import load_judge
-from graftwerk.recipes.drawn import judge_right
-from graftwerk.recipes.recipe import HELD_OUT_WORLD, SIDE
+from graftwerk.blocks.judge import load_judge
+from graftwerk.conditions.base import Condition
+from graftwerk.conditions.kinds import condition_named
+from graftwerk.controlnet.branch import Branch, Shape, make_branch
+from graftwerk.controlnet.checkpoint import read_branch, write_controlnet
+from graftwerk.controlnet.control import Controls, Term
+from graftwerk.diffusion.guidance import Guidance
+from graftwerk.diffusion.latents import values_of
+from graftwerk.diffusion.noise_schedule import noise_levels
+from graftwerk.diffusion.pipeline import DiffusionModel, load_diffusion
+from graftwerk.diffusion.sampling import Plan, decode, draw_batch, picture_seed
+from graftwerk.models.hub import builtin_folder
+from graftwerk.recipes.evaluate import judge_right
+from graftwerk.recipes.registry import HELD_OUT_WORLD, SIDE
 from graftwerk.recipes.scenes import facts_of_row, open_scenes
-from graftwerk.steer.branch import Branch, Shape, make_branch
-from graftwerk.steer.branch_folder import read_branch, write_controlnet
-from graftwerk.steer.control import Controls, Term
+from graftwerk.types import Silent
 
 GUIDANCE, SEED, BATCH, STEPS = 3.0, 5, 16, 20
 
@@ -199,7 +199,7 @@ def drawn_figures(stage: Stage, setting: Setting) -> Drawn:
 
 def curves(path: Path, theirs: Sequence[Drawn], ours: Sequence[Drawn]) -> None:
     """Fidelity over CPU time a picture, both sides, as one picture."""
-    from graftwerk.train.panels import Curve, Panel, draw_panels
+    from graftwerk.metrics.plots import Curve, Panel, draw_panels
 
     def curve(name: str, rows: Sequence[Drawn]) -> Curve:
         ordered = sorted(rows, key=lambda one: one.seconds)

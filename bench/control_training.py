@@ -20,12 +20,12 @@ import torch
 from torch.nn import functional
 
 from graftwerk.blocks.captions import say
-from graftwerk.conditions import condition_named
-from graftwerk.contracts import Silent
-from graftwerk.frozen.builtin import builtin_folder
-from graftwerk.recipes.recipe import SIDE, TRAINING_WORLD
+from graftwerk.conditions.kinds import condition_named
+from graftwerk.models.hub import builtin_folder
+from graftwerk.recipes.registry import SIDE, TRAINING_WORLD
 from graftwerk.recipes.scenes import facts_of_row, open_scenes
-from graftwerk.train.session import Precision
+from graftwerk.training.session import Precision
+from graftwerk.types import Silent
 
 SCENES, RATE, WARM = 256, 1e-3, 3
 Step = Callable[[int], None]
@@ -99,13 +99,12 @@ def theirs(batch: int, precision: Precision) -> Step:
 def ours(batch: int, precision: Precision, place: Path) -> Step:
     from PIL import Image
 
-    from graftwerk.control.stored import Raw, store_pairs
-    from graftwerk.control.task import ControlTask
-    from graftwerk.frozen.diffusion.model import load_diffusion
-    from graftwerk.steer.branch import Shape, make_branch
-    from graftwerk.train.arithmetic import arithmetic
-    from graftwerk.train.state import begin, generator_for
-    from graftwerk.train.task import Plan
+    from graftwerk.controlnet.branch import Shape, make_branch
+    from graftwerk.controlnet.pairs import Raw, store_pairs
+    from graftwerk.controlnet.task import ControlTask
+    from graftwerk.diffusion.pipeline import load_diffusion
+    from graftwerk.training.session import Plan
+    from graftwerk.training.state import arithmetic, begin, generator_for
 
     model, condition, rows = (
         load_diffusion("builtin/blocks", "cpu"),

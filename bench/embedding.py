@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from graftwerk.frozen.encoders import load_encoder
-from graftwerk.frozen.locate import locate
+from graftwerk.models.encoders import load_encoder
+from graftwerk.models.hub import locate
 from graftwerk.settings import settings
 
 TEXTS = 2_000

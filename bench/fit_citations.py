@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from graftwerk.frozen.encoders import load_encoder
-from graftwerk.frozen.locate import named_by_user
-from graftwerk.steer import citations
+from graftwerk.models.encoders import load_encoder
+from graftwerk.models.hub import named_by_user
+from graftwerk.rag import citations
 
 
 def main() -> None:

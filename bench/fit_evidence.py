@@ -20,12 +20,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
 from graftwerk import files
-from graftwerk.contracts import Silent
-from graftwerk.frozen.encoders import load_encoder
-from graftwerk.frozen.locate import named_by_user
-from graftwerk.steer import calibration, evidence
-from graftwerk.verbs.asking import open_library
-from graftwerk.verbs.paragraphs import build_index, document_path, read_paragraphs
+from graftwerk.models.encoders import load_encoder
+from graftwerk.models.hub import named_by_user
+from graftwerk.rag import evidence
+from graftwerk.rag import evidence as calibration
+from graftwerk.rag.answer import open_library
+from graftwerk.search.qa_pairs import build_index, document_path, read_paragraphs
+from graftwerk.types import Silent
 
 RATE = 0.1  # as the default of `graft calibrate`
 SOURCE = "the shipped calibration (XQuAD, English)"

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from tests.pipelines import tiny_unet, tiny_vae, write_text_pipeline
 
-from graftwerk.diffuse.compose import Guidance
-from graftwerk.frozen.builtin import builtin_folder
-from graftwerk.frozen.diffusion.model import load_diffusion
+from graftwerk.diffusion.guidance import Guidance
+from graftwerk.diffusion.pipeline import load_diffusion
+from graftwerk.models.hub import builtin_folder
 
 PROMPT = "a red cube and a blue cone on grass"
 SEED, WEIGHT = 3, 5.0
@@ -98,11 +98,11 @@ def peer(folder: Path, size: Size, noise: torch.Tensor) -> Callable[[], torch.Te
 def ours(
     folder: Path, size: Size, noise: torch.Tensor, interval: tuple[float, float]
 ) -> Callable[[], torch.Tensor]:
-    from graftwerk.diffuse.compose import compose
-    from graftwerk.diffuse.pictures import decode
-    from graftwerk.diffuse.samplers import sample_ddim
-    from graftwerk.diffuse.schedules import final, initial, noise_levels
-    from graftwerk.frozen.diffusion.texts import join
+    from graftwerk.diffusion.guidance import compose
+    from graftwerk.diffusion.noise_schedule import final, initial, noise_levels
+    from graftwerk.diffusion.prompts import join
+    from graftwerk.diffusion.samplers import sample_ddim
+    from graftwerk.diffusion.sampling import decode
 
     model = load_diffusion(str(folder), "cpu")
     sigmas = noise_levels(model.noise, size.steps, "model")
@@ -169,10 +169,10 @@ def measure(size: Size) -> list[str]:
 
 def judge_interval(count: int) -> list[str]:
     """What the judge sees in pictures of two objects, guided everywhere and in the interval."""
-    from graftwerk.contracts import Silent
-    from graftwerk.frozen.judge import load_judge
-    from graftwerk.recipes.drawn import share_of_right
-    from graftwerk.recipes.recipe import Setting
+    from graftwerk.blocks.judge import load_judge
+    from graftwerk.recipes.evaluate import share_of_right
+    from graftwerk.recipes.registry import Setting
+    from graftwerk.types import Silent
 
     setting = Setting(SEED, "cpu", {}, Silent())
     eyes = load_judge(builtin_folder("builtin/blocks-judge"), "cpu")

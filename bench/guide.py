@@ -11,22 +11,19 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from graftwerk.contracts import Silent
-from graftwerk.diffuse.compose import Guidance
-from graftwerk.diffuse.drawing import Plan, draw_batch
-from graftwerk.diffuse.inversion import invert_ddim
-from graftwerk.diffuse.pictures import decode
-from graftwerk.diffuse.samplers import sample_ddim
-from graftwerk.diffuse.schedules import noise_levels
-from graftwerk.frozen.diffusion.model import DiffusionModel, load_diffusion
-from graftwerk.measure.pictures import psnr
+from graftwerk.diffusion.guidance import GradientGuide, Guidance, Term, guided_by
+from graftwerk.diffusion.inversion import descend, invert_ddim
+from graftwerk.diffusion.noise_schedule import noise_levels
+from graftwerk.diffusion.pipeline import DiffusionModel, load_diffusion
+from graftwerk.diffusion.samplers import sample_ddim
+from graftwerk.diffusion.sampling import Plan, decode, draw_batch
+from graftwerk.generation.authenticity import LIMIT, Pictures, as_pictures, encode, open_witnesses
+from graftwerk.generation.guidance_report import chances_of
+from graftwerk.generation.guides import GuideModels, Settings
+from graftwerk.metrics.distributions import psnr
 from graftwerk.recipes.scenes import open_scenes
-from graftwerk.requests import DEFAULT_GUIDE
-from graftwerk.steer.descent import descend
-from graftwerk.steer.gradient import GradientGuide, Term, guided_by
-from graftwerk.verbs.guide_check import chances_of
-from graftwerk.verbs.guides import GuideModels, Settings
-from graftwerk.verbs.witnesses import LIMIT, Pictures, as_pictures, encode, open_witnesses
+from graftwerk.requests.base import DEFAULT_GUIDE
+from graftwerk.types import Silent
 
 CLASSES = ("yellow sphere", "white cylinder", "purple cone", "black cube", "orange person")
 WORLD, SEED, SCALE = 6, 4242, 10.0

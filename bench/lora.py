@@ -19,21 +19,20 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from graftwerk.adapt.base import open_base
-from graftwerk.adapt.networks import load_network
-from graftwerk.adapt.problem import Problem, Source, open_problem
-from graftwerk.adapt.run import plan_of, starting_head
-from graftwerk.adapt.settings import Settings
-from graftwerk.adapt.tuning import Tuning
-from graftwerk.contracts import Silent
+from bench.adapt import tables
+from bench.trainer import arguments_of, cpu_seconds
+from graftwerk.adapters.linear_head import LinearHead
+from graftwerk.finetune.base_model import open_base
+from graftwerk.finetune.networks import load_network
+from graftwerk.finetune.problem import Problem, Source, open_problem
+from graftwerk.finetune.run import plan_of, starting_head
+from graftwerk.finetune.settings import Settings
+from graftwerk.finetune.tune import Tuning
 from graftwerk.settings import settings
-from graftwerk.steer.head import LinearHead
-from graftwerk.train.arithmetic import fast_precision
-from graftwerk.train.loop import train
-from graftwerk.train.session import Precision, Session
-
-from .adapt import tables
-from .trainer import arguments_of, cpu_seconds
+from graftwerk.training.loop import train
+from graftwerk.training.session import Precision, Session
+from graftwerk.training.state import fast_precision
+from graftwerk.types import Silent
 
 RANK, ALPHA, BATCH, RATE = 8, 16.0, 16, 5e-4
 STEPS, EPOCHS = 20, 6

@@ -16,22 +16,19 @@ from pathlib import Path
 
 import numpy as np
 
-from graftwerk.conditions import condition_named
-from graftwerk.contracts import Silent
-from graftwerk.control.growth import told_forecast
-from graftwerk.control.meter import Measurement, Meter, from_json
-from graftwerk.control.task import Batch, Pairs
-from graftwerk.control.training import METER, Lesson, Trained, train_branch
-from graftwerk.control.verdict import Verdict, judge
-from graftwerk.frozen.builtin import builtin_folder
-from graftwerk.frozen.diffusion.model import load_diffusion
-from graftwerk.recipes.paired import open_pairs
-from graftwerk.recipes.recipe import HELD_OUT_WORLD, TRAINING_WORLD
-from graftwerk.steer.branch import Shape, make_branch
-from graftwerk.train.arithmetic import fast_precision
-from graftwerk.train.session import Session
-from graftwerk.train.state import generator_for
-from graftwerk.train.task import Plan
+from graftwerk.conditions.kinds import condition_named
+from graftwerk.controlnet.branch import Shape, make_branch
+from graftwerk.controlnet.convergence import Measurement, Meter, Verdict, from_json, judge
+from graftwerk.controlnet.forecast import told_forecast
+from graftwerk.controlnet.task import Batch, Pairs
+from graftwerk.controlnet.train import METER, Lesson, Trained, train_branch
+from graftwerk.diffusion.pipeline import load_diffusion
+from graftwerk.models.hub import builtin_folder
+from graftwerk.recipes.control import open_pairs
+from graftwerk.recipes.registry import HELD_OUT_WORLD, TRAINING_WORLD
+from graftwerk.training.session import Plan, Session
+from graftwerk.training.state import fast_precision, generator_for
+from graftwerk.types import Silent
 
 MODEL, HELD_OUT = "builtin/blocks", 128
 SLOW = 100  # times smaller is the rate of the slow runs

@@ -42,8 +42,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 def ours(vectors: np.ndarray, folder: Path, *, exact: bool = False) -> Search:
     """The snapshot of an index: memory-mapped vectors and their sign bits."""
-    from graftwerk.search.snapshot import read_snapshot, write_snapshot
-    from graftwerk.search.vectors import Space
+    from graftwerk.search.vectors import Space, read_snapshot, write_snapshot
 
     write_snapshot(folder, "bench:1", np.arange(len(vectors)), vectors)
     snapshot = read_snapshot(folder)
@@ -221,9 +220,9 @@ def compare(count: int, names: list[str]) -> None:
 
 def measure_store(count: int = 10_000) -> None:
     """Passages a second into the database, encoder left out."""
-    from graftwerk.contracts import Passage
     from graftwerk.search.index import create_or_open
     from graftwerk.search.rows import Entry
+    from graftwerk.types import Passage
 
     class NoEncoder:
         name, fingerprint, dimension = "bench", "0" * 64, DIMENSION

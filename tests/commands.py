@@ -54,7 +54,7 @@ class Commands:
 
 def child(task: dict[str, Any]) -> None:
     """Run a command as `python -m graftwerk` would, and end with its exit code."""
-    from graftwerk.cli import main
+    from graftwerk.cli.main import main
 
     signal.alarm(_LONGEST)
     for number, path in enumerate(task["files"]):
@@ -79,12 +79,13 @@ def _import_what_commands_import() -> None:
     import transformers.models.bert.modeling_bert
     import transformers.models.clip.modeling_clip
 
-    from graftwerk.cli import main, monitor, show
-    from graftwerk.verbs import CATALOGUE
+    from graftwerk.cli import progress, show
+    from graftwerk.cli.main import main
+    from graftwerk.commands import CATALOGUE
 
     loaded = [diffusers.AutoencoderKL, diffusers.UNet2DConditionModel, diffusers.UNet2DModel]
     loaded += [transformers.CLIPModel, *(verb.load() for verb in CATALOGUE)]
-    del onnxruntime, peft, sklearn, main, monitor, show
+    del onnxruntime, peft, sklearn, main, progress, show
 
 
 if __name__ == "__main__":

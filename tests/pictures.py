@@ -9,10 +9,9 @@ import torch
 from PIL import Image
 
 from graftwerk.errors import BadFile
-from graftwerk.frozen.familiar import Familiar
-from graftwerk.frozen.images import Examined, ImageEncoder
-from graftwerk.frozen.texts import TextEncoder
-from graftwerk.frozen.tokens import TokenReader
+from graftwerk.models.image_encoder import Examined, ImageEncoder
+from graftwerk.models.ood import Familiar
+from graftwerk.models.text_encoder import TextEncoder, TokenReader
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255,) * 3}
 _WORDS = ["[PAD]", "[UNK]", *COLOURS]
@@ -105,5 +104,5 @@ def serve_encoder(monkeypatch: pytest.MonkeyPatch, *encoders: Any) -> None:
             raise BadFile(f"model {name!r} is neither a built-in name nor a folder that exists.")
         return known[name]
 
-    for module in ("classify", "eval_alignment", "index_add", "opening"):
-        monkeypatch.setattr(f"graftwerk.verbs.{module}.load_encoder", load)
+    for module in ("commands.classify", "commands.evaluate", "commands.index", "search.opening"):
+        monkeypatch.setattr(f"graftwerk.{module}.load_encoder", load)

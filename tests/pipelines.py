@@ -136,7 +136,7 @@ def write_text_pipeline(
 
 def control_request(pictures: Path, pipeline: Path, out: Path, **changes: Any) -> Any:
     """A short `control train` on captioned pictures."""
-    from graftwerk.requests import ControlTrain
+    from graftwerk.requests.control import ControlTrain
 
     settings: dict[str, Any] = {
         "data": pictures,
@@ -202,6 +202,6 @@ def write_pixel_pipeline(folder: Path) -> Path:
 
 def noise_of(**changes: Any) -> Any:
     """The noise of `SCHEDULER` with other options."""
-    from graftwerk.frozen.diffusion.noise import read_noise
+    from graftwerk.diffusion.noise_schedule import read_noise
 
     return read_noise(SCHEDULER | changes, Path("scheduler_config.json"))

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graftwerk.contracts import Modality, Passage, Role, Vectors
 from graftwerk.errors import BadFile, Cancelled
+from graftwerk.search.filters import parse_where
 from graftwerk.search.index import create_or_open
 from graftwerk.search.rows import input_text
-from graftwerk.search.where import parse_where
+from graftwerk.types import Modality, Passage, Role, Vectors
 
 
 class HashEncoder:
@@ -141,8 +141,8 @@ def use_encoder(monkeypatch: pytest.MonkeyPatch, *encoders: HashEncoder) -> None
             raise BadFile(f"model {name!r} is neither a built-in name nor a folder that exists.")
         return known[name]
 
-    for module in ("index_add", "index_rebuild", "opening"):
-        monkeypatch.setattr(f"graftwerk.verbs.{module}.load_encoder", load)
+    for module in ("commands.index", "search.opening"):
+        monkeypatch.setattr(f"graftwerk.{module}.load_encoder", load)
 
 
 class Recorder:

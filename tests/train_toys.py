@@ -12,13 +12,11 @@ import torch
 from tests.forking import serve
 from torch import nn
 
-from graftwerk.contracts import Silent
-from graftwerk.train.initialise import initialise
-from graftwerk.train.loop import train
-from graftwerk.train.processes import ALONE, joined
-from graftwerk.train.session import Outcome, Session
-from graftwerk.train.state import generator_for
-from graftwerk.train.task import Plan
+from graftwerk.training.distributed import ALONE, joined
+from graftwerk.training.loop import train
+from graftwerk.training.session import Outcome, Plan, Session
+from graftwerk.training.state import generator_for, initialise
+from graftwerk.types import Silent
 
 PLAN = Plan(steps=60, batch=8, learning_rate=0.01, warm_up=5, average_decay=0.9)
 

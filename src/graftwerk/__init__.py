@@ -11,51 +11,34 @@ neither PyTorch nor NumPy.
 
 from typing import TYPE_CHECKING
 
-from . import reports, requests
+from . import requests
 from .errors import GraftError
-from .requests import (
-    Ask,
-    BlocksRender,
-    BlocksShow,
-    Calibrate,
-    Classify,
-    Compare,
-    ConditionList,
-    ControlAblation,
-    ControlExport,
-    ControlTrain,
+from .requests.ask import Ask, Calibrate
+from .requests.blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
+from .requests.classify import Classify
+from .requests.condition import ConditionList, EvalEdges, MakeCondition
+from .requests.control import ControlAblation, ControlExport, ControlTrain
+from .requests.evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
+from .requests.finetune import Compare, EvalFit, Fit, Predict
+from .requests.generate import Generate
+from .requests.guide import GuideCheck, GuideSweep, Invert
+from .requests.models import ModelsInfo, ModelsList, Tour
+from .requests.probe import Readout
+from .requests.search import (
     Embed,
-    EvalAlignment,
-    EvalAnswers,
-    EvalEdges,
-    EvalFit,
-    EvalRetrieval,
-    EvalSimilarity,
-    Fit,
-    Generate,
-    GuideCheck,
-    GuideSweep,
     IndexAdd,
     IndexRebuild,
     IndexRemove,
     IndexStatus,
     IndexVerify,
-    Invert,
-    MakeCondition,
-    ModelsInfo,
-    ModelsList,
-    Predict,
-    Readout,
-    RecipeEval,
-    RecipeList,
-    RecipeRun,
     Search,
-    Tour,
 )
+from .results import Report
 from .settings import forbid_telemetry
 
 if TYPE_CHECKING:
-    from .contracts import Monitor
+    from .types import Monitor
+
 
 forbid_telemetry()  # here, as it must come before the import of any library that would send some
 
@@ -105,7 +88,7 @@ __all__ = [
 ]
 
 
-def run(request: requests.Request, monitor: "Monitor | None" = None) -> reports.Report:
+def run(request: requests.Request, monitor: "Monitor | None" = None) -> Report:
     """Carry out any request and return its report.
 
     Args:
@@ -115,8 +98,8 @@ def run(request: requests.Request, monitor: "Monitor | None" = None) -> reports.
     Raises:
         GraftError: a subclass that says what was received, what is allowed and what to do.
     """
-    from .contracts import Silent
-    from .verbs import CATALOGUE
+    from .commands import CATALOGUE
+    from .types import Silent
 
     for verb in CATALOGUE:
         if verb.request is type(request):

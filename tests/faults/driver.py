@@ -12,12 +12,14 @@ from pathlib import Path
 from tests.forking import serve
 from tests.support import HashEncoder
 
-from graftwerk.contracts import Silent
+from graftwerk.commands import index as index_add
+from graftwerk.commands import index as index_rebuild
+from graftwerk.commands import index as index_remove
 from graftwerk.errors import GraftError
-from graftwerk.requests import IndexAdd, IndexRebuild, IndexRemove
-from graftwerk.search import add as adding
+from graftwerk.requests.search import IndexAdd, IndexRebuild, IndexRemove
+from graftwerk.search import ingest, opening
 from graftwerk.search.index import Index
-from graftwerk.verbs import index_add, index_rebuild, index_remove, opening
+from graftwerk.types import Silent
 
 ENCODERS = {
     "builtin/minilm": HashEncoder(name="builtin/minilm"),
@@ -34,11 +36,13 @@ def run(task):
     """Carry out one verb."""
     index = Path(task["index"])
     if task["verb"] == "add":
-        return index_add.run(IndexAdd(paths=task["paths"], index=index), Silent())
+        return index_add.run_index_add(IndexAdd(paths=task["paths"], index=index), Silent())
     if task["verb"] == "remove":
-        return index_remove.run(IndexRemove(paths=task["paths"], index=index), Silent())
+        return index_remove.run_index_remove(
+            IndexRemove(paths=task["paths"], index=index), Silent()
+        )
     request = IndexRebuild(index=index, encoder=task.get("encoder"))
-    return index_rebuild.run(request, Silent())
+    return index_rebuild.run_index_rebuild(request, Silent())
 
 
 def log_commits(path):
@@ -73,7 +77,7 @@ def child(task):
 
 def patch():
     """Put the stand-ins in their places."""
-    adding.BATCH_PASSAGES = BATCH
+    ingest.BATCH_PASSAGES = BATCH
     for module in (index_add, index_rebuild, opening):
         module.load_encoder = load
 

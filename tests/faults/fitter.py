@@ -17,13 +17,15 @@ import torch
 import transformers.models.bert.modeling_bert  # noqa: F401
 from tests.forking import serve
 
-from graftwerk.adapt import networks  # noqa: F401
-from graftwerk.adapt import run as tuning
-from graftwerk.contracts import Silent
+from graftwerk.commands import fit
 from graftwerk.errors import GraftError
-from graftwerk.requests import Fit
-from graftwerk.train.session import Session
-from graftwerk.verbs import fit
+from graftwerk.finetune import (
+    networks,  # noqa: F401
+    run,
+)
+from graftwerk.requests.finetune import Fit
+from graftwerk.training.session import Session
+from graftwerk.types import Silent
 
 
 def child(task):
@@ -33,7 +35,7 @@ def child(task):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
-        answer = {"report": fit.run(Fit(**task["fit"]), Silent()).model_dump(mode="json")}
+        answer = {"report": fit.run_fit(Fit(**task["fit"]), Silent()).model_dump(mode="json")}
     except GraftError as error:
         answer = error.to_json()
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
@@ -42,7 +44,7 @@ def child(task):
 
 def main():
     torch.set_num_threads(1)
-    tuning.Session = functools.partial(Session, save_seconds=0.1)  # many checkpoints
+    run.Session = functools.partial(Session, save_seconds=0.1)  # many checkpoints
     serve(child)
 
 

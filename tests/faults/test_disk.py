@@ -6,9 +6,8 @@ import shutil
 import subprocess
 
 import pytest
-
-from .conftest import state
-from .test_kill import assert_sound
+from tests.faults.conftest import state
+from tests.faults.test_kill import assert_sound
 
 
 def test_no_file_may_grow(driver, docs, tmp_path):

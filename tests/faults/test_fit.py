@@ -8,9 +8,9 @@ import time
 
 import pytest
 from tests.forking import Forking
-from tests.unit.adapt.conftest import sentences, tiny, write_csv  # noqa: F401
+from tests.unit.finetune.conftest import sentences, tiny, write_csv  # noqa: F401
 
-from graftwerk.train.log import Log
+from graftwerk.training.log import Log
 
 WEIGHTS = {"lora": "adapter/adapter_model.safetensors", "full": "model/model.safetensors"}
 

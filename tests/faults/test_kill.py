@@ -6,12 +6,11 @@ import shutil
 import time
 
 import pytest
+from tests.faults.conftest import state
 
-from graftwerk.contracts import Silent
-from graftwerk.requests import IndexVerify
-from graftwerk.verbs import index_verify
-
-from .conftest import state
+from graftwerk.commands import index as index_verify
+from graftwerk.requests.search import IndexVerify
+from graftwerk.types import Silent
 
 VERBS = ("add", "remove", "rebuild", "renew")
 
@@ -24,7 +23,7 @@ def task_of(verb, docs, index):
 
 
 def assert_sound(index):
-    report = index_verify.run(IndexVerify(index=index), Silent())
+    report = index_verify.run_index_verify(IndexVerify(index=index), Silent())
     assert report.sound, report.damages
 
 

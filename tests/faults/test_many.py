@@ -6,13 +6,12 @@ import random
 import time
 
 import pytest
+from tests.faults.conftest import state
+from tests.faults.driver import ENCODERS
+from tests.faults.test_kill import assert_sound
 
-from graftwerk.search.engine import search
 from graftwerk.search.index import open_index
-
-from .conftest import state
-from .driver import ENCODERS
-from .test_kill import assert_sound
+from graftwerk.search.query import search
 
 WRITERS = 8
 

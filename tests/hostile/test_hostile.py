@@ -6,9 +6,9 @@ import os
 import pytest
 from tests.hostile.make import HOSTILE, make_hostile_folder, make_odd_names
 
+from graftwerk.data.documents.sandbox import Reader
+from graftwerk.data.walk import list_files
 from graftwerk.errors import BadFile, LimitExceeded
-from graftwerk.search.readers import Reader
-from graftwerk.search.walk import list_files
 
 # what the message must say, by kind
 REASONS = {

@@ -14,19 +14,20 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from tests.networks import bert, write_language_model
 from tests.support import HashEncoder, use_encoder
-from tests.unit.verbs.test_generate_lora import write_lora
+from tests.unit.commands.test_generate_lora import write_lora
 
 import graftwerk
-from graftwerk import GraftError, requests
+from graftwerk import requests
+from graftwerk.commands import CATALOGUE
+from graftwerk.commands.generate import run_generate
 from graftwerk.conditions.estimators import load_estimator
-from graftwerk.contracts import Silent
-from graftwerk.errors import BadFile, Cancelled
-from graftwerk.frozen.folder import open_folder
-from graftwerk.frozen.loading import build_config
-from graftwerk.requests import MODEL_FIELDS, Generate
-from graftwerk.verbs import CATALOGUE
-from graftwerk.verbs.generate import run
-from graftwerk.verbs.picture_record import PLACES
+from graftwerk.errors import BadFile, Cancelled, GraftError
+from graftwerk.generation.provenance import PLACES
+from graftwerk.models.checkpoint import open_folder
+from graftwerk.models.transformers import build_config
+from graftwerk.requests.base import MODEL_FIELDS
+from graftwerk.requests.generate import Generate
+from graftwerk.types import Silent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 EVIL = "evil/x@main"
@@ -147,7 +148,7 @@ def test_an_adapter_says_nothing_of_its_base(tmp_path, text_pipeline, connection
     asked = Generate(
         model=str(text_pipeline), lora=[str(folder)], count=1, steps=1, out=tmp_path / "out"
     )
-    assert run(asked, Silent()).pictures
+    assert run_generate(asked, Silent()).pictures
     assert not connections
 
 
@@ -226,7 +227,7 @@ def drawn(text_pipeline, tmp_path_factory):
     """The record of a picture, and the folder of its model."""
     out = tmp_path_factory.mktemp("drawn")
     asked = Generate(prompt="a", model=str(text_pipeline), steps=1, count=1, out=out)
-    (picture,) = run(asked, Silent()).pictures
+    (picture,) = run_generate(asked, Silent()).pictures
     with Image.open(picture.path) as image:
         return json.loads(image.text["graftwerk"])
 
@@ -271,7 +272,7 @@ def test_any_record(drawn, tmp_path, monkeypatch, connections, request, more) ->
     Image.new("RGB", (16, 16)).save(work / "p.png", pnginfo=information)
     before = listed(work)
     try:
-        report = run(Generate(from_=Path("p.png")), Impatient())
+        report = run_generate(Generate(from_=Path("p.png")), Impatient())
         made = {Path(picture.path) for picture in report.pictures}
         assert all(path.parent == Path("pictures") for path in made)
     except GraftError:

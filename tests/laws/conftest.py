@@ -19,22 +19,22 @@ import torch
 from tests import networks, pipelines
 
 from graftwerk import folders
-from graftwerk.contracts import Silent
-from graftwerk.frozen.encoders import load_encoder
-from graftwerk.frozen.noise_aware import NoiseAwareClassifier, NoiseAwareNetwork
-from graftwerk.steer.branch import Shape, make_branch, weights_of
-from graftwerk.steer.branch_folder import read_branch, write_controlnet
-from graftwerk.steer.bundle import is_replaceable, read_bundle, require_base, write_bundle
-from graftwerk.steer.context import RetrievedContext, bare_prompt
-from graftwerk.steer.control import ControlSteer
-from graftwerk.steer.gradient import GradientGuide, Term
-from graftwerk.steer.head import LinearHead, undecided
-from graftwerk.steer.lowrank import Rank, install, load
-from graftwerk.train.initialise import initialise
-from graftwerk.verbs import opening
-from graftwerk.verbs.asking import open_library
-from graftwerk.verbs.guides import require_space
-from graftwerk.verbs.paragraphs import Paragraph, build_index
+from graftwerk.adapters.linear_head import LinearHead, undecided
+from graftwerk.adapters.lora import Rank, install, load
+from graftwerk.adapters.manifest import is_replaceable, read_bundle, require_base, write_bundle
+from graftwerk.controlnet.branch import Shape, make_branch, weights_of
+from graftwerk.controlnet.checkpoint import read_branch, write_controlnet
+from graftwerk.controlnet.control import ControlSteer
+from graftwerk.diffusion.guidance import GradientGuide, Term
+from graftwerk.diffusion.noisy_classifier import NoiseAwareClassifier, NoiseAwareNetwork
+from graftwerk.generation.guides import require_space
+from graftwerk.models.encoders import load_encoder
+from graftwerk.rag.answer import open_library
+from graftwerk.rag.prompt import RetrievedContext, bare_prompt
+from graftwerk.search import opening
+from graftwerk.search.qa_pairs import Paragraph, build_index
+from graftwerk.training.state import initialise
+from graftwerk.types import Silent
 
 
 class ContextCase:

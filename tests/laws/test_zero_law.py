@@ -4,8 +4,8 @@ from typing import get_args
 
 import pytest
 
+from graftwerk.adapters.protocol import Socket, Steer
 from graftwerk.errors import WrongBase
-from graftwerk.steer.base import Socket, Steer
 
 
 def test_the_table_is_whole(steers):

@@ -10,10 +10,10 @@ from PIL import Image
 import graftwerk
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
-from graftwerk.frozen.encoders import load_encoder
-from graftwerk.frozen.familiar import FILE_NAME
-from graftwerk.frozen.images import encode_and_compare
-from graftwerk.search.readers import read_image
+from graftwerk.data.images import read_image
+from graftwerk.models.encoders import load_encoder
+from graftwerk.models.image_encoder import encode_and_compare
+from graftwerk.models.ood import FILE_NAME
 
 FOLDER = Path(graftwerk.__file__).parent / "weights" / "blocks-clip"
 DATA = Path(__file__).parents[3] / "shared" / "data"

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 
 import graftwerk
-from graftwerk.contracts import Silent
-from graftwerk.diffuse.drawing import picture_seed
-from graftwerk.frozen.builtin import builtin_folder
-from graftwerk.verbs import generate
+from graftwerk.commands import generate
+from graftwerk.diffusion.sampling import picture_seed
+from graftwerk.models.hub import builtin_folder
+from graftwerk.types import Silent
 
 PROMPT, STEPS, WEIGHT, SEED = "a red cube and a blue cone on grass", 6, 5.0, 3
 
@@ -27,7 +27,9 @@ def test_the_same_picture(tmp_path):
         seed=SEED,
         out=tmp_path,
     )
-    drawn = np.asarray(Image.open(generate.run(request, Silent()).pictures[0].path), dtype=int)
+    drawn = np.asarray(
+        Image.open(generate.run_generate(request, Silent()).pictures[0].path), dtype=int
+    )
     pipeline = StableDiffusionPipeline.from_pretrained(builtin_folder("builtin/blocks"))
     pipeline.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(picture_seed(SEED, 0))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from graftwerk.measure.confidence import (
+from graftwerk.metrics.calibration import (
     calibration_error,
     cross_fitted,
     fit_temperature,

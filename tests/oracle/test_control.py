@@ -12,14 +12,14 @@ import torch
 from tests.pipelines import random_network, tiny_unet
 
 from graftwerk import folders
-from graftwerk.diffuse.compose import Guidance
-from graftwerk.diffuse.drawing import Plan, draw_batch
-from graftwerk.diffuse.schedules import noise_levels
-from graftwerk.frozen.diffusion.halves import run_with
-from graftwerk.frozen.diffusion.model import load_diffusion
-from graftwerk.steer.branch import Shape, make_branch, weights_of
-from graftwerk.steer.branch_folder import read_branch, write_controlnet
-from graftwerk.steer.control import Controls, Term
+from graftwerk.controlnet.branch import Shape, make_branch, weights_of
+from graftwerk.controlnet.checkpoint import read_branch, write_controlnet
+from graftwerk.controlnet.control import Controls, Term
+from graftwerk.diffusion.guidance import Guidance
+from graftwerk.diffusion.noise_schedule import noise_levels
+from graftwerk.diffusion.pipeline import load_diffusion
+from graftwerk.diffusion.sampling import Plan, draw_batch
+from graftwerk.diffusion.unet import run_with
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning"),
@@ -184,7 +184,7 @@ def test_pipelines(tmp_path, text_pipeline, count):
 def drawn_from(model, plan, noise):
     """A batch drawn from given noise."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("graftwerk.diffuse.drawing.draw", lambda generators, like: noise)
+        patch.setattr("graftwerk.diffusion.sampling.draw", lambda generators, like: noise)
         return draw_batch(model, plan, [0, 1])
 
 

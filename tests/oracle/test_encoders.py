@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import graftwerk
-from graftwerk.contracts import Silent
-from graftwerk.frozen.encoders import encoder_fingerprint, load_encoder, load_reference
-from graftwerk.frozen.locate import locate
-from graftwerk.frozen.recipe import read_recipe
-from graftwerk.verbs import eval_similarity
+from graftwerk.commands import evaluate
+from graftwerk.models.encoders import encoder_fingerprint, load_encoder, load_reference
+from graftwerk.models.hub import locate
+from graftwerk.models.pooling import read_recipe
+from graftwerk.types import Silent
 
 # Beside the checkout, where the measurements look for public data too.
 STSB = Path(__file__).parents[3] / "shared" / "data" / "stsb" / "en-dev.csv"
@@ -55,7 +55,7 @@ def spearman_of_peer(peer, pairs):
 def test_similarity_of_literal_pairs(peer, tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("\n".join(f"{first},{second},{score}" for first, second, score in PAIRS))
-    found = eval_similarity.run(graftwerk.EvalSimilarity(file=path), Silent()).spearman
+    found = evaluate.run_eval_similarity(graftwerk.EvalSimilarity(file=path), Silent()).spearman
     assert found == pytest.approx(spearman_of_peer(peer, PAIRS), abs=1e-3)
 
 
@@ -63,10 +63,10 @@ def test_similarity_of_literal_pairs(peer, tmp_path):
 def test_similarity_of_a_public_set(peer):
     if not STSB.is_file():
         pytest.skip("the public data are not there")
-    from graftwerk.measure.similarity import read_pairs
+    from graftwerk.metrics.retrieval import read_pairs
 
     pairs = [(pair.first, pair.second, pair.score) for pair in read_pairs(STSB)]
-    found = eval_similarity.run(graftwerk.EvalSimilarity(file=STSB), Silent()).spearman
+    found = evaluate.run_eval_similarity(graftwerk.EvalSimilarity(file=STSB), Silent()).spearman
     assert found == pytest.approx(spearman_of_peer(peer, pairs), abs=1e-3)
     assert found > 0.86
 

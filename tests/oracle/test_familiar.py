@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from graftwerk.frozen.familiar import least_pictures, measure_familiar
+from graftwerk.models.ood import least_pictures, measure_familiar
 
 DIMENSION = 6
 

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from graftwerk.diffuse.samplers import sample_heun
-from graftwerk.diffuse.schedules import karras
-from graftwerk.frozen.noise_aware import NoiseAwareClassifier, NoiseAwareNetwork
-from graftwerk.steer.gradient import Term, guided, guided_by
-from graftwerk.train.initialise import initialise
+from graftwerk.diffusion.guidance import Term, guided, guided_by
+from graftwerk.diffusion.noise_schedule import karras
+from graftwerk.diffusion.noisy_classifier import NoiseAwareClassifier, NoiseAwareNetwork
+from graftwerk.diffusion.samplers import sample_heun
+from graftwerk.training.state import initialise
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MEANS = torch.tensor([-1.5, 0.5, 2.0], dtype=torch.float64)

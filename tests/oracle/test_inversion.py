@@ -5,10 +5,9 @@ import math
 import pytest
 import torch
 
-from graftwerk.diffuse.inversion import invert_ddim
-from graftwerk.diffuse.residual import residuals
-from graftwerk.diffuse.samplers import sample_ddim
-from graftwerk.diffuse.schedules import karras
+from graftwerk.diffusion.inversion import invert_ddim, residuals
+from graftwerk.diffusion.noise_schedule import karras
+from graftwerk.diffusion.samplers import sample_ddim
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MEAN, DEVIATION = 0.7, 0.5

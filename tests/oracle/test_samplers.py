@@ -7,14 +7,14 @@ from functools import partial
 import pytest
 import torch
 
-from graftwerk.diffuse.samplers import (
+from graftwerk.diffusion.noise_schedule import karras
+from graftwerk.diffusion.samplers import (
     sample_ddim,
     sample_ddpm,
     sample_dpmpp_2m,
     sample_euler,
     sample_heun,
 )
-from graftwerk.diffuse.schedules import karras
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MEAN, DEVIATION = 0.7, 0.5

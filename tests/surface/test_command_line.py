@@ -6,9 +6,9 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from graftwerk.requests.refusal import allowed
+from graftwerk.commands import CATALOGUE
+from graftwerk.requests.base import allowed
 from graftwerk.settings import settings
-from graftwerk.verbs import CATALOGUE
 
 COMMANDS = [verb.command for verb in CATALOGUE]
 
@@ -35,7 +35,7 @@ def test_importing_the_package_is_light() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_help_documents_every_option_and_key(command, capsys) -> None:
-    from graftwerk.cli import main
+    from graftwerk.cli.main import main
 
     verb = next(verb for verb in CATALOGUE if verb.command == command)
     assert main([*command, "--help"]) == 0
@@ -148,7 +148,7 @@ def test_version(graft) -> None:
 def test_only_the_first_of_several_processes_shows_its_report(
     rank, speaks, monkeypatch, capsys
 ) -> None:
-    from graftwerk.cli import main
+    from graftwerk.cli.main import main
 
     monkeypatch.setenv("RANK", rank)
     settings.cache_clear()

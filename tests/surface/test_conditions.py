@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from graftwerk.conditions import CONDITIONS
+from graftwerk.conditions.kinds import CONDITIONS
 
 
 @pytest.fixture

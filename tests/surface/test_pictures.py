@@ -122,7 +122,7 @@ def test_eval_alignment(graft, workplace) -> None:
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
 def test_bad_input(arguments, expected, capsys, tmp_path, monkeypatch) -> None:
-    from graftwerk.cli import main
+    from graftwerk.cli.main import main
 
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (4, 4)).save("a.png")

@@ -7,18 +7,18 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from graftwerk.adapt.tables import read_table
 from graftwerk.blocks.scene import scene_from_json
+from graftwerk.commands.ask import read_questions
+from graftwerk.data.documents.sandbox import Reader
+from graftwerk.data.image_folder import read_picture_folder
+from graftwerk.data.labelled_texts import read_labelled_texts
+from graftwerk.data.tables import read_table
 from graftwerk.errors import BadFile, BadInput
 from graftwerk.files import read_json, read_json_lines
-from graftwerk.measure.labelled_texts import read_labelled_texts
-from graftwerk.measure.picture_folder import read_picture_folder
-from graftwerk.search.readers import Reader
-from graftwerk.search.schema import SNAPSHOT
-from graftwerk.search.snapshot import read_snapshot
-from graftwerk.train.log import Log
-from graftwerk.verbs.calibrate import read_questions
-from graftwerk.verbs.picture_record import read_record
+from graftwerk.generation.provenance import read_record
+from graftwerk.search.database import SNAPSHOT
+from graftwerk.search.vectors import read_snapshot
+from graftwerk.training.log import Log
 
 LONG_NUMBER = f'{{"text": "a", "label": {"9" * 5_000}}}'
 DEEP = "[" * 100_000

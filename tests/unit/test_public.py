@@ -4,8 +4,9 @@ import pydantic
 import pytest
 
 import graftwerk
-from graftwerk import reports, requests
-from graftwerk.verbs import CATALOGUE
+from graftwerk import requests
+from graftwerk.commands import CATALOGUE
+from graftwerk.results import Report
 
 
 def test_the_public_names() -> None:
@@ -29,7 +30,7 @@ def test_run_refuses_what_is_no_request() -> None:
         graftwerk.run(requests.Request())
 
 
-@pytest.mark.parametrize("verb", CATALOGUE, ids=lambda verb: verb.module)
+@pytest.mark.parametrize("verb", CATALOGUE, ids=lambda verb: verb.function)
 def test_a_verb_is_complete(verb) -> None:
     assert verb.load().__doc__
     assert verb.example.startswith("graft " + " ".join(verb.command))
@@ -42,7 +43,7 @@ def described(model: type[pydantic.BaseModel]) -> None:
 
 
 def test_every_field_is_described() -> None:
-    everything = [*requests.Request.__subclasses__(), *reports.Report.__subclasses__()]
+    everything = [*requests.Request.__subclasses__(), *Report.__subclasses__()]
     assert len(everything) > 25
     for model in everything:
         described(model)

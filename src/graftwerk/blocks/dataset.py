@@ -9,7 +9,7 @@ from typing import Any
 from .. import files
 from ..settings import settings
 from .captions import caption_of
-from .drawing import PALETTE, condition_pictures
+from .map_images import PALETTE, condition_pictures
 from .maps import CLASSES, maps_of
 from .renderer import render
 from .sampling import sample_scene

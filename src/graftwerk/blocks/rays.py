@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from .compiled import compiled
+from ..compiled import compiled
 from .primitives import BOX, CAPSULE, CONE, CYLINDER, SPHERE, Vector
 
 if TYPE_CHECKING:
     from .geometry import Solids, View
+
 
 GROUND, SKY = -1, -2
 FACES = 8  # a surface is `primitive * FACES + face`, or GROUND, or SKY

@@ -6,7 +6,7 @@ from jaxtyping import Float32, UInt8
 from ..errors import LimitExceeded
 from ..limits import IMAGE_PIXELS, IMAGE_SIDE
 from .geometry import geometry_of, view_of
-from .light import light_of
+from .primitives import light_of
 from .scene import Scene
 from .shading import develop, trace_picture
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .geometry import View, geometry_of, project, reach, view_of
-from .probing import count_silhouettes
+from .maps import count_silhouettes
 from .scene import (
     COLOURS,
     GROUNDS,

@@ -1,11 +1,12 @@
 """Reports of training control branches for people."""
 
-from .. import reports
-from .printable import printable
-from .tables import table
+from ..controlnet.results import Ablation, AblationRow, ControlExported, ControlTrained
+from ..generation.results import Generation
+from ..text_safety import printable
+from .format import table
 
 
-def trained_lines(report: reports.ControlTrained) -> list[str]:
+def trained_lines(report: ControlTrained) -> list[str]:
     """The verdict first, then figures and places."""
     at = "" if report.converged_at is None else f" at step {report.converged_at:,}"
     left = "" if report.finished else "; run it again to go on"
@@ -40,7 +41,7 @@ def trained_lines(report: reports.ControlTrained) -> list[str]:
     ]
 
 
-def kept_lines(report: reports.Generation) -> list[str]:
+def kept_lines(report: Generation) -> list[str]:
     """What drawn pictures keep of their controls."""
     lines = []
     for one in report.controls:
@@ -54,7 +55,7 @@ def kept_lines(report: reports.Generation) -> list[str]:
     return lines
 
 
-def ablation_lines(report: reports.Ablation) -> list[str]:
+def ablation_lines(report: Ablation) -> list[str]:
     """The table, what it says in words, the trainings and places."""
     verdicts = [
         f"{one.branch}, seed {one.seed}: {one.verdict}"
@@ -63,7 +64,7 @@ def ablation_lines(report: reports.Ablation) -> list[str]:
         for one in report.trainings
     ]
     return [
-        *table(list(reports.AblationRow.HEADER), [row.cells() for row in report.rows]),
+        *table(list(AblationRow.HEADER), [row.cells() for row in report.rows]),
         f"{report.condition} on {printable(report.model)}, {report.pairs:,} pairs, "
         f"{report.steps:,} steps, {report.seeds} seeds, {report.count:,} pictures each; ± half of "
         "95 % intervals over the seeds; fidelity of real pictures "
@@ -75,7 +76,7 @@ def ablation_lines(report: reports.Ablation) -> list[str]:
     ]
 
 
-def exported_lines(report: reports.ControlExported) -> list[str]:
+def exported_lines(report: ControlExported) -> list[str]:
     """Where it is, and how diffusers opens it."""
     return [
         f"{printable(report.branch)} on {printable(report.model)} -> {printable(report.out)}: a "

@@ -11,14 +11,13 @@ from cyclopts import CoercionError, CycloptsError, MissingArgumentError
 from cyclopts.exceptions import UnusedCliTokensError
 from pydantic import ValidationError
 
+from ..commands import CATALOGUE, Verb
 from ..errors import BadInput, Cancelled, GraftError
-from ..reports import IndexCheck
-from ..requests.base import POSITIONAL
-from ..requests.refusal import allowed
+from ..requests.base import POSITIONAL, allowed
+from ..search.results import IndexCheck
 from ..settings import settings
-from ..verbs import CATALOGUE, Verb
-from .commands import Face, build_app
-from .printable import printable
+from ..text_safety import printable
+from .app import Face, build_app
 
 _PLACES = ("model", "encoder", "index", "data", "out")  # options that name folders, usual first
 _SHOWN = 80  # characters of a refused value
@@ -51,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _invoke(verb: Verb, values: dict[str, Any], face: Face) -> int:
     request = _validated(verb, values)
-    from .monitor import Terminal
+    from .progress import Terminal
     from .show import show
 
     with Terminal(quiet=face.quiet or not settings().leads, streams=not face.json) as monitor:

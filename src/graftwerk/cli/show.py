@@ -5,23 +5,37 @@ from collections.abc import Mapping
 from functools import singledispatch
 from typing import Any
 
-from .. import reports
-from . import adapt, conditions, control, guiding, hits, pictures, readout, recipes, teaching
-from .paint import dim as _dim
-from .paint import place as _place
-from .printable import printable
-from .skipped import skipped_lines, source_lines
-from .tables import table
+from ..blocks.results import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
+from ..conditions.results import ConditionKinds, ConditionResult, EdgeEvaluation
+from ..controlnet.results import Ablation, ControlExported, ControlTrained
+from ..finetune.results import FitComparison, FitEvaluation, FitResult, Predictions, TaughtResult
+from ..generation.results import Generation, GuideSweepReport, GuideVerdicts, Inversion
+from ..metrics.results import (
+    AlignmentEvaluation,
+    AnswersEvaluation,
+    RetrievalEvaluation,
+    SimilarityEvaluation,
+)
+from ..models.results import Classification, ModelList
+from ..probing.results import ReadoutResult
+from ..rag.results import Answer, Calibration
+from ..results import Report
+from ..search.results import Embedding, IndexChange, IndexCheck, IndexState, SearchResult
+from ..text_safety import printable
+from . import blocks, classify, condition, control, finetune, guide, probe, search
+from .format import dim as _dim
+from .format import place as _place
+from .format import skipped_lines, source_lines, table
 
 
-def show(report: reports.Report, *, streamed: bool = False) -> None:
+def show(report: Report, *, streamed: bool = False) -> None:
     """Print a report on stdout; `streamed` says that its answer was printed as it was written."""
-    lines = _answer(report, streamed) if isinstance(report, reports.Answer) else _lines(report)
+    lines = _answer(report, streamed) if isinstance(report, Answer) else _lines(report)
     sys.stdout.write("\n".join(lines) + "\n")
 
 
 @singledispatch
-def _lines(report: reports.Report) -> list[str]:
+def _lines(report: Report) -> list[str]:
     return _fields(report.model_dump())
 
 
@@ -38,7 +52,7 @@ def _fields(values: Mapping[str, Any]) -> list[str]:
 
 
 @_lines.register
-def _(report: reports.IndexChange) -> list[str]:
+def _(report: IndexChange) -> list[str]:
     counts = {
         "added": report.added,
         "changed": report.changed,
@@ -51,13 +65,13 @@ def _(report: reports.IndexChange) -> list[str]:
         f"files: {', '.join(told) or 'none changed'}",
         f"{report.passages} passages in the index; {report.embedded} embedded, "
         f"{report.reused} known by content ({report.encoder}, {report.seconds:.1f} s)",
-        *pictures.unfamiliar_lines(report),
+        *classify.unfamiliar_lines(report),
     ]
     return lines + skipped_lines(report.skipped)
 
 
 @_lines.register
-def _(report: reports.IndexState) -> list[str]:
+def _(report: IndexState) -> list[str]:
     return [
         f"{printable(report.index)}: {report.files} files, {report.passages} passages "
         f"({report.pictures} pictures), {report.bytes / 1e6:.1f} MB",
@@ -69,7 +83,7 @@ def _(report: reports.IndexState) -> list[str]:
 
 
 @_lines.register
-def _(report: reports.IndexCheck) -> list[str]:
+def _(report: IndexCheck) -> list[str]:
     recall = "" if report.recall_at_10 is None else f"; recall@10 {report.recall_at_10:.4f}"
     lines = [
         f"{'sound' if report.sound else 'DAMAGED'}: {report.passages} passages could be checked in "
@@ -83,7 +97,7 @@ def _(report: reports.IndexCheck) -> list[str]:
     return lines + ([] if report.sources is None else source_lines(report.sources))
 
 
-def _answer(report: reports.Answer, streamed: bool) -> list[str]:
+def _answer(report: Answer, streamed: bool) -> list[str]:
     lines = [] if report.prompt is None else [_dim("prompt as sent:"), report.prompt, ""]
     if report.abstained:
         lines += [
@@ -118,14 +132,14 @@ def _answer(report: reports.Answer, streamed: bool) -> list[str]:
 
 
 @_lines.register
-def _(report: reports.Embedding) -> list[str]:
+def _(report: Embedding) -> list[str]:
     if report.out is not None:
         return [f"{report.count} vectors of {report.dimension} -> {printable(report.out)}"]
     return [" ".join(f"{value:.6f}" for value in vector) for vector in report.vectors or []]
 
 
 @_lines.register
-def _(report: reports.RetrievalEvaluation) -> list[str]:
+def _(report: RetrievalEvaluation) -> list[str]:
     header = ["mode", "recall@1", "recall@5", "recall@10", "MRR", "nDCG@10"]
     rows = [
         [
@@ -151,7 +165,7 @@ def _(report: reports.RetrievalEvaluation) -> list[str]:
 
 
 @_lines.register
-def _(report: reports.SimilarityEvaluation) -> list[str]:
+def _(report: SimilarityEvaluation) -> list[str]:
     return [
         f"Spearman {report.spearman:.4f}, Pearson {report.pearson:.4f} on {report.pairs} pairs "
         f"({report.encoder}, {report.seconds:.1f} s)"
@@ -159,7 +173,7 @@ def _(report: reports.SimilarityEvaluation) -> list[str]:
 
 
 @_lines.register
-def _(report: reports.AnswersEvaluation) -> list[str]:
+def _(report: AnswersEvaluation) -> list[str]:
     return [
         f"{report.answerable} answerable questions: {report.share_answered:.1%} answered, "
         f"F1 {report.f1:.3f}, exact {report.exact_match:.3f}, "
@@ -172,7 +186,7 @@ def _(report: reports.AnswersEvaluation) -> list[str]:
 
 
 @_lines.register
-def _(report: reports.Calibration) -> list[str]:
+def _(report: Calibration) -> list[str]:
     return [
         f"evidence floor {report.floor:.3f} for {report.encoder}: answers "
         f"{report.share_answered:.1%} of {report.answerable} answerable questions and "
@@ -182,7 +196,7 @@ def _(report: reports.Calibration) -> list[str]:
 
 
 @_lines.register
-def _(report: reports.ModelList) -> list[str]:
+def _(report: ModelList) -> list[str]:
     return table(
         ["name", "kind", "about"],
         [[model["name"], model["kind"], model["about"]] for model in report.models],
@@ -191,7 +205,7 @@ def _(report: reports.ModelList) -> list[str]:
 
 
 @_lines.register
-def _(report: reports.BlocksData) -> list[str]:
+def _(report: BlocksData) -> list[str]:
     return [
         f"{report.scenes} scenes of {report.size} x {report.size} pixels, seed {report.seed} -> "
         f"{printable(report.folder)}",
@@ -200,12 +214,12 @@ def _(report: reports.BlocksData) -> list[str]:
 
 
 @_lines.register
-def _(report: reports.BlocksSheet) -> list[str]:
+def _(report: BlocksSheet) -> list[str]:
     return [report.caption, f"-> {printable(report.out)}"]
 
 
 @_lines.register
-def _(report: reports.Generation) -> list[str]:
+def _(report: Generation) -> list[str]:
     lines = [printable(picture.path) for picture in report.pictures]
     lines += [] if report.sheet is None else [f"all of them: {printable(report.sheet)}"]
     return [
@@ -214,28 +228,28 @@ def _(report: reports.Generation) -> list[str]:
         f"{report.sampler}, {report.steps} steps, {report.steps_per_second:.1f} steps/s, "
         f"{report.seconds:.1f} s ({printable(report.model)}, {report.fingerprint[:12]})",
         *control.kept_lines(report),
-        *guiding.guide_lines(report),
+        *guide.guide_lines(report),
     ]
 
 
-_lines.register(reports.ControlTrained, control.trained_lines)
-_lines.register(reports.Ablation, control.ablation_lines)
-_lines.register(reports.ControlExported, control.exported_lines)
-_lines.register(reports.ConditionKinds, conditions.list_lines)
-_lines.register(reports.ConditionResult, conditions.made_lines)
-_lines.register(reports.EdgeEvaluation, conditions.edge_lines)
-_lines.register(reports.FitResult, adapt.fit_lines)
-_lines.register(reports.FitComparison, adapt.comparison_lines)
-_lines.register(reports.Predictions, adapt.prediction_lines)
-_lines.register(reports.FitEvaluation, adapt.evaluation_lines)
-_lines.register(reports.ReadoutResult, readout.readout_lines)
-_lines.register(reports.TaughtResult, teaching.taught_lines)
-_lines.register(reports.GuideSweepReport, guiding.sweep_lines)
-_lines.register(reports.Inversion, guiding.inversion_lines)
-_lines.register(reports.GuideVerdicts, guiding.verdict_lines)
-_lines.register(reports.RecipeList, recipes.list_lines)
-_lines.register(reports.RecipeResult, recipes.result_lines)
-_lines.register(reports.RecipeEvaluation, recipes.evaluation_lines)
-_lines.register(reports.SearchResult, hits.search_lines)
-_lines.register(reports.Classification, pictures.classification_lines)
-_lines.register(reports.AlignmentEvaluation, pictures.alignment_lines)
+_lines.register(ControlTrained, control.trained_lines)
+_lines.register(Ablation, control.ablation_lines)
+_lines.register(ControlExported, control.exported_lines)
+_lines.register(ConditionKinds, condition.list_lines)
+_lines.register(ConditionResult, condition.made_lines)
+_lines.register(EdgeEvaluation, condition.edge_lines)
+_lines.register(FitResult, finetune.fit_lines)
+_lines.register(FitComparison, finetune.comparison_lines)
+_lines.register(Predictions, finetune.prediction_lines)
+_lines.register(FitEvaluation, finetune.evaluation_lines)
+_lines.register(ReadoutResult, probe.readout_lines)
+_lines.register(TaughtResult, finetune.taught_lines)
+_lines.register(GuideSweepReport, guide.sweep_lines)
+_lines.register(Inversion, guide.inversion_lines)
+_lines.register(GuideVerdicts, guide.verdict_lines)
+_lines.register(RecipeList, blocks.list_lines)
+_lines.register(RecipeResult, blocks.result_lines)
+_lines.register(RecipeEvaluation, blocks.evaluation_lines)
+_lines.register(SearchResult, search.search_lines)
+_lines.register(Classification, classify.classification_lines)
+_lines.register(AlignmentEvaluation, classify.alignment_lines)

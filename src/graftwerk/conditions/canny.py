@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Num, UInt8
 
 from ..errors import BadInput
-from .condition import Condition, Pictures, SceneMaps
+from .base import Condition, Pictures, SceneMaps
 from .fidelity import drawing_problem, each, edge_f1, white_on_black
 
 Unit = Literal["fraction", "absolute", "auto"]

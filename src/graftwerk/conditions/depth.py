@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from .condition import Condition, Pictures, SceneMaps
+from .base import Condition, Pictures, SceneMaps
 from .fidelity import depth_error, each, white_on_black
 from .perceived import PERCEPTION, perceive
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from ..blocks.drawing import PALETTE, draw_normals
+from ..blocks.map_images import PALETTE, draw_normals
 from ..errors import BadFile, BadInput
-from ..frozen.folder import ModelFolder, open_folder, read_object
-from ..frozen.loading import choose_device, load_network, quiet
-from ..frozen.locate import locate
-from .condition import Pictures, Read
+from ..models.checkpoint import ModelFolder, open_folder, read_object
+from ..models.hub import locate
+from ..models.transformers import choose_device, load_network, quiet
+from .base import Pictures, Read
 from .depth import draw_nearness
 from .normals import normals_of_nearness
 from .palette import ADE20K

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
-from .condition import Measured, Pictures
+from .base import Measured, Pictures
 
 _TOLERANCE = 0.0075  # of the diagonal: the one of the BSDS benchmark
 _LEAST_TOLERANCE = 1.5  # pixels: a neighbour, also across a corner

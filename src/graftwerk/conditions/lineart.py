@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from ..blocks.drawing import draw_outlines
+from ..blocks.map_images import draw_outlines
+from .base import Condition, Pictures, SceneMaps
 from .canny import blur, grey_of
-from .condition import Condition, Pictures, SceneMaps
 from .fidelity import chamfer, drawing_problem, each, white_on_black
 from .lines import lines_of_maps
 from .perceived import perceive

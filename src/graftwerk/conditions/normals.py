@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ..blocks.drawing import draw_normals
+from ..blocks.map_images import draw_normals
 from ..blocks.maps import CLASSES
-from .condition import Condition, Pictures, SceneMaps
+from .base import Condition, Pictures, SceneMaps
 from .fidelity import each, normal_error, vectors_of
 from .perceived import PERCEPTION, perceive
 

@@ -6,9 +6,9 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ..frozen.builtin import builtin_folder
-from ..frozen.perception import Perceived, Perception, load_perception
-from .condition import Pictures
+from ..blocks.perception import Perceived, Perception, load_perception
+from ..models.hub import builtin_folder
+from .base import Pictures
 
 PERCEPTION = "builtin/blocks-perception"
 _SIDE = 64  # the shorter side that the model is shown; it learned from such pictures

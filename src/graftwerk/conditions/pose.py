@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 
-from ..blocks.drawing import draw_keypoints
+from ..blocks.map_images import draw_keypoints
 from ..blocks.maps import CLASSES, Keypoints
 from ..blocks.person import JOINTS
-from .condition import Condition, Pictures, SceneMaps
+from .base import Condition, Pictures, SceneMaps
 from .fidelity import each
 from .perceived import PERCEPTION, perceive
 

@@ -5,8 +5,8 @@ import zlib
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from .base import Condition, Pictures, SceneMaps
 from .canny import CannySettings, canny
-from .condition import Condition, Pictures, SceneMaps
 from .fidelity import chamfer, drawing_problem, each, is_drawn, white_on_black
 from .lines import lines_of_maps
 from .perceived import perceive

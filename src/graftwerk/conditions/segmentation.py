@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import UInt8
 
-from ..blocks.drawing import PALETTE, draw_segmentation
-from .condition import Condition, Pictures, SceneMaps
+from ..blocks.map_images import PALETTE, draw_segmentation
+from .base import Condition, Pictures, SceneMaps
 from .fidelity import each, mean_iou
 from .palette import ADE20K
 from .perceived import PERCEPTION, perceive

@@ -11,6 +11,7 @@ from .canny import CannyStages
 if TYPE_CHECKING:
     from PIL import Image
 
+
 _SMALLEST, _LARGEST = 192, 512  # longer side of a tile in pixels
 _GAP, _LABEL = 10, 20
 _PI = np.pi

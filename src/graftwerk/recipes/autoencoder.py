@@ -15,16 +15,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..frozen.diffusion.latents import LatentSpace, is_encoder
-from ..frozen.diffusion.networks import load_part
-from ..frozen.judge import as_input
-from ..train.initialise import initialise
-from ..train.state import generator_for
-from ..train.task import Plan
-from .chunks import Chunks
-from .latents import encode_rows, open_latents
-from .recipe import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
-from .saving import put
+from ..blocks.judge import as_input
+from ..diffusion.latents import LatentSpace, is_encoder
+from ..diffusion.pipeline import load_part
+from ..training.session import Plan
+from ..training.state import generator_for, initialise
+from .arrays import Chunks
+from .cached import encode_rows, open_latents
+from .registry import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
+from .result import put
 from .scenes import Scenes, as_tensors, in_order, open_scenes
 
 _EDGES = 0.25  # weight of the differences between neighbouring pixels

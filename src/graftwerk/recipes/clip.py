@@ -2,6 +2,8 @@
 
 Once it is finished its picture half can be trained further alone, as in LiT (Zhai et al. 2022):
 its texts stay where they are, so whatever reads their states stays valid.
+
+How well the two halves of a CLIP match pictures and captions of held-out scenes.
 """
 
 import hashlib
@@ -12,35 +14,93 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import files
 from ..blocks.captions import Facts, ObjectFacts, say
-from ..blocks.scene import GROUNDS, TIMES
-from ..frozen.encoders import load_encoder
-from ..frozen.familiar import (
-    FALSE_ALARM_RATE,
-    least_pictures,
-    make_familiar,
-    save_familiar,
-)
-from ..frozen.folder import open_folder
-from ..frozen.images import ImageEncoder
-from ..frozen.judge import as_input
-from ..frozen.loading import load_network, quiet
-from ..frozen.zero_shot import PLACE, save_templates
-from ..train.initialise import initialise
-from ..train.state import generator_for
-from ..train.task import Plan
-from .matching import as_images, measure_matching
-from .recipe import SIDE, TRAINING_WORLD, Setting
-from .rendering import ABSENT
-from .saving import put
-from .scenes import Scenes, as_tensors, in_order, open_scenes
-from .tellings import open_tellings, until_end
-from .words import LENGTH, make_tokenizer
+from ..blocks.judge import as_input
+from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
+from ..models.checkpoint import open_folder
+from ..models.encoders import load_encoder
+from ..models.image_encoder import ImageEncoder
+from ..models.ood import FALSE_ALARM_RATE, least_pictures, make_familiar, save_familiar
+from ..models.transformers import load_network, quiet
+from ..models.zero_shot import PLACE, save_templates
+from ..training.session import Plan
+from ..training.state import generator_for, initialise
+from ..types import Encoder
+from .cached import open_tellings, until_end
+from .registry import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
+from .result import put
+from .scenes import ABSENT, Scenes, as_tensors, facts_of_row, in_order, open_scenes
+from .tokenizer import LENGTH, make_tokenizer
+
+_AMONG = 200  # pictures among which a caption finds its own
+
+
+def measure_matching(folder: Path, count: int, setting: Setting) -> dict[str, float]:
+    """How well pictures and captions find each other on held-out scenes.
+
+    `zero_shot` names kind and colour, 40 classes, of scenes with one object; the recalls are the
+    shares of captions (pictures) whose own picture (caption) is the nearest of 200.
+    """
+    encoder = load_encoder(str(folder), device=setting.device)
+    single = open_scenes("pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor, objects=1)
+    scenes = open_scenes("pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor)
+    rows = scenes.rows(np.arange(count))
+    captions = [say(facts_of_row(row)) for row in rows]
+    _, different = np.unique(captions, return_index=True)
+    kept = np.sort(different)
+    pictures = _encode_pictures(encoder, rows["picture"][kept])
+    texts = encoder.encode_texts([captions[number] for number in kept], "query")
+    groups = [slice(first, first + _AMONG) for first in range(0, len(kept), _AMONG)]
+    whole = [group for group in groups if group.stop <= len(kept)] or groups
+    return {
+        "zero_shot": _zero_shot(encoder, single.rows(np.arange(count))),
+        "text_to_image_recall_at_1": _recall(texts, pictures, whole),
+        "image_to_text_recall_at_1": _recall(pictures, texts, whole),
+    }
+
+
+def _recall(
+    queries: Float32[np.ndarray, "n d"], answers: Float32[np.ndarray, "n d"], groups: list[slice]
+) -> float:
+    shares = []
+    for group in groups:
+        nearest = (queries[group] @ answers[group].T).argmax(axis=1)
+        shares.append(np.mean(nearest == np.arange(len(nearest))))
+    return float(np.mean(shares))
+
+
+def _zero_shot(encoder: Encoder, rows: Any) -> float:
+    classes = [(kind, colour) for kind in range(len(KINDS)) for colour in range(len(COLOURS))]
+    heads = np.stack([_class_vector(encoder, *names) for names in classes])
+    nearest = (_encode_pictures(encoder, rows["picture"]) @ heads.T).argmax(axis=1)
+    wanted = rows["kind"][:, 0] * len(COLOURS) + rows["colour"][:, 0]
+    return float(np.mean(nearest == wanted))
+
+
+def _class_vector(encoder: Encoder, kind: int, colour: int) -> Float32[np.ndarray, " d"]:
+    """The mean of prompts with every ground and time, and without."""
+    thing = (ObjectFacts(KINDS[kind], COLOURS[colour]),)
+    prompts = [say(Facts(thing, ground, time)) for ground in GROUNDS for time in TIMES]
+    mean = encoder.encode_texts([say(Facts(thing)), *prompts]).mean(axis=0)
+    unit: Float32[np.ndarray, " d"] = mean / np.linalg.norm(mean)
+    return unit
+
+
+def _encode_pictures(encoder: Encoder, pictures: Any) -> Float32[np.ndarray, "n d"]:
+    return encoder.encode_images(as_images(pictures))
+
+
+def as_images(pictures: Any) -> list[Any]:
+    """Arrays as Pillow images."""
+    from PIL import Image
+
+    return [Image.fromarray(picture) for picture in pictures]
+
 
 _UNSAID = 0.3  # share of captions that leave parts out, so that short prompts are known too
 _SURE = 100.0  # highest scale of the cosines, as in the paper

@@ -2,6 +2,8 @@
 
 A copy of a small U-Net's encoder learns its convolutions; what it reads of time and prompt stays as
 the U-Net has it, and is not saved: a branch takes 3 MB in half precision.
+
+Pairs of stored scenes and their conditions, for training control branches.
 """
 
 from collections.abc import Mapping
@@ -10,24 +12,95 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
-from ..conditions import CONDITIONS, Condition
-from ..control.grid import draw_controlled
-from ..control.task import Batch, ControlTask
-from ..control.training import Lesson, Watcher
-from ..frozen.diffusion.model import DiffusionModel, load_diffusion
-from ..frozen.judge import load_judge
-from ..steer.branch import Branch, Shape, make_branch, set_weights
-from ..steer.branch_folder import read_branch, write_own
-from ..train.session import Session
-from ..train.state import generator_for
-from ..train.task import Plan
-from .drawn import judge_right
-from .paired import open_pairs
-from .recipe import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
-from .scenes import facts_of_row, open_scenes
+from ..blocks.judge import load_judge
+from ..conditions import kinds
+from ..conditions.base import Condition
+from ..conditions.kinds import CONDITIONS
+from ..controlnet.branch import Branch, Shape, make_branch, set_weights
+from ..controlnet.checkpoint import read_branch, write_own
+from ..controlnet.samples import draw_controlled
+from ..controlnet.task import Batch, ControlTask
+from ..controlnet.train import Lesson, Watcher
+from ..diffusion.pipeline import DiffusionModel, load_diffusion
+from ..diffusion.prompts import TextStates
+from ..models.checkpoint import fingerprint
+from ..training.session import Plan, Session
+from ..training.state import generator_for
+from ..types import Monitor
+from .arrays import Chunks, open_chunks
+from .autoencoder import latents_identity
+from .cached import open_latents, open_states
+from .evaluate import judge_right
+from .registry import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
+from .scenes import Scenes, facts_of_row, hash_of_code, open_scenes
+
+
+class ScenePairs:
+    """Stored scenes with their conditions; see `control.task.Pairs`."""
+
+    def __init__(
+        self, count: int, latents: Chunks, states: Chunks, maps: Chunks, empty: torch.Tensor
+    ) -> None:
+        self._count, self._latents, self._states = count, latents, states
+        self._maps, self._empty = maps, empty
+
+    def __len__(self) -> int:
+        return self._count
+
+    def take(self, numbers: Int64[np.ndarray, " n"], said: np.ndarray) -> Batch:
+        """Scenes of these numbers; of those not `said` the prompt is empty."""
+        states = self._states.of(numbers)
+        states[torch.from_numpy(~said)] = self._empty
+        maps = self._maps.stored(numbers)
+        return Batch(self._latents.of(numbers), maps, TextStates(states))
+
+
+def open_pairs(
+    model: DiffusionModel,
+    folder: Path,
+    world: int,
+    count: int,
+    condition: Condition,
+    unsaid: float,
+    monitor: Monitor,
+) -> ScenePairs:
+    """Render, encode and read scenes where that was not done yet.
+
+    Args:
+        model: the frozen one.
+        folder: where it lies.
+        world: seed of the scenes.
+        count: number of scenes.
+        condition: what is read of each.
+        unsaid: share of captions that leave parts out.
+        monitor: told about it.
+    """
+    if model.reader is None:
+        raise ValueError("a model that reads no prompts")
+    scenes = open_scenes("maps", world, count, SIDE, monitor)
+    latents = open_latents(
+        model.decoder, latents_identity(folder / "vae"), scenes, model.device, monitor
+    )
+    identity = fingerprint(folder / "text_encoder", {})
+    states = open_states(model.reader, identity, scenes, unsaid, monitor)
+    empty = model.reader.read([""]).states[0].cpu()
+    maps = _open_conditions(scenes, condition, monitor)
+    return ScenePairs(len(scenes), latents, states, maps, empty)
+
+
+def _open_conditions(scenes: Scenes, condition: Condition, monitor: Monitor) -> Chunks:
+    """Draw conditions where that was not done yet: [y x 3] each, bytes."""
+
+    def make(span: range) -> torch.Tensor:
+        drawn = condition.from_rows(scenes.rows(np.array(span)))
+        return torch.from_numpy(np.ascontiguousarray(drawn))
+
+    place = f"conditions/{scenes.name}-{condition.name}-{hash_of_code(kinds)}"
+    return open_chunks(place, len(scenes), 4, "drawing conditions", make, monitor)
+
 
 _UNSAID = 0.25  # share of captions that leave parts out, as the model was trained
 _HELD_OUT = 500  # scenes for the meter; the first of them are drawn

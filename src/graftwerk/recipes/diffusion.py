@@ -15,24 +15,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import folders
+from ..diffusion.latents import LatentSpace
+from ..diffusion.pipeline import load_part
 from ..errors import WrongBase
-from ..frozen.diffusion.latents import LatentSpace
-from ..frozen.diffusion.networks import load_part
-from ..frozen.folder import open_folder
-from ..frozen.loading import load_network, quiet
-from ..train.initialise import initialise
-from ..train.state import generator_for
-from ..train.task import Plan
+from ..models.checkpoint import open_folder
+from ..models.transformers import load_network, quiet
+from ..training.session import Plan
+from ..training.state import generator_for, initialise
+from .arrays import Chunks
 from .autoencoder import latents_identity
-from .captioning import tokens_of
-from .chunks import Chunks
-from .drawn import measure_drawn
-from .latents import open_latents
-from .recipe import SIDE, TRAINING_WORLD, Setting
-from .saving import put
+from .cached import Tellings, open_latents, open_tellings, tokens_of
+from .evaluate import measure_drawn
+from .registry import SIDE, TRAINING_WORLD, Setting
+from .result import put
 from .scenes import chances, in_order, open_scenes
-from .tellings import Tellings, open_tellings
-from .words import make_tokenizer
+from .tokenizer import make_tokenizer
 
 _UNSAID = 0.25  # share of captions that leave parts out
 _DROPPED = 0.12  # share of captions that are left out whole, so that it draws without one too

@@ -10,15 +10,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..blocks.judge import MODEL_TYPE, Grids, Judgement, JudgeNetwork, as_input, load_judge
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
-from ..frozen.judge import MODEL_TYPE, Grids, Judgement, JudgeNetwork, as_input, load_judge
-from ..train.initialise import initialise
-from ..train.state import generator_for
-from ..train.task import Plan
-from .recipe import HELD_OUT_WORLD, SIDE, Setting
-from .rendering import ABSENT
-from .saving import save_own
-from .scenes import Scenes, as_tensors, facts_of_row, in_order, open_scenes
+from ..training.session import Plan
+from ..training.state import generator_for, initialise
+from .registry import HELD_OUT_WORLD, SIDE, Setting
+from .result import save_own
+from .scenes import ABSENT, Scenes, as_tensors, facts_of_row, in_order, open_scenes
 
 _WORLD = 3  # its own scenes, so that it has seen nothing of what it judges
 _SPREAD = 0.8  # of the target around an object's middle, in places

@@ -16,22 +16,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
+from ..diffusion.latents import LatentSpace
+from ..diffusion.noisy_classifier import NoiseAwareNetwork, load_noise_aware
+from ..diffusion.pipeline import load_part
 from ..errors import WrongBase
-from ..frozen.diffusion.latents import LatentSpace
-from ..frozen.diffusion.networks import load_part
-from ..frozen.labels import NOISE_AWARE
-from ..frozen.noise_aware import NoiseAwareNetwork, load_noise_aware
-from ..train.initialise import initialise
-from ..train.state import generator_for
-from ..train.task import Plan
+from ..models.checkpoint import NOISE_AWARE
+from ..training.session import Plan
+from ..training.state import generator_for, initialise
+from .arrays import Chunks
 from .autoencoder import latents_identity
-from .chunks import Chunks
+from .cached import open_latents
 from .diffusion import Sizes
-from .latents import open_latents
-from .recipe import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
-from .rendering import ABSENT
-from .saving import save_own
-from .scenes import Scenes, in_order, open_scenes
+from .registry import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
+from .result import save_own
+from .scenes import ABSENT, Scenes, in_order, open_scenes
 
 PAIRS = tuple(f"{colour} {kind}" for colour in COLOURS for kind in KINDS)
 _GROUPS = (PAIRS, KINDS, COLOURS, GROUNDS, TIMES)

@@ -10,15 +10,14 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..blocks.judge import as_input
 from ..blocks.maps import CLASSES
+from ..blocks.perception import MODEL_TYPE, Perceived, PerceptionNetwork, load_perception
 from ..blocks.person import JOINTS
-from ..frozen.judge import as_input
-from ..frozen.perception import MODEL_TYPE, Perceived, PerceptionNetwork, load_perception
-from ..train.initialise import initialise
-from ..train.state import generator_for
-from ..train.task import Plan
-from .recipe import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
-from .saving import save_own
+from ..training.session import Plan
+from ..training.state import generator_for, initialise
+from .registry import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
+from .result import save_own
 from .scenes import Scenes, as_tensors, in_order, open_scenes
 
 _DEPTH, _JOINTS = 20.0, 100.0  # weights that bring the parts of the loss to one size

@@ -1,4 +1,7 @@
-"""The folder of a finished model: its own files, `graft.json` and a card."""
+"""The folder of a finished model: its own files, `graft.json` and a card.
+
+Putting the result of a training into a folder, in half precision.
+"""
 
 import os
 import platform
@@ -8,12 +11,52 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
 from .. import files, folders
 from ..errors import BadFile, BadInput
-from ..frozen.builtin import PREFIX, builtin_folder
-from ..train.session import Outcome
-from .catalogue import Entry, find
-from .saving import store_in_half
+from ..models.hub import PREFIX, builtin_folder
+from ..models.own_networks import WEIGHTS
+from ..training.session import Outcome
+from .registry import Entry, find
+
+
+def put(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Put weights into a network that has parameters of these names."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name in weights:
+                parameter.copy_(weights[name])
+
+
+def save_own(folder: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Write a network of this package inside a working folder; see `frozen.own`."""
+    from safetensors.torch import save
+
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
+    files.write_plain(folder / WEIGHTS, content)
+    files.write_json(folder / "config.json", dict(config))
+
+
+def store_in_half(folder: Path) -> None:
+    """Write all floating-point weights below a working folder anew as float16.
+
+    Their configurations go on saying float32: that is what every library then computes in.
+    """
+    from safetensors import safe_open
+    from safetensors.torch import save
+
+    for path in sorted(folder.rglob("*.safetensors")):
+        with safe_open(path, framework="pt") as stored:
+            about = stored.metadata()
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        smaller = {
+            name: tensor.half() if tensor.is_floating_point() else tensor
+            for name, tensor in tensors.items()
+        }
+        files.write_plain(path, save(smaller, about))
+
 
 RECORD, MODEL = "graft.json", "model"
 _FORMAT = 1

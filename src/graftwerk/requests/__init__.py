@@ -4,9 +4,7 @@ A field marked `positional` is a bare argument on the command line. Paths are pl
 that a file name of any bytes survives.
 """
 
-from .adapt import Compare, EvalFit, Fit, Predict
-from .alignment import EvalAlignment
-from .answers import Ask, Calibrate
+from .ask import Ask, Calibrate
 from .base import (
     DEFAULT_ENCODER,
     DEFAULT_GUIDE,
@@ -27,16 +25,16 @@ from .base import (
     holds_path,
 )
 from .blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
-from .classifying import Classify
-from .conditions import ConditionList, EvalEdges, MakeCondition
+from .classify import Classify
+from .condition import ConditionList, EvalEdges, MakeCondition
 from .control import ControlAblation, ControlExport, ControlTrain
-from .guiding import GuideCheck, GuideSweep, Invert
-from .measuring import EvalAnswers, EvalRetrieval, EvalSimilarity
-from .models import ModelsInfo, ModelsList
-from .pictures import Generate
-from .readout import Readout
+from .evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
+from .finetune import Compare, EvalFit, Fit, Predict
+from .generate import Generate
+from .guide import GuideCheck, GuideSweep, Invert
+from .models import ModelsInfo, ModelsList, Tour
+from .probe import Readout
 from .search import Embed, IndexAdd, IndexRebuild, IndexRemove, IndexStatus, IndexVerify, Search
-from .tour import Tour
 
 __all__ = [
     "DEFAULT_ENCODER",

@@ -1,12 +1,19 @@
-"""What every request shares: kinds of fields, defaults, the class itself."""
+"""What every request shares: kinds of fields, defaults, the class itself.
+
+What pydantic refuses, in the words of this house.
+"""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.config import JsonDict
 
 from .. import limits
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 
 POSITIONAL: JsonDict = {"positional": True}
 
@@ -45,8 +52,8 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of everything random")
-    device: Device = Field("auto", description="where models run")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of everything random")
+    device: Device = Field(default="auto", description="where models run")
 
     @field_validator("*", mode="before")
     @classmethod
@@ -63,3 +70,52 @@ class Request(BaseModel):
 def holds_path(annotation: object) -> bool:
     """Whether a field's type is a path, or one of several choices of which one is."""
     return annotation is Path or Path in get_args(annotation)
+
+
+_WORDS = {
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "above {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "below {lt}",
+    "literal_error": "one of {expected}",
+    "enum": "one of {expected}",
+    "multiple_of": "a multiple of {multiple_of}",
+    "finite_number": "a finite number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number of fewer digits",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "string_too_short": "at least {min_length} characters",
+    "string_too_long": "at most {max_length} characters",
+    "too_short": "at least {min_length} of them",
+    "too_long": "at most {max_length} of them",
+    "missing": "it must be given",
+    "extra_forbidden": "there is no such field",
+}
+
+
+def allowed(error: "ErrorDetails") -> str:
+    """What is allowed where a field was refused, without a full stop.
+
+    >>> allowed({"type": "less_than", "loc": (), "msg": "", "input": 3, "ctx": {"lt": 1.0}})
+    'below 1'
+    """
+    words = _WORDS.get(error["type"])
+    if words is None:
+        return error["msg"].removeprefix("Value error, ").rstrip(".")
+    if error.get("ctx", {}).get("min_length") == 1:
+        return "it must not be empty"
+    bounds = {
+        name: f"{bound:,.12g}"
+        if isinstance(bound, float)
+        else f"{bound:,}"
+        if isinstance(bound, int)
+        else bound
+        for name, bound in error.get("ctx", {}).items()
+    }
+    return words.format(**bounds)

@@ -12,10 +12,13 @@ from .base import POSITIONAL, Request, SceneSide
 class BlocksRender(Request):
     """Render scenes of the Blocks world into a data set folder: pictures, captions, exact maps."""
 
-    count: int = Field(100, ge=1, le=limits.SCENES, description="number of scenes")
+    count: int = Field(default=100, ge=1, le=limits.SCENES, description="number of scenes")
     size: SceneSide = 64
     objects: int | None = Field(
-        None, ge=1, le=4, description="number of objects of each scene; default: one to four"
+        default=None,
+        ge=1,
+        le=4,
+        description="number of objects of each scene; default: one to four",
     )
     out: Path = Field(description="folder to write; new or empty")
 
@@ -24,14 +27,14 @@ class BlocksShow(Request):
     """Draw one scene of the Blocks world with all its maps side by side."""
 
     scene: int = Field(
-        0,
+        default=0,
         ge=0,
         lt=2**63,
         description="number of the scene in the seed's world, as `graft blocks render` counts them",
         json_schema_extra=POSITIONAL,
     )
     size: SceneSide = 256
-    out: Path = Field(Path("scene.png"), description="PNG file to write")
+    out: Path = Field(default=Path("scene.png"), description="PNG file to write")
 
 
 JudgeFolder = Annotated[
@@ -55,41 +58,52 @@ class RecipeRun(Request):
         description="folder for the model, its log and checkpoints; kept for resuming"
     )
     minutes: float | None = Field(
-        None, gt=0, le=limits.TRAINING_MINUTES, description="stop after so long; run again to go on"
+        default=None,
+        gt=0,
+        le=limits.TRAINING_MINUTES,
+        description="stop after so long; run again to go on",
     )
     steps: int | None = Field(
-        None, ge=1, le=limits.TRAINING_STEPS, description="steps in all; default: the recipe's own"
+        default=None,
+        ge=1,
+        le=limits.TRAINING_STEPS,
+        description="steps in all; default: the recipe's own",
     )
     batch: int | None = Field(
-        None,
+        default=None,
         ge=1,
         le=limits.BATCH,
         description="items a step; default: the recipe's own, which suits two cores. A GPU is "
         "kept busy by 512 or more",
     )
     learning_rate: float | None = Field(
-        None, gt=0, le=1, description="highest one; default: the recipe's own"
+        default=None, gt=0, le=1, description="highest one; default: the recipe's own"
     )
     scenes: int | None = Field(
-        None, ge=8, le=limits.SCENES, description="different scenes; default: the recipe's own"
+        default=None,
+        ge=8,
+        le=limits.SCENES,
+        description="different scenes; default: the recipe's own",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of the arithmetic; auto: bfloat16 where the device has it"
+        default="auto", description="of the arithmetic; auto: bfloat16 where the device has it"
     )
-    tiny: bool = Field(False, description="a very small model on few scenes, to try the recipe")
+    tiny: bool = Field(
+        default=False, description="a very small model on few scenes, to try the recipe"
+    )
     clip: Path | None = Field(
-        None,
+        default=None,
         description="result of the recipe clip (for diffusion; default: the built-in one; for clip "
         "itself: keep its text half and train its picture half further)",
     )
     autoencoder: Path | None = Field(
-        None,
+        default=None,
         description="result of the recipe autoencoder (for diffusion and noisy-classifier; "
         "default: the built-in one; for autoencoder itself: keep its encoder and train its "
         "decoder further)",
     )
     diffusion: Path | None = Field(
-        None,
+        default=None,
         description="result of the recipe diffusion (for control: the model that is steered; "
         "default: the built-in one; for diffusion itself: train its U-Net further)",
     )
@@ -101,11 +115,14 @@ class RecipeEval(Request):
 
     name: str = Field(description="name of the recipe", json_schema_extra=POSITIONAL)
     model: Path | None = Field(
-        None, description="folder that `graft recipe run` wrote; default: the built-in model"
+        default=None,
+        description="folder that `graft recipe run` wrote; default: the built-in model",
     )
-    count: int = Field(1_000, ge=8, le=limits.SCENES, description="number of held-out scenes")
+    count: int = Field(
+        default=1_000, ge=8, le=limits.SCENES, description="number of held-out scenes"
+    )
     diffusion: Path | None = Field(
-        None,
+        default=None,
         description="result of the recipe diffusion (for control: the model that is steered); "
         "default: the built-in one",
     )

@@ -1,4 +1,9 @@
-"""Requests of models."""
+"""Requests of models.
+
+Requests of the tour.
+"""
+
+from pathlib import Path
 
 from pydantic import Field
 
@@ -13,3 +18,9 @@ class ModelsInfo(Request):
     """Tell what a model is: kind, size, fingerprint, card."""
 
     name: EncoderName = Field(description="name of a model", json_schema_extra=POSITIONAL)
+
+
+class Tour(Request):
+    """Run every job on small examples: search, ask, draw, control, guide, adapt; write a page."""
+
+    out: Path = Field(default=Path("tour"), description="folder for index.html and what it shows")

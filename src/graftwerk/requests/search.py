@@ -28,7 +28,8 @@ class IndexAdd(Request):
     )
     index: IndexFolder = DEFAULT_INDEX
     encoder: EncoderName | None = Field(
-        None, description=f"encoder of a new index (default: {DEFAULT_ENCODER}); see `graft models`"
+        default=None,
+        description=f"encoder of a new index (default: {DEFAULT_ENCODER}); see `graft models`",
     )
     layer: Layer = None
 
@@ -43,9 +44,9 @@ class IndexVerify(Request):
     """Check every stored text, vector and byte of an index; measure the approximate search."""
 
     index: IndexFolder = DEFAULT_INDEX
-    repair: bool = Field(False, description="mend what is damaged from the stored texts")
+    repair: bool = Field(default=False, description="mend what is damaged from the stored texts")
     sources: bool = Field(
-        False,
+        default=False,
         description="also compare the stored files with those on the disk now; exit status 1 if "
         "any differs, as for damage, though the index is sound: graft index add takes it in",
     )
@@ -64,7 +65,9 @@ class IndexRebuild(Request):
     """Make vectors, full text and snapshot anew from the stored texts."""
 
     index: IndexFolder = DEFAULT_INDEX
-    encoder: EncoderName | None = Field(None, description="change the index to this encoder")
+    encoder: EncoderName | None = Field(
+        default=None, description="change the index to this encoder"
+    )
     layer: Layer = None
 
 
@@ -78,16 +81,20 @@ class Search(Request):
         json_schema_extra=POSITIONAL,
     )
     index: IndexFolder = DEFAULT_INDEX
-    k: HitCount = Field(10, description="number of hits")
-    mode: Mode = Field("hybrid", description="meaning and words, meaning alone, or words alone")
-    exact: bool = Field(False, description="compare with every vector; skip the first pass by bits")
+    k: HitCount = Field(default=10, description="number of hits")
+    mode: Mode = Field(
+        default="hybrid", description="meaning and words, meaning alone, or words alone"
+    )
+    exact: bool = Field(
+        default=False, description="compare with every vector; skip the first pass by bits"
+    )
     where: list[str] = Field(
         default_factory=list,
         description="condition on path, name, kind, heading, page or line, e.g. 'path like %.md'; "
         "all must hold",
     )
     sheet: Path | None = Field(
-        None, description="PNG file to draw the pictures among the hits into, side by side"
+        default=None, description="PNG file to draw the pictures among the hits into, side by side"
     )
 
 
@@ -102,6 +109,9 @@ class Embed(Request):
     encoder: EncoderName = DEFAULT_ENCODER
     layer: Layer = None
     role: Literal["query", "document"] = Field(
-        "document", description="which prompt of the model's own configuration goes before a text"
+        default="document",
+        description="which prompt of the model's own configuration goes before a text",
     )
-    out: Path | None = Field(None, description="file to write: .npy or .parquet; else to stdout")
+    out: Path | None = Field(
+        default=None, description="file to write: .npy or .parquet; else to stdout"
+    )

@@ -1,25 +1,277 @@
-"""Opening the database of an index, and making the one of a new index."""
+"""The database of an index: its tables, how it is opened, and what its errors mean.
 
+Opening the database of an index, and making the one of a new index.
+
+Checksums of an index's files, there only while the last write ended well.
+
+One writer at a time, told by name to those who wait.
+"""
+
+import hashlib
+import json
+import os
 import secrets
 import sqlite3
-from collections.abc import Mapping
-from contextlib import suppress
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
-from .. import files, folders
-from ..errors import BadFile, Busy, GraftError
-from .lock import write_lock
-from .schema import (
-    DATABASE,
-    LOCK,
-    OWNER,
-    connect,
-    create_tables,
-    is_unborn,
-    read_meta,
-    require_index,
-    storage_errors,
-)
+from .. import files, folders, limits
+from ..errors import BadFile, Busy, Damaged, GraftError, LimitExceeded, NoRoom
+from .results import Damage
+
+DATABASE = "graft.sqlite"
+SNAPSHOT = "vectors.safetensors"
+SEAL = "seal.json"
+LOCK = "writer.lock"
+OWNER = "writer.json"
+FORMAT_VERSION = 1
+APPLICATION_ID = 0x47524654  # "GRFT"
+PAGE_BYTES = 16_384  # a passage with its vector takes about 2.5 KiB: six rows a page, little waste
+
+_TABLES = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE files(id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, content_hash TEXT NOT NULL);
+CREATE TABLE passages(
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    file_id INTEGER NOT NULL REFERENCES files(id),
+    kind TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    "end" INTEGER NOT NULL,
+    line INTEGER,
+    page INTEGER,
+    heading TEXT NOT NULL,
+    text TEXT NOT NULL,
+    input_hash BLOB NOT NULL,
+    row_hash BLOB NOT NULL,
+    vector_hash BLOB NOT NULL,
+    vector BLOB NOT NULL
+);
+CREATE INDEX passages_by_file ON passages(file_id);
+CREATE INDEX passages_by_input ON passages(input_hash);
+CREATE VIRTUAL TABLE words USING fts5(
+    heading, text, content='passages', content_rowid='id',
+    tokenize='porter unicode61 remove_diacritics 2'
+);
+CREATE TRIGGER passages_in AFTER INSERT ON passages BEGIN
+    INSERT INTO words(rowid, heading, text) VALUES (new.id, new.heading, new.text);
+END;
+CREATE TRIGGER passages_out AFTER DELETE ON passages BEGIN
+    INSERT INTO words(words, rowid, heading, text)
+    VALUES ('delete', old.id, old.heading, old.text);
+END;
+"""
+
+_FULL = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+}
+_DAMAGED = {
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_FORMAT,
+    # our statements are fixed and fit our tables: where they do not, the schema is damaged
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
+}
+_DAMAGED_READS = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def damaged(folder: Path, what: str) -> Damaged:
+    """The error for an index that cannot be read; the user's files are the truth."""
+    return Damaged(
+        f"the index {folder} is damaged: {what}.",
+        f"Try: graft index verify --repair --index {folder}. If that fails, delete the folder and "
+        f"run: graft index add PATH... --index {folder}",
+    )
+
+
+@contextmanager
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Tell SQLite's errors apart by their code and raise ours.
+
+    Raises:
+        NoRoom: the disk is full or the folder cannot be written.
+        Damaged: the database is malformed.
+        Busy: another process holds the database.
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", None)  # errors of the binding itself have none
+        if code is None:
+            raise
+        if code in _DAMAGED_READS or code & 0xFF in _DAMAGED:
+            raise damaged(folder, str(error)) from error
+        if code & 0xFF in _FULL:
+            raise NoRoom(
+                f"cannot write {folder / DATABASE}: {error}.",
+                "What was stored before is whole; make room or make the folder writable, then run "
+                "it again.",
+            ) from error
+        if code & 0xFF in _BUSY:
+            raise Busy(f"{folder / DATABASE} is locked: {error}.", "Try again.") from error
+        raise
+
+
+def connect(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
+    """Open an existing database file; `immutable` reads one in a folder that cannot be written."""
+    uri = path.absolute().as_uri() + ("?immutable=1" if immutable else "?mode=rw")
+    connection = sqlite3.connect(
+        uri,
+        uri=True,
+        timeout=limits.LOCK_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    # a damaged byte must not keep the rest from being read; `verify` names it
+    connection.text_factory = lambda content: content.decode("utf-8", "replace")
+    try:
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA synchronous=FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def create_tables(connection: sqlite3.Connection, meta: Mapping[str, str]) -> None:
+    """Make an empty database an index, in one transaction."""
+    connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+    connection.execute("PRAGMA journal_mode=WAL")
+    values = {**meta, "digest": digest_of(meta), "generation": "0"}
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in _statements(_TABLES):
+            connection.execute(statement)
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={FORMAT_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Statements of a script one by one: `executescript` would end the transaction."""
+    statement = ""
+    for line in script.strip().splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def is_unborn(connection: sqlite3.Connection) -> bool:
+    """Whether the database holds nothing yet: its making was interrupted."""
+    marked = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    return not marked and tables == 0
+
+
+def require_index(connection: sqlite3.Connection, folder: Path) -> None:
+    """Check that a database is an index of a format that this version reads.
+
+    Raises:
+        BadFile: it is another program's database, or of a newer format.
+    """
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    if application != APPLICATION_ID:
+        raise BadFile(
+            f"{folder / DATABASE} is an SQLite database, but not an index of graftwerk "
+            f"(application id {application:#x}, expected {APPLICATION_ID:#x}).",
+            "Name another folder.",
+        )
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != FORMAT_VERSION:
+        raise BadFile(
+            f"the index {folder} has format {version}; this version of graftwerk reads format "
+            f"{FORMAT_VERSION}.",
+            "Install the version of graftwerk that made it, or make the index anew in another "
+            "folder.",
+        )
+
+
+def digest_of(meta: Mapping[str, str]) -> str:
+    """Hash of the entries of `meta` that say how the index was made."""
+    fixed = {key: meta[key] for key in meta if key not in {"digest", "generation"}}
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
+
+
+def read_meta(connection: sqlite3.Connection, folder: Path) -> dict[str, str]:
+    """Read how the index was made.
+
+    Raises:
+        Damaged: it does not match its hash.
+    """
+    meta = dict(connection.execute("SELECT key, value FROM meta"))
+    if meta.get("digest") != digest_of(meta):
+        raise damaged(folder, "its description in table meta does not match its hash")
+    return meta
+
+
+@contextmanager
+def write_lock(folder: Path, seconds: float = limits.LOCK_SECONDS) -> Iterator[None]:
+    """Hold the index's only writing right; the kernel frees it when its holder dies.
+
+    Raises:
+        Busy: another process held it for `seconds`; says who and since when.
+        NoRoom: the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / LOCK, timeout=seconds, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise Busy(
+            f"the index {folder} is busy: {_describe_owner(folder)} is writing to it; waited "
+            f"{seconds:.0f} s.",
+            "Wait until it has finished, or stop it.",
+        ) from error
+    except OSError as error:
+        files.raise_write_error(error, folder / LOCK)
+    try:
+        _sign(folder)
+        yield
+    finally:
+        lock.release()
+
+
+def _sign(folder: Path) -> None:
+    """Say who writes; one write to disk a process, unless writers take turns."""
+    if _read_owner(folder).get("pid") == os.getpid():
+        return
+    owner = {
+        "pid": os.getpid(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200],
+        "since": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+    files.write_json(folder / OWNER, owner)
+
+
+def _read_owner(folder: Path) -> dict[str, object]:
+    with suppress(BadFile, OSError):
+        owner = files.read_json(folder / OWNER, limit=limits.MIB)
+        if isinstance(owner, dict):
+            return owner
+    return {}
+
+
+def _describe_owner(folder: Path) -> str:
+    owner = _read_owner(folder)
+    if not owner:
+        return "another process"
+    return f"process {owner.get('pid')} ({owner.get('command')}), since {owner.get('since')},"
+
 
 _UNWRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
@@ -150,3 +402,78 @@ def _listing(folder: Path) -> list[str]:
 
 def _is_ours(name: str) -> bool:
     return name.startswith((DATABASE, LOCK, OWNER, f".{OWNER}"))
+
+
+BLOCK_BYTES = 64 * 1024
+_SEALED = (DATABASE, SNAPSHOT)
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether the checksums are there."""
+    return (folder / SEAL).is_file()
+
+
+def remove_seal(folder: Path) -> None:
+    """Take the checksums away before the first write, so that none outlives what it vouches for."""
+    try:
+        (folder / SEAL).unlink()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        files.raise_write_error(error, folder / SEAL)
+    files.sync_folder(folder)
+
+
+def write_seal(folder: Path) -> None:
+    """Write the checksums of every block; the caller holds the lock and has emptied the WAL."""
+    body = {name: _hash_blocks(folder / name) for name in _SEALED}
+    files.write_bytes(folder / SEAL, _serialise(body))
+
+
+def check_seal(folder: Path) -> list[Damage]:
+    """Compare every block with its checksum; empty when all match or there is no seal."""
+    if not is_sealed(folder):
+        return []
+    try:
+        content = files.read_json(folder / SEAL, limit=8 * limits.JSON_FILE)
+        body = {name: list(content[name]) for name in _SEALED}
+        whole = _serialise(body) == (folder / SEAL).read_bytes()
+    except (BadFile, LimitExceeded, KeyError, TypeError, ValueError):
+        whole, body = False, {}
+    if not whole:
+        return [_damage(SEAL, "does not match its own checksum")]
+    damages = []
+    for name, expected in body.items():
+        found = _hash_blocks(folder / name)
+        if len(found) != len(expected):
+            damages.append(
+                _damage(name, f"has {len(found)} blocks of 64 KiB, {len(expected)} were sealed")
+            )
+        for number, (now, then) in enumerate(zip(found, expected, strict=False)):
+            if now != then:
+                start = number * BLOCK_BYTES
+                damages.append(
+                    _damage(
+                        f"{name}, block {number} (bytes {start:,} to {start + BLOCK_BYTES - 1:,})",
+                        "does not match its checksum",
+                    )
+                )
+    return damages
+
+
+def _damage(where: str, what: str) -> Damage:
+    return Damage(where=where, what=what, repaired=False)
+
+
+def _hash_blocks(path: Path) -> list[str]:
+    if not path.is_file():
+        return []
+    with path.open("rb") as file:
+        return [
+            hashlib.sha256(block).hexdigest() for block in iter(lambda: file.read(BLOCK_BYTES), b"")
+        ]
+
+
+def _serialise(body: dict[str, list[str]]) -> bytes:
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return (json.dumps({**body, "digest": digest}, sort_keys=True, indent=0) + "\n").encode()

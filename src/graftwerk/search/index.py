@@ -13,18 +13,24 @@ from pathlib import Path
 from types import TracebackType
 
 from .. import limits
-from ..contracts import Encoder, Passage, Vectors
 from ..errors import BadFile, WrongBase
-from .database import create, is_whole, open_database
-from .lock import write_lock
-from .passages import CHUNKER_VERSION
-from .rows import Entry, Outcome, delete_file, is_unit, put_file
-from .schema import digest_of, read_meta, storage_errors
-from .seal import is_sealed, remove_seal, write_seal
-from .snapshot import read_snapshot, write_snapshot
-from .vectors import Space
-from .view import View
-from .where import file_name
+from ..types import Encoder, Passage, Vectors
+from .chunking import CHUNKER_VERSION
+from .database import (
+    create,
+    digest_of,
+    is_sealed,
+    is_whole,
+    open_database,
+    read_meta,
+    remove_seal,
+    storage_errors,
+    write_lock,
+    write_seal,
+)
+from .filters import file_name
+from .rows import Entry, Outcome, View, delete_file, is_unit, put_file
+from .vectors import Space, read_snapshot, write_snapshot
 
 _CHECKPOINT_MILLISECONDS = 5_000
 

@@ -3,18 +3,19 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..contracts import Encoder, Monitor, Passage
+from ..data.documents.formats import is_image_path
+from ..data.documents.sandbox import Reader
 from ..errors import BadFile, BadInput, Busy, LimitExceeded
-from ..reports import Skipped
-from .embed import embed
+from ..results import Skipped
+from ..types import Encoder, Monitor, Passage
+from .chunking import cut
 from .index import Index
-from .passages import cut
-from .readers import Reader, is_image_path
+from .ingest import Tally, embed
 from .rows import Entry, decode_vectors, input_hash, is_unit, storable
-from .tally import Tally
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
 
 _ATTEMPTS = 3  # to finish before another writer changes the files again
 

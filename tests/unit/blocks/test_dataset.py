@@ -7,7 +7,7 @@ from PIL import Image
 
 from graftwerk.blocks.captions import facts_of, parse
 from graftwerk.blocks.dataset import CONDITIONS, write_dataset
-from graftwerk.blocks.drawing import condition_pictures
+from graftwerk.blocks.map_images import condition_pictures
 from graftwerk.blocks.maps import maps_of
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene

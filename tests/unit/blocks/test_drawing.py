@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from graftwerk.blocks.drawing import (
+from graftwerk.blocks.map_images import (
     PALETTE,
     condition_pictures,
     draw_depth,

@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-from graftwerk.cli.gauges import course_of
-from graftwerk.cli.monitor import Terminal
+from graftwerk.cli.progress import Terminal, course_of
 from graftwerk.errors import Cancelled
 
 

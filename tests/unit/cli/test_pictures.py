@@ -2,21 +2,29 @@
 
 import pytest
 
-from graftwerk import reports
-from graftwerk.cli.hits import search_lines
-from graftwerk.cli.pictures import alignment_lines, classification_lines, unfamiliar_lines
-from graftwerk.cli.skipped import skipped_lines
+from graftwerk.cli.classify import alignment_lines, classification_lines, unfamiliar_lines
+from graftwerk.cli.format import skipped_lines
+from graftwerk.cli.search import search_lines
+from graftwerk.metrics.results import Across, AlignmentEvaluation, Half, Hubness, Purity, Recall
+from graftwerk.models.results import (
+    Classification,
+    ClassifiedPicture,
+    LabelProbability,
+    TemperatureFit,
+)
+from graftwerk.results import Familiarity, Skipped
+from graftwerk.search.results import HitReport, IndexChange, SearchResult
 
-FAR = reports.Familiarity(distance=2.34, unfamiliar=True, false_alarm_rate=0.01)
-NEAR = reports.Familiarity(distance=0.5, unfamiliar=False, false_alarm_rate=0.01)
+FAR = Familiarity(distance=2.34, unfamiliar=True, false_alarm_rate=0.01)
+NEAR = Familiarity(distance=0.5, unfamiliar=False, false_alarm_rate=0.01)
 
 
 def classified(path="/a.png", familiarity=None):
     labels = [
-        reports.LabelProbability(label=label, probability=chance, cosine=0.5)
+        LabelProbability(label=label, probability=chance, cosine=0.5)
         for label, chance in (("a red\x1b cube", 0.75), ("a cone", 0.25))
     ]
-    return reports.ClassifiedPicture(
+    return ClassifiedPicture(
         path=path, label=labels[0].label, probability=0.75, labels=labels, familiarity=familiarity
     )
 
@@ -27,7 +35,7 @@ def classification(*pictures, **changes):
         "templates": ["{}"], "encoder": "e", "fingerprint": "f", "logit_scale": 10.0,
         "temperature": 1.0, "calibration": "not calibrated", "fit": None, "seconds": 1.0,
     }  # fmt: skip
-    return reports.Classification(**fields | changes)
+    return Classification(**fields | changes)
 
 
 def test_few_pictures_are_told_in_full():
@@ -44,7 +52,7 @@ def test_few_pictures_are_told_in_full():
 
 def test_many_pictures_are_a_table():
     pictures = [classified(f"/{n}.png", FAR if n == 2 else NEAR) for n in range(5)]
-    skipped = [reports.Skipped(path="/x\n.png", reason="It is no picture.")]
+    skipped = [Skipped(path="/x\n.png", reason="It is no picture.")]
     lines = classification_lines(classification(*pictures, skipped=skipped, unfamiliar=1))
     assert lines[0].split() == ["picture", "label", "probability"]
     assert [line.endswith("unfamiliar") for line in lines[1:6]] == [
@@ -60,7 +68,7 @@ def test_many_pictures_are_a_table():
 
 
 def test_a_fit_is_told_before_and_after():
-    fit = reports.TemperatureFit(
+    fit = TemperatureFit(
         temperature=2.0, source="d", pictures=90, left_out=3, labels=2, labels_hash="h",
         templates=["{}"], encoder="e", fingerprint="f", accuracy=0.9, ece_before=0.1,
         ece_after=0.02, nll_before=1.0, nll_after=0.4,
@@ -76,28 +84,28 @@ def test_a_fit_is_told_before_and_after():
 
 
 def hubness():
-    return reports.Hubness(skewness=1.5, antihubs=0.1, largest=0.2)
+    return Hubness(skewness=1.5, antihubs=0.1, largest=0.2)
 
 
 def recall(value):
-    return reports.Recall(
+    return Recall(
         recall_at_1=value, recall_at_5=1, recall_at_10=1, chance_at_1=0.1, median_rank=1.5,
         queries=10, answers=12,
     )  # fmt: skip
 
 
 def test_alignment():
-    half = reports.Half(
+    half = Half(
         count=12,
         anisotropy=0.25,
         hubness=hubness(),
-        purity={"kind": reports.Purity(shared=0.9, chance=0.2, values=5)},
+        purity={"kind": Purity(shared=0.9, chance=0.2, values=5)},
     )
-    across = reports.Across(
+    across = Across(
         text_to_image=recall(0.8), image_to_text=recall(0.7), matching_cosine=0.6,
         other_cosine=0.1, modality_gap=0.5, hubness=hubness(),
     )  # fmt: skip
-    report = reports.AlignmentEvaluation(
+    report = AlignmentEvaluation(
         encoder="e", k=10, across=across, pictures=half, texts=None, unfamiliar=3, skipped=[],
         seconds=2.0,
     )  # fmt: skip
@@ -110,7 +118,7 @@ def test_alignment():
 
 
 def result(kind="image", **changes):
-    hit = reports.HitReport(
+    hit = HitReport(
         path="/a.png", kind=kind, heading="", line=None, page=None, start=0, end=0, score=0.2,
         similarity=0.5, vector_rank=1, text_rank=None, text="words" if kind == "text" else "",
         marks=[],
@@ -119,7 +127,7 @@ def result(kind="image", **changes):
         "query": "q", "mode": "hybrid", "hits": [hit], "searched": 5, "pictures": 5,
         "familiarity": None, "sheet": None, "seconds": 0.1,
     }  # fmt: skip
-    return reports.SearchResult(**fields | changes)
+    return SearchResult(**fields | changes)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +151,7 @@ def change(**changes):
     fields = dict.fromkeys(
         ("added", "changed", "unchanged", "removed", "passages", "embedded", "reused"), 0
     )
-    return reports.IndexChange(
+    return IndexChange(
         **fields | {"skipped": [], "unfamiliar": None, "encoder": "e", "seconds": 1.0} | changes
     )
 
@@ -155,8 +163,8 @@ def test_unfamiliar_pictures_of_an_index():
 
 
 def test_files_skipped_for_one_reason_share_a_line():
-    skipped = [reports.Skipped(path=f"/{n}.json", reason="Its ending.") for n in range(4)]
+    skipped = [Skipped(path=f"/{n}.json", reason="Its ending.") for n in range(4)]
     assert skipped_lines(skipped) == ["  skipped 4 such as /0.json: Its ending."]
     assert len(skipped_lines(skipped[:3])) == 3
-    mixed = [*skipped, reports.Skipped(path="/x", reason="Other.")]
+    mixed = [*skipped, Skipped(path="/x", reason="Other.")]
     assert skipped_lines(mixed)[1:] == ["  skipped /x: Other."]

@@ -1,7 +1,7 @@
 """Reports without a form of their own, for people."""
 
 from graftwerk.cli.show import show
-from graftwerk.reports import ModelCard
+from graftwerk.models.results import ModelCard
 
 
 def test_a_card_leaves_out_what_says_nothing_and_prints_details_as_lines(capsys):

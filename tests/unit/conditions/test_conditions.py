@@ -5,11 +5,11 @@ import pytest
 
 from graftwerk.blocks.maps import maps_of
 from graftwerk.blocks.sampling import sample_scene
-from graftwerk.conditions import CONDITIONS, condition_named
 from graftwerk.conditions.fidelity import edge_f1
+from graftwerk.conditions.kinds import CONDITIONS, condition_named
 from graftwerk.conditions.pose import joints_of
 from graftwerk.errors import BadInput, UnknownName
-from graftwerk.recipes.rendering import Chunk, render_chunk
+from graftwerk.recipes.scenes import Chunk, render_chunk
 
 COUNT, WORLD = 24, 5
 NAMES = ["canny", "hough", "scribble", "pose", "segmentation", "normals", "depth", "lineart"]

@@ -8,9 +8,9 @@ from graftwerk.settings import settings
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """A cache folder of this test alone."""
-    from graftwerk.recipes import chunks, scenes
+    from graftwerk.recipes import arrays, scenes
 
     own = dataclasses.replace(settings(), cache=tmp_path / "cache", threads=2)
-    for module in (scenes, chunks):
+    for module in (scenes, arrays):
         monkeypatch.setattr(module, "settings", lambda: own)
     return own.cache

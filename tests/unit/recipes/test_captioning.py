@@ -2,9 +2,9 @@ import numpy as np
 
 from graftwerk.blocks.captions import caption_of, parse
 from graftwerk.blocks.sampling import sample_scene
-from graftwerk.contracts import Silent
-from graftwerk.recipes.captioning import captions_of_rows
+from graftwerk.recipes.cached import captions_of_rows
 from graftwerk.recipes.scenes import open_scenes
+from graftwerk.types import Silent
 
 
 def test_captions_depend_on_the_item_alone(cache):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from graftwerk.contracts import Silent
 from graftwerk.errors import Cancelled, Damaged
-from graftwerk.recipes.chunks import open_chunks
+from graftwerk.recipes.arrays import open_chunks
+from graftwerk.types import Silent
 
 COUNT = 1_500  # two files
 

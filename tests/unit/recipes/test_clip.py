@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from graftwerk.contracts import Silent
 from graftwerk.recipes.clip import Order
-from graftwerk.recipes.recipe import TRAINING_WORLD
+from graftwerk.recipes.registry import TRAINING_WORLD
 from graftwerk.recipes.scenes import open_scenes
+from graftwerk.types import Silent
 
 
 def order_of(count, seed=0):

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from graftwerk.blocks.maps import CLASSES
-from graftwerk.contracts import Silent
-from graftwerk.frozen.perception import Perceived, Views, _read
+from graftwerk.blocks.perception import Perceived, Views, _read
 from graftwerk.recipes import perception
 from graftwerk.recipes.perception import heat_of
-from graftwerk.recipes.recipe import Setting
+from graftwerk.recipes.registry import Setting
 from graftwerk.recipes.scenes import open_scenes
+from graftwerk.types import Silent
 
 
 def exact(row):

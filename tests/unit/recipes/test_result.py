@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from graftwerk.errors import BadFile, BadInput, UnknownName
-from graftwerk.frozen.builtin import builtin_folder
+from graftwerk.models.hub import builtin_folder
 from graftwerk.recipes.result import open_result
 
 

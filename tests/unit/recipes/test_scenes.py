@@ -5,16 +5,11 @@ from graftwerk.blocks.captions import facts_of
 from graftwerk.blocks.maps import maps_of
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
-from graftwerk.contracts import Silent
 from graftwerk.errors import Cancelled, Damaged, Failure, NoRoom
-from graftwerk.recipes import rendering, scenes
-from graftwerk.recipes.scenes import (
-    as_tensors,
-    chances,
-    facts_of_row,
-    in_order,
-    open_scenes,
-)
+from graftwerk.recipes import scenes
+from graftwerk.recipes import scenes as rendering
+from graftwerk.recipes.scenes import as_tensors, chances, facts_of_row, in_order, open_scenes
+from graftwerk.types import Silent
 
 
 class Counting(Silent):

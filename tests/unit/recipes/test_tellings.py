@@ -4,11 +4,10 @@ import numpy as np
 import torch
 
 from graftwerk.blocks.captions import parse
-from graftwerk.contracts import Silent
-from graftwerk.recipes.captioning import captions_of_rows, tokens_of
+from graftwerk.recipes.cached import TELLINGS, captions_of_rows, open_tellings, tokens_of, until_end
 from graftwerk.recipes.scenes import open_scenes
-from graftwerk.recipes.tellings import TELLINGS, open_tellings, until_end
-from graftwerk.recipes.words import LENGTH, make_tokenizer, vocabulary
+from graftwerk.recipes.tokenizer import LENGTH, make_tokenizer, vocabulary
+from graftwerk.types import Silent
 
 COUNT, UNSAID = 12, 0.5
 NUMBERS = np.array([5, 0, 11, 5, 5, 5, 5])

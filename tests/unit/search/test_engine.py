@@ -5,12 +5,11 @@ import pytest
 from PIL import Image
 from tests.support import Corpus, HashEncoder
 
-from graftwerk.contracts import Passage
 from graftwerk.errors import BadFile, BadInput, UnknownName
-from graftwerk.search.engine import search
-from graftwerk.search.fuse import fuse
+from graftwerk.search.database import SNAPSHOT
 from graftwerk.search.index import open_index
-from graftwerk.search.schema import SNAPSHOT
+from graftwerk.search.query import fuse, search
+from graftwerk.types import Passage
 
 TEXTS = [
     "the cat sat on the mat",
@@ -79,7 +78,7 @@ def test_hybrid_is_the_fusion_of_both(corpus):
 
 
 def test_what_only_words_found_gets_its_similarity(corpus, monkeypatch):
-    monkeypatch.setattr("graftwerk.search.engine.DEPTH", 1)
+    monkeypatch.setattr("graftwerk.search.query.DEPTH", 1)
     outcome = find(corpus, "nothing but cats", k=1)
     every = {
         h.passage_id: h.similarity

@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graftwerk.search import fuse as module
-from graftwerk.search.fuse import fuse
+from graftwerk.search import query
+from graftwerk.search.query import fuse
 
 ranking = st.lists(st.integers(0, 30), unique=True)
 
 
 def test_by_hand(monkeypatch):
-    monkeypatch.setattr(module, "RANK_OFFSET", 1.0)
-    monkeypatch.setattr(module, "TEXT_WEIGHT", 0.5)
+    monkeypatch.setattr(query, "RANK_OFFSET", 1.0)
+    monkeypatch.setattr(query, "TEXT_WEIGHT", 0.5)
     assert fuse([7, 8], [8, 9]) == [
         (8, pytest.approx(1 / 3 + 0.5 / 2)),
         (7, pytest.approx(1 / 2)),

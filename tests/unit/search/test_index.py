@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support import Corpus, HashEncoder
 
-from graftwerk.contracts import Passage
 from graftwerk.errors import BadFile, Damaged, NoRoom, WrongBase
 from graftwerk.search import index as module
-from graftwerk.search.engine import search
+from graftwerk.search.database import check_seal
 from graftwerk.search.index import create_or_open, open_index
+from graftwerk.search.query import search
 from graftwerk.search.rows import Entry
-from graftwerk.search.seal import check_seal
-from graftwerk.search.snapshot import read_snapshot
+from graftwerk.search.vectors import read_snapshot
+from graftwerk.types import Passage
 
 
 @pytest.fixture

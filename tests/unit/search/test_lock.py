@@ -7,12 +7,12 @@ import sys
 import pytest
 
 from graftwerk.errors import Busy, NoRoom
-from graftwerk.search.lock import write_lock
+from graftwerk.search.database import write_lock
 
 HOLD = """
 import sys
 from pathlib import Path
-from graftwerk.search.lock import write_lock
+from graftwerk.search.database import write_lock
 with write_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graftwerk.search.passages import TARGET_CHARACTERS, cut
-from graftwerk.search.readers import Block, Document
-from graftwerk.search.readers.tables import read_csv
-from graftwerk.search.readers.text import find_markdown
+from graftwerk.data.documents.document import Block, Document
+from graftwerk.data.documents.text import find_markdown
+from graftwerk.data.tables import read_csv
+from graftwerk.search.chunking import TARGET_CHARACTERS, cut
 
 
 def markdown(text):

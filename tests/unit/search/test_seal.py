@@ -4,8 +4,15 @@ import random
 
 import pytest
 
-from graftwerk.search.schema import DATABASE, SEAL, SNAPSHOT
-from graftwerk.search.seal import check_seal, is_sealed, remove_seal, write_seal
+from graftwerk.search.database import (
+    DATABASE,
+    SEAL,
+    SNAPSHOT,
+    check_seal,
+    is_sealed,
+    remove_seal,
+    write_seal,
+)
 
 
 @pytest.fixture

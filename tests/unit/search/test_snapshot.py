@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from graftwerk.search.schema import SNAPSHOT
-from graftwerk.search.snapshot import pack_bits, read_snapshot, write_snapshot
+from graftwerk.search.database import SNAPSHOT
+from graftwerk.search.vectors import pack_bits, read_snapshot, write_snapshot
 
 
 def make(folder, n=100, dimension=40, stamp="a:1"):

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graftwerk.search import vectors as module
-from graftwerk.search.snapshot import pack_bits
-from graftwerk.search.vectors import Space, candidates
+from graftwerk.search.vectors import Space, candidates, pack_bits
 
 NONE = np.zeros(0, dtype=np.int64)
 

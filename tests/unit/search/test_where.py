@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support import Corpus
 
-from graftwerk.contracts import Passage
 from graftwerk.errors import BadInput, UnknownName
-from graftwerk.search.where import parse_where
+from graftwerk.search.filters import parse_where
+from graftwerk.types import Passage
 
 
 @pytest.fixture

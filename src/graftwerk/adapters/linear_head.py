@@ -1,0 +1,136 @@
+"""The output socket: a linear head on a frozen model's features.
+
+A frozen encoder has no opinion on classes of our own: its scores are all zero, which is the uniform
+distribution. The head adds `W f + b` to them; the features pass through untouched.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from .. import files
+from ..errors import BadFile
+from ..types import Task, Vectors
+from .protocol import Socket
+
+HeadScores = Float32[np.ndarray, "n k"]
+WEIGHTS = "head.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What is thought of some items.
+
+    Attributes:
+        features: of the frozen model, [n d].
+        scores: one column a class or label, before softmax or sigmoid; or one number an item.
+    """
+
+    features: Vectors
+    scores: HeadScores
+
+
+Judge = Callable[[Any], Opinion]
+
+
+def undecided(encode: Callable[[Any], Vectors], outputs: int) -> Judge:
+    """The frozen model as a judge that has no opinion: all scores are 0."""
+
+    def judge(items: Any) -> Opinion:
+        features = encode(items)
+        return Opinion(features, np.zeros((len(features), outputs), dtype=np.float32))
+
+    return judge
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """A linear head; see `base.Steer`.
+
+    Attributes:
+        weight: float32 [k d].
+        bias: float32 [k].
+        task: `class` (one of the labels), `labels` (any number of them) or `number`.
+        labels: names of the classes or labels; empty for a number.
+        base: fingerprint of the frozen model.
+        scale: of what it adds; 0 adds nothing.
+    """
+
+    weight: Float32[np.ndarray, "k d"]
+    bias: Float32[np.ndarray, " k"]
+    task: Task
+    labels: tuple[str, ...]
+    base: str
+    scale: float = 1.0
+    name: str = field(default="head", init=False)
+    socket: Socket = field(default="output", init=False)
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether it adds nothing."""
+        return self.scale == 0 or not (self.weight.any() or self.bias.any())
+
+    def score(self, features: Vectors) -> HeadScores:
+        """What it adds to the scores of these features."""
+        added: HeadScores = features @ self.weight.T + self.bias
+        return added * np.float32(self.scale)
+
+    def apply(self, frozen: Judge) -> Judge:
+        """The judge with the head's opinion added; at zero `frozen` itself."""
+        return frozen if self.is_zero else _Steered(frozen, self)
+
+    def remove(self, steered: Judge) -> Judge:
+        """What was given to `apply`."""
+        return steered.frozen if isinstance(steered, _Steered) else steered
+
+    def save(self, folder: Path) -> None:
+        """Write the head inside a working folder."""
+        from safetensors.numpy import save
+
+        tensors = {"weight": self.weight, "bias": self.bias}
+        content = save({name: np.ascontiguousarray(array) for name, array in tensors.items()})
+        files.write_plain(folder / WEIGHTS, content)
+
+
+@dataclass(frozen=True, slots=True)
+class _Steered:
+    frozen: Judge
+    head: LinearHead
+
+    def __call__(self, items: Any) -> Opinion:
+        opinion = self.frozen(items)
+        return Opinion(opinion.features, opinion.scores + self.head.score(opinion.features))
+
+
+def load_head(folder: Path, task: Task, labels: Sequence[str], base: str) -> LinearHead:
+    """Read a head whose folder was checked by `bundle.read_bundle`.
+
+    Raises:
+        BadFile: its weights are missing or of another shape.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tensors = load((folder / WEIGHTS).read_bytes())
+        weight, bias = tensors["weight"], tensors["bias"]
+    except (OSError, KeyError, SafetensorError) as error:
+        raise BadFile(f"{folder} has no {WEIGHTS} that can be read.", "Copy it again.") from error
+    if weight.ndim != 2 or bias.shape != weight.shape[:1] or len(bias) != (len(labels) or 1):
+        raise BadFile(f"{folder / WEIGHTS} does not fit its labels.", "Copy the folder again.")
+    return LinearHead(weight, bias, task, tuple(labels), base)
+
+
+def probabilities(scores: Float[np.ndarray, "n k"], task: Task) -> Float[np.ndarray, "n k"]:
+    """Scores as probabilities: softmax over classes, sigmoid of labels; numbers stay."""
+    if task == "number":
+        return scores
+    if task == "labels":
+        return 0.5 * (1 + np.tanh(0.5 * scores))
+    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+    chances: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
+    return chances

@@ -1,0 +1,173 @@
+"""Maps as pictures, the way control branches read them, and a sheet that shows all of them."""
+
+import colorsys
+import textwrap
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8, UInt16
+
+from .captions import caption_of
+from .maps import CLASSES, FAR, FIRST_OBJECT_ID, Keypoints, Maps, maps_of
+from .renderer import render
+from .scene import Scene
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+# Sky, grass, sand, stone (road), cylinder (column) and person as ADE20K's palette has them; snow,
+# sphere, cube and cone in colours of it that no other class here comes near.
+PALETTE = {
+    "sky": (6, 230, 230),
+    "grass": (4, 250, 7),
+    "sand": (160, 150, 20),
+    "snow": (230, 230, 230),
+    "stone": (140, 140, 140),
+    "sphere": (224, 5, 255),
+    "cube": (11, 102, 255),
+    "cylinder": (255, 8, 41),
+    "cone": (255, 184, 6),
+    "person": (150, 5, 61),
+}
+# OpenPose: bones as pairs of joints; bone k and joint k have the hue k / 18
+BONES = (
+    (1, 2),
+    (1, 5),
+    (2, 3),
+    (3, 4),
+    (5, 6),
+    (6, 7),
+    (1, 8),
+    (8, 9),
+    (9, 10),
+    (1, 11),
+    (11, 12),
+    (12, 13),
+    (1, 0),
+    (0, 14),
+    (14, 16),
+    (0, 15),
+    (15, 17),
+)
+_BONE_SHADE = 0.6
+_STROKE = 0.011  # width of a bone, as a share of the picture's shorter side
+_FINE = 4  # key points are drawn this much larger and then made smaller
+_TILE_GAP, _LABEL = 10, 20
+_LEAST_TILE = 192  # smaller pictures are shown enlarged
+
+
+def draw_depth(depth: Float32[np.ndarray, "h w"]) -> UInt16[np.ndarray, "h w"]:
+    """Nearness in 16 bits: 65535 / depth, near is bright; 0 for the sky. Depth is 65535 / value."""
+    nearness = np.rint(65535.0 / np.maximum(depth.astype(np.float64), 1.0))
+    return np.where(depth < FAR, nearness, 0).astype(np.uint16)
+
+
+def draw_normals(normals: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Red to the right, green up, blue towards the camera, -1 to 1 as 0 to 255; the sky is 128."""
+    return np.rint(127.5 * (normals.astype(np.float64) + 1.0)).astype(np.uint8)
+
+
+def draw_segmentation(classes: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Each class in its colour of `PALETTE`."""
+    palette = np.array([PALETTE[name] for name in CLASSES], dtype=np.uint8)
+    return np.take(palette, classes, axis=0)
+
+
+def draw_outlines(
+    outlines: Bool[np.ndarray, "h w"], creases: Bool[np.ndarray, "h w"]
+) -> UInt8[np.ndarray, "h w"]:
+    """Outlines 255, creases 128, the rest 0."""
+    return np.where(outlines, 255, np.where(creases, 128, 0)).astype(np.uint8)
+
+
+def draw_keypoints(
+    people: tuple[Keypoints, ...], height: int, width: int
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Visible joints and the bones between them in OpenPose's colours on black."""
+    from PIL import Image, ImageDraw
+
+    large = Image.new("RGB", (width * _FINE, height * _FINE))
+    canvas = ImageDraw.Draw(large)
+    stroke = max(1.5, _STROKE * min(height, width)) * _FINE
+    for person in people:
+        points = person.points.astype(np.float64) * _FINE
+        for number, (a, b) in enumerate(BONES):
+            if person.visible[a] and person.visible[b]:
+                ends = [tuple(points[a]), tuple(points[b])]
+                canvas.line(ends, fill=_hue(number, _BONE_SHADE), width=round(stroke))
+        for number, (x, y) in enumerate(points):
+            if person.visible[number]:
+                radius = 0.7 * stroke
+                box = (x - radius, y - radius, x + radius, y + radius)
+                canvas.ellipse(box, fill=_hue(number, 1.0))
+    return np.asarray(large.resize((width, height), Image.Resampling.BOX))
+
+
+def _hue(number: int, value: float) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(number / 18, 1.0, value)
+    return int(255 * red), int(255 * green), int(255 * blue)
+
+
+def condition_pictures(maps: Maps) -> dict[str, np.ndarray]:
+    """Every map as a picture, by the name of its folder."""
+    height, width = maps.depth.shape
+    return {
+        "depth": draw_depth(maps.depth),
+        "normals": draw_normals(maps.normals),
+        "segmentation": draw_segmentation(maps.classes),
+        "keypoints": draw_keypoints(maps.people, height, width),
+        "outlines": draw_outlines(maps.outlines, maps.creases),
+    }
+
+
+def sheet_of(scene: Scene, size: int) -> "Image.Image":
+    """A scene with all its maps side by side, labelled, under its caption."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    maps = maps_of(scene, size, size)
+    pictures = condition_pictures(maps)
+    depth = pictures["depth"]
+    tiles = {
+        "picture": render(scene, size, size),
+        "depth (near is bright)": (depth / max(1, int(depth.max())) * 255).astype(np.uint8),
+        "normals": pictures["normals"],
+        "segmentation": pictures["segmentation"],
+        "objects": _draw_objects(maps),
+        "key points": pictures["keypoints"],
+        "outlines and creases": pictures["outlines"],
+        "outlines over picture": _lines_over(render(scene, size, size), maps),
+    }
+    side = size * max(1, _LEAST_TILE // size)
+    columns, step = 4, side + _TILE_GAP
+    sheet_width = columns * step + _TILE_GAP
+    font, title_font = ImageFont.load_default(13), ImageFont.load_default(17)
+    title = textwrap.wrap(caption_of(scene), max(20, sheet_width // 9))
+    top = _TILE_GAP + 24 * len(title)
+    rows = -(-len(tiles) // columns)
+    sheet = Image.new("RGB", (sheet_width, top + rows * (step + _LABEL) + _TILE_GAP), "white")
+    canvas = ImageDraw.Draw(sheet)
+    for number, line in enumerate(title):
+        canvas.text((_TILE_GAP, _TILE_GAP + 24 * number), line, fill="black", font=title_font)
+    for number, (label, tile) in enumerate(tiles.items()):
+        row, column = divmod(number, columns)
+        x, y = _TILE_GAP + column * step, top + _TILE_GAP + row * (step + _LABEL)
+        shown = Image.fromarray(tile).convert("RGB").resize((side, side), Image.Resampling.NEAREST)
+        sheet.paste(shown, (x, y))
+        canvas.text((x, y + side + 3), label, fill="#444444", font=font)
+    return sheet
+
+
+def _draw_objects(maps: Maps) -> UInt8[np.ndarray, "h w 3"]:
+    """Each object in a colour of its own, sky and ground in greys."""
+    count = int(maps.objects.max()) + 1
+    hues = [_hue(4 * (number - FIRST_OBJECT_ID), 0.95) for number in range(2, max(2, count))]
+    colours = np.array([(40, 40, 40), (90, 90, 90), *hues], dtype=np.uint8)
+    return np.take(colours, maps.objects, axis=0)
+
+
+def _lines_over(picture: UInt8[np.ndarray, "h w 3"], maps: Maps) -> UInt8[np.ndarray, "h w 3"]:
+    faded = (picture // 2 + 128).astype(np.uint8)
+    faded[maps.creases] = (120, 120, 120)
+    faded[maps.outlines] = (0, 0, 0)
+    return faded

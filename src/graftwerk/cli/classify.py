@@ -1,0 +1,148 @@
+"""Reports about pictures and their vectors for people."""
+
+from ..metrics.results import Across, AlignmentEvaluation, Half, Hubness
+from ..models.results import Classification, ClassifiedPicture, TemperatureFit
+from ..search.results import IndexChange
+from ..text_safety import printable
+from .format import dim, place, skipped_lines, table
+from .search import far
+
+_FEW = 3  # pictures whose labels are all told
+
+
+def classification_lines(report: Classification) -> list[str]:
+    """Labels of each picture, what was left out, and what the probabilities are worth."""
+    few = len(report.pictures) <= _FEW
+    lines = _each(report.pictures) if few else _as_table(report.pictures)
+    lines += skipped_lines(report.skipped)
+    if report.fit is not None:
+        lines += _fit_lines(report.fit)
+    counts = [
+        f"{len(report.pictures):,} pictures" if report.pictures else "",
+        f"{len(report.skipped):,} skipped" if report.skipped else "",
+        f"{report.unfamiliar:,} unlike what the encoder was trained on"
+        if report.unfamiliar
+        else "",
+        f"{report.labels:,} labels in {len(report.templates)} templates",
+        f"{report.encoder}",
+        f"{report.seconds:.1f} s",
+    ]
+    lines.append(dim(", ".join(part for part in counts if part)))
+    return [*lines, dim(printable(report.calibration))]
+
+
+def _each(pictures: list[ClassifiedPicture]) -> list[str]:
+    lines = []
+    for picture in pictures:
+        lines.append(place(picture.path))
+        lines += [
+            f"  {line}"
+            for line in table(
+                ["label", "probability", "cosine"],
+                [
+                    [printable(one.label), f"{one.probability:.3f}", f"{one.cosine:.3f}"]
+                    for one in picture.labels
+                ],
+            )
+        ]
+        if picture.familiarity is not None and picture.familiarity.unfamiliar:
+            lines.append(
+                "  unlike all that the encoder was trained on "
+                f"({far(picture.familiarity)}): the label means little"
+            )
+        lines.append("")
+    return lines
+
+
+def _as_table(pictures: list[ClassifiedPicture]) -> list[str]:
+    rows = []
+    for picture in pictures:
+        row = [place(picture.path), printable(picture.label), f"{picture.probability:.3f}"]
+        strange = picture.familiarity is not None and picture.familiarity.unfamiliar
+        rows.append([*row, "unfamiliar" if strange else ""])
+    return [*table(["picture", "label", "probability", ""], rows, figures=False), ""]
+
+
+def _fit_lines(fit: TemperatureFit) -> list[str]:
+    rows = [
+        ["calibration error (ECE)", f"{fit.ece_before:.4f}", f"{fit.ece_after:.4f}"],
+        ["negative log-likelihood", f"{fit.nll_before:.4f}", f"{fit.nll_after:.4f}"],
+    ]
+    return [
+        f"fitted on {fit.pictures:,} labelled pictures ({fit.left_out:,} left out), "
+        f"{fit.accuracy:.1%} of their first labels right:",
+        *table(["", "before", "after"], rows),
+    ]
+
+
+def alignment_lines(report: AlignmentEvaluation) -> list[str]:
+    """Retrieval, neighbours, and the shape of the space."""
+    lines = skipped_lines(report.skipped)
+    across = report.across
+    if across is not None:
+        lines += _recall_lines(across)
+    for name, half in (("pictures", report.pictures), ("texts", report.texts)):
+        if half is not None:
+            lines += [*_half_lines(name, half, report.k), ""]
+    strange = report.unfamiliar
+    told = f", {strange:,} pictures unlike what it was trained on" if strange else ""
+    lines.append(dim(f"{report.encoder}, {report.k} neighbours{told}, {report.seconds:.1f} s"))
+    return lines
+
+
+def _recall_lines(across: Across) -> list[str]:
+    rows = [
+        [
+            name,
+            f"{recall.recall_at_1:.3f}",
+            f"{recall.recall_at_5:.3f}",
+            f"{recall.recall_at_10:.3f}",
+            f"{recall.chance_at_1:.3f}",
+            f"{recall.median_rank:g}",
+            f"{recall.queries:,} in {recall.answers:,}",
+        ]
+        for name, recall in (
+            ("text to image", across.text_to_image),
+            ("image to text", across.image_to_text),
+        )
+    ]
+    header = ["", "recall@1", "recall@5", "recall@10", "chance@1", "median rank", "queries"]
+    return [
+        *table(header, rows),
+        "",
+        f"cosine of picture and own caption {across.matching_cosine:.3f}, with those of others "
+        f"{across.other_cosine:.3f}; modality gap {across.modality_gap:.3f}",
+        f"pictures as hubs of captions: {_hubs(across.hubness)}",
+        "",
+    ]
+
+
+def _half_lines(name: str, half: Half, k: int) -> list[str]:
+    lines = [
+        f"{half.count:,} {name}: anisotropy {half.anisotropy:.3f}; hubs: {_hubs(half.hubness)}"
+    ]
+    if half.purity:
+        rows = [
+            [attribute, f"{share.shared:.3f}", f"{share.chance:.3f}", f"{share.values}"]
+            for attribute, share in half.purity.items()
+        ]
+        header = [f"shared with {k} nearest", "measured", "chance", "values"]
+        lines += table(header, rows)
+    return lines
+
+
+def _hubs(hubness: Hubness) -> str:
+    return (
+        f"skewness {hubness.skewness:.2f}, {hubness.antihubs:.1%} never found, the greatest for "
+        f"{hubness.largest:.1%}"
+    )
+
+
+def unfamiliar_lines(report: IndexChange) -> list[str]:
+    """What an index is told of pictures that its encoder does not know."""
+    if not report.unfamiliar:
+        return []
+    return [
+        f"{report.unfamiliar:,} of the pictures embedded are unlike all that {report.encoder} was "
+        "trained on; what a search says of them means little"
+    ]

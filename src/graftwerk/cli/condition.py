@@ -1,0 +1,45 @@
+"""Reports of conditions for people."""
+
+from ..conditions.results import ConditionKinds, ConditionResult, EdgeEvaluation
+from ..text_safety import printable
+from .format import dim, table
+
+
+def list_lines(report: ConditionKinds) -> list[str]:
+    """What each kind is, what makes it of a picture, how its fidelity is measured."""
+    lines = []
+    for kind in report.kinds:
+        estimators = f"; --estimator: {kind.estimators}" if kind.estimators else ""
+        lines.append(f"{kind.name}: {kind.about}")
+        lines.append(f"  of a picture by {kind.read_by}{estimators}")
+        lines.append(f"  fidelity: {kind.measure}")
+    return lines
+
+
+def made_lines(report: ConditionResult) -> list[str]:
+    """What was made, by what, and where it lies."""
+    chosen = (
+        ""
+        if report.thresholds is None
+        else f", low {report.thresholds[0]:.1f}, high {report.thresholds[1]:.1f}"
+    )
+    return [
+        f"{report.kind}: {report.width} x {report.height} pixels, {report.drawn:.1%} drawn",
+        f"-> {printable(report.out)}",
+        dim(f"{printable(report.made_by)}{chosen}, {report.seconds:.1f} s"),
+    ]
+
+
+def edge_lines(report: EdgeEvaluation) -> list[str]:
+    """The three figures of the benchmark."""
+    return [
+        *table(
+            ["ODS", "OIS", "AP"], [[f"{report.ods:.3f}", f"{report.ois:.3f}", f"{report.ap:.3f}"]]
+        ),
+        f"at threshold {report.threshold:.2f}: precision {report.precision:.3f}, "
+        f"recall {report.recall:.3f}",
+        dim(
+            f"{report.pictures} pictures, {report.people} people's boundaries, pairs within "
+            f"{report.tolerance:g} of the diagonal, {report.method}, {report.seconds:.1f} s"
+        ),
+    ]

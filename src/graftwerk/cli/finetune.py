@@ -1,0 +1,173 @@
+"""Reports of fits for people.
+
+Reports of LoRA on a model's own task for people.
+"""
+
+from collections.abc import Sequence
+
+from ..finetune.results import (
+    DataFacts,
+    FitComparison,
+    FitEvaluation,
+    FitResult,
+    FitScore,
+    Predictions,
+    TaughtResult,
+)
+from ..results import LeftOut
+from ..text_safety import printable
+from .format import table
+
+_CLASSES, _LEFT_OUT, _PREDICTIONS = 8, 3, 1_000
+
+
+def score_line(score: FitScore) -> str:
+    """A score with its interval, and what it stands beside."""
+    others = "".join(f", {name} {value:.3g}" for name, value in score.figures.items())
+    return (
+        f"{score.name} {score.value:.3f} ({score.low:.3f} to {score.high:.3f}) on "
+        f"{score.count:,} test examples; baseline {score.baseline:.3f}{others}"
+    )
+
+
+def data_lines(data: DataFacts) -> list[str]:
+    """How many of what."""
+    parts = f"{data.train:,} to train, {data.validation:,} to validate, {data.test:,} to test"
+    lines = [f"data: {parts}"]
+    if data.classes:
+        shown = [f"{printable(k)} {v:,}" for k, v in list(data.classes.items())[:_CLASSES]]
+        more = len(data.classes) - _CLASSES
+        end = f" and {more} more" if more > 0 else ""
+        lines.append(f"classes: {', '.join(shown)}{end} (most over least {data.imbalance:.1f})")
+    told = {
+        "copies kept on one side of the split": data.copies,
+        "with another label than their original": data.contradictions,
+        "not learned from because they are tested on": data.leaked,
+    }
+    odd = [f"{count:,} {words}" for words, count in told.items() if count]
+    return lines + ([f"rows: {', '.join(odd)}"] if odd else []) + _left_out(data.left_out)
+
+
+def fit_lines(report: FitResult) -> list[str]:
+    """The score first, then data, cost and place."""
+    lines = [score_line(report.score)]
+    if report.tried:
+        rows = [
+            [printable(one.name), f"{one.score:.4f}", f"{one.seconds:.1f}", "kept" * one.kept]
+            for one in report.tried
+        ]
+        lines += table(["tried", "score", "seconds", ""], rows)
+    return [
+        *lines,
+        *data_lines(report.data),
+        f"{report.how} on {printable(report.model)}: {report.parameters:,} numbers learned, "
+        f"{report.bytes / 1e6:.2f} MB, {report.seconds:.1f} s",
+        f"-> {printable(report.out)}",
+    ]
+
+
+def comparison_lines(report: FitComparison) -> list[str]:
+    """The recommendation, the table, the learning curve."""
+    before = [printable(report.before)] if report.before is not None else []
+    name = report.ways[0].score.name
+    header = [
+        "way",
+        name,
+        "95 % interval",
+        "learned",
+        "MB",
+        "train s",
+        "s/1,000",
+        "peak MB",
+        "drift",
+    ]
+    rows = []
+    for way in report.ways:
+        row = [
+            way.name,
+            f"{way.score.value:.3f}",
+            f"{way.score.low:.3f}-{way.score.high:.3f}",
+            f"{way.parameters:,}",
+            f"{way.bytes / 1e6:,.2f}",
+            f"{way.train_seconds:,.1f}",
+            f"{way.predict_seconds:,.2f}",
+            f"{way.peak_bytes / 1e6:,.0f}",
+            f"{way.drift:.4f}",
+        ]
+        if way.old_score is not None and way.old_loss is not None:
+            row += [f"{way.old_score:.3f}", f"{way.old_loss:.3f}"]
+        rows.append(row)
+    return [
+        report.reason,
+        "",
+        *table(header + ["before", "its loss"] * len(before), rows),
+        *(f"  {way.name}: {way.note}" for way in report.ways),
+        "drift: how far the features of other data moved; 0 means that nothing is forgotten",
+        *(f"before: what the frozen model could do, {name}" for name in before),
+        "",
+        report.more_examples,
+        *data_lines(report.data),
+        f"{printable(report.model)}, {report.seconds:.1f} s",
+        f"-> {printable(report.picture)}",
+    ]
+
+
+def prediction_lines(report: Predictions) -> list[str]:
+    """One line an input."""
+    if report.out is not None:
+        return [f"{len(report.predictions):,} predictions -> {printable(report.out)}"]
+    lines = []
+    for one in report.predictions[:_PREDICTIONS]:
+        chance = "" if one.probability is None else f" ({one.probability:.2f})"
+        shown = one.input if len(one.input) <= 100 else one.input[:99] + "…"
+        lines.append(f"{printable(one.label) or 'none'}{chance}  {printable(shown)}")
+    more = len(report.predictions) - _PREDICTIONS
+    return lines + ([f"and {more:,} more; --out FILE.csv writes all"] if more > 0 else [])
+
+
+def evaluation_lines(report: FitEvaluation) -> list[str]:
+    """The score, each class, the mistakes."""
+    lines = [score_line(report.score)]
+    if report.per_class:
+        rows = [[printable(name), f"{share:.3f}"] for name, share in report.per_class.items()]
+        lines += table(["class", "recognised"], rows)
+    lines += [f"  {printable(text)}" for text in report.confusions]
+    if report.learned:
+        lines.append(f"{report.learned:,} examples left out: it has learned from them")
+    return [
+        *lines,
+        *_left_out(report.left_out),
+        f"{report.how} in {printable(report.fit)}, {report.seconds:.1f} s",
+    ]
+
+
+def _left_out(entries: Sequence[LeftOut]) -> list[str]:
+    if not entries:
+        return []
+    shown = [f"  left out {printable(e.name)}: {printable(e.reason)}" for e in entries[:_LEFT_OUT]]
+    more = len(entries) - _LEFT_OUT
+    return shown + ([f"  and {more} more"] if more > 0 else [])
+
+
+def taught_lines(report: TaughtResult) -> list[str]:
+    """Loss before and after, cost, place, and what to do with it."""
+    what = "noise" if report.task == "generate" else "text"
+    lines = [
+        f"loss on held-out {what}: {report.loss_before:.4f} before, {report.loss_after:.4f} after; "
+        f"gain {report.gain:.4f} ({report.gain_low:.4f} to {report.gain_high:.4f})"
+    ]
+    before, after = report.perplexity_before, report.perplexity_after
+    if before is not None and after is not None:
+        lines.append(f"perplexity: {before:.2f} before, {after:.2f} after")
+    items = "pictures" if report.task == "generate" else "tokens"
+    lines.append(
+        f"{report.items:,} {items}, {report.steps:,} steps, {report.seconds:.0f} s; "
+        f"{report.parameters:,} parameters in {report.layers} layers, {report.bytes / 1e6:.2f} MB"
+    )
+    lines += [
+        f"left out: {printable(one.name)}: {printable(one.reason)}" for one in report.left_out
+    ]
+    place = printable(report.out)
+    if report.task == "generate":
+        return [*lines, f"-> {place}; draw with it: graft generate ... --lora {place}"]
+    return [*lines, f"-> {place}"]

@@ -1,0 +1,93 @@
+"""Reports of guiding for people."""
+
+from ..generation.results import (
+    Generation,
+    GuideSweepReport,
+    GuideVerdicts,
+    Inversion,
+    PictureVerdict,
+    SweepRow,
+)
+from ..text_safety import printable
+from .format import table
+
+
+def guide_lines(report: Generation) -> list[str]:
+    """What each guide did, and which fight."""
+    lines = []
+    for guide in report.guides:
+        told = "did not act"
+        if guide.first is not None and guide.last is not None and guide.shift is not None:
+            told = f"{guide.first:.3g} at first, {guide.last:.3g} at last, shift {guide.shift:.3g}"
+        lines.append(f"guide {printable(guide.name)}:{guide.scale:g}: {told}")
+    lines += [
+        f"{printable(fight.first)} and {printable(fight.second)} pull against each other: cosine "
+        f"{fight.cosine:.2f}"
+        for fight in report.fights
+    ]
+    return lines + witness_table(report.verdicts)
+
+
+def verdict_lines(report: GuideVerdicts) -> list[str]:
+    """One line a picture, each witness in a column."""
+    asked = "" if report.label is None else f" of {printable(report.label)!r}"
+    return [
+        *witness_table(report.pictures),
+        f"real pictures{asked}? ! marks what speaks against it; residual, spectrum and neighbours "
+        f"are distances from {report.real} real pictures, 1 is what 95 % of these keep, "
+        f"{report.limit:g} the limit ({report.seconds:.1f} s)",
+    ]
+
+
+def inversion_lines(report: Inversion) -> list[str]:
+    """Where it came to, and what the witnesses say of it."""
+    lines = [printable(path) for path in report.pictures]
+    lines += [f"film: {printable(report.film)}", f"losses: {printable(report.losses_file)}"]
+    if report.losses:
+        count = len(report.losses) - 1
+        lines.append(f"loss {report.losses[0]:.4g} -> {report.losses[-1]:.4g} in {count} steps")
+    if report.psnr_db is not None and report.psnr_db_of_decoder is not None:
+        lines.append(
+            f"back from its noise: PSNR {report.psnr_db:.1f} dB (the autoencoder alone: "
+            f"{report.psnr_db_of_decoder:.1f} dB)"
+        )
+    return [*lines, *witness_table(report.verdicts), f"{report.seconds:.1f} s"]
+
+
+def witness_table(verdicts: list[PictureVerdict]) -> list[str]:
+    """A line for each picture with the reading of each witness; ! speaks against it."""
+    if not verdicts:
+        return []
+    names = list(dict.fromkeys(w.name for picture in verdicts for w in picture.witnesses))
+    rows = []
+    for picture in verdicts:
+        said = {w.name: f"{w.reading:.2f}{'' if w.agrees else ' !'}" for w in picture.witnesses}
+        row = [printable(picture.path), picture.verdict, f"{picture.strangeness:.2f}"]
+        rows.append([*row, *(said.get(name, "") for name in names)])
+    return table(["picture", "verdict", "strangeness", *names], rows)
+
+
+def sweep_lines(report: GuideSweepReport) -> list[str]:
+    """The table, a fresh real sample last, and its course in words."""
+    rows = [
+        [name, *(f"{value:.2f} ±{margin:.2f}" for value, margin in _pairs(row))]
+        for name, row in [*((f"{row.scale:g}", row) for row in report.rows), ("real", report.real)]
+    ]
+    header = ["scale", "Frechet", "precision", "recall", "wanted class"]
+    return [
+        *table(header, rows),
+        *([report.overflow] if report.overflow else []),
+        report.shape,
+        f"{report.count} pictures a scale of {len(report.classes)} classes, "
+        f"{printable(report.guide_model)} on {printable(report.model)}, {report.seconds:.0f} s; "
+        f"curves: {printable(report.curves)}",
+    ]
+
+
+def _pairs(row: SweepRow) -> list[tuple[float, float]]:
+    return [
+        (row.frechet, row.frechet_margin),
+        (row.precision, row.precision_margin),
+        (row.recall, row.recall_margin),
+        (row.share, row.share_margin),
+    ]

@@ -1,0 +1,164 @@
+"""Progress on stderr, streamed answers on stdout, and Ctrl-C.
+
+The course of figures while something is trained, one line each, for a terminal.
+"""
+
+import math
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING
+
+from ..errors import Cancelled
+from ..text_safety import printable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.live import Live
+    from rich.progress import Progress, TaskID
+    from rich.table import Table
+
+
+_BARS = "▁▂▃▄▅▆▇█"
+_WIDTH = 48  # characters of a course
+
+
+def course_of(values: Sequence[float], width: int = _WIDTH) -> str:
+    """Values as bars from the lowest to the highest, the last ones where there are too many.
+
+    A value that is not there (NaN) is a dot.
+    """
+    shown = values[-width:]
+    finite = [value for value in shown if math.isfinite(value)]
+    if not finite:
+        return "·" * len(shown)
+    low, high = min(finite), max(finite)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(
+        _BARS[round((value - low) * scale)] if math.isfinite(value) else "·" for value in shown
+    )
+
+
+def gauge_table(figures: Mapping[str, Sequence[float]]) -> "Table":
+    """Name, course and last value of each figure."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for name, values in figures.items():
+        last = next((value for value in reversed(values) if math.isfinite(value)), math.nan)
+        table.add_row(name, course_of(values), f"{last:.4g}" if math.isfinite(last) else "")
+    return table
+
+
+class Terminal:
+    """The monitor of the command line.
+
+    In work that has steps the first Ctrl-C is noticed at the next one, so that what is finished is
+    kept; the second leaves at once. Work without steps is left at once.
+    """
+
+    def __init__(self, *, quiet: bool, streams: bool) -> None:
+        self.streamed = False
+        self._quiet = quiet
+        self._streams = streams
+        self._stopping = False
+        self._has_steps = False
+        self._progress: Progress | None = None
+        self._live: Live | None = None
+        self._task: TaskID | None = None
+        self._figures: Mapping[str, Sequence[float]] = {}
+        self._former_handler: signal.Handlers | object = signal.SIG_DFL
+
+    def __enter__(self) -> "Terminal":
+        self._former_handler = signal.signal(signal.SIGINT, self._interrupted)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        signal.signal(signal.SIGINT, self._former_handler)  # type: ignore[arg-type]
+        self._close_bar()
+        if self.streamed:
+            sys.stdout.write("\n\n")
+
+    def _interrupted(self, _signal: int, _frame: FrameType | None) -> None:
+        if self._stopping or not self._has_steps:
+            raise KeyboardInterrupt
+        self._stopping = True
+        self.note("stopping after this step; Ctrl-C again leaves at once")
+
+    def start(self, task: str, total: int | None = None) -> None:
+        """Show a bar for `task` where stderr is a terminal."""
+        self._check()
+        self._has_steps = True
+        self._close_bar()
+        if self._quiet or not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.live import Live
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TaskProgressColumn(show_speed=True),
+            TimeRemainingColumn(),
+        )
+        self._task = self._progress.add_task(task, total=total)
+        self._figures = {}
+        console = Console(stderr=True)
+        self._live = Live(console=console, transient=True, get_renderable=self._view)
+        self._live.start()
+
+    def advance(self, count: int = 1) -> None:
+        """Move the bar; raise `Cancelled` after the first Ctrl-C."""
+        self._check()
+        if self._progress is not None and self._task is not None:
+            self._progress.advance(self._task, count)
+
+    def note(self, text: str) -> None:
+        """One line on stderr."""
+        if not self._quiet:
+            sys.stderr.write(f"{printable(text)}\n")
+
+    def stream(self, piece: str) -> None:
+        """A piece of the answer on stdout, as it comes."""
+        self._check()
+        if self._streams:
+            self._close_bar()
+            self.streamed = True
+            sys.stdout.write(printable(piece, keep_lines=True))
+            sys.stdout.flush()
+
+    def chart(self, figures: Mapping[str, Sequence[float]]) -> None:
+        """Show the course of figures above the bar, where there is one."""
+        self._figures = figures
+
+    def _view(self) -> "RenderableType":
+        from rich.console import Group
+
+        bar = self._progress.get_renderable() if self._progress is not None else ""
+        return Group(gauge_table(self._figures), bar) if self._figures else bar
+
+    def _check(self) -> None:
+        if self._stopping:
+            raise Cancelled(
+                "stopped by Ctrl-C.", "What was finished is kept; run it again to go on."
+            )
+
+    def _close_bar(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+        self._live = self._progress = None

@@ -1,0 +1,327 @@
+"""`graft recipe run`: train a model of the Blocks world, or go on with it.
+
+`graft blocks render`: scenes of the Blocks world into a data set folder.
+
+`graft recipe eval`: a trained model on scenes that it has never seen.
+
+`graft blocks show`: one scene with all its maps on a sheet.
+
+`graft recipe list`: what can be trained.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import files, folders, requests
+from ..blocks.captions import caption_of
+from ..blocks.dataset import write_dataset
+from ..blocks.map_images import sheet_of
+from ..blocks.renderer import render
+from ..blocks.results import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
+from ..blocks.sampling import sample_scene
+from ..blocks.scene import scene_to_data
+from ..errors import BadFile, Cancelled
+from ..models.hub import builtin_folder
+from ..recipes.registry import RECIPES, Entry, Setting, Watched, find
+from ..recipes.result import (
+    MODEL,
+    Made,
+    history_of,
+    open_ingredients,
+    open_judge,
+    open_result,
+    write_result,
+)
+from ..requests.blocks import RecipeEval, RecipeRun
+from ..requests.blocks import RecipeList as Request
+from ..training.session import Plan
+from ..types import Monitor, Silent
+
+if TYPE_CHECKING:
+    from ..training.session import Outcome, Session
+
+
+def run_blocks_render(request: requests.BlocksRender, monitor: Monitor) -> BlocksData:
+    """Render into a temporary folder that takes its name when it is whole.
+
+    Raises:
+        BadFile: the out folder holds something, or is no folder.
+        NoRoom: the disk is full or cannot be written; nothing is left behind.
+        Cancelled: stopped by the user; nothing is left behind.
+    """
+    began = time.perf_counter()
+    target = request.out.absolute()
+    _require_empty(target)
+    monitor.start("rendering", request.count)
+    try:
+        with folders.working_folder(target) as folder:
+            written = write_dataset(
+                folder, request.seed, request.count, request.size, request.objects
+            )
+            for finished in written:
+                monitor.advance(finished)
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    except Cancelled as error:
+        raise Cancelled(error.message, f"{target} was not written.") from error
+    seconds = time.perf_counter() - began
+    return BlocksData(
+        folder=str(request.out),
+        scenes=request.count,
+        size=request.size,
+        seed=request.seed,
+        bytes=size,
+        per_second=request.count / seconds,
+        seconds=seconds,
+    )
+
+
+def _require_empty(target: Path) -> None:
+    hint = "Name a new folder with --out."
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise BadFile(f"{target} is not a folder.", hint)
+    if target.is_dir() and (target == Path.cwd() or any(target.iterdir())):
+        raise BadFile(f"folder {target} is not empty or is in use.", hint)
+
+
+def run_blocks_show(request: requests.BlocksShow, monitor: Monitor) -> BlocksSheet:
+    """Draw the sheet and write it.
+
+    Raises:
+        BadFile: the file to write is no PNG or a folder.
+        NoRoom: the disk is full or cannot be written.
+    """
+    if request.out.suffix.lower() != ".png" or request.out.is_dir():
+        raise BadFile(f"{request.out} cannot be a PNG file.", "Name a file that ends in .png.")
+    monitor.start("drawing")
+    scene = sample_scene(request.seed, request.scene)
+    sheet = sheet_of(scene, request.size)
+    began = time.perf_counter()
+    render(scene, request.size, request.size)
+    milliseconds = 1000 * (time.perf_counter() - began)
+
+    def write(path: Path) -> None:
+        sheet.save(path, format="PNG")
+
+    files.write_atomically(request.out.absolute(), write)
+    return BlocksSheet(
+        caption=caption_of(scene),
+        out=str(request.out),
+        scene=scene_to_data(scene),
+        milliseconds=milliseconds,
+    )
+
+
+def run_recipe_eval(request: RecipeEval, monitor: Monitor) -> RecipeEvaluation:
+    """Measure a model.
+
+    Raises:
+        UnknownName: no such recipe.
+        BadFile: the folder holds no model.
+        BadInput: it holds a model of another recipe, or a judge is named that is not asked.
+        Damaged: a weight file is cut short.
+    """
+    from ..models.transformers import choose_device
+
+    began = time.perf_counter()
+    entry = find(request.name)
+    folder = open_result(request.model or builtin_folder(entry.builtin), entry.name)
+    ingredients = open_judge(entry, request.judge) | open_ingredients(
+        replace(entry, takes=()), {"diffusion": request.diffusion}
+    )
+    setting = Setting(request.seed, choose_device(request.device), ingredients, monitor)
+    figures = entry.load().evaluate(folder, request.count, setting)
+    return RecipeEvaluation(
+        recipe=entry.name,
+        model=str(folder),
+        count=request.count,
+        figures=figures,
+        aims=dict(entry.reach),
+        reached=_reached(entry, figures),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _reached(entry: Entry, figures: dict[str, float]) -> dict[str, bool]:
+    reached = {}
+    for name, aim in entry.reach.items():
+        if name in figures:
+            lower = name.endswith("_percent")
+            reached[name] = figures[name] <= aim if lower else figures[name] >= aim
+    return reached
+
+
+def run_recipe_list(request: Request, monitor: Monitor) -> RecipeList:  # noqa: ARG001
+    """List the recipes in the order in which they can be made."""
+    return RecipeList(
+        recipes=[
+            {
+                "name": entry.name,
+                "about": entry.about,
+                "layout": entry.layout,
+                "needs": list(entry.needs),
+                "aims": dict(entry.reach),
+            }
+            for entry in RECIPES
+        ]
+    )
+
+
+KIND = "training"
+_HELD_OUT, _FEWEST = 500, 8  # scenes for the figures of the card
+_GENTLER = 0.5  # of the learning rate on finished weights, which lose at first at the full one
+
+
+def run_recipe_run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
+    """Train, then write the model with its figures and card.
+
+    Under torchrun every process calls this; only the first one writes.
+
+    Raises:
+        UnknownName: no such recipe.
+        BadInput: a model is named that it has no use for, or the folder holds a training of
+            another configuration.
+        BadFile: the folder holds something else.
+        Damaged: the folder's checkpoints are damaged, all of them.
+        Diverged: the loss is not finite any more.
+        Cancelled: stopped by the user; the last step is kept.
+        NoRoom: something cannot be written.
+    """
+    from ..models.transformers import choose_device
+    from ..training import checkpoint
+    from ..training.distributed import joined
+    from ..training.loop import CHECKPOINTS
+    from ..training.session import Session
+    from ..training.state import fast_precision
+
+    entry = find(request.name)
+    out = request.out.absolute()
+    named = {"clip": request.clip, "autoencoder": request.autoencoder}
+    ingredients = open_ingredients(entry, named | {"diffusion": request.diffusion})
+    judge = open_judge(entry, request.judge)
+    folders.require_free(out, KIND, KIND, _is_former)
+    folders.require_outside((*ingredients.values(), *judge.values()), out / MODEL)
+    recipe = entry.load()
+    sizes = _sizes(request, recipe.TINY if request.tiny else recipe.REAL, ingredients)
+    configuration = _configuration(request, sizes, ingredients)
+    checkpoint.require_same(out / CHECKPOINTS, configuration)
+    device = choose_device(request.device)
+    fast = fast_precision(device)
+    with joined(device) as group:
+        watcher = monitor if group.leads else Silent()
+        setting = Setting(request.seed, device, {**ingredients, **judge}, watcher)
+        session = Session(
+            out,
+            configuration,
+            request.seed,
+            request.minutes,
+            group=group,
+            precision=fast if request.precision == "auto" else request.precision,
+        )
+        outcome, figures = _train(entry, sizes, setting, session)
+    return RecipeResult(
+        recipe=entry.name,
+        model=str(out / MODEL),
+        steps=outcome.step,
+        planned=sizes.plan.steps,
+        finished=outcome.finished,
+        loss=outcome.loss,
+        skipped=outcome.skipped,
+        items_per_second=outcome.items_per_second,
+        figures=figures,
+        seconds=outcome.seconds,
+    )
+
+
+def _train(
+    entry: Entry, sizes: Any, setting: Setting, session: "Session"
+) -> "tuple[Outcome, dict[str, float]]":
+    """Train and write the result; only the first of several processes has figures."""
+    from ..training.loop import train
+
+    recipe, plan, group = entry.load(), sizes.plan, session.group
+    if group.leads:
+        folders.claim(session.folder, KIND, verify=_is_former)
+    work = recipe.prepare(sizes, setting)
+    if isinstance(work, Watched):
+        session = replace(session, watch=work.watcher(session).watch)
+    outcome = train(work, plan, session, setting.monitor)
+    figures: dict[str, float] = {}
+    if group.leads:
+        finished = setting.ingredients.get(entry.name)
+        count = min(_HELD_OUT, max(_FEWEST, sizes.scenes // 2))
+        made = Made(
+            entry=entry,
+            configuration=session.configuration,
+            outcome=outcome,
+            planned=plan.steps,
+            batch=plan.batch,
+            device=setting.device,
+            processes=group.size,
+            before=history_of(finished) if finished else (),
+        )
+        figures = write_result(
+            session.folder / MODEL,
+            made,
+            save=lambda folder: work.save(folder, outcome.average),
+            complete=lambda folder: recipe.complete(folder, setting),
+            measure=lambda folder: recipe.evaluate(folder, count, setting),
+        )
+    group.wait()
+    return outcome, figures
+
+
+def _sizes(request: RecipeRun, sizes: Any, ingredients: Mapping[str, Path]) -> Any:
+    """The recipe's sizes as they were asked for."""
+    plan: Plan = sizes.plan
+    if request.steps is not None:
+        plan = replace(plan, steps=request.steps)
+    if request.batch is not None:
+        plan = replace(plan, batch=request.batch)
+    if request.learning_rate is not None:
+        plan = replace(plan, learning_rate=request.learning_rate)
+    elif request.name in ingredients:
+        plan = replace(plan, learning_rate=_GENTLER * plan.learning_rate)
+    scenes = sizes.scenes if request.scenes is None else request.scenes
+    return replace(sizes, plan=plan, scenes=scenes)
+
+
+def _configuration(
+    request: RecipeRun, sizes: Any, ingredients: Mapping[str, Path]
+) -> dict[str, Any]:
+    """What the training is a function of; the number of steps may grow later.
+
+    Of an autoencoder that is what decides its latents, of a CLIP what decides the states of its
+    texts: another decoder or picture half changes no training on them.
+    """
+    from ..diffusion.checkpoint import open_pipeline
+    from ..models.checkpoint import fingerprint
+    from ..recipes.autoencoder import latents_identity
+    from ..recipes.clip import states_identity
+
+    numbers = asdict(sizes)
+    del numbers["plan"]["steps"]
+    identities: dict[str, Callable[[Path], str]] = {
+        "autoencoder": latents_identity,
+        "clip": states_identity,
+        "diffusion": lambda folder: open_pipeline(folder).fingerprint(),
+    }
+    made_from = {
+        name: fingerprint(folder, {}) if name == request.name else identities[name](folder)
+        for name, folder in ingredients.items()
+    }
+    return {
+        "recipe": request.name,
+        "seed": request.seed,
+        "sizes": numbers,
+        "ingredients": made_from,
+    }
+
+
+def _is_former(folder: Path) -> bool:
+    """Whether an unmarked folder holds a training."""
+    from ..training.log import is_training
+
+    return is_training(folder)

@@ -1,0 +1,164 @@
+"""`graft classify`: pictures to labels, by the words of the labels alone."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from ..errors import BadInput
+from ..metrics.calibration import softmax
+from ..models.encode_files import Encoded, encode_pictures, list_pictures, nothing_readable
+from ..models.encoders import load_encoder
+from ..models.image_encoder import ImageEncoder
+from ..models.labels import read_labels
+from ..models.results import Classification, ClassifiedPicture, LabelProbability, TemperatureFit
+from ..models.temperature import describe, encoder_logits, fit, read_fit, save_fit
+from ..models.zero_shot import (
+    check_templates,
+    cut_labels,
+    label_vectors,
+    require_joint,
+    templates_of,
+)
+from ..requests.classify import Classify
+from ..results import Skipped
+from ..types import Monitor
+
+_CELLS = 1_000_000  # pictures times labels whose probabilities are in memory at once
+
+
+@dataclass(frozen=True, slots=True)
+class _Classifier:
+    """Everything that is the same for one picture and the next."""
+
+    encoder: ImageEncoder
+    labels: Sequence[str]
+    heads: Float32[np.ndarray, "l d"]
+    temperature: float
+    k: int
+
+
+def run_classify(request: Classify, monitor: Monitor) -> Classification:
+    """Give each picture the label whose prompts are nearest to it.
+
+    Probabilities are the softmax over the labels of cosine x the model's own scale / temperature;
+    the temperature is 1 unless one was fitted to labelled pictures.
+
+    Raises:
+        BadInput: labels, templates or encoder cannot be used, or no picture can be read.
+        BadFile: a path does not exist, or a file is malformed.
+        WrongBase: the calibration was made with another encoder.
+        NoRoom: the calibration cannot be written.
+    """
+    begin = time.perf_counter()
+    labels = read_labels(request)
+    given = check_templates(request.templates)
+    paths, skipped = _list(request)
+    encoder = require_joint(load_encoder(request.encoder, device=request.device))
+    kept = _kept_fit(request, encoder)
+    templates = _choose_templates(given, kept, encoder)
+    _note_cut(encoder, labels, templates, monitor)
+    monitor.start("reading labels", len(labels) * len(templates))
+    heads = label_vectors(encoder, labels, templates, monitor.advance)
+    fitted = None
+    if request.calibrate is not None:
+        fitted = fit(request.calibrate, encoder, labels, templates, heads, request.seed, monitor)
+        if request.calibration is not None:
+            save_fit(request.calibration, fitted)
+    used = fitted or kept
+    temperature = used.temperature if used else 1.0
+    encoded = encode_pictures(encoder, paths, monitor)
+    skipped += encoded.skipped
+    if paths and not encoded.places:
+        raise nothing_readable(request.pictures, skipped)
+    classifier = _Classifier(encoder, labels, heads, temperature, min(request.k, len(labels)))
+    pictures = _classify(classifier, paths, encoded)
+    return Classification(
+        pictures=pictures,
+        skipped=skipped,
+        unfamiliar=encoded.unfamiliar,
+        labels=len(labels),
+        templates=list(templates),
+        encoder=encoder.name,
+        fingerprint=encoder.fingerprint,
+        logit_scale=encoder.logit_scale or 1.0,
+        temperature=temperature,
+        calibration=describe(used, labels),
+        fit=fitted,
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _list(request: Classify) -> tuple[list[str], list[Skipped]]:
+    if request.pictures:
+        return list_pictures(request.pictures)
+    if request.calibrate is None:
+        raise BadInput("no picture was named.", "Name picture files, or folders of them.")
+    return [], []
+
+
+def _kept_fit(request: Classify, encoder: ImageEncoder) -> TemperatureFit | None:
+    """The fit of an earlier run, where one was named."""
+    if request.calibration is None or request.calibrate is not None:
+        return None
+    return read_fit(request.calibration, encoder)
+
+
+def _choose_templates(
+    given: tuple[str, ...], kept: TemperatureFit | None, encoder: ImageEncoder
+) -> tuple[str, ...]:
+    """Those given, else those of the calibration, else those that suit the encoder."""
+    if kept is None:
+        return given or templates_of(encoder.folder)
+    fitted = check_templates(kept.templates)
+    if given and set(given) != set(fitted):
+        raise BadInput(
+            f"the calibration was fitted with the templates {', '.join(map(repr, fitted))}.",
+            "Leave --templates out, or fit again with --calibrate.",
+        )
+    return fitted
+
+
+def _note_cut(
+    encoder: ImageEncoder, labels: Sequence[str], templates: Sequence[str], monitor: Monitor
+) -> None:
+    cut, room = cut_labels(encoder, labels, templates)
+    if cut:
+        monitor.note(
+            f"{len(cut):,} labels are longer in a template than the {room} tokens that "
+            f"{encoder.name} reads, and are cut; the first is {cut[0]!r}"
+        )
+
+
+def _classify(
+    classifier: _Classifier, paths: Sequence[str], encoded: Encoded
+) -> list[ClassifiedPicture]:
+    found = encoded.familiarity
+    rows = max(1, _CELLS // len(classifier.labels))
+    pictures = []
+    for first in range(0, len(encoded.places), rows):
+        vectors = encoded.vectors[first : first + rows]
+        logits = encoder_logits(classifier.encoder, vectors, classifier.heads)
+        probabilities = softmax(logits / classifier.temperature)
+        for row, chances in enumerate(probabilities):
+            best = np.argsort(-chances, kind="stable")[: classifier.k]
+            told = [
+                LabelProbability(
+                    label=classifier.labels[place],
+                    probability=float(chances[place]),
+                    cosine=float(vectors[row] @ classifier.heads[place]),
+                )
+                for place in best
+            ]
+            pictures.append(
+                ClassifiedPicture(
+                    path=paths[encoded.places[first + row]],
+                    label=told[0].label,
+                    probability=told[0].probability,
+                    labels=told,
+                    familiarity=None if found is None else found[first + row],
+                )
+            )
+    return pictures

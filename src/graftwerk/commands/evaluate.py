@@ -1,0 +1,391 @@
+"""`graft eval alignment`: do similar things lie close in an encoder's vectors?
+
+`graft eval answers`: figures of answers, with some paragraphs left out.
+
+`graft eval retrieval`: figures of search on paragraphs with questions.
+
+`graft eval similarity`: correlation of an encoder's cosines with human judgements.
+"""
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from jaxtyping import Int64
+
+from ..blocks.captions import parse
+from ..data.documents.formats import is_image_path
+from ..data.image_folder import METADATA, LabelledPicture, attributes, read_picture_folder
+from ..data.labelled_texts import SUFFIXES, read_labelled_texts
+from ..errors import BadInput
+from ..metrics import embedding_space
+from ..metrics.results import (
+    Across,
+    AlignmentEvaluation,
+    AnswersEvaluation,
+    Half,
+    Hubness,
+    Purity,
+    Recall,
+    RetrievalEvaluation,
+    SimilarityEvaluation,
+)
+from ..metrics.retrieval import (
+    contains_answer,
+    correlations,
+    exact_match,
+    read_pairs,
+    retrieval_figures,
+    token_f1,
+)
+from ..models.encode_files import encode_pictures, nothing_readable
+from ..models.encoders import Remembering, load_encoder
+from ..models.language import load_writer
+from ..rag.answer import Asker, Stopwatch, open_library
+from ..rag.evidence import find_calibration
+from ..requests.ask import Ask
+from ..requests.base import Mode
+from ..requests.evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
+from ..search.index import open_index
+from ..search.qa_pairs import Paragraph, Question, build_index, document_path, read_paragraphs
+from ..search.query import search
+from ..text_safety import CITATION
+from ..types import Encoder, Hit, Monitor, Silent, Vectors
+
+Values = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """Pictures, or texts.
+
+    Attributes:
+        vectors: one each.
+        values: values by attribute, one each.
+        groups: a picture and a caption with one number belong together; -1 for neither.
+    """
+
+    vectors: Vectors
+    values: Sequence[Values]
+    groups: Int64[np.ndarray, " n"]
+
+
+def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> AlignmentEvaluation:
+    """Embed pictures and their captions, or texts, and measure how they lie.
+
+    Raises:
+        BadInput: too few of them, or an encoder that reads nothing of what is there.
+        BadFile: the data are not of a known form.
+    """
+    begin = time.perf_counter()
+    encoded = pictures = None
+    if request.data.suffix.lower() in SUFFIXES and request.data.name != METADATA:
+        said = read_labelled_texts(request.data)
+        encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
+        texts = _embed_texts(encoder, [(one.text, one.values) for one in said], monitor)
+    else:
+        rows = [row for row in read_picture_folder(request.data) if is_image_path(row.path)]
+        if not rows:
+            raise nothing_readable([str(request.data)], [])
+        encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
+        if "image" in encoder.reads:
+            encoded = encode_pictures(encoder, [row.path for row in rows], monitor)
+            if not encoded.places:
+                raise nothing_readable([str(request.data)], encoded.skipped)
+            rows = [rows[place] for place in encoded.places]
+            pictures = _Side(encoded.vectors, _with_facts(rows), _number_captions(rows))
+        captioned = zip(rows, _with_facts(rows), strict=True)
+        said_of = [(row.caption, values) for row, values in captioned if row.caption is not None]
+        texts = _embed_texts(encoder, said_of, monitor)
+    _require_enough(request, encoder, pictures, texts)
+    monitor.start("measuring")
+    return AlignmentEvaluation(
+        encoder=encoder.name,
+        k=request.k,
+        across=_across(pictures, texts, request.k),
+        pictures=_half(pictures, request.k),
+        texts=_half(texts, request.k),
+        unfamiliar=None if encoded is None else encoded.unfamiliar,
+        skipped=[] if encoded is None else encoded.skipped,
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _number_captions(rows: Sequence[LabelledPicture]) -> Int64[np.ndarray, " n"]:
+    """Equal numbers for equal captions, in the order in which they come; -1 without one."""
+    numbers: dict[str, int] = {}
+    groups = [
+        -1 if row.caption is None else numbers.setdefault(row.caption, len(numbers)) for row in rows
+    ]
+    return np.array(groups, dtype=np.int64)
+
+
+def _embed_texts(
+    encoder: Encoder, said: Sequence[tuple[str, Values]], monitor: Monitor
+) -> _Side | None:
+    """The different texts in their order, each with the values of its first row."""
+    if "text" not in encoder.reads or not said:
+        return None
+    values = dict(reversed(said))
+    different = list(dict.fromkeys(text for text, _ in said))
+    monitor.start("embedding texts", len(different))
+    vectors = encoder.encode_texts(different, "document", monitor.advance)
+    return _Side(vectors, [values[text] for text in different], np.arange(len(different)))
+
+
+def _with_facts(rows: Sequence[LabelledPicture]) -> list[Values]:
+    """Columns of the metadata and, where all captions are of the Blocks grammar, what they say."""
+    try:
+        facts = [parse(row.caption or "") for row in rows]
+    except BadInput:
+        return [row.values for row in rows]
+    return [
+        {
+            **row.values,
+            "kind": tuple(thing.kind for thing in fact.objects if thing.kind),
+            "colour": tuple(thing.colour for thing in fact.objects if thing.colour),
+            "ground": (fact.ground,) if fact.ground else (),
+            "time": (fact.time,) if fact.time else (),
+        }
+        for row, fact in zip(rows, facts, strict=True)
+    ]
+
+
+def _require_enough(
+    request: EvalAlignment, encoder: Encoder, pictures: _Side | None, texts: _Side | None
+) -> None:
+    if pictures is None and texts is None:
+        raise BadInput(
+            f"encoder {encoder.name!r} reads only {', '.join(sorted(encoder.reads))}, and "
+            f"{request.data} holds nothing of that kind.",
+            "Choose an encoder that reads what is there; texts are captions or a column text.",
+        )
+    most = max(len(side.vectors) for side in (pictures, texts) if side is not None)
+    if most <= request.k:
+        raise BadInput(
+            f"{request.data} holds {most} different pictures or texts, so none has {request.k} "
+            "neighbours.",
+            "Give more" + (f", or ask for fewer: -k {most - 1}." if most > 1 else "."),
+        )
+
+
+def _half(side: _Side | None, k: int) -> Half | None:
+    """Figures of one side; None where it is too small."""
+    if side is None or len(side.vectors) <= k:
+        return None
+    neighbours = embedding_space.nearest(side.vectors, k)
+    shares = {}
+    for name, values in attributes(side.values).items():
+        has, names = embedding_space.memberships(values)
+        shared, chance = embedding_space.purity(neighbours, has)
+        shares[name] = Purity(shared=shared, chance=chance, values=len(names))
+    return Half(
+        count=len(side.vectors),
+        anisotropy=embedding_space.anisotropy(side.vectors),
+        hubness=_hubness(neighbours, len(side.vectors)),
+        purity=shares,
+    )
+
+
+def _hubness(neighbours: Int64[np.ndarray, "n k"], count: int) -> Hubness:
+    often = embedding_space.occurrences(neighbours, count)
+    return Hubness(
+        skewness=embedding_space.skewness(often),
+        antihubs=float((often == 0).mean()),
+        largest=float(often.max() / len(neighbours)),
+    )
+
+
+def _across(pictures: _Side | None, texts: _Side | None, k: int) -> Across | None:
+    """Figures between pictures and their captions."""
+    if pictures is None or texts is None or len(texts.vectors) < 2:
+        return None
+    told = pictures.groups >= 0
+    shown, groups = pictures.vectors[told], pictures.groups[told]
+    matching, other = embedding_space.matching_cosines(shown, texts.vectors, groups)
+    near = embedding_space.nearest_answers(texts.vectors, shown, min(k, len(shown)))
+    return Across(
+        text_to_image=_recall(texts.vectors, shown, texts.groups, groups),
+        image_to_text=_recall(shown, texts.vectors, groups, texts.groups),
+        matching_cosine=matching,
+        other_cosine=other,
+        modality_gap=embedding_space.modality_gap(shown, texts.vectors),
+        hubness=_hubness(near, len(shown)),
+    )
+
+
+def _recall(
+    queries: embedding_space.Queries,
+    answers: embedding_space.Answers,
+    query_groups: Int64[np.ndarray, " q"],
+    answer_groups: Int64[np.ndarray, " a"],
+) -> Recall:
+    found = embedding_space.ranks(queries, answers, query_groups, answer_groups)
+    at = {depth: float((found <= depth).mean()) for depth in (1, 5, 10)}
+    return Recall(
+        recall_at_1=at[1],
+        recall_at_5=at[5],
+        recall_at_10=at[10],
+        chance_at_1=embedding_space.chance_at_1(query_groups, answer_groups),
+        median_rank=float(np.median(found)),
+        queries=len(queries),
+        answers=len(answers),
+    )
+
+
+_DEFAULTS = Ask.model_validate({"question": "?"})
+
+
+def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> AnswersEvaluation:
+    """Leave paragraphs out by the seed, index the others, and ask every question.
+
+    An answer that was not given counts as empty in `exact_match`, `f1` and `contains_answer`.
+
+    Raises:
+        BadInput: a malformed file, or an encoder or a writer that cannot be had.
+        WriterFailed: the language model gave no whole answer.
+    """
+    begin = time.perf_counter()
+    kept, left_out = _divide(read_paragraphs(request.file), request.held_out, request.seed)
+    encoder = load_encoder(request.encoder, device=request.device)
+    with tempfile.TemporaryDirectory(prefix="graftwerk-") as name:
+        folder = Path(name) / "index"
+        build_index(folder, kept, encoder, None, monitor)
+        with open_library(folder, request.device) as library:
+            writer = load_writer(
+                request.writer,
+                model=request.writer_model,
+                encoder=library.reader,
+                max_tokens=_DEFAULTS.max_tokens,
+                timeout=_DEFAULTS.timeout,
+                device=request.device,
+                seed=request.seed,
+            )
+            calibration, line = find_calibration(folder, library.reader)
+            monitor.note(f"evidence floor: {line}")
+            floor = calibration.floor if calibration else 0.0
+            answerable = [question for item in kept for question in item.questions]
+            unanswerable = [question for item in left_out for question in item.questions]
+            monitor.start("asking", len(answerable) + len(unanswerable))
+            asker = Asker(library, writer, floor, request.k, _DEFAULTS.budget)
+            given = [(_ask(asker, question, monitor), question.answers) for question in answerable]
+            false_answers = [_ask(asker, question, monitor) for question in unanswerable]
+    return AnswersEvaluation(
+        encoder=encoder.name,
+        writer=writer.name,
+        answerable=len(answerable),
+        unanswerable=len(unanswerable),
+        share_answered=_mean([bool(answer) for answer, _ in given]),
+        exact_match=_mean([exact_match(answer, right) for answer, right in given]),
+        f1=_mean([token_f1(answer, right) for answer, right in given]),
+        contains_answer=_mean([contains_answer(answer, right) for answer, right in given]),
+        false_answer_rate=_mean([bool(answer) for answer in false_answers]),
+        evidence_floor=floor,
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _divide(
+    paragraphs: Sequence[Paragraph], held_out: float, seed: int
+) -> tuple[list[Paragraph], list[Paragraph]]:
+    """Paragraphs to index and paragraphs to leave out; at least one is indexed."""
+    count = min(round(held_out * len(paragraphs)), len(paragraphs) - 1)
+    order = np.random.default_rng(seed).permutation(len(paragraphs))
+    left_out = set(order[:count].tolist())
+    return (
+        [item for place, item in enumerate(paragraphs) if place not in left_out],
+        [item for place, item in enumerate(paragraphs) if place in left_out],
+    )
+
+
+def _ask(asker: Asker, question: Question, monitor: Monitor) -> str:
+    """The answer without its citations, empty where there is none."""
+    outcome = asker.ask(question.text, Silent(), Stopwatch())
+    monitor.advance()
+    return CITATION.sub("", outcome.reply.text) if outcome.reply else ""
+
+
+def _mean(values: Sequence[bool | float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+_DEPTH = 100  # passages looked at; a paragraph not among them has no rank
+
+
+def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> RetrievalEvaluation:
+    """Index the paragraphs in a temporary folder and search for each question in each mode.
+
+    Raises:
+        BadInput: a malformed file, or an encoder that cannot be had.
+    """
+    begin = time.perf_counter()
+    paragraphs = read_paragraphs(request.file)
+    encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
+    rescorer = None
+    if encoder.rescorer is not None:
+        rescorer = Remembering(load_encoder(encoder.rescorer, device=request.device))
+    asked = [
+        (question, number)
+        for number, paragraph in enumerate(paragraphs)
+        for question in paragraph.questions
+    ]
+    with tempfile.TemporaryDirectory(prefix="graftwerk-") as name:
+        folder = Path(name) / "index"
+        embedding_seconds = build_index(folder, paragraphs, encoder, request.layer, monitor)
+        finder = Remembering(encoder)
+        for known in (finder, rescorer):
+            if known is not None:  # one batch for all questions
+                known.encode_texts([question.text for question, _ in asked], role="query")
+        modes = {}
+        with open_index(folder) as index:
+            monitor.start("searching", len(asked) * len(get_args(Mode)))
+            for mode in get_args(Mode):
+                ranks = []
+                for question, number in asked:
+                    found = search(
+                        index, finder, question.text, k=_DEPTH, mode=mode, rescorer=rescorer
+                    )
+                    ranks.append(_rank(found.hits, document_path(folder, number)))
+                    monitor.advance()
+                modes[mode] = retrieval_figures(ranks)
+    return RetrievalEvaluation(
+        encoder=encoder.name,
+        documents=len(paragraphs),
+        questions=len(asked),
+        modes=modes,
+        documents_per_second=len(paragraphs) / max(embedding_seconds, 1e-9),
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _rank(hits: Sequence[Hit], right: str) -> int | None:
+    """Rank of the document `right`, where a document stands at its best passage."""
+    paths = list(dict.fromkeys(hit.passage.path for hit in hits))
+    return paths.index(right) + 1 if right in paths else None
+
+
+def run_eval_similarity(request: EvalSimilarity, monitor: Monitor) -> SimilarityEvaluation:
+    """Embed both texts of each pair and compare the order of cosines with that of the scores.
+
+    Raises:
+        BadInput: a malformed file, or an encoder that cannot be had.
+    """
+    begin = time.perf_counter()
+    pairs = read_pairs(request.file)
+    encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
+    texts = [pair.first for pair in pairs] + [pair.second for pair in pairs]
+    monitor.start("embedding", len(texts))
+    vectors = encoder.encode_texts(texts, advance=monitor.advance)
+    cosines = (vectors[: len(pairs)] * vectors[len(pairs) :]).sum(axis=1)
+    spearman, pearson = correlations(cosines, np.array([pair.score for pair in pairs]))
+    return SimilarityEvaluation(
+        encoder=encoder.name,
+        pairs=len(pairs),
+        spearman=spearman,
+        pearson=pearson,
+        seconds=time.perf_counter() - begin,
+    )

@@ -1,0 +1,212 @@
+"""`graft models info`: what a model is.
+
+`graft models list`: the built-in models.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import files
+from ..errors import BadFile
+from ..models.checkpoint import count_parameters, fingerprint, read_object
+from ..models.encoders import load_encoder, model_folder
+from ..models.hub import BUILTIN
+from ..models.pooling import Recipe, read_recipe
+from ..models.results import ModelCard, ModelList
+from ..models.static_encoder import StaticEncoder
+from ..models.text_encoder import TextEncoder
+from ..requests.models import ModelsInfo, ModelsList
+from ..types import Encoder, Monitor
+
+_LICENCE = re.compile(r"^license:\s*[\"']?([\w .+-]+)", re.MULTILINE)
+_OWN = {
+    "graftwerk-judge": "judge",
+    "graftwerk-perception": "perception",
+    "graftwerk-branch": "control branch",
+    "graftwerk-noise-aware-classifier": "noise-aware classifier",
+}
+
+
+def run_models_info(request: ModelsInfo, monitor: Monitor) -> ModelCard:
+    """Load the model, which proves that it can be used, and tell about it.
+
+    Raises:
+        BadInput: the name or the folder cannot be used.
+        Damaged: a weight file is cut short.
+    """
+    monitor.start(f"loading {request.name}")
+    root = model_folder(request.name)
+    if (root / "model_index.json").is_file():
+        return _pipeline(request, root)
+    config = read_object(root / "config.json") if (root / "config.json").is_file() else {}
+    if config.get("model_type") in _OWN or config.get("_class_name") == "AutoencoderKL":
+        return _network(request, root, config)
+    return _encoder(request, root)
+
+
+def _encoder(request: ModelsInfo, root: Path) -> ModelCard:
+    encoder = load_encoder(request.name, device=request.device)
+    recipe = read_recipe(root)
+    return ModelCard(
+        name=encoder.name,
+        kind=_kind(encoder),
+        reads=sorted(encoder.reads),
+        dimension=encoder.dimension,
+        fingerprint=encoder.fingerprint,
+        path=str(root),
+        details=_encoder_details(encoder, recipe) | _origin(root),
+        **_size(root),
+    )
+
+
+def _pipeline(request: ModelsInfo, root: Path) -> ModelCard:
+    from ..diffusion.pipeline import load_diffusion
+
+    model = load_diffusion(request.name, request.device)
+    latent = model.decoder is not None
+    width, height = model.size
+    return ModelCard(
+        name=request.name,
+        kind="diffusion pipeline",
+        reads=[] if model.reader is None else ["text"],
+        dimension=None,
+        fingerprint=model.fingerprint,
+        path=str(root),
+        details={
+            "draws": f"{width} x {height} pixels" + (f", 1/{model.factor} latents" * latent),
+            "channels": model.channels,
+            "predicts": model.noise.prediction,
+        }
+        | _origin(root),
+        **_size(root),
+    )
+
+
+def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> ModelCard:
+    from ..blocks.judge import load_judge
+    from ..blocks.perception import load_perception
+    from ..diffusion.noisy_classifier import load_noise_aware
+    from ..diffusion.pipeline import load_part
+
+    kind = _OWN.get(str(config.get("model_type")), "autoencoder")
+    match kind:
+        case "judge":
+            load_judge(root, request.device)
+            details = {key: ", ".join(config[key]) for key in ("kinds", "colours", "grounds")}
+        case "perception":
+            load_perception(root, request.device)
+            details = {key: ", ".join(config[key]) for key in ("classes", "joints")}
+        case "noise-aware classifier":
+            labels = load_noise_aware(request.name, root, request.device).labels
+            details = {"labels": ", ".join(labels), "latents": config["latents"][:12]}
+        case "control branch":
+            _load_branch(root, request.device)
+            details = {"condition": config["condition"], "steers": config["base"]["name"]}
+        case _:
+            load_part(root)
+            sides = 2 ** (len(config["block_out_channels"]) - 1)
+            details = {"latents": f"{config['latent_channels']} channels, 1/{sides} of the sides"}
+    return ModelCard(
+        name=request.name,
+        kind=kind,
+        reads=[] if kind == "noise-aware classifier" else ["image"],
+        dimension=None,
+        fingerprint=fingerprint(root, {}),
+        path=str(root),
+        details=details | _origin(root),
+        **_size(root),
+    )
+
+
+def _load_branch(root: Path, device: str) -> None:
+    from ..controlnet.checkpoint import read_branch
+    from ..diffusion.pipeline import load_diffusion
+
+    base = load_diffusion("builtin/blocks", device)
+    read_branch(root, base.unet, base.factor, base.name, base.fingerprint)
+
+
+def _size(root: Path) -> dict[str, int]:
+    weights = sorted(root.rglob("*.safetensors"))
+    return {
+        "parameters": count_parameters(weights),
+        "bytes": sum(path.stat().st_size for path in weights),
+    }
+
+
+def _kind(encoder: Encoder) -> str:
+    if isinstance(encoder, StaticEncoder):
+        return "static text encoder"
+    if isinstance(encoder, TextEncoder):
+        return "text encoder"
+    return "joint encoder of texts and pictures" if "text" in encoder.reads else "image encoder"
+
+
+def _encoder_details(encoder: Encoder, recipe: Recipe) -> dict[str, Any]:
+    details: dict[str, Any] = {"architecture": recipe.transformer.model_type}
+    if isinstance(encoder, TextEncoder):
+        details["runs_with"] = encoder.backend
+        details["longest_input"] = recipe.max_length
+        details["pooling"] = ", ".join(recipe.pooling)
+        details["prompts"] = {role: text for role, text in recipe.prompts.items() if text}
+    if encoder.rescorer is not None:
+        details["rescorer"] = encoder.rescorer
+    return details
+
+
+def _origin(root: Path) -> dict[str, Any]:
+    """Card, licence, and for what a recipe made: its training and its figures."""
+    details: dict[str, Any] = {}
+    record = _record(root)
+    if record:
+        minutes = float(record["seconds"]) / 60
+        details["trained"] = (
+            f"recipe {record['recipe']}, {record['steps']:,} steps in {minutes:.0f} minutes on "
+            f"{record['hardware']}"
+        )
+        details |= {name: round(value, 4) for name, value in record["figures"].items()}
+    card = root / "README.md"
+    if card.is_file():
+        details["card"] = str(card)
+        found = _LICENCE.search(card.read_text("utf-8", "replace")[:4000])
+        if found:
+            details["licence"] = found[1].strip()
+    return details
+
+
+def _record(root: Path) -> dict[str, Any]:
+    path = root / "graft.json"
+    if not path.is_file():
+        return {}
+    record = files.read_json(path)
+    if not isinstance(record, dict):
+        raise BadFile(f"{path} does not hold a JSON object.", "Copy the whole folder again.")
+    return record if record.get("kind") == "model" else {}
+
+
+_OTHERS = (
+    (
+        "static",
+        "static text encoder",
+        "distilled from builtin/minilm on first use, some fifty times faster; builtin/minilm puts "
+        "its first hits in order",
+    ),
+    (
+        "extractive",
+        "writer",
+        "quotes the sentences of the passages that answer best; writes nothing of its own",
+    ),
+)
+
+
+def run_models_list(request: ModelsList, monitor: Monitor) -> ModelList:  # noqa: ARG001
+    """List what needs no download and no folder."""
+    carried = ((name, entry.kind, entry.about) for name, entry in BUILTIN.items())
+    return ModelList(
+        models=[
+            {"name": name, "kind": kind, "about": about}
+            for name, kind, about in (*carried, *_OTHERS)
+        ]
+    )

@@ -1,0 +1,372 @@
+"""The control branch: a copy of a U-Net's encoder and middle that reads a control picture.
+
+ControlNet of Zhang, Rao, Agrawala, "Adding Conditional Control to Text-to-Image Diffusion Models",
+2023. The copy reads the same noisy picture as the frozen U-Net and, added after its first layer,
+the encoded control picture. What it hands over goes through convolutions of 1 x 1 that begin at
+zero and is added to the frozen skips and middle, so at birth nothing changes.
+
+    branch = make_branch(unet, Shape(factor=8), generator)
+    hint = branch.read(pictures)                       # once for all steps
+    residuals = branch(x, times, hint, inputs)
+    run_with(unet, x, times, inputs, residuals)        # of frozen.diffusion.halves
+
+Encoders of a control picture: from its pixels to the size of what a U-Net draws.
+
+The paper and its own code disagree. The paper (Zhang, Rao, Agrawala, "Adding Conditional Control
+to Text-to-Image Diffusion Models", 2023, section 3.3) says four convolutions of 4 x 4 with stride
+2, ReLU, 16, 32, 64, 128 channels, Gaussian first weights. Its code and diffusers have
+convolutions of 3 x 3, SiLU, 16, 32, 96, 256 channels, three of stride 2, and a last one of zeros,
+so that the copy starts from the very activations of the frozen encoder. The code's is the default.
+"""
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..diffusion.unet import Controllable, Handed, Inputs, Joint, Residuals, encode_half, joints_of
+from ..errors import BadInput
+
+HintKind = Literal["code", "paper"]
+_CODE_WIDTHS, _PAPER_WIDTHS = (16, 32, 96, 256), (16, 32, 64, 128)
+_SPREAD = 0.02  # of the paper's Gaussian first weights
+# One over the mean of silu(z)^2 of a standard normal z. With it a condition's signal keeps its size
+# through the layers; PyTorch's own first weights shrink it a thousandfold, and it is found late.
+_SILU_GAIN = 2.81
+
+
+class CodeHint(nn.Module):
+    """The hint encoder of the official code; its weights are named as diffusers names them.
+
+    Args:
+        halvings: of the picture's sides.
+        channels: that it gives.
+        widths: one more than there are halvings.
+        colours: channels of the picture.
+    """
+
+    def __init__(self, widths: tuple[int, ...], channels: int, colours: int = 3) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(colours, widths[0], 3, padding=1)
+        self.blocks = nn.ModuleList()
+        for width, after in pairwise(widths):
+            self.blocks.append(nn.Conv2d(width, width, 3, padding=1))
+            self.blocks.append(nn.Conv2d(width, after, 3, padding=1, stride=2))
+        self.conv_out = nn.Conv2d(widths[-1], channels, 3, padding=1)
+
+    def forward(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
+        """Encode control pictures with values from 0 to 1."""
+        hidden = functional.silu(self.conv_in(pictures))
+        for block in self.blocks:
+            hidden = functional.silu(block(hidden))
+        out: Tensor = self.conv_out(hidden)
+        return out
+
+
+class PaperHint(nn.Module):
+    """The hint encoder that the paper describes; its fourth convolution halves nothing more.
+
+    Latents have an eighth of a picture's sides, so four of stride 2 would be one too many: the
+    paper's own figures fit only where the last one keeps the size.
+    """
+
+    def __init__(self, widths: tuple[int, ...], channels: int, colours: int = 3) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList()
+        before = colours
+        for number, width in enumerate(widths):
+            halves = number < len(widths) - 1
+            self.layers.append(
+                nn.Conv2d(before, width, 4 if halves else 3, 2 if halves else 1, padding=1)
+            )
+            before = width
+        self.last = nn.Conv2d(before, channels, 1)
+
+    def forward(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
+        """Encode control pictures with values from 0 to 1."""
+        hidden = pictures
+        for layer in self.layers:
+            hidden = functional.relu(layer(hidden))
+        out: Tensor = self.last(hidden)
+        return out
+
+
+def widths_for(kind: HintKind, factor: int) -> tuple[int, ...]:
+    """Channels of a hint encoder for a U-Net that draws `factor` pixels to a side of one value."""
+    widths = _CODE_WIDTHS if kind == "code" else _PAPER_WIDTHS
+    halvings = int(math.log2(factor))
+    return widths[: halvings + 1] + (widths[-1],) * (halvings + 1 - len(widths))
+
+
+def make_hint(
+    kind: HintKind, widths: tuple[int, ...], channels: int, generator: torch.Generator
+) -> nn.Module:
+    """A hint encoder with first weights from a generator.
+
+    Args:
+        kind: the code's, which begins with an output of zeros, or the paper's.
+        widths: see `widths_for`.
+        channels: that the U-Net's first layer gives.
+        generator: of the first weights, on the CPU.
+    """
+    made = CodeHint(widths, channels) if kind == "code" else PaperHint(widths, channels)
+    with torch.no_grad():
+        for layer in made.modules():
+            if isinstance(layer, nn.Conv2d):
+                inputs = layer.weight[0].numel()
+                spread = math.sqrt(_SILU_GAIN / inputs) if kind == "code" else _SPREAD
+                layer.weight.normal_(0.0, spread, generator=generator)
+                layer.bias.zero_()  # type: ignore[union-attr]
+        if isinstance(made, CodeHint):
+            made.conv_out.weight.zero_()
+    return made
+
+
+Body = Literal["copy", "light"]
+Start = Literal["zero", "gaussian"]
+Learned = Literal["all", "convolutions"]
+# of Gaussian first weights, in the place of zeros
+# What a copy can leave as the U-Net has it: a third of a small one, and it converges without.
+_UNLEARNED = ("encoder.time_embedding.", ".transformer_blocks.")
+_PARTS = (
+    "conv_in",
+    "time_proj",
+    "time_embedding",
+    "add_time_proj",
+    "add_embedding",
+    "down_blocks",
+    "mid_block",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a branch is built like.
+
+    Attributes:
+        factor: pixels to a side of one value of what the U-Net draws.
+        body: a copy of the encoder and middle, or the light one: one convolution for each layer.
+        start: first weights of the convolutions that join it to the U-Net.
+        hint: which hint encoder, see `hint`.
+        hint_widths: its channels; None: as the code or the paper has them.
+        middle_only: whether it is joined to the middle alone.
+        learned: all of it, or its convolutions, norms and joints alone; what is not learned stays
+            as the U-Net has it and is not saved.
+    """
+
+    factor: int
+    body: Body = "copy"
+    start: Start = "zero"
+    hint: HintKind = "code"
+    hint_widths: tuple[int, ...] | None = None
+    middle_only: bool = False
+    learned: Learned = "all"
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of the hint encoder."""
+        return self.hint_widths or widths_for(self.hint, self.factor)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a `ControlNetModel` of diffusers has this shape."""
+        return self.body == "copy" and self.hint == "code" and not self.middle_only
+
+
+class CopiedEncoder(nn.Module):
+    """The encoder and middle of a U-Net of diffusers, by the library's own names.
+
+    Args:
+        source: a U-Net or a `ControlNetModel`; its modules are taken, not copied.
+    """
+
+    def __init__(self, source: Any) -> None:
+        super().__init__()
+        for name in _PARTS:
+            part = getattr(source, name, None)
+            if part is not None:
+                setattr(self, name, part)
+        self.centres = bool(source.config.get("center_input_sample", False))
+
+    def forward(self, x: Tensor, times: Tensor, hint: Tensor | None, inputs: Inputs) -> Handed:
+        """What the encoder hands over; see `frozen.diffusion.halves`."""
+        return encode_half(self, 2 * x - 1 if self.centres else x, times, hint, inputs)[0]
+
+
+class LightEncoder(nn.Module):
+    """One convolution in the place of each layer: ControlNet-lite of the paper's ablation.
+
+    Args:
+        first: the U-Net's first layer, which is copied.
+        joints: of the U-Net; the sides are halved where they say so.
+    """
+
+    def __init__(self, first: nn.Module, joints: Sequence[Joint]) -> None:
+        super().__init__()
+        self.conv_in = first
+        pairs = pairwise(joints)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(a.channels, b.channels, 3, 2 ** (b.halvings - a.halvings), 1)
+            for a, b in pairs
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        times: Tensor,  # noqa: ARG002
+        hint: Tensor | None,
+        inputs: Inputs,  # noqa: ARG002
+    ) -> Handed:
+        """What stands in the place of the encoder's own; time and prompt are not looked at."""
+        hidden = self.conv_in(x)
+        if hint is not None:
+            hidden = hidden + hint
+        handed = [hidden]
+        for layer in self.layers:
+            hidden = functional.silu(layer(hidden))
+            handed.append(hidden)
+        return tuple(handed[:-1]), handed[-1]
+
+
+class Branch(nn.Module):
+    """A control branch; made by `make_branch` or read by `branch_folder`.
+
+    Args:
+        encoder: reads picture, time, hint and prompt, and hands over like the U-Net's.
+        hint_encoder: from a control picture to what is added after the first layer.
+        joints: of the U-Net.
+        shape: how it is built.
+        turns_colours: whether the control picture's channels are turned round first, as some
+            published branches want it (blue before red).
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        hint_encoder: nn.Module,
+        joints: Sequence[Joint],
+        shape: Shape,
+        turns_colours: bool = False,
+    ) -> None:
+        super().__init__()
+        self.shape = shape
+        self.places = tuple(joints)
+        self.turns_colours = turns_colours
+        self.keeps_prompts = False
+        self.encoder = encoder
+        self.hint_encoder = hint_encoder
+        self.joins = nn.ModuleList(nn.Conv2d(j.channels, j.channels, 1) for j in joints)
+
+    def read(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
+        """Encode control pictures, values 0 to 1; it is the same at every step."""
+        hint: Tensor = self.hint_encoder(pictures.flip(1) if self.turns_colours else pictures)
+        return hint
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], times: Float[Tensor, " b"], hint: Tensor, inputs: Inputs
+    ) -> Residuals:
+        """What is added to the U-Net's skips and middle.
+
+        Args:
+            x: noisy pictures as the U-Net takes them.
+            times: as the U-Net takes them.
+            hint: what `read` gave, for one row or for all.
+            inputs: states of the prompts, by the names of the library.
+        """
+        if not self.keeps_prompts and "cross_attention_kwargs" in inputs:
+            inputs = {key: inputs[key] for key in inputs if key != "cross_attention_kwargs"}
+        skips, middle = self.encoder(x, times, hint, inputs)
+        *joins, last = self.joins
+        if self.shape.middle_only:
+            return Residuals(tuple(torch.zeros_like(skip) for skip in skips), last(middle))
+        pairs = zip(joins, skips, strict=True)
+        return Residuals(tuple(join(skip) for join, skip in pairs), last(middle))
+
+    @property
+    def is_unborn(self) -> bool:
+        """Whether nothing was learned yet: all that joins it to the U-Net is zero."""
+        return not any(bool(weight.any()) for weight in self.joins.parameters())
+
+
+def make_branch(
+    network: Any, shape: Shape, generator: torch.Generator, first: nn.Module | None = None
+) -> Branch:
+    """A newborn branch of a U-Net, which stays as it is.
+
+    Args:
+        network: a `UNet2DConditionModel`, a `UNet2DModel` or a `Controllable`.
+        shape: how it is built.
+        generator: of the first weights, on the CPU.
+        first: first layer of a `Controllable`, which a light branch copies.
+
+    Raises:
+        BadInput: a U-Net of another kind.
+    """
+    joints = joints_of(network)
+    if shape.body == "light":
+        own = first if isinstance(network, Controllable) else network.conv_in
+        if own is None:
+            raise BadInput("a light branch of one's own U-Net needs its first layer.", "Name it.")
+        encoder: nn.Module = LightEncoder(copy.deepcopy(own), joints)
+        _draw(encoder.layers, generator)  # type: ignore[arg-type]
+    elif isinstance(network, Controllable):
+        encoder = copy.deepcopy(network.encoder)
+    else:
+        encoder = copy.deepcopy(CopiedEncoder(network))
+    hint_encoder = make_hint(shape.hint, shape.widths, joints[0].channels, generator)
+    branch = Branch(encoder, hint_encoder, joints, shape)
+    with torch.no_grad():
+        for join in branch.joins:
+            for weight in join.parameters():
+                weight.zero_()
+            if shape.start == "gaussian":
+                join.weight.normal_(0.0, _SPREAD, generator=generator)  # type: ignore[operator]
+    branch.keeps_prompts = isinstance(encoder, CopiedEncoder) and _keeps(encoder)
+    device = next(iter(network.parameters())).device
+    branch.to(device).requires_grad_(False)
+    for weight in weights_of(branch).values():
+        weight.requires_grad_(True)
+    return branch
+
+
+def _draw(layers: nn.Module, generator: torch.Generator) -> None:
+    """Begin convolutions as PyTorch does, from a generator."""
+    with torch.no_grad():
+        for weight in layers.parameters():
+            if weight.ndim == 1:
+                weight.zero_()
+            else:
+                bound = 1 / weight[0].numel() ** 0.5
+                weight.uniform_(-bound, bound, generator=generator)
+
+
+def _keeps(encoder: nn.Module) -> bool:
+    """Whether its attention keeps a prompt's keys and values, as `attention.keep_prompts` says."""
+    from ..diffusion.unet import PromptAttention
+
+    found = [m for name, m in encoder.named_modules() if name.endswith(".attn2")]
+    return bool(found) and all(isinstance(m.processor, PromptAttention) for m in found)
+
+
+def weights_of(branch: Branch) -> dict[str, nn.Parameter]:
+    """What is learned, by name."""
+    return {
+        name: weight
+        for name, weight in branch.named_parameters()
+        if branch.shape.learned == "all" or not any(part in name for part in _UNLEARNED)
+    }
+
+
+def set_weights(branch: Branch, weights: Mapping[str, Tensor]) -> None:
+    """Put what was learned into a branch of the same shape."""
+    own = dict(branch.named_parameters())
+    with torch.no_grad():
+        for name, value in weights.items():
+            own[name].copy_(value)

@@ -1,0 +1,246 @@
+"""Control branches on disk: folders of diffusers' `ControlNetModel`, and a form of our own.
+
+A whole copy on a `UNet2DConditionModel` is a `ControlNetModel` folder, which loads in diffusers and
+may come from there. What that class cannot be (on other U-Nets, light, joined to the middle alone,
+or with parts that stay as the U-Net has them) is `config.json` and `model.safetensors`, which
+holds what was learned and nothing else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import files
+from ..adapters.manifest import RECORD, read_bundle, require_base
+from ..diffusion.pipeline import load_part
+from ..diffusion.unet import Controllable, joints_of, keep_prompts
+from ..errors import BadFile, WrongBase
+from ..models.checkpoint import check_safetensors, fingerprint, read_object
+from .branch import Branch, CopiedEncoder, Shape, make_branch, set_weights, weights_of
+
+KIND = "control"
+_MODEL_TYPE = "graftwerk-branch"
+_OWN, _THEIRS = "model.safetensors", "diffusion_pytorch_model.safetensors"
+_NAMES = {
+    "hint_encoder": "controlnet_cond_embedding",
+    "joins": "controlnet_down_blocks",
+}
+_LAST = "controlnet_mid_block"
+_MUST_FIT = ("in_channels", "block_out_channels", "cross_attention_dim", "addition_embed_type")
+
+
+def is_controlnet(branch: Branch, network: Any) -> bool:
+    """Whether a `ControlNetModel` of diffusers can hold it."""
+    conditional = not isinstance(network, Controllable) and hasattr(
+        network.config, "cross_attention_dim"
+    )
+    return bool(conditional and branch.shape.is_plain)
+
+
+def write_controlnet(folder: Path, branch: Branch, network: Any) -> None:
+    """Write a whole `ControlNetModel`, inside a `working_folder`.
+
+    Raises:
+        BadFile: that class cannot hold the branch.
+    """
+    from safetensors.torch import save
+
+    if not is_controlnet(branch, network):
+        raise BadFile(
+            "this branch is no ControlNetModel: it is light, joined to the middle alone, has "
+            "another hint encoder or belongs to a U-Net without prompts.",
+            "Keep it in graftwerk's own form.",
+        )
+    state = {_their_name(name, branch): value for name, value in branch.state_dict().items()}
+    state = {name: value.cpu().contiguous() for name, value in state.items()}
+    files.write_plain(folder / _THEIRS, save(state, {"format": "pt"}))
+    files.write_text(folder / "config.json", _their_config(branch.shape, network))
+
+
+def write_own(folder: Path, branch: Branch, base: Mapping[str, str], condition: str | None) -> None:
+    """Write what was learned in graftwerk's own form, inside a `working_folder`.
+
+    Args:
+        folder: holds nothing else yet.
+        branch: what learned.
+        base: name and fingerprint of the model that it was made on.
+        condition: what it reads, where that has a name.
+    """
+    from safetensors.torch import save
+
+    learned = {n: w.detach().cpu().contiguous() for n, w in weights_of(branch).items()}
+    files.write_plain(folder / _OWN, save(learned, {"format": "pt"}))
+    config = {
+        "model_type": _MODEL_TYPE,
+        "shape": asdict(branch.shape),
+        "base": dict(base),
+        "condition": condition,
+    }
+    files.write_json(folder / "config.json", config)
+
+
+def _their_config(shape: Shape, network: Any) -> str:
+    from diffusers import ControlNetModel
+
+    make: Any = ControlNetModel
+    with torch.device("meta"):
+        empty = make.from_unet(
+            network,
+            conditioning_embedding_out_channels=shape.widths,
+            load_weights_from_unet=False,
+        )
+    return str(empty.to_json_string())
+
+
+def _their_name(name: str, branch: Branch) -> str:
+    """The name that diffusers has for a weight."""
+    first, _, rest = name.partition(".")
+    if first == "encoder":
+        return rest
+    number, _, kind = rest.partition(".")
+    if first == "joins" and int(number) == len(branch.joins) - 1:
+        return f"{_LAST}.{kind}"
+    return f"{_NAMES[first]}.{rest}"
+
+
+def read_branch(
+    folder: Path, network: Any, factor: int, base_name: str, base_fingerprint: str
+) -> Branch:
+    """Read a branch and see that it fits its U-Net.
+
+    Args:
+        folder: of either form.
+        network: the U-Net.
+        factor: pixels to a side of one value of what it draws.
+        base_name: of the U-Net's model, for messages.
+        base_fingerprint: of the same.
+
+    Raises:
+        WrongBase: it was made on another model; both are named.
+        BadFile: it is no branch, or its parts do not fit together.
+        Damaged: a file is cut short or was changed.
+    """
+    _refuse_pickle(folder)
+    config = read_object(folder / "config.json") if (folder / "config.json").is_file() else {}
+    if (folder / RECORD).is_file() and read_object(folder / RECORD).get("kind") == KIND:
+        require_base(read_bundle(folder, KIND), base_name, base_fingerprint)
+    if config.get("_class_name") == "ControlNetModel":
+        return _read_theirs(folder, config, network, factor, base_name)
+    if config.get("model_type") == _MODEL_TYPE:
+        _require_own_base(folder, config, base_name, base_fingerprint)
+        return _read_own(folder, config, network)
+    raise BadFile(
+        f"{folder} holds no control branch.",
+        "Name a folder that `graft control train` wrote, a ControlNetModel of diffusers, or a "
+        "built-in one (graft models list).",
+    )
+
+
+def _require_own_base(
+    folder: Path, config: Mapping[str, Any], base_name: str, base_fingerprint: str
+) -> None:
+    base = config.get("base")
+    made_on = dict(base) if isinstance(base, dict) else {}
+    if made_on.get("fingerprint") != base_fingerprint:
+        raise WrongBase(
+            f"the control in {folder}",
+            f"{made_on.get('name')} with fingerprint {str(made_on.get('fingerprint'))[:12]}",
+            f"{base_name} with fingerprint {base_fingerprint[:12]}",
+            "Name the model that it was made on, or train it anew on this one.",
+        )
+
+
+def branch_fingerprint(folder: Path) -> str:
+    """SHA-256 over weights and configuration."""
+    return fingerprint(folder, {})
+
+
+def _refuse_pickle(folder: Path) -> None:
+    hint = (
+        "Convert it once with diffusers: ControlNetModel.from_single_file(FILE)"
+        ".save_pretrained(FOLDER), and name FOLDER."
+    )
+    if folder.is_file():
+        raise BadFile(f"{folder} is a file, not a folder with safetensors.", hint)
+    if not folder.is_dir():
+        raise BadFile(f"{folder} is not a folder.", "Name the folder of a control branch.")
+    pickled = [p.name for p in folder.iterdir() if p.suffix in {".pth", ".pt", ".ckpt", ".bin"}]
+    if pickled and not any(folder.glob("*.safetensors")):
+        raise BadFile(
+            f"{folder} holds {pickled[0]}, a pickle, which can run any code when it is read.", hint
+        )
+
+
+def _read_theirs(
+    folder: Path, config: Mapping[str, Any], network: Any, factor: int, base_name: str
+) -> Branch:
+    base = {} if isinstance(network, Controllable) else dict(network.config)
+    for key in _MUST_FIT:
+        there, here = config.get(key), base.get(key)
+        if _plain(there) != _plain(here):
+            raise WrongBase(
+                f"the control in {folder}",
+                f"a U-Net with {key} {_plain(there)}",
+                f"{base_name}, which has {_plain(here)}",
+                "Name the model that it was made for, or a control made for this one.",
+            )
+    found: Any = load_part(folder)
+    widths = tuple(config.get("conditioning_embedding_out_channels") or ())
+    if 2 ** (len(widths) - 1) != factor:
+        raise WrongBase(
+            f"the control in {folder}",
+            f"a model with {2 ** max(len(widths) - 1, 0)} pixels to a side of a latent",
+            f"{base_name}, which has {factor}",
+            "Name the model that it was made for.",
+        )
+    keeps = keep_prompts(found)
+    shape = Shape(factor, hint_widths=widths)
+    order = str(config.get("controlnet_conditioning_channel_order", "rgb"))
+    branch = Branch(
+        CopiedEncoder(found), found.controlnet_cond_embedding, joints_of(found_like(found)), shape,
+        turns_colours=order == "bgr",
+    )  # fmt: skip
+    branch.joins = nn.ModuleList([*found.controlnet_down_blocks, found.controlnet_mid_block])
+    branch.keeps_prompts = keeps
+    device = next(iter(network.parameters())).device
+    return branch.eval().to(device).requires_grad_(False)
+
+
+def found_like(controlnet: Any) -> Any:
+    """A `ControlNetModel` as `joints_of` looks at a U-Net: it has no decoder."""
+    controlnet.up_blocks = nn.ModuleList()
+    return controlnet
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple | list) else value
+
+
+def _read_own(folder: Path, config: Mapping[str, Any], network: Any) -> Branch:
+    from safetensors.torch import load_file
+
+    path = folder / _OWN
+    if not path.is_file():
+        raise BadFile(f"{folder} lacks its weights {path.name}.", "Copy the whole folder again.")
+    check_safetensors(path)
+    try:
+        known = dict(config["shape"])
+        if known.get("hint_widths") is not None:
+            known["hint_widths"] = tuple(known["hint_widths"])
+        shape = Shape(**known)
+        branch = make_branch(network, shape, torch.Generator().manual_seed(0))
+        found: dict[str, Tensor] = {k: v.float() for k, v in load_file(path).items()}
+        wanted = {name: weight.shape for name, weight in weights_of(branch).items()}
+        if {name: value.shape for name, value in found.items()} != wanted:
+            raise ValueError("names or shapes of its weights are not those of this U-Net.")
+        set_weights(branch, found)
+    except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise BadFile(
+            f"the weights in {folder} do not fit its config.json and its U-Net: {error}",
+            "Name the model that it was made for, or copy the whole folder again.",
+        ) from error
+    return branch.eval().requires_grad_(False)

@@ -1,0 +1,185 @@
+"""Control while drawing: one branch or several, each with a weight, an interval and a region.
+
+What the branches give is added (ControlNet, section 3.4, "composing multiple ControlNets"). The
+law of steers is asked of `ControlSteer`, which holds one branch and one control picture.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from ..adapters.protocol import Socket
+from ..diffusion.noise_schedule import Sigma
+from ..diffusion.unet import Inputs, Residuals, run_with
+from .branch import Branch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Term:
+    """One control of a drawing.
+
+    Attributes:
+        branch: reads the condition.
+        hint: the encoded control picture, for one row or for all.
+        weight: factor of what it gives; 0: it is not evaluated.
+        lowest: noise level below which it does not act.
+        highest: noise level above which it does not act.
+        mask: where it acts, 0 to 1; None: everywhere.
+    """
+
+    branch: Branch
+    hint: Float[Tensor, "r c h w"]
+    weight: float = 1.0
+    lowest: float = 0.0
+    highest: float = float("inf")
+    mask: Float[Tensor, "1 1 y x"] | None = None
+
+    def acts_at(self, sigma: float) -> bool:
+        """Whether it does anything at a noise level."""
+        return self.weight != 0 and self.lowest <= sigma <= self.highest
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """All controls of a drawing.
+
+    Attributes:
+        terms: each of them.
+        by_size: whether small skips count more: the paper's weights `64 / h` of guidance without
+            a prompt, where 64 is the height of what the U-Net draws and `h` that of the skip.
+        prompted_only: whether the second half of a batch, without the prompt, is left alone.
+        reuse: steps for which the branches' output is used; 1: evaluated anew at each.
+    """
+
+    terms: tuple[Term, ...]
+    by_size: bool = False
+    prompted_only: bool = False
+    reuse: int = 1
+
+    def start(self, rows: int) -> "ControlledDrawing":
+        """Begin to draw `rows` pictures."""
+        return ControlledDrawing(self, rows)
+
+
+class ControlledDrawing:
+    """The controls of one batch while it is drawn; see `frozen.diffusion.denoiser.Control`."""
+
+    def __init__(self, controls: Controls, rows: int) -> None:
+        self._controls, self._rows = controls, rows
+        self._inputs: dict[int, Inputs] = {}
+        self._kept: dict[int, tuple[tuple[Term, ...], int, Residuals]] = {}
+
+    def __call__(self, x: Tensor, times: Tensor, sigma: Sigma, inputs: Inputs) -> Residuals | None:
+        """What is added between the U-Net's halves at this evaluation."""
+        level = float(sigma.max()) if isinstance(sigma, Tensor) else sigma
+        terms = tuple(term for term in self._controls.terms if term.acts_at(level))
+        if not terms:
+            return None
+        kept = self._kept.get(len(x))
+        if kept is not None and kept[0] == terms and kept[1] < self._controls.reuse:
+            self._kept[len(x)] = (terms, kept[1] + 1, kept[2])
+            return kept[2]
+        found = self._evaluate(terms, x, times, inputs)
+        self._kept[len(x)] = (terms, 1, found)
+        return found
+
+    def _evaluate(
+        self, terms: Sequence[Term], x: Tensor, times: Tensor, inputs: Inputs
+    ) -> Residuals:
+        total = len(x)
+        if self._controls.prompted_only and total > self._rows:
+            inputs = self._first_rows(total, inputs)
+            x, times = x[: self._rows], times[: self._rows]
+        found = [_weighed(term, self._controls.by_size, x, times, inputs) for term in terms]
+        parts = [sum(same[1:], start=same[0]) for same in zip(*found, strict=True)]
+        if len(x) < total:
+            parts = [functional.pad(part, (0, 0) * 3 + (0, total - len(x))) for part in parts]
+        return Residuals(tuple(parts[:-1]), parts[-1])
+
+    def _first_rows(self, total: int, inputs: Inputs) -> Inputs:
+        """The inputs of the rows with a prompt, made once for their keys to be kept."""
+        if total not in self._inputs:
+            self._inputs[total] = _cut(inputs, self._rows)
+        return self._inputs[total]
+
+
+def _cut(inputs: Inputs, rows: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in inputs.items():
+        if isinstance(value, Tensor):
+            found[name] = value[:rows]
+        elif name == "cross_attention_kwargs":  # keys of half a batch are others
+            found[name] = {"prompt_keys": {}}
+        else:
+            found[name] = {key: part[:rows] for key, part in value.items()}
+    return found
+
+
+def _weighed(
+    term: Term, by_size: bool, x: Tensor, times: Tensor, inputs: Inputs
+) -> tuple[Tensor, ...]:
+    """What one control adds: skips, then the middle."""
+    hint = term.hint
+    if len(hint) not in {1, len(x)}:  # rows without the prompt follow those with it
+        hint = hint.repeat(len(x) // len(hint), 1, 1, 1)
+    given = term.branch(x, times, hint, inputs)
+    weighed = []
+    for part in (*given.skips, given.middle):
+        weight = term.weight * (x.shape[2] / part.shape[2] if by_size else 1.0)
+        part = part * weight if weight != 1 else part  # noqa: PLW2901
+        if term.mask is not None:
+            part = part * functional.adaptive_avg_pool2d(term.mask, part.shape[2:])  # noqa: PLW2901
+        weighed.append(part)
+    return tuple(weighed)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ControlSteer:
+    """One branch with one control picture as a steer on a U-Net.
+
+    Attributes:
+        branch: reads the condition.
+        hint: the encoded control picture.
+        base: fingerprint of the frozen model.
+        scale: factor of what the branch gives.
+    """
+
+    branch: Branch
+    hint: Float[Tensor, "r c h w"]
+    base: str
+    scale: float = 1.0
+
+    name = "control"
+    socket: Socket = "activations"
+
+    @property
+    def is_zero(self) -> bool:
+        """True at scale 0 and at birth."""
+        return self.scale == 0 or self.branch.is_unborn
+
+    def apply(self, frozen: Any) -> Any:
+        """The U-Net with the branch, called like the U-Net; itself at zero."""
+        return frozen if self.is_zero else SteeredNetwork(frozen, self)
+
+    def remove(self, steered: Any) -> Any:
+        """The U-Net without the branch."""
+        return steered.network if isinstance(steered, SteeredNetwork) else steered
+
+
+class SteeredNetwork:
+    """A U-Net and the branch that steers it."""
+
+    def __init__(self, network: Any, steer: ControlSteer) -> None:
+        self.network = network
+        self._steer = steer
+
+    def __call__(self, x: Tensor, times: Tensor, inputs: Mapping[str, Any] | None = None) -> Tensor:
+        """The U-Net's output."""
+        steer, given = self._steer, inputs or {}
+        term = Term(steer.branch, steer.hint, steer.scale)
+        *skips, middle = _weighed(term, False, x, times, given)
+        return run_with(self.network, x, times, given, Residuals(tuple(skips), middle))

@@ -1,0 +1,408 @@
+"""The convergence meter: what tells whether a control branch learns, which its loss does not.
+
+A diffusion loss is mostly noise: it is blind to the moment from which a branch follows its
+condition. So the meter takes held-out pairs, one draw of noise for each, the same at every
+measurement, and compares the loss with the true condition and with that of another pair. The
+mean difference is the condition gap: 0 at birth, above 0 as soon as the condition is of use.
+
+What the convergence meter says: not yet, converging, converged, diverged, or not learning.
+
+The condition gap is measured on the same pairs and noise each time, so it is hardly noisy. It must
+stand clear of 0 by its own interval, by its mean or its ranks, and by a share of the loss; a
+mispaired data set never gets there, for on it a true condition is no better than another pair's.
+
+A gap that is not clear is no proof of the contrary. That the data are at fault is said only once
+the branch has grown past the size at which others followed, and the upper end of the gap's interval
+stayed below what would be worth it for a third of the steps: on true pairs it is above it before.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor, nn
+
+from ..diffusion.noise_schedule import Noise
+from ..diffusion.pipeline import DiffusionModel
+from ..diffusion.prompts import TextStates
+from ..diffusion.unet import encode_half
+from ..training.session import Precision
+from ..training.state import arithmetic, generator_for
+from .branch import Branch
+from .task import Batch, Pairs, hint_input, inputs_of, losses_of, sigmas_of
+
+_BATCH = 32
+_DRAWS = 400  # of the bootstrap
+_NOISE = 2**62  # seed of the held-out noise, which no training step has
+_CHANGED = 0.01  # share of a skip's size from which it counts as changed
+_CONFIDENCE = (0.5, 99.5)  # percentiles of the bootstrap
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What the meter saw after a step.
+
+    Attributes:
+        step: steps done.
+        loss: on held-out pairs with the meter's own noise.
+        plain_loss: on the same pairs with fresh noise: what is usually watched.
+        gap: loss with another pair's condition minus loss with the true one.
+        gap_low: lower end of its 99 % bootstrap interval.
+        gap_high: upper end.
+        error: standard error of the gap.
+        norm: of all weights that join the branch to the U-Net.
+        changed: share of skips and middle that the branch changes by more than 1 %.
+        change: mean size of what is added, over that of what it is added to.
+        fidelity: of drawn pictures, 0 to 1; None where none were drawn.
+        hint_norm: of the hint encoder's last layer, which begins at zero; None where none does.
+        rank: standard score of Wilcoxon's signed ranks of the pairs' gaps.
+    """
+
+    step: int
+    loss: float
+    plain_loss: float
+    gap: float
+    gap_low: float
+    gap_high: float
+    error: float
+    norm: float
+    changed: float
+    change: float
+    fidelity: float | None = None
+    hint_norm: float | None = None
+    rank: float = 0.0
+
+    @property
+    def gain(self) -> float:
+        """Norms of both ends of the condition's way, multiplied; of the joints where alone."""
+        return self.norm * (1.0 if self.hint_norm is None else self.hint_norm)
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the log."""
+        return asdict(self)
+
+
+class Meter:
+    """Measures a branch on held-out pairs.
+
+    Args:
+        model: the frozen one.
+        branch: what is trained.
+        pairs: held-out pairs, two at least.
+        count: of them that are used.
+        precision: of the arithmetic.
+    """
+
+    def __init__(
+        self,
+        model: DiffusionModel,
+        branch: Branch,
+        pairs: Pairs,
+        count: int,
+        precision: Precision = "float32",
+    ) -> None:
+        self._model, self._branch, self._precision = model, branch, precision
+        numbers = np.arange(min(count, len(pairs)))
+        said = numbers % 2 == 0  # as in training, half of the prompts are left out
+        self._batch = pairs.take(numbers, said)
+        self._shift = np.roll(numbers, 1)
+        steps = len(model.noise.sigmas)
+        middles = (torch.arange(len(numbers)) + 0.5) / len(numbers) * steps
+        self._times = middles.long().to(model.device)  # from low noise to high
+        with torch.no_grad():
+            self._frozen = self._losses(None, self._noise(0), shuffled=False)
+
+    @property
+    def frozen_loss(self) -> float:
+        """Loss of the model alone with the meter's own noise."""
+        return float(self._frozen.mean())
+
+    @property
+    def plain_guess(self) -> float:
+        """Loss of the best guess that knows mean and spread of the pictures' values alone.
+
+        For values of mean `m` and variance `v` behind noise of level `sigma` that is
+        `m + v / (v + sigma^2) (x - m)`, which errs by `v sigma^2 / (v + sigma^2)`.
+        """
+        latents = self._batch.latents.double()
+        spread = latents.var(dim=0, unbiased=True).mean()
+        sigma = sigmas_of(self._model)[self._times].double().cpu()
+        errors = spread * sigma**2 / (spread + sigma**2)
+        return float((errors * weight_of(self._model.noise, sigma)).mean())
+
+    def check_birth(self) -> bool:
+        """Whether the newborn branch changes no loss at all, to the last bit."""
+        with torch.no_grad():
+            born = self._losses(self._branch, self._noise(0), shuffled=False)
+        return bool(np.array_equal(born, self._frozen))
+
+    def measure(self, step: int) -> Measurement:
+        """Measure the branch as it is now."""
+        with torch.no_grad():
+            true = self._losses(self._branch, self._noise(0), shuffled=False)
+            false = self._losses(self._branch, self._noise(0), shuffled=True)
+            plain = self._losses(self._branch, self._noise(1 + step), shuffled=False)
+            change = self._change()
+        gaps = false - true
+        low, high = bootstrap(gaps, step)
+        return Measurement(
+            step=step,
+            loss=float(true.mean()),
+            plain_loss=float(plain.mean()),
+            gap=float(gaps.mean()),
+            gap_low=low,
+            gap_high=high,
+            error=float(gaps.std(ddof=1) / len(gaps) ** 0.5),
+            norm=norm_of(self._branch.joins),
+            hint_norm=_hint_norm(self._branch),
+            rank=signed_rank(gaps),
+            changed=float(np.mean(change > _CHANGED)),
+            change=float(change.mean()),
+        )
+
+    def _noise(self, number: int) -> Tensor:
+        generator = generator_for(_NOISE, number, "cpu")
+        return torch.randn(self._batch.latents.shape, generator=generator).to(self._model.device)
+
+    def _losses(
+        self, branch: Branch | None, noise: Tensor, *, shuffled: bool
+    ) -> Float64[np.ndarray, " n"]:
+        found = []
+        maps = self._batch.maps[self._shift] if shuffled else self._batch.maps
+        for start in range(0, len(self._batch), _BATCH):
+            part = slice(start, start + _BATCH)
+            rows = cut(Batch(self._batch.latents, maps, self._batch.texts), part)
+            with arithmetic(self._model.device, self._precision):
+                losses = losses_of(self._model, branch, rows, self._times[part], noise[part])
+            found.append(losses.double().cpu())
+        return torch.cat(found).numpy()
+
+    def _change(self) -> Float64[np.ndarray, " joints"]:
+        """Size of what is added at each joint over the size of what it is added to."""
+        spread = slice(None, None, max(1, len(self._batch) // 16))
+        rows, times = cut(self._batch, spread), self._times[spread]
+        clean = rows.latents.to(self._model.device)
+        sigma = sigmas_of(self._model)[times].view(-1, 1, 1, 1)
+        x = (clean + sigma * self._noise(0)[spread]) / (1 + sigma**2).sqrt()
+        inputs = inputs_of(self._model, rows.texts, clean)
+        hint = self._branch.read(hint_input(rows.maps, self._model.device))
+        moments = times.to(x.dtype)
+        added = self._branch(x, moments, hint, inputs)
+        network = self._model.unet
+        if hasattr(network, "encoder"):
+            skips, middle = network.encoder(x, moments, None, inputs)
+        else:
+            (skips, middle), _ = encode_half(network, x, moments, None, inputs)
+        pairs = zip((*added.skips, added.middle), (*skips, middle), strict=True)
+        return np.array([float(more.norm() / there.norm()) for more, there in pairs])
+
+
+def weight_of(noise: Noise, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Factor from an error of the clean picture to one of what the network predicts."""
+    match noise.prediction:
+        case "epsilon":
+            return 1 / sigma**2
+        case "v_prediction":
+            return (1 + sigma**2) / sigma**2
+        case "sample":
+            return torch.ones_like(sigma)
+
+
+def cut(batch: Batch, part: slice) -> Batch:
+    """Some rows of a batch."""
+    texts = batch.texts
+    if texts is not None:
+        pooled = None if texts.pooled is None else texts.pooled[part]
+        texts = TextStates(texts.states[part], pooled)
+    return Batch(batch.latents[part], batch.maps[part], texts)
+
+
+def norm_of(part: nn.Module) -> float:
+    """Norm of all weights of a part."""
+    total: Float[Tensor, ""] = torch.zeros(())
+    for weight in part.parameters():
+        total = total + weight.detach().float().square().sum().cpu()
+    return float(total.sqrt())
+
+
+def _hint_norm(branch: Branch) -> float | None:
+    last = getattr(branch.hint_encoder, "conv_out", None)
+    return norm_of(last) if isinstance(last, nn.Module) else None
+
+
+def bootstrap(values: Float64[np.ndarray, " n"], seed: int) -> tuple[float, float]:
+    """A 99 % interval of the mean (Efron's percentile bootstrap)."""
+    generator = np.random.default_rng(np.random.SeedSequence(7, spawn_key=(seed,)))
+    rows: Int64[np.ndarray, "d n"] = generator.integers(0, len(values), (_DRAWS, len(values)))
+    low, high = np.percentile(values[rows].mean(axis=1), _CONFIDENCE)
+    return float(low), float(high)
+
+
+def signed_rank(values: Float64[np.ndarray, " n"]) -> float:
+    """How far values lie above 0, in standard deviations of Wilcoxon's signed-rank statistic.
+
+    Gaps have a long tail: a few pairs behind much noise have most of it. Their mean is sure late,
+    their ranks early. If the true condition is no better than another's, a pair's gap is as likely
+    positive as negative, whatever its size, which is all that this needs.
+    """
+    from scipy.stats import wilcoxon
+
+    if not values.any():
+        return 0.0
+    return float(wilcoxon(values, alternative="greater", method="asymptotic").zstatistic)
+
+
+def from_json(entry: Mapping[str, Any]) -> Measurement:
+    """A measurement as it stands in the log."""
+    known = Measurement.__dataclass_fields__
+    return Measurement(**{name: entry[name] for name in known if name in entry})
+
+
+State = Literal["not yet", "converging", "converged", "diverged", "not learning"]
+
+_CLEAR = 4.0  # standard errors by which a gap, or its rank, is above 0
+_WORTH = 0.004  # share of the frozen model's loss by which it is
+_SETTLED = 0.5  # of the steepest rise; a slower one is no sudden change any more
+_RECENT = 3  # measurements over which the present rise is taken
+_LATE, _GREW = 2 / 3, 0.25  # of the steps so far, and the share of the gap that came since: settled
+_DIVERGED = 1.5  # times the frozen model's loss
+_PATIENCE = 0.4  # share of the planned steps after which a branch should have begun
+_FEWEST = 6  # measurements before anything is said of not learning
+_STILL = 0.03  # change of the skips below which a learning rate is too small
+# Gain from which a gap that is surely not worth it is held against the data. On builtin/blocks the
+# upper end of its interval was above that from 2.1 on in every training on true pairs.
+_GROWN_UP = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is said after a measurement.
+
+    Attributes:
+        state: in one word.
+        step: of the sudden change, where it converged.
+        reason: why, in one sentence.
+    """
+
+    state: State
+    step: int | None
+    reason: str
+
+
+def judge(measurements: Sequence[Measurement], frozen_loss: float, planned: int) -> Verdict:
+    """Say where a training stands.
+
+    Args:
+        measurements: all so far, the first at step 0.
+        frozen_loss: of the model alone, with the meter's noise.
+        planned: steps in all.
+    """
+    last = measurements[-1]
+    if _has_diverged(measurements, frozen_loss):
+        return Verdict(
+            "diverged",
+            None,
+            f"the held-out loss is {last.loss:.4g}, that of the model alone {frozen_loss:.4g}: "
+            "lower the learning rate.",
+        )
+    clear = [is_clear(one, frozen_loss) for one in measurements]
+    if not (clear[-1] and clear[-2:].count(True) == 2):
+        return _not_clear(measurements, frozen_loss, planned)
+    step, rise, recent = sudden_change(measurements)
+    late = [
+        sure for one, sure in zip(measurements, clear, strict=True) if one.step >= _LATE * last.step
+    ]
+    if all(late) and recent <= _SETTLED * rise and _late_share(measurements) <= _GREW:
+        return Verdict(
+            "converged",
+            step,
+            f"the condition gap rose fastest at step {step:,} and now rises at "
+            f"{max(recent, 0) / rise:.0%} of that speed.",
+        )
+    return Verdict(
+        "converging",
+        None,
+        f"the condition gap is {last.gap:.4g} ({last.gap_low:.4g} to {last.gap_high:.4g}) and "
+        "rises.",
+    )
+
+
+def is_clear(one: Measurement, frozen_loss: float) -> bool:
+    """Whether a condition gap is above 0 beyond doubt, and worth it."""
+    sure = one.gap > _CLEAR * one.error or one.rank > _CLEAR
+    return sure and one.gap_low > 0 and one.gap > _WORTH * frozen_loss
+
+
+def sudden_change(measurements: Sequence[Measurement]) -> tuple[int, float, float]:
+    """Step of the fastest rise of the gap, that rise, and the present one, both a step.
+
+    Rises are taken over two intervals, so that one measurement alone makes no change point.
+    """
+    steps = np.array([one.step for one in measurements], dtype=np.float64)
+    gaps = np.array([one.gap for one in measurements])
+    if len(steps) < 3:
+        return int(steps[-1]), float("nan"), float("inf")
+    rises = (gaps[2:] - gaps[:-2]) / (steps[2:] - steps[:-2])
+    best = int(rises.argmax())
+    back = min(_RECENT, len(steps) - 1 - (best + 1))
+    if back < _RECENT:  # too near to say that it is over
+        return int(steps[best + 1]), float(rises[best]), float("inf")
+    recent = np.polyfit(steps[-_RECENT - 1 :], gaps[-_RECENT - 1 :], 1)[0]
+    return int(steps[best + 1]), float(rises[best]), float(recent)
+
+
+def _late_share(measurements: Sequence[Measurement]) -> float:
+    """Share of the present gap that came in the last third of the steps.
+
+    A gap rises in steps with rests between them, and slowly where the learning rate falls: that
+    its present rise is slow does not say that it is over, nor that one before it was clear fell.
+    """
+    last = measurements[-1]
+    steps, gaps = [one.step for one in measurements], [one.gap for one in measurements]
+    return 1 - float(np.interp(_LATE * last.step, steps, gaps)) / last.gap
+
+
+def _has_diverged(measurements: Sequence[Measurement], frozen_loss: float) -> bool:
+    """Whether the loss is far above where it began, and not on its way back."""
+    last = measurements[-1].loss
+    if not np.isfinite(last):
+        return True
+    began = max(frozen_loss, measurements[0].loss)
+    two = [one.loss for one in measurements[-2:]]
+    return len(measurements) > 2 and min(two) > _DIVERGED * began and two[-1] >= two[0]
+
+
+def _not_clear(measurements: Sequence[Measurement], frozen_loss: float, planned: int) -> Verdict:
+    last = measurements[-1]
+    gap = f"the condition gap is {last.gap:.4g} ({last.gap_low:.4g} to {last.gap_high:.4g})"
+    end = "; the training ends here, so give it more steps" if last.step >= planned else ""
+    if last.step < _PATIENCE * planned or len(measurements) < _FEWEST:
+        return Verdict("not yet", None, f"{gap}, not clear of 0{end}.")
+    late = [one.gap_high for one in measurements if one.step >= _LATE * last.step]
+    if max(late) >= _WORTH * frozen_loss:
+        return Verdict("not yet", None, f"{gap}: it may be of use, but is not clear of 0{end}.")
+    changed = (
+        f"after {last.step:,} steps the branch changes what it is joined to by {last.change:.1%}"
+    )
+    if last.change < _STILL:
+        return Verdict(
+            "not learning",
+            None,
+            f"{changed}: the learning rate is too small, or there were too few steps.",
+        )
+    if last.gain < _GROWN_UP:
+        return Verdict(
+            "not yet",
+            None,
+            f"{gap}, and the branch is small: its gain is {last.gain:.2g}, and "
+            f"only from {_GROWN_UP:.2g} on a gap of nothing means something{end}.",
+        )
+    return Verdict(
+        "not learning",
+        None,
+        f"{changed}, but another pair's condition serves as well as the true one: pictures and "
+        "conditions do not belong together, or the condition says nothing of them.",
+    )

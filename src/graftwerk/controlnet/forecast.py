@@ -1,0 +1,280 @@
+"""How a branch grows at first, and when it will follow its condition, foretold from that.
+
+At birth both ends of the condition's way are zero: the hint encoder's last layer `V` and the joints
+`W`. The slope of the loss in each is proportional to the other, a saddle. Under gradient descent
+both grow exponentially near it, at a rate set by the data and the learning rate (Saxe, McClelland,
+Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks",
+2014). Adam divides the slope by its own size, so there norms grow with the sum of the learning
+rates so far, the clock used here. Which law holds is not assumed: both are fitted.
+
+The picture of a training: loss, condition gap, norms, fidelity, and what was foretold.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64
+
+from ..metrics.plots import Curve, Panel, draw_panels
+from ..training.session import Plan
+from .convergence import Measurement, Verdict
+
+SHARE = 0.2  # of the planned steps, from which the rest is foretold
+_LEVEL = 0.06  # of the frozen model's loss: a gap of this size came with the sudden change
+_CLEAR = 2.0  # standard errors, of a gap or its rank, above 0 from which it is fitted
+_FEWEST = 4  # points of a fit
+_GOOD = 0.95  # R^2 from which the law of the gap is relied on
+# Gain at which branches of builtin/blocks followed their conditions: 1.2 to 1.9 in two trainings at
+# a low rate, at 1e-3 2.5 to 6.8: more in small batches. On another model it is a first guess.
+_GAIN, _GAINS = 3.0, (1.2, 6.8)
+_SPREAD = 2.0  # standard deviations of the interval
+Law = Literal["power", "exponential"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A law of growth: `exp(offset) * clock ** rate`, or `exp(offset + rate * clock)`.
+
+    Attributes:
+        law: which of the two.
+        offset: logarithm of the factor.
+        rate: the exponent, or the growth a unit of the clock.
+        r_squared: of the logarithms.
+        covariance: of rate and offset, in this order.
+    """
+
+    law: Law
+    offset: float
+    rate: float
+    r_squared: float
+    covariance: Float64[np.ndarray, "2 2"]
+
+    def at(self, clock: float) -> float:
+        """The value at a clock above 0."""
+        return math.exp(self.offset + self.rate * self._place(clock))
+
+    def reaches(self, value: float) -> tuple[float, float, float]:
+        """The clock at which a value is reached, and both ends of an interval of it."""
+        place = (math.log(value) - self.offset) / self.rate
+        slope = np.array([-place / self.rate, -1 / self.rate])
+        spread = _SPREAD * math.sqrt(max(float(slope @ self.covariance @ slope), 0.0))
+        low, mean, high = (self._clock(place + shift) for shift in (-spread, 0.0, spread))
+        return mean, low, high
+
+    def _place(self, clock: float) -> float:
+        return math.log(clock) if self.law == "power" else clock
+
+    def _clock(self, place: float) -> float:
+        return math.exp(min(place, 700.0)) if self.law == "power" else place
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What the first steps say of the rest.
+
+    Attributes:
+        step: at which the condition will be followed; None: nothing can be said, or not within
+            the plan.
+        low: lower end of an interval of it.
+        high: upper end; None: beyond the plan.
+        until: last step that was used.
+        gap: law of the condition gap.
+        gain: law of the gain.
+        reason: in one sentence.
+    """
+
+    step: int | None
+    low: int | None
+    high: int | None
+    until: int
+    gap: Fit | None
+    gain: Fit | None
+    reason: str
+
+
+def fit_growth(
+    clocks: Sequence[float], values: Sequence[float], law: Law | None = None
+) -> Fit | None:
+    """The law that fits positive values better, or the one that is asked for.
+
+    Returns None for fewer than four points.
+    """
+    pairs = [(c, v) for c, v in zip(clocks, values, strict=True) if c > 0 and v > 0]
+    if len(pairs) < _FEWEST:
+        return None
+    clock, value = np.array(pairs).T
+    fits = []
+    for kind, places in (("power", np.log(clock)), ("exponential", clock)):
+        if law in {None, kind}:
+            fits.append(_line(kind, places, np.log(value)))  # type: ignore[arg-type]
+    return max(fits, key=lambda fit: fit.r_squared)
+
+
+def _line(law: Law, places: Float64[np.ndarray, " n"], logs: Float64[np.ndarray, " n"]) -> Fit:
+    design = np.stack([places, np.ones_like(places)], axis=1)
+    (rate, offset), *_ = np.linalg.lstsq(design, logs, rcond=None)
+    rest = logs - design @ np.array([rate, offset])
+    variance = float(rest @ rest) / (len(logs) - 2)
+    covariance = variance * np.linalg.pinv(design.T @ design)
+    total = float(np.square(logs - logs.mean()).sum())
+    r_squared = 1 - float(rest @ rest) / total if total else 0.0
+    return Fit(law, float(offset), float(rate), r_squared, covariance)
+
+
+def forecast(measurements: Sequence[Measurement], frozen_loss: float, plan: Plan) -> Forecast:
+    """Foretell from the first fifth of a plan when the condition will be followed.
+
+    Args:
+        measurements: all so far; later ones are not looked at.
+        frozen_loss: of the model alone.
+        plan: says the learning rates.
+    """
+    early = [one for one in measurements if one.step <= SHARE * plan.steps]
+    until = early[-1].step
+    clocks = [plan.rates_until(one.step) for one in early]
+    gain = fit_growth(clocks, [one.gain for one in early])
+    level = _LEVEL * frozen_loss
+    if early[-1].gap >= level:
+        reason = f"the condition is followed within the first {until:,} steps already"
+        return Forecast(None, None, None, until, None, gain, reason)
+    rising = _rising(early)
+    gap = fit_growth(clocks[-len(rising) :], [one.gap for one in rising]) if rising else None
+    if gap is not None and gap.rate > 0 and gap.r_squared >= _GOOD:
+        what, law, wanted = "the condition gap grows", gap, level
+    elif gain is not None and gain.rate > 0:
+        what, law, wanted = (
+            "the gap is not clear yet; the norms of both ends, multiplied, grow",
+            gain,
+            _GAIN,
+        )
+    else:
+        reason = f"in the first {until:,} steps nothing grows"
+        return Forecast(None, None, None, until, gap, gain, reason)
+    clocks_at = law.reaches(wanted)
+    if law is gain:  # what is unsure is the level, far more than the law
+        clocks_at = (clocks_at[0], law.reaches(_GAINS[0])[1], law.reaches(_GAINS[1])[2])
+    steps = [_step_of(plan, clock) for clock in clocks_at]
+    reason = f"in the first {until:,} steps {what} {_told_law(law)}"
+    if law is gain:
+        reason += (
+            f"; on builtin/blocks branches followed at about {_GAIN:g}, if the condition was of use"
+        )
+    if steps[0] is None:
+        reason += f"; too slowly for {plan.steps:,} steps"
+    return Forecast(steps[0], steps[1], steps[2], until, gap, gain, reason)
+
+
+def _told_law(law: Fit) -> str:
+    if law.law == "power":
+        told = f"like the {law.rate:.1f}th power of the summed learning rates"
+    else:
+        told = f"exponentially, by {law.rate:.3g} a unit of the summed learning rates"
+    return f"{told} (R^2 {law.r_squared:.3f})"
+
+
+def _rising(early: Sequence[Measurement]) -> list[Measurement]:
+    """The last measurements, from the first on after which all gaps are above 0."""
+    found: list[Measurement] = []
+    for one in reversed(early):
+        sure = one.gap > _CLEAR * one.error or one.rank > _CLEAR
+        if not (sure and one.gap > 0):
+            break
+        found.append(one)
+    return found[::-1]
+
+
+def _step_of(plan: Plan, clock: float) -> int | None:
+    """The first step whose clock is there; None: not within the plan."""
+    step = bisect_left(range(plan.steps + 1), clock, key=plan.rates_until)
+    return step if step <= plan.steps else None
+
+
+def told_forecast(found: Forecast, verdict: Verdict) -> str:
+    """The forecast in one line, and how good it was, once that is known."""
+    if found.step is None:
+        return f"no forecast: {found.reason}"
+    high = "beyond the plan" if found.high is None else f"{found.high:,}"
+    line = f"forecast: step {found.step:,} ({found.low:,} to {high}); {found.reason}"
+    if verdict.state != "converged" or verdict.step is None:
+        return line
+    ratio = found.step / verdict.step
+    return f"{line}; it was step {verdict.step:,}, so the forecast was {ratio:.2f} of it"
+
+
+def draw_meter(
+    measurements: Sequence[Measurement],
+    frozen_loss: float,
+    verdict: Verdict,
+    plan: Plan,
+    found: Forecast,
+) -> bytes:
+    """A PNG of loss, gap, norms, fidelity, and what was foretold, over the steps.
+
+    Args:
+        measurements: all so far.
+        frozen_loss: of the model alone.
+        verdict: its step is marked.
+        plan: of the training.
+        found: the forecast from its first part.
+    """
+    steps = [float(one.step) for one in measurements]
+    fidelity = [math.nan if one.fidelity is None else one.fidelity for one in measurements]
+    panels = [
+        Panel(
+            "held-out loss",
+            (
+                Curve("fresh noise", steps, [one.plain_loss for one in measurements]),
+                Curve("same noise", steps, [one.loss for one in measurements]),
+                Curve("model alone", steps, [frozen_loss for _ in steps]),
+            ),
+        ),
+        Panel(
+            "condition gap",
+            (
+                Curve(
+                    "shuffled minus true",
+                    steps,
+                    [one.gap for one in measurements],
+                    [one.gap_low for one in measurements],
+                    [one.gap_high for one in measurements],
+                ),
+            ),
+        ),
+        Panel(
+            "size",
+            (
+                Curve("norm of the joints", steps, [one.norm for one in measurements]),
+                Curve("change of the skips", steps, [one.change for one in measurements]),
+            ),
+            logarithmic=True,
+        ),
+        _growth(measurements, plan, found),
+    ]
+    if any(math.isfinite(value) for value in fidelity):
+        panels.insert(3, Panel("fidelity of drawn pictures", (Curve("0 to 1", steps, fidelity),)))
+    marks = [] if verdict.step is None else [float(verdict.step)]
+    at = "" if verdict.step is None else f" at step {verdict.step:,}"
+    foretold = "" if found.step is None else f"; foretold from step {found.until:,}: {found.step:,}"
+    return draw_panels(panels, f"{verdict.state}{at}{foretold}", marks)
+
+
+def _growth(measurements: Sequence[Measurement], plan: Plan, found: Forecast) -> Panel:
+    """Gap and gain with the laws that were fitted to their first part, up to the present."""
+    steps = [float(one.step) for one in measurements]
+    clocks = [plan.rates_until(one.step) for one in measurements]
+    curves = [
+        Curve("gap", steps, [one.gap for one in measurements]),
+        Curve("norms of both ends, multiplied", steps, [one.gain for one in measurements]),
+    ]
+    highest = max(max(curve.values) for curve in curves)
+    for name, fit in (("foretold", found.gap), ("foretold", found.gain)):
+        if fit is not None:
+            values = [fit.at(clock) if clock > 0 else math.nan for clock in clocks]
+            shown = [value if value <= highest else math.nan for value in values]
+            curves.append(Curve(name, steps, shown))
+    title = f"growth, fitted up to step {found.until:,}"
+    return Panel(title, tuple(curves), logarithmic=True)

@@ -1,0 +1,334 @@
+"""Pairs of a user's pictures: latents, prompts and conditions computed once, memory-mapped.
+
+Pictures and conditions as a user brings them: what branches are trained on.
+"""
+
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int64, UInt8
+from PIL import Image, ImageOps
+
+from .. import files
+from ..conditions.base import Condition
+from ..data.image_folder import CONDITION, METADATA, Shown
+from ..data.images import read_image
+from ..diffusion.latents import values_of
+from ..diffusion.pipeline import DiffusionModel
+from ..diffusion.prompts import TextStates
+from ..errors import BadFile, BadInput
+from ..types import Monitor
+from .task import Batch
+
+_BATCH, _READ = 16, 256
+KEY = "pairs.json"
+Draw = Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]]
+
+
+def is_empty(maps: UInt8[np.ndarray, "n y x 3"]) -> Bool[np.ndarray, " n"]:
+    """Which of them are of one colour."""
+    empty: Bool[np.ndarray, " n"] = (maps == maps[:, :1, :1]).all(axis=(1, 2, 3))
+    return empty
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPairs:
+    """Pairs in memory-mapped files; see `task.Pairs`.
+
+    Attributes:
+        latents: of the pictures.
+        maps: conditions.
+        states: of the prompts; None for a model that reads none.
+        pooled: one vector a prompt, where the model wants it.
+        empty: states of no prompt.
+        chosen: numbers of the pairs that belong to it.
+    """
+
+    latents: Float32[np.ndarray, "n c h w"]
+    maps: UInt8[np.ndarray, "n y x 3"]
+    states: np.ndarray | None
+    pooled: np.ndarray | None
+    empty: TextStates | None
+    chosen: Int64[np.ndarray, " k"]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def take(self, numbers: Int64[np.ndarray, " n"], said: np.ndarray) -> Batch:
+        """Pairs of these numbers; of those not `said` the prompt is empty."""
+        rows = self.chosen[numbers]
+        texts = None
+        if self.states is not None and self.empty is not None:
+            silent = torch.from_numpy(~said)
+            states = torch.from_numpy(self.states[rows].copy())
+            states[silent] = self.empty.states[0]
+            pooled = None
+            if self.pooled is not None and self.empty.pooled is not None:
+                pooled = torch.from_numpy(self.pooled[rows].copy())
+                pooled[silent] = self.empty.pooled[0]
+            texts = TextStates(states, pooled)
+        latents = torch.from_numpy(self.latents[rows].copy())
+        return Batch(latents, np.ascontiguousarray(self.maps[rows]), texts)
+
+    def empty_maps(self) -> int:
+        """How many conditions are of one colour."""
+        parts = np.array_split(self.chosen, max(1, len(self.chosen) // _READ))
+        return sum(int(is_empty(self.maps[part]).sum()) for part in parts)
+
+    def split(self, held_out: int, seed: int) -> "tuple[StoredPairs, StoredPairs]":
+        """Pairs to learn from, and pairs held out.
+
+        Raises:
+            BadInput: there are too few.
+        """
+        total = len(self.chosen)
+        if held_out < 2 or total - held_out < 2:
+            raise BadInput(
+                f"{total} pairs cannot be shared out: {held_out} held out of them.",
+                "Bring more pictures, or hold out fewer; two of each are needed.",
+            )
+        order = np.random.default_rng(seed).permutation(self.chosen)
+        return self.only(order[held_out:]), self.only(order[:held_out])
+
+    def only(self, chosen: Int64[np.ndarray, " k"]) -> "StoredPairs":
+        """Some of the pairs, in a fixed order."""
+        return StoredPairs(
+            self.latents, self.maps, self.states, self.pooled, self.empty, np.sort(chosen)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Pictures as the user brings them.
+
+    Attributes:
+        pictures: in RGB.
+        captions: of each.
+        maps: conditions of each, as pictures; None: they are made.
+        draw: makes a condition of a picture.
+        identity: of what decides the conditions.
+    """
+
+    pictures: Sequence[Image.Image]
+    captions: Sequence[str]
+    maps: Sequence[Image.Image] | None
+    draw: Draw | None
+    identity: str
+
+
+def store_pairs(raw: Raw, model: DiffusionModel, folder: Path, monitor: Monitor) -> StoredPairs:
+    """Encode, read and draw what was not done yet, and open it.
+
+    Raises:
+        NoRoom: the folder cannot be written.
+        Cancelled: stopped by the monitor.
+    """
+    width, height = model.size
+    fitted = [fit_picture(picture, width, height) for picture in raw.pictures]
+    key = _key_of(raw, fitted, model)
+    done = (folder / KEY).is_file() and files.read_json(folder / KEY) == key
+    if not done:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / KEY).unlink(missing_ok=True)
+        _write_all(raw, fitted, model, folder, monitor)
+        files.write_json(folder / KEY, key)
+    names = {path.stem for path in folder.glob("*.npy")}
+    arrays = {
+        name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names
+    }
+    empty = None
+    if model.reader is not None:
+        like = TextStates(torch.from_numpy(arrays["states"][:1].copy()))
+        if "pooled" in arrays:
+            like = TextStates(like.states, torch.from_numpy(arrays["pooled"][:1].copy()))
+        found = model.reader.read_nothing(like)
+        empty = TextStates(found.states.cpu(), None if found.pooled is None else found.pooled.cpu())
+    return StoredPairs(
+        arrays["latents"],
+        arrays["maps"],
+        arrays.get("states"),
+        arrays.get("pooled"),
+        empty,
+        np.arange(len(fitted)),
+    )
+
+
+def is_pairs(folder: Path) -> bool:
+    """Whether a folder says of itself that it holds stored pairs."""
+    with suppress(BadFile, OSError):
+        key = files.read_json(folder / KEY)
+        return isinstance(key, dict) and key.keys() == {"content", "model", "maps"}
+    return False
+
+
+def fit_picture(picture: Image.Image, width: int, height: int) -> UInt8[np.ndarray, "h w 3"]:
+    """The middle of a picture, scaled to a size."""
+    fitted = ImageOps.fit(picture.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
+    return np.asarray(fitted)
+
+
+def _key_of(
+    raw: Raw, fitted: Sequence[UInt8[np.ndarray, "h w 3"]], model: DiffusionModel
+) -> dict[str, str]:
+    digest = hashlib.sha256(json.dumps(list(raw.captions)).encode())
+    for picture in fitted:
+        digest.update(picture.tobytes())
+    for map_ in raw.maps or ():
+        digest.update(map_.tobytes())
+    return {"content": digest.hexdigest(), "model": model.fingerprint, "maps": raw.identity}
+
+
+def _write_all(
+    raw: Raw,
+    fitted: Sequence[UInt8[np.ndarray, "h w 3"]],
+    model: DiffusionModel,
+    folder: Path,
+    monitor: Monitor,
+) -> None:
+    monitor.start("encoding pairs", len(fitted))
+    latents, states, pooled, maps = [], [], [], []
+    for start in range(0, len(fitted), _BATCH):
+        part = np.stack(fitted[start : start + _BATCH])
+        with torch.inference_mode():
+            latents.append(model.space.encode(values_of(part).to(model.device)).cpu().numpy())
+            if model.reader is not None:
+                texts = model.reader.read(list(raw.captions[start : start + _BATCH]))
+                states.append(texts.states.cpu().numpy())
+                if texts.pooled is not None:
+                    pooled.append(texts.pooled.cpu().numpy())
+        maps += _maps_of(raw, part, start)
+        monitor.advance(len(part))
+    for name, arrays in (("latents", latents), ("states", states), ("pooled", pooled)):
+        if arrays:
+            _write(folder / f"{name}.npy", np.concatenate(arrays))
+    _write(folder / "maps.npy", np.stack(maps))
+
+
+def _maps_of(
+    raw: Raw, pictures: UInt8[np.ndarray, "n h w 3"], start: int
+) -> list[UInt8[np.ndarray, "h w 3"]]:
+    if raw.maps is not None:
+        size = pictures.shape[2], pictures.shape[1]
+        some = raw.maps[start : start + len(pictures)]
+        return [fit_picture(map_, *size) for map_ in some]
+    if raw.draw is None:
+        raise ValueError("neither conditions nor a way to make them")
+    return [raw.draw(picture) for picture in pictures]
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    files.write_bytes(path, buffer.getvalue())
+
+
+_SLANT = 0.02  # by which the sides of a condition and its picture may be in another proportion
+_NAMED = 5  # files that an error lists
+
+
+def raw_pairs(conditions: Path | None, shown: Shown, condition: Condition) -> Raw:
+    """Captioned pictures with their conditions: brought, or to be made.
+
+    Args:
+        conditions: folder of finished conditions; None: a column of the table, or they are made.
+        shown: the pictures.
+        condition: what is made where nothing is brought.
+
+    Raises:
+        BadInput: some pictures have no condition, or one that is none of this kind.
+    """
+    paths = _brought(conditions, shown)
+    maps = None
+    if paths is not None:
+        maps = [
+            _map_in(path, condition, picture.size)
+            for path, picture in zip(paths, shown.pictures, strict=True)
+        ]
+    return Raw(
+        pictures=shown.pictures,
+        captions=shown.captions,
+        maps=maps,
+        draw=None if maps is not None else condition.from_picture,
+        identity=condition.name if maps is None else "brought",
+    )
+
+
+def _brought(conditions: Path | None, shown: Shown) -> list[Path] | None:
+    """Files of the conditions that the user brings; None: none are brought.
+
+    Raises:
+        BadInput: some pictures have none, or the name of another one.
+    """
+    pictures = shown.paths
+    chosen: list[Path | None]
+    if conditions is not None:
+        twice = [name for name, count in Counter(one.stem for one in pictures).items() if count > 1]
+        if twice:
+            raise BadInput(
+                f"several pictures have the same name ({', '.join(twice[:_NAMED])}), by which "
+                f"conditions in {conditions} are found.",
+                f"Name each one's condition in the column {CONDITION} of {METADATA}.",
+            )
+        found = {path.stem: path for path in sorted(conditions.glob("*")) if path.is_file()}
+        chosen = [found.get(path.stem) for path in pictures]
+        where = str(conditions)
+    else:
+        if not any(shown.conditions):
+            return None
+        chosen = list(shown.conditions)
+        where = f"the column {CONDITION} of {METADATA}"
+    missing = [
+        path.name for path, condition in zip(pictures, chosen, strict=True) if condition is None
+    ]
+    if missing:
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        raise BadInput(
+            f"{len(missing)} of {len(pictures)} pictures have no condition in {where}: "
+            f"{', '.join(missing[:_NAMED])}{more}.",
+            "Bring one for each picture, of the same name, or none to have them made.",
+        )
+    return [condition for condition in chosen if condition is not None]
+
+
+def _map_in(path: Path, condition: Condition, size: tuple[int, int]) -> Image.Image:
+    """A finished condition, of the same shape as its picture; it may be of one colour.
+
+    Raises:
+        BadInput: it is of another kind or shape; it is named.
+    """
+    found = read_image(str(path)).convert("RGB")
+    pixels = np.asarray(found)
+    if not is_empty(pixels[None])[0]:
+        condition.check_map(pixels, str(path))
+    if abs(found.width * size[1] - found.height * size[0]) > _SLANT * size[0] * size[1]:
+        raise BadInput(
+            f"{path} has {found.width} x {found.height} pixels, its picture {size[0]} x {size[1]}.",
+            "Bring conditions of the shape of their pictures.",
+        )
+    return found
+
+
+def require_drawn(pairs: StoredPairs, condition: Condition, monitor: Monitor) -> None:
+    """Say how many conditions are of one colour.
+
+    Raises:
+        BadInput: all of them are.
+    """
+    empty, total = pairs.empty_maps(), len(pairs)
+    if empty == total:
+        raise BadInput(
+            f"all {total:,} {condition.name} conditions are empty, each of one colour.",
+            "Bring pictures in which there is something to follow, or another --condition.",
+        )
+    if empty:
+        monitor.note(
+            f"{empty:,} of {total:,} {condition.name} conditions are empty; they teach nothing"
+        )

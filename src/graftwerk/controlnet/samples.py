@@ -1,0 +1,143 @@
+"""Pictures that a branch draws from the same conditions and noise each time, and what they keep."""
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw
+
+from .. import files
+from ..conditions.base import Condition
+from ..diffusion.guidance import Guidance
+from ..diffusion.noise_schedule import noise_levels
+from ..diffusion.pipeline import DiffusionModel
+from ..diffusion.prompts import TextStates
+from ..diffusion.sampling import Plan, batches, decode, draw_batch
+from .branch import Branch
+from .control import Controls, Term
+from .convergence import cut
+from .task import Batch, hint_input
+
+_STEPS, _SAMPLER, _GUIDANCE = 10, "dpmpp_2m", 3.0
+_SHOWN, _GAP, _MARGIN = 8, 2, 64
+Pictures = UInt8[np.ndarray, "n h w 3"]
+
+
+def draw_controlled(
+    model: DiffusionModel,
+    branch: Branch | None,
+    batch: Batch,
+    steps: int = _STEPS,
+    guidance: float = _GUIDANCE,
+    seed: int = 0,
+) -> Pictures:
+    """One picture of each pair's condition and prompt; the same noise for the same seed.
+
+    Args:
+        model: the frozen one.
+        branch: None: the model alone.
+        batch: conditions and prompts; the latents say the size.
+        steps: of the sampler.
+        guidance: weight of prompt and condition against neither prompt.
+        seed: of the noise.
+    """
+    height, width = batch.latents.shape[2] * model.factor, batch.latents.shape[3] * model.factor
+    pictures = []
+    for numbers in batches(len(batch), width, height, model.device):
+        rows = cut(batch, slice(numbers.start, numbers.stop))
+        texts = away = None
+        if rows.texts is not None and model.reader is not None:
+            texts = TextStates(rows.texts.states.to(model.device), rows.texts.pooled)
+            nothing = model.reader.read_nothing(texts)
+            pooled = nothing.pooled
+            away = TextStates(
+                nothing.states.expand(len(rows), -1, -1),
+                None if pooled is None else pooled.expand(len(rows), -1),
+            )
+        control = None
+        if branch is not None:
+            hint = branch.read(hint_input(rows.maps, model.device)).detach()
+            control = Controls((Term(branch, hint),))
+        plan = Plan(
+            texts=texts,
+            away=away,
+            guidance=Guidance(guidance if away is not None else 1.0),
+            sampler=_SAMPLER,
+            eta=0.0,
+            sigmas=noise_levels(model.noise, steps, "karras"),
+            shape=model.shape(width, height),
+            seed=seed,
+            control=control,
+        )
+        pictures += decode(model, draw_batch(model, plan, numbers))
+    return np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
+
+
+class Grid:
+    """A fixed grid of conditions that is drawn again and again while a branch learns.
+
+    Args:
+        model: the frozen one.
+        branch: what is trained.
+        condition: reads what the pictures kept; None: only pictures, no figure.
+        batch: held-out pairs.
+        folder: for the strips.
+    """
+
+    def __init__(
+        self,
+        model: DiffusionModel,
+        branch: Branch,
+        condition: Condition | None,
+        batch: Batch,
+        folder: Path,
+    ) -> None:
+        self._model, self._branch, self._condition = model, branch, condition
+        self._batch, self._folder = batch, folder
+
+    def draw(self, step: int) -> float | None:
+        """Draw the grid, write it, and give its fidelity, 0 to 1."""
+        pictures = draw_controlled(self._model, self._branch, self._batch)
+        _write(self._folder / f"{step:08d}.png", pictures[:_SHOWN])
+        self._write_strips()
+        if self._condition is None:
+            return None
+        score = self._condition.fidelity(self._batch.maps, pictures).score
+        return None if math.isnan(score) else score
+
+    def _write_strips(self) -> None:
+        """All grids so far below their conditions, as one picture."""
+        paths = sorted(self._folder.glob("[0-9]" * 8 + ".png"))
+        rows = [strip_of(self._batch.maps[:_SHOWN])]
+        for path in paths:
+            with Image.open(path) as image:
+                rows.append(image.convert("RGB"))
+        height = rows[0].height + _GAP
+        sheet = Image.new("RGB", (rows[0].width + _MARGIN, height * len(rows)), (255, 255, 255))
+        pen = ImageDraw.Draw(sheet)
+        for number, row in enumerate(rows):
+            label = "wanted" if number == 0 else f"{int(paths[number - 1].stem):,}"
+            pen.text((4, number * height + height // 2 - 6), label, fill=(40, 40, 40), font_size=12)
+            sheet.paste(row, (_MARGIN, number * height))
+        _save(self._folder / "strips.png", sheet)
+
+
+def strip_of(pictures: Pictures) -> Image.Image:
+    """Pictures in a row."""
+    count, height, width, _ = pictures.shape
+    row = Image.new("RGB", (count * (width + _GAP) - _GAP, height), (255, 255, 255))
+    for place, picture in enumerate(pictures):
+        row.paste(Image.fromarray(picture), (place * (width + _GAP), 0))
+    return row
+
+
+def _write(path: Path, pictures: Pictures) -> None:
+    _save(path, strip_of(pictures))
+
+
+def _save(path: Path, picture: Image.Image) -> None:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    files.write_bytes(path, buffer.getvalue())

@@ -1,0 +1,123 @@
+"""`--control KIND=FILE...` and `--branch KIND=FOLDER` as they are written."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import BadInput
+from ..models.hub import BUILTIN, builtin_folder, require_condition
+from ..requests.base import DEFAULT_PIPELINE
+from ..requests.generate import Generate
+
+_LARGEST = 10.0  # weight
+_ENTRY = re.compile(
+    r"(?P<kind>[a-z]+)(?P<finished>-map)?=(?P<file>.+?)"
+    r"(:(?P<weight>[-+0-9.eE]+|[-+]?[A-Za-z]+))?(@(?P<first>[0-9.]+)-(?P<last>[0-9.]+))?(#(?P<mask>.+))?"
+)
+_HINT = (
+    "Write KIND=FILE or KIND-map=FILE, then as wanted :WEIGHT, @FROM-TO (shares of the steps) and "
+    "#MASK, for example depth=photo.jpg:0.6@0-0.7#mask.png."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One `--control`.
+
+    Attributes:
+        kind: of the condition.
+        file: a picture, or a finished map.
+        finished: whether it is a map.
+        weight: factor of what the branch gives.
+        first: share of the steps before which it does not act.
+        last: share after which it does not.
+        masks: pictures that are white where it acts; none: everywhere.
+    """
+
+    kind: str
+    file: Path
+    finished: bool
+    weight: float = 1.0
+    first: float = 0.0
+    last: float = 1.0
+    masks: tuple[Path, ...] = ()
+
+
+def parse_control(entry: str) -> Asked:
+    """Read one `--control`.
+
+    Raises:
+        BadInput: it reads otherwise, or a number makes no sense.
+    """
+    kind, equals, rest = entry.partition("=")
+    if equals and Path(rest).is_file():
+        require_condition(kind.removesuffix("-map"))
+        return Asked(kind.removesuffix("-map"), Path(rest), kind.endswith("-map"))
+    match = _ENTRY.fullmatch(entry)
+    if match is None:
+        raise BadInput(f"--control {entry!r} cannot be read.", _HINT)
+    require_condition(match["kind"])
+    try:
+        weight = float(match["weight"] or 1)
+        first, last = float(match["first"] or 0), float(match["last"] or 1)
+    except ValueError:
+        raise BadInput(f"--control {entry!r} has a number that is none.", _HINT) from None
+    if not 0 <= weight <= _LARGEST:
+        raise BadInput(
+            f"--control {entry!r} has the weight {weight:g}.",
+            f"Weights are 0 to {_LARGEST:g}: 1 is what was learned, 0 none.",
+        )
+    if not 0 <= first < last <= 1:
+        raise BadInput(f"--control {entry!r} acts from {first:g} to {last:g}.", _HINT)
+    masks = _masks(match["mask"])
+    return Asked(
+        match["kind"], Path(match["file"]), bool(match["finished"]), weight, first, last, masks
+    )
+
+
+def _masks(text: str | None) -> tuple[Path, ...]:
+    """One mask, or several with # between them; a file whose name has one in it stays whole."""
+    if text is None:
+        return ()
+    return (Path(text),) if Path(text).exists() else tuple(map(Path, text.split("#")))
+
+
+def branch_folders(request: Generate) -> dict[str, Path]:
+    """Folder of the branch of each kind that `--control` asks for.
+
+    Raises:
+        BadInput: an entry cannot be read, or there is no branch of a kind.
+    """
+    named = {}
+    for entry in request.branch:
+        kind, equals, folder = entry.partition("=")
+        if not equals:
+            raise BadInput(f"--branch {entry!r} cannot be read.", "Write KIND=FOLDER.")
+        require_condition(kind)
+        named[kind] = builtin_folder(folder) if folder in BUILTIN else Path(folder)
+    kinds = {parse_control(entry).kind for entry in request.control}
+    for kind, place in named.items():
+        if kind not in kinds:
+            raise BadInput(
+                f"--branch {kind}={place} has no control to follow.",
+                f"Give --control {kind}=FILE, or leave it out.",
+            )
+    if request.reuse > 1 and not kinds:
+        raise BadInput(
+            f"--reuse {request.reuse} reuses the output of a branch, and there is no control.",
+            "Give a --control, or leave it out.",
+        )
+    return {kind: _folder_of(kind, named, request.model) for kind in kinds}
+
+
+def _folder_of(kind: str, folders: dict[str, Path], model: str) -> Path:
+    if kind in folders:
+        return folders[kind]
+    name = f"{DEFAULT_PIPELINE}-{kind}"
+    if model == DEFAULT_PIPELINE and name in BUILTIN:
+        return builtin_folder(name)
+    raise BadInput(
+        f"no {kind} branch for model {model!r} is named.",
+        f"Name its folder: --branch {kind}=FOLDER, a ControlNetModel of diffusers or what "
+        "`graft control train` wrote.",
+    )

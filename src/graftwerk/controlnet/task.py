@@ -1,0 +1,244 @@
+"""A control branch as something to train: pictures behind noise, a prompt and a condition.
+
+A U-Net whose decoder is trained along with its branch: a new model, no longer the frozen one.
+
+The official code calls it `sd_locked = False`. What comes out is a pipeline with a U-Net of its
+own and a branch that belongs to that U-Net alone.
+"""
+
+import shutil
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ..diffusion.checkpoint import open_pipeline
+from ..diffusion.latents import values_of
+from ..diffusion.pipeline import DiffusionModel
+from ..diffusion.prompts import TextStates
+from ..diffusion.unet import Controllable, Inputs, run_with
+from ..errors import BadInput
+from ..training.session import Precision
+from ..training.state import arithmetic
+from .branch import Branch, weights_of
+
+DROPPED = 0.5  # share of prompts left out, as the paper does
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Pairs with their prompts.
+
+    Attributes:
+        latents: the pictures as the U-Net draws them.
+        maps: the conditions, bytes.
+        texts: states of the prompts; None for a U-Net that reads none.
+    """
+
+    latents: Float[Tensor, "b c h w"]
+    maps: UInt8[np.ndarray, "b y x 3"]
+    texts: TextStates | None
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+
+@runtime_checkable
+class Pairs(Protocol):
+    """Where pairs of pictures and conditions come from."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def take(self, numbers: Int64[np.ndarray, " n"], said: np.ndarray) -> Batch:
+        """Pairs of these numbers; of those not `said` the prompt is empty."""
+        ...
+
+
+def hint_input(maps: UInt8[np.ndarray, "b y x 3"], device: str) -> Float[Tensor, "b 3 y x"]:
+    """Condition pictures as a hint encoder takes them: 0 to 1."""
+    return values_of(maps).to(device)
+
+
+def losses_of(
+    model: DiffusionModel,
+    branch: Branch | None,
+    batch: Batch,
+    times: Int64[Tensor, " b"],
+    noise: Float[Tensor, "b c h w"],
+) -> Float[Tensor, " b"]:
+    """Mean squared error of what the network predicts, of each row.
+
+    Args:
+        model: the frozen one.
+        branch: None: the model alone.
+        batch: pairs.
+        times: training steps of the noise.
+        noise: of unit variance.
+    """
+    clean = batch.latents.to(model.device)
+    sigma = sigmas_of(model)[times].view(-1, 1, 1, 1)
+    root = (1 + sigma**2).sqrt()
+    x = (clean + sigma * noise) / root
+    match model.noise.prediction:
+        case "epsilon":
+            wanted = noise
+        case "v_prediction":
+            wanted = (noise - sigma * clean) / root
+        case "sample":
+            wanted = clean
+    inputs = inputs_of(model, batch.texts, clean)
+    moments, residuals = times.to(x.dtype), None
+    if branch is not None:
+        hint = branch.read(hint_input(batch.maps, model.device))
+        residuals = branch(x, moments, hint, inputs)
+    said = run_with(model.unet, x, moments, inputs, residuals)[:, : clean.shape[1]]
+    return (said.float() - wanted).square().mean(dim=(1, 2, 3))
+
+
+def sigmas_of(model: DiffusionModel) -> Float[Tensor, " steps"]:
+    """The noise level of each training step."""
+    return torch.from_numpy(model.noise.sigmas).float().to(model.device)
+
+
+def inputs_of(model: DiffusionModel, texts: TextStates | None, x: Tensor) -> Inputs:
+    """What the U-Net takes of the prompts, one a row."""
+    if texts is None:
+        return {}
+    inputs: dict[str, object] = {"encoder_hidden_states": texts.states.to(model.device)}
+    if texts.pooled is not None:
+        side = [x.shape[2] * model.factor, x.shape[3] * model.factor]
+        places = torch.tensor([*side, 0, 0, *side], dtype=x.dtype, device=x.device)
+        inputs["added_cond_kwargs"] = {
+            "text_embeds": texts.pooled.to(model.device),
+            "time_ids": places.expand(len(x), -1),
+        }
+    return inputs
+
+
+class ControlTask:
+    """The branch's loss; see `train.task.Task`."""
+
+    def __init__(
+        self,
+        model: DiffusionModel,
+        branch: Branch,
+        pairs: Pairs,
+        seed: int,
+        dropped: float = DROPPED,
+        unlocked: Mapping[str, nn.Parameter] | None = None,
+    ) -> None:
+        self._unlocked = dict(unlocked or {})
+        self._model, self._branch, self._pairs = model, branch, pairs
+        self._seed, self._dropped = seed, dropped
+
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """What the branch learns, and what is unlocked beside it."""
+        return weights_of(self._branch) | self._unlocked
+
+    def batch(self, first: int, count: int) -> Batch:
+        """Pairs in an order that is new in each epoch; some prompts are left out."""
+        items = range(first, first + count)
+        said = np.array([self._draw(2, item) >= self._dropped for item in items])
+        return self._pairs.take(self._numbers(first, count), said)
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Mean over the batch, at noise levels drawn evenly from the model's own."""
+        device = self._model.device
+        times = torch.randint(
+            len(self._model.noise.sigmas), (len(batch),), generator=generator, device=device
+        )
+        noise = torch.randn(batch.latents.shape, generator=generator, device=device)
+        return losses_of(self._model, self._branch, batch, times, noise).mean(), {}
+
+    def _draw(self, purpose: int, item: int) -> float:
+        seeds = np.random.SeedSequence(self._seed, spawn_key=(purpose, item))
+        return float(np.random.default_rng(seeds).random())
+
+    def _numbers(self, first: int, count: int) -> Int64[np.ndarray, " n"]:
+        size = len(self._pairs)
+        found = [
+            _order(size, item // size, self._seed)[item % size]
+            for item in range(first, first + count)
+        ]
+        return np.array(found, dtype=np.int64)
+
+
+@lru_cache(maxsize=2)
+def _order(size: int, epoch: int, seed: int) -> Int64[np.ndarray, " n"]:
+    generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,)))
+    return generator.permutation(size)
+
+
+SHARE = 0.1  # of the branch's learning rate: the decoder knows what it does, the branch does not
+_PREFIX = "unet."
+_DECODER = ("up_blocks.", "conv_norm_out.", "conv_out.")
+
+
+def unlock(network: Any) -> dict[str, nn.Parameter]:
+    """Let a U-Net's decoder be trained; gives its weights by name.
+
+    Raises:
+        BadInput: a U-Net of one's own, whose decoder has no names here.
+    """
+    if isinstance(network, Controllable):
+        raise BadInput("only U-Nets of diffusers can be unlocked.", "Train the branch alone.")
+    found = {}
+    for name, weight in network.named_parameters():
+        if name.startswith(_DECODER):
+            weight.requires_grad_(True)
+            found[_PREFIX + name] = weight
+    return found
+
+
+def put_back(unlocked: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]) -> None:
+    """Put what was learned into an unlocked decoder, and lock it."""
+    with torch.no_grad():
+        for name, weight in unlocked.items():
+            weight.copy_(weights[name])
+            weight.requires_grad_(False)
+
+
+def write_pipeline(folder: Path, base: Path, network: Any) -> None:
+    """Write a pipeline with another U-Net, inside a `working_folder`: all else is copied.
+
+    Args:
+        folder: holds nothing yet.
+        base: the pipeline that the U-Net was of.
+        network: the U-Net.
+    """
+    index = open_pipeline(base).index
+    shutil.copyfile(base / "model_index.json", folder / "model_index.json")
+    for part, value in index.items():
+        if part != "unet" and isinstance(value, list) and (base / part).is_dir():
+            shutil.copytree(base / part, folder / part)
+    network.save_pretrained(folder / "unet")
+
+
+def save_memory(network: Any, device: str, precision: Precision) -> None:
+    """Keep only the inputs of a U-Net's layers for the way back, and compute the rest again.
+
+    To be called before the branch is made: a copy of the encoder does the same.
+
+    Raises:
+        BadInput: the U-Net has no such option.
+    """
+    if isinstance(network, Controllable) or not hasattr(network, "enable_gradient_checkpointing"):
+        raise BadInput("this U-Net cannot recompute its layers.", "Leave --checkpointing out.")
+
+    def again(layer: nn.Module, *inputs: Any) -> Any:
+        def contexts() -> tuple[Any, Any]:  # attention is computed again by the same kernel
+            return nullcontext(), arithmetic(device, precision)
+
+        return checkpoint(layer.__call__, *inputs, use_reentrant=False, context_fn=contexts)
+
+    network.enable_gradient_checkpointing(again)

@@ -1,0 +1,238 @@
+"""Training a control branch: the check at step 0, the loop, and the meter that watches it."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from torch import Tensor, nn
+
+from .. import files
+from ..conditions.base import Condition
+from ..diffusion.pipeline import DiffusionModel
+from ..errors import Failure
+from ..training.checkpoint import load_newest
+from ..training.log import Log
+from ..training.loop import CHECKPOINTS, train
+from ..training.session import Outcome, Plan, Session
+from ..types import Monitor
+from .branch import Branch, set_weights, weights_of
+from .convergence import Measurement, Meter, Verdict, from_json, judge
+from .forecast import SHARE as FORETOLD
+from .forecast import Forecast, draw_meter, forecast, told_forecast
+from .samples import Grid
+from .task import DROPPED, SHARE, ControlTask, Pairs, put_back
+
+METER, PLOT, SAMPLES = "meter.jsonl", "convergence.png", "samples"
+_MEASUREMENTS = 50  # over a whole training
+_GRIDS = 8
+_GRID_PICTURES = 16
+_IGNORANT = 0.9  # share of a plain guess's loss from which a model knows little of the pictures
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A branch and what it is trained on.
+
+    Attributes:
+        model: the frozen one.
+        branch: newborn.
+        pairs: what it learns from.
+        held_out: pairs that it never learns from.
+        condition: measures what pictures keep; None: no figure.
+        plan: how long and how fast.
+        dropped: share of prompts left out.
+        measured: held-out pairs that the meter takes.
+        stops: whether it ends by itself when it converged or does not learn.
+        measurements: over the whole training.
+        grids: of them with pictures.
+        unlocked: weights of the model that are trained too; see `unlocked`.
+    """
+
+    model: DiffusionModel
+    branch: Branch
+    pairs: Pairs
+    held_out: Pairs
+    condition: Condition | None
+    plan: Plan
+    dropped: float = DROPPED
+    measured: int = 128
+    stops: bool = False
+    measurements: int = _MEASUREMENTS
+    grids: int = _GRIDS
+    unlocked: Mapping[str, nn.Parameter] = field(default_factory=dict)
+
+    @property
+    def every(self) -> int:
+        """Steps between two measurements."""
+        return max(1, math.ceil(self.plan.steps / self.measurements))
+
+    @property
+    def drawn_every(self) -> int:
+        """Measurements between two grids."""
+        return max(1, math.ceil(self.measurements / self.grids)) if self.grids else 0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of it.
+
+    Attributes:
+        outcome: of the loop.
+        measurements: of the meter.
+        verdict: its last word.
+        frozen_loss: of the model alone.
+        forecast: what the first fifth of the steps said of it.
+    """
+
+    outcome: Outcome
+    measurements: tuple[Measurement, ...]
+    verdict: Verdict
+    frozen_loss: float
+    forecast: Forecast
+
+
+class Watcher:
+    """Measures now and then while the loop runs; see `train.session.Watch`."""
+
+    def __init__(self, lesson: Lesson, session: Session, monitor: Monitor) -> None:
+        self._lesson, self._monitor = lesson, monitor
+        self._folder = session.folder
+        self._leads = session.group.leads
+        self._log = Log(session.folder / METER)
+        self._meter = Meter(
+            lesson.model, lesson.branch, lesson.held_out, lesson.measured, session.precision
+        )
+        self.measurements: list[Measurement] = []
+        self.verdict = Verdict("not yet", None, "nothing was measured yet.")
+        self._grid: Grid | None = None
+        if lesson.grids:
+            count = min(_GRID_PICTURES, len(lesson.held_out))
+            batch = lesson.held_out.take(np.arange(count), np.ones(count, dtype=bool))
+            self._grid = Grid(
+                lesson.model, lesson.branch, lesson.condition, batch, self._folder / SAMPLES
+            )
+
+    @property
+    def frozen_loss(self) -> float:
+        """Loss of the model alone."""
+        return self._meter.frozen_loss
+
+    @property
+    def forecast(self) -> Forecast:
+        """What the first fifth of the plan says of the rest, as far as it is done."""
+        return forecast(self.measurements, self.frozen_loss, self._lesson.plan)
+
+    def begin(self, monitor: Monitor) -> None:
+        """Check a newborn branch, or take up the measurements of a training that goes on.
+
+        Raises:
+            Failure: the newborn branch changes the frozen model's loss.
+        """
+        loaded = load_newest(self._folder / CHECKPOINTS, monitor.note)
+        if loaded is not None:
+            done = loaded[1].step
+            entries = [entry for entry in self._log.read() if entry["step"] <= done]
+            self.measurements = [from_json(entry) for entry in entries]
+            return
+        if self._lesson.branch.shape.start == "zero" and not self._meter.check_birth():
+            raise Failure(
+                "at step 0 the controlled loss is not the frozen model's, to the last bit.",
+                "Something other than the branch's zeros changes the model: do not train it.",
+            )
+        guess = self._meter.plain_guess
+        if self.frozen_loss > _IGNORANT * guess:
+            monitor.note(
+                f"the model alone scores badly on these pictures: its loss is "
+                f"{self.frozen_loss:.4g}, a guess from their mean and spread has {guess:.4g}. A "
+                "branch has little to steer there: train or choose a better model first."
+            )
+        self._measure(0)
+
+    def watch(self, step: int, average: Mapping[str, Tensor]) -> bool:  # noqa: ARG002
+        """Measure where it is time; true ends the training."""
+        if step % self._lesson.every and step < self._lesson.plan.steps:
+            return False
+        former, due = self.verdict.state, FORETOLD * self._lesson.plan.steps
+        self._measure(step)
+        if step - self._lesson.every < due <= step:
+            self._monitor.note(f"step {step:,}: {told_forecast(self.forecast, self.verdict)}")
+        if self.verdict.state != former:
+            self._monitor.note(f"step {step:,}: {told(self.verdict)}")
+        if self.verdict.state == "diverged":
+            return True
+        return self._lesson.stops and self.verdict.state in {"converged", "not learning"}
+
+    def _measure(self, step: int) -> None:
+        found = self._meter.measure(step)
+        self.measurements = [one for one in self.measurements if one.step < step]
+        number = len(self.measurements)
+        last = step >= self._lesson.plan.steps
+        if self._grid is not None and (number % self._lesson.drawn_every == 0 or last):
+            found = replace(found, fidelity=self._grid.draw(step))
+        self.measurements.append(found)
+        self.verdict = judge(self.measurements, self.frozen_loss, self._lesson.plan.steps)
+        self._monitor.chart(_figures(self.measurements))
+        if self._leads:
+            files.write_text(self._folder / METER, lines(self.measurements))
+            picture = draw_meter(
+                self.measurements,
+                self.frozen_loss,
+                self.verdict,
+                self._lesson.plan,
+                self.forecast,
+            )
+            files.write_bytes(self._folder / PLOT, picture)
+
+
+def train_branch(lesson: Lesson, session: Session, monitor: Monitor) -> Trained:
+    """Train a branch, or go on; the branch ends with the averaged weights.
+
+    Raises:
+        Failure: the newborn branch changes the frozen model's loss.
+        BadInput: the folder holds a training of another configuration.
+        Diverged: the loss is not finite any more.
+        Cancelled: stopped; running it again goes on.
+        NoRoom: the folder cannot be written.
+    """
+    session.folder.mkdir(parents=True, exist_ok=True)
+    watcher = Watcher(lesson, session, monitor)
+    watcher.begin(monitor)
+    task = ControlTask(
+        lesson.model, lesson.branch, lesson.pairs, session.seed, lesson.dropped, lesson.unlocked
+    )
+    shares = dict.fromkeys(lesson.unlocked, SHARE)
+    watched = replace(session, watch=watcher.watch, shares=shares)
+    outcome = train(task, lesson.plan, watched, monitor)
+    learned = outcome.average
+    set_weights(lesson.branch, {name: learned[name] for name in weights_of(lesson.branch)})
+    put_back(lesson.unlocked, learned)
+    return Trained(
+        outcome,
+        tuple(watcher.measurements),
+        watcher.verdict,
+        watcher.frozen_loss,
+        watcher.forecast,
+    )
+
+
+def told(verdict: Verdict) -> str:
+    """A verdict in one line."""
+    at = "" if verdict.step is None else f" at step {verdict.step:,}"
+    return f"{verdict.state}{at}: {verdict.reason}"
+
+
+def _figures(measurements: Sequence[Measurement]) -> dict[str, list[float]]:
+    """What a terminal shows while it goes on."""
+    return {
+        "held-out loss": [one.loss for one in measurements],
+        "condition gap": [one.gap for one in measurements],
+        "norm of the joints": [one.norm for one in measurements],
+        "fidelity": [math.nan if one.fidelity is None else one.fidelity for one in measurements],
+    }
+
+
+def lines(measurements: Sequence[Measurement]) -> str:
+    """Measurements as JSON lines."""
+    return "".join(json.dumps(one.to_json()) + "\n" for one in measurements)

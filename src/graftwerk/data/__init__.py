@@ -1,0 +1,1 @@
+"""Every reader of user files: images, tables, folders, documents; one of each."""

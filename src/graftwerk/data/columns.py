@@ -1,0 +1,198 @@
+"""Which columns of a table a model reads: those that were named, or those of the fitting type."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import BadInput
+from .dataset import Kind
+from .documents.formats import is_image_path
+from .tables import Table, is_missing, is_number
+
+KIND_WORDS: dict[Kind, str] = {"text": "texts", "image": "pictures", "series": "series of numbers"}
+_READERS: dict[Kind, str] = {
+    "text": "--model builtin/minilm, or the folder of another text encoder",
+    "image": "--model builtin/blocks-clip, or the folder of an image model (CLIP, ViT, ...)",
+    "series": "--model FOLDER of PatchTST or TimesFM",
+}
+_MOSTLY = 0.9  # of the values of a column of picture paths end like pictures
+_HALF = 0.5  # of the values of a numeric column are numbers; rows with others are left out
+_SHOWN = 5
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be read from a table.
+
+    Attributes:
+        reads: kinds of items that the model takes.
+        target: name of the column of labels; None: one of the usual names.
+        content: columns that are read; empty: all others of the fitting type.
+    """
+
+    reads: frozenset[Kind]
+    target: str | None = None
+    content: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The columns that are read.
+
+    Attributes:
+        kind: what they hold.
+        names: of the columns, in their order.
+        note: what a person should know of the choice; empty: nothing.
+    """
+
+    kind: Kind
+    names: tuple[str, ...]
+    note: str = ""
+
+
+def choose_columns(table: Table, wanted: Wanted, target: str | None) -> Chosen:
+    """What the model is to read, and from which columns.
+
+    Raises:
+        BadInput: a named column is not there or of another type, or none can be read.
+    """
+    if wanted.content:
+        return _as_named(table, wanted)
+    found = _Sorted(table, [name for name in table.columns if name != target])
+    kinds: tuple[Kind, ...] = ("image", "text", "series")
+    for kind in kinds:
+        if kind in wanted.reads and (names := found.of(kind)):
+            return Chosen(kind, tuple(names), _note(table, found, kind, names))
+    raise _nothing(table, found, wanted)
+
+
+def unread(source: str, kind: Kind, wanted: Wanted) -> BadInput:
+    """The error where data are of a kind that the model does not read."""
+    return BadInput(
+        f"{source} holds {KIND_WORDS[kind]}, which the model does not read. It reads "
+        f"{' and '.join(KIND_WORDS[read] for read in sorted(wanted.reads))}.",
+        f"Fit {KIND_WORDS[kind]} on a model that reads them: {_READERS[kind]}.",
+    )
+
+
+def number_of(column: str, cell: Any) -> float | str:
+    """A cell as a number of float32, or why it is none."""
+    if is_number(cell):
+        value = float(cell)
+        if math.isfinite(value) and abs(value) <= _LARGEST:
+            return value
+        return f"{column} is {str(cell).strip()}, which is no finite number of 32 bits."
+    if is_missing(cell):
+        return f"{column} is empty."
+    return f"{column} is {_short(cell)}, which is no number."
+
+
+def few(names: Sequence[str]) -> str:
+    """The first of many names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+class _Sorted:
+    """Columns by what they hold."""
+
+    def __init__(self, table: Table, names: Sequence[str]) -> None:
+        self.series: list[str] = []
+        self.words: list[str] = []
+        self.pictures: list[str] = []
+        self.others: dict[str, str] = {}  # why a column is none of these
+        for name in names:
+            self._sort(name, [v for v in table.column(name) if not is_missing(v)])
+
+    def of(self, kind: Kind) -> list[str]:
+        """Columns of a kind; of pictures there is one in a row."""
+        return {"image": self.pictures[:1], "text": self.words, "series": self.series}[kind]
+
+    def reasons(self, read: Sequence[str]) -> dict[str, str]:
+        """Every other column, and what it holds."""
+        held = {"numbers": self.series, "text": self.words, "pictures": self.pictures}
+        found = {name: words for words, names in held.items() for name in names}
+        return {name: why for name, why in (found | self.others).items() if name not in read}
+
+    def _sort(self, name: str, values: Sequence[Any]) -> None:
+        numbers = sum(map(is_number, values))
+        if not values:
+            self.others[name] = "empty"
+        elif numbers >= _HALF * len(values):
+            self.series.append(name)
+        elif not all(isinstance(value, str) for value in values):
+            self.others[name] = "neither text nor numbers"
+        elif sum(is_image_path(value) for value in values) >= _MOSTLY * len(values):
+            self.pictures.append(name)
+        else:
+            self.words.append(name)
+
+
+def _as_named(table: Table, wanted: Wanted) -> Chosen:
+    """The columns that the user named."""
+    for name in wanted.content:
+        table.column(name)
+    found = _Sorted(table, wanted.content)
+    if "image" in wanted.reads and found.pictures:
+        others = [name for name in wanted.content if name != found.pictures[0]]
+        note = f"reading pictures from {found.pictures[0]}; left out: {few(others)}"
+        return Chosen("image", (found.pictures[0],), note if others else "")
+    if "text" in wanted.reads:
+        return Chosen("text", wanted.content)
+    if "series" in wanted.reads and len(found.series) == len(wanted.content):
+        return Chosen("series", wanted.content)
+    if found.pictures:
+        raise unread(table.path.name, "image", wanted)
+    raise _nothing(table, found, wanted)
+
+
+def _note(table: Table, found: _Sorted, kind: Kind, names: Sequence[str]) -> str:
+    """What was chosen, where there was a choice."""
+    reasons = found.reasons(names)
+    joined = kind == "text" and len(names) > 1
+    if not reasons and not joined:
+        return ""
+    count = f"{len(names)} columns" if len(names) > 1 else "column"
+    left = few([f"{name} ({why})" for name, why in reasons.items()])
+    return (
+        f"{table.path.name}: reading {KIND_WORDS[kind]} from {count} {few(names)}"
+        + (f"; left out: {left}" if left else "")
+        + "; --content names others"
+    )
+
+
+def _nothing(table: Table, found: _Sorted, wanted: Wanted) -> BadInput:
+    """The error where no column, or not every named one, can be read."""
+    if found.pictures:
+        return unread(table.path.name, "image", wanted)
+    if wanted.content and "series" in wanted.reads:
+        odd = next(name for name in wanted.content if name not in found.series)
+        cells = zip(table.places, table.column(odd), strict=True)
+        found_odd = (
+            (place, number_of(odd, cell))
+            for place, cell in cells
+            if is_missing(cell) or not is_number(cell)
+        )
+        place, why = next(found_odd)
+        return BadInput(
+            f"{place} of {table.path.name}: {why}",
+            "Write numbers with a point (1.5), or leave that column out of --content.",
+        )
+    reasons = found.reasons(())
+    held = few([f"{name} ({why})" for name, why in reasons.items()]) or "no other column"
+    return BadInput(
+        f"{table.path.name} has no column of "
+        f"{' or '.join(KIND_WORDS[kind] for kind in sorted(wanted.reads))} beside the labels: "
+        f"{held}.",
+        "Numbers are written with a point (1.5); columns are named with --content; there are: "
+        f"{few(list(table.columns))}.",
+    )
+
+
+def _short(cell: Any) -> str:
+    shown = repr(cell)
+    return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -1,0 +1,195 @@
+"""Labelled examples: what the readers of data give, whatever form the data had."""
+
+import hashlib
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from .. import limits
+from ..errors import BadFile, BadInput, LimitExceeded
+from .images import decode_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+Kind = Literal["text", "image", "series"]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Where a picture lies.
+
+    Attributes:
+        path: the file, or the zip that holds it.
+        member: its name in the zip; empty for a file.
+    """
+
+    path: str
+    member: str = ""
+
+    @property
+    def name(self) -> str:
+        """How it is called in messages."""
+        return f"{self.path}:{self.member}" if self.member else self.path
+
+    def content(self) -> bytes:
+        """Its bytes.
+
+        Raises:
+            BadFile: it cannot be read.
+            LimitExceeded: it is larger than a picture may be.
+        """
+        from .raw import read_bytes
+
+        if not self.member:
+            return read_bytes(self.path, limits.IMAGE_FILE)
+        return read_member(open_zip(self.path), self.member, limits.IMAGE_FILE)
+
+    def open(self) -> "Image":
+        """The picture, upright, in RGB; raises as `content` does, and where it is none."""
+        import io
+
+        return decode_image(io.BytesIO(self.content()), self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A picture in memory."""
+
+    image: Any
+
+    def open(self) -> "Image":
+        """The picture."""
+        picture: Image = self.image
+        return picture
+
+
+Item = str | Picture | Opened | np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What was left out, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Labelled data as it was read, rows without a label already left out.
+
+    Attributes:
+        source: file or folder.
+        kind: what the items are.
+        items: texts, places of pictures, or series of float32 [t] each.
+        keys: SHA-256 of the content of each.
+        labels: what the target column holds: a string, a list of strings, or a number.
+        names: how each is called in messages.
+        refused: what could not be used.
+        columns: of a table that the items were read from.
+        notes: what a person should know of the choice of columns.
+    """
+
+    source: str
+    kind: Kind
+    items: Sequence[Item]
+    keys: Sequence[str]
+    labels: Sequence[Any]
+    names: Sequence[str]
+    refused: tuple[Refused, ...] = ()
+    columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over the contents in their order; labels do not count."""
+        return hashlib.sha256("\n".join([self.kind, *self.keys]).encode()).hexdigest()
+
+
+def key_of(item: Item) -> str:
+    """SHA-256 of the content of an item.
+
+    Raises:
+        BadFile: a picture cannot be read.
+    """
+    if isinstance(item, Picture):
+        return hashlib.sha256(item.content()).hexdigest()
+    if isinstance(item, np.ndarray):
+        return hashlib.sha256(item.tobytes()).hexdigest()
+    return hashlib.sha256(str(item).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def require_some(examples: Examples) -> Examples:
+    """Refuse data of which nothing is left.
+
+    Raises:
+        BadInput: says how much was refused, and why the first.
+    """
+    if len(examples):
+        return examples
+    first = f"; the first: {examples.refused[0].reason}" if examples.refused else ""
+    raise BadInput(
+        f"{examples.source} has no example that can be used ({len(examples.refused)} left out"
+        f"{first}).",
+        "Give data with a content and a label in each row.",
+    )
+
+
+@lru_cache(maxsize=4)
+def open_zip(path: str) -> zipfile.ZipFile:
+    """An open zip, kept for the pictures that are read one by one.
+
+    Raises:
+        BadFile: it is no zip, or has entries that unpack to far more than they hold.
+        LimitExceeded: it has too many entries.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise BadFile(f"{path} is no zip that can be read: {error}.", "Pack it again.") from error
+    if len(archive.filelist) > limits.DATA_ARCHIVE_ENTRIES:
+        raise LimitExceeded(
+            f"{path} has {len(archive.filelist):,} entries; at most "
+            f"{limits.DATA_ARCHIVE_ENTRIES:,} are read.",
+            "Split it.",
+        )
+    return archive
+
+
+def read_member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    """The content of one entry.
+
+    Raises:
+        BadFile: it is damaged or needs a password.
+        LimitExceeded: it unpacks to more than `limit` bytes.
+    """
+    try:
+        with archive.open(name) as file:
+            content = file.read(limit + 1)
+    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, KeyError) as error:
+        raise BadFile(f"{name!r} in the zip cannot be read: {error}.", "Pack it again.") from error
+    if len(content) > limit:
+        raise LimitExceeded(f"{name!r} in the zip has more than {limit:,} bytes.", "Leave it out.")
+    return content
+
+
+def resolve(path: str | Path) -> Path:
+    """The absolute path of data that exists.
+
+    Raises:
+        BadFile: it does not.
+    """
+    found = Path(path).expanduser().absolute()
+    if not found.exists():
+        raise BadFile(f"data {str(path)!r} does not exist.", "Name a folder, a zip or a table.")
+    return found

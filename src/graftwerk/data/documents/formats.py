@@ -1,0 +1,104 @@
+"""Which ending is read by which parser."""
+
+import os
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from importlib import import_module
+
+from ... import limits
+from ...errors import BadFile
+from .. import raw
+from .document import Document
+
+# ending -> module and function
+_PARSERS = {  # each is given the path, for messages, and the content
+    ".md": "data.documents.text:read_markdown",
+    ".markdown": "data.documents.text:read_markdown",
+    ".txt": "data.documents.text:read_plain",
+    ".log": "data.documents.text:read_plain",
+    ".rst": "data.documents.text:read_rst",
+    ".html": "data.documents.html:read_html",
+    ".htm": "data.documents.html:read_html",
+    ".pdf": "data.documents.pdf:read_pdf",
+    ".docx": "data.documents.docx:read_docx",
+    ".csv": "data.tables:read_csv",
+    ".jsonl": "data.tables:read_jsonl",
+    ".png": "data.images:read_picture",
+    ".jpg": "data.images:read_picture",
+    ".jpeg": "data.images:read_picture",
+    ".webp": "data.images:read_picture",
+    ".gif": "data.images:read_picture",
+    ".bmp": "data.images:read_picture",
+    ".tif": "data.images:read_picture",
+    ".tiff": "data.images:read_picture",
+}
+SUFFIXES = tuple(sorted(_PARSERS))
+PICTURES = tuple(end for end in SUFFIXES if _PARSERS[end].startswith("data.images:"))
+
+
+def suffix_of(path: str) -> str:
+    """The ending of a file's name in lower case, with its dot."""
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122  a name of any bytes
+
+
+def is_image_path(path: str) -> bool:
+    """Whether the ending of `path` is that of a picture."""
+    return suffix_of(path) in PICTURES
+
+
+def refuse_missing(named: str, endings: Collection[str], hint: str) -> None:
+    """Take a word that ends like a file for one that was mistyped; a sentence may end so.
+
+    Raises:
+        BadFile: it is one word with one of the endings, and there is no such file.
+    """
+    one_word = not any(letter.isspace() for letter in named)
+    if suffix_of(named) in endings and one_word and not os.path.isfile(named):  # noqa: PTH113
+        kind = "picture" if is_image_path(named) else "file"
+        raise BadFile(f"{kind} {named!r} does not exist.", hint)
+
+
+def needs_sandbox(path: str) -> bool:
+    """Whether the parser may run wild on hostile content; that of plain text cannot."""
+    return not _PARSERS.get(suffix_of(path), "").startswith("data.documents.text:")
+
+
+def size_limit(path: str) -> int:
+    """Bytes that a file with the ending of `path` may have; 0 for an unknown ending."""
+    module = _PARSERS.get(suffix_of(path), "").partition(":")[0]
+    others = {
+        "data.documents.pdf": limits.PDF_FILE,
+        "data.documents.docx": limits.ZIP_UNPACKED,
+        "data.images": limits.IMAGE_FILE,
+    }
+    return others.get(module, limits.TEXT_FILE) if module else 0
+
+
+def size_and_hash(path: str) -> tuple[int, str]:
+    """Size and SHA-256 of a file that `parse` would read; refuses what `parse` would not open.
+
+    Raises:
+        BadFile: it cannot be read.
+        LimitExceeded: it is larger than files of its ending may be.
+    """
+    return raw.size_and_hash(path, size_limit(path))
+
+
+def parse(path: str) -> Document:
+    """Read `path` in this process by the parser of its ending.
+
+    The file is read once, so that the document's hash is that of the bytes that were parsed,
+    whatever happens to the file meanwhile.
+
+    Raises:
+        BadFile: it cannot be read as what its ending says.
+        LimitExceeded: it is larger than a limit allows.
+    """
+    known = _PARSERS.get(suffix_of(path))
+    if known is None:
+        name = os.path.basename(path)  # noqa: PTH119
+        raise BadFile(f"{name!r} has no known ending.", f"Read are: {', '.join(SUFFIXES)}.")
+    module, function = known.split(":")
+    read: Callable[[str, bytes], Document] = getattr(import_module(f"graftwerk.{module}"), function)
+    content = raw.read_bytes(path, size_limit(path))
+    return replace(read(path, content), content_hash=raw.sha256(content))

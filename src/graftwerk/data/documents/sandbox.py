@@ -1,0 +1,223 @@
+"""The parent of the sandbox: outlives a parser that dies, hangs or talks nonsense.
+
+Read foreign files safely: text, pages, tables and pictures, each from a sandboxed worker.
+"""
+
+import json
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any
+
+from ... import files, limits
+from ...errors import BadFile, BadInput, LimitExceeded
+from .. import raw
+from ..images import decode_image, read_image, read_image_and_hash
+from . import formats
+from .document import Block, Document
+from .formats import PICTURES, SUFFIXES, is_image_path, refuse_missing, size_and_hash
+from .worker import LENGTH_BYTES
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class _Stopped(Exception):
+    """The worker gave no usable reply; says why in the words of the report."""
+
+
+RECYCLE_FILES = 200
+_NO_ANSWER = "its parser gave no usable answer"
+_OUT_OF_MEMORY = f"its parser ran out of memory ({limits.PARSER_MEMORY // limits.MIB:,} MiB)"
+_HASH = re.compile("[0-9a-f]{64}")
+_LONGEST_REPLY = 8 * limits.TEXT_FILE
+_ERRORS: dict[str, type[BadInput]] = {"BadFile": BadFile, "LimitExceeded": LimitExceeded}
+_ROOT = str(Path(__file__).parents[3])
+_START = (
+    "import sys; sys.path.insert(3, sys.argv[1]); "  # behind the three of the standard library
+    "from graftwerk.data.documents.worker import main; main()"
+)
+_NO_REPLY = (_Stopped, OSError, ValueError, KeyError, TypeError)
+# -I: neither the current folder nor the environment decides what the worker imports
+COMMAND = (sys.executable, "-I", "-c", _START, _ROOT)
+
+
+class Reader:
+    """Reads files; use it as a context manager, from one thread at a time.
+
+    Parsers of foreign formats run in a worker process with limits of memory and time, started at
+    the first such file and replaced after 200 files or a failure. Plain text is read here.
+    """
+
+    def __init__(self) -> None:
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._files = 0
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker."""
+        if self._worker is not None:
+            self._worker.kill()
+            with self._worker:  # closes its pipes and waits
+                self._worker = None
+
+    def read(self, path: str) -> Document:
+        """Read one file by its ending.
+
+        Raises:
+            BadFile: it cannot be read as what its ending says.
+            LimitExceeded: it is larger than a limit of `limits.py` allows.
+        """
+        if not formats.needs_sandbox(path):
+            return formats.parse(path)
+        try:
+            result = _result(path, self._ask(path))
+        except BaseException as stop:  # Ctrl-C too: the next reply would be that to this request
+            self.close()
+            if not isinstance(stop, _NO_REPLY):
+                raise
+            reason = str(stop) if isinstance(stop, _Stopped) else _NO_ANSWER
+            name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+            hint = "Leave it out, or open and save it anew."
+            raise BadFile(f"{name!r} cannot be read: {reason}.", hint) from stop
+        if isinstance(result, BadInput):
+            raise result
+        return result
+
+    def read_with_picture(self, path: str) -> tuple[Document, "Image | None"]:
+        """Read one file; a picture is also decoded, from the bytes that the worker could decode.
+
+        Raises:
+            BadFile: it cannot be read, or another process changed the picture meanwhile.
+            LimitExceeded: it is larger than a limit allows.
+        """
+        document = self.read(path)
+        if document.kind != "image":
+            return document, None
+        content = raw.read_bytes(path, formats.size_limit(path))
+        name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+        if raw.sha256(content) != document.content_hash:
+            raise BadFile(f"{name!r} was changed while it was read.", "Run the command again.")
+        return document, decode_image(BytesIO(content), name)
+
+    def _ask(self, path: str) -> dict[str, Any]:
+        if self._files >= RECYCLE_FILES:
+            self.close()
+        if self._worker is None:
+            self._files = 0
+            self._worker = _start_worker()
+        self._files += 1
+        deadline = time.monotonic() + limits.PARSER_SECONDS
+        os.write(_descriptor(self._worker.stdin), json.dumps(path).encode("ascii") + b"\n")
+        length = int.from_bytes(_receive(self._worker, LENGTH_BYTES, deadline), "big")
+        if length > _LONGEST_REPLY:
+            raise _Stopped(_NO_ANSWER)
+        content = _receive(self._worker, length, deadline)
+        try:
+            reply = files.parse_json(content)
+        except ValueError as error:
+            raise _Stopped(_NO_ANSWER) from error
+        if not isinstance(reply, dict):
+            raise _Stopped(_NO_ANSWER)
+        if "stopped" in reply:
+            raise _Stopped(_OUT_OF_MEMORY)
+        return reply
+
+
+def _start_worker() -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        COMMAND,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+        start_new_session=True,  # Ctrl-C is for the parent to answer
+    )
+
+
+def _descriptor(pipe: IO[bytes] | None) -> int:
+    if pipe is None:
+        raise OSError("the worker has no pipe")
+    return pipe.fileno()
+
+
+def _receive(worker: "subprocess.Popen[bytes]", count: int, deadline: float) -> bytes:
+    """Read `count` bytes of the worker's replies before `deadline`."""
+    descriptor = _descriptor(worker.stdout)
+    received = bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        while len(received) < count:
+            seconds_left = deadline - time.monotonic()
+            if seconds_left <= 0 or not selector.select(seconds_left):
+                raise _Stopped(f"its parser ran out of time ({limits.PARSER_SECONDS:g} seconds)")
+            piece = os.read(descriptor, min(count - len(received), 1 << 20))
+            if not piece:
+                raise _Stopped(_cause_of_death(worker))
+            received += piece
+    return bytes(received)
+
+
+def _cause_of_death(worker: "subprocess.Popen[bytes]") -> str:
+    try:
+        code = worker.wait(timeout=1)
+    except subprocess.TimeoutExpired:
+        return _NO_ANSWER
+    if code == -signal.SIGXCPU:
+        return f"its parser ran out of time ({limits.PARSER_SECONDS:g} seconds)"
+    if code < 0:
+        return f"its parser crashed ({signal.Signals(-code).name})"
+    return f"its parser ended early (exit status {code})"
+
+
+def _result(path: str, reply: dict[str, Any]) -> Document | BadInput:
+    """Build what the worker tells, trusting none of it."""
+    if "error" in reply:
+        return _ERRORS[reply["error"]](str(reply["message"]), str(reply["hint"]))
+    text, kind = reply["text"], reply["kind"]
+    if not isinstance(text, str) or kind not in ("text", "image"):
+        raise ValueError(kind)
+    blocks = []
+    position = 0
+    for start, end, heading, line, page, alone in reply["blocks"]:
+        if not position <= start < end <= len(text):
+            raise ValueError(start)
+        position = end
+        number, leaf = (None if n is None else int(n) for n in (line, page))
+        blocks.append(Block(int(start), int(end), str(heading), number, leaf, bool(alone)))
+    content_hash = reply["sha256"]
+    if not _HASH.fullmatch(content_hash):
+        raise ValueError(content_hash)
+    return Document(path, kind, text, tuple(blocks), content_hash)
+
+
+__all__ = [
+    "PICTURES",
+    "SUFFIXES",
+    "Block",
+    "Document",
+    "Reader",
+    "decode_image",
+    "is_image_path",
+    "read_image",
+    "read_image_and_hash",
+    "refuse_missing",
+    "size_and_hash",
+]

@@ -1,0 +1,252 @@
+"""From a path to labelled examples of the kind that a model reads.
+
+Folders of class folders, and zips of one: the folder's name is the label.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from .. import limits
+from ..errors import BadInput, LimitExceeded
+from . import raw
+from .columns import Chosen, Wanted, choose_columns, few, number_of, unread
+from .dataset import Examples, Item, Kind, Picture, Refused, key_of, open_zip, require_some, resolve
+from .documents.formats import is_image_path
+from .tables import SUFFIXES, Table, find_target, is_missing, is_number, read_table, usual_target
+
+TEXTS = (".txt", ".md")
+_PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
+Entry = tuple[PurePosixPath, Picture]  # path below the root, place of the file
+
+
+def read_class_folders(root: Path) -> Examples:
+    """Read every picture or text below each class folder of `root`.
+
+    Raises:
+        BadInput: there are no class folders, or they look like parts of a split.
+        BadFile: it is a zip that cannot be read.
+    """
+    entries = [entry for entry in _entries(root) if _kind_of(entry[0]) is not None]
+    entries = [entry for entry in _without_common_folder(entries) if len(entry[0].parts) > 1]
+    if not entries:
+        raise BadInput(
+            f"{root} holds no class folders with pictures or texts in them.",
+            "Lay it out as CLASS/picture.png, or name a table: .csv, .jsonl, .parquet.",
+        )
+    names = {path.parts[0] for path, _ in entries}
+    if {name.lower() for name in names} <= _PARTS:
+        raise BadInput(
+            f"the folders of {root} look like parts of a split, not like classes: "
+            f"{', '.join(sorted(names))}.",
+            f"Name one of them, for example {root / min(names)}, and another with --test.",
+        )
+    kinds = [_kind_of(path) for path, _ in entries]
+    kind: Kind = "image" if kinds.count("image") >= kinds.count("text") else "text"
+    return _read(root, kind, [entry for entry in entries if _kind_of(entry[0]) == kind])
+
+
+def look_at(picture: Picture) -> str | Refused:
+    """The key of a picture that can be decoded, or why it cannot."""
+    try:
+        picture.open()
+        return key_of(picture)
+    except BadInput as error:
+        return Refused(picture.name, error.message)
+
+
+def _entries(root: Path) -> Iterator[Entry]:
+    """Every file, in a fixed order; hidden ones are left out."""
+    if root.is_file():
+        members = sorted(e.filename for e in open_zip(str(root)).infolist() if not e.is_dir())
+        found = [(PurePosixPath(name), Picture(str(root), name)) for name in members]
+    else:
+        found = []
+        for folder, inner, names in os.walk(root):
+            inner.sort()
+            if len(Path(folder).relative_to(root).parts) > limits.FOLDER_DEPTH:
+                raise LimitExceeded(f"{folder} lies too deep.", "Move it up.")
+            for name in sorted(names):
+                path = Path(folder) / name
+                relative = PurePosixPath(path.relative_to(root).as_posix())
+                found.append((relative, Picture(str(path))))
+    for relative, place in found:
+        if not any(part.startswith((".", "__MACOSX")) for part in relative.parts):
+            yield relative, place
+
+
+def _without_common_folder(entries: list[Entry]) -> list[Entry]:
+    """Leave out outer folders that hold everything, as zips of a folder have them."""
+    while entries and all(len(path.parts) > 2 for path, _ in entries):
+        if len({path.parts[0] for path, _ in entries}) > 1:
+            break
+        entries = [(PurePosixPath(*path.parts[1:]), place) for path, place in entries]
+    return entries
+
+
+def _kind_of(path: PurePosixPath) -> Kind | None:
+    if is_image_path(path.name):
+        return "image"
+    return "text" if path.suffix.lower() in TEXTS else None
+
+
+def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
+    items: list[Item] = []
+    keys, labels, names, refused = [], [], [], []
+    for path, place in entries:
+        item: Item | Refused = place if kind == "image" else read_text(place)
+        found = look_at(place) if isinstance(item, Picture) else item
+        if isinstance(item, Refused) or isinstance(found, Refused):
+            refused.append(found if isinstance(found, Refused) else Refused(str(path), ""))
+            continue
+        items.append(item)
+        keys.append(str(found) if isinstance(item, Picture) else key_of(item))
+        labels.append(path.parts[0])
+        names.append(str(path))
+    return Examples(str(root), kind, items, keys, labels, names, tuple(refused))
+
+
+def read_text(place: Picture) -> str | Refused:
+    """The text of a file, or why it cannot be used."""
+    try:
+        content = place.content()
+        if len(content) > limits.DATA_TEXT:
+            return Refused(place.name, f"it has more than {limits.DATA_TEXT:,} bytes.")
+        text = raw.decode(content, place.name).strip()
+    except BadInput as error:
+        return Refused(place.name, error.message)
+    return text or Refused(place.name, "it is empty.")
+
+
+def read_examples(path: str | Path, wanted: Wanted) -> Examples:
+    """Read labelled data.
+
+    Rows without a label or content, and pictures that cannot be decoded, are left out and named
+    in `refused`.
+
+    Raises:
+        BadFile: the data do not exist or are malformed.
+        BadInput: a column is not there, nothing is left, or the model does not read such data.
+        LimitExceeded: they are too large.
+    """
+    place = resolve(path)
+    if place.is_dir() or place.suffix.lower() == ".zip":
+        if wanted.target is not None or wanted.content:
+            raise BadInput(
+                f"{place} is a folder of classes and has no columns.",
+                "Leave --target and --content out: the folders' names are the labels.",
+            )
+        return require_some(_require_read(read_class_folders(place), wanted))
+    return require_some(_from_table(read_table(place), wanted))
+
+
+def is_table(path: str | Path) -> bool:
+    """Whether a path has the ending of a table."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def read_items(
+    path: str | Path, wanted: Wanted, target: str | None, note: Callable[[str], None]
+) -> tuple[list[Item], list[str]]:
+    """Items of a table without labels, for predictions; and how each is called.
+
+    Raises:
+        BadInput: a row has no content, or a column is not there.
+    """
+    table = read_table(resolve(path))
+    chosen = choose_columns(table, wanted, target or usual_target(table))
+    if chosen.note:
+        note(chosen.note)
+    items: list[Item] = []
+    for row, place in enumerate(table.places):
+        item = _item(table, chosen, row)
+        if isinstance(item, Refused):
+            raise BadInput(f"{place} of {table.path.name}: {item.reason}", "Mend that row.")
+        items.append(item)
+    return items, list(table.places)
+
+
+def _require_read(examples: Examples, wanted: Wanted) -> Examples:
+    if examples.kind not in wanted.reads:
+        raise unread(examples.source, examples.kind, wanted)
+    return examples
+
+
+def _from_table(table: Table, wanted: Wanted) -> Examples:
+    target = find_target(table, wanted.target)
+    chosen = choose_columns(table, _without(wanted, target), target)
+    items: list[Item] = []
+    keys, labels, names, refused = [], [], [], []
+    for row, (place, label) in enumerate(zip(table.places, table.column(target), strict=True)):
+        name = f"{place} of {table.path.name}"
+        item: Item | Refused = Refused(name, _no_label(label))
+        if not is_missing(label):
+            item = _item(table, chosen, row)
+        found = look_at(item) if isinstance(item, Picture) else item
+        if isinstance(item, Refused) or isinstance(found, Refused):
+            reason = found.reason if isinstance(found, Refused) else ""
+            refused.append(Refused(name, reason))
+            continue
+        items.append(item)
+        keys.append(str(found) if isinstance(item, Picture) else key_of(item))
+        labels.append(label)
+        names.append(name)
+    notes = (chosen.note,) if chosen.note else ()
+    return Examples(
+        str(table.path),
+        chosen.kind,
+        items,
+        keys,
+        labels,
+        names,
+        tuple(refused),
+        chosen.names,
+        notes,
+    )
+
+
+def _without(wanted: Wanted, target: str) -> Wanted:
+    """The same without the labels among the columns that are read.
+
+    Raises:
+        BadInput: nothing else was named.
+    """
+    left = tuple(name for name in wanted.content if name != target)
+    if wanted.content and not left:
+        raise BadInput(
+            f"{target!r} is the column of labels and cannot be what is read too.",
+            "Name another column with --content or --target.",
+        )
+    return replace(wanted, content=left)
+
+
+def _no_label(label: Any) -> str:
+    """Why a row has no label."""
+    return "its label is NaN, which is no number." if is_number(label) else "no label."
+
+
+def _item(table: Table, chosen: Chosen, row: int) -> Item | Refused:
+    cells = [table.columns[name][row] for name in chosen.names]
+    name = table.places[row]
+    if chosen.kind == "series":
+        return _series(name, chosen.names, cells)
+    parts = [str(cell).strip() for cell in cells if not is_missing(cell)]
+    if not parts:
+        return Refused(name, f"nothing in {few(chosen.names)}.")
+    if chosen.kind == "text":
+        return "\n".join(parts)
+    return Picture(str(table.path.parent / parts[0]))
+
+
+def _series(name: str, columns: Sequence[str], cells: Sequence[Any]) -> Item | Refused:
+    values = []
+    for column, cell in zip(columns, cells, strict=True):
+        value = number_of(column, cell)
+        if isinstance(value, str):
+            return Refused(name, value)
+        values.append(value)
+    return np.array(values, dtype=np.float32)

@@ -1,0 +1,163 @@
+"""What is to be learned: one class, several labels, or a number."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+
+from .. import limits
+from ..errors import BadInput
+from ..types import Task
+from .dataset import Examples
+from .tables import is_number
+
+Values = Shaped[np.ndarray, "_ ..."]  # class numbers [n], labels 0 or 1 [n k], or numbers [n]
+_FEW_NUMBERS = 20  # whole numbers of at most so many different values are classes
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The labels as numbers.
+
+    Attributes:
+        task: what they are.
+        labels: names of the classes or labels; empty for numbers.
+        values: int64 [n] places in `labels`; float32 [n k], 1 where a label holds; float64 [n].
+    """
+
+    task: Task
+    labels: tuple[str, ...]
+    values: Values
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that a head gives."""
+        return len(self.labels) or 1
+
+
+def choose_task(examples: Examples, asked: Task | None) -> Task:
+    """What the labels look like: lists are several labels, broken or many numbers are numbers."""
+    if asked is not None:
+        return asked
+    values = examples.labels
+    if any(isinstance(value, list | tuple) for value in values):
+        return "labels"
+    if not all(is_number(value) for value in values):
+        return "class"
+    numbers = {float(value) for value in values}
+    whole = all(number.is_integer() for number in numbers)
+    return "class" if whole and len(numbers) <= _FEW_NUMBERS else "number"
+
+
+def read_targets(examples: Examples, asked: Task | None) -> Targets:
+    """The labels of data to learn from.
+
+    Raises:
+        BadInput: one class only, a class with one example, numbers that are not finite, too many
+            classes, or labels that do not fit the task.
+    """
+    task = choose_task(examples, asked)
+    if task == "number":
+        values = _numbers(examples)
+        if values.min() == values.max():
+            raise BadInput(
+                f"all targets of {examples.source} are {values[0]:g}.",
+                "Give data with different targets.",
+            )
+        return Targets(task, (), values)
+    several = task == "labels"
+    named = [_several(value) if several else [_one(value)] for value in examples.labels]
+    labels = tuple(sorted({label for row in named for label in row}))
+    _require_classes(examples, named, labels, several)
+    return Targets(task, labels, _as_values(named, labels, several))
+
+
+def same_targets(examples: Examples, task: Task, labels: Sequence[str]) -> Targets:
+    """The labels of other data, by the names that are known already.
+
+    Raises:
+        BadInput: there is a label that is not known, or a number that is not finite.
+    """
+    if task == "number":
+        return Targets(task, (), _numbers(examples))
+    several = task == "labels"
+    named = [_several(value) if several else [_one(value)] for value in examples.labels]
+    unknown = sorted({label for row in named for label in row} - set(labels))
+    if unknown:
+        raise BadInput(
+            f"{examples.source} has labels that were not learned: {_few(unknown)}.",
+            f"Known are: {_few(labels)}.",
+        )
+    return Targets(task, tuple(labels), _as_values(named, tuple(labels), several))
+
+
+def _as_values(named: Sequence[Sequence[str]], labels: Sequence[str], several: bool) -> Values:
+    place = {label: number for number, label in enumerate(labels)}
+    if not several:
+        return np.array([place[row[0]] for row in named], dtype=np.int64)
+    values = np.zeros((len(named), len(labels)), dtype=np.float32)
+    for number, row in enumerate(named):
+        values[number, [place[label] for label in row]] = 1
+    return values
+
+
+def _one(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " + ".join(sorted(map(str, value)))
+    number = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if number else str(value).strip()
+
+
+def _several(value: Any) -> list[str]:
+    if isinstance(value, list | tuple):
+        return [str(part).strip() for part in value]
+    text = str(value)
+    separator = "|" if "|" in text else ";"
+    return [part.strip() for part in text.split(separator) if part.strip()]
+
+
+def _numbers(examples: Examples) -> Float64[np.ndarray, " n"]:
+    values = np.empty(len(examples), dtype=np.float64)
+    for place, (value, name) in enumerate(zip(examples.labels, examples.names, strict=True)):
+        if not is_number(value) or not math.isfinite(float(value)):
+            raise BadInput(
+                f"the target in {name} is {value!r}, which is no finite number.",
+                "Mend or remove such rows, or fit classes with --task class.",
+            )
+        values[place] = float(value)
+    return values
+
+
+def _require_classes(
+    examples: Examples, named: Sequence[Sequence[str]], labels: Sequence[str], several: bool
+) -> None:
+    if len(labels) < 2 and not several:
+        raise BadInput(
+            f"{examples.source} has one class only, {labels[0]!r}.",
+            "Give examples of at least two classes.",
+        )
+    if len(labels) > limits.CLASSES or len(labels) > max(2, len(named) // 2):
+        raise BadInput(
+            f"the labels of {examples.source} have {len(labels):,} different values in "
+            f"{len(named):,} rows, among them {_few(labels)}: these are hardly classes.",
+            "Name another column with --target, or numbers with --task number.",
+        )
+    contents: dict[str, set[str]] = {label: set() for label in labels}
+    for row, key in zip(named, examples.keys, strict=True):
+        for label in row:
+            contents[label].add(key)
+    for label, different in contents.items():
+        if len(different) < 2:
+            raise BadInput(
+                f"{label!r} has one example only in {examples.source}.",
+                "Give at least two different ones, to learn from and to test on, or leave it out.",
+            )
+
+
+def _few(values: Sequence[str]) -> str:
+    more = f" and {len(values) - _SHOWN:,} more" if len(values) > _SHOWN else ""
+    return ", ".join(repr(value) for value in values[:_SHOWN]) + more

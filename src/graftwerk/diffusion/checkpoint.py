@@ -1,0 +1,241 @@
+"""Reading a diffusers folder safely: which parts it has, whether they are whole.
+
+`model_index.json` names a library and a class for each part. Only classes of one table are built;
+a folder that asks for any other code is refused by name.
+
+Sizes that a pipeline draws, as its configuration says them without its networks.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadFile, BadInput
+from ..models.checkpoint import check_safetensors, fingerprint, read_object, refuse_unsafe
+
+# Parts that are built: each with the classes it may have.
+_BUILT: Mapping[str, frozenset[tuple[str, str]]] = {
+    "unet": frozenset({("diffusers", "UNet2DConditionModel"), ("diffusers", "UNet2DModel")}),
+    "vae": frozenset({("diffusers", "AutoencoderKL")}),
+    "text_encoder": frozenset({("transformers", "CLIPTextModel")}),
+    "text_encoder_2": frozenset({("transformers", "CLIPTextModelWithProjection")}),
+    "tokenizer": frozenset(
+        {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")}
+    ),
+    "tokenizer_2": frozenset(
+        {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")}
+    ),
+}
+# Parts that a pipeline may carry and that nothing here uses.
+_IGNORED = {"safety_checker", "feature_extractor", "image_encoder"}
+_LIBRARIES = {"diffusers", "transformers", "stable_diffusion"}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A class of pipelines.
+
+    Attributes:
+        network: class of its U-Net.
+        encoders: its text encoders; each has a tokenizer of the same number.
+        latent: whether it draws latents that a decoder turns into pictures.
+    """
+
+    network: str
+    encoders: tuple[str, ...] = ()
+    latent: bool = False
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts that are built."""
+        tokenizers = tuple(tokenizer_of(encoder) for encoder in self.encoders)
+        return ("unet", *(("vae",) if self.latent else ()), *self.encoders, *tokenizers)
+
+
+PIPELINES: Mapping[str, Layout] = {
+    "StableDiffusionPipeline": Layout("UNet2DConditionModel", ("text_encoder",), latent=True),
+    "StableDiffusionXLPipeline": Layout(
+        "UNet2DConditionModel", ("text_encoder", "text_encoder_2"), latent=True
+    ),
+    "DDPMPipeline": Layout("UNet2DModel"),
+    "DDIMPipeline": Layout("UNet2DModel"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineFolder:
+    """A checked folder.
+
+    Attributes:
+        path: the folder.
+        index: content of its `model_index.json`.
+        layout: what its class means.
+        scheduler: content of its `scheduler_config.json`.
+    """
+
+    path: Path
+    index: Mapping[str, Any]
+    layout: Layout
+    scheduler: Mapping[str, Any]
+
+    @property
+    def scheduler_file(self) -> Path:
+        """Where the scheduler's configuration lies."""
+        return self.path / "scheduler" / "scheduler_config.json"
+
+    def fingerprint(self) -> str:
+        """SHA-256 over every file and setting that changes a picture."""
+        parts = {part: fingerprint(self.path / part, {}) for part in self.layout.parts}
+        settings = {key: value for key, value in self.index.items() if key != "_diffusers_version"}
+        content = {"parts": parts, "scheduler": dict(self.scheduler), "index": settings}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def tokenizer_of(encoder: str) -> str:
+    """The tokenizer's part that belongs to a text encoder's."""
+    return encoder.replace("text_encoder", "tokenizer")
+
+
+def open_pipeline(path: Path) -> PipelineFolder:
+    """Read and check a pipeline's folder; weights are checked when they are read.
+
+    Raises:
+        BadFile: no such folder, a part is missing, or code that is not known would have to run.
+    """
+    if not (path / "model_index.json").is_file():
+        raise BadFile(
+            f"{path} has no model_index.json, so it is no diffusion pipeline.",
+            "Name a folder as StableDiffusionPipeline.save_pretrained writes it.",
+        )
+    index = read_object(path / "model_index.json")
+    name = index.get("_class_name")
+    if not isinstance(name, str) or name not in PIPELINES:
+        raise BadFile(
+            f"{path} is a pipeline of the class {name!r}, which is not known here.",
+            f"Known: {', '.join(PIPELINES)}.",
+        )
+    layout = PIPELINES[name]
+    for part, value in index.items():
+        if isinstance(value, list):
+            _check_part(path, part, value)
+    for part in layout.parts:
+        if not _is_present(index.get(part)):
+            raise BadFile(
+                f"{path / 'model_index.json'} names no {part}, which {name} needs.",
+                "Copy the whole folder again.",
+            )
+        if not (path / part).is_dir():
+            raise BadFile(
+                f"the pipeline {path} lacks its part {part!r}.", "Copy the whole folder again."
+            )
+    if index["unet"][1] != layout.network:
+        raise BadFile(
+            f"{path} is a {name} with a {index['unet'][1]}, not a {layout.network}.",
+            "Copy the whole folder again.",
+        )
+    return PipelineFolder(
+        path, index, layout, read_object(path / "scheduler" / "scheduler_config.json")
+    )
+
+
+def _is_present(value: Any) -> bool:
+    return isinstance(value, list) and any(entry is not None for entry in value)
+
+
+def _check_part(path: Path, part: str, value: list[Any]) -> None:
+    """Refuse a part that is not known, or that asks for code beyond the known libraries."""
+    if not _is_present(value):
+        return
+    wanted = tuple(value)
+    if part in _BUILT:
+        allowed = wanted in _BUILT[part]
+    else:  # a scheduler's class is looked at where its numbers are read
+        allowed = part in _IGNORED | {"scheduler"} and wanted[0] in _LIBRARIES
+    if not allowed:
+        raise BadFile(
+            f"{path / 'model_index.json'} asks for {'.'.join(str(entry) for entry in wanted)} as "
+            f"{part}, which is not known here.",
+            "Only Stable Diffusion and unconditional pipelines of the diffusers library are read.",
+        )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read and check the `config.json` of one part."""
+    config = read_object(folder / "config.json")
+    refuse_unsafe(folder / "config.json")
+    return config
+
+
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The weight files of a part that diffusers saved, whole or in pieces, checked.
+
+    Raises:
+        BadFile: there is none, or a piece is missing.
+        Damaged: one is cut short or malformed.
+    """
+    stem = "diffusion_pytorch_model"
+    whole = folder / f"{stem}.safetensors"
+    index = folder / f"{stem}.safetensors.index.json"
+    if index.is_file() and not whole.is_file():
+        names = {str(name) for name in read_object(index).get("weight_map", {}).values()}
+        files = tuple(folder / Path(name).name for name in sorted(names))
+    else:
+        files = (whole if whole.is_file() else folder / f"{stem}.fp16.safetensors",)
+    missing = [file.name for file in files if not file.is_file()]
+    if missing or not files:
+        raise BadFile(
+            f"{folder} lacks its weights {', '.join(missing) or whole.name}; only safetensors are "
+            "read, for other formats can run code.",
+            "Copy the whole folder again, or load and save it with diffusers where you trust it.",
+        )
+    for file in files:
+        check_safetensors(file)
+    return files
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What a pipeline draws.
+
+    Attributes:
+        multiple: a side in pixels must be a multiple of this.
+        own: width and height in pixels that it was trained on.
+    """
+
+    multiple: int
+    own: tuple[int, int]
+
+
+def read_sizes(folder: PipelineFolder) -> Sizes | None:
+    """Sizes of a checked folder; None where its files leave them to defaults of diffusers.
+
+    Raises:
+        BadFile: a configuration cannot be read.
+    """
+    network = read_config(folder.path / "unet")
+    coder = read_config(folder.path / "vae") if folder.layout.latent else network
+    side, widths = network.get("sample_size"), coder.get("block_out_channels")
+    sides: list[Any] = side if isinstance(side, list) else [side]
+    if not isinstance(widths, list) or not sides or not all(isinstance(s, int) for s in sides):
+        return None
+    multiple = 2 ** max(len(widths) - 1, 0)
+    factor = multiple if folder.layout.latent else 1
+    return Sizes(multiple, (sides[-1] * factor, sides[0] * factor))
+
+
+def require_multiples(model: str, multiple: int, width: int, height: int) -> None:
+    """See that a model can draw pictures of a size.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    for name, side in (("width", width), ("height", height)):
+        if side % multiple:
+            near = max(round(side / multiple), 1) * multiple
+            raise BadInput(
+                f"{name} {side} is not possible with model {model!r}.",
+                f"Its sides are multiples of {multiple}, for example {near}.",
+            )

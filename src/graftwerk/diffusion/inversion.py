@@ -1,0 +1,142 @@
+"""Gradient descent on an input: the general, slow way to make a network's output what one wants.
+
+Where the space of inputs is not well-behaved, it finds inputs that only the network takes for what
+was wanted (Szegedy et al., "Intriguing properties of neural networks", 2013).
+
+From a picture back to the noise that a sampler would draw it from.
+
+How well a denoiser knows a picture: what it makes of it behind noise.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import BadInput
+from ..types import Denoiser
+
+Batch = Float[Tensor, "b c h w"]
+
+
+def invert_ddim(
+    denoise: Denoiser,
+    x: Batch,
+    sigmas: Sequence[float],
+    *,
+    refinements: int = 3,
+    advance: Callable[[], None] | None = None,
+) -> Batch:
+    """Noise that `samplers.sample_ddim` (eta 0) leads back to `x`.
+
+    DDIM inversion (Song, Meng, Ermon, "Denoising Diffusion Implicit Models", 2020, section 4.3)
+    goes up the probability-flow equation with Euler's method, and takes the slope where a step
+    begins; the sampler takes it where the step ends. So each step is refined: the slope is
+    computed anew where the last try led, which comes to the step whose inverse is the sampler's
+    (a fixed-point iteration, as in Pan et al., "Effective Real Image Editing with Accelerated
+    Iterative Diffusion Inversion", 2023).
+
+    Args:
+        denoise: the model.
+        x: clean pictures or latents.
+        sigmas: levels of the sampler, falling to 0; they are walked backwards.
+        refinements: further evaluations a step; 0 is the plain inversion.
+        advance: told of every step; it may raise to stop.
+    """
+    for before, sigma in pairwise(reversed(sigmas)):
+        # at level 0 there is no slope yet: take that of the next level
+        slope = (x - denoise(x, before or sigma)) / (before or sigma)
+        ahead = x + slope * (sigma - before)
+        for _ in range(refinements):
+            ahead = x + (ahead - denoise(ahead, sigma)) / sigma * (sigma - before)
+        x = ahead
+        if advance is not None:
+            advance()
+    return x
+
+
+def residuals(
+    denoise: Denoiser,
+    clean: Float[Tensor, "b c h w"],
+    sigmas: Sequence[float],
+    generator: torch.Generator,
+    draws: int = 2,
+) -> Float[Tensor, "b levels"]:
+    """Logarithm of the mean squared error of the denoiser on each row, at each noise level.
+
+    By this a diffusion model is a classifier too (Li et al., "Your Diffusion Model is Secretly a
+    Zero-Shot Classifier", 2023): its error is small where its training had such pictures.
+
+    Args:
+        denoise: the model.
+        clean: pictures or latents.
+        sigmas: noise levels.
+        generator: of the noise, which is the same for all rows.
+        draws: noises at each level.
+    """
+    found = []
+    with torch.no_grad():
+        for sigma in sigmas:
+            errors = []
+            for _ in range(draws):
+                noise = torch.randn(clean.shape[1:], generator=generator).to(clean)
+                error = denoise(clean + sigma * noise, sigma) - clean
+                errors.append(error.square().mean(dim=(1, 2, 3)))
+            found.append(torch.stack(errors).mean(dim=0).log())
+    return torch.stack(found, dim=1)
+
+
+Loss = Callable[[Batch], Float[Tensor, " b"]]
+
+
+def descend(
+    start: Batch,
+    loss: Loss,
+    steps: int,
+    rate: float,
+    *,
+    bounds: tuple[float, float] | None = None,
+    watch: Callable[[int, Batch, Float[Tensor, " b"]], None] | None = None,
+) -> Batch:
+    """Move each row down its loss with Adam, alone: rows do not see each other.
+
+    Args:
+        start: where it begins.
+        loss: one number a row, differentiable.
+        steps: gradient steps.
+        rate: learning rate.
+        bounds: least and largest value; None for none.
+        watch: told of the step's number from 0, the input and its losses, once more after the last
+            step; it may raise to stop.
+
+    Raises:
+        BadInput: the loss is not finite or has no gradient.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        x = start.clone().detach().requires_grad_()
+        optimizer = torch.optim.Adam([x], lr=rate)
+        for number in range(steps + 1):
+            values = loss(x)
+            if not bool(torch.isfinite(values).all()):
+                raise BadInput(
+                    f"the loss is not finite at step {number}.", "Take a smaller --rate."
+                )
+            if watch is not None:
+                watch(number, x.detach(), values.detach())
+            if number == steps:
+                break
+            if not values.requires_grad:
+                raise BadInput(
+                    "the loss has no gradient: it does not depend on the input in a way that "
+                    "PyTorch can differentiate.",
+                    "Compute it with PyTorch's operations alone.",
+                )
+            optimizer.zero_grad()
+            torch.autograd.backward(values.sum())
+            optimizer.step()
+            if bounds is not None:
+                with torch.no_grad():
+                    x.clamp_(*bounds)
+    return x.detach()

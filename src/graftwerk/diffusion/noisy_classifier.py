@@ -1,0 +1,190 @@
+"""A classifier of noisy latents: which labels hold for the clean picture behind them.
+
+It is the way down of a denoiser with a pooling by attention instead of the way up, as in Dhariwal
+and Nichol, "Diffusion Models Beat GANs on Image Synthesis", 2021, section 4.1; but a picture may
+hold several things, so each label asks with a query of its own and has a probability of its own.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..errors import UnknownName
+from ..models.checkpoint import NOISE_AWARE, fingerprint
+from ..models.own_networks import load_own
+from ..models.transformers import choose_device
+from .classifier_guidance import softened
+from .noise_schedule import Sigma
+
+_TIME_SCALE = 100.0  # so that the sines of its embedding tell near noise levels apart
+_GROUPS = 8  # of channels that are normalised together
+
+
+class NoiseAwareNetwork(nn.Module):
+    """Logits of labels from noisy latents and their noise level.
+
+    Args:
+        config: `channels` and `side` of the latents, `widths` and `layers` of the way down,
+            `heads` of its attention, the list `labels`, and `latents`: the identity of the
+            latent space (`LatentSpace.identity`); and `groups`, if any: how many labels in a row
+            are kinds of one thing, such as the four grounds.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        import diffusers
+
+        super().__init__()
+        self.config = dict(config)
+        groups = [int(count) for count in config.get("groups", ())]
+        if groups and (sum(groups) != len(config["labels"]) or min(groups) < 1):
+            raise ValueError(f"groups {groups} are not those of {len(config['labels'])} labels")
+        widths, heads = tuple(config["widths"]), int(config["heads"])
+        make: Any = diffusers.UNet2DModel
+        whole: Any = make(
+            sample_size=config["side"],
+            in_channels=config["channels"],
+            out_channels=config["channels"],
+            block_out_channels=widths,
+            down_block_types=("AttnDownBlock2D",) * len(widths),
+            up_block_types=("AttnUpBlock2D",) * len(widths),
+            layers_per_block=config["layers"],
+            attention_head_dim=min(widths) // heads,
+            norm_num_groups=_GROUPS,
+        )
+        self.conv_in, self.down_blocks = whole.conv_in, whole.down_blocks
+        self.time_proj, self.time_embedding = whole.time_proj, whole.time_embedding
+        self.mid_block = whole.mid_block
+        self.norm = nn.GroupNorm(_GROUPS, widths[-1])
+        self.pool = LabelPooling(widths[-1], len(config["labels"]), heads)
+
+    def forward(self, x: Float[Tensor, "b c h w"], sigma: Sigma) -> Float[Tensor, "b labels"]:
+        """Look at latents `x = x0 + sigma * noise`, of unit variance without their noise."""
+        levels = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(len(x))
+        times = self.time_embedding(self.time_proj(levels.log() * _TIME_SCALE).to(x.dtype))
+        seen = self.conv_in(x / (1 + levels**2).sqrt().view(-1, 1, 1, 1))
+        for block in self.down_blocks:
+            seen, _ = block(seen, times)
+        seen = functional.silu(self.norm(self.mid_block(seen, times)))
+        logits: Tensor = self.pool(seen.flatten(2).transpose(1, 2))
+        return logits
+
+
+class LabelPooling(nn.Module):
+    """Attention of one query a label over all places, and a logit from what each found.
+
+    Args:
+        width: channels of a place.
+        labels: number of labels.
+        heads: of the attention.
+    """
+
+    def __init__(self, width: int, labels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, labels, bias=False)  # its rows are the queries
+        self.key_value = nn.Linear(width, 2 * width)
+        self.answer = nn.Linear(width, labels)  # each label reads what its own query found
+
+    def forward(self, places: Float[Tensor, "b n d"]) -> Float[Tensor, "b labels"]:
+        """Pool places to logits."""
+        batch, _, width = places.shape
+        each = width // self.heads
+        keys, values = (
+            part.view(batch, -1, self.heads, each).transpose(1, 2)
+            for part in self.key_value(places).chunk(2, dim=-1)
+        )
+        queries = self.query.weight.view(1, -1, self.heads, each).transpose(1, 2)
+        found = functional.scaled_dot_product_attention(
+            queries.expand(batch, -1, -1, -1), keys, values
+        )
+        found = found.transpose(1, 2).flatten(2)  # b labels d
+        scale = 1 / math.sqrt(self.heads)
+        return (found * self.answer.weight).sum(dim=-1) * scale + self.answer.bias
+
+
+@dataclass(frozen=True)
+class NoiseAwareClassifier:
+    """A frozen classifier of noisy latents.
+
+    Attributes:
+        name: as the user wrote it.
+        network: its network.
+        fingerprint: hash of weights and configuration.
+    """
+
+    name: str
+    network: NoiseAwareNetwork
+    fingerprint: str
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What it knows."""
+        return tuple(self.network.config["labels"])
+
+    @property
+    def latents(self) -> str:
+        """Identity of the latent space that it reads."""
+        return str(self.network.config["latents"])
+
+    def place_of(self, label: str) -> int:
+        """The number of a label.
+
+        Raises:
+            UnknownName: it does not know that label.
+        """
+        if label not in self.labels:
+            raise UnknownName("class", label, self.labels)
+        return self.labels.index(label)
+
+    def log_prob(
+        self, x: Float[Tensor, "b c h w"], sigma: Sigma, *labels: str, temperature: float = 1.0
+    ) -> Float[Tensor, " b"]:
+        """Log p(label | x) of each row; a gradient flows to `x`.
+
+        Args:
+            x: noisy latents.
+            sigma: their noise level.
+            labels: one of all rows, or one for each.
+            temperature: divides the logits for the gradient alone, see `softened`. Above 1 that
+                is the gradient of log p that a thing drawn from the scene is of this label and no
+                other of its group, the softmax among them, as in ADM, whose classes exclude each
+                other: more things of other labels do not serve it.
+
+        Raises:
+            UnknownName: it does not know a label.
+        """
+        places = torch.tensor([self.place_of(label) for label in labels], device=x.device)
+        logits, own = self.network(x, sigma), places.expand(len(x))[:, None]
+        value = functional.logsigmoid(logits.gather(1, own)[:, 0])
+        if temperature == 1:
+            return value
+        groups = self.network.config.get("groups")
+        if not groups:
+            return softened(functional.logsigmoid, logits.gather(1, own)[:, 0], temperature)
+        numbers = torch.arange(len(groups), device=x.device)
+        group = numbers.repeat_interleave(torch.tensor(groups, device=x.device))
+        others = logits.masked_fill(group != group[own], -math.inf)
+
+        def log_of_own(rivals: Tensor) -> Tensor:
+            return functional.log_softmax(rivals, dim=-1).gather(1, own)[:, 0]
+
+        soft = softened(log_of_own, others, temperature)
+        return value.detach() + soft - soft.detach()
+
+
+def load_noise_aware(name: str, folder: Path, device: str = "auto") -> NoiseAwareClassifier:
+    """Load a classifier that `graft recipe run noisy-classifier` made.
+
+    Raises:
+        BadFile: the folder holds something else, or its parts do not fit.
+        Damaged: the weight file is cut short.
+    """
+    network = load_own(folder, NOISE_AWARE, NoiseAwareNetwork)
+    return NoiseAwareClassifier(name, network.to(choose_device(device)), fingerprint(folder, {}))

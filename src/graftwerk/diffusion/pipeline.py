@@ -1,0 +1,277 @@
+"""From a pipeline's name to a frozen diffusion model: the one entrance of this part.
+
+Building the networks of a pipeline from their configurations and safetensors files.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import BadFile, BadInput
+from ..models.hub import locate
+from ..models.transformers import choose_device
+from .checkpoint import PipelineFolder, open_pipeline, read_config, require_multiples, weight_files
+from .latents import LatentSpace
+from .noise_schedule import Noise, read_noise
+from .prompts import TextReader, TextStates
+from .unet import Control, NetworkDenoiser, keep_prompts
+
+# Decoders of 2022 were saved before these layers had their present names.
+_FORMER_NAMES = {
+    "query": "to_q",
+    "key": "to_k",
+    "value": "to_v",
+    "proj_attn": "to_out.0",
+}
+# Options of a U-Net that ask for an input that no prompt gives.
+_UNET_REFUSED = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
+
+
+def load_part(folder: Path) -> nn.Module:
+    """Load a U-Net, an autoencoder or a control branch in float32, ready to run, on the CPU.
+
+    Its class comes from a table by the name that its configuration gives.
+
+    Raises:
+        BadFile: a class that is not known, or weights that do not fit the configuration.
+        Damaged: a weight file is cut short or malformed.
+    """
+    config = read_config(folder)
+    network_class = _network_class(folder, config)
+    state = _read_weights(folder)
+    try:
+        with _quiet(), torch.device("meta"):  # takes no memory before the weights are known to fit
+            network: nn.Module = network_class.from_config(config)
+        wanted = network.state_dict()
+        state = {_present_name(key, wanted): value for key, value in state.items()}
+        network.load_state_dict(state, assign=True)
+    except (RuntimeError, ValueError, TypeError, KeyError, ArithmeticError) as error:
+        raise BadFile(
+            f"the weights in {folder} do not fit its config.json: {error}",
+            "Copy the whole folder again.",
+        ) from error
+    return network.eval().requires_grad_(False)
+
+
+def _network_class(folder: Path, config: Mapping[str, Any]) -> Any:
+    from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel, UNet2DModel
+
+    known = (UNet2DConditionModel, UNet2DModel, AutoencoderKL, ControlNetModel)
+    classes = {c.__name__: c for c in known}
+    name = config.get("_class_name")
+    if name not in classes:
+        raise BadFile(
+            f"{folder / 'config.json'} is of the class {name!r}, which is not known here.",
+            f"Known: {', '.join(classes)}.",
+        )
+    return classes[name]
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    state: dict[str, Tensor] = {}
+    for file in weight_files(folder):
+        state |= {key: value.float() for key, value in load_file(file).items()}
+    return state
+
+
+def _present_name(key: str, wanted: Mapping[str, Tensor]) -> str:
+    """The name that a weight has in the library's present code."""
+    if key in wanted:
+        return key
+    module, _, kind = key.rpartition(".")
+    parent, _, layer = module.rpartition(".")
+    return f"{parent}.{_FORMER_NAMES.get(layer, layer)}.{kind}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the diffusers library from writing to the terminal."""
+    from diffusers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+
+
+def check_unet(network: Any, folder: Path) -> None:
+    """Refuse a U-Net that wants more than a noisy picture, a time and a prompt.
+
+    Raises:
+        BadFile: it does.
+    """
+    config = network.config
+    reasons = [key for key in _UNET_REFUSED if config.get(key) is not None]
+    if config.get("addition_embed_type") not in {None, "text_time"}:
+        reasons.append("addition_embed_type")
+    if config.get("time_cond_proj_dim") is not None:
+        reasons.append("time_cond_proj_dim")
+    if config.get("time_embedding_type", "positional") != "positional":
+        reasons.append("time_embedding_type")
+    if config.out_channels not in {config.in_channels, 2 * config.in_channels}:
+        reasons.append("in_channels")
+    if reasons:
+        raise BadFile(
+            f"the U-Net in {folder} is of a kind that is not known here ({', '.join(reasons)}).",
+            "Take a model that draws from noise and a prompt alone.",
+        )
+
+
+@dataclass(frozen=True)
+class DiffusionModel:
+    """A frozen diffusion model.
+
+    Attributes:
+        name: as the user wrote it.
+        fingerprint: hash of weights and of everything else that changes a picture.
+        noise: the noise that it was trained with.
+        channels: channels of what the U-Net draws.
+        factor: pixels to a side of one of its values; 1 where it draws pixels.
+        multiple: a side in pixels must be a multiple of this.
+        size: width and height in pixels that it was trained on.
+        device: where it runs.
+        unet: the U-Net.
+        reader: what reads prompts; None for an unconditional model.
+        decoder: the autoencoder that makes pictures of latents; None for a model of pixels.
+        keeps_prompts: whether the U-Net's attention can keep a prompt's keys and values.
+    """
+
+    name: str
+    fingerprint: str
+    noise: Noise
+    channels: int
+    factor: int
+    multiple: int
+    size: tuple[int, int]
+    device: str
+    unet: Any
+    reader: TextReader | None
+    decoder: Any
+    keeps_prompts: bool
+
+    def denoiser(self, texts: TextStates | None, control: Control | None = None) -> NetworkDenoiser:
+        """The model as `denoise(x, sigma)` for these prompts; None: without any.
+
+        Args:
+            texts: states of the prompts.
+            control: what is added between the U-Net's halves; None: nothing.
+
+        Raises:
+            BadInput: the model reads prompts and there are none, or the other way round.
+        """
+        if (texts is None) != (self.reader is None):
+            raise BadInput(
+                f"model {self.name!r} {'takes no' if self.reader is None else 'needs a'} prompt.",
+                "Leave the prompt out." if self.reader is None else "Give it an empty prompt.",
+            )
+        return NetworkDenoiser(
+            self.unet,
+            self.noise,
+            texts,
+            factor=self.factor,
+            keeps_prompts=self.keeps_prompts,
+            control=control,
+        )
+
+    def shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """Channels, height and width of what the U-Net draws for a picture of this size.
+
+        Raises:
+            BadInput: the model cannot draw that size.
+        """
+        require_multiples(self.name, self.multiple, width, height)
+        return self.channels, height // self.factor, width // self.factor
+
+    @property
+    def space(self) -> LatentSpace:
+        """Where it draws."""
+        return LatentSpace(self.decoder)
+
+    def decode(self, drawn: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
+        """What the U-Net drew as pictures, values 0 to 1."""
+        return self.space.decode(drawn)
+
+
+def load_diffusion(name: str, device: str = "auto") -> DiffusionModel:
+    """Load a diffusion model in float32.
+
+    Args:
+        name: `builtin/blocks`, a local folder in the layout of diffusers, or a hub id
+            `owner/name@revision`, which is fetched only inside `locate.named_by_user`.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        BadInput: the name, folder or device cannot be used.
+        Damaged: a weight file is cut short.
+    """
+    folder = open_pipeline(locate(name))
+    place = choose_device(device)
+    noise = read_noise(folder.scheduler, folder.scheduler_file)
+    unet: Any = load_part(folder.path / "unet").to(place)
+    check_unet(unet, folder.path / "unet")
+    decoder: Any = load_part(folder.path / "vae").to(place) if folder.layout.latent else None
+    reader = TextReader(folder, place) if folder.layout.encoders else None
+    factor = LatentSpace(decoder).factor
+    # A U-Net on pixels halves them itself and does not mend odd sides.
+    halvings = len(unet.config.block_out_channels) - 1
+    model = DiffusionModel(
+        name=name,
+        fingerprint=folder.fingerprint(),
+        noise=noise,
+        channels=int(unet.config.in_channels),
+        factor=factor,
+        multiple=factor if decoder is not None else 2**halvings,
+        size=_trained_size(unet.config.sample_size, factor, folder),
+        device=place,
+        unet=unet,
+        reader=reader,
+        decoder=decoder,
+        keeps_prompts=reader is not None and keep_prompts(unet),
+    )
+    _check_fit(model, folder)
+    return model
+
+
+def _trained_size(sample_size: Any, factor: int, folder: PipelineFolder) -> tuple[int, int]:
+    sides: Sequence[Any] = sample_size if isinstance(sample_size, list | tuple) else [sample_size]
+    if not sides or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise BadFile(
+            f"the U-Net in {folder.path} does not say which size it draws (sample_size).",
+            "Set sample_size in its config.json.",
+        )
+    return sides[-1] * factor, sides[0] * factor
+
+
+def _check_fit(model: DiffusionModel, folder: PipelineFolder) -> None:
+    """Refuse parts that do not belong together."""
+    config = model.unet.config
+    found: str | None = None
+    if model.decoder is None:
+        if model.channels not in {1, 3}:
+            found = f"its U-Net draws {model.channels} channels, a picture has 1 or 3"
+    elif model.decoder.config.latent_channels != model.channels:
+        found = (
+            f"its U-Net reads {model.channels} channels, its autoencoder has "
+            f"{model.decoder.config.latent_channels}"
+        )
+    if model.reader is not None:
+        texts = model.reader.read([""])
+        if texts.states.shape[-1] != config.cross_attention_dim:
+            found = (
+                f"its text encoders give {texts.states.shape[-1]} values a token, its U-Net reads "
+                f"{config.cross_attention_dim}"
+            )
+        if (texts.pooled is None) != (config.addition_embed_type is None):
+            found = "its U-Net and its text encoders are not of the same kind"
+    if found is not None:
+        raise BadFile(f"the parts of {folder.path} do not fit: {found}.", "Copy it again.")

@@ -1,0 +1,163 @@
+"""Drawing batches of pictures: noise of their own, sampler, wrapped denoiser.
+
+Decoded batches as pictures, and many pictures as one sheet.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from ..errors import Failure
+from .guidance import DenoiserWrapper, Guidance, compose
+from .noise_schedule import draw, final, initial
+from .pipeline import DiffusionModel
+from .prompts import TextStates, join
+from .samplers import Watch, find_sampler
+from .unet import Control
+
+# Pixels of one batch. Small pictures leave most of a machine idle when drawn one by one.
+_BATCH_PIXELS = {"cpu": 2**18, "mps": 2**20, "cuda": 2**22}
+_BATCH_PICTURES = {"cpu": 16, "mps": 16, "cuda": 64}
+
+
+@runtime_checkable
+class Controller(Protocol):
+    """What controls every batch of a drawing."""
+
+    def start(self, rows: int) -> Control:
+        """Begin to draw `rows` pictures; their rows come first where the U-Net sees more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What shapes a picture, beside the model and the picture's number.
+
+    Attributes:
+        texts: states of the prompt; None for a model that reads none.
+        away: states of what guidance gets away from; None where it does not act.
+        guidance: weight and interval.
+        sampler: one of `samplers.SAMPLERS`.
+        eta: of DDIM.
+        sigmas: noise levels.
+        shape: channels, height and width of what the U-Net draws.
+        seed: of the request.
+        control: what is added between the U-Net's halves; None: nothing.
+        pull: what guides by gradients; None for none.
+    """
+
+    texts: TextStates | None
+    away: TextStates | None
+    guidance: Guidance
+    sampler: str
+    eta: float
+    sigmas: Sequence[float]
+    shape: tuple[int, int, int]
+    seed: int
+    control: Controller | None = None
+    pull: DenoiserWrapper | None = None
+
+
+def picture_seed(seed: int, number: int) -> int:
+    """The seed of one picture's noise, from the request's seed and the picture's number."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def batches(count: int, width: int, height: int, device: str) -> list[range]:
+    """The numbers of `count` pictures, in batches that the device takes at once."""
+    size = _batch_size(width, height, device)
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def largest_batch(width: int, height: int) -> int:
+    """Pictures of this size that any device draws at once."""
+    return max(_batch_size(width, height, device) for device in _BATCH_PICTURES)
+
+
+def _batch_size(width: int, height: int, device: str) -> int:
+    return max(1, min(_BATCH_PICTURES[device], _BATCH_PIXELS[device] // (width * height)))
+
+
+def draw_batch(
+    model: DiffusionModel, plan: Plan, numbers: Sequence[int], watch: Watch | None = None
+) -> Float[Tensor, "b c h w"]:
+    """Draw the pictures of these numbers at once, not decoded yet.
+
+    A picture's noise depends on seed and number alone. Batches of another size change the order
+    of sums, so its last bits (some 1e-6) depend on the batch too.
+
+    Raises:
+        Failure: the model gave values that are not finite.
+    """
+    # Noise is drawn on the CPU, so that a seed means the same picture on every device.
+    generators = [torch.Generator().manual_seed(picture_seed(plan.seed, n)) for n in numbers]
+    sampler = find_sampler(plan.sampler, generators, plan.eta)
+    with torch.inference_mode():
+        control = None if plan.control is None else plan.control.start(len(numbers))
+        conditional = model.denoiser(plan.texts, control)
+        both = None
+        if plan.texts is not None and plan.away is not None:
+            both = model.denoiser(join(plan.texts, plan.away), control)
+        denoise = compose(conditional, both, plan.guidance, model.noise.clamp, plan.pull)
+        noise = draw(generators, torch.empty(len(numbers), *plan.shape, device=model.device))
+        drawn = sampler(denoise, initial(noise, plan.sigmas[0]), plan.sigmas, watch=watch)
+        drawn = final(drawn, plan.sigmas[-1])
+    if not bool(torch.isfinite(drawn).all()):
+        raise Failure(
+            f"model {model.name!r} drew values that are not finite.",
+            "Try more steps, a smaller --cfg, or check the model with its own library.",
+        )
+    return drawn
+
+
+Picture: TypeAlias = Image.Image
+# A decoder takes several KB of memory for each pixel.
+_DECODED_PIXELS = 2**19
+_SHEET_SIDE = 4096  # pixels at most
+_SHEET_GAP = 4
+
+
+def decode(model: DiffusionModel, drawn: Float[Tensor, "b c h w"]) -> list[Picture]:
+    """What a sampler drew as pictures, 8 bits a channel."""
+    with torch.inference_mode():
+        rows = max(1, _DECODED_PIXELS // (drawn.shape[2] * drawn.shape[3] * model.factor**2))
+        decoded = torch.cat([model.decode(some) for some in torch.split(drawn, rows)])
+        levels = (decoded * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return [Image.fromarray(row.squeeze(-1) if row.shape[-1] == 1 else row) for row in levels]
+
+
+def contact_sheet(images: Sequence[Picture]) -> Picture:
+    """Pictures of one size in rows on white, made smaller where the sheet would be too large."""
+    columns = math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    room = _SHEET_SIDE // columns - _SHEET_GAP
+    scale = min(1.0, room / max(images[0].size))
+    width, height = (max(1, round(side * scale)) for side in images[0].size)
+    across, down = width + _SHEET_GAP, height + _SHEET_GAP
+    sheet = Image.new(
+        "RGB", (columns * across + _SHEET_GAP, rows * down + _SHEET_GAP), (255, 255, 255)
+    )
+    for place, image in enumerate(images):
+        row, column = divmod(place, columns)
+        tile = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+        sheet.paste(tile, (_SHEET_GAP + column * across, _SHEET_GAP + row * down))
+    return sheet
+
+
+def film_strip(images: Sequence[Picture]) -> Picture:
+    """Pictures of one size in one row on white."""
+    width, height = images[0].size
+    across = width + _SHEET_GAP
+    strip = Image.new(
+        "RGB", (len(images) * across + _SHEET_GAP, height + 2 * _SHEET_GAP), (255, 255, 255)
+    )
+    for place, image in enumerate(images):
+        strip.paste(image.convert("RGB"), (_SHEET_GAP + place * across, _SHEET_GAP))
+    return strip

@@ -1,0 +1,110 @@
+"""Which way to take: the cheapest that is as good as the best, found within a budget of time."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..types import Monitor
+from .methods import Trial, make_linear, make_tuned
+from .problem import Problem
+from .run import starting_head, tune
+from .saved import Made
+from .scoring import Score
+from .settings import Settings
+
+COST = ("linear", "lora", "full", "wise-ft")  # cheapest first
+_APART = 3.0  # times, from one learning rate to the next
+_LORA_PLUS = 16.0  # times that B learns faster than A (LoRA+: Hayou et al., 2024, section 5)
+_RATES = {"lora": (5e-4, 2e-3), "full": (3e-5, 1e-4)}
+
+
+def cheapest(scores: Sequence[tuple[str, Score]]) -> int:
+    """Place of the cheapest way whose score lies in the 95 % interval of the best one."""
+    best = max(scores, key=lambda pair: pair[1].value)[1]
+    good = [n for n, (_, score) in enumerate(scores) if score.value >= best.low]
+    return min(good, key=lambda n: (COST.index(scores[n][0]), -scores[n][1].value))
+
+
+def choose(
+    problem: Problem, settings: Sequence[Settings], minutes: float, folder: Path, monitor: Monitor
+) -> tuple[Made, list[Trial]]:
+    """Spend the budget by successive halving and keep the cheapest way that is good enough.
+
+    All settings get an equal share of the first third; the better half goes on with the next
+    third, and the best with the last (Jamieson and Talwalkar, 2016, with fixed rungs). What was
+    stopped goes on from its checkpoint. The linear head takes part without a budget.
+
+    Args:
+        problem: the data; choices are made on its validation examples.
+        settings: candidates beside the linear head.
+        minutes: to spend in all.
+        folder: for the runs.
+        monitor: told about progress.
+
+    Raises:
+        BadInput: too few examples to validate on.
+    """
+    deadline = time.monotonic() + 60 * minutes
+    begin = time.perf_counter()
+    head = starting_head(problem, monitor)
+    places = problem.split.validation
+    linear = problem.measure(head.score(problem.features(monitor)[places]), places)
+    spent = {"linear": time.perf_counter() - begin}
+    runs: dict[int, Score] = {}
+    ended: dict[int, bool] = {}
+    alive = list(range(len(settings)))
+    rungs = len(settings).bit_length()
+    for rung in range(rungs):
+        left = max(0.0, deadline - time.monotonic()) / 60
+        share = left / (rungs - rung) / len(alive)
+        for number in alive:
+            name = _name(settings[number])
+            monitor.note(f"round {rung + 1} of {rungs}: {name}, {share:.1f} min")
+            run = tune(problem, settings[number], folder / str(number), monitor, minutes=share)
+            spent[name] = spent.get(name, 0.0) + run.seconds
+            runs[number], ended[number] = run.measured, run.finished
+            del run  # one network at a time
+        alive.sort(key=lambda number: -runs[number].value)
+        alive = alive[: max(1, len(alive) // 2)]
+        if all(ended[number] for number in alive):
+            break
+    tried = [("linear", linear)] + [(settings[n].how, runs[n]) for n in sorted(runs)]
+    kept = cheapest(tried)
+    names = ["linear", *(_name(settings[n]) for n in sorted(runs))]
+    trials = [
+        Trial(name, score.value, spent[name], number == kept)
+        for number, (name, (_, score)) in enumerate(zip(names, tried, strict=True))
+    ]
+    if kept == 0:
+        return make_linear(problem, monitor), trials
+    number = sorted(runs)[kept - 1]
+    # Its weights are on disk: this takes no step more, and puts the best of them in their places.
+    run = tune(problem, settings[number], folder / str(number), monitor, minutes=0.0)
+    return make_tuned(problem, run, folder / str(number), monitor), trials
+
+
+def candidates(settings: Settings, count: int) -> list[Settings]:
+    """Settings at `count` learning rates, each three times the next one, their own in the middle.
+
+    The best rate of LoRA is not that of full fine-tuning, and a comparison at one rate may
+    compare rates (Biderman et al., "LoRA Learns Less and Forgets Less", 2024, section 4). Beside
+    several rates LoRA is tried with a faster B, and A at half its rate.
+    """
+    highest = (count - 1) // 2
+    rates = [settings.learning_rate * _APART ** (highest - number) for number in range(count)]
+    found = [replace(settings, learning_rate=min(1.0, rate)) for rate in rates]
+    if settings.how == "lora" and settings.lora_plus == 1 and count > 1:
+        slower = settings.learning_rate / 2
+        found.append(replace(settings, learning_rate=slower, lora_plus=_LORA_PLUS))
+    return found
+
+
+def usual(settings: Settings) -> list[Settings]:
+    """Settings at the two usual learning rates of their way."""
+    return [replace(settings, learning_rate=rate) for rate in _RATES[settings.how]]
+
+
+def _name(settings: Settings) -> str:
+    rank = f" rank {settings.rank}" if settings.how == "lora" else ""
+    return f"{settings.how}{rank} {settings.pace}"

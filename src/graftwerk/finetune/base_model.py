@@ -1,0 +1,137 @@
+"""The frozen model that data are fitted on: which it is, what it reads, what it makes of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.dataset import Item, Kind, Opened, Picture
+from ..errors import BadFile, BadInput
+from ..models.checkpoint import SERIES_MODELS, ModelFolder
+from ..models.encoders import encoder_fingerprint, load_encoder, model_folder, static_base
+from ..models.image_encoder import IMAGE_MODELS, encode_and_compare
+from ..models.pooling import read_recipe
+from ..models.static_encoder import MODEL_TYPE as STATIC_TYPE
+from ..types import Encoder, HiddenLayer, Vectors
+
+_TEXTS = frozenset({"bert", "distilbert", "mpnet", "roberta", "xlm-roberta", STATIC_TYPE})
+_DECODED = 64  # pictures at a time
+
+
+@dataclass(frozen=True)
+class Base:
+    """A frozen model.
+
+    Attributes:
+        name: as it was named.
+        root: its folder.
+        fingerprint: hash of its files and of the layer that is taken.
+        layer: hidden layer that features come from.
+        reads: kinds of items that it takes.
+        device: where it runs.
+    """
+
+    name: str
+    root: Path
+    fingerprint: str
+    layer: HiddenLayer
+    reads: frozenset[Kind]
+    device: str
+
+    def encoder(self, strange: "Callable[[int], None] | None" = None) -> "Encode":
+        """Load it.
+
+        Args:
+            strange: told of each batch how many pictures are unlike those of its training, where
+                its folder tells what these were.
+        """
+        if "series" in self.reads:
+            from .networks import encoder_of, load_network
+
+            return encoder_of(load_network(self, "series"))
+        encoder = load_encoder(self.name, layer=self.layer, device=self.device)
+        return lambda items, advance: _encode(encoder, items, advance, strange)
+
+
+Advance = Callable[[int], None]
+Encode = Callable[[Sequence[Item], Advance], Vectors]  # items to unit vectors, counting them
+
+
+def open_base(name: str, layer: HiddenLayer, device: str) -> Base:
+    """Look at a model without loading it.
+
+    Raises:
+        BadInput: the name cannot be used, or the model is no encoder.
+        Damaged: a weight file is cut short.
+    """
+    if static_base(name) is not None:
+        load_encoder(name, layer=layer, device=device)  # distilled where it was not yet
+    root = model_folder(name)
+    if not (root / "config.json").is_file() and not (root / "modules.json").is_file():
+        kind = "a diffusion pipeline" if (root / "model_index.json").is_file() else "no model"
+        raise BadFile(
+            f"model {name!r} is no encoder: {root} holds {kind}.",
+            "Name a text or image encoder, for example builtin/minilm.",
+        )
+    recipe = read_recipe(root)
+    reads = _reads(name, recipe.transformer)
+    if "series" in reads and layer is not None:
+        raise BadInput(
+            f"of {name!r}, which reads series, the last layer alone is taken.",
+            "Leave --layer and --sweep out.",
+        )
+    return Base(
+        name=name,
+        root=root,
+        fingerprint=encoder_fingerprint(root, recipe, layer),
+        layer=layer,
+        reads=reads,
+        device=device,
+    )
+
+
+def _reads(name: str, folder: ModelFolder) -> frozenset[Kind]:
+    kind = folder.model_type
+    if kind in IMAGE_MODELS:
+        joint = IMAGE_MODELS[kind].takes == "joint"
+        return frozenset({"text", "image"} if joint else {"image"})
+    if kind in SERIES_MODELS:
+        return frozenset({"series"})
+    if kind not in _TEXTS:
+        _require_texts(name, folder)
+    return frozenset({"text"})
+
+
+def _require_texts(name: str, folder: ModelFolder) -> None:
+    """Refuse a network whose input is no text.
+
+    Raises:
+        BadInput: names what it takes.
+    """
+    from ..models.transformers import build_config, network_class
+
+    found: Any = network_class(folder, type(build_config(folder)))
+    if found.main_input_name != "input_ids":
+        raise BadInput(
+            f"model {name!r} of type {folder.model_type!r} is no encoder that is known here: it "
+            f"takes {found.main_input_name}.",
+            f"Name a text encoder, or a model of type {', '.join(sorted(IMAGE_MODELS))}.",
+        )
+
+
+def _encode(
+    encoder: Encoder, items: Sequence[Item], advance: Advance, strange: Advance | None
+) -> Vectors:
+    if items and isinstance(items[0], Picture | Opened):
+        vectors = np.empty((len(items), encoder.dimension), dtype=np.float32)
+        for start in range(0, len(items), _DECODED):
+            batch = items[start : start + _DECODED]
+            pictures = [item.open() for item in batch if isinstance(item, Picture | Opened)]
+            place = slice(start, start + len(pictures))
+            vectors[place], distances = encode_and_compare(encoder, pictures, advance)
+            if strange is not None and distances is not None:
+                strange(int((distances > 1).sum()))
+        return vectors
+    return encoder.encode_texts([str(item) for item in items], advance=advance)

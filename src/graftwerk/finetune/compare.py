@@ -1,0 +1,301 @@
+"""Linear, LoRA and full fine-tuning on the same data, and the straight answer.
+
+The learning curve of the linear head, and whether more examples would help.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import folders
+from ..data.split import Places
+from ..types import Monitor
+from .auto import COST, cheapest
+from .base_model import Encode
+from .costs import Peak, drift, ignore, other_items, seconds_per_thousand, watched_memory
+from .forgetting import Before
+from .linear import fit_linear
+from .methods import make_linear, make_tuned
+from .networks import encode, encoder_of
+from .problem import Problem
+from .run import Run, tune
+from .saved import TRAINING, is_kept, save_fit
+from .scoring import Score, point
+from .settings import Settings
+from .tune import Tuning
+
+_MIXES = (0.25, 0.5, 0.75)  # shares of the tuned weights
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One row.
+
+    Attributes:
+        name: `linear`, `lora`, `full` or `wise-ft`.
+        score: on the test examples.
+        parameters: numbers that were learned.
+        bytes: to store beside the frozen model.
+        train_seconds: wall time; features and states that another way left in the cache count.
+        predict_seconds: for 1,000 items.
+        peak_bytes: most memory of the process meanwhile.
+        drift: 1 less the mean cosine of features of other data, before and after.
+        old_score: of what the model could do before, on the changed features; None without one.
+        old_loss: its mean loss there.
+        note: how it was made.
+    """
+
+    name: str
+    score: Score
+    parameters: int
+    bytes: int
+    train_seconds: float
+    predict_seconds: float
+    peak_bytes: int
+    drift: float
+    old_score: float | None
+    old_loss: float | None
+    note: str
+
+
+class Comparison:
+    """All ways, one after the other, each on the frozen model."""
+
+    def __init__(
+        self, problem: Problem, out: Path, before: Before | None, monitor: Monitor
+    ) -> None:
+        self._problem, self._out, self._before, self._monitor = problem, out, before, monitor
+        self._others = other_items(problem.examples.kind, problem.examples.items[0])
+        encode_frozen = problem.base.encoder()
+        self._frozen = encode_frozen(self._others, ignore)
+        _warm_up()
+        test = problem.split.test.tolist()
+        self._test_items = [problem.examples.items[place] for place in test]
+
+    def linear(self) -> Way:
+        """A head on frozen features."""
+        with watched_memory() as peak:
+            seconds = self._problem.features_seconds(self._monitor)
+            begin = time.perf_counter()
+            made = make_linear(self._problem, self._monitor)
+        seconds += time.perf_counter() - begin
+        size = save_fit(self._out / "linear", self._problem, made)
+        encode_frozen = self._problem.base.encoder()
+        old_score, old_loss = self._measure_before(encode_frozen)
+        return Way(
+            name="linear",
+            score=made.score,
+            parameters=made.parameters,
+            bytes=size,
+            train_seconds=seconds,
+            predict_seconds=seconds_per_thousand(encode_frozen, self._test_items),
+            peak_bytes=peak.bytes,
+            drift=0.0,
+            old_score=old_score,
+            old_loss=old_loss,
+            note=f"strength {made.settings['strength']:g}",
+        )
+
+    def tuned(self, candidates: Sequence[Settings]) -> list[Way]:
+        """LoRA, or full fine-tuning and its mixture with the frozen weights.
+
+        Args:
+            candidates: of one way; the best on validation examples is the way.
+        """
+        how = candidates[0].how
+        training = folders.claim(self._out / f"{how}.{TRAINING}", TRAINING, verify=is_kept)
+        with watched_memory() as peak:
+            run, folder = self._best(candidates, training)
+        made = make_tuned(self._problem, run, folder, self._monitor)
+        size = save_fit(self._out / how, self._problem, made)
+        note = f"best of {run.steps} steps at {run.step}, {run.settings.pace}"
+        if len(candidates) > 1:
+            note += f" ({len(candidates)} tried)"
+        way = self._way(how, run, peak, made.score, note)
+        ways = [replace(way, bytes=size)]
+        if how == "full":
+            ways.append(replace(self._mixed(run, peak), bytes=size))
+        folders.remove(training)
+        return ways
+
+    def _best(self, candidates: Sequence[Settings], training: Path) -> tuple[Run, Path]:
+        """The run with the best score on validation examples, and its folder; seconds of all."""
+        folders = [training / str(number) for number in range(len(candidates))]
+        found: list[float] = []
+        seconds = 0.0
+        for settings, folder in zip(candidates, folders, strict=True):
+            run = tune(self._problem, settings, folder, self._monitor)
+            found.append(run.measured.value)
+            seconds += run.seconds
+            if len(candidates) > 1:
+                del run  # one network at a time
+        best = int(np.argmax(found))
+        if len(candidates) > 1:  # its weights are on disk: this takes no step more
+            run = tune(self._problem, candidates[best], folders[best], self._monitor, minutes=0.0)
+        return replace(run, seconds=seconds), folders[best]
+
+    def _mixed(self, run: Run, peak: Peak) -> Way:
+        """WiSE-FT (Wortsman et al., 2022): weights between the frozen and the tuned ones."""
+        tuning, problem = run.tuning, self._problem
+        tuned = {name: p.detach().clone() for name, p in tuning.parameters().items()}
+        validation = problem.split.validation
+        found = []
+        values = problem.targets.values[validation]
+        for mix in _MIXES:
+            _mix(tuning, tuned, mix)
+            with tuning.running():
+                scores = tuning.scores(validation, "float32")
+            found.append(point(scores, values, problem.targets.task))
+        mix = _MIXES[int(np.argmax(found))]
+        _mix(tuning, tuned, mix)
+        vectors = encode(tuning.trainable, self._test_items, ignore)
+        score = problem.measure(tuning.head().score(vectors), problem.split.test)
+        return self._way("wise-ft", run, peak, score, f"{mix:g} of the way from frozen to full")
+
+    def _way(self, name: str, run: Run, peak: Peak, score: Score, note: str) -> Way:
+        with run.tuning.merged():
+            encode_tuned = encoder_of(run.tuning.trainable)
+            moved = drift(self._frozen, encode_tuned(self._others, ignore))
+            seconds = seconds_per_thousand(encode_tuned, self._test_items)
+            old_score, old_loss = self._measure_before(encode_tuned)
+        return Way(
+            name=name,
+            score=score,
+            parameters=run.parameters,
+            bytes=0,
+            train_seconds=run.seconds,
+            predict_seconds=seconds,
+            peak_bytes=peak.bytes,
+            drift=moved,
+            old_score=old_score,
+            old_loss=old_loss,
+            note=note,
+        )
+
+    def _measure_before(self, encode_items: Encode) -> tuple[float | None, float | None]:
+        """Score and loss of what the model could do before; None where that is not asked."""
+        return (None, None) if self._before is None else self._before.measure(encode_items)
+
+
+def _warm_up() -> None:
+    """Import what is large first, for it is no part of the time of the way that needs it."""
+    import peft  # noqa: F401
+    import sklearn.linear_model  # noqa: F401
+
+
+def _mix(tuning: Tuning, tuned: Mapping[str, Tensor], share: float) -> None:
+    """Put weights in their places that lie this share of the way from the first to the tuned."""
+    with torch.no_grad():
+        for name, parameter in tuning.parameters().items():
+            parameter.copy_(torch.lerp(tuning.initial[name], tuned[name], share))
+
+
+def recommend(ways: Sequence[Way]) -> tuple[str, str]:
+    """The way to take, and one sentence that says why."""
+    kept = ways[cheapest([(way.name, way.score) for way in ways])]
+    best = max(ways, key=lambda way: way.score.value)
+    name = best.score.name
+    interval = f"{best.score.low:.3f} to {best.score.high:.3f}"
+    if kept is best:
+        rest = [
+            way for way in ways if way is not best and COST.index(way.name) < COST.index(best.name)
+        ]
+        if not rest:
+            return kept.name, (
+                f"Take {kept.name}: it is the cheapest and has the best {name}, "
+                f"{best.score.value:.3f} ({interval})."
+            )
+        next_best = max(rest, key=lambda way: way.score.value)
+        return kept.name, (
+            f"Take {kept.name}: its {name} of {best.score.value:.3f} ({interval}) is beyond what "
+            f"cheaper ways reach, at most {next_best.score.value:.3f} by {next_best.name}."
+        )
+    return kept.name, (
+        f"Take {kept.name}: its {name} of {kept.score.value:.3f} lies within the 95 % interval of "
+        f"the best, {best.name} with {best.score.value:.3f} ({interval}), and it learns "
+        f"{kept.parameters:,} numbers instead of {best.parameters:,}."
+    )
+
+
+_SHARES = (0.125, 0.25, 0.5, 1.0)  # of the examples to learn from
+_DRAWS = 3
+_FEWEST = 4  # examples
+_WORTH = 0.005  # a smaller gain is none
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """Score at one size.
+
+    Attributes:
+        examples: learned from.
+        score: mean over the draws, on the test examples.
+        spread: standard deviation over the draws; 0 at the full size.
+    """
+
+    examples: int
+    score: float
+    spread: float
+
+
+def learning_curve(problem: Problem, monitor: Monitor) -> list[CurvePoint]:
+    """Fit linear heads on shares of the examples, drawn class by class, each twice the last."""
+    features = problem.features(monitor)
+    test = problem.split.test
+    truth = problem.targets.values[test]
+    points = []
+    monitor.start("learning curve", len(_SHARES))
+    for share in _SHARES:
+        scores, count = [], 0
+        for draw in range(1 if share == 1 else _DRAWS):
+            places = _some(problem, share, draw)
+            if len(places) < _FEWEST:
+                continue
+            base, seed = problem.base.fingerprint, problem.source.seed
+            head = fit_linear(
+                features, problem.targets, places, base, seed=seed, balanced=problem.source.balanced
+            ).head
+            scores.append(point(head.score(features[test]), truth, problem.targets.task))
+            count = len(places)
+        if scores:
+            points.append(CurvePoint(count, float(np.mean(scores)), float(np.std(scores))))
+        monitor.advance()
+    return points
+
+
+def verdict(points: list[CurvePoint], name: str) -> str:
+    """One sentence on whether more examples would help."""
+    if len(points) < 3:
+        return "too few examples for a learning curve"
+    before, half, whole = points[-3:]
+    gain, former = whole.score - half.score, half.score - before.score
+    noise = 2 * half.spread / np.sqrt(_DRAWS)
+    told = (
+        f"from {half.examples:,} to {whole.examples:,} examples {name} of the linear head went "
+        f"from {half.score:.3f} to {whole.score:.3f}"
+    )
+    if gain > max(_WORTH, noise):
+        ratio = float(np.clip(gain / former, 0, 1)) if former > 0 else 1.0
+        return f"more examples would help: {told}; twice as many may bring about {gain * ratio:.3f}"
+    return f"more examples would hardly help: {told}, which is within the noise of {noise:.3f}"
+
+
+def _some(problem: Problem, share: float, draw: int) -> Places:
+    """A share of the examples to learn from, class by class where there are classes."""
+    learned = problem.split.learned
+    if share == 1:
+        return learned
+    generator = np.random.default_rng([problem.source.seed, draw])
+    if problem.targets.task != "class":
+        return np.sort(generator.permutation(learned)[: max(1, round(share * len(learned)))])
+    values = problem.targets.values[learned]
+    parts = []
+    for number in np.unique(values):
+        rows = generator.permutation(learned[values == number])
+        parts.append(rows[: max(1, round(share * len(rows)))])
+    return np.sort(np.concatenate(parts))

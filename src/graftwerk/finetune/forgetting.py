@@ -1,0 +1,120 @@
+"""What a model could do before it was fitted, so that it can be told what a fit forgets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from ..adapters.linear_head import LinearHead
+from ..blocks.captions import object_phrases
+from ..blocks.renderer import render
+from ..blocks.sampling import sample_scene
+from ..data.dataset import Item, Opened
+from ..data.targets import Targets
+from ..errors import BadInput
+from ..models.encoders import load_encoder
+from ..models.zero_shot import label_vectors, require_joint, templates_of
+from .base_model import Base, Encode
+from .costs import ignore
+from .problem import Problem
+from .scoring import point
+from .tune import loss_of
+
+_WORLD = 4_004  # of the scenes; no model is trained on it
+_SCENES, _SIDE = 400, 64  # and pixels of each
+
+
+@dataclass(frozen=True)
+class Before:
+    """A head on the frozen features, and labelled items to try it on.
+
+    Attributes:
+        name: what it was, for people.
+        head: reads the features.
+        items: none of which was learned from.
+        targets: their labels.
+    """
+
+    name: str
+    head: LinearHead
+    items: Sequence[Item]
+    targets: Targets
+
+    def measure(self, encode: Encode) -> tuple[float, float]:
+        """Score and mean loss of the head on the features that `encode` gives now.
+
+        The loss is in nats for classes and labels, and the mean square error of a number.
+        """
+        scores = self.head.score(encode(self.items, ignore))
+        values, task = self.targets.values, self.targets.task
+        weights = torch.ones(self.targets.outputs)
+        loss = loss_of(task, torch.from_numpy(scores), torch.from_numpy(values), weights)
+        return point(scores, values, task), float(loss)
+
+
+def of_head(name: str, head: LinearHead, problem: Problem) -> Before:
+    """A head that was fitted before, on the test examples of its own data."""
+    return Before(name, head, *_tested(problem))
+
+
+def of_words(problem: Problem) -> Before:
+    """The labels of pictures as a classifier made of words (zero-shot).
+
+    Raises:
+        BadInput: the model does not read both pictures and texts, or the labels are no classes.
+    """
+    if problem.targets.task != "class" or problem.examples.kind != "image":
+        raise BadInput(
+            f"{problem.examples.source} holds no pictures with a class each.",
+            "Name a fit on these data with --old.",
+        )
+    items, targets = _tested(problem)
+    head = _head_of_words(problem.base, targets.labels)
+    name = f"zero-shot, {len(targets.labels)} classes of {problem.examples.source}"
+    return Before(name, head, items, targets)
+
+
+def of_scenes(base: Base) -> Before:
+    """Kind and colour of rendered objects as a classifier made of words."""
+    phrases = object_phrases()
+    names, labels = list(phrases), tuple(phrases.values())
+    items: list[Item] = []
+    values = np.empty(_SCENES, dtype=np.int64)
+    for number in range(_SCENES):
+        scene = sample_scene(_WORLD, number, count=1)
+        items.append(_opened(render(scene, _SIDE, _SIDE)))
+        values[number] = names.index(f"{scene.objects[0].colour} {scene.objects[0].kind}")
+    name = f"zero-shot, kind and colour of {_SCENES} rendered objects, {len(labels)} classes"
+    return Before(name, _head_of_words(base, labels), items, Targets("class", labels, values))
+
+
+def is_joint(base: Base) -> bool:
+    """Whether its features of pictures can be compared with those of texts."""
+    return {"text", "image"} <= base.reads and base.layer is None
+
+
+def _tested(problem: Problem) -> tuple[Sequence[Item], Targets]:
+    test = problem.split.test
+    targets = problem.targets
+    items = [problem.examples.items[place] for place in test.tolist()]
+    return items, Targets(targets.task, targets.labels, targets.values[test])
+
+
+def _head_of_words(base: Base, labels: Sequence[str]) -> LinearHead:
+    encoder = require_joint(load_encoder(base.name, device=base.device))
+    heads = label_vectors(encoder, labels, templates_of(encoder.folder))
+    return LinearHead(
+        weight=heads * np.float32(encoder.logit_scale or 1.0),
+        bias=np.zeros(len(labels), dtype=np.float32),
+        task="class",
+        labels=tuple(labels),
+        base=base.fingerprint,
+    )
+
+
+def _opened(picture: UInt8[np.ndarray, "h w 3"]) -> Opened:
+    from PIL import Image
+
+    return Opened(Image.fromarray(picture))

@@ -1,0 +1,197 @@
+"""A linear head by logistic or ridge regression, its strength chosen by cross-validation."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from ..adapters.linear_head import LinearHead, probabilities
+from ..data.split import Places
+from ..data.targets import Targets, Values
+
+# C of scikit-learn's logistic regression, on features of unit variance
+STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
+_RIDGES = tuple(float(value) for value in np.logspace(-3, 4, 15))  # penalties
+_FOLDS = 3
+_CHOSEN_ON = 6_000  # rows for choosing the strength; the fit is on all
+_ITERATIONS = 1_000
+Rows = Float32[np.ndarray, "n d"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A linear head and how it was chosen.
+
+    Attributes:
+        head: the head.
+        strength: C of the logistic regression, or alpha of the ridge regression.
+        chosen: mean score over the held-out folds, higher is better; NaN where none was chosen.
+    """
+
+    head: LinearHead
+    strength: float
+    chosen: float
+
+
+def fit_linear(
+    features: Rows,
+    targets: Targets,
+    places: Places,
+    base: str,
+    *,
+    seed: int = 0,
+    balanced: bool = False,
+    strength: float | None = None,
+) -> Fitted:
+    """Fit a head on the rows at `places`.
+
+    Args:
+        features: of all items, [n d].
+        targets: of all items.
+        places: rows to learn from.
+        base: fingerprint of the encoder.
+        seed: of the folds.
+        balanced: whether rare classes weigh as much as common ones.
+        strength: take this one instead of choosing.
+    """
+    rows = np.asarray(features[places], dtype=np.float32)
+    values = targets.values[places]
+    middle = rows.mean(axis=0)
+    # One factor for all dimensions: the encoder's own scales among them mean something.
+    spread = float((rows - middle).std()) or 1.0
+    rows = (rows - middle) / np.float32(spread)
+    if targets.task == "number":
+        weight, bias, chosen_strength, chosen = _ridge(rows, values, seed, strength)
+    else:
+        if strength is None:
+            strength, chosen = _choose(rows, targets, values, seed, balanced)
+        else:
+            chosen = float("nan")
+        weight, bias = _logistic(rows, targets, values, strength, balanced)
+        chosen_strength = strength
+    weight = weight / spread
+    head = LinearHead(
+        weight=weight.astype(np.float32),
+        bias=(bias - weight @ middle).astype(np.float32),
+        task=targets.task,
+        labels=targets.labels,
+        base=base,
+    )
+    return Fitted(head, chosen_strength, chosen)
+
+
+def _ridge(
+    rows: Rows, values: Float64[np.ndarray, " n"], seed: int, strength: float | None
+) -> tuple[Float64[np.ndarray, "1 d"], Float64[np.ndarray, " 1"], float, float]:
+    from sklearn.linear_model import Ridge, RidgeCV
+
+    middle, spread = float(values.mean()), float(values.std()) or 1.0
+    scaled = (values - middle) / spread
+    if strength is None:
+        model: Any = RidgeCV(_RIDGES).fit(rows, scaled)  # leaves one out, in closed form
+        strength = float(model.alpha_)
+        chosen = 1 - _left_out_error(rows, scaled, strength, seed)
+    else:
+        model = Ridge(strength).fit(rows, scaled)
+        chosen = float("nan")
+    weight = np.asarray(model.coef_, dtype=np.float64).reshape(1, -1) * spread
+    bias = np.array([float(model.intercept_) * spread + middle])
+    return weight, bias, strength, chosen
+
+
+def _left_out_error(
+    rows: Rows, scaled: Float64[np.ndarray, " n"], strength: float, seed: int
+) -> float:
+    from sklearn.linear_model import Ridge
+
+    errors = []
+    for inside, outside in _folds(scaled, False, seed):
+        said = Ridge(strength).fit(rows[inside], scaled[inside]).predict(rows[outside])
+        errors.append(float(((said - scaled[outside]) ** 2).mean()))
+    return float(np.mean(errors))
+
+
+def _choose(
+    rows: Rows, targets: Targets, values: Values, seed: int, balanced: bool
+) -> tuple[float, float]:
+    """The strength that does best on held-out folds, the weakest of equals, and its score."""
+    if len(rows) > _CHOSEN_ON:
+        some = np.sort(np.random.default_rng(seed).permutation(len(rows))[:_CHOSEN_ON])
+        rows, values = rows[some], values[some]
+    stratified = targets.task == "class" and bool(np.bincount(values).max() >= _FOLDS)
+    parts = list(_folds(values, stratified, seed))
+    scores = dict.fromkeys(STRENGTHS, 0.0)
+    for strength in STRENGTHS:
+        for inside, outside in parts:
+            weight, bias = _logistic(rows[inside], targets, values[inside], strength, balanced)
+            said = rows[outside] @ weight.T + bias
+            scores[strength] += _agreement(said, values[outside], targets, balanced) / len(parts)
+    best = max(STRENGTHS, key=lambda strength: round(scores[strength], 6))
+    return best, scores[best]
+
+
+def _agreement(
+    said: Float64[np.ndarray, "n k"], truth: Values, targets: Targets, balanced: bool
+) -> float:
+    """Accuracy, the mean over classes where they are balanced; negative log loss of labels."""
+    if targets.task == "class":
+        right = said.argmax(axis=1) == truth
+        if not balanced:
+            return float(right.mean())
+        return float(np.mean([right[truth == number].mean() for number in np.unique(truth)]))
+    chances = np.clip(probabilities(said, "labels"), 1e-12, 1 - 1e-12)
+    return float((truth * np.log(chances) + (1 - truth) * np.log(1 - chances)).mean())
+
+
+def _folds(
+    values: Values, stratified: bool, seed: int
+) -> "Iterator[tuple[np.ndarray, np.ndarray]]":
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    count = min(_FOLDS, len(values))
+    kind = StratifiedKFold if stratified else KFold
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a class with fewer rows than folds
+        yield from kind(count, shuffle=True, random_state=seed).split(values, values)
+
+
+def _logistic(
+    rows: Rows, targets: Targets, values: Values, strength: float, balanced: bool
+) -> tuple[Float64[np.ndarray, "k d"], Float64[np.ndarray, " k"]]:
+    """One row of weights a class or label; a class that is not among the rows is unlikely."""
+    count = len(targets.labels)
+    if targets.task == "labels":
+        pairs = [_one_label(rows, values[:, n], strength, balanced) for n in range(count)]
+        return np.stack([weight for weight, _ in pairs]), np.array([bias for _, bias in pairs])
+    weight, bias = np.zeros((count, rows.shape[1])), np.full(count, -20.0)
+    there = np.unique(values)
+    if len(there) == 1:
+        bias[there] = 0
+        return weight, bias
+    model = _solver(strength, balanced).fit(rows, values)
+    if len(there) == 2:  # the library gives one row: the second class against the first
+        half = model.coef_[0] / 2
+        weight[there[0]], weight[there[1]] = -half, half
+        bias[there] = np.array([-0.5, 0.5]) * model.intercept_[0]
+    else:
+        weight[there], bias[there] = model.coef_, model.intercept_
+    return weight, bias
+
+
+def _one_label(
+    rows: Rows, holds: Float32[np.ndarray, " n"], strength: float, balanced: bool
+) -> tuple[Float64[np.ndarray, " d"], float]:
+    if holds.min() == holds.max():
+        return np.zeros(rows.shape[1]), 20.0 if holds[0] > 0 else -20.0
+    model = _solver(strength, balanced).fit(rows, holds)
+    return model.coef_[0].astype(np.float64), float(model.intercept_[0])
+
+
+def _solver(strength: float, balanced: bool) -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    weights = "balanced" if balanced else None
+    return LogisticRegression(C=strength, class_weight=weights, max_iter=_ITERATIONS)

@@ -1,0 +1,208 @@
+"""A style or a subject for a diffusion model, from a handful of captioned pictures."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor, nn
+
+from ..adapters.lora import LowRank, Rank, install
+from ..data.image_folder import Shown, read_captioned
+from ..diffusion.latents import as_squares
+from ..diffusion.noise_schedule import Noise
+from ..diffusion.pipeline import DiffusionModel, load_diffusion
+from ..diffusion.prompts import TextStates, join
+from ..training.session import Plan, Session
+from ..training.state import fast_precision, generator_for
+from ..types import Monitor
+from .lora_training import Taught, claim, require_free, save_taught, teach
+
+PART = "unet"  # of the pipeline, which gets the steer
+_DRAWS = 256  # of held-out noise, shared out among the pictures
+_BATCH = 16
+_MEASURED = 2**62  # seed of the held-out noise, which no training step has
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What is taught, and how.
+
+    Attributes:
+        pictures: folder of the pictures.
+        caption: one for all of them; None: each has its own.
+        model: name of the pipeline.
+        out: folder for the steer.
+        rank: how much can change.
+        plan: how long and how fast.
+        seed: of everything random.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+    """
+
+    pictures: Path
+    caption: str | None
+    model: str
+    out: Path
+    rank: Rank
+    plan: Plan
+    seed: int = 0
+    device: str = "auto"
+
+
+class PictureTask:
+    """Pictures behind noise, told by their captions; see `train.task.Task`.
+
+    The loss is the mean squared error of what the network itself predicts: noise, `v` or picture.
+    """
+
+    def __init__(
+        self,
+        model: DiffusionModel,
+        latents: Float[Tensor, "n c h w"],
+        texts: TextStates | None,
+        steer: LowRank,
+    ) -> None:
+        self._model, self._latents, self._texts, self._steer = model, latents, texts, steer
+        self._sigmas = torch.from_numpy(model.noise.sigmas).float().to(model.device)
+
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """What the steer learns."""
+        return self._steer.parameters()
+
+    def batch(self, first: int, count: int) -> Int64[Tensor, " b"]:
+        """Numbers of pictures: each in its turn, for the noise differs each time."""
+        return torch.arange(first, first + count) % len(self._latents)
+
+    def loss(
+        self, batch: Int64[Tensor, " b"], generator: torch.Generator
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Mean error at noise levels drawn evenly from the model's own."""
+        self._steer.drop_with(generator)
+        times = torch.randint(
+            len(self._sigmas), batch.shape, generator=generator, device=self._model.device
+        )
+        losses = self._losses(batch, times, generator)
+        self._steer.drop_with(None)
+        return losses.mean(), {}
+
+    def measure(self) -> Float64[np.ndarray, " n"]:
+        """Errors of all pictures behind noise that is the same at each call."""
+        count = len(self._latents)
+        draws = max(_DRAWS // count, 2)
+        numbers = torch.arange(count).repeat_interleave(draws)
+        # every picture at noise levels from low to high
+        steps = (torch.arange(draws) + 0.5) / draws * len(self._sigmas)
+        times = steps.long().repeat(count).to(self._model.device)
+        found = []
+        with torch.no_grad():
+            for start in range(0, len(numbers), _BATCH):
+                generator = generator_for(_MEASURED, start, self._model.device)
+                part = slice(start, start + _BATCH)
+                found.append(self._losses(numbers[part], times[part], generator))
+        return torch.cat(found).double().cpu().numpy()
+
+    def _losses(
+        self, numbers: Int64[Tensor, " b"], times: Int64[Tensor, " b"], generator: torch.Generator
+    ) -> Float[Tensor, " b"]:
+        where = numbers.to(self._model.device)
+        clean = self._latents[where]
+        sigma = self._sigmas[times]
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+        texts = self._texts
+        if texts is not None:
+            pooled = None if texts.pooled is None else texts.pooled[where]
+            texts = TextStates(texts.states[where], pooled)
+        found = self._model.denoiser(texts)(clean + sigma.view(-1, 1, 1, 1) * noise, sigma)
+        errors = (found.float() - clean).square().mean(dim=(1, 2, 3))
+        return errors * weight_of(self._model.noise, sigma)
+
+
+def weight_of(noise: Noise, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Factor from an error of the picture to one of what the network predicts.
+
+    A picture `x0 = x - sigma eps` errs by `sigma` times the noise; with `x0 = x / (1 + sigma^2) -
+    sigma v / sqrt(1 + sigma^2)` by `sigma / sqrt(1 + sigma^2)` times `v`.
+    """
+    match noise.prediction:
+        case "epsilon":
+            return 1 / sigma**2
+        case "v_prediction":
+            return (1 + sigma**2) / sigma**2
+        case "sample":
+            return torch.ones_like(sigma)
+
+
+def teach_pictures(lesson: Lesson, monitor: Monitor) -> tuple[Taught, Shown, int]:
+    """Teach, measure and save; gives what came of it, what was shown, and the folder's bytes.
+
+    Raises:
+        BadInput: pictures, captions or model cannot be used.
+        Diverged: the loss is not finite any more.
+        Cancelled: stopped; running it again goes on.
+        NoRoom: the folder cannot be written.
+    """
+    out = lesson.out.absolute()
+    require_free(out, lesson.pictures, lesson.model)
+    shown = read_captioned(lesson.pictures, lesson.caption)
+    monitor.start("loading the model")
+    model = load_diffusion(lesson.model, lesson.device)
+    steer = install(
+        model.unet, lesson.rank, generator_for(lesson.seed, 0, "cpu"), model.fingerprint
+    )
+    latents, texts = _prepare(model, shown, monitor)
+    task = PictureTask(model, latents, texts, steer)
+    configuration = _configuration(lesson, model, latents, shown)
+    session = Session(out, configuration, lesson.seed, precision=fast_precision(model.device))
+    claim(out)
+    taught = teach(task, lesson.plan, session, steer, task.measure, monitor)
+    content = {
+        "task": "generate",
+        "settings": configuration,
+        "steps": taught.outcome.step,
+        "metrics": asdict(taught.change),
+        "captions": sorted(set(shown.captions)),
+    }
+    return taught, shown, save_taught(out, steer, lesson.model, content, PART)
+
+
+def _prepare(
+    model: DiffusionModel, shown: Shown, monitor: Monitor
+) -> tuple[Float[Tensor, "n c h w"], TextStates | None]:
+    """Latents and text states, computed once."""
+    monitor.start("encoding pictures", len(shown.pictures))
+    squares = as_squares(shown.pictures, *model.size)
+    if model.decoder is None and model.channels == 1:
+        squares = squares.mean(dim=1, keepdim=True)
+    rows: list[Tensor] = []
+    texts: TextStates | None = None
+    for start in range(0, len(squares), _BATCH):
+        part = slice(start, start + _BATCH)
+        with torch.no_grad():
+            rows.append(model.space.encode(squares[part].to(model.device)))
+        if model.reader is not None:
+            states = model.reader.read(shown.captions[part])
+            texts = states if texts is None else join(texts, states)
+        monitor.advance(len(rows[-1]))
+    return torch.cat(rows), texts
+
+
+def _configuration(
+    lesson: Lesson, model: DiffusionModel, latents: Float[Tensor, "n c h w"], shown: Shown
+) -> dict[str, Any]:
+    """What the training is a function of."""
+    import hashlib
+
+    digest = hashlib.sha256(latents.cpu().numpy().tobytes())
+    digest.update("\0".join(shown.captions).encode())
+    return {
+        "task": "generate",
+        "base": model.fingerprint,
+        "data": digest.hexdigest(),
+        "pictures": len(shown.pictures),
+        "rank": asdict(lesson.rank),
+        "plan": asdict(lesson.plan),
+        "seed": lesson.seed,
+    }

@@ -1,0 +1,186 @@
+"""The manner of a text for a language model: LoRA on its own task, guessing the next token."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .. import limits
+from ..adapters.lora import LowRank, Rank, install
+from ..data import raw
+from ..errors import BadFile, BadInput
+from ..models.checkpoint import fingerprint, open_folder
+from ..models.hub import locate
+from ..models.language.local import load_language_model
+from ..models.transformers import quiet
+from ..training.session import Plan, Session
+from ..training.state import fast_precision, generator_for
+from ..types import Monitor
+from .lora_training import Taught, claim, require_free, save_taught, teach
+
+_HELD_OUT = 0.1  # share at the end of the text
+_WINDOWS = 4  # of held-out text at least, for an interval
+_SHORTEST, _LONGEST = 8, 256  # tokens of a window
+_MEASURED = 512  # held-out windows at most
+_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What is taught, and how.
+
+    Attributes:
+        text: file of plain text.
+        model: name of the language model.
+        out: folder for the steer.
+        rank: how much can change.
+        plan: how long and how fast; an item is a window of tokens.
+        seed: of everything random.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+    """
+
+    text: Path
+    model: str
+    out: Path
+    rank: Rank
+    plan: Plan
+    seed: int = 0
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A text as token numbers.
+
+    Attributes:
+        learned: what is learned from.
+        held_out: windows that come after it.
+        length: tokens of a window.
+    """
+
+    learned: Int64[Tensor, " t"]
+    held_out: Int64[Tensor, "n w"]
+    length: int
+
+
+class WritingTask:
+    """The next token of windows of a text; see `train.task.Task`."""
+
+    def __init__(self, network: Any, tokens: Tokens, steer: LowRank, seed: int) -> None:
+        self._network, self._tokens, self._steer, self._seed = network, tokens, steer, seed
+
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """What the steer learns."""
+        return self._steer.parameters()
+
+    def batch(self, first: int, count: int) -> Int64[Tensor, "b w"]:
+        """Windows that begin anywhere in the text."""
+        rows = []
+        for number in range(first, first + count):
+            item = np.random.SeedSequence(self._seed, spawn_key=(number,))
+            last = len(self._tokens.learned) - self._tokens.length
+            start = int(np.random.default_rng(item).integers(last + 1))
+            rows.append(self._tokens.learned[start : start + self._tokens.length])
+        return torch.stack(rows)
+
+    def loss(
+        self, batch: Int64[Tensor, "b w"], generator: torch.Generator
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Mean cross-entropy of the next token, in nats."""
+        self._steer.drop_with(generator)
+        losses = self._losses(batch)
+        self._steer.drop_with(None)
+        return losses.mean(), {}
+
+    def measure(self) -> Float64[np.ndarray, " n"]:
+        """Mean cross-entropy of each held-out window."""
+        with torch.no_grad():
+            found = [self._losses(part) for part in torch.split(self._tokens.held_out, _BATCH)]
+        return torch.cat(found).double().cpu().numpy()
+
+    def _losses(self, windows: Int64[Tensor, "b w"]) -> Float[Tensor, " b"]:
+        ids = windows.to(self._network.device)
+        logits = self._network(input_ids=ids, use_cache=False).logits[:, :-1].float()
+        errors = functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+        return errors.mean(dim=1)
+
+
+def teach_writing(lesson: Lesson, monitor: Monitor) -> tuple[Taught, Tokens, int]:
+    """Teach, measure and save; gives what came of it, the tokens, and the folder's bytes.
+
+    Raises:
+        BadInput: text or model cannot be used.
+        Diverged: the loss is not finite any more.
+        Cancelled: stopped; running it again goes on.
+        NoRoom: the folder cannot be written.
+    """
+    out = lesson.out.absolute()
+    require_free(out, lesson.text, lesson.model)
+    text = _read(lesson.text)
+    monitor.start("loading the model")
+    folder = open_folder(locate(lesson.model))
+    network, tokenizer = load_language_model(lesson.model, folder, lesson.device)
+    tokens = _cut(text, tokenizer, network, lesson.text)
+    base = fingerprint(folder.path, {})
+    steer = install(network, lesson.rank, generator_for(lesson.seed, 0, "cpu"), base)
+    task = WritingTask(network, tokens, steer, lesson.seed)
+    configuration = {
+        "task": "write",
+        "base": base,
+        "data": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
+        "length": tokens.length,
+        "rank": asdict(lesson.rank),
+        "plan": asdict(lesson.plan),
+        "seed": lesson.seed,
+    }
+    place = str(network.device.type)
+    session = Session(out, configuration, lesson.seed, precision=fast_precision(place))
+    claim(out)
+    taught = teach(task, lesson.plan, session, steer, task.measure, monitor)
+    content = {
+        "task": "write",
+        "settings": configuration,
+        "steps": taught.outcome.step,
+        "metrics": asdict(taught.change)
+        | {
+            "perplexity_before": math.exp(taught.change.before),
+            "perplexity_after": math.exp(taught.change.after),
+        },
+    }
+    return taught, tokens, save_taught(out, steer, lesson.model, content)
+
+
+def _read(path: Path) -> str:
+    if not path.is_file():
+        raise BadFile(f"{path} is not a file.", "Name a file of plain text.")
+    return raw.decode(raw.read_bytes(str(path), limits.TEXT_FILE), path.name)
+
+
+def _cut(text: str, tokenizer: Any, network: Any, path: Path) -> Tokens:
+    """Token numbers of a text: most of it to learn from, its end held out.
+
+    Raises:
+        BadInput: the text is too short for that.
+    """
+    with quiet():
+        ids = torch.tensor(tokenizer(text)["input_ids"], dtype=torch.long)
+    first = math.ceil(len(ids) * (1 - _HELD_OUT))
+    rest = len(ids) - first
+    context = getattr(network.config, "max_position_embeddings", None) or _LONGEST
+    length = min(context, _LONGEST, rest // _WINDOWS)
+    if length < _SHORTEST:
+        least = math.ceil(_SHORTEST * _WINDOWS / _HELD_OUT)
+        raise BadInput(
+            f"{path} has {len(ids):,} tokens; that is too little to learn from and to measure on.",
+            f"Give it at least {least:,} tokens, some {4 * least:,} characters.",
+        )
+    windows = ids[first : first + rest // length * length].view(-1, length)
+    return Tokens(ids[:first], windows[:_MEASURED], length)

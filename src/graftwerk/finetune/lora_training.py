@@ -1,0 +1,177 @@
+"""What teaching a model its own task anew has in common: training, figures, the folder."""
+
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from .. import folders
+from ..adapters.lora import KIND, LowRank
+from ..adapters.manifest import files_of, write_bundle
+from ..training.session import Outcome, Plan, Task
+from ..types import Monitor
+from .saved import KINDS as FITS
+
+if TYPE_CHECKING:
+    from ..training.session import Session
+
+
+TEACHING = "fit training"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A loss before and after, on the same held-out noise or text.
+
+    Attributes:
+        before: mean with the frozen model.
+        after: mean with the steer.
+        gain: mean of before minus after.
+        margin: half the width of the 95 % interval of `gain`.
+    """
+
+    before: float
+    after: float
+    gain: float
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """A steer that was taught.
+
+    Attributes:
+        outcome: of the training.
+        change: of the loss.
+        parameters: numbers that were learned.
+        layers: layers that they change.
+    """
+
+    outcome: Outcome
+    change: Change
+    parameters: int
+    layers: int
+
+
+def change_of(before: Float64[np.ndarray, " n"], after: Float64[np.ndarray, " n"]) -> Change:
+    """Compare losses of the same draws; the interval is that of paired differences."""
+    gains = before - after
+    spread = float(gains.std(ddof=1)) if len(gains) > 1 else math.inf
+    return Change(
+        before=float(before.mean()),
+        after=float(after.mean()),
+        gain=float(gains.mean()),
+        margin=1.96 * spread / math.sqrt(len(gains)),
+    )
+
+
+def require_free(out: Path, *inputs: str | Path) -> None:
+    """Refuse to write over what is neither such a training nor its result.
+
+    Args:
+        out: the folder.
+        inputs: data and model, which must lie elsewhere.
+
+    Raises:
+        BadFile: the folder holds something else, something beside it, or input.
+    """
+    folders.require_outside(inputs, out)
+    folders.require_replaceable(out, "fit", verify=_is_taught)
+
+
+def claim(out: Path) -> None:
+    """Make a folder the place of a training that its result is going to replace.
+
+    Raises:
+        BadFile: the folder holds something else.
+        NoRoom: it cannot be written.
+    """
+    folders.claim(out, TEACHING, "fit", verify=_is_taught)
+
+
+def _is_taught(folder: Path) -> bool:
+    """Whether all in a folder is such a training, begun or finished.
+
+    Raises:
+        BadFile: it is, and beside it lies something that would be lost.
+    """
+    from ..training.log import is_training, require_no_others
+
+    finished = files_of(folder, KIND, *FITS)
+    if finished is None and folders.kind_of(folder) != TEACHING and not is_training(folder):
+        return False
+    require_no_others(folder, {name.partition("/")[0] for name in finished or ()})
+    return True
+
+
+def teach(
+    task: Task,
+    plan: Plan,
+    session: "Session",
+    steer: LowRank,
+    measure: Callable[[], Float64[np.ndarray, " n"]],
+    monitor: Monitor,
+) -> Taught:
+    """Train a steer and put what it learned, averaged, into it.
+
+    Args:
+        task: has the steer's parameters and nothing else.
+        plan: how long and how fast.
+        session: where it is kept.
+        steer: newborn, in its network.
+        measure: losses of the network as it is now, on draws that are the same each time.
+        monitor: told about it.
+
+    Raises:
+        Diverged: the loss is not finite any more.
+        Cancelled: stopped; the last step is kept, and running it again goes on.
+    """
+    import torch
+
+    from ..training.loop import train
+
+    steer.scale = 0.0
+    before = measure()
+    steer.scale = 1.0
+    outcome = train(task, plan, session, monitor)
+    with torch.no_grad():
+        for name, parameter in steer.parameters().items():
+            parameter.copy_(outcome.average[name])
+    monitor.start("measuring")
+    after = measure()
+    parameters = steer.parameters()
+    return Taught(
+        outcome=outcome,
+        change=change_of(before, after),
+        parameters=sum(p.numel() for p in parameters.values()),
+        layers=len(parameters) // 2,
+    )
+
+
+def save_taught(
+    out: Path,
+    steer: LowRank,
+    base_name: str,
+    content: Mapping[str, Any],
+    part: str | None = None,
+) -> int:
+    """Put the steer in the place of its training's folder, with log and plot; gives its bytes.
+
+    Raises:
+        NoRoom: it cannot be written; the training's folder is as it was.
+    """
+    from ..training.loop import LOG, PLOT
+
+    name = str(Path(base_name).absolute()) if Path(base_name).is_dir() else base_name
+    with folders.working_folder(out, _is_taught) as working:
+        steer.write_into(working, name, part)
+        for kept in (LOG, PLOT):
+            if (out / kept).is_file():
+                shutil.copyfile(out / kept, working / kept)
+        write_bundle(working, KIND, name, steer.base, content)
+    return sum(path.stat().st_size for path in out.iterdir() if path.is_file())

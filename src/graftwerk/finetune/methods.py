@@ -1,0 +1,148 @@
+"""The ways to fit, by name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import files
+from ..types import HiddenLayer, Monitor
+from .linear import fit_linear
+from .problem import Problem
+from .saved import Made
+
+if TYPE_CHECKING:
+    from .run import Run
+
+
+_NAMES: Mapping[HiddenLayer, str] = {None: "last layer", "all": "all layers"}
+_KEPT = ("log.jsonl", "loss.png", "validations.jsonl")  # of a run, beside its result
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One way that was tried.
+
+    Attributes:
+        name: what was tried.
+        score: on validation examples or held-out folds; higher is better.
+        seconds: spent on it.
+        kept: whether it is the result.
+    """
+
+    name: str
+    score: float
+    seconds: float
+    kept: bool = False
+
+
+def save_nothing(folder: Path) -> None:
+    """What is learned beside the head of a linear fit."""
+
+
+def make_linear(problem: Problem, monitor: Monitor) -> Made:
+    """A head on frozen features, fitted on training and validation examples."""
+    features = problem.features(monitor)
+    fitted = fit_linear(
+        features,
+        problem.targets,
+        problem.split.learned,
+        problem.base.fingerprint,
+        seed=problem.source.seed,
+        balanced=problem.source.balanced,
+    )
+    test = problem.split.test
+    return Made(
+        how="linear",
+        head=fitted.head,
+        score=problem.measure(fitted.head.score(features[test]), test),
+        settings={"strength": fitted.strength, "held_out_score": fitted.chosen},
+        save=save_nothing,
+        parameters=fitted.head.weight.size + fitted.head.bias.size,
+    )
+
+
+def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> Made:
+    """The result of a run of tuning, measured as it will predict: in float32.
+
+    Args:
+        problem: what it was tuned on.
+        run: with the best weights in place.
+        folder: of the run, whose log and plot are kept.
+        monitor: told about progress.
+    """
+    from .networks import ADAPTER, encode, save_full
+
+    head, tuning = run.tuning.head(), run.tuning
+    test = problem.split.test
+    monitor.start("testing", len(test))
+    items = [problem.examples.items[place] for place in test.tolist()]
+    with tuning.merged():
+        vectors = encode(tuning.trainable, items, monitor.advance)
+
+    def save(target: Path) -> None:
+        if tuning.steer is None:
+            save_full(target, tuning.trainable)
+        else:
+            tuning.steer.save(target / ADAPTER, problem.base.name, {})
+        for name in _KEPT:
+            if (folder / name).is_file():
+                files.write_plain(target / name, (folder / name).read_bytes())
+
+    return Made(
+        how=run.settings.how,
+        head=head,
+        score=problem.measure(head.score(vectors), test),
+        settings={
+            **run.settings.as_json(),
+            "validation_score": run.measured.value,
+            "validation_score_of_linear": run.start,
+            "best_step": run.step,
+            "steps": run.steps,
+        },
+        save=save,
+        parameters=run.parameters,
+    )
+
+
+def sweep_layers(problem: Problem, monitor: Monitor) -> tuple[Problem, Sequence[Trial]]:
+    """The problem on the hidden layer, or all, whose head does best on held-out folds.
+
+    Raises:
+        BadInput: the model has no hidden layers that can be taken.
+    """
+    import time
+
+    trials, problems = [], []
+    for layer in hidden_layers(problem):
+        begin = time.perf_counter()
+        there = problem.at_layer(layer)
+        made = make_linear(there, monitor)
+        name = _NAMES.get(layer, f"layer {layer}")
+        seconds = time.perf_counter() - begin
+        trials.append(Trial(name, float(made.settings["held_out_score"]), seconds))
+        problems.append(there)
+    best = max(range(len(trials)), key=lambda number: trials[number].score)
+    kept = [
+        Trial(one.name, one.score, one.seconds, number == best) for number, one in enumerate(trials)
+    ]
+    return problems[best], kept
+
+
+def hidden_layers(problem: Problem) -> list[HiddenLayer]:
+    """Each hidden layer, the last as the model itself takes it, and all of them joined."""
+    from ..errors import BadInput
+    from ..models.checkpoint import read_object
+
+    config = read_object(problem.base.root / "config.json")
+    if "vision_config" in config:
+        raise BadInput(
+            f"the layers of {problem.base.name} cannot be swept: only the last one is joint.",
+            "Leave --sweep out.",
+        )
+    named = (config.get(key) for key in ("num_hidden_layers", "n_layers", "n_layer", "num_layers"))
+    count = next((value for value in named if isinstance(value, int)), None)
+    count = count or len(config.get("depths", ()))
+    if not count:
+        raise BadInput(f"{problem.base.name} has no hidden layers to sweep.", "Leave --sweep out.")
+    return [*range(count), None, "all"]

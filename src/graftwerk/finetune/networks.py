@@ -1,0 +1,107 @@
+"""Networks that were or are to be trained, as encoders of items, and their folders."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import files
+from ..adapters.manifest import Bundle
+from ..data.dataset import Item, Kind, Opened, Picture
+from ..errors import Damaged
+from ..models.trainable import Inputs, Trainable, load_trainable
+from ..models.transformers import choose_device, quiet
+from ..types import Vectors
+from .base_model import Advance, Base, Encode
+
+MODEL, ADAPTER = "model", "adapter"
+_BATCH = 32
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx")
+_CONFIG = "config.json"
+
+
+def load_network(base: Base, kind: Kind) -> Trainable:
+    """The base as a network that can be trained on such items."""
+    device = choose_device("cpu" if base.device == "auto" else base.device)
+    return load_trainable(base.root, kind, base.layer, device)
+
+
+def inputs_of(trainable: Trainable, items: Sequence[Item]) -> Inputs:
+    """Items as the network's inputs; pictures are opened."""
+    opened: list[Any] = [
+        item.open() if isinstance(item, Picture | Opened) else item for item in items
+    ]
+    return trainable.prepare(opened)
+
+
+def encode(trainable: Trainable, items: Sequence[Item], advance: Advance) -> Vectors:
+    """Unit vectors of items in their order; texts of like length go together."""
+    order = sorted(range(len(items)), key=lambda n: -_length(items[n]))
+    found: list[np.ndarray] = []
+    for start in range(0, len(items), _BATCH):
+        part = order[start : start + _BATCH]
+        with torch.inference_mode():
+            tensor = trainable.encode(inputs_of(trainable, [items[n] for n in part]))
+        found.append(tensor.float().cpu().numpy())
+        advance(len(part))
+    everything = np.concatenate(found)
+    if not np.isfinite(everything).all():
+        raise Damaged(
+            f"the network in {trainable.root} gives vectors that are not finite.",
+            "Its weights are damaged; make it anew.",
+        )
+    vectors = np.empty_like(everything)
+    vectors[order] = everything
+    return vectors
+
+
+def encoder_of(trainable: Trainable) -> Encode:
+    """A network as an encoder."""
+    return lambda items, advance: encode(trainable, items, advance)
+
+
+def load_tuned(bundle: Bundle, base: Base) -> Encode:
+    """The encoder of a fit by LoRA or of all weights.
+
+    Raises:
+        BadFile: its files do not fit the frozen model.
+        WrongBase: the adapter was made on another one.
+    """
+    device = choose_device("cpu" if base.device == "auto" else base.device)
+    reads = bundle.content["reads"]
+    if bundle.kind == "full":
+        root = bundle.folder / MODEL
+        return encoder_of(load_trainable(root, reads, base.layer, device))
+    from ..adapters import lora
+
+    trainable = load_trainable(base.root, reads, base.layer, device)
+    steer = lora.load(bundle.folder / ADAPTER, trainable.tower, base.name, base.fingerprint)
+    steer.merge()
+    return encoder_of(trainable)
+
+
+def save_full(folder: Path, trainable: Trainable) -> None:
+    """Write the network with its present weights as a model folder, inside a working folder.
+
+    All other files are those of the base, so that it is read in the same way.
+    """
+    target = folder / MODEL
+
+    def left_out(path: str, names: list[str]) -> set[str]:
+        here = Path(path) == trainable.place
+        return {n for n in names if here and (n.endswith(_WEIGHTS) or n.endswith(".index.json"))}
+
+    shutil.copytree(trainable.root, target, ignore=left_out)
+    place = target / trainable.place.relative_to(trainable.root)
+    config = (place / _CONFIG).read_bytes()
+    network: Any = trainable.network
+    with quiet():
+        network.save_pretrained(place, max_shard_size="100GB")
+    files.write_plain(place / _CONFIG, config)
+
+
+def _length(item: Item) -> int:
+    return len(item) if isinstance(item, str) else 0

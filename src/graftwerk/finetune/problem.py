@@ -1,0 +1,245 @@
+"""Everything that the ways to fit have in common: model, data, labels, split.
+
+Features of data, computed once and kept in the cache by encoder and content.
+"""
+
+import hashlib
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..adapters.linear_head import HeadScores
+from ..cache import cached_folder
+from ..data.columns import Wanted
+from ..data.dataset import Examples
+from ..data.load import read_examples
+from ..data.split import Places, Split, split, without
+from ..data.tables import SUFFIXES
+from ..data.targets import Targets, read_targets, same_targets
+from ..errors import BadInput
+from ..settings import settings
+from ..types import HiddenLayer, Monitor, Task, Vectors
+from .base_model import Base, open_base
+from .scoring import Score, score
+
+_VERSION = 3
+_CHUNK = 4_096  # items encoded between two writes
+_FILE = "features.npy"
+
+
+def features_of(base: Base, examples: Examples, monitor: Monitor) -> tuple[Vectors, float]:
+    """Unit vectors of all items, [n d], mapped from a file of the cache.
+
+    Returns:
+        The vectors, and the seconds that they took when they were computed.
+
+    Raises:
+        BadInput: the model cannot be loaded.
+        NoRoom: the cache cannot be written.
+    """
+    folder, facts = _cached(base, examples, monitor)
+    mapped: Vectors = np.load(folder / _FILE, mmap_mode="r", allow_pickle=False)
+    return mapped, float(facts["seconds"])
+
+
+def unfamiliar_of(base: Base, examples: Examples, monitor: Monitor) -> int:
+    """How many pictures are unlike those of the model's training, as far as its folder tells.
+
+    Raises as `features_of` does, which has computed it.
+    """
+    return int(_cached(base, examples, monitor)[1]["unfamiliar"])
+
+
+def _cached(base: Base, examples: Examples, monitor: Monitor) -> tuple[Path, dict[str, Any]]:
+    def build(target: Path) -> dict[str, Any]:
+        begin = time.perf_counter()
+        strange: list[int] = []
+        encode = base.encoder(strange.append)
+        monitor.start("features", len(examples))
+        written: np.memmap | None = None
+        for start in range(0, len(examples), _CHUNK):
+            vectors = encode(examples.items[start : start + _CHUNK], monitor.advance)
+            if written is None:
+                shape = (len(examples), vectors.shape[1])
+                written = np.lib.format.open_memmap(target / _FILE, "w+", np.float32, shape)
+            written[start : start + len(vectors)] = vectors
+        if written is not None:
+            written.flush()
+        return {
+            "items": len(examples),
+            "unfamiliar": sum(strange),
+            "seconds": time.perf_counter() - begin,
+        }
+
+    folder = _folder(base, examples)
+    return folder, cached_folder(folder, build)
+
+
+def _folder(base: Base, examples: Examples) -> Path:
+    identity = f"{_VERSION} {base.fingerprint} {examples.hash}"
+    return settings().cache / "features" / hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
+_SHOWN = 3  # of what is left out
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is to be read, and how it is shared out.
+
+    Attributes:
+        data: path of the labelled data.
+        test: path of other data to test on; None: a share of the data.
+        target: column of labels.
+        content: columns that are read.
+        task: what the labels are; None: what they look like.
+        test_share: of the data, where `test` is None.
+        validation_share: of the rest.
+        seed: of split, folds, order and first weights.
+        balanced: whether rare classes weigh as much as common ones.
+    """
+
+    data: str
+    test: str | None = None
+    target: str | None = None
+    content: tuple[str, ...] = ()
+    task: Task | None = None
+    test_share: float = 0.2
+    validation_share: float = 0.15
+    seed: int = 0
+    balanced: bool = False
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A model and labelled data, ready to be fitted.
+
+    Attributes:
+        source: where they came from.
+        base: the frozen model.
+        examples: of all parts.
+        targets: of all parts.
+        split: places of each part.
+        leaked: rows to learn from that were dropped because they are among the test data.
+    """
+
+    source: Source
+    base: Base
+    examples: Examples
+    targets: Targets
+    split: Split
+    leaked: int = 0
+
+    def features(self, monitor: Monitor) -> Vectors:
+        """Features of all examples, from the cache where they are known."""
+        return features_of(self.base, self.examples, monitor)[0]
+
+    def features_seconds(self, monitor: Monitor) -> float:
+        """What these features took when they were computed."""
+        return features_of(self.base, self.examples, monitor)[1]
+
+    def unfamiliar(self, monitor: Monitor) -> int:
+        """Pictures unlike those that the model was trained on, as far as its folder tells."""
+        is_picture = self.examples.kind == "image"
+        return unfamiliar_of(self.base, self.examples, monitor) if is_picture else 0
+
+    def at_layer(self, layer: HiddenLayer) -> "Problem":
+        """The same on another hidden layer."""
+        return replace(self, base=open_base(self.base.name, layer, self.base.device))
+
+    def measure(self, scores: HeadScores, places: Places) -> Score:
+        """How good scores of the examples at `places` are."""
+        return score(scores, self.targets.values[places], self.targets.task, self.source.seed)
+
+
+def open_problem(base: Base, source: Source, monitor: Monitor) -> Problem:
+    """Read data and share them out.
+
+    Raises:
+        BadInput: see `data.read_examples` and `targets.read_targets`.
+    """
+    wanted = Wanted(base.reads, source.target, source.content)
+    monitor.start("reading")
+    examples = read_examples(source.data, wanted)
+    targets = read_targets(examples, source.task)
+    if source.test is None:
+        parts = split(examples, targets, source.seed, source.test_share, source.validation_share)
+        problem = Problem(source, base, examples, targets, parts)
+    else:
+        tested = read_examples(source.test, replace(wanted, content=_columns(source, examples)))
+        problem = _with_test(source, base, (examples, targets), tested)
+    _tell(problem, monitor)
+    return problem
+
+
+def _columns(source: Source, examples: Examples) -> tuple[str, ...]:
+    """Columns of the test data: those that were learned from, where both are tables."""
+    assert source.test is not None  # noqa: S101  for the type checker
+    is_table = Path(source.test).suffix.lower() in SUFFIXES
+    return examples.columns if is_table else ()
+
+
+def _with_test(
+    source: Source, base: Base, learned: tuple[Examples, Targets], tested: Examples
+) -> Problem:
+    """The problem with test data of their own; what is in both is only tested on."""
+    examples, targets = learned
+    if tested.kind != examples.kind:
+        raise BadInput(
+            f"{tested.source} is of another kind than {examples.source}.", "Name others."
+        )
+    parts = split(examples, targets, source.seed, 0.0, source.validation_share)
+    train, validation = (without(p, examples, tested.keys) for p in (parts.train, parts.validation))
+    leaked = len(parts.train) + len(parts.validation) - len(train) - len(validation)
+    if not len(train):
+        raise BadInput(
+            f"every example of {examples.source} is among the test data.", "Name other test data."
+        )
+    known = same_targets(tested, targets.task, targets.labels)
+    values = np.concatenate([targets.values, known.values])
+    test = np.arange(len(examples), len(examples) + len(tested))
+    return Problem(
+        source,
+        base,
+        join(examples, tested),
+        replace(targets, values=values),
+        replace(parts, train=train, validation=validation, test=test),
+        leaked,
+    )
+
+
+def join(first: Examples, second: Examples) -> Examples:
+    """Two data sets as one."""
+    return Examples(
+        first.source,
+        first.kind,
+        [*first.items, *second.items],
+        [*first.keys, *second.keys],
+        [*first.labels, *second.labels],
+        [*first.names, *second.names],
+        (*first.refused, *second.refused),
+        first.columns or second.columns,
+        (*first.notes, *second.notes),
+    )
+
+
+def _tell(problem: Problem, monitor: Monitor) -> None:
+    """Say what was left out and what is odd."""
+    for note in problem.examples.notes:
+        monitor.note(note)
+    refused = problem.examples.refused
+    if refused:
+        shown = "; ".join(f"{one.name}: {one.reason}" for one in refused[:_SHOWN])
+        monitor.note(f"{len(refused)} left out: {shown}{'; ...' if len(refused) > _SHOWN else ''}")
+    copies = problem.split.copies
+    if copies:
+        odd = problem.split.contradictions
+        monitor.note(
+            f"{copies} rows are copies of others and stay on their side of the split"
+            + (f"; {odd} of them have another label than their original" if odd else "")
+        )
+    if problem.leaked:
+        monitor.note(f"{problem.leaked} rows are among the test data and are not learned from")

@@ -1,0 +1,158 @@
+"""Reports of fits to labelled data.
+
+Reports of LoRA on a model's own task.
+"""
+
+from pydantic import Field
+
+from ..results import LeftOut, Report
+
+
+class FitScore(Report):
+    """One score with its 95 % interval."""
+
+    name: str = Field(description="accuracy, micro F1 or R2")
+    value: float = Field(description="the score, at best 1")
+    low: float = Field(description="lower end of the 95 % interval")
+    high: float = Field(description="upper end of the 95 % interval")
+    baseline: float = Field(description="score of always saying the commonest class or the mean")
+    count: int = Field(description="examples that it was measured on")
+    figures: dict[str, float] = Field(description="other figures by name")
+
+
+class Tried(Report):
+    """One way that was tried."""
+
+    name: str = Field(description="what was tried")
+    score: float = Field(description="score on validation data or held-out folds")
+    seconds: float = Field(description="time spent on it")
+    kept: bool = Field(description="whether it is the one that was kept")
+
+
+class DataFacts(Report):
+    """What the data are, and how they were shared out."""
+
+    task: str = Field(description="class, labels or number")
+    train: int = Field(description="examples learned from")
+    validation: int = Field(description="examples that stop a training and choose")
+    test: int = Field(description="examples that are only measured on")
+    classes: dict[str, int] = Field(description="examples of each class or label, most first")
+    imbalance: float | None = Field(description="commonest class over rarest")
+    copies: int = Field(description="rows whose content was there before; kept on one side")
+    contradictions: int = Field(description="of these, rows with another label")
+    leaked: int = Field(description="rows to learn from that are among the --test data; dropped")
+    left_out: list[LeftOut] = Field(description="rows and files that could not be used")
+
+
+class FitResult(Report):
+    """What `fit` made."""
+
+    out: str = Field(description="folder that was written")
+    how: str = Field(description="linear, lora or full")
+    model: str = Field(description="the frozen model")
+    data: DataFacts = Field(description="the data")
+    score: FitScore = Field(description="on the test examples")
+    tried: list[Tried] = Field(description="settings tried, best last where one was chosen")
+    parameters: int = Field(description="numbers that were learned")
+    bytes: int = Field(description="size of the folder beside the frozen model")
+    seconds: float = Field(description="wall time")
+
+
+class ComparedWay(Report):
+    """One way to fit."""
+
+    name: str = Field(description="linear, lora, full or wise-ft")
+    score: FitScore = Field(description="on the test examples")
+    parameters: int = Field(description="numbers that were learned")
+    bytes: int = Field(description="to store beside the frozen model")
+    train_seconds: float = Field(
+        description="wall time; features and states in the cache count what they took"
+    )
+    predict_seconds: float = Field(description="for 1,000 items")
+    peak_bytes: int = Field(description="most memory of the process meanwhile, libraries counted")
+    drift: float = Field(description="1 less the mean cosine of other data's features to before")
+    old_score: float | None = Field(
+        description="of what the model could do before, see `before`; None without it"
+    )
+    old_loss: float | None = Field(
+        description="its mean loss: nats, or the square error of numbers"
+    )
+    note: str = Field(description="how it was made")
+
+
+class CurveStep(Report):
+    """One size of a learning curve."""
+
+    examples: int = Field(description="learned from")
+    score: float = Field(description="of the linear head, on the test examples")
+    spread: float = Field(description="standard deviation over draws of that size")
+
+
+class FitComparison(Report):
+    """What `compare` measured."""
+
+    out: str = Field(description="folder with the picture and the fits")
+    picture: str = Field(description="PNG of scores, costs and learning curve")
+    model: str = Field(description="the frozen model")
+    data: DataFacts = Field(description="the data")
+    ways: list[ComparedWay] = Field(description="one row a way")
+    before: str | None = Field(
+        description="what the model could do before: the old head, or zero-shot; None: unknown"
+    )
+    curve: list[CurveStep] = Field(description="learning curve of the linear head")
+    more_examples: str = Field(description="whether more examples would help")
+    recommended: str = Field(description="the way to take")
+    reason: str = Field(description="why, in one sentence")
+    seconds: float = Field(description="wall time")
+
+
+class Prediction(Report):
+    """What is predicted for one input."""
+
+    input: str = Field(description="the input")
+    label: str = Field(description="class, labels or number")
+    probability: float | None = Field(description="of the class; None where there is none")
+    scores: dict[str, float] = Field(description="probability of each of the first ten labels")
+
+
+class Predictions(Report):
+    """What `predict` says."""
+
+    out: str | None = Field(description="file that was written")
+    predictions: list[Prediction] = Field(description="one an input")
+    seconds: float = Field(description="wall time")
+
+
+class FitEvaluation(Report):
+    """What `eval fit` measured."""
+
+    fit: str = Field(description="folder of the fit")
+    how: str = Field(description="linear, lora or full")
+    score: FitScore = Field(description="on the examples that it has not learned from")
+    per_class: dict[str, float] = Field(description="share of each class that was recognised")
+    confusions: list[str] = Field(description="most frequent mistakes")
+    learned: int = Field(description="examples left out because it has learned from them")
+    left_out: list[LeftOut] = Field(description="rows and files that could not be used")
+    seconds: float = Field(description="wall time")
+
+
+class TaughtResult(Report):
+    """What `fit --task generate` or `fit --task write` made."""
+
+    out: str = Field(description="folder of the LoRA; peft and diffusers open it as it is")
+    task: str = Field(description="generate or write")
+    model: str = Field(description="the frozen model")
+    items: int = Field(description="pictures or tokens that were learned from")
+    left_out: list[LeftOut] = Field(description="pictures that could not be read")
+    loss_before: float = Field(description="of the frozen model on held-out noise or text")
+    loss_after: float = Field(description="with the LoRA, on the same noise or text")
+    gain: float = Field(description="mean of before minus after")
+    gain_low: float = Field(description="lower end of the 95 % interval of the gain")
+    gain_high: float = Field(description="upper end of the 95 % interval of the gain")
+    perplexity_before: float | None = Field(description="of held-out text (write)")
+    perplexity_after: float | None = Field(description="of held-out text with the LoRA (write)")
+    parameters: int = Field(description="numbers that were learned")
+    layers: int = Field(description="layers that they change")
+    steps: int = Field(description="steps of the optimizer")
+    bytes: int = Field(description="of the folder")
+    seconds: float = Field(description="time taken")

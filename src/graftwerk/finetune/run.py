@@ -1,0 +1,318 @@
+"""One run of tuning: validations on the way, the best weights kept, an early end.
+
+Validations on the way of a run, the best weights on disk, and when to end.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import files
+from ..adapters.linear_head import LinearHead
+from ..errors import BadInput, Damaged
+from ..models.transformers import choose_device
+from ..training.log import Log
+from ..training.loop import train
+from ..training.session import Plan, Precision, Session
+from ..training.state import fast_precision
+from ..types import Monitor
+from .linear import fit_linear
+from .networks import load_network
+from .problem import Problem
+from .scoring import Score, point
+from .settings import Settings
+from .tune import Tuning
+
+_BEST, _VALIDATIONS = "best.safetensors", "validations.jsonl"
+_PER_EPOCH = 2  # validations
+_NOTICED = 1e-3  # of the loss; slower descent is none
+_FEWEST_STEPS = 10  # between two validations
+
+
+class Watcher:
+    """Validates now and then, keeps the best weights on disk, ends a run that gets no better."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        tuning: Tuning,
+        folder: Path,
+        precision: Precision,
+        last: int,
+    ) -> None:
+        """Watch a run.
+
+        Args:
+            problem: what it is tuned on.
+            tuning: what is trained.
+            folder: of the run.
+            precision: of the arithmetic.
+            last: number of the last step.
+        """
+        self.folder, self.precision = folder, precision
+        self._problem, self._tuning, self._settings = problem, tuning, tuning.settings
+        self._log = Log(folder / _VALIDATIONS)
+        epoch = max(1, len(problem.split.train) // tuning.settings.batch)
+        self._every = max(_FEWEST_STEPS, epoch // _PER_EPOCH)
+        self._last = last
+
+    def begin(self) -> None:
+        """Validate the start, unless that was done before."""
+        if not self.history():
+            weights = {n: p.detach().clone() for n, p in self._tuning.parameters().items()}
+            self.look(0, weights)
+
+    def history(self) -> list[dict[str, Any]]:
+        """All validations so far."""
+        return self._log.read()
+
+    def look(self, step: int, average: Mapping[str, Tensor]) -> bool:
+        """Validate where it is time; true where the run gets no better."""
+        if step % self._every and step != self._last:
+            return False
+        self._log.rewind(step - 1)
+        score, loss = self._validate(average)
+        self._log.add({"step": step, "score": score, "loss": loss})
+        best, found = self._read_best(), {"step": step, "score": score, "loss": loss}
+        if best is None or _is_better(found, best):
+            self._write_best(found, average)
+        return self.settled()
+
+    def settled(self) -> bool:
+        """Whether the last validations brought nothing."""
+        history = self.history()
+        best, since = history[0], 0
+        for entry in history[1:]:
+            better = _is_better(entry, best)
+            best, since = (entry, 0) if better else (best, since + 1)
+        return since >= self._settings.patience
+
+    def take_best(self) -> dict[str, Any]:
+        """Put the best weights in their places; gives their step, score and loss."""
+        from safetensors.torch import load
+
+        best = self._read_best()
+        if best is None:
+            raise Damaged(f"{self.folder} has no best weights.", "Remove it and run again.")
+        tensors = load((self.folder / _BEST).read_bytes())
+        with torch.no_grad():
+            for name, parameter in self._tuning.parameters().items():
+                parameter.copy_(tensors[name])
+        return best
+
+    def _validate(self, average: Mapping[str, Tensor]) -> tuple[float, float]:
+        parameters = self._tuning.parameters()
+        present = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+        places = self._problem.split.validation
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(average[name])
+            scores = self._tuning.scores(places, self.precision)
+            for name, parameter in parameters.items():
+                parameter.copy_(present[name])
+        loss = self._tuning.mean_loss(scores, places)
+        targets = self._problem.targets
+        return point(scores, targets.values[places], targets.task), loss
+
+    def _read_best(self) -> dict[str, Any] | None:
+        from safetensors import SafetensorError, safe_open
+
+        path = self.folder / _BEST
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as opened:
+                facts: dict[str, Any] = files.parse_json(opened.metadata()["best"])
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise Damaged(f"{path} is damaged.", "Remove its folder and run again.") from error
+        return facts
+
+    def _write_best(self, facts: dict[str, Any], average: Mapping[str, Tensor]) -> None:
+        from safetensors.torch import save
+
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in average.items()}
+        content = save(tensors, metadata={"best": json.dumps(facts)})
+        files.write_bytes(self.folder / _BEST, content)
+
+
+def _is_better(found: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
+    """Whether a validation has a higher score, or the same one and a loss that fell noticeably."""
+    if found["score"] != best["score"]:
+        return bool(found["score"] > best["score"])
+    return bool(found["loss"] < (1 - _NOTICED) * best["loss"])
+
+
+_WARM_UP, _AVERAGE = 0.06, 0.97
+
+
+@dataclass
+class Run:
+    """What a run came to.
+
+    Attributes:
+        tuning: the network with its best weights in place.
+        settings: how it was tuned.
+        measured: the score of the best weights on the validation examples.
+        start: the same of the linear head that it began with.
+        step: step of the best weights.
+        steps: steps done.
+        finished: whether it ended by itself.
+        seconds: wall time of this run; features and states below the top count as if they had
+            not been in the cache.
+        parameters: numbers that were learned.
+    """
+
+    tuning: Tuning
+    settings: Settings
+    measured: Score
+    start: float
+    step: int
+    steps: int
+    finished: bool
+    seconds: float
+    parameters: int
+
+
+def tune(
+    problem: Problem,
+    settings: Settings,
+    folder: Path,
+    monitor: Monitor,
+    *,
+    minutes: float | None = None,
+    precision: Precision | None = None,
+) -> Run:
+    """Tune a network, or go on where a former run in the folder was stopped.
+
+    Args:
+        problem: the data.
+        settings: how.
+        folder: for log, checkpoints and the best weights.
+        monitor: told about progress.
+        minutes: stop after so long; 0: only put the best weights in their places.
+        precision: of the arithmetic; None: the fastest of the device.
+
+    Raises:
+        BadInput: too few examples to validate on, or the folder holds another run.
+        Diverged: the loss is not finite; the best weights before it stay in the folder.
+        Cancelled: stopped by the user; the last step is kept.
+        NoRoom: something cannot be written.
+    """
+    if not len(problem.split.validation):
+        raise BadInput(
+            f"{problem.examples.source} has too few examples to validate on.",
+            "Give at least three of a class, or use --how linear.",
+        )
+    features_seconds = problem.features_seconds(monitor)
+    own = time.perf_counter()
+    start = starting_head(problem, monitor)
+    device = choose_device("cpu" if problem.base.device == "auto" else problem.base.device)
+    chosen = precision or fast_precision(device)
+    tuning = Tuning(problem, load_network(problem.base, problem.examples.kind), start, settings)
+    watcher = Watcher(problem, tuning, folder, chosen, plan_of(problem, settings).steps)
+    places = problem.split.validation
+    own, states_seconds = _filled(tuning, monitor, own)
+    with tuning.running():
+        finished = _train(problem, tuning, settings, watcher, monitor, minutes)
+        best = watcher.take_best()
+        measured = problem.measure(tuning.scores(places, chosen), places)
+    history = watcher.history()
+    return Run(
+        tuning=tuning,
+        settings=settings,
+        measured=measured,
+        start=history[0]["score"],
+        step=best["step"],
+        steps=history[-1]["step"],
+        finished=finished,
+        seconds=features_seconds + states_seconds + time.perf_counter() - own,
+        parameters=sum(p.numel() for p in tuning.parameters().values()),
+    )
+
+
+def _filled(tuning: Tuning, monitor: Monitor, own: float) -> tuple[float, float]:
+    """Fill the states below the top; a start that leaves this out, and what they took."""
+    if tuning.kept is None:
+        return own, 0.0
+    begin = time.perf_counter()
+    tuning.kept.fill(monitor)
+    return own + time.perf_counter() - begin, tuning.kept.seconds
+
+
+def _train(
+    problem: Problem,
+    tuning: Tuning,
+    settings: Settings,
+    watcher: Watcher,
+    monitor: Monitor,
+    minutes: float | None,
+) -> bool:
+    plan = plan_of(problem, settings)
+    session = Session(
+        folder=watcher.folder,
+        configuration=_configuration(problem, settings),
+        seed=problem.source.seed,
+        minutes=minutes,
+        precision=watcher.precision,
+        watch=watcher.look,
+        shares=tuning.shares(),
+    )
+    watcher.begin()
+    if watcher.settled():
+        return True
+    if minutes == 0:
+        return False
+    return train(tuning, plan, session, monitor).finished
+
+
+def plan_of(problem: Problem, settings: Settings) -> Plan:
+    """Steps and rates."""
+    steps = max(1, round(len(problem.split.train) * settings.epochs / settings.batch))
+    return Plan(
+        steps=steps,
+        batch=settings.batch,
+        learning_rate=settings.learning_rate,
+        warm_up=max(1, round(_WARM_UP * steps)),
+        average_decay=_AVERAGE,
+    )
+
+
+def _configuration(problem: Problem, settings: Settings) -> dict[str, Any]:
+    """What the training is a function of."""
+    values = problem.targets.values
+    return {
+        "model": problem.base.fingerprint,
+        "data": problem.examples.hash,
+        "labels": hash_of(values),
+        "parts": [len(part) for part in (problem.split.train, problem.split.validation)],
+        "balanced": problem.source.balanced,
+        "seed": problem.source.seed,
+        "settings": settings.as_json(),
+    }
+
+
+def hash_of(values: Any) -> str:
+    """SHA-256 of an array."""
+    import hashlib
+
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+def starting_head(problem: Problem, monitor: Monitor) -> LinearHead:
+    """The linear head that tuning begins with: fitted on the training examples alone."""
+    features = problem.features(monitor)
+    return fit_linear(
+        features,
+        problem.targets,
+        problem.split.train,
+        problem.base.fingerprint,
+        seed=problem.source.seed,
+        balanced=problem.source.balanced,
+    ).head

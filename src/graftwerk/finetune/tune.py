@@ -1,0 +1,374 @@
+"""Full fine-tuning and LoRA through the one training loop, from the linear solution on.
+
+What the lower part of a network makes of every item, kept in the cache.
+
+The losses of tuning.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..adapters import lora
+from ..adapters.linear_head import LinearHead
+from ..adapters.lora_targets import named_targets
+from ..cache import cached_folder
+from ..data.split import Places
+from ..errors import BadInput
+from ..models.trainable import Below, Inputs, Trainable
+from ..settings import settings
+from ..training.session import Precision
+from ..training.state import arithmetic, generator_for
+from ..types import Monitor, Task
+from .networks import inputs_of
+from .problem import Problem
+from .settings import Settings
+
+_VERSION, _BATCH, _FILE = 2, 32, "states.npy"
+_MASKS = ("mask", "attention_mask")
+
+
+class KeptStates:
+    """States below a block, for every item: rows of one long array, mapped from a file.
+
+    Attributes:
+        below: the lower part of the network.
+        seconds: what the states took when they were computed.
+    """
+
+    seconds = 0.0
+
+    def __init__(self, problem: Problem, trainable: Trainable, block: int) -> None:
+        self._problem, self._trainable, self._block = problem, trainable, block
+        self.below = Below(trainable, block)
+        # A picture's inputs tell nothing any more, but the network wants some of their shape.
+        sample = inputs_of(trainable, problem.examples.items[:1])
+        self._template = None if set(sample) & set(_MASKS) else sample
+        self.below.states(sample)  # notes the form of a block's output
+
+    def fill(self, monitor: Monitor) -> None:
+        """Compute what is not in the cache.
+
+        Raises:
+            NoRoom: the cache cannot be written.
+        """
+        problem = self._problem
+        identity = f"{_VERSION} {problem.base.fingerprint} {problem.examples.hash} {self._block}"
+        name = hashlib.sha256(identity.encode()).hexdigest()[:32]
+        folder = settings().cache / "states" / name
+        facts = cached_folder(folder, lambda target: self._build(target, monitor))
+        self._rows: np.ndarray = np.load(folder / _FILE, mmap_mode="r", allow_pickle=False)
+        self._ends: list[int] = facts["ends"]
+        self.seconds = float(facts["seconds"])
+
+    def inputs(self, places: Sequence[int]) -> tuple[Inputs, Tensor]:
+        """Inputs and states of items, filled up to the longest."""
+        items = [self._problem.examples.items[place] for place in places]
+        if self._template is None:
+            inputs = inputs_of(self._trainable, items)
+        else:
+            inputs = {
+                name: value[:1].expand(len(items), *value.shape[1:])
+                for name, value in self._template.items()
+            }
+        ends = self._ends
+        spans = [(ends[n - 1] if n else 0, ends[n]) for n in places]
+        width = max(end - begin for begin, end in spans)
+        if self._template is None:
+            width = next(iter(inputs.values())).shape[1]
+        states = np.zeros((len(items), width, *self._rows.shape[1:]), dtype=np.float32)
+        for row, (begin, end) in enumerate(spans):
+            states[row, : end - begin] = self._rows[begin:end]
+        return inputs, torch.from_numpy(states)
+
+    def _build(self, target: Path, monitor: Monitor) -> dict[str, Any]:
+        begin = time.perf_counter()
+        items = self._problem.examples.items
+        monitor.start("states below the top", len(items))
+        order = sorted(range(len(items)), key=lambda n: len(str(items[n])))
+        found: dict[int, np.ndarray] = {}
+        for start in range(0, len(items), _BATCH):
+            part = order[start : start + _BATCH]
+            inputs = inputs_of(self._trainable, [items[n] for n in part])
+            states = self.below.states(inputs).float().cpu().numpy()
+            for n, row, length in zip(part, states, _lengths(inputs, states), strict=True):
+                found[n] = row[:length].copy()
+            monitor.advance(len(part))
+        ends = np.cumsum([len(found[n]) for n in range(len(items))])
+        shape = (int(ends[-1]), *found[0].shape[1:])
+        written = np.lib.format.open_memmap(target / _FILE, "w+", np.float32, shape)
+        for n, end in enumerate(ends):
+            rows = found.pop(n)
+            written[end - len(rows) : end] = rows
+        written.flush()
+        return {"ends": ends.tolist(), "seconds": time.perf_counter() - begin}
+
+
+def _lengths(inputs: Inputs, states: np.ndarray) -> list[int]:
+    """Places of each row that hold something."""
+    for name in _MASKS:
+        if name in inputs:
+            return [int(count) for count in inputs[name].sum(dim=1)]
+    return [states.shape[1]] * len(states)
+
+
+def loss_of(task: Task, scores: Tensor, values: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy of classes or labels, or the mean square error of a number."""
+    scores = scores.float()
+    if task == "class":
+        return nn.functional.cross_entropy(scores, values, weights)
+    if task == "labels":
+        return nn.functional.binary_cross_entropy_with_logits(scores, values, pos_weight=weights)
+    return nn.functional.mse_loss(scores[:, 0], values.float())
+
+
+def weights_of(problem: Problem) -> Tensor:
+    """Weights of classes, or of a label's presence; all 1 unless balanced."""
+    targets, train = problem.targets, problem.split.train
+    if targets.task == "number" or not problem.source.balanced:
+        return torch.ones(targets.outputs)
+    values = targets.values[train]
+    if targets.task == "labels":
+        held = values.sum(axis=0)
+        return torch.from_numpy(((len(values) - held) / np.maximum(held, 1)).astype(np.float32))
+    counts = np.maximum(np.bincount(values, minlength=targets.outputs), 1)
+    return torch.from_numpy((len(values) / (targets.outputs * counts)).astype(np.float32))
+
+
+_WINDOW = 16  # batches among which texts of like length are put together
+_LAYER_DECAY = 0.85  # of the learning rate, from each block to the one below it
+_HEAD_SHARE = 10.0  # of the rate of the last block, in full fine-tuning
+_EVALUATED = 64  # items at a time
+HEAD = ("head.weight", "head.bias")
+
+
+class Tuning:
+    """A network with a head, to be trained on a problem; see `train.task.Task`.
+
+    Attributes:
+        settings: how it is tuned.
+        trainable: the network, with a low-rank steer in it where that is the way.
+        steer: that steer.
+        kept: states below the blocks that are trained; None where all are.
+        initial: what is trained, as it was at first.
+    """
+
+    def __init__(
+        self, problem: Problem, trainable: Trainable, start: LinearHead, settings: Settings
+    ) -> None:
+        self._problem, self.settings = problem, settings
+        self.trainable = trainable
+        self.steer: lora.LowRank | None = None
+        self.kept: KeptStates | None = None
+        values = problem.targets.values
+        self._middle, self._spread = 0.0, 1.0
+        if problem.targets.task == "number":
+            learned = values[problem.split.train]
+            self._middle, self._spread = float(learned.mean()), float(learned.std()) or 1.0
+            values = (values - self._middle) / self._spread
+        self._values = torch.from_numpy(np.ascontiguousarray(values)).to(trainable.device)
+        self._weights = weights_of(problem).to(trainable.device)
+        weight = start.weight / self._spread
+        bias = (start.bias - self._middle) / self._spread
+        self._head = [
+            nn.Parameter(torch.from_numpy(array.astype(np.float32)).to(trainable.device))
+            for array in (weight, bias)
+        ]
+        if settings.top is not None:
+            block = len(trainable.blocks()) - settings.top
+            self.kept = KeptStates(problem, trainable, block)
+        self._open_parameters()
+        self.initial = {name: p.detach().clone() for name, p in self._parameters.items()}
+        self._lengths = [len(str(item)) for item in problem.examples.items]
+        self._order = lru_cache(maxsize=2)(self._draw_order)
+
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """The head, and whatever of the network is trained and has a gradient."""
+        return self._parameters
+
+    def shares(self) -> dict[str, float]:
+        """Shares of the learning rate: less from block to block towards the input, more for B."""
+        if self.settings.how != "full":
+            faster = [name for name in self._parameters if ".lora_B." in name]
+            return dict.fromkeys(faster, self.settings.lora_plus)
+        blocks = list(self.trainable.blocks())
+        depth = {
+            id(parameter): len(blocks) - 1 - number
+            for number, block in enumerate(blocks)
+            for parameter in block.parameters()
+        }
+        shares = {}
+        seen_block = False
+        for name, parameter in self._parameters.items():
+            if name in HEAD:
+                shares[name] = _HEAD_SHARE
+                continue
+            below = depth.get(id(parameter), None if seen_block else len(blocks))
+            seen_block = seen_block or id(parameter) in depth
+            shares[name] = _LAYER_DECAY ** (below or 0)
+        return shares
+
+    @contextmanager
+    def merged(self) -> Iterator[None]:
+        """A low-rank steer is part of the weights, as it will predict, for the time of this."""
+        if self.steer is not None:
+            self.steer.merge()
+        try:
+            yield
+        finally:
+            if self.steer is not None:
+                self.steer.unmerge()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """States that are kept take the place of the blocks below, for the time of this."""
+        if self.kept is None:
+            yield
+        else:
+            with self.kept.below.skipped():
+                yield
+
+    def batch(self, first: int, count: int) -> tuple[Any, list[int]]:
+        """Inputs of examples `first` to `first + count` of endless epochs, and their places."""
+        train = self._problem.split.train
+        places = []
+        for number in range(first, first + count):
+            epoch, place = divmod(number, len(train))
+            places.append(int(self._order(epoch)[place]))
+        return self._inputs(places), places
+
+    def loss(
+        self, batch: tuple[Any, list[int]], generator: torch.Generator
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """The mean loss of a batch; its only noise is LoRA's dropout."""
+        inputs, places = batch
+        if self.steer is not None:
+            self.steer.drop_with(generator)
+        try:
+            scores = self._scores(inputs)
+        finally:
+            if self.steer is not None:
+                self.steer.drop_with(None)
+        return self._loss(scores, self._values[places]), {}
+
+    def scores(self, places: Places, precision: Precision) -> Float[np.ndarray, "n k"]:
+        """Scores of examples by the present weights, in the units of the targets."""
+        order = sorted(places.tolist(), key=lambda place: self._lengths[place])
+        found: dict[int, np.ndarray] = {}
+        for start in range(0, len(order), _EVALUATED):
+            part = order[start : start + _EVALUATED]
+            with torch.no_grad(), arithmetic(self.trainable.device.type, precision):
+                rows = self._scores(self._inputs(part)).float().cpu().numpy()
+            found.update(zip(part, rows, strict=True))
+        rows = np.stack([found[place] for place in places.tolist()])
+        return rows * np.float32(self._spread) + np.float32(self._middle)
+
+    def mean_loss(self, scores: Float[np.ndarray, "n k"], places: Places) -> float:
+        """Loss of scores that `scores` gave."""
+        raw = torch.from_numpy((scores - self._middle) / self._spread).float()
+        device = self.trainable.device
+        return float(self._loss(raw.to(device), self._values[torch.from_numpy(places).to(device)]))
+
+    def head(self) -> LinearHead:
+        """The head with its present weights."""
+        weight, bias = (parameter.detach().cpu().numpy() for parameter in self._head)
+        return LinearHead(
+            weight=(weight * self._spread).astype(np.float32),
+            bias=(bias * self._spread + self._middle).astype(np.float32),
+            task=self._problem.targets.task,
+            labels=self._problem.targets.labels,
+            base=self._problem.base.fingerprint,
+        )
+
+    def _open_parameters(self) -> None:
+        trainable, settings = self.trainable, self.settings
+        if settings.how == "lora":
+            targets = self._targets()
+            rank = lora.Rank(settings.rank, settings.alpha, settings.dropout, targets)
+            generator = generator_for(self._problem.source.seed, 0, trainable.device.type)
+            base = self._problem.base.fingerprint
+            self.steer = lora.install(trainable.tower, rank, generator, base)
+            tuned = self.steer.parameters()
+        else:
+            tuned = dict(trainable.network.named_parameters())
+            below = self._below()
+            for parameter in tuned.values():
+                parameter.requires_grad_(id(parameter) not in below)
+        self._parameters = dict(zip(HEAD, self._head, strict=True)) | self._reached(tuned)
+
+    def _below(self) -> set[int]:
+        """Parameters below the blocks that are trained."""
+        if self.settings.top is None:
+            return set()
+        blocks = self.trainable.blocks()
+        first = next(iter(blocks[len(blocks) - self.settings.top].parameters()))
+        below = set()
+        for parameter in self.trainable.tower.parameters():
+            if parameter is first:
+                break
+            below.add(id(parameter))
+        return below
+
+    def _targets(self) -> tuple[str, ...]:
+        tower = self.trainable.tower
+        names = self.settings.targets
+        found = named_targets(tower, names) if names else lora.find_targets(tower)
+        if self.settings.top is None:
+            return found
+        blocks = self.trainable.blocks()
+        tops = [id(module) for block in blocks[-self.settings.top :] for module in block.modules()]
+        chosen = tuple(name for name in found if id(tower.get_submodule(name)) in set(tops))
+        if not chosen:
+            raise BadInput("none of the targets lies in the top.", "Raise --top.")
+        return chosen
+
+    def _reached(self, tuned: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
+        """Those parameters that a gradient comes to; poolers and other towers are none."""
+        place = int(self._problem.split.train[0])
+        sample = self.trainable.encode(
+            inputs_of(self.trainable, [self._problem.examples.items[place]])
+        )
+        wanted = {name: p for name, p in tuned.items() if p.requires_grad}
+        gradients = torch.autograd.grad(sample.sum(), list(wanted.values()), allow_unused=True)
+        pairs = zip(wanted.items(), gradients, strict=True)
+        return {name: p for (name, p), gradient in pairs if gradient is not None}
+
+    def _inputs(self, places: Sequence[int]) -> Any:
+        if self.kept is not None:
+            return self.kept.inputs(places)
+        items = [self._problem.examples.items[place] for place in places]
+        return inputs_of(self.trainable, items)
+
+    def _scores(self, inputs: Any) -> Tensor:
+        if self.kept is not None:
+            vectors = self.kept.below.encode(*inputs)
+        else:
+            vectors = self.trainable.encode(inputs)
+        weight, bias = self._head
+        return nn.functional.linear(vectors, weight, bias)
+
+    def _loss(self, scores: Tensor, values: Tensor) -> Tensor:
+        return loss_of(self._problem.targets.task, scores, values, self._weights)
+
+    def _draw_order(self, epoch: int) -> Places:
+        """The training examples of an epoch: drawn, then texts of like length put together."""
+        generator = np.random.default_rng([self._problem.source.seed, epoch])
+        order = generator.permutation(self._problem.split.train)
+        if self._problem.examples.kind != "text":
+            return order
+        size = self.settings.batch
+        parts: list[Places] = []
+        for start in range(0, len(order), _WINDOW * size):
+            window = order[start : start + _WINDOW * size]
+            by_length = window[np.argsort([self._lengths[n] for n in window], kind="stable")]
+            parts += [by_length[at : at + size] for at in range(0, len(by_length), size)]
+        return np.concatenate([parts[n] for n in generator.permutation(len(parts))])

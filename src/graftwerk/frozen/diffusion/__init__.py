@@ -1,1 +1,0 @@
-"""Diffusion models in the layout of the diffusers library, as one function `denoise(x, sigma)`."""

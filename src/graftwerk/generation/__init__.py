@@ -1,0 +1,1 @@
+"""A request for images: what is asked, generated, recorded and checked."""

@@ -1,0 +1,309 @@
+"""Several witnesses on a picture, for one judge can be fooled too.
+
+Classes as a judge sees them: a kind, a colour, both, a ground or a time.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, UInt8
+from PIL import Image
+from torch import Tensor
+
+from .. import files
+from ..blocks.judge import Judge, Judgement, load_judge
+from ..data.images import read_image_and_hash
+from ..diffusion.inversion import residuals
+from ..diffusion.latents import values_of
+from ..diffusion.pipeline import DiffusionModel
+from ..diffusion.sampling import decode
+from ..errors import BadInput
+from ..metrics.distributions import Usual, neighbour_distances, spectra, usual
+from ..models.encode_files import real_pictures_in
+from ..models.encoders import load_encoder
+from ..models.hub import builtin_folder
+from ..models.image_encoder import ImageEncoder
+from ..models.zero_shot import require_joint
+from ..recipes.autoencoder import latents_identity
+from ..recipes.registry import HELD_OUT_WORLD, SIDE
+from ..recipes.scenes import open_scenes
+from ..requests.base import DEFAULT_PICTURE_ENCODER
+from ..settings import settings
+from ..types import Denoiser, Monitor
+from .results import PictureVerdict, Verdict, Witness
+
+
+def judge_knows(judge: Judge, label: str) -> bool:
+    """Whether a judge can tell of a class."""
+    config = judge.network.config
+    names = {*config["kinds"], *config["colours"], *config["grounds"], *config["times"]}
+    pairs = {f"{colour} {kind}" for colour in config["colours"] for kind in config["kinds"]}
+    return label in names | pairs
+
+
+def shows(judgement: Judgement, label: str) -> bool:
+    """Whether a picture that was judged so shows a class."""
+    if label in {judgement.ground, judgement.time}:
+        return True
+    return any(
+        label in {seen.kind, seen.colour, f"{seen.colour} {seen.kind}"}
+        for seen in judgement.objects
+    )
+
+
+Pictures = UInt8[np.ndarray, "n h w 3"]
+LIMIT = 1.5  # strangeness above which a picture is not like real ones
+_LEVELS = (0.2, 0.5, 1.0, 2.0)  # noise levels of the residual
+_REAL = 200  # pictures that the witnesses learn from
+_BATCH = 32
+_SURE = 0.5  # of the guide
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Readings:
+    """What is measured of pictures, before it is compared with real ones."""
+
+    residual: Float64[np.ndarray, "n levels"]
+    spectrum: Float64[np.ndarray, "n bands"]
+    states: Float64[np.ndarray, "n d"]
+
+    def save(self) -> bytes:
+        """As the bytes of a safetensors file."""
+        from safetensors.numpy import save
+
+        content: bytes = save(
+            {"residual": self.residual, "spectrum": self.spectrum, "states": self.states}
+        )
+        return content
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Distances:
+    """How far pictures lie from real ones: 1 is what 95 % of these keep."""
+
+    residual: Float64[np.ndarray, " n"]
+    spectrum: Float64[np.ndarray, " n"]
+    neighbours: Float64[np.ndarray, " n"]
+
+    @property
+    def together(self) -> Float64[np.ndarray, " n"]:
+        """Root mean square of the three."""
+        squares = self.residual**2 + self.spectrum**2 + self.neighbours**2
+        found: Float64[np.ndarray, " n"] = np.sqrt(squares / 3)
+        return found
+
+
+class Witnesses:
+    """Witnesses of a diffusion model's pictures, with what is usual in real ones."""
+
+    def __init__(
+        self,
+        model: DiffusionModel,
+        encoder: ImageEncoder,
+        judge: Judge | None,
+        real: str | None,
+        monitor: Monitor,
+    ) -> None:
+        self._model, self._encoder, self._judge = model, encoder, judge
+        reader = model.reader
+        self._denoise: Denoiser = model.denoiser(None if reader is None else reader.read([""]))
+        readings = self._usual_readings(real, monitor)
+        self.real = len(readings.states)
+        self._residual: Usual = usual(readings.residual)
+        self._spectrum: Usual = usual(readings.spectrum)
+        self._states = readings.states
+        own = neighbour_distances(readings.states, readings.states, among=True)
+        self._near = float(np.quantile(own, 0.95))
+        lengths = self._distances(readings, own)
+        self._together = float(np.quantile(lengths.together, 0.95))
+
+    def testify(
+        self,
+        paths: Sequence[str],
+        pictures: Pictures,
+        label: str | None,
+        chances: Float[np.ndarray, " n"] | None,
+    ) -> list[PictureVerdict]:
+        """What all witnesses say of each picture.
+
+        Args:
+            paths: of the pictures, for the report.
+            pictures: of the size that the model draws.
+            label: the class that they should show; None for any.
+            chances: the guide's probability of it; None without a guide.
+        """
+        readings = self._read(pictures)
+        distances = self._distances(readings, neighbour_distances(readings.states, self._states))
+        seen = self.sees(pictures, label)
+        strangeness = distances.together / self._together
+        return [
+            _verdict(
+                path,
+                float(strangeness[row]),
+                {
+                    "residual": float(distances.residual[row]),
+                    "spectrum": float(distances.spectrum[row]),
+                    "neighbours": float(distances.neighbours[row]),
+                },
+                None if chances is None else float(chances[row]),
+                None if seen is None else seen[row],
+            )
+            for row, path in enumerate(paths)
+        ]
+
+    def sees(self, pictures: Pictures, label: str | None) -> list[bool] | None:
+        """Whether the judge sees the class in each picture; None where it cannot tell."""
+        if self._judge is None or label is None or not judge_knows(self._judge, label):
+            return None
+        return [shows(judgement, label) for judgement in self._judge.judge(pictures)]
+
+    def _distances(self, readings: Readings, near: Float64[np.ndarray, " n"]) -> Distances:
+        return Distances(
+            self._residual.distances(readings.residual),
+            self._spectrum.distances(readings.spectrum),
+            near / self._near,
+        )
+
+    def _read(self, pictures: Pictures) -> Readings:
+        latents = encode(self._model, pictures)
+        # the same noise for every picture
+        found = [
+            residuals(self._denoise, part, _LEVELS, torch.Generator().manual_seed(0))
+            for part in torch.split(latents, _BATCH)
+        ]
+        examined = self._encoder.examine([Image.fromarray(picture) for picture in pictures])
+        return Readings(
+            torch.cat(found).double().cpu().numpy(),
+            spectra(pictures),
+            examined.states.astype(np.float64),
+        )
+
+    def _usual_readings(self, real: str | None, monitor: Monitor) -> Readings:
+        """Readings of real pictures, half of them through the autoencoder; kept in the cache."""
+        pictures, identity = _real_pictures(self._model, real, monitor)
+        parts = [self._model.fingerprint, self._encoder.fingerprint, identity, str(_LEVELS)]
+        digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+        path = settings().cache / "witnesses" / f"{digest}.safetensors"
+        found = _load(path)
+        if found is not None:
+            return found
+        monitor.start("reading real pictures")
+        half = len(pictures) // 2
+        drawn = decode(self._model, encode(self._model, pictures[half:]))
+        again = np.stack([np.asarray(picture.convert("RGB")) for picture in drawn])
+        readings = self._read(np.concatenate([pictures[:half], again]))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(path, readings.save())
+        return readings
+
+
+def open_witnesses(model: DiffusionModel, real: str | None, monitor: Monitor) -> Witnesses:
+    """Load the witnesses of a model's pictures.
+
+    Args:
+        model: that the pictures are, or should be, of.
+        real: folder of real pictures; None: Blocks scenes, for a model of them.
+        monitor: told about the work.
+
+    Raises:
+        BadInput: the model draws something else than Blocks scenes, and no folder is named; or
+            there are too few pictures in it.
+    """
+    encoder = require_joint(load_encoder(DEFAULT_PICTURE_ENCODER, device=model.device))
+    judge = None
+    if draws_blocks(model):
+        judge = load_judge(builtin_folder("builtin/blocks-judge"), model.device)
+    return Witnesses(model, encoder, judge, real, monitor)
+
+
+def can_testify(model: DiffusionModel, real: str | None) -> bool:
+    """Whether it is known what real pictures of a model look like."""
+    return real is not None or draws_blocks(model)
+
+
+def draws_blocks(model: DiffusionModel) -> bool:
+    """Whether a model draws in the latents of the Blocks scenes."""
+    own = latents_identity(builtin_folder("builtin/blocks-autoencoder"))
+    return model.space.identity == own and model.size == (SIDE, SIDE)
+
+
+def encode(model: DiffusionModel, pictures: Pictures) -> Float[Tensor, "n c y x"]:
+    """What the model would have drawn to give these pictures."""
+    values = values_of(pictures)
+    if model.decoder is None and model.channels == 1:
+        values = values.mean(dim=1, keepdim=True)
+    with torch.no_grad():
+        found = [model.space.encode(part.to(model.device)) for part in torch.split(values, _BATCH)]
+    return torch.cat(found)
+
+
+def as_pictures(images: Sequence[Any], size: tuple[int, int]) -> Pictures:
+    """Pillow pictures as bytes of one size, width and height."""
+    rows = []
+    for image in images:
+        colour = image.convert("RGB")
+        if colour.size != size:
+            colour = colour.resize(size, Image.Resampling.BICUBIC)
+        rows.append(np.asarray(colour))
+    return np.stack(rows)
+
+
+def _verdict(
+    path: str,
+    strangeness: float,
+    distances: dict[str, float],
+    chance: float | None,
+    seen: bool | None,
+) -> PictureVerdict:
+    witnesses = []
+    if chance is not None:
+        witnesses.append(Witness(name="guide", reading=chance, agrees=chance >= _SURE))
+    if seen is not None:
+        witnesses.append(Witness(name="judge", reading=float(seen), agrees=seen))
+    witnesses += [
+        Witness(name=name, reading=value, agrees=value <= LIMIT)
+        for name, value in distances.items()
+    ]
+    # without a judge the guide has to be believed where the picture is like real ones
+    there = seen if seen is not None else (chance is None or chance >= _SURE)
+    verdict: Verdict = "real" if there else "not the class"
+    if strangeness > LIMIT:
+        fooled = chance is not None and chance >= _SURE
+        verdict = "adversarial" if fooled else "strange"
+    return PictureVerdict(path=path, verdict=verdict, strangeness=strangeness, witnesses=witnesses)
+
+
+def _real_pictures(
+    model: DiffusionModel, folder: str | None, monitor: Monitor
+) -> tuple[Pictures, str]:
+    """Real pictures, and what they are known by."""
+    if folder is None:
+        if not draws_blocks(model):
+            raise BadInput(
+                f"what real pictures of model {model.name!r} look like is not known.",
+                "Name a folder of some with --real.",
+            )
+        scenes = open_scenes("pictures", HELD_OUT_WORLD, _REAL, SIDE, monitor)
+        pictures: Pictures = scenes.rows(np.arange(_REAL))["picture"]
+        return pictures, scenes.name
+    paths = real_pictures_in(folder)[:_REAL]
+    found = [read_image_and_hash(path) for path in paths]
+    digest = hashlib.sha256("".join(content for _, content in found).encode())
+    return as_pictures([image for image, _ in found], model.size), digest.hexdigest()
+
+
+def _load(path: Path) -> Readings | None:
+    """Readings from the cache; None where there are none or the file is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        stored = load(path.read_bytes())
+        return Readings(stored["residual"], stored["spectrum"], stored["states"])
+    except (OSError, SafetensorError, KeyError):
+        return None

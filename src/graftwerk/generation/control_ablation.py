@@ -1,0 +1,421 @@
+"""What an ablation stands on: pairs, prompts, and what is measured of drawn pictures.
+
+The trainings of an ablation, each kept in a folder of its own and never made twice.
+
+The pictures of an ablation side by side: a row a branch, a column a kind of prompt.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from PIL import Image, ImageDraw
+
+from .. import files, folders
+from ..blocks.captions import Facts, parse, say
+from ..blocks.judge import Judge, load_judge
+from ..conditions.base import Condition
+from ..conditions.kinds import condition_named
+from ..controlnet.branch import Branch, Shape, make_branch, weights_of
+from ..controlnet.checkpoint import read_branch, write_own
+from ..controlnet.pairs import KEY, Raw, StoredPairs, fit_picture, is_pairs, raw_pairs, store_pairs
+from ..controlnet.samples import Pictures, draw_controlled, strip_of
+from ..controlnet.task import Batch
+from ..controlnet.train import Lesson, Trained, train_branch
+from ..data.image_folder import read_captioned
+from ..data.images import write_image
+from ..diffusion.pipeline import DiffusionModel, load_diffusion
+from ..diffusion.prompts import TextStates
+from ..errors import BadInput
+from ..metrics.distributions import frechet_distance
+from ..models.hub import builtin_folder
+from ..recipes.evaluate import judge_right
+from ..recipes.registry import HELD_OUT_WORLD, SIDE, TRAINING_WORLD
+from ..recipes.scenes import facts_of_row, open_scenes
+from ..requests.control import ControlAblation
+from ..training.checkpoint import refuse_other
+from ..training.loop import CHECKPOINTS
+from ..training.session import Plan, Session
+from ..training.state import fast_precision, generator_for
+from ..types import Monitor
+
+PROMPTS = ("none", "insufficient", "conflicting", "perfect")
+JUDGE = "builtin/blocks-judge"
+PAIRS = "pairs"
+ABLATION = "ablation"
+_READ = 64  # prompts that are read at once
+Features = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n d"]]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What every branch is trained and measured on.
+
+    Attributes:
+        request: what was asked for.
+        model: the frozen one.
+        condition: what the branches read.
+        learned: pairs to learn from.
+        held: pairs that are drawn, never learned from.
+        real: their pictures.
+        prompts: one for each of them, by the kind of prompt.
+        facts: what the scenes hold, and what conflicting prompts ask for; None where the captions
+            are not of Blocks scenes.
+        judge: of Blocks pictures.
+        features: for Frechet distances.
+    """
+
+    request: ControlAblation
+    model: DiffusionModel
+    condition: Condition
+    learned: StoredPairs
+    held: StoredPairs
+    real: Pictures
+    prompts: Mapping[str, list[str]]
+    facts: Mapping[str, list[Facts]] | None
+    judge: Judge
+    features: Features
+
+    @property
+    def wanted(self) -> Pictures:
+        """The conditions that are drawn."""
+        return self._batch().maps
+
+    def fidelity(self, pictures: Pictures) -> float:
+        """What pictures keep of them, 0 to 1."""
+        read = None if self.facts is not None else self.condition.read
+        return self.condition.fidelity(self.wanted, pictures, read).score
+
+    def draw(self, branch: Branch | None, prompt: str, seed: int) -> Pictures:
+        """A picture of each held-out condition; the same noise for every branch."""
+        batch, request = self._batch(), self.request
+        texts = None
+        if self.model.reader is not None:
+            texts = self._states(self.prompts[prompt])
+        rows = Batch(batch.latents, batch.maps, texts)
+        return draw_controlled(self.model, branch, rows, request.drawing_steps, request.cfg, seed)
+
+    def measure(self, prompt: str, pictures: Pictures) -> dict[str, float | None]:
+        """Figures of the pictures of one branch, prompt and seed."""
+        judged = obeyed = None
+        if self.facts is not None:
+            judged = judge_right(self.judge, self.facts["perfect"], pictures)
+            if prompt == "conflicting":
+                obeyed = judge_right(self.judge, self.facts["conflicting"], pictures)
+        distance = frechet_distance(self.features(pictures), self.features(self.real))
+        return {
+            "fidelity": self.fidelity(pictures),
+            "judge": judged,
+            "obeyed": obeyed,
+            "frechet": distance,
+        }
+
+    def _batch(self) -> Batch:
+        numbers = np.arange(len(self.held))
+        return self.held.take(numbers, numbers >= 0)
+
+    def _states(self, prompts: list[str]) -> TextStates:
+        if self.model.reader is None:
+            raise ValueError("a model that reads no prompts")
+        read = self.model.reader.read
+        parts = [read(prompts[n : n + _READ]) for n in range(0, len(prompts), _READ)]
+        pooled = [part.pooled for part in parts if part.pooled is not None]
+        states = torch.cat([part.states for part in parts])
+        return TextStates(states, torch.cat(pooled) if pooled else None)
+
+
+def require_ours(request: ControlAblation) -> None:
+    """See before any work that the out folder is free or an ablation's, and holds no input.
+
+    Raises:
+        BadFile: it holds something else.
+    """
+    out = request.out.absolute()
+    folders.require_free(out, ABLATION, ABLATION, _is_former)
+    folders.require_outside((request.data, request.conditions, request.model), out)
+
+
+def open_ground(request: ControlAblation, monitor: Monitor) -> Ground:
+    """Load the models, and render, read and encode the pairs where that was not done yet.
+
+    Raises:
+        BadInput: pictures, captions, conditions or model cannot be used, or are too few.
+        UnknownName: there is no such condition.
+    """
+    condition = condition_named(request.condition)
+    raw = _raw(request, condition, monitor)
+    model = load_diffusion(request.model, request.device)
+    out = folders.claim(request.out.absolute(), ABLATION, verify=_is_former)
+    pairs = store_pairs(raw, model, out / PAIRS, monitor)
+    if request.data is None:  # the last ones are of a world that no built-in model learned from
+        numbers = np.arange(len(pairs))
+        learned, held = pairs.only(numbers[: request.scenes]), pairs.only(numbers[request.scenes :])
+    else:
+        learned, held = pairs.split(request.count, 0)
+    told = [raw.captions[number] for number in held.chosen]
+    prompts = {"none": [""] * len(told)}
+    if model.reader is not None:
+        prompts["insufficient"] = [request.insufficient] * len(told)
+        prompts["conflicting"] = conflicting(told)
+        prompts["perfect"] = told
+    facts = _facts(prompts)
+    if facts is None:
+        monitor.note("the captions are not of Blocks scenes, of which alone the judge knows")
+    judge = load_judge(builtin_folder(JUDGE), model.device)
+    features = judge.features if request.encoder is None else _features_of(request)
+    real = np.stack([fit_picture(raw.pictures[number], *model.size) for number in held.chosen])
+    return Ground(
+        request, model, condition, learned, held, real, prompts, facts, judge, features
+    )  # fmt: skip
+
+
+def _is_former(folder: Path) -> bool:
+    """Whether an unmarked folder holds the pairs of an ablation."""
+    return is_pairs(folder / PAIRS)
+
+
+def conflicting(captions: list[str]) -> list[str]:
+    """For each caption the next one that says something else.
+
+    Raises:
+        BadInput: they all say the same.
+    """
+    found = []
+    for number, caption in enumerate(captions):
+        others = (*captions[number + 1 :], *captions[:number])
+        other = next((text for text in others if text != caption), None)
+        if other is None:
+            raise BadInput(
+                f"all {len(captions)} held-out pictures have one caption: {caption!r}.",
+                "Bring captions of their own, so that prompts can conflict with pictures.",
+            )
+        found.append(other)
+    return found
+
+
+def _facts(prompts: Mapping[str, list[str]]) -> dict[str, list[Facts]] | None:
+    try:
+        return {
+            name: [parse(text) for text in prompts[name]]
+            for name in ("perfect", "conflicting")
+            if name in prompts
+        } or None
+    except BadInput:
+        return None
+
+
+def _raw(request: ControlAblation, condition: Condition, monitor: Monitor) -> Raw:
+    """Pictures, captions and conditions: the user's, or of rendered scenes."""
+    if request.data is not None:
+        shown = read_captioned(request.data, request.caption)
+        return raw_pairs(request.conditions, shown, condition)
+    pictures, captions, maps = [], [], []
+    for world, count in ((TRAINING_WORLD, request.scenes), (HELD_OUT_WORLD, request.count)):
+        rows = open_scenes("maps", world, count, SIDE, monitor).rows(np.arange(count))
+        pictures += [Image.fromarray(picture) for picture in rows["picture"]]
+        captions += [say(facts_of_row(row)) for row in rows]
+        maps += [Image.fromarray(drawn) for drawn in condition.from_rows(rows)]
+    return Raw(pictures, captions, maps, None, f"rendered {condition.name}")
+
+
+def _features_of(request: ControlAblation) -> Features:
+    from ..models.encoders import load_encoder
+
+    encoder = load_encoder(str(request.encoder), device=request.device)
+    if "image" not in encoder.reads:
+        raise BadInput(
+            f"encoder {request.encoder!r} reads no pictures.",
+            "Name an image encoder, for example builtin/blocks-clip.",
+        )
+
+    def features(pictures: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
+        return encoder.encode_images([Image.fromarray(picture) for picture in pictures])
+
+    return features
+
+
+BRANCHES: Mapping[str, tuple[Literal["copy", "light"], Literal["zero", "gaussian"]]] = {
+    "zero": ("copy", "zero"),
+    "gaussian": ("copy", "gaussian"),
+    "light": ("light", "zero"),
+}
+ALONE = "alone"
+SHOWN = 3  # pictures of a branch and prompt on the sheet
+_MEASUREMENTS, _METERED, _WARM_UP = 30, 64, 30
+_TRIAL, _FIGURES, _BRANCH = "trial.json", "figures.json", "branch"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One branch, trained from one seed.
+
+    Attributes:
+        name: of `BRANCHES`, or `alone`.
+        seed: of first weights, order and noise.
+        folder: where it is kept.
+        branch: None: the model alone.
+        record: verdict, gap, size and seconds of its training.
+    """
+
+    name: str
+    seed: int
+    folder: Path
+    branch: Branch | None
+    record: Mapping[str, Any]
+
+
+def trials_of(ground: Ground, monitor: Monitor) -> Iterator[Trial]:
+    """The model alone and all branches with each seed, trained where that was not done yet.
+
+    Raises:
+        BadInput: the folder holds an ablation of another configuration.
+        Failure, Diverged, Cancelled, NoRoom: see `control.training.train_branch`.
+    """
+    out = ground.request.out.absolute()
+    for number in range(ground.request.seeds):
+        seed = ground.request.seed + number
+        for name in (ALONE, *BRANCHES):
+            folder = out / f"{name}-{seed}"
+            if name == ALONE:
+                yield Trial(name, seed, folder, None, {})
+                continue
+            monitor.note(f"{name}, seed {seed}")
+            yield _trial(ground, name, seed, folder, monitor)
+
+
+def _trial(ground: Ground, name: str, seed: int, folder: Path, monitor: Monitor) -> Trial:
+    request, model = ground.request, ground.model
+    body, start = BRANCHES[name]
+    shape = Shape(model.factor, body=body, start=start)
+    configuration = {
+        "pairs": files.read_json(request.out.absolute() / PAIRS / KEY),
+        "model": model.fingerprint,
+        "shape": asdict(shape),
+        "steps": request.steps,
+        "batch": request.batch,
+        "learning_rate": request.learning_rate,
+        "seed": seed,
+    }
+    if (folder / _TRIAL).is_file():
+        kept = files.read_json(folder / _TRIAL)
+        refuse_other(folder, kept["configuration"], configuration)
+        branch = read_branch(
+            folder / _BRANCH, model.unet, model.factor, model.name, model.fingerprint
+        )
+        return Trial(name, seed, folder, branch, kept["record"])
+    # in a folder of ours, which may be older than markers are
+    folders.claim(folder, "trial", verify=lambda path: folders.kind_of(path.parent) == ABLATION)
+    branch = make_branch(model.unet, shape, generator_for(seed, 0, "cpu"))
+    trained = _train(ground, branch, seed, folder, configuration, monitor)
+    with folders.working_folder(folder / _BRANCH) as place:
+        base = {"name": model.name, "fingerprint": model.fingerprint}
+        write_own(place, branch, base, request.condition)
+    record = {
+        "verdict": trained.verdict.state,
+        "converged_at": trained.verdict.step,
+        "gap": trained.measurements[-1].gap,
+        "parameters": sum(weight.numel() for weight in weights_of(branch).values()),
+        "seconds": trained.outcome.seconds,
+    }
+    files.write_json(folder / _TRIAL, {"configuration": configuration, "record": record})
+    folders.remove(folder / CHECKPOINTS)  # the branch is whole now; they take four times its room
+    return Trial(name, seed, folder, branch.eval().requires_grad_(False), record)
+
+
+def _train(
+    ground: Ground,
+    branch: Branch,
+    seed: int,
+    folder: Path,
+    configuration: Mapping[str, Any],
+    monitor: Monitor,
+) -> Trained:
+    request = ground.request
+    plan = Plan(
+        steps=request.steps,
+        batch=request.batch,
+        learning_rate=request.learning_rate,
+        warm_up=max(1, min(_WARM_UP, request.steps // 10)),
+        average_decay=0.995,
+    )
+    lesson = Lesson(
+        ground.model,
+        branch,
+        ground.learned,
+        ground.held,
+        ground.condition,
+        plan,
+        measured=min(_METERED, len(ground.held)),
+        measurements=_MEASUREMENTS,
+        grids=0,
+    )
+    precision = fast_precision(ground.model.device)
+    return train_branch(lesson, Session(folder, configuration, seed, precision=precision), monitor)
+
+
+def drawn_figures(
+    ground: Ground, trial: Trial, monitor: Monitor
+) -> dict[str, dict[str, float | None]]:
+    """Figures by the kind of prompt, drawn where that was not done yet; shown pictures are kept."""
+    request = ground.request
+    key = {
+        "pairs": files.read_json(request.out.absolute() / PAIRS / KEY),
+        "model": ground.model.fingerprint,
+        "drawing_steps": request.drawing_steps,
+        "cfg": request.cfg,
+        "insufficient": request.insufficient,
+        "encoder": request.encoder,
+    }
+    path = trial.folder / _FIGURES
+    kept = files.read_json(path) if path.is_file() else {}
+    if kept.get("key") == key:
+        return {prompt: kept["figures"][prompt] for prompt in ground.prompts}
+    trial.folder.mkdir(parents=True, exist_ok=True)
+    monitor.start(f"drawing {trial.name}", len(ground.prompts))
+    figures = {}
+    for prompt in ground.prompts:
+        pictures = ground.draw(trial.branch, prompt, trial.seed)
+        figures[prompt] = ground.measure(prompt, pictures)
+        write_image(trial.folder / f"{prompt}.png", strip_of(pictures[:SHOWN]))
+        monitor.advance()
+    files.write_json(path, {"key": key, "figures": figures})
+    return figures
+
+
+_TILE, _GAP, _LEFT, _HEAD = 96, 14, 98, 26  # pixels
+_INK = (40, 40, 40)
+
+
+def draw_sheet(ground: Ground, trials: Sequence[Trial]) -> Image.Image:
+    """The conditions above, then what each branch makes of them under each prompt.
+
+    Args:
+        ground: says the conditions and prompts.
+        trials: of one seed, whose pictures are kept in their folders.
+    """
+    wanted = strip_of(ground.wanted[:SHOWN])
+    scale = _TILE / ground.model.size[0]
+    width, height = round(wanted.width * scale), round(wanted.height * scale)
+    prompts = list(ground.prompts)
+    size = (_LEFT + len(prompts) * (width + _GAP), _HEAD + (1 + len(trials)) * (height + _GAP))
+    sheet = Image.new("RGB", size, (255, 255, 255))
+    pen = ImageDraw.Draw(sheet)
+    names = [ground.request.condition, *(trial.name for trial in trials)]
+    for row, name in enumerate(names):
+        top = _HEAD + row * (height + _GAP)
+        pen.text((6, top + height // 2 - 7), name, fill=_INK, font_size=13)
+        for column, prompt in enumerate(prompts):
+            left = _LEFT + column * (width + _GAP)
+            if row == 0:
+                pen.text((left, 6), f"prompt: {prompt}", fill=_INK, font_size=13)
+                strip = wanted
+            else:
+                with Image.open(trials[row - 1].folder / f"{prompt}.png") as image:
+                    strip = image.convert("RGB")
+            method = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+            sheet.paste(strip.resize((width, height), method), (left, top))
+    return sheet

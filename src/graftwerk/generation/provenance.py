@@ -1,0 +1,215 @@
+"""The request inside a picture's PNG file, so that the picture can be drawn again.
+
+Where a picture cannot be repeated because what steered it is another thing now.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .. import files, folders, limits
+from ..data.images import write_image
+from ..errors import BadFile, WrongBase
+from ..requests.generate import Generate
+from ..types import Monitor
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+_KEY = "graftwerk"
+# What says where things lie and how they run, and shapes no picture. It stands in no record: it is
+# neither written, so that nobody is told where things lie, nor read, as a file does not decide it.
+PLACES = ("out", "previews", "from_", "device", "check")
+_Number = Annotated[int, Field(ge=0, lt=limits.PICTURES * limits.BEST_OF)]
+
+
+class Surroundings(BaseModel):
+    """What may change a picture's last bits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: str
+    threads: int
+    torch: str
+
+
+class Record(BaseModel):
+    """What a picture remembers.
+
+    Attributes:
+        request: the request's fields, but those that say where things lie.
+        fingerprint: of the model.
+        number: of the picture within the request.
+        together: numbers of all pictures that were drawn in one batch with it.
+        surroundings: where it was drawn.
+        loras: fingerprints of the low-rank steers, in the order of the request's `lora`.
+        guides: of what guided it, in the order of the request's `guide`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    request: Generate
+    fingerprint: str
+    number: _Number
+    together: tuple[_Number, ...] = Field(min_length=1, max_length=limits.BATCH_PICTURES)
+    surroundings: Surroundings
+    loras: tuple[str, ...] = ()
+    guides: tuple[str, ...] = ()
+    controls: tuple[str, ...] = ()
+
+
+def write_picture(path: Path, image: "Image.Image", record: Record) -> None:
+    """Write a picture with its record.
+
+    Raises:
+        NoRoom: the disk is full or the folder cannot be written.
+    """
+    from PIL.PngImagePlugin import PngInfo
+
+    content = record.model_dump(mode="json", exclude={"request": set(PLACES)})
+    metadata = PngInfo()
+    metadata.add_text(_KEY, json.dumps(content, sort_keys=True))
+    write_image(path, image, pnginfo=metadata)
+
+
+def require_folder(path: Path) -> None:
+    """See that a folder can be made and written, before any work; what was not there goes again.
+
+    Raises:
+        BadFile: it cannot have that name, or something else has it.
+        NoRoom: it cannot be made or written.
+    """
+    trial = path / ".graftwerk-trial"
+    try:
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        files.write_bytes(trial, b"")
+        trial.unlink()
+        for folder in made:
+            folders.remove_empty(folder)  # somebody else may have put something there meanwhile
+    except PermissionError as error:
+        files.raise_write_error(error, path)
+    except OSError as error:
+        raise BadFile(
+            f"{path} cannot be a folder: {error.strerror}.", "Name another one for the pictures."
+        ) from error
+
+
+def read_record(path: Path) -> Record:
+    """Read the record of a picture that `graft generate` drew.
+
+    Raises:
+        BadFile: no such file, no PNG, or one without a request, or one that says where to write.
+        LimitExceeded: the file is too large.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if not path.is_file():
+        raise BadFile(f"{path} is not a file.", "Name a picture that `graft generate` drew.")
+    limits.require_file_size(path, limits.IMAGE_FILE, "picture")
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            text = image.info.get(_KEY)
+            if text is None:  # metadata may also follow the picture's data
+                image.load()
+                text = image.info.get(_KEY)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise BadFile(f"{path} is not a whole PNG picture.", "Name another file.") from error
+    hint = "Name a picture as `graft generate` wrote it; other programs may drop its metadata."
+    if not isinstance(text, str) or len(text) > limits.RECORD_CHARACTERS:
+        raise BadFile(f"{path} holds no request.", hint)
+    try:
+        record = Record.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise BadFile(
+            f"the request in {path} cannot be read: {place}: {first['msg']}.", hint
+        ) from error
+    places = [name for name in PLACES if name in record.request.model_fields_set]
+    if places:
+        raise BadFile(
+            f"the request in {path} says {', '.join(places)}: where things are written and how "
+            "they run is not for a picture to say, and `graft generate` never writes it there.",
+            "It was changed by somebody. Name a picture as it was drawn, or give its prompt and "
+            "options yourself.",
+        )
+    asked = record.request
+    steers = [
+        (record.loras, asked.lora),
+        (record.guides, asked.guide),
+        (record.controls, asked.control),
+    ]
+    fit = all(len(prints) == len(named) for prints, named in steers)
+    once = len(set(record.together)) == len(record.together)
+    if record.number not in record.together or not once or not fit:
+        raise BadFile(f"the request in {path} contradicts itself.", hint)
+    if "guide_plain" in record.request.model_fields_set:
+        return record
+    # a picture of the time when there were bare gradients only
+    request = record.request.model_copy(update={"guide_plain": True})
+    return record.model_copy(update={"request": request})
+
+
+def stem(request: Generate, fingerprint: str) -> str:
+    """What the names of a request's files begin with: the prompt's start, then a hash.
+
+    Another request gets other names, so that it overwrites nothing.
+    """
+    words = "".join(c if c.isascii() and c.isalnum() else " " for c in request.prompt.lower())
+    shaping = request.model_dump(mode="json", exclude={*PLACES, "model", "count"})
+    content = json.dumps([shaping, fingerprint], sort_keys=True)
+    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    return f"{'-'.join(words.split())[:40].strip('-') or 'picture'}-{digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """Options of one kind that steered a picture.
+
+    Attributes:
+        option: its name.
+        with_it: begin of the names of all options that change what it means.
+        entries: as the picture's request has them.
+        was: fingerprint of each.
+        now: the same today.
+    """
+
+    option: str
+    with_it: tuple[str, ...]
+    entries: Sequence[str]
+    was: Sequence[str]
+    now: Sequence[str]
+
+
+def refuse_other(request: Generate, origin: str, steering: Steering, monitor: Monitor) -> None:
+    """Say that something which steered a picture is another one now.
+
+    Args:
+        request: what was given beside `--from`.
+        origin: the picture to repeat.
+        steering: what steered it.
+        monitor: told where the caller asked for it.
+
+    Raises:
+        WrongBase: the caller did not name the present one.
+    """
+    if tuple(steering.was) == tuple(steering.now):
+        return
+    if any(field.startswith(steering.with_it) for field in request.model_fields_set):
+        monitor.note(f"--{steering.option} is another than the picture's: the repeat will differ")
+        return
+    pairs = zip(steering.entries, steering.was, steering.now, strict=True)
+    entry, was, now = next(pair for pair in pairs if pair[1] != pair[2])
+    raise WrongBase(
+        origin,
+        made_on=f"--{steering.option} {entry} ({was[:12]})",
+        received=f"what lies there now ({now[:12]})",
+        hint=f"To draw it with the present one, say --{steering.option} {entry}",
+    )

@@ -1,0 +1,209 @@
+"""How well edge maps agree with boundaries that people drew, as the BSDS benchmark counts.
+
+An edge pixel and a boundary pixel may be paired when they are within a tolerance, each with at
+most one partner. Of all such pairings one with the most pairs is taken.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from ..compiled import compiled
+
+TOLERANCE = 0.0075  # of the picture's diagonal
+LEVELS = 99  # thresholds, at 0.01, 0.02, ... of the largest strength there can be
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counts:
+    """Pixels of one picture at each threshold.
+
+    Attributes:
+        matched: edge pixels that are paired with a boundary pixel of at least one person.
+        edges: edge pixels.
+        found: boundary pixels that are paired, over all people.
+        boundaries: boundary pixels of all people; the same at each threshold.
+    """
+
+    matched: Int64[np.ndarray, " t"]
+    edges: Int64[np.ndarray, " t"]
+    found: Int64[np.ndarray, " t"]
+    boundaries: int
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeQuality:
+    """The three figures of the benchmark, and what belongs to the first.
+
+    Attributes:
+        ods: best F of one threshold for all pictures.
+        ois: F with the best threshold of each picture.
+        ap: mean precision over recall from 0 to 1.
+        threshold: the one of `ods`.
+        precision: at that threshold.
+        recall: at that threshold.
+    """
+
+    ods: float
+    ois: float
+    ap: float
+    threshold: float
+    precision: float
+    recall: float
+
+
+def count_pairs(
+    strength: Float64[np.ndarray, "h w"], drawn: Sequence[Bool[np.ndarray, "h w"]]
+) -> Counts:
+    """Pair edges with the boundaries of each person, at all thresholds in one pass.
+
+    Edge pixels come in order of falling strength, and each is paired if that leaves all earlier
+    ones paired (perhaps otherwise). So at every threshold the pairing has the most pairs, and a
+    pixel that is paired once stays so: one pass counts all thresholds.
+
+    Args:
+        strength: of thinned edges, from 0 (none) to 1.
+        drawn: boundaries of at least one person.
+    """
+    rows, columns = np.nonzero(strength)
+    order = np.argsort(-strength[rows, columns], kind="stable")
+    rows, columns = rows[order], columns[order]
+    levels = np.floor(100 * strength[rows, columns] + 1e-9).astype(np.int64).clip(0, LEVELS)
+    reach = TOLERANCE * float(np.hypot(*strength.shape))
+    offsets = _offsets(reach)
+    any_person = np.zeros(len(rows), dtype=np.bool_)
+    found = np.zeros(LEVELS, dtype=np.int64)
+    for one in drawn:
+        paired = _pair(rows, columns, one, offsets)
+        any_person |= paired
+        found += _at_least(levels[paired])
+    return Counts(
+        matched=_at_least(levels[any_person]),
+        edges=_at_least(levels),
+        found=found,
+        boundaries=int(sum(int(one.sum()) for one in drawn)),
+    )
+
+
+def _at_least(levels: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " t"]:
+    """How many are of level 1 and more, 2 and more, ..."""
+    counts = np.bincount(levels, minlength=LEVELS + 1)
+    return np.cumsum(counts[::-1])[::-1][1:].astype(np.int64)
+
+
+def _offsets(reach: float) -> Int64[np.ndarray, "o 2"]:
+    """Steps to pixels within reach, the nearest first."""
+    side = np.arange(-int(reach), int(reach) + 1)
+    rows, columns = (part.ravel() for part in np.meshgrid(side, side, indexing="ij"))
+    far = np.hypot(rows, columns)
+    near = np.flatnonzero(far <= reach)
+    near = near[np.argsort(far[near], kind="stable")]
+    return np.stack([rows[near], columns[near]], axis=1).astype(np.int64)
+
+
+def _pair(
+    rows: Int64[np.ndarray, " n"],
+    columns: Int64[np.ndarray, " n"],
+    drawn: Bool[np.ndarray, "h w"],
+    offsets: Int64[np.ndarray, "o 2"],
+) -> Bool[np.ndarray, " n"]:
+    """Which edge pixels have a partner, earlier ones first."""
+    height, width = drawn.shape
+    padding = int(np.abs(offsets).max(initial=0))
+    numbers = np.full((height + 2 * padding, width + 2 * padding), -1, dtype=np.int64)
+    inner = numbers[padding : padding + height, padding : padding + width]
+    inner[drawn] = np.arange(int(drawn.sum()))
+    boundaries = int(drawn.sum())
+    partner = np.full(len(rows), -1, dtype=np.int64)  # of an edge pixel
+    _augment(
+        np.stack([rows, columns], axis=1) + padding,
+        numbers,
+        offsets,
+        partner,
+        np.full((4, boundaries), -1, dtype=np.int64),
+        np.empty(len(rows) + 1, dtype=np.int64),
+    )
+    return partner >= 0
+
+
+@compiled
+def _augment(
+    edges: Int64[np.ndarray, "n 2"],
+    numbers: Int64[np.ndarray, "h w"],
+    offsets: Int64[np.ndarray, "o 2"],
+    partner: Int64[np.ndarray, " n"],
+    state: Int64[np.ndarray, "4 b"],
+    queue: Int64[np.ndarray, " q"],
+) -> None:
+    """Give each edge pixel in turn a partner along a shortest alternating path, where there is one.
+
+    A search that fails has seen boundaries that are all taken by edges which reach no others, so
+    no later path leads through them either: they are never looked at again.
+    """
+    owner, came_from, seen_by, dead = state[0], state[1], state[2], state[3]
+    for edge in range(len(edges)):
+        queue[0] = edge
+        head, tail, end = 0, 1, -1
+        while head < tail and end < 0:
+            at = queue[head]
+            head += 1
+            for step in range(len(offsets)):
+                near = numbers[edges[at, 0] + offsets[step, 0], edges[at, 1] + offsets[step, 1]]
+                if near < 0 or dead[near] >= 0 or seen_by[near] == edge:
+                    continue
+                seen_by[near], came_from[near] = edge, at
+                if owner[near] < 0:
+                    end = near
+                    break
+                queue[tail] = owner[near]
+                tail += 1
+        if end < 0:
+            for place in range(1, tail):
+                dead[partner[queue[place]]] = 1
+            continue
+        while end >= 0:  # hand each boundary on the path to the edge that reached it
+            taker = came_from[end]
+            former = partner[taker]
+            partner[taker], owner[end] = end, taker
+            end = former
+
+
+def quality_of(counts: Sequence[Counts]) -> EdgeQuality:
+    """ODS, OIS and AP over pictures."""
+    matched = np.stack([one.matched for one in counts])
+    edges = np.stack([one.edges for one in counts])
+    found = np.stack([one.found for one in counts])
+    boundaries = np.array([one.boundaries for one in counts])
+    precision = matched.sum(axis=0) / np.maximum(edges.sum(axis=0), 1)
+    recall = found.sum(axis=0) / max(int(boundaries.sum()), 1)
+    values = _f(precision, recall)
+    best = int(values.argmax())
+    own = _f(matched / np.maximum(edges, 1), found / np.maximum(boundaries, 1)[:, None])
+    places = own.argmax(axis=1)[:, None]
+    chosen = [float(np.take_along_axis(one, places, 1).sum()) for one in (matched, edges, found)]
+    ois = _f(
+        np.array(chosen[0] / max(chosen[1], 1)), np.array(chosen[2] / max(boundaries.sum(), 1))
+    )
+    return EdgeQuality(
+        ods=float(values[best]),
+        ois=float(ois),
+        ap=_mean_precision(precision, recall),
+        threshold=(best + 1) / 100,
+        precision=float(precision[best]),
+        recall=float(recall[best]),
+    )
+
+
+def _f(precision: Float64[np.ndarray, "*t"], recall: Float64[np.ndarray, "*t"]) -> np.ndarray:
+    return np.asarray(2 * precision * recall / np.maximum(precision + recall, 1e-12))
+
+
+def _mean_precision(
+    precision: Float64[np.ndarray, " t"], recall: Float64[np.ndarray, " t"]
+) -> float:
+    """Precision at recall 0, 0.01, ..., 1, linear in between, 0 beyond the largest recall."""
+    known, first = np.unique(recall, return_index=True)
+    at = np.linspace(0, 1, 101)
+    return float(np.interp(at, known, precision[first], left=0.0, right=0.0).sum() / 100)

@@ -1,0 +1,131 @@
+"""Reports of how an encoder lays out what it encodes.
+
+Reports of measurements.
+"""
+
+from pydantic import Field
+
+from ..results import Report, Skipped
+
+
+class Recall(Report):
+    """How often what belongs together finds itself."""
+
+    recall_at_1: float = Field(description="share of queries whose own answer is the nearest")
+    recall_at_5: float = Field(description="share with it among the 5 nearest")
+    recall_at_10: float = Field(description="share with it among the 10 nearest")
+    chance_at_1: float = Field(description="recall_at_1 of a random order")
+    median_rank: float = Field(description="rank of the own answer, in the middle of all queries")
+    queries: int = Field(description="number of queries")
+    answers: int = Field(description="number of answers to choose from")
+
+
+class Hubness(Report):
+    """Whether a few things come up for nearly every query."""
+
+    skewness: float = Field(
+        description="skewness of how often each is among the k nearest; 0: all equally, above 1: "
+        "few hubs for many queries"
+    )
+    antihubs: float = Field(description="share that is among the k nearest of no query")
+    largest: float = Field(description="share of queries that the greatest hub comes up for")
+
+
+class Purity(Report):
+    """Whether neighbours share an attribute."""
+
+    shared: float = Field(
+        description="share of an attribute's values that each and its k nearest have in common; "
+        "for one value each: the share of neighbours with the same"
+    )
+    chance: float = Field(description="the same for any two: what neighbours must exceed")
+    values: int = Field(description="different values")
+
+
+class Half(Report):
+    """How pictures alone, or texts alone, are laid out."""
+
+    count: int = Field(description="number of vectors")
+    anisotropy: float = Field(
+        description="mean cosine of two different ones; 0: all directions in use, 1: all the same"
+    )
+    hubness: Hubness = Field(description="hubs among the k nearest neighbours")
+    purity: dict[str, Purity] = Field(description="what neighbours share, by attribute")
+
+
+class Across(Report):
+    """How pictures and captions lie to each other."""
+
+    text_to_image: Recall = Field(description="each different caption finds a picture of it")
+    image_to_text: Recall = Field(description="each picture finds its caption")
+    matching_cosine: float = Field(description="mean cosine of a picture and its caption")
+    other_cosine: float = Field(description="mean cosine of a picture and the captions of others")
+    modality_gap: float = Field(
+        description="distance between the mean picture and the mean caption, 0 to 2"
+    )
+    hubness: Hubness = Field(description="pictures that come up for many captions")
+
+
+class AlignmentEvaluation(Report):
+    """What `eval alignment` measured."""
+
+    encoder: str = Field(description="name of the encoder")
+    k: int = Field(description="neighbours that were looked at")
+    across: Across | None = Field(
+        description="pictures and captions; null where the encoder or the data lack one of them"
+    )
+    pictures: Half | None = Field(description="the pictures among themselves")
+    texts: Half | None = Field(description="the different captions or texts among themselves")
+    unfamiliar: int | None = Field(
+        description="pictures unlike all that the encoder was trained on; null where it has no "
+        "familiar.json"
+    )
+    skipped: list[Skipped] = Field(description="pictures left out, with reasons")
+    seconds: float = Field(description="wall time, the model's loading included")
+
+
+class RetrievalFigures(Report):
+    """Figures of one search mode."""
+
+    recall_at_1: float = Field(description="share of questions whose paragraph is first")
+    recall_at_5: float = Field(description="share with the paragraph among the first 5")
+    recall_at_10: float = Field(description="share with the paragraph among the first 10")
+    mrr: float = Field(description="mean reciprocal rank")
+    ndcg_at_10: float = Field(description="normalised discounted cumulative gain at 10")
+
+
+class RetrievalEvaluation(Report):
+    """What `eval retrieval` measured."""
+
+    encoder: str = Field(description="name of the encoder")
+    documents: int = Field(description="paragraphs")
+    questions: int = Field(description="questions")
+    modes: dict[str, RetrievalFigures] = Field(description="figures by mode")
+    documents_per_second: float = Field(description="paragraphs embedded per second")
+    seconds: float = Field(description="wall time")
+
+
+class SimilarityEvaluation(Report):
+    """What `eval similarity` measured."""
+
+    encoder: str = Field(description="name of the encoder")
+    pairs: int = Field(description="pairs")
+    spearman: float = Field(description="rank correlation of cosine and judgement, -1 to 1")
+    pearson: float = Field(description="linear correlation, -1 to 1")
+    seconds: float = Field(description="wall time")
+
+
+class AnswersEvaluation(Report):
+    """What `eval answers` measured."""
+
+    encoder: str = Field(description="name of the encoder")
+    writer: str = Field(description="who wrote the answers")
+    answerable: int = Field(description="questions whose paragraph was in the index")
+    unanswerable: int = Field(description="questions whose paragraph was left out")
+    share_answered: float = Field(description="share of answerable questions not abstained from")
+    exact_match: float = Field(description="share of answers equal to a reference, SQuAD rules")
+    f1: float = Field(description="mean token F1 against the best reference, SQuAD rules")
+    contains_answer: float = Field(description="share of answers that contain a reference")
+    false_answer_rate: float = Field(description="share of unanswerable questions answered")
+    evidence_floor: float = Field(description="floor used")
+    seconds: float = Field(description="wall time")

@@ -1,0 +1,251 @@
+"""Reading a model folder safely: what it is, what it lacks, what it must not hold.
+
+Configurations are read here before any library sees them. Remote code, pickled weights and
+damaged weight files are refused by name.
+
+Which networks of the transformers library read time series.
+
+What a classifier's folder says of its labels, without its network.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import files
+from ..errors import BadFile, Damaged
+
+_PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"}
+# Each makes a loader import code, fetch another model, or need a further library.
+_REFUSED_KEYS = {
+    "auto_map": "asks for code of its own to be run",
+    "custom_pipelines": "asks for code of its own to be run",
+    "quantization_config": "holds quantized weights",
+    "tokenizer_name_or_path": "takes its tokenizer from elsewhere",
+}
+_KERNEL_KEYS = ("_attn_implementation", "attn_implementation", "_experts_implementation")
+# Files beside the weights that change a vector.
+_SHAPING_NAMES = {
+    "config.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A folder in the layout of the transformers library, checked.
+
+    Attributes:
+        path: the folder.
+        config: content of its `config.json`.
+        weights: its safetensors files, sorted.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    weights: tuple[Path, ...]
+
+    @property
+    def model_type(self) -> str:
+        """Architecture, as `config.json` names it."""
+        return str(self.config["model_type"])
+
+
+def open_folder(path: Path) -> ModelFolder:
+    """Read and check the folder of one transformers model.
+
+    Raises:
+        BadFile: a part is missing, only pickled weights are there, or code would have to be run.
+        Damaged: a weight file is cut short or is no safetensors file.
+    """
+    config = read_object(path / "config.json")
+    if not isinstance(config.get("model_type"), str):
+        raise BadFile(
+            f"{path / 'config.json'} names no model_type.",
+            "Use a folder written by the transformers library.",
+        )
+    for file in sorted(path.glob("*.json")):
+        refuse_unsafe(file)
+    if (path / "adapter_config.json").exists():
+        raise BadFile(
+            f"{path} holds an adapter, not a whole model.",
+            "Merge it into its base model and save that.",
+        )
+    return ModelFolder(path, config, _checked_weights(path))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that must hold an object.
+
+    Raises:
+        BadFile: it is missing or holds something else.
+    """
+    if not path.is_file():
+        raise BadFile(
+            f"model folder {path.parent} has no {path.name}.",
+            "Name a folder as the transformers or sentence-transformers library writes it.",
+        )
+    content = files.read_json(path)
+    if not isinstance(content, dict):
+        raise BadFile(f"{path} does not hold a JSON object.", "Check the file's content.")
+    return content
+
+
+def fingerprint(root: Path, choices: Mapping[str, Any]) -> str:
+    """SHA-256 over every file below `root` that changes a vector, and over `choices`.
+
+    Args:
+        root: the model's folder; its sub-folders count too.
+        choices: what the caller decided beside the files, for example the hidden layer.
+    """
+    total = hashlib.sha256()
+    for path in sorted(_shaping_files(root)):
+        total.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        total.update(files.sha256_of_file(path).encode())
+    total.update(json.dumps(choices, sort_keys=True).encode())
+    return total.hexdigest()
+
+
+def _shaping_files(root: Path) -> Iterator[Path]:
+    for folder in (root, *(entry for entry in root.iterdir() if entry.is_dir())):
+        for path in folder.iterdir():
+            if path.name in _SHAPING_NAMES or path.suffix == ".safetensors":
+                yield path
+
+
+def refuse_unsafe(path: Path) -> None:
+    """Look for keys that would make a loader run code, at any depth of a small JSON file.
+
+    Raises:
+        BadFile: one is there; files that cannot hold any are not read.
+    """
+    if path.name not in _SHAPING_NAMES or path.name in {"tokenizer.json", "vocab.json"}:
+        return
+    pending: list[Any] = [files.read_json(path)]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending.extend(value)
+        elif isinstance(value, dict):
+            for key, reason in _REFUSED_KEYS.items():
+                if value.get(key):
+                    raise BadFile(
+                        f"{path} {reason} ({key}).",
+                        "Only plain safetensors models of the transformers library are read.",
+                    )
+            # A kernel named owner/repository is fetched from the hub and run.
+            if any("/" in json.dumps(value.get(key)) for key in _KERNEL_KEYS):
+                raise BadFile(
+                    f"{path} asks for code of its own to be run (attn_implementation).",
+                    "Take that entry out of the file.",
+                )
+            pending.extend(value.values())
+
+
+def _checked_weights(path: Path) -> tuple[Path, ...]:
+    weights = tuple(sorted(path.glob("*.safetensors")))
+    index = path / "model.safetensors.index.json"
+    if index.exists():
+        named = {str(value) for value in read_object(index).get("weight_map", {}).values()}
+        missing = sorted(named - {file.name for file in weights})
+        if missing:
+            raise BadFile(
+                f"model folder {path} lacks {', '.join(missing)}.", "Copy the whole folder again."
+            )
+    if not weights:
+        pickled = sorted(file.name for file in path.iterdir() if file.suffix in _PICKLED)
+        if pickled:
+            raise BadFile(
+                f"model folder {path} holds its weights only as {', '.join(pickled)}, a format "
+                "that can run code when it is read.",
+                "Convert it where you trust it: load it with transformers, then "
+                "model.save_pretrained(FOLDER) writes model.safetensors.",
+            )
+        raise BadFile(f"model folder {path} has no .safetensors file.", "Copy the whole folder.")
+    for file in weights:
+        check_safetensors(file)
+    return weights
+
+
+def count_parameters(weights: Sequence[Path]) -> int:
+    """Weights in safetensors files, read from their headers; integers (positions) are none."""
+    from safetensors import safe_open
+
+    total = 0
+    for path in weights:
+        with safe_open(path, framework="np") as tensors:
+            for key in tensors.keys():  # noqa: SIM118 - it is no mapping
+                tensor = tensors.get_slice(key)
+                if not tensor.get_dtype().startswith(("I", "U", "BOOL")):
+                    total += math.prod(tensor.get_shape())
+    return total
+
+
+def check_safetensors(path: Path) -> None:
+    """Read the header of a safetensors file, which tells whether the file is whole.
+
+    Raises:
+        Damaged: it is cut short or malformed.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise Damaged(
+            f"weight file {path} is damaged: {error}.", "Copy or download it again."
+        ) from error
+
+
+NOISE_AWARE = "graftwerk-noise-aware-classifier"
+
+
+def noise_aware_labels(folder: Path) -> tuple[str, ...] | None:
+    """Labels of a noise-aware classifier; None for a model of another type.
+
+    Raises:
+        BadFile: the folder has no configuration that can be read.
+    """
+    config = read_object(folder / "config.json")
+    if config.get("model_type") != NOISE_AWARE:
+        return None
+    return tuple(str(label) for label in config.get("labels", ()))
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesModel:
+    """What is known of a type of network.
+
+    Attributes:
+        network: its class in the transformers library.
+        inner: the part of it that encodes; empty: all of it.
+    """
+
+    network: str
+    inner: str = ""
+
+
+SERIES_MODELS: Mapping[str, SeriesModel] = {
+    "patchtst": SeriesModel("PatchTSTModel"),
+    "timesfm": SeriesModel("TimesFmModelForPrediction", "decoder"),
+    "timesfm2_5": SeriesModel("TimesFm2_5ModelForPrediction", "model"),
+}

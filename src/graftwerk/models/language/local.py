@@ -1,0 +1,137 @@
+"""A causal language model from a local folder or the hub."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ...errors import BadFile, BadInput, WriterFailed
+from ...types import Prompt
+from ..checkpoint import ModelFolder, open_folder
+from ..hub import locate
+from ..transformers import choose_device, load_network, quiet
+
+_REPLACEMENT = "\ufffd"  # what a tokenizer shows for half a character
+
+
+def load_local_writer(name: str, *, max_tokens: int, device: str) -> "LocalWriter":
+    """Load model and tokenizer; remote code and pickled weights are refused.
+
+    Raises:
+        BadInput: the folder holds no causal language model, or one that may not be loaded.
+    """
+    model, tokenizer = load_language_model(name, open_folder(locate(name)), device)
+    return LocalWriter(name, model, tokenizer, max_tokens)
+
+
+def load_language_model(name: str, folder: ModelFolder, device: str) -> tuple[Any, Any]:
+    """A causal language model and its tokenizer, as the transformers library has them.
+
+    Raises:
+        BadInput: the folder holds none, or one that may not be loaded.
+    """
+    import torch
+    from transformers import AutoTokenizer
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    class_name = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(folder.model_type)
+    if class_name is None:
+        raise BadFile(
+            f"model {name!r} is of type {folder.model_type!r}, which writes no text.",
+            "Name the folder of a causal language model.",
+        )
+    place = choose_device(device)
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(folder.path), local_files_only=True, trust_remote_code=False
+            )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+        raise BadFile(
+            f"model {name!r} has no tokenizer that can be read: {error}",
+            "Copy tokenizer.json beside the weights.",
+        ) from error
+    # Half precision is slow and lossy on a CPU, and needed for large models elsewhere.
+    precision = torch.float32 if place == "cpu" else torch.bfloat16
+    return load_network(folder, class_name).to(device=place, dtype=precision), tokenizer
+
+
+class LocalWriter:
+    """Writes greedily, token by token, so the same prompt gives the same answer.
+
+    Args:
+        name: as the user wrote it.
+        model: a causal language model of transformers, ready to run.
+        tokenizer: its tokenizer; its chat template is used where it has one.
+        max_tokens: longest answer.
+    """
+
+    def __init__(self, name: str, model: Any, tokenizer: Any, max_tokens: int) -> None:
+        self.name = name
+        self.extractive = False
+        self._model = model
+        self._tokenizer = tokenizer
+        self._max_tokens = max_tokens
+        end = model.generation_config.eos_token_id
+        ends = end if isinstance(end, list) else [end]
+        self._ends = {*ends, tokenizer.eos_token_id} - {None}
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text` as the model gets it, the chat template's own included."""
+        return len(self._tokens(text))
+
+    def write(self, prompt: Prompt) -> Iterator[str]:
+        """Yield the answer as it is written.
+
+        Raises:
+            BadInput: prompt and answer are longer than the model's context.
+            WriterFailed: the model computes something that is no probability.
+        """
+        tokens = self._tokens(prompt.text)
+        context = getattr(self._model.config, "max_position_embeddings", None)
+        if context is not None and len(tokens) + self._max_tokens > context:
+            raise BadInput(
+                f"the prompt's {len(tokens):,} tokens and the answer's {self._max_tokens:,} are "
+                f"more than the {context:,} that {self.name} can read.",
+                "Lower --budget or --max-tokens.",
+            )
+        written: list[int] = []
+        shown = ""
+        for token in self._continue(tokens):
+            written.append(token)
+            text = self._tokenizer.decode(written, skip_special_tokens=True)
+            if not text.endswith(_REPLACEMENT) and text.startswith(shown):
+                if text != shown:
+                    yield text[len(shown) :]
+                shown = text
+        text = self._tokenizer.decode(written, skip_special_tokens=True)
+        if text.startswith(shown) and text != shown:
+            yield text[len(shown) :]
+
+    def _tokens(self, text: str) -> list[int]:
+        if self._tokenizer.chat_template:
+            message = [{"role": "user", "content": text}]
+            text = self._tokenizer.apply_chat_template(
+                message, tokenize=False, add_generation_prompt=True
+            )
+            return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return list(self._tokenizer(text)["input_ids"])
+
+    def _continue(self, tokens: list[int]) -> Iterator[int]:
+        import torch
+
+        ids = torch.tensor([tokens], device=self._model.device)
+        cache = None
+        for _ in range(self._max_tokens):
+            with torch.inference_mode():
+                output = self._model(input_ids=ids, past_key_values=cache, use_cache=True)
+            logits = output.logits[0, -1]
+            if not bool(torch.isfinite(logits.max())):
+                raise WriterFailed(
+                    f"{self.name} computed values that are no numbers.",
+                    "Its weights may be damaged; try --device cpu.",
+                )
+            token = int(logits.argmax())
+            if token in self._ends:
+                return
+            yield token
+            cache = output.past_key_values
+            ids = torch.tensor([[token]], device=self._model.device)

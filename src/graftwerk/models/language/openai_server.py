@@ -1,0 +1,230 @@
+"""A language model behind an OpenAI-compatible server, streamed."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+
+from ... import files, limits
+from ...errors import BadInput, WriterFailed
+from ...settings import settings
+from ...text_safety import plain_text
+from ...types import Prompt
+
+_LINE = 1024 * 1024  # bytes of one event
+_BODY = 64 * limits.REPLY_CHARACTERS  # bytes of a whole reply; an event is some 200 per token
+_SHOWN = 200  # characters of a server's own message
+_EVENT = b"data:"
+_END = b"[DONE]"
+_ADDRESS_HINT = "Write http://HOST:PORT/v1; a key goes into OPENAI_API_KEY."
+
+
+class ServerWriter:
+    """Asks `POST {address}/chat/completions` and yields what it streams.
+
+    No proxy, no redirect and no cookie: the prompt goes to the named address and nowhere else.
+
+    Args:
+        address: up to and with `/v1`; without a path, `/v1` is added.
+        model: name of the model on that server.
+        max_tokens: longest answer.
+        timeout: seconds without a further piece of the answer after which the server has failed.
+        seed: sent along; temperature is 0.
+
+    Raises:
+        BadInput: the address is malformed or no model is named.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        model: str | None,
+        *,
+        max_tokens: int,
+        timeout: float,
+        seed: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = address
+        self.extractive = False
+        self._url = _endpoint(address)
+        if not model:
+            raise BadInput(
+                f"writer {address} needs the name of a model.",
+                f"Add --writer-model NAME; {address.rstrip('/')}/models lists them.",
+            )
+        self._request = {
+            "model": model,
+            "max_tokens": max_tokens,
+            "temperature": 0,
+            "seed": seed,
+            "stream": True,
+        }
+        self._timeout = timeout
+        self._clock = clock
+
+    def count_tokens(self, text: str) -> int:
+        """An estimate on the safe side, as no tokenizer is at hand.
+
+        Byte-pair tokenizers average 4 characters of English a token and one for each character of
+        a script that their vocabulary hardly holds; counted are 3 of ASCII, one of others.
+        """
+        rare = sum(character > "\x7f" for character in text)
+        return -(-(len(text) - rare) // 3) + rare
+
+    def write(self, prompt: Prompt) -> Iterator[str]:
+        """Yield the answer piece by piece.
+
+        Raises:
+            WriterFailed: the server cannot be reached, is silent, answers with an error, sends
+                what is no reply, or breaks off before the end.
+        """
+        body = {**self._request, "messages": [{"role": "user", "content": prompt.text}]}
+        headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+        if settings().writer_key:
+            headers["Authorization"] = f"Bearer {settings().writer_key}"
+        try:
+            with (
+                httpx.Client(trust_env=False, timeout=self._timeout) as client,
+                client.stream("POST", self._url, json=body, headers=headers) as response,
+            ):
+                self._require_success(response)
+                if "application/json" in response.headers.get("content-type", ""):
+                    yield self._whole(b"".join(self._chunks(response)))
+                else:
+                    yield from self._pieces(response)
+        except httpx.TimeoutException as error:
+            raise WriterFailed(
+                f"{self.name} was silent for {self._timeout:g} s.",
+                "See whether the server is well, or raise --timeout.",
+            ) from error
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise WriterFailed(
+                f"{self.name}: {_short(str(error)) or type(error).__name__}.",
+                "See whether the server runs at this address.",
+            ) from error
+
+    def _require_success(self, response: httpx.Response) -> None:
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise WriterFailed(
+                f"{self.name} sends a compressed reply unasked.", "Turn its compression off."
+            )
+        if response.is_success:
+            return
+        body = b""
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > _SHOWN * 4:
+                break
+        raise WriterFailed(
+            f"{self.name} answered {response.status_code}: {_short(body.decode(errors='replace'))}",
+            "See the server's log; check --writer, --writer-model and OPENAI_API_KEY.",
+        )
+
+    def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
+        total = 0
+        for chunk in response.iter_bytes():
+            total += len(chunk)
+            if total > _BODY:
+                raise WriterFailed(
+                    f"{self.name} sent more than {_BODY:,} bytes.", "Lower --max-tokens."
+                )
+            yield chunk
+
+    def _pieces(self, response: httpx.Response) -> Iterator[str]:
+        """Pieces of a stream of server-sent events.
+
+        Keep-alive lines and half lines are no answer: silence is measured between pieces.
+        """
+        finished, heard = False, self._clock()
+        for lines in _lines(self._chunks(response)):
+            for line in lines:
+                if not line.startswith(_EVENT):
+                    continue
+                event = line.removeprefix(_EVENT).strip()
+                if event == _END:
+                    return
+                piece, ends = self._piece_of(event)
+                finished = finished or ends
+                if piece:
+                    yield piece
+                    heard = self._clock()
+            if self._clock() - heard > self._timeout:
+                raise httpx.ReadTimeout("nothing but keep-alive")
+        if not finished:
+            raise WriterFailed(
+                f"{self.name} broke off in the middle of its reply.", "See its log; ask again."
+            )
+
+    def _piece_of(self, event: bytes) -> tuple[str, bool]:
+        """Text of one event, and whether it says that the reply ends."""
+        content = self._object(event)
+        choices = content.get("choices")
+        if choices == []:  # usage figures
+            return "", False
+        match choices:
+            case [{"delta": {"content": str(text)}, **rest}, *_]:
+                return text, rest.get("finish_reason") is not None
+            case [{"delta": dict(), **rest}, *_]:
+                return "", rest.get("finish_reason") is not None
+        raise self._malformed(event)
+
+    def _whole(self, body: bytes) -> str:
+        """Text of a reply that is not streamed."""
+        match self._object(body).get("choices"):
+            case [{"message": {"content": str(text)}}, *_]:
+                return text
+        raise self._malformed(body)
+
+    def _object(self, body: bytes) -> dict[str, Any]:
+        try:
+            content = files.parse_json(body.decode("utf-8"))
+        except ValueError:
+            raise self._malformed(body) from None
+        if not isinstance(content, dict):
+            raise self._malformed(body)
+        if content.get("error"):
+            raise WriterFailed(
+                f"{self.name} failed: {_short(json.dumps(content['error']))}", "See its log."
+            )
+        return content
+
+    def _malformed(self, body: bytes) -> WriterFailed:
+        return WriterFailed(
+            f"{self.name} sent what is no chat completion: {_short(body.decode(errors='replace'))}",
+            "See whether it is an OpenAI-compatible server, and whether the address ends in /v1.",
+        )
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """The lines that each chunk completes; the rest of the last one comes at the end."""
+    held = b""
+    for chunk in chunks:
+        *lines, held = (held + chunk).split(b"\n")
+        if len(held) > _LINE:
+            raise WriterFailed(
+                f"the server sent a line of more than {_LINE:,} bytes.",
+                "See whether it is an OpenAI-compatible server.",
+            )
+        yield lines
+    yield [held]
+
+
+def _endpoint(address: str) -> str:
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL as error:
+        raise BadInput(f"writer {address!r} is no address: {error}.", _ADDRESS_HINT) from None
+    if not url.host or url.userinfo or url.query or url.fragment:
+        raise BadInput(
+            "the writer's address holds a name and password, a query, or no host.", _ADDRESS_HINT
+        )
+    path = "/v1" if url.path in {"", "/"} else url.path.rstrip("/")
+    return str(url.copy_with(path=f"{path}/chat/completions"))
+
+
+def _short(text: str) -> str:
+    line = " ".join(plain_text(text).split())
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."

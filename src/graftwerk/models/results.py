@@ -1,0 +1,94 @@
+"""Reports of naming pictures by labels.
+
+Reports of models.
+"""
+
+from typing import Any
+
+from pydantic import Field
+
+from ..results import Familiarity, Report, Skipped
+
+
+class LabelProbability(Report):
+    """How well a label fits a picture."""
+
+    label: str = Field(description="the label")
+    probability: float = Field(description="chance of it, given that one of the labels holds")
+    cosine: float = Field(description="cosine between picture and label, -1 to 1")
+
+
+class ClassifiedPicture(Report):
+    """A picture and its labels."""
+
+    path: str = Field(description="the picture")
+    label: str = Field(description="its most probable label")
+    probability: float = Field(description="chance of that label")
+    labels: list[LabelProbability] = Field(description="the k most probable labels, best first")
+    familiarity: Familiarity | None = Field(
+        description="whether it is like what the encoder was trained on; null where it does not say"
+    )
+
+
+class TemperatureFit(Report):
+    """A temperature by which probabilities mean what they say."""
+
+    temperature: float = Field(description="what the logits are divided by; above 1: less sure")
+    source: str = Field(description="the labelled pictures")
+    pictures: int = Field(description="pictures that it was fitted on")
+    left_out: int = Field(description="pictures without a label of the list, with several, or bad")
+    labels: int = Field(description="labels that it was fitted with")
+    labels_hash: str = Field(description="hash of those labels")
+    templates: list[str] = Field(description="templates that it was fitted with")
+    encoder: str = Field(description="name of the encoder it holds for")
+    fingerprint: str = Field(description="hash of the encoder it holds for")
+    accuracy: float = Field(description="share of the pictures whose first label is right")
+    ece_before: float = Field(
+        description="expected calibration error at the model's own scale: mean difference of "
+        "confidence and share of right answers, 15 bins, 0 to 1"
+    )
+    ece_after: float = Field(
+        description="the same after the fit, each picture at a temperature fitted without it"
+    )
+    nll_before: float = Field(description="mean -log of the right label's probability, in nats")
+    nll_after: float = Field(description="the same after the fit, as for ece_after")
+
+
+class Classification(Report):
+    """What `classify` found."""
+
+    pictures: list[ClassifiedPicture] = Field(description="the pictures, in their order")
+    skipped: list[Skipped] = Field(description="pictures left out, with reasons")
+    unfamiliar: int | None = Field(
+        description="pictures unlike all that the encoder was trained on; null where it has no "
+        "familiar.json"
+    )
+    labels: int = Field(description="labels to choose from")
+    templates: list[str] = Field(description="prompts that each label was put into")
+    encoder: str = Field(description="name of the encoder")
+    fingerprint: str = Field(description="hash of the encoder's weights and configuration")
+    logit_scale: float = Field(description="the model's own factor from cosines to logits")
+    temperature: float = Field(description="what the logits are divided by; 1: nothing is fitted")
+    calibration: str = Field(description="where the temperature comes from and what it is worth")
+    fit: TemperatureFit | None = Field(description="what --calibrate found")
+    seconds: float = Field(description="wall time, the model's loading included")
+
+
+class ModelCard(Report):
+    """A model."""
+
+    name: str = Field(description="its name")
+    kind: str = Field(description="what it does")
+    reads: list[str] = Field(description="text, image, or both")
+    dimension: int | None = Field(description="length of a vector")
+    parameters: int = Field(description="number of weights")
+    bytes: int = Field(description="size of the weight files")
+    fingerprint: str = Field(description="hash of weights and configuration")
+    path: str = Field(description="folder")
+    details: dict[str, Any] = Field(description="pooling, longest input, licence and the like")
+
+
+class ModelList(Report):
+    """The built-in models."""
+
+    models: list[dict[str, str]] = Field(description="name, kind and a line about each")

@@ -1,0 +1,227 @@
+"""Static encoders: one vector per token, averaged. Some fifty times faster, less exact.
+
+A static encoder is distilled offline from a full one, which then rescores the first hits. It is
+stored in the format of the model2vec library, and that library's folders load here.
+
+The distillation: the full encoder's vector of every single token; principal components scaled by
+their singular values to the power -1/2, so that the few directions that all tokens share count
+less; and weights a / (a + p) for a token of probability p, by Zipf's law on the order of the
+vocabulary (Arora et al., 2017, "A simple but tough-to-beat baseline for sentence embeddings").
+Measured on the 590 questions of XQuAD's first 120 English paragraphs, nDCG@10 without rescoring:
+full MiniLM .967, this .935, with 256 components .924, without that scaling .865.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+
+from .. import files
+from ..cache import cached_folder
+from ..errors import BadFile
+from ..settings import settings
+from ..types import Modality, Role, Vectors
+from .checkpoint import ModelFolder
+from .text_encoder import TextEncoder, TokenReader, batches, cannot_read, check_finite
+
+MODEL_TYPE = "model2vec"
+_DIMENSION = 384
+_WHITENING = 0.5  # power of the singular values that components are divided by
+_A = 5e-4
+_LEAST_VALUE = 1e-3  # of the mean; directions below it hold rounding errors only
+_PARAMETERS = {"version": 1, "dimension": _DIMENSION, "whitening": _WHITENING, "a": _A}
+_CHUNK = 2048  # texts between two calls of `advance`
+_FIRST_IDEOGRAPH = "\u2e80"
+_NO_TEXT = re.compile(r"(\[.*\]|<.*>)?$", re.DOTALL)  # [unused7], <extra_id_3>, a gap
+_MARKERS = "#\u2581\u0120"  # how tokenizers mark the start or the going on of a word
+
+
+@dataclass
+class StaticEncoder:
+    """A frozen static encoder; see `contracts.Encoder`.
+
+    Attributes:
+        tokens: its tokenizer.
+        table: a vector for each token number, weights multiplied in.
+    """
+
+    name: str
+    fingerprint: str
+    dimension: int
+    tokens: TokenReader
+    table: Float32[np.ndarray, "v d"]
+    rescorer: str | None
+    reads: frozenset[Modality] = frozenset({"text"})
+
+    def encode_texts(
+        self,
+        texts: Sequence[str],
+        role: Role = "document",  # noqa: ARG002
+        advance: Callable[[int], None] | None = None,
+    ) -> Vectors:
+        """Encode texts in their order; their whole length counts."""
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        for start in range(0, len(texts), _CHUNK):
+            rows = self.tokens.read_whole(texts[start : start + _CHUNK])
+            for place, row in enumerate(rows, start):
+                if row:
+                    vectors[place] = self.table.take(row, axis=0).sum(axis=0)
+            if advance is not None:
+                advance(len(rows))
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        # No known token: the last axis, where tokens vary least, so that nothing is near.
+        vectors[lengths[:, 0] == 0, -1] = 1.0
+        return check_finite(self.name, vectors / np.where(lengths == 0, 1.0, lengths))
+
+    def encode_images(
+        self,
+        images: Sequence[Any],  # noqa: ARG002
+        advance: Callable[[int], None] | None = None,  # noqa: ARG002
+    ) -> Vectors:
+        """Refuse pictures.
+
+        Raises:
+            BadInput: always.
+        """
+        raise cannot_read(self.name, "pictures", self.reads)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text`."""
+        return self.tokens.count(text)
+
+
+def distilled(name: str, base_fingerprint: str, make_base: Callable[[], TextEncoder]) -> Path:
+    """Folder of the static encoder of a full one, distilled on the first call.
+
+    Args:
+        name: name of the full encoder.
+        base_fingerprint: its fingerprint.
+        make_base: loads it; called only when something has to be distilled.
+
+    Raises:
+        NoRoom: the cache cannot be written.
+    """
+    folder = static_folder(base_fingerprint)
+    cached_folder(folder, partial(_distil, name, make_base))
+    return folder
+
+
+def static_folder(base_fingerprint: str) -> Path:
+    """Where what is distilled from a full encoder is kept."""
+    return settings().cache / "static" / static_fingerprint(base_fingerprint)[:32]
+
+
+def static_fingerprint(base_fingerprint: str) -> str:
+    """Fingerprint of what is distilled from a full encoder."""
+    content = json.dumps({"base": base_fingerprint, **_PARAMETERS}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def read_static(folder: ModelFolder) -> tuple[TokenReader, Float32[np.ndarray, "v d"]]:
+    """Tokenizer and table of a folder of the model2vec library.
+
+    Raises:
+        BadFile: a part is missing or of a kind that is not known here.
+    """
+    from safetensors.numpy import load_file
+
+    tensors = load_file(folder.path / "model.safetensors")
+    definition = folder.path / "tokenizer.json"
+    if set(tensors) != {"embeddings"} or tensors["embeddings"].ndim != 2:
+        raise BadFile(
+            f"{folder.path / 'model.safetensors'} holds {', '.join(sorted(tensors))}; a static "
+            "encoder holds embeddings alone.",
+            "Distil the model again without vocabulary quantization.",
+        )
+    if not definition.is_file():
+        raise BadFile(f"model folder {folder.path} has no tokenizer.json.", "Copy it again.")
+    tokens = TokenReader(definition.read_text("utf-8"), max_length=1)
+    table = tensors["embeddings"].astype(np.float32, copy=False)
+    if len(table) < tokens.vocabulary_size:
+        raise BadFile(
+            f"{folder.path} has {len(table):,} vectors for {tokens.vocabulary_size:,} tokens.",
+            "Copy the whole folder again.",
+        )
+    return tokens, table
+
+
+def _distil(name: str, make_base: Callable[[], TextEncoder], folder: Path) -> dict[str, Any]:
+    from safetensors.numpy import save
+
+    base = make_base()
+    weights = token_weights(base.tokens)
+    used = weights > 0
+    table = np.zeros((len(used), min(base.dimension, _DIMENSION)))
+    table[used] = whiten(token_vectors(base, np.flatnonzero(used))) * weights[used, None]
+    files.write_bytes(
+        folder / "model.safetensors", save({"embeddings": np.ascontiguousarray(table, np.float32)})
+    )
+    files.write_text(folder / "tokenizer.json", base.tokens.definition)
+    config = {
+        "model_type": MODEL_TYPE,
+        "architectures": ["StaticModel"],
+        "tokenizer_name": name,
+        "hidden_dim": table.shape[1],
+        "seq_length": 1_000_000,
+        "normalize": True,
+    }
+    files.write_json(folder / "config.json", config)
+    return {"base": name, **_PARAMETERS}
+
+
+def token_vectors(base: TextEncoder, numbers: Int64[np.ndarray, " n"]) -> Vectors:
+    """The full encoder's vectors of single tokens, each alone between the special tokens."""
+    opening, closing = base.tokens.frame
+    rows = [[*opening, number, *closing] for number in numbers.tolist()]
+    vectors = np.empty((len(rows), base.dimension), dtype=np.float32)
+    for batch in batches([len(row) for row in rows], base.batch_tokens):
+        ids, mask = base.tokens.pad([rows[place] for place in batch])
+        vectors[batch] = base.forward(ids, mask, mask)
+    return check_finite(base.name, vectors)
+
+
+def whiten(vectors: Vectors) -> Float64[np.ndarray, "n k"]:
+    """Principal components, each divided by the root of its singular value."""
+    centred = vectors - vectors.mean(axis=0, dtype=np.float64)
+    values, axes = np.linalg.eigh(centred.T @ centred)
+    kept = slice(None, -_DIMENSION - 1, -1)  # eigh sorts upwards
+    values, axes = np.maximum(values, _LEAST_VALUE * values.mean())[kept], axes[:, kept]
+    # A fixed sign, so that every machine distils the same.
+    strongest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
+    axes = axes * np.sign(strongest)
+    components: Float64[np.ndarray, "n k"] = centred @ axes
+    # values are squares of singular values
+    scales = (values / values[0]) ** (-_WHITENING / 2)
+    whitened: Float64[np.ndarray, "n k"] = components * scales
+    return whitened
+
+
+def token_weights(tokens: TokenReader) -> Float64[np.ndarray, " v"]:
+    """How much each token counts: 0 for special ones, near 0 for frequent ones, else near 1.
+
+    Vocabularies are ordered by frequency, but for single characters, which stand in front: a
+    letter or a mark counts as the most frequent token, an ideograph as a rare one.
+    """
+    texts = tokens.vocabulary
+    special = tokens.special | {place for place, text in enumerate(texts) if _NO_TEXT.match(text)}
+    ranks = np.zeros(len(texts))
+    position = 0
+    for number, text in enumerate(texts):
+        bare = text.strip(_MARKERS)
+        if len(bare) > 1 and number not in special:
+            position += 1
+            ranks[number] = position
+        else:
+            ranks[number] = len(texts) if bare >= _FIRST_IDEOGRAPH else 1
+    probabilities = 1 / (ranks + 2.7)  # Mandelbrot's form of Zipf's law
+    probabilities /= (1 / (np.arange(1, len(texts) + 1) + 2.7)).sum()
+    weights: Float64[np.ndarray, " v"] = _A / (_A + probabilities)
+    weights[sorted(special)] = 0
+    return weights

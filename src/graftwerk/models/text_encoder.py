@@ -1,0 +1,276 @@
+"""Texts to token numbers with the `tokenizers` library, and batches with little padding.
+
+A text encoder: tokens, batches by token budget, a forward function, checked unit vectors.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from ..errors import BadInput, Damaged
+from ..types import Modality, Role, Vectors
+
+if TYPE_CHECKING:
+    import tokenizers
+
+
+TokenIds = Int64[np.ndarray, "b t"]
+# (ids, mask, pooled) -> vectors; `pooled` is 1 for the tokens that take part in the pooling
+Forward = Callable[[TokenIds, TokenIds, TokenIds], Vectors]
+
+
+@dataclass(frozen=True)
+class TokenReader:
+    """A tokenizer that cuts at `max_length`.
+
+    Attributes:
+        definition: content of a `tokenizer.json`.
+        max_length: tokens of the longest input, special tokens counted.
+        pad_id: number that fills a batch up; the mask hides it.
+        lower_case: whether texts are lower-cased first.
+        fixed_length: whether every input is filled up to `max_length`.
+    """
+
+    definition: str
+    max_length: int
+    pad_id: int = 0
+    lower_case: bool = False
+    fixed_length: bool = False
+
+    def read(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token numbers of each text, special tokens counted, cut at `max_length`."""
+        encodings = self._cutting.encode_batch_fast([self._clean(text) for text in texts])
+        return [encoding.ids for encoding in encodings]
+
+    def read_whole(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token numbers of each whole text, without special tokens."""
+        cleaned = [self._clean(text) for text in texts]
+        encodings = self._counting.encode_batch_fast(cleaned, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def count(self, text: str) -> int:
+        """Tokens of the whole `text`, special tokens not counted."""
+        encoding = self._counting.encode(self._clean(text), add_special_tokens=False)
+        return len(encoding.ids)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """One more than the largest token number."""
+        return max(self._counting.get_vocab().values(), default=-1) + 1
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """Text of each token number; empty where a number is not used."""
+        texts = [""] * self.vocabulary_size
+        for text, number in self._counting.get_vocab().items():
+            texts[number] = text
+        return texts
+
+    @property
+    def special(self) -> set[int]:
+        """Numbers of special tokens, which stand for no text, and of the unknown token."""
+        added = self._counting.get_added_tokens_decoder()
+        found = {number for number, token in added.items() if token.special}
+        unknown = getattr(self._counting.model, "unk_token", None)
+        number = self._counting.token_to_id(unknown or "")
+        return found if number is None else found | {number}
+
+    @property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """Special tokens before and after every text."""
+        encoding = self._counting.encode("a")
+        inside = [place for place, mark in enumerate(encoding.special_tokens_mask) if not mark]
+        return encoding.ids[: inside[0]], encoding.ids[inside[-1] + 1 :]
+
+    def pad(self, rows: Sequence[list[int]]) -> tuple[TokenIds, TokenIds]:
+        """Token numbers and mask of one batch, filled up on the right."""
+        width = self.max_length if self.fixed_length else max(1, *map(len, rows))
+        ids = np.full((len(rows), width), self.pad_id, dtype=np.int64)
+        mask = np.zeros((len(rows), width), dtype=np.int64)
+        for place, row in enumerate(rows):
+            ids[place, : len(row)] = row
+            mask[place, : len(row)] = 1
+        return ids, mask
+
+    def _clean(self, text: str) -> str:
+        # File names and odd documents bring lone surrogates, which the tokenizer refuses.
+        text = text.encode("utf-8", "replace").decode()
+        return text.lower() if self.lower_case else text
+
+    @cached_property
+    def _cutting(self) -> "tokenizers.Tokenizer":
+        tokenizer = parse_tokenizer(self.definition)
+        tokenizer.enable_truncation(self.max_length)
+        return tokenizer
+
+    @cached_property
+    def _counting(self) -> "tokenizers.Tokenizer":
+        return parse_tokenizer(self.definition)
+
+
+def parse_tokenizer(definition: str) -> "tokenizers.Tokenizer":
+    """Build a tokenizer that neither cuts nor pads.
+
+    Raises:
+        Damaged: `definition` is no content of a `tokenizer.json`.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_str(definition)
+    except Exception as error:  # the library raises bare Exception
+        raise Damaged(f"a tokenizer.json cannot be read: {error}.", "Copy it again.") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+    """Cut items into batches of similar length.
+
+    Args:
+        lengths: tokens of each item.
+        tokens: ceiling of rows times longest row in a batch; a single row may be longer.
+
+    Returns:
+        Places of the items, longest batch first, so that memory runs out at once or never.
+    """
+    order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    found: list[list[int]] = []
+    for place in order:
+        if found and lengths[found[-1][0]] * (len(found[-1]) + 1) <= tokens:
+            found[-1].append(place)
+        else:
+            found.append([place])
+    return found
+
+
+_CHUNK = 4096  # texts tokenized and sorted at a time: bounds memory, keeps progress moving
+
+
+@dataclass
+class TextEncoder:
+    """A frozen text encoder; see `contracts.Encoder`.
+
+    Attributes:
+        tokens: its tokenizer.
+        forward: from token numbers to vectors.
+        prompts: what goes before a text, by its role.
+        pool_prompt: whether the prompt's tokens take part in the pooling.
+        backend: `onnxruntime` or `pytorch`.
+        batch_tokens: padded tokens in one batch.
+        workers: batches computed at once.
+    """
+
+    name: str
+    fingerprint: str
+    dimension: int
+    tokens: TokenReader
+    forward: Forward
+    backend: str
+    batch_tokens: int
+    workers: int = 1
+    prompts: Mapping[Role, str] = field(default_factory=dict)
+    pool_prompt: bool = True
+    rescorer: str | None = None
+    reads: frozenset[Modality] = frozenset({"text"})
+
+    def encode_texts(
+        self,
+        texts: Sequence[str],
+        role: Role = "document",
+        advance: Callable[[int], None] | None = None,
+    ) -> Vectors:
+        """Encode texts in their order; equal texts are computed once.
+
+        Raises:
+            Damaged: the model gives vectors that are not finite.
+        """
+        prompt = self.prompts.get(role, "")
+        skip = 0 if self.pool_prompt or not prompt else self._prompt_tokens(prompt)
+        places: dict[str, list[int]] = {}
+        for place, text in enumerate(texts):
+            places.setdefault(text, []).append(place)
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        distinct = list(places)
+        for start in range(0, len(distinct), _CHUNK):
+            chunk = distinct[start : start + _CHUNK]
+            rows = self.tokens.read([prompt + text for text in chunk])
+            for batch, found in self._run(rows, skip):
+                done = 0
+                for number, vector in zip(batch, found, strict=True):
+                    targets = places[chunk[number]]
+                    vectors[targets] = vector
+                    done += len(targets)
+                if advance is not None:
+                    advance(done)
+        return vectors
+
+    def encode_images(
+        self,
+        images: Sequence[Any],  # noqa: ARG002
+        advance: Callable[[int], None] | None = None,  # noqa: ARG002
+    ) -> Vectors:
+        """Refuse pictures.
+
+        Raises:
+            BadInput: always.
+        """
+        raise cannot_read(self.name, "pictures", self.reads)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text`, special tokens not counted."""
+        return self.tokens.count(text)
+
+    def _run(self, rows: list[list[int]], skip: int) -> Iterator[tuple[list[int], Vectors]]:
+        """Each batch, as places in `rows`, with its vectors."""
+
+        def run(batch: list[int]) -> Vectors:
+            ids, mask = self.tokens.pad([rows[place] for place in batch])
+            pooled = mask
+            if skip:
+                pooled = mask.copy()
+                pooled[:, :skip] = 0
+            return check_finite(self.name, self.forward(ids, mask, pooled))
+
+        planned = batches([len(row) for row in rows], self.batch_tokens)
+        if self.workers == 1 or len(planned) == 1:
+            yield from ((batch, run(batch)) for batch in planned)
+            return
+        with ThreadPoolExecutor(self.workers) as pool:
+            running = [pool.submit(run, batch) for batch in planned]
+            try:
+                for batch, future in zip(planned, running, strict=True):
+                    yield batch, future.result()
+            finally:
+                for future in running:
+                    future.cancel()
+
+    def _prompt_tokens(self, prompt: str) -> int:
+        """Leading tokens of every input that belong to the prompt, the opening one counted."""
+        return max(0, len(self.tokens.read([prompt])[0]) - 1)
+
+
+def check_finite(name: str, vectors: Vectors) -> Vectors:
+    """Return `vectors`; raise `Damaged`, naming the model, where one is not finite."""
+    if not np.isfinite(vectors).all():
+        raise Damaged(
+            f"model {name!r} gives vectors that are not finite.",
+            "Its weights are damaged or do not fit its config.json; copy it again.",
+        )
+    return vectors
+
+
+def cannot_read(name: str, received: str, reads: frozenset[Modality]) -> BadInput:
+    """The error for an input of a kind that an encoder does not read."""
+    kinds = {"text": "texts", "image": "pictures"}
+    return BadInput(
+        f"encoder {name!r} does not read {received}.",
+        f"It reads {' and '.join(kinds[kind] for kind in sorted(reads))}; for both choose a joint "
+        "model, for example a CLIP folder.",
+    )

@@ -1,0 +1,248 @@
+"""The reference way from tokens to vectors: the network and its recipe in PyTorch.
+
+From what a network gives to one vector an item, with gradients where they are wanted.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..errors import BadFile, BadInput
+from ..types import HiddenLayer, Vectors
+from .checkpoint import ModelFolder, check_safetensors, read_object
+from .pooling import Pooling, Recipe
+from .text_encoder import Forward, TokenIds, TokenReader
+from .transformers import build_config, choose_device, load_network, quiet
+
+if TYPE_CHECKING:
+    from .image_encoder import ImageModel
+
+
+def picture_states(
+    network: Any, kind: "ImageModel", layer: HiddenLayer, inputs: Mapping[str, Tensor]
+) -> Float[Tensor, "b d"]:
+    """One vector a picture, not yet of unit length.
+
+    Args:
+        network: of that kind.
+        kind: what is known of it.
+        layer: which is taken.
+        inputs: what the image processor gives, where the network is.
+    """
+    if kind.takes == "joint":
+        features: Tensor = network.get_image_features(**inputs).pooler_output
+        return features
+    return pooled(network(**inputs, output_hidden_states=layer is not None), kind, layer)
+
+
+def pooled(output: Any, kind: "ImageModel", layer: HiddenLayer) -> Float[Tensor, "b d"]:
+    """One vector a picture from the output of a network that reads pictures only."""
+    token = kind.takes == "class token"
+    return joined(
+        [states[:, 0] if token else states.mean(dim=(2, 3)) for states in layers_of(output, layer)]
+    )
+
+
+def layers_of(output: Any, layer: HiddenLayer) -> Sequence[Tensor]:
+    """States of the layers that are taken, of what a network of transformers gives."""
+    if layer is None:
+        return [output.last_hidden_state]
+    states: Sequence[Tensor] = output.hidden_states
+    return states[1:] if layer == "all" else [states[layer]]
+
+
+def joined(vectors: Sequence[Float[Tensor, "b _"]]) -> Float[Tensor, "b d"]:
+    """Vectors of several layers side by side, each of unit length, so that they weigh alike."""
+    if len(vectors) == 1:
+        return vectors[0]
+    return torch.cat([functional.normalize(one, dim=-1) for one in vectors], dim=-1)
+
+
+_VOCABULARIES = {
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+}
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "Identity": nn.Identity,
+    "Tanh": nn.Tanh,
+    "ReLU": nn.ReLU,
+    "GELU": nn.GELU,
+    "SiLU": nn.SiLU,
+    "Sigmoid": nn.Sigmoid,
+}
+
+
+class SentenceNetwork(nn.Module):
+    """Network, pooling, dense layers, unit length: `(ids, mask, pooled) -> vectors`."""
+
+    def __init__(self, recipe: Recipe, layer: HiddenLayer) -> None:
+        super().__init__()
+        self.network = load_network(recipe.transformer, unused=("pooler.",))
+        if getattr(self.network.config, "is_encoder_decoder", False):
+            self.network = self.network.get_encoder()  # type: ignore[operator]
+        self.layer = resolve_layer(self.network, layer)
+        self.pooling = recipe.pooling
+        # Dense layers are fitted to the last hidden layer; on another they mean nothing.
+        steps = recipe.after if layer is None else ()
+        self.after = nn.ModuleList([_step(folder) for folder in steps])
+
+    def forward(
+        self, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"], pooled: Int[Tensor, "b t"]
+    ) -> Float[Tensor, "b d"]:
+        """Encode a batch: `mask` is 1 for real tokens, `pooled` for those that are pooled."""
+        output = self.network(
+            input_ids=ids, attention_mask=mask, output_hidden_states=self.layer is not None
+        )
+        vectors = joined(
+            [
+                torch.cat([pool(states, pooled, mode) for mode in self.pooling], dim=-1)
+                for states in layers_of(output, self.layer)
+            ]
+        )
+        for step in self.after:
+            vectors = step(vectors)
+        return nn.functional.normalize(vectors, dim=-1)
+
+    def use_plain_attention(self) -> None:
+        """Write attention as matrix products: a graph of them is smaller and 12 % faster."""
+        self.network.set_attn_implementation("eager")  # type: ignore[operator]
+
+
+def pool(
+    states: Float[Tensor, "b t d"], mask: Int[Tensor, "b t"], mode: Pooling
+) -> Float[Tensor, "b d"]:
+    """One vector from the states of the tokens whose mask is 1."""
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    match mode:
+        case "cls":
+            return _pick(states, mask.argmax(dim=1))
+        case "lasttoken":
+            last = mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
+            return _pick(states, last)
+        case "max":
+            return states.masked_fill(weights == 0, torch.finfo(states.dtype).min).amax(dim=1)
+        case "weightedmean":
+            places = torch.arange(1, states.shape[1] + 1, device=states.device, dtype=states.dtype)
+            weights = weights * places.view(1, -1, 1)
+    total = weights.sum(dim=1).clamp(min=1e-9)
+    if mode == "mean_sqrt_len_tokens":
+        total = total.sqrt()
+    return (states * weights).sum(dim=1) / total
+
+
+def _pick(states: Float[Tensor, "b t d"], places: Int[Tensor, " b"]) -> Float[Tensor, "b d"]:
+    wanted = places.view(-1, 1, 1).expand(-1, 1, states.shape[-1])
+    return torch.gather(states, 1, wanted).squeeze(1)
+
+
+def resolve_layer(network: nn.Module, layer: HiddenLayer) -> HiddenLayer:
+    """Place of a hidden layer among the states, 0 for the embeddings; what is no number, as is.
+
+    Raises:
+        BadInput: the network has fewer layers.
+    """
+    if layer is None or layer == "all":
+        return layer
+    config: Any = network.config
+    stages = getattr(config, "depths", None)
+    last = len(stages) if stages else int(config.get_text_config().num_hidden_layers)
+    if not -last - 1 <= layer <= last:
+        raise BadInput(
+            f"layer {layer} is out of range.",
+            f"Allowed: 0 (embeddings) to {last}, or {-last - 1} to -1 counted from the end.",
+        )
+    return layer % (last + 1)
+
+
+def _step(folder: Path | None) -> nn.Module:
+    return UnitLength() if folder is None else _dense(folder)
+
+
+class UnitLength(nn.Module):
+    """Scale vectors to length 1."""
+
+    def forward(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+        """Scale each row."""
+        return nn.functional.normalize(vectors, dim=-1)
+
+
+def _dense(folder: Path) -> nn.Module:
+    """The dense layer of a sentence-transformers folder."""
+    settings = read_object(folder / "config.json")
+    activation = str(settings.get("activation_function", "torch.nn.Tanh")).rpartition(".")[2]
+    weights = folder / "model.safetensors"
+    refused = activation not in _ACTIVATIONS or settings.get("use_residual")
+    if refused or settings.get("module_input_name", "sentence_embedding") != "sentence_embedding":
+        raise BadFile(
+            f"the dense layer in {folder} is of a kind that is not known here.",
+            f"Known: no residual, activation one of {', '.join(_ACTIVATIONS)}.",
+        )
+    if not weights.exists():
+        raise BadFile(f"the dense layer in {folder} has no model.safetensors.", "Convert it first.")
+    check_safetensors(weights)
+    bias = bool(settings.get("bias", True))
+    linear = nn.Linear(int(settings["in_features"]), int(settings["out_features"]), bias=bias)
+    state = {key.removeprefix("linear."): value for key, value in load_file(weights).items()}
+    try:
+        linear.load_state_dict(state)
+    except RuntimeError as error:
+        raise BadFile(f"the weights in {folder} do not fit: {error}", "Copy it again.") from error
+    return nn.Sequential(linear.eval().requires_grad_(False), _ACTIVATIONS[activation]())
+
+
+def tokenizer_definition(folder: ModelFolder) -> tuple[str, int]:
+    """Content of a `tokenizer.json` for the folder's tokenizer, and its padding number.
+
+    Raises:
+        BadFile: it has none, or one that the tokenizers library cannot express.
+    """
+    from transformers import AutoTokenizer
+
+    if not any(path.name in _VOCABULARIES for path in folder.path.iterdir()):
+        raise BadFile(
+            f"model folder {folder.path} has no tokenizer.",
+            "Copy tokenizer.json beside the weights.",
+        )
+    config = build_config(folder)
+    with quiet():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(folder.path), config=config, local_files_only=True, trust_remote_code=False
+            )
+            definition = tokenizer.backend_tokenizer.to_str()
+        except (OSError, ValueError, AttributeError, ImportError, KeyError, TypeError) as error:
+            raise BadFile(
+                f"model folder {folder.path} has no tokenizer that can be read: {error}",
+                "Copy tokenizer.json beside the weights.",
+            ) from error
+    return definition, tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+
+
+def read_tokens(recipe: Recipe) -> TokenReader:
+    """The tokenizer of a recipe."""
+    definition, pad_id = tokenizer_definition(recipe.transformer)
+    return TokenReader(definition, recipe.max_length, pad_id, recipe.lower_case)
+
+
+def forward_on(network: SentenceNetwork, device: str) -> Forward:
+    """The network on `device` as a function of NumPy arrays."""
+    place = choose_device(device)
+    network = network.to(place)
+
+    def forward(ids: TokenIds, mask: TokenIds, pooled: TokenIds) -> Vectors:
+        inputs = (torch.from_numpy(array).to(place) for array in (ids, mask, pooled))
+        with torch.inference_mode():
+            vectors: Vectors = network(*inputs).float().cpu().numpy()
+        return vectors
+
+    return forward

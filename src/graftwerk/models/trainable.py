@@ -1,0 +1,253 @@
+"""An encoder as a network that can be trained: the vectors of `load_encoder`, with gradients.
+
+What a network computes below one of its blocks, kept and given back, so that it is paid once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import BadInput
+from ..types import HiddenLayer
+from .checkpoint import SERIES_MODELS
+from .image_encoder import IMAGE_MODELS, image_processor
+from .pooling import Recipe, read_recipe
+from .static_encoder import MODEL_TYPE
+from .text_encoder import TokenReader
+from .time_series import SeriesNetwork
+from .torch_text import (
+    SentenceNetwork,
+    picture_states,
+    read_tokens,
+    resolve_layer,
+    tokenizer_definition,
+)
+from .transformers import load_network
+
+Inputs = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """An encoder that can be trained.
+
+    Attributes:
+        root: the folder that it came from.
+        place: folder of the network, `root` itself or inside it.
+        network: as the transformers library saves it.
+        tower: the part of it that the items go through.
+        prepare: from texts, pictures or series to inputs, on the CPU; called in any thread.
+        vectors: from inputs where the network is to unit vectors, [b d].
+    """
+
+    root: Path
+    place: Path
+    network: nn.Module
+    tower: nn.Module
+    prepare: Callable[[Sequence[Any]], Inputs]
+    vectors: Callable[[Inputs], Tensor]
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return next(self.network.parameters()).device
+
+    def encode(self, inputs: Inputs) -> Float[Tensor, "b d"]:
+        """Unit vectors of inputs that may lie elsewhere."""
+        return self.vectors({name: tensor.to(self.device) for name, tensor in inputs.items()})
+
+    def blocks(self) -> nn.ModuleList:
+        """The repeated blocks, in the order in which they are called.
+
+        Raises:
+            BadInput: there are none.
+        """
+        lists = [module for module in self.tower.modules() if isinstance(module, nn.ModuleList)]
+        if not lists:
+            raise BadInput(f"the network in {self.root} has no list of blocks.", "Leave --top out.")
+        return max(lists, key=len)
+
+
+def load_trainable(root: Path, reads: str, layer: HiddenLayer, device: str) -> Trainable:
+    """Load an encoder to be trained, on `device`, without dropout.
+
+    Args:
+        root: its folder.
+        reads: `text`, `image` or `series`: what it is trained on.
+        layer: hidden layer that vectors come from; see `contracts.HiddenLayer`.
+        device: `cpu`, `cuda` or `mps`.
+
+    Raises:
+        BadInput: it is static, or the layer is out of range.
+        BadFile: weights, tokenizer or image processor are missing or do not fit.
+    """
+    recipe = read_recipe(root)
+    kind = recipe.transformer.model_type
+    if kind == MODEL_TYPE:
+        raise BadInput(f"{root} is a static encoder: it has no network to train.", "Use linear.")
+    if kind in SERIES_MODELS:
+        series = SeriesNetwork(recipe.transformer).to(device)
+        return Trainable(
+            root=root,
+            place=recipe.transformer.path,
+            network=series.saved,
+            tower=series.network,
+            prepare=series.prepare,
+            vectors=lambda inputs: series(**inputs),
+        )
+    if kind in IMAGE_MODELS:
+        joint = IMAGE_MODELS[kind].takes == "joint"
+        if joint and reads == "text":
+            return _joint_texts(root, recipe, device)
+        return _pictures(root, recipe, layer, device)
+    return _texts(root, recipe, layer, device)
+
+
+def _texts(root: Path, recipe: Recipe, layer: HiddenLayer, device: str) -> Trainable:
+    sentence = SentenceNetwork(recipe, layer).to(device)
+    tokens = read_tokens(recipe)
+    prompt = recipe.prompts.get("document", "")
+    skip = 0 if recipe.pool_prompt or not prompt else max(0, len(tokens.read([prompt])[0]) - 1)
+
+    def prepare(items: Sequence[Any]) -> Inputs:
+        ids, mask = tokens.pad(tokens.read([prompt + str(item) for item in items]))
+        pooled = mask.copy()
+        pooled[:, :skip] = 0
+        arrays = {"ids": ids, "mask": mask, "pooled": pooled}
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    network = sentence.network
+    return Trainable(
+        root=root,
+        place=recipe.transformer.path,
+        network=network,
+        tower=network,
+        prepare=prepare,
+        vectors=lambda inputs: sentence(**inputs),
+    )
+
+
+def _pictures(root: Path, recipe: Recipe, layer: HiddenLayer, device: str) -> Trainable:
+    folder = recipe.transformer
+    kind = IMAGE_MODELS[folder.model_type]
+    joint = kind.takes == "joint"
+    network: Any = load_network(folder, kind.network, unused=() if joint else ("pooler.",))
+    network.to(device)
+    number = resolve_layer(network, layer)
+
+    def vectors(inputs: Inputs) -> Tensor:
+        return nn.functional.normalize(picture_states(network, kind, number, inputs), dim=-1)
+
+    return Trainable(
+        root=root,
+        place=folder.path,
+        network=network,
+        tower=network.vision_model if joint else network,
+        prepare=image_processor(folder),
+        vectors=vectors,
+    )
+
+
+def _joint_texts(root: Path, recipe: Recipe, device: str) -> Trainable:
+    folder = recipe.transformer
+    kind = IMAGE_MODELS[folder.model_type]
+    network: Any = load_network(folder, kind.network).to(device)
+    definition, pad_id = tokenizer_definition(folder)
+    length = int(network.config.text_config.max_position_embeddings)
+    tokens = TokenReader(definition, length, pad_id, fixed_length=kind.fixed_length)
+
+    def prepare(items: Sequence[Any]) -> Inputs:
+        ids, mask = tokens.pad(tokens.read([str(item) for item in items]))
+        inputs = {"input_ids": torch.from_numpy(ids)}
+        if not kind.fixed_length:  # these were trained without a mask
+            inputs["attention_mask"] = torch.from_numpy(mask)
+        return inputs
+
+    def vectors(inputs: Inputs) -> Tensor:
+        return nn.functional.normalize(network.get_text_features(**inputs).pooler_output, dim=-1)
+
+    return Trainable(
+        root=root,
+        place=folder.path,
+        network=network,
+        tower=network.text_model,
+        prepare=prepare,
+        vectors=vectors,
+    )
+
+
+class _Reached(Exception):
+    """The block has given its output; nothing above it is needed."""
+
+
+class Below:
+    """The lower part of an encoder.
+
+    What lies before the blocks (embeddings, masks) is computed each time, for it is cheap and the
+    blocks need the masks.
+    """
+
+    def __init__(self, trainable: Trainable, block: int) -> None:
+        """Cut below block number `block`, which is at least 1.
+
+        Raises:
+            BadInput: there are no such blocks.
+        """
+        self._trainable = trainable
+        self._blocks = list(trainable.blocks())
+        if not 1 <= block < len(self._blocks):
+            raise BadInput(
+                f"the network has {len(self._blocks)} blocks; {len(self._blocks) - block} of them "
+                "cannot be its top.",
+                f"Allowed: 1 to {len(self._blocks) - 1}.",
+            )
+        self._block = block
+        self._in_tuple = False
+        self._given: Tensor | None = None
+
+    def states(self, inputs: Inputs) -> Tensor:
+        """What the block gets, [b t d] or [b c h w], without gradients."""
+        caught: list[Tensor] = []
+
+        def catch(_module: nn.Module, _arguments: Any, output: Any) -> None:
+            self._in_tuple = isinstance(output, tuple)
+            caught.append(output[0] if self._in_tuple else output)
+            raise _Reached
+
+        handle = self._blocks[self._block - 1].register_forward_hook(catch)
+        try:
+            with torch.no_grad():
+                self._trainable.encode(inputs)
+        except _Reached:
+            pass
+        finally:
+            handle.remove()
+        return caught[0]
+
+    def encode(self, inputs: Inputs, states: Tensor) -> Tensor:
+        """Vectors from states that were kept; only inside of `skipped`, and after `states`."""
+        self._given = states.to(self._trainable.device)
+        return self._trainable.encode(inputs)
+
+    @contextmanager
+    def skipped(self) -> Iterator[None]:
+        """The blocks below pass on what `encode` was given, for the time of this."""
+
+        def pass_on(*_inputs: Any, **_options: Any) -> Any:
+            return (self._given,) if self._in_tuple else self._given
+
+        below = self._blocks[: self._block]
+        for module in below:
+            module.forward = pass_on
+        try:
+            yield
+        finally:
+            for module in below:
+                del module.forward
+            self._given = None

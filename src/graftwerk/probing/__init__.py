@@ -1,0 +1,1 @@
+"""Linear probes of latent codes and hidden layers, and interventions along them."""

@@ -1,0 +1,183 @@
+"""Measuring a picture of one object without the model that drew it.
+
+The causal check of a read-out: move along its direction, draw, and measure what moved.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, UInt8
+from torch import Tensor
+
+from ..blocks.judge import Judgement, load_judge
+from ..blocks.perception import load_perception
+from ..blocks.scene import KINDS
+from ..models.hub import builtin_folder
+from .locations import Place
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+Measured = Mapping[str, Float64[np.ndarray, " n"]]
+Measure = Callable[[UInt8[np.ndarray, "n h w 3"]], Measured]
+NAMES = ("horizontal", "vertical", "area", "brightness")
+JUDGED = ("kind", "colour", "ground", "time")
+_APART = 40.0  # levels of 255 by which an object's colour differs from its row's
+_LEAST = 0.004  # share of a picture that an object covers at least
+
+
+class ByColour:
+    """Finds the object as what stands out of its row, by colour alone.
+
+    Sky and ground change from row to row and hardly within one, and an object alone in a scene
+    covers less than half of a row, so the median of a row is its background.
+    """
+
+    name = "colour against the row's median"
+
+    def __call__(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Measured:
+        """Middle and area of the object as shares of the picture, and the picture's brightness."""
+        values = pictures.astype(np.float64)
+        background = np.median(values, axis=2, keepdims=True)
+        return _of_masks(pictures, np.abs(values - background).max(axis=3) > _APART)
+
+
+class ByPerception:
+    """Finds the object by the segmentation of a perception model."""
+
+    name = "perception model"
+
+    def __init__(self, folder: Path, device: str) -> None:
+        self._eyes = load_perception(folder, device)
+        classes = list(self._eyes.network.config["classes"])
+        self._things = [number for number, name in enumerate(classes) if name in KINDS]
+
+    def __call__(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Measured:
+        """As `ByColour`."""
+        seen = np.stack([one.classes for one in self._eyes.look(pictures)])
+        return _of_masks(pictures, np.isin(seen, self._things))
+
+
+class WithWords:
+    """Another measure, and whether `builtin/blocks-judge` says words such as `time=night`.
+
+    Args:
+        measure: of what is no word.
+        words: names of numbers that are 1 where a word is said, else 0; of `JUDGED`.
+        device: where the judge runs.
+    """
+
+    def __init__(self, measure: Measure, words: Sequence[str], device: str) -> None:
+        self._measure, self._words = measure, words
+        self._judge = load_judge(builtin_folder("builtin/blocks-judge"), device)
+
+    def __call__(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Measured:
+        """Not a number where kind or colour is asked of a picture without an object."""
+        said = [_words_of(judgement) for judgement in self._judge.judge(pictures)]
+        found = dict(self._measure(pictures))
+        for name in self._words:
+            target, word = name.split("=", 1)
+            found[name] = np.array(
+                [float(one[target] == word) if target in one else np.nan for one in said]
+            )
+        return found
+
+
+def _words_of(judgement: Judgement) -> dict[str, str]:
+    """What is said of the whole, and of the first object from the left."""
+    whole = {"ground": judgement.ground, "time": judgement.time}
+    if not judgement.objects:
+        return whole
+    first = judgement.objects[0]
+    return whole | {"kind": first.kind, "colour": first.colour}
+
+
+def _of_masks(pictures: UInt8[np.ndarray, "n h w 3"], masks: Bool[np.ndarray, "n h w"]) -> Measured:
+    """Numbers of the object's pixels; not a number where too few are found."""
+    count, height, width = masks.shape
+    area = masks.reshape(count, -1).mean(axis=1)
+    total = np.where(area > _LEAST, masks.sum(axis=(1, 2)), np.nan)
+    across, down = (np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height
+    return {
+        "horizontal": (masks.sum(axis=1) @ across) / total,
+        "vertical": (masks.sum(axis=2) @ down) / total,
+        "area": np.where(area > _LEAST, area, np.nan),
+        "brightness": pictures.reshape(count, -1).mean(axis=1) / 255,
+    }
+
+
+STEPS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # standard deviations of the number
+_SHOWN = 4  # pictures that the image of a direction has
+_ENLARGED = 96  # pixels of a side at least, in it
+
+Pictures = UInt8[np.ndarray, "n h w 3"]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Change of a measured number for one standard deviation asked for, in its own ones.
+
+    Attributes:
+        value: mean over the pictures.
+        margin: half the width of its 95 % interval.
+        count: pictures in which it could be measured at all steps.
+    """
+
+    value: float
+    margin: float
+    count: int
+
+
+def draw_along(
+    place: Place, pictures: Float[Tensor, "b k y x"], direction: Float64[np.ndarray, " d"]
+) -> list[Pictures]:
+    """The pictures as the model draws them at each of `STEPS` along a direction."""
+    change = torch.from_numpy(direction)
+    return [as_bytes(place.draw(pictures, step * change)) for step in STEPS]
+
+
+def effects_of(
+    drawn: Sequence[Pictures], measure: Measure, spreads: Mapping[str, float]
+) -> dict[str, Effect]:
+    """Slope over the steps of everything that can be measured.
+
+    Args:
+        drawn: pictures of each step.
+        measure: looks at pictures.
+        spreads: standard deviation of each measured number over untouched pictures.
+    """
+    seen = [measure(pictures) for pictures in drawn]
+    steps = np.array(STEPS)
+    effects = {}
+    for name, spread in spreads.items():
+        values = np.stack([one[name] for one in seen])  # steps by pictures
+        whole = values[:, np.isfinite(values).all(axis=0)]
+        slopes = steps @ (whole - whole.mean(axis=0)) / (steps @ steps) / spread
+        count = whole.shape[1]
+        margin = 1.96 * float(slopes.std(ddof=1)) / np.sqrt(count) if count > 1 else 0.0
+        effects[name] = Effect(float(slopes.mean()) if count else 0.0, float(margin), count)
+    return effects
+
+
+def row_image(drawn: Sequence[Pictures]) -> "Image":
+    """A few of the pictures, each in a row from the lowest step to the highest."""
+    from PIL import Image
+
+    rows = [
+        np.concatenate(list(row), axis=1) for row in zip(*(p[:_SHOWN] for p in drawn), strict=True)
+    ]
+    pixels = np.concatenate(rows, axis=0)
+    factor = max(1, -(-_ENLARGED // drawn[0].shape[1]))
+    size = (pixels.shape[1] * factor, pixels.shape[0] * factor)
+    return Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST)
+
+
+def as_bytes(pictures: Float[Tensor, "b k y x"]) -> Pictures:
+    """Values 0 to 1 as bytes, grey as equal colours."""
+    levels = (pictures * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return np.repeat(levels, 3, axis=3) if levels.shape[3] == 1 else levels

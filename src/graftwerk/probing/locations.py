@@ -1,0 +1,256 @@
+"""Where a read-out looks into a model: the autoencoder's latents, or inside the U-Net.
+
+A read-out from a hidden layer of an encoder of pictures, which draws nothing.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..diffusion.latents import LatentSpace
+from ..diffusion.pipeline import DiffusionModel, load_diffusion, load_part
+from ..errors import BadInput
+from ..models.checkpoint import fingerprint, read_object
+from ..models.encoders import encoder_fingerprint, model_folder
+from ..models.hub import locate
+from ..models.image_encoder import IMAGE_MODELS
+from ..models.pooling import read_recipe
+from ..models.trainable import Trainable, load_trainable
+from ..models.transformers import choose_device
+from ..training.state import generator_for, initialise
+
+
+@dataclass(frozen=True)
+class EncoderPlace:
+    """A hidden layer; see `places.Place`.
+
+    Attributes:
+        name: of the model.
+        fingerprint: hash of the model and the layer.
+        encoder: its network.
+        layer: hidden layer; None: the last, as the model itself takes it.
+        size: width and height of the pictures in pixels.
+        device: where it runs.
+        sigma: 0: it looks at pictures without noise.
+    """
+
+    name: str
+    fingerprint: str
+    encoder: Trainable
+    layer: int | None
+    size: tuple[int, int]
+    device: str
+    sigma: float = 0.0
+
+    @torch.no_grad()
+    def read(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b d"]:
+        """Unit vectors of pictures with values 0 to 1."""
+        from PIL import Image
+
+        levels = (pictures * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        images = [Image.fromarray(np.ascontiguousarray(row)) for row in levels]
+        return self.encoder.encode(self.encoder.prepare(images))
+
+    def randomised(self, seed: int) -> "EncoderPlace":
+        """The same layer of a network of this form whose weights are drawn anew."""
+        fresh = load_trainable(self.encoder.root, "image", self.layer, self.device)
+        initialise(fresh.network, generator_for(seed, 0, self.device))
+        for module in fresh.network.modules():
+            if isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.BatchNorm2d):
+                module.reset_parameters()
+        return replace(self, encoder=fresh)
+
+
+def open_encoder_place(name: str, layer: int | None, device: str) -> EncoderPlace:
+    """Open an encoder of pictures.
+
+    Raises:
+        BadInput: the model reads no pictures, or the layer is out of range.
+        Damaged: a weight file is cut short.
+    """
+    root: Path = model_folder(name)
+    recipe = read_recipe(root)
+    if recipe.transformer.model_type not in IMAGE_MODELS:
+        raise BadInput(
+            f"model {name!r} of type {recipe.transformer.model_type!r} reads no pictures.",
+            f"Name a diffusion pipeline, or a model of type {', '.join(sorted(IMAGE_MODELS))}.",
+        )
+    place = choose_device(device)
+    encoder = load_trainable(root, "image", layer, place)
+    config = recipe.transformer.config
+    side = config.get("vision_config", config).get("image_size", 224)
+    width = int(side[-1] if isinstance(side, list | tuple) else side)
+    return EncoderPlace(
+        name=name,
+        fingerprint=encoder_fingerprint(root, recipe, layer),
+        encoder=encoder,
+        layer=layer,
+        size=(width, width),
+        device=place,
+    )
+
+
+At = Literal["latent", "middle", "encoder"]
+_NOISE_SEED = 2**61
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a frozen model that can be read and written.
+
+    Attributes:
+        name: of the model.
+        fingerprint: hash of the model.
+        at: which place.
+        space: pictures to latents and back.
+        model: the diffusion model; None where only the autoencoder is looked at.
+        sigma: noise level at which the U-Net is looked at; 0: clean latents.
+        size: width and height of the pictures in pixels.
+        device: where it runs.
+    """
+
+    name: str
+    fingerprint: str
+    at: At
+    space: LatentSpace
+    model: DiffusionModel | None
+    sigma: float
+    size: tuple[int, int]
+    device: str
+
+    @torch.no_grad()
+    def read(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b d"]:
+        """The values at the place, flat, for pictures with values 0 to 1."""
+        latents = self.space.encode(pictures.to(self.device))
+        if self.model is None:
+            return latents.flatten(1)
+        seen: list[Tensor] = []
+        with self._looking(seen.append):
+            self._denoise(latents)
+        return seen[0].flatten(1)
+
+    @torch.no_grad()
+    def draw(
+        self, pictures: Float[Tensor, "b k y x"], change: Float[Tensor, " d"]
+    ) -> Float[Tensor, "b k y x"]:
+        """The pictures as the model draws them when `change` is added at the place.
+
+        Inside the U-Net these are its guesses of the clean pictures from noised ones, in one step.
+        """
+        latents = self.space.encode(pictures.to(self.device))
+        change = change.to(self.device, latents.dtype)
+        if self.model is None:
+            return self.space.decode(latents + change.view(latents.shape[1:]))
+        with self._looking(lambda values: values + change.view(values.shape[1:])):
+            drawn = self._denoise(latents)
+        return self.space.decode(drawn)
+
+    def randomised(self, seed: int) -> "Place":
+        """The same place in a network of this form whose weights are drawn anew."""
+        if self.model is None:
+            network = copy.deepcopy(self.space.network)
+            space = LatentSpace(_drawn_anew(network, seed))
+            return replace(self, space=space)
+        unet = _drawn_anew(copy.deepcopy(self.model.unet), seed)
+        return replace(self, model=replace(self.model, unet=unet))
+
+    def _denoise(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        assert self.model is not None  # noqa: S101  for the type checker
+        generator = torch.Generator().manual_seed(_NOISE_SEED)
+        noise = torch.randn(latents.shape[1:], generator=generator).to(latents)
+        texts = None if self.model.reader is None else self.model.reader.read([""])
+        return self.model.denoiser(texts)(latents + self.sigma * noise, self.sigma)
+
+    @contextmanager
+    def _looking(self, look: Any) -> Iterator[None]:
+        """`look` sees what the place gives, and may give something else."""
+        assert self.model is not None  # noqa: S101  for the type checker
+        unet = self.model.unet
+        layer = unet.mid_block if self.at == "middle" else unet.down_blocks[-1]
+
+        def hook(_: nn.Module, __: Any, output: Any) -> Any:
+            first = output[0] if isinstance(output, tuple) else output
+            changed = look(first)
+            if changed is None:
+                return None
+            return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+        handle = layer.register_forward_hook(hook)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+def is_pipeline(name: str) -> bool:
+    """Whether a name is of a diffusion model, or a part of one, rather than of an encoder."""
+    folder = locate(name)
+    if (folder / "model_index.json").is_file():
+        return True
+    if not (folder / "config.json").is_file():
+        return False
+    return "_class_name" in read_object(folder / "config.json")
+
+
+def open_place(name: str, at: At, sigma: float, device: str) -> Place:
+    """Open a diffusion pipeline, or for `latent` an autoencoder alone.
+
+    Raises:
+        BadInput: the model has no such place.
+        Damaged: a weight file is cut short.
+    """
+    folder = locate(name)
+    if (folder / "config.json").is_file():
+        return _open_autoencoder(name, folder, at, device)
+    model = load_diffusion(name, device)
+    if at == "latent" and model.decoder is None:
+        raise BadInput(f"model {name!r} draws pixels and has no latents.", "Say --at middle.")
+    return Place(
+        name=name,
+        fingerprint=model.fingerprint,
+        at=at,
+        space=model.space,
+        model=None if at == "latent" else model,
+        sigma=0.0 if at == "latent" else sigma,
+        size=model.size,
+        device=model.device,
+    )
+
+
+def _open_autoencoder(name: str, folder: Path, at: At, device: str) -> Place:
+    kind = read_object(folder / "config.json").get("_class_name")
+    if kind != "AutoencoderKL" or at != "latent":
+        raise BadInput(
+            f"{folder} is of the class {kind!r}, which has no place {at!r}.",
+            "Name a diffusion pipeline, or an AutoencoderKL with --at latent.",
+        )
+    place = choose_device(device)
+    network: Any = load_part(folder).to(place)
+    side = int(network.config.sample_size)
+    return Place(
+        name=name,
+        fingerprint=fingerprint(folder, {}),
+        at=at,
+        space=LatentSpace(network),
+        model=None,
+        sigma=0.0,
+        size=(side, side),
+        device=place,
+    )
+
+
+def _drawn_anew(network: nn.Module, seed: int) -> nn.Module:
+    device = next(network.parameters()).device.type
+    initialise(network, generator_for(seed, 0, device))
+    for module in network.modules():
+        if isinstance(module, nn.GroupNorm | nn.LayerNorm):
+            module.reset_parameters()
+    return network

@@ -1,0 +1,141 @@
+"""One study of a model: its pictures, what is known of them, and its values for them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from ..data.images import read_image
+from ..diffusion.latents import as_squares
+from ..types import Monitor
+from .intervene import Effect, Measure, Pictures, as_bytes, draw_along, effects_of, row_image
+from .locations import EncoderPlace, Place
+from .regression import Features, Fit, Split, directions_of, read_out, shuffled, split_of
+from .targets import Known
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is looked at.
+
+    Attributes:
+        place: in the model.
+        known: numbers of each picture.
+        pictures: values 0 to 1.
+        features: the model's values.
+        split: pictures that are learned from and measured on.
+        seed: of the split, the shuffling and the random weights.
+    """
+
+    place: Place | EncoderPlace
+    known: Known
+    pictures: Float[Tensor, "n k y x"]
+    features: Features
+    split: Split
+    seed: int
+
+    def fits(self, monitor: Monitor) -> dict[str, Fit]:
+        """The read-out and its two controls, by the names that reports give them."""
+        random = read_features(self.place.randomised(self.seed), self.pictures, monitor)
+        monitor.start("fitting")
+        values, split, seed = self.known.values, self.split, self.seed
+        return {
+            "model": read_out(self.features, values, split, seed),
+            "shuffled": read_out(self.features, shuffled(values, split, seed), split, seed),
+            "random": read_out(random, values, split, seed),
+        }
+
+    def test_pictures(self, count: int | None = None) -> Float[Tensor, "n k y x"]:
+        """Pictures that nothing was learned from."""
+        return self.pictures[torch.from_numpy(self.split.test[:count])]
+
+    def agreement(self, measure: Measure) -> dict[str, float]:
+        """R2 between what is measured and what is known of untouched test pictures.
+
+        The best line through the measure is taken, for it may see a part of the thing only.
+        """
+        seen = measure(as_bytes(self.test_pictures()))
+        found = {}
+        for name, values in seen.items():
+            if name in self.known.names:
+                wanted = self.known.values[self.split.test, self.known.names.index(name)]
+                there = np.isfinite(values)
+                if there.sum() > 2:
+                    found[name] = float(np.corrcoef(values[there], wanted[there])[0, 1] ** 2)
+        return found
+
+    def moves(
+        self, measure: Measure, count: int, monitor: Monitor
+    ) -> "dict[str, tuple[Mapping[str, Effect], Image]]":
+        """Effects and an image of the direction of each number that can be measured.
+
+        An encoder draws nothing, so with it there are none.
+        """
+        if isinstance(self.place, EncoderPlace):
+            return {}
+        place = self.place
+        seen = measure(as_bytes(self.test_pictures()))
+        spreads = {
+            name: float(np.nanstd(values))
+            for name, values in seen.items()
+            if np.isfinite(values).any() and np.nanstd(values) > 0
+        }
+        wanted = [name for name in self.known.names if name in spreads]
+        directions = directions_of(self.features, self.known.values, self.split)
+        monitor.start("moving", len(wanted))
+        found: dict[str, tuple[Mapping[str, Effect], Image]] = {}
+        for name in wanted:
+            direction = directions[self.known.names.index(name)]
+            drawn = _drawn(place, self.test_pictures(count), direction)
+            found[name] = (effects_of(drawn, measure, spreads), row_image(drawn))
+            monitor.advance()
+        return found
+
+
+def _drawn(
+    place: Place, pictures: Float[Tensor, "n k y x"], direction: Float64[np.ndarray, " d"]
+) -> list[Pictures]:
+    parts = [draw_along(place, part, direction) for part in torch.split(pictures, _BATCH)]
+    return [np.concatenate(step) for step in zip(*parts, strict=True)]
+
+
+def open_study(
+    place: Place | EncoderPlace, known: Known, count: int, seed: int, monitor: Monitor
+) -> Study:
+    """Read the first `count` pictures and the model's values for them.
+
+    Raises:
+        BadInput: a picture cannot be read.
+    """
+    known = Known(known.paths[:count], known.names, known.values[:count], known.left_out)
+    monitor.start("reading pictures", len(known.paths))
+    rows = []
+    for start in range(0, len(known.paths), _BATCH):
+        images = tuple(read_image(str(path)) for path in known.paths[start : start + _BATCH])
+        rows.append(as_squares(images, *place.size))
+        monitor.advance(len(images))
+    pictures = torch.cat(rows)
+    features = read_features(place, pictures, monitor)
+    return Study(place, known, pictures, features, split_of(len(pictures), seed), seed)
+
+
+def read_features(
+    place: Place | EncoderPlace, pictures: Float[Tensor, "n k y x"], monitor: Monitor
+) -> Features:
+    """The model's values for all pictures."""
+    monitor.start("looking into the model", len(pictures))
+    rows = []
+    for part in torch.split(pictures, _BATCH):
+        rows.append(place.read(part).float().cpu().numpy())
+        monitor.advance(len(part))
+    return np.concatenate(rows)

@@ -1,0 +1,195 @@
+"""The evidence floor: below it a question is not answered, with the error rate that promises.
+
+How strongly the passages found speak for an answer being in them: a number from 0 to 1.
+
+Two things are looked at: the cosine of the nearest sentence, and the share of the question's
+content words, weighted by rarity, that one passage holds. A logistic function joins them (the
+cosine of the nearest passage added nothing to these two). Its coefficients were fitted by
+`bench/fit_evidence.py` on public questions (XQuAD, English) with the built-in encoder: each
+question once with its paragraph in the index and once without, other paragraphs of the same
+article still there.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pydantic
+
+from .. import files
+from ..errors import BadInput
+from ..models.language.extractive import content_stems, covered, rarity, split_sentences
+from ..types import Encoder, Hit
+from .results import Calibration
+
+FILE_NAME = "calibration.json"
+LEAST_QUESTIONS = 10  # of each kind; with fewer the promise says next to nothing
+_CONFIDENCE = 0.95
+_STEP = 1e-6  # above the noise of float32, below any difference that means something
+_SHIPPED = Path(__file__).parents[1] / "weights" / "minilm-calibration.json"
+
+
+def calibrate(
+    answerable: Sequence[float],
+    unanswerable: Sequence[float],
+    false_answer_rate: float,
+    encoder: Encoder,
+    source: str,
+) -> Calibration:
+    """Choose the floor that answers most and lets at most `false_answer_rate` through wrongly.
+
+    Of the floors that answer equally many answerable questions, the one that lets the fewest
+    others through, in the middle of the gap that it may lie in. The floor lies above an order
+    statistic of n scores with j above it, so the true rate follows Beta(j+1, n-j) at most, whose
+    quantile is the upper Clopper-Pearson limit of j out of n: the promise holds although the
+    floor was chosen on the same questions.
+
+    Args:
+        answerable: evidence for questions that the documents answer.
+        unanswerable: evidence for questions that they do not.
+        false_answer_rate: share of the latter that may be answered, 0 to 1.
+        encoder: what it holds for.
+        source: told to the user.
+
+    Raises:
+        BadInput: fewer than `LEAST_QUESTIONS` of a kind.
+    """
+    for kind, scores in (("answerable", answerable), ("unanswerable", unanswerable)):
+        if len(scores) < LEAST_QUESTIONS:
+            raise BadInput(
+                f"{len(scores)} {kind} questions are too few to calibrate with.",
+                f"Give at least {LEAST_QUESTIONS} questions of each kind; 100 promise more.",
+            )
+    allowed = math.floor(false_answer_rate * len(unanswerable) + 1e-9)
+    floor = _floor(answerable, unanswerable, allowed)
+    above = sum(score >= floor for score in unanswerable)
+    return Calibration(
+        floor=floor,
+        encoder=encoder.name,
+        fingerprint=encoder.fingerprint,
+        answerable=len(answerable),
+        unanswerable=len(unanswerable),
+        share_answered=sum(score >= floor for score in answerable) / len(answerable),
+        false_answer_rate=above / len(unanswerable),
+        promised_rate=clopper_pearson_upper(allowed, len(unanswerable)),
+        auc=area_under_curve(answerable, unanswerable),
+        source=source,
+    )
+
+
+def _floor(answerable: Sequence[float], unanswerable: Sequence[float], allowed: int) -> float:
+    highest_refused = sorted(unanswerable, reverse=True)[allowed]
+    answered = [score for score in answerable if score > highest_refused]
+    if not answered:
+        return highest_refused + _STEP
+    lowest = min(answered)
+    below = max(score for score in (*answerable, *unanswerable) if score < lowest)
+    return (below + lowest) / 2  # as far as can be from a question of either kind
+
+
+def clopper_pearson_upper(errors: int, trials: int) -> float:
+    """Upper end of the exact 95 % confidence interval of a rate."""
+    from scipy.stats import beta
+
+    if errors == trials:
+        return 1.0
+    return float(beta.ppf(1 - (1 - _CONFIDENCE) / 2, errors + 1, trials - errors))
+
+
+def area_under_curve(positive: Sequence[float], negative: Sequence[float]) -> float:
+    """Chance that a positive scores above a negative; ties count half."""
+    from bisect import bisect_left, bisect_right
+
+    ordered = sorted(negative)
+    above = sum(
+        (bisect_left(ordered, score) + bisect_right(ordered, score)) / 2 for score in positive
+    )
+    return above / (len(positive) * len(negative))
+
+
+def save_calibration(folder: Path, calibration: Calibration) -> None:
+    """Write it into the folder of an index."""
+    files.write_json(folder / FILE_NAME, calibration.model_dump())
+
+
+def find_calibration(folder: Path, encoder: Encoder) -> tuple[Calibration | None, str]:
+    """The calibration that holds for an index, and a line about it.
+
+    The index's own where it was made with the same weights, else the shipped one where it was.
+
+    Args:
+        folder: folder of the index.
+        encoder: the encoder that measures the evidence.
+    """
+    own = folder / FILE_NAME
+    stale = ""
+    if own.exists():
+        calibration = _read(own)
+        if calibration is not None and calibration.fingerprint == encoder.fingerprint:
+            return calibration, describe(calibration)
+        stale = f"{own} was made with another encoder or format and is ignored; "
+    shipped = _read(_SHIPPED)
+    if shipped is not None and shipped.fingerprint == encoder.fingerprint:
+        return shipped, stale + describe(shipped)
+    return None, (
+        f"{stale}none for {encoder.name}: no question is turned away; run `graft calibrate`"
+    )
+
+
+def describe(calibration: Calibration) -> str:
+    """One line: source and promise."""
+    return (
+        f"{calibration.source}: on questions like those it was set with, at most "
+        f"{calibration.promised_rate:.0%} false answers (95 % confidence)"
+    )
+
+
+def _read(path: Path) -> Calibration | None:
+    try:
+        return Calibration.model_validate(files.read_json(path))
+    except (pydantic.ValidationError, BadInput):
+        return None
+
+
+EVIDENCE_HITS = 10  # hits to search for, whatever number of them is offered to the writer
+_READ_PASSAGES = 3  # whose sentences are compared by meaning; more gave nothing
+_READ_SENTENCES = 12  # of those, the ones that share most words with the question
+Features = tuple[float, float]
+COEFFICIENTS: Features = (11.8, 7.82)
+INTERCEPT = -10.48
+
+
+def measure_evidence(question: str, hits: Sequence[Hit], encoder: Encoder) -> float:
+    """Strength of the evidence in `hits`, 0 without any.
+
+    Args:
+        question: the question.
+        hits: text passages, best first; the first `EVIDENCE_HITS` are looked at.
+        encoder: the full encoder (for a static index, its rescorer).
+    """
+    if not hits:
+        return 0.0
+    features = find_features(question, hits, encoder)
+    logit = INTERCEPT + sum(
+        weight * value for weight, value in zip(COEFFICIENTS, features, strict=True)
+    )
+    return 1.0 / (1.0 + math.exp(-logit))
+
+
+def find_features(question: str, hits: Sequence[Hit], encoder: Encoder) -> Features:
+    """Cosine of the nearest sentence, and share of the question's words in one passage."""
+    seen = hits[:EVIDENCE_HITS]
+    wanted = content_stems(question)
+    stems = [content_stems(f"{hit.passage.heading} {hit.passage.text}") for hit in seen]
+    weights = rarity(stems)
+    share = max(covered(wanted, found, weights) for found in stems)
+
+    sentences = [
+        hit.passage.text[start:end]
+        for hit in seen[:_READ_PASSAGES]
+        for start, end in split_sentences(hit.passage.text)
+    ]
+    sentences.sort(key=lambda text: -covered(wanted, content_stems(text), weights))
+    vector = encoder.encode_texts([question], role="query")[0]
+    read = sentences[:_READ_SENTENCES] or [seen[0].passage.text]
+    return float((encoder.encode_texts(read) @ vector).max()), share

@@ -1,0 +1,77 @@
+"""Reports of answers from an index."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from ..results import Report
+from ..search.results import HitReport
+
+
+class CitationReport(Report):
+    """One citation `[n]` of an answer."""
+
+    number: int = Field(description="n")
+    path: str = Field(description="file cited")
+    start: int = Field(description="first character of the cited span in the document's text")
+    end: int = Field(description="one past the last")
+    line: int | None = Field(description="first line of the cited span, from 1")
+    page: int | None = Field(description="page, from 1")
+    claim: str = Field(description="the sentence of the answer that cites")
+    quote: str = Field(description="the text of the source that is nearest to the claim")
+    verdict: Literal["verbatim", "paraphrase", "unsupported"] = Field(
+        description="how the claim relates to the cited text"
+    )
+    similarity: float = Field(description="cosine between claim and quote")
+
+
+class Dropped(Report):
+    """A passage that was found but did not reach the writer whole."""
+
+    path: str = Field(description="file")
+    start: int = Field(description="first character left out, in the document's text")
+    end: int = Field(description="one past the last")
+    tokens: int = Field(description="tokens left out")
+    reason: Literal["dropped", "cut"] = Field(description="left out whole, or cut at the end")
+
+
+class Answer(Report):
+    """What `ask` answered."""
+
+    question: str = Field(description="the question")
+    answer: str = Field(description="the answer; empty when abstained")
+    abstained: bool = Field(
+        description="true when the evidence was below the floor, or the writer found no answer"
+    )
+    writer: str = Field(description="who wrote the answer")
+    extractive: bool = Field(description="true when the answer only quotes")
+    evidence: float = Field(description="strength of the evidence found, 0 to 1")
+    evidence_floor: float = Field(description="below it the answer is `not in these documents`")
+    calibration: str = Field(description="where the floor comes from and what it promises")
+    citations: list[CitationReport] = Field(description="checked citations")
+    removed_citations: int = Field(description="citations of numbers that were not sent, removed")
+    uncited: int = Field(description="sentences of the answer that cite nothing")
+    hits: list[HitReport] = Field(description="the passages found")
+    dropped: list[Dropped] = Field(description="what did not fit the token budget")
+    prompt: str | None = Field(description="the prompt as sent, with --show-prompt")
+    prompt_tokens: int = Field(description="tokens of the prompt")
+    seconds: dict[str, float] = Field(description="wall time of each step")
+
+
+class Calibration(Report):
+    """An evidence floor and what it promises."""
+
+    floor: float = Field(description="evidence floor")
+    encoder: str = Field(description="name of the encoder it holds for")
+    fingerprint: str = Field(description="hash of the encoder it holds for")
+    answerable: int = Field(description="answerable questions used")
+    unanswerable: int = Field(description="unanswerable questions used")
+    share_answered: float = Field(description="share of answerable questions above the floor")
+    false_answer_rate: float = Field(
+        description="share of unanswerable questions above the floor, measured"
+    )
+    promised_rate: float = Field(
+        description="upper end of the 95 % confidence interval of false_answer_rate"
+    )
+    auc: float = Field(description="chance that an answerable question has the stronger evidence")
+    source: str = Field(description="where it comes from")

@@ -1,0 +1,180 @@
+"""Captions of stored scenes as tokens, each scene told several times, made once and kept.
+
+Latents of stored scenes, encoded once and kept beside them.
+
+Captions of stored scenes, as token numbers.
+
+States of captions of stored scenes, read once and kept beside them.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ..blocks.captions import partial, say
+from ..blocks.judge import as_input
+from ..diffusion.prompts import TextReader
+from ..types import Monitor
+from .arrays import Chunks, open_chunks
+from .scenes import Rows, Scenes, as_tensors, facts_of_row
+from .tokenizer import LENGTH, make_tokenizer, vocabulary
+
+_KEPT = 0.7  # chance that a part of a caption is said, where some are left out
+
+
+def captions_of_rows(rows: Rows, first: int, seed: int, unsaid: float) -> list[str]:
+    """A caption for each row; items are numbered from `first` on, and draw from that alone.
+
+    Args:
+        rows: stored scenes.
+        first: number of the first item in the endless stream.
+        seed: of the training.
+        unsaid: share of captions that leave parts out.
+    """
+    captions = []
+    for number, row in enumerate(rows, first):
+        generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, number)))
+        facts = facts_of_row(row)
+        if generator.random() < unsaid:
+            facts = partial(facts, generator, _KEPT)
+        captions.append(say(facts))
+    return captions
+
+
+def tokens_of(tokenizer: Any, captions: Sequence[str]) -> "dict[str, torch.Tensor]":
+    """Token numbers and mask, filled up to the longest length."""
+    found = tokenizer(
+        list(captions),
+        padding="max_length",
+        max_length=LENGTH,
+        truncation=True,
+        return_tensors="pt",
+    )
+    return {"tokens": found.input_ids, "mask": found.attention_mask}
+
+
+_BATCH = 64
+
+
+def encode_rows(network: Any, rows: Rows, device: str) -> Float[Tensor, "n c y x"]:
+    """Mean latents of stored scenes, in the autoencoder's own scale."""
+    pictures = as_tensors(rows)["picture"]
+    with torch.inference_mode():
+        found = [
+            network.encode(as_input(part.to(device))).latent_dist.mean.float().cpu()
+            for part in torch.split(pictures, _BATCH)
+        ]
+    return torch.cat(found)
+
+
+def open_latents(
+    network: Any, identity: str, scenes: Scenes, device: str, monitor: Monitor
+) -> Chunks:
+    """Encode scenes where that was not done yet: [c y x] each, scaled to unit variance.
+
+    Args:
+        network: the autoencoder, on the device.
+        identity: of what decides its latents.
+        scenes: what is encoded, in their order.
+        device: where it runs.
+        monitor: told about it.
+
+    Raises:
+        NoRoom, Cancelled, Damaged: see `chunks.open_chunks`.
+    """
+
+    def make(span: range) -> Tensor:
+        latents = encode_rows(network, scenes.rows(np.array(span)), device)
+        scaled: Tensor = latents * network.config.scaling_factor
+        return scaled
+
+    place = f"latents/{scenes.name}-{identity[:16]}"
+    return open_chunks(place, len(scenes), 4, "encoding scenes", make, monitor)
+
+
+_SEED = 0  # of what captions leave unsaid
+
+
+def open_states(
+    reader: TextReader, identity: str, scenes: Scenes, unsaid: float, monitor: Monitor
+) -> Chunks:
+    """Read the captions of scenes where that was not done yet: states of tokens, [t d] each.
+
+    Args:
+        reader: the text encoder.
+        identity: of what decides its states.
+        scenes: what is told, one caption each.
+        unsaid: share of captions that leave parts out.
+        monitor: told about it.
+
+    Raises:
+        NoRoom, Cancelled, Damaged: see `chunks.open_chunks`.
+    """
+
+    def make(span: range) -> Tensor:
+        rows = scenes.rows(np.array(span))
+        captions = captions_of_rows(rows, span.start, _SEED, unsaid)
+        parts = [captions[n : n + _BATCH] for n in range(0, len(captions), _BATCH)]
+        return torch.cat([reader.read(part).states for part in parts])
+
+    place = f"captions/{scenes.name}-{identity[:16]}-{unsaid:g}"
+    return open_chunks(place, len(scenes), 3, "reading captions", make, monitor)
+
+
+TELLINGS = 4  # of each scene; they differ in what is left unsaid
+
+
+class Tellings:
+    """Tokens of captions; what an item of a training is told is a function of its number."""
+
+    def __init__(self, chunks: Chunks) -> None:
+        self._chunks = chunks
+
+    def of(self, numbers: Int64[np.ndarray, " n"], first: int) -> Int64[Tensor, "n t"]:
+        """Tokens of these scenes, which are items `first` and on of the training."""
+        told = torch.arange(first, first + len(numbers)) % TELLINGS
+        return self._chunks.of(numbers)[torch.arange(len(numbers)), told].long()
+
+
+def open_tellings(scenes: Scenes, unsaid: float, monitor: Monitor) -> Tellings:
+    """Tell scenes where that was not done yet.
+
+    Args:
+        scenes: what is told.
+        unsaid: share of captions that leave parts out.
+        monitor: told about it.
+
+    Raises:
+        NoRoom, Cancelled, Damaged: see `chunks.open_chunks`.
+    """
+    tokenizer = make_tokenizer()
+
+    def make(span: range) -> Tensor:
+        # their numbers are below 2,048, up to which half precision holds every whole number
+        rows = scenes.rows(np.array(span))
+        told = [
+            tokens_of(tokenizer, captions_of_rows(rows, span.start, telling, unsaid))["tokens"]
+            for telling in range(TELLINGS)
+        ]
+        return torch.stack(told, dim=1)
+
+    place = f"tellings/{scenes.name}-{_words()}-{unsaid:g}"
+    return Tellings(open_chunks(place, len(scenes), 3, "telling scenes", make, monitor))
+
+
+def until_end(tokens: Int64[Tensor, "n t"], end: int) -> Int64[Tensor, "n t"]:
+    """The mask of texts: 1 up to the first end mark, with which the rest is filled up."""
+    ends = tokens == end
+    return ((ends.cumsum(dim=1) - ends.long()) == 0).long()
+
+
+@lru_cache(maxsize=1)
+def _words() -> str:
+    """A hash of the vocabulary."""
+    return hashlib.sha256(repr(vocabulary()).encode()).hexdigest()[:16]

@@ -1,0 +1,226 @@
+"""The recipes, and what each is for. Light: a recipe's module is imported when it is run.
+
+What every recipe's module has.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from ..errors import UnknownName
+from ..models.hub import CONTROLS
+from ..training.session import Plan, Task
+from ..types import Monitor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..training.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the catalogue.
+
+    Attributes:
+        name: what it is called; its module has the same name, with `_` for `-`.
+        about: what it makes.
+        limits: what it cannot do.
+        layout: in whose form the result lies.
+        needs: recipes whose results it is made from.
+        takes: recipes whose results it can go on from.
+        judged: whether a judge measures it.
+        variant: which of the recipes of its module; empty: the module's only one.
+        builtin: name of the built-in model that it made.
+        reach: figures that it aims at, by their name in `graft recipe eval`; a name that ends in
+            `_percent` is an error, to be below.
+    """
+
+    name: str
+    about: str
+    limits: str
+    layout: str
+    reach: Mapping[str, float]
+    builtin: str
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    judged: bool = False
+    variant: str = ""
+
+    def load(self) -> Any:
+        """Import the recipe; see `recipe.Recipe` for what it has."""
+        if self.variant:
+            name = self.name.removesuffix(f"-{self.variant}")
+            return import_module(f".{name}", __package__).variant(self.variant)
+        return import_module(f".{self.name.replace('-', '_')}", __package__)
+
+
+RECIPES: tuple[Entry, ...] = (
+    Entry(
+        "judge",
+        "names every object (kind, colour, place), ground and time of a picture",
+        "It knows clean pictures of Blocks scenes with one to four objects, and nothing else.",
+        "safetensors and config.json of graftwerk",
+        {"kind_and_colour": 0.98},
+        "builtin/blocks-judge",
+    ),
+    Entry(
+        "clip",
+        "puts pictures and captions in one space",
+        "It knows Blocks scenes and the words of their captions, and nothing else.",
+        "CLIPModel of transformers",
+        {"zero_shot": 0.95, "text_to_image_recall_at_1": 0.7},
+        "builtin/blocks-clip",
+        takes=("clip",),
+    ),
+    Entry(
+        "perception",
+        "reads depth, normals, segmentation and key points out of a picture",
+        "It knows clean pictures of Blocks scenes. Depth is 1 over the distance in scene units.",
+        "safetensors and config.json of graftwerk",
+        {"mean_iou": 0.85, "depth_rmse_percent": 5.0, "keypoints_pck": 0.85},
+        "builtin/blocks-perception",
+    ),
+    Entry(
+        "autoencoder",
+        "turns pictures into latents of an eighth of their sides, and back",
+        "It was trained on pictures of Blocks scenes and blurs what else it is given.",
+        "AutoencoderKL of diffusers",
+        {"psnr_db": 30.0},
+        "builtin/blocks-autoencoder",
+        takes=("autoencoder",),
+    ),
+    Entry(
+        "diffusion",
+        "draws pictures from captions, in latents",
+        "It draws Blocks scenes of 64 x 64 pixels from captions of their grammar.",
+        "StableDiffusionPipeline of diffusers",
+        {"one_object": 0.9, "two_objects": 0.6, "ground_and_time": 0.95},
+        "builtin/blocks",
+        needs=("clip", "autoencoder"),
+        takes=("diffusion",),
+        judged=True,
+    ),
+    Entry(
+        "noisy-classifier",
+        "names kinds, colours, ground and time behind noisy latents, to guide their drawing",
+        "It knows the latents of one autoencoder, whose identity its config.json holds.",
+        "safetensors and config.json of graftwerk",
+        {"accuracy_at_0.1": 0.9},
+        "builtin/blocks-noisy-classifier",
+        needs=("autoencoder",),
+    ),
+    *(
+        Entry(
+            f"control-{condition}",
+            f"makes builtin/blocks follow {CONTROLS[condition]}",
+            "It steers builtin/blocks as it was when the branch was trained, and no other model.",
+            "safetensors and config.json of graftwerk",
+            {"kept": kept, "kept_unprompted": 0.85},
+            f"builtin/blocks-{condition}",
+            needs=("diffusion",),
+            judged=True,
+            variant=condition,
+        )
+        for condition, kept in (
+            ("canny", 0.7),
+            ("hough", 0.7),
+            ("scribble", 0.6),
+            ("pose", 0.6),
+            ("segmentation", 0.8),
+            ("normals", 0.8),
+            ("depth", 0.8),
+            ("lineart", 0.7),
+        )
+    ),
+)
+
+
+def find(name: str) -> Entry:
+    """The recipe of a name.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    for entry in RECIPES:
+        if entry.name == name:
+            return entry
+    raise UnknownName("recipe", name, [entry.name for entry in RECIPES])
+
+
+SIDE = 64  # of all pictures, in pixels
+TRAINING_WORLD, HELD_OUT_WORLD = 1, 2  # seeds of scenes
+
+
+class Sizes(Protocol):
+    """The numbers of a recipe: a frozen dataclass of plain values."""
+
+    @property
+    def plan(self) -> Plan:
+        """How long and how fast."""
+        ...
+
+    @property
+    def scenes(self) -> int:
+        """Different scenes that it sees."""
+        ...
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a recipe is made.
+
+    Attributes:
+        seed: of first weights, order and noise.
+        device: `cpu`, `cuda` or `mps`.
+        ingredients: folders of finished models that it is made from, by recipe.
+        monitor: told about the preparation of data.
+    """
+
+    seed: int
+    device: str
+    ingredients: Mapping[str, Path]
+    monitor: Monitor
+
+
+class Work(Task, Protocol):
+    """A task that can save its model."""
+
+    def save(self, folder: Path, weights: "Mapping[str, Tensor]") -> None:
+        """Write the model with these weights, in the form of its own library."""
+        ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A work that measures itself while it is trained."""
+
+    def watcher(self, session: "Session") -> Any:
+        """An object whose `watch` is the session's; see `train.session.Watch`."""
+        ...
+
+
+class Recipe(Protocol):
+    """The names of a recipe's module.
+
+    Attributes:
+        REAL: sizes for use.
+        TINY: sizes for tests.
+    """
+
+    REAL: Any
+    TINY: Any
+
+    def prepare(self, sizes: Any, setting: Setting) -> Work:
+        """Make data and network."""
+        ...
+
+    def complete(self, folder: Path, setting: Setting) -> None:
+        """Add to the stored model what is made with it."""
+        ...
+
+    def evaluate(self, folder: Path, count: int, setting: Setting) -> dict[str, float]:
+        """Measure a saved model on `count` held-out scenes."""
+        ...

@@ -1,0 +1,53 @@
+"""Requests of answers from an index."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from .. import limits
+from .base import DEFAULT_INDEX, POSITIONAL, HitCount, IndexFolder, Mode, PathText, Request
+
+
+class Ask(Request):
+    """Answer a question from an index, with citations that are checked against their source."""
+
+    question: str = Field(
+        min_length=1,
+        max_length=limits.QUESTION_CHARACTERS,
+        description="the question",
+        json_schema_extra=POSITIONAL,
+    )
+    index: IndexFolder = DEFAULT_INDEX
+    k: HitCount = Field(
+        default=5, description="passages offered to the writer; 0: the bare question"
+    )
+    mode: Mode = Field(default="hybrid", description="how passages are found")
+    where: list[str] = Field(default_factory=list, description="as in `graft search`")
+    writer: PathText = Field(
+        default="extractive",
+        description="extractive (quotes sentences), http(s)://... of an OpenAI-compatible server, "
+        "a local folder, or a hub id NAME@REVISION of a causal language model",
+    )
+    writer_model: str | None = Field(default=None, description="model name to ask the server for")
+    budget: int = Field(default=2048, ge=64, le=1_000_000, description="tokens the prompt may have")
+    max_tokens: int = Field(default=512, ge=1, le=32_768, description="tokens the answer may have")
+    timeout: float = Field(
+        default=60.0, gt=0, le=3600, description="seconds of silence from a server"
+    )
+    evidence: float | None = Field(
+        default=None, ge=0, le=1, description="evidence floor to use instead of the calibrated one"
+    )
+    show_prompt: bool = Field(default=False, description="show the prompt as it was sent")
+
+
+class Calibrate(Request):
+    """Set the evidence floor of an index from answerable and unanswerable questions."""
+
+    file: Path = Field(
+        description='JSON lines: {"question": ..., "answerable": true or false}',
+        json_schema_extra=POSITIONAL,
+    )
+    index: IndexFolder = DEFAULT_INDEX
+    false_answer_rate: float = Field(
+        default=0.1, gt=0, lt=1, description="share of unanswerable questions that may be answered"
+    )

@@ -1,0 +1,63 @@
+"""Requests of conditions."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from .base import POSITIONAL, PathText, Request, SceneSide
+
+
+class ConditionList(Request):
+    """List the kinds of condition, and by what each is made of a picture."""
+
+
+class MakeCondition(Request):
+    """Make a condition (edges, lines, depth, ...) of a picture or of a Blocks scene."""
+
+    kind: str = Field(
+        description="canny, hough, scribble, pose, segmentation, normals, depth, lineart; all: "
+        "the eight on one sheet",
+        json_schema_extra=POSITIONAL,
+    )
+    image: PathText | None = Field(
+        default=None, description="the picture; none with --scene", json_schema_extra=POSITIONAL
+    )
+    out: Path = Field(default=Path("condition.png"), description="PNG file to write")
+    scene: int | None = Field(
+        default=None,
+        ge=0,
+        lt=2**63,
+        description="make it exactly, of this scene of the Blocks world of --seed",
+    )
+    size: SceneSide = Field(default=256, description="side in pixels, with --scene")
+    finished: bool = Field(
+        default=False,
+        description="IMAGE is a finished map (or, for scribble, a drawing): check it and write it "
+        "in the form that control branches read",
+    )
+    estimator: PathText | None = Field(
+        default=None,
+        description="transformers model to read the picture with, a folder or hub id "
+        "NAME@REVISION; for depth, normals, segmentation and pose",
+    )
+    stages: bool = Field(default=False, description="canny: write each step on one sheet")
+    thresholds: str = Field(
+        default="0.1,0.3",
+        description="canny: LOW,HIGH as fractions of the largest slope (at most 1) or as slopes "
+        "(above 1), or auto",
+    )
+    sigma: float = Field(default=1.4, gt=0, le=100, description="canny: of the Gaussian, in pixels")
+    kernel: int = Field(default=5, ge=1, le=999, description="canny: side of the Gaussian, odd")
+
+
+class EvalEdges(Request):
+    """Measure Canny's edges against boundaries that people drew (ODS, OIS, AP)."""
+
+    data: Path = Field(
+        description="zip file or folder: pictures, and beside each NAME.npz with `boundaries` "
+        "[people height width]",
+        json_schema_extra=POSITIONAL,
+    )
+    plain: bool = Field(
+        default=False, description="grey picture at one scale, as in `graft condition canny`"
+    )

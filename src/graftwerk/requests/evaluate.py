@@ -1,0 +1,71 @@
+"""Requests of measurements.
+
+Request of measuring how an encoder lays out what it encodes.
+"""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from .base import (
+    DEFAULT_ENCODER,
+    DEFAULT_PICTURE_ENCODER,
+    POSITIONAL,
+    EncoderName,
+    HitCount,
+    Layer,
+    PathText,
+    Request,
+)
+
+
+class EvalAlignment(Request):
+    """Measure whether similar things lie close: captions and pictures, and neighbours alike."""
+
+    data: Path = Field(
+        description="folder of pictures with metadata.jsonl (file_name, caption, attributes), as "
+        "`graft blocks render` writes it, or with a folder for each label; for texts a .csv or "
+        ".jsonl with a column text",
+        json_schema_extra=POSITIONAL,
+    )
+    encoder: EncoderName = DEFAULT_PICTURE_ENCODER
+    layer: Layer = None
+    k: int = Field(default=10, ge=1, le=1_000, description="neighbours that are looked at")
+
+
+class EvalRetrieval(Request):
+    """Measure search on a file of paragraphs with questions."""
+
+    file: Path = Field(
+        description="JSON: [{id, text, questions: [{question, answers}]}]",
+        json_schema_extra=POSITIONAL,
+    )
+    encoder: EncoderName = DEFAULT_ENCODER
+    layer: Layer = None
+
+
+class EvalSimilarity(Request):
+    """Measure an encoder by the rank correlation of its cosines with human judgements."""
+
+    file: Path = Field(description="CSV: text, text, score", json_schema_extra=POSITIONAL)
+    encoder: EncoderName = DEFAULT_ENCODER
+    layer: Layer = None
+
+
+class EvalAnswers(Request):
+    """Measure answers on a file of paragraphs with questions, some not answerable."""
+
+    file: Path = Field(
+        description="JSON: [{id, title, text, questions: [{question, answers}]}]",
+        json_schema_extra=POSITIONAL,
+    )
+    encoder: EncoderName = DEFAULT_ENCODER
+    writer: PathText = Field(default="extractive", description="as in `graft ask`")
+    writer_model: str | None = Field(default=None, description="model name to ask the server for")
+    k: HitCount = Field(default=5, description="passages offered to the writer")
+    held_out: float = Field(
+        default=0.25,
+        ge=0,
+        lt=1,
+        description="share of paragraphs left out, so that their questions have no answer",
+    )

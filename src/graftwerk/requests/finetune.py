@@ -1,0 +1,165 @@
+"""Requests that fit a pre-trained model to labelled data."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .. import limits
+from .base import DEFAULT_ENCODER, POSITIONAL, EncoderName, Layer, PathText, Request
+
+Target = Annotated[
+    str | None,
+    Field(description="column of the labels; default: one called label, target, class, ..."),
+]
+_CONTENT = "column that is read, may be given again; default: all that fit the model"
+TaskName = Annotated[
+    Literal["auto", "class", "labels", "number"],
+    Field(description="one class, any number of labels, or a number; auto: what they look like"),
+]
+
+
+class _Fitting(Request):
+    """What `fit` and `compare` share."""
+
+    data: PathText = Field(
+        description="a folder of class folders, a zip of one, or a table: .csv .jsonl .parquet",
+        json_schema_extra=POSITIONAL,
+    )
+    model: EncoderName = DEFAULT_ENCODER
+    target: Target = None
+    content: list[str] = Field(default=[], description=_CONTENT)
+    task: TaskName = "auto"
+    test: PathText | None = Field(
+        default=None, description="data to test on, in the form of DATA; default: a share of DATA"
+    )
+    test_share: float = Field(
+        default=0.2, gt=0, le=0.9, description="of DATA, where --test names none"
+    )
+    validation_share: float = Field(
+        default=0.15, gt=0, le=0.9, description="of the rest, to stop a training and to choose"
+    )
+    balance: bool = Field(
+        default=False, description="let rare classes weigh as much as common ones"
+    )
+    layer: Layer = None
+    rank: int = Field(default=8, ge=1, le=4096, description="of LoRA's update of each matrix")
+    alpha: float = Field(default=16.0, gt=0, le=65_536, description="LoRA's scale is alpha / rank")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="of LoRA's input, in training")
+    lora_plus: float = Field(
+        default=1.0,
+        ge=1,
+        le=1_000,
+        description="times that LoRA's B learns faster than its A (LoRA+)",
+    )
+    targets: list[str] = Field(
+        default=[],
+        description="end of the name of a layer that gets LoRA, may be given again; default: "
+        "attention and MLP projections",
+    )
+    top: int | None = Field(
+        default=None,
+        ge=1,
+        le=limits.FOLDER_DEPTH,
+        description="train only so many of the last layers; what lies below is computed once",
+    )
+    epochs: float = Field(default=6.0, gt=0, le=10_000, description="passes over the data at most")
+    batch: int = Field(default=32, ge=1, le=limits.BATCH, description="examples a step")
+    learning_rate: float | None = Field(
+        default=None, gt=0, le=1, description="highest one; default: 5e-4 for LoRA, 5e-5 for full"
+    )
+    rates: int = Field(
+        default=1,
+        ge=1,
+        le=9,
+        description="learning rates that compare and auto try LoRA and full at, each three times "
+        "the next one, around the highest, and LoRA+; the best on validation examples is kept",
+    )
+    patience: int = Field(
+        default=4, ge=1, le=1_000, description="validations without a better score before it stops"
+    )
+
+
+class Fit(_Fitting):
+    """Fit a pre-trained model to labelled data: a linear head, LoRA, all weights, or what pays."""
+
+    task: Literal["auto", "class", "labels", "number", "generate", "write"] = Field(
+        # type: ignore[assignment]
+        default="auto",
+        description="of labelled data: one class, any number of labels, or a number (auto: what "
+        "they look like); generate: a diffusion model from captioned pictures; write: a language "
+        "model from a text file; these two with --how lora",
+    )
+    layer: int | Literal["all"] | None = Field(
+        # type: ignore[assignment]
+        default=None,
+        description="take this hidden layer instead of the last (0: embeddings), or all, joined "
+        "(all: with --how linear)",
+    )
+    how: Literal["linear", "lora", "full", "auto"] = Field(
+        default="linear",
+        description="linear: a head on frozen features; lora: small updates; full: all weights; "
+        "auto: the cheapest that is as good as the best within --minutes",
+    )
+    out: Path = Field(description="folder to write; new, empty, or a former result")
+    sweep: bool = Field(
+        default=False,
+        description="try every hidden layer, and all joined, and keep the best (linear)",
+    )
+    minutes: float = Field(
+        default=10.0, gt=0, le=limits.TRAINING_MINUTES, description="time that auto may spend"
+    )
+    steps: int = Field(
+        default=400,
+        ge=1,
+        le=limits.TRAINING_STEPS,
+        description="of the optimizer (generate, write)",
+    )
+    caption: str | None = Field(
+        default=None,
+        max_length=limits.PROMPT_CHARACTERS,
+        description="of all pictures (generate); default: metadata.jsonl or NAME.txt beside each",
+    )
+
+
+class Compare(_Fitting):
+    """Measure linear, LoRA and full fine-tuning side by side on the same data, and recommend."""
+
+    out: Path = Field(default=Path("compare"), description="folder for the picture and the figures")
+    old: Path | None = Field(
+        default=None,
+        description="a linear head fitted before on the same model: what may be forgotten; "
+        "default: of a model of pictures and texts, zero-shot of rendered objects",
+    )
+    old_data: PathText | None = Field(
+        default=None,
+        description="labelled data for the old head; alone: pictures that a model of pictures and "
+        "texts names by their labels (zero-shot)",
+    )
+
+
+class Predict(Request):
+    """Predict by what `graft fit` made."""
+
+    fit: Path = Field(description="folder that `graft fit` wrote", json_schema_extra=POSITIONAL)
+    inputs: list[str] = Field(
+        min_length=1,
+        description="texts, files of texts or pictures, or a table; - reads lines from stdin",
+        json_schema_extra=POSITIONAL,
+    )
+    model: PathText | None = Field(
+        default=None, description="where the frozen model lies now, if it moved"
+    )
+    out: Path | None = Field(default=None, description="write here instead: .csv or .jsonl")
+
+
+class EvalFit(Request):
+    """Measure what `graft fit` made on labelled data; what it has learned from is left out."""
+
+    fit: Path = Field(description="folder that `graft fit` wrote", json_schema_extra=POSITIONAL)
+    data: PathText = Field(description="labelled data as for fit", json_schema_extra=POSITIONAL)
+    target: Target = None
+    content: list[str] = Field(default=[], description=_CONTENT)
+    model: PathText | None = Field(
+        default=None, description="where the frozen model lies now, if it moved"
+    )

@@ -1,0 +1,283 @@
+"""Files into an index: read, cut, embed what is new, store; one bad file never stops it.
+
+Vectors for passages and pictures, by the hash of what the encoder is given.
+
+Counts of what a writing verb did.
+"""
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Union
+
+import numpy as np
+
+from ..data.documents.formats import is_image_path, size_and_hash
+from ..data.documents.sandbox import Reader
+from ..errors import BadFile, BadInput, LimitExceeded
+from ..models.image_encoder import encode_and_compare
+from ..results import Skipped
+from ..types import Encoder, Monitor, Passage, Vectors
+from .chunking import cut
+from .index import Index
+from .rows import Entry, decode_vectors, input_hash, input_text, is_unit, storable
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+Input = Union[Passage, "Image"]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """What was embedded.
+
+    Attributes:
+        vectors: by the hash of the input.
+        unfamiliar: pictures unlike what the encoder was trained on; None where it does not tell.
+    """
+
+    vectors: dict[bytes, bytes]
+    unfamiliar: int | None
+
+
+def embed(
+    inputs: Mapping[bytes, Input], encoder: Encoder, advance: Callable[[int], None]
+) -> Embedded:
+    """Embed each input once; `advance(count)` is called as they are done, and may raise to stop."""
+    texts = {key: input_text(given) for key, given in inputs.items() if isinstance(given, Passage)}
+    pictures = {key: given for key, given in inputs.items() if not isinstance(given, Passage)}
+    vectors: dict[bytes, bytes] = {}
+    unfamiliar = None
+    if texts:
+        encoded = encoder.encode_texts(list(texts.values()), advance=advance)
+        vectors.update(zip(texts, _rows(encoded), strict=True))
+    if pictures:
+        encoded, distances = encode_and_compare(encoder, list(pictures.values()), advance)
+        vectors.update(zip(pictures, _rows(encoded), strict=True))
+        unfamiliar = None if distances is None else int((distances > 1).sum())
+    return Embedded(vectors, unfamiliar)
+
+
+def _rows(vectors: Vectors) -> list[bytes]:
+    return [row.tobytes() for row in np.ascontiguousarray(vectors, dtype="<f4")]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was done, in files; `embedded` and `reused` count passages.
+
+    `unfamiliar` counts embedded pictures that are unlike what the encoder was trained on, where it
+    can tell.
+    """
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    embedded: int = 0
+    reused: int = 0
+    unfamiliar: int | None = None
+    skipped: list[Skipped] = field(default_factory=list)
+
+    @property
+    def wrote(self) -> bool:
+        """Whether the index is another one now."""
+        return bool(self.added or self.changed or self.removed)
+
+
+BATCH_PASSAGES = 128  # embedded together and committed together
+_PICTURE_TABLES = {"metadata.jsonl", "metadata.csv"}
+BATCH_PIXELS = 50_000_000  # of pictures held in memory at once, about 150 MB
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A file that was read and waits for its vectors."""
+
+    path: str
+    content_hash: str
+    kilobytes: float
+    passages: list[Passage]
+    digests: list[bytes]
+    picture: "Image | None"
+
+
+class Intake:
+    """Takes files in, batch by batch.
+
+    Args:
+        index: the index, or None when it is to be made with the first file that can be stored.
+        open_index: gives the index to write to, for this encoder.
+        load: gives the encoder; called when there is something to embed, and only then.
+        monitor: told about progress; may stop the work between batches.
+    """
+
+    def __init__(
+        self,
+        index: Index | None,
+        open_index: Callable[[], Index],
+        load: Callable[[], Encoder],
+        monitor: Monitor,
+    ) -> None:
+        self.index = index
+        self.tally = Tally()
+        self._open_index = open_index
+        self._load = load
+        self._monitor = monitor
+        self._stored: Mapping[str, str] = {}
+        self._picture_folders: set[str] = set()
+        self._pending: list[_Pending] = []
+        self._kilobytes = 0.0  # done, of which the monitor knows the whole ones
+
+    def add(self, paths: Sequence[str], stored: Mapping[str, str]) -> None:
+        """Store the files that are new or changed.
+
+        Args:
+            paths: files, as `list_files` gives them.
+            stored: content hash of each file that is stored already.
+        """
+        self._stored = stored
+        self._picture_folders = {os.path.dirname(path) for path in paths if is_image_path(path)}  # noqa: PTH120
+        changed = self._compare(paths)
+        total = math.ceil(sum(changed.values()))
+        self._monitor.start("adding, in kB", total)
+        with Reader() as reader:
+            for path, kilobytes in changed.items():
+                self._read(reader, path, kilobytes)
+                if self._is_full():
+                    self._flush()
+        self._flush()
+        self._advance(total - self._kilobytes)  # what rounding left
+
+    def remove_vanished(self, folders: Sequence[str], stored: Mapping[str, str]) -> None:
+        """Take out what was stored from these folders and is no longer on the disk."""
+        inside = tuple(folder.rstrip(os.sep) + os.sep for folder in folders)
+        gone = [path for path in stored if path.startswith(inside) and not os.path.lexists(path)]
+        if gone and self.index is not None:
+            self.tally.removed += self.index.remove(gone)
+
+    def _compare(self, paths: Sequence[str]) -> dict[str, float]:
+        """The files that are not stored as they are now, with their sizes in kB.
+
+        The hashes taken here only say which files to read. A file may change before it is read, so
+        what is stored is the hash of the bytes that were read.
+        """
+        self._monitor.start("comparing files", len(paths))
+        changed = {}
+        for path in paths:
+            try:
+                size, content_hash = size_and_hash(path)
+            except (BadFile, LimitExceeded) as error:
+                self._skip(path, str(error))
+            else:
+                if self._stored.get(path) == content_hash:
+                    self.tally.unchanged += 1
+                else:
+                    changed[path] = size / 1024
+            self._monitor.advance()
+        return changed
+
+    def _advance(self, kilobytes: float) -> None:
+        before = int(self._kilobytes)
+        self._kilobytes += kilobytes
+        self._monitor.advance(int(self._kilobytes) - before)
+
+    def _skip(self, path: str, reason: str) -> None:
+        kept = " What was stored of it before stays." if path in self._stored else ""
+        self.tally.skipped.append(Skipped(path=path, reason=reason + kept))
+
+    def _read(self, reader: Reader, path: str, kilobytes: float) -> None:
+        """Read and cut one file; it waits in `_pending` for its vectors."""
+        kind = "image" if is_image_path(path) else "text"
+        reads = self._load().reads if self.index is None else self.index.reads
+        if kind not in reads:
+            what = "a picture" if kind == "image" else "text"
+            self._skip(path, f"is {what}, and the encoder reads only {' and '.join(reads)}.")
+            self._advance(kilobytes)
+            return
+        if "image" in reads and self._describes_pictures(path):
+            self._skip(path, "describes the pictures beside it; name it alone to add it as text.")
+            self._advance(kilobytes)
+            return
+        try:
+            document, picture = reader.read_with_picture(path)
+            passages = [storable(passage) for passage in cut(document)]
+        except (BadFile, LimitExceeded) as error:
+            self._skip(path, str(error))
+            self._advance(kilobytes)
+            return
+        content_hash = document.content_hash
+        digests = [input_hash(passage, content_hash) for passage in passages]
+        self._pending.append(_Pending(path, content_hash, kilobytes, passages, digests, picture))
+
+    def _describes_pictures(self, path: str) -> bool:
+        """Whether a file is the table of an ImageFolder, whose pictures are added too."""
+        folder, name = os.path.split(path)
+        return name in _PICTURE_TABLES and folder in self._picture_folders
+
+    def _is_full(self) -> bool:
+        passages = sum(len(waiting.passages) for waiting in self._pending)
+        pixels = sum(
+            waiting.picture.width * waiting.picture.height
+            for waiting in self._pending
+            if waiting.picture is not None
+        )
+        return passages >= BATCH_PASSAGES or pixels >= BATCH_PIXELS
+
+    def _flush(self) -> None:
+        """Embed and store what waits."""
+        if not self._pending:
+            return
+        if self.index is None:
+            self.index = self._open_index()
+        vectors = self._embed(self.index)
+        entries = []
+        for waiting in self._pending:
+            rows = [vectors[digest] for digest in waiting.digests]
+            matrix = decode_vectors(rows, self.index.dimension)
+            if is_unit(matrix).all():
+                entries.append(Entry(waiting.path, waiting.content_hash, waiting.passages, matrix))
+            else:
+                self._skip(waiting.path, "the encoder gave a vector that is not finite.")
+        outcomes = self.index.put_all(entries)
+        self.tally.added += outcomes.count("added")
+        self.tally.changed += outcomes.count("changed")
+        self.tally.unchanged += outcomes.count("unchanged")
+        self._pending.clear()
+
+    def _embed(self, index: Index) -> dict[bytes, bytes]:
+        """The vector of every digest that waits; what was embedded before is taken from there."""
+        waiting = {
+            digest: file.picture or passage
+            for file in self._pending
+            for digest, passage in zip(file.digests, file.passages, strict=True)
+        }
+        with index.view() as view:
+            vectors = view.known_vectors(list(waiting))
+        fresh = {digest: given for digest, given in waiting.items() if digest not in vectors}
+        kilobytes = sum(file.kilobytes for file in self._pending)
+        if fresh:
+            share = kilobytes / len(fresh)
+            found = embed(fresh, self._load(), lambda count: self._advance(count * share))
+            vectors.update(found.vectors)
+            if found.unfamiliar is not None:
+                self.tally.unfamiliar = (self.tally.unfamiliar or 0) + found.unfamiliar
+        else:
+            self._advance(kilobytes)
+        total = sum(len(file.digests) for file in self._pending)
+        self.tally.embedded += len(fresh)
+        self.tally.reused += total - len(fresh)
+        return vectors
+
+
+def require_something(paths: Sequence[str], skipped: Sequence[Skipped]) -> BadInput:
+    """The error for an add that would make an index of nothing."""
+    named = ", ".join(paths)
+    if not skipped:
+        return BadInput(f"there is no file to read in {named}.", "Name files or other folders.")
+    shown = "; ".join(f"{skip.path}: {skip.reason}" for skip in skipped[:3])
+    more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+    return BadInput(f"no file in {named} can be stored: {shown}{more}", "Name other files.")

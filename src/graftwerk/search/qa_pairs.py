@@ -1,0 +1,113 @@
+"""Files of paragraphs with questions, and the temporary index that an evaluation asks."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import files
+from ..data.documents.document import Document
+from ..data.documents.text import find_paragraphs
+from ..errors import BadInput
+from ..types import Encoder, Monitor
+from .chunking import cut
+from .index import create_or_open
+from .rows import input_text
+
+_FORM = 'Write [{"text": "...", "questions": [{"question": "...", "answers": ["..."]}]}].'
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question and the answers that count as right."""
+
+    text: str
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A document of one paragraph and the questions that it answers."""
+
+    text: str
+    questions: tuple[Question, ...]
+
+
+def read_paragraphs(path: Path) -> list[Paragraph]:
+    """Read a JSON list of paragraphs; the fields `id` and `title` are not used.
+
+    Raises:
+        BadFile: no such file, or no JSON.
+        BadInput: an item without a field that is needed; the message names both.
+    """
+    content = files.read_json(path)
+    if not isinstance(content, list):
+        raise BadInput(f"{path} holds no list.", _FORM)
+    paragraphs = [_paragraph(item, f"{path}, item {n}") for n, item in enumerate(content)]
+    if not any(paragraph.questions for paragraph in paragraphs):
+        raise BadInput(f"{path} holds no question.", _FORM)
+    return paragraphs
+
+
+def _paragraph(item: Any, where: str) -> Paragraph:
+    text = _text(item, "text", where)
+    asked = item.get("questions")
+    if not isinstance(asked, list):
+        raise BadInput(f"{where}: field 'questions' is no list.", _FORM)
+    return Paragraph(
+        text, tuple(_question(q, f"{where}, question {n}") for n, q in enumerate(asked))
+    )
+
+
+def _question(item: Any, where: str) -> Question:
+    text = _text(item, "question", where)
+    answers = item.get("answers", [])
+    if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+        raise BadInput(f"{where}: field 'answers' is no list of texts.", _FORM)
+    return Question(text, tuple(answers))
+
+
+def _text(item: Any, field: str, where: str) -> str:
+    value = item.get(field) if isinstance(item, dict) else None
+    if not isinstance(value, str) or not value.strip():
+        raise BadInput(f"{where}: field {field!r} is no text.", _FORM)
+    return value
+
+
+def build_index(
+    folder: Path,
+    paragraphs: Sequence[Paragraph],
+    encoder: Encoder,
+    layer: int | None,
+    monitor: Monitor,
+) -> float:
+    """Cut, embed and store paragraphs the way `index add` does, each as a file of its own.
+
+    Returns:
+        Seconds that embedding took.
+    """
+    documents = [
+        Document(document_path(folder, number), "text", item.text, find_paragraphs(item.text))
+        for number, item in enumerate(paragraphs)
+    ]
+    passages = [cut(document) for document in documents]
+    texts = [input_text(passage) for group in passages for passage in group]
+    monitor.start("embedding", len(texts))
+    begin = time.perf_counter()
+    vectors = encoder.encode_texts(texts, advance=monitor.advance)
+    seconds = time.perf_counter() - begin
+    with create_or_open(folder, encoder, encoder.name, layer) as index:
+        first = 0
+        for document, group in zip(documents, passages, strict=True):
+            content_hash = hashlib.sha256(document.text.encode("utf-8", "replace")).hexdigest()
+            index.put(document.path, content_hash, group, vectors[first : first + len(group)])
+            first += len(group)
+        index.refresh()
+    return seconds
+
+
+def document_path(folder: Path, number: int) -> str:
+    """Path under which paragraph `number` stands in the index; no such file exists."""
+    return str(folder.resolve() / f"paragraph-{number}.txt")

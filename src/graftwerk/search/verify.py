@@ -1,0 +1,260 @@
+"""Checking an index: every stored text and vector, and how well the first pass finds.
+
+Mending an index from what it holds itself; what cannot be mended is read again by an add.
+
+Comparing what an index holds with the files on the disk now.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+from jaxtyping import Int64
+
+from ..data.documents.formats import size_and_hash
+from ..errors import BadFile, Damaged, LimitExceeded
+from ..types import Encoder, Monitor, Vectors
+from .database import DATABASE, SNAPSHOT, storage_errors, write_lock
+from .index import Index
+from .ingest import embed
+from .results import Damage, SourceCheck, SourceDifference
+from .rows import CheckedRow, View, check_row, decode_vectors, is_unit, sha256
+from .vectors import Snapshot, Space, pack_bits, read_snapshot
+
+_CHUNK = 2_048
+_SAMPLE = 100  # queries that recall is measured with
+_NOISE = 0.5  # length of what is added to a stored vector to make a query of it
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found wrong.
+
+    Attributes:
+        damages: for people.
+        passages: rows checked.
+        bad_rows: keys of passages whose text or place does not match its hash.
+        bad_vectors: keys of passages whose vector alone is wrong.
+        recall: share of the exact ten nearest that a search finds; None in an empty index.
+    """
+
+    damages: list[Damage] = field(default_factory=list)
+    passages: int = 0
+    bad_rows: list[int] = field(default_factory=list)
+    bad_vectors: list[int] = field(default_factory=list)
+    recall: float | None = None
+
+    def report(self, where: str, what: str) -> None:
+        """Note one damage."""
+        self.damages.append(Damage(where=where, what=what, repaired=False))
+
+
+def examine(index: Index, monitor: Monitor) -> Findings:
+    """Check the database, its rows, the full text and the snapshot."""
+    findings = Findings()
+    try:
+        for problem in _structural_problems(index):
+            findings.report(DATABASE, problem)
+        snapshot = read_snapshot(index.folder)
+        if snapshot is None and (index.folder / SNAPSHOT).exists():
+            findings.report(SNAPSHOT, "cannot be read; searches go without it")
+        with index.view() as view:
+            monitor.start("checking passages", view.count_passages())
+            _check_rows(view, snapshot, findings, monitor)
+            findings.recall = measure_recall(index.space(view))
+    except Damaged as error:
+        findings.report(DATABASE, error.message)
+    return findings
+
+
+def _structural_problems(index: Index) -> list[str]:
+    """What SQLite itself finds wrong with the pages, the references and the full text."""
+    with storage_errors(index.folder):
+        rows = index.connection.execute("PRAGMA integrity_check(20)").fetchall()
+        problems = [text for (text,) in rows if text != "ok"]
+        lost = len(index.connection.execute("PRAGMA foreign_key_check").fetchall())
+        if lost:
+            problems.append(f"{lost} passages belong to no file")
+        if not _words_agree(index):
+            problems.append("the full text does not agree with the stored passages")
+    return problems
+
+
+def _words_agree(index: Index) -> bool:
+    with write_lock(index.folder):
+        index.connection.execute("BEGIN IMMEDIATE")
+        try:  # 1: compared with the passages too, not only within itself
+            index.connection.execute("INSERT INTO words(words, rank) VALUES ('integrity-check', 1)")
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+                raise
+            return False
+        finally:
+            index.connection.execute("ROLLBACK")
+    return True
+
+
+def _check_rows(
+    view: View, snapshot: Snapshot | None, findings: Findings, monitor: Monitor
+) -> None:
+    compare = snapshot if snapshot is not None and snapshot.stamp == view.stamp else None
+    position = 0
+    rows = (check_row(row) for row in view.rows())
+    for chunk in _chunks(rows):
+        vectors = decode_vectors([row.vector for row in chunk], view.dimension)
+        sound = is_unit(vectors)
+        for row, unit in zip(chunk, sound, strict=True):
+            where = f"passage {row.key} of {row.path}"
+            if not row.row_matches:
+                findings.bad_rows.append(row.key)
+                findings.report(where, "its text or place does not match its hash")
+            if not row.vector_matches:
+                findings.report(where, "its vector does not match its hash")
+            elif not unit:
+                findings.report(where, "its vector is not finite or not of length 1")
+            if row.row_matches and not (row.vector_matches and unit):
+                findings.bad_vectors.append(row.key)
+        if compare is not None:
+            keys = np.array([row.key for row in chunk], dtype=np.int64)
+            if not _agrees(compare, position, keys, vectors):
+                findings.report(SNAPSHOT, f"differs from the database after row {position:,}")
+        position += len(chunk)
+        findings.passages = position
+        monitor.advance(len(chunk))
+    if compare is not None and len(compare.ids) != position:
+        findings.report(SNAPSHOT, f"has {len(compare.ids):,} rows, the database {position:,}")
+
+
+def _chunks(rows: Iterator[CheckedRow]) -> Iterator[list[CheckedRow]]:
+    while chunk := list(islice(rows, _CHUNK)):
+        yield chunk
+
+
+def _agrees(
+    snapshot: Snapshot, position: int, keys: Int64[np.ndarray, " c"], vectors: Vectors
+) -> bool:
+    part = slice(position, position + len(keys))
+    return (
+        np.array_equal(snapshot.ids[part], keys)
+        and snapshot.vectors[part].tobytes() == vectors.tobytes()
+        and np.array_equal(snapshot.bits[:, part], pack_bits(vectors))
+    )
+
+
+@np.errstate(all="ignore")  # damaged vectors may overflow
+def measure_recall(space: Space) -> float | None:
+    """Recall at 10 of the search against the exact one, on stored vectors with noise added."""
+    if len(space) == 0:
+        return None
+    generator = np.random.default_rng(0)
+    chosen = generator.choice(len(space.ids) + len(space.new_ids), size=_SAMPLE)
+    _, vectors = space.take(np.unique(np.concatenate([space.ids, space.new_ids])[chosen]))
+    noise = generator.standard_normal(vectors.shape).astype(np.float32)
+    queries = vectors + noise * np.float32(_NOISE / np.sqrt(vectors.shape[1]))
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    found = wanted = 0
+    for query in queries:
+        exact = {key for key, _ in space.nearest(query, 10, exact=True)}
+        found += len(exact & {key for key, _ in space.nearest(query, 10)})
+        wanted += len(exact)
+    return found / wanted if wanted else None
+
+
+_COPY = """
+INSERT INTO passages(file_id, kind, start, "end", line, page, heading, text,
+                     input_hash, row_hash, vector_hash, vector)
+SELECT file_id, kind, start, "end", line, page, heading, text, input_hash, row_hash, ?, ?
+FROM passages WHERE id = ?
+"""
+_FORGET = """
+UPDATE files SET content_hash = '' WHERE id = (SELECT file_id FROM passages WHERE id = ?)
+"""
+_DROP_EMPTY = """
+DELETE FROM files WHERE content_hash = '' AND id NOT IN (SELECT file_id FROM passages)
+"""
+
+
+def repair(index: Index, findings: Findings, load: Callable[[], Encoder], monitor: Monitor) -> None:
+    """Mend what `findings` name.
+
+    Wrong vectors are embedded again from their texts. Passages with wrong texts are taken out,
+    and their files forgotten, so that the next `index add` reads those again; so are pictures
+    with wrong vectors. Full text, database pages, snapshot and seal are written anew.
+
+    Args:
+        index: the index.
+        findings: what `examine` found in it.
+        load: gives the index's encoder; called when there is something to embed.
+        monitor: may stop the work.
+    """
+    with index.view() as view:
+        stored = view.passages(findings.bad_vectors)
+    texts = {key: passage for key, passage in stored.items() if passage.kind == "text"}
+    pictures = [key for key, passage in stored.items() if passage.kind == "image"]
+    inputs = {str(key).encode(): passage for key, passage in texts.items()}
+    monitor.start("embedding passages", len(inputs))
+    vectors = embed(inputs, load(), monitor.advance).vectors if inputs else {}
+    with index.writing() as connection:
+        # the trigger would take the words of the damaged text out of the full text
+        trigger = connection.execute(
+            "SELECT sql FROM sqlite_master WHERE name = 'passages_out'"
+        ).fetchone()[0]
+        connection.execute("DROP TRIGGER passages_out")
+        for key in texts:
+            vector = vectors[str(key).encode()]
+            connection.execute(_COPY, (sha256(vector), vector, key))
+            connection.execute("DELETE FROM passages WHERE id = ?", (key,))
+        for key in (*findings.bad_rows, *pictures):
+            connection.execute(_FORGET, (key,))
+            connection.execute("DELETE FROM passages WHERE id = ?", (key,))
+        connection.execute("DELETE FROM passages WHERE file_id NOT IN (SELECT id FROM files)")
+        connection.execute(_DROP_EMPTY)
+        connection.execute(trigger)
+        connection.execute("INSERT INTO words(words) VALUES ('rebuild')")
+        connection.execute("REINDEX")
+    with storage_errors(index.folder), write_lock(index.folder):
+        index.connection.execute("VACUUM")  # no damaged page stays in use
+    index.refresh()
+
+
+def compare_sources(stored: Mapping[str, str], monitor: Monitor) -> SourceCheck:
+    """Hash every stored file as it is now.
+
+    Args:
+        stored: content hash of each stored file, by path.
+        monitor: told about progress; may stop the work.
+    """
+    monitor.start("comparing files", len(stored))
+    differences = []
+    for path, content_hash in stored.items():
+        difference = _compare(path, content_hash)
+        if difference is not None:
+            differences.append(difference)
+        monitor.advance()
+    states = [difference.state for difference in differences]
+    return SourceCheck(
+        unchanged=len(stored) - len(states),
+        changed=states.count("changed"),
+        missing=states.count("missing"),
+        unreadable=states.count("unreadable"),
+        differences=differences,
+    )
+
+
+def _compare(path: str, content_hash: str) -> SourceDifference | None:
+    try:
+        os.stat(path)  # noqa: PTH116  a name of any bytes
+        _, now = size_and_hash(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return SourceDifference(path=path, state="missing", reason="It is not there any more.")
+    except OSError as error:
+        reason = f"It cannot be read: {error.strerror}."
+        return SourceDifference(path=path, state="unreadable", reason=reason)
+    except (BadFile, LimitExceeded) as error:
+        return SourceDifference(path=path, state="unreadable", reason=str(error))
+    if now == content_hash:
+        return None
+    return SourceDifference(path=path, state="changed", reason="It is not what was stored.")

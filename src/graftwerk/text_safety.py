@@ -1,0 +1,80 @@
+"""Text of others as plain text: nothing that a terminal or a page acts on.
+
+Deterministic, because instructions hidden in documents cannot be kept from a model by wording.
+
+Text of documents and file names, made safe for a terminal.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+
+_KEPT = {"\n", "\t"}
+
+
+def printable(text: str, keep_lines: bool = False) -> str:
+    r"""Replace control, format (right-to-left marks) and surrogate characters by escapes.
+
+    >>> printable("a\x1b[31mred\u202e")
+    'a\\x1b[31mred\\u202e'
+    """
+    kept = _KEPT if keep_lines else {"\t"}
+    return "".join(
+        character
+        if character in kept or unicodedata.category(character) not in {"Cc", "Cf", "Cs"}
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+# ECMA-48 escape sequences: control sequences, strings (window titles, links), two-character ones.
+_ESCAPE = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-OQ-WYZ\\`-~])"
+)
+UNFINISHED_ESCAPE = re.compile(
+    r"\r$|\x1b(?:\[[0-?]{0,100}[ -/]{0,9}|[\]PX^_][^\x07\x1b]{0,500}\x1b?|[ -/]{0,9})$"
+)
+# Control characters but tab and newline, and the marks that turn the direction of text.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+# Markdown's `![` and the start of an HTML tag; a space makes them text that loads nothing.
+_LOADING = re.compile(r"!(?=\[)|<(?=[A-Za-z/])")
+# `[1]` or `[1, 2]`; bounded on every side, so that no text makes the search quadratic.
+CITATION = re.compile(r"\s{0,4}\[(?=[0-9\s,;]{1,80}\])\s*[0-9]{1,9}(?:\s*[,;]\s*[0-9]{1,9})*\s*\]")
+UNFINISHED_LOADING = re.compile(r"[!<]$")
+
+
+def strip_controls(text: str) -> str:
+    """`text` without escape sequences and control characters."""
+    return _CONTROL.sub("", _ESCAPE.sub("", text))
+
+
+def disarm(text: str) -> str:
+    """`text` with a space put into everything that would make a page load something."""
+    return _LOADING.sub(r"\g<0> ", text)
+
+
+def plain_text(text: str) -> str:
+    """`text` without control characters, and with images and HTML tags disarmed."""
+    return disarm(strip_controls(text))
+
+
+def rewrite(
+    pieces: Iterable[str], change: Callable[[str], str], unfinished: re.Pattern[str]
+) -> Iterator[str]:
+    """Apply `change` to a stream.
+
+    Args:
+        pieces: the stream.
+        change: rewrites a stretch of text.
+        unfinished: matches the end of a stretch that must wait for the next piece.
+    """
+    held = ""
+    for piece in pieces:
+        text = held + piece
+        waiting = unfinished.search(text)
+        end = waiting.start() if waiting else len(text)
+        held = text[end:]
+        if done := change(text[:end]):
+            yield done
+    if rest := change(held):
+        yield rest

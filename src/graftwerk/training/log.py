@@ -1,0 +1,110 @@
+"""Whether a folder holds a training of ours: told by what its files say, never by their names.
+
+The log of a training: one JSON object a step.
+
+Batches made ahead of the step that uses them.
+"""
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .. import files, folders
+from ..errors import BadFile
+
+_MOST = 4  # threads; more wait for each other
+
+
+def threads_for(device: str) -> int:
+    """How many threads make batches: one beside a CPU that trains, several beside a GPU."""
+    return 1 if device == "cpu" else max(1, min(_MOST, (os.cpu_count() or 1) // 4))
+
+
+@contextmanager
+def prefetched(
+    batch: Callable[[int, int], Any], parts: Iterator[tuple[int, int]], threads: int = 1
+) -> Iterator[Iterator[tuple[int, Any]]]:
+    """Make the next batches in other threads, one each, while the one before them is in use."""
+
+    def made() -> Iterator[tuple[int, Any]]:
+        ahead: deque[tuple[int, Future[Any]]] = deque()
+        for first, count in parts:
+            ahead.append((first, pool.submit(batch, first, count)))
+            if len(ahead) > threads:
+                number, future = ahead.popleft()
+                yield number, future.result()
+        for number, future in ahead:
+            yield number, future.result()
+
+    with ThreadPoolExecutor(threads) as pool:
+        yield made()
+
+
+class Log:
+    """A file of JSON lines; a step that was not finite is there with its NaN."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> list[dict[str, Any]]:
+        """All whole lines; the last one may be torn by a kill."""
+        if not self._path.is_file():
+            return []
+        entries: list[dict[str, Any]] = []
+        for line in self._path.read_text("utf-8", "replace").splitlines():
+            try:
+                entry = files.parse_json(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict) and isinstance(entry.get("step"), int):
+                entries.append(entry)
+        return entries
+
+    def rewind(self, step: int) -> None:
+        """Forget what came after a step, for it is done again."""
+        kept = [entry for entry in self.read() if entry["step"] <= step]
+        files.write_text(self._path, "".join(json.dumps(entry) + "\n" for entry in kept))
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Append one step."""
+        files.append_text(self._path, json.dumps(dict(entry)) + "\n")
+
+
+_ENTRY = {"step", "loss", "learning_rate", "gradient_norm"}  # of every line of a log
+
+
+def is_training(folder: Path) -> bool:
+    """Whether it holds a sealed checkpoint or the log of a training."""
+    from .checkpoint import holds_sealed
+    from .loop import CHECKPOINTS, LOG
+
+    if holds_sealed(folder / CHECKPOINTS):
+        return True
+    first = next(iter(Log(folder / LOG).read()), None)
+    return first is not None and first.keys() >= _ENTRY
+
+
+def require_no_others(folder: Path, known: Collection[str]) -> None:
+    """Refuse a training's folder that is to be replaced and holds what the training did not write.
+
+    Args:
+        folder: of the training.
+        known: names beside those of the training.
+
+    Raises:
+        BadFile: names what is there.
+    """
+    from .loop import CHECKPOINTS, LOG, PLOT
+
+    others = [name for name in folders.entries(folder) if name not in known]
+    strange = [name for name in others if name not in {CHECKPOINTS, LOG, PLOT}]
+    if strange:
+        raise BadFile(
+            f"{folder} holds {strange[0]!r}, which is not of its training and would be lost.",
+            "Move it away, or name another folder with --out.",
+        )

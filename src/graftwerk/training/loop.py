@@ -1,0 +1,234 @@
+"""The loop: a training is a function of configuration, seed and step.
+
+Killed at any moment and run again, it ends with the same bits as if it had not been, on a CPU with
+the same number of threads.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import files
+from ..errors import Cancelled, Diverged
+from ..types import Monitor
+from . import checkpoint
+from .checkpoint import Facts
+from .log import Log, prefetched, threads_for
+from .plots import draw_losses
+from .session import Outcome, Plan, Session, Task, only_writer
+from .state import arithmetic, begin, generator_for
+
+CHECKPOINTS, LOG, PLOT = "checkpoints", "log.jsonl", "loss.png"
+_SKIPS_IN_ROW = 3
+_COUNTERS = ("skipped", "skipped_in_row", "seconds")
+
+
+def train(task: Task, plan: Plan, session: Session, monitor: Monitor) -> Outcome:
+    """Train from the newest checkpoint in the folder, or from the start.
+
+    Raises:
+        BadInput: the folder holds a training of another configuration, or the batch cannot be
+            shared out among the processes.
+        Busy: another process trains in the folder.
+        Damaged: it holds checkpoints, and none is whole.
+        Diverged: the loss is not finite any more.
+        Cancelled: the monitor stopped it; the last step is saved.
+        NoRoom: a checkpoint cannot be written; those before are whole.
+    """
+    plan.part(session.group.size)
+    with only_writer(session):
+        return _Training(task, plan, session, monitor).run()
+
+
+class _Training:
+    """One session."""
+
+    def __init__(self, task: Task, plan: Plan, session: Session, monitor: Monitor) -> None:
+        self._task, self._plan, self._session, self._monitor = task, plan, session, monitor
+        self._group = session.group
+        self._state = begin(task.parameters(), plan, session.shares)
+        self._log = Log(session.folder / LOG)
+        self._checkpoints = session.folder / CHECKPOINTS
+        self._losses: list[float] = []  # since the last checkpoint
+        self._last_loss = math.inf
+
+    def run(self) -> Outcome:
+        state, plan = self._state, self._plan
+        self._resume()
+        first, seconds_before = state.step, state.seconds
+        began = saved = time.monotonic()
+        self._monitor.start("training", plan.steps)
+        if first:
+            self._monitor.advance(first)
+        stopped: Cancelled | None = None
+        settled = False
+        threads = threads_for(state.device)
+        with prefetched(self._task.batch, self._parts(first), threads) as batches:
+            while state.step < plan.steps:
+                self._step(batches)
+                now = time.monotonic()
+                state.seconds = seconds_before + now - began
+                stopped = self._advance()
+                settled = self._session.watch(state.step, state.average)
+                minutes = self._session.minutes
+                late = minutes is not None and now - began >= 60 * minutes
+                if self._group.any(late or settled or stopped is not None, state.device):
+                    break
+                if now - saved >= self._session.save_seconds and state.step < plan.steps:
+                    self._save()
+                    saved = time.monotonic()
+        if state.step > first:
+            self._save()
+        if stopped is not None:
+            hint = f"{state.step} of {plan.steps} steps are kept; run it again to go on."
+            raise Cancelled(stopped.message, hint) from stopped
+        spent = state.seconds - seconds_before
+        return Outcome(
+            step=state.step,
+            finished=settled or state.step >= plan.steps,
+            loss=self._last_loss,
+            skipped=state.skipped,
+            seconds=state.seconds,
+            items_per_second=(state.step - first) * plan.batch / spent if spent else 0.0,
+            average=state.average,
+        )
+
+    def _resume(self) -> None:
+        state, lead = self._state, self._group.leads
+        checkpoint.require_same(self._checkpoints, self._session.configuration)
+        if lead:
+            checkpoint.claim(self._checkpoints)
+            checkpoint.tidy(self._checkpoints)
+        self._group.wait()
+        loaded = checkpoint.load_newest(self._checkpoints, self._monitor.note)
+        self._group.wait()
+        if loaded is not None:
+            parts, facts = loaded
+            state.restore(parts)
+            state.step = facts.step
+            state.skipped = int(facts.counters["skipped"])
+            state.skipped_in_row = int(facts.counters["skipped_in_row"])
+            state.seconds = facts.counters["seconds"]
+            self._last_loss = facts.loss
+            self._monitor.note(f"going on after step {state.step} of {self._plan.steps}")
+            threads = int(facts.counters["threads"])
+            if threads != torch.get_num_threads():
+                self._monitor.note(
+                    f"begun with {threads} threads, now {torch.get_num_threads()}: the last bits "
+                    "of the weights will differ"
+                )
+            began_in = "bfloat16" if facts.counters["bfloat16"] else "float32"
+            if began_in != self._session.precision:
+                self._monitor.note(f"begun in {began_in}, now in {self._session.precision}")
+        if lead:
+            self._log.rewind(state.step)
+
+    def _parts(self, first_step: int) -> Iterator[tuple[int, int]]:
+        """First item and number of items of every part that this process computes."""
+        plan, size = self._plan, self._plan.part(self._group.size)
+        for step in range(first_step, plan.steps):
+            begin_item = step * plan.batch + self._group.rank * plan.accumulate * size
+            for part in range(plan.accumulate):
+                yield begin_item + part * size, size
+
+    def _step(self, batches: Iterator[tuple[int, Any]]) -> None:
+        """One step of the optimizer, or none where the gradients are not finite."""
+        state, plan = self._state, self._plan
+        rate = plan.rate_at(state.step)
+        began = time.monotonic()
+        loss, figures = self._gradients(batches)
+        parameters = list(state.parameters.values())
+        norm = torch.nn.utils.clip_grad_norm_(parameters, plan.clip_norm)
+        finite = math.isfinite(loss) and bool(torch.isfinite(norm))
+        if finite:
+            for group in state.optimizer.param_groups:
+                group["lr"] = rate * group["share"]
+            state.optimizer.step()
+            state.advance_average(plan.average_decay)
+            self._losses.append(loss)
+        state.step += 1
+        state.skipped += not finite
+        state.skipped_in_row = 0 if finite else state.skipped_in_row + 1
+        entry = {
+            "step": state.step,
+            "loss": loss if finite else math.nan,
+            "learning_rate": rate,
+            "gradient_norm": float(norm),
+            "items_per_second": round(plan.batch / max(time.monotonic() - began, 1e-9), 2),
+            "seconds": round(state.seconds, 3),
+            **{name: float(value) for name, value in figures.items()},
+        }
+        if self._group.leads:
+            self._log.add(entry | ({} if finite else {"skipped": True}))
+        if state.skipped_in_row >= _SKIPS_IN_ROW:
+            kept = "no checkpoint was written before them."
+            if any(self._checkpoints.glob("step-*")):
+                kept = f"the last checkpoint before them is in {self._checkpoints}."
+            raise Diverged(
+                f"loss or gradients of {_SKIPS_IN_ROW} steps in a row up to step {state.step} are "
+                "not finite.",
+                "Lower the learning rate, lengthen the warm-up, or look at the data of these "
+                f"steps; {kept}",
+            )
+
+    def _gradients(self, batches: Iterator[tuple[int, Any]]) -> tuple[float, Mapping[str, Tensor]]:
+        """Put the gradient of a step into the parameters; gives its loss, over all processes."""
+        state, plan, device = self._state, self._plan, self._state.device
+        state.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=device)
+        figures: Mapping[str, Tensor] = {}
+        for _ in range(plan.accumulate):
+            first, data = next(batches)
+            generator = generator_for(self._session.seed, first, device)
+            with arithmetic(device, self._session.precision):
+                loss, figures = self._task.loss(data, generator)
+            (loss / plan.accumulate).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach() / plan.accumulate
+        gradients = []
+        for parameter in state.parameters.values():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
+        self._group.average([total, *gradients])
+        return total.item(), figures
+
+    def _advance(self) -> Cancelled | None:
+        try:
+            self._monitor.advance()
+        except Cancelled as error:
+            return error
+        return None
+
+    def _save(self) -> None:
+        """Write a checkpoint and the plot, and tell how far it is."""
+        state, plan = self._state, self._plan
+        if self._losses:
+            self._last_loss = sum(self._losses) / len(self._losses)
+        self._losses.clear()
+        if not self._group.leads:
+            return
+        counters = {name: float(getattr(state, name)) for name in _COUNTERS}
+        facts = Facts(
+            step=state.step,
+            configuration=self._session.configuration,
+            loss=self._last_loss,
+            counters=counters
+            | {
+                "threads": float(torch.get_num_threads()),
+                "bfloat16": float(self._session.precision == "bfloat16"),
+            },
+        )
+        checkpoint.save(self._checkpoints, state.parts(), facts)
+        entries = self._log.read()
+        title = f"{state.step:,} of {plan.steps:,} steps, {state.seconds / 60:.0f} min"
+        files.write_bytes(self._session.folder / PLOT, draw_losses(entries, title))
+        left = (plan.steps - state.step) * state.seconds / max(state.step, 1)
+        self._monitor.note(
+            f"step {state.step:,} of {plan.steps:,}: loss {self._last_loss:.4g}, "
+            f"{state.step * plan.batch / max(state.seconds, 1e-9):.1f} items/s, "
+            f"about {left / 60:.0f} min left"
+        )

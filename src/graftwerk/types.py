@@ -1,0 +1,226 @@
+"""The few types that travel between parts.
+
+Shape legend, used in every annotation of the package:
+
+    n  items (texts, pictures, passages)     d  dimension of an embedding
+    t  tokens                                k  hits
+    b  batch      c  channels      h w  height and width
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+
+if TYPE_CHECKING:
+    import torch
+
+
+Vectors = Float32[np.ndarray, "n d"]
+Modality = Literal["text", "image"]
+Role = Literal["query", "document"]
+# 0 for the embeddings, negative from the end; "all": every one behind the embeddings, joined;
+# None: the last, as the model itself takes it
+HiddenLayer = int | Literal["all"] | None
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """A frozen model that turns texts or pictures into unit vectors of float32.
+
+    Attributes:
+        name: as the user wrote it, for example `builtin/minilm` or a folder.
+        fingerprint: hash of weights and of everything else that changes a vector.
+        dimension: length of a vector.
+        reads: what it can encode.
+        rescorer: name of the encoder that puts the first hits in their final order, where this
+            one is a fast stand-in for it; None where it is itself the full encoder.
+    """
+
+    name: str
+    fingerprint: str
+    dimension: int
+    reads: frozenset[Modality]
+    rescorer: str | None
+
+    def encode_texts(
+        self,
+        texts: Sequence[str],
+        role: Role = "document",
+        advance: Callable[[int], None] | None = None,
+    ) -> Vectors:
+        """Encode texts; `advance(count)` is called as they are done, and may raise to stop."""
+        ...
+
+    def encode_images(
+        self, images: Sequence[Any], advance: Callable[[int], None] | None = None
+    ) -> Vectors:
+        """Encode `PIL.Image` pictures."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text`, special tokens not counted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A stretch of a document, or a whole picture.
+
+    Attributes:
+        path: absolute path of the file; bytes that are not UTF-8 as surrogate escapes.
+        kind: `text` or `image`.
+        text: exactly the characters `start:end` of the document's text; empty for a picture.
+        start: first character in the document's text.
+        end: one past the last character.
+        heading: headings above it, outermost first, joined with " > ".
+        line: first line, from 1, where the format has lines.
+        page: page, from 1, where the format has pages.
+    """
+
+    path: str
+    kind: Modality
+    text: str
+    start: int
+    end: int
+    heading: str = ""
+    line: int | None = None
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage that was found.
+
+    Attributes:
+        passage_id: its key in the index.
+        passage: the passage itself.
+        score: what the hits are ordered by; comparable within one search only.
+        similarity: cosine between query and passage, None in text mode.
+        vector_rank: rank by vectors, from 1, None where vectors did not find it; in hybrid mode
+            among passages or pictures alone.
+        text_rank: rank by words (BM25), from 1, None where words did not find it.
+        marks: spans of `passage.text` that match words of the query.
+    """
+
+    passage_id: int
+    passage: Passage
+    score: float
+    similarity: float | None = None
+    vector_rank: int | None = None
+    text_rank: int | None = None
+    marks: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A numbered document of a prompt: `number` is what a citation `[n]` names."""
+
+    number: int
+    passage: Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a writer gets: the full text, and its parts for writers that need no text.
+
+    Attributes:
+        text: the prompt in the reference's form, documents framed by `nonce`.
+        question: the bare question.
+        sources: the documents in it, in their order.
+        nonce: the random mark that frames documents in this prompt; empty without documents.
+    """
+
+    text: str
+    question: str
+    sources: tuple[Source, ...] = ()
+    nonce: str = ""
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """A frozen model that writes an answer.
+
+    Attributes:
+        name: as the user wrote it.
+        extractive: true when it only quotes sentences of the sources.
+    """
+
+    name: str
+    extractive: bool
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of `text` by the writer's own tokenizer, or its best estimate."""
+        ...
+
+    def write(self, prompt: Prompt) -> Iterator[str]:
+        """Yield the answer piece by piece; raises `WriterFailed` when it breaks off."""
+        ...
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """A diffusion model as one function; guidance, control and clamping wrap it.
+
+    Variance-exploding form, whatever the network inside was trained with: a picture `x0` at noise
+    level `sigma` is `x = x0 + sigma * noise`, with `noise` of unit variance. The score is
+    `(denoise(x, sigma) - x) / sigma**2`.
+    """
+
+    def __call__(self, x: "torch.Tensor", sigma: "float | torch.Tensor") -> "torch.Tensor":
+        """The expected `x0` behind `x`.
+
+        Args:
+            x: noisy pictures or latents, [b c h w].
+            sigma: noise level, above 0, of all rows, or one for each row, [b].
+        """
+        ...
+
+
+@runtime_checkable
+class Monitor(Protocol):
+    """How a verb tells its caller what it is doing; a caller stops it by raising here."""
+
+    def start(self, task: str, total: int | None = None) -> None:
+        """A stage begins: `task` names it, `total` counts its items where known."""
+        ...
+
+    def advance(self, count: int = 1) -> None:
+        """`count` more items are done; raises `Cancelled` when the user asked to stop."""
+        ...
+
+    def note(self, text: str) -> None:
+        """One line for the user that is no result: a warning, a choice that was made."""
+        ...
+
+    def stream(self, piece: str) -> None:
+        """A piece of an answer as it is written."""
+        ...
+
+    def chart(self, figures: Mapping[str, Sequence[float]]) -> None:
+        """The course so far of what is measured meanwhile, by name; NaN where nothing was."""
+        ...
+
+
+class Silent:
+    """A monitor that says nothing."""
+
+    def start(self, task: str, total: int | None = None) -> None:
+        """Say nothing."""
+
+    def advance(self, count: int = 1) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+    def stream(self, piece: str) -> None:
+        """Say nothing."""
+
+    def chart(self, figures: Mapping[str, Sequence[float]]) -> None:
+        """Say nothing."""
+
+
+Task = Literal["class", "labels", "number"]

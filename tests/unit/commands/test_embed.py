@@ -1,0 +1,130 @@
+"""`embed`: texts, pictures, standard input; to npy, parquet or the report."""
+
+import io
+import sys
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+import graftwerk
+from graftwerk.commands import embed
+from graftwerk.errors import BadFile, BadInput, NoRoom, UnknownName
+from graftwerk.types import Silent
+
+
+class TextsAndPictures:
+    name, fingerprint, dimension, rescorer = "fake", "f", 3, None
+    reads = frozenset({"text", "image"})
+
+    def encode_texts(self, texts, role="document", advance=None):
+        advance(len(texts))
+        return np.array([[len(text), role == "query", 0] for text in texts], dtype=np.float32)
+
+    def encode_images(self, images, advance=None):
+        advance(len(images))
+        return np.array([[*image.size, 9] for image in images], dtype=np.float32)
+
+    def count_tokens(self, text):
+        return len(text)
+
+
+class Counting(Silent):
+    def __init__(self):
+        self.total, self.done = None, 0
+
+    def start(self, task, total=None):
+        self.total = total
+
+    def advance(self, count=1):
+        self.done += count
+
+
+@pytest.fixture(autouse=True)
+def encoder(monkeypatch):
+    monkeypatch.setattr(embed, "load_encoder", lambda name, **options: TextsAndPictures())
+
+
+def picture(tmp_path, name="a.png"):
+    path = tmp_path / name
+    Image.new("RGB", (5, 4)).save(path)
+    return str(path)
+
+
+def test_to_the_report_in_order(tmp_path):
+    monitor = Counting()
+    request = graftwerk.Embed(inputs=["four", picture(tmp_path), "sixsix"], role="query")
+    report = embed.run_embed(request, monitor)
+    assert report.vectors == [[4, 1, 0], [5, 4, 9], [6, 1, 0]]
+    assert (report.count, report.dimension, report.out) == (3, 3, None)
+    assert (monitor.total, monitor.done) == (3, 3)
+
+
+def test_npy(tmp_path):
+    out = tmp_path / "new" / "vectors.npy"
+    report = embed.run_embed(graftwerk.Embed(inputs=["a", "bb"], out=out), Silent())
+    assert report.vectors is None and report.out == str(out)
+    found = np.load(out, allow_pickle=False)
+    assert found.dtype == np.float32 and found[:, 0].tolist() == [1, 2]
+
+
+def test_parquet(tmp_path):
+    out = tmp_path / "vectors.parquet"
+    inputs = ["a", "caf\udce9", picture(tmp_path)]
+    embed.run_embed(graftwerk.Embed(inputs=inputs, out=out), Silent())
+    table = pyarrow.parquet.read_table(out)
+    assert table.column_names == ["input", "vector"]
+    assert table["input"].to_pylist() == ["a", "caf?", inputs[2]]
+    assert table["vector"].to_pylist() == [[1, 0, 0], [4, 0, 0], [5, 4, 9]]
+
+
+@pytest.mark.parametrize("name", ["vectors.csv", "vectors", "vectors.npz", "vectors.pkl"])
+def test_another_ending_is_refused_before_the_work(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(embed, "load_encoder", lambda *a, **k: pytest.fail("worked already"))
+    with pytest.raises(UnknownName, match=r"Allowed: \.npy, \.parquet"):
+        embed.run_embed(graftwerk.Embed(inputs=["a"], out=tmp_path / name), Silent())
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
+    out = tmp_path / "vectors.npy"
+    out.write_bytes(b"old")
+    monkeypatch.setattr("pathlib.Path.replace", lambda *a: (_ for _ in ()).throw(OSError(28, "x")))
+    with pytest.raises(NoRoom):
+        embed.run_embed(graftwerk.Embed(inputs=["a"], out=out), Silent())
+    assert out.read_bytes() == b"old" and list(tmp_path.iterdir()) == [out]
+
+
+def give_stdin(monkeypatch, content):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+def test_standard_input(monkeypatch):
+    give_stdin(monkeypatch, b"\xef\xbb\xbfone\r\n\nthree\n")
+    report = embed.run_embed(graftwerk.Embed(inputs=["first", "-"]), Silent())
+    assert [int(vector[0]) for vector in report.vectors] == [5, 3, 0, 5]
+
+
+def test_standard_input_that_is_empty_or_not_utf8(monkeypatch):
+    give_stdin(monkeypatch, b"")
+    with pytest.raises(BadInput, match="no line"):
+        embed.run_embed(graftwerk.Embed(inputs=["-"]), Silent())
+    give_stdin(monkeypatch, b"ab\xff")
+    with pytest.raises(BadInput, match="not UTF-8 at byte 2"):
+        embed.run_embed(graftwerk.Embed(inputs=["-"]), Silent())
+
+
+def test_a_missing_picture_is_no_text():
+    with pytest.raises(BadFile, match=r"'no/such\.png' does not exist"):
+        embed.run_embed(graftwerk.Embed(inputs=["no/such.png"]), Silent())
+
+
+def test_a_sentence_that_ends_like_a_picture_is_a_text():
+    report = embed.run_embed(graftwerk.Embed(inputs=["I lost my cat.png"]), Silent())
+    assert report.vectors == [[17, 0, 0]]
+
+
+def test_a_damaged_picture_is_named(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(BadFile, match=r"a\.png"):
+        embed.run_embed(graftwerk.Embed(inputs=[str(tmp_path / "a.png")]), Silent())

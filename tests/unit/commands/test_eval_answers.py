@@ -1,0 +1,67 @@
+import json
+
+import pytest
+
+from graftwerk import requests
+from graftwerk.commands import evaluate
+from graftwerk.rag.evidence import calibrate
+from graftwerk.types import Silent
+
+WORDS = ("foosball", "hotel", "leave", "dentist", "pigeon", "violin", "museum", "harbour")
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "paragraphs.json"
+    content = [
+        {
+            "text": f"The {word} costs {n} euros.",
+            "questions": [{"question": f"What does the {word} cost?", "answers": [f"{n} euros"]}],
+        }
+        for n, word in enumerate(WORDS, 20)
+    ]
+    path.write_text(json.dumps(content))
+    return path
+
+
+def run(path, monitor=None, **more):
+    return evaluate.run_eval_answers(requests.EvalAnswers(file=path, **more), monitor or Silent())
+
+
+def test_figures_of_the_extractive_writer(file, encoder):
+    report = run(file, held_out=0.25)
+    assert (report.answerable, report.unanswerable) == (6, 2)
+    assert report.share_answered == 1.0
+    assert report.contains_answer == 1.0
+    assert report.exact_match == 0.0
+    # "foosball costs 20 euros" against "20 euros": 2 shared words of 4 and 2
+    assert report.f1 == pytest.approx(2 * 2 / (4 + 2))
+    assert report.evidence_floor == 0.0  # nothing is shipped for this encoder
+    assert report.false_answer_rate == 1.0
+
+
+def test_with_a_floor_what_is_not_there_is_not_answered(file, encoder, monkeypatch, listener):
+    made = calibrate([0.9] * 10, [0.5] * 10, 0.1, encoder, "test")
+    monkeypatch.setattr(evaluate, "find_calibration", lambda *_: (made, "test floor"))
+    report = run(file, listener, held_out=0.5)
+    assert (report.answerable, report.unanswerable) == (4, 4)
+    assert report.share_answered == 1.0
+    assert report.false_answer_rate == 0.0
+    assert report.evidence_floor == made.floor
+    assert any("test floor" in note for note in listener.notes)
+
+
+def test_the_seed_decides_which_paragraphs_are_left_out(file, encoder):
+    kept = []
+    for seed in (0, 0, 1):
+        encoder.encoded.clear()
+        run(file, held_out=0.5, seed=seed)
+        kept.append([text for text in encoder.encoded if text.startswith("The")][:4])
+    assert kept[0] == kept[1] != kept[2]
+
+
+@pytest.mark.parametrize(("held_out", "unanswerable"), [(0.0, 0), (0.99, 7)])
+def test_at_least_one_paragraph_is_indexed(file, encoder, held_out, unanswerable):
+    report = run(file, held_out=held_out)
+    assert report.unanswerable == unanswerable
+    assert report.answerable == 8 - unanswerable

@@ -1,0 +1,175 @@
+"""Inversion, and what witnesses say of it and of real pictures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import graftwerk
+from graftwerk.blocks.renderer import render
+from graftwerk.blocks.sampling import sample_scene
+from graftwerk.cli.guide import sweep_lines
+from graftwerk.commands import guide
+from graftwerk.commands.guide import parse_scales, shape_of
+from graftwerk.errors import BadFile, BadInput, Failure, UnknownName
+from graftwerk.generation.results import SweepRow
+from graftwerk.types import Silent
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def real(tmp_path):
+    """A picture of a real scene."""
+    path = tmp_path / "real.png"
+    Image.fromarray(render(sample_scene(77, 3), 64, 64)).save(path)
+    return path
+
+
+@pytest.fixture
+def ask(tmp_path):
+    def request(to, **changes):
+        given = {"to": str(to), "steps": 4, "out": tmp_path / "out"}
+        return guide.run_invert(graftwerk.Invert(**(given | changes)), Silent())
+
+    return request
+
+
+@pytest.mark.parametrize("space", ["latent", "pixel", "noise"])
+@pytest.mark.parametrize("to", ["class=red cube", "text=a red thing"])
+def test_the_loss_falls_in_every_space(ask, space, to):
+    report = ask(to, space=space, count=2)
+    assert len(report.losses) == 5
+    assert report.losses[-1] < report.losses[0]
+    assert json.loads(Path(report.losses_file).read_text())["losses"] == report.losses
+    assert len(report.pictures) == len(report.verdicts) == 2
+    with Image.open(report.film) as film:
+        assert film.size == (5 * 68 + 4, 72)
+
+
+@pytest.mark.parametrize("space", ["latent", "pixel"])
+def test_towards_a_picture(ask, real, space):
+    report = ask(real, space=space, steps=30)
+    assert report.losses[-1] < 0.7 * report.losses[0]
+
+
+def test_ddim_inversion_gives_back_what_the_autoencoder_gives(real, tmp_path):
+    out = tmp_path / "out"
+    request = graftwerk.Invert(to=str(real), space="noise", sampling_steps=12, out=out)
+    report = guide.run_invert(request, Silent())
+    assert report.psnr_db == pytest.approx(report.psnr_db_of_decoder, abs=1.0)
+    assert report.psnr_db > 18
+    assert report.losses == []
+
+
+def test_what_is_refused(ask, real, tmp_path):
+    with pytest.raises(BadInput, match="--rate"):
+        guide.run_invert(graftwerk.Invert(to=str(real), space="noise", rate=0.1), Silent())
+    with pytest.raises(UnknownName, match="klass"):
+        ask("klass=cone")
+    with pytest.raises(UnknownName, match="Did you mean"):
+        ask("class=red cubes")
+    with pytest.raises(BadInput, match="begins from noise"):
+        ask("class=cone", space="noise", start=str(real))
+    with pytest.raises(BadInput, match="--space latent goes through no sampler"):
+        ask("class=cone", sampling_steps=5)
+    with pytest.raises(BadFile, match="nowhere"):
+        ask("class=cone", real=tmp_path / "nowhere")
+    with pytest.raises(BadInput, match="holds 1 pictures; 40 are needed"):
+        ask("class=cone", real=real.parent)
+    assert not (tmp_path / "out").exists()
+
+
+def test_steps_of_the_sampler_count_for_a_class_too(ask):
+    few, many = (ask("class=cone", space="noise", sampling_steps=n, steps=1) for n in (2, 3))
+    assert few.losses[0] != many.losses[0]
+
+
+def test_a_real_picture_is_real_and_a_strawman_is_not(ask, real, tmp_path):
+    strawman = ask("class=red cube", steps=80)
+    paths = [str(real), strawman.pictures[0]]
+    request = graftwerk.GuideCheck(images=paths, class_="red cube")
+    report = guide.run_guide_check(request, Silent())
+    verdicts = {entry.path: entry for entry in report.pictures}
+    assert verdicts[str(real)].strangeness < report.limit
+    assert verdicts[str(real)].verdict in {"real", "not the class"}
+    assert verdicts[paths[1]].strangeness > report.limit
+    assert verdicts[paths[1]].verdict in {"adversarial", "strange"}
+
+
+def test_a_check_without_a_class_asks_neither_guide_nor_judge(real):
+    report = guide.run_guide_check(graftwerk.GuideCheck(images=[str(real)]), Silent())
+    names = [witness.name for witness in report.pictures[0].witnesses]
+    assert names == ["residual", "spectrum", "neighbours"]
+
+
+def test_a_model_whose_real_pictures_are_not_known(real, pixel_pipeline):
+    with pytest.raises(BadInput, match="--real"):
+        guide.run_guide_check(
+            graftwerk.GuideCheck(images=[str(real)], model=str(pixel_pipeline)), Silent()
+        )
+
+
+def test_a_sweep(tmp_path):
+    request = graftwerk.GuideSweep(
+        classes="red cube,grass", scales="10,0", count=10, steps=4, out=tmp_path / "sweep"
+    )
+    report = guide.run_guide_sweep(request, Silent())
+    assert [row.scale for row in report.rows] == [0, 10]
+    assert report.classes == ["red cube", "grass"]
+    assert report.real.share >= 0.8
+    assert all(0 <= row.precision <= 1 and row.frechet >= 0 for row in report.rows)
+    assert {path.name for path in (tmp_path / "sweep").iterdir()} == {
+        "curves.png",
+        "scale-0.png",
+        "scale-10.png",
+    }
+    again = guide.run_guide_sweep(request, Silent())
+    assert again.rows == report.rows
+
+
+def test_a_sweep_stops_below_a_scale_that_overflows(tmp_path):
+    common = {"classes": "red cube", "count": 10, "steps": 3, "guide_plain": True}
+    asked = graftwerk.GuideSweep(scales="0,1e30", out=tmp_path / "a", **common)
+    report = guide.run_guide_sweep(asked, Silent())
+    assert [row.scale for row in report.rows] == [0]
+    assert report.overflow.startswith("guided values overflow at scale 1e+30, at step 1 of 3 (")
+    assert report.overflow.endswith("it and higher scales are left out, 0 held")
+    assert report.overflow in sweep_lines(report)
+    asked = graftwerk.GuideSweep(scales="1e30", out=tmp_path / "b", **common)
+    with pytest.raises(Failure, match=r"overflow at scale 1e\+30, at step 1 of 3"):
+        guide.run_guide_sweep(asked, Silent())
+
+
+def test_scales():
+    assert parse_scales("3, 0,1e1,3") == [0, 3, 10]
+    for text in ("", "1,x", "inf"):
+        with pytest.raises(BadInput):
+            parse_scales(text)
+
+
+def test_the_shape_in_words():
+    def row(scale, frechet):
+        names = ("precision", "recall", "share")
+        figures = {f"{name}{end}": 0.5 for name in names for end in ("", "_margin")}
+        return SweepRow(scale=scale, frechet=frechet, frechet_margin=0, **figures)
+
+    assert "scale 1 (5.00 -> 7.00)" in shape_of([row(0, 5.0), row(1, 7.0), row(10, 3.0)])
+    assert shape_of([row(0, 5.0), row(1, 4.0)]).startswith("no dip")
+    farther = shape_of([row(0, 5.0), row(1, 6.0), row(3, 7.0)])
+    assert farther.startswith("farther from real pictures at every scale: 5.00 -> 6.00 at 1, 7.00")
+    assert shape_of([row(1, 4.0)]).startswith("no comparison")
+
+
+def test_the_cache_of_real_readings_mends_itself(tmp_path):
+    from graftwerk.generation.authenticity import Readings, _load
+
+    path = tmp_path / "readings.safetensors"
+    assert _load(path) is None
+    rows = np.zeros((2, 2))
+    path.write_bytes(Readings(rows, rows, rows).save())
+    assert _load(path) is not None
+    path.write_bytes(path.read_bytes()[:100])
+    assert _load(path) is None

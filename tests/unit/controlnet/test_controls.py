@@ -1,0 +1,150 @@
+"""Reading `--control`, and what cannot be followed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from graftwerk.cli.control import kept_lines
+from graftwerk.commands import generate
+from graftwerk.controlnet.branch import Shape, make_branch
+from graftwerk.controlnet.checkpoint import write_controlnet
+from graftwerk.controlnet.inputs import levels_of, mask_of
+from graftwerk.controlnet.spec import Asked, branch_folders, parse_control
+from graftwerk.diffusion.pipeline import load_diffusion
+from graftwerk.errors import BadInput, UnknownName
+from graftwerk.requests.generate import Generate
+from graftwerk.types import Silent
+
+
+@pytest.mark.parametrize(
+    ("entry", "asked"),
+    [
+        ("canny=a.jpg", Asked("canny", Path("a.jpg"), False)),
+        ("canny-map=a.jpg:0.5", Asked("canny", Path("a.jpg"), True, 0.5)),
+        (
+            "depth=d.png:0.6@0-0.7#mask.png",
+            Asked("depth", Path("d.png"), False, 0.6, 0.0, 0.7, (Path("mask.png"),)),
+        ),
+        (
+            "depth=d.png#a.png#b.png",
+            Asked("depth", Path("d.png"), False, masks=(Path("a.png"), Path("b.png"))),
+        ),
+        ("pose=a:b.png@0.2-1", Asked("pose", Path("a:b.png"), False, 1.0, 0.2, 1.0)),
+    ],
+)
+def test_entries(entry, asked):
+    assert parse_control(entry) == asked
+
+
+def test_a_file_whose_name_looks_like_options(tmp_path):
+    path = tmp_path / "x:0.5#y.png"
+    path.write_bytes(b"")
+    assert parse_control(f"canny={path}").file == path
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("a.jpg", "cannot be read"),
+        ("canny=a.jpg:99", "weight 99"),
+        ("canny=a.jpg:-1", "weight -1"),
+        ("canny=a.jpg:nan", "weight nan"),
+        ("canny=a.jpg:abc", "a number that is none"),
+        ("canny=a.jpg@0.8-0.2", "acts from 0.8 to 0.2"),
+    ],
+)
+def test_entries_that_make_no_sense(entry, message):
+    with pytest.raises(BadInput, match=message):
+        parse_control(entry)
+
+
+def test_an_unknown_kind_is_told_its_neighbours():
+    with pytest.raises(UnknownName, match="canny"):
+        parse_control("cany=a.jpg")
+
+
+def test_steps_within_an_interval():
+    sigmas = [10.0, 5.0, 2.0, 1.0, 0.0]
+    assert levels_of(0.0, 1.0, sigmas) == (1.0, 10.0)
+    assert levels_of(0.0, 0.5, sigmas) == (5.0, 10.0)
+    assert levels_of(0.25, 0.8, sigmas) == (2.0, 5.0)
+    with pytest.raises(BadInput, match="no whole step"):
+        levels_of(0.3, 0.4, sigmas)
+
+
+def test_a_control_without_a_branch_says_how_to_name_one(tmp_path, text_pipeline):
+    picture = tmp_path / "p.png"
+    Image.fromarray(np.zeros((16, 16, 3), dtype=np.uint8)).save(picture)
+    with pytest.raises(BadInput, match="--branch depth=FOLDER"):
+        request = Generate(
+            model=str(text_pipeline), control=[f"depth={picture}"], out=tmp_path / "o", device="cpu"
+        )
+        generate.run_generate(request, Silent())
+    with pytest.raises(BadInput, match="--best-of"):
+        request = Generate(
+            model=str(text_pipeline), best_of=2, steps=1, out=tmp_path / "o", device="cpu"
+        )
+        generate.run_generate(request, Silent())
+
+
+def test_what_no_control_uses_is_refused(tmp_path, text_pipeline):
+    common = {"model": str(text_pipeline), "out": tmp_path / "o", "device": "cpu"}
+    with pytest.raises(BadInput, match="--branch depth=x has no control to follow"):
+        generate.run_generate(Generate(branch=["depth=x"], **common), Silent())
+    with pytest.raises(BadInput, match="--reuse 3 reuses the output of a branch"):
+        generate.run_generate(Generate(reuse=3, **common), Silent())
+
+
+def test_a_built_in_branch_is_found_by_its_name():
+    named = Generate(control=["depth=a.png"], branch=["depth=builtin/blocks-depth"])
+    assert branch_folders(named) == branch_folders(Generate(control=["depth=a.png"]))
+
+
+def test_masks_that_leave_no_region(tmp_path):
+    left, right = np.zeros((2, 16, 16), dtype=np.uint8)
+    left[:, :8], right[:, 8:] = 255, 255
+    for name, mask in (("left", left), ("right", right), ("all", np.full_like(left, 255))):
+        Image.fromarray(mask).save(tmp_path / f"{name}.png")
+    paths = {name: tmp_path / f"{name}.png" for name in ("left", "right", "all")}
+    both = mask_of([paths["left"], paths["all"]], (16, 16), "cpu")
+    assert both[0, 0, :, :8].all() and not both[0, 0, :, 8:].any()
+    assert mask_of([], (16, 16), "cpu") is None
+    with pytest.raises(BadInput, match=r"left\.png and .*right\.png leave no region"):
+        mask_of([paths["left"], paths["right"]], (16, 16), "cpu")
+
+
+def test_reuse_says_what_it_costs(tmp_path, captioned_pictures, text_pipeline):
+    branch = tmp_path / "branch"
+    model = load_diffusion(str(text_pipeline), "cpu")
+    made = make_branch(model.unet, Shape(model.factor), torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for join in made.joins:
+            join.weight.normal_(0, 0.3, generator=torch.Generator().manual_seed(1))
+    branch.mkdir()
+    write_controlnet(branch, made, model.unet)
+
+    def drawn(reuse, check=True):
+        request = Generate(
+            model=str(text_pipeline),
+            control=[f"canny={captioned_pictures / '0.png'}"],
+            branch=[f"canny={branch}"],
+            count=6,
+            steps=4,
+            reuse=reuse,
+            check=check,
+            out=tmp_path / f"out-{reuse}",
+            device="cpu",
+        )
+        return generate.run_generate(request, Silent())
+
+    anew, twice = drawn(1), drawn(4)
+    assert anew.controls[0].anew is None and anew.controls[0].reused is None
+    first = [picture.kept["canny"] for picture in anew.pictures[:4]]
+    assert twice.controls[0].anew == pytest.approx(sum(first) / 4, abs=1e-6)
+    few = [picture.kept["canny"] for picture in twice.pictures[:4]]
+    assert twice.controls[0].reused == pytest.approx(sum(few) / 4)
+    assert "reuse costs" in "\n".join(kept_lines(twice))
+    assert drawn(4, check=False).controls[0].anew is None

@@ -1,0 +1,74 @@
+"""The linear head: strength, balance, every kind of target."""
+
+import numpy as np
+import pytest
+
+from graftwerk.data.targets import Targets
+from graftwerk.finetune.linear import fit_linear
+from graftwerk.finetune.scoring import point
+
+
+@pytest.fixture
+def features():
+    rows = np.random.default_rng(0).standard_normal((400, 12)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def held_out(features, targets, **options):
+    head = fit_linear(features, targets, np.arange(300), "base", **options).head
+    scores = head.score(features[300:])
+    return head, point(scores, targets.values[300:], targets.task)
+
+
+def test_it_finds_a_linear_border(features):
+    values = (features @ np.arange(12) > 0).astype(np.int64)
+    head, accuracy = held_out(features, Targets("class", ("no", "yes"), values))
+    assert accuracy > 0.95
+    assert head.weight.shape == (2, 12)
+    assert head.base == "base"
+
+
+def test_three_classes_of_which_one_is_not_among_the_rows(features):
+    values = (features[:, 0] > 0).astype(np.int64)
+    head, accuracy = held_out(features, Targets("class", ("a", "b", "never"), values))
+    assert accuracy > 0.95
+    assert not (head.score(features).argmax(axis=1) == 2).any()
+
+
+def test_labels_are_independent(features):
+    values = np.stack([features[:, 0] > 0, features[:, 1] > 0.1], axis=1).astype(np.float32)
+    assert held_out(features, Targets("labels", ("a", "b"), values))[1] > 0.93
+
+
+def test_numbers_in_their_own_units(features):
+    values = 5_000 + 300 * (features @ np.arange(12)).astype(np.float64)
+    assert held_out(features, Targets("number", (), values))[1] > 0.99
+
+
+def test_noise_is_answered_with_a_strong_penalty(features):
+    values = np.random.default_rng(1).integers(0, 2, 400)
+    targets = Targets("class", ("a", "b"), values)
+    clear = Targets("class", ("a", "b"), (features[:, 0] > 0).astype(np.int64))
+    places = np.arange(300)
+    noisy = fit_linear(features, targets, places, "b").strength
+    assert noisy < fit_linear(features, clear, places, "b").strength
+
+
+def test_balance_finds_the_rare_class(features):
+    # The rare class overlaps with the common one, so that ignoring it pays without weights.
+    values = (features[:, 0] + 0.5 * np.random.default_rng(2).standard_normal(400) > 0.8).astype(
+        int
+    )
+    targets = Targets("class", ("common", "rare"), values.astype(np.int64))
+    found = []
+    for balanced in (False, True):
+        head, _ = held_out(features, targets, balanced=balanced)
+        rare = features[values == 1]
+        found.append((head.score(rare).argmax(axis=1) == 1).mean())
+    assert found[1] > found[0] + 0.3
+
+
+def test_the_same_seed_gives_the_same_bytes(features):
+    targets = Targets("class", ("a", "b"), (features[:, 0] > 0).astype(np.int64))
+    first, second = (fit_linear(features, targets, np.arange(300), "b").head for _ in range(2))
+    assert first.weight.tobytes() == second.weight.tobytes()

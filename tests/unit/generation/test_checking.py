@@ -1,0 +1,112 @@
+"""What is refused of a request for pictures before a network is loaded, and what it leaves."""
+
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+import graftwerk
+from graftwerk.commands import generate, guide
+from graftwerk.conditions.kinds import CONDITIONS
+from graftwerk.errors import BadFile, BadInput, UnknownName
+from graftwerk.models.hub import CONTROLS
+from graftwerk.types import Silent
+
+NOT_POSSIBLE = [
+    ({"control": ["canny=missing.png"]}, BadFile, "missing.png"),
+    ({"control": ["canny=HERE#missing.png"]}, BadFile, "missing.png"),
+    ({"control": ["foo=HERE"]}, UnknownName, "condition 'foo' is not known"),
+    ({"control": ["canny-map=HERE"]}, BadInput, "no canny map"),
+    ({"control": ["canny=HERE"], "branch": ["canny"]}, BadInput, "KIND=FOLDER"),
+    ({"guide": ["class=dragon:10"]}, UnknownName, "class 'dragon' is not known"),
+    ({"guide": ["class=red cube"]}, BadInput, "with a finite scale"),
+    ({"guide": ["image=missing.png:3"]}, BadFile, "missing.png"),
+    (
+        {"guide": ["class=dragon:3"], "guide_model": "builtin/blocks-clip"},
+        UnknownName,
+        "Allowed: red sphere",
+    ),
+    ({"width": 100}, BadInput, "multiples of 8, for example 96"),
+    ({"sampler": "foo"}, UnknownName, "sampler 'foo' is not known"),
+    ({"cfg_interval": "5:1"}, BadInput, "interval '5:1'"),
+    ({"guide_interval": "5:1"}, BadInput, "interval '5:1'"),
+    ({"best_of": 2}, BadInput, "--best-of"),
+]
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Loading any diffusion model is a failure of the test."""
+
+    def load(*arguments):
+        raise AssertionError("a network was loaded")
+
+    # in this order, for the first imports what the second replaces
+    monkeypatch.setattr("graftwerk.generation.job.load_diffusion", load)
+    monkeypatch.setattr("graftwerk.diffusion.pipeline.load_diffusion", load)
+
+
+@pytest.mark.parametrize(("changes", "error", "message"), NOT_POSSIBLE)
+def test_what_is_refused_at_once(no_network, tmp_path, changes, error, message):
+    here = tmp_path / "here.png"
+    Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(here)
+    written = {
+        name: [entry.replace("HERE", str(here)) for entry in value]
+        if isinstance(value, list)
+        else value
+        for name, value in changes.items()
+    }
+    request = graftwerk.Generate(prompt="x", out=tmp_path / "a" / "out", **written)
+    with pytest.raises(error, match=message):
+        generate.run_generate(request, Silent())
+    assert list(tmp_path.iterdir()) == [here]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"to": "class=dragon"}, "dragon"),
+        ({"to": "image=x"}, "target 'image'"),
+        ({"to": "missing.png"}, "missing.png"),
+        ({"to": "text=x", "start": "missing.png"}, "missing.png"),
+        ({"to": "text=x", "start": "x.png", "space": "noise"}, "begins from noise"),
+    ],
+)
+def test_what_invert_refuses_at_once(no_network, tmp_path, changes, message):
+    with pytest.raises(BadInput, match=message):
+        guide.run_invert(graftwerk.Invert(out=tmp_path / "out", **changes), Silent())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_there_stays(no_network, tmp_path):
+    with pytest.raises(UnknownName):
+        generate.run_generate(graftwerk.Generate(sampler="foo", out=tmp_path), Silent())
+    assert tmp_path.is_dir()
+
+
+def test_names_are_checked_without_pytorch(tmp_path):
+    code = f"""
+import sys
+from graftwerk import Generate
+from graftwerk.types import Silent
+from graftwerk.errors import BadInput
+from graftwerk.commands.generate import run_generate as run
+for bad in (
+    dict(guide=["class=dragon:1"]), dict(control=["canny=missing.png"]), dict(width=100),
+    dict(sampler="foo"), dict(cfg_interval="5:1"), dict(control=["foo=x"]),
+):
+    try:
+        run(Generate(out={str(tmp_path / "out")!r}, **bad), Silent())
+    except BadInput:
+        continue
+    raise SystemExit(f"{{bad}} was let through")
+heavy = {{"torch", "diffusers", "transformers", "scipy"}} & sys.modules.keys()
+raise SystemExit(f"imported: {{heavy}}" if heavy else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_kinds_of_control_are_the_conditions():
+    assert tuple(CONTROLS) == tuple(CONDITIONS)

@@ -1,0 +1,95 @@
+import pytest
+
+from graftwerk.rag.citations import Claim, check_citations, find_claims, judge, windows_of
+from graftwerk.types import Passage, Source
+
+TEXT = (
+    "The games room is open all day.\n"
+    "Foosball may not be played during working hours. After five o'clock it may be played."
+)
+
+
+def source(number, text=TEXT, start=50, line=7):
+    return Source(
+        number, Passage("/office.md", "text", text, start, start + len(text), line=line, page=None)
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "claims"),
+    [
+        ("Yes [1]. No [2].", [("Yes.", (1,)), ("No.", (2,))]),
+        ("It is free. [1] It is old. [2, 3]", [("It is free.", (1,)), ("It is old.", (2, 3))]),
+        ("It is free [1][2].", [("It is free.", (1, 2))]),
+        ("As [1] says, it is free.", [("As says, it is free.", (1,))]),
+        ("[1] It is free. It is old.", [("It is free.", (1,)), ("It is old.", ())]),
+        ("Free lunch [1]\nGym [2]", [("Free lunch", (1,)), ("Gym", (2,))]),
+        ("It is free [1]. Nobody knows why.", [("It is free.", (1,)), ("Nobody knows why.", ())]),
+        ("It is free [1] [1].", [("It is free.", (1,))]),
+        ("", []),
+        ("[1]", []),
+    ],
+)
+def test_a_citation_belongs_to_the_text_before_it(answer, claims):
+    assert find_claims(answer) == [Claim(text, cites) for text, cites in claims]
+
+
+def test_a_quote_is_verbatim_and_its_span_and_line_are_found(words_encoder):
+    claim = Claim("Foosball may not be played during working hours.", (1,))
+    [report] = check_citations([claim], [source(1)], words_encoder)
+    assert (report.verdict, report.similarity) == ("verbatim", 1.0)
+    assert TEXT[report.start - 50 : report.end - 50] == claim.text == report.quote
+    assert report.line == 8
+    assert report.path == "/office.md"
+    assert words_encoder.encoded == []  # no model is asked where a comparison of letters will do
+
+
+def test_claims_that_are_no_quotes_are_compared_in_one_batch(words_encoder):
+    calls = []
+    encode = words_encoder.encode_texts
+    words_encoder.encode_texts = lambda texts, *more: calls.append(texts) or encode(texts, *more)
+    claims = [
+        Claim("In the working hours, no foosball may be played.", (1,)),
+        Claim("Pigeons live on the roof.", (1,)),
+    ]
+    reports = check_citations(claims, [source(1)], words_encoder)
+    assert [report.verdict for report in reports] == ["paraphrase", "unsupported"]
+    assert reports[0].quote == "Foosball may not be played during working hours."
+    assert reports[0].similarity > 0.75 > reports[1].similarity
+    assert len(calls) == 1
+
+
+def test_each_number_of_a_claim_gets_its_own_verdict(words_encoder):
+    claim = Claim("The games room is open all day.", (1, 2))
+    other = source(2, "Pigeons live on the roof.")
+    reports = check_citations([claim], [source(1), other], words_encoder)
+    assert [(report.number, report.verdict) for report in reports] == [
+        (1, "verbatim"),
+        (2, "unsupported"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("claim", "window", "verdict"),
+    [
+        ("You get 25 days of leave.", "You get 25 days of annual leave.", "paraphrase"),
+        ("You get 30 days of leave.", "You get 25 days of annual leave.", "unsupported"),
+        ("You get three weeks.", "You get 3 weeks.", "paraphrase"),
+        ("Foosball is allowed.", "Foosball is not allowed.", "unsupported"),
+        ("Foosball isn't allowed.", "Foosball is not allowed.", "paraphrase"),
+        ("Foosball is forbidden.", "Foosball is allowed.", "unsupported"),
+        ("Bonuses rise in spring.", "Foosball is played in spring.", "unsupported"),
+    ],
+)
+def test_numbers_negations_and_words_count_beside_the_cosine(claim, window, verdict):
+    assert judge(claim, window, cosine=0.95) == verdict
+
+
+def test_a_low_cosine_supports_nothing():
+    assert judge("You get 25 days.", "You get 25 days.", cosine=0.5) == "unsupported"
+
+
+def test_windows_are_sentences_and_neighbours():
+    assert [TEXT[start:end] for start, end in windows_of(TEXT)][-1].startswith("Foosball")
+    assert len(windows_of(TEXT)) == 3 + 2
+    assert windows_of("") == [(0, 0)]

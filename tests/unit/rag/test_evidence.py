@@ -1,0 +1,72 @@
+import pytest
+
+from graftwerk.rag.evidence import EVIDENCE_HITS, find_features, measure_evidence
+from graftwerk.types import Hit, Passage
+
+QUESTION = "When may foosball be played?"
+
+
+def hits(*texts, heading=""):
+    return [
+        Hit(n, Passage(f"/{n}.md", "text", text, 0, len(text), heading=heading), score=1.0)
+        for n, text in enumerate(texts)
+    ]
+
+
+def test_no_hits_are_no_evidence(words_encoder):
+    assert measure_evidence(QUESTION, [], words_encoder) == 0.0
+
+
+def test_evidence_grows_with_what_the_documents_say(words_encoder):
+    strengths = [
+        measure_evidence(QUESTION, hits(*texts), words_encoder)
+        for texts in (
+            ("Pigeons live on the roof.",),
+            ("Foosball stands in the cellar.",),
+            ("Foosball may be played after five.",),
+        )
+    ]
+    assert strengths == sorted(strengths)
+    assert 0.0 < strengths[0] < 0.05
+    assert 0.9 < strengths[2] < 1.0
+
+
+def test_the_features_in_closed_form(words_encoder):
+    found = hits("It is late. Foosball played.", "Pigeons.", "Foosball.", "Roof.")
+    cosine, share = find_features(QUESTION, found, words_encoder)
+    assert cosine == pytest.approx(
+        1.0
+    )  # the content words of the second sentence are the question's
+    assert share == pytest.approx(1.0)
+    assert find_features(QUESTION, found[1:], words_encoder)[1] == pytest.approx(0.5, abs=0.2)
+
+
+def test_the_question_is_encoded_as_a_query(words_encoder):
+    roles = {}
+    encode = words_encoder.encode_texts
+
+    def recording(texts, role="document", advance=None):
+        roles.update(dict.fromkeys(texts, role))
+        return encode(texts, role, advance)
+
+    words_encoder.encode_texts = recording
+    measure_evidence(QUESTION, hits("Foosball played."), words_encoder)
+    assert roles == {QUESTION: "query", "Foosball played.": "document"}
+
+
+def test_headings_count_as_words_of_their_passage(words_encoder):
+    without = find_features(QUESTION, hits("After five."), words_encoder)[1]
+    under = find_features(QUESTION, hits("After five.", heading="Foosball"), words_encoder)[1]
+    assert without == 0.0 < under
+
+
+def test_neither_more_hits_nor_long_documents_cost_more(words_encoder):
+    found = hits(*(f"Foosball number {n}. " * 50 for n in range(40)))
+    assert find_features(QUESTION, found, words_encoder) == find_features(
+        QUESTION, found[:EVIDENCE_HITS], words_encoder
+    )
+    assert len(words_encoder.encoded) < 40
+
+
+def test_a_question_or_a_passage_without_words_is_weighed_too(words_encoder):
+    assert 0.0 < measure_evidence("???", hits("..."), words_encoder) < 1.0

@@ -9,7 +9,8 @@
 neither PyTorch nor NumPy.
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from . import requests
 from .errors import GraftError
@@ -38,6 +39,9 @@ from .settings import forbid_telemetry
 
 if TYPE_CHECKING:
     from .types import Monitor
+
+# public objects, imported when they are first asked for: name -> module of this package
+_OBJECTS: dict[str, str] = {}
 
 
 forbid_telemetry()  # here, as it must come before the import of any library that would send some
@@ -105,3 +109,10 @@ def run(request: requests.Request, monitor: "Monitor | None" = None) -> Report:
         if verb.request is type(request):
             return verb.load()(request, monitor or Silent())
     raise TypeError(f"{type(request).__name__} is not a request of graftwerk")
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public object when it is first asked for."""
+    if name not in _OBJECTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_OBJECTS[name]}"), name)

@@ -14,34 +14,35 @@ from typing import TYPE_CHECKING, Any
 
 from . import requests
 from .errors import GraftError
-from .requests.ask import Ask, Calibrate
-from .requests.blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
-from .requests.classify import Classify
-from .requests.condition import ConditionList, EvalEdges, MakeCondition
-from .requests.control import ControlAblation, ControlExport, ControlTrain
-from .requests.evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
-from .requests.finetune import Compare, EvalFit, Fit, Predict
-from .requests.generate import Generate
-from .requests.guide import GuideCheck, GuideSweep, Invert
-from .requests.models import ModelsInfo, ModelsList, Tour
-from .requests.probe import Readout
-from .requests.search import (
-    Embed,
-    IndexAdd,
-    IndexRebuild,
-    IndexRemove,
-    IndexStatus,
-    IndexVerify,
-    Search,
-)
-from .results import Report
 from .settings import forbid_telemetry
 
 if TYPE_CHECKING:
+    from .requests.ask import Ask, Calibrate
+    from .requests.base import R_co, Request
+    from .requests.blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
+    from .requests.classify import Classify
+    from .requests.condition import ConditionList, EvalEdges, MakeCondition
+    from .requests.control import ControlAblation, ControlExport, ControlTrain
+    from .requests.evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
+    from .requests.finetune import Compare, EvalFit, Fit, LoraTrain, Predict
+    from .requests.generate import Generate
+    from .requests.guide import GuideCheck, GuideSweep, Invert
+    from .requests.models import ModelsInfo, ModelsList, Tour
+    from .requests.probe import Readout
+    from .requests.search import (
+        Embed,
+        IndexAdd,
+        IndexRebuild,
+        IndexRemove,
+        IndexStatus,
+        IndexVerify,
+        Search,
+    )
     from .types import Monitor
 
 # public objects, imported when they are first asked for: name -> module of this package
 _OBJECTS: dict[str, str] = {}
+_OBJECTS |= {name: f"requests.{module}" for name, module in requests.REQUESTS.items()}
 
 
 forbid_telemetry()  # here, as it must come before the import of any library that would send some
@@ -77,6 +78,7 @@ __all__ = [
     "IndexStatus",
     "IndexVerify",
     "Invert",
+    "LoraTrain",
     "MakeCondition",
     "ModelsInfo",
     "ModelsList",
@@ -92,8 +94,8 @@ __all__ = [
 ]
 
 
-def run(request: requests.Request, monitor: "Monitor | None" = None) -> Report:
-    """Carry out any request and return its report.
+def run(request: "Request[R_co]", monitor: "Monitor | None" = None) -> "R_co":
+    """Carry out any request and return its result.
 
     Args:
         request: one of the request classes of this package.
@@ -102,13 +104,11 @@ def run(request: requests.Request, monitor: "Monitor | None" = None) -> Report:
     Raises:
         GraftError: a subclass that says what was received, what is allowed and what to do.
     """
-    from .commands import CATALOGUE
+    from .commands import command_of
     from .types import Silent
 
-    for verb in CATALOGUE:
-        if verb.request is type(request):
-            return verb.load()(request, monitor or Silent())
-    raise TypeError(f"{type(request).__name__} is not a request of graftwerk")
+    result: Any = command_of(request).load()(request, monitor or Silent())
+    return result  # type: ignore[no-any-return]
 
 
 def __getattr__(name: str) -> Any:

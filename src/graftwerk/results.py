@@ -4,9 +4,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Report(BaseModel):
-    """What a verb answers."""
+    """What a command answers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def well(self) -> bool:
+        """False where the command line ends with exit code 1, though nothing failed."""
+        return True
 
 
 class Skipped(Report):

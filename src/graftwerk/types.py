@@ -181,7 +181,7 @@ class Denoiser(Protocol):
 
 @runtime_checkable
 class Monitor(Protocol):
-    """How a verb tells its caller what it is doing; a caller stops it by raising here."""
+    """How a command tells its caller what it is doing; a caller stops it by raising here."""
 
     def start(self, task: str, total: int | None = None) -> None:
         """A stage begins: `task` names it, `total` counts its items where known."""

@@ -11,8 +11,8 @@ from ..finetune.results import (
     FitEvaluation,
     FitResult,
     FitScore,
+    LoraTrainResult,
     Predictions,
-    TaughtResult,
 )
 from ..results import LeftOut
 from ..text_safety import printable
@@ -149,7 +149,7 @@ def _left_out(entries: Sequence[LeftOut]) -> list[str]:
     return shown + ([f"  and {more} more"] if more > 0 else [])
 
 
-def taught_lines(report: TaughtResult) -> list[str]:
+def lora_lines(report: LoraTrainResult) -> list[str]:
     """Loss before and after, cost, place, and what to do with it."""
     what = "noise" if report.task == "generate" else "text"
     lines = [

@@ -1,4 +1,4 @@
-"""What the verbs of labelled data share: requests to problems, facts and scores to reports.
+"""What the commands of labelled data share: requests to problems, facts and scores to reports.
 
 `graft fit`: labelled data and a frozen model to a classifier or regressor.
 
@@ -33,9 +33,9 @@ from ..finetune.results import (
     FitEvaluation,
     FitResult,
     FitScore,
+    LoraTrainResult,
     Prediction,
     Predictions,
-    TaughtResult,
     Tried,
 )
 from ..finetune.saved import (
@@ -53,7 +53,7 @@ from ..finetune.scoring import Score, Scores, score
 from ..requests.finetune import Compare, EvalFit, Fit, Predict
 from ..results import LeftOut
 from ..types import Monitor
-from .lora import teach
+from .lora import as_lora_train, run_lora_train
 
 if TYPE_CHECKING:
     from ..finetune.settings import Settings
@@ -229,7 +229,7 @@ def _confusions(scores: Scores, targets: Targets) -> list[str]:
     ]
 
 
-def run_fit(request: Fit, monitor: Monitor) -> FitResult | TaughtResult:
+def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult:
     """Fit, measure on the test examples, write the folder.
 
     Raises:
@@ -240,7 +240,7 @@ def run_fit(request: Fit, monitor: Monitor) -> FitResult | TaughtResult:
         NoRoom: something cannot be written.
     """
     if request.task in {"generate", "write"}:
-        return teach(request, monitor)
+        return run_lora_train(as_lora_train(request), monitor)
     begin = time.perf_counter()
     out = request.out.absolute()
     inputs = (request.data, request.test, request.model)

@@ -136,8 +136,8 @@ class FitEvaluation(Report):
     seconds: float = Field(description="wall time")
 
 
-class TaughtResult(Report):
-    """What `fit --task generate` or `fit --task write` made."""
+class LoraTrainResult(Report):
+    """What `lora train` made, or `fit --task generate` and `fit --task write`."""
 
     out: str = Field(description="folder of the LoRA; peft and diffusers open it as it is")
     task: str = Field(description="generate or write")

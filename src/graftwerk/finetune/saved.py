@@ -37,7 +37,7 @@ from .problem import Problem
 from .scoring import Score
 
 KINDS = ("linear", "lora", "full")
-LOW_RANK = "low-rank"  # what `fit --task generate` and `write` save; see `steer.lowrank`
+LOW_RANK = "low-rank"  # what `lora train` saves; see `adapters.lora`
 _LEARNED = "learned.safetensors"
 
 

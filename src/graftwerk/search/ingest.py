@@ -2,7 +2,7 @@
 
 Vectors for passages and pictures, by the hash of what the encoder is given.
 
-Counts of what a writing verb did.
+Counts of what a writing command did.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What several verbs do first and last: open an index with its encoder, report a hit."""
+"""What several commands do first and last: open an index with its encoder, report a hit."""
 
 import time
 from pathlib import Path
@@ -103,7 +103,7 @@ def hit_report(hit: Hit) -> HitReport:
 
 
 def change_report(index: Index, tally: Tally, begin: float) -> IndexChange:
-    """What a verb that writes did; `begin` is its start by `time.perf_counter`."""
+    """What a command that writes did; `begin` is its start by `time.perf_counter`."""
     with index.view() as view:
         passages = view.count_passages()
     return IndexChange(

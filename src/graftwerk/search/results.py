@@ -87,6 +87,11 @@ class IndexCheck(Report):
     )
     seconds: float = Field(description="wall time")
 
+    @property
+    def well(self) -> bool:
+        """Whether nothing is wrong with the index, nor with the files that it was compared with."""
+        return self.sound and (self.sources is None or not self.sources.differences)
+
 
 class HitReport(Report):
     """One hit."""

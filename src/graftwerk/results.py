@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Report(BaseModel):
     """What a command answers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @property
     def well(self) -> bool:

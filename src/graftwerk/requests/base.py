@@ -23,7 +23,6 @@ from pydantic.config import JsonDict
 
 from .. import limits
 from ..errors import BadValue
-from ..results import Report
 
 if TYPE_CHECKING:
     from pydantic import GetJsonSchemaHandler
@@ -31,7 +30,9 @@ if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema, ErrorDetails
 
-R_co = TypeVar("R_co", bound=Report, covariant=True)
+    from ..results import Report
+
+R_co = TypeVar("R_co", bound="Report", covariant=True)
 T = TypeVar("T")
 
 

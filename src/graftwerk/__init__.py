@@ -38,10 +38,16 @@ from .results import Report
 from .settings import forbid_telemetry
 
 if TYPE_CHECKING:
+    from .library.encoder import Encoder, load_encoder
+    from .library.index import Index
     from .types import Monitor
 
 # public objects, imported when they are first asked for: name -> module of this package
-_OBJECTS: dict[str, str] = {}
+_OBJECTS: dict[str, str] = {
+    "Encoder": "library.encoder",
+    "Index": "library.index",
+    "load_encoder": "library.encoder",
+}
 
 
 forbid_telemetry()  # here, as it must come before the import of any library that would send some
@@ -60,6 +66,7 @@ __all__ = [
     "ControlExport",
     "ControlTrain",
     "Embed",
+    "Encoder",
     "EvalAlignment",
     "EvalAnswers",
     "EvalEdges",
@@ -71,6 +78,7 @@ __all__ = [
     "GraftError",
     "GuideCheck",
     "GuideSweep",
+    "Index",
     "IndexAdd",
     "IndexRebuild",
     "IndexRemove",
@@ -88,6 +96,7 @@ __all__ = [
     "Search",
     "Tour",
     "__version__",
+    "load_encoder",
     "run",
 ]
 

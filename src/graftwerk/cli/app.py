@@ -1,12 +1,13 @@
 """One cyclopts command per line of the catalogue, built from its request and report classes."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from cyclopts import App, Group, Parameter, Token
 from pydantic import BaseModel
@@ -174,9 +175,9 @@ def _epilogue(verb: Verb) -> str:
     return "\n".join(lines)
 
 
-def _keys(model: type[BaseModel], indent: str) -> list[str]:
+def _keys(model: type, indent: str) -> list[str]:
     lines: list[str] = []
-    for name, info in model.model_fields.items():
+    for name, info in _fields(model).items():
         lines.append(f"{indent}{name}: {info.description}")
         inner = _inner_model(info.annotation)
         if inner is not None:
@@ -184,8 +185,18 @@ def _keys(model: type[BaseModel], indent: str) -> list[str]:
     return lines
 
 
-def _inner_model(annotation: Any) -> type[BaseModel] | None:
+def _fields(model: type) -> dict[str, FieldInfo]:
+    """The fields of a report, or of a dataclass in one."""
+    if issubclass(model, BaseModel):
+        return model.model_fields
+    hints = get_type_hints(model, include_extras=True)  # of a dataclass: its fields, in order
+    return {name: FieldInfo.from_annotation(hint) for name, hint in hints.items()}
+
+
+def _inner_model(annotation: Any) -> type | None:
     for part in (annotation, *getattr(annotation, "__args__", ())):
-        if inspect.isclass(part) and issubclass(part, BaseModel):
+        if inspect.isclass(part) and (
+            issubclass(part, BaseModel) or dataclasses.is_dataclass(part)
+        ):
             return part
     return None

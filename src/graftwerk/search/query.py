@@ -79,9 +79,6 @@ def search(
 ) -> SearchResult:
     """Find the passages and pictures that answer a query.
 
-    Where an index holds both, the hybrid mode ranks each kind by itself: a joint encoder puts
-    texts nearer to texts than any picture (Liang et al., "Mind the Gap", 2022).
-
     Args:
         index: where to look; one consistent state of it is read.
         encoder: the index's encoder; not needed in text mode.
@@ -115,13 +112,13 @@ def search(
         allowed = None if asked.where is None else view.allowed(asked.where)
         searched = view.count_passages() if allowed is None else len(allowed)
         pictures = _pictures(index, view, where)
-        hits: list[Hit] = []
-        if k:
-            groups = [allowed]
-            if mode == "hybrid" and 0 < len(pictures) < searched:
-                passages_only = view.allowed(_where([*where, "kind = text"]))
-                groups = [pictures, passages_only] if is_image else [passages_only, pictures]
-            hits = _find(view, space, asked, groups, None if is_image else rescorer)
+        groups = [allowed]
+        # a joint encoder puts texts nearer to texts than any picture (Liang et al., "Mind the
+        # Gap", 2022), so each kind is ranked by itself
+        if k and mode == "hybrid" and 0 < len(pictures) < searched:
+            passages_only = view.allowed(_where([*where, "kind = text"]))
+            groups = [pictures, passages_only] if is_image else [passages_only, pictures]
+        hits = _find(view, space, asked, groups, None if is_image else rescorer) if k else []
     return SearchResult(
         query=query,
         mode=mode,

@@ -113,11 +113,8 @@ def search(
         searched = view.count_passages() if allowed is None else len(allowed)
         pictures = _pictures(index, view, where)
         groups = [allowed]
-        # a joint encoder puts texts nearer to texts than any picture (Liang et al., "Mind the
-        # Gap", 2022), so each kind is ranked by itself
         if k and mode == "hybrid" and 0 < len(pictures) < searched:
-            passages_only = view.allowed(_where([*where, "kind = text"]))
-            groups = [pictures, passages_only] if is_image else [passages_only, pictures]
+            groups = _by_kind(view, where, pictures, is_image=is_image)
         hits = _find(view, space, asked, groups, None if is_image else rescorer) if k else []
     return SearchResult(
         query=query,
@@ -171,6 +168,17 @@ def _missing_cosines(
     missing = sorted(key for key in keys if key not in known)
     ids, vectors = space.take(np.array(missing, dtype=np.int64))
     return dict(zip(ids.tolist(), (vectors @ asked.vector).tolist(), strict=True))
+
+
+def _by_kind(
+    view: View, where: Sequence[str], images: Int64[np.ndarray, " p"], *, is_image: bool
+) -> list[Int64[np.ndarray, " a"] | None]:
+    """Passages and images apart, the query's own kind first.
+
+    A joint encoder puts texts nearer to texts than any image (Liang et al., "Mind the Gap", 2022).
+    """
+    passages = view.allowed(_where([*where, "kind = text"]))
+    return [images, passages] if is_image else [passages, images]
 
 
 def _pictures(index: Index, view: View, where: Sequence[str]) -> Int64[np.ndarray, " p"]:

@@ -17,6 +17,8 @@ from .errors import GraftError
 from .settings import forbid_telemetry
 
 if TYPE_CHECKING:
+    from .library.encoder import Encoder, load_encoder
+    from .library.index import Index
     from .requests.ask import Ask, Calibrate
     from .requests.base import R_co, Request
     from .requests.blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
@@ -41,7 +43,11 @@ if TYPE_CHECKING:
     from .types import Monitor
 
 # public objects, imported when they are first asked for: name -> module of this package
-_OBJECTS: dict[str, str] = {}
+_OBJECTS: dict[str, str] = {
+    "Encoder": "library.encoder",
+    "Index": "library.index",
+    "load_encoder": "library.encoder",
+}
 _OBJECTS |= {name: f"requests.{module}" for name, module in requests.REQUESTS.items()}
 
 
@@ -61,6 +67,7 @@ __all__ = [
     "ControlExport",
     "ControlTrain",
     "Embed",
+    "Encoder",
     "EvalAlignment",
     "EvalAnswers",
     "EvalEdges",
@@ -72,6 +79,7 @@ __all__ = [
     "GraftError",
     "GuideCheck",
     "GuideSweep",
+    "Index",
     "IndexAdd",
     "IndexRebuild",
     "IndexRemove",
@@ -90,6 +98,7 @@ __all__ = [
     "Search",
     "Tour",
     "__version__",
+    "load_encoder",
     "run",
 ]
 

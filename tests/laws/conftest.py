@@ -11,7 +11,7 @@ A case says how to get at a steer from outside:
 """
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -28,17 +28,67 @@ from graftwerk.controlnet.control import ControlSteer
 from graftwerk.diffusion.guidance import GradientGuide, Term
 from graftwerk.diffusion.noisy_classifier import NoiseAwareClassifier, NoiseAwareNetwork
 from graftwerk.generation.guides import require_space
+from graftwerk.library import index as library
+from graftwerk.library.index import Index
 from graftwerk.models.encoders import load_encoder
-from graftwerk.rag.answer import open_library
-from graftwerk.rag.prompt import RetrievedContext, bare_prompt
-from graftwerk.search import opening
 from graftwerk.search.qa_pairs import Paragraph, build_index
 from graftwerk.training.state import initialise
 from graftwerk.types import Silent
 
 
+class Listening:
+    """A writer that keeps what it is sent."""
+
+    name, extractive = "listening", False
+
+    def __init__(self):
+        self.sent = []
+
+    def count_tokens(self, text):
+        return len(text.split())
+
+    def write(self, prompt):
+        # the frame of the documents is random by design
+        self.sent.append(prompt.text.replace(prompt.nonce or "no frame", "mark"))
+        yield "Yes."
+
+
+@dataclass(frozen=True)
+class Context:
+    """`Index.ask` as a steer: what the writer is sent for a question."""
+
+    index: Index
+    k: int
+    base: str
+    name = "context"
+    socket = "input"
+
+    @property
+    def is_zero(self):
+        return self.k == 0
+
+    def apply(self, frozen):
+        def ask(question):
+            writer = Listening()
+            answer = self.index.ask(question, k=self.k, writer=writer, show_prompt=True)
+            (sent,) = writer.sent
+            assert len(answer.hits) == self.k and question in answer.prompt
+            return sent
+
+        ask.frozen = frozen
+        return ask
+
+    def remove(self, steered):
+        return steered.frozen
+
+
+def bare(question):
+    """What a writer without an index is sent."""
+    return question
+
+
 class ContextCase:
-    """Retrieved context: the frozen thing makes a prompt, the base is the index's encoder."""
+    """Retrieved context: the frozen thing is sent the bare question; the base is the encoder."""
 
     question = "When may foosball be played?"
 
@@ -51,7 +101,7 @@ class ContextCase:
             self.folder, [Paragraph(text, ()) for text in texts], self.encoder, None, Silent()
         )
         self.given = self.encoder
-        monkeypatch.setattr(opening, "load_encoder", lambda *_, **__: self.given)
+        monkeypatch.setattr(library, "load_encoder", lambda *_, **__: self.given)
 
     @property
     def base(self):
@@ -62,7 +112,7 @@ class ContextCase:
         return self.other.fingerprint
 
     def frozen(self):
-        return bare_prompt
+        return bare
 
     def zero(self):
         return self._steer(k=0)
@@ -70,8 +120,8 @@ class ContextCase:
     def work(self):
         return self._steer(k=2)
 
-    def observe(self, asker):
-        return asker(self.question)
+    def observe(self, ask):
+        return ask(self.question)
 
     def weights(self):
         vectors = self.encoder.encode_texts(["a sentence", "another one"])
@@ -80,18 +130,11 @@ class ContextCase:
 
     def misapply(self):
         self.given = self.other
-        self._steer(k=2)
+        self._steer(k=2).apply(bare)(self.question)
 
     def _steer(self, k):
-        with open_library(self.folder, "cpu") as library:
-            hits = library.find(self.question)[:k]
-            return RetrievedContext(
-                passages=tuple(hit.passage for hit in hits),
-                budget=1000,
-                count_tokens=self.encoder.count_tokens,
-                draw_mark=lambda: "m" * 16,
-                base=library.index.fingerprint,
-            )
+        index = Index(self.folder, device="cpu")
+        return Context(index, k, index.status().fingerprint)
 
 
 class NetworkCase:

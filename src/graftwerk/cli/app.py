@@ -3,13 +3,14 @@
 Only what the words of a command line ask for is built: `graft --help` needs summaries alone.
 """
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from cyclopts import App, Group, Parameter, Token
 from pydantic import BaseModel
@@ -227,18 +228,28 @@ def _epilogue(command: Command) -> str:
     return "\n".join(lines)
 
 
-def _keys(model: type[BaseModel], indent: str) -> list[str]:
+def _keys(model: type, indent: str) -> list[str]:
     lines: list[str] = []
-    for name, info in model.model_fields.items():
+    for name, info in _fields(model).items():
         lines.append(f"{indent}{name}: {info.description}")
         for inner in inner_models(info.annotation):
             lines += _keys(inner, indent + "  ")
     return lines
 
 
-def inner_models(annotation: Any) -> Iterator[type[BaseModel]]:
+def inner_models(annotation: Any) -> Iterator[type]:
     """The models inside a field's type, such as those of a list or of the values of a dict."""
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+    if inspect.isclass(annotation) and (
+        issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)
+    ):
         yield annotation
     for part in get_args(annotation):
         yield from inner_models(part)
+
+
+def _fields(model: type) -> dict[str, FieldInfo]:
+    """The fields of a report, or of a dataclass in one."""
+    if issubclass(model, BaseModel):
+        return model.model_fields
+    hints = get_type_hints(model, include_extras=True)  # of a dataclass: its fields, in order
+    return {name: FieldInfo.from_annotation(hint) for name, hint in hints.items()}

@@ -1,21 +1,19 @@
 """`graft compare`: linear, LoRA and full fine-tuning side by side, and a recommendation."""
 
 import time
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import files, folders
 from ..errors import BadInput
 from ..finetune.problem import Problem, Source, open_problem
-from ..finetune.results import ComparedWay, CurveStep, FitComparison
+from ..finetune.results import FitComparison
 from ..requests.finetune import Compare
 from ..types import Monitor
-from .fit import facts_of, problem_of, score_report, settings_of
+from .fit import problem_of, settings_of
 
 if TYPE_CHECKING:
     from ..adapters.linear_head import LinearHead
-    from ..finetune.compare import Way
     from ..finetune.forgetting import Before
 
 
@@ -58,10 +56,10 @@ def run_compare(request: Compare, monitor: Monitor) -> FitComparison:
         out=str(request.out),
         picture=str(request.out / PICTURE),
         model=problem.base.name,
-        data=facts_of(problem),
-        ways=[_row(way) for way in ways],
+        data=problem.facts,
+        ways=ways,
         before=None if before is None else before.name,
-        curve=[CurveStep(**asdict(point)) for point in curve],
+        curve=curve,
         more_examples=verdict(curve, ways[0].score.name),
         recommended=kept,
         reason=reason,
@@ -69,11 +67,6 @@ def run_compare(request: Compare, monitor: Monitor) -> FitComparison:
     )
     files.write_json(out / FIGURES, report.model_dump())
     return report
-
-
-def _row(way: "Way") -> ComparedWay:
-    named = {field.name: getattr(way, field.name) for field in fields(way)}
-    return ComparedWay(**(named | {"score": score_report(way.score)}))
 
 
 def _before(request: Compare, problem: Problem, monitor: Monitor) -> "Before | None":

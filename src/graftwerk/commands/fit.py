@@ -12,7 +12,7 @@ import io
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,23 +20,19 @@ import numpy as np
 
 from .. import files, folders
 from ..adapters.linear_head import HeadScores, probabilities
-from ..data.dataset import Refused
 from ..data.load import is_table, read_examples
-from ..data.split import balance
 from ..data.targets import Targets, same_targets
 from ..errors import BadInput, UnknownName
 from ..finetune.base_model import open_base
-from ..finetune.methods import Trial, make_linear, make_tuned, sweep_layers
-from ..finetune.problem import Problem, Source, open_problem
+from ..finetune.methods import make_linear, make_tuned, sweep_layers
+from ..finetune.problem import LEFT_OUT, Problem, Source, open_problem
 from ..finetune.results import (
-    DataFacts,
     FitEvaluation,
     FitResult,
-    FitScore,
     Prediction,
     Predictions,
     TaughtResult,
-    Tried,
+    Trial,
 )
 from ..finetune.saved import (
     TRAINING,
@@ -49,9 +45,8 @@ from ..finetune.saved import (
     short,
     training_place,
 )
-from ..finetune.scoring import Score, Scores, score
+from ..finetune.scoring import Scores, score
 from ..requests.finetune import Compare, EvalFit, Fit, Predict
-from ..results import LeftOut
 from ..types import Monitor
 from .lora import teach
 
@@ -61,7 +56,6 @@ if TYPE_CHECKING:
 
 _LORA_RATE, _FULL_RATE = 5e-4, 5e-5
 _FEW_TESTS = 20
-_LEFT_OUT = 100  # named in a report
 
 
 def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
@@ -82,7 +76,7 @@ def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
         balanced=request.balance,
     )
     problem = open_problem(base, source, monitor)
-    facts = facts_of(problem)
+    facts = problem.facts
     if facts.imbalance is not None and facts.imbalance >= 3 and not request.balance:
         monitor.note(
             f"the commonest class has {facts.imbalance:.1f} times the examples of the rarest; "
@@ -104,34 +98,6 @@ def note_unfamiliar(strange: int, count: int, model: str, monitor: Monitor) -> N
             f"{strange:,} of {count:,} pictures are unlike all that {model} was trained on; what "
             "its features say of them may mean little"
         )
-
-
-def facts_of(problem: Problem) -> DataFacts:
-    """What the data are."""
-    classes = balance(problem.targets, problem.split.learned)
-    counts = list(classes.values())
-    return DataFacts(
-        task=problem.targets.task,
-        train=len(problem.split.train),
-        validation=len(problem.split.validation),
-        test=len(problem.split.test),
-        classes=classes,
-        imbalance=counts[0] / max(counts[-1], 1) if counts else None,
-        copies=problem.split.copies,
-        contradictions=problem.split.contradictions,
-        leaked=problem.leaked,
-        left_out=left_out(problem.examples.refused),
-    )
-
-
-def left_out(refused: "Sequence[Refused]") -> list[LeftOut]:
-    """What could not be used, the first hundred."""
-    return [LeftOut(name=one.name, reason=one.reason) for one in refused[:_LEFT_OUT]]
-
-
-def score_report(score: Score) -> FitScore:
-    """A score as reports show it."""
-    return FitScore(**asdict(score))
 
 
 def settings_of(request: Fit | Compare, how: str) -> "Settings":
@@ -189,11 +155,11 @@ def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
     return FitEvaluation(
         fit=str(request.fit),
         how=saved.bundle.kind,
-        score=score_report(score(scores, kept.values, saved.task, request.seed)),
+        score=score(scores, kept.values, saved.task, request.seed),
         per_class=_per_class(scores, kept),
         confusions=_confusions(scores, kept),
         learned=len(examples) - len(new),
-        left_out=left_out(examples.refused),
+        left_out=list(examples.refused[:LEFT_OUT]),
         seconds=time.perf_counter() - begin,
     )
 
@@ -259,12 +225,9 @@ def run_fit(request: Fit, monitor: Monitor) -> FitResult | TaughtResult:
         out=str(request.out),
         how=made.how,
         model=problem.base.name,
-        data=facts_of(problem),
-        score=score_report(made.score),
-        tried=[
-            Tried(name=one.name, score=one.score, seconds=one.seconds, kept=one.kept)
-            for one in tried
-        ],
+        data=problem.facts,
+        score=made.score,
+        tried=list(tried),
         parameters=made.parameters,
         bytes=size,
         seconds=time.perf_counter() - begin,

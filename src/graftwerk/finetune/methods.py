@@ -1,7 +1,6 @@
 """The ways to fit, by name."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ from .. import files
 from ..types import HiddenLayer, Monitor
 from .linear import fit_linear
 from .problem import Problem
+from .results import Trial
 from .saved import Made
 
 if TYPE_CHECKING:
@@ -17,23 +17,6 @@ if TYPE_CHECKING:
 
 _NAMES: Mapping[HiddenLayer, str] = {None: "last layer", "all": "all layers"}
 _KEPT = ("log.jsonl", "loss.png", "validations.jsonl")  # of a run, beside its result
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One way that was tried.
-
-    Attributes:
-        name: what was tried.
-        score: on validation examples or held-out folds; higher is better.
-        seconds: spent on it.
-        kept: whether it is the result.
-    """
-
-    name: str
-    score: float
-    seconds: float
-    kept: bool = False
 
 
 def save_nothing(folder: Path) -> None:
@@ -120,12 +103,11 @@ def sweep_layers(problem: Problem, monitor: Monitor) -> tuple[Problem, Sequence[
         made = make_linear(there, monitor)
         name = _NAMES.get(layer, f"layer {layer}")
         seconds = time.perf_counter() - begin
-        trials.append(Trial(name, float(made.settings["held_out_score"]), seconds))
+        held_out = float(made.settings["held_out_score"])
+        trials.append(Trial(name=name, score=held_out, seconds=seconds))
         problems.append(there)
     best = max(range(len(trials)), key=lambda number: trials[number].score)
-    kept = [
-        Trial(one.name, one.score, one.seconds, number == best) for number, one in enumerate(trials)
-    ]
+    kept = [one.model_copy(update={"kept": number == best}) for number, one in enumerate(trials)]
     return problems[best], kept
 
 

@@ -25,16 +25,17 @@ from ..adapters.manifest import (
     write_bundle,
 )
 from ..data.columns import KIND_WORDS, Wanted
-from ..data.dataset import Item, Kind, Picture, Refused
+from ..data.dataset import Item, Kind, Picture
 from ..data.documents.formats import PICTURES, is_image_path, refuse_missing
 from ..data.load import TEXTS, read_items, read_text
 from ..data.split import balance
 from ..data.tables import SUFFIXES
 from ..errors import BadFile, BadInput
+from ..results import LeftOut
 from ..types import Task
 from .base_model import Advance, Base, open_base
 from .problem import Problem
-from .scoring import Score
+from .results import Score
 
 KINDS = ("linear", "lora", "full")
 LOW_RANK = "low-rank"  # what `fit --task generate` and `write` save; see `steer.lowrank`
@@ -142,7 +143,7 @@ def save_fit(out: Path, problem: Problem, made: Made) -> int:
             "test": len(problem.split.test),
         },
         "classes": balance(problem.targets, problem.split.learned),
-        "metrics": asdict(made.score),
+        "metrics": made.score.model_dump(),
         "request": asdict(source),
         "settings": dict(made.settings),
     }
@@ -242,7 +243,7 @@ def _file(path: str, saved: Saved) -> Item:
         return Picture(path)
     if saved.kind == "text" and Path(path).suffix.lower() in TEXTS:
         text = read_text(Picture(path))
-        if isinstance(text, Refused):
+        if isinstance(text, LeftOut):
             raise BadInput(f"{path!r} cannot be used: {text.reason}", "Mend it or leave it out.")
         return text
     kind = "a picture" if is_image_path(path) else "a file of another kind" if exists else "none"

@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from PIL import Image
-from tests.unit.finetune.conftest import sentences, write_csv
+from tests.unit.finetune.conftest import sentences, texts, write_csv  # noqa: F401
 
 from graftwerk.data.columns import Wanted
 from graftwerk.data.dataset import Picture

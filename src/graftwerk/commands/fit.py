@@ -38,10 +38,10 @@ from ..finetune.saved import (
     TRAINING,
     Made,
     Saved,
+    describe_fit,
     open_fit,
     read_inputs,
     require_free,
-    save_fit,
     short,
     training_place,
 )
@@ -219,14 +219,14 @@ def run_fit(request: Fit, monitor: Monitor) -> FitResult | TaughtResult:
     if request.layer == "all" and request.how != "linear":
         raise BadInput("--layer all is for --how linear.", "Leave it out, or name one layer.")
     problem, made, tried = _make(problem_of(request, monitor), request, training, monitor)
-    size = save_fit(out, problem, made)
+    size = describe_fit(problem, made).save(out)
     folders.remove(training)
     return FitResult(
         out=str(request.out),
         how=made.how,
         model=problem.base.name,
         data=problem.facts,
-        score=made.score,
+        score=made.test_score,
         tried=list(tried),
         parameters=made.parameters,
         bytes=size,

@@ -21,11 +21,11 @@ from .costs import Peak, drift, ignore, other_items, seconds_per_thousand, watch
 from .forgetting import Before
 from .linear import fit_linear
 from .methods import make_linear, make_tuned
-from .networks import encode, encoder_of
+from .networks import NetworkEncoder, encode
 from .problem import Problem
 from .results import CurvePoint, Method, Score
 from .run import Run, tune
-from .saved import TRAINING, is_kept, save_fit
+from .saved import TRAINING, describe_fit, is_kept
 from .scoring import point
 from .settings import Settings
 from .tune import Tuning
@@ -54,12 +54,12 @@ class Comparison:
             begin = time.perf_counter()
             made = make_linear(self._problem, self._monitor)
         seconds += time.perf_counter() - begin
-        size = save_fit(self._out / "linear", self._problem, made)
+        size = describe_fit(self._problem, made).save(self._out / "linear")
         encode_frozen = self._problem.base.encoder()
         old_score, old_loss = self._measure_before(encode_frozen)
         return Method(
             name="linear",
-            score=made.score,
+            score=made.test_score,
             parameters=made.parameters,
             bytes=size,
             train_seconds=seconds,
@@ -82,11 +82,11 @@ class Comparison:
         with watched_memory() as peak:
             run, folder = self._best(candidates, training)
         made = make_tuned(self._problem, run, folder, self._monitor)
-        size = save_fit(self._out / how, self._problem, made)
+        size = describe_fit(self._problem, made).save(self._out / how)
         note = f"best of {run.steps} steps at {run.step}, {run.settings.pace}"
         if len(candidates) > 1:
             note += f" ({len(candidates)} tried)"
-        way = self._way(how, run, peak, made.score, note)
+        way = self._way(how, run, peak, made.test_score, note)
         ways = [way.model_copy(update={"bytes": size})]
         if how == "full":
             ways.append(self._mixed(run, peak).model_copy(update={"bytes": size}))
@@ -129,7 +129,7 @@ class Comparison:
 
     def _way(self, name: str, run: Run, peak: Peak, score: Score, note: str) -> Method:
         with run.tuning.merged():
-            encode_tuned = encoder_of(run.tuning.trainable)
+            encode_tuned = NetworkEncoder(run.tuning.trainable)
             moved = drift(self._frozen, encode_tuned(self._others, ignore))
             seconds = seconds_per_thousand(encode_tuned, self._test_items)
             old_score, old_loss = self._measure_before(encode_tuned)

@@ -20,7 +20,7 @@ _KEPT = ("log.jsonl", "loss.png", "validations.jsonl")  # of a run, beside its r
 
 
 def save_nothing(folder: Path) -> None:
-    """What is learned beside the head of a linear fit."""
+    """Write what is learned beside the head of a linear fit."""
 
 
 def make_linear(problem: Problem, monitor: Monitor) -> Made:
@@ -38,9 +38,10 @@ def make_linear(problem: Problem, monitor: Monitor) -> Made:
     return Made(
         how="linear",
         head=fitted.head,
-        score=problem.measure(fitted.head.score(features[test]), test),
+        score=problem.measure(fitted.head.score(features[test]), test) if len(test) else None,
         settings={"strength": fitted.strength, "held_out_score": fitted.chosen},
         save=save_nothing,
+        open_encoder=problem.base.encoder,
         parameters=fitted.head.weight.size + fitted.head.bias.size,
     )
 
@@ -54,28 +55,33 @@ def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> 
         folder: of the run, whose log and plot are kept.
         monitor: told about progress.
     """
-    from .networks import ADAPTER, encode, save_full
+    from .networks import ADAPTER, NetworkEncoder, encode, save_full
 
     head, tuning = run.tuning.head(), run.tuning
     test = problem.split.test
-    monitor.start("testing", len(test))
-    items = [problem.examples.items[place] for place in test.tolist()]
-    with tuning.merged():
-        vectors = encode(tuning.trainable, items, monitor.advance)
+    score = None
+    if len(test):
+        monitor.start("testing", len(test))
+        items = [problem.examples.items[place] for place in test.tolist()]
+        with tuning.merged():
+            vectors = encode(tuning.trainable, items, monitor.advance)
+        score = problem.measure(head.score(vectors), test)
+    trainable, steer, name = tuning.trainable, tuning.steer, problem.base.name
+    # read now: the folder of the training may be gone when the fit is saved
+    kept = {n: (folder / n).read_bytes() for n in _KEPT if (folder / n).is_file()}
 
     def save(target: Path) -> None:
-        if tuning.steer is None:
-            save_full(target, tuning.trainable)
+        if steer is None:
+            save_full(target, trainable)
         else:
-            tuning.steer.save(target / ADAPTER, problem.base.name, {})
-        for name in _KEPT:
-            if (folder / name).is_file():
-                files.write_plain(target / name, (folder / name).read_bytes())
+            steer.save(target / ADAPTER, name, {})
+        for file, content in kept.items():
+            files.write_plain(target / file, content)
 
     return Made(
         how=run.settings.how,
         head=head,
-        score=problem.measure(head.score(vectors), test),
+        score=score,
         settings={
             **run.settings.as_json(),
             "validation_score": run.measured.value,
@@ -84,6 +90,7 @@ def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> 
             "steps": run.steps,
         },
         save=save,
+        open_encoder=lambda: NetworkEncoder(trainable, steer),
         parameters=run.parameters,
     )
 

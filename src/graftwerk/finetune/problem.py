@@ -58,11 +58,12 @@ def _cached(base: Base, examples: Examples, monitor: Monitor) -> tuple[Path, dic
     def build(target: Path) -> dict[str, Any]:
         begin = time.perf_counter()
         strange: list[int] = []
-        encode = base.encoder(strange.append)
+        encode = base.encoder()
         monitor.start("features", len(examples))
         written: np.memmap | None = None
         for start in range(0, len(examples), _CHUNK):
-            vectors = encode(examples.items[start : start + _CHUNK], monitor.advance)
+            items = examples.items[start : start + _CHUNK]
+            vectors = encode(items, monitor.advance, strange.append)
             if written is None:
                 shape = (len(examples), vectors.shape[1])
                 written = np.lib.format.open_memmap(target / _FILE, "w+", np.float32, shape)

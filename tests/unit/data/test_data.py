@@ -8,7 +8,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from PIL import Image
-from tests.unit.finetune.conftest import sentences, texts, write_csv  # noqa: F401
+from tests.unit.finetune.conftest import *  # noqa: F403
+from tests.unit.finetune.conftest import sentences, write_csv
 
 from graftwerk.data.columns import Wanted
 from graftwerk.data.dataset import Picture

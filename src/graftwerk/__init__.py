@@ -38,10 +38,19 @@ from .results import Report
 from .settings import forbid_telemetry
 
 if TYPE_CHECKING:
+    from .library.comparing import compare
+    from .library.estimators import Classifier, Regressor, load
+    from .library.probing import probe
     from .types import Monitor
 
 # public objects, imported when they are first asked for: name -> module of this package
-_OBJECTS: dict[str, str] = {}
+_OBJECTS: dict[str, str] = {
+    "Classifier": "library.estimators",
+    "Regressor": "library.estimators",
+    "compare": "library.comparing",
+    "load": "library.estimators",
+    "probe": "library.probing",
+}
 
 
 forbid_telemetry()  # here, as it must come before the import of any library that would send some
@@ -53,6 +62,7 @@ __all__ = [
     "BlocksRender",
     "BlocksShow",
     "Calibrate",
+    "Classifier",
     "Classify",
     "Compare",
     "ConditionList",
@@ -85,9 +95,13 @@ __all__ = [
     "RecipeEval",
     "RecipeList",
     "RecipeRun",
+    "Regressor",
     "Search",
     "Tour",
     "__version__",
+    "compare",
+    "load",
+    "probe",
     "run",
 ]
 

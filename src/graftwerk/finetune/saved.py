@@ -104,6 +104,10 @@ class FittedModel:
     def _encode(self) -> Encode:
         return self._open_encoder()
 
+    def load(self) -> None:
+        """Load the network now, and not with the first items."""
+        _ = self._encode
+
     def judge(
         self,
         items: Sequence[Item],

@@ -17,8 +17,11 @@ from .errors import GraftError
 from .settings import forbid_telemetry
 
 if TYPE_CHECKING:
+    from .library.comparing import compare
     from .library.encoder import Encoder, load_encoder
+    from .library.estimators import Classifier, Regressor, load
     from .library.index import Index
+    from .library.probing import probe
     from .requests.ask import Ask, Calibrate
     from .requests.base import R_co, Request
     from .requests.blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
@@ -44,9 +47,14 @@ if TYPE_CHECKING:
 
 # public objects, imported when they are first asked for: name -> module of this package
 _OBJECTS: dict[str, str] = {
+    "Classifier": "library.estimators",
     "Encoder": "library.encoder",
     "Index": "library.index",
+    "Regressor": "library.estimators",
+    "compare": "library.comparing",
+    "load": "library.estimators",
     "load_encoder": "library.encoder",
+    "probe": "library.probing",
 }
 _OBJECTS |= {name: f"requests.{module}" for name, module in requests.REQUESTS.items()}
 
@@ -60,6 +68,7 @@ __all__ = [
     "BlocksRender",
     "BlocksShow",
     "Calibrate",
+    "Classifier",
     "Classify",
     "Compare",
     "ConditionList",
@@ -95,10 +104,14 @@ __all__ = [
     "RecipeEval",
     "RecipeList",
     "RecipeRun",
+    "Regressor",
     "Search",
     "Tour",
     "__version__",
+    "compare",
+    "load",
     "load_encoder",
+    "probe",
     "run",
 ]
 

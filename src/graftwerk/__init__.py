@@ -38,10 +38,26 @@ from .results import Report
 from .settings import forbid_telemetry
 
 if TYPE_CHECKING:
+    from .diffusion.guidance import guided
+    from .library import samplers
+    from .library.adapters import ClassGuide, ControlNet, Guide, ImageGuide, Lora, TextGuide
+    from .library.pipeline import GeneratedImages, Pipeline
     from .types import Monitor
 
 # public objects, imported when they are first asked for: name -> module of this package
-_OBJECTS: dict[str, str] = {}
+_OBJECTS: dict[str, str] = {
+    "ClassGuide": "library.adapters",
+    "ControlNet": "library.adapters",
+    "GeneratedImages": "library.pipeline",
+    "Guide": "library.adapters",
+    "ImageGuide": "library.adapters",
+    "Lora": "library.adapters",
+    "Pipeline": "library.pipeline",
+    "TextGuide": "library.adapters",
+    "guided": "diffusion.guidance",
+}
+# public modules, in the same way
+_MODULES = {"samplers": "library.samplers"}
 
 
 forbid_telemetry()  # here, as it must come before the import of any library that would send some
@@ -53,11 +69,13 @@ __all__ = [
     "BlocksRender",
     "BlocksShow",
     "Calibrate",
+    "ClassGuide",
     "Classify",
     "Compare",
     "ConditionList",
     "ControlAblation",
     "ControlExport",
+    "ControlNet",
     "ControlTrain",
     "Embed",
     "EvalAlignment",
@@ -68,27 +86,35 @@ __all__ = [
     "EvalSimilarity",
     "Fit",
     "Generate",
+    "GeneratedImages",
     "GraftError",
+    "Guide",
     "GuideCheck",
     "GuideSweep",
+    "ImageGuide",
     "IndexAdd",
     "IndexRebuild",
     "IndexRemove",
     "IndexStatus",
     "IndexVerify",
     "Invert",
+    "Lora",
     "MakeCondition",
     "ModelsInfo",
     "ModelsList",
+    "Pipeline",
     "Predict",
     "Readout",
     "RecipeEval",
     "RecipeList",
     "RecipeRun",
     "Search",
+    "TextGuide",
     "Tour",
     "__version__",
+    "guided",
     "run",
+    "samplers",
 ]
 
 
@@ -113,6 +139,8 @@ def run(request: requests.Request, monitor: "Monitor | None" = None) -> Report:
 
 def __getattr__(name: str) -> Any:
     """Import a public object when it is first asked for."""
+    if name in _MODULES:
+        return import_module(f"{__name__}.{_MODULES[name]}")
     if name not in _OBJECTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_OBJECTS[name]}"), name)

@@ -45,13 +45,11 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
         if folder is not None:
             require_folder(folder)
 
-    from ..diffusion.pipeline import load_diffusion
     from ..diffusion.sampling import contact_sheet
-    from ..generation.job import load_spec, open_job
+    from ..library.adapters import open_spec
 
     monitor.start("loading the model")
-    model = load_diffusion(wanted.model, wanted.device, spec.folder)
-    job = open_job(spec.options, load_spec(spec, model), monitor)
+    job = open_spec(spec).prepare(spec.options, monitor)
     if record is not None:
         _check_same(request, record, job, monitor)
     groups = _groups(request, record, job)
@@ -71,8 +69,7 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
     return job.report(pictures, images, monitor).model_copy(
         update={
             "sheet": None if sheet is None else str(sheet),
-            "steps_per_second": job.steps * sum(len(group.numbers) for group in groups) / seconds,
-            "seconds": time.perf_counter() - begin,
+            **job.times(groups, seconds, time.perf_counter() - begin),
         }
     )
 
@@ -81,25 +78,25 @@ def _draw_and_write(
     job: "Job", groups: "list[Group]", origin: Path | None, monitor: Monitor
 ) -> "Iterator[tuple[PictureReport, Picture]]":
     from ..diffusion.sampling import picture_seed
-    from ..generation.job import chosen
 
-    for number, image, group, kept in chosen(job, groups, monitor):
-        path = job.request.out / f"{job.stem}-{number:03d}.png"
+    for made in job.run(groups, monitor):
+        path = job.request.out / f"{job.stem}-{made.number:03d}.png"
         if origin is not None and path.exists() and path.samefile(origin):
             path = path.with_stem(f"{path.stem}-again")  # what is repeated is never overwritten
         record = Record(
             request=job.request,
             fingerprint=job.model.fingerprint,
-            number=number,
-            together=tuple(group.numbers),
+            number=made.number,
+            together=tuple(made.group.numbers),
             surroundings=job.surroundings,
             loras=job.loras,
             guides=job.prints,
             controls=job.controls.fingerprints,
         )
-        write_picture(path, image, record)
-        seed = picture_seed(job.request.seed, number)
-        yield PictureReport(path=str(path), number=number, seed=seed, kept=kept), image
+        write_picture(path, made.image, record)
+        seed = picture_seed(job.request.seed, made.number)
+        report = PictureReport(path=str(path), number=made.number, seed=seed, kept=made.kept)
+        yield report, made.image
 
 
 def _repeated(request: Generate, record: Record) -> Generate:

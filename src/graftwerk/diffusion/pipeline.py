@@ -6,6 +6,7 @@ Building the networks of a pipeline from their configurations and safetensors fi
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,7 @@ class DiffusionModel:
         require_multiples(self.name, self.multiple, width, height)
         return self.channels, height // self.factor, width // self.factor
 
-    @property
+    @cached_property
     def space(self) -> LatentSpace:
         """Where it draws."""
         return LatentSpace(self.decoder)

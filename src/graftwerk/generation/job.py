@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from ..controlnet.inputs import LoadedControl, OpenControls, kept, open_controls
+from ..controlnet.inputs import OpenControls, kept, open_controls
 from ..data.images import write_image
 from ..diffusion.guidance import GradientGuide, Guidance, Overflowed
 from ..diffusion.noise_schedule import noise_levels
@@ -19,8 +21,8 @@ from ..types import Monitor
 from .guidance_report import Pulls, explain_overflow, verdicts_on
 from .provenance import Surroundings, stem
 from .results import ControlReport, Generation, PictureReport, PictureVerdict
-from .spec import GenerationSpec, Options
-from .steered import Loader, SteeredModel
+from .spec import Options
+from .steered import SteeredModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,26 @@ class Group:
     kept: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class MadeImage:
+    """A generated image.
+
+    Attributes:
+        number: within the request.
+        image: decoded.
+        latent: what the sampler ended with.
+        group: what was sampled together.
+        kept: how well it keeps each control, by kind.
+    """
+
+    number: int
+    image: Picture
+    latent: Float[Tensor, "c h w"]
+    group: Group
+    kept: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Job:
     """A request that can be drawn.
 
@@ -96,6 +117,15 @@ class Job:
         found = batches(count, self.width, self.height, self.model.device)
         return [Group(numbers, numbers) for numbers in found]
 
+    def run(self, groups: Sequence[Group], monitor: Monitor) -> Iterator[MadeImage]:
+        """Sample; of each `best_of` images the one that keeps its controls best is given."""
+        return chosen(self, groups, monitor)
+
+    def times(self, groups: Sequence[Group], sampled: float, seconds: float) -> dict[str, float]:
+        """The fields of a report that say how long it took."""
+        count = sum(len(group.numbers) for group in groups)
+        return {"steps_per_second": self.steps * count / sampled, "seconds": seconds}
+
     def report(
         self, pictures: list[PictureReport], images: list[Picture], monitor: Monitor
     ) -> Generation:
@@ -132,23 +162,6 @@ class Job:
         if self.guide is None or self.guide.is_zero or not self.request.check:
             return []
         return verdicts_on(self.steered, [one.path for one in pictures], images, monitor)
-
-
-def load_spec(spec: GenerationSpec, model: DiffusionModel) -> SteeredModel:
-    """Load the adapters of a request.
-
-    Raises:
-        WrongBase: one was made on another model; both are named.
-        BadInput: a branch, guide or LoRA that is not possible.
-        Damaged: a file is damaged.
-    """
-    loader = Loader(model)
-    return SteeredModel(
-        model,
-        tuple(loader.lora(lora) for lora in spec.loras),
-        tuple(LoadedControl(one, loader.branch(spec.branches[one.kind])) for one in spec.controls),
-        tuple(loader.guide(guide, spec.guide_settings) for guide in spec.guides),
-    )
 
 
 def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
@@ -210,10 +223,8 @@ def _read_prompts(
     return texts, None, cut
 
 
-def draw_groups(
-    job: Job, groups: Sequence[Group], monitor: Monitor
-) -> Iterator[tuple[int, Picture, Group]]:
-    """Draw group by group; yields number, picture and group of each picture that is kept."""
+def draw_groups(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[MadeImage]:
+    """Sample group by group; yields the images that are kept, their controls not measured yet."""
     monitor.start("drawing", job.steps * len(groups))
     for group in groups:
         taken = 0
@@ -235,9 +246,11 @@ def draw_groups(
                 return draw_batch(job.model, replace(job.plan, pull=steer.apply), [number])
 
             raise explain_overflow(error, taken + 1, job.steps, job.guide, again) from error
-        for number, picture in zip(group.numbers, decode(job.model, drawn), strict=True):
+        for number, image, latent in zip(
+            group.numbers, decode(job.model, drawn), drawn, strict=True
+        ):
             if number in group.kept:
-                yield number, picture, group
+                yield MadeImage(number, image, latent, group, {})
 
 
 def _write_previews(job: Job, folder: Path, group: Group, step: Step) -> None:
@@ -252,23 +265,16 @@ Kept = dict[str, float]
 _FEW = 4  # pictures that are drawn again to say what reuse costs
 
 
-def chosen(
-    job: Job, groups: Sequence[Group], monitor: Monitor
-) -> Iterator[tuple[int, Picture, Group, Kept]]:
-    """Draw, read the controls back out of the pictures, and of each `best_of` keep the best.
-
-    Yields:
-        Number, picture, group and what is kept, of each picture that is wanted.
-    """
+def chosen(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[MadeImage]:
+    """Sample, read the controls back out of the images, and of each `best_of` give the best."""
     best_of = job.request.best_of
     measured = [target for target in job.controls.targets if target.is_measured]
-    waiting: list[tuple[int, Picture, Group, Kept, float]] = []
-    for number, image, group in draw_groups(job, groups, monitor):
-        [(values, score)] = kept(measured, [image]) if measured else [({}, 0.0)]
-        waiting.append((number, image, group, values, score))
+    waiting: list[tuple[float, MadeImage]] = []
+    for made in draw_groups(job, groups, monitor):
+        [(values, score)] = kept(measured, [made.image]) if measured else [({}, 0.0)]
+        waiting.append((score, replace(made, kept=values)))
         if len(waiting) == best_of:
-            best = max(waiting, key=lambda one: one[4])
-            yield best[:4]
+            yield max(waiting, key=lambda one: one[0])[1]
             waiting.clear()
 
 

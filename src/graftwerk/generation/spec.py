@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..controlnet.spec import ControlInput
 from ..diffusion.checkpoint import PipelineFolder
-from ..diffusion.options import parse_interval
+from ..diffusion.options import parse_interval, require_sampler
 from ..errors import BadInput
 from ..requests.generate import Generate
 from .guide_spec import Guide
@@ -58,11 +58,13 @@ class Options:
 
 
 def options_of(request: Generate) -> Options:
-    """Parse what can be parsed of a request's own options.
+    """Check and parse what does not depend on the model.
 
     Raises:
-        BadInput: an interval that is not possible.
+        UnknownName: there is no such sampler.
+        BadInput: an interval that is not possible, or an option that the sampler does not take.
     """
+    require_sampler(request.sampler, request.eta)
     return Options(request, parse_interval(request.cfg_interval))
 
 

@@ -8,7 +8,7 @@ from ..controlnet.spec import (
     read_control,
 )
 from ..diffusion.checkpoint import PipelineFolder, open_pipeline, read_sizes, require_multiples
-from ..diffusion.options import parse_interval, require_sampler
+from ..diffusion.options import parse_interval
 from ..errors import BadInput, UnknownName
 from ..models.checkpoint import noise_aware_labels
 from ..models.hub import locate, require_reachable
@@ -32,7 +32,6 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
     guides = [parse_guide(entry) for entry in request.guide]
     if from_record:
         _require_reachable(request, guides)
-    require_sampler(request.sampler, request.eta)
     options = options_of(request)
     guide_interval = parse_interval(request.guide_interval)
     guides = [_read_guide(guide, request) for guide in guides]

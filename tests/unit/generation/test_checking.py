@@ -42,6 +42,8 @@ def no_network(monkeypatch):
     def load(*arguments):
         raise AssertionError("a network was loaded")
 
+    # in this order, for the first imports what the second replaces
+    monkeypatch.setattr("graftwerk.library.adapters.load_diffusion", load)
     monkeypatch.setattr("graftwerk.diffusion.pipeline.load_diffusion", load)
 
 

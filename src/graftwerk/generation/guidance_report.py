@@ -12,6 +12,7 @@ from jaxtyping import Float
 from ..diffusion.guidance import GradientGuide, GuidanceTrace, Overflowed, Term
 from ..diffusion.sampling import Picture
 from ..errors import Failure
+from ..requests.base import DEFAULT_PICTURE_ENCODER
 from ..types import Monitor
 from .authenticity import Pictures, as_pictures, can_testify, open_witnesses
 from .guides import GuideModels
@@ -136,7 +137,10 @@ def verdicts_on(
     label = classes[0].label if classes else None
     pictures = as_pictures(images, model.size)
     chances = None if not classes else chances_of(classes[0].models, label, pictures)
-    return open_witnesses(model, None, monitor).testify(paths, pictures, label, chances)
+    asked = [guide.models.networks for guide in steered.guides if guide.models is not None]
+    encoder = asked[0].opened(DEFAULT_PICTURE_ENCODER) if asked else None
+    witnesses = open_witnesses(model, None, monitor, encoder)
+    return witnesses.testify(paths, pictures, label, chances)
 
 
 def chances_of(

@@ -151,6 +151,11 @@ class GuideNetworks:
             self._joint[name] = Joint(encoder, differentiable(encoder, device), device)
         return self._joint[name]
 
+    def opened(self, name: str) -> ImageEncoder | None:
+        """A joint encoder that was loaded before; None where it was not."""
+        found = self._joint.get(name)
+        return None if found is None else found.encoder
+
     def noise_aware(self, name: str, folder: Path) -> NoiseAwareClassifier:
         """A noise-aware classifier."""
         if name not in self._noise_aware:
@@ -165,7 +170,7 @@ class GuideModels:
         self, settings: Settings, model: DiffusionModel, networks: GuideNetworks | None = None
     ) -> None:
         self._settings, self._model = settings, model
-        self._networks = networks or GuideNetworks(model)
+        self.networks = networks or GuideNetworks(model)
 
     @property
     def device(self) -> str:
@@ -198,7 +203,7 @@ class GuideModels:
         if noise_aware_labels(folder) is None:
             clean, fingerprint = self._of_classes(name, labels)
             return self._decoded(clean), True, fingerprint
-        classifier = self._networks.noise_aware(name, folder)
+        classifier = self.networks.noise_aware(name, folder)
         require_space(classifier, self._model.name, self._model.space.identity)
         for label in labels:
             classifier.place_of(label)
@@ -232,7 +237,7 @@ class GuideModels:
         self, name: str, wanted: Sequence[str]
     ) -> tuple[Callable[[Tensor], Tensor], str]:
         temperature = self._manner(clean=True).temperature
-        return self._networks.joint(name).of_classes(wanted, self._settings.labels, temperature)
+        return self.networks.joint(name).of_classes(wanted, self._settings.labels, temperature)
 
     def of_pictures(self, guide: Guide) -> Callable[[Tensor], Tensor]:
         """What a guide maximises on clean pictures of values 0 to 1, whatever it reads."""
@@ -245,7 +250,7 @@ class GuideModels:
     def clean(self, guide: Guide) -> tuple[Callable[[Tensor], Tensor], str]:
         """What a guide maximises on pictures of values 0 to 1, and its fingerprint."""
         name = self._settings.classifier if guide.aim == "class" else self._settings.encoder
-        joint = self._networks.joint(name)
+        joint = self.networks.joint(name)
         if guide.aim == "class":
             return self._of_classes(name, [guide.what])
         if guide.aim == "text":

@@ -17,10 +17,14 @@ from .errors import GraftError
 from .settings import forbid_telemetry
 
 if TYPE_CHECKING:
+    from .diffusion.guidance import guided
+    from .library import samplers
+    from .library.adapters import ClassGuide, ControlNet, Guide, ImageGuide, Lora, TextGuide
     from .library.comparing import compare
     from .library.encoder import Encoder, load_encoder
     from .library.estimators import Classifier, Regressor, load
     from .library.index import Index
+    from .library.pipeline import GeneratedImages, Pipeline
     from .library.probing import probe
     from .requests.ask import Ask, Calibrate
     from .requests.base import R_co, Request
@@ -47,16 +51,27 @@ if TYPE_CHECKING:
 
 # public objects, imported when they are first asked for: name -> module of this package
 _OBJECTS: dict[str, str] = {
+    "ClassGuide": "library.adapters",
     "Classifier": "library.estimators",
+    "ControlNet": "library.adapters",
     "Encoder": "library.encoder",
+    "GeneratedImages": "library.pipeline",
+    "Guide": "library.adapters",
+    "ImageGuide": "library.adapters",
     "Index": "library.index",
+    "Lora": "library.adapters",
+    "Pipeline": "library.pipeline",
     "Regressor": "library.estimators",
+    "TextGuide": "library.adapters",
     "compare": "library.comparing",
+    "guided": "diffusion.guidance",
     "load": "library.estimators",
     "load_encoder": "library.encoder",
     "probe": "library.probing",
 }
 _OBJECTS |= {name: f"requests.{module}" for name, module in requests.REQUESTS.items()}
+# public modules, in the same way
+_MODULES = {"samplers": "library.samplers"}
 
 
 forbid_telemetry()  # here, as it must come before the import of any library that would send some
@@ -68,12 +83,14 @@ __all__ = [
     "BlocksRender",
     "BlocksShow",
     "Calibrate",
+    "ClassGuide",
     "Classifier",
     "Classify",
     "Compare",
     "ConditionList",
     "ControlAblation",
     "ControlExport",
+    "ControlNet",
     "ControlTrain",
     "Embed",
     "Encoder",
@@ -85,9 +102,12 @@ __all__ = [
     "EvalSimilarity",
     "Fit",
     "Generate",
+    "GeneratedImages",
     "GraftError",
+    "Guide",
     "GuideCheck",
     "GuideSweep",
+    "ImageGuide",
     "Index",
     "IndexAdd",
     "IndexRebuild",
@@ -95,10 +115,12 @@ __all__ = [
     "IndexStatus",
     "IndexVerify",
     "Invert",
+    "Lora",
     "LoraTrain",
     "MakeCondition",
     "ModelsInfo",
     "ModelsList",
+    "Pipeline",
     "Predict",
     "Readout",
     "RecipeEval",
@@ -106,13 +128,16 @@ __all__ = [
     "RecipeRun",
     "Regressor",
     "Search",
+    "TextGuide",
     "Tour",
     "__version__",
     "compare",
+    "guided",
     "load",
     "load_encoder",
     "probe",
     "run",
+    "samplers",
 ]
 
 
@@ -135,6 +160,8 @@ def run(request: "Request[R_co]", monitor: "Monitor | None" = None) -> "R_co":
 
 def __getattr__(name: str) -> Any:
     """Import a public object when it is first asked for."""
+    if name in _MODULES:
+        return import_module(f"{__name__}.{_MODULES[name]}")
     if name not in _OBJECTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_OBJECTS[name]}"), name)

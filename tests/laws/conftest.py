@@ -24,9 +24,12 @@ from graftwerk.adapters.lora import Rank, install, load
 from graftwerk.adapters.manifest import is_replaceable, read_bundle, require_base, write_bundle
 from graftwerk.controlnet.branch import Shape, make_branch, weights_of
 from graftwerk.controlnet.checkpoint import read_branch, write_controlnet
-from graftwerk.controlnet.control import ControlSteer
+from graftwerk.controlnet.control import Controls
+from graftwerk.controlnet.control import Term as ControlTerm
 from graftwerk.diffusion.guidance import GradientGuide, Term
 from graftwerk.diffusion.noisy_classifier import NoiseAwareClassifier, NoiseAwareNetwork
+from graftwerk.diffusion.prompts import TextStates
+from graftwerk.diffusion.unet import NetworkDenoiser
 from graftwerk.generation.guides import require_space
 from graftwerk.library import index as library
 from graftwerk.library.index import Index
@@ -302,27 +305,26 @@ class ControlCase(NetworkCase):
         self.folder = folder / "control"
 
     def zero(self):
-        return replace(self._steer(), scale=0.0)
+        return self._steer(weight=0.0)
 
     def work(self):
-        steer = self._steer()
         with folders.working_folder(
             self.folder, lambda path: is_replaceable(path, "control")
         ) as folder:
-            write_controlnet(folder, steer.branch, self.network)
+            write_controlnet(folder, self._branch(), self.network)
             write_bundle(folder, "control", "fake/unet", self.base, {})
-        return steer
+        return self._steer()
 
-    def observe(self, network):
-        draw = torch.Generator().manual_seed(3)
-        x, states = torch.randn(2, 4, 8, 8, generator=draw), torch.randn(2, 5, 32, generator=draw)
-        times = torch.tensor([3.0, 700.0])
+    def frozen(self):
+        draw = torch.Generator().manual_seed(2)
+        texts = TextStates(torch.randn(1, 5, 32, generator=draw))
+        self.denoiser = NetworkDenoiser(self.network, pipelines.noise_of(), texts)
+        return self.denoiser
+
+    def observe(self, denoise):
+        x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
         with torch.inference_mode():
-            if network is self.network:
-                out = network(x, times, encoder_hidden_states=states).sample
-            else:
-                out = network(x, times, {"encoder_hidden_states": states})
-        return out.numpy().tobytes()
+            return denoise(x, 3.0).numpy().tobytes()
 
     def weights(self):
         return self.base
@@ -330,14 +332,19 @@ class ControlCase(NetworkCase):
     def misapply(self):
         read_branch(self.folder, self.other, 2, "fake/other", self.other_base)
 
-    def _steer(self):
+    def _steer(self, weight=1.0):
+        branch = self._branch()
+        with torch.no_grad():
+            hint = branch.read(torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(6)))
+        return Controls((ControlTerm(branch, hint, weight),), self.base).start(2)
+
+    def _branch(self):
         generator = torch.Generator().manual_seed(5)
         branch = make_branch(self.network, Shape(2, hint_widths=(4, 8)), generator)
         with torch.no_grad():
             for weight in weights_of(branch).values():
                 weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
-            hint = branch.read(torch.rand(1, 3, 16, 16, generator=generator))
-        return ControlSteer(branch, hint, self.base)
+        return branch
 
 
 STEERS = {

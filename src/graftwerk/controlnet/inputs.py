@@ -17,7 +17,7 @@ from torch import Tensor
 from ..conditions.base import Condition
 from ..conditions.kinds import condition_named
 from ..data.images import read_image
-from ..diffusion.latents import values_of
+from ..data.pixels import fit, stack, to_values
 from ..diffusion.pipeline import DiffusionModel
 from ..errors import BadInput
 from ..requests.generate import Generate
@@ -52,8 +52,7 @@ def map_of(
         given = np.asarray(picture)
         condition.check_map(given, str(file))
         return given
-    fitted = ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
-    made = condition.from_picture(np.asarray(fitted))
+    made = condition.from_picture(fit(picture, *size))
     if not made.any():
         raise BadInput(
             f"the {kind} map of {file} is empty, so there is nothing to follow.",
@@ -163,7 +162,7 @@ def open_controls(
         digest = hashlib.sha256(branch_fingerprint(folder).encode() + content).hexdigest()
         wanted.append(Wanted(asked, condition, finished, digest))
         with torch.inference_mode():
-            hint = branch.read(values_of(finished[None]).to(model.device))
+            hint = branch.read(to_values(finished[None]).to(model.device))
         lowest, highest = levels_of(asked.first, asked.last, sigmas)
         terms.append(Term(branch, hint, asked.weight, lowest, highest, mask))
     controls = Controls(tuple(terms), by_size=guess, prompted_only=guess, reuse=request.reuse)
@@ -199,7 +198,7 @@ def kept(
 
     A control with a mask wants nothing outside of it, so it is not measured.
     """
-    rows = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
+    rows = stack(pictures)
     values: list[dict[str, float]] = [{} for _ in pictures]
     scores: list[list[float]] = [[] for _ in pictures]
     for one in wanted:

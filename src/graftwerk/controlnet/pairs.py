@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
 from .. import files
 from ..conditions.base import Condition
 from ..data.image_folder import CONDITION, METADATA, Shown
 from ..data.images import read_image
-from ..diffusion.latents import values_of
+from ..data.pixels import fit, to_values
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
 from ..errors import BadFile, BadInput
@@ -132,7 +132,7 @@ def store_pairs(raw: Raw, model: DiffusionModel, folder: Path, monitor: Monitor)
         Cancelled: stopped by the monitor.
     """
     width, height = model.size
-    fitted = [fit_picture(picture, width, height) for picture in raw.pictures]
+    fitted = [fit(picture, width, height) for picture in raw.pictures]
     key = _key_of(raw, fitted, model)
     done = (folder / KEY).is_file() and files.read_json(folder / KEY) == key
     if not done:
@@ -169,12 +169,6 @@ def is_pairs(folder: Path) -> bool:
     return False
 
 
-def fit_picture(picture: Image.Image, width: int, height: int) -> UInt8[np.ndarray, "h w 3"]:
-    """The middle of a picture, scaled to a size."""
-    fitted = ImageOps.fit(picture.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
-    return np.asarray(fitted)
-
-
 def _key_of(
     raw: Raw, fitted: Sequence[UInt8[np.ndarray, "h w 3"]], model: DiffusionModel
 ) -> dict[str, str]:
@@ -198,7 +192,7 @@ def _write_all(
     for start in range(0, len(fitted), _BATCH):
         part = np.stack(fitted[start : start + _BATCH])
         with torch.inference_mode():
-            latents.append(model.space.encode(values_of(part).to(model.device)).cpu().numpy())
+            latents.append(model.space.encode(to_values(part).to(model.device)).cpu().numpy())
             if model.reader is not None:
                 texts = model.reader.read(list(raw.captions[start : start + _BATCH]))
                 states.append(texts.states.cpu().numpy())
@@ -218,7 +212,7 @@ def _maps_of(
     if raw.maps is not None:
         size = pictures.shape[2], pictures.shape[1]
         some = raw.maps[start : start + len(pictures)]
-        return [fit_picture(map_, *size) for map_ in some]
+        return [fit(map_, *size) for map_ in some]
     if raw.draw is None:
         raise ValueError("neither conditions nor a way to make them")
     return [raw.draw(picture) for picture in pictures]

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import limits
 from ..errors import BadFile, BadInput, LimitExceeded
-from .images import decode_image
+from .images import OpenedImage, decode_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,7 +52,11 @@ class Picture:
         return read_member(open_zip(self.path), self.member, limits.IMAGE_FILE)
 
     def open(self) -> "Image":
-        """The picture, upright, in RGB; raises as `content` does, and where it is none."""
+        """The image, upright, in RGB; raises as `content` does, and where it is not one."""
+        return self.decode().image
+
+    def decode(self) -> OpenedImage:
+        """The image as `open` gives it, and what reading changed."""
         import io
 
         return decode_image(io.BytesIO(self.content()), self.name)

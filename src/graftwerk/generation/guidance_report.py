@@ -9,13 +9,14 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float
 
+from ..data.pixels import stretch
 from ..diffusion.guidance import GradientGuide, GuidanceTrace, Overflowed, Term
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.sampling import Picture
 from ..errors import Failure
 from ..requests.generate import Generate
 from ..types import Monitor
-from .authenticity import Pictures, as_pictures, can_testify, open_witnesses
+from .authenticity import Pictures, can_testify, open_witnesses
 from .guide_spec import parse_guide
 from .guides import GuideModels, Settings
 from .results import FightReport, GuideReport, PictureVerdict
@@ -151,7 +152,7 @@ def verdicts_on(
     guides = [parse_guide(entry) for entry in request.guide]
     labels = [guide.what for guide in guides if guide.aim == "class" and guide.scale > 0]
     label = labels[0] if labels else None
-    pictures = as_pictures(images, model.size)
+    pictures = stretch(images, model.size)
     chances = chances_of(GuideModels(settings_of(request), model), label, pictures)
     return open_witnesses(model, None, monitor).testify(paths, pictures, label, chances)
 
@@ -164,11 +165,11 @@ def chances_of(
         return None
     import torch
 
-    from ..diffusion.latents import values_of
+    from ..data.pixels import to_values
     from ..generation.guide_spec import Guide
 
     ask = models.of_pictures(Guide("class", label, 1.0))
-    values = values_of(pictures)
+    values = to_values(pictures)
     with torch.no_grad():
         found = torch.cat([ask(part.to(models.device)) for part in torch.split(values, 32)])
     chances: Float[np.ndarray, " n"] = found.exp().cpu().numpy()

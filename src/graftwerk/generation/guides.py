@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..blocks.captions import object_phrases
-from ..data.images import read_image_and_hash
+from ..data.images import open_image
 from ..diffusion.classifier_guidance import softened, views
 from ..diffusion.guidance import GradientGuide, GuidanceTrace, LogProb, Term
 from ..diffusion.noise_schedule import Sigma
@@ -269,8 +269,8 @@ class GuideModels:
             return self._of_classes(name, [guide.what])
         if guide.aim == "text":
             return joint.of_vectors(joint.encoder.encode_texts([guide.what]), guide.what)
-        picture, content = read_image_and_hash(guide.what)
-        return joint.of_vectors(joint.encoder.encode_images([picture]), content)
+        opened = open_image(guide.what)
+        return joint.of_vectors(joint.encoder.encode_images([opened.image]), opened.sha256)
 
     def _open(self, name: str) -> Joint:
         if name not in self._joint:

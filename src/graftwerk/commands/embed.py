@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import files
 from ..data.documents.formats import is_image_path
-from ..data.images import read_image
+from ..data.images import ImageNotes, read_image
 from ..errors import BadFile, BadInput, UnknownName
 from ..models.encoders import load_encoder
 from ..requests.search import Embed
@@ -73,10 +73,12 @@ def _encode(encoder: Encoder, inputs: list[str], request: Embed, monitor: Monito
     if others:
         texts = [inputs[place] for place in others]
         vectors[others] = encoder.encode_texts(texts, request.role, monitor.advance)
+    notes = ImageNotes()
     for start in range(0, len(pictures), _PICTURES):
         batch = pictures[start : start + _PICTURES]
-        images = [read_image(inputs[place]) for place in batch]
+        images = [read_image(inputs[place], notes) for place in batch]
         vectors[batch] = encoder.encode_images(images, monitor.advance)
+    notes.report(monitor)
     return vectors
 
 

@@ -27,7 +27,7 @@ from ..data.targets import Targets, same_targets
 from ..errors import BadInput, UnknownName
 from ..finetune.base_model import open_base
 from ..finetune.methods import Trial, make_linear, make_tuned, sweep_layers
-from ..finetune.problem import Problem, Source, open_problem
+from ..finetune.problem import Problem, Source, open_problem, tell_converted
 from ..finetune.results import (
     DataFacts,
     FitEvaluation,
@@ -121,6 +121,7 @@ def facts_of(problem: Problem) -> DataFacts:
         contradictions=problem.split.contradictions,
         leaked=problem.leaked,
         left_out=left_out(problem.examples.refused),
+        converted=dict(problem.examples.converted),
     )
 
 
@@ -176,6 +177,7 @@ def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
     examples = read_examples(request.data, wanted)
     for note in examples.notes:
         monitor.note(note)
+    tell_converted(examples, monitor)
     targets = same_targets(examples, saved.task, saved.head.labels)
     new = [n for n, key in enumerate(examples.keys) if short(key) not in saved.learned]
     if not new:

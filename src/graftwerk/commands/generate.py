@@ -84,6 +84,7 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
         guides=[] if job.guides is None else job.pulls.reports(job.guides.steer.terms),
         fights=job.pulls.fights(),
         verdicts=_verdicts(job, [picture.path for picture in pictures], images, monitor),
+        converted=dict(job.controls.notes.counts),
         controls=control_reports(job, pictures, monitor),
     )
 

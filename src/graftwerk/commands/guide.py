@@ -37,7 +37,7 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
         WrongBase: the guide reads another latent space.
     """
     began = time.perf_counter()
-    from ..data.images import read_image
+    from ..data.images import ImageNotes, read_image
     from ..data.pixels import stretch
     from ..diffusion.pipeline import load_diffusion
     from ..generation.authenticity import LIMIT, open_witnesses
@@ -50,7 +50,9 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
     monitor.start("loading the models")
     model = load_diffusion(request.model, request.device)
     settings = Settings(request.guide_model, tuple(request.guide_labels), "")
-    images = [read_image(path) for path in paths]
+    notes = ImageNotes()
+    images = [read_image(path, notes) for path in paths]
+    notes.report(monitor)
     if any(image.size != model.size for image in images):
         monitor.note(f"pictures are resized to {model.size[0]} x {model.size[1]} pixels")
     pictures = stretch(images, model.size)

@@ -5,7 +5,7 @@ Files that a control names: pictures, finished maps, and masks of where it acts.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..conditions.base import Condition
 from ..conditions.kinds import condition_named
-from ..data.images import read_image
+from ..data.images import ImageNotes, read_image
 from ..data.pixels import fit, stack, to_values
 from ..diffusion.pipeline import DiffusionModel
 from ..errors import BadInput
@@ -27,7 +27,11 @@ from .spec import Asked, branch_folders, parse_control
 
 
 def map_of(
-    kind: str, file: Path, finished: bool, size: tuple[int, int]
+    kind: str,
+    file: Path,
+    finished: bool,
+    size: tuple[int, int],
+    notes: ImageNotes | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The condition picture of a file.
 
@@ -36,12 +40,13 @@ def map_of(
         file: a picture, or a finished map.
         finished: whether it is a map.
         size: width and height of what is drawn.
+        notes: counts what reading changed of the image.
 
     Raises:
         BadInput: a map of another size or kind, or one that is empty.
     """
     condition = condition_named(kind)
-    picture = read_image(str(file)).convert("RGB")
+    picture = read_image(str(file), notes, depth=finished and kind == "depth")
     if finished:
         if picture.size != size:
             raise BadInput(
@@ -63,7 +68,7 @@ def map_of(
 
 
 def mask_of(
-    paths: Sequence[Path], size: tuple[int, int], device: str
+    paths: Sequence[Path], size: tuple[int, int], device: str, notes: ImageNotes | None = None
 ) -> Float[Tensor, "1 1 h w"] | None:
     """Where a control acts, 0 to 1: where all its masks are white; None: it has none.
 
@@ -72,7 +77,8 @@ def mask_of(
     """
     region = None
     for path in paths:
-        picture = ImageOps.fit(read_image(str(path)).convert("L"), size, Image.Resampling.LANCZOS)
+        gray = read_image(str(path), notes).convert("L")
+        picture = ImageOps.fit(gray, size, Image.Resampling.LANCZOS)
         values = torch.from_numpy(np.asarray(picture).copy()).float()[None, None] / 255
         if not bool(values.any()):
             raise BadInput(
@@ -114,10 +120,12 @@ class OpenControls:
     Attributes:
         wanted: each of them.
         controls: what the drawing takes; None where there is none.
+        notes: what reading changed of their images.
     """
 
     wanted: tuple[Wanted, ...] = ()
     controls: Controls | None = None
+    notes: ImageNotes = field(default_factory=ImageNotes)
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -150,14 +158,14 @@ def open_controls(
     if not request.control:
         return OpenControls()
     folders = branch_folders(request)
-    wanted, terms = [], []
+    wanted, terms, notes = [], [], ImageNotes()
     for entry in request.control:
         asked = parse_control(entry)
         folder = folders[asked.kind]
         branch = read_branch(folder, model.unet, model.factor, model.name, model.fingerprint)
         condition = condition_named(asked.kind)
-        finished = map_of(asked.kind, asked.file, asked.finished, size)
-        mask = mask_of(asked.masks, size, model.device)
+        finished = map_of(asked.kind, asked.file, asked.finished, size, notes)
+        mask = mask_of(asked.masks, size, model.device, notes)
         content = finished.tobytes() + (b"" if mask is None else mask.cpu().numpy().tobytes())
         digest = hashlib.sha256(branch_fingerprint(folder).encode() + content).hexdigest()
         wanted.append(Wanted(asked, condition, finished, digest))
@@ -166,7 +174,7 @@ def open_controls(
         lowest, highest = levels_of(asked.first, asked.last, sigmas)
         terms.append(Term(branch, hint, asked.weight, lowest, highest, mask))
     controls = Controls(tuple(terms), by_size=guess, prompted_only=guess, reuse=request.reuse)
-    return OpenControls(tuple(wanted), controls)
+    return OpenControls(tuple(wanted), controls, notes)
 
 
 def levels_of(first: float, last: float, sigmas: Sequence[float]) -> tuple[float, float]:

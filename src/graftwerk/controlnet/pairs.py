@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from PIL import Image
 from .. import files
 from ..conditions.base import Condition
 from ..data.image_folder import CONDITION, METADATA, Shown
-from ..data.images import read_image
+from ..data.images import ImageNotes, read_image
 from ..data.pixels import fit, to_values
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
@@ -115,6 +115,7 @@ class Raw:
         maps: conditions of each, as pictures; None: they are made.
         draw: makes a condition of a picture.
         identity: of what decides the conditions.
+        notes: what reading changed of the finished conditions.
     """
 
     pictures: Sequence[Image.Image]
@@ -122,6 +123,7 @@ class Raw:
     maps: Sequence[Image.Image] | None
     draw: Draw | None
     identity: str
+    notes: ImageNotes = field(default_factory=ImageNotes)
 
 
 def store_pairs(raw: Raw, model: DiffusionModel, folder: Path, monitor: Monitor) -> StoredPairs:
@@ -131,6 +133,7 @@ def store_pairs(raw: Raw, model: DiffusionModel, folder: Path, monitor: Monitor)
         NoRoom: the folder cannot be written.
         Cancelled: stopped by the monitor.
     """
+    raw.notes.report(monitor)
     width, height = model.size
     fitted = [fit(picture, width, height) for picture in raw.pictures]
     key = _key_of(raw, fitted, model)
@@ -240,10 +243,10 @@ def raw_pairs(conditions: Path | None, shown: Shown, condition: Condition) -> Ra
         BadInput: some pictures have no condition, or one that is none of this kind.
     """
     paths = _brought(conditions, shown)
-    maps = None
+    maps, notes = None, ImageNotes()
     if paths is not None:
         maps = [
-            _map_in(path, condition, picture.size)
+            _map_in(path, condition, picture.size, notes)
             for path, picture in zip(paths, shown.pictures, strict=True)
         ]
     return Raw(
@@ -252,6 +255,7 @@ def raw_pairs(conditions: Path | None, shown: Shown, condition: Condition) -> Ra
         maps=maps,
         draw=None if maps is not None else condition.from_picture,
         identity=condition.name if maps is None else "brought",
+        notes=notes,
     )
 
 
@@ -292,13 +296,15 @@ def _brought(conditions: Path | None, shown: Shown) -> list[Path] | None:
     return [condition for condition in chosen if condition is not None]
 
 
-def _map_in(path: Path, condition: Condition, size: tuple[int, int]) -> Image.Image:
+def _map_in(
+    path: Path, condition: Condition, size: tuple[int, int], notes: ImageNotes
+) -> Image.Image:
     """A finished condition, of the same shape as its picture; it may be of one colour.
 
     Raises:
         BadInput: it is of another kind or shape; it is named.
     """
-    found = read_image(str(path)).convert("RGB")
+    found = read_image(str(path), notes, depth=condition.name == "depth")
     pixels = np.asarray(found)
     if not is_empty(pixels[None])[0]:
         condition.check_map(pixels, str(path))

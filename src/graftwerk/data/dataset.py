@@ -2,8 +2,8 @@
 
 import hashlib
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -99,6 +99,7 @@ class Examples:
         refused: what could not be used.
         columns: of a table that the items were read from.
         notes: what a person should know of the choice of columns.
+        converted: what reading changed of images, and of how many.
     """
 
     source: str
@@ -110,6 +111,7 @@ class Examples:
     refused: tuple[Refused, ...] = ()
     columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    converted: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.items)

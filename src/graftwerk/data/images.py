@@ -5,7 +5,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -48,26 +48,25 @@ class ImageNotes:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self._images = 0
 
-    def add(self, notes: Iterable[str], times: int = 1) -> None:
-        """Count the notes of one image, or of several with the same notes."""
-        found = [re.sub(r"first of \d+ frames", "first of several frames", one) for one in notes]
-        self.counts.update(dict.fromkeys(found, times))
-        self._images += times if found else 0
+    def add(self, notes: Iterable[str]) -> None:
+        """Count the notes of one image."""
+        self.counts.update(re.sub(r"of [\d,]+ frames", "of several frames", one) for one in notes)
 
-    def __str__(self) -> str:
-        """One line, or nothing where all images are as stored."""
-        if not self.counts:
-            return ""
-        parts = [f"{count:,} {what}" for what, count in self.counts.most_common()]
-        images = "1 image was" if self._images == 1 else f"{self._images:,} images were"
-        return f"{images} converted in reading: {'; '.join(parts)}"
+    def lines(self) -> list[str]:
+        """One line for a report, or none where all images were read as they are stored."""
+        return [f"images converted in reading: {listed(self.counts)}"] if self.counts else []
 
     def report(self, monitor: "Monitor") -> None:
         """Tell the user, where there is something to tell."""
-        if self.counts:
-            monitor.note(str(self))
+        for line in self.lines():
+            monitor.note(line)
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """What reading changed and of how many images, in words."""
+    ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    return "; ".join(f"{count:,} {what}" for what, count in ordered)
 
 
 def read_picture(path: str, content: bytes) -> Document:

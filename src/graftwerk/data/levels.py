@@ -63,9 +63,8 @@ def _range(values: np.ndarray, low: float, high: float) -> tuple[float, float, s
         return -1.0, 1.0, "floats scaled to 8 bits"
     whole = not floats or (low.is_integer() and high.is_integer())
     if low >= 0 and whole and high < 1 << 16:
-        if not floats and _is_widened(values):
-            return 0.0, 65535.0, f"{name} scaled to 8"
-        used = next(bits for bits in _BITS if high < 1 << bits)
+        widened = not floats and _is_widened(values)
+        used = 16 if widened else next(bits for bits in _BITS if high < 1 << bits)
         of = "" if used == values.dtype.itemsize * 8 else f" ({used} used)"
         note = "floats scaled to 8 bits" if floats else f"{name}{of} scaled to 8"
         return 0.0, float((1 << used) - 1), note

@@ -17,6 +17,7 @@ from . import raw
 from .columns import Chosen, Wanted, choose_columns, few, number_of, unread
 from .dataset import Examples, Item, Kind, Picture, Refused, key_of, open_zip, require_some, resolve
 from .documents.formats import is_image_path
+from .images import ImageNotes
 from .tables import SUFFIXES, Table, find_target, is_missing, is_number, read_table, usual_target
 
 TEXTS = (".txt", ".md")
@@ -50,10 +51,10 @@ def read_class_folders(root: Path) -> Examples:
     return _read(root, kind, [entry for entry in entries if _kind_of(entry[0]) == kind])
 
 
-def look_at(picture: Picture) -> str | Refused:
-    """The key of a picture that can be decoded, or why it cannot."""
+def look_at(picture: Picture, notes: ImageNotes) -> str | Refused:
+    """The key of an image that can be decoded, or why it cannot; counts what reading changes."""
     try:
-        picture.open()
+        notes.add(picture.decode().notes)
         return key_of(picture)
     except BadInput as error:
         return Refused(picture.name, error.message)
@@ -96,10 +97,11 @@ def _kind_of(path: PurePosixPath) -> Kind | None:
 
 def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
     items: list[Item] = []
+    notes = ImageNotes()
     keys, labels, names, refused = [], [], [], []
     for path, place in entries:
         item: Item | Refused = place if kind == "image" else read_text(place)
-        found = look_at(place) if isinstance(item, Picture) else item
+        found = look_at(place, notes) if isinstance(item, Picture) else item
         if isinstance(item, Refused) or isinstance(found, Refused):
             refused.append(found if isinstance(found, Refused) else Refused(str(path), ""))
             continue
@@ -107,7 +109,9 @@ def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
         keys.append(str(found) if isinstance(item, Picture) else key_of(item))
         labels.append(path.parts[0])
         names.append(str(path))
-    return Examples(str(root), kind, items, keys, labels, names, tuple(refused))
+    return Examples(
+        str(root), kind, items, keys, labels, names, tuple(refused), converted=dict(notes.counts)
+    )
 
 
 def read_text(place: Picture) -> str | Refused:
@@ -180,13 +184,14 @@ def _from_table(table: Table, wanted: Wanted) -> Examples:
     target = find_target(table, wanted.target)
     chosen = choose_columns(table, _without(wanted, target), target)
     items: list[Item] = []
+    converted = ImageNotes()
     keys, labels, names, refused = [], [], [], []
     for row, (place, label) in enumerate(zip(table.places, table.column(target), strict=True)):
         name = f"{place} of {table.path.name}"
         item: Item | Refused = Refused(name, _no_label(label))
         if not is_missing(label):
             item = _item(table, chosen, row)
-        found = look_at(item) if isinstance(item, Picture) else item
+        found = look_at(item, converted) if isinstance(item, Picture) else item
         if isinstance(item, Refused) or isinstance(found, Refused):
             reason = found.reason if isinstance(found, Refused) else ""
             refused.append(Refused(name, reason))
@@ -206,6 +211,7 @@ def _from_table(table: Table, wanted: Wanted) -> Examples:
         tuple(refused),
         chosen.names,
         notes,
+        dict(converted.counts),
     )
 
 

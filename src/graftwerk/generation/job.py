@@ -153,6 +153,7 @@ def open_job(request: Generate, monitor: Monitor) -> Job:
     sigmas = noise_levels(model.noise, request.steps, request.schedule)
     guess = texts is not None and not request.prompt.strip() and not request.negative.strip()
     controls = open_controls(request, model, sigmas, (width, height), guess)
+    controls.notes.report(monitor)
     loras = put_loras(model, request.lora)  # after the branches, which copy the frozen encoder
     if guess and controls.controls is not None:
         away = texts  # what the control adds is what guidance exaggerates

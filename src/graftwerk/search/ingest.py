@@ -15,6 +15,7 @@ import numpy as np
 
 from ..data.documents.formats import is_image_path, size_and_hash
 from ..data.documents.sandbox import Reader
+from ..data.images import ImageNotes
 from ..errors import BadFile, BadInput, LimitExceeded
 from ..models.image_encoder import encode_and_compare
 from ..results import Skipped
@@ -70,7 +71,7 @@ class Tally:
     """What was done, in files; `embedded` and `reused` count passages.
 
     `unfamiliar` counts embedded pictures that are unlike what the encoder was trained on, where it
-    can tell.
+    can tell; `converted` counts what reading changed of images.
     """
 
     added: int = 0
@@ -81,6 +82,7 @@ class Tally:
     reused: int = 0
     unfamiliar: int | None = None
     skipped: list[Skipped] = field(default_factory=list)
+    converted: ImageNotes = field(default_factory=ImageNotes)
 
     @property
     def wrote(self) -> bool:
@@ -209,6 +211,7 @@ class Intake:
             self._skip(path, str(error))
             self._advance(kilobytes)
             return
+        self.tally.converted.add(document.notes)
         content_hash = document.content_hash
         digests = [input_hash(passage, content_hash) for passage in passages]
         self._pending.append(_Pending(path, content_hash, kilobytes, passages, digests, picture))

@@ -116,6 +116,7 @@ def change_report(index: Index, tally: Tally, begin: float) -> IndexChange:
         embedded=tally.embedded,
         reused=tally.reused,
         unfamiliar=tally.unfamiliar,
+        converted=dict(tally.converted.counts),
         encoder=index.encoder_name,
         seconds=time.perf_counter() - begin,
     )

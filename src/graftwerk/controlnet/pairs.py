@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +115,7 @@ class Raw:
         maps: conditions of each, as pictures; None: they are made.
         draw: makes a condition of a picture.
         identity: of what decides the conditions.
-        notes: what reading changed of the finished conditions.
+        notes: what was not read as it stands, one line each.
     """
 
     pictures: Sequence[Image.Image]
@@ -123,7 +123,7 @@ class Raw:
     maps: Sequence[Image.Image] | None
     draw: Draw | None
     identity: str
-    notes: ImageNotes = field(default_factory=ImageNotes)
+    notes: tuple[str, ...] = ()
 
 
 def store_pairs(raw: Raw, model: DiffusionModel, folder: Path, monitor: Monitor) -> StoredPairs:
@@ -133,7 +133,8 @@ def store_pairs(raw: Raw, model: DiffusionModel, folder: Path, monitor: Monitor)
         NoRoom: the folder cannot be written.
         Cancelled: stopped by the monitor.
     """
-    raw.notes.report(monitor)
+    for note in raw.notes:
+        monitor.note(note)
     width, height = model.size
     fitted = [fit(picture, width, height) for picture in raw.pictures]
     key = _key_of(raw, fitted, model)
@@ -255,7 +256,7 @@ def raw_pairs(conditions: Path | None, shown: Shown, condition: Condition) -> Ra
         maps=maps,
         draw=None if maps is not None else condition.from_picture,
         identity=condition.name if maps is None else "brought",
-        notes=notes,
+        notes=(*shown.notes, *(f"conditions: {line}" for line in notes.lines())),
     )
 
 
@@ -282,7 +283,7 @@ def _brought(conditions: Path | None, shown: Shown) -> list[Path] | None:
         if not any(shown.conditions):
             return None
         chosen = list(shown.conditions)
-        where = f"the column {CONDITION} of {METADATA}"
+        where = f"the column {CONDITION} of the table"
     missing = [
         path.name for path, condition in zip(pictures, chosen, strict=True) if condition is None
     ]

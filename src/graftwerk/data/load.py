@@ -17,11 +17,11 @@ from . import raw
 from .columns import Chosen, Wanted, choose_columns, few, number_of, unread
 from .dataset import Examples, Item, Kind, Picture, Refused, key_of, open_zip, require_some, resolve
 from .documents.formats import is_image_path
+from .image_folder import SPLITS
 from .images import ImageNotes
 from .tables import SUFFIXES, Table, find_target, is_missing, is_number, read_table, usual_target
 
 TEXTS = (".txt", ".md")
-_PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 Entry = tuple[PurePosixPath, Picture]  # path below the root, place of the file
 
 
@@ -40,7 +40,7 @@ def read_class_folders(root: Path) -> Examples:
             "Lay it out as CLASS/picture.png, or name a table: .csv, .jsonl, .parquet.",
         )
     names = {path.parts[0] for path, _ in entries}
-    if {name.lower() for name in names} <= _PARTS:
+    if {name.lower() for name in names} <= SPLITS:
         raise BadInput(
             f"the folders of {root} look like parts of a split, not like classes: "
             f"{', '.join(sorted(names))}.",

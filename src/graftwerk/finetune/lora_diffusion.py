@@ -147,6 +147,8 @@ def teach_pictures(lesson: Lesson, monitor: Monitor) -> tuple[Taught, Shown, int
     out = lesson.out.absolute()
     require_free(out, lesson.pictures, lesson.model)
     shown = read_captioned(lesson.pictures, lesson.caption)
+    for note in shown.notes:
+        monitor.note(note)
     monitor.start("loading the model")
     model = load_diffusion(lesson.model, lesson.device)
     steer = install(

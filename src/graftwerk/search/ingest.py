@@ -15,6 +15,7 @@ import numpy as np
 
 from ..data.documents.formats import is_image_path, size_and_hash
 from ..data.documents.sandbox import Reader
+from ..data.image_folder import TABLES
 from ..data.images import ImageNotes
 from ..errors import BadFile, BadInput, LimitExceeded
 from ..models.image_encoder import encode_and_compare
@@ -91,7 +92,6 @@ class Tally:
 
 
 BATCH_PASSAGES = 128  # embedded together and committed together
-_PICTURE_TABLES = {"metadata.jsonl", "metadata.csv"}
 BATCH_PIXELS = 50_000_000  # of pictures held in memory at once, about 150 MB
 
 
@@ -142,7 +142,7 @@ class Intake:
             stored: content hash of each file that is stored already.
         """
         self._stored = stored
-        self._picture_folders = {os.path.dirname(path) for path in paths if is_image_path(path)}  # noqa: PTH120
+        self._picture_folders = _folders_of_images(paths)
         changed = self._compare(paths)
         total = math.ceil(sum(changed.values()))
         self._monitor.start("adding, in kB", total)
@@ -219,7 +219,7 @@ class Intake:
     def _describes_pictures(self, path: str) -> bool:
         """Whether a file is the table of an ImageFolder, whose pictures are added too."""
         folder, name = os.path.split(path)
-        return name in _PICTURE_TABLES and folder in self._picture_folders
+        return name in TABLES and folder in self._picture_folders
 
     def _is_full(self) -> bool:
         passages = sum(len(waiting.passages) for waiting in self._pending)
@@ -274,6 +274,17 @@ class Intake:
         self.tally.embedded += len(fresh)
         self.tally.reused += total - len(fresh)
         return vectors
+
+
+def _folders_of_images(paths: Sequence[str]) -> set[str]:
+    """The folders that hold an image, at any depth."""
+    found: set[str] = set()
+    for path in paths:
+        folder = os.path.dirname(path) if is_image_path(path) else ""  # noqa: PTH120
+        while folder and folder not in found:
+            found.add(folder)
+            folder = os.path.dirname(folder)  # noqa: PTH120
+    return found
 
 
 def require_something(paths: Sequence[str], skipped: Sequence[Skipped]) -> BadInput:

@@ -341,7 +341,8 @@ def _captions(
             f"{len(without)} of {len(paths)} pictures have no caption: "
             f"{', '.join(without[:_NAMED])}{more}.",
             f"Write NAME.txt or NAME.caption beside NAME.png, or a table ({', '.join(TABLES)}), or "
-            f"give one caption for all with --caption. {_FORM}",
+            f"give one caption for all with --caption. {_FORM} Conditions may also lie in a folder of "
+            "their own, outside of this one: --conditions FOLDER.",
         )
     return found
 
@@ -350,7 +351,8 @@ def _caption_beside(path: Path) -> str | None:
     for ending in CAPTION_FILES:
         beside = path.with_suffix(ending)
         if beside.is_file():
-            return raw.decode(raw.read_bytes(str(beside), limits.TEXT_FILE), beside.name)
+            text = raw.decode(raw.read_bytes(str(beside), limits.TEXT_FILE), beside.name)
+            return " ".join(text.split()) or None
     return None
 
 

@@ -188,7 +188,7 @@ def test_captions_in_files_beside(tmp_path, ending):
     names = [f"10_things/IMG_{n}.v2.PNG" for n in range(COUNT)]
     images(tmp_path, names)
     for name, caption in zip(names, CAPTIONS, strict=True):
-        (tmp_path / name).with_suffix(ending).write_text(caption)
+        (tmp_path / name).with_suffix(ending).write_text(f"{caption}\r\n")
     assert read_captioned(tmp_path, None).captions == CAPTIONS
     listed = read_picture_folder(tmp_path)
     assert tuple(row.caption for row in listed) == CAPTIONS

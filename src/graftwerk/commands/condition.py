@@ -23,7 +23,7 @@ from ..conditions.results import ConditionKind, ConditionKinds, ConditionResult,
 from ..conditions.scribble import scribble_of_drawing
 from ..conditions.sheet import sheet_of, stage_tiles
 from ..data.edge_benchmark import BoundaryData
-from ..data.images import read_image, write_image
+from ..data.images import open_image, write_image
 from ..errors import BadFile, BadInput, UnknownName
 from ..metrics.edges import TOLERANCE, count_pairs, quality_of
 from ..models.encoders import load_encoder
@@ -63,7 +63,13 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
     condition = None if request.kind == _ALL else condition_named(request.kind)
     settings = _checked(request)
     monitor.start(f"making {request.kind}")
-    picture = None if request.image is None else np.asarray(read_image(request.image))
+    opened = None
+    if request.image is not None:
+        is_depth = request.finished and request.kind == "depth"
+        opened = open_image(request.image, depth=is_depth)
+        if opened.notes:
+            monitor.note(f"{request.image} was read as: {', '.join(opened.notes)}")
+    picture = None if opened is None else np.asarray(opened.image)
     if condition is None:
         made = _all(request, picture)
     elif request.scene is not None:
@@ -104,6 +110,7 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
         if made.stages is None
         else [float(made.stages.low[0]), float(made.stages.high[0])],
         unfamiliar=unfamiliar,
+        converted=[] if opened is None else list(opened.notes),
         seconds=time.perf_counter() - begin,
     )
 

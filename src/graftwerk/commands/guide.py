@@ -37,9 +37,10 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
         WrongBase: the guide reads another latent space.
     """
     began = time.perf_counter()
-    from ..data.images import read_image
+    from ..data.images import ImageNotes, read_image
+    from ..data.pixels import stretch
     from ..diffusion.pipeline import load_diffusion
-    from ..generation.authenticity import LIMIT, as_pictures, open_witnesses
+    from ..generation.authenticity import LIMIT, open_witnesses
     from ..generation.guides import GuideModels, Settings
     from ..models.encode_files import list_pictures
 
@@ -49,10 +50,12 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
     monitor.start("loading the models")
     model = load_diffusion(request.model, request.device)
     settings = Settings(request.guide_model, tuple(request.guide_labels), "")
-    images = [read_image(path) for path in paths]
+    notes = ImageNotes()
+    images = [read_image(path, notes) for path in paths]
+    notes.report(monitor)
     if any(image.size != model.size for image in images):
         monitor.note(f"pictures are resized to {model.size[0]} x {model.size[1]} pixels")
-    pictures = as_pictures(images, model.size)
+    pictures = stretch(images, model.size)
     chances = chances_of(GuideModels(settings, model), request.class_, pictures)
     real = None if request.real is None else str(request.real)
     witnesses = open_witnesses(model, real, monitor)
@@ -292,13 +295,14 @@ def _write(
 def _verdicts(
     request: Invert, target: "Target", found: "Found", paths: list[str], monitor: Monitor
 ) -> "list[PictureVerdict]":
-    from ..generation.authenticity import as_pictures, can_testify, open_witnesses
+    from ..data.pixels import stretch
+    from ..generation.authenticity import can_testify, open_witnesses
 
     real = None if request.real is None else str(request.real)
     if not can_testify(target.model, real):
         monitor.note("no verdict: name a folder of real pictures with --real")
         return []
     witnesses = open_witnesses(target.model, real, monitor)
-    pictures = as_pictures(found.pictures, target.model.size)
+    pictures = stretch(found.pictures, target.model.size)
     chances = chances_of(target.models, target.label, pictures)
     return witnesses.testify(paths, pictures, target.label, chances)

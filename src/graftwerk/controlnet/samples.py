@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from .. import files
 from ..conditions.base import Condition
+from ..data.pixels import stack
 from ..diffusion.guidance import Guidance
 from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.pipeline import DiffusionModel
@@ -72,7 +73,7 @@ def draw_controlled(
             control=control,
         )
         pictures += decode(model, draw_batch(model, plan, numbers))
-    return np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
+    return stack(pictures)
 
 
 class Grid:

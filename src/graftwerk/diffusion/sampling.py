@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..adapters.protocol import Steer
+from ..data.pixels import to_images, to_levels
 from ..errors import Failure
 from ..types import Denoiser
 from .guidance import DenoiserWrapper, Guidance, compose
@@ -154,8 +155,7 @@ def decode(model: DiffusionModel, drawn: Float[Tensor, "b c h w"]) -> list[Pictu
     with torch.inference_mode():
         rows = max(1, _DECODED_PIXELS // (drawn.shape[2] * drawn.shape[3] * model.factor**2))
         decoded = torch.cat([model.decode(some) for some in torch.split(drawn, rows)])
-        levels = (decoded * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    return [Image.fromarray(row.squeeze(-1) if row.shape[-1] == 1 else row) for row in levels]
+        return to_images(to_levels(decoded))
 
 
 def contact_sheet(images: Sequence[Picture]) -> Picture:

@@ -22,12 +22,13 @@ from ..conditions.base import Condition
 from ..conditions.kinds import condition_named
 from ..controlnet.branch import Branch, Shape, make_branch, weights_of
 from ..controlnet.checkpoint import read_branch, write_own
-from ..controlnet.pairs import KEY, Raw, StoredPairs, fit_picture, is_pairs, raw_pairs, store_pairs
+from ..controlnet.pairs import KEY, Raw, StoredPairs, is_pairs, raw_pairs, store_pairs
 from ..controlnet.samples import Pictures, draw_controlled, strip_of
 from ..controlnet.task import Batch
 from ..controlnet.train import Lesson, Trained, train_branch
 from ..data.image_folder import read_captioned
 from ..data.images import write_image
+from ..data.pixels import fit
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.prompts import TextStates
 from ..errors import BadInput
@@ -167,7 +168,7 @@ def open_ground(request: ControlAblation, monitor: Monitor) -> Ground:
         monitor.note("the captions are not of Blocks scenes, of which alone the judge knows")
     judge = load_judge(builtin_folder(JUDGE), model.device)
     features = judge.features if request.encoder is None else _features_of(request)
-    real = np.stack([fit_picture(raw.pictures[number], *model.size) for number in held.chosen])
+    real = np.stack([fit(raw.pictures[number], *model.size) for number in held.chosen])
     return Ground(
         request, model, condition, learned, held, real, prompts, facts, judge, features
     )  # fmt: skip

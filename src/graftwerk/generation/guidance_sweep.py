@@ -11,6 +11,7 @@ from jaxtyping import Float32
 from PIL import Image, ImageDraw
 
 from ..blocks.judge import Judge, load_judge
+from ..data.pixels import stretch
 from ..diffusion.guidance import GradientGuide, Guidance
 from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.options import parse_interval, require_sampler
@@ -24,7 +25,7 @@ from ..recipes.registry import HELD_OUT_WORLD, SIDE
 from ..recipes.scenes import open_scenes
 from ..requests.guide import GuideSweep
 from ..types import Monitor
-from .authenticity import Pictures, as_pictures, draws_blocks, shows
+from .authenticity import Pictures, draws_blocks, shows
 from .guides import GuideModels, Settings
 from .results import SweepRow
 
@@ -132,7 +133,7 @@ class Ground:
             )
             images += decode(model, draw_batch(model, plan, numbers))
             monitor.advance(len(numbers))
-        return images, as_pictures(images, model.size)
+        return images, stretch(images, model.size)
 
     def step_of(self, sigma: float) -> int:
         """The step, from 1, that begins at a noise level."""

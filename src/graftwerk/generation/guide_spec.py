@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from ..data.images import read_image_and_hash
+from ..data.images import open_image
 from ..errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
@@ -17,10 +17,11 @@ _EXAMPLE = 'Write class=cone:8, "text=a red thing:50" or image=ref.png:30.'
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HashedImage:
-    """A decoded image, and the SHA-256 of what it was decoded from."""
+    """A decoded image, the SHA-256 of what it was decoded from, and what reading changed."""
 
     image: "Image"
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +74,5 @@ def read_guide(guide: Guide) -> Guide:
     """
     if guide.aim != "image" or guide.image is not None:
         return guide
-    return replace(guide, image=HashedImage(*read_image_and_hash(guide.what)))
+    opened = open_image(guide.what)
+    return replace(guide, image=HashedImage(opened.image, opened.sha256, opened.notes))

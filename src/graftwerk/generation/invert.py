@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..data.images import read_image
+from ..data.pixels import stretch, to_images, to_levels, to_values
 from ..diffusion.inversion import descend, invert_ddim
-from ..diffusion.latents import values_of
 from ..diffusion.noise_schedule import draw, initial, noise_levels
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.samplers import sample_ddim
@@ -19,7 +19,7 @@ from ..diffusion.sampling import Picture, decode, picture_seed
 from ..metrics.distributions import psnr
 from ..requests.guide import Invert
 from ..types import Denoiser, Monitor
-from .authenticity import Pictures, as_pictures, encode
+from .authenticity import Pictures, encode
 from .guide_spec import Guide
 from .guides import GuideModels, Settings
 
@@ -80,8 +80,8 @@ def open_target(request: Invert, model: DiffusionModel) -> Target:
     aim, equals, what = request.to.partition("=")
     slug = "-".join("".join(c if c.isalnum() else " " for c in request.to).split())[:40]
     if not equals or Path(request.to).exists():
-        picture = as_pictures([read_image(request.to)], model.size)
-        wanted = values_of(picture).to(model.device)
+        picture = stretch([read_image(request.to)], model.size)
+        wanted = to_values(picture).to(model.device)
 
         def difference(pictures: Tensor) -> Tensor:
             return (pictures - wanted).square().mean(dim=(1, 2, 3))
@@ -154,7 +154,7 @@ class Shower:
 
 def _shower(request: Invert, model: DiffusionModel, sampled: int) -> Shower:
     if request.space == "pixel":
-        return Shower(model.space.encode, _from_pixels)
+        return Shower(model.space.encode, lambda values: to_images(to_levels(values)))
     if request.space == "latent":
         return Shower(lambda x: x, lambda x: decode(model, x))
     denoise, sigmas = _denoiser(model), noise_levels(model.noise, sampled, "karras")
@@ -173,8 +173,8 @@ def _start(request: Invert, model: DiffusionModel) -> Float[Tensor, "b c h w"]:
     """Noise of each row's own seed, or a picture."""
     width, height = model.size
     if request.start is not None:
-        picture = as_pictures([read_image(request.start)], model.size)
-        row = values_of(picture) if request.space == "pixel" else encode(model, picture)
+        picture = stretch([read_image(request.start)], model.size)
+        row = to_values(picture) if request.space == "pixel" else encode(model, picture)
         return row.expand(request.count, -1, -1, -1).clone().to(model.device)
     seeds = [picture_seed(request.seed, number) for number in range(request.count)]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -208,18 +208,11 @@ def invert_picture(model: DiffusionModel, target: Target, steps: int, monitor: M
         back,
         [decode(model, state)[0] for state in chosen],
         [],
-        psnr_db=float(psnr(as_pictures(back, model.size), target.picture)[0]),
-        psnr_db_of_decoder=float(psnr(as_pictures(alone, model.size), target.picture)[0]),
+        psnr_db=float(psnr(stretch(back, model.size), target.picture)[0]),
+        psnr_db_of_decoder=float(psnr(stretch(alone, model.size), target.picture)[0]),
     )
 
 
 def _denoiser(model: DiffusionModel) -> Denoiser:
     """The model without a prompt."""
     return model.denoiser(None if model.reader is None else model.reader.read([""]))
-
-
-def _from_pixels(values: Float[Tensor, "b 3 h w"]) -> list[Picture]:
-    from PIL import Image
-
-    levels = (values * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    return [Image.fromarray(row) for row in levels]

@@ -26,7 +26,7 @@ from ..generation.steered import LoadedGuide
 from ..models.checkpoint import read_object
 from ..models.hub import locate, named_by_user, require_condition
 from ..requests.base import DEFAULT_GUIDE, DEFAULT_PICTURE_ENCODER
-from .inputs import ImageLike, as_image, image_and_hash, name_of
+from .inputs import ImageLike, image_and_hash, name_of, opened
 from .pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -131,13 +131,18 @@ class ControlNet:
         Raises:
             BadInput: a weight or interval that is not possible, or not an image.
         """
-        masks = () if mask is None else (NamedImage(name_of(mask), as_image(mask)),)
-        source = NamedImage(name_of(image), as_image(image))
+        masks = () if mask is None else (_named(mask),)
+        source = _named(image, depth=is_map and self.condition == "depth")
         control = ControlInput(self.condition, source, is_map, weight, start, until, masks)
         return Control(self.folder, control)
 
     def __repr__(self) -> str:
         return f"ControlNet({self.source!r}, condition={self.condition!r})"
+
+
+def _named(image: ImageLike, *, depth: bool = False) -> NamedImage:
+    found = opened(image, depth=depth)
+    return NamedImage(name_of(image), found.image, found.notes)
 
 
 class Control:

@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from PIL import Image
 
-from ..data.images import read_image, read_image_and_hash
+from ..data.images import OpenedImage, convert_image, open_image
 from ..data.raw import sha256
 from ..errors import BadInput
 
@@ -27,9 +27,15 @@ ImageLike: TypeAlias = str | Path | Image.Image | Array
 
 
 def as_image(given: ImageLike) -> Image.Image:
-    """Return an image in RGB.
+    """Return an image in RGB; see `opened`."""
+    return opened(given).image
+
+
+def opened(given: ImageLike, *, depth: bool = False) -> OpenedImage:
+    """Return an image in RGB, and what was changed to make it so.
 
     Args:
+        depth: whether it is a depth map; see `data.images.open_image`.
         given: a file, a Pillow image, or an array or tensor [h w] or [h w 3] of whole numbers from
             0 to 255 or of floats from 0 to 1; a tensor may be [3 h w] too.
 
@@ -38,18 +44,15 @@ def as_image(given: ImageLike) -> Image.Image:
         BadInput: an array of another shape or range.
     """
     if isinstance(given, str | Path):
-        return read_image(str(given))
-    if isinstance(given, Image.Image):
-        return given.convert("RGB")
-    return Image.fromarray(as_bytes(given)).convert("RGB")
+        return open_image(str(given), depth=depth)
+    image = given if isinstance(given, Image.Image) else Image.fromarray(as_bytes(given))
+    return convert_image(image, depth=depth)
 
 
 def image_and_hash(given: ImageLike) -> tuple[Image.Image, str]:
     """Return an image and the SHA-256 of its file, or of its pixels where it has no file."""
-    if isinstance(given, str | Path):
-        return read_image_and_hash(str(given))
-    image = as_image(given)
-    return image, sha256(image.tobytes())
+    found = opened(given)
+    return found.image, found.sha256 or sha256(found.image.tobytes())
 
 
 def name_of(given: ImageLike) -> str:

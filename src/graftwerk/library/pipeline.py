@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..adapters.protocol import Adapter
 from ..data.images import write_image
+from ..data.pixels import stretch
 from ..diffusion.noise_schedule import Sigma, noise_levels
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.sampling import (
@@ -24,7 +25,7 @@ from ..diffusion.sampling import (
     starting_noise,
 )
 from ..errors import BadInput
-from ..generation.authenticity import as_pictures, encode
+from ..generation.authenticity import encode
 from ..generation.job import Job, open_job
 from ..generation.results import Generation, PictureReport
 from ..generation.spec import Options, options_of
@@ -305,7 +306,7 @@ class Pipeline:
     def encode(self, images: Sequence[ImageLike]) -> Batch:
         """Turn images into what the sampler works on; they are brought to its own size."""
         model = self.steered.frozen
-        return encode(model, as_pictures([as_image(image) for image in images], model.size))
+        return encode(model, stretch([as_image(image) for image in images], model.size))
 
     def _like(
         self,

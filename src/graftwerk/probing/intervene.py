@@ -16,6 +16,7 @@ from torch import Tensor
 from ..blocks.judge import Judgement, load_judge
 from ..blocks.perception import load_perception
 from ..blocks.scene import KINDS
+from ..data.pixels import to_levels
 from ..models.hub import builtin_folder
 from .locations import Place
 
@@ -138,7 +139,7 @@ def draw_along(
 ) -> list[Pictures]:
     """The pictures as the model draws them at each of `STEPS` along a direction."""
     change = torch.from_numpy(direction)
-    return [as_bytes(place.draw(pictures, step * change)) for step in STEPS]
+    return [in_color(place.draw(pictures, step * change)) for step in STEPS]
 
 
 def effects_of(
@@ -177,7 +178,7 @@ def row_image(drawn: Sequence[Pictures]) -> "Image":
     return Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST)
 
 
-def as_bytes(pictures: Float[Tensor, "b k y x"]) -> Pictures:
-    """Values 0 to 1 as bytes, grey as equal colours."""
-    levels = (pictures * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+def in_color(pictures: Float[Tensor, "b k y x"]) -> Pictures:
+    """Values 0 to 1 as bytes, gray as equal colors."""
+    levels = to_levels(pictures)
     return np.repeat(levels, 3, axis=3) if levels.shape[3] == 1 else levels

@@ -17,6 +17,7 @@ from .errors import GraftError
 from .settings import forbid_telemetry
 
 if TYPE_CHECKING:
+    from . import conditions
     from .diffusion.guidance import guided
     from .library import samplers
     from .library.adapters import ClassGuide, ControlNet, Guide, ImageGuide, Lora, TextGuide
@@ -71,7 +72,7 @@ _OBJECTS: dict[str, str] = {
 }
 _OBJECTS |= {name: f"requests.{module}" for name, module in requests.REQUESTS.items()}
 # public modules, in the same way
-_MODULES = {"samplers": "library.samplers"}
+_MODULES = {"conditions": "conditions", "samplers": "library.samplers"}
 
 
 forbid_telemetry()  # here, as it must come before the import of any library that would send some
@@ -132,6 +133,7 @@ __all__ = [
     "Tour",
     "__version__",
     "compare",
+    "conditions",
     "guided",
     "load",
     "load_encoder",

@@ -15,6 +15,7 @@ from ..adapters.manifest import RECORD
 from ..adapters.protocol import Socket
 from ..controlnet.inputs import LoadedControl
 from ..controlnet.spec import ControlInput, NamedImage
+from ..data.image_inputs import ImageLike, as_image, image_and_hash, name_of
 from ..diffusion.guidance import LogProb, Term
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..errors import BadInput, GraftError
@@ -26,7 +27,6 @@ from ..generation.steered import LoadedGuide
 from ..models.checkpoint import read_object
 from ..models.hub import locate, named_by_user, require_condition
 from ..requests.base import DEFAULT_GUIDE, DEFAULT_PICTURE_ENCODER
-from .inputs import ImageLike, as_image, image_and_hash, name_of
 from .pipeline import Pipeline
 
 if TYPE_CHECKING:

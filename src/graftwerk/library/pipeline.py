@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,7 +12,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from ..adapters.protocol import Adapter
-from ..data.images import write_image
+from ..data.image_inputs import ImageLike, as_image
+from ..data.images import image_html, write_image
 from ..diffusion.noise_schedule import Sigma, noise_levels
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.sampling import (
@@ -35,7 +35,6 @@ from ..models.hub import named_by_user
 from ..requests.base import DEFAULT_PIPELINE, allowed
 from ..requests.generate import Generate
 from ..types import Denoiser, Monitor, Silent
-from .inputs import ImageLike, as_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -94,13 +93,7 @@ class GeneratedImages:
         )
 
     def _repr_html_(self) -> str:
-        from base64 import b64encode
-        from io import BytesIO
-
-        buffer = BytesIO()
-        self.grid().save(buffer, "PNG")
-        data = b64encode(buffer.getvalue()).decode()
-        return f'<img alt="{escape(self.report.prompt)}" src="data:image/png;base64,{data}">'
+        return image_html(self.grid(), self.report.prompt)
 
 
 class Pipeline:

@@ -6,9 +6,9 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from PIL import Image
 
-from ..data.images import read_image, read_image_and_hash
-from ..data.raw import sha256
 from ..errors import BadInput
+from .images import read_image, read_image_and_hash
+from .raw import sha256
 
 
 @runtime_checkable

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from .library import samplers
     from .library.adapters import ClassGuide, ControlNet, Guide, ImageGuide, Lora, TextGuide
     from .library.comparing import compare
+    from .library.controlnet import train_controlnet
     from .library.encoder import Encoder, load_encoder
     from .library.estimators import Classifier, Regressor, load
     from .library.index import Index
+    from .library.inversion import invert
     from .library.pipeline import GeneratedImages, Pipeline
     from .library.probing import probe
     from .requests.ask import Ask, Calibrate
@@ -66,9 +68,11 @@ _OBJECTS: dict[str, str] = {
     "TextGuide": "library.adapters",
     "compare": "library.comparing",
     "guided": "diffusion.guidance",
+    "invert": "library.inversion",
     "load": "library.estimators",
     "load_encoder": "library.encoder",
     "probe": "library.probing",
+    "train_controlnet": "library.controlnet",
 }
 _OBJECTS |= {name: f"requests.{module}" for name, module in requests.REQUESTS.items()}
 # public modules, in the same way
@@ -135,11 +139,13 @@ __all__ = [
     "compare",
     "conditions",
     "guided",
+    "invert",
     "load",
     "load_encoder",
     "probe",
     "run",
     "samplers",
+    "train_controlnet",
 ]
 
 

@@ -1,7 +1,7 @@
 """Move an input of a diffusion model towards an image, a class or a sentence."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +13,7 @@ from ..diffusion.sampling import film_strip
 from ..errors import BadInput
 from ..generation.authenticity import as_pictures, can_testify, open_witnesses
 from ..generation.guidance_report import chances_of
-from ..generation.guide_spec import Guide, HashedImage
+from ..generation.guide_spec import Aim, Guide, HashedImage
 from ..generation.guides import Settings
 from ..generation.invert import Target, descend_to, invert_picture, open_target
 from ..generation.results import Inversion, PictureVerdict
@@ -136,27 +136,12 @@ def invert(
         BadInput: a target, start, pipeline or option that is not possible, or a loss that is not
             finite.
     """
-    if pipe.adapters:
-        raise BadInput(
-            f"{pipe!r} has adapters, and the frozen model is inverted.", "Pass pipe.without()."
-        )
-    if "out" in options:
-        raise BadInput("out is not an option of an inversion.", "Write with result.save(folder).")
-    given = {"image": image, "label": label, "text": text}
-    named = [name for name, value in given.items() if value is not None]
-    if len(named) != 1:
-        raise BadInput(
-            f"{' and '.join(named) or 'no target'} was given.", "Give image, label or text."
-        )
-    if image is not None:
-        aim = Guide("image", name_of(image), 1.0, HashedImage(*image_and_hash(image)))
-    else:
-        aim = Guide("text" if label is None else "class", text or label or "", 1.0)
+    aim = _aim(pipe, {"image": image, "class": label, "text": text}, options)
     if start is not None:
         options["start"] = name_of(start)
     request = checked(
         Invert,
-        to=aim.what if image is not None else aim.name,
+        to=aim.what if aim.aim == "image" else aim.name,
         space=space,
         model=pipe.name,
         real=None if real is None else path_texts(real)[0],
@@ -171,6 +156,28 @@ def invert(
             lambda: pipe,
             or_silent(monitor),
         )
+
+
+def _aim(pipe: Pipeline, given: Mapping[Aim, Any], options: Mapping[str, Any]) -> Guide:
+    """The one target that is given.
+
+    Raises:
+        BadInput: there is none, or more than one, or something else is not possible.
+    """
+    if pipe.adapters:
+        raise BadInput(
+            f"{pipe!r} has adapters, but its frozen model is inverted.", "Pass pipe.without()."
+        )
+    if "out" in options:
+        raise BadInput("out is not an option of an inversion.", "Write with result.save(folder).")
+    named = [(aim, value) for aim, value in given.items() if value is not None]
+    if len(named) != 1:
+        words = " and ".join(aim.replace("class", "label") for aim, _ in named)
+        raise BadInput(f"{words or 'no target'} was given.", "Give one of image, label and text.")
+    ((aim, value),) = named
+    if aim == "image":
+        return Guide(aim, name_of(value), 1.0, HashedImage(*image_and_hash(value)))
+    return Guide(aim, value, 1.0)
 
 
 def check(request: Invert, aim: Guide) -> None:

@@ -197,11 +197,11 @@ def test_checkpoints_of_others(taught, tmp_path):
 
 def test_who_comes_second_is_told_that_another_trains(taught, tmp_path):
     judge = RecipeRun(name="judge", out=tmp_path / "judge", tiny=True)
-    for verb, asked in ((fit, taught()), (blocks, judge)):
+    for run, asked in ((fit.run_fit, taught()), (blocks.run_recipe_run, judge)):
         asked.out.mkdir()
         held = FileLock(asked.out / TRAINING_LOCK)
         with held, pytest.raises(Busy, match="another process trains"):
-            verb.run(asked, Silent())
+            run(asked, Silent())
 
 
 @pytest.mark.parametrize("name", ["pairs", "checkpoints", "judge"])
@@ -213,13 +213,13 @@ def test_trainings_in_a_users_folder(taught, tmp_path, name):
     before = content(out)
     more = {"data": taught().data, "condition": "canny", "caption": "x", "out": out}
     more["model"] = "no-such-model"  # for nothing is loaded before
-    for verb, asked in (
-        (control, ControlTrain(**more)),
-        (control, ControlAblation(**more)),
-        (blocks, RecipeRun(name="judge", out=out, tiny=True)),
+    for run, asked in (
+        (control.run_control_train, ControlTrain(**more)),
+        (control.run_control_ablation, ControlAblation(**more)),
+        (blocks.run_recipe_run, RecipeRun(name="judge", out=out, tiny=True)),
     ):
         with pytest.raises(BadFile, match=f"not empty and holds no .*: {name!r} is there"):
-            verb.run(asked, Silent())
+            run(asked, Silent())
     assert content(out) == before
     assert (out / "zero-0" / "checkpoints").is_dir()
 

@@ -152,6 +152,10 @@ __all__ = [
 def run(request: "Request[R_co]", monitor: "Monitor | None" = None) -> "R_co":
     """Carry out any request and return its result.
 
+    >>> import graftwerk as gw
+    >>> gw.run(gw.ConditionList()).kinds[0].name
+    'canny'
+
     Args:
         request: one of the request classes of this package.
         monitor: told about progress; silent by default.

@@ -197,8 +197,23 @@ def guided(denoise: Denoiser, log_prob: LogProb, scale: float) -> Denoiser:
 
     Args:
         denoise: what is guided.
-        log_prob: log p(y | x, sigma) of each row, differentiable in `x`.
+        log_prob: log p(y | x, sigma) [b] of each row of `x` [b c h w], differentiable in `x`.
         scale: weight of its gradient.
+
+    Raises:
+        BadInput: from the result, where `log_prob` gives values that are not finite or have no
+            gradient.
+        Overflowed: from the result, where the scale is so high that values leave all bounds.
+
+    >>> import torch
+    >>> def shrink(x, sigma):
+    ...     return x / (1 + sigma**2)
+    >>> def small(x, sigma):
+    ...     return -x.square().sum(dim=(1, 2, 3))
+    >>> guided(shrink, small, 0.5)(torch.ones(1, 1, 1, 1), 1.0).item()  # 0.5 - 0.5 * 2
+    -0.5
+    >>> guided(shrink, small, 0.0) is shrink
+    True
     """
     return guided_by(denoise, [Term("the guide", log_prob, scale)])
 

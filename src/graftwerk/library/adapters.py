@@ -40,6 +40,10 @@ class Lora:
     """A LoRA on a pipeline's weights.
 
     `pipe.with_(Lora("style", scale=0.8))`; the changes of several add up.
+
+    >>> import graftwerk as gw
+    >>> gw.Lora("style", scale=0.8)
+    Lora('style', scale=0.8)
     """
 
     name = "lora"
@@ -232,7 +236,12 @@ class _ModelGuide(_Guide):
 
 
 class ClassGuide(_ModelGuide):
-    """Guides images to a class of a classifier (Dhariwal and Nichol, 2021)."""
+    """Guides images to a class of a classifier (Dhariwal and Nichol, 2021).
+
+    >>> import graftwerk as gw
+    >>> gw.ClassGuide("red cube", scale=10.0)
+    ClassGuide('red cube', scale=10)
+    """
 
     def __init__(
         self,
@@ -262,7 +271,12 @@ class ClassGuide(_ModelGuide):
 
 
 class TextGuide(_ModelGuide):
-    """Guides images to a sentence, by a joint encoder of texts and images."""
+    """Guides images to a sentence, by a joint encoder of texts and images.
+
+    >>> import graftwerk as gw
+    >>> gw.TextGuide("a red cube", scale=5.0)
+    TextGuide('a red cube', scale=5)
+    """
 
     def __init__(
         self,
@@ -290,7 +304,13 @@ class TextGuide(_ModelGuide):
 
 
 class ImageGuide(_ModelGuide):
-    """Guides images to one that looks alike to a joint encoder."""
+    """Guides images to one that looks alike to a joint encoder.
+
+    >>> import numpy as np
+    >>> import graftwerk as gw
+    >>> gw.ImageGuide(np.zeros((64, 64, 3), dtype=np.uint8), scale=5.0)
+    ImageGuide('the image', scale=5)
+    """
 
     def __init__(
         self,
@@ -321,7 +341,12 @@ class ImageGuide(_ModelGuide):
 
 
 class Guide(_Guide):
-    """Guides images by any function that PyTorch can differentiate."""
+    """Guides images by any function that PyTorch can differentiate.
+
+    >>> import graftwerk as gw
+    >>> gw.Guide(lambda x, sigma: -x.square().mean(dim=(1, 2, 3)), scale=3.0, label="small")
+    Guide('small', scale=3)
+    """
 
     def __init__(
         self,

@@ -102,9 +102,9 @@ def train_controlnet(
 
     >>> import graftwerk as gw
     >>> pipe = gw.Pipeline("builtin/blocks")
-    >>> gw.train_controlnet(pipe, "pairs/", condition="cany")
+    >>> gw.train_controlnet(pipe, "pairs/", condition="cany")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    graftwerk.errors.UnknownName: no condition is called 'cany'. Did you mean: canny?
+    graftwerk.errors.UnknownName: condition 'cany' is not known. Did you mean canny? ...
 
     Args:
         pipe: the frozen pipeline, without adapters; it is not changed.

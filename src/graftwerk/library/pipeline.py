@@ -49,6 +49,11 @@ PipelineAdapter: TypeAlias = "Adapter[Pipeline]"
 class GeneratedImages:
     """Generated images.
 
+    >>> import graftwerk as gw
+    >>> found = gw.Pipeline("builtin/blocks").generate("a red cube", n=1, steps=2)
+    >>> found.latents.shape, found.grid().size
+    (torch.Size([1, 4, 16, 16]), (68, 72))
+
     Attributes:
         images: the images.
         latents: what the sampler ended with, one row an image, before it was decoded.

@@ -90,7 +90,7 @@ def test_the_snippets_run(folder):
     assert done.returncode == 0, done.stderr
     *_, report, clf, answer, steered, stages, run, found = done.stdout.splitlines()
     assert len(json.loads(eval(report))["hits"]) == 3
-    assert clf.startswith("Classifier(") and answer.startswith("Answer(")
+    assert clf.startswith("Classifier(") and answer.startswith("<Answer ")
     assert steered.startswith("Pipeline('builtin/blocks', Lora('style', scale=0.8), Control(")
     assert stages.startswith("CannyStages(64 x 64") and run.startswith("ControlNetTraining(")
     assert found.startswith("InvertedImages(1, latent to 'class=red cube'")

@@ -133,8 +133,7 @@ def invert(
     Raises:
         UnknownName: a class that the classifier does not have.
         WrongBase: the classifier reads another latent space.
-        BadInput: a target, start, pipeline or option that is not possible, or a loss that is not
-            finite.
+        BadInput: a target, start, pipeline or option that is not possible.
     """
     aim = _aim(pipe, {"image": image, "class": label, "text": text}, options)
     if start is not None:

@@ -51,8 +51,8 @@ class GeneratedImages:
 
     >>> import graftwerk as gw
     >>> found = gw.Pipeline("builtin/blocks").generate("a red cube", n=1, steps=2)
-    >>> found.latents.shape, found.grid().size
-    (torch.Size([1, 4, 16, 16]), (68, 72))
+    >>> len(found), found.images[0].size
+    (1, (64, 64))
 
     Attributes:
         images: the images.

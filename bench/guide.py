@@ -96,7 +96,7 @@ def draw(model: DiffusionModel, terms: tuple[Term, ...], count: int) -> Pictures
         sigmas=noise_levels(model.noise, 25, "karras"),
         shape=model.shape(*model.size),
         seed=SEED,
-        pull=GradientGuide(terms, "").apply,
+        pull=GradientGuide(terms).apply,
     )
     return stretch(decode(model, draw_batch(model, plan, range(count))), model.size)
 

@@ -198,9 +198,7 @@ def open_controls(
             hint = branch.read(to_values(finished[None]).to(model.device))
         lowest, highest = levels_of(control.first, control.last, sigmas)
         terms.append(Term(branch, hint, control.weight, lowest, highest, mask))
-    controls = Controls(
-        tuple(terms), model.fingerprint, by_size=guess, prompted_only=guess, reuse=reuse
-    )
+    controls = Controls(tuple(terms), by_size=guess, prompted_only=guess, reuse=reuse)
     return OpenControls(tuple(targets), controls, notes)
 
 

@@ -305,3 +305,14 @@ def write_image(path: Path, image: "Image", **options: Any) -> None:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", **options)
     files.write_bytes(path, buffer.getvalue())
+
+
+def image_html(image: "Image", text: str) -> str:
+    """An image as HTML for notebooks, with the text that stands where it cannot be shown."""
+    from base64 import b64encode
+    from html import escape
+
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    data = b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{escape(text)}" src="data:image/png;base64,{data}">'

@@ -46,7 +46,7 @@ def to_8_bits(image: "Image", depth: bool, clear: int | None) -> "tuple[Image, l
             part[~finite[start : start + rows]] = black
         levels[start : start + rows] = np.rint((part - black) * (255 / (white - black)))
     if _first(tags.get(_PHOTOMETRIC)) == _WHITE_IS_ZERO:
-        pass
+        levels = 255 - levels
     if clear is not None:
         levels[values == clear] = 255
         notes += ["transparent, on white"] if (values == clear).any() else []

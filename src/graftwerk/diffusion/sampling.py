@@ -14,7 +14,6 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ..adapters.protocol import Steer
 from ..data.pixels import to_images, to_levels
 from ..errors import Failure
 from ..types import Denoiser
@@ -31,10 +30,19 @@ _BATCH_PICTURES = {"cpu": 16, "mps": 16, "cuda": 64}
 
 
 @runtime_checkable
+class BatchController(Protocol):
+    """What controls one batch while it is sampled."""
+
+    def apply(self, frozen: NetworkDenoiser) -> NetworkDenoiser:
+        """Return the controlled denoiser; at zero `frozen` itself."""
+        ...
+
+
+@runtime_checkable
 class Controller(Protocol):
     """What controls every batch of a request."""
 
-    def start(self, rows: int) -> Steer[NetworkDenoiser]:
+    def start(self, rows: int) -> BatchController:
         """Begin to sample `rows` images; their rows come first where the U-Net sees more."""
         ...
 

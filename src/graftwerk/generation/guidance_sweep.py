@@ -129,7 +129,7 @@ class Ground:
                 sigmas=noise_levels(model.noise, request.steps, "karras"),
                 shape=model.shape(*model.size),
                 seed=request.seed,
-                pull=GradientGuide((term,), model.space.identity).apply,
+                pull=GradientGuide((term,)).apply,
             )
             images += decode(model, draw_batch(model, plan, numbers))
             monitor.advance(len(numbers))

@@ -129,7 +129,7 @@ class SteeredModel:
     def guide(self, watch: Callable[[GuidanceTrace], None] | None = None) -> GradientGuide | None:
         """All guides as one adapter of a denoiser; None without any."""
         terms = tuple(guide.term for guide in self.guides)
-        return GradientGuide(terms, self.frozen.space.identity, watch) if terms else None
+        return GradientGuide(terms, watch) if terms else None
 
     def without(self, part: object) -> "SteeredModel":
         """The same without one of its adapters."""

@@ -92,6 +92,11 @@ def compare(
 ) -> Comparison:
     """Fit linear, LoRA and full fine-tuning on the same data, measure each, and recommend one.
 
+    >>> import graftwerk as gw
+    >>> gw.compare("nowhere.csv", target="topic")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    graftwerk.errors.BadFile: ...nowhere.csv...
+
     Args:
         data: a folder of class folders, a zip of one, or a table: .csv .jsonl .parquet.
         target: column of the labels; None: one called label, target, class, ...

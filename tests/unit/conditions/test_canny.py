@@ -3,7 +3,7 @@ import pytest
 
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
-from graftwerk.conditions.canny import CannySettings, canny, otsu
+from graftwerk.conditions.kinds.canny import CannySettings, canny, otsu
 from graftwerk.errors import BadInput
 
 

@@ -5,11 +5,11 @@ import zlib
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from .base import Condition, Pictures, SceneMaps
+from ..base import Condition, Pictures, SceneMaps
+from ..fidelity import chamfer, drawing_problem, each, is_drawn, white_on_black
+from ..lines import lines_of_maps
+from ..perceived import perceive
 from .canny import CannySettings, canny
-from .fidelity import chamfer, drawing_problem, each, is_drawn, white_on_black
-from .lines import lines_of_maps
-from .perceived import perceive
 
 _SIGMA = 0.012  # of the shorter side: what is finer is not scribbled
 _SHORTEST = 0.2  # of the shorter side: strokes with fewer pixels are left out

@@ -3,11 +3,11 @@
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ..blocks.map_images import draw_normals
-from ..blocks.maps import CLASSES
-from .base import Condition, Pictures, SceneMaps
-from .fidelity import each, normal_error, vectors_of
-from .perceived import PERCEPTION, perceive
+from ...blocks.map_images import draw_normals
+from ...blocks.maps import CLASSES
+from ..base import Condition, Pictures, SceneMaps
+from ..fidelity import each, normal_error, vectors_of
+from ..perceived import PERCEPTION, perceive
 
 _FOCAL = 1.2  # of the longer side: a field of view of about 45 degrees
 _NEAR_TO_FAR = 8.0  # how many times as far the far end is as the near one, where no model says

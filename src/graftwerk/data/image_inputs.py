@@ -6,9 +6,9 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from PIL import Image
 
-from ..data.images import OpenedImage, convert_image, open_image
-from ..data.raw import sha256
 from ..errors import BadInput
+from .images import OpenedImage, convert_image, open_image
+from .raw import sha256
 
 
 @runtime_checkable
@@ -49,10 +49,10 @@ def opened(given: ImageLike, *, depth: bool = False) -> OpenedImage:
     return convert_image(image, depth=depth)
 
 
-def image_and_hash(given: ImageLike) -> tuple[Image.Image, str]:
-    """Return an image and the SHA-256 of its file, or of its pixels where it has no file."""
+def open_and_hash(given: ImageLike) -> OpenedImage:
+    """Return an image with the SHA-256 of its file, or of its pixels where it has no file."""
     found = opened(given)
-    return found.image, found.sha256 or sha256(found.image.tobytes())
+    return found if found.sha256 else found._replace(sha256=sha256(found.image.tobytes()))
 
 
 def name_of(given: ImageLike) -> str:

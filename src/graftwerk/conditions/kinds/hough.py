@@ -6,12 +6,12 @@ Straight lines by Hough's transform, drawn as white segments on black.
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from ..compiled import compiled
-from .base import Condition, Pictures, SceneMaps
+from ...compiled import compiled
+from ..base import Condition, Pictures, SceneMaps
+from ..fidelity import drawing_problem, each, edge_f1, white_on_black
+from ..lines import lines_of_maps
+from ..perceived import perceive
 from .canny import canny
-from .fidelity import drawing_problem, each, edge_f1, white_on_black
-from .lines import lines_of_maps
-from .perceived import perceive
 
 _ANGLES = 180  # directions, one degree apart
 _SHORTEST = 0.08  # of the shorter side

@@ -5,15 +5,20 @@ threshold, hysteresis. All arithmetic is in float64; slopes are rounded to a mil
 level, so that equal slopes are equal whatever the order of additions.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64, Num, UInt8
 
-from ..errors import BadInput
-from .base import Condition, Pictures, SceneMaps
-from .fidelity import drawing_problem, each, edge_f1, white_on_black
+from ...data.images import image_html
+from ...errors import BadInput
+from ..base import Condition, Pictures, SceneMaps
+from ..fidelity import drawing_problem, each, edge_f1, white_on_black
+from ..sheet import Tile, sheet_of
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Unit = Literal["fraction", "absolute", "auto"]
 _GREY = (0.299, 0.587, 0.114)  # of red, green, blue: ITU-R BT.601
@@ -66,7 +71,7 @@ class CannySettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CannyStages:
-    """What each step makes of pictures.
+    """What each step makes of images: of several, or of a single one.
 
     Attributes:
         grey: 0 to 255.
@@ -80,15 +85,40 @@ class CannyStages:
         high: the same.
     """
 
-    grey: Float64[np.ndarray, "n h w"]
-    blurred: Float64[np.ndarray, "n h w"]
-    slope: Float64[np.ndarray, "n h w"]
-    direction: Float64[np.ndarray, "n h w"]
-    thinned: Float64[np.ndarray, "n h w"]
-    levels: UInt8[np.ndarray, "n h w"]
-    edges: Bool[np.ndarray, "n h w"]
-    low: Float64[np.ndarray, " n"]
-    high: Float64[np.ndarray, " n"]
+    grey: Float64[np.ndarray, "*n h w"]
+    blurred: Float64[np.ndarray, "*n h w"]
+    slope: Float64[np.ndarray, "*n h w"]
+    direction: Float64[np.ndarray, "*n h w"]
+    thinned: Float64[np.ndarray, "*n h w"]
+    levels: UInt8[np.ndarray, "*n h w"]
+    edges: Bool[np.ndarray, "*n h w"]
+    low: Float64[np.ndarray, "*n"]
+    high: Float64[np.ndarray, "*n"]
+
+    def single(self, number: int = 0) -> "CannyStages":
+        """The stages of one of several images, as arrays [h w]."""
+        return CannyStages(
+            **{one.name: getattr(self, one.name)[number, ...] for one in fields(self)}
+        )
+
+    @property
+    def image(self) -> "Image.Image":
+        """The edges of a single image, white on black, as a ControlNet reads them."""
+        from PIL import Image
+
+        return Image.fromarray(white_on_black(self.edges))
+
+    def sheet(self) -> "Image.Image":
+        """The steps of a single image side by side, each with its name."""
+        return sheet_of(stage_tiles(self), 4)
+
+    def __repr__(self) -> str:
+        height, width = self.edges.shape[-2:]
+        many = "" if self.edges.ndim == 2 else f"{len(self.edges)} of "
+        return f"CannyStages({many}{width} x {height} pixels, {self.edges.mean():.1%} edges)"
+
+    def _repr_html_(self) -> str:
+        return image_html(self.sheet(), repr(self))
 
 
 def canny(
@@ -246,6 +276,37 @@ def follow(
     started[0] = False
     edges: Bool[np.ndarray, "n h w"] = started[numbers]
     return edges
+
+
+def stage_tiles(stages: CannyStages) -> dict[str, Tile]:
+    """The seven steps of Canny's method on a single image, as images with their names."""
+    slope, thinned = stages.slope, stages.thinned
+    largest = max(float(slope.max()), 1e-12)
+    levels = np.array([0, 110, 255], dtype=np.uint8)[stages.levels]
+    return {
+        "1 grey": _grey(stages.grey),
+        "2 blurred": _grey(stages.blurred),
+        "3 slope": _grey(255 * np.sqrt(slope / largest)),
+        "4 direction": _directions(stages.direction, slope / largest),
+        "5 thinned": _grey(255 * np.sqrt(thinned / largest)),
+        "6 weak and strong": _grey(levels.astype(np.float64)),
+        "7 edges": _grey(255.0 * stages.edges),
+    }
+
+
+def _grey(values: Float64[np.ndarray, "h w"]) -> Tile:
+    grey = np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def _directions(angles: Float64[np.ndarray, "h w"], strength: Float64[np.ndarray, "h w"]) -> Tile:
+    """Direction as hue, brighter where the slope is larger."""
+    from PIL import Image
+
+    hue = np.rint((angles / (2 * np.pi) % 1) * 255)
+    value = np.rint(255 * np.sqrt(np.clip(strength, 0, 1)))
+    bands = np.stack([hue, np.full_like(hue, 255), value], axis=-1).astype(np.uint8)
+    return np.asarray(Image.fromarray(bands, mode="HSV").convert("RGB"))
 
 
 def _read(pictures: Pictures) -> Pictures:

@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from .base import Condition, Pictures, SceneMaps
-from .fidelity import depth_error, each, white_on_black
-from .perceived import PERCEPTION, perceive
+from ..base import Condition, Pictures, SceneMaps
+from ..fidelity import depth_error, each, white_on_black
+from ..perceived import PERCEPTION, perceive
 
 
 def draw_nearness(nearness: Float32[np.ndarray, "n h w"]) -> Pictures:

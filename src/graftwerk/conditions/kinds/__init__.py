@@ -5,9 +5,9 @@
 
 from collections.abc import Mapping
 
-from ..errors import UnknownName
+from ...errors import UnknownName
+from ..base import Condition, Fidelity
 from . import canny, depth, hough, lineart, normals, pose, scribble, segmentation
-from .base import Condition, Fidelity
 
 __all__ = ["CONDITIONS", "Condition", "Fidelity", "condition_named"]
 

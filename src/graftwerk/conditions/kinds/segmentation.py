@@ -3,11 +3,11 @@
 import numpy as np
 from jaxtyping import UInt8
 
-from ..blocks.map_images import PALETTE, draw_segmentation
-from .base import Condition, Pictures, SceneMaps
-from .fidelity import each, mean_iou
-from .palette import ADE20K
-from .perceived import PERCEPTION, perceive
+from ...blocks.map_images import PALETTE, draw_segmentation
+from ..base import Condition, Pictures, SceneMaps
+from ..fidelity import each, mean_iou
+from ..palette import ADE20K
+from ..perceived import PERCEPTION, perceive
 
 _COLOURS = np.unique(np.array([*PALETTE.values(), *ADE20K, (0, 0, 0)]), axis=0)
 

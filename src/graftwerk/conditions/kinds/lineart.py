@@ -3,12 +3,12 @@
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from ..blocks.map_images import draw_outlines
-from .base import Condition, Pictures, SceneMaps
+from ...blocks.map_images import draw_outlines
+from ..base import Condition, Pictures, SceneMaps
+from ..fidelity import chamfer, drawing_problem, each, white_on_black
+from ..lines import lines_of_maps
+from ..perceived import perceive
 from .canny import blur, grey_of
-from .fidelity import chamfer, drawing_problem, each, white_on_black
-from .lines import lines_of_maps
-from .perceived import perceive
 
 _SIGMA = 0.004  # of the shorter side: width of the lines that are seen
 _LEAST_SIGMA = 0.8  # pixels

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 from PIL import Image, ImageDraw
 
 from ..blocks.judge import Judge, load_judge
@@ -18,6 +18,7 @@ from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.sampling import Picture, Plan, batches, decode, draw_batch
 from ..errors import BadInput
 from ..metrics.distributions import frechet_distance, inside
+from ..metrics.intervals import bootstrap_margin, wilson_margin
 from ..models.hub import builtin_folder
 from ..recipes.noisy_classifier import LABELS, PAIRS, labels_of
 from ..recipes.registry import HELD_OUT_WORLD, SIDE
@@ -152,28 +153,21 @@ def figures(
     right = [shows(said, label) for said, label in zip(judge.judge(pictures), labels, strict=True)]
     near, reached = inside(features, reference), inside(reference, features)
     generator = np.random.default_rng(0)
-    again = [
-        frechet_distance(features[generator.integers(len(features), size=len(features))], reference)
-        for _ in range(_RESAMPLES)
-    ]
+
+    def distance(rows: Int64[np.ndarray, " m"]) -> float:
+        return frechet_distance(features[rows], reference)
+
     return SweepRow(
         scale=scale,
         frechet=frechet_distance(features, reference),
-        frechet_margin=1.96 * float(np.std(again)),
+        frechet_margin=bootstrap_margin(distance, len(features), generator, _RESAMPLES),
         precision=float(near.mean()),
-        precision_margin=_margin(float(near.mean()), len(near)),
+        precision_margin=wilson_margin(float(near.mean()), len(near)),
         recall=float(reached.mean()),
-        recall_margin=_margin(float(reached.mean()), len(reached)),
+        recall_margin=wilson_margin(float(reached.mean()), len(reached)),
         share=float(np.mean(right)),
-        share_margin=_margin(float(np.mean(right)), len(right)),
+        share_margin=wilson_margin(float(np.mean(right)), len(right)),
     )
-
-
-def _margin(share: float, count: int) -> float:
-    """Half of Wilson's 95 % interval of a share."""
-    z = 1.96
-    spread = np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return float(z * spread / (1 + z**2 / count))
 
 
 def open_ground(request: GuideSweep, monitor: Monitor) -> Ground:

@@ -63,10 +63,10 @@ def run_control_ablation(request: ControlAblation, monitor: Monitor) -> Ablation
     from ..generation.control_ablation import (
         ALONE,
         JUDGE,
-        draw_sheet,
         drawn_figures,
         open_ground,
         require_ours,
+        result_sheet,
         trials_of,
     )
 
@@ -80,7 +80,7 @@ def run_control_ablation(request: ControlAblation, monitor: Monitor) -> Ablation
             found.setdefault((trial.name, prompt), []).append(figures)
     rows = [_row(branch, prompt, figures) for (branch, prompt), figures in found.items()]
     table, sheet = request.out / TABLE, request.out / SHEET
-    write_image(sheet, draw_sheet(ground, [t for t in trials if t.seed == request.seed]))
+    write_image(sheet, result_sheet(ground, [t for t in trials if t.seed == request.seed]))
     report = Ablation(
         condition=request.condition,
         model=request.model,

@@ -2,8 +2,8 @@
 
 All plots are made of a few primitives: a `Figure`, `Axes` in it, and on them lines with bands,
 points, whiskers, bars and rules. `plot_panels` is the plot most callers want: curves over one
-horizontal axis. `image_sheet` puts images side by side with labels that never overlap. Matplotlib
-would bring eight packages for these few plots, and takes longer to import than they take to make.
+horizontal axis. `image_sheet` puts images side by side with labels that never overlap. Pillow is
+needed for images anyway; Matplotlib would be a further dependency with dependencies of its own.
 """
 
 import io

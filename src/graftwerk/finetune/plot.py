@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from ..metrics.plots import COLOURS, SOFT, Axes, Figure, Scale, text_width
 from .results import CurvePoint, Method
 
-_SIZE = (1280, 520)
+_SIZE = (1200, 520)
 _TOP, _BOTTOM = 92, 430
-_SCORES, _COSTS, _CURVE = (100, 420), (540, 800), (920, 1250)  # left and right edges
+_SCORES, _COSTS, _CURVE = (84, 384), (496, 776), (864, 1170)  # left and right edges
 
 
 def plot_comparison(

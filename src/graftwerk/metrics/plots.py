@@ -206,7 +206,7 @@ class Axes:
                 pen.line([(left, height), (right, height)], fill=GRID)
             figure.text((left - 8, height), label, anchor="rm")
         end = -math.inf
-        for value, label in x.ticks(max(2, int((right - left) / 76))):
+        for value, label in x.ticks(max(2, int((right - left) / 60))):
             across = self.at(value, y.low)[0]
             if "x" in grid:
                 pen.line([(across, top), (across, bottom)], fill=GRID)

@@ -120,7 +120,12 @@ def method(name, value, seconds):
 
 @pytest.mark.parametrize("recommended", ["linear", "lora", "full"])
 def test_labels_of_a_comparison_are_apart(texts, recommended):
-    methods = [method("linear", 0.8, 0.2), method("lora", 0.86, 300.0), method("full", 0.86, 2e4)]
+    methods = [
+        method("linear", 0.8, 0.2),
+        method("lora", 0.86, 300.0),
+        method("full", 0.86, 2e4),
+        method("wise-ft", 0.83, 2e4),
+    ]
     curve = [
         CurvePoint.model_construct(examples=n, score=0.5 + n / 4000, spread=0.02)
         for n in (25, 50, 100, 200, 400, 800, 1000)

@@ -199,7 +199,7 @@ def drawn_figures(stage: Stage, setting: Setting) -> Drawn:
 
 def curves(path: Path, theirs: Sequence[Drawn], ours: Sequence[Drawn]) -> None:
     """Fidelity over CPU time a picture, both sides, as one picture."""
-    from graftwerk.metrics.plots import Curve, Panel, draw_panels
+    from graftwerk.metrics.plots import Curve, Panel, plot_panels
 
     def curve(name: str, rows: Sequence[Drawn]) -> Curve:
         ordered = sorted(rows, key=lambda one: one.seconds)
@@ -219,4 +219,4 @@ def curves(path: Path, theirs: Sequence[Drawn], ours: Sequence[Drawn]) -> None:
         ),
     )
     title = "fidelity over milliseconds of CPU time a picture"
-    path.write_bytes(draw_panels([panel], title))
+    path.write_bytes(plot_panels([panel], title, x_title="milliseconds", height=360))

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from .. import files, folders
 from ..controlnet.results import (
     Ablation,
@@ -23,6 +21,7 @@ from ..controlnet.results import (
 from ..data.images import write_image
 from ..errors import BadInput
 from ..generation.provenance import require_folder
+from ..metrics.intervals import student
 from ..requests.base import DEFAULT_PIPELINE
 from ..requests.control import ControlAblation, ControlExport, ControlTrain
 from ..types import Monitor
@@ -54,10 +53,10 @@ def run_control_ablation(request: ControlAblation, monitor: Monitor) -> Ablation
     from ..generation.control_ablation import (
         ALONE,
         JUDGE,
-        draw_sheet,
         drawn_figures,
         open_ground,
         require_ours,
+        result_sheet,
         trials_of,
     )
 
@@ -71,7 +70,7 @@ def run_control_ablation(request: ControlAblation, monitor: Monitor) -> Ablation
             found.setdefault((trial.name, prompt), []).append(figures)
     rows = [_row(branch, prompt, figures) for (branch, prompt), figures in found.items()]
     table, sheet = request.out / TABLE, request.out / SHEET
-    write_image(sheet, draw_sheet(ground, [t for t in trials if t.seed == request.seed]))
+    write_image(sheet, result_sheet(ground, [t for t in trials if t.seed == request.seed]))
     report = Ablation(
         condition=request.condition,
         model=request.model,
@@ -92,17 +91,6 @@ def run_control_ablation(request: ControlAblation, monitor: Monitor) -> Ablation
     return report
 
 
-def mean_and_margin(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean, and half of its 95 % interval by Student's t; None for one value."""
-    from scipy.stats import t
-
-    mean, count = float(np.mean(values)), len(values)
-    if count < 2:
-        return mean, None
-    spread = float(np.std(values, ddof=1)) / count**0.5
-    return mean, float(t.ppf(0.975, count - 1)) * spread
-
-
 def findings(found: Figures) -> list[str]:
     """What zeros and copy are worth under each prompt: differences of fidelity, seed by seed."""
     lines = []
@@ -111,7 +99,7 @@ def findings(found: Figures) -> list[str]:
         for prompt in prompts:
             pairs = zip(found["zero", prompt], found[other, prompt], strict=True)
             gains = [_fidelity(one) - _fidelity(two) for one, two in pairs]
-            mean, margin = mean_and_margin(gains)
+            mean, margin = student(gains)
             if margin is None:
                 told = "one seed says nothing of its interval"
             elif abs(mean) <= margin:
@@ -132,7 +120,7 @@ def _row(branch: str, prompt: str, figures: Sequence[Mapping[str, float | None]]
     values: dict[str, object] = {"branch": branch, "prompt": prompt}
     for measure in _MEASURES:
         there = [value for one in figures if (value := one[measure]) is not None]
-        mean, margin = mean_and_margin(there) if there else (None, None)
+        mean, margin = student(there) if there else (None, None)
         values |= {measure: mean, f"{measure}_margin": margin}
     return AblationRow.model_validate(values)
 

@@ -88,7 +88,7 @@ def run_guide_sweep(request: GuideSweep, monitor: Monitor) -> GuideSweepReport:
     require_folder(request.out)
     from ..diffusion.guidance import Overflowed
     from ..diffusion.sampling import contact_sheet
-    from ..generation.guidance_sweep import draw_sweep, open_ground
+    from ..generation.guidance_sweep import open_ground, plot_sweep
 
     ground = open_ground(request, monitor)
     monitor.start("drawing", len(scales) * request.count)
@@ -104,7 +104,7 @@ def run_guide_sweep(request: GuideSweep, monitor: Monitor) -> GuideSweepReport:
         rows.append(ground.measure(scale, pictures))
         write_image(request.out / f"scale-{scale:g}.png", contact_sheet(images[:_SHOWN]))
     curves = request.out / "curves.png"
-    write_image(curves, draw_sweep(rows, ground.real))
+    write_image(curves, plot_sweep(rows, ground.real))
     return GuideSweepReport(
         classes=list(dict.fromkeys(ground.labels)),
         count=request.count,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..data.pixels import to_images, to_levels
 from ..errors import Failure
+from ..metrics.plots import image_sheet
 from ..types import Denoiser
 from .guidance import DenoiserWrapper, Guidance, compose
 from .noise_schedule import draw, final, initial
@@ -169,28 +170,15 @@ def decode(model: DiffusionModel, drawn: Float[Tensor, "b c h w"]) -> list[Pictu
 def contact_sheet(images: Sequence[Picture]) -> Picture:
     """Pictures of one size in rows on white, made smaller where the sheet would be too large."""
     columns = math.ceil(math.sqrt(len(images)))
-    rows = math.ceil(len(images) / columns)
     room = _SHEET_SIDE // columns - _SHEET_GAP
     scale = min(1.0, room / max(images[0].size))
     width, height = (max(1, round(side * scale)) for side in images[0].size)
-    across, down = width + _SHEET_GAP, height + _SHEET_GAP
-    sheet = Image.new(
-        "RGB", (columns * across + _SHEET_GAP, rows * down + _SHEET_GAP), (255, 255, 255)
-    )
-    for place, image in enumerate(images):
-        row, column = divmod(place, columns)
-        tile = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-        sheet.paste(tile, (_SHEET_GAP + column * across, _SHEET_GAP + row * down))
-    return sheet
+    tiles = [
+        image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS) for image in images
+    ]
+    return image_sheet(tiles, columns, gap=_SHEET_GAP)
 
 
 def film_strip(images: Sequence[Picture]) -> Picture:
     """Pictures of one size in one row on white."""
-    width, height = images[0].size
-    across = width + _SHEET_GAP
-    strip = Image.new(
-        "RGB", (len(images) * across + _SHEET_GAP, height + 2 * _SHEET_GAP), (255, 255, 255)
-    )
-    for place, image in enumerate(images):
-        strip.paste(image.convert("RGB"), (_SHEET_GAP + place * across, _SHEET_GAP))
-    return strip
+    return image_sheet(images, len(images), gap=_SHEET_GAP)

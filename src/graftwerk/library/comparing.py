@@ -135,7 +135,7 @@ def carry_out(request: Compare, monitor: Monitor) -> Comparison:
     from ..finetune.auto import candidates
     from ..finetune.compare import Comparison as Measuring
     from ..finetune.compare import learning_curve, recommend, verdict
-    from ..finetune.plot import draw_comparison
+    from ..finetune.plot import plot_comparison
 
     begin = time.perf_counter()
     out = request.out.absolute()
@@ -153,7 +153,7 @@ def carry_out(request: Compare, monitor: Monitor) -> Comparison:
     curve = learning_curve(problem, monitor)
     kept, reason = recommend(methods)
     title = f"{Path(request.data).name} on {problem.base.name}"
-    png = draw_comparison(methods, curve, title, kept)
+    png = plot_comparison(methods, curve, title, kept)
     files.write_bytes(out / PICTURE, png)
     report = FitComparison(
         out=str(request.out),

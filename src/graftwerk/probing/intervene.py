@@ -17,6 +17,7 @@ from ..blocks.judge import Judgement, load_judge
 from ..blocks.perception import load_perception
 from ..blocks.scene import KINDS
 from ..data.pixels import to_levels
+from ..metrics.intervals import normal_margin
 from ..models.hub import builtin_folder
 from .locations import Place
 
@@ -160,8 +161,8 @@ def effects_of(
         whole = values[:, np.isfinite(values).all(axis=0)]
         slopes = steps @ (whole - whole.mean(axis=0)) / (steps @ steps) / spread
         count = whole.shape[1]
-        margin = 1.96 * float(slopes.std(ddof=1)) / np.sqrt(count) if count > 1 else 0.0
-        effects[name] = Effect(float(slopes.mean()) if count else 0.0, float(margin), count)
+        margin = normal_margin(slopes) if count > 1 else 0.0
+        effects[name] = Effect(float(slopes.mean()) if count else 0.0, margin, count)
     return effects
 
 

@@ -12,7 +12,8 @@ GraftError              base class; the command line and the server catch only t
 │   ├── Diverged        a training's loss is not finite any more
 │   ├── NoRoom          the disk is full or not writable             HTTP 507
 │   └── WriterFailed    a writer (language model) gave no whole reply HTTP 502
-└── Cancelled           Ctrl-C; what was finished is kept            exit 130, HTTP 499
+└── Cancelled           a signal came; what was finished is kept     exit 130, HTTP 499
+                        (Ctrl-C; of SIGTERM the command line makes 143)
 """
 
 from collections.abc import Iterable

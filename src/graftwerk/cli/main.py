@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, get_args
 
 from cyclopts import CoercionError, CycloptsError, MissingArgumentError
@@ -18,26 +19,39 @@ from ..search.results import IndexCheck
 from ..settings import settings
 from ..text_safety import printable
 from .app import Face, build_app
+from .stopping import Stopping
 
 _PLACES = ("model", "encoder", "index", "data", "out")  # options that name folders, usual first
 _SHOWN = 80  # characters of a refused value
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 1 failure, 2 bad input, 130 Ctrl-C."""
+    """Run one command and return its exit code.
+
+    0; 1 failure, 2 bad input, 130 Ctrl-C, 143 SIGTERM.
+    """
+    with Stopping() as stopping:
+        return _run(arguments, stopping)
+
+
+def _run(arguments: Sequence[str] | None, stopping: Stopping) -> int:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
     as_json = "--json" in tokens
     try:
-        result = build_app(_invoke)(tokens, exit_on_error=False, print_error=False)
+        result = build_app(partial(_invoke, stopping))(tokens, exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except CycloptsError as error:
         return _fail(_parse_error(error), as_json, debug)
+    except Cancelled as error:
+        _fail(error, as_json, debug)
+        return stopping.exit_code
     except GraftError as error:
         return _fail(error, as_json, debug)
     except KeyboardInterrupt:
-        return _fail(Cancelled("stopped at once by Ctrl-C."), as_json, debug)
+        _fail(Cancelled(f"stopped at once by {stopping.cause}."), as_json, debug)
+        return stopping.exit_code
     except BrokenPipeError:  # the reader of our stdout left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -48,12 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(GraftError(text, "Run again with --debug and report it."), as_json, False)
 
 
-def _invoke(verb: Verb, values: dict[str, Any], face: Face) -> int:
+def _invoke(stopping: Stopping, verb: Verb, values: dict[str, Any], face: Face) -> int:
     request = _validated(verb, values)
     from .progress import Terminal
     from .show import show
 
-    with Terminal(quiet=face.quiet or not settings().leads, streams=not face.json) as monitor:
+    quiet = face.quiet or not settings().leads
+    with Terminal(quiet=quiet, streams=not face.json, stopping=stopping) as monitor:
         report = verb.load()(request, monitor)
     if not settings().leads:
         return 0

@@ -40,8 +40,9 @@ def graft(forking, tmp_path):
         children = []
         if until is not None:
             wait_for(lambda: until(pid) or not alive(pid))
-            time.sleep(then)
             children = children_of(pid)
+            time.sleep(then)
+            children += children_of(pid)
             with contextlib.suppress(ProcessLookupError):  # it has ended
                 os.kill(pid, signal.SIGTERM)
         code = os.waitstatus_to_exitcode(forking.finish())
@@ -133,7 +134,9 @@ def test_fit_lora(graft, tmp_path, tiny):  # noqa: F811
 def stop_generate(graft, tmp_path, then):
     command = ["generate", "a red cube", "--count", "200", "--steps", "3"]
     command += ["--out", "images"]
-    code, err, _ = graft(*command, until=lambda _: any(tmp_path.glob("images/*-000.png")), then=then)
+    code, err, _ = graft(
+        *command, until=lambda _: any(tmp_path.glob("images/*-000.png")), then=then
+    )
     return code, err, sorted(tmp_path.glob("images/*.png"))
 
 

@@ -40,24 +40,30 @@ def _run(arguments: Sequence[str] | None, stopping: Stopping) -> int:
         result = app(tokens, exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
-    except CycloptsError as error:
-        return _fail(_parse_error(error), as_json, debug)
-    except Cancelled as error:
-        _fail(error, as_json, debug)
-        return stopping.exit_code
-    except GraftError as error:
-        return _fail(error, as_json, debug)
-    except KeyboardInterrupt:
-        _fail(Cancelled(f"stopped at once by {stopping.cause}."), as_json, debug)
-        return stopping.exit_code
-    except BrokenPipeError:  # the reader of our stdout left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        if debug:
-            traceback.print_exc()
-        text = f"unexpected {type(error).__name__}: {error}"
-        return _fail(GraftError(text, "Run again with --debug and report it."), as_json, False)
+    except (Exception, KeyboardInterrupt) as error:
+        return _failed(error, stopping, as_json, debug)
+
+
+def _failed(error: BaseException, stopping: Stopping, as_json: bool, debug: bool) -> int:
+    """Say what went wrong; gives the exit code."""
+    match error:
+        case CycloptsError():
+            return _fail(_parse_error(error), as_json, debug)
+        case Cancelled():
+            _fail(error, as_json, debug)
+            return stopping.exit_code
+        case GraftError():
+            return _fail(error, as_json, debug)
+        case KeyboardInterrupt():
+            _fail(Cancelled(f"stopped at once by {stopping.cause}."), as_json, debug)
+            return stopping.exit_code
+        case BrokenPipeError():  # the reader of our stdout left, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+    if debug:
+        traceback.print_exception(error)
+    text = f"unexpected {type(error).__name__}: {error}"
+    return _fail(GraftError(text, "Run again with --debug and report it."), as_json, False)
 
 
 def _invoke(stopping: Stopping, command: Command, values: dict[str, Any], face: Face) -> int:

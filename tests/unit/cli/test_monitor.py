@@ -14,7 +14,6 @@ from graftwerk.cli.progress import Terminal, course_of
 from graftwerk.cli.stopping import Stopping
 from graftwerk.errors import Cancelled
 
-
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
 

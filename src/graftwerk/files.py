@@ -195,8 +195,27 @@ def read_json_lines(path: Path, limit: int = limits.JSON_FILE) -> list[dict[str,
     return rows
 
 
+def require_regular(path: Path) -> None:
+    """See that a path is a file: reading a FIFO or a device may never end.
+
+    Raises:
+        BadFile: it is something else.
+        FileNotFoundError: it is not there.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise BadFile(
+            f"{path} is not a regular file, so reading it may never end.",
+            "Put the file itself in its place.",
+        )
+
+
 def sha256_of_file(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
+    """Hexadecimal SHA-256 of a file's content.
+
+    Raises:
+        BadFile: it is not a regular file.
+    """
+    require_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

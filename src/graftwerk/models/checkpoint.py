@@ -11,12 +11,14 @@ What a classifier's folder says of its labels, without its network.
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files
+from .. import files, limits
 from ..errors import BadFile, Damaged
 
 _PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"}
@@ -27,6 +29,7 @@ _REFUSED_KEYS = {
     "quantization_config": "holds quantized weights",
     "tokenizer_name_or_path": "takes its tokenizer from elsewhere",
 }
+_READ_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".safetensors"}
 _KERNEL_KEYS = ("_attn_implementation", "attn_implementation", "_experts_implementation")
 # Files beside the weights that change a vector.
 _SHAPING_NAMES = {
@@ -185,6 +188,28 @@ def _checked_weights(path: Path) -> tuple[Path, ...]:
     return weights
 
 
+def require_plain_files(root: Path) -> None:
+    """Refuse a model's folder that holds FIFOs or devices, or texts that fill the memory.
+
+    Libraries open by name whatever lies there, and have no limits of their own.
+
+    Raises:
+        BadFile: one is no regular file.
+        LimitExceeded: one is too large.
+    """
+    depth_of_root = len(root.parts)
+    for folder, inner, names in os.walk(root):
+        if len(Path(folder).parts) - depth_of_root >= limits.MODEL_DEPTH:
+            inner.clear()
+        for path in (Path(folder, name) for name in names):
+            if path.suffix not in _READ_SUFFIXES:
+                continue
+            with suppress(FileNotFoundError):  # a link to nothing is as good as no file
+                files.require_regular(path)
+                if path.suffix != ".safetensors":
+                    limits.require_file_size(path, limits.MODEL_TEXT, "model file")
+
+
 def count_parameters(weights: Sequence[Path]) -> int:
     """Weights in safetensors files, read from their headers; integers (positions) are none."""
     from safetensors import safe_open
@@ -203,10 +228,12 @@ def check_safetensors(path: Path) -> None:
     """Read the header of a safetensors file, which tells whether the file is whole.
 
     Raises:
+        BadFile: it is not a regular file.
         Damaged: it is cut short or malformed.
     """
     from safetensors import SafetensorError, safe_open
 
+    files.require_regular(path)
     try:
         with safe_open(path, framework="np"):
             pass

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ..errors import BadFile, Failure, UnknownName
 from ..settings import settings
+from .checkpoint import require_plain_files
 
 PREFIX = "builtin/"
 _WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -178,11 +179,18 @@ def locate(name: str) -> Path:
     Raises:
         UnknownName: a `builtin/` name that is not there.
         BadFile: neither a folder nor a hub id, or a hub id that cannot be had, or one that only a
-            file names and that is not in the cache.
+            file names and that is not in the cache; or the folder holds FIFOs or devices.
         Failure: the hub does not answer.
     """
     if name.startswith(PREFIX):
         return builtin_folder(name)
+    folder = _elsewhere(name)
+    require_plain_files(folder)
+    return folder
+
+
+def _elsewhere(name: str) -> Path:
+    """Folder of a model that does not come with the package; raises as `locate` does."""
     path = Path(name).expanduser()
     if name and path.is_dir():
         return path.resolve()

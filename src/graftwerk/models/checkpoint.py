@@ -20,6 +20,8 @@ from typing import Any
 
 from .. import files, limits
 from ..errors import BadFile, Damaged
+from .config_schema import CHECKED, check_config
+from .integrity import hash_of_weights, require_published
 
 _PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"}
 # Each makes a loader import code, fetch another model, or need a further library.
@@ -99,7 +101,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """Read a JSON file that must hold an object.
 
     Raises:
-        BadFile: it is missing or holds something else.
+        BadFile: it is missing, holds something else, or a number that no model has.
     """
     if not path.is_file():
         raise BadFile(
@@ -109,6 +111,8 @@ def read_object(path: Path) -> dict[str, Any]:
     content = files.read_json(path)
     if not isinstance(content, dict):
         raise BadFile(f"{path} does not hold a JSON object.", "Check the file's content.")
+    if path.name in CHECKED:
+        check_config(path, content)
     return content
 
 
@@ -122,7 +126,7 @@ def fingerprint(root: Path, choices: Mapping[str, Any]) -> str:
     total = hashlib.sha256()
     for path in sorted(_shaping_files(root)):
         total.update(f"{path.relative_to(root).as_posix()}\0".encode())
-        total.update(files.sha256_of_file(path).encode())
+        total.update(hash_of_weights(path).encode())
     total.update(json.dumps(choices, sort_keys=True).encode())
     return total.hexdigest()
 
@@ -229,7 +233,7 @@ def check_safetensors(path: Path) -> None:
 
     Raises:
         BadFile: it is not a regular file.
-        Damaged: it is cut short or malformed.
+        Damaged: it is cut short or malformed, or one of the package's own that was changed.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -241,6 +245,7 @@ def check_safetensors(path: Path) -> None:
         raise Damaged(
             f"weight file {path} is damaged: {error}.", "Copy or download it again."
         ) from error
+    require_published(path)
 
 
 NOISE_AWARE = "graftwerk-noise-aware-classifier"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import Cancelled
 from ..text_safety import printable
 from .stopping import Stopping
+from .streams import say, writing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -84,7 +85,8 @@ class Terminal:
         self._stopping.listen(None)
         self._close_bar()
         if self.streamed:
-            sys.stdout.write("\n\n")
+            with writing():
+                sys.stdout.write("\n\n")
 
     def _stop(self) -> bool:
         """The first signal came; gives whether the work notices it by itself."""
@@ -135,7 +137,7 @@ class Terminal:
     def note(self, text: str) -> None:
         """One line on stderr."""
         if not self._quiet:
-            sys.stderr.write(f"{printable(text)}\n")
+            say(printable(text))
 
     def stream(self, piece: str) -> None:
         """A piece of the answer on stdout, as it comes."""
@@ -143,8 +145,8 @@ class Terminal:
         if self._streams:
             self._close_bar()
             self.streamed = True
-            sys.stdout.write(printable(piece, keep_lines=True))
-            sys.stdout.flush()
+            with writing():
+                sys.stdout.write(printable(piece, keep_lines=True))
 
     def chart(self, figures: Mapping[str, Sequence[float]]) -> None:
         """Show the course of figures above the bar, where there is one."""

@@ -38,7 +38,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(("n_embd", "cross_attention_dim", "projection_dim", "head_dim"), _WIDTH),
     **dict.fromkeys(("block_out_channels", "in_channels", "out_channels"), _WIDTH),
     **dict.fromkeys(("latent_channels", "conditioning_channels", "num_channels"), _WIDTH),
-    **dict.fromkeys(("in_features", "out_features", "norm_num_groups"), _WIDTH),
+    **dict.fromkeys(("in_features", "norm_num_groups"), _WIDTH),
     **dict.fromkeys(("sample_size", "image_size", "patch_size", "height", "width"), _PIXELS),
     **dict.fromkeys(("shortest_edge", "longest_edge"), _PIXELS),
     **dict.fromkeys(("layer_norm_eps", "rms_norm_eps", "norm_eps"), _EPSILON),

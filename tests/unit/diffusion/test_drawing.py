@@ -109,3 +109,19 @@ def test_a_large_sheet_is_made_smaller(model) -> None:
     sheet = contact_sheet([Image.new("L", (3000, 1500))] * 4)
     assert max(sheet.size) <= 4096 + 4
     assert sheet.size[0] == pytest.approx(2 * sheet.size[1], abs=16)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(float("nan"), "not finite"), (0.3, "a single color"), (2.0, "single")]
+)
+def test_an_image_that_is_none_is_an_error(model, value, words) -> None:
+    class Flat:
+        name, factor = model.name, model.factor
+
+        def decode(self, drawn):
+            decoded = torch.rand(len(drawn), 3, 8, 8)
+            decoded[-1] = value
+            return decoded.clamp(0, 1)
+
+    with pytest.raises(Failure, match=words):
+        decode(Flat(), torch.zeros(2, 4, 8, 8))

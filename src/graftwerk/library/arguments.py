@@ -1,37 +1,42 @@
 """Arguments of the public objects, checked by the same declarations as those of the commands."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import ValidationError
-
-from ..errors import BadInput
-from ..requests.base import Request, allowed
+from ..errors import BadValue
+from ..requests.base import Request
 
 if TYPE_CHECKING:
     from ..types import Monitor
 
 R = TypeVar("R", bound=Request[Any])
 PathArgument = str | os.PathLike[str]
-_SHOWN = 80  # characters of a refused value
 
 
-def checked(kind: type[R], **values: Any) -> R:
+def checked(
+    kind: type[R], /, *, hint: str = "", names: Mapping[str, str] | None = None, **values: Any
+) -> R:
     """Return the request that a command would get for these arguments.
 
+    Args:
+        kind: the class of the request.
+        hint: what to do about a refused value; default: what the request says.
+        names: of arguments that have another name than their field, by field.
+        **values: its fields.
+
     Raises:
-        BadInput: one of them is outside its limits.
+        BadValue: one of them is outside its limits.
     """
     try:
         return kind(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        shown = repr(first["input"])
-        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
-        raise BadInput(
-            f"{name}={shown} is not possible: {allowed(first)}.", "Pass another value."
+    except BadValue as error:
+        raise BadValue(
+            (names or {}).get(error.field, error.field),
+            error.value,
+            error.allowed,
+            hint or error.hint,
+            missing=error.missing,
         ) from error
 
 

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from .. import files, folders
 from ..errors import BadInput
 from ..finetune.problem import Problem, Source, open_problem
 from ..finetune.results import FitComparison, Method
 from ..models.hub import named_by_user
-from ..requests.base import DEFAULT_ENCODER, allowed
+from ..requests.base import DEFAULT_ENCODER
 from ..requests.finetune import Compare
 from ..types import Monitor, Silent
+from .arguments import checked
 from .fitting import problem_of, settings_of
 
 if TYPE_CHECKING:
@@ -107,15 +106,8 @@ def compare(
     """
     given = {"data": str(data), "target": target, "model": str(model), **options}
     with tempfile.TemporaryDirectory(prefix="graftwerk-") as folder:
-        try:
-            request = Compare(out=Path(folder) / "compare" if out is None else Path(out), **given)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name, value = first["loc"][0], first["input"]
-            raise BadInput(
-                f"compare({name}={value!r}) is not possible: {allowed(first)}.",
-                "Options are the fields of graftwerk.Compare.",
-            ) from error
+        given["out"] = Path(folder) / "compare" if out is None else Path(out)
+        request = checked(Compare, **given)
         with named_by_user([request.model]):
             found = carry_out(request, monitor or Silent())
     if out is not None:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Float64
-from pydantic import ValidationError
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import NotFittedError
 
@@ -36,9 +35,9 @@ from ..finetune.base_model import open_base
 from ..finetune.problem import Problem
 from ..finetune.saved import KINDS, FittedModel, Saved, Unsaved, copy_fit, describe_fit, open_fit
 from ..models.hub import named_by_user
-from ..requests.base import allowed
 from ..requests.finetune import Fit
 from ..types import HiddenLayer, Silent
+from .arguments import checked
 from .fitting import fit_problem, note_data, note_unfamiliar, require_options, source_of
 
 if TYPE_CHECKING:
@@ -225,15 +224,8 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         for name in ("method", "scale"):
             values.pop(name)
         values["targets"] = list(self.targets or [])
-        try:
-            return Fit(data="X", out=Path("fit"), **values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][0]).replace("how", "method")
-            received = f"{type(self).__name__}({name}={first['input']!r})"
-            raise BadInput(
-                f"{received} is not possible: {allowed(first)}.", "Change it with set_params."
-            ) from error
+        values |= {"data": "X", "out": Path("fit")}
+        return checked(Fit, **values, hint="Change it with set_params.", names={"how": "method"})
 
     def _restore(self, saved: Saved) -> None:
         self._learned(saved.model, ())

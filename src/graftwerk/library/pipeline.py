@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from jaxtyping import Float
-from pydantic import ValidationError
 from torch import Tensor
 
 from ..adapters.protocol import Adapter
@@ -32,9 +31,10 @@ from ..generation.spec import Options, options_of
 from ..generation.steered import Loader, SteeredModel
 from ..generation.validate import require_measure
 from ..models.hub import named_by_user
-from ..requests.base import DEFAULT_PIPELINE, allowed
+from ..requests.base import DEFAULT_PIPELINE
 from ..requests.generate import Generate
 from ..types import Denoiser, Monitor, Silent
+from .arguments import checked
 from .inputs import ImageLike, as_image
 
 if TYPE_CHECKING:
@@ -353,15 +353,8 @@ def _options(model: str, prompt: str, n: int, **options: Any) -> Options:
             f"{min(refused)} is not an option of an image.",
             "Put adapters on with pipe.with_(...), and write images with result.save(folder).",
         )
-    try:
-        return options_of(Generate(model=model, prompt=prompt, count=n, **options))
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        raise BadInput(
-            f"{'n' if name == 'count' else name} is {first['input']!r}.",
-            f"Allowed: {allowed(first)}.",
-        ) from error
+    values = {"model": model, "prompt": prompt, "count": n, **options}
+    return options_of(checked(Generate, **values, names={"count": "n"}))
 
 
 # Fields of a request that a pipeline has as objects, or that say where things are written.

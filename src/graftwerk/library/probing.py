@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from ..data.images import write_image
 from ..errors import BadInput
 from ..generation.provenance import require_folder
 from ..models.hub import named_by_user
 from ..probing.results import Moved, Read, ReadoutResult, Share, Shift
-from ..requests.base import DEFAULT_PIPELINE, allowed
+from ..requests.base import DEFAULT_PIPELINE
 from ..requests.probe import Readout
 from ..types import Monitor, Silent
+from .arguments import checked
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -92,15 +91,8 @@ def probe(
     targets = [target] if isinstance(target, str) else list(target)
     given = {"data": Path(data), "target": targets, "model": str(model), "at": at, **options}
     with tempfile.TemporaryDirectory(prefix="graftwerk-") as folder:
-        try:
-            request = Readout(out=Path(folder) / "probe" if out is None else Path(out), **given)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name, value = first["loc"][0], first["input"]
-            raise BadInput(
-                f"probe({name}={value!r}) is not possible: {allowed(first)}.",
-                "Options are the fields of graftwerk.Readout.",
-            ) from error
+        given["out"] = Path(folder) / "probe" if out is None else Path(out)
+        request = checked(Readout, **given)
         with named_by_user([request.model]):
             found = carry_out(request, monitor or Silent())
     if out is not None:

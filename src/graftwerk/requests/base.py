@@ -4,8 +4,10 @@ A value that a request refuses is a `BadValue` of this package, never an error o
 """
 
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from types import GenericAlias
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, get_args
@@ -214,6 +216,9 @@ class Request(_Answered[R_co]):
         if first["type"] == "missing":
             what = cls.model_fields[field].description or "a value"
             return BadValue(field, None, what, hint, missing=True)
+        near = _nearest(first)
+        if near:
+            hint = f"Did you mean {near}?"
         return BadValue(field or cls.__name__, first["input"], allowed(first), hint)
 
     @classmethod
@@ -225,6 +230,14 @@ class Request(_Answered[R_co]):
                 if isinstance(name, str):
                     return tuple(part.strip() for part in name.split("|"))
         raise TypeError(f"{cls.__name__} does not name its result")
+
+
+def _nearest(error: Mapping[str, Any]) -> str | None:
+    """The allowed word that a refused one is closest to."""
+    if error["type"] != "literal_error" or not isinstance(error["input"], str):
+        return None
+    words = re.findall(r"'([^']*)'", error["ctx"]["expected"])
+    return next(iter(get_close_matches(error["input"], words, n=1)), None)
 
 
 def is_positional(info: "FieldInfo") -> bool:

@@ -131,9 +131,9 @@ def test_a_parameter_is_stored_as_it_was_given(tiny):
     assert clf.get_params()["model"] is tiny
     assert clf.get_params()["targets"] == ("query",)
     clf.set_params(rank=0, method="lora")
-    with pytest.raises(BadInput, match=r"Classifier\(rank=0\) is not possible: at least 1"):
+    with pytest.raises(BadInput, match=r"rank 0 is not possible: at least 1"):
         clf.fit(TEXTS, LABELS)
-    with pytest.raises(BadInput, match=r"Classifier\(method='lore'\) is not possible.*'lora'"):
+    with pytest.raises(BadInput, match=r"method 'lore' is not possible.*'lora'"):
         clf.set_params(rank=1, method="lore").fit(TEXTS, LABELS)
 
 

@@ -75,9 +75,9 @@ def test_adapters_and_their_order_in_words(pipe):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"steps": 0}, BadInput, "steps is 0"),
-        ({"n": 0}, BadInput, "n is 0"),
-        ({"sampler": "foo"}, UnknownName, "sampler 'foo'"),
+        ({"steps": 0}, BadInput, "steps 0 is not"),
+        ({"n": 0}, BadInput, "n 0 is not"),
+        ({"sampler": "foo"}, BadInput, "sampler 'foo'"),
         ({"cfg_interval": "5:1"}, BadInput, "interval '5:1'"),
         ({"control": ["canny=x"]}, BadInput, "with_"),
         ({"foo": 1}, BadInput, "there is no such field"),

@@ -55,6 +55,7 @@ class Commands:
 def child(task: dict[str, Any]) -> None:
     """Run a command as `python -m graftwerk` would, and end with its exit code."""
     from graftwerk.cli.main import main
+    from graftwerk.settings import settings
 
     signal.alarm(_LONGEST)
     for number, path in enumerate(task["files"]):
@@ -63,6 +64,7 @@ def child(task: dict[str, Any]) -> None:
     os.chdir(task["cwd"])
     os.environ.clear()
     os.environ.update(task["environment"])
+    settings.cache_clear()  # what was imported before the fork has read the environment
     code = main(task["arguments"])
     atexit._run_exitfuncs()
     sys.stdout.flush()

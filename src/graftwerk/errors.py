@@ -13,9 +13,12 @@ GraftError              base class; the command line and the server catch only t
 │   ├── Diverged        a training's loss is not finite any more
 │   ├── NoRoom          the disk is full or not writable             HTTP 507
 │   └── WriterFailed    a writer (language model) gave no whole reply HTTP 502
-└── Cancelled           Ctrl-C; what was finished is kept            exit 130, HTTP 499
+└── Cancelled           a signal came; what was finished is kept     exit 130, HTTP 499
+                        (Ctrl-C; of SIGTERM the command line makes 143)
 """
 
+import errno
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar
@@ -81,7 +84,10 @@ class BadValue(BadInput):
         """The message with another name for the field, as an option of the command line has."""
         if self.missing:
             return f"{name} is missing: {self.allowed}."
-        text = repr(self.value) if isinstance(self.value, str) else str(self.value)
+        try:
+            text = repr(self.value) if isinstance(self.value, str) else str(self.value)
+        except ValueError:  # a number of more digits than Python writes
+            text = "of that many digits"
         if len(text) > _SHOWN:
             text = f"{text[: _SHOWN - 3]}..."
         return f"{name} {text} is not possible: {self.allowed}."
@@ -146,6 +152,34 @@ class WriterFailed(Failure):
     """A language model's server hangs, answers with an error or breaks off."""
 
     http_status = 502
+
+
+# The path is of another kind than is needed, or is not open to this user: the caller can mend it.
+_OF_PATHS = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+_OF_PATHS |= {errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTEMPTY, errno.EROFS, errno.ENXIO}
+
+
+def error_of_machine(error: BaseException) -> GraftError | None:
+    """What the system refused, as an error for people; None for a mistake of the program.
+
+    >>> print(error_of_machine(FileNotFoundError(2, "", "a/b")))
+    'a/b': No such file or directory. Check the path and its permissions.
+    """
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return Failure(
+            "there is not enough memory for this.",
+            "Ask for less at once, for example a smaller size or batch, or use a larger machine.",
+        )
+    if not isinstance(error, OSError) or error.errno is None:
+        return None
+    reason = os.strerror(error.errno)
+    if error.filename is None:
+        return Failure(f"the system refused a step: {reason}.", "Check disk, memory and limits.")
+    name = error.filename2 if error.filename2 is not None else error.filename
+    message = f"{os.fsdecode(name) if isinstance(name, bytes) else str(name)!r}: {reason}."
+    if error.errno in _OF_PATHS:
+        return BadFile(message, "Check the path and its permissions.")
+    return Failure(message, "Check the disk, then run it again.")
 
 
 class Cancelled(GraftError):

@@ -11,18 +11,19 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from . import limits
-from .errors import BadFile, NoRoom
+from .errors import BadFile, Damaged, NoRoom
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 _NO_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.EBUSY, errno.EXDEV}
 _NO_PLACE |= {errno.ENOTEMPTY, errno.ENAMETOOLONG}
 
+_SEAL = "seal"
 _NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.ENOTTY, errno.EOPNOTSUPP}
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -96,6 +97,37 @@ def write_plain(path: Path, content: bytes) -> None:
     """Write a file that is not safe by itself: inside a `folders.working_folder` only."""
     with path.open("wb") as file:
         file.write(content)
+
+
+def write_sealed_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a record with a hash of itself, so that a change of it is noticed.
+
+    It guards against accidents and hasty edits, not against somebody who writes the hash anew.
+    """
+    write_json(path, {**content, _SEAL: _seal_of(content)})
+
+
+def read_sealed_json(path: Path) -> Any:
+    """Read a record, and see that it is as it was written; one of old, without a seal, is taken.
+
+    Raises:
+        BadFile: the file is missing, or is not JSON.
+        Damaged: it was changed.
+    """
+    content = read_json(path)
+    if isinstance(content, dict) and content.get(_SEAL, "") != _seal_of(content):
+        if _SEAL not in content:
+            return content
+        raise Damaged(
+            f"{path} was changed after it was written: it does not match its seal.",
+            "Copy it again from where it was made, or make it anew.",
+        )
+    return content
+
+
+def _seal_of(content: Mapping[str, Any]) -> str:
+    bare = {key: value for key, value in content.items() if key != _SEAL}
+    return hashlib.sha256(json.dumps(bare, sort_keys=True).encode()).hexdigest()
 
 
 def append_text(path: Path, content: str) -> None:
@@ -195,8 +227,27 @@ def read_json_lines(path: Path, limit: int = limits.JSON_FILE) -> list[dict[str,
     return rows
 
 
+def require_regular(path: Path) -> None:
+    """See that a path is a file: reading a FIFO or a device may never end.
+
+    Raises:
+        BadFile: it is something else.
+        FileNotFoundError: it is not there.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise BadFile(
+            f"{path} is not a regular file, so reading it may never end.",
+            "Put the file itself in its place.",
+        )
+
+
 def sha256_of_file(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
+    """Hexadecimal SHA-256 of a file's content.
+
+    Raises:
+        BadFile: it is not a regular file.
+    """
+    require_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

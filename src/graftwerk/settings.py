@@ -4,9 +4,14 @@ The only module of the package that reads or sets variables of the environment.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from .errors import BadInput
+
+_MOST_THREADS = 1024
 
 # What libraries tell their makers, or note down about this machine, unless a variable forbids it.
 _NO_TELEMETRY = {
@@ -67,15 +72,47 @@ def _available_cores() -> int:
         return os.cpu_count() or 1
 
 
+def _threads(value: str) -> int:
+    if not value:
+        return _available_cores()
+    # int() takes digits of every script, signs and underscores, and refuses long numbers only
+    if value.isascii() and value.isdigit() and len(value) <= 4 and 1 <= int(value) <= _MOST_THREADS:
+        return int(value)
+    raise BadInput(
+        f"the variable GRAFTWERK_THREADS is {value[:40]!r}; allowed is a whole number from 1 to "
+        f"{_MOST_THREADS:,}.",
+        "Set it to a number of cores, or unset it.",
+    )
+
+
+def _cache_folder(environment: Mapping[str, str]) -> Path:
+    named = environment.get("GRAFTWERK_CACHE")
+    if named:
+        return Path(named)
+    home_cache = environment.get("XDG_CACHE_HOME")
+    if home_cache:
+        return Path(home_cache) / "graftwerk"
+    try:
+        return Path.home() / ".cache" / "graftwerk"
+    except RuntimeError as error:
+        raise BadInput(
+            "this user has no home folder, so there is no place for the cache.",
+            "Name a folder in the variable GRAFTWERK_CACHE.",
+        ) from error
+
+
 @cache
 def settings() -> Settings:
-    """Read the environment once: `GRAFTWERK_CACHE`, `GRAFTWERK_THREADS`, `HF_HUB_OFFLINE`, ..."""
+    """Read the environment once: `GRAFTWERK_CACHE`, `GRAFTWERK_THREADS`, `HF_HUB_OFFLINE`, ...
+
+    Raises:
+        BadInput: a variable has a value that is not possible.
+    """
     environment = os.environ
-    home_cache = environment.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Settings(
-        cache=Path(environment.get("GRAFTWERK_CACHE") or f"{home_cache}/graftwerk"),
+        cache=_cache_folder(environment),
         offline=environment.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"},
-        threads=int(environment.get("GRAFTWERK_THREADS") or _available_cores()),
+        threads=_threads(environment.get("GRAFTWERK_THREADS", "").strip()),
         writer_key=environment.get("OPENAI_API_KEY", ""),
         leads=environment.get("RANK", "0") == "0",
     )

@@ -67,7 +67,7 @@ def write_bundle(
         "sha256": hashes,
         "graftwerk": version("graftwerk"),
     }
-    files.write_json(folder / RECORD, record)
+    files.write_sealed_json(folder / RECORD, record)
 
 
 def read_bundle(folder: Path, *kinds: str) -> Bundle:
@@ -76,14 +76,14 @@ def read_bundle(folder: Path, *kinds: str) -> Bundle:
     Raises:
         BadFile: there is none, or its record is malformed or of another format.
         BadInput: it is of another kind.
-        Damaged: a file is missing or does not match its hash.
+        Damaged: a file is missing or does not match its hash, or the record was changed.
     """
     if not (folder / RECORD).is_file():
         raise BadFile(
             f"{folder} holds no {RECORD}, so it is nothing that graftwerk saved.",
             "Name the folder that was given to --out.",
         )
-    record = files.read_json(folder / RECORD)
+    record = files.read_sealed_json(folder / RECORD)
     try:
         kind, form, base = str(record["kind"]), record["format"], record["base"]
         bundle = Bundle(
@@ -108,6 +108,7 @@ def read_bundle(folder: Path, *kinds: str) -> Bundle:
             f"{folder} holds a {kind!r}, not {' or '.join(repr(name) for name in kinds)}.",
             "Name another folder.",
         )
+    _require_listed(folder, hashes)
     _require_whole(folder, hashes)
     return bundle
 
@@ -156,6 +157,17 @@ def require_base(bundle: Bundle, name: str, fingerprint: str) -> None:
             f"{name} with fingerprint {fingerprint[:12]}",
             "Name the model that it was made on, or make it anew on this one.",
         )
+
+
+def _require_listed(folder: Path, hashes: Mapping[str, str]) -> None:
+    """Refuse weights that no hash vouches for."""
+    for path in sorted(folder.rglob("*.safetensors")):
+        name = path.relative_to(folder).as_posix()
+        if name not in hashes:
+            raise Damaged(
+                f"{folder / RECORD} has no hash of {name}, so the file did not come with it.",
+                "Copy the whole folder again, or make it anew.",
+            )
 
 
 def _require_whole(folder: Path, hashes: Mapping[str, str]) -> None:

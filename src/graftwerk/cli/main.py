@@ -1,64 +1,93 @@
 """Entry point of `graft`: parse, validate, run, show; one line for every error."""
 
 import json
-import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from functools import partial
 from typing import Any, get_args
 
 from cyclopts import CoercionError, CycloptsError, MissingArgumentError
 from cyclopts.exceptions import UnusedCliTokensError
 
 from ..commands import CATALOGUE, Command
-from ..errors import BadInput, BadValue, Cancelled, GraftError
+from ..errors import BadInput, BadValue, Cancelled, GraftError, NoRoom, error_of_machine
 from ..requests.base import is_positional
 from ..settings import settings
 from ..text_safety import printable
+from . import streams
 from .app import Face, build_app
+from .stopping import Stopping
 
 _PLACES = ("model", "encoder", "index", "data", "out")  # options that name folders, usual first
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 1 failure, 2 bad input, 130 Ctrl-C."""
+    """Run one command and return its exit code.
+
+    0; 1 failure, 2 bad input, 130 Ctrl-C, 143 SIGTERM.
+    """
+    with Stopping() as stopping:
+        return _run(arguments, stopping)
+
+
+def _run(arguments: Sequence[str] | None, stopping: Stopping) -> int:
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in tokens
     as_json = "--json" in tokens
+    streams.prepare()
     try:
-        result = build_app(_invoke, tokens)(tokens, exit_on_error=False, print_error=False)
-        sys.stdout.flush()
+        settings()  # what the environment says is refused here, and not in the middle of the work
+        app = build_app(partial(_invoke, stopping), tokens)
+        alone = not tokens or bool({"--help", "-h", "--version"} & set(tokens))
+        with streams.writing() if alone else nullcontext():  # what the parser prints itself
+            result = app(tokens, exit_on_error=False, print_error=False)
         return result if isinstance(result, int) else 0
-    except CycloptsError as error:
-        return _fail(_parse_error(error), as_json, debug)
-    except GraftError as error:
-        return _fail(error, as_json, debug)
-    except KeyboardInterrupt:
-        return _fail(Cancelled("stopped at once by Ctrl-C."), as_json, debug)
-    except BrokenPipeError:  # the reader of our stdout left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        if debug:
-            traceback.print_exc()
-        text = f"unexpected {type(error).__name__}: {error}"
-        return _fail(GraftError(text, "Run again with --debug and report it."), as_json, False)
+    except (Exception, KeyboardInterrupt) as error:
+        return _failed(error, stopping, as_json, debug)
 
 
-def _invoke(command: Command, values: dict[str, Any], face: Face) -> int:
+def _failed(error: BaseException, stopping: Stopping, as_json: bool, debug: bool) -> int:
+    """Say what went wrong; gives the exit code."""
+    match error:
+        case BrokenPipeError():  # the reader of our stdout left, as `head` does
+            return 0
+        case CycloptsError():
+            told: GraftError = _parse_error(error)
+        case GraftError():
+            told = error
+        case KeyboardInterrupt():
+            told = Cancelled(f"stopped at once by {stopping.cause}.")
+        case _:
+            told = error_of_machine(error) or _unexpected_error(error, debug)
+    _fail(told, as_json, debug and not told.message.startswith("unexpected "))
+    return stopping.exit_code if isinstance(told, Cancelled) else told.exit_code
+
+
+def _unexpected_error(error: BaseException, debug: bool) -> GraftError:
+    if debug:
+        traceback.print_exception(error)
+    text = f"unexpected {type(error).__name__}: {error}"
+    return GraftError(text, "Run again with --debug and report it.")
+
+
+def _invoke(stopping: Stopping, command: Command, values: dict[str, Any], face: Face) -> int:
     request = _validated(command, values)
     from .progress import Terminal
     from .show import show
 
-    with Terminal(quiet=face.quiet or not settings().leads, streams=not face.json) as monitor:
+    quiet = face.quiet or not settings().leads
+    with Terminal(quiet=quiet, streams=not face.json, stopping=stopping) as monitor:
         report = command.load()(request, monitor)
     if not settings().leads:
         return 0
-    if face.json:
-        content = report.model_dump(mode="python")
-        sys.stdout.write(json.dumps(content, default=str) + "\n")
-    else:
-        show(report, streamed=monitor.streamed)
+    with streams.writing():
+        if face.json:
+            content = report.model_dump(mode="python")
+            sys.stdout.write(json.dumps(content, default=str) + "\n")
+        else:
+            show(report, streamed=monitor.streamed)
     return int(not report.well)
 
 
@@ -132,10 +161,10 @@ def _no_number(error: CycloptsError) -> str | None:
     )
 
 
-def _fail(error: GraftError, as_json: bool, debug: bool) -> int:
+def _fail(error: GraftError, as_json: bool, debug: bool) -> None:
     if debug:
         traceback.print_exception(error)
     if as_json:
-        sys.stdout.write(json.dumps(error.to_json()) + "\n")
-    sys.stderr.write(f"graft: {printable(str(error))}\n")
-    return error.exit_code
+        with suppress(NoRoom, BrokenPipeError), streams.writing():
+            sys.stdout.write(json.dumps(error.to_json()) + "\n")
+    streams.say(f"graft: {printable(str(error))}")

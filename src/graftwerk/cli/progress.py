@@ -1,17 +1,19 @@
-"""Progress on stderr, streamed answers on stdout, and Ctrl-C.
+"""Progress on stderr, streamed answers on stdout, and the stop between two steps.
 
 The course of figures while something is trained, one line each, for a terminal.
 """
 
 import math
-import signal
 import sys
 from collections.abc import Mapping, Sequence
-from types import FrameType, TracebackType
+from contextlib import suppress
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..errors import Cancelled
 from ..text_safety import printable
+from .stopping import Stopping
+from .streams import say, writing
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -54,24 +56,24 @@ def gauge_table(figures: Mapping[str, Sequence[float]]) -> "Table":
 class Terminal:
     """The monitor of the command line.
 
-    In work that has steps the first Ctrl-C is noticed at the next one, so that what is finished is
+    In work that has steps the first signal is noticed at the next one, so that what is finished is
     kept; the second leaves at once. Work without steps is left at once.
     """
 
-    def __init__(self, *, quiet: bool, streams: bool) -> None:
+    def __init__(self, *, quiet: bool, streams: bool, stopping: Stopping) -> None:
         self.streamed = False
         self._quiet = quiet
         self._streams = streams
-        self._stopping = False
+        self._stopping = stopping
+        self._asked_to_stop = False
         self._has_steps = False
         self._progress: Progress | None = None
         self._live: Live | None = None
         self._task: TaskID | None = None
         self._figures: Mapping[str, Sequence[float]] = {}
-        self._former_handler: signal.Handlers | object = signal.SIG_DFL
 
     def __enter__(self) -> "Terminal":
-        self._former_handler = signal.signal(signal.SIGINT, self._interrupted)
+        self._stopping.listen(self._stop)
         return self
 
     def __exit__(
@@ -80,16 +82,20 @@ class Terminal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        signal.signal(signal.SIGINT, self._former_handler)  # type: ignore[arg-type]
+        self._stopping.listen(None)
         self._close_bar()
         if self.streamed:
-            sys.stdout.write("\n\n")
+            with writing():
+                sys.stdout.write("\n\n")
 
-    def _interrupted(self, _signal: int, _frame: FrameType | None) -> None:
-        if self._stopping or not self._has_steps:
-            raise KeyboardInterrupt
-        self._stopping = True
-        self.note("stopping after this step; Ctrl-C again leaves at once")
+    def _stop(self) -> bool:
+        """The first signal came; gives whether the work notices it by itself."""
+        # even without steps: what is raised on the spot may be swallowed, as in a destructor
+        self._asked_to_stop = True
+        if self._has_steps:
+            with suppress(RuntimeError):  # the signal came in the midst of another line
+                self.note("stopping after this step; once more leaves at once")
+        return self._has_steps
 
     def start(self, task: str, total: int | None = None) -> None:
         """Show a bar for `task` where stderr is a terminal."""
@@ -123,7 +129,7 @@ class Terminal:
         self._live.start()
 
     def advance(self, count: int = 1) -> None:
-        """Move the bar; raise `Cancelled` after the first Ctrl-C."""
+        """Move the bar; raise `Cancelled` after the first signal."""
         self._check()
         if self._progress is not None and self._task is not None:
             self._progress.advance(self._task, count)
@@ -131,7 +137,7 @@ class Terminal:
     def note(self, text: str) -> None:
         """One line on stderr."""
         if not self._quiet:
-            sys.stderr.write(f"{printable(text)}\n")
+            say(printable(text))
 
     def stream(self, piece: str) -> None:
         """A piece of the answer on stdout, as it comes."""
@@ -139,8 +145,8 @@ class Terminal:
         if self._streams:
             self._close_bar()
             self.streamed = True
-            sys.stdout.write(printable(piece, keep_lines=True))
-            sys.stdout.flush()
+            with writing():
+                sys.stdout.write(printable(piece, keep_lines=True))
 
     def chart(self, figures: Mapping[str, Sequence[float]]) -> None:
         """Show the course of figures above the bar, where there is one."""
@@ -153,9 +159,10 @@ class Terminal:
         return Group(gauge_table(self._figures), bar) if self._figures else bar
 
     def _check(self) -> None:
-        if self._stopping:
+        if self._asked_to_stop:
             raise Cancelled(
-                "stopped by Ctrl-C.", "What was finished is kept; run it again to go on."
+                f"stopped by {self._stopping.cause}.",
+                "What was finished is kept; run it again to go on.",
             )
 
     def _close_bar(self) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int64, UInt8
 from ..blocks.map_images import PALETTE, draw_normals
 from ..errors import BadFile, BadInput
 from ..models.checkpoint import ModelFolder, open_folder, read_object
-from ..models.hub import locate
+from ..models.hub import loading, locate
 from ..models.transformers import choose_device, load_network, quiet
 from .base import Pictures, Read
 from .kinds.depth import draw_nearness
@@ -121,8 +121,9 @@ def load_estimator(kind: str, name: str, device: str = "auto") -> Estimator:
             f"Types that do: {', '.join(_TABLES[kind])}.",
         )
     place = choose_device(device)
-    network: Any = load_network(folder, network_class, unused=("auxiliary_head.", "criterion."))
-    model = _Model(folder, network.to(place), _processor(folder), place)
+    with loading(name):
+        network: Any = load_network(folder, network_class, unused=("auxiliary_head.", "criterion."))
+        model = _Model(folder, network.to(place), _processor(folder), place)
     readers: Mapping[str, Callable[[_Model, Picture], Picture]] = {
         "depth": _read_depth,
         "normals": _read_normals,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .. import limits
+from .. import files, limits
 from ..errors import BadFile, BadInput, LimitExceeded
 from ..results import LeftOut
 from .images import OpenedImage, decode_image
@@ -153,6 +153,7 @@ def open_zip(path: str) -> zipfile.ZipFile:
         LimitExceeded: it has too many entries.
     """
     try:
+        files.require_regular(Path(path))
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
         raise BadFile(f"{path} is no zip that can be read: {error}.", "Pack it again.") from error

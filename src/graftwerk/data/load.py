@@ -100,6 +100,7 @@ def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
     items: list[Item] = []
     notes = ImageNotes()
     keys, labels, names, refused = [], [], [], []
+    unpacked = 0
     for path, place in entries:
         item: Item | LeftOut = place if kind == "image" else read_text(place)
         found = look_at(place, notes) if isinstance(item, Picture) else item
@@ -108,6 +109,12 @@ def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
                 found if isinstance(found, LeftOut) else LeftOut(name=str(path), reason="")
             )
             continue
+        unpacked += len(item) if isinstance(item, str) else 0
+        if unpacked > limits.DATA_UNPACKED:
+            raise LimitExceeded(
+                f"the texts in {root} have more than {limits.DATA_UNPACKED:,} characters.",
+                "Take a sample of them.",
+            )
         items.append(item)
         keys.append(str(found) if isinstance(item, Picture) else key_of(item))
         labels.append(path.parts[0])

@@ -17,6 +17,7 @@ from ..errors import BadFile, BadInput, LimitExceeded
 from . import raw
 from .documents.document import Assembly, Document
 
+_PIECE = 1024  # rows of a Parquet file that are unpacked at once
 _DELIMITERS = ",;\t|"
 _LONGEST_NAME = 100  # characters; a first row with longer cells is no header
 
@@ -281,13 +282,56 @@ def _read_parquet(path: Path) -> Table:
 
     limits.require_file_size(path, limits.DATA_FILE, "table")
     try:
+        files.require_regular(path)
         with pyarrow.parquet.ParquetFile(path) as file:
             _require_rows(path, file.metadata.num_rows)
-            table = file.read()
-        columns = {name: table.column(name).to_pylist() for name in table.column_names}
-    except (OSError, pyarrow.ArrowException) as error:
+            schema = file.schema_arrow
+        # a column of one long text, repeated, is small in the file, and stays so while it is read
+        repeated = [field.name for field in schema if _holds_bytes(field.type)]
+        columns: dict[str, list[Any]] = {name: [] for name in schema.names}
+        with pyarrow.parquet.ParquetFile(path, read_dictionary=repeated) as file:
+            for batch in _counted(path, file):
+                for name in schema.names:
+                    columns[name] += batch.column(name).to_pylist()
+    except (OSError, KeyError, pyarrow.ArrowException) as error:  # KeyError: a name twice
         raise BadFile(f"{path.name!r} is no Parquet file: {error}.", "Write it again.") from error
-    return Table(path, columns, [f"row {number}" for number in range(1, table.num_rows + 1)])
+    count = len(next(iter(columns.values()), []))
+    return Table(path, columns, [f"row {number}" for number in range(1, count + 1)])
+
+
+def _holds_bytes(kind: Any) -> bool:
+    from pyarrow import types
+
+    tests = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
+    return any(test(kind) for test in tests)
+
+
+def _counted(path: Path, file: Any) -> Iterator[Any]:
+    """Pieces of a Parquet file, until they unpack to more than is read.
+
+    Raises:
+        LimitExceeded: they do.
+    """
+    unpacked = 0
+    for batch in file.iter_batches(batch_size=_PIECE):
+        unpacked += sum(map(_unpacked, batch.columns))
+        if unpacked > limits.DATA_UNPACKED:
+            raise LimitExceeded(
+                f"{path.name} unpacks to more than {limits.DATA_UNPACKED:,} bytes.",
+                "Take a sample of it.",
+            )
+        yield batch
+
+
+def _unpacked(column: Any) -> int:
+    """Bytes of a column with every repeated text counted each time."""
+    import pyarrow
+    from pyarrow import compute
+
+    if not isinstance(column, pyarrow.DictionaryArray):
+        return int(column.nbytes)
+    lengths = compute.binary_length(column.dictionary).take(column.indices)
+    return int(compute.sum(lengths).as_py() or 0)
 
 
 def _require_rows(path: Path, count: int) -> None:

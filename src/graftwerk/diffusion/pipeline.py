@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import BadFile, BadInput
-from ..models.hub import locate
+from ..models.hub import loading, locate
 from ..models.transformers import choose_device
 from .checkpoint import PipelineFolder, open_pipeline, read_config, require_multiples, weight_files
 from .latents import LatentSpace
@@ -213,7 +213,11 @@ def load_diffusion(
         BadInput: the name, folder or device cannot be used.
         Damaged: a weight file is cut short.
     """
-    folder = folder or open_pipeline(locate(name))
+    with loading(name):
+        return _load(name, device, folder or open_pipeline(locate(name)))
+
+
+def _load(name: str, device: str, folder: PipelineFolder) -> DiffusionModel:
     place = choose_device(device)
     noise = read_noise(folder.scheduler, folder.scheduler_file)
     unet: Any = load_part(folder.path / "unet").to(place)

@@ -160,11 +160,32 @@ _SHEET_GAP = 4
 
 
 def decode(model: DiffusionModel, drawn: Float[Tensor, "b c h w"]) -> list[Picture]:
-    """What a sampler drew as pictures, 8 bits a channel."""
+    """What a sampler drew as pictures, 8 bits a channel.
+
+    Raises:
+        Failure: an image is of one color, or its values are not finite.
+    """
     with torch.inference_mode():
         rows = max(1, _DECODED_PIXELS // (drawn.shape[2] * drawn.shape[3] * model.factor**2))
         decoded = torch.cat([model.decode(some) for some in torch.split(drawn, rows)])
+        _require_images(model, decoded)
         return to_images(to_levels(decoded))
+
+
+def _require_images(model: DiffusionModel, decoded: Float[Tensor, "b k y x"]) -> None:
+    """Refuse what is no image: a NaN becomes black, so what comes out looks finished."""
+    if not bool(torch.isfinite(decoded).all()):
+        raise Failure(
+            f"model {model.name!r} made an image with values that are not finite.",
+            "Check its autoencoder (vae), and the scaling_factor in its config.json.",
+        )
+    flat = decoded.flatten(1)
+    several = flat.shape[1] > decoded.shape[1]  # more than one pixel
+    if several and bool((decoded.amax(dim=(2, 3)) == decoded.amin(dim=(2, 3))).all(dim=1).any()):
+        raise Failure(
+            f"model {model.name!r} made an image of a single color.",
+            "Its weights may be damaged; try another --cfg, or check it with its own library.",
+        )
 
 
 def contact_sheet(images: Sequence[Picture]) -> Picture:

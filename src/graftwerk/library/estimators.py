@@ -451,7 +451,7 @@ def _require_fit(folder: Path) -> None:
             f"{folder} holds no {RECORD}, so it is not a saved fit.",
             "Pass the folder that was given to save(), or to graft fit --out.",
         )
-    record = files.read_json(folder / RECORD)
+    record = files.read_sealed_json(folder / RECORD)
     kind = record.get("kind") if isinstance(record, dict) else None
     if kind not in KINDS:
         opened_by = _OPENED_BY.get(str(kind))

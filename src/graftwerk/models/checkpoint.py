@@ -11,13 +11,17 @@ What a classifier's folder says of its labels, without its network.
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files
+from .. import files, limits
 from ..errors import BadFile, Damaged
+from .config_schema import CHECKED, check_config
+from .integrity import hash_of_weights, require_published
 
 _PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"}
 # Each makes a loader import code, fetch another model, or need a further library.
@@ -27,6 +31,7 @@ _REFUSED_KEYS = {
     "quantization_config": "holds quantized weights",
     "tokenizer_name_or_path": "takes its tokenizer from elsewhere",
 }
+_READ_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".safetensors"}
 _KERNEL_KEYS = ("_attn_implementation", "attn_implementation", "_experts_implementation")
 # Files beside the weights that change a vector.
 _SHAPING_NAMES = {
@@ -96,7 +101,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """Read a JSON file that must hold an object.
 
     Raises:
-        BadFile: it is missing or holds something else.
+        BadFile: it is missing, holds something else, or a number that no model has.
     """
     if not path.is_file():
         raise BadFile(
@@ -106,6 +111,8 @@ def read_object(path: Path) -> dict[str, Any]:
     content = files.read_json(path)
     if not isinstance(content, dict):
         raise BadFile(f"{path} does not hold a JSON object.", "Check the file's content.")
+    if path.name in CHECKED:
+        check_config(path, content)
     return content
 
 
@@ -119,7 +126,7 @@ def fingerprint(root: Path, choices: Mapping[str, Any]) -> str:
     total = hashlib.sha256()
     for path in sorted(_shaping_files(root)):
         total.update(f"{path.relative_to(root).as_posix()}\0".encode())
-        total.update(files.sha256_of_file(path).encode())
+        total.update(hash_of_weights(path).encode())
     total.update(json.dumps(choices, sort_keys=True).encode())
     return total.hexdigest()
 
@@ -185,6 +192,28 @@ def _checked_weights(path: Path) -> tuple[Path, ...]:
     return weights
 
 
+def require_plain_files(root: Path) -> None:
+    """Refuse a model's folder that holds FIFOs or devices, or texts that fill the memory.
+
+    Libraries open by name whatever lies there, and have no limits of their own.
+
+    Raises:
+        BadFile: one is no regular file.
+        LimitExceeded: one is too large.
+    """
+    depth_of_root = len(root.parts)
+    for folder, inner, names in os.walk(root):
+        if len(Path(folder).parts) - depth_of_root >= limits.MODEL_DEPTH:
+            inner.clear()
+        for path in (Path(folder, name) for name in names):
+            if path.suffix not in _READ_SUFFIXES:
+                continue
+            with suppress(FileNotFoundError):  # a link to nothing is as good as no file
+                files.require_regular(path)
+                if path.suffix != ".safetensors":
+                    limits.require_file_size(path, limits.MODEL_TEXT, "model file")
+
+
 def count_parameters(weights: Sequence[Path]) -> int:
     """Weights in safetensors files, read from their headers; integers (positions) are none."""
     from safetensors import safe_open
@@ -203,10 +232,12 @@ def check_safetensors(path: Path) -> None:
     """Read the header of a safetensors file, which tells whether the file is whole.
 
     Raises:
-        Damaged: it is cut short or malformed.
+        BadFile: it is not a regular file.
+        Damaged: it is cut short or malformed, or one of the package's own that was changed.
     """
     from safetensors import SafetensorError, safe_open
 
+    files.require_regular(path)
     try:
         with safe_open(path, framework="np"):
             pass
@@ -214,6 +245,7 @@ def check_safetensors(path: Path) -> None:
         raise Damaged(
             f"weight file {path} is damaged: {error}.", "Copy or download it again."
         ) from error
+    require_published(path)
 
 
 NOISE_AWARE = "graftwerk-noise-aware-classifier"

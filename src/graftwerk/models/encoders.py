@@ -13,7 +13,7 @@ from ..errors import BadInput
 from ..settings import settings
 from ..types import Encoder, HiddenLayer, Role, Vectors
 from .checkpoint import fingerprint
-from .hub import locate
+from .hub import loading, locate
 from .image_encoder import IMAGE_MODELS, load_images
 from .onnx_text import load_graph
 from .pooling import Recipe, read_recipe
@@ -52,6 +52,11 @@ def load_encoder(name: str, *, layer: HiddenLayer = None, device: str = "auto") 
         BadInput: the name, folder, layer or device cannot be used.
         Damaged: a weight file is cut short, or gives vectors that are not finite.
     """
+    with loading(static_base(name) or name):
+        return _load(name, layer, device)
+
+
+def _load(name: str, layer: HiddenLayer, device: str) -> Encoder:
     base = static_base(name)
     if base is not None:
         return _load_distilled(name, base, layer)

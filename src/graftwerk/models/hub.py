@@ -16,10 +16,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import BadFile, Failure, UnknownName
+from ..errors import BadFile, Failure, GraftError, UnknownName
 from ..settings import settings
+from .checkpoint import require_plain_files
 
 PREFIX = "builtin/"
+_SHOWN = 300  # characters of a library's error
 _WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
@@ -178,11 +180,18 @@ def locate(name: str) -> Path:
     Raises:
         UnknownName: a `builtin/` name that is not there.
         BadFile: neither a folder nor a hub id, or a hub id that cannot be had, or one that only a
-            file names and that is not in the cache.
+            file names and that is not in the cache; or the folder holds FIFOs or devices.
         Failure: the hub does not answer.
     """
     if name.startswith(PREFIX):
         return builtin_folder(name)
+    folder = _elsewhere(name)
+    require_plain_files(folder)
+    return folder
+
+
+def _elsewhere(name: str) -> Path:
+    """Folder of a model that does not come with the package; raises as `locate` does."""
     path = Path(name).expanduser()
     if name and path.is_dir():
         return path.resolve()
@@ -196,6 +205,30 @@ def locate(name: str) -> Path:
             "owner/name@revision.",
         )
     return _from_hub(name, match["repository"], match["revision"])
+
+
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Say of whatever a library raises while it loads a model that the model cannot be used.
+
+    A file that comes from anywhere can make a library raise anything, and its errors have no common
+    class. Of a model that comes with the package the error stays what it is: a mistake of ours.
+
+    Raises:
+        BadFile: for every error that is not a `GraftError`, nor one of the machine.
+    """
+    try:
+        yield
+    except (GraftError, MemoryError, ImportError):
+        raise
+    except Exception as error:
+        if name.startswith(PREFIX):
+            raise
+        reason = " ".join(str(error).split())[:_SHOWN]
+        raise BadFile(
+            f"model {name!r} cannot be used: {type(error).__name__}: {reason}.",
+            "Copy its whole folder again, or take another model.",
+        ) from error
 
 
 def require_reachable(name: str, option: str) -> None:

@@ -44,12 +44,20 @@ def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
 
     Raises:
         BadInput: one has no place for the label.
-        LimitExceeded: there are too many.
+        LimitExceeded: there are too many, or one is too long.
     """
     for template in templates:
         if PLACE not in template:
             raise BadInput(
                 f"template {template!r} has no {PLACE}, the place of the label.",
+                'Write for example "a photo of {}".',
+            )
+        many = template.count(PLACE) > limits.TEMPLATE_LABELS
+        if many or len(template) > limits.TEMPLATE_CHARACTERS:
+            raise LimitExceeded(
+                f"a template has {len(template):,} characters and names its label "
+                f"{template.count(PLACE):,} times; at most {limits.TEMPLATE_CHARACTERS:,} and "
+                f"{limits.TEMPLATE_LABELS} are used.",
                 'Write for example "a photo of {}".',
             )
     different = tuple(dict.fromkeys(templates))

@@ -20,7 +20,7 @@ from ..diffusion.pipeline import DiffusionModel, load_diffusion, load_part
 from ..errors import BadInput
 from ..models.checkpoint import fingerprint, read_object
 from ..models.encoders import encoder_fingerprint, model_folder
-from ..models.hub import locate
+from ..models.hub import loading, locate
 from ..models.image_encoder import IMAGE_MODELS
 from ..models.pooling import read_recipe
 from ..models.trainable import Trainable, load_trainable
@@ -230,7 +230,8 @@ def _open_autoencoder(name: str, folder: Path, at: At, device: str) -> Place:
             "Name a diffusion pipeline, or an AutoencoderKL with --at latent.",
         )
     place = choose_device(device)
-    network: Any = load_part(folder).to(place)
+    with loading(name):
+        network: Any = load_part(folder).to(place)
     side = int(network.config.sample_size)
     return Place(
         name=name,

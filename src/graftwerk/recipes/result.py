@@ -163,7 +163,7 @@ def write_result(
             "sha256": hashes,
             "graftwerk": version("graftwerk"),
         }
-        files.write_json(working / RECORD, record)
+        files.write_sealed_json(working / RECORD, record)
         files.write_text(working / "README.md", _card(made, figures, hardware))
     return figures
 
@@ -279,7 +279,7 @@ def open_result(folder: Path, recipe: str) -> Path:
         folder = builtin_folder(folder.as_posix())
     for path in (folder, folder / MODEL):
         if (path / RECORD).is_file():
-            record = files.read_json(path / RECORD)
+            record = files.read_sealed_json(path / RECORD)
             found = record.get("recipe") if isinstance(record, dict) else None
             if found != recipe:
                 raise BadInput(

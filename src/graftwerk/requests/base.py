@@ -71,6 +71,19 @@ def _as_text(value: object) -> object:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
+def _possible_path(value: object) -> object:
+    """A path as it is, where the system can have one of that name."""
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if isinstance(text, str):
+        if "\0" in text:
+            raise ValueError("a path cannot hold the character NUL")
+        try:
+            os.fsencode(text)
+        except UnicodeEncodeError:
+            raise ValueError("it holds characters that no path can have") from None
+    return value
+
+
 if TYPE_CHECKING:
     _Given_contra = TypeVar("_Given_contra", contravariant=True)
     _Held_co = TypeVar("_Held_co", covariant=True)
@@ -94,7 +107,9 @@ else:
     PathField = Path
     OptionalPath = Path | None
     # a file, folder or model's name, of any bytes
-    PathText = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
+    PathText = Annotated[
+        str, BeforeValidator(_as_text), BeforeValidator(_possible_path), Field(min_length=1)
+    ]
     OptionalPathText = PathText | None
     PathTexts = list[PathText]
 
@@ -163,8 +178,10 @@ class Request(_Answered[R_co]):
 
         `PathText` does the same for paths that are texts.
         """
-        if value == "" and holds_path(cls.model_fields[info.field_name].annotation):
-            raise ValueError("it must not be empty")
+        if holds_path(cls.model_fields[info.field_name].annotation):
+            if value == "":
+                raise ValueError("it must not be empty")
+            return _possible_path(value)
         return value
 
     @model_validator(mode="wrap")

@@ -67,6 +67,29 @@ def test_no_record_is_no_steer(tmp_path):
 )
 def test_a_malformed_record_is_refused(saved, change, words):
     record = json.loads((saved / RECORD).read_text())
-    (saved / RECORD).write_text(json.dumps(record | change))
+    files.write_sealed_json(saved / RECORD, record | change)
     with pytest.raises(BadFile, match=words):
+        read_bundle(saved, "head")
+
+
+@pytest.mark.parametrize(
+    "change", [{"content": {"labels": ["b", "a"]}}, {"sha256": {}}, {"seal": ""}, {"seal": None}]
+)
+def test_a_record_that_was_changed_is_refused(saved, change):
+    record = json.loads((saved / RECORD).read_text())
+    (saved / RECORD).write_text(json.dumps(record | change))
+    with pytest.raises(Damaged, match="changed after it was written"):
+        read_bundle(saved, "head")
+
+
+def test_a_record_of_old_has_no_seal(saved):
+    record = json.loads((saved / RECORD).read_text())
+    del record["seal"]
+    (saved / RECORD).write_text(json.dumps(record))
+    assert read_bundle(saved, "head").content == {"labels": ["a", "b"]}
+
+
+def test_weights_that_no_hash_vouches_for_are_refused(saved):
+    (saved / "head.safetensors").write_bytes(b"other")
+    with pytest.raises(Damaged, match=r"no hash of head\.safetensors"):
         read_bundle(saved, "head")

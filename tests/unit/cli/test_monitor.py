@@ -1,55 +1,96 @@
-"""Ctrl-C once finishes the step, twice leaves."""
+"""A signal once finishes the step, twice leaves."""
 
 import io
 import math
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from graftwerk.cli.progress import Terminal, course_of
+from graftwerk.cli.stopping import Stopping
 from graftwerk.errors import Cancelled
 
+BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
-def test_first_interrupt_cancels_at_the_next_step(capsys) -> None:
-    with Terminal(quiet=False, streams=True) as monitor:
+
+@contextmanager
+def terminal(**options):
+    with Stopping() as stopping, Terminal(**options, stopping=stopping) as monitor:
+        yield monitor
+
+
+@BOTH
+def test_first_interrupt_cancels_at_the_next_step(capsys, number) -> None:
+    with terminal(quiet=False, streams=True) as monitor:
         monitor.start("work", 3)
         monitor.advance()
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         with pytest.raises(Cancelled, match="kept"):
             monitor.advance()
-    assert "again leaves at once" in capsys.readouterr().err
+    assert "once more leaves at once" in capsys.readouterr().err
 
 
-def test_second_interrupt_leaves_at_once() -> None:
-    with Terminal(quiet=True, streams=True) as monitor:
+@BOTH
+def test_second_interrupt_leaves_at_once(number) -> None:
+    with terminal(quiet=True, streams=True) as monitor:
         monitor.start("work")
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
 
 
-def test_work_without_steps_is_left_at_once() -> None:
-    with Terminal(quiet=True, streams=True), pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
+@BOTH
+def test_work_without_steps_is_left_at_once(number) -> None:
+    with terminal(quiet=True, streams=True), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), number)
 
 
-def test_the_handler_is_given_back() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with Terminal(quiet=True, streams=True):
-        assert signal.getsignal(signal.SIGINT) != before
-    assert signal.getsignal(signal.SIGINT) == before
+def test_a_swallowed_interrupt_is_noticed_at_the_first_step() -> None:
+    with terminal(quiet=True, streams=True) as monitor:
+        with suppress(KeyboardInterrupt):  # as Python does in a destructor
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Cancelled, match="SIGTERM"):
+            monitor.start("work")
+
+
+@BOTH
+def test_the_handler_is_given_back(number) -> None:
+    before = signal.getsignal(number)
+    with Stopping():
+        assert signal.getsignal(number) != before
+        with Terminal(quiet=True, streams=True, stopping=Stopping()):
+            pass
+    assert signal.getsignal(number) == before
+
+
+def test_a_thread_sets_no_handlers() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: Stopping().__enter__().__exit__(None, None, None)).result()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_the_first_signal_decides_the_exit_code() -> None:
+    with Stopping() as stopping:
+        assert stopping.exit_code == 130
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), number)
+    assert (stopping.exit_code, stopping.cause) == (143, "SIGTERM")
 
 
 def test_streaming_and_silence(capsys) -> None:
-    with Terminal(quiet=True, streams=True) as monitor:
+    with terminal(quiet=True, streams=True) as monitor:
         monitor.note("hidden")
         monitor.stream("a\x1b[31m")
     out = capsys.readouterr()
     assert out.out == "a\\x1b[31m\n\n"
     assert out.err == ""
-    with Terminal(quiet=False, streams=False) as monitor:
+    with terminal(quiet=False, streams=False) as monitor:
         monitor.stream("not shown")
         assert not monitor.streamed
 
@@ -63,7 +104,7 @@ def test_a_terminal_sees_the_course_of_figures(monkeypatch) -> None:
     screen = FakeTerminal()
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
-    with Terminal(quiet=False, streams=False) as monitor:
+    with terminal(quiet=False, streams=False) as monitor:
         monitor.start("training", 3)
         monitor.chart({"condition gap": [0.0, 0.01, 0.07], "fidelity": [math.nan]})
         monitor.advance()
@@ -72,7 +113,7 @@ def test_a_terminal_sees_the_course_of_figures(monkeypatch) -> None:
 
 
 def test_figures_need_no_terminal(capsys) -> None:
-    with Terminal(quiet=False, streams=False) as monitor:
+    with terminal(quiet=False, streams=False) as monitor:
         monitor.chart({"loss": [1.0]})
         monitor.start("training", 3)
         monitor.chart({"loss": [1.0, 2.0]})

@@ -1,12 +1,14 @@
 """Batches of pictures whose noise is their own."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 
 from graftwerk.diffusion.guidance import Guidance
 from graftwerk.diffusion.noise_schedule import noise_levels
 from graftwerk.diffusion.options import SAMPLERS
-from graftwerk.diffusion.pipeline import load_diffusion
+from graftwerk.diffusion.pipeline import DiffusionModel, load_diffusion
 from graftwerk.diffusion.sampling import (
     Plan,
     batches,
@@ -109,3 +111,18 @@ def test_a_large_sheet_is_made_smaller(model) -> None:
     sheet = contact_sheet([Image.new("L", (3000, 1500))] * 4)
     assert max(sheet.size) <= 4096 + 4
     assert sheet.size[0] == pytest.approx(2 * sheet.size[1], abs=16)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(float("nan"), "not finite"), (0.3, "a single color"), (2.0, "single")]
+)
+def test_an_image_that_is_none_is_an_error(model, value, words) -> None:
+    class Flat(DiffusionModel):
+        def decode(self, drawn):
+            decoded = torch.rand(len(drawn), 3, 8, 8)
+            decoded[-1] = value
+            return decoded.clamp(0, 1)
+
+    flat = Flat(**{field.name: getattr(model, field.name) for field in fields(model)})
+    with pytest.raises(Failure, match=words):
+        decode(flat, torch.zeros(2, 4, 8, 8))

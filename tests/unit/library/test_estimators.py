@@ -18,6 +18,7 @@ from tests.unit.finetune.conftest import sentences, write_csv
 from tests.unit.models.test_series import write_series  # noqa: F401
 
 import graftwerk as gw
+from graftwerk import files
 from graftwerk.commands.fit import run_eval_fit, run_fit, run_predict
 from graftwerk.errors import BadFile, BadInput
 from graftwerk.finetune import base_model
@@ -325,7 +326,7 @@ def test_load_says_what_opens_other_things(tiny, tmp_path):
         other = tmp_path / kind
         shutil.copytree(tmp_path / "fit", other)
         record = json.loads((other / "graft.json").read_text()) | {"kind": kind}
-        (other / "graft.json").write_text(json.dumps(record))
+        files.write_sealed_json(other / "graft.json", record)
         with pytest.raises(BadInput, match=f"holds a '{kind}', which is not a classifier.*{words}"):
             gw.load(other)
     (tmp_path / "compare").mkdir()

@@ -6,7 +6,7 @@ from typing import Any
 from ...errors import BadFile, BadInput, WriterFailed
 from ...types import Prompt
 from ..checkpoint import ModelFolder, open_folder
-from ..hub import locate
+from ..hub import loading, locate
 from ..transformers import choose_device, load_network, quiet
 
 _REPLACEMENT = "\ufffd"  # what a tokenizer shows for half a character
@@ -18,8 +18,9 @@ def load_local_writer(name: str, *, max_tokens: int, device: str) -> "LocalWrite
     Raises:
         BadInput: the folder holds no causal language model, or one that may not be loaded.
     """
-    model, tokenizer = load_language_model(name, open_folder(locate(name)), device)
-    return LocalWriter(name, model, tokenizer, max_tokens)
+    with loading(name):
+        model, tokenizer = load_language_model(name, open_folder(locate(name)), device)
+        return LocalWriter(name, model, tokenizer, max_tokens)
 
 
 def load_language_model(name: str, folder: ModelFolder, device: str) -> tuple[Any, Any]:

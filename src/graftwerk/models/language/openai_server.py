@@ -12,6 +12,7 @@ from ...errors import BadInput, WriterFailed
 from ...settings import settings
 from ...text_safety import plain_text
 from ...types import Prompt
+from .deadline import DeadlineTransport
 
 _LINE = 1024 * 1024  # bytes of one event
 _BODY = 64 * limits.REPLY_CHARACTERS  # bytes of a whole reply; an event is some 200 per token
@@ -30,7 +31,8 @@ class ServerWriter:
         address: up to and with `/v1`; without a path, `/v1` is added.
         model: name of the model on that server.
         max_tokens: longest answer.
-        timeout: seconds without a further piece of the answer after which the server has failed.
+        timeout: seconds without a further piece of the answer after which the server has failed;
+            the whole answer may take a second more for each token.
         seed: sent along; temperature is 0.
 
     Raises:
@@ -63,6 +65,7 @@ class ServerWriter:
             "stream": True,
         }
         self._timeout = timeout
+        self._longest = timeout + max_tokens * limits.TOKEN_SECONDS
         self._clock = clock
 
     def count_tokens(self, text: str) -> int:
@@ -85,19 +88,25 @@ class ServerWriter:
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
         if settings().writer_key:
             headers["Authorization"] = f"Bearer {settings().writer_key}"
+        transport = DeadlineTransport(self._clock)
+        begin = self._clock()
+        transport.deadline = begin + self._timeout
         try:
             with (
-                httpx.Client(trust_env=False, timeout=self._timeout) as client,
+                httpx.Client(transport=transport, timeout=self._timeout) as client,
                 client.stream("POST", self._url, json=body, headers=headers) as response,
             ):
+                transport.deadline = begin + self._longest
                 self._require_success(response)
                 if "application/json" in response.headers.get("content-type", ""):
                     yield self._whole(b"".join(self._chunks(response)))
                 else:
                     yield from self._pieces(response)
         except httpx.TimeoutException as error:
+            seconds = self._longest if self._clock() >= begin + self._longest else self._timeout
+            late = "gave no whole reply in" if seconds == self._longest else "was silent for"
             raise WriterFailed(
-                f"{self.name} was silent for {self._timeout:g} s.",
+                f"{self.name} {late} {seconds:g} s.",
                 "See whether the server is well, or raise --timeout.",
             ) from error
         except (httpx.HTTPError, httpx.StreamError) as error:

@@ -1,8 +1,10 @@
 """The server writer against a real socket on this machine."""
 
 import json
+import socket
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -179,6 +181,62 @@ def test_keep_alive_is_silence():
     assert next(pieces) == "one"
     with pytest.raises(httpx.ReadTimeout, match="keep-alive"):
         next(pieces)
+
+
+class Ticking:
+    """A clock on which each look takes a second."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += 1.0
+        return self.now
+
+
+@contextmanager
+def trickling(begin, piece):
+    """A server that sends `begin`, then `piece` again and again, until the client leaves."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(10)  # for a client that never comes
+    sent = []
+
+    def run():
+        with suppress(OSError), listener.accept()[0] as connection:
+            connection.recv(1 << 16)
+            connection.sendall(begin)
+            while len(sent) < 5000:
+                sent.append(piece)
+                connection.sendall(piece)
+                time.sleep(0.001)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1", sent
+    finally:
+        thread.join()
+        listener.close()
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece", "words"),
+    [
+        (OK, b"X-Slow: 1\r\n", "silent for 50 s"),
+        (OK + b"X-Slow: ", b"y", "silent for 50 s"),
+        (OK + b"\r\n", b": ping\n\n", "5[07] s"),
+        (OK + b"\r\n", event("word "), "no whole reply in 57 s"),
+        (OK + b"Content-Type: application/json\r\n\r\n", b" ", "no whole reply in 57 s"),
+        (b"HTTP/1.1 500 No\r\n\r\n", b"e", r"answered 500|57 s"),
+    ],
+)
+def test_a_server_that_trickles_meets_a_deadline(begin, piece, words):
+    with trickling(begin, piece) as (address, sent), pytest.raises(WriterFailed, match=words):
+        write(address, timeout=50.0, clock=Ticking())
+    assert len(sent) < 5000
 
 
 def test_an_endless_reply_is_cut(monkeypatch):

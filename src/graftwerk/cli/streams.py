@@ -1,0 +1,65 @@
+"""Standard output and error as they may be: closed, full, a pipe without a reader, ASCII only.
+
+The result of long work is not lost to any of them: characters that the encoding lacks are written
+as escapes, and a stream that cannot be written ends in one sentence.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+
+from ..errors import NoRoom
+
+
+def prepare() -> None:
+    """Make both streams writable: a closed one takes everything and shows nothing."""
+    # a descriptor below 3 that is free would be given to the next file that is opened, and what a
+    # library prints would be written into it
+    descriptor = os.open(os.devnull, os.O_RDWR)
+    while descriptor < 3:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+    os.close(descriptor)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Around what is written to standard output; it is flushed at the end.
+
+    Raises:
+        NoRoom: it cannot be written.
+        BrokenPipeError: its reader has left, as `head` does.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _give_up()
+        raise
+    except OSError as error:
+        _give_up()
+        reason = os.strerror(error.errno or errno.EIO)
+        raise NoRoom(
+            f"the result cannot be written to standard output: {reason}.",
+            "Files that were made are whole. Send the output elsewhere, and run it again.",
+        ) from error
+
+
+def _give_up() -> None:
+    """Send what is still in the buffer nowhere, so that Python does not fail at its end."""
+    with suppress(OSError, ValueError):  # not a real file, as under a test
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def say(text: str) -> None:
+    """Write a line to standard error; where that cannot be written, nobody listens."""
+    with suppress(OSError):
+        sys.stderr.write(f"{text}\n")

@@ -21,6 +21,10 @@ class ModelsInfo(Request):
 
 
 class Tour(Request):
-    """Run every job on small examples: search, ask, draw, control, guide, adapt; write a page."""
+    """Run every job on small examples: search, ask, generate, guide, control, adapt; write a page."""
 
     out: Path = Field(default=Path("tour"), description="folder for index.html and what it shows")
+    full: bool = Field(
+        default=False,
+        description="run everything here, longer trainings too, instead of showing recorded results",
+    )

@@ -1,7 +1,8 @@
-"""`graft tour`: every verb on shipped data, written as one page to look at.
+"""`graft tour`: the commands on shipped data, written as one page to look at.
 
-A chapter is a function that runs verbs and returns what its template shows. Add one by writing
-`chapter(folder, request, monitor)` in a file of its own, a template beside it, and a line below.
+A chapter is a function that runs commands and returns what its template shows. Add one by writing
+`chapter(folder, request, monitor)` in a module of this folder, a template, and a line below. Where
+a run is long, the short tour shows a recorded result of it; see `recorded.py`.
 """
 
 import time
@@ -15,7 +16,7 @@ from .. import __version__, files, folders, requests
 from ..errors import BadFile
 from ..results import TourResult
 from ..types import Monitor
-from . import compare, conditions, control, guide, images, probe, search, style
+from . import images, recorded, steering, text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -38,60 +39,145 @@ class Chapter:
     Attributes:
         title: heading on the page.
         template: file of this folder that shows what `build` returns.
-        build: runs verbs; gets the tour's folder, the request and the monitor.
+        build: runs commands; gets the tour's folder, the request and the monitor.
+        about: one line on what the chapter shows, for the list at the top of the page.
+        seconds: measured on one free CPU core, of the short tour and of the full one.
     """
 
     title: str
     template: str
     build: Callable[[Path, requests.Tour, Monitor], dict[str, Any]]
+    about: str = ""
+    seconds: tuple[int, int] = (0, 0)
+
+    def cost(self, request: requests.Tour) -> int:
+        """Seconds to expect."""
+        return self.seconds[1 if request.full else 0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What the page shows of a chapter; None while it is still to come."""
+
+    chapter: Chapter
+    html: str | None = None
+    seconds: float = 0.0
 
 
 CHAPTERS: tuple[Chapter, ...] = (
-    Chapter("Search and ask", "search.html.jinja", search.chapter),
-    Chapter("A world of pictures", "images.html.jinja", images.chapter),
-    Chapter("Conditions", "conditions.html.jinja", conditions.chapter),
-    Chapter("Control", "control.html.jinja", control.chapter),
-    Chapter("Guide by gradients", "guide.html.jinja", guide.chapter),
-    Chapter("Adapt", "compare.html.jinja", compare.chapter),
-    Chapter("Teach a style", "style.html.jinja", style.chapter),
-    Chapter("Look inside", "probe.html.jinja", probe.chapter),
+    Chapter(
+        "Search and ask",
+        "search.html.jinja",
+        text.search_and_ask,
+        "Index a folder, search it by meaning, get answers that quote it, or none.",
+        (8, 9),
+    ),
+    Chapter(
+        "Adapt to your labels",
+        "adapt.html.jinja",
+        text.adapt,
+        "A linear head on a frozen encoder, beside LoRA and full fine-tuning.",
+        (6, 18),
+    ),
+    Chapter(
+        "Generate, search and classify images",
+        "images.html.jinja",
+        images.generate_and_search,
+        "Images from prompts, search by words or by an image, labels without training.",
+        (10, 30),
+    ),
+    Chapter(
+        "Guide by gradients",
+        "guide.html.jinja",
+        steering.guide_by_gradients,
+        "A classifier steers the diffusion model, and why the direct method fails.",
+        (12, 40),
+    ),
+    Chapter(
+        "Conditions",
+        "conditions.html.jinja",
+        images.conditions,
+        "Edges, lines, depth, key points: made from an image, or exactly from a scene.",
+        (8, 8),
+    ),
+    Chapter(
+        "Control what is generated",
+        "control.html.jinja",
+        steering.control,
+        "A small branch makes the frozen model follow a condition.",
+        (10, 900),
+    ),
+    Chapter(
+        "Fine-tune a style",
+        "style.html.jinja",
+        steering.style,
+        "A LoRA of 0.4 MB teaches the model fog.",
+        (0, 35),
+    ),
+    Chapter(
+        "Look inside",
+        "inside.html.jinja",
+        images.look_inside,
+        "What can be read linearly from inside the model, and whether the model uses it.",
+        (0, 15),
+    ),
 )
 
 
 def run(request: requests.Tour, monitor: Monitor) -> TourResult:
-    """Run every chapter and write `index.html`; one that was stopped goes on with the next chapter.
+    """Run every chapter; `index.html` is written at the start and again after each of them.
+
+    A tour that was stopped goes on with the next chapter.
 
     Raises:
         BadFile: the folder holds something that the tour did not write.
         NoRoom: the folder cannot be written.
     """
-    started = time.perf_counter()
     page, parts = request.out / PAGE, request.out / PARTS
     folders.claim(request.out, KIND, verify=_is_former)
-    shown = []
-    for chapter in CHAPTERS:
+    shown = [_Part(chapter) for chapter in CHAPTERS]
+    _announce(request, monitor)
+    front = _front(request.out)
+    files.write_text(page, _render(shown, front, request))
+    for number, chapter in enumerate(CHAPTERS):
         monitor.start(chapter.title)
-        shown.append((chapter.title, _part(chapter, request, monitor)))
-    seconds = time.perf_counter() - started
-    files.write_text(page, _render(shown, seconds))
-    folders.remove(parts, owner=request.out)  # the next tour begins anew
+        shown[number] = _part(chapter, request, monitor)
+        files.write_text(page, _render(shown, front, request))
+    folders.remove(parts, owner=request.out)  # the next tour begins again
+    took = {part.chapter.title: round(part.seconds, 1) for part in shown}
     return TourResult(
-        page=str(page), chapters=[chapter.title for chapter in CHAPTERS], seconds=seconds
+        page=str(page),
+        chapters=list(took),
+        seconds=sum(part.seconds for part in shown),
+        chapter_seconds=took,
     )
 
 
-def _part(chapter: Chapter, request: requests.Tour, monitor: Monitor) -> str:
-    """What the page shows of a chapter, kept until the page is whole."""
+def _announce(request: requests.Tour, monitor: Monitor) -> None:
+    costs = ", ".join(f"{chapter.title} {chapter.cost(request)} s" for chapter in CHAPTERS)
+    total = sum(chapter.cost(request) for chapter in CHAPTERS)
+    spoken = f"{total} seconds" if total < 120 else f"{total / 60:.0f} minutes"
+    monitor.note(f"about {spoken} on a free core: {costs}")
+    monitor.note(
+        f"{request.out / PAGE} can be opened now; it grows with every chapter"
+        + ("" if request.full else "; longer results are recorded ones, --full runs them here")
+    )
+
+
+def _part(chapter: Chapter, request: requests.Tour, monitor: Monitor) -> _Part:
+    """Run a chapter, or take what a tour that was stopped has left of it."""
     path = request.out / PARTS / f"{chapter.template}.json"
     key = [__version__, request.model_dump(mode="json"), str(request.out.absolute())]
-    with suppress(BadFile):
-        kept = files.read_json(path)
-        if isinstance(kept, dict) and kept.get("key") == key:
-            return str(kept["html"])
+    with suppress(BadFile, KeyError, TypeError, ValueError):
+        stored = files.read_json(path)
+        if stored["key"] == key:
+            return _Part(chapter, str(stored["html"]), float(stored["seconds"]))
+    began = time.perf_counter()
     content = chapter.build(request.out, request, monitor)
-    html = _environment().get_template(chapter.template).render(content)
-    files.write_json(path, {"key": key, "html": html})
-    return html
+    html = _environment(request.out).get_template(chapter.template).render(content)
+    seconds = time.perf_counter() - began
+    files.write_json(path, {"key": key, "html": html, "seconds": seconds})
+    return _Part(chapter, html, seconds)
 
 
 def _is_former(folder: Path) -> bool:
@@ -103,18 +189,35 @@ def _is_former(folder: Path) -> bool:
         return _TITLE in file.read(_HEAD)
 
 
-def _environment() -> "Environment":
+def _environment(folder: Path) -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    root = folder.absolute()
+    environment.globals["relative"] = lambda path: (
+        Path(path).absolute().relative_to(root).as_posix()
+    )
+    return environment
 
 
-def _render(shown: list[tuple[str, str]], seconds: float) -> str:
-    template = _environment().get_template("page.html.jinja")
-    return template.render(chapters=shown, seconds=seconds, version=__version__)
+def _front(folder: Path) -> dict[str, Any]:
+    """Recorded results of which the top of the page shows an image or a figure."""
+    return {name: recorded.load(name, folder) for name in ("compare", "prompts", "control")}
+
+
+def _render(shown: list[_Part], front: dict[str, Any], request: requests.Tour) -> str:
+    template = _environment(request.out).get_template("page.html.jinja")
+    return template.render(
+        parts=shown,
+        front=front,
+        request=request,
+        missing=sum(part.html is None for part in shown),
+        seconds=sum(part.seconds for part in shown),
+        version=__version__,
+    )

@@ -28,10 +28,10 @@ CLASSES = ("red cube", "yellow sphere", "blue cone")
 GUIDED, SCALE, GUIDE_STEPS, DESCENT = 4, 30, 25, 100
 SWEPT, SCALES = 24, "0,3,30"
 
-SCENE, SIDE, ADDED_COUNT = 43, 64, 2
+SCENE, SIDE, ADDED_COUNT, LIVE_COUNT = 15, 64, 2, 4
 CONTROL_PROMPTS = (
-    "a red cube and a sitting person in white on grass at sunset",  # its own caption
-    "a green cube and a sitting person in purple on snow by day",
+    "a black sphere and a waving person in orange on grass by day",  # its own caption
+    "a red sphere and a waving person in blue on grass at sunset",
     "a scene",
     "",
 )
@@ -102,11 +102,12 @@ def control(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
     folders.remove(place, owner=folder)
     place.mkdir(parents=True)
     maps = _maps(place, request, CONDITIONS if request.full else (LIVE,))
-    live = [
-        (name, _controlled(place, request, CONTROL_PROMPTS[1], {LIVE: maps[LIVE]}, weight))
-        for name, weight in (("with the branch", 1), ("without it (weight 0)", 0))
-    ]
-    monitor.advance()
+    live = []
+    for name, weight in (("with the branch", 1), ("without it (weight 0)", 0)):
+        one = {LIVE: maps[LIVE]}
+        report = _controlled(place, request, CONTROL_PROMPTS[1], one, weight, LIVE_COUNT)
+        live.append((name, report))
+        monitor.advance()
     content: dict[str, Any] = {"number": SCENE, "live": live, "kind": LIVE, "map": maps[LIVE]}
     if request.full:
         return {**content, "full": True, **_whole_control(place, request, maps, monitor)}

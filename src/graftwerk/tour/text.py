@@ -72,7 +72,7 @@ def search_and_ask(folder: Path, request: requests.Tour, monitor: Monitor) -> di
         "files": len(list(HANDBOOK.iterdir())),
         "calibration": calibration,
         "answers": [_answer(answer) for answer in answers],
-        "searches": [found(mode, 3) for mode in ("hybrid", "vector", "text")],
+        "searches": [found(mode, 2) for mode in ("hybrid", "vector", "text")],
         "any_passage": float(np.mean(everything)),
         "embedded": _embedded(request, monitor),
         "check": index.run_index_verify(requests.IndexVerify(**common), monitor),

@@ -218,7 +218,7 @@ def test_a_long_prompt_tells_what_was_cut(ask) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"sampler": "eulr"}, UnknownName, "Did you mean euler"),
+        ({"sampler": "eulr"}, BadInput, "Did you mean euler"),
         ({"eta": 0.5}, BadInput, "takes no eta"),
         ({"width": 15}, BadInput, "multiples of 2"),
         ({"height": 1}, BadInput, "multiples of 2"),
@@ -255,20 +255,20 @@ def test_the_longest_prompts_fit_the_metadata(ask, tmp_path) -> None:
 )
 def test_limits(ask, field, limit) -> None:
     assert getattr(ask(**{field: limit}), field) == limit
-    with pytest.raises(ValueError, match=field):
+    with pytest.raises(BadInput, match=field):
         ask(**{field: limit + 1})
 
 
 def test_the_limit_of_a_prompt(ask) -> None:
     ask("x" * limits.PROMPT_CHARACTERS, negative="x" * limits.PROMPT_CHARACTERS)
     for field in ("prompt", "negative"):
-        with pytest.raises(ValueError, match=field):
+        with pytest.raises(BadInput, match=field):
             ask(**{field: "x" * (limits.PROMPT_CHARACTERS + 1)})
 
 
 @pytest.mark.parametrize("changes", [{"steps": 0}, {"count": 0}, {"width": 0}, {"height": 10**6}])
 def test_numbers_out_of_range(ask, changes) -> None:
-    with pytest.raises(ValueError, match=next(iter(changes))):
+    with pytest.raises(BadInput, match=next(iter(changes))):
         ask(**changes)
 
 
@@ -377,9 +377,9 @@ def test_nor_a_model_of_its_guides(ask, tmp_path, hub, monkeypatch, guide, field
 def test_a_model_that_the_user_names_too_is_fetched(ask, tmp_path, hub) -> None:
     path = forged(ask, tmp_path, request={"model": "somebody/model@main"})
     request = graftwerk.Generate(from_=path, model="somebody/model@main", out=tmp_path / "again")
-    [verb] = [verb for verb in CATALOGUE if verb.request is graftwerk.Generate]
+    [command] = [command for command in CATALOGUE if command.request is graftwerk.Generate]
     with pytest.raises(graftwerk.GraftError, match="did not deliver"):
-        verb.load()(request, Notes())
+        command.load()(request, Notes())
     assert hub[-1] == ("somebody/model", False)
 
 

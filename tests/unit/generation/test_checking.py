@@ -28,7 +28,7 @@ NOT_POSSIBLE = [
         "Allowed: red sphere",
     ),
     ({"width": 100}, BadInput, "multiples of 8, for example 96"),
-    ({"sampler": "foo"}, UnknownName, "sampler 'foo' is not known"),
+    ({"sampler": "foo"}, BadInput, "sampler 'foo' is not possible"),
     ({"cfg_interval": "5:1"}, BadInput, "interval '5:1'"),
     ({"guide_interval": "5:1"}, BadInput, "interval '5:1'"),
     ({"best_of": 2}, BadInput, "--best-of"),
@@ -43,7 +43,7 @@ def no_network(monkeypatch):
         raise AssertionError("a network was loaded")
 
     # in this order, for the first imports what the second replaces
-    monkeypatch.setattr("graftwerk.generation.job.load_diffusion", load)
+    monkeypatch.setattr("graftwerk.library.adapters.load_diffusion", load)
     monkeypatch.setattr("graftwerk.diffusion.pipeline.load_diffusion", load)
 
 
@@ -57,8 +57,8 @@ def test_what_is_refused_at_once(no_network, tmp_path, changes, error, message):
         else value
         for name, value in changes.items()
     }
-    request = graftwerk.Generate(prompt="x", out=tmp_path / "a" / "out", **written)
     with pytest.raises(error, match=message):
+        request = graftwerk.Generate(prompt="x", out=tmp_path / "a" / "out", **written)
         generate.run_generate(request, Silent())
     assert list(tmp_path.iterdir()) == [here]
 
@@ -80,8 +80,8 @@ def test_what_invert_refuses_at_once(no_network, tmp_path, changes, message):
 
 
 def test_a_folder_that_was_there_stays(no_network, tmp_path):
-    with pytest.raises(UnknownName):
-        generate.run_generate(graftwerk.Generate(sampler="foo", out=tmp_path), Silent())
+    with pytest.raises(BadInput):
+        generate.run_generate(graftwerk.Generate(eta=0.5, out=tmp_path), Silent())
     assert tmp_path.is_dir()
 
 

@@ -1,0 +1,1 @@
+"""The public objects: they own models and state; commands, server and scripts call them."""

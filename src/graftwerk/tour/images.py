@@ -52,6 +52,7 @@ def generate_and_search(folder: Path, request: requests.Tour, monitor: Monitor) 
         **generated,
         "source": entry["source"] if entry else None,
         "more": entry["content"]["generated"] if entry else [],
+        "measured": recorded.load("evaluation", folder),
         **_search_images(place, common, query, monitor),
         **_classify_images(place, common, monitor),
         "is_image": lambda query: query.endswith(".png"),

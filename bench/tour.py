@@ -1,13 +1,14 @@
 """Record results that ship with the tour: `python -m bench.tour [NAME ...]`, default all.
 
-Each is what `graft tour --full` shows of a chapter, with the seconds that it took here. Those of
-long runs on a GPU (sweep, training, ablation) are not made here; their commands stand in them.
+Each is what `graft tour --full` shows of a chapter, with the CPU seconds that it took here. Those of
+long runs (sweep, training, ablation, evaluation) are not made here; their commands stand in them.
 """
 
 import argparse
 import datetime
 import os
 import platform
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -78,10 +79,11 @@ def main() -> None:
                 "command": command,
                 "made": datetime.datetime.now(datetime.UTC).date().isoformat(),
                 "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}",
-                "seconds": round(time.process_time() - cpu, 1),
+                "cpu_seconds": round(time.process_time() - cpu, 1),
             }
+            shutil.rmtree(options.out / name, ignore_errors=True)  # images of an earlier recording
             recorded.save(name, _shortened(recorded.plain(content)), source, options.out)
-            print(f"{name}: {time.perf_counter() - began:.1f} s, CPU {source['seconds']} s", flush=True)
+            print(f"{name}: {time.perf_counter() - began:.1f} s, CPU {source['cpu_seconds']} s", flush=True)
 
 
 if __name__ == "__main__":

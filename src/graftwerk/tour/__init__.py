@@ -111,7 +111,7 @@ CHAPTERS: tuple[Chapter, ...] = (
         "Fine-tune a style",
         "style.html.jinja",
         steering.style,
-        "A LoRA of 0.4 MB teaches the model fog.",
+        "A LoRA teaches the model fog from 48 images.",
         (0, 35),
     ),
     Chapter(
@@ -148,7 +148,7 @@ def run(request: requests.Tour, monitor: Monitor) -> TourResult:
     return TourResult(
         page=str(page),
         chapters=list(took),
-        seconds=sum(part.seconds for part in shown),
+        seconds=round(sum(part.seconds for part in shown), 1),
         chapter_seconds=took,
     )
 

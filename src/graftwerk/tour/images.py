@@ -30,6 +30,7 @@ LABELS = ("a cube", "a sphere", "a cone", "a cylinder", "a person")
 SCENE, RENDERED, HITS, CLASSIFIED = 7, 120, 4, 60
 CONDITIONED = 10  # the scene whose conditions are shown
 PROBED, MOVED = 300, 4
+EVALUATED = 24  # prompts of each kind, of the full tour
 # a photograph that comes with scikit-learn, which is needed anyhow
 _PHOTOGRAPH = ("sklearn", "datasets/images/china.jpg")
 
@@ -52,11 +53,26 @@ def generate_and_search(folder: Path, request: requests.Tour, monitor: Monitor) 
         **generated,
         "source": entry["source"] if entry else None,
         "more": entry["content"]["generated"] if entry else [],
-        "measured": recorded.load("evaluation", folder),
+        "measured": _measured(folder, request, monitor),
         **_search_images(place, common, query, monitor),
         **_classify_images(place, common, monitor),
         "is_image": lambda query: query.endswith(".png"),
     }
+
+
+def _measured(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+    """How often an image shows what its prompt requests; measured here in the full tour."""
+    entry = recorded.load("evaluation", folder)
+    if not request.full:
+        return entry
+    asked = requests.RecipeEval(
+        name="diffusion", count=EVALUATED, seed=request.seed, device=request.device
+    )
+    figures = blocks.run_recipe_eval(asked, monitor).figures
+    for name, figure in entry["content"]["evaluation"].items():
+        figure["value"] = figures[name]
+    entry["content"]["count"] = EVALUATED
+    return {"source": None, "content": entry["content"]}
 
 
 def generate_prompts(

@@ -28,7 +28,7 @@ def load(name: str, tour: Path) -> dict[str, Any]:
         tour: folder of the page.
 
     Returns:
-        `source` (command, date, machine, seconds) and `content`, as plain JSON values in which
+        `source` (command, date, machine, time) and `content`, as plain JSON values in which
         images are paths below `tour`.
 
     Raises:
@@ -56,7 +56,7 @@ def save(name: str, content: Mapping[str, Any], source: Mapping[str, Any], folde
     Args:
         name: of the entry.
         content: what a chapter's template shows; reports become plain values, images are copied.
-        source: command, made (a date), machine, seconds.
+        source: command, made (a date), machine, cpu_seconds (seconds: wall time on a GPU).
         folder: gets the JSON file, and a folder of this name with the images.
     """
 

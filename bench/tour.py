@@ -1,6 +1,6 @@
 """Record results that ship with the tour: `python -m bench.tour [NAME ...]`, default all.
 
-Each is what `graft tour --full` shows of a chapter, with the CPU seconds that it took here. Those of
+Each is what `graft tour --full` shows of a chapter, with the CPU seconds that it took. Those of
 long runs (sweep, training, ablation, evaluation) are not made here; their commands stand in them.
 """
 
@@ -18,7 +18,11 @@ from graftwerk.tour import images, recorded, steering, text
 from graftwerk.types import Silent
 
 SECTIONS = {
-    "prompts": (images.generate_prompts, {}, 'graft generate "PROMPT"'),
+    "prompts": (
+        images.generate_prompts,
+        {},
+        f'graft generate "{images.PROMPTS[0]}"    # and seven more prompts',
+    ),
     "compare": (
         text.compare_methods,
         {},
@@ -27,7 +31,8 @@ SECTIONS = {
     "control": (
         steering.control_rows,
         {"prompts": steering.CONTROL_PROMPTS[:2]},
-        f'graft generate "PROMPT" --control KIND-map=KIND.png --count 1 --steps {steering.CONTROL_STEPS}',
+        f'graft generate "{steering.CONTROL_PROMPTS[0]}" --control canny-map=canny.png --count 1 '
+        f"--steps {steering.CONTROL_STEPS}    # and so on with each condition and prompt",
     ),
     "style": (
         steering.train_style,
@@ -43,7 +48,16 @@ SECTIONS = {
 
 
 # of what the chapters return, what their templates show
-GENERATION = {"prompt", "pictures", "sheet", "controls", "model", "sampler", "steps", "steps_per_second"}
+GENERATION = {
+    "prompt",
+    "pictures",
+    "sheet",
+    "controls",
+    "model",
+    "sampler",
+    "steps",
+    "steps_per_second",
+}
 
 
 def _shortened(content: dict) -> dict:
@@ -83,7 +97,10 @@ def main() -> None:
             }
             shutil.rmtree(options.out / name, ignore_errors=True)  # images of an earlier recording
             recorded.save(name, _shortened(recorded.plain(content)), source, options.out)
-            print(f"{name}: {time.perf_counter() - began:.1f} s, CPU {source['cpu_seconds']} s", flush=True)
+            print(
+                f"{name}: {time.perf_counter() - began:.1f} s, CPU {source['cpu_seconds']} s",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -36,5 +36,5 @@ class Tour(Request["graftwerk.results.TourResult"]):
     )
     full: bool = Field(
         default=False,
-        description="run everything here, longer trainings too, instead of showing recorded results",
+        description="run everything here instead of showing recorded results of long runs",
     )

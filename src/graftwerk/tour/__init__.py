@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent
 KIND, PAGE, PARTS = "tour", "index.html", ".chapters"
+MEGABYTES = {False: 10, True: 100}  # on the disk, of the short tour and of the full one
 # by which a tour is known that is older than markers
 _TITLE, _HEAD = b"<title>Graftwerk: the tour</title>", 2_000
 _PLACES = {
@@ -135,14 +136,15 @@ def run(request: requests.Tour, monitor: Monitor) -> TourResult:
     """
     page, parts = request.out / PAGE, request.out / PARTS
     folders.claim(request.out, KIND, verify=_is_former)
-    shown = [_Part(chapter) for chapter in CHAPTERS]
-    _announce(request, monitor)
+    shown = [_kept(chapter, request) for chapter in CHAPTERS]
+    _announce(shown, request, monitor)
     front = _front(request.out)
     files.write_text(page, _render(shown, front, request))
     for number, chapter in enumerate(CHAPTERS):
-        monitor.start(chapter.title)
-        shown[number] = _part(chapter, request, monitor)
-        files.write_text(page, _render(shown, front, request))
+        if shown[number].html is None:
+            monitor.start(chapter.title)
+            shown[number] = _build(chapter, request, monitor)
+            files.write_text(page, _render(shown, front, request))
     folders.remove(parts, owner=request.out)  # the next tour begins again
     took = {part.chapter.title: round(part.seconds, 1) for part in shown}
     return TourResult(
@@ -153,31 +155,54 @@ def run(request: requests.Tour, monitor: Monitor) -> TourResult:
     )
 
 
-def _announce(request: requests.Tour, monitor: Monitor) -> None:
-    costs = ", ".join(f"{chapter.title} {chapter.cost(request)} s" for chapter in CHAPTERS)
-    total = sum(chapter.cost(request) for chapter in CHAPTERS)
-    spoken = f"{total} seconds" if total < 120 else f"{total / 60:.0f} minutes"
-    monitor.note(f"about {spoken} on a free core: {costs}")
-    monitor.note(
-        f"{request.out / PAGE} can be opened now; it grows with every chapter"
-        + ("" if request.full else "; longer results are recorded ones, --full runs them here")
-    )
+def _announce(shown: list[_Part], request: requests.Tour, monitor: Monitor) -> None:
+    """Say what is to come, and what it costs, before anything runs."""
+    rest = [part.chapter for part in shown if part.html is None]
+    if len(rest) < len(shown):
+        done = len(shown) - len(rest)
+        monitor.note(f"going on with a tour that was stopped: {done} of {len(shown)} chapters done")
+    spoken = _duration(sum(chapter.cost(request) for chapter in rest))
+    monitor.note(f"about {spoken} on a free core, {MEGABYTES[request.full]} MB in {request.out}")
+    if not request.full:
+        whole = _duration(sum(chapter.seconds[1] for chapter in CHAPTERS))
+        monitor.note(
+            "results of longer runs are shown as recorded, with their commands; "
+            f"graft tour --full runs everything here: about {whole}, {MEGABYTES[True]} MB"
+        )
+    monitor.note(f"{request.out / PAGE} can be opened now; it grows with every chapter")
 
 
-def _part(chapter: Chapter, request: requests.Tour, monitor: Monitor) -> _Part:
-    """Run a chapter, or take what a tour that was stopped has left of it."""
-    path = request.out / PARTS / f"{chapter.template}.json"
-    key = [__version__, request.model_dump(mode="json"), str(request.out.absolute())]
+def _duration(seconds: int) -> str:
+    return f"{seconds} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
+def _kept(chapter: Chapter, request: requests.Tour) -> _Part:
+    """Take what a tour that was stopped has left of a chapter."""
     with suppress(BadFile, KeyError, TypeError, ValueError):
-        stored = files.read_json(path)
-        if stored["key"] == key:
+        stored = files.read_json(_store(chapter, request))
+        if stored["key"] == _key(request):
             return _Part(chapter, str(stored["html"]), float(stored["seconds"]))
+    return _Part(chapter)
+
+
+def _build(chapter: Chapter, request: requests.Tour, monitor: Monitor) -> _Part:
+    """Run a chapter and keep what the page shows of it."""
     began = time.perf_counter()
     content = chapter.build(request.out, request, monitor)
     html = _environment(request.out).get_template(chapter.template).render(content)
-    seconds = time.perf_counter() - began
-    files.write_json(path, {"key": key, "html": html, "seconds": seconds})
-    return _Part(chapter, html, seconds)
+    part = _Part(chapter, html, time.perf_counter() - began)
+    stored = {"key": _key(request), "html": part.html, "seconds": part.seconds}
+    files.write_json(_store(chapter, request), stored)
+    return part
+
+
+def _store(chapter: Chapter, request: requests.Tour) -> Path:
+    return request.out / PARTS / f"{chapter.template}.json"
+
+
+def _key(request: requests.Tour) -> list[Any]:
+    """What a chapter that is kept depends on."""
+    return [__version__, request.model_dump(mode="json"), str(request.out.absolute())]
 
 
 def _is_former(folder: Path) -> bool:

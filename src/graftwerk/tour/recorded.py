@@ -67,7 +67,7 @@ def save(name: str, content: Mapping[str, Any], source: Mapping[str, Any], folde
         inner = f"{name}/{path.parent.name}-{path.name}"
         (folder / name).mkdir(parents=True, exist_ok=True)
         # written again, for the metadata of a generated image name paths of the machine
-        write_image(folder / inner, read_image(path))
+        write_image(folder / inner, read_image(str(path)))
         return f"{_IMAGE}{inner}"
 
     entry = {"source": dict(source), "content": _map_strings(plain(content), take)}

@@ -85,7 +85,7 @@ def guide_by_gradients(folder: Path, request: requests.Tour, monitor: Monitor) -
     return {"pairs": pairs, "scale": SCALE, "source": None, "swept": swept}
 
 
-def _guided(label: str, scale: float, place: Path, common: dict[str, Any]) -> Generation:
+def _guided(label: str, scale: int, place: Path, common: dict[str, Any]) -> Generation:
     asked = requests.Generate(
         guide=[f"class={label}:{scale}"],
         count=GUIDED,
@@ -101,7 +101,7 @@ def control(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
     place = folder / "control"
     folders.remove(place, owner=folder)
     place.mkdir(parents=True)
-    maps = _maps(place, request, CONDITIONS if request.full else (LIVE,))
+    maps = _maps(place, request, tuple(CONDITIONS) if request.full else (LIVE,))
     live = []
     for name, weight in (("with the branch", 1), ("without it (weight 0)", 0)):
         one = {LIVE: maps[LIVE]}
@@ -121,7 +121,7 @@ def control_rows(
     """Generate by each condition of one scene, with each prompt."""
     place = folder / "control"
     place.mkdir(parents=True, exist_ok=True)
-    maps = _maps(place, request, CONDITIONS)
+    maps = _maps(place, request, tuple(CONDITIONS))
     rows = []
     for kind in maps:
         row = []
@@ -176,7 +176,7 @@ def _controlled(
     request: requests.Tour,
     prompt: str,
     maps: dict[str, Path],
-    weight: float = 1,
+    weight: int = 1,
     count: int = 1,
 ) -> Generation:
     asked = requests.Generate(

@@ -62,9 +62,7 @@ def search_and_ask(folder: Path, request: requests.Tour, monitor: Monitor) -> di
         monitor.advance()
 
     def found(mode: str, k: int) -> Any:
-        return search.run_search(
-            requests.Search(query=SEARCHED, mode=mode, k=k, **common), monitor
-        )
+        return search.run_search(requests.Search(query=SEARCHED, mode=mode, k=k, **common), monitor)
 
     everything = [hit.similarity or 0.0 for hit in found("vector", added.passages).hits]
     return {
@@ -125,9 +123,7 @@ def compare_methods(folder: Path, request: requests.Tour, monitor: Monitor) -> d
     folders.remove(out, owner=folder)
     files.write_text(data, topic_table(TEXTS, request.seed))
     options: dict[str, Any] = {"target": "topic", "top": 1, "epochs": EPOCHS, "out": out}
-    asked = requests.Compare(
-        data=str(data), seed=request.seed, device=request.device, **options
-    )
+    asked = requests.Compare(data=str(data), seed=request.seed, device=request.device, **options)
     return {"comparison": compare.run_compare(asked, monitor)}
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent
 KIND, PAGE, PARTS = "tour", "index.html", ".chapters"
-MEGABYTES = {False: 10, True: 100}  # on the disk, of the short tour and of the full one
+MEGABYTES = {False: 12, True: 280}  # on the disk, of the short tour and of the full one
 # by which a tour is known that is older than markers
 _TITLE, _HEAD = b"<title>Graftwerk: the tour</title>", 2_000
 _PLACES = {
@@ -42,7 +42,7 @@ class Chapter:
         template: file of this folder that shows what `build` returns.
         build: runs commands; gets the tour's folder, the request and the monitor.
         about: one line on what the chapter shows, for the list at the top of the page.
-        seconds: measured on one free CPU core, of the short tour and of the full one.
+        seconds: on one free CPU core, of the short tour and of the full one; 0: nothing runs.
     """
 
     title: str
@@ -71,56 +71,56 @@ CHAPTERS: tuple[Chapter, ...] = (
         "search.html.jinja",
         text.search_and_ask,
         "Index a folder, search it by meaning, get answers that quote it, or none.",
-        (8, 9),
+        (9, 10),
     ),
     Chapter(
         "Adapt to your labels",
         "adapt.html.jinja",
         text.adapt,
         "A linear head on a frozen encoder, beside LoRA and full fine-tuning.",
-        (6, 18),
+        (2, 25),
     ),
     Chapter(
         "Generate, search and classify images",
         "images.html.jinja",
         images.generate_and_search,
         "Images from prompts, search by words or by an image, labels without training.",
-        (10, 30),
+        (14, 40),
     ),
     Chapter(
         "Guide by gradients",
         "guide.html.jinja",
         steering.guide_by_gradients,
         "A classifier steers the diffusion model, and why the direct method fails.",
-        (12, 40),
+        (10, 40),
     ),
     Chapter(
         "Conditions",
         "conditions.html.jinja",
         images.conditions,
         "Edges, lines, depth, key points: made from an image, or exactly from a scene.",
-        (8, 8),
+        (3, 3),
     ),
     Chapter(
         "Control what is generated",
         "control.html.jinja",
         steering.control,
         "A small branch makes the frozen model follow a condition.",
-        (10, 900),
+        (6, 130),
     ),
     Chapter(
         "Fine-tune a style",
         "style.html.jinja",
         steering.style,
         "A LoRA teaches the model fog from 48 images.",
-        (0, 35),
+        (0, 40),
     ),
     Chapter(
         "Look inside",
         "inside.html.jinja",
         images.look_inside,
         "What can be read linearly from inside the model, and whether the model uses it.",
-        (0, 15),
+        (0, 20),
     ),
 )
 

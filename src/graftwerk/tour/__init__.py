@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent
 KIND, PAGE, PARTS = "tour", "index.html", ".chapters"
-MEGABYTES = {False: 12, True: 280}  # on the disk, of the short tour and of the full one
+MEGABYTES = {False: 10, True: 280}  # on the disk, of the short tour and of the full one
 # by which a tour is known that is older than markers
 _TITLE, _HEAD = b"<title>Graftwerk: the tour</title>", 2_000
 _PLACES = {

@@ -70,9 +70,10 @@ def guide_by_gradients(folder: Path, request: requests.Tour, monitor: Monitor) -
         )
         pairs.append((label, strawman, _guided(label, SCALE, place, common)))
         monitor.advance()
+    shown = {"pairs": pairs, "scale": SCALE, "scales": SCALES, "descent": DESCENT}
     if not request.full:
         entry = recorded.load("sweep", folder)
-        return {"pairs": pairs, "scale": SCALE, "source": entry["source"], **entry["content"]}
+        return {**shown, "source": entry["source"], **entry["content"]}
     asked = requests.GuideSweep(
         classes=",".join(CLASSES),
         scales=SCALES,
@@ -82,7 +83,7 @@ def guide_by_gradients(folder: Path, request: requests.Tour, monitor: Monitor) -
         **common,
     )
     swept = guide.run_guide_sweep(asked, monitor)
-    return {"pairs": pairs, "scale": SCALE, "source": None, "swept": swept}
+    return {**shown, "source": None, "swept": swept}
 
 
 def _guided(label: str, scale: int, place: Path, common: dict[str, Any]) -> Generation:
@@ -157,6 +158,7 @@ def _whole_control(
         "scenes": SCENES,
         "ablation": _ablation(place / "ablation", request, monitor),
         "steps": _ABLATION_STEPS,
+        "drawing_steps": max(1, CONTROL_STEPS // 2),
     }
 
 

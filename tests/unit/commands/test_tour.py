@@ -107,7 +107,7 @@ def test_the_page_grows_and_says_what_it_costs(tmp_path, monkeypatch):
     monkeypatch.setattr(tour, "TEMPLATES", templates)
     monitor = Notes(tmp_path / "tour" / "index.html")
     tour.run(requests.Tour(out=tmp_path / "tour"), monitor)
-    assert "about 15 seconds" in monitor.notes[0] and "12 MB" in monitor.notes[0]
+    assert "about 15 seconds" in monitor.notes[0] and "10 MB" in monitor.notes[0]
     assert "--full" in monitor.notes[1] and "about 15 minutes" in monitor.notes[1]
     assert [page.count("Still to come") for page in monitor.pages] == [2, 1]
     assert [page.count("<img src=scene.png>") for page in monitor.pages] == [0, 1]

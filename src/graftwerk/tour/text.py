@@ -3,7 +3,7 @@
 import csv
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def search_and_ask(folder: Path, request: requests.Tour, monitor: Monitor) -> di
         )
         monitor.advance()
 
-    def found(mode: str, k: int) -> Any:
+    def found(mode: Literal["hybrid", "vector", "text"], k: int) -> Any:
         return search.run_search(requests.Search(query=SEARCHED, mode=mode, k=k, **common), monitor)
 
     everything = [hit.similarity or 0.0 for hit in found("vector", added.passages).hits]

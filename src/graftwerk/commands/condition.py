@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 from ..blocks.sampling import sample_scene
 from ..conditions.base import Condition, maps_of_scene
-from ..conditions.canny import CannySettings, CannyStages, canny
+from ..conditions.canny import CannySettings, canny, find_edges
 from ..conditions.edge_strength import edge_strength, plain_strength
 from ..conditions.estimators import ESTIMATED, load_estimator
 from ..conditions.fidelity import white_on_black
@@ -43,7 +43,7 @@ class _Made:
 
     picture: Picture
     by: str
-    stages: CannyStages | None = None
+    thresholds: list[float] | None = None
     sheet: dict[str, Picture] | None = None
 
 
@@ -100,9 +100,7 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
         width=width,
         height=height,
         drawn=float(made.picture.any(axis=-1).mean()),
-        thresholds=None
-        if made.stages is None
-        else [float(made.stages.low[0]), float(made.stages.high[0])],
+        thresholds=made.thresholds,
         unfamiliar=unfamiliar,
         seconds=time.perf_counter() - begin,
     )
@@ -170,10 +168,15 @@ def _finished(request: MakeCondition, condition: Condition, picture: Picture) ->
 
 
 def _canny(picture: Picture, settings: CannySettings, with_sheet: bool) -> _Made:
-    stages = canny(picture[None], settings)
-    edges = white_on_black(stages.edges)[0]
     by = f"Canny, thresholds by {settings.unit}"
-    return _Made(edges, by, stages, stage_tiles(picture, stages) if with_sheet else None)
+    if with_sheet:
+        stages = canny(picture[None], settings)
+        edges, low, high = stages.edges, stages.low, stages.high
+        tiles = stage_tiles(picture, stages)
+    else:
+        edges, low, high = find_edges(picture[None], settings)
+        tiles = None
+    return _Made(white_on_black(edges)[0], by, [float(low[0]), float(high[0])], tiles)
 
 
 def _all(request: MakeCondition, picture: Picture | None) -> _Made:

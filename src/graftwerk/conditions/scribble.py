@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from .base import Condition, Pictures, SceneMaps
-from .canny import CannySettings, canny
+from .canny import CannySettings, edge_map
 from .fidelity import chamfer, drawing_problem, each, is_drawn, white_on_black
 from .lines import lines_of_maps
 from .perceived import perceive
@@ -66,7 +66,7 @@ def _draw(maps: SceneMaps) -> Pictures:
 def _read(pictures: Pictures) -> Pictures:
     sigma = max(1.4, _SIGMA * min(pictures.shape[1:3]))
     settings = CannySettings(sigma=sigma, kernel=2 * int(np.ceil(3 * sigma)) + 1, unit="auto")
-    return _scribbles(canny(pictures, settings).edges)
+    return _scribbles(edge_map(pictures, settings))
 
 
 def _read_scenes(pictures: Pictures) -> Pictures:

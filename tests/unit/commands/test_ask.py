@@ -6,7 +6,7 @@ import pytest
 
 from graftwerk import requests
 from graftwerk.commands import ask
-from graftwerk.errors import BadInput, WrongBase
+from graftwerk.errors import BadInput, WriterFailed, WrongBase
 from graftwerk.rag.evidence import calibrate, save_calibration
 from graftwerk.types import Silent
 
@@ -61,6 +61,13 @@ def test_it_quotes_with_checked_citations(library, listener):
     assert answer.prompt_tokens == len(answer.prompt.split())
     assert len(answer.hits) == 4
     assert set(answer.seconds) == {"open", "search", "evidence", "prompt", "write", "check"}
+
+
+@pytest.mark.parametrize("reply", ["", " \n", "\x1b[0m"])
+def test_a_writer_that_says_nothing_has_failed(library, told, reply):
+    told(reply)
+    with pytest.raises(WriterFailed, match="wrote nothing"):
+        run(library)
 
 
 def test_k_bounds_what_is_offered_not_what_evidence_sees(library, told):

@@ -24,7 +24,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-tour: $(READY)  ## run the verbs on the example handbook and write tour/index.html
+tour: $(READY)  ## a page that shows every job, in one or two minutes: tour/index.html
 	$(BIN)/graft tour --out tour
 
 # two processes share two cores; threads of both on both would wait for each other

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 SECTIONS = {
+    "structure": "how much source there is, how it is cut, how far a command is from arithmetic",
     "embedding": "texts per second, beside sentence-transformers",
     "vectors": "nearest neighbours among 100,000 vectors, beside other stores",
     "blocks": "milliseconds a rendered scene takes on one core",

@@ -24,7 +24,7 @@ from graftwerk.finetune.methods import make_linear
 from graftwerk.finetune.networks import load_network
 from graftwerk.finetune.problem import Problem, Source, open_problem
 from graftwerk.models.trainable import Trainable
-from graftwerk.tour.topics import topic_table
+from graftwerk.tour.text import topic_table
 from graftwerk.types import Silent
 
 TRAIN, TEST = 400, 200

@@ -18,8 +18,8 @@ from graftwerk.conditions.kinds import condition_named
 from graftwerk.controlnet.branch import Branch, Shape, make_branch
 from graftwerk.controlnet.checkpoint import read_branch, write_controlnet
 from graftwerk.controlnet.control import Controls, Term
+from graftwerk.data.pixels import to_values
 from graftwerk.diffusion.guidance import Guidance
-from graftwerk.diffusion.latents import values_of
 from graftwerk.diffusion.noise_schedule import noise_levels
 from graftwerk.diffusion.pipeline import DiffusionModel, load_diffusion
 from graftwerk.diffusion.sampling import Plan, decode, draw_batch, picture_seed
@@ -77,7 +77,7 @@ class Stage:
         assert model.reader is not None
         same = setting.steps < 0  # as the pipeline's own scheduler steps
         with torch.inference_mode():
-            hint = self.branch.read(values_of(self.maps[list(numbers)]))
+            hint = self.branch.read(to_values(self.maps[list(numbers)]))
             texts = model.reader.read([self.captions[number] for number in numbers])
             away = model.reader.read([""] * len(numbers))
         controls = Controls((Term(self.branch, hint),), reuse=setting.reuse)
@@ -199,7 +199,7 @@ def drawn_figures(stage: Stage, setting: Setting) -> Drawn:
 
 def curves(path: Path, theirs: Sequence[Drawn], ours: Sequence[Drawn]) -> None:
     """Fidelity over CPU time a picture, both sides, as one picture."""
-    from graftwerk.metrics.plots import Curve, Panel, draw_panels
+    from graftwerk.metrics.plots import Curve, Panel, plot_panels
 
     def curve(name: str, rows: Sequence[Drawn]) -> Curve:
         ordered = sorted(rows, key=lambda one: one.seconds)
@@ -219,4 +219,4 @@ def curves(path: Path, theirs: Sequence[Drawn], ours: Sequence[Drawn]) -> None:
         ),
     )
     title = "fidelity over milliseconds of CPU time a picture"
-    path.write_bytes(draw_panels([panel], title))
+    path.write_bytes(plot_panels([panel], title, x_title="milliseconds", height=360))

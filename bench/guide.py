@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
+from graftwerk.data.pixels import stretch
 from graftwerk.diffusion.guidance import GradientGuide, Guidance, Term, guided_by
 from graftwerk.diffusion.inversion import descend, invert_ddim
 from graftwerk.diffusion.noise_schedule import noise_levels
 from graftwerk.diffusion.pipeline import DiffusionModel, load_diffusion
 from graftwerk.diffusion.samplers import sample_ddim
 from graftwerk.diffusion.sampling import Plan, decode, draw_batch
-from graftwerk.generation.authenticity import LIMIT, Pictures, as_pictures, encode, open_witnesses
+from graftwerk.generation.authenticity import LIMIT, Pictures, encode, open_witnesses
 from graftwerk.generation.guidance_report import chances_of
 from graftwerk.generation.guides import GuideModels, Settings
 from graftwerk.metrics.distributions import psnr
@@ -79,7 +80,7 @@ def inversions(model: DiffusionModel, count: int) -> None:
                 clean = encode(model, pictures)
                 noise = invert_ddim(denoise, clean, sigmas, refinements=refinements)
                 back = sample_ddim(denoise, noise, sigmas)
-            again, alone = (as_pictures(decode(model, z), model.size) for z in (back, clean))
+            again, alone = (stretch(decode(model, z), model.size) for z in (back, clean))
             figures = (psnr(again, pictures), psnr(alone, pictures), psnr(again, alone))
             shown = " | ".join(f"{figure.mean():.1f}" for figure in figures)
             print(f"| {name}, {refinements} refinements | {shown} |")
@@ -95,9 +96,9 @@ def draw(model: DiffusionModel, terms: tuple[Term, ...], count: int) -> Pictures
         sigmas=noise_levels(model.noise, 25, "karras"),
         shape=model.shape(*model.size),
         seed=SEED,
-        pull=GradientGuide(terms, "").apply,
+        pull=GradientGuide(terms).apply,
     )
-    return as_pictures(decode(model, draw_batch(model, plan, range(count))), model.size)
+    return stretch(decode(model, draw_batch(model, plan, range(count))), model.size)
 
 
 def strawmen(
@@ -122,7 +123,7 @@ def strawmen(
     box = (0.0, 1.0)
     moved = descend(latents, of_latents, STEPS, RATE)
     return {
-        "latent": as_pictures(decode(model, moved), model.size),
+        "latent": stretch(decode(model, moved), model.size),
         "pixel": to_bytes(descend(grey, of_pixels, PIXEL_STEPS, PIXEL_RATE, bounds=box)),
         "a real picture's pixels": to_bytes(
             descend(real, of_pixels, NEAR_STEPS, NEAR_RATE, bounds=box)

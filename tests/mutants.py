@@ -77,7 +77,7 @@ MUTANTS = (
     Mutant("encoding loses the result", "cli/streams.py", '            stream.reconfigure(errors="backslashreplace")', "            pass", SURROUNDINGS),
     Mutant("NUL in a path", "requests/base.py", 'if "\\0" in text:', "if False:", "tests/hostile/test_fuzz.py"),
     Mutant("too many digits", "files.py", "    except ValueError as error:  # a guard", "    except KeyError as error:  # a guard", "tests/unit/test_json_readers.py"),
-    Mutant("bands of Canny", "conditions/canny.py", "beside = settings.kernel // 2 + 2", "beside = settings.kernel // 2", "tests/unit/conditions/test_canny.py"),
+    Mutant("bands of Canny", "conditions/kinds/canny.py", "beside = settings.kernel // 2 + 2", "beside = settings.kernel // 2", "tests/unit/conditions/test_canny.py"),
 )  # fmt: skip
 
 

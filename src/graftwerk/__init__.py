@@ -17,13 +17,16 @@ from .errors import GraftError
 from .settings import forbid_telemetry
 
 if TYPE_CHECKING:
+    from . import conditions
     from .diffusion.guidance import guided
     from .library import samplers
     from .library.adapters import ClassGuide, ControlNet, Guide, ImageGuide, Lora, TextGuide
     from .library.comparing import compare
+    from .library.controlnet import train_controlnet
     from .library.encoder import Encoder, load_encoder
     from .library.estimators import Classifier, Regressor, load
     from .library.index import Index
+    from .library.inversion import invert
     from .library.pipeline import GeneratedImages, Pipeline
     from .library.probing import probe
     from .requests.ask import Ask, Calibrate
@@ -65,13 +68,15 @@ _OBJECTS: dict[str, str] = {
     "TextGuide": "library.adapters",
     "compare": "library.comparing",
     "guided": "diffusion.guidance",
+    "invert": "library.inversion",
     "load": "library.estimators",
     "load_encoder": "library.encoder",
     "probe": "library.probing",
+    "train_controlnet": "library.controlnet",
 }
 _OBJECTS |= {name: f"requests.{module}" for name, module in requests.REQUESTS.items()}
 # public modules, in the same way
-_MODULES = {"samplers": "library.samplers"}
+_MODULES = {"conditions": "conditions", "samplers": "library.samplers"}
 
 
 forbid_telemetry()  # here, as it must come before the import of any library that would send some
@@ -132,17 +137,24 @@ __all__ = [
     "Tour",
     "__version__",
     "compare",
+    "conditions",
     "guided",
+    "invert",
     "load",
     "load_encoder",
     "probe",
     "run",
     "samplers",
+    "train_controlnet",
 ]
 
 
 def run(request: "Request[R_co]", monitor: "Monitor | None" = None) -> "R_co":
     """Carry out any request and return its result.
+
+    >>> import graftwerk as gw
+    >>> gw.run(gw.ConditionList()).kinds[0].name
+    'canny'
 
     Args:
         request: one of the request classes of this package.

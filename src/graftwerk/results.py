@@ -68,7 +68,8 @@ class TourResult(Report):
 
     page: str = Field(description="the page to open")
     chapters: list[str] = Field(description="what it shows")
-    seconds: float = Field(description="wall time")
+    seconds: float = Field(description="wall time of the chapters")
+    chapter_seconds: dict[str, float] = Field(description="wall time of each chapter")
 
 
 class LeftOut(Report):

@@ -38,6 +38,14 @@ def forbid_telemetry() -> None:
         os.environ.setdefault(name, value)
 
 
+def use_one_numeric_thread() -> None:
+    """Keep NumPy's library of linear algebra from reserving memory for each core.
+
+    To be called before NumPy is imported, by a process whose address space is limited.
+    """
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Surroundings of this process.

@@ -7,7 +7,7 @@ import pytest
 
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
-from graftwerk.conditions.canny import CannySettings, canny
+from graftwerk.conditions.kinds.canny import CannySettings, canny
 
 
 def slow_canny(grey, sigma, kernel, low, high):

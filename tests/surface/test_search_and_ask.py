@@ -219,8 +219,8 @@ def test_the_tour_page(graft, tmp_path) -> None:
     done = graft("tour", "--out", "tour", "--json")
     assert done.code == 0, done.err
     page = (tmp_path / "tour" / "index.html").read_text()
-    assert page.count('class="question"') == 5 + 1 + 4 + 3  # asked, shown, searched for, guided to
-    assert page.count('class="grid"') == 2  # prompts; lines and scribble
+    assert page.count('class="question"') == 3 + 4 + 1  # asked, searched for, guided to
+    assert page.count('class="grid"') == 3  # prompts; searches; lines and scribble
     assert page.count("Not in these documents.") == 1
     assert "<script" not in page
     assert "http://" not in page

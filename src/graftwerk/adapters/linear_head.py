@@ -1,13 +1,12 @@
-"""The output socket: a linear head on a frozen model's features.
+"""A linear head on a frozen model's features.
 
 A frozen encoder has no opinion on classes of our own: its scores are all zero, which is the uniform
 distribution. The head adds `W f + b` to them; the features pass through untouched.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -15,7 +14,6 @@ from jaxtyping import Float, Float32
 from .. import files
 from ..errors import BadFile
 from ..types import Task, Vectors
-from .protocol import Socket
 
 HeadScores = Float32[np.ndarray, "n k"]
 WEIGHTS = "head.safetensors"
@@ -34,22 +32,9 @@ class Opinion:
     scores: HeadScores
 
 
-Judge = Callable[[Any], Opinion]
-
-
-def undecided(encode: Callable[[Any], Vectors], outputs: int) -> Judge:
-    """The frozen model as a judge that has no opinion: all scores are 0."""
-
-    def judge(items: Any) -> Opinion:
-        features = encode(items)
-        return Opinion(features, np.zeros((len(features), outputs), dtype=np.float32))
-
-    return judge
-
-
 @dataclass(frozen=True)
 class LinearHead:
-    """A linear head; see `base.Steer`.
+    """A linear head.
 
     Attributes:
         weight: float32 [k d].
@@ -66,8 +51,6 @@ class LinearHead:
     labels: tuple[str, ...]
     base: str
     scale: float = 1.0
-    name: str = field(default="head", init=False)
-    socket: Socket = field(default="output", init=False)
 
     @property
     def is_zero(self) -> bool:
@@ -75,17 +58,11 @@ class LinearHead:
         return self.scale == 0 or not (self.weight.any() or self.bias.any())
 
     def score(self, features: Vectors) -> HeadScores:
-        """What it adds to the scores of these features."""
+        """What it adds to the scores of these features, [n k]; at zero exactly 0."""
+        if self.is_zero:
+            return np.zeros((len(features), len(self.bias)), dtype=np.float32)
         added: HeadScores = features @ self.weight.T + self.bias
         return added * np.float32(self.scale)
-
-    def apply(self, frozen: Judge) -> Judge:
-        """The judge with the head's opinion added; at zero `frozen` itself."""
-        return frozen if self.is_zero else _Steered(frozen, self)
-
-    def remove(self, steered: Judge) -> Judge:
-        """What was given to `apply`."""
-        return steered.frozen if isinstance(steered, _Steered) else steered
 
     def save(self, folder: Path) -> None:
         """Write the head inside a working folder."""
@@ -94,16 +71,6 @@ class LinearHead:
         tensors = {"weight": self.weight, "bias": self.bias}
         content = save({name: np.ascontiguousarray(array) for name, array in tensors.items()})
         files.write_plain(folder / WEIGHTS, content)
-
-
-@dataclass(frozen=True, slots=True)
-class _Steered:
-    frozen: Judge
-    head: LinearHead
-
-    def __call__(self, items: Any) -> Opinion:
-        opinion = self.frozen(items)
-        return Opinion(opinion.features, opinion.scores + self.head.score(opinion.features))
 
 
 def load_head(folder: Path, task: Task, labels: Sequence[str], base: str) -> LinearHead:

@@ -27,7 +27,6 @@ from ..errors import BadInput
 from .lora_targets import find_targets, is_transposed, named_targets
 from .manifest import RECORD, is_replaceable, read_bundle, require_base, write_bundle
 from .peft_format import Adapter, join, read_adapter, require_fit, write_adapter
-from .protocol import Socket
 
 _HALF = (torch.float16, torch.bfloat16)  # too coarse for small steps of a training
 NAME = "default"  # peft's own name of an adapter that has none
@@ -126,9 +125,6 @@ class LowRank:
         network: what it steers.
         base: fingerprint of the frozen network.
     """
-
-    name = KIND
-    socket: Socket = "weights"
 
     def __init__(
         self, network: nn.Module, layers: Mapping[str, Any], dropout: float, base: str

@@ -1,8 +1,8 @@
-"""The law that every steer keeps.
+"""The law that every adapter keeps.
 
-A steer is the one small thing that puts a frozen model to a new use. At zero the steered thing
-equals the frozen one exactly; taken off, it leaves the frozen one as it was; it never changes a
-frozen weight; and it refuses another base by name. `tests/laws/` asks this of all of them.
+An adapter is the one small thing that puts a frozen model to a new use. At zero the adapted model
+equals the frozen one exactly; removed, it leaves the frozen one as it was; it never changes a
+frozen weight; and it refuses another base by name. `tests/laws/` asks this of the public objects.
 """
 
 from typing import Literal, Protocol, TypeVar, runtime_checkable
@@ -13,10 +13,10 @@ Frozen = TypeVar("Frozen")
 
 @runtime_checkable
 class Adapter(Protocol[Frozen]):
-    """Something that adapts a frozen thing: a pipeline, a denoiser, a module, a prompt maker.
+    """Something that adapts a frozen thing: `pipe.with_(adapter)` calls `adapter.apply(pipe)`.
 
     Attributes:
-        name: one word, for example `context`.
+        name: one word, for example `lora`.
         socket: the place of the network where it acts.
     """
 
@@ -41,18 +41,4 @@ class Adapter(Protocol[Frozen]):
 
     def remove(self, steered: Frozen) -> Frozen:
         """Undo `apply`: return what was given to it."""
-        ...
-
-
-@runtime_checkable
-class Steer(Adapter[Frozen], Protocol[Frozen]):
-    """An adapter that knows which model it was made on.
-
-    Attributes:
-        base: fingerprint of the frozen model that it was made on.
-    """
-
-    @property
-    def base(self) -> str:
-        """See the attributes."""
         ...

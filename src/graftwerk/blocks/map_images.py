@@ -1,12 +1,12 @@
 """Maps as pictures, the way control branches read them, and a sheet that shows all of them."""
 
 import colorsys
-import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8, UInt16
 
+from ..metrics.plots import image_sheet
 from .captions import caption_of
 from .maps import CLASSES, FAR, FIRST_OBJECT_ID, Keypoints, Maps, maps_of
 from .renderer import render
@@ -53,7 +53,6 @@ BONES = (
 _BONE_SHADE = 0.6
 _STROKE = 0.011  # width of a bone, as a share of the picture's shorter side
 _FINE = 4  # key points are drawn this much larger and then made smaller
-_TILE_GAP, _LABEL = 10, 20
 _LEAST_TILE = 192  # smaller pictures are shown enlarged
 
 
@@ -123,7 +122,7 @@ def condition_pictures(maps: Maps) -> dict[str, np.ndarray]:
 
 def sheet_of(scene: Scene, size: int) -> "Image.Image":
     """A scene with all its maps side by side, labelled, under its caption."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image
 
     maps = maps_of(scene, size, size)
     pictures = condition_pictures(maps)
@@ -139,23 +138,11 @@ def sheet_of(scene: Scene, size: int) -> "Image.Image":
         "outlines over picture": _lines_over(render(scene, size, size), maps),
     }
     side = size * max(1, _LEAST_TILE // size)
-    columns, step = 4, side + _TILE_GAP
-    sheet_width = columns * step + _TILE_GAP
-    font, title_font = ImageFont.load_default(13), ImageFont.load_default(17)
-    title = textwrap.wrap(caption_of(scene), max(20, sheet_width // 9))
-    top = _TILE_GAP + 24 * len(title)
-    rows = -(-len(tiles) // columns)
-    sheet = Image.new("RGB", (sheet_width, top + rows * (step + _LABEL) + _TILE_GAP), "white")
-    canvas = ImageDraw.Draw(sheet)
-    for number, line in enumerate(title):
-        canvas.text((_TILE_GAP, _TILE_GAP + 24 * number), line, fill="black", font=title_font)
-    for number, (label, tile) in enumerate(tiles.items()):
-        row, column = divmod(number, columns)
-        x, y = _TILE_GAP + column * step, top + _TILE_GAP + row * (step + _LABEL)
-        shown = Image.fromarray(tile).convert("RGB").resize((side, side), Image.Resampling.NEAREST)
-        sheet.paste(shown, (x, y))
-        canvas.text((x, y + side + 3), label, fill="#444444", font=font)
-    return sheet
+    images = [
+        Image.fromarray(tile).convert("RGB").resize((side, side), Image.Resampling.NEAREST)
+        for tile in tiles.values()
+    ]
+    return image_sheet(images, 4, below=list(tiles), title=caption_of(scene))
 
 
 def _draw_objects(maps: Maps) -> UInt8[np.ndarray, "h w 3"]:

@@ -1,5 +1,6 @@
 """Reports about pictures and their vectors for people."""
 
+from ..data.images import listed
 from ..metrics.results import Across, AlignmentEvaluation, Half, Hubness
 from ..models.results import Classification, ClassifiedPicture, TemperatureFit
 from ..search.results import IndexChange
@@ -146,3 +147,10 @@ def unfamiliar_lines(report: IndexChange) -> list[str]:
         f"{report.unfamiliar:,} of the pictures embedded are unlike all that {report.encoder} was "
         "trained on; what a search says of them means little"
     ]
+
+
+def converted_lines(report: IndexChange) -> list[str]:
+    """What reading changed of images, where it changed something."""
+    if not report.converted:
+        return []
+    return [f"images converted in reading: {listed(report.converted)}"]

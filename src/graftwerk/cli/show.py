@@ -65,6 +65,7 @@ def _(report: IndexChange) -> list[str]:
         f"files: {', '.join(told) or 'none changed'}",
         f"{report.passages} passages in the index; {report.embedded} embedded, "
         f"{report.reused} known by content ({report.encoder}, {report.seconds:.1f} s)",
+        *classify.converted_lines(report),
         *classify.unfamiliar_lines(report),
     ]
     return lines + skipped_lines(report.skipped)

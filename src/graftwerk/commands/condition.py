@@ -6,24 +6,24 @@
 """
 
 import time
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt8
 
+from .. import conditions
 from ..blocks.sampling import sample_scene
-from ..conditions.base import Condition, maps_of_scene
-from ..conditions.canny import CannySettings, canny, find_edges
+from ..conditions.base import maps_of_scene
 from ..conditions.edge_strength import edge_strength, plain_strength
-from ..conditions.estimators import ESTIMATED, load_estimator
+from ..conditions.estimators import ESTIMATED
 from ..conditions.fidelity import white_on_black
 from ..conditions.kinds import CONDITIONS, condition_named
+from ..conditions.kinds.canny import CannySettings, CannyStages, find_edges, stage_tiles
 from ..conditions.perceived import PERCEPTION
 from ..conditions.results import ConditionKind, ConditionKinds, ConditionResult, EdgeEvaluation
-from ..conditions.scribble import scribble_of_drawing
-from ..conditions.sheet import sheet_of, stage_tiles
+from ..conditions.sheet import Tile, sheet_of
 from ..data.edge_benchmark import BoundaryData
-from ..data.images import read_image, write_image
+from ..data.image_inputs import as_image
+from ..data.images import OpenedImage, open_image, write_image
 from ..errors import BadFile, BadInput, UnknownName
 from ..metrics.edges import TOLERANCE, count_pairs, quality_of
 from ..models.encoders import load_encoder
@@ -32,19 +32,10 @@ from ..requests.base import DEFAULT_PICTURE_ENCODER
 from ..requests.condition import ConditionList, EvalEdges, MakeCondition
 from ..types import Monitor
 
-Picture = UInt8[np.ndarray, "h w 3"]
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 _ALL = "all"
-_COLUMNS = {_ALL: 3, "canny": 4}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Made:
-    """What was made, and by what."""
-
-    picture: Picture
-    by: str
-    thresholds: list[float] | None = None
-    sheet: dict[str, Picture] | None = None
 
 
 def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
@@ -55,55 +46,100 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
         BadFile: the image or the estimator cannot be read, or the file to write is no PNG.
         NoRoom: the disk is full or cannot be written.
     """
-    from PIL import Image
-
     begin = time.perf_counter()
     if request.kind not in {_ALL, *CONDITIONS}:
         raise UnknownName("condition", request.kind, (_ALL, *CONDITIONS))
-    condition = None if request.kind == _ALL else condition_named(request.kind)
     settings = _checked(request)
     monitor.start(f"making {request.kind}")
-    picture = None if request.image is None else np.asarray(read_image(request.image))
-    if condition is None:
-        made = _all(request, picture)
-    elif request.scene is not None:
-        scene = sample_scene(request.seed, request.scene)
-        by = "Canny's method on the render" if condition.name == "canny" else "exact maps"
-        made = _Made(condition.from_scene(scene, request.size), by)
-    elif request.finished:
-        made = _Made(_finished(request, condition, _there(picture)), "brought as it is")
-    elif request.estimator is not None:
-        estimate = load_estimator(condition.name, request.estimator, request.device)
-        made = _Made(estimate.read(_there(picture)[None])[0], estimate.name)
-    elif condition.name == "canny":
-        made = _canny(_there(picture), settings, request.stages)
+    opened = _open(request, monitor)
+    image = None if opened is None else opened.image
+    tiles, stages, thresholds = None, None, None
+    if request.kind == _ALL:
+        tiles, by = _all(request, image)
+        made = as_image(tiles["picture"])
     else:
-        made = _Made(condition.from_picture(_there(picture)), condition.read_by)
+        made, by, stages, thresholds = _make(request, settings, image)
+    if stages is not None and request.stages:
+        tiles = {"picture": np.asarray(image)} | stage_tiles(stages)
     unfamiliar = None
-    if picture is not None and made.by == PERCEPTION:
-        unfamiliar = _is_unfamiliar(picture, request.device)
+    if image is not None and by == PERCEPTION:
+        unfamiliar = _is_unfamiliar(image, request.device)
         if unfamiliar:
             monitor.note(
                 f"this picture is unlike the Blocks scenes that {PERCEPTION} knows; a model for "
                 "photographs can be named with --estimator."
             )
-    if not made.picture.any():
+    drawn = np.asarray(made).any(axis=-1)
+    if not drawn.any():
         monitor.note(f"this {request.kind} map is empty: there is nothing to follow in it")
-    tiles = made.sheet
-    shown = Image.fromarray(made.picture)
-    write_image(request.out, shown if tiles is None else sheet_of(tiles, _COLUMNS[request.kind]))
-    height, width = made.picture.shape[:2]
+    columns = 3 if request.kind == _ALL else 4
+    write_image(request.out, made if tiles is None else sheet_of(tiles, columns))
     return ConditionResult(
         kind=request.kind,
-        made_by=made.by,
+        made_by=by,
         out=str(request.out),
-        width=width,
-        height=height,
-        drawn=float(made.picture.any(axis=-1).mean()),
-        thresholds=made.thresholds,
+        width=made.width,
+        height=made.height,
+        drawn=float(drawn.mean()),
+        thresholds=thresholds,
         unfamiliar=unfamiliar,
+        converted=[] if opened is None else list(opened.notes),
         seconds=time.perf_counter() - begin,
     )
+
+
+def _open(request: MakeCondition, monitor: Monitor) -> OpenedImage | None:
+    """The image of a request; what reading changed of it is reported."""
+    if request.image is None:
+        return None
+    is_depth = request.finished and request.kind == "depth"
+    opened = open_image(request.image, depth=is_depth)
+    if opened.notes:
+        monitor.note(f"{request.image} was read as: {', '.join(opened.notes)}")
+    return opened
+
+
+def _make(
+    request: MakeCondition, settings: CannySettings, image: "Image | None"
+) -> "tuple[Image, str, CannyStages | None, list[float] | None]":
+    """What was made, what made it, and of Canny's method its steps and thresholds."""
+    kind = request.kind
+    if request.scene is not None:
+        by = "Canny's method on the render" if kind == "canny" else "exact maps"
+        made = conditions.of_scene(kind, request.scene, seed=request.seed, size=request.size)
+        return made, by, None, None
+    assert image is not None  # noqa: S101  checked with the options
+    if request.finished:
+        made = conditions.require_map(kind, image, str(request.image))
+        return made, "brought as it is", None, None
+    if kind != "canny" or request.estimator is not None:
+        made = conditions.of_image(kind, image, estimator=request.estimator, device=request.device)
+        return made, request.estimator or condition_named(kind).read_by, None, None
+    by = f"Canny, thresholds by {settings.unit}"
+    if not request.stages:  # which take ten times the memory
+        edges, lows, highs = find_edges(np.asarray(image)[None], settings)
+        return as_image(white_on_black(edges)[0]), by, None, [float(lows[0]), float(highs[0])]
+    stages = conditions.canny(
+        image,
+        settings.low,
+        settings.high,
+        auto=settings.unit == "auto",
+        sigma=settings.sigma,
+        kernel=settings.kernel,
+        stages=True,
+    )
+    return stages.image, by, stages, [float(stages.low), float(stages.high)]
+
+
+def _all(request: MakeCondition, image: "Image | None") -> tuple[dict[str, Tile], str]:
+    """The picture and its eight conditions, and what made them."""
+    if request.scene is not None:
+        maps = maps_of_scene(sample_scene(request.seed, request.scene), request.size)
+        tiles = {name: one.draw(maps)[0] for name, one in CONDITIONS.items()}
+        return {"picture": maps.pictures[0]} | tiles, "exact maps"
+    picture = np.asarray(image)
+    tiles = {name: one.from_picture(picture) for name, one in CONDITIONS.items()}
+    return {"picture": picture} | tiles, PERCEPTION
 
 
 def _checked(request: MakeCondition) -> CannySettings:
@@ -155,47 +191,9 @@ def _settings(request: MakeCondition) -> CannySettings:
     )
 
 
-def _there(picture: Picture | None) -> Picture:
-    assert picture is not None  # noqa: S101  checked with the options
-    return picture
-
-
-def _finished(request: MakeCondition, condition: Condition, picture: Picture) -> Picture:
-    if condition.name == "scribble":
-        picture = scribble_of_drawing(picture)
-    condition.check_map(picture, str(request.image))
-    return picture
-
-
-def _canny(picture: Picture, settings: CannySettings, with_sheet: bool) -> _Made:
-    by = f"Canny, thresholds by {settings.unit}"
-    if with_sheet:
-        stages = canny(picture[None], settings)
-        edges, low, high = stages.edges, stages.low, stages.high
-        tiles = stage_tiles(picture, stages)
-    else:
-        edges, low, high = find_edges(picture[None], settings)
-        tiles = None
-    return _Made(white_on_black(edges)[0], by, [float(low[0]), float(high[0])], tiles)
-
-
-def _all(request: MakeCondition, picture: Picture | None) -> _Made:
-    """The picture and its eight conditions."""
-    if request.scene is not None:
-        maps = maps_of_scene(sample_scene(request.seed, request.scene), request.size)
-        shown = maps.pictures[0]
-        tiles = {name: one.draw(maps)[0] for name, one in CONDITIONS.items()}
-        return _Made(shown, "exact maps", sheet={"picture": shown} | tiles)
-    shown = _there(picture)
-    tiles = {name: one.from_picture(shown) for name, one in CONDITIONS.items()}
-    return _Made(shown, PERCEPTION, sheet={"picture": shown} | tiles)
-
-
-def _is_unfamiliar(picture: Picture, device: str) -> bool:
-    from PIL import Image
-
+def _is_unfamiliar(image: "Image", device: str) -> bool:
     encoder = load_encoder(DEFAULT_PICTURE_ENCODER, device=device)
-    _, distances = encode_and_compare(encoder, [Image.fromarray(picture)])
+    _, distances = encode_and_compare(encoder, [image])
     return distances is not None and bool(distances[0] > 1)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import files
 from ..data.documents.formats import is_image_path
-from ..data.images import read_image
+from ..data.images import ImageNotes, read_image
 from ..errors import BadFile, BadInput, UnknownName
 from ..library.encoder import load_encoder
 from ..requests.search import Embed
@@ -34,7 +34,11 @@ def run_embed(request: Embed, monitor: Monitor) -> Embedding:
         raise BadInput("standard input holds no line.", "Give one text per line.")
     encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
     monitor.start("embedding", len(inputs))
-    vectors = encoder.encode(map(_read, inputs), role=request.role, monitor=monitor)
+    notes = ImageNotes()
+    vectors = encoder.encode(
+        (_read(value, notes) for value in inputs), role=request.role, monitor=monitor
+    )
+    notes.report(monitor)
     if request.out is not None and write is not None:
         files.write_bytes(request.out, write(inputs, vectors))
     return Embedding(
@@ -68,8 +72,8 @@ def _is_picture(value: str) -> bool:
     return there
 
 
-def _read(value: str) -> "str | Image":
-    return read_image(value) if _is_picture(value) else value
+def _read(value: str, notes: ImageNotes) -> "str | Image":
+    return read_image(value, notes) if _is_picture(value) else value
 
 
 def _writer(path: Path) -> Callable[[Sequence[str], Vectors], bytes]:

@@ -19,7 +19,7 @@ from jaxtyping import Int64
 
 from ..blocks.captions import parse
 from ..data.documents.formats import is_image_path
-from ..data.image_folder import METADATA, LabelledPicture, attributes, read_picture_folder
+from ..data.image_folder import TABLES, LabelledPicture, attributes, read_picture_folder
 from ..data.labelled_texts import SUFFIXES, read_labelled_texts
 from ..errors import BadInput
 from ..library.index import Index
@@ -81,12 +81,16 @@ def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> AlignmentEva
     """
     begin = time.perf_counter()
     encoded = pictures = None
-    if request.data.suffix.lower() in SUFFIXES and request.data.name != METADATA:
+    if request.data.suffix.lower() in SUFFIXES and request.data.name not in TABLES:
         said = read_labelled_texts(request.data)
         encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
         texts = _embed_texts(encoder, [(one.text, one.values) for one in said], monitor)
     else:
-        rows = [row for row in read_picture_folder(request.data) if is_image_path(row.path)]
+        rows = [
+            row
+            for row in read_picture_folder(request.data, monitor.note)
+            if is_image_path(row.path)
+        ]
         if not rows:
             raise nothing_readable([str(request.data)], [])
         encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)

@@ -21,7 +21,7 @@ from ..adapters.linear_head import HeadScores, probabilities
 from ..data.load import is_table, read_examples
 from ..data.targets import Targets, same_targets
 from ..errors import BadInput, UnknownName
-from ..finetune.problem import LEFT_OUT
+from ..finetune.problem import LEFT_OUT, tell_converted
 from ..finetune.results import (
     FitEvaluation,
     FitResult,
@@ -66,6 +66,7 @@ def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
     examples = read_examples(request.data, wanted)
     for note in examples.notes:
         monitor.note(note)
+    tell_converted(examples, monitor)
     targets = same_targets(examples, saved.task, saved.head.labels)
     new = [n for n, key in enumerate(examples.keys) if short(key) not in saved.learned]
     if not new:

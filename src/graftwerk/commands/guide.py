@@ -11,21 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import files
 from ..data.images import read_image, write_image
-from ..errors import BadInput, Failure, LimitExceeded, UnknownName
+from ..errors import BadInput, Failure, LimitExceeded
 from ..generation.guidance_report import chances_of
 from ..generation.provenance import require_folder
 from ..generation.results import GuideSweepReport, GuideVerdicts, Inversion, SweepRow
-from ..generation.validate import require_class
-from ..models.encode_files import real_pictures_in
 from ..requests.guide import GuideCheck, GuideSweep, Invert
 from ..types import Monitor
 
 if TYPE_CHECKING:
     from ..diffusion.guidance import Overflowed
-    from ..generation.invert import Found, Target
-    from ..generation.results import PictureVerdict
 
 
 def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
@@ -37,9 +32,10 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
         WrongBase: the guide reads another latent space.
     """
     began = time.perf_counter()
-    from ..data.images import read_image
+    from ..data.images import ImageNotes, read_image
+    from ..data.pixels import stretch
     from ..diffusion.pipeline import load_diffusion
-    from ..generation.authenticity import LIMIT, as_pictures, open_witnesses
+    from ..generation.authenticity import LIMIT, open_witnesses
     from ..generation.guides import GuideModels, Settings
     from ..models.encode_files import list_pictures
 
@@ -49,10 +45,12 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
     monitor.start("loading the models")
     model = load_diffusion(request.model, request.device)
     settings = Settings(request.guide_model, tuple(request.guide_labels), "")
-    images = [read_image(path) for path in paths]
+    notes = ImageNotes()
+    images = [read_image(path, notes) for path in paths]
+    notes.report(monitor)
     if any(image.size != model.size for image in images):
         monitor.note(f"pictures are resized to {model.size[0]} x {model.size[1]} pixels")
-    pictures = as_pictures(images, model.size)
+    pictures = stretch(images, model.size)
     chances = chances_of(GuideModels(settings, model), request.class_, pictures)
     real = None if request.real is None else str(request.real)
     witnesses = open_witnesses(model, real, monitor)
@@ -90,7 +88,7 @@ def run_guide_sweep(request: GuideSweep, monitor: Monitor) -> GuideSweepReport:
     require_folder(request.out)
     from ..diffusion.guidance import Overflowed
     from ..diffusion.sampling import contact_sheet
-    from ..generation.guidance_sweep import draw_sweep, open_ground
+    from ..generation.guidance_sweep import open_ground, plot_sweep
 
     ground = open_ground(request, monitor)
     monitor.start("drawing", len(scales) * request.count)
@@ -106,7 +104,7 @@ def run_guide_sweep(request: GuideSweep, monitor: Monitor) -> GuideSweepReport:
         rows.append(ground.measure(scale, pictures))
         write_image(request.out / f"scale-{scale:g}.png", contact_sheet(images[:_SHOWN]))
     curves = request.out / "curves.png"
-    write_image(curves, draw_sweep(rows, ground.real))
+    write_image(curves, plot_sweep(rows, ground.real))
     return GuideSweepReport(
         classes=list(dict.fromkeys(ground.labels)),
         count=request.count,
@@ -189,9 +187,6 @@ def shape_of(rows: Sequence[SweepRow]) -> str:
     )
 
 
-_STEPS, _STEPS_AND_BACK = 50, 10  # of the sampler: forth alone, and with a way back through it
-
-
 def run_invert(request: Invert, monitor: Monitor) -> Inversion:
     """Descend, or invert a picture; write pictures, a film strip, and every step's loss.
 
@@ -201,104 +196,17 @@ def run_invert(request: Invert, monitor: Monitor) -> Inversion:
         BadInput: a target, start or model that is not possible, or a loss that is not finite.
         NoRoom: the out folder cannot be written.
     """
-    began = time.perf_counter()
-    _check(request)
+    from ..generation.invert import parse_target
+    from ..library.inversion import carry_out, check
+    from ..library.pipeline import Pipeline
+
+    aim = parse_target(request.to)
+    check(request, aim)
+    start = None if request.start is None else read_image(request.start)
     require_folder(request.out)
-    from ..diffusion.pipeline import load_diffusion
-    from ..generation.invert import descend_to, invert_picture, open_target
-
-    monitor.start("loading the models")
-    model = load_diffusion(request.model, request.device)
-    target = open_target(request, model)
-    exact = request.space == "noise" and target.picture is not None
-    if exact:
-        found = invert_picture(model, target, request.sampling_steps or _STEPS, monitor)
-    else:
-        steps = request.sampling_steps or _STEPS_AND_BACK
-        found = descend_to(request, model, target, steps, monitor)
-        if request.space == "latent" and target.latent_loss is not None:
-            monitor.note(
-                "the loss is of the latents that were moved, the witnesses read the picture that "
-                "was decoded from them: what only the latents held is lost between the two"
-            )
-    return _write(request, target, found, monitor, began)
-
-
-def _check(request: Invert) -> None:
-    """Refuse what can be refused before a network is loaded."""
-    aim, equals, what = request.to.partition("=")
-    if not equals or Path(request.to).exists():
-        read_image(request.to)
-        if request.space == "noise":
-            _refuse_unused(request)
-    elif aim not in {"class", "text"} or not what.strip():
-        raise UnknownName("target", aim, ["class", "text"])
-    elif aim == "class":
-        require_class(what.strip(), request.guide_model, request.guide_labels)
-    if request.space != "noise" and request.sampling_steps is not None:
-        raise BadInput(
-            f"--space {request.space} goes through no sampler, so --sampling-steps is of no use.",
-            "Leave it out, or choose --space noise.",
-        )
-    if request.real is not None:
-        real_pictures_in(str(request.real))
-    if request.start is not None:
-        if request.space == "noise":
-            raise BadInput(
-                "a descent on noise begins from noise.",
-                "Leave --start out, or choose --space latent.",
-            )
-        read_image(request.start)
-
-
-def _refuse_unused(request: Invert) -> None:
-    given = [
-        name for name in ("steps", "rate", "start", "count") if name in request.model_fields_set
-    ]
-    if given:
-        raise BadInput(
-            f"the noise of a picture is found by DDIM inversion, which takes no --{given[0]}.",
-            "Set --sampling-steps, or choose --space latent.",
-        )
-
-
-def _write(
-    request: Invert, target: "Target", found: "Found", monitor: Monitor, began: float
-) -> Inversion:
-    from ..diffusion.sampling import film_strip
-
-    stem = f"{request.space}-{target.slug}-{request.seed}"
-    paths = [request.out / f"{stem}-{number:03d}.png" for number in range(len(found.pictures))]
-    for path, picture in zip(paths, found.pictures, strict=True):
-        write_image(path, picture)
-    film = request.out / f"{stem}-film.png"
-    write_image(film, film_strip(found.film))
-    losses = request.out / f"{stem}-losses.json"
-    files.write_json(losses, {"to": request.to, "space": request.space, "losses": found.losses})
-    return Inversion(
-        to=request.to,
-        space=request.space,
-        pictures=[str(path) for path in paths],
-        film=str(film),
-        losses_file=str(losses),
-        losses=found.losses,
-        psnr_db=found.psnr_db,
-        psnr_db_of_decoder=found.psnr_db_of_decoder,
-        verdicts=_verdicts(request, target, found, [str(path) for path in paths], monitor),
-        seconds=time.perf_counter() - began,
+    found = carry_out(
+        request, aim, start, lambda: Pipeline(request.model, device=request.device), monitor
     )
-
-
-def _verdicts(
-    request: Invert, target: "Target", found: "Found", paths: list[str], monitor: Monitor
-) -> "list[PictureVerdict]":
-    from ..generation.authenticity import as_pictures, can_testify, open_witnesses
-
-    real = None if request.real is None else str(request.real)
-    if not can_testify(target.model, real):
-        monitor.note("no verdict: name a folder of real pictures with --real")
-        return []
-    witnesses = open_witnesses(target.model, real, monitor)
-    pictures = as_pictures(found.pictures, target.model.size)
-    chances = chances_of(target.models, target.label, pictures)
-    return witnesses.testify(paths, pictures, target.label, chances)
+    letters = "".join(c if c.isalnum() else " " for c in request.to)
+    slug = Path(request.to).stem if aim.aim == "image" else "-".join(letters.split())
+    return found.save(request.out, f"{request.space}-{slug[:40]}-{request.seed}").report

@@ -13,6 +13,7 @@ from .. import files
 from ..data.images import read_image
 from ..errors import BadFile, LimitExceeded, UnknownName
 from ..library.index import Index
+from ..metrics.plots import image_sheet
 from ..requests.search import Search
 from ..search.results import Hit, SearchResult
 from ..types import Monitor
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-_SIDE, _LINE, _GAP = 192, 20, 8  # pixels: of a picture, of what stands below it, between two
+_SIDE, _GAP = 192, 8  # pixels: of an image, between two
 _MOST = 100  # pictures on a sheet
-_INK, _PAPER, _GONE = (40, 40, 40), (255, 255, 255), (224, 224, 224)
+_GONE = (224, 224, 224)
 
 
 def write_sheet(path: Path, hits: Sequence[Hit]) -> None:
@@ -34,21 +35,13 @@ def write_sheet(path: Path, hits: Sequence[Hit]) -> None:
     Raises:
         NoRoom: the file cannot be written.
     """
-    from PIL import Image, ImageDraw
-
     shown = [(n, hit) for n, hit in enumerate(hits, 1) if hit.kind == "image"][:_MOST]
-    columns = math.ceil(math.sqrt(len(shown)))
-    rows = math.ceil(len(shown) / columns)
-    across, down = _SIDE + _GAP, _SIDE + _LINE + _GAP
-    sheet = Image.new("RGB", (columns * across + _GAP, rows * down + _GAP), _PAPER)
-    draw = ImageDraw.Draw(sheet)
-    for place, (number, hit) in enumerate(shown):
-        row, column = divmod(place, columns)
-        left, top = _GAP + column * across, _GAP + row * down
-        tile = _tile(hit.path)
-        sheet.paste(tile, (left + (_SIDE - tile.width) // 2, top + (_SIDE - tile.height) // 2))
-        cosine = "" if hit.similarity is None else f"   {hit.similarity:.3f}"
-        draw.text((left, top + _SIDE + 4), f"{number}{cosine}", fill=_INK)
+    labels = [
+        f"{number}" if hit.similarity is None else f"{number}   {hit.similarity:.3f}"
+        for number, hit in shown
+    ]
+    tiles = [_tile(hit.path) for _, hit in shown]
+    sheet = image_sheet(tiles, math.ceil(math.sqrt(len(shown))), below=labels, gap=_GAP)
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")
     files.write_bytes(path, buffer.getvalue())

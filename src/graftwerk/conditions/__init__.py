@@ -1,1 +1,331 @@
-"""Eight conditions of images: made exactly from scenes, read from images, measured."""
+"""Conditions: an image of one property of another image, which a ControlNet can follow.
+
+One function a kind, all of the same form: an image in (a file, a Pillow image, an array or
+tensor), a Pillow image in RGB of the same size out.
+
+>>> import numpy as np
+>>> import graftwerk as gw
+>>> photo = np.zeros((48, 64), dtype=np.uint8)
+>>> photo[:, 32:] = 200
+>>> gw.conditions.canny(photo).size
+(64, 48)
+>>> gw.conditions.canny(photo, stages=True)
+CannyStages(64 x 48 pixels, 1.6% edges)
+
+`hough`, `scribble` and `lineart` are read by classical methods. `pose`, `segmentation`, `normals`
+and `depth` are read by `builtin/blocks-perception`, which knows Blocks scenes only: for
+photographs name a model of the transformers library as `estimator`.
+"""
+
+from typing import TYPE_CHECKING, Literal, overload
+
+from ..errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from PIL.Image import Image
+
+    from ..data.image_inputs import ImageLike
+    from .base import Fidelity
+    from .kinds.canny import CannyStages
+
+# as `graft condition list` has them; the table of `kinds` is too heavy to be imported here
+KINDS = ("canny", "hough", "scribble", "pose", "segmentation", "normals", "depth", "lineart")
+
+__all__ = [
+    "KINDS",
+    "canny",
+    "depth",
+    "hough",
+    "lineart",
+    "measure",
+    "normals",
+    "of_image",
+    "of_scene",
+    "pose",
+    "require_map",
+    "scribble",
+    "segmentation",
+]
+
+
+@overload
+def canny(
+    image: "ImageLike",
+    low: float = 0.1,
+    high: float = 0.3,
+    *,
+    auto: bool = False,
+    sigma: float = 1.4,
+    kernel: int = 5,
+    stages: Literal[False] = False,
+) -> "Image": ...
+
+
+@overload
+def canny(
+    image: "ImageLike",
+    low: float = 0.1,
+    high: float = 0.3,
+    *,
+    auto: bool = False,
+    sigma: float = 1.4,
+    kernel: int = 5,
+    stages: Literal[True],
+) -> "CannyStages": ...
+
+
+def canny(
+    image: "ImageLike",
+    low: float = 0.1,
+    high: float = 0.3,
+    *,
+    auto: bool = False,
+    sigma: float = 1.4,
+    kernel: int = 5,
+    stages: bool = False,
+) -> "Image | CannyStages":
+    """Canny's edges (1986), white on black.
+
+    Args:
+        image: a file, a Pillow image, or an array or tensor.
+        low: slope from which a pixel continues an edge.
+        high: slope from which a pixel starts one; up to 1 both are fractions of the image's
+            largest slope, above 1 slopes as Sobel's kernels give them (0 to 1442).
+        auto: choose both by Otsu's method instead.
+        sigma: of the Gaussian, in pixels.
+        kernel: side of the Gaussian in pixels, odd.
+        stages: whether to return every step, as arrays [h w], instead of the edges' image.
+
+    Raises:
+        BadInput: not an image, or thresholds or a Gaussian that are not possible.
+        BadFile: the file cannot be read.
+    """
+    from .kinds.canny import CannySettings
+    from .kinds.canny import canny as find_edges
+
+    unit: Literal["auto", "fraction", "absolute"] = "fraction" if high <= 1 else "absolute"
+    settings = CannySettings(sigma, kernel, "auto" if auto else unit, low, high)
+    found = find_edges(_array(image)[None], settings).single()
+    return found if stages else found.image
+
+
+def hough(image: "ImageLike") -> "Image":
+    """Straight lines by Hough's transform on Canny's edges, white on black.
+
+    Args:
+        image: a file, a Pillow image, or an array or tensor.
+
+    Raises:
+        BadInput: not an image.
+        BadFile: the file cannot be read.
+    """
+    return of_image("hough", image)
+
+
+def scribble(image: "ImageLike") -> "Image":
+    """A few thick, unsteady strokes, white on black.
+
+    Args:
+        image: a file, a Pillow image, or an array or tensor.
+
+    Raises:
+        BadInput: not an image.
+        BadFile: the file cannot be read.
+    """
+    return of_image("scribble", image)
+
+
+def lineart(image: "ImageLike") -> "Image":
+    """A line drawing, white on black.
+
+    Args:
+        image: a file, a Pillow image, or an array or tensor.
+
+    Raises:
+        BadInput: not an image.
+        BadFile: the file cannot be read.
+    """
+    return of_image("lineart", image)
+
+
+def pose(image: "ImageLike", *, estimator: str | None = None, device: str = "auto") -> "Image":
+    """Key points of people: OpenPose's 18 joints in its colors, on black.
+
+    Args:
+        image: a file, a Pillow image, or an array or tensor.
+        estimator: folder or hub id `owner/name@revision` of a ViTPose model; default:
+            `builtin/blocks-perception`, which knows Blocks scenes only.
+        device: of the estimator.
+
+    Raises:
+        BadInput: not an image, or a model that does not estimate this.
+        BadFile: the file or the model cannot be read.
+    """
+    return of_image("pose", image, estimator=estimator, device=device)
+
+
+def segmentation(
+    image: "ImageLike", *, estimator: str | None = None, device: str = "auto"
+) -> "Image":
+    """The class of every pixel, in ADE20K's colors.
+
+    Args:
+        image: a file, a Pillow image, or an array or tensor.
+        estimator: folder or hub id `owner/name@revision` of SegFormer, Mask2Former, ...; default:
+            `builtin/blocks-perception`, which knows Blocks scenes only.
+        device: of the estimator.
+
+    Raises:
+        BadInput: not an image, or a model that does not estimate this.
+        BadFile: the file or the model cannot be read.
+    """
+    return of_image("segmentation", image, estimator=estimator, device=device)
+
+
+def normals(image: "ImageLike", *, estimator: str | None = None, device: str = "auto") -> "Image":
+    """Surface normals: right, up and towards the camera, -1 to 1 as 0 to 255.
+
+    Args:
+        image: a file, a Pillow image, or an array or tensor.
+        estimator: folder or hub id `owner/name@revision` of a depth model, whose slope is taken;
+            default: `builtin/blocks-perception`, which knows Blocks scenes only.
+        device: of the estimator.
+
+    Raises:
+        BadInput: not an image, or a model that does not estimate this.
+        BadFile: the file or the model cannot be read.
+    """
+    return of_image("normals", image, estimator=estimator, device=device)
+
+
+def depth(image: "ImageLike", *, estimator: str | None = None, device: str = "auto") -> "Image":
+    """Nearness (1 over the distance), the nearest pixel white and the farthest black.
+
+    Args:
+        image: a file, a Pillow image, or an array or tensor.
+        estimator: folder or hub id `owner/name@revision` of DPT, Depth Anything, ...; default:
+            `builtin/blocks-perception`, which knows Blocks scenes only.
+        device: of the estimator.
+
+    Raises:
+        BadInput: not an image, or a model that does not estimate this.
+        BadFile: the file or the model cannot be read.
+    """
+    return of_image("depth", image, estimator=estimator, device=device)
+
+
+def of_image(
+    kind: str, image: "ImageLike", *, estimator: str | None = None, device: str = "auto"
+) -> "Image":
+    """Return the condition of a kind that is named by a string; see the function of its name.
+
+    Raises:
+        UnknownName: there is no such kind.
+        BadInput: not an image, or a model that does not estimate this kind.
+        BadFile: the file or the model cannot be read.
+    """
+    from PIL import Image
+
+    from ..models.hub import named_by_user
+    from .estimators import load_estimator
+    from .kinds import condition_named
+
+    condition, given = condition_named(kind), _array(image)
+    if estimator is None:
+        return Image.fromarray(condition.from_picture(given))
+    with named_by_user([estimator]):
+        read = load_estimator(kind, estimator, device).read
+    return Image.fromarray(read(given[None])[0])
+
+
+def of_scene(kind: str, number: int, *, seed: int = 0, size: int = 256) -> "Image":
+    """Return the exact condition of a scene of the Blocks world, [size size] pixels.
+
+    Args:
+        kind: `canny`, `depth`, ...
+        number: of the scene.
+        seed: of the world.
+        size: side in pixels.
+
+    Raises:
+        UnknownName: there is no such kind.
+        LimitExceeded: the image would be too large, or has no pixel.
+    """
+    from PIL import Image
+
+    from ..blocks.sampling import sample_scene
+    from .kinds import condition_named
+
+    return Image.fromarray(condition_named(kind).from_scene(sample_scene(seed, number), size))
+
+
+def require_map(kind: str, image: "ImageLike", name: str | None = None) -> "Image":
+    """Return a finished map in the form that ControlNets read, or refuse what is not one.
+
+    Args:
+        kind: `canny`, `depth`, ...; for `scribble` any drawing will do.
+        image: the map.
+        name: what messages call it; default: its file.
+
+    Raises:
+        UnknownName: there is no such kind.
+        BadInput: it is empty, or a map of another kind.
+        BadFile: the file cannot be read.
+    """
+    from PIL import Image
+
+    from ..data.image_inputs import name_of
+    from .kinds import condition_named
+    from .kinds.scribble import scribble_of_drawing
+
+    condition, given = condition_named(kind), _array(image)
+    if kind == "scribble":
+        given = scribble_of_drawing(given)
+    condition.check_map(given, name or name_of(image))
+    return Image.fromarray(given)
+
+
+def measure(
+    kind: str, target: "ImageLike", images: "Sequence[ImageLike]", *, of_scenes: bool = False
+) -> "Fidelity":
+    """Measure how well images keep a condition: read it back out of them and compare.
+
+    Args:
+        kind: `canny`, `depth`, ...
+        target: the condition that was requested.
+        images: images of its size.
+        of_scenes: whether they show Blocks scenes, whose lines are read by the built-in model.
+
+    Returns:
+        `.values` [n] in the unit of `.name`, `.scores` [n] from 0 to 1, and the means `.value`
+        and `.score`; NaN where there was nothing to keep.
+
+    Raises:
+        UnknownName: there is no such kind.
+        BadInput: not images, or sizes that differ.
+    """
+    import numpy as np
+
+    from .kinds import condition_named
+
+    condition = condition_named(kind)
+    arrays = [_array(image) for image in images]
+    if not arrays:
+        raise BadInput("no image was given.", "Give one or more.")
+    if len({array.shape for array in arrays}) > 1:
+        raise BadInput("the images are not of the same size.", "Measure those of one size.")
+    found = np.stack(arrays)
+    targets = np.repeat(_array(target)[None], len(found), axis=0)
+    return condition.fidelity(targets, found, None if of_scenes else condition.read)
+
+
+def _array(image: "ImageLike") -> "np.ndarray":
+    """An image as [h w 3] of bytes."""
+    import numpy as np
+
+    from ..data.image_inputs import as_image
+
+    return np.array(as_image(image))

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from .canny import CannySettings, canny, follow, thin
+from .kinds.canny import CannySettings, canny, follow, thin
 
 _SCALES = (2.0, 4.0)  # sigmas of the Gaussians in pixels
 _USUAL = 8.0  # slope in units of CIELAB at which an edge is half as strong as can be

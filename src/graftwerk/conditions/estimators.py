@@ -13,10 +13,10 @@ from ..models.checkpoint import ModelFolder, open_folder, read_object
 from ..models.hub import loading, locate
 from ..models.transformers import choose_device, load_network, quiet
 from .base import Pictures, Read
-from .depth import draw_nearness
-from .normals import normals_of_nearness
+from .kinds.depth import draw_nearness
+from .kinds.normals import normals_of_nearness
+from .kinds.pose import draw_people
 from .palette import ADE20K
-from .pose import draw_people
 
 Picture = UInt8[np.ndarray, "h w 3"]
 

@@ -38,6 +38,10 @@ class ConditionResult(Report):
         description="whether the picture is unlike what the built-in model learned from; null "
         "where none was used"
     )
+    converted: list[str] = Field(
+        default_factory=list,
+        description="what reading changed of the image, such as transparency shown on white",
+    )
     seconds: float = Field(description="wall time")
 
 

@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from ..adapters.protocol import Socket
 from ..diffusion.noise_schedule import Sigma
 from ..diffusion.unet import Inputs, NetworkDenoiser, Residuals
 from .branch import Branch
@@ -48,7 +47,6 @@ class Controls:
 
     Attributes:
         terms: each of them.
-        base: fingerprint of the frozen model.
         by_size: whether small skips count more: the paper's weights `64 / h` of guidance without
             a prompt, where 64 is the height of what the U-Net draws and `h` that of the skip.
         prompted_only: whether the second half of a batch, without the prompt, is left alone.
@@ -56,7 +54,6 @@ class Controls:
     """
 
     terms: tuple[Term, ...]
-    base: str = ""
     by_size: bool = False
     prompted_only: bool = False
     reuse: int = 1
@@ -67,13 +64,9 @@ class Controls:
 
 
 class ControlledBatch:
-    """The controls of one batch while it is sampled: the adapter of a denoiser's activations."""
-
-    name = "control"
-    socket: Socket = "activations"
+    """The controls of one batch while it is sampled."""
 
     def __init__(self, controls: Controls, rows: int) -> None:
-        self.base = controls.base
         self._controls, self._rows = controls, rows
         self._inputs: dict[int, Inputs] = {}
         self._kept: dict[int, tuple[tuple[Term, ...], int, Residuals]] = {}
@@ -87,10 +80,6 @@ class ControlledBatch:
     def apply(self, frozen: NetworkDenoiser) -> NetworkDenoiser:
         """The denoiser with the branches; at zero the denoiser itself."""
         return frozen if self.is_zero else frozen.controlled(self)
-
-    def remove(self, steered: NetworkDenoiser) -> NetworkDenoiser:
-        """The denoiser that was given to `apply`."""
-        return steered.frozen
 
     def __call__(self, x: Tensor, times: Tensor, sigma: Sigma, inputs: Inputs) -> Residuals | None:
         """What is added between the U-Net's halves at this evaluation."""

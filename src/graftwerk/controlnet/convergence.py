@@ -29,16 +29,17 @@ from ..diffusion.noise_schedule import Noise
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
 from ..diffusion.unet import encode_half
+from ..metrics.intervals import bootstrap
 from ..training.session import Precision
 from ..training.state import arithmetic, generator_for
 from .branch import Branch
 from .task import Batch, Pairs, hint_input, inputs_of, losses_of, sigmas_of
 
 _BATCH = 32
-_DRAWS = 400  # of the bootstrap
+_RESAMPLES = 400
 _NOISE = 2**62  # seed of the held-out noise, which no training step has
 _CHANGED = 0.01  # share of a skip's size from which it counts as changed
-_CONFIDENCE = (0.5, 99.5)  # percentiles of the bootstrap
+_CONFIDENCE = 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ class Meter:
             plain = self._losses(self._branch, self._noise(1 + step), shuffled=False)
             change = self._change()
         gaps = false - true
-        low, high = bootstrap(gaps, step)
+        low, high = gap_interval(gaps, step)
         return Measurement(
             step=step,
             loss=float(true.mean()),
@@ -233,12 +234,14 @@ def _hint_norm(branch: Branch) -> float | None:
     return norm_of(last) if isinstance(last, nn.Module) else None
 
 
-def bootstrap(values: Float64[np.ndarray, " n"], seed: int) -> tuple[float, float]:
-    """A 99 % interval of the mean (Efron's percentile bootstrap)."""
-    generator = np.random.default_rng(np.random.SeedSequence(7, spawn_key=(seed,)))
-    rows: Int64[np.ndarray, "d n"] = generator.integers(0, len(values), (_DRAWS, len(values)))
-    low, high = np.percentile(values[rows].mean(axis=1), _CONFIDENCE)
-    return float(low), float(high)
+def gap_interval(gaps: Float64[np.ndarray, " n"], step: int) -> tuple[float, float]:
+    """Return the interval of the mean gap; a seed of its own for each step."""
+    generator = np.random.default_rng(np.random.SeedSequence(7, spawn_key=(step,)))
+
+    def mean(rows: Int64[np.ndarray, " m"]) -> float:
+        return float(gaps[rows].mean())
+
+    return bootstrap(mean, len(gaps), generator, _RESAMPLES, _CONFIDENCE)
 
 
 def signed_rank(values: Float64[np.ndarray, " n"]) -> float:

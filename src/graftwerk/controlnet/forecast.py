@@ -7,7 +7,7 @@ Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear n
 2014). Adam divides the slope by its own size, so there norms grow with the sum of the learning
 rates so far, the clock used here. Which law holds is not assumed: both are fitted.
 
-The picture of a training: loss, condition gap, norms, fidelity, and what was foretold.
+The picture of a training: loss, condition gap, norms, fidelity, and the forecast.
 """
 
 import math
@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
-from ..metrics.plots import Curve, Panel, draw_panels
+from ..metrics.plots import Curve, Panel, plot_panels
 from ..training.session import Plan
 from .convergence import Measurement, Verdict
 
@@ -205,14 +205,14 @@ def told_forecast(found: Forecast, verdict: Verdict) -> str:
     return f"{line}; it was step {verdict.step:,}, so the forecast was {ratio:.2f} of it"
 
 
-def draw_meter(
+def plot_meter(
     measurements: Sequence[Measurement],
     frozen_loss: float,
     verdict: Verdict,
     plan: Plan,
     found: Forecast,
 ) -> bytes:
-    """A PNG of loss, gap, norms, fidelity, and what was foretold, over the steps.
+    """A PNG of loss, gap, norms, fidelity, and the forecast, over the steps.
 
     Args:
         measurements: all so far.
@@ -247,7 +247,7 @@ def draw_meter(
         Panel(
             "size",
             (
-                Curve("norm of the joints", steps, [one.norm for one in measurements]),
+                Curve("norm of the zero convolutions", steps, [one.norm for one in measurements]),
                 Curve("change of the skips", steps, [one.change for one in measurements]),
             ),
             logarithmic=True,
@@ -255,11 +255,12 @@ def draw_meter(
         _growth(measurements, plan, found),
     ]
     if any(math.isfinite(value) for value in fidelity):
-        panels.insert(3, Panel("fidelity of drawn pictures", (Curve("0 to 1", steps, fidelity),)))
+        panels.insert(3, Panel("fidelity of generated images", (Curve("0 to 1", steps, fidelity),)))
     marks = [] if verdict.step is None else [float(verdict.step)]
     at = "" if verdict.step is None else f" at step {verdict.step:,}"
-    foretold = "" if found.step is None else f"; foretold from step {found.until:,}: {found.step:,}"
-    return draw_panels(panels, f"{verdict.state}{at}{foretold}", marks)
+    made = f"; forecast made at step {found.until:,}: step {found.step or 0:,}"
+    title = f"{verdict.state}{at}{made if found.step is not None else ''}"
+    return plot_panels(panels, title, marks)
 
 
 def _growth(measurements: Sequence[Measurement], plan: Plan, found: Forecast) -> Panel:
@@ -271,7 +272,7 @@ def _growth(measurements: Sequence[Measurement], plan: Plan, found: Forecast) ->
         Curve("norms of both ends, multiplied", steps, [one.gain for one in measurements]),
     ]
     highest = max(max(curve.values) for curve in curves)
-    for name, fit in (("foretold", found.gap), ("foretold", found.gain)):
+    for name, fit in (("forecast of the gap", found.gap), ("forecast of the norms", found.gain)):
         if fit is not None:
             values = [fit.at(clock) if clock > 0 else math.nan for clock in clocks]
             shown = [value if value <= highest else math.nan for value in values]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..conditions.base import Condition
 from ..conditions.kinds import condition_named
-from ..diffusion.latents import values_of
+from ..data.images import ImageNotes
+from ..data.pixels import fit, stack, to_values
 from ..diffusion.pipeline import DiffusionModel
 from ..errors import BadInput
 from .branch import Branch
@@ -34,8 +35,8 @@ def map_of(control: ControlInput, size: tuple[int, int]) -> UInt8[np.ndarray, "h
     """
     kind, name = control.kind, control.source.name
     condition = condition_named(kind)
-    image = control.source.image.convert("RGB")
     if control.finished:
+        image = control.source.image
         if image.size != size:
             raise BadInput(
                 f"the {kind} map {name} has {image.width} x {image.height} pixels, "
@@ -45,8 +46,7 @@ def map_of(control: ControlInput, size: tuple[int, int]) -> UInt8[np.ndarray, "h
         given = np.asarray(image)
         condition.check_map(given, name)
         return given
-    fitted = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
-    made = condition.from_picture(np.asarray(fitted))
+    made = condition.from_picture(fit(control.source.image, *size))
     if not made.any():
         raise BadInput(
             f"the {kind} map of {name} is empty, so there is nothing to follow.",
@@ -146,10 +146,12 @@ class OpenControls:
     Attributes:
         targets: each of them.
         controls: what the sampling takes; None where there is none.
+        notes: what reading changed of their images.
     """
 
     targets: tuple[ControlTarget, ...] = ()
     controls: Controls | None = None
+    notes: ImageNotes = field(default_factory=ImageNotes)
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -182,22 +184,22 @@ def open_controls(
     """
     if not loaded:
         return OpenControls()
-    targets, terms = [], []
+    targets, terms, notes = [], [], ImageNotes()
     for one in loaded:
         control, branch = one.control, one.branch.branch
+        for image in (control.source, *control.masks):
+            notes.add(image.notes)
         finished = map_of(control, size)
         mask = mask_of(control.masks, size, model.device)
         content = finished.tobytes() + (b"" if mask is None else mask.cpu().numpy().tobytes())
         digest = hashlib.sha256(one.branch.fingerprint.encode() + content).hexdigest()
         targets.append(ControlTarget(control, condition_named(control.kind), finished, digest))
         with torch.inference_mode():
-            hint = branch.read(values_of(finished[None]).to(model.device))
+            hint = branch.read(to_values(finished[None]).to(model.device))
         lowest, highest = levels_of(control.first, control.last, sigmas)
         terms.append(Term(branch, hint, control.weight, lowest, highest, mask))
-    controls = Controls(
-        tuple(terms), model.fingerprint, by_size=guess, prompted_only=guess, reuse=reuse
-    )
-    return OpenControls(tuple(targets), controls)
+    controls = Controls(tuple(terms), by_size=guess, prompted_only=guess, reuse=reuse)
+    return OpenControls(tuple(targets), controls, notes)
 
 
 def levels_of(first: float, last: float, sigmas: Sequence[float]) -> tuple[float, float]:
@@ -229,7 +231,7 @@ def kept(
 
     A control with a mask asks nothing outside of it, so it is not measured.
     """
-    rows = np.stack([np.asarray(image.convert("RGB")) for image in images])
+    rows = stack(images)
     values: list[dict[str, float]] = [{} for _ in images]
     scores: list[list[float]] = [[] for _ in images]
     for target in targets:

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
 from .. import files
 from ..conditions.base import Condition
 from ..data.image_folder import CONDITION, METADATA, Shown
-from ..data.images import read_image
-from ..diffusion.latents import values_of
+from ..data.images import ImageNotes, read_image
+from ..data.pixels import fit, to_values
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
 from ..errors import BadFile, BadInput
@@ -115,6 +115,7 @@ class Raw:
         maps: conditions of each, as pictures; None: they are made.
         draw: makes a condition of a picture.
         identity: of what decides the conditions.
+        notes: what was not read as it stands, one line each.
     """
 
     pictures: Sequence[Image.Image]
@@ -122,6 +123,7 @@ class Raw:
     maps: Sequence[Image.Image] | None
     draw: Draw | None
     identity: str
+    notes: tuple[str, ...] = ()
 
 
 def store_pairs(raw: Raw, model: DiffusionModel, folder: Path, monitor: Monitor) -> StoredPairs:
@@ -131,8 +133,10 @@ def store_pairs(raw: Raw, model: DiffusionModel, folder: Path, monitor: Monitor)
         NoRoom: the folder cannot be written.
         Cancelled: stopped by the monitor.
     """
+    for note in raw.notes:
+        monitor.note(note)
     width, height = model.size
-    fitted = [fit_picture(picture, width, height) for picture in raw.pictures]
+    fitted = [fit(picture, width, height) for picture in raw.pictures]
     key = _key_of(raw, fitted, model)
     done = (folder / KEY).is_file() and files.read_json(folder / KEY) == key
     if not done:
@@ -169,12 +173,6 @@ def is_pairs(folder: Path) -> bool:
     return False
 
 
-def fit_picture(picture: Image.Image, width: int, height: int) -> UInt8[np.ndarray, "h w 3"]:
-    """The middle of a picture, scaled to a size."""
-    fitted = ImageOps.fit(picture.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
-    return np.asarray(fitted)
-
-
 def _key_of(
     raw: Raw, fitted: Sequence[UInt8[np.ndarray, "h w 3"]], model: DiffusionModel
 ) -> dict[str, str]:
@@ -198,7 +196,7 @@ def _write_all(
     for start in range(0, len(fitted), _BATCH):
         part = np.stack(fitted[start : start + _BATCH])
         with torch.inference_mode():
-            latents.append(model.space.encode(values_of(part).to(model.device)).cpu().numpy())
+            latents.append(model.space.encode(to_values(part).to(model.device)).cpu().numpy())
             if model.reader is not None:
                 texts = model.reader.read(list(raw.captions[start : start + _BATCH]))
                 states.append(texts.states.cpu().numpy())
@@ -218,7 +216,7 @@ def _maps_of(
     if raw.maps is not None:
         size = pictures.shape[2], pictures.shape[1]
         some = raw.maps[start : start + len(pictures)]
-        return [fit_picture(map_, *size) for map_ in some]
+        return [fit(map_, *size) for map_ in some]
     if raw.draw is None:
         raise ValueError("neither conditions nor a way to make them")
     return [raw.draw(picture) for picture in pictures]
@@ -246,10 +244,10 @@ def raw_pairs(conditions: Path | None, shown: Shown, condition: Condition) -> Ra
         BadInput: some pictures have no condition, or one that is none of this kind.
     """
     paths = _brought(conditions, shown)
-    maps = None
+    maps, notes = None, ImageNotes()
     if paths is not None:
         maps = [
-            _map_in(path, condition, picture.size)
+            _map_in(path, condition, picture.size, notes)
             for path, picture in zip(paths, shown.pictures, strict=True)
         ]
     return Raw(
@@ -258,6 +256,7 @@ def raw_pairs(conditions: Path | None, shown: Shown, condition: Condition) -> Ra
         maps=maps,
         draw=None if maps is not None else condition.from_picture,
         identity=condition.name if maps is None else "brought",
+        notes=(*shown.notes, *(f"conditions: {line}" for line in notes.lines())),
     )
 
 
@@ -284,7 +283,7 @@ def _brought(conditions: Path | None, shown: Shown) -> list[Path] | None:
         if not any(shown.conditions):
             return None
         chosen = list(shown.conditions)
-        where = f"the column {CONDITION} of {METADATA}"
+        where = f"the column {CONDITION} of the table"
     missing = [
         path.name for path, condition in zip(pictures, chosen, strict=True) if condition is None
     ]
@@ -298,13 +297,15 @@ def _brought(conditions: Path | None, shown: Shown) -> list[Path] | None:
     return [condition for condition in chosen if condition is not None]
 
 
-def _map_in(path: Path, condition: Condition, size: tuple[int, int]) -> Image.Image:
+def _map_in(
+    path: Path, condition: Condition, size: tuple[int, int], notes: ImageNotes
+) -> Image.Image:
     """A finished condition, of the same shape as its picture; it may be of one colour.
 
     Raises:
         BadInput: it is of another kind or shape; it is named.
     """
-    found = read_image(str(path)).convert("RGB")
+    found = read_image(str(path), notes, depth=condition.name == "depth")
     pixels = np.asarray(found)
     if not is_empty(pixels[None])[0]:
         condition.check_map(pixels, str(path))

@@ -6,22 +6,24 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from .. import files
 from ..conditions.base import Condition
+from ..data.pixels import stack
 from ..diffusion.guidance import Guidance
 from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
 from ..diffusion.sampling import Plan, batches, decode, draw_batch
+from ..metrics.plots import image_sheet
 from .branch import Branch
 from .control import Controls, Term
 from .convergence import cut
 from .task import Batch, hint_input
 
 _STEPS, _SAMPLER, _GUIDANCE = 10, "dpmpp_2m", 3.0
-_SHOWN, _GAP, _MARGIN = 8, 2, 64
+_SHOWN, _GAP = 8, 2
 Pictures = UInt8[np.ndarray, "n h w 3"]
 
 
@@ -72,7 +74,7 @@ def draw_controlled(
             control=control,
         )
         pictures += decode(model, draw_batch(model, plan, numbers))
-    return np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
+    return stack(pictures)
 
 
 class Grid:
@@ -114,23 +116,13 @@ class Grid:
         for path in paths:
             with Image.open(path) as image:
                 rows.append(image.convert("RGB"))
-        height = rows[0].height + _GAP
-        sheet = Image.new("RGB", (rows[0].width + _MARGIN, height * len(rows)), (255, 255, 255))
-        pen = ImageDraw.Draw(sheet)
-        for number, row in enumerate(rows):
-            label = "wanted" if number == 0 else f"{int(paths[number - 1].stem):,}"
-            pen.text((4, number * height + height // 2 - 6), label, fill=(40, 40, 40), font_size=12)
-            sheet.paste(row, (_MARGIN, number * height))
-        _save(self._folder / "strips.png", sheet)
+        labels = ["target", *(f"{int(path.stem):,}" for path in paths)]
+        _save(self._folder / "strips.png", image_sheet(rows, 1, left=labels, gap=_GAP))
 
 
 def strip_of(pictures: Pictures) -> Image.Image:
     """Pictures in a row."""
-    count, height, width, _ = pictures.shape
-    row = Image.new("RGB", (count * (width + _GAP) - _GAP, height), (255, 255, 255))
-    for place, picture in enumerate(pictures):
-        row.paste(Image.fromarray(picture), (place * (width + _GAP), 0))
-    return row
+    return image_sheet(list(pictures), len(pictures), gap=_GAP, border=False)
 
 
 def _write(path: Path, pictures: Pictures) -> None:

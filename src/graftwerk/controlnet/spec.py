@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.images import read_image
+from ..data.images import open_image
 from ..errors import BadInput
 from ..models.hub import BUILTIN, builtin_folder, require_condition
 from ..requests.base import DEFAULT_PIPELINE
@@ -51,10 +51,11 @@ class ControlSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NamedImage:
-    """A decoded image, and what error messages call it."""
+    """A decoded image, what error messages call it, and what reading changed of it."""
 
     name: str
     image: "Image"
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,12 +109,16 @@ def read_control(spec: ControlSpec) -> ControlInput:
     Raises:
         BadFile: one cannot be read.
     """
-    source, *masks = (
-        NamedImage(str(path), read_image(str(path))) for path in (spec.file, *spec.masks)
-    )
+    source = _read(spec.file, depth=spec.finished and spec.kind == "depth")
+    masks = [_read(path) for path in spec.masks]
     return ControlInput(
         spec.kind, source, spec.finished, spec.weight, spec.first, spec.last, tuple(masks)
     )
+
+
+def _read(path: Path, *, depth: bool = False) -> NamedImage:
+    opened = open_image(str(path), depth=depth)
+    return NamedImage(str(path), opened.image, opened.notes)
 
 
 def parse_control(entry: str) -> ControlSpec:

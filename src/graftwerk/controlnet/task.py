@@ -20,8 +20,8 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..data.pixels import to_values
 from ..diffusion.checkpoint import open_pipeline
-from ..diffusion.latents import values_of
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
 from ..diffusion.unet import Controllable, Inputs, run_with
@@ -66,7 +66,7 @@ class Pairs(Protocol):
 
 def hint_input(maps: UInt8[np.ndarray, "b y x 3"], device: str) -> Float[Tensor, "b 3 y x"]:
     """Condition pictures as a hint encoder takes them: 0 to 1."""
-    return values_of(maps).to(device)
+    return to_values(maps).to(device)
 
 
 def losses_of(

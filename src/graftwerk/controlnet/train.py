@@ -20,7 +20,7 @@ from ..types import Monitor
 from .branch import Branch, set_weights, weights_of
 from .convergence import Measurement, Meter, Verdict, from_json, judge
 from .forecast import SHARE as FORETOLD
-from .forecast import Forecast, draw_meter, forecast, told_forecast
+from .forecast import Forecast, forecast, plot_meter, told_forecast
 from .samples import Grid
 from .task import DROPPED, SHARE, ControlTask, Pairs, put_back
 
@@ -176,7 +176,7 @@ class Watcher:
         self._monitor.chart(_figures(self.measurements))
         if self._leads:
             files.write_text(self._folder / METER, lines(self.measurements))
-            picture = draw_meter(
+            picture = plot_meter(
                 self.measurements,
                 self.frozen_loss,
                 self.verdict,

@@ -23,7 +23,7 @@ from ..types import Task
 from .columns import KIND_WORDS
 from .dataset import Item, Kind, Opened, Picture, key_of
 from .documents.formats import is_image_path
-from .images import as_rgb
+from .images import convert_image
 from .tables import is_missing, is_number
 from .targets import Targets, label_text
 
@@ -207,7 +207,7 @@ def _rgb(name: str, value: Any) -> Any:
 
     try:
         image = Image.fromarray(value) if isinstance(value, np.ndarray) else value
-        return as_rgb(image, name)
+        return convert_image(image, name).image
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BadInput(
             f"{name} is not an image that can be read: {error}.",

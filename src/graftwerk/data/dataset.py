@@ -2,8 +2,8 @@
 
 import hashlib
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +13,7 @@ import numpy as np
 from .. import files, limits
 from ..errors import BadFile, BadInput, LimitExceeded
 from ..results import LeftOut
-from .images import decode_image
+from .images import OpenedImage, decode_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,7 +53,11 @@ class Picture:
         return read_member(open_zip(self.path), self.member, limits.IMAGE_FILE)
 
     def open(self) -> "Image":
-        """The picture, upright, in RGB; raises as `content` does, and where it is none."""
+        """The image, upright, in RGB; raises as `content` does, and where it is not one."""
+        return self.decode().image
+
+    def decode(self) -> OpenedImage:
+        """The image as `open` gives it, and what reading changed."""
         import io
 
         return decode_image(io.BytesIO(self.content()), self.name)
@@ -88,6 +92,7 @@ class Examples:
         refused: what could not be used.
         columns: of a table that the items were read from.
         notes: what a person should know of the choice of columns.
+        converted: what reading changed of images, and of how many.
     """
 
     source: str
@@ -99,6 +104,7 @@ class Examples:
     refused: tuple[LeftOut, ...] = ()
     columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    converted: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.items)

@@ -52,7 +52,7 @@ class BoundaryData:
     def __iter__(self) -> Iterator[tuple[Picture, People]]:
         """Pictures in the order of their names, with the boundaries of each person."""
         for name in self.names:
-            image = decode_image(io.BytesIO(self._content(name)), name)
+            image = decode_image(io.BytesIO(self._content(name)), name).image
             picture = np.asarray(image)
             people = _boundaries(self._content(_beside(name)), _beside(name))
             if people.shape[1:] != picture.shape[:2]:

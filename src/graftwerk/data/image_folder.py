@@ -1,15 +1,13 @@
-"""Folders of pictures with captions and labels, in Hugging Face's ImageFolder form.
+"""Folders of images with captions, labels and conditions: the one reader of all their layouts.
 
-Either `metadata.jsonl` beside the pictures, in the folder itself or in folders of it, one JSON
-object a line with `file_name`; or one folder for each label; or pictures alone.
-
-A handful of pictures with captions: what a diffusion model is taught from.
-
-`metadata.jsonl` beside pictures: their captions and conditions, as ImageFolder has them.
+A table (`metadata.jsonl`, `metadata.csv` or `metadata.parquet`, as Hugging Face's ImageFolder has
+them, or `prompt.json`, as ControlNet's fill50k has it) names images of its folder, at any depth;
+or each image has its caption in `NAME.txt` or `NAME.caption` beside it; or folders name labels.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,90 +16,231 @@ from .. import files, limits
 from ..errors import BadFile, BadInput, LimitExceeded
 from . import raw
 from .documents.formats import is_image_path
-from .images import read_image
+from .images import ImageNotes, read_image
+from .tables import is_missing, read_table
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
 METADATA = "metadata.jsonl"
+FILL50K = "prompt.json"
+TABLES = (METADATA, "metadata.csv", "metadata.parquet", FILL50K)  # the first that is there counts
 CAPTIONS = ("caption", "text", "prompt")
+CAPTION_FILES = (".txt", ".caption")  # beside an image, of the same name
 CONDITION = "conditioning_image"
+SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
+_IMAGES = ("file_name", "image", "target")
+_CONDITIONS = (CONDITION, f"{CONDITION}_file_name", "source")
+_FORM = (
+    'Each line is an object such as {"file_name": "a.png", "caption": "a red cube"}, with '
+    f'"{CONDITION}": "maps/a.png" if it has one.'
+)
+_NAMED = 5  # images that an error lists
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """What a table says of one picture.
+class ImageRow:
+    """What a table says of one image.
 
     Attributes:
-        caption: None where it has none.
-        condition: file of its condition; None where it names none.
+        path: the image.
+        caption: the first where there are several; None where there is none.
+        condition: file of its condition; None where none is named.
+        columns: all other cells.
         place: which line of which table, for messages.
     """
 
+    path: Path
     caption: str | None
     condition: Path | None
+    columns: Mapping[str, Any]
     place: str
 
 
-def read_tables(folder: Path) -> dict[Path, Row]:
-    """The rows of every table below a folder, by the pictures that they name.
+@dataclass(frozen=True, slots=True)
+class ImageTables:
+    """The tables of a folder.
+
+    Attributes:
+        rows: of all its tables, in their order.
+        tables: the files that were read.
+        notes: what was not read as it stands, one line each.
+    """
+
+    rows: tuple[ImageRow, ...]
+    tables: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def read_image_tables(path: Path, *, exist: bool = True) -> ImageTables:
+    """Read the tables of a folder of images, or one table.
+
+    Below a folder with a table no other table is read.
+
+    Args:
+        path: the folder, or the table.
+        exist: whether each file that is named has to be there.
 
     Raises:
-        BadFile: a row names no file, one that is not there, or one outside of the folder.
+        BadFile: a table is malformed, or a row names no image, one outside of the folder, or one
+            that is not there.
+        LimitExceeded: a table is too large.
     """
-    found: dict[Path, Row] = {}
+    if path.is_file():
+        return _Reading(path.parent, exist).read([path], [])
+    return _Reading(path, exist).read(*_tables_in(path))
+
+
+def _tables_in(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The tables that count, and those that do not because another one does."""
+    found: list[Path] = []
+    others: list[Path] = []
     for place, inner, names in os.walk(folder):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
-        if METADATA in names:
-            found.update(_rows_of(Path(place) / METADATA, folder))
-    return found
+        tables = [Path(place) / name for name in TABLES if name in names]
+        tables = [table for table in tables if table.name != FILL50K or _is_fill50k(table)]
+        above = any(table.parent in Path(place).parents for table in found)
+        found += [] if above else tables[:1]
+        others += tables if above else tables[1:]
+    return found, others
 
 
-def _rows_of(table: Path, within: Path) -> Iterator[tuple[Path, Row]]:
-    for number, content in enumerate(files.read_json_lines(table), 1):
-        place = f"line {number} of {table}"
-        picture = _file_of(content, "file_name", place, table.parent, within)
-        condition = None
-        if content.get(CONDITION) is not None:
-            condition = _file_of(content, CONDITION, place, table.parent, within)
-        yield picture, Row(_caption_of(content), condition, place)
+def _is_fill50k(table: Path) -> bool:
+    """Whether a file of that name is a table of images; other programs have others."""
+    try:
+        _, first = next(_json_rows(table))
+    except (BadInput, StopIteration):
+        return False
+    return any(column in first for column in _IMAGES)
 
 
-def _file_of(
-    content: Mapping[str, Any], column: str, place: str, folder: Path, within: Path
-) -> Path:
-    name = content.get(column)
-    if not isinstance(name, str) or not name:
-        raise BadFile(
-            f"{place} has no {column} that is a file name.",
-            f"Columns: file_name, one of {', '.join(CAPTIONS)}, and {CONDITION} if it has one.",
-        )
-    path = folder / name
-    if not path.resolve().is_relative_to(within.resolve()):
-        raise BadFile(
-            f"{place} names {name!r}, which lies outside of {within}.",
-            "Name the folder that holds both, or bring the conditions with --conditions.",
-        )
-    if not path.is_file():
-        raise BadFile(
-            f"{place} names {name!r} as its {column}, which is not there.",
-            "Bring that file, or take the line out.",
-        )
-    return path
+class _Reading:
+    """Reads tables of one folder, and counts what it does not take as it stands."""
+
+    def __init__(self, root: Path, exist: bool) -> None:
+        self._root, self._exist = root, exist
+        self._counts: Counter[str] = Counter()
+
+    def read(self, tables: Sequence[Path], others: Sequence[Path]) -> ImageTables:
+        rows = [row for table in tables for row in self._rows(table)]
+        notes = [f"{count:,} {what}" for what, count in self._counts.items()]
+        if others:
+            named = ", ".join(str(other.relative_to(self._root)) for other in others[:_NAMED])
+            notes.append(
+                f"{len(others):,} tables are not read, as {tables[0]} counts: {named}"
+                f"{', ...' if len(others) > _NAMED else ''}"
+            )
+        return ImageTables(tuple(rows), tuple(tables), tuple(notes))
+
+    def _rows(self, table: Path) -> Iterator[ImageRow]:
+        for place, cells in _cells_of(table):
+            named = (name for name in _IMAGES if isinstance(cells.get(name), str))
+            image = next(named, _IMAGES[0])
+            known = _CONDITIONS if image == "target" else _CONDITIONS[:2]
+            path = self._file(cells, image, place, table)
+            condition = None
+            column = next((name for name in known if not is_missing(cells.get(name))), None)
+            if column is not None:
+                condition = self._file(cells, column, place, table)
+            caption = self._caption(cells)
+            used = {image, column, *CAPTIONS}
+            columns = {name: value for name, value in cells.items() if name not in used}
+            yield ImageRow(path, caption, condition, columns, place)
+
+    def _caption(self, cells: Mapping[str, Any]) -> str | None:
+        for column in CAPTIONS:
+            value = cells.get(column)
+            several = (
+                [one for one in value or () if isinstance(one, str)] if _is_list(value) else []
+            )
+            if len(several) > 1:
+                self._counts["images have several captions; the first is taken"] += 1
+            first = several[0] if several else value
+            if isinstance(first, str) and first.strip():
+                return first
+        return None
+
+    def _file(self, cells: Mapping[str, Any], column: str, place: str, table: Path) -> Path:
+        name = cells.get(column)
+        if not isinstance(name, str) or not name:
+            raise BadFile(
+                f"{place} has no {column} that is a file name.",
+                f"Columns: file_name, one of {', '.join(CAPTIONS)}, and {CONDITION} if it has one.",
+            )
+        path = self._inside(name, place, table.parent)
+        if path.is_file():
+            return path
+        for text, base, what in self._other_readings(name, table.parent):
+            other = self._inside(text, place, base)
+            if other.is_file():
+                self._counts[what] += 1
+                return other
+        if self._exist:
+            raise BadFile(
+                f"{place} names {name!r} as its {column}, which is not there.",
+                f"Names count from {table.parent}. Copy that file, or take the line out.",
+            )
+        return path
+
+    def _other_readings(self, name: str, beside: Path) -> Iterator[tuple[str, Path, str]]:
+        slashed = name.replace("\\", "/")
+        if slashed != name:
+            yield slashed, beside, r"file names have \ for /"
+        if beside != self._root:
+            yield slashed, self._root, f"file names count from {self._root}, not from their table"
+
+    def _inside(self, name: str, place: str, base: Path) -> Path:
+        """The path of a name, written from the folder; links too may not lead out of it."""
+        start = os.path.relpath(base, self._root)
+        whole = os.path.relpath(name, self._root) if os.path.isabs(name) else name  # noqa: PTH117
+        inner = os.path.normpath(os.path.join(start, whole))  # noqa: PTH118
+        path = self._root / inner
+        outside = inner == ".." or inner.startswith(f"..{os.sep}")
+        if outside or not path.resolve().is_relative_to(self._root.resolve()):
+            raise BadFile(
+                f"{place} names {name!r}, which lies outside of {self._root}.",
+                "Name the folder that holds both, or bring the conditions with --conditions.",
+            )
+        return path
 
 
-def _caption_of(content: Mapping[str, Any]) -> str | None:
-    values = (content.get(column) for column in CAPTIONS)
-    return next((value for value in values if isinstance(value, str)), None)
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple)
 
 
-_NAMED = 5  # pictures that an error lists
+def _cells_of(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Rows of a table with their places."""
+    if table.suffix.lower() in (".jsonl", ".json"):
+        yield from _json_rows(table)
+        return
+    read = read_table(table)
+    for number, place in enumerate(read.places):
+        yield f"{place} of {table}", {name: cells[number] for name, cells in read.columns.items()}
+
+
+def _json_rows(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Objects of JSON lines, or of one list of objects."""
+    limits.require_file_size(table, limits.JSON_FILE, "table of images")
+    text = raw.decode(raw.read_bytes(str(table), limits.JSON_FILE), str(table))
+    whole = table.suffix.lower() == ".json" and text.lstrip().startswith("[")
+    for number, line in enumerate([text] if whole else text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            found: Any = files.parse_json(line)
+        except ValueError as error:
+            raise BadFile(f"line {number} of {table} is not JSON: {error}.", _FORM) from error
+        for entry, row in enumerate(found if whole else [found], 1):
+            place = f"entry {entry} of {table}" if whole else f"line {number} of {table}"
+            if not isinstance(row, dict):
+                raise BadFile(f"{place} holds no JSON object.", _FORM)
+            yield place, row
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Pictures that were read.
+    """Images that were read.
 
     Attributes:
         pictures: in RGB.
@@ -109,6 +248,7 @@ class Shown:
         paths: of each.
         conditions: file of each one's condition, where a table names it.
         left_out: files that could not be read, and why.
+        notes: what was not read as it stands, one line each.
     """
 
     pictures: "tuple[Image, ...]"
@@ -116,50 +256,66 @@ class Shown:
     paths: tuple[Path, ...]
     conditions: tuple[Path | None, ...]
     left_out: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def read_captioned(folder: Path, caption: str | None) -> Shown:
-    """Read the pictures of a folder with their captions; what cannot be read is left out.
+    """Read the images of a folder with their captions; what cannot be read is left out.
 
-    Captions come from a `metadata.jsonl` beside the pictures (ImageFolder: `file_name` and one of
-    `caption`, `text`, `prompt`), or from `NAME.txt` beside `NAME.png`, or are `caption` for all.
+    Captions come from a table, or from `NAME.txt` or `NAME.caption` beside `NAME.png`, or are
+    `caption` for all.
 
     Raises:
-        BadInput: no picture, no caption for some of them, or a folder that is none.
-        BadFile: a row of a table names a file that is not there, or has no caption.
-        LimitExceeded: too many pictures.
+        BadInput: no image, or no caption for some of them.
+        BadFile: it is not a folder, or a row of a table names a file that is not there, or has no
+            caption.
+        LimitExceeded: too many images.
     """
     if not folder.is_dir():
         raise BadFile(f"{folder} is not a folder.", "Name a folder of pictures.")
-    rows = read_tables(folder)
+    tables = read_image_tables(folder)
+    rows = {row.path: row for row in tables.rows}
     maps = {row.condition for row in rows.values()}
-    found = [path for path in _pictures(folder) if path not in maps]
+    found = [path for path in _images_in(folder) if path not in maps]
     if len(found) > limits.TAUGHT_PICTURES:
         raise LimitExceeded(
             f"{folder} has {len(found):,} pictures; at most {limits.TAUGHT_PICTURES:,} are read.",
             "Choose some of them.",
         )
     captions = _captions(found, rows, caption)
+    notes = ImageNotes()
     pictures, kept, left_out = [], [], {}
     for path in found:
         try:
-            pictures.append(read_image(str(path)))
+            pictures.append(read_image(str(path), notes))
             kept.append(path)
         except BadInput as error:
             left_out[str(path.relative_to(folder))] = error.message
     if not kept:
-        first = f" The first: {next(iter(left_out.values()))}" if left_out else ""
-        raise BadInput(
-            f"{folder} holds no picture that can be read.{first}",
-            "Name a folder with .png, .jpg or .webp files.",
-        )
+        raise _nothing_in(folder, left_out)
     conditions = tuple(rows[path].condition if path in rows else None for path in kept)
     texts = tuple(captions[path] for path in kept)
-    return Shown(tuple(pictures), texts, tuple(kept), conditions, left_out)
+    told = (*tables.notes, *notes.lines())
+    return Shown(tuple(pictures), texts, tuple(kept), conditions, left_out, told)
 
 
-def _pictures(folder: Path) -> Iterator[Path]:
-    """Every picture below a folder, in a fixed order; the maps of a rendered world are none."""
+def _nothing_in(folder: Path, left_out: Mapping[str, str]) -> BadInput:
+    first = f" The first: {next(iter(left_out.values()))}" if left_out else ""
+    packed = next(folder.rglob("*.parquet"), None)
+    if packed is not None and not left_out:
+        return BadInput(
+            f"{folder} holds no picture that can be read: images inside Parquet files, such as "
+            f"{packed.name}, are not read.",
+            f"Save them as files, with a {METADATA} beside them. {_FORM}",
+        )
+    return BadInput(
+        f"{folder} holds no picture that can be read.{first}",
+        "Name a folder with .png, .jpg or .webp files.",
+    )
+
+
+def _images_in(folder: Path) -> Iterator[Path]:
+    """Every image below a folder, in a fixed order; the maps of a rendered world are not among."""
     for place, inner, names in os.walk(folder):
         rendered = (Path(place) / "scenes").is_dir() and (Path(place) / "train").is_dir()
         inner[:] = sorted(
@@ -170,16 +326,14 @@ def _pictures(folder: Path) -> Iterator[Path]:
                 yield Path(place) / name
 
 
-def _captions(paths: list[Path], rows: Mapping[Path, Row], caption: str | None) -> dict[Path, str]:
+def _captions(
+    paths: Sequence[Path], rows: Mapping[Path, ImageRow], caption: str | None
+) -> dict[Path, str]:
     if caption is not None:
         return dict.fromkeys(paths, caption.strip())
     found = {}
     for path in paths:
-        text, beside = None, path.with_suffix(".txt")
-        if path in rows:
-            text = _caption_in(rows[path])
-        elif beside.is_file():
-            text = raw.decode(raw.read_bytes(str(beside), limits.TEXT_FILE), beside.name)
+        text = _caption_in(rows[path]) if path in rows else _caption_beside(path)
         if text is not None and text.strip():
             found[path] = " ".join(text.split())
     without = [path.name for path in paths if path not in found]
@@ -188,13 +342,23 @@ def _captions(paths: list[Path], rows: Mapping[Path, Row], caption: str | None) 
         raise BadInput(
             f"{len(without)} of {len(paths)} pictures have no caption: "
             f"{', '.join(without[:_NAMED])}{more}.",
-            f"Write NAME.txt beside NAME.png, a {METADATA}, or give one caption for all with "
-            "--caption.",
+            f"Write NAME.txt or NAME.caption beside NAME.png, or a table ({', '.join(TABLES)}), "
+            f"or give one caption for all with --caption. {_FORM} Conditions may also lie in a "
+            "folder of their own, outside of this one: --conditions FOLDER.",
         )
     return found
 
 
-def _caption_in(row: Row) -> str:
+def _caption_beside(path: Path) -> str | None:
+    for ending in CAPTION_FILES:
+        beside = path.with_suffix(ending)
+        if beside.is_file():
+            text = raw.decode(raw.read_bytes(str(beside), limits.TEXT_FILE), beside.name)
+            return " ".join(text.split()) or None
+    return None
+
+
+def _caption_in(row: ImageRow) -> str:
     if row.caption is None:
         raise BadFile(
             f"{row.place} has no caption.",
@@ -203,16 +367,12 @@ def _caption_in(row: Row) -> str:
     return row.caption
 
 
-_CAPTIONS = ("caption", "text")
-_FORM = 'Each line is an object such as {"file_name": "a.png", "caption": "a red cube"}.'
-
-
 @dataclass(frozen=True, slots=True)
 class LabelledPicture:
-    """A picture and what is said about it.
+    """An image and what is said about it.
 
     Attributes:
-        path: the picture.
+        path: the image.
         caption: what is on it, in words; None where that is not said.
         values: values by column, for example of `label`; texts and numbers only.
     """
@@ -222,26 +382,31 @@ class LabelledPicture:
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def read_picture_folder(path: Path) -> list[LabelledPicture]:
-    """List pictures with what is said about them; the pictures themselves are not opened.
+def read_picture_folder(
+    path: Path, note: Callable[[str], None] | None = None
+) -> list[LabelledPicture]:
+    """List images with what is said about them; the images themselves are not opened.
 
     Args:
-        path: a folder, or its `metadata.jsonl`.
+        path: a folder, or its table.
+        note: told what was not read as it stands.
 
     Raises:
         BadFile: nothing of that form is there, or a line is malformed; the line is named.
-        LimitExceeded: there are too many pictures.
+        LimitExceeded: there are too many images.
     """
-    if path.is_file():
-        if path.suffix.lower() != ".jsonl":
-            raise BadFile(f"{path} is neither a folder nor JSON lines.", _FORM)
-        found = list(_read_metadata(path))
-    elif path.is_dir():
-        tables = _tables(path)
-        found = [row for table in tables for row in _read_metadata(table)]
-        found = found if tables else [*_class_folders(path), *_files(path, {})]
-    else:
+    if path.is_file() and path.suffix.lower() not in {Path(name).suffix for name in TABLES}:
+        raise BadFile(f"{path} is neither a folder nor a table of images.", _FORM)
+    if not path.exists():
         raise BadFile(f"{path} does not exist.", f"Name a folder of pictures or its {METADATA}.")
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100  links in it stay
+    tables = read_image_tables(absolute, exist=False)
+    found = [
+        LabelledPicture(str(row.path), row.caption, values_of(row.columns, set()))
+        for row in tables.rows
+    ]
+    if not tables.tables:
+        found = list(_labelled_by_folders(absolute))
     if not found:
         raise BadFile(
             f"{path} holds no pictures.",
@@ -253,41 +418,36 @@ def read_picture_folder(path: Path) -> list[LabelledPicture]:
             f"{path} holds {len(found):,} pictures; at most {limits.LABELLED_PICTURES:,} are read.",
             "Take a part of them.",
         )
+    if note is not None:
+        for line in tables.notes:
+            note(line)
     return found
 
 
-def _tables(folder: Path) -> list[Path]:
-    if (folder / METADATA).is_file():
-        return [folder / METADATA]
-    return sorted(folder.glob(f"*/{METADATA}"))
+def _labelled_by_folders(root: Path) -> Iterator[LabelledPicture]:
+    """Every file, labelled by its folder; those of the root come last and have no label.
 
-
-def _read_metadata(path: Path) -> Iterator[LabelledPicture]:
-    limits.require_file_size(path, limits.JSON_FILE, "metadata file")
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadFile(f"{path} is not UTF-8: {error.reason}.", "Save it as UTF-8.") from error
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield _read_row(path, line, f"{path}, line {number}")
-
-
-def _read_row(path: Path, line: str, where: str) -> LabelledPicture:
-    try:
-        row: Any = files.parse_json(line)
-    except ValueError as error:
-        raise BadFile(f"{where}: no JSON ({error}).", _FORM) from error
-    name = row.get("file_name") if isinstance(row, dict) else None
-    if not isinstance(name, str) or not name:
-        raise BadFile(f"{where}: {line[:80]!r} has no file_name.", _FORM)
-    place = os.path.normpath(os.path.join(os.path.abspath(path.parent), name))  # noqa: PTH100, PTH118
-    if not place.startswith(os.path.join(os.path.abspath(path.parent), "")):  # noqa: PTH100, PTH118
-        raise BadFile(f"{where}: {name!r} leads out of the folder.", "Put the picture into it.")
-    captions = [row[key] for key in _CAPTIONS if isinstance(row.get(key), str)]
-    return LabelledPicture(
-        place, captions[0] if captions else None, values_of(row, {"file_name", *_CAPTIONS})
-    )
+    Where all folders are parts of a split, the folders in them are the labels.
+    """
+    inside = sorted(one.name for one in root.iterdir() if one.is_dir() and one.name[0] != ".")
+    depth = 1 if inside and {name.lower() for name in inside} <= SPLITS else 0
+    loose = []
+    for place, inner, names in os.walk(root):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        folder = Path(place)
+        parts = folder.relative_to(root).parts
+        values = {"label": (parts[depth],)} if len(parts) > depth else {}
+        pairs = {Path(name).stem for name in names if is_image_path(name)}
+        for name in sorted(names):
+            sidecar = Path(name).suffix.lower() in CAPTION_FILES and Path(name).stem in pairs
+            if not name.startswith(".") and not sidecar:
+                caption = _caption_beside(folder / name) if is_image_path(name) else None
+                row = LabelledPicture(str(folder / name), caption, values)
+                if parts:
+                    yield row
+                else:
+                    loose.append(row)
+    yield from loose
 
 
 def values_of(row: Mapping[str, Any], besides: set[str]) -> dict[str, tuple[str, ...]]:
@@ -298,18 +458,6 @@ def values_of(row: Mapping[str, Any], besides: set[str]) -> dict[str, tuple[str,
         if key not in besides and all(isinstance(one, str | int) for one in several):
             values[key] = tuple(str(one) for one in several)
     return values
-
-
-def _class_folders(folder: Path) -> Iterator[LabelledPicture]:
-    for inner in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
-        if not inner.name.startswith("."):
-            yield from _files(inner, {"label": (inner.name,)})
-
-
-def _files(folder: Path, values: Mapping[str, tuple[str, ...]]) -> Iterator[LabelledPicture]:
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.name.startswith("."):
-            yield LabelledPicture(str(path.absolute()), None, values)
 
 
 def attributes(

@@ -1,11 +1,14 @@
-"""Pictures: measured before they are decoded."""
+"""Open images: measured before they are decoded, and what was changed in reading is counted."""
 
 import io
 import os
+import re
 import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from .. import files, limits
 from ..errors import BadFile, LimitExceeded
@@ -15,63 +18,262 @@ from .raw import open_regular, read_bytes, sha256
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ..types import Monitor
+
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+_NAMED = ", ".join(FORMATS) + ", HEIC, AVIF"
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_AVIF = (b"avif", b"avis")
+_TAIL = 1 << 16  # bytes at a file's end in which its end mark is looked for
+_WHITE = (255, 255, 255)
+_ORIENTATION = 0x0112  # tag of EXIF
+
+
+class OpenedImage(NamedTuple):
+    """An image as it was read.
+
+    Attributes:
+        image: its first frame, upright, in RGB with 8 bits a channel.
+        notes: what reading changed, such as "transparent, on white"; empty where it is as stored.
+        sha256: of the bytes that were decoded; empty where they were not hashed.
+    """
+
+    image: "Image"
+    notes: tuple[str, ...] = ()
+    sha256: str = ""
+
+
+class ImageNotes:
+    """Counts what reading changed of images, by what it was; reports show the counts."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def add(self, notes: Iterable[str]) -> None:
+        """Count the notes of one image."""
+        self.counts.update(re.sub(r"of [\d,]+ frames", "of several frames", one) for one in notes)
+
+    def lines(self) -> list[str]:
+        """One line for a report, or none where all images were read as they are stored."""
+        return [f"images converted in reading: {listed(self.counts)}"] if self.counts else []
+
+    def report(self, monitor: "Monitor") -> None:
+        """Tell the user, where there is something to tell."""
+        for line in self.lines():
+            monitor.note(line)
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """What reading changed and of how many images, in words."""
+    ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    return "; ".join(f"{count:,} {what}" for what, count in ordered)
 
 
 def read_picture(path: str, content: bytes) -> Document:
-    """Check that a picture can be decoded; its document has no text."""
-    decode_image(BytesIO(content), os.path.basename(path))  # noqa: PTH119  a name of any bytes
+    """Check that an image can be decoded; its document has no text."""
+    name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+    _decode(BytesIO(content), name, depth=False)
     return Document(path, "image", "", ())
 
 
-def read_image(path: str) -> "Image":
-    """Decode the first frame of a picture, upright, in RGB.
+def open_image(path: str, *, depth: bool = False) -> OpenedImage:
+    """Read and decode the first frame of an image, upright, in RGB with 8 bits a channel.
+
+    Transparent parts are shown on white. More than 8 bits a channel are scaled by the bits that
+    the image uses, floats by their range; nothing is clipped.
+
+    Args:
+        path: the file.
+        depth: whether it is a depth map: 16-bit values up to 20,000 are then millimeters with 0
+            where there is no value, and become a map in which near is bright.
 
     Raises:
-        BadFile: no picture of a known format, or a damaged one.
+        BadFile: not an image of a known format, or a damaged one.
         LimitExceeded: too many bytes or pixels; nothing was decoded.
     """
-    name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
-    with open_regular(path, limits.IMAGE_FILE) as file:
-        return decode_image(file, name)
-
-
-def read_image_and_hash(path: str) -> tuple["Image", str]:
-    """Decode a picture as `read_image` does, and the SHA-256 of the bytes that were decoded."""
     content = read_bytes(path, limits.IMAGE_FILE)
     name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
-    return decode_image(BytesIO(content), name), sha256(content)
+    return _decode(BytesIO(content), name, depth)._replace(sha256=sha256(content))
 
 
-def decode_image(file: BufferedReader | BytesIO, name: str) -> "Image":
-    """Decode a picture from an open file of at most `limits.IMAGE_FILE` bytes; see `read_image`."""
-    from PIL import Image
+def read_image(path: str, notes: ImageNotes | None = None, *, depth: bool = False) -> "Image":
+    """Decode an image as `open_image` does, and count in `notes` what reading changed."""
+    name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+    with open_regular(path, limits.IMAGE_FILE) as file:
+        opened = _decode(file, name, depth)
+    if notes is not None:
+        notes.add(opened.notes)
+    return opened.image
+
+
+def decode_image(file: BufferedReader | BytesIO, name: str) -> OpenedImage:
+    """Decode an open file of at most `limits.IMAGE_FILE` bytes; see `open_image`."""
+    return _decode(file, name, depth=False)
+
+
+def _decode(file: BufferedReader | BytesIO, name: str, depth: bool) -> OpenedImage:
+    from PIL import Image, ImageOps
 
     with warnings.catch_warnings():
-        # a picture with odd metadata is still a picture, and a bomb is stopped below
+        # an image with odd metadata is still an image, and a bomb is stopped below
         warnings.simplefilter("ignore")
         try:
-            with Image.open(file, formats=FORMATS) as image:
+            with Image.open(file, formats=_formats_for(file, name)) as image:
                 _require_size(name, *image.size)
+                notes = _notes_of_bits(image)
                 image.load()
                 _require_size(name, *image.size)
-                return as_rgb(image, name)
-        except LimitExceeded:
+                ImageOps.exif_transpose(image, in_place=True)
+                shown = _to_rgb(image, depth, notes)
+                return OpenedImage(shown, (*notes, *_notes_of_frames(image)))
+        except (LimitExceeded, BadFile):
             raise
         except Image.DecompressionBombError as error:
             raise LimitExceeded(
                 f"{name!r} has more than {limits.IMAGE_PIXELS:,} pixels.", "Scale it down."
             ) from error
         except Exception as error:  # decoders raise nearly every class on damaged bytes
+            raise _unreadable(file, name, error) from error
+
+
+def _formats_for(file: BufferedReader | BytesIO, name: str) -> tuple[str, ...]:
+    """Formats to try. HEIC and AVIF are told by their first bytes, for they need more than Pillow.
+
+    Raises:
+        BadFile: it is HEIC or AVIF, and what reads these is not installed.
+    """
+    head = file.read(12)
+    file.seek(0)
+    if head[4:8] != b"ftyp":
+        return FORMATS
+    if head[8:12] in _AVIF:
+        from PIL import features
+
+        if features.check("avif"):
+            return ("AVIF",)
+        raise BadFile(
+            f"{name!r} is an AVIF image, and the installed Pillow does not read AVIF.",
+            "Run: pip install -U 'pillow>=11.3'; or save the image as PNG or JPEG.",
+        )
+    if head[8:12] in _HEIC:
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError as error:
             raise BadFile(
-                f"{name!r} is not a readable picture ({type(error).__name__}).",
-                f"Read are: {', '.join(FORMATS)}.",
+                f"{name!r} is a HEIC image, which needs the package pillow-heif.",
+                "Run: pip install 'graftwerk[heif]'; or save the image as PNG or JPEG.",
             ) from error
+        register_heif_opener()
+        return ("HEIF",)
+    return FORMATS
 
 
-def as_rgb(image: "Image", name: str) -> "Image":
-    """An image in memory as those of files are read: upright, in RGB.
+def _notes_of_bits(image: "Image") -> list[str]:
+    """Whether Pillow takes the high bytes of 16-bit colors, which only an unloaded image tells."""
+    packed = [str(tile.args) for tile in getattr(image, "tile", ())]
+    deep = image.mode in ("RGB", "RGBA", "LA", "CMYK") and any(";16" in args for args in packed)
+    return ["16 bits scaled to 8"] if deep else []
+
+
+def _notes_of_frames(image: "Image") -> list[str]:
+    try:
+        frames = int(getattr(image, "n_frames", 1))
+    except Exception:  # a later frame is damaged, and none of them is read
+        return ["first of several frames"]
+    return [f"first of {frames:,} frames"] if frames > 1 else []
+
+
+def _to_rgb(image: "Image", depth: bool, notes: list[str]) -> "Image":
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        from .levels import to_8_bits  # imports NumPy, which few images need
+
+        holes = image.info.get("transparency")
+        gray, found = to_8_bits(image, depth, holes if isinstance(holes, int) else None)
+        notes += found
+        return gray.convert("RGB")
+    if image.mode in ("CMYK", "LAB", "HSV", "YCbCr"):
+        notes.append(f"{image.mode} to RGB")
+    if image.mode not in ("RGBA", "LA", "PA", "RGBa", "La") and "transparency" not in image.info:
+        return image.convert("RGB")
+    alpha = _alpha_of(image)
+    if alpha.getextrema() == (255, 255):
+        return image.convert("RGB")
+    from PIL import Image as Images
+
+    notes.append("transparent, on white")
+    shown = Images.new("RGB", image.size, _WHITE)
+    shown.paste(_colors_of(image), mask=alpha)
+    return shown
+
+
+def _colors_of(image: "Image") -> "Image":
+    """The colors without what is transparent; premultiplied ones divided again."""
+    full = {"RGBa": "RGBA", "La": "LA"}.get(image.mode)
+    bare = image.copy() if full is None else image.convert(full)
+    bare.info.pop("transparency", None)  # so that the colors are converted as they stand
+    return bare.convert("RGB")
+
+
+def _alpha_of(image: "Image") -> "Image":
+    if image.mode in ("RGBa", "La"):
+        return image.getchannel("a")
+    if image.mode in ("RGBA", "LA"):
+        return image.getchannel("A")
+    return image.convert("RGBA").getchannel("A")
+
+
+def _unreadable(file: BufferedReader | BytesIO, name: str, error: Exception) -> BadFile:
+    size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        return BadFile(f"{name!r} is not a readable picture: it is empty.", "Copy it again.")
+    if _is_cut_short(file, size, str(error)):
+        return BadFile(
+            f"{name!r} is not a readable picture: it is cut short after {size:,} bytes.",
+            "Copy or download the file again.",
+        )
+    return BadFile(
+        f"{name!r} is not a readable picture ({type(error).__name__}).", f"Read are: {_NAMED}."
+    )
+
+
+def _is_cut_short(file: BufferedReader | BytesIO, size: int, message: str) -> bool:
+    """Whether a file that cannot be decoded ends before its format says that it ends."""
+    file.seek(0)
+    head = file.read(32)
+    file.seek(max(0, size - _TAIL))
+    tail = file.read(_TAIL)
+    tiff: Literal["little", "big"] = "little" if head[:1] == b"I" else "big"
+    told = "truncated" in message
+    checks = (
+        (head.startswith(b"\x89PNG\r\n\x1a\n"), b"IEND" not in tail),
+        (head.startswith(b"\xff\xd8"), b"\xff\xd9" not in tail),
+        (head.startswith(b"GIF8"), not tail.rstrip(b"\0").endswith(b";")),
+        (head.startswith(b"RIFF"), size < int.from_bytes(head[4:8], "little") + 8),
+        (head.startswith(b"BM"), size < int.from_bytes(head[2:6], "little")),
+        (head[:4] in (b"II*\0", b"MM\0*"), told or int.from_bytes(head[4:8], tiff) >= size),
+        (head[4:8] == b"ftyp", _end_of_boxes(file, size) > size),
+    )
+    return next((cut for is_of_format, cut in checks if is_of_format), told)
+
+
+def _end_of_boxes(file: BufferedReader | BytesIO, size: int) -> int:
+    """Where the last of the boxes that make up a HEIC or AVIF file ends."""
+    end = 0
+    while end < size:
+        file.seek(end)
+        head = file.read(16)
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if length < 8:
+            return size if length == 0 and len(head) >= 8 else size + 1
+        end += length
+    return end
+
+
+def convert_image(image: "Image", name: str = "the image", *, depth: bool = False) -> OpenedImage:
+    """Convert an image in memory as `open_image` converts those of files; it stays as it is.
 
     Raises:
         LimitExceeded: it has too many pixels.
@@ -79,7 +281,10 @@ def as_rgb(image: "Image", name: str) -> "Image":
     from PIL import ImageOps
 
     _require_size(name, *image.size)
-    return ImageOps.exif_transpose(image).convert("RGB")
+    notes: list[str] = []
+    turned = image.getexif().get(_ORIENTATION, 1) != 1  # a copy loses the tags of a TIFF
+    shown = _to_rgb(ImageOps.exif_transpose(image) if turned else image, depth, notes)
+    return OpenedImage(shown, tuple(notes))
 
 
 def _require_size(name: str, width: int, height: int) -> None:
@@ -100,3 +305,14 @@ def write_image(path: Path, image: "Image", **options: Any) -> None:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", **options)
     files.write_bytes(path, buffer.getvalue())
+
+
+def image_html(image: "Image", text: str) -> str:
+    """An image as HTML for notebooks, with the text that stands where it cannot be shown."""
+    from base64 import b64encode
+    from html import escape
+
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    data = b64encode(buffer.getvalue()).decode()
+    return f'<img alt="{escape(text)}" src="data:image/png;base64,{data}">'

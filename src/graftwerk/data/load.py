@@ -18,10 +18,11 @@ from . import raw
 from .columns import Chosen, Wanted, choose_columns, few, number_of, unread
 from .dataset import Examples, Item, Kind, Picture, key_of, open_zip, require_some, resolve
 from .documents.formats import is_image_path
+from .image_folder import SPLITS
+from .images import ImageNotes
 from .tables import SUFFIXES, Table, find_target, is_missing, is_number, read_table, usual_target
 
 TEXTS = (".txt", ".md")
-_PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 Entry = tuple[PurePosixPath, Picture]  # path below the root, place of the file
 
 
@@ -40,7 +41,7 @@ def read_class_folders(root: Path) -> Examples:
             "Lay it out as CLASS/picture.png, or name a table: .csv, .jsonl, .parquet.",
         )
     names = {path.parts[0] for path, _ in entries}
-    if {name.lower() for name in names} <= _PARTS:
+    if {name.lower() for name in names} <= SPLITS:
         raise BadInput(
             f"the folders of {root} look like parts of a split, not like classes: "
             f"{', '.join(sorted(names))}.",
@@ -51,10 +52,10 @@ def read_class_folders(root: Path) -> Examples:
     return _read(root, kind, [entry for entry in entries if _kind_of(entry[0]) == kind])
 
 
-def look_at(picture: Picture) -> str | LeftOut:
-    """The key of a picture that can be decoded, or why it cannot."""
+def look_at(picture: Picture, notes: ImageNotes) -> str | LeftOut:
+    """The key of an image that can be decoded, or why it cannot; counts what reading changes."""
     try:
-        picture.open()
+        notes.add(picture.decode().notes)
         return key_of(picture)
     except BadInput as error:
         return LeftOut(name=picture.name, reason=error.message)
@@ -97,11 +98,12 @@ def _kind_of(path: PurePosixPath) -> Kind | None:
 
 def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
     items: list[Item] = []
+    notes = ImageNotes()
     keys, labels, names, refused = [], [], [], []
     unpacked = 0
     for path, place in entries:
         item: Item | LeftOut = place if kind == "image" else read_text(place)
-        found = look_at(place) if isinstance(item, Picture) else item
+        found = look_at(place, notes) if isinstance(item, Picture) else item
         if isinstance(item, LeftOut) or isinstance(found, LeftOut):
             refused.append(
                 found if isinstance(found, LeftOut) else LeftOut(name=str(path), reason="")
@@ -117,7 +119,9 @@ def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
         keys.append(str(found) if isinstance(item, Picture) else key_of(item))
         labels.append(path.parts[0])
         names.append(str(path))
-    return Examples(str(root), kind, items, keys, labels, names, tuple(refused))
+    return Examples(
+        str(root), kind, items, keys, labels, names, tuple(refused), converted=dict(notes.counts)
+    )
 
 
 def read_text(place: Picture) -> str | LeftOut:
@@ -190,6 +194,7 @@ def _from_table(table: Table, wanted: Wanted) -> Examples:
     target = find_target(table, wanted.target)
     chosen = choose_columns(table, _without(wanted, target), target)
     items: list[Item] = []
+    converted = ImageNotes()
     keys, labels, names, refused = [], [], [], []
     for row, (place, label) in enumerate(zip(table.places, table.column(target), strict=True)):
         name = f"{place} of {table.path.name}"
@@ -198,7 +203,7 @@ def _from_table(table: Table, wanted: Wanted) -> Examples:
             if is_missing(label)
             else _item(table, chosen, row)
         )
-        found = look_at(item) if isinstance(item, Picture) else item
+        found = look_at(item, converted) if isinstance(item, Picture) else item
         if isinstance(item, LeftOut) or isinstance(found, LeftOut):
             reason = found.reason if isinstance(found, LeftOut) else ""
             refused.append(LeftOut(name=name, reason=reason))
@@ -218,6 +223,7 @@ def _from_table(table: Table, wanted: Wanted) -> Examples:
         tuple(refused),
         chosen.names,
         notes,
+        dict(converted.counts),
     )
 
 

@@ -30,7 +30,7 @@ def open_regular(path: str, limit: int) -> BufferedReader:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise BadFile(f"{name!r} cannot be opened: {reason}.", "Check path and rights.") from error
+        raise BadFile(f"{path!r} cannot be opened: {reason}.", "Check path and rights.") from error
     state = os.fstat(descriptor)
     if not stat.S_ISREG(state.st_mode):  # replaced in between
         os.close(descriptor)

@@ -22,7 +22,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from ..adapters.protocol import Socket
 from ..errors import BadInput, Failure
 from ..types import Denoiser
 from .noise_schedule import Clamp, Sigma
@@ -198,8 +197,23 @@ def guided(denoise: Denoiser, log_prob: LogProb, scale: float) -> Denoiser:
 
     Args:
         denoise: what is guided.
-        log_prob: log p(y | x, sigma) of each row, differentiable in `x`.
+        log_prob: log p(y | x, sigma) [b] of each row of `x` [b c h w], differentiable in `x`.
         scale: weight of its gradient.
+
+    Raises:
+        BadInput: from the result, where `log_prob` gives values that are not finite or have no
+            gradient.
+        Overflowed: from the result, where the scale is so high that values leave all bounds.
+
+    >>> import torch
+    >>> def shrink(x, sigma):
+    ...     return x / (1 + sigma**2)
+    >>> def small(x, sigma):
+    ...     return -x.square().sum(dim=(1, 2, 3))
+    >>> guided(shrink, small, 0.5)(torch.ones(1, 1, 1, 1), 1.0).item()  # 0.5 - 0.5 * 2
+    -0.5
+    >>> guided(shrink, small, 0.0) is shrink
+    True
     """
     return guided_by(denoise, [Term("the guide", log_prob, scale)])
 
@@ -350,19 +364,15 @@ def _pull(
 
 @dataclass(frozen=True)
 class GradientGuide:
-    """Guides as a steer; see `steer.base`.
+    """Guides together, and what watches them.
 
     Attributes:
         terms: the guides.
-        base: identity of the space of batches that they read (`LatentSpace.identity`).
         watch: told what they did.
     """
 
     terms: tuple[Term, ...]
-    base: str
     watch: Callable[[GuidanceTrace], None] | None = None
-    name: str = "gradient"
-    socket: Socket = "score"
 
     @property
     def is_zero(self) -> bool:
@@ -370,22 +380,5 @@ class GradientGuide:
         return all(term.scale == 0 for term in self.terms)
 
     def apply(self, frozen: Denoiser) -> Denoiser:
-        """The guided model; at zero the same callable."""
-        denoise = guided_by(frozen, self.terms, self.watch)
-        return denoise if denoise is frozen else Guided(frozen, denoise)
-
-    def remove(self, steered: Denoiser) -> Denoiser:
-        """The model that was given to `apply`."""
-        return steered.frozen if isinstance(steered, Guided) else steered
-
-
-@dataclass(frozen=True)
-class Guided:
-    """A guided denoiser that remembers what it guides."""
-
-    frozen: Denoiser
-    denoise: Denoiser
-
-    def __call__(self, x: Batch, sigma: Sigma) -> Batch:
-        """See `contracts.Denoiser`."""
-        return self.denoise(x, sigma)
+        """Return the guided denoiser; at zero `frozen` itself."""
+        return guided_by(frozen, self.terms, self.watch)

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from PIL.Image import Image
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -70,26 +68,6 @@ class LatentSpace:
         return scale, mean, std
 
 
-def values_of(pictures: UInt8[np.ndarray, "b y x 3"]) -> Float[Tensor, "b 3 y x"]:
-    """Bytes as values from 0 to 1."""
-    # a copy, for what PIL gives is not writable, of which PyTorch warns the user
-    return torch.from_numpy(np.array(pictures, order="C")).permute(0, 3, 1, 2).float() / 255
-
-
 def is_encoder(name: str) -> bool:
     """Whether a weight of this name decides an autoencoder's latents."""
     return name.startswith(("encoder.", "quant_conv."))
-
-
-def as_squares(pictures: "tuple[Image, ...]", width: int, height: int) -> "Tensor":
-    """The middles of pictures, scaled to one size: [n 3 height width], values 0 to 1."""
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    from ..diffusion.latents import values_of
-
-    rows = [
-        np.asarray(ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS))
-        for picture in pictures
-    ]
-    return values_of(np.stack(rows))

@@ -14,8 +14,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ..adapters.protocol import Steer
+from ..data.pixels import to_images, to_levels
 from ..errors import Failure
+from ..metrics.plots import image_sheet
 from ..types import Denoiser
 from .guidance import DenoiserWrapper, Guidance, compose
 from .noise_schedule import draw, final, initial
@@ -30,10 +31,19 @@ _BATCH_PICTURES = {"cpu": 16, "mps": 16, "cuda": 64}
 
 
 @runtime_checkable
+class BatchController(Protocol):
+    """What controls one batch while it is sampled."""
+
+    def apply(self, frozen: NetworkDenoiser) -> NetworkDenoiser:
+        """Return the controlled denoiser; at zero `frozen` itself."""
+        ...
+
+
+@runtime_checkable
 class Controller(Protocol):
     """What controls every batch of a request."""
 
-    def start(self, rows: int) -> Steer[NetworkDenoiser]:
+    def start(self, rows: int) -> BatchController:
         """Begin to sample `rows` images; their rows come first where the U-Net sees more."""
         ...
 
@@ -159,8 +169,7 @@ def decode(model: DiffusionModel, drawn: Float[Tensor, "b c h w"]) -> list[Pictu
         rows = max(1, _DECODED_PIXELS // (drawn.shape[2] * drawn.shape[3] * model.factor**2))
         decoded = torch.cat([model.decode(some) for some in torch.split(drawn, rows)])
         _require_images(model, decoded)
-        levels = (decoded * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    return [Image.fromarray(row.squeeze(-1) if row.shape[-1] == 1 else row) for row in levels]
+        return to_images(to_levels(decoded))
 
 
 def _require_images(model: DiffusionModel, decoded: Float[Tensor, "b k y x"]) -> None:
@@ -182,28 +191,15 @@ def _require_images(model: DiffusionModel, decoded: Float[Tensor, "b k y x"]) ->
 def contact_sheet(images: Sequence[Picture]) -> Picture:
     """Pictures of one size in rows on white, made smaller where the sheet would be too large."""
     columns = math.ceil(math.sqrt(len(images)))
-    rows = math.ceil(len(images) / columns)
     room = _SHEET_SIDE // columns - _SHEET_GAP
     scale = min(1.0, room / max(images[0].size))
     width, height = (max(1, round(side * scale)) for side in images[0].size)
-    across, down = width + _SHEET_GAP, height + _SHEET_GAP
-    sheet = Image.new(
-        "RGB", (columns * across + _SHEET_GAP, rows * down + _SHEET_GAP), (255, 255, 255)
-    )
-    for place, image in enumerate(images):
-        row, column = divmod(place, columns)
-        tile = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-        sheet.paste(tile, (_SHEET_GAP + column * across, _SHEET_GAP + row * down))
-    return sheet
+    tiles = [
+        image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS) for image in images
+    ]
+    return image_sheet(tiles, columns, gap=_SHEET_GAP)
 
 
 def film_strip(images: Sequence[Picture]) -> Picture:
     """Pictures of one size in one row on white."""
-    width, height = images[0].size
-    across = width + _SHEET_GAP
-    strip = Image.new(
-        "RGB", (len(images) * across + _SHEET_GAP, height + 2 * _SHEET_GAP), (255, 255, 255)
-    )
-    for place, image in enumerate(images):
-        strip.paste(image.convert("RGB"), (_SHEET_GAP + place * across, _SHEET_GAP))
-    return strip
+    return image_sheet(images, len(images), gap=_SHEET_GAP)

@@ -317,11 +317,10 @@ class NetworkDenoiser:
         self._keeps_prompts = keeps_prompts
         self._control = control
         self._rows: dict[torch.Size, dict[str, Any]] = {}
-        self.frozen = self
 
     def controlled(self, control: Control) -> "NetworkDenoiser":
         """The same network and prompts with something added between the halves."""
-        steered = NetworkDenoiser(
+        return NetworkDenoiser(
             self._network,
             self._noise,
             self._texts,
@@ -329,8 +328,6 @@ class NetworkDenoiser:
             keeps_prompts=self._keeps_prompts,
             control=control,
         )
-        steered.frozen = self
-        return steered
 
     def __call__(self, x: Float[Tensor, "b c h w"], sigma: Sigma) -> Float[Tensor, "b c h w"]:
         """The clean picture that the network expects behind `x`, at noise level `sigma`."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..adapters.lora import LowRank, Rank, install
 from ..data.image_folder import Shown, read_captioned
-from ..diffusion.latents import as_squares
+from ..data.pixels import fit, to_values
 from ..diffusion.noise_schedule import Noise
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.prompts import TextStates, join
@@ -147,6 +147,8 @@ def teach_pictures(lesson: Lesson, monitor: Monitor) -> tuple[Taught, Shown, int
     out = lesson.out.absolute()
     require_free(out, lesson.pictures, lesson.model)
     shown = read_captioned(lesson.pictures, lesson.caption)
+    for note in shown.notes:
+        monitor.note(note)
     monitor.start("loading the model")
     model = load_diffusion(lesson.model, lesson.device)
     steer = install(
@@ -173,7 +175,7 @@ def _prepare(
 ) -> tuple[Float[Tensor, "n c h w"], TextStates | None]:
     """Latents and text states, computed once."""
     monitor.start("encoding pictures", len(shown.pictures))
-    squares = as_squares(shown.pictures, *model.size)
+    squares = to_values(np.stack([fit(one, *model.size) for one in shown.pictures]))
     if model.decoder is None and model.channels == 1:
         squares = squares.mean(dim=1, keepdim=True)
     rows: list[Tensor] = []

@@ -1,6 +1,5 @@
 """What teaching a model its own task anew has in common: training, figures, the folder."""
 
-import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from jaxtyping import Float64
 from .. import folders
 from ..adapters.lora import KIND, LowRank
 from ..adapters.manifest import files_of, write_bundle
+from ..metrics.intervals import paired
 from ..training.session import Outcome, Plan, Task
 from ..types import Monitor
 from .saved import KINDS as FITS
@@ -60,13 +60,12 @@ class Taught:
 
 def change_of(before: Float64[np.ndarray, " n"], after: Float64[np.ndarray, " n"]) -> Change:
     """Compare losses of the same draws; the interval is that of paired differences."""
-    gains = before - after
-    spread = float(gains.std(ddof=1)) if len(gains) > 1 else math.inf
+    gain, margin = paired(before, after)
     return Change(
         before=float(before.mean()),
         after=float(after.mean()),
-        gain=float(gains.mean()),
-        margin=1.96 * spread / math.sqrt(len(gains)),
+        gain=gain,
+        margin=margin,
     )
 
 

@@ -1,142 +1,92 @@
-"""The picture of a comparison: scores with intervals, what each costs, the learning curve."""
+"""The plot of a comparison: scores with intervals, what each costs, the learning curve."""
 
-import io
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
+from ..metrics.plots import COLOURS, SOFT, Axes, Figure, Scale, text_width
 from .results import CurvePoint, Method
 
-if TYPE_CHECKING:
-    from PIL.ImageDraw import ImageDraw
+_SIZE = (1200, 520)
+_TOP, _BOTTOM = 92, 430
+_SCORES, _COSTS, _CURVE = (84, 384), (496, 776), (864, 1170)  # left and right edges
 
 
-_WIDTH, _HEIGHT, _MARGIN = 1200, 520, 30
-_PAPER, _INK, _SOFT, _GRID = (255, 255, 255), (40, 40, 40), (110, 110, 110), (228, 228, 228)
-_COLOURS = ((30, 90, 180), (28, 124, 84), (179, 38, 30), (201, 138, 27))
-_PANELS = ((30, 400), (430, 800), (830, 1170))  # left and right edges
-_TOP, _BOTTOM, _NAMES = 90, 440, 80
-
-
-def draw_comparison(
-    ways: Sequence[Method], curve: Sequence[CurvePoint], title: str, kept: str
+def plot_comparison(
+    methods: Sequence[Method], curve: Sequence[CurvePoint], title: str, recommended: str
 ) -> bytes:
-    """A PNG of three panels.
+    """Return a PNG of three panels.
 
     Args:
-        ways: rows of the table, the linear head first.
+        methods: rows of the table, the linear head first.
         curve: its learning curve.
         title: written above.
-        kept: name of the way that is recommended.
+        recommended: name of the method that is.
     """
-    from PIL import Image, ImageDraw
-
-    canvas = Image.new("RGB", (_WIDTH, _HEIGHT), _PAPER)
-    draw = ImageDraw.Draw(canvas)
-    draw.text((_MARGIN, 18), title, fill=_INK, font_size=18)
-    _scores(draw, ways, kept)
-    _costs(draw, ways)
-    _curve(draw, curve, ways[0].score.name)
-    draw.text(
-        (_MARGIN, _HEIGHT - 32),
-        "Bars of costs are on logarithmic scales, the longest is the dearest. Intervals are 95 %.",
-        fill=_SOFT,
-        font_size=13,
-    )
-    buffer = io.BytesIO()
-    canvas.save(buffer, format="PNG")
-    return buffer.getvalue()
+    note = "Intervals are 95 %. Bars are on logarithmic scales: the longest costs most."
+    figure = Figure(*_SIZE, title, note)
+    _scores(figure, methods, recommended)
+    _costs(figure, methods)
+    _learning(figure, curve, methods[0].score.name)
+    return figure.png()
 
 
-def _scores(draw: "ImageDraw", ways: Sequence[Method], kept: str) -> None:
-    left, right = _PANELS[0]
-    left += _NAMES
-    draw.text(
-        (_PANELS[0][0], 58), f"{ways[0].score.name} on test examples", fill=_INK, font_size=15
-    )
-    low = min(way.score.low for way in ways)
-    high = max(way.score.high for way in ways)
-    low, high = _widened(low, high)
-
-    def place(value: float) -> float:
-        return left + (value - low) / (high - low) * (right - left)
-
-    for step in range(5):
-        value = low + step * (high - low) / 4
-        draw.line([(place(value), _TOP), (place(value), _BOTTOM)], fill=_GRID)
-        label = f"{value:.2f}"
-        draw.text((place(value), _BOTTOM + 8), label, fill=_SOFT, font_size=12, anchor="ma")
-    for number, way in enumerate(ways):
-        y = _row(number, len(ways))
-        colour = _COLOURS[number % len(_COLOURS)]
-        draw.text((left - 12, y), way.name, fill=_INK, font_size=15, anchor="rm")
-        draw.line([(place(way.score.low), y), (place(way.score.high), y)], fill=colour, width=4)
-        x = place(way.score.value)
-        draw.ellipse([x - 8, y - 8, x + 8, y + 8], fill=colour)
-        mark = f"{way.score.value:.3f}" + ("  recommended" if way.name == kept else "")
-        draw.text((x, y - 14), mark, fill=_INK, font_size=13, anchor="mb")
-
-
-def _costs(draw: "ImageDraw", ways: Sequence[Method]) -> None:
-    left, right = _PANELS[1]
-    draw.text((left, 58), "what each costs", fill=_INK, font_size=15)
-    kinds = (
-        ("learned", [float(way.parameters) for way in ways], "{:,.0f} numbers"),
-        ("stored", [way.bytes / 1e6 for way in ways], "{:,.2f} MB"),
-        ("training", [way.train_seconds for way in ways], "{:,.1f} s"),
-        ("1,000 predictions", [way.predict_seconds for way in ways], "{:,.1f} s"),
-    )
-    height = (_BOTTOM - _TOP) / len(kinds)
-    for place, (name, values, shown) in enumerate(kinds):
-        top = _TOP + place * height
-        draw.text((left, top), name, fill=_SOFT, font_size=13)
-        least, most = math.log10(max(min(values), 1e-9)), math.log10(max(*values, 1e-9))
-        bar = (height - 28) / len(ways)
-        for number, value in enumerate(values):
-            share = (math.log10(max(value, 1e-9)) - least) / (most - least) if most > least else 1.0
-            y = top + 20 + number * bar
-            end = left + 12 + share * (right - left - 150)
-            draw.rectangle([left, y, end, y + bar - 3], fill=_COLOURS[number % len(_COLOURS)])
-            text = shown.format(value)
-            draw.text((end + 6, y + bar / 2 - 1), text, fill=_INK, font_size=11, anchor="lm")
-
-
-def _curve(draw: "ImageDraw", curve: Sequence[CurvePoint], name: str) -> None:
-    left, right = _PANELS[2]
-    draw.text((left, 58), f"learning curve of linear: {name}", fill=_INK, font_size=15)
-    if len(curve) < 2:
-        draw.text((left, _TOP), "too few examples", fill=_SOFT, font_size=13)
+def _scores(figure: Figure, methods: Sequence[Method], recommended: str) -> None:
+    scores = [method.score for method in methods]
+    x = Scale.over([end for score in scores for end in (score.low, score.high)], room=0.12)
+    if x is None:
         return
-    left += 40
-    low, high = _widened(
-        min(p.score - p.spread for p in curve), max(p.score + p.spread for p in curve)
+    y = Scale.of([method.name for method in methods][::-1])  # the first above
+    title = f"{scores[0].name} on test examples"
+    axes = Axes(figure, (_SCORES[0], _TOP, _SCORES[1], _BOTTOM), x, y, title, grid="x")
+    for number, (method, score) in enumerate(zip(methods, scores, strict=True)):
+        height, colour = float(len(methods) - 1 - number), COLOURS[number % len(COLOURS)]
+        axes.whiskers([(score.low, score.high)], [(height, height)], colour)
+        axes.scatter([score.value], [height], colour, 7)
+        label = f"{score.value:.3f}" + (" (recommended)" if method.name == recommended else "")
+        across, down = axes.at(score.value, height)
+        half = text_width(label, 13) / 2  # inside the panel at both ends
+        across = min(max(across, _SCORES[0] + half), _SCORES[1] - half)
+        figure.text((across, down - 12), label, size=13, anchor="md")
+
+
+def _costs(figure: Figure, methods: Sequence[Method]) -> None:
+    left, right = _COSTS
+    kinds: tuple[tuple[str, Callable[[Method], float], str], ...] = (
+        ("parameters learned", lambda method: float(method.parameters), "{:,.0f}"),
+        ("stored", lambda method: method.bytes / 1e6, "{:,.2f} MB"),
+        ("training", lambda method: method.train_seconds, "{:,.1f} s"),
+        ("1,000 predictions", lambda method: method.predict_seconds, "{:,.1f} s"),
     )
-    first, last = math.log2(curve[0].examples), math.log2(curve[-1].examples)
-
-    def place(count: int, score: float) -> tuple[float, float]:
-        x = left + (math.log2(count) - first) / max(last - first, 1e-9) * (right - left)
-        return x, _BOTTOM - (score - low) / (high - low) * (_BOTTOM - _TOP)
-
-    for step in range(5):
-        value = low + step * (high - low) / 4
-        _, y = place(curve[0].examples, value)
-        draw.line([(left, y), (right, y)], fill=_GRID)
-        draw.text((left - 8, y), f"{value:.2f}", fill=_SOFT, font_size=12, anchor="rm")
-    draw.line([place(p.examples, p.score) for p in curve], fill=_COLOURS[0], width=3)
-    for one in curve:
-        x, y = place(one.examples, one.score)
-        ends = [place(one.examples, one.score + side * one.spread) for side in (-1, 1)]
-        draw.line(ends, fill=_COLOURS[0], width=2)
-        draw.ellipse([x - 6, y - 6, x + 6, y + 6], fill=_COLOURS[0])
-        draw.text((x, _BOTTOM + 8), f"{one.examples:,}", fill=_SOFT, font_size=12, anchor="ma")
-    draw.text((right, _BOTTOM + 26), "examples learned from", fill=_SOFT, font_size=12, anchor="ra")
+    figure.text((left - 60, _TOP - 8), "what each costs", size=14, anchor="ld")
+    high = (_BOTTOM - _TOP) / len(kinds)
+    names = Scale.of([method.name for method in methods][::-1])
+    for place, (title, value, shown) in enumerate(kinds):
+        top = _TOP + place * high + 24
+        figure.text((left - 60, top - 4), title, colour=SOFT, anchor="ld")
+        values = [max(value(method), 1e-9) for method in methods]
+        bars = [math.log10(one / min(values)) + 0.1 for one in values]
+        box = (left, top, right - 60, top + high - 28)
+        axes = Axes(figure, box, Scale(0.0, max(bars), labels=()), names, grid="")
+        thick = (high - 28) / len(methods) - 3
+        for number, (length, method) in enumerate(zip(bars, methods, strict=True)):
+            colour = COLOURS[number % len(COLOURS)]
+            label = shown.format(value(method))
+            axes.bar(float(len(methods) - 1 - number), length, colour, label, thick)
 
 
-def _row(number: int, count: int) -> float:
-    return _TOP + (number + 0.6) * (_BOTTOM - _TOP) / count
-
-
-def _widened(low: float, high: float) -> tuple[float, float]:
-    """A range with some room at both ends."""
-    room = max(0.12 * (high - low), 0.01)
-    return low - room, high + room
+def _learning(figure: Figure, curve: Sequence[CurvePoint], name: str) -> None:
+    left, right = _CURVE
+    title = f"learning curve of linear: {name}"
+    ends = [(point.score - point.spread, point.score + point.spread) for point in curve]
+    y = Scale.over([end for pair in ends for end in pair], room=0.12)
+    if len(curve) < 2 or y is None:
+        figure.text((left, _TOP - 8), title, size=14, anchor="ld")
+        figure.text((left, _TOP + 8), "too few examples", colour=SOFT)
+        return
+    counts = [float(point.examples) for point in curve]
+    ticks = [(count, f"{count:,.0f}") for count in counts]
+    x = Scale(counts[0], max(counts[-1], counts[0] * 1.01), logarithmic=True, labels=ticks)
+    axes = Axes(figure, (left, _TOP, right, _BOTTOM), x, y, title, "examples learned from")
+    scores = [point.score for point in curve]
+    axes.whiskers([(count, count) for count in counts], ends, COLOURS[0], width=2)
+    axes.line(counts, scores, COLOURS[0], width=3).scatter(counts, scores, COLOURS[0], 5)

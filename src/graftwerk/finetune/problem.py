@@ -5,6 +5,7 @@ Features of data, computed once and kept in the cache by encoder and content.
 
 import hashlib
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ..adapters.linear_head import HeadScores
 from ..cache import cached_folder
 from ..data.columns import Wanted
 from ..data.dataset import Examples
+from ..data.images import listed
 from ..data.load import read_examples
 from ..data.split import Places, Split, balance, split, without
 from ..data.tables import SUFFIXES
@@ -82,6 +84,8 @@ def _cached(base: Base, examples: Examples, monitor: Monitor) -> tuple[Path, dic
 
 def _folder(base: Base, examples: Examples) -> Path:
     identity = f"{_VERSION} {base.fingerprint} {examples.hash}"
+    if examples.converted:  # the same bytes give other features where they are read another way
+        identity += f" {listed(examples.converted)}"
     return settings().cache / "features" / hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
@@ -152,6 +156,7 @@ class Problem:
             contradictions=self.split.contradictions,
             leaked=self.leaked,
             left_out=list(self.examples.refused[:LEFT_OUT]),
+            converted=dict(self.examples.converted),
         )
 
     def features(self, monitor: Monitor) -> Vectors:
@@ -244,13 +249,21 @@ def join(first: Examples, second: Examples) -> Examples:
         (*first.refused, *second.refused),
         first.columns or second.columns,
         (*first.notes, *second.notes),
+        Counter(first.converted) + Counter(second.converted),
     )
+
+
+def tell_converted(examples: Examples, monitor: Monitor) -> None:
+    """Say what reading changed of images."""
+    if examples.converted:
+        monitor.note(f"images converted in reading: {listed(examples.converted)}")
 
 
 def _tell(problem: Problem, monitor: Monitor) -> None:
     """Say what was left out and what is odd."""
     for note in problem.examples.notes:
         monitor.note(note)
+    tell_converted(problem.examples, monitor)
     refused = problem.examples.refused
     if refused:
         shown = "; ".join(f"{one.name}: {one.reason}" for one in refused[:_SHOWN])

@@ -42,6 +42,11 @@ class DataFacts(Report):
     contradictions: int = Field(description="of these, rows with another label")
     leaked: int = Field(description="rows to learn from that are among the --test data; dropped")
     left_out: list[LeftOut] = Field(description="rows and files that could not be used")
+    converted: dict[str, int] = Field(
+        default_factory=dict,
+        description="what reading changed of images, such as transparency shown on white, and of "
+        "how many",
+    )
 
 
 class FitResult(Report):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from .. import files, folders
-from ..adapters.linear_head import HeadScores, LinearHead, Opinion, load_head, undecided
+from ..adapters.linear_head import HeadScores, LinearHead, Opinion, load_head
 from ..adapters.manifest import (
     RECORD,
     Bundle,
@@ -134,8 +134,8 @@ class FittedModel:
         def encode(wanted: Sequence[Item]) -> Vectors:
             return self._encode(wanted, advance, strange)
 
-        head = replace(self.head, scale=scale)
-        return head.apply(undecided(encode, len(head.bias)))(items)
+        features = encode(items)
+        return Opinion(features, replace(self.head, scale=scale).score(features))
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,15 @@
 """How well classes, labels or numbers are predicted, each with a 95 % interval."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Int64, Shaped
 
 from ..adapters.linear_head import probabilities
+from ..metrics.intervals import bootstrap, wilson
 from ..types import Task
 from .results import Score
 
-_Z = 1.959964  # of the normal distribution, 95 % two-sided
-_RESAMPLES = 1_000
 Scores = Float[np.ndarray, "n k"]
 Truth = Shaped[np.ndarray, "n *k"]
 Measure = Callable[[Int64[np.ndarray, " m"]], float]  # of some rows
@@ -42,28 +40,6 @@ def point(scores: Scores, truth: Truth, task: Task) -> float:
     return measure(np.arange(len(truth)))
 
 
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share.
-
-    >>> [round(end, 3) for end in wilson(9, 10)]
-    [0.596, 0.982]
-    """
-    if count == 0:
-        return 0.0, 1.0
-    share, z2 = hits / count, _Z**2
-    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = _Z * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / (1 + z2 / count)
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def bootstrap(measure: Measure, count: int, seed: int) -> tuple[float, float]:
-    """The 95 % interval of a figure by drawing rows with replacement."""
-    generator = np.random.default_rng(seed)
-    found = [measure(generator.integers(0, count, count)) for _ in range(_RESAMPLES)]
-    low, high = np.quantile(found, (0.025, 0.975))
-    return float(low), float(high)
-
-
 def _classes(scores: Scores, truth: Int64[np.ndarray, " n"]) -> Score:
     said = scores.argmax(axis=1)
     hits, count = int((said == truth).sum()), len(truth)
@@ -91,7 +67,7 @@ def _classes(scores: Scores, truth: Int64[np.ndarray, " n"]) -> Score:
 
 def _labels(scores: Scores, truth: Float[np.ndarray, "n k"], seed: int) -> Score:
     micro, count = _micro(scores, truth), len(truth)
-    low, high = bootstrap(micro, count, seed)
+    low, high = bootstrap(micro, count, np.random.default_rng(seed))
     share = float((truth > 0).mean())
     figures = {"exact": float(((scores > 0) == (truth > 0)).all(axis=1).mean())}
     all_labels = 2 * share / (1 + share)
@@ -120,7 +96,7 @@ def _micro(scores: Scores, truth: Float[np.ndarray, "n k"]) -> Measure:
 def _numbers(said: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"], seed: int) -> Score:
     errors, count = said.astype(np.float64) - truth, len(truth)
     determination = _determination(said, truth)
-    low, high = bootstrap(determination, count, seed)
+    low, high = bootstrap(determination, count, np.random.default_rng(seed))
     figures = {
         "mean absolute error": float(np.abs(errors).mean()),
         "root mean square error": float(np.sqrt((errors**2).mean())),

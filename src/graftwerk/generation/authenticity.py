@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +16,9 @@ from torch import Tensor
 
 from .. import files
 from ..blocks.judge import Judge, Judgement, load_judge
-from ..data.images import read_image_and_hash
+from ..data.images import open_image
+from ..data.pixels import stack, stretch, to_values
 from ..diffusion.inversion import residuals
-from ..diffusion.latents import values_of
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.sampling import decode
 from ..errors import BadInput
@@ -195,7 +194,7 @@ class Witnesses:
         monitor.start("reading real pictures")
         half = len(pictures) // 2
         drawn = decode(self._model, encode(self._model, pictures[half:]))
-        again = np.stack([np.asarray(picture.convert("RGB")) for picture in drawn])
+        again = stack(drawn)
         readings = self._read(np.concatenate([pictures[:half], again]))
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_bytes(path, readings.save())
@@ -240,23 +239,12 @@ def draws_blocks(model: DiffusionModel) -> bool:
 
 def encode(model: DiffusionModel, pictures: Pictures) -> Float[Tensor, "n c y x"]:
     """What the model would have drawn to give these pictures."""
-    values = values_of(pictures)
+    values = to_values(pictures)
     if model.decoder is None and model.channels == 1:
         values = values.mean(dim=1, keepdim=True)
     with torch.no_grad():
         found = [model.space.encode(part.to(model.device)) for part in torch.split(values, _BATCH)]
     return torch.cat(found)
-
-
-def as_pictures(images: Sequence[Any], size: tuple[int, int]) -> Pictures:
-    """Pillow pictures as bytes of one size, width and height."""
-    rows = []
-    for image in images:
-        colour = image.convert("RGB")
-        if colour.size != size:
-            colour = colour.resize(size, Image.Resampling.BICUBIC)
-        rows.append(np.asarray(colour))
-    return np.stack(rows)
 
 
 def _verdict(
@@ -298,9 +286,9 @@ def _real_pictures(
         pictures: Pictures = scenes.rows(np.arange(_REAL))["picture"]
         return pictures, scenes.name
     paths = real_pictures_in(folder)[:_REAL]
-    found = [read_image_and_hash(path) for path in paths]
-    digest = hashlib.sha256("".join(content for _, content in found).encode())
-    return as_pictures([image for image, _ in found], model.size), digest.hexdigest()
+    found = [open_image(path) for path in paths]
+    digest = hashlib.sha256("".join(one.sha256 for one in found).encode())
+    return stretch([one.image for one in found], model.size), digest.hexdigest()
 
 
 def _load(path: Path) -> Readings | None:

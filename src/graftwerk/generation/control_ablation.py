@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from .. import files, folders
 from ..blocks.captions import Facts, parse, say
@@ -22,16 +22,18 @@ from ..conditions.base import Condition
 from ..conditions.kinds import condition_named
 from ..controlnet.branch import Branch, Shape, make_branch, weights_of
 from ..controlnet.checkpoint import read_branch, write_own
-from ..controlnet.pairs import KEY, Raw, StoredPairs, fit_picture, is_pairs, raw_pairs, store_pairs
+from ..controlnet.pairs import KEY, Raw, StoredPairs, is_pairs, raw_pairs, store_pairs
 from ..controlnet.samples import Pictures, draw_controlled, strip_of
 from ..controlnet.task import Batch
 from ..controlnet.train import Lesson, Trained, train_branch
 from ..data.image_folder import read_captioned
 from ..data.images import write_image
+from ..data.pixels import fit
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.prompts import TextStates
 from ..errors import BadInput
 from ..metrics.distributions import frechet_distance
+from ..metrics.plots import image_sheet
 from ..models.hub import builtin_folder
 from ..recipes.evaluate import judge_right
 from ..recipes.registry import HELD_OUT_WORLD, SIDE, TRAINING_WORLD
@@ -167,7 +169,7 @@ def open_ground(request: ControlAblation, monitor: Monitor) -> Ground:
         monitor.note("the captions are not of Blocks scenes, of which alone the judge knows")
     judge = load_judge(builtin_folder(JUDGE), model.device)
     features = judge.features if request.encoder is None else _features_of(request)
-    real = np.stack([fit_picture(raw.pictures[number], *model.size) for number in held.chosen])
+    real = np.stack([fit(raw.pictures[number], *model.size) for number in held.chosen])
     return Ground(
         request, model, condition, learned, held, real, prompts, facts, judge, features
     )  # fmt: skip
@@ -386,36 +388,29 @@ def drawn_figures(
     return figures
 
 
-_TILE, _GAP, _LEFT, _HEAD = 96, 14, 98, 26  # pixels
-_INK = (40, 40, 40)
+_TILE = 96  # pixels
 
 
-def draw_sheet(ground: Ground, trials: Sequence[Trial]) -> Image.Image:
+def result_sheet(ground: Ground, trials: Sequence[Trial]) -> Image.Image:
     """The conditions above, then what each branch makes of them under each prompt.
 
     Args:
         ground: says the conditions and prompts.
         trials: of one seed, whose pictures are kept in their folders.
     """
-    wanted = strip_of(ground.wanted[:SHOWN])
-    scale = _TILE / ground.model.size[0]
-    width, height = round(wanted.width * scale), round(wanted.height * scale)
     prompts = list(ground.prompts)
-    size = (_LEFT + len(prompts) * (width + _GAP), _HEAD + (1 + len(trials)) * (height + _GAP))
-    sheet = Image.new("RGB", size, (255, 255, 255))
-    pen = ImageDraw.Draw(sheet)
-    names = [ground.request.condition, *(trial.name for trial in trials)]
-    for row, name in enumerate(names):
-        top = _HEAD + row * (height + _GAP)
-        pen.text((6, top + height // 2 - 7), name, fill=_INK, font_size=13)
-        for column, prompt in enumerate(prompts):
-            left = _LEFT + column * (width + _GAP)
-            if row == 0:
-                pen.text((left, 6), f"prompt: {prompt}", fill=_INK, font_size=13)
-                strip = wanted
-            else:
-                with Image.open(trials[row - 1].folder / f"{prompt}.png") as image:
-                    strip = image.convert("RGB")
-            method = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
-            sheet.paste(strip.resize((width, height), method), (left, top))
-    return sheet
+    strips = [strip_of(ground.wanted[:SHOWN])] * len(prompts)
+    for trial in trials:
+        for prompt in prompts:
+            with Image.open(trial.folder / f"{prompt}.png") as image:
+                strips.append(image.convert("RGB"))
+    scale = _TILE / ground.model.size[0]
+    size = round(strips[0].width * scale), round(strips[0].height * scale)
+    method = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+    return image_sheet(
+        [strip.resize(size, method) for strip in strips],
+        len(prompts),
+        left=[ground.request.condition, *(trial.name for trial in trials)],
+        above=[f"prompt: {prompt}" for prompt in prompts],
+        gap=14,
+    )

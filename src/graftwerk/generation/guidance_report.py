@@ -9,12 +9,13 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float
 
+from ..data.pixels import stretch
 from ..diffusion.guidance import GradientGuide, GuidanceTrace, Overflowed, Term
 from ..diffusion.sampling import Picture
 from ..errors import Failure
 from ..requests.base import DEFAULT_PICTURE_ENCODER
 from ..types import Monitor
-from .authenticity import Pictures, as_pictures, can_testify, open_witnesses
+from .authenticity import Pictures, can_testify, open_witnesses
 from .guides import GuideModels
 from .results import FightReport, GuideReport, PictureVerdict
 from .steered import SteeredModel
@@ -135,7 +136,7 @@ def verdicts_on(
         return []
     classes = [guide for guide in steered.guides if guide.label and guide.term.scale > 0]
     label = classes[0].label if classes else None
-    pictures = as_pictures(images, model.size)
+    pictures = stretch(images, model.size)
     chances = None if not classes else chances_of(classes[0].models, label, pictures)
     asked = [guide.models.networks for guide in steered.guides if guide.models is not None]
     encoder = asked[0].opened(DEFAULT_PICTURE_ENCODER) if asked else None
@@ -151,11 +152,11 @@ def chances_of(
         return None
     import torch
 
-    from ..diffusion.latents import values_of
+    from ..data.pixels import to_values
     from ..generation.guide_spec import Guide
 
     ask = models.of_pictures(Guide("class", label, 1.0))
-    values = values_of(pictures)
+    values = to_values(pictures)
     with torch.no_grad():
         found = torch.cat([ask(part.to(models.device)) for part in torch.split(values, 32)])
     chances: Float[np.ndarray, " n"] = found.exp().cpu().numpy()

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
-from PIL import Image, ImageDraw
+from jaxtyping import Float32, Int64
+from PIL import Image
 
 from ..blocks.judge import Judge, load_judge
+from ..data.pixels import stretch
 from ..diffusion.guidance import GradientGuide, Guidance
 from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.options import parse_interval, require_sampler
@@ -18,69 +19,47 @@ from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.sampling import Picture, Plan, batches, decode, draw_batch
 from ..errors import BadInput
 from ..metrics.distributions import frechet_distance, inside
+from ..metrics.intervals import bootstrap_margin, wilson_margin
+from ..metrics.plots import COLOURS, Axes, Figure, Scale, lighter
 from ..models.hub import builtin_folder
 from ..recipes.noisy_classifier import LABELS, PAIRS, labels_of
 from ..recipes.registry import HELD_OUT_WORLD, SIDE
 from ..recipes.scenes import open_scenes
 from ..requests.guide import GuideSweep
 from ..types import Monitor
-from .authenticity import Pictures, as_pictures, draws_blocks, shows
+from .authenticity import Pictures, draws_blocks, shows
 from .guides import GuideModels, Settings
 from .results import SweepRow
 
-_PANEL, _GAP = (300, 240), 60
-_PAPER, _INK, _GRID = (255, 255, 255), (40, 40, 40), (225, 225, 225)
-_LINE, _REAL, _BAND = (30, 90, 180), (60, 150, 60), (190, 210, 235)
 _FIGURES = ("frechet", "precision", "recall", "share")
-_TITLES = ("Frechet distance", "precision", "recall", "wanted class by the judge")
+_TITLES = ("Frechet distance", "precision", "recall", "requested class, by the judge")
+_PANEL, _GAP, _TOP = (300, 240), 64, 40  # pixels
 
 
-def draw_sweep(rows: Sequence[SweepRow], real: SweepRow) -> Image.Image:
-    """Four panels with 95 % bars; the green line is a fresh real sample.
+def plot_sweep(rows: Sequence[SweepRow], real: SweepRow) -> Image.Image:
+    """Four panels with 95 % intervals; the green line is a fresh real sample.
 
     Scales are evenly spaced, whatever they are.
     """
-    width = len(_FIGURES) * (_PANEL[0] + _GAP) + _GAP // 2
-    canvas = Image.new("RGB", (width, _PANEL[1] + 110), _PAPER)
-    draw = ImageDraw.Draw(canvas)
-    for place, (figure, title) in enumerate(zip(_FIGURES, _TITLES, strict=True)):
-        left = _GAP + place * (_PANEL[0] + _GAP)
-        draw.text((left, 12), title, fill=_INK, font_size=16)
-        _draw_panel(draw, left, rows, figure, getattr(real, figure))
-    foot = "scale of the guide; bars: 95 % intervals; green: a fresh real sample"
-    draw.text((_GAP, _PANEL[1] + 84), foot, fill=_INK, font_size=13)
-    return canvas
-
-
-def _draw_panel(
-    draw: ImageDraw.ImageDraw, left: int, rows: Sequence[SweepRow], figure: str, real: float
-) -> None:
-    top, (width, height) = 44, _PANEL
-    values = [(getattr(row, figure), getattr(row, f"{figure}_margin")) for row in rows]
-    highest = max(1.0 if figure != "frechet" else 0.0, real, *(v + m for v, m in values)) or 1.0
-
-    def y(value: float) -> float:
-        return top + height * (1 - max(value, 0.0) / highest)
-
-    def x(place: int) -> float:
-        return left + width * (place + 0.5) / len(rows)
-
-    for mark in range(5):
-        level = highest * mark / 4
-        draw.line([(left, y(level)), (left + width, y(level))], fill=_GRID)
-        draw.text((left - 6, y(level)), f"{level:.3g}", fill=_INK, font_size=12, anchor="rm")
-    draw.line([(left, y(real)), (left + width, y(real))], fill=_REAL, width=2)
-    for place, (row, (value, margin)) in enumerate(zip(rows, values, strict=True)):
-        draw.line(
-            [(x(place), y(value - margin)), (x(place), y(value + margin))], fill=_BAND, width=6
-        )
-        where = (x(place), top + height + 8)
-        draw.text(where, f"{row.scale:g}", fill=_INK, font_size=12, anchor="ma")
-    points = [(x(place), y(value)) for place, (value, _) in enumerate(values)]
-    if len(points) > 1:
-        draw.line(points, fill=_LINE, width=3)
-    for px, py in points:
-        draw.ellipse([(px - 3, py - 3), (px + 3, py + 3)], fill=_LINE)
+    (width, height), blue, green = _PANEL, COLOURS[0], COLOURS[2]
+    note = "bars: 95 % intervals; green line: a fresh sample of real images"
+    side = len(_FIGURES) * (width + _GAP) + _GAP // 2
+    figure = Figure(side, _TOP + height + 76, note=note)
+    scales = Scale.of([f"{row.scale:g}" for row in rows])
+    places = [float(place) for place in range(len(rows))]
+    for number, (name, title) in enumerate(zip(_FIGURES, _TITLES, strict=True)):
+        left = _GAP + number * (width + _GAP)
+        values = [float(getattr(row, name)) for row in rows]
+        margins = [float(getattr(row, f"{name}_margin")) for row in rows]
+        ends = [(max(v - m, 0.0), v + m) for v, m in zip(values, margins, strict=True)]
+        expected = float(getattr(real, name))
+        highest = max(0.0 if name == "frechet" else 1.0, expected, *(high for _, high in ends))
+        box = (left, _TOP, left + width, _TOP + height)
+        axes = Axes(figure, box, scales, Scale(0.0, highest or 1.0), title, "scale of the guide")
+        axes.rule(green, y=expected)
+        axes.whiskers([(place, place) for place in places], ends, lighter(blue, 0.6), width=6)
+        axes.line(places, values, blue, width=3).scatter(places, values, blue)
+    return figure.image
 
 
 _FRESH_WORLD = 4  # of real pictures beside which the drawn ones are measured
@@ -128,11 +107,11 @@ class Ground:
                 sigmas=noise_levels(model.noise, request.steps, "karras"),
                 shape=model.shape(*model.size),
                 seed=request.seed,
-                pull=GradientGuide((term,), model.space.identity).apply,
+                pull=GradientGuide((term,)).apply,
             )
             images += decode(model, draw_batch(model, plan, numbers))
             monitor.advance(len(numbers))
-        return images, as_pictures(images, model.size)
+        return images, stretch(images, model.size)
 
     def step_of(self, sigma: float) -> int:
         """The step, from 1, that begins at a noise level."""
@@ -152,28 +131,21 @@ def figures(
     right = [shows(said, label) for said, label in zip(judge.judge(pictures), labels, strict=True)]
     near, reached = inside(features, reference), inside(reference, features)
     generator = np.random.default_rng(0)
-    again = [
-        frechet_distance(features[generator.integers(len(features), size=len(features))], reference)
-        for _ in range(_RESAMPLES)
-    ]
+
+    def distance(rows: Int64[np.ndarray, " m"]) -> float:
+        return frechet_distance(features[rows], reference)
+
     return SweepRow(
         scale=scale,
         frechet=frechet_distance(features, reference),
-        frechet_margin=1.96 * float(np.std(again)),
+        frechet_margin=bootstrap_margin(distance, len(features), generator, _RESAMPLES),
         precision=float(near.mean()),
-        precision_margin=_margin(float(near.mean()), len(near)),
+        precision_margin=wilson_margin(float(near.mean()), len(near)),
         recall=float(reached.mean()),
-        recall_margin=_margin(float(reached.mean()), len(reached)),
+        recall_margin=wilson_margin(float(reached.mean()), len(reached)),
         share=float(np.mean(right)),
-        share_margin=_margin(float(np.mean(right)), len(right)),
+        share_margin=wilson_margin(float(np.mean(right)), len(right)),
     )
-
-
-def _margin(share: float, count: int) -> float:
-    """Half of Wilson's 95 % interval of a share."""
-    z = 1.96
-    spread = np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return float(z * spread / (1 + z**2 / count))
 
 
 def open_ground(request: GuideSweep, monitor: Monitor) -> Ground:

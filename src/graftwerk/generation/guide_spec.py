@@ -2,25 +2,14 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from ..data.images import read_image_and_hash
+from ..data.images import OpenedImage, open_image
 from ..errors import BadInput, UnknownName
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 Aim = Literal["class", "text", "image"]
 AIMS: tuple[Aim, ...] = ("class", "text", "image")
 _EXAMPLE = 'Write class=cone:8, "text=a red thing:50" or image=ref.png:30.'
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HashedImage:
-    """A decoded image, and the SHA-256 of what it was decoded from."""
-
-    image: "Image"
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +26,7 @@ class Guide:
     aim: Aim
     what: str
     scale: float
-    image: HashedImage | None = field(default=None, compare=False)
+    image: OpenedImage | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -73,4 +62,4 @@ def read_guide(guide: Guide) -> Guide:
     """
     if guide.aim != "image" or guide.image is not None:
         return guide
-    return replace(guide, image=HashedImage(*read_image_and_hash(guide.what)))
+    return replace(guide, image=open_image(guide.what))

@@ -1,4 +1,4 @@
-"""Targets of `graft invert`, and the ways to them."""
+"""Targets of an inversion, and the methods that reach them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,21 +9,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..data.images import read_image
+from ..data.images import open_image
+from ..data.pixels import stretch, to_images, to_levels, to_values
 from ..diffusion.inversion import descend, invert_ddim
-from ..diffusion.latents import values_of
 from ..diffusion.noise_schedule import draw, initial, noise_levels
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.samplers import sample_ddim
 from ..diffusion.sampling import Picture, decode, picture_seed
+from ..errors import UnknownName
 from ..metrics.distributions import psnr
 from ..requests.guide import Invert
 from ..types import Denoiser, Monitor
-from .authenticity import Pictures, as_pictures, encode
+from .authenticity import Pictures, encode
 from .guide_spec import Guide
 from .guides import GuideModels, Settings
 
 _FILM = 8  # pictures of the strip, at most
+_STEPS, _STEPS_AND_BACK = 50, 10  # of the sampler: forth alone, and with a way back through it
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,6 @@ class Target:
         picture: the picture; None for another target.
         loss: of pictures, values 0 to 1; one number a row.
         latent_loss: the same of latents, where the target is asked there.
-        slug: what names of files call it.
     """
 
     model: DiffusionModel
@@ -46,7 +47,6 @@ class Target:
     picture: Pictures | None
     loss: Callable[[Tensor], Tensor]
     latent_loss: Callable[[Tensor], Tensor] | None
-    slug: str
 
 
 @dataclass(frozen=True)
@@ -68,56 +68,67 @@ class Found:
     psnr_db_of_decoder: float | None = None
 
 
-def open_target(request: Invert, model: DiffusionModel) -> Target:
-    """Read what is wanted.
+def parse_target(to: str) -> Guide:
+    """Read `class=NAME`, `text=SENTENCE` or an image's file, which is decoded.
+
+    Raises:
+        UnknownName: another kind of target.
+        BadFile: the image cannot be read.
+    """
+    aim, equals, what = to.partition("=")
+    if not equals or Path(to).exists():
+        return Guide("image", to, 1.0, open_image(to))
+    if aim not in {"class", "text"} or not what.strip():
+        raise UnknownName("target", aim, ["class", "text"])
+    return Guide("class" if aim == "class" else "text", what.strip(), 1.0)
+
+
+def open_target(aim: Guide, settings: Settings, model: DiffusionModel) -> Target:
+    """Load what measures the distance from a target.
+
+    Args:
+        aim: a class, a sentence or a decoded image.
+        settings: what asks classes and sentences.
+        model: the diffusion model whose input is moved.
 
     Raises:
         UnknownName: a class that the classifier does not have.
-        BadFile: the picture cannot be read.
     """
-    settings = Settings(request.guide_model, tuple(request.guide_labels), request.guide_encoder)
     models = GuideModels(settings, model)
-    aim, equals, what = request.to.partition("=")
-    slug = "-".join("".join(c if c.isalnum() else " " for c in request.to).split())[:40]
-    if not equals or Path(request.to).exists():
-        picture = as_pictures([read_image(request.to)], model.size)
-        wanted = values_of(picture).to(model.device)
+    if aim.image is not None:
+        picture = stretch([aim.image.image], model.size)
+        wanted = to_values(picture).to(model.device)
 
         def difference(pictures: Tensor) -> Tensor:
             return (pictures - wanted).square().mean(dim=(1, 2, 3))
 
-        return Target(model, models, None, picture, difference, None, Path(request.to).stem[:40])
-    guide = Guide("class" if aim == "class" else "text", what.strip(), 1.0)
-    log_prob, clean, _ = models.log_prob(guide)
-    ask = models.of_pictures(guide)
+        return Target(model, models, None, picture, difference, None)
+    log_prob, clean, _ = models.log_prob(aim)
+    ask = models.of_pictures(aim)
     least = float(model.noise.sigmas[0])
+    # a cosine is best at 1
+    best = 0 if aim.aim == "class" else 1
     return Target(
         model,
         models,
-        label=guide.what if aim == "class" else None,
+        label=aim.what if aim.aim == "class" else None,
         picture=None,
-        # a cosine is best at 1
-        loss=(lambda pictures: -ask(pictures))
-        if aim == "class"
-        else (lambda pictures: 1 - ask(pictures)),
+        loss=lambda pictures: best - ask(pictures),
         latent_loss=None if clean else (lambda latents: -log_prob(latents, least)),
-        slug=slug,
     )
 
 
-def descend_to(
-    request: Invert, model: DiffusionModel, target: Target, sampled: int, monitor: Monitor
-) -> Found:
+def descend_to(request: Invert, target: Target, start: Picture | None, monitor: Monitor) -> Found:
     """Move latents, pixels or noise down the loss.
 
     Args:
         request: what is wanted.
-        model: the diffusion model.
         target: what it is moved to.
-        sampled: steps of the sampler that a descent on noise goes through.
+        start: image to begin from; None: noise.
         monitor: told of every step; it may raise to stop.
     """
-    shown = _shower(request, model, sampled)
+    model = target.model
+    shown = _shower(request, model)
     latent_loss = target.latent_loss
 
     def loss(x: Tensor) -> Tensor:
@@ -137,10 +148,10 @@ def descend_to(
         if number:
             monitor.advance()
 
-    start = _start(request, model)
+    begin = _start(request, model, start)
     monitor.start("descending", request.steps)
     bounds = (0.0, 1.0) if request.space == "pixel" else None
-    end = descend(start, loss, request.steps, request.rate, bounds=bounds, watch=watch)
+    end = descend(begin, loss, request.steps, request.rate, bounds=bounds, watch=watch)
     return Found(shown.pictures(end), film, losses)
 
 
@@ -152,12 +163,13 @@ class Shower:
     pictures: Callable[[Tensor], list[Picture]]
 
 
-def _shower(request: Invert, model: DiffusionModel, sampled: int) -> Shower:
+def _shower(request: Invert, model: DiffusionModel) -> Shower:
     if request.space == "pixel":
-        return Shower(model.space.encode, _from_pixels)
+        return Shower(model.space.encode, lambda values: to_images(to_levels(values)))
     if request.space == "latent":
         return Shower(lambda x: x, lambda x: decode(model, x))
-    denoise, sigmas = _denoiser(model), noise_levels(model.noise, sampled, "karras")
+    steps = request.sampling_steps or _STEPS_AND_BACK
+    denoise, sigmas = _denoiser(model), noise_levels(model.noise, steps, "karras")
 
     def latents(x: Tensor) -> Tensor:
         return sample_ddim(denoise, initial(x, sigmas[0]), sigmas)
@@ -169,12 +181,14 @@ def _shower(request: Invert, model: DiffusionModel, sampled: int) -> Shower:
     return Shower(latents, pictures)
 
 
-def _start(request: Invert, model: DiffusionModel) -> Float[Tensor, "b c h w"]:
+def _start(
+    request: Invert, model: DiffusionModel, given: Picture | None
+) -> Float[Tensor, "b c h w"]:
     """Noise of each row's own seed, or a picture."""
     width, height = model.size
-    if request.start is not None:
-        picture = as_pictures([read_image(request.start)], model.size)
-        row = values_of(picture) if request.space == "pixel" else encode(model, picture)
+    if given is not None:
+        picture = stretch([given], model.size)
+        row = to_values(picture) if request.space == "pixel" else encode(model, picture)
         return row.expand(request.count, -1, -1, -1).clone().to(model.device)
     seeds = [picture_seed(request.seed, number) for number in range(request.count)]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -185,10 +199,11 @@ def _start(request: Invert, model: DiffusionModel) -> Float[Tensor, "b c h w"]:
     return start.to(model.device)
 
 
-def invert_picture(model: DiffusionModel, target: Target, steps: int, monitor: Monitor) -> Found:
+def invert_picture(request: Invert, target: Target, monitor: Monitor) -> Found:
     """A picture to its noise by DDIM inversion, and back."""
     if target.picture is None:
         raise ValueError("only a picture has a noise that leads back to it")
+    model, steps = target.model, request.sampling_steps or _STEPS
     sigmas = noise_levels(model.noise, steps, "karras")
     denoise = _denoiser(model)
     monitor.start("inverting", 2 * steps)
@@ -208,18 +223,11 @@ def invert_picture(model: DiffusionModel, target: Target, steps: int, monitor: M
         back,
         [decode(model, state)[0] for state in chosen],
         [],
-        psnr_db=float(psnr(as_pictures(back, model.size), target.picture)[0]),
-        psnr_db_of_decoder=float(psnr(as_pictures(alone, model.size), target.picture)[0]),
+        psnr_db=float(psnr(stretch(back, model.size), target.picture)[0]),
+        psnr_db_of_decoder=float(psnr(stretch(alone, model.size), target.picture)[0]),
     )
 
 
 def _denoiser(model: DiffusionModel) -> Denoiser:
     """The model without a prompt."""
     return model.denoiser(None if model.reader is None else model.reader.read([""]))
-
-
-def _from_pixels(values: Float[Tensor, "b 3 h w"]) -> list[Picture]:
-    from PIL import Image
-
-    levels = (values * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    return [Image.fromarray(row) for row in levels]

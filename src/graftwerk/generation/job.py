@@ -153,6 +153,7 @@ class Job:
             fights=self.pulls.fights(),
             verdicts=self._verdicts(pictures, images, monitor),
             controls=control_reports(self, pictures, monitor),
+            converted=dict(self.controls.notes.counts),
         )
 
     def _verdicts(
@@ -186,6 +187,9 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
     controls = open_controls(
         steered.controls, model, sigmas, (width, height), guess=guess, reuse=request.reuse
     )
+    for loaded in steered.guides:
+        controls.notes.add(loaded.notes)
+    controls.notes.report(monitor)
     if guess and controls.controls is not None:
         away = texts  # what the control adds is what guidance exaggerates
     pulls = Pulls()

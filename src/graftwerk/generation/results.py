@@ -171,6 +171,11 @@ class Generation(Report):
     verdicts: list[PictureVerdict] = Field(
         default_factory=list, description="what witnesses say of guided pictures, in their order"
     )
+    converted: dict[str, int] = Field(
+        default_factory=dict,
+        description="what reading changed of the images that controls name, such as transparency "
+        "shown on white, and of how many",
+    )
     controls: list[ControlReport] = Field(
         default_factory=list, description="what the pictures keep of each control"
     )

@@ -44,12 +44,14 @@ class LoadedGuide:
         fingerprint: of its models and, for an image, its content.
         label: the class that it guides to; None: it guides to something else.
         models: what it asks; None for a function of the caller's.
+        notes: what reading changed of its image.
     """
 
     term: Term
     fingerprint: str
     label: str | None = None
     models: GuideModels | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Loader:
@@ -94,7 +96,8 @@ class Loader:
         log_prob, clean, fingerprint = models.log_prob(guide)
         term = models.term(guide.name, log_prob, guide.scale, clean)
         label = guide.what if guide.aim == "class" else None
-        return LoadedGuide(term, fingerprint, label, models)
+        notes = () if guide.image is None else guide.image.notes
+        return LoadedGuide(term, fingerprint, label, models, notes)
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ class SteeredModel:
     def guide(self, watch: Callable[[GuidanceTrace], None] | None = None) -> GradientGuide | None:
         """All guides as one adapter of a denoiser; None without any."""
         terms = tuple(guide.term for guide in self.guides)
-        return GradientGuide(terms, self.frozen.space.identity, watch) if terms else None
+        return GradientGuide(terms, watch) if terms else None
 
     def without(self, part: object) -> "SteeredModel":
         """The same without one of its adapters."""

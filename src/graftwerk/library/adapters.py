@@ -15,18 +15,17 @@ from ..adapters.manifest import RECORD
 from ..adapters.protocol import Socket
 from ..controlnet.inputs import LoadedControl
 from ..controlnet.spec import ControlInput, NamedImage
+from ..data.image_inputs import ImageLike, name_of, open_and_hash, opened
 from ..diffusion.guidance import LogProb, Term
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..errors import BadInput, GraftError
 from ..generation import guide_spec
-from ..generation.guide_spec import HashedImage
 from ..generation.guides import Settings
 from ..generation.spec import GenerationSpec, LoraSpec
 from ..generation.steered import LoadedGuide
 from ..models.checkpoint import read_object
 from ..models.hub import locate, named_by_user, require_condition
 from ..requests.base import DEFAULT_GUIDE, DEFAULT_PICTURE_ENCODER
-from .inputs import ImageLike, as_image, image_and_hash, name_of
 from .pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -40,6 +39,10 @@ class Lora:
     """A LoRA on a pipeline's weights.
 
     `pipe.with_(Lora("style", scale=0.8))`; the changes of several add up.
+
+    >>> import graftwerk as gw
+    >>> gw.Lora("style", scale=0.8)
+    Lora('style', scale=0.8)
     """
 
     name = "lora"
@@ -131,13 +134,18 @@ class ControlNet:
         Raises:
             BadInput: a weight or interval that is not possible, or not an image.
         """
-        masks = () if mask is None else (NamedImage(name_of(mask), as_image(mask)),)
-        source = NamedImage(name_of(image), as_image(image))
+        masks = () if mask is None else (_named(mask),)
+        source = _named(image, depth=is_map and self.condition == "depth")
         control = ControlInput(self.condition, source, is_map, weight, start, until, masks)
         return Control(self.folder, control)
 
     def __repr__(self) -> str:
         return f"ControlNet({self.source!r}, condition={self.condition!r})"
+
+
+def _named(image: ImageLike, *, depth: bool = False) -> NamedImage:
+    found = opened(image, depth=depth)
+    return NamedImage(name_of(image), found.image, found.notes)
 
 
 class Control:
@@ -232,7 +240,12 @@ class _ModelGuide(_Guide):
 
 
 class ClassGuide(_ModelGuide):
-    """Guides images to a class of a classifier (Dhariwal and Nichol, 2021)."""
+    """Guides images to a class of a classifier (Dhariwal and Nichol, 2021).
+
+    >>> import graftwerk as gw
+    >>> gw.ClassGuide("red cube", scale=10.0)
+    ClassGuide('red cube', scale=10)
+    """
 
     def __init__(
         self,
@@ -262,7 +275,12 @@ class ClassGuide(_ModelGuide):
 
 
 class TextGuide(_ModelGuide):
-    """Guides images to a sentence, by a joint encoder of texts and images."""
+    """Guides images to a sentence, by a joint encoder of texts and images.
+
+    >>> import graftwerk as gw
+    >>> gw.TextGuide("a red cube", scale=5.0)
+    TextGuide('a red cube', scale=5)
+    """
 
     def __init__(
         self,
@@ -290,7 +308,13 @@ class TextGuide(_ModelGuide):
 
 
 class ImageGuide(_ModelGuide):
-    """Guides images to one that looks alike to a joint encoder."""
+    """Guides images to one that looks alike to a joint encoder.
+
+    >>> import numpy as np
+    >>> import graftwerk as gw
+    >>> gw.ImageGuide(np.zeros((64, 64, 3), dtype=np.uint8), scale=5.0)
+    ImageGuide('the image', scale=5)
+    """
 
     def __init__(
         self,
@@ -314,14 +338,19 @@ class ImageGuide(_ModelGuide):
             BadFile: the image cannot be read.
             BadInput: a scale or interval that is not possible, or not an image.
         """
-        found = HashedImage(*image_and_hash(image))
+        found = open_and_hash(image)
         settings = Settings("", (), encoder, interval, plain)
         guide = guide_spec.Guide("image", name_of(image), scale, found)
         super().__init__(guide, settings, [encoder])
 
 
 class Guide(_Guide):
-    """Guides images by any function that PyTorch can differentiate."""
+    """Guides images by any function that PyTorch can differentiate.
+
+    >>> import graftwerk as gw
+    >>> gw.Guide(lambda x, sigma: -x.square().mean(dim=(1, 2, 3)), scale=3.0, label="small")
+    Guide('small', scale=3)
+    """
 
     def __init__(
         self,

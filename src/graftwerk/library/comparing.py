@@ -92,6 +92,11 @@ def compare(
 ) -> Comparison:
     """Fit linear, LoRA and full fine-tuning on the same data, measure each, and recommend one.
 
+    >>> import graftwerk as gw
+    >>> gw.compare("nowhere.csv", target="topic")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    graftwerk.errors.BadFile: ...nowhere.csv...
+
     Args:
         data: a folder of class folders, a zip of one, or a table: .csv .jsonl .parquet.
         target: column of the labels; None: one called label, target, class, ...
@@ -130,7 +135,7 @@ def carry_out(request: Compare, monitor: Monitor) -> Comparison:
     from ..finetune.auto import candidates
     from ..finetune.compare import Comparison as Measuring
     from ..finetune.compare import learning_curve, recommend, verdict
-    from ..finetune.plot import draw_comparison
+    from ..finetune.plot import plot_comparison
 
     begin = time.perf_counter()
     out = request.out.absolute()
@@ -148,7 +153,7 @@ def carry_out(request: Compare, monitor: Monitor) -> Comparison:
     curve = learning_curve(problem, monitor)
     kept, reason = recommend(methods)
     title = f"{Path(request.data).name} on {problem.base.name}"
-    png = draw_comparison(methods, curve, title, kept)
+    png = plot_comparison(methods, curve, title, kept)
     files.write_bytes(out / PICTURE, png)
     report = FitComparison(
         out=str(request.out),

@@ -29,6 +29,13 @@ def load_encoder(
 ) -> "Encoder":
     """Load a frozen encoder.
 
+    >>> import graftwerk as gw
+    >>> encoder = gw.load_encoder("builtin/minilm")
+    >>> encoder.encode(["a red cube", "taxes"]).shape
+    (2, 384)
+    >>> encoder.similarity(["a red cube"], ["a red block", "taxes"]).argmax().item()
+    0
+
     Args:
         name: `builtin/minilm`, `static`, `static:NAME`, a local folder, or a hub id
             `owner/name@revision`, which is fetched if it is not cached.
@@ -48,6 +55,10 @@ def load_encoder(
 
 class Encoder:
     """A frozen encoder. Made by `load_encoder`.
+
+    >>> import graftwerk as gw
+    >>> gw.load_encoder("builtin/minilm")
+    <Encoder builtin/minilm: text, 384 dimensions>
 
     Attributes:
         name: as it was loaded.
@@ -79,6 +90,28 @@ class Encoder:
     def reads(self) -> frozenset[Modality]:
         """See the attributes."""
         return self.model.reads
+
+    def learn_familiar(self, images: "Sequence[Image]") -> None:
+        """Learn what images the encoder knows, so that others are reported as unlike them.
+
+        It is written beside the encoder's weights, and does not change its vectors.
+
+        Args:
+            images: some thousands like those of its training, but none of them.
+
+        Raises:
+            BadInput: the encoder reads no images or has no folder, the images are too few, or all
+                are equal.
+            NoRoom: the folder cannot be written.
+        """
+        from ..models.image_encoder import ImageEncoder
+        from ..models.ood import make_familiar, save_familiar
+
+        if not isinstance(self.model, ImageEncoder):
+            raise BadInput(
+                f"the encoder {self.name} reads no images.", "Load one that does, such as a CLIP."
+            )
+        save_familiar(self.model.folder, make_familiar(self.model, list(images)))
 
     def __repr__(self) -> str:
         reads = " and ".join(sorted(self.reads, reverse=True))

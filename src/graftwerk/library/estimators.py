@@ -247,6 +247,12 @@ class Classifier(ClassifierMixin, _Fitting):  # type: ignore[misc]
     a list of strings for each item, or an array of 0 and 1, [n k]; then `predict` gives an array
     of 0 and 1, one column for each of `classes_`.
 
+    >>> import graftwerk as gw
+    >>> texts = ["a late goal", "a win at home", "shares fell", "rates rose"] * 3
+    >>> clf = gw.Classifier("builtin/minilm").fit(texts, ["sport", "sport", "money", "money"] * 3)
+    >>> clf.predict(["two goals"]).tolist()
+    ['sport']
+
     Attributes:
         classes_: the classes, in the order of the columns of `predict_proba`.
         method_: `linear`, `lora` or `full`.
@@ -340,6 +346,11 @@ class Classifier(ClassifierMixin, _Fitting):  # type: ignore[misc]
 class Regressor(RegressorMixin, _Fitting):  # type: ignore[misc]
     """Fit a pre-trained model to numbers of your own.
 
+    >>> import graftwerk as gw
+    >>> texts = ["a late goal", "a win at home", "shares fell", "rates rose"] * 3
+    >>> gw.Regressor("builtin/minilm").fit(texts, [0.0, 0.0, 1.0, 1.0] * 3).predict(texts).shape
+    (12,)
+
     Attributes:
         method_: `linear`, `lora` or `full`.
         tried_: settings that a sweep or `auto` tried, with their scores.
@@ -376,6 +387,11 @@ def load(
     path: str | Path, *, model: str | Path | None = None, device: str = "auto"
 ) -> Classifier | Regressor:
     """Open a saved fit, of `Classifier.save`, `Regressor.save` or `graft fit`.
+
+    >>> import graftwerk as gw
+    >>> gw.load("nowhere")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    graftwerk.errors.BadFile: ...nowhere holds no graft.json, so it is not a saved fit. ...
 
     Args:
         path: its folder.

@@ -40,6 +40,10 @@ class Index:
     the vectors. Changes by another process are noticed. Several threads may use one object: reads
     of the database take turns, and a search sees one consistent state while an add goes on.
 
+    >>> import graftwerk as gw
+    >>> gw.Index("docs.graft")
+    <Index 'docs.graft': not opened yet>
+
     Args:
         folder: folder of the index; made by the first `add` where there is none.
         encoder: encoder of a new index, by default `builtin/minilm`. An existing index has its

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,7 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..adapters.protocol import Adapter
-from ..data.images import write_image
+from ..data.image_inputs import ImageLike, as_image
+from ..data.images import image_html, write_image
+from ..data.pixels import stretch
 from ..diffusion.noise_schedule import Sigma, noise_levels
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.sampling import (
@@ -24,7 +25,7 @@ from ..diffusion.sampling import (
     starting_noise,
 )
 from ..errors import BadInput
-from ..generation.authenticity import as_pictures, encode
+from ..generation.authenticity import encode
 from ..generation.job import Job, open_job
 from ..generation.results import Generation, PictureReport
 from ..generation.spec import Options, options_of
@@ -35,7 +36,6 @@ from ..requests.base import DEFAULT_PIPELINE
 from ..requests.generate import Generate
 from ..types import Denoiser, Monitor, Silent
 from .arguments import checked
-from .inputs import ImageLike, as_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,6 +49,11 @@ PipelineAdapter: TypeAlias = "Adapter[Pipeline]"
 @dataclass(frozen=True, eq=False)
 class GeneratedImages:
     """Generated images.
+
+    >>> import graftwerk as gw
+    >>> found = gw.Pipeline("builtin/blocks").generate("a red cube", n=1, steps=2)
+    >>> len(found), found.images[0].size
+    (1, (64, 64))
 
     Attributes:
         images: the images.
@@ -94,13 +99,7 @@ class GeneratedImages:
         )
 
     def _repr_html_(self) -> str:
-        from base64 import b64encode
-        from io import BytesIO
-
-        buffer = BytesIO()
-        self.grid().save(buffer, "PNG")
-        data = b64encode(buffer.getvalue()).decode()
-        return f'<img alt="{escape(self.report.prompt)}" src="data:image/png;base64,{data}">'
+        return image_html(self.grid(), self.report.prompt)
 
 
 class Pipeline:
@@ -305,7 +304,7 @@ class Pipeline:
     def encode(self, images: Sequence[ImageLike]) -> Batch:
         """Turn images into what the sampler works on; they are brought to its own size."""
         model = self.steered.frozen
-        return encode(model, as_pictures([as_image(image) for image in images], model.size))
+        return encode(model, stretch([as_image(image) for image in images], model.size))
 
     def _like(
         self,

@@ -14,6 +14,7 @@ from ..models.hub import named_by_user
 from ..probing.results import Moved, Read, ReadoutResult, Share, Shift
 from ..requests.base import DEFAULT_PIPELINE
 from ..requests.probe import Readout
+from ..text_safety import html_table
 from ..types import Monitor, Silent
 from .arguments import checked
 
@@ -61,6 +62,13 @@ class Probing:
         numbers = ", ".join(f"{one.name}={one.model.r2:.2f}" for one in self.report.read)
         return f"Probing(at={self.report.at!r}, R2: {numbers})"
 
+    def _repr_html_(self) -> str:
+        rows = [
+            (str(row["name"]), *(f"{row[name]:.2f}" for name in ("r2", "low", "high")))
+            for row in self.table
+        ]
+        return html_table(("number", "R2", "95 % from", "to"), rows)
+
 
 def probe(
     data: str | Path,
@@ -73,6 +81,11 @@ def probe(
     **options: Any,
 ) -> Probing:
     """Read numbers linearly out of a model's values for images, and move images along them.
+
+    >>> import graftwerk as gw
+    >>> gw.probe("nowhere", "depth")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    graftwerk.errors.Bad...
 
     Args:
         data: folder that `graft blocks render` wrote, or images with a metadata.jsonl.

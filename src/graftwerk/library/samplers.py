@@ -2,6 +2,13 @@
 
 All of them know one function, `denoise(x, sigma) -> x0`; `heun`, `euler` and `dpmpp_2m` are
 deterministic, `ddim` is where `eta` is 0, and `ddpm` needs generators of its fresh noise.
+
+>>> import torch
+>>> import graftwerk as gw
+>>> def denoise(x, sigma):  # the exact one for data of unit variance
+...     return x / (1 + sigma**2)
+>>> gw.samplers.heun(denoise, torch.full((1, 1, 1, 1), 10.0), [10.0, 1.0, 0.0]).shape
+torch.Size([1, 1, 1, 1])
 """
 
 from ..diffusion.samplers import sample_ddim as ddim

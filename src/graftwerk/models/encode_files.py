@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from ..data.documents.formats import is_image_path
-from ..data.images import read_image
+from ..data.images import ImageNotes, read_image
 from ..data.walk import list_files
 from ..errors import BadFile, BadInput, LimitExceeded
 from ..results import Familiarity, Skipped
@@ -92,9 +92,10 @@ def encode_pictures(encoder: Encoder, paths: Sequence[str], monitor: Monitor) ->
     told = False
     waiting: list[tuple[int, object]] = []
     pixels = 0
+    notes = ImageNotes()
     for place, path in enumerate(paths):
         try:
-            picture = read_image(path)
+            picture = read_image(path, notes)
         except (BadFile, LimitExceeded) as error:
             skipped.append(Skipped(path=path, reason=str(error)))
             monitor.advance()
@@ -109,6 +110,7 @@ def encode_pictures(encoder: Encoder, paths: Sequence[str], monitor: Monitor) ->
                 told, distances[numbers] = True, far
             places += numbers
             waiting, pixels = [], 0
+    notes.report(monitor)
     known = familiarity(encoder, distances[places]) if told else None
     return Encoded(places, vectors[places], known, skipped)
 

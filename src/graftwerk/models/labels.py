@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +97,9 @@ class LabelledSet:
     left_out: int
 
 
-def read_labelled(path: Path, labels: Sequence[str]) -> LabelledSet:
+def read_labelled(
+    path: Path, labels: Sequence[str], note: Callable[[str], None] | None = None
+) -> LabelledSet:
     """Pictures of a folder whose label is among `labels`.
 
     A picture's label is its column `label`, or the name of its folder; else the one label that
@@ -106,7 +108,7 @@ def read_labelled(path: Path, labels: Sequence[str]) -> LabelledSet:
     Raises:
         BadFile: the folder is not of that form.
     """
-    rows = read_picture_folder(path)
+    rows = read_picture_folder(path, note)
     places = {label.casefold(): place for place, label in enumerate(labels)}
     in_captions = re.compile(
         # the longest first, so that "a cube" is not found in "a cube of ice"

@@ -49,7 +49,7 @@ def fit(
         BadInput: fewer than `LEAST_PICTURES` labelled pictures, or all with one label.
         BadFile: the folder is not of a known form.
     """
-    found = read_labelled(source, labels)
+    found = read_labelled(source, labels, monitor.note)
     if len(found.paths) * len(labels) > limits.LOGITS:
         raise LimitExceeded(
             f"{len(found.paths):,} pictures for {len(labels):,} labels are too many to fit to.",

@@ -16,6 +16,8 @@ from torch import Tensor
 from ..blocks.judge import Judgement, load_judge
 from ..blocks.perception import load_perception
 from ..blocks.scene import KINDS
+from ..data.pixels import to_levels
+from ..metrics.intervals import normal_margin
 from ..models.hub import builtin_folder
 from .locations import Place
 
@@ -138,7 +140,7 @@ def draw_along(
 ) -> list[Pictures]:
     """The pictures as the model draws them at each of `STEPS` along a direction."""
     change = torch.from_numpy(direction)
-    return [as_bytes(place.draw(pictures, step * change)) for step in STEPS]
+    return [in_color(place.draw(pictures, step * change)) for step in STEPS]
 
 
 def effects_of(
@@ -159,8 +161,8 @@ def effects_of(
         whole = values[:, np.isfinite(values).all(axis=0)]
         slopes = steps @ (whole - whole.mean(axis=0)) / (steps @ steps) / spread
         count = whole.shape[1]
-        margin = 1.96 * float(slopes.std(ddof=1)) / np.sqrt(count) if count > 1 else 0.0
-        effects[name] = Effect(float(slopes.mean()) if count else 0.0, float(margin), count)
+        margin = normal_margin(slopes) if count > 1 else 0.0
+        effects[name] = Effect(float(slopes.mean()) if count else 0.0, margin, count)
     return effects
 
 
@@ -177,7 +179,7 @@ def row_image(drawn: Sequence[Pictures]) -> "Image":
     return Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST)
 
 
-def as_bytes(pictures: Float[Tensor, "b k y x"]) -> Pictures:
-    """Values 0 to 1 as bytes, grey as equal colours."""
-    levels = (pictures * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+def in_color(pictures: Float[Tensor, "b k y x"]) -> Pictures:
+    """Values 0 to 1 as bytes, gray as equal colors."""
+    levels = to_levels(pictures)
     return np.repeat(levels, 3, axis=3) if levels.shape[3] == 1 else levels

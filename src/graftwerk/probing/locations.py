@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..data.pixels import to_images, to_levels
 from ..diffusion.latents import LatentSpace
 from ..diffusion.pipeline import DiffusionModel, load_diffusion, load_part
 from ..errors import BadInput
@@ -53,10 +53,7 @@ class EncoderPlace:
     @torch.no_grad()
     def read(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b d"]:
         """Unit vectors of pictures with values 0 to 1."""
-        from PIL import Image
-
-        levels = (pictures * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        images = [Image.fromarray(np.ascontiguousarray(row)) for row in levels]
+        images = to_images(to_levels(pictures))
         return self.encoder.encode(self.encoder.prepare(images))
 
     def randomised(self, seed: int) -> "EncoderPlace":

@@ -10,9 +10,9 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from ..data.images import read_image
-from ..diffusion.latents import as_squares
+from ..data.pixels import fit, to_values
 from ..types import Monitor
-from .intervene import Effect, Measure, Pictures, as_bytes, draw_along, effects_of, row_image
+from .intervene import Effect, Measure, Pictures, draw_along, effects_of, in_color, row_image
 from .locations import EncoderPlace, Place
 from .regression import Features, Fit, Split, directions_of, read_out, shuffled, split_of
 from .targets import Known
@@ -64,7 +64,7 @@ class Study:
 
         The best line through the measure is taken, for it may see a part of the thing only.
         """
-        seen = measure(as_bytes(self.test_pictures()))
+        seen = measure(in_color(self.test_pictures()))
         found = {}
         for name, values in seen.items():
             if name in self.known.names:
@@ -84,7 +84,7 @@ class Study:
         if isinstance(self.place, EncoderPlace):
             return {}
         place = self.place
-        seen = measure(as_bytes(self.test_pictures()))
+        seen = measure(in_color(self.test_pictures()))
         spreads = {
             name: float(np.nanstd(values))
             for name, values in seen.items()
@@ -122,7 +122,7 @@ def open_study(
     rows = []
     for start in range(0, len(known.paths), _BATCH):
         images = tuple(read_image(str(path)) for path in known.paths[start : start + _BATCH])
-        rows.append(as_squares(images, *place.size))
+        rows.append(to_values(np.stack([fit(image, *place.size) for image in images])))
         monitor.advance(len(images))
     pictures = torch.cat(rows)
     features = read_features(place, pictures, monitor)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
+from ..metrics.intervals import percentile_interval, resample
+
 _STRENGTHS = np.logspace(-2, 8, 21)  # tried, on values of unit spread
 _RESAMPLES = 1_000
 _TEST_SHARE = 0.25
@@ -98,9 +100,15 @@ def _score(wanted: Values, found: Values, seed: int) -> Fit:
     errors, total = (wanted - found) ** 2, wanted**2
     r2 = 1 - errors.sum(axis=0) / _safe(total.sum(axis=0))
     generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
-    draws = generator.integers(len(wanted), size=(_RESAMPLES, len(wanted)))
-    resampled = [1 - errors[n].sum(axis=0) / _safe(total[n].sum(axis=0)) for n in draws]
-    low, high = np.percentile(np.array(resampled), [2.5, 97.5], axis=0)
+
+    def determination(rows: Int64[np.ndarray, " m"]) -> Float64[np.ndarray, " k"]:
+        explained: Float64[np.ndarray, " k"] = 1 - errors[rows].sum(axis=0) / _safe(
+            total[rows].sum(axis=0)
+        )
+        return explained
+
+    resampled = resample(determination, len(wanted), generator, _RESAMPLES)
+    low, high = percentile_interval(np.array(resampled))
     return Fit(r2, low, high)
 
 

@@ -4,20 +4,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
-from .. import files
 from ..blocks.geometry import project, view_of
 from ..blocks.maps import maps_of
 from ..blocks.person import JOINTS
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES, Scene, SceneObject, scene_from_json
+from ..data.image_folder import TABLES, ImageRow, read_image_tables
+from ..data.tables import is_number
 from ..errors import BadFile, BadInput, UnknownName
 from .regression import FEWEST
 
-_METADATA = "metadata.jsonl"
 _SIDE = 64  # of the picture in which joints are looked up; results are shares of it
 SCENE_TARGETS = ("place", "distance", "height", "kind", "colour", "ground", "time", "keypoints")
 
@@ -43,7 +42,7 @@ def read_known(folder: Path, targets: Sequence[str], objects: int) -> Known:
     """Read a folder as `graft blocks render` writes it, or pictures with a table of numbers.
 
     Args:
-        folder: holds `metadata.jsonl`, or `train/metadata.jsonl`.
+        folder: holds a table of images, at any depth; see `data.image_folder`.
         targets: of `SCENE_TARGETS`, or columns of numbers in the table.
         objects: only scenes with so many are taken; what is said of an object is said of the
             first from the left. For `keypoints` that one must be a person.
@@ -51,24 +50,26 @@ def read_known(folder: Path, targets: Sequence[str], objects: int) -> Known:
     Raises:
         BadInput: no such folder or target, or no picture is left.
     """
-    root = folder / "train" if (folder / "train" / _METADATA).is_file() else folder
-    rows = files.read_json_lines(root / _METADATA)
+    rows = read_image_tables(folder).rows if folder.is_dir() else ()
     if not rows:
-        raise BadInput(f"{root / _METADATA} is empty.", "Name a folder with pictures.")
+        raise BadFile(
+            f"{folder} has no table of pictures, or an empty one.",
+            f"Name a folder with one of {', '.join(TABLES)}.",
+        )
     of_scenes = [target for target in targets if target in SCENE_TARGETS]
     columns = [target for target in targets if target not in SCENE_TARGETS]
     _require_columns(rows, columns)
     paths, values, names = [], [], tuple(columns)
-    for number, row in enumerate(rows, 1):
-        scene = _scene_of(folder, row, number) if of_scenes else None
+    for row in rows:
+        scene = _scene_of(folder, row) if of_scenes else None
         if scene is not None and not _is_wanted(scene, of_scenes, objects):
             continue
-        known = {name: _number(row, name, number) for name in columns}
+        known = {name: _number(row, name) for name in columns}
         for target in of_scenes if scene is not None else ():
             assert scene is not None  # noqa: S101  for the type checker
             known |= numbers_of(scene, target)
         names = tuple(known)
-        paths.append(_inside(root, str(row.get("file_name"))))
+        paths.append(row.path)
         values.append(list(known.values()))
     if not paths:
         who = "a person alone" if "keypoints" in of_scenes else f"{objects} objects"
@@ -145,11 +146,11 @@ def _is_wanted(scene: Scene, targets: Sequence[str], objects: int) -> bool:
     return "keypoints" not in targets or scene.objects[0].kind == "person"
 
 
-def _scene_of(folder: Path, row: dict[str, Any], number: int) -> Scene:
-    name = row.get("scene")
+def _scene_of(folder: Path, row: ImageRow) -> Scene:
+    name = row.columns.get("scene")
     if not isinstance(name, str):
         raise BadFile(
-            f"line {number} of the table in {folder} names no scene.",
+            f"{row.place} names no scene.",
             "Name a folder that `graft blocks render` wrote, or a column of numbers.",
         )
     path = _inside(folder, name)
@@ -161,27 +162,22 @@ def _scene_of(folder: Path, row: dict[str, Any], number: int) -> Scene:
 def _inside(folder: Path, name: str) -> Path:
     path = folder / name
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise BadFile(f"the table in {folder} points outside of it: {name!r}.", "Mend it.")
+        raise BadFile(f"the table in {folder} names {name!r}, which lies outside of it.", "Fix it.")
     return path
 
 
-def _require_columns(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
-    first = rows[0]
-    numeric = [key for key, value in first.items() if _is_number(value)]
+def _require_columns(rows: Sequence[ImageRow], columns: Sequence[str]) -> None:
+    numeric = [key for key, value in rows[0].columns.items() if is_number(value)]
     for name in columns:
         if name not in numeric:
             raise UnknownName("target", name, (*SCENE_TARGETS, *numeric))
 
 
-def _number(row: dict[str, Any], name: str, number: int) -> float:
-    value = row.get(name)
-    if not _is_number(value) or not math.isfinite(float(value)):  # type: ignore[arg-type]
+def _number(row: ImageRow, name: str) -> float:
+    value = row.columns.get(name)
+    if not is_number(value) or not math.isfinite(float(value)):  # type: ignore[arg-type]
         raise BadInput(
-            f"line {number} of the table has {name} = {value!r}, which is no finite number.",
+            f"{row.place} has {name} = {value!r}, which is not a finite number.",
             "Leave that picture out.",
         )
     return float(value)  # type: ignore[arg-type]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

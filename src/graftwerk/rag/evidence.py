@@ -18,6 +18,7 @@ import pydantic
 
 from .. import files
 from ..errors import BadInput
+from ..metrics.intervals import clopper_pearson_upper
 from ..models.language.extractive import content_stems, covered, rarity, split_sentences
 from ..search.results import Hit
 from ..types import Encoder
@@ -25,7 +26,6 @@ from .results import Calibration
 
 FILE_NAME = "calibration.json"
 LEAST_QUESTIONS = 10  # of each kind; with fewer the promise says next to nothing
-_CONFIDENCE = 0.95
 _STEP = 1e-6  # above the noise of float32, below any difference that means something
 _SHIPPED = Path(__file__).parents[1] / "weights" / "minilm-calibration.json"
 
@@ -86,15 +86,6 @@ def _floor(answerable: Sequence[float], unanswerable: Sequence[float], allowed: 
     lowest = min(answered)
     below = max(score for score in (*answerable, *unanswerable) if score < lowest)
     return (below + lowest) / 2  # as far as can be from a question of either kind
-
-
-def clopper_pearson_upper(errors: int, trials: int) -> float:
-    """Upper end of the exact 95 % confidence interval of a rate."""
-    from scipy.stats import beta
-
-    if errors == trials:
-        return 1.0
-    return float(beta.ppf(1 - (1 - _CONFIDENCE) / 2, errors + 1, trials - errors))
 
 
 def area_under_curve(positive: Sequence[float], negative: Sequence[float]) -> float:

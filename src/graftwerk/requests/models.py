@@ -26,8 +26,15 @@ class ModelsInfo(Request["graftwerk.models.results.ModelCard"]):
 
 
 class Tour(Request["graftwerk.results.TourResult"]):
-    """Run every job on small examples: search, ask, draw, control, guide, adapt; write a page."""
+    """Run every job on small examples: search, ask, generate, guide, control, adapt; write a page.
+
+    Results of long runs are shown as recorded, with the command that made each.
+    """
 
     out: PathField = path_field(
         default=Path("tour"), description="folder for index.html and what it shows"
+    )
+    full: bool = Field(
+        default=False,
+        description="run everything here instead of showing recorded results of long runs",
     )

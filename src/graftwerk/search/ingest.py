@@ -13,6 +13,8 @@ import numpy as np
 
 from ..data.documents.formats import is_image_path, size_and_hash
 from ..data.documents.sandbox import Reader
+from ..data.image_folder import TABLES
+from ..data.images import ImageNotes
 from ..errors import BadFile, BadInput, LimitExceeded
 from ..models.image_encoder import encode_and_compare
 from ..results import Passage, Skipped
@@ -65,7 +67,6 @@ def _rows(vectors: Vectors) -> list[bytes]:
 
 
 BATCH_PASSAGES = 128  # embedded together and committed together
-_PICTURE_TABLES = {"metadata.jsonl", "metadata.csv"}
 BATCH_PIXELS = 50_000_000  # of pictures held in memory at once, about 150 MB
 
 
@@ -100,6 +101,7 @@ class Intake:
     ) -> None:
         self.index = index
         self.change = IndexChange()
+        self.notes = ImageNotes()
         self._open_index = open_index
         self._load = load
         self._monitor = monitor
@@ -116,7 +118,7 @@ class Intake:
             stored: content hash of each file that is stored already.
         """
         self._stored = stored
-        self._picture_folders = {os.path.dirname(path) for path in paths if is_image_path(path)}  # noqa: PTH120
+        self._picture_folders = _folders_of_images(paths)
         changed = self._compare(paths)
         total = math.ceil(sum(changed.values()))
         self._monitor.start("adding, in kB", total)
@@ -127,6 +129,7 @@ class Intake:
                     self._flush()
         self._flush()
         self._advance(total - self._kilobytes)  # what rounding left
+        self.change.converted = dict(self.notes.counts)
 
     def remove_vanished(self, folders: Sequence[str], stored: Mapping[str, str]) -> None:
         """Take out what was stored from these folders and is no longer on the disk."""
@@ -185,6 +188,7 @@ class Intake:
             self._skip(path, str(error))
             self._advance(kilobytes)
             return
+        self.notes.add(document.notes)
         content_hash = document.content_hash
         digests = [input_hash(passage, content_hash) for passage in passages]
         self._pending.append(_Pending(path, content_hash, kilobytes, passages, digests, picture))
@@ -192,7 +196,7 @@ class Intake:
     def _describes_pictures(self, path: str) -> bool:
         """Whether a file is the table of an ImageFolder, whose pictures are added too."""
         folder, name = os.path.split(path)
-        return name in _PICTURE_TABLES and folder in self._picture_folders
+        return name in TABLES and folder in self._picture_folders
 
     def _is_full(self) -> bool:
         passages = sum(len(waiting.passages) for waiting in self._pending)
@@ -247,6 +251,17 @@ class Intake:
         self.change.embedded += len(fresh)
         self.change.reused += total - len(fresh)
         return vectors
+
+
+def _folders_of_images(paths: Sequence[str]) -> set[str]:
+    """The folders that hold an image, at any depth."""
+    found: set[str] = set()
+    for path in paths:
+        folder = os.path.dirname(path) if is_image_path(path) else ""  # noqa: PTH120
+        while folder and folder not in found:
+            found.add(folder)
+            folder = os.path.dirname(folder)  # noqa: PTH120
+    return found
 
 
 def require_something(paths: Sequence[str], skipped: Sequence[Skipped]) -> BadInput:

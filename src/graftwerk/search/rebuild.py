@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..data.documents.formats import is_image_path
 from ..data.documents.sandbox import Reader
+from ..data.images import ImageNotes
 from ..errors import BadFile, BadInput, Busy, LimitExceeded
 from ..results import Passage, Skipped
 from ..types import Encoder, Monitor
@@ -50,6 +51,7 @@ def renew(index: Index, encoder: Encoder, base: Mapping[str, str], monitor: Moni
                 embedded=work.embedded,
                 reused=work.reused,
                 skipped=work.skipped,
+                converted=dict(work.converted.counts),
             )
     raise Busy(f"the index {index.folder} is changed by other processes.", "Wait and try again.")
 
@@ -63,6 +65,7 @@ class _Renewer:
         self.entries: dict[str, Entry] = {}
         self.skipped: list[Skipped] = []
         self.embedded = self.reused = 0
+        self.converted = ImageNotes()
         self._index = index
         self._encoder = encoder
         self._recut = int(base["chunker"]) != index.chunker
@@ -118,6 +121,7 @@ class _Renewer:
                 raise BadFile(f"it cannot be read: {error.message}", error.hint) from error
             if document.content_hash != content_hash:
                 raise BadFile("it has changed.", "Add it again with: graft index add")
+            self.converted.add(document.notes)
         if self._recut:
             passages = [storable(passage) for passage in cut(document)]
         else:

@@ -26,6 +26,11 @@ class IndexChange(Report, frozen=False):
         description="pictures embedded in this run that are unlike all that the encoder was "
         "trained on; null where it has no familiar.json",
     )
+    converted: dict[str, int] = Field(
+        default_factory=dict,
+        description="what reading changed of images, such as transparency shown on white, and of "
+        "how many",
+    )
     encoder: str = Field(default="", description="the index's encoder")
     seconds: float = Field(default=0.0, description="wall time")
 

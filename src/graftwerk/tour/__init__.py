@@ -1,7 +1,8 @@
-"""`graft tour`: every command on shipped data, written as one page to look at.
+"""`graft tour`: the commands on shipped data, written as one page to look at.
 
 A chapter is a function that runs commands and returns what its template shows. Add one by writing
-`chapter(folder, request, monitor)` in a file of its own, a template beside it, and a line below.
+`chapter(folder, request, monitor)` in a module of this folder, a template, and a line below. Where
+a run is long, the short tour shows a recorded result of it; see `recorded.py`.
 """
 
 import time
@@ -15,7 +16,7 @@ from .. import __version__, files, folders, requests
 from ..errors import BadFile
 from ..results import TourResult
 from ..types import Monitor
-from . import compare, conditions, control, guide, images, probe, search, style
+from . import images, recorded, steering, text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent
 KIND, PAGE, PARTS = "tour", "index.html", ".chapters"
+MEGABYTES = {False: 10, True: 280}  # on the disk, of the short tour and of the full one
 # by which a tour is known that is older than markers
 _TITLE, _HEAD = b"<title>Graftwerk: the tour</title>", 2_000
 _PLACES = {
@@ -39,59 +41,168 @@ class Chapter:
         title: heading on the page.
         template: file of this folder that shows what `build` returns.
         build: runs commands; gets the tour's folder, the request and the monitor.
+        about: one line on what the chapter shows, for the list at the top of the page.
+        seconds: on one free CPU core, of the short tour and of the full one; 0: nothing runs.
     """
 
     title: str
     template: str
     build: Callable[[Path, requests.Tour, Monitor], dict[str, Any]]
+    about: str = ""
+    seconds: tuple[int, int] = (0, 0)
+
+    def cost(self, request: requests.Tour) -> int:
+        """Seconds to expect."""
+        return self.seconds[1 if request.full else 0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What the page shows of a chapter; None while it is still to come."""
+
+    chapter: Chapter
+    html: str | None = None
+    seconds: float = 0.0
 
 
 CHAPTERS: tuple[Chapter, ...] = (
-    Chapter("Search and ask", "search.html.jinja", search.chapter),
-    Chapter("A world of pictures", "images.html.jinja", images.chapter),
-    Chapter("Conditions", "conditions.html.jinja", conditions.chapter),
-    Chapter("Control", "control.html.jinja", control.chapter),
-    Chapter("Guide by gradients", "guide.html.jinja", guide.chapter),
-    Chapter("Adapt", "compare.html.jinja", compare.chapter),
-    Chapter("Teach a style", "style.html.jinja", style.chapter),
-    Chapter("Look inside", "probe.html.jinja", probe.chapter),
+    Chapter(
+        "Search and ask",
+        "search.html.jinja",
+        text.search_and_ask,
+        "Index a folder, search it by meaning, get answers that quote it, or none.",
+        (9, 10),
+    ),
+    Chapter(
+        "Adapt to your labels",
+        "adapt.html.jinja",
+        text.adapt,
+        "A linear head on a frozen encoder, beside LoRA and full fine-tuning.",
+        (2, 25),
+    ),
+    Chapter(
+        "Generate, search and classify images",
+        "images.html.jinja",
+        images.generate_and_search,
+        "Images from prompts, search by words or by an image, labels without training.",
+        (14, 40),
+    ),
+    Chapter(
+        "Guide by gradients",
+        "guide.html.jinja",
+        steering.guide_by_gradients,
+        "A classifier steers the diffusion model, and why the direct method fails.",
+        (10, 40),
+    ),
+    Chapter(
+        "Conditions",
+        "conditions.html.jinja",
+        images.conditions,
+        "Edges, lines, depth, key points: made from an image, or exactly from a scene.",
+        (3, 3),
+    ),
+    Chapter(
+        "Control what is generated",
+        "control.html.jinja",
+        steering.control,
+        "A small branch makes the frozen model follow a condition.",
+        (6, 130),
+    ),
+    Chapter(
+        "Fine-tune a style",
+        "style.html.jinja",
+        steering.style,
+        "A LoRA teaches the model fog from 48 images.",
+        (0, 40),
+    ),
+    Chapter(
+        "Look inside",
+        "inside.html.jinja",
+        images.look_inside,
+        "What can be read linearly from inside the model, and whether the model uses it.",
+        (0, 20),
+    ),
 )
 
 
 def run(request: requests.Tour, monitor: Monitor) -> TourResult:
-    """Run every chapter and write `index.html`; one that was stopped goes on with the next chapter.
+    """Run every chapter; `index.html` is written at the start and again after each of them.
+
+    A tour that was stopped goes on with the next chapter.
 
     Raises:
         BadFile: the folder holds something that the tour did not write.
         NoRoom: the folder cannot be written.
     """
-    started = time.perf_counter()
     page, parts = request.out / PAGE, request.out / PARTS
     folders.claim(request.out, KIND, verify=_is_former)
-    shown = []
-    for chapter in CHAPTERS:
-        monitor.start(chapter.title)
-        shown.append((chapter.title, _part(chapter, request, monitor)))
-    seconds = time.perf_counter() - started
-    files.write_text(page, _render(shown, seconds))
-    folders.remove(parts, owner=request.out)  # the next tour begins anew
+    shown = [_kept(chapter, request) for chapter in CHAPTERS]
+    _announce(shown, request, monitor)
+    front = _front(request.out)
+    files.write_text(page, _render(shown, front, request))
+    for number, chapter in enumerate(CHAPTERS):
+        if shown[number].html is None:
+            monitor.start(chapter.title)
+            shown[number] = _build(chapter, request, monitor)
+            files.write_text(page, _render(shown, front, request))
+    folders.remove(parts, owner=request.out)  # the next tour begins again
+    took = {part.chapter.title: round(part.seconds, 1) for part in shown}
     return TourResult(
-        page=str(page), chapters=[chapter.title for chapter in CHAPTERS], seconds=seconds
+        page=str(page),
+        chapters=list(took),
+        seconds=round(sum(part.seconds for part in shown), 1),
+        chapter_seconds=took,
     )
 
 
-def _part(chapter: Chapter, request: requests.Tour, monitor: Monitor) -> str:
-    """What the page shows of a chapter, kept until the page is whole."""
-    path = request.out / PARTS / f"{chapter.template}.json"
-    key = [__version__, request.model_dump(mode="json"), str(request.out.absolute())]
-    with suppress(BadFile):
-        kept = files.read_json(path)
-        if isinstance(kept, dict) and kept.get("key") == key:
-            return str(kept["html"])
+def _announce(shown: list[_Part], request: requests.Tour, monitor: Monitor) -> None:
+    """Say what is to come, and what it costs, before anything runs."""
+    rest = [part.chapter for part in shown if part.html is None]
+    if len(rest) < len(shown):
+        done = len(shown) - len(rest)
+        monitor.note(f"going on with a tour that was stopped: {done} of {len(shown)} chapters done")
+    spoken = _duration(sum(chapter.cost(request) for chapter in rest))
+    monitor.note(f"about {spoken} on a free core, {MEGABYTES[request.full]} MB in {request.out}")
+    if not request.full:
+        whole = _duration(sum(chapter.seconds[1] for chapter in CHAPTERS))
+        monitor.note(
+            "results of longer runs are shown as recorded, with their commands; "
+            f"graft tour --full runs everything here: about {whole}, {MEGABYTES[True]} MB"
+        )
+    monitor.note(f"{request.out / PAGE} can be opened now; it grows with every chapter")
+
+
+def _duration(seconds: int) -> str:
+    return f"{seconds} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
+def _kept(chapter: Chapter, request: requests.Tour) -> _Part:
+    """Take what a tour that was stopped has left of a chapter."""
+    with suppress(BadFile, KeyError, TypeError, ValueError):
+        stored = files.read_json(_store(chapter, request))
+        if stored["key"] == _key(request):
+            return _Part(chapter, str(stored["html"]), float(stored["seconds"]))
+    return _Part(chapter)
+
+
+def _build(chapter: Chapter, request: requests.Tour, monitor: Monitor) -> _Part:
+    """Run a chapter and keep what the page shows of it."""
+    began = time.perf_counter()
     content = chapter.build(request.out, request, monitor)
-    html = _environment().get_template(chapter.template).render(content)
-    files.write_json(path, {"key": key, "html": html})
-    return html
+    html = _environment(request.out).get_template(chapter.template).render(content)
+    part = _Part(chapter, html, time.perf_counter() - began)
+    stored = {"key": _key(request), "html": part.html, "seconds": part.seconds}
+    files.write_json(_store(chapter, request), stored)
+    return part
+
+
+def _store(chapter: Chapter, request: requests.Tour) -> Path:
+    return request.out / PARTS / f"{chapter.template}.json"
+
+
+def _key(request: requests.Tour) -> list[Any]:
+    """What a chapter that is kept depends on."""
+    return [__version__, request.model_dump(mode="json"), str(request.out.absolute())]
 
 
 def _is_former(folder: Path) -> bool:
@@ -103,18 +214,35 @@ def _is_former(folder: Path) -> bool:
         return _TITLE in file.read(_HEAD)
 
 
-def _environment() -> "Environment":
+def _environment(folder: Path) -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    root = folder.absolute()
+    environment.globals["relative"] = lambda path: (
+        Path(path).absolute().relative_to(root).as_posix()
+    )
+    return environment
 
 
-def _render(shown: list[tuple[str, str]], seconds: float) -> str:
-    template = _environment().get_template("page.html.jinja")
-    return template.render(chapters=shown, seconds=seconds, version=__version__)
+def _front(folder: Path) -> dict[str, Any]:
+    """Recorded results of which the top of the page shows an image or a figure."""
+    return {name: recorded.load(name, folder) for name in ("compare", "prompts", "control")}
+
+
+def _render(shown: list[_Part], front: dict[str, Any], request: requests.Tour) -> str:
+    template = _environment(request.out).get_template("page.html.jinja")
+    return template.render(
+        parts=shown,
+        front=front,
+        request=request,
+        missing=sum(part.html is None for part in shown),
+        seconds=sum(part.seconds for part in shown),
+        version=__version__,
+    )

@@ -1,12 +1,14 @@
-"""Second chapter: the Blocks world, pictures from prompts, and search among pictures."""
+"""Chapters on images: the Blocks world, generation and search, conditions, linear probes."""
 
+import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import folders, requests
-from ..commands import blocks, generate, search
-from ..commands import index as index_add
+from .. import files, folders, requests
+from ..commands import blocks, classify, condition, generate, index, probe, search
 from ..types import Monitor, Silent
+from . import recorded
 
 PROMPTS = (
     "a red cube on grass by day",
@@ -18,44 +20,182 @@ PROMPTS = (
     "a person in blue with arms out on stone at night",
     "a scene on sand at sunset",
 )
-SEARCHED = ("a yellow sphere", "a waving person in red", "a scene on snow at night")
-SCENE, RENDERED, HITS = 7, 120, 4
+# what is searched for, and the words that the caption of a right hit has
+SEARCHED = {
+    "a yellow sphere": ("yellow sphere",),
+    "a waving person in red": ("waving person in red",),
+    "a scene on snow at night": ("on snow", "at night"),
+}
+LABELS = ("a cube", "a sphere", "a cone", "a cylinder", "a person")
+SCENE, RENDERED, HITS, CLASSIFIED = 7, 120, 4, 60
+CONDITIONED = 10  # the scene whose conditions are shown
+PROBED, MOVED = 300, 4
+EVALUATED = 24  # prompts of each kind, of the full tour
+# a photograph that comes with scikit-learn, which is needed anyhow
+_PHOTOGRAPH = ("sklearn", "datasets/images/china.jpg")
 
 
-def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
-    """Run the commands of pictures; returns what the template shows."""
+def generate_and_search(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+    """Show a scene, generate from prompts, search and classify rendered images."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
-    place = folder / "pictures"
+    place = folder / "images"
     folders.remove(place, owner=folder)
     place.mkdir(parents=True)
     sheet = blocks.run_blocks_show(
         requests.BlocksShow(scene=SCENE, out=place / "scene.png", **common), Silent()
     )
-    drawn = []
-    for number, prompt in enumerate(PROMPTS):
-        wanted = requests.Generate(prompt=prompt, out=place / f"prompt-{number}", **common)
-        drawn.append(generate.run_generate(wanted, Silent()))
-        monitor.advance()
-    data, index = place / "scenes", place / "index"
-    blocks.run_blocks_render(requests.BlocksRender(count=RENDERED, out=data, **common), monitor)
-    paths = sorted(str(path) for path in data.glob("train/*.png"))
-    added = index_add.run_index_add(
-        requests.IndexAdd(paths=paths, index=index, encoder="builtin/blocks-clip", **common),
-        monitor,
-    )
-    queries = [*SEARCHED, drawn[0].pictures[0].path]
-    found = [
-        search.run_search(
-            requests.Search(query=query, index=index, k=HITS, mode="vector", **common), monitor
-        )
-        for query in queries
-    ]
+    generated = generate_prompts(folder, request, monitor, PROMPTS if request.full else PROMPTS[:1])
+    entry = None if request.full else recorded.load("prompts", folder)
+    query = generated["generated"][0].pictures[0].path
     return {
         "number": SCENE,
         "sheet": sheet,
-        "drawn": drawn,
-        "added": added,
-        "found": found,
-        "relative": lambda path: Path(path).absolute().relative_to(folder.absolute()).as_posix(),
-        "is_picture": lambda query: query.endswith(".png"),
+        **generated,
+        "source": entry["source"] if entry else None,
+        "more": entry["content"]["generated"] if entry else [],
+        "measured": _measured(folder, request, monitor),
+        **_search_images(place, common, query, monitor),
+        **_classify_images(place, common, monitor),
+        "is_image": lambda query: query.endswith(".png"),
     }
+
+
+def _measured(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+    """How often an image shows what its prompt requests; measured here in the full tour."""
+    entry = recorded.load("evaluation", folder)
+    if not request.full:
+        return entry
+    asked = requests.RecipeEval(
+        name="diffusion", count=EVALUATED, seed=request.seed, device=request.device
+    )
+    figures = blocks.run_recipe_eval(asked, monitor).figures
+    for name, figure in entry["content"]["evaluation"].items():
+        figure["value"] = figures[name]
+    entry["content"]["count"] = EVALUATED
+    return {"source": None, "content": entry["content"]}
+
+
+def generate_prompts(
+    folder: Path, request: requests.Tour, monitor: Monitor, prompts: Sequence[str] = PROMPTS
+) -> dict[str, Any]:
+    """Generate four images of each prompt."""
+    generated = []
+    for number, prompt in enumerate(prompts):
+        asked = requests.Generate(
+            prompt=prompt,
+            out=folder / "images" / f"prompt-{number}",
+            seed=request.seed,
+            device=request.device,
+        )
+        generated.append(generate.run_generate(asked, Silent()))
+        monitor.advance()
+    return {"generated": generated}
+
+
+def _search_images(
+    place: Path, common: dict[str, Any], image: str, monitor: Monitor
+) -> dict[str, Any]:
+    """Index rendered images and search them by words and by an image."""
+    data, out = place / "scenes", place / "index"
+    blocks.run_blocks_render(requests.BlocksRender(count=RENDERED, out=data, **common), monitor)
+    captions = _captions(data)
+    added = index.run_index_add(
+        requests.IndexAdd(
+            paths=sorted(captions), index=out, encoder="builtin/blocks-clip", **common
+        ),
+        monitor,
+    )
+    found = []
+    for query, words in [*SEARCHED.items(), (image, None)]:
+        result = search.run_search(
+            requests.Search(query=query, index=out, k=HITS, mode="vector", **common), monitor
+        )
+        right = {path for path in captions if words and all(w in captions[path] for w in words)}
+        hits = sum(hit.path in right for hit in result.hits)
+        found.append(
+            {"report": result, "right": hits, "there": len(right), "counted": words is not None}
+        )
+    return {"added": added, "found": found}
+
+
+def _classify_images(place: Path, common: dict[str, Any], monitor: Monitor) -> dict[str, Any]:
+    """Classify rendered images of one object by the words of the labels alone."""
+    data = place / "objects"
+    blocks.run_blocks_render(
+        requests.BlocksRender(count=CLASSIFIED, objects=1, out=data, **common), monitor
+    )
+    captions = _captions(data)
+    asked = requests.Classify(pictures=[str(data / "train")], labels=list(LABELS), k=1, **common)
+    report = classify.run_classify(asked, monitor)
+    kinds = [label.split()[-1] for label in LABELS]
+    right = sum(one.label.split()[-1] in captions[one.path] for one in report.pictures)
+    counts = [sum(kind in caption for caption in captions.values()) for kind in kinds]
+    return {
+        "classified": report,
+        "labels": LABELS,
+        "accuracy": right / len(report.pictures),
+        "commonest": max(counts) / len(captions),
+    }
+
+
+def _captions(data: Path) -> dict[str, str]:
+    """Captions of a rendered data set, by the path of the image."""
+    rows = files.read_json_lines(data / "train" / "metadata.jsonl")
+    return {str(data / "train" / row["file_name"]): str(row["caption"]) for row in rows}
+
+
+def conditions(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+    """Show Canny's steps on a photograph, and the eight conditions of one scene."""
+    common: dict[str, Any] = {"seed": request.seed, "device": request.device}
+    place = folder / "conditions"
+    folders.remove(place, owner=folder)
+    place.mkdir(parents=True)
+    photograph = _photograph()
+    made = {}
+    asked: dict[str, dict[str, Any]] = {
+        "stages": {"kind": "canny", "image": photograph, "stages": True, "thresholds": "auto"},
+        "lines": {"kind": "hough", "image": photograph},
+        "scribble": {"kind": "scribble", "image": photograph},
+        "scene": {"kind": "all", "scene": CONDITIONED},
+    }
+    for name, options in asked.items():
+        if options.get("image", photograph) is not None:
+            wish = requests.MakeCondition(out=place / f"{name}.png", **options, **common)
+            made[name] = condition.run_condition(wish, Silent())
+        monitor.advance()
+    kinds = condition.run_condition_list(requests.ConditionList(**common), monitor).kinds
+    return {"made": made, "kinds": kinds, "number": CONDITIONED, "photograph": photograph}
+
+
+def _photograph() -> str | None:
+    """Path of the photograph; None where scikit-learn came without it."""
+    package, inner = _PHOTOGRAPH
+    found = importlib.util.find_spec(package)
+    places = found.submodule_search_locations if found is not None else None
+    path = Path(places[0]) / inner if places else None
+    return str(path) if path is not None and path.is_file() else None
+
+
+def look_inside(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+    """Show linear probes of the U-Net and of latents; recorded ones in the short tour."""
+    if request.full:
+        return {"source": None, **probe_images(folder, request, monitor)}
+    entry = recorded.load("inside", folder)
+    return {"source": entry["source"], **entry["content"]}
+
+
+def probe_images(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+    """Probe the U-Net for an object's location and latents for the time, and move along both."""
+    common: dict[str, Any] = {"seed": request.seed, "device": request.device}
+    place = folder / "inside"
+    folders.remove(place, owner=folder)
+    blocks.run_blocks_render(
+        requests.BlocksRender(count=PROBED, objects=1, out=place / "scenes", **common), monitor
+    )
+    studies = []
+    for at, target in {"middle": "place", "latent": "time"}.items():
+        options = {"data": place / "scenes", "at": at, "target": [target], "moved": MOVED}
+        asked = requests.Readout.model_validate({**options, "out": place / "readout", **common})
+        report = probe.run_readout(asked, monitor)
+        studies.append({"read": report, "target": target, "shown": report.moved[-1:]})
+    return {"studies": studies, "scenes": PROBED}

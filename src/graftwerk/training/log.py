@@ -6,16 +6,20 @@ Batches made ahead of the step that uses them.
 """
 
 import json
+import math
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .. import files, folders
 from ..errors import BadFile
+from ..metrics.plots import COLOURS, Curve, Panel, lighter, plot_panels
 
 _MOST = 4  # threads; more wait for each other
 
@@ -108,3 +112,31 @@ def require_no_others(folder: Path, known: Collection[str]) -> None:
             f"{folder} holds {strange[0]!r}, which is not of its training and would be lost.",
             "Move it away, or name another folder with --out.",
         )
+
+
+_STRETCHES = 50  # that the smooth line is made of at most
+
+
+def plot_losses(entries: Sequence[Mapping[str, Any]], title: str) -> bytes:
+    """Return a PNG of the loss over the steps, and of its mean over stretches of them.
+
+    Args:
+        entries: of the log; those without a finite loss are left out.
+        title: written above.
+    """
+    pairs = [(e["step"], e["loss"]) for e in entries if math.isfinite(e["loss"])]
+    points = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    logarithmic = bool((points[:, 1] > 0).all())
+    shown = np.log10(points[:, 1]) if logarithmic else points[:, 1]
+    parts = np.array_split(
+        np.column_stack([points[:, 0], shown]), min(_STRETCHES, len(points)) or 1
+    )
+    means = np.array([part.mean(axis=0) for part in parts if len(part)]).reshape(-1, 2)
+    smooth = 10 ** means[:, 1] if logarithmic else means[:, 1]
+    steps, losses = points.T.tolist()
+    curves = (
+        Curve("each step", steps, losses, colour=lighter(COLOURS[0], 0.6), width=1),
+        Curve("mean", means[:, 0].tolist(), smooth.tolist(), colour=COLOURS[0], width=3),
+    )
+    name = "loss, on a logarithmic scale" if logarithmic else "loss"
+    return plot_panels([Panel(name, curves, logarithmic)], title, height=482)

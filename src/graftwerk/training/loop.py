@@ -17,8 +17,7 @@ from ..errors import Cancelled, Diverged
 from ..types import Monitor
 from . import checkpoint
 from .checkpoint import Facts
-from .log import Log, prefetched, threads_for
-from .plots import draw_losses
+from .log import Log, plot_losses, prefetched, threads_for
 from .session import Outcome, Plan, Session, Task, only_writer
 from .state import arithmetic, begin, generator_for
 
@@ -225,7 +224,7 @@ class _Training:
         checkpoint.save(self._checkpoints, state.parts(), facts)
         entries = self._log.read()
         title = f"{state.step:,} of {plan.steps:,} steps, {state.seconds / 60:.0f} min"
-        files.write_bytes(self._session.folder / PLOT, draw_losses(entries, title))
+        files.write_bytes(self._session.folder / PLOT, plot_losses(entries, title))
         left = (plan.steps - state.step) * state.seconds / max(state.step, 1)
         self._monitor.note(
             f"step {state.step:,} of {plan.steps:,}: loss {self._last_loss:.4g}, "

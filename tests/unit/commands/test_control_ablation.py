@@ -4,9 +4,10 @@ import pytest
 from PIL import Image
 
 from graftwerk.commands import control
-from graftwerk.commands.control import findings, mean_and_margin
+from graftwerk.commands.control import findings
 from graftwerk.errors import BadInput
 from graftwerk.generation.control_ablation import conflicting
+from graftwerk.metrics.intervals import student
 from graftwerk.requests.control import ControlAblation
 from graftwerk.types import Silent
 
@@ -95,9 +96,9 @@ def test_conflicting_prompts_say_something_else():
 
 
 def test_margins_are_those_of_student():
-    mean, margin = mean_and_margin([1.0, 2.0, 3.0])
+    mean, margin = student([1.0, 2.0, 3.0])
     assert mean == 2 and margin == pytest.approx(4.3027 / 3**0.5, abs=1e-3)
-    assert mean_and_margin([1.0]) == (1.0, None)
+    assert student([1.0]) == (1.0, None)
 
 
 def test_findings_pair_the_seeds():

@@ -227,7 +227,8 @@ def test_trainings_in_a_users_folder(taught, tmp_path, name):
 def short_tour(monkeypatch, folder, *chapters):
     """A tour of these chapters, whose templates say how often they were built."""
     folder.mkdir()
-    shutil.copy(tour.TEMPLATES / "page.html.jinja", folder)
+    for name in ("page.html.jinja", "parts.html.jinja"):
+        shutil.copy(tour.TEMPLATES / name, folder)
     for chapter in chapters:
         (folder / chapter.__name__).write_text("<p>{{ text }}</p>")
     listed = [tour.Chapter(one.__name__, one.__name__, one) for one in chapters]

@@ -3,8 +3,8 @@ import pytest
 
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
-from graftwerk.conditions import canny as module
-from graftwerk.conditions.canny import CannySettings, canny, edge_map, otsu
+from graftwerk.conditions.kinds import canny as module
+from graftwerk.conditions.kinds.canny import CannySettings, canny, edge_map, otsu
 from graftwerk.errors import BadInput
 
 

@@ -7,7 +7,7 @@ from graftwerk.blocks.maps import maps_of
 from graftwerk.blocks.sampling import sample_scene
 from graftwerk.conditions.fidelity import edge_f1
 from graftwerk.conditions.kinds import CONDITIONS, condition_named
-from graftwerk.conditions.pose import joints_of
+from graftwerk.conditions.kinds.pose import joints_of
 from graftwerk.errors import BadInput, UnknownName
 from graftwerk.recipes.scenes import Chunk, render_chunk
 

@@ -7,7 +7,7 @@ import transformers
 
 from graftwerk.conditions.estimators import load_estimator
 from graftwerk.conditions.kinds import CONDITIONS
-from graftwerk.conditions.normals import normals_of_nearness
+from graftwerk.conditions.kinds.normals import normals_of_nearness
 from graftwerk.conditions.palette import ADE20K
 from graftwerk.errors import BadFile, BadInput
 

@@ -9,7 +9,7 @@ from graftwerk.conditions.fidelity import (
     normal_error,
     white_on_black,
 )
-from graftwerk.conditions.pose import draw_people, found_joints
+from graftwerk.conditions.kinds.pose import draw_people, found_joints
 
 SIDE = 40
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from graftwerk.conditions.hough import find_segments
 from graftwerk.conditions.kinds import CONDITIONS
+from graftwerk.conditions.kinds.hough import find_segments
 
 
 def drawn(*lines, side=100):

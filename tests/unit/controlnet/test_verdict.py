@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
-from graftwerk.controlnet.convergence import Measurement, bootstrap, is_clear, judge, signed_rank
+from graftwerk.controlnet.convergence import Measurement, gap_interval, is_clear, judge, signed_rank
 
 FROZEN = 0.334
 
@@ -157,7 +157,7 @@ def test_the_bootstrap_covers_the_mean():
     generator = np.random.default_rng(1)
     hits = 0
     for trial in range(200):
-        low, high = bootstrap(generator.normal(0.3, 1.0, 64), trial)
+        low, high = gap_interval(generator.normal(0.3, 1.0, 64), trial)
         hits += low <= 0.3 <= high
     assert hits / 200 > 0.95
 

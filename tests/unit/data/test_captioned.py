@@ -5,7 +5,7 @@ from PIL import Image
 
 from graftwerk import limits
 from graftwerk.data.image_folder import read_captioned
-from graftwerk.diffusion.latents import as_squares
+from graftwerk.data.pixels import fit, to_values
 from graftwerk.errors import BadFile, BadInput, LimitExceeded
 
 
@@ -111,7 +111,7 @@ def test_too_many(folder, monkeypatch):
 def test_pictures_become_squares_of_their_middles():
     picture = Image.new("RGB", (30, 10))
     picture.paste((255, 0, 0), (10, 0, 20, 10))
-    found = as_squares((picture,), 10, 10)
+    found = to_values(fit(picture, 10, 10)[None])
     assert found.shape == (1, 3, 10, 10)
     assert float(found[0, 0].min()) == 1.0
     assert float(found[0, 1].max()) == 0.0

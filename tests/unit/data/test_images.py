@@ -10,7 +10,7 @@ from tests.hostile.make import png_of
 from graftwerk import limits
 from graftwerk.data import images
 from graftwerk.data.documents.formats import is_image_path
-from graftwerk.data.images import FORMATS, read_image, read_image_and_hash
+from graftwerk.data.images import FORMATS, open_image, read_image
 from graftwerk.errors import BadFile, LimitExceeded
 
 
@@ -176,5 +176,5 @@ def test_the_hash_is_that_of_the_decoded_bytes(tmp_path, monkeypatch):
         return content
 
     monkeypatch.setattr(images, "read_bytes", once)
-    picture, found = read_image_and_hash(str(path))
-    assert (picture.getpixel((0, 0)), found) == ((255, 0, 0), digest)
+    opened = open_image(str(path))
+    assert (opened.image.getpixel((0, 0)), opened.sha256) == ((255, 0, 0), digest)

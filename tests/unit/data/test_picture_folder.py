@@ -64,14 +64,14 @@ def test_a_folder_for_each_label_and_loose_pictures(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("{", "line 1: no JSON"),
-        ("[" * 100_000, "line 1: no JSON"),
-        ("3", "line 1: '3' has no file_name"),
+        ("{", "line 1 of .*metadata.jsonl is not JSON"),
+        ("[" * 100_000, "line 1 of .*metadata.jsonl is not JSON"),
+        ("3", "line 1 of .*metadata.jsonl holds no JSON object"),
         ({"caption": "x"}, "has no file_name"),
         ({"file_name": ""}, "has no file_name"),
-        ({"file_name": "../a.png"}, "leads out of the folder"),
-        ({"file_name": "/etc/a.png"}, "leads out of the folder"),
-        ({"file_name": "a/../../b.png"}, "leads out of the folder"),
+        ({"file_name": "../a.png"}, "lies outside of"),
+        ({"file_name": "/etc/a.png"}, "lies outside of"),
+        ({"file_name": "a/../../b.png"}, "lies outside of"),
     ],
 )
 def test_malformed_metadata(write, row, message):
@@ -85,9 +85,12 @@ def test_what_is_no_picture_folder(tmp_path, write):
     with pytest.raises(BadFile, match="holds no pictures"):
         read_picture_folder(tmp_path)
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
-    with pytest.raises(BadFile, match="neither a folder nor JSON lines"):
+    with pytest.raises(BadFile, match="neither a folder nor a table"):
         read_picture_folder(tmp_path / "a.png")
-    (tmp_path / "metadata.jsonl").write_bytes(b"\xff\xfe")
+    (tmp_path / "metadata.jsonl").write_bytes(b"\xff\xfe")  # empty, in UTF-16
+    with pytest.raises(BadFile, match="holds no pictures"):
+        read_picture_folder(tmp_path)
+    (tmp_path / "metadata.jsonl").write_bytes(b'{"file_name": "\xff.png"}')
     with pytest.raises(BadFile, match="not UTF-8"):
         read_picture_folder(tmp_path)
 

@@ -23,7 +23,7 @@ X = torch.ones(2, 1, 2, 2)
 def test_a_scale_of_0_gives_the_same_callable_back():
     assert guided(half, total, 0.0) is half
     assert guided_by(half, []) is half
-    assert GradientGuide((Term("a", total, 0.0),), "base").apply(half) is half
+    assert GradientGuide((Term("a", total, 0.0),)).apply(half) is half
 
 
 def test_outside_of_its_levels_a_guide_is_not_even_asked():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from graftwerk.finetune.scoring import point, score, wilson
+from graftwerk.finetune.scoring import point, score
+from graftwerk.metrics.intervals import wilson
 
 
 @pytest.fixture

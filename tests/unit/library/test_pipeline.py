@@ -91,7 +91,7 @@ def test_what_is_refused(pipe, options, error, message):
 
 
 def test_images_of_every_form_control_alike(text_pipeline, tmp_path):
-    from graftwerk.library.inputs import as_image
+    from graftwerk.data.image_inputs import as_image
 
     rows = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     Image.fromarray(rows).save(tmp_path / "a.png")

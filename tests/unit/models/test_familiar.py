@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import graftwerk as gw
 from graftwerk.errors import BadInput, Damaged
 from graftwerk.models.encoders import load_encoder
 from graftwerk.models.image_encoder import encode_and_compare
@@ -88,6 +89,14 @@ def test_the_state_is_the_mean_of_the_middle_layer(write_vision, kind):
     states = encoder.examine(pictures).states
     assert states.shape == (3, encoder.width)
     np.testing.assert_allclose(states, expected.numpy(), atol=1e-5)
+
+
+def test_a_public_encoder_learns_it(write_vision):
+    folder = write_vision("vit")
+    gw.load_encoder(str(folder), device="cpu").learn_familiar(gradients(300))
+    assert load_encoder(str(folder), device="cpu").familiar.held_out >= 99
+    with pytest.raises(BadInput, match="reads no images"):
+        gw.load_encoder("builtin/minilm").learn_familiar(gradients(2))
 
 
 def test_only_the_last_layer_has_it(write_vision):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from graftwerk.errors import BadInput
+from graftwerk.metrics.intervals import clopper_pearson_upper
 from graftwerk.rag import evidence
 from graftwerk.rag.evidence import (
     area_under_curve,
     calibrate,
-    clopper_pearson_upper,
     find_calibration,
     save_calibration,
 )

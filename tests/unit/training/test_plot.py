@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graftwerk.training.plots import draw_losses
+from graftwerk.training.log import plot_losses
 
 
 def ink(losses):
     entries = [{"step": n + 1, "loss": loss} for n, loss in enumerate(losses)]
-    with Image.open(io.BytesIO(draw_losses(entries, "a title"))) as picture:
+    with Image.open(io.BytesIO(plot_losses(entries, "a title"))) as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     return pixels[..., 2] - pixels[..., 0] > 100  # the smooth line is blue
 

@@ -46,6 +46,7 @@ class Document:
         blocks: in the order of the text, not overlapping; none for a picture.
         content_hash: hexadecimal SHA-256 of the very bytes that were parsed; empty for a text that
             is no file.
+        notes: what reading changed of an image, such as "transparent, on white".
     """
 
     path: str
@@ -53,6 +54,7 @@ class Document:
     text: str
     blocks: tuple[Block, ...]
     content_hash: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Outline:

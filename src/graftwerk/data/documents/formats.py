@@ -31,6 +31,9 @@ _PARSERS = {  # each is given the path, for messages, and the content
     ".bmp": "data.images:read_picture",
     ".tif": "data.images:read_picture",
     ".tiff": "data.images:read_picture",
+    ".heic": "data.images:read_picture",
+    ".heif": "data.images:read_picture",
+    ".avif": "data.images:read_picture",
 }
 SUFFIXES = tuple(sorted(_PARSERS))
 PICTURES = tuple(end for end in SUFFIXES if _PARSERS[end].startswith("data.images:"))

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 from ... import files, limits
 from ...errors import BadFile, BadInput, LimitExceeded
 from .. import raw
-from ..images import decode_image, read_image, read_image_and_hash
+from ..images import decode_image, read_image
 from . import formats
 from .document import Block, Document
 from .formats import PICTURES, SUFFIXES, is_image_path, refuse_missing, size_and_hash
@@ -115,7 +116,8 @@ class Reader:
         name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
         if raw.sha256(content) != document.content_hash:
             raise BadFile(f"{name!r} was changed while it was read.", "Run the command again.")
-        return document, decode_image(BytesIO(content), name)
+        opened = decode_image(BytesIO(content), name)
+        return replace(document, notes=opened.notes), opened.image
 
     def _ask(self, path: str) -> dict[str, Any]:
         if self._files >= RECYCLE_FILES:
@@ -217,7 +219,6 @@ __all__ = [
     "decode_image",
     "is_image_path",
     "read_image",
-    "read_image_and_hash",
     "refuse_missing",
     "size_and_hash",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 
 from ... import files, limits
 from ...errors import BadFile, BadInput, LimitExceeded
+from ...settings import use_one_numeric_thread
 from . import formats
 
 LENGTH_BYTES = 8
@@ -23,6 +24,7 @@ def main() -> None:
     _lower(resource.RLIMIT_AS, limits.PARSER_MEMORY)
     _lower(resource.RLIMIT_FSIZE, 0)
     _lower(resource.RLIMIT_CORE, 0)
+    use_one_numeric_thread()
     sys.setrecursionlimit(2_000)
     requests = os.fdopen(os.dup(0), "rb")
     replies = os.dup(1)

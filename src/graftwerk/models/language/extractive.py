@@ -204,6 +204,11 @@ def split_words(text: str) -> list[str]:
     return [word.replace("'", "").replace("’", "") for word in _WORD.findall(folded)]
 
 
+# Full-text search does not use these stems: SQLite's own Porter stemmer makes those of an index.
+# The answerability threshold and the citations do, in calibrations that users keep with an index.
+# With the Snowball stemmer, on 590 XQuAD questions of articles not fitted on: AUC .960 for .961
+# here, .908 answered for .907; with the irregular forms above too .960 and .902. It takes 20 times
+# as long a word and every kept calibration would be stale, so it is not used.
 def stem(word: str) -> str:
     """A word without its commonest English endings: `policies` and `policy` give one stem.
 

@@ -1,0 +1,369 @@
+"""Canny's edges (1986), step by step.
+
+Grey picture, Gaussian with replicated borders, gradient, non-maximum suppression, double
+threshold, hysteresis. All arithmetic is in float64; slopes are rounded to a millionth of a grey
+level, so that equal slopes are equal whatever the order of additions.
+"""
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float64, Num, UInt8
+
+from ...data.images import image_html
+from ...errors import BadInput
+from ..base import Condition, Pictures, SceneMaps
+from ..fidelity import drawing_problem, each, edge_f1, white_on_black
+from ..sheet import Tile, sheet_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Unit = Literal["fraction", "absolute", "auto"]
+_GREY = (0.299, 0.587, 0.114)  # of red, green, blue: ITU-R BT.601
+_BAND_PIXELS = 2**19  # some ten arrays of floats of so many are held at once
+_DECIMALS = 6
+_TAN_22_5 = 2**0.5 - 1  # directions are told apart at 22.5 degrees and what mirrors it
+_AUTO_LOW = 0.4  # of the high threshold
+_BINS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class CannySettings:
+    """How edges are found.
+
+    Attributes:
+        sigma: of the Gaussian, in pixels, above 0.
+        kernel: side of the Gaussian's square, odd.
+        unit: fractions of the picture's largest slope; absolute slopes as Sobel's kernels give
+            them (0 to 1442); or automatic: the high one splits the heights of all ridges into two
+            groups as far apart as can be (Otsu's method), the low one is 0.4 of it.
+        low: threshold for pixels that continue an edge.
+        high: threshold for pixels that start one.
+    """
+
+    sigma: float = 1.4
+    kernel: int = 5
+    unit: Unit = "fraction"
+    low: float = 0.1
+    high: float = 0.3
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning."""
+        if not (0 < self.sigma < np.inf):
+            raise BadInput(
+                f"a Gaussian of sigma {self.sigma} blurs nothing.",
+                "Give a number above 0, for example 1.4; kernel 1 leaves the picture as it is.",
+            )
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise BadInput(
+                f"a Gaussian {self.kernel} pixels wide has no middle pixel.",
+                "Give an odd number, for example 5.",
+            )
+        largest = 1.0 if self.unit == "fraction" else np.inf
+        if self.unit != "auto" and not (0 <= self.low <= self.high <= largest):
+            raise BadInput(
+                f"thresholds {self.low:g} and {self.high:g} are not 0 <= low <= high"
+                f"{' <= 1' if self.unit == 'fraction' else ''}.",
+                "Give low and high, for example 0.1,0.3 of the largest slope, or 100,200.",
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CannyStages:
+    """What each step makes of images: of several, or of a single one.
+
+    Attributes:
+        grey: 0 to 255.
+        blurred: 0 to 255.
+        slope: length of Sobel's gradient.
+        direction: of the gradient in radians, 0 to the right, pi / 2 down.
+        thinned: slope where it is the largest across the edge, else 0.
+        levels: 0 nothing, 1 weak, 2 strong.
+        edges: strong pixels, and weak ones that are joined to them.
+        low: threshold of each picture, in the unit of `slope`.
+        high: the same.
+    """
+
+    grey: Float64[np.ndarray, "*n h w"]
+    blurred: Float64[np.ndarray, "*n h w"]
+    slope: Float64[np.ndarray, "*n h w"]
+    direction: Float64[np.ndarray, "*n h w"]
+    thinned: Float64[np.ndarray, "*n h w"]
+    levels: UInt8[np.ndarray, "*n h w"]
+    edges: Bool[np.ndarray, "*n h w"]
+    low: Float64[np.ndarray, "*n"]
+    high: Float64[np.ndarray, "*n"]
+
+    def single(self, number: int = 0) -> "CannyStages":
+        """The stages of one of several images, as arrays [h w]."""
+        return CannyStages(
+            **{one.name: getattr(self, one.name)[number, ...] for one in fields(self)}
+        )
+
+    @property
+    def image(self) -> "Image.Image":
+        """The edges of a single image, white on black, as a ControlNet reads them."""
+        from PIL import Image
+
+        return Image.fromarray(white_on_black(self.edges))
+
+    def sheet(self) -> "Image.Image":
+        """The steps of a single image side by side, each with its name."""
+        return sheet_of(stage_tiles(self), 4)
+
+    def __repr__(self) -> str:
+        height, width = self.edges.shape[-2:]
+        many = "" if self.edges.ndim == 2 else f"{len(self.edges)} of "
+        return f"CannyStages({many}{width} x {height} pixels, {self.edges.mean():.1%} edges)"
+
+    def _repr_html_(self) -> str:
+        return image_html(self.sheet(), repr(self))
+
+
+def canny(
+    pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
+    settings: CannySettings = CannySettings(),
+) -> CannyStages:
+    """Find edges, each step kept.
+
+    Args:
+        pictures: grey or colour; whole numbers from 0 to 255 or floats from 0 to 1.
+        settings: how.
+
+    Raises:
+        BadInput: floats outside 0 to 1, or not finite.
+    """
+    grey = grey_of(pictures)
+    blurred = blur(grey, settings.sigma, settings.kernel)
+    across, down = gradient(blurred)
+    slope = np.round(np.hypot(across, down), _DECIMALS)
+    thinned = thin(slope, across, down)
+    low, high = _thresholds(thinned, settings)
+    there = thinned > 0
+    weak = there & (thinned >= low[:, None, None])
+    strong = there & (thinned >= high[:, None, None])
+    return CannyStages(
+        grey=grey,
+        blurred=blurred,
+        slope=slope,
+        direction=np.arctan2(down, across),
+        thinned=thinned,
+        levels=weak.astype(np.uint8) + strong,
+        edges=follow(weak, strong),
+        low=low,
+        high=high,
+    )
+
+
+def edge_map(
+    pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
+    settings: CannySettings = CannySettings(),
+) -> Bool[np.ndarray, "n h w"]:
+    """The edges alone; see `find_edges`."""
+    return find_edges(pictures, settings)[0]
+
+
+def find_edges(
+    pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
+    settings: CannySettings,
+) -> tuple[Bool[np.ndarray, "n h w"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """Edges and both thresholds of `canny`, in bands of rows so that large images fit into memory.
+
+    Raises:
+        BadInput: floats outside 0 to 1, or not finite.
+    """
+    count, height, width = pictures.shape[:3]
+    thinned = np.empty((count, height, width))
+    beside = settings.kernel // 2 + 2  # rows that a pixel depends on: blur, Sobel, neighbour
+    rows = max(1, _BAND_PIXELS // max(1, count * width))
+    for top in range(0, height, rows):
+        first, bottom = max(0, top - beside), min(height, top + rows)
+        blurred = blur(
+            grey_of(pictures[:, first : bottom + beside]), settings.sigma, settings.kernel
+        )
+        across, down = gradient(blurred)
+        slope = np.round(np.hypot(across, down), _DECIMALS)
+        band = thin(slope, across, down)
+        thinned[:, top:bottom] = band[:, top - first : bottom - first]
+    low, high = _thresholds(thinned, settings)
+    weak = (thinned > 0) & (thinned >= low[:, None, None])
+    strong = weak & (thinned >= high[:, None, None])
+    del thinned, band, slope, across, down, blurred
+    return follow(weak, strong), low, high
+
+
+def grey_of(
+    pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
+) -> Float64[np.ndarray, "n h w"]:
+    """Grey levels from 0 to 255.
+
+    Raises:
+        BadInput: floats outside 0 to 1, or not finite.
+    """
+    values = pictures.astype(np.float64)
+    if not np.issubdtype(pictures.dtype, np.integer):
+        if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
+            raise BadInput(
+                "a picture of floats has values outside 0 to 1.",
+                "Scale it to 0 to 1, or give whole numbers from 0 to 255.",
+            )
+        values = values * 255
+    return values @ np.array(_GREY) if values.ndim == 4 else values
+
+
+def blur(
+    grey: Float64[np.ndarray, "n h w"], sigma: float, kernel: int
+) -> Float64[np.ndarray, "n h w"]:
+    """Gaussian over `kernel` x `kernel` pixels, its weights adding to 1, borders replicated."""
+    from scipy.ndimage import correlate1d
+
+    offsets = np.arange(kernel) - kernel // 2
+    weights = np.exp(-(offsets**2) / (2 * sigma**2))
+    weights /= weights.sum()
+    down = correlate1d(grey, weights, axis=1, mode="nearest")
+    blurred: Float64[np.ndarray, "n h w"] = correlate1d(down, weights, axis=2, mode="nearest")
+    return blurred
+
+
+def gradient(
+    grey: Float64[np.ndarray, "n h w"],
+) -> tuple[Float64[np.ndarray, "n h w"], Float64[np.ndarray, "n h w"]]:
+    """Sobel's gradient to the right and downwards, borders replicated."""
+    from scipy.ndimage import correlate1d
+
+    def one(axis: int, other: int) -> Float64[np.ndarray, "n h w"]:
+        difference = correlate1d(grey, [-1.0, 0.0, 1.0], axis=axis, mode="nearest")
+        found: Float64[np.ndarray, "n h w"] = correlate1d(
+            difference, [1.0, 2.0, 1.0], axis=other, mode="nearest"
+        )
+        return found
+
+    return one(2, 1), one(1, 2)
+
+
+def thin(
+    slope: Float64[np.ndarray, "n h w"],
+    across: Float64[np.ndarray, "n h w"],
+    down: Float64[np.ndarray, "n h w"],
+) -> Float64[np.ndarray, "n h w"]:
+    """Keep a slope where neither neighbour along the gradient, in one of four directions, is more.
+
+    Of two equal neighbours the left or upper one is kept; outside the picture the slope is 0.
+    """
+    _, height, width = slope.shape
+    padded = np.pad(slope, ((0, 0), (1, 1), (1, 1)))
+
+    def shifted(rows: int, columns: int) -> Float64[np.ndarray, "n h w"]:
+        return padded[:, 1 + rows : 1 + rows + height, 1 + columns : 1 + columns + width]
+
+    flat = np.abs(down) < _TAN_22_5 * np.abs(across)
+    steep = np.abs(across) < _TAN_22_5 * np.abs(down)
+    falling = across * down > 0  # to the right and down, or to the left and up
+    sector = np.where(flat, 0, np.where(steep, 1, np.where(falling, 2, 3)))
+    kept = np.zeros(slope.shape, dtype=np.bool_)
+    for number, (rows, columns) in enumerate(((0, 1), (1, 0), (1, 1), (1, -1))):
+        largest = (slope > shifted(-rows, -columns)) & (slope >= shifted(rows, columns))
+        kept |= (sector == number) & largest
+    return np.where(kept, slope, 0.0)
+
+
+def _thresholds(
+    thinned: Float64[np.ndarray, "n h w"], settings: CannySettings
+) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    count = len(thinned)
+    if settings.unit == "absolute":
+        return np.full(count, settings.low), np.full(count, settings.high)
+    if settings.unit == "fraction":
+        largest = thinned.max(axis=(1, 2))
+        return settings.low * largest, settings.high * largest
+    high = np.array([otsu(one[one > 0]) for one in thinned], dtype=np.float64).reshape(count)
+    return _AUTO_LOW * high, high
+
+
+def otsu(values: Float64[np.ndarray, " n"]) -> float:
+    """The threshold that splits values into two groups whose means are the furthest apart.
+
+    Weighed by the sizes of the groups (Otsu 1979), on 256 bins; 0 where there are no values.
+    """
+    if len(values) == 0 or values.min() == values.max():
+        return float(values.min()) if len(values) else 0.0
+    counts, limits = np.histogram(values, bins=_BINS)
+    middles = (limits[:-1] + limits[1:]) / 2
+    below, total = np.cumsum(counts)[:-1], counts.sum()
+    mass = np.cumsum(counts * middles)
+    means = mass[:-1] / np.maximum(below, 1)
+    above = (mass[-1] - mass[:-1]) / np.maximum(total - below, 1)
+    between = below * (total - below) * (above - means) ** 2
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-12))
+    return float(limits[1 + best].mean())  # the middle of a gap
+
+
+def follow(
+    weak: Bool[np.ndarray, "n h w"], strong: Bool[np.ndarray, "n h w"]
+) -> Bool[np.ndarray, "n h w"]:
+    """Weak pixels that are joined to a strong one, also across corners, within one picture."""
+    from scipy.ndimage import label
+
+    joined = np.zeros((3, 3, 3), dtype=np.bool_)
+    joined[1] = True
+    numbers, count = label(weak, structure=joined)
+    started = np.zeros(count + 1, dtype=np.bool_)
+    started[numbers[strong]] = True
+    started[0] = False
+    edges: Bool[np.ndarray, "n h w"] = started[numbers]
+    return edges
+
+
+def stage_tiles(stages: CannyStages) -> dict[str, Tile]:
+    """The seven steps of Canny's method on a single image, as images with their names."""
+    slope, thinned = stages.slope, stages.thinned
+    largest = max(float(slope.max()), 1e-12)
+    levels = np.array([0, 110, 255], dtype=np.uint8)[stages.levels]
+    return {
+        "1 grey": _grey(stages.grey),
+        "2 blurred": _grey(stages.blurred),
+        "3 slope": _grey(255 * np.sqrt(slope / largest)),
+        "4 direction": _directions(stages.direction, slope / largest),
+        "5 thinned": _grey(255 * np.sqrt(thinned / largest)),
+        "6 weak and strong": _grey(levels.astype(np.float64)),
+        "7 edges": _grey(255.0 * stages.edges),
+    }
+
+
+def _grey(values: Float64[np.ndarray, "h w"]) -> Tile:
+    grey = np.rint(np.clip(values, 0, 255)).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def _directions(angles: Float64[np.ndarray, "h w"], strength: Float64[np.ndarray, "h w"]) -> Tile:
+    """Direction as hue, brighter where the slope is larger."""
+    from PIL import Image
+
+    hue = np.rint((angles / (2 * np.pi) % 1) * 255)
+    value = np.rint(255 * np.sqrt(np.clip(strength, 0, 1)))
+    bands = np.stack([hue, np.full_like(hue, 255), value], axis=-1).astype(np.uint8)
+    return np.asarray(Image.fromarray(bands, mode="HSV").convert("RGB"))
+
+
+def _read(pictures: Pictures) -> Pictures:
+    return white_on_black(edge_map(pictures))
+
+
+def _draw(maps: SceneMaps) -> Pictures:
+    return _read(maps.pictures)
+
+
+CONDITION = Condition(
+    "canny",
+    "Canny's edges of the picture",
+    "Canny's method",
+    "edge F1",
+    higher_is_better=True,
+    draw=_draw,
+    read=_read,
+    read_scenes=_read,
+    compare=each(edge_f1),
+    problem=drawing_problem,
+)

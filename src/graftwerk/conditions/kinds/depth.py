@@ -1,0 +1,51 @@
+"""Depth: near is bright, far is dark, each picture from 0 to 255 over its own range."""
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from ..base import Condition, Pictures, SceneMaps
+from ..fidelity import depth_error, each, white_on_black
+from ..perceived import PERCEPTION, perceive
+
+
+def draw_nearness(nearness: Float32[np.ndarray, "n h w"]) -> Pictures:
+    """Nearness (1 over the distance, any scale and shift) from 0 to 255 over its own range.
+
+    The range goes by picture, as most models that estimate depth know no more than that.
+    """
+    low = nearness.min(axis=(1, 2), keepdims=True)
+    reach = np.maximum(nearness.max(axis=(1, 2), keepdims=True) - low, 1e-12)
+    return white_on_black(np.rint(255 * (nearness - low) / reach))
+
+
+def _draw(maps: SceneMaps) -> Pictures:
+    return draw_nearness(maps.nearness)
+
+
+def _read(pictures: Pictures) -> Pictures:
+    return draw_nearness(perceive(pictures).nearness)
+
+
+def _problem(finished: UInt8[np.ndarray, "h w 3"]) -> str | None:
+    spread = finished.max(axis=-1).astype(np.int64) - finished.min(axis=-1)
+    if (spread > 8).mean() > 0.01:
+        return "it is in colour, and depth is grey"
+    if np.ptp(finished[..., 0]) == 0:
+        return f"all of it is {finished[0, 0, 0]}, and depth has a near and a far end"
+    if np.isin(finished[..., 0], (0, 255)).all():
+        return "it is black and white, as a drawing is, and depth has greys"
+    return None
+
+
+CONDITION = Condition(
+    "depth",
+    "depth, near is bright",
+    PERCEPTION,
+    "depth error in % of the range",
+    higher_is_better=False,
+    draw=_draw,
+    read=_read,
+    read_scenes=_read,
+    compare=each(depth_error),
+    problem=_problem,
+)

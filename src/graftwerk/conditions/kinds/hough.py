@@ -1,0 +1,192 @@
+"""Straight segments among edge pixels: votes for lines, the best line's longest run, again.
+
+Straight lines by Hough's transform, drawn as white segments on black.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from ...compiled import compiled
+from ..base import Condition, Pictures, SceneMaps
+from ..fidelity import drawing_problem, each, edge_f1, white_on_black
+from ..lines import lines_of_maps
+from ..perceived import perceive
+from .canny import canny
+
+_ANGLES = 180  # directions, one degree apart
+_SHORTEST = 0.08  # of the shorter side
+_LEAST = 8  # pixels
+_GAP = 2  # pixels that may be missing within a segment
+_NEAR = 1.0  # pixels from a line within which an edge lies on it
+_MOST = 400  # segments of one picture
+_LEAN = 12  # degrees between a line and the edge at a pixel that lies on it
+_ANY = -1  # a pixel whose edge has no known direction
+
+
+def find_segments(
+    edges: Bool[np.ndarray, "h w"], slopes: Float64[np.ndarray, "h w"] | None = None
+) -> Float64[np.ndarray, "s 4"]:
+    """Segments, from x, y to x, y in pixels; the middle of the first pixel is 0.5, 0.5.
+
+    Each edge pixel votes for every line through it (Hough 1962, as distance and angle: Duda and
+    Hart 1972). The line with the most votes gives its longest run of pixels, which then no longer
+    vote, until no line has enough votes.
+
+    Args:
+        edges: pixels that may lie on a line.
+        slopes: direction across the edge at each pixel in radians, where that is known; a pixel
+            then votes only for lines along its own edge (O'Gorman and Clowes 1973), and leaves of
+            a tree make no lines.
+    """
+    height, width = edges.shape
+    reach = int(np.ceil(np.hypot(height, width)))
+    points = np.ascontiguousarray(np.argwhere(edges)[:, ::-1].astype(np.float64))
+    angles = np.arange(_ANGLES) * (np.pi / _ANGLES)
+    facing = np.full(len(points), _ANY, dtype=np.int64)
+    if slopes is not None:
+        facing = np.rint(slopes[edges] * (_ANGLES / np.pi)).astype(np.int64) % _ANGLES
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    votes = np.zeros((_ANGLES, 2 * reach + 1), dtype=np.int64)
+    left = np.ones(len(points), dtype=np.bool_)
+    runs = np.empty(2 * reach + 1, dtype=np.bool_)
+    found = np.empty((_MOST, 4), dtype=np.float64)
+    shortest = max(_LEAST, round(_SHORTEST * min(height, width)))
+    count = _find(points, facing, left, votes, directions, runs, found, shortest)
+    return found[:count] + 0.5
+
+
+@compiled
+def _lies_along(facing: int, angle: int) -> bool:
+    apart = abs(facing - angle)
+    return facing < 0 or min(apart, _ANGLES - apart) <= _LEAN
+
+
+@compiled
+def _vote(
+    point: Float64[np.ndarray, "2"],
+    facing: int,
+    votes: Int64[np.ndarray, "a d"],
+    directions: Float64[np.ndarray, "a 2"],
+    weight: int,
+) -> None:
+    reach = votes.shape[1] // 2
+    for angle in range(len(directions)):
+        if not _lies_along(facing, angle):
+            continue
+        distance = point[0] * directions[angle, 0] + point[1] * directions[angle, 1]
+        votes[angle, int(np.round(distance)) + reach] += weight
+
+
+@compiled
+def _longest_run(runs: Bool[np.ndarray, " r"]) -> tuple[int, int]:
+    """Start and length of the longest run in which at most `_GAP` places in a row are missing."""
+    start, last, best, length = 0, -_GAP - 2, 0, 0
+    for place in range(len(runs)):
+        if runs[place]:
+            if place - last > _GAP + 1:
+                start = place
+            last = place
+            if place - start + 1 > length:
+                best, length = start, place - start + 1
+    return best, length
+
+
+@compiled
+def _find(
+    points: Float64[np.ndarray, "n 2"],
+    facing: Int64[np.ndarray, " n"],
+    left: Bool[np.ndarray, " n"],
+    votes: Int64[np.ndarray, "a d"],
+    directions: Float64[np.ndarray, "a 2"],
+    runs: Bool[np.ndarray, " r"],
+    found: Float64[np.ndarray, "m 4"],
+    shortest: int,
+) -> int:
+    reach = votes.shape[1] // 2
+    for number in range(len(points)):
+        _vote(points[number], facing[number], votes, directions, 1)
+    count = 0
+    while count < len(found):
+        best = votes.argmax()
+        angle, place = best // votes.shape[1], best % votes.shape[1]
+        if votes[angle, place] < shortest:
+            break
+        cosine, sine, distance = directions[angle, 0], directions[angle, 1], place - reach
+        runs[:] = False
+        for number in range(len(points)):
+            x, y = points[number]
+            near = abs(x * cosine + y * sine - distance) <= _NEAR
+            if left[number] and near and _lies_along(facing[number], angle):
+                runs[int(np.round(y * cosine - x * sine)) + reach] = True
+        start, length = _longest_run(runs)
+        if length < shortest:
+            votes[angle, place] = 0
+            continue
+        first, last = start - reach, start + length - 1 - reach
+        for number in range(len(points)):
+            x, y = points[number]
+            along = y * cosine - x * sine
+            near = abs(x * cosine + y * sine - distance) <= _NEAR
+            inside = first - 0.5 <= along <= last + 0.5
+            if left[number] and near and inside and _lies_along(facing[number], angle):
+                left[number] = False
+                _vote(points[number], facing[number], votes, directions, -1)
+        found[count, 0] = distance * cosine - first * sine
+        found[count, 1] = distance * sine + first * cosine
+        found[count, 2] = distance * cosine - last * sine
+        found[count, 3] = distance * sine + last * cosine
+        count += 1
+    return count
+
+
+def draw_segments(
+    segments: Float64[np.ndarray, "s 4"], height: int, width: int
+) -> Bool[np.ndarray, "h w"]:
+    """Segments from x, y to x, y (pixels; the middle of the first one is 0.5, 0.5)."""
+    from PIL import Image, ImageDraw
+
+    drawn = Image.new("1", (width, height))
+    canvas = ImageDraw.Draw(drawn)
+    for x, y, to_x, to_y in segments - 0.5:
+        canvas.line([(round(x), round(y)), (round(to_x), round(to_y))], fill=1)
+    return np.asarray(drawn)
+
+
+def lines_of(edges: Bool[np.ndarray, "n h w"]) -> Pictures:
+    """Straight parts of edges."""
+    _, height, width = edges.shape
+    drawn = [draw_segments(find_segments(one), height, width) for one in edges]
+    return white_on_black(np.stack(drawn))
+
+
+def _draw(maps: SceneMaps) -> Pictures:
+    outlines, creases = maps.lines()
+    return lines_of(outlines | creases)
+
+
+def _read(pictures: Pictures) -> Pictures:
+    stages = canny(pictures)
+    _, height, width = stages.edges.shape
+    pairs = zip(stages.edges, stages.direction, strict=True)
+    drawn = [draw_segments(find_segments(*pair), height, width) for pair in pairs]
+    return white_on_black(np.stack(drawn))
+
+
+def _read_scenes(pictures: Pictures) -> Pictures:
+    seen = perceive(pictures)
+    outlines, creases = lines_of_maps(seen.nearness, seen.normals, seen.classes)
+    return lines_of(outlines | creases)
+
+
+CONDITION = Condition(
+    "hough",
+    "straight lines",
+    "Hough's transform on Canny's edges",
+    "line F1",
+    higher_is_better=True,
+    draw=_draw,
+    read=_read,
+    read_scenes=_read_scenes,
+    compare=each(edge_f1),
+    problem=drawing_problem,
+)

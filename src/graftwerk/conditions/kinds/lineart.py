@@ -1,0 +1,60 @@
+"""Cartoon line drawing: white lines on black, outlines firm and creases fainter."""
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from ...blocks.map_images import draw_outlines
+from ..base import Condition, Pictures, SceneMaps
+from ..fidelity import chamfer, drawing_problem, each, white_on_black
+from ..lines import lines_of_maps
+from ..perceived import perceive
+from .canny import blur, grey_of
+
+_SIGMA = 0.004  # of the shorter side: width of the lines that are seen
+_LEAST_SIGMA = 0.8  # pixels
+_RATIO = 1.6  # of the two Gaussians: a difference like that is nearly a Laplacian
+_FAINT, _FIRM = 2.0, 10.0  # grey levels of difference at which a line begins and is white
+
+
+def draw_lines(pictures: Pictures) -> Pictures:
+    """Dark lines and the dark sides of edges: a difference of two Gaussians.
+
+    After Winnemoeller et al. 2012 (extended difference of Gaussians), white on black.
+    """
+    grey = grey_of(pictures)
+    sigma = max(_LEAST_SIGMA, _SIGMA * min(grey.shape[1:]))
+    darker = _smooth(grey, _RATIO * sigma) - _smooth(grey, sigma)
+    strength = np.clip((darker - _FAINT) / (_FIRM - _FAINT), 0, 1)
+    return white_on_black(np.rint(255 * strength))
+
+
+def _smooth(grey: Float64[np.ndarray, "n h w"], sigma: float) -> Float64[np.ndarray, "n h w"]:
+    return blur(grey, sigma, 2 * int(np.ceil(3 * sigma)) + 1)
+
+
+def _drawn(outlines: Bool[np.ndarray, "n h w"], creases: Bool[np.ndarray, "n h w"]) -> Pictures:
+    pairs = zip(outlines, creases, strict=True)
+    return white_on_black(np.stack([draw_outlines(ends, bends) for ends, bends in pairs]))
+
+
+def _draw(maps: SceneMaps) -> Pictures:
+    return _drawn(*maps.lines())
+
+
+def _read_scenes(pictures: Pictures) -> Pictures:
+    seen = perceive(pictures)
+    return _drawn(*lines_of_maps(seen.nearness, seen.normals, seen.classes))
+
+
+CONDITION = Condition(
+    "lineart",
+    "cartoon line drawing",
+    "a difference of Gaussians",
+    "chamfer distance in % of the diagonal",
+    higher_is_better=False,
+    draw=_draw,
+    read=draw_lines,
+    read_scenes=_read_scenes,
+    compare=each(chamfer),
+    problem=drawing_problem,
+)

@@ -1,0 +1,88 @@
+"""User scribbles: a few thick, unsteady white strokes on black."""
+
+import zlib
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from ..base import Condition, Pictures, SceneMaps
+from ..fidelity import chamfer, drawing_problem, each, is_drawn, white_on_black
+from ..lines import lines_of_maps
+from ..perceived import perceive
+from .canny import CannySettings, edge_map
+
+_SIGMA = 0.012  # of the shorter side: what is finer is not scribbled
+_SHORTEST = 0.2  # of the shorter side: strokes with fewer pixels are left out
+_WIDTH = 0.03  # of a stroke, of the shorter side
+_WOBBLE = 0.012  # of the shorter side: how far the hand strays
+_WAVE = 0.12  # of the shorter side: over how much it does
+
+
+def scribble_of(lines: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Lines as an unsteady hand draws them; the same lines give the same strokes."""
+    from scipy.ndimage import binary_dilation, gaussian_filter, label, map_coordinates
+
+    side = min(lines.shape)
+    numbers, count = label(lines, structure=np.ones((3, 3)))
+    sizes = np.bincount(numbers.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    kept = (sizes >= _SHORTEST * side)[numbers]
+    # as a stray is as likely here as there, it is drawn anew for each drawing
+    generator = np.random.default_rng(zlib.crc32(np.packbits(lines).tobytes()))
+    stray = gaussian_filter(
+        generator.standard_normal((2, *lines.shape)), (0, _WAVE * side, _WAVE * side)
+    )
+    stray *= _WOBBLE * side / max(float(stray.std()), 1e-12)
+    places = np.indices(lines.shape) + stray
+    thick = binary_dilation(kept, _disc(max(1.0, _WIDTH * side / 2)))
+    moved = map_coordinates(thick.astype(np.float64), places, order=1, mode="nearest")
+    scribble: Bool[np.ndarray, "h w"] = moved >= 0.5
+    return scribble
+
+
+def _disc(radius: float) -> Bool[np.ndarray, "d d"]:
+    reach = int(np.ceil(radius))
+    offsets = np.arange(-reach, reach + 1)
+    disc: Bool[np.ndarray, "d d"] = offsets[:, None] ** 2 + offsets**2 <= radius**2
+    return disc
+
+
+def scribble_of_drawing(drawing: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """A drawing as it is, in white on black, whichever way round it was drawn."""
+    bright = is_drawn(drawing) if is_drawn(drawing).mean() <= 0.5 else drawing.min(axis=-1) < 160
+    drawn: UInt8[np.ndarray, "h w 3"] = white_on_black(bright[None])[0]
+    return drawn
+
+
+def _scribbles(lines: Bool[np.ndarray, "n h w"]) -> Pictures:
+    return white_on_black(np.stack([scribble_of(one) for one in lines]))
+
+
+def _draw(maps: SceneMaps) -> Pictures:
+    outlines, _ = maps.lines()
+    return _scribbles(outlines)
+
+
+def _read(pictures: Pictures) -> Pictures:
+    sigma = max(1.4, _SIGMA * min(pictures.shape[1:3]))
+    settings = CannySettings(sigma=sigma, kernel=2 * int(np.ceil(3 * sigma)) + 1, unit="auto")
+    return _scribbles(edge_map(pictures, settings))
+
+
+def _read_scenes(pictures: Pictures) -> Pictures:
+    seen = perceive(pictures)
+    return _scribbles(lines_of_maps(seen.nearness, seen.normals, seen.classes)[0])
+
+
+CONDITION = Condition(
+    "scribble",
+    "a few rough strokes",
+    "Canny's edges, coarse",
+    "chamfer distance in % of the diagonal",
+    higher_is_better=False,
+    draw=_draw,
+    read=_read,
+    read_scenes=_read_scenes,
+    compare=each(chamfer),
+    problem=drawing_problem,
+)

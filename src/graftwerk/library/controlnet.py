@@ -1,0 +1,369 @@
+"""Train a ControlNet: a branch that makes a frozen pipeline follow a condition."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import files, folders
+from ..adapters.manifest import write_bundle
+from ..conditions.base import Condition
+from ..conditions.kinds import condition_named
+from ..controlnet import checkpoint
+from ..controlnet.branch import Shape, make_branch, weights_of
+from ..controlnet.convergence import Measurement
+from ..controlnet.forecast import told_forecast
+from ..controlnet.pairs import KEY, StoredPairs, is_pairs, raw_pairs, require_drawn, store_pairs
+from ..controlnet.results import ControlTrained
+from ..controlnet.task import save_memory, unlock, write_pipeline
+from ..controlnet.train import PLOT, SAMPLES, Lesson, Trained, train_branch
+from ..data.image_folder import Shown, read_captioned
+from ..data.images import image_html, read_image
+from ..diffusion.checkpoint import open_pipeline
+from ..diffusion.pipeline import DiffusionModel
+from ..errors import BadInput, Diverged
+from ..models.hub import locate
+from ..requests.control import ControlTrain
+from ..results import LeftOut
+from ..training.distributed import Group, joined
+from ..training.log import is_training
+from ..training.session import Plan, Precision, Session
+from ..training.state import fast_precision, generator_for
+from ..types import Monitor, Silent
+from .adapters import ControlNet
+from .arguments import PathArgument, checked, or_silent, path_texts
+from .pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+BRANCH, PAIRS, MODEL = "branch", "pairs", "model"
+KIND = "control training"
+
+
+@dataclass(frozen=True, eq=False)
+class ControlNetTraining:
+    """A training of a ControlNet, as far as it is done.
+
+    Attributes:
+        folder: of the branch, the meter's figures, sample images and checkpoints.
+        report: what `graft control train --json` reports.
+        measurements: what the meter saw, one entry for each time that it looked.
+    """
+
+    folder: Path
+    report: ControlTrained
+    measurements: tuple[Measurement, ...]
+
+    @property
+    def converged_at(self) -> int | None:
+        """The step of the sudden change from which images follow the condition; None: not yet."""
+        return self.report.converged_at
+
+    @property
+    def verdict(self) -> str:
+        """`not yet`, `converging`, `converged` or `not learning`; the report has the reason."""
+        return self.report.verdict
+
+    @property
+    def controlnet(self) -> ControlNet:
+        """What was trained, ready for `pipe.with_(run.controlnet(image))`."""
+        return ControlNet(self.folder / BRANCH, self.report.condition)
+
+    def plot(self) -> "Image":
+        """Loss, condition gap, norms and fidelity over the steps."""
+        return read_image(str(self.folder / PLOT))
+
+    def __repr__(self) -> str:
+        report, at = self.report, ""
+        if self.converged_at is not None:
+            at = f" at step {self.converged_at:,}"
+        return (
+            f"ControlNetTraining({report.condition!r}, {report.steps:,} of {report.planned:,} "
+            f"steps, {report.verdict}{at})"
+        )
+
+    def _repr_html_(self) -> str:
+        return image_html(self.plot(), repr(self))
+
+
+def train_controlnet(
+    pipe: Pipeline,
+    pairs: PathArgument,
+    *,
+    condition: str,
+    steps: int = 1_000,
+    out: PathArgument | None = None,
+    monitor: Monitor | None = None,
+    **options: Any,
+) -> ControlNetTraining:
+    """Train a ControlNet on a frozen pipeline, or go on where a training was stopped.
+
+    >>> import graftwerk as gw
+    >>> pipe = gw.Pipeline("builtin/blocks")
+    >>> gw.train_controlnet(pipe, "pairs/", condition="cany")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    graftwerk.errors.UnknownName: condition 'cany' is not known. Did you mean canny? ...
+
+    Args:
+        pipe: the frozen pipeline, without adapters; it is not changed.
+        pairs: folder of images with captions: `metadata.jsonl` (`file_name`, `caption`), or
+            `NAME.txt` beside `NAME.png`; conditions are computed, or read from the column
+            `conditioning_image`.
+        condition: `canny`, `depth`, ...; see `graftwerk.conditions`.
+        steps: in all.
+        out: folder for the branch, its figures and checkpoints; default: `controlnet-CONDITION`
+            in the working folder. The same call goes on with what is there.
+        monitor: told about progress; silent by default.
+        **options: the other fields of `graftwerk.ControlTrain`: `conditions`, `batch`,
+            `learning_rate`, `seed`, `minutes`, `stop`, ...
+
+    Raises:
+        BadInput: images, captions, conditions, pipeline or an option cannot be used.
+        Failure: the zero-initialized branch changes the frozen model's loss.
+        Diverged: the loss is not finite any more.
+        Cancelled: stopped; calling it again goes on.
+        NoRoom: the folder cannot be written.
+    """
+    if pipe.adapters:
+        raise BadInput(
+            f"{pipe!r} has adapters, and a ControlNet is trained on a frozen pipeline.",
+            "Pass pipe.without().",
+        )
+    refused = {"model", "data", "device"}.intersection(options)
+    if refused:
+        raise BadInput(
+            f"{min(refused)} is not an option of a training.", "It is the pipeline's, or `pairs`."
+        )
+    folder = f"controlnet-{condition}" if out is None else path_texts(out)[0]
+    request = checked(
+        ControlTrain,
+        data=path_texts(pairs)[0],
+        model=pipe.name,
+        condition=condition,
+        steps=steps,
+        out=folder,
+        **options,
+    )
+    return carry_out(request, lambda: pipe, or_silent(monitor))
+
+
+def carry_out(
+    request: ControlTrain, open_pipe: Callable[[], Pipeline], monitor: Monitor
+) -> ControlNetTraining:
+    """Train a branch, or go on, and write it with what the meter saw.
+
+    Under torchrun every process calls this; only the first one writes.
+
+    Args:
+        request: what is trained.
+        open_pipe: opens the pipeline, once everything that needs none was checked.
+        monitor: told about progress.
+
+    Raises:
+        BadInput: images, captions, conditions or model cannot be used.
+        Failure: the zero-initialized branch changes the frozen model's loss.
+        Diverged: the loss is not finite any more.
+        Cancelled: stopped; calling it again goes on.
+        NoRoom: the folder cannot be written.
+    """
+    condition = condition_named(request.condition)
+    out = request.out.absolute()
+    folders.require_free(out, KIND, KIND, _is_former)
+    folders.require_outside(
+        (request.data, request.conditions, request.model), out / BRANCH, out / MODEL, out / PAIRS
+    )
+    shown = read_captioned(request.data, request.caption)
+    raw = raw_pairs(request.conditions, shown, condition)
+    model = _trainable(open_pipe().steered.frozen, request)
+    with joined(model.device) as group:
+        watcher = monitor if group.leads else Silent()
+        if group.leads:
+            folders.claim(out, KIND, verify=_is_former)
+            stored = store_pairs(raw, model, out / PAIRS, watcher)
+            require_drawn(stored, condition, watcher)
+        group.wait()
+        pairs = store_pairs(raw, model, out / PAIRS, Silent())
+        precision = _precision(request, model.device)
+        lesson = _lesson(request, model, pairs, condition, precision)
+        session = _session(request, out, lesson, group, precision)
+        trained = train_branch(lesson, session, watcher)
+        if trained.verdict.state == "diverged":
+            raise Diverged(
+                f"the training diverged, so no branch is written: {trained.verdict.reason}",
+                f"Lower --learning-rate {request.learning_rate:g} and name another --out; what "
+                f"was measured is in {out / PLOT}.",
+            )
+        if group.leads:
+            _save(request, out, lesson, trained)
+        group.wait()
+    report = _report(request, out, lesson, trained, shown)
+    return ControlNetTraining(out, report, trained.measurements)
+
+
+def _trainable(model: DiffusionModel, request: ControlTrain) -> DiffusionModel:
+    """The model, or a copy where the training changes its U-Net."""
+    if not (request.unlock or request.checkpointing):
+        return model
+    return replace(model, unet=deepcopy(model.unet))
+
+
+def _is_former(folder: Path) -> bool:
+    """Whether an unmarked folder holds a training of a branch."""
+    return is_pairs(folder / PAIRS) or is_training(folder)
+
+
+def _lesson(
+    request: ControlTrain,
+    model: DiffusionModel,
+    pairs: StoredPairs,
+    condition: Condition,
+    precision: Precision,
+) -> Lesson:
+    """A newborn branch and what it is trained on."""
+    learned, held = pairs.split(min(request.held_out, len(pairs) // 2), request.seed)
+    if request.checkpointing:
+        save_memory(model.unet, model.device, precision)
+    shape = _shape_of(request, model.factor)
+    branch = make_branch(model.unet, shape, generator_for(request.seed, 0, "cpu"))
+    return Lesson(
+        model=model,
+        branch=branch,
+        pairs=learned,
+        held_out=held,
+        condition=condition,
+        plan=_plan_of(request),
+        dropped=request.drop,
+        measured=len(held),
+        stops=request.stop,
+        measurements=request.measurements,
+        unlocked=unlock(model.unet) if request.unlock else {},
+    )
+
+
+def _shape_of(request: ControlTrain, factor: int) -> Shape:
+
+    return Shape(
+        factor,
+        body=request.body,
+        start=request.start,
+        hint=request.hint,
+        middle_only=request.middle_only,
+    )
+
+
+def _plan_of(request: ControlTrain) -> Any:
+
+    return Plan(
+        steps=request.steps,
+        batch=request.batch,
+        learning_rate=request.learning_rate,
+        warm_up=max(1, min(30, request.steps // 10)),
+        average_decay=0.995,
+        accumulate=request.accumulate,
+    )
+
+
+def _session(
+    request: ControlTrain,
+    out: Path,
+    lesson: Lesson,
+    group: Group,
+    precision: Precision,
+) -> Session:
+
+    content = files.read_json(out / PAIRS / KEY)
+    configuration = {
+        "condition": request.condition,
+        "pairs": content,
+        "model": lesson.model.fingerprint,
+        "shape": asdict(lesson.branch.shape),
+        "batch": request.batch,
+        "accumulate": request.accumulate,
+        "learning_rate": request.learning_rate,
+        "drop": request.drop,
+        "held_out": request.held_out,
+        "seed": request.seed,
+    }
+    if request.unlock:
+        configuration["unlocked"] = True
+    return Session(
+        out,
+        configuration,
+        request.seed,
+        request.minutes,
+        group=group,
+        precision=precision,
+    )
+
+
+def _precision(request: ControlTrain, device: str) -> Precision:
+
+    return fast_precision(device) if request.precision == "auto" else request.precision
+
+
+def _save(request: ControlTrain, out: Path, lesson: Lesson, trained: Trained) -> None:
+    """Write the branch, as diffusers has it where that class can hold it, and an unlocked model."""
+    model, verdict = lesson.model, trained.verdict
+    base = {"name": model.name, "fingerprint": model.fingerprint}
+    if request.unlock:
+        with folders.working_folder(out / MODEL) as folder:
+            write_pipeline(folder, locate(model.name), model.unet)
+            identity = open_pipeline(folder).fingerprint()
+        base = {"name": str(out / MODEL), "fingerprint": identity}
+    with folders.working_folder(out / BRANCH) as folder:
+        if checkpoint.is_controlnet(lesson.branch, model.unet):
+            checkpoint.write_controlnet(folder, lesson.branch, model.unet)
+        else:
+            checkpoint.write_own(folder, lesson.branch, base, request.condition)
+        content = {
+            "condition": request.condition,
+            "request": request.model_dump(mode="json", exclude={"data", "out", "conditions"}),
+            "steps": trained.outcome.step,
+            "verdict": asdict(verdict),
+            "measured": trained.measurements[-1].to_json(),
+        }
+        write_bundle(folder, checkpoint.KIND, base["name"], base["fingerprint"], content)
+
+
+def _report(
+    request: ControlTrain, out: Path, lesson: Lesson, trained: Trained, shown: Shown
+) -> ControlTrained:
+
+    last, outcome = trained.measurements[-1], trained.outcome
+    drawn = [one.fidelity for one in trained.measurements if one.fidelity is not None]
+    folder = out / BRANCH
+    return ControlTrained(
+        out=str(request.out),
+        branch=str(request.out / BRANCH),
+        controlnet=checkpoint.is_controlnet(lesson.branch, lesson.model.unet),
+        condition=request.condition,
+        model=request.model,
+        unlocked=str(request.out / MODEL) if request.unlock else None,
+        pairs=len(lesson.pairs),
+        held_out=len(lesson.held_out),
+        left_out=[LeftOut(name=name, reason=why) for name, why in shown.left_out.items()],
+        steps=outcome.step,
+        planned=request.steps,
+        finished=outcome.finished,
+        verdict=trained.verdict.state,
+        converged_at=trained.verdict.step,
+        reason=trained.verdict.reason,
+        forecast=told_forecast(trained.forecast, trained.verdict),
+        forecast_at=trained.forecast.step,
+        gap=last.gap,
+        gap_low=last.gap_low,
+        gap_high=last.gap_high,
+        loss=last.loss,
+        frozen_loss=trained.frozen_loss,
+        norm=last.norm,
+        change=last.change,
+        fidelity=drawn[-1] if drawn else None,
+        parameters=sum(w.numel() for w in weights_of(lesson.branch).values()),
+        bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+        items_per_second=outcome.items_per_second,
+        seconds=outcome.seconds,
+        plot=str(request.out / PLOT),
+        strips=str(request.out / SAMPLES / "strips.png"),
+    )

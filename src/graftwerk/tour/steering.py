@@ -1,0 +1,307 @@
+"""Chapters that steer the frozen diffusion model: guidance, control branches, a LoRA of a style."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw
+
+from .. import files, folders, requests
+from ..blocks.captions import caption_of
+from ..blocks.maps import maps_of
+from ..blocks.renderer import render
+from ..blocks.sampling import sample_scene
+from ..blocks.scene import Scene
+from ..commands import blocks, condition, fit, generate, guide
+from ..commands import control as control_commands
+from ..conditions.kinds import CONDITIONS
+from ..controlnet.results import Ablation, ControlTrained
+from ..data.images import write_image
+from ..generation.results import Generation
+from ..types import Monitor, Silent
+from . import recorded
+
+CLASSES = ("red cube", "yellow sphere", "blue cone")
+GUIDED, SCALE, GUIDE_STEPS, DESCENT = 4, 30, 25, 100
+SWEPT, SCALES = 24, "0,3,30"
+
+SCENE, SIDE, ADDED_COUNT, LIVE_COUNT = 15, 64, 2, 4
+CONTROL_PROMPTS = (
+    "a black sphere and a waving person in orange on grass by day",  # its own caption
+    "a red sphere and a waving person in blue on grass at sunset",
+    "a scene",
+    "",
+)
+LIVE = "segmentation"  # the condition of the short tour
+ADDED = ("depth", "segmentation")
+AMBIGUOUS = ("a blue sphere on sand", "a red cone on sand", "a person in green on sand")
+CONTROL_STEPS = 12
+SCENES, TRAINING_STEPS, BATCH, MEASURED = 480, 96, 32, 12  # of the training
+_ABLATION_STEPS, _TRAINED_ON, _HELD_OUT = 6, 32, 3  # of trainings that are far too short
+
+FOGGY, LORA_STEPS, SHOWN = 48, 150, 8
+STYLE_STEPS, STYLE_COUNT = 25, 4
+STYLE_PROMPTS = (
+    "a red cube and a blue cone on grass by day",
+    "a waving person in green on sand by day",
+)
+STYLE_SCALES = ("0", "0.5", "1")
+_WORLD = 777
+_THICKNESS = 9.0  # scene units after which the fog leaves 1 / e of the light
+_FOG = (205.0, 208.0, 214.0)
+_BY_NIGHT = 0.45
+
+
+def guide_by_gradients(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+    """Compare the strawman with guidance, and show what the scale of the guide does."""
+    common: dict[str, Any] = {"seed": request.seed, "device": request.device}
+    place = folder / "guiding"
+    folders.remove(place, owner=folder)
+    pairs = []
+    for label in CLASSES if request.full else CLASSES[:1]:
+        strawman = guide.run_invert(
+            requests.Invert(
+                to=f"class={label}", steps=DESCENT, count=GUIDED, out=place / "strawman", **common
+            ),
+            Silent(),
+        )
+        pairs.append((label, strawman, _guided(label, SCALE, place, common)))
+        monitor.advance()
+    shown = {"pairs": pairs, "scale": SCALE, "scales": SCALES, "descent": DESCENT}
+    if not request.full:
+        entry = recorded.load("sweep", folder)
+        return {**shown, "source": entry["source"], **entry["content"]}
+    asked = requests.GuideSweep(
+        classes=",".join(CLASSES),
+        scales=SCALES,
+        count=SWEPT,
+        steps=GUIDE_STEPS,
+        out=place / "sweep",
+        **common,
+    )
+    swept = guide.run_guide_sweep(asked, monitor)
+    return {**shown, "source": None, "swept": swept}
+
+
+def _guided(label: str, scale: int, place: Path, common: dict[str, Any]) -> Generation:
+    asked = requests.Generate(
+        guide=[f"class={label}:{scale}"],
+        count=GUIDED,
+        steps=GUIDE_STEPS,
+        out=place / "guided",
+        **common,
+    )
+    return generate.run_generate(asked, Silent())
+
+
+def control(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+    """Generate by conditions of one scene; the full tour trains a branch and an ablation too."""
+    place = folder / "control"
+    folders.remove(place, owner=folder)
+    place.mkdir(parents=True)
+    maps = _maps(place, request, tuple(CONDITIONS) if request.full else (LIVE,))
+    live = []
+    for name, weight in (("with the branch", 1), ("without it (weight 0)", 0)):
+        one = {LIVE: maps[LIVE]}
+        report = _controlled(place, request, CONTROL_PROMPTS[1], one, weight, LIVE_COUNT)
+        live.append((name, report))
+        monitor.advance()
+    content: dict[str, Any] = {"number": SCENE, "live": live, "kind": LIVE, "map": maps[LIVE]}
+    if request.full:
+        return {**content, "full": True, **_whole_control(place, request, maps, monitor)}
+    entries = {name: recorded.load(name, folder) for name in ("control", "training", "ablation")}
+    return {**content, "full": False, **entries}
+
+
+def control_rows(
+    folder: Path, request: requests.Tour, monitor: Monitor, prompts: Sequence[str]
+) -> dict[str, Any]:
+    """Generate by each condition of one scene, with each prompt."""
+    place = folder / "control"
+    place.mkdir(parents=True, exist_ok=True)
+    maps = _maps(place, request, tuple(CONDITIONS))
+    rows = []
+    for kind in maps:
+        row = []
+        for prompt in prompts:
+            row.append(_controlled(place, request, prompt, {kind: maps[kind]}))
+            monitor.advance()
+        rows.append((kind, row))
+    return {"prompts": prompts, "maps": maps, "rows": rows}
+
+
+def _whole_control(
+    place: Path, request: requests.Tour, maps: dict[str, Path], monitor: Monitor
+) -> dict[str, Any]:
+    """Every condition, two added, an ambiguous shape, a training, a tiny ablation."""
+    rows = control_rows(place.parent, request, monitor, CONTROL_PROMPTS)
+    both = {kind: maps[kind] for kind in ADDED}
+    circle = place / "circle.png"
+    write_image(circle, _circle())
+    training, trained = _trained(place, request, monitor)
+    return {
+        **rows,
+        "added": (
+            ADDED,
+            _controlled(place, request, CONTROL_PROMPTS[0], both, count=ADDED_COUNT),
+        ),
+        "circle": circle,
+        "ambiguous": [
+            (prompt, _controlled(place, request, prompt, {"scribble": circle}))
+            for prompt in AMBIGUOUS
+        ],
+        "training": training,
+        "trained": trained,
+        "scenes": SCENES,
+        "ablation": _ablation(place / "ablation", request, monitor),
+        "steps": _ABLATION_STEPS,
+        "drawing_steps": max(1, CONTROL_STEPS // 2),
+    }
+
+
+def _maps(place: Path, request: requests.Tour, kinds: Sequence[str]) -> dict[str, Path]:
+    """Exact conditions of the scene."""
+    maps = {kind: place / f"{kind}.png" for kind in kinds}
+    for kind, path in maps.items():
+        asked = requests.MakeCondition(
+            kind=kind, scene=SCENE, size=SIDE, out=path, seed=request.seed, device=request.device
+        )
+        condition.run_condition(asked, Silent())
+    return maps
+
+
+def _controlled(
+    place: Path,
+    request: requests.Tour,
+    prompt: str,
+    maps: dict[str, Path],
+    weight: int = 1,
+    count: int = 1,
+) -> Generation:
+    asked = requests.Generate(
+        prompt=prompt,
+        control=[f"{kind}-map={path}:{weight}" for kind, path in maps.items()],
+        count=count,
+        steps=CONTROL_STEPS,
+        out=place / "-".join(maps),
+        seed=request.seed,
+        device=request.device,
+    )
+    return generate.run_generate(asked, Silent())
+
+
+def _circle() -> Image.Image:
+    """A shape that many things could be."""
+    image = Image.new("RGB", (SIDE, SIDE))
+    ImageDraw.Draw(image).ellipse([22, 22, 42, 42], outline=(255, 255, 255), width=2)
+    return image
+
+
+def _trained(
+    place: Path, request: requests.Tour, monitor: Monitor
+) -> tuple[requests.ControlTrain, ControlTrained]:
+    """Train a branch until it begins to follow its condition."""
+    common: dict[str, Any] = {"seed": request.seed, "device": request.device}
+    scenes = place / "scenes"
+    asked = requests.BlocksRender(count=SCENES, out=scenes, **common)
+    blocks.run_blocks_render(asked, Silent())
+    training = requests.ControlTrain(
+        data=scenes / "train",
+        condition="segmentation",
+        steps=TRAINING_STEPS,
+        batch=BATCH,
+        measurements=MEASURED,
+        held_out=SCENES // 8,
+        out=place / "branch",
+        **common,
+    )
+    monitor.advance()
+    return training, control_commands.run_control_train(training, Silent())
+
+
+def _ablation(out: Path, request: requests.Tour, monitor: Monitor) -> Ablation:
+    """Trainings that are far too short, to show what an ablation writes."""
+    monitor.advance()
+    asked = requests.ControlAblation(
+        out=out,
+        seeds=1,
+        steps=_ABLATION_STEPS,
+        batch=8,
+        scenes=_TRAINED_ON,
+        count=_HELD_OUT,
+        drawing_steps=max(1, CONTROL_STEPS // 2),
+        seed=request.seed,
+        device=request.device,
+    )
+    return control_commands.run_control_ablation(asked, Silent())
+
+
+def style(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+    """Show a LoRA that learned fog; a recorded one in the short tour."""
+    if request.full:
+        return {"source": None, **train_style(folder, request, monitor)}
+    entry = recorded.load("style", folder)
+    return {"source": entry["source"], **entry["content"]}
+
+
+def train_style(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
+    """Make foggy images, train a LoRA on them, and sample the same noise at three scales."""
+    common: dict[str, Any] = {"seed": request.seed, "device": request.device}
+    place = folder / "style"
+    folders.remove(place, owner=folder)
+    data, lora, examples = place / "images", place / "lora", place / "examples.png"
+    _write_foggy(data, examples)
+    tuned = fit.run_fit(
+        requests.Fit(
+            data=str(data), task="generate", how="lora", steps=LORA_STEPS, out=lora, **common
+        ),
+        monitor,
+    )
+    generated = []
+    for number, prompt in enumerate(STYLE_PROMPTS):
+        for scale in STYLE_SCALES:
+            asked = requests.Generate(
+                prompt=prompt,
+                count=STYLE_COUNT,
+                steps=STYLE_STEPS,
+                lora=[f"{lora}:{scale}"],
+                out=place / f"prompt-{number}-{scale}",
+                **common,
+            )
+            sheet = generate.run_generate(asked, monitor).sheet
+            generated.append({"prompt": prompt, "scale": scale, "sheet": sheet})
+    return {
+        "tuned": tuned,
+        "examples": examples,
+        "generated": generated,
+        "scales": STYLE_SCALES,
+        "steps": LORA_STEPS,
+    }
+
+
+def _write_foggy(folder: Path, sheet: Path) -> None:
+    """Foggy scenes with their captions, and some of them side by side."""
+    folder.mkdir(parents=True)
+    rows, images = [], []
+    for number in range(FOGGY):
+        scene = sample_scene(_WORLD, number)
+        images.append(foggy(scene, SIDE))
+        name = f"{number:03}.png"
+        Image.fromarray(images[-1]).save(folder / name)
+        rows.append(json.dumps({"file_name": name, "caption": f"{caption_of(scene)} in fog"}))
+    files.write_text(folder / "metadata.jsonl", "\n".join(rows) + "\n")
+    Image.fromarray(np.concatenate(images[:SHOWN], axis=1)).save(sheet)
+
+
+def foggy(scene: Scene, side: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Render a scene in fog: what is far fades into grey, by the exact depth."""
+    depth = maps_of(scene, side, side).depth
+    light = np.exp(-depth / _THICKNESS)[..., None]
+    grey = np.array(_FOG) * (_BY_NIGHT if scene.time == "night" else 1.0)
+    mixed: UInt8[np.ndarray, "h w 3"] = np.rint(
+        render(scene, side, side) * light + grey * (1 - light)
+    ).astype(np.uint8)
+    return mixed

@@ -7,7 +7,7 @@ BENCH_READY := $(VENV)/.bench-ready
 DATA ?= ../shared/data
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup tour test test-all check format bench lock clean
+.PHONY: help setup tour test test-all mutants soak check format bench lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,13 @@ test: $(READY)  ## the default tests: no network, about six minutes on two cores
 
 test-all: $(READY)  ## the default tests and the slow ones
 	$(ONE_CORE) $(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or not slow"
+
+mutants: $(READY)  ## faults put into a copy of src, each of which a test must notice (half an hour)
+	$(ONE_CORE) $(BIN)/python -m tests.mutants
+
+ROUNDS := 20
+soak: $(READY)  ## commands killed, stopped and failed at random moments, ROUNDS times; prints counts
+	$(ONE_CORE) $(BIN)/python -m tests.soak $(ROUNDS)
 
 check: $(READY)  ## formatter, linter, types, import layers, size budget, tests
 	$(BIN)/ruff format --check .

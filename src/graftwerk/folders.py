@@ -228,6 +228,9 @@ def working_folder(target: Path, verify: Verify = never) -> Iterator[Path]:
                         path.chmod(mode)
                     with path.open("rb+") as file:
                         os.fsync(file.fileno())
+            inner = [path for path in new.rglob("*") if path.is_dir() and not path.is_symlink()]
+            for folder in (*sorted(inner, reverse=True), new):  # the names of those files too
+                files.sync_folder(folder)
             require_free(target, "result", verify=accepted)  # somebody may have put something there
             _put(staging, target)
     except OSError as error:

@@ -17,7 +17,7 @@ from tests.support import HashEncoder, use_encoder
 from tests.unit.commands.test_generate_lora import write_lora
 
 import graftwerk
-from graftwerk import requests
+from graftwerk import files, requests
 from graftwerk.commands import CATALOGUE
 from graftwerk.commands.generate import run_generate
 from graftwerk.conditions.estimators import load_estimator
@@ -94,7 +94,7 @@ def test_a_fit_that_names_a_model_of_a_hub(tmp_path, connections, name) -> None:
     graftwerk.run(requests.Fit(data=str(texts), out=fit))
     record = json.loads((fit / "graft.json").read_text())
     record["base"]["name"] = name
-    (fit / "graft.json").write_text(json.dumps(record))
+    files.write_sealed_json(fit / "graft.json", record)
     for request in (
         requests.Predict(fit=fit, inputs=["a cube", EVIL]),
         requests.EvalFit(fit=fit, data=str(texts)),

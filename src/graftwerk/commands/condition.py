@@ -15,8 +15,9 @@ from ..blocks.sampling import sample_scene
 from ..conditions.base import maps_of_scene
 from ..conditions.edge_strength import edge_strength, plain_strength
 from ..conditions.estimators import ESTIMATED
+from ..conditions.fidelity import white_on_black
 from ..conditions.kinds import CONDITIONS, condition_named
-from ..conditions.kinds.canny import CannySettings, CannyStages, stage_tiles
+from ..conditions.kinds.canny import CannySettings, CannyStages, find_edges, stage_tiles
 from ..conditions.perceived import PERCEPTION
 from ..conditions.results import ConditionKind, ConditionKinds, ConditionResult, EdgeEvaluation
 from ..conditions.sheet import Tile, sheet_of
@@ -52,12 +53,12 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
     monitor.start(f"making {request.kind}")
     opened = _open(request, monitor)
     image = None if opened is None else opened.image
-    tiles, stages = None, None
+    tiles, stages, thresholds = None, None, None
     if request.kind == _ALL:
         tiles, by = _all(request, image)
         made = as_image(tiles["picture"])
     else:
-        made, by, stages = _make(request, settings, image)
+        made, by, stages, thresholds = _make(request, settings, image)
     if stages is not None and request.stages:
         tiles = {"picture": np.asarray(image)} | stage_tiles(stages)
     unfamiliar = None
@@ -80,7 +81,7 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
         width=made.width,
         height=made.height,
         drawn=float(drawn.mean()),
-        thresholds=None if stages is None else [float(stages.low), float(stages.high)],
+        thresholds=thresholds,
         unfamiliar=unfamiliar,
         converted=[] if opened is None else list(opened.notes),
         seconds=time.perf_counter() - begin,
@@ -100,19 +101,24 @@ def _open(request: MakeCondition, monitor: Monitor) -> OpenedImage | None:
 
 def _make(
     request: MakeCondition, settings: CannySettings, image: "Image | None"
-) -> "tuple[Image, str, CannyStages | None]":
-    """What was made, what made it, and the steps of Canny's method on an image."""
+) -> "tuple[Image, str, CannyStages | None, list[float] | None]":
+    """What was made, what made it, and of Canny's method its steps and thresholds."""
     kind = request.kind
     if request.scene is not None:
         by = "Canny's method on the render" if kind == "canny" else "exact maps"
         made = conditions.of_scene(kind, request.scene, seed=request.seed, size=request.size)
-        return made, by, None
+        return made, by, None, None
     assert image is not None  # noqa: S101  checked with the options
     if request.finished:
-        return conditions.require_map(kind, image, str(request.image)), "brought as it is", None
+        made = conditions.require_map(kind, image, str(request.image))
+        return made, "brought as it is", None, None
     if kind != "canny" or request.estimator is not None:
         made = conditions.of_image(kind, image, estimator=request.estimator, device=request.device)
-        return made, request.estimator or condition_named(kind).read_by, None
+        return made, request.estimator or condition_named(kind).read_by, None, None
+    by = f"Canny, thresholds by {settings.unit}"
+    if not request.stages:  # which take ten times the memory
+        edges, lows, highs = find_edges(np.asarray(image)[None], settings)
+        return as_image(white_on_black(edges)[0]), by, None, [float(lows[0]), float(highs[0])]
     stages = conditions.canny(
         image,
         settings.low,
@@ -122,7 +128,7 @@ def _make(
         kernel=settings.kernel,
         stages=True,
     )
-    return stages.image, f"Canny, thresholds by {settings.unit}", stages
+    return stages.image, by, stages, [float(stages.low), float(stages.high)]
 
 
 def _all(request: MakeCondition, image: "Image | None") -> tuple[dict[str, Tile], str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ..errors import WriterFailed
 from ..search.results import Hit
 from ..types import Encoder, Monitor, Writer
 from .citations import check_citations, find_claims
@@ -111,6 +112,11 @@ class Asker:
                 monitor.stream(piece)
                 pieces.append(piece)
         text = "".join(pieces).strip()
+        if not text and not self.writer.extractive:
+            raise WriterFailed(
+                f"{self.writer.name} wrote nothing, which says nothing about the documents.",
+                "Ask again, raise --max-tokens, or name another writer.",
+            )
         if text.strip("\"'. ").casefold() == NOT_IN_DOCUMENTS:
             text = ""
         with watch.time("check"):

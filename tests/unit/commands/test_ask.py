@@ -6,7 +6,7 @@ import pytest
 
 from graftwerk import requests
 from graftwerk.commands import ask
-from graftwerk.errors import BadInput, WrongBase
+from graftwerk.errors import BadInput, WriterFailed, WrongBase
 from graftwerk.rag.evidence import calibrate, save_calibration
 from graftwerk.types import Silent
 
@@ -63,6 +63,13 @@ def test_it_quotes_with_checked_citations(library, listener):
     assert set(answer.seconds) == {"open", "search", "evidence", "prompt", "write", "check"}
 
 
+@pytest.mark.parametrize("reply", ["", " \n", "\x1b[0m"])
+def test_a_writer_that_says_nothing_has_failed(library, told, reply):
+    told(reply)
+    with pytest.raises(WriterFailed, match="wrote nothing"):
+        run(library)
+
+
 def test_k_bounds_what_is_offered_not_what_evidence_sees(library, told):
     writer = told("Yes [1].")
     few, many = run(library, k=1), run(library, k=4)
@@ -93,7 +100,7 @@ def test_the_floor_of_the_index_is_used(library, encoder):
     assert answer.calibration.startswith("here: ")
 
 
-@pytest.mark.parametrize("said", ["not in these documents", ' "Not in these documents."\n', ""])
+@pytest.mark.parametrize("said", ["not in these documents", ' "Not in these documents."\n'])
 def test_a_writer_may_say_that_it_found_nothing(library, told, said):
     told(said)
     answer = run(library)

@@ -3,7 +3,8 @@ import pytest
 
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
-from graftwerk.conditions.kinds.canny import CannySettings, canny, otsu
+from graftwerk.conditions.kinds import canny as module
+from graftwerk.conditions.kinds.canny import CannySettings, canny, edge_map, otsu
 from graftwerk.errors import BadInput
 
 
@@ -82,3 +83,32 @@ def test_floats_out_of_range_are_refused() -> None:
     for wrong in (np.full((1, 4, 4), 1.5), np.full((1, 4, 4), np.nan), np.full((1, 4, 4), -0.1)):
         with pytest.raises(BadInput, match="outside 0 to 1"):
             canny(wrong)
+
+
+@pytest.mark.parametrize("band", [1, 100, 1000, 4096])
+@pytest.mark.parametrize(
+    "settings",
+    [CannySettings(), CannySettings(unit="auto"), CannySettings(sigma=2.0, kernel=9, high=0.2)],
+)
+def test_bands_find_the_same_edges(monkeypatch, band, settings) -> None:
+    pictures = np.stack([render(sample_scene(5, number), 48, 48) for number in range(2)])
+    expected = canny(pictures, settings).edges
+    monkeypatch.setattr(module, "_BAND_PIXELS", band)
+    assert expected.any()
+    assert np.array_equal(edge_map(pictures, settings), expected)
+    assert np.array_equal(
+        edge_map(pictures / 255.0, settings), canny(pictures / 255.0, settings).edges
+    )
+
+
+def test_the_largest_image_fits_into_memory() -> None:
+    import tracemalloc
+
+    picture = np.zeros((1, 4000, 3000, 3), dtype=np.uint8)
+    picture[:, ::7] = 200
+    tracemalloc.start()
+    edge_map(picture)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # for the 49 million pixels of 16384 x 3000 that is 1 GB
+    assert peak / (4000 * 3000) < 1e9 / (16384 * 3000)

@@ -35,6 +35,17 @@ def test_three_classes_of_which_one_is_not_among_the_rows(features):
     assert not (head.score(features).argmax(axis=1) == 2).any()
 
 
+@pytest.mark.parametrize("there", [[0], [0, 1], [0, 1, 2]])
+def test_a_class_that_is_not_among_the_rows_is_unlikely(features, there):
+    values = np.resize(np.array(there), 400).astype(np.int64)
+    targets = Targets("class", ("a", "b", "c", "never"), values)
+    head = fit_linear(features, targets, np.arange(300), "base", strength=1.0).head
+    scores = head.score(features)
+    chances = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    absent = [number for number in range(4) if number not in there]
+    assert chances[:, absent].max() < 1e-6
+
+
 def test_labels_are_independent(features):
     values = np.stack([features[:, 0] > 0, features[:, 1] > 0.1], axis=1).astype(np.float32)
     assert held_out(features, Targets("labels", ("a", "b"), values))[1] > 0.93

@@ -27,6 +27,14 @@ def test_ties_go_to_the_smaller_key():
     assert fuse([], []) == []
 
 
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_equal_sums_have_one_order(monkeypatch, order):
+    monkeypatch.setattr(query, "TEXT_WEIGHT", query.VECTOR_WEIGHT)
+    found = fuse(order, order[::-1])
+    assert found[0][1] == found[1][1]
+    assert [key for key, _ in found] == [1, 2]
+
+
 @given(ranking, ranking)
 def test_properties(by_vector, by_text):
     fused = fuse(by_vector, by_text)

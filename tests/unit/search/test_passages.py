@@ -34,6 +34,12 @@ def test_headings_of_the_same_name_stay_apart():
     assert [p.text for p in cut(markdown("# A\n\none\n\n# A\n\ntwo\n"))] == ["one", "two"]
 
 
+def test_headings_stay_apart_though_no_text_of_theirs_is_between():
+    blocks = (Block(0, 1, "Rules", 1, None), Block(2, 3, "Exceptions", 2, None))
+    passages = cut(Document("/a.docx", "text", "a b", blocks))
+    assert [(p.text, p.heading) for p in passages] == [("a", "Rules"), ("b", "Exceptions")]
+
+
 def test_pages_stay_apart():
     blocks = (Block(0, 1, "", None, 1), Block(2, 3, "", None, 2))
     passages = cut(Document("/a.pdf", "text", "a b", blocks))

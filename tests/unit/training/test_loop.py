@@ -111,6 +111,18 @@ def test_accumulation_is_a_larger_batch(tmp_path):
         torch.testing.assert_close(shared.average[name], tensor, rtol=1e-4, atol=1e-5)
 
 
+def test_accumulated_gradients_have_the_size_of_one_batch(tmp_path):
+    # AdamW and the clipped norm hide the size from the weights; the log does not
+    logged = []
+    for accumulate in (1, 4):
+        folder = tmp_path / str(accumulate)
+        run_toy(folder, dataclasses.replace(SHORT, accumulate=accumulate), Toy(noise=0.0))
+        entries = Log(folder / "log.jsonl").read()
+        logged.append([(entry["loss"], entry["gradient_norm"]) for entry in entries])
+    assert len(logged[0]) == SHORT.steps
+    assert logged[1] == [(pytest.approx(a, 1e-3), pytest.approx(b, 1e-3)) for a, b in logged[0]]
+
+
 def test_a_batch_that_cannot_be_shared_out(tmp_path):
     with pytest.raises(BadInput, match="batch of 8"):
         run_toy(tmp_path, dataclasses.replace(SHORT, accumulate=3))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Unit = Literal["fraction", "absolute", "auto"]
 _GREY = (0.299, 0.587, 0.114)  # of red, green, blue: ITU-R BT.601
+_BAND_PIXELS = 2**19  # some ten arrays of floats of so many are held at once
 _DECIMALS = 6
 _TAN_22_5 = 2**0.5 - 1  # directions are told apart at 22.5 degrees and what mirrors it
 _AUTO_LOW = 0.4  # of the high threshold
@@ -154,6 +155,43 @@ def canny(
         low=low,
         high=high,
     )
+
+
+def edge_map(
+    pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
+    settings: CannySettings = CannySettings(),
+) -> Bool[np.ndarray, "n h w"]:
+    """The edges alone; see `find_edges`."""
+    return find_edges(pictures, settings)[0]
+
+
+def find_edges(
+    pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
+    settings: CannySettings,
+) -> tuple[Bool[np.ndarray, "n h w"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+    """Edges and both thresholds of `canny`, in bands of rows so that large images fit into memory.
+
+    Raises:
+        BadInput: floats outside 0 to 1, or not finite.
+    """
+    count, height, width = pictures.shape[:3]
+    thinned = np.empty((count, height, width))
+    beside = settings.kernel // 2 + 2  # rows that a pixel depends on: blur, Sobel, neighbour
+    rows = max(1, _BAND_PIXELS // max(1, count * width))
+    for top in range(0, height, rows):
+        first, bottom = max(0, top - beside), min(height, top + rows)
+        blurred = blur(
+            grey_of(pictures[:, first : bottom + beside]), settings.sigma, settings.kernel
+        )
+        across, down = gradient(blurred)
+        slope = np.round(np.hypot(across, down), _DECIMALS)
+        band = thin(slope, across, down)
+        thinned[:, top:bottom] = band[:, top - first : bottom - first]
+    low, high = _thresholds(thinned, settings)
+    weak = (thinned > 0) & (thinned >= low[:, None, None])
+    strong = weak & (thinned >= high[:, None, None])
+    del thinned, band, slope, across, down, blurred
+    return follow(weak, strong), low, high
 
 
 def grey_of(
@@ -310,7 +348,7 @@ def _directions(angles: Float64[np.ndarray, "h w"], strength: Float64[np.ndarray
 
 
 def _read(pictures: Pictures) -> Pictures:
-    return white_on_black(canny(pictures).edges)
+    return white_on_black(edge_map(pictures))
 
 
 def _draw(maps: SceneMaps) -> Pictures:

@@ -9,7 +9,7 @@ from ..base import Condition, Pictures, SceneMaps
 from ..fidelity import chamfer, drawing_problem, each, is_drawn, white_on_black
 from ..lines import lines_of_maps
 from ..perceived import perceive
-from .canny import CannySettings, canny
+from .canny import CannySettings, edge_map
 
 _SIGMA = 0.012  # of the shorter side: what is finer is not scribbled
 _SHORTEST = 0.2  # of the shorter side: strokes with fewer pixels are left out
@@ -66,7 +66,7 @@ def _draw(maps: SceneMaps) -> Pictures:
 def _read(pictures: Pictures) -> Pictures:
     sigma = max(1.4, _SIGMA * min(pictures.shape[1:3]))
     settings = CannySettings(sigma=sigma, kernel=2 * int(np.ceil(3 * sigma)) + 1, unit="auto")
-    return _scribbles(canny(pictures, settings).edges)
+    return _scribbles(edge_map(pictures, settings))
 
 
 def _read_scenes(pictures: Pictures) -> Pictures:

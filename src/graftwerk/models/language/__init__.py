@@ -33,7 +33,7 @@ def load_writer(
         from .extractive import ExtractiveWriter
 
         return ExtractiveWriter(encoder)
-    if name.startswith(("http://", "https://")):
+    if name.lower().startswith(("http://", "https://")):
         from .openai_server import ServerWriter
 
         return ServerWriter(name, model, max_tokens=max_tokens, timeout=timeout, seed=seed)

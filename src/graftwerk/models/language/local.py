@@ -1,8 +1,11 @@
 """A causal language model from a local folder or the hub."""
 
 from collections.abc import Iterator
+from queue import Empty, Queue
+from threading import Thread
 from typing import Any
 
+from ... import limits
 from ...errors import BadFile, BadInput, WriterFailed
 from ...types import Prompt
 from ..checkpoint import ModelFolder, open_folder
@@ -109,10 +112,7 @@ class LocalWriter:
 
     def _tokens(self, text: str) -> list[int]:
         if self._tokenizer.chat_template:
-            message = [{"role": "user", "content": text}]
-            text = self._tokenizer.apply_chat_template(
-                message, tokenize=False, add_generation_prompt=True
-            )
+            text = _fill_template(self.name, self._tokenizer, text)
             return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
         return list(self._tokenizer(text)["input_ids"])
 
@@ -136,3 +136,39 @@ class LocalWriter:
             yield token
             cache = output.past_key_values
             ids = torch.tensor([[token]], device=self._model.device)
+
+
+def _fill_template(name: str, tokenizer: Any, text: str) -> str:
+    """A text in the model's chat template.
+
+    The template is a program that came with the model, so it gets a deadline; it runs in a thread
+    of its own, for nothing else can leave it alone.
+
+    Raises:
+        BadFile: the template fails, or takes longer than any does.
+    """
+    message = [{"role": "user", "content": text}]
+    found: Queue[str | Exception] = Queue()
+
+    def fill() -> None:
+        try:
+            found.put(
+                str(
+                    tokenizer.apply_chat_template(
+                        message, tokenize=False, add_generation_prompt=True
+                    )
+                )
+            )
+        except Exception as error:  # the template may raise anything
+            found.put(error)
+
+    Thread(target=fill, daemon=True).start()
+    hint = "Take another model, or correct chat_template in its tokenizer_config.json."
+    try:
+        filled = found.get(timeout=limits.CHAT_TEMPLATE_SECONDS)
+    except Empty:
+        reason = f"takes more than {limits.CHAT_TEMPLATE_SECONDS:g} s"
+        raise BadFile(f"the chat template of {name} {reason}.", hint) from None
+    if isinstance(filled, Exception):
+        raise BadFile(f"the chat template of {name} fails: {filled}.", hint) from filled
+    return filled

@@ -176,6 +176,11 @@ class ServerWriter:
         match choices:
             case [{"delta": {"content": str(text)}, **rest}, *_]:
                 return text, rest.get("finish_reason") is not None
+            case [{"delta": {"tool_calls": [_, *_]}}, *_]:
+                raise WriterFailed(
+                    f"{self.name} asks for a tool instead of answering, and none was offered.",
+                    "Turn tools off at the server, or name another --writer-model.",
+                )
             case [{"delta": dict(), **rest}, *_]:
                 return "", rest.get("finish_reason") is not None
         raise self._malformed(event)

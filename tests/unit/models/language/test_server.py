@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from graftwerk.errors import BadInput, WriterFailed
-from graftwerk.models.language import openai_server
+from graftwerk.models.language import load_writer, openai_server
 from graftwerk.models.language.openai_server import ServerWriter
 from graftwerk.settings import Settings
 from graftwerk.types import Prompt
@@ -181,6 +181,24 @@ def test_keep_alive_is_silence():
     assert next(pieces) == "one"
     with pytest.raises(httpx.ReadTimeout, match="keep-alive"):
         next(pieces)
+
+
+def test_a_call_of_a_tool_is_no_answer():
+    call = {"choices": [{"delta": {"tool_calls": [{"index": 0}]}, "finish_reason": None}]}
+    chunk = f"data: {json.dumps(call)}\n\n".encode()
+    with (
+        serving(chunk, event(None, "tool_calls"), DONE) as (address, _),
+        pytest.raises(WriterFailed, match="asks for a tool"),
+    ):
+        write(address)
+
+
+@pytest.mark.parametrize("address", ["HTTP://127.0.0.1:1/v1", "Https://h/v1"])
+def test_a_scheme_may_be_in_capitals(address, words_encoder):
+    writer = load_writer(
+        address, model="m", encoder=words_encoder, max_tokens=1, timeout=1.0, device="cpu", seed=0
+    )
+    assert isinstance(writer, ServerWriter)
 
 
 class Ticking:

@@ -117,7 +117,7 @@ def test_eval_alignment(graft, workplace) -> None:
             "reads only texts",
         ),
         (["eval", "alignment", "nowhere"], "does not exist"),
-        (["eval", "alignment", "a.png"], "neither a folder nor JSON lines"),
+        (["eval", "alignment", "a.png"], "neither a folder nor a table"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )

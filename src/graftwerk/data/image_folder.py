@@ -99,16 +99,22 @@ def _tables_in(folder: Path) -> tuple[list[Path], list[Path]]:
     for place, inner, names in os.walk(folder):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         tables = [Path(place) / name for name in TABLES if name in names]
-        tables = [table for table in tables if table.name != FILL50K or _is_fill50k(table)]
+        tables = [table for table in tables if table.name != FILL50K or names_images(table)]
         above = any(table.parent in Path(place).parents for table in found)
         found += [] if above else tables[:1]
         others += tables if above else tables[1:]
     return found, others
 
 
-def _is_fill50k(table: Path) -> bool:
-    """Whether a file of that name is a table of images; other programs have others."""
+def names_images(table: Path) -> bool:
+    """Whether a file of such a name is a table of images; other programs have others."""
+    if table.suffix == ".parquet":
+        return True
     try:
+        if table.suffix == ".csv":
+            with raw.open_regular(str(table), limits.DATA_FILE) as file:
+                header = file.readline(limits.DATA_TEXT).decode("utf-8-sig", "replace")
+            return any(column in header for column in _IMAGES)
         _, first = next(_json_rows(table))
     except (BadInput, StopIteration):
         return False

@@ -7,13 +7,14 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
 from ..data.documents.formats import is_image_path, size_and_hash
 from ..data.documents.sandbox import Reader
-from ..data.image_folder import TABLES
+from ..data.image_folder import TABLES, names_images
 from ..data.images import ImageNotes
 from ..errors import BadFile, BadInput, LimitExceeded
 from ..models.image_encoder import encode_and_compare
@@ -196,7 +197,7 @@ class Intake:
     def _describes_pictures(self, path: str) -> bool:
         """Whether a file is the table of an ImageFolder, whose pictures are added too."""
         folder, name = os.path.split(path)
-        return name in TABLES and folder in self._picture_folders
+        return name in TABLES and folder in self._picture_folders and names_images(Path(path))
 
     def _is_full(self) -> bool:
         passages = sum(len(waiting.passages) for waiting in self._pending)

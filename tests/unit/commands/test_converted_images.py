@@ -11,8 +11,8 @@ from graftwerk.cli import show
 from graftwerk.controlnet.branch import Shape, make_branch
 from graftwerk.controlnet.checkpoint import write_controlnet
 from graftwerk.controlnet.inputs import map_of, mask_of
+from graftwerk.controlnet.spec import ControlSpec, read_control
 from graftwerk.data.columns import Wanted
-from graftwerk.data.images import ImageNotes
 from graftwerk.data.load import read_examples
 from graftwerk.diffusion.pipeline import load_diffusion
 from graftwerk.errors import BadInput
@@ -84,24 +84,27 @@ def test_condition(tmp_path):
 
 def test_finished_depth_maps_of_16_bits_and_of_millimeters(tmp_path):
     path = gradient(tmp_path / "depth.png")
-    levels = map_of("depth", path, True, (64, 64))[..., 0]
+    finished = ControlSpec("depth", path, finished=True)
+    levels = map_of(read_control(finished), (64, 64))[..., 0]
     assert (levels.min(), levels.max()) == (31, 233)
     millimeters = np.linspace(500, 4000, 64 * 64).reshape(64, 64).astype(np.uint16)
     millimeters[0, :3] = 0
     Image.fromarray(millimeters).save(path)
-    notes = ImageNotes()
-    levels = map_of("depth", path, True, (64, 64), notes)[..., 0]
+    control = read_control(finished)
+    levels = map_of(control, (64, 64))[..., 0]
     assert levels[0, 3] == 255 and levels[-1, -1] == levels[0, 0] == 0
-    assert list(notes.counts) == ["millimeters to nearness, 0 as far"]
+    assert control.source.notes == ("millimeters to nearness, 0 as far",)
     with pytest.raises(BadInput, match="has 64 x 64 pixels"):
-        map_of("depth", path, True, (32, 32))
+        map_of(control, (32, 32))
 
 
 def test_masks(tmp_path):
-    notes = ImageNotes()
-    mask = mask_of([drawing(tmp_path / "mask.png")], (64, 64), "cpu", notes)
+    image = gradient(tmp_path / "image.png")
+    spec = ControlSpec("canny", image, finished=False, masks=(drawing(tmp_path / "mask.png"),))
+    masks = read_control(spec).masks
+    mask = mask_of(masks, (64, 64), "cpu")
     assert mask[0, 0, 0, 0] == 1 and mask[0, 0, 18, 30] == 0
-    assert notes.counts == {CLEAR: 1}
+    assert [one.notes for one in masks] == [(CLEAR,)]
 
 
 def test_generate_with_a_control(tmp_path, text_pipeline):

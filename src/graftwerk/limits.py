@@ -51,6 +51,7 @@ TRAINING_STEPS = 100_000_000
 BATCH = 65_536  # items of one step
 TRAINING_MINUTES = 100_000
 DATA_FILE = 1024 * MIB  # a table of labelled data
+TABLE_UNPACKED = 1024 * MIB  # what the values of a Parquet or Arrow table take, written out
 DATA_ROWS = 10_000_000
 DATA_ARCHIVE_ENTRIES = 1_000_000  # of a zip of labelled data
 DATA_TEXT = 1 * MIB  # one labelled text in a file of its own

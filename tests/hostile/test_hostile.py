@@ -30,7 +30,7 @@ REASONS = {
     "bomb.png": (LimitExceeded, "pixels"),
     "truncated.png": (BadFile, "not a readable picture"),
     "deep.jsonl": (BadFile, "line 1"),
-    "quote.csv": (BadFile, "no CSV"),
+    "quote.csv": (BadFile, "line 2 opens a quote that is never closed"),
 }
 
 

@@ -20,7 +20,9 @@ from jaxtyping import Int64
 from ..blocks.captions import parse
 from ..data.documents.formats import is_image_path
 from ..data.image_folder import METADATA, LabelledPicture, attributes, read_picture_folder
-from ..data.labelled_texts import SUFFIXES, read_labelled_texts
+from ..data.labelled_texts import read_labelled_texts
+from ..data.pairs import read_pairs
+from ..data.tables import is_table
 from ..errors import BadInput
 from ..metrics import embedding_space
 from ..metrics.results import (
@@ -38,7 +40,6 @@ from ..metrics.retrieval import (
     contains_answer,
     correlations,
     exact_match,
-    read_pairs,
     retrieval_figures,
     token_f1,
 )
@@ -83,7 +84,7 @@ def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> AlignmentEva
     """
     begin = time.perf_counter()
     encoded = pictures = None
-    if request.data.suffix.lower() in SUFFIXES and request.data.name != METADATA:
+    if is_table(request.data) and request.data.name != METADATA:
         said = read_labelled_texts(request.data)
         encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
         texts = _embed_texts(encoder, [(one.text, one.values) for one in said], monitor)

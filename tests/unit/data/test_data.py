@@ -17,6 +17,13 @@ from graftwerk.data.split import balance, split
 from graftwerk.data.targets import read_targets, same_targets
 from graftwerk.errors import BadFile, BadInput
 
+
+
+@pytest.fixture
+def texts(tmp_path):
+    return write_csv(tmp_path / "texts.csv", sentences(120))
+
+
 TEXT, IMAGE, SERIES = (Wanted(frozenset({kind})) for kind in ("text", "image", "series"))
 
 

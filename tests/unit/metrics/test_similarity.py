@@ -7,8 +7,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from graftwerk import limits
+from graftwerk.data.pairs import Pair, read_pairs
 from graftwerk.errors import BadFile, BadInput, LimitExceeded
-from graftwerk.metrics.retrieval import Pair, correlations, read_pairs
+from graftwerk.metrics.retrieval import correlations
 
 
 @pytest.fixture
@@ -39,12 +40,23 @@ def test_with_and_without_header(write, start):
         ("", "holds 0 pairs"),
         (b"a,b,1\n\xff,d,2\n", "not UTF-8"),
         ('a,b,1\n"c,d,2\n', "not CSV"),
-        ("a,b,1\n" + "c" * 200_000 + ",d,2\n", "not CSV"),
     ],
 )
 def test_malformed_files(write, content, message):
     with pytest.raises(BadFile, match=message):
         read_pairs(write(content))
+
+
+def test_a_cell_may_have_any_length(write):
+    pairs = read_pairs(write("a,b,1\n" + "c" * 200_000 + ",d,2\n"))
+    assert pairs[1] == Pair("c" * 200_000, "d", 2.0)
+
+
+def test_other_dialects(write, tmp_path):
+    path = write("sentence1;sentence2;score\nA dog, a cat.;B;4,25\nC;D;1,5\nE;F;3\n")
+    assert [pair.score for pair in read_pairs(path)] == [4.25, 1.5, 3.0]
+    (tmp_path / "p.tsv").write_text('"A dog\tb\t1\nc\t"d\t2\n')
+    assert read_pairs(tmp_path / "p.tsv") == [Pair('"A dog', "b", 1.0), Pair("c", '"d', 2.0)]
 
 
 def test_no_file(tmp_path):

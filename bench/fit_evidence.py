@@ -20,11 +20,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
 from graftwerk import files
-from graftwerk.models.encoders import load_encoder
+from graftwerk.library.index import Index
+from graftwerk.models.encoders import CachingEncoder, load_encoder
 from graftwerk.models.hub import named_by_user
 from graftwerk.rag import evidence
 from graftwerk.rag import evidence as calibration
-from graftwerk.rag.answer import open_library
 from graftwerk.search.qa_pairs import build_index, document_path, read_paragraphs
 from graftwerk.types import Silent
 
@@ -68,14 +68,15 @@ def measure(path, encoder):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "index"
         build_index(folder, paragraphs, encoder, None, Silent())
-        with open_library(folder, "auto") as library:
+        reader = CachingEncoder(load_encoder(encoder.rescorer) if encoder.rescorer else encoder)
+        with Index(folder) as index:
             for number, paragraph in enumerate(paragraphs):
                 own = document_path(folder, number)
                 for question in paragraph.questions:
-                    hits = library.find(question.text, 3 * evidence.EVIDENCE_HITS)
-                    others = [hit for hit in hits if hit.passage.path != own]
+                    hits = index.search(question.text, k=3 * evidence.EVIDENCE_HITS).hits
+                    others = [hit for hit in hits if hit.path != own]
                     for label, found in ((1, hits), (0, others)):
-                        rows.append(evidence.find_features(question.text, found, library.reader))
+                        rows.append(evidence.find_features(question.text, found, reader))
                         labels.append(label)
                         articles.append(titles[number])
     return np.array(rows), np.array(labels), np.array(articles)

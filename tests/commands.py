@@ -84,7 +84,7 @@ def _import_what_commands_import() -> None:
     from graftwerk.commands import CATALOGUE
 
     loaded = [diffusers.AutoencoderKL, diffusers.UNet2DConditionModel, diffusers.UNet2DModel]
-    loaded += [transformers.CLIPModel, *(verb.load() for verb in CATALOGUE)]
+    loaded += [transformers.CLIPModel, *(command.load() for command in CATALOGUE)]
     del onnxruntime, peft, sklearn, main, progress, show
 
 

@@ -104,5 +104,5 @@ def serve_encoder(monkeypatch: pytest.MonkeyPatch, *encoders: Any) -> None:
             raise BadFile(f"model {name!r} is neither a built-in name nor a folder that exists.")
         return known[name]
 
-    for module in ("commands.classify", "commands.evaluate", "commands.index", "search.opening"):
+    for module in ("commands.classify", "commands.evaluate", "library.index"):
         monkeypatch.setattr(f"graftwerk.{module}.load_encoder", load)

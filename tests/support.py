@@ -141,8 +141,7 @@ def use_encoder(monkeypatch: pytest.MonkeyPatch, *encoders: HashEncoder) -> None
             raise BadFile(f"model {name!r} is neither a built-in name nor a folder that exists.")
         return known[name]
 
-    for module in ("commands.index", "search.opening"):
-        monkeypatch.setattr(f"graftwerk.{module}.load_encoder", load)
+    monkeypatch.setattr("graftwerk.library.index.load_encoder", load)
 
 
 class Recorder:

@@ -14,34 +14,64 @@ from typing import TYPE_CHECKING, Any
 
 from . import requests
 from .errors import GraftError
-from .requests.ask import Ask, Calibrate
-from .requests.blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
-from .requests.classify import Classify
-from .requests.condition import ConditionList, EvalEdges, MakeCondition
-from .requests.control import ControlAblation, ControlExport, ControlTrain
-from .requests.evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
-from .requests.finetune import Compare, EvalFit, Fit, Predict
-from .requests.generate import Generate
-from .requests.guide import GuideCheck, GuideSweep, Invert
-from .requests.models import ModelsInfo, ModelsList, Tour
-from .requests.probe import Readout
-from .requests.search import (
-    Embed,
-    IndexAdd,
-    IndexRebuild,
-    IndexRemove,
-    IndexStatus,
-    IndexVerify,
-    Search,
-)
-from .results import Report
 from .settings import forbid_telemetry
 
 if TYPE_CHECKING:
+    from .diffusion.guidance import guided
+    from .library import samplers
+    from .library.adapters import ClassGuide, ControlNet, Guide, ImageGuide, Lora, TextGuide
+    from .library.comparing import compare
+    from .library.encoder import Encoder, load_encoder
+    from .library.estimators import Classifier, Regressor, load
+    from .library.index import Index
+    from .library.pipeline import GeneratedImages, Pipeline
+    from .library.probing import probe
+    from .requests.ask import Ask, Calibrate
+    from .requests.base import R_co, Request
+    from .requests.blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
+    from .requests.classify import Classify
+    from .requests.condition import ConditionList, EvalEdges, MakeCondition
+    from .requests.control import ControlAblation, ControlExport, ControlTrain
+    from .requests.evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
+    from .requests.finetune import Compare, EvalFit, Fit, LoraTrain, Predict
+    from .requests.generate import Generate
+    from .requests.guide import GuideCheck, GuideSweep, Invert
+    from .requests.models import ModelsInfo, ModelsList, Tour
+    from .requests.probe import Readout
+    from .requests.search import (
+        Embed,
+        IndexAdd,
+        IndexRebuild,
+        IndexRemove,
+        IndexStatus,
+        IndexVerify,
+        Search,
+    )
     from .types import Monitor
 
 # public objects, imported when they are first asked for: name -> module of this package
-_OBJECTS: dict[str, str] = {}
+_OBJECTS: dict[str, str] = {
+    "ClassGuide": "library.adapters",
+    "Classifier": "library.estimators",
+    "ControlNet": "library.adapters",
+    "Encoder": "library.encoder",
+    "GeneratedImages": "library.pipeline",
+    "Guide": "library.adapters",
+    "ImageGuide": "library.adapters",
+    "Index": "library.index",
+    "Lora": "library.adapters",
+    "Pipeline": "library.pipeline",
+    "Regressor": "library.estimators",
+    "TextGuide": "library.adapters",
+    "compare": "library.comparing",
+    "guided": "diffusion.guidance",
+    "load": "library.estimators",
+    "load_encoder": "library.encoder",
+    "probe": "library.probing",
+}
+_OBJECTS |= {name: f"requests.{module}" for name, module in requests.REQUESTS.items()}
+# public modules, in the same way
+_MODULES = {"samplers": "library.samplers"}
 
 
 forbid_telemetry()  # here, as it must come before the import of any library that would send some
@@ -53,13 +83,17 @@ __all__ = [
     "BlocksRender",
     "BlocksShow",
     "Calibrate",
+    "ClassGuide",
+    "Classifier",
     "Classify",
     "Compare",
     "ConditionList",
     "ControlAblation",
     "ControlExport",
+    "ControlNet",
     "ControlTrain",
     "Embed",
+    "Encoder",
     "EvalAlignment",
     "EvalAnswers",
     "EvalEdges",
@@ -68,32 +102,47 @@ __all__ = [
     "EvalSimilarity",
     "Fit",
     "Generate",
+    "GeneratedImages",
     "GraftError",
+    "Guide",
     "GuideCheck",
     "GuideSweep",
+    "ImageGuide",
+    "Index",
     "IndexAdd",
     "IndexRebuild",
     "IndexRemove",
     "IndexStatus",
     "IndexVerify",
     "Invert",
+    "Lora",
+    "LoraTrain",
     "MakeCondition",
     "ModelsInfo",
     "ModelsList",
+    "Pipeline",
     "Predict",
     "Readout",
     "RecipeEval",
     "RecipeList",
     "RecipeRun",
+    "Regressor",
     "Search",
+    "TextGuide",
     "Tour",
     "__version__",
+    "compare",
+    "guided",
+    "load",
+    "load_encoder",
+    "probe",
     "run",
+    "samplers",
 ]
 
 
-def run(request: requests.Request, monitor: "Monitor | None" = None) -> Report:
-    """Carry out any request and return its report.
+def run(request: "Request[R_co]", monitor: "Monitor | None" = None) -> "R_co":
+    """Carry out any request and return its result.
 
     Args:
         request: one of the request classes of this package.
@@ -102,17 +151,17 @@ def run(request: requests.Request, monitor: "Monitor | None" = None) -> Report:
     Raises:
         GraftError: a subclass that says what was received, what is allowed and what to do.
     """
-    from .commands import CATALOGUE
+    from .commands import command_of
     from .types import Silent
 
-    for verb in CATALOGUE:
-        if verb.request is type(request):
-            return verb.load()(request, monitor or Silent())
-    raise TypeError(f"{type(request).__name__} is not a request of graftwerk")
+    result: Any = command_of(request).load()(request, monitor or Silent())
+    return result  # type: ignore[no-any-return]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public object when it is first asked for."""
+    if name in _MODULES:
+        return import_module(f"{__name__}.{_MODULES[name]}")
     if name not in _OBJECTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_OBJECTS[name]}"), name)

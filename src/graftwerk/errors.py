@@ -2,6 +2,7 @@
 
 GraftError              base class; the command line and the server catch only this one
 ├── BadInput            the caller can mend it                       exit 2, HTTP 422
+│   ├── BadValue        a field of a request does not take this value
 │   ├── BadFile         a file or folder cannot be used as given
 │   ├── LimitExceeded   larger than a limit of `limits.py`
 │   ├── UnknownName     a name that is not in a closed list
@@ -18,6 +19,8 @@ GraftError              base class; the command line and the server catch only t
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar
+
+_SHOWN = 80  # characters of a refused value
 
 
 class GraftError(Exception):
@@ -49,6 +52,39 @@ class BadInput(GraftError):
 
     exit_code = 2
     http_status = 422
+
+
+class BadValue(BadInput):
+    """A field of a request does not take this value.
+
+    Args:
+        field: its name in Python.
+        value: what was received.
+        allowed: what is allowed, without a full stop; of a missing field, what it is.
+        hint: what to do about it.
+        missing: whether nothing was received.
+
+    >>> str(BadValue("k", -3, "at least 0", "See: help(graftwerk.Search)"))
+    'k -3 is not possible: at least 0. See: help(graftwerk.Search)'
+    """
+
+    def __init__(
+        self, field: str, value: object, allowed: str, hint: str, *, missing: bool = False
+    ) -> None:
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+        self.missing = missing
+        super().__init__(self.spelled(field), hint)
+
+    def spelled(self, name: str) -> str:
+        """The message with another name for the field, as an option of the command line has."""
+        if self.missing:
+            return f"{name} is missing: {self.allowed}."
+        text = repr(self.value) if isinstance(self.value, str) else str(self.value)
+        if len(text) > _SHOWN:
+            text = f"{text[: _SHOWN - 3]}..."
+        return f"{name} {text} is not possible: {self.allowed}."
 
 
 class BadFile(BadInput):

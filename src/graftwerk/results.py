@@ -1,12 +1,22 @@
 """What every report is."""
 
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
 from pydantic import BaseModel, ConfigDict, Field
+
+Modality = Literal["text", "image"]
 
 
 class Report(BaseModel):
-    """What a verb answers."""
+    """What a command answers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    @property
+    def well(self) -> bool:
+        """False where the command line ends with exit code 1, though nothing failed."""
+        return True
 
 
 class Skipped(Report):
@@ -14,6 +24,33 @@ class Skipped(Report):
 
     path: str = Field(description="the file")
     reason: str = Field(description="why it was left out and what to do")
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A stretch of a document, or a whole image.
+
+    Its text is exactly the characters `start:end` of the document's text. Bytes of the path that
+    are not UTF-8 stand in it as surrogate escapes.
+    """
+
+    path: Annotated[str, Field(description="file")]
+    kind: Annotated[Modality, Field(description="text passage or picture")]
+    text: Annotated[str, Field(description="the passage; empty for a picture")]
+    start: Annotated[int, Field(description="first character in the document's text")]
+    end: Annotated[int, Field(description="one past the last character")]
+    heading: Annotated[str, Field(description="headings above it, outermost first")] = ""
+    line: Annotated[int | None, Field(description="first line, from 1")] = None
+    page: Annotated[int | None, Field(description="page, from 1")] = None
+
+
+def with_position(path: str, line: int | None, page: int | None) -> str:
+    """A path followed by a line or page.
+
+    >>> with_position("a.md", 3, None), with_position("a.pdf", None, 2)
+    ('a.md:3', 'a.pdf page 2')
+    """
+    return path + (f":{line}" if line is not None else f" page {page}" if page is not None else "")
 
 
 class Familiarity(Report):

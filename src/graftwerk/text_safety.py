@@ -7,7 +7,7 @@ Text of documents and file names, made safe for a terminal.
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _KEPT = {"\n", "\t"}
 
@@ -78,3 +78,34 @@ def rewrite(
             yield done
     if rest := change(held):
         yield rest
+
+
+def shortened(text: str, most: int = 60) -> str:
+    r"""`text` on one line, cut after `most` characters.
+
+    >>> shortened("one two\nthree four", 11)
+    'one two th…'
+    """
+    line = " ".join(text[: 10 * most].split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """An HTML table of plain texts for notebooks; nothing in them acts as markup.
+
+    >>> html_table(["a"], [["<b>"]])
+    '<table><tr><th>a</th></tr><tr><td>&lt;b&gt;</td></tr></table>'
+    """
+    lines = [_html_row("th", head), *(_html_row("td", row) for row in rows)]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _html_row(tag: str, cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{as_html(cell)}</{tag}>' for cell in cells)}</tr>"
+
+
+def as_html(text: str) -> str:
+    """`text` escaped for HTML, control and direction characters shown as escapes."""
+    from html import escape
+
+    return escape(printable(text, keep_lines=True))

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32
 
+from .results import Modality, Passage
+
 if TYPE_CHECKING:
     import torch
 
 
 Vectors = Float32[np.ndarray, "n d"]
-Modality = Literal["text", "image"]
 Role = Literal["query", "document"]
 # 0 for the embeddings, negative from the end; "all": every one behind the embeddings, joined;
 # None: the last, as the model itself takes it
@@ -63,55 +64,6 @@ class Encoder(Protocol):
     def count_tokens(self, text: str) -> int:
         """Tokens of `text`, special tokens not counted."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A stretch of a document, or a whole picture.
-
-    Attributes:
-        path: absolute path of the file; bytes that are not UTF-8 as surrogate escapes.
-        kind: `text` or `image`.
-        text: exactly the characters `start:end` of the document's text; empty for a picture.
-        start: first character in the document's text.
-        end: one past the last character.
-        heading: headings above it, outermost first, joined with " > ".
-        line: first line, from 1, where the format has lines.
-        page: page, from 1, where the format has pages.
-    """
-
-    path: str
-    kind: Modality
-    text: str
-    start: int
-    end: int
-    heading: str = ""
-    line: int | None = None
-    page: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A passage that was found.
-
-    Attributes:
-        passage_id: its key in the index.
-        passage: the passage itself.
-        score: what the hits are ordered by; comparable within one search only.
-        similarity: cosine between query and passage, None in text mode.
-        vector_rank: rank by vectors, from 1, None where vectors did not find it; in hybrid mode
-            among passages or pictures alone.
-        text_rank: rank by words (BM25), from 1, None where words did not find it.
-        marks: spans of `passage.text` that match words of the query.
-    """
-
-    passage_id: int
-    passage: Passage
-    score: float
-    similarity: float | None = None
-    vector_rank: int | None = None
-    text_rank: int | None = None
-    marks: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +133,7 @@ class Denoiser(Protocol):
 
 @runtime_checkable
 class Monitor(Protocol):
-    """How a verb tells its caller what it is doing; a caller stops it by raising here."""
+    """How a command tells its caller what it is doing; a caller stops it by raising here."""
 
     def start(self, task: str, total: int | None = None) -> None:
         """A stage begins: `task` names it, `total` counts its items where known."""

@@ -16,8 +16,9 @@ from graftwerk.commands import index as index_add
 from graftwerk.commands import index as index_rebuild
 from graftwerk.commands import index as index_remove
 from graftwerk.errors import GraftError
+from graftwerk.library import index as library
 from graftwerk.requests.search import IndexAdd, IndexRebuild, IndexRemove
-from graftwerk.search import ingest, opening
+from graftwerk.search import ingest
 from graftwerk.search.index import Index
 from graftwerk.types import Silent
 
@@ -78,8 +79,7 @@ def child(task):
 def patch():
     """Put the stand-ins in their places."""
     ingest.BATCH_PASSAGES = BATCH
-    for module in (index_add, index_rebuild, opening):
-        module.load_encoder = load
+    library.load_encoder = load
 
 
 if __name__ == "__main__":

@@ -74,8 +74,8 @@ def search_while_others_write(driver, docs, tmp_path, count):
             outcome = search(opened, encoder, "version part", k=1000, mode=mode)
             seen = {}
             for hit in outcome.hits:
-                version, part = hit.passage.text.split()[1:4:2]
-                seen.setdefault(hit.passage.path, []).append((version, part))
+                version, part = hit.text.split()[1:4:2]
+                seen.setdefault(hit.path, []).append((version, part))
                 versions.add(version)
             for parts in seen.values():
                 assert len({version for version, _ in parts}) == 1

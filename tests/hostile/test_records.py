@@ -55,11 +55,11 @@ def test_the_guard_sees_a_fetch(connections) -> None:
 
 def test_every_option_that_takes_a_hub_id_can_name_one() -> None:
     """A new option that takes one has to join `MODEL_FIELDS`, or it never fetches."""
-    for verb in CATALOGUE:
-        for name, field in verb.request.model_fields.items():
+    for command in CATALOGUE:
+        for name, field in command.request.model_fields.items():
             said = [field.description or "", *map(str, get_args(field.annotation))]
             takes = any("hub id" in text for text in said)
-            assert not takes or name in MODEL_FIELDS, f"{verb.command} {name}"
+            assert not takes or name in MODEL_FIELDS, f"{command.words} {name}"
 
 
 def test_an_index_that_names_an_encoder_of_a_hub(tmp_path, monkeypatch, connections) -> None:

@@ -11,7 +11,7 @@ A case says how to get at a steer from outside:
 """
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -24,21 +24,74 @@ from graftwerk.adapters.lora import Rank, install, load
 from graftwerk.adapters.manifest import is_replaceable, read_bundle, require_base, write_bundle
 from graftwerk.controlnet.branch import Shape, make_branch, weights_of
 from graftwerk.controlnet.checkpoint import read_branch, write_controlnet
-from graftwerk.controlnet.control import ControlSteer
+from graftwerk.controlnet.control import Controls
+from graftwerk.controlnet.control import Term as ControlTerm
 from graftwerk.diffusion.guidance import GradientGuide, Term
 from graftwerk.diffusion.noisy_classifier import NoiseAwareClassifier, NoiseAwareNetwork
+from graftwerk.diffusion.prompts import TextStates
+from graftwerk.diffusion.unet import NetworkDenoiser
 from graftwerk.generation.guides import require_space
+from graftwerk.library import index as library
+from graftwerk.library.index import Index
 from graftwerk.models.encoders import load_encoder
-from graftwerk.rag.answer import open_library
-from graftwerk.rag.prompt import RetrievedContext, bare_prompt
-from graftwerk.search import opening
 from graftwerk.search.qa_pairs import Paragraph, build_index
 from graftwerk.training.state import initialise
 from graftwerk.types import Silent
 
 
+class Listening:
+    """A writer that keeps what it is sent."""
+
+    name, extractive = "listening", False
+
+    def __init__(self):
+        self.sent = []
+
+    def count_tokens(self, text):
+        return len(text.split())
+
+    def write(self, prompt):
+        # the frame of the documents is random by design
+        self.sent.append(prompt.text.replace(prompt.nonce or "no frame", "mark"))
+        yield "Yes."
+
+
+@dataclass(frozen=True)
+class Context:
+    """`Index.ask` as a steer: what the writer is sent for a question."""
+
+    index: Index
+    k: int
+    base: str
+    name = "context"
+    socket = "input"
+
+    @property
+    def is_zero(self):
+        return self.k == 0
+
+    def apply(self, frozen):
+        def ask(question):
+            writer = Listening()
+            answer = self.index.ask(question, k=self.k, writer=writer, show_prompt=True)
+            (sent,) = writer.sent
+            assert len(answer.hits) == self.k and question in answer.prompt
+            return sent
+
+        ask.frozen = frozen
+        return ask
+
+    def remove(self, steered):
+        return steered.frozen
+
+
+def bare(question):
+    """What a writer without an index is sent."""
+    return question
+
+
 class ContextCase:
-    """Retrieved context: the frozen thing makes a prompt, the base is the index's encoder."""
+    """Retrieved context: the frozen thing is sent the bare question; the base is the encoder."""
 
     question = "When may foosball be played?"
 
@@ -51,7 +104,7 @@ class ContextCase:
             self.folder, [Paragraph(text, ()) for text in texts], self.encoder, None, Silent()
         )
         self.given = self.encoder
-        monkeypatch.setattr(opening, "load_encoder", lambda *_, **__: self.given)
+        monkeypatch.setattr(library, "load_encoder", lambda *_, **__: self.given)
 
     @property
     def base(self):
@@ -62,7 +115,7 @@ class ContextCase:
         return self.other.fingerprint
 
     def frozen(self):
-        return bare_prompt
+        return bare
 
     def zero(self):
         return self._steer(k=0)
@@ -70,8 +123,8 @@ class ContextCase:
     def work(self):
         return self._steer(k=2)
 
-    def observe(self, asker):
-        return asker(self.question)
+    def observe(self, ask):
+        return ask(self.question)
 
     def weights(self):
         vectors = self.encoder.encode_texts(["a sentence", "another one"])
@@ -80,18 +133,11 @@ class ContextCase:
 
     def misapply(self):
         self.given = self.other
-        self._steer(k=2)
+        self._steer(k=2).apply(bare)(self.question)
 
     def _steer(self, k):
-        with open_library(self.folder, "cpu") as library:
-            hits = library.find(self.question)[:k]
-            return RetrievedContext(
-                passages=tuple(hit.passage for hit in hits),
-                budget=1000,
-                count_tokens=self.encoder.count_tokens,
-                draw_mark=lambda: "m" * 16,
-                base=library.index.fingerprint,
-            )
+        index = Index(self.folder, device="cpu")
+        return Context(index, k, index.status().fingerprint)
 
 
 class NetworkCase:
@@ -259,27 +305,26 @@ class ControlCase(NetworkCase):
         self.folder = folder / "control"
 
     def zero(self):
-        return replace(self._steer(), scale=0.0)
+        return self._steer(weight=0.0)
 
     def work(self):
-        steer = self._steer()
         with folders.working_folder(
             self.folder, lambda path: is_replaceable(path, "control")
         ) as folder:
-            write_controlnet(folder, steer.branch, self.network)
+            write_controlnet(folder, self._branch(), self.network)
             write_bundle(folder, "control", "fake/unet", self.base, {})
-        return steer
+        return self._steer()
 
-    def observe(self, network):
-        draw = torch.Generator().manual_seed(3)
-        x, states = torch.randn(2, 4, 8, 8, generator=draw), torch.randn(2, 5, 32, generator=draw)
-        times = torch.tensor([3.0, 700.0])
+    def frozen(self):
+        draw = torch.Generator().manual_seed(2)
+        texts = TextStates(torch.randn(1, 5, 32, generator=draw))
+        self.denoiser = NetworkDenoiser(self.network, pipelines.noise_of(), texts)
+        return self.denoiser
+
+    def observe(self, denoise):
+        x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
         with torch.inference_mode():
-            if network is self.network:
-                out = network(x, times, encoder_hidden_states=states).sample
-            else:
-                out = network(x, times, {"encoder_hidden_states": states})
-        return out.numpy().tobytes()
+            return denoise(x, 3.0).numpy().tobytes()
 
     def weights(self):
         return self.base
@@ -287,14 +332,19 @@ class ControlCase(NetworkCase):
     def misapply(self):
         read_branch(self.folder, self.other, 2, "fake/other", self.other_base)
 
-    def _steer(self):
+    def _steer(self, weight=1.0):
+        branch = self._branch()
+        with torch.no_grad():
+            hint = branch.read(torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(6)))
+        return Controls((ControlTerm(branch, hint, weight),), self.base).start(2)
+
+    def _branch(self):
         generator = torch.Generator().manual_seed(5)
         branch = make_branch(self.network, Shape(2, hint_widths=(4, 8)), generator)
         with torch.no_grad():
             for weight in weights_of(branch).values():
                 weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
-            hint = branch.read(torch.rand(1, 3, 16, 16, generator=generator))
-        return ControlSteer(branch, hint, self.base)
+        return branch
 
 
 STEERS = {

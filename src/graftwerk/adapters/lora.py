@@ -12,9 +12,9 @@ begins at 0. The layers are peft's; they are saved in its own files.
 The layers of a low-rank steer: peft's, around those of a frozen network.
 """
 
+import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,7 +144,6 @@ class LowRank:
         self._needed = {name: p.requires_grad for name, p in network.named_parameters()}
         self._scale, self._installed = 1.0, False
         self._kept: dict[str, Tensor] = {}
-        self._is_on = False
 
     @property
     def scale(self) -> float:
@@ -227,17 +226,27 @@ class LowRank:
         self._turn(self._scale != 0)
 
     def apply(self, frozen: nn.Module) -> nn.Module:
-        """Return the network steered; `frozen` itself stays as it is.
+        """Return a network with the layers that shares its weights with `frozen`.
+
+        `frozen` itself stays as it is; at zero it is what is returned.
 
         Raises:
             ValueError: it is another network.
+            BadInput: the steer is merged.
         """
         if frozen is not self.network:
             raise ValueError("a low-rank steer is made for one network object")
-        return frozen if self.is_zero else _Steered(self)
+        self._require_unmerged()
+        if self.is_zero:
+            return frozen
+        steered = share(frozen)
+        for path, layer in self._layers.items():
+            parent, _, name = path.rpartition(".")
+            setattr(steered.get_submodule(parent), name, layer)
+        return steered
 
     def remove(self, steered: nn.Module | None = None) -> nn.Module:  # noqa: ARG002
-        """Put the network's own modules back in their places; returns the network."""
+        """Return the frozen network, its own modules back in their places."""
         self.unmerge()
         self._turn(False)
         self._installed = False
@@ -274,17 +283,6 @@ class LowRank:
         self._kept.clear()
         self._turn(self._installed and self._scale != 0)
 
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """The layers in their places for the time of the block."""
-        self._require_unmerged()
-        was = self._is_on
-        self._turn(self._scale != 0)
-        try:
-            yield
-        finally:
-            self._turn(was)
-
     def _weight(self, path: str) -> Tensor:
         return self._frozen[path].weight  # type: ignore[return-value]
 
@@ -297,19 +295,12 @@ class LowRank:
             parent, _, name = path.rpartition(".")
             module = self._layers[path] if on else self._frozen[path]
             setattr(self.network.get_submodule(parent), name, module)
-        self._is_on = on
 
 
-class _Steered(nn.Module):
-    """The network with its steer, which is in its place while this is called."""
-
-    def __init__(self, steer: LowRank) -> None:
-        super().__init__()
-        self._steer = steer
-
-    def forward(self, *inputs: Any, **options: Any) -> Any:
-        with self._steer.at_work():
-            return self._steer.network(*inputs, **options)
+def share(network: nn.Module) -> nn.Module:
+    """A second network of the same weights: modules of its own, parameters and buffers shared."""
+    tensors = (*network.parameters(), *network.buffers())
+    return copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
 
 
 def install(
@@ -343,8 +334,11 @@ def install(
     return steer
 
 
-def install_adapter(network: nn.Module, adapter: Adapter, base_fingerprint: str = "") -> LowRank:
-    """Put what was learned before into a network that has layers of these paths and shapes."""
+def make_low_rank(network: nn.Module, adapter: Adapter, base_fingerprint: str = "") -> LowRank:
+    """What was learned before, for a network that has layers of these paths and shapes.
+
+    The network stays as it is; see `LowRank.apply` and `install_adapter`.
+    """
     ranks = {path: len(first) for path, (first, _) in adapter.pairs.items()}
     layers = make_layers(network, ranks, adapter.scalings)
     with torch.no_grad():
@@ -352,6 +346,14 @@ def install_adapter(network: nn.Module, adapter: Adapter, base_fingerprint: str 
             layers[path].lora_A[NAME].weight.copy_(first)
             layers[path].lora_B[NAME].weight.copy_(second)
     steer = LowRank(network, layers, 0.0, base_fingerprint)
+    for parameter in steer.parameters().values():
+        parameter.requires_grad_(False)
+    return steer
+
+
+def install_adapter(network: nn.Module, adapter: Adapter, base_fingerprint: str = "") -> LowRank:
+    """Put what was learned before into a network that has layers of these paths and shapes."""
+    steer = make_low_rank(network, adapter, base_fingerprint)
     steer.install()
     return steer
 

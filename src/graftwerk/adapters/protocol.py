@@ -12,13 +12,12 @@ Frozen = TypeVar("Frozen")
 
 
 @runtime_checkable
-class Steer(Protocol[Frozen]):
-    """Something that steers a frozen thing: a callable, a module, a prompt maker.
+class Adapter(Protocol[Frozen]):
+    """Something that adapts a frozen thing: a pipeline, a denoiser, a module, a prompt maker.
 
     Attributes:
         name: one word, for example `context`.
         socket: the place of the network where it acts.
-        base: fingerprint of the frozen model that it was made on.
     """
 
     @property
@@ -28,11 +27,6 @@ class Steer(Protocol[Frozen]):
 
     @property
     def socket(self) -> Socket:
-        """See the attributes."""
-        ...
-
-    @property
-    def base(self) -> str:
         """See the attributes."""
         ...
 
@@ -47,4 +41,18 @@ class Steer(Protocol[Frozen]):
 
     def remove(self, steered: Frozen) -> Frozen:
         """Undo `apply`: return what was given to it."""
+        ...
+
+
+@runtime_checkable
+class Steer(Adapter[Frozen], Protocol[Frozen]):
+    """An adapter that knows which model it was made on.
+
+    Attributes:
+        base: fingerprint of the frozen model that it was made on.
+    """
+
+    @property
+    def base(self) -> str:
+        """See the attributes."""
         ...

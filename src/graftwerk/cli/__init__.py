@@ -1,4 +1,4 @@
-"""The command line: parse, call a verb, show. Everything it offers comes from `verbs.CATALOGUE`."""
+"""The command line: parse, run, show. All that it offers comes from `commands.CATALOGUE`."""
 
 from .main import main
 

@@ -1,24 +1,37 @@
-"""One cyclopts command per line of the catalogue, built from its request and report classes."""
+"""One cyclopts command per line of the catalogue, built from its request and result classes.
 
+Only what the words of a command line ask for is built: `graft --help` needs summaries alone.
+"""
+
+import dataclasses
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from cyclopts import App, Group, Parameter, Token
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from .. import __version__, requests
-from ..commands import CATALOGUE, Verb
+from .. import __version__
+from ..commands import CATALOGUE, Command
+from ..requests.base import OptionGroup, Request, holds_path, is_positional
 
 _ARGUMENTS = Group.create_default_arguments()
-_COMMON = Group("Every command", sort_key=2)
 _OWN = Group("Options", sort_key=1)
+# the groups that fields name, in the order of the help
+_NAMED = ("Prompt", "Data", "Sampling", "Guidance", "Control", "Training", "LoRA", "Output")
+_GROUPS = {name: Group(name, sort_key=2 + number) for number, name in enumerate(_NAMED)}
+_GROUPS["Advanced"] = Group("Advanced", sort_key=20)
+_COMMON = Group("Every command", sort_key=21)
+_FOR_USERS = Group("Commands", sort_key=1)
+_FOR_DEVELOPERS = Group("For developers", sort_key=2)
+_OF_THE_APP = Group("Options", sort_key=3)
+_DEVELOPER = {"blocks", "recipe"}
 _SUMMARY = {
     "index": "Keep an index of your files: add, status, verify, remove, rebuild.",
     "eval": "Measure search, similarity and answers on files of your own.",
@@ -26,6 +39,7 @@ _SUMMARY = {
     "recipe": "Train the built-in models of the Blocks world from nothing, and measure them.",
     "guide": "Guide a diffusion model by gradients: check what came of it, sweep the scale.",
     "control": "Train control branches, which make a diffusion model follow a condition.",
+    "lora": "Train a LoRA on the task that a model was made for.",
     "condition": "Make conditions of pictures: edges, lines, depth and others; list them.",
     "models": "List the built-in models, or describe any model.",
 }
@@ -33,7 +47,7 @@ _SUMMARY = {
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """How a result is shown; no verb sees it.
+    """How a result is shown; no command sees it.
 
     Attributes:
         json: one JSON object on stdout, everything else on stderr.
@@ -54,11 +68,11 @@ _FACE = {
 
 _SHORT = {"k": ["-k", "--k"], "out": ["-o", "--out"]}
 
-Invoke = Callable[[Verb, dict[str, Any], Face], int]
+Invoke = Callable[[Command, dict[str, Any], Face], int]
 
 
-def build_app(invoke: Invoke) -> App:
-    """The whole command line; `invoke` is called with verb, request fields and face."""
+def build_app(invoke: Invoke, tokens: Sequence[str]) -> App:
+    """The command line for these words; `invoke` gets the command, its fields and the face."""
     app = App(
         name="graft",
         help="Put pre-trained models to new uses: a frozen model, plus one small thing that "
@@ -66,38 +80,69 @@ def build_app(invoke: Invoke) -> App:
         help_epilogue="Start with: graft index add DOCS, then graft ask QUESTION.",
         version=__version__,
         help_format="plaintext",
+        group_commands=_FOR_USERS,
         exit_on_error=False,
         print_error=False,
         result_action="return_value",
     )
-    groups: dict[str, App] = {}
-    for name in dict.fromkeys(verb.command[0] for verb in CATALOGUE if len(verb.command) == 2):
-        groups[name] = App(
-            name=name, help=_SUMMARY[name], help_format="plaintext", help_epilogue=""
-        )
-        app.command(groups[name])
-    for verb in CATALOGUE:
-        group = groups.get(verb.command[0])
-        if group is not None and len(verb.command) == 1:  # the group's name alone is a verb too
-            group.default(_function(verb, invoke))
-            group.help, group.help_epilogue = str(verb.request.__doc__), _epilogue(verb)
-            continue
-        (group or app).command(
-            _function(verb, invoke), name=verb.command[-1], help_epilogue=_epilogue(verb)
-        )
+    first = next(iter(tokens), "--help")
+    names = dict.fromkeys(command.words[0] for command in CATALOGUE)
+    for name in names:
+        chosen = [command for command in CATALOGUE if command.words[0] == name]
+        # completion scripts list every option; otherwise one name's commands are enough
+        if first == name or first.startswith("--install"):
+            explains = bool({"--help", "-h"} & set(tokens))
+            app.command(_whole(name, chosen, invoke, explains))
+        else:
+            app.command(_only_named(name, chosen, summarized=first not in names))
     app.register_install_completion_command()
+    for name in ("--help", "--version", "--install-completion"):
+        app[name].group = _OF_THE_APP
     return app
 
 
-def _function(verb: Verb, invoke: Invoke) -> Callable[..., int]:
+def _group(name: str) -> Group:
+    return _FOR_DEVELOPERS if name in _DEVELOPER else _FOR_USERS
+
+
+def _only_named(name: str, commands: Sequence[Command], summarized: bool) -> App:
+    """A command that this line does not call: its name, for suggestions, and its line of help."""
+    summary = ""
+    if summarized:
+        alone = [command for command in commands if len(command.words) == 1]
+        summary = str(alone[0].request.__doc__) if alone else _SUMMARY[name]
+    return App(name=name, help=summary, help_format="plaintext", group=_group(name))
+
+
+def _whole(name: str, commands: Sequence[Command], invoke: Invoke, explains: bool) -> App:
+    """A command, or a group with its commands; a group's name alone may be a command too."""
+    group = App(
+        name=name,
+        help=_SUMMARY.get(name, ""),
+        help_format="plaintext",
+        help_epilogue="",
+        group=_group(name),
+    )
+    for command in commands:
+        function = _function(command, invoke)
+        epilogue = _epilogue(command) if explains else ""
+        if len(command.words) == 1:
+            group.default(function)
+            group.help, group.help_epilogue = str(command.request.__doc__), epilogue
+        else:
+            group.command(function, name=command.words[1], help_epilogue=epilogue)
+    return group
+
+
+def _function(command: Command, invoke: Invoke) -> Callable[..., int]:
     """A function whose signature is the request's fields and the face's flags."""
 
-    def command(*arguments: Any, **options: Any) -> int:
+    def call(*arguments: Any, **options: Any) -> int:
         values = dict(zip(positional, arguments, strict=False)) | options
         face = Face(**{name: values.pop(name, False) for name in _FACE})
-        return invoke(verb, values, face)
+        return invoke(command, values, face)
 
-    parameters = [_parameter(name, info) for name, info in verb.request.model_fields.items()]
+    parameters = [_parameter(name, info) for name, info in command.request.model_fields.items()]
     for name, text in _FACE.items():
         annotation = Annotated[
             bool, Parameter(help=text, negative=(), group=_COMMON, show_default=False)
@@ -110,25 +155,24 @@ def _function(verb: Verb, invoke: Invoke) -> Callable[..., int]:
     parameters.sort(key=lambda parameter: parameter.kind)
     positional = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
     signature = inspect.Signature(parameters, return_annotation=int)
-    command.__doc__ = verb.request.__doc__
-    command.__name__ = "_".join(verb.command)
-    command.__signature__ = signature  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": int}
-    return command
+    call.__doc__ = command.request.__doc__
+    call.__name__ = "_".join(command.words)
+    call.__signature__ = signature  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": int}
+    return call
 
 
 def _parameter(name: str, info: FieldInfo) -> inspect.Parameter:
-    extra = info.json_schema_extra
-    positional = isinstance(extra, dict) and bool(extra.get("positional"))
+    positional = is_positional(info)
     default = info.get_default(call_default_factory=True)
-    common = name in requests.Request.model_fields
+    common = name in Request.model_fields
     names = _SHORT.get(name)
     option = Parameter(
         name=names,
         help=_help(info),
-        negative=(),
-        group=_ARGUMENTS if positional else (_COMMON if common else _OWN),
-        converter=_as_written if requests.holds_path(info.annotation) else None,
+        negative=None if info.annotation is bool else (),
+        group=_ARGUMENTS if positional else (_COMMON if common else _group_of(info)),
+        converter=_as_written if holds_path(info.annotation) else None,
     )
     annotation: Any = _without_limits(info.annotation)
     kinds = inspect.Parameter
@@ -138,6 +182,12 @@ def _parameter(name: str, info: FieldInfo) -> inspect.Parameter:
         default=kinds.empty if default is PydanticUndefined else default,
         annotation=Annotated[annotation, option],
     )
+
+
+def _group_of(info: FieldInfo) -> Group:
+    """The group of the help that a field names."""
+    names = [entry.name for entry in info.metadata if isinstance(entry, OptionGroup)]
+    return _GROUPS[names[-1]] if names else _OWN
 
 
 def _as_written(_: Any, tokens: Sequence[Token]) -> str:
@@ -168,24 +218,38 @@ def _help(info: FieldInfo) -> str:
     return f"{text} ({', '.join(limits)})" if limits else text
 
 
-def _epilogue(verb: Verb) -> str:
-    lines = ["Example:", f"  {verb.example}", "", "Keys with --json:"]
-    lines += _keys(verb.report, "  ")
+def _epilogue(command: Command) -> str:
+    """The end of a command's help; the classes of its results are imported for it alone."""
+    lines = ["Example:", f"  {command.example}", "", "Keys with --json:"]
+    first, *others = command.results
+    lines += _keys(first, "  ")
+    for other in others:
+        lines += ["", f"Keys with --json of: {other.__doc__}", *_keys(other, "  ")]
     return "\n".join(lines)
 
 
-def _keys(model: type[BaseModel], indent: str) -> list[str]:
+def _keys(model: type, indent: str) -> list[str]:
     lines: list[str] = []
-    for name, info in model.model_fields.items():
+    for name, info in _fields(model).items():
         lines.append(f"{indent}{name}: {info.description}")
-        inner = _inner_model(info.annotation)
-        if inner is not None:
+        for inner in inner_models(info.annotation):
             lines += _keys(inner, indent + "  ")
     return lines
 
 
-def _inner_model(annotation: Any) -> type[BaseModel] | None:
-    for part in (annotation, *getattr(annotation, "__args__", ())):
-        if inspect.isclass(part) and issubclass(part, BaseModel):
-            return part
-    return None
+def inner_models(annotation: Any) -> Iterator[type]:
+    """The models inside a field's type, such as those of a list or of the values of a dict."""
+    if inspect.isclass(annotation) and (
+        issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)
+    ):
+        yield annotation
+    for part in get_args(annotation):
+        yield from inner_models(part)
+
+
+def _fields(model: type) -> dict[str, FieldInfo]:
+    """The fields of a report, or of a dataclass in one."""
+    if issubclass(model, BaseModel):
+        return model.model_fields
+    hints = get_type_hints(model, include_extras=True)  # of a dataclass: its fields, in order
+    return {name: FieldInfo.from_annotation(hint) for name, hint in hints.items()}

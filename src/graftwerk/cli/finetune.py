@@ -10,9 +10,9 @@ from ..finetune.results import (
     FitComparison,
     FitEvaluation,
     FitResult,
-    FitScore,
+    LoraTrainResult,
     Predictions,
-    TaughtResult,
+    Score,
 )
 from ..results import LeftOut
 from ..text_safety import printable
@@ -21,7 +21,7 @@ from .format import table
 _CLASSES, _LEFT_OUT, _PREDICTIONS = 8, 3, 1_000
 
 
-def score_line(score: FitScore) -> str:
+def score_line(score: Score) -> str:
     """A score with its interval, and what it stands beside."""
     others = "".join(f", {name} {value:.3g}" for name, value in score.figures.items())
     return (
@@ -149,7 +149,7 @@ def _left_out(entries: Sequence[LeftOut]) -> list[str]:
     return shown + ([f"  and {more} more"] if more > 0 else [])
 
 
-def taught_lines(report: TaughtResult) -> list[str]:
+def lora_lines(report: LoraTrainResult) -> list[str]:
     """Loss before and after, cost, place, and what to do with it."""
     what = "noise" if report.task == "generate" else "text"
     lines = [

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..results import Skipped
+from ..results import Skipped, with_position
 from ..search.results import SourceCheck
 from ..text_safety import printable
 
@@ -35,8 +35,7 @@ def place(path: str, line: int | None = None, page: int | None = None) -> str:
         shown = str(Path(path).relative_to(Path.cwd()))
     except ValueError:
         shown = path
-    position = f":{line}" if line is not None else f" page {page}" if page is not None else ""
-    return printable(shown) + position
+    return with_position(printable(shown), line, page)
 
 
 _ALIKE = 3  # files with one reason that are all named

@@ -9,18 +9,15 @@ from typing import Any, get_args
 
 from cyclopts import CoercionError, CycloptsError, MissingArgumentError
 from cyclopts.exceptions import UnusedCliTokensError
-from pydantic import ValidationError
 
-from ..commands import CATALOGUE, Verb
-from ..errors import BadInput, Cancelled, GraftError
-from ..requests.base import POSITIONAL, allowed
-from ..search.results import IndexCheck
+from ..commands import CATALOGUE, Command
+from ..errors import BadInput, BadValue, Cancelled, GraftError
+from ..requests.base import is_positional
 from ..settings import settings
 from ..text_safety import printable
 from .app import Face, build_app
 
 _PLACES = ("model", "encoder", "index", "data", "out")  # options that name folders, usual first
-_SHOWN = 80  # characters of a refused value
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in tokens
     as_json = "--json" in tokens
     try:
-        result = build_app(_invoke)(tokens, exit_on_error=False, print_error=False)
+        result = build_app(_invoke, tokens)(tokens, exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except CycloptsError as error:
@@ -48,13 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(GraftError(text, "Run again with --debug and report it."), as_json, False)
 
 
-def _invoke(verb: Verb, values: dict[str, Any], face: Face) -> int:
-    request = _validated(verb, values)
+def _invoke(command: Command, values: dict[str, Any], face: Face) -> int:
+    request = _validated(command, values)
     from .progress import Terminal
     from .show import show
 
     with Terminal(quiet=face.quiet or not settings().leads, streams=not face.json) as monitor:
-        report = verb.load()(request, monitor)
+        report = command.load()(request, monitor)
     if not settings().leads:
         return 0
     if face.json:
@@ -62,36 +59,23 @@ def _invoke(verb: Verb, values: dict[str, Any], face: Face) -> int:
         sys.stdout.write(json.dumps(content, default=str) + "\n")
     else:
         show(report, streamed=monitor.streamed)
-    return int(isinstance(report, IndexCheck) and not _is_well(report))
+    return int(not report.well)
 
 
-def _is_well(check: IndexCheck) -> bool:
-    """Whether nothing is wrong with an index, nor with what else it was compared with."""
-    return check.sound and (check.sources is None or not check.sources.differences)
-
-
-def _validated(verb: Verb, values: dict[str, Any]) -> Any:
+def _validated(command: Command, values: dict[str, Any]) -> Any:
     try:
-        return verb.request(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else ""
-        message = f"{_spelled(verb, name)} {_shown(first['input'])} is not possible: "
-        message += f"{allowed(first)}."
-        raise BadInput(message, f"See: graft {' '.join(verb.command)} --help") from error
+        return command.request(**values)
+    except BadValue as error:
+        hint = f"See: graft {' '.join(command.words)} --help"
+        raise BadInput(error.spelled(_option(command, error.field)), hint) from error
 
 
-def _spelled(verb: Verb, name: str) -> str:
+def _option(command: Command, name: str) -> str:
     """How a field is written on the command line: an option, or in the help a word in capitals."""
     words = name.rstrip("_").replace("_", "-")
-    info = verb.request.model_fields.get(name)
-    positional = info is not None and info.json_schema_extra == POSITIONAL
+    info = command.request.model_fields.get(name)
+    positional = info is not None and is_positional(info)
     return words.upper() if positional else f"--{words}"
-
-
-def _shown(value: object) -> str:
-    text = repr(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def _parse_error(error: CycloptsError) -> BadInput:
@@ -108,10 +92,10 @@ def _unexpected(error: UnusedCliTokensError) -> BadInput:
     chain = tuple(error.command_chain or ())
     fields = {
         name
-        for verb in CATALOGUE
-        if verb.command == chain
-        for name, info in verb.request.model_fields.items()
-        if info.json_schema_extra != POSITIONAL
+        for command in CATALOGUE
+        if command.words == chain
+        for name, info in command.request.model_fields.items()
+        if not is_positional(info)
     }
     options = [f"--{name} ..." for name in _PLACES if name in fields]
     folder = f"A folder or file is named by an option ({', '.join(options)}); a" if options else "A"

@@ -3,7 +3,7 @@
 import sys
 
 from ..results import Familiarity
-from ..search.results import HitReport, SearchResult
+from ..search.results import Hit, SearchResult
 from ..text_safety import printable
 from .format import bold, dim, paint, place
 
@@ -43,7 +43,7 @@ def _counted(report: SearchResult) -> str:
     return f"{report.searched} ({passages} passages, {report.pictures} pictures)"
 
 
-def _marked(hit: HitReport) -> str:
+def _marked(hit: Hit) -> str:
     """The passage with matching words marked, on one line of at most 300 characters."""
     first = hit.marks[0][0] if hit.marks else 0
     begin = max(0, first - 100) if len(hit.text) > 300 else 0
@@ -61,7 +61,7 @@ def _mark(word: str) -> str:
     return paint(word, "1;33") if sys.stdout.isatty() else f"[{word}]"
 
 
-def _hit_lines(number: int, hit: HitReport) -> list[str]:
+def _hit_lines(number: int, hit: Hit) -> list[str]:
     ranks = [f"score {hit.score:.4f}"]
     if hit.kind == "image":
         ranks.insert(0, "picture")

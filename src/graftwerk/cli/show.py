@@ -8,7 +8,7 @@ from typing import Any
 from ..blocks.results import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
 from ..conditions.results import ConditionKinds, ConditionResult, EdgeEvaluation
 from ..controlnet.results import Ablation, ControlExported, ControlTrained
-from ..finetune.results import FitComparison, FitEvaluation, FitResult, Predictions, TaughtResult
+from ..finetune.results import FitComparison, FitEvaluation, FitResult, LoraTrainResult, Predictions
 from ..generation.results import Generation, GuideSweepReport, GuideVerdicts, Inversion
 from ..metrics.results import (
     AlignmentEvaluation,
@@ -243,7 +243,7 @@ _lines.register(FitComparison, finetune.comparison_lines)
 _lines.register(Predictions, finetune.prediction_lines)
 _lines.register(FitEvaluation, finetune.evaluation_lines)
 _lines.register(ReadoutResult, probe.readout_lines)
-_lines.register(TaughtResult, finetune.taught_lines)
+_lines.register(LoraTrainResult, finetune.lora_lines)
 _lines.register(GuideSweepReport, guide.sweep_lines)
 _lines.register(Inversion, guide.inversion_lines)
 _lines.register(GuideVerdicts, guide.verdict_lines)

@@ -1,57 +1,53 @@
-"""The commands: a file a group, each command a `run(request, monitor) -> report`.
+"""The commands: a file a group, each command a `run_<name>(request, monitor) -> result`.
 
-This catalogue is what the command line, the HTTP server and `graftwerk.run` read. A command's module
-is imported when the command is called.
+This catalogue is what the command line, the HTTP server and `graftwerk.run` read. A command's
+request, result and function are imported when they are asked for.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
-from typing import TYPE_CHECKING
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
 from .. import requests
-from ..blocks.results import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
-from ..conditions.results import ConditionKinds, ConditionResult, EdgeEvaluation
-from ..controlnet.results import Ablation, ControlExported, ControlTrained
-from ..finetune.results import FitComparison, FitEvaluation, FitResult, Predictions
-from ..generation.results import Generation, GuideSweepReport, GuideVerdicts, Inversion
-from ..metrics.results import (
-    AlignmentEvaluation,
-    AnswersEvaluation,
-    RetrievalEvaluation,
-    SimilarityEvaluation,
-)
-from ..models.results import Classification, ModelCard, ModelList
-from ..probing.results import ReadoutResult
-from ..rag.results import Answer, Calibration
-from ..results import Report, TourResult
-from ..search.results import Embedding, IndexChange, IndexCheck, IndexState, SearchResult
 
 if TYPE_CHECKING:
+    from ..requests.base import Request
+    from ..results import Report
     from ..types import Monitor
 
 
-Run = Callable[[requests.Request, "Monitor"], Report]
+Run = Callable[["Request[Any]", "Monitor"], "Report"]
 
 
 @dataclass(frozen=True, slots=True)
-class Verb:
+class Command:
     """One line of the catalogue.
 
     Attributes:
-        command: words on the command line, for example `("index", "add")`.
-        request: what it takes.
-        report: what it answers.
-        function: where its `run(request, monitor)` is, as `module:name` inside this package.
+        words: on the command line, for example `("index", "add")`.
+        request_name: the class in `graftwerk.requests` of what it takes, which names the result.
+        function: where its `run_<name>(request, monitor)` is, as `module:name` in this package.
         example: a command line that works on the shipped documents.
     """
 
-    command: tuple[str, ...]
-    request: type[requests.Request]
-    report: type[Report]
+    words: tuple[str, ...]
+    request_name: str
     function: str
     example: str
+
+    @property
+    def request(self) -> "type[Request[Any]]":
+        """What it takes."""
+        kind: type[Request[Any]] = getattr(requests, self.request_name)
+        return kind
+
+    @property
+    def results(self) -> "tuple[type[Report], ...]":
+        """What it answers: one class, or one for each task that it has."""
+        return tuple(resolve_name(name) for name in self.request.result_names())
 
     def load(self) -> Run:
         """Import the function that carries it out."""
@@ -59,7 +55,7 @@ class Verb:
         run: Run = getattr(import_module(f"graftwerk.{module}"), name)
 
         @wraps(run)
-        def run_for_user(request: requests.Request, monitor: "Monitor") -> Report:
+        def run_for_user(request: "Request[Any]", monitor: "Monitor") -> "Report":
             from ..models.hub import named_by_user
 
             with named_by_user(*_models_named(request)):
@@ -68,134 +64,66 @@ class Verb:
         return run_for_user
 
 
-def _models_named(request: requests.Request) -> tuple[list[str], list[str]]:
+def command_of(request: "Request[Any]") -> Command:
+    """The command that takes a request.
+
+    Raises:
+        TypeError: none does.
+    """
+    kind = type(request)
+    for command in CATALOGUE:
+        if command.request_name == kind.__name__ and command.request is kind:
+            return command
+    raise TypeError(f"{kind.__name__} is not a request of graftwerk")
+
+
+def _models_named(request: "Request[Any]") -> tuple[list[str], list[str]]:
     """Models that the caller named, and the options by which he could have named more."""
-    fields = [name for name in type(request).model_fields if name in requests.MODEL_FIELDS]
+    from ..requests.base import MODEL_FIELDS
+
+    fields = [name for name in type(request).model_fields if name in MODEL_FIELDS]
     named = [str(getattr(request, name)) for name in fields if name in request.model_fields_set]
     others = [f"--{name.replace('_', '-')}" for name in fields if name not in request.model_fields_set]
     return named, others
 
 
-CATALOGUE: tuple[Verb, ...] = (
-    Verb(
-        ("index", "add"),
-        requests.IndexAdd,
-        IndexChange,
-        "commands.index:run_index_add",
-        "graft index add docs/",
-    ),
-    Verb(
-        ("index", "status"),
-        requests.IndexStatus,
-        IndexState,
-        "commands.index:run_index_status",
-        "graft index status",
-    ),
-    Verb(
-        ("index", "verify"),
-        requests.IndexVerify,
-        IndexCheck,
-        "commands.index:run_index_verify",
-        "graft index verify --repair",
-    ),
-    Verb(
-        ("index", "remove"),
-        requests.IndexRemove,
-        IndexChange,
-        "commands.index:run_index_remove",
-        "graft index remove docs/old.md",
-    ),
-    Verb(
-        ("index", "rebuild"),
-        requests.IndexRebuild,
-        IndexChange,
-        "commands.index:run_index_rebuild",
-        "graft index rebuild",
-    ),
-    Verb(
-        ("search",),
-        requests.Search,
-        SearchResult,
-        "commands.search:run_search",
-        'graft search "parental leave" -k 3',
-    ),
-    Verb(
-        ("ask",),
-        requests.Ask,
-        Answer,
-        "commands.ask:run_ask",
-        'graft ask "Are we allowed to play foosball during working hours?"',
-    ),
-    Verb(
-        ("embed",),
-        requests.Embed,
-        Embedding,
-        "commands.embed:run_embed",
-        'graft embed "a red cube" "a blue cone" --out vectors.npy',
-    ),
-    Verb(
-        ("calibrate",),
-        requests.Calibrate,
-        Calibration,
-        "commands.ask:run_calibrate",
-        "graft calibrate questions.jsonl",
-    ),
-    Verb(
-        ("eval", "retrieval"),
-        requests.EvalRetrieval,
-        RetrievalEvaluation,
-        "commands.evaluate:run_eval_retrieval",
-        "graft eval retrieval paragraphs.json",
-    ),
-    Verb(
-        ("eval", "similarity"),
-        requests.EvalSimilarity,
-        SimilarityEvaluation,
-        "commands.evaluate:run_eval_similarity",
-        "graft eval similarity pairs.csv",
-    ),
-    Verb(
-        ("eval", "answers"),
-        requests.EvalAnswers,
-        AnswersEvaluation,
-        "commands.evaluate:run_eval_answers",
-        "graft eval answers paragraphs.json",
-    ),
-    Verb(
-        ("models", "list"),
-        requests.ModelsList,
-        ModelList,
-        "commands.models:run_models_list",
-        "graft models list",
-    ),
-    Verb(
-        ("models", "info"),
-        requests.ModelsInfo,
-        ModelCard,
-        "commands.models:run_models_info",
-        "graft models info builtin/minilm",
-    ),
-    Verb(("fit",), requests.Fit, FitResult, "commands.fit:run_fit", "graft fit pictures/ --model FOLDER --how linear --out fit"),
-    Verb(("predict",), requests.Predict, Predictions, "commands.fit:run_predict", "graft predict fit \"a text to judge\""),
-    Verb(("compare",), requests.Compare, FitComparison, "commands.compare:run_compare", "graft compare texts.csv --target topic --out compare"),
-    Verb(("eval", "fit"), requests.EvalFit, FitEvaluation, "commands.fit:run_eval_fit", "graft eval fit fit new-data.csv"),
-    Verb(("readout",), requests.Readout, ReadoutResult, "commands.probe:run_readout", "graft readout blocks/ --model FOLDER --at latent --target place"),
-    Verb(("blocks", "render"), requests.BlocksRender, BlocksData, "commands.blocks:run_blocks_render", "graft blocks render --count 100 --size 64 --seed 7 --out blocks"),
-    Verb(("blocks", "show"), requests.BlocksShow, BlocksSheet, "commands.blocks:run_blocks_show", "graft blocks show 7 --out scene.png"),
-    Verb(("recipe", "list"), requests.RecipeList, RecipeList, "commands.blocks:run_recipe_list", "graft recipe list"),
-    Verb(("recipe", "run"), requests.RecipeRun, RecipeResult, "commands.blocks:run_recipe_run", "graft recipe run judge --out judge --minutes 60"),
-    Verb(("recipe", "eval"), requests.RecipeEval, RecipeEvaluation, "commands.blocks:run_recipe_eval", "graft recipe eval judge --model judge"),
-    Verb(("generate",), requests.Generate, Generation, "commands.generate:run_generate", 'graft generate "a red cube on grass" --count 4 --seed 7'),
-    Verb(("guide", "check"), requests.GuideCheck, GuideVerdicts, "commands.guide:run_guide_check", 'graft guide check pictures/ --class "red cube"'),
-    Verb(("guide", "sweep"), requests.GuideSweep, GuideSweepReport, "commands.guide:run_guide_sweep", 'graft guide sweep --classes "red cube,blue cone"'),
-    Verb(("invert",), requests.Invert, Inversion, "commands.guide:run_invert", 'graft invert --to "class=red cube" --space latent'),
-    Verb(("control", "train"), requests.ControlTrain, ControlTrained, "commands.control:run_control_train", "graft control train pictures/ --condition canny --out branch"),
-    Verb(("control", "ablation"), requests.ControlAblation, Ablation, "commands.control:run_control_ablation", "graft control ablation --condition segmentation --out ablation"),
-    Verb(("control", "export"), requests.ControlExport, ControlExported, "commands.control:run_control_export", "graft control export canny --out controlnet"),
-    Verb(("classify",), requests.Classify, Classification, "commands.classify:run_classify", 'graft classify pictures/ --labels "a red cube,a blue cone"'),
-    Verb(("eval", "alignment"), requests.EvalAlignment, AlignmentEvaluation, "commands.evaluate:run_eval_alignment", "graft eval alignment blocks"),
-    Verb(("condition", "list"), requests.ConditionList, ConditionKinds, "commands.condition:run_condition_list", "graft condition list"),
-    Verb(("condition",), requests.MakeCondition, ConditionResult, "commands.condition:run_condition", "graft condition canny photo.jpg --stages --out stages.png"),
-    Verb(("eval", "edges"), requests.EvalEdges, EdgeEvaluation, "commands.condition:run_eval_edges", "graft eval edges photos.zip"),
-    Verb(("tour",), requests.Tour, TourResult, "tour:run", "graft tour --out tour"),
+CATALOGUE: tuple[Command, ...] = (
+    Command(("index", "add"), "IndexAdd", "commands.index:run_index_add", "graft index add docs/"),
+    Command(("index", "status"), "IndexStatus", "commands.index:run_index_status", "graft index status"),
+    Command(("index", "verify"), "IndexVerify", "commands.index:run_index_verify", "graft index verify --repair"),
+    Command(("index", "remove"), "IndexRemove", "commands.index:run_index_remove", "graft index remove docs/old.md"),
+    Command(("index", "rebuild"), "IndexRebuild", "commands.index:run_index_rebuild", "graft index rebuild"),
+    Command(("search",), "Search", "commands.search:run_search", 'graft search "parental leave" -k 3'),
+    Command(("ask",), "Ask", "commands.ask:run_ask", 'graft ask "Are we allowed to play foosball during working hours?"'),
+    Command(("embed",), "Embed", "commands.embed:run_embed", 'graft embed "a red cube" "a blue cone" --out vectors.npy'),
+    Command(("calibrate",), "Calibrate", "commands.ask:run_calibrate", "graft calibrate questions.jsonl"),
+    Command(("eval", "retrieval"), "EvalRetrieval", "commands.evaluate:run_eval_retrieval", "graft eval retrieval paragraphs.json"),
+    Command(("eval", "similarity"), "EvalSimilarity", "commands.evaluate:run_eval_similarity", "graft eval similarity pairs.csv"),
+    Command(("eval", "answers"), "EvalAnswers", "commands.evaluate:run_eval_answers", "graft eval answers paragraphs.json"),
+    Command(("models", "list"), "ModelsList", "commands.models:run_models_list", "graft models list"),
+    Command(("models", "info"), "ModelsInfo", "commands.models:run_models_info", "graft models info builtin/minilm"),
+    Command(("fit",), "Fit", "commands.fit:run_fit", "graft fit pictures/ --model FOLDER --how linear --out fit"),
+    Command(("lora", "train"), "LoraTrain", "commands.lora:run_lora_train", "graft lora train pictures/ --task generate --out style"),
+    Command(("predict",), "Predict", "commands.fit:run_predict", "graft predict fit \"a text to judge\""),
+    Command(("compare",), "Compare", "commands.compare:run_compare", "graft compare texts.csv --target topic --out compare"),
+    Command(("eval", "fit"), "EvalFit", "commands.fit:run_eval_fit", "graft eval fit fit new-data.csv"),
+    Command(("readout",), "Readout", "commands.probe:run_readout", "graft readout blocks/ --model FOLDER --at latent --target place"),
+    Command(("blocks", "render"), "BlocksRender", "commands.blocks:run_blocks_render", "graft blocks render --count 100 --size 64 --seed 7 --out blocks"),
+    Command(("blocks", "show"), "BlocksShow", "commands.blocks:run_blocks_show", "graft blocks show 7 --out scene.png"),
+    Command(("recipe", "list"), "RecipeList", "commands.blocks:run_recipe_list", "graft recipe list"),
+    Command(("recipe", "run"), "RecipeRun", "commands.blocks:run_recipe_run", "graft recipe run judge --out judge --minutes 60"),
+    Command(("recipe", "eval"), "RecipeEval", "commands.blocks:run_recipe_eval", "graft recipe eval judge --model judge"),
+    Command(("generate",), "Generate", "commands.generate:run_generate", 'graft generate "a red cube on grass" --count 4 --seed 7'),
+    Command(("guide", "check"), "GuideCheck", "commands.guide:run_guide_check", 'graft guide check pictures/ --class "red cube"'),
+    Command(("guide", "sweep"), "GuideSweep", "commands.guide:run_guide_sweep", 'graft guide sweep --classes "red cube,blue cone"'),
+    Command(("invert",), "Invert", "commands.guide:run_invert", 'graft invert --to "class=red cube" --space latent'),
+    Command(("control", "train"), "ControlTrain", "commands.control:run_control_train", "graft control train pictures/ --condition canny --out branch"),
+    Command(("control", "ablation"), "ControlAblation", "commands.control:run_control_ablation", "graft control ablation --condition segmentation --out ablation"),
+    Command(("control", "export"), "ControlExport", "commands.control:run_control_export", "graft control export canny --out controlnet"),
+    Command(("classify",), "Classify", "commands.classify:run_classify", 'graft classify pictures/ --labels "a red cube,a blue cone"'),
+    Command(("eval", "alignment"), "EvalAlignment", "commands.evaluate:run_eval_alignment", "graft eval alignment blocks"),
+    Command(("condition", "list"), "ConditionList", "commands.condition:run_condition_list", "graft condition list"),
+    Command(("condition",), "MakeCondition", "commands.condition:run_condition", "graft condition canny photo.jpg --stages --out stages.png"),
+    Command(("eval", "edges"), "EvalEdges", "commands.condition:run_eval_edges", "graft eval edges photos.zip"),
+    Command(("tour",), "Tour", "tour:run", "graft tour --out tour"),
 )

@@ -10,12 +10,10 @@ from typing import Any
 from .. import limits
 from ..data.tables import AS_FOUND, is_table, read_table
 from ..errors import BadFile, BadInput
-from ..models.language import load_writer
-from ..rag.answer import Asker, Library, Stopwatch, open_library
-from ..rag.evidence import LEAST_QUESTIONS, calibrate, find_calibration, save_calibration
+from ..library.index import Index
+from ..rag.evidence import LEAST_QUESTIONS
 from ..rag.results import Answer, Calibration
 from ..requests.ask import Ask, Calibrate
-from ..search.opening import hit_report
 from ..types import Monitor
 
 
@@ -26,54 +24,22 @@ def run_ask(request: Ask, monitor: Monitor) -> Answer:
         BadInput: no such index or writer, or a question that does not fit the budget.
         WriterFailed: the language model gave no whole answer.
     """
-    watch = Stopwatch()
-    with watch.time("open"):
-        library = open_library(request.index, request.device)
-    with library:
-        with watch.time("open"):
-            writer = load_writer(
-                request.writer,
-                model=request.writer_model,
-                encoder=library.reader,
-                max_tokens=request.max_tokens,
-                timeout=request.timeout,
-                device=request.device,
-                seed=request.seed,
-            )
-        floor, calibration = _floor(request, library)
-        asker = Asker(
-            library, writer, floor, request.k, request.budget, request.mode, request.where
+    with Index(request.index, device=request.device) as index:
+        return index.ask(
+            request.question,
+            k=request.k,
+            mode=request.mode,
+            where=request.where,
+            writer=request.writer,
+            writer_model=request.writer_model,
+            budget=request.budget,
+            max_tokens=request.max_tokens,
+            timeout=request.timeout,
+            evidence=request.evidence,
+            show_prompt=request.show_prompt,
+            seed=request.seed,
+            monitor=monitor,
         )
-        outcome = asker.ask(request.question, monitor, watch)
-    reply = outcome.reply
-    return Answer(
-        question=request.question,
-        answer=reply.text if reply else "",
-        abstained=not (reply and reply.text),
-        writer=writer.name,
-        extractive=writer.extractive,
-        evidence=outcome.evidence,
-        evidence_floor=floor,
-        calibration=calibration,
-        citations=reply.citations if reply else [],
-        removed_citations=reply.removed if reply else 0,
-        uncited=reply.uncited if reply else 0,
-        hits=[hit_report(hit) for hit in outcome.hits],
-        dropped=list(reply.dropped) if reply else [],
-        prompt=reply.prompt.text if reply and request.show_prompt else None,
-        prompt_tokens=writer.count_tokens(reply.prompt.text) if reply else 0,
-        seconds=watch.seconds,
-    )
-
-
-def _floor(request: Ask, library: Library) -> tuple[float, str]:
-    """The evidence floor, and a line about where it comes from."""
-    if request.k == 0:
-        return 0.0, "none: with -k 0 no documents are looked at"
-    if request.evidence is not None:
-        return request.evidence, "given with --evidence"
-    calibration, line = find_calibration(request.index, library.reader)
-    return (calibration.floor if calibration else 0.0), line
 
 
 _FORM = 'Write one object a line: {"question": "...", "answerable": true}'
@@ -94,22 +60,14 @@ def run_calibrate(request: Calibrate, monitor: Monitor) -> Calibration:
         BadInput: a malformed line, or too few questions of a kind.
     """
     questions = read_questions(request.file)
-    monitor.start("measuring evidence", len(questions))
-    scores: dict[bool, list[float]] = {True: [], False: []}
-    with open_library(request.index, request.device) as library:
-        for asked in questions:
-            hits = library.find(asked.question)
-            scores[asked.answerable].append(library.weigh(asked.question, hits))
-            monitor.advance()
-        calibration = calibrate(
-            scores[True],
-            scores[False],
-            request.false_answer_rate,
-            library.reader,
-            f"this index's own calibration ({request.file.name})",
+    with Index(request.index, device=request.device) as index:
+        return index.calibrate(
+            [asked.question for asked in questions if asked.answerable],
+            [asked.question for asked in questions if not asked.answerable],
+            false_answer_rate=request.false_answer_rate,
+            source=f"this index's own calibration ({request.file.name})",
+            monitor=monitor,
         )
-    save_calibration(request.index, calibration)
-    return calibration
 
 
 def read_questions(path: Path) -> list[Labelled]:

@@ -1,136 +1,14 @@
 """`graft compare`: linear, LoRA and full fine-tuning side by side, and a recommendation."""
 
-import time
-from dataclasses import asdict, fields
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from .. import files, folders
-from ..errors import BadInput
-from ..finetune.problem import Problem, Source, open_problem
-from ..finetune.results import ComparedWay, CurveStep, FitComparison
+from ..finetune.results import FitComparison
+from ..library.comparing import carry_out
 from ..requests.finetune import Compare
 from ..types import Monitor
-from .fit import facts_of, problem_of, score_report, settings_of
-
-if TYPE_CHECKING:
-    from ..adapters.linear_head import LinearHead
-    from ..finetune.compare import Way
-    from ..finetune.forgetting import Before
-
-
-KIND = "comparison"
-PICTURE, FIGURES = "compare.png", "compare.json"
 
 
 def run_compare(request: Compare, monitor: Monitor) -> FitComparison:
     """Fit in every way, measure each on the same test examples, draw and recommend.
 
-    Raises:
-        BadInput: data, labels or model cannot be used as given, or are too few to validate on.
-        WrongBase: the old head was made on another model.
-        Diverged: a training's loss is not finite any more.
-        Cancelled: stopped by the user.
-        NoRoom: something cannot be written.
+    Raises as `library.comparing.carry_out` does.
     """
-    from ..finetune.auto import candidates
-    from ..finetune.compare import Comparison, learning_curve, recommend, verdict
-    from ..finetune.plot import draw_comparison
-
-    begin = time.perf_counter()
-    out = request.out.absolute()
-    folders.require_free(out, KIND, KIND, _is_former)
-    folders.require_outside(
-        (request.data, request.test, request.model, request.old, request.old_data), out
-    )
-    problem = problem_of(request, monitor)
-    before = _before(request, problem, monitor)
-    folders.claim(out, KIND, verify=_is_former)
-    comparison = Comparison(problem, out, before, monitor)
-    ways = [comparison.linear()]
-    for how in ("lora", "full"):
-        ways += comparison.tuned(candidates(settings_of(request, how), request.rates))
-    curve = learning_curve(problem, monitor)
-    kept, reason = recommend(ways)
-    title = f"{Path(request.data).name} on {problem.base.name}"
-    files.write_bytes(out / PICTURE, draw_comparison(ways, curve, title, kept))
-    report = FitComparison(
-        out=str(request.out),
-        picture=str(request.out / PICTURE),
-        model=problem.base.name,
-        data=facts_of(problem),
-        ways=[_row(way) for way in ways],
-        before=None if before is None else before.name,
-        curve=[CurveStep(**asdict(point)) for point in curve],
-        more_examples=verdict(curve, ways[0].score.name),
-        recommended=kept,
-        reason=reason,
-        seconds=time.perf_counter() - begin,
-    )
-    files.write_json(out / FIGURES, report.model_dump())
-    return report
-
-
-def _row(way: "Way") -> ComparedWay:
-    named = {field.name: getattr(way, field.name) for field in fields(way)}
-    return ComparedWay(**(named | {"score": score_report(way.score)}))
-
-
-def _before(request: Compare, problem: Problem, monitor: Monitor) -> "Before | None":
-    """What may be forgotten: what was named, else zero-shot where the model can do that."""
-    from ..finetune.forgetting import is_joint, of_head, of_scenes, of_words
-
-    joint = problem.examples.kind == "image" and is_joint(problem.base)
-    if request.old is not None:
-        head, data = _old(request, request.old, problem, monitor)
-        return of_head(f"the head in {request.old}", head, data)
-    if request.old_data is None:
-        return of_scenes(problem.base) if joint else None
-    if not joint:
-        raise BadInput(
-            f"--old-data alone needs pictures and a model that reads texts too, which "
-            f"{problem.base.name} does not.",
-            "Name a linear head of the same model with --old.",
-        )
-    source = Source(data=request.old_data, seed=request.seed, task="class")
-    return of_words(open_problem(problem.base, source, monitor))
-
-
-def _old(
-    request: Compare, folder: Path, problem: Problem, monitor: Monitor
-) -> "tuple[LinearHead, Problem]":
-    """The old head and its data, checked to be of the same model."""
-    from ..adapters.manifest import require_base
-    from ..data.load import is_table
-    from ..finetune.saved import open_fit
-
-    if request.old_data is None:
-        raise BadInput("--old needs --old-data.", "Name the labelled data of the old head.")
-    saved = open_fit(folder, request.model, request.device)
-    if saved.bundle.kind != "linear":
-        raise BadInput(f"{folder} is no linear head.", "Name a fit made with --how linear.")
-    require_base(saved.bundle, problem.base.name, problem.base.fingerprint)
-    table = is_table(request.old_data)
-    source = Source(
-        data=request.old_data,
-        target=saved.wanted.target if table else None,
-        content=saved.wanted.content if table else (),
-        task=saved.task,
-        seed=request.seed,
-    )
-    data = open_problem(problem.base, source, monitor)
-    if data.targets.labels != saved.head.labels:
-        raise BadInput(
-            f"{request.old_data} has other labels than the head in {folder}.", "Name its own data."
-        )
-    return saved.head, data
-
-
-def _is_former(folder: Path) -> bool:
-    """Whether an unmarked folder holds a comparison, finished or begun."""
-    from ..adapters.manifest import files_of
-    from ..finetune.saved import KINDS, TRAINING, is_kept
-
-    return any(files_of(folder / name, name) is not None for name in KINDS) or any(
-        is_kept(path) for path in folder.glob(f"*.{TRAINING}") if path.is_dir()
-    )
+    return carry_out(request, monitor).report

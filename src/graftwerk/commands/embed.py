@@ -4,6 +4,7 @@ import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,12 +12,13 @@ from .. import files
 from ..data.documents.formats import is_image_path
 from ..data.images import read_image
 from ..errors import BadFile, BadInput, UnknownName
-from ..models.encoders import load_encoder
+from ..library.encoder import load_encoder
 from ..requests.search import Embed
 from ..search.results import Embedding
-from ..types import Encoder, Monitor, Vectors
+from ..types import Monitor, Vectors
 
-_PICTURES = 32  # decoded at a time
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 def run_embed(request: Embed, monitor: Monitor) -> Embedding:
@@ -32,7 +34,7 @@ def run_embed(request: Embed, monitor: Monitor) -> Embedding:
         raise BadInput("standard input holds no line.", "Give one text per line.")
     encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
     monitor.start("embedding", len(inputs))
-    vectors = _encode(encoder, inputs, request, monitor)
+    vectors = encoder.encode(map(_read, inputs), role=request.role, monitor=monitor)
     if request.out is not None and write is not None:
         files.write_bytes(request.out, write(inputs, vectors))
     return Embedding(
@@ -66,18 +68,8 @@ def _is_picture(value: str) -> bool:
     return there
 
 
-def _encode(encoder: Encoder, inputs: list[str], request: Embed, monitor: Monitor) -> Vectors:
-    pictures = [place for place, value in enumerate(inputs) if _is_picture(value)]
-    others = sorted(set(range(len(inputs))) - set(pictures))
-    vectors = np.empty((len(inputs), encoder.dimension), dtype=np.float32)
-    if others:
-        texts = [inputs[place] for place in others]
-        vectors[others] = encoder.encode_texts(texts, request.role, monitor.advance)
-    for start in range(0, len(pictures), _PICTURES):
-        batch = pictures[start : start + _PICTURES]
-        images = [read_image(inputs[place]) for place in batch]
-        vectors[batch] = encoder.encode_images(images, monitor.advance)
-    return vectors
+def _read(value: str) -> "str | Image":
+    return read_image(value) if _is_picture(value) else value
 
 
 def _writer(path: Path) -> Callable[[Sequence[str], Vectors], bytes]:

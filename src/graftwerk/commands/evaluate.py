@@ -24,6 +24,7 @@ from ..data.labelled_texts import read_labelled_texts
 from ..data.pairs import read_pairs
 from ..data.tables import is_table
 from ..errors import BadInput
+from ..library.index import Index
 from ..metrics import embedding_space
 from ..metrics.results import (
     Across,
@@ -44,18 +45,15 @@ from ..metrics.retrieval import (
     token_f1,
 )
 from ..models.encode_files import encode_pictures, nothing_readable
-from ..models.encoders import Remembering, load_encoder
-from ..models.language import load_writer
-from ..rag.answer import Asker, Stopwatch, open_library
-from ..rag.evidence import find_calibration
-from ..requests.ask import Ask
+from ..models.encoders import CachingEncoder, load_encoder
 from ..requests.base import Mode
 from ..requests.evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
 from ..search.index import open_index
 from ..search.qa_pairs import Paragraph, Question, build_index, document_path, read_paragraphs
 from ..search.query import search
+from ..search.results import Hit
 from ..text_safety import CITATION
-from ..types import Encoder, Hit, Monitor, Silent, Vectors
+from ..types import Encoder, Monitor, Vectors
 
 Values = Mapping[str, tuple[str, ...]]
 
@@ -238,9 +236,6 @@ def _recall(
     )
 
 
-_DEFAULTS = Ask.model_validate({"question": "?"})
-
-
 def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> AnswersEvaluation:
     """Leave paragraphs out by the seed, index the others, and ask every question.
 
@@ -256,28 +251,30 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> AnswersEvaluatio
     with tempfile.TemporaryDirectory(prefix="graftwerk-") as name:
         folder = Path(name) / "index"
         build_index(folder, kept, encoder, None, monitor)
-        with open_library(folder, request.device) as library:
-            writer = load_writer(
-                request.writer,
-                model=request.writer_model,
-                encoder=library.reader,
-                max_tokens=_DEFAULTS.max_tokens,
-                timeout=_DEFAULTS.timeout,
-                device=request.device,
-                seed=request.seed,
-            )
-            calibration, line = find_calibration(folder, library.reader)
+        with Index(folder, device=request.device) as index:
+            calibration, line = index.calibration()
             monitor.note(f"evidence floor: {line}")
-            floor = calibration.floor if calibration else 0.0
             answerable = [question for item in kept for question in item.questions]
             unanswerable = [question for item in left_out for question in item.questions]
             monitor.start("asking", len(answerable) + len(unanswerable))
-            asker = Asker(library, writer, floor, request.k, _DEFAULTS.budget)
-            given = [(_ask(asker, question, monitor), question.answers) for question in answerable]
-            false_answers = [_ask(asker, question, monitor) for question in unanswerable]
+
+            def ask(question: Question) -> str:
+                """The answer without its citations, empty where there is none."""
+                answer = index.ask(
+                    question.text,
+                    k=request.k,
+                    writer=request.writer,
+                    writer_model=request.writer_model,
+                    seed=request.seed,
+                )
+                monitor.advance()
+                return CITATION.sub("", answer.text)
+
+            given = [(ask(question), question.answers) for question in answerable]
+            false_answers = [ask(question) for question in unanswerable]
     return AnswersEvaluation(
         encoder=encoder.name,
-        writer=writer.name,
+        writer=request.writer,
         answerable=len(answerable),
         unanswerable=len(unanswerable),
         share_answered=_mean([bool(answer) for answer, _ in given]),
@@ -285,7 +282,7 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> AnswersEvaluatio
         f1=_mean([token_f1(answer, right) for answer, right in given]),
         contains_answer=_mean([contains_answer(answer, right) for answer, right in given]),
         false_answer_rate=_mean([bool(answer) for answer in false_answers]),
-        evidence_floor=floor,
+        evidence_floor=calibration.floor if calibration else 0.0,
         seconds=time.perf_counter() - begin,
     )
 
@@ -301,13 +298,6 @@ def _divide(
         [item for place, item in enumerate(paragraphs) if place not in left_out],
         [item for place, item in enumerate(paragraphs) if place in left_out],
     )
-
-
-def _ask(asker: Asker, question: Question, monitor: Monitor) -> str:
-    """The answer without its citations, empty where there is none."""
-    outcome = asker.ask(question.text, Silent(), Stopwatch())
-    monitor.advance()
-    return CITATION.sub("", outcome.reply.text) if outcome.reply else ""
 
 
 def _mean(values: Sequence[bool | float]) -> float:
@@ -328,7 +318,7 @@ def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> RetrievalEva
     encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
     rescorer = None
     if encoder.rescorer is not None:
-        rescorer = Remembering(load_encoder(encoder.rescorer, device=request.device))
+        rescorer = CachingEncoder(load_encoder(encoder.rescorer, device=request.device))
     asked = [
         (question, number)
         for number, paragraph in enumerate(paragraphs)
@@ -337,7 +327,7 @@ def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> RetrievalEva
     with tempfile.TemporaryDirectory(prefix="graftwerk-") as name:
         folder = Path(name) / "index"
         embedding_seconds = build_index(folder, paragraphs, encoder, request.layer, monitor)
-        finder = Remembering(encoder)
+        finder = CachingEncoder(encoder)
         for known in (finder, rescorer):
             if known is not None:  # one batch for all questions
                 known.encode_texts([question.text for question, _ in asked], role="query")
@@ -365,7 +355,7 @@ def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> RetrievalEva
 
 def _rank(hits: Sequence[Hit], right: str) -> int | None:
     """Rank of the document `right`, where a document stands at its best passage."""
-    paths = list(dict.fromkeys(hit.passage.path for hit in hits))
+    paths = list(dict.fromkeys(hit.path for hit in hits))
     return paths.index(right) + 1 if right in paths else None
 
 

@@ -1,4 +1,4 @@
-"""What the verbs of labelled data share: requests to problems, facts and scores to reports.
+"""What the commands of labelled data share: requests to problems, facts and scores to reports.
 
 `graft fit`: labelled data and a frozen model to a classifier or regressor.
 
@@ -12,147 +12,37 @@ import io
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import numpy as np
 
 from .. import files, folders
 from ..adapters.linear_head import HeadScores, probabilities
-from ..data.dataset import Refused
 from ..data.load import is_table, read_examples
-from ..data.split import balance
 from ..data.targets import Targets, same_targets
 from ..errors import BadInput, UnknownName
-from ..finetune.base_model import open_base
-from ..finetune.methods import Trial, make_linear, make_tuned, sweep_layers
-from ..finetune.problem import Problem, Source, open_problem
+from ..finetune.problem import LEFT_OUT
 from ..finetune.results import (
-    DataFacts,
     FitEvaluation,
     FitResult,
-    FitScore,
+    LoraTrainResult,
     Prediction,
     Predictions,
-    TaughtResult,
-    Tried,
 )
 from ..finetune.saved import (
-    TRAINING,
-    Made,
     Saved,
+    describe_fit,
     open_fit,
     read_inputs,
     require_free,
-    save_fit,
     short,
     training_place,
 )
-from ..finetune.scoring import Score, Scores, score
-from ..requests.finetune import Compare, EvalFit, Fit, Predict
-from ..results import LeftOut
+from ..finetune.scoring import Scores, score
+from ..library.fitting import fit_problem, note_unfamiliar, problem_of, require_options
+from ..requests.finetune import EvalFit, Fit, Predict
 from ..types import Monitor
-from .lora import teach
-
-if TYPE_CHECKING:
-    from ..finetune.settings import Settings
-
-
-_LORA_RATE, _FULL_RATE = 5e-4, 5e-5
-_FEW_TESTS = 20
-_LEFT_OUT = 100  # named in a report
-
-
-def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
-    """Open the model and the data of a request."""
-    task = request.task
-    if task == "generate" or task == "write":  # noqa: PLR1714  narrows the type
-        raise BadInput(f"--task {task} has no labelled data.", "Use graft fit ... --how lora.")
-    base = open_base(request.model, request.layer, request.device)
-    source = Source(
-        data=request.data,
-        test=request.test,
-        target=request.target,
-        content=tuple(request.content),
-        task=None if task == "auto" else task,
-        test_share=request.test_share,
-        validation_share=request.validation_share,
-        seed=request.seed,
-        balanced=request.balance,
-    )
-    problem = open_problem(base, source, monitor)
-    facts = facts_of(problem)
-    if facts.imbalance is not None and facts.imbalance >= 3 and not request.balance:
-        monitor.note(
-            f"the commonest class has {facts.imbalance:.1f} times the examples of the rarest; "
-            "--balance weighs them alike"
-        )
-    if facts.test < _FEW_TESTS:
-        monitor.note(
-            f"only {facts.test} test examples: the score says little; give more data, or --test"
-        )
-    strange = problem.unfamiliar(monitor)
-    note_unfamiliar(strange, len(problem.examples), base.name, monitor)
-    return problem
-
-
-def note_unfamiliar(strange: int, count: int, model: str, monitor: Monitor) -> None:
-    """Say that pictures are foreign to the frozen model, where some are."""
-    if strange:
-        monitor.note(
-            f"{strange:,} of {count:,} pictures are unlike all that {model} was trained on; what "
-            "its features say of them may mean little"
-        )
-
-
-def facts_of(problem: Problem) -> DataFacts:
-    """What the data are."""
-    classes = balance(problem.targets, problem.split.learned)
-    counts = list(classes.values())
-    return DataFacts(
-        task=problem.targets.task,
-        train=len(problem.split.train),
-        validation=len(problem.split.validation),
-        test=len(problem.split.test),
-        classes=classes,
-        imbalance=counts[0] / max(counts[-1], 1) if counts else None,
-        copies=problem.split.copies,
-        contradictions=problem.split.contradictions,
-        leaked=problem.leaked,
-        left_out=left_out(problem.examples.refused),
-    )
-
-
-def left_out(refused: "Sequence[Refused]") -> list[LeftOut]:
-    """What could not be used, the first hundred."""
-    return [LeftOut(name=one.name, reason=one.reason) for one in refused[:_LEFT_OUT]]
-
-
-def score_report(score: Score) -> FitScore:
-    """A score as reports show it."""
-    return FitScore(**asdict(score))
-
-
-def settings_of(request: Fit | Compare, how: str) -> "Settings":
-    """How a network is tuned by a request."""
-    from ..finetune.settings import Settings
-
-    usual = _LORA_RATE if how == "lora" else _FULL_RATE
-    return Settings(
-        how=how,
-        rank=request.rank,
-        alpha=request.alpha,
-        dropout=request.dropout,
-        lora_plus=request.lora_plus,
-        targets=tuple(request.targets),
-        top=request.top,
-        epochs=request.epochs,
-        batch=request.batch,
-        learning_rate=request.learning_rate or usual,
-        patience=request.patience,
-    )
-
+from .lora import as_lora_train, run_lora_train
 
 _CONFUSIONS = 5
 
@@ -189,11 +79,11 @@ def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
     return FitEvaluation(
         fit=str(request.fit),
         how=saved.bundle.kind,
-        score=score_report(score(scores, kept.values, saved.task, request.seed)),
+        score=score(scores, kept.values, saved.task, request.seed),
         per_class=_per_class(scores, kept),
         confusions=_confusions(scores, kept),
         learned=len(examples) - len(new),
-        left_out=left_out(examples.refused),
+        left_out=list(examples.refused[:LEFT_OUT]),
         seconds=time.perf_counter() - begin,
     )
 
@@ -229,7 +119,7 @@ def _confusions(scores: Scores, targets: Targets) -> list[str]:
     ]
 
 
-def run_fit(request: Fit, monitor: Monitor) -> FitResult | TaughtResult:
+def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult:
     """Fit, measure on the test examples, write the folder.
 
     Raises:
@@ -240,7 +130,7 @@ def run_fit(request: Fit, monitor: Monitor) -> FitResult | TaughtResult:
         NoRoom: something cannot be written.
     """
     if request.task in {"generate", "write"}:
-        return teach(request, monitor)
+        return run_lora_train(as_lora_train(request), monitor)
     begin = time.perf_counter()
     out = request.out.absolute()
     inputs = (request.data, request.test, request.model)
@@ -248,52 +138,21 @@ def run_fit(request: Fit, monitor: Monitor) -> FitResult | TaughtResult:
     require_free(out)
     training = training_place(out)  # what a run that was stopped goes on from
     folders.require_outside(inputs, training)
-    if request.sweep and request.how != "linear":
-        raise BadInput("--sweep is for --how linear.", "Leave it out, or name --layer.")
-    if request.layer == "all" and request.how != "linear":
-        raise BadInput("--layer all is for --how linear.", "Leave it out, or name one layer.")
-    problem, made, tried = _make(problem_of(request, monitor), request, training, monitor)
-    size = save_fit(out, problem, made)
+    require_options(request)
+    problem, made, tried = fit_problem(problem_of(request, monitor), request, training, monitor)
+    size = describe_fit(problem, made).save(out)
     folders.remove(training)
     return FitResult(
         out=str(request.out),
         how=made.how,
         model=problem.base.name,
-        data=facts_of(problem),
-        score=score_report(made.score),
-        tried=[
-            Tried(name=one.name, score=one.score, seconds=one.seconds, kept=one.kept)
-            for one in tried
-        ],
+        data=problem.facts,
+        score=made.test_score,
+        tried=list(tried),
         parameters=made.parameters,
         bytes=size,
         seconds=time.perf_counter() - begin,
     )
-
-
-def _make(
-    problem: Problem, request: Fit, training: Path, monitor: Monitor
-) -> tuple[Problem, Made, Sequence[Trial]]:
-    tried: Sequence[Trial] = ()
-    if request.how == "linear":
-        if request.sweep:
-            problem, tried = sweep_layers(problem, monitor)
-        return problem, make_linear(problem, monitor), tried
-    from ..finetune.auto import candidates, choose, usual
-    from ..finetune.run import tune
-
-    folders.claim(training, TRAINING)
-
-    if request.how == "auto":
-        ways = [settings_of(request, how) for how in ("lora", "full")]
-        alone = request.learning_rate is None and request.rates == 1
-        listed = [
-            one for way in ways for one in (usual(way) if alone else candidates(way, request.rates))
-        ]
-        made, tried = choose(problem, listed, request.minutes, training, monitor)
-        return problem, made, tried
-    run = tune(problem, settings_of(request, request.how), training, monitor)
-    return problem, make_tuned(problem, run, training, monitor), tried
 
 
 _SCORES = 10  # labels whose probability is told

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from ..data.images import write_image
 from ..errors import BadFile, Cancelled, WrongBase
-from ..generation.guide_spec import parse_guide
 from ..generation.provenance import (
     PLACES,
     Record,
@@ -18,15 +17,13 @@ from ..generation.provenance import (
     write_picture,
 )
 from ..generation.results import Generation, PictureReport
-from ..generation.validate import check
-from ..models.hub import require_reachable
+from ..generation.validate import validate
 from ..requests.generate import Generate
 from ..types import Monitor
 
 if TYPE_CHECKING:
     from ..diffusion.sampling import Picture
     from ..generation.job import Group, Job
-    from ..generation.results import PictureVerdict
 
 
 def run_generate(request: Generate, monitor: Monitor) -> Generation:
@@ -43,15 +40,16 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
     begin = time.perf_counter()
     record = None if request.from_ is None else read_record(request.from_)
     wanted = request if record is None else _repeated(request, record)
-    check(wanted)
+    spec = validate(wanted, from_record=record is not None)
     for folder in (wanted.out, wanted.previews):
         if folder is not None:
             require_folder(folder)
 
     from ..diffusion.sampling import contact_sheet
-    from ..generation.job import control_reports, open_job
+    from ..library.adapters import open_spec
 
-    job = open_job(wanted, monitor)
+    monitor.start("loading the model")
+    job = open_spec(spec).prepare(spec.options, monitor)
     if record is not None:
         _check_same(request, record, job, monitor)
     groups = _groups(request, record, job)
@@ -68,78 +66,44 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
     sheet = wanted.out / f"{job.stem}-sheet.png" if len(images) > 1 else None
     if sheet is not None:
         write_image(sheet, contact_sheet(images))
-    return Generation(
-        prompt=wanted.prompt,
-        cut=job.cut,
-        pictures=pictures,
-        sheet=None if sheet is None else str(sheet),
-        model=wanted.model,
-        fingerprint=job.model.fingerprint,
-        sampler=wanted.sampler,
-        steps=job.steps,
-        width=job.width,
-        height=job.height,
-        steps_per_second=job.steps * sum(len(group.numbers) for group in groups) / seconds,
-        seconds=time.perf_counter() - begin,
-        guides=[] if job.guides is None else job.pulls.reports(job.guides.steer.terms),
-        fights=job.pulls.fights(),
-        verdicts=_verdicts(job, [picture.path for picture in pictures], images, monitor),
-        controls=control_reports(job, pictures, monitor),
+    return job.report(pictures, images, monitor).model_copy(
+        update={
+            "sheet": None if sheet is None else str(sheet),
+            **job.times(groups, seconds, time.perf_counter() - begin),
+        }
     )
-
-
-def _verdicts(
-    job: "Job", paths: list[str], images: "list[Picture]", monitor: Monitor
-) -> "list[PictureVerdict]":
-    """What witnesses say of guided pictures; nothing where real ones are not known."""
-    if job.guides is None or job.guides.steer.is_zero or not job.request.check:
-        return []
-    from ..generation.guidance_report import verdicts_on
-
-    return verdicts_on(job.model, job.request, paths, images, monitor)
 
 
 def _draw_and_write(
     job: "Job", groups: "list[Group]", origin: Path | None, monitor: Monitor
 ) -> "Iterator[tuple[PictureReport, Picture]]":
     from ..diffusion.sampling import picture_seed
-    from ..generation.job import chosen
 
-    for number, image, group, kept in chosen(job, groups, monitor):
-        path = job.request.out / f"{job.stem}-{number:03d}.png"
+    for made in job.run(groups, monitor):
+        path = job.request.out / f"{job.stem}-{made.number:03d}.png"
         if origin is not None and path.exists() and path.samefile(origin):
             path = path.with_stem(f"{path.stem}-again")  # what is repeated is never overwritten
         record = Record(
             request=job.request,
             fingerprint=job.model.fingerprint,
-            number=number,
-            together=tuple(group.numbers),
+            number=made.number,
+            together=tuple(made.group.numbers),
             surroundings=job.surroundings,
             loras=job.loras,
             guides=job.prints,
             controls=job.controls.fingerprints,
         )
-        write_picture(path, image, record)
-        seed = picture_seed(job.request.seed, number)
-        yield PictureReport(path=str(path), number=number, seed=seed, kept=kept), image
+        write_picture(path, made.image, record)
+        seed = picture_seed(job.request.seed, made.number)
+        report = PictureReport(path=str(path), number=made.number, seed=seed, kept=made.kept)
+        yield report, made.image
 
 
 def _repeated(request: Generate, record: Record) -> Generate:
-    """The recorded request, changed by what was given beside `--from`.
-
-    Raises:
-        BadFile: it would fetch a model that the caller did not name.
-    """
+    """The recorded request, changed by what was given beside `--from`."""
     given = request.model_dump(include=request.model_fields_set - {"from_"})
     recorded = record.request.model_dump(exclude=set(PLACES))
-    wanted = Generate.model_validate(recorded | {"best_of": 1} | given)
-    aims = {parse_guide(entry).aim for entry in wanted.guide}
-    require_reachable(wanted.model, "--model")
-    if "class" in aims:
-        require_reachable(wanted.guide_model, "--guide-model")
-    if aims & {"text", "image"}:
-        require_reachable(wanted.guide_encoder, "--guide-encoder")
-    return wanted
+    return Generate.model_validate(recorded | {"best_of": 1} | given)
 
 
 def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor) -> None:
@@ -179,7 +143,7 @@ def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group
     Raises:
         BadFile: the record's batch is larger than any that is drawn.
     """
-    from ..diffusion.sampling import batches, largest_batch
+    from ..diffusion.sampling import largest_batch
     from ..generation.job import Group
 
     if record is not None and "count" not in request.model_fields_set:
@@ -193,6 +157,4 @@ def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group
             )
         # the whole batch again, for a batch of another size sums in another order
         return [Group(record.together, [record.number])]
-    count = job.request.count * job.request.best_of
-    found = batches(count, job.width, job.height, job.model.device)
-    return [Group(numbers, numbers) for numbers in found]
+    return job.groups()

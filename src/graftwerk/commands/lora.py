@@ -1,13 +1,13 @@
-"""`graft fit --task generate|write`: LoRA on the task that a model was made for."""
+"""`graft lora train`, also `graft fit --task generate|write`: LoRA on a model's own task."""
 
 import math
 import time
 from typing import TYPE_CHECKING
 
 from ..errors import BadInput
-from ..finetune.results import TaughtResult
+from ..finetune.results import LoraTrainResult
 from ..requests.base import DEFAULT_PIPELINE
-from ..requests.finetune import Fit
+from ..requests.finetune import Fit, LoraTrain
 from ..results import LeftOut
 from ..types import Monitor
 
@@ -17,41 +17,50 @@ if TYPE_CHECKING:
     from ..training.session import Plan
 
 
-_READ = {
-    "data",
-    "model",
-    "out",
-    "task",
-    "how",
-    "rank",
-    "alpha",
-    "dropout",
-    "targets",
-    "batch",
-    "learning_rate",
-    "steps",
-    "seed",
-    "device",
-}
-_BATCH, _LEARNING_RATE = 8, 5e-4
+_FIT_ONLY = {"how"}  # options of `fit` that say no more than its name and --task
 
 
-def teach(request: Fit, monitor: Monitor) -> TaughtResult:
-    """Teach a model its own task from pictures or a text, and measure before and after.
+def run_lora_train(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
+    """Teach a model its own task from images or a text, and measure before and after.
 
     Raises:
-        BadInput: pictures, text, model or options cannot be used.
+        BadInput: images, text, model or options cannot be used.
         Diverged: the loss is not finite any more.
         Cancelled: stopped by the user; running it again goes on.
         NoRoom: something cannot be written.
     """
-    _require_options(request)
     if request.task == "generate":
         return _from_pictures(request, monitor)
+    if request.caption is not None:
+        raise _not_read("caption", request.task)
     return _from_text(request, monitor)
 
 
-def _from_pictures(request: Fit, monitor: Monitor) -> TaughtResult:
+def as_lora_train(request: Fit) -> LoraTrain:
+    """What `graft fit --task generate` or `write` asks of `graft lora train`.
+
+    Raises:
+        BadInput: it has an option that `lora train` does not read; names the first.
+    """
+    if request.how != "lora":
+        raise BadInput(
+            f"--task {request.task} is not done with --how {request.how}.", "Say --how lora."
+        )
+    given = {name: getattr(request, name) for name in request.model_fields_set - _FIT_ONLY}
+    if given.get("learning_rate", 0) is None:
+        del given["learning_rate"]
+    other = sorted(given.keys() - LoraTrain.model_fields.keys())
+    if other:
+        raise _not_read(other[0], request.task)
+    return LoraTrain.model_validate(given)
+
+
+def _not_read(field: str, task: str) -> BadInput:
+    option = f"--{field.replace('_', '-')}"
+    return BadInput(f"{option} is not looked at with --task {task}.", "Leave it out.")
+
+
+def _from_pictures(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
     from pathlib import Path
 
     from ..finetune.lora_diffusion import Lesson, teach_pictures
@@ -60,7 +69,7 @@ def _from_pictures(request: Fit, monitor: Monitor) -> TaughtResult:
     lesson = Lesson(
         pictures=Path(request.data),
         caption=request.caption,
-        model=request.model if "model" in request.model_fields_set else DEFAULT_PIPELINE,
+        model=request.model or DEFAULT_PIPELINE,
         out=request.out,
         rank=_rank_of(request),
         plan=_plan_of(request),
@@ -78,13 +87,13 @@ def _from_pictures(request: Fit, monitor: Monitor) -> TaughtResult:
     )
 
 
-def _from_text(request: Fit, monitor: Monitor) -> TaughtResult:
+def _from_text(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
     from pathlib import Path
 
     from ..finetune.lora_language import Lesson, teach_writing
 
     begin = time.perf_counter()
-    if "model" not in request.model_fields_set:
+    if request.model is None:
         raise BadInput("no language model is named.", "Name its folder with --model.")
     lesson = Lesson(
         text=Path(request.data),
@@ -106,9 +115,9 @@ def _from_text(request: Fit, monitor: Monitor) -> TaughtResult:
     )
 
 
-def _report(request: Fit, model: str, taught: "Taught", size: int) -> TaughtResult:
+def _report(request: LoraTrain, model: str, taught: "Taught", size: int) -> LoraTrainResult:
     change = taught.change
-    return TaughtResult(
+    return LoraTrainResult(
         out=str(request.out),
         task=request.task,
         model=model,
@@ -129,39 +138,20 @@ def _report(request: Fit, model: str, taught: "Taught", size: int) -> TaughtResu
     )
 
 
-def _require_options(request: Fit) -> None:
-    """Refuse options that this task does not look at.
-
-    Raises:
-        BadInput: names the first.
-    """
-    if request.how != "lora":
-        raise BadInput(
-            f"--task {request.task} is not done with --how {request.how}.", "Say --how lora."
-        )
-    read = _READ | ({"caption"} if request.task == "generate" else set())
-    other = sorted(request.model_fields_set - read)
-    if other:
-        raise BadInput(
-            f"--{other[0].replace('_', '-')} is not looked at with --task {request.task}.",
-            "Leave it out.",
-        )
-
-
-def _rank_of(request: Fit) -> "Rank":
+def _rank_of(request: LoraTrain) -> "Rank":
     from ..adapters.lora import Rank
 
     targets = tuple(request.targets) or None
     return Rank(request.rank, request.alpha, request.dropout, targets)
 
 
-def _plan_of(request: Fit) -> "Plan":
+def _plan_of(request: LoraTrain) -> "Plan":
     from ..training.session import Plan
 
     return Plan(
         steps=request.steps,
-        batch=request.batch if "batch" in request.model_fields_set else _BATCH,
-        learning_rate=request.learning_rate or _LEARNING_RATE,
+        batch=request.batch,
+        learning_rate=request.learning_rate,
         warm_up=max(1, min(20, request.steps // 10)),
         average_decay=0.98,
     )

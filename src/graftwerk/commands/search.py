@@ -5,22 +5,17 @@
 
 import io
 import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from .. import files
 from ..data.images import read_image
 from ..errors import BadFile, LimitExceeded, UnknownName
-from ..models.encode_files import familiarity
+from ..library.index import Index
 from ..requests.search import Search
-from ..search.opening import hit_report, open_for_search
-from ..search.query import search
-from ..search.results import SearchResult
-from ..types import Hit, Monitor
+from ..search.results import Hit, SearchResult
+from ..types import Monitor
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,7 +36,7 @@ def write_sheet(path: Path, hits: Sequence[Hit]) -> None:
     """
     from PIL import Image, ImageDraw
 
-    shown = [(n, hit) for n, hit in enumerate(hits, 1) if hit.passage.kind == "image"][:_MOST]
+    shown = [(n, hit) for n, hit in enumerate(hits, 1) if hit.kind == "image"][:_MOST]
     columns = math.ceil(math.sqrt(len(shown)))
     rows = math.ceil(len(shown) / columns)
     across, down = _SIDE + _GAP, _SIDE + _LINE + _GAP
@@ -50,7 +45,7 @@ def write_sheet(path: Path, hits: Sequence[Hit]) -> None:
     for place, (number, hit) in enumerate(shown):
         row, column = divmod(place, columns)
         left, top = _GAP + column * across, _GAP + row * down
-        tile = _tile(hit.passage.path)
+        tile = _tile(hit.path)
         sheet.paste(tile, (left + (_SIDE - tile.width) // 2, top + (_SIDE - tile.height) // 2))
         cosine = "" if hit.similarity is None else f"   {hit.similarity:.3f}"
         draw.text((left, top + _SIDE + 4), f"{number}{cosine}", fill=_INK)
@@ -82,34 +77,13 @@ def run_search(request: Search, monitor: Monitor) -> SearchResult:  # noqa: ARG0
         NoRoom: the sheet cannot be written.
         WrongBase: the encoder of that name is not the one that made the index.
     """
-    begin = time.perf_counter()
     if request.sheet is not None and request.sheet.suffix.lower() != ".png":
         raise UnknownName("ending of the sheet", request.sheet.suffix, [".png"])
-    index, encoder, rescorer = open_for_search(request.index, request.mode, request.device)
-    with index:
-        outcome = search(
-            index,
-            encoder,
-            request.query,
-            k=request.k,
-            mode=request.mode,
-            exact=request.exact,
-            where=request.where,
-            rescorer=rescorer,
+    with Index(request.index, device=request.device) as index:
+        found = index.search(
+            request.query, k=request.k, mode=request.mode, exact=request.exact, where=request.where
         )
-    shown = [hit for hit in outcome.hits if hit.passage.kind == "image"]
-    if request.sheet is not None and shown:
-        write_sheet(request.sheet, outcome.hits)
-    told = None
-    if outcome.distance is not None and encoder is not None:
-        told = familiarity(encoder, np.array([outcome.distance]))
-    return SearchResult(
-        query=request.query,
-        mode=request.mode,
-        hits=[hit_report(hit) for hit in outcome.hits],
-        searched=outcome.searched,
-        pictures=outcome.pictures,
-        familiarity=told[0] if told else None,
-        sheet=str(request.sheet) if request.sheet is not None and shown else None,
-        seconds=time.perf_counter() - begin,
-    )
+    if request.sheet is None or not any(hit.kind == "image" for hit in found):
+        return found
+    write_sheet(request.sheet, found.hits)
+    return found.model_copy(update={"sheet": str(request.sheet)})

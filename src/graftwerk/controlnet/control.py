@@ -1,10 +1,9 @@
-"""Control while drawing: one branch or several, each with a weight, an interval and a region.
+"""Control while sampling: one branch or several, each with a weight, an interval and a region.
 
-What the branches give is added (ControlNet, section 3.4, "composing multiple ControlNets"). The
-law of steers is asked of `ControlSteer`, which holds one branch and one control picture.
+What the branches give is added (ControlNet, section 3.4, "composing multiple ControlNets").
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch.nn import functional
 
 from ..adapters.protocol import Socket
 from ..diffusion.noise_schedule import Sigma
-from ..diffusion.unet import Inputs, Residuals, run_with
+from ..diffusion.unet import Inputs, NetworkDenoiser, Residuals
 from .branch import Branch
 
 
@@ -45,10 +44,11 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """All controls of a drawing.
+    """All controls of a request.
 
     Attributes:
         terms: each of them.
+        base: fingerprint of the frozen model.
         by_size: whether small skips count more: the paper's weights `64 / h` of guidance without
             a prompt, where 64 is the height of what the U-Net draws and `h` that of the skip.
         prompted_only: whether the second half of a batch, without the prompt, is left alone.
@@ -56,22 +56,41 @@ class Controls:
     """
 
     terms: tuple[Term, ...]
+    base: str = ""
     by_size: bool = False
     prompted_only: bool = False
     reuse: int = 1
 
-    def start(self, rows: int) -> "ControlledDrawing":
-        """Begin to draw `rows` pictures."""
-        return ControlledDrawing(self, rows)
+    def start(self, rows: int) -> "ControlledBatch":
+        """Begin to sample `rows` images."""
+        return ControlledBatch(self, rows)
 
 
-class ControlledDrawing:
-    """The controls of one batch while it is drawn; see `frozen.diffusion.denoiser.Control`."""
+class ControlledBatch:
+    """The controls of one batch while it is sampled: the adapter of a denoiser's activations."""
+
+    name = "control"
+    socket: Socket = "activations"
 
     def __init__(self, controls: Controls, rows: int) -> None:
+        self.base = controls.base
         self._controls, self._rows = controls, rows
         self._inputs: dict[int, Inputs] = {}
         self._kept: dict[int, tuple[tuple[Term, ...], int, Residuals]] = {}
+
+    @property
+    def is_zero(self) -> bool:
+        """True where every weight is 0 or every branch still is as it was initialized."""
+        terms = self._controls.terms
+        return all(term.weight == 0 or term.branch.is_unborn for term in terms)
+
+    def apply(self, frozen: NetworkDenoiser) -> NetworkDenoiser:
+        """The denoiser with the branches; at zero the denoiser itself."""
+        return frozen if self.is_zero else frozen.controlled(self)
+
+    def remove(self, steered: NetworkDenoiser) -> NetworkDenoiser:
+        """The denoiser that was given to `apply`."""
+        return steered.frozen
 
     def __call__(self, x: Tensor, times: Tensor, sigma: Sigma, inputs: Inputs) -> Residuals | None:
         """What is added between the U-Net's halves at this evaluation."""
@@ -135,51 +154,3 @@ def _weighed(
             part = part * functional.adaptive_avg_pool2d(term.mask, part.shape[2:])  # noqa: PLW2901
         weighed.append(part)
     return tuple(weighed)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ControlSteer:
-    """One branch with one control picture as a steer on a U-Net.
-
-    Attributes:
-        branch: reads the condition.
-        hint: the encoded control picture.
-        base: fingerprint of the frozen model.
-        scale: factor of what the branch gives.
-    """
-
-    branch: Branch
-    hint: Float[Tensor, "r c h w"]
-    base: str
-    scale: float = 1.0
-
-    name = "control"
-    socket: Socket = "activations"
-
-    @property
-    def is_zero(self) -> bool:
-        """True at scale 0 and at birth."""
-        return self.scale == 0 or self.branch.is_unborn
-
-    def apply(self, frozen: Any) -> Any:
-        """The U-Net with the branch, called like the U-Net; itself at zero."""
-        return frozen if self.is_zero else SteeredNetwork(frozen, self)
-
-    def remove(self, steered: Any) -> Any:
-        """The U-Net without the branch."""
-        return steered.network if isinstance(steered, SteeredNetwork) else steered
-
-
-class SteeredNetwork:
-    """A U-Net and the branch that steers it."""
-
-    def __init__(self, network: Any, steer: ControlSteer) -> None:
-        self.network = network
-        self._steer = steer
-
-    def __call__(self, x: Tensor, times: Tensor, inputs: Mapping[str, Any] | None = None) -> Tensor:
-        """The U-Net's output."""
-        steer, given = self._steer, inputs or {}
-        term = Term(steer.branch, steer.hint, steer.scale)
-        *skips, middle = _weighed(term, False, x, times, given)
-        return run_with(self.network, x, times, given, Residuals(tuple(skips), middle))

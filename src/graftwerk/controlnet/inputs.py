@@ -1,7 +1,4 @@
-"""`--control KIND=FILE...`: what is wanted of a picture, and how far it was kept.
-
-Files that a control names: pictures, finished maps, and masks of where it acts.
-"""
+"""Controls of a request: their condition images and masks, and how well images keep them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,55 +13,51 @@ from torch import Tensor
 
 from ..conditions.base import Condition
 from ..conditions.kinds import condition_named
-from ..data.images import read_image
 from ..diffusion.latents import values_of
 from ..diffusion.pipeline import DiffusionModel
 from ..errors import BadInput
-from ..requests.generate import Generate
+from .branch import Branch
 from .checkpoint import branch_fingerprint, read_branch
 from .control import Controls, Term
-from .spec import Asked, branch_folders, parse_control
+from .spec import ControlInput, NamedImage
 
 
-def map_of(
-    kind: str, file: Path, finished: bool, size: tuple[int, int]
-) -> UInt8[np.ndarray, "h w 3"]:
-    """The condition picture of a file.
+def map_of(control: ControlInput, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
+    """The condition image of a control.
 
     Args:
-        kind: of the condition.
-        file: a picture, or a finished map.
-        finished: whether it is a map.
-        size: width and height of what is drawn.
+        control: with an image, or a finished map.
+        size: width and height of the generated images.
 
     Raises:
         BadInput: a map of another size or kind, or one that is empty.
     """
+    kind, name = control.kind, control.source.name
     condition = condition_named(kind)
-    picture = read_image(str(file)).convert("RGB")
-    if finished:
-        if picture.size != size:
+    image = control.source.image.convert("RGB")
+    if control.finished:
+        if image.size != size:
             raise BadInput(
-                f"the {kind} map {file} has {picture.width} x {picture.height} pixels, "
+                f"the {kind} map {name} has {image.width} x {image.height} pixels, "
                 f"the pictures have {size[0]} x {size[1]}.",
                 "Make it of that size, or draw with --width and --height.",
             )
-        given = np.asarray(picture)
-        condition.check_map(given, str(file))
+        given = np.asarray(image)
+        condition.check_map(given, name)
         return given
-    fitted = ImageOps.fit(picture, size, Image.Resampling.LANCZOS)
+    fitted = ImageOps.fit(image, size, Image.Resampling.LANCZOS)
     made = condition.from_picture(np.asarray(fitted))
     if not made.any():
         raise BadInput(
-            f"the {kind} map of {file} is empty, so there is nothing to follow.",
-            f"Look at it with `graft condition {kind} {file}`, or bring a map of your "
+            f"the {kind} map of {name} is empty, so there is nothing to follow.",
+            f"Look at it with `graft condition {kind} {name}`, or bring a map of your "
             f"own: {kind}-map=FILE.",
         )
     return made
 
 
 def mask_of(
-    paths: Sequence[Path], size: tuple[int, int], device: str
+    masks: Sequence[NamedImage], size: tuple[int, int], device: str
 ) -> Float[Tensor, "1 1 h w"] | None:
     """Where a control acts, 0 to 1: where all its masks are white; None: it has none.
 
@@ -72,18 +65,18 @@ def mask_of(
         BadInput: the masks leave no region.
     """
     region = None
-    for path in paths:
-        picture = ImageOps.fit(read_image(str(path)).convert("L"), size, Image.Resampling.LANCZOS)
-        values = torch.from_numpy(np.asarray(picture).copy()).float()[None, None] / 255
+    for mask in masks:
+        fitted = ImageOps.fit(mask.image.convert("L"), size, Image.Resampling.LANCZOS)
+        values = torch.from_numpy(np.asarray(fitted).copy()).float()[None, None] / 255
         if not bool(values.any()):
             raise BadInput(
-                f"the mask {path} is black all over.", "White is where the control acts."
+                f"the mask {mask.name} is black all over.", "White is where the control acts."
             )
         region = values if region is None else region * values
     if region is None:
         return None
     if not bool(region.any()):
-        names = " and ".join(str(path) for path in paths)
+        names = " and ".join(mask.name for mask in masks)
         raise BadInput(
             f"the masks {names} leave no region: nowhere are all of them white.",
             "It acts where all its masks are white; give a control of its own for each place.",
@@ -92,82 +85,119 @@ def mask_of(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Wanted:
-    """A condition that pictures are to keep.
+class LoadedBranch:
+    """A branch that fits a model.
 
     Attributes:
-        asked: as it was asked for.
+        branch: reads the condition.
+        fingerprint: of its files.
+    """
+
+    branch: Branch
+    fingerprint: str
+
+
+def load_branch(folder: Path, model: DiffusionModel) -> LoadedBranch:
+    """Read a branch of a model, which must be the frozen one: a branch copies its encoder.
+
+    Raises:
+        WrongBase: it was made on another model; both are named.
+        BadFile: it is not a branch.
+        Damaged: one of its files is damaged.
+    """
+    branch = read_branch(folder, model.unet, model.factor, model.name, model.fingerprint)
+    return LoadedBranch(branch, branch_fingerprint(folder))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedControl:
+    """A control and the branch that follows it."""
+
+    control: ControlInput
+    branch: LoadedBranch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ControlTarget:
+    """A condition that images are to follow.
+
+    Attributes:
+        control: as it was requested.
         condition: its kind.
-        finished: the map.
+        map: the condition image.
         fingerprint: of map, mask and branch.
     """
 
-    asked: Asked
+    control: ControlInput
     condition: Condition
-    finished: UInt8[np.ndarray, "h w 3"]
+    map: UInt8[np.ndarray, "h w 3"]
     fingerprint: str
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it holds for whole images, so that fidelity can be measured on them."""
+        return not self.control.masks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenControls:
-    """The controls of a request, ready to draw with.
+    """The controls of a request, ready to sample with.
 
     Attributes:
-        wanted: each of them.
-        controls: what the drawing takes; None where there is none.
+        targets: each of them.
+        controls: what the sampling takes; None where there is none.
     """
 
-    wanted: tuple[Wanted, ...] = ()
+    targets: tuple[ControlTarget, ...] = ()
     controls: Controls | None = None
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
         """Of each control."""
-        return tuple(one.fingerprint for one in self.wanted)
+        return tuple(target.fingerprint for target in self.targets)
 
 
 def open_controls(
-    request: Generate,
+    loaded: Sequence[LoadedControl],
     model: DiffusionModel,
     sigmas: Sequence[float],
     size: tuple[int, int],
+    *,
     guess: bool,
+    reuse: int,
 ) -> OpenControls:
-    """Read branches, pictures and masks.
+    """Make the condition images of controls and encode them.
 
     Args:
-        request: what is drawn.
-        model: draws it.
+        loaded: the controls, each with its branch.
+        model: samples.
         sigmas: noise levels of the steps.
-        size: width and height of the pictures.
+        size: width and height of the images.
         guess: whether there is no prompt: the branch then steers one half of the guidance, and
             small skips count more (ControlNet, section 3.4).
+        reuse: steps for which a branch's output is used.
 
     Raises:
-        WrongBase: a branch was made on another model; both are named.
-        BadInput: a file, map, mask or number cannot be used.
-        Damaged: a file of a branch is damaged.
+        BadInput: a map, mask or number cannot be used.
     """
-    if not request.control:
+    if not loaded:
         return OpenControls()
-    folders = branch_folders(request)
-    wanted, terms = [], []
-    for entry in request.control:
-        asked = parse_control(entry)
-        folder = folders[asked.kind]
-        branch = read_branch(folder, model.unet, model.factor, model.name, model.fingerprint)
-        condition = condition_named(asked.kind)
-        finished = map_of(asked.kind, asked.file, asked.finished, size)
-        mask = mask_of(asked.masks, size, model.device)
+    targets, terms = [], []
+    for one in loaded:
+        control, branch = one.control, one.branch.branch
+        finished = map_of(control, size)
+        mask = mask_of(control.masks, size, model.device)
         content = finished.tobytes() + (b"" if mask is None else mask.cpu().numpy().tobytes())
-        digest = hashlib.sha256(branch_fingerprint(folder).encode() + content).hexdigest()
-        wanted.append(Wanted(asked, condition, finished, digest))
+        digest = hashlib.sha256(one.branch.fingerprint.encode() + content).hexdigest()
+        targets.append(ControlTarget(control, condition_named(control.kind), finished, digest))
         with torch.inference_mode():
             hint = branch.read(values_of(finished[None]).to(model.device))
-        lowest, highest = levels_of(asked.first, asked.last, sigmas)
-        terms.append(Term(branch, hint, asked.weight, lowest, highest, mask))
-    controls = Controls(tuple(terms), by_size=guess, prompted_only=guess, reuse=request.reuse)
-    return OpenControls(tuple(wanted), controls)
+        lowest, highest = levels_of(control.first, control.last, sigmas)
+        terms.append(Term(branch, hint, control.weight, lowest, highest, mask))
+    controls = Controls(
+        tuple(terms), model.fingerprint, by_size=guess, prompted_only=guess, reuse=reuse
+    )
+    return OpenControls(tuple(targets), controls)
 
 
 def levels_of(first: float, last: float, sigmas: Sequence[float]) -> tuple[float, float]:
@@ -193,23 +223,23 @@ def levels_of(first: float, last: float, sigmas: Sequence[float]) -> tuple[float
 
 
 def kept(
-    wanted: Sequence[Wanted], pictures: Sequence[Image.Image]
+    targets: Sequence[ControlTarget], images: Sequence[Image.Image]
 ) -> list[tuple[dict[str, float], float]]:
-    """What each picture keeps: values by the kind of condition, and the mean score, 0 to 1.
+    """How well each image keeps its controls: values by kind, and the mean score, 0 to 1.
 
-    A control with a mask wants nothing outside of it, so it is not measured.
+    A control with a mask asks nothing outside of it, so it is not measured.
     """
-    rows = np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
-    values: list[dict[str, float]] = [{} for _ in pictures]
-    scores: list[list[float]] = [[] for _ in pictures]
-    for one in wanted:
-        if one.asked.masks:
+    rows = np.stack([np.asarray(image.convert("RGB")) for image in images])
+    values: list[dict[str, float]] = [{} for _ in images]
+    scores: list[list[float]] = [[] for _ in images]
+    for target in targets:
+        if not target.is_measured:
             continue
-        maps = np.repeat(one.finished[None], len(rows), axis=0)
-        found = one.condition.fidelity(maps, rows)
+        maps = np.repeat(target.map[None], len(rows), axis=0)
+        found = target.condition.fidelity(maps, rows)
         for place, (value, score) in enumerate(zip(found.values, found.scores, strict=True)):
             if not np.isnan(score):
-                values[place][one.asked.kind] = float(value)
+                values[place][target.control.kind] = float(value)
                 scores[place].append(float(score))
     means = [float(np.mean(some)) if some else 0.0 for some in scores]
     return list(zip(values, means, strict=True))

@@ -1,13 +1,19 @@
-"""`--control KIND=FILE...` and `--branch KIND=FOLDER` as they are written."""
+"""`--control KIND=FILE...` and `--branch KIND=FOLDER`: their syntax, and the images they name."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ..data.images import read_image
 from ..errors import BadInput
 from ..models.hub import BUILTIN, builtin_folder, require_condition
 from ..requests.base import DEFAULT_PIPELINE
 from ..requests.generate import Generate
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _LARGEST = 10.0  # weight
 _ENTRY = re.compile(
@@ -21,8 +27,8 @@ _HINT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One `--control`.
+class ControlSpec:
+    """One `--control` as it was written.
 
     Attributes:
         kind: of the condition.
@@ -43,7 +49,74 @@ class Asked:
     masks: tuple[Path, ...] = ()
 
 
-def parse_control(entry: str) -> Asked:
+@dataclass(frozen=True, slots=True, eq=False)
+class NamedImage:
+    """A decoded image, and what error messages call it."""
+
+    name: str
+    image: "Image"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ControlInput:
+    """A control with its images decoded.
+
+    Attributes:
+        kind: of the condition.
+        source: an image, or a finished map.
+        finished: whether it is a map.
+        weight: factor of the branch's output, 0 to 10.
+        first: share of the steps before which it does not act.
+        last: share after which it does not.
+        masks: images that are white where it acts; none: everywhere.
+    """
+
+    kind: str
+    source: NamedImage
+    finished: bool = False
+    weight: float = 1.0
+    first: float = 0.0
+    last: float = 1.0
+    masks: tuple[NamedImage, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a weight or an interval that is not possible."""
+        require_weight(f"the {self.kind} control", self.weight)
+        if not 0 <= self.first < self.last <= 1:
+            raise BadInput(
+                f"the {self.kind} control acts from {self.first:g} to {self.last:g}.",
+                "Give shares of the steps, 0 <= start < until <= 1.",
+            )
+
+
+def require_weight(what: str, weight: float) -> None:
+    """See that a weight is possible.
+
+    Raises:
+        BadInput: it is not.
+    """
+    if not 0 <= weight <= _LARGEST:
+        raise BadInput(
+            f"{what} has the weight {weight:g}.",
+            f"Weights are 0 to {_LARGEST:g}: 1 is what was learned, 0 none.",
+        )
+
+
+def read_control(spec: ControlSpec) -> ControlInput:
+    """Decode the images of a control.
+
+    Raises:
+        BadFile: one cannot be read.
+    """
+    source, *masks = (
+        NamedImage(str(path), read_image(str(path))) for path in (spec.file, *spec.masks)
+    )
+    return ControlInput(
+        spec.kind, source, spec.finished, spec.weight, spec.first, spec.last, tuple(masks)
+    )
+
+
+def parse_control(entry: str) -> ControlSpec:
     """Read one `--control`.
 
     Raises:
@@ -52,7 +125,7 @@ def parse_control(entry: str) -> Asked:
     kind, equals, rest = entry.partition("=")
     if equals and Path(rest).is_file():
         require_condition(kind.removesuffix("-map"))
-        return Asked(kind.removesuffix("-map"), Path(rest), kind.endswith("-map"))
+        return ControlSpec(kind.removesuffix("-map"), Path(rest), kind.endswith("-map"))
     match = _ENTRY.fullmatch(entry)
     if match is None:
         raise BadInput(f"--control {entry!r} cannot be read.", _HINT)
@@ -62,15 +135,11 @@ def parse_control(entry: str) -> Asked:
         first, last = float(match["first"] or 0), float(match["last"] or 1)
     except ValueError:
         raise BadInput(f"--control {entry!r} has a number that is none.", _HINT) from None
-    if not 0 <= weight <= _LARGEST:
-        raise BadInput(
-            f"--control {entry!r} has the weight {weight:g}.",
-            f"Weights are 0 to {_LARGEST:g}: 1 is what was learned, 0 none.",
-        )
+    require_weight(f"--control {entry!r}", weight)
     if not 0 <= first < last <= 1:
         raise BadInput(f"--control {entry!r} acts from {first:g} to {last:g}.", _HINT)
     masks = _masks(match["mask"])
-    return Asked(
+    return ControlSpec(
         match["kind"], Path(match["file"]), bool(match["finished"]), weight, first, last, masks
     )
 
@@ -82,8 +151,12 @@ def _masks(text: str | None) -> tuple[Path, ...]:
     return (Path(text),) if Path(text).exists() else tuple(map(Path, text.split("#")))
 
 
-def branch_folders(request: Generate) -> dict[str, Path]:
-    """Folder of the branch of each kind that `--control` asks for.
+def branch_folders(request: Generate, kinds: Collection[str]) -> dict[str, Path]:
+    """Folder of the branch of each kind of condition that `--control` requests.
+
+    Args:
+        request: names branches, and the model.
+        kinds: of its controls.
 
     Raises:
         BadInput: an entry cannot be read, or there is no branch of a kind.
@@ -95,7 +168,6 @@ def branch_folders(request: Generate) -> dict[str, Path]:
             raise BadInput(f"--branch {entry!r} cannot be read.", "Write KIND=FOLDER.")
         require_condition(kind)
         named[kind] = builtin_folder(folder) if folder in BUILTIN else Path(folder)
-    kinds = {parse_control(entry).kind for entry in request.control}
     for kind, place in named.items():
         if kind not in kinds:
             raise BadInput(

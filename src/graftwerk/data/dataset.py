@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import limits
 from ..errors import BadFile, BadInput, LimitExceeded
+from ..results import LeftOut
 from .images import decode_image
 
 if TYPE_CHECKING:
@@ -74,14 +75,6 @@ Item = str | Picture | Opened | np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """What was left out, and why."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Examples:
     """Labelled data as it was read, rows without a label already left out.
 
@@ -103,7 +96,7 @@ class Examples:
     keys: Sequence[str]
     labels: Sequence[Any]
     names: Sequence[str]
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[LeftOut, ...] = ()
     columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

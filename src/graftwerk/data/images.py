@@ -46,7 +46,7 @@ def read_image_and_hash(path: str) -> tuple["Image", str]:
 
 def decode_image(file: BufferedReader | BytesIO, name: str) -> "Image":
     """Decode a picture from an open file of at most `limits.IMAGE_FILE` bytes; see `read_image`."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with warnings.catch_warnings():
         # a picture with odd metadata is still a picture, and a bomb is stopped below
@@ -56,8 +56,7 @@ def decode_image(file: BufferedReader | BytesIO, name: str) -> "Image":
                 _require_size(name, *image.size)
                 image.load()
                 _require_size(name, *image.size)
-                upright = ImageOps.exif_transpose(image)
-                return upright.convert("RGB")
+                return as_rgb(image, name)
         except LimitExceeded:
             raise
         except Image.DecompressionBombError as error:
@@ -69,6 +68,18 @@ def decode_image(file: BufferedReader | BytesIO, name: str) -> "Image":
                 f"{name!r} is not a readable picture ({type(error).__name__}).",
                 f"Read are: {', '.join(FORMATS)}.",
             ) from error
+
+
+def as_rgb(image: "Image", name: str) -> "Image":
+    """An image in memory as those of files are read: upright, in RGB.
+
+    Raises:
+        LimitExceeded: it has too many pixels.
+    """
+    from PIL import ImageOps
+
+    _require_size(name, *image.size)
+    return ImageOps.exif_transpose(image).convert("RGB")
 
 
 def _require_size(name: str, width: int, height: int) -> None:

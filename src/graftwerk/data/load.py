@@ -13,9 +13,10 @@ import numpy as np
 
 from .. import limits
 from ..errors import BadInput, LimitExceeded
+from ..results import LeftOut
 from . import raw
 from .columns import Chosen, Wanted, choose_columns, few, number_of, unread
-from .dataset import Examples, Item, Kind, Picture, Refused, key_of, open_zip, require_some, resolve
+from .dataset import Examples, Item, Kind, Picture, key_of, open_zip, require_some, resolve
 from .documents.formats import is_image_path
 from .tables import SUFFIXES, Table, find_target, is_missing, is_number, read_table, usual_target
 
@@ -50,13 +51,13 @@ def read_class_folders(root: Path) -> Examples:
     return _read(root, kind, [entry for entry in entries if _kind_of(entry[0]) == kind])
 
 
-def look_at(picture: Picture) -> str | Refused:
+def look_at(picture: Picture) -> str | LeftOut:
     """The key of a picture that can be decoded, or why it cannot."""
     try:
         picture.open()
         return key_of(picture)
     except BadInput as error:
-        return Refused(picture.name, error.message)
+        return LeftOut(name=picture.name, reason=error.message)
 
 
 def _entries(root: Path) -> Iterator[Entry]:
@@ -98,10 +99,12 @@ def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
     items: list[Item] = []
     keys, labels, names, refused = [], [], [], []
     for path, place in entries:
-        item: Item | Refused = place if kind == "image" else read_text(place)
+        item: Item | LeftOut = place if kind == "image" else read_text(place)
         found = look_at(place) if isinstance(item, Picture) else item
-        if isinstance(item, Refused) or isinstance(found, Refused):
-            refused.append(found if isinstance(found, Refused) else Refused(str(path), ""))
+        if isinstance(item, LeftOut) or isinstance(found, LeftOut):
+            refused.append(
+                found if isinstance(found, LeftOut) else LeftOut(name=str(path), reason="")
+            )
             continue
         items.append(item)
         keys.append(str(found) if isinstance(item, Picture) else key_of(item))
@@ -110,16 +113,16 @@ def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
     return Examples(str(root), kind, items, keys, labels, names, tuple(refused))
 
 
-def read_text(place: Picture) -> str | Refused:
+def read_text(place: Picture) -> str | LeftOut:
     """The text of a file, or why it cannot be used."""
     try:
         content = place.content()
         if len(content) > limits.DATA_TEXT:
-            return Refused(place.name, f"it has more than {limits.DATA_TEXT:,} bytes.")
+            return LeftOut(name=place.name, reason=f"it has more than {limits.DATA_TEXT:,} bytes.")
         text = raw.decode(content, place.name).strip()
     except BadInput as error:
-        return Refused(place.name, error.message)
-    return text or Refused(place.name, "it is empty.")
+        return LeftOut(name=place.name, reason=error.message)
+    return text or LeftOut(name=place.name, reason="it is empty.")
 
 
 def read_examples(path: str | Path, wanted: Wanted) -> Examples:
@@ -164,7 +167,7 @@ def read_items(
     items: list[Item] = []
     for row, place in enumerate(table.places):
         item = _item(table, chosen, row)
-        if isinstance(item, Refused):
+        if isinstance(item, LeftOut):
             raise BadInput(f"{place} of {table.path.name}: {item.reason}", "Mend that row.")
         items.append(item)
     return items, list(table.places)
@@ -183,13 +186,15 @@ def _from_table(table: Table, wanted: Wanted) -> Examples:
     keys, labels, names, refused = [], [], [], []
     for row, (place, label) in enumerate(zip(table.places, table.column(target), strict=True)):
         name = f"{place} of {table.path.name}"
-        item: Item | Refused = Refused(name, _no_label(label))
-        if not is_missing(label):
-            item = _item(table, chosen, row)
+        item: Item | LeftOut = (
+            LeftOut(name=name, reason=_no_label(label))
+            if is_missing(label)
+            else _item(table, chosen, row)
+        )
         found = look_at(item) if isinstance(item, Picture) else item
-        if isinstance(item, Refused) or isinstance(found, Refused):
-            reason = found.reason if isinstance(found, Refused) else ""
-            refused.append(Refused(name, reason))
+        if isinstance(item, LeftOut) or isinstance(found, LeftOut):
+            reason = found.reason if isinstance(found, LeftOut) else ""
+            refused.append(LeftOut(name=name, reason=reason))
             continue
         items.append(item)
         keys.append(str(found) if isinstance(item, Picture) else key_of(item))
@@ -229,24 +234,24 @@ def _no_label(label: Any) -> str:
     return "its label is NaN, which is no number." if is_number(label) else "no label."
 
 
-def _item(table: Table, chosen: Chosen, row: int) -> Item | Refused:
+def _item(table: Table, chosen: Chosen, row: int) -> Item | LeftOut:
     cells = [table.columns[name][row] for name in chosen.names]
     name = table.places[row]
     if chosen.kind == "series":
         return _series(name, chosen.names, cells)
     parts = [str(cell).strip() for cell in cells if not is_missing(cell)]
     if not parts:
-        return Refused(name, f"nothing in {few(chosen.names)}.")
+        return LeftOut(name=name, reason=f"nothing in {few(chosen.names)}.")
     if chosen.kind == "text":
         return "\n".join(parts)
     return Picture(str(table.path.parent / parts[0]))
 
 
-def _series(name: str, columns: Sequence[str], cells: Sequence[Any]) -> Item | Refused:
+def _series(name: str, columns: Sequence[str], cells: Sequence[Any]) -> Item | LeftOut:
     values = []
     for column, cell in zip(columns, cells, strict=True):
         value = number_of(column, cell)
         if isinstance(value, str):
-            return Refused(name, value)
+            return LeftOut(name=name, reason=value)
         values.append(value)
     return np.array(values, dtype=np.float32)

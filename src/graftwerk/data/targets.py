@@ -70,7 +70,7 @@ def read_targets(examples: Examples, asked: Task | None) -> Targets:
             )
         return Targets(task, (), values)
     several = task == "labels"
-    named = [_several(value) if several else [_one(value)] for value in examples.labels]
+    named = [_several(value) if several else [label_text(value)] for value in examples.labels]
     labels = tuple(sorted({label for row in named for label in row}))
     _require_classes(examples, named, labels, several)
     return Targets(task, labels, _as_values(named, labels, several))
@@ -85,7 +85,7 @@ def same_targets(examples: Examples, task: Task, labels: Sequence[str]) -> Targe
     if task == "number":
         return Targets(task, (), _numbers(examples))
     several = task == "labels"
-    named = [_several(value) if several else [_one(value)] for value in examples.labels]
+    named = [_several(value) if several else [label_text(value)] for value in examples.labels]
     unknown = sorted({label for row in named for label in row} - set(labels))
     if unknown:
         raise BadInput(
@@ -105,7 +105,8 @@ def _as_values(named: Sequence[Sequence[str]], labels: Sequence[str], several: b
     return values
 
 
-def _one(value: Any) -> str:
+def label_text(value: Any) -> str:
+    """The name of a class, as fits keep it; whole numbers are the same with and without .0."""
     if isinstance(value, list | tuple):
         return " + ".join(sorted(map(str, value)))
     number = isinstance(value, float) and value.is_integer()

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class LatentSpace:
             return 1
         return int(2 ** (len(self.network.config.block_out_channels) - 1))
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """Hash of all that decides the latents; `pixels` without an autoencoder."""
         if self.network is None:

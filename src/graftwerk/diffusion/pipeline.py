@@ -6,6 +6,7 @@ Building the networks of a pipeline from their configurations and safetensors fi
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from .checkpoint import PipelineFolder, open_pipeline, read_config, require_mult
 from .latents import LatentSpace
 from .noise_schedule import Noise, read_noise
 from .prompts import TextReader, TextStates
-from .unet import Control, NetworkDenoiser, keep_prompts
+from .unet import NetworkDenoiser, keep_prompts
 
 # Decoders of 2022 were saved before these layers had their present names.
 _FORMER_NAMES = {
@@ -159,12 +160,8 @@ class DiffusionModel:
     decoder: Any
     keeps_prompts: bool
 
-    def denoiser(self, texts: TextStates | None, control: Control | None = None) -> NetworkDenoiser:
+    def denoiser(self, texts: TextStates | None) -> NetworkDenoiser:
         """The model as `denoise(x, sigma)` for these prompts; None: without any.
-
-        Args:
-            texts: states of the prompts.
-            control: what is added between the U-Net's halves; None: nothing.
 
         Raises:
             BadInput: the model reads prompts and there are none, or the other way round.
@@ -180,7 +177,6 @@ class DiffusionModel:
             texts,
             factor=self.factor,
             keeps_prompts=self.keeps_prompts,
-            control=control,
         )
 
     def shape(self, width: int, height: int) -> tuple[int, int, int]:
@@ -192,7 +188,7 @@ class DiffusionModel:
         require_multiples(self.name, self.multiple, width, height)
         return self.channels, height // self.factor, width // self.factor
 
-    @property
+    @cached_property
     def space(self) -> LatentSpace:
         """Where it draws."""
         return LatentSpace(self.decoder)
@@ -202,19 +198,22 @@ class DiffusionModel:
         return self.space.decode(drawn)
 
 
-def load_diffusion(name: str, device: str = "auto") -> DiffusionModel:
+def load_diffusion(
+    name: str, device: str = "auto", folder: PipelineFolder | None = None
+) -> DiffusionModel:
     """Load a diffusion model in float32.
 
     Args:
         name: `builtin/blocks`, a local folder in the layout of diffusers, or a hub id
             `owner/name@revision`, which is fetched only inside `locate.named_by_user`.
         device: `auto`, `cpu`, `cuda` or `mps`.
+        folder: of that name, where it was opened before.
 
     Raises:
         BadInput: the name, folder or device cannot be used.
         Damaged: a weight file is cut short.
     """
-    folder = open_pipeline(locate(name))
+    folder = folder or open_pipeline(locate(name))
     place = choose_device(device)
     noise = read_noise(folder.scheduler, folder.scheduler_file)
     unet: Any = load_part(folder.path / "unet").to(place)

@@ -14,13 +14,15 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from ..adapters.protocol import Steer
 from ..errors import Failure
+from ..types import Denoiser
 from .guidance import DenoiserWrapper, Guidance, compose
 from .noise_schedule import draw, final, initial
 from .pipeline import DiffusionModel
 from .prompts import TextStates, join
 from .samplers import Watch, find_sampler
-from .unet import Control
+from .unet import NetworkDenoiser
 
 # Pixels of one batch. Small pictures leave most of a machine idle when drawn one by one.
 _BATCH_PIXELS = {"cpu": 2**18, "mps": 2**20, "cuda": 2**22}
@@ -29,10 +31,10 @@ _BATCH_PICTURES = {"cpu": 16, "mps": 16, "cuda": 64}
 
 @runtime_checkable
 class Controller(Protocol):
-    """What controls every batch of a drawing."""
+    """What controls every batch of a request."""
 
-    def start(self, rows: int) -> Control:
-        """Begin to draw `rows` pictures; their rows come first where the U-Net sees more."""
+    def start(self, rows: int) -> Steer[NetworkDenoiser]:
+        """Begin to sample `rows` images; their rows come first where the U-Net sees more."""
         ...
 
 
@@ -85,6 +87,35 @@ def _batch_size(width: int, height: int, device: str) -> int:
     return max(1, min(_BATCH_PICTURES[device], _BATCH_PIXELS[device] // (width * height)))
 
 
+def row_generators(seed: int, numbers: Sequence[int]) -> list[torch.Generator]:
+    """A generator for each image, on the CPU, so that a seed means the same on every device."""
+    return [torch.Generator().manual_seed(picture_seed(seed, number)) for number in numbers]
+
+
+def starting_noise(
+    model: DiffusionModel,
+    shape: tuple[int, int, int],
+    sigma: float,
+    generators: Sequence[torch.Generator],
+) -> Float[Tensor, "b c h w"]:
+    """Where a sampler starts: noise of the highest level."""
+    noise = draw(generators, torch.empty(len(generators), *shape, device=model.device))
+    return initial(noise, sigma)
+
+
+def build_denoiser(model: DiffusionModel, plan: Plan, rows: int) -> Denoiser:
+    """The model as `denoise(x, sigma)` for `rows` images, with everything that steers it."""
+    conditional = model.denoiser(plan.texts)
+    both = None
+    if plan.texts is not None and plan.away is not None:
+        both = model.denoiser(join(plan.texts, plan.away))
+    if plan.control is not None:
+        control = plan.control.start(rows)
+        conditional = control.apply(conditional)
+        both = None if both is None else control.apply(both)
+    return compose(conditional, both, plan.guidance, model.noise.clamp, plan.pull)
+
+
 def draw_batch(
     model: DiffusionModel, plan: Plan, numbers: Sequence[int], watch: Watch | None = None
 ) -> Float[Tensor, "b c h w"]:
@@ -96,18 +127,12 @@ def draw_batch(
     Raises:
         Failure: the model gave values that are not finite.
     """
-    # Noise is drawn on the CPU, so that a seed means the same picture on every device.
-    generators = [torch.Generator().manual_seed(picture_seed(plan.seed, n)) for n in numbers]
+    generators = row_generators(plan.seed, numbers)
     sampler = find_sampler(plan.sampler, generators, plan.eta)
     with torch.inference_mode():
-        control = None if plan.control is None else plan.control.start(len(numbers))
-        conditional = model.denoiser(plan.texts, control)
-        both = None
-        if plan.texts is not None and plan.away is not None:
-            both = model.denoiser(join(plan.texts, plan.away), control)
-        denoise = compose(conditional, both, plan.guidance, model.noise.clamp, plan.pull)
-        noise = draw(generators, torch.empty(len(numbers), *plan.shape, device=model.device))
-        drawn = sampler(denoise, initial(noise, plan.sigmas[0]), plan.sigmas, watch=watch)
+        denoise = build_denoiser(model, plan, len(numbers))
+        start = starting_noise(model, plan.shape, plan.sigmas[0], generators)
+        drawn = sampler(denoise, start, plan.sigmas, watch=watch)
         drawn = final(drawn, plan.sigmas[-1])
     if not bool(torch.isfinite(drawn).all()):
         raise Failure(

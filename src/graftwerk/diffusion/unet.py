@@ -268,7 +268,6 @@ def joints_of(network: Any) -> tuple[Joint, ...]:
 
 
 @runtime_checkable
-@runtime_checkable
 class Control(Protocol):
     """What is added between the halves of a U-Net at each evaluation."""
 
@@ -318,6 +317,20 @@ class NetworkDenoiser:
         self._keeps_prompts = keeps_prompts
         self._control = control
         self._rows: dict[torch.Size, dict[str, Any]] = {}
+        self.frozen = self
+
+    def controlled(self, control: Control) -> "NetworkDenoiser":
+        """The same network and prompts with something added between the halves."""
+        steered = NetworkDenoiser(
+            self._network,
+            self._noise,
+            self._texts,
+            factor=self._factor,
+            keeps_prompts=self._keeps_prompts,
+            control=control,
+        )
+        steered.frozen = self
+        return steered
 
     def __call__(self, x: Float[Tensor, "b c h w"], sigma: Sigma) -> Float[Tensor, "b c h w"]:
         """The clean picture that the network expects behind `x`, at noise level `sigma`."""

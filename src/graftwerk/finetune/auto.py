@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..types import Monitor
-from .methods import Trial, make_linear, make_tuned
+from .methods import make_linear, make_tuned
 from .problem import Problem
+from .results import Score, Trial
 from .run import starting_head, tune
 from .saved import Made
-from .scoring import Score
 from .settings import Settings
 
 COST = ("linear", "lora", "full", "wise-ft")  # cheapest first
@@ -73,7 +73,7 @@ def choose(
     kept = cheapest(tried)
     names = ["linear", *(_name(settings[n]) for n in sorted(runs))]
     trials = [
-        Trial(name, score.value, spent[name], number == kept)
+        Trial(name=name, score=score.value, seconds=spent[name], kept=number == kept)
         for number, (name, (_, score)) in enumerate(zip(names, tried, strict=True))
     ]
     if kept == 0:

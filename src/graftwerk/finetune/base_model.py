@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -40,23 +41,45 @@ class Base:
     reads: frozenset[Kind]
     device: str
 
-    def encoder(self, strange: "Callable[[int], None] | None" = None) -> "Encode":
-        """Load it.
+    def encoder(self) -> "Encode":
+        """Load the model, or return the one that is still held somewhere in this process."""
+        key = (self.name, self.fingerprint, self.device)
+        encode = _LOADED.get(key)
+        if encode is None:
+            encode = _LOADED[key] = self._load()
+        return encode
 
-        Args:
-            strange: told of each batch how many pictures are unlike those of its training, where
-                its folder tells what these were.
-        """
+    def _load(self) -> "Encode":
         if "series" in self.reads:
-            from .networks import encoder_of, load_network
+            from .networks import NetworkEncoder, load_network
 
-            return encoder_of(load_network(self, "series"))
-        encoder = load_encoder(self.name, layer=self.layer, device=self.device)
-        return lambda items, advance: _encode(encoder, items, advance, strange)
+            return NetworkEncoder(load_network(self, "series"))
+        return _FrozenEncoder(load_encoder(self.name, layer=self.layer, device=self.device))
 
 
 Advance = Callable[[int], None]
-Encode = Callable[[Sequence[Item], Advance], Vectors]  # items to unit vectors, counting them
+
+
+@runtime_checkable
+class Encode(Protocol):
+    """A model that turns items into unit vectors."""
+
+    def __call__(
+        self, items: Sequence[Item], advance: Advance, strange: Advance | None = None
+    ) -> Vectors:
+        """Encode items.
+
+        Args:
+            items: all of one kind.
+            advance: counts the items as they are done.
+            strange: is given, batch by batch, the number of pictures that are unlike those of
+                the frozen model's training, where its folder tells what these were.
+        """
+        ...
+
+
+# Objects that hold their model share it; it goes with the last of them.
+_LOADED: "WeakValueDictionary[tuple[str, str, str], Encode]" = WeakValueDictionary()
 
 
 def open_base(name: str, layer: HiddenLayer, device: str) -> Base:
@@ -121,10 +144,19 @@ def _require_texts(name: str, folder: ModelFolder) -> None:
         )
 
 
-def _encode(
-    encoder: Encoder, items: Sequence[Item], advance: Advance, strange: Advance | None
-) -> Vectors:
-    if items and isinstance(items[0], Picture | Opened):
+class _FrozenEncoder:
+    """An encoder of texts and pictures; see `Encode`."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    def __call__(
+        self, items: Sequence[Item], advance: Advance, strange: Advance | None = None
+    ) -> Vectors:
+        """Encode items."""
+        encoder = self._encoder
+        if not items or not isinstance(items[0], Picture | Opened):
+            return encoder.encode_texts([str(item) for item in items], advance=advance)
         vectors = np.empty((len(items), encoder.dimension), dtype=np.float32)
         for start in range(0, len(items), _DECODED):
             batch = items[start : start + _DECODED]
@@ -134,4 +166,3 @@ def _encode(
             if strange is not None and distances is not None:
                 strange(int((distances > 1).sum()))
         return vectors
-    return encoder.encode_texts([str(item) for item in items], advance=advance)

@@ -5,7 +5,7 @@ The learning curve of the linear head, and whether more examples would help.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,46 +21,16 @@ from .costs import Peak, drift, ignore, other_items, seconds_per_thousand, watch
 from .forgetting import Before
 from .linear import fit_linear
 from .methods import make_linear, make_tuned
-from .networks import encode, encoder_of
+from .networks import NetworkEncoder, encode
 from .problem import Problem
+from .results import CurvePoint, Method, Score
 from .run import Run, tune
-from .saved import TRAINING, is_kept, save_fit
-from .scoring import Score, point
+from .saved import TRAINING, describe_fit, is_kept
+from .scoring import point
 from .settings import Settings
 from .tune import Tuning
 
 _MIXES = (0.25, 0.5, 0.75)  # shares of the tuned weights
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """One row.
-
-    Attributes:
-        name: `linear`, `lora`, `full` or `wise-ft`.
-        score: on the test examples.
-        parameters: numbers that were learned.
-        bytes: to store beside the frozen model.
-        train_seconds: wall time; features and states that another way left in the cache count.
-        predict_seconds: for 1,000 items.
-        peak_bytes: most memory of the process meanwhile.
-        drift: 1 less the mean cosine of features of other data, before and after.
-        old_score: of what the model could do before, on the changed features; None without one.
-        old_loss: its mean loss there.
-        note: how it was made.
-    """
-
-    name: str
-    score: Score
-    parameters: int
-    bytes: int
-    train_seconds: float
-    predict_seconds: float
-    peak_bytes: int
-    drift: float
-    old_score: float | None
-    old_loss: float | None
-    note: str
 
 
 class Comparison:
@@ -77,19 +47,19 @@ class Comparison:
         test = problem.split.test.tolist()
         self._test_items = [problem.examples.items[place] for place in test]
 
-    def linear(self) -> Way:
+    def linear(self) -> Method:
         """A head on frozen features."""
         with watched_memory() as peak:
             seconds = self._problem.features_seconds(self._monitor)
             begin = time.perf_counter()
             made = make_linear(self._problem, self._monitor)
         seconds += time.perf_counter() - begin
-        size = save_fit(self._out / "linear", self._problem, made)
+        size = describe_fit(self._problem, made).save(self._out / "linear")
         encode_frozen = self._problem.base.encoder()
         old_score, old_loss = self._measure_before(encode_frozen)
-        return Way(
+        return Method(
             name="linear",
-            score=made.score,
+            score=made.test_score,
             parameters=made.parameters,
             bytes=size,
             train_seconds=seconds,
@@ -101,7 +71,7 @@ class Comparison:
             note=f"strength {made.settings['strength']:g}",
         )
 
-    def tuned(self, candidates: Sequence[Settings]) -> list[Way]:
+    def tuned(self, candidates: Sequence[Settings]) -> list[Method]:
         """LoRA, or full fine-tuning and its mixture with the frozen weights.
 
         Args:
@@ -112,14 +82,14 @@ class Comparison:
         with watched_memory() as peak:
             run, folder = self._best(candidates, training)
         made = make_tuned(self._problem, run, folder, self._monitor)
-        size = save_fit(self._out / how, self._problem, made)
+        size = describe_fit(self._problem, made).save(self._out / how)
         note = f"best of {run.steps} steps at {run.step}, {run.settings.pace}"
         if len(candidates) > 1:
             note += f" ({len(candidates)} tried)"
-        way = self._way(how, run, peak, made.score, note)
-        ways = [replace(way, bytes=size)]
+        way = self._way(how, run, peak, made.test_score, note)
+        ways = [way.model_copy(update={"bytes": size})]
         if how == "full":
-            ways.append(replace(self._mixed(run, peak), bytes=size))
+            ways.append(self._mixed(run, peak).model_copy(update={"bytes": size}))
         folders.remove(training)
         return ways
 
@@ -139,7 +109,7 @@ class Comparison:
             run = tune(self._problem, candidates[best], folders[best], self._monitor, minutes=0.0)
         return replace(run, seconds=seconds), folders[best]
 
-    def _mixed(self, run: Run, peak: Peak) -> Way:
+    def _mixed(self, run: Run, peak: Peak) -> Method:
         """WiSE-FT (Wortsman et al., 2022): weights between the frozen and the tuned ones."""
         tuning, problem = run.tuning, self._problem
         tuned = {name: p.detach().clone() for name, p in tuning.parameters().items()}
@@ -157,13 +127,13 @@ class Comparison:
         score = problem.measure(tuning.head().score(vectors), problem.split.test)
         return self._way("wise-ft", run, peak, score, f"{mix:g} of the way from frozen to full")
 
-    def _way(self, name: str, run: Run, peak: Peak, score: Score, note: str) -> Way:
+    def _way(self, name: str, run: Run, peak: Peak, score: Score, note: str) -> Method:
         with run.tuning.merged():
-            encode_tuned = encoder_of(run.tuning.trainable)
+            encode_tuned = NetworkEncoder(run.tuning.trainable)
             moved = drift(self._frozen, encode_tuned(self._others, ignore))
             seconds = seconds_per_thousand(encode_tuned, self._test_items)
             old_score, old_loss = self._measure_before(encode_tuned)
-        return Way(
+        return Method(
             name=name,
             score=score,
             parameters=run.parameters,
@@ -195,7 +165,7 @@ def _mix(tuning: Tuning, tuned: Mapping[str, Tensor], share: float) -> None:
             parameter.copy_(torch.lerp(tuning.initial[name], tuned[name], share))
 
 
-def recommend(ways: Sequence[Way]) -> tuple[str, str]:
+def recommend(ways: Sequence[Method]) -> tuple[str, str]:
     """The way to take, and one sentence that says why."""
     kept = ways[cheapest([(way.name, way.score) for way in ways])]
     best = max(ways, key=lambda way: way.score.value)
@@ -228,21 +198,6 @@ _FEWEST = 4  # examples
 _WORTH = 0.005  # a smaller gain is none
 
 
-@dataclass(frozen=True, slots=True)
-class CurvePoint:
-    """Score at one size.
-
-    Attributes:
-        examples: learned from.
-        score: mean over the draws, on the test examples.
-        spread: standard deviation over the draws; 0 at the full size.
-    """
-
-    examples: int
-    score: float
-    spread: float
-
-
 def learning_curve(problem: Problem, monitor: Monitor) -> list[CurvePoint]:
     """Fit linear heads on shares of the examples, drawn class by class, each twice the last."""
     features = problem.features(monitor)
@@ -263,7 +218,8 @@ def learning_curve(problem: Problem, monitor: Monitor) -> list[CurvePoint]:
             scores.append(point(head.score(features[test]), truth, problem.targets.task))
             count = len(places)
         if scores:
-            points.append(CurvePoint(count, float(np.mean(scores)), float(np.std(scores))))
+            mean, spread = float(np.mean(scores)), float(np.std(scores))
+            points.append(CurvePoint(examples=count, score=mean, spread=spread))
         monitor.advance()
     return points
 

@@ -1,7 +1,6 @@
 """The ways to fit, by name."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ from .. import files
 from ..types import HiddenLayer, Monitor
 from .linear import fit_linear
 from .problem import Problem
+from .results import Trial
 from .saved import Made
 
 if TYPE_CHECKING:
@@ -19,25 +19,8 @@ _NAMES: Mapping[HiddenLayer, str] = {None: "last layer", "all": "all layers"}
 _KEPT = ("log.jsonl", "loss.png", "validations.jsonl")  # of a run, beside its result
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One way that was tried.
-
-    Attributes:
-        name: what was tried.
-        score: on validation examples or held-out folds; higher is better.
-        seconds: spent on it.
-        kept: whether it is the result.
-    """
-
-    name: str
-    score: float
-    seconds: float
-    kept: bool = False
-
-
 def save_nothing(folder: Path) -> None:
-    """What is learned beside the head of a linear fit."""
+    """Write what is learned beside the head of a linear fit."""
 
 
 def make_linear(problem: Problem, monitor: Monitor) -> Made:
@@ -55,9 +38,10 @@ def make_linear(problem: Problem, monitor: Monitor) -> Made:
     return Made(
         how="linear",
         head=fitted.head,
-        score=problem.measure(fitted.head.score(features[test]), test),
+        score=problem.measure(fitted.head.score(features[test]), test) if len(test) else None,
         settings={"strength": fitted.strength, "held_out_score": fitted.chosen},
         save=save_nothing,
+        open_encoder=problem.base.encoder,
         parameters=fitted.head.weight.size + fitted.head.bias.size,
     )
 
@@ -71,28 +55,33 @@ def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> 
         folder: of the run, whose log and plot are kept.
         monitor: told about progress.
     """
-    from .networks import ADAPTER, encode, save_full
+    from .networks import ADAPTER, NetworkEncoder, encode, save_full
 
     head, tuning = run.tuning.head(), run.tuning
     test = problem.split.test
-    monitor.start("testing", len(test))
-    items = [problem.examples.items[place] for place in test.tolist()]
-    with tuning.merged():
-        vectors = encode(tuning.trainable, items, monitor.advance)
+    score = None
+    if len(test):
+        monitor.start("testing", len(test))
+        items = [problem.examples.items[place] for place in test.tolist()]
+        with tuning.merged():
+            vectors = encode(tuning.trainable, items, monitor.advance)
+        score = problem.measure(head.score(vectors), test)
+    trainable, steer, name = tuning.trainable, tuning.steer, problem.base.name
+    # read now: the folder of the training may be gone when the fit is saved
+    kept = {n: (folder / n).read_bytes() for n in _KEPT if (folder / n).is_file()}
 
     def save(target: Path) -> None:
-        if tuning.steer is None:
-            save_full(target, tuning.trainable)
+        if steer is None:
+            save_full(target, trainable)
         else:
-            tuning.steer.save(target / ADAPTER, problem.base.name, {})
-        for name in _KEPT:
-            if (folder / name).is_file():
-                files.write_plain(target / name, (folder / name).read_bytes())
+            steer.save(target / ADAPTER, name, {})
+        for file, content in kept.items():
+            files.write_plain(target / file, content)
 
     return Made(
         how=run.settings.how,
         head=head,
-        score=problem.measure(head.score(vectors), test),
+        score=score,
         settings={
             **run.settings.as_json(),
             "validation_score": run.measured.value,
@@ -101,6 +90,7 @@ def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> 
             "steps": run.steps,
         },
         save=save,
+        open_encoder=lambda: NetworkEncoder(trainable, steer),
         parameters=run.parameters,
     )
 
@@ -120,12 +110,11 @@ def sweep_layers(problem: Problem, monitor: Monitor) -> tuple[Problem, Sequence[
         made = make_linear(there, monitor)
         name = _NAMES.get(layer, f"layer {layer}")
         seconds = time.perf_counter() - begin
-        trials.append(Trial(name, float(made.settings["held_out_score"]), seconds))
+        held_out = float(made.settings["held_out_score"])
+        trials.append(Trial(name=name, score=held_out, seconds=seconds))
         problems.append(there)
     best = max(range(len(trials)), key=lambda number: trials[number].score)
-    kept = [
-        Trial(one.name, one.score, one.seconds, number == best) for number, one in enumerate(trials)
-    ]
+    kept = [one.model_copy(update={"kept": number == best}) for number, one in enumerate(trials)]
     return problems[best], kept
 
 

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,11 +11,15 @@ import torch
 from .. import files
 from ..adapters.manifest import Bundle
 from ..data.dataset import Item, Kind, Opened, Picture
-from ..errors import Damaged
+from ..errors import BadInput, Damaged
 from ..models.trainable import Inputs, Trainable, load_trainable
 from ..models.transformers import choose_device, quiet
 from ..types import Vectors
-from .base_model import Advance, Base, Encode
+from .base_model import Advance, Base
+
+if TYPE_CHECKING:
+    from ..adapters.lora import LowRank
+
 
 MODEL, ADAPTER = "model", "adapter"
 _BATCH = 32
@@ -58,12 +62,45 @@ def encode(trainable: Trainable, items: Sequence[Item], advance: Advance) -> Vec
     return vectors
 
 
-def encoder_of(trainable: Trainable) -> Encode:
-    """A network as an encoder."""
-    return lambda items, advance: encode(trainable, items, advance)
+class NetworkEncoder:
+    """A network as an encoder, with its LoRA merged where it has one; see `Encode`.
+
+    Attributes:
+        trainable: the network.
+        steer: its LoRA; None: it has none.
+    """
+
+    def __init__(self, trainable: Trainable, steer: "LowRank | None" = None) -> None:
+        self.trainable, self.steer = trainable, steer
+
+    def scale_to(self, scale: float) -> None:
+        """Merge what LoRA learned, times `scale`; at 0 the network holds its own weights.
+
+        Raises:
+            BadInput: the network has no LoRA, so it is what it is.
+        """
+        if self.steer is not None:
+            if scale != self.steer.scale:
+                self.steer.unmerge()
+                self.steer.scale = scale
+            self.steer.merge()
+        elif scale != 1:
+            raise BadInput(
+                f"scale {scale:g} needs an adapter, and full fine-tuning made a new model.",
+                'Fit with method="lora" or "linear", or leave the scale at 1.',
+            )
+
+    def __call__(
+        self,
+        items: Sequence[Item],
+        advance: Advance,
+        strange: Advance | None = None,  # noqa: ARG002  no training's statistics fit a tuned one
+    ) -> Vectors:
+        """Encode items."""
+        return encode(self.trainable, items, advance)
 
 
-def load_tuned(bundle: Bundle, base: Base) -> Encode:
+def load_tuned(bundle: Bundle, base: Base) -> NetworkEncoder:
     """The encoder of a fit by LoRA or of all weights.
 
     Raises:
@@ -74,13 +111,12 @@ def load_tuned(bundle: Bundle, base: Base) -> Encode:
     reads = bundle.content["reads"]
     if bundle.kind == "full":
         root = bundle.folder / MODEL
-        return encoder_of(load_trainable(root, reads, base.layer, device))
+        return NetworkEncoder(load_trainable(root, reads, base.layer, device))
     from ..adapters import lora
 
     trainable = load_trainable(base.root, reads, base.layer, device)
     steer = lora.load(bundle.folder / ADAPTER, trainable.tower, base.name, base.fingerprint)
-    steer.merge()
-    return encoder_of(trainable)
+    return NetworkEncoder(trainable, steer)
 
 
 def save_full(folder: Path, trainable: Trainable) -> None:

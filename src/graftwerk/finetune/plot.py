@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .compare import CurvePoint, Way
+from .results import CurvePoint, Method
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -19,7 +19,7 @@ _TOP, _BOTTOM, _NAMES = 90, 440, 80
 
 
 def draw_comparison(
-    ways: Sequence[Way], curve: Sequence[CurvePoint], title: str, kept: str
+    ways: Sequence[Method], curve: Sequence[CurvePoint], title: str, kept: str
 ) -> bytes:
     """A PNG of three panels.
 
@@ -48,7 +48,7 @@ def draw_comparison(
     return buffer.getvalue()
 
 
-def _scores(draw: "ImageDraw", ways: Sequence[Way], kept: str) -> None:
+def _scores(draw: "ImageDraw", ways: Sequence[Method], kept: str) -> None:
     left, right = _PANELS[0]
     left += _NAMES
     draw.text(
@@ -77,7 +77,7 @@ def _scores(draw: "ImageDraw", ways: Sequence[Way], kept: str) -> None:
         draw.text((x, y - 14), mark, fill=_INK, font_size=13, anchor="mb")
 
 
-def _costs(draw: "ImageDraw", ways: Sequence[Way]) -> None:
+def _costs(draw: "ImageDraw", ways: Sequence[Method]) -> None:
     left, right = _PANELS[1]
     draw.text((left, 58), "what each costs", fill=_INK, font_size=15)
     kinds = (

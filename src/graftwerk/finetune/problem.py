@@ -16,14 +16,15 @@ from ..cache import cached_folder
 from ..data.columns import Wanted
 from ..data.dataset import Examples
 from ..data.load import read_examples
-from ..data.split import Places, Split, split, without
+from ..data.split import Places, Split, balance, split, without
 from ..data.tables import SUFFIXES
 from ..data.targets import Targets, read_targets, same_targets
 from ..errors import BadInput
 from ..settings import settings
 from ..types import HiddenLayer, Monitor, Task, Vectors
 from .base_model import Base, open_base
-from .scoring import Score, score
+from .results import DataFacts, Score
+from .scoring import score
 
 _VERSION = 3
 _CHUNK = 4_096  # items encoded between two writes
@@ -57,11 +58,12 @@ def _cached(base: Base, examples: Examples, monitor: Monitor) -> tuple[Path, dic
     def build(target: Path) -> dict[str, Any]:
         begin = time.perf_counter()
         strange: list[int] = []
-        encode = base.encoder(strange.append)
+        encode = base.encoder()
         monitor.start("features", len(examples))
         written: np.memmap | None = None
         for start in range(0, len(examples), _CHUNK):
-            vectors = encode(examples.items[start : start + _CHUNK], monitor.advance)
+            items = examples.items[start : start + _CHUNK]
+            vectors = encode(items, monitor.advance, strange.append)
             if written is None:
                 shape = (len(examples), vectors.shape[1])
                 written = np.lib.format.open_memmap(target / _FILE, "w+", np.float32, shape)
@@ -84,6 +86,7 @@ def _folder(base: Base, examples: Examples) -> Path:
 
 
 _SHOWN = 3  # of what is left out
+LEFT_OUT = 100  # named in a report
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,24 @@ class Problem:
     targets: Targets
     split: Split
     leaked: int = 0
+
+    @property
+    def facts(self) -> DataFacts:
+        """What the data are, and how they were shared out."""
+        classes = balance(self.targets, self.split.learned)
+        counts = list(classes.values())
+        return DataFacts(
+            task=self.targets.task,
+            train=len(self.split.train),
+            validation=len(self.split.validation),
+            test=len(self.split.test),
+            classes=classes,
+            imbalance=counts[0] / max(counts[-1], 1) if counts else None,
+            copies=self.split.copies,
+            contradictions=self.split.contradictions,
+            leaked=self.leaked,
+            left_out=list(self.examples.refused[:LEFT_OUT]),
+        )
 
     def features(self, monitor: Monitor) -> Vectors:
         """Features of all examples, from the cache where they are known."""

@@ -8,8 +8,8 @@ from pydantic import Field
 from ..results import LeftOut, Report
 
 
-class FitScore(Report):
-    """One score with its 95 % interval."""
+class Score(Report):
+    """One score with its 95 % interval: Wilson's for accuracy, bootstrap for the others."""
 
     name: str = Field(description="accuracy, micro F1 or R2")
     value: float = Field(description="the score, at best 1")
@@ -17,16 +17,16 @@ class FitScore(Report):
     high: float = Field(description="upper end of the 95 % interval")
     baseline: float = Field(description="score of always saying the commonest class or the mean")
     count: int = Field(description="examples that it was measured on")
-    figures: dict[str, float] = Field(description="other figures by name")
+    figures: dict[str, float] = Field(default={}, description="other figures by name")
 
 
-class Tried(Report):
-    """One way that was tried."""
+class Trial(Report):
+    """One setting that was tried."""
 
     name: str = Field(description="what was tried")
     score: float = Field(description="score on validation data or held-out folds")
     seconds: float = Field(description="time spent on it")
-    kept: bool = Field(description="whether it is the one that was kept")
+    kept: bool = Field(default=False, description="whether it is the one that was kept")
 
 
 class DataFacts(Report):
@@ -51,18 +51,18 @@ class FitResult(Report):
     how: str = Field(description="linear, lora or full")
     model: str = Field(description="the frozen model")
     data: DataFacts = Field(description="the data")
-    score: FitScore = Field(description="on the test examples")
-    tried: list[Tried] = Field(description="settings tried, best last where one was chosen")
+    score: Score = Field(description="on the test examples")
+    tried: list[Trial] = Field(description="settings tried, best last where one was chosen")
     parameters: int = Field(description="numbers that were learned")
     bytes: int = Field(description="size of the folder beside the frozen model")
     seconds: float = Field(description="wall time")
 
 
-class ComparedWay(Report):
-    """One way to fit."""
+class Method(Report):
+    """One method of fitting, measured."""
 
     name: str = Field(description="linear, lora, full or wise-ft")
-    score: FitScore = Field(description="on the test examples")
+    score: Score = Field(description="on the test examples")
     parameters: int = Field(description="numbers that were learned")
     bytes: int = Field(description="to store beside the frozen model")
     train_seconds: float = Field(
@@ -80,7 +80,7 @@ class ComparedWay(Report):
     note: str = Field(description="how it was made")
 
 
-class CurveStep(Report):
+class CurvePoint(Report):
     """One size of a learning curve."""
 
     examples: int = Field(description="learned from")
@@ -95,11 +95,11 @@ class FitComparison(Report):
     picture: str = Field(description="PNG of scores, costs and learning curve")
     model: str = Field(description="the frozen model")
     data: DataFacts = Field(description="the data")
-    ways: list[ComparedWay] = Field(description="one row a way")
+    ways: list[Method] = Field(description="one row a way")
     before: str | None = Field(
         description="what the model could do before: the old head, or zero-shot; None: unknown"
     )
-    curve: list[CurveStep] = Field(description="learning curve of the linear head")
+    curve: list[CurvePoint] = Field(description="learning curve of the linear head")
     more_examples: str = Field(description="whether more examples would help")
     recommended: str = Field(description="the way to take")
     reason: str = Field(description="why, in one sentence")
@@ -128,7 +128,7 @@ class FitEvaluation(Report):
 
     fit: str = Field(description="folder of the fit")
     how: str = Field(description="linear, lora or full")
-    score: FitScore = Field(description="on the examples that it has not learned from")
+    score: Score = Field(description="on the examples that it has not learned from")
     per_class: dict[str, float] = Field(description="share of each class that was recognised")
     confusions: list[str] = Field(description="most frequent mistakes")
     learned: int = Field(description="examples left out because it has learned from them")
@@ -136,8 +136,8 @@ class FitEvaluation(Report):
     seconds: float = Field(description="wall time")
 
 
-class TaughtResult(Report):
-    """What `fit --task generate` or `fit --task write` made."""
+class LoraTrainResult(Report):
+    """What `lora train` made, or `fit --task generate` and `fit --task write`."""
 
     out: str = Field(description="folder of the LoRA; peft and diffusers open it as it is")
     task: str = Field(description="generate or write")

@@ -26,7 +26,8 @@ from ..types import Monitor
 from .linear import fit_linear
 from .networks import load_network
 from .problem import Problem
-from .scoring import Score, point
+from .results import Score
+from .scoring import point
 from .settings import Settings
 from .tune import Tuning
 

@@ -6,38 +6,46 @@ Where a fit's training is kept until it is finished: a hidden folder of ours bes
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from .. import files, folders
-from ..adapters.linear_head import HeadScores, LinearHead, load_head
+from ..adapters.linear_head import HeadScores, LinearHead, Opinion, load_head, undecided
 from ..adapters.manifest import (
     RECORD,
     Bundle,
+    files_of,
     is_replaceable,
     read_bundle,
     require_base,
     write_bundle,
 )
 from ..data.columns import KIND_WORDS, Wanted
-from ..data.dataset import Item, Kind, Picture, Refused
+from ..data.dataset import Item, Kind, Picture
 from ..data.documents.formats import PICTURES, is_image_path, refuse_missing
 from ..data.load import TEXTS, read_items, read_text
 from ..data.split import balance
 from ..data.tables import SUFFIXES
 from ..errors import BadFile, BadInput
-from ..types import Task
-from .base_model import Advance, Base, open_base
+from ..results import LeftOut
+from ..types import Task, Vectors
+from .base_model import Advance, Base, Encode, open_base
 from .problem import Problem
-from .scoring import Score
+from .results import Score
+
+if TYPE_CHECKING:
+    from .networks import NetworkEncoder
+
 
 KINDS = ("linear", "lora", "full")
-LOW_RANK = "low-rank"  # what `fit --task generate` and `write` save; see `steer.lowrank`
+LOW_RANK = "low-rank"  # what `lora train` saves; see `adapters.lora`
 _LEARNED = "learned.safetensors"
 
 
@@ -48,18 +56,86 @@ class Made:
     Attributes:
         how: `linear`, `lora` or `full`.
         head: its linear head.
-        score: on the test examples.
+        score: on the test examples; None where there are none.
         settings: what it was made with, as JSON.
         save: writes what was learned beside the head into a folder.
+        open_encoder: gives the network that its features come from.
         parameters: numbers that were learned.
     """
 
     how: str
     head: LinearHead
-    score: Score
+    score: Score | None
     settings: Mapping[str, Any]
     save: Callable[[Path], None]
+    open_encoder: Callable[[], Encode]
     parameters: int
+
+    @property
+    def test_score(self) -> Score:
+        """The score on the test examples; for data that have some."""
+        if self.score is None:
+            raise ValueError("nothing was tested")
+        return self.score
+
+
+class FittedModel:
+    """A head and the network that its features come from, which is loaded once.
+
+    Attributes:
+        how: `linear`, `lora` or `full`.
+        base: the frozen model.
+        head: its head.
+        kind: what it reads.
+    """
+
+    def __init__(
+        self, how: str, base: Base, head: LinearHead, kind: Kind, open_encoder: Callable[[], Encode]
+    ) -> None:
+        self.how, self.base, self.head, self.kind = how, base, head, kind
+        self._open_encoder = open_encoder
+
+    @property
+    def task(self) -> Task:
+        """What it predicts."""
+        return self.head.task
+
+    @cached_property
+    def _encode(self) -> Encode:
+        return self._open_encoder()
+
+    def load(self) -> None:
+        """Load the network now, and not with the first items."""
+        _ = self._encode
+
+    def judge(
+        self,
+        items: Sequence[Item],
+        advance: Advance,
+        strange: Advance | None = None,
+        scale: float = 1.0,
+    ) -> Opinion:
+        """Features and scores of items.
+
+        Args:
+            items: of the kind that it reads.
+            advance: counts the items as they are done.
+            strange: of a linear fit, is given how many pictures are unlike those of the frozen
+                model's training; a tuned network has learned others beside these.
+            scale: of everything that was learned; at 0 this is the frozen model, whose scores
+                are all 0.
+
+        Raises:
+            BadInput: another scale than 1 of a fit of all weights.
+        """
+        if self.how != "linear":
+            cast("NetworkEncoder", self._encode).scale_to(scale)
+
+        def encode(wanted: Sequence[Item]) -> Vectors:
+            return self._encode(wanted, advance, strange)
+
+        head = replace(self.head, scale=scale)
+        return head.apply(undecided(encode, len(head.bias)))(items)
 
 
 @dataclass(frozen=True)
@@ -67,41 +143,42 @@ class Saved:
     """A fit that was read.
 
     Attributes:
+        model: predicts.
         bundle: its record.
-        base: the frozen model.
-        head: its head.
-        kind: what it reads.
         wanted: the columns that it reads.
         learned: first 8 bytes of the hash of each content that it has learned from.
     """
 
+    model: FittedModel
     bundle: Bundle
-    base: Base
-    head: LinearHead
-    kind: Kind
     wanted: Wanted
     learned: frozenset[int]
 
     @property
+    def base(self) -> Base:
+        """The frozen model."""
+        return self.model.base
+
+    @property
+    def head(self) -> LinearHead:
+        """The head."""
+        return self.model.head
+
+    @property
+    def kind(self) -> Kind:
+        """What it reads."""
+        return self.model.kind
+
+    @property
     def task(self) -> Task:
         """What it predicts."""
-        return self.head.task
+        return self.model.task
 
     def scores(
         self, items: Sequence[Item], advance: Advance, strange: Advance | None = None
     ) -> HeadScores:
-        """Scores of items.
-
-        Of a linear fit `strange` is told how many pictures are unlike those of the frozen
-        model's training; a tuned network has learned others beside these.
-        """
-        if self.bundle.kind == "linear":
-            encode = self.base.encoder(strange)
-        else:
-            from .networks import load_tuned
-
-            encode = load_tuned(self.bundle, self.base)
-        return self.head.score(encode(items, advance))
+        """Scores of items; see `FittedModel.judge`."""
+        return self.model.judge(items, advance, strange).scores
 
 
 def require_free(out: Path) -> None:
@@ -117,18 +194,45 @@ def _is_fit(folder: Path) -> bool:
     return is_replaceable(folder, *KINDS, LOW_RANK)
 
 
-def save_fit(out: Path, problem: Problem, made: Made) -> int:
-    """Write a fit, whole or not at all; gives the folder's size in bytes.
+@dataclass(frozen=True)
+class Unsaved:
+    """A fit that can be written at any time, without the data that it was made of.
 
-    Raises:
-        BadFile: the folder holds something else; see `require_free`.
-        NoRoom: it cannot be written; what was there is as it was.
+    Attributes:
+        made: what was learned.
+        base: the frozen model.
+        content: what `graft.json` keeps of it.
+        learned: first 8 bytes of the hash of each content that was learned from, in order.
     """
-    from safetensors.numpy import save
 
+    made: Made
+    base: Base
+    content: Mapping[str, Any]
+    learned: Sequence[int]
+
+    def save(self, out: Path) -> int:
+        """Write the fit, whole or not at all; gives the folder's size in bytes.
+
+        Raises:
+            BadFile: the folder holds something else; see `require_free`.
+            NoRoom: it cannot be written; what was there is as it was.
+        """
+        from safetensors.numpy import save
+
+        base = self.base
+        name = str(base.root) if Path(base.name).expanduser().is_dir() else base.name
+        keys = save({"keys": np.array(self.learned, dtype=np.uint64)})
+        with folders.working_folder(out, _is_fit) as folder:
+            self.made.head.save(folder)
+            self.made.save(folder)
+            files.write_plain(folder / _LEARNED, keys)
+            write_bundle(folder, self.made.how, name, base.fingerprint, self.content)
+        return size_of(out)
+
+
+def describe_fit(problem: Problem, made: Made) -> Unsaved:
+    """A fit with its record."""
     base, source = problem.base, problem.source
-    learned = sorted({short(problem.examples.keys[n]) for n in problem.split.learned.tolist()})
-    name = str(base.root) if Path(base.name).expanduser().is_dir() else base.name
     content = {
         "task": made.head.task,
         "labels": list(made.head.labels),
@@ -142,23 +246,35 @@ def save_fit(out: Path, problem: Problem, made: Made) -> int:
             "test": len(problem.split.test),
         },
         "classes": balance(problem.targets, problem.split.learned),
-        "metrics": asdict(made.score),
+        "metrics": {} if made.score is None else made.score.model_dump(),
         "request": asdict(source),
         "settings": dict(made.settings),
     }
+    learned = sorted({short(problem.examples.keys[n]) for n in problem.split.learned.tolist()})
+    return Unsaved(made, base, content, learned)
+
+
+def copy_fit(saved: Bundle, out: Path) -> None:
+    """Write a saved fit to another folder, whole or not at all.
+
+    Raises:
+        BadFile: it is gone, or the other folder holds something else.
+        Damaged: it is not any more what was opened.
+    """
+    bundle = read_bundle(saved.folder, saved.kind)
+    names = files_of(saved.folder, saved.kind) or set()
+    folders.require_outside([saved.folder], out)
     with folders.working_folder(out, _is_fit) as folder:
-        made.head.save(folder)
-        made.save(folder)
-        files.write_plain(folder / _LEARNED, save({"keys": np.array(learned, dtype=np.uint64)}))
-        write_bundle(folder, made.how, name, base.fingerprint, content)
-    return size_of(out)
+        for name in sorted(names):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle.folder / name, folder / name)
 
 
 def open_fit(folder: Path, model: str | None, device: str) -> Saved:
     """Read a fit and its frozen model.
 
     Args:
-        folder: what `save_fit` wrote.
+        folder: what `graft fit` wrote.
         model: where the frozen model lies now; None: where it was.
         device: where it is to run.
 
@@ -182,7 +298,16 @@ def open_fit(folder: Path, model: str | None, device: str) -> Saved:
     base = open_base(model or bundle.base_name, layer, device)
     require_base(bundle, base.name, base.fingerprint)
     head = load_head(folder, task, labels, base.fingerprint)
-    return Saved(bundle, base, head, content["reads"], wanted, frozenset(keys.tolist()))
+
+    def open_encoder() -> Encode:
+        if bundle.kind == "linear":
+            return base.encoder()
+        from .networks import load_tuned
+
+        return load_tuned(bundle, base)
+
+    fitted = FittedModel(bundle.kind, base, head, content["reads"], open_encoder)
+    return Saved(fitted, bundle, wanted, frozenset(keys.tolist()))
 
 
 def short(key: str) -> int:
@@ -242,7 +367,7 @@ def _file(path: str, saved: Saved) -> Item:
         return Picture(path)
     if saved.kind == "text" and Path(path).suffix.lower() in TEXTS:
         text = read_text(Picture(path))
-        if isinstance(text, Refused):
+        if isinstance(text, LeftOut):
             raise BadInput(f"{path!r} cannot be used: {text.reason}", "Mend it or leave it out.")
         return text
     kind = "a picture" if is_image_path(path) else "a file of another kind" if exists else "none"

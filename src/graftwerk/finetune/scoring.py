@@ -2,42 +2,19 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int64, Shaped
 
 from ..adapters.linear_head import probabilities
 from ..types import Task
+from .results import Score
 
 _Z = 1.959964  # of the normal distribution, 95 % two-sided
 _RESAMPLES = 1_000
 Scores = Float[np.ndarray, "n k"]
 Truth = Shaped[np.ndarray, "n *k"]
 Measure = Callable[[Int64[np.ndarray, " m"]], float]  # of some rows
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """One score with its interval.
-
-    Attributes:
-        name: `accuracy`, `micro F1` or `R2`.
-        value: the score; 1 is best.
-        low: lower end of its 95 % interval: Wilson's for accuracy, bootstrap for the others.
-        high: upper end.
-        baseline: the score of always saying the commonest class, all labels, or the mean.
-        count: examples.
-        figures: other figures by name.
-    """
-
-    name: str
-    value: float
-    low: float
-    high: float
-    baseline: float
-    count: int
-    figures: dict[str, float] = field(default_factory=dict)
 
 
 def score(scores: Scores, truth: Truth, task: Task, seed: int = 0) -> Score:
@@ -101,7 +78,15 @@ def _classes(scores: Scores, truth: Int64[np.ndarray, " n"]) -> Score:
         "macro F1": float(np.mean(per_class)),
         "log loss": float(-np.log(np.maximum(chosen, 1e-12)).mean()),
     }
-    return Score("accuracy", hits / count, low, high, float(shares.max()), count, figures)
+    return Score(
+        name="accuracy",
+        value=hits / count,
+        low=low,
+        high=high,
+        baseline=float(shares.max()),
+        count=count,
+        figures=figures,
+    )
 
 
 def _labels(scores: Scores, truth: Float[np.ndarray, "n k"], seed: int) -> Score:
@@ -110,7 +95,15 @@ def _labels(scores: Scores, truth: Float[np.ndarray, "n k"], seed: int) -> Score
     share = float((truth > 0).mean())
     figures = {"exact": float(((scores > 0) == (truth > 0)).all(axis=1).mean())}
     all_labels = 2 * share / (1 + share)
-    return Score("micro F1", micro(np.arange(count)), low, high, all_labels, count, figures)
+    return Score(
+        name="micro F1",
+        value=micro(np.arange(count)),
+        low=low,
+        high=high,
+        baseline=all_labels,
+        count=count,
+        figures=figures,
+    )
 
 
 def _micro(scores: Scores, truth: Float[np.ndarray, "n k"]) -> Measure:
@@ -132,7 +125,15 @@ def _numbers(said: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"], seed
         "mean absolute error": float(np.abs(errors).mean()),
         "root mean square error": float(np.sqrt((errors**2).mean())),
     }
-    return Score("R2", determination(np.arange(count)), low, high, 0.0, count, figures)
+    return Score(
+        name="R2",
+        value=determination(np.arange(count)),
+        low=low,
+        high=high,
+        baseline=0.0,
+        count=count,
+        figures=figures,
+    )
 
 
 def _determination(said: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"]) -> Measure:

@@ -202,19 +202,25 @@ class Witnesses:
         return readings
 
 
-def open_witnesses(model: DiffusionModel, real: str | None, monitor: Monitor) -> Witnesses:
+def open_witnesses(
+    model: DiffusionModel,
+    real: str | None,
+    monitor: Monitor,
+    encoder: ImageEncoder | None = None,
+) -> Witnesses:
     """Load the witnesses of a model's pictures.
 
     Args:
         model: that the pictures are, or should be, of.
         real: folder of real pictures; None: Blocks scenes, for a model of them.
         monitor: told about the work.
+        encoder: the default joint encoder, where it is loaded already.
 
     Raises:
         BadInput: the model draws something else than Blocks scenes, and no folder is named; or
             there are too few pictures in it.
     """
-    encoder = require_joint(load_encoder(DEFAULT_PICTURE_ENCODER, device=model.device))
+    encoder = encoder or require_joint(load_encoder(DEFAULT_PICTURE_ENCODER, device=model.device))
     judge = None
     if draws_blocks(model):
         judge = load_judge(builtin_folder("builtin/blocks-judge"), model.device)

@@ -10,15 +10,14 @@ import numpy as np
 from jaxtyping import Float
 
 from ..diffusion.guidance import GradientGuide, GuidanceTrace, Overflowed, Term
-from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.sampling import Picture
 from ..errors import Failure
-from ..requests.generate import Generate
+from ..requests.base import DEFAULT_PICTURE_ENCODER
 from ..types import Monitor
 from .authenticity import Pictures, as_pictures, can_testify, open_witnesses
-from .guide_spec import parse_guide
-from .guides import GuideModels, Settings
+from .guides import GuideModels
 from .results import FightReport, GuideReport, PictureVerdict
+from .steered import SteeredModel
 
 _FIGHT = -0.2  # mean cosine below which two guides pull against each other
 _WEAKEST = 1e-3  # scale; where that overflows too, scales are not at fault
@@ -123,44 +122,32 @@ def _holds(steer: GradientGuide, draw: Callable[[GradientGuide], object]) -> boo
     return True
 
 
-def settings_of(request: Generate) -> Settings:
-    """What the guides of a request share."""
-    return Settings(
-        classifier=request.guide_model,
-        labels=tuple(request.guide_labels),
-        encoder=request.guide_encoder,
-        interval=request.guide_interval,
-        plain=request.guide_plain,
-    )
-
-
 def verdicts_on(
-    model: DiffusionModel,
-    request: Generate,
-    paths: Sequence[str],
-    images: Sequence[Picture],
-    monitor: Monitor,
+    steered: SteeredModel, paths: Sequence[str], images: Sequence[Picture], monitor: Monitor
 ) -> list[PictureVerdict]:
     """What witnesses say of guided pictures, of the first class that they were guided to.
 
     Pictures of another size than the model was trained on, and models of which no real pictures
     are known, get none.
     """
+    model = steered.model
     if not can_testify(model, None) or images[0].size != model.size:
         return []
-    guides = [parse_guide(entry) for entry in request.guide]
-    labels = [guide.what for guide in guides if guide.aim == "class" and guide.scale > 0]
-    label = labels[0] if labels else None
+    classes = [guide for guide in steered.guides if guide.label and guide.term.scale > 0]
+    label = classes[0].label if classes else None
     pictures = as_pictures(images, model.size)
-    chances = chances_of(GuideModels(settings_of(request), model), label, pictures)
-    return open_witnesses(model, None, monitor).testify(paths, pictures, label, chances)
+    chances = None if not classes else chances_of(classes[0].models, label, pictures)
+    asked = [guide.models.networks for guide in steered.guides if guide.models is not None]
+    encoder = asked[0].opened(DEFAULT_PICTURE_ENCODER) if asked else None
+    witnesses = open_witnesses(model, None, monitor, encoder)
+    return witnesses.testify(paths, pictures, label, chances)
 
 
 def chances_of(
-    models: "GuideModels", label: str | None, pictures: "Pictures"
+    models: GuideModels | None, label: str | None, pictures: "Pictures"
 ) -> "Float[np.ndarray, ' n'] | None":
     """The guide's probability of a class in each picture; None without a class."""
-    if label is None:
+    if label is None or models is None:
         return None
     import torch
 

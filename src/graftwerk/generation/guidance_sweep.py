@@ -184,7 +184,7 @@ def open_ground(request: GuideSweep, monitor: Monitor) -> Ground:
         BadInput: the model does not draw Blocks scenes, of which alone real pictures are known.
     """
     require_sampler(request.sampler, 0.0)
-    parse_interval(request.guide_interval)
+    interval = parse_interval(request.guide_interval)
     monitor.start("loading the models")
     model = load_diffusion(request.model, request.device)
     if not draws_blocks(model):
@@ -192,7 +192,7 @@ def open_ground(request: GuideSweep, monitor: Monitor) -> Ground:
             f"model {request.model!r} draws no Blocks scenes, of which alone the judge knows.",
             "Sweep builtin/blocks, or a model trained by `graft recipe run diffusion`.",
         )
-    settings = Settings(request.guide_model, (), "", request.guide_interval, request.guide_plain)
+    settings = Settings(request.guide_model, (), "", interval, request.guide_plain)
     models = GuideModels(settings, model)
     classes = [part.strip() for part in request.classes.split(",") if part.strip()]
     classes = list(PAIRS) if classes == ["all"] else classes

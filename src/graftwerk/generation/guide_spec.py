@@ -1,14 +1,26 @@
 """`--guide KIND=WHAT:SCALE` as it is written."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
+from ..data.images import read_image_and_hash
 from ..errors import BadInput, UnknownName
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Aim = Literal["class", "text", "image"]
 AIMS: tuple[Aim, ...] = ("class", "text", "image")
 _EXAMPLE = 'Write class=cone:8, "text=a red thing:50" or image=ref.png:30.'
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HashedImage:
+    """A decoded image, and the SHA-256 of what it was decoded from."""
+
+    image: "Image"
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +29,15 @@ class Guide:
 
     Attributes:
         aim: what kind of thing it names.
-        what: a class, a sentence or a picture's path.
+        what: a class, a sentence or an image's path.
         scale: weight of its gradient.
+        image: of `image=`, once it was decoded.
     """
 
     aim: Aim
     what: str
     scale: float
+    image: HashedImage | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -49,3 +63,14 @@ def parse_guide(entry: str) -> Guide:
         if aim.strip() == known:
             return Guide(known, what.strip(), scale)
     raise UnknownName("kind of guide", aim, AIMS)
+
+
+def read_guide(guide: Guide) -> Guide:
+    """Decode the image of an `image=` guide; others are returned as they are.
+
+    Raises:
+        BadFile: it cannot be read.
+    """
+    if guide.aim != "image" or guide.image is not None:
+        return guide
+    return replace(guide, image=HashedImage(*read_image_and_hash(guide.what)))

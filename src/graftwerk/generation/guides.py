@@ -7,6 +7,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,12 +16,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..blocks.captions import object_phrases
-from ..data.images import read_image_and_hash
 from ..diffusion.classifier_guidance import softened, views
-from ..diffusion.guidance import GradientGuide, GuidanceTrace, LogProb, Term
+from ..diffusion.guidance import LogProb, Term
 from ..diffusion.noise_schedule import Sigma
 from ..diffusion.noisy_classifier import NoiseAwareClassifier, load_noise_aware
-from ..diffusion.options import parse_interval
 from ..diffusion.pipeline import DiffusionModel
 from ..errors import UnknownName, WrongBase
 from ..models.checkpoint import noise_aware_labels
@@ -30,7 +29,7 @@ from ..models.image_encoder import ImageEncoder
 from ..models.image_tower import Look, differentiable
 from ..models.zero_shot import PLACE, label_vectors, require_joint, templates_of
 from ..types import Vectors
-from .guide_spec import Guide
+from .guide_spec import Guide, read_guide
 
 
 @dataclass(frozen=True)
@@ -125,60 +124,53 @@ class Settings:
         classifier: name of what `class=` asks: a noise-aware classifier, or a joint encoder.
         labels: classes of a joint encoder; none: kinds and colours of Blocks objects.
         encoder: name of the joint encoder of `text=` and `image=`.
-        interval: `LO:HI` of noise levels in which they act; None for all.
+        interval: lowest and highest noise level at which they act.
         plain: the bare gradient of log p, at its own length.
     """
 
     classifier: str
     labels: tuple[str, ...]
     encoder: str
-    interval: str | None = None
+    interval: tuple[float, float] = (0.0, math.inf)
     plain: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """Guides that can act.
+class GuideNetworks:
+    """The networks that guides ask, each loaded once."""
 
-    Attributes:
-        steer: what wraps a denoiser.
-        fingerprints: of each guide: its models and, for a picture, its content.
-    """
+    def __init__(self, model: DiffusionModel) -> None:
+        self.model = model
+        self._joint: dict[str, Joint] = {}
+        self._noise_aware: dict[str, NoiseAwareClassifier] = {}
 
-    steer: GradientGuide
-    fingerprints: tuple[str, ...]
+    def joint(self, name: str) -> Joint:
+        """A joint encoder."""
+        if name not in self._joint:
+            device = self.model.device
+            encoder = require_joint(load_encoder(name, device=device))
+            self._joint[name] = Joint(encoder, differentiable(encoder, device), device)
+        return self._joint[name]
 
+    def opened(self, name: str) -> ImageEncoder | None:
+        """A joint encoder that was loaded before; None where it was not."""
+        found = self._joint.get(name)
+        return None if found is None else found.encoder
 
-def open_guides(
-    guides: Sequence[Guide],
-    model: DiffusionModel,
-    settings: Settings,
-    watch: Callable[[GuidanceTrace], None] | None = None,
-) -> Opened:
-    """Load what the guides need.
-
-    Raises:
-        UnknownName: a class that the classifier does not have.
-        WrongBase: the classifier reads another latent space.
-        BadInput: an interval or model that is not possible.
-        BadFile: a picture cannot be read.
-    """
-    source = GuideModels(settings, model)
-    terms, prints = [], []
-    for guide in guides:
-        log_prob, clean, fingerprint = source.log_prob(guide)
-        terms.append(source.term(guide.name, log_prob, guide.scale, clean))
-        prints.append(fingerprint)
-    return Opened(GradientGuide(tuple(terms), model.space.identity, watch), tuple(prints))
+    def noise_aware(self, name: str, folder: Path) -> NoiseAwareClassifier:
+        """A noise-aware classifier."""
+        if name not in self._noise_aware:
+            self._noise_aware[name] = load_noise_aware(name, folder, self.model.device)
+        return self._noise_aware[name]
 
 
 class GuideModels:
-    """Loads each model of the guides once."""
+    """What guides of the same settings ask of a model's images and latents."""
 
-    def __init__(self, settings: Settings, model: DiffusionModel) -> None:
+    def __init__(
+        self, settings: Settings, model: DiffusionModel, networks: GuideNetworks | None = None
+    ) -> None:
         self._settings, self._model = settings, model
-        self._joint: dict[str, Joint] = {}
-        self._noise_aware: NoiseAwareClassifier | None = None
+        self.networks = networks or GuideNetworks(model)
 
     @property
     def device(self) -> str:
@@ -186,12 +178,8 @@ class GuideModels:
         return self._model.device
 
     def term(self, name: str, log_prob: LogProb, scale: float, clean: bool) -> Term:
-        """A guide with the interval and limits of the settings.
-
-        Raises:
-            BadInput: the interval is not possible.
-        """
-        lowest, highest = parse_interval(self._settings.interval)
+        """A guide with the interval and limits of the settings."""
+        lowest, highest = self._settings.interval
         manner = self._manner(clean)
         limits = (manner.limit, manner.noise_limit)
         return Term(name, log_prob, scale, clean, lowest, highest, *limits)
@@ -215,9 +203,7 @@ class GuideModels:
         if noise_aware_labels(folder) is None:
             clean, fingerprint = self._of_classes(name, labels)
             return self._decoded(clean), True, fingerprint
-        if self._noise_aware is None:
-            self._noise_aware = load_noise_aware(name, folder, self._model.device)
-        classifier = self._noise_aware
+        classifier = self.networks.noise_aware(name, folder)
         require_space(classifier, self._model.name, self._model.space.identity)
         for label in labels:
             classifier.place_of(label)
@@ -251,7 +237,7 @@ class GuideModels:
         self, name: str, wanted: Sequence[str]
     ) -> tuple[Callable[[Tensor], Tensor], str]:
         temperature = self._manner(clean=True).temperature
-        return self._open(name).of_classes(wanted, self._settings.labels, temperature)
+        return self.networks.joint(name).of_classes(wanted, self._settings.labels, temperature)
 
     def of_pictures(self, guide: Guide) -> Callable[[Tensor], Tensor]:
         """What a guide maximises on clean pictures of values 0 to 1, whatever it reads."""
@@ -264,20 +250,15 @@ class GuideModels:
     def clean(self, guide: Guide) -> tuple[Callable[[Tensor], Tensor], str]:
         """What a guide maximises on pictures of values 0 to 1, and its fingerprint."""
         name = self._settings.classifier if guide.aim == "class" else self._settings.encoder
-        joint = self._open(name)
+        joint = self.networks.joint(name)
         if guide.aim == "class":
             return self._of_classes(name, [guide.what])
         if guide.aim == "text":
             return joint.of_vectors(joint.encoder.encode_texts([guide.what]), guide.what)
-        picture, content = read_image_and_hash(guide.what)
-        return joint.of_vectors(joint.encoder.encode_images([picture]), content)
-
-    def _open(self, name: str) -> Joint:
-        if name not in self._joint:
-            device = self._model.device
-            encoder = require_joint(load_encoder(name, device=device))
-            self._joint[name] = Joint(encoder, differentiable(encoder, device), device)
-        return self._joint[name]
+        read = read_guide(guide).image
+        if read is None:
+            raise ValueError(f"{guide.name} has no image")
+        return joint.of_vectors(joint.encoder.encode_images([read.image]), read.sha256)
 
 
 def require_space(classifier: NoiseAwareClassifier, model: str, identity: str) -> None:

@@ -1,72 +1,28 @@
-"""A request for pictures with its model loaded: what is drawn, batch by batch.
+"""A request for images with its model and adapters loaded: what is sampled, batch by batch."""
 
-Pictures of a request with what they keep of its controls; of several the most faithful.
-
-`--lora DIR[:SCALE]`: saved low-rank steers on a diffusion model.
-"""
-
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from ..adapters.lora import load_several
-from ..adapters.peft_format import adapter_fingerprint
 from ..controlnet.inputs import OpenControls, kept, open_controls
 from ..data.images import write_image
 from ..diffusion.guidance import GradientGuide, Guidance, Overflowed
 from ..diffusion.noise_schedule import noise_levels
-from ..diffusion.options import parse_interval
-from ..diffusion.pipeline import DiffusionModel, load_diffusion
+from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextReader, TextStates
 from ..diffusion.samplers import Step
-from ..diffusion.sampling import Picture, Plan, decode, draw_batch
-from ..errors import BadInput
+from ..diffusion.sampling import Picture, Plan, batches, decode, draw_batch
 from ..requests.generate import Generate
 from ..types import Monitor
-from .guidance_report import Pulls, explain_overflow, settings_of
-from .guide_spec import parse_guide
-from .guides import Opened, open_guides
+from .guidance_report import Pulls, explain_overflow, verdicts_on
 from .provenance import Surroundings, stem
-from .results import ControlReport, PictureReport
-
-
-def parse_lora(entry: str) -> tuple[Path, float]:
-    """Folder and scale of one `DIR[:SCALE]`; the scale is 1 where none is given.
-
-    Raises:
-        BadInput: the scale is no finite number.
-    """
-    name, colon, tail = entry.rpartition(":")
-    if not colon or not name or Path(entry).exists():
-        return Path(entry), 1.0
-    try:
-        scale = float(tail)
-    except ValueError:
-        return Path(entry), 1.0
-    if not math.isfinite(scale):
-        raise BadInput(f"--lora {entry!r} has no finite scale.", "1 is what was learned, 0 none.")
-    return Path(name), scale
-
-
-def put_loras(model: DiffusionModel, entries: Sequence[str]) -> tuple[str, ...]:
-    """Put all of them into the model's U-Net; gives their fingerprints.
-
-    Those of scale 0 are left out, so with nothing else the model is the frozen one.
-
-    Raises:
-        WrongBase: one was made on another model; both are named.
-        BadInput: one is no low-rank steer, or does not fit.
-        Damaged: one of its files is damaged.
-    """
-    parts = [parse_lora(entry) for entry in entries]
-    prints = tuple(adapter_fingerprint(folder) for folder, _ in parts)
-    acting = [(folder, scale) for folder, scale in parts if scale != 0]
-    if acting:
-        load_several(acting, model.unet, model.name, model.fingerprint)
-    return prints
+from .results import ControlReport, Generation, PictureReport, PictureVerdict
+from .spec import Options
+from .steered import SteeredModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,33 +33,55 @@ class Group:
     kept: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class MadeImage:
+    """A generated image.
+
+    Attributes:
+        number: within the request.
+        image: decoded.
+        latent: what the sampler ended with.
+        group: what was sampled together.
+        kept: how well it keeps each control, by kind.
+    """
+
+    number: int
+    image: Picture
+    latent: Float[Tensor, "c h w"]
+    group: Group
+    kept: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Job:
     """A request that can be drawn.
 
     Attributes:
-        request: what was asked for.
-        model: its model.
+        request: its options.
+        steered: the model and its adapters.
         plan: what shapes its pictures.
         width: in pixels.
         height: in pixels.
         cut: end of the prompt that the model does not read.
-        loras: fingerprints of the low-rank steers on the model.
-        guides: what guides it by gradients; None for nothing.
-        pulls: what they did.
-        controls: what is wanted of the pictures.
+        guide: what guides it by gradients; None for nothing.
+        pulls: what guides did.
+        controls: what the images are to follow.
     """
 
     request: Generate
-    model: DiffusionModel
+    steered: SteeredModel
     plan: Plan
     width: int
     height: int
     cut: str
-    loras: tuple[str, ...]
-    guides: Opened | None
+    guide: GradientGuide | None
     pulls: Pulls
     controls: OpenControls
+
+    @property
+    def model(self) -> DiffusionModel:
+        """The model that samples."""
+        return self.steered.model
 
     @property
     def steps(self) -> int:
@@ -117,9 +95,14 @@ class Job:
         return stem(self.request, " ".join([self.model.fingerprint, *prints]))
 
     @property
+    def loras(self) -> tuple[str, ...]:
+        """Fingerprints of the LoRAs."""
+        return tuple(lora.fingerprint for lora in self.steered.loras)
+
+    @property
     def prints(self) -> tuple[str, ...]:
         """Fingerprints of the guides."""
-        return () if self.guides is None else self.guides.fingerprints
+        return tuple(guide.fingerprint for guide in self.steered.guides)
 
     @property
     def surroundings(self) -> Surroundings:
@@ -128,18 +111,66 @@ class Job:
             device=self.model.device, threads=torch.get_num_threads(), torch=torch.__version__
         )
 
+    def groups(self) -> list[Group]:
+        """What is sampled together."""
+        count = self.request.count * self.request.best_of
+        found = batches(count, self.width, self.height, self.model.device)
+        return [Group(numbers, numbers) for numbers in found]
 
-def open_job(request: Generate, monitor: Monitor) -> Job:
-    """Load the model of a request that `checking.check` let through, and read its prompt.
+    def run(self, groups: Sequence[Group], monitor: Monitor) -> Iterator[MadeImage]:
+        """Sample; of each `best_of` images the one that keeps its controls best is given."""
+        return chosen(self, groups, monitor)
+
+    def times(self, groups: Sequence[Group], sampled: float, seconds: float) -> dict[str, float]:
+        """The fields of a report that say how long it took."""
+        count = sum(len(group.numbers) for group in groups)
+        return {"steps_per_second": self.steps * count / sampled, "seconds": seconds}
+
+    def report(
+        self, pictures: list[PictureReport], images: list[Picture], monitor: Monitor
+    ) -> Generation:
+        """What was generated, with what guides and controls did; times are the caller's.
+
+        Args:
+            pictures: of each image.
+            images: the same images.
+            monitor: told about progress.
+        """
+        return Generation(
+            prompt=self.request.prompt,
+            cut=self.cut,
+            pictures=pictures,
+            sheet=None,
+            model=self.request.model,
+            fingerprint=self.model.fingerprint,
+            sampler=self.request.sampler,
+            steps=self.steps,
+            width=self.width,
+            height=self.height,
+            steps_per_second=0.0,
+            seconds=0.0,
+            guides=[] if self.guide is None else self.pulls.reports(self.guide.terms),
+            fights=self.pulls.fights(),
+            verdicts=self._verdicts(pictures, images, monitor),
+            controls=control_reports(self, pictures, monitor),
+        )
+
+    def _verdicts(
+        self, pictures: list[PictureReport], images: list[Picture], monitor: Monitor
+    ) -> list[PictureVerdict]:
+        """What realism checks say of guided images; nothing where real ones are not known."""
+        if self.guide is None or self.guide.is_zero or not self.request.check:
+            return []
+        return verdicts_on(self.steered, [one.path for one in pictures], images, monitor)
+
+
+def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
+    """Read the prompt of a request and prepare its controls and guides.
 
     Raises:
-        BadInput: a step count, branch, guide or model that is not possible.
-        Damaged: a weight file is cut short.
+        BadInput: a step count, size or map that is not possible.
     """
-    lowest, highest = parse_interval(request.cfg_interval)
-    wanted = [parse_guide(entry) for entry in request.guide]
-    monitor.start("loading the model")
-    model = load_diffusion(request.model, request.device)
+    request, model = options.request, steered.frozen
     width, height = request.width or model.size[0], request.height or model.size[1]
     if (width, height) != model.size:
         own = "{} x {}".format(*model.size)
@@ -149,32 +180,33 @@ def open_job(request: Generate, monitor: Monitor) -> Job:
     texts = away = None
     cut = ""
     if model.reader is not None:
-        texts, away, cut = _read_prompts(request, model.reader, monitor)
+        texts, away, cut = _read_prompts(request, model.reader, bool(steered.controls), monitor)
     sigmas = noise_levels(model.noise, request.steps, request.schedule)
     guess = texts is not None and not request.prompt.strip() and not request.negative.strip()
-    controls = open_controls(request, model, sigmas, (width, height), guess)
-    loras = put_loras(model, request.lora)  # after the branches, which copy the frozen encoder
+    controls = open_controls(
+        steered.controls, model, sigmas, (width, height), guess=guess, reuse=request.reuse
+    )
     if guess and controls.controls is not None:
         away = texts  # what the control adds is what guidance exaggerates
     pulls = Pulls()
-    guides = open_guides(wanted, model, settings_of(request), pulls) if wanted else None
+    guide = steered.guide(pulls)
     plan = Plan(
         texts=texts,
         away=away,
-        guidance=Guidance(request.cfg, lowest, highest),
+        guidance=Guidance(request.cfg, *options.cfg_interval),
         sampler=request.sampler,
         eta=request.eta,
         sigmas=sigmas,
         shape=model.shape(width, height),
         seed=request.seed,
-        pull=None if guides is None else guides.steer.apply,
+        pull=None if guide is None else guide.apply,
         control=controls.controls,
     )
-    return Job(request, model, plan, width, height, cut, loras, guides, pulls, controls)
+    return Job(request, steered, plan, width, height, cut, guide, pulls, controls)
 
 
 def _read_prompts(
-    request: Generate, reader: TextReader, monitor: Monitor
+    request: Generate, reader: TextReader, controlled: bool, monitor: Monitor
 ) -> tuple[TextStates, TextStates | None, str]:
     """States of the prompt, of what guidance gets away from, and the end that is not read."""
     prompt = request.prompt.strip()
@@ -186,15 +218,13 @@ def _read_prompts(
         return texts, reader.read([request.negative.strip()]), cut
     if prompt:
         return texts, reader.read_nothing(texts), cut
-    if not request.control:
+    if not controlled:
         monitor.note("no prompt: the model draws whatever it likes")
     return texts, None, cut
 
 
-def draw_groups(
-    job: Job, groups: Sequence[Group], monitor: Monitor
-) -> Iterator[tuple[int, Picture, Group]]:
-    """Draw group by group; yields number, picture and group of each picture that is kept."""
+def draw_groups(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[MadeImage]:
+    """Sample group by group; yields the images that are kept, their controls not measured yet."""
     monitor.start("drawing", job.steps * len(groups))
     for group in groups:
         taken = 0
@@ -209,17 +239,18 @@ def draw_groups(
         try:
             drawn = draw_batch(job.model, job.plan, group.numbers, watch)
         except Overflowed as error:
-            if job.guides is None:
+            if job.guide is None:
                 raise
 
             def again(steer: GradientGuide, number: int = group.numbers[0]) -> object:
                 return draw_batch(job.model, replace(job.plan, pull=steer.apply), [number])
 
-            steer = job.guides.steer
-            raise explain_overflow(error, taken + 1, job.steps, steer, again) from error
-        for number, picture in zip(group.numbers, decode(job.model, drawn), strict=True):
+            raise explain_overflow(error, taken + 1, job.steps, job.guide, again) from error
+        for number, image, latent in zip(
+            group.numbers, decode(job.model, drawn), drawn, strict=True
+        ):
             if number in group.kept:
-                yield number, picture, group
+                yield MadeImage(number, image, latent, group, {})
 
 
 def _write_previews(job: Job, folder: Path, group: Group, step: Step) -> None:
@@ -234,23 +265,16 @@ Kept = dict[str, float]
 _FEW = 4  # pictures that are drawn again to say what reuse costs
 
 
-def chosen(
-    job: Job, groups: Sequence[Group], monitor: Monitor
-) -> Iterator[tuple[int, Picture, Group, Kept]]:
-    """Draw, read the controls back out of the pictures, and of each `best_of` keep the best.
-
-    Yields:
-        Number, picture, group and what is kept, of each picture that is wanted.
-    """
-    wanted, best_of = job.controls.wanted, job.request.best_of
-    measured = [one for one in wanted if not one.asked.masks]
-    waiting: list[tuple[int, Picture, Group, Kept, float]] = []
-    for number, image, group in draw_groups(job, groups, monitor):
-        [(values, score)] = kept(measured, [image]) if measured else [({}, 0.0)]
-        waiting.append((number, image, group, values, score))
+def chosen(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[MadeImage]:
+    """Sample, read the controls back out of the images, and of each `best_of` give the best."""
+    best_of = job.request.best_of
+    measured = [target for target in job.controls.targets if target.is_measured]
+    waiting: list[tuple[float, MadeImage]] = []
+    for made in draw_groups(job, groups, monitor):
+        [(values, score)] = kept(measured, [made.image]) if measured else [({}, 0.0)]
+        waiting.append((score, replace(made, kept=values)))
         if len(waiting) == best_of:
-            best = max(waiting, key=lambda one: one[4])
-            yield best[:4]
+            yield max(waiting, key=lambda one: one[0])[1]
             waiting.clear()
 
 
@@ -261,14 +285,14 @@ def control_reports(
     reports = []
     few = pictures[:_FEW]
     anew = _anew(job, [picture.number for picture in few], monitor)
-    for one in job.controls.wanted:
-        kind = one.asked.kind
+    for target in job.controls.targets:
+        kind = target.control.kind
         values = [picture.kept[kind] for picture in pictures if kind in picture.kept]
         reports.append(
             ControlReport(
                 kind=kind,
-                weight=one.asked.weight,
-                measure=one.condition.measure,
+                weight=target.control.weight,
+                measure=target.condition.measure,
                 value=_mean(values),
                 reused=_mean([p.kept[kind] for p in few if kind in p.kept]) if anew else None,
                 anew=_mean([found[kind] for found in anew if kind in found]),
@@ -280,7 +304,7 @@ def control_reports(
 def _anew(job: Job, numbers: Sequence[int], monitor: Monitor) -> list[Kept]:
     """What a few of the pictures keep where no branch's output is used twice."""
     controls = job.controls.controls
-    measured = [one for one in job.controls.wanted if not one.asked.masks]
+    measured = [target for target in job.controls.targets if target.is_measured]
     if controls is None or controls.reuse == 1 or not measured or not job.request.check:
         return []
     monitor.start(f"drawing {len(numbers)} without reuse", None)

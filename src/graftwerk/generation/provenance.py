@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import files, folders, limits
 from ..data.images import write_image
-from ..errors import BadFile, WrongBase
+from ..errors import BadFile, BadValue, WrongBase
 from ..requests.generate import Generate
 from ..types import Monitor
 
@@ -126,6 +126,9 @@ def read_record(path: Path) -> Record:
         raise BadFile(f"{path} holds no request.", hint)
     try:
         record = Record.model_validate_json(text)
+    except BadValue as error:
+        message = f"the request in {path} cannot be read: {error.message.rstrip('.')}."
+        raise BadFile(message, hint) from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

@@ -1,43 +1,74 @@
-"""What can be refused of a request for pictures before a network, or PyTorch, is loaded."""
+"""A request for images parsed once, and refused where it can be before PyTorch is imported."""
 
 from ..blocks.captions import object_phrases
-from ..controlnet.spec import Asked, branch_folders, parse_control
-from ..data.images import read_image
+from ..controlnet.spec import (
+    ControlInput,
+    branch_folders,
+    parse_control,
+    read_control,
+)
 from ..diffusion.checkpoint import PipelineFolder, open_pipeline, read_sizes, require_multiples
-from ..diffusion.options import parse_interval, require_sampler
+from ..diffusion.options import parse_interval
 from ..errors import BadInput, UnknownName
 from ..models.checkpoint import noise_aware_labels
-from ..models.hub import locate
+from ..models.hub import locate, require_reachable
 from ..requests.generate import Generate
-from .guide_spec import parse_guide
+from .guide_spec import Guide, parse_guide, read_guide
+from .spec import GenerationSpec, options_of, parse_lora
 
 
-def check(request: Generate) -> None:
-    """Refuse what is not possible.
+def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
+    """Parse a request, decode its images, and refuse what is not possible.
+
+    Args:
+        request: what is to be generated.
+        from_record: whether an image's record names its models, which then are not fetched.
 
     Raises:
         UnknownName: a sampler, model, class, or kind of guide or control that is not there.
         BadInput: an entry, interval, size or combination that is not possible.
         BadFile: a file that is named cannot be read.
     """
-    require_sampler(request.sampler, request.eta)
-    parse_interval(request.cfg_interval)
-    parse_interval(request.guide_interval)
-    _check_guides(request)
-    asked = [parse_control(entry) for entry in request.control]
-    if request.best_of > 1 and all(one.masks for one in asked):
+    guides = [parse_guide(entry) for entry in request.guide]
+    if from_record:
+        _require_reachable(request, guides)
+    options = options_of(request)
+    guide_interval = parse_interval(request.guide_interval)
+    guides = [_read_guide(guide, request) for guide in guides]
+    specs = [parse_control(entry) for entry in request.control]
+    require_measure(request, [not spec.masks for spec in specs])
+    controls = tuple(read_control(spec) for spec in specs)
+    folder = open_pipeline(locate(request.model))
+    if not folder.layout.encoders and (request.prompt or request.negative):
+        raise BadInput(f"model {request.model!r} takes no prompt.", "Leave the prompt out.")
+    branches = branch_folders(request, {spec.kind for spec in specs})
+    _check_size(request, folder, controls)
+    return GenerationSpec(
+        options=options,
+        folder=folder,
+        loras=tuple(parse_lora(entry) for entry in request.lora),
+        controls=controls,
+        branches=branches,
+        guides=tuple(guides),
+        guide_interval=guide_interval,
+    )
+
+
+def require_measure(request: Generate, measured: list[bool]) -> None:
+    """See that `best_of` has something to choose by.
+
+    Args:
+        request: what is to be generated.
+        measured: of each control, whether its fidelity is measured.
+
+    Raises:
+        BadInput: it has not.
+    """
+    if request.best_of > 1 and not any(measured):
         raise BadInput(
             "--best-of keeps the most faithful picture, and there is no control to be faithful to.",
             "Give a --control without a mask.",
         )
-    for one in asked:
-        for path in (one.file, *one.masks):
-            read_image(str(path))
-    folder = open_pipeline(locate(request.model))
-    if not folder.layout.encoders and (request.prompt or request.negative):
-        raise BadInput(f"model {request.model!r} takes no prompt.", "Leave the prompt out.")
-    branch_folders(request)
-    _check_size(request, folder, asked)
 
 
 def require_class(label: str, classifier: str, labels: list[str]) -> None:
@@ -57,25 +88,38 @@ def require_class(label: str, classifier: str, labels: list[str]) -> None:
         raise UnknownName("class", label, known)
 
 
-def _check_guides(request: Generate) -> None:
-    guides = [parse_guide(entry) for entry in request.guide]
-    for guide in guides:
-        if guide.aim == "image":
-            read_image(guide.what)
-        if guide.aim == "class":
-            require_class(guide.what, request.guide_model, request.guide_labels)
+def _require_reachable(request: Generate, guides: list[Guide]) -> None:
+    """See that no model of a record would have to be fetched.
+
+    Raises:
+        BadFile: one would, and the caller did not name it.
+    """
+    aims = {guide.aim for guide in guides}
+    require_reachable(request.model, "--model")
+    if "class" in aims:
+        require_reachable(request.guide_model, "--guide-model")
+    if aims & {"text", "image"}:
+        require_reachable(request.guide_encoder, "--guide-encoder")
 
 
-def _check_size(request: Generate, folder: PipelineFolder, asked: list[Asked]) -> None:
-    """See that the model draws that size, and that finished maps are maps of it."""
+def _read_guide(guide: Guide, request: Generate) -> Guide:
+    if guide.aim == "class":
+        require_class(guide.what, request.guide_model, request.guide_labels)
+    return read_guide(guide)
+
+
+def _check_size(
+    request: Generate, folder: PipelineFolder, controls: tuple[ControlInput, ...]
+) -> None:
+    """See that the model samples that size, and that finished maps are maps of it."""
     sizes = read_sizes(folder)
     if sizes is None:  # told when the networks are there
         return
     size = (request.width or sizes.own[0], request.height or sizes.own[1])
     require_multiples(request.model, sizes.multiple, *size)
-    maps = [one for one in asked if one.finished]
+    maps = [control for control in controls if control.finished]
     if maps:
         from ..controlnet.inputs import map_of  # imports PyTorch, and loads no network for a map
 
-        for one in maps:
-            map_of(one.kind, one.file, one.finished, size)
+        for control in maps:
+            map_of(control, size)

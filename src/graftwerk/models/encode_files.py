@@ -1,4 +1,4 @@
-"""What several verbs do with pictures: list them, read and embed them, tell what is unfamiliar."""
+"""What several commands do with pictures: list, read and embed them, tell what is unfamiliar."""
 
 import os
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """From an encoder's name to the encoder: the one entrance of this part.
 
-An encoder that embeds no text twice.
+An encoder that caches the vectors of texts.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,6 +29,7 @@ from .text_encoder import TextEncoder
 
 STATIC = "static"
 _STATIC_PREFIX = "static:"
+_CACHED_TEXTS = 20_000  # 30 MB of vectors of 384 dimensions
 _STATIC_BASE = "builtin/minilm"
 # Padded tokens in one batch, measured with MiniLM. Larger ones leave a core's cache, smaller ones
 # spend their time on overhead; a GPU wants to be filled.
@@ -158,11 +159,11 @@ def _load_static(
     return StaticEncoder(name, identity, table.shape[1], tokens, table, rescorer)
 
 
-class Remembering:
-    """Another encoder, with every text's vector kept for as long as this object lives.
+class CachingEncoder:
+    """Another encoder, with the vectors of the last texts cached.
 
-    For one question or one evaluation, where search, evidence, writer and citations look at the
-    same sentences; not for indexing.
+    For questions, where search, evidence, writer and citations look at the same sentences; not
+    for indexing. Several threads may use it.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -172,7 +173,7 @@ class Remembering:
         self.reads = encoder.reads
         self.rescorer = encoder.rescorer
         self._encoder = encoder
-        self._known: dict[tuple[Role, str], Vectors] = {}
+        self._cached: dict[tuple[Role, str], Vectors] = {}
 
     def encode_texts(
         self,
@@ -180,20 +181,25 @@ class Remembering:
         role: Role = "document",
         advance: Callable[[int], None] | None = None,
     ) -> Vectors:
-        """Encode what is not known yet; `advance` counts those only."""
-        unknown = [text for text in dict.fromkeys(texts) if (role, text) not in self._known]
+        """Encode what is not cached; `advance` counts those only."""
+        wanted = list(dict.fromkeys(texts))
+        found = {t: v for t in wanted if (v := self._cached.get((role, t))) is not None}
+        unknown = [text for text in wanted if text not in found]
         if unknown:
             vectors = self._encoder.encode_texts(unknown, role, advance)
-            for place, text in enumerate(unknown):
-                self._known[role, text] = vectors[place : place + 1]
+            new = {text: vectors[n : n + 1].copy() for n, text in enumerate(unknown)}
+            found |= new
+            if len(self._cached) + len(new) > _CACHED_TEXTS:
+                self._cached = {}
+            self._cached.update({(role, text): vector for text, vector in new.items()})
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
-        return np.concatenate([self._known[role, text] for text in texts])
+        return np.concatenate([found[text] for text in texts])
 
     def encode_images(
         self, images: Sequence[Any], advance: Callable[[int], None] | None = None
     ) -> Vectors:
-        """Encode pictures; these are not remembered."""
+        """Encode pictures; these are not cached."""
         return self._encoder.encode_images(images, advance)
 
     def count_tokens(self, text: str) -> int:

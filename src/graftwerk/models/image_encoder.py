@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from ..errors import BadFile, BadInput
-from ..types import Encoder, HiddenLayer, Modality, Role, Vectors
+from ..results import Modality
+from ..types import Encoder, HiddenLayer, Role, Vectors
 from .checkpoint import ModelFolder, read_object
 from .ood import Familiar, States, load_familiar
 from .text_encoder import TextEncoder, TokenIds, TokenReader, cannot_read, check_finite

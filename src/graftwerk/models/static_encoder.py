@@ -26,8 +26,9 @@ from jaxtyping import Float32, Float64, Int64
 from .. import files
 from ..cache import cached_folder
 from ..errors import BadFile
+from ..results import Modality
 from ..settings import settings
-from ..types import Modality, Role, Vectors
+from ..types import Role, Vectors
 from .checkpoint import ModelFolder
 from .text_encoder import TextEncoder, TokenReader, batches, cannot_read, check_finite
 

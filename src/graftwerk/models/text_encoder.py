@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from ..errors import BadInput, Damaged
-from ..types import Modality, Role, Vectors
+from ..results import Modality
+from ..types import Role, Vectors
 
 if TYPE_CHECKING:
     import tokenizers

@@ -1,19 +1,14 @@
-"""What `ask`, `calibrate` and `eval answers` share: an opened library, and one answer from it."""
+"""One answer: search, abstain below the answerability threshold, prompt, write, check citations."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from ..models.encoders import Remembering
-from ..requests.base import Mode
-from ..search.index import Index
-from ..search.opening import open_for_search
-from ..search.query import search
-from ..types import Encoder, Hit, Monitor, Prompt, Writer
+from ..search.results import Hit
+from ..types import Encoder, Monitor, Writer
 from .citations import check_citations, find_claims
-from .evidence import EVIDENCE_HITS, measure_evidence
+from .evidence import measure_evidence
 from .prompt import (
     NOT_IN_DOCUMENTS,
     KnownCitations,
@@ -22,7 +17,7 @@ from .prompt import (
     clean_reply,
     require_room,
 )
-from .results import CitationReport, Dropped
+from .results import Answer
 
 
 class Stopwatch:
@@ -42,114 +37,30 @@ class Stopwatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Library:
-    """An index with the encoders that read it; no text is embedded twice while it is open.
-
-    Attributes:
-        index: the index.
-        finder: the encoder that made it.
-        reader: the full encoder, which compares sentences: the finder's rescorer or itself.
-    """
-
-    index: Index
-    finder: Encoder
-    reader: Encoder
-
-    def __enter__(self) -> "Library":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.index.close()
-
-    def find(
-        self, question: str, k: int = 0, mode: Mode = "hybrid", where: Sequence[str] = ()
-    ) -> tuple[Hit, ...]:
-        """Text passages for a question: `k` or `EVIDENCE_HITS`, whichever is more."""
-        if "image" in self.finder.reads:
-            where = [*where, "kind = text"]
-        return search(
-            self.index,
-            self.finder,
-            question,
-            k=max(k, EVIDENCE_HITS),
-            mode=mode,
-            where=where,
-            rescorer=None if self.reader is self.finder else self.reader,
-        ).hits
-
-    def weigh(self, question: str, hits: Sequence[Hit]) -> float:
-        """How strongly `hits` speak for an answer being in the documents, 0 to 1."""
-        return measure_evidence(question, hits, self.reader)
-
-
-def open_library(folder: Path, device: str) -> Library:
-    """Open an index for questions."""
-    index, encoder, rescorer = open_for_search(folder, "hybrid", device)
-    if encoder is None:
-        raise TypeError("an index was opened for vectors and came without its encoder")
-    finder = Remembering(encoder)
-    return Library(index, finder, finder if rescorer is None else Remembering(rescorer))
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer that was written and checked.
-
-    Attributes:
-        text: the answer; empty where the writer found none in the documents.
-        prompt: what the writer got.
-        dropped: passages that did not fit, whole or in part.
-        citations: every citation, judged.
-        removed: citations of what was not sent.
-        uncited: sentences without a citation.
-    """
-
-    text: str
-    prompt: Prompt
-    dropped: tuple[Dropped, ...]
-    citations: list[CitationReport]
-    removed: int
-    uncited: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a question.
-
-    Attributes:
-        hits: the passages that were offered to the writer.
-        evidence: how strongly the passages found speak for an answer.
-        reply: None where the evidence was below the floor.
-    """
-
-    hits: tuple[Hit, ...]
-    evidence: float
-    reply: Reply | None
-
-
-@dataclass(frozen=True, slots=True)
 class Asker:
     """Everything that is the same for one question and the next.
 
     Attributes:
-        library: where passages come from.
+        find: gives text passages for a question, best first; at least `k` where there are.
+        reader: the full encoder, which compares sentences.
         writer: who writes.
         floor: evidence below which a question is not answered.
+        calibration: where the floor comes from.
         k: passages offered to the writer; 0 for the bare question.
         budget: tokens that a prompt may have.
-        mode: how passages are found.
-        where: conditions on them.
+        show_prompt: whether the answer holds the prompt.
     """
 
-    library: Library
+    find: Callable[[str], Sequence[Hit]]
+    reader: Encoder
     writer: Writer
     floor: float
+    calibration: str
     k: int
     budget: int
-    mode: Mode = "hybrid"
-    where: Sequence[str] = ()
+    show_prompt: bool = False
 
-    def ask(self, question: str, monitor: Monitor, watch: Stopwatch) -> Outcome:
+    def ask(self, question: str, monitor: Monitor, watch: Stopwatch) -> Answer:
         """Search, abstain or prompt and write, check.
 
         Raises:
@@ -157,28 +68,41 @@ class Asker:
             WriterFailed: the writer gave no whole answer.
         """
         require_room(question, self.budget, self.writer.count_tokens)
-        hits: tuple[Hit, ...] = ()
+        hits: Sequence[Hit] = ()
         evidence = 0.0
         if self.k:
             with watch.time("search"):
-                hits = self.library.find(question, self.k, self.mode, self.where)
+                hits = self.find(question)
             with watch.time("evidence"):
-                evidence = self.library.weigh(question, hits)
-            if not hits or evidence < self.floor:
-                return Outcome(hits[: self.k], evidence, None)
-        context = RetrievedContext(
-            passages=tuple(hit.passage for hit in hits[: self.k]),
-            budget=self.budget,
-            count_tokens=self.writer.count_tokens,
-            base=self.library.index.fingerprint,
+                evidence = measure_evidence(question, hits, self.reader)
+        answer = Answer(
+            question=question,
+            answer="",
+            abstained=True,
+            writer=self.writer.name,
+            extractive=self.writer.extractive,
+            evidence=evidence,
+            evidence_floor=self.floor,
+            calibration=self.calibration,
+            citations=[],
+            removed_citations=0,
+            uncited=0,
+            hits=list(hits[: self.k]),
+            dropped=[],
+            prompt=None,
+            prompt_tokens=0,
+            seconds=watch.seconds,
         )
-        reply = self._write(question, context, monitor, watch)
-        return Outcome(hits[: self.k], evidence, reply)
+        if self.k and (not hits or evidence < self.floor):
+            return answer
+        return answer.model_copy(update=self._write(question, answer.hits, monitor, watch))
 
     def _write(
-        self, question: str, context: RetrievedContext, monitor: Monitor, watch: Stopwatch
-    ) -> Reply:
+        self, question: str, hits: Sequence[Hit], monitor: Monitor, watch: Stopwatch
+    ) -> dict[str, object]:
+        """The fields of an answer that was written and checked."""
         with watch.time("prompt"):
+            context = RetrievedContext(tuple(hits), self.budget, self.writer.count_tokens)
             prompt, dropped = build_prompt(question, context)
         citations = KnownCitations(source.number for source in prompt.sources)
         pieces = []
@@ -191,6 +115,15 @@ class Asker:
             text = ""
         with watch.time("check"):
             claims = find_claims(text)
-            checked = check_citations(claims, prompt.sources, self.library.reader)
-        uncited = sum(not claim.cites for claim in claims)
-        return Reply(text, prompt, dropped, checked, citations.removed, uncited)
+            checked = check_citations(claims, prompt.sources, self.reader)
+        return {
+            "answer": text,
+            "abstained": not text,
+            "citations": checked,
+            "removed_citations": citations.removed,
+            "uncited": sum(not claim.cites for claim in claims),
+            "dropped": list(dropped),
+            "prompt": prompt.text if self.show_prompt else None,
+            "prompt_tokens": self.writer.count_tokens(prompt.text),
+            "seconds": watch.seconds,
+        }

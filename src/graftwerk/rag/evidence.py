@@ -19,7 +19,8 @@ import pydantic
 from .. import files
 from ..errors import BadInput
 from ..models.language.extractive import content_stems, covered, rarity, split_sentences
-from ..types import Encoder, Hit
+from ..search.results import Hit
+from ..types import Encoder
 from .results import Calibration
 
 FILE_NAME = "calibration.json"
@@ -180,16 +181,16 @@ def find_features(question: str, hits: Sequence[Hit], encoder: Encoder) -> Featu
     """Cosine of the nearest sentence, and share of the question's words in one passage."""
     seen = hits[:EVIDENCE_HITS]
     wanted = content_stems(question)
-    stems = [content_stems(f"{hit.passage.heading} {hit.passage.text}") for hit in seen]
+    stems = [content_stems(f"{hit.heading} {hit.text}") for hit in seen]
     weights = rarity(stems)
     share = max(covered(wanted, found, weights) for found in stems)
 
     sentences = [
-        hit.passage.text[start:end]
+        hit.text[start:end]
         for hit in seen[:_READ_PASSAGES]
-        for start, end in split_sentences(hit.passage.text)
+        for start, end in split_sentences(hit.text)
     ]
     sentences.sort(key=lambda text: -covered(wanted, content_stems(text), weights))
     vector = encoder.encode_texts([question], role="query")[0]
-    read = sentences[:_READ_SENTENCES] or [seen[0].passage.text]
+    read = sentences[:_READ_SENTENCES] or [seen[0].text]
     return float((encoder.encode_texts(read) @ vector).max()), share

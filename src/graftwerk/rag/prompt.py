@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .. import limits
-from ..adapters.protocol import Socket
 from ..errors import BadInput, Failure, WriterFailed
 from ..models.language.extractive import split_sentences
+from ..results import Passage
 from ..text_safety import (
     CITATION,
     UNFINISHED_ESCAPE,
@@ -33,10 +33,8 @@ from ..text_safety import (
     rewrite,
     strip_controls,
 )
-from ..types import Passage, Prompt, Source
+from ..types import Prompt, Source
 from .results import Dropped
-
-Asker = Callable[[str], Prompt]
 
 TASK = (
     "I need a question answered based on our internal company policies.\n"
@@ -58,47 +56,19 @@ def random_mark() -> str:
 
 @dataclass(frozen=True, slots=True)
 class RetrievedContext:
-    """The steer: passages, best first, and how many tokens the prompt may have.
+    """Passages, best first, and how many tokens the prompt may have.
 
     Attributes:
-        passages: what was found; none of them is the zero of this steer.
+        passages: what was found; without any the prompt is the bare question.
         budget: tokens that the whole prompt may have.
         count_tokens: the writer's own count.
         draw_mark: gives the random mark; replaced in tests only.
-        base: fingerprint of the encoder that found the passages.
     """
 
     passages: tuple[Passage, ...]
     budget: int
     count_tokens: Callable[[str], int]
     draw_mark: Callable[[], str] = random_mark
-    base: str = ""
-    name: str = "context"
-    socket: Socket = "input"
-
-    @property
-    def is_zero(self) -> bool:
-        """True without passages."""
-        return not self.passages
-
-    def apply(self, frozen: Asker) -> Asker:
-        """Return an asker that puts the passages before the question."""
-        if self.is_zero:
-            return frozen
-        return _Steered(frozen, self)
-
-    def remove(self, steered: Asker) -> Asker:
-        """Return the asker that was given to `apply`."""
-        return steered.frozen if isinstance(steered, _Steered) else steered
-
-
-@dataclass(frozen=True, slots=True)
-class _Steered:
-    frozen: Asker
-    steer: RetrievedContext
-
-    def __call__(self, question: str) -> Prompt:
-        return build_prompt(question, self.steer)[0]
 
 
 def build_prompt(question: str, context: RetrievedContext) -> tuple[Prompt, tuple[Dropped, ...]]:
@@ -119,7 +89,7 @@ def build_prompt(question: str, context: RetrievedContext) -> tuple[Prompt, tupl
             question with passages is never sent without them in silence.
     """
     require_room(question, context.budget, context.count_tokens)
-    if context.is_zero:
+    if not context.passages:
         return bare_prompt(question), ()
     kept, mark = _fit(question, context)
     if not kept:

@@ -4,8 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..results import Report
-from ..search.results import HitReport
+from ..results import Report, with_position
+from ..search.results import Hit
+from ..text_safety import as_html, html_table, shortened
 
 
 class CitationReport(Report):
@@ -23,6 +24,11 @@ class CitationReport(Report):
         description="how the claim relates to the cited text"
     )
     similarity: float = Field(description="cosine between claim and quote")
+
+    @property
+    def location(self) -> str:
+        """Path with line or page."""
+        return with_position(self.path, self.line, self.page)
 
 
 class Dropped(Report):
@@ -51,11 +57,33 @@ class Answer(Report):
     citations: list[CitationReport] = Field(description="checked citations")
     removed_citations: int = Field(description="citations of numbers that were not sent, removed")
     uncited: int = Field(description="sentences of the answer that cite nothing")
-    hits: list[HitReport] = Field(description="the passages found")
+    hits: list[Hit] = Field(description="the passages found")
     dropped: list[Dropped] = Field(description="what did not fit the token budget")
     prompt: str | None = Field(description="the prompt as sent, with --show-prompt")
     prompt_tokens: int = Field(description="tokens of the prompt")
     seconds: dict[str, float] = Field(description="wall time of each step")
+
+    @property
+    def text(self) -> str:
+        """The answer; empty when abstained."""
+        return self.answer
+
+    def __repr__(self) -> str:
+        if self.abstained:
+            return f"<Answer: abstained, evidence {self.evidence:.2f}>"
+        return (
+            f"<Answer {shortened(self.answer)!r}, {len(self.citations)} citations, "
+            f"evidence {self.evidence:.2f}>"
+        )
+
+    def _repr_html_(self) -> str:
+        shown = "<em>abstained</em>" if self.abstained else as_html(self.answer)
+        rows = [
+            [f"[{citation.number}]", citation.location, citation.verdict, citation.quote]
+            for citation in self.citations
+        ]
+        table = html_table(["", "where", "verdict", "quote"], rows) if rows else ""
+        return f"<p>{shown}</p>{table}"
 
 
 class Calibration(Report):

@@ -1,49 +1,71 @@
-"""One frozen request per verb: command-line flags, HTTP schema and Python keywords come from it.
+"""One frozen request per command: command-line flags, HTTP schema and Python keywords come from it.
 
 A field marked `positional` is a bare argument on the command line. Paths are plain strings so
 that a file name of any bytes survives.
 """
 
-from .ask import Ask, Calibrate
-from .base import (
-    DEFAULT_ENCODER,
-    DEFAULT_GUIDE,
-    DEFAULT_INDEX,
-    DEFAULT_PICTURE_ENCODER,
-    DEFAULT_PIPELINE,
-    MODEL_FIELDS,
-    POSITIONAL,
-    Device,
-    EncoderName,
-    HitCount,
-    IndexFolder,
-    Layer,
-    Mode,
-    PathText,
-    Request,
-    SceneSide,
-    holds_path,
-)
-from .blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
-from .classify import Classify
-from .condition import ConditionList, EvalEdges, MakeCondition
-from .control import ControlAblation, ControlExport, ControlTrain
-from .evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
-from .finetune import Compare, EvalFit, Fit, Predict
-from .generate import Generate
-from .guide import GuideCheck, GuideSweep, Invert
-from .models import ModelsInfo, ModelsList, Tour
-from .probe import Readout
-from .search import Embed, IndexAdd, IndexRebuild, IndexRemove, IndexStatus, IndexVerify, Search
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .ask import Ask, Calibrate
+    from .base import Request
+    from .blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
+    from .classify import Classify
+    from .condition import ConditionList, EvalEdges, MakeCondition
+    from .control import ControlAblation, ControlExport, ControlTrain
+    from .evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
+    from .finetune import Compare, EvalFit, Fit, LoraTrain, Predict
+    from .generate import Generate
+    from .guide import GuideCheck, GuideSweep, Invert
+    from .models import ModelsInfo, ModelsList, Tour
+    from .probe import Readout
+    from .search import Embed, IndexAdd, IndexRebuild, IndexRemove, IndexStatus, IndexVerify, Search
+
+# request -> module; each is imported when it is first asked for
+REQUESTS = {
+    "Ask": "ask",
+    "BlocksRender": "blocks",
+    "BlocksShow": "blocks",
+    "Calibrate": "ask",
+    "Classify": "classify",
+    "Compare": "finetune",
+    "ConditionList": "condition",
+    "ControlAblation": "control",
+    "ControlExport": "control",
+    "ControlTrain": "control",
+    "Embed": "search",
+    "EvalAlignment": "evaluate",
+    "EvalAnswers": "evaluate",
+    "EvalEdges": "condition",
+    "EvalFit": "finetune",
+    "EvalRetrieval": "evaluate",
+    "EvalSimilarity": "evaluate",
+    "Fit": "finetune",
+    "Generate": "generate",
+    "GuideCheck": "guide",
+    "GuideSweep": "guide",
+    "IndexAdd": "search",
+    "IndexRebuild": "search",
+    "IndexRemove": "search",
+    "IndexStatus": "search",
+    "IndexVerify": "search",
+    "Invert": "guide",
+    "LoraTrain": "finetune",
+    "MakeCondition": "condition",
+    "ModelsInfo": "models",
+    "ModelsList": "models",
+    "Predict": "finetune",
+    "Readout": "probe",
+    "RecipeEval": "blocks",
+    "RecipeList": "blocks",
+    "RecipeRun": "blocks",
+    "Search": "search",
+    "Tour": "models",
+}
 
 __all__ = [
-    "DEFAULT_ENCODER",
-    "DEFAULT_GUIDE",
-    "DEFAULT_INDEX",
-    "DEFAULT_PICTURE_ENCODER",
-    "DEFAULT_PIPELINE",
-    "MODEL_FIELDS",
-    "POSITIONAL",
+    "REQUESTS",
     "Ask",
     "BlocksRender",
     "BlocksShow",
@@ -54,9 +76,7 @@ __all__ = [
     "ControlAblation",
     "ControlExport",
     "ControlTrain",
-    "Device",
     "Embed",
-    "EncoderName",
     "EvalAlignment",
     "EvalAnswers",
     "EvalEdges",
@@ -67,28 +87,30 @@ __all__ = [
     "Generate",
     "GuideCheck",
     "GuideSweep",
-    "HitCount",
     "IndexAdd",
-    "IndexFolder",
     "IndexRebuild",
     "IndexRemove",
     "IndexStatus",
     "IndexVerify",
     "Invert",
-    "Layer",
+    "LoraTrain",
     "MakeCondition",
-    "Mode",
     "ModelsInfo",
     "ModelsList",
-    "PathText",
     "Predict",
     "Readout",
     "RecipeEval",
     "RecipeList",
     "RecipeRun",
     "Request",
-    "SceneSide",
     "Search",
     "Tour",
-    "holds_path",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a request when it is first asked for."""
+    module = "base" if name == "Request" else REQUESTS.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{module}"), name)

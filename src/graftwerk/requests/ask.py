@@ -1,14 +1,27 @@
 """Requests of answers from an index."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from .. import limits
-from .base import DEFAULT_INDEX, POSITIONAL, HitCount, IndexFolder, Mode, PathText, Request
+from .base import (
+    DEFAULT_INDEX,
+    POSITIONAL,
+    HitCount,
+    IndexFolder,
+    Mode,
+    PathField,
+    PathText,
+    Request,
+    path_field,
+)
+
+if TYPE_CHECKING:
+    import graftwerk.rag.results  # noqa: F401  named in brackets below
 
 
-class Ask(Request):
+class Ask(Request["graftwerk.rag.results.Answer"]):
     """Answer a question from an index, with citations that are checked against their source."""
 
     question: str = Field(
@@ -17,13 +30,13 @@ class Ask(Request):
         description="the question",
         json_schema_extra=POSITIONAL,
     )
-    index: IndexFolder = DEFAULT_INDEX
+    index: IndexFolder = path_field(DEFAULT_INDEX)
     k: HitCount = Field(
         default=5, description="passages offered to the writer; 0: the bare question"
     )
     mode: Mode = Field(default="hybrid", description="how passages are found")
     where: list[str] = Field(default_factory=list, description="as in `graft search`")
-    writer: PathText = Field(
+    writer: PathText = path_field(
         default="extractive",
         description="extractive (quotes sentences), http(s)://... of an OpenAI-compatible server, "
         "a local folder, or a hub id NAME@REVISION of a causal language model",
@@ -40,14 +53,14 @@ class Ask(Request):
     show_prompt: bool = Field(default=False, description="show the prompt as it was sent")
 
 
-class Calibrate(Request):
+class Calibrate(Request["graftwerk.rag.results.Calibration"]):
     """Set the evidence floor of an index from answerable and unanswerable questions."""
 
-    file: Path = Field(
+    file: PathField = Field(
         description='JSON lines: {"question": ..., "answerable": true or false}',
         json_schema_extra=POSITIONAL,
     )
-    index: IndexFolder = DEFAULT_INDEX
+    index: IndexFolder = path_field(DEFAULT_INDEX)
     false_answer_rate: float = Field(
         default=0.1, gt=0, lt=1, description="share of unanswerable questions that may be answered"
     )

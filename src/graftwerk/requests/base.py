@@ -1,26 +1,108 @@
-"""What every request shares: kinds of fields, defaults, the class itself.
+"""What every request shares: kinds of fields, groups of options, defaults, the class itself.
 
-What pydantic refuses, in the words of this house.
+A value that a request refuses is a `BadValue` of this package, never an error of pydantic.
 """
 
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from types import GenericAlias
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.config import JsonDict
 
 from .. import limits
+from ..errors import BadValue
 
 if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+    from pydantic import GetJsonSchemaHandler
+    from pydantic.fields import FieldInfo
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema, ErrorDetails
 
+    from ..results import Report
+
+R_co = TypeVar("R_co", bound="Report", covariant=True)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class OptionGroup:
+    """Where the help of a large command shows a field, and a form its input."""
+
+    name: str
+
+    def __get_pydantic_json_schema__(
+        self, schema: "CoreSchema", handler: "GetJsonSchemaHandler"
+    ) -> "JsonSchemaValue":
+        return handler(schema) | {"group": self.name}
+
+
+Prompt = Annotated[T, OptionGroup("Prompt")]
+Data = Annotated[T, OptionGroup("Data")]
+Sampling = Annotated[T, OptionGroup("Sampling")]
+Guidance = Annotated[T, OptionGroup("Guidance")]
+Control = Annotated[T, OptionGroup("Control")]
+Training = Annotated[T, OptionGroup("Training")]
+LowRank = Annotated[T, OptionGroup("LoRA")]
+Output = Annotated[T, OptionGroup("Output")]
+Advanced = Annotated[T, OptionGroup("Advanced")]
 
 POSITIONAL: JsonDict = {"positional": True}
-
 Mode = Literal["hybrid", "vector", "text"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
-PathText = Annotated[str, Field(min_length=1)]  # a file, folder or model's name, of any bytes
-IndexFolder = Annotated[Path, Field(description="folder of the index")]
+Sampler = Literal["ddpm", "ddim", "euler", "heun", "dpmpp_2m"]
+
+
+def _as_text(value: object) -> object:
+    """A path object as the text that it stands for."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+if TYPE_CHECKING:
+    _Given_contra = TypeVar("_Given_contra", contravariant=True)
+    _Held_co = TypeVar("_Held_co", covariant=True)
+
+    class _Reads(Generic[_Given_contra, _Held_co]):
+        """A field that takes more types than it holds, as type checkers see descriptors."""
+
+        def __get__(self, obj: object, owner: object = None) -> _Held_co:
+            raise NotImplementedError
+
+        def __set__(self, obj: object, value: _Given_contra) -> None:
+            raise NotImplementedError
+
+    _PathLike = str | os.PathLike[str]
+    PathField = _Reads[_PathLike, Path]
+    OptionalPath = _Reads[_PathLike | None, Path | None]
+    PathText = _Reads[_PathLike, str]
+    OptionalPathText = _Reads[_PathLike | None, str | None]
+    PathTexts = _Reads[Sequence[_PathLike], list[str]]
+else:
+    PathField = Path
+    OptionalPath = Path | None
+    # a file, folder or model's name, of any bytes
+    PathText = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
+    OptionalPathText = PathText | None
+    PathTexts = list[PathText]
+
+
+def path_field(default: str | Path | list[str] | None, **about: Any) -> Any:
+    """A path's field that may be left out; `pydantic.Field` knows only the type that it holds."""
+    return Field(default=default, **about)
+
+
+IndexFolder = Annotated[PathField, Field(description="folder of the index")]
 EncoderName = Annotated[
     PathText,
     Field(
@@ -47,10 +129,27 @@ DEFAULT_PIPELINE = "builtin/blocks"
 DEFAULT_GUIDE = "builtin/blocks-noisy-classifier"
 
 
-class Request(BaseModel):
-    """What every verb takes."""
+if TYPE_CHECKING:
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    class _Answered(BaseModel, Generic[R_co]):
+        """What a type checker needs, to say what `graftwerk.run` returns for a request."""
+
+else:
+
+    class _Answered(BaseModel):
+        """`Request["graftwerk.search.results.SearchResult"]` names the result and imports nothing.
+
+        pydantic's own generics would have to import it.
+        """
+
+        def __class_getitem__(cls, result: object) -> Any:  # beartype cannot read GenericAlias
+            return GenericAlias(cls, result)
+
+
+class Request(_Answered[R_co]):
+    """What every command takes; subclasses name in brackets what it answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of everything random")
     device: Device = Field(default="auto", description="where models run")
@@ -65,6 +164,57 @@ class Request(BaseModel):
         if value == "" and holds_path(cls.model_fields[info.field_name].annotation):
             raise ValueError("it must not be empty")
         return value
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refuse_in_our_words(cls, value: object, handler: Callable[[object], Any]) -> Any:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise cls._refused(error) from error
+
+    if not TYPE_CHECKING:  # pydantic's own signatures say more
+
+        @classmethod
+        def model_validate_json(cls, *arguments: Any, **options: Any) -> Any:
+            """A request from JSON; what is not JSON is a `BadValue` too."""
+            try:
+                return super().model_validate_json(*arguments, **options)
+            except ValidationError as error:
+                raise cls._refused(error) from error
+
+        def __setattr__(self, name: str, value: object) -> None:
+            kind = type(self).__name__
+            hint = f"Make another {kind} with the value that you want."
+            raise BadValue(name, value, f"a {kind} does not change", hint)
+
+    @classmethod
+    def _refused(cls, error: ValidationError) -> BadValue:
+        """The first of pydantic's complaints as an error of this package."""
+        first = error.errors()[0]
+        field = str(first["loc"][0]) if first["loc"] else ""
+        hint = f"See: help(graftwerk.{cls.__name__})"
+        if first["type"] == "missing":
+            what = cls.model_fields[field].description or "a value"
+            return BadValue(field, None, what, hint, missing=True)
+        return BadValue(field or cls.__name__, first["input"], allowed(first), hint)
+
+    @classmethod
+    def result_names(cls) -> tuple[str, ...]:
+        """Full names of what `run` returns for this request, as its class statement says."""
+        for kind in cls.__mro__:
+            for base in kind.__dict__.get("__orig_bases__", ()):
+                [name] = get_args(base)
+                if isinstance(name, str):
+                    return tuple(part.strip() for part in name.split("|"))
+        raise TypeError(f"{cls.__name__} does not name its result")
+
+
+def is_positional(info: "FieldInfo") -> bool:
+    """Whether a field is a bare argument on the command line."""
+    return isinstance(info.json_schema_extra, dict) and bool(
+        info.json_schema_extra.get("positional")
+    )
 
 
 def holds_path(annotation: object) -> bool:
@@ -90,6 +240,10 @@ _WORDS = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
     "string_type": "a text",
+    "path_type": "a path",
+    "list_type": "a list",
+    "json_invalid": "JSON",
+    "model_type": "an object with its fields",
     "string_too_short": "at least {min_length} characters",
     "string_too_long": "at most {max_length} characters",
     "too_short": "at least {min_length} of them",

@@ -1,15 +1,28 @@
 """Requests of the Blocks world and its recipes."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from .. import limits
-from .base import POSITIONAL, Request, SceneSide
+from .base import (
+    POSITIONAL,
+    Advanced,
+    OptionalPath,
+    Output,
+    PathField,
+    Request,
+    SceneSide,
+    Training,
+    path_field,
+)
+
+if TYPE_CHECKING:
+    import graftwerk.blocks.results  # noqa: F401  named in brackets below
 
 
-class BlocksRender(Request):
+class BlocksRender(Request["graftwerk.blocks.results.BlocksData"]):
     """Render scenes of the Blocks world into a data set folder: pictures, captions, exact maps."""
 
     count: int = Field(default=100, ge=1, le=limits.SCENES, description="number of scenes")
@@ -20,10 +33,10 @@ class BlocksRender(Request):
         le=4,
         description="number of objects of each scene; default: one to four",
     )
-    out: Path = Field(description="folder to write; new or empty")
+    out: PathField = Field(description="folder to write; new or empty")
 
 
-class BlocksShow(Request):
+class BlocksShow(Request["graftwerk.blocks.results.BlocksSheet"]):
     """Draw one scene of the Blocks world with all its maps side by side."""
 
     scene: int = Field(
@@ -34,7 +47,7 @@ class BlocksShow(Request):
         json_schema_extra=POSITIONAL,
     )
     size: SceneSide = 256
-    out: Path = Field(default=Path("scene.png"), description="PNG file to write")
+    out: PathField = path_field(default=Path("scene.png"), description="PNG file to write")
 
 
 JudgeFolder = Annotated[
@@ -46,63 +59,63 @@ JudgeFolder = Annotated[
 ]
 
 
-class RecipeList(Request):
+class RecipeList(Request["graftwerk.blocks.results.RecipeList"]):
     """List the recipes that train the built-in models, and what each aims at."""
 
 
-class RecipeRun(Request):
+class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
     """Train a model of the Blocks world from nothing, or go on where a former run was stopped."""
 
     name: str = Field(description="name of the recipe", json_schema_extra=POSITIONAL)
-    out: Path = Field(
+    out: Output[PathField] = Field(
         description="folder for the model, its log and checkpoints; kept for resuming"
     )
-    minutes: float | None = Field(
+    minutes: Training[float | None] = Field(
         default=None,
         gt=0,
         le=limits.TRAINING_MINUTES,
         description="stop after so long; run again to go on",
     )
-    steps: int | None = Field(
+    steps: Training[int | None] = Field(
         default=None,
         ge=1,
         le=limits.TRAINING_STEPS,
         description="steps in all; default: the recipe's own",
     )
-    batch: int | None = Field(
+    batch: Training[int | None] = Field(
         default=None,
         ge=1,
         le=limits.BATCH,
         description="items a step; default: the recipe's own, which suits two cores. A GPU is "
         "kept busy by 512 or more",
     )
-    learning_rate: float | None = Field(
+    learning_rate: Training[float | None] = Field(
         default=None, gt=0, le=1, description="highest one; default: the recipe's own"
     )
-    scenes: int | None = Field(
+    scenes: Training[int | None] = Field(
         default=None,
         ge=8,
         le=limits.SCENES,
         description="different scenes; default: the recipe's own",
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    precision: Training[Literal["auto", "float32", "bfloat16"]] = Field(
         default="auto", description="of the arithmetic; auto: bfloat16 where the device has it"
     )
-    tiny: bool = Field(
+    tiny: Training[bool] = Field(
         default=False, description="a very small model on few scenes, to try the recipe"
     )
-    clip: Path | None = Field(
+    clip: Advanced[OptionalPath] = path_field(
         default=None,
         description="result of the recipe clip (for diffusion; default: the built-in one; for clip "
         "itself: keep its text half and train its picture half further)",
     )
-    autoencoder: Path | None = Field(
+    autoencoder: Advanced[OptionalPath] = path_field(
         default=None,
         description="result of the recipe autoencoder (for diffusion and noisy-classifier; "
         "default: the built-in one; for autoencoder itself: keep its encoder and train its "
         "decoder further)",
     )
-    diffusion: Path | None = Field(
+    diffusion: Advanced[OptionalPath] = path_field(
         default=None,
         description="result of the recipe diffusion (for control: the model that is steered; "
         "default: the built-in one; for diffusion itself: train its U-Net further)",
@@ -110,18 +123,18 @@ class RecipeRun(Request):
     judge: JudgeFolder = None
 
 
-class RecipeEval(Request):
+class RecipeEval(Request["graftwerk.blocks.results.RecipeEvaluation"]):
     """Measure a trained model of the Blocks world on scenes that it has never seen."""
 
     name: str = Field(description="name of the recipe", json_schema_extra=POSITIONAL)
-    model: Path | None = Field(
+    model: OptionalPath = path_field(
         default=None,
         description="folder that `graft recipe run` wrote; default: the built-in model",
     )
     count: int = Field(
         default=1_000, ge=8, le=limits.SCENES, description="number of held-out scenes"
     )
-    diffusion: Path | None = Field(
+    diffusion: OptionalPath = path_field(
         default=None,
         description="result of the recipe diffusion (for control: the model that is steered); "
         "default: the built-in one",

@@ -1,40 +1,51 @@
 """Request of naming pictures by labels."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from .. import limits
-from .base import DEFAULT_PICTURE_ENCODER, POSITIONAL, EncoderName, PathText, Request
+from .base import (
+    DEFAULT_PICTURE_ENCODER,
+    POSITIONAL,
+    EncoderName,
+    OptionalPath,
+    PathTexts,
+    Request,
+    path_field,
+)
+
+if TYPE_CHECKING:
+    import graftwerk.models.results  # noqa: F401  named in brackets below
 
 
-class Classify(Request):
+class Classify(Request["graftwerk.models.results.Classification"]):
     """Name pictures by labels of your own, without training: each goes to its nearest label."""
 
-    pictures: list[PathText] = Field(
-        default_factory=list,
+    pictures: PathTexts = path_field(
+        default=[],
         description="picture files, and folders whose pictures are all taken",
         json_schema_extra=POSITIONAL,
     )
     labels: list[str] = Field(
         default_factory=list, description='labels, divided by commas: "a red cube,a blue cone"'
     )
-    labels_file: Path | None = Field(
+    labels_file: OptionalPath = path_field(
         default=None, description="file with one label a line, instead"
     )
-    encoder: EncoderName = DEFAULT_PICTURE_ENCODER
+    encoder: EncoderName = path_field(DEFAULT_PICTURE_ENCODER)
     templates: list[str] = Field(
         default_factory=list,
         description='prompt with {} in the place of the label, such as "a photo of {}"; the mean '
         "of several is taken (default: those that suit the encoder)",
     )
     k: int = Field(default=3, ge=1, le=limits.HITS, description="labels to tell for each picture")
-    calibrate: Path | None = Field(
+    calibrate: OptionalPath = path_field(
         default=None,
         description="labelled pictures to fit the probabilities to: a folder with metadata.jsonl "
         "(label, or caption with one of the labels in it) or with a folder for each label",
     )
-    calibration: Path | None = Field(
+    calibration: OptionalPath = path_field(
         default=None,
         description="JSON file that keeps the fit: written with --calibrate, else read",
     )

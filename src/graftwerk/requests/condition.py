@@ -1,17 +1,21 @@
 """Requests of conditions."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from .base import POSITIONAL, PathText, Request, SceneSide
+from .base import POSITIONAL, OptionalPathText, PathField, Request, SceneSide, path_field
+
+if TYPE_CHECKING:
+    import graftwerk.conditions.results  # noqa: F401  named in brackets below
 
 
-class ConditionList(Request):
+class ConditionList(Request["graftwerk.conditions.results.ConditionKinds"]):
     """List the kinds of condition, and by what each is made of a picture."""
 
 
-class MakeCondition(Request):
+class MakeCondition(Request["graftwerk.conditions.results.ConditionResult"]):
     """Make a condition (edges, lines, depth, ...) of a picture or of a Blocks scene."""
 
     kind: str = Field(
@@ -19,10 +23,10 @@ class MakeCondition(Request):
         "the eight on one sheet",
         json_schema_extra=POSITIONAL,
     )
-    image: PathText | None = Field(
+    image: OptionalPathText = path_field(
         default=None, description="the picture; none with --scene", json_schema_extra=POSITIONAL
     )
-    out: Path = Field(default=Path("condition.png"), description="PNG file to write")
+    out: PathField = path_field(default=Path("condition.png"), description="PNG file to write")
     scene: int | None = Field(
         default=None,
         ge=0,
@@ -35,7 +39,7 @@ class MakeCondition(Request):
         description="IMAGE is a finished map (or, for scribble, a drawing): check it and write it "
         "in the form that control branches read",
     )
-    estimator: PathText | None = Field(
+    estimator: OptionalPathText = path_field(
         default=None,
         description="transformers model to read the picture with, a folder or hub id "
         "NAME@REVISION; for depth, normals, segmentation and pose",
@@ -50,10 +54,10 @@ class MakeCondition(Request):
     kernel: int = Field(default=5, ge=1, le=999, description="canny: side of the Gaussian, odd")
 
 
-class EvalEdges(Request):
+class EvalEdges(Request["graftwerk.conditions.results.EdgeEvaluation"]):
     """Measure Canny's edges against boundaries that people drew (ODS, OIS, AP)."""
 
-    data: Path = Field(
+    data: PathField = Field(
         description="zip file or folder: pictures, and beside each NAME.npz with `boundaries` "
         "[people height width]",
         json_schema_extra=POSITIONAL,

@@ -3,7 +3,7 @@
 Request of measuring how an encoder lays out what it encodes.
 """
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -14,53 +14,58 @@ from .base import (
     EncoderName,
     HitCount,
     Layer,
+    PathField,
     PathText,
     Request,
+    path_field,
 )
 
+if TYPE_CHECKING:
+    import graftwerk.metrics.results  # noqa: F401  named in brackets below
 
-class EvalAlignment(Request):
+
+class EvalAlignment(Request["graftwerk.metrics.results.AlignmentEvaluation"]):
     """Measure whether similar things lie close: captions and pictures, and neighbours alike."""
 
-    data: Path = Field(
+    data: PathField = Field(
         description="folder of pictures with metadata.jsonl (file_name, caption, attributes), as "
         "`graft blocks render` writes it, or with a folder for each label; for texts a .csv or "
         ".jsonl with a column text",
         json_schema_extra=POSITIONAL,
     )
-    encoder: EncoderName = DEFAULT_PICTURE_ENCODER
+    encoder: EncoderName = path_field(DEFAULT_PICTURE_ENCODER)
     layer: Layer = None
     k: int = Field(default=10, ge=1, le=1_000, description="neighbours that are looked at")
 
 
-class EvalRetrieval(Request):
+class EvalRetrieval(Request["graftwerk.metrics.results.RetrievalEvaluation"]):
     """Measure search on a file of paragraphs with questions."""
 
-    file: Path = Field(
+    file: PathField = Field(
         description="JSON: [{id, text, questions: [{question, answers}]}]",
         json_schema_extra=POSITIONAL,
     )
-    encoder: EncoderName = DEFAULT_ENCODER
+    encoder: EncoderName = path_field(DEFAULT_ENCODER)
     layer: Layer = None
 
 
-class EvalSimilarity(Request):
+class EvalSimilarity(Request["graftwerk.metrics.results.SimilarityEvaluation"]):
     """Measure an encoder by the rank correlation of its cosines with human judgements."""
 
-    file: Path = Field(description="CSV: text, text, score", json_schema_extra=POSITIONAL)
-    encoder: EncoderName = DEFAULT_ENCODER
+    file: PathField = Field(description="CSV: text, text, score", json_schema_extra=POSITIONAL)
+    encoder: EncoderName = path_field(DEFAULT_ENCODER)
     layer: Layer = None
 
 
-class EvalAnswers(Request):
+class EvalAnswers(Request["graftwerk.metrics.results.AnswersEvaluation"]):
     """Measure answers on a file of paragraphs with questions, some not answerable."""
 
-    file: Path = Field(
+    file: PathField = Field(
         description="JSON: [{id, title, text, questions: [{question, answers}]}]",
         json_schema_extra=POSITIONAL,
     )
-    encoder: EncoderName = DEFAULT_ENCODER
-    writer: PathText = Field(default="extractive", description="as in `graft ask`")
+    encoder: EncoderName = path_field(DEFAULT_ENCODER)
+    writer: PathText = path_field(default="extractive", description="as in `graft ask`")
     writer_model: str | None = Field(default=None, description="model name to ask the server for")
     k: HitCount = Field(default=5, description="passages offered to the writer")
     held_out: float = Field(

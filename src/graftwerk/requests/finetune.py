@@ -1,12 +1,33 @@
 """Requests that fit a pre-trained model to labelled data."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from .. import limits
-from .base import DEFAULT_ENCODER, POSITIONAL, EncoderName, Layer, PathText, Request
+from .base import (
+    DEFAULT_ENCODER,
+    DEFAULT_PIPELINE,
+    POSITIONAL,
+    Advanced,
+    Data,
+    EncoderName,
+    Layer,
+    LowRank,
+    OptionalPath,
+    OptionalPathText,
+    Output,
+    PathField,
+    PathText,
+    R_co,
+    Request,
+    Training,
+    path_field,
+)
+
+if TYPE_CHECKING:
+    import graftwerk.finetune.results  # noqa: F401  named in brackets below
 
 Target = Annotated[
     str | None,
@@ -19,78 +40,87 @@ TaskName = Annotated[
 ]
 
 
-class _Fitting(Request):
+class _Fitting(Request[R_co]):
     """What `fit` and `compare` share."""
 
     data: PathText = Field(
         description="a folder of class folders, a zip of one, or a table: .csv .jsonl .parquet",
         json_schema_extra=POSITIONAL,
     )
-    model: EncoderName = DEFAULT_ENCODER
-    target: Target = None
-    content: list[str] = Field(default=[], description=_CONTENT)
+    model: EncoderName = path_field(DEFAULT_ENCODER)
+    target: Data[Target] = Field(default=None)
+    content: Data[list[str]] = Field(default=[], description=_CONTENT)
     task: TaskName = "auto"
-    test: PathText | None = Field(
+    test: Data[OptionalPathText] = path_field(
         default=None, description="data to test on, in the form of DATA; default: a share of DATA"
     )
-    test_share: float = Field(
+    test_share: Data[float] = Field(
         default=0.2, gt=0, le=0.9, description="of DATA, where --test names none"
     )
-    validation_share: float = Field(
+    validation_share: Data[float] = Field(
         default=0.15, gt=0, le=0.9, description="of the rest, to stop a training and to choose"
     )
-    balance: bool = Field(
+    balance: Data[bool] = Field(
         default=False, description="let rare classes weigh as much as common ones"
     )
     layer: Layer = None
-    rank: int = Field(default=8, ge=1, le=4096, description="of LoRA's update of each matrix")
-    alpha: float = Field(default=16.0, gt=0, le=65_536, description="LoRA's scale is alpha / rank")
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="of LoRA's input, in training")
-    lora_plus: float = Field(
+    rank: LowRank[int] = Field(
+        default=8, ge=1, le=4096, description="of LoRA's update of each matrix"
+    )
+    alpha: LowRank[float] = Field(
+        default=16.0, gt=0, le=65_536, description="LoRA's scale is alpha / rank"
+    )
+    dropout: LowRank[float] = Field(
+        default=0.0, ge=0, lt=1, description="of LoRA's input, in training"
+    )
+    lora_plus: LowRank[float] = Field(
         default=1.0,
         ge=1,
         le=1_000,
         description="times that LoRA's B learns faster than its A (LoRA+)",
     )
-    targets: list[str] = Field(
+    targets: LowRank[list[str]] = Field(
         default=[],
         description="end of the name of a layer that gets LoRA, may be given again; default: "
         "attention and MLP projections",
     )
-    top: int | None = Field(
+    top: Training[int | None] = Field(
         default=None,
         ge=1,
         le=limits.FOLDER_DEPTH,
         description="train only so many of the last layers; what lies below is computed once",
     )
-    epochs: float = Field(default=6.0, gt=0, le=10_000, description="passes over the data at most")
-    batch: int = Field(default=32, ge=1, le=limits.BATCH, description="examples a step")
-    learning_rate: float | None = Field(
+    epochs: Training[float] = Field(
+        default=6.0, gt=0, le=10_000, description="passes over the data at most"
+    )
+    batch: Training[int] = Field(default=32, ge=1, le=limits.BATCH, description="examples a step")
+    learning_rate: Training[float | None] = Field(
         default=None, gt=0, le=1, description="highest one; default: 5e-4 for LoRA, 5e-5 for full"
     )
-    rates: int = Field(
+    rates: Training[int] = Field(
         default=1,
         ge=1,
         le=9,
         description="learning rates that compare and auto try LoRA and full at, each three times "
         "the next one, around the highest, and LoRA+; the best on validation examples is kept",
     )
-    patience: int = Field(
+    patience: Training[int] = Field(
         default=4, ge=1, le=1_000, description="validations without a better score before it stops"
     )
 
 
-class Fit(_Fitting):
+class Fit(
+    _Fitting["graftwerk.finetune.results.FitResult | graftwerk.finetune.results.LoraTrainResult"]
+):
     """Fit a pre-trained model to labelled data: a linear head, LoRA, all weights, or what pays."""
 
     task: Literal["auto", "class", "labels", "number", "generate", "write"] = Field(
         # type: ignore[assignment]
         default="auto",
         description="of labelled data: one class, any number of labels, or a number (auto: what "
-        "they look like); generate: a diffusion model from captioned pictures; write: a language "
-        "model from a text file; these two with --how lora",
+        "they look like); generate and write, with --how lora: the same as `graft lora train`",
     )
-    layer: int | Literal["all"] | None = Field(
+    layer: Advanced[int | Literal["all"] | None] = Field(
         # type: ignore[assignment]
         default=None,
         description="take this hidden layer instead of the last (0: embeddings), or all, joined "
@@ -101,65 +131,112 @@ class Fit(_Fitting):
         description="linear: a head on frozen features; lora: small updates; full: all weights; "
         "auto: the cheapest that is as good as the best within --minutes",
     )
-    out: Path = Field(description="folder to write; new, empty, or a former result")
-    sweep: bool = Field(
+    out: Output[PathField] = Field(description="folder to write; new, empty, or a former result")
+    sweep: Advanced[bool] = Field(
         default=False,
         description="try every hidden layer, and all joined, and keep the best (linear)",
     )
-    minutes: float = Field(
+    minutes: Training[float] = Field(
         default=10.0, gt=0, le=limits.TRAINING_MINUTES, description="time that auto may spend"
     )
-    steps: int = Field(
+    steps: Training[int] = Field(
         default=400,
         ge=1,
         le=limits.TRAINING_STEPS,
         description="of the optimizer (generate, write)",
     )
-    caption: str | None = Field(
+    caption: Data[str | None] = Field(
         default=None,
         max_length=limits.PROMPT_CHARACTERS,
         description="of all pictures (generate); default: metadata.jsonl or NAME.txt beside each",
     )
 
 
-class Compare(_Fitting):
+class LoraTrain(Request["graftwerk.finetune.results.LoraTrainResult"]):
+    """Train a LoRA on the task that a model was made for: images of a style, texts of a manner."""
+
+    data: PathText = Field(
+        description="generate: folder of a handful of images with captions; write: text file",
+        json_schema_extra=POSITIONAL,
+    )
+    task: Literal["generate", "write"] = Field(
+        description="generate: a diffusion model from images; write: a language model from a text"
+    )
+    model: OptionalPathText = path_field(
+        default=None,
+        description=f"pipeline or language model; default with generate: {DEFAULT_PIPELINE}",
+    )
+    caption: Data[str | None] = Field(
+        default=None,
+        max_length=limits.PROMPT_CHARACTERS,
+        description="of all images (generate); default: metadata.jsonl or NAME.txt beside each",
+    )
+    out: Output[PathField] = Field(description="folder to write; new, empty, or a former result")
+    steps: Training[int] = Field(
+        default=400, ge=1, le=limits.TRAINING_STEPS, description="of the optimizer"
+    )
+    batch: Training[int] = Field(
+        default=8, ge=1, le=limits.BATCH, description="images or windows a step"
+    )
+    learning_rate: Training[float] = Field(default=5e-4, gt=0, le=1, description="highest one")
+    rank: LowRank[int] = Field(default=8, ge=1, le=4096, description="of the update of each matrix")
+    alpha: LowRank[float] = Field(
+        default=16.0, gt=0, le=65_536, description="the scale is alpha / rank"
+    )
+    dropout: LowRank[float] = Field(
+        default=0.0, ge=0, lt=1, description="of LoRA's input, in training"
+    )
+    targets: LowRank[list[str]] = Field(
+        default=[],
+        description="end of the name of a layer that gets LoRA, may be given again; default: "
+        "attention and MLP projections",
+    )
+
+
+class Compare(_Fitting["graftwerk.finetune.results.FitComparison"]):
     """Measure linear, LoRA and full fine-tuning side by side on the same data, and recommend."""
 
-    out: Path = Field(default=Path("compare"), description="folder for the picture and the figures")
-    old: Path | None = Field(
+    out: Output[PathField] = path_field(
+        default=Path("compare"), description="folder for the picture and the figures"
+    )
+    old: Data[OptionalPath] = path_field(
         default=None,
         description="a linear head fitted before on the same model: what may be forgotten; "
         "default: of a model of pictures and texts, zero-shot of rendered objects",
     )
-    old_data: PathText | None = Field(
+    old_data: Data[OptionalPathText] = path_field(
         default=None,
         description="labelled data for the old head; alone: pictures that a model of pictures and "
         "texts names by their labels (zero-shot)",
     )
 
 
-class Predict(Request):
+class Predict(Request["graftwerk.finetune.results.Predictions"]):
     """Predict by what `graft fit` made."""
 
-    fit: Path = Field(description="folder that `graft fit` wrote", json_schema_extra=POSITIONAL)
+    fit: PathField = Field(
+        description="folder that `graft fit` wrote", json_schema_extra=POSITIONAL
+    )
     inputs: list[str] = Field(
         min_length=1,
         description="texts, files of texts or pictures, or a table; - reads lines from stdin",
         json_schema_extra=POSITIONAL,
     )
-    model: PathText | None = Field(
+    model: OptionalPathText = path_field(
         default=None, description="where the frozen model lies now, if it moved"
     )
-    out: Path | None = Field(default=None, description="write here instead: .csv or .jsonl")
+    out: OptionalPath = path_field(default=None, description="write here instead: .csv or .jsonl")
 
 
-class EvalFit(Request):
+class EvalFit(Request["graftwerk.finetune.results.FitEvaluation"]):
     """Measure what `graft fit` made on labelled data; what it has learned from is left out."""
 
-    fit: Path = Field(description="folder that `graft fit` wrote", json_schema_extra=POSITIONAL)
+    fit: PathField = Field(
+        description="folder that `graft fit` wrote", json_schema_extra=POSITIONAL
+    )
     data: PathText = Field(description="labelled data as for fit", json_schema_extra=POSITIONAL)
-    target: Target = None
+    target: Target = Field(default=None)
     content: list[str] = Field(default=[], description=_CONTENT)
-    model: PathText | None = Field(
+    model: OptionalPathText = path_field(
         default=None, description="where the frozen model lies now, if it moved"
     )

@@ -1,7 +1,7 @@
 """Requests of drawing pictures."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -11,9 +11,23 @@ from .base import (
     DEFAULT_PICTURE_ENCODER,
     DEFAULT_PIPELINE,
     POSITIONAL,
+    Advanced,
+    Control,
+    Guidance,
+    OptionalPath,
+    Output,
+    PathField,
     PathText,
+    PathTexts,
+    Prompt,
     Request,
+    Sampler,
+    Sampling,
+    path_field,
 )
+
+if TYPE_CHECKING:
+    import graftwerk.generation.results  # noqa: F401  named in brackets below
 
 GuideModel = Annotated[
     PathText,
@@ -42,7 +56,7 @@ GuidePlain = Annotated[
 ]
 
 
-class Generate(Request):
+class Generate(Request["graftwerk.generation.results.Generation"]):
     """Draw pictures from a prompt with a diffusion model."""
 
     prompt: str = Field(
@@ -51,94 +65,100 @@ class Generate(Request):
         description="what to draw; empty: whatever the model likes",
         json_schema_extra=POSITIONAL,
     )
-    model: PathText = Field(
+    model: Prompt[PathText] = path_field(
         default=DEFAULT_PIPELINE,
         description="builtin/blocks, a folder in diffusers' layout, or a hub id NAME@REVISION",
     )
-    lora: list[PathText] = Field(
-        default_factory=list,
+    lora: Prompt[PathTexts] = path_field(
+        default=[],
         max_length=limits.LORAS,
-        description="DIR[:SCALE] of a LoRA as `graft fit --task generate` writes it; may be given "
+        description="DIR[:SCALE] of a LoRA as `graft lora train` writes it; may be given "
         "again, and their changes add up",
     )
-    count: int = Field(default=4, ge=1, le=limits.PICTURES, description="number of pictures")
-    steps: int = Field(
+    count: Prompt[int] = Field(
+        default=4, ge=1, le=limits.PICTURES, description="number of pictures"
+    )
+    steps: Sampling[int] = Field(
         default=25, ge=1, le=limits.SAMPLING_STEPS, description="steps of the sampler"
     )
-    sampler: str = Field(default="dpmpp_2m", description="ddpm, ddim, euler, heun or dpmpp_2m")
-    schedule: Literal["karras", "model"] = Field(
+    sampler: Sampling[Sampler] = Field(
+        default="dpmpp_2m", description="how the noise is taken away"
+    )
+    schedule: Advanced[Literal["karras", "model"]] = Field(
         default="karras", description="spacing of the noise levels: Karras', or the model's own"
     )
-    cfg: float = Field(
+    cfg: Guidance[float] = Field(
         default=5.0,
         ge=0,
         le=100,
         description="weight of the prompt (classifier-free guidance); 1: as is",
     )
-    cfg_interval: str | None = Field(
+    cfg_interval: Advanced[str | None] = Field(
         default=None,
         description="noise levels LO:HI (sigma) in which --cfg acts; outside it costs nothing",
     )
-    guide: list[str] = Field(
+    guide: Guidance[list[str]] = Field(
         default_factory=list,
         max_length=limits.GUIDES,
         description="KIND=WHAT:SCALE that a gradient pulls to: class=NAME, text=SENTENCE or "
         "image=FILE; may be given again, and their pulls add up",
     )
-    guide_interval: str | None = Field(
+    guide_interval: Advanced[str | None] = Field(
         default=None, description="noise levels LO:HI (sigma) in which --guide acts"
     )
-    guide_plain: GuidePlain = False
-    guide_model: GuideModel = DEFAULT_GUIDE
-    guide_labels: GuideLabels = Field(default_factory=list)
-    guide_encoder: PathText = Field(
+    guide_plain: Guidance[GuidePlain] = False
+    guide_model: Guidance[GuideModel] = path_field(DEFAULT_GUIDE)
+    guide_labels: Guidance[GuideLabels] = Field(default_factory=list)
+    guide_encoder: Guidance[PathText] = path_field(
         default=DEFAULT_PICTURE_ENCODER, description="joint encoder of text= and image="
     )
-    check: bool = Field(
+    check: Guidance[bool] = Field(
         default=True,
         description="ask several witnesses about guided pictures, as `graft guide check` does, and "
         "draw up to four controlled ones without --reuse to say what it costs",
     )
-    control: list[str] = Field(
+    control: Control[list[str]] = Field(
         default_factory=list,
         max_length=limits.CONTROLS,
         description="KIND=FILE[:WEIGHT][@FROM-TO][#MASK...] whose condition the pictures keep, or "
         "KIND-map=FILE for a finished map; may be given again, and the controls add up",
     )
-    branch: list[str] = Field(
+    branch: Control[list[str]] = Field(
         default_factory=list,
         max_length=limits.CONTROLS,
         description="KIND=FOLDER of the branch for a control; default: the built-in one",
     )
-    reuse: int = Field(
+    reuse: Advanced[int] = Field(
         default=1,
         ge=1,
         le=100,
         description="steps for which a branch's output is used: 2 saves time",
     )
-    best_of: int = Field(
+    best_of: Sampling[int] = Field(
         default=1,
         ge=1,
         le=limits.BEST_OF,
         description="draw so many for each picture, keep the most faithful one",
     )
-    eta: float = Field(
+    eta: Advanced[float] = Field(
         default=0.0, ge=0, le=1, description="share of fresh noise in a step of ddim"
     )
-    width: int | None = Field(
+    width: Prompt[int | None] = Field(
         default=None, ge=1, le=limits.PICTURE_SIDE, description="pixels; default: the model's own"
     )
-    height: int | None = Field(
+    height: Prompt[int | None] = Field(
         default=None, ge=1, le=limits.PICTURE_SIDE, description="pixels; default: the model's own"
     )
-    negative: str = Field(
+    negative: Prompt[str] = Field(
         default="", max_length=limits.PROMPT_CHARACTERS, description="what to get away from"
     )
-    out: Path = Field(default=Path("pictures"), description="folder for the pictures")
-    previews: Path | None = Field(
+    out: Output[PathField] = path_field(
+        default=Path("pictures"), description="folder for the pictures"
+    )
+    previews: Output[OptionalPath] = path_field(
         default=None, description="folder for the picture as each step sees it"
     )
-    from_: Path | None = Field(
+    from_: Prompt[OptionalPath] = path_field(
         default=None,
         description="repeat this picture bit for bit; options given beside it change the repeat",
     )

@@ -1,22 +1,34 @@
 """Requests of latent read-outs."""
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from .. import limits
-from .base import DEFAULT_PIPELINE, POSITIONAL, Layer, PathText, Request
+from .base import (
+    DEFAULT_PIPELINE,
+    POSITIONAL,
+    Layer,
+    OptionalPath,
+    PathField,
+    PathText,
+    Request,
+    path_field,
+)
+
+if TYPE_CHECKING:
+    import graftwerk.probing.results  # noqa: F401  named in brackets below
 
 
-class Readout(Request):
+class Readout(Request["graftwerk.probing.results.ReadoutResult"]):
     """Read key points and attributes linearly out of a generator's values, and move along them."""
 
-    data: Path = Field(
+    data: PathField = Field(
         description="folder that `graft blocks render` wrote, or pictures with a metadata.jsonl",
         json_schema_extra=POSITIONAL,
     )
-    model: PathText = Field(
+    model: PathText = path_field(
         default=DEFAULT_PIPELINE,
         description="a diffusion pipeline; for --at latent also an AutoencoderKL folder, for --at "
         "encoder also an encoder of pictures",
@@ -50,11 +62,11 @@ class Readout(Request):
         le=1_000,
         description="test pictures that are moved along each direction; 0: none",
     )
-    perception: Path | None = Field(
+    perception: OptionalPath = path_field(
         default=None,
         description="result of the recipe perception, which measures what moved; default: by "
         "colour against the row's median",
     )
-    out: Path = Field(
+    out: PathField = path_field(
         default=Path("readout"), description="folder for the pictures along each direction"
     )

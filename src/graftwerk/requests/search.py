@@ -1,7 +1,6 @@
 """Requests of indexes, search and vectors."""
 
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -15,35 +14,41 @@ from .base import (
     IndexFolder,
     Layer,
     Mode,
-    PathText,
+    OptionalPath,
+    OptionalPathText,
+    PathTexts,
     Request,
+    path_field,
 )
 
+if TYPE_CHECKING:
+    import graftwerk.search.results  # noqa: F401  named in brackets below
 
-class IndexAdd(Request):
+
+class IndexAdd(Request["graftwerk.search.results.IndexChange"]):
     """Read files and folders, cut them into passages, embed them, and store them in an index."""
 
-    paths: list[PathText] = Field(
+    paths: PathTexts = Field(
         min_length=1, description="files and folders to read", json_schema_extra=POSITIONAL
     )
-    index: IndexFolder = DEFAULT_INDEX
-    encoder: EncoderName | None = Field(
+    index: IndexFolder = path_field(DEFAULT_INDEX)
+    encoder: OptionalPathText = path_field(
         default=None,
         description=f"encoder of a new index (default: {DEFAULT_ENCODER}); see `graft models`",
     )
     layer: Layer = None
 
 
-class IndexStatus(Request):
+class IndexStatus(Request["graftwerk.search.results.IndexState"]):
     """Tell what an index holds and with which encoder it was made."""
 
-    index: IndexFolder = DEFAULT_INDEX
+    index: IndexFolder = path_field(DEFAULT_INDEX)
 
 
-class IndexVerify(Request):
+class IndexVerify(Request["graftwerk.search.results.IndexCheck"]):
     """Check every stored text, vector and byte of an index; measure the approximate search."""
 
-    index: IndexFolder = DEFAULT_INDEX
+    index: IndexFolder = path_field(DEFAULT_INDEX)
     repair: bool = Field(default=False, description="mend what is damaged from the stored texts")
     sources: bool = Field(
         default=False,
@@ -52,26 +57,26 @@ class IndexVerify(Request):
     )
 
 
-class IndexRemove(Request):
+class IndexRemove(Request["graftwerk.search.results.IndexChange"]):
     """Take files or whole folders out of an index; the files themselves stay."""
 
-    paths: list[PathText] = Field(
+    paths: PathTexts = Field(
         min_length=1, description="files and folders to take out", json_schema_extra=POSITIONAL
     )
-    index: IndexFolder = DEFAULT_INDEX
+    index: IndexFolder = path_field(DEFAULT_INDEX)
 
 
-class IndexRebuild(Request):
+class IndexRebuild(Request["graftwerk.search.results.IndexChange"]):
     """Make vectors, full text and snapshot anew from the stored texts."""
 
-    index: IndexFolder = DEFAULT_INDEX
-    encoder: EncoderName | None = Field(
+    index: IndexFolder = path_field(DEFAULT_INDEX)
+    encoder: OptionalPathText = path_field(
         default=None, description="change the index to this encoder"
     )
     layer: Layer = None
 
 
-class Search(Request):
+class Search(Request["graftwerk.search.results.SearchResult"]):
     """Find passages and pictures by meaning, by words, or by both."""
 
     query: str = Field(
@@ -80,7 +85,7 @@ class Search(Request):
         description="text, or the path of an image file",
         json_schema_extra=POSITIONAL,
     )
-    index: IndexFolder = DEFAULT_INDEX
+    index: IndexFolder = path_field(DEFAULT_INDEX)
     k: HitCount = Field(default=10, description="number of hits")
     mode: Mode = Field(
         default="hybrid", description="meaning and words, meaning alone, or words alone"
@@ -93,12 +98,12 @@ class Search(Request):
         description="condition on path, name, kind, heading, page or line, e.g. 'path like %.md'; "
         "all must hold",
     )
-    sheet: Path | None = Field(
+    sheet: OptionalPath = path_field(
         default=None, description="PNG file to draw the pictures among the hits into, side by side"
     )
 
 
-class Embed(Request):
+class Embed(Request["graftwerk.search.results.Embedding"]):
     """Turn texts or pictures into vectors."""
 
     inputs: list[str] = Field(
@@ -106,12 +111,12 @@ class Embed(Request):
         description="texts, image files, or - for one text per line on standard input",
         json_schema_extra=POSITIONAL,
     )
-    encoder: EncoderName = DEFAULT_ENCODER
+    encoder: EncoderName = path_field(DEFAULT_ENCODER)
     layer: Layer = None
     role: Literal["query", "document"] = Field(
         default="document",
         description="which prompt of the model's own configuration goes before a text",
     )
-    out: Path | None = Field(
+    out: OptionalPath = path_field(
         default=None, description="file to write: .npy or .parquet; else to stdout"
     )

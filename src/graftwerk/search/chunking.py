@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..data.documents.document import Block, Document
 from ..models.language.extractive import split_sentences
-from ..types import Passage
+from ..results import Passage
 
 CHUNKER_VERSION = 1  # pinned in an index; raise it when the same document is cut differently
 # characters; about 220 word pieces of English, of the 256 that MiniLM reads

@@ -14,9 +14,11 @@ from types import TracebackType
 
 from .. import limits
 from ..errors import BadFile, WrongBase
-from ..types import Encoder, Passage, Vectors
+from ..results import Passage
+from ..types import Encoder, Vectors
 from .chunking import CHUNKER_VERSION
 from .database import (
+    DATABASE,
     create,
     digest_of,
     is_sealed,
@@ -45,6 +47,15 @@ def describe_base(encoder: Encoder, encoder_name: str, layer: int | None) -> dic
         "reads": " ".join(sorted(encoder.reads)),
         "chunker": str(CHUNKER_VERSION),
     }
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Device and number of the database file; another one may take its place under its name."""
+    try:
+        status = (folder / DATABASE).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def open_index(folder: Path) -> "Index":
@@ -95,6 +106,7 @@ class Index:
     def __init__(self, folder: Path, connection: sqlite3.Connection, meta: dict[str, str]) -> None:
         self.folder = folder
         self.connection = connection
+        self._file = _identity(folder)
         self._space: tuple[str, Space] | None = None
         connection.create_function("file_name", 1, file_name, deterministic=True)
         self._take_over(meta)
@@ -121,6 +133,16 @@ class Index:
     def close(self) -> None:
         """Let go of the database."""
         self.connection.close()
+
+    def is_current(self) -> bool:
+        """Whether the folder still holds this database, made with the same encoder and cutting."""
+        if self._file != _identity(self.folder):
+            return False
+        with storage_errors(self.folder):
+            meta = read_meta(self.connection, self.folder)
+        layer = "" if self.layer is None else str(self.layer)
+        now = (meta["fingerprint"], meta["encoder"], meta["layer"], meta["chunker"])
+        return now == (self.fingerprint, self.encoder_name, layer, str(self.chunker))
 
     @property
     def sealed(self) -> bool:

@@ -1,14 +1,12 @@
 """Files into an index: read, cut, embed what is new, store; one bad file never stops it.
 
 Vectors for passages and pictures, by the hash of what the encoder is given.
-
-Counts of what a writing verb did.
 """
 
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
@@ -17,10 +15,11 @@ from ..data.documents.formats import is_image_path, size_and_hash
 from ..data.documents.sandbox import Reader
 from ..errors import BadFile, BadInput, LimitExceeded
 from ..models.image_encoder import encode_and_compare
-from ..results import Skipped
-from ..types import Encoder, Monitor, Passage, Vectors
+from ..results import Passage, Skipped
+from ..types import Encoder, Monitor, Vectors
 from .chunking import cut
 from .index import Index
+from .results import IndexChange
 from .rows import Entry, decode_vectors, input_hash, input_text, is_unit, storable
 
 if TYPE_CHECKING:
@@ -65,29 +64,6 @@ def _rows(vectors: Vectors) -> list[bytes]:
     return [row.tobytes() for row in np.ascontiguousarray(vectors, dtype="<f4")]
 
 
-@dataclass(slots=True)
-class Tally:
-    """What was done, in files; `embedded` and `reused` count passages.
-
-    `unfamiliar` counts embedded pictures that are unlike what the encoder was trained on, where it
-    can tell.
-    """
-
-    added: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    embedded: int = 0
-    reused: int = 0
-    unfamiliar: int | None = None
-    skipped: list[Skipped] = field(default_factory=list)
-
-    @property
-    def wrote(self) -> bool:
-        """Whether the index is another one now."""
-        return bool(self.added or self.changed or self.removed)
-
-
 BATCH_PASSAGES = 128  # embedded together and committed together
 _PICTURE_TABLES = {"metadata.jsonl", "metadata.csv"}
 BATCH_PIXELS = 50_000_000  # of pictures held in memory at once, about 150 MB
@@ -123,7 +99,7 @@ class Intake:
         monitor: Monitor,
     ) -> None:
         self.index = index
-        self.tally = Tally()
+        self.change = IndexChange()
         self._open_index = open_index
         self._load = load
         self._monitor = monitor
@@ -157,7 +133,7 @@ class Intake:
         inside = tuple(folder.rstrip(os.sep) + os.sep for folder in folders)
         gone = [path for path in stored if path.startswith(inside) and not os.path.lexists(path)]
         if gone and self.index is not None:
-            self.tally.removed += self.index.remove(gone)
+            self.change.removed += self.index.remove(gone)
 
     def _compare(self, paths: Sequence[str]) -> dict[str, float]:
         """The files that are not stored as they are now, with their sizes in kB.
@@ -174,7 +150,7 @@ class Intake:
                 self._skip(path, str(error))
             else:
                 if self._stored.get(path) == content_hash:
-                    self.tally.unchanged += 1
+                    self.change.unchanged += 1
                 else:
                     changed[path] = size / 1024
             self._monitor.advance()
@@ -187,7 +163,7 @@ class Intake:
 
     def _skip(self, path: str, reason: str) -> None:
         kept = " What was stored of it before stays." if path in self._stored else ""
-        self.tally.skipped.append(Skipped(path=path, reason=reason + kept))
+        self.change.skipped.append(Skipped(path=path, reason=reason + kept))
 
     def _read(self, reader: Reader, path: str, kilobytes: float) -> None:
         """Read and cut one file; it waits in `_pending` for its vectors."""
@@ -243,9 +219,9 @@ class Intake:
             else:
                 self._skip(waiting.path, "the encoder gave a vector that is not finite.")
         outcomes = self.index.put_all(entries)
-        self.tally.added += outcomes.count("added")
-        self.tally.changed += outcomes.count("changed")
-        self.tally.unchanged += outcomes.count("unchanged")
+        self.change.added += outcomes.count("added")
+        self.change.changed += outcomes.count("changed")
+        self.change.unchanged += outcomes.count("unchanged")
         self._pending.clear()
 
     def _embed(self, index: Index) -> dict[bytes, bytes]:
@@ -264,12 +240,12 @@ class Intake:
             found = embed(fresh, self._load(), lambda count: self._advance(count * share))
             vectors.update(found.vectors)
             if found.unfamiliar is not None:
-                self.tally.unfamiliar = (self.tally.unfamiliar or 0) + found.unfamiliar
+                self.change.unfamiliar = (self.change.unfamiliar or 0) + found.unfamiliar
         else:
             self._advance(kilobytes)
         total = sum(len(file.digests) for file in self._pending)
-        self.tally.embedded += len(fresh)
-        self.tally.reused += total - len(fresh)
+        self.change.embedded += len(fresh)
+        self.change.reused += total - len(fresh)
         return vectors
 
 

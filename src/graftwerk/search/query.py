@@ -3,8 +3,9 @@
 Reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,14 @@ from jaxtyping import Float32, Int64
 from ..data.documents.formats import PICTURES, is_image_path, refuse_missing
 from ..data.images import read_image
 from ..errors import BadInput
+from ..models.encode_files import familiarity
 from ..models.image_encoder import encode_and_compare
 from ..requests.base import Mode
-from ..types import Encoder, Hit, Passage
+from ..results import Familiarity, Passage
+from ..types import Encoder
 from .filters import Filter, parse_where
 from .index import Index
+from .results import Hit, SearchResult
 from .rows import View, input_text, to_match
 from .vectors import Space
 
@@ -40,25 +44,8 @@ def fuse(by_vector: Sequence[int], by_text: Sequence[int]) -> list[tuple[int, fl
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
 
 
+_PASSAGE = fields(Passage)
 DEPTH = 100  # hits of each mode that are fused, and at most reordered by a rescorer
-
-
-@dataclass(frozen=True, slots=True)
-class SearchOutcome:
-    """What a search found.
-
-    Attributes:
-        hits: best first.
-        searched: passages and pictures that could have been found.
-        pictures: pictures among these.
-        distance: how far the picture asked with lies from what is familiar to the encoder, in
-            units of the limit; None for a text, and where the encoder does not tell.
-    """
-
-    hits: tuple[Hit, ...]
-    searched: int
-    pictures: int = 0
-    distance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +53,14 @@ class _Query:
     text: str
     expression: str | None  # for the full-text search
     vector: Float32[np.ndarray, " d"] | None
-    depth: int
+    k: int
+    mode: Mode
     exact: bool
     where: Filter | None
+
+    @property
+    def depth(self) -> int:
+        return max(self.k, DEPTH)
 
 
 _LOOK_FOR_WORDS = "Check the path; to look for these words use --mode text."
@@ -84,11 +76,8 @@ def search(
     exact: bool = False,
     where: Sequence[str] = (),
     rescorer: Encoder | None = None,
-) -> SearchOutcome:
+) -> SearchResult:
     """Find the passages and pictures that answer a query.
-
-    Where an index holds both, the hybrid mode ranks each kind by itself: a joint encoder puts
-    texts nearer to texts than any picture (Liang et al., "Mind the Gap", 2022).
 
     Args:
         index: where to look; one consistent state of it is read.
@@ -104,15 +93,17 @@ def search(
         BadInput: a malformed condition, or a query of a kind that the encoder cannot read.
         BadFile: the query names a picture that is not there.
     """
+    begin = time.perf_counter()
     is_image = is_image_path(query) and Path(query).is_file()
     if mode != "text" and encoder is not None and "image" in encoder.reads:
         refuse_missing(query, PICTURES, _LOOK_FOR_WORDS)
-    vector, distance = _encode(encoder, query, mode, is_image) if k else (None, None)
+    vector, familiar = _encode(encoder, query, mode, is_image) if k else (None, None)
     asked = _Query(
         text=query,
         expression=None if is_image or mode == "vector" else to_match(query),
         vector=vector,
-        depth=max(k, DEPTH),
+        k=k,
+        mode=mode,
         exact=exact,
         where=parse_where(where),
     )
@@ -121,19 +112,73 @@ def search(
         allowed = None if asked.where is None else view.allowed(asked.where)
         searched = view.count_passages() if allowed is None else len(allowed)
         pictures = _pictures(index, view, where)
-        if k == 0:
-            return SearchOutcome((), searched, len(pictures))
-        by_text = _by_text(view, asked)
         groups = [allowed]
-        if mode == "hybrid" and 0 < len(pictures) < searched:
-            passages_only = view.allowed(_where([*where, "kind = text"]))
-            groups = [pictures, passages_only] if is_image else [passages_only, pictures]
-        rankings = [_by_vector(space, asked, group) for group in groups]
-        passages = view.passages(list({*by_text}.union(*rankings)))
-        if rescorer is not None and not is_image:
-            rankings[0] = _rescore(rescorer, query, rankings[0], by_text, passages)
-        hits = _complete(_to_hits(rankings, by_text, passages, mode)[:k], view, space, asked)
-        return SearchOutcome(tuple(hits), searched, len(pictures), distance)
+        if k and mode == "hybrid" and 0 < len(pictures) < searched:
+            groups = _by_kind(view, where, pictures, is_image=is_image)
+        hits = _find(view, space, asked, groups, None if is_image else rescorer) if k else []
+    return SearchResult(
+        query=query,
+        mode=mode,
+        hits=hits,
+        searched=searched,
+        pictures=len(pictures),
+        familiarity=familiar,
+        sheet=None,
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _find(
+    view: View,
+    space: Space | None,
+    asked: _Query,
+    groups: Sequence[Int64[np.ndarray, " a"] | None],
+    rescorer: Encoder | None,
+) -> list[Hit]:
+    """Rank the passages of each group by vector and all by words, and join the rankings."""
+    by_text = _by_text(view, asked)
+    rankings = [_by_vector(space, asked, group) for group in groups]
+    passages = view.passages(list({*by_text}.union(*rankings)))
+    if rescorer is not None:
+        rankings[0] = _rescore(rescorer, asked.text, rankings[0], by_text, passages)
+    ranks = _Ranks.of(rankings, by_text)
+    scores = ranks.scores(asked.mode)
+    chosen = [key for key in scores if key in passages][: asked.k]
+    marks = view.marks(chosen, asked.expression) if asked.expression and chosen else {}
+    cosines = _missing_cosines(chosen, ranks.cosines, space, asked) | ranks.cosines
+    return [
+        Hit(
+            **{field.name: getattr(passages[key], field.name) for field in _PASSAGE},
+            score=scores[key],
+            similarity=cosines.get(key),
+            vector_rank=ranks.by_vector.get(key),
+            text_rank=ranks.by_text.get(key),
+            marks=marks.get(key, ()),
+        )
+        for key in chosen
+    ]
+
+
+def _missing_cosines(
+    keys: Sequence[int], known: Mapping[int, float], space: Space | None, asked: _Query
+) -> dict[int, float]:
+    """The cosines of hits that only words found."""
+    if space is None or asked.vector is None:
+        return {}
+    missing = sorted(key for key in keys if key not in known)
+    ids, vectors = space.take(np.array(missing, dtype=np.int64))
+    return dict(zip(ids.tolist(), (vectors @ asked.vector).tolist(), strict=True))
+
+
+def _by_kind(
+    view: View, where: Sequence[str], images: Int64[np.ndarray, " p"], *, is_image: bool
+) -> list[Int64[np.ndarray, " a"] | None]:
+    """Passages and images apart, the query's own kind first.
+
+    A joint encoder puts texts nearer to texts than any image (Liang et al., "Mind the Gap", 2022).
+    """
+    passages = view.allowed(_where([*where, "kind = text"]))
+    return [images, passages] if is_image else [passages, images]
 
 
 def _pictures(index: Index, view: View, where: Sequence[str]) -> Int64[np.ndarray, " p"]:
@@ -152,8 +197,8 @@ def _where(conditions: Sequence[str]) -> Filter:
 
 def _encode(
     encoder: Encoder | None, query: str, mode: Mode, is_image: bool
-) -> tuple[Float32[np.ndarray, " d"] | None, float | None]:
-    """The query's vector, and of a picture the distance from what is familiar."""
+) -> tuple[Float32[np.ndarray, " d"] | None, Familiarity | None]:
+    """The query's vector, and of an image whether it is like what the encoder was trained on."""
     if mode == "text":
         if is_image:
             raise BadInput(
@@ -172,7 +217,8 @@ def _encode(
         )
     if is_image:
         vectors, distances = encode_and_compare(encoder, [read_image(query)])
-        return np.asarray(vectors[0]), None if distances is None else float(distances[0])
+        known = None if distances is None else familiarity(encoder, distances)
+        return np.asarray(vectors[0]), known[0] if known else None
     return np.asarray(encoder.encode_texts([query], role="query")[0]), None
 
 
@@ -209,60 +255,39 @@ def _rescore(
     return {texts[i]: float(cosines[i]) for i in np.argsort(-cosines, kind="stable")}
 
 
-def _to_hits(
-    rankings: Sequence[dict[int, float]],
-    by_text: dict[int, float],
-    passages: dict[int, Passage],
-    mode: Mode,
-) -> list[Hit]:
-    """Hits in their order; what is in a ranking but no longer stored is left out.
+@dataclass(frozen=True, slots=True)
+class _Ranks:
+    """Where each key stands in the rankings, from 1.
 
-    Args:
-        rankings: by vector; the query's own kind first, where kinds are ranked apart.
-        by_text: ranking by words.
-        passages: what is stored.
-        mode: which of them count.
+    Attributes:
+        cosines: by key; from the first ranking that holds it on.
+        by_vector: rank in its ranking by vectors.
+        by_text: rank by words.
+        bm25: by key.
+        fused: score of all rankings joined, best first.
     """
-    by_vector = {key: cosine for ranking in rankings for key, cosine in ranking.items()}
-    fused = fuse([*rankings[0]], [*by_text])
-    for ranking in rankings[1:]:
-        # the other kind weighs as words do: a little less
-        fused = sorted([*fused, *fuse([], [*ranking])], key=lambda item: (-item[1], item[0]))
-    scores = {"vector": by_vector, "text": by_text, "hybrid": dict(fused)}
-    vector_ranks = {key: rank for ranking in rankings for rank, key in enumerate(ranking, start=1)}
-    text_ranks = {key: rank for rank, key in enumerate(by_text, start=1)}
-    return [
-        Hit(
-            passage_id=key,
-            passage=passages[key],
-            score=score,
-            similarity=by_vector.get(key),
-            vector_rank=vector_ranks.get(key),
-            text_rank=text_ranks.get(key),
-        )
-        for key, score in scores[mode].items()
-        if key in passages
-    ]
 
+    cosines: dict[int, float]
+    by_vector: dict[int, int]
+    by_text: dict[int, int]
+    bm25: dict[int, float]
+    fused: dict[int, float]
 
-def _complete(hits: list[Hit], view: View, space: Space | None, asked: _Query) -> list[Hit]:
-    """Fill in the marks, and the similarity of hits that only words found."""
-    keys = [hit.passage_id for hit in hits]
-    marks = view.marks(keys, asked.expression) if asked.expression and keys else {}
-    similarities: dict[int, float] = {}
-    if space is not None and asked.vector is not None:
-        missing = [hit.passage_id for hit in hits if hit.similarity is None]
-        ids, vectors = space.take(np.array(sorted(missing), dtype=np.int64))
-        similarities = dict(zip(ids.tolist(), (vectors @ asked.vector).tolist(), strict=True))
-    return [
-        Hit(
-            hit.passage_id,
-            hit.passage,
-            hit.score,
-            hit.similarity if hit.similarity is not None else similarities.get(hit.passage_id),
-            hit.vector_rank,
-            hit.text_rank,
-            marks.get(hit.passage_id, ()),
+    @classmethod
+    def of(cls, rankings: Sequence[dict[int, float]], by_text: dict[int, float]) -> "_Ranks":
+        """Join rankings; the query's own kind comes first, where kinds are ranked apart."""
+        fused = fuse([*rankings[0]], [*by_text])
+        for ranking in rankings[1:]:
+            # the other kind weighs as words do: a little less
+            fused = sorted([*fused, *fuse([], [*ranking])], key=lambda item: (-item[1], item[0]))
+        return cls(
+            cosines={key: cosine for ranking in rankings for key, cosine in ranking.items()},
+            by_vector={key: n for ranking in rankings for n, key in enumerate(ranking, start=1)},
+            by_text={key: n for n, key in enumerate(by_text, start=1)},
+            bm25=by_text,
+            fused=dict(fused),
         )
-        for hit in hits
-    ]
+
+    def scores(self, mode: Mode) -> dict[int, float]:
+        """What hits are ordered by, best first."""
+        return {"vector": self.cosines, "text": self.bm25, "hybrid": self.fused}[mode]

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 from ..data.documents.formats import is_image_path
 from ..data.documents.sandbox import Reader
 from ..errors import BadFile, BadInput, Busy, LimitExceeded
-from ..results import Skipped
-from ..types import Encoder, Monitor, Passage
+from ..results import Passage, Skipped
+from ..types import Encoder, Monitor
 from .chunking import cut
 from .index import Index
-from .ingest import Tally, embed
+from .ingest import embed
+from .results import IndexChange
 from .rows import Entry, decode_vectors, input_hash, is_unit, storable
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _ATTEMPTS = 3  # to finish before another writer changes the files again
 
 
-def renew(index: Index, encoder: Encoder, base: Mapping[str, str], monitor: Monitor) -> Tally:
+def renew(index: Index, encoder: Encoder, base: Mapping[str, str], monitor: Monitor) -> IndexChange:
     """Replace everything by the same files, cut and embedded as `base` says, in one step.
 
     Passages are taken from the index; where they have to be cut another way, and for pictures,
@@ -43,7 +44,7 @@ def renew(index: Index, encoder: Encoder, base: Mapping[str, str], monitor: Moni
                 "Name another encoder, or make an index in another folder.",
             )
         if index.replace_all(entries, base, stored):
-            return Tally(
+            return IndexChange(
                 unchanged=len(entries),
                 removed=len(work.skipped),
                 embedded=work.embedded,

@@ -1,29 +1,45 @@
 """Reports of indexes, search and vectors."""
 
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..results import Familiarity, Report, Skipped
+from ..results import Familiarity, Passage, Report, Skipped, with_position
+from ..text_safety import html_table, shortened
 
 
-class IndexChange(Report):
-    """What `index add` and `index remove` did."""
+class IndexChange(Report, frozen=False):
+    """What a command that writes to an index did; it is filled in while the work goes on."""
 
-    added: int = Field(description="files stored for the first time")
-    changed: int = Field(description="files whose content was stored anew")
-    unchanged: int = Field(description="files that were stored already")
-    removed: int = Field(description="files taken out")
-    skipped: list[Skipped] = Field(description="files left out, with reasons")
-    passages: int = Field(description="passages in the index now")
-    embedded: int = Field(description="passages embedded in this run")
-    reused: int = Field(description="passages whose vector was known by content")
+    added: int = Field(default=0, description="files stored for the first time")
+    changed: int = Field(default=0, description="files whose content was stored anew")
+    unchanged: int = Field(default=0, description="files that were stored already")
+    removed: int = Field(default=0, description="files taken out")
+    skipped: list[Skipped] = Field(default_factory=list, description="files left out, with reasons")
+    passages: int = Field(default=0, description="passages in the index now")
+    embedded: int = Field(default=0, description="passages embedded in this run")
+    reused: int = Field(default=0, description="passages whose vector was known by content")
     unfamiliar: int | None = Field(
+        default=None,
         description="pictures embedded in this run that are unlike all that the encoder was "
-        "trained on; null where it has no familiar.json"
+        "trained on; null where it has no familiar.json",
     )
-    encoder: str = Field(description="the index's encoder")
-    seconds: float = Field(description="wall time")
+    encoder: str = Field(default="", description="the index's encoder")
+    seconds: float = Field(default=0.0, description="wall time")
+
+    @property
+    def wrote(self) -> bool:
+        """Whether the content of the index differs from before."""
+        return bool(self.added or self.changed or self.removed)
+
+    def __repr__(self) -> str:
+        return (
+            f"<IndexChange: {self.added} added, {self.changed} changed, {self.unchanged} "
+            f"unchanged, {self.removed} removed, {len(self.skipped)} skipped; "
+            f"{self.passages} passages>"
+        )
 
 
 class IndexState(Report):
@@ -87,25 +103,42 @@ class IndexCheck(Report):
     )
     seconds: float = Field(description="wall time")
 
+    @property
+    def well(self) -> bool:
+        """Whether nothing is wrong with the index, nor with the files that it was compared with."""
+        return self.sound and (self.sources is None or not self.sources.differences)
 
-class HitReport(Report):
-    """One hit."""
 
-    path: str = Field(description="file")
-    kind: Literal["text", "image"] = Field(description="text passage or picture")
-    heading: str = Field(description="headings above the passage")
-    line: int | None = Field(description="first line, from 1")
-    page: int | None = Field(description="page, from 1")
-    start: int = Field(description="first character in the document's text")
-    end: int = Field(description="one past the last character")
-    score: float = Field(description="what the hits are ordered by")
-    similarity: float | None = Field(description="cosine between query and passage")
-    vector_rank: int | None = Field(
-        description="rank by meaning; in hybrid mode among hits of its kind"
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Hit(Passage):
+    """A passage or image that was found."""
+
+    score: Annotated[float, Field(description="what the hits are ordered by")]
+    similarity: Annotated[float | None, Field(description="cosine between query and passage")] = (
+        None
     )
-    text_rank: int | None = Field(description="rank by words")
-    text: str = Field(description="the passage")
-    marks: list[tuple[int, int]] = Field(description="spans of text that match words of the query")
+    vector_rank: Annotated[
+        int | None, Field(description="rank by meaning; in hybrid mode among hits of its kind")
+    ] = None
+    text_rank: Annotated[int | None, Field(description="rank by words")] = None
+    marks: Annotated[
+        tuple[tuple[int, int], ...],
+        Field(description="spans of text that match words of the query"),
+    ] = ()
+
+    def __repr__(self) -> str:
+        return f"Hit({self.score:.4f}, {self.location!r}, {shortened(self.text)!r})"
+
+    def _repr_html_(self) -> str:
+        return html_table(["score", "where", "passage"], [self._cells()])
+
+    @property
+    def location(self) -> str:
+        """Path with line or page, as `file.md:3` or `file.pdf, page 2`."""
+        return with_position(self.path, self.line, self.page)
+
+    def _cells(self) -> list[str]:
+        return [f"{self.score:.4f}", self.location, shortened(self.text, 300)]
 
 
 class SearchResult(Report):
@@ -113,7 +146,7 @@ class SearchResult(Report):
 
     query: str = Field(description="the query")
     mode: str = Field(description="hybrid, vector or text")
-    hits: list[HitReport] = Field(description="best first")
+    hits: list[Hit] = Field(description="best first")
     searched: int = Field(description="passages and pictures that could have been found")
     pictures: int = Field(description="pictures among these")
     familiarity: Familiarity | None = Field(
@@ -122,6 +155,24 @@ class SearchResult(Report):
     )
     sheet: str | None = Field(description="the pictures found, side by side, with --sheet")
     seconds: float = Field(description="wall time of the search, the encoder's loading included")
+
+    def __iter__(self) -> Iterator[Hit]:  # type: ignore[override]  # hits, not fields
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __getitem__(self, number: int) -> Hit:
+        return self.hits[number]
+
+    def __repr__(self) -> str:
+        return (
+            f"<SearchResult of {shortened(self.query)!r}: {len(self.hits)} hits of "
+            f"{self.searched}, {self.mode}>"
+        )
+
+    def _repr_html_(self) -> str:
+        return html_table(["score", "where", "passage"], [hit._cells() for hit in self.hits])
 
 
 class Embedding(Report):

@@ -18,7 +18,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from ..types import Modality, Passage, Vectors
+from ..results import Modality, Passage
+from ..types import Vectors
 from .filters import Filter
 from .vectors import Snapshot, Space
 

@@ -7,9 +7,11 @@ Comparing what an index holds with the files on the disk now.
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int64
@@ -17,10 +19,18 @@ from jaxtyping import Int64
 from ..data.documents.formats import size_and_hash
 from ..errors import BadFile, Damaged, LimitExceeded
 from ..types import Encoder, Monitor, Vectors
-from .database import DATABASE, SNAPSHOT, storage_errors, write_lock
-from .index import Index
+from .database import (
+    DATABASE,
+    SNAPSHOT,
+    check_seal,
+    is_sealed,
+    storage_errors,
+    write_lock,
+)
+from .index import Index, open_index
 from .ingest import embed
-from .results import Damage, SourceCheck, SourceDifference
+from .opening import Load, load_own_encoder
+from .results import Damage, IndexCheck, SourceCheck, SourceDifference
 from .rows import CheckedRow, View, check_row, decode_vectors, is_unit, sha256
 from .vectors import Snapshot, Space, pack_bits, read_snapshot
 
@@ -258,3 +268,71 @@ def _compare(path: str, content_hash: str) -> SourceDifference | None:
     if now == content_hash:
         return None
     return SourceDifference(path=path, state="changed", reason="It is not what was stored.")
+
+
+def verify_index(
+    folder: Path, *, mend: bool, sources: bool, load: Load, monitor: Monitor
+) -> IndexCheck:
+    """Check an index, repair it with `mend`, compare it with its files with `sources`.
+
+    Raises:
+        BadFile: there is no index.
+        Damaged: it is to be repaired, but its database cannot be opened.
+        Busy: another process writes to it for too long.
+    """
+    begin = time.perf_counter()
+    sealed = is_sealed(folder)
+    findings, broken = _check(folder, monitor)
+    damages = findings.damages
+    if mend and damages:
+        if broken is not None:
+            raise Damaged(
+                f"the index {folder} cannot be repaired: {broken.message}",
+                f"Your files are the truth: delete the folder and run: graft index add PATH... "
+                f"--index {folder}",
+            ) from broken
+        with open_index(folder) as index:
+            repair(index, findings, lambda: load_own_encoder(index, load), monitor)
+        again, _ = _check(folder, monitor)
+        damages = _mark_repaired(damages, again.damages)
+        findings = again
+    compared = None
+    if sources and broken is None:
+        with open_index(folder) as index, index.view() as view:
+            stored = view.files()
+        compared = compare_sources(stored, monitor)
+    return IndexCheck(
+        passages=findings.passages,
+        sound=all(damage.repaired for damage in damages),
+        sealed=sealed,
+        recall_at_10=findings.recall,
+        damages=damages,
+        sources=compared,
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _check(folder: Path, monitor: Monitor) -> tuple[Findings, BadFile | Damaged | None]:
+    """Everything that is wrong; the error too where the database cannot be opened."""
+    blocks = check_seal(folder)
+    try:
+        index = open_index(folder)
+    except (BadFile, Damaged) as error:
+        if not blocks and isinstance(error, BadFile):
+            raise
+        blocks.append(Damage(where=str(folder), what=str(error), repaired=False))
+        return Findings(damages=blocks), error
+    with index:
+        findings = examine(index, monitor)
+    findings.damages[:0] = blocks
+    return findings, None
+
+
+def _mark_repaired(before: list[Damage], after: list[Damage]) -> list[Damage]:
+    """What was wrong, marked as mended where it is no longer; and what is wrong now besides."""
+    left = {(damage.where, damage.what) for damage in after}
+    known = {(damage.where, damage.what) for damage in before}
+    return [
+        damage.model_copy(update={"repaired": (damage.where, damage.what) not in left})
+        for damage in before
+    ] + [damage for damage in after if (damage.where, damage.what) not in known]

@@ -1,6 +1,6 @@
-"""`graft tour`: every verb on shipped data, written as one page to look at.
+"""`graft tour`: every command on shipped data, written as one page to look at.
 
-A chapter is a function that runs verbs and returns what its template shows. Add one by writing
+A chapter is a function that runs commands and returns what its template shows. Add one by writing
 `chapter(folder, request, monitor)` in a file of its own, a template beside it, and a line below.
 """
 
@@ -38,7 +38,7 @@ class Chapter:
     Attributes:
         title: heading on the page.
         template: file of this folder that shows what `build` returns.
-        build: runs verbs; gets the tour's folder, the request and the monitor.
+        build: runs commands; gets the tour's folder, the request and the monitor.
     """
 
     title: str

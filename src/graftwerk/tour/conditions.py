@@ -15,7 +15,7 @@ _PHOTOGRAPH = ("sklearn", "datasets/images/china.jpg")
 
 
 def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
-    """Run the verbs of conditions; returns what the template shows."""
+    """Run the commands of conditions; returns what the template shows."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     place = folder / "conditions"
     folders.remove(place, owner=folder)

@@ -23,7 +23,7 @@ SCENE, RENDERED, HITS = 7, 120, 4
 
 
 def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
-    """Run the verbs of pictures; returns what the template shows."""
+    """Run the commands of pictures; returns what the template shows."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     place = folder / "pictures"
     folders.remove(place, owner=folder)

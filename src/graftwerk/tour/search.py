@@ -23,7 +23,7 @@ SEARCHED = "a puppy in the office"
 
 
 def chapter(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
-    """Run the verbs of search and ask; returns what the template shows."""
+    """Run the commands of search and ask; returns what the template shows."""
     index = folder / "handbook-index"
     folders.remove(index, owner=folder)
     common: dict[str, Any] = {"index": index, "seed": request.seed, "device": request.device}

@@ -13,7 +13,7 @@ from graftwerk.models.results import (
     TemperatureFit,
 )
 from graftwerk.results import Familiarity, Skipped
-from graftwerk.search.results import HitReport, IndexChange, SearchResult
+from graftwerk.search.results import Hit, IndexChange, SearchResult
 
 FAR = Familiarity(distance=2.34, unfamiliar=True, false_alarm_rate=0.01)
 NEAR = Familiarity(distance=0.5, unfamiliar=False, false_alarm_rate=0.01)
@@ -118,10 +118,10 @@ def test_alignment():
 
 
 def result(kind="image", **changes):
-    hit = HitReport(
+    hit = Hit(
         path="/a.png", kind=kind, heading="", line=None, page=None, start=0, end=0, score=0.2,
         similarity=0.5, vector_rank=1, text_rank=None, text="words" if kind == "text" else "",
-        marks=[],
+        marks=(),
     )  # fmt: skip
     fields = {
         "query": "q", "mode": "hybrid", "hits": [hit], "searched": 5, "pictures": 5,

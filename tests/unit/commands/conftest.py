@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from graftwerk.commands import evaluate
-from graftwerk.search import opening
+from graftwerk.library import index
 from graftwerk.search.qa_pairs import Paragraph, build_index
 from graftwerk.types import Silent
 
@@ -24,7 +24,7 @@ def encoder(words_encoder, monkeypatch):
     def load(name, *, layer=None, device="auto"):
         return words_encoder
 
-    for module in (opening, evaluate, evaluate):
+    for module in (index, evaluate):
         monkeypatch.setattr(module, "load_encoder", load)
     return words_encoder
 

@@ -37,7 +37,7 @@ def told(monkeypatch):
 
     def make(say):
         writer = Told(say if callable(say) else lambda _: [say])
-        monkeypatch.setattr(ask, "load_writer", lambda *_, **__: writer)
+        monkeypatch.setattr("graftwerk.library.index.load_writer", lambda *_, **__: writer)
         return writer
 
     return make

@@ -1,11 +1,10 @@
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from graftwerk import limits
 from graftwerk.commands import blocks
-from graftwerk.errors import BadFile, Cancelled, NoRoom
+from graftwerk.errors import BadFile, BadInput, Cancelled, NoRoom
 from graftwerk.requests.blocks import BlocksRender
 from graftwerk.types import Silent
 
@@ -93,5 +92,5 @@ def test_limits(field: str, good: tuple, bad: tuple) -> None:
     for value in good:
         assert getattr(BlocksRender(out="x", **{field: value}), field) == value
     for value in bad:
-        with pytest.raises(ValidationError):
+        with pytest.raises(BadInput):
             BlocksRender(out="x", **{field: value})

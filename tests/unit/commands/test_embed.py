@@ -11,6 +11,7 @@ from PIL import Image
 import graftwerk
 from graftwerk.commands import embed
 from graftwerk.errors import BadFile, BadInput, NoRoom, UnknownName
+from graftwerk.models import encoders
 from graftwerk.types import Silent
 
 
@@ -43,7 +44,7 @@ class Counting(Silent):
 
 @pytest.fixture(autouse=True)
 def encoder(monkeypatch):
-    monkeypatch.setattr(embed, "load_encoder", lambda name, **options: TextsAndPictures())
+    monkeypatch.setattr(encoders, "load_encoder", lambda name, **options: TextsAndPictures())
 
 
 def picture(tmp_path, name="a.png"):
@@ -81,7 +82,7 @@ def test_parquet(tmp_path):
 
 @pytest.mark.parametrize("name", ["vectors.csv", "vectors", "vectors.npz", "vectors.pkl"])
 def test_another_ending_is_refused_before_the_work(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(embed, "load_encoder", lambda *a, **k: pytest.fail("worked already"))
+    monkeypatch.setattr(encoders, "load_encoder", lambda *a, **k: pytest.fail("worked already"))
     with pytest.raises(UnknownName, match=r"Allowed: \.npy, \.parquet"):
         embed.run_embed(graftwerk.Embed(inputs=["a"], out=tmp_path / name), Silent())
 

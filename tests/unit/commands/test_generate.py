@@ -377,9 +377,9 @@ def test_nor_a_model_of_its_guides(ask, tmp_path, hub, monkeypatch, guide, field
 def test_a_model_that_the_user_names_too_is_fetched(ask, tmp_path, hub) -> None:
     path = forged(ask, tmp_path, request={"model": "somebody/model@main"})
     request = graftwerk.Generate(from_=path, model="somebody/model@main", out=tmp_path / "again")
-    [verb] = [verb for verb in CATALOGUE if verb.request is graftwerk.Generate]
+    [command] = [command for command in CATALOGUE if command.request is graftwerk.Generate]
     with pytest.raises(graftwerk.GraftError, match="did not deliver"):
-        verb.load()(request, Notes())
+        command.load()(request, Notes())
     assert hub[-1] == ("somebody/model", False)
 
 

@@ -16,8 +16,8 @@ from graftwerk.controlnet.branch import Shape, make_branch
 from graftwerk.controlnet.checkpoint import write_own
 from graftwerk.diffusion.pipeline import load_diffusion
 from graftwerk.errors import BadFile, BadInput, WrongBase
-from graftwerk.generation.job import parse_lora
 from graftwerk.generation.provenance import read_record
+from graftwerk.generation.spec import LoraSpec, parse_lora
 from graftwerk.types import Silent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -122,10 +122,10 @@ def test_another_base_is_refused_by_name(draw, loras, tmp_path):
 
 
 def test_entries(tmp_path):
-    assert parse_lora("a/b") == (Path("a/b"), 1.0)
-    assert parse_lora("a/b:-0.25") == (Path("a/b"), -0.25)
-    assert parse_lora("a:b") == (Path("a:b"), 1.0)
+    assert parse_lora("a/b") == LoraSpec(Path("a/b"), 1.0)
+    assert parse_lora("a/b:-0.25") == LoraSpec(Path("a/b"), -0.25)
+    assert parse_lora("a:b") == LoraSpec(Path("a:b"), 1.0)
     (tmp_path / "a:2").mkdir()
-    assert parse_lora(str(tmp_path / "a:2")) == (tmp_path / "a:2", 1.0)
+    assert parse_lora(str(tmp_path / "a:2")) == LoraSpec(tmp_path / "a:2", 1.0)
     with pytest.raises(BadInput, match="no finite scale"):
         parse_lora("a/b:inf")

@@ -244,7 +244,7 @@ def test_another_encoder_is_refused(docs, encoder, monkeypatch):
     same = HashEncoder(name="builtin/minilm", reads=frozenset({"text"}))
     same.name = "alias"
     use_encoder(monkeypatch, same)
-    monkeypatch.setattr(index_add, "load_encoder", lambda name, **_: same)
+    monkeypatch.setattr("graftwerk.library.index.load_encoder", lambda name, **_: same)
     assert add(docs, encoder="alias").unchanged == 2  # another name of the same weights
 
 

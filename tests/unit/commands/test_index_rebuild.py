@@ -14,6 +14,7 @@ from graftwerk.errors import BadFile, BadInput, Busy, Cancelled, WrongBase
 from graftwerk.requests.search import IndexAdd, IndexRebuild, IndexVerify
 from graftwerk.search import index as index_module
 from graftwerk.search import rebuild as rebuilding
+from graftwerk.search import writing
 from graftwerk.search.index import Index, open_index
 from graftwerk.types import Silent
 
@@ -122,7 +123,7 @@ def test_pictures_are_read_again_or_taken_out(docs, monkeypatch):
 
 def test_cut_another_way(docs, monkeypatch):
     cut = rebuilding.cut
-    for module in (rebuilding, index_module, index_rebuild):
+    for module in (rebuilding, index_module, writing):
         name = "cut" if module is rebuilding else "CHUNKER_VERSION"
         value = (lambda document: cut(document) * 2) if module is rebuilding else 2
         monkeypatch.setattr(module, name, value)

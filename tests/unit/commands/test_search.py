@@ -7,7 +7,7 @@ from graftwerk.commands import index as index_add
 from graftwerk.commands import search
 from graftwerk.errors import BadFile, WrongBase
 from graftwerk.requests.search import IndexAdd, Search
-from graftwerk.search.opening import lasting_name, open_for_search
+from graftwerk.search.opening import lasting_name
 from graftwerk.types import Silent
 
 
@@ -65,9 +65,6 @@ def test_a_stand_in_comes_with_its_rescorer(folder, encoder, monkeypatch):
     full = HashEncoder(name="test/full")
     encoder.rescorer = "test/full"
     use_encoder(monkeypatch, encoder, full)
-    index, finder, rescorer = open_for_search(folder, "hybrid", "cpu")
-    index.close()
-    assert (finder, rescorer) == (encoder, full)
     search.run_search(Search(query="dogs", index=folder), Silent())
     assert "dogs" in full.texts
 

@@ -5,7 +5,7 @@ from PIL import Image
 from tests.networks import write_language_model
 
 import graftwerk
-from graftwerk.cli.finetune import taught_lines
+from graftwerk.cli.finetune import lora_lines
 from graftwerk.commands.fit import run_fit
 from graftwerk.errors import BadFile, BadInput
 from graftwerk.types import Silent
@@ -39,7 +39,7 @@ def test_pictures_taught_are_drawn_with(ask, text_pipeline, tmp_path):
     assert [one.name for one in report.left_out] == ["broken.png"]
     assert report.gain_low < report.gain < report.gain_high
     assert report.loss_before - report.loss_after == pytest.approx(report.gain)
-    lines = "\n".join(taught_lines(report))
+    lines = "\n".join(lora_lines(report))
     assert "left out: broken.png" in lines
     assert f"--lora {report.out}" in lines
     drawn = graftwerk.run(
@@ -62,7 +62,7 @@ def test_a_text_taught_tells_its_perplexity(ask, tmp_path):
     request = graftwerk.Fit(**request.model_dump(exclude_unset=True, exclude={"caption"}))
     report = run_fit(request, Silent())
     assert report.perplexity_after < report.perplexity_before
-    assert "perplexity" in "\n".join(taught_lines(report))
+    assert "perplexity" in "\n".join(lora_lines(report))
 
 
 def test_what_does_not_belong_is_refused(ask):

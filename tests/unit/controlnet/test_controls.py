@@ -12,7 +12,7 @@ from graftwerk.commands import generate
 from graftwerk.controlnet.branch import Shape, make_branch
 from graftwerk.controlnet.checkpoint import write_controlnet
 from graftwerk.controlnet.inputs import levels_of, mask_of
-from graftwerk.controlnet.spec import Asked, branch_folders, parse_control
+from graftwerk.controlnet.spec import ControlSpec, NamedImage, branch_folders, parse_control
 from graftwerk.diffusion.pipeline import load_diffusion
 from graftwerk.errors import BadInput, UnknownName
 from graftwerk.requests.generate import Generate
@@ -22,17 +22,17 @@ from graftwerk.types import Silent
 @pytest.mark.parametrize(
     ("entry", "asked"),
     [
-        ("canny=a.jpg", Asked("canny", Path("a.jpg"), False)),
-        ("canny-map=a.jpg:0.5", Asked("canny", Path("a.jpg"), True, 0.5)),
+        ("canny=a.jpg", ControlSpec("canny", Path("a.jpg"), False)),
+        ("canny-map=a.jpg:0.5", ControlSpec("canny", Path("a.jpg"), True, 0.5)),
         (
             "depth=d.png:0.6@0-0.7#mask.png",
-            Asked("depth", Path("d.png"), False, 0.6, 0.0, 0.7, (Path("mask.png"),)),
+            ControlSpec("depth", Path("d.png"), False, 0.6, 0.0, 0.7, (Path("mask.png"),)),
         ),
         (
             "depth=d.png#a.png#b.png",
-            Asked("depth", Path("d.png"), False, masks=(Path("a.png"), Path("b.png"))),
+            ControlSpec("depth", Path("d.png"), False, masks=(Path("a.png"), Path("b.png"))),
         ),
-        ("pose=a:b.png@0.2-1", Asked("pose", Path("a:b.png"), False, 1.0, 0.2, 1.0)),
+        ("pose=a:b.png@0.2-1", ControlSpec("pose", Path("a:b.png"), False, 1.0, 0.2, 1.0)),
     ],
 )
 def test_entries(entry, asked):
@@ -100,20 +100,21 @@ def test_what_no_control_uses_is_refused(tmp_path, text_pipeline):
 
 def test_a_built_in_branch_is_found_by_its_name():
     named = Generate(control=["depth=a.png"], branch=["depth=builtin/blocks-depth"])
-    assert branch_folders(named) == branch_folders(Generate(control=["depth=a.png"]))
+    assert branch_folders(named, {"depth"}) == branch_folders(Generate(), {"depth"})
 
 
-def test_masks_that_leave_no_region(tmp_path):
+def test_masks_that_leave_no_region():
     left, right = np.zeros((2, 16, 16), dtype=np.uint8)
     left[:, :8], right[:, 8:] = 255, 255
-    for name, mask in (("left", left), ("right", right), ("all", np.full_like(left, 255))):
-        Image.fromarray(mask).save(tmp_path / f"{name}.png")
-    paths = {name: tmp_path / f"{name}.png" for name in ("left", "right", "all")}
-    both = mask_of([paths["left"], paths["all"]], (16, 16), "cpu")
+    masks = {
+        name: NamedImage(f"{name}.png", Image.fromarray(mask))
+        for name, mask in (("left", left), ("right", right), ("all", np.full_like(left, 255)))
+    }
+    both = mask_of([masks["left"], masks["all"]], (16, 16), "cpu")
     assert both[0, 0, :, :8].all() and not both[0, 0, :, 8:].any()
     assert mask_of([], (16, 16), "cpu") is None
     with pytest.raises(BadInput, match=r"left\.png and .*right\.png leave no region"):
-        mask_of([paths["left"], paths["right"]], (16, 16), "cpu")
+        mask_of([masks["left"], masks["right"]], (16, 16), "cpu")
 
 
 def test_reuse_says_what_it_costs(tmp_path, captioned_pictures, text_pipeline):

@@ -8,6 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from PIL import Image
+from tests.unit.finetune.conftest import *  # noqa: F403
 from tests.unit.finetune.conftest import sentences, write_csv
 
 from graftwerk.data.columns import Wanted

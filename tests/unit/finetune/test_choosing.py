@@ -5,14 +5,14 @@ import pytest
 from graftwerk.finetune import compare
 from graftwerk.finetune.auto import candidates, cheapest, usual
 from graftwerk.finetune.compare import Comparison
+from graftwerk.finetune.results import Score
 from graftwerk.finetune.run import Run
-from graftwerk.finetune.scoring import Score
 from graftwerk.finetune.settings import Settings
 from graftwerk.finetune.tune import Tuning
 
 
 def score(value, low):
-    return Score("accuracy", value, low, 1.0, 0.5, 100)
+    return Score(name="accuracy", value=value, low=low, high=1.0, baseline=0.5, count=100)
 
 
 def test_the_cheapest_within_the_interval_of_the_best():

@@ -43,7 +43,7 @@ def no_network(monkeypatch):
         raise AssertionError("a network was loaded")
 
     # in this order, for the first imports what the second replaces
-    monkeypatch.setattr("graftwerk.generation.job.load_diffusion", load)
+    monkeypatch.setattr("graftwerk.library.adapters.load_diffusion", load)
     monkeypatch.setattr("graftwerk.diffusion.pipeline.load_diffusion", load)
 
 

@@ -63,7 +63,6 @@ def test_headings_go_before_a_text_that_does_not_start_with_them():
 def test_without_passages_the_prompt_is_the_bare_question():
     assert build_prompt(QUESTION, context())[0] == bare_prompt(QUESTION)
     assert bare_prompt(QUESTION).text == QUESTION
-    assert context().apply(bare_prompt) is bare_prompt
 
 
 def frames(prompt):

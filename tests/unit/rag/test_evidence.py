@@ -1,14 +1,14 @@
 import pytest
 
 from graftwerk.rag.evidence import EVIDENCE_HITS, find_features, measure_evidence
-from graftwerk.types import Hit, Passage
+from graftwerk.search.results import Hit
 
 QUESTION = "When may foosball be played?"
 
 
 def hits(*texts, heading=""):
     return [
-        Hit(n, Passage(f"/{n}.md", "text", text, 0, len(text), heading=heading), score=1.0)
+        Hit(f"/{n}.md", "text", text, 0, len(text), heading=heading, score=1.0)
         for n, text in enumerate(texts)
     ]
 

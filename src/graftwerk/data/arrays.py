@@ -1,0 +1,311 @@
+"""Items and labels from memory: lists and arrays of texts, images and series.
+
+What is one row of `X`, by the model that reads it:
+
+- a string: a text; for a model that reads only images, the path of an image file. For a model that
+  reads both (CLIP), a string that ends like an image file (`.png`, `.jpg`, ...) is a path.
+- a `pathlib.Path`: the path of an image file.
+- a PIL image, or a uint8 array [h w 3] or [h w]: an image.
+- a row of a 2-D array of numbers: a series.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from ..errors import BadInput
+from ..types import Task
+from .columns import KIND_WORDS
+from .dataset import Item, Kind, Opened, Picture, key_of
+from .documents.formats import is_image_path
+from .images import as_rgb
+from .tables import is_missing, is_number
+from .targets import Targets, label_text
+
+_SHOWN = 5
+_PIXELS = np.dtype("uint8")
+
+
+def read_rows(rows: Any, reads: frozenset[Kind]) -> tuple[Kind, list[Item]]:
+    """Read `X`.
+
+    Args:
+        rows: see the module.
+        reads: kinds of items that the model reads.
+
+    Raises:
+        BadInput: it is empty, of mixed kinds, or of a kind that the model does not read; the row
+            is named.
+    """
+    if isinstance(rows, str | bytes | Path):
+        raise BadInput(f"X is a single {type(rows).__name__}, not a list.", "Pass a list: [x].")
+    numbers = _as_series(rows)
+    if numbers is not None:
+        return "series", _series(numbers, reads)
+    values = _as_list(rows)
+    if not values:
+        raise BadInput("X is empty.", "Pass at least one item.")
+    items = [_item(f"X[{n}]", value, reads) for n, value in enumerate(values)]
+    kinds = [kind for kind, _ in items]
+    for number, kind in enumerate(kinds):
+        if kind != kinds[0]:
+            raise BadInput(
+                f"X mixes kinds: X[0] is {_KIND_NAMES[kinds[0]]}, X[{number}] is "
+                f"{_KIND_NAMES[kind]}.",
+                "Pass items of one kind.",
+            )
+    return kinds[0], [item for _, item in items]
+
+
+_KIND_NAMES: dict[Kind, str] = {"text": "a text", "image": "an image", "series": "a series"}
+
+
+def read_labels(labels: Any, count: int) -> list[Any]:
+    """Read `y` as plain Python values; rows of a 2-D array become tuples.
+
+    Raises:
+        BadInput: it is missing, has another length than `X`, or a label of it is missing or NaN.
+    """
+    if labels is None:
+        raise BadInput("y is missing.", "Pass one label for each item of X.")
+    if isinstance(labels, str | bytes):
+        raise BadInput(f"y is a single {type(labels).__name__}, not a list.", "Pass a list.")
+    array = labels if isinstance(labels, np.ndarray) else None
+    if array is not None and array.ndim == 2 and array.shape[1] == 1:
+        labels = array[:, 0]  # a column, as a table of one column gives it
+    values = [_plain(value) for value in _as_list(labels)]
+    if len(values) != count:
+        raise BadInput(
+            f"X has {count:,} items and y has {len(values):,} labels.",
+            "Pass one label for each item.",
+        )
+    # an empty tuple is an item that none of several labels holds of
+    missing = [n for n, value in enumerate(values) if value != () and is_missing(value)]
+    if missing:
+        shown = ", ".join(f"y[{number}]" for number in missing[:_SHOWN])
+        more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
+        raise BadInput(
+            f"{len(missing):,} labels are missing or NaN: {shown}{more}.",
+            "Leave these items and labels out.",
+        )
+    return values
+
+
+def keys_of(items: Sequence[Item]) -> list[str]:
+    """Hash of the content of each item; pixels count for images in memory."""
+    return [_key(item) for item in items]
+
+
+def _key(item: Item) -> str:
+    if isinstance(item, Opened):
+        image = item.open()
+        head = f"{image.mode} {image.size} ".encode()
+        return hashlib.sha256(head + image.tobytes()).hexdigest()
+    return key_of(item)
+
+
+def _as_series(rows: Any) -> np.ndarray | None:
+    """Rows of numbers as a 2-D array of float32; None where they are something else."""
+    if _is_frame(rows):
+        rows = rows.to_numpy()
+    if not isinstance(rows, np.ndarray):
+        first = rows[0] if isinstance(rows, list | tuple) and rows else None
+        flat = isinstance(first, np.ndarray) and first.ndim == 1
+        if not flat and not isinstance(first, list | tuple):
+            return None
+        try:
+            rows = np.asarray(rows, dtype=np.float64)
+        except (ValueError, TypeError) as error:
+            raise BadInput(
+                "the rows of X are not numbers of one length.",
+                "Pass a list of texts or of images, or a 2-D array of numbers.",
+            ) from error
+    if rows.dtype.kind not in "fiu" or rows.ndim != 2:
+        return None
+    return np.ascontiguousarray(rows, dtype=np.float32)
+
+
+def _is_frame(values: Any) -> bool:
+    """Whether this is a data frame, of whatever library."""
+    return hasattr(values, "columns") and hasattr(values, "to_numpy")
+
+
+def _series(numbers: np.ndarray, reads: frozenset[Kind]) -> list[Item]:
+    if not len(numbers):
+        raise BadInput("X is empty.", "Pass at least one item.")
+    if "series" not in reads:
+        raise _unread("X", "a 2-D array of numbers", reads)
+    broken = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
+    if len(broken):
+        raise BadInput(
+            f"X[{broken[0]}] holds a number that is not finite.", "Repair it or leave it out."
+        )
+    return list(numbers)
+
+
+def _as_list(values: Any) -> list[Any]:
+    if isinstance(values, np.ndarray):
+        if values.ndim == 0:
+            raise BadInput("X or y is a single value, not a list.", "Pass a list.")
+        if values.ndim == 2 and values.dtype.kind in "OUS" and values.shape[1] == 1:
+            values = values[:, 0]
+        return list(values)
+    if _is_frame(values):
+        return _as_list(values.to_numpy())
+    if not isinstance(values, Iterable) or isinstance(values, dict):
+        raise BadInput(f"{type(values).__name__} is not a list or array.", "Pass a list.")
+    return list(values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | list | tuple):
+        return tuple(_plain(part) for part in value)
+    if isinstance(value, set | frozenset):
+        return tuple(sorted(map(str, value)))
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _item(name: str, value: Any, reads: frozenset[Kind]) -> tuple[Kind, Item]:
+    from PIL.Image import Image
+
+    if isinstance(value, str):
+        is_path = "text" not in reads or ("image" in reads and is_image_path(value))
+        return _path(name, value, reads) if is_path else ("text", _text(name, value))
+    if isinstance(value, Path):
+        return _path(name, str(value), reads)
+    pixels = isinstance(value, np.ndarray) and value.dtype == _PIXELS and value.ndim in {2, 3}
+    if isinstance(value, Image) or pixels:
+        if "image" not in reads:
+            raise _unread(name, "an image", reads)
+        return "image", Opened(_rgb(name, value))
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        raise BadInput(f"{name} is missing.", "Leave it and its label out.")
+    raise _unread(name, f"a value of type {type(value).__name__}", reads)
+
+
+def _text(name: str, text: str) -> str:
+    if not text.strip():
+        raise BadInput(f"{name} is an empty text.", "Leave it and its label out.")
+    return str(text)
+
+
+def _path(name: str, path: str, reads: frozenset[Kind]) -> tuple[Kind, Item]:
+    if "image" not in reads:
+        raise _unread(name, f"a path, {path!r}", reads)
+    picture = Picture(str(Path(path).expanduser()))
+    picture.open()  # refused here, by name, and not in the middle of the work
+    return "image", picture
+
+
+def _rgb(name: str, value: Any) -> Any:
+    from PIL import Image
+
+    try:
+        image = Image.fromarray(value) if isinstance(value, np.ndarray) else value
+        return as_rgb(image, name)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise BadInput(
+            f"{name} is not an image that can be read: {error}.",
+            "Pass PIL images or uint8 arrays [h w 3].",
+        ) from error
+
+
+def _unread(name: str, what: str, reads: frozenset[Kind]) -> BadInput:
+    words = " and ".join(KIND_WORDS[kind] for kind in sorted(reads))
+    return BadInput(f"{name} is {what}; this model reads {words}.", _HINTS[min(reads)])
+
+
+_HINTS: dict[Kind, str] = {
+    "text": "Pass a list of texts.",
+    "image": "Pass PIL images, uint8 arrays [h w 3], or paths of image files.",
+    "series": "Pass a 2-D array of numbers, one series a row.",
+}
+
+
+def classes_of(labels: Sequence[Any]) -> tuple[list[Any], Targets]:
+    """The classes in order, and the labels as numbers.
+
+    Raises:
+        BadInput: one class, mixed types, numbers that are not whole, or names that are the same
+            once they are written down.
+    """
+    several = [isinstance(one, tuple) for one in labels]
+    if any(several):
+        if not all(several):
+            raise BadInput("y mixes single labels and lists of labels.", "Pass lists only.")
+        return _several_of(labels)
+    types = {type(one) for one in labels}
+    if len(types) > 1:
+        names = ", ".join(sorted(one.__name__ for one in types))
+        raise BadInput(f"y mixes types: {names}.", "Pass labels of one type.")
+    if types - {str, int, bool, float}:
+        raise BadInput(
+            f"y holds labels of type {types.pop().__name__}.",
+            "Pass strings, whole numbers or booleans.",
+        )
+    if any(isinstance(one, float) and not one.is_integer() for one in labels):
+        raise BadInput("y holds numbers that are not whole.", "Use Regressor, or pass classes.")
+    classes = sorted(set(labels))
+    if len(classes) < 2:
+        raise BadInput(f"y has one class only, {classes[0]!r}.", "Pass at least two classes.")
+    texts = tuple(label_text(one) for one in classes)
+    if len(set(texts)) < len(texts):
+        twice = next(text for text in texts if texts.count(text) > 1)
+        raise BadInput(f"two classes are both written {twice!r}.", "Rename one of them.")
+    place = {one: number for number, one in enumerate(classes)}
+    values = np.array([place[one] for one in labels], dtype=np.int64)
+    return classes, Targets("class", texts, values)
+
+
+def _several_of(labels: Sequence[tuple[Any, ...]]) -> tuple[list[Any], Targets]:
+    """Labels of which any number may hold, as names or as columns of 0 and 1."""
+    task: Task = "labels"
+    if _is_indicator(labels):
+        values = np.array(labels, dtype=np.float32)
+        columns = list(range(values.shape[1]))
+        return columns, Targets(task, tuple(map(str, columns)), values)
+    names = sorted({label_text(one) for row in labels for one in row})
+    place = {name: number for number, name in enumerate(names)}
+    values = np.zeros((len(labels), len(names)), dtype=np.float32)
+    for number, row in enumerate(labels):
+        values[number, [place[label_text(one)] for one in row]] = 1
+    return list(names), Targets(task, tuple(names), values)
+
+
+def _is_indicator(labels: Sequence[tuple[Any, ...]]) -> bool:
+    numbers = all(is_number(one) or isinstance(one, bool) for row in labels for one in row)
+    binary = numbers and all(one in {0, 1} for row in labels for one in row)
+    return binary and len({len(row) for row in labels}) == 1
+
+
+def labels_in(label: Any, several: bool) -> list[str]:
+    """Names of the labels of one item; of a row of 0 and 1 the numbers of the columns."""
+    if not several:
+        return [label_text(label)]
+    row = label if isinstance(label, tuple) else (label,)
+    if _is_indicator([row]):
+        return [str(number) for number, one in enumerate(row) if one]
+    return [label_text(one) for one in row]
+
+
+def numbers_of(labels: Sequence[Any]) -> Float64[np.ndarray, " n"]:
+    """Finite numbers.
+
+    Raises:
+        BadInput: names the first that is not one, or says that all are the same.
+    """
+    for number, label in enumerate(labels):
+        if isinstance(label, str | bool) or not is_number(label) or not np.isfinite(label):
+            raise BadInput(
+                f"y[{number}] is {label!r}, which is not a finite number.",
+                "Pass numbers, or use Classifier for classes.",
+            )
+    values = np.array(labels, dtype=np.float64)
+    if values.min() == values.max():
+        raise BadInput(f"all of y is {values[0]:g}.", "Pass different numbers.")
+    return values

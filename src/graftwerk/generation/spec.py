@@ -1,0 +1,110 @@
+"""A request for images, parsed: what `validate.validate` makes and everything after it reads."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..controlnet.spec import ControlInput
+from ..diffusion.checkpoint import PipelineFolder
+from ..diffusion.options import parse_interval, require_sampler
+from ..errors import BadInput
+from ..requests.generate import Generate
+from .guide_spec import Guide
+
+if TYPE_CHECKING:
+    from .guides import Settings
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LoraSpec:
+    """One `--lora`: the folder of a LoRA, and its scale."""
+
+    folder: Path
+    scale: float = 1.0
+
+
+def parse_lora(entry: str) -> LoraSpec:
+    """Read one `DIR[:SCALE]`; the scale is 1 where none is given.
+
+    Raises:
+        BadInput: the scale is not finite.
+    """
+    name, colon, tail = entry.rpartition(":")
+    if not colon or not name or Path(entry).exists():
+        return LoraSpec(Path(entry))
+    try:
+        scale = float(tail)
+    except ValueError:
+        return LoraSpec(Path(entry))
+    if not math.isfinite(scale):
+        raise BadInput(f"--lora {entry!r} has no finite scale.", "1 is what was learned, 0 none.")
+    return LoraSpec(Path(name), scale)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Options:
+    """How images are sampled, whatever steers the model.
+
+    Attributes:
+        request: prompt, sampler, sizes and so on; its lists of adapters are not read.
+        cfg_interval: noise levels in which classifier-free guidance acts.
+    """
+
+    request: Generate
+    cfg_interval: Interval
+
+
+def options_of(request: Generate) -> Options:
+    """Check and parse what does not depend on the model.
+
+    Raises:
+        UnknownName: there is no such sampler.
+        BadInput: an interval that is not possible, or an option that the sampler does not take.
+    """
+    require_sampler(request.sampler, request.eta)
+    return Options(request, parse_interval(request.cfg_interval))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GenerationSpec:
+    """A whole request, each part parsed, opened or decoded once.
+
+    Attributes:
+        options: how images are sampled.
+        folder: of the pipeline.
+        loras: in the order of the request, as are the others.
+        controls: with their images.
+        branches: folder of the branch of each kind of control.
+        guides: with their images.
+        guide_interval: noise levels in which all of them act.
+    """
+
+    options: Options
+    folder: PipelineFolder
+    loras: tuple[LoraSpec, ...]
+    controls: tuple[ControlInput, ...]
+    branches: dict[str, Path]
+    guides: tuple[Guide, ...]
+    guide_interval: Interval
+
+    @property
+    def request(self) -> Generate:
+        """As it was given."""
+        return self.options.request
+
+    @property
+    def guide_settings(self) -> "Settings":
+        """What its guides share."""
+        from .guides import Settings
+
+        request = self.request
+        return Settings(
+            classifier=request.guide_model,
+            labels=tuple(request.guide_labels),
+            encoder=request.guide_encoder,
+            interval=self.guide_interval,
+            plain=request.guide_plain,
+        )

@@ -1,0 +1,142 @@
+"""A frozen diffusion model with everything that steers it: LoRAs, control branches, guides."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from ..adapters.lora import KIND as LORA
+from ..adapters.lora import make_low_rank
+from ..adapters.manifest import RECORD, read_bundle, require_base
+from ..adapters.peft_format import Adapter, adapter_fingerprint, join, read_adapter, require_fit
+from ..controlnet.inputs import LoadedBranch, LoadedControl, load_branch
+from ..diffusion.guidance import GradientGuide, GuidanceTrace, Term
+from ..diffusion.pipeline import DiffusionModel
+from .guide_spec import Guide
+from .guides import GuideModels, GuideNetworks, Settings
+from .spec import LoraSpec
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedLora:
+    """A LoRA that fits a model.
+
+    Attributes:
+        adapter: what was learned.
+        scale: factor of it; 0: it does nothing.
+        fingerprint: of its files.
+    """
+
+    adapter: Adapter
+    scale: float
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedGuide:
+    """A guide with its models loaded.
+
+    Attributes:
+        term: adds its gradient.
+        fingerprint: of its models and, for an image, its content.
+        label: the class that it guides to; None: it guides to something else.
+        models: what it asks; None for a function of the caller's.
+    """
+
+    term: Term
+    fingerprint: str
+    label: str | None = None
+    models: GuideModels | None = None
+
+
+class Loader:
+    """Loads adapters of one frozen model, each file once."""
+
+    def __init__(self, model: DiffusionModel) -> None:
+        self.model = model
+        self._branches: dict[Path, LoadedBranch] = {}
+        self._networks = GuideNetworks(model)
+
+    def lora(self, spec: LoraSpec) -> LoadedLora:
+        """Read a LoRA and see that it fits.
+
+        Raises:
+            WrongBase: it was made on another model; both are named.
+            BadInput: it is not a LoRA, or does not fit.
+            Damaged: one of its files is damaged.
+        """
+        folder, model = spec.folder, self.model
+        fingerprint = adapter_fingerprint(folder)
+        if (folder / RECORD).is_file():
+            require_base(read_bundle(folder, LORA), model.name, model.fingerprint)
+        adapter = read_adapter(folder)
+        require_fit(adapter, folder, model.unet, model.name)
+        return LoadedLora(adapter, spec.scale, fingerprint)
+
+    def branch(self, folder: Path) -> LoadedBranch:
+        """Read a branch; see `controlnet.inputs.load_branch`."""
+        if folder not in self._branches:
+            self._branches[folder] = load_branch(folder, self.model)
+        return self._branches[folder]
+
+    def guide(self, guide: Guide, settings: Settings) -> LoadedGuide:
+        """Load what a guide asks.
+
+        Raises:
+            UnknownName: a class that the classifier does not have.
+            WrongBase: the classifier reads another latent space.
+            BadFile: an image cannot be read.
+        """
+        models = GuideModels(settings, self.model, self._networks)
+        log_prob, clean, fingerprint = models.log_prob(guide)
+        term = models.term(guide.name, log_prob, guide.scale, clean)
+        label = guide.what if guide.aim == "class" else None
+        return LoadedGuide(term, fingerprint, label, models)
+
+
+@dataclass(frozen=True)
+class SteeredModel:
+    """A frozen model and its adapters, none of which changes it.
+
+    Attributes:
+        frozen: the model.
+        loras: on its weights; their changes add up.
+        controls: on its activations.
+        guides: on its score.
+    """
+
+    frozen: DiffusionModel
+    loras: tuple[LoadedLora, ...] = ()
+    controls: tuple[LoadedControl, ...] = ()
+    guides: tuple[LoadedGuide, ...] = ()
+
+    @cached_property
+    def model(self) -> DiffusionModel:
+        """The model with the LoRAs in its U-Net; the frozen one where none acts."""
+        acting = [(lora.adapter, lora.scale) for lora in self.loras if lora.scale != 0]
+        if not acting:
+            return self.frozen
+        frozen = self.frozen.unet
+        steer = make_low_rank(frozen, join(acting), self.frozen.fingerprint)
+        return replace(self.frozen, unet=steer.apply(frozen))
+
+    def guide(self, watch: Callable[[GuidanceTrace], None] | None = None) -> GradientGuide | None:
+        """All guides as one adapter of a denoiser; None without any."""
+        terms = tuple(guide.term for guide in self.guides)
+        return GradientGuide(terms, self.frozen.space.identity, watch) if terms else None
+
+    def without(self, part: object) -> "SteeredModel":
+        """The same without one of its adapters."""
+        return SteeredModel(
+            self.frozen,
+            _without(self.loras, part),
+            _without(self.controls, part),
+            _without(self.guides, part),
+        )
+
+
+def _without(parts: tuple[T, ...], part: object) -> tuple[T, ...]:
+    return tuple(one for one in parts if one is not part)

@@ -1,0 +1,453 @@
+"""`Classifier` and `Regressor`: scikit-learn estimators on a frozen pre-trained model.
+
+    clf = Classifier("builtin/minilm").fit(texts, labels)
+    clf.predict(["Fed raises rates"])
+    clf.save("topics")
+    load("topics").predict(["Fed raises rates"])
+
+They follow scikit-learn's conventions, so `clone`, `cross_val_score`, `GridSearchCV` and
+`Pipeline` take them. What a row of `X` may be is told in `data.arrays`.
+"""
+
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float, Float64
+from pydantic import ValidationError
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import NotFittedError
+
+from .. import files
+from ..adapters.linear_head import Opinion, probabilities
+from ..adapters.manifest import RECORD, Bundle
+from ..data.arrays import classes_of, keys_of, labels_in, numbers_of, read_labels, read_rows
+from ..data.columns import KIND_WORDS
+from ..data.dataset import Examples, Item
+from ..data.split import split
+from ..data.targets import Targets, label_text
+from ..errors import BadFile, BadInput
+from ..finetune.base_model import open_base
+from ..finetune.problem import Problem
+from ..finetune.saved import KINDS, FittedModel, Saved, Unsaved, copy_fit, describe_fit, open_fit
+from ..models.hub import named_by_user
+from ..requests.base import allowed
+from ..requests.finetune import Fit
+from ..types import HiddenLayer, Silent
+from .fitting import fit_problem, note_data, note_unfamiliar, require_options, source_of
+
+if TYPE_CHECKING:
+    from ..finetune.results import Trial
+
+
+_LABEL_TYPE = "label_type"  # in `graft.json`, where classes are not strings
+_AS_TYPE: Mapping[str, Callable[[str], Any]] = {
+    "int": int,
+    "float": float,
+    "bool": lambda text: text == "True",
+}
+
+
+class NotFitted(BadInput, NotFittedError):  # type: ignore[misc]
+    """The estimator has not learned anything yet."""
+
+
+class _Warning(Silent):
+    """A monitor that warns of what a user should know."""
+
+    def note(self, text: str) -> None:
+        """Warn."""
+        warnings.warn(text, UserWarning, stacklevel=5)
+
+
+class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """What `Classifier` and `Regressor` share.
+
+    Args:
+        model: `builtin/minilm`, the folder of an encoder, or a hub id `owner/name@revision`.
+        method: `linear` (a head on frozen features), `lora`, `full` (all weights), or `auto`:
+            the cheapest that is as good as the best within `minutes`.
+        layer: take this hidden layer instead of the last (0: embeddings), or `all`, joined.
+        balance: let rare classes weigh as much as common ones.
+        sweep: try every hidden layer, and all joined, and keep the best (linear).
+        scale: of everything that was learned; 0 gives the frozen model, which prefers no class.
+            It may be changed after fitting.
+        rank: of LoRA's update of each matrix.
+        alpha: LoRA's scale is `alpha / rank`.
+        dropout: of LoRA's input, in training.
+        lora_plus: times that LoRA's B learns faster than its A.
+        targets: ends of names of layers that get LoRA; None: attention and MLP projections.
+        top: train only so many of the last layers.
+        epochs: passes over the data at most.
+        batch: examples a step.
+        learning_rate: highest one; None: 5e-4 for LoRA, 5e-5 for full.
+        rates: learning rates that `auto` tries.
+        patience: validations without a better score before training stops.
+        minutes: time that `auto` may spend.
+        validation_share: of the data, to stop a training and to choose; linear learns from it too.
+        seed: of everything random.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "builtin/minilm",
+        *,
+        method: str = "linear",
+        layer: HiddenLayer = None,
+        balance: bool = False,
+        sweep: bool = False,
+        scale: int | float = 1.0,
+        rank: int = 8,
+        alpha: int | float = 16.0,
+        dropout: int | float = 0.0,
+        lora_plus: int | float = 1.0,
+        targets: Sequence[str] | None = None,
+        top: int | None = None,
+        epochs: int | float = 6.0,
+        batch: int = 32,
+        learning_rate: int | float | None = None,
+        rates: int = 1,
+        patience: int = 4,
+        minutes: int | float = 10.0,
+        validation_share: int | float = 0.15,
+        seed: int = 0,
+        device: str = "auto",
+    ) -> None:
+        self.model, self.method, self.layer = model, method, layer
+        self.balance, self.sweep, self.scale = balance, sweep, scale
+        self.rank, self.alpha, self.dropout, self.lora_plus = rank, alpha, dropout, lora_plus
+        self.targets, self.top, self.epochs, self.batch = targets, top, epochs, batch
+        self.learning_rate, self.rates, self.patience = learning_rate, rates, patience
+        self.minutes, self.validation_share = minutes, validation_share
+        self.seed, self.device = seed, device
+
+    def features(self, X: Any) -> Float[np.ndarray, "n d"]:
+        """Unit vectors that the head reads: the frozen model's, or a tuned network's.
+
+        Raises:
+            BadInput: not fitted yet, or `X` cannot be read.
+        """
+        return self._judge(X).features
+
+    def save(self, path: str | Path) -> None:
+        """Write a folder that `load`, `graft predict` and `graft eval fit` open.
+
+        Raises:
+            BadFile: the folder holds something else.
+            NoRoom: it cannot be written.
+        """
+        out = Path(path).expanduser().absolute()
+        self._fitted()
+        if self._unsaved is not None:
+            self._unsaved.save(out)
+        else:
+            copy_fit(self._bundle, out)
+
+    def _fit(self, X: Any, make_targets: Callable[[int], tuple[Targets, Sequence[Any]]]) -> None:
+        """Learn from items and the targets that are made for so many."""
+        request = self._request()
+        require_options(request)
+        with named_by_user([request.model]):
+            base = open_base(request.model, request.layer, request.device)
+        kind, items = read_rows(X, base.reads)
+        targets, labels = make_targets(len(items))
+        names = [f"X[{number}]" for number in range(len(items))]
+        examples = Examples("X", kind, items, keys_of(items), labels, names)
+        source = replace(source_of(request), task=targets.task)
+        parts = split(examples, targets, request.seed, 0.0, request.validation_share)
+        problem = Problem(source, base, examples, targets, parts)
+        note_data(problem, _Warning())
+        # held here, so that features and predictions share one
+        frozen = base.encoder() if request.how == "linear" and not request.sweep else None
+        strange = problem.unfamiliar(Silent())
+        note_unfamiliar(strange, len(items), base.name, _Warning())
+        with tempfile.TemporaryDirectory(prefix="graftwerk-") as folder:
+            training = Path(folder) / "training"
+            problem, made, tried = fit_problem(problem, request, training, Silent())
+        model = FittedModel(made.how, problem.base, made.head, kind, made.open_encoder)
+        model.load()
+        del frozen
+        self._learned(model, tried, items)
+        self._unsaved: Unsaved | None = describe_fit(problem, made)
+
+    def _learned(
+        self, model: FittedModel, tried: "Sequence[Trial]", items: Sequence[Item] = ()
+    ) -> None:
+        self._model = model
+        self.method_ = model.how
+        self.tried_ = list(tried)
+        if model.kind == "series" and items:
+            self.n_features_in_ = len(np.asarray(items[0]))
+
+    def _fitted(self) -> FittedModel:
+        model: FittedModel | None = getattr(self, "_model", None)
+        if model is None:
+            raise NotFitted(
+                f"this {type(self).__name__} is not fitted yet.", "Call fit(X, y), or load one."
+            )
+        return model
+
+    def _judge(self, X: Any) -> Opinion:
+        model = self._fitted()
+        kind, items = read_rows(X, model.base.reads)
+        if kind != model.kind:
+            raise BadInput(
+                f"X holds {KIND_WORDS[kind]}, and this fit reads {KIND_WORDS[model.kind]}.",
+                f"Pass {KIND_WORDS[model.kind]}.",
+            )
+        strange: list[int] = []
+        opinion = model.judge(items, lambda _: None, strange.append, self._scale())
+        note_unfamiliar(sum(strange), len(items), model.base.name, _Warning())
+        return opinion
+
+    def _scale(self) -> float:
+        scale = self.scale
+        if isinstance(scale, bool) or not isinstance(scale, int | float) or not isfinite(scale):
+            raise BadInput(
+                f"{type(self).__name__}(scale={scale!r}) is not possible: a finite number.",
+                "1 is what was learned, 0 the frozen model.",
+            )
+        return float(scale)
+
+    def _request(self) -> Fit:
+        """The parameters as `graft fit` takes them, checked.
+
+        Raises:
+            BadInput: names the parameter and what is allowed.
+        """
+        values = {**self.get_params(deep=False), "how": self.method, "model": str(self.model)}
+        for name in ("method", "scale"):
+            values.pop(name)
+        values["targets"] = list(self.targets or [])
+        try:
+            return Fit(data="X", out=Path("fit"), **values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]).replace("how", "method")
+            received = f"{type(self).__name__}({name}={first['input']!r})"
+            raise BadInput(
+                f"{received} is not possible: {allowed(first)}.", "Change it with set_params."
+            ) from error
+
+    def _restore(self, saved: Saved) -> None:
+        self._learned(saved.model, ())
+        self._unsaved, self._bundle = None, saved.bundle
+
+    _bundle: Bundle
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        return tags
+
+
+class Classifier(ClassifierMixin, _Fitting):  # type: ignore[misc]
+    """Fit a pre-trained model to classes or labels of your own.
+
+    `y` holds one class for each item: strings, whole numbers or booleans. Or any number of labels:
+    a list of strings for each item, or an array of 0 and 1, [n k]; then `predict` gives an array
+    of 0 and 1, one column for each of `classes_`.
+
+    Attributes:
+        classes_: the classes, in the order of the columns of `predict_proba`.
+        method_: `linear`, `lora` or `full`.
+        tried_: settings that a sweep or `auto` tried, with their scores.
+    """
+
+    __doc__ += _Fitting.__doc__[_Fitting.__doc__.index("\n    Args:") :]  # type: ignore[index, union-attr]
+
+    def fit(self, X: Any, y: Any) -> "Classifier":
+        """Learn to predict `y` from `X`.
+
+        Raises:
+            BadInput: `X` and `y` differ in length, hold one class, nothing, mixed kinds or NaN, or
+                the model does not read `X`.
+            Diverged: a training's loss is not finite any more.
+        """
+        found: list[Any] = []
+
+        def make_targets(count: int) -> tuple[Targets, Sequence[Any]]:
+            labels = read_labels(y, count)
+            found[:], targets = classes_of(labels)
+            return targets, labels
+
+        self._fit(X, make_targets)
+        self.classes_ = np.array(found)
+        if self._unsaved is not None and self.classes_.dtype.kind != "U":
+            content = {**self._unsaved.content, _LABEL_TYPE: type(found[0]).__name__}
+            self._unsaved = replace(self._unsaved, content=content)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        """The class of each item, [n]; of labels an array of 0 and 1, [n k].
+
+        Raises:
+            BadInput: not fitted yet, or `X` cannot be read.
+        """
+        return self._decide(self._judge(X))
+
+    def predict_proba(self, X: Any) -> Float64[np.ndarray, "n k"]:
+        """The probability of each of `classes_`; of labels each by itself.
+
+        Raises:
+            BadInput: not fitted yet, or `X` cannot be read.
+        """
+        scores = self._judge(X).scores.astype(np.float64)
+        return probabilities(scores, self._fitted().task)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy; of labels the share of items whose labels are all right.
+
+        Raises:
+            BadInput: not fitted yet, `X` or `y` cannot be read, or no label of `y` was learned.
+        """
+        opinion = self._judge(X)
+        labels = read_labels(y, len(opinion.scores))
+        place = {label_text(one): number for number, one in enumerate(self.classes_.tolist())}
+        several = self._fitted().task == "labels"
+        named = [labels_in(one, several) for one in labels]
+        if labels and not any(name in place for row in named for name in row):
+            shown = ", ".join(sorted({repr(name) for row in named for name in row})[:3])
+            raise BadInput(
+                f"no label of y was learned, for example {shown}.",
+                f"Learned were {', '.join(map(repr, place))}.",
+            )
+        if several:
+            truth = np.zeros((len(named), len(place)), dtype=np.int64)
+            unknown = np.array([any(name not in place for name in row) for row in named])
+            for number, row in enumerate(named):
+                truth[number, [place[name] for name in row if name in place]] = 1
+            right = (self._decide(opinion) == truth).all(axis=1) & ~unknown
+        else:
+            right = opinion.scores.argmax(axis=1) == [place.get(row[0], -1) for row in named]
+        return float(np.average(right, weights=sample_weight))
+
+    def _decide(self, opinion: Opinion) -> Any:
+        if self._fitted().task == "labels":
+            return (opinion.scores > 0).astype(np.int64)
+        return self.classes_[opinion.scores.argmax(axis=1)]
+
+    def _restore(self, saved: Saved) -> None:
+        as_type = _AS_TYPE.get(saved.bundle.content.get(_LABEL_TYPE, "str"), str)
+        self.classes_ = np.array([as_type(label) for label in saved.head.labels])
+        super()._restore(saved)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class Regressor(RegressorMixin, _Fitting):  # type: ignore[misc]
+    """Fit a pre-trained model to numbers of your own.
+
+    Attributes:
+        method_: `linear`, `lora` or `full`.
+        tried_: settings that a sweep or `auto` tried, with their scores.
+    """
+
+    __doc__ += _Fitting.__doc__[_Fitting.__doc__.index("\n    Args:") :]  # type: ignore[index, union-attr]
+
+    def fit(self, X: Any, y: Any) -> "Regressor":
+        """Learn to predict `y` from `X`.
+
+        Raises:
+            BadInput: `X` and `y` differ in length, hold nothing, mixed kinds or what is not a
+                finite number, or the model does not read `X`.
+            Diverged: a training's loss is not finite any more.
+        """
+
+        def make_targets(count: int) -> tuple[Targets, Sequence[Any]]:
+            labels = read_labels(y, count)
+            return Targets("number", (), numbers_of(labels)), labels
+
+        self._fit(X, make_targets)
+        return self
+
+    def predict(self, X: Any) -> Float64[np.ndarray, " n"]:
+        """The number of each item.
+
+        Raises:
+            BadInput: not fitted yet, or `X` cannot be read.
+        """
+        return self._judge(X).scores[:, 0].astype(np.float64)
+
+
+def load(
+    path: str | Path, *, model: str | Path | None = None, device: str = "auto"
+) -> Classifier | Regressor:
+    """Open a saved fit, of `Classifier.save`, `Regressor.save` or `graft fit`.
+
+    Args:
+        path: its folder.
+        model: where the frozen model is now, if it moved.
+        device: where it is to run.
+
+    Raises:
+        BadFile: it is not a fit, or the frozen model is not there.
+        BadInput: it is something else that graftwerk saved; the message says what opens it.
+        WrongBase: the frozen model is another one.
+        Damaged: a file does not match its hash.
+    """
+    folder = Path(path).expanduser().absolute()
+    _require_fit(folder)
+    named = None if model is None else str(model)
+    with named_by_user([] if named is None else [named]):
+        saved = open_fit(folder, named, device)
+    request: Mapping[str, Any] = saved.bundle.content["request"]
+    estimator = Regressor if saved.task == "number" else Classifier
+    made: Classifier | Regressor = estimator(
+        saved.base.name,
+        method=saved.model.how,
+        layer=saved.base.layer,
+        balance=bool(request.get("balanced", False)),
+        validation_share=float(request.get("validation_share", 0.15)),
+        seed=int(request.get("seed", 0)),
+        device=device,
+    )
+    settings: Mapping[str, Any] = saved.bundle.content.get("settings", {})
+    known = {n: v for n, v in settings.items() if n in made.get_params() and n != "targets"}
+    made.set_params(**known)
+    made._restore(saved)
+    return made
+
+
+_OPENED_BY = {
+    "low-rank": "`graft generate ... --lora FOLDER`, or peft and diffusers",
+    "control": "`graft generate ... --control`, or diffusers",
+    "model": "the commands that take its name as --model",
+}
+
+
+def _require_fit(folder: Path) -> None:
+    """Refuse what is not a fit, and say what opens it.
+
+    Raises:
+        BadFile: nothing there was saved by graftwerk.
+        BadInput: it is of another kind.
+    """
+    if (folder / "compare.json").is_file() and not (folder / RECORD).is_file():
+        raise BadInput(
+            f"{folder} holds a comparison.",
+            f"Open one of its fits, for example {folder / KINDS[0]}.",
+        )
+    if not (folder / RECORD).is_file():
+        raise BadFile(
+            f"{folder} holds no {RECORD}, so it is not a saved fit.",
+            "Pass the folder that was given to save(), or to graft fit --out.",
+        )
+    record = files.read_json(folder / RECORD)
+    kind = record.get("kind") if isinstance(record, dict) else None
+    if kind not in KINDS:
+        opened_by = _OPENED_BY.get(str(kind))
+        raise BadInput(
+            f"{folder} holds a {kind!r}, which is not a classifier or regressor.",
+            f"It is opened by {opened_by}." if opened_by else f"Opened are: {', '.join(KINDS)}.",
+        )

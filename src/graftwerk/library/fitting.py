@@ -1,0 +1,155 @@
+"""From a request and labelled data to a fit: the one path of the objects and of `graft fit`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import folders
+from ..errors import BadInput
+from ..finetune.base_model import open_base
+from ..finetune.methods import make_linear, make_tuned, sweep_layers
+from ..finetune.problem import Problem, Source, open_problem
+from ..finetune.results import Trial
+from ..finetune.saved import TRAINING, Made
+from ..requests.finetune import Compare, Fit
+from ..types import Monitor
+
+if TYPE_CHECKING:
+    from ..finetune.settings import Settings
+
+
+_LORA_RATE, _FULL_RATE = 5e-4, 5e-5
+_FEW_TESTS = 20
+
+
+def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
+    """Open the model and the data of a request.
+
+    Raises:
+        BadInput: data, labels or model cannot be used as given.
+    """
+    base = open_base(request.model, request.layer, request.device)
+    problem = open_problem(base, source_of(request), monitor)
+    note_data(problem, monitor)
+    facts = problem.facts
+    if facts.test < _FEW_TESTS:
+        monitor.note(
+            f"only {facts.test} test examples: the score says little; give more data, or --test"
+        )
+    note_unfamiliar(problem.unfamiliar(monitor), len(problem.examples), base.name, monitor)
+    return problem
+
+
+def source_of(request: Fit | Compare) -> Source:
+    """What a request says of its data.
+
+    Raises:
+        BadInput: its task has no labelled data.
+    """
+    task = request.task
+    if task == "generate" or task == "write":  # noqa: PLR1714  narrows the type
+        raise BadInput(f"--task {task} has no labelled data.", "Use graft fit ... --how lora.")
+    return Source(
+        data=request.data,
+        test=request.test,
+        target=request.target,
+        content=tuple(request.content),
+        task=None if task == "auto" else task,
+        test_share=request.test_share,
+        validation_share=request.validation_share,
+        seed=request.seed,
+        balanced=request.balance,
+    )
+
+
+def note_data(problem: Problem, monitor: Monitor) -> None:
+    """Say that the classes are of very different size, where they are."""
+    imbalance = problem.facts.imbalance
+    if imbalance is not None and imbalance >= 3 and not problem.source.balanced:
+        monitor.note(
+            f"the commonest class has {imbalance:.1f} times the examples of the rarest; "
+            "--balance weighs them alike"
+        )
+
+
+def note_unfamiliar(strange: int, count: int, model: str, monitor: Monitor) -> None:
+    """Say that pictures are foreign to the frozen model, where some are."""
+    if strange:
+        monitor.note(
+            f"{strange:,} of {count:,} pictures are unlike all that {model} was trained on; what "
+            "its features say of them may mean little"
+        )
+
+
+def require_options(request: Fit) -> None:
+    """Refuse options that only a linear head takes.
+
+    Raises:
+        BadInput: names the option.
+    """
+    if request.sweep and request.how != "linear":
+        raise BadInput("--sweep is for --how linear.", "Leave it out, or name --layer.")
+    if request.layer == "all" and request.how != "linear":
+        raise BadInput("--layer all is for --how linear.", "Leave it out, or name one layer.")
+
+
+def fit_problem(
+    problem: Problem, request: Fit, training: Path, monitor: Monitor
+) -> tuple[Problem, Made, Sequence[Trial]]:
+    """Fit by the method that a request names.
+
+    Args:
+        problem: model and data.
+        request: the method and its settings.
+        training: folder for the training of a network; one that was stopped there goes on.
+        monitor: told about progress.
+
+    Returns:
+        The problem, on the layer that a sweep chose; the fit; what was tried.
+
+    Raises:
+        BadInput: too few examples to validate on, or a setting cannot be used.
+        Diverged: a training's loss is not finite any more.
+        Cancelled: stopped by the user; a training's last step is kept.
+    """
+    tried: Sequence[Trial] = ()
+    if request.how == "linear":
+        if request.sweep:
+            problem, tried = sweep_layers(problem, monitor)
+        return problem, make_linear(problem, monitor), tried
+    from ..finetune.auto import candidates, choose, usual
+    from ..finetune.run import tune
+
+    folders.claim(training, TRAINING)
+    if request.how == "auto":
+        methods = [settings_of(request, how) for how in ("lora", "full")]
+        alone = request.learning_rate is None and request.rates == 1
+        listed = [
+            one
+            for method in methods
+            for one in (usual(method) if alone else candidates(method, request.rates))
+        ]
+        made, tried = choose(problem, listed, request.minutes, training, monitor)
+        return problem, made, tried
+    run = tune(problem, settings_of(request, request.how), training, monitor)
+    return problem, make_tuned(problem, run, training, monitor), tried
+
+
+def settings_of(request: Fit | Compare, how: str) -> "Settings":
+    """How a network is tuned by a request."""
+    from ..finetune.settings import Settings
+
+    usual = _LORA_RATE if how == "lora" else _FULL_RATE
+    return Settings(
+        how=how,
+        rank=request.rank,
+        alpha=request.alpha,
+        dropout=request.dropout,
+        lora_plus=request.lora_plus,
+        targets=tuple(request.targets),
+        top=request.top,
+        epochs=request.epochs,
+        batch=request.batch,
+        learning_rate=request.learning_rate or usual,
+        patience=request.patience,
+    )

@@ -1,0 +1,496 @@
+"""An index as a public object: add, search, ask, verify."""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+
+from ..errors import BadInput
+from ..models.encoders import CachingEncoder, load_encoder
+from ..models.hub import named_by_user
+from ..models.language import load_writer
+from ..rag.answer import Asker, Stopwatch
+from ..rag.evidence import (
+    EVIDENCE_HITS,
+    calibrate,
+    find_calibration,
+    measure_evidence,
+    save_calibration,
+)
+from ..rag.results import Answer, Calibration
+from ..requests.ask import Ask, Calibrate
+from ..requests.base import DEFAULT_INDEX, Device, Mode
+from ..requests.search import IndexAdd, IndexRebuild, IndexRemove, Search
+from ..search import index as storage
+from ..search.database import FORMAT_VERSION
+from ..search.opening import lasting_name, load_own_encoder
+from ..search.query import search
+from ..search.results import Hit, IndexChange, IndexCheck, IndexState, SearchResult
+from ..search.verify import verify_index
+from ..search.writing import add_files, rebuild_index, remove_files
+from ..types import Encoder, Monitor, Writer
+from .arguments import PathArgument, checked, or_silent, path_texts, texts
+
+
+class Index:
+    """Passages of your files with their vectors, in a folder; search and ask them.
+
+    Nothing is opened before it is used. What was opened stays open: the database, the encoder and
+    the vectors. Changes by another process are noticed. Several threads may use one object: reads
+    of the database take turns, and a search sees one consistent state while an add goes on.
+
+    Args:
+        folder: folder of the index; made by the first `add` where there is none.
+        encoder: encoder of a new index, by default `builtin/minilm`. An existing index has its
+            own; naming another one is an error, `rebuild` changes it.
+        layer: take this hidden layer of the encoder instead of the last.
+        device: where models run: `auto`, `cpu`, `cuda` or `mps`.
+    """
+
+    def __init__(
+        self,
+        folder: PathArgument = DEFAULT_INDEX,
+        *,
+        encoder: str | None = None,
+        layer: int | None = None,
+        device: Device = "auto",
+    ) -> None:
+        (name,) = path_texts(folder)
+        request = checked(
+            IndexRebuild, index=name, encoder=encoder, layer=layer, device=device
+        )  # the request that has just these fields
+        self.folder = request.index
+        self._chosen = None if encoder is None else lasting_name(encoder)
+        self._layer = layer
+        self._named = set[str]() if self._chosen is None else {self._chosen}
+        self._device = request.device
+        self._lock = threading.RLock()
+        self._closed = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self._storage: storage.Index | None = None
+        self._models: dict[tuple[str, int | None], Encoder] = {}
+        self._caching: tuple[CachingEncoder, CachingEncoder] | None = None
+        self._writer: tuple[tuple[object, ...], Writer] | None = None
+
+    def __enter__(self) -> "Index":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._storage else "not opened yet"
+        return f"<Index {str(self.folder)!r}: {state}>"
+
+    def close(self) -> None:
+        """Close the database and let go of the models; closing twice does nothing."""
+        with self._lock:
+            if self._storage is not None:
+                self._storage.close()
+            self._closed = True
+            self._forget()
+
+    # ---- reading
+
+    def search(
+        self,
+        query: str,
+        *,
+        k: int = 10,
+        mode: Mode = "hybrid",
+        exact: bool = False,
+        where: str | Iterable[str] = (),
+    ) -> SearchResult:
+        """Find the passages and images that answer a query.
+
+        Args:
+            query: text, or the path of an image file.
+            k: number of hits.
+            mode: `vector` (semantic), `text` (keyword) or `hybrid` (both, fused).
+            exact: compare the query with every vector; skip the first pass by bits.
+            where: conditions on path, name, kind, heading, page or line that all must hold, for
+                example `"path like %.md"`.
+
+        Returns:
+            The hits, best first, to iterate over; and what they were found among.
+
+        Raises:
+            BadInput: a malformed condition, or a query that the index's encoder cannot read.
+            BadFile: there is no index, its encoder cannot be loaded, or an image is not there.
+            WrongBase: the encoder of that name is not the one that made the index.
+        """
+        begin = time.perf_counter()
+        request = checked(
+            Search, query=query, index=self.folder, k=k, mode=mode, exact=exact, where=texts(where)
+        )
+        with self._reading() as opened:
+            encoder = rescorer = None
+            if mode != "text":
+                encoder = self._own_encoder(opened)
+                rescorer = self._rescorer(encoder)
+            found = search(
+                opened,
+                encoder,
+                request.query,
+                k=request.k,
+                mode=request.mode,
+                exact=request.exact,
+                where=request.where,
+                rescorer=rescorer,
+            )
+        return found.model_copy(update={"seconds": time.perf_counter() - begin})
+
+    def ask(
+        self,
+        question: str,
+        *,
+        k: int = 5,
+        mode: Mode = "hybrid",
+        where: str | Iterable[str] = (),
+        writer: str | Writer = "extractive",
+        writer_model: str | None = None,
+        budget: int = 2048,
+        max_tokens: int = 512,
+        timeout: float = 60.0,
+        evidence: float | None = None,
+        show_prompt: bool = False,
+        seed: int = 0,
+        monitor: Monitor | None = None,
+    ) -> Answer:
+        """Answer a question, with citations that are checked against their source.
+
+        Args:
+            question: the question.
+            k: passages offered to the writer; 0: the writer gets the bare question.
+            mode: how passages are found, as in `search`.
+            where: conditions on passages, as in `search`.
+            writer: `extractive` (only quotes), the address of an OpenAI-compatible server, a local
+                folder, a hub id `owner/name@revision`, or a writer of your own.
+            writer_model: model to request of a server.
+            budget: tokens that the prompt may have.
+            max_tokens: tokens that the answer may have.
+            timeout: seconds of silence after which a server has failed.
+            evidence: answerability threshold instead of the calibrated one, 0 to 1.
+            show_prompt: keep the prompt as it was sent in the answer.
+            seed: passed on to a server.
+            monitor: gets the answer piece by piece as it is written.
+
+        Raises:
+            BadInput: no such writer, or a question that does not fit the budget.
+            BadFile: there is no index, or its encoder cannot be loaded.
+            WriterFailed: the language model gave no whole answer.
+        """
+        watch = Stopwatch()
+        request = checked(
+            Ask,
+            question=question,
+            index=self.folder,
+            k=k,
+            mode=mode,
+            where=texts(where),
+            writer=writer if isinstance(writer, str) else writer.name,
+            writer_model=writer_model,
+            budget=budget,
+            max_tokens=max_tokens,
+            timeout=timeout,
+            evidence=evidence,
+            show_prompt=show_prompt,
+            seed=seed,
+        )
+        with watch.time("open"), self._reading() as opened:
+            _, reader = self._caching_encoders(opened)
+            writes = self._load_writer(request, reader) if isinstance(writer, str) else writer
+            threshold, line = self._threshold(request, reader)
+        asker = Asker(
+            find=partial(self._find_texts, k=request.k, mode=request.mode, where=request.where),
+            reader=reader,
+            writer=writes,
+            floor=threshold,
+            calibration=line,
+            k=request.k,
+            budget=request.budget,
+            show_prompt=request.show_prompt,
+        )
+        return asker.ask(request.question, or_silent(monitor), watch)
+
+    def status(self) -> IndexState:
+        """Return what the index holds and with which encoder it was made.
+
+        Raises:
+            BadFile: there is no index.
+            Damaged: its database cannot be read.
+        """
+        with self._reading() as opened:
+            try:
+                _, calibrated = self._calibration(opened)
+            except BadInput as error:
+                calibrated = f"unknown: {error.message}"
+            with opened.view() as view:
+                return IndexState(
+                    index=str(self.folder.resolve()),
+                    files=view.count_files(),
+                    passages=view.count_passages(),
+                    pictures=view.count_pictures(),
+                    encoder=opened.encoder_name,
+                    fingerprint=opened.fingerprint,
+                    dimension=opened.dimension,
+                    format_version=FORMAT_VERSION,
+                    bytes=sum(p.stat().st_size for p in self.folder.iterdir() if p.is_file()),
+                    sealed=opened.sealed,
+                    calibrated=calibrated,
+                )
+
+    def calibration(self) -> tuple[Calibration | None, str]:
+        """Return the calibration that `ask` uses, and a line about where it comes from."""
+        with self._reading() as opened:
+            return self._calibration(opened)
+
+    def _calibration(self, opened: storage.Index) -> tuple[Calibration | None, str]:
+        encoder = self._own_encoder(opened)
+        return find_calibration(self.folder, self._rescorer(encoder) or encoder)
+
+    # ---- writing, over a connection of its own, so that searches go on meanwhile
+
+    def add(
+        self, paths: PathArgument | Iterable[PathArgument], *, monitor: Monitor | None = None
+    ) -> IndexChange:
+        """Store files and folders; only what is new or changed is read and embedded.
+
+        Files that vanished from a named folder are taken out. A file that was stored before and
+        cannot be read now keeps its former passages, and is reported.
+
+        Args:
+            paths: a file or folder, or several.
+            monitor: informed of progress; may stop the work by raising `Cancelled`.
+
+        Raises:
+            BadInput: there is no file to read, or none that can be stored in a new index.
+            BadFile: a path does not exist, or the folder cannot be an index.
+            WrongBase: the index was made with another encoder.
+            Busy: another process writes to it for too long.
+            NoRoom: the disk is full; what was stored before is whole.
+            Cancelled: the monitor stopped it; what was stored before that is kept.
+        """
+        request = checked(IndexAdd, paths=path_texts(paths), index=self.folder)
+        self._require_open()
+        choice = (self._chosen, self._layer)
+        return add_files(self.folder, request.paths, choice, self._load, or_silent(monitor))
+
+    def remove(
+        self, paths: PathArgument | Iterable[PathArgument], *, monitor: Monitor | None = None
+    ) -> IndexChange:
+        """Take files or whole folders out; the files themselves stay, and need not be there.
+
+        Raises:
+            BadFile: there is no index, or none of the paths is in it.
+            Busy: another process writes to it for too long.
+            NoRoom: the folder cannot be written; nothing was taken out.
+        """
+        request = checked(IndexRemove, paths=path_texts(paths), index=self.folder)
+        self._require_open()
+        return remove_files(self.folder, request.paths, or_silent(monitor))
+
+    def rebuild(
+        self,
+        *,
+        encoder: str | None = None,
+        layer: int | None = None,
+        monitor: Monitor | None = None,
+    ) -> IndexChange:
+        """Make vectors, full text and snapshot again; until it is done, searches see the former.
+
+        Args:
+            encoder: change the index to this encoder.
+            layer: take this hidden layer of it instead of the last.
+            monitor: informed of progress; may stop the work by raising `Cancelled`.
+
+        Raises:
+            BadFile: there is no index, or the encoder cannot be loaded.
+            BadInput: the encoder reads none of its files.
+            Busy: another process writes to it for too long.
+            NoRoom: the disk is full; the index is as it was.
+            Cancelled: the monitor stopped it; the index is as it was.
+        """
+        request = checked(IndexRebuild, index=self.folder, encoder=encoder, layer=layer)
+        self._require_open()
+        choice = (request.encoder, request.layer)
+        with self._lock:
+            self._models.clear()  # the weights of a name may be others now
+            if encoder is not None:
+                self._named.add(lasting_name(encoder))
+        change = rebuild_index(self.folder, choice, self._load, or_silent(monitor))
+        with self._lock:
+            if encoder is not None or layer is not None:
+                self._chosen, self._layer = None, None  # from now on the index's own
+        return change
+
+    def verify(
+        self, *, sources: bool = False, repair: bool = False, monitor: Monitor | None = None
+    ) -> IndexCheck:
+        """Check every stored text, vector and byte, and measure the approximate search.
+
+        Args:
+            sources: compare the stored files with those on the disk too.
+            repair: repair what is damaged from the stored texts.
+            monitor: informed of progress.
+
+        Raises:
+            BadFile: there is no index.
+            Damaged: it is to be repaired, but its database cannot be opened.
+            Busy: another process writes to it for too long.
+        """
+        self._require_open()
+        return verify_index(
+            self.folder, mend=repair, sources=sources, load=self._load, monitor=or_silent(monitor)
+        )
+
+    def calibrate(
+        self,
+        answerable: Iterable[str],
+        unanswerable: Iterable[str],
+        *,
+        false_answer_rate: float = 0.1,
+        source: str = "this index's own calibration",
+        monitor: Monitor | None = None,
+    ) -> Calibration:
+        """Set the answerability threshold of this index from questions, and store it.
+
+        Args:
+            answerable: questions that the documents answer.
+            unanswerable: questions that they do not.
+            false_answer_rate: share of the latter that may be answered.
+            source: where the questions come from, for reports.
+            monitor: informed of progress.
+
+        Raises:
+            BadInput: too few questions of a kind.
+        """
+        kinds = [list(answerable), list(unanswerable)]
+        rate = checked(
+            Calibrate, file="-", index=self.folder, false_answer_rate=false_answer_rate
+        ).false_answer_rate
+        listener = or_silent(monitor)
+        listener.start("measuring evidence", sum(map(len, kinds)))
+        scores: list[list[float]] = [[], []]
+        with self._reading() as opened:
+            _, reader = self._caching_encoders(opened)
+        for questions, found in zip(kinds, scores, strict=True):
+            for question in questions:
+                found.append(measure_evidence(question, self._find_texts(question), reader))
+                listener.advance()
+        made = calibrate(scores[0], scores[1], rate, reader, source)
+        save_calibration(self.folder, made)
+        return made
+
+    # ---- what is open
+
+    @contextmanager
+    def _reading(self) -> Iterator[storage.Index]:
+        """The database as it is now; other readers of this object wait."""
+        with self._lock:
+            self._require_open()
+            if self._storage is not None and not self._storage.is_current():
+                self._storage.close()
+                self._forget()
+            if self._storage is None:
+                opened = storage.open_index(self.folder)
+                try:
+                    self._require_chosen(opened)
+                except BaseException:
+                    opened.close()
+                    raise
+                self._storage = opened
+            yield self._storage
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise BadInput(
+                f"the index {self.folder} was closed.", "Make another object: Index(folder)."
+            )
+
+    def _require_chosen(self, opened: storage.Index) -> None:
+        """Refuse an index that was made with another encoder than the one named."""
+        chosen = (self._chosen or opened.encoder_name, self._layer)
+        if (self._chosen, self._layer) == (None, None):
+            return
+        if chosen != (opened.encoder_name, opened.layer):
+            encoder = self._load(*chosen)  # another name may still mean the same weights
+            opened.require_base(storage.describe_base(encoder, *chosen))
+
+    def _load(self, name: str, layer: int | None) -> Encoder:
+        with self._lock:
+            if (name, layer) not in self._models:
+                # nothing is fetched for a name that only the index gives
+                with named_by_user(self._named) if self._named else nullcontext():
+                    self._models[name, layer] = load_encoder(name, layer=layer, device=self._device)
+            return self._models[name, layer]
+
+    def _own_encoder(self, opened: storage.Index) -> Encoder:
+        return load_own_encoder(opened, self._load)
+
+    def _rescorer(self, encoder: Encoder) -> Encoder | None:
+        """The encoder that orders the first hits again where the index's own stands in for it."""
+        return None if encoder.rescorer is None else self._load(encoder.rescorer, None)
+
+    def _caching_encoders(self, opened: storage.Index) -> tuple[CachingEncoder, CachingEncoder]:
+        """The index's encoder, and the full encoder, which compares sentences; often the same."""
+        if self._caching is None:
+            encoder = self._own_encoder(opened)
+            rescorer = self._rescorer(encoder)
+            finder = CachingEncoder(encoder)
+            self._caching = finder, finder if rescorer is None else CachingEncoder(rescorer)
+        return self._caching
+
+    def _find_texts(
+        self, question: str, k: int = 0, mode: Mode = "hybrid", where: Sequence[str] = ()
+    ) -> list[Hit]:
+        """Text passages for a question: `k` or `EVIDENCE_HITS`, whichever is more."""
+        with self._reading() as opened:
+            finder, reader = self._caching_encoders(opened)
+            if "image" in finder.reads:
+                where = [*where, "kind = text"]
+            found = search(
+                opened,
+                finder,
+                question,
+                k=max(k, EVIDENCE_HITS),
+                mode=mode,
+                where=where,
+                rescorer=None if reader is finder else reader,
+            )
+        return found.hits
+
+    def _load_writer(self, request: Ask, reader: CachingEncoder) -> Writer:
+        """The writer of a request; the last one stays loaded."""
+        key = (
+            request.writer,
+            request.writer_model,
+            request.max_tokens,
+            request.timeout,
+            request.seed,
+        )
+        if self._writer is None or self._writer[0] != key:
+            with named_by_user([request.writer]):
+                made = load_writer(
+                    request.writer,
+                    model=request.writer_model,
+                    encoder=reader,
+                    max_tokens=request.max_tokens,
+                    timeout=request.timeout,
+                    device=self._device,
+                    seed=request.seed,
+                )
+            self._writer = key, made
+        return self._writer[1]
+
+    def _threshold(self, request: Ask, reader: Encoder) -> tuple[float, str]:
+        """The answerability threshold, and a line about where it comes from."""
+        if request.k == 0:
+            return 0.0, "none: with -k 0 no documents are looked at"
+        if request.evidence is not None:
+            return request.evidence, "given with --evidence"
+        calibration, line = find_calibration(self.folder, reader)
+        return (calibration.floor if calibration else 0.0), line

@@ -1,0 +1,178 @@
+"""Commands that write to an index: add, remove, rebuild."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+
+from ..data.walk import list_files, names_of
+from ..errors import BadFile, Cancelled
+from ..requests.base import DEFAULT_ENCODER
+from ..results import Skipped
+from ..types import Encoder, Monitor
+from .chunking import CHUNKER_VERSION
+from .database import is_whole, require_free
+from .index import Index, create_or_open, describe_base, open_index
+from .ingest import Intake, require_something
+from .opening import Load, lasting_name
+from .rebuild import renew
+from .results import IndexChange
+
+Choice = tuple[str | None, int | None]  # encoder and hidden layer, where the user named them
+
+
+def add_files(
+    folder: Path, paths: Sequence[str], choice: Choice, load: Load, monitor: Monitor
+) -> IndexChange:
+    """Store files and folders; only what is new or changed is read and embedded.
+
+    Files that vanished from a named folder are taken out. A file that was stored before and
+    cannot be read now keeps its former passages, and is reported.
+
+    Raises:
+        BadInput: there is no file to read, or none that can be stored in a new index.
+        BadFile: a path does not exist, or the folder cannot be an index.
+        WrongBase: the index was made with another encoder.
+        Busy: another process writes to it for too long.
+        NoRoom: the disk is full; what was stored before is whole.
+        Cancelled: the monitor stopped it; what was stored before that is kept.
+    """
+    begin = time.perf_counter()
+    found = list_files(paths)
+    with ExitStack() as stack:
+        index = None
+        if is_whole(folder):
+            index = stack.enter_context(open_index(folder))
+        else:
+            require_free(folder)
+        name, layer = _choose(choice, index)
+
+        @cache
+        def load_once() -> Encoder:
+            encoder = load(name, layer)
+            if index is not None:
+                index.require_base(describe_base(encoder, name, layer))
+            return encoder
+
+        def make() -> Index:
+            return stack.enter_context(create_or_open(folder, load_once(), name, layer))
+
+        if index is not None and (name, layer) != (index.encoder_name, index.layer):
+            load_once()  # another name may still mean the same weights
+        stored = {} if index is None else _stored_files(index)
+        intake = Intake(index, make, load_once, monitor)
+        intake.change.skipped.extend(found.skipped)
+        try:
+            intake.add(_outside(found.files, folder), stored)
+            intake.remove_vanished(_folders(paths), stored)
+        except Cancelled:
+            if intake.index is not None and intake.change.wrote:
+                intake.index.refresh()
+            raise
+        if intake.index is None or not (found.files or intake.change.removed):
+            raise require_something(paths, intake.change.skipped)
+        if intake.change.wrote or not intake.index.is_fresh():
+            monitor.start("writing the snapshot")
+            intake.index.refresh()
+        return _finished(intake.change, intake.index, begin)
+
+
+def _choose(choice: Choice, index: Index | None) -> tuple[str, int | None]:
+    if index is not None and choice == (None, None):
+        return index.encoder_name, index.layer
+    default = index.encoder_name if index is not None else DEFAULT_ENCODER
+    return lasting_name(choice[0] or default), choice[1]
+
+
+def _finished(change: IndexChange, index: Index, begin: float) -> IndexChange:
+    """Fill in what is known at the end; `begin` is the start by `time.perf_counter`."""
+    with index.view() as view:
+        change.passages = view.count_passages()
+    change.encoder = index.encoder_name
+    change.seconds = time.perf_counter() - begin
+    return change
+
+
+def _stored_files(index: Index) -> dict[str, str]:
+    with index.view() as view:
+        return view.files()
+
+
+def _outside(paths: Sequence[str], folder: Path) -> list[str]:
+    """The paths that are not in the index's own folder."""
+    inside = tuple(f"{name}{os.sep}" for name in names_of(str(folder)))
+    return [path for path in paths if not path.startswith(inside)]
+
+
+def _folders(paths: Sequence[str]) -> list[str]:
+    """The folders among `paths`, absolute, under both of their names where one is a link."""
+    named = [path for path in paths if os.path.isdir(path)]  # noqa: PTH112  a name of any bytes
+    return [name for path in named for name in names_of(path)]
+
+
+def rebuild_index(folder: Path, choice: Choice, load: Load, monitor: Monitor) -> IndexChange:
+    """Make an index again, in one step: until it is done, searches see the former one.
+
+    With another encoder everything is embedded again; where this version cuts passages another
+    way, the files are read again. Else full text, snapshot and checksums are written again.
+
+    Raises:
+        BadFile: there is no index, or the encoder cannot be loaded.
+        BadInput: the encoder reads none of its files.
+        Busy: another process writes to it for too long.
+        NoRoom: the disk is full; the index is as it was.
+        Cancelled: the monitor stopped it; the index is as it was.
+    """
+    begin = time.perf_counter()
+    with open_index(folder) as index:
+        with index.view() as view:
+            change = IndexChange(unchanged=view.count_files())
+        if choice != (None, None) or index.chunker != CHUNKER_VERSION:
+            name, layer = _choose(choice, index)
+            encoder = load(name, layer)
+            change = renew(index, encoder, describe_base(encoder, name, layer), monitor)
+        else:
+            monitor.start("making the full text anew")
+            index.rebuild_words()
+        monitor.start("writing the snapshot")
+        index.refresh()
+        return _finished(change, index, begin)
+
+
+def remove_files(folder: Path, paths: Sequence[str], monitor: Monitor) -> IndexChange:
+    """Take files or whole folders out; the files themselves stay, and need not be there.
+
+    Raises:
+        BadFile: there is no index, or none of the paths is in it.
+        Busy: another process writes to it for too long.
+        NoRoom: the folder cannot be written; nothing was taken out.
+    """
+    begin = time.perf_counter()
+    change = IndexChange()
+    with open_index(folder) as index:
+        stored = _stored_files(index)
+        chosen: dict[str, None] = {}
+        for path in paths:
+            found = _find(path, stored)
+            chosen.update(dict.fromkeys(found))
+            if not found:
+                change.skipped.append(Skipped(path=path, reason="is not in the index."))
+        if not chosen:
+            raise BadFile(
+                f"{', '.join(paths)}: not in the index {folder}.",
+                "Paths are those that `graft search` shows; a folder takes out all in it.",
+            )
+        monitor.start("taking out", len(chosen))
+        change.removed = index.remove(list(chosen))
+        change.unchanged = len(stored) - change.removed
+        index.refresh()
+        return _finished(change, index, begin)
+
+
+def _find(path: str, stored: Mapping[str, str]) -> list[str]:
+    """The stored files that a path names: itself, or all in it."""
+    places = set(names_of(path))
+    inside = tuple(place.rstrip(os.sep) + os.sep for place in places)
+    return [name for name in stored if name in places or name.startswith(inside)]

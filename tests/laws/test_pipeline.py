@@ -1,0 +1,119 @@
+"""The zero law asked of the public API: `gw.Pipeline` and everything that can be put on it."""
+
+import pytest
+import torch
+from PIL import Image
+from tests import networks, pipelines
+
+import graftwerk as gw
+from graftwerk.adapters.lora import Rank, install
+from graftwerk.adapters.protocol import Adapter
+from graftwerk.controlnet.branch import Shape, make_branch, weights_of
+from graftwerk.controlnet.checkpoint import write_controlnet
+from graftwerk.errors import WrongBase
+
+LOOK = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
+KINDS = ("lora", "control", "guide", "guide of latents", "guide of images")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return pipelines.write_text_pipeline(tmp_path_factory.mktemp("law") / "pipeline")
+
+
+@pytest.fixture(scope="module")
+def make(folder, tmp_path_factory):
+    """Makes an adapter of a kind at a scale."""
+    model = gw.Pipeline(folder, device="cpu").steered.frozen
+    places = tmp_path_factory.mktemp("adapters")
+    generator = torch.Generator().manual_seed(4)
+    lora = install(model.unet, Rank(2), generator, model.fingerprint)
+    with torch.no_grad():
+        for weight in lora.parameters().values():
+            weight.add_(0.3 * torch.randn(weight.shape, generator=generator))
+    lora.save(places / "lora", model.name, {}, part="unet")
+    lora.remove()
+    branch = make_branch(model.unet, Shape(model.factor), generator)
+    with torch.no_grad():
+        for weight in weights_of(branch).values():
+            weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
+    (places / "branch").mkdir()
+    write_controlnet(places / "branch", branch, model.unet)
+
+    def adapter(kind, scale):
+        if kind == "lora":
+            return gw.Lora(places / "lora", scale)
+        if kind == "control":
+            return gw.ControlNet(places / "branch", condition="depth")(LOOK, weight=scale)
+        if kind == "guide of images":
+            return gw.Guide(lambda images: -images.mean(dim=(1, 2, 3)), 5 * scale, reads="images")
+        reads = "latents" if kind == "guide of latents" else "noisy"
+        return gw.Guide(lambda x, sigma: x.mean(dim=(1, 2, 3)), 0.2 * scale, reads=reads)
+
+    return adapter
+
+
+def latents(pipe):
+    return pipe.generate("a red cube", n=2, steps=3, seed=5, cfg=3.0, check=False).latents
+
+
+def hash_of(pipe):
+    model = pipe.steered.frozen
+    return [networks.hash_of(model.unet), networks.hash_of(model.decoder)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_zero_law(folder, make, kind):
+    pipe = gw.Pipeline(folder, device="cpu")
+    weights, modules = hash_of(pipe), dict(pipe.steered.frozen.unet.named_modules())
+    frozen = latents(pipe)
+    zero, work = make(kind, 0.0), make(kind, 1.0)
+    assert isinstance(work, Adapter) and zero.is_zero and not work.is_zero
+    assert torch.equal(latents(pipe.with_(zero)), frozen)
+    steered = pipe.with_(work)
+    assert not torch.equal(latents(steered), frozen)
+    assert torch.equal(latents(pipe), frozen)
+    assert torch.equal(latents(work.remove(steered)), frozen)
+    assert torch.equal(latents(steered.without()), frozen)
+    assert torch.equal(latents(steered), latents(pipe.with_(work)))
+    assert hash_of(pipe) == weights
+    now = dict(pipe.steered.frozen.unet.named_modules())
+    assert now.keys() == modules.keys() and all(now[name] is modules[name] for name in now)
+
+
+def test_at_zero_the_images_are_the_frozen_model_s_too(folder, make):
+    pipe = gw.Pipeline(folder, device="cpu")
+    zeros = [make(kind, 0.0) for kind in KINDS]
+    plain, steered = (
+        one.generate("a red cube", n=2, steps=3) for one in (pipe, pipe.with_(*zeros))
+    )
+    assert [i.tobytes() for i in plain.images] == [i.tobytes() for i in steered.images]
+
+
+def test_all_together_and_one_taken_off(folder, make):
+    pipe = gw.Pipeline(folder, device="cpu")
+    adapters = [make(kind, 1.0) for kind in KINDS]
+    everything = pipe.with_(*adapters)
+    for number, adapter in enumerate(adapters):
+        rest = adapters[:number] + adapters[number + 1 :]
+        assert torch.equal(latents(everything.without(adapter)), latents(pipe.with_(*rest)))
+
+
+def test_frozen_weights_are_shared(folder, make):
+    pipe = gw.Pipeline(folder, device="cpu")
+    steered = pipe.with_(make("lora", 1.0)).steered.model.unet
+    own = {id(weight) for weight in pipe.steered.frozen.unet.parameters()}
+    assert own < {id(weight) for weight in steered.parameters()}
+    assert not any(weight.requires_grad for weight in steered.parameters())
+
+
+@pytest.mark.parametrize("kind", ["lora"])
+def test_another_base_is_refused_by_name(tmp_path, make, kind):
+    unet = pipelines.tiny_unet()
+    with torch.no_grad():
+        for weight in unet.parameters():
+            weight.add_(0.01)
+    other = gw.Pipeline(pipelines.write_text_pipeline(tmp_path / "other", unet=unet), device="cpu")
+    with pytest.raises(WrongBase) as caught:
+        other.with_(make(kind, 0.0))
+    assert other.fingerprint[:12] in str(caught.value)

@@ -80,7 +80,12 @@ def read_questions(path: Path) -> list[Labelled]:
     if not path.is_file():
         raise BadFile(f"{path} is not a file.", "Name an existing file of JSON lines.")
     limits.require_file_size(path, limits.JSON_FILE, "question file")
-    table = read_table(path, AS_FOUND) if is_table(path) else None
+    try:
+        table = read_table(path, AS_FOUND) if is_table(path) else None
+    except BadFile:
+        raise
+    except BadInput as error:
+        raise BadInput(f"{path} has 0 answerable questions: {error.message}", _FORM) from error
     if table is None or not {"question", "answerable"} <= set(table.columns):
         raise BadInput(f"{path} has no columns question and answerable.", _FORM)
     rows = zip(table.places, table.columns["question"], table.columns["answerable"], strict=True)

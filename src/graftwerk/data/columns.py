@@ -3,15 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ..errors import BadInput
 from .dataset import Kind
 from .documents.formats import is_image_path
-from .tables import Table, is_missing, is_number
+from .tables import AS_FOUND, Reading, Table, is_missing, is_number
+from .tables.roles import counts_rows, is_code, is_date, is_identifier
 
+Missing = Literal["ask", "drop", "learn"]
 KIND_WORDS: dict[Kind, str] = {"text": "texts", "image": "pictures", "series": "series of numbers"}
 _READERS: dict[Kind, str] = {
     "text": "--model builtin/minilm, or the folder of another text encoder",
@@ -32,11 +34,20 @@ class Wanted:
         reads: kinds of items that the model takes.
         target: name of the column of labels; None: one of the usual names.
         content: columns that are read; empty: all others of the fitting type.
+        reading: what the user said about how tables are written.
+        missing: what becomes of rows whose label is a word that may stand for none.
     """
 
     reads: frozenset[Kind]
     target: str | None = None
     content: tuple[str, ...] = ()
+    reading: Reading = AS_FOUND
+    missing: Missing = "ask"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are named."""
+        return (*self.content, *(() if self.target is None else (self.target,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +111,22 @@ def few(names: Sequence[str]) -> str:
 class _Sorted:
     """Columns by what they hold."""
 
-    def __init__(self, table: Table, names: Sequence[str]) -> None:
+    def __init__(self, table: Table, names: Sequence[str], by_itself: bool = True) -> None:
         self.series: list[str] = []
         self.words: list[str] = []
         self.pictures: list[str] = []
         self.others: dict[str, str] = {}  # why a column is none of these
+        self.running: list[str] = []  # numbers of rows, or a ramp among others
         for name in names:
-            self._sort(name, [v for v in table.column(name) if not is_missing(v)])
+            values = [v for v in table.numbers(name) if not is_missing(v)]
+            self._sort(name, values, by_itself)
+        if by_itself and len(self.words) > 1:
+            for name in [name for name in self.words if is_code(table.column(name))]:
+                self.words.remove(name)
+                self.others[name] = "identifiers"
+        if len(self.running) == 1 and len(self.series) > 1:
+            self.series.remove(self.running[0])
+            self.others[self.running[0]] = "numbers that count rows"
 
     def of(self, kind: Kind) -> list[str]:
         """Columns of a kind; of pictures there is one in a row."""
@@ -118,12 +138,18 @@ class _Sorted:
         found = {name: words for words, names in held.items() for name in names}
         return {name: why for name, why in (found | self.others).items() if name not in read}
 
-    def _sort(self, name: str, values: Sequence[Any]) -> None:
+    def _sort(self, name: str, values: Sequence[Any], by_itself: bool) -> None:
         numbers = sum(map(is_number, values))
         if not values:
             self.others[name] = "empty"
+        elif by_itself and is_date(name, values):
+            self.others[name] = "dates"
+        elif by_itself and is_identifier(name, values):
+            self.others[name] = "identifiers"
         elif numbers >= _HALF * len(values):
             self.series.append(name)
+            if by_itself and counts_rows(values):
+                self.running.append(name)
         elif not all(isinstance(value, str) for value in values):
             self.others[name] = "neither text nor numbers"
         elif sum(is_image_path(value) for value in values) >= _MOSTLY * len(values):
@@ -136,7 +162,7 @@ def _as_named(table: Table, wanted: Wanted) -> Chosen:
     """The columns that the user named."""
     for name in wanted.content:
         table.column(name)
-    found = _Sorted(table, wanted.content)
+    found = _Sorted(table, wanted.content, by_itself=False)
     if "image" in wanted.reads and found.pictures:
         others = [name for name in wanted.content if name != found.pictures[0]]
         note = f"reading pictures from {found.pictures[0]}; left out: {few(others)}"
@@ -171,7 +197,7 @@ def _nothing(table: Table, found: _Sorted, wanted: Wanted) -> BadInput:
         return unread(table.path.name, "image", wanted)
     if wanted.content and "series" in wanted.reads:
         odd = next(name for name in wanted.content if name not in found.series)
-        cells = zip(table.places, table.column(odd), strict=True)
+        cells = zip(table.places, table.numbers(odd), strict=True)
         found_odd = (
             (place, number_of(odd, cell))
             for place, cell in cells

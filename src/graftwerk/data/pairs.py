@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import limits
-from ..errors import BadFile
-from .raw import read_bytes
-from .tables import AS_FOUND, Reading, Sheet, is_number, read_sheets, read_table
-from .tables.numbers import find_format, read_number
+from ..errors import BadFile, BadInput, LimitExceeded
+from .tables import AS_FOUND, Reading, Table, is_number, is_table_folder, read_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,39 +20,51 @@ class Pair:
     score: float
 
 
-def read_pairs(path: Path, reading: Reading = AS_FOUND) -> list[Pair]:
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The pairs of a table.
+
+    Attributes:
+        rows: one a row.
+        dialect: how the table is written.
+        notes: what a person should know of it.
+    """
+
+    rows: list[Pair]
+    dialect: str
+    notes: tuple[str, ...]
+
+
+def read_pairs(path: Path, reading: Reading = AS_FOUND) -> Pairs:
     """Read a table of text, text, score, with or without a header.
 
     Raises:
         BadFile: the file is missing or cannot be decoded, or a row is malformed; it is named.
         LimitExceeded: the file is too large.
     """
-    if not path.is_file():
-        raise BadFile(f"{path} is not a file.", "Name a CSV file of text, text, score.")
-    limits.require_file_size(path, limits.TEXT_FILE, "CSV file")
-    if path.suffix.lower() in {".jsonl", ".json", ".parquet"}:
-        table = read_table(path, reading)
-        rows = list(zip(*map(table.numbers, table.columns), strict=True))
-        pairs = [
-            _pair(path, row, place) for row, place in zip(rows, table.places, strict=True)
-        ]
-    else:
-        sheet = read_sheets(path.name, read_bytes(str(path), limits.TEXT_FILE), reading)[0]
-        mark = reading.decimal or _decimal([row[2] for row in sheet.rows if len(row) == 3], sheet)
-        pairs = [
-            _pair(path, [*row[:2], *(read_number(cell, mark) for cell in row[2:])], place)
-            for row, place in zip(
-                sheet.rows, (f"{sheet.unit} {line}" for line in sheet.lines), strict=True
-            )
-        ]
+    if not path.is_file() and not is_table_folder(path):
+        raise BadFile(f"{path} is not a file.", "Name a table of text, text, score.")
+    if path.is_file():
+        limits.require_file_size(path, limits.TEXT_FILE, "table")
+    try:
+        table = read_table(path, reading, cells=3)
+    except (BadFile, LimitExceeded):
+        raise
+    except BadInput as error:
+        raise BadFile(f"{path} holds 0 pairs.", "At least 2 are needed.") from error
+    columns = [table.numbers(name) for name in table.columns]
+    rows = zip(zip(*columns, strict=True), table.places, strict=True)
+    pairs = [_pair(path, row, place) for row, place in rows]
     if len(pairs) < 2:
         raise BadFile(f"{path} holds {len(pairs)} pairs.", "At least 2 are needed.")
-    return pairs
+    notes = [*table.notes, *_number_notes(table)]
+    return Pairs(pairs, f"{path.name}: {table.dialect}", tuple(f"{path.name}: {n}" for n in notes))
 
 
-def _decimal(scores: Sequence[Any], sheet: Sheet) -> str:
-    found = find_format(scores, sheet.separator)
-    return found.decimal if found else "."
+def _number_notes(table: Table) -> list[str]:
+    """How scores are written, where Python does not read them."""
+    last = list(table.columns)[-1]
+    return [table.formats[last].describe(last)] if last in table.formats else []
 
 
 def _pair(path: Path, row: Sequence[Any], place: str) -> Pair:

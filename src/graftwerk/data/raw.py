@@ -128,7 +128,7 @@ _MARKED = {  # longer marks first: that of UTF-32 begins with that of UTF-16
 _HIGH_RUN = re.compile(rb"[\x80-\xff]{4,}")
 _HIGH = re.compile(rb"[\x80-\xff]")
 # what Windows-1252 makes of other code pages: a sign or a capital inside of a word
-_SIGNS = "¡¢£¤¥¦§¨©«¬®¯°±³µ¶¸¹»¼½¾¿×÷"
+_SIGNS = r"\xa1-\xa9\xab\xac\xae-\xb1\xb3\xb5\xb6\xb8\xb9\xbb-\xbf\xd7\xf7"
 _ODD = re.compile(rf"[^\W\d_](?=[{_SIGNS}][^\W\d_])|[a-zß-öø-ÿ](?=[À-ÖØ-ÞŠŒŽŸ])")
 _ODD_SHARE = 0.1
 _ENCODING_HINT = "Name its encoding with --encoding, or save it as UTF-8."

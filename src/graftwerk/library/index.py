@@ -5,7 +5,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from typing import Literal
 
+from ..data.tables import reading_of
 from ..errors import BadInput
 from ..models.encoders import CachingEncoder, load_encoder
 from ..models.hub import named_by_user
@@ -255,7 +257,14 @@ class Index:
     # ---- writing, over a connection of its own, so that searches go on meanwhile
 
     def add(
-        self, paths: PathArgument | Iterable[PathArgument], *, monitor: Monitor | None = None
+        self,
+        paths: PathArgument | Iterable[PathArgument],
+        *,
+        header: bool | None = None,
+        separator: str | None = None,
+        decimal: Literal[".", ","] | None = None,
+        encoding: str | None = None,
+        monitor: Monitor | None = None,
     ) -> IndexChange:
         """Store files and folders; only what is new or changed is read and embedded.
 
@@ -264,6 +273,10 @@ class Index:
 
         Args:
             paths: a file or folder, or several.
+            header: whether the first row of a table names its columns; None: found.
+            separator: between the cells of a table; None: found.
+            decimal: mark of decimals in tables; None: found.
+            encoding: of tables; None: found.
             monitor: informed of progress; may stop the work by raising `Cancelled`.
 
         Raises:
@@ -274,10 +287,19 @@ class Index:
             NoRoom: the disk is full; what was stored before is whole.
             Cancelled: the monitor stopped it; what was stored before that is kept.
         """
-        request = checked(IndexAdd, paths=path_texts(paths), index=self.folder)
+        request = checked(
+            IndexAdd,
+            paths=path_texts(paths),
+            index=self.folder,
+            header=header,
+            separator=separator,
+            decimal=decimal,
+            encoding=encoding,
+        )
         self._require_open()
-        choice = (self._chosen, self._layer)
-        return add_files(self.folder, request.paths, choice, self._load, or_silent(monitor))
+        choice, reading = (self._chosen, self._layer), reading_of(request)
+        told = or_silent(monitor)
+        return add_files(self.folder, request.paths, choice, self._load, told, reading)
 
     def remove(
         self, paths: PathArgument | Iterable[PathArgument], *, monitor: Monitor | None = None

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
+from ..data.tables import AS_FOUND, Reading
 from ..data.walk import list_files, names_of
 from ..errors import BadFile, Cancelled
 from ..requests.base import DEFAULT_ENCODER
@@ -24,7 +25,12 @@ Choice = tuple[str | None, int | None]  # encoder and hidden layer, where the us
 
 
 def add_files(
-    folder: Path, paths: Sequence[str], choice: Choice, load: Load, monitor: Monitor
+    folder: Path,
+    paths: Sequence[str],
+    choice: Choice,
+    load: Load,
+    monitor: Monitor,
+    reading: Reading = AS_FOUND,
 ) -> IndexChange:
     """Store files and folders; only what is new or changed is read and embedded.
 
@@ -62,7 +68,7 @@ def add_files(
         if index is not None and (name, layer) != (index.encoder_name, index.layer):
             load_once()  # another name may still mean the same weights
         stored = {} if index is None else _stored_files(index)
-        intake = Intake(index, make, load_once, monitor)
+        intake = Intake(index, make, load_once, monitor, reading)
         intake.change.skipped.extend(found.skipped)
         try:
             intake.add(_outside(found.files, folder), stored)

@@ -19,7 +19,6 @@ from graftwerk.data.targets import read_targets, same_targets
 from graftwerk.errors import BadFile, BadInput
 
 
-
 @pytest.fixture
 def texts(tmp_path):
     return write_csv(tmp_path / "texts.csv", sentences(120))

@@ -57,7 +57,7 @@ def test_json_lines(tmp_path):
 
 @pytest.mark.parametrize("line", ["{", "no", "[" * 100_000, "1" * 5_000, '{"a" 1}'])
 def test_a_line_that_is_no_json_is_named(tmp_path, line):
-    with pytest.raises(BadFile, match="line 2 "):
+    with pytest.raises(BadFile, match="line 2: no JSON"):
         read(read_jsonl, tmp_path, f"1\n{line}\n")
 
 

@@ -11,9 +11,12 @@ from .table import (
     is_missing,
     is_number,
     is_table,
+    is_table_file,
+    is_table_folder,
     json_lines,
     read_sheets,
     read_table,
+    reading_of,
     usual_target,
 )
 
@@ -28,8 +31,11 @@ __all__ = [
     "is_missing",
     "is_number",
     "is_table",
+    "is_table_file",
+    "is_table_folder",
     "json_lines",
     "read_sheets",
     "read_table",
+    "reading_of",
     "usual_target",
 ]

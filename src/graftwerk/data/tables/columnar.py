@@ -36,7 +36,7 @@ def read_parquet(path: Path, source: Path | IO[bytes]) -> Table:
         if not isinstance(source, Path):
             source.seek(0)
         # texts that repeat stay stored once until their whole size is known
-        flat = [name for name in file.schema_arrow.names]
+        flat = list(file.schema_arrow.names)
         with pyarrow.parquet.ParquetFile(source, read_dictionary=flat) as file:
             rows = limits.TABLE_UNPACKED // max(risky, 1) if risky else _BATCH
             size = max(1, min(_BATCH, rows))

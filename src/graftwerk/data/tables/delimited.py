@@ -74,7 +74,7 @@ class Parsed:
     findings: Findings = field(default_factory=Findings)
 
 
-class UnclosedQuote(Exception):  # noqa: N818
+class UnclosedQuote(Exception):
     """A quote that opens a cell and is not closed as a cell's quote is."""
 
     def __init__(self, line: int, reason: str) -> None:
@@ -197,9 +197,7 @@ class _Cells:
 
     def _ends_cell(self, position: int) -> bool:
         at_end = position >= len(self._text) or self._text[position] in "\r\n"
-        return at_end or bool(
-            self._separator and self._text.startswith(self._separator, position)
-        )
+        return at_end or bool(self._separator and self._text.startswith(self._separator, position))
 
     def _unescape(self, body: str) -> str:
         if self._quoting == "backslash":

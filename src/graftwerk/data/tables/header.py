@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from ..documents.formats import is_image_path
@@ -46,7 +47,7 @@ def has_header(rows: Sequence[Sequence[Any]]) -> bool:
     return _looks_like_names(first)
 
 
-def _vote(name: str, values: Sequence[str]) -> int:
+def _vote(name: str, values: Sequence[str]) -> int:  # noqa: PLR0911  one rule each
     """What one column says: above 0 for a header, below 0 for data."""
     if not values or not name:
         return 0
@@ -104,7 +105,7 @@ def _count_up(first: Sequence[str], below: Sequence[Sequence[str]]) -> set[int]:
 
 
 def _is_run(numbers: Sequence[int]) -> bool:
-    steps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(numbers)]
     return bool(steps) and set(steps) == {1}
 
 

@@ -79,8 +79,11 @@ def read_number(cell: Any, decimal: str) -> Any:
         whole, fraction = body, ""
     digits = re.sub(r"\D", "", whole) or "0"
     negative = bool(found["open"]) != ("-" in _sign(found))
-    return ("-" if negative else "") + digits + ("." + fraction if fraction else "") + (
-        found["power"] or ""
+    return (
+        ("-" if negative else "")
+        + digits
+        + ("." + fraction if fraction else "")
+        + (found["power"] or "")
     )
 
 

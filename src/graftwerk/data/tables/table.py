@@ -6,10 +6,11 @@ should know in its `notes`; nothing is dropped or changed without a word in one 
 
 import io
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ... import files, limits
 from ...errors import BadFile, BadInput, LimitExceeded
@@ -17,6 +18,9 @@ from .. import raw
 from .delimited import NAMES, Findings, Parsed, parse
 from .header import USUAL_TARGETS, has_header, name_columns
 from .numbers import NumberFormat, find_format, is_plain, read_number
+
+if TYPE_CHECKING:
+    from ...requests.base import TableRequest
 
 DELIMITED = (".csv", ".tsv")
 SUFFIXES = (*DELIMITED, ".jsonl", ".json", ".xlsx", ".parquet")
@@ -42,6 +46,11 @@ class Reading:
 
 
 AS_FOUND = Reading()
+
+
+def reading_of(request: "TableRequest[Any]") -> Reading:
+    """What a request says about how tables are written."""
+    return Reading(request.header, request.separator, request.decimal, request.encoding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +120,23 @@ class Table:
         return values if found is None else [read_number(v, found.decimal) for v in values]
 
 
-def read_table(path: Path, reading: Reading = AS_FOUND) -> Table:
+def read_table(
+    path: Path, reading: Reading = AS_FOUND, known: Sequence[str] = (), cells: int = 0
+) -> Table:
     """Read a table; without a header the columns are called 1, 2, 3, ...
+
+    Args:
+        path: the file.
+        reading: what the user said about how it is written.
+        known: names of columns that it should have; a first row that has all is a header.
+        cells: that every row must have; 0: any number up to that of the columns.
 
     Raises:
         BadFile: it is malformed, or of no known ending.
         LimitExceeded: it is too large.
     """
     suffix = path.suffix.lower()
-    if is_arrow_folder(path):
+    if is_table_folder(path):
         from .columnar import read_arrow_folder
 
         table = read_arrow_folder(path)
@@ -133,8 +150,9 @@ def read_table(path: Path, reading: Reading = AS_FOUND) -> Table:
         read = _read_json if suffix == ".json" else _read_json_lines
         table = read(path, *raw.decode_table(content, path.name, reading.encoding))
     elif suffix in SUFFIXES:
-        sheets = read_sheets(path.name, raw.read_bytes(str(path), limits.DATA_FILE), reading)
-        table = _as_table(path, sheets, reading)
+        content = raw.read_bytes(str(path), limits.DATA_FILE)
+        sheets = read_sheets(path.name, content, reading, known)
+        table = _as_table(path, sheets, reading, cells)
     else:
         raise BadFile(
             f"{path.name!r} is no table that can be read.",
@@ -147,15 +165,23 @@ def read_table(path: Path, reading: Reading = AS_FOUND) -> Table:
 
 def is_table(path: str | Path) -> bool:
     """Whether a path is that of a table: by its ending, or a folder of `datasets`."""
-    return Path(path).suffix.lower() in SUFFIXES or is_arrow_folder(Path(path))
+    return Path(path).suffix.lower() in SUFFIXES or is_table_folder(Path(path))
 
 
-def is_arrow_folder(path: Path) -> bool:
+def is_table_file(value: str) -> bool:
+    """Whether a text is the path of a table that is there; any text may be asked about."""
+    there = os.path.exists(value)  # noqa: PTH110  Path raises for what can be no path
+    return there and is_table(value)
+
+
+def is_table_folder(path: Path) -> bool:
     """Whether a folder is what `datasets.save_to_disk` writes."""
     return (path / ARROW_STATE).is_file() or (path / ARROW_SPLITS).is_file()
 
 
-def read_sheets(name: str, content: bytes, reading: Reading = AS_FOUND) -> list[Sheet]:
+def read_sheets(
+    name: str, content: bytes, reading: Reading = AS_FOUND, known: Sequence[str] = ()
+) -> list[Sheet]:
     """Read the rows of a CSV, TSV or Excel file; only a workbook has several sheets.
 
     Raises:
@@ -166,13 +192,13 @@ def read_sheets(name: str, content: bytes, reading: Reading = AS_FOUND) -> list[
     if suffix == ".xlsx":
         from .workbook import read_workbook
 
-        return read_workbook(name, content, reading)
+        return read_workbook(name, content, reading, known)
     text, encoding = raw.decode_table(content, name, reading.encoding)
     parsed = parse(text, name, suffix, reading.separator)
     require_rows(name, len(parsed.rows))
     rows = [row.cells for row in parsed.rows]
     lines = [row.line for row in parsed.rows]
-    header = split_header(rows, reading.header)
+    header = split_header(rows, reading.header, known)
     if header is not None:
         lines = lines[1:]
     width = _usual_width(rows) if header is None else len(header)
@@ -184,11 +210,20 @@ def read_sheets(name: str, content: bytes, reading: Reading = AS_FOUND) -> list[
     return [Sheet(name, header, rows, lines, "line", words, tuple(notes), shown)]
 
 
-def split_header(rows: list[list[Any]], header: bool | None) -> list[Any] | None:
+def split_header(
+    rows: list[list[Any]], header: bool | None, known: Sequence[str] = ()
+) -> list[Any] | None:
     """Take the first row off where it names the columns."""
-    if rows and (has_header(rows) if header is None else header):
-        return rows.pop(0)
-    return None
+    if not rows:
+        return None
+    if header is None:
+        header = _names_all(rows[0], known) or has_header(rows)
+    return rows.pop(0) if header else None
+
+
+def _names_all(first: Sequence[Any], known: Sequence[str]) -> bool:
+    """Whether a row holds the names of all columns that are known."""
+    return bool(known) and set(known) <= {str(cell).strip() for cell in first}
 
 
 def require_rows(name: str, count: int) -> None:
@@ -231,7 +266,7 @@ def _describe(parsed: Parsed, encoding: str, header: list[Any] | None, count: in
     return f"{shown}, {between}{quotes}, {named}, {count:,} rows{more}{lines}"
 
 
-_QUOTES = {"none": "quotes are ordinary characters", "backslash": r'quotes in cells are written \"'}
+_QUOTES = {"none": "quotes are ordinary characters", "backslash": r"quotes in cells are written \""}
 
 
 def _notes_of(findings: Findings, encoding: str, reading: Reading) -> list[str]:
@@ -263,7 +298,7 @@ def _ragged(rows: list[list[Any]], lines: Sequence[int], width: int) -> list[str
     ]
 
 
-def _as_table(path: Path, sheets: Sequence[Sheet], reading: Reading) -> Table:
+def _as_table(path: Path, sheets: Sequence[Sheet], reading: Reading, cells: int) -> Table:
     full = [sheet for sheet in sheets if sheet.rows]
     if not full:
         return Table(path, {}, [])
@@ -273,8 +308,9 @@ def _as_table(path: Path, sheets: Sequence[Sheet], reading: Reading) -> Table:
         others = ", ".join(repr(one.title) for one in full[1:])
         notes.append(f"reading the sheet {sheet.title!r}; left out: {others}")
     width = len(sheet.header) if sheet.header is not None else _usual_width(sheet.rows)
+    width = cells or width
     for line, row in zip(sheet.lines, sheet.rows, strict=True):
-        if len(row) > width:
+        if len(row) > width or (cells and len(row) < width):
             raise BadFile(
                 f"{sheet.unit} {line:,} of {path.name!r} has {len(row)} cells, but there are "
                 f"{width} columns.",
@@ -330,7 +366,8 @@ def _read_json_lines(path: Path, text: str, encoding: str) -> Table:
         if line == 1 and isinstance(row, list) and row and isinstance(row[0], dict):
             return _read_json(path, text, encoding)
         if not isinstance(row, dict):
-            raise BadFile(f"line {line:,} of {path.name!r} holds no JSON object.", _JSON_FORM)
+            shown = str(row)[:80]
+            raise BadFile(f"{path.name!r}, line {line:,}: {shown!r} is no JSON object.", _JSON_FORM)
         rows.append(row)
         places.append(f"line {line}")
         require_rows(path.name, len(rows))
@@ -351,7 +388,7 @@ def json_lines(text: str, name: str) -> list[tuple[int, Any]]:
             found.append((line, files.parse_json(content)))
         except ValueError as error:
             raise BadFile(
-                f"line {line:,} of {name!r} is no JSON: {error}.", "One JSON value a line is read."
+                f"{name!r}, line {line:,}: no JSON ({error}).", "One JSON value a line is read."
             ) from error
     return found
 

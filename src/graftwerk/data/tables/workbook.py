@@ -1,4 +1,4 @@
-"""Excel workbooks (.xlsx), read by openpyxl: values of cells, formulas by what Excel last stored."""
+"""Excel workbooks (.xlsx), by openpyxl: values of cells, formulas by what was last stored."""
 
 import datetime
 import re
@@ -14,7 +14,9 @@ from .table import Reading, Sheet, require_rows, split_header
 _FORMULA, _MERGED = re.compile(rb"<f[ >/]"), re.compile(rb"<mergeCell ")
 
 
-def read_workbook(name: str, content: bytes, reading: Reading) -> list[Sheet]:
+def read_workbook(
+    name: str, content: bytes, reading: Reading, known: Sequence[str] = ()
+) -> list[Sheet]:
     """Read every sheet of a workbook.
 
     Raises:
@@ -33,7 +35,7 @@ def read_workbook(name: str, content: bytes, reading: Reading) -> list[Sheet]:
     merged = sum(len(_MERGED.findall(part)) for part in parts)
     try:
         book = openpyxl.load_workbook(BytesIO(content), read_only=True, data_only=True)
-        sheets = [_sheet(name, sheet, reading) for sheet in book.worksheets]
+        sheets = [_sheet(name, sheet, reading, known) for sheet in book.worksheets]
         without = _without_value(content, sheets) if formulas else 0
     except GraftError:
         raise
@@ -87,7 +89,7 @@ def _measure(name: str, content: bytes) -> list[bytes]:
     return parts
 
 
-def _sheet(name: str, sheet: Any, reading: Reading) -> Sheet:
+def _sheet(name: str, sheet: Any, reading: Reading, known: Sequence[str]) -> Sheet:
     rows: list[list[Any]] = []
     lines: list[int] = []
     blank = 0
@@ -105,7 +107,7 @@ def _sheet(name: str, sheet: Any, reading: Reading) -> Sheet:
     width = max(map(len, rows), default=0)
     for row in rows:
         row.extend([""] * (width - len(row)))
-    header = split_header(rows, reading.header)
+    header = split_header(rows, reading.header, known)
     if header is not None:
         lines = lines[1:]
     named = "no header" if header is None else "a header"

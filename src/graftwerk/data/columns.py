@@ -73,7 +73,8 @@ def choose_columns(table: Table, wanted: Wanted, target: str | None) -> Chosen:
     """
     if wanted.content:
         return _as_named(table, wanted)
-    found = _Sorted(table, [name for name in table.columns if name != target])
+    others = [name for name in table.columns if name != target]
+    found = _Sorted(table, others, target=target if target in table.columns else None)
     kinds: tuple[Kind, ...] = ("image", "text", "series")
     for kind in kinds:
         if kind in wanted.reads and (names := found.of(kind)):
@@ -111,13 +112,19 @@ def few(names: Sequence[str]) -> str:
 class _Sorted:
     """Columns by what they hold."""
 
-    def __init__(self, table: Table, names: Sequence[str], by_itself: bool = True) -> None:
+    def __init__(
+        self, table: Table, names: Sequence[str], by_itself: bool = True, target: str | None = None
+    ) -> None:
+        labels = None if target is None else list(table.column(target))
         self.series: list[str] = []
         self.words: list[str] = []
         self.pictures: list[str] = []
         self.others: dict[str, str] = {}  # why a column is none of these
         self.running: list[str] = []  # numbers of rows, or a ramp among others
         for name in names:
+            if by_itself and labels is not None and list(table.column(name)) == labels:
+                self.others[name] = "the same as the labels"
+                continue
             values = [v for v in table.numbers(name) if not is_missing(v)]
             self._sort(name, values, by_itself)
         if by_itself and len(self.words) > 1:

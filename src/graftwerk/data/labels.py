@@ -15,7 +15,7 @@ from ..errors import BadInput
 from .tables import is_missing
 
 _WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d*)(?:\.0*)?")  # 007 is a code, and no number
-# as data frames and spreadsheets write what is missing; "none" in small letters is a class too often
+# as data frames and spreadsheets write what is missing; `none` is a class too often
 _MISSING = {
     *("NA", "N/A", "n/a", "na", "N.A.", "n.a.", "#N/A", "#NA", "<NA>", "NULL", "null", "Null"),
     *("None", "NONE", "nil", "NIL", "NaT", "-", "--", "\u2013", "\u2014", "?"),
@@ -83,6 +83,8 @@ def name_labels(source: str, values: Sequence[Any], several: bool) -> Names:
     if all(_WHOLE.fullmatch(name) for row in rows for name in row):
         rows = [[whole_number(name) for name in row] for row in rows]
     notes += _respelled(source, parts, rows) + _alike(source, rows)
+    if not several:
+        notes += _joined(source, rows)
     return Names(_without_copies(rows), tuple(notes))
 
 
@@ -184,7 +186,7 @@ def _split(
         elif separator is None or label_text(value) in whole:
             found.append([value])
         else:
-            parts = [part for part in str(value).split(separator) if part.strip()]
+            parts = [one.strip() for one in str(value).split(separator) if one.strip()]
             cut += len(parts) > 1
             found.append(parts)
     notes = []
@@ -213,6 +215,22 @@ def _respelled(
     )
     more = f"; and {len(spellings) - _SHOWN} more labels" if len(spellings) > _SHOWN else ""
     return [f"{source}: {total:,} labels have another spelling than they are given: {shown}{more}"]
+
+
+def _joined(source: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    """Labels that look like several, each of which other rows have too."""
+    names = [name for row in rows for name in row]
+    for separator in _SEPARATORS:
+        held = [name for name in names if separator in name]
+        if len(held) * 2 < len(names):
+            continue
+        parts = Counter(part.strip() for name in set(names) for part in name.split(separator))
+        if max(parts.values()) > 1:
+            return [
+                f"{source}: {len(held):,} labels hold {separator!r} and are read as one class "
+                "each; --task labels reads several"
+            ]
+    return []
 
 
 def _visible(text: str) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Request[Any])
 PathArgument = str | os.PathLike[str]
+PathArguments = PathArgument | Iterable[PathArgument]
 _SHOWN = 80  # characters of a refused value
 
 

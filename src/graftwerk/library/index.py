@@ -5,9 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Literal
 
-from ..data.tables import reading_of
 from ..errors import BadInput
 from ..models.encoders import CachingEncoder, load_encoder
 from ..models.hub import named_by_user
@@ -32,7 +30,7 @@ from ..search.results import Hit, IndexChange, IndexCheck, IndexState, SearchRes
 from ..search.verify import verify_index
 from ..search.writing import add_files, rebuild_index, remove_files
 from ..types import Encoder, Monitor, Writer
-from .arguments import PathArgument, checked, or_silent, path_texts, texts
+from .arguments import PathArgument, PathArguments, checked, or_silent, path_texts, texts
 
 
 class Index:
@@ -59,9 +57,8 @@ class Index:
         device: Device = "auto",
     ) -> None:
         (name,) = path_texts(folder)
-        request = checked(
-            IndexRebuild, index=name, encoder=encoder, layer=layer, device=device
-        )  # the request that has just these fields
+        # the request that has just these fields
+        request = checked(IndexRebuild, index=name, encoder=encoder, layer=layer, device=device)
         self.folder = request.index
         self._chosen = None if encoder is None else lasting_name(encoder)
         self._layer = layer
@@ -258,11 +255,11 @@ class Index:
 
     def add(
         self,
-        paths: PathArgument | Iterable[PathArgument],
+        paths: PathArguments,
         *,
         header: bool | None = None,
         separator: str | None = None,
-        decimal: Literal[".", ","] | None = None,
+        decimal: str | None = None,
         encoding: str | None = None,
         monitor: Monitor | None = None,
     ) -> IndexChange:
@@ -287,23 +284,13 @@ class Index:
             NoRoom: the disk is full; what was stored before is whole.
             Cancelled: the monitor stopped it; what was stored before that is kept.
         """
-        request = checked(
-            IndexAdd,
-            paths=path_texts(paths),
-            index=self.folder,
-            header=header,
-            separator=separator,
-            decimal=decimal,
-            encoding=encoding,
-        )
+        said = {"header": header, "separator": separator, "decimal": decimal, "encoding": encoding}
+        request = checked(IndexAdd, paths=path_texts(paths), index=self.folder, **said)
         self._require_open()
-        choice, reading = (self._chosen, self._layer), reading_of(request)
-        told = or_silent(monitor)
-        return add_files(self.folder, request.paths, choice, self._load, told, reading)
+        choice = (self._chosen, self._layer)
+        return add_files(request, choice, self._load, or_silent(monitor))
 
-    def remove(
-        self, paths: PathArgument | Iterable[PathArgument], *, monitor: Monitor | None = None
-    ) -> IndexChange:
+    def remove(self, paths: PathArguments, *, monitor: Monitor | None = None) -> IndexChange:
         """Take files or whole folders out; the files themselves stay, and need not be there.
 
         Raises:
@@ -487,13 +474,8 @@ class Index:
 
     def _load_writer(self, request: Ask, reader: CachingEncoder) -> Writer:
         """The writer of a request; the last one stays loaded."""
-        key = (
-            request.writer,
-            request.writer_model,
-            request.max_tokens,
-            request.timeout,
-            request.seed,
-        )
+        asked = (request.writer, request.writer_model, request.max_tokens, request.timeout)
+        key = (*asked, request.seed)
         if self._writer is None or self._writer[0] != key:
             with named_by_user([request.writer]):
                 made = load_writer(

@@ -11,6 +11,7 @@ from .numbers import is_localized
 _LONGEST_NAME = 100  # characters; a first row with longer cells is not a header
 _SAMPLE = 500  # rows that are compared with the first
 _STRONG, _WEAK = 2, 1
+_SHOWN = 3
 _MOSTLY = 0.9
 _YEARS = range(1900, 2101)
 USUAL_TARGETS = ("label", "labels", "target", "class", "category", "y")
@@ -141,6 +142,10 @@ def name_columns(first: Sequence[Any], width: int) -> tuple[list[str], list[str]
             count += 1
             name = f"{cell or f'column {number}'}.{count}"
         if count and cell:
-            renamed.append(f"{cell!r} stands again over column {number}, which is called {name!r}")
+            renamed.append(f"{cell!r} over column {number} as {name!r}")
         names[name] = None
-    return list(names), renamed
+    if not renamed:
+        return list(names), []
+    more = f" and {len(renamed) - _SHOWN:,} more" if len(renamed) > _SHOWN else ""
+    shown = ", ".join(renamed[:_SHOWN])
+    return list(names), [f"{len(renamed):,} names that stand twice are read anew: {shown}{more}"]

@@ -223,7 +223,9 @@ def split_header(
 
 def _names_all(first: Sequence[Any], known: Sequence[str]) -> bool:
     """Whether a row holds the names of all columns that are known."""
-    return bool(known) and set(known) <= {str(cell).strip() for cell in first}
+    if all(map(str.isdecimal, known)):  # the numbers of columns of a table without a header
+        return False
+    return set(known) <= {str(cell).strip() for cell in first}
 
 
 def require_rows(name: str, count: int) -> None:

@@ -42,7 +42,7 @@ def run_embed(request: Embed, monitor: Monitor) -> Embedding:
     notes = [note for rows in read for note in rows.notes]
     if not inputs:
         raise BadInput("standard input holds no line.", "Give one text per line.")
-    for note in notes:
+    for note in [*(words for rows in read for words in rows.tables), *notes]:
         monitor.note(note)
     monitor.start("embedding", len(inputs))
     items = (_open(item) for rows in read for item in rows.items)

@@ -183,7 +183,7 @@ def run_predict(request: Predict, monitor: Monitor) -> Predictions:
     saved = open_fit(request.fit, request.model, request.device)
     read = read_inputs(request.inputs, saved, reading_of(request))
     names, items = read.names, read.items
-    for note in read.notes:
+    for note in (*read.tables, *read.notes):
         monitor.note(note)
     monitor.start("predicting", len(items))
     strange: list[int] = []

@@ -60,11 +60,13 @@ def _vote(name: str, values: Sequence[str]) -> int:  # noqa: PLR0911  one rule e
     pictures = sum(map(is_image_path, values)) / len(values)
     if pictures >= _MOSTLY:
         return -_STRONG if is_image_path(name) else _STRONG
+    different = set(values)
+    if name in different:
+        return -_STRONG
     if len(values) < 3:
         return 0
-    different = set(values)
-    if len(different) <= max(2, len(values) // 2):
-        return -_STRONG if name in different else _STRONG
+    if len(different) <= max(2, len(values) // 2) and len(name.split()) <= 3:
+        return _STRONG
     shapes = {_shape(value) for value in values}
     if len(shapes) == 1 and not shapes <= {"a", "a a"}:
         return -_STRONG if _shape(name) in shapes else _STRONG

@@ -23,7 +23,7 @@ from ..data.load import read_examples
 from ..data.tables import is_table, reading_of
 from ..data.targets import Targets, same_targets
 from ..errors import BadInput, UnknownName
-from ..finetune.problem import LEFT_OUT
+from ..finetune.problem import LEFT_OUT, more_left_out
 from ..finetune.results import (
     FitEvaluation,
     FitResult,
@@ -93,7 +93,7 @@ def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
         learned=len(examples) - len(new),
         left_out=list(examples.refused[:LEFT_OUT]),
         tables=list(examples.tables),
-        notes=[*examples.notes, *targets.notes],
+        notes=[*examples.notes, *targets.notes, *more_left_out(examples)],
         seconds=time.perf_counter() - begin,
     )
 

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ _READERS: dict[Kind, str] = {
 _MOSTLY = 0.9  # of the values of a column of picture paths end like pictures
 _HALF = 0.5  # of the values of a numeric column are numbers; rows with others are left out
 _SHOWN = 5
+_LOOKED_FOR = 100  # pictures
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -58,11 +60,13 @@ class Chosen:
         kind: what they hold.
         names: of the columns, in their order.
         note: what a person should know of the choice; empty: nothing.
+        root: folder that paths of pictures start at.
     """
 
     kind: Kind
     names: tuple[str, ...]
     note: str = ""
+    root: Path = Path()
 
 
 def choose_columns(table: Table, wanted: Wanted, target: str | None) -> Chosen:
@@ -78,8 +82,23 @@ def choose_columns(table: Table, wanted: Wanted, target: str | None) -> Chosen:
     kinds: tuple[Kind, ...] = ("image", "text", "series")
     for kind in kinds:
         if kind in wanted.reads and (names := found.of(kind)):
-            return Chosen(kind, tuple(names), _note(table, found, kind, names))
+            note = _note(table, found, kind, names)
+            return _rooted(table, Chosen(kind, tuple(names), note))
     raise _nothing(table, found, wanted)
+
+
+def _rooted(table: Table, chosen: Chosen) -> Chosen:
+    """The same with the folder that paths of pictures start at: the table's, or the current one."""
+    beside = table.path.parent
+    if chosen.kind != "image":
+        return chosen
+    paths = [str(v).strip() for v in table.column(chosen.names[0]) if not is_missing(v)]
+    if any((beside / path).is_file() for path in paths[:_LOOKED_FOR]):
+        return replace(chosen, root=beside)
+    if not any(Path(path).is_file() for path in paths[:_LOOKED_FOR]):
+        return replace(chosen, root=beside)
+    told = f"{table.path.name}: paths of pictures start at the current folder, not at the table"
+    return replace(chosen, note="; ".join(filter(None, (chosen.note, told))))
 
 
 def unread(source: str, kind: Kind, wanted: Wanted) -> BadInput:
@@ -173,7 +192,7 @@ def _as_named(table: Table, wanted: Wanted) -> Chosen:
     if "image" in wanted.reads and found.pictures:
         others = [name for name in wanted.content if name != found.pictures[0]]
         note = f"reading pictures from {found.pictures[0]}; left out: {few(others)}"
-        return Chosen("image", (found.pictures[0],), note if others else "")
+        return _rooted(table, Chosen("image", (found.pictures[0],), note if others else ""))
     if "text" in wanted.reads:
         return Chosen("text", wanted.content)
     if "series" in wanted.reads and len(found.series) == len(wanted.content):

@@ -286,7 +286,7 @@ def _item(
         return LeftOut(name=name, reason=f"nothing in {few(chosen.names)}.")
     if chosen.kind == "text":
         return "\n".join(parts)
-    return Picture(str(table.path.parent / parts[0]))
+    return Picture(str(chosen.root / parts[0]))
 
 
 def _series(name: str, columns: Sequence[str], cells: Sequence[Any]) -> Item | LeftOut:

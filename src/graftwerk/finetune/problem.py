@@ -157,7 +157,7 @@ class Problem:
             leaked=self.leaked,
             left_out=list(self.examples.refused[:LEFT_OUT]),
             tables=list(self.examples.tables),
-            notes=[*self.examples.notes, *self.targets.notes],
+            notes=[*self.examples.notes, *self.targets.notes, *more_left_out(self.examples)],
         )
 
     def features(self, monitor: Monitor) -> Vectors:
@@ -180,6 +180,12 @@ class Problem:
     def measure(self, scores: HeadScores, places: Places) -> Score:
         """How good scores of the examples at `places` are."""
         return score(scores, self.targets.values[places], self.targets.task, self.source.seed)
+
+
+def more_left_out(examples: Examples) -> list[str]:
+    """How many were left out, where a report does not list them all."""
+    count = len(examples.refused)
+    return [f"{count:,} rows and files were left out"] if count > LEFT_OUT else []
 
 
 def open_problem(base: Base, source: Source, monitor: Monitor) -> Problem:

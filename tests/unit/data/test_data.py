@@ -78,6 +78,16 @@ def test_picture_paths_in_a_table_start_at_the_table(pictures):
     assert all(isinstance(item, Picture) for item in found.items)
 
 
+def test_picture_paths_may_start_at_the_current_folder(pictures, tmp_path, monkeypatch):
+    (tmp_path / "tables").mkdir()
+    rows = [("pictures/cat/a.png", "x"), ("pictures/dog/c.png", "y")]
+    path = write_csv(tmp_path / "tables" / "t.csv", rows, ("f", "label"))
+    monkeypatch.chdir(tmp_path)
+    found = read_examples(path, IMAGE)
+    assert len(found) == 2
+    assert "start at the current folder" in found.notes[0]
+
+
 def test_numeric_columns_are_a_series(tmp_path):
     path = write_csv(tmp_path / "s.csv", [(1, 2, 3, "a"), (4, 5, 6, "b")], ("t1", "t2", "t3", "y"))
     found = read_examples(path, SERIES)

@@ -34,7 +34,7 @@ WORDS = (
         "a|b",
         "o'clock",
     ),
-    *("e-mail:", "x@y.org", "50", "%", "–", "€5", "No.", "it’s", "#1", "NA", "null"),
+    *("e-mail:", "x@y.org", "50", "%", "\u2013", "\u20ac5", "No.", "it\u2019s", "#1", "NA", "null"),
 )
 QUOTES = ('"', '5"', '"so', 'called"', '""', '"a"')
 ENDINGS = ("\n", "\r\n", "\r")

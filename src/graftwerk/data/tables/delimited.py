@@ -24,7 +24,6 @@ _ENCLOSED = {
     "backslash": re.compile(r'"((?:[^"\\]++|\\.|"")*+)"', re.DOTALL),
 }
 _ESCAPED = re.compile(r'\\(["\\])|""')
-_FEW_VALUES = 0.5  # a column with fewer different values a row than this repeats them
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +237,8 @@ def _with_quoting(text: str, begin: int, line: int, separator: str, suffix: str)
 def _require_whole_rows(text: str, parsed: Parsed) -> None:
     """Refuse a quoted line break that swallows rows: two lone quotes look like one cell.
 
-    Each line of such a row, read by itself, has the cells of a row, and values that its columns
-    have elsewhere too.
+    Each line of such a row, read by itself, has the cells of a row, and a value that its column
+    has elsewhere too.
 
     Raises:
         UnclosedQuote: there is one.
@@ -250,9 +249,8 @@ def _require_whole_rows(text: str, parsed: Parsed) -> None:
         return
     whole = [row for row in parsed.rows if row.last == row.line]
     width = _most_common(Counter(len(row.cells) for row in whole)) if whole else 0
-    known = _repeated_values([row.cells for row in whole if len(row.cells) == width], width)
-    if not any(known):
-        return
+    usual = [row.cells for row in whole if len(row.cells) == width]
+    known = [{row[place].strip() for row in usual} - {""} for place in range(width)]
     lines = _LINE_END.split(text)
     for row in broken:
         alone = [line.split(separator) for line in lines[row.line - 1 : row.last]]
@@ -263,21 +261,9 @@ def _require_whole_rows(text: str, parsed: Parsed) -> None:
             )
 
 
-def _repeated_values(rows: Sequence[Sequence[str]], width: int) -> list[set[str]]:
-    """The values of each column that has few different ones; empty for others."""
-    known = []
-    for place in range(width):
-        values = {row[place].strip() for row in rows}
-        known.append(values if len(values) <= max(2, _FEW_VALUES * len(rows)) else set())
-    return known
-
-
 def _fits(cells: Sequence[str], known: Sequence[set[str]]) -> bool:
-    return all(
-        cell.strip().strip('"') in values
-        for cell, values in zip(cells, known, strict=True)
-        if values
-    )
+    pairs = zip(cells, known, strict=True)
+    return any(cell.strip().strip('"') in values for cell, values in pairs)
 
 
 def _find_separator(text: str, begin: int, suffix: str) -> str:

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import files, limits
+from .. import limits
 from ..errors import BadFile, BadInput, LimitExceeded
 from . import raw
 from .documents.formats import is_image_path
 from .images import read_image
+from .tables import json_objects
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -59,7 +60,7 @@ def read_tables(folder: Path) -> dict[Path, Row]:
 
 
 def _rows_of(table: Path, within: Path) -> Iterator[tuple[Path, Row]]:
-    for number, content in enumerate(files.read_json_lines(table), 1):
+    for number, content in json_objects(table):
         place = f"line {number} of {table}"
         picture = _file_of(content, "file_name", place, table.parent, within)
         condition = None
@@ -263,24 +264,14 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def _read_metadata(path: Path) -> Iterator[LabelledPicture]:
-    limits.require_file_size(path, limits.JSON_FILE, "metadata file")
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadFile(f"{path} is not UTF-8: {error.reason}.", "Save it as UTF-8.") from error
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield _read_row(path, line, f"{path}, line {number}")
+    for line, row in json_objects(path):
+        yield _read_row(path, row, f"{path}, line {line}")
 
 
-def _read_row(path: Path, line: str, where: str) -> LabelledPicture:
-    try:
-        row: Any = files.parse_json(line)
-    except ValueError as error:
-        raise BadFile(f"{where}: no JSON ({error}).", _FORM) from error
-    name = row.get("file_name") if isinstance(row, dict) else None
+def _read_row(path: Path, row: Mapping[str, Any], where: str) -> LabelledPicture:
+    name = row.get("file_name")
     if not isinstance(name, str) or not name:
-        raise BadFile(f"{where}: {line[:80]!r} has no file_name.", _FORM)
+        raise BadFile(f"{where}: {str(row)[:80]!r} has no file_name.", _FORM)
     place = os.path.normpath(os.path.join(os.path.abspath(path.parent), name))  # noqa: PTH100, PTH118
     if not place.startswith(os.path.join(os.path.abspath(path.parent), "")):  # noqa: PTH100, PTH118
         raise BadFile(f"{where}: {name!r} leads out of the folder.", "Put the picture into it.")

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from .. import files
 from ..blocks.geometry import project, view_of
 from ..blocks.maps import maps_of
 from ..blocks.person import JOINTS
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES, Scene, SceneObject, scene_from_json
+from ..data.tables import json_objects
 from ..errors import BadFile, BadInput, UnknownName
 from .regression import FEWEST
 
@@ -52,7 +52,7 @@ def read_known(folder: Path, targets: Sequence[str], objects: int) -> Known:
         BadInput: no such folder or target, or no picture is left.
     """
     root = folder / "train" if (folder / "train" / _METADATA).is_file() else folder
-    rows = files.read_json_lines(root / _METADATA)
+    rows = [row for _, row in json_objects(root / _METADATA)]
     if not rows:
         raise BadInput(f"{root / _METADATA} is empty.", "Name a folder with pictures.")
     of_scenes = [target for target in targets if target in SCENE_TARGETS]

@@ -395,6 +395,25 @@ def json_lines(text: str, name: str) -> list[tuple[int, Any]]:
     return found
 
 
+def json_objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Every object of a file of JSON lines, with its line.
+
+    Raises:
+        BadFile: it is missing or cannot be decoded, or a line holds no object; it is named.
+        LimitExceeded: it is too large.
+    """
+    if not path.is_file():
+        raise BadFile(f"{path} is not a file.", "Name an existing file of JSON lines.")
+    content = raw.read_bytes(str(path), limits.JSON_FILE)
+    text, _ = raw.decode_table(content, path.name, None)
+    rows = json_lines(text, path.name)
+    for line, row in rows:
+        if not isinstance(row, dict):
+            shown = str(row)[:80]
+            raise BadFile(f"line {line:,} of {path} holds no JSON object: {shown!r}.", "Mend it.")
+    return rows
+
+
 def _from_objects(
     path: Path, rows: Sequence[Mapping[str, Any]], places: Sequence[str], encoding: str
 ) -> Table:

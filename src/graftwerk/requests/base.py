@@ -229,6 +229,7 @@ class TableRequest(Request[R_co]):
     )
     separator: Table[Annotated[str, BeforeValidator(_as_separator)] | None] = Field(
         default=None,
+        min_length=1,
         pattern=r'^[^"\r\n]$',
         description="between cells: tab, comma, semicolon, pipe, or any character; default: found "
         "from the file",

@@ -52,6 +52,7 @@ BATCH = 65_536  # items of one step
 TRAINING_MINUTES = 100_000
 DATA_FILE = 1024 * MIB  # a table of labelled data
 TABLE_UNPACKED = 1024 * MIB  # what the values of a Parquet or Arrow table take, written out
+SHEET_CELLS = 20_000_000  # of an Excel sheet, empty ones among them
 DATA_ROWS = 10_000_000
 DATA_ARCHIVE_ENTRIES = 1_000_000  # of a zip of labelled data
 DATA_TEXT = 1 * MIB  # one labelled text in a file of its own

@@ -11,6 +11,7 @@ from ... import limits
 from ...errors import BadFile, GraftError, LimitExceeded
 from .table import Reading, Sheet, require_rows, split_header
 
+_DECLARATION = re.compile(rb"<\0?!\0?D\0?O\0?C\0?T\0?Y\0?P\0?E")
 _FORMULA, _MERGED = re.compile(rb"<f[ >/]"), re.compile(rb"<mergeCell ")
 
 
@@ -37,7 +38,7 @@ def read_workbook(
         book = openpyxl.load_workbook(BytesIO(content), read_only=True, data_only=True)
         sheets = [_sheet(name, sheet, reading, known) for sheet in book.worksheets]
         without = _without_value(content, sheets) if formulas else 0
-    except GraftError:
+    except (GraftError, MemoryError):
         raise
     except Exception as error:  # openpyxl raises nearly every class on damaged files
         raise BadFile(
@@ -80,7 +81,7 @@ def _measure(name: str, content: bytes) -> list[bytes]:
         for entry in entries:
             with archive.open(entry) as part:
                 read = part.read(entry.file_size + 1)
-            if len(read) > entry.file_size or b"<!DOCTYPE" in read[:4096]:
+            if len(read) > entry.file_size or _DECLARATION.search(read):
                 raise BadFile(f"{name!r} is damaged: {entry.filename!r}.", "Save it again.")
             if entry in sheets:
                 parts.append(read)
@@ -92,7 +93,7 @@ def _measure(name: str, content: bytes) -> list[bytes]:
 def _sheet(name: str, sheet: Any, reading: Reading, known: Sequence[str]) -> Sheet:
     rows: list[list[Any]] = []
     lines: list[int] = []
-    blank = 0
+    blank = width = 0
     sheet.reset_dimensions()  # what a file says of its size may be too small
     for line, cells in enumerate(sheet.iter_rows(values_only=True), 1):
         values = [_value(cell) for cell in cells]
@@ -102,9 +103,10 @@ def _sheet(name: str, sheet: Any, reading: Reading, known: Sequence[str]) -> She
             rows.append(values)
             lines.append(line)
             require_rows(name, len(rows))
+            width = max(width, len(values))
+            _require_cells(name, width * len(rows))
         else:
             blank += 1
-    width = max(map(len, rows), default=0)
     for row in rows:
         row.extend([""] * (width - len(row)))
     header = split_header(rows, reading.header, known)
@@ -114,6 +116,15 @@ def _sheet(name: str, sheet: Any, reading: Reading, known: Sequence[str]) -> She
     more = f", {blank:,} blank rows" if blank else ""
     words = f"Excel, sheet {sheet.title!r}, {named}, {len(rows):,} rows{more}"
     return Sheet(name, header, rows, lines, "row", words, (), "", sheet.title)
+
+
+def _require_cells(name: str, count: int) -> None:
+    """Refuse a sheet that one far cell a row makes wide."""
+    if count > limits.SHEET_CELLS:
+        raise LimitExceeded(
+            f"{name!r} has a sheet of more than {limits.SHEET_CELLS:,} cells, empty ones included.",
+            "Remove what stands far to the right, or save it as .csv.",
+        )
 
 
 def _value(cell: Any) -> Any:

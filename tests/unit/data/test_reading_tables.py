@@ -254,3 +254,12 @@ def test_a_small_parquet_file_that_unpacks_to_much_is_refused(tmp_path, monkeypa
     assert path.stat().st_size < 100_000
     with pytest.raises(LimitExceeded, match="unpacks to more than"):
         read_table(path)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.xlsx", "t.parquet"])
+def test_a_fifo_is_not_opened(tmp_path, name):
+    import os
+
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(BadFile, match="not a regular file"):
+        read_table(tmp_path / name)

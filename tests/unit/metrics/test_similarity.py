@@ -25,7 +25,10 @@ def write(tmp_path):
 @pytest.mark.parametrize("start", ["", "first,second,score\n", "\ufeff", "\ufeffa,b,c\r\n", "\n"])
 def test_with_and_without_header(write, start):
     path = write(start + 'A dog.,"A cat, or two.",1.5\n"a ""b""\nc",d,5\n\n')
-    assert read_pairs(path).rows == [Pair("A dog.", "A cat, or two.", 1.5), Pair('a "b"\nc', "d", 5.0)]
+    assert read_pairs(path).rows == [
+        Pair("A dog.", "A cat, or two.", 1.5),
+        Pair('a "b"\nc', "d", 5.0),
+    ]
 
 
 @pytest.mark.parametrize(

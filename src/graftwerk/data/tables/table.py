@@ -143,6 +143,8 @@ def read_table(
     elif suffix == ".parquet":
         from .columnar import read_parquet
 
+        if not path.is_file():  # opening a FIFO may never end
+            raise BadFile(f"{path.name!r} is not a regular file.", "Name a file that can be read.")
         limits.require_file_size(path, limits.DATA_FILE, "table")
         table = read_parquet(path, path)
     elif suffix in {".jsonl", ".json"}:

@@ -203,30 +203,6 @@ def read_json(path: Path, limit: int = limits.JSON_FILE) -> Any:
         raise BadFile(f"{path} is not JSON: {error}.", "Check the file's content.") from error
 
 
-def read_json_lines(path: Path, limit: int = limits.JSON_FILE) -> list[dict[str, Any]]:
-    """Read a file of at most `limit` bytes with one JSON object a line; empty lines are none.
-
-    Raises:
-        BadFile: the file is missing, or a line holds no object.
-        LimitExceeded: the file is too large.
-    """
-    if not path.is_file():
-        raise BadFile(f"{path} is not a file.", "Name an existing file of JSON lines.")
-    limits.require_file_size(path, limit, "file of JSON lines")
-    rows = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_json(line)
-        except ValueError as error:
-            raise BadFile(f"line {number} of {path} is not JSON: {error}.", "Mend it.") from error
-        if not isinstance(row, dict):
-            raise BadFile(f"line {number} of {path} holds no JSON object.", "Mend it.")
-        rows.append(row)
-    return rows
-
-
 def require_regular(path: Path) -> None:
     """See that a path is a file: reading a FIFO or a device may never end.
 

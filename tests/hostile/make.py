@@ -162,6 +162,35 @@ def lying_docx() -> bytes:
     return packed.replace(true, struct.pack("<I", 1_000))
 
 
+def workbook_of(sheet: str, before: str = "") -> bytes:
+    """An .xlsx of one sheet."""
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    links = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006"
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types"><Override PartName='
+        f'"/xl/workbook.xml" ContentType="{kind}.sheet.main+xml"/><Override PartName='
+        f'"/xl/worksheets/sheet1.xml" ContentType="{kind}.worksheet+xml"/></Types>',
+        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" '
+        f'Type="{links}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{links}"><sheets><sheet name="s" '
+        'sheetId="1" r:id="r1"/></sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships">'
+        f'<Relationship Id="r1" Type="{links}/worksheet" Target="worksheets/sheet1.xml"/>'
+        "</Relationships>",
+        "xl/worksheets/sheet1.xml": f'{before}<worksheet xmlns="{main}"><sheetData>{sheet}'
+        "</sheetData></worksheet>",
+    }
+    return zip_of({name: text.encode() for name, text in parts.items()})
+
+
+def wide_workbook() -> bytes:
+    """An .xlsx of 10,000 rows, each with one cell in the last column: 160 million cells."""
+    rows = (f'<row r="{n}"><c r="XFD{n}"><v>1</v></c></row>' for n in range(1, 10_001))
+    return workbook_of("".join(rows))
+
+
 def _fifo(path: Path) -> None:
     os.mkfifo(path)
 
@@ -197,6 +226,15 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "password.docx": (
         _bytes(lambda: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(4096)),
         "a Word document with a password is no zip",
+    ),
+    "wide.xlsx": (_bytes(wide_workbook), "160 million cells in 100 kB"),
+    "entities.xlsx": (
+        _bytes(lambda: workbook_of("", before='<!DOCTYPE d [<!ENTITY a "aaaaaaaaaa">]>')),
+        "entities in a workbook",
+    ),
+    "bomb.xlsx": (
+        _bytes(lambda: workbook_of('<row r="1"/>' * 20_000_000)),
+        "20 million empty rows",
     ),
     "bytes.txt": (_bytes(lambda: random.Random(1).randbytes(5_000)), "random bytes"),
     "nul.txt": (_bytes(lambda: b"text\x00text" * 10), "NUL bytes"),

@@ -21,6 +21,9 @@ REASONS = {
     "lying.docx": (BadFile, "damaged"),
     "parts.docx": (LimitExceeded, "3,000 parts"),
     "password.docx": (BadFile, "encrypted or an old .doc"),
+    "wide.xlsx": (LimitExceeded, "cells, empty ones included"),
+    "entities.xlsx": (BadFile, "damaged"),
+    "bomb.xlsx": (LimitExceeded, "unpacks to"),
     "bytes.txt": (BadFile, "not UTF-8: byte 0x"),
     "nul.txt": (BadFile, "no text"),
     "latin1.md": (BadFile, "byte 0xe9 at position 5"),
@@ -30,12 +33,12 @@ REASONS = {
     "bomb.png": (LimitExceeded, "pixels"),
     "truncated.png": (BadFile, "not a readable picture"),
     "deep.jsonl": (BadFile, "line 1"),
-    "quote.csv": (BadFile, "no CSV"),
+    "quote.csv": (BadFile, "line 2 opens a quote that is never closed"),
 }
 
 
 def test_every_kind_is_looked_at() -> None:
-    assert len(HOSTILE) == 20
+    assert len(HOSTILE) == 23
     assert set(HOSTILE) - set(REASONS) == {"outside.txt"}  # a good file in a wrong place
 
 

@@ -63,9 +63,9 @@ def test_similarity_of_literal_pairs(peer, tmp_path):
 def test_similarity_of_a_public_set(peer):
     if not STSB.is_file():
         pytest.skip("the public data are not there")
-    from graftwerk.metrics.retrieval import read_pairs
+    from graftwerk.data.pairs import read_pairs
 
-    pairs = [(pair.first, pair.second, pair.score) for pair in read_pairs(STSB)]
+    pairs = [(pair.first, pair.second, pair.score) for pair in read_pairs(STSB).rows]
     found = evaluate.run_eval_similarity(graftwerk.EvalSimilarity(file=STSB), Silent()).spearman
     assert found == pytest.approx(spearman_of_peer(peer, pairs), abs=1e-3)
     assert found > 0.86

@@ -12,9 +12,9 @@ from graftwerk.commands.ask import read_questions
 from graftwerk.data.documents.sandbox import Reader
 from graftwerk.data.image_folder import read_picture_folder
 from graftwerk.data.labelled_texts import read_labelled_texts
-from graftwerk.data.tables import read_table
+from graftwerk.data.tables import json_objects, read_table
 from graftwerk.errors import BadFile, BadInput
-from graftwerk.files import read_json, read_json_lines
+from graftwerk.files import read_json
 from graftwerk.generation.provenance import read_record
 from graftwerk.search.database import SNAPSHOT
 from graftwerk.search.vectors import read_snapshot
@@ -38,7 +38,7 @@ def read_scene(path: Path) -> object:
     ("read", "name"),
     [
         (read_json, "a.json"),
-        (read_json_lines, "a.jsonl"),
+        (json_objects, "a.jsonl"),
         (read_table, "a.jsonl"),
         (read_labelled_texts, "a.jsonl"),
         (read_picture_folder, "metadata.jsonl"),

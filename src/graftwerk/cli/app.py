@@ -24,7 +24,17 @@ from ..requests.base import OptionGroup, Request, holds_path, is_positional
 _ARGUMENTS = Group.create_default_arguments()
 _OWN = Group("Options", sort_key=1)
 # the groups that fields name, in the order of the help
-_NAMED = ("Prompt", "Data", "Sampling", "Guidance", "Control", "Training", "LoRA", "Output")
+_NAMED = (
+    "Prompt",
+    "Data",
+    "Tables",
+    "Sampling",
+    "Guidance",
+    "Control",
+    "Training",
+    "LoRA",
+    "Output",
+)
 _GROUPS = {name: Group(name, sort_key=2 + number) for number, name in enumerate(_NAMED)}
 _GROUPS["Advanced"] = Group("Advanced", sort_key=20)
 _COMMON = Group("Every command", sort_key=21)
@@ -170,7 +180,7 @@ def _parameter(name: str, info: FieldInfo) -> inspect.Parameter:
     option = Parameter(
         name=names,
         help=_help(info),
-        negative=None if info.annotation is bool else (),
+        negative=None if info.annotation in (bool, bool | None) else (),
         group=_ARGUMENTS if positional else (_COMMON if common else _group_of(info)),
         converter=_as_written if holds_path(info.annotation) else None,
     )

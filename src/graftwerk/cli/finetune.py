@@ -16,7 +16,7 @@ from ..finetune.results import (
 )
 from ..results import LeftOut
 from ..text_safety import printable
-from .format import table
+from .format import table, table_lines
 
 _CLASSES, _LEFT_OUT, _PREDICTIONS = 8, 3, 1_000
 
@@ -45,7 +45,8 @@ def data_lines(data: DataFacts) -> list[str]:
         "not learned from because they are tested on": data.leaked,
     }
     odd = [f"{count:,} {words}" for words, count in told.items() if count]
-    return lines + ([f"rows: {', '.join(odd)}"] if odd else []) + _left_out(data.left_out)
+    rows = [f"rows: {', '.join(odd)}"] if odd else []
+    return lines + rows + table_lines(data.tables) + _left_out(data.left_out)
 
 
 def fit_lines(report: FitResult) -> list[str]:
@@ -136,6 +137,7 @@ def evaluation_lines(report: FitEvaluation) -> list[str]:
         lines.append(f"{report.learned:,} examples left out: it has learned from them")
     return [
         *lines,
+        *table_lines(report.tables),
         *_left_out(report.left_out),
         f"{report.how} in {printable(report.fit)}, {report.seconds:.1f} s",
     ]

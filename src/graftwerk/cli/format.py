@@ -39,7 +39,15 @@ def place(path: str, line: int | None = None, page: int | None = None) -> str:
 
 
 _ALIKE = 3  # files with one reason that are all named
+_TABLES = 3  # tables that are described
 _NAMED = 10  # files named of those that differ
+
+
+def table_lines(tables: Sequence[str]) -> list[str]:
+    """How each table was read."""
+    shown = [f"  table {printable(words)}" for words in tables[:_TABLES]]
+    more = len(tables) - _TABLES
+    return shown + ([f"  and {more:,} more tables; --json has all"] if more > 0 else [])
 
 
 def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:

@@ -25,7 +25,7 @@ from ..text_safety import printable
 from . import blocks, classify, condition, control, finetune, guide, probe, search
 from .format import dim as _dim
 from .format import place as _place
-from .format import skipped_lines, source_lines, table
+from .format import skipped_lines, source_lines, table, table_lines
 
 
 def show(report: Report, *, streamed: bool = False) -> None:
@@ -68,7 +68,7 @@ def _(report: IndexChange) -> list[str]:
         *classify.converted_lines(report),
         *classify.unfamiliar_lines(report),
     ]
-    return lines + skipped_lines(report.skipped)
+    return lines + table_lines(report.tables) + skipped_lines(report.skipped)
 
 
 @_lines.register
@@ -169,7 +169,8 @@ def _(report: RetrievalEvaluation) -> list[str]:
 def _(report: SimilarityEvaluation) -> list[str]:
     return [
         f"Spearman {report.spearman:.4f}, Pearson {report.pearson:.4f} on {report.pairs} pairs "
-        f"({report.encoder}, {report.seconds:.1f} s)"
+        f"({report.encoder}, {report.seconds:.1f} s)",
+        *table_lines(report.tables),
     ]
 
 

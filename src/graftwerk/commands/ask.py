@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files, limits
+from .. import limits
+from ..data.tables import AS_FOUND, is_table, read_table
 from ..errors import BadFile, BadInput
 from ..library.index import Index
 from ..rag.evidence import LEAST_QUESTIONS
@@ -80,14 +81,15 @@ def read_questions(path: Path) -> list[Labelled]:
         raise BadFile(f"{path} is not a file.", "Name an existing file of JSON lines.")
     limits.require_file_size(path, limits.JSON_FILE, "question file")
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadFile(f"{path} is not UTF-8: {error}.", "Save it as UTF-8.") from error
-    questions = [
-        _read_line(line, f"{path}, line {number}")
-        for number, line in enumerate(lines, 1)
-        if line.strip()
-    ]
+        table = read_table(path, AS_FOUND) if is_table(path) else None
+    except BadFile:
+        raise
+    except BadInput as error:
+        raise BadInput(f"{path} has 0 answerable questions: {error.message}", _FORM) from error
+    if table is None or not {"question", "answerable"} <= set(table.columns):
+        raise BadInput(f"{path} has no columns question and answerable.", _FORM)
+    rows = zip(table.places, table.columns["question"], table.columns["answerable"], strict=True)
+    questions = [_question(text, said, f"{path}, {place}") for place, text, said in rows]
     for wanted, word in ((True, "answerable"), (False, "unanswerable")):
         count = sum(asked.answerable is wanted for asked in questions)
         if count < LEAST_QUESTIONS:
@@ -98,18 +100,18 @@ def read_questions(path: Path) -> list[Labelled]:
     return questions
 
 
-def _read_line(line: str, where: str) -> Labelled:
-    try:
-        content: Any = files.parse_json(line)
-    except ValueError as error:
-        raise BadInput(f"{where}: no JSON ({error}).", _FORM) from error
-    match content:
-        case {"question": str(question), "answerable": bool(answerable)} if question.strip():
-            if len(question) > limits.QUESTION_CHARACTERS:
-                raise BadInput(
-                    f"{where}: a question of {len(question):,} characters; at most "
-                    f"{limits.QUESTION_CHARACTERS:,} are read.",
-                    "Shorten it.",
-                )
-            return Labelled(question, answerable)
-    raise BadInput(f"{where}: {line[:80]!r} is no labelled question.", _FORM)
+def _question(text: Any, said: Any, where: str) -> Labelled:
+    answerable = _TRUTH.get(str(said).strip().lower()) if said is not None else None
+    if not isinstance(text, str) or not text.strip() or answerable is None:
+        shown = f"{text!r}, {said!r}"[:80]
+        raise BadInput(f"{where}: {shown} is no labelled question.", _FORM)
+    if len(text) > limits.QUESTION_CHARACTERS:
+        raise BadInput(
+            f"{where}: a question of {len(text):,} characters; at most "
+            f"{limits.QUESTION_CHARACTERS:,} are read.",
+            "Shorten it.",
+        )
+    return Labelled(text, answerable)
+
+
+_TRUTH = {"true": True, "false": False}

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import files
+from ..data.columns import Wanted
+from ..data.dataset import Item, Kind, Picture
 from ..data.documents.formats import is_image_path
 from ..data.images import ImageNotes, read_image
+from ..data.load import Rows, read_items
+from ..data.tables import is_table_file, reading_of
 from ..errors import BadFile, BadInput, UnknownName
 from ..library.encoder import load_encoder
 from ..requests.search import Embed
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+_READ: frozenset[Kind] = frozenset({"text", "image"})
+
+
 def run_embed(request: Embed, monitor: Monitor) -> Embedding:
     """Embed the inputs in their order.
 
@@ -29,16 +36,19 @@ def run_embed(request: Embed, monitor: Monitor) -> Embedding:
         NoRoom: the vectors cannot be written.
     """
     write = _writer(request.out) if request.out is not None else None
-    inputs = [text for value in request.inputs for text in _expand(value)]
+    encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
+    read = [_expand(value, request, frozenset(encoder.reads)) for value in request.inputs]
+    inputs = [name for rows in read for name in rows.names]
+    notes = [note for rows in read for note in rows.notes]
     if not inputs:
         raise BadInput("standard input holds no line.", "Give one text per line.")
-    encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
+    for note in [*(words for rows in read for words in rows.tables), *notes]:
+        monitor.note(note)
     monitor.start("embedding", len(inputs))
-    notes = ImageNotes()
-    vectors = encoder.encode(
-        (_read(value, notes) for value in inputs), role=request.role, monitor=monitor
-    )
-    notes.report(monitor)
+    converted = ImageNotes()
+    items = (_open(item, converted) for rows in read for item in rows.items)
+    vectors = encoder.encode(items, role=request.role, monitor=monitor)
+    converted.report(monitor)
     if request.out is not None and write is not None:
         files.write_bytes(request.out, write(inputs, vectors))
     return Embedding(
@@ -47,19 +57,28 @@ def run_embed(request: Embed, monitor: Monitor) -> Embedding:
         dimension=encoder.dimension,
         count=len(inputs),
         out=None if request.out is None else str(request.out),
+        tables=[words for rows in read for words in rows.tables],
+        notes=notes,
         vectors=vectors.tolist() if request.out is None else None,
     )
 
 
-def _expand(value: str) -> list[str]:
+def _expand(value: str, request: Embed, reads: frozenset[Kind]) -> Rows:
+    """What an input stands for: itself, the lines of standard input, or the rows of a table."""
     if value != "-":
-        return [value]
+        if not is_table_file(value):
+            return Rows([value], [value], (), ())
+        wanted = Wanted(reads & _READ, None, tuple(request.content), reading_of(request))
+        found = read_items(value, wanted, None)
+        names = [f"{value}, {place}" for place in found.names]
+        return Rows(found.items, names, found.tables, found.notes)
     try:
-        return sys.stdin.buffer.read().decode("utf-8-sig").splitlines()
+        lines = sys.stdin.buffer.read().decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise BadInput(
             f"standard input is not UTF-8 at byte {error.start:,}.", "Convert it to UTF-8."
         ) from error
+    return Rows(list(lines), lines, (), ())
 
 
 def _is_picture(value: str) -> bool:
@@ -72,8 +91,13 @@ def _is_picture(value: str) -> bool:
     return there
 
 
-def _read(value: str, notes: ImageNotes) -> "str | Image":
-    return read_image(value, notes) if _is_picture(value) else value
+def _open(item: Item, converted: ImageNotes) -> "str | Image":
+    if isinstance(item, str):
+        return read_image(item, converted) if _is_picture(item) else item
+    assert isinstance(item, Picture)  # noqa: S101  series are not asked for
+    opened = item.decode()
+    converted.add(opened.notes)
+    return opened.image
 
 
 def _writer(path: Path) -> Callable[[Sequence[str], Vectors], bytes]:

@@ -20,7 +20,9 @@ from jaxtyping import Int64
 from ..blocks.captions import parse
 from ..data.documents.formats import is_image_path
 from ..data.image_folder import TABLES, LabelledPicture, attributes, read_picture_folder
-from ..data.labelled_texts import SUFFIXES, read_labelled_texts
+from ..data.labelled_texts import read_labelled_texts
+from ..data.pairs import read_pairs
+from ..data.tables import is_table, reading_of
 from ..errors import BadInput
 from ..library.index import Index
 from ..metrics import embedding_space
@@ -39,7 +41,6 @@ from ..metrics.retrieval import (
     contains_answer,
     correlations,
     exact_match,
-    read_pairs,
     retrieval_figures,
     token_f1,
 )
@@ -80,11 +81,12 @@ def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> AlignmentEva
         BadFile: the data are not of a known form.
     """
     begin = time.perf_counter()
-    encoded = pictures = None
-    if request.data.suffix.lower() in SUFFIXES and request.data.name not in TABLES:
-        said = read_labelled_texts(request.data)
+    encoded = pictures = table = None
+    if is_table(request.data) and request.data.name not in TABLES:
+        table = read_labelled_texts(request.data, reading_of(request))
+        _tell(table.notes, monitor)
         encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
-        texts = _embed_texts(encoder, [(one.text, one.values) for one in said], monitor)
+        texts = _embed_texts(encoder, [(one.text, one.values) for one in table.rows], monitor)
     else:
         rows = [
             row
@@ -113,8 +115,15 @@ def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> AlignmentEva
         texts=_half(texts, request.k),
         unfamiliar=None if encoded is None else encoded.unfamiliar,
         skipped=[] if encoded is None else encoded.skipped,
+        tables=[] if table is None else [table.dialect],
+        notes=[] if table is None else list(table.notes),
         seconds=time.perf_counter() - begin,
     )
+
+
+def _tell(notes: Sequence[str], monitor: Monitor) -> None:
+    for note in notes:
+        monitor.note(note)
 
 
 def _number_captions(rows: Sequence[LabelledPicture]) -> Int64[np.ndarray, " n"]:
@@ -369,7 +378,9 @@ def run_eval_similarity(request: EvalSimilarity, monitor: Monitor) -> Similarity
         BadInput: a malformed file, or an encoder that cannot be had.
     """
     begin = time.perf_counter()
-    pairs = read_pairs(request.file)
+    read = read_pairs(request.file, reading_of(request))
+    _tell(read.notes, monitor)
+    pairs = read.rows
     encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
     texts = [pair.first for pair in pairs] + [pair.second for pair in pairs]
     monitor.start("embedding", len(texts))
@@ -381,5 +392,7 @@ def run_eval_similarity(request: EvalSimilarity, monitor: Monitor) -> Similarity
         pairs=len(pairs),
         spearman=spearman,
         pearson=pearson,
+        tables=[read.dialect],
+        notes=list(read.notes),
         seconds=time.perf_counter() - begin,
     )

@@ -18,10 +18,12 @@ import numpy as np
 
 from .. import files, folders
 from ..adapters.linear_head import HeadScores, probabilities
-from ..data.load import is_table, read_examples
+from ..data.labels import stands_for_none
+from ..data.load import read_examples
+from ..data.tables import is_table, reading_of
 from ..data.targets import Targets, same_targets
 from ..errors import BadInput, UnknownName
-from ..finetune.problem import LEFT_OUT, tell_converted
+from ..finetune.problem import LEFT_OUT, more_left_out, tell_converted
 from ..finetune.results import (
     FitEvaluation,
     FitResult,
@@ -61,13 +63,19 @@ def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
         target=request.target or saved.wanted.target,
         content=tuple(request.content) or saved.wanted.content,
     )
+    learned_words = any(map(stands_for_none, saved.head.labels))
+    wanted = replace(
+        wanted,
+        reading=reading_of(request),
+        missing="learn" if learned_words and request.missing == "ask" else request.missing,
+    )
     if not is_table(request.data):
         wanted = replace(wanted, target=None, content=())
     examples = read_examples(request.data, wanted)
-    for note in examples.notes:
+    targets = same_targets(examples, saved.task, saved.head.labels)
+    for note in (*examples.notes, *targets.notes):
         monitor.note(note)
     tell_converted(examples, monitor)
-    targets = same_targets(examples, saved.task, saved.head.labels)
     new = [n for n, key in enumerate(examples.keys) if short(key) not in saved.learned]
     if not new:
         raise BadInput(
@@ -85,6 +93,8 @@ def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
         confusions=_confusions(scores, kept),
         learned=len(examples) - len(new),
         left_out=list(examples.refused[:LEFT_OUT]),
+        tables=list(examples.tables),
+        notes=[*examples.notes, *targets.notes, *more_left_out(examples)],
         seconds=time.perf_counter() - begin,
     )
 
@@ -172,7 +182,10 @@ def run_predict(request: Predict, monitor: Monitor) -> Predictions:
     if request.out is not None and request.out.suffix not in {".csv", ".jsonl"}:
         raise UnknownName("ending of the output file", request.out.suffix, [".csv", ".jsonl"])
     saved = open_fit(request.fit, request.model, request.device)
-    names, items = read_inputs(request.inputs, saved, monitor.note)
+    read = read_inputs(request.inputs, saved, reading_of(request))
+    names, items = read.names, read.items
+    for note in (*read.tables, *read.notes):
+        monitor.note(note)
     monitor.start("predicting", len(items))
     strange: list[int] = []
     scores = saved.scores(items, monitor.advance, strange.append)
@@ -184,6 +197,8 @@ def run_predict(request: Predict, monitor: Monitor) -> Predictions:
     return Predictions(
         out=None if request.out is None else str(request.out),
         predictions=predictions,
+        tables=list(read.tables),
+        notes=list(read.notes),
         seconds=time.perf_counter() - begin,
     )
 

@@ -11,7 +11,14 @@ def run_index_add(request: IndexAdd, monitor: Monitor) -> IndexChange:
     with Index(
         request.index, encoder=request.encoder, layer=request.layer, device=request.device
     ) as index:
-        return index.add(request.paths, monitor=monitor)
+        return index.add(
+            request.paths,
+            header=request.header,
+            separator=request.separator,
+            decimal=request.decimal,
+            encoding=request.encoding,
+            monitor=monitor,
+        )
 
 
 def run_index_rebuild(request: IndexRebuild, monitor: Monitor) -> IndexChange:

@@ -24,8 +24,9 @@ from .columns import KIND_WORDS
 from .dataset import Item, Kind, Opened, Picture, key_of
 from .documents.formats import is_image_path
 from .images import convert_image
+from .labels import label_text
 from .tables import is_missing, is_number
-from .targets import Targets, label_text
+from .targets import Targets
 
 _SHOWN = 5
 _PIXELS = np.dtype("uint8")

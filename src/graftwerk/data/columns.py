@@ -2,16 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
 from ..errors import BadInput
 from .dataset import Kind
 from .documents.formats import is_image_path
-from .tables import Table, is_missing, is_number
+from .tables import AS_FOUND, Reading, Table, is_missing, is_number
+from .tables.roles import counts_rows, is_code, is_date, is_identifier
 
+Missing = Literal["ask", "drop", "learn"]
 KIND_WORDS: dict[Kind, str] = {"text": "texts", "image": "pictures", "series": "series of numbers"}
 _READERS: dict[Kind, str] = {
     "text": "--model builtin/minilm, or the folder of another text encoder",
@@ -21,6 +24,7 @@ _READERS: dict[Kind, str] = {
 _MOSTLY = 0.9  # of the values of a column of picture paths end like pictures
 _HALF = 0.5  # of the values of a numeric column are numbers; rows with others are left out
 _SHOWN = 5
+_LOOKED_FOR = 100  # pictures
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -32,11 +36,20 @@ class Wanted:
         reads: kinds of items that the model takes.
         target: name of the column of labels; None: one of the usual names.
         content: columns that are read; empty: all others of the fitting type.
+        reading: what the user said about how tables are written.
+        missing: what becomes of rows whose label is a word that may stand for none.
     """
 
     reads: frozenset[Kind]
     target: str | None = None
     content: tuple[str, ...] = ()
+    reading: Reading = AS_FOUND
+    missing: Missing = "ask"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are named."""
+        return (*self.content, *(() if self.target is None else (self.target,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +60,13 @@ class Chosen:
         kind: what they hold.
         names: of the columns, in their order.
         note: what a person should know of the choice; empty: nothing.
+        root: folder that paths of pictures start at.
     """
 
     kind: Kind
     names: tuple[str, ...]
     note: str = ""
+    root: Path = Path()
 
 
 def choose_columns(table: Table, wanted: Wanted, target: str | None) -> Chosen:
@@ -62,12 +77,28 @@ def choose_columns(table: Table, wanted: Wanted, target: str | None) -> Chosen:
     """
     if wanted.content:
         return _as_named(table, wanted)
-    found = _Sorted(table, [name for name in table.columns if name != target])
+    others = [name for name in table.columns if name != target]
+    found = _Sorted(table, others, target=target if target in table.columns else None)
     kinds: tuple[Kind, ...] = ("image", "text", "series")
     for kind in kinds:
         if kind in wanted.reads and (names := found.of(kind)):
-            return Chosen(kind, tuple(names), _note(table, found, kind, names))
+            note = _note(table, found, kind, names)
+            return _rooted(table, Chosen(kind, tuple(names), note))
     raise _nothing(table, found, wanted)
+
+
+def _rooted(table: Table, chosen: Chosen) -> Chosen:
+    """The same with the folder that paths of pictures start at: the table's, or the current one."""
+    beside = table.path.parent
+    if chosen.kind != "image":
+        return chosen
+    paths = [str(v).strip() for v in table.column(chosen.names[0]) if not is_missing(v)]
+    if any((beside / path).is_file() for path in paths[:_LOOKED_FOR]):
+        return replace(chosen, root=beside)
+    if not any(Path(path).is_file() for path in paths[:_LOOKED_FOR]):
+        return replace(chosen, root=beside)
+    told = f"{table.path.name}: paths of pictures start at the current folder, not at the table"
+    return replace(chosen, note="; ".join(filter(None, (chosen.note, told))))
 
 
 def unread(source: str, kind: Kind, wanted: Wanted) -> BadInput:
@@ -100,13 +131,28 @@ def few(names: Sequence[str]) -> str:
 class _Sorted:
     """Columns by what they hold."""
 
-    def __init__(self, table: Table, names: Sequence[str]) -> None:
+    def __init__(
+        self, table: Table, names: Sequence[str], by_itself: bool = True, target: str | None = None
+    ) -> None:
+        labels = None if target is None else list(table.column(target))
         self.series: list[str] = []
         self.words: list[str] = []
         self.pictures: list[str] = []
         self.others: dict[str, str] = {}  # why a column is none of these
+        self.running: list[str] = []  # numbers of rows, or a ramp among others
         for name in names:
-            self._sort(name, [v for v in table.column(name) if not is_missing(v)])
+            if by_itself and labels is not None and list(table.column(name)) == labels:
+                self.others[name] = "the same as the labels"
+                continue
+            values = [v for v in table.numbers(name) if not is_missing(v)]
+            self._sort(name, values, by_itself)
+        if by_itself and len(self.words) > 1:
+            for name in [name for name in self.words if is_code(table.column(name))]:
+                self.words.remove(name)
+                self.others[name] = "identifiers"
+        if len(self.running) == 1 and len(self.series) > 1:
+            self.series.remove(self.running[0])
+            self.others[self.running[0]] = "numbers that count rows"
 
     def of(self, kind: Kind) -> list[str]:
         """Columns of a kind; of pictures there is one in a row."""
@@ -118,12 +164,18 @@ class _Sorted:
         found = {name: words for words, names in held.items() for name in names}
         return {name: why for name, why in (found | self.others).items() if name not in read}
 
-    def _sort(self, name: str, values: Sequence[Any]) -> None:
+    def _sort(self, name: str, values: Sequence[Any], by_itself: bool) -> None:
         numbers = sum(map(is_number, values))
         if not values:
             self.others[name] = "empty"
+        elif by_itself and is_date(name, values):
+            self.others[name] = "dates"
+        elif by_itself and is_identifier(name, values):
+            self.others[name] = "identifiers"
         elif numbers >= _HALF * len(values):
             self.series.append(name)
+            if by_itself and counts_rows(values):
+                self.running.append(name)
         elif not all(isinstance(value, str) for value in values):
             self.others[name] = "neither text nor numbers"
         elif sum(is_image_path(value) for value in values) >= _MOSTLY * len(values):
@@ -136,11 +188,11 @@ def _as_named(table: Table, wanted: Wanted) -> Chosen:
     """The columns that the user named."""
     for name in wanted.content:
         table.column(name)
-    found = _Sorted(table, wanted.content)
+    found = _Sorted(table, wanted.content, by_itself=False)
     if "image" in wanted.reads and found.pictures:
         others = [name for name in wanted.content if name != found.pictures[0]]
         note = f"reading pictures from {found.pictures[0]}; left out: {few(others)}"
-        return Chosen("image", (found.pictures[0],), note if others else "")
+        return _rooted(table, Chosen("image", (found.pictures[0],), note if others else ""))
     if "text" in wanted.reads:
         return Chosen("text", wanted.content)
     if "series" in wanted.reads and len(found.series) == len(wanted.content):
@@ -171,7 +223,7 @@ def _nothing(table: Table, found: _Sorted, wanted: Wanted) -> BadInput:
         return unread(table.path.name, "image", wanted)
     if wanted.content and "series" in wanted.reads:
         odd = next(name for name in wanted.content if name not in found.series)
-        cells = zip(table.places, table.column(odd), strict=True)
+        cells = zip(table.places, table.numbers(odd), strict=True)
         found_odd = (
             (place, number_of(odd, cell))
             for place, cell in cells

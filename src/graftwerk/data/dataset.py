@@ -14,6 +14,7 @@ from .. import files, limits
 from ..errors import BadFile, BadInput, LimitExceeded
 from ..results import LeftOut
 from .images import OpenedImage, decode_image
+from .tables.numbers import NumberFormat, read_number
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -91,7 +92,9 @@ class Examples:
         names: how each is called in messages.
         refused: what could not be used.
         columns: of a table that the items were read from.
-        notes: what a person should know of the choice of columns.
+        notes: what a person should know of the choice of columns and of how they were read.
+        tables: how the tables that they come from are written.
+        label_format: how labels that are numbers are written, where Python does not read them.
         converted: what reading changed of images, and of how many.
     """
 
@@ -104,7 +107,16 @@ class Examples:
     refused: tuple[LeftOut, ...] = ()
     columns: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    label_format: NumberFormat | None = None
     converted: Mapping[str, int] = field(default_factory=dict)
+
+    def numeric_labels(self) -> Sequence[Any]:
+        """The labels, numbers as Python writes them."""
+        written = self.label_format
+        if written is None:
+            return self.labels
+        return [read_number(label, written.decimal) for label in self.labels]
 
     def __len__(self) -> int:
         return len(self.items)

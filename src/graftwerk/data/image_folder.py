@@ -17,7 +17,7 @@ from ..errors import BadFile, BadInput, LimitExceeded
 from . import raw
 from .documents.formats import is_image_path
 from .images import ImageNotes, read_image
-from .tables import is_missing, read_table
+from .tables import is_missing, json_objects, read_table
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -227,21 +227,23 @@ def _cells_of(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _json_rows(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Objects of JSON lines, or of one list of objects."""
-    limits.require_file_size(table, limits.JSON_FILE, "table of images")
-    text = raw.decode(raw.read_bytes(str(table), limits.JSON_FILE), str(table))
-    whole = table.suffix.lower() == ".json" and text.lstrip().startswith("[")
-    for number, line in enumerate([text] if whole else text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            found: Any = files.parse_json(line)
-        except ValueError as error:
-            raise BadFile(f"line {number} of {table} is not JSON: {error}.", _FORM) from error
-        for entry, row in enumerate(found if whole else [found], 1):
-            place = f"entry {entry} of {table}" if whole else f"line {number} of {table}"
-            if not isinstance(row, dict):
-                raise BadFile(f"{place} holds no JSON object.", _FORM)
-            yield place, row
+    if table.suffix.lower() != ".json" or not _is_list_of_json(table):
+        for number, row in json_objects(table):
+            yield f"line {number} of {table}", row
+        return
+    try:
+        found: Any = files.parse_json(raw.read_bytes(str(table), limits.JSON_FILE))
+    except ValueError as error:
+        raise BadFile(f"{table} is not JSON: {error}.", _FORM) from error
+    for entry, row in enumerate(found, 1):
+        if not isinstance(row, dict):
+            raise BadFile(f"entry {entry} of {table} holds no JSON object.", _FORM)
+        yield f"entry {entry} of {table}", row
+
+
+def _is_list_of_json(table: Path) -> bool:
+    with raw.open_regular(str(table), limits.JSON_FILE) as file:
+        return file.read(256).lstrip().startswith(b"[")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,15 @@
-"""Files of texts with labels: CSV with a header, or JSON lines, with a column `text`."""
+"""Tables of texts with labels: a column `text`, and others that say something of it."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files, limits
-from ..errors import BadFile
+from .. import limits
+from ..errors import BadFile, BadInput, LimitExceeded
 from .image_folder import values_of
+from .tables import AS_FOUND, Reading, is_table_folder, read_table
 
-SUFFIXES = (".csv", ".jsonl")
 _FORM = "Each row needs a column `text`; every other column is an attribute, such as `label`."
 
 
@@ -27,48 +26,51 @@ class LabelledText:
     values: Mapping[str, tuple[str, ...]]
 
 
-def read_labelled_texts(path: Path) -> list[LabelledText]:
-    """Read the rows of a file.
+@dataclass(frozen=True, slots=True)
+class LabelledTexts:
+    """The texts of a table.
+
+    Attributes:
+        rows: one a row.
+        dialect: how the table is written.
+        notes: what a person should know of it.
+    """
+
+    rows: list[LabelledText]
+    dialect: str
+    notes: tuple[str, ...]
+
+
+def read_labelled_texts(path: Path, reading: Reading = AS_FOUND) -> LabelledTexts:
+    """Read the rows of a table.
 
     Raises:
         BadFile: it cannot be read, or a row has no text; the row is named.
         LimitExceeded: the file is too large.
     """
-    if not path.is_file():
-        raise BadFile(f"{path} is not a file.", "Name a CSV or JSON lines file.")
-    limits.require_file_size(path, limits.TEXT_FILE, "file of texts")
+    if not path.is_file() and not is_table_folder(path):
+        raise BadFile(f"{path} is not a file.", "Name a table of texts.")
+    if path.is_file():
+        limits.require_file_size(path, limits.TEXT_FILE, "file of texts")
     try:
-        rows = _read_csv(path) if path.suffix.lower() == ".csv" else _read_json_lines(path)
-    except UnicodeDecodeError as error:
-        raise BadFile(f"{path} is not UTF-8: {error.reason}.", "Save it as UTF-8.") from error
-    except csv.Error as error:
-        raise BadFile(f"{path} is not CSV: {error}.", "Check its quotes.") from error
-    return [_text(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)]
+        table = read_table(path, reading, ("text",))
+    except (BadFile, LimitExceeded):
+        raise
+    except BadInput as error:
+        raise BadFile(f"{path} has no column text: {error.message}", _FORM) from error
+    if "text" not in table.columns:
+        shown = ", ".join(map(str, table.columns))
+        raise BadFile(f"the header of {path} has no column text, but: {shown[:200]}.", _FORM)
+    columns = list(table.columns.items())
+    rows = [{name: values[place] for name, values in columns} for place in range(len(table.places))]
+    texts = [_text(row, f"{path}, {at}") for row, at in zip(rows, table.places, strict=True)]
+    notes = tuple(f"{path.name}: {note}" for note in table.notes)
+    return LabelledTexts(texts, f"{path.name}: {table.dialect}", notes)
 
 
-def _read_csv(path: Path) -> list[Any]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        if "text" not in (reader.fieldnames or ()):
-            shown = ", ".join(map(str, reader.fieldnames or ()))
-            raise BadFile(f"the header of {path} has no column text, but: {shown[:200]}.", _FORM)
-        return [{key: value for key, value in row.items() if key} for row in reader]
-
-
-def _read_json_lines(path: Path) -> list[Any]:
-    rows = []
-    for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(files.parse_json(line))
-        except ValueError as error:
-            raise BadFile(f"{path}, line {number}: no JSON ({error}).", _FORM) from error
-    return rows
-
-
-def _text(row: Any, where: str) -> LabelledText:
-    text = row.get("text") if isinstance(row, dict) else None
+def _text(row: Mapping[str, Any], where: str) -> LabelledText:
+    text = row["text"]
     if not isinstance(text, str) or not text.strip():
         raise BadFile(f"{where}: there is no text.", _FORM)
-    return LabelledText(text, values_of(row, {"text"}))
+    said = {name: value for name, value in row.items() if value is not None}
+    return LabelledText(text, values_of(said, {"text"}))

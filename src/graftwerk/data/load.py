@@ -4,8 +4,8 @@ Folders of class folders, and zips of one: the folder's name is the label.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,9 +20,11 @@ from .dataset import Examples, Item, Kind, Picture, key_of, open_zip, require_so
 from .documents.formats import is_image_path
 from .image_folder import SPLITS
 from .images import ImageNotes
-from .tables import SUFFIXES, Table, find_target, is_missing, is_number, read_table, usual_target
+from .labels import require_said, stands_for_none
+from .tables import Table, find_target, is_missing, is_number, is_table, read_table, usual_target
 
 TEXTS = (".txt", ".md")
+_SHOWN = 3
 Entry = tuple[PurePosixPath, Picture]  # path below the root, place of the file
 
 
@@ -38,7 +40,7 @@ def read_class_folders(root: Path) -> Examples:
     if not entries:
         raise BadInput(
             f"{root} holds no class folders with pictures or texts in them.",
-            "Lay it out as CLASS/picture.png, or name a table: .csv, .jsonl, .parquet.",
+            "Lay it out as CLASS/picture.png, or name a table: .csv, .jsonl, .xlsx, .parquet.",
         )
     names = {path.parts[0] for path, _ in entries}
     if {name.lower() for name in names} <= SPLITS:
@@ -148,40 +150,66 @@ def read_examples(path: str | Path, wanted: Wanted) -> Examples:
         LimitExceeded: they are too large.
     """
     place = resolve(path)
-    if place.is_dir() or place.suffix.lower() == ".zip":
+    if not is_table(place) and (place.is_dir() or place.suffix.lower() == ".zip"):
         if wanted.target is not None or wanted.content:
             raise BadInput(
                 f"{place} is a folder of classes and has no columns.",
                 "Leave --target and --content out: the folders' names are the labels.",
             )
         return require_some(_require_read(read_class_folders(place), wanted))
-    return require_some(_from_table(read_table(place), wanted))
+    return require_some(_from_table(read_table(place, wanted.reading, wanted.columns), wanted))
 
 
-def is_table(path: str | Path) -> bool:
-    """Whether a path has the ending of a table."""
-    return Path(path).suffix.lower() in SUFFIXES
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a table without their labels.
+
+    Attributes:
+        items: one each.
+        names: how each is called.
+        tables: how the table is written.
+        notes: what a person should know of it.
+    """
+
+    items: list[Item]
+    names: list[str]
+    tables: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
-def read_items(
-    path: str | Path, wanted: Wanted, target: str | None, note: Callable[[str], None]
-) -> tuple[list[Item], list[str]]:
-    """Items of a table without labels, for predictions; and how each is called.
+def read_items(path: str | Path, wanted: Wanted, target: str | None) -> Rows:
+    """Items of a table without labels, for predictions.
 
     Raises:
         BadInput: a row has no content, or a column is not there.
     """
-    table = read_table(resolve(path))
+    table = read_table(resolve(path), wanted.reading, wanted.content)
     chosen = choose_columns(table, wanted, target or usual_target(table))
-    if chosen.note:
-        note(chosen.note)
     items: list[Item] = []
+    columns = _cells_of(table, chosen)
     for row, place in enumerate(table.places):
-        item = _item(table, chosen, row)
+        item = _item(table, chosen, columns, row)
         if isinstance(item, LeftOut):
             raise BadInput(f"{place} of {table.path.name}: {item.reason}", "Mend that row.")
         items.append(item)
-    return items, list(table.places)
+    return Rows(items, list(table.places), _tables(table), _notes(table, chosen))
+
+
+def _tables(table: Table) -> tuple[str, ...]:
+    return (f"{table.path.name}: {table.dialect}",)
+
+
+def _notes(table: Table, chosen: Chosen) -> tuple[str, ...]:
+    """What a person should know of a table and the columns of it that are read."""
+    notes = [f"{table.path.name}: {note}" for note in table.notes]
+    if chosen.note:
+        notes.append(chosen.note)
+    if chosen.kind == "series":
+        read = [(name, table.formats[name]) for name in chosen.names if name in table.formats]
+        notes += [f"{table.path.name}: {one.describe(name)}" for name, one in read[:_SHOWN]]
+        if read[_SHOWN:]:
+            notes.append(f"{table.path.name}: and {len(read) - _SHOWN} more columns likewise")
+    return tuple(notes)
 
 
 def _require_read(examples: Examples, wanted: Wanted) -> Examples:
@@ -192,16 +220,19 @@ def _require_read(examples: Examples, wanted: Wanted) -> Examples:
 
 def _from_table(table: Table, wanted: Wanted) -> Examples:
     target = find_target(table, wanted.target)
+    if wanted.missing == "ask":
+        require_said(table.path.name, target, table.column(target))
     chosen = choose_columns(table, _without(wanted, target), target)
     items: list[Item] = []
     converted = ImageNotes()
     keys, labels, names, refused = [], [], [], []
+    columns = _cells_of(table, chosen)
     for row, (place, label) in enumerate(zip(table.places, table.column(target), strict=True)):
         name = f"{place} of {table.path.name}"
         item: Item | LeftOut = (
             LeftOut(name=name, reason=_no_label(label))
-            if is_missing(label)
-            else _item(table, chosen, row)
+            if is_missing(label) or (wanted.missing == "drop" and stands_for_none(label))
+            else _item(table, chosen, columns, row)
         )
         found = look_at(item, converted) if isinstance(item, Picture) else item
         if isinstance(item, LeftOut) or isinstance(found, LeftOut):
@@ -212,7 +243,6 @@ def _from_table(table: Table, wanted: Wanted) -> Examples:
         keys.append(str(found) if isinstance(item, Picture) else key_of(item))
         labels.append(label)
         names.append(name)
-    notes = (chosen.note,) if chosen.note else ()
     return Examples(
         str(table.path),
         chosen.kind,
@@ -222,7 +252,9 @@ def _from_table(table: Table, wanted: Wanted) -> Examples:
         names,
         tuple(refused),
         chosen.names,
-        notes,
+        _notes(table, chosen),
+        _tables(table),
+        table.formats.get(target),
         dict(converted.counts),
     )
 
@@ -244,11 +276,21 @@ def _without(wanted: Wanted, target: str) -> Wanted:
 
 def _no_label(label: Any) -> str:
     """Why a row has no label."""
-    return "its label is NaN, which is no number." if is_number(label) else "no label."
+    if is_number(label):
+        return "its label is NaN, which is no number."
+    return "no label." if is_missing(label) else f"its label {label.strip()!r} stands for none."
 
 
-def _item(table: Table, chosen: Chosen, row: int) -> Item | LeftOut:
-    cells = [table.columns[name][row] for name in chosen.names]
+def _cells_of(table: Table, chosen: Chosen) -> list[Sequence[Any]]:
+    """The columns that are read; of series as numbers."""
+    values = table.numbers if chosen.kind == "series" else table.column
+    return [values(name) for name in chosen.names]
+
+
+def _item(
+    table: Table, chosen: Chosen, columns: Sequence[Sequence[Any]], row: int
+) -> Item | LeftOut:
+    cells = [column[row] for column in columns]
     name = table.places[row]
     if chosen.kind == "series":
         return _series(name, chosen.names, cells)
@@ -257,7 +299,7 @@ def _item(table: Table, chosen: Chosen, row: int) -> Item | LeftOut:
         return LeftOut(name=name, reason=f"nothing in {few(chosen.names)}.")
     if chosen.kind == "text":
         return "\n".join(parts)
-    return Picture(str(table.path.parent / parts[0]))
+    return Picture(str(chosen.root / parts[0]))
 
 
 def _series(name: str, columns: Sequence[str], cells: Sequence[Any]) -> Item | LeftOut:

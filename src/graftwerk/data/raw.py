@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 from io import BufferedReader
 from pathlib import Path
@@ -116,6 +117,93 @@ def decode(content: bytes, name: str) -> str:
             "Leave it out, or give it the ending of what it is.",
         )
     return text
+
+
+_MARKED = {  # longer marks first: that of UTF-32 begins with that of UTF-16
+    b"\xff\xfe\x00\x00": "utf-32-le",
+    b"\x00\x00\xfe\xff": "utf-32-be",
+    b"\xef\xbb\xbf": "utf-8",
+    **_BYTE_ORDER_MARKS,
+}
+_HIGH_RUN = re.compile(rb"[\x80-\xff]{4,}")
+_HIGH = re.compile(rb"[\x80-\xff]")
+# what Windows-1252 makes of other code pages: a sign or a capital inside of a word
+_SIGNS = r"\xa1-\xa9\xab\xac\xae-\xb1\xb3\xb5\xb6\xb8\xb9\xbb-\xbf\xd7\xf7"
+_ODD = re.compile(rf"[^\W\d_](?=[{_SIGNS}][^\W\d_])|[a-zß-öø-ÿ](?=[À-ÖØ-ÞŠŒŽŸ])")
+_ODD_SHARE = 0.1
+_ENCODING_HINT = "Name its encoding with --encoding, or save it as UTF-8."
+
+
+def decode_table(content: bytes, name: str, encoding: str | None) -> tuple[str, str]:
+    """Decode a table: UTF-8, UTF-16 with or without a mark, or Windows-1252 where it looks so.
+
+    Args:
+        content: bytes of the file.
+        name: of the file, for messages.
+        encoding: one that the user named; None: found from the bytes.
+
+    Returns:
+        The text without a byte order mark, and the name of its encoding.
+
+    Raises:
+        BadFile: it is not text in any of these, or not in the encoding that was named.
+    """
+    mark = next((mark for mark in _MARKED if content.startswith(mark)), b"")
+    found = encoding or (_MARKED[mark] if mark else _unmarked(content))
+    body = content.removeprefix(mark) if mark and _MARKED[mark] == _same(found) else content
+    try:
+        text = body.decode(found)
+    except LookupError as error:
+        raise BadFile(
+            f"{found!r} is not an encoding.", "Name utf-8, utf-16, cp1252, shift_jis or the like."
+        ) from error
+    except UnicodeDecodeError as error:
+        bad = body[error.start : error.start + 1].hex()
+        raise BadFile(
+            f"{name!r} is not {found.upper()}: byte 0x{bad} at position "
+            f"{error.start + len(content) - len(body):,}.",
+            _ENCODING_HINT,
+        ) from error
+    if is_binary(text.encode("utf-8", "surrogatepass")):
+        raise BadFile(
+            f"{name!r} holds bytes that are not text (NUL or control characters).",
+            "Leave it out, or give it the ending of what it is.",
+        )
+    return text.removeprefix("\ufeff"), found
+
+
+def _same(encoding: str) -> str:
+    """The name of an encoding as the marks have it."""
+    return {"utf8": "utf-8", "utf-8-sig": "utf-8"}.get(encoding.lower(), encoding.lower())
+
+
+def _unmarked(content: bytes) -> str:
+    """The encoding of bytes without a mark; UTF-8 where nothing else fits."""
+    start = content[:4096]
+    for offset, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        nul, other = start[offset::2].count(0), start[1 - offset :: 2].count(0)
+        if nul > 0.3 * len(start[offset::2]) and not other:
+            return encoding
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return "cp1252" if _is_windows_1252(content) else "utf-8"
+    return "utf-8"
+
+
+def _is_windows_1252(content: bytes) -> bool:
+    """Whether text that is not UTF-8 reads as that of Western Europe.
+
+    Other code pages make words of high bytes alone (Cyrillic, Chinese), or put signs into words.
+    """
+    try:
+        text = content.decode("cp1252")
+    except UnicodeDecodeError:
+        return False
+    high = len(_HIGH.findall(content))
+    in_runs = sum(map(len, _HIGH_RUN.findall(content)))
+    odd = len(_ODD.findall(text)) + content.count(b"\xff")
+    return in_runs <= _ODD_SHARE * high and odd <= _ODD_SHARE * high
 
 
 def is_binary(content: bytes) -> bool:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Shaped
@@ -12,6 +12,7 @@ from .. import limits
 from ..errors import BadInput
 from ..types import Task
 from .dataset import Examples
+from .labels import looks_like_lists, match_labels, name_labels
 from .tables import is_number
 
 Values = Shaped[np.ndarray, "_ ..."]  # class numbers [n], labels 0 or 1 [n k], or numbers [n]
@@ -27,11 +28,13 @@ class Targets:
         task: what they are.
         labels: names of the classes or labels; empty for numbers.
         values: int64 [n] places in `labels`; float32 [n k], 1 where a label holds; float64 [n].
+        notes: what was merged or read otherwise than it stands.
     """
 
     task: Task
     labels: tuple[str, ...]
     values: Values
+    notes: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> int:
@@ -43,8 +46,8 @@ def choose_task(examples: Examples, asked: Task | None) -> Task:
     """What the labels look like: lists are several labels, broken or many numbers are numbers."""
     if asked is not None:
         return asked
-    values = examples.labels
-    if any(isinstance(value, list | tuple) for value in values):
+    values = examples.numeric_labels()
+    if any(isinstance(value, list | tuple) for value in values) or looks_like_lists(values):
         return "labels"
     if not all(is_number(value) for value in values):
         return "class"
@@ -68,12 +71,21 @@ def read_targets(examples: Examples, asked: Task | None) -> Targets:
                 f"all targets of {examples.source} are {values[0]:g}.",
                 "Give data with different targets.",
             )
-        return Targets(task, (), values)
+        return Targets(task, (), values, _number_notes(examples))
     several = task == "labels"
-    named = [_several(value) if several else [label_text(value)] for value in examples.labels]
-    labels = tuple(sorted({label for row in named for label in row}))
-    _require_classes(examples, named, labels, several)
-    return Targets(task, labels, _as_values(named, labels, several))
+    found = name_labels(_name(examples), examples.labels, several)
+    labels = tuple(sorted({label for row in found.rows for label in row}))
+    _require_classes(examples, found.rows, labels, several)
+    return Targets(task, labels, _as_values(found.rows, labels, several), found.notes)
+
+
+def _name(examples: Examples) -> str:
+    return Path(examples.source).name
+
+
+def _number_notes(examples: Examples) -> tuple[str, ...]:
+    written = examples.label_format
+    return () if written is None else (f"{_name(examples)}: {written.describe('target')}",)
 
 
 def same_targets(examples: Examples, task: Task, labels: Sequence[str]) -> Targets:
@@ -83,16 +95,17 @@ def same_targets(examples: Examples, task: Task, labels: Sequence[str]) -> Targe
         BadInput: there is a label that is not known, or a number that is not finite.
     """
     if task == "number":
-        return Targets(task, (), _numbers(examples))
+        return Targets(task, (), _numbers(examples), _number_notes(examples))
     several = task == "labels"
-    named = [_several(value) if several else [label_text(value)] for value in examples.labels]
+    found = match_labels(_name(examples), examples.labels, several, labels)
+    named = found.rows
     unknown = sorted({label for row in named for label in row} - set(labels))
     if unknown:
         raise BadInput(
             f"{examples.source} has labels that were not learned: {_few(unknown)}.",
             f"Known are: {_few(labels)}.",
         )
-    return Targets(task, tuple(labels), _as_values(named, tuple(labels), several))
+    return Targets(task, tuple(labels), _as_values(named, tuple(labels), several), found.notes)
 
 
 def _as_values(named: Sequence[Sequence[str]], labels: Sequence[str], several: bool) -> Values:
@@ -105,25 +118,10 @@ def _as_values(named: Sequence[Sequence[str]], labels: Sequence[str], several: b
     return values
 
 
-def label_text(value: Any) -> str:
-    """The name of a class, as fits keep it; whole numbers are the same with and without .0."""
-    if isinstance(value, list | tuple):
-        return " + ".join(sorted(map(str, value)))
-    number = isinstance(value, float) and value.is_integer()
-    return str(int(value)) if number else str(value).strip()
-
-
-def _several(value: Any) -> list[str]:
-    if isinstance(value, list | tuple):
-        return [str(part).strip() for part in value]
-    text = str(value)
-    separator = "|" if "|" in text else ";"
-    return [part.strip() for part in text.split(separator) if part.strip()]
-
-
 def _numbers(examples: Examples) -> Float64[np.ndarray, " n"]:
     values = np.empty(len(examples), dtype=np.float64)
-    for place, (value, name) in enumerate(zip(examples.labels, examples.names, strict=True)):
+    labels = zip(examples.numeric_labels(), examples.names, strict=True)
+    for place, (value, name) in enumerate(labels):
         if not is_number(value) or not math.isfinite(float(value)):
             raise BadInput(
                 f"the target in {name} is {value!r}, which is no finite number.",

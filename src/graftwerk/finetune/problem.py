@@ -14,12 +14,12 @@ import numpy as np
 
 from ..adapters.linear_head import HeadScores
 from ..cache import cached_folder
-from ..data.columns import Wanted
+from ..data.columns import Missing, Wanted
 from ..data.dataset import Examples
 from ..data.images import listed
 from ..data.load import read_examples
 from ..data.split import Places, Split, balance, split, without
-from ..data.tables import SUFFIXES
+from ..data.tables import AS_FOUND, Reading, is_table
 from ..data.targets import Targets, read_targets, same_targets
 from ..errors import BadInput
 from ..settings import settings
@@ -107,6 +107,8 @@ class Source:
         validation_share: of the rest.
         seed: of split, folds, order and first weights.
         balanced: whether rare classes weigh as much as common ones.
+        reading: what the user said about how tables are written.
+        missing: what becomes of labels that may stand for none.
     """
 
     data: str
@@ -118,6 +120,8 @@ class Source:
     validation_share: float = 0.15
     seed: int = 0
     balanced: bool = False
+    reading: Reading = AS_FOUND
+    missing: Missing = "ask"
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,8 @@ class Problem:
             contradictions=self.split.contradictions,
             leaked=self.leaked,
             left_out=list(self.examples.refused[:LEFT_OUT]),
+            tables=list(self.examples.tables),
+            notes=[*self.examples.notes, *self.targets.notes, *more_left_out(self.examples)],
             converted=dict(self.examples.converted),
         )
 
@@ -181,13 +187,19 @@ class Problem:
         return score(scores, self.targets.values[places], self.targets.task, self.source.seed)
 
 
+def more_left_out(examples: Examples) -> list[str]:
+    """How many were left out, where a report does not list them all."""
+    count = len(examples.refused)
+    return [f"{count:,} rows and files were left out"] if count > LEFT_OUT else []
+
+
 def open_problem(base: Base, source: Source, monitor: Monitor) -> Problem:
     """Read data and share them out.
 
     Raises:
         BadInput: see `data.read_examples` and `targets.read_targets`.
     """
-    wanted = Wanted(base.reads, source.target, source.content)
+    wanted = Wanted(base.reads, source.target, source.content, source.reading, source.missing)
     monitor.start("reading")
     examples = read_examples(source.data, wanted)
     targets = read_targets(examples, source.task)
@@ -204,8 +216,7 @@ def open_problem(base: Base, source: Source, monitor: Monitor) -> Problem:
 def _columns(source: Source, examples: Examples) -> tuple[str, ...]:
     """Columns of the test data: those that were learned from, where both are tables."""
     assert source.test is not None  # noqa: S101  for the type checker
-    is_table = Path(source.test).suffix.lower() in SUFFIXES
-    return examples.columns if is_table else ()
+    return examples.columns if is_table(source.test) else ()
 
 
 def _with_test(
@@ -231,7 +242,7 @@ def _with_test(
         source,
         base,
         join(examples, tested),
-        replace(targets, values=values),
+        replace(targets, values=values, notes=(*targets.notes, *known.notes)),
         replace(parts, train=train, validation=validation, test=test),
         leaked,
     )
@@ -249,7 +260,9 @@ def join(first: Examples, second: Examples) -> Examples:
         (*first.refused, *second.refused),
         first.columns or second.columns,
         (*first.notes, *second.notes),
-        Counter(first.converted) + Counter(second.converted),
+        (*first.tables, *second.tables),
+        label_format=first.label_format,
+        converted=Counter(first.converted) + Counter(second.converted),
     )
 
 
@@ -261,7 +274,7 @@ def tell_converted(examples: Examples, monitor: Monitor) -> None:
 
 def _tell(problem: Problem, monitor: Monitor) -> None:
     """Say what was left out and what is odd."""
-    for note in problem.examples.notes:
+    for note in (*problem.examples.notes, *problem.targets.notes):
         monitor.note(note)
     tell_converted(problem.examples, monitor)
     refused = problem.examples.refused

@@ -42,6 +42,10 @@ class DataFacts(Report):
     contradictions: int = Field(description="of these, rows with another label")
     leaked: int = Field(description="rows to learn from that are among the --test data; dropped")
     left_out: list[LeftOut] = Field(description="rows and files that could not be used")
+    tables: list[str] = Field(default=[], description="how each table is written")
+    notes: list[str] = Field(
+        default=[], description="what was merged, renamed or read otherwise than it stands"
+    )
     converted: dict[str, int] = Field(
         default_factory=dict,
         description="what reading changed of images, such as transparency shown on white, and of "
@@ -125,6 +129,10 @@ class Predictions(Report):
 
     out: str | None = Field(description="file that was written")
     predictions: list[Prediction] = Field(description="one an input")
+    tables: list[str] = Field(default=[], description="how each table is written")
+    notes: list[str] = Field(
+        default=[], description="what was merged, renamed or read otherwise than it stands"
+    )
     seconds: float = Field(description="wall time")
 
 
@@ -138,6 +146,10 @@ class FitEvaluation(Report):
     confusions: list[str] = Field(description="most frequent mistakes")
     learned: int = Field(description="examples left out because it has learned from them")
     left_out: list[LeftOut] = Field(description="rows and files that could not be used")
+    tables: list[str] = Field(default=[], description="how each table is written")
+    notes: list[str] = Field(
+        default=[], description="what was merged, renamed or read otherwise than it stands"
+    )
     seconds: float = Field(description="wall time")
 
 

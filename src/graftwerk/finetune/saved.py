@@ -30,9 +30,9 @@ from ..adapters.manifest import (
 from ..data.columns import KIND_WORDS, Wanted
 from ..data.dataset import Item, Kind, Picture
 from ..data.documents.formats import PICTURES, is_image_path, refuse_missing
-from ..data.load import TEXTS, read_items, read_text
+from ..data.load import TEXTS, Rows, read_items, read_text
 from ..data.split import balance
-from ..data.tables import SUFFIXES
+from ..data.tables import AS_FOUND, SUFFIXES, Reading, is_table_file
 from ..errors import BadFile, BadInput
 from ..results import LeftOut
 from ..types import Task, Vectors
@@ -323,14 +323,11 @@ def size_of(folder: Path) -> int:
 _ENDINGS = frozenset({*SUFFIXES, *PICTURES, *TEXTS})
 
 
-def read_inputs(
-    inputs: Sequence[str], saved: Saved, note: Callable[[str], None]
-) -> tuple[list[str], list[Item]]:
-    """How each input is called, and what it is.
+def read_inputs(inputs: Sequence[str], saved: Saved, reading: Reading = AS_FOUND) -> Rows:
+    """How each input is called, what it is, and what a person should know of tables among them.
 
     What has the ending of a table, picture or text, or exists as a file, is a path; a text that
-    is one goes in through standard input. `note` is told which columns of a table are read, where
-    their names do not say it.
+    is one goes in through standard input.
 
     Raises:
         BadFile: a file is not there or cannot be read.
@@ -338,6 +335,8 @@ def read_inputs(
     """
     names: list[str] = []
     items: list[Item] = []
+    tables: list[str] = []
+    notes: list[str] = []
     for value in inputs:
         if value == "-":
             lines = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
@@ -345,18 +344,20 @@ def read_inputs(
             items += [line if saved.kind == "text" else _file(line, saved) for line in lines]
             continue
         refuse_missing(value, _ENDINGS, _hint(saved))
-        exists = os.path.isfile(value)  # noqa: PTH113  a text may be no path that can be asked for
-        if exists and Path(value).suffix.lower() in SUFFIXES:
+        if is_table_file(value):
             target = saved.bundle.content["request"]["target"]
-            found, places = read_items(value, saved.wanted, target, note)
-            items += found
-            names += [f"{value}, {place}" for place in places]
+            found = read_items(value, replace(saved.wanted, reading=reading), target)
+            items += found.items
+            names += [f"{value}, {place}" for place in found.names]
+            tables += found.tables
+            notes += found.notes
             continue
+        exists = os.path.isfile(value)  # noqa: PTH113  a text may be no path that can be asked for
         names.append(value)
         items.append(_file(value, saved) if exists or saved.kind != "text" else value)
     if not items:
         raise BadInput("there is nothing to predict for.", "Give a text, a picture or a table.")
-    return names, items
+    return Rows(items, names, tuple(tables), tuple(notes))
 
 
 def _file(path: str, saved: Saved) -> Item:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Request[Any])
 PathArgument = str | os.PathLike[str]
+PathArguments = PathArgument | Iterable[PathArgument]
 
 
 def checked(

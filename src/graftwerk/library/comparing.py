@@ -197,7 +197,7 @@ def _old(
 ) -> "tuple[LinearHead, Problem]":
     """The old head and its data, checked to be of the same model."""
     from ..adapters.manifest import require_base
-    from ..data.load import is_table
+    from ..data.tables import is_table
     from ..finetune.saved import open_fit
 
     if request.old_data is None:

@@ -28,8 +28,9 @@ from ..adapters.manifest import RECORD, Bundle
 from ..data.arrays import classes_of, keys_of, labels_in, numbers_of, read_labels, read_rows
 from ..data.columns import KIND_WORDS
 from ..data.dataset import Examples, Item
+from ..data.labels import label_text
 from ..data.split import split
-from ..data.targets import Targets, label_text
+from ..data.targets import Targets
 from ..errors import BadFile, BadInput
 from ..finetune.base_model import open_base
 from ..finetune.problem import Problem

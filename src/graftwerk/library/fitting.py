@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import folders
+from ..data.tables import reading_of
 from ..errors import BadInput
 from ..finetune.base_model import open_base
 from ..finetune.methods import make_linear, make_tuned, sweep_layers
@@ -59,6 +60,8 @@ def source_of(request: Fit | Compare) -> Source:
         validation_share=request.validation_share,
         seed=request.seed,
         balanced=request.balance,
+        reading=reading_of(request),
+        missing=request.missing,
     )
 
 

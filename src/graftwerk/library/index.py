@@ -30,7 +30,7 @@ from ..search.results import Hit, IndexChange, IndexCheck, IndexState, SearchRes
 from ..search.verify import verify_index
 from ..search.writing import add_files, rebuild_index, remove_files
 from ..types import Encoder, Monitor, Writer
-from .arguments import PathArgument, checked, or_silent, path_texts, texts
+from .arguments import PathArgument, PathArguments, checked, or_silent, path_texts, texts
 
 
 class Index:
@@ -61,9 +61,8 @@ class Index:
         device: Device = "auto",
     ) -> None:
         (name,) = path_texts(folder)
-        request = checked(
-            IndexRebuild, index=name, encoder=encoder, layer=layer, device=device
-        )  # the request that has just these fields
+        # the request that has just these fields
+        request = checked(IndexRebuild, index=name, encoder=encoder, layer=layer, device=device)
         self.folder = request.index
         self._chosen = None if encoder is None else lasting_name(encoder)
         self._layer = layer
@@ -259,7 +258,14 @@ class Index:
     # ---- writing, over a connection of its own, so that searches go on meanwhile
 
     def add(
-        self, paths: PathArgument | Iterable[PathArgument], *, monitor: Monitor | None = None
+        self,
+        paths: PathArguments,
+        *,
+        header: bool | None = None,
+        separator: str | None = None,
+        decimal: str | None = None,
+        encoding: str | None = None,
+        monitor: Monitor | None = None,
     ) -> IndexChange:
         """Store files and folders; only what is new or changed is read and embedded.
 
@@ -268,6 +274,10 @@ class Index:
 
         Args:
             paths: a file or folder, or several.
+            header: whether the first row of a table names its columns; None: found.
+            separator: between the cells of a table; None: found.
+            decimal: mark of decimals in tables; None: found.
+            encoding: of tables; None: found.
             monitor: informed of progress; may stop the work by raising `Cancelled`.
 
         Raises:
@@ -278,14 +288,18 @@ class Index:
             NoRoom: the disk is full; what was stored before is whole.
             Cancelled: the monitor stopped it; what was stored before that is kept.
         """
-        request = checked(IndexAdd, paths=path_texts(paths), index=self.folder)
+        said: dict[str, Any] = {
+            "header": header,
+            "separator": separator,
+            "decimal": decimal,
+            "encoding": encoding,
+        }
+        request = checked(IndexAdd, paths=path_texts(paths), index=self.folder, **said)
         self._require_open()
         choice = (self._chosen, self._layer)
-        return add_files(self.folder, request.paths, choice, self._load, or_silent(monitor))
+        return add_files(request, choice, self._load, or_silent(monitor))
 
-    def remove(
-        self, paths: PathArgument | Iterable[PathArgument], *, monitor: Monitor | None = None
-    ) -> IndexChange:
+    def remove(self, paths: PathArguments, *, monitor: Monitor | None = None) -> IndexChange:
         """Take files or whole folders out; the files themselves stay, and need not be there.
 
         Raises:
@@ -469,13 +483,8 @@ class Index:
 
     def _load_writer(self, request: Ask, reader: CachingEncoder) -> Writer:
         """The writer of a request; the last one stays loaded."""
-        key = (
-            request.writer,
-            request.writer_model,
-            request.max_tokens,
-            request.timeout,
-            request.seed,
-        )
+        asked = (request.writer, request.writer_model, request.max_tokens, request.timeout)
+        key = (*asked, request.seed)
         if self._writer is None or self._writer[0] != key:
             with named_by_user([request.writer]):
                 made = load_writer(

@@ -81,6 +81,10 @@ class AlignmentEvaluation(Report):
         "familiar.json"
     )
     skipped: list[Skipped] = Field(description="pictures left out, with reasons")
+    tables: list[str] = Field(default=[], description="how each table is written")
+    notes: list[str] = Field(
+        default=[], description="what was merged, renamed or read otherwise than it stands"
+    )
     seconds: float = Field(description="wall time, the model's loading included")
 
 
@@ -112,6 +116,10 @@ class SimilarityEvaluation(Report):
     pairs: int = Field(description="pairs")
     spearman: float = Field(description="rank correlation of cosine and judgement, -1 to 1")
     pearson: float = Field(description="linear correlation, -1 to 1")
+    tables: list[str] = Field(default=[], description="how each table is written")
+    notes: list[str] = Field(
+        default=[], description="what was merged, renamed or read otherwise than it stands"
+    )
     seconds: float = Field(description="wall time")
 
 

@@ -52,6 +52,7 @@ class OptionGroup:
 
 Prompt = Annotated[T, OptionGroup("Prompt")]
 Data = Annotated[T, OptionGroup("Data")]
+Table = Annotated[T, OptionGroup("Tables")]
 Sampling = Annotated[T, OptionGroup("Sampling")]
 Guidance = Annotated[T, OptionGroup("Guidance")]
 Control = Annotated[T, OptionGroup("Control")]
@@ -240,6 +241,39 @@ def _nearest(error: Mapping[str, Any]) -> str | None:
     return next(iter(get_close_matches(error["input"], words, n=1)), None)
 
 
+_SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
+
+
+def _as_separator(value: object) -> object:
+    """A separator by its name, as shells pass a tab badly."""
+    return _SEPARATORS.get(value.lower(), value) if isinstance(value, str) else value
+
+
+class TableRequest(Request[R_co]):
+    """What may be said of how tables are written; the rest is found from each file."""
+
+    header: Table[bool | None] = Field(
+        default=None,
+        description="whether the first row names the columns; default: found by comparing it with "
+        "the rows below",
+    )
+    separator: Table[Annotated[str, BeforeValidator(_as_separator)] | None] = Field(
+        default=None,
+        min_length=1,
+        pattern=r'^[^"\r\n]$',
+        description="between cells: tab, comma, semicolon, pipe, or any character; default: found "
+        "from the file",
+    )
+    decimal: Table[Literal[".", ","] | None] = Field(
+        default=None, description="mark of decimals, . or ,; default: found from each column"
+    )
+    encoding: Table[str | None] = Field(
+        default=None,
+        min_length=1,
+        description="of text files; default: UTF-8, UTF-16, or Windows-1252, whichever fits",
+    )
+
+
 def is_positional(info: "FieldInfo") -> bool:
     """Whether a field is a bare argument on the command line."""
     return isinstance(info.json_schema_extra, dict) and bool(
@@ -274,6 +308,7 @@ _WORDS = {
     "list_type": "a list",
     "json_invalid": "JSON",
     "model_type": "an object with its fields",
+    "string_pattern_mismatch": "tab, comma, semicolon, pipe, or one character",
     "string_too_short": "at least {min_length} characters",
     "string_too_long": "at most {max_length} characters",
     "too_short": "at least {min_length} of them",

@@ -17,6 +17,7 @@ from .base import (
     PathField,
     PathText,
     Request,
+    TableRequest,
     path_field,
 )
 
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
     import graftwerk.metrics.results  # noqa: F401  named in brackets below
 
 
-class EvalAlignment(Request["graftwerk.metrics.results.AlignmentEvaluation"]):
+class EvalAlignment(TableRequest["graftwerk.metrics.results.AlignmentEvaluation"]):
     """Measure whether similar things lie close: captions and pictures, and neighbours alike."""
 
     data: PathField = Field(
         description="folder of pictures with metadata.jsonl (file_name, caption, attributes), as "
-        "`graft blocks render` writes it, or with a folder for each label; for texts a .csv or "
-        ".jsonl with a column text",
+        "`graft blocks render` writes it, or with a folder for each label; for texts a table "
+        "with a column text",
         json_schema_extra=POSITIONAL,
     )
     encoder: EncoderName = path_field(DEFAULT_PICTURE_ENCODER)
@@ -49,10 +50,10 @@ class EvalRetrieval(Request["graftwerk.metrics.results.RetrievalEvaluation"]):
     layer: Layer = None
 
 
-class EvalSimilarity(Request["graftwerk.metrics.results.SimilarityEvaluation"]):
+class EvalSimilarity(TableRequest["graftwerk.metrics.results.SimilarityEvaluation"]):
     """Measure an encoder by the rank correlation of its cosines with human judgements."""
 
-    file: PathField = Field(description="CSV: text, text, score", json_schema_extra=POSITIONAL)
+    file: PathField = Field(description="table: text, text, score", json_schema_extra=POSITIONAL)
     encoder: EncoderName = path_field(DEFAULT_ENCODER)
     layer: Layer = None
 

@@ -22,6 +22,7 @@ from .base import (
     PathText,
     R_co,
     Request,
+    TableRequest,
     Training,
     path_field,
 )
@@ -40,17 +41,28 @@ TaskName = Annotated[
 ]
 
 
-class _Fitting(Request[R_co]):
+MissingLabels = Annotated[
+    Literal["ask", "drop", "learn"],
+    Field(
+        description="labels written NA, N/A, null, None, - in a table: ask (an error that counts "
+        "them), drop these rows, or learn them as a class"
+    ),
+]
+
+
+class _Fitting(TableRequest[R_co]):
     """What `fit` and `compare` share."""
 
     data: PathText = Field(
-        description="a folder of class folders, a zip of one, or a table: .csv .jsonl .parquet",
+        description="a folder of class folders, a zip of one, or a table: .csv .tsv .jsonl .xlsx "
+        ".parquet, or a folder that datasets.save_to_disk wrote",
         json_schema_extra=POSITIONAL,
     )
     model: EncoderName = path_field(DEFAULT_ENCODER)
     target: Data[Target] = Field(default=None)
     content: Data[list[str]] = Field(default=[], description=_CONTENT)
     task: TaskName = "auto"
+    missing: Data[MissingLabels] = "ask"
     test: Data[OptionalPathText] = path_field(
         default=None, description="data to test on, in the form of DATA; default: a share of DATA"
     )
@@ -211,7 +223,7 @@ class Compare(_Fitting["graftwerk.finetune.results.FitComparison"]):
     )
 
 
-class Predict(Request["graftwerk.finetune.results.Predictions"]):
+class Predict(TableRequest["graftwerk.finetune.results.Predictions"]):
     """Predict by what `graft fit` made."""
 
     fit: PathField = Field(
@@ -228,7 +240,7 @@ class Predict(Request["graftwerk.finetune.results.Predictions"]):
     out: OptionalPath = path_field(default=None, description="write here instead: .csv or .jsonl")
 
 
-class EvalFit(Request["graftwerk.finetune.results.FitEvaluation"]):
+class EvalFit(TableRequest["graftwerk.finetune.results.FitEvaluation"]):
     """Measure what `graft fit` made on labelled data; what it has learned from is left out."""
 
     fit: PathField = Field(
@@ -237,6 +249,7 @@ class EvalFit(Request["graftwerk.finetune.results.FitEvaluation"]):
     data: PathText = Field(description="labelled data as for fit", json_schema_extra=POSITIONAL)
     target: Target = Field(default=None)
     content: list[str] = Field(default=[], description=_CONTENT)
+    missing: MissingLabels = "ask"
     model: OptionalPathText = path_field(
         default=None, description="where the frozen model lies now, if it moved"
     )

@@ -18,6 +18,7 @@ from .base import (
     OptionalPathText,
     PathTexts,
     Request,
+    TableRequest,
     path_field,
 )
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import graftwerk.search.results  # noqa: F401  named in brackets below
 
 
-class IndexAdd(Request["graftwerk.search.results.IndexChange"]):
+class IndexAdd(TableRequest["graftwerk.search.results.IndexChange"]):
     """Read files and folders, cut them into passages, embed them, and store them in an index."""
 
     paths: PathTexts = Field(
@@ -103,12 +104,12 @@ class Search(Request["graftwerk.search.results.SearchResult"]):
     )
 
 
-class Embed(Request["graftwerk.search.results.Embedding"]):
+class Embed(TableRequest["graftwerk.search.results.Embedding"]):
     """Turn texts or pictures into vectors."""
 
     inputs: list[str] = Field(
         min_length=1,
-        description="texts, image files, or - for one text per line on standard input",
+        description="texts, image files, tables, or - for one text per line on standard input",
         json_schema_extra=POSITIONAL,
     )
     encoder: EncoderName = path_field(DEFAULT_ENCODER)
@@ -116,6 +117,11 @@ class Embed(Request["graftwerk.search.results.Embedding"]):
     role: Literal["query", "document"] = Field(
         default="document",
         description="which prompt of the model's own configuration goes before a text",
+    )
+    content: list[str] = Field(
+        default=[],
+        description="column of a table that is read, may be given again; default: all that fit "
+        "the encoder",
     )
     out: OptionalPath = path_field(
         default=None, description="file to write: .npy or .parquet; else to stdout"

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
-from ..data.documents.formats import is_image_path, size_and_hash
+from ..data.documents.document import Document
+from ..data.documents.formats import is_image_path, is_table_path, size_and_hash
 from ..data.documents.sandbox import Reader
 from ..data.image_folder import TABLES, names_images
 from ..data.images import ImageNotes
+from ..data.tables import AS_FOUND, Reading
 from ..errors import BadFile, BadInput, LimitExceeded
 from ..models.image_encoder import encode_and_compare
 from ..results import Passage, Skipped
@@ -91,6 +93,7 @@ class Intake:
         open_index: gives the index to write to, for this encoder.
         load: gives the encoder; called when there is something to embed, and only then.
         monitor: told about progress; may stop the work between batches.
+        reading: what the user said about how tables are written; those are read again then.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Intake:
         open_index: Callable[[], Index],
         load: Callable[[], Encoder],
         monitor: Monitor,
+        reading: Reading = AS_FOUND,
     ) -> None:
         self.index = index
         self.change = IndexChange()
@@ -106,6 +110,7 @@ class Intake:
         self._open_index = open_index
         self._load = load
         self._monitor = monitor
+        self._reading = reading
         self._stored: Mapping[str, str] = {}
         self._picture_folders: set[str] = set()
         self._pending: list[_Pending] = []
@@ -123,7 +128,7 @@ class Intake:
         changed = self._compare(paths)
         total = math.ceil(sum(changed.values()))
         self._monitor.start("adding, in kB", total)
-        with Reader() as reader:
+        with Reader(self._reading) as reader:
             for path, kilobytes in changed.items():
                 self._read(reader, path, kilobytes)
                 if self._is_full():
@@ -153,7 +158,8 @@ class Intake:
             except (BadFile, LimitExceeded) as error:
                 self._skip(path, str(error))
             else:
-                if self._stored.get(path) == content_hash:
+                said = self._reading != AS_FOUND and is_table_path(path)
+                if self._stored.get(path) == content_hash and not said:
                     self.change.unchanged += 1
                 else:
                     changed[path] = size / 1024
@@ -189,10 +195,21 @@ class Intake:
             self._skip(path, str(error))
             self._advance(kilobytes)
             return
-        self.notes.add(document.notes)
         content_hash = document.content_hash
+        self._tell(path, document)
         digests = [input_hash(passage, content_hash) for passage in passages]
         self._pending.append(_Pending(path, content_hash, kilobytes, passages, digests, picture))
+
+    def _tell(self, path: str, document: Document) -> None:
+        """Say how a table was read."""
+        name = os.path.basename(path)  # noqa: PTH119
+        if not document.dialect:
+            self.notes.add(document.notes)
+            return
+        self.change.tables.append(f"{name}: {document.dialect}")
+        for note in document.notes:
+            self.change.notes.append(f"{name}: {note}")
+            self._monitor.note(f"{name}: {note}")
 
     def _describes_pictures(self, path: str) -> bool:
         """Whether a file is the table of an ImageFolder, whose pictures are added too."""
@@ -220,7 +237,10 @@ class Intake:
             rows = [vectors[digest] for digest in waiting.digests]
             matrix = decode_vectors(rows, self.index.dimension)
             if is_unit(matrix).all():
-                entries.append(Entry(waiting.path, waiting.content_hash, waiting.passages, matrix))
+                again = self._reading != AS_FOUND and is_table_path(waiting.path)
+                entries.append(
+                    Entry(waiting.path, waiting.content_hash, waiting.passages, matrix, again)
+                )
             else:
                 self._skip(waiting.path, "the encoder gave a vector that is not finite.")
         outcomes = self.index.put_all(entries)

@@ -18,6 +18,11 @@ class IndexChange(Report, frozen=False):
     unchanged: int = Field(default=0, description="files that were stored already")
     removed: int = Field(default=0, description="files taken out")
     skipped: list[Skipped] = Field(default_factory=list, description="files left out, with reasons")
+    tables: list[str] = Field(default_factory=list, description="how each table is written")
+    notes: list[str] = Field(
+        default_factory=list,
+        description="what was renamed or read otherwise than it stands in a table",
+    )
     passages: int = Field(default=0, description="passages in the index now")
     embedded: int = Field(default=0, description="passages embedded in this run")
     reused: int = Field(default=0, description="passages whose vector was known by content")
@@ -188,4 +193,8 @@ class Embedding(Report):
     dimension: int = Field(description="length of a vector")
     count: int = Field(description="number of vectors")
     out: str | None = Field(description="file written")
+    tables: list[str] = Field(default=[], description="how each table is written")
+    notes: list[str] = Field(
+        default=[], description="what was merged, renamed or read otherwise than it stands"
+    )
     vectors: list[list[float]] | None = Field(description="the vectors, when no file was named")

@@ -95,12 +95,14 @@ class Entry:
         content_hash: hexadecimal SHA-256 of the file's content.
         passages: what was cut from it; may be empty.
         vectors: one unit vector for each passage.
+        again: replace what is stored even where the content is the same: it is read otherwise.
     """
 
     path: str
     content_hash: str
     passages: Sequence[Passage]
     vectors: Vectors
+    again: bool = False
 
 
 def sha256(content: bytes) -> bytes:
@@ -201,7 +203,7 @@ def put_file(connection: sqlite3.Connection, entry: Entry) -> Outcome:
     """Put a file in the place of its former self, unless just this content is there already."""
     path = os.fsencode(entry.path)
     stored = connection.execute("SELECT content_hash FROM files WHERE path = ?", (path,)).fetchone()
-    if stored is not None and stored[0] == entry.content_hash:
+    if stored is not None and stored[0] == entry.content_hash and not entry.again:
         return "unchanged"
     delete_file(connection, path)
     key = connection.execute(

@@ -7,9 +7,11 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
+from ..data.tables import reading_of
 from ..data.walk import list_files, names_of
 from ..errors import BadFile, Cancelled
 from ..requests.base import DEFAULT_ENCODER
+from ..requests.search import IndexAdd
 from ..results import Skipped
 from ..types import Encoder, Monitor
 from .chunking import CHUNKER_VERSION
@@ -23,9 +25,7 @@ from .results import IndexChange
 Choice = tuple[str | None, int | None]  # encoder and hidden layer, where the user named them
 
 
-def add_files(
-    folder: Path, paths: Sequence[str], choice: Choice, load: Load, monitor: Monitor
-) -> IndexChange:
+def add_files(request: IndexAdd, choice: Choice, load: Load, monitor: Monitor) -> IndexChange:
     """Store files and folders; only what is new or changed is read and embedded.
 
     Files that vanished from a named folder are taken out. A file that was stored before and
@@ -40,6 +40,7 @@ def add_files(
         Cancelled: the monitor stopped it; what was stored before that is kept.
     """
     begin = time.perf_counter()
+    folder, paths = request.index, request.paths
     found = list_files(paths)
     with ExitStack() as stack:
         index = None
@@ -62,7 +63,7 @@ def add_files(
         if index is not None and (name, layer) != (index.encoder_name, index.layer):
             load_once()  # another name may still mean the same weights
         stored = {} if index is None else _stored_files(index)
-        intake = Intake(index, make, load_once, monitor)
+        intake = Intake(index, make, load_once, monitor, reading_of(request))
         intake.change.skipped.extend(found.skipped)
         try:
             intake.add(_outside(found.files, folder), stored)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import files, folders, requests
+from .. import folders, requests
 from ..commands import blocks, classify, condition, generate, index, probe, search
+from ..data.tables import json_objects
 from ..types import Monitor, Silent
 from . import recorded
 
@@ -140,8 +141,8 @@ def _classify_images(place: Path, common: dict[str, Any], monitor: Monitor) -> d
 
 def _captions(data: Path) -> dict[str, str]:
     """Captions of a rendered data set, by the path of the image."""
-    rows = files.read_json_lines(data / "train" / "metadata.jsonl")
-    return {str(data / "train" / row["file_name"]): str(row["caption"]) for row in rows}
+    rows = json_objects(data / "train" / "metadata.jsonl")
+    return {str(data / "train" / row["file_name"]): str(row["caption"]) for _, row in rows}
 
 
 def conditions(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:

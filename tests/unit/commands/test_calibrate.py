@@ -66,7 +66,7 @@ GOOD = labelled(ANSWERABLE, UNANSWERABLE)
         (b"{", "line 2: no JSON"),
         (b"[" * 100_000, "line 2: no JSON"),
         (b"1" * 5_000, "line 2: no JSON .a number in it has more than 4,300 digits"),
-        (b"[]", "line 2: '\\[\\]' is no labelled question"),
+        (b"[]", "line 2: '\\[\\]' is no JSON object"),
         ({"question": "Why?"}, "line 2"),
         ({"question": "Why?", "answerable": "yes"}, "line 2"),
         ({"question": "Why?", "answerable": 1}, "line 2"),
@@ -102,7 +102,7 @@ def test_a_file_that_is_none_or_no_text_or_too_large_is_refused(
     with pytest.raises(BadFile, match="not a file"):
         run(tmp_path, library)
     with pytest.raises(BadFile, match="not UTF-8"):
-        run(write(b"\xff\xfe"), library)
+        run(write(b"\x81\x8d"), library)
     path = write(*GOOD)
     monkeypatch.setattr(limits, "JSON_FILE", path.stat().st_size)
     run(path, library)

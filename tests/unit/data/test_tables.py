@@ -1,7 +1,7 @@
 import pytest
 
 from graftwerk import limits
-from graftwerk.data.tables import read_csv, read_jsonl
+from graftwerk.data.documents.tables import read_csv, read_jsonl
 from graftwerk.errors import BadFile, LimitExceeded
 
 
@@ -38,7 +38,7 @@ def test_a_first_row_of_data_is_not_lost(tmp_path, first):
 
 
 def test_a_quote_without_end(tmp_path):
-    with pytest.raises(BadFile, match="no CSV"):
+    with pytest.raises(BadFile, match="line 2 opens a quote that is never closed"):
         read(read_csv, tmp_path, 'a,b\n"' + "x" * 200_000)
 
 
@@ -57,7 +57,7 @@ def test_json_lines(tmp_path):
 
 @pytest.mark.parametrize("line", ["{", "no", "[" * 100_000, "1" * 5_000, '{"a" 1}'])
 def test_a_line_that_is_no_json_is_named(tmp_path, line):
-    with pytest.raises(BadFile, match="line 2 "):
+    with pytest.raises(BadFile, match="line 2: no JSON"):
         read(read_jsonl, tmp_path, f"1\n{line}\n")
 
 

@@ -18,6 +18,12 @@ from graftwerk.data.split import balance, split
 from graftwerk.data.targets import read_targets, same_targets
 from graftwerk.errors import BadFile, BadInput
 
+
+@pytest.fixture
+def texts(tmp_path):
+    return write_csv(tmp_path / "texts.csv", sentences(120))
+
+
 TEXT, IMAGE, SERIES = (Wanted(frozenset({kind})) for kind in ("text", "image", "series"))
 
 
@@ -70,6 +76,16 @@ def test_picture_paths_in_a_table_start_at_the_table(pictures):
     path = write_csv(pictures / "t.csv", [("cat/a.png", "x"), ("dog/c.png", "y")], ("f", "label"))
     found = read_examples(path, IMAGE)
     assert all(isinstance(item, Picture) for item in found.items)
+
+
+def test_picture_paths_may_start_at_the_current_folder(pictures, tmp_path, monkeypatch):
+    (tmp_path / "tables").mkdir()
+    rows = [("pictures/cat/a.png", "x"), ("pictures/dog/c.png", "y")]
+    path = write_csv(tmp_path / "tables" / "t.csv", rows, ("f", "label"))
+    monkeypatch.chdir(tmp_path)
+    found = read_examples(path, IMAGE)
+    assert len(found) == 2
+    assert "start at the current folder" in found.notes[0]
 
 
 def test_numeric_columns_are_a_series(tmp_path):

@@ -7,8 +7,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from graftwerk import limits
+from graftwerk.data.pairs import Pair, read_pairs
 from graftwerk.errors import BadFile, BadInput, LimitExceeded
-from graftwerk.metrics.retrieval import Pair, correlations, read_pairs
+from graftwerk.metrics.retrieval import correlations
 
 
 @pytest.fixture
@@ -24,14 +25,17 @@ def write(tmp_path):
 @pytest.mark.parametrize("start", ["", "first,second,score\n", "\ufeff", "\ufeffa,b,c\r\n", "\n"])
 def test_with_and_without_header(write, start):
     path = write(start + 'A dog.,"A cat, or two.",1.5\n"a ""b""\nc",d,5\n\n')
-    assert read_pairs(path) == [Pair("A dog.", "A cat, or two.", 1.5), Pair('a "b"\nc', "d", 5.0)]
+    assert read_pairs(path).rows == [
+        Pair("A dog.", "A cat, or two.", 1.5),
+        Pair('a "b"\nc', "d", 5.0),
+    ]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("a,b,1\nc,d\n", "line 2 .*has 2 columns"),
-        ("a,b,1\nc,d,2,e\n", "line 2 .*has 4 columns"),
+        ("a,b,1\nc,d\n", "line 2 .*has 2 cells, but there are 3"),
+        ("a,b,1\nc,d,2,e\n", "line 2 .*has 4 cells, but there are 3"),
         ('a,"b\nb",1\nc,d,high\n', "line 3 .*has the score 'high'"),
         ("a,b,1\nc,d,nan\n", "line 2 .*'nan'.*finite"),
         ("a,b,inf\nc,d,1\n", "line 1 .*'inf'.*finite"),
@@ -39,12 +43,23 @@ def test_with_and_without_header(write, start):
         ("", "holds 0 pairs"),
         (b"a,b,1\n\xff,d,2\n", "not UTF-8"),
         ('a,b,1\n"c,d,2\n', "not CSV"),
-        ("a,b,1\n" + "c" * 200_000 + ",d,2\n", "not CSV"),
     ],
 )
 def test_malformed_files(write, content, message):
     with pytest.raises(BadFile, match=message):
         read_pairs(write(content))
+
+
+def test_a_cell_may_have_any_length(write):
+    pairs = read_pairs(write("a,b,1\n" + "c" * 200_000 + ",d,2\n"))
+    assert pairs.rows[1] == Pair("c" * 200_000, "d", 2.0)
+
+
+def test_other_dialects(write, tmp_path):
+    path = write("sentence1;sentence2;score\nA dog, a cat.;B;4,25\nC;D;1,5\nE;F;3\n")
+    assert [pair.score for pair in read_pairs(path).rows] == [4.25, 1.5, 3.0]
+    (tmp_path / "p.tsv").write_text('"A dog\tb\t1\nc\t"d\t2\n')
+    assert read_pairs(tmp_path / "p.tsv").rows == [Pair('"A dog', "b", 1.0), Pair("c", '"d', 2.0)]
 
 
 def test_no_file(tmp_path):
@@ -55,9 +70,9 @@ def test_no_file(tmp_path):
 def test_the_limit(write, monkeypatch):
     path = write("a,b,1\nc,d,2\n")
     monkeypatch.setattr(limits, "TEXT_FILE", 12)
-    assert len(read_pairs(path)) == 2
+    assert len(read_pairs(path).rows) == 2
     monkeypatch.setattr(limits, "TEXT_FILE", 11)
-    with pytest.raises(LimitExceeded, match="CSV file"):
+    with pytest.raises(LimitExceeded, match="table"):
         read_pairs(path)
 
 

@@ -3,8 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graftwerk.data.documents.document import Block, Document
+from graftwerk.data.documents.tables import read_csv
 from graftwerk.data.documents.text import find_markdown
-from graftwerk.data.tables import read_csv
 from graftwerk.search.chunking import TARGET_CHARACTERS, cut
 
 

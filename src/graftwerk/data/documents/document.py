@@ -46,7 +46,9 @@ class Document:
         blocks: in the order of the text, not overlapping; none for a picture.
         content_hash: hexadecimal SHA-256 of the very bytes that were parsed; empty for a text that
             is no file.
-        notes: what reading changed of an image, such as "transparent, on white".
+        notes: what a person should know of how it was read, such as "transparent, on white" of an
+            image.
+        dialect: how a table is written, in words; empty for others.
     """
 
     path: str
@@ -55,6 +57,7 @@ class Document:
     blocks: tuple[Block, ...]
     content_hash: str = ""
     notes: tuple[str, ...] = ()
+    dialect: str = ""
 
 
 class Outline:
@@ -136,9 +139,10 @@ class Assembly:
         if text:
             self._outline.add(*self._put(text), line, page, alone)
 
-    def finish(self, path: str) -> Document:
+    def finish(self, path: str, notes: tuple[str, ...] = (), dialect: str = "") -> Document:
         """The document as it was put together."""
-        return Document(path, "text", "".join(self._pieces), self._outline.finish())
+        blocks = self._outline.finish()
+        return Document(path, "text", "".join(self._pieces), blocks, notes=notes, dialect=dialect)
 
     def _put(self, text: str) -> tuple[int, int]:
         if self._pieces:

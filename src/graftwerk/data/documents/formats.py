@@ -4,12 +4,17 @@ import os
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from ... import limits
 from ...errors import BadFile
 from .. import raw
 from .document import Document
 
+if TYPE_CHECKING:
+    from ..tables import Reading
+
+_TABLES = "data.documents.tables:"
 # ending -> module and function
 _PARSERS = {  # each is given the path, for messages, and the content
     ".md": "data.documents.text:read_markdown",
@@ -21,8 +26,11 @@ _PARSERS = {  # each is given the path, for messages, and the content
     ".htm": "data.documents.html:read_html",
     ".pdf": "data.documents.pdf:read_pdf",
     ".docx": "data.documents.docx:read_docx",
-    ".csv": "data.tables:read_csv",
-    ".jsonl": "data.tables:read_jsonl",
+    ".csv": "data.documents.tables:read_csv",
+    ".tsv": "data.documents.tables:read_csv",
+    ".xlsx": "data.documents.tables:read_csv",
+    ".jsonl": "data.documents.tables:read_jsonl",
+    ".parquet": "data.documents.tables:read_parquet",
     ".png": "data.images:read_picture",
     ".jpg": "data.images:read_picture",
     ".jpeg": "data.images:read_picture",
@@ -87,8 +95,17 @@ def size_and_hash(path: str) -> tuple[int, str]:
     return raw.size_and_hash(path, size_limit(path))
 
 
-def parse(path: str) -> Document:
+def is_table_path(path: str) -> bool:
+    """Whether the ending of `path` is that of a table."""
+    return _PARSERS.get(suffix_of(path), "").startswith(_TABLES)
+
+
+def parse(path: str, reading: "Reading | None" = None) -> Document:
     """Read `path` in this process by the parser of its ending.
+
+    Args:
+        path: the file.
+        reading: what the user said about how tables are written.
 
     The file is read once, so that the document's hash is that of the bytes that were parsed,
     whatever happens to the file meanwhile.
@@ -102,6 +119,7 @@ def parse(path: str) -> Document:
         name = os.path.basename(path)  # noqa: PTH119
         raise BadFile(f"{name!r} has no known ending.", f"Read are: {', '.join(SUFFIXES)}.")
     module, function = known.split(":")
-    read: Callable[[str, bytes], Document] = getattr(import_module(f"graftwerk.{module}"), function)
+    read: Callable[..., Document] = getattr(import_module(f"graftwerk.{module}"), function)
     content = raw.read_bytes(path, size_limit(path))
-    return replace(read(path, content), content_hash=raw.sha256(content))
+    said = (reading,) if reading is not None and is_table_path(path) else ()
+    return replace(read(path, content, *said), content_hash=raw.sha256(content))

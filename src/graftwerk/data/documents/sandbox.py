@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from ... import files, limits
 from ...errors import BadFile, BadInput, LimitExceeded
 from .. import raw
 from ..images import decode_image, read_image
+from ..tables import AS_FOUND, Reading
 from . import formats
 from .document import Block, Document
 from .formats import PICTURES, SUFFIXES, is_image_path, refuse_missing, size_and_hash
@@ -55,9 +56,13 @@ class Reader:
 
     Parsers of foreign formats run in a worker process with limits of memory and time, started at
     the first such file and replaced after 200 files or a failure. Plain text is read here.
+
+    Args:
+        reading: what the user said about how tables are written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reading: Reading = AS_FOUND) -> None:
+        self._reading = reading
         self._worker: subprocess.Popen[bytes] | None = None
         self._files = 0
 
@@ -127,7 +132,9 @@ class Reader:
             self._worker = _start_worker()
         self._files += 1
         deadline = time.monotonic() + limits.PARSER_SECONDS
-        os.write(_descriptor(self._worker.stdin), json.dumps(path).encode("ascii") + b"\n")
+        said = self._reading != AS_FOUND and formats.is_table_path(path)
+        request = json.dumps([path, asdict(self._reading)] if said else path)
+        os.write(_descriptor(self._worker.stdin), request.encode("ascii") + b"\n")
         length = int.from_bytes(_receive(self._worker, LENGTH_BYTES, deadline), "big")
         if length > _LONGEST_REPLY:
             raise _Stopped(_NO_ANSWER)
@@ -207,7 +214,9 @@ def _result(path: str, reply: dict[str, Any]) -> Document | BadInput:
     content_hash = reply["sha256"]
     if not _HASH.fullmatch(content_hash):
         raise ValueError(content_hash)
-    return Document(path, kind, text, tuple(blocks), content_hash)
+    notes = tuple(str(note) for note in reply.get("notes", ()))
+    dialect = str(reply.get("dialect", ""))
+    return Document(path, kind, text, tuple(blocks), content_hash, notes, dialect)
 
 
 __all__ = [

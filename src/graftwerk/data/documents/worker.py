@@ -14,6 +14,7 @@ from typing import Any
 from ... import files, limits
 from ...errors import BadFile, BadInput, LimitExceeded
 from ...settings import use_one_numeric_thread
+from ..tables import Reading
 from . import formats
 
 LENGTH_BYTES = 8
@@ -41,9 +42,11 @@ def main() -> None:
         _send(replies, reply)
 
 
-def _answer(path: str) -> dict[str, Any]:
+def _answer(asked: Any) -> dict[str, Any]:
+    """Read the file of a request: a path, or a path and how tables are written."""
+    path, said = asked if isinstance(asked, list) else (asked, None)
     try:
-        document = formats.parse(path)
+        document = formats.parse(path, None if said is None else Reading(**said))
     except (BadFile, LimitExceeded) as error:
         return _error(error)
     except MemoryError:
@@ -59,6 +62,8 @@ def _answer(path: str) -> dict[str, Any]:
         "text": document.text,
         "blocks": blocks,
         "sha256": document.content_hash,
+        "notes": document.notes,
+        "dialect": document.dialect,
     }
 
 

@@ -1,0 +1,251 @@
+"""Labels as people write them: one name for each, whatever its spelling, and what was merged.
+
+A name is in Unicode's composed form (NFC), without spaces at its ends and with single ones inside.
+Where all labels are whole numbers, `1`, `1.0` and `+1` are one.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import BadInput
+from .tables import is_missing
+
+_WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d*)(?:\.0*)?")  # 007 is a code, and no number
+# as data frames and spreadsheets write what is missing; `none` is a class too often
+_MISSING = {
+    *("NA", "N/A", "n/a", "na", "N.A.", "n.a.", "#N/A", "#NA", "<NA>", "NULL", "null", "Null"),
+    *("None", "NONE", "nil", "NIL", "NaT", "-", "--", "\u2013", "\u2014", "?"),
+}
+_SHOWN = 4
+_LIST = re.compile(
+    r"""\s*(?:\[(?P<square>.*)\]|\((?P<round>.*)\)|\{(?P<curly>.*)\}|set\(\))\s*""", re.DOTALL
+)
+_PART = re.compile(
+    r"""\s*(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<bare>[^,"'\s][^,"']*))
+    \s*(?:,|(?=\s["'])|$)""",
+    re.VERBOSE,
+)
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_SEPARATORS = "|;,"  # a file splits at the first of these that any of its cells has
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Labels by their names.
+
+    Attributes:
+        rows: the names of each row; one where a row has one label.
+        notes: what was merged or split, with counts.
+    """
+
+    rows: Sequence[Sequence[str]]
+    notes: tuple[str, ...] = ()
+
+
+def label_text(value: Any) -> str:
+    """The name of a class, as fits keep it; whole numbers are the same with and without .0."""
+    if isinstance(value, list | tuple):
+        return " + ".join(sorted(map(label_text, value)))
+    number = isinstance(value, float) and value.is_integer()
+    return _tidy(str(int(value)) if number else str(value))
+
+
+def _tidy(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def whole_number(name: str) -> str:
+    """A whole number without sign of plus and decimals; other names as they are."""
+    if not _WHOLE.fullmatch(name):
+        return name
+    digits = name.partition(".")[0].removeprefix("+")
+    return "0" if digits == "-0" else digits
+
+
+def name_labels(source: str, values: Sequence[Any], several: bool) -> Names:
+    """The names of labels that are learned.
+
+    Args:
+        source: of the labels, for messages.
+        values: what the column holds.
+        several: whether each is any number of labels.
+    """
+    notes: list[str] = []
+    if several:
+        parts, notes = _split(source, values)
+    else:
+        parts = [[value] for value in values]
+    rows = [[label_text(part) for part in row] for row in parts]
+    if all(_WHOLE.fullmatch(name) for row in rows for name in row):
+        rows = [[whole_number(name) for name in row] for row in rows]
+    notes += _respelled(source, parts, rows) + _alike(source, rows)
+    if not several:
+        notes += _joined(source, rows)
+    return Names(_without_copies(rows), tuple(notes))
+
+
+def match_labels(source: str, values: Sequence[Any], several: bool, known: Sequence[str]) -> Names:
+    """The names of labels of other data, as they are known already."""
+    whole = all(map(_WHOLE.fullmatch, known))
+    place = {_key(name, whole): name for name in known}
+    parts, notes = _split(source, values, known) if several else ([[v] for v in values], [])
+    rows = [[label_text(part) for part in row] for row in parts]
+    found = [[place.get(_key(name, whole), name) for name in row] for row in rows]
+    notes += _respelled(source, parts, found)
+    return Names(_without_copies(found), tuple(notes))
+
+
+def _without_copies(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Each name once in a row."""
+    return [list(dict.fromkeys(name for name in row if name)) for row in rows]
+
+
+def _key(name: str, whole: bool) -> str:
+    return whole_number(label_text(name)) if whole else label_text(name)
+
+
+def require_said(source: str, column: str, values: Iterable[Any]) -> None:
+    """Ask about labels that may stand for none.
+
+    Raises:
+        BadInput: there are some; each spelling is counted.
+    """
+    counts = Counter(str(value).strip() for value in values if stands_for_none(value))
+    if not counts:
+        return
+    shown = ", ".join(f"{word!r} ({count:,} times)" for word, count in counts.most_common(_SHOWN))
+    more = f" and {len(counts) - _SHOWN} more spellings" if len(counts) > _SHOWN else ""
+    raise BadInput(
+        f"the column {column} of {source} holds {shown}{more}, which may stand for no label.",
+        "Say which with --missing: drop leaves these rows out, learn takes them as classes.",
+    )
+
+
+def stands_for_none(value: Any) -> bool:
+    """Whether a label is a word that stands for none: NA, null, a dash."""
+    return isinstance(value, str) and not is_missing(value) and value.strip() in _MISSING
+
+
+def looks_like_lists(values: Sequence[Any]) -> bool:
+    """Whether every label is the text of a list of quoted names, as JSON and Python write it."""
+    texts = [value for value in values if isinstance(value, str)]
+    return len(texts) == len(values) > 0 and all(
+        text.lstrip().startswith("[") and as_list(text) is not None for text in texts
+    )
+
+
+def as_list(text: str) -> list[str] | None:
+    """The parts of a list as JSON, Python or NumPy write it; None where it is none."""
+    found = _LIST.fullmatch(text)
+    if found is None:
+        return None
+    body = next((part for part in found.groups() if part is not None), "").strip()
+    parts = []
+    place = 0
+    while place < len(body):
+        part = _PART.match(body, place)
+        if part is None:
+            return None
+        quoted = part["double"] if part["double"] is not None else part["single"]
+        parts.append((part["bare"] or "").strip() if quoted is None else _unescape(quoted))
+        place = part.end()
+    return parts
+
+
+def _unescape(text: str) -> str:
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2], text)
+
+
+def _split(
+    source: str, values: Sequence[Any], known: Sequence[str] = ()
+) -> tuple[list[list[Any]], list[str]]:
+    """The labels of each cell, and how many cells were split at what."""
+    rows: list[list[Any] | None] = []
+    texts = []
+    lists = 0
+    for value in values:
+        if isinstance(value, list | tuple):
+            rows.append(list(value))
+            continue
+        parts = as_list(value) if isinstance(value, str) else None
+        lists += parts is not None
+        rows.append(parts)
+        if parts is None:
+            texts.append(str(value))
+    whole = {label_text(name) for name in known}
+    separator = next((s for s in _SEPARATORS if any(s in text for text in texts)), None)
+    cut = 0
+    found: list[list[Any]] = []
+    for value, row in zip(values, rows, strict=True):
+        if row is not None:
+            found.append(row)
+        elif separator is None or label_text(value) in whole:
+            found.append([value])
+        else:
+            parts = [one.strip() for one in str(value).split(separator) if one.strip()]
+            cut += len(parts) > 1
+            found.append(parts)
+    notes = []
+    if lists:
+        notes.append(f"{source}: {lists:,} labels are written as lists and read as their parts")
+    if cut:
+        notes.append(f"{source}: {cut:,} labels are split at {separator!r} into several")
+    return found, notes
+
+
+def _respelled(
+    source: str, parts: Sequence[Sequence[Any]], rows: Sequence[Sequence[str]]
+) -> list[str]:
+    """Which labels are read in another spelling than they have, and how many of them there are."""
+    spellings: dict[str, Counter[str]] = {}
+    for given, named in zip(parts, rows, strict=True):
+        for value, name in zip(given, named, strict=True):
+            if str(value) != name:
+                spellings.setdefault(name, Counter())[str(value)] += 1
+    if not spellings:
+        return []
+    total = sum(found.total() for found in spellings.values())
+    shown = "; ".join(
+        f"{name!r} is written {', '.join(f'{_visible(t)} ({n:,})' for t, n in found.most_common())}"
+        for name, found in list(spellings.items())[:_SHOWN]
+    )
+    more = f"; and {len(spellings) - _SHOWN} more labels" if len(spellings) > _SHOWN else ""
+    return [f"{source}: {total:,} labels have another spelling than they are given: {shown}{more}"]
+
+
+def _joined(source: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    """Labels that look like several, each of which other rows have too."""
+    names = [name for row in rows for name in row]
+    for separator in _SEPARATORS:
+        held = [name for name in names if separator in name]
+        if len(held) * 2 < len(names):
+            continue
+        parts = Counter(part.strip() for name in set(names) for part in name.split(separator))
+        if max(parts.values()) > 1:
+            return [
+                f"{source}: {len(held):,} labels hold {separator!r} and are read as one class "
+                "each; --task labels reads several"
+            ]
+    return []
+
+
+def _visible(text: str) -> str:
+    """A spelling in quotes; what looks like another one is shown by its code points."""
+    return repr(text) if text == unicodedata.normalize("NFC", text) else ascii(text)
+
+
+def _alike(source: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    """Labels that differ in case alone stay apart, which a person should know."""
+    by_fold: dict[str, set[str]] = {}
+    for row in rows:
+        for name in row:
+            by_fold.setdefault(name.casefold(), set()).add(name)
+    groups = [sorted(names) for names in by_fold.values() if len(names) > 1]
+    if not groups:
+        return []
+    shown = "; ".join(" and ".join(map(repr, names)) for names in groups[:_SHOWN])
+    return [f"{source}: labels that differ in case alone stay different: {shown}"]

@@ -1,0 +1,82 @@
+"""Pairs of texts with a score, as people judged their similarity."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import limits
+from ..errors import BadFile, BadInput, LimitExceeded
+from .tables import AS_FOUND, Reading, Table, is_number, is_table_folder, read_table
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two texts and how similar people find them."""
+
+    first: str
+    second: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The pairs of a table.
+
+    Attributes:
+        rows: one a row.
+        dialect: how the table is written.
+        notes: what a person should know of it.
+    """
+
+    rows: list[Pair]
+    dialect: str
+    notes: tuple[str, ...]
+
+
+def read_pairs(path: Path, reading: Reading = AS_FOUND) -> Pairs:
+    """Read a table of text, text, score, with or without a header.
+
+    Raises:
+        BadFile: the file is missing or cannot be decoded, or a row is malformed; it is named.
+        LimitExceeded: the file is too large.
+    """
+    if not path.is_file() and not is_table_folder(path):
+        raise BadFile(f"{path} is not a file.", "Name a table of text, text, score.")
+    if path.is_file():
+        limits.require_file_size(path, limits.TEXT_FILE, "table")
+    try:
+        table = read_table(path, reading, cells=3)
+    except (BadFile, LimitExceeded):
+        raise
+    except BadInput as error:
+        raise BadFile(f"{path} holds 0 pairs.", "At least 2 are needed.") from error
+    columns = [table.numbers(name) for name in table.columns]
+    rows = zip(zip(*columns, strict=True), table.places, strict=True)
+    pairs = [_pair(path, row, place) for row, place in rows]
+    if len(pairs) < 2:
+        raise BadFile(f"{path} holds {len(pairs)} pairs.", "At least 2 are needed.")
+    notes = [*table.notes, *_number_notes(table)]
+    return Pairs(pairs, f"{path.name}: {table.dialect}", tuple(f"{path.name}: {n}" for n in notes))
+
+
+def _number_notes(table: Table) -> list[str]:
+    """How scores are written, where Python does not read them."""
+    last = list(table.columns)[-1]
+    return [table.formats[last].describe(last)] if last in table.formats else []
+
+
+def _pair(path: Path, row: Sequence[Any], place: str) -> Pair:
+    if len(row) != 3:
+        raise BadFile(
+            f"{place} of {path} has {len(row)} columns.", "Each needs 3: text, text, score."
+        )
+    if not is_number(row[2]):
+        raise BadFile(
+            f"{place} of {path} has the score {str(row[2])[:40]!r}.", "A score is a number."
+        )
+    score = float(row[2])
+    if not math.isfinite(score):
+        raise BadFile(f"{place} of {path} has the score {row[2]!r}.", "It must be finite.")
+    return Pair(str(row[0]), str(row[1]), score)

@@ -1,0 +1,43 @@
+"""The one reader of tables, whatever format and dialect they are written in."""
+
+from .numbers import NumberFormat
+from .table import (
+    AS_FOUND,
+    SUFFIXES,
+    Reading,
+    Sheet,
+    Table,
+    find_target,
+    is_missing,
+    is_number,
+    is_table,
+    is_table_file,
+    is_table_folder,
+    json_lines,
+    json_objects,
+    read_sheets,
+    read_table,
+    reading_of,
+    usual_target,
+)
+
+__all__ = [
+    "AS_FOUND",
+    "SUFFIXES",
+    "NumberFormat",
+    "Reading",
+    "Sheet",
+    "Table",
+    "find_target",
+    "is_missing",
+    "is_number",
+    "is_table",
+    "is_table_file",
+    "is_table_folder",
+    "json_lines",
+    "json_objects",
+    "read_sheets",
+    "read_table",
+    "reading_of",
+    "usual_target",
+]

@@ -1,0 +1,153 @@
+"""Whether the first row of a table names its columns, and what the columns are called then."""
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from ..documents.formats import is_image_path
+from .numbers import is_localized
+
+_LONGEST_NAME = 100  # characters; a first row with longer cells is not a header
+_SAMPLE = 500  # rows that are compared with the first
+_STRONG, _WEAK = 2, 1
+_SHOWN = 3
+_MOSTLY = 0.9
+_YEARS = range(1900, 2101)
+USUAL_TARGETS = ("label", "labels", "target", "class", "category", "y")
+_USUAL = {
+    *USUAL_TARGETS,
+    *("text", "sentence", "review", "comment", "title", "body", "content", "description", "name"),
+    *("id", "index", "date", "image", "file", "file_name", "filename", "path", "score", "value"),
+    *("sentence1", "sentence2", "question", "answer", "topic", "sentiment", "tags", "rating"),
+    *("message", "summary", "premise", "hypothesis", "input", "output", "query", "passage"),
+}
+_LETTERS, _DIGITS = re.compile(r"[^\W\d_]+"), re.compile(r"\d+")
+_INTEGER = re.compile(r"[+-]?\d+")
+_SENTENCE_END = (".", "!", "?")
+
+
+def has_header(rows: Sequence[Sequence[Any]]) -> bool:
+    """Whether the first row names the columns, by what stands below it in each.
+
+    A number above words, or a class among classes, is data; a word above numbers, or above values
+    that repeat and do not include it, is a name. Where nothing tells, short cells that are all
+    different and not numbers are names.
+    """
+    first = [_text(cell) for cell in rows[0]]
+    below = [[_text(cell) for cell in row] for row in rows[1 : _SAMPLE + 1]]
+    counting = _count_up(first, below)
+    votes = 0
+    for place, name in enumerate(first):
+        values = [row[place] for row in below if place < len(row) and row[place]]
+        votes += _WEAK if place in counting else _vote(name, values)
+    if len(counting) == sum(map(bool, first)):
+        votes += _STRONG
+    if votes:
+        return votes > 0
+    return _looks_like_names(first)
+
+
+def _vote(name: str, values: Sequence[str]) -> int:  # noqa: PLR0911  one rule each
+    """What one column says: above 0 for a header, below 0 for data."""
+    if not values or not name:
+        return 0
+    if name.lower() in _USUAL and name.lower() not in {value.lower() for value in values}:
+        return _STRONG
+    numbers = sum(map(is_localized, values)) / len(values)
+    if numbers >= _MOSTLY:
+        return -_STRONG if is_localized(name) else _STRONG
+    pictures = sum(map(is_image_path, values)) / len(values)
+    if pictures >= _MOSTLY:
+        return -_STRONG if is_image_path(name) else _STRONG
+    different = set(values)
+    if name in different:
+        return -_STRONG
+    if len(values) < 3:
+        return 0
+    if len(different) <= max(2, len(values) // 2) and len(name.split()) <= 3:
+        return _STRONG
+    shapes = {_shape(value) for value in values}
+    if len(shapes) == 1 and not shapes <= {"a", "a a"}:
+        return -_STRONG if _shape(name) in shapes else _STRONG
+    return _vote_of_texts(name, values)
+
+
+def _vote_of_texts(name: str, values: Sequence[str]) -> int:
+    words = sorted(len(value.split()) for value in values)
+    usual = words[len(words) // 2]
+    if usual < 3:
+        return 0
+    count = len(name.split())
+    if count >= max(3, usual / 2) or name.endswith(_SENTENCE_END):
+        return -_WEAK
+    return _WEAK if count <= 2 else 0
+
+
+def _count_up(first: Sequence[str], below: Sequence[Sequence[str]]) -> set[int]:
+    """Cells of the first row that count up, as years or numbers of columns do, and no row does."""
+    places = [place for place, cell in enumerate(first) if _INTEGER.fullmatch(cell)]
+    if not places or not below:
+        return set()
+
+    def numbers(row: Sequence[str]) -> list[int] | None:
+        cells = [row[place] if place < len(row) else "" for place in places]
+        return [int(cell) for cell in cells] if all(map(_INTEGER.fullmatch, cells)) else None
+
+    names = [int(first[place]) for place in places]
+    years = all(name in _YEARS for name in names) and len(set(names)) == len(names)
+    if not years and (len(names) < 3 or names[0] not in (0, 1) or not _is_run(names)):
+        return set()
+    for row in below:
+        found = numbers(row)
+        if found is None:
+            continue
+        if (years and all(number in _YEARS for number in found)) or _is_run(found):
+            return set()
+    return set(places)
+
+
+def _is_run(numbers: Sequence[int]) -> bool:
+    steps = [after - before for before, after in pairwise(numbers)]
+    return bool(steps) and set(steps) == {1}
+
+
+def _looks_like_names(first: Sequence[str]) -> bool:
+    """Short cells, all different, none a number."""
+    names = [cell for cell in first if cell]
+    return len(set(names)) == len(names) and not any(
+        len(cell) > _LONGEST_NAME or is_localized(cell) for cell in names
+    )
+
+
+def _shape(text: str) -> str:
+    """Letters as `a`, digits as 9: what dates and numbers of orders have in common."""
+    return _DIGITS.sub("9", _LETTERS.sub("a", text))
+
+
+def _text(cell: Any) -> str:
+    return "" if cell is None else str(cell).strip()
+
+
+def name_columns(first: Sequence[Any], width: int) -> tuple[list[str], list[str]]:
+    """Different names for all columns, and what had to be said of them.
+
+    An empty name becomes `column 3`; a repeated one gets a number, as data frames do it.
+    """
+    names: dict[str, None] = {}
+    renamed = []
+    given = [_text(cell) for cell in first] + [""] * (width - len(first))
+    for number, cell in enumerate(given, 1):
+        name = cell or f"column {number}"
+        count = 0
+        while name in names or (count and name in given):
+            count += 1
+            name = f"{cell or f'column {number}'}.{count}"
+        if count and cell:
+            renamed.append(f"{cell!r} over column {number} as {name!r}")
+        names[name] = None
+    if not renamed:
+        return list(names), []
+    more = f" and {len(renamed) - _SHOWN:,} more" if len(renamed) > _SHOWN else ""
+    shown = ", ".join(renamed[:_SHOWN])
+    return list(names), [f"{len(renamed):,} names that stand twice are read anew: {shown}{more}"]

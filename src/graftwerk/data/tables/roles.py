@@ -1,0 +1,68 @@
+"""Columns that are about a row rather than of it: dates, identifiers, numbers of rows."""
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from .numbers import is_plain
+
+_MOSTLY = 0.9
+_SAMPLE = 2_000
+_TIME = (
+    r"(?:[T ]?\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s?(?:[AaPp][Mm])?\s?(?:Z|UTC|[+-]\d{2}:?\d{2})?)"
+)
+_MONTH = r"(?:[^\W\d_]{3,9}\.?)"
+_DATE = re.compile(
+    rf"""(?:
+      \d{{4}}(?P<sep>[-/.])\d{{1,2}}(?P=sep)\d{{1,2}} | \d{{4}}-\d{{2}}
+    | \d{{1,2}}(?P<other>[-/.])\s?\d{{1,2}}(?P=other)\s?(?:\d{{4}}|\d{{2}})
+    | \d{{1,2}}\.?[ -]{_MONTH}[ -]\d{{2,4}} | {_MONTH}\ \d{{1,2}},?\ \d{{4}}
+    )\s?{_TIME}?|{_TIME}""",
+    re.VERBOSE,
+)
+_COMPACT = re.compile(r"(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
+_NAMED_DATE = re.compile(r"(?:^|[_ ])(?:date|day|time|timestamp|datetime)(?:$|[_ ])|_at$", re.I)
+_NAMED_ID = re.compile(
+    r"(?:^|[_ .-])(?:id|ids|uuid|guid|idx|index|key|hash)$|[a-z]I[dD]$|^(?:id|uuid)[_ .-]"
+    r"|^column 1$|^unnamed: ?0(?:[._]\d+)*$|^(?:row|no|nr|number|#)$",
+)
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}", re.I)
+_DIGITS = re.compile(r"\d+")
+
+
+def is_date(name: str, values: Sequence[Any]) -> bool:
+    """Whether a column holds dates or times, by its values."""
+    texts = [str(value).strip() for value in values[:_SAMPLE]]
+    form = _COMPACT if _NAMED_DATE.search(name) and all(map(str.isdigit, texts)) else _DATE
+    return sum(form.fullmatch(text) is not None for text in texts) >= _MOSTLY * max(len(texts), 1)
+
+
+def is_identifier(name: str, values: Sequence[Any]) -> bool:
+    """Whether a column names its rows: all values different, and by its name or form no content."""
+    texts = [str(value).strip() for value in values]
+    if len(texts) < 2 or len(set(texts)) < len(texts) or any(" " in text for text in texts):
+        return False
+    if all(_UUID.fullmatch(text) and not text.isdigit() for text in texts):
+        return True
+    numbers = all(map(is_plain, texts))
+    if _NAMED_ID.search(name) or _NAMED_ID.search(name.lower()):
+        return not numbers or all(float(text).is_integer() for text in texts)
+    return False
+
+
+def is_code(values: Sequence[Any]) -> bool:
+    """Whether all values are different and differ in their digits alone, as T-0017 and T-0018."""
+    texts = [str(value).strip() for value in values]
+    if len(texts) < 3 or len(set(texts)) < len(texts) or any(" " in text for text in texts):
+        return False
+    shapes = {_DIGITS.sub("9", text) for text in texts[:_SAMPLE]}
+    return len(shapes) == 1 and "9" in shapes.pop()
+
+
+def counts_rows(values: Sequence[Any]) -> bool:
+    """Whether whole numbers go up by one from row to row, as the index of a data frame does."""
+    if len(values) < 3 or not all(map(is_plain, values)):
+        return False
+    numbers = [float(value) for value in values]
+    return all(after - before == 1 for before, after in pairwise(numbers))

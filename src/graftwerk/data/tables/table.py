@@ -1,0 +1,462 @@
+"""Read a table: CSV, TSV, JSON lines, Excel, Parquet, or an Arrow folder of `datasets`.
+
+The one reader of these formats. What it finds out about a file is in its `dialect`, what a person
+should know in its `notes`; nothing is dropped or changed without a word in one of them.
+"""
+
+import io
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ... import files, limits
+from ...errors import BadFile, BadInput, LimitExceeded
+from .. import raw
+from .delimited import NAMES, Findings, Parsed, parse
+from .header import USUAL_TARGETS, has_header, name_columns
+from .numbers import NumberFormat, find_format, is_plain, read_number
+
+if TYPE_CHECKING:
+    from ...requests.base import TableRequest
+
+DELIMITED = (".csv", ".tsv")
+SUFFIXES = (*DELIMITED, ".jsonl", ".json", ".xlsx", ".parquet")
+ARROW_STATE, ARROW_SPLITS = "state.json", "dataset_dict.json"
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a user said about how tables are written; None: found from the file.
+
+    Attributes:
+        header: whether the first row names the columns.
+        separator: between cells.
+        decimal: mark of decimals, `.` or `,`.
+        encoding: of a text file.
+    """
+
+    header: bool | None = None
+    separator: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+
+
+AS_FOUND = Reading()
+
+
+def reading_of(request: "TableRequest[Any]") -> Reading:
+    """What a request says about how tables are written."""
+    return Reading(request.header, request.separator, request.decimal, request.encoding)
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Rows of a file as they stand, before they become columns.
+
+    Attributes:
+        name: of the file, for messages.
+        header: the first row where it names the columns; None: it does not.
+        rows: the others.
+        lines: where each row stands, from 1.
+        unit: what `lines` counts: `line` or `row`.
+        dialect: how the file is written, in words.
+        notes: what a person should know of it.
+        separator: between cells; empty where there is none.
+        title: of a sheet of a workbook.
+    """
+
+    name: str
+    header: list[Any] | None
+    rows: list[list[Any]]
+    lines: list[int]
+    unit: str = "line"
+    dialect: str = ""
+    notes: tuple[str, ...] = ()
+    separator: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns of equal length.
+
+    Attributes:
+        path: the file.
+        columns: values by the column's name; a missing one is None.
+        places: where each row stands in the file, for messages.
+        dialect: how the file is written, in words.
+        notes: what a person should know of how it was read.
+        formats: of columns whose numbers are not written as Python writes them.
+    """
+
+    path: Path
+    columns: Mapping[str, Sequence[Any]]
+    places: Sequence[str]
+    dialect: str = ""
+    notes: tuple[str, ...] = ()
+    formats: Mapping[str, NumberFormat] = field(default_factory=dict)
+
+    def column(self, name: str) -> Sequence[Any]:
+        """The values of a column.
+
+        Raises:
+            BadInput: it is not there; says which are.
+        """
+        if name not in self.columns:
+            raise BadInput(
+                f"{self.path.name} has no column {name!r}.",
+                f"Its columns: {', '.join(self.columns)}.",
+            )
+        return self.columns[name]
+
+    def numbers(self, name: str) -> Sequence[Any]:
+        """The values of a column, numbers as Python writes them; raises as `column` does."""
+        values = self.column(name)
+        found = self.formats.get(name)
+        return values if found is None else [read_number(v, found.decimal) for v in values]
+
+
+def read_table(
+    path: Path, reading: Reading = AS_FOUND, known: Sequence[str] = (), cells: int = 0
+) -> Table:
+    """Read a table; without a header the columns are called 1, 2, 3, ...
+
+    Args:
+        path: the file.
+        reading: what the user said about how it is written.
+        known: names of columns that it should have; a first row that has all is a header.
+        cells: that every row must have; 0: any number up to that of the columns.
+
+    Raises:
+        BadFile: it is malformed, or of no known ending.
+        LimitExceeded: it is too large.
+    """
+    suffix = path.suffix.lower()
+    if is_table_folder(path):
+        from .columnar import read_arrow_folder
+
+        table = read_arrow_folder(path)
+    elif suffix == ".parquet":
+        from .columnar import read_parquet
+
+        if not path.is_file():  # opening a FIFO may never end
+            raise BadFile(f"{path.name!r} is not a regular file.", "Name a file that can be read.")
+        limits.require_file_size(path, limits.DATA_FILE, "table")
+        table = read_parquet(path, path)
+    elif suffix in {".jsonl", ".json"}:
+        content = raw.read_bytes(str(path), limits.DATA_FILE)
+        read = _read_json if suffix == ".json" else _read_json_lines
+        table = read(path, *raw.decode_table(content, path.name, reading.encoding))
+    elif suffix in SUFFIXES:
+        content = raw.read_bytes(str(path), limits.DATA_FILE)
+        sheets = read_sheets(path.name, content, reading, known)
+        table = _as_table(path, sheets, reading, cells)
+    else:
+        raise BadFile(
+            f"{path.name!r} is no table that can be read.",
+            f"Give a folder of class folders, a zip of one, or {' '.join(SUFFIXES)}.",
+        )
+    if not table.places:
+        raise BadInput(f"{path.name} holds no row.", "Give a table with rows.")
+    return table
+
+
+def is_table(path: str | Path) -> bool:
+    """Whether a path is that of a table: by its ending, or a folder of `datasets`."""
+    return Path(path).suffix.lower() in SUFFIXES or is_table_folder(Path(path))
+
+
+def is_table_file(value: str) -> bool:
+    """Whether a text is the path of a table that is there; any text may be asked about."""
+    there = os.path.exists(value)  # noqa: PTH110  Path raises for what can be no path
+    return there and is_table(value)
+
+
+def is_table_folder(path: Path) -> bool:
+    """Whether a folder is what `datasets.save_to_disk` writes."""
+    return (path / ARROW_STATE).is_file() or (path / ARROW_SPLITS).is_file()
+
+
+def read_sheets(
+    name: str, content: bytes, reading: Reading = AS_FOUND, known: Sequence[str] = ()
+) -> list[Sheet]:
+    """Read the rows of a CSV, TSV or Excel file; only a workbook has several sheets.
+
+    Raises:
+        BadFile: it is malformed.
+        LimitExceeded: it has too many rows.
+    """
+    suffix = Path(name).suffix.lower()
+    if suffix == ".xlsx":
+        from .workbook import read_workbook
+
+        return read_workbook(name, content, reading, known)
+    text, encoding = raw.decode_table(content, name, reading.encoding)
+    parsed = parse(text, name, suffix, reading.separator)
+    require_rows(name, len(parsed.rows))
+    rows = [row.cells for row in parsed.rows]
+    lines = [row.line for row in parsed.rows]
+    header = split_header(rows, reading.header, known)
+    if header is not None:
+        lines = lines[1:]
+    width = _usual_width(rows) if header is None else len(header)
+    if header is not None and _lacks_a_name(header, rows):
+        header = ["", *header]
+    words = _describe(parsed, encoding, header, len(rows))
+    notes = _notes_of(parsed.findings, encoding, reading) + _ragged(rows, lines, width)
+    shown = parsed.dialect.separator
+    return [Sheet(name, header, rows, lines, "line", words, tuple(notes), shown)]
+
+
+def split_header(
+    rows: list[list[Any]], header: bool | None, known: Sequence[str] = ()
+) -> list[Any] | None:
+    """Take the first row off where it names the columns."""
+    if not rows:
+        return None
+    if header is None:
+        header = _names_all(rows[0], known) or has_header(rows)
+    return rows.pop(0) if header else None
+
+
+def _names_all(first: Sequence[Any], known: Sequence[str]) -> bool:
+    """Whether a row holds the names of all columns that are known."""
+    if all(map(str.isdecimal, known)):  # the numbers of columns of a table without a header
+        return False
+    return set(known) <= {str(cell).strip() for cell in first}
+
+
+def require_rows(name: str, count: int) -> None:
+    """Refuse more rows than are read.
+
+    Raises:
+        LimitExceeded: there are.
+    """
+    if count > limits.DATA_ROWS:
+        raise LimitExceeded(
+            f"{name} has {count:,} rows; at most {limits.DATA_ROWS:,} are read.",
+            "Take a sample of it.",
+        )
+
+
+def _usual_width(rows: Sequence[Sequence[Any]]) -> int:
+    counts: dict[int, int] = {}
+    for row in rows:
+        counts[len(row)] = counts.get(len(row), 0) + 1
+    return max(counts, key=lambda width: (counts[width], width), default=0)
+
+
+def _lacks_a_name(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> bool:
+    """Whether every row has one cell more than the header: names of rows, as R writes them."""
+    if not rows or any(len(row) != len(header) + 1 for row in rows) or not any(header):
+        return False
+    names = {row[0].strip() for row in rows}
+    return len(names) == len(rows) > 1 and all(row[-1].strip() for row in rows)
+
+
+def _describe(parsed: Parsed, encoding: str, header: list[Any] | None, count: int) -> str:
+    separator = parsed.dialect.separator
+    between = f"separated by {NAMES.get(separator, repr(separator))}" if separator else "one column"
+    quotes = "" if parsed.dialect.quoting == "doubled" else f", {_QUOTES[parsed.dialect.quoting]}"
+    shown = encoding.upper().replace("CP1252", "Windows-1252")
+    named = "no header" if header is None else "a header"
+    more = f", {parsed.findings.blank:,} blank lines" if parsed.findings.blank else ""
+    broken = parsed.findings.multiline
+    lines = f", {broken:,} rows with line breaks in a cell" if broken else ""
+    return f"{shown}, {between}{quotes}, {named}, {count:,} rows{more}{lines}"
+
+
+_QUOTES = {"none": "quotes are ordinary characters", "backslash": r"quotes in cells are written \""}
+
+
+def _notes_of(findings: Findings, encoding: str, reading: Reading) -> list[str]:
+    notes = []
+    if encoding == "cp1252" and reading.encoding is None:
+        notes.append("it is not UTF-8 and is read as Windows-1252 (--encoding names another)")
+    if findings.literal:
+        notes.append(
+            f"{findings.literal:,} cells begin with a quote that ends inside of them and are read "
+            f"as they stand; the first: line {findings.literal_line:,}"
+        )
+    return notes
+
+
+def _ragged(rows: list[list[Any]], lines: Sequence[int], width: int) -> list[str]:
+    """Cut empty cells beyond the last column; say how many rows have too few cells."""
+    few: list[int] = []
+    for row, line in zip(rows, lines, strict=True):
+        if len(row) < width:
+            few.append(line)
+        elif len(row) > width and not any(str(cell).strip() for cell in row[width:]):
+            del row[width:]
+    if not few:
+        return []
+    shown = ", ".join(f"{line:,}" for line in few[:_SHOWN]) + (", ..." if few[_SHOWN:] else "")
+    return [
+        f"{len(few):,} rows have fewer cells than there are columns; what lacks is empty "
+        f"(line{'s' if few[1:] else ''} {shown})"
+    ]
+
+
+def _as_table(path: Path, sheets: Sequence[Sheet], reading: Reading, cells: int) -> Table:
+    full = [sheet for sheet in sheets if sheet.rows]
+    if not full:
+        return Table(path, {}, [])
+    sheet = full[0]
+    notes = list(sheet.notes)
+    if full[1:]:
+        others = ", ".join(repr(one.title) for one in full[1:])
+        notes.append(f"reading the sheet {sheet.title!r}; left out: {others}")
+    width = len(sheet.header) if sheet.header is not None else _usual_width(sheet.rows)
+    width = cells or width
+    for line, row in zip(sheet.lines, sheet.rows, strict=True):
+        if len(row) > width or (cells and len(row) < width):
+            raise BadFile(
+                f"{sheet.unit} {line:,} of {path.name!r} has {len(row)} cells, but there are "
+                f"{width} columns.",
+                "Check its quotes and its separator.",
+            )
+        row.extend([""] * (width - len(row)))
+    names = [str(number) for number in range(1, width + 1)]
+    if sheet.header is not None:
+        names, renamed = name_columns(sheet.header, width)
+        notes += renamed
+    columns = {name: [row[place] for row in sheet.rows] for place, name in enumerate(names)}
+    formats = _formats(columns, sheet.separator, reading.decimal)
+    places = [f"{sheet.unit} {line}" for line in sheet.lines]
+    return Table(path, columns, places, sheet.dialect, tuple(notes), formats)
+
+
+def _formats(
+    columns: Mapping[str, Sequence[Any]], separator: str, decimal: str | None
+) -> dict[str, NumberFormat]:
+    """Of the columns whose numbers need one; sure ones decide those that are not."""
+    values = {name: [v for v in column if not is_missing(v)] for name, column in columns.items()}
+    found = {name: find_format(column, separator, decimal) for name, column in values.items()}
+    marks = {one.decimal for one in found.values() if one is not None and not one.unsure}
+    if len(marks) == 1:
+        others = next(iter(marks))
+        for name, one in found.items():
+            if one is None or one.unsure:
+                found[name] = find_format(values[name], separator, decimal, others)
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def _read_json(path: Path, text: str, encoding: str) -> Table:
+    """A JSON list of objects; what is none is read as JSON lines."""
+    if not text.lstrip().startswith("["):
+        return _read_json_lines(path, text, encoding)
+    try:
+        rows = files.parse_json(text)
+    except ValueError as error:
+        raise BadFile(f"{path.name!r} is not JSON: {error}.", _JSON_FORM) from error
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise BadFile(f"item {number:,} of {path.name!r} holds no JSON object.", _JSON_FORM)
+    return _from_objects(path, rows, [f"item {n}" for n in range(1, len(rows) + 1)], encoding)
+
+
+_JSON_FORM = 'Write {"text": "...", "label": "..."}, one object a line.'
+
+
+def _read_json_lines(path: Path, text: str, encoding: str) -> Table:
+    rows: list[dict[str, Any]] = []
+    places: list[str] = []
+    for line, row in json_lines(text, path.name):
+        if line == 1 and isinstance(row, list) and row and isinstance(row[0], dict):
+            return _read_json(path, text, encoding)
+        if not isinstance(row, dict):
+            shown = str(row)[:80]
+            raise BadFile(f"{path.name!r}, line {line:,}: {shown!r} is no JSON object.", _JSON_FORM)
+        rows.append(row)
+        places.append(f"line {line}")
+        require_rows(path.name, len(rows))
+    return _from_objects(path, rows, places, encoding)
+
+
+def json_lines(text: str, name: str) -> list[tuple[int, Any]]:
+    """Every value of a text of JSON lines, with its line; blank lines are none.
+
+    Raises:
+        BadFile: a line is not JSON; it is named.
+    """
+    found = []
+    for line, content in enumerate(io.StringIO(text, newline=""), 1):
+        if not content.strip():
+            continue
+        try:
+            found.append((line, files.parse_json(content)))
+        except ValueError as error:
+            raise BadFile(
+                f"{name!r}, line {line:,}: no JSON ({error}).", "One JSON value a line is read."
+            ) from error
+    return found
+
+
+def json_objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
+    """Every object of a file of JSON lines, with its line.
+
+    Raises:
+        BadFile: it is missing or cannot be decoded, or a line holds no object; it is named.
+        LimitExceeded: it is too large.
+    """
+    if not path.is_file():
+        raise BadFile(f"{path} is not a file.", "Name an existing file of JSON lines.")
+    content = raw.read_bytes(str(path), limits.JSON_FILE)
+    text, _ = raw.decode_table(content, path.name, None)
+    rows = json_lines(text, path.name)
+    for line, row in rows:
+        if not isinstance(row, dict):
+            shown = str(row)[:80]
+            raise BadFile(f"line {line:,} of {path} holds no JSON object: {shown!r}.", "Mend it.")
+    return rows
+
+
+def _from_objects(
+    path: Path, rows: Sequence[Mapping[str, Any]], places: Sequence[str], encoding: str
+) -> Table:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    return Table(path, columns, places, f"{encoding.upper()}, JSON objects, {len(rows):,} rows")
+
+
+def find_target(table: Table, name: str | None) -> str:
+    """Name of the target column; without one named, the usual names are tried.
+
+    Raises:
+        BadInput: it is not there, or none was named and there is no usual one.
+    """
+    if name is not None:
+        table.column(name)
+        return name
+    usual = usual_target(table)
+    if usual is not None:
+        return usual
+    raise BadInput(
+        f"which column of {table.path.name} holds the labels was not said.",
+        f"Name it with --target; its columns: {', '.join(table.columns)}.",
+    )
+
+
+def usual_target(table: Table) -> str | None:
+    """The column of a usual name of labels."""
+    by_lower = {column.lower(): column for column in table.columns}
+    return next((by_lower[usual] for usual in USUAL_TARGETS if usual in by_lower), None)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a cell holds a number, a finite one or not."""
+    return is_plain(value)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a cell holds nothing: empty, null, NaN, an empty list."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return True
+    if isinstance(value, list | tuple):
+        return not value
+    return is_number(value) and math.isnan(float(value))

@@ -57,7 +57,6 @@ TRAINING_STEPS = 100_000_000
 BATCH = 65_536  # items of one step
 TRAINING_MINUTES = 100_000
 DATA_FILE = 1024 * MIB  # a table of labelled data
-TABLE_UNPACKED = 1024 * MIB  # what the values of a Parquet or Arrow table take, written out
 SHEET_CELLS = 20_000_000  # of an Excel sheet, empty ones among them
 DATA_ROWS = 10_000_000
 DATA_UNPACKED = 1024 * MIB  # contents of a table or a zip of texts, unpacked

@@ -250,7 +250,7 @@ def test_a_small_parquet_file_that_unpacks_to_much_is_refused(tmp_path, monkeypa
 
     path = tmp_path / "t.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"text": ["x" * 1_000] * 10_000}), path)
-    monkeypatch.setattr(limits, "TABLE_UNPACKED", 9_000_000)
+    monkeypatch.setattr(limits, "DATA_UNPACKED", 9_000_000)
     assert path.stat().st_size < 100_000
     with pytest.raises(LimitExceeded, match="unpacks to more than"):
         read_table(path)

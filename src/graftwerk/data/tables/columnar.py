@@ -38,7 +38,7 @@ def read_parquet(path: Path, source: Path | IO[bytes]) -> Table:
         # texts that repeat stay stored once until their whole size is known
         flat = [one.name for one in file.schema_arrow if not pyarrow.types.is_nested(one.type)]
         with pyarrow.parquet.ParquetFile(source, read_dictionary=flat) as file:
-            rows = limits.TABLE_UNPACKED // max(risky, 1) if risky else _BATCH
+            rows = limits.DATA_UNPACKED // max(risky, 1) if risky else _BATCH
             size = max(1, min(_BATCH, rows))
             batches = file.iter_batches(batch_size=size, use_threads=False)
             schema, columns = file.schema_arrow, _columns(path, file.schema_arrow, batches)
@@ -59,7 +59,7 @@ def _require_size(path: Path, metadata: Any) -> int:
             nested = "." in chunk.path_in_schema
             if _PREFIXES in chunk.encodings or (nested and chunk.physical_type == "BYTE_ARRAY"):
                 risky = max(risky, chunk.total_uncompressed_size)
-    if total > limits.TABLE_UNPACKED:
+    if total > limits.DATA_UNPACKED:
         raise _too_large(path, total)
     return risky
 
@@ -129,7 +129,7 @@ def _columns(
     for batch in batches:
         for name, values in zip(schema.names, batch.columns, strict=True):
             total += _unfolded(values)
-            if total > limits.TABLE_UNPACKED:
+            if total > limits.DATA_UNPACKED:
                 raise _too_large(path, total)
             columns[name].extend(values.to_pylist())
         require_rows(path.name, max(map(len, columns.values()), default=0))
@@ -191,6 +191,6 @@ def _named(value: Any, names: list[Any]) -> Any:
 def _too_large(path: Path, size: int) -> LimitExceeded:
     return LimitExceeded(
         f"{path.name!r} unpacks to more than {size - 1:,} bytes; at most "
-        f"{limits.TABLE_UNPACKED:,} are read.",
+        f"{limits.DATA_UNPACKED:,} are read.",
         "Take a part of it, or leave columns out.",
     )

@@ -26,7 +26,7 @@ from graftwerk.finetune.base_model import open_base
 from graftwerk.finetune.networks import load_network
 from graftwerk.finetune.problem import Problem, Source, open_problem
 from graftwerk.finetune.run import plan_of, starting_head
-from graftwerk.finetune.settings import Settings
+from graftwerk.finetune.scoring import Settings
 from graftwerk.finetune.tune import Tuning
 from graftwerk.settings import settings
 from graftwerk.training.loop import train

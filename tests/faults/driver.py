@@ -12,9 +12,9 @@ from pathlib import Path
 from tests.forking import serve
 from tests.support import HashEncoder
 
-from graftwerk.commands import index as index_add
-from graftwerk.commands import index as index_rebuild
-from graftwerk.commands import index as index_remove
+from graftwerk.commands import search as index_add
+from graftwerk.commands import search as index_rebuild
+from graftwerk.commands import search as index_remove
 from graftwerk.errors import GraftError
 from graftwerk.library import index as library
 from graftwerk.requests.search import IndexAdd, IndexRebuild, IndexRemove

@@ -8,7 +8,7 @@ import time
 import pytest
 from tests.faults.conftest import state
 
-from graftwerk.commands import index as index_verify
+from graftwerk.commands import search as index_verify
 from graftwerk.requests.search import IndexVerify
 from graftwerk.types import Silent
 

@@ -9,7 +9,7 @@ import graftwerk
 from graftwerk.commands import evaluate
 from graftwerk.models.encoders import encoder_fingerprint, load_encoder, load_reference
 from graftwerk.models.hub import locate
-from graftwerk.models.pooling import read_recipe
+from graftwerk.models.text_encoder import read_recipe
 from graftwerk.types import Silent
 
 # Beside the checkout, where the measurements look for public data too.

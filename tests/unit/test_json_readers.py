@@ -11,7 +11,7 @@ from graftwerk.blocks.scene import scene_from_json
 from graftwerk.commands.ask import read_questions
 from graftwerk.data.documents.sandbox import Reader
 from graftwerk.data.image_folder import read_picture_folder
-from graftwerk.data.labelled_texts import read_labelled_texts
+from graftwerk.data.pairs import read_labelled_texts
 from graftwerk.data.tables import json_objects, read_table
 from graftwerk.errors import BadFile, BadInput
 from graftwerk.files import read_json

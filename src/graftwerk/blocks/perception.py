@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..models.checkpoint import fingerprint
-from ..models.own_networks import load_own
+from ..models.trainable import load_own
 from ..models.transformers import choose_device
 from .judge import Pyramid, as_input
 

@@ -22,7 +22,8 @@ from ..rag.results import Answer, Calibration
 from ..results import Report
 from ..search.results import Embedding, IndexChange, IndexCheck, IndexState, SearchResult
 from ..text_safety import printable
-from . import blocks, classify, condition, control, finetune, guide, probe, search
+from . import blocks, classify, condition, control, finetune, guide, search
+from . import finetune as probe
 from .format import dim as _dim
 from .format import place as _place
 from .format import skipped_lines, source_lines, table, table_lines

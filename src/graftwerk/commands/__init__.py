@@ -88,11 +88,11 @@ def _models_named(request: "Request[Any]") -> tuple[list[str], list[str]]:
 
 
 CATALOGUE: tuple[Command, ...] = (
-    Command(("index", "add"), "IndexAdd", "commands.index:run_index_add", "graft index add docs/"),
-    Command(("index", "status"), "IndexStatus", "commands.index:run_index_status", "graft index status"),
-    Command(("index", "verify"), "IndexVerify", "commands.index:run_index_verify", "graft index verify --repair"),
-    Command(("index", "remove"), "IndexRemove", "commands.index:run_index_remove", "graft index remove docs/old.md"),
-    Command(("index", "rebuild"), "IndexRebuild", "commands.index:run_index_rebuild", "graft index rebuild"),
+    Command(("index", "add"), "IndexAdd", "commands.search:run_index_add", "graft index add docs/"),
+    Command(("index", "status"), "IndexStatus", "commands.search:run_index_status", "graft index status"),
+    Command(("index", "verify"), "IndexVerify", "commands.search:run_index_verify", "graft index verify --repair"),
+    Command(("index", "remove"), "IndexRemove", "commands.search:run_index_remove", "graft index remove docs/old.md"),
+    Command(("index", "rebuild"), "IndexRebuild", "commands.search:run_index_rebuild", "graft index rebuild"),
     Command(("search",), "Search", "commands.search:run_search", 'graft search "parental leave" -k 3'),
     Command(("ask",), "Ask", "commands.ask:run_ask", 'graft ask "Are we allowed to play foosball during working hours?"'),
     Command(("embed",), "Embed", "commands.embed:run_embed", 'graft embed "a red cube" "a blue cone" --out vectors.npy'),
@@ -105,9 +105,9 @@ CATALOGUE: tuple[Command, ...] = (
     Command(("fit",), "Fit", "commands.fit:run_fit", "graft fit pictures/ --model FOLDER --how linear --out fit"),
     Command(("lora", "train"), "LoraTrain", "commands.lora:run_lora_train", "graft lora train pictures/ --task generate --out style"),
     Command(("predict",), "Predict", "commands.fit:run_predict", "graft predict fit \"a text to judge\""),
-    Command(("compare",), "Compare", "commands.compare:run_compare", "graft compare texts.csv --target topic --out compare"),
+    Command(("compare",), "Compare", "commands.fit:run_compare", "graft compare texts.csv --target topic --out compare"),
     Command(("eval", "fit"), "EvalFit", "commands.fit:run_eval_fit", "graft eval fit fit new-data.csv"),
-    Command(("readout",), "Readout", "commands.probe:run_readout", "graft readout blocks/ --model FOLDER --at latent --target place"),
+    Command(("readout",), "Readout", "commands.evaluate:run_readout", "graft readout blocks/ --model FOLDER --at latent --target place"),
     Command(("blocks", "render"), "BlocksRender", "commands.blocks:run_blocks_render", "graft blocks render --count 100 --size 64 --seed 7 --out blocks"),
     Command(("blocks", "show"), "BlocksShow", "commands.blocks:run_blocks_show", "graft blocks show 7 --out scene.png"),
     Command(("recipe", "list"), "RecipeList", "commands.blocks:run_recipe_list", "graft recipe list"),

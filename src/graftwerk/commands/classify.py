@@ -9,17 +9,26 @@ from jaxtyping import Float32
 
 from ..errors import BadInput
 from ..metrics.calibration import softmax
-from ..models.encode_files import Encoded, encode_pictures, list_pictures, nothing_readable
-from ..models.encoders import load_encoder
+from ..models.encoders import (
+    Encoded,
+    encode_pictures,
+    list_pictures,
+    load_encoder,
+    nothing_readable,
+)
 from ..models.image_encoder import ImageEncoder
-from ..models.labels import read_labels
 from ..models.results import Classification, ClassifiedPicture, LabelProbability, TemperatureFit
-from ..models.temperature import describe, encoder_logits, fit, read_fit, save_fit
 from ..models.zero_shot import (
     check_templates,
     cut_labels,
+    describe,
+    encoder_logits,
+    fit,
     label_vectors,
+    read_fit,
+    read_labels,
     require_joint,
+    save_fit,
     templates_of,
 )
 from ..requests.classify import Classify

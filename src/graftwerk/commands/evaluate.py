@@ -20,11 +20,11 @@ from jaxtyping import Int64
 from ..blocks.captions import parse
 from ..data.documents.formats import is_image_path
 from ..data.image_folder import TABLES, LabelledPicture, attributes, read_picture_folder
-from ..data.labelled_texts import read_labelled_texts
-from ..data.pairs import read_pairs
+from ..data.pairs import read_labelled_texts, read_pairs
 from ..data.tables import is_table, reading_of
 from ..errors import BadInput
 from ..library.index import Index
+from ..library.probing import carry_out
 from ..metrics import embedding_space
 from ..metrics.results import (
     Across,
@@ -44,10 +44,11 @@ from ..metrics.retrieval import (
     retrieval_figures,
     token_f1,
 )
-from ..models.encode_files import encode_pictures, nothing_readable
-from ..models.encoders import CachingEncoder, load_encoder
+from ..models.encoders import CachingEncoder, encode_pictures, load_encoder, nothing_readable
+from ..probing.results import ReadoutResult
 from ..requests.base import Mode
 from ..requests.evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
+from ..requests.probe import Readout
 from ..search.index import open_index
 from ..search.qa_pairs import Paragraph, Question, build_index, document_path, read_paragraphs
 from ..search.query import search
@@ -396,3 +397,11 @@ def run_eval_similarity(request: EvalSimilarity, monitor: Monitor) -> Similarity
         notes=list(read.notes),
         seconds=time.perf_counter() - begin,
     )
+
+
+def run_readout(request: Readout, monitor: Monitor) -> ReadoutResult:
+    """Read out, with two controls, then move along what can be measured.
+
+    Raises as `library.probing.carry_out` does.
+    """
+    return carry_out(request, monitor).report

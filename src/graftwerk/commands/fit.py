@@ -25,6 +25,7 @@ from ..data.targets import Targets, same_targets
 from ..errors import BadInput, UnknownName
 from ..finetune.problem import LEFT_OUT, more_left_out, tell_converted
 from ..finetune.results import (
+    FitComparison,
     FitEvaluation,
     FitResult,
     LoraTrainResult,
@@ -42,7 +43,7 @@ from ..finetune.saved import (
 )
 from ..finetune.scoring import Scores, score
 from ..library.fitting import fit_problem, note_unfamiliar, problem_of, require_options
-from ..requests.finetune import EvalFit, Fit, Predict
+from ..requests.finetune import Compare, EvalFit, Fit, Predict
 from ..types import Monitor
 from .lora import as_lora_train, run_lora_train
 
@@ -237,3 +238,13 @@ def _as_csv(predictions: Sequence[Prediction]) -> str:
 
 def _as_json_lines(predictions: Sequence[Prediction]) -> str:
     return "".join(json.dumps(one.model_dump()) + "\n" for one in predictions)
+
+
+def run_compare(request: Compare, monitor: Monitor) -> FitComparison:
+    """Fit in every way, measure each on the same test examples, draw and recommend.
+
+    Raises as `library.comparing.carry_out` does.
+    """
+    from ..library.comparing import carry_out
+
+    return carry_out(request, monitor).report

@@ -37,7 +37,7 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
     from ..diffusion.pipeline import load_diffusion
     from ..generation.authenticity import LIMIT, open_witnesses
     from ..generation.guides import GuideModels, Settings
-    from ..models.encode_files import list_pictures
+    from ..models.encoders import list_pictures
 
     paths, skipped = list_pictures(request.images)
     for skip in skipped:

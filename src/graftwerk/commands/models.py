@@ -13,10 +13,9 @@ from ..errors import BadFile
 from ..models.checkpoint import count_parameters, fingerprint, read_object
 from ..models.encoders import load_encoder, model_folder
 from ..models.hub import BUILTIN
-from ..models.pooling import Recipe, read_recipe
 from ..models.results import ModelCard, ModelList
 from ..models.static_encoder import StaticEncoder
-from ..models.text_encoder import TextEncoder
+from ..models.text_encoder import Recipe, TextEncoder, read_recipe
 from ..requests.models import ModelsInfo, ModelsList
 from ..types import Encoder, Monitor
 

@@ -16,7 +16,7 @@ from .base import Pictures, Read
 from .kinds.depth import draw_nearness
 from .kinds.normals import normals_of_nearness
 from .kinds.pose import draw_people
-from .palette import ADE20K
+from .kinds.segmentation import ADE20K
 
 Picture = UInt8[np.ndarray, "h w 3"]
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from ..errors import UnknownName
 from ..models.checkpoint import NOISE_AWARE, fingerprint
-from ..models.own_networks import load_own
+from ..models.trainable import load_own
 from ..models.transformers import choose_device
 from .classifier_guidance import softened
 from .noise_schedule import Sigma

@@ -11,7 +11,7 @@ from .problem import Problem
 from .results import Score, Trial
 from .run import starting_head, tune
 from .saved import Made
-from .settings import Settings
+from .scoring import Settings
 
 COST = ("linear", "lora", "full", "wise-ft")  # cheapest first
 _APART = 3.0  # times, from one learning rate to the next

@@ -13,8 +13,8 @@ from ..errors import BadFile, BadInput
 from ..models.checkpoint import SERIES_MODELS, ModelFolder
 from ..models.encoders import encoder_fingerprint, load_encoder, model_folder, static_base
 from ..models.image_encoder import IMAGE_MODELS, encode_and_compare
-from ..models.pooling import read_recipe
 from ..models.static_encoder import MODEL_TYPE as STATIC_TYPE
+from ..models.text_encoder import read_recipe
 from ..types import Encoder, HiddenLayer, Vectors
 
 _TEXTS = frozenset({"bert", "distilbert", "mpnet", "roberta", "xlm-roberta", STATIC_TYPE})

@@ -17,9 +17,8 @@ from ..errors import BadInput
 from ..models.encoders import load_encoder
 from ..models.zero_shot import label_vectors, require_joint, templates_of
 from .base_model import Base, Encode
-from .costs import ignore
 from .problem import Problem
-from .scoring import point
+from .scoring import ignore, point
 from .tune import loss_of
 
 _WORLD = 4_004  # of the scenes; no model is trained on it

@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from ..adapters.linear_head import LinearHead, probabilities
-from ..data.split import Places
-from ..data.targets import Targets, Values
+from ..data.targets import Places, Targets, Values
 
 # C of scikit-learn's logistic regression, on features of unit variance
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)

@@ -18,9 +18,17 @@ from ..data.columns import Missing, Wanted
 from ..data.dataset import Examples
 from ..data.images import listed
 from ..data.load import read_examples
-from ..data.split import Places, Split, balance, split, without
 from ..data.tables import AS_FOUND, Reading, is_table
-from ..data.targets import Targets, read_targets, same_targets
+from ..data.targets import (
+    Places,
+    Split,
+    Targets,
+    balance,
+    read_targets,
+    same_targets,
+    split,
+    without,
+)
 from ..errors import BadInput
 from ..settings import settings
 from ..types import HiddenLayer, Monitor, Task, Vectors

@@ -27,8 +27,7 @@ from .linear import fit_linear
 from .networks import load_network
 from .problem import Problem
 from .results import Score
-from .scoring import point
-from .settings import Settings
+from .scoring import Settings, point
 from .tune import Tuning
 
 _BEST, _VALIDATIONS = "best.safetensors", "validations.jsonl"

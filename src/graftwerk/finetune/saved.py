@@ -31,8 +31,8 @@ from ..data.columns import KIND_WORDS, Wanted
 from ..data.dataset import Item, Kind, Picture
 from ..data.documents.formats import PICTURES, is_image_path, refuse_missing
 from ..data.load import TEXTS, Rows, read_items, read_text
-from ..data.split import balance
 from ..data.tables import AS_FOUND, SUFFIXES, Reading, is_table_file
+from ..data.targets import balance
 from ..errors import BadFile, BadInput
 from ..results import LeftOut
 from ..types import Task, Vectors

@@ -22,7 +22,7 @@ from ..adapters import lora
 from ..adapters.linear_head import LinearHead
 from ..adapters.lora_targets import named_targets
 from ..cache import cached_folder
-from ..data.split import Places
+from ..data.targets import Places
 from ..errors import BadInput
 from ..models.trainable import Below, Inputs, Trainable
 from ..settings import settings
@@ -31,7 +31,7 @@ from ..training.state import arithmetic, generator_for
 from ..types import Monitor, Task
 from .networks import inputs_of
 from .problem import Problem
-from .settings import Settings
+from .scoring import Settings
 
 _VERSION, _BATCH, _FILE = 2, 32, "states.npy"
 _MASKS = ("mask", "attention_mask")

@@ -23,8 +23,7 @@ from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.sampling import decode
 from ..errors import BadInput
 from ..metrics.distributions import Usual, neighbour_distances, spectra, usual
-from ..models.encode_files import real_pictures_in
-from ..models.encoders import load_encoder
+from ..models.encoders import load_encoder, real_pictures_in
 from ..models.hub import builtin_folder
 from ..models.image_encoder import ImageEncoder
 from ..models.zero_shot import require_joint

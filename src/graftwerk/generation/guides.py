@@ -26,7 +26,7 @@ from ..models.checkpoint import noise_aware_labels
 from ..models.encoders import load_encoder
 from ..models.hub import locate
 from ..models.image_encoder import ImageEncoder
-from ..models.image_tower import Look, differentiable
+from ..models.trainable import Look, differentiable
 from ..models.zero_shot import PLACE, label_vectors, require_joint, templates_of
 from ..types import Vectors
 from .guide_spec import Guide, read_guide

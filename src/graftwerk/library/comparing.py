@@ -134,8 +134,7 @@ def carry_out(request: Compare, monitor: Monitor) -> Comparison:
 
     from ..finetune.auto import candidates
     from ..finetune.compare import Comparison as Measuring
-    from ..finetune.compare import learning_curve, recommend, verdict
-    from ..finetune.plot import plot_comparison
+    from ..finetune.compare import learning_curve, plot_comparison, recommend, verdict
 
     begin = time.perf_counter()
     out = request.out.absolute()

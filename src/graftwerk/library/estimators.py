@@ -29,8 +29,7 @@ from ..data.arrays import classes_of, keys_of, labels_in, numbers_of, read_label
 from ..data.columns import KIND_WORDS
 from ..data.dataset import Examples, Item
 from ..data.labels import label_text
-from ..data.split import split
-from ..data.targets import Targets
+from ..data.targets import Targets, split
 from ..errors import BadFile, BadInput
 from ..finetune.base_model import open_base
 from ..finetune.problem import Problem

@@ -16,7 +16,7 @@ from ..requests.finetune import Compare, Fit
 from ..types import Monitor
 
 if TYPE_CHECKING:
-    from ..finetune.settings import Settings
+    from ..finetune.scoring import Settings
 
 
 _LORA_RATE, _FULL_RATE = 5e-4, 5e-5
@@ -140,7 +140,7 @@ def fit_problem(
 
 def settings_of(request: Fit | Compare, how: str) -> "Settings":
     """How a network is tuned by a request."""
-    from ..finetune.settings import Settings
+    from ..finetune.scoring import Settings
 
     usual = _LORA_RATE if how == "lora" else _FULL_RATE
     return Settings(

@@ -25,11 +25,10 @@ from ..requests.base import DEFAULT_INDEX, Device, Mode
 from ..requests.search import IndexAdd, IndexRebuild, IndexRemove, Search
 from ..search import index as storage
 from ..search.database import FORMAT_VERSION
-from ..search.opening import lasting_name, load_own_encoder
 from ..search.query import search
 from ..search.results import Hit, IndexChange, IndexCheck, IndexState, SearchResult
 from ..search.verify import verify_index
-from ..search.writing import add_files, rebuild_index, remove_files
+from ..search.writing import add_files, lasting_name, load_own_encoder, rebuild_index, remove_files
 from ..types import Encoder, Monitor, Writer
 from .arguments import PathArgument, PathArguments, checked, or_silent, path_texts, texts
 

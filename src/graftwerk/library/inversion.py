@@ -19,7 +19,7 @@ from ..generation.guides import Settings
 from ..generation.invert import Target, descend_to, invert_picture, open_target
 from ..generation.results import Inversion, PictureVerdict
 from ..generation.validate import require_class
-from ..models.encode_files import real_pictures_in
+from ..models.encoders import real_pictures_in
 from ..models.hub import named_by_user
 from ..requests.guide import Invert
 from ..types import Monitor

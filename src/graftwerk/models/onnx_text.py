@@ -19,8 +19,7 @@ from ..cache import cached_folder
 from ..errors import NoRoom
 from ..settings import settings
 from ..types import Vectors
-from .pooling import Recipe
-from .text_encoder import Forward, TokenIds, TokenReader
+from .text_encoder import Forward, Recipe, TokenIds, TokenReader
 
 if TYPE_CHECKING:
     from .torch_text import SentenceNetwork

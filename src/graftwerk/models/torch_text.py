@@ -16,8 +16,7 @@ from torch.nn import functional
 from ..errors import BadFile, BadInput
 from ..types import HiddenLayer, Vectors
 from .checkpoint import ModelFolder, check_safetensors, read_object
-from .pooling import Pooling, Recipe
-from .text_encoder import Forward, TokenIds, TokenReader
+from .text_encoder import Forward, Pooling, Recipe, TokenIds, TokenReader
 from .transformers import build_config, choose_device, load_network, quiet
 
 if TYPE_CHECKING:

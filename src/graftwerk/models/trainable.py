@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
-from ..errors import BadInput
+from ..errors import BadFile, BadInput
 from ..types import HiddenLayer
-from .checkpoint import SERIES_MODELS
-from .image_encoder import IMAGE_MODELS, image_processor
-from .pooling import Recipe, read_recipe
+from .checkpoint import SERIES_MODELS, check_safetensors, open_folder, read_object
+from .image_encoder import IMAGE_MODELS, ImageEncoder, image_processor
 from .static_encoder import MODEL_TYPE
-from .text_encoder import TokenReader
+from .text_encoder import Recipe, TokenReader, read_recipe
 from .time_series import SeriesNetwork
 from .torch_text import (
     SentenceNetwork,
@@ -251,3 +251,123 @@ class Below:
             for module in below:
                 del module.forward
             self._given = None
+
+
+WEIGHTS = "model.safetensors"
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def load_own(
+    folder: Path, model_type: str, make: Callable[[Mapping[str, Any]], Network]
+) -> Network:
+    """Load a network in float32, ready to run, on the CPU.
+
+    Args:
+        folder: the model's folder.
+        model_type: what its `config.json` must say that it is.
+        make: from the configuration to the network.
+
+    Raises:
+        BadFile: it is of another type, or its parts do not fit.
+        Damaged: the weight file is cut short or malformed.
+    """
+    from safetensors.torch import load_file
+
+    config = read_object(folder / "config.json")
+    if config.get("model_type") != model_type:
+        raise BadFile(
+            f"{folder} holds a model of type {config.get('model_type')!r}, not {model_type!r}.",
+            "Name a folder that the recipe of that model wrote.",
+        )
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise BadFile(f"{folder} lacks its weights {path.name}.", "Copy the whole folder again.")
+    check_safetensors(path)
+    try:
+        network = make(config)
+        network.load_state_dict({key: value.float() for key, value in load_file(path).items()})
+    except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise BadFile(
+            f"the weights in {folder} do not fit its config.json: {error}",
+            "Copy the whole folder again.",
+        ) from error
+    return network.eval().requires_grad_(False)
+
+
+Look = Callable[[Float[Tensor, "b 3 y x"]], Float[Tensor, "b d"]]
+
+
+def differentiable(encoder: ImageEncoder, device: str) -> Look:
+    """The picture half of a joint encoder, from values 0 to 1 to unit vectors.
+
+    Args:
+        encoder: an encoder of texts and pictures.
+        device: where it runs.
+
+    Raises:
+        BadInput: the encoder is not joint, or prepares pictures in a way that is not known here.
+    """
+    folder = open_folder(encoder.folder)
+    kind = IMAGE_MODELS[folder.model_type]
+    if kind.takes != "joint":
+        raise BadInput(
+            f"encoder {encoder.name!r} reads pictures only.",
+            "Choose a joint model: builtin/blocks-clip, or a CLIP or SigLIP folder.",
+        )
+    network: Any = load_network(folder, kind.network).to(device)
+    network.requires_grad_(False)
+    prepare = _preparation(read_object(folder.path / "preprocessor_config.json"), encoder.name)
+
+    def look(pictures: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b d"]:
+        found = network.get_image_features(pixel_values=prepare(pictures)).pooler_output
+        return functional.normalize(found, dim=-1)
+
+    return look
+
+
+def _preparation(
+    config: Mapping[str, Any], name: str
+) -> Callable[[Float[Tensor, "b 3 y x"]], Float[Tensor, "b 3 v u"]]:
+    """Resizing, cropping and scaling as an image processor does them, on tensors."""
+    if config.get("do_pad"):
+        raise BadInput(f"encoder {name!r} pads pictures, which cannot guide.", "Choose another.")
+    resize = config.get("size") if config.get("do_resize", True) else None
+    crop = _sides(config.get("crop_size")) if config.get("do_center_crop") else None
+    scaled = config.get("do_normalize", True)
+    mean, std = (_row(config.get(key) if scaled else None, plain) for key, plain in _SCALES)
+
+    def prepare(pictures: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b 3 v u"]:
+        height, width = pictures.shape[-2:]
+        wanted = _resized(resize, height, width)
+        if wanted != (height, width):
+            pictures = functional.interpolate(pictures, wanted, mode="bicubic", antialias=True)
+        if crop is not None and crop != wanted:
+            top, left = ((have - want) // 2 for have, want in zip(wanted, crop, strict=True))
+            pictures = pictures[..., top : top + crop[0], left : left + crop[1]]
+        return (pictures - mean.to(pictures)) / std.to(pictures)
+
+    return prepare
+
+
+_SCALES = (("image_mean", 0.0), ("image_std", 1.0))
+
+
+def _row(values: Sequence[float] | None, plain: float) -> Float[Tensor, "1 3 1 1"]:
+    found = torch.tensor([plain] * 3 if values is None else list(values), dtype=torch.float32)
+    return found.view(1, 3, 1, 1)
+
+
+def _sides(size: Any) -> tuple[int, int] | None:
+    if isinstance(size, int):
+        return size, size
+    if isinstance(size, Mapping) and {"height", "width"} <= set(size):
+        return int(size["height"]), int(size["width"])
+    return None
+
+
+def _resized(size: Any, height: int, width: int) -> tuple[int, int]:
+    """Height and width after resizing; a lone number is the shorter side's."""
+    if isinstance(size, Mapping) and "shortest_edge" in size:
+        scale = int(size["shortest_edge"]) / min(height, width)
+        return round(height * scale), round(width * scale)
+    return _sides(size) or (height, width)

@@ -5,17 +5,157 @@ section 3.1: the unit vectors of several prompts are averaged and scaled to leng
 picture's logits are its cosines with the labels, times the scale that the model learned.
 """
 
+import hashlib
+import json
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pydantic
 from jaxtyping import Float32
 
 from .. import files, limits
-from ..errors import BadInput, LimitExceeded
-from ..types import Encoder
+from ..data.documents.formats import is_image_path
+from ..data.image_folder import LabelledPicture, read_picture_folder
+from ..errors import BadFile, BadInput, LimitExceeded, WrongBase
+from ..metrics.calibration import (
+    calibration_error,
+    cross_fitted,
+    fit_temperature,
+    negative_log_likelihood,
+    softmax,
+)
+from ..requests.classify import Classify
+from ..types import Encoder, Monitor
 from .checkpoint import read_object
+from .encoders import encode_pictures
 from .image_encoder import ImageEncoder, unit
+from .results import TemperatureFit
+
+_EXAMPLE = 'Write for example --labels "a red cube,a blue cone".'
+
+
+def read_labels(request: Classify) -> list[str]:
+    """The labels of a request.
+
+    Raises:
+        BadInput: none, only one, an empty one, one twice, or both ways of naming them.
+        BadFile: the file cannot be read.
+        LimitExceeded: too many, or one that is too long.
+    """
+    if request.labels and request.labels_file is not None:
+        raise BadInput("--labels and --labels-file were both given.", "Give one of them.")
+    if request.labels_file is not None:
+        labels = _read_file(request.labels_file)
+    else:
+        labels = [label for text in request.labels for label in text.split(",")]
+    labels = [" ".join(label.split()) for label in labels]
+    if not labels or labels == [""]:
+        raise BadInput("there are no labels to choose from.", _EXAMPLE)
+    _check(labels)
+    return labels
+
+
+def _read_file(path: Path) -> list[str]:
+    if not path.is_file():
+        raise BadFile(f"{path} is not a file.", "Name a text file with one label a line.")
+    limits.require_file_size(path, limits.TEXT_FILE, "file of labels")
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise BadFile(f"{path} is not UTF-8: {error.reason}.", "Save it as UTF-8.") from error
+    return [line for line in lines if line.strip()]
+
+
+def _check(labels: Sequence[str]) -> None:
+    seen: dict[str, int] = {}
+    for number, label in enumerate(labels, 1):
+        if not label:
+            raise BadInput(f"label {number} of {len(labels)} is empty.", "Take out the comma.")
+        if len(label) > limits.LABEL_CHARACTERS:
+            raise LimitExceeded(
+                f"label {number} has {len(label):,} characters; at most "
+                f"{limits.LABEL_CHARACTERS:,} are read.",
+                "Shorten it.",
+            )
+        first = seen.setdefault(label.casefold(), number)
+        if first != number:
+            raise BadInput(
+                f"labels {first} and {number} are the same: {label!r}.", "Name each once."
+            )
+    if len(labels) == 1:
+        raise BadInput(
+            f"{labels[0]!r} is the only label, so every picture would get it.",
+            f"Name at least two. {_EXAMPLE}",
+        )
+    if len(labels) > limits.LABELS:
+        raise LimitExceeded(
+            f"{len(labels):,} labels; at most {limits.LABELS:,} are told apart.",
+            "Leave some out, or classify in steps, coarse labels first.",
+        )
+
+
+def hash_of_labels(labels: Sequence[str]) -> str:
+    """The same for the same labels in any order."""
+    content = json.dumps(sorted(label.casefold() for label in labels))
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSet:
+    """Pictures, each with its one label.
+
+    Attributes:
+        paths: the pictures.
+        right: place of the label of each.
+        left_out: pictures without a label of the list, or with several.
+    """
+
+    paths: list[str]
+    right: list[int]
+    left_out: int
+
+
+def read_labelled(
+    path: Path, labels: Sequence[str], note: Callable[[str], None] | None = None
+) -> LabelledSet:
+    """Pictures of a folder whose label is among `labels`.
+
+    A picture's label is its column `label`, or the name of its folder; else the one label that
+    stands in its caption.
+
+    Raises:
+        BadFile: the folder is not of that form.
+    """
+    rows = read_picture_folder(path, note)
+    places = {label.casefold(): place for place, label in enumerate(labels)}
+    in_captions = re.compile(
+        # the longest first, so that "a cube" is not found in "a cube of ice"
+        r"(?<!\w)(?:" + "|".join(map(re.escape, sorted(places, key=len, reverse=True))) + r")(?!\w)"
+    )
+    found = [(row.path, _label_of(row, places, in_captions)) for row in rows]
+    kept = [(path, place) for path, place in found if place is not None and is_image_path(path)]
+    return LabelledSet(
+        [path for path, _ in kept], [place for _, place in kept], len(rows) - len(kept)
+    )
+
+
+def _label_of(
+    row: LabelledPicture, places: dict[str, int], in_captions: re.Pattern[str]
+) -> int | None:
+    named = row.values.get("label")
+    if named is not None:
+        if len(named) != 1:
+            return None
+        label = named[0].casefold()
+        return places.get(label, places.get(label.replace("_", " ")))
+    if row.caption is None:
+        return None
+    standing = set(in_captions.findall(" ".join(row.caption.casefold().split())))
+    return places[standing.pop()] if len(standing) == 1 else None
+
 
 FILE_NAME = "zero_shot.json"
 PLACE = "{}"  # of the label in a template
@@ -124,3 +264,131 @@ def cut_labels(
     longest = max(templates, key=len)
     rows = tokens.read_whole([longest.replace(PLACE, label) for label in labels])
     return [label for label, row in zip(labels, rows, strict=True) if len(row) > room], room
+
+
+LEAST_PICTURES = 20  # with fewer the fit says next to nothing
+
+
+def fit(
+    source: Path,
+    encoder: ImageEncoder,
+    labels: Sequence[str],
+    templates: Sequence[str],
+    heads: Float32[np.ndarray, "l d"],
+    seed: int,
+    monitor: Monitor,
+) -> TemperatureFit:
+    """Fit the temperature on labelled pictures.
+
+    Args:
+        source: folder of the pictures.
+        encoder: reads them.
+        labels: to choose from.
+        templates: that `heads` were made with.
+        heads: vector of each label.
+        seed: of the division for the figures after the fit.
+        monitor: told about progress.
+
+    Raises:
+        BadInput: fewer than `LEAST_PICTURES` labelled pictures, or all with one label.
+        BadFile: the folder is not of a known form.
+    """
+    found = read_labelled(source, labels, monitor.note)
+    if len(found.paths) * len(labels) > limits.LOGITS:
+        raise LimitExceeded(
+            f"{len(found.paths):,} pictures for {len(labels):,} labels are too many to fit to.",
+            f"Give at most {limits.LOGITS // len(labels):,} pictures.",
+        )
+    encoded = encode_pictures(encoder, found.paths, monitor)
+    right = np.array([found.right[place] for place in encoded.places], dtype=np.int64)
+    left_out = found.left_out + len(encoded.skipped)
+    different = len(np.unique(right))
+    if len(right) < LEAST_PICTURES or different < 2:
+        raise BadInput(
+            f"{source} has {len(right):,} readable pictures with exactly one of the labels, of "
+            f"{different} different ones; {left_out:,} others were left out.",
+            f"At least {LEAST_PICTURES} pictures of two labels are needed. A picture's label is "
+            "its column `label`, the name of its folder, or the one label in its caption.",
+        )
+    logits = encoder_logits(encoder, encoded.vectors, heads)
+    before, after = softmax(logits), cross_fitted(logits, right, seed)
+    first = logits.argmax(axis=1)
+    return TemperatureFit(
+        temperature=fit_temperature(logits, right),
+        source=str(source),
+        pictures=len(right),
+        left_out=left_out,
+        labels=len(labels),
+        labels_hash=hash_of_labels(labels),
+        templates=list(templates),
+        encoder=encoder.name,
+        fingerprint=encoder.fingerprint,
+        accuracy=float((first == right).mean()),
+        ece_before=calibration_error(before.max(axis=1), first == right),
+        ece_after=calibration_error(after.max(axis=1), after.argmax(axis=1) == right),
+        nll_before=negative_log_likelihood(before, right),
+        nll_after=negative_log_likelihood(after, right),
+    )
+
+
+def encoder_logits(
+    encoder: ImageEncoder,
+    vectors: Float32[np.ndarray, "n d"],
+    heads: Float32[np.ndarray, "l d"],
+) -> np.ndarray:
+    """Cosines of pictures and labels times the model's own scale, in double precision."""
+    if encoder.logit_scale is None:
+        raise TypeError(f"{encoder.name} is no joint model")
+    logits: np.ndarray = (vectors.astype(np.float64) @ heads.T) * encoder.logit_scale
+    return logits
+
+
+def save_fit(path: Path, found: TemperatureFit) -> None:
+    """Write a fit to a JSON file.
+
+    Raises:
+        NoRoom: it cannot be written.
+    """
+    files.write_json(path, found.model_dump())
+
+
+def read_fit(path: Path, encoder: ImageEncoder) -> TemperatureFit:
+    """Read a fit for an encoder.
+
+    Raises:
+        BadFile: it is no such file.
+        WrongBase: it was made with other weights.
+    """
+    try:
+        found = TemperatureFit.model_validate(files.read_json(path))
+        if not 0 < found.temperature < float("inf"):
+            raise BadFile(f"{path} has the temperature {found.temperature}.", "Fit it again.")
+    except pydantic.ValidationError as error:
+        raise BadFile(
+            f"{path} is no calibration of `graft classify`.",
+            "Make one: graft classify --calibrate FOLDER --calibration FILE --labels ...",
+        ) from error
+    if found.fingerprint != encoder.fingerprint:
+        raise WrongBase(
+            f"the calibration {path}",
+            f"encoder {found.encoder} with fingerprint {found.fingerprint[:12]}",
+            f"{encoder.name} with fingerprint {encoder.fingerprint[:12]}",
+            "Fit it again with --calibrate.",
+        )
+    return found
+
+
+def describe(found: TemperatureFit | None, labels: Sequence[str]) -> str:
+    """One line: where the temperature comes from and what it is worth for these labels."""
+    if found is None:
+        return (
+            "not calibrated: the model's own scale; --calibrate FOLDER fits it to labelled pictures"
+        )
+    line = (
+        f"temperature {found.temperature:.3g}, fitted on {found.pictures:,} pictures of "
+        f"{found.source}: calibration error {found.ece_before:.3f} before, {found.ece_after:.3f} "
+        "after on pictures that the fit did not see"
+    )
+    if found.labels_hash != hash_of_labels(labels):
+        line += f"; with {found.labels:,} other labels, so for these it is a guess"
+    return line

@@ -22,7 +22,7 @@ from ..models.checkpoint import fingerprint, read_object
 from ..models.encoders import encoder_fingerprint, model_folder
 from ..models.hub import loading, locate
 from ..models.image_encoder import IMAGE_MODELS
-from ..models.pooling import read_recipe
+from ..models.text_encoder import read_recipe
 from ..models.trainable import Trainable, load_trainable
 from ..models.transformers import choose_device
 from ..training.state import generator_for, initialise

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .. import files, folders
 from ..errors import BadFile, BadInput
 from ..models.hub import PREFIX, builtin_folder
-from ..models.own_networks import WEIGHTS
+from ..models.trainable import WEIGHTS
 from ..training.session import Outcome
 from .registry import Entry, find
 

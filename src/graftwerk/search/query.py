@@ -14,7 +14,7 @@ from jaxtyping import Float32, Int64
 from ..data.documents.formats import PICTURES, is_image_path, refuse_missing
 from ..data.images import read_image
 from ..errors import BadInput
-from ..models.encode_files import familiarity
+from ..models.encoders import familiarity
 from ..models.image_encoder import encode_and_compare
 from ..requests.base import Mode
 from ..results import Familiarity, Passage

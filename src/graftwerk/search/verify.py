@@ -29,10 +29,10 @@ from .database import (
 )
 from .index import Index, open_index
 from .ingest import embed
-from .opening import Load, load_own_encoder
 from .results import Damage, IndexCheck, SourceCheck, SourceDifference
 from .rows import CheckedRow, View, check_row, decode_vectors, is_unit, sha256
 from .vectors import Snapshot, Space, pack_bits, read_snapshot
+from .writing import Load, load_own_encoder
 
 _CHUNK = 2_048
 _SAMPLE = 100  # queries that recall is measured with

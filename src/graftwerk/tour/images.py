@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import folders, requests
-from ..commands import blocks, classify, condition, generate, index, probe, search
+from ..commands import blocks, classify, condition, generate, search
+from ..commands import evaluate as probe
+from ..commands import search as index
 from ..data.tables import json_objects
 from ..types import Monitor, Silent
 from . import recorded

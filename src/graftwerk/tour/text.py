@@ -8,7 +8,9 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import files, folders, requests
-from ..commands import ask, compare, embed, fit, index, search
+from ..commands import ask, embed, fit, search
+from ..commands import fit as compare
+from ..commands import search as index
 from ..examples import HANDBOOK, QUESTIONS
 from ..rag.results import Answer
 from ..types import Monitor, Silent

@@ -10,7 +10,7 @@ from tests.support import HashEncoder, Recorder
 from graftwerk import limits
 from graftwerk.commands import classify
 from graftwerk.errors import BadFile, BadInput, Cancelled, LimitExceeded, WrongBase
-from graftwerk.models import temperature
+from graftwerk.models import zero_shot as temperature
 from graftwerk.models.ood import measure_familiar
 from graftwerk.models.zero_shot import save_templates
 from graftwerk.requests.classify import Classify
@@ -95,7 +95,7 @@ def test_what_cannot_be_read_is_named_and_counted(pictures):
 
 def test_more_pictures_than_are_held_in_memory(pictures, monkeypatch):
     expected = [picture.label for picture in run(pictures).pictures]
-    monkeypatch.setattr("graftwerk.models.encode_files._BATCH", 2)
+    monkeypatch.setattr("graftwerk.models.encoders._BATCH", 2)
     monkeypatch.setattr(classify, "_CELLS", 4)
     assert [picture.label for picture in run(pictures).pictures] == expected
 

@@ -12,7 +12,8 @@ from tests.unit.finetune.conftest import *  # noqa: F403
 from tests.unit.finetune.conftest import sentences, write_csv
 from tests.unit.models.test_familiar import gradients
 
-from graftwerk.commands import compare, fit
+from graftwerk.commands import fit
+from graftwerk.commands import fit as compare
 from graftwerk.commands import fit as eval_fit
 from graftwerk.commands import fit as predict
 from graftwerk.errors import BadFile, BadInput, Damaged, WrongBase

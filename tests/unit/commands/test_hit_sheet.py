@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 from tests.pictures import colour_encoder, paint, serve_encoder
 
-from graftwerk.commands import index, search
+from graftwerk.commands import search
+from graftwerk.commands import search as index
 from graftwerk.errors import BadFile, NoRoom, UnknownName
 from graftwerk.models.ood import measure_familiar
 from graftwerk.requests.search import IndexAdd, Search

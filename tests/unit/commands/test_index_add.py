@@ -12,7 +12,7 @@ from PIL import Image
 from tests.support import HashEncoder, Recorder, use_encoder
 
 from graftwerk import limits
-from graftwerk.commands import index as index_add
+from graftwerk.commands import search as index_add
 from graftwerk.data import raw
 from graftwerk.errors import BadFile, BadInput, Cancelled, WrongBase
 from graftwerk.requests.search import IndexAdd

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from tests.support import HashEncoder, Recorder, use_encoder
 
-from graftwerk.commands import index as index_add
-from graftwerk.commands import index as index_rebuild
-from graftwerk.commands import index as index_verify
+from graftwerk.commands import search as index_add
+from graftwerk.commands import search as index_rebuild
+from graftwerk.commands import search as index_verify
 from graftwerk.errors import BadFile, BadInput, Busy, Cancelled, WrongBase
 from graftwerk.requests.search import IndexAdd, IndexRebuild, IndexVerify
 from graftwerk.search import index as index_module

@@ -3,7 +3,7 @@
 import pytest
 from tests.support import HashEncoder, use_encoder
 
-from graftwerk.commands import index
+from graftwerk.commands import search as index
 from graftwerk.errors import BadFile
 from graftwerk.requests.search import IndexAdd, IndexRemove
 from graftwerk.search.database import check_seal

@@ -8,9 +8,9 @@ from PIL import Image
 from tests.support import HashEncoder, use_encoder
 
 from graftwerk.cli.main import main
-from graftwerk.commands import index as index_add
-from graftwerk.commands import index as index_verify
 from graftwerk.commands import search
+from graftwerk.commands import search as index_add
+from graftwerk.commands import search as index_verify
 from graftwerk.errors import BadFile, Damaged
 from graftwerk.requests.search import IndexAdd, IndexVerify, Search
 from graftwerk.search.database import DATABASE, SEAL, SNAPSHOT, remove_seal

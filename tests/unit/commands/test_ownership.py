@@ -11,7 +11,8 @@ from tests.unit.finetune.conftest import sentences, tiny, write_csv  # noqa: F40
 from tests.unit.training.test_loop import run_toy
 
 from graftwerk import tour
-from graftwerk.commands import blocks, compare, control, fit
+from graftwerk.commands import blocks, control, fit
+from graftwerk.commands import fit as compare
 from graftwerk.errors import BadFile, Busy, Cancelled
 from graftwerk.folders import MARKER, TRAINING_LOCK
 from graftwerk.requests.blocks import RecipeRun

@@ -12,8 +12,8 @@ from tests.pipelines import tiny_vae
 
 import graftwerk
 from graftwerk.blocks.dataset import write_dataset
-from graftwerk.cli.probe import readout_lines
-from graftwerk.commands.probe import run_readout
+from graftwerk.cli.finetune import readout_lines
+from graftwerk.commands.evaluate import run_readout
 from graftwerk.errors import BadFile, BadInput, UnknownName
 from graftwerk.probing.locations import open_encoder_place, open_place
 from graftwerk.probing.targets import read_known

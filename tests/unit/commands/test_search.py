@@ -3,11 +3,11 @@
 import pytest
 from tests.support import HashEncoder, use_encoder
 
-from graftwerk.commands import index as index_add
 from graftwerk.commands import search
+from graftwerk.commands import search as index_add
 from graftwerk.errors import BadFile, WrongBase
 from graftwerk.requests.search import IndexAdd, Search
-from graftwerk.search.opening import lasting_name
+from graftwerk.search.writing import lasting_name
 from graftwerk.types import Silent
 
 

@@ -8,7 +8,7 @@ import transformers
 from graftwerk.conditions.estimators import load_estimator
 from graftwerk.conditions.kinds import CONDITIONS
 from graftwerk.conditions.kinds.normals import normals_of_nearness
-from graftwerk.conditions.palette import ADE20K
+from graftwerk.conditions.kinds.segmentation import ADE20K
 from graftwerk.errors import BadFile, BadInput
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 40, 56, 3)).astype(np.uint8)

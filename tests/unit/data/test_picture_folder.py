@@ -6,7 +6,7 @@ import pytest
 
 from graftwerk import limits
 from graftwerk.data.image_folder import LabelledPicture, attributes, read_picture_folder
-from graftwerk.data.labelled_texts import read_labelled_texts
+from graftwerk.data.pairs import read_labelled_texts
 from graftwerk.errors import BadFile, LimitExceeded
 
 

@@ -9,7 +9,7 @@ from tests.unit.models.conftest import write_vision  # noqa: F401
 
 from graftwerk.adapters.linear_head import LinearHead
 from graftwerk.cli.finetune import comparison_lines
-from graftwerk.commands import compare
+from graftwerk.commands import fit as compare
 from graftwerk.data.targets import Targets
 from graftwerk.errors import BadInput
 from graftwerk.finetune import forgetting

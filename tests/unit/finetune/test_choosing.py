@@ -7,7 +7,7 @@ from graftwerk.finetune.auto import candidates, cheapest, usual
 from graftwerk.finetune.compare import Comparison
 from graftwerk.finetune.results import Score
 from graftwerk.finetune.run import Run
-from graftwerk.finetune.settings import Settings
+from graftwerk.finetune.scoring import Settings
 from graftwerk.finetune.tune import Tuning
 
 

@@ -14,8 +14,7 @@ from tests.unit.finetune.conftest import sentences, write_csv
 from graftwerk.data.columns import Wanted
 from graftwerk.data.dataset import Picture
 from graftwerk.data.load import read_examples
-from graftwerk.data.split import balance, split
-from graftwerk.data.targets import read_targets, same_targets
+from graftwerk.data.targets import balance, read_targets, same_targets, split
 from graftwerk.errors import BadFile, BadInput
 
 

@@ -13,7 +13,7 @@ from graftwerk.finetune.base_model import open_base
 from graftwerk.finetune.networks import encode, inputs_of, load_network
 from graftwerk.finetune.problem import Source, open_problem
 from graftwerk.finetune.run import starting_head, tune
-from graftwerk.finetune.settings import Settings
+from graftwerk.finetune.scoring import Settings
 from graftwerk.finetune.tune import Tuning
 from graftwerk.models.trainable import Below
 from graftwerk.types import Silent

@@ -10,8 +10,8 @@ from tests.unit.finetune.conftest import *  # noqa: F403
 
 import graftwerk as gw
 from graftwerk.blocks.dataset import write_dataset
-from graftwerk.commands.compare import run_compare
-from graftwerk.commands.probe import run_readout
+from graftwerk.commands.evaluate import run_readout
+from graftwerk.commands.fit import run_compare
 from graftwerk.errors import BadInput
 from graftwerk.types import Silent
 

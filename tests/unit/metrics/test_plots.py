@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graftwerk.finetune.plot import plot_comparison
+from graftwerk.finetune.compare import plot_comparison
 from graftwerk.finetune.results import CurvePoint, Method, Score
 from graftwerk.generation.guidance_sweep import plot_sweep
 from graftwerk.generation.results import SweepRow

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from graftwerk.errors import BadFile, BadInput, Damaged
 from graftwerk.models.encoders import encoder_fingerprint, load_encoder, load_reference
-from graftwerk.models.pooling import read_recipe
+from graftwerk.models.text_encoder import read_recipe
 
 TEXTS = ["the cat sits on a mat", "", "dog", "a red cube the blue cone " * 9, "naïve 東京", "dog"]
 

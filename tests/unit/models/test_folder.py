@@ -7,7 +7,7 @@ import pytest
 from graftwerk.errors import BadFile, Damaged, GraftError
 from graftwerk.models.checkpoint import count_parameters, open_folder
 from graftwerk.models.encoders import load_encoder
-from graftwerk.models.pooling import read_recipe
+from graftwerk.models.text_encoder import read_recipe
 
 
 def change(path, **entries):

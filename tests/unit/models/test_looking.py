@@ -7,7 +7,7 @@ from PIL import Image
 
 from graftwerk.errors import BadInput
 from graftwerk.models.encoders import load_encoder
-from graftwerk.models.image_tower import _preparation, differentiable
+from graftwerk.models.trainable import _preparation, differentiable
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -7,9 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from ...compiled import compiled
-from ..base import Condition, Pictures, SceneMaps
+from ..base import Condition, Pictures, SceneMaps, lines_of_maps
 from ..fidelity import drawing_problem, each, edge_f1, white_on_black
-from ..lines import lines_of_maps
 from ..perceived import perceive
 from .canny import canny
 

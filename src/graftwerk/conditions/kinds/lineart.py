@@ -4,9 +4,8 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from ...blocks.map_images import draw_outlines
-from ..base import Condition, Pictures, SceneMaps
+from ..base import Condition, Pictures, SceneMaps, lines_of_maps
 from ..fidelity import chamfer, drawing_problem, each, white_on_black
-from ..lines import lines_of_maps
 from ..perceived import perceive
 from .canny import blur, grey_of
 

@@ -5,9 +5,8 @@ import zlib
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from ..base import Condition, Pictures, SceneMaps
+from ..base import Condition, Pictures, SceneMaps, lines_of_maps
 from ..fidelity import chamfer, drawing_problem, each, is_drawn, white_on_black
-from ..lines import lines_of_maps
 from ..perceived import perceive
 from .canny import CannySettings, edge_map
 

@@ -73,13 +73,13 @@ def with_trainer(problem: Problem) -> tuple[float, float]:
     trainable = load_network(problem.base, "text")
     model = Classifier(trainable, problem.targets.outputs)
 
-    def rows(places: np.ndarray) -> list[dict[str, Any]]:
-        return [{"place": int(place)} for place in places]
+    def rows(locations: np.ndarray) -> list[dict[str, Any]]:
+        return [{"place": int(location)} for location in locations]
 
     def collate(batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        places = [one["place"] for one in batch]
-        inputs = trainable.prepare([problem.examples.items[place] for place in places])
-        return {**inputs, "labels": torch.tensor(problem.targets.values[places])}
+        locations = [one["place"] for one in batch]
+        inputs = trainable.prepare([problem.examples.items[location] for location in locations])
+        return {**inputs, "labels": torch.tensor(problem.targets.values[locations])}
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
@@ -91,8 +91,8 @@ def with_trainer(problem: Problem) -> tuple[float, float]:
         seconds = cpu_seconds(trainer)
     with torch.no_grad():
         batch = collate(rows(problem.split.test))
-        said = model(**batch)["logits"].argmax(dim=1).numpy()
-    return seconds, float((said == problem.targets.values[problem.split.test]).mean())
+        predicted = model(**batch)["logits"].argmax(dim=1).numpy()
+    return seconds, float((predicted == problem.targets.values[problem.split.test]).mean())
 
 
 def main() -> None:
@@ -108,7 +108,7 @@ def main() -> None:
         encode = base.encoder()
         encode(problem.examples.items[:8], ignore)
         begin = time.process_time()
-        learned = [problem.examples.items[place] for place in problem.split.learned.tolist()]
+        learned = [problem.examples.items[location] for location in problem.split.learned.tolist()]
         features = encode(learned, ignore)
         encoding = time.process_time() - begin
         values = problem.targets.values[problem.split.learned]

@@ -25,14 +25,14 @@ def main() -> None:
     for name, condition in CONDITIONS.items():
         condition.fidelity(condition.from_rows(rows[:2]), rows["picture"][:2])  # compile
         start = time.process_time()
-        wanted = condition.from_rows(rows)
-        drawn = time.process_time()
-        true = condition.fidelity(wanted, rows["picture"])
+        requested = condition.from_rows(rows)
+        sampled = time.process_time()
+        true = condition.fidelity(requested, rows["picture"])
         read = time.process_time()
-        other = condition.fidelity(np.roll(wanted, 1, axis=0), rows["picture"])
+        other = condition.fidelity(np.roll(requested, 1, axis=0), rows["picture"])
         print(
             f"| {name} | {true.name} | {true.value:.3g} | {true.score:.3f} | {other.score:.3f} "
-            f"| {1000 * (drawn - start) / COUNT:.1f} | {1000 * (read - drawn) / COUNT:.1f} |",
+            f"| {1000 * (sampled - start) / COUNT:.1f} | {1000 * (read - sampled) / COUNT:.1f} |",
             flush=True,
         )
 

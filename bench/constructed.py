@@ -36,12 +36,12 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj", "ff.0", "ff.3")
 NEAR = 0.2  # examples so near to the border, in standard deviations, are left out
 
 
-def draw_weights(network: nn.Module, spread: float, seed: int) -> None:
-    """Fill all matrices with noise that grows or shrinks what passes by `spread`."""
+def draw_weights(network: nn.Module, deviation: float, seed: int) -> None:
+    """Fill all matrices with noise that grows or shrinks what passes by `deviation`."""
     generator = torch.Generator().manual_seed(seed)
     for name, weight in network.named_parameters():
         if weight.ndim == 2 and "position" not in name:
-            one = 1.0 if "word_embeddings" in name else spread / weight.shape[1] ** 0.5
+            one = 1.0 if "word_embeddings" in name else deviation / weight.shape[1] ** 0.5
             weight.data = one * torch.randn(weight.shape, generator=generator)
 
 
@@ -130,7 +130,7 @@ def write_series_task(folder: Path, kind: str, seed: int) -> None:
     with torch.no_grad():
         values = torch.from_numpy(series).unsqueeze(-1)
         states = teacher(past_values=values).last_hidden_state.flatten(1, 2)
-    names = [f"t{place}" for place in range(SERIES)]
+    names = [f"t{location}" for location in range(SERIES)]
     write_table(folder, names, [[f"{value:.5f}" for value in row] for row in series], states, rng)
 
 
@@ -184,7 +184,7 @@ def answers(folder: Path) -> tuple[str, str, str]:
     }
     compared = graftwerk.run(graftwerk.Compare(out=folder / "compare", **same))
     fitted = graftwerk.run(graftwerk.Fit(out=folder / "fit", how="auto", **same))
-    scores = ", ".join(f"{way.name} {way.score.value:.3f}" for way in compared.ways)
+    scores = ", ".join(f"{method.name} {method.score.value:.3f}" for method in compared.ways)
     return compared.recommended, fitted.how, scores
 
 
@@ -197,7 +197,7 @@ def main() -> None:
     right = {kind: [0, 0] for kind in options.kinds}
     for seed in range(options.seeds):
         for kind in options.kinds:
-            wanted = KINDS[kind]
+            requested = KINDS[kind]
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
                 if kind == "full rank":
@@ -205,8 +205,8 @@ def main() -> None:
                 else:
                     write_series_task(folder, kind, seed)
                 compared, chosen, scores = answers(folder)
-            right[kind][0] += compared == wanted
-            right[kind][1] += chosen == wanted
+            right[kind][0] += compared == requested
+            right[kind][1] += chosen == requested
             print(f"seed {seed}, {kind}: compare {compared}, auto {chosen} ({scores})", flush=True)
     print("\n| teacher | right way | compare right | auto right |\n|---|---|---|---|")
     for kind in options.kinds:

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import torch
 
-from bench.control_drawing import Stage, curves, drawn_figures, identical, open_stage
-from bench.control_settings import OURS, THEIRS, Drawn, fastest, kept_within
+from bench.control_drawing import Stage, curves, identical, open_stage, sampled_figures
+from bench.control_settings import OURS, THEIRS, Sampled, fastest, retained_within
 from graftwerk.diffusion.pipeline import load_diffusion
 
 
-def table(rows: list[Drawn], bound: Drawn) -> None:
+def table(rows: list[Sampled], bound: Sampled) -> None:
     print("| drawn by | fidelity | judge | CPU s a picture | of the pipeline's 20 steps |")
     print("|---|---|---|---|---|")
     for row in rows:
-        mark = " (within 2 %)" if kept_within(row, bound) else ""
+        mark = " (within 2 %)" if retained_within(row, bound) else ""
         print(
             f"| {row.name}{mark} | {row.fidelity:.3f} | {row.judge:.3f} | {row.seconds:.3f} | "
             f"{row.seconds / bound.seconds:.2f} |",
@@ -38,9 +38,9 @@ def draw_all(stage: Stage, options: argparse.Namespace) -> None:
     difference, ratio = identical(stage, options.repeats)
     print(f"same DDIM steps: largest difference of latents {difference:.1e}, ", end="")
     print(f"time ours over theirs {ratio:.2f}\n", flush=True)
-    theirs = [drawn_figures(stage, setting) for setting in THEIRS]
+    theirs = [sampled_figures(stage, setting) for setting in THEIRS]
     bound = theirs[-1]
-    ours = [drawn_figures(stage, setting) for setting in OURS]
+    ours = [sampled_figures(stage, setting) for setting in OURS]
     table([*theirs, *ours], bound)
     best = fastest(ours, bound)
     if best is None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench.control_settings import Drawn, Setting
+from bench.control_settings import Sampled, Setting
 from graftwerk.blocks.captions import Facts, say
 from graftwerk.blocks.judge import load_judge
 from graftwerk.conditions.base import Condition
@@ -22,7 +22,7 @@ from graftwerk.data.pixels import to_values
 from graftwerk.diffusion.guidance import Guidance
 from graftwerk.diffusion.noise_schedule import noise_levels
 from graftwerk.diffusion.pipeline import DiffusionModel, load_diffusion
-from graftwerk.diffusion.sampling import Plan, decode, draw_batch, picture_seed
+from graftwerk.diffusion.sampling import Plan, decode, image_seed, sample_batch
 from graftwerk.models.hub import builtin_folder
 from graftwerk.recipes.evaluate import judge_right
 from graftwerk.recipes.registry import HELD_OUT_WORLD, SIDE
@@ -92,8 +92,8 @@ class Stage:
             seed=SEED,
             control=controls,
         )
-        drawn = draw_batch(model, plan, numbers)
-        return decode(model, drawn), drawn
+        sampled = sample_batch(model, plan, numbers)
+        return decode(model, sampled), sampled
 
     def _theirs(self, setting: Setting, numbers: range) -> tuple[list[Image.Image], torch.Tensor]:
         from diffusers import DDIMScheduler, UniPCMultistepScheduler
@@ -101,14 +101,14 @@ class Stage:
         steps, pipeline = abs(setting.steps), self.pipeline
         scheduler: Any = DDIMScheduler if setting.steps < 0 else UniPCMultistepScheduler
         pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
-        kept: list[torch.Tensor] = []
+        retained: list[torch.Tensor] = []
 
         def keep(_: Any, step: int, __: Any, values: dict[str, Any]) -> dict[str, Any]:
             if step == steps - 1:
-                kept.append(values["latents"])
+                retained.append(values["latents"])
             return values
 
-        drawn = pipeline(
+        sampled = pipeline(
             [self.captions[number] for number in numbers],
             image=[Image.fromarray(self.maps[number]) for number in numbers],
             num_inference_steps=steps,
@@ -118,21 +118,21 @@ class Stage:
             height=self.model.size[1],
             callback_on_step_end=keep,
         )
-        return drawn.images, kept[-1]
+        return sampled.images, retained[-1]
 
 
 def noise_of(model: DiffusionModel, numbers: range) -> torch.Tensor:
-    """The noise that `draw_batch` draws for these numbers."""
+    """The noise that `sample_batch` draws for these numbers."""
     shape = model.shape(*model.size)
     rows = [
-        torch.randn(shape, generator=torch.Generator().manual_seed(picture_seed(SEED, number)))
+        torch.randn(shape, generator=torch.Generator().manual_seed(image_seed(SEED, number)))
         for number in numbers
     ]
     return torch.stack(rows)
 
 
 def open_stage(
-    folder: Path | None, model: DiffusionModel | None, kind: str, count: int, place: Path
+    folder: Path | None, model: DiffusionModel | None, kind: str, count: int, location: Path
 ) -> Stage:
     """Load both sides; a folder of random weights gets a random branch."""
     from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
@@ -149,11 +149,11 @@ def open_stage(
     else:
         folder, own = builtin_folder("builtin/blocks"), builtin_folder(f"builtin/blocks-{kind}")
         branch = read_branch(own, model.unet, model.factor, model.name, model.fingerprint)
-    (place / "controlnet").mkdir()
-    write_controlnet(place / "controlnet", branch, model.unet)
+    (location / "controlnet").mkdir()
+    write_controlnet(location / "controlnet", branch, model.unet)
     pipeline: Any = StableDiffusionControlNetPipeline.from_pretrained(
         folder,
-        controlnet=ControlNetModel.from_pretrained(place / "controlnet"),
+        controlnet=ControlNetModel.from_pretrained(location / "controlnet"),
         safety_checker=None,
         requires_safety_checker=False,
         torch_dtype=torch.float32,
@@ -177,7 +177,7 @@ def identical(stage: Stage, repeats: int, steps: int = STEPS) -> tuple[float, fl
     return float(difference), stage.ratio(ours, theirs, numbers, repeats)
 
 
-def drawn_figures(stage: Stage, setting: Setting) -> Drawn:
+def sampled_figures(stage: Stage, setting: Setting) -> Sampled:
     """Draw everything by a setting, and measure it."""
     count, pictures, seconds = len(stage.captions), [], []
     for start in range(0, count, BATCH):
@@ -186,22 +186,22 @@ def drawn_figures(stage: Stage, setting: Setting) -> Drawn:
         images, _ = stage.draw(setting, numbers)
         seconds.append((time.process_time() - began) / len(numbers))
         pictures += [np.asarray(image.convert("RGB")) for image in images]
-    drawn = np.stack(pictures)
+    sampled = np.stack(pictures)
     judge = load_judge(builtin_folder("builtin/blocks-judge"), "cpu")
-    return Drawn(
+    return Sampled(
         setting.name,
         setting,
-        stage.condition.fidelity(stage.maps, drawn).score,
-        judge_right(judge, stage.facts, drawn),
+        stage.condition.fidelity(stage.maps, sampled).score,
+        judge_right(judge, stage.facts, sampled),
         float(np.median(seconds)),
     )
 
 
-def curves(path: Path, theirs: Sequence[Drawn], ours: Sequence[Drawn]) -> None:
+def curves(path: Path, theirs: Sequence[Sampled], ours: Sequence[Sampled]) -> None:
     """Fidelity over CPU time a picture, both sides, as one picture."""
     from graftwerk.metrics.plots import Curve, Panel, plot_panels
 
-    def curve(name: str, rows: Sequence[Drawn]) -> Curve:
+    def curve(name: str, rows: Sequence[Sampled]) -> Curve:
         ordered = sorted(rows, key=lambda one: one.seconds)
         times = [1000 * one.seconds for one in ordered]
         return Curve(name, times, [one.fidelity for one in ordered])
@@ -212,9 +212,10 @@ def curves(path: Path, theirs: Sequence[Drawn], ours: Sequence[Drawn]) -> None:
             curve("diffusers, UniPC", theirs),
             *(
                 curve(
-                    f"graftwerk{told}", [one for one in ours if one.name.endswith(f"steps{told}")]
+                    f"graftwerk{reported}",
+                    [one for one in ours if one.name.endswith(f"steps{reported}")],
                 )
-                for told in ("", ", reuse 2", ", reuse 2, interval")
+                for reported in ("", ", reuse 2", ", reuse 2, interval")
             ),
         ),
     )

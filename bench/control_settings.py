@@ -28,7 +28,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Sampled:
     """What came of a setting.
 
     Attributes:
@@ -58,12 +58,12 @@ OURS = [
 ]
 
 
-def kept_within(one: Drawn, bound: Drawn) -> bool:
+def retained_within(one: Sampled, bound: Sampled) -> bool:
     """Whether fidelity and judge score are at most 2 % below another's."""
     return one.fidelity >= WITHIN * bound.fidelity and one.judge >= WITHIN * bound.judge
 
 
-def fastest(ours: Sequence[Drawn], bound: Drawn) -> Drawn | None:
+def fastest(ours: Sequence[Sampled], bound: Sampled) -> Sampled | None:
     """The fastest that keeps within it."""
-    there = [one for one in ours if kept_within(one, bound)]
+    there = [one for one in ours if retained_within(one, bound)]
     return min(there, key=lambda one: one.seconds, default=None)

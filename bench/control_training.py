@@ -52,7 +52,7 @@ def theirs(batch: int, precision: Precision) -> Step:
         part.requires_grad_(False).to(kind)
     optimizer = torch.optim.AdamW(controlnet.parameters(), lr=RATE, weight_decay=0.01)
     rows = scenes()
-    pictures = torch.from_numpy(rows["picture"].copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
+    images = torch.from_numpy(rows["picture"].copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
     maps = condition_named("depth").from_rows(rows)
     maps = torch.from_numpy(maps.copy()).permute(0, 3, 1, 2).float() / 255
     tokens = words(
@@ -66,7 +66,7 @@ def theirs(batch: int, precision: Precision) -> Step:
     def step(number: int) -> None:
         chosen = torch.arange(number * batch, (number + 1) * batch) % SCENES
         with torch.no_grad():
-            code = vae.encode(pictures[chosen].to(kind)).latent_dist
+            code = vae.encode(images[chosen].to(kind)).latent_dist
             latents = code.sample() * vae.config.scaling_factor
         noise = torch.randn_like(latents)
         times = torch.randint(0, noises.config.num_train_timesteps, (batch,))
@@ -77,7 +77,7 @@ def theirs(batch: int, precision: Precision) -> Step:
             skips, middle = controlnet(
                 noisy, times, states, maps[chosen].to(kind), return_dict=False
             )
-        said = unet(
+        predicted = unet(
             noisy,
             times,
             encoder_hidden_states=states,
@@ -85,10 +85,10 @@ def theirs(batch: int, precision: Precision) -> Step:
             mid_block_additional_residual=middle.to(kind),
             return_dict=False,
         )[0]
-        wanted = noise
+        requested = noise
         if noises.config.prediction_type == "v_prediction":
-            wanted = noises.get_velocity(latents, noise, times)
-        functional.mse_loss(said.float(), wanted.float()).backward()
+            requested = noises.get_velocity(latents, noise, times)
+        functional.mse_loss(predicted.float(), requested.float()).backward()
         torch.nn.utils.clip_grad_norm_(controlnet.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -96,11 +96,11 @@ def theirs(batch: int, precision: Precision) -> Step:
     return step
 
 
-def ours(batch: int, precision: Precision, place: Path) -> Step:
+def ours(batch: int, precision: Precision, location: Path) -> Step:
     from PIL import Image
 
     from graftwerk.controlnet.branch import Shape, make_branch
-    from graftwerk.controlnet.pairs import Raw, store_pairs
+    from graftwerk.controlnet.pairs import PairSource, store_pairs
     from graftwerk.controlnet.task import ControlTask
     from graftwerk.diffusion.pipeline import load_diffusion
     from graftwerk.training.session import Plan
@@ -111,14 +111,14 @@ def ours(batch: int, precision: Precision, place: Path) -> Step:
         condition_named("depth"),
         scenes(),
     )
-    raw = Raw(
-        [Image.fromarray(picture) for picture in rows["picture"]],
+    raw = PairSource(
+        [Image.fromarray(image) for image in rows["picture"]],
         [say(facts_of_row(row)) for row in rows],
-        [Image.fromarray(drawn) for drawn in condition.from_rows(rows)],
+        [Image.fromarray(sampled) for sampled in condition.from_rows(rows)],
         None,
         "depth",
     )
-    pairs = store_pairs(raw, model, place, Silent())
+    pairs = store_pairs(raw, model, location, Silent())
     branch = make_branch(model.unet, Shape(model.factor), generator_for(0, 0, "cpu"))
     plan = Plan(steps=1000, batch=batch, learning_rate=RATE, warm_up=1)
     task = ControlTask(model, branch, pairs, 0)

@@ -119,18 +119,18 @@ def main() -> None:
         f"{len(texts):,} different texts of {min(lengths)} to {max(lengths)} tokens, "
         f"{sum(lengths):,} in all; {settings().threads} threads; median of {REPEATS}"
     )
-    ways: dict[str, Callable[[], object]] = {
+    methods: dict[str, Callable[[], object]] = {
         "sentence-transformers": lambda: peer.encode(texts, show_progress_bar=False),
         "graftwerk": lambda: ours.encode_texts(texts),
         "graftwerk static": lambda: static.encode_texts(texts),
     }
-    for work in ways.values():
+    for work in methods.values():
         work()
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
     peaks = []
     for _ in range(REPEATS):
         peaks.append(peak_gflops())
-        for name, work in ways.items():
+        for name, work in methods.items():
             seconds[name].append(seconds_of(work))
     cosines = (peer.encode(texts, show_progress_bar=False) * ours.encode_texts(texts)).sum(axis=1)
     peak, needed = max(peaks), needed_gflop(lengths)

@@ -72,11 +72,11 @@ def peer(folder: Path, size: Size, noise: torch.Tensor) -> Callable[[], torch.Te
     )
     pipeline.set_progress_bar_config(disable=True)
     side = noise.shape[-1] * pipeline.vae_scale_factor
-    kept: list[torch.Tensor] = []
+    retained: list[torch.Tensor] = []
 
     def keep(_pipeline: Any, step: int, _time: Any, values: dict[str, Any]) -> dict[str, Any]:
         if step == size.steps - 1:
-            kept.append(values["latents"])
+            retained.append(values["latents"])
         return values
 
     def draw() -> torch.Tensor:
@@ -90,7 +90,7 @@ def peer(folder: Path, size: Size, noise: torch.Tensor) -> Callable[[], torch.Te
             height=side,
             callback_on_step_end=keep,
         )
-        return kept.pop()
+        return retained.pop()
 
     return draw
 
@@ -113,9 +113,9 @@ def ours(
             texts = model.reader.read([PROMPT])
             both = model.denoiser(join(texts, model.reader.read_nothing(texts)))
             denoise = compose(model.denoiser(texts), both, Guidance(WEIGHT, *interval))
-            drawn = final(sample_ddim(denoise, initial(noise, sigmas[0]), sigmas), sigmas[-1])
-        decode(model, drawn)
-        return drawn
+            sampled = final(sample_ddim(denoise, initial(noise, sigmas[0]), sigmas), sigmas[-1])
+        decode(model, sampled)
+        return sampled
 
     return draw
 
@@ -126,13 +126,13 @@ def seconds(draw: Callable[[], torch.Tensor]) -> float:
     return time.perf_counter() - begin
 
 
-def folder_of(size: Size, place: Path) -> Path:
-    """The pipeline to time; a random one is written into `place`."""
+def folder_of(size: Size, location: Path) -> Path:
+    """The pipeline to time; a random one is written into `location`."""
     if size.unet is None:
         return builtin_folder("builtin/blocks")
     unet = tiny_unet(**size.unet)
     vae = tiny_vae(unet.config.in_channels, size.vae)
-    return write_text_pipeline(place, unet=unet, vae=vae, length=77)
+    return write_text_pipeline(location, unet=unet, vae=vae, length=77)
 
 
 def measure(size: Size) -> list[str]:
@@ -175,7 +175,7 @@ def judge_interval(count: int) -> list[str]:
     from graftwerk.types import Silent
 
     setting = Setting(SEED, "cpu", {}, Silent())
-    eyes = load_judge(builtin_folder("builtin/blocks-judge"), "cpu")
+    judge = load_judge(builtin_folder("builtin/blocks-judge"), "cpu")
     model = load_diffusion("builtin/blocks", "cpu")
     lines = []
     for name, guidance in (
@@ -183,7 +183,7 @@ def judge_interval(count: int) -> list[str]:
         (f"in {INTERVAL[0]}:{INTERVAL[1]}", Guidance(WEIGHT, *INTERVAL)),
     ):
         begin = time.perf_counter()
-        right, _ = share_of_right(model, eyes, 2, count, guidance, setting)
+        right, _ = share_of_right(model, judge, 2, count, guidance, setting)
         took = time.perf_counter() - begin
         lines.append(f"guided {name:12} all right {right:.3f} of {count}, {took:.1f} s")
     return lines

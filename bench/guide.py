@@ -17,8 +17,8 @@ from graftwerk.diffusion.inversion import descend, invert_ddim
 from graftwerk.diffusion.noise_schedule import noise_levels
 from graftwerk.diffusion.pipeline import DiffusionModel, load_diffusion
 from graftwerk.diffusion.samplers import sample_ddim
-from graftwerk.diffusion.sampling import Plan, decode, draw_batch
-from graftwerk.generation.authenticity import LIMIT, Pictures, encode, open_witnesses
+from graftwerk.diffusion.sampling import Plan, decode, sample_batch
+from graftwerk.generation.authenticity import LIMIT, Pictures, encode, open_realism_check
 from graftwerk.generation.guidance_report import chances_of
 from graftwerk.generation.guides import GuideModels, Settings
 from graftwerk.metrics.distributions import psnr
@@ -68,20 +68,20 @@ def costs(model: DiffusionModel, models: dict[str, GuideModels]) -> None:
 def inversions(model: DiffusionModel, count: int) -> None:
     """Pictures to their noise and back."""
     real = open_scenes("pictures", WORLD, count, model.size[0], Silent())
-    drawn = draw(model, (), count)
-    sets = {"rendered": real.rows(np.arange(count))["picture"], "drawn": drawn}
+    sampled = draw(model, (), count)
+    sets = {"rendered": real.rows(np.arange(count))["picture"], "drawn": sampled}
     sigmas = noise_levels(model.noise, 50, "karras")
     denoise = model.denoiser(None if model.reader is None else model.reader.read([""]))
     print("\n| DDIM inversion and back, 50 steps | PSNR, dB | autoencoder alone | latents alone |")
     print("|---|---|---|---|")
-    for name, pictures in sets.items():
+    for name, images in sets.items():
         for refinements in (0, 3):
             with torch.no_grad():
-                clean = encode(model, pictures)
+                clean = encode(model, images)
                 noise = invert_ddim(denoise, clean, sigmas, refinements=refinements)
                 back = sample_ddim(denoise, noise, sigmas)
             again, alone = (stretch(decode(model, z), model.size) for z in (back, clean))
-            figures = (psnr(again, pictures), psnr(alone, pictures), psnr(again, alone))
+            figures = (psnr(again, images), psnr(alone, images), psnr(again, alone))
             shown = " | ".join(f"{figure.mean():.1f}" for figure in figures)
             print(f"| {name}, {refinements} refinements | {shown} |")
 
@@ -98,7 +98,7 @@ def draw(model: DiffusionModel, terms: tuple[Term, ...], count: int) -> Pictures
         seed=SEED,
         pull=GradientGuide(terms).apply,
     )
-    return stretch(decode(model, draw_batch(model, plan, range(count))), model.size)
+    return stretch(decode(model, sample_batch(model, plan, range(count))), model.size)
 
 
 def strawmen(
@@ -144,15 +144,15 @@ def verdicts(model: DiffusionModel, models: GuideModels, guides: GuideModels, co
         guides: what guides.
         count: pictures of each class and way.
     """
-    witnesses = open_witnesses(model, None, Silent())
+    realism_check = open_realism_check(model, None, Silent())
     found: dict[str, list] = {}
     for label in CLASSES:
         term = guides.term("the guide", guides.each([label])[0], SCALE, clean=False)
         sets = {"guided": draw(model, (term,), count), **strawmen(model, models, label, count)}
-        for name, pictures in sets.items():
-            chances = chances_of(models, label, pictures)
-            names = [name] * len(pictures)
-            found.setdefault(name, []).extend(witnesses.testify(names, pictures, label, chances))
+        for name, images in sets.items():
+            chances = chances_of(models, label, images)
+            names = [name] * len(images)
+            found.setdefault(name, []).extend(realism_check.testify(names, images, label, chances))
     print(f"\n| {len(CLASSES)} classes, {count} each | AUC | judge fooled | AUC of these |", end="")
     print(" guide sure | above the limit |\n|---|---|---|---|---|---|")
     guided = [verdict.strangeness for verdict in found["guided"]]
@@ -168,13 +168,13 @@ def verdicts(model: DiffusionModel, models: GuideModels, guides: GuideModels, co
 
 
 def reading(verdict, name: str) -> float:
-    return next(witness.reading for witness in verdict.witnesses if witness.name == name)
+    return next(check.reading for check in verdict.witnesses if check.name == name)
 
 
 def auc(guided: list[float], entries: list) -> float:
-    strange = [entry.strangeness for entry in entries]
-    truth = [0] * len(guided) + [1] * len(strange)
-    return float(roc_auc_score(truth, guided + strange))
+    unusual = [entry.strangeness for entry in entries]
+    truth = [0] * len(guided) + [1] * len(unusual)
+    return float(roc_auc_score(truth, guided + unusual))
 
 
 def main() -> None:

@@ -100,11 +100,11 @@ def theirs(problem: Problem, tuning: Tuning, network: Network) -> tuple[float, f
 
     steps = plan_of(problem, tuning.settings).steps
     prepare = tuning.trainable.prepare
-    rows = [place for step in range(steps) for place in tuning.batch(step * BATCH, BATCH)[1]]
+    rows = [location for step in range(steps) for location in tuning.batch(step * BATCH, BATCH)[1]]
 
-    def collate(places: list[int]) -> dict[str, torch.Tensor]:
-        inputs = prepare([problem.examples.items[place] for place in places])
-        return {**inputs, "labels": torch.tensor(problem.targets.values[places])}
+    def collate(locations: list[int]) -> dict[str, torch.Tensor]:
+        inputs = prepare([problem.examples.items[location] for location in locations])
+        return {**inputs, "labels": torch.tensor(problem.targets.values[locations])}
 
     ends: list[float] = []
 
@@ -127,11 +127,13 @@ def theirs(problem: Problem, tuning: Tuning, network: Network) -> tuple[float, f
 
 
 def their_scores(problem: Problem, network: Network, prepare: Callable[..., Any]) -> np.ndarray:
-    places, found = problem.split.test, []
+    locations, found = problem.split.test, []
     with torch.no_grad():
-        for start in range(0, len(places), BATCH):
-            part = places[start : start + BATCH].tolist()
-            vectors = network.vectors(prepare([problem.examples.items[place] for place in part]))
+        for start in range(0, len(locations), BATCH):
+            part = locations[start : start + BATCH].tolist()
+            vectors = network.vectors(
+                prepare([problem.examples.items[location] for location in part])
+            )
             found.append(network.head(vectors).numpy())
     return np.concatenate(found)
 
@@ -178,8 +180,10 @@ def top_alone(problem: Problem, head: LinearHead, top: int) -> None:
     print(f"| graftwerk, what lies below computed once | {seconds:.1f} | {right:.3f} |")
     print(f"| peft under transformers.Trainer | {peer:.1f} | {peer_right:.3f} |")
     # In passes through one block; the way back through a frozen one with LoRA costs about one.
-    whole, kept = EPOCHS * (blocks + top), blocks - top + EPOCHS * 2 * top
-    print(f"\nratio {peer / seconds:.2f}; by the passes through blocks alone {whole / kept:.2f}")
+    whole, retained = EPOCHS * (blocks + top), blocks - top + EPOCHS * 2 * top
+    print(
+        f"\nratio {peer / seconds:.2f}; by the passes through blocks alone {whole / retained:.2f}"
+    )
 
 
 def main() -> None:

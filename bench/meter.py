@@ -19,9 +19,9 @@ import numpy as np
 from graftwerk.conditions.kinds import condition_named
 from graftwerk.controlnet.branch import Shape, make_branch
 from graftwerk.controlnet.convergence import Measurement, Meter, Verdict, from_json, judge
-from graftwerk.controlnet.forecast import told_forecast
+from graftwerk.controlnet.forecast import reported_forecast
 from graftwerk.controlnet.task import Batch, Pairs
-from graftwerk.controlnet.train import METER, Lesson, Trained, train_branch
+from graftwerk.controlnet.train import METER, Trained, TrainingJob, train_branch
 from graftwerk.diffusion.pipeline import load_diffusion
 from graftwerk.models.hub import builtin_folder
 from graftwerk.recipes.control import open_pairs
@@ -47,8 +47,11 @@ class Mispaired:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def take(self, numbers: np.ndarray, said: np.ndarray) -> Batch:
-        true, other = self.pairs.take(numbers, said), self.pairs.take(self.order[numbers], said)
+    def take(self, numbers: np.ndarray, predicted: np.ndarray) -> Batch:
+        true, other = (
+            self.pairs.take(numbers, predicted),
+            self.pairs.take(self.order[numbers], predicted),
+        )
         return Batch(true.latents, other.maps, true.texts)
 
 
@@ -84,15 +87,15 @@ class Course:
     def rising(self) -> int | None:
         """The first step at which it is said that the condition is of use."""
         pairs = zip(self.measurements, self.verdicts, strict=True)
-        return next((one.step for one, said in pairs if said.state in RISING), None)
+        return next((one.step for one, predicted in pairs if predicted.state in RISING), None)
 
     @property
     def told(self) -> list[str]:
         """Words with the steps from which they are said, what is said at the end, rising since."""
         words: list[str] = []
-        for one, said in zip(self.measurements, self.verdicts, strict=True):
-            if not words or words[-1].partition(" (")[0] != said.state:
-                words.append(f"{said.state} ({one.step})")
+        for one, predicted in zip(self.measurements, self.verdicts, strict=True):
+            if not words or words[-1].partition(" (")[0] != predicted.state:
+                words.append(f"{predicted.state} ({one.step})")
         last = self.verdicts[-1]
         at = "" if last.step is None else f" at {last.step}"
         return [", ".join(words), f"{last.state}{at}", shown(self.rising)]
@@ -108,9 +111,9 @@ def course_of(folder: Path) -> Course:
 def leaves_band(measurements: Sequence[Measurement], low: float) -> int | None:
     """First step from which the plain loss is below its band twice in a row."""
     below = [one.plain_loss < low for one in measurements]
-    for place in range(len(below) - 1):
-        if below[place] and below[place + 1]:
-            return measurements[place].step
+    for location in range(len(below) - 1):
+        if below[location] and below[location + 1]:
+            return measurements[location].step
     return None
 
 
@@ -137,7 +140,7 @@ class Bench:
         held = self.held if paired else mispaired(self.held, seed)
         steps = steps or options.steps
         plan = Plan(steps, options.batch, rate, warm_up=max(1, min(30, steps // 10)))
-        lesson = Lesson(
+        job = TrainingJob(
             self.model,
             branch,
             learned,
@@ -149,7 +152,7 @@ class Bench:
             grids=0,
         )
         precision = fast_precision("cpu")
-        return train_branch(lesson, Session(folder, {}, seed, precision=precision), Silent())
+        return train_branch(job, Session(folder, {}, seed, precision=precision), Silent())
 
 
 def low_end(bench: Bench) -> float:
@@ -201,7 +204,7 @@ def report(bench: Bench, options: argparse.Namespace, out: Path) -> None:
         ("paired, slow", options.rate / SLOW, True, options.slow),
     ]
     found: dict[str, list[Course]] = {}
-    foretold = []
+    predicted = []
     for case, rate, paired, count in cases:
         for seed in range(options.first_seed, options.first_seed + count):
             folder = out / f"{case.replace(', ', '-')}-{seed}"
@@ -211,7 +214,7 @@ def report(bench: Bench, options: argparse.Namespace, out: Path) -> None:
             left = leaves_band(one.measurements, low)
             print(f"| {' | '.join([case, str(seed), *one.told, shown(left)])} |", flush=True)
             if case == "paired":
-                foretold.append(told_forecast(trained.forecast, trained.verdict))
+                predicted.append(reported_forecast(trained.forecast, trained.verdict))
     print()
     for case, runs in found.items():
         ends = Counter(one.verdicts[-1].state for one in runs)
@@ -223,7 +226,7 @@ def report(bench: Bench, options: argparse.Namespace, out: Path) -> None:
         left = leaves_band(one.measurements, low)
         before += one.rising is not None and (left is None or one.rising < left)
     print(f"paired runs told as rising before the plain loss left its band: {before}")
-    print("\n".join(foretold))
+    print("\n".join(predicted))
     if out == options.out:
         print(f"logs and plots: {out}")
 

@@ -64,8 +64,8 @@ def _shortened(content: dict) -> dict:
     """Leave out images and figures that the page does not show."""
 
     def generation(report: dict) -> dict:
-        kept = {key: value for key, value in report.items() if key in GENERATION}
-        return kept if kept.get("sheet") is None else {**kept, "pictures": []}
+        retained = {key: value for key, value in report.items() if key in GENERATION}
+        return retained if retained.get("sheet") is None else {**retained, "pictures": []}
 
     if "rows" in content:
         content["rows"] = [

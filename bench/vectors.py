@@ -159,9 +159,9 @@ def measure(name: str, folder: Path) -> dict[str, float]:
     vectors = np.load(folder / "vectors.npy")
     queries = np.load(folder / "queries.npy")
     truth = np.load(folder / "truth.npy")
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as location:
         begin = time.perf_counter()
-        search = CONTENDERS[name][1](vectors, Path(place))
+        search = CONTENDERS[name][1](vectors, Path(location))
         build = time.perf_counter() - begin
         for query in queries[:20]:
             search(query)
@@ -197,8 +197,8 @@ def run_alone(name: str, folder: Path) -> dict[str, float] | None:
 def compare(count: int, names: list[str]) -> None:
     print(f"{count:,} vectors of {DIMENSION}, {CLUSTERS:,} clusters, {QUERIES} queries, one core\n")
     print(f"{'':18} {'build s':>8} {'ms/query':>9} {'recall@10':>10}")
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as location:
+        folder = Path(location)
         vectors, queries = make_data(count)
         truth = np.argsort(-(queries @ vectors.T), axis=1)[:, :K]
         for name, array in (("vectors", vectors), ("queries", queries), ("truth", truth)):
@@ -238,15 +238,15 @@ def measure_store(count: int = 10_000) -> None:
         ]
         passages = [Passage(path, "text", text, 0, len(text)) for text in texts]
         entries.append(Entry(path, str(number), passages, vectors[number : number + 8]))
-    with tempfile.TemporaryDirectory() as place:
-        with create_or_open(Path(place) / "index", NoEncoder(), "bench", None) as index:
+    with tempfile.TemporaryDirectory() as location:
+        with create_or_open(Path(location) / "index", NoEncoder(), "bench", None) as index:
             begin = time.perf_counter()
             for start in range(0, len(entries), 32):
                 index.put_all(entries[start : start + 32])
             stored = time.perf_counter()
             index.refresh()
             sealed = time.perf_counter()
-        size = sum(path.stat().st_size for path in (Path(place) / "index").iterdir())
+        size = sum(path.stat().st_size for path in (Path(location) / "index").iterdir())
     print(
         f"storing {count:,} passages of 150 words with their vectors, 256 a commit: "
         f"{count / (stored - begin):,.0f} passages/s; snapshot and seal {sealed - stored:.2f} s; "

@@ -98,7 +98,7 @@ def pixel_pipeline(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def captioned_pictures(tmp_path_factory):
+def captioned_images(tmp_path_factory):
     """Folder of eight squares of one colour each on another, with captions of four kinds."""
     import json
 
@@ -109,9 +109,9 @@ def captioned_pictures(tmp_path_factory):
     generator = np.random.default_rng(0)
     lines = []
     for number in range(8):
-        picture = np.full((32, 32, 3), generator.integers(0, 100, 3), dtype=np.uint8)
-        picture[8:24, 4 + number : 20 + number] = generator.integers(150, 255, 3)
-        Image.fromarray(picture).save(folder / f"{number}.png")
+        image = np.full((32, 32, 3), generator.integers(0, 100, 3), dtype=np.uint8)
+        image[8:24, 4 + number : 20 + number] = generator.integers(150, 255, 3)
+        Image.fromarray(image).save(folder / f"{number}.png")
         lines.append(json.dumps({"file_name": f"{number}.png", "caption": words[number % 4]}))
     (folder / "metadata.jsonl").write_text("\n".join(lines))
     return folder

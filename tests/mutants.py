@@ -32,7 +32,7 @@ DURABILITY = "tests/faults/test_durability.py"
 SERVER = "tests/unit/models/language/test_server.py"
 MODELS = "tests/hostile/test_models.py"
 TABLES = "tests/hostile/test_tables.py"
-SURROUNDINGS = "tests/hostile/test_surroundings.py"
+ENVIRONMENT = "tests/hostile/test_surroundings.py"
 DEADLINE = "models/language/deadline.py"
 
 MUTANTS = (
@@ -71,10 +71,10 @@ MUTANTS = (
     Mutant("no deadline for the reply", "models/language/openai_server.py", "transport.deadline = begin + self._longest", 'transport.deadline = float("inf")', SERVER),
     Mutant("a tool's call is an answer", "models/language/openai_server.py", '{"tool_calls": [_, *_]}', '{"tool_call": [_, *_]}', SERVER),
     Mutant("silence is an abstention", "rag/answer.py", "if not text and not self.writer.extractive:", "if False:", "tests/unit/commands/test_ask.py"),
-    Mutant("any number of threads", "settings.py", " and 1 <= int(value) <= _MOST_THREADS", "", SURROUNDINGS),
-    Mutant("full stdout unseen", "cli/streams.py", "        sys.stdout.flush()\n", "        pass\n", SURROUNDINGS),
-    Mutant("closed stdout", "cli/streams.py", "        if stream is None:", "        if False:", SURROUNDINGS),
-    Mutant("encoding loses the result", "cli/streams.py", '            stream.reconfigure(errors="backslashreplace")', "            pass", SURROUNDINGS),
+    Mutant("any number of threads", "settings.py", " and 1 <= int(value) <= _MOST_THREADS", "", ENVIRONMENT),
+    Mutant("full stdout unseen", "cli/streams.py", "        sys.stdout.flush()\n", "        pass\n", ENVIRONMENT),
+    Mutant("closed stdout", "cli/streams.py", "        if stream is None:", "        if False:", ENVIRONMENT),
+    Mutant("encoding loses the result", "cli/streams.py", '            stream.reconfigure(errors="backslashreplace")', "            pass", ENVIRONMENT),
     Mutant("NUL in a path", "requests/base.py", 'if "\\0" in text:', "if False:", "tests/hostile/test_fuzz.py"),
     Mutant("too many digits", "files.py", "    except ValueError as error:  # a guard", "    except KeyError as error:  # a guard", "tests/unit/test_json_readers.py"),
     Mutant("bands of Canny", "conditions/kinds/canny.py", "beside = settings.kernel // 2 + 2", "beside = settings.kernel // 2", "tests/unit/conditions/test_canny.py"),

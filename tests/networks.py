@@ -94,7 +94,7 @@ def _tokens() -> dict[str, torch.Tensor]:
     return {"input_ids": torch.arange(3, 15).view(2, 6)}
 
 
-def _picture() -> dict[str, torch.Tensor]:
+def _image() -> dict[str, torch.Tensor]:
     return {"pixel_values": _noise(2, 3, 16, 16)}
 
 
@@ -104,8 +104,8 @@ def _noise(*shape: int) -> torch.Tensor:
 
 # For each family: what makes the network, and what goes into it.
 FAMILIES: dict[str, tuple[Callable[[], Any], Callable[[], dict[str, Any]]]] = {
-    "vit": (vit, _picture),
-    "clip": (clip, lambda: _tokens() | _picture()),
+    "vit": (vit, _image),
+    "clip": (clip, lambda: _tokens() | _image()),
     "bert": (bert, _tokens),
     "llama": (llama, _tokens),
     "gpt2": (gpt2, _tokens),
@@ -119,7 +119,7 @@ FAMILIES: dict[str, tuple[Callable[[], Any], Callable[[], dict[str, Any]]]] = {
     ),
     "patchtst": (patchtst, lambda: {"past_values": _noise(2, 32, 2)}),
     "segformer": (segformer, lambda: {"pixel_values": _noise(2, 3, 32, 32)}),
-    "resnet": (resnet, _picture),
+    "resnet": (resnet, _image),
 }
 
 

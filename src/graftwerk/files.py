@@ -20,8 +20,8 @@ from . import limits
 from .errors import BadFile, Damaged, NoRoom
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
-_NO_PLACE = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.EBUSY, errno.EXDEV}
-_NO_PLACE |= {errno.ENOTEMPTY, errno.ENAMETOOLONG}
+_NO_LOCATION = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.EBUSY, errno.EXDEV}
+_NO_LOCATION |= {errno.ENOTEMPTY, errno.ENAMETOOLONG}
 
 _SEAL = "seal"
 _NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.ENOTTY, errno.EOPNOTSUPP}
@@ -30,7 +30,7 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 def raise_write_error(error: OSError, path: Path, size: int | None = None) -> NoReturn:
     """Turn an `OSError` met while writing `path` into a `NoRoom` that names path and bytes."""
-    if error.errno in _NO_ROOM | _NO_PLACE | {errno.EIO}:
+    if error.errno in _NO_ROOM | _NO_LOCATION | {errno.EIO}:
         amount = f" ({size:,} bytes)" if size is not None else ""
         raise NoRoom(
             f"cannot write {path}{amount}: {os.strerror(error.errno or 0)}.",

@@ -110,11 +110,11 @@ def beside(out: Path, kind: str, verify: Verify = never) -> Path:
         BadFile: very many such names are taken.
     """
     for number in range(1, 100):
-        place = out.with_name(f".{out.name}.{kind}" + (f"-{number}" if number > 1 else ""))
+        location = out.with_name(f".{out.name}.{kind}" + (f"-{number}" if number > 1 else ""))
         with suppress(BadFile):
-            require_free(place, kind, kind, verify)
-            return place
-    raise BadFile(f"{place} and all names like it are taken.", "Name another folder with --out.")
+            require_free(location, kind, kind, verify)
+            return location
+    raise BadFile(f"{location} and all names like it are taken.", "Name another folder with --out.")
 
 
 def require_outside(inputs: Iterable[str | Path | None], *replaced: Path) -> None:

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-_KEPT = {"\n", "\t"}
+_RETAINED = {"\n", "\t"}
 
 
 def printable(text: str, keep_lines: bool = False) -> str:
@@ -18,10 +18,10 @@ def printable(text: str, keep_lines: bool = False) -> str:
     >>> printable("a\x1b[31mred\u202e")
     'a\\x1b[31mred\\u202e'
     """
-    kept = _KEPT if keep_lines else {"\t"}
+    retained = _RETAINED if keep_lines else {"\t"}
     return "".join(
         character
-        if character in kept or unicodedata.category(character) not in {"Cc", "Cf", "Cs"}
+        if character in retained or unicodedata.category(character) not in {"Cc", "Cf", "Cs"}
         else character.encode("unicode_escape").decode("ascii")
         for character in text
     )

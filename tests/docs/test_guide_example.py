@@ -8,7 +8,7 @@ import numpy as np
 PAGE = Path(__file__).parents[2] / "docs" / "guide.md"
 
 
-def test_an_energy_of_ones_own_darkens_pictures() -> None:
+def test_an_energy_of_ones_own_darkens_images() -> None:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     names: dict = {}
     exec(code, names)

@@ -51,8 +51,8 @@ class Recorder:
     def at(self, *event):
         """Place of the event; each of its words stands in what was recorded."""
         found = [
-            place
-            for place, one in enumerate(self.events)
+            location
+            for location, one in enumerate(self.events)
             if len(one) == len(event) and all(a in b for a, b in zip(event, one, strict=True))
         ]
         assert found, (event, self.events)
@@ -98,8 +98,8 @@ def test_every_file_of_a_folder_then_its_names(tmp_path, monkeypatch, former, ca
         named = recorder.at("exchange", "/new", str(target))
     else:
         named = recorder.at("rename", "/new", str(target))
-    for place in ("/new/a", "/new/inner/b", "/new/inner"):
-        assert recorder.at("fsync", place) < named
+    for location in ("/new/a", "/new/inner/b", "/new/inner"):
+        assert recorder.at("fsync", location) < named
     synced = [event[1] for event in recorder.events[:named]]
     assert any(path.endswith("/new") for path in synced)
     after = [event[1:] for event in recorder.events[named + 1 :]]
@@ -162,8 +162,8 @@ def test_a_checkpoint_is_on_the_disk_before_older_ones_go(recorder, tmp_path, mo
     monkeypatch.setattr(checkpoint, "_remove_unneeded", remove)
     save(tmp_path / "checkpoints", 1)
     [named] = [
-        place
-        for place, event in enumerate(recorder.events)
+        location
+        for location, event in enumerate(recorder.events)
         if event[0] == "rename" and event[2] == str(tmp_path / "checkpoints" / "step-00000001")
     ]
     for name in ("network.safetensors", "manifest.json"):

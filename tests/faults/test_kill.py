@@ -15,11 +15,13 @@ from graftwerk.types import Silent
 VERBS = ("add", "remove", "rebuild", "renew")
 
 
-def task_of(verb, docs, index):
-    if verb == "renew":
+def task_of(command, docs, index):
+    if command == "renew":
         return {"verb": "rebuild", "encoder": "test/other", "index": str(index)}
-    paths = [str(docs)] if verb == "add" else [str(docs / f"f{n:02}.md") for n in range(0, 60, 2)]
-    return {"verb": verb, "paths": paths, "index": str(index)}
+    paths = (
+        [str(docs)] if command == "add" else [str(docs / f"f{n:02}.md") for n in range(0, 60, 2)]
+    )
+    return {"verb": command, "paths": paths, "index": str(index)}
 
 
 def assert_sound(index):
@@ -27,56 +29,56 @@ def assert_sound(index):
     assert report.sound, report.damages
 
 
-def kill_again_and_again(driver, docs, tmp_path, wanted, seed):
-    """Until `wanted` runs were caught before their end, which a busy machine makes rarer."""
+def kill_again_and_again(driver, docs, tmp_path, requested, seed):
+    """Until `requested` runs were caught before their end, which a busy machine makes rarer."""
     generator = random.Random(seed)
     full, index, log = tmp_path / "full", tmp_path / "index", tmp_path / "log"
     assert driver.run(**task_of("add", docs, full)) == 0
     finished, seconds = {}, {}
-    for verb in VERBS:
-        if verb != "add":
+    for command in VERBS:
+        if command != "add":
             shutil.copytree(full, index)
         begin = time.perf_counter()
-        assert driver.run(**task_of(verb, docs, index)) == 0
-        seconds[verb] = time.perf_counter() - begin
-        finished[verb] = state(index)
+        assert driver.run(**task_of(command, docs, index)) == 0
+        seconds[command] = time.perf_counter() - begin
+        finished[command] = state(index)
         shutil.rmtree(index)
     caught = 0
-    for n in range(5 * wanted):
-        if caught >= wanted:
+    for n in range(5 * requested):
+        if caught >= requested:
             break
-        verb = VERBS[n % len(VERBS)]
+        command = VERBS[n % len(VERBS)]
         log.write_text("")
         before = {}
-        if verb != "add":
+        if command != "add":
             shutil.copytree(full, index)
             before = state(index)
-        task = task_of(verb, docs, index)
-        delay = generator.uniform(0, 1.1 * seconds[verb])
+        task = task_of(command, docs, index)
+        delay = generator.uniform(0, 1.1 * seconds[command])
         caught += driver.run_and_kill(delay, log=str(log), **task)
         if (index / "graft.sqlite").exists():
-            check_what_is_left(verb, index, log, before, finished[verb])
-        assert driver.run(**task) == 0 or verb == "remove"  # nothing may be left to remove
-        assert state(index) == finished[verb]
+            check_what_is_left(command, index, log, before, finished[command])
+        assert driver.run(**task) == 0 or command == "remove"  # nothing may be left to remove
+        assert state(index) == finished[command]
         assert_sound(index)
         shutil.rmtree(index)
     return caught
 
 
-def check_what_is_left(verb, index, log, before, after):
+def check_what_is_left(command, index, log, before, after):
     from graftwerk.errors import BadFile
 
     reported = {json.loads(line) for line in log.read_text().splitlines()}
     try:
         left = state(index)
     except BadFile:  # killed before the tables were made
-        assert verb == "add" and not reported
+        assert command == "add" and not reported
         return
     assert_sound(index)
     assert reported <= set(left)
     for path, passages in left.items():  # each file whole, as it was before or is afterwards
         assert passages in (before.get(path), after.get(path))
-    if verb == "renew":  # in one step
+    if command == "renew":  # in one step
         assert left in (before, after)
 
 

@@ -65,11 +65,11 @@ def search_while_others_write(driver, docs, tmp_path, count):
     if writer == 0:  # pragma: no cover
         keep_writing(driver, docs, index, stop)
     generator = random.Random(0)
-    kept = open_index(index)
+    retained = open_index(index)
     versions = set()
     try:
         for n in range(count):
-            opened = kept if n % 2 else open_index(index)
+            opened = retained if n % 2 else open_index(index)
             mode = generator.choice(["hybrid", "vector", "text"])
             outcome = search(opened, encoder, "version part", k=1000, mode=mode)
             seen = {}
@@ -80,10 +80,10 @@ def search_while_others_write(driver, docs, tmp_path, count):
             for parts in seen.values():
                 assert len({version for version, _ in parts}) == 1
                 assert sorted(part for _, part in parts) == ["0", "1", "2"]
-            if opened is not kept:
+            if opened is not retained:
                 opened.close()
     finally:
-        kept.close()
+        retained.close()
         stop.touch()
         _, status = os.waitpid(writer, 0)
     assert status == 0

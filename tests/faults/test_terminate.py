@@ -114,21 +114,21 @@ def stop_fit(graft, tmp_path, model, lines):
     command = ["fit", str(texts), "--model", str(model), "--how", "lora", "--out", "fit"]
     command += ["--rank", "2", "--epochs", "40", "--batch", "8", "--patience", "99"]
     code, err, _ = graft(*command, until=lambda _: len(log.read()) >= lines)
-    kept = newest_step(training) if code == 143 else None
+    retained = newest_step(training) if code == 143 else None
     logged = log.read()[-1]["step"] if code == 143 else None
     left = temporary(tmp_path)
     again = graft(*command)
     assert again[0] == 0
-    return code, err, kept, logged, left, again[1]
+    return code, err, retained, logged, left, again[1]
 
 
 def test_fit_lora(graft, tmp_path, tiny):  # noqa: F811
-    code, err, kept, logged, left, again = stop_fit(graft, tmp_path, tiny, 5)
+    code, err, retained, logged, left, again = stop_fit(graft, tmp_path, tiny, 5)
     assert code == 143, err
     assert "stopped by SIGTERM" in err and "steps are kept" in err
-    assert kept == logged >= 5  # though no checkpoint was due for minutes
+    assert retained == logged >= 5  # though no checkpoint was due for minutes
     assert not left
-    assert f"going on after step {kept}" in again
+    assert f"going on after step {retained}" in again
 
 
 def stop_generate(graft, tmp_path, then):
@@ -168,15 +168,15 @@ def stop_recipe(graft, tmp_path, lines, steps=400):
     log = Log(tmp_path / "judge" / "log.jsonl")
     command = ["recipe", "run", "judge", "--tiny", "--steps", str(steps), "--out", "judge"]
     code, err, _ = graft(*command, until=lambda _: len(log.read()) >= lines)
-    kept = newest_step(tmp_path / "judge") if code == 143 else None
-    return code, err, kept, log.read()[-1]["step"]
+    retained = newest_step(tmp_path / "judge") if code == 143 else None
+    return code, err, retained, log.read()[-1]["step"]
 
 
 def test_recipe_while_it_trains(graft, tmp_path):
-    code, err, kept, logged = stop_recipe(graft, tmp_path, 5)
+    code, err, retained, logged = stop_recipe(graft, tmp_path, 5)
     assert code == 143, err
     assert "stopped by SIGTERM" in err and "steps are kept" in err
-    assert kept == logged >= 5
+    assert retained == logged >= 5
     assert not temporary(tmp_path)
 
 

@@ -22,7 +22,7 @@ from graftwerk.commands import CATALOGUE
 from graftwerk.commands.generate import run_generate
 from graftwerk.conditions.estimators import load_estimator
 from graftwerk.errors import BadFile, Cancelled, GraftError
-from graftwerk.generation.provenance import PLACES
+from graftwerk.generation.provenance import LOCATIONS
 from graftwerk.models.checkpoint import open_folder
 from graftwerk.models.transformers import build_config
 from graftwerk.requests.base import MODEL_FIELDS
@@ -36,15 +36,15 @@ EVIL = "evil/x@main"
 @pytest.fixture
 def connections(monkeypatch):
     """What asked for a name or an address; none gets through."""
-    asked = []
+    requested = []
 
     def refuse(*arguments, **_):
-        asked.append(arguments)
+        requested.append(arguments)
         raise OSError("no network in tests")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    return asked
+    return requested
 
 
 def test_the_guard_sees_a_fetch(connections) -> None:
@@ -57,8 +57,8 @@ def test_every_option_that_takes_a_hub_id_can_name_one() -> None:
     """A new option that takes one has to join `MODEL_FIELDS`, or it never fetches."""
     for command in CATALOGUE:
         for name, field in command.request.model_fields.items():
-            said = [field.description or "", *map(str, get_args(field.annotation))]
-            takes = any("hub id" in text for text in said)
+            predicted = [field.description or "", *map(str, get_args(field.annotation))]
+            takes = any("hub id" in text for text in predicted)
             assert not takes or name in MODEL_FIELDS, f"{command.words} {name}"
 
 
@@ -75,10 +75,10 @@ def test_an_index_that_names_an_encoder_of_a_hub(tmp_path, monkeypatch, connecti
         (requests.IndexAdd(paths=[str(tmp_path / "a.md")], index=index), f"--encoder {EVIL}"),
         (requests.IndexRebuild(index=index, layer=1), f"--encoder {EVIL}"),
     ]
-    for request, way in reads:
+    for request, method in reads:
         with pytest.raises(BadFile, match="named by a file") as caught:
             graftwerk.run(request)
-        assert way in caught.value.hint
+        assert method in caught.value.hint
     assert not connections
     with pytest.raises(GraftError, match="did not deliver"):
         graftwerk.run(requests.IndexRebuild(index=index, encoder=EVIL))
@@ -145,23 +145,23 @@ def test_an_adapter_says_nothing_of_its_base(tmp_path, text_pipeline, connection
     folder = write_lora(tmp_path / "lora", text_pipeline, seed=1)
     (folder / "graft.json").unlink()
     change(folder, "adapter_config.json", base_model_name_or_path="evil/x", revision="main")
-    asked = Generate(
+    requested = Generate(
         model=str(text_pipeline), lora=[str(folder)], count=1, steps=1, out=tmp_path / "out"
     )
-    assert run_generate(asked, Silent()).pictures
+    assert run_generate(requested, Silent()).pictures
     assert not connections
 
 
 def test_a_language_model_with_an_adapter_beside_it(tmp_path, connections) -> None:
     write_language_model(tmp_path)
     change(tmp_path, "adapter_config.json", base_model_name_or_path="evil/x", peft_type="LORA")
-    asked = requests.Fit(
+    requested = requests.Fit(
         task="write", how="lora", data=str(tmp_path / "a.txt"), model=str(tmp_path),
         out=tmp_path / "out",
     )  # fmt: skip
     (tmp_path / "a.txt").write_text("some words " * 2000)
     with pytest.raises(BadFile, match="holds an adapter"):
-        graftwerk.run(asked)
+        graftwerk.run(requested)
     assert not connections
 
 
@@ -186,7 +186,7 @@ _ANY = st.one_of(
     st.sampled_from(["NaN", "Infinity"]).map(float),
     st.dictionaries(_TEXTS, _NUMBERS, max_size=1),
 )
-_STRANGE = ("auto_map", "callback", "__class__", "writer", "steps_", "model_config")
+_UNUSUAL = ("auto_map", "callback", "__class__", "writer", "steps_", "model_config")
 
 
 def _right(field: str) -> st.SearchStrategy[object]:
@@ -199,18 +199,18 @@ def _right(field: str) -> st.SearchStrategy[object]:
     return _NUMBERS if "int" in kind or "float" in kind else _TEXTS
 
 
-def _pairs(fields: list[str], strange: bool) -> st.SearchStrategy[tuple[str, object]]:
+def _pairs(fields: list[str], unusual: bool) -> st.SearchStrategy[tuple[str, object]]:
     chosen = st.sampled_from(fields)
-    if strange:
-        return st.tuples(chosen | st.sampled_from(_STRANGE), _ANY)
+    if unusual:
+        return st.tuples(chosen | st.sampled_from(_UNUSUAL), _ANY)
     return chosen.flatmap(lambda field: st.tuples(st.just(field), _right(field)))
 
 
-_SHAPING = sorted(set(Generate.model_fields) - set(PLACES))
+_SHAPING = sorted(set(Generate.model_fields) - set(LOCATIONS))
 _REQUESTS = st.one_of(
-    st.lists(_pairs(_SHAPING, strange=False), max_size=3).map(dict),
-    _pairs(list(PLACES), strange=False).map(lambda pair: dict([pair])),
-    st.lists(_pairs(sorted(Generate.model_fields), strange=True), max_size=2).map(dict),
+    st.lists(_pairs(_SHAPING, unusual=False), max_size=3).map(dict),
+    _pairs(list(LOCATIONS), unusual=False).map(lambda pair: dict([pair])),
+    st.lists(_pairs(sorted(Generate.model_fields), unusual=True), max_size=2).map(dict),
 )
 _BESIDE = [
     "number", "together", "fingerprint", "loras", "guides", "controls", "surroundings", "more",
@@ -226,8 +226,8 @@ _RECORDS = st.just({}) | st.dictionaries(
 def drawn(text_pipeline, tmp_path_factory):
     """The record of a picture, and the folder of its model."""
     out = tmp_path_factory.mktemp("drawn")
-    asked = Generate(prompt="a", model=str(text_pipeline), steps=1, count=1, out=out)
-    (picture,) = run_generate(asked, Silent()).pictures
+    requested = Generate(prompt="a", model=str(text_pipeline), steps=1, count=1, out=out)
+    (picture,) = run_generate(requested, Silent()).pictures
     with Image.open(picture.path) as image:
         return json.loads(image.text["graftwerk"])
 
@@ -273,7 +273,7 @@ def test_any_record(drawn, tmp_path, monkeypatch, connections, request, more) ->
     before = listed(work)
     try:
         report = run_generate(Generate(from_=Path("p.png")), Impatient())
-        made = {Path(picture.path) for picture in report.pictures}
+        made = {Path(image.path) for image in report.pictures}
         assert all(path.parent == Path("pictures") for path in made)
     except GraftError:
         made = set()

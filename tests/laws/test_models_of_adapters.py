@@ -32,17 +32,17 @@ def folder(tmp_path_factory):
 def branches(folder, tmp_path_factory):
     """Folders of a branch as it is initialized, and of one that has learned something."""
     model = gw.Pipeline(folder, device="cpu").steered.frozen
-    places = tmp_path_factory.mktemp("branches")
+    locations = tmp_path_factory.mktemp("branches")
     generator = torch.Generator().manual_seed(4)
     branch = make_branch(model.unet, Shape(model.factor), generator)
     for name in ("initial", "trained"):
-        with folders.working_folder(places / name) as working:
+        with folders.working_folder(locations / name) as working:
             write_controlnet(working, branch, model.unet)
             write_bundle(working, "control", model.name, model.fingerprint, {"condition": "canny"})
         with torch.no_grad():
             for weight in weights_of(branch).values():
                 weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
-    return {name: places / name for name in ("initial", "trained")}
+    return {name: locations / name for name in ("initial", "trained")}
 
 
 def latents(pipe):

@@ -25,26 +25,26 @@ def folder(tmp_path_factory):
 def make(folder, tmp_path_factory):
     """Makes an adapter of a kind at a scale."""
     model = gw.Pipeline(folder, device="cpu").steered.frozen
-    places = tmp_path_factory.mktemp("adapters")
+    locations = tmp_path_factory.mktemp("adapters")
     generator = torch.Generator().manual_seed(4)
     lora = install(model.unet, Rank(2), generator, model.fingerprint)
     with torch.no_grad():
         for weight in lora.parameters().values():
             weight.add_(0.3 * torch.randn(weight.shape, generator=generator))
-    lora.save(places / "lora", model.name, {}, part="unet")
+    lora.save(locations / "lora", model.name, {}, part="unet")
     lora.remove()
     branch = make_branch(model.unet, Shape(model.factor), generator)
     with torch.no_grad():
         for weight in weights_of(branch).values():
             weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
-    (places / "branch").mkdir()
-    write_controlnet(places / "branch", branch, model.unet)
+    (locations / "branch").mkdir()
+    write_controlnet(locations / "branch", branch, model.unet)
 
     def adapter(kind, scale):
         if kind == "lora":
-            return gw.Lora(places / "lora", scale)
+            return gw.Lora(locations / "lora", scale)
         if kind == "control":
-            return gw.ControlNet(places / "branch", condition="depth")(LOOK, weight=scale)
+            return gw.ControlNet(locations / "branch", condition="depth")(LOOK, weight=scale)
         if kind == "guide of images":
             return gw.Guide(lambda images: -images.mean(dim=(1, 2, 3)), 5 * scale, reads="images")
         reads = "latents" if kind == "guide of latents" else "noisy"

@@ -79,9 +79,9 @@ def test_two_far_groups_are_pure(sizes) -> None:
     generator = np.random.default_rng(1)
     rows, labels = [], []
     for number, size in enumerate(sizes):
-        spread = generator.standard_normal((size, 6)) * 0.01
-        spread[:, number] += 1
-        rows.append(spread / np.linalg.norm(spread, axis=1, keepdims=True))
+        deviation = generator.standard_normal((size, 6)) * 0.01
+        deviation[:, number] += 1
+        rows.append(deviation / np.linalg.norm(deviation, axis=1, keepdims=True))
         labels += [(f"group {number}",)] * size
     vectors = np.concatenate(rows).astype(np.float32)
     has, names = embedding_space.memberships(labels)

@@ -29,7 +29,7 @@ def encoder():
     return load_encoder(str(FOLDER), device="cpu")
 
 
-def share_unfamiliar(encoder, images) -> float:
+def share_out_of_distribution(encoder, images) -> float:
     _, distances = encode_and_compare(encoder, images)
     assert distances is not None
     return float((distances > 1).mean())
@@ -40,15 +40,18 @@ def test_new_scenes_are_familiar(encoder) -> None:
     assert encoder.familiar.false_alarm_rate == 0.01
     # at the promised 1 %, and up to half as much again by the luck of the pictures that set the
     # limit, more than 12 of 300 come once in 1,500 tries
-    assert share_unfamiliar(encoder, scenes) <= 12 / 300
+    assert share_out_of_distribution(encoder, scenes) <= 12 / 300
 
 
 def test_noise_and_plain_colours_are_not(encoder) -> None:
     generator = np.random.default_rng(0)
     noise = generator.integers(0, 256, (100, 64, 64, 3), dtype=np.uint8)
     plain = np.broadcast_to(generator.integers(0, 256, (100, 1, 1, 3)), noise.shape)
-    assert share_unfamiliar(encoder, [Image.fromarray(rows) for rows in noise]) > 0.98
-    assert share_unfamiliar(encoder, [Image.fromarray(r.astype(np.uint8)) for r in plain]) > 0.95
+    assert share_out_of_distribution(encoder, [Image.fromarray(rows) for rows in noise]) > 0.98
+    assert (
+        share_out_of_distribution(encoder, [Image.fromarray(r.astype(np.uint8)) for r in plain])
+        > 0.95
+    )
 
 
 @pytest.mark.slow
@@ -59,4 +62,4 @@ def test_photographs_are_not(encoder, name, tmp_path) -> None:
     with zipfile.ZipFile(DATA / name) as archive:
         names = [entry for entry in archive.namelist() if entry.endswith(".jpg")]
         paths = [archive.extract(entry, tmp_path) for entry in names[:: max(1, len(names) // 200)]]
-    assert share_unfamiliar(encoder, [read_image(path) for path in paths]) > 0.95
+    assert share_out_of_distribution(encoder, [read_image(path) for path in paths]) > 0.95

@@ -76,10 +76,10 @@ def grey_levels(picture):
 def test_the_same_edges_pixel_for_pixel_on_rendered_scenes() -> None:
     differing = pixels = edges = 0
     for number in range(12):
-        picture = render(sample_scene(5, number), 64, 64)
+        image = render(sample_scene(5, number), 64, 64)
         settings = CannySettings(*((1.4, 5), (0.8, 7), (2.3, 3))[number % 3], "fraction", 0.1, 0.3)
-        ours = canny(picture[None], settings).edges[0]
-        theirs = slow_canny(grey_levels(picture), settings.sigma, settings.kernel, 0.1, 0.3)
+        ours = canny(image[None], settings).edges[0]
+        theirs = slow_canny(grey_levels(image), settings.sigma, settings.kernel, 0.1, 0.3)
         differing += int((ours != theirs).sum())
         pixels, edges = pixels + ours.size, edges + int(ours.sum())
     assert pixels == 12 * 64 * 64 and edges > 2_000
@@ -88,10 +88,10 @@ def test_the_same_edges_pixel_for_pixel_on_rendered_scenes() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_same_edges_on_noise(seed) -> None:
-    picture = np.random.default_rng(seed).integers(0, 256, (37, 51, 3)).astype(np.uint8)
-    ours = canny(picture[None]).edges[0]
+    image = np.random.default_rng(seed).integers(0, 256, (37, 51, 3)).astype(np.uint8)
+    ours = canny(image[None]).edges[0]
     assert ours.any()
-    assert np.array_equal(ours, slow_canny(grey_levels(picture), 1.4, 5, 0.1, 0.3))
+    assert np.array_equal(ours, slow_canny(grey_levels(image), 1.4, 5, 0.1, 0.3))
 
 
 def test_the_same_edges_where_slopes_are_equal() -> None:
@@ -110,8 +110,8 @@ def test_the_same_edges_where_slopes_are_equal() -> None:
 def test_the_gaussian_is_scipys_where_the_kernel_holds_all_of_it() -> None:
     from scipy.ndimage import gaussian_filter
 
-    picture = render(sample_scene(5, 3), 64, 64)
-    stages = canny(picture[None], CannySettings(sigma=1.4, kernel=17))
+    image = render(sample_scene(5, 3), 64, 64)
+    stages = canny(image[None], CannySettings(sigma=1.4, kernel=17))
     expected = gaussian_filter(stages.grey[0], 1.4, mode="nearest", radius=8)
     np.testing.assert_allclose(stages.blurred[0], expected, atol=1e-9)
 

@@ -41,7 +41,7 @@ def test_two_labels_with_one_margin(right, wrong) -> None:
 
 
 @pytest.mark.parametrize(("right", "wrong"), [(50, 0), (99, 1)])
-def test_surer_only_as_far_as_the_pictures_show(right, wrong) -> None:
+def test_surer_only_as_far_as_the_images_show(right, wrong) -> None:
     """With small margins T is below 1, and the share f is one of (n + 2) trials less certain."""
     count, margin = right + wrong, 0.5
     logits = np.tile([margin, -margin], (count, 1))
@@ -104,7 +104,7 @@ def test_negative_log_likelihood() -> None:
     assert math.isfinite(negative_log_likelihood(chances, np.array([1, 1, 1])))
 
 
-def test_no_picture_takes_part_in_its_own_fit() -> None:
+def test_no_image_takes_part_in_its_own_fit() -> None:
     logits, right = drawn(60, 3, 1.0, seed=5)
     before = cross_fitted(logits, right, seed=0)
     changed = right.copy()

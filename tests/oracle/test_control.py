@@ -18,7 +18,7 @@ from graftwerk.controlnet.control import Controls, Term
 from graftwerk.diffusion.guidance import Guidance
 from graftwerk.diffusion.noise_schedule import noise_levels
 from graftwerk.diffusion.pipeline import load_diffusion
-from graftwerk.diffusion.sampling import Plan, draw_batch
+from graftwerk.diffusion.sampling import Plan, sample_batch
 from graftwerk.diffusion.unet import run_with
 
 pytestmark = [
@@ -185,7 +185,7 @@ def drawn_from(model, plan, noise):
     """A batch drawn from given noise."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("graftwerk.diffusion.sampling.draw", lambda generators, like: noise)
-        return draw_batch(model, plan, [0, 1])
+        return sample_batch(model, plan, [0, 1])
 
 
 def test_an_unconditional_unet_runs_alike_with_nothing_added(pixel_pipeline):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from graftwerk.models.ood import least_pictures, measure_familiar
+from graftwerk.models.ood import least_images, measure_familiar
 
 DIMENSION = 6
 
@@ -41,7 +41,7 @@ def test_the_limit_is_a_quantile_of_chi_squared(world, rate) -> None:
 def test_the_promised_rate_holds_on_average_for_small_samples(world) -> None:
     """Split conformal prediction: at most the rate, and at least the rate less 1 / (n + 1)."""
     rate, fresh = 0.05, draw(4_000, 4, *world)
-    count = least_pictures(DIMENSION, rate)
+    count = least_images(DIMENSION, rate)
     assert count == 57
     shares = [
         (measure_familiar(draw(count, 100 + trial, *world), "x", rate).distances(fresh) > 1).mean()

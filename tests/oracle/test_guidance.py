@@ -56,8 +56,8 @@ def batch(rows=4):
 @pytest.mark.parametrize("component", range(3))
 def test_guiding_a_mixture_to_a_class_gives_the_denoiser_of_that_class(sigma, component):
     found = guided(of_mixture, log_class(component), 1.0)(batch(), sigma)
-    wanted = of_component(batch(), sigma, component)
-    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+    requested = of_component(batch(), sigma, component)
+    torch.testing.assert_close(found, requested, rtol=1e-9, atol=1e-9)
 
 
 def test_guided_samples_are_those_of_the_class():
@@ -65,11 +65,11 @@ def test_guided_samples_are_those_of_the_class():
         64, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
     )
     sigmas = karras(0.01, 20.0, 60)
-    drawn = sample_heun(guided(of_mixture, log_class(2), 1.0), x, sigmas)
-    wanted = sample_heun(lambda y, sigma: of_component(y, sigma, 2), x, sigmas)
-    torch.testing.assert_close(drawn, wanted, rtol=1e-6, atol=1e-6)
-    assert drawn.mean().item() == pytest.approx(2.0, abs=0.05)
-    assert drawn.std().item() == pytest.approx(0.3, abs=0.05)
+    sampled = sample_heun(guided(of_mixture, log_class(2), 1.0), x, sigmas)
+    requested = sample_heun(lambda y, sigma: of_component(y, sigma, 2), x, sigmas)
+    torch.testing.assert_close(sampled, requested, rtol=1e-6, atol=1e-6)
+    assert sampled.mean().item() == pytest.approx(2.0, abs=0.05)
+    assert sampled.std().item() == pytest.approx(0.3, abs=0.05)
 
 
 def test_levels_of_rows_may_differ():
@@ -83,8 +83,8 @@ def test_levels_of_rows_may_differ():
         return rows
 
     found = guided(one_by_one(of_mixture), one_by_one(log_class(1)), 1.0)(batch(), levels)
-    wanted = one_by_one(lambda x, sigma: of_component(x, sigma, 1))(batch(), levels)
-    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+    requested = one_by_one(lambda x, sigma: of_component(x, sigma, 1))(batch(), levels)
+    torch.testing.assert_close(found, requested, rtol=1e-9, atol=1e-9)
 
 
 def test_it_is_linear_in_the_scale():
@@ -107,12 +107,12 @@ def test_pulls_of_several_guides_add_up():
 def slope(function, x, step=1e-6):
     """The gradient of the sum of `function`, by central differences, value by value."""
     found = torch.zeros_like(x)
-    for place in range(x.numel()):
+    for location in range(x.numel()):
         moved = torch.zeros_like(x).view(-1)
-        moved[place] = step
+        moved[location] = step
         moved = moved.view_as(x)
         ahead, behind = (function(x + sign * moved).sum() for sign in (1, -1))
-        found.view(-1)[place] = (ahead - behind) / (2 * step)
+        found.view(-1)[location] = (ahead - behind) / (2 * step)
     return found
 
 
@@ -124,8 +124,8 @@ def test_a_clean_guide_follows_the_gradient_through_the_denoiser(sigma):
     x = batch(2)
     found = guided_by(of_mixture, [Term("energy", energy, 1.5, clean=True)])(x, sigma)
     gradient = slope(lambda y: energy(of_mixture(y, sigma), sigma), x)
-    wanted = of_mixture(x, sigma) + 1.5 * sigma**2 * gradient
-    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)
+    requested = of_mixture(x, sigma) + 1.5 * sigma**2 * gradient
+    torch.testing.assert_close(found, requested, rtol=1e-6, atol=1e-6)
 
 
 CONFIG = {

@@ -42,7 +42,7 @@ def test_refined_inversion_is_the_inverse_of_the_sampler(steps):
         sample_ddim(ideal, invert_ddim(ideal, pictures(), sigmas, refinements=count), sigmas)
         for count in (0, 30)
     ]
-    errors = [(drawn - pictures()).abs().max().item() for drawn in back]
+    errors = [(sampled - pictures()).abs().max().item() for sampled in back]
     assert errors[1] < 1e-3
     assert errors[1] < errors[0] / 10
 
@@ -50,7 +50,7 @@ def test_refined_inversion_is_the_inverse_of_the_sampler(steps):
 def test_residuals_are_smallest_for_what_the_model_knows():
     generator = torch.Generator().manual_seed(2)
     known = pictures()
-    strange = known + 3
-    found = residuals(ideal, torch.cat([known, strange]), (0.5, 2.0), generator)
+    unusual = known + 3
+    found = residuals(ideal, torch.cat([known, unusual]), (0.5, 2.0), generator)
     assert found.shape == (4, 2)
     assert found[:2].max() < found[2:].min()

@@ -199,7 +199,7 @@ def test_segmentation_is_depth_order(number: int) -> None:
     np.testing.assert_allclose(length[together.objects > 0], 1, atol=1e-6)
 
 
-def test_supersampling_is_the_mean_of_a_finer_picture() -> None:
+def test_supersampling_is_the_mean_of_a_finer_image() -> None:
     scene = sample_scene(2, 5)
     fine = render_light(scene, 96, 64, 1).astype(np.float64)
     mean = fine.reshape(48, 2, 32, 2, 3).mean(axis=(1, 3))

@@ -29,8 +29,8 @@ def ideal(x, sigma):
 
 def on_path(x, sigma, after):
     """Where the probability-flow equation leads from `x`, exactly."""
-    spread = math.sqrt((DEVIATION**2 + after**2) / (DEVIATION**2 + sigma**2))
-    return MEAN + spread * (x - MEAN)
+    deviation = math.sqrt((DEVIATION**2 + after**2) / (DEVIATION**2 + sigma**2))
+    return MEAN + deviation * (x - MEAN)
 
 
 def start():
@@ -86,9 +86,9 @@ def chain(sigmas, variance):
     mean = 0.0
     for sigma, after in itertools.pairwise(sigmas):
         share = (after / sigma) ** 2
-        kept = DEVIATION**2 / (DEVIATION**2 + sigma**2)
-        slope = (1 - share) * kept + share
-        mean = slope * mean + (1 - share) * (1 - kept) * MEAN
+        retained = DEVIATION**2 / (DEVIATION**2 + sigma**2)
+        slope = (1 - share) * retained + share
+        mean = slope * mean + (1 - share) * (1 - retained) * MEAN
         variance = slope**2 * variance + after**2 * (1 - share)
     return mean, variance
 
@@ -102,11 +102,11 @@ def test_ancestral_statistics(sampler, steps) -> None:
     generator = torch.Generator().manual_seed(11)
     noise = torch.randn(count, 1, 1, 1, dtype=torch.float64, generator=generator)
     sigmas = karras(LOWEST, HIGHEST, steps)
-    drawn = sampler(ideal, HIGHEST * noise, sigmas, generators=generator)
+    sampled = sampler(ideal, HIGHEST * noise, sigmas, generators=generator)
     mean, variance = chain(sigmas, HIGHEST**2)
-    assert drawn.mean().item() == pytest.approx(mean, abs=4 * math.sqrt(variance / count))
+    assert sampled.mean().item() == pytest.approx(mean, abs=4 * math.sqrt(variance / count))
     # the deviation of a Gaussian's sample variance is variance * sqrt(2 / count)
-    assert drawn.var().item() == pytest.approx(variance, rel=4 * math.sqrt(2 / count))
+    assert sampled.var().item() == pytest.approx(variance, rel=4 * math.sqrt(2 / count))
     if steps == 200:  # then the chain itself is near the data
         assert mean == pytest.approx(MEAN, abs=0.01)
         assert math.sqrt(variance) == pytest.approx(DEVIATION, rel=0.03)
@@ -127,5 +127,5 @@ def mixture(x, sigma):
 @pytest.mark.parametrize("sampler", [sample_euler, sample_heun, sample_dpmpp_2m, sample_ddim])
 def test_two_points_are_reached(sampler) -> None:
     x = start() + 0.1
-    drawn = sampler(mixture, x, karras(LOWEST, HIGHEST, 40))
-    assert torch.allclose(drawn, x.sign(), atol=1e-6)
+    sampled = sampler(mixture, x, karras(LOWEST, HIGHEST, 40))
+    assert torch.allclose(sampled, x.sign(), atol=1e-6)

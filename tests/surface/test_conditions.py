@@ -70,11 +70,11 @@ def test_bad_input(arguments, expected, graft, photograph) -> None:
 
 
 def test_edges_against_people(graft, photograph, tmp_path) -> None:
-    drawn = np.zeros((1, 90, 120), dtype=bool)
-    drawn[0, 20:71, (29, 90)] = True
-    drawn[0, (19, 70), 30:91] = True
+    sampled = np.zeros((1, 90, 120), dtype=bool)
+    sampled[0, 20:71, (29, 90)] = True
+    sampled[0, (19, 70), 30:91] = True
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, boundaries=drawn)
+    np.savez_compressed(buffer, boundaries=sampled)
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         archive.write(tmp_path / photograph, "photo.jpg")
         archive.writestr("photo.npz", buffer.getvalue())

@@ -60,9 +60,9 @@ def watched(tmp_path):
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        asked = [line for line in trace.read_text().splitlines() if _ASKS.search(line)]
+        requested = [line for line in trace.read_text().splitlines() if _ASKS.search(line)]
         made = [str(path.relative_to(home)) for path in home.rglob("*") if path.is_file()]
-        return asked, made
+        return requested, made
 
     return run
 
@@ -78,8 +78,8 @@ def material(tmp_path):
     (tmp_path / "texts.csv").write_text("text,label\n" + "".join(rows))
     pairs = [f"a cube {n},a box {n},{n % 6}\n" for n in range(6)]
     (tmp_path / "pairs.csv").write_text("".join(pairs))
-    asked = [("how many weeks of leave?", True), ("who won the cup in 1998?", False)] * 10
-    lines = [json.dumps({"question": text, "answerable": known}) for text, known in asked]
+    requested = [("how many weeks of leave?", True), ("who won the cup in 1998?", False)] * 10
+    lines = [json.dumps({"question": text, "answerable": known}) for text, known in requested]
     (tmp_path / "questions.jsonl").write_text("\n".join(lines))
     levels = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     Image.fromarray(levels).save(tmp_path / "photo.png")
@@ -106,25 +106,25 @@ COMMANDS = [
 
 def test_main_commands_ask_nobody(watched, material) -> None:
     """A library that reports later than this lasts still leaves its files: both are looked at."""
-    asked, made = watched(COMMANDS, GRAFTWERK_CACHE=str(settings().cache))
-    assert asked == []
+    requested, made = watched(COMMANDS, GRAFTWERK_CACHE=str(settings().cache))
+    assert requested == []
     assert made == []
 
 
 @pytest.mark.slow
 def test_nor_do_they_later(watched, material) -> None:
     """onnxruntime was seen to connect 25 seconds after its first session, in `index add`."""
-    asked, made = watched(COMMANDS, seconds=60)
-    assert asked == []
+    requested, made = watched(COMMANDS, seconds=60)
+    assert requested == []
     assert made and all(name.startswith(".cache/graftwerk/") for name in made)
 
 
 def _variables(**changed: str) -> dict[str, str]:
     """Variables of a process that has imported the package, as its own children get them."""
     program = "import graftwerk, os, json; print(json.dumps(dict(os.environ)))"
-    kept = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name}
+    retained = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name}
     done = subprocess.run(
-        [sys.executable, "-c", program], env=kept | changed, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], env=retained | changed, capture_output=True, text=True, check=True
     )  # fmt: skip
     return json.loads(done.stdout)
 

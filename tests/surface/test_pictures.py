@@ -24,7 +24,7 @@ def workplace(commands, tmp_path_factory) -> Path:
     return folder
 
 
-def test_pictures_and_texts_live_in_one_index(graft, workplace) -> None:
+def test_images_and_texts_live_in_one_index(graft, workplace) -> None:
     state = graft("index", "status", "--json", cwd=workplace).json
     assert (state["files"], state["pictures"]) == (24, 24)
     done = graft("search", "blocks/train/000003.png", "-k", "3", "--json", cwd=workplace)
@@ -51,9 +51,9 @@ def test_classify(graft, workplace) -> None:
     report = done.json
     assert len(report["pictures"]) == 24
     assert [Path(entry["path"]).name for entry in report["skipped"]] == ["bad.png"]
-    for picture in report["pictures"]:
-        assert picture["label"] in LABELS.split(",")
-        assert sum(label["probability"] for label in picture["labels"]) == pytest.approx(1)
+    for image in report["pictures"]:
+        assert image["label"] in LABELS.split(",")
+        assert sum(label["probability"] for label in image["labels"]) == pytest.approx(1)
     for_people = graft(
         "classify", "blocks/train/000001.png", "bad.png", "--labels", LABELS, "--encoder",
         "clip/model", cwd=workplace,
@@ -80,8 +80,8 @@ def test_calibrate_keep_and_use(graft, workplace) -> None:
         "classify", "blocks/train/000000.png", *common, "--calibration", "kept.json", "--json",
         cwd=workplace,
     ).json  # fmt: skip
-    kept = json.loads((workplace / "kept.json").read_text())
-    assert used["temperature"] == kept["temperature"]
+    retained = json.loads((workplace / "kept.json").read_text())
+    assert used["temperature"] == retained["temperature"]
     assert "fitted on 24 pictures of blocks/train/labelled.jsonl" in used["calibration"]
 
 

@@ -170,9 +170,9 @@ def test_links_are_never_followed(tmp_path):
     (outside / "photo.jpg").touch()
     ours = folders.claim(tmp_path / "ours", "test")
     (ours / "deep").mkdir()
-    for place in (ours, ours / "deep"):
-        (place / "link").symlink_to(outside)
-        (place / "file").symlink_to(outside / "photo.jpg")
+    for location in (ours, ours / "deep"):
+        (location / "link").symlink_to(outside)
+        (location / "file").symlink_to(outside / "photo.jpg")
     marked = folders.claim(tmp_path / "marked", "test")
     (tmp_path / "link").symlink_to(marked)
     with pytest.raises(BadFile, match="not made by graftwerk"):
@@ -269,9 +269,9 @@ def test_a_place_beside_passes_the_users_folder_by(tmp_path):
     taken = tmp_path / ".news.training"
     taken.mkdir()
     (taken / "photo.jpg").touch()
-    place = folders.claim(folders.beside(out, "training"), "training")
-    assert place.name == ".news.training-2"
-    assert folders.beside(out, "training") == place
+    location = folders.claim(folders.beside(out, "training"), "training")
+    assert location.name == ".news.training-2"
+    assert folders.beside(out, "training") == location
     assert names(taken) == ["photo.jpg"]
 
 

@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 from graftwerk.blocks.scene import scene_from_json
 from graftwerk.commands.ask import read_questions
 from graftwerk.data.documents.sandbox import Reader
-from graftwerk.data.image_folder import read_picture_folder
+from graftwerk.data.image_folder import read_image_folder
 from graftwerk.data.pairs import read_labelled_texts
 from graftwerk.data.tables import json_objects, read_table
 from graftwerk.errors import BadFile, BadInput
@@ -41,7 +41,7 @@ def read_scene(path: Path) -> object:
         (json_objects, "a.jsonl"),
         (read_table, "a.jsonl"),
         (read_labelled_texts, "a.jsonl"),
-        (read_picture_folder, "metadata.jsonl"),
+        (read_image_folder, "metadata.jsonl"),
         (read_questions, "a.jsonl"),
         (read_document, "a.jsonl"),
         (read_scene, "a.json"),
@@ -55,7 +55,7 @@ def test_it_is_bad_input(read, name, content, tmp_path):
 
 
 @pytest.mark.parametrize("content", [LONG_NUMBER, DEEP], ids=["long number", "deep"])
-def test_a_record_in_a_picture(content, tmp_path):
+def test_a_record_in_an_image(content, tmp_path):
     metadata = PngInfo()
     metadata.add_itxt("graftwerk", content, zip=True)
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png", pnginfo=metadata)

@@ -72,8 +72,8 @@ class Dropout(nn.Module):
         """Leave out a share of the values and scale up the rest."""
         if self.generator is None:
             return values
-        drawn = torch.rand(values.shape, generator=self.generator, device=values.device)
-        return values * (drawn >= self._share) / (1 - self._share)
+        sampled = torch.rand(values.shape, generator=self.generator, device=values.device)
+        return values * (sampled >= self._share) / (1 - self._share)
 
 
 def make_layers(
@@ -139,7 +139,7 @@ class LowRank:
             layer.lora_dropout[NAME] = share
         self._needed = {name: p.requires_grad for name, p in network.named_parameters()}
         self._scale, self._installed = 1.0, False
-        self._kept: dict[str, Tensor] = {}
+        self._retained: dict[str, Tensor] = {}
 
     @property
     def scale(self) -> float:
@@ -258,32 +258,32 @@ class LowRank:
         Raises:
             BadInput: two of its layers share one weight.
         """
-        if self._kept or self._scale == 0:
+        if self._retained or self._scale == 0:
             return
         weights = {path: self._weight(path) for path in self._layers}
         if len({id(weight) for weight in weights.values()}) < len(weights):
             raise BadInput("layers of this network share a weight.", "Do not merge the steer.")
         with torch.no_grad():
             for path, weight in weights.items():
-                self._kept[path] = weight.detach().clone()
+                self._retained[path] = weight.detach().clone()
                 weight.add_(self._layers[path].get_delta_weight(NAME).to(weight.dtype))
         self._turn(False)
 
     def unmerge(self) -> None:
         """Put the bytes back that the frozen weights had before `merge`."""
-        if not self._kept:
+        if not self._retained:
             return
         with torch.no_grad():
-            for path, before in self._kept.items():
+            for path, before in self._retained.items():
                 self._weight(path).copy_(before)
-        self._kept.clear()
+        self._retained.clear()
         self._turn(self._installed and self._scale != 0)
 
     def _weight(self, path: str) -> Tensor:
         return self._frozen[path].weight  # type: ignore[return-value]
 
     def _require_unmerged(self) -> None:
-        if self._kept:
+        if self._retained:
             raise BadInput("the steer is merged.", "Unmerge it first.")
 
     def _turn(self, on: bool) -> None:
@@ -322,9 +322,9 @@ def install(
     for layer in layers.values():
         first = layer.lora_A[NAME].weight
         bound = 1 / math.sqrt(first[0].numel())  # as PyTorch begins a linear layer
-        drawn = torch.rand(first.shape, generator=generator, device=generator.device)
+        sampled = torch.rand(first.shape, generator=generator, device=generator.device)
         with torch.no_grad():
-            first.copy_((2 * drawn - 1) * bound)
+            first.copy_((2 * sampled - 1) * bound)
     steer = LowRank(network, layers, rank.dropout, base_fingerprint)
     steer.install()
     return steer

@@ -152,7 +152,7 @@ def read_adapter(folder: Path) -> Adapter:
 
     from safetensors.torch import load_file
 
-    halves: dict[str, dict[str, Tensor]] = {}
+    parts: dict[str, dict[str, Tensor]] = {}
     for key, tensor in load_file(weights).items():
         match = _KEY.fullmatch(key.removeprefix(_PREFIX))
         if match is None:
@@ -165,12 +165,12 @@ def read_adapter(folder: Path) -> Adapter:
                 f"{key!r} in {weights} holds values that are no numbers.",
                 "Its training diverged, or the file was changed; make it anew.",
             )
-        halves.setdefault(match["path"], {})[match["half"]] = tensor
-    single = [path for path, pair in halves.items() if set(pair) != {"A", "B"}]
-    if single or not halves:
+        parts.setdefault(match["path"], {})[match["half"]] = tensor
+    single = [path for path, pair in parts.items() if set(pair) != {"A", "B"}]
+    if single or not parts:
         what = f"only one half of {single[0]!r}" if single else "no tensor"
         raise BadFile(f"{weights} holds {what}.", "Copy the whole folder again.")
-    pairs = {path: (pair["A"], pair["B"]) for path, pair in halves.items()}
+    pairs = {path: (pair["A"], pair["B"]) for path, pair in parts.items()}
     scalings = {path: _scaling(config, path, len(a)) for path, (a, _) in pairs.items()}
     return Adapter(pairs, scalings, bool(config.get("fan_in_fan_out")))
 
@@ -231,12 +231,12 @@ def require_fit(adapter: Adapter, folder: Path, network: nn.Module, base_name: s
             hint,
         )
     for path, (first, second) in adapter.pairs.items():
-        wanted = _sides(modules[path])
+        requested = _sides(modules[path])
         found = (first.shape[1] if first.ndim > 1 else 0, len(second))
-        if found != wanted or second.shape[1] != len(first):
+        if found != requested or second.shape[1] != len(first):
             raise BadFile(
                 f"{folder} changes {path!r} as a layer of {found[0]} to {found[1]} values; in "
-                f"{base_name} it has {wanted[0]} to {wanted[1]}.",
+                f"{base_name} it has {requested[0]} to {requested[1]}.",
                 hint,
             )
 

@@ -181,11 +181,11 @@ def conflicting(facts: Facts, generator: np.random.Generator, changes: int = 1) 
     Raises:
         ValueError: there are fewer attributes than `changes`.
     """
-    places = _changeable(facts)
-    if not 0 <= changes <= len(places):
-        raise ValueError(f"changes {changes} is not between 0 and {len(places)}")
-    for place in generator.permutation(len(places))[:changes]:
-        facts = places[place](facts, generator)
+    locations = _changeable(facts)
+    if not 0 <= changes <= len(locations):
+        raise ValueError(f"changes {changes} is not between 0 and {len(locations)}")
+    for location in generator.permutation(len(locations))[:changes]:
+        facts = locations[location](facts, generator)
     return facts
 
 
@@ -194,19 +194,19 @@ Change = Callable[[Facts, np.random.Generator], Facts]
 
 def _changeable(facts: Facts) -> list[Change]:
     solids = tuple(kind for kind in KINDS if kind != "person")
-    places: list[Change] = []
+    locations: list[Change] = []
     for index, thing in enumerate(facts.objects):
         if thing.kind is not None and thing.kind != "person":
-            places.append(_object_change(index, "kind", solids))
+            locations.append(_object_change(index, "kind", solids))
         if thing.colour is not None:
-            places.append(_object_change(index, "colour", COLOURS))
+            locations.append(_object_change(index, "colour", COLOURS))
         if thing.pose is not None:
-            places.append(_object_change(index, "pose", POSES))
+            locations.append(_object_change(index, "pose", POSES))
     if facts.ground is not None:
-        places.append(lambda f, g: replace(f, ground=_other(f.ground, GROUNDS, g)))
+        locations.append(lambda f, g: replace(f, ground=_other(f.ground, GROUNDS, g)))
     if facts.time is not None:
-        places.append(lambda f, g: replace(f, time=_other(f.time, TIMES, g)))
-    return places
+        locations.append(lambda f, g: replace(f, time=_other(f.time, TIMES, g)))
+    return locations
 
 
 def _object_change(index: int, field: str, values: Sequence[str]) -> Change:

@@ -9,7 +9,7 @@ from typing import Any
 from .. import files
 from ..settings import settings
 from .captions import caption_of
-from .map_images import PALETTE, condition_pictures
+from .map_images import PALETTE, condition_images
 from .maps import CLASSES, maps_of
 from .renderer import render
 from .sampling import sample_scene
@@ -84,18 +84,18 @@ def write_dataset(
 def _write_scene(folder: Path, number: int, scene: Scene, size: int) -> dict[str, str]:
     """Write one scene and return its line of the metadata."""
     name = f"{number:06d}"
-    _write_picture(folder / "train" / f"{name}.png", render(scene, size, size))
+    _write_image(folder / "train" / f"{name}.png", render(scene, size, size))
     row = {"file_name": f"{name}.png", "caption": caption_of(scene)}
-    for condition, picture in condition_pictures(maps_of(scene, size, size)).items():
+    for condition, image in condition_images(maps_of(scene, size, size)).items():
         row[condition] = f"conditions/{condition}/{name}.png"
-        _write_picture(folder / row[condition], picture)
+        _write_image(folder / row[condition], image)
     row["scene"] = f"scenes/{name}.json"
     content = json.dumps(scene_to_data(scene), indent=2) + "\n"
     files.write_plain(folder / row["scene"], content.encode())
     return row
 
 
-def _write_picture(path: Path, picture: Any) -> None:
+def _write_image(path: Path, picture: Any) -> None:
     from PIL import Image
 
     Image.fromarray(picture).save(path, format="PNG")

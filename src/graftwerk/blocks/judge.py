@@ -133,11 +133,11 @@ class JudgeNetwork(nn.Module):
     def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> "Grids":
         """Look at pictures with values from -1 to 1."""
         maps, summary = self.pyramid(pictures)
-        place, kind, colour = maps.split([3, self.kinds, self.colours], dim=1)
+        location, kind, colour = maps.split([3, self.kinds, self.colours], dim=1)
         whole = self.whole(summary)
         return Grids(
-            heat=place[:, 0],
-            shift=place[:, 1:],
+            heat=location[:, 0],
+            shift=location[:, 1:],
             kind=kind,
             colour=colour,
             ground=whole[:, : self.grounds],
@@ -209,12 +209,12 @@ def read_grids(grids: Grids, config: Mapping[str, Any]) -> list[Judgement]:
     rows, columns = scores.shape[1:]
     best = torch.where(peaks, scores, 0.0).flatten(1).topk(min(_MOST, rows * columns), dim=1)
     judgements = []
-    for number, (values, places) in enumerate(
+    for number, (values, locations) in enumerate(
         zip(best.values.tolist(), best.indices.tolist(), strict=True)
     ):
         objects = []
-        for score, place in zip(values, places, strict=True):
-            y, x = divmod(place, columns)
+        for score, location in zip(values, locations, strict=True):
+            y, x = divmod(location, columns)
             if score < _SURE:
                 continue
             shift = grids.shift[number, :, y, x].tolist()
@@ -244,6 +244,6 @@ def load_judge(folder: Path, device: str = "auto") -> Judge:
         BadFile: the folder holds something else, or its parts do not fit.
         Damaged: the weight file is cut short.
     """
-    place = choose_device(device)
+    location = choose_device(device)
     network = load_own(folder, MODEL_TYPE, JudgeNetwork)
-    return Judge(network.to(place), place, fingerprint(folder, {}))
+    return Judge(network.to(location), location, fingerprint(folder, {}))

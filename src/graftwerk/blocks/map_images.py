@@ -108,7 +108,7 @@ def _hue(number: int, value: float) -> tuple[int, int, int]:
     return int(255 * red), int(255 * green), int(255 * blue)
 
 
-def condition_pictures(maps: Maps) -> dict[str, np.ndarray]:
+def condition_images(maps: Maps) -> dict[str, np.ndarray]:
     """Every map as a picture, by the name of its folder."""
     height, width = maps.depth.shape
     return {
@@ -125,7 +125,7 @@ def sheet_of(scene: Scene, size: int) -> "Image.Image":
     from PIL import Image
 
     maps = maps_of(scene, size, size)
-    pictures = condition_pictures(maps)
+    pictures = condition_images(maps)
     depth = pictures["depth"]
     tiles = {
         "picture": render(scene, size, size),

@@ -195,8 +195,8 @@ def maps_of(scene: Scene, height: int, width: int) -> Maps:
 
 def _keypoints(index: int, thing: SceneObject, geometry: Geometry, view: View) -> Keypoints:
     body = body_of(thing)
-    places = project(view, body.joints)
-    pixels, depth = places[:, :2], places[:, 2]
+    locations = project(view, body.joints)
+    pixels, depth = locations[:, :2], locations[:, 2]
     met_depth, met = np.empty(len(pixels)), np.empty(len(pixels), dtype=np.int64)
     probe_pixels(geometry.solids, view, np.ascontiguousarray(pixels), met_depth, met)
     own = np.zeros(len(pixels), dtype=np.bool_)

@@ -111,11 +111,11 @@ def _read(views: Views) -> list[Perceived]:
     found = [
         tuple(
             tuple(
-                (place % columns + 0.5, place // columns + 0.5, score)
-                for score, place in zip(values, places, strict=True)
+                (location % columns + 0.5, location // columns + 0.5, score)
+                for score, location in zip(values, locations, strict=True)
                 if score >= _SURE
             )
-            for values, places in zip(*joints, strict=True)
+            for values, locations in zip(*joints, strict=True)
         )
         for joints in zip(best.values.tolist(), best.indices.tolist(), strict=True)
     ]
@@ -132,6 +132,6 @@ def load_perception(folder: Path, device: str = "auto") -> Perception:
         BadFile: the folder holds something else, or its parts do not fit.
         Damaged: the weight file is cut short.
     """
-    place = choose_device(device)
+    location = choose_device(device)
     network = load_own(folder, MODEL_TYPE, PerceptionNetwork)
-    return Perception(network.to(place), place, fingerprint(folder, {}))
+    return Perception(network.to(location), location, fingerprint(folder, {}))

@@ -89,10 +89,10 @@ def body_of(thing: SceneObject) -> Body:
 
     cosine, sine = math.cos(math.radians(thing.yaw)), math.sin(math.radians(thing.yaw))
     turn = np.array([[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]])
-    place = np.array([thing.x, 0.0, thing.z])
+    location = np.array([thing.x, 0.0, thing.z])
 
     def to_world(points: Float64[np.ndarray, "*n 3"]) -> Float64[np.ndarray, "*n 3"]:
-        return np.asarray(thing.size * points @ turn.T + place)
+        return np.asarray(thing.size * points @ turn.T + location)
 
     head_shape = (*to_world(head), thing.size * HEAD_RADIUS, cosine, sine)
     primitives = [

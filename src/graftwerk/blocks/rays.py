@@ -140,13 +140,13 @@ def _capsule_time(
     h = b * b - a * c
     if h < 0.0:
         return np.inf
-    place = 0.0 if a <= 0.0 else start + (-b - math.sqrt(h)) / a * speed
-    if a > 0.0 and 0.0 < place < length:
+    location = 0.0 if a <= 0.0 else start + (-b - math.sqrt(h)) / a * speed
+    if a > 0.0 and 0.0 < location < length:
         time = (-b - math.sqrt(h)) / a
         return time if time > _NEAREST else np.inf
     # the line enters through a round end: the one that it passes first, or reaches in the end
     other = (offset[0] - axis[0], offset[1] - axis[1], offset[2] - axis[2])
-    return _round_time(offset if place <= 0.0 else other, direction, radius)
+    return _round_time(offset if location <= 0.0 else other, direction, radius)
 
 
 @compiled
@@ -194,8 +194,8 @@ def normal_at(
             shapes[row, 4] - shapes[row, 1],
             shapes[row, 5] - shapes[row, 2],
         )
-        place = min(1.0, max(0.0, dot(offset, axis3) / dot(axis3, axis3)))
-        return unit(along(offset, axis3, -place)), 0
+        location = min(1.0, max(0.0, dot(offset, axis3) / dot(axis3, axis3)))
+        return unit(along(offset, axis3, -location)), 0
     radius, height = shapes[row, 3], shapes[row, 4]
     slope = radius / height if kind == CONE else 0.0
     across = math.sqrt(offset[0] ** 2 + offset[2] ** 2)
@@ -214,10 +214,10 @@ def near_bound(
     thing: int,
     origin: Vector,
     direction: Vector,
-    spread: float,
+    deviation: float,
     limit: float,
 ) -> bool:
-    """Whether a ray, or a cone of rays that widens by `spread` a unit, may meet an object."""
+    """Whether a ray, or a cone of rays that widens by `deviation` a unit, may meet an object."""
     x, y, z = (
         origin[0] - bounds[thing, 0],
         origin[1] - bounds[thing, 1],
@@ -227,7 +227,7 @@ def near_bound(
     if square <= radius * radius:
         return True
     ahead = -(x * direction[0] + y * direction[1] + z * direction[2])
-    width = radius + spread * ahead
+    width = radius + deviation * ahead
     beside: bool = square - ahead * ahead <= width * width
     return beside and 0.0 < ahead < limit + radius
 

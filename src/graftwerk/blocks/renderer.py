@@ -8,7 +8,7 @@ from ..limits import IMAGE_PIXELS, IMAGE_SIDE
 from .geometry import geometry_of, view_of
 from .primitives import light_of
 from .scene import Scene
-from .shading import develop, trace_picture
+from .shading import develop, trace_image
 
 SAMPLES = 2  # rays a side of a pixel: 2 is four rays a pixel
 EXPOSURE = 0.62
@@ -32,7 +32,7 @@ def render_light(
     require_renderable(height, width)
     light = np.empty((height, width, 3), dtype=np.float32)
     view = view_of(scene.camera, height, width)
-    trace_picture(geometry_of(scene), light_of(scene), view, samples, light)
+    trace_image(geometry_of(scene), light_of(scene), view, samples, light)
     return light
 
 
@@ -45,6 +45,6 @@ def render(
         LimitExceeded: the picture would be too large, or has no pixel.
     """
     light = render_light(scene, height, width, samples)
-    picture = np.empty(light.shape, dtype=np.uint8)
-    develop(light, EXPOSURE, picture)
-    return picture
+    image = np.empty(light.shape, dtype=np.uint8)
+    develop(light, EXPOSURE, image)
+    return image

@@ -34,7 +34,7 @@ _GAP = 0.08  # between objects, in scene units
 _STEP_ASIDE = 0.07  # between the middles of neighbours in the picture, as a share of its width
 _CHECK_PIXELS = 48  # side of the small picture in which silhouettes are compared
 _LEAST_PIXELS = 27  # of a silhouette in it
-_PLACES = 20  # tried for an object before the scene is begun anew
+_LOCATIONS = 20  # tried for an object before the scene is begun anew
 _TRIES = 1_000
 
 
@@ -108,7 +108,7 @@ def _place_object(
     generator: np.random.Generator, view: View, others: list[_Placed], width: float
 ) -> _Placed | None:
     """An object that stands clear of the others, or None."""
-    for _ in range(_PLACES):
+    for _ in range(_LOCATIONS):
         thing = _draw_object(generator, width)
         middle = np.array([(thing.x, thing.size / 2, thing.z)])
         entry = _Placed(thing, reach(thing), float(project(view, middle)[0, 0]))

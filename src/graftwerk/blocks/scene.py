@@ -131,9 +131,9 @@ def scene_from_json(text: str | bytes) -> Scene:
         scene = _ADAPTER.validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the text"
+        location = ".".join(str(part) for part in first["loc"]) or "the text"
         raise BadFile(
-            f"not a scene: {place}: {first['msg']}.",
+            f"not a scene: {location}: {first['msg']}.",
             "Compare it with a file that `graft blocks render` writes into scenes/.",
         ) from error
     _require_whole_people(scene)

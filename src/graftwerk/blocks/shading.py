@@ -171,10 +171,10 @@ _HAZE = 40.0  # distance at which a third of a colour is left
 
 @compiled
 def _may_be_shaded(
-    bounds: Float64[np.ndarray, "o 4"], point: Vector, towards: Vector, spread: float
+    bounds: Float64[np.ndarray, "o 4"], point: Vector, towards: Vector, deviation: float
 ) -> bool:
     for thing in range(len(bounds)):
-        if near_bound(bounds, thing, point, towards, 1.1 * spread, np.inf):
+        if near_bound(bounds, thing, point, towards, 1.1 * deviation, np.inf):
             return True
     return False
 
@@ -291,7 +291,7 @@ def radiance(
 
 
 @compiled
-def trace_picture(
+def trace_image(
     geometry: "Geometry",
     light: "Light",
     view: "View",

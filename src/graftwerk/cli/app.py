@@ -56,7 +56,7 @@ _SUMMARY = {
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class OutputOptions:
     """How a result is shown; no command sees it.
 
     Attributes:
@@ -78,7 +78,7 @@ _FACE = {
 
 _SHORT = {"k": ["-k", "--k"], "out": ["-o", "--out"]}
 
-Invoke = Callable[[Command, dict[str, Any], Face], int]
+Invoke = Callable[[Command, dict[str, Any], OutputOptions], int]
 
 
 def build_app(invoke: Invoke, tokens: Sequence[str]) -> App:
@@ -149,7 +149,7 @@ def _function(command: Command, invoke: Invoke) -> Callable[..., int]:
 
     def call(*arguments: Any, **options: Any) -> int:
         values = dict(zip(positional, arguments, strict=False)) | options
-        face = Face(**{name: values.pop(name, False) for name in _FACE})
+        face = OutputOptions(**{name: values.pop(name, False) for name in _FACE})
         return invoke(command, values, face)
 
     parameters = [_parameter(name, info) for name, info in command.request.model_fields.items()]

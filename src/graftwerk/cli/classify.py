@@ -2,7 +2,7 @@
 
 from ..data.images import listed
 from ..metrics.results import Across, AlignmentEvaluation, Half, Hubness
-from ..models.results import Classification, ClassifiedPicture, TemperatureFit
+from ..models.results import Classification, ClassifiedImage, TemperatureFit
 from ..search.results import IndexChange
 from ..text_safety import printable
 from .format import dim, place, skipped_lines, table
@@ -32,35 +32,35 @@ def classification_lines(report: Classification) -> list[str]:
     return [*lines, dim(printable(report.calibration))]
 
 
-def _each(pictures: list[ClassifiedPicture]) -> list[str]:
+def _each(pictures: list[ClassifiedImage]) -> list[str]:
     lines = []
-    for picture in pictures:
-        lines.append(place(picture.path))
+    for image in pictures:
+        lines.append(place(image.path))
         lines += [
             f"  {line}"
             for line in table(
                 ["label", "probability", "cosine"],
                 [
                     [printable(one.label), f"{one.probability:.3f}", f"{one.cosine:.3f}"]
-                    for one in picture.labels
+                    for one in image.labels
                 ],
             )
         ]
-        if picture.familiarity is not None and picture.familiarity.unfamiliar:
+        if image.familiarity is not None and image.familiarity.unfamiliar:
             lines.append(
                 "  unlike all that the encoder was trained on "
-                f"({far(picture.familiarity)}): the label means little"
+                f"({far(image.familiarity)}): the label means little"
             )
         lines.append("")
     return lines
 
 
-def _as_table(pictures: list[ClassifiedPicture]) -> list[str]:
+def _as_table(pictures: list[ClassifiedImage]) -> list[str]:
     rows = []
-    for picture in pictures:
-        row = [place(picture.path), printable(picture.label), f"{picture.probability:.3f}"]
-        strange = picture.familiarity is not None and picture.familiarity.unfamiliar
-        rows.append([*row, "unfamiliar" if strange else ""])
+    for image in pictures:
+        row = [place(image.path), printable(image.label), f"{image.probability:.3f}"]
+        unusual = image.familiarity is not None and image.familiarity.unfamiliar
+        rows.append([*row, "unfamiliar" if unusual else ""])
     return [*table(["picture", "label", "probability", ""], rows, figures=False), ""]
 
 
@@ -85,9 +85,9 @@ def alignment_lines(report: AlignmentEvaluation) -> list[str]:
     for name, half in (("pictures", report.pictures), ("texts", report.texts)):
         if half is not None:
             lines += [*_half_lines(name, half, report.k), ""]
-    strange = report.unfamiliar
-    told = f", {strange:,} pictures unlike what it was trained on" if strange else ""
-    lines.append(dim(f"{report.encoder}, {report.k} neighbours{told}, {report.seconds:.1f} s"))
+    unusual = report.unfamiliar
+    reported = f", {unusual:,} pictures unlike what it was trained on" if unusual else ""
+    lines.append(dim(f"{report.encoder}, {report.k} neighbours{reported}, {report.seconds:.1f} s"))
     return lines
 
 
@@ -139,7 +139,7 @@ def _hubs(hubness: Hubness) -> str:
     )
 
 
-def unfamiliar_lines(report: IndexChange) -> list[str]:
+def out_of_distribution_lines(report: IndexChange) -> list[str]:
     """What an index is told of pictures that its encoder does not know."""
     if not report.unfamiliar:
         return []

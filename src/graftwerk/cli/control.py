@@ -30,18 +30,18 @@ def trained_lines(report: ControlTrained) -> list[str]:
             f"{printable(report.model)}"
         )
     model = "" if report.unlocked is None else f" --model {printable(report.unlocked)}"
-    place = printable(report.branch)
+    location = printable(report.branch)
     kind = "a ControlNetModel of diffusers" if report.controlnet else "graftwerk's own form"
     return [
         *lines,
         f"plot {printable(report.plot)}",
-        f"-> {place} ({kind}, {report.parameters:,} parameters learned); draw with it: "
+        f"-> {location} ({kind}, {report.parameters:,} parameters learned); draw with it: "
         f"graft generate ...{model} --control {report.condition}=FILE "
-        f"--branch {report.condition}={place}",
+        f"--branch {report.condition}={location}",
     ]
 
 
-def kept_lines(report: Generation) -> list[str]:
+def retained_lines(report: Generation) -> list[str]:
     """What drawn pictures keep of their controls."""
     lines = []
     for one in report.controls:

@@ -40,12 +40,12 @@ def data_lines(data: DataFacts) -> list[str]:
         more = len(data.classes) - _CLASSES
         end = f" and {more} more" if more > 0 else ""
         lines.append(f"classes: {', '.join(shown)}{end} (most over least {data.imbalance:.1f})")
-    told = {
+    reported = {
         "copies kept on one side of the split": data.copies,
         "with another label than their original": data.contradictions,
         "not learned from because they are tested on": data.leaked,
     }
-    odd = [f"{count:,} {words}" for words, count in told.items() if count]
+    odd = [f"{count:,} {words}" for words, count in reported.items() if count]
     rows = [f"rows: {', '.join(odd)}"] if odd else []
     return lines + rows + table_lines(data.tables) + _left_out(data.left_out)
 
@@ -84,26 +84,26 @@ def comparison_lines(report: FitComparison) -> list[str]:
         "drift",
     ]
     rows = []
-    for way in report.ways:
+    for method in report.ways:
         row = [
-            way.name,
-            f"{way.score.value:.3f}",
-            f"{way.score.low:.3f}-{way.score.high:.3f}",
-            f"{way.parameters:,}",
-            f"{way.bytes / 1e6:,.2f}",
-            f"{way.train_seconds:,.1f}",
-            f"{way.predict_seconds:,.2f}",
-            f"{way.peak_bytes / 1e6:,.0f}",
-            f"{way.drift:.4f}",
+            method.name,
+            f"{method.score.value:.3f}",
+            f"{method.score.low:.3f}-{method.score.high:.3f}",
+            f"{method.parameters:,}",
+            f"{method.bytes / 1e6:,.2f}",
+            f"{method.train_seconds:,.1f}",
+            f"{method.predict_seconds:,.2f}",
+            f"{method.peak_bytes / 1e6:,.0f}",
+            f"{method.drift:.4f}",
         ]
-        if way.old_score is not None and way.old_loss is not None:
-            row += [f"{way.old_score:.3f}", f"{way.old_loss:.3f}"]
+        if method.old_score is not None and method.old_loss is not None:
+            row += [f"{method.old_score:.3f}", f"{method.old_loss:.3f}"]
         rows.append(row)
     return [
         report.reason,
         "",
         *table(header + ["before", "its loss"] * len(before), rows),
-        *(f"  {way.name}: {way.note}" for way in report.ways),
+        *(f"  {method.name}: {method.note}" for method in report.ways),
         "drift: how far the features of other data moved; 0 means that nothing is forgotten",
         *(f"before: what the frozen model could do, {name}" for name in before),
         "",
@@ -170,10 +170,10 @@ def lora_lines(report: LoraTrainResult) -> list[str]:
     lines += [
         f"left out: {printable(one.name)}: {printable(one.reason)}" for one in report.left_out
     ]
-    place = printable(report.out)
+    location = printable(report.out)
     if report.task == "generate":
-        return [*lines, f"-> {place}; draw with it: graft generate ... --lora {place}"]
-    return [*lines, f"-> {place}"]
+        return [*lines, f"-> {location}; draw with it: graft generate ... --lora {location}"]
+    return [*lines, f"-> {location}"]
 
 
 _WITH_INTERVALS = 7  # columns at most that a terminal has room for

@@ -72,8 +72,8 @@ def source_lines(check: SourceCheck) -> list[str]:
         "missing": check.missing,
         "unreadable": check.unreadable,
     }
-    told = [f"{count:,} {name}" for name, count in counts.items() if count]
-    lines = [f"files on the disk: {', '.join(told) or 'none stored'}"]
+    reported = [f"{count:,} {name}" for name, count in counts.items() if count]
+    lines = [f"files on the disk: {', '.join(reported) or 'none stored'}"]
     lines += [
         f"  {entry.state} {place(entry.path)}: {printable(entry.reason)}"
         for entry in check.differences[:_NAMED]

@@ -4,8 +4,8 @@ from ..generation.results import (
     Generation,
     GuideSweepReport,
     GuideVerdicts,
+    ImageVerdict,
     Inversion,
-    PictureVerdict,
     SweepRow,
 )
 from ..text_safety import printable
@@ -16,24 +16,26 @@ def guide_lines(report: Generation) -> list[str]:
     """What each guide did, and which fight."""
     lines = []
     for guide in report.guides:
-        told = "did not act"
+        reported = "did not act"
         if guide.first is not None and guide.last is not None and guide.shift is not None:
-            told = f"{guide.first:.3g} at first, {guide.last:.3g} at last, shift {guide.shift:.3g}"
-        lines.append(f"guide {printable(guide.name)}:{guide.scale:g}: {told}")
+            reported = (
+                f"{guide.first:.3g} at first, {guide.last:.3g} at last, shift {guide.shift:.3g}"
+            )
+        lines.append(f"guide {printable(guide.name)}:{guide.scale:g}: {reported}")
     lines += [
-        f"{printable(fight.first)} and {printable(fight.second)} pull against each other: cosine "
-        f"{fight.cosine:.2f}"
-        for fight in report.fights
+        f"{printable(conflict.first)} and {printable(conflict.second)} pull against each other: cosine "
+        f"{conflict.cosine:.2f}"
+        for conflict in report.fights
     ]
-    return lines + witness_table(report.verdicts)
+    return lines + check_table(report.verdicts)
 
 
 def verdict_lines(report: GuideVerdicts) -> list[str]:
     """One line a picture, each witness in a column."""
-    asked = "" if report.label is None else f" of {printable(report.label)!r}"
+    requested = "" if report.label is None else f" of {printable(report.label)!r}"
     return [
-        *witness_table(report.pictures),
-        f"real pictures{asked}? ! marks what speaks against it; residual, spectrum and neighbours "
+        *check_table(report.pictures),
+        f"real pictures{requested}? ! marks what speaks against it; residual, spectrum and neighbours "
         f"are distances from {report.real} real pictures, 1 is what 95 % of these keep, "
         f"{report.limit:g} the limit ({report.seconds:.1f} s)",
     ]
@@ -51,19 +53,19 @@ def inversion_lines(report: Inversion) -> list[str]:
             f"back from its noise: PSNR {report.psnr_db:.1f} dB (the autoencoder alone: "
             f"{report.psnr_db_of_decoder:.1f} dB)"
         )
-    return [*lines, *witness_table(report.verdicts), f"{report.seconds:.1f} s"]
+    return [*lines, *check_table(report.verdicts), f"{report.seconds:.1f} s"]
 
 
-def witness_table(verdicts: list[PictureVerdict]) -> list[str]:
+def check_table(verdicts: list[ImageVerdict]) -> list[str]:
     """A line for each picture with the reading of each witness; ! speaks against it."""
     if not verdicts:
         return []
-    names = list(dict.fromkeys(w.name for picture in verdicts for w in picture.witnesses))
+    names = list(dict.fromkeys(w.name for image in verdicts for w in image.witnesses))
     rows = []
-    for picture in verdicts:
-        said = {w.name: f"{w.reading:.2f}{'' if w.agrees else ' !'}" for w in picture.witnesses}
-        row = [printable(picture.path), picture.verdict, f"{picture.strangeness:.2f}"]
-        rows.append([*row, *(said.get(name, "") for name in names)])
+    for image in verdicts:
+        predicted = {w.name: f"{w.reading:.2f}{'' if w.agrees else ' !'}" for w in image.witnesses}
+        row = [printable(image.path), image.verdict, f"{image.strangeness:.2f}"]
+        rows.append([*row, *(predicted.get(name, "") for name in names)])
     return table(["picture", "verdict", "strangeness", *names], rows)
 
 

@@ -17,10 +17,10 @@ from ..requests.base import is_positional
 from ..settings import settings
 from ..text_safety import printable
 from . import streams
-from .app import Face, build_app
+from .app import OutputOptions, build_app
 from .stopping import Stopping
 
-_PLACES = ("model", "encoder", "index", "data", "out")  # options that name folders, usual first
+_LOCATIONS = ("model", "encoder", "index", "data", "out")  # options that name folders, usual first
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,15 +54,15 @@ def _failed(error: BaseException, stopping: Stopping, as_json: bool, debug: bool
         case BrokenPipeError():  # the reader of our stdout left, as `head` does
             return 0
         case CycloptsError():
-            told: GraftError = _parse_error(error)
+            reported: GraftError = _parse_error(error)
         case GraftError():
-            told = error
+            reported = error
         case KeyboardInterrupt():
-            told = Cancelled(f"stopped at once by {stopping.cause}.")
+            reported = Cancelled(f"stopped at once by {stopping.cause}.")
         case _:
-            told = error_of_machine(error) or _unexpected_error(error, debug)
-    _fail(told, as_json, debug and not told.message.startswith("unexpected "))
-    return stopping.exit_code if isinstance(told, Cancelled) else told.exit_code
+            reported = error_of_machine(error) or _unexpected_error(error, debug)
+    _fail(reported, as_json, debug and not reported.message.startswith("unexpected "))
+    return stopping.exit_code if isinstance(reported, Cancelled) else reported.exit_code
 
 
 def _unexpected_error(error: BaseException, debug: bool) -> GraftError:
@@ -72,7 +72,9 @@ def _unexpected_error(error: BaseException, debug: bool) -> GraftError:
     return GraftError(text, "Run again with --debug and report it.")
 
 
-def _invoke(stopping: Stopping, command: Command, values: dict[str, Any], face: Face) -> int:
+def _invoke(
+    stopping: Stopping, command: Command, values: dict[str, Any], face: OutputOptions
+) -> int:
     request = _validated(command, values)
     from .progress import Terminal
     from .show import show
@@ -126,7 +128,7 @@ def _unexpected(error: UnusedCliTokensError) -> BadInput:
         for name, info in command.request.model_fields.items()
         if not is_positional(info)
     }
-    options = [f"--{name} ..." for name in _PLACES if name in fields]
+    options = [f"--{name} ..." for name in _LOCATIONS if name in fields]
     folder = f"A folder or file is named by an option ({', '.join(options)}); a" if options else "A"
     return BadInput(
         f"not expected here: {' '.join(error.unused_tokens or ())}.",

@@ -65,7 +65,7 @@ class Terminal:
         self._quiet = quiet
         self._streams = streams
         self._stopping = stopping
-        self._asked_to_stop = False
+        self._requested_to_stop = False
         self._has_steps = False
         self._progress: Progress | None = None
         self._live: Live | None = None
@@ -91,7 +91,7 @@ class Terminal:
     def _stop(self) -> bool:
         """The first signal came; gives whether the work notices it by itself."""
         # even without steps: what is raised on the spot may be swallowed, as in a destructor
-        self._asked_to_stop = True
+        self._requested_to_stop = True
         if self._has_steps:
             with suppress(RuntimeError):  # the signal came in the midst of another line
                 self.note("stopping after this step; once more leaves at once")
@@ -159,7 +159,7 @@ class Terminal:
         return Group(gauge_table(self._figures), bar) if self._figures else bar
 
     def _check(self) -> None:
-        if self._asked_to_stop:
+        if self._requested_to_stop:
             raise Cancelled(
                 f"stopped by {self._stopping.cause}.",
                 "What was finished is kept; run it again to go on.",

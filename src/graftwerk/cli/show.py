@@ -25,7 +25,7 @@ from ..text_safety import printable
 from . import blocks, classify, condition, control, finetune, guide, search
 from . import finetune as probe
 from .format import dim as _dim
-from .format import place as _place
+from .format import place as _location
 from .format import skipped_lines, source_lines, table, table_lines
 
 
@@ -61,13 +61,13 @@ def _(report: IndexChange) -> list[str]:
         "removed": report.removed,
         "skipped": len(report.skipped),
     }
-    told = [f"{count} {name}" for name, count in counts.items() if count]
+    reported = [f"{count} {name}" for name, count in counts.items() if count]
     lines = [
-        f"files: {', '.join(told) or 'none changed'}",
+        f"files: {', '.join(reported) or 'none changed'}",
         f"{report.passages} passages in the index; {report.embedded} embedded, "
         f"{report.reused} known by content ({report.encoder}, {report.seconds:.1f} s)",
         *classify.converted_lines(report),
-        *classify.unfamiliar_lines(report),
+        *classify.out_of_distribution_lines(report),
     ]
     return lines + table_lines(report.tables) + skipped_lines(report.skipped)
 
@@ -110,13 +110,13 @@ def _answer(report: Answer, streamed: bool) -> list[str]:
         ]
         if report.hits:
             nearest = report.hits[0]
-            where = _place(nearest.path, nearest.line, nearest.page)
+            where = _location(nearest.path, nearest.line, nearest.page)
             lines.append(_dim(f"nearest passage: {where}  {printable(nearest.heading)}".rstrip()))
         return lines
     if not streamed:
         lines += [printable(report.answer, keep_lines=True), ""]
     for citation in report.citations:
-        where = _place(citation.path, citation.line, citation.page)
+        where = _location(citation.path, citation.line, citation.page)
         lines.append(f"[{citation.number}] {where}  {citation.verdict} ({citation.similarity:.2f})")
     if report.removed_citations:
         lines.append(
@@ -125,7 +125,7 @@ def _answer(report: Answer, streamed: bool) -> list[str]:
     if report.uncited:
         lines.append(f"{report.uncited} sentences cite nothing")
     for entry in report.dropped:
-        span = f"{_place(entry.path, None, None)} {entry.start}-{entry.end}"
+        span = f"{_location(entry.path, None, None)} {entry.start}-{entry.end}"
         lines.append(f"{entry.reason} for the token budget: {span} ({entry.tokens} tokens)")
     kind = "extractive: quotes only" if report.extractive else report.writer
     total = sum(report.seconds.values())
@@ -223,14 +223,14 @@ def _(report: BlocksSheet) -> list[str]:
 
 @_lines.register
 def _(report: Generation) -> list[str]:
-    lines = [printable(picture.path) for picture in report.pictures]
+    lines = [printable(image.path) for image in report.pictures]
     lines += [] if report.sheet is None else [f"all of them: {printable(report.sheet)}"]
     return [
         *lines,
         f"{len(report.pictures)} pictures of {report.width} x {report.height} pixels, "
         f"{report.sampler}, {report.steps} steps, {report.steps_per_second:.1f} steps/s, "
         f"{report.seconds:.1f} s ({printable(report.model)}, {report.fingerprint[:12]})",
-        *control.kept_lines(report),
+        *control.retained_lines(report),
         *guide.guide_lines(report),
     ]
 

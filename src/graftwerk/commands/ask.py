@@ -62,8 +62,8 @@ def run_calibrate(request: Calibrate, monitor: Monitor) -> Calibration:
     questions = read_questions(request.file)
     with Index(request.index, device=request.device) as index:
         return index.calibrate(
-            [asked.question for asked in questions if asked.answerable],
-            [asked.question for asked in questions if not asked.answerable],
+            [requested.question for requested in questions if requested.answerable],
+            [requested.question for requested in questions if not requested.answerable],
             false_answer_rate=request.false_answer_rate,
             source=f"this index's own calibration ({request.file.name})",
             monitor=monitor,
@@ -89,9 +89,11 @@ def read_questions(path: Path) -> list[Labelled]:
     if table is None or not {"question", "answerable"} <= set(table.columns):
         raise BadInput(f"{path} has no columns question and answerable.", _FORM)
     rows = zip(table.places, table.columns["question"], table.columns["answerable"], strict=True)
-    questions = [_question(text, said, f"{path}, {place}") for place, text, said in rows]
-    for wanted, word in ((True, "answerable"), (False, "unanswerable")):
-        count = sum(asked.answerable is wanted for asked in questions)
+    questions = [
+        _question(text, predicted, f"{path}, {location}") for location, text, predicted in rows
+    ]
+    for requested, word in ((True, "answerable"), (False, "unanswerable")):
+        count = sum(asked.answerable is requested for asked in questions)
         if count < LEAST_QUESTIONS:
             raise BadInput(
                 f"{path} has {count} {word} questions; at least {LEAST_QUESTIONS} are needed.",
@@ -100,10 +102,10 @@ def read_questions(path: Path) -> list[Labelled]:
     return questions
 
 
-def _question(text: Any, said: Any, where: str) -> Labelled:
-    answerable = _TRUTH.get(str(said).strip().lower()) if said is not None else None
+def _question(text: Any, predicted: Any, where: str) -> Labelled:
+    answerable = _TRUTH.get(str(predicted).strip().lower()) if predicted is not None else None
     if not isinstance(text, str) or not text.strip() or answerable is None:
-        shown = f"{text!r}, {said!r}"[:80]
+        shown = f"{text!r}, {predicted!r}"[:80]
         raise BadInput(f"{where}: {shown} is no labelled question.", _FORM)
     if len(text) > limits.QUESTION_CHARACTERS:
         raise BadInput(

@@ -25,12 +25,12 @@ from ..blocks.sampling import sample_scene
 from ..blocks.scene import scene_to_data
 from ..errors import BadFile, Cancelled
 from ..models.hub import builtin_folder
-from ..recipes.registry import RECIPES, Entry, Setting, Watched, find
+from ..recipes.registry import RECIPES, Entry, Observable, Setting, find
 from ..recipes.result import (
     MODEL,
     Made,
     history_of,
-    open_ingredients,
+    open_dependencies,
     open_judge,
     open_result,
     write_result,
@@ -128,10 +128,10 @@ def run_recipe_eval(request: RecipeEval, monitor: Monitor) -> RecipeEvaluation:
     began = time.perf_counter()
     entry = find(request.name)
     folder = open_result(request.model or builtin_folder(entry.builtin), entry.name)
-    ingredients = open_judge(entry, request.judge) | open_ingredients(
+    dependencies = open_judge(entry, request.judge) | open_dependencies(
         replace(entry, takes=()), {"diffusion": request.diffusion}
     )
-    setting = Setting(request.seed, choose_device(request.device), ingredients, monitor)
+    setting = Setting(request.seed, choose_device(request.device), dependencies, monitor)
     figures = entry.load().evaluate(folder, request.count, setting)
     return RecipeEvaluation(
         recipe=entry.name,
@@ -199,19 +199,19 @@ def run_recipe_run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
     entry = find(request.name)
     out = request.out.absolute()
     named = {"clip": request.clip, "autoencoder": request.autoencoder}
-    ingredients = open_ingredients(entry, named | {"diffusion": request.diffusion})
+    dependencies = open_dependencies(entry, named | {"diffusion": request.diffusion})
     judge = open_judge(entry, request.judge)
     folders.require_free(out, KIND, KIND, _is_former)
-    folders.require_outside((*ingredients.values(), *judge.values()), out / MODEL)
+    folders.require_outside((*dependencies.values(), *judge.values()), out / MODEL)
     recipe = entry.load()
-    sizes = _sizes(request, recipe.TINY if request.tiny else recipe.REAL, ingredients)
-    configuration = _configuration(request, sizes, ingredients)
+    sizes = _sizes(request, recipe.TINY if request.tiny else recipe.REAL, dependencies)
+    configuration = _configuration(request, sizes, dependencies)
     checkpoint.require_same(out / CHECKPOINTS, configuration)
     device = choose_device(request.device)
     fast = fast_precision(device)
     with joined(device) as group:
         watcher = monitor if group.leads else Silent()
-        setting = Setting(request.seed, device, {**ingredients, **judge}, watcher)
+        setting = Setting(request.seed, device, {**dependencies, **judge}, watcher)
         session = Session(
             out,
             configuration,
@@ -245,7 +245,7 @@ def _train(
     if group.leads:
         folders.claim(session.folder, KIND, verify=_is_former)
     work = recipe.prepare(sizes, setting)
-    if isinstance(work, Watched):
+    if isinstance(work, Observable):
         session = replace(session, watch=work.watcher(session).watch)
     outcome = train(work, plan, session, setting.monitor)
     figures: dict[str, float] = {}
@@ -273,7 +273,7 @@ def _train(
     return outcome, figures
 
 
-def _sizes(request: RecipeRun, sizes: Any, ingredients: Mapping[str, Path]) -> Any:
+def _sizes(request: RecipeRun, sizes: Any, dependencies: Mapping[str, Path]) -> Any:
     """The recipe's sizes as they were asked for."""
     plan: Plan = sizes.plan
     if request.steps is not None:
@@ -282,14 +282,14 @@ def _sizes(request: RecipeRun, sizes: Any, ingredients: Mapping[str, Path]) -> A
         plan = replace(plan, batch=request.batch)
     if request.learning_rate is not None:
         plan = replace(plan, learning_rate=request.learning_rate)
-    elif request.name in ingredients:
+    elif request.name in dependencies:
         plan = replace(plan, learning_rate=_GENTLER * plan.learning_rate)
     scenes = sizes.scenes if request.scenes is None else request.scenes
     return replace(sizes, plan=plan, scenes=scenes)
 
 
 def _configuration(
-    request: RecipeRun, sizes: Any, ingredients: Mapping[str, Path]
+    request: RecipeRun, sizes: Any, dependencies: Mapping[str, Path]
 ) -> dict[str, Any]:
     """What the training is a function of; the number of steps may grow later.
 
@@ -310,7 +310,7 @@ def _configuration(
     }
     made_from = {
         name: fingerprint(folder, {}) if name == request.name else identities[name](folder)
-        for name, folder in ingredients.items()
+        for name, folder in dependencies.items()
     }
     return {
         "recipe": request.name,

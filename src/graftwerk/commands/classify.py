@@ -12,12 +12,12 @@ from ..metrics.calibration import softmax
 from ..models.encoders import (
     Encoded,
     encode_pictures,
-    list_pictures,
+    list_images,
     load_encoder,
     nothing_readable,
 )
 from ..models.image_encoder import ImageEncoder
-from ..models.results import Classification, ClassifiedPicture, LabelProbability, TemperatureFit
+from ..models.results import Classification, ClassifiedImage, LabelProbability, TemperatureFit
 from ..models.zero_shot import (
     check_templates,
     cut_labels,
@@ -66,8 +66,8 @@ def run_classify(request: Classify, monitor: Monitor) -> Classification:
     given = check_templates(request.templates)
     paths, skipped = _list(request)
     encoder = require_joint(load_encoder(request.encoder, device=request.device))
-    kept = _kept_fit(request, encoder)
-    templates = _choose_templates(given, kept, encoder)
+    retained = _retained_fit(request, encoder)
+    templates = _choose_templates(given, retained, encoder)
     _note_cut(encoder, labels, templates, monitor)
     monitor.start("reading labels", len(labels) * len(templates))
     heads = label_vectors(encoder, labels, templates, monitor.advance)
@@ -76,16 +76,16 @@ def run_classify(request: Classify, monitor: Monitor) -> Classification:
         fitted = fit(request.calibrate, encoder, labels, templates, heads, request.seed, monitor)
         if request.calibration is not None:
             save_fit(request.calibration, fitted)
-    used = fitted or kept
+    used = fitted or retained
     temperature = used.temperature if used else 1.0
     encoded = encode_pictures(encoder, paths, monitor)
     skipped += encoded.skipped
     if paths and not encoded.places:
         raise nothing_readable(request.pictures, skipped)
     classifier = _Classifier(encoder, labels, heads, temperature, min(request.k, len(labels)))
-    pictures = _classify(classifier, paths, encoded)
+    images = _classify(classifier, paths, encoded)
     return Classification(
-        pictures=pictures,
+        pictures=images,
         skipped=skipped,
         unfamiliar=encoded.unfamiliar,
         labels=len(labels),
@@ -102,13 +102,13 @@ def run_classify(request: Classify, monitor: Monitor) -> Classification:
 
 def _list(request: Classify) -> tuple[list[str], list[Skipped]]:
     if request.pictures:
-        return list_pictures(request.pictures)
+        return list_images(request.pictures)
     if request.calibrate is None:
         raise BadInput("no picture was named.", "Name picture files, or folders of them.")
     return [], []
 
 
-def _kept_fit(request: Classify, encoder: ImageEncoder) -> TemperatureFit | None:
+def _retained_fit(request: Classify, encoder: ImageEncoder) -> TemperatureFit | None:
     """The fit of an earlier run, where one was named."""
     if request.calibration is None or request.calibrate is not None:
         return None
@@ -116,12 +116,12 @@ def _kept_fit(request: Classify, encoder: ImageEncoder) -> TemperatureFit | None
 
 
 def _choose_templates(
-    given: tuple[str, ...], kept: TemperatureFit | None, encoder: ImageEncoder
+    given: tuple[str, ...], retained: TemperatureFit | None, encoder: ImageEncoder
 ) -> tuple[str, ...]:
     """Those given, else those of the calibration, else those that suit the encoder."""
-    if kept is None:
+    if retained is None:
         return given or templates_of(encoder.folder)
-    fitted = check_templates(kept.templates)
+    fitted = check_templates(retained.templates)
     if given and set(given) != set(fitted):
         raise BadInput(
             f"the calibration was fitted with the templates {', '.join(map(repr, fitted))}.",
@@ -143,31 +143,31 @@ def _note_cut(
 
 def _classify(
     classifier: _Classifier, paths: Sequence[str], encoded: Encoded
-) -> list[ClassifiedPicture]:
+) -> list[ClassifiedImage]:
     found = encoded.familiarity
     rows = max(1, _CELLS // len(classifier.labels))
-    pictures = []
+    images = []
     for first in range(0, len(encoded.places), rows):
         vectors = encoded.vectors[first : first + rows]
         logits = encoder_logits(classifier.encoder, vectors, classifier.heads)
         probabilities = softmax(logits / classifier.temperature)
         for row, chances in enumerate(probabilities):
             best = np.argsort(-chances, kind="stable")[: classifier.k]
-            told = [
+            reported = [
                 LabelProbability(
-                    label=classifier.labels[place],
-                    probability=float(chances[place]),
-                    cosine=float(vectors[row] @ classifier.heads[place]),
+                    label=classifier.labels[location],
+                    probability=float(chances[location]),
+                    cosine=float(vectors[row] @ classifier.heads[location]),
                 )
-                for place in best
+                for location in best
             ]
-            pictures.append(
-                ClassifiedPicture(
+            images.append(
+                ClassifiedImage(
                     path=paths[encoded.places[first + row]],
-                    label=told[0].label,
-                    probability=told[0].probability,
-                    labels=told,
+                    label=reported[0].label,
+                    probability=reported[0].probability,
+                    labels=reported,
                     familiarity=None if found is None else found[first + row],
                 )
             )
-    return pictures
+    return images

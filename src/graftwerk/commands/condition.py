@@ -28,7 +28,7 @@ from ..errors import BadFile, BadInput, UnknownName
 from ..metrics.edges import TOLERANCE, count_pairs, quality_of
 from ..models.encoders import load_encoder
 from ..models.image_encoder import encode_and_compare
-from ..requests.base import DEFAULT_PICTURE_ENCODER
+from ..requests.base import DEFAULT_IMAGE_ENCODER
 from ..requests.condition import ConditionList, EvalEdges, MakeCondition
 from ..types import Monitor
 
@@ -61,16 +61,16 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
         made, by, stages, thresholds = _make(request, settings, image)
     if stages is not None and request.stages:
         tiles = {"picture": np.asarray(image)} | stage_tiles(stages)
-    unfamiliar = None
+    out_of_distribution = None
     if image is not None and by == PERCEPTION:
-        unfamiliar = _is_unfamiliar(image, request.device)
-        if unfamiliar:
+        out_of_distribution = _is_out_of_distribution(image, request.device)
+        if out_of_distribution:
             monitor.note(
                 f"this picture is unlike the Blocks scenes that {PERCEPTION} knows; a model for "
                 "photographs can be named with --estimator."
             )
-    drawn = np.asarray(made).any(axis=-1)
-    if not drawn.any():
+    sampled = np.asarray(made).any(axis=-1)
+    if not sampled.any():
         monitor.note(f"this {request.kind} map is empty: there is nothing to follow in it")
     columns = 3 if request.kind == _ALL else 4
     write_image(request.out, made if tiles is None else sheet_of(tiles, columns))
@@ -80,9 +80,9 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
         out=str(request.out),
         width=made.width,
         height=made.height,
-        drawn=float(drawn.mean()),
+        drawn=float(sampled.mean()),
         thresholds=thresholds,
-        unfamiliar=unfamiliar,
+        unfamiliar=out_of_distribution,
         converted=[] if opened is None else list(opened.notes),
         seconds=time.perf_counter() - begin,
     )
@@ -138,7 +138,7 @@ def _all(request: MakeCondition, image: "Image | None") -> tuple[dict[str, Tile]
         tiles = {name: one.draw(maps)[0] for name, one in CONDITIONS.items()}
         return {"picture": maps.pictures[0]} | tiles, "exact maps"
     picture = np.asarray(image)
-    tiles = {name: one.from_picture(picture) for name, one in CONDITIONS.items()}
+    tiles = {name: one.from_image(picture) for name, one in CONDITIONS.items()}
     return {"picture": picture} | tiles, PERCEPTION
 
 
@@ -151,13 +151,13 @@ def _checked(request: MakeCondition) -> CannySettings:
         raise BadInput(
             f"{given} a scene was given.", "Name a picture, or a scene's number with --scene."
         )
-    ways = {
+    methods = {
         "--scene": request.scene is not None,
         "--finished": request.finished,
         "--estimator": request.estimator is not None,
         "--stages": request.stages,
     }
-    named = [name for name, given in ways.items() if given]
+    named = [name for name, given in methods.items() if given]
     if len(named) > 1:
         raise BadInput(
             f"{' and '.join(named)} exclude each other.", "Leave all but one of them out."
@@ -191,8 +191,8 @@ def _settings(request: MakeCondition) -> CannySettings:
     )
 
 
-def _is_unfamiliar(image: "Image", device: str) -> bool:
-    encoder = load_encoder(DEFAULT_PICTURE_ENCODER, device=device)
+def _is_out_of_distribution(image: "Image", device: str) -> bool:
+    encoder = load_encoder(DEFAULT_IMAGE_ENCODER, device=device)
     _, distances = encode_and_compare(encoder, [image])
     return distances is not None and bool(distances[0] > 1)
 
@@ -226,9 +226,9 @@ def run_eval_edges(request: EvalEdges, monitor: Monitor) -> EdgeEvaluation:
     find = plain_strength if request.plain else edge_strength
     monitor.start("pairing edges with boundaries", len(data))
     counts, people = [], 0
-    for picture, drawn in data:
-        counts.append(count_pairs(find(picture), list(drawn)))
-        people += len(drawn)
+    for image, sampled in data:
+        counts.append(count_pairs(find(image), list(sampled)))
+        people += len(sampled)
         monitor.advance()
     quality = quality_of(counts)
     return EdgeEvaluation(

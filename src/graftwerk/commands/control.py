@@ -53,10 +53,10 @@ def run_control_ablation(request: ControlAblation, monitor: Monitor) -> Ablation
     from ..generation.control_ablation import (
         ALONE,
         JUDGE,
-        drawn_figures,
         open_ground,
         require_ours,
         result_sheet,
+        sampled_figures,
         trials_of,
     )
 
@@ -66,7 +66,7 @@ def run_control_ablation(request: ControlAblation, monitor: Monitor) -> Ablation
     trials: list[Trial] = []
     for trial in trials_of(ground, monitor):
         trials.append(trial)
-        for prompt, figures in drawn_figures(ground, trial, monitor).items():
+        for prompt, figures in sampled_figures(ground, trial, monitor).items():
             found.setdefault((trial.name, prompt), []).append(figures)
     rows = [_row(branch, prompt, figures) for (branch, prompt), figures in found.items()]
     table, sheet = request.out / TABLE, request.out / SHEET
@@ -101,13 +101,13 @@ def findings(found: Figures) -> list[str]:
             gains = [_fidelity(one) - _fidelity(two) for one, two in pairs]
             mean, margin = student(gains)
             if margin is None:
-                told = "one seed says nothing of its interval"
+                reported = "one seed says nothing of its interval"
             elif abs(mean) <= margin:
-                told = "no difference beyond the interval"
+                reported = "no difference beyond the interval"
             else:
-                told = f"zero is {'ahead' if mean > 0 else 'behind'}"
+                reported = f"zero is {'ahead' if mean > 0 else 'behind'}"
             shown = f"{mean:+.3f}" + ("" if margin is None else f" ±{margin:.3f}")
-            lines.append(f"fidelity of zero minus {other}, prompt {prompt}: {shown}: {told}")
+            lines.append(f"fidelity of zero minus {other}, prompt {prompt}: {shown}: {reported}")
     return lines
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import files
-from ..data.columns import Wanted
+from ..data.columns import ColumnChoice
 from ..data.dataset import Item, Kind, Picture
 from ..data.documents.formats import is_image_path
 from ..data.images import ImageNotes, read_image
@@ -68,9 +68,9 @@ def _expand(value: str, request: Embed, reads: frozenset[Kind]) -> Rows:
     if value != "-":
         if not is_table_file(value):
             return Rows([value], [value], (), ())
-        wanted = Wanted(reads & _READ, None, tuple(request.content), reading_of(request))
-        found = read_items(value, wanted, None)
-        names = [f"{value}, {place}" for place in found.names]
+        requested = ColumnChoice(reads & _READ, None, tuple(request.content), reading_of(request))
+        found = read_items(value, requested, None)
+        names = [f"{value}, {location}" for location in found.names]
         return Rows(found.items, names, found.tables, found.notes)
     try:
         lines = sys.stdin.buffer.read().decode("utf-8-sig").splitlines()
@@ -81,7 +81,7 @@ def _expand(value: str, request: Embed, reads: frozenset[Kind]) -> Rows:
     return Rows(list(lines), lines, (), ())
 
 
-def _is_picture(value: str) -> bool:
+def _is_image(value: str) -> bool:
     """Whether an input names a picture; a sentence that ends like one does not."""
     if not is_image_path(value):
         return False
@@ -93,7 +93,7 @@ def _is_picture(value: str) -> bool:
 
 def _open(item: Item, converted: ImageNotes) -> "str | Image":
     if isinstance(item, str):
-        return read_image(item, converted) if _is_picture(item) else item
+        return read_image(item, converted) if _is_image(item) else item
     assert isinstance(item, Picture)  # noqa: S101  series are not asked for
     opened = item.decode()
     converted.add(opened.notes)

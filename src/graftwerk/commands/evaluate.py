@@ -19,7 +19,7 @@ from jaxtyping import Int64
 
 from ..blocks.captions import parse
 from ..data.documents.formats import is_image_path
-from ..data.image_folder import TABLES, LabelledPicture, attributes, read_picture_folder
+from ..data.image_folder import TABLES, LabelledImage, attributes, read_image_folder
 from ..data.pairs import read_labelled_texts, read_pairs
 from ..data.tables import is_table, reading_of
 from ..errors import BadInput
@@ -82,7 +82,7 @@ def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> AlignmentEva
         BadFile: the data are not of a known form.
     """
     begin = time.perf_counter()
-    encoded = pictures = table = None
+    encoded = images = table = None
     if is_table(request.data) and request.data.name not in TABLES:
         table = read_labelled_texts(request.data, reading_of(request))
         _tell(table.notes, monitor)
@@ -90,9 +90,7 @@ def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> AlignmentEva
         texts = _embed_texts(encoder, [(one.text, one.values) for one in table.rows], monitor)
     else:
         rows = [
-            row
-            for row in read_picture_folder(request.data, monitor.note)
-            if is_image_path(row.path)
+            row for row in read_image_folder(request.data, monitor.note) if is_image_path(row.path)
         ]
         if not rows:
             raise nothing_readable([str(request.data)], [])
@@ -101,18 +99,20 @@ def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> AlignmentEva
             encoded = encode_pictures(encoder, [row.path for row in rows], monitor)
             if not encoded.places:
                 raise nothing_readable([str(request.data)], encoded.skipped)
-            rows = [rows[place] for place in encoded.places]
-            pictures = _Side(encoded.vectors, _with_facts(rows), _number_captions(rows))
+            rows = [rows[location] for location in encoded.places]
+            images = _Side(encoded.vectors, _with_facts(rows), _number_captions(rows))
         captioned = zip(rows, _with_facts(rows), strict=True)
-        said_of = [(row.caption, values) for row, values in captioned if row.caption is not None]
-        texts = _embed_texts(encoder, said_of, monitor)
-    _require_enough(request, encoder, pictures, texts)
+        predicted_of = [
+            (row.caption, values) for row, values in captioned if row.caption is not None
+        ]
+        texts = _embed_texts(encoder, predicted_of, monitor)
+    _require_enough(request, encoder, images, texts)
     monitor.start("measuring")
     return AlignmentEvaluation(
         encoder=encoder.name,
         k=request.k,
-        across=_across(pictures, texts, request.k),
-        pictures=_half(pictures, request.k),
+        across=_across(images, texts, request.k),
+        pictures=_half(images, request.k),
         texts=_half(texts, request.k),
         unfamiliar=None if encoded is None else encoded.unfamiliar,
         skipped=[] if encoded is None else encoded.skipped,
@@ -127,7 +127,7 @@ def _tell(notes: Sequence[str], monitor: Monitor) -> None:
         monitor.note(note)
 
 
-def _number_captions(rows: Sequence[LabelledPicture]) -> Int64[np.ndarray, " n"]:
+def _number_captions(rows: Sequence[LabelledImage]) -> Int64[np.ndarray, " n"]:
     """Equal numbers for equal captions, in the order in which they come; -1 without one."""
     numbers: dict[str, int] = {}
     groups = [
@@ -137,19 +137,19 @@ def _number_captions(rows: Sequence[LabelledPicture]) -> Int64[np.ndarray, " n"]
 
 
 def _embed_texts(
-    encoder: Encoder, said: Sequence[tuple[str, Values]], monitor: Monitor
+    encoder: Encoder, predicted: Sequence[tuple[str, Values]], monitor: Monitor
 ) -> _Side | None:
     """The different texts in their order, each with the values of its first row."""
-    if "text" not in encoder.reads or not said:
+    if "text" not in encoder.reads or not predicted:
         return None
-    values = dict(reversed(said))
-    different = list(dict.fromkeys(text for text, _ in said))
+    values = dict(reversed(predicted))
+    different = list(dict.fromkeys(text for text, _ in predicted))
     monitor.start("embedding texts", len(different))
     vectors = encoder.encode_texts(different, "document", monitor.advance)
     return _Side(vectors, [values[text] for text in different], np.arange(len(different)))
 
 
-def _with_facts(rows: Sequence[LabelledPicture]) -> list[Values]:
+def _with_facts(rows: Sequence[LabelledImage]) -> list[Values]:
     """Columns of the metadata and, where all captions are of the Blocks grammar, what they say."""
     try:
         facts = [parse(row.caption or "") for row in rows]
@@ -216,8 +216,8 @@ def _across(pictures: _Side | None, texts: _Side | None, k: int) -> Across | Non
     """Figures between pictures and their captions."""
     if pictures is None or texts is None or len(texts.vectors) < 2:
         return None
-    told = pictures.groups >= 0
-    shown, groups = pictures.vectors[told], pictures.groups[told]
+    reported = pictures.groups >= 0
+    shown, groups = pictures.vectors[reported], pictures.groups[reported]
     matching, other = embedding_space.matching_cosines(shown, texts.vectors, groups)
     near = embedding_space.nearest_answers(texts.vectors, shown, min(k, len(shown)))
     return Across(
@@ -259,15 +259,15 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> AnswersEvaluatio
         WriterFailed: the language model gave no whole answer.
     """
     begin = time.perf_counter()
-    kept, left_out = _divide(read_paragraphs(request.file), request.held_out, request.seed)
+    retained, left_out = _divide(read_paragraphs(request.file), request.held_out, request.seed)
     encoder = load_encoder(request.encoder, device=request.device)
     with tempfile.TemporaryDirectory(prefix="graftwerk-") as name:
         folder = Path(name) / "index"
-        build_index(folder, kept, encoder, None, monitor)
+        build_index(folder, retained, encoder, None, monitor)
         with Index(folder, device=request.device) as index:
             calibration, line = index.calibration()
             monitor.note(f"evidence floor: {line}")
-            answerable = [question for item in kept for question in item.questions]
+            answerable = [question for item in retained for question in item.questions]
             unanswerable = [question for item in left_out for question in item.questions]
             monitor.start("asking", len(answerable) + len(unanswerable))
 
@@ -308,8 +308,8 @@ def _divide(
     order = np.random.default_rng(seed).permutation(len(paragraphs))
     left_out = set(order[:count].tolist())
     return (
-        [item for place, item in enumerate(paragraphs) if place not in left_out],
-        [item for place, item in enumerate(paragraphs) if place in left_out],
+        [item for location, item in enumerate(paragraphs) if location not in left_out],
+        [item for location, item in enumerate(paragraphs) if location in left_out],
     )
 
 
@@ -332,7 +332,7 @@ def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> RetrievalEva
     rescorer = None
     if encoder.rescorer is not None:
         rescorer = CachingEncoder(load_encoder(encoder.rescorer, device=request.device))
-    asked = [
+    requested = [
         (question, number)
         for number, paragraph in enumerate(paragraphs)
         for question in paragraph.questions
@@ -343,13 +343,13 @@ def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> RetrievalEva
         finder = CachingEncoder(encoder)
         for known in (finder, rescorer):
             if known is not None:  # one batch for all questions
-                known.encode_texts([question.text for question, _ in asked], role="query")
+                known.encode_texts([question.text for question, _ in requested], role="query")
         modes = {}
         with open_index(folder) as index:
-            monitor.start("searching", len(asked) * len(get_args(Mode)))
+            monitor.start("searching", len(requested) * len(get_args(Mode)))
             for mode in get_args(Mode):
                 ranks = []
-                for question, number in asked:
+                for question, number in requested:
                     found = search(
                         index, finder, question.text, k=_DEPTH, mode=mode, rescorer=rescorer
                     )
@@ -359,7 +359,7 @@ def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> RetrievalEva
     return RetrievalEvaluation(
         encoder=encoder.name,
         documents=len(paragraphs),
-        questions=len(asked),
+        questions=len(requested),
         modes=modes,
         documents_per_second=len(paragraphs) / max(embedding_seconds, 1e-9),
         seconds=time.perf_counter() - begin,

@@ -39,10 +39,10 @@ from ..finetune.saved import (
     read_inputs,
     require_free,
     short,
-    training_place,
+    training_location,
 )
 from ..finetune.scoring import Scores, score
-from ..library.fitting import fit_problem, note_unfamiliar, problem_of, require_options
+from ..library.fitting import fit_problem, note_out_of_distribution, problem_of, require_options
 from ..requests.finetune import Compare, EvalFit, Fit, Predict
 from ..types import Monitor
 from .lora import as_lora_train, run_lora_train
@@ -59,20 +59,20 @@ def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
     """
     begin = time.perf_counter()
     saved = open_fit(request.fit, request.model, request.device)
-    wanted = replace(
-        saved.wanted,
-        target=request.target or saved.wanted.target,
-        content=tuple(request.content) or saved.wanted.content,
+    requested = replace(
+        saved.requested,
+        target=request.target or saved.requested.target,
+        content=tuple(request.content) or saved.requested.content,
     )
     learned_words = any(map(stands_for_none, saved.head.labels))
-    wanted = replace(
-        wanted,
+    requested = replace(
+        requested,
         reading=reading_of(request),
         missing="learn" if learned_words and request.missing == "ask" else request.missing,
     )
     if not is_table(request.data):
-        wanted = replace(wanted, target=None, content=())
-    examples = read_examples(request.data, wanted)
+        requested = replace(requested, target=None, content=())
+    examples = read_examples(request.data, requested)
     targets = same_targets(examples, saved.task, saved.head.labels)
     for note in (*examples.notes, *targets.notes):
         monitor.note(note)
@@ -85,13 +85,13 @@ def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
         )
     monitor.start("predicting", len(new))
     scores = saved.scores([examples.items[n] for n in new], monitor.advance)
-    kept = replace(targets, values=targets.values[new])
+    retained = replace(targets, values=targets.values[new])
     return FitEvaluation(
         fit=str(request.fit),
         how=saved.bundle.kind,
-        score=score(scores, kept.values, saved.task, request.seed),
-        per_class=_per_class(scores, kept),
-        confusions=_confusions(scores, kept),
+        score=score(scores, retained.values, saved.task, request.seed),
+        per_class=_per_class(scores, retained),
+        confusions=_confusions(scores, retained),
         learned=len(examples) - len(new),
         left_out=list(examples.refused[:LEFT_OUT]),
         tables=list(examples.tables),
@@ -104,10 +104,10 @@ def _per_class(scores: Scores, targets: Targets) -> dict[str, float]:
     if targets.task == "number":
         return {}
     found = {}
-    said = scores.argmax(axis=1)
+    predicted = scores.argmax(axis=1)
     for number, label in enumerate(targets.labels):
         if targets.task == "class":
-            held, right = targets.values == number, said == number
+            held, right = targets.values == number, predicted == number
         else:
             held, right = targets.values[:, number] > 0, scores[:, number] > 0
         if held.any():
@@ -124,10 +124,10 @@ def _confusions(scores: Scores, targets: Targets) -> list[str]:
     ).reshape(count, count)
     np.fill_diagonal(table, 0)
     order = np.argsort(-table, axis=None, kind="stable")[:_CONFUSIONS]
-    pairs = [divmod(int(place), count) for place in order if table.flat[place]]
+    pairs = [divmod(int(location), count) for location in order if table.flat[location]]
     return [
-        f"{targets.labels[true]} taken for {targets.labels[said]}: {table[true, said]}"
-        for true, said in pairs
+        f"{targets.labels[true]} taken for {targets.labels[predicted]}: {table[true, predicted]}"
+        for true, predicted in pairs
     ]
 
 
@@ -148,7 +148,7 @@ def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult:
     inputs = (request.data, request.test, request.model)
     folders.require_outside(inputs, out)
     require_free(out)
-    training = training_place(out)  # what a run that was stopped goes on from
+    training = training_location(out)  # what a run that was stopped goes on from
     folders.require_outside(inputs, training)
     require_options(request)
     problem, made, tried = fit_problem(problem_of(request, monitor), request, training, monitor)
@@ -188,9 +188,9 @@ def run_predict(request: Predict, monitor: Monitor) -> Predictions:
     for note in (*read.tables, *read.notes):
         monitor.note(note)
     monitor.start("predicting", len(items))
-    strange: list[int] = []
-    scores = saved.scores(items, monitor.advance, strange.append)
-    note_unfamiliar(sum(strange), len(items), saved.base.name, monitor)
+    unusual: list[int] = []
+    scores = saved.scores(items, monitor.advance, unusual.append)
+    note_out_of_distribution(sum(unusual), len(items), saved.base.name, monitor)
     predictions = predict(saved, names, scores)
     if request.out is not None:
         write = _as_csv if request.out.suffix == ".csv" else _as_json_lines

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..data.images import write_image
 from ..errors import BadFile, Cancelled, WrongBase
 from ..generation.provenance import (
-    PLACES,
+    LOCATIONS,
     Record,
     Steering,
     read_record,
@@ -16,7 +16,7 @@ from ..generation.provenance import (
     require_folder,
     write_picture,
 )
-from ..generation.results import Generation, PictureReport
+from ..generation.results import Generation, ImageReport
 from ..generation.validate import validate
 from ..requests.generate import Generate
 from ..types import Monitor
@@ -39,9 +39,9 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
     """
     begin = time.perf_counter()
     record = None if request.from_ is None else read_record(request.from_)
-    wanted = request if record is None else _repeated(request, record)
-    spec = validate(wanted, from_record=record is not None)
-    for folder in (wanted.out, wanted.previews):
+    requested = request if record is None else _repeated(request, record)
+    spec = validate(requested, from_record=record is not None)
+    for folder in (requested.out, requested.previews):
         if folder is not None:
             require_folder(folder)
 
@@ -60,10 +60,10 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
             pictures.append(report)
             images.append(image)
     except Cancelled:
-        monitor.note(f"{len(pictures)} finished pictures are in {wanted.out}")
+        monitor.note(f"{len(pictures)} finished pictures are in {requested.out}")
         raise
     seconds = time.perf_counter() - drawing
-    sheet = wanted.out / f"{job.stem}-sheet.png" if len(images) > 1 else None
+    sheet = requested.out / f"{job.stem}-sheet.png" if len(images) > 1 else None
     if sheet is not None:
         write_image(sheet, contact_sheet(images))
     return job.report(pictures, images, monitor).model_copy(
@@ -76,8 +76,8 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
 
 def _draw_and_write(
     job: "Job", groups: "list[Group]", origin: Path | None, monitor: Monitor
-) -> "Iterator[tuple[PictureReport, Picture]]":
-    from ..diffusion.sampling import picture_seed
+) -> "Iterator[tuple[ImageReport, Picture]]":
+    from ..diffusion.sampling import image_seed
 
     for made in job.run(groups, monitor):
         path = job.request.out / f"{job.stem}-{made.number:03d}.png"
@@ -94,15 +94,15 @@ def _draw_and_write(
             controls=job.controls.fingerprints,
         )
         write_picture(path, made.image, record)
-        seed = picture_seed(job.request.seed, made.number)
-        report = PictureReport(path=str(path), number=made.number, seed=seed, kept=made.kept)
+        seed = image_seed(job.request.seed, made.number)
+        report = ImageReport(path=str(path), number=made.number, seed=seed, kept=made.kept)
         yield report, made.image
 
 
 def _repeated(request: Generate, record: Record) -> Generate:
     """The recorded request, changed by what was given beside `--from`."""
     given = request.model_dump(include=request.model_fields_set - {"from_"})
-    recorded = record.request.model_dump(exclude=set(PLACES))
+    recorded = record.request.model_dump(exclude=set(LOCATIONS))
     return Generate.model_validate(recorded | {"best_of": 1} | given)
 
 

@@ -35,11 +35,11 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
     from ..data.images import ImageNotes, read_image
     from ..data.pixels import stretch
     from ..diffusion.pipeline import load_diffusion
-    from ..generation.authenticity import LIMIT, open_witnesses
+    from ..generation.authenticity import LIMIT, open_realism_check
     from ..generation.guides import GuideModels, Settings
-    from ..models.encoders import list_pictures
+    from ..models.encoders import list_images
 
-    paths, skipped = list_pictures(request.images)
+    paths, skipped = list_images(request.images)
     for skip in skipped:
         monitor.note(f"{skip.path}: {skip.reason}")
     monitor.start("loading the models")
@@ -53,12 +53,12 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
     pictures = stretch(images, model.size)
     chances = chances_of(GuideModels(settings, model), request.class_, pictures)
     real = None if request.real is None else str(request.real)
-    witnesses = open_witnesses(model, real, monitor)
+    realism_check = open_realism_check(model, real, monitor)
     return GuideVerdicts(
         label=request.class_,
-        pictures=witnesses.testify(paths, pictures, request.class_, chances),
+        pictures=realism_check.testify(paths, pictures, request.class_, chances),
         limit=LIMIT,
-        real=witnesses.real,
+        real=realism_check.real,
         seconds=time.perf_counter() - began,
     )
 
@@ -98,7 +98,7 @@ def run_guide_sweep(request: GuideSweep, monitor: Monitor) -> GuideSweepReport:
         try:
             images, pictures = ground.draw(scale, monitor)
         except Overflowed as error:
-            overflow = _told(error, scale, ground.step_of(error.sigma), request.steps, rows)
+            overflow = _reported(error, scale, ground.step_of(error.sigma), request.steps, rows)
             monitor.note(overflow)
             break
         rows.append(ground.measure(scale, pictures))
@@ -119,7 +119,7 @@ def run_guide_sweep(request: GuideSweep, monitor: Monitor) -> GuideSweepReport:
     )
 
 
-def _told(
+def _reported(
     error: "Overflowed", scale: float, step: int, steps: int, rows: Sequence[SweepRow]
 ) -> str:
     """What is said of a scale that is too high; the error where none below it held.

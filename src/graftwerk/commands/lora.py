@@ -13,7 +13,7 @@ from ..types import Monitor
 
 if TYPE_CHECKING:
     from ..adapters.lora import Rank
-    from ..finetune.lora_training import Taught
+    from ..finetune.lora_training import LoraTraining
     from ..training.session import Plan
 
 
@@ -30,7 +30,7 @@ def run_lora_train(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
         NoRoom: something cannot be written.
     """
     if request.task == "generate":
-        return _from_pictures(request, monitor)
+        return _from_images(request, monitor)
     if request.caption is not None:
         raise _not_read("caption", request.task)
     return _from_text(request, monitor)
@@ -60,13 +60,13 @@ def _not_read(field: str, task: str) -> BadInput:
     return BadInput(f"{option} is not looked at with --task {task}.", "Leave it out.")
 
 
-def _from_pictures(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
+def _from_images(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
     from pathlib import Path
 
-    from ..finetune.lora_diffusion import Lesson, teach_pictures
+    from ..finetune.lora_diffusion import TrainingJob, train_on_images
 
     begin = time.perf_counter()
-    lesson = Lesson(
+    job = TrainingJob(
         pictures=Path(request.data),
         caption=request.caption,
         model=request.model or DEFAULT_PIPELINE,
@@ -76,9 +76,9 @@ def _from_pictures(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
         seed=request.seed,
         device=request.device,
     )
-    taught, shown, size = teach_pictures(lesson, monitor)
+    trained, shown, size = train_on_images(job, monitor)
     left_out = [LeftOut(name=name, reason=reason) for name, reason in shown.left_out.items()]
-    return _report(request, lesson.model, taught, size).model_copy(
+    return _report(request, job.model, trained, size).model_copy(
         update={
             "items": len(shown.pictures),
             "left_out": left_out,
@@ -90,12 +90,12 @@ def _from_pictures(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
 def _from_text(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
     from pathlib import Path
 
-    from ..finetune.lora_language import Lesson, teach_writing
+    from ..finetune.lora_language import TrainingJob, train_on_text
 
     begin = time.perf_counter()
     if request.model is None:
         raise BadInput("no language model is named.", "Name its folder with --model.")
-    lesson = Lesson(
+    job = TrainingJob(
         text=Path(request.data),
         model=request.model,
         out=request.out,
@@ -104,18 +104,18 @@ def _from_text(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
         seed=request.seed,
         device=request.device,
     )
-    taught, tokens, size = teach_writing(lesson, monitor)
-    return _report(request, request.model, taught, size).model_copy(
+    trained, tokens, size = train_on_text(job, monitor)
+    return _report(request, request.model, trained, size).model_copy(
         update={
             "items": len(tokens.learned),
-            "perplexity_before": math.exp(taught.change.before),
-            "perplexity_after": math.exp(taught.change.after),
+            "perplexity_before": math.exp(trained.change.before),
+            "perplexity_after": math.exp(trained.change.after),
             "seconds": time.perf_counter() - begin,
         }
     )
 
 
-def _report(request: LoraTrain, model: str, taught: "Taught", size: int) -> LoraTrainResult:
+def _report(request: LoraTrain, model: str, taught: "LoraTraining", size: int) -> LoraTrainResult:
     change = taught.change
     return LoraTrainResult(
         out=str(request.out),

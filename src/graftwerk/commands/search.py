@@ -52,13 +52,13 @@ def _tile(path: str) -> "Image":
     from PIL import Image
 
     try:
-        picture = read_image(path)
+        image = read_image(path)
     except (BadFile, LimitExceeded):
         return Image.new("RGB", (_SIDE, _SIDE), _GONE)
-    scale = _SIDE / max(picture.size)
-    width, height = (max(1, round(side * scale)) for side in picture.size)
+    scale = _SIDE / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
     how = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST
-    return picture.resize((width, height), how)
+    return image.resize((width, height), how)
 
 
 def run_search(request: Search, monitor: Monitor) -> SearchResult:  # noqa: ARG001  too short to report on

@@ -235,7 +235,7 @@ def of_image(
 
     condition, given = condition_named(kind), _array(image)
     if estimator is None:
-        return Image.fromarray(condition.from_picture(given))
+        return Image.fromarray(condition.from_image(given))
     with named_by_user([estimator]):
         read = load_estimator(kind, estimator, device).read
     return Image.fromarray(read(given[None])[0])

@@ -178,7 +178,7 @@ class Condition:
         """
         return self.draw(maps_of_rows(rows))
 
-    def from_picture(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    def from_image(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
         """The condition of one picture, by what comes with the package."""
         read: UInt8[np.ndarray, "h w 3"] = self.read(picture[None])[0]
         return read
@@ -202,7 +202,7 @@ class Condition:
 
     def fidelity(
         self,
-        wanted: Pictures,
+        requested: Pictures,
         pictures: UInt8[np.ndarray, "m a b 3"],
         read: Read | None = None,
     ) -> Fidelity:
@@ -217,13 +217,13 @@ class Condition:
         Raises:
             BadInput: the maps and the pictures differ in number or size.
         """
-        if wanted.shape != pictures.shape:
+        if requested.shape != pictures.shape:
             raise BadInput(
-                f"{len(wanted)} {self.name} maps of {_size(wanted)} pixels were given for "
+                f"{len(requested)} {self.name} maps of {_size(requested)} pixels were given for "
                 f"{len(pictures)} pictures of {_size(pictures)}.",
                 "Give one map for each picture, of its size.",
             )
-        found = self.compare(wanted, (read or self.read_scenes)(pictures))
+        found = self.compare(requested, (read or self.read_scenes)(pictures))
         return Fidelity(self.measure, self.higher_is_better, found.values, found.scores)
 
 
@@ -250,8 +250,8 @@ def maps_of_scene(scene: Scene, size: int) -> SceneMaps:
 
 def _joints(maps: Maps) -> Float32[np.ndarray, "o j 3"]:
     joints = np.zeros((len(maps.people), len(JOINTS), 3), dtype=np.float32)
-    for place, person in enumerate(maps.people):
-        joints[place, :, :2], joints[place, :, 2] = person.points, person.visible
+    for location, person in enumerate(maps.people):
+        joints[location, :, :2], joints[location, :, 2] = person.points, person.visible
     return joints
 
 

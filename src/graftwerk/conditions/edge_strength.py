@@ -24,8 +24,8 @@ def edge_strength(picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h
     """
     tensor = _tensor(lab_of(picture))
     across_across, across_down, down_down = tensor
-    spread = np.hypot(across_across - down_down, 2 * across_down)
-    slope = np.sqrt((across_across + down_down + spread) / 2)
+    deviation = np.hypot(across_across - down_down, 2 * across_down)
+    slope = np.sqrt((across_across + down_down + deviation) / 2)
     angle = np.arctan2(2 * across_down, across_across - down_down) / 2
     thinned = thin(np.round(slope, 6)[None], np.cos(angle)[None], np.sin(angle)[None])
     ridges = thinned[thinned > 0]
@@ -55,8 +55,8 @@ def _tensor(channels: Float64[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "3 h 
 
     tensor = np.zeros((3, *channels.shape[:2]))
     for sigma in _SCALES:
-        for place in range(3):
-            channel = channels[..., place]
+        for location in range(3):
+            channel = channels[..., location]
             across = sigma * gaussian_filter(channel, sigma, order=(0, 1), mode="nearest")
             down = sigma * gaussian_filter(channel, sigma, order=(1, 0), mode="nearest")
             tensor += np.stack([across * across, across * down, down * down])

@@ -120,10 +120,10 @@ def load_estimator(kind: str, name: str, device: str = "auto") -> Estimator:
             f"the model {name!r} is of type {folder.model_type!r}, which does not estimate {kind}.",
             f"Types that do: {', '.join(_TABLES[kind])}.",
         )
-    place = choose_device(device)
+    location = choose_device(device)
     with loading(name):
         network: Any = load_network(folder, network_class, unused=("auxiliary_head.", "criterion."))
-        model = _Model(folder, network.to(place), _processor(folder), place)
+        model = _Model(folder, network.to(location), _processor(folder), location)
     readers: Mapping[str, Callable[[_Model, Picture], Picture]] = {
         "depth": _read_depth,
         "normals": _read_normals,
@@ -133,7 +133,7 @@ def load_estimator(kind: str, name: str, device: str = "auto") -> Estimator:
     read_one = readers[kind]
 
     def read(pictures: Pictures) -> Pictures:
-        return np.stack([read_one(model, picture) for picture in pictures])
+        return np.stack([read_one(model, image) for image in pictures])
 
     return Estimator(name, read)
 
@@ -228,9 +228,9 @@ def _read_pose(model: _Model, picture: Picture) -> Picture:
             "Name one that finds the 17 of COCO.",
         )
     joints = np.zeros((len(_FROM_COCO), 3), dtype=np.float32)
-    for place, source in enumerate(_FROM_COCO):
+    for location, source in enumerate(_FROM_COCO):
         if source is not None:
-            joints[place] = *points[source], scores[source] >= _SURE
+            joints[location] = *points[source], scores[source] >= _SURE
     shoulders = [_LEFT_SHOULDER, _RIGHT_SHOULDER]
     joints[_NECK, :2] = points[shoulders].mean(axis=0)
     joints[_NECK, 2] = scores[shoulders].min() >= _SURE

@@ -30,21 +30,21 @@ def is_drawn(pictures: UInt8[np.ndarray, "*rest 3"]) -> Bool[np.ndarray, "*rest"
 def each(compare: Callable[[Map, Map], tuple[float, float]]) -> Compare:
     """A measure of batches from a measure of one pair, which gives value and score."""
 
-    def compare_all(wanted: Pictures, seen: Pictures) -> Measured:
-        pairs = [compare(one, other) for one, other in zip(wanted, seen, strict=True)]
-        table = np.array(pairs, dtype=np.float64).reshape(len(wanted), 2)
+    def compare_all(requested: Pictures, seen: Pictures) -> Measured:
+        pairs = [compare(one, other) for one, other in zip(requested, seen, strict=True)]
+        table = np.array(pairs, dtype=np.float64).reshape(len(requested), 2)
         return Measured(table[:, 0].copy(), table[:, 1].copy())
 
     return compare_all
 
 
-def edge_f1(wanted: Map, seen: Map) -> tuple[float, float]:
+def edge_f1(requested: Map, seen: Map) -> tuple[float, float]:
     """F1 of drawn pixels, each found within 0.0075 of the diagonal, or 1.5 pixels if that is more.
 
     Unlike in `graft eval edges` several pixels may be found by the same one: both drawings are of
     one width, and there are many pictures to measure.
     """
-    one, other = is_drawn(wanted), is_drawn(seen)
+    one, other = is_drawn(requested), is_drawn(seen)
     if not one.any():
         return float("nan"), float("nan")
     if not other.any():
@@ -56,12 +56,12 @@ def edge_f1(wanted: Map, seen: Map) -> tuple[float, float]:
     return f1, f1
 
 
-def chamfer(wanted: Map, seen: Map) -> tuple[float, float]:
+def chamfer(requested: Map, seen: Map) -> tuple[float, float]:
     """Mean distance from each drawing to the other, both ways, in percent of the diagonal.
 
     The score falls in a straight line to 0 at 10 %.
     """
-    one, other = is_drawn(wanted), is_drawn(seen)
+    one, other = is_drawn(requested), is_drawn(seen)
     if not one.any():
         return float("nan"), float("nan")
     if not other.any():
@@ -78,9 +78,9 @@ def _distance_to(drawn: Bool[np.ndarray, "h w"]) -> Float64[np.ndarray, "h w"]:
     return distances
 
 
-def mean_iou(wanted: Map, seen: Map) -> tuple[float, float]:
+def mean_iou(requested: Map, seen: Map) -> tuple[float, float]:
     """Intersection over union, its mean over the colours that were wanted."""
-    one, other = _numbers(wanted), _numbers(seen)
+    one, other = _numbers(requested), _numbers(seen)
     ious = []
     for colour in np.unique(one):
         mine, theirs = one == colour, other == colour
@@ -94,30 +94,30 @@ def _numbers(colours: Map) -> np.ndarray:
     return numbers
 
 
-def depth_error(wanted: Map, seen: Map) -> tuple[float, float]:
+def depth_error(requested: Map, seen: Map) -> tuple[float, float]:
     """Root of the mean squared error of nearness, in percent of its range.
 
     Nearness is known up to scale and shift, so the seen one is fitted first (least squares). The
     score is the share of pixels within 3 % of the range: the share of the variance that is
     explained would flatter, as most of it is the ground's, which lies alike in every scene.
     """
-    one = wanted[..., 0].astype(np.float64).ravel()
+    one = requested[..., 0].astype(np.float64).ravel()
     other = seen[..., 0].astype(np.float64).ravel()
     centred, seen_centred = one - one.mean(), other - other.mean()
     if not centred.any():
         return float("nan"), float("nan")
-    spread = float(np.mean(seen_centred**2))
-    slope = max(0.0, float(np.mean(centred * seen_centred))) / spread if spread > 0 else 0.0
+    deviation = float(np.mean(seen_centred**2))
+    slope = max(0.0, float(np.mean(centred * seen_centred))) / deviation if deviation > 0 else 0.0
     errors = np.abs(centred - slope * seen_centred) / np.ptp(one)
     return float(100 * np.mean(errors**2) ** 0.5), float((errors <= _CLOSE_DEPTH).mean())
 
 
-def normal_error(wanted: Map, seen: Map) -> tuple[float, float]:
+def normal_error(requested: Map, seen: Map) -> tuple[float, float]:
     """Mean angle between normals in degrees, where the wanted map has a surface.
 
     The score is the share of those pixels within 11.25 degrees.
     """
-    one, other = vectors_of(wanted), vectors_of(seen)
+    one, other = vectors_of(requested), vectors_of(seen)
     solid = np.linalg.norm(one, axis=-1) > 0.5
     if not solid.any():
         return float("nan"), float("nan")
@@ -142,8 +142,8 @@ def angles(
 
 def drawing_problem(finished: Map) -> str | None:
     """Why a picture is no drawing of white lines on black; None where it is one."""
-    spread = finished.max(axis=-1).astype(np.int64) - finished.min(axis=-1)
-    if (spread > 32).mean() > 0.01:
+    deviation = finished.max(axis=-1).astype(np.int64) - finished.min(axis=-1)
+    if (deviation > 32).mean() > 0.01:
         return "it is in colour, and lines are white on black"
     drawn = is_drawn(finished)
     if not drawn.any():

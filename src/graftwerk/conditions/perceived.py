@@ -70,7 +70,8 @@ def _enlarged(found: list[Perceived], height: int, width: int) -> Seen:
     ratio_x, ratio_y = width / columns, height / rows
     joints = tuple(
         tuple(
-            tuple((x * ratio_x, y * ratio_y, score) for x, y, score in places) for places in person
+            tuple((x * ratio_x, y * ratio_y, score) for x, y, score in locations)
+            for locations in person
         )
         for person in seen.joints
     )
@@ -90,10 +91,10 @@ def smooth(
 
     channels = [
         np.asarray(
-            Image.fromarray(np.ascontiguousarray(values[..., place])).resize(
+            Image.fromarray(np.ascontiguousarray(values[..., location])).resize(
                 (width, height), Image.Resampling.BILINEAR
             )
         )
-        for place in range(values.shape[-1])
+        for location in range(values.shape[-1])
     ]
     return np.stack(channels, axis=-1)

@@ -31,12 +31,20 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..diffusion.unet import Controllable, Handed, Inputs, Joint, Residuals, encode_half, joints_of
+from ..diffusion.unet import (
+    Controllable,
+    Handed,
+    Inputs,
+    Joint,
+    Residuals,
+    encode_half,
+    zero_convolutions_of,
+)
 from ..errors import BadInput
 
 HintKind = Literal["code", "paper"]
 _CODE_WIDTHS, _PAPER_WIDTHS = (16, 32, 96, 256), (16, 32, 64, 128)
-_SPREAD = 0.02  # of the paper's Gaussian first weights
+_DEVIATION = 0.02  # of the paper's Gaussian first weights
 # One over the mean of silu(z)^2 of a standard normal z. With it a condition's signal keeps its size
 # through the layers; PyTorch's own first weights shrink it a thousandfold, and it is found late.
 _SILU_GAIN = 2.81
@@ -82,9 +90,9 @@ class PaperHint(nn.Module):
         self.layers = nn.ModuleList()
         before = colours
         for number, width in enumerate(widths):
-            halves = number < len(widths) - 1
+            parts = number < len(widths) - 1
             self.layers.append(
-                nn.Conv2d(before, width, 4 if halves else 3, 2 if halves else 1, padding=1)
+                nn.Conv2d(before, width, 4 if parts else 3, 2 if parts else 1, padding=1)
             )
             before = width
         self.last = nn.Conv2d(before, channels, 1)
@@ -121,8 +129,8 @@ def make_hint(
         for layer in made.modules():
             if isinstance(layer, nn.Conv2d):
                 inputs = layer.weight[0].numel()
-                spread = math.sqrt(_SILU_GAIN / inputs) if kind == "code" else _SPREAD
-                layer.weight.normal_(0.0, spread, generator=generator)
+                deviation = math.sqrt(_SILU_GAIN / inputs) if kind == "code" else _DEVIATION
+                layer.weight.normal_(0.0, deviation, generator=generator)
                 layer.bias.zero_()  # type: ignore[union-attr]
         if isinstance(made, CodeHint):
             made.conv_out.weight.zero_()
@@ -290,7 +298,7 @@ class Branch(nn.Module):
         return Residuals(tuple(join(skip) for join, skip in pairs), last(middle))
 
     @property
-    def is_unborn(self) -> bool:
+    def is_zero_initialized(self) -> bool:
         """Whether nothing was learned yet: all that joins it to the U-Net is zero."""
         return not any(bool(weight.any()) for weight in self.joins.parameters())
 
@@ -309,7 +317,7 @@ def make_branch(
     Raises:
         BadInput: a U-Net of another kind.
     """
-    joints = joints_of(network)
+    joints = zero_convolutions_of(network)
     if shape.body == "light":
         own = first if isinstance(network, Controllable) else network.conv_in
         if own is None:
@@ -327,7 +335,7 @@ def make_branch(
             for weight in join.parameters():
                 weight.zero_()
             if shape.start == "gaussian":
-                join.weight.normal_(0.0, _SPREAD, generator=generator)  # type: ignore[operator]
+                join.weight.normal_(0.0, _DEVIATION, generator=generator)  # type: ignore[operator]
     branch.keeps_prompts = isinstance(encoder, CopiedEncoder) and _keeps(encoder)
     device = next(iter(network.parameters())).device
     branch.to(device).requires_grad_(False)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .. import files
 from ..adapters.manifest import RECORD, read_bundle, require_base
 from ..diffusion.pipeline import load_part
-from ..diffusion.unet import Controllable, joints_of, keep_prompts
+from ..diffusion.unet import Controllable, keep_prompts, zero_convolutions_of
 from ..errors import BadFile, WrongBase
 from ..models.checkpoint import check_safetensors, fingerprint, read_object
 from .branch import Branch, CopiedEncoder, Shape, make_branch, set_weights, weights_of
@@ -201,7 +201,7 @@ def _read_theirs(
     shape = Shape(factor, hint_widths=widths)
     order = str(config.get("controlnet_conditioning_channel_order", "rgb"))
     branch = Branch(
-        CopiedEncoder(found), found.controlnet_cond_embedding, joints_of(found_like(found)), shape,
+        CopiedEncoder(found), found.controlnet_cond_embedding, zero_convolutions_of(found_like(found)), shape,
         turns_colours=order == "bgr",
     )  # fmt: skip
     branch.joins = nn.ModuleList([*found.controlnet_down_blocks, found.controlnet_mid_block])
@@ -211,7 +211,7 @@ def _read_theirs(
 
 
 def found_like(controlnet: Any) -> Any:
-    """A `ControlNetModel` as `joints_of` looks at a U-Net: it has no decoder."""
+    """A `ControlNetModel` as `zero_convolutions_of` looks at a U-Net: it has no decoder."""
     controlnet.up_blocks = nn.ModuleList()
     return controlnet
 
@@ -234,8 +234,8 @@ def _read_own(folder: Path, config: Mapping[str, Any], network: Any) -> Branch:
         shape = Shape(**known)
         branch = make_branch(network, shape, torch.Generator().manual_seed(0))
         found: dict[str, Tensor] = {k: v.float() for k, v in load_file(path).items()}
-        wanted = {name: weight.shape for name, weight in weights_of(branch).items()}
-        if {name: value.shape for name, value in found.items()} != wanted:
+        requested = {name: weight.shape for name, weight in weights_of(branch).items()}
+        if {name: value.shape for name, value in found.items()} != requested:
             raise ValueError("names or shapes of its weights are not those of this U-Net.")
         set_weights(branch, found)
     except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:

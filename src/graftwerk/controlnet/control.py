@@ -69,13 +69,13 @@ class ControlledBatch:
     def __init__(self, controls: Controls, rows: int) -> None:
         self._controls, self._rows = controls, rows
         self._inputs: dict[int, Inputs] = {}
-        self._kept: dict[int, tuple[tuple[Term, ...], int, Residuals]] = {}
+        self._retained: dict[int, tuple[tuple[Term, ...], int, Residuals]] = {}
 
     @property
     def is_zero(self) -> bool:
         """True where every weight is 0 or every branch still is as it was initialized."""
         terms = self._controls.terms
-        return all(term.weight == 0 or term.branch.is_unborn for term in terms)
+        return all(term.weight == 0 or term.branch.is_zero_initialized for term in terms)
 
     def apply(self, frozen: NetworkDenoiser) -> NetworkDenoiser:
         """The denoiser with the branches; at zero the denoiser itself."""
@@ -87,12 +87,12 @@ class ControlledBatch:
         terms = tuple(term for term in self._controls.terms if term.acts_at(level))
         if not terms:
             return None
-        kept = self._kept.get(len(x))
-        if kept is not None and kept[0] == terms and kept[1] < self._controls.reuse:
-            self._kept[len(x)] = (terms, kept[1] + 1, kept[2])
-            return kept[2]
+        retained = self._retained.get(len(x))
+        if retained is not None and retained[0] == terms and retained[1] < self._controls.reuse:
+            self._retained[len(x)] = (terms, retained[1] + 1, retained[2])
+            return retained[2]
         found = self._evaluate(terms, x, times, inputs)
-        self._kept[len(x)] = (terms, 1, found)
+        self._retained[len(x)] = (terms, 1, found)
         return found
 
     def _evaluate(

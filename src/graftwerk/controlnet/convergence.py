@@ -107,8 +107,8 @@ class Meter:
     ) -> None:
         self._model, self._branch, self._precision = model, branch, precision
         numbers = np.arange(min(count, len(pairs)))
-        said = numbers % 2 == 0  # as in training, half of the prompts are left out
-        self._batch = pairs.take(numbers, said)
+        predicted = numbers % 2 == 0  # as in training, half of the prompts are left out
+        self._batch = pairs.take(numbers, predicted)
         self._shift = np.roll(numbers, 1)
         steps = len(model.noise.sigmas)
         middles = (torch.arange(len(numbers)) + 0.5) / len(numbers) * steps
@@ -129,9 +129,9 @@ class Meter:
         `m + v / (v + sigma^2) (x - m)`, which errs by `v sigma^2 / (v + sigma^2)`.
         """
         latents = self._batch.latents.double()
-        spread = latents.var(dim=0, unbiased=True).mean()
+        deviation = latents.var(dim=0, unbiased=True).mean()
         sigma = sigmas_of(self._model)[self._times].double().cpu()
-        errors = spread * sigma**2 / (spread + sigma**2)
+        errors = deviation * sigma**2 / (deviation + sigma**2)
         return float((errors * weight_of(self._model.noise, sigma)).mean())
 
     def check_birth(self) -> bool:
@@ -183,11 +183,11 @@ class Meter:
 
     def _change(self) -> Float64[np.ndarray, " joints"]:
         """Size of what is added at each joint over the size of what it is added to."""
-        spread = slice(None, None, max(1, len(self._batch) // 16))
-        rows, times = cut(self._batch, spread), self._times[spread]
+        deviation = slice(None, None, max(1, len(self._batch) // 16))
+        rows, times = cut(self._batch, deviation), self._times[deviation]
         clean = rows.latents.to(self._model.device)
         sigma = sigmas_of(self._model)[times].view(-1, 1, 1, 1)
-        x = (clean + sigma * self._noise(0)[spread]) / (1 + sigma**2).sqrt()
+        x = (clean + sigma * self._noise(0)[deviation]) / (1 + sigma**2).sqrt()
         inputs = inputs_of(self._model, rows.texts, clean)
         hint = self._branch.read(hint_input(rows.maps, self._model.device))
         moments = times.to(x.dtype)

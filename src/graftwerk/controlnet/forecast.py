@@ -31,7 +31,7 @@ _GOOD = 0.95  # R^2 from which the law of the gap is relied on
 # Gain at which branches of builtin/blocks followed their conditions: 1.2 to 1.9 in two trainings at
 # a low rate, at 1e-3 2.5 to 6.8: more in small batches. On another model it is a first guess.
 _GAIN, _GAINS = 3.0, (1.2, 6.8)
-_SPREAD = 2.0  # standard deviations of the interval
+_DEVIATION = 2.0  # standard deviations of the interval
 Law = Literal["power", "exponential"]
 
 
@@ -55,21 +55,21 @@ class Fit:
 
     def at(self, clock: float) -> float:
         """The value at a clock above 0."""
-        return math.exp(self.offset + self.rate * self._place(clock))
+        return math.exp(self.offset + self.rate * self._location(clock))
 
     def reaches(self, value: float) -> tuple[float, float, float]:
         """The clock at which a value is reached, and both ends of an interval of it."""
-        place = (math.log(value) - self.offset) / self.rate
-        slope = np.array([-place / self.rate, -1 / self.rate])
-        spread = _SPREAD * math.sqrt(max(float(slope @ self.covariance @ slope), 0.0))
-        low, mean, high = (self._clock(place + shift) for shift in (-spread, 0.0, spread))
+        location = (math.log(value) - self.offset) / self.rate
+        slope = np.array([-location / self.rate, -1 / self.rate])
+        deviation = _DEVIATION * math.sqrt(max(float(slope @ self.covariance @ slope), 0.0))
+        low, mean, high = (self._clock(location + shift) for shift in (-deviation, 0.0, deviation))
         return mean, low, high
 
-    def _place(self, clock: float) -> float:
+    def _location(self, clock: float) -> float:
         return math.log(clock) if self.law == "power" else clock
 
-    def _clock(self, place: float) -> float:
-        return math.exp(min(place, 700.0)) if self.law == "power" else place
+    def _clock(self, location: float) -> float:
+        return math.exp(min(location, 700.0)) if self.law == "power" else location
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +108,14 @@ def fit_growth(
         return None
     clock, value = np.array(pairs).T
     fits = []
-    for kind, places in (("power", np.log(clock)), ("exponential", clock)):
+    for kind, locations in (("power", np.log(clock)), ("exponential", clock)):
         if law in {None, kind}:
-            fits.append(_line(kind, places, np.log(value)))  # type: ignore[arg-type]
+            fits.append(_line(kind, locations, np.log(value)))  # type: ignore[arg-type]
     return max(fits, key=lambda fit: fit.r_squared)
 
 
-def _line(law: Law, places: Float64[np.ndarray, " n"], logs: Float64[np.ndarray, " n"]) -> Fit:
-    design = np.stack([places, np.ones_like(places)], axis=1)
+def _line(law: Law, locations: Float64[np.ndarray, " n"], logs: Float64[np.ndarray, " n"]) -> Fit:
+    design = np.stack([locations, np.ones_like(locations)], axis=1)
     (rate, offset), *_ = np.linalg.lstsq(design, logs, rcond=None)
     rest = logs - design @ np.array([rate, offset])
     variance = float(rest @ rest) / (len(logs) - 2)
@@ -144,9 +144,9 @@ def forecast(measurements: Sequence[Measurement], frozen_loss: float, plan: Plan
     rising = _rising(early)
     gap = fit_growth(clocks[-len(rising) :], [one.gap for one in rising]) if rising else None
     if gap is not None and gap.rate > 0 and gap.r_squared >= _GOOD:
-        what, law, wanted = "the condition gap grows", gap, level
+        what, law, requested = "the condition gap grows", gap, level
     elif gain is not None and gain.rate > 0:
-        what, law, wanted = (
+        what, law, requested = (
             "the gap is not clear yet; the norms of both ends, multiplied, grow",
             gain,
             _GAIN,
@@ -154,11 +154,11 @@ def forecast(measurements: Sequence[Measurement], frozen_loss: float, plan: Plan
     else:
         reason = f"in the first {until:,} steps nothing grows"
         return Forecast(None, None, None, until, gap, gain, reason)
-    clocks_at = law.reaches(wanted)
+    clocks_at = law.reaches(requested)
     if law is gain:  # what is unsure is the level, far more than the law
         clocks_at = (clocks_at[0], law.reaches(_GAINS[0])[1], law.reaches(_GAINS[1])[2])
     steps = [_step_of(plan, clock) for clock in clocks_at]
-    reason = f"in the first {until:,} steps {what} {_told_law(law)}"
+    reason = f"in the first {until:,} steps {what} {_fitted_law(law)}"
     if law is gain:
         reason += (
             f"; on builtin/blocks branches followed at about {_GAIN:g}, if the condition was of use"
@@ -168,12 +168,12 @@ def forecast(measurements: Sequence[Measurement], frozen_loss: float, plan: Plan
     return Forecast(steps[0], steps[1], steps[2], until, gap, gain, reason)
 
 
-def _told_law(law: Fit) -> str:
+def _fitted_law(law: Fit) -> str:
     if law.law == "power":
-        told = f"like the {law.rate:.1f}th power of the summed learning rates"
+        reported = f"like the {law.rate:.1f}th power of the summed learning rates"
     else:
-        told = f"exponentially, by {law.rate:.3g} a unit of the summed learning rates"
-    return f"{told} (R^2 {law.r_squared:.3f})"
+        reported = f"exponentially, by {law.rate:.3g} a unit of the summed learning rates"
+    return f"{reported} (R^2 {law.r_squared:.3f})"
 
 
 def _rising(early: Sequence[Measurement]) -> list[Measurement]:
@@ -193,7 +193,7 @@ def _step_of(plan: Plan, clock: float) -> int | None:
     return step if step <= plan.steps else None
 
 
-def told_forecast(found: Forecast, verdict: Verdict) -> str:
+def reported_forecast(found: Forecast, verdict: Verdict) -> str:
     """The forecast in one line, and how good it was, once that is known."""
     if found.step is None:
         return f"no forecast: {found.reason}"

@@ -46,7 +46,7 @@ def map_of(control: ControlInput, size: tuple[int, int]) -> UInt8[np.ndarray, "h
         given = np.asarray(image)
         condition.check_map(given, name)
         return given
-    made = condition.from_picture(fit(control.source.image, *size))
+    made = condition.from_image(fit(control.source.image, *size))
     if not made.any():
         raise BadInput(
             f"the {kind} map of {name} is empty, so there is nothing to follow.",
@@ -239,9 +239,9 @@ def kept(
             continue
         maps = np.repeat(target.map[None], len(rows), axis=0)
         found = target.condition.fidelity(maps, rows)
-        for place, (value, score) in enumerate(zip(found.values, found.scores, strict=True)):
+        for location, (value, score) in enumerate(zip(found.values, found.scores, strict=True)):
             if not np.isnan(score):
-                values[place][target.control.kind] = float(value)
-                scores[place].append(float(score))
+                values[location][target.control.kind] = float(value)
+                scores[location].append(float(score))
     means = [float(np.mean(some)) if some else 0.0 for some in scores]
     return list(zip(values, means, strict=True))

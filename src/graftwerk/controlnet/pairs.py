@@ -19,7 +19,7 @@ from PIL import Image
 
 from .. import files
 from ..conditions.base import Condition
-from ..data.image_folder import CONDITION, METADATA, Shown
+from ..data.image_folder import CONDITION, METADATA, CaptionedImages
 from ..data.images import ImageNotes, read_image
 from ..data.pixels import fit, to_values
 from ..diffusion.pipeline import DiffusionModel
@@ -62,12 +62,12 @@ class StoredPairs:
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def take(self, numbers: Int64[np.ndarray, " n"], said: np.ndarray) -> Batch:
-        """Pairs of these numbers; of those not `said` the prompt is empty."""
+    def take(self, numbers: Int64[np.ndarray, " n"], predicted: np.ndarray) -> Batch:
+        """Pairs of these numbers; of those not `predicted` the prompt is empty."""
         rows = self.chosen[numbers]
         texts = None
         if self.states is not None and self.empty is not None:
-            silent = torch.from_numpy(~said)
+            silent = torch.from_numpy(~predicted)
             states = torch.from_numpy(self.states[rows].copy())
             states[silent] = self.empty.states[0]
             pooled = None
@@ -106,7 +106,7 @@ class StoredPairs:
 
 
 @dataclass(frozen=True, slots=True)
-class Raw:
+class PairSource:
     """Pictures as the user brings them.
 
     Attributes:
@@ -126,7 +126,9 @@ class Raw:
     notes: tuple[str, ...] = ()
 
 
-def store_pairs(raw: Raw, model: DiffusionModel, folder: Path, monitor: Monitor) -> StoredPairs:
+def store_pairs(
+    raw: PairSource, model: DiffusionModel, folder: Path, monitor: Monitor
+) -> StoredPairs:
     """Encode, read and draw what was not done yet, and open it.
 
     Raises:
@@ -136,7 +138,7 @@ def store_pairs(raw: Raw, model: DiffusionModel, folder: Path, monitor: Monitor)
     for note in raw.notes:
         monitor.note(note)
     width, height = model.size
-    fitted = [fit(picture, width, height) for picture in raw.pictures]
+    fitted = [fit(image, width, height) for image in raw.pictures]
     key = _key_of(raw, fitted, model)
     done = (folder / KEY).is_file() and files.read_json(folder / KEY) == key
     if not done:
@@ -174,18 +176,18 @@ def is_pairs(folder: Path) -> bool:
 
 
 def _key_of(
-    raw: Raw, fitted: Sequence[UInt8[np.ndarray, "h w 3"]], model: DiffusionModel
+    raw: PairSource, fitted: Sequence[UInt8[np.ndarray, "h w 3"]], model: DiffusionModel
 ) -> dict[str, str]:
     digest = hashlib.sha256(json.dumps(list(raw.captions)).encode())
-    for picture in fitted:
-        digest.update(picture.tobytes())
+    for image in fitted:
+        digest.update(image.tobytes())
     for map_ in raw.maps or ():
         digest.update(map_.tobytes())
     return {"content": digest.hexdigest(), "model": model.fingerprint, "maps": raw.identity}
 
 
 def _write_all(
-    raw: Raw,
+    raw: PairSource,
     fitted: Sequence[UInt8[np.ndarray, "h w 3"]],
     model: DiffusionModel,
     folder: Path,
@@ -211,7 +213,7 @@ def _write_all(
 
 
 def _maps_of(
-    raw: Raw, pictures: UInt8[np.ndarray, "n h w 3"], start: int
+    raw: PairSource, pictures: UInt8[np.ndarray, "n h w 3"], start: int
 ) -> list[UInt8[np.ndarray, "h w 3"]]:
     if raw.maps is not None:
         size = pictures.shape[2], pictures.shape[1]
@@ -219,7 +221,7 @@ def _maps_of(
         return [fit(map_, *size) for map_ in some]
     if raw.draw is None:
         raise ValueError("neither conditions nor a way to make them")
-    return [raw.draw(picture) for picture in pictures]
+    return [raw.draw(image) for image in pictures]
 
 
 def _write(path: Path, array: np.ndarray) -> None:
@@ -232,7 +234,7 @@ _SLANT = 0.02  # by which the sides of a condition and its picture may be in ano
 _NAMED = 5  # files that an error lists
 
 
-def raw_pairs(conditions: Path | None, shown: Shown, condition: Condition) -> Raw:
+def raw_pairs(conditions: Path | None, shown: CaptionedImages, condition: Condition) -> PairSource:
     """Captioned pictures with their conditions: brought, or to be made.
 
     Args:
@@ -243,33 +245,33 @@ def raw_pairs(conditions: Path | None, shown: Shown, condition: Condition) -> Ra
     Raises:
         BadInput: some pictures have no condition, or one that is none of this kind.
     """
-    paths = _brought(conditions, shown)
+    paths = _provided(conditions, shown)
     maps, notes = None, ImageNotes()
     if paths is not None:
         maps = [
-            _map_in(path, condition, picture.size, notes)
-            for path, picture in zip(paths, shown.pictures, strict=True)
+            _map_in(path, condition, image.size, notes)
+            for path, image in zip(paths, shown.pictures, strict=True)
         ]
-    return Raw(
+    return PairSource(
         pictures=shown.pictures,
         captions=shown.captions,
         maps=maps,
-        draw=None if maps is not None else condition.from_picture,
+        draw=None if maps is not None else condition.from_image,
         identity=condition.name if maps is None else "brought",
         notes=(*shown.notes, *(f"conditions: {line}" for line in notes.lines())),
     )
 
 
-def _brought(conditions: Path | None, shown: Shown) -> list[Path] | None:
+def _provided(conditions: Path | None, shown: CaptionedImages) -> list[Path] | None:
     """Files of the conditions that the user brings; None: none are brought.
 
     Raises:
         BadInput: some pictures have none, or the name of another one.
     """
-    pictures = shown.paths
+    images = shown.paths
     chosen: list[Path | None]
     if conditions is not None:
-        twice = [name for name, count in Counter(one.stem for one in pictures).items() if count > 1]
+        twice = [name for name, count in Counter(one.stem for one in images).items() if count > 1]
         if twice:
             raise BadInput(
                 f"several pictures have the same name ({', '.join(twice[:_NAMED])}), by which "
@@ -277,7 +279,7 @@ def _brought(conditions: Path | None, shown: Shown) -> list[Path] | None:
                 f"Name each one's condition in the column {CONDITION} of {METADATA}.",
             )
         found = {path.stem: path for path in sorted(conditions.glob("*")) if path.is_file()}
-        chosen = [found.get(path.stem) for path in pictures]
+        chosen = [found.get(path.stem) for path in images]
         where = str(conditions)
     else:
         if not any(shown.conditions):
@@ -285,12 +287,12 @@ def _brought(conditions: Path | None, shown: Shown) -> list[Path] | None:
         chosen = list(shown.conditions)
         where = f"the column {CONDITION} of the table"
     missing = [
-        path.name for path, condition in zip(pictures, chosen, strict=True) if condition is None
+        path.name for path, condition in zip(images, chosen, strict=True) if condition is None
     ]
     if missing:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise BadInput(
-            f"{len(missing)} of {len(pictures)} pictures have no condition in {where}: "
+            f"{len(missing)} of {len(images)} pictures have no condition in {where}: "
             f"{', '.join(missing[:_NAMED])}{more}.",
             "Bring one for each picture, of the same name, or none to have them made.",
         )
@@ -317,7 +319,7 @@ def _map_in(
     return found
 
 
-def require_drawn(pairs: StoredPairs, condition: Condition, monitor: Monitor) -> None:
+def require_sampled(pairs: StoredPairs, condition: Condition, monitor: Monitor) -> None:
     """Say how many conditions are of one colour.
 
     Raises:

@@ -15,7 +15,7 @@ from ..diffusion.guidance import Guidance
 from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
-from ..diffusion.sampling import Plan, batches, decode, draw_batch
+from ..diffusion.sampling import Plan, batches, decode, sample_batch
 from ..metrics.plots import image_sheet
 from .branch import Branch
 from .control import Controls, Term
@@ -27,7 +27,7 @@ _SHOWN, _GAP = 8, 2
 Pictures = UInt8[np.ndarray, "n h w 3"]
 
 
-def draw_controlled(
+def sample_controlled(
     model: DiffusionModel,
     branch: Branch | None,
     batch: Batch,
@@ -46,7 +46,7 @@ def draw_controlled(
         seed: of the noise.
     """
     height, width = batch.latents.shape[2] * model.factor, batch.latents.shape[3] * model.factor
-    pictures = []
+    images = []
     for numbers in batches(len(batch), width, height, model.device):
         rows = cut(batch, slice(numbers.start, numbers.stop))
         texts = away = None
@@ -73,8 +73,8 @@ def draw_controlled(
             seed=seed,
             control=control,
         )
-        pictures += decode(model, draw_batch(model, plan, numbers))
-    return stack(pictures)
+        images += decode(model, sample_batch(model, plan, numbers))
+    return stack(images)
 
 
 class Grid:
@@ -101,12 +101,12 @@ class Grid:
 
     def draw(self, step: int) -> float | None:
         """Draw the grid, write it, and give its fidelity, 0 to 1."""
-        pictures = draw_controlled(self._model, self._branch, self._batch)
-        _write(self._folder / f"{step:08d}.png", pictures[:_SHOWN])
+        images = sample_controlled(self._model, self._branch, self._batch)
+        _write(self._folder / f"{step:08d}.png", images[:_SHOWN])
         self._write_strips()
         if self._condition is None:
             return None
-        score = self._condition.fidelity(self._batch.maps, pictures).score
+        score = self._condition.fidelity(self._batch.maps, images).score
         return None if math.isnan(score) else score
 
     def _write_strips(self) -> None:

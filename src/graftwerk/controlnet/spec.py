@@ -173,10 +173,10 @@ def branch_folders(request: Generate, kinds: Collection[str]) -> dict[str, Path]
             raise BadInput(f"--branch {entry!r} cannot be read.", "Write KIND=FOLDER.")
         require_condition(kind)
         named[kind] = builtin_folder(folder) if folder in BUILTIN else Path(folder)
-    for kind, place in named.items():
+    for kind, location in named.items():
         if kind not in kinds:
             raise BadInput(
-                f"--branch {kind}={place} has no control to follow.",
+                f"--branch {kind}={location} has no control to follow.",
                 f"Give --control {kind}=FILE, or leave it out.",
             )
     if request.reuse > 1 and not kinds:

@@ -59,8 +59,8 @@ class Pairs(Protocol):
         """How many there are."""
         ...
 
-    def take(self, numbers: Int64[np.ndarray, " n"], said: np.ndarray) -> Batch:
-        """Pairs of these numbers; of those not `said` the prompt is empty."""
+    def take(self, numbers: Int64[np.ndarray, " n"], predicted: np.ndarray) -> Batch:
+        """Pairs of these numbers; of those not `predicted` the prompt is empty."""
         ...
 
 
@@ -91,18 +91,18 @@ def losses_of(
     x = (clean + sigma * noise) / root
     match model.noise.prediction:
         case "epsilon":
-            wanted = noise
+            requested = noise
         case "v_prediction":
-            wanted = (noise - sigma * clean) / root
+            requested = (noise - sigma * clean) / root
         case "sample":
-            wanted = clean
+            requested = clean
     inputs = inputs_of(model, batch.texts, clean)
     moments, residuals = times.to(x.dtype), None
     if branch is not None:
         hint = branch.read(hint_input(batch.maps, model.device))
         residuals = branch(x, moments, hint, inputs)
-    said = run_with(model.unet, x, moments, inputs, residuals)[:, : clean.shape[1]]
-    return (said.float() - wanted).square().mean(dim=(1, 2, 3))
+    predicted = run_with(model.unet, x, moments, inputs, residuals)[:, : clean.shape[1]]
+    return (predicted.float() - requested).square().mean(dim=(1, 2, 3))
 
 
 def sigmas_of(model: DiffusionModel) -> Float[Tensor, " steps"]:
@@ -117,10 +117,10 @@ def inputs_of(model: DiffusionModel, texts: TextStates | None, x: Tensor) -> Inp
     inputs: dict[str, object] = {"encoder_hidden_states": texts.states.to(model.device)}
     if texts.pooled is not None:
         side = [x.shape[2] * model.factor, x.shape[3] * model.factor]
-        places = torch.tensor([*side, 0, 0, *side], dtype=x.dtype, device=x.device)
+        locations = torch.tensor([*side, 0, 0, *side], dtype=x.dtype, device=x.device)
         inputs["added_cond_kwargs"] = {
             "text_embeds": texts.pooled.to(model.device),
-            "time_ids": places.expand(len(x), -1),
+            "time_ids": locations.expand(len(x), -1),
         }
     return inputs
 
@@ -148,8 +148,8 @@ class ControlTask:
     def batch(self, first: int, count: int) -> Batch:
         """Pairs in an order that is new in each epoch; some prompts are left out."""
         items = range(first, first + count)
-        said = np.array([self._draw(2, item) >= self._dropped for item in items])
-        return self._pairs.take(self._numbers(first, count), said)
+        predicted = np.array([self._draw(2, item) >= self._dropped for item in items])
+        return self._pairs.take(self._numbers(first, count), predicted)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Mean over the batch, at noise levels drawn evenly from the model's own."""

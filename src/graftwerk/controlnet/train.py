@@ -20,19 +20,19 @@ from ..types import Monitor
 from .branch import Branch, set_weights, weights_of
 from .convergence import Measurement, Meter, Verdict, from_json, judge
 from .forecast import SHARE as FORETOLD
-from .forecast import Forecast, forecast, plot_meter, told_forecast
+from .forecast import Forecast, forecast, plot_meter, reported_forecast
 from .samples import Grid
 from .task import DROPPED, SHARE, ControlTask, Pairs, put_back
 
 METER, PLOT, SAMPLES = "meter.jsonl", "convergence.png", "samples"
 _MEASUREMENTS = 50  # over a whole training
 _GRIDS = 8
-_GRID_PICTURES = 16
+_GRID_IMAGES = 16
 _IGNORANT = 0.9  # share of a plain guess's loss from which a model knows little of the pictures
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingJob:
     """A branch and what it is trained on.
 
     Attributes:
@@ -69,7 +69,7 @@ class Lesson:
         return max(1, math.ceil(self.plan.steps / self.measurements))
 
     @property
-    def drawn_every(self) -> int:
+    def sampled_every(self) -> int:
         """Measurements between two grids."""
         return max(1, math.ceil(self.measurements / self.grids)) if self.grids else 0
 
@@ -96,7 +96,7 @@ class Trained:
 class Watcher:
     """Measures now and then while the loop runs; see `train.session.Watch`."""
 
-    def __init__(self, lesson: Lesson, session: Session, monitor: Monitor) -> None:
+    def __init__(self, lesson: TrainingJob, session: Session, monitor: Monitor) -> None:
         self._lesson, self._monitor = lesson, monitor
         self._folder = session.folder
         self._leads = session.group.leads
@@ -108,7 +108,7 @@ class Watcher:
         self.verdict = Verdict("not yet", None, "nothing was measured yet.")
         self._grid: Grid | None = None
         if lesson.grids:
-            count = min(_GRID_PICTURES, len(lesson.held_out))
+            count = min(_GRID_IMAGES, len(lesson.held_out))
             batch = lesson.held_out.take(np.arange(count), np.ones(count, dtype=bool))
             self._grid = Grid(
                 lesson.model, lesson.branch, lesson.condition, batch, self._folder / SAMPLES
@@ -157,7 +157,7 @@ class Watcher:
         former, due = self.verdict.state, FORETOLD * self._lesson.plan.steps
         self._measure(step)
         if step - self._lesson.every < due <= step:
-            self._monitor.note(f"step {step:,}: {told_forecast(self.forecast, self.verdict)}")
+            self._monitor.note(f"step {step:,}: {reported_forecast(self.forecast, self.verdict)}")
         if self.verdict.state != former:
             self._monitor.note(f"step {step:,}: {told(self.verdict)}")
         if self.verdict.state == "diverged":
@@ -169,24 +169,24 @@ class Watcher:
         self.measurements = [one for one in self.measurements if one.step < step]
         number = len(self.measurements)
         last = step >= self._lesson.plan.steps
-        if self._grid is not None and (number % self._lesson.drawn_every == 0 or last):
+        if self._grid is not None and (number % self._lesson.sampled_every == 0 or last):
             found = replace(found, fidelity=self._grid.draw(step))
         self.measurements.append(found)
         self.verdict = judge(self.measurements, self.frozen_loss, self._lesson.plan.steps)
         self._monitor.chart(_figures(self.measurements))
         if self._leads:
             files.write_text(self._folder / METER, lines(self.measurements))
-            picture = plot_meter(
+            image = plot_meter(
                 self.measurements,
                 self.frozen_loss,
                 self.verdict,
                 self._lesson.plan,
                 self.forecast,
             )
-            files.write_bytes(self._folder / PLOT, picture)
+            files.write_bytes(self._folder / PLOT, image)
 
 
-def train_branch(lesson: Lesson, session: Session, monitor: Monitor) -> Trained:
+def train_branch(lesson: TrainingJob, session: Session, monitor: Monitor) -> Trained:
     """Train a branch, or go on; the branch ends with the averaged weights.
 
     Raises:

@@ -21,7 +21,7 @@ from jaxtyping import Float64
 from ..errors import BadInput
 from ..types import Task
 from .columns import KIND_WORDS
-from .dataset import Item, Kind, Opened, Picture, key_of
+from .dataset import Item, Kind, OpenedData, Picture, key_of
 from .documents.formats import is_image_path
 from .images import convert_image
 from .labels import label_text
@@ -103,7 +103,7 @@ def keys_of(items: Sequence[Item]) -> list[str]:
 
 
 def _key(item: Item) -> str:
-    if isinstance(item, Opened):
+    if isinstance(item, OpenedData):
         image = item.open()
         head = f"{image.mode} {image.size} ".encode()
         return hashlib.sha256(head + image.tobytes()).hexdigest()
@@ -183,7 +183,7 @@ def _item(name: str, value: Any, reads: frozenset[Kind]) -> tuple[Kind, Item]:
     if isinstance(value, Image) or pixels:
         if "image" not in reads:
             raise _unread(name, "an image", reads)
-        return "image", Opened(_rgb(name, value))
+        return "image", OpenedData(_rgb(name, value))
     if value is None or (isinstance(value, float) and math.isnan(value)):
         raise BadInput(f"{name} is missing.", "Leave it and its label out.")
     raise _unread(name, f"a value of type {type(value).__name__}", reads)
@@ -198,9 +198,9 @@ def _text(name: str, text: str) -> str:
 def _path(name: str, path: str, reads: frozenset[Kind]) -> tuple[Kind, Item]:
     if "image" not in reads:
         raise _unread(name, f"a path, {path!r}", reads)
-    picture = Picture(str(Path(path).expanduser()))
-    picture.open()  # refused here, by name, and not in the middle of the work
-    return "image", picture
+    image = Picture(str(Path(path).expanduser()))
+    image.open()  # refused here, by name, and not in the middle of the work
+    return "image", image
 
 
 def _rgb(name: str, value: Any) -> Any:
@@ -258,8 +258,8 @@ def classes_of(labels: Sequence[Any]) -> tuple[list[Any], Targets]:
     if len(set(texts)) < len(texts):
         twice = next(text for text in texts if texts.count(text) > 1)
         raise BadInput(f"two classes are both written {twice!r}.", "Rename one of them.")
-    place = {one: number for number, one in enumerate(classes)}
-    values = np.array([place[one] for one in labels], dtype=np.int64)
+    location = {one: number for number, one in enumerate(classes)}
+    values = np.array([location[one] for one in labels], dtype=np.int64)
     return classes, Targets("class", texts, values)
 
 
@@ -271,10 +271,10 @@ def _several_of(labels: Sequence[tuple[Any, ...]]) -> tuple[list[Any], Targets]:
         columns = list(range(values.shape[1]))
         return columns, Targets(task, tuple(map(str, columns)), values)
     names = sorted({label_text(one) for row in labels for one in row})
-    place = {name: number for number, name in enumerate(names)}
+    location = {name: number for number, name in enumerate(names)}
     values = np.zeros((len(labels), len(names)), dtype=np.float32)
     for number, row in enumerate(labels):
-        values[number, [place[label_text(one)] for one in row]] = 1
+        values[number, [location[label_text(one)] for one in row]] = 1
     return list(names), Targets(task, tuple(names), values)
 
 

@@ -29,7 +29,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ColumnChoice:
     """What is to be read from a table.
 
     Attributes:
@@ -69,22 +69,22 @@ class Chosen:
     root: Path = Path()
 
 
-def choose_columns(table: Table, wanted: Wanted, target: str | None) -> Chosen:
+def choose_columns(table: Table, requested: ColumnChoice, target: str | None) -> Chosen:
     """What the model is to read, and from which columns.
 
     Raises:
         BadInput: a named column is not there or of another type, or none can be read.
     """
-    if wanted.content:
-        return _as_named(table, wanted)
+    if requested.content:
+        return _as_named(table, requested)
     others = [name for name in table.columns if name != target]
     found = _Sorted(table, others, target=target if target in table.columns else None)
     kinds: tuple[Kind, ...] = ("image", "text", "series")
     for kind in kinds:
-        if kind in wanted.reads and (names := found.of(kind)):
+        if kind in requested.reads and (names := found.of(kind)):
             note = _note(table, found, kind, names)
             return _rooted(table, Chosen(kind, tuple(names), note))
-    raise _nothing(table, found, wanted)
+    raise _nothing(table, found, requested)
 
 
 def _rooted(table: Table, chosen: Chosen) -> Chosen:
@@ -97,15 +97,15 @@ def _rooted(table: Table, chosen: Chosen) -> Chosen:
         return replace(chosen, root=beside)
     if not any(Path(path).is_file() for path in paths[:_LOOKED_FOR]):
         return replace(chosen, root=beside)
-    told = f"{table.path.name}: paths of pictures start at the current folder, not at the table"
-    return replace(chosen, note="; ".join(filter(None, (chosen.note, told))))
+    reported = f"{table.path.name}: paths of pictures start at the current folder, not at the table"
+    return replace(chosen, note="; ".join(filter(None, (chosen.note, reported))))
 
 
-def unread(source: str, kind: Kind, wanted: Wanted) -> BadInput:
+def unread(source: str, kind: Kind, requested: ColumnChoice) -> BadInput:
     """The error where data are of a kind that the model does not read."""
     return BadInput(
         f"{source} holds {KIND_WORDS[kind]}, which the model does not read. It reads "
-        f"{' and '.join(KIND_WORDS[read] for read in sorted(wanted.reads))}.",
+        f"{' and '.join(KIND_WORDS[read] for read in sorted(requested.reads))}.",
         f"Fit {KIND_WORDS[kind]} on a model that reads them: {_READERS[kind]}.",
     )
 
@@ -184,22 +184,22 @@ class _Sorted:
             self.words.append(name)
 
 
-def _as_named(table: Table, wanted: Wanted) -> Chosen:
+def _as_named(table: Table, requested: ColumnChoice) -> Chosen:
     """The columns that the user named."""
-    for name in wanted.content:
+    for name in requested.content:
         table.column(name)
-    found = _Sorted(table, wanted.content, by_itself=False)
-    if "image" in wanted.reads and found.pictures:
-        others = [name for name in wanted.content if name != found.pictures[0]]
+    found = _Sorted(table, requested.content, by_itself=False)
+    if "image" in requested.reads and found.pictures:
+        others = [name for name in requested.content if name != found.pictures[0]]
         note = f"reading pictures from {found.pictures[0]}; left out: {few(others)}"
         return _rooted(table, Chosen("image", (found.pictures[0],), note if others else ""))
-    if "text" in wanted.reads:
-        return Chosen("text", wanted.content)
-    if "series" in wanted.reads and len(found.series) == len(wanted.content):
-        return Chosen("series", wanted.content)
+    if "text" in requested.reads:
+        return Chosen("text", requested.content)
+    if "series" in requested.reads and len(found.series) == len(requested.content):
+        return Chosen("series", requested.content)
     if found.pictures:
-        raise unread(table.path.name, "image", wanted)
-    raise _nothing(table, found, wanted)
+        raise unread(table.path.name, "image", requested)
+    raise _nothing(table, found, requested)
 
 
 def _note(table: Table, found: _Sorted, kind: Kind, names: Sequence[str]) -> str:
@@ -217,28 +217,28 @@ def _note(table: Table, found: _Sorted, kind: Kind, names: Sequence[str]) -> str
     )
 
 
-def _nothing(table: Table, found: _Sorted, wanted: Wanted) -> BadInput:
+def _nothing(table: Table, found: _Sorted, requested: ColumnChoice) -> BadInput:
     """The error where no column, or not every named one, can be read."""
     if found.pictures:
-        return unread(table.path.name, "image", wanted)
-    if wanted.content and "series" in wanted.reads:
-        odd = next(name for name in wanted.content if name not in found.series)
+        return unread(table.path.name, "image", requested)
+    if requested.content and "series" in requested.reads:
+        odd = next(name for name in requested.content if name not in found.series)
         cells = zip(table.places, table.numbers(odd), strict=True)
         found_odd = (
-            (place, number_of(odd, cell))
-            for place, cell in cells
+            (location, number_of(odd, cell))
+            for location, cell in cells
             if is_missing(cell) or not is_number(cell)
         )
-        place, why = next(found_odd)
+        location, why = next(found_odd)
         return BadInput(
-            f"{place} of {table.path.name}: {why}",
+            f"{location} of {table.path.name}: {why}",
             "Write numbers with a point (1.5), or leave that column out of --content.",
         )
     reasons = found.reasons(())
     held = few([f"{name} ({why})" for name, why in reasons.items()]) or "no other column"
     return BadInput(
         f"{table.path.name} has no column of "
-        f"{' or '.join(KIND_WORDS[kind] for kind in sorted(wanted.reads))} beside the labels: "
+        f"{' or '.join(KIND_WORDS[kind] for kind in sorted(requested.reads))} beside the labels: "
         f"{held}.",
         "Numbers are written with a point (1.5); columns are named with --content; there are: "
         f"{few(list(table.columns))}.",

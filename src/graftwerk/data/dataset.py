@@ -65,18 +65,18 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedData:
     """A picture in memory."""
 
     image: Any
 
     def open(self) -> "Image":
         """The picture."""
-        picture: Image = self.image
-        return picture
+        image: Image = self.image
+        return image
 
 
-Item = str | Picture | Opened | np.ndarray
+Item = str | Picture | OpenedData | np.ndarray
 
 
 @dataclass(frozen=True, slots=True)

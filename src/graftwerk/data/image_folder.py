@@ -96,11 +96,11 @@ def _tables_in(folder: Path) -> tuple[list[Path], list[Path]]:
     """The tables that count, and those that do not because another one does."""
     found: list[Path] = []
     others: list[Path] = []
-    for place, inner, names in os.walk(folder):
+    for location, inner, names in os.walk(folder):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
-        tables = [Path(place) / name for name in TABLES if name in names]
+        tables = [Path(location) / name for name in TABLES if name in names]
         tables = [table for table in tables if table.name != FILL50K or names_images(table)]
-        above = any(table.parent in Path(place).parents for table in found)
+        above = any(table.parent in Path(location).parents for table in found)
         found += [] if above else tables[:1]
         others += tables if above else tables[1:]
     return found, others
@@ -140,19 +140,19 @@ class _Reading:
         return ImageTables(tuple(rows), tuple(tables), tuple(notes))
 
     def _rows(self, table: Path) -> Iterator[ImageRow]:
-        for place, cells in _cells_of(table):
+        for location, cells in _cells_of(table):
             named = (name for name in _IMAGES if isinstance(cells.get(name), str))
             image = next(named, _IMAGES[0])
             known = _CONDITIONS if image == "target" else _CONDITIONS[:2]
-            path = self._file(cells, image, place, table)
+            path = self._file(cells, image, location, table)
             condition = None
             column = next((name for name in known if not is_missing(cells.get(name))), None)
             if column is not None:
-                condition = self._file(cells, column, place, table)
+                condition = self._file(cells, column, location, table)
             caption = self._caption(cells)
             used = {image, column, *CAPTIONS}
             columns = {name: value for name, value in cells.items() if name not in used}
-            yield ImageRow(path, caption, condition, columns, place)
+            yield ImageRow(path, caption, condition, columns, location)
 
     def _caption(self, cells: Mapping[str, Any]) -> str | None:
         for column in CAPTIONS:
@@ -167,24 +167,24 @@ class _Reading:
                 return first
         return None
 
-    def _file(self, cells: Mapping[str, Any], column: str, place: str, table: Path) -> Path:
+    def _file(self, cells: Mapping[str, Any], column: str, location: str, table: Path) -> Path:
         name = cells.get(column)
         if not isinstance(name, str) or not name:
             raise BadFile(
-                f"{place} has no {column} that is a file name.",
+                f"{location} has no {column} that is a file name.",
                 f"Columns: file_name, one of {', '.join(CAPTIONS)}, and {CONDITION} if it has one.",
             )
-        path = self._inside(name, place, table.parent)
+        path = self._inside(name, location, table.parent)
         if path.is_file():
             return path
         for text, base, what in self._other_readings(name, table.parent):
-            other = self._inside(text, place, base)
+            other = self._inside(text, location, base)
             if other.is_file():
                 self._counts[what] += 1
                 return other
         if self._exist:
             raise BadFile(
-                f"{place} names {name!r} as its {column}, which is not there.",
+                f"{location} names {name!r} as its {column}, which is not there.",
                 f"Names count from {table.parent}. Copy that file, or take the line out.",
             )
         return path
@@ -196,7 +196,7 @@ class _Reading:
         if beside != self._root:
             yield slashed, self._root, f"file names count from {self._root}, not from their table"
 
-    def _inside(self, name: str, place: str, base: Path) -> Path:
+    def _inside(self, name: str, location: str, base: Path) -> Path:
         """The path of a name, written from the folder; links too may not lead out of it."""
         start = os.path.relpath(base, self._root)
         whole = os.path.relpath(name, self._root) if os.path.isabs(name) else name  # noqa: PTH117
@@ -205,7 +205,7 @@ class _Reading:
         outside = inner == ".." or inner.startswith(f"..{os.sep}")
         if outside or not path.resolve().is_relative_to(self._root.resolve()):
             raise BadFile(
-                f"{place} names {name!r}, which lies outside of {self._root}.",
+                f"{location} names {name!r}, which lies outside of {self._root}.",
                 "Name the folder that holds both, or bring the conditions with --conditions.",
             )
         return path
@@ -221,8 +221,11 @@ def _cells_of(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield from _json_rows(table)
         return
     read = read_table(table)
-    for number, place in enumerate(read.places):
-        yield f"{place} of {table}", {name: cells[number] for name, cells in read.columns.items()}
+    for number, location in enumerate(read.places):
+        yield (
+            f"{location} of {table}",
+            {name: cells[number] for name, cells in read.columns.items()},
+        )
 
 
 def _json_rows(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -247,7 +250,7 @@ def _is_list_of_json(table: Path) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class CaptionedImages:
     """Images that were read.
 
     Attributes:
@@ -267,7 +270,7 @@ class Shown:
     notes: tuple[str, ...] = ()
 
 
-def read_captioned(folder: Path, caption: str | None) -> Shown:
+def read_captioned(folder: Path, caption: str | None) -> CaptionedImages:
     """Read the images of a folder with their captions; what cannot be read is left out.
 
     Captions come from a table, or from `NAME.txt` or `NAME.caption` beside `NAME.png`, or are
@@ -285,26 +288,26 @@ def read_captioned(folder: Path, caption: str | None) -> Shown:
     rows = {row.path: row for row in tables.rows}
     maps = {row.condition for row in rows.values()}
     found = [path for path in _images_in(folder) if path not in maps]
-    if len(found) > limits.TAUGHT_PICTURES:
+    if len(found) > limits.TRAINED_IMAGES:
         raise LimitExceeded(
-            f"{folder} has {len(found):,} pictures; at most {limits.TAUGHT_PICTURES:,} are read.",
+            f"{folder} has {len(found):,} pictures; at most {limits.TRAINED_IMAGES:,} are read.",
             "Choose some of them.",
         )
     captions = _captions(found, rows, caption)
     notes = ImageNotes()
-    pictures, kept, left_out = [], [], {}
+    images, retained, left_out = [], [], {}
     for path in found:
         try:
-            pictures.append(read_image(str(path), notes))
-            kept.append(path)
+            images.append(read_image(str(path), notes))
+            retained.append(path)
         except BadInput as error:
             left_out[str(path.relative_to(folder))] = error.message
-    if not kept:
+    if not retained:
         raise _nothing_in(folder, left_out)
-    conditions = tuple(rows[path].condition if path in rows else None for path in kept)
-    texts = tuple(captions[path] for path in kept)
-    told = (*tables.notes, *notes.lines())
-    return Shown(tuple(pictures), texts, tuple(kept), conditions, left_out, told)
+    conditions = tuple(rows[path].condition if path in rows else None for path in retained)
+    texts = tuple(captions[path] for path in retained)
+    reported = (*tables.notes, *notes.lines())
+    return CaptionedImages(tuple(images), texts, tuple(retained), conditions, left_out, reported)
 
 
 def _nothing_in(folder: Path, left_out: Mapping[str, str]) -> BadInput:
@@ -324,14 +327,14 @@ def _nothing_in(folder: Path, left_out: Mapping[str, str]) -> BadInput:
 
 def _images_in(folder: Path) -> Iterator[Path]:
     """Every image below a folder, in a fixed order; the maps of a rendered world are not among."""
-    for place, inner, names in os.walk(folder):
-        rendered = (Path(place) / "scenes").is_dir() and (Path(place) / "train").is_dir()
+    for location, inner, names in os.walk(folder):
+        rendered = (Path(location) / "scenes").is_dir() and (Path(location) / "train").is_dir()
         inner[:] = sorted(
             n for n in inner if not n.startswith(".") and not (rendered and n == "conditions")
         )
         for name in sorted(names):
             if is_image_path(name) and not name.startswith("."):
-                yield Path(place) / name
+                yield Path(location) / name
 
 
 def _captions(
@@ -376,7 +379,7 @@ def _caption_in(row: ImageRow) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledPicture:
+class LabelledImage:
     """An image and what is said about it.
 
     Attributes:
@@ -390,9 +393,7 @@ class LabelledPicture:
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def read_picture_folder(
-    path: Path, note: Callable[[str], None] | None = None
-) -> list[LabelledPicture]:
+def read_image_folder(path: Path, note: Callable[[str], None] | None = None) -> list[LabelledImage]:
     """List images with what is said about them; the images themselves are not opened.
 
     Args:
@@ -410,7 +411,7 @@ def read_picture_folder(
     absolute = Path(os.path.abspath(path))  # noqa: PTH100  links in it stay
     tables = read_image_tables(absolute, exist=False)
     found = [
-        LabelledPicture(str(row.path), row.caption, values_of(row.columns, set()))
+        LabelledImage(str(row.path), row.caption, values_of(row.columns, set()))
         for row in tables.rows
     ]
     if not tables.tables:
@@ -421,9 +422,9 @@ def read_picture_folder(
             f"Name a folder with {METADATA}, as `graft blocks render` writes it, or with a folder "
             "for each label.",
         )
-    if len(found) > limits.LABELLED_PICTURES:
+    if len(found) > limits.LABELLED_IMAGES:
         raise LimitExceeded(
-            f"{path} holds {len(found):,} pictures; at most {limits.LABELLED_PICTURES:,} are read.",
+            f"{path} holds {len(found):,} pictures; at most {limits.LABELLED_IMAGES:,} are read.",
             "Take a part of them.",
         )
     if note is not None:
@@ -432,7 +433,7 @@ def read_picture_folder(
     return found
 
 
-def _labelled_by_folders(root: Path) -> Iterator[LabelledPicture]:
+def _labelled_by_folders(root: Path) -> Iterator[LabelledImage]:
     """Every file, labelled by its folder; those of the root come last and have no label.
 
     Where all folders are parts of a split, the folders in them are the labels.
@@ -440,9 +441,9 @@ def _labelled_by_folders(root: Path) -> Iterator[LabelledPicture]:
     inside = sorted(one.name for one in root.iterdir() if one.is_dir() and one.name[0] != ".")
     depth = 1 if inside and {name.lower() for name in inside} <= SPLITS else 0
     loose = []
-    for place, inner, names in os.walk(root):
+    for location, inner, names in os.walk(root):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
-        folder = Path(place)
+        folder = Path(location)
         parts = folder.relative_to(root).parts
         values = {"label": (parts[depth],)} if len(parts) > depth else {}
         pairs = {Path(name).stem for name in names if is_image_path(name)}
@@ -450,7 +451,7 @@ def _labelled_by_folders(root: Path) -> Iterator[LabelledPicture]:
             sidecar = Path(name).suffix.lower() in CAPTION_FILES and Path(name).stem in pairs
             if not name.startswith(".") and not sidecar:
                 caption = _caption_beside(folder / name) if is_image_path(name) else None
-                row = LabelledPicture(str(folder / name), caption, values)
+                row = LabelledImage(str(folder / name), caption, values)
                 if parts:
                     yield row
                 else:

@@ -244,17 +244,17 @@ def _is_cut_short(file: BufferedReader | BytesIO, size: int, message: str) -> bo
     file.seek(max(0, size - _TAIL))
     tail = file.read(_TAIL)
     tiff: Literal["little", "big"] = "little" if head[:1] == b"I" else "big"
-    told = "truncated" in message
+    reported = "truncated" in message
     checks = (
         (head.startswith(b"\x89PNG\r\n\x1a\n"), b"IEND" not in tail),
         (head.startswith(b"\xff\xd8"), b"\xff\xd9" not in tail),
         (head.startswith(b"GIF8"), not tail.rstrip(b"\0").endswith(b";")),
         (head.startswith(b"RIFF"), size < int.from_bytes(head[4:8], "little") + 8),
         (head.startswith(b"BM"), size < int.from_bytes(head[2:6], "little")),
-        (head[:4] in (b"II*\0", b"MM\0*"), told or int.from_bytes(head[4:8], tiff) >= size),
+        (head[:4] in (b"II*\0", b"MM\0*"), reported or int.from_bytes(head[4:8], tiff) >= size),
         (head[4:8] == b"ftyp", _end_of_boxes(file, size) > size),
     )
-    return next((cut for is_of_format, cut in checks if is_of_format), told)
+    return next((cut for is_of_format, cut in checks if is_of_format), reported)
 
 
 def _end_of_boxes(file: BufferedReader | BytesIO, size: int) -> int:

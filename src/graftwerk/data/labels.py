@@ -91,10 +91,10 @@ def name_labels(source: str, values: Sequence[Any], several: bool) -> Names:
 def match_labels(source: str, values: Sequence[Any], several: bool, known: Sequence[str]) -> Names:
     """The names of labels of other data, as they are known already."""
     whole = all(map(_WHOLE.fullmatch, known))
-    place = {_key(name, whole): name for name in known}
+    location = {_key(name, whole): name for name in known}
     parts, notes = _split(source, values, known) if several else ([[v] for v in values], [])
     rows = [[label_text(part) for part in row] for row in parts]
-    found = [[place.get(_key(name, whole), name) for name in row] for row in rows]
+    found = [[location.get(_key(name, whole), name) for name in row] for row in rows]
     notes += _respelled(source, parts, found)
     return Names(_without_copies(found), tuple(notes))
 
@@ -108,7 +108,7 @@ def _key(name: str, whole: bool) -> str:
     return whole_number(label_text(name)) if whole else label_text(name)
 
 
-def require_said(source: str, column: str, values: Iterable[Any]) -> None:
+def require_predicted(source: str, column: str, values: Iterable[Any]) -> None:
     """Ask about labels that may stand for none.
 
     Raises:
@@ -145,14 +145,14 @@ def as_list(text: str) -> list[str] | None:
         return None
     body = next((part for part in found.groups() if part is not None), "").strip()
     parts = []
-    place = 0
-    while place < len(body):
-        part = _PART.match(body, place)
+    location = 0
+    while location < len(body):
+        part = _PART.match(body, location)
         if part is None:
             return None
         quoted = part["double"] if part["double"] is not None else part["single"]
         parts.append((part["bare"] or "").strip() if quoted is None else _unescape(quoted))
-        place = part.end()
+        location = part.end()
     return parts
 
 

@@ -15,12 +15,12 @@ from .. import limits
 from ..errors import BadInput, LimitExceeded
 from ..results import LeftOut
 from . import raw
-from .columns import Chosen, Wanted, choose_columns, few, number_of, unread
+from .columns import Chosen, ColumnChoice, choose_columns, few, number_of, unread
 from .dataset import Examples, Item, Kind, Picture, key_of, open_zip, require_some, resolve
 from .documents.formats import is_image_path
 from .image_folder import SPLITS
 from .images import ImageNotes
-from .labels import require_said, stands_for_none
+from .labels import require_predicted, stands_for_none
 from .tables import Table, find_target, is_missing, is_number, is_table, read_table, usual_target
 
 TEXTS = (".txt", ".md")
@@ -78,9 +78,9 @@ def _entries(root: Path) -> Iterator[Entry]:
                 path = Path(folder) / name
                 relative = PurePosixPath(path.relative_to(root).as_posix())
                 found.append((relative, Picture(str(path))))
-    for relative, place in found:
+    for relative, location in found:
         if not any(part.startswith((".", "__MACOSX")) for part in relative.parts):
-            yield relative, place
+            yield relative, location
 
 
 def _without_common_folder(entries: list[Entry]) -> list[Entry]:
@@ -88,7 +88,7 @@ def _without_common_folder(entries: list[Entry]) -> list[Entry]:
     while entries and all(len(path.parts) > 2 for path, _ in entries):
         if len({path.parts[0] for path, _ in entries}) > 1:
             break
-        entries = [(PurePosixPath(*path.parts[1:]), place) for path, place in entries]
+        entries = [(PurePosixPath(*path.parts[1:]), location) for path, location in entries]
     return entries
 
 
@@ -103,9 +103,9 @@ def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
     notes = ImageNotes()
     keys, labels, names, refused = [], [], [], []
     unpacked = 0
-    for path, place in entries:
-        item: Item | LeftOut = place if kind == "image" else read_text(place)
-        found = look_at(place, notes) if isinstance(item, Picture) else item
+    for path, location in entries:
+        item: Item | LeftOut = location if kind == "image" else read_text(location)
+        found = look_at(location, notes) if isinstance(item, Picture) else item
         if isinstance(item, LeftOut) or isinstance(found, LeftOut):
             refused.append(
                 found if isinstance(found, LeftOut) else LeftOut(name=str(path), reason="")
@@ -126,19 +126,21 @@ def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
     )
 
 
-def read_text(place: Picture) -> str | LeftOut:
+def read_text(location: Picture) -> str | LeftOut:
     """The text of a file, or why it cannot be used."""
     try:
-        content = place.content()
+        content = location.content()
         if len(content) > limits.DATA_TEXT:
-            return LeftOut(name=place.name, reason=f"it has more than {limits.DATA_TEXT:,} bytes.")
-        text = raw.decode(content, place.name).strip()
+            return LeftOut(
+                name=location.name, reason=f"it has more than {limits.DATA_TEXT:,} bytes."
+            )
+        text = raw.decode(content, location.name).strip()
     except BadInput as error:
-        return LeftOut(name=place.name, reason=error.message)
-    return text or LeftOut(name=place.name, reason="it is empty.")
+        return LeftOut(name=location.name, reason=error.message)
+    return text or LeftOut(name=location.name, reason="it is empty.")
 
 
-def read_examples(path: str | Path, wanted: Wanted) -> Examples:
+def read_examples(path: str | Path, requested: ColumnChoice) -> Examples:
     """Read labelled data.
 
     Rows without a label or content, and pictures that cannot be decoded, are left out and named
@@ -149,15 +151,17 @@ def read_examples(path: str | Path, wanted: Wanted) -> Examples:
         BadInput: a column is not there, nothing is left, or the model does not read such data.
         LimitExceeded: they are too large.
     """
-    place = resolve(path)
-    if not is_table(place) and (place.is_dir() or place.suffix.lower() == ".zip"):
-        if wanted.target is not None or wanted.content:
+    location = resolve(path)
+    if not is_table(location) and (location.is_dir() or location.suffix.lower() == ".zip"):
+        if requested.target is not None or requested.content:
             raise BadInput(
-                f"{place} is a folder of classes and has no columns.",
+                f"{location} is a folder of classes and has no columns.",
                 "Leave --target and --content out: the folders' names are the labels.",
             )
-        return require_some(_require_read(read_class_folders(place), wanted))
-    return require_some(_from_table(read_table(place, wanted.reading, wanted.columns), wanted))
+        return require_some(_require_read(read_class_folders(location), requested))
+    return require_some(
+        _from_table(read_table(location, requested.reading, requested.columns), requested)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,20 +181,20 @@ class Rows:
     notes: tuple[str, ...]
 
 
-def read_items(path: str | Path, wanted: Wanted, target: str | None) -> Rows:
+def read_items(path: str | Path, requested: ColumnChoice, target: str | None) -> Rows:
     """Items of a table without labels, for predictions.
 
     Raises:
         BadInput: a row has no content, or a column is not there.
     """
-    table = read_table(resolve(path), wanted.reading, wanted.content)
-    chosen = choose_columns(table, wanted, target or usual_target(table))
+    table = read_table(resolve(path), requested.reading, requested.content)
+    chosen = choose_columns(table, requested, target or usual_target(table))
     items: list[Item] = []
     columns = _cells_of(table, chosen)
-    for row, place in enumerate(table.places):
+    for row, location in enumerate(table.places):
         item = _item(table, chosen, columns, row)
         if isinstance(item, LeftOut):
-            raise BadInput(f"{place} of {table.path.name}: {item.reason}", "Mend that row.")
+            raise BadInput(f"{location} of {table.path.name}: {item.reason}", "Mend that row.")
         items.append(item)
     return Rows(items, list(table.places), _tables(table), _notes(table, chosen))
 
@@ -212,26 +216,26 @@ def _notes(table: Table, chosen: Chosen) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _require_read(examples: Examples, wanted: Wanted) -> Examples:
-    if examples.kind not in wanted.reads:
-        raise unread(examples.source, examples.kind, wanted)
+def _require_read(examples: Examples, requested: ColumnChoice) -> Examples:
+    if examples.kind not in requested.reads:
+        raise unread(examples.source, examples.kind, requested)
     return examples
 
 
-def _from_table(table: Table, wanted: Wanted) -> Examples:
-    target = find_target(table, wanted.target)
-    if wanted.missing == "ask":
-        require_said(table.path.name, target, table.column(target))
-    chosen = choose_columns(table, _without(wanted, target), target)
+def _from_table(table: Table, requested: ColumnChoice) -> Examples:
+    target = find_target(table, requested.target)
+    if requested.missing == "ask":
+        require_predicted(table.path.name, target, table.column(target))
+    chosen = choose_columns(table, _without(requested, target), target)
     items: list[Item] = []
     converted = ImageNotes()
     keys, labels, names, refused = [], [], [], []
     columns = _cells_of(table, chosen)
-    for row, (place, label) in enumerate(zip(table.places, table.column(target), strict=True)):
-        name = f"{place} of {table.path.name}"
+    for row, (location, label) in enumerate(zip(table.places, table.column(target), strict=True)):
+        name = f"{location} of {table.path.name}"
         item: Item | LeftOut = (
             LeftOut(name=name, reason=_no_label(label))
-            if is_missing(label) or (wanted.missing == "drop" and stands_for_none(label))
+            if is_missing(label) or (requested.missing == "drop" and stands_for_none(label))
             else _item(table, chosen, columns, row)
         )
         found = look_at(item, converted) if isinstance(item, Picture) else item
@@ -259,19 +263,19 @@ def _from_table(table: Table, wanted: Wanted) -> Examples:
     )
 
 
-def _without(wanted: Wanted, target: str) -> Wanted:
+def _without(requested: ColumnChoice, target: str) -> ColumnChoice:
     """The same without the labels among the columns that are read.
 
     Raises:
         BadInput: nothing else was named.
     """
-    left = tuple(name for name in wanted.content if name != target)
-    if wanted.content and not left:
+    left = tuple(name for name in requested.content if name != target)
+    if requested.content and not left:
         raise BadInput(
             f"{target!r} is the column of labels and cannot be what is read too.",
             "Name another column with --content or --target.",
         )
-    return replace(wanted, content=left)
+    return replace(requested, content=left)
 
 
 def _no_label(label: Any) -> str:

@@ -55,7 +55,7 @@ def read_pairs(path: Path, reading: Reading = AS_FOUND) -> Pairs:
         raise BadFile(f"{path} holds 0 pairs.", "At least 2 are needed.") from error
     columns = [table.numbers(name) for name in table.columns]
     rows = zip(zip(*columns, strict=True), table.places, strict=True)
-    pairs = [_pair(path, row, place) for row, place in rows]
+    pairs = [_pair(path, row, location) for row, location in rows]
     if len(pairs) < 2:
         raise BadFile(f"{path} holds {len(pairs)} pairs.", "At least 2 are needed.")
     notes = [*table.notes, *_number_notes(table)]
@@ -68,18 +68,18 @@ def _number_notes(table: Table) -> list[str]:
     return [table.formats[last].describe(last)] if last in table.formats else []
 
 
-def _pair(path: Path, row: Sequence[Any], place: str) -> Pair:
+def _pair(path: Path, row: Sequence[Any], location: str) -> Pair:
     if len(row) != 3:
         raise BadFile(
-            f"{place} of {path} has {len(row)} columns.", "Each needs 3: text, text, score."
+            f"{location} of {path} has {len(row)} columns.", "Each needs 3: text, text, score."
         )
     if not is_number(row[2]):
         raise BadFile(
-            f"{place} of {path} has the score {str(row[2])[:40]!r}.", "A score is a number."
+            f"{location} of {path} has the score {str(row[2])[:40]!r}.", "A score is a number."
         )
     score = float(row[2])
     if not math.isfinite(score):
-        raise BadFile(f"{place} of {path} has the score {row[2]!r}.", "It must be finite.")
+        raise BadFile(f"{location} of {path} has the score {row[2]!r}.", "It must be finite.")
     return Pair(str(row[0]), str(row[1]), score)
 
 
@@ -135,7 +135,10 @@ def read_labelled_texts(path: Path, reading: Reading = AS_FOUND) -> LabelledText
         shown = ", ".join(map(str, table.columns))
         raise BadFile(f"the header of {path} has no column text, but: {shown[:200]}.", _FORM)
     columns = list(table.columns.items())
-    rows = [{name: values[place] for name, values in columns} for place in range(len(table.places))]
+    rows = [
+        {name: values[location] for name, values in columns}
+        for location in range(len(table.places))
+    ]
     texts = [_text(row, f"{path}, {at}") for row, at in zip(rows, table.places, strict=True)]
     notes = tuple(f"{path.name}: {note}" for note in table.notes)
     return LabelledTexts(texts, f"{path.name}: {table.dialect}", notes)
@@ -145,5 +148,5 @@ def _text(row: Mapping[str, Any], where: str) -> LabelledText:
     text = row["text"]
     if not isinstance(text, str) or not text.strip():
         raise BadFile(f"{where}: there is no text.", _FORM)
-    said = {name: value for name, value in row.items() if value is not None}
-    return LabelledText(text, values_of(said, {"text"}))
+    predicted = {name: value for name, value in row.items() if value is not None}
+    return LabelledText(text, values_of(predicted, {"text"}))

@@ -44,10 +44,10 @@ class Targets:
         return len(self.labels) or 1
 
 
-def choose_task(examples: Examples, asked: Task | None) -> Task:
+def choose_task(examples: Examples, requested: Task | None) -> Task:
     """What the labels look like: lists are several labels, broken or many numbers are numbers."""
-    if asked is not None:
-        return asked
+    if requested is not None:
+        return requested
     values = examples.numeric_labels()
     if any(isinstance(value, list | tuple) for value in values) or looks_like_lists(values):
         return "labels"
@@ -58,14 +58,14 @@ def choose_task(examples: Examples, asked: Task | None) -> Task:
     return "class" if whole and len(numbers) <= _FEW_NUMBERS else "number"
 
 
-def read_targets(examples: Examples, asked: Task | None) -> Targets:
+def read_targets(examples: Examples, requested: Task | None) -> Targets:
     """The labels of data to learn from.
 
     Raises:
         BadInput: one class only, a class with one example, numbers that are not finite, too many
             classes, or labels that do not fit the task.
     """
-    task = choose_task(examples, asked)
+    task = choose_task(examples, requested)
     if task == "number":
         values = _numbers(examples)
         if values.min() == values.max():
@@ -111,25 +111,25 @@ def same_targets(examples: Examples, task: Task, labels: Sequence[str]) -> Targe
 
 
 def _as_values(named: Sequence[Sequence[str]], labels: Sequence[str], several: bool) -> Values:
-    place = {label: number for number, label in enumerate(labels)}
+    location = {label: number for number, label in enumerate(labels)}
     if not several:
-        return np.array([place[row[0]] for row in named], dtype=np.int64)
+        return np.array([location[row[0]] for row in named], dtype=np.int64)
     values = np.zeros((len(named), len(labels)), dtype=np.float32)
     for number, row in enumerate(named):
-        values[number, [place[label] for label in row]] = 1
+        values[number, [location[label] for label in row]] = 1
     return values
 
 
 def _numbers(examples: Examples) -> Float64[np.ndarray, " n"]:
     values = np.empty(len(examples), dtype=np.float64)
     labels = zip(examples.numeric_labels(), examples.names, strict=True)
-    for place, (value, name) in enumerate(labels):
+    for location, (value, name) in enumerate(labels):
         if not is_number(value) or not math.isfinite(float(value)):
             raise BadInput(
                 f"the target in {name} is {value!r}, which is no finite number.",
                 "Mend or remove such rows, or fit classes with --task class.",
             )
-        values[place] = float(value)
+        values[location] = float(value)
     return values
 
 
@@ -164,7 +164,7 @@ def _few(values: Sequence[str]) -> str:
     return ", ".join(repr(value) for value in values[:_SHOWN]) + more
 
 
-Places = Int64[np.ndarray, " _"]
+Locations = Int64[np.ndarray, " _"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +179,14 @@ class Split:
         contradictions: of these, the ones with another label than the earlier row.
     """
 
-    train: Places
-    validation: Places
-    test: Places
+    train: Locations
+    validation: Locations
+    test: Locations
     copies: int = 0
     contradictions: int = 0
 
     @property
-    def learned(self) -> Places:
+    def learned(self) -> Locations:
         """Training and validation together."""
         return np.sort(np.concatenate([self.train, self.validation]))
 
@@ -202,12 +202,12 @@ def split(examples: Examples, targets: Targets, seed: int, test: float, validati
         validation: share of the others to validate on.
     """
     first: dict[str, int] = {}
-    for place, key in enumerate(examples.keys):
-        first.setdefault(key, place)
+    for location, key in enumerate(examples.keys):
+        first.setdefault(key, location)
     strata = _strata(targets)
     groups: dict[str, list[str]] = {}
-    for key, place in first.items():
-        groups.setdefault(strata[place], []).append(key)
+    for key, location in first.items():
+        groups.setdefault(strata[location], []).append(key)
     part_of: dict[str, int] = {}
     for keys in groups.values():
         keys.sort(key=lambda key: hashlib.sha256(f"{seed} {key}".encode()).digest())
@@ -216,24 +216,24 @@ def split(examples: Examples, targets: Targets, seed: int, test: float, validati
         for number, key in enumerate(keys):
             part_of[key] = 2 if number < tested else 1 if number < tested + validated else 0
     parts = np.array([part_of[key] for key in examples.keys], dtype=np.int64)
-    same = [np.array_equal(targets.values[first[k]], targets.values[place])
-            for place, k in enumerate(examples.keys)]  # fmt: skip
+    same = [np.array_equal(targets.values[first[k]], targets.values[location])
+            for location, k in enumerate(examples.keys)]  # fmt: skip
     train, validated_rows, tested_rows = (np.flatnonzero(parts == number) for number in range(3))
     copies = len(examples) - len(first)
     return Split(train, validated_rows, tested_rows, copies, same.count(False))
 
 
-def without(part: Places, examples: Examples, keys: Sequence[str]) -> Places:
+def without(part: Locations, examples: Examples, keys: Sequence[str]) -> Locations:
     """Those rows of a part whose content is not among `keys`."""
     known = set(keys)
     return np.array([n for n in part.tolist() if examples.keys[n] not in known], dtype=np.int64)
 
 
-def balance(targets: Targets, places: Places) -> dict[str, int]:
+def balance(targets: Targets, locations: Locations) -> dict[str, int]:
     """Examples of each class or label among these rows, most first."""
     if targets.task == "number":
         return {}
-    values = targets.values[places]
+    values = targets.values[locations]
     if targets.task == "labels":
         counts = {label: int(values[:, n].sum()) for n, label in enumerate(targets.labels)}
     else:

@@ -149,14 +149,14 @@ def _check_part(path: Path, part: str, value: list[Any]) -> None:
     """Refuse a part that is not known, or that asks for code beyond the known libraries."""
     if not _is_present(value):
         return
-    wanted = tuple(value)
+    requested = tuple(value)
     if part in _BUILT:
-        allowed = wanted in _BUILT[part]
+        allowed = requested in _BUILT[part]
     else:  # a scheduler's class is looked at where its numbers are read
-        allowed = part in _IGNORED | {"scheduler"} and wanted[0] in _LIBRARIES
+        allowed = part in _IGNORED | {"scheduler"} and requested[0] in _LIBRARIES
     if not allowed:
         raise BadFile(
-            f"{path / 'model_index.json'} asks for {'.'.join(str(entry) for entry in wanted)} as "
+            f"{path / 'model_index.json'} asks for {'.'.join(str(entry) for entry in requested)} as "
             f"{part}, which is not known here.",
             "Only Stable Diffusion and unconditional pipelines of the diffusers library are read.",
         )

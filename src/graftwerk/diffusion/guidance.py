@@ -50,7 +50,7 @@ def compose(
     both: Denoiser | None = None,
     guidance: Guidance | None = None,
     clamp: Clamp | None = None,
-    pull: DenoiserWrapper | None = None,
+    gradient: DenoiserWrapper | None = None,
 ) -> Denoiser:
     """Wrap a model for drawing: guided by the prompt first, then by gradients, kept in range last.
 
@@ -61,13 +61,13 @@ def compose(
         both: the model with its prompt and with the prompt to get away from, see `guided`.
         guidance: None for none.
         clamp: None for none.
-        pull: what guides by gradients (`steer.gradient`); None for none.
+        gradient: what guides by gradients (`steer.gradient`); None for none.
     """
     denoise = conditional
     if both is not None and guidance is not None:
         denoise = classifier_free(conditional, both, guidance)
-    if pull is not None:
-        denoise = pull(denoise)
+    if gradient is not None:
+        denoise = gradient(denoise)
     return denoise if clamp is None else clamped(denoise, clamp)
 
 
@@ -242,10 +242,10 @@ def guided_by(
         acting = [term for term in at_work if term.lowest <= level <= term.highest]
         if not acting:
             return denoise(x, sigma)
-        denoised, pulls = _evaluate(denoise, acting, x, sigma)
+        denoised, traces = _evaluate(denoise, acting, x, sigma)
         shifts = [
             _shift_of(term, gradient, sigma)
-            for term, (_, gradient) in zip(acting, pulls, strict=True)
+            for term, (_, gradient) in zip(acting, traces, strict=True)
         ]
         result = denoised
         for shift in shifts:
@@ -253,7 +253,7 @@ def guided_by(
         if not _size(result) < _FAR * (1 + level):  # which is so for what is not finite too
             raise Overflowed(level)
         if watch is not None:
-            watch(_pull(acting, pulls, shifts, level))
+            watch(_pull(acting, traces, shifts, level))
         return result
 
     return denoise_guided
@@ -263,7 +263,7 @@ def _evaluate(
     denoise: Denoiser, terms: Sequence[Term], x: Batch, sigma: Sigma
 ) -> tuple[Batch, list[tuple[Tensor, Batch]]]:
     """The expected clean picture, and value and gradient of each term."""
-    pulls = []
+    traces = []
     # a sampler runs without gradients, and its tensors can have none
     with torch.inference_mode(False), torch.enable_grad():
         free = x.clone().detach().requires_grad_()
@@ -275,8 +275,8 @@ def _evaluate(
         for term in terms:
             value = term.log_prob(denoised if term.clean else free, sigma)
             _check_value(term, value, x, sigma)
-            pulls.append((value.detach(), _gradient(term, value, free)))
-    return denoised.detach(), pulls
+            traces.append((value.detach(), _gradient(term, value, free)))
+    return denoised.detach(), traces
 
 
 def _gradient(term: Term, value: Tensor, free: Batch) -> Batch:
@@ -341,22 +341,23 @@ def _shift_of(term: Term, gradient: Batch, sigma: Sigma) -> Batch:
 
 def _pull(
     terms: Sequence[Term],
-    pulls: Sequence[tuple[Tensor, Batch]],
+    traces: Sequence[tuple[Tensor, Batch]],
     shifts: Sequence[Batch],
     level: float,
 ) -> GuidanceTrace:
     rows = [
-        (gradient * term.scale).flatten(1) for term, (_, gradient) in zip(terms, pulls, strict=True)
+        (gradient * term.scale).flatten(1)
+        for term, (_, gradient) in zip(terms, traces, strict=True)
     ]
     cosines = [
         float(functional.cosine_similarity(a, b, dim=1).mean())
-        for place, a in enumerate(rows)
-        for b in rows[place + 1 :]
+        for location, a in enumerate(rows)
+        for b in rows[location + 1 :]
     ]
     return GuidanceTrace(
         sigma=level,
         names=tuple(term.name for term in terms),
-        values=tuple(float(value.mean()) for value, _ in pulls),
+        values=tuple(float(value.mean()) for value, _ in traces),
         shifts=tuple(float(shift.square().mean().sqrt()) for shift in shifts),
         cosines=tuple(cosines),
     )

@@ -52,8 +52,8 @@ class LatentSpace:
         if self.network is not None:
             scale, mean, std = self._scale(drawn)
             drawn = self.network.decode(drawn * std / scale + mean, return_dict=False)[0]
-        pictures: Tensor = (drawn / 2 + 0.5).clamp(0, 1)
-        return pictures
+        images: Tensor = (drawn / 2 + 0.5).clamp(0, 1)
+        return images
 
     def _scale(self, like: Tensor) -> tuple[float, Tensor | float, Tensor | float]:
         """Scaling factor of the latents, and their mean and spread where the decoder has them."""

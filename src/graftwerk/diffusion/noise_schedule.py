@@ -30,7 +30,7 @@ _LEAST_SIGNAL = 2.0**-24
 _PREDICTIONS = ("epsilon", "v_prediction", "sample")
 _SPACINGS = ("leading", "trailing", "linspace")
 # A spacing or a noise that is not computed here, and what it is.
-_FOREIGN = {
+_OUT_OF_DISTRIBUTION = {
     "use_dynamic_shifting": "flow matching",
     "use_flow_sigmas": "flow matching",
     "use_exponential_sigmas": "exponential spacing",
@@ -151,7 +151,7 @@ def read_noise(config: Mapping[str, Any], path: Path) -> Noise:
             f"Known: {', '.join(SCHEDULERS)}.",
         )
     options = _options(name, config)
-    for key, meaning in _FOREIGN.items():
+    for key, meaning in _OUT_OF_DISTRIBUTION.items():
         if options.get(key):
             raise BadFile(f"{path} asks for {meaning} ({key}).", "Take another scheduler's file.")
     if options.get("timestep_type", "discrete") != "discrete":
@@ -302,14 +302,14 @@ def own_times(noise: Noise, steps: int) -> list[int]:
         )
     if noise.spacing == "trailing":  # here diffusers leaves no step out
         step = len(noise.sigmas) / steps
-        places = np.round(np.arange(total, 0, -step))[:steps] - 1
+        locations = np.round(np.arange(total, 0, -step))[:steps] - 1
     elif noise.spacing == "linspace":
-        places = np.round(np.linspace(0, total - 1, count))[::-1][:steps]
+        locations = np.round(np.linspace(0, total - 1, count))[::-1][:steps]
     else:
         rising = np.arange(count) * (total // count)
         offset = min(noise.offset, total - 1 - int(rising[-1]))
-        places = rising[::-1][:steps] + offset
-    return [int(place) for place in places]
+        locations = rising[::-1][:steps] + offset
+    return [int(location) for location in locations]
 
 
 def initial(noise: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b c h w"]:
@@ -340,8 +340,8 @@ def draw(
             like.shape, generator=generators, dtype=like.dtype, device=generators.device
         )
         return rows.to(like.device)
-    drawn = [
+    sampled = [
         torch.randn(like.shape[1:], generator=g, dtype=like.dtype, device=g.device)
         for g in generators
     ]
-    return torch.stack(drawn).to(like.device)
+    return torch.stack(sampled).to(like.device)

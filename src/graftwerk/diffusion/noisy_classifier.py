@@ -92,13 +92,13 @@ class LabelPooling(nn.Module):
         self.key_value = nn.Linear(width, 2 * width)
         self.answer = nn.Linear(width, labels)  # each label reads what its own query found
 
-    def forward(self, places: Float[Tensor, "b n d"]) -> Float[Tensor, "b labels"]:
+    def forward(self, locations: Float[Tensor, "b n d"]) -> Float[Tensor, "b labels"]:
         """Pool places to logits."""
-        batch, _, width = places.shape
+        batch, _, width = locations.shape
         each = width // self.heads
         keys, values = (
             part.view(batch, -1, self.heads, each).transpose(1, 2)
-            for part in self.key_value(places).chunk(2, dim=-1)
+            for part in self.key_value(locations).chunk(2, dim=-1)
         )
         queries = self.query.weight.view(1, -1, self.heads, each).transpose(1, 2)
         found = functional.scaled_dot_product_attention(
@@ -133,7 +133,7 @@ class NoiseAwareClassifier:
         """Identity of the latent space that it reads."""
         return str(self.network.config["latents"])
 
-    def place_of(self, label: str) -> int:
+    def location_of(self, label: str) -> int:
         """The number of a label.
 
         Raises:
@@ -160,8 +160,8 @@ class NoiseAwareClassifier:
         Raises:
             UnknownName: it does not know a label.
         """
-        places = torch.tensor([self.place_of(label) for label in labels], device=x.device)
-        logits, own = self.network(x, sigma), places.expand(len(x))[:, None]
+        locations = torch.tensor([self.location_of(label) for label in labels], device=x.device)
+        logits, own = self.network(x, sigma), locations.expand(len(x))[:, None]
         value = functional.logsigmoid(logits.gather(1, own)[:, 0])
         if temperature == 1:
             return value

@@ -49,8 +49,8 @@ def load_part(folder: Path) -> nn.Module:
     try:
         with _quiet(), torch.device("meta"):  # takes no memory before the weights are known to fit
             network: nn.Module = network_class.from_config(config)
-        wanted = network.state_dict()
-        state = {_present_name(key, wanted): value for key, value in state.items()}
+        requested = network.state_dict()
+        state = {_present_name(key, requested): value for key, value in state.items()}
         network.load_state_dict(state, assign=True)
     except (RuntimeError, ValueError, TypeError, KeyError, ArithmeticError) as error:
         raise BadFile(
@@ -83,9 +83,9 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     return state
 
 
-def _present_name(key: str, wanted: Mapping[str, Tensor]) -> str:
+def _present_name(key: str, requested: Mapping[str, Tensor]) -> str:
     """The name that a weight has in the library's present code."""
-    if key in wanted:
+    if key in requested:
         return key
     module, _, kind = key.rpartition(".")
     parent, _, layer = module.rpartition(".")
@@ -218,12 +218,12 @@ def load_diffusion(
 
 
 def _load(name: str, device: str, folder: PipelineFolder) -> DiffusionModel:
-    place = choose_device(device)
+    location = choose_device(device)
     noise = read_noise(folder.scheduler, folder.scheduler_file)
-    unet: Any = load_part(folder.path / "unet").to(place)
+    unet: Any = load_part(folder.path / "unet").to(location)
     check_unet(unet, folder.path / "unet")
-    decoder: Any = load_part(folder.path / "vae").to(place) if folder.layout.latent else None
-    reader = TextReader(folder, place) if folder.layout.encoders else None
+    decoder: Any = load_part(folder.path / "vae").to(location) if folder.layout.latent else None
+    reader = TextReader(folder, location) if folder.layout.encoders else None
     factor = LatentSpace(decoder).factor
     # A U-Net on pixels halves them itself and does not mend odd sides.
     halvings = len(unet.config.block_out_channels) - 1
@@ -235,7 +235,7 @@ def _load(name: str, device: str, folder: PipelineFolder) -> DiffusionModel:
         factor=factor,
         multiple=factor if decoder is not None else 2**halvings,
         size=_trained_size(unet.config.sample_size, factor, folder),
-        device=place,
+        device=location,
         unet=unet,
         reader=reader,
         decoder=decoder,

@@ -84,15 +84,15 @@ class TextReader:
 
     def cut_from(self, prompt: str) -> str:
         """The end of a prompt that the model does not see; empty where all of it fits."""
-        kept = len(prompt)
+        retained = len(prompt)
         for number, tokenizer in enumerate(self._tokenizers):
             with quiet():
                 found = tokenizer(prompt, return_offsets_mapping=True, add_special_tokens=False)
             spans = found["offset_mapping"]
             room = self._length(number) - 2  # first and last token are marks
             if len(spans) > room:
-                kept = min(kept, spans[room][0])
-        return prompt[kept:].strip()
+                retained = min(retained, spans[room][0])
+        return prompt[retained:].strip()
 
     def _run(self, number: int, prompts: Sequence[str]) -> Any:
         tokenizer, encoder = self._tokenizers[number], self._encoders[number]
@@ -112,8 +112,8 @@ class TextReader:
         )
 
     def _length(self, number: int) -> int:
-        places = self._encoders[number].config.max_position_embeddings
-        return int(min(self._tokenizers[number].model_max_length, places))
+        locations = self._encoders[number].config.max_position_embeddings
+        return int(min(self._tokenizers[number].model_max_length, locations))
 
 
 def _load_encoder(folder: Path) -> nn.Module:

@@ -131,8 +131,8 @@ def sample_ddim(
     for number, (sigma, after) in enumerate(pairwise(sigmas), 1):
         denoised = denoise(x, sigma)
         fresh = eta * after * math.sqrt(1 - (after / sigma) ** 2)
-        kept = math.sqrt(after**2 - fresh**2)
-        x = denoised + (kept / sigma) * (x - denoised)
+        retained = math.sqrt(after**2 - fresh**2)
+        x = denoised + (retained / sigma) * (x - denoised)
         if fresh > 0:
             x = x + fresh * draw(_needed(generators), x)
         if watch is not None:

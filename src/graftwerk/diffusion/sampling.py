@@ -27,7 +27,7 @@ from .unet import NetworkDenoiser
 
 # Pixels of one batch. Small pictures leave most of a machine idle when drawn one by one.
 _BATCH_PIXELS = {"cpu": 2**18, "mps": 2**20, "cuda": 2**22}
-_BATCH_PICTURES = {"cpu": 16, "mps": 16, "cuda": 64}
+_BATCH_IMAGES = {"cpu": 16, "mps": 16, "cuda": 64}
 
 
 @runtime_checkable
@@ -77,7 +77,7 @@ class Plan:
     pull: DenoiserWrapper | None = None
 
 
-def picture_seed(seed: int, number: int) -> int:
+def image_seed(seed: int, number: int) -> int:
     """The seed of one picture's noise, from the request's seed and the picture's number."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
 
@@ -90,16 +90,16 @@ def batches(count: int, width: int, height: int, device: str) -> list[range]:
 
 def largest_batch(width: int, height: int) -> int:
     """Pictures of this size that any device draws at once."""
-    return max(_batch_size(width, height, device) for device in _BATCH_PICTURES)
+    return max(_batch_size(width, height, device) for device in _BATCH_IMAGES)
 
 
 def _batch_size(width: int, height: int, device: str) -> int:
-    return max(1, min(_BATCH_PICTURES[device], _BATCH_PIXELS[device] // (width * height)))
+    return max(1, min(_BATCH_IMAGES[device], _BATCH_PIXELS[device] // (width * height)))
 
 
 def row_generators(seed: int, numbers: Sequence[int]) -> list[torch.Generator]:
     """A generator for each image, on the CPU, so that a seed means the same on every device."""
-    return [torch.Generator().manual_seed(picture_seed(seed, number)) for number in numbers]
+    return [torch.Generator().manual_seed(image_seed(seed, number)) for number in numbers]
 
 
 def starting_noise(
@@ -126,7 +126,7 @@ def build_denoiser(model: DiffusionModel, plan: Plan, rows: int) -> Denoiser:
     return compose(conditional, both, plan.guidance, model.noise.clamp, plan.pull)
 
 
-def draw_batch(
+def sample_batch(
     model: DiffusionModel, plan: Plan, numbers: Sequence[int], watch: Watch | None = None
 ) -> Float[Tensor, "b c h w"]:
     """Draw the pictures of these numbers at once, not decoded yet.
@@ -142,14 +142,14 @@ def draw_batch(
     with torch.inference_mode():
         denoise = build_denoiser(model, plan, len(numbers))
         start = starting_noise(model, plan.shape, plan.sigmas[0], generators)
-        drawn = sampler(denoise, start, plan.sigmas, watch=watch)
-        drawn = final(drawn, plan.sigmas[-1])
-    if not bool(torch.isfinite(drawn).all()):
+        sampled = sampler(denoise, start, plan.sigmas, watch=watch)
+        sampled = final(sampled, plan.sigmas[-1])
+    if not bool(torch.isfinite(sampled).all()):
         raise Failure(
             f"model {model.name!r} drew values that are not finite.",
             "Try more steps, a smaller --cfg, or check the model with its own library.",
         )
-    return drawn
+    return sampled
 
 
 Picture: TypeAlias = Image.Image

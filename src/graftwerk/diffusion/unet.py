@@ -71,8 +71,8 @@ class PromptAttention:
 
 
 def _by_head(values: Float[Tensor, "b n d"], heads: int) -> Float[Tensor, "b heads n each"]:
-    batch, places, width = values.shape
-    return values.view(batch, places, heads, width // heads).transpose(1, 2)
+    batch, locations, width = values.shape
+    return values.view(batch, locations, heads, width // heads).transpose(1, 2)
 
 
 def keep_prompts(unet: Any) -> bool:
@@ -164,10 +164,10 @@ def encode_half(
     embedded = parts.time_embedding(parts.time_proj(times.expand(len(x))).to(x.dtype))
     added = inputs.get("added_cond_kwargs")
     if added is not None:
-        places = parts.add_time_proj(added["time_ids"].flatten()).view(len(x), -1)
-        words = torch.cat([added["text_embeds"], places.to(x.dtype)], dim=-1)
+        locations = parts.add_time_proj(added["time_ids"].flatten()).view(len(x), -1)
+        words = torch.cat([added["text_embeds"], locations.to(x.dtype)], dim=-1)
         embedded = embedded + parts.add_embedding(words)
-    asked = {
+    requested = {
         "encoder_hidden_states": inputs.get("encoder_hidden_states"),
         "cross_attention_kwargs": inputs.get("cross_attention_kwargs"),
     }
@@ -177,11 +177,11 @@ def encode_half(
     skips: tuple[Tensor, ...] = (hidden,)
     for block in parts.down_blocks:
         reads = getattr(block, "has_cross_attention", False)
-        hidden, more = block(hidden, embedded, **(asked if reads else {}))
+        hidden, more = block(hidden, embedded, **(requested if reads else {}))
         skips += more
     if parts.mid_block is not None:
         reads = getattr(parts.mid_block, "has_cross_attention", False)
-        hidden = parts.mid_block(hidden, embedded, **(asked if reads else {}))
+        hidden = parts.mid_block(hidden, embedded, **(requested if reads else {}))
     return (skips, hidden), embedded
 
 
@@ -240,7 +240,7 @@ def _added(handed: Handed, residuals: Residuals | None) -> Handed:
     return tuple(skip + more for skip, more in pairs), middle + residuals.middle
 
 
-def joints_of(network: Any) -> tuple[Joint, ...]:
+def zero_convolutions_of(network: Any) -> tuple[Joint, ...]:
     """The joints of a U-Net: its skips in the encoder's order, then its middle.
 
     Raises:
@@ -359,10 +359,10 @@ class NetworkDenoiser:
         if texts.pooled is not None:
             side = [x.shape[2] * self._factor, x.shape[3] * self._factor]
             # height and width of the training picture, its crop, the size wanted
-            places = torch.tensor([*side, 0, 0, *side], dtype=x.dtype, device=x.device)
+            locations = torch.tensor([*side, 0, 0, *side], dtype=x.dtype, device=x.device)
             inputs["added_cond_kwargs"] = {
                 "text_embeds": texts.pooled.repeat_interleave(each, dim=0),
-                "time_ids": places.expand(rows, -1),
+                "time_ids": locations.expand(rows, -1),
             }
         if self._keeps_prompts:
             inputs["cross_attention_kwargs"] = {"prompt_keys": {}}

@@ -48,8 +48,8 @@ def choose(
     deadline = time.monotonic() + 60 * minutes
     begin = time.perf_counter()
     head = starting_head(problem, monitor)
-    places = problem.split.validation
-    linear = problem.measure(head.score(problem.features(monitor)[places]), places)
+    locations = problem.split.validation
+    linear = problem.measure(head.score(problem.features(monitor)[locations]), locations)
     spent = {"linear": time.perf_counter() - begin}
     runs: dict[int, Score] = {}
     ended: dict[int, bool] = {}
@@ -70,15 +70,15 @@ def choose(
         if all(ended[number] for number in alive):
             break
     tried = [("linear", linear)] + [(settings[n].how, runs[n]) for n in sorted(runs)]
-    kept = cheapest(tried)
+    retained = cheapest(tried)
     names = ["linear", *(_name(settings[n]) for n in sorted(runs))]
     trials = [
-        Trial(name=name, score=score.value, seconds=spent[name], kept=number == kept)
+        Trial(name=name, score=score.value, seconds=spent[name], kept=number == retained)
         for number, (name, (_, score)) in enumerate(zip(names, tried, strict=True))
     ]
-    if kept == 0:
+    if retained == 0:
         return make_linear(problem, monitor), trials
-    number = sorted(runs)[kept - 1]
+    number = sorted(runs)[retained - 1]
     # Its weights are on disk: this takes no step more, and puts the best of them in their places.
     run = tune(problem, settings[number], folder / str(number), monitor, minutes=0.0)
     return make_tuned(problem, run, folder / str(number), monitor), trials

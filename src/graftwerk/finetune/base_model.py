@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from ..data.dataset import Item, Kind, Opened, Picture
+from ..data.dataset import Item, Kind, OpenedData, Picture
 from ..errors import BadFile, BadInput
 from ..models.checkpoint import SERIES_MODELS, ModelFolder
 from ..models.encoders import encoder_fingerprint, load_encoder, model_folder, static_base
@@ -65,14 +65,14 @@ class Encode(Protocol):
     """A model that turns items into unit vectors."""
 
     def __call__(
-        self, items: Sequence[Item], advance: Advance, strange: Advance | None = None
+        self, items: Sequence[Item], advance: Advance, unusual: Advance | None = None
     ) -> Vectors:
         """Encode items.
 
         Args:
             items: all of one kind.
             advance: counts the items as they are done.
-            strange: is given, batch by batch, the number of pictures that are unlike those of
+            unusual: is given, batch by batch, the number of pictures that are unlike those of
                 the frozen model's training, where its folder tells what these were.
         """
         ...
@@ -151,18 +151,18 @@ class _FrozenEncoder:
         self._encoder = encoder
 
     def __call__(
-        self, items: Sequence[Item], advance: Advance, strange: Advance | None = None
+        self, items: Sequence[Item], advance: Advance, unusual: Advance | None = None
     ) -> Vectors:
         """Encode items."""
         encoder = self._encoder
-        if not items or not isinstance(items[0], Picture | Opened):
+        if not items or not isinstance(items[0], Picture | OpenedData):
             return encoder.encode_texts([str(item) for item in items], advance=advance)
         vectors = np.empty((len(items), encoder.dimension), dtype=np.float32)
         for start in range(0, len(items), _DECODED):
             batch = items[start : start + _DECODED]
-            pictures = [item.open() for item in batch if isinstance(item, Picture | Opened)]
-            place = slice(start, start + len(pictures))
-            vectors[place], distances = encode_and_compare(encoder, pictures, advance)
-            if strange is not None and distances is not None:
-                strange(int((distances > 1).sum()))
+            images = [item.open() for item in batch if isinstance(item, Picture | OpenedData)]
+            location = slice(start, start + len(images))
+            vectors[location], distances = encode_and_compare(encoder, images, advance)
+            if unusual is not None and distances is not None:
+                unusual(int((distances > 1).sum()))
         return vectors

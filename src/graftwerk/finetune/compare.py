@@ -14,19 +14,19 @@ import torch
 from torch import Tensor
 
 from .. import folders
-from ..data.targets import Places
+from ..data.targets import Locations
 from ..metrics.plots import COLOURS, SOFT, Axes, Figure, Scale, text_width
 from ..types import Monitor
 from .auto import COST, cheapest
 from .base_model import Encode
-from .forgetting import Before
+from .forgetting import PriorTask
 from .linear import fit_linear
 from .methods import make_linear, make_tuned
 from .networks import NetworkEncoder, encode
 from .problem import Problem
 from .results import CurvePoint, Method, Score
 from .run import Run, tune
-from .saved import TRAINING, describe_fit, is_kept
+from .saved import TRAINING, describe_fit, is_retained
 from .scoring import (
     Peak,
     Settings,
@@ -46,7 +46,7 @@ class Comparison:
     """All ways, one after the other, each on the frozen model."""
 
     def __init__(
-        self, problem: Problem, out: Path, before: Before | None, monitor: Monitor
+        self, problem: Problem, out: Path, before: PriorTask | None, monitor: Monitor
     ) -> None:
         self._problem, self._out, self._before, self._monitor = problem, out, before, monitor
         self._others = other_items(problem.examples.kind, problem.examples.items[0])
@@ -54,7 +54,7 @@ class Comparison:
         self._frozen = encode_frozen(self._others, ignore)
         _warm_up()
         test = problem.split.test.tolist()
-        self._test_items = [problem.examples.items[place] for place in test]
+        self._test_items = [problem.examples.items[location] for location in test]
 
     def linear(self) -> Method:
         """A head on frozen features."""
@@ -87,7 +87,7 @@ class Comparison:
             candidates: of one way; the best on validation examples is the way.
         """
         how = candidates[0].how
-        training = folders.claim(self._out / f"{how}.{TRAINING}", TRAINING, verify=is_kept)
+        training = folders.claim(self._out / f"{how}.{TRAINING}", TRAINING, verify=is_retained)
         with watched_memory() as peak:
             run, folder = self._best(candidates, training)
         made = make_tuned(self._problem, run, folder, self._monitor)
@@ -95,12 +95,12 @@ class Comparison:
         note = f"best of {run.steps} steps at {run.step}, {run.settings.pace}"
         if len(candidates) > 1:
             note += f" ({len(candidates)} tried)"
-        way = self._way(how, run, peak, made.test_score, note)
-        ways = [way.model_copy(update={"bytes": size})]
+        method = self._method(how, run, peak, made.test_score, note)
+        methods = [method.model_copy(update={"bytes": size})]
         if how == "full":
-            ways.append(self._mixed(run, peak).model_copy(update={"bytes": size}))
+            methods.append(self._mixed(run, peak).model_copy(update={"bytes": size}))
         folders.remove(training)
-        return ways
+        return methods
 
     def _best(self, candidates: Sequence[Settings], training: Path) -> tuple[Run, Path]:
         """The run with the best score on validation examples, and its folder; seconds of all."""
@@ -134,9 +134,9 @@ class Comparison:
         _mix(tuning, tuned, mix)
         vectors = encode(tuning.trainable, self._test_items, ignore)
         score = problem.measure(tuning.head().score(vectors), problem.split.test)
-        return self._way("wise-ft", run, peak, score, f"{mix:g} of the way from frozen to full")
+        return self._method("wise-ft", run, peak, score, f"{mix:g} of the way from frozen to full")
 
-    def _way(self, name: str, run: Run, peak: Peak, score: Score, note: str) -> Method:
+    def _method(self, name: str, run: Run, peak: Peak, score: Score, note: str) -> Method:
         with run.tuning.merged():
             encode_tuned = NetworkEncoder(run.tuning.trainable)
             moved = drift(self._frozen, encode_tuned(self._others, ignore))
@@ -174,30 +174,32 @@ def _mix(tuning: Tuning, tuned: Mapping[str, Tensor], share: float) -> None:
             parameter.copy_(torch.lerp(tuning.initial[name], tuned[name], share))
 
 
-def recommend(ways: Sequence[Method]) -> tuple[str, str]:
+def recommend(methods: Sequence[Method]) -> tuple[str, str]:
     """The way to take, and one sentence that says why."""
-    kept = ways[cheapest([(way.name, way.score) for way in ways])]
-    best = max(ways, key=lambda way: way.score.value)
+    retained = methods[cheapest([(method.name, method.score) for method in methods])]
+    best = max(methods, key=lambda method: method.score.value)
     name = best.score.name
     interval = f"{best.score.low:.3f} to {best.score.high:.3f}"
-    if kept is best:
+    if retained is best:
         rest = [
-            way for way in ways if way is not best and COST.index(way.name) < COST.index(best.name)
+            method
+            for method in methods
+            if method is not best and COST.index(method.name) < COST.index(best.name)
         ]
         if not rest:
-            return kept.name, (
-                f"Take {kept.name}: it is the cheapest and has the best {name}, "
+            return retained.name, (
+                f"Take {retained.name}: it is the cheapest and has the best {name}, "
                 f"{best.score.value:.3f} ({interval})."
             )
-        next_best = max(rest, key=lambda way: way.score.value)
-        return kept.name, (
-            f"Take {kept.name}: its {name} of {best.score.value:.3f} ({interval}) is beyond what "
+        next_best = max(rest, key=lambda method: method.score.value)
+        return retained.name, (
+            f"Take {retained.name}: its {name} of {best.score.value:.3f} ({interval}) is beyond what "
             f"cheaper ways reach, at most {next_best.score.value:.3f} by {next_best.name}."
         )
-    return kept.name, (
-        f"Take {kept.name}: its {name} of {kept.score.value:.3f} lies within the 95 % interval of "
+    return retained.name, (
+        f"Take {retained.name}: its {name} of {retained.score.value:.3f} lies within the 95 % interval of "
         f"the best, {best.name} with {best.score.value:.3f} ({interval}), and it learns "
-        f"{kept.parameters:,} numbers instead of {best.parameters:,}."
+        f"{retained.parameters:,} numbers instead of {best.parameters:,}."
     )
 
 
@@ -217,18 +219,23 @@ def learning_curve(problem: Problem, monitor: Monitor) -> list[CurvePoint]:
     for share in _SHARES:
         scores, count = [], 0
         for draw in range(1 if share == 1 else _DRAWS):
-            places = _some(problem, share, draw)
-            if len(places) < _FEWEST:
+            locations = _some(problem, share, draw)
+            if len(locations) < _FEWEST:
                 continue
             base, seed = problem.base.fingerprint, problem.source.seed
             head = fit_linear(
-                features, problem.targets, places, base, seed=seed, balanced=problem.source.balanced
+                features,
+                problem.targets,
+                locations,
+                base,
+                seed=seed,
+                balanced=problem.source.balanced,
             ).head
             scores.append(point(head.score(features[test]), truth, problem.targets.task))
-            count = len(places)
+            count = len(locations)
         if scores:
-            mean, spread = float(np.mean(scores)), float(np.std(scores))
-            points.append(CurvePoint(examples=count, score=mean, spread=spread))
+            mean, deviation = float(np.mean(scores)), float(np.std(scores))
+            points.append(CurvePoint(examples=count, score=mean, spread=deviation))
         monitor.advance()
     return points
 
@@ -240,17 +247,17 @@ def verdict(points: list[CurvePoint], name: str) -> str:
     before, half, whole = points[-3:]
     gain, former = whole.score - half.score, half.score - before.score
     noise = 2 * half.spread / np.sqrt(_DRAWS)
-    told = (
+    reported = (
         f"from {half.examples:,} to {whole.examples:,} examples {name} of the linear head went "
         f"from {half.score:.3f} to {whole.score:.3f}"
     )
     if gain > max(_WORTH, noise):
         ratio = float(np.clip(gain / former, 0, 1)) if former > 0 else 1.0
-        return f"more examples would help: {told}; twice as many may bring about {gain * ratio:.3f}"
-    return f"more examples would hardly help: {told}, which is within the noise of {noise:.3f}"
+        return f"more examples would help: {reported}; twice as many may bring about {gain * ratio:.3f}"
+    return f"more examples would hardly help: {reported}, which is within the noise of {noise:.3f}"
 
 
-def _some(problem: Problem, share: float, draw: int) -> Places:
+def _some(problem: Problem, share: float, draw: int) -> Locations:
     """A share of the examples to learn from, class by class where there are classes."""
     learned = problem.split.learned
     if share == 1:
@@ -320,8 +327,8 @@ def _costs(figure: Figure, methods: Sequence[Method]) -> None:
     figure.text((left - 60, _TOP - 8), "what each costs", size=14, anchor="ld")
     high = (_BOTTOM - _TOP) / len(kinds)
     names = Scale.of([method.name for method in methods][::-1])
-    for place, (title, value, shown) in enumerate(kinds):
-        top = _TOP + place * high + 24
+    for location, (title, value, shown) in enumerate(kinds):
+        top = _TOP + location * high + 24
         figure.text((left - 60, top - 4), title, colour=SOFT, anchor="ld")
         values = [max(value(method), 1e-9) for method in methods]
         bars = [math.log10(one / min(values)) + 0.1 for one in values]

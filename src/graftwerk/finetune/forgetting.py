@@ -11,7 +11,7 @@ from ..adapters.linear_head import LinearHead
 from ..blocks.captions import object_phrases
 from ..blocks.renderer import render
 from ..blocks.sampling import sample_scene
-from ..data.dataset import Item, Opened
+from ..data.dataset import Item, OpenedData
 from ..data.targets import Targets
 from ..errors import BadInput
 from ..models.encoders import load_encoder
@@ -26,7 +26,7 @@ _SCENES, _SIDE = 400, 64  # and pixels of each
 
 
 @dataclass(frozen=True)
-class Before:
+class PriorTask:
     """A head on the frozen features, and labelled items to try it on.
 
     Attributes:
@@ -53,12 +53,12 @@ class Before:
         return point(scores, values, task), float(loss)
 
 
-def of_head(name: str, head: LinearHead, problem: Problem) -> Before:
+def of_head(name: str, head: LinearHead, problem: Problem) -> PriorTask:
     """A head that was fitted before, on the test examples of its own data."""
-    return Before(name, head, *_tested(problem))
+    return PriorTask(name, head, *_tested(problem))
 
 
-def of_words(problem: Problem) -> Before:
+def of_words(problem: Problem) -> PriorTask:
     """The labels of pictures as a classifier made of words (zero-shot).
 
     Raises:
@@ -72,10 +72,10 @@ def of_words(problem: Problem) -> Before:
     items, targets = _tested(problem)
     head = _head_of_words(problem.base, targets.labels)
     name = f"zero-shot, {len(targets.labels)} classes of {problem.examples.source}"
-    return Before(name, head, items, targets)
+    return PriorTask(name, head, items, targets)
 
 
-def of_scenes(base: Base) -> Before:
+def of_scenes(base: Base) -> PriorTask:
     """Kind and colour of rendered objects as a classifier made of words."""
     phrases = object_phrases()
     names, labels = list(phrases), tuple(phrases.values())
@@ -86,7 +86,7 @@ def of_scenes(base: Base) -> Before:
         items.append(_opened(render(scene, _SIDE, _SIDE)))
         values[number] = names.index(f"{scene.objects[0].colour} {scene.objects[0].kind}")
     name = f"zero-shot, kind and colour of {_SCENES} rendered objects, {len(labels)} classes"
-    return Before(name, _head_of_words(base, labels), items, Targets("class", labels, values))
+    return PriorTask(name, _head_of_words(base, labels), items, Targets("class", labels, values))
 
 
 def is_joint(base: Base) -> bool:
@@ -97,7 +97,7 @@ def is_joint(base: Base) -> bool:
 def _tested(problem: Problem) -> tuple[Sequence[Item], Targets]:
     test = problem.split.test
     targets = problem.targets
-    items = [problem.examples.items[place] for place in test.tolist()]
+    items = [problem.examples.items[location] for location in test.tolist()]
     return items, Targets(targets.task, targets.labels, targets.values[test])
 
 
@@ -113,7 +113,7 @@ def _head_of_words(base: Base, labels: Sequence[str]) -> LinearHead:
     )
 
 
-def _opened(picture: UInt8[np.ndarray, "h w 3"]) -> Opened:
+def _opened(picture: UInt8[np.ndarray, "h w 3"]) -> OpenedData:
     from PIL import Image
 
-    return Opened(Image.fromarray(picture))
+    return OpenedData(Image.fromarray(picture))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from ..adapters.linear_head import LinearHead, probabilities
-from ..data.targets import Places, Targets, Values
+from ..data.targets import Locations, Targets, Values
 
 # C of scikit-learn's logistic regression, on features of unit variance
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
@@ -38,30 +38,30 @@ class Fitted:
 def fit_linear(
     features: Rows,
     targets: Targets,
-    places: Places,
+    locations: Locations,
     base: str,
     *,
     seed: int = 0,
     balanced: bool = False,
     strength: float | None = None,
 ) -> Fitted:
-    """Fit a head on the rows at `places`.
+    """Fit a head on the rows at `locations`.
 
     Args:
         features: of all items, [n d].
         targets: of all items.
-        places: rows to learn from.
+        locations: rows to learn from.
         base: fingerprint of the encoder.
         seed: of the folds.
         balanced: whether rare classes weigh as much as common ones.
         strength: take this one instead of choosing.
     """
-    rows = np.asarray(features[places], dtype=np.float32)
-    values = targets.values[places]
+    rows = np.asarray(features[locations], dtype=np.float32)
+    values = targets.values[locations]
     middle = rows.mean(axis=0)
     # One factor for all dimensions: the encoder's own scales among them mean something.
-    spread = float((rows - middle).std()) or 1.0
-    rows = (rows - middle) / np.float32(spread)
+    deviation = float((rows - middle).std()) or 1.0
+    rows = (rows - middle) / np.float32(deviation)
     if targets.task == "number":
         weight, bias, chosen_strength, chosen = _ridge(rows, values, seed, strength)
     else:
@@ -71,7 +71,7 @@ def fit_linear(
             chosen = float("nan")
         weight, bias = _logistic(rows, targets, values, strength, balanced)
         chosen_strength = strength
-    weight = weight / spread
+    weight = weight / deviation
     head = LinearHead(
         weight=weight.astype(np.float32),
         bias=(bias - weight @ middle).astype(np.float32),
@@ -87,8 +87,8 @@ def _ridge(
 ) -> tuple[Float64[np.ndarray, "1 d"], Float64[np.ndarray, " 1"], float, float]:
     from sklearn.linear_model import Ridge, RidgeCV
 
-    middle, spread = float(values.mean()), float(values.std()) or 1.0
-    scaled = (values - middle) / spread
+    middle, deviation = float(values.mean()), float(values.std()) or 1.0
+    scaled = (values - middle) / deviation
     if strength is None:
         model: Any = RidgeCV(_RIDGES).fit(rows, scaled)  # leaves one out, in closed form
         strength = float(model.alpha_)
@@ -96,8 +96,8 @@ def _ridge(
     else:
         model = Ridge(strength).fit(rows, scaled)
         chosen = float("nan")
-    weight = np.asarray(model.coef_, dtype=np.float64).reshape(1, -1) * spread
-    bias = np.array([float(model.intercept_) * spread + middle])
+    weight = np.asarray(model.coef_, dtype=np.float64).reshape(1, -1) * deviation
+    bias = np.array([float(model.intercept_) * deviation + middle])
     return weight, bias, strength, chosen
 
 
@@ -108,8 +108,8 @@ def _left_out_error(
 
     errors = []
     for inside, outside in _folds(scaled, False, seed):
-        said = Ridge(strength).fit(rows[inside], scaled[inside]).predict(rows[outside])
-        errors.append(float(((said - scaled[outside]) ** 2).mean()))
+        predicted = Ridge(strength).fit(rows[inside], scaled[inside]).predict(rows[outside])
+        errors.append(float(((predicted - scaled[outside]) ** 2).mean()))
     return float(np.mean(errors))
 
 
@@ -126,22 +126,24 @@ def _choose(
     for strength in STRENGTHS:
         for inside, outside in parts:
             weight, bias = _logistic(rows[inside], targets, values[inside], strength, balanced)
-            said = rows[outside] @ weight.T + bias
-            scores[strength] += _agreement(said, values[outside], targets, balanced) / len(parts)
+            predicted = rows[outside] @ weight.T + bias
+            scores[strength] += _agreement(predicted, values[outside], targets, balanced) / len(
+                parts
+            )
     best = max(STRENGTHS, key=lambda strength: round(scores[strength], 6))
     return best, scores[best]
 
 
 def _agreement(
-    said: Float64[np.ndarray, "n k"], truth: Values, targets: Targets, balanced: bool
+    predicted: Float64[np.ndarray, "n k"], truth: Values, targets: Targets, balanced: bool
 ) -> float:
     """Accuracy, the mean over classes where they are balanced; negative log loss of labels."""
     if targets.task == "class":
-        right = said.argmax(axis=1) == truth
+        right = predicted.argmax(axis=1) == truth
         if not balanced:
             return float(right.mean())
         return float(np.mean([right[truth == number].mean() for number in np.unique(truth)]))
-    chances = np.clip(probabilities(said, "labels"), 1e-12, 1 - 1e-12)
+    chances = np.clip(probabilities(predicted, "labels"), 1e-12, 1 - 1e-12)
     return float((truth * np.log(chances) + (1 - truth) * np.log(1 - chances)).mean())
 
 

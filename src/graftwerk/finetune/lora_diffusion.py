@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from ..adapters.lora import LowRank, Rank, install
-from ..data.image_folder import Shown, read_captioned
+from ..data.image_folder import CaptionedImages, read_captioned
 from ..data.pixels import fit, to_values
 from ..diffusion.noise_schedule import Noise
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
@@ -19,7 +19,7 @@ from ..diffusion.prompts import TextStates, join
 from ..training.session import Plan, Session
 from ..training.state import fast_precision, generator_for
 from ..types import Monitor
-from .lora_training import Taught, claim, require_free, save_taught, teach
+from .lora_training import LoraTraining, claim, require_free, save_trained, teach
 
 PART = "unet"  # of the pipeline, which gets the steer
 _DRAWS = 256  # of held-out noise, shared out among the pictures
@@ -28,7 +28,7 @@ _MEASURED = 2**62  # seed of the held-out noise, which no training step has
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingJob:
     """What is taught, and how.
 
     Attributes:
@@ -52,7 +52,7 @@ class Lesson:
     device: str = "auto"
 
 
-class PictureTask:
+class ImageTask:
     """Pictures behind noise, told by their captions; see `train.task.Task`.
 
     The loss is the mean squared error of what the network itself predicts: noise, `v` or picture.
@@ -135,7 +135,9 @@ def weight_of(noise: Noise, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
             return torch.ones_like(sigma)
 
 
-def teach_pictures(lesson: Lesson, monitor: Monitor) -> tuple[Taught, Shown, int]:
+def train_on_images(
+    lesson: TrainingJob, monitor: Monitor
+) -> tuple[LoraTraining, CaptionedImages, int]:
     """Teach, measure and save; gives what came of it, what was shown, and the folder's bytes.
 
     Raises:
@@ -155,23 +157,23 @@ def teach_pictures(lesson: Lesson, monitor: Monitor) -> tuple[Taught, Shown, int
         model.unet, lesson.rank, generator_for(lesson.seed, 0, "cpu"), model.fingerprint
     )
     latents, texts = _prepare(model, shown, monitor)
-    task = PictureTask(model, latents, texts, steer)
+    task = ImageTask(model, latents, texts, steer)
     configuration = _configuration(lesson, model, latents, shown)
     session = Session(out, configuration, lesson.seed, precision=fast_precision(model.device))
     claim(out)
-    taught = teach(task, lesson.plan, session, steer, task.measure, monitor)
+    trained = teach(task, lesson.plan, session, steer, task.measure, monitor)
     content = {
         "task": "generate",
         "settings": configuration,
-        "steps": taught.outcome.step,
-        "metrics": asdict(taught.change),
+        "steps": trained.outcome.step,
+        "metrics": asdict(trained.change),
         "captions": sorted(set(shown.captions)),
     }
-    return taught, shown, save_taught(out, steer, lesson.model, content, PART)
+    return trained, shown, save_trained(out, steer, lesson.model, content, PART)
 
 
 def _prepare(
-    model: DiffusionModel, shown: Shown, monitor: Monitor
+    model: DiffusionModel, shown: CaptionedImages, monitor: Monitor
 ) -> tuple[Float[Tensor, "n c h w"], TextStates | None]:
     """Latents and text states, computed once."""
     monitor.start("encoding pictures", len(shown.pictures))
@@ -192,7 +194,10 @@ def _prepare(
 
 
 def _configuration(
-    lesson: Lesson, model: DiffusionModel, latents: Float[Tensor, "n c h w"], shown: Shown
+    lesson: TrainingJob,
+    model: DiffusionModel,
+    latents: Float[Tensor, "n c h w"],
+    shown: CaptionedImages,
 ) -> dict[str, Any]:
     """What the training is a function of."""
     import hashlib

@@ -24,7 +24,7 @@ from ..models.transformers import quiet
 from ..training.session import Plan, Session
 from ..training.state import fast_precision, generator_for
 from ..types import Monitor
-from .lora_training import Taught, claim, require_free, save_taught, teach
+from .lora_training import LoraTraining, claim, require_free, save_trained, teach
 
 _HELD_OUT = 0.1  # share at the end of the text
 _WINDOWS = 4  # of held-out text at least, for an interval
@@ -34,7 +34,7 @@ _BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingJob:
     """What is taught, and how.
 
     Attributes:
@@ -113,7 +113,7 @@ class WritingTask:
         return errors.mean(dim=1)
 
 
-def teach_writing(lesson: Lesson, monitor: Monitor) -> tuple[Taught, Tokens, int]:
+def train_on_text(lesson: TrainingJob, monitor: Monitor) -> tuple[LoraTraining, Tokens, int]:
     """Teach, measure and save; gives what came of it, the tokens, and the folder's bytes.
 
     Raises:
@@ -141,21 +141,21 @@ def teach_writing(lesson: Lesson, monitor: Monitor) -> tuple[Taught, Tokens, int
         "plan": asdict(lesson.plan),
         "seed": lesson.seed,
     }
-    place = str(network.device.type)
-    session = Session(out, configuration, lesson.seed, precision=fast_precision(place))
+    location = str(network.device.type)
+    session = Session(out, configuration, lesson.seed, precision=fast_precision(location))
     claim(out)
-    taught = teach(task, lesson.plan, session, steer, task.measure, monitor)
+    trained = teach(task, lesson.plan, session, steer, task.measure, monitor)
     content = {
         "task": "write",
         "settings": configuration,
-        "steps": taught.outcome.step,
-        "metrics": asdict(taught.change)
+        "steps": trained.outcome.step,
+        "metrics": asdict(trained.change)
         | {
-            "perplexity_before": math.exp(taught.change.before),
-            "perplexity_after": math.exp(taught.change.after),
+            "perplexity_before": math.exp(trained.change.before),
+            "perplexity_after": math.exp(trained.change.after),
         },
     }
-    return taught, tokens, save_taught(out, steer, lesson.model, content)
+    return trained, tokens, save_trained(out, steer, lesson.model, content)
 
 
 def _read(path: Path) -> str:

@@ -42,7 +42,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Taught:
+class LoraTraining:
     """A steer that was taught.
 
     Attributes:
@@ -80,7 +80,7 @@ def require_free(out: Path, *inputs: str | Path) -> None:
         BadFile: the folder holds something else, something beside it, or input.
     """
     folders.require_outside(inputs, out)
-    folders.require_replaceable(out, "fit", verify=_is_taught)
+    folders.require_replaceable(out, "fit", verify=_is_trained)
 
 
 def claim(out: Path) -> None:
@@ -90,10 +90,10 @@ def claim(out: Path) -> None:
         BadFile: the folder holds something else.
         NoRoom: it cannot be written.
     """
-    folders.claim(out, TEACHING, "fit", verify=_is_taught)
+    folders.claim(out, TEACHING, "fit", verify=_is_trained)
 
 
-def _is_taught(folder: Path) -> bool:
+def _is_trained(folder: Path) -> bool:
     """Whether all in a folder is such a training, begun or finished.
 
     Raises:
@@ -115,7 +115,7 @@ def teach(
     steer: LowRank,
     measure: Callable[[], Float64[np.ndarray, " n"]],
     monitor: Monitor,
-) -> Taught:
+) -> LoraTraining:
     """Train a steer and put what it learned, averaged, into it.
 
     Args:
@@ -144,7 +144,7 @@ def teach(
     monitor.start("measuring")
     after = measure()
     parameters = steer.parameters()
-    return Taught(
+    return LoraTraining(
         outcome=outcome,
         change=change_of(before, after),
         parameters=sum(p.numel() for p in parameters.values()),
@@ -152,7 +152,7 @@ def teach(
     )
 
 
-def save_taught(
+def save_trained(
     out: Path,
     steer: LowRank,
     base_name: str,
@@ -167,10 +167,10 @@ def save_taught(
     from ..training.loop import LOG, PLOT
 
     name = str(Path(base_name).absolute()) if Path(base_name).is_dir() else base_name
-    with folders.working_folder(out, _is_taught) as working:
+    with folders.working_folder(out, _is_trained) as working:
         steer.write_into(working, name, part)
-        for kept in (LOG, PLOT):
-            if (out / kept).is_file():
-                shutil.copyfile(out / kept, working / kept)
+        for retained in (LOG, PLOT):
+            if (out / retained).is_file():
+                shutil.copyfile(out / retained, working / retained)
         write_bundle(working, KIND, name, steer.base, content)
     return sum(path.stat().st_size for path in out.iterdir() if path.is_file())

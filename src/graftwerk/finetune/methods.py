@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 _NAMES: Mapping[HiddenLayer, str] = {None: "last layer", "all": "all layers"}
-_KEPT = ("log.jsonl", "loss.png", "validations.jsonl")  # of a run, beside its result
+_RETAINED = ("log.jsonl", "loss.png", "validations.jsonl")  # of a run, beside its result
 
 
 def save_nothing(folder: Path) -> None:
@@ -62,20 +62,20 @@ def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> 
     score = None
     if len(test):
         monitor.start("testing", len(test))
-        items = [problem.examples.items[place] for place in test.tolist()]
+        items = [problem.examples.items[location] for location in test.tolist()]
         with tuning.merged():
             vectors = encode(tuning.trainable, items, monitor.advance)
         score = problem.measure(head.score(vectors), test)
     trainable, steer, name = tuning.trainable, tuning.steer, problem.base.name
     # read now: the folder of the training may be gone when the fit is saved
-    kept = {n: (folder / n).read_bytes() for n in _KEPT if (folder / n).is_file()}
+    retained = {n: (folder / n).read_bytes() for n in _RETAINED if (folder / n).is_file()}
 
     def save(target: Path) -> None:
         if steer is None:
             save_full(target, trainable)
         else:
             steer.save(target / ADAPTER, name, {})
-        for file, content in kept.items():
+        for file, content in retained.items():
             files.write_plain(target / file, content)
 
     return Made(
@@ -114,8 +114,10 @@ def sweep_layers(problem: Problem, monitor: Monitor) -> tuple[Problem, Sequence[
         trials.append(Trial(name=name, score=held_out, seconds=seconds))
         problems.append(there)
     best = max(range(len(trials)), key=lambda number: trials[number].score)
-    kept = [one.model_copy(update={"kept": number == best}) for number, one in enumerate(trials)]
-    return problems[best], kept
+    retained = [
+        one.model_copy(update={"kept": number == best}) for number, one in enumerate(trials)
+    ]
+    return problems[best], retained
 
 
 def hidden_layers(problem: Problem) -> list[HiddenLayer]:

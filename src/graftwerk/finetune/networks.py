@@ -10,7 +10,7 @@ import torch
 
 from .. import files
 from ..adapters.manifest import Bundle
-from ..data.dataset import Item, Kind, Opened, Picture
+from ..data.dataset import Item, Kind, OpenedData, Picture
 from ..errors import BadInput, Damaged
 from ..models.trainable import Inputs, Trainable, load_trainable
 from ..models.transformers import choose_device, quiet
@@ -36,7 +36,7 @@ def load_network(base: Base, kind: Kind) -> Trainable:
 def inputs_of(trainable: Trainable, items: Sequence[Item]) -> Inputs:
     """Items as the network's inputs; pictures are opened."""
     opened: list[Any] = [
-        item.open() if isinstance(item, Picture | Opened) else item for item in items
+        item.open() if isinstance(item, Picture | OpenedData) else item for item in items
     ]
     return trainable.prepare(opened)
 
@@ -94,7 +94,7 @@ class NetworkEncoder:
         self,
         items: Sequence[Item],
         advance: Advance,
-        strange: Advance | None = None,  # noqa: ARG002  no training's statistics fit a tuned one
+        unusual: Advance | None = None,  # noqa: ARG002  no training's statistics fit a tuned one
     ) -> Vectors:
         """Encode items."""
         return encode(self.trainable, items, advance)
@@ -131,12 +131,12 @@ def save_full(folder: Path, trainable: Trainable) -> None:
         return {n for n in names if here and (n.endswith(_WEIGHTS) or n.endswith(".index.json"))}
 
     shutil.copytree(trainable.root, target, ignore=left_out)
-    place = target / trainable.place.relative_to(trainable.root)
-    config = (place / _CONFIG).read_bytes()
+    location = target / trainable.place.relative_to(trainable.root)
+    config = (location / _CONFIG).read_bytes()
     network: Any = trainable.network
     with quiet():
-        network.save_pretrained(place, max_shard_size="100GB")
-    files.write_plain(place / _CONFIG, config)
+        network.save_pretrained(location, max_shard_size="100GB")
+    files.write_plain(location / _CONFIG, config)
 
 
 def _length(item: Item) -> int:

@@ -14,13 +14,13 @@ import numpy as np
 
 from ..adapters.linear_head import HeadScores
 from ..cache import cached_folder
-from ..data.columns import Missing, Wanted
+from ..data.columns import ColumnChoice, Missing
 from ..data.dataset import Examples
 from ..data.images import listed
 from ..data.load import read_examples
 from ..data.tables import AS_FOUND, Reading, is_table
 from ..data.targets import (
-    Places,
+    Locations,
     Split,
     Targets,
     balance,
@@ -56,7 +56,7 @@ def features_of(base: Base, examples: Examples, monitor: Monitor) -> tuple[Vecto
     return mapped, float(facts["seconds"])
 
 
-def unfamiliar_of(base: Base, examples: Examples, monitor: Monitor) -> int:
+def out_of_distribution_of(base: Base, examples: Examples, monitor: Monitor) -> int:
     """How many pictures are unlike those of the model's training, as far as its folder tells.
 
     Raises as `features_of` does, which has computed it.
@@ -67,13 +67,13 @@ def unfamiliar_of(base: Base, examples: Examples, monitor: Monitor) -> int:
 def _cached(base: Base, examples: Examples, monitor: Monitor) -> tuple[Path, dict[str, Any]]:
     def build(target: Path) -> dict[str, Any]:
         begin = time.perf_counter()
-        strange: list[int] = []
+        unusual: list[int] = []
         encode = base.encoder()
         monitor.start("features", len(examples))
         written: np.memmap | None = None
         for start in range(0, len(examples), _CHUNK):
             items = examples.items[start : start + _CHUNK]
-            vectors = encode(items, monitor.advance, strange.append)
+            vectors = encode(items, monitor.advance, unusual.append)
             if written is None:
                 shape = (len(examples), vectors.shape[1])
                 written = np.lib.format.open_memmap(target / _FILE, "w+", np.float32, shape)
@@ -82,7 +82,7 @@ def _cached(base: Base, examples: Examples, monitor: Monitor) -> tuple[Path, dic
             written.flush()
         return {
             "items": len(examples),
-            "unfamiliar": sum(strange),
+            "unfamiliar": sum(unusual),
             "seconds": time.perf_counter() - begin,
         }
 
@@ -183,16 +183,16 @@ class Problem:
 
     def unfamiliar(self, monitor: Monitor) -> int:
         """Pictures unlike those that the model was trained on, as far as its folder tells."""
-        is_picture = self.examples.kind == "image"
-        return unfamiliar_of(self.base, self.examples, monitor) if is_picture else 0
+        is_image = self.examples.kind == "image"
+        return out_of_distribution_of(self.base, self.examples, monitor) if is_image else 0
 
     def at_layer(self, layer: HiddenLayer) -> "Problem":
         """The same on another hidden layer."""
         return replace(self, base=open_base(self.base.name, layer, self.base.device))
 
-    def measure(self, scores: HeadScores, places: Places) -> Score:
-        """How good scores of the examples at `places` are."""
-        return score(scores, self.targets.values[places], self.targets.task, self.source.seed)
+    def measure(self, scores: HeadScores, locations: Locations) -> Score:
+        """How good scores of the examples at `locations` are."""
+        return score(scores, self.targets.values[locations], self.targets.task, self.source.seed)
 
 
 def more_left_out(examples: Examples) -> list[str]:
@@ -207,15 +207,17 @@ def open_problem(base: Base, source: Source, monitor: Monitor) -> Problem:
     Raises:
         BadInput: see `data.read_examples` and `targets.read_targets`.
     """
-    wanted = Wanted(base.reads, source.target, source.content, source.reading, source.missing)
+    requested = ColumnChoice(
+        base.reads, source.target, source.content, source.reading, source.missing
+    )
     monitor.start("reading")
-    examples = read_examples(source.data, wanted)
+    examples = read_examples(source.data, requested)
     targets = read_targets(examples, source.task)
     if source.test is None:
         parts = split(examples, targets, source.seed, source.test_share, source.validation_share)
         problem = Problem(source, base, examples, targets, parts)
     else:
-        tested = read_examples(source.test, replace(wanted, content=_columns(source, examples)))
+        tested = read_examples(source.test, replace(requested, content=_columns(source, examples)))
         problem = _with_test(source, base, (examples, targets), tested)
     _tell(problem, monitor)
     return problem

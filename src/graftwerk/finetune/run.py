@@ -110,16 +110,16 @@ class Watcher:
     def _validate(self, average: Mapping[str, Tensor]) -> tuple[float, float]:
         parameters = self._tuning.parameters()
         present = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-        places = self._problem.split.validation
+        locations = self._problem.split.validation
         with torch.no_grad():
             for name, parameter in parameters.items():
                 parameter.copy_(average[name])
-            scores = self._tuning.scores(places, self.precision)
+            scores = self._tuning.scores(locations, self.precision)
             for name, parameter in parameters.items():
                 parameter.copy_(present[name])
-        loss = self._tuning.mean_loss(scores, places)
+        loss = self._tuning.mean_loss(scores, locations)
         targets = self._problem.targets
-        return point(scores, targets.values[places], targets.task), loss
+        return point(scores, targets.values[locations], targets.task), loss
 
     def _read_best(self) -> dict[str, Any] | None:
         from safetensors import SafetensorError, safe_open
@@ -217,12 +217,12 @@ def tune(
     chosen = precision or fast_precision(device)
     tuning = Tuning(problem, load_network(problem.base, problem.examples.kind), start, settings)
     watcher = Watcher(problem, tuning, folder, chosen, plan_of(problem, settings).steps)
-    places = problem.split.validation
+    locations = problem.split.validation
     own, states_seconds = _filled(tuning, monitor, own)
     with tuning.running():
         finished = _train(problem, tuning, settings, watcher, monitor, minutes)
         best = watcher.take_best()
-        measured = problem.measure(tuning.scores(places, chosen), places)
+        measured = problem.measure(tuning.scores(locations, chosen), locations)
     history = watcher.history()
     return Run(
         tuning=tuning,

@@ -27,9 +27,9 @@ from ..adapters.manifest import (
     require_base,
     write_bundle,
 )
-from ..data.columns import KIND_WORDS, Wanted
+from ..data.columns import KIND_WORDS, ColumnChoice
 from ..data.dataset import Item, Kind, Picture
-from ..data.documents.formats import PICTURES, is_image_path, refuse_missing
+from ..data.documents.formats import IMAGES, is_image_path, refuse_missing
 from ..data.load import TEXTS, Rows, read_items, read_text
 from ..data.tables import AS_FOUND, SUFFIXES, Reading, is_table_file
 from ..data.targets import balance
@@ -112,7 +112,7 @@ class FittedModel:
         self,
         items: Sequence[Item],
         advance: Advance,
-        strange: Advance | None = None,
+        unusual: Advance | None = None,
         scale: float = 1.0,
     ) -> Opinion:
         """Features and scores of items.
@@ -120,7 +120,7 @@ class FittedModel:
         Args:
             items: of the kind that it reads.
             advance: counts the items as they are done.
-            strange: of a linear fit, is given how many pictures are unlike those of the frozen
+            unusual: of a linear fit, is given how many pictures are unlike those of the frozen
                 model's training; a tuned network has learned others beside these.
             scale: of everything that was learned; at 0 this is the frozen model, whose scores
                 are all 0.
@@ -131,8 +131,8 @@ class FittedModel:
         if self.how != "linear":
             cast("NetworkEncoder", self._encode).scale_to(scale)
 
-        def encode(wanted: Sequence[Item]) -> Vectors:
-            return self._encode(wanted, advance, strange)
+        def encode(requested: Sequence[Item]) -> Vectors:
+            return self._encode(requested, advance, unusual)
 
         features = encode(items)
         return Opinion(features, replace(self.head, scale=scale).score(features))
@@ -151,7 +151,7 @@ class Saved:
 
     model: FittedModel
     bundle: Bundle
-    wanted: Wanted
+    requested: ColumnChoice
     learned: frozenset[int]
 
     @property
@@ -175,10 +175,10 @@ class Saved:
         return self.model.task
 
     def scores(
-        self, items: Sequence[Item], advance: Advance, strange: Advance | None = None
+        self, items: Sequence[Item], advance: Advance, unusual: Advance | None = None
     ) -> HeadScores:
         """Scores of items; see `FittedModel.judge`."""
-        return self.model.judge(items, advance, strange).scores
+        return self.model.judge(items, advance, unusual).scores
 
 
 def require_free(out: Path) -> None:
@@ -290,7 +290,7 @@ def open_fit(folder: Path, model: str | None, device: str) -> Saved:
         content = bundle.content
         request = content["request"]
         columns = tuple(content.get("columns") or request["content"])
-        wanted = Wanted(frozenset({content["reads"]}), request["target"], columns)
+        requested = ColumnChoice(frozenset({content["reads"]}), request["target"], columns)
         layer, task, labels = content["layer"], content["task"], content["labels"]
         keys = load((folder / _LEARNED).read_bytes())["keys"]
     except (KeyError, TypeError, OSError) as error:
@@ -307,7 +307,7 @@ def open_fit(folder: Path, model: str | None, device: str) -> Saved:
         return load_tuned(bundle, base)
 
     fitted = FittedModel(bundle.kind, base, head, content["reads"], open_encoder)
-    return Saved(fitted, bundle, wanted, frozenset(keys.tolist()))
+    return Saved(fitted, bundle, requested, frozenset(keys.tolist()))
 
 
 def short(key: str) -> int:
@@ -320,7 +320,7 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-_ENDINGS = frozenset({*SUFFIXES, *PICTURES, *TEXTS})
+_ENDINGS = frozenset({*SUFFIXES, *IMAGES, *TEXTS})
 
 
 def read_inputs(inputs: Sequence[str], saved: Saved, reading: Reading = AS_FOUND) -> Rows:
@@ -346,9 +346,9 @@ def read_inputs(inputs: Sequence[str], saved: Saved, reading: Reading = AS_FOUND
         refuse_missing(value, _ENDINGS, _hint(saved))
         if is_table_file(value):
             target = saved.bundle.content["request"]["target"]
-            found = read_items(value, replace(saved.wanted, reading=reading), target)
+            found = read_items(value, replace(saved.requested, reading=reading), target)
             items += found.items
-            names += [f"{value}, {place}" for place in found.names]
+            names += [f"{value}, {location}" for location in found.names]
             tables += found.tables
             notes += found.notes
             continue
@@ -388,22 +388,27 @@ TRAINING = "training"
 _NAMES = {"best.safetensors", "validations.jsonl"}  # beside those of every training
 
 
-def training_place(out: Path) -> Path:
+def training_location(out: Path) -> Path:
     """The folder for the training of a fit; what a version without markers left is taken over.
 
     Raises:
         BadFile: all names for it are taken.
         NoRoom: the folder cannot be written.
     """
-    place = folders.beside(out, TRAINING)
+    location = folders.beside(out, TRAINING)
     former = out.with_name(f"{out.name}.{TRAINING}")
-    if former.is_dir() and not former.is_symlink() and not place.exists() and is_kept(former):
-        folders.claim(former, TRAINING, verify=is_kept)
-        former.rename(place)
-    return place
+    if (
+        former.is_dir()
+        and not former.is_symlink()
+        and not location.exists()
+        and is_retained(former)
+    ):
+        folders.claim(former, TRAINING, verify=is_retained)
+        former.rename(location)
+    return location
 
 
-def is_kept(folder: Path) -> bool:
+def is_retained(folder: Path) -> bool:
     """Whether all in a folder is one training, or several in numbered folders."""
     from ..training.log import is_training
     from ..training.loop import CHECKPOINTS, LOG, PLOT
@@ -411,5 +416,5 @@ def is_kept(folder: Path) -> bool:
     names = folders.entries(folder)
     several = [folder / name for name in names if name.isdecimal()]
     if several:
-        return len(several) == len(names) and all(is_kept(one) for one in several)
+        return len(several) == len(names) and all(is_retained(one) for one in several)
     return {*names} <= {CHECKPOINTS, LOG, PLOT, *_NAMES} and is_training(folder)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int64, Shaped
 
 from ..adapters.linear_head import probabilities
-from ..data.dataset import Item, Kind, Opened
+from ..data.dataset import Item, Kind, OpenedData
 from ..examples import HANDBOOK
 from ..metrics.intervals import bootstrap, wilson
 from ..types import Task, Vectors
@@ -51,13 +51,13 @@ def point(scores: Scores, truth: Truth, task: Task) -> float:
 
 
 def _classes(scores: Scores, truth: Int64[np.ndarray, " n"]) -> Score:
-    said = scores.argmax(axis=1)
-    hits, count = int((said == truth).sum()), len(truth)
+    predicted = scores.argmax(axis=1)
+    hits, count = int((predicted == truth).sum()), len(truth)
     shares = np.bincount(truth, minlength=scores.shape[1]) / count
     per_class = []
     for number in np.unique(truth):
-        right = int(((said == number) & (truth == number)).sum())
-        per_class.append(2 * right / int((said == number).sum() + (truth == number).sum()))
+        right = int(((predicted == number) & (truth == number)).sum())
+        per_class.append(2 * right / int((predicted == number).sum() + (truth == number).sum()))
     chosen = probabilities(scores.astype(np.float64), "class")[np.arange(count), truth]
     low, high = wilson(hits, count)
     figures = {
@@ -103,9 +103,11 @@ def _micro(scores: Scores, truth: Float[np.ndarray, "n k"]) -> Measure:
     return micro
 
 
-def _numbers(said: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"], seed: int) -> Score:
-    errors, count = said.astype(np.float64) - truth, len(truth)
-    determination = _determination(said, truth)
+def _numbers(
+    predicted: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"], seed: int
+) -> Score:
+    errors, count = predicted.astype(np.float64) - truth, len(truth)
+    determination = _determination(predicted, truth)
     low, high = bootstrap(determination, count, np.random.default_rng(seed))
     figures = {
         "mean absolute error": float(np.abs(errors).mean()),
@@ -122,13 +124,13 @@ def _numbers(said: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"], seed
     )
 
 
-def _determination(said: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"]) -> Measure:
+def _determination(predicted: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"]) -> Measure:
     """R2 of some rows."""
-    errors = said.astype(np.float64) - truth
+    errors = predicted.astype(np.float64) - truth
 
     def determination(rows: Int64[np.ndarray, " m"]) -> float:
-        spread = float(((truth[rows] - truth[rows].mean()) ** 2).sum())
-        return 1 - float((errors[rows] ** 2).sum()) / max(spread, 1e-300)
+        deviation = float(((truth[rows] - truth[rows].mean()) ** 2).sum())
+        return 1 - float((errors[rows] ** 2).sum()) / max(deviation, 1e-300)
 
     return determination
 
@@ -201,12 +203,12 @@ def _crops(generator: np.random.Generator) -> Iterator[Item]:
     from PIL import Image
     from sklearn.datasets import load_sample_images
 
-    pictures = load_sample_images().images
+    images = load_sample_images().images
     for number in range(_OTHERS):
-        picture = pictures[number % len(pictures)]
-        top = int(generator.integers(0, picture.shape[0] - _SIDE))
-        left = int(generator.integers(0, picture.shape[1] - _SIDE))
-        yield Opened(Image.fromarray(picture[top : top + _SIDE, left : left + _SIDE]))
+        image = images[number % len(images)]
+        top = int(generator.integers(0, image.shape[0] - _SIDE))
+        left = int(generator.integers(0, image.shape[1] - _SIDE))
+        yield OpenedData(Image.fromarray(image[top : top + _SIDE, left : left + _SIDE]))
 
 
 def ignore(count: int) -> None:

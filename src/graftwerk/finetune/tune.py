@@ -22,9 +22,9 @@ from ..adapters import lora
 from ..adapters.linear_head import LinearHead
 from ..adapters.lora_targets import named_targets
 from ..cache import cached_folder
-from ..data.targets import Places
+from ..data.targets import Locations
 from ..errors import BadInput
-from ..models.trainable import Below, Inputs, Trainable
+from ..models.trainable import Inputs, Trainable, TruncatedForward
 from ..settings import settings
 from ..training.session import Precision
 from ..training.state import arithmetic, generator_for
@@ -37,7 +37,7 @@ _VERSION, _BATCH, _FILE = 2, 32, "states.npy"
 _MASKS = ("mask", "attention_mask")
 
 
-class KeptStates:
+class StoredStates:
     """States below a block, for every item: rows of one long array, mapped from a file.
 
     Attributes:
@@ -49,7 +49,7 @@ class KeptStates:
 
     def __init__(self, problem: Problem, trainable: Trainable, block: int) -> None:
         self._problem, self._trainable, self._block = problem, trainable, block
-        self.below = Below(trainable, block)
+        self.below = TruncatedForward(trainable, block)
         # A picture's inputs tell nothing any more, but the network wants some of their shape.
         sample = inputs_of(trainable, problem.examples.items[:1])
         self._template = None if set(sample) & set(_MASKS) else sample
@@ -70,9 +70,9 @@ class KeptStates:
         self._ends: list[int] = facts["ends"]
         self.seconds = float(facts["seconds"])
 
-    def inputs(self, places: Sequence[int]) -> tuple[Inputs, Tensor]:
+    def inputs(self, locations: Sequence[int]) -> tuple[Inputs, Tensor]:
         """Inputs and states of items, filled up to the longest."""
-        items = [self._problem.examples.items[place] for place in places]
+        items = [self._problem.examples.items[location] for location in locations]
         if self._template is None:
             inputs = inputs_of(self._trainable, items)
         else:
@@ -81,7 +81,7 @@ class KeptStates:
                 for name, value in self._template.items()
             }
         ends = self._ends
-        spans = [(ends[n - 1] if n else 0, ends[n]) for n in places]
+        spans = [(ends[n - 1] if n else 0, ends[n]) for n in locations]
         width = max(end - begin for begin, end in spans)
         if self._template is None:
             width = next(iter(inputs.values())).shape[1]
@@ -168,24 +168,24 @@ class Tuning:
         self._problem, self.settings = problem, settings
         self.trainable = trainable
         self.steer: lora.LowRank | None = None
-        self.kept: KeptStates | None = None
+        self.kept: StoredStates | None = None
         values = problem.targets.values
-        self._middle, self._spread = 0.0, 1.0
+        self._middle, self._deviation = 0.0, 1.0
         if problem.targets.task == "number":
             learned = values[problem.split.train]
-            self._middle, self._spread = float(learned.mean()), float(learned.std()) or 1.0
-            values = (values - self._middle) / self._spread
+            self._middle, self._deviation = float(learned.mean()), float(learned.std()) or 1.0
+            values = (values - self._middle) / self._deviation
         self._values = torch.from_numpy(np.ascontiguousarray(values)).to(trainable.device)
         self._weights = weights_of(problem).to(trainable.device)
-        weight = start.weight / self._spread
-        bias = (start.bias - self._middle) / self._spread
+        weight = start.weight / self._deviation
+        bias = (start.bias - self._middle) / self._deviation
         self._head = [
             nn.Parameter(torch.from_numpy(array.astype(np.float32)).to(trainable.device))
             for array in (weight, bias)
         ]
         if settings.top is not None:
             block = len(trainable.blocks()) - settings.top
-            self.kept = KeptStates(problem, trainable, block)
+            self.kept = StoredStates(problem, trainable, block)
         self._open_parameters()
         self.initial = {name: p.detach().clone() for name, p in self._parameters.items()}
         self._lengths = [len(str(item)) for item in problem.examples.items]
@@ -240,17 +240,17 @@ class Tuning:
     def batch(self, first: int, count: int) -> tuple[Any, list[int]]:
         """Inputs of examples `first` to `first + count` of endless epochs, and their places."""
         train = self._problem.split.train
-        places = []
+        locations = []
         for number in range(first, first + count):
-            epoch, place = divmod(number, len(train))
-            places.append(int(self._order(epoch)[place]))
-        return self._inputs(places), places
+            epoch, location = divmod(number, len(train))
+            locations.append(int(self._order(epoch)[location]))
+        return self._inputs(locations), locations
 
     def loss(
         self, batch: tuple[Any, list[int]], generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The mean loss of a batch; its only noise is LoRA's dropout."""
-        inputs, places = batch
+        inputs, locations = batch
         if self.steer is not None:
             self.steer.drop_with(generator)
         try:
@@ -258,32 +258,34 @@ class Tuning:
         finally:
             if self.steer is not None:
                 self.steer.drop_with(None)
-        return self._loss(scores, self._values[places]), {}
+        return self._loss(scores, self._values[locations]), {}
 
-    def scores(self, places: Places, precision: Precision) -> Float[np.ndarray, "n k"]:
+    def scores(self, locations: Locations, precision: Precision) -> Float[np.ndarray, "n k"]:
         """Scores of examples by the present weights, in the units of the targets."""
-        order = sorted(places.tolist(), key=lambda place: self._lengths[place])
+        order = sorted(locations.tolist(), key=lambda location: self._lengths[location])
         found: dict[int, np.ndarray] = {}
         for start in range(0, len(order), _EVALUATED):
             part = order[start : start + _EVALUATED]
             with torch.no_grad(), arithmetic(self.trainable.device.type, precision):
                 rows = self._scores(self._inputs(part)).float().cpu().numpy()
             found.update(zip(part, rows, strict=True))
-        rows = np.stack([found[place] for place in places.tolist()])
-        return rows * np.float32(self._spread) + np.float32(self._middle)
+        rows = np.stack([found[location] for location in locations.tolist()])
+        return rows * np.float32(self._deviation) + np.float32(self._middle)
 
-    def mean_loss(self, scores: Float[np.ndarray, "n k"], places: Places) -> float:
+    def mean_loss(self, scores: Float[np.ndarray, "n k"], locations: Locations) -> float:
         """Loss of scores that `scores` gave."""
-        raw = torch.from_numpy((scores - self._middle) / self._spread).float()
+        raw = torch.from_numpy((scores - self._middle) / self._deviation).float()
         device = self.trainable.device
-        return float(self._loss(raw.to(device), self._values[torch.from_numpy(places).to(device)]))
+        return float(
+            self._loss(raw.to(device), self._values[torch.from_numpy(locations).to(device)])
+        )
 
     def head(self) -> LinearHead:
         """The head with its present weights."""
         weight, bias = (parameter.detach().cpu().numpy() for parameter in self._head)
         return LinearHead(
-            weight=(weight * self._spread).astype(np.float32),
-            bias=(bias * self._spread + self._middle).astype(np.float32),
+            weight=(weight * self._deviation).astype(np.float32),
+            bias=(bias * self._deviation + self._middle).astype(np.float32),
             task=self._problem.targets.task,
             labels=self._problem.targets.labels,
             base=self._problem.base.fingerprint,
@@ -333,19 +335,19 @@ class Tuning:
 
     def _reached(self, tuned: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
         """Those parameters that a gradient comes to; poolers and other towers are none."""
-        place = int(self._problem.split.train[0])
+        location = int(self._problem.split.train[0])
         sample = self.trainable.encode(
-            inputs_of(self.trainable, [self._problem.examples.items[place]])
+            inputs_of(self.trainable, [self._problem.examples.items[location]])
         )
-        wanted = {name: p for name, p in tuned.items() if p.requires_grad}
-        gradients = torch.autograd.grad(sample.sum(), list(wanted.values()), allow_unused=True)
-        pairs = zip(wanted.items(), gradients, strict=True)
+        requested = {name: p for name, p in tuned.items() if p.requires_grad}
+        gradients = torch.autograd.grad(sample.sum(), list(requested.values()), allow_unused=True)
+        pairs = zip(requested.items(), gradients, strict=True)
         return {name: p for (name, p), gradient in pairs if gradient is not None}
 
-    def _inputs(self, places: Sequence[int]) -> Any:
+    def _inputs(self, locations: Sequence[int]) -> Any:
         if self.kept is not None:
-            return self.kept.inputs(places)
-        items = [self._problem.examples.items[place] for place in places]
+            return self.kept.inputs(locations)
+        items = [self._problem.examples.items[location] for location in locations]
         return inputs_of(self.trainable, items)
 
     def _scores(self, inputs: Any) -> Tensor:
@@ -359,14 +361,14 @@ class Tuning:
     def _loss(self, scores: Tensor, values: Tensor) -> Tensor:
         return loss_of(self._problem.targets.task, scores, values, self._weights)
 
-    def _draw_order(self, epoch: int) -> Places:
+    def _draw_order(self, epoch: int) -> Locations:
         """The training examples of an epoch: drawn, then texts of like length put together."""
         generator = np.random.default_rng([self._problem.source.seed, epoch])
         order = generator.permutation(self._problem.split.train)
         if self._problem.examples.kind != "text":
             return order
         size = self.settings.batch
-        parts: list[Places] = []
+        parts: list[Locations] = []
         for start in range(0, len(order), _WINDOW * size):
             window = order[start : start + _WINDOW * size]
             by_length = window[np.argsort([self._lengths[n] for n in window], kind="stable")]

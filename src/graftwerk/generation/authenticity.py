@@ -23,17 +23,17 @@ from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.sampling import decode
 from ..errors import BadInput
 from ..metrics.distributions import Usual, neighbour_distances, spectra, usual
-from ..models.encoders import load_encoder, real_pictures_in
+from ..models.encoders import load_encoder, real_images_in
 from ..models.hub import builtin_folder
 from ..models.image_encoder import ImageEncoder
 from ..models.zero_shot import require_joint
 from ..recipes.autoencoder import latents_identity
 from ..recipes.registry import HELD_OUT_WORLD, SIDE
 from ..recipes.scenes import open_scenes
-from ..requests.base import DEFAULT_PICTURE_ENCODER
+from ..requests.base import DEFAULT_IMAGE_ENCODER
 from ..settings import settings
 from ..types import Denoiser, Monitor
-from .results import PictureVerdict, Verdict, Witness
+from .results import CheckReport, ImageVerdict, Verdict
 
 
 def judge_knows(judge: Judge, label: str) -> bool:
@@ -96,7 +96,7 @@ class Distances:
         return found
 
 
-class Witnesses:
+class RealismCheck:
     """Witnesses of a diffusion model's pictures, with what is usual in real ones."""
 
     def __init__(
@@ -126,7 +126,7 @@ class Witnesses:
         pictures: Pictures,
         label: str | None,
         chances: Float[np.ndarray, " n"] | None,
-    ) -> list[PictureVerdict]:
+    ) -> list[ImageVerdict]:
         """What all witnesses say of each picture.
 
         Args:
@@ -174,7 +174,7 @@ class Witnesses:
             residuals(self._denoise, part, _LEVELS, torch.Generator().manual_seed(0))
             for part in torch.split(latents, _BATCH)
         ]
-        examined = self._encoder.examine([Image.fromarray(picture) for picture in pictures])
+        examined = self._encoder.examine([Image.fromarray(image) for image in pictures])
         return Readings(
             torch.cat(found).double().cpu().numpy(),
             spectra(pictures),
@@ -183,7 +183,7 @@ class Witnesses:
 
     def _usual_readings(self, real: str | None, monitor: Monitor) -> Readings:
         """Readings of real pictures, half of them through the autoencoder; kept in the cache."""
-        pictures, identity = _real_pictures(self._model, real, monitor)
+        images, identity = _real_images(self._model, real, monitor)
         parts = [self._model.fingerprint, self._encoder.fingerprint, identity, str(_LEVELS)]
         digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
         path = settings().cache / "witnesses" / f"{digest}.safetensors"
@@ -191,21 +191,21 @@ class Witnesses:
         if found is not None:
             return found
         monitor.start("reading real pictures")
-        half = len(pictures) // 2
-        drawn = decode(self._model, encode(self._model, pictures[half:]))
-        again = stack(drawn)
-        readings = self._read(np.concatenate([pictures[:half], again]))
+        half = len(images) // 2
+        sampled = decode(self._model, encode(self._model, images[half:]))
+        again = stack(sampled)
+        readings = self._read(np.concatenate([images[:half], again]))
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_bytes(path, readings.save())
         return readings
 
 
-def open_witnesses(
+def open_realism_check(
     model: DiffusionModel,
     real: str | None,
     monitor: Monitor,
     encoder: ImageEncoder | None = None,
-) -> Witnesses:
+) -> RealismCheck:
     """Load the witnesses of a model's pictures.
 
     Args:
@@ -218,11 +218,11 @@ def open_witnesses(
         BadInput: the model draws something else than Blocks scenes, and no folder is named; or
             there are too few pictures in it.
     """
-    encoder = encoder or require_joint(load_encoder(DEFAULT_PICTURE_ENCODER, device=model.device))
+    encoder = encoder or require_joint(load_encoder(DEFAULT_IMAGE_ENCODER, device=model.device))
     judge = None
     if draws_blocks(model):
         judge = load_judge(builtin_folder("builtin/blocks-judge"), model.device)
-    return Witnesses(model, encoder, judge, real, monitor)
+    return RealismCheck(model, encoder, judge, real, monitor)
 
 
 def can_testify(model: DiffusionModel, real: str | None) -> bool:
@@ -252,14 +252,14 @@ def _verdict(
     distances: dict[str, float],
     chance: float | None,
     seen: bool | None,
-) -> PictureVerdict:
-    witnesses = []
+) -> ImageVerdict:
+    realism_check = []
     if chance is not None:
-        witnesses.append(Witness(name="guide", reading=chance, agrees=chance >= _SURE))
+        realism_check.append(CheckReport(name="guide", reading=chance, agrees=chance >= _SURE))
     if seen is not None:
-        witnesses.append(Witness(name="judge", reading=float(seen), agrees=seen))
-    witnesses += [
-        Witness(name=name, reading=value, agrees=value <= LIMIT)
+        realism_check.append(CheckReport(name="judge", reading=float(seen), agrees=seen))
+    realism_check += [
+        CheckReport(name=name, reading=value, agrees=value <= LIMIT)
         for name, value in distances.items()
     ]
     # without a judge the guide has to be believed where the picture is like real ones
@@ -268,10 +268,12 @@ def _verdict(
     if strangeness > LIMIT:
         fooled = chance is not None and chance >= _SURE
         verdict = "adversarial" if fooled else "strange"
-    return PictureVerdict(path=path, verdict=verdict, strangeness=strangeness, witnesses=witnesses)
+    return ImageVerdict(
+        path=path, verdict=verdict, strangeness=strangeness, witnesses=realism_check
+    )
 
 
-def _real_pictures(
+def _real_images(
     model: DiffusionModel, folder: str | None, monitor: Monitor
 ) -> tuple[Pictures, str]:
     """Real pictures, and what they are known by."""
@@ -282,9 +284,9 @@ def _real_pictures(
                 "Name a folder of some with --real.",
             )
         scenes = open_scenes("pictures", HELD_OUT_WORLD, _REAL, SIDE, monitor)
-        pictures: Pictures = scenes.rows(np.arange(_REAL))["picture"]
-        return pictures, scenes.name
-    paths = real_pictures_in(folder)[:_REAL]
+        images: Pictures = scenes.rows(np.arange(_REAL))["picture"]
+        return images, scenes.name
+    paths = real_images_in(folder)[:_REAL]
     found = [open_image(path) for path in paths]
     digest = hashlib.sha256("".join(one.sha256 for one in found).encode())
     return stretch([one.image for one in found], model.size), digest.hexdigest()

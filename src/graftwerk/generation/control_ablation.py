@@ -22,10 +22,10 @@ from ..conditions.base import Condition
 from ..conditions.kinds import condition_named
 from ..controlnet.branch import Branch, Shape, make_branch, weights_of
 from ..controlnet.checkpoint import read_branch, write_own
-from ..controlnet.pairs import KEY, Raw, StoredPairs, is_pairs, raw_pairs, store_pairs
-from ..controlnet.samples import Pictures, draw_controlled, strip_of
+from ..controlnet.pairs import KEY, PairSource, StoredPairs, is_pairs, raw_pairs, store_pairs
+from ..controlnet.samples import Pictures, sample_controlled, strip_of
 from ..controlnet.task import Batch
-from ..controlnet.train import Lesson, Trained, train_branch
+from ..controlnet.train import Trained, TrainingJob, train_branch
 from ..data.image_folder import read_captioned
 from ..data.images import write_image
 from ..data.pixels import fit
@@ -83,14 +83,14 @@ class Ground:
     features: Features
 
     @property
-    def wanted(self) -> Pictures:
+    def requested(self) -> Pictures:
         """The conditions that are drawn."""
         return self._batch().maps
 
     def fidelity(self, pictures: Pictures) -> float:
         """What pictures keep of them, 0 to 1."""
         read = None if self.facts is not None else self.condition.read
-        return self.condition.fidelity(self.wanted, pictures, read).score
+        return self.condition.fidelity(self.requested, pictures, read).score
 
     def draw(self, branch: Branch | None, prompt: str, seed: int) -> Pictures:
         """A picture of each held-out condition; the same noise for every branch."""
@@ -99,7 +99,7 @@ class Ground:
         if self.model.reader is not None:
             texts = self._states(self.prompts[prompt])
         rows = Batch(batch.latents, batch.maps, texts)
-        return draw_controlled(self.model, branch, rows, request.drawing_steps, request.cfg, seed)
+        return sample_controlled(self.model, branch, rows, request.drawing_steps, request.cfg, seed)
 
     def measure(self, prompt: str, pictures: Pictures) -> dict[str, float | None]:
         """Figures of the pictures of one branch, prompt and seed."""
@@ -158,12 +158,12 @@ def open_ground(request: ControlAblation, monitor: Monitor) -> Ground:
         learned, held = pairs.only(numbers[: request.scenes]), pairs.only(numbers[request.scenes :])
     else:
         learned, held = pairs.split(request.count, 0)
-    told = [raw.captions[number] for number in held.chosen]
-    prompts = {"none": [""] * len(told)}
+    reported = [raw.captions[number] for number in held.chosen]
+    prompts = {"none": [""] * len(reported)}
     if model.reader is not None:
-        prompts["insufficient"] = [request.insufficient] * len(told)
-        prompts["conflicting"] = conflicting(told)
-        prompts["perfect"] = told
+        prompts["insufficient"] = [request.insufficient] * len(reported)
+        prompts["conflicting"] = conflicting(reported)
+        prompts["perfect"] = reported
     facts = _facts(prompts)
     if facts is None:
         monitor.note("the captions are not of Blocks scenes, of which alone the judge knows")
@@ -210,18 +210,18 @@ def _facts(prompts: Mapping[str, list[str]]) -> dict[str, list[Facts]] | None:
         return None
 
 
-def _raw(request: ControlAblation, condition: Condition, monitor: Monitor) -> Raw:
+def _raw(request: ControlAblation, condition: Condition, monitor: Monitor) -> PairSource:
     """Pictures, captions and conditions: the user's, or of rendered scenes."""
     if request.data is not None:
         shown = read_captioned(request.data, request.caption)
         return raw_pairs(request.conditions, shown, condition)
-    pictures, captions, maps = [], [], []
+    images, captions, maps = [], [], []
     for world, count in ((TRAINING_WORLD, request.scenes), (HELD_OUT_WORLD, request.count)):
         rows = open_scenes("maps", world, count, SIDE, monitor).rows(np.arange(count))
-        pictures += [Image.fromarray(picture) for picture in rows["picture"]]
+        images += [Image.fromarray(image) for image in rows["picture"]]
         captions += [say(facts_of_row(row)) for row in rows]
-        maps += [Image.fromarray(drawn) for drawn in condition.from_rows(rows)]
-    return Raw(pictures, captions, maps, None, f"rendered {condition.name}")
+        maps += [Image.fromarray(sampled) for sampled in condition.from_rows(rows)]
+    return PairSource(images, captions, maps, None, f"rendered {condition.name}")
 
 
 def _features_of(request: ControlAblation) -> Features:
@@ -235,7 +235,7 @@ def _features_of(request: ControlAblation) -> Features:
         )
 
     def features(pictures: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
-        return encoder.encode_images([Image.fromarray(picture) for picture in pictures])
+        return encoder.encode_images([Image.fromarray(image) for image in pictures])
 
     return features
 
@@ -303,19 +303,19 @@ def _trial(ground: Ground, name: str, seed: int, folder: Path, monitor: Monitor)
         "seed": seed,
     }
     if (folder / _TRIAL).is_file():
-        kept = files.read_json(folder / _TRIAL)
-        refuse_other(folder, kept["configuration"], configuration)
+        retained = files.read_json(folder / _TRIAL)
+        refuse_other(folder, retained["configuration"], configuration)
         branch = read_branch(
             folder / _BRANCH, model.unet, model.factor, model.name, model.fingerprint
         )
-        return Trial(name, seed, folder, branch, kept["record"])
+        return Trial(name, seed, folder, branch, retained["record"])
     # in a folder of ours, which may be older than markers are
     folders.claim(folder, "trial", verify=lambda path: folders.kind_of(path.parent) == ABLATION)
     branch = make_branch(model.unet, shape, generator_for(seed, 0, "cpu"))
     trained = _train(ground, branch, seed, folder, configuration, monitor)
-    with folders.working_folder(folder / _BRANCH) as place:
+    with folders.working_folder(folder / _BRANCH) as location:
         base = {"name": model.name, "fingerprint": model.fingerprint}
-        write_own(place, branch, base, request.condition)
+        write_own(location, branch, base, request.condition)
     record = {
         "verdict": trained.verdict.state,
         "converged_at": trained.verdict.step,
@@ -344,7 +344,7 @@ def _train(
         warm_up=max(1, min(_WARM_UP, request.steps // 10)),
         average_decay=0.995,
     )
-    lesson = Lesson(
+    job = TrainingJob(
         ground.model,
         branch,
         ground.learned,
@@ -356,10 +356,10 @@ def _train(
         grids=0,
     )
     precision = fast_precision(ground.model.device)
-    return train_branch(lesson, Session(folder, configuration, seed, precision=precision), monitor)
+    return train_branch(job, Session(folder, configuration, seed, precision=precision), monitor)
 
 
-def drawn_figures(
+def sampled_figures(
     ground: Ground, trial: Trial, monitor: Monitor
 ) -> dict[str, dict[str, float | None]]:
     """Figures by the kind of prompt, drawn where that was not done yet; shown pictures are kept."""
@@ -373,16 +373,16 @@ def drawn_figures(
         "encoder": request.encoder,
     }
     path = trial.folder / _FIGURES
-    kept = files.read_json(path) if path.is_file() else {}
-    if kept.get("key") == key:
-        return {prompt: kept["figures"][prompt] for prompt in ground.prompts}
+    retained = files.read_json(path) if path.is_file() else {}
+    if retained.get("key") == key:
+        return {prompt: retained["figures"][prompt] for prompt in ground.prompts}
     trial.folder.mkdir(parents=True, exist_ok=True)
     monitor.start(f"drawing {trial.name}", len(ground.prompts))
     figures = {}
     for prompt in ground.prompts:
-        pictures = ground.draw(trial.branch, prompt, trial.seed)
-        figures[prompt] = ground.measure(prompt, pictures)
-        write_image(trial.folder / f"{prompt}.png", strip_of(pictures[:SHOWN]))
+        images = ground.draw(trial.branch, prompt, trial.seed)
+        figures[prompt] = ground.measure(prompt, images)
+        write_image(trial.folder / f"{prompt}.png", strip_of(images[:SHOWN]))
         monitor.advance()
     files.write_json(path, {"key": key, "figures": figures})
     return figures
@@ -399,7 +399,7 @@ def result_sheet(ground: Ground, trials: Sequence[Trial]) -> Image.Image:
         trials: of one seed, whose pictures are kept in their folders.
     """
     prompts = list(ground.prompts)
-    strips = [strip_of(ground.wanted[:SHOWN])] * len(prompts)
+    strips = [strip_of(ground.requested[:SHOWN])] * len(prompts)
     for trial in trials:
         for prompt in prompts:
             with Image.open(trial.folder / f"{prompt}.png") as image:

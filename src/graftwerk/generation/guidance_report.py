@@ -13,26 +13,26 @@ from ..data.pixels import stretch
 from ..diffusion.guidance import GradientGuide, GuidanceTrace, Overflowed, Term
 from ..diffusion.sampling import Picture
 from ..errors import Failure
-from ..requests.base import DEFAULT_PICTURE_ENCODER
+from ..requests.base import DEFAULT_IMAGE_ENCODER
 from ..types import Monitor
-from .authenticity import Pictures, can_testify, open_witnesses
+from .authenticity import Pictures, can_testify, open_realism_check
 from .guides import GuideModels
-from .results import FightReport, GuideReport, PictureVerdict
+from .results import GradientConflict, GuideReport, ImageVerdict
 from .steered import SteeredModel
 
-_FIGHT = -0.2  # mean cosine below which two guides pull against each other
+_CONFLICT = -0.2  # mean cosine below which two guides pull against each other
 _WEAKEST = 1e-3  # scale; where that overflows too, scales are not at fault
 
 
 @dataclass
-class Pulls:
+class GradientTraces:
     """Collects what guides did."""
 
     all: list[GuidanceTrace] = field(default_factory=list)
 
-    def __call__(self, pull: GuidanceTrace) -> None:
+    def __call__(self, gradient: GuidanceTrace) -> None:
         """Take one."""
-        self.all.append(pull)
+        self.all.append(gradient)
 
     def reports(self, terms: Sequence[Term]) -> list[GuideReport]:
         """What each guide did, over all steps."""
@@ -40,9 +40,9 @@ class Pulls:
 
     def _report(self, term: Term) -> GuideReport:
         found = [
-            (pull.sigma, pull.values[place], pull.shifts[place])
-            for pull in self.all
-            for place, name in enumerate(pull.names)
+            (gradient.sigma, gradient.values[location], gradient.shifts[location])
+            for gradient in self.all
+            for location, name in enumerate(gradient.names)
             if name == term.name
         ]
         levels = [sigma for sigma, _, _ in found]
@@ -60,17 +60,17 @@ class Pulls:
             shift=float(np.mean([shift for *_, shift in found])) if found else None,
         )
 
-    def fights(self) -> list[FightReport]:
+    def fights(self) -> list[GradientConflict]:
         """Pairs whose gradients point against each other."""
         cosines: dict[tuple[str, str], list[float]] = defaultdict(list)
-        for pull in self.all:
-            for pair, cosine in zip(combinations(pull.names, 2), pull.cosines, strict=True):
+        for gradient in self.all:
+            for pair, cosine in zip(combinations(gradient.names, 2), gradient.cosines, strict=True):
                 cosines[pair].append(cosine)
         means = {pair: float(np.mean(found)) for pair, found in cosines.items()}
         return [
-            FightReport(first=first, second=second, cosine=mean)
+            GradientConflict(first=first, second=second, cosine=mean)
             for (first, second), mean in means.items()
-            if mean < _FIGHT
+            if mean < _CONFLICT
         ]
 
 
@@ -105,8 +105,8 @@ def explain_overflow(
             held = middle
         else:
             overflows = middle
-    said = ", ".join(f"{term.name}:{term.scale:g}" for term in _weaker(steer, held).terms)
-    return Failure(message, f"This held: {said}.")
+    predicted = ", ".join(f"{term.name}:{term.scale:g}" for term in _weaker(steer, held).terms)
+    return Failure(message, f"This held: {predicted}.")
 
 
 def _weaker(steer: GradientGuide, power: int) -> GradientGuide:
@@ -125,7 +125,7 @@ def _holds(steer: GradientGuide, draw: Callable[[GradientGuide], object]) -> boo
 
 def verdicts_on(
     steered: SteeredModel, paths: Sequence[str], images: Sequence[Picture], monitor: Monitor
-) -> list[PictureVerdict]:
+) -> list[ImageVerdict]:
     """What witnesses say of guided pictures, of the first class that they were guided to.
 
     Pictures of another size than the model was trained on, and models of which no real pictures
@@ -138,10 +138,10 @@ def verdicts_on(
     label = classes[0].label if classes else None
     pictures = stretch(images, model.size)
     chances = None if not classes else chances_of(classes[0].models, label, pictures)
-    asked = [guide.models.networks for guide in steered.guides if guide.models is not None]
-    encoder = asked[0].opened(DEFAULT_PICTURE_ENCODER) if asked else None
-    witnesses = open_witnesses(model, None, monitor, encoder)
-    return witnesses.testify(paths, pictures, label, chances)
+    requested = [guide.models.networks for guide in steered.guides if guide.models is not None]
+    encoder = requested[0].opened(DEFAULT_IMAGE_ENCODER) if requested else None
+    realism_check = open_realism_check(model, None, monitor, encoder)
+    return realism_check.testify(paths, pictures, label, chances)
 
 
 def chances_of(
@@ -155,7 +155,7 @@ def chances_of(
     from ..data.pixels import to_values
     from ..generation.guide_spec import Guide
 
-    ask = models.of_pictures(Guide("class", label, 1.0))
+    ask = models.of_images(Guide("class", label, 1.0))
     values = to_values(pictures)
     with torch.no_grad():
         found = torch.cat([ask(part.to(models.device)) for part in torch.split(values, 32)])

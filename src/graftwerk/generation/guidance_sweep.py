@@ -16,7 +16,7 @@ from ..diffusion.guidance import GradientGuide, Guidance
 from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.options import parse_interval, require_sampler
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
-from ..diffusion.sampling import Picture, Plan, batches, decode, draw_batch
+from ..diffusion.sampling import Picture, Plan, batches, decode, sample_batch
 from ..errors import BadInput
 from ..metrics.distributions import frechet_distance, inside
 from ..metrics.intervals import bootstrap_margin, wilson_margin
@@ -46,7 +46,7 @@ def plot_sweep(rows: Sequence[SweepRow], real: SweepRow) -> Image.Image:
     side = len(_FIGURES) * (width + _GAP) + _GAP // 2
     figure = Figure(side, _TOP + height + 76, note=note)
     scales = Scale.of([f"{row.scale:g}" for row in rows])
-    places = [float(place) for place in range(len(rows))]
+    locations = [float(location) for location in range(len(rows))]
     for number, (name, title) in enumerate(zip(_FIGURES, _TITLES, strict=True)):
         left = _GAP + number * (width + _GAP)
         values = [float(getattr(row, name)) for row in rows]
@@ -57,8 +57,10 @@ def plot_sweep(rows: Sequence[SweepRow], real: SweepRow) -> Image.Image:
         box = (left, _TOP, left + width, _TOP + height)
         axes = Axes(figure, box, scales, Scale(0.0, highest or 1.0), title, "scale of the guide")
         axes.rule(green, y=expected)
-        axes.whiskers([(place, place) for place in places], ends, lighter(blue, 0.6), width=6)
-        axes.line(places, values, blue, width=3).scatter(places, values, blue)
+        axes.whiskers(
+            [(location, location) for location in locations], ends, lighter(blue, 0.6), width=6
+        )
+        axes.line(locations, values, blue, width=3).scatter(locations, values, blue)
     return figure.image
 
 
@@ -95,8 +97,8 @@ class Ground:
         model, request = self.model, self.request
         images: list[Picture] = []
         for numbers in batches(len(self.labels), *model.size, model.device):
-            wanted = [self.labels[number] for number in numbers]
-            log_prob, clean, _ = self.models.each(wanted)
+            requested = [self.labels[number] for number in numbers]
+            log_prob, clean, _ = self.models.each(requested)
             term = self.models.term("the guide", log_prob, scale, clean)
             plan = Plan(
                 texts=None if model.reader is None else model.reader.read([""]),
@@ -109,7 +111,7 @@ class Ground:
                 seed=request.seed,
                 pull=GradientGuide((term,)).apply,
             )
-            images += decode(model, draw_batch(model, plan, numbers))
+            images += decode(model, sample_batch(model, plan, numbers))
             monitor.advance(len(numbers))
         return images, stretch(images, model.size)
 
@@ -128,7 +130,10 @@ def figures(
 ) -> SweepRow:
     """Distance, precision, recall and success of pictures, with half-widths of 95 % intervals."""
     features = judge.features(pictures)
-    right = [shows(said, label) for said, label in zip(judge.judge(pictures), labels, strict=True)]
+    right = [
+        shows(predicted, label)
+        for predicted, label in zip(judge.judge(pictures), labels, strict=True)
+    ]
     near, reached = inside(features, reference), inside(reference, features)
     generator = np.random.default_rng(0)
 
@@ -193,5 +198,5 @@ def _real(labels: Sequence[str], world: int, monitor: Monitor) -> Pictures:
         numbers = [next(left[label]) for label in labels]
     except StopIteration as error:
         raise BadInput("too few real pictures hold a class.", "Take a smaller --count.") from error
-    pictures: Pictures = scenes.rows(np.array(numbers))["picture"]
-    return pictures
+    images: Pictures = scenes.rows(np.array(numbers))["picture"]
+    return images

@@ -27,7 +27,7 @@ from ..models.encoders import load_encoder
 from ..models.hub import locate
 from ..models.image_encoder import ImageEncoder
 from ..models.trainable import Look, differentiable
-from ..models.zero_shot import PLACE, label_vectors, require_joint, templates_of
+from ..models.zero_shot import LOCATION, label_vectors, require_joint, templates_of
 from ..types import Vectors
 from .guide_spec import Guide, read_guide
 
@@ -42,15 +42,15 @@ class Joint:
 
     def of_vectors(self, vectors: Vectors, content: str) -> tuple[Callable[[Tensor], Tensor], str]:
         """The cosine with one vector, -1 to 1, and a fingerprint."""
-        wanted = torch.from_numpy(vectors[0]).to(self.device)
+        requested = torch.from_numpy(vectors[0]).to(self.device)
 
         def cosine(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
-            return self.look(_in_colour(pictures)) @ wanted
+            return self.look(_in_colour(pictures)) @ requested
 
         return cosine, _digest(self.encoder.fingerprint, content)
 
     def of_classes(
-        self, wanted: Sequence[str], labels: Sequence[str], temperature: float
+        self, requested: Sequence[str], labels: Sequence[str], temperature: float
     ) -> tuple[Callable[[Tensor], Tensor], str]:
         """Log p of a label among all of them, zero-shot, and a fingerprint.
 
@@ -64,18 +64,18 @@ class Joint:
         """
         phrases = {name: name for name in labels} if labels else object_phrases()
         names = list(phrases)
-        for label in wanted:
+        for label in requested:
             if label not in phrases:
                 raise UnknownName("class", label, names)
-        templates = templates_of(self.encoder.folder) if labels else (PLACE,)
+        templates = templates_of(self.encoder.folder) if labels else (LOCATION,)
         heads = label_vectors(self.encoder, list(phrases.values()), templates)
         weights = torch.from_numpy(heads).to(self.device)
         scale = self.encoder.logit_scale or 1.0
-        places = torch.tensor([names.index(label) for label in wanted], device=self.device)
+        locations = torch.tensor([names.index(label) for label in requested], device=self.device)
 
         def log_prob(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
             logits = scale * self.look(_in_colour(pictures)) @ weights.T
-            own = places.expand(len(pictures))[:, None]
+            own = locations.expand(len(pictures))[:, None]
 
             def log_of_own(logits: Tensor) -> Tensor:
                 return functional.log_softmax(logits, dim=-1).gather(1, own)[:, 0]
@@ -94,7 +94,7 @@ def _digest(*parts: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class GuidanceStyle:
     """How a gradient is used.
 
     Attributes:
@@ -110,10 +110,10 @@ class Manner:
     views: int
 
 
-PLAIN = Manner(1.0, math.inf, math.inf, 0)
+PLAIN = GuidanceStyle(1.0, math.inf, math.inf, 0)
 # Longer shifts leave what the denoiser knows. Chosen on pictures of seeds 0 and 3: docs/guide.md.
-_NOISE_AWARE = Manner(8.0, 0.3, 0.2, 0)
-_CLEAN = Manner(10.0, 1.5, 0.5, 4)
+_NOISE_AWARE = GuidanceStyle(8.0, 0.3, 0.2, 0)
+_CLEAN = GuidanceStyle(10.0, 1.5, 0.5, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ class GuideModels:
         classifier = self.networks.noise_aware(name, folder)
         require_space(classifier, self._model.name, self._model.space.identity)
         for label in labels:
-            classifier.place_of(label)
+            classifier.location_of(label)
 
         temperature = self._manner(clean=False).temperature
 
@@ -215,7 +215,7 @@ class GuideModels:
 
         return log_prob, False, classifier.fingerprint
 
-    def _manner(self, clean: bool) -> Manner:
+    def _manner(self, clean: bool) -> GuidanceStyle:
         if self._settings.plain:
             return PLAIN
         return _CLEAN if clean else _NOISE_AWARE
@@ -224,28 +224,28 @@ class GuideModels:
         decode, count = self._model.decode, self._manner(clean=True).views
 
         def log_prob(denoised: Tensor, sigma: Sigma) -> Tensor:
-            pictures = decode(denoised)
+            images = decode(denoised)
             if count == 0:
-                return clean(pictures)
+                return clean(images)
             # other views at each level, the same when a picture is drawn again
             seed = round(1e4 * float(torch.as_tensor(sigma).max()))
-            return torch.stack([clean(view) for view in views(pictures, count, seed)]).mean(dim=0)
+            return torch.stack([clean(view) for view in views(images, count, seed)]).mean(dim=0)
 
         return log_prob
 
     def _of_classes(
-        self, name: str, wanted: Sequence[str]
+        self, name: str, requested: Sequence[str]
     ) -> tuple[Callable[[Tensor], Tensor], str]:
         temperature = self._manner(clean=True).temperature
-        return self.networks.joint(name).of_classes(wanted, self._settings.labels, temperature)
+        return self.networks.joint(name).of_classes(requested, self._settings.labels, temperature)
 
-    def of_pictures(self, guide: Guide) -> Callable[[Tensor], Tensor]:
+    def of_images(self, guide: Guide) -> Callable[[Tensor], Tensor]:
         """What a guide maximises on clean pictures of values 0 to 1, whatever it reads."""
         log_prob, clean, _ = self.log_prob(guide)
         if clean:
             return self.clean(guide)[0]
         space, least = self._model.space, float(self._model.noise.sigmas[0])
-        return lambda pictures: log_prob(space.encode(pictures), least)
+        return lambda images: log_prob(space.encode(images), least)
 
     def clean(self, guide: Guide) -> tuple[Callable[[Tensor], Tensor], str]:
         """What a guide maximises on pictures of values 0 to 1, and its fingerprint."""

@@ -15,7 +15,7 @@ from ..diffusion.inversion import descend, invert_ddim
 from ..diffusion.noise_schedule import draw, initial, noise_levels
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.samplers import sample_ddim
-from ..diffusion.sampling import Picture, decode, picture_seed
+from ..diffusion.sampling import Picture, decode, image_seed
 from ..errors import UnknownName
 from ..metrics.distributions import psnr
 from ..requests.guide import Invert
@@ -96,15 +96,15 @@ def open_target(aim: Guide, settings: Settings, model: DiffusionModel) -> Target
     """
     models = GuideModels(settings, model)
     if aim.image is not None:
-        picture = stretch([aim.image.image], model.size)
-        wanted = to_values(picture).to(model.device)
+        image = stretch([aim.image.image], model.size)
+        requested = to_values(image).to(model.device)
 
         def difference(pictures: Tensor) -> Tensor:
-            return (pictures - wanted).square().mean(dim=(1, 2, 3))
+            return (pictures - requested).square().mean(dim=(1, 2, 3))
 
-        return Target(model, models, None, picture, difference, None)
+        return Target(model, models, None, image, difference, None)
     log_prob, clean, _ = models.log_prob(aim)
-    ask = models.of_pictures(aim)
+    ask = models.of_images(aim)
     least = float(model.noise.sigmas[0])
     # a cosine is best at 1
     best = 0 if aim.aim == "class" else 1
@@ -187,10 +187,10 @@ def _start(
     """Noise of each row's own seed, or a picture."""
     width, height = model.size
     if given is not None:
-        picture = stretch([given], model.size)
-        row = to_values(picture) if request.space == "pixel" else encode(model, picture)
+        image = stretch([given], model.size)
+        row = to_values(image) if request.space == "pixel" else encode(model, image)
         return row.expand(request.count, -1, -1, -1).clone().to(model.device)
-    seeds = [picture_seed(request.seed, number) for number in range(request.count)]
+    seeds = [image_seed(request.seed, number) for number in range(request.count)]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     shape = (3, height, width) if request.space == "pixel" else model.shape(width, height)
     noise = draw(generators, torch.empty(request.count, *shape))
@@ -199,7 +199,7 @@ def _start(
     return start.to(model.device)
 
 
-def invert_picture(request: Invert, target: Target, monitor: Monitor) -> Found:
+def invert_image(request: Invert, target: Target, monitor: Monitor) -> Found:
     """A picture to its noise by DDIM inversion, and back."""
     if target.picture is None:
         raise ValueError("only a picture has a noise that leads back to it")
@@ -216,9 +216,11 @@ def invert_picture(request: Invert, target: Target, monitor: Monitor) -> Found:
             states.append(step.denoised)
             monitor.advance()
 
-        drawn = sample_ddim(denoise, noise, sigmas, watch=watch)
-    chosen = [states[round(place)] for place in torch.linspace(0, len(states) - 1, _FILM).tolist()]
-    back, alone = decode(model, drawn), decode(model, clean)
+        sampled = sample_ddim(denoise, noise, sigmas, watch=watch)
+    chosen = [
+        states[round(location)] for location in torch.linspace(0, len(states) - 1, _FILM).tolist()
+    ]
+    back, alone = decode(model, sampled), decode(model, clean)
     return Found(
         back,
         [decode(model, state)[0] for state in chosen],

@@ -15,12 +15,12 @@ from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextReader, TextStates
 from ..diffusion.samplers import Step
-from ..diffusion.sampling import Picture, Plan, batches, decode, draw_batch
+from ..diffusion.sampling import Picture, Plan, batches, decode, sample_batch
 from ..requests.generate import Generate
 from ..types import Monitor
-from .guidance_report import Pulls, explain_overflow, verdicts_on
+from .guidance_report import GradientTraces, explain_overflow, verdicts_on
 from .provenance import Surroundings, stem
-from .results import ControlReport, Generation, PictureReport, PictureVerdict
+from .results import ControlReport, Generation, ImageReport, ImageVerdict
 from .spec import Options
 from .steered import SteeredModel
 
@@ -75,7 +75,7 @@ class Job:
     height: int
     cut: str
     guide: GradientGuide | None
-    pulls: Pulls
+    traces: GradientTraces
     controls: OpenControls
 
     @property
@@ -127,7 +127,7 @@ class Job:
         return {"steps_per_second": self.steps * count / sampled, "seconds": seconds}
 
     def report(
-        self, pictures: list[PictureReport], images: list[Picture], monitor: Monitor
+        self, pictures: list[ImageReport], images: list[Picture], monitor: Monitor
     ) -> Generation:
         """What was generated, with what guides and controls did; times are the caller's.
 
@@ -149,16 +149,16 @@ class Job:
             height=self.height,
             steps_per_second=0.0,
             seconds=0.0,
-            guides=[] if self.guide is None else self.pulls.reports(self.guide.terms),
-            fights=self.pulls.fights(),
+            guides=[] if self.guide is None else self.traces.reports(self.guide.terms),
+            fights=self.traces.fights(),
             verdicts=self._verdicts(pictures, images, monitor),
             controls=control_reports(self, pictures, monitor),
             converted=dict(self.controls.notes.counts),
         )
 
     def _verdicts(
-        self, pictures: list[PictureReport], images: list[Picture], monitor: Monitor
-    ) -> list[PictureVerdict]:
+        self, pictures: list[ImageReport], images: list[Picture], monitor: Monitor
+    ) -> list[ImageVerdict]:
         """What realism checks say of guided images; nothing where real ones are not known."""
         if self.guide is None or self.guide.is_zero or not self.request.check:
             return []
@@ -192,8 +192,8 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
     controls.notes.report(monitor)
     if guess and controls.controls is not None:
         away = texts  # what the control adds is what guidance exaggerates
-    pulls = Pulls()
-    guide = steered.guide(pulls)
+    traces = GradientTraces()
+    guide = steered.guide(traces)
     plan = Plan(
         texts=texts,
         away=away,
@@ -206,7 +206,7 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         pull=None if guide is None else guide.apply,
         control=controls.controls,
     )
-    return Job(request, steered, plan, width, height, cut, guide, pulls, controls)
+    return Job(request, steered, plan, width, height, cut, guide, traces, controls)
 
 
 def _read_prompts(
@@ -227,7 +227,7 @@ def _read_prompts(
     return texts, None, cut
 
 
-def draw_groups(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[MadeImage]:
+def sample_groups(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[MadeImage]:
     """Sample group by group; yields the images that are kept, their controls not measured yet."""
     monitor.start("drawing", job.steps * len(groups))
     for group in groups:
@@ -241,17 +241,17 @@ def draw_groups(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator
             monitor.advance()
 
         try:
-            drawn = draw_batch(job.model, job.plan, group.numbers, watch)
+            sampled = sample_batch(job.model, job.plan, group.numbers, watch)
         except Overflowed as error:
             if job.guide is None:
                 raise
 
             def again(steer: GradientGuide, number: int = group.numbers[0]) -> object:
-                return draw_batch(job.model, replace(job.plan, pull=steer.apply), [number])
+                return sample_batch(job.model, replace(job.plan, pull=steer.apply), [number])
 
             raise explain_overflow(error, taken + 1, job.steps, job.guide, again) from error
         for number, image, latent in zip(
-            group.numbers, decode(job.model, drawn), drawn, strict=True
+            group.numbers, decode(job.model, sampled), sampled, strict=True
         ):
             if number in group.kept:
                 yield MadeImage(number, image, latent, group, {})
@@ -259,13 +259,13 @@ def draw_groups(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator
 
 def _write_previews(job: Job, folder: Path, group: Group, step: Step) -> None:
     """The clean pictures that a step expects."""
-    for number, picture in zip(group.numbers, decode(job.model, step.denoised), strict=True):
+    for number, image in zip(group.numbers, decode(job.model, step.denoised), strict=True):
         if number in group.kept:
             name = f"{job.stem}-{number:03d}-step-{step.number:03d}.png"
-            write_image(folder / name, picture)
+            write_image(folder / name, image)
 
 
-Kept = dict[str, float]
+Retained = dict[str, float]
 _FEW = 4  # pictures that are drawn again to say what reuse costs
 
 
@@ -274,7 +274,7 @@ def chosen(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[Made
     best_of = job.request.best_of
     measured = [target for target in job.controls.targets if target.is_measured]
     waiting: list[tuple[float, MadeImage]] = []
-    for made in draw_groups(job, groups, monitor):
+    for made in sample_groups(job, groups, monitor):
         [(values, score)] = kept(measured, [made.image]) if measured else [({}, 0.0)]
         waiting.append((score, replace(made, kept=values)))
         if len(waiting) == best_of:
@@ -283,29 +283,29 @@ def chosen(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[Made
 
 
 def control_reports(
-    job: Job, pictures: Sequence[PictureReport], monitor: Monitor
+    job: Job, pictures: Sequence[ImageReport], monitor: Monitor
 ) -> list[ControlReport]:
     """What all pictures together keep of each control, and what reusing branches costs them."""
     reports = []
     few = pictures[:_FEW]
-    anew = _anew(job, [picture.number for picture in few], monitor)
+    again = _again(job, [image.number for image in few], monitor)
     for target in job.controls.targets:
         kind = target.control.kind
-        values = [picture.kept[kind] for picture in pictures if kind in picture.kept]
+        values = [image.kept[kind] for image in pictures if kind in image.kept]
         reports.append(
             ControlReport(
                 kind=kind,
                 weight=target.control.weight,
                 measure=target.condition.measure,
                 value=_mean(values),
-                reused=_mean([p.kept[kind] for p in few if kind in p.kept]) if anew else None,
-                anew=_mean([found[kind] for found in anew if kind in found]),
+                reused=_mean([p.kept[kind] for p in few if kind in p.kept]) if again else None,
+                anew=_mean([found[kind] for found in again if kind in found]),
             )
         )
     return reports
 
 
-def _anew(job: Job, numbers: Sequence[int], monitor: Monitor) -> list[Kept]:
+def _again(job: Job, numbers: Sequence[int], monitor: Monitor) -> list[Retained]:
     """What a few of the pictures keep where no branch's output is used twice."""
     controls = job.controls.controls
     measured = [target for target in job.controls.targets if target.is_measured]
@@ -313,7 +313,7 @@ def _anew(job: Job, numbers: Sequence[int], monitor: Monitor) -> list[Kept]:
         return []
     monitor.start(f"drawing {len(numbers)} without reuse", None)
     plan = replace(job.plan, control=replace(controls, reuse=1))
-    images = decode(job.model, draw_batch(job.model, plan, numbers))
+    images = decode(job.model, sample_batch(job.model, plan, numbers))
     return [values for values, _ in kept(measured, images)]
 
 

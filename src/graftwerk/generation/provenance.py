@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _KEY = "graftwerk"
 # What says where things lie and how they run, and shapes no picture. It stands in no record: it is
 # neither written, so that nobody is told where things lie, nor read, as a file does not decide it.
-PLACES = ("out", "previews", "from_", "device", "check")
-_Number = Annotated[int, Field(ge=0, lt=limits.PICTURES * limits.BEST_OF)]
+LOCATIONS = ("out", "previews", "from_", "device", "check")
+_Number = Annotated[int, Field(ge=0, lt=limits.IMAGES * limits.BEST_OF)]
 
 
 class Surroundings(BaseModel):
@@ -57,7 +57,7 @@ class Record(BaseModel):
     request: Generate
     fingerprint: str
     number: _Number
-    together: tuple[_Number, ...] = Field(min_length=1, max_length=limits.BATCH_PICTURES)
+    together: tuple[_Number, ...] = Field(min_length=1, max_length=limits.BATCH_IMAGES)
     surroundings: Surroundings
     loras: tuple[str, ...] = ()
     guides: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ def write_picture(path: Path, image: "Image.Image", record: Record) -> None:
     """
     from PIL.PngImagePlugin import PngInfo
 
-    content = record.model_dump(mode="json", exclude={"request": set(PLACES)})
+    content = record.model_dump(mode="json", exclude={"request": set(LOCATIONS)})
     metadata = PngInfo()
     metadata.add_text(_KEY, json.dumps(content, sort_keys=True))
     write_image(path, image, pnginfo=metadata)
@@ -131,23 +131,23 @@ def read_record(path: Path) -> Record:
         raise BadFile(message, hint) from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        location = ".".join(str(part) for part in first["loc"])
         raise BadFile(
-            f"the request in {path} cannot be read: {place}: {first['msg']}.", hint
+            f"the request in {path} cannot be read: {location}: {first['msg']}.", hint
         ) from error
-    places = [name for name in PLACES if name in record.request.model_fields_set]
-    if places:
+    locations = [name for name in LOCATIONS if name in record.request.model_fields_set]
+    if locations:
         raise BadFile(
-            f"the request in {path} says {', '.join(places)}: where things are written and how "
+            f"the request in {path} says {', '.join(locations)}: where things are written and how "
             "they run is not for a picture to say, and `graft generate` never writes it there.",
             "It was changed by somebody. Name a picture as it was drawn, or give its prompt and "
             "options yourself.",
         )
-    asked = record.request
+    requested = record.request
     steers = [
-        (record.loras, asked.lora),
-        (record.guides, asked.guide),
-        (record.controls, asked.control),
+        (record.loras, requested.lora),
+        (record.guides, requested.guide),
+        (record.controls, requested.control),
     ]
     fit = all(len(prints) == len(named) for prints, named in steers)
     once = len(set(record.together)) == len(record.together)
@@ -166,7 +166,7 @@ def stem(request: Generate, fingerprint: str) -> str:
     Another request gets other names, so that it overwrites nothing.
     """
     words = "".join(c if c.isascii() and c.isalnum() else " " for c in request.prompt.lower())
-    shaping = request.model_dump(mode="json", exclude={*PLACES, "model", "count"})
+    shaping = request.model_dump(mode="json", exclude={*LOCATIONS, "model", "count"})
     content = json.dumps([shaping, fingerprint], sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
     return f"{'-'.join(words.split())[:40].strip('-') or 'picture'}-{digest}"

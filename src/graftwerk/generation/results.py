@@ -12,7 +12,7 @@ from ..results import Report
 Verdict = Literal["real", "not the class", "adversarial", "strange"]
 
 
-class Witness(Report):
+class CheckReport(Report):
     """What one witness says of a picture."""
 
     name: str = Field(description="guide, judge, residual, spectrum or neighbours")
@@ -23,7 +23,7 @@ class Witness(Report):
     agrees: bool = Field(description="whether it takes the picture for a real one of the class")
 
 
-class PictureVerdict(Report):
+class ImageVerdict(Report):
     """Several witnesses on one picture."""
 
     path: str = Field(description="the picture")
@@ -36,14 +36,14 @@ class PictureVerdict(Report):
         description="residual, spectrum and neighbours together: root mean square of their "
         "readings, where 1 is what 95 % of real pictures keep"
     )
-    witnesses: list[Witness] = Field(description="each one's reading")
+    witnesses: list[CheckReport] = Field(description="each one's reading")
 
 
 class GuideVerdicts(Report):
     """What `guide check` found."""
 
     label: str | None = Field(description="the class that was asked for")
-    pictures: list[PictureVerdict] = Field(description="the pictures, in their order")
+    pictures: list[ImageVerdict] = Field(description="the pictures, in their order")
     limit: float = Field(description="strangeness above which a picture is not like real ones")
     real: int = Field(description="real pictures that the witnesses learned from")
     seconds: float = Field(description="wall time")
@@ -67,7 +67,7 @@ class Inversion(Report):
     psnr_db_of_decoder: float | None = Field(
         description="of the picture that comes back from the autoencoder alone"
     )
-    verdicts: list[PictureVerdict] = Field(description="what the witnesses say of each picture")
+    verdicts: list[ImageVerdict] = Field(description="what the witnesses say of each picture")
     seconds: float = Field(description="wall time")
 
 
@@ -100,7 +100,7 @@ class GuideSweepReport(Report):
     seconds: float = Field(description="wall time")
 
 
-class PictureReport(Report):
+class ImageReport(Report):
     """One picture that was drawn."""
 
     path: str = Field(description="PNG file; its metadata hold the request")
@@ -141,7 +141,7 @@ class GuideReport(Report):
     )
 
 
-class FightReport(Report):
+class GradientConflict(Report):
     """Two guides that pull against each other."""
 
     first: str = Field(description="a guide")
@@ -154,7 +154,7 @@ class Generation(Report):
 
     prompt: str = Field(description="the prompt")
     cut: str = Field(description="end of the prompt that the model does not read")
-    pictures: list[PictureReport] = Field(description="the pictures, in their order")
+    pictures: list[ImageReport] = Field(description="the pictures, in their order")
     sheet: str | None = Field(description="all of them side by side, where there are several")
     model: str = Field(description="name of the model")
     fingerprint: str = Field(description="hash of the model's weights and configuration")
@@ -165,10 +165,10 @@ class Generation(Report):
     steps_per_second: float = Field(description="steps of single pictures per second of drawing")
     seconds: float = Field(description="wall time, the model's loading included")
     guides: list[GuideReport] = Field(default_factory=list, description="what each guide did")
-    fights: list[FightReport] = Field(
+    fights: list[GradientConflict] = Field(
         default_factory=list, description="guides whose gradients point against each other"
     )
-    verdicts: list[PictureVerdict] = Field(
+    verdicts: list[ImageVerdict] = Field(
         default_factory=list, description="what witnesses say of guided pictures, in their order"
     )
     converted: dict[str, int] = Field(

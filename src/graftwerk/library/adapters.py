@@ -25,7 +25,7 @@ from ..generation.spec import GenerationSpec, LoraSpec
 from ..generation.steered import LoadedGuide
 from ..models.checkpoint import read_object
 from ..models.hub import locate, named_by_user, require_condition
-from ..requests.base import DEFAULT_GUIDE, DEFAULT_PICTURE_ENCODER
+from ..requests.base import DEFAULT_GUIDE, DEFAULT_IMAGE_ENCODER
 from .pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -287,7 +287,7 @@ class TextGuide(_ModelGuide):
         text: str,
         scale: float,
         *,
-        encoder: str = DEFAULT_PICTURE_ENCODER,
+        encoder: str = DEFAULT_IMAGE_ENCODER,
         interval: Interval = _ALWAYS,
         plain: bool = False,
     ) -> None:
@@ -321,7 +321,7 @@ class ImageGuide(_ModelGuide):
         image: ImageLike,
         scale: float,
         *,
-        encoder: str = DEFAULT_PICTURE_ENCODER,
+        encoder: str = DEFAULT_IMAGE_ENCODER,
         interval: Interval = _ALWAYS,
         plain: bool = False,
     ) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..adapters.linear_head import LinearHead
-    from ..finetune.forgetting import Before
+    from ..finetune.forgetting import PriorTask
 
 
 KIND = "comparison"
@@ -150,9 +150,9 @@ def carry_out(request: Compare, monitor: Monitor) -> Comparison:
     for how in ("lora", "full"):
         methods += measuring.tuned(candidates(settings_of(request, how), request.rates))
     curve = learning_curve(problem, monitor)
-    kept, reason = recommend(methods)
+    retained, reason = recommend(methods)
     title = f"{Path(request.data).name} on {problem.base.name}"
-    png = plot_comparison(methods, curve, title, kept)
+    png = plot_comparison(methods, curve, title, retained)
     files.write_bytes(out / PICTURE, png)
     report = FitComparison(
         out=str(request.out),
@@ -163,7 +163,7 @@ def carry_out(request: Compare, monitor: Monitor) -> Comparison:
         before=None if before is None else before.name,
         curve=curve,
         more_examples=verdict(curve, methods[0].score.name),
-        recommended=kept,
+        recommended=retained,
         reason=reason,
         seconds=time.perf_counter() - begin,
     )
@@ -171,7 +171,7 @@ def carry_out(request: Compare, monitor: Monitor) -> Comparison:
     return Comparison(report, Image.open(io.BytesIO(png)))
 
 
-def _before(request: Compare, problem: Problem, monitor: Monitor) -> "Before | None":
+def _before(request: Compare, problem: Problem, monitor: Monitor) -> "PriorTask | None":
     """What may be forgotten: what was named, else zero-shot where the model can do that."""
     from ..finetune.forgetting import is_joint, of_head, of_scenes, of_words
 
@@ -208,8 +208,8 @@ def _old(
     table = is_table(request.old_data)
     source = Source(
         data=request.old_data,
-        target=saved.wanted.target if table else None,
-        content=saved.wanted.content if table else (),
+        target=saved.requested.target if table else None,
+        content=saved.requested.content if table else (),
         task=saved.task,
         seed=request.seed,
     )
@@ -224,8 +224,8 @@ def _old(
 def _is_former(folder: Path) -> bool:
     """Whether an unmarked folder holds a comparison, finished or begun."""
     from ..adapters.manifest import files_of
-    from ..finetune.saved import KINDS, TRAINING, is_kept
+    from ..finetune.saved import KINDS, TRAINING, is_retained
 
     return any(files_of(folder / name, name) is not None for name in KINDS) or any(
-        is_kept(path) for path in folder.glob(f"*.{TRAINING}") if path.is_dir()
+        is_retained(path) for path in folder.glob(f"*.{TRAINING}") if path.is_dir()
     )

@@ -13,12 +13,12 @@ from ..conditions.kinds import condition_named
 from ..controlnet import checkpoint
 from ..controlnet.branch import Shape, make_branch, weights_of
 from ..controlnet.convergence import Measurement
-from ..controlnet.forecast import told_forecast
-from ..controlnet.pairs import KEY, StoredPairs, is_pairs, raw_pairs, require_drawn, store_pairs
+from ..controlnet.forecast import reported_forecast
+from ..controlnet.pairs import KEY, StoredPairs, is_pairs, raw_pairs, require_sampled, store_pairs
 from ..controlnet.results import ControlTrained
 from ..controlnet.task import save_memory, unlock, write_pipeline
-from ..controlnet.train import PLOT, SAMPLES, Lesson, Trained, train_branch
-from ..data.image_folder import Shown, read_captioned
+from ..controlnet.train import PLOT, SAMPLES, Trained, TrainingJob, train_branch
+from ..data.image_folder import CaptionedImages, read_captioned
 from ..data.images import image_html, read_image
 from ..diffusion.checkpoint import open_pipeline
 from ..diffusion.pipeline import DiffusionModel
@@ -182,13 +182,13 @@ def carry_out(
         if group.leads:
             folders.claim(out, KIND, verify=_is_former)
             stored = store_pairs(raw, model, out / PAIRS, watcher)
-            require_drawn(stored, condition, watcher)
+            require_sampled(stored, condition, watcher)
         group.wait()
         pairs = store_pairs(raw, model, out / PAIRS, Silent())
         precision = _precision(request, model.device)
-        lesson = _lesson(request, model, pairs, condition, precision)
-        session = _session(request, out, lesson, group, precision)
-        trained = train_branch(lesson, session, watcher)
+        job = _lesson(request, model, pairs, condition, precision)
+        session = _session(request, out, job, group, precision)
+        trained = train_branch(job, session, watcher)
         if trained.verdict.state == "diverged":
             raise Diverged(
                 f"the training diverged, so no branch is written: {trained.verdict.reason}",
@@ -196,9 +196,9 @@ def carry_out(
                 f"was measured is in {out / PLOT}.",
             )
         if group.leads:
-            _save(request, out, lesson, trained)
+            _save(request, out, job, trained)
         group.wait()
-    report = _report(request, out, lesson, trained, shown)
+    report = _report(request, out, job, trained, shown)
     return ControlNetTraining(out, report, trained.measurements)
 
 
@@ -220,14 +220,14 @@ def _lesson(
     pairs: StoredPairs,
     condition: Condition,
     precision: Precision,
-) -> Lesson:
+) -> TrainingJob:
     """A newborn branch and what it is trained on."""
     learned, held = pairs.split(min(request.held_out, len(pairs) // 2), request.seed)
     if request.checkpointing:
         save_memory(model.unet, model.device, precision)
     shape = _shape_of(request, model.factor)
     branch = make_branch(model.unet, shape, generator_for(request.seed, 0, "cpu"))
-    return Lesson(
+    return TrainingJob(
         model=model,
         branch=branch,
         pairs=learned,
@@ -268,7 +268,7 @@ def _plan_of(request: ControlTrain) -> Any:
 def _session(
     request: ControlTrain,
     out: Path,
-    lesson: Lesson,
+    lesson: TrainingJob,
     group: Group,
     precision: Precision,
 ) -> Session:
@@ -303,7 +303,7 @@ def _precision(request: ControlTrain, device: str) -> Precision:
     return fast_precision(device) if request.precision == "auto" else request.precision
 
 
-def _save(request: ControlTrain, out: Path, lesson: Lesson, trained: Trained) -> None:
+def _save(request: ControlTrain, out: Path, lesson: TrainingJob, trained: Trained) -> None:
     """Write the branch, as diffusers has it where that class can hold it, and an unlocked model."""
     model, verdict = lesson.model, trained.verdict
     base = {"name": model.name, "fingerprint": model.fingerprint}
@@ -328,11 +328,11 @@ def _save(request: ControlTrain, out: Path, lesson: Lesson, trained: Trained) ->
 
 
 def _report(
-    request: ControlTrain, out: Path, lesson: Lesson, trained: Trained, shown: Shown
+    request: ControlTrain, out: Path, lesson: TrainingJob, trained: Trained, shown: CaptionedImages
 ) -> ControlTrained:
 
     last, outcome = trained.measurements[-1], trained.outcome
-    drawn = [one.fidelity for one in trained.measurements if one.fidelity is not None]
+    sampled = [one.fidelity for one in trained.measurements if one.fidelity is not None]
     folder = out / BRANCH
     return ControlTrained(
         out=str(request.out),
@@ -350,7 +350,7 @@ def _report(
         verdict=trained.verdict.state,
         converged_at=trained.verdict.step,
         reason=trained.verdict.reason,
-        forecast=told_forecast(trained.forecast, trained.verdict),
+        forecast=reported_forecast(trained.forecast, trained.verdict),
         forecast_at=trained.forecast.step,
         gap=last.gap,
         gap_low=last.gap_low,
@@ -359,7 +359,7 @@ def _report(
         frozen_loss=trained.frozen_loss,
         norm=last.norm,
         change=last.change,
-        fidelity=drawn[-1] if drawn else None,
+        fidelity=sampled[-1] if sampled else None,
         parameters=sum(w.numel() for w in weights_of(lesson.branch).values()),
         bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         items_per_second=outcome.items_per_second,

@@ -38,7 +38,7 @@ from ..models.hub import named_by_user
 from ..requests.finetune import Fit
 from ..types import HiddenLayer, Silent
 from .arguments import checked
-from .fitting import fit_problem, note_data, note_unfamiliar, require_options, source_of
+from .fitting import fit_problem, note_data, note_out_of_distribution, require_options, source_of
 
 if TYPE_CHECKING:
     from ..finetune.results import Trial
@@ -164,8 +164,8 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         note_data(problem, _Warning())
         # held here, so that features and predictions share one
         frozen = base.encoder() if request.how == "linear" and not request.sweep else None
-        strange = problem.unfamiliar(Silent())
-        note_unfamiliar(strange, len(items), base.name, _Warning())
+        unusual = problem.unfamiliar(Silent())
+        note_out_of_distribution(unusual, len(items), base.name, _Warning())
         with tempfile.TemporaryDirectory(prefix="graftwerk-") as folder:
             training = Path(folder) / "training"
             problem, made, tried = fit_problem(problem, request, training, Silent())
@@ -200,9 +200,9 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
                 f"X holds {KIND_WORDS[kind]}, and this fit reads {KIND_WORDS[model.kind]}.",
                 f"Pass {KIND_WORDS[model.kind]}.",
             )
-        strange: list[int] = []
-        opinion = model.judge(items, lambda _: None, strange.append, self._scale())
-        note_unfamiliar(sum(strange), len(items), model.base.name, _Warning())
+        unusual: list[int] = []
+        opinion = model.judge(items, lambda _: None, unusual.append, self._scale())
+        note_out_of_distribution(sum(unusual), len(items), model.base.name, _Warning())
         return opinion
 
     def _scale(self) -> float:
@@ -308,23 +308,23 @@ class Classifier(ClassifierMixin, _Fitting):  # type: ignore[misc]
         """
         opinion = self._judge(X)
         labels = read_labels(y, len(opinion.scores))
-        place = {label_text(one): number for number, one in enumerate(self.classes_.tolist())}
+        location = {label_text(one): number for number, one in enumerate(self.classes_.tolist())}
         several = self._fitted().task == "labels"
         named = [labels_in(one, several) for one in labels]
-        if labels and not any(name in place for row in named for name in row):
+        if labels and not any(name in location for row in named for name in row):
             shown = ", ".join(sorted({repr(name) for row in named for name in row})[:3])
             raise BadInput(
                 f"no label of y was learned, for example {shown}.",
-                f"Learned were {', '.join(map(repr, place))}.",
+                f"Learned were {', '.join(map(repr, location))}.",
             )
         if several:
-            truth = np.zeros((len(named), len(place)), dtype=np.int64)
-            unknown = np.array([any(name not in place for name in row) for row in named])
+            truth = np.zeros((len(named), len(location)), dtype=np.int64)
+            unknown = np.array([any(name not in location for name in row) for row in named])
             for number, row in enumerate(named):
-                truth[number, [place[name] for name in row if name in place]] = 1
+                truth[number, [location[name] for name in row if name in location]] = 1
             right = (self._decide(opinion) == truth).all(axis=1) & ~unknown
         else:
-            right = opinion.scores.argmax(axis=1) == [place.get(row[0], -1) for row in named]
+            right = opinion.scores.argmax(axis=1) == [location.get(row[0], -1) for row in named]
         return float(np.average(right, weights=sample_weight))
 
     def _decide(self, opinion: Opinion) -> Any:

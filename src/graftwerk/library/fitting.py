@@ -37,7 +37,7 @@ def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
         monitor.note(
             f"only {facts.test} test examples: the score says little; give more data, or --test"
         )
-    note_unfamiliar(problem.unfamiliar(monitor), len(problem.examples), base.name, monitor)
+    note_out_of_distribution(problem.unfamiliar(monitor), len(problem.examples), base.name, monitor)
     return problem
 
 
@@ -75,11 +75,11 @@ def note_data(problem: Problem, monitor: Monitor) -> None:
         )
 
 
-def note_unfamiliar(strange: int, count: int, model: str, monitor: Monitor) -> None:
+def note_out_of_distribution(unusual: int, count: int, model: str, monitor: Monitor) -> None:
     """Say that pictures are foreign to the frozen model, where some are."""
-    if strange:
+    if unusual:
         monitor.note(
-            f"{strange:,} of {count:,} pictures are unlike all that {model} was trained on; what "
+            f"{unusual:,} of {count:,} pictures are unlike all that {model} was trained on; what "
             "its features say of them may mean little"
         )
 

@@ -236,7 +236,7 @@ class Index:
                     index=str(self.folder.resolve()),
                     files=view.count_files(),
                     passages=view.count_passages(),
-                    pictures=view.count_pictures(),
+                    pictures=view.count_images(),
                     encoder=opened.encoder_name,
                     fingerprint=opened.fingerprint,
                     dimension=opened.dimension,
@@ -288,13 +288,13 @@ class Index:
             NoRoom: the disk is full; what was stored before is whole.
             Cancelled: the monitor stopped it; what was stored before that is kept.
         """
-        said: dict[str, Any] = {
+        predicted: dict[str, Any] = {
             "header": header,
             "separator": separator,
             "decimal": decimal,
             "encoding": encoding,
         }
-        request = checked(IndexAdd, paths=path_texts(paths), index=self.folder, **said)
+        request = checked(IndexAdd, paths=path_texts(paths), index=self.folder, **predicted)
         self._require_open()
         choice = (self._chosen, self._layer)
         return add_files(request, choice, self._load, or_silent(monitor))
@@ -483,8 +483,8 @@ class Index:
 
     def _load_writer(self, request: Ask, reader: CachingEncoder) -> Writer:
         """The writer of a request; the last one stays loaded."""
-        asked = (request.writer, request.writer_model, request.max_tokens, request.timeout)
-        key = (*asked, request.seed)
+        requested = (request.writer, request.writer_model, request.max_tokens, request.timeout)
+        key = (*requested, request.seed)
         if self._writer is None or self._writer[0] != key:
             with named_by_user([request.writer]):
                 made = load_writer(

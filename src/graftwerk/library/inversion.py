@@ -12,14 +12,14 @@ from ..data.images import image_html, write_image
 from ..data.pixels import stretch
 from ..diffusion.sampling import film_strip
 from ..errors import BadInput
-from ..generation.authenticity import can_testify, open_witnesses
+from ..generation.authenticity import can_testify, open_realism_check
 from ..generation.guidance_report import chances_of
 from ..generation.guide_spec import Aim, Guide
 from ..generation.guides import Settings
-from ..generation.invert import Target, descend_to, invert_picture, open_target
-from ..generation.results import Inversion, PictureVerdict
+from ..generation.invert import Target, descend_to, invert_image, open_target
+from ..generation.results import ImageVerdict, Inversion
 from ..generation.validate import require_class
-from ..models.encoders import real_pictures_in
+from ..models.encoders import real_images_in
 from ..models.hub import named_by_user
 from ..requests.guide import Invert
 from ..types import Monitor
@@ -50,7 +50,7 @@ class InvertedImages:
         return self.report.losses
 
     @property
-    def verdicts(self) -> list[PictureVerdict]:
+    def verdicts(self) -> list[ImageVerdict]:
         """Whether each image is like real ones of its class, or only fools a classifier."""
         return self.report.verdicts
 
@@ -198,7 +198,7 @@ def check(request: Invert, aim: Guide) -> None:
             "Leave it out, or choose --space noise.",
         )
     if request.real is not None:
-        real_pictures_in(str(request.real))
+        real_images_in(str(request.real))
     if request.start is not None and request.space == "noise":
         raise BadInput(
             "a descent on noise begins from noise.",
@@ -235,7 +235,7 @@ def carry_out(
     settings = Settings(request.guide_model, tuple(request.guide_labels), request.guide_encoder)
     target = open_target(aim, settings, open_pipe().steered.frozen)
     if request.space == "noise" and target.picture is not None:
-        found = invert_picture(request, target, monitor)
+        found = invert_image(request, target, monitor)
     else:
         found = descend_to(request, target, start, monitor)
         if request.space == "latent" and target.latent_loss is not None:
@@ -260,12 +260,12 @@ def carry_out(
 
 def _verdicts(
     request: Invert, target: Target, images: "list[Image]", monitor: Monitor
-) -> list[PictureVerdict]:
+) -> list[ImageVerdict]:
     real = None if request.real is None else str(request.real)
     if not can_testify(target.model, real):
         monitor.note("no verdict: name a folder of real pictures with --real")
         return []
-    witnesses = open_witnesses(target.model, real, monitor)
+    realism_check = open_realism_check(target.model, real, monitor)
     pictures = stretch(images, target.model.size)
     chances = chances_of(target.models, target.label, pictures)
-    return witnesses.testify([""] * len(images), pictures, target.label, chances)
+    return realism_check.testify([""] * len(images), pictures, target.label, chances)

@@ -20,14 +20,14 @@ from ..diffusion.sampling import (
     build_denoiser,
     contact_sheet,
     decode,
-    picture_seed,
+    image_seed,
     row_generators,
     starting_noise,
 )
 from ..errors import BadInput
 from ..generation.authenticity import encode
 from ..generation.job import Job, open_job
-from ..generation.results import Generation, PictureReport
+from ..generation.results import Generation, ImageReport
 from ..generation.spec import Options, options_of
 from ..generation.steered import Loader, SteeredModel
 from ..generation.validate import require_measure
@@ -68,7 +68,7 @@ class GeneratedImages:
     @property
     def seeds(self) -> list[int]:
         """The seed of each image's noise."""
-        return [picture.seed for picture in self.report.pictures]
+        return [image.seed for image in self.report.pictures]
 
     def grid(self) -> "Image":
         """All images side by side."""
@@ -178,13 +178,13 @@ class Pipeline:
 
     def dropping(self, adapter: PipelineAdapter) -> "Pipeline":
         """For adapters: a pipeline without the last one that is this one."""
-        places = [place for place, one in enumerate(self.adapters) if one is adapter]
-        if not places:
+        locations = [location for location, one in enumerate(self.adapters) if one is adapter]
+        if not locations:
             raise BadInput(
                 f"{adapter!r} is not on this pipeline.",
                 f"On it: {', '.join(map(repr, self.adapters)) or 'none'}.",
             )
-        last = places[-1]
+        last = locations[-1]
         return self._like(
             self.steered.without(self._parts[last]),
             self.adapters[:last] + self.adapters[last + 1 :],
@@ -240,8 +240,8 @@ class Pipeline:
         made = list(job.run(groups, monitor))
         sampled = time.perf_counter() - start
         pictures = [
-            PictureReport(
-                path="", number=one.number, seed=picture_seed(seed, one.number), kept=one.kept
+            ImageReport(
+                path="", number=one.number, seed=image_seed(seed, one.number), kept=one.kept
             )
             for one in made
         ]

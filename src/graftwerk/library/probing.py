@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..probing.intervene import Measure
-    from ..probing.locations import EncoderPlace, Place
+    from ..probing.locations import EncoderLayer, Location
     from ..probing.probe import Study
     from ..probing.regression import Fit
-    from ..probing.targets import Known
+    from ..probing.targets import ProbeTargets
 
 
 _JUDGED_SIDE = 16  # pixels, of which the judge takes multiples
@@ -133,16 +133,16 @@ def carry_out(request: Readout, monitor: Monitor) -> Probing:
     known = read_known(request.data, request.target, request.objects)
     require_enough(known, request.target, request.objects)
     monitor.start("loading the model")
-    place = _open(request)
-    measure, measured_by = _measure(request, known, place)
-    study = open_study(place, known, request.count, request.seed, monitor)
+    location = _open(request)
+    measure, measured_by = _measure(request, known, location)
+    study = open_study(location, known, request.count, request.seed, monitor)
     fits = study.fits(monitor)
     moved, images = _move(request, study, measure, monitor)
     report = ReadoutResult(
         model=request.model,
-        fingerprint=place.fingerprint,
+        fingerprint=location.fingerprint,
         at=request.at,
-        sigma=place.sigma or None,
+        sigma=location.sigma or None,
         dimension=study.features.shape[1],
         train=len(study.split.train),
         test=len(study.split.test),
@@ -159,18 +159,18 @@ def carry_out(request: Readout, monitor: Monitor) -> Probing:
     return Probing(report, images)
 
 
-def _open(request: Readout) -> "Place | EncoderPlace":
-    from ..probing.locations import is_pipeline, open_encoder_place, open_place
+def _open(request: Readout) -> "Location | EncoderLayer":
+    from ..probing.locations import is_pipeline, open_encoder_location, open_location
 
     if request.at == "encoder" and not is_pipeline(request.model):
-        return open_encoder_place(request.model, request.layer, request.device)
+        return open_encoder_location(request.model, request.layer, request.device)
     if request.layer is not None:
         raise BadInput("--layer is for encoders of pictures.", "Leave it out.")
-    return open_place(request.model, request.at, request.sigma, request.device)
+    return open_location(request.model, request.at, request.sigma, request.device)
 
 
 def _measure(
-    request: Readout, known: "Known", place: "Place | EncoderPlace"
+    request: Readout, known: "ProbeTargets", location: "Location | EncoderLayer"
 ) -> "tuple[Measure, str]":
     """What looks at pictures, and its name; words are named where the judge can see the picture."""
     from ..probing.intervene import JUDGED, ByColour, ByPerception, WithWords
@@ -179,7 +179,7 @@ def _measure(
     if request.perception is not None:
         plain = ByPerception(request.perception, request.device)
     words = [name for name in known.names if name.split("=")[0] in JUDGED and "=" in name]
-    if not request.moved or not words or any(side % _JUDGED_SIDE for side in place.size):
+    if not request.moved or not words or any(side % _JUDGED_SIDE for side in location.size):
         return plain, plain.name
     return WithWords(plain, words, request.device), f"{plain.name}, words by builtin/blocks-judge"
 

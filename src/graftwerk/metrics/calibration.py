@@ -47,8 +47,8 @@ def fit_temperature(logits: Logits, right: Right) -> float:
     return min(1.0, _coolest(logits, (1 - doubt) * own + doubt * others))
 
 
-def _coolest(logits: Logits, wanted: Float64[np.ndarray, " n"]) -> float:
-    """The temperature of the least loss, where `wanted` is the mean logit that should come out.
+def _coolest(logits: Logits, requested: Float64[np.ndarray, " n"]) -> float:
+    """The temperature of the least loss, where `requested` is the mean logit that should come out.
 
     The loss is convex in 1/T; its slope is the mean logit less the wanted one.
     """
@@ -56,7 +56,7 @@ def _coolest(logits: Logits, wanted: Float64[np.ndarray, " n"]) -> float:
 
     def slope(log_temperature: float) -> float:
         probabilities = softmax(logits / math.exp(log_temperature))
-        return float(np.mean((probabilities * logits).sum(axis=1) - wanted))
+        return float(np.mean((probabilities * logits).sum(axis=1) - requested))
 
     low, high = math.log(_COLDEST), math.log(_HOTTEST)
     if slope(low) <= 0:
@@ -100,9 +100,9 @@ def calibration_error(
     Weighted mean over `bins` equally wide bins of the confidence. With few pictures chance alone
     makes it some hundredths.
     """
-    places = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    locations = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     total = sum(
         abs(correct[inside].sum() - confidence[inside].sum())
-        for inside in (places == place for place in range(bins))
+        for inside in (locations == location for location in range(bins))
     )
     return float(total / len(confidence))

@@ -130,8 +130,8 @@ def usual(readings: Float64[np.ndarray, "n k"]) -> Usual:
     mean = readings.mean(axis=0)
     covariance = np.atleast_2d(np.cov(readings, rowvar=False))
     # a little of its mean spread in every direction, for directions that hardly vary
-    spread = np.trace(covariance) / len(covariance)
-    inverse = np.linalg.inv(covariance + 0.01 * spread * np.eye(len(covariance)))
+    deviation = np.trace(covariance) / len(covariance)
+    inverse = np.linalg.inv(covariance + 0.01 * deviation * np.eye(len(covariance)))
     return Usual(mean, inverse, np.sort(_lengths(readings, mean, inverse)))
 
 
@@ -147,10 +147,10 @@ def _lengths(
 
 
 def psnr(
-    found: UInt8[np.ndarray, "n h w 3"], wanted: UInt8[np.ndarray, "n h w 3"]
+    found: UInt8[np.ndarray, "n h w 3"], requested: UInt8[np.ndarray, "n h w 3"]
 ) -> Float64[np.ndarray, " n"]:
     """Peak signal over noise of each picture, in decibels; 120 for equal ones."""
-    apart = (found.astype(np.float64) - wanted.astype(np.float64)) / 255
+    apart = (found.astype(np.float64) - requested.astype(np.float64)) / 255
     errors = np.maximum((apart**2).mean(axis=(1, 2, 3)), 1e-12)
     decibels: Float64[np.ndarray, " n"] = -10 * np.log10(errors)
     return decibels

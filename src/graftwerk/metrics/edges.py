@@ -160,8 +160,8 @@ def _augment(
                 queue[tail] = owner[near]
                 tail += 1
         if end < 0:
-            for place in range(1, tail):
-                dead[partner[queue[place]]] = 1
+            for location in range(1, tail):
+                dead[partner[queue[location]]] = 1
             continue
         while end >= 0:  # hand each boundary on the path to the edge that reached it
             taker = came_from[end]
@@ -181,8 +181,8 @@ def quality_of(counts: Sequence[Counts]) -> EdgeQuality:
     values = _f(precision, recall)
     best = int(values.argmax())
     own = _f(matched / np.maximum(edges, 1), found / np.maximum(boundaries, 1)[:, None])
-    places = own.argmax(axis=1)[:, None]
-    chosen = [float(np.take_along_axis(one, places, 1).sum()) for one in (matched, edges, found)]
+    locations = own.argmax(axis=1)[:, None]
+    chosen = [float(np.take_along_axis(one, locations, 1).sum()) for one in (matched, edges, found)]
     ois = _f(
         np.array(chosen[0] / max(chosen[1], 1)), np.array(chosen[2] / max(boundaries.sum(), 1))
     )

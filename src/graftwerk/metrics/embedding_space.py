@@ -120,17 +120,17 @@ def skewness(counts: Int64[np.ndarray, " c"]) -> float:
     0 where all come up equally often; above 1 a few hubs come up for nearly everything.
     """
     apart = counts - counts.mean()
-    spread = np.sqrt(np.mean(apart**2))
-    return float(np.mean(apart**3) / spread**3) if spread > 0 else 0.0
+    deviation = np.sqrt(np.mean(apart**2))
+    return float(np.mean(apart**3) / deviation**3) if deviation > 0 else 0.0
 
 
 def memberships(values: Sequence[Sequence[str]]) -> tuple[Bool[np.ndarray, "n v"], list[str]]:
     """Which of all different values each item has, and these values."""
     names = sorted({value for some in values for value in some})
-    place = {name: number for number, name in enumerate(names)}
+    location = {name: number for number, name in enumerate(names)}
     has = np.zeros((len(values), len(names)), dtype=bool)
     for row, some in enumerate(values):
-        has[row, [place[value] for value in some]] = True
+        has[row, [location[value] for value in some]] = True
     return has, names
 
 

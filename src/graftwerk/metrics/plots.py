@@ -97,12 +97,12 @@ class Scale:
         if self.labels is not None:
             return list(self.labels)
         if self.logarithmic and self.high / self.low >= 10:
-            places = self._decades(most)
+            locations = self._decades(most)
         else:
             step = _round_step((self.high - self.low) / most)
             first = math.ceil(self.low / step - 1e-9)
-            places = [n * step for n in range(first, math.floor(self.high / step + 1e-9) + 1)]
-        return [(p, number(p)) for p in places if 0 <= round(self.share(p), 6) <= 1]
+            locations = [n * step for n in range(first, math.floor(self.high / step + 1e-9) + 1)]
+        return [(p, number(p)) for p in locations if 0 <= round(self.share(p), 6) <= 1]
 
     def _decades(self, most: int) -> list[float]:
         """The densest of the usual ticks of a logarithmic axis that are not too many."""
@@ -367,8 +367,8 @@ def plot_panels(
     figure = Figure(_PANEL[0], 40 + height * len(panels) + _LINE, title)
     steps = [step for panel in panels for curve in panel.curves for step in curve.steps]
     x = Scale(0.0, max([1.0, *steps]))
-    for place, panel in enumerate(panels):
-        top = 40 + place * height
+    for location, panel in enumerate(panels):
+        top = 40 + location * height
         box = (_LEFT, top + 30, _PANEL[0] - _RIGHT, top + height - 26)
         values = [v for c in panel.curves for v in (*c.values, *c.low, *c.high)]
         y = Scale.over(values, panel.logarithmic, room=0.03)
@@ -376,7 +376,7 @@ def plot_panels(
             figure.text((_LEFT, top + 22), panel.title, size=_HEAD, anchor="ld")
             figure.text((_LEFT, top + 40), "nothing finite to plot", colour=SOFT)
             continue
-        last = place == len(panels) - 1
+        last = location == len(panels) - 1
         axes = Axes(figure, box, x, y, panel.title, x_title if last else "")
         colours = [c.colour or COLOURS[n % len(COLOURS)] for n, c in enumerate(panel.curves)]
         for curve, colour in zip(panel.curves, colours, strict=True):
@@ -448,18 +448,18 @@ def image_sheet(
     down = high + (20 if below else 0) + gap
     sheet = Image.new("RGB", (width, top + rows * down - gap + edge), PAPER)
     pen = ImageDraw.Draw(sheet)
-    for place, line in enumerate(lines):
-        pen.text((gap, gap + 24 * place), line, fill=INK, font_size=_TITLE)
+    for location, line in enumerate(lines):
+        pen.text((gap, gap + 24 * location), line, fill=INK, font_size=_TITLE)
     for column, label in enumerate(above[:columns]):
         pen.text((side + column * (wide + gap), top - 18), label, fill=INK, font_size=13)
     for row, label in enumerate(left[:rows]):
         middle = top + row * down + high / 2
         pen.text((edge, middle), label, fill=INK, font_size=13, anchor="lm")
-    for place, image in enumerate(images):
-        row, column = divmod(place, columns)
+    for location, image in enumerate(images):
+        row, column = divmod(location, columns)
         x, y = side + column * (wide + gap), top + row * down
         inset = (high - image.height) // 2
         sheet.paste(image.convert("RGB"), (x + (wide - image.width) // 2, y + inset))
         if below:
-            pen.text((x, y + high + 3), below[place], fill=SOFT, font_size=13)
+            pen.text((x, y + high + 3), below[location], fill=SOFT, font_size=13)
     return sheet

@@ -109,9 +109,9 @@ def load_reference(
     from .torch_text import SentenceNetwork, forward_on, read_tokens
     from .transformers import choose_device
 
-    place = choose_device("cpu" if device == "auto" else device)
+    location = choose_device("cpu" if device == "auto" else device)
     tokens = read_tokens(recipe)
-    forward = forward_on(SentenceNetwork(recipe, layer), place)
+    forward = forward_on(SentenceNetwork(recipe, layer), location)
     ids, mask = tokens.pad(tokens.read([""]))
     return TextEncoder(
         name=name,
@@ -120,7 +120,7 @@ def load_reference(
         tokens=tokens,
         forward=forward,
         backend="pytorch",
-        batch_tokens=_BATCH_TOKENS[place],
+        batch_tokens=_BATCH_TOKENS[location],
         prompts=recipe.prompts,
         pool_prompt=recipe.pool_prompt,
     )
@@ -193,9 +193,9 @@ class CachingEncoder:
         advance: Callable[[int], None] | None = None,
     ) -> Vectors:
         """Encode what is not cached; `advance` counts those only."""
-        wanted = list(dict.fromkeys(texts))
-        found = {t: v for t in wanted if (v := self._cached.get((role, t))) is not None}
-        unknown = [text for text in wanted if text not in found]
+        requested = list(dict.fromkeys(texts))
+        found = {t: v for t in requested if (v := self._cached.get((role, t))) is not None}
+        unknown = [text for text in requested if text not in found]
         if unknown:
             vectors = self._encoder.encode_texts(unknown, role, advance)
             new = {text: vectors[n : n + 1].copy() for n, text in enumerate(unknown)}
@@ -245,7 +245,7 @@ class Encoded:
         return None if self.familiarity is None else sum(x.unfamiliar for x in self.familiarity)
 
 
-def list_pictures(named: Sequence[str]) -> tuple[list[str], list[Skipped]]:
+def list_images(named: Sequence[str]) -> tuple[list[str], list[Skipped]]:
     """Paths of the named pictures and of those in named folders, sorted; and what was left out.
 
     Raises:
@@ -253,7 +253,7 @@ def list_pictures(named: Sequence[str]) -> tuple[list[str], list[Skipped]]:
         BadInput: there is no picture.
     """
     found = list_files(named)
-    pictures = [path for path in found.files if is_image_path(path)]
+    images = [path for path in found.files if is_image_path(path)]
     # what lies in a folder beside its pictures was not asked for
     own = {os.path.abspath(path) for path in named}  # noqa: PTH100  a name of any bytes
     skipped = [skip for skip in found.skipped if skip.path in own or is_image_path(skip.path)]
@@ -262,9 +262,9 @@ def list_pictures(named: Sequence[str]) -> tuple[list[str], list[Skipped]]:
         for path in found.files
         if path in own and not is_image_path(path)
     ]
-    if not pictures:
+    if not images:
         raise nothing_readable(named, skipped)
-    return pictures, skipped
+    return images, skipped
 
 
 def nothing_readable(named: Sequence[str], skipped: Sequence[Skipped]) -> BadInput:
@@ -288,34 +288,34 @@ def encode_pictures(encoder: Encoder, paths: Sequence[str], monitor: Monitor) ->
         Cancelled: stopped by the monitor.
     """
     monitor.start("embedding pictures", len(paths))
-    places: list[int] = []
+    locations: list[int] = []
     skipped: list[Skipped] = []
     vectors = np.empty((len(paths), encoder.dimension), dtype=np.float32)
     distances = np.empty(len(paths))
-    told = False
+    reported = False
     waiting: list[tuple[int, object]] = []
     pixels = 0
     notes = ImageNotes()
-    for place, path in enumerate(paths):
+    for location, path in enumerate(paths):
         try:
-            picture = read_image(path, notes)
+            image = read_image(path, notes)
         except (BadFile, LimitExceeded) as error:
             skipped.append(Skipped(path=path, reason=str(error)))
             monitor.advance()
         else:
-            waiting.append((place, picture))
-            pixels += picture.width * picture.height
-        if len(waiting) >= _BATCH or pixels >= _BATCH_PIXELS or place == len(paths) - 1:
+            waiting.append((location, image))
+            pixels += image.width * image.height
+        if len(waiting) >= _BATCH or pixels >= _BATCH_PIXELS or location == len(paths) - 1:
             numbers = [number for number, _ in waiting]
             images = [one for _, one in waiting]
             vectors[numbers], far = encode_and_compare(encoder, images, monitor.advance)
             if far is not None:
-                told, distances[numbers] = True, far
-            places += numbers
+                reported, distances[numbers] = True, far
+            locations += numbers
             waiting, pixels = [], 0
     notes.report(monitor)
-    known = familiarity(encoder, distances[places]) if told else None
-    return Encoded(places, vectors[places], known, skipped)
+    known = familiarity(encoder, distances[locations]) if reported else None
+    return Encoded(locations, vectors[locations], known, skipped)
 
 
 def familiarity(encoder: Encoder, distances: Float64[np.ndarray, " n"]) -> list[Familiarity] | None:
@@ -332,14 +332,14 @@ def familiarity(encoder: Encoder, distances: Float64[np.ndarray, " n"]) -> list[
     ]
 
 
-def real_pictures_in(folder: str) -> list[str]:
+def real_images_in(folder: str) -> list[str]:
     """Paths of pictures that are to show what is usual.
 
     Raises:
         BadFile: there is no such folder.
         BadInput: it holds too few.
     """
-    paths, _ = list_pictures([folder])
+    paths, _ = list_images([folder])
     if len(paths) < _FEWEST_REAL:
         raise BadInput(
             f"{folder} holds {len(paths)} pictures; {_FEWEST_REAL} are needed to know what is "

@@ -117,8 +117,8 @@ def builtin_folder(name: str) -> Path:
     folder = _WEIGHTS / entry.place
     if entry.package is not None:
         found = importlib.util.find_spec(entry.package)  # finds the folder, imports nothing
-        places = found.submodule_search_locations if found is not None else None
-        folder = Path(places[0]) / entry.place if places else Path(entry.package)
+        locations = found.submodule_search_locations if found is not None else None
+        folder = Path(locations[0]) / entry.place if locations else Path(entry.package)
     if not folder.is_dir():
         carrier = "" if entry.package is None else f"the package {entry.package!r} that carries "
         raise BadFile(f"{carrier}{name} is not installed.", "Install graftwerk again.")
@@ -273,13 +273,13 @@ def _require_named(name: str) -> None:
     if name in words.names:
         return
     if words.options:
-        way = f"To use that model, say so: {' or '.join(words.options)} {name}"
+        method = f"To use that model, say so: {' or '.join(words.options)} {name}"
     else:
-        way = f"To fetch it, say so: graft models info {name}, and run this again."
+        method = f"To fetch it, say so: graft models info {name}, and run this again."
     raise BadFile(
         f"model {name!r} is on the hub and not in the local cache, and it is named by a file that "
         "is read here, which does not decide what is fetched.",
-        way,
+        method,
     )
 
 

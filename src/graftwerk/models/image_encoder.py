@@ -152,14 +152,14 @@ def load_images(
             "Leave the layer out.",
         )
     network: Any = load_network(folder, kind.network, unused=() if joint else ("pooler.",))
-    place = choose_device(device)
-    network.to(place)
+    location = choose_device(device)
+    network.to(location)
     prepare = image_processor(folder)
-    look = _looker(network, kind, layer, place)
+    look = _looker(network, kind, layer, location)
     seen = look(prepare([_blank()]))
     texts, logit_scale = None, None
     if joint:
-        texts = _text_half(name, folder, fingerprint, network=network, place=place)
+        texts = _text_half(name, folder, fingerprint, network=network, location=location)
         logit_scale = float(network.logit_scale.exp())
     return ImageEncoder(
         name=name,
@@ -240,7 +240,7 @@ def image_processor(
 
 
 def _looker(
-    network: Any, kind: ImageModel, layer: HiddenLayer, place: str
+    network: Any, kind: ImageModel, layer: HiddenLayer, location: str
 ) -> Callable[[Mapping[str, "torch.Tensor"]], Examined]:
     """The network on pictures: inputs to vectors, not yet of unit length, and states."""
     import torch
@@ -250,7 +250,7 @@ def _looker(
     number = resolve_layer(network, layer)
 
     def look(inputs: Mapping[str, "torch.Tensor"]) -> Examined:
-        moved = {key: value.to(place) for key, value in inputs.items()}
+        moved = {key: value.to(location) for key, value in inputs.items()}
         with torch.inference_mode():
             if kind.takes == "joint":
                 output = network.get_image_features(**moved, output_hidden_states=True)
@@ -267,7 +267,7 @@ def _looker(
 
 
 def _text_half(
-    name: str, folder: ModelFolder, fingerprint: str, *, network: Any, place: str
+    name: str, folder: ModelFolder, fingerprint: str, *, network: Any, location: str
 ) -> TextEncoder:
     import torch
 
@@ -279,9 +279,9 @@ def _text_half(
     tokens = TokenReader(definition, length, pad_id, fixed_length=kind.fixed_length)
 
     def forward(ids: TokenIds, mask: TokenIds, pooled: TokenIds) -> Vectors:  # noqa: ARG001
-        inputs = {"input_ids": torch.from_numpy(ids).to(place)}
+        inputs = {"input_ids": torch.from_numpy(ids).to(location)}
         if not kind.fixed_length:  # these were trained without a mask
-            inputs["attention_mask"] = torch.from_numpy(mask).to(place)
+            inputs["attention_mask"] = torch.from_numpy(mask).to(location)
         with torch.inference_mode():
             features = network.get_text_features(**inputs).pooler_output
         return unit(features.float().cpu().numpy())

@@ -155,9 +155,9 @@ def _compare(forward: Forward, tokens: TokenReader, expected: Vectors) -> str:
     ids, mask = tokens.pad(tokens.read(_PROBES))
     together = forward(ids, mask, mask)
     worst = float(np.abs(together - expected).max())
-    for place, probe in enumerate(_PROBES):
+    for location, probe in enumerate(_PROBES):
         ids, mask = tokens.pad(tokens.read([probe]))
-        worst = max(worst, float(np.abs(forward(ids, mask, mask)[0] - expected[place]).max()))
+        worst = max(worst, float(np.abs(forward(ids, mask, mask)[0] - expected[location]).max()))
     return "" if worst <= TOLERANCE else f"the graph differs from PyTorch by {worst:.1e}"
 
 

@@ -88,9 +88,9 @@ def make_familiar(
         advance: told how many more pictures are done.
 
     Raises:
-        BadInput: too few pictures, see `least_pictures`, or all are equal.
+        BadInput: too few pictures, see `least_images`, or all are equal.
     """
-    least = least_pictures(encoder.width, false_alarm_rate)
+    least = least_images(encoder.width, false_alarm_rate)
     if len(pictures) < least:
         raise BadInput(
             f"{len(pictures)} pictures are too few to learn what is familiar to {encoder.name}.",
@@ -100,14 +100,14 @@ def make_familiar(
     return measure_familiar(states, encoder.fingerprint, false_alarm_rate)
 
 
-def least_pictures(width: int, false_alarm_rate: float) -> int:
+def least_images(width: int, false_alarm_rate: float) -> int:
     """Pictures needed: a covariance wants two for each of its rows, a limit at 1 % wants 99."""
     for_limit = math.ceil(1 / false_alarm_rate - 1e-9) - 1
     return max(math.ceil(for_limit / _HELD_OUT), math.ceil(2 * width / (1 - _HELD_OUT)))
 
 
 def measure_familiar(states: States, fingerprint: str, false_alarm_rate: float) -> Familiar:
-    """Learn what is familiar from the states of at least `least_pictures` pictures.
+    """Learn what is familiar from the states of at least `least_images` pictures.
 
     Raises:
         BadInput: they are all equal.
@@ -123,12 +123,12 @@ def measure_familiar(states: States, fingerprint: str, false_alarm_rate: float) 
     factor = np.linalg.cholesky(covariance + floor * np.eye(len(covariance)))
     mean, whitening = mean.astype(np.float32), np.linalg.inv(factor).astype(np.float32)
     distances = np.sort(_lengths(held_out.astype(np.float32), mean, whitening))
-    place = math.ceil((len(distances) + 1) * (1 - false_alarm_rate) - 1e-9)
+    location = math.ceil((len(distances) + 1) * (1 - false_alarm_rate) - 1e-9)
     return Familiar(
         fingerprint=fingerprint,
         mean=mean,
         whitening=whitening,
-        limit=float(distances[place - 1]),
+        limit=float(distances[location - 1]),
         sample=len(sample),
         held_out=len(held_out),
         false_alarm_rate=false_alarm_rate,

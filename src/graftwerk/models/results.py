@@ -18,7 +18,7 @@ class LabelProbability(Report):
     cosine: float = Field(description="cosine between picture and label, -1 to 1")
 
 
-class ClassifiedPicture(Report):
+class ClassifiedImage(Report):
     """A picture and its labels."""
 
     path: str = Field(description="the picture")
@@ -57,7 +57,7 @@ class TemperatureFit(Report):
 class Classification(Report):
     """What `classify` found."""
 
-    pictures: list[ClassifiedPicture] = Field(description="the pictures, in their order")
+    pictures: list[ClassifiedImage] = Field(description="the pictures, in their order")
     skipped: list[Skipped] = Field(description="pictures left out, with reasons")
     unfamiliar: int | None = Field(
         description="pictures unlike all that the encoder was trained on; null where it has no "

@@ -71,9 +71,9 @@ class StaticEncoder:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for start in range(0, len(texts), _CHUNK):
             rows = self.tokens.read_whole(texts[start : start + _CHUNK])
-            for place, row in enumerate(rows, start):
+            for location, row in enumerate(rows, start):
                 if row:
-                    vectors[place] = self.table.take(row, axis=0).sum(axis=0)
+                    vectors[location] = self.table.take(row, axis=0).sum(axis=0)
             if advance is not None:
                 advance(len(rows))
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -183,7 +183,7 @@ def token_vectors(base: TextEncoder, numbers: Int64[np.ndarray, " n"]) -> Vector
     rows = [[*opening, number, *closing] for number in numbers.tolist()]
     vectors = np.empty((len(rows), base.dimension), dtype=np.float32)
     for batch in batches([len(row) for row in rows], base.batch_tokens):
-        ids, mask = base.tokens.pad([rows[place] for place in batch])
+        ids, mask = base.tokens.pad([rows[location] for location in batch])
         vectors[batch] = base.forward(ids, mask, mask)
     return check_finite(base.name, vectors)
 
@@ -192,8 +192,8 @@ def whiten(vectors: Vectors) -> Float64[np.ndarray, "n k"]:
     """Principal components, each divided by the root of its singular value."""
     centred = vectors - vectors.mean(axis=0, dtype=np.float64)
     values, axes = np.linalg.eigh(centred.T @ centred)
-    kept = slice(None, -_DIMENSION - 1, -1)  # eigh sorts upwards
-    values, axes = np.maximum(values, _LEAST_VALUE * values.mean())[kept], axes[:, kept]
+    retained = slice(None, -_DIMENSION - 1, -1)  # eigh sorts upwards
+    values, axes = np.maximum(values, _LEAST_VALUE * values.mean())[retained], axes[:, retained]
     # A fixed sign, so that every machine distils the same.
     strongest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
     axes = axes * np.sign(strongest)
@@ -211,7 +211,9 @@ def token_weights(tokens: TokenReader) -> Float64[np.ndarray, " v"]:
     letter or a mark counts as the most frequent token, an ideograph as a rare one.
     """
     texts = tokens.vocabulary
-    special = tokens.special | {place for place, text in enumerate(texts) if _NO_TEXT.match(text)}
+    special = tokens.special | {
+        location for location, text in enumerate(texts) if _NO_TEXT.match(text)
+    }
     ranks = np.zeros(len(texts))
     position = 0
     for number, text in enumerate(texts):

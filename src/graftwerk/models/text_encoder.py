@@ -88,7 +88,9 @@ class TokenReader:
     def frame(self) -> tuple[list[int], list[int]]:
         """Special tokens before and after every text."""
         encoding = self._counting.encode("a")
-        inside = [place for place, mark in enumerate(encoding.special_tokens_mask) if not mark]
+        inside = [
+            location for location, mark in enumerate(encoding.special_tokens_mask) if not mark
+        ]
         return encoding.ids[: inside[0]], encoding.ids[inside[-1] + 1 :]
 
     def pad(self, rows: Sequence[list[int]]) -> tuple[TokenIds, TokenIds]:
@@ -96,9 +98,9 @@ class TokenReader:
         width = self.max_length if self.fixed_length else max(1, *map(len, rows))
         ids = np.full((len(rows), width), self.pad_id, dtype=np.int64)
         mask = np.zeros((len(rows), width), dtype=np.int64)
-        for place, row in enumerate(rows):
-            ids[place, : len(row)] = row
-            mask[place, : len(row)] = 1
+        for location, row in enumerate(rows):
+            ids[location, : len(row)] = row
+            mask[location, : len(row)] = 1
         return ids, mask
 
     def _clean(self, text: str) -> str:
@@ -144,13 +146,13 @@ def batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
     Returns:
         Places of the items, longest batch first, so that memory runs out at once or never.
     """
-    order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    order = sorted(range(len(lengths)), key=lambda location: -lengths[location])
     found: list[list[int]] = []
-    for place in order:
+    for location in order:
         if found and lengths[found[-1][0]] * (len(found[-1]) + 1) <= tokens:
-            found[-1].append(place)
+            found[-1].append(location)
         else:
-            found.append([place])
+            found.append([location])
     return found
 
 
@@ -197,18 +199,18 @@ class TextEncoder:
         """
         prompt = self.prompts.get(role, "")
         skip = 0 if self.pool_prompt or not prompt else self._prompt_tokens(prompt)
-        places: dict[str, list[int]] = {}
-        for place, text in enumerate(texts):
-            places.setdefault(text, []).append(place)
+        locations: dict[str, list[int]] = {}
+        for location, text in enumerate(texts):
+            locations.setdefault(text, []).append(location)
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        distinct = list(places)
+        distinct = list(locations)
         for start in range(0, len(distinct), _CHUNK):
             chunk = distinct[start : start + _CHUNK]
             rows = self.tokens.read([prompt + text for text in chunk])
             for batch, found in self._run(rows, skip):
                 done = 0
                 for number, vector in zip(batch, found, strict=True):
-                    targets = places[chunk[number]]
+                    targets = locations[chunk[number]]
                     vectors[targets] = vector
                     done += len(targets)
                 if advance is not None:
@@ -235,7 +237,7 @@ class TextEncoder:
         """Each batch, as places in `rows`, with its vectors."""
 
         def run(batch: list[int]) -> Vectors:
-            ids, mask = self.tokens.pad([rows[place] for place in batch])
+            ids, mask = self.tokens.pad([rows[location] for location in batch])
             pooled = mask
             if skip:
                 pooled = mask.copy()
@@ -348,7 +350,7 @@ def read_recipe(root: Path) -> Recipe:
             case _:
                 raise BadFile(
                     f"{root / 'modules.json'} has a step {kind!r} that is not known here.",
-                    "Known: Transformer, Pooling, Dense, Normalize.",
+                    "ProbeTargets: Transformer, Pooling, Dense, Normalize.",
                 )
     settings = _read_if_there(transformer / "sentence_bert_config.json")
     model = open_folder(transformer)
@@ -377,10 +379,10 @@ def _read_modules(root: Path) -> list[tuple[str, Path]]:
         folder = entry.get("path") if isinstance(entry, dict) else None
         if not isinstance(kind, str) or not isinstance(folder, str):
             raise BadFile(f"{path} has a step without type or path.", "Copy the folder again.")
-        place = (root / folder).resolve()
-        if not place.is_relative_to(root.resolve()):
+        location = (root / folder).resolve()
+        if not location.is_relative_to(root.resolve()):
             raise BadFile(f"{path} points outside of its folder: {folder!r}.", "Mend that entry.")
-        steps.append((kind.rpartition(".")[2], place))
+        steps.append((kind.rpartition(".")[2], location))
     return steps
 
 

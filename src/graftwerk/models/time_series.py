@@ -45,9 +45,9 @@ class SeriesNetwork(nn.Module):
         width = self._width(longest)
         values = np.zeros((len(series), width), dtype=np.float32)
         padding = np.ones((len(series), width), dtype=np.float32)
-        for place, row in enumerate(series):
-            values[place, width - len(row) :] = row
-            padding[place, width - len(row) :] = 0
+        for location, row in enumerate(series):
+            values[location, width - len(row) :] = row
+            padding[location, width - len(row) :] = 0
         return {"values": torch.from_numpy(values), "padding": torch.from_numpy(padding)}
 
     def forward(

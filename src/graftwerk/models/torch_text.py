@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .image_encoder import ImageModel
 
 
-def picture_states(
+def image_states(
     network: Any, kind: "ImageModel", layer: HiddenLayer, inputs: Mapping[str, Tensor]
 ) -> Float[Tensor, "b d"]:
     """One vector a picture, not yet of unit length.
@@ -131,17 +131,19 @@ def pool(
         case "max":
             return states.masked_fill(weights == 0, torch.finfo(states.dtype).min).amax(dim=1)
         case "weightedmean":
-            places = torch.arange(1, states.shape[1] + 1, device=states.device, dtype=states.dtype)
-            weights = weights * places.view(1, -1, 1)
+            locations = torch.arange(
+                1, states.shape[1] + 1, device=states.device, dtype=states.dtype
+            )
+            weights = weights * locations.view(1, -1, 1)
     total = weights.sum(dim=1).clamp(min=1e-9)
     if mode == "mean_sqrt_len_tokens":
         total = total.sqrt()
     return (states * weights).sum(dim=1) / total
 
 
-def _pick(states: Float[Tensor, "b t d"], places: Int[Tensor, " b"]) -> Float[Tensor, "b d"]:
-    wanted = places.view(-1, 1, 1).expand(-1, 1, states.shape[-1])
-    return torch.gather(states, 1, wanted).squeeze(1)
+def _pick(states: Float[Tensor, "b t d"], locations: Int[Tensor, " b"]) -> Float[Tensor, "b d"]:
+    requested = locations.view(-1, 1, 1).expand(-1, 1, states.shape[-1])
+    return torch.gather(states, 1, requested).squeeze(1)
 
 
 def resolve_layer(network: nn.Module, layer: HiddenLayer) -> HiddenLayer:
@@ -235,11 +237,11 @@ def read_tokens(recipe: Recipe) -> TokenReader:
 
 def forward_on(network: SentenceNetwork, device: str) -> Forward:
     """The network on `device` as a function of NumPy arrays."""
-    place = choose_device(device)
-    network = network.to(place)
+    location = choose_device(device)
+    network = network.to(location)
 
     def forward(ids: TokenIds, mask: TokenIds, pooled: TokenIds) -> Vectors:
-        inputs = (torch.from_numpy(array).to(place) for array in (ids, mask, pooled))
+        inputs = (torch.from_numpy(array).to(location) for array in (ids, mask, pooled))
         with torch.inference_mode():
             vectors: Vectors = network(*inputs).float().cpu().numpy()
         return vectors

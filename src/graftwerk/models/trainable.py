@@ -23,7 +23,7 @@ from .text_encoder import Recipe, TokenReader, read_recipe
 from .time_series import SeriesNetwork
 from .torch_text import (
     SentenceNetwork,
-    picture_states,
+    image_states,
     read_tokens,
     resolve_layer,
     tokenizer_definition,
@@ -105,7 +105,7 @@ def load_trainable(root: Path, reads: str, layer: HiddenLayer, device: str) -> T
         joint = IMAGE_MODELS[kind].takes == "joint"
         if joint and reads == "text":
             return _joint_texts(root, recipe, device)
-        return _pictures(root, recipe, layer, device)
+        return _images(root, recipe, layer, device)
     return _texts(root, recipe, layer, device)
 
 
@@ -133,7 +133,7 @@ def _texts(root: Path, recipe: Recipe, layer: HiddenLayer, device: str) -> Train
     )
 
 
-def _pictures(root: Path, recipe: Recipe, layer: HiddenLayer, device: str) -> Trainable:
+def _images(root: Path, recipe: Recipe, layer: HiddenLayer, device: str) -> Trainable:
     folder = recipe.transformer
     kind = IMAGE_MODELS[folder.model_type]
     joint = kind.takes == "joint"
@@ -142,7 +142,7 @@ def _pictures(root: Path, recipe: Recipe, layer: HiddenLayer, device: str) -> Tr
     number = resolve_layer(network, layer)
 
     def vectors(inputs: Inputs) -> Tensor:
-        return nn.functional.normalize(picture_states(network, kind, number, inputs), dim=-1)
+        return nn.functional.normalize(image_states(network, kind, number, inputs), dim=-1)
 
     return Trainable(
         root=root,
@@ -186,7 +186,7 @@ class _Reached(Exception):
     """The block has given its output; nothing above it is needed."""
 
 
-class Below:
+class TruncatedForward:
     """The lower part of an encoder.
 
     What lies before the blocks (embeddings, masks) is computed each time, for it is cheap and the
@@ -338,11 +338,11 @@ def _preparation(
 
     def prepare(pictures: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b 3 v u"]:
         height, width = pictures.shape[-2:]
-        wanted = _resized(resize, height, width)
-        if wanted != (height, width):
-            pictures = functional.interpolate(pictures, wanted, mode="bicubic", antialias=True)
-        if crop is not None and crop != wanted:
-            top, left = ((have - want) // 2 for have, want in zip(wanted, crop, strict=True))
+        requested = _resized(resize, height, width)
+        if requested != (height, width):
+            pictures = functional.interpolate(pictures, requested, mode="bicubic", antialias=True)
+        if crop is not None and crop != requested:
+            top, left = ((have - want) // 2 for have, want in zip(requested, crop, strict=True))
             pictures = pictures[..., top : top + crop[0], left : left + crop[1]]
         return (pictures - mean.to(pictures)) / std.to(pictures)
 

@@ -18,7 +18,7 @@ from jaxtyping import Float32
 
 from .. import files, limits
 from ..data.documents.formats import is_image_path
-from ..data.image_folder import LabelledPicture, read_picture_folder
+from ..data.image_folder import LabelledImage, read_image_folder
 from ..errors import BadFile, BadInput, LimitExceeded, WrongBase
 from ..metrics.calibration import (
     calibration_error,
@@ -129,37 +129,43 @@ def read_labelled(
     Raises:
         BadFile: the folder is not of that form.
     """
-    rows = read_picture_folder(path, note)
-    places = {label.casefold(): place for place, label in enumerate(labels)}
+    rows = read_image_folder(path, note)
+    locations = {label.casefold(): location for location, label in enumerate(labels)}
     in_captions = re.compile(
         # the longest first, so that "a cube" is not found in "a cube of ice"
-        r"(?<!\w)(?:" + "|".join(map(re.escape, sorted(places, key=len, reverse=True))) + r")(?!\w)"
+        r"(?<!\w)(?:"
+        + "|".join(map(re.escape, sorted(locations, key=len, reverse=True)))
+        + r")(?!\w)"
     )
-    found = [(row.path, _label_of(row, places, in_captions)) for row in rows]
-    kept = [(path, place) for path, place in found if place is not None and is_image_path(path)]
+    found = [(row.path, _label_of(row, locations, in_captions)) for row in rows]
+    retained = [
+        (path, location) for path, location in found if location is not None and is_image_path(path)
+    ]
     return LabelledSet(
-        [path for path, _ in kept], [place for _, place in kept], len(rows) - len(kept)
+        [path for path, _ in retained],
+        [location for _, location in retained],
+        len(rows) - len(retained),
     )
 
 
 def _label_of(
-    row: LabelledPicture, places: dict[str, int], in_captions: re.Pattern[str]
+    row: LabelledImage, locations: dict[str, int], in_captions: re.Pattern[str]
 ) -> int | None:
     named = row.values.get("label")
     if named is not None:
         if len(named) != 1:
             return None
         label = named[0].casefold()
-        return places.get(label, places.get(label.replace("_", " ")))
+        return locations.get(label, locations.get(label.replace("_", " ")))
     if row.caption is None:
         return None
     standing = set(in_captions.findall(" ".join(row.caption.casefold().split())))
-    return places[standing.pop()] if len(standing) == 1 else None
+    return locations[standing.pop()] if len(standing) == 1 else None
 
 
 FILE_NAME = "zero_shot.json"
-PLACE = "{}"  # of the label in a template
-DEFAULT_TEMPLATES = (PLACE, "a photo of {}", "a picture of {}", "an image of {}")
+LOCATION = "{}"  # of the label in a template
+DEFAULT_TEMPLATES = (LOCATION, "a photo of {}", "a picture of {}", "an image of {}")
 _CHUNK = 1024  # labels whose prompts are encoded together
 
 
@@ -187,16 +193,16 @@ def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
         LimitExceeded: there are too many, or one is too long.
     """
     for template in templates:
-        if PLACE not in template:
+        if LOCATION not in template:
             raise BadInput(
-                f"template {template!r} has no {PLACE}, the place of the label.",
+                f"template {template!r} has no {LOCATION}, the place of the label.",
                 'Write for example "a photo of {}".',
             )
-        many = template.count(PLACE) > limits.TEMPLATE_LABELS
+        many = template.count(LOCATION) > limits.TEMPLATE_LABELS
         if many or len(template) > limits.TEMPLATE_CHARACTERS:
             raise LimitExceeded(
                 f"a template has {len(template):,} characters and names its label "
-                f"{template.count(PLACE):,} times; at most {limits.TEMPLATE_CHARACTERS:,} and "
+                f"{template.count(LOCATION):,} times; at most {limits.TEMPLATE_CHARACTERS:,} and "
                 f"{limits.TEMPLATE_LABELS} are used.",
                 'Write for example "a photo of {}".',
             )
@@ -246,7 +252,7 @@ def label_vectors(
     heads = np.empty((len(labels), encoder.dimension), dtype=np.float32)
     for first in range(0, len(labels), _CHUNK):
         some = labels[first : first + _CHUNK]
-        prompts = [template.replace(PLACE, label) for label in some for template in templates]
+        prompts = [template.replace(LOCATION, label) for label in some for template in templates]
         vectors = encoder.encode_texts(prompts, "document", advance)
         means = vectors.reshape(len(some), len(templates), -1).mean(axis=1)
         heads[first : first + len(some)] = unit(means)
@@ -262,11 +268,11 @@ def cut_labels(
     tokens = encoder.texts.tokens
     room = tokens.max_length - sum(map(len, tokens.frame))
     longest = max(templates, key=len)
-    rows = tokens.read_whole([longest.replace(PLACE, label) for label in labels])
+    rows = tokens.read_whole([longest.replace(LOCATION, label) for label in labels])
     return [label for label, row in zip(labels, rows, strict=True) if len(row) > room], room
 
 
-LEAST_PICTURES = 20  # with fewer the fit says next to nothing
+LEAST_IMAGES = 20  # with fewer the fit says next to nothing
 
 
 def fit(
@@ -290,7 +296,7 @@ def fit(
         monitor: told about progress.
 
     Raises:
-        BadInput: fewer than `LEAST_PICTURES` labelled pictures, or all with one label.
+        BadInput: fewer than `LEAST_IMAGES` labelled pictures, or all with one label.
         BadFile: the folder is not of a known form.
     """
     found = read_labelled(source, labels, monitor.note)
@@ -300,14 +306,14 @@ def fit(
             f"Give at most {limits.LOGITS // len(labels):,} pictures.",
         )
     encoded = encode_pictures(encoder, found.paths, monitor)
-    right = np.array([found.right[place] for place in encoded.places], dtype=np.int64)
+    right = np.array([found.right[location] for location in encoded.places], dtype=np.int64)
     left_out = found.left_out + len(encoded.skipped)
     different = len(np.unique(right))
-    if len(right) < LEAST_PICTURES or different < 2:
+    if len(right) < LEAST_IMAGES or different < 2:
         raise BadInput(
             f"{source} has {len(right):,} readable pictures with exactly one of the labels, of "
             f"{different} different ones; {left_out:,} others were left out.",
-            f"At least {LEAST_PICTURES} pictures of two labels are needed. A picture's label is "
+            f"At least {LEAST_IMAGES} pictures of two labels are needed. A picture's label is "
             "its column `label`, the name of its folder, or the one label in its caption.",
         )
     logits = encoder_logits(encoder, encoded.vectors, heads)

@@ -19,7 +19,7 @@ from ..blocks.scene import KINDS
 from ..data.pixels import to_levels
 from ..metrics.intervals import normal_margin
 from ..models.hub import builtin_folder
-from .locations import Place
+from .locations import Location
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -80,12 +80,12 @@ class WithWords:
 
     def __call__(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Measured:
         """Not a number where kind or colour is asked of a picture without an object."""
-        said = [_words_of(judgement) for judgement in self._judge.judge(pictures)]
+        predicted = [_words_of(judgement) for judgement in self._judge.judge(pictures)]
         found = dict(self._measure(pictures))
         for name in self._words:
             target, word = name.split("=", 1)
             found[name] = np.array(
-                [float(one[target] == word) if target in one else np.nan for one in said]
+                [float(one[target] == word) if target in one else np.nan for one in predicted]
             )
         return found
 
@@ -136,11 +136,11 @@ class Effect:
 
 
 def draw_along(
-    place: Place, pictures: Float[Tensor, "b k y x"], direction: Float64[np.ndarray, " d"]
+    location: Location, pictures: Float[Tensor, "b k y x"], direction: Float64[np.ndarray, " d"]
 ) -> list[Pictures]:
     """The pictures as the model draws them at each of `STEPS` along a direction."""
     change = torch.from_numpy(direction)
-    return [in_color(place.draw(pictures, step * change)) for step in STEPS]
+    return [in_color(location.draw(pictures, step * change)) for step in STEPS]
 
 
 def effects_of(
@@ -153,13 +153,13 @@ def effects_of(
         measure: looks at pictures.
         spreads: standard deviation of each measured number over untouched pictures.
     """
-    seen = [measure(pictures) for pictures in drawn]
+    seen = [measure(images) for images in drawn]
     steps = np.array(STEPS)
     effects = {}
-    for name, spread in spreads.items():
+    for name, deviation in spreads.items():
         values = np.stack([one[name] for one in seen])  # steps by pictures
         whole = values[:, np.isfinite(values).all(axis=0)]
-        slopes = steps @ (whole - whole.mean(axis=0)) / (steps @ steps) / spread
+        slopes = steps @ (whole - whole.mean(axis=0)) / (steps @ steps) / deviation
         count = whole.shape[1]
         margin = normal_margin(slopes) if count > 1 else 0.0
         effects[name] = Effect(float(slopes.mean()) if count else 0.0, margin, count)

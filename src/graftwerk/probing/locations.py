@@ -29,8 +29,8 @@ from ..training.state import generator_for, initialise
 
 
 @dataclass(frozen=True)
-class EncoderPlace:
-    """A hidden layer; see `places.Place`.
+class EncoderLayer:
+    """A hidden layer; see `places.Location`.
 
     Attributes:
         name: of the model.
@@ -56,7 +56,7 @@ class EncoderPlace:
         images = to_images(to_levels(pictures))
         return self.encoder.encode(self.encoder.prepare(images))
 
-    def randomised(self, seed: int) -> "EncoderPlace":
+    def randomised(self, seed: int) -> "EncoderLayer":
         """The same layer of a network of this form whose weights are drawn anew."""
         fresh = load_trainable(self.encoder.root, "image", self.layer, self.device)
         initialise(fresh.network, generator_for(seed, 0, self.device))
@@ -66,7 +66,7 @@ class EncoderPlace:
         return replace(self, encoder=fresh)
 
 
-def open_encoder_place(name: str, layer: int | None, device: str) -> EncoderPlace:
+def open_encoder_location(name: str, layer: int | None, device: str) -> EncoderLayer:
     """Open an encoder of pictures.
 
     Raises:
@@ -80,18 +80,18 @@ def open_encoder_place(name: str, layer: int | None, device: str) -> EncoderPlac
             f"model {name!r} of type {recipe.transformer.model_type!r} reads no pictures.",
             f"Name a diffusion pipeline, or a model of type {', '.join(sorted(IMAGE_MODELS))}.",
         )
-    place = choose_device(device)
-    encoder = load_trainable(root, "image", layer, place)
+    location = choose_device(device)
+    encoder = load_trainable(root, "image", layer, location)
     config = recipe.transformer.config
     side = config.get("vision_config", config).get("image_size", 224)
     width = int(side[-1] if isinstance(side, list | tuple) else side)
-    return EncoderPlace(
+    return EncoderLayer(
         name=name,
         fingerprint=encoder_fingerprint(root, recipe, layer),
         encoder=encoder,
         layer=layer,
         size=(width, width),
-        device=place,
+        device=location,
     )
 
 
@@ -100,7 +100,7 @@ _NOISE_SEED = 2**61
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """A place in a frozen model that can be read and written.
 
     Attributes:
@@ -147,16 +147,16 @@ class Place:
         if self.model is None:
             return self.space.decode(latents + change.view(latents.shape[1:]))
         with self._looking(lambda values: values + change.view(values.shape[1:])):
-            drawn = self._denoise(latents)
-        return self.space.decode(drawn)
+            sampled = self._denoise(latents)
+        return self.space.decode(sampled)
 
-    def randomised(self, seed: int) -> "Place":
+    def randomised(self, seed: int) -> "Location":
         """The same place in a network of this form whose weights are drawn anew."""
         if self.model is None:
             network = copy.deepcopy(self.space.network)
-            space = LatentSpace(_drawn_anew(network, seed))
+            space = LatentSpace(_sampled_again(network, seed))
             return replace(self, space=space)
-        unet = _drawn_anew(copy.deepcopy(self.model.unet), seed)
+        unet = _sampled_again(copy.deepcopy(self.model.unet), seed)
         return replace(self, model=replace(self.model, unet=unet))
 
     def _denoise(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -197,7 +197,7 @@ def is_pipeline(name: str) -> bool:
     return "_class_name" in read_object(folder / "config.json")
 
 
-def open_place(name: str, at: At, sigma: float, device: str) -> Place:
+def open_location(name: str, at: At, sigma: float, device: str) -> Location:
     """Open a diffusion pipeline, or for `latent` an autoencoder alone.
 
     Raises:
@@ -210,7 +210,7 @@ def open_place(name: str, at: At, sigma: float, device: str) -> Place:
     model = load_diffusion(name, device)
     if at == "latent" and model.decoder is None:
         raise BadInput(f"model {name!r} draws pixels and has no latents.", "Say --at middle.")
-    return Place(
+    return Location(
         name=name,
         fingerprint=model.fingerprint,
         at=at,
@@ -222,18 +222,18 @@ def open_place(name: str, at: At, sigma: float, device: str) -> Place:
     )
 
 
-def _open_autoencoder(name: str, folder: Path, at: At, device: str) -> Place:
+def _open_autoencoder(name: str, folder: Path, at: At, device: str) -> Location:
     kind = read_object(folder / "config.json").get("_class_name")
     if kind != "AutoencoderKL" or at != "latent":
         raise BadInput(
             f"{folder} is of the class {kind!r}, which has no place {at!r}.",
             "Name a diffusion pipeline, or an AutoencoderKL with --at latent.",
         )
-    place = choose_device(device)
+    location = choose_device(device)
     with loading(name):
-        network: Any = load_part(folder).to(place)
+        network: Any = load_part(folder).to(location)
     side = int(network.config.sample_size)
-    return Place(
+    return Location(
         name=name,
         fingerprint=fingerprint(folder, {}),
         at=at,
@@ -241,11 +241,11 @@ def _open_autoencoder(name: str, folder: Path, at: At, device: str) -> Place:
         model=None,
         sigma=0.0,
         size=(side, side),
-        device=place,
+        device=location,
     )
 
 
-def _drawn_anew(network: nn.Module, seed: int) -> nn.Module:
+def _sampled_again(network: nn.Module, seed: int) -> nn.Module:
     device = next(network.parameters()).device.type
     initialise(network, generator_for(seed, 0, device))
     for module in network.modules():

@@ -13,9 +13,9 @@ from ..data.images import read_image
 from ..data.pixels import fit, to_values
 from ..types import Monitor
 from .intervene import Effect, Measure, Pictures, draw_along, effects_of, in_color, row_image
-from .locations import EncoderPlace, Place
+from .locations import EncoderLayer, Location
 from .regression import Features, Fit, Split, directions_of, read_out, shuffled, split_of
-from .targets import Known
+from .targets import ProbeTargets
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,8 +37,8 @@ class Study:
         seed: of the split, the shuffling and the random weights.
     """
 
-    place: Place | EncoderPlace
-    known: Known
+    place: Location | EncoderLayer
+    known: ProbeTargets
     pictures: Float[Tensor, "n k y x"]
     features: Features
     split: Split
@@ -68,10 +68,10 @@ class Study:
         found = {}
         for name, values in seen.items():
             if name in self.known.names:
-                wanted = self.known.values[self.split.test, self.known.names.index(name)]
+                requested = self.known.values[self.split.test, self.known.names.index(name)]
                 there = np.isfinite(values)
                 if there.sum() > 2:
-                    found[name] = float(np.corrcoef(values[there], wanted[there])[0, 1] ** 2)
+                    found[name] = float(np.corrcoef(values[there], requested[there])[0, 1] ** 2)
         return found
 
     def moves(
@@ -81,61 +81,61 @@ class Study:
 
         An encoder draws nothing, so with it there are none.
         """
-        if isinstance(self.place, EncoderPlace):
+        if isinstance(self.place, EncoderLayer):
             return {}
-        place = self.place
+        location = self.place
         seen = measure(in_color(self.test_pictures()))
         spreads = {
             name: float(np.nanstd(values))
             for name, values in seen.items()
             if np.isfinite(values).any() and np.nanstd(values) > 0
         }
-        wanted = [name for name in self.known.names if name in spreads]
+        requested = [name for name in self.known.names if name in spreads]
         directions = directions_of(self.features, self.known.values, self.split)
-        monitor.start("moving", len(wanted))
+        monitor.start("moving", len(requested))
         found: dict[str, tuple[Mapping[str, Effect], Image]] = {}
-        for name in wanted:
+        for name in requested:
             direction = directions[self.known.names.index(name)]
-            drawn = _drawn(place, self.test_pictures(count), direction)
-            found[name] = (effects_of(drawn, measure, spreads), row_image(drawn))
+            sampled = _drawn(location, self.test_pictures(count), direction)
+            found[name] = (effects_of(sampled, measure, spreads), row_image(sampled))
             monitor.advance()
         return found
 
 
 def _drawn(
-    place: Place, pictures: Float[Tensor, "n k y x"], direction: Float64[np.ndarray, " d"]
+    location: Location, pictures: Float[Tensor, "n k y x"], direction: Float64[np.ndarray, " d"]
 ) -> list[Pictures]:
-    parts = [draw_along(place, part, direction) for part in torch.split(pictures, _BATCH)]
+    parts = [draw_along(location, part, direction) for part in torch.split(pictures, _BATCH)]
     return [np.concatenate(step) for step in zip(*parts, strict=True)]
 
 
 def open_study(
-    place: Place | EncoderPlace, known: Known, count: int, seed: int, monitor: Monitor
+    location: Location | EncoderLayer, known: ProbeTargets, count: int, seed: int, monitor: Monitor
 ) -> Study:
     """Read the first `count` pictures and the model's values for them.
 
     Raises:
         BadInput: a picture cannot be read.
     """
-    known = Known(known.paths[:count], known.names, known.values[:count], known.left_out)
+    known = ProbeTargets(known.paths[:count], known.names, known.values[:count], known.left_out)
     monitor.start("reading pictures", len(known.paths))
     rows = []
     for start in range(0, len(known.paths), _BATCH):
         images = tuple(read_image(str(path)) for path in known.paths[start : start + _BATCH])
-        rows.append(to_values(np.stack([fit(image, *place.size) for image in images])))
+        rows.append(to_values(np.stack([fit(image, *location.size) for image in images])))
         monitor.advance(len(images))
     pictures = torch.cat(rows)
-    features = read_features(place, pictures, monitor)
-    return Study(place, known, pictures, features, split_of(len(pictures), seed), seed)
+    features = read_features(location, pictures, monitor)
+    return Study(location, known, pictures, features, split_of(len(pictures), seed), seed)
 
 
 def read_features(
-    place: Place | EncoderPlace, pictures: Float[Tensor, "n k y x"], monitor: Monitor
+    location: Location | EncoderLayer, pictures: Float[Tensor, "n k y x"], monitor: Monitor
 ) -> Features:
     """The model's values for all pictures."""
     monitor.start("looking into the model", len(pictures))
     rows = []
     for part in torch.split(pictures, _BATCH):
-        rows.append(place.read(part).float().cpu().numpy())
+        rows.append(location.read(part).float().cpu().numpy())
         monitor.advance(len(part))
     return np.concatenate(rows)

@@ -63,15 +63,15 @@ def read_out(features: Features, values: Values, split: Split, seed: int) -> Fit
     """
     from sklearn.linear_model import Ridge
 
-    known, wanted = values[split.train], values[split.test]
-    spread = np.where(known.std(axis=0) > 0, known.std(axis=0), 1.0)
+    known, requested = values[split.train], values[split.test]
+    deviation = np.where(known.std(axis=0) > 0, known.std(axis=0), 1.0)
     middle = known.mean(axis=0)
-    scaled = (known - middle) / spread
+    scaled = (known - middle) / deviation
     inputs = features.astype(np.float64) / max(float(features[split.train].std()), 1e-12)
     ridge = Ridge(alpha=_strengths(inputs[split.train], scaled))
     ridge.fit(inputs[split.train], scaled)
-    found = ridge.predict(inputs[split.test]).reshape(wanted.shape)
-    return _score((wanted - middle) / spread, found, seed)
+    found = ridge.predict(inputs[split.test]).reshape(requested.shape)
+    return _score((requested - middle) / deviation, found, seed)
 
 
 def _strengths(
@@ -96,8 +96,8 @@ def _strengths(
     return np.array(chosen)
 
 
-def _score(wanted: Values, found: Values, seed: int) -> Fit:
-    errors, total = (wanted - found) ** 2, wanted**2
+def _score(requested: Values, found: Values, seed: int) -> Fit:
+    errors, total = (requested - found) ** 2, requested**2
     r2 = 1 - errors.sum(axis=0) / _safe(total.sum(axis=0))
     generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
 
@@ -107,7 +107,7 @@ def _score(wanted: Values, found: Values, seed: int) -> Fit:
         )
         return explained
 
-    resampled = resample(determination, len(wanted), generator, _RESAMPLES)
+    resampled = resample(determination, len(requested), generator, _RESAMPLES)
     low, high = percentile_interval(np.array(resampled))
     return Fit(r2, low, high)
 
@@ -126,8 +126,8 @@ def directions_of(features: Features, values: Values, split: Split) -> Float64[n
     of one standard deviation of the number.
     """
     known = values[split.train]
-    spread = np.where(known.std(axis=0) > 0, known.std(axis=0), 1.0)
-    scaled = (known - known.mean(axis=0)) / spread
+    deviation = np.where(known.std(axis=0) > 0, known.std(axis=0), 1.0)
+    scaled = (known - known.mean(axis=0)) / deviation
     centred = features[split.train].astype(np.float64)
     centred -= centred.mean(axis=0)
     found: Float64[np.ndarray, "k d"] = np.linalg.lstsq(scaled, centred, rcond=None)[0]

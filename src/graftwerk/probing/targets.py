@@ -22,7 +22,7 @@ SCENE_TARGETS = ("place", "distance", "height", "kind", "colour", "ground", "tim
 
 
 @dataclass(frozen=True)
-class Known:
+class ProbeTargets:
     """Pictures and what is known of each.
 
     Attributes:
@@ -38,7 +38,7 @@ class Known:
     left_out: int
 
 
-def read_known(folder: Path, targets: Sequence[str], objects: int) -> Known:
+def read_known(folder: Path, targets: Sequence[str], objects: int) -> ProbeTargets:
     """Read a folder as `graft blocks render` writes it, or pictures with a table of numbers.
 
     Args:
@@ -62,7 +62,7 @@ def read_known(folder: Path, targets: Sequence[str], objects: int) -> Known:
     paths, values, names = [], [], tuple(columns)
     for row in rows:
         scene = _scene_of(folder, row) if of_scenes else None
-        if scene is not None and not _is_wanted(scene, of_scenes, objects):
+        if scene is not None and not _is_requested(scene, of_scenes, objects):
             continue
         known = {name: _number(row, name) for name in columns}
         for target in of_scenes if scene is not None else ():
@@ -74,10 +74,12 @@ def read_known(folder: Path, targets: Sequence[str], objects: int) -> Known:
     if not paths:
         who = "a person alone" if "keypoints" in of_scenes else f"{objects} objects"
         raise BadInput(f"{folder} has no scene with {who}.", _more(objects))
-    return Known(tuple(paths), names, np.array(values, dtype=np.float64), len(rows) - len(paths))
+    return ProbeTargets(
+        tuple(paths), names, np.array(values, dtype=np.float64), len(rows) - len(paths)
+    )
 
 
-def require_enough(known: Known, targets: Sequence[str], objects: int) -> None:
+def require_enough(known: ProbeTargets, targets: Sequence[str], objects: int) -> None:
     """Refuse too few pictures for a read-out, before a model is loaded.
 
     Raises:
@@ -140,7 +142,7 @@ def _seen(scene: Scene, thing: SceneObject, up: float) -> tuple[float, float, fl
     return x, y, depth
 
 
-def _is_wanted(scene: Scene, targets: Sequence[str], objects: int) -> bool:
+def _is_requested(scene: Scene, targets: Sequence[str], objects: int) -> bool:
     if len(scene.objects) != objects:
         return False
     return "keypoints" not in targets or scene.objects[0].kind == "person"

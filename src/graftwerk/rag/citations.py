@@ -35,10 +35,10 @@ def find_quote(claim: str, text: str) -> tuple[int, int] | None:
     """
     if not content_stems(claim):
         return None
-    wanted, _ = _normalise(claim)
-    wanted = re.sub(r"^\W+|\W+$", "", wanted)
+    requested, _ = _normalise(claim)
+    requested = re.sub(r"^\W+|\W+$", "", requested)
     found, origins = _normalise(text)
-    match = re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", found) if wanted else None
+    match = re.search(rf"(?<!\w){re.escape(requested)}(?!\w)", found) if requested else None
     if match is None:
         return None
     end = origins[match.end() - 1] + 1
@@ -50,19 +50,21 @@ def find_quote(claim: str, text: str) -> tuple[int, int] | None:
 def _normalise(text: str) -> tuple[str, list[int]]:
     """`text` as it is compared, and for each of its characters the place it comes from."""
     footnotes = {
-        place for match in CITATION.finditer(text) for place in range(match.start(), match.end())
+        location
+        for match in CITATION.finditer(text)
+        for location in range(match.start(), match.end())
     }
     characters: list[str] = []
     origins: list[int] = []
-    for place, original in enumerate(text):
-        if place in footnotes or not strip_controls(original):
+    for location, original in enumerate(text):
+        if location in footnotes or not strip_controls(original):
             continue
         for character in unicodedata.normalize("NFKC", original).casefold().translate(_SAME):
             is_space = character.isspace()
             if character in _DROPPED or (is_space and (not characters or characters[-1] in " !<")):
                 continue
             characters.append(" " if is_space else character)
-            origins.append(place)
+            origins.append(location)
     return "".join(characters), origins
 
 
@@ -162,8 +164,8 @@ def _compare(
 
 def judge(claim: str, window: str, cosine: float) -> str:
     """`paraphrase` or `unsupported`."""
-    wanted = content_stems(claim)
-    shared = len(wanted & content_stems(window)) / len(wanted) if wanted else 0.0
+    requested = content_stems(claim)
+    shared = len(requested & content_stems(window)) / len(requested) if requested else 0.0
     supported = (
         cosine >= PARAPHRASE_COSINE
         and shared >= PARAPHRASE_WORDS

@@ -171,17 +171,17 @@ def measure_evidence(question: str, hits: Sequence[Hit], encoder: Encoder) -> fl
 def find_features(question: str, hits: Sequence[Hit], encoder: Encoder) -> Features:
     """Cosine of the nearest sentence, and share of the question's words in one passage."""
     seen = hits[:EVIDENCE_HITS]
-    wanted = content_stems(question)
+    requested = content_stems(question)
     stems = [content_stems(f"{hit.heading} {hit.text}") for hit in seen]
     weights = rarity(stems)
-    share = max(covered(wanted, found, weights) for found in stems)
+    share = max(covered(requested, found, weights) for found in stems)
 
     sentences = [
         hit.text[start:end]
         for hit in seen[:_READ_PASSAGES]
         for start, end in split_sentences(hit.text)
     ]
-    sentences.sort(key=lambda text: -covered(wanted, content_stems(text), weights))
+    sentences.sort(key=lambda text: -covered(requested, content_stems(text), weights))
     vector = encoder.encode_texts([question], role="query")[0]
     read = sentences[:_READ_SENTENCES] or [seen[0].text]
     return float((encoder.encode_texts(read) @ vector).max()), share

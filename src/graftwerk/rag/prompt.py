@@ -91,15 +91,15 @@ def build_prompt(question: str, context: RetrievedContext) -> tuple[Prompt, tupl
     require_room(question, context.budget, context.count_tokens)
     if not context.passages:
         return bare_prompt(question), ()
-    kept, mark = _fit(question, context)
-    if not kept:
+    retained, mark = _fit(question, context)
+    if not retained:
         raise BadInput(
             f"no passage fits into a prompt of {context.budget:,} tokens.",
             "Raise --budget.",
         )
-    sources = tuple(Source(number, passage) for number, passage in enumerate(kept, 1))
-    prompt = Prompt(_render(question, kept, mark), question, sources, mark)
-    return prompt, tuple(_left_out(context, kept))
+    sources = tuple(Source(number, passage) for number, passage in enumerate(retained, 1))
+    prompt = Prompt(_render(question, retained, mark), question, sources, mark)
+    return prompt, tuple(_left_out(context, retained))
 
 
 def require_room(question: str, budget: int, count_tokens: Callable[[str], int]) -> None:
@@ -158,14 +158,14 @@ def _fit(question: str, context: RetrievedContext) -> tuple[list[Passage], str]:
         return context.count_tokens(_render(question, chosen, mark)) <= context.budget
 
     whole = _most(len(passages), lambda count: fits(passages[:count]))
-    kept = passages[:whole]
+    retained = passages[:whole]
     if whole < len(passages):
         following = passages[whole]
         ends = [end for _, end in split_sentences(following.text)]
-        some = _most(len(ends), lambda count: fits([*kept, _first(following, ends[count - 1])]))
+        some = _most(len(ends), lambda count: fits([*retained, _first(following, ends[count - 1])]))
         if some:
-            kept.append(_first(following, ends[some - 1]))
-    return kept, mark
+            retained.append(_first(following, ends[some - 1]))
+    return retained, mark
 
 
 def _most(upper: int, fits: Callable[[int], bool]) -> int:
@@ -181,9 +181,9 @@ def _first(passage: Passage, characters: int) -> Passage:
     return replace(passage, text=passage.text[:characters], end=passage.start + characters)
 
 
-def _left_out(context: RetrievedContext, kept: Sequence[Passage]) -> Iterator[Dropped]:
+def _left_out(context: RetrievedContext, retained: Sequence[Passage]) -> Iterator[Dropped]:
     for position, passage in enumerate(context.passages):
-        taken = len(kept[position].text) if position < len(kept) else 0
+        taken = len(retained[position].text) if position < len(retained) else 0
         if taken < len(passage.text):
             yield Dropped(
                 path=passage.path,
@@ -218,12 +218,12 @@ class KnownCitations:
     def _keep_known(self, found: re.Match[str]) -> str:
         opened, citation = found[1] or "", found[2]
         cited = numbers_of(citation)
-        kept = [number for number in cited if number in self._known]
-        self.removed += len(cited) - len(kept)
-        if len(kept) == len(cited):
+        retained = [number for number in cited if number in self._known]
+        self.removed += len(cited) - len(retained)
+        if len(retained) == len(cited):
             return found[0]
-        if kept:
-            return f"{opened}{citation[: citation.index('[')]}[{', '.join(map(str, kept))}]"
+        if retained:
+            return f"{opened}{citation[: citation.index('[')]}[{', '.join(map(str, retained))}]"
         return opened.replace("[", "(")
 
 

@@ -26,10 +26,10 @@ CHUNK = 1024  # scenes of a file
 def gather(chunks: Sequence[Any], numbers: Int64[np.ndarray, " n"]) -> Shaped[np.ndarray, "n ..."]:
     """Rows of files of equal length, but for the last one."""
     found = np.empty((len(numbers), *chunks[0].shape[1:]), dtype=chunks[0].dtype)
-    files_of, places = np.divmod(numbers, len(chunks[0]))
+    files_of, locations = np.divmod(numbers, len(chunks[0]))
     for number in np.unique(files_of):
         here = np.flatnonzero(files_of == number)
-        found[here] = chunks[number][places[here]]
+        found[here] = chunks[number][locations[here]]
     return found
 
 
@@ -52,12 +52,12 @@ class Chunks:
 
 
 def open_chunks(
-    place: str, count: int, dimensions: int, doing: str, make: Make, monitor: Monitor
+    location: str, count: int, dimensions: int, doing: str, make: Make, monitor: Monitor
 ) -> Chunks:
     """Make what is missing, and open all.
 
     Args:
-        place: folder within the cache; it names all that decides the content.
+        location: folder within the cache; it names all that decides the content.
         count: number of scenes.
         dimensions: of what is stored, the scenes counted.
         doing: what the monitor is told.
@@ -71,7 +71,7 @@ def open_chunks(
     """
     from filelock import FileLock
 
-    folder = settings().cache / place
+    folder = settings().cache / location
     spans = [range(n, min(n + CHUNK, count)) for n in range(0, count, CHUNK)]
     paths = [folder / f"{span.start:08d}-{len(span)}.npy" for span in spans]
     try:
@@ -82,7 +82,7 @@ def open_chunks(
                 monitor.start(doing, sum(len(span) for _, span in missing))
             for path, span in missing:
                 buffer = io.BytesIO()
-                np.save(buffer, _kept(make(span)), allow_pickle=False)
+                np.save(buffer, _retained(make(span)), allow_pickle=False)
                 files.write_bytes(path, buffer.getvalue())
                 monitor.advance(len(span))
     except OSError as error:
@@ -92,11 +92,11 @@ def open_chunks(
     )
 
 
-def _kept(rows: Shaped[Tensor, "n ..."]) -> Shaped[np.ndarray, "n ..."]:
-    kept: Shaped[np.ndarray, "n ..."] = (
+def _retained(rows: Shaped[Tensor, "n ..."]) -> Shaped[np.ndarray, "n ..."]:
+    retained: Shaped[np.ndarray, "n ..."] = (
         (rows if rows.dtype == torch.uint8 else rows.half()).cpu().numpy()
     )
-    return kept
+    return retained
 
 
 def _open(path: Path, rows: int, dimensions: int) -> Any:

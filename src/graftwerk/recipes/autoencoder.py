@@ -27,7 +27,7 @@ from .result import put
 from .scenes import Scenes, as_tensors, in_order, open_scenes
 
 _EDGES = 0.25  # weight of the differences between neighbouring pixels
-_SPREAD = 2e-6  # weight of the distance of the latents from unit noise
+_DEVIATION = 2e-6  # weight of the distance of the latents from unit noise
 _MEASURED = 1024  # scenes on which the scale of the latents is measured
 _BATCH = 64
 
@@ -78,23 +78,23 @@ class Work:
         self, batch: Mapping[str, Tensor], generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Mean absolute error of pixels and of their edges, and the latents' spread."""
-        pictures = as_input(batch["picture"].to(self._setting.device))
-        code = self._network.encode(pictures).latent_dist
-        mean, spread = code.mean.float(), code.logvar.float()
+        images = as_input(batch["picture"].to(self._setting.device))
+        code = self._network.encode(images).latent_dist
+        mean, deviation = code.mean.float(), code.logvar.float()
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        latents = mean + (spread / 2).exp() * noise
-        drawn = self._network.decode(latents).sample.float()
-        error = functional.l1_loss(drawn, pictures)
+        latents = mean + (deviation / 2).exp() * noise
+        sampled = self._network.decode(latents).sample.float()
+        error = functional.l1_loss(sampled, images)
         edges = sum(
-            functional.l1_loss(drawn.diff(dim=axis), pictures.diff(dim=axis)) for axis in (2, 3)
+            functional.l1_loss(sampled.diff(dim=axis), images.diff(dim=axis)) for axis in (2, 3)
         )
-        excess = 0.5 * (mean**2 + spread.exp() - 1 - spread).sum(dim=(1, 2, 3)).mean()
+        excess = 0.5 * (mean**2 + deviation.exp() - 1 - deviation).sum(dim=(1, 2, 3)).mean()
         figures = {
             "error": error.detach(),
             "divergence": excess.detach(),
-            "psnr_db": _psnr(drawn.detach(), pictures).mean(),
+            "psnr_db": _psnr(sampled.detach(), images).mean(),
         }
-        return error + _EDGES * edges + _SPREAD * excess, figures
+        return error + _EDGES * edges + _DEVIATION * excess, figures
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """Write an `AutoencoderKL`; its scaling factor brings its latents to unit variance."""
@@ -123,9 +123,11 @@ def _network(sizes: Sizes) -> Any:
     )
 
 
-def _psnr(drawn: Float[Tensor, "b 3 h w"], wanted: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+def _psnr(
+    drawn: Float[Tensor, "b 3 h w"], requested: Float[Tensor, "b 3 h w"]
+) -> Float[Tensor, " b"]:
     """Peak signal over noise of each picture, in decibels; values from -1 to 1."""
-    error = (drawn.clamp(-1, 1) - wanted).square().mean(dim=(1, 2, 3))
+    error = (drawn.clamp(-1, 1) - requested).square().mean(dim=(1, 2, 3))
     return 10 * torch.log10(4 / error.clamp(min=1e-12))
 
 
@@ -145,8 +147,8 @@ class DecoderWork:
     def batch(self, first: int, count: int) -> dict[str, Tensor]:
         """Pictures and their latents."""
         numbers = in_order(len(self._scenes), first, count, self._setting.seed)
-        pictures = as_tensors(self._scenes.rows(numbers))["picture"]
-        return {"picture": pictures, "latents": self._latents.of(numbers)}
+        images = as_tensors(self._scenes.rows(numbers))["picture"]
+        return {"picture": images, "latents": self._latents.of(numbers)}
 
     def loss(
         self,
@@ -154,11 +156,11 @@ class DecoderWork:
         generator: torch.Generator,  # noqa: ARG002
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Mean squared error of pixels."""
-        pictures = as_input(batch["picture"].to(self._setting.device))
+        images = as_input(batch["picture"].to(self._setting.device))
         latents = batch["latents"].to(self._setting.device) / self._network.config.scaling_factor
-        drawn = self._network.decode(latents).sample.float()
-        return functional.mse_loss(drawn, pictures), {
-            "psnr_db": _psnr(drawn.detach(), pictures).mean()
+        sampled = self._network.decode(latents).sample.float()
+        return functional.mse_loss(sampled, images), {
+            "psnr_db": _psnr(sampled.detach(), images).mean()
         }
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
@@ -192,13 +194,13 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     """How near held-out pictures come back: the mean over them, and the worst twentieth."""
     network: Any = load_part(folder).to(setting.device)
     scenes = open_scenes("pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor)
-    pictures = as_tensors(scenes.rows(np.arange(count)))["picture"]
+    images = as_tensors(scenes.rows(np.arange(count)))["picture"]
     found = []
-    for part in torch.split(pictures, _BATCH):
-        wanted = as_input(part.to(setting.device))
+    for part in torch.split(images, _BATCH):
+        requested = as_input(part.to(setting.device))
         with torch.inference_mode():
-            drawn = network.decode(network.encode(wanted).latent_dist.mean).sample
-        found.append(_psnr(drawn, wanted).cpu())
+            sampled = network.decode(network.encode(requested).latent_dist.mean).sample
+        found.append(_psnr(sampled, requested).cpu())
     decibels = torch.cat(found)
     return {
         "psnr_db": float(decibels.mean()),

@@ -25,24 +25,24 @@ from .arrays import Chunks, open_chunks
 from .scenes import Rows, Scenes, as_tensors, facts_of_row
 from .tokenizer import LENGTH, make_tokenizer, vocabulary
 
-_KEPT = 0.7  # chance that a part of a caption is said, where some are left out
+_RETAINED = 0.7  # chance that a part of a caption is said, where some are left out
 
 
-def captions_of_rows(rows: Rows, first: int, seed: int, unsaid: float) -> list[str]:
+def captions_of_rows(rows: Rows, first: int, seed: int, dropped: float) -> list[str]:
     """A caption for each row; items are numbered from `first` on, and draw from that alone.
 
     Args:
         rows: stored scenes.
         first: number of the first item in the endless stream.
         seed: of the training.
-        unsaid: share of captions that leave parts out.
+        dropped: share of captions that leave parts out.
     """
     captions = []
     for number, row in enumerate(rows, first):
         generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, number)))
         facts = facts_of_row(row)
-        if generator.random() < unsaid:
-            facts = partial(facts, generator, _KEPT)
+        if generator.random() < dropped:
+            facts = partial(facts, generator, _RETAINED)
         captions.append(say(facts))
     return captions
 
@@ -64,11 +64,11 @@ _BATCH = 64
 
 def encode_rows(network: Any, rows: Rows, device: str) -> Float[Tensor, "n c y x"]:
     """Mean latents of stored scenes, in the autoencoder's own scale."""
-    pictures = as_tensors(rows)["picture"]
+    images = as_tensors(rows)["picture"]
     with torch.inference_mode():
         found = [
             network.encode(as_input(part.to(device))).latent_dist.mean.float().cpu()
-            for part in torch.split(pictures, _BATCH)
+            for part in torch.split(images, _BATCH)
         ]
     return torch.cat(found)
 
@@ -94,15 +94,15 @@ def open_latents(
         scaled: Tensor = latents * network.config.scaling_factor
         return scaled
 
-    place = f"latents/{scenes.name}-{identity[:16]}"
-    return open_chunks(place, len(scenes), 4, "encoding scenes", make, monitor)
+    location = f"latents/{scenes.name}-{identity[:16]}"
+    return open_chunks(location, len(scenes), 4, "encoding scenes", make, monitor)
 
 
 _SEED = 0  # of what captions leave unsaid
 
 
 def open_states(
-    reader: TextReader, identity: str, scenes: Scenes, unsaid: float, monitor: Monitor
+    reader: TextReader, identity: str, scenes: Scenes, dropped: float, monitor: Monitor
 ) -> Chunks:
     """Read the captions of scenes where that was not done yet: states of tokens, [t d] each.
 
@@ -110,7 +110,7 @@ def open_states(
         reader: the text encoder.
         identity: of what decides its states.
         scenes: what is told, one caption each.
-        unsaid: share of captions that leave parts out.
+        dropped: share of captions that leave parts out.
         monitor: told about it.
 
     Raises:
@@ -119,18 +119,18 @@ def open_states(
 
     def make(span: range) -> Tensor:
         rows = scenes.rows(np.array(span))
-        captions = captions_of_rows(rows, span.start, _SEED, unsaid)
+        captions = captions_of_rows(rows, span.start, _SEED, dropped)
         parts = [captions[n : n + _BATCH] for n in range(0, len(captions), _BATCH)]
         return torch.cat([reader.read(part).states for part in parts])
 
-    place = f"captions/{scenes.name}-{identity[:16]}-{unsaid:g}"
-    return open_chunks(place, len(scenes), 3, "reading captions", make, monitor)
+    location = f"captions/{scenes.name}-{identity[:16]}-{dropped:g}"
+    return open_chunks(location, len(scenes), 3, "reading captions", make, monitor)
 
 
 TELLINGS = 4  # of each scene; they differ in what is left unsaid
 
 
-class Tellings:
+class Captions:
     """Tokens of captions; what an item of a training is told is a function of its number."""
 
     def __init__(self, chunks: Chunks) -> None:
@@ -138,16 +138,16 @@ class Tellings:
 
     def of(self, numbers: Int64[np.ndarray, " n"], first: int) -> Int64[Tensor, "n t"]:
         """Tokens of these scenes, which are items `first` and on of the training."""
-        told = torch.arange(first, first + len(numbers)) % TELLINGS
-        return self._chunks.of(numbers)[torch.arange(len(numbers)), told].long()
+        reported = torch.arange(first, first + len(numbers)) % TELLINGS
+        return self._chunks.of(numbers)[torch.arange(len(numbers)), reported].long()
 
 
-def open_tellings(scenes: Scenes, unsaid: float, monitor: Monitor) -> Tellings:
+def open_captions(scenes: Scenes, dropped: float, monitor: Monitor) -> Captions:
     """Tell scenes where that was not done yet.
 
     Args:
         scenes: what is told.
-        unsaid: share of captions that leave parts out.
+        dropped: share of captions that leave parts out.
         monitor: told about it.
 
     Raises:
@@ -158,14 +158,14 @@ def open_tellings(scenes: Scenes, unsaid: float, monitor: Monitor) -> Tellings:
     def make(span: range) -> Tensor:
         # their numbers are below 2,048, up to which half precision holds every whole number
         rows = scenes.rows(np.array(span))
-        told = [
-            tokens_of(tokenizer, captions_of_rows(rows, span.start, telling, unsaid))["tokens"]
+        reported = [
+            tokens_of(tokenizer, captions_of_rows(rows, span.start, telling, dropped))["tokens"]
             for telling in range(TELLINGS)
         ]
-        return torch.stack(told, dim=1)
+        return torch.stack(reported, dim=1)
 
-    place = f"tellings/{scenes.name}-{_words()}-{unsaid:g}"
-    return Tellings(open_chunks(place, len(scenes), 3, "telling scenes", make, monitor))
+    location = f"tellings/{scenes.name}-{_words()}-{dropped:g}"
+    return Captions(open_chunks(location, len(scenes), 3, "telling scenes", make, monitor))
 
 
 def until_end(tokens: Int64[Tensor, "n t"], end: int) -> Int64[Tensor, "n t"]:

@@ -25,13 +25,13 @@ from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
 from ..models.checkpoint import open_folder
 from ..models.encoders import load_encoder
 from ..models.image_encoder import ImageEncoder
-from ..models.ood import FALSE_ALARM_RATE, least_pictures, make_familiar, save_familiar
+from ..models.ood import FALSE_ALARM_RATE, least_images, make_familiar, save_familiar
 from ..models.transformers import load_network, quiet
-from ..models.zero_shot import PLACE, save_templates
+from ..models.zero_shot import LOCATION, save_templates
 from ..training.session import Plan
 from ..training.state import generator_for, initialise
 from ..types import Encoder
-from .cached import open_tellings, until_end
+from .cached import open_captions, until_end
 from .registry import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
 from .result import put
 from .scenes import ABSENT, Scenes, as_tensors, facts_of_row, in_order, open_scenes
@@ -52,15 +52,15 @@ def measure_matching(folder: Path, count: int, setting: Setting) -> dict[str, fl
     rows = scenes.rows(np.arange(count))
     captions = [say(facts_of_row(row)) for row in rows]
     _, different = np.unique(captions, return_index=True)
-    kept = np.sort(different)
-    pictures = _encode_pictures(encoder, rows["picture"][kept])
-    texts = encoder.encode_texts([captions[number] for number in kept], "query")
-    groups = [slice(first, first + _AMONG) for first in range(0, len(kept), _AMONG)]
-    whole = [group for group in groups if group.stop <= len(kept)] or groups
+    retained = np.sort(different)
+    images = _encode_images(encoder, rows["picture"][retained])
+    texts = encoder.encode_texts([captions[number] for number in retained], "query")
+    groups = [slice(first, first + _AMONG) for first in range(0, len(retained), _AMONG)]
+    whole = [group for group in groups if group.stop <= len(retained)] or groups
     return {
         "zero_shot": _zero_shot(encoder, single.rows(np.arange(count))),
-        "text_to_image_recall_at_1": _recall(texts, pictures, whole),
-        "image_to_text_recall_at_1": _recall(pictures, texts, whole),
+        "text_to_image_recall_at_1": _recall(texts, images, whole),
+        "image_to_text_recall_at_1": _recall(images, texts, whole),
     }
 
 
@@ -77,9 +77,9 @@ def _recall(
 def _zero_shot(encoder: Encoder, rows: Any) -> float:
     classes = [(kind, colour) for kind in range(len(KINDS)) for colour in range(len(COLOURS))]
     heads = np.stack([_class_vector(encoder, *names) for names in classes])
-    nearest = (_encode_pictures(encoder, rows["picture"]) @ heads.T).argmax(axis=1)
-    wanted = rows["kind"][:, 0] * len(COLOURS) + rows["colour"][:, 0]
-    return float(np.mean(nearest == wanted))
+    nearest = (_encode_images(encoder, rows["picture"]) @ heads.T).argmax(axis=1)
+    requested = rows["kind"][:, 0] * len(COLOURS) + rows["colour"][:, 0]
+    return float(np.mean(nearest == requested))
 
 
 def _class_vector(encoder: Encoder, kind: int, colour: int) -> Float32[np.ndarray, " d"]:
@@ -91,7 +91,7 @@ def _class_vector(encoder: Encoder, kind: int, colour: int) -> Float32[np.ndarra
     return unit
 
 
-def _encode_pictures(encoder: Encoder, pictures: Any) -> Float32[np.ndarray, "n d"]:
+def _encode_images(encoder: Encoder, pictures: Any) -> Float32[np.ndarray, "n d"]:
     return encoder.encode_images(as_images(pictures))
 
 
@@ -99,12 +99,12 @@ def as_images(pictures: Any) -> list[Any]:
     """Arrays as Pillow images."""
     from PIL import Image
 
-    return [Image.fromarray(picture) for picture in pictures]
+    return [Image.fromarray(image) for image in pictures]
 
 
 _UNSAID = 0.3  # share of captions that leave parts out, so that short prompts are known too
 _SURE = 100.0  # highest scale of the cosines, as in the paper
-_PICTURE_HALF = ("vision_model.", "visual_projection.")
+_IMAGE_HALF = ("vision_model.", "visual_projection.")
 _FAMILIAR_WORLD = 6  # seed of scenes that nothing else is made from
 _FAMILIAR_PER_LEAST = 9  # a limit at 1 % from more pictures than it needs is firmer
 
@@ -164,22 +164,26 @@ class Order:
     """
 
     def __init__(
-        self, place: Int64[np.ndarray, " n"], alone: Bool[np.ndarray, " n"], batch: int, seed: int
+        self,
+        location: Int64[np.ndarray, " n"],
+        alone: Bool[np.ndarray, " n"],
+        batch: int,
+        seed: int,
     ) -> None:
-        self._scenes, self._batch, self._seed = len(place), batch, seed
-        several = [np.flatnonzero(place == number) for number in np.unique(place)]
-        single = [np.flatnonzero((place == number) & alone) for number in np.unique(place)]
+        self._scenes, self._batch, self._seed = len(location), batch, seed
+        several = [np.flatnonzero(location == number) for number in np.unique(location)]
+        single = [np.flatnonzero((location == number) & alone) for number in np.unique(location)]
         self._alike = [[g for g in groups if len(g) >= batch] for groups in (several, single)]
 
     def items(self, first: int, count: int) -> Int64[np.ndarray, " n"]:
         """Scenes of items `first` to `first + count`, which belong to one batch."""
-        step, place = divmod(first, self._batch)
+        step, location = divmod(first, self._batch)
         groups = self._alike[step % 3 - 1] if step % 3 else []
         if not groups:
             return in_order(self._scenes, first, count, self._seed)
-        drawn = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(3, step)))
-        group = groups[drawn.integers(len(groups))]
-        return drawn.choice(group, self._batch, replace=False)[place : place + count]
+        sampled = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(3, step)))
+        group = groups[sampled.integers(len(groups))]
+        return sampled.choice(group, self._batch, replace=False)[location : location + count]
 
 
 class Work:
@@ -191,11 +195,11 @@ class Work:
 
     def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
         self._scenes, self._setting = scenes, setting
-        place = scenes.column("ground").astype(np.int64) * len(TIMES) + scenes.column("time")
+        location = scenes.column("ground").astype(np.int64) * len(TIMES) + scenes.column("time")
         alone = (scenes.column("kind") != ABSENT).sum(axis=1) == 1
-        self._order = Order(place, alone, sizes.plan.batch, setting.seed)
+        self._order = Order(location, alone, sizes.plan.batch, setting.seed)
         self._tokenizer = make_tokenizer()
-        self._tellings = open_tellings(scenes, _UNSAID, setting.monitor)
+        self._tellings = open_captions(scenes, _UNSAID, setting.monitor)
         finished = setting.ingredients.get("clip")
         if finished is None:
             self._network = _network(sizes, self._tokenizer)
@@ -203,7 +207,7 @@ class Work:
         else:
             self._network = load_network(open_folder(finished), "CLIPModel")
         for name, parameter in self._network.named_parameters():
-            parameter.requires_grad_(finished is None or name.startswith(_PICTURE_HALF))
+            parameter.requires_grad_(finished is None or name.startswith(_IMAGE_HALF))
         self._network.to(setting.device)
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
@@ -213,8 +217,8 @@ class Work:
     def batch(self, first: int, count: int) -> dict[str, Tensor]:
         """Pictures and the tokens of their captions."""
         numbers = self._order.items(first, count)
-        pictures = as_tensors(self._scenes.rows(numbers))["picture"]
-        return {"tokens": self._tellings.of(numbers, first), "picture": pictures}
+        images = as_tensors(self._scenes.rows(numbers))["picture"]
+        return {"tokens": self._tellings.of(numbers, first), "picture": images}
 
     def loss(
         self,
@@ -223,18 +227,20 @@ class Work:
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Each picture finds its caption, each caption its picture."""
         pairs = {name: value.to(self._setting.device) for name, value in batch.items()}
-        pictures = self._network.get_image_features(as_input(pairs["picture"])).pooler_output
+        images = self._network.get_image_features(as_input(pairs["picture"])).pooler_output
         mask = until_end(pairs["tokens"], self._tokenizer.eos_token_id)
         longest = int(mask.sum(dim=1).max())
         texts = self._network.get_text_features(
             pairs["tokens"][:, :longest], mask[:, :longest]
         ).pooler_output
-        pictures, texts = (functional.normalize(v.float(), dim=1) for v in (pictures, texts))
+        images, texts = (functional.normalize(v.float(), dim=1) for v in (images, texts))
         scale = self._network.logit_scale.exp().clamp(max=_SURE)
-        logits = scale * pictures @ texts.T
+        logits = scale * images @ texts.T
         equal = (pairs["tokens"][:, None] == pairs["tokens"]).all(dim=2)
-        wanted = equal / equal.sum(dim=1, keepdim=True)
-        loss = functional.cross_entropy(logits, wanted) + functional.cross_entropy(logits.T, wanted)
+        requested = equal / equal.sum(dim=1, keepdim=True)
+        loss = functional.cross_entropy(logits, requested) + functional.cross_entropy(
+            logits.T, requested
+        )
         loss = loss / 2
         nearest = logits.detach().argmax(dim=1, keepdim=True)
         found = equal.gather(1, nearest).float().mean()
@@ -302,10 +308,10 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
 def complete(folder: Path, setting: Setting) -> None:
     """Put down what is familiar to the finished encoder, and the templates that suit it."""
     encoder = cast(ImageEncoder, load_encoder(str(folder), device=setting.device))
-    count = _FAMILIAR_PER_LEAST * least_pictures(encoder.width, FALSE_ALARM_RATE)
+    count = _FAMILIAR_PER_LEAST * least_images(encoder.width, FALSE_ALARM_RATE)
     scenes = open_scenes("pictures", _FAMILIAR_WORLD, count, SIDE, setting.monitor)
-    pictures = as_images(scenes.rows(np.arange(count))["picture"])
-    save_familiar(folder, make_familiar(encoder, pictures))
+    images = as_images(scenes.rows(np.arange(count))["picture"])
+    save_familiar(folder, make_familiar(encoder, images))
     save_templates(folder, _templates())
 
 
@@ -318,4 +324,4 @@ def _templates() -> list[str]:
     """The label alone, and in a caption with every ground and time."""
     thing = ObjectFacts("cube")
     whole = [say(Facts((thing,), ground, time)) for ground in GROUNDS for time in TIMES]
-    return [PLACE, *(caption.replace(say(Facts((thing,))), PLACE) for caption in whole)]
+    return [LOCATION, *(caption.replace(say(Facts((thing,))), LOCATION) for caption in whole)]

@@ -21,9 +21,9 @@ from ..conditions.base import Condition
 from ..conditions.kinds import CONDITIONS
 from ..controlnet.branch import Branch, Shape, make_branch, set_weights
 from ..controlnet.checkpoint import read_branch, write_own
-from ..controlnet.samples import draw_controlled
+from ..controlnet.samples import sample_controlled
 from ..controlnet.task import Batch, ControlTask
-from ..controlnet.train import Lesson, Watcher
+from ..controlnet.train import TrainingJob, Watcher
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.prompts import TextStates
 from ..models.checkpoint import fingerprint
@@ -50,10 +50,10 @@ class ScenePairs:
     def __len__(self) -> int:
         return self._count
 
-    def take(self, numbers: Int64[np.ndarray, " n"], said: np.ndarray) -> Batch:
-        """Scenes of these numbers; of those not `said` the prompt is empty."""
+    def take(self, numbers: Int64[np.ndarray, " n"], predicted: np.ndarray) -> Batch:
+        """Scenes of these numbers; of those not `predicted` the prompt is empty."""
         states = self._states.of(numbers)
-        states[torch.from_numpy(~said)] = self._empty
+        states[torch.from_numpy(~predicted)] = self._empty
         maps = self._maps.stored(numbers)
         return Batch(self._latents.of(numbers), maps, TextStates(states))
 
@@ -64,7 +64,7 @@ def open_pairs(
     world: int,
     count: int,
     condition: Condition,
-    unsaid: float,
+    dropped: float,
     monitor: Monitor,
 ) -> ScenePairs:
     """Render, encode and read scenes where that was not done yet.
@@ -75,7 +75,7 @@ def open_pairs(
         world: seed of the scenes.
         count: number of scenes.
         condition: what is read of each.
-        unsaid: share of captions that leave parts out.
+        dropped: share of captions that leave parts out.
         monitor: told about it.
     """
     if model.reader is None:
@@ -85,7 +85,7 @@ def open_pairs(
         model.decoder, latents_identity(folder / "vae"), scenes, model.device, monitor
     )
     identity = fingerprint(folder / "text_encoder", {})
-    states = open_states(model.reader, identity, scenes, unsaid, monitor)
+    states = open_states(model.reader, identity, scenes, dropped, monitor)
     empty = model.reader.read([""]).states[0].cpu()
     maps = _open_conditions(scenes, condition, monitor)
     return ScenePairs(len(scenes), latents, states, maps, empty)
@@ -95,11 +95,11 @@ def _open_conditions(scenes: Scenes, condition: Condition, monitor: Monitor) -> 
     """Draw conditions where that was not done yet: [y x 3] each, bytes."""
 
     def make(span: range) -> torch.Tensor:
-        drawn = condition.from_rows(scenes.rows(np.array(span)))
-        return torch.from_numpy(np.ascontiguousarray(drawn))
+        sampled = condition.from_rows(scenes.rows(np.array(span)))
+        return torch.from_numpy(np.ascontiguousarray(sampled))
 
-    place = f"conditions/{scenes.name}-{condition.name}-{hash_of_code(kinds)}"
-    return open_chunks(place, len(scenes), 4, "drawing conditions", make, monitor)
+    location = f"conditions/{scenes.name}-{condition.name}-{hash_of_code(kinds)}"
+    return open_chunks(location, len(scenes), 4, "drawing conditions", make, monitor)
 
 
 _UNSAID = 0.25  # share of captions that leave parts out, as the model was trained
@@ -136,7 +136,7 @@ TINY = Sizes(
 class Work:
     """A branch on its way; see `train.task.Task` and `recipe.Work`."""
 
-    def __init__(self, lesson: Lesson, setting: Setting, condition: Condition) -> None:
+    def __init__(self, lesson: TrainingJob, setting: Setting, condition: Condition) -> None:
         self._lesson, self._setting, self._condition = lesson, setting, condition
         self._task = ControlTask(lesson.model, lesson.branch, lesson.pairs, setting.seed)
 
@@ -189,10 +189,10 @@ class ControlRecipe:
         held = open_pairs(
             model, folder, HELD_OUT_WORLD, sizes.held_out, self.condition, 0.0, setting.monitor
         )
-        lesson = Lesson(
+        job = TrainingJob(
             model, branch, learned, held, self.condition, sizes.plan, measured=sizes.measured
         )
-        return Work(lesson, setting, self.condition)
+        return Work(job, setting, self.condition)
 
     def complete(self, folder: Path, setting: Setting) -> None:
         """Nothing is added."""
@@ -216,34 +216,34 @@ class ControlRecipe:
         unprompted = pairs.take(numbers, numbers < 0)
         rows = open_scenes("maps", HELD_OUT_WORLD, count, SIDE, setting.monitor).rows(numbers)
         setting.monitor.start("drawing", 3 * count)
-        drawn, alone, free = (
+        sampled, alone, free = (
             _draw(model, one, pairs_of, setting)
             for one, pairs_of in ((branch, prompted), (None, prompted), (branch, unprompted))
         )
-        wanted, score = prompted.maps, self.condition.fidelity
-        bound = score(wanted, np.ascontiguousarray(rows["picture"])).score
-        with_prompts = score(wanted, drawn).score
-        without = score(wanted, free).score
-        eyes = load_judge(setting.ingredients["judge"], setting.device)
+        requested, score = prompted.maps, self.condition.fidelity
+        bound = score(requested, np.ascontiguousarray(rows["picture"])).score
+        with_prompts = score(requested, sampled).score
+        without = score(requested, free).score
+        judge = load_judge(setting.ingredients["judge"], setting.device)
         facts = [facts_of_row(row) for row in rows]
         return {
             "fidelity": with_prompts,
             "fidelity_unprompted": without,
-            "fidelity_uncontrolled": score(wanted, alone).score,
+            "fidelity_uncontrolled": score(requested, alone).score,
             "fidelity_of_real": bound,
             "kept": with_prompts / bound,
             "kept_unprompted": without / with_prompts,
-            "judge": judge_right(eyes, facts, drawn),
-            "judge_uncontrolled": judge_right(eyes, facts, alone),
+            "judge": judge_right(judge, facts, sampled),
+            "judge_uncontrolled": judge_right(judge, facts, alone),
         }
 
 
 def _draw(
     model: DiffusionModel, branch: Branch | None, batch: Batch, setting: Setting
 ) -> UInt8[np.ndarray, "n h w 3"]:
-    pictures = draw_controlled(model, branch, batch, _STEPS, _GUIDANCE, setting.seed)
-    setting.monitor.advance(len(pictures))
-    return pictures
+    images = sample_controlled(model, branch, batch, _STEPS, _GUIDANCE, setting.seed)
+    setting.monitor.advance(len(images))
+    return images
 
 
 def variant(name: str) -> ControlRecipe:

@@ -24,8 +24,8 @@ from ..training.session import Plan
 from ..training.state import generator_for, initialise
 from .arrays import Chunks
 from .autoencoder import latents_identity
-from .cached import Tellings, open_latents, open_tellings, tokens_of
-from .evaluate import measure_drawn
+from .cached import Captions, open_captions, open_latents, tokens_of
+from .evaluate import measure_sampled
 from .registry import SIDE, TRAINING_WORLD, Setting
 from .result import put
 from .scenes import chances, in_order, open_scenes
@@ -86,11 +86,11 @@ class Work:
     """Latents behind noise, told by captions; see `train.task.Task`."""
 
     def __init__(
-        self, sizes: Sizes, latents: Chunks, tellings: Tellings, parts: Parts, setting: Setting
+        self, sizes: Sizes, latents: Chunks, captions: Captions, parts: Parts, setting: Setting
     ) -> None:
         from diffusers import DDIMScheduler
 
-        self._scenes, self._latents, self._tellings = sizes.scenes, latents, tellings
+        self._scenes, self._latents, self._tellings = sizes.scenes, latents, captions
         self._parts, self._setting = parts, setting
         self._untold = tokens_of(parts.tokenizer, [""])["tokens"]
         make: Any = DDIMScheduler
@@ -129,9 +129,9 @@ class Work:
         steps = int(SCHEDULER["num_train_timesteps"])  # type: ignore[call-overload]
         times = torch.randint(steps, (len(latents),), generator=generator, device=device)
         noisy = self._scheduler.add_noise(latents, noise, times)
-        said = self._network(noisy, times, encoder_hidden_states=states).sample
-        wanted = self._scheduler.get_velocity(latents, noise, times)
-        return functional.mse_loss(said.float(), wanted), {}
+        predicted = self._network(noisy, times, encoder_hidden_states=states).sample
+        requested = self._scheduler.get_velocity(latents, noise, times)
+        return functional.mse_loss(predicted.float(), requested), {}
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """Write a whole `StableDiffusionPipeline`."""
@@ -211,8 +211,8 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
         setting.device,
         setting.monitor,
     )
-    tellings = open_tellings(scenes, _UNSAID, setting.monitor)
-    return Work(sizes, latents, tellings, parts, setting)
+    captions = open_captions(scenes, _UNSAID, setting.monitor)
+    return Work(sizes, latents, captions, parts, setting)
 
 
 def complete(folder: Path, setting: Setting) -> None:
@@ -221,4 +221,4 @@ def complete(folder: Path, setting: Setting) -> None:
 
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     """What a judge sees in pictures drawn from held-out captions."""
-    return measure_drawn(folder, setting.ingredients["judge"], count, setting)
+    return measure_sampled(folder, setting.ingredients["judge"], count, setting)

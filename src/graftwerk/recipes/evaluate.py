@@ -12,7 +12,7 @@ from ..blocks.scene import MOST_OBJECTS
 from ..diffusion.guidance import Guidance
 from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
-from ..diffusion.sampling import Plan, batches, decode, draw_batch
+from ..diffusion.sampling import Plan, batches, decode, sample_batch
 from ..errors import BadFile
 from ..metrics.distributions import frechet_distance
 from .registry import HELD_OUT_WORLD, SIDE, Setting
@@ -24,7 +24,7 @@ GUIDANCE = Guidance(5.0)
 _FRESH_WORLD = 4  # further real scenes, to say how far apart two real sets are
 
 
-def measure_drawn(folder: Path, judge: Path, count: int, setting: Setting) -> dict[str, float]:
+def measure_sampled(folder: Path, judge: Path, count: int, setting: Setting) -> dict[str, float]:
     """Draw from `count` held-out captions of each sort and let a judge name what is there.
 
     `one_object` and `two_objects` are shares of pictures with exactly the objects of the caption,
@@ -35,27 +35,27 @@ def measure_drawn(folder: Path, judge: Path, count: int, setting: Setting) -> di
     model = load_diffusion(str(folder), setting.device)
     eyes = load_judge(judge, setting.device)
     figures: dict[str, float] = {}
-    surroundings: list[float] = []
+    environment: list[float] = []
     for name, objects in (("one_object", 1), ("two_objects", 2)):
         figures[name], around = share_of_right(model, eyes, objects, count, GUIDANCE, setting)
-        surroundings.append(around)
-    figures["ground_and_time"] = float(np.mean(surroundings))
+        environment.append(around)
+    figures["ground_and_time"] = float(np.mean(environment))
     rows = _real(count, HELD_OUT_WORLD, setting)
-    drawn = _draw(model, [say(facts_of_row(row)) for row in rows], setting)
+    sampled = _draw(model, [say(facts_of_row(row)) for row in rows], setting)
     fresh = _real(count, _FRESH_WORLD, setting)["picture"]
     real = eyes.features(rows["picture"])
-    figures["frechet"] = frechet_distance(eyes.features(drawn), real)
+    figures["frechet"] = frechet_distance(eyes.features(sampled), real)
     figures["frechet_of_real"] = frechet_distance(eyes.features(fresh), real)
     free = _draw(model, [""] * count, setting)
     figures["frechet_unprompted"] = frechet_distance(eyes.features(free), real)
-    seen = [len(said.objects) for said in eyes.judge(free)]
+    seen = [len(predicted.objects) for predicted in eyes.judge(free)]
     figures["unprompted_with_objects"] = float(np.mean([1 <= n <= MOST_OBJECTS for n in seen]))
     return figures
 
 
 def share_of_right(
     model: DiffusionModel,
-    eyes: Judge,
+    judge: Judge,
     objects: int,
     count: int,
     guidance: Guidance,
@@ -65,15 +65,15 @@ def share_of_right(
 
     Args:
         model: draws them.
-        eyes: names what is there.
+        judge: names what is there.
         objects: of each caption.
         count: captions of held-out scenes, one picture each.
         guidance: of the drawing.
         setting: seed and device.
     """
     facts = [facts_of_row(row) for row in _real(count, HELD_OUT_WORLD, setting, objects)]
-    drawn = _draw(model, [say(fact) for fact in facts], setting, guidance)
-    right = _judge(eyes, facts, drawn)
+    sampled = _draw(model, [say(fact) for fact in facts], setting, guidance)
+    right = _judge(judge, facts, sampled)
     shares = np.mean(right, axis=0)
     return float(shares[0]), float(shares[1])
 
@@ -84,22 +84,24 @@ def _real(count: int, world: int, setting: Setting, objects: int | None = None) 
 
 
 def _judge(
-    eyes: Judge, facts: Sequence[Facts], pictures: UInt8[np.ndarray, "n h w 3"]
+    judge: Judge, facts: Sequence[Facts], pictures: UInt8[np.ndarray, "n h w 3"]
 ) -> list[tuple[bool, bool]]:
     """Whether all objects are right, and whether ground and time are."""
     found = []
-    for fact, said in zip(facts, eyes.judge(pictures), strict=True):
-        wanted = [(thing.kind, thing.colour) for thing in fact.objects]
-        named = [(seen.kind, seen.colour) for seen in said.objects]
-        found.append((named == wanted, (said.ground, said.time) == (fact.ground, fact.time)))
+    for fact, predicted in zip(facts, judge.judge(pictures), strict=True):
+        requested = [(thing.kind, thing.colour) for thing in fact.objects]
+        named = [(seen.kind, seen.colour) for seen in predicted.objects]
+        found.append(
+            (named == requested, (predicted.ground, predicted.time) == (fact.ground, fact.time))
+        )
     return found
 
 
 def judge_right(
-    eyes: Judge, facts: Sequence[Facts], pictures: UInt8[np.ndarray, "n h w 3"]
+    judge: Judge, facts: Sequence[Facts], pictures: UInt8[np.ndarray, "n h w 3"]
 ) -> float:
     """Share of pictures with exactly the objects that were told: kinds, colours and order."""
-    return float(np.mean([objects for objects, _ in _judge(eyes, facts, pictures)]))
+    return float(np.mean([objects for objects, _ in _judge(judge, facts, pictures)]))
 
 
 def _draw(
@@ -113,7 +115,7 @@ def _draw(
         raise BadFile(f"{model.name} reads no prompts.", "Name what the recipe diffusion made.")
     sigmas = noise_levels(model.noise, _STEPS, "karras")
     setting.monitor.start("drawing", len(captions))
-    pictures = []
+    images = []
     for numbers in batches(len(captions), SIDE, SIDE, model.device):
         plan = Plan(
             texts=model.reader.read([captions[number] for number in numbers]),
@@ -125,6 +127,6 @@ def _draw(
             shape=model.shape(SIDE, SIDE),
             seed=setting.seed,
         )
-        pictures += decode(model, draw_batch(model, plan, numbers))
+        images += decode(model, sample_batch(model, plan, numbers))
         setting.monitor.advance(len(numbers))
-    return np.stack([np.asarray(picture) for picture in pictures])
+    return np.stack([np.asarray(image) for image in images])

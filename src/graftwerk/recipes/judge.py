@@ -19,7 +19,7 @@ from .result import save_own
 from .scenes import ABSENT, Scenes, as_tensors, facts_of_row, in_order, open_scenes
 
 _WORLD = 3  # its own scenes, so that it has seen nothing of what it judges
-_SPREAD = 0.8  # of the target around an object's middle, in places
+_DEVIATION = 0.8  # of the target around an object's middle, in places
 _LABELLED = 1.5  # distance up to which places learn kind and colour, in places
 _FAR = 1e6
 _FEW = -2.2  # logit of a chance of 0.1
@@ -116,26 +116,26 @@ class Targets:
     labelled: Tensor
 
 
-def targets_of(place: Float[Tensor, "b o 2"], there: Tensor, shape: tuple[int, int]) -> Targets:
+def targets_of(location: Float[Tensor, "b o 2"], there: Tensor, shape: tuple[int, int]) -> Targets:
     """Targets on a grid.
 
     Args:
-        place: middles of the objects, as shares of the picture.
+        location: middles of the objects, as shares of the picture.
         there: which objects there are, [b o].
         shape: rows and columns of the grid.
     """
     rows, columns = shape
-    x = place[..., 0, None, None] * columns - 0.5
-    y = place[..., 1, None, None] * rows - 0.5
-    across = x - torch.arange(columns, device=place.device)  # b o 1 x
-    down = y - torch.arange(rows, device=place.device)[:, None]  # b o y 1
+    x = location[..., 0, None, None] * columns - 0.5
+    y = location[..., 1, None, None] * rows - 0.5
+    across = x - torch.arange(columns, device=location.device)  # b o 1 x
+    down = y - torch.arange(rows, device=location.device)[:, None]  # b o y 1
     distance = (across**2 + down**2).masked_fill(~there[..., None, None], _FAR)  # b o y x
     least, nearest = distance.min(dim=1)
     middle = (across.abs() <= 0.5) & (down.abs() <= 0.5) & there[..., None, None]
     shift = torch.stack([across.expand_as(distance), down.expand_as(distance)], dim=2)
     index = nearest[:, None, None].expand(-1, 1, 2, -1, -1)
     return Targets(
-        heat=torch.exp(-least / (2 * _SPREAD**2)),
+        heat=torch.exp(-least / (2 * _DEVIATION**2)),
         middle=middle.any(dim=1),
         nearest=nearest,
         shift=shift.gather(1, index)[:, 0],
@@ -156,10 +156,10 @@ def heat_loss(heat: Float[Tensor, "b y x"], targets: Targets) -> Float[Tensor, "
 def _label_loss(
     logits: Float[Tensor, "b k y x"], labels: Int[Tensor, "b o"], targets: Targets
 ) -> Float[Tensor, ""]:
-    wanted = labels[:, :, None, None].expand(-1, -1, *targets.nearest.shape[1:])
-    wanted = wanted.gather(1, targets.nearest[:, None])[:, 0]
-    wanted = wanted.masked_fill(~targets.labelled, ABSENT)
-    loss = functional.cross_entropy(logits.float(), wanted, ignore_index=ABSENT, reduction="sum")
+    requested = labels[:, :, None, None].expand(-1, -1, *targets.nearest.shape[1:])
+    requested = requested.gather(1, targets.nearest[:, None])[:, 0]
+    requested = requested.masked_fill(~targets.labelled, ABSENT)
+    loss = functional.cross_entropy(logits.float(), requested, ignore_index=ABSENT, reduction="sum")
     return loss / targets.labelled.sum().clamp(min=1)
 
 
@@ -188,7 +188,8 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     scenes = open_scenes("pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor)
     rows = scenes.rows(np.arange(count))
     found = [
-        _compare(row, said) for row, said in zip(rows, judge.judge(rows["picture"]), strict=True)
+        _compare(row, predicted)
+        for row, predicted in zip(rows, judge.judge(rows["picture"]), strict=True)
     ]
     right, objects = (sum(entry[key] for entry in found) for key in ("right", "objects"))
     return {
@@ -200,18 +201,18 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     }
 
 
-def _compare(row: np.void, said: Judgement) -> dict[str, int]:
+def _compare(row: np.void, predicted: Judgement) -> dict[str, int]:
     """Objects named right, objects there are, and whether the rest is right."""
     facts = facts_of_row(row)
     right = 0
     for thing, (x, y) in zip(facts.objects, row["place"], strict=False):
-        near = [seen for seen in said.objects if np.hypot(seen.x - x, seen.y - y) <= _NEAR]
+        near = [seen for seen in predicted.objects if np.hypot(seen.x - x, seen.y - y) <= _NEAR]
         if near:
             best = min(near, key=lambda seen: np.hypot(seen.x - x, seen.y - y))
             right += (best.kind, best.colour) == (thing.kind, thing.colour)
-    named = [(seen.kind, seen.colour) for seen in said.objects]
+    named = [(seen.kind, seen.colour) for seen in predicted.objects]
     all_right = named == [(thing.kind, thing.colour) for thing in facts.objects]
-    ground, time = said.ground == facts.ground, said.time == facts.time
+    ground, time = predicted.ground == facts.ground, predicted.time == facts.time
     return {
         "right": right,
         "objects": len(facts.objects),

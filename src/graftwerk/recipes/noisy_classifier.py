@@ -98,8 +98,8 @@ class Work:
         device = self._setting.device
         latents = batch["latents"].to(device)
         noise = torch.randn(latents.shape, generator=generator, device=device)
-        place = torch.rand(len(latents), generator=generator, device=device)
-        sigma = _LEAST * torch.exp(place * math.log(_MOST / _LEAST))
+        location = torch.rand(len(latents), generator=generator, device=device)
+        sigma = _LEAST * torch.exp(location * math.log(_MOST / _LEAST))
         logits = self._network(latents + sigma.view(-1, 1, 1, 1) * noise, sigma)
         labels = batch["labels"].to(device).float()
         return functional.binary_cross_entropy_with_logits(logits.float(), labels), {}
@@ -169,9 +169,9 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
         latents = _latents(scenes, autoencoder, setting).of(np.arange(count))
         truth = labels_of(scenes)[:, : len(PAIRS)]
         for level in _MEASURED:
-            said = _say(classifier.network, latents, level, setting)[:, : len(PAIRS)]
+            predicted = _say(classifier.network, latents, level, setting)[:, : len(PAIRS)]
             measure = _accuracy if objects == 1 else _average_precision
-            figures[f"{name}_at_{level:g}"] = measure(said, truth)
+            figures[f"{name}_at_{level:g}"] = measure(predicted, truth)
     return figures
 
 
@@ -182,20 +182,22 @@ def _say(
     generator = torch.Generator().manual_seed(setting.seed)
     noisy = latents + level * torch.randn(latents.shape, generator=generator)
     with torch.inference_mode():
-        said = [
+        predicted = [
             network(part.to(setting.device), level).cpu() for part in torch.split(noisy, _BATCH)
         ]
-    logits: Float[np.ndarray, "n l"] = torch.cat(said).numpy()
+    logits: Float[np.ndarray, "n l"] = torch.cat(predicted).numpy()
     return logits
 
 
-def _accuracy(said: Float[np.ndarray, "n l"], truth: Bool[np.ndarray, "n l"]) -> float:
-    return float(truth[np.arange(len(said)), said.argmax(axis=1)].mean())
+def _accuracy(predicted: Float[np.ndarray, "n l"], truth: Bool[np.ndarray, "n l"]) -> float:
+    return float(truth[np.arange(len(predicted)), predicted.argmax(axis=1)].mean())
 
 
-def _average_precision(said: Float[np.ndarray, "n l"], truth: Bool[np.ndarray, "n l"]) -> float:
+def _average_precision(
+    predicted: Float[np.ndarray, "n l"], truth: Bool[np.ndarray, "n l"]
+) -> float:
     """Mean over the labels that any scene holds."""
     from sklearn.metrics import average_precision_score
 
     held = truth.any(axis=0)
-    return float(average_precision_score(truth[:, held], said[:, held], average="macro"))
+    return float(average_precision_score(truth[:, held], predicted[:, held], average="macro"))

@@ -22,7 +22,7 @@ from .scenes import Scenes, as_tensors, in_order, open_scenes
 
 _DEPTH, _JOINTS = 20.0, 100.0  # weights that bring the parts of the loss to one size
 _RARE = -5.0  # logit of the chance that a pixel holds a joint
-_SPREAD = 1.5  # of the target around a joint, in pixels
+_DEVIATION = 1.5  # of the target around a joint, in pixels
 _NEAR = 0.1  # share of a person's longer side within which a joint counts as found
 
 
@@ -98,9 +98,9 @@ class Work:
 def heat_of(joints: Float[Tensor, "b o j 3"], side: int) -> Float[Tensor, "b j h w"]:
     """Bumps of height 1 at the visible joints, which are x, y in pixels and 1 where visible."""
     pixels = torch.arange(side, device=joints.device) + 0.5
-    spread = 2 * _SPREAD**2
-    across = torch.exp(-((pixels - joints[..., 0, None]) ** 2) / spread)  # b o j w
-    down = torch.exp(-((pixels - joints[..., 1, None]) ** 2) / spread)  # b o j h
+    deviation = 2 * _DEVIATION**2
+    across = torch.exp(-((pixels - joints[..., 0, None]) ** 2) / deviation)  # b o j w
+    down = torch.exp(-((pixels - joints[..., 1, None]) ** 2) / deviation)  # b o j h
     bumps = joints[..., 2, None, None] * down[..., :, None] * across[..., None, :]
     return bumps.amax(dim=1)
 
@@ -133,25 +133,31 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     rows = scenes.rows(np.arange(count))
     seen = perception.look(rows["picture"])
     classes = np.stack([one.classes for one in seen])
-    depth, wanted = np.stack([one.depth for one in seen]), rows["depth"].astype(np.float32)
+    depth, requested = np.stack([one.depth for one in seen]), rows["depth"].astype(np.float32)
     normals = rows["normals"].astype(np.float32) / 127
     lengths = np.linalg.norm(normals, axis=-1)
     solid = lengths > 0.5  # the sky has none
-    said = np.stack([one.normals for one in seen])[solid]
-    cosines = np.sum(said * normals[solid], axis=-1) / lengths[solid]
+    predicted = np.stack([one.normals for one in seen])[solid]
+    cosines = np.sum(predicted * normals[solid], axis=-1) / lengths[solid]
     found = [_find_joints(row["joints"], one) for row, one in zip(rows, seen, strict=True)]
     joints = sum(total for _, total in found)
     return {
         "mean_iou": _mean_iou(classes.astype(np.int64), rows["classes"].astype(np.int64)),
-        "depth_rmse_percent": float(100 * np.sqrt(np.mean((depth - wanted) ** 2)) / np.ptp(wanted)),
+        "depth_rmse_percent": float(
+            100 * np.sqrt(np.mean((depth - requested) ** 2)) / np.ptp(requested)
+        ),
         "normals_degrees": float(np.degrees(np.arccos(np.clip(cosines, -1, 1))).mean()),
         "keypoints_pck": sum(hits for hits, _ in found) / max(joints, 1),
     }
 
 
-def _mean_iou(said: Int64[np.ndarray, "n h w"], wanted: Int64[np.ndarray, "n h w"]) -> float:
+def _mean_iou(
+    predicted: Int64[np.ndarray, "n h w"], requested: Int64[np.ndarray, "n h w"]
+) -> float:
     kinds = len(CLASSES)
-    table = np.bincount((wanted * kinds + said).ravel(), minlength=kinds**2).reshape(kinds, kinds)
+    table = np.bincount((requested * kinds + predicted).ravel(), minlength=kinds**2).reshape(
+        kinds, kinds
+    )
     both, either = np.diag(table), table.sum(axis=0) + table.sum(axis=1) - np.diag(table)
     return float((both / np.maximum(either, 1))[table.sum(axis=1) > 0].mean())
 

@@ -194,7 +194,7 @@ class Work(Task, Protocol):
 
 
 @runtime_checkable
-class Watched(Protocol):
+class Observable(Protocol):
     """A work that measures itself while it is trained."""
 
     def watcher(self, session: "Session") -> Any:

@@ -175,10 +175,10 @@ def _card(made: Made, figures: Mapping[str, float], hardware: str) -> str:
         measured = f"{figures[name]:.4g}" if name in figures else "not measured"
         aim = f"{entry.reach[name]:g}" if name in entry.reach else ""
         lines.append(f"| {name} | {measured} | {aim} |")
-    ingredients = made.configuration["ingredients"]
+    dependencies = made.configuration["ingredients"]
     start = "nothing but rendered scenes"
-    if entry.name in ingredients:
-        start = f"the finished model {ingredients[entry.name][:12]}, which it trained further"
+    if entry.name in dependencies:
+        start = f"the finished model {dependencies[entry.name][:12]}, which it trained further"
     library = next((v for k, v in _LIBRARIES.items() if k in entry.layout), "graftwerk")
     return _CARD.format(
         name=entry.name,
@@ -196,7 +196,7 @@ def _card(made: Made, figures: Mapping[str, float], hardware: str) -> str:
         time=f"{outcome.seconds / 60:,.0f} minutes",
         hardware=hardware,
         seed=made.configuration["seed"],
-        before="".join(f"| before that | {_told(one)} |\n" for one in reversed(made.before)),
+        before="".join(f"| before that | {_reported(one)} |\n" for one in reversed(made.before)),
     )
 
 
@@ -212,7 +212,7 @@ def history_of(folder: Path) -> list[dict[str, Any]]:
     return [*record.get("before", []), last]
 
 
-def _told(training: Mapping[str, Any]) -> str:
+def _reported(training: Mapping[str, Any]) -> str:
     minutes = f"{training['seconds'] / 60:,.0f} minutes"
     seen = f"{training['items']:,} items in {training['steps']:,} steps"
     return f"{seen} and {minutes} on {training['hardware']}"
@@ -244,7 +244,7 @@ def open_judge(entry: Entry, folder: Path | None) -> dict[str, Path]:
     return {"judge": open_result(folder or builtin_folder(find("judge").builtin), "judge")}
 
 
-def open_ingredients(entry: Entry, given: Mapping[str, Path | None]) -> dict[str, Path]:
+def open_dependencies(entry: Entry, given: Mapping[str, Path | None]) -> dict[str, Path]:
     """Folders of the models that a recipe is made from: those given, else the built-in ones.
 
     Args:

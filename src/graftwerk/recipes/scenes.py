@@ -147,11 +147,11 @@ def _render_elsewhere(chunk: Chunk, running: "list[subprocess.Popen[bytes]]") ->
 def render_chunk(chunk: Chunk) -> None:
     """Render one file in this process."""
     rows = np.zeros(chunk.count, dtype=row_type(chunk.content, chunk.side))
-    for place in range(chunk.count):
-        scene = sample_scene(chunk.world, chunk.first + place, count=chunk.objects)
-        _fill(rows[place], scene, chunk.side)
+    for location in range(chunk.count):
+        scene = sample_scene(chunk.world, chunk.first + location, count=chunk.objects)
+        _fill(rows[location], scene, chunk.side)
         if chunk.content == "maps":
-            _fill_maps(rows[place], maps_of(scene, chunk.side, chunk.side))
+            _fill_maps(rows[location], maps_of(scene, chunk.side, chunk.side))
     buffer = io.BytesIO()
     np.save(buffer, rows, allow_pickle=False)
     files.write_bytes(Path(chunk.path), buffer.getvalue())
@@ -227,16 +227,16 @@ def _of_epochs(
     """Items of an endless row of epochs, each of `count` values."""
     parts = []
     while items:
-        number, place = divmod(first, count)
-        parts.append(epoch(number)[place : place + items])
+        number, location = divmod(first, count)
+        parts.append(epoch(number)[location : location + items])
         first, items = first + len(parts[-1]), items - len(parts[-1])
     return np.concatenate(parts)
 
 
 @lru_cache(maxsize=2)
 def _chances(count: int, seed: int, epoch: int) -> Float[np.ndarray, " n"]:
-    drawn = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2, epoch)))
-    return drawn.random(count)
+    sampled = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2, epoch)))
+    return sampled.random(count)
 
 
 @lru_cache(maxsize=2)

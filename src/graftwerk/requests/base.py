@@ -142,7 +142,7 @@ MODEL_FIELDS = frozenset(
 )
 DEFAULT_INDEX = Path(".graftwerk")
 DEFAULT_ENCODER = "builtin/minilm"
-DEFAULT_PICTURE_ENCODER = "builtin/blocks-clip"
+DEFAULT_IMAGE_ENCODER = "builtin/blocks-clip"
 DEFAULT_PIPELINE = "builtin/blocks"
 DEFAULT_GUIDE = "builtin/blocks-noisy-classifier"
 

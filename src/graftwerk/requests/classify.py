@@ -6,7 +6,7 @@ from pydantic import Field
 
 from .. import limits
 from .base import (
-    DEFAULT_PICTURE_ENCODER,
+    DEFAULT_IMAGE_ENCODER,
     POSITIONAL,
     EncoderName,
     OptionalPath,
@@ -33,7 +33,7 @@ class Classify(Request["graftwerk.models.results.Classification"]):
     labels_file: OptionalPath = path_field(
         default=None, description="file with one label a line, instead"
     )
-    encoder: EncoderName = path_field(DEFAULT_PICTURE_ENCODER)
+    encoder: EncoderName = path_field(DEFAULT_IMAGE_ENCODER)
     templates: list[str] = Field(
         default_factory=list,
         description='prompt with {} in the place of the label, such as "a photo of {}"; the mean '

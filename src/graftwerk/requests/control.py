@@ -137,7 +137,7 @@ class ControlAblation(Request["graftwerk.controlnet.results.Ablation"]):
         default=4_096, ge=4, le=limits.SCENES, description="to learn from, without DATA"
     )
     count: Sampling[int] = Field(
-        default=128, ge=2, le=limits.PICTURES, description="held-out pairs: pictures of each figure"
+        default=128, ge=2, le=limits.IMAGES, description="held-out pairs: pictures of each figure"
     )
     insufficient: Data[str] = Field(
         default="a scene", description="the insufficient prompt, for all pictures"

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from .base import (
     DEFAULT_ENCODER,
-    DEFAULT_PICTURE_ENCODER,
+    DEFAULT_IMAGE_ENCODER,
     POSITIONAL,
     EncoderName,
     HitCount,
@@ -34,7 +34,7 @@ class EvalAlignment(TableRequest["graftwerk.metrics.results.AlignmentEvaluation"
         "with a column text",
         json_schema_extra=POSITIONAL,
     )
-    encoder: EncoderName = path_field(DEFAULT_PICTURE_ENCODER)
+    encoder: EncoderName = path_field(DEFAULT_IMAGE_ENCODER)
     layer: Layer = None
     k: int = Field(default=10, ge=1, le=1_000, description="neighbours that are looked at")
 

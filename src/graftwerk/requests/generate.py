@@ -8,7 +8,7 @@ from pydantic import Field
 from .. import limits
 from .base import (
     DEFAULT_GUIDE,
-    DEFAULT_PICTURE_ENCODER,
+    DEFAULT_IMAGE_ENCODER,
     DEFAULT_PIPELINE,
     POSITIONAL,
     Advanced,
@@ -75,9 +75,7 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         description="DIR[:SCALE] of a LoRA as `graft lora train` writes it; may be given "
         "again, and their changes add up",
     )
-    count: Prompt[int] = Field(
-        default=4, ge=1, le=limits.PICTURES, description="number of pictures"
-    )
+    count: Prompt[int] = Field(default=4, ge=1, le=limits.IMAGES, description="number of pictures")
     steps: Sampling[int] = Field(
         default=25, ge=1, le=limits.SAMPLING_STEPS, description="steps of the sampler"
     )
@@ -110,7 +108,7 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     guide_model: Guidance[GuideModel] = path_field(DEFAULT_GUIDE)
     guide_labels: Guidance[GuideLabels] = Field(default_factory=list)
     guide_encoder: Guidance[PathText] = path_field(
-        default=DEFAULT_PICTURE_ENCODER, description="joint encoder of text= and image="
+        default=DEFAULT_IMAGE_ENCODER, description="joint encoder of text= and image="
     )
     check: Guidance[bool] = Field(
         default=True,

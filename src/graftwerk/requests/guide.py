@@ -8,7 +8,7 @@ from pydantic import Field
 from .. import limits
 from .base import (
     DEFAULT_GUIDE,
-    DEFAULT_PICTURE_ENCODER,
+    DEFAULT_IMAGE_ENCODER,
     DEFAULT_PIPELINE,
     POSITIONAL,
     Guidance,
@@ -80,7 +80,7 @@ class Invert(Request["graftwerk.generation.results.Inversion"]):
     guide_model: Guidance[GuideModel] = path_field(DEFAULT_GUIDE)
     guide_labels: Guidance[GuideLabels] = Field(default_factory=list)
     guide_encoder: Guidance[PathText] = path_field(
-        default=DEFAULT_PICTURE_ENCODER, description="joint encoder of text="
+        default=DEFAULT_IMAGE_ENCODER, description="joint encoder of text="
     )
     real: Guidance[OptionalPath] = path_field(
         default=None, description="folder of real pictures for the verdict; default: Blocks scenes"
@@ -102,7 +102,7 @@ class GuideSweep(Request["graftwerk.generation.results.GuideSweepReport"]):
     count: Sampling[int] = Field(
         default=200,
         ge=10,
-        le=limits.PICTURES,
+        le=limits.IMAGES,
         description="pictures for each scale, shared by the classes",
     )
     steps: Sampling[int] = Field(

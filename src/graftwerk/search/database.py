@@ -170,7 +170,7 @@ def _statements(script: str) -> Iterator[str]:
             statement = ""
 
 
-def is_unborn(connection: sqlite3.Connection) -> bool:
+def is_zero_initialized(connection: sqlite3.Connection) -> bool:
     """Whether the database holds nothing yet: its making was interrupted."""
     marked = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -317,7 +317,7 @@ def _no_index(folder: Path) -> BadFile:
 
 
 def _read_description(connection: sqlite3.Connection, folder: Path) -> dict[str, str]:
-    if is_unborn(connection):
+    if is_zero_initialized(connection):
         raise _no_index(folder)
     require_index(connection, folder)
     return read_meta(connection, folder)
@@ -330,7 +330,7 @@ def is_whole(folder: Path) -> bool:
     with storage_errors(folder):
         connection = connect(folder / DATABASE)
         try:
-            return not is_unborn(connection)
+            return not is_zero_initialized(connection)
         finally:
             connection.close()
 
@@ -343,10 +343,10 @@ def require_free(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise BadFile(f"{folder} is a file, not a folder.", "Name a folder for the index.")
-    foreign = [name for name in _listing(folder) if not _is_ours(name)]
-    if foreign:
+    out_of_distribution = [name for name in _listing(folder) if not _is_ours(name)]
+    if out_of_distribution:
         raise BadFile(
-            f"{folder} holds other files, for example {foreign[0]!r}.",
+            f"{folder} holds other files, for example {out_of_distribution[0]!r}.",
             "Name an empty or a new folder for the index.",
         )
 

@@ -52,17 +52,17 @@ def embed(
 ) -> Embedded:
     """Embed each input once; `advance(count)` is called as they are done, and may raise to stop."""
     texts = {key: input_text(given) for key, given in inputs.items() if isinstance(given, Passage)}
-    pictures = {key: given for key, given in inputs.items() if not isinstance(given, Passage)}
+    images = {key: given for key, given in inputs.items() if not isinstance(given, Passage)}
     vectors: dict[bytes, bytes] = {}
-    unfamiliar = None
+    out_of_distribution = None
     if texts:
         encoded = encoder.encode_texts(list(texts.values()), advance=advance)
         vectors.update(zip(texts, _rows(encoded), strict=True))
-    if pictures:
-        encoded, distances = encode_and_compare(encoder, list(pictures.values()), advance)
-        vectors.update(zip(pictures, _rows(encoded), strict=True))
-        unfamiliar = None if distances is None else int((distances > 1).sum())
-    return Embedded(vectors, unfamiliar)
+    if images:
+        encoded, distances = encode_and_compare(encoder, list(images.values()), advance)
+        vectors.update(zip(images, _rows(encoded), strict=True))
+        out_of_distribution = None if distances is None else int((distances > 1).sum())
+    return Embedded(vectors, out_of_distribution)
 
 
 def _rows(vectors: Vectors) -> list[bytes]:
@@ -112,7 +112,7 @@ class Intake:
         self._monitor = monitor
         self._reading = reading
         self._stored: Mapping[str, str] = {}
-        self._picture_folders: set[str] = set()
+        self._image_folders: set[str] = set()
         self._pending: list[_Pending] = []
         self._kilobytes = 0.0  # done, of which the monitor knows the whole ones
 
@@ -124,7 +124,7 @@ class Intake:
             stored: content hash of each file that is stored already.
         """
         self._stored = stored
-        self._picture_folders = _folders_of_images(paths)
+        self._image_folders = _folders_of_images(paths)
         changed = self._compare(paths)
         total = math.ceil(sum(changed.values()))
         self._monitor.start("adding, in kB", total)
@@ -158,8 +158,8 @@ class Intake:
             except (BadFile, LimitExceeded) as error:
                 self._skip(path, str(error))
             else:
-                said = self._reading != AS_FOUND and is_table_path(path)
-                if self._stored.get(path) == content_hash and not said:
+                predicted = self._reading != AS_FOUND and is_table_path(path)
+                if self._stored.get(path) == content_hash and not predicted:
                     self.change.unchanged += 1
                 else:
                     changed[path] = size / 1024
@@ -172,8 +172,8 @@ class Intake:
         self._monitor.advance(int(self._kilobytes) - before)
 
     def _skip(self, path: str, reason: str) -> None:
-        kept = " What was stored of it before stays." if path in self._stored else ""
-        self.change.skipped.append(Skipped(path=path, reason=reason + kept))
+        retained = " What was stored of it before stays." if path in self._stored else ""
+        self.change.skipped.append(Skipped(path=path, reason=reason + retained))
 
     def _read(self, reader: Reader, path: str, kilobytes: float) -> None:
         """Read and cut one file; it waits in `_pending` for its vectors."""
@@ -184,12 +184,12 @@ class Intake:
             self._skip(path, f"is {what}, and the encoder reads only {' and '.join(reads)}.")
             self._advance(kilobytes)
             return
-        if "image" in reads and self._describes_pictures(path):
+        if "image" in reads and self._describes_images(path):
             self._skip(path, "describes the pictures beside it; name it alone to add it as text.")
             self._advance(kilobytes)
             return
         try:
-            document, picture = reader.read_with_picture(path)
+            document, image = reader.read_with_image(path)
             passages = [storable(passage) for passage in cut(document)]
         except (BadFile, LimitExceeded) as error:
             self._skip(path, str(error))
@@ -198,7 +198,7 @@ class Intake:
         content_hash = document.content_hash
         self._tell(path, document)
         digests = [input_hash(passage, content_hash) for passage in passages]
-        self._pending.append(_Pending(path, content_hash, kilobytes, passages, digests, picture))
+        self._pending.append(_Pending(path, content_hash, kilobytes, passages, digests, image))
 
     def _tell(self, path: str, document: Document) -> None:
         """Say how a table was read."""
@@ -211,10 +211,10 @@ class Intake:
             self.change.notes.append(f"{name}: {note}")
             self._monitor.note(f"{name}: {note}")
 
-    def _describes_pictures(self, path: str) -> bool:
+    def _describes_images(self, path: str) -> bool:
         """Whether a file is the table of an ImageFolder, whose pictures are added too."""
         folder, name = os.path.split(path)
-        return name in TABLES and folder in self._picture_folders and names_images(Path(path))
+        return name in TABLES and folder in self._image_folders and names_images(Path(path))
 
     def _is_full(self) -> bool:
         passages = sum(len(waiting.passages) for waiting in self._pending)

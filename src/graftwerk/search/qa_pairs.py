@@ -53,11 +53,11 @@ def read_paragraphs(path: Path) -> list[Paragraph]:
 
 def _paragraph(item: Any, where: str) -> Paragraph:
     text = _text(item, "text", where)
-    asked = item.get("questions")
-    if not isinstance(asked, list):
+    requested = item.get("questions")
+    if not isinstance(requested, list):
         raise BadInput(f"{where}: field 'questions' is no list.", _FORM)
     return Paragraph(
-        text, tuple(_question(q, f"{where}, question {n}") for n, q in enumerate(asked))
+        text, tuple(_question(q, f"{where}, question {n}") for n, q in enumerate(requested))
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from ..data.documents.formats import PICTURES, is_image_path, refuse_missing
+from ..data.documents.formats import IMAGES, is_image_path, refuse_missing
 from ..data.images import read_image
 from ..errors import BadInput
 from ..models.encoders import familiarity
@@ -96,9 +96,9 @@ def search(
     begin = time.perf_counter()
     is_image = is_image_path(query) and Path(query).is_file()
     if mode != "text" and encoder is not None and "image" in encoder.reads:
-        refuse_missing(query, PICTURES, _LOOK_FOR_WORDS)
+        refuse_missing(query, IMAGES, _LOOK_FOR_WORDS)
     vector, familiar = _encode(encoder, query, mode, is_image) if k else (None, None)
-    asked = _Query(
+    requested = _Query(
         text=query,
         expression=None if is_image or mode == "vector" else to_match(query),
         vector=vector,
@@ -109,19 +109,19 @@ def search(
     )
     with index.view() as view:
         space = None if mode == "text" else index.space(view)
-        allowed = None if asked.where is None else view.allowed(asked.where)
+        allowed = None if requested.where is None else view.allowed(requested.where)
         searched = view.count_passages() if allowed is None else len(allowed)
-        pictures = _pictures(index, view, where)
+        images = _images(index, view, where)
         groups = [allowed]
-        if k and mode == "hybrid" and 0 < len(pictures) < searched:
-            groups = _by_kind(view, where, pictures, is_image=is_image)
-        hits = _find(view, space, asked, groups, None if is_image else rescorer) if k else []
+        if k and mode == "hybrid" and 0 < len(images) < searched:
+            groups = _by_kind(view, where, images, is_image=is_image)
+        hits = _find(view, space, requested, groups, None if is_image else rescorer) if k else []
     return SearchResult(
         query=query,
         mode=mode,
         hits=hits,
         searched=searched,
-        pictures=len(pictures),
+        pictures=len(images),
         familiarity=familiar,
         sheet=None,
         seconds=time.perf_counter() - begin,
@@ -131,21 +131,21 @@ def search(
 def _find(
     view: View,
     space: Space | None,
-    asked: _Query,
+    requested: _Query,
     groups: Sequence[Int64[np.ndarray, " a"] | None],
     rescorer: Encoder | None,
 ) -> list[Hit]:
     """Rank the passages of each group by vector and all by words, and join the rankings."""
-    by_text = _by_text(view, asked)
-    rankings = [_by_vector(space, asked, group) for group in groups]
+    by_text = _by_text(view, requested)
+    rankings = [_by_vector(space, requested, group) for group in groups]
     passages = view.passages(list({*by_text}.union(*rankings)))
     if rescorer is not None:
-        rankings[0] = _rescore(rescorer, asked.text, rankings[0], by_text, passages)
+        rankings[0] = _rescore(rescorer, requested.text, rankings[0], by_text, passages)
     ranks = _Ranks.of(rankings, by_text)
-    scores = ranks.scores(asked.mode)
-    chosen = [key for key in scores if key in passages][: asked.k]
-    marks = view.marks(chosen, asked.expression) if asked.expression and chosen else {}
-    cosines = _missing_cosines(chosen, ranks.cosines, space, asked) | ranks.cosines
+    scores = ranks.scores(requested.mode)
+    chosen = [key for key in scores if key in passages][: requested.k]
+    marks = view.marks(chosen, requested.expression) if requested.expression and chosen else {}
+    cosines = _missing_cosines(chosen, ranks.cosines, space, requested) | ranks.cosines
     return [
         Hit(
             **{field.name: getattr(passages[key], field.name) for field in _PASSAGE},
@@ -160,14 +160,14 @@ def _find(
 
 
 def _missing_cosines(
-    keys: Sequence[int], known: Mapping[int, float], space: Space | None, asked: _Query
+    keys: Sequence[int], known: Mapping[int, float], space: Space | None, requested: _Query
 ) -> dict[int, float]:
     """The cosines of hits that only words found."""
-    if space is None or asked.vector is None:
+    if space is None or requested.vector is None:
         return {}
     missing = sorted(key for key in keys if key not in known)
     ids, vectors = space.take(np.array(missing, dtype=np.int64))
-    return dict(zip(ids.tolist(), (vectors @ asked.vector).tolist(), strict=True))
+    return dict(zip(ids.tolist(), (vectors @ requested.vector).tolist(), strict=True))
 
 
 def _by_kind(
@@ -181,7 +181,7 @@ def _by_kind(
     return [images, passages] if is_image else [passages, images]
 
 
-def _pictures(index: Index, view: View, where: Sequence[str]) -> Int64[np.ndarray, " p"]:
+def _images(index: Index, view: View, where: Sequence[str]) -> Int64[np.ndarray, " p"]:
     """Keys of the pictures that could be found."""
     if "image" not in index.reads:
         return np.empty(0, dtype=np.int64)
@@ -223,19 +223,19 @@ def _encode(
 
 
 def _by_vector(
-    space: Space | None, asked: _Query, allowed: Int64[np.ndarray, " a"] | None
+    space: Space | None, requested: _Query, allowed: Int64[np.ndarray, " a"] | None
 ) -> dict[int, float]:
-    if space is None or asked.vector is None:
+    if space is None or requested.vector is None:
         return {}
     if allowed is None:
-        return dict(space.nearest(asked.vector, asked.depth, exact=asked.exact))
-    return dict(space.nearest_among(allowed, asked.vector, asked.depth))
+        return dict(space.nearest(requested.vector, requested.depth, exact=requested.exact))
+    return dict(space.nearest_among(allowed, requested.vector, requested.depth))
 
 
-def _by_text(view: View, asked: _Query) -> dict[int, float]:
-    if asked.expression is None:
+def _by_text(view: View, requested: _Query) -> dict[int, float]:
+    if requested.expression is None:
         return {}
-    return dict(view.match(asked.expression, asked.depth, asked.where))
+    return dict(view.match(requested.expression, requested.depth, requested.where))
 
 
 def _rescore(

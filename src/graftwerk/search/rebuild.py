@@ -94,13 +94,13 @@ class _Renewer:
             )
             return
         try:
-            passages, picture = self._read(reader, path, content_hash, is_image)
+            passages, image = self._read(reader, path, content_hash, is_image)
         except (BadFile, LimitExceeded) as error:
             self.skipped.append(Skipped(path=path, reason=f"taken out: {error}"))
             return
         digests = [input_hash(passage, content_hash) for passage in passages]
         matrix = decode_vectors(
-            self._embed(dict(zip(digests, passages, strict=True)), digests, picture),
+            self._embed(dict(zip(digests, passages, strict=True)), digests, image),
             self._encoder.dimension,
         )
         if is_unit(matrix).all():
@@ -113,10 +113,10 @@ class _Renewer:
     def _read(
         self, reader: Reader, path: str, content_hash: str, is_image: bool
     ) -> tuple[list[Passage], "Image | None"]:
-        picture = None
+        image = None
         if is_image or self._recut:
             try:
-                document, picture = reader.read_with_picture(path)
+                document, image = reader.read_with_image(path)
             except BadFile as error:
                 raise BadFile(f"it cannot be read: {error.message}", error.hint) from error
             if document.content_hash != content_hash:
@@ -127,7 +127,7 @@ class _Renewer:
         else:
             with self._index.view() as view:
                 passages = view.passages_of(path)
-        return passages, picture
+        return passages, image
 
     def _embed(
         self, inputs: Mapping[bytes, Passage], digests: list[bytes], picture: "Image | None"

@@ -281,7 +281,7 @@ class View:
         """Passages stored."""
         return self._one("SELECT count(*) FROM passages")
 
-    def count_pictures(self) -> int:
+    def count_images(self) -> int:
         """Passages that are pictures."""
         return self._one("SELECT count(*) FROM passages WHERE kind = 'image'")
 

@@ -198,8 +198,8 @@ def _positions(ids: Int64[np.ndarray, " n"], keys: Int64[np.ndarray, " a"]) -> n
     """Where `keys` stand in `ids`; those that do not are left out."""
     if len(ids) == 0:
         return np.zeros(0, dtype=np.int64)
-    places = np.minimum(np.searchsorted(ids, keys), len(ids) - 1)
-    return np.asarray(places[ids[places] == keys])
+    locations = np.minimum(np.searchsorted(ids, keys), len(ids) - 1)
+    return np.asarray(locations[ids[locations] == keys])
 
 
 def _best(

@@ -165,12 +165,12 @@ def measure_recall(space: Space) -> float | None:
     noise = generator.standard_normal(vectors.shape).astype(np.float32)
     queries = vectors + noise * np.float32(_NOISE / np.sqrt(vectors.shape[1]))
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-    found = wanted = 0
+    found = requested = 0
     for query in queries:
         exact = {key for key, _ in space.nearest(query, 10, exact=True)}
         found += len(exact & {key for key, _ in space.nearest(query, 10)})
-        wanted += len(exact)
-    return found / wanted if wanted else None
+        requested += len(exact)
+    return found / requested if requested else None
 
 
 _COPY = """
@@ -203,7 +203,7 @@ def repair(index: Index, findings: Findings, load: Callable[[], Encoder], monito
     with index.view() as view:
         stored = view.passages(findings.bad_vectors)
     texts = {key: passage for key, passage in stored.items() if passage.kind == "text"}
-    pictures = [key for key, passage in stored.items() if passage.kind == "image"]
+    images = [key for key, passage in stored.items() if passage.kind == "image"]
     inputs = {str(key).encode(): passage for key, passage in texts.items()}
     monitor.start("embedding passages", len(inputs))
     vectors = embed(inputs, load(), monitor.advance).vectors if inputs else {}
@@ -217,7 +217,7 @@ def repair(index: Index, findings: Findings, load: Callable[[], Encoder], monito
             vector = vectors[str(key).encode()]
             connection.execute(_COPY, (sha256(vector), vector, key))
             connection.execute("DELETE FROM passages WHERE id = ?", (key,))
-        for key in (*findings.bad_rows, *pictures):
+        for key in (*findings.bad_rows, *images):
             connection.execute(_FORGET, (key,))
             connection.execute("DELETE FROM passages WHERE id = ?", (key,))
         connection.execute("DELETE FROM passages WHERE file_id NOT IN (SELECT id FROM files)")

@@ -36,7 +36,7 @@ def load_own_encoder(index: Index, load: Load) -> Encoder:
     except BadInput as error:
         raise BadFile(
             f"the encoder of the index {index.folder} cannot be loaded: {error.message}",
-            f"{_way_back(index.encoder_name)}, or change the index: "
+            f"{_remedy(index.encoder_name)}, or change the index: "
             "graft index rebuild --encoder NAME --index "
             f"{index.folder}; `graft search --mode text` works without it.",
         ) from error
@@ -50,7 +50,7 @@ def load_own_encoder(index: Index, load: Load) -> Encoder:
     return encoder
 
 
-def _way_back(name: str) -> str:
+def _remedy(name: str) -> str:
     """How an encoder that an index names is had again; an index itself fetches nothing."""
     if "@" in name and not Path(name).is_absolute():
         return f"Fetch it: graft models info {name}"
@@ -216,6 +216,6 @@ def remove_files(folder: Path, paths: Sequence[str], monitor: Monitor) -> IndexC
 
 def _find(path: str, stored: Mapping[str, str]) -> list[str]:
     """The stored files that a path names: itself, or all in it."""
-    places = set(names_of(path))
-    inside = tuple(place.rstrip(os.sep) + os.sep for place in places)
-    return [name for name in stored if name in places or name.startswith(inside)]
+    locations = set(names_of(path))
+    inside = tuple(location.rstrip(os.sep) + os.sep for location in locations)
+    return [name for name in stored if name in locations or name.startswith(inside)]

@@ -27,7 +27,7 @@ KIND, PAGE, PARTS = "tour", "index.html", ".chapters"
 MEGABYTES = {False: 10, True: 280}  # on the disk, of the short tour and of the full one
 # by which a tour is known that is older than markers
 _TITLE, _HEAD = b"<title>Graftwerk: the tour</title>", 2_000
-_PLACES = {
+_LOCATIONS = {
     "handbook-index", "pictures", "conditions", "control", "guiding", "topics.csv", "compare",
     "style", "inside",
 }  # fmt: skip
@@ -136,7 +136,7 @@ def run(request: requests.Tour, monitor: Monitor) -> TourResult:
     """
     page, parts = request.out / PAGE, request.out / PARTS
     folders.claim(request.out, KIND, verify=_is_former)
-    shown = [_kept(chapter, request) for chapter in CHAPTERS]
+    shown = [_retained(chapter, request) for chapter in CHAPTERS]
     _announce(shown, request, monitor)
     front = _front(request.out)
     files.write_text(page, _render(shown, front, request))
@@ -176,7 +176,7 @@ def _duration(seconds: int) -> str:
     return f"{seconds} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
-def _kept(chapter: Chapter, request: requests.Tour) -> _Part:
+def _retained(chapter: Chapter, request: requests.Tour) -> _Part:
     """Take what a tour that was stopped has left of a chapter."""
     with suppress(BadFile, KeyError, TypeError, ValueError):
         stored = files.read_json(_store(chapter, request))
@@ -208,7 +208,7 @@ def _key(request: requests.Tour) -> list[Any]:
 def _is_former(folder: Path) -> bool:
     """Whether an unmarked folder holds a tour and nothing else: its page says what it is."""
     page = folder / PAGE
-    if not set(folders.entries(folder)) <= {PAGE, *_PLACES} or not page.is_file():
+    if not set(folders.entries(folder)) <= {PAGE, *_LOCATIONS} or not page.is_file():
         return False
     with page.open("rb") as file:
         return _TITLE in file.read(_HEAD)

@@ -41,11 +41,11 @@ _PHOTOGRAPH = ("sklearn", "datasets/images/china.jpg")
 def generate_and_search(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
     """Show a scene, generate from prompts, search and classify rendered images."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
-    place = folder / "images"
-    folders.remove(place, owner=folder)
-    place.mkdir(parents=True)
+    location = folder / "images"
+    folders.remove(location, owner=folder)
+    location.mkdir(parents=True)
     sheet = blocks.run_blocks_show(
-        requests.BlocksShow(scene=SCENE, out=place / "scene.png", **common), Silent()
+        requests.BlocksShow(scene=SCENE, out=location / "scene.png", **common), Silent()
     )
     generated = generate_prompts(folder, request, monitor, PROMPTS if request.full else PROMPTS[:1])
     entry = None if request.full else recorded.load("prompts", folder)
@@ -57,8 +57,8 @@ def generate_and_search(folder: Path, request: requests.Tour, monitor: Monitor) 
         "source": entry["source"] if entry else None,
         "more": entry["content"]["generated"] if entry else [],
         "measured": _measured(folder, request, monitor),
-        **_search_images(place, common, query, monitor),
-        **_classify_images(place, common, monitor),
+        **_search_images(location, common, query, monitor),
+        **_classify_images(location, common, monitor),
         "is_image": lambda query: query.endswith(".png"),
     }
 
@@ -68,10 +68,10 @@ def _measured(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[st
     entry = recorded.load("evaluation", folder)
     if not request.full:
         return entry
-    asked = requests.RecipeEval(
+    requested = requests.RecipeEval(
         name="diffusion", count=EVALUATED, seed=request.seed, device=request.device
     )
-    figures = blocks.run_recipe_eval(asked, monitor).figures
+    figures = blocks.run_recipe_eval(requested, monitor).figures
     for name, figure in entry["content"]["evaluation"].items():
         figure["value"] = figures[name]
     entry["content"]["count"] = EVALUATED
@@ -84,22 +84,22 @@ def generate_prompts(
     """Generate four images of each prompt."""
     generated = []
     for number, prompt in enumerate(prompts):
-        asked = requests.Generate(
+        requested = requests.Generate(
             prompt=prompt,
             out=folder / "images" / f"prompt-{number}",
             seed=request.seed,
             device=request.device,
         )
-        generated.append(generate.run_generate(asked, Silent()))
+        generated.append(generate.run_generate(requested, Silent()))
         monitor.advance()
     return {"generated": generated}
 
 
 def _search_images(
-    place: Path, common: dict[str, Any], image: str, monitor: Monitor
+    location: Path, common: dict[str, Any], image: str, monitor: Monitor
 ) -> dict[str, Any]:
     """Index rendered images and search them by words and by an image."""
-    data, out = place / "scenes", place / "index"
+    data, out = location / "scenes", location / "index"
     blocks.run_blocks_render(requests.BlocksRender(count=RENDERED, out=data, **common), monitor)
     captions = _captions(data)
     added = index.run_index_add(
@@ -121,15 +121,17 @@ def _search_images(
     return {"added": added, "found": found}
 
 
-def _classify_images(place: Path, common: dict[str, Any], monitor: Monitor) -> dict[str, Any]:
+def _classify_images(location: Path, common: dict[str, Any], monitor: Monitor) -> dict[str, Any]:
     """Classify rendered images of one object by the words of the labels alone."""
-    data = place / "objects"
+    data = location / "objects"
     blocks.run_blocks_render(
         requests.BlocksRender(count=CLASSIFIED, objects=1, out=data, **common), monitor
     )
     captions = _captions(data)
-    asked = requests.Classify(pictures=[str(data / "train")], labels=list(LABELS), k=1, **common)
-    report = classify.run_classify(asked, monitor)
+    requested = requests.Classify(
+        pictures=[str(data / "train")], labels=list(LABELS), k=1, **common
+    )
+    report = classify.run_classify(requested, monitor)
     kinds = [label.split()[-1] for label in LABELS]
     right = sum(one.label.split()[-1] in captions[one.path] for one in report.pictures)
     counts = [sum(kind in caption for caption in captions.values()) for kind in kinds]
@@ -150,20 +152,20 @@ def _captions(data: Path) -> dict[str, str]:
 def conditions(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
     """Show Canny's steps on a photograph, and the eight conditions of one scene."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
-    place = folder / "conditions"
-    folders.remove(place, owner=folder)
-    place.mkdir(parents=True)
+    location = folder / "conditions"
+    folders.remove(location, owner=folder)
+    location.mkdir(parents=True)
     photograph = _photograph()
     made = {}
-    asked: dict[str, dict[str, Any]] = {
+    requested: dict[str, dict[str, Any]] = {
         "stages": {"kind": "canny", "image": photograph, "stages": True, "thresholds": "auto"},
         "lines": {"kind": "hough", "image": photograph},
         "scribble": {"kind": "scribble", "image": photograph},
         "scene": {"kind": "all", "scene": CONDITIONED},
     }
-    for name, options in asked.items():
+    for name, options in requested.items():
         if options.get("image", photograph) is not None:
-            wish = requests.MakeCondition(out=place / f"{name}.png", **options, **common)
+            wish = requests.MakeCondition(out=location / f"{name}.png", **options, **common)
             made[name] = condition.run_condition(wish, Silent())
         monitor.advance()
     kinds = condition.run_condition_list(requests.ConditionList(**common), monitor).kinds
@@ -174,8 +176,8 @@ def _photograph() -> str | None:
     """Path of the photograph; None where scikit-learn came without it."""
     package, inner = _PHOTOGRAPH
     found = importlib.util.find_spec(package)
-    places = found.submodule_search_locations if found is not None else None
-    path = Path(places[0]) / inner if places else None
+    locations = found.submodule_search_locations if found is not None else None
+    path = Path(locations[0]) / inner if locations else None
     return str(path) if path is not None and path.is_file() else None
 
 
@@ -190,15 +192,17 @@ def look_inside(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[
 def probe_images(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
     """Probe the U-Net for an object's location and latents for the time, and move along both."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
-    place = folder / "inside"
-    folders.remove(place, owner=folder)
+    location = folder / "inside"
+    folders.remove(location, owner=folder)
     blocks.run_blocks_render(
-        requests.BlocksRender(count=PROBED, objects=1, out=place / "scenes", **common), monitor
+        requests.BlocksRender(count=PROBED, objects=1, out=location / "scenes", **common), monitor
     )
     studies = []
     for at, target in {"middle": "place", "latent": "time"}.items():
-        options = {"data": place / "scenes", "at": at, "target": [target], "moved": MOVED}
-        asked = requests.Readout.model_validate({**options, "out": place / "readout", **common})
-        report = probe.run_readout(asked, monitor)
+        options = {"data": location / "scenes", "at": at, "target": [target], "moved": MOVED}
+        requested = requests.Readout.model_validate(
+            {**options, "out": location / "readout", **common}
+        )
+        report = probe.run_readout(requested, monitor)
         studies.append({"read": report, "target": target, "shown": report.moved[-1:]})
     return {"studies": studies, "scenes": PROBED}

@@ -15,7 +15,7 @@ from ..data.images import read_image, write_image
 from ..errors import BadFile
 
 FOLDER = Path(__file__).parent / "recorded"
-PLACE = "recorded"  # folder of a tour that gets the images, so that its page can be moved
+LOCATION = "recorded"  # folder of a tour that gets the images, so that its page can be moved
 _IMAGE = "recorded:"  # begins a string that names an image of the entry
 _SUFFIX = ".png"
 
@@ -42,7 +42,7 @@ def load(name: str, tour: Path) -> dict[str, Any]:
         if not text.startswith(_IMAGE):
             return text
         inner = text.removeprefix(_IMAGE)
-        target = tour / PLACE / inner
+        target = tour / LOCATION / inner
         target.parent.mkdir(parents=True, exist_ok=True)
         files.write_bytes(target, (FOLDER / inner).read_bytes())
         return str(target)

@@ -58,60 +58,64 @@ _BY_NIGHT = 0.45
 def guide_by_gradients(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
     """Compare the strawman with guidance, and show what the scale of the guide does."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
-    place = folder / "guiding"
-    folders.remove(place, owner=folder)
+    location = folder / "guiding"
+    folders.remove(location, owner=folder)
     pairs = []
     for label in CLASSES if request.full else CLASSES[:1]:
         strawman = guide.run_invert(
             requests.Invert(
-                to=f"class={label}", steps=DESCENT, count=GUIDED, out=place / "strawman", **common
+                to=f"class={label}",
+                steps=DESCENT,
+                count=GUIDED,
+                out=location / "strawman",
+                **common,
             ),
             Silent(),
         )
-        pairs.append((label, strawman, _guided(label, SCALE, place, common)))
+        pairs.append((label, strawman, _guided(label, SCALE, location, common)))
         monitor.advance()
     shown = {"pairs": pairs, "scale": SCALE, "scales": SCALES, "descent": DESCENT}
     if not request.full:
         entry = recorded.load("sweep", folder)
         return {**shown, "source": entry["source"], **entry["content"]}
-    asked = requests.GuideSweep(
+    requested = requests.GuideSweep(
         classes=",".join(CLASSES),
         scales=SCALES,
         count=SWEPT,
         steps=GUIDE_STEPS,
-        out=place / "sweep",
+        out=location / "sweep",
         **common,
     )
-    swept = guide.run_guide_sweep(asked, monitor)
+    swept = guide.run_guide_sweep(requested, monitor)
     return {**shown, "source": None, "swept": swept}
 
 
-def _guided(label: str, scale: int, place: Path, common: dict[str, Any]) -> Generation:
-    asked = requests.Generate(
+def _guided(label: str, scale: int, location: Path, common: dict[str, Any]) -> Generation:
+    requested = requests.Generate(
         guide=[f"class={label}:{scale}"],
         count=GUIDED,
         steps=GUIDE_STEPS,
-        out=place / "guided",
+        out=location / "guided",
         **common,
     )
-    return generate.run_generate(asked, Silent())
+    return generate.run_generate(requested, Silent())
 
 
 def control(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
     """Generate by conditions of one scene; the full tour trains a branch and an ablation too."""
-    place = folder / "control"
-    folders.remove(place, owner=folder)
-    place.mkdir(parents=True)
-    maps = _maps(place, request, tuple(CONDITIONS) if request.full else (LIVE,))
+    location = folder / "control"
+    folders.remove(location, owner=folder)
+    location.mkdir(parents=True)
+    maps = _maps(location, request, tuple(CONDITIONS) if request.full else (LIVE,))
     live = []
     for name, weight in (("with the branch", 1), ("without it (weight 0)", 0)):
         one = {LIVE: maps[LIVE]}
-        report = _controlled(place, request, CONTROL_PROMPTS[1], one, weight, LIVE_COUNT)
+        report = _controlled(location, request, CONTROL_PROMPTS[1], one, weight, LIVE_COUNT)
         live.append((name, report))
         monitor.advance()
     content: dict[str, Any] = {"number": SCENE, "live": live, "kind": LIVE, "map": maps[LIVE]}
     if request.full:
-        return {**content, "full": True, **_whole_control(place, request, maps, monitor)}
+        return {**content, "full": True, **_whole_control(location, request, maps, monitor)}
     entries = {name: recorded.load(name, folder) for name in ("control", "training", "ablation")}
     return {**content, "full": False, **entries}
 
@@ -120,77 +124,77 @@ def control_rows(
     folder: Path, request: requests.Tour, monitor: Monitor, prompts: Sequence[str]
 ) -> dict[str, Any]:
     """Generate by each condition of one scene, with each prompt."""
-    place = folder / "control"
-    place.mkdir(parents=True, exist_ok=True)
-    maps = _maps(place, request, tuple(CONDITIONS))
+    location = folder / "control"
+    location.mkdir(parents=True, exist_ok=True)
+    maps = _maps(location, request, tuple(CONDITIONS))
     rows = []
     for kind in maps:
         row = []
         for prompt in prompts:
-            row.append(_controlled(place, request, prompt, {kind: maps[kind]}))
+            row.append(_controlled(location, request, prompt, {kind: maps[kind]}))
             monitor.advance()
         rows.append((kind, row))
     return {"prompts": prompts, "maps": maps, "rows": rows}
 
 
 def _whole_control(
-    place: Path, request: requests.Tour, maps: dict[str, Path], monitor: Monitor
+    location: Path, request: requests.Tour, maps: dict[str, Path], monitor: Monitor
 ) -> dict[str, Any]:
     """Every condition, two added, an ambiguous shape, a training, a tiny ablation."""
-    rows = control_rows(place.parent, request, monitor, CONTROL_PROMPTS)
+    rows = control_rows(location.parent, request, monitor, CONTROL_PROMPTS)
     both = {kind: maps[kind] for kind in ADDED}
-    circle = place / "circle.png"
+    circle = location / "circle.png"
     write_image(circle, _circle())
-    training, trained = _trained(place, request, monitor)
+    training, trained = _trained(location, request, monitor)
     return {
         **rows,
         "added": (
             ADDED,
-            _controlled(place, request, CONTROL_PROMPTS[0], both, count=ADDED_COUNT),
+            _controlled(location, request, CONTROL_PROMPTS[0], both, count=ADDED_COUNT),
         ),
         "circle": circle,
         "ambiguous": [
-            (prompt, _controlled(place, request, prompt, {"scribble": circle}))
+            (prompt, _controlled(location, request, prompt, {"scribble": circle}))
             for prompt in AMBIGUOUS
         ],
         "training": training,
         "trained": trained,
         "scenes": SCENES,
-        "ablation": _ablation(place / "ablation", request, monitor),
+        "ablation": _ablation(location / "ablation", request, monitor),
         "steps": _ABLATION_STEPS,
         "drawing_steps": max(1, CONTROL_STEPS // 2),
     }
 
 
-def _maps(place: Path, request: requests.Tour, kinds: Sequence[str]) -> dict[str, Path]:
+def _maps(location: Path, request: requests.Tour, kinds: Sequence[str]) -> dict[str, Path]:
     """Exact conditions of the scene."""
-    maps = {kind: place / f"{kind}.png" for kind in kinds}
+    maps = {kind: location / f"{kind}.png" for kind in kinds}
     for kind, path in maps.items():
-        asked = requests.MakeCondition(
+        requested = requests.MakeCondition(
             kind=kind, scene=SCENE, size=SIDE, out=path, seed=request.seed, device=request.device
         )
-        condition.run_condition(asked, Silent())
+        condition.run_condition(requested, Silent())
     return maps
 
 
 def _controlled(
-    place: Path,
+    location: Path,
     request: requests.Tour,
     prompt: str,
     maps: dict[str, Path],
     weight: int = 1,
     count: int = 1,
 ) -> Generation:
-    asked = requests.Generate(
+    requested = requests.Generate(
         prompt=prompt,
         control=[f"{kind}-map={path}:{weight}" for kind, path in maps.items()],
         count=count,
         steps=CONTROL_STEPS,
-        out=place / "-".join(maps),
+        out=location / "-".join(maps),
         seed=request.seed,
         device=request.device,
     )
-    return generate.run_generate(asked, Silent())
+    return generate.run_generate(requested, Silent())
 
 
 def _circle() -> Image.Image:
@@ -201,13 +205,13 @@ def _circle() -> Image.Image:
 
 
 def _trained(
-    place: Path, request: requests.Tour, monitor: Monitor
+    location: Path, request: requests.Tour, monitor: Monitor
 ) -> tuple[requests.ControlTrain, ControlTrained]:
     """Train a branch until it begins to follow its condition."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
-    scenes = place / "scenes"
-    asked = requests.BlocksRender(count=SCENES, out=scenes, **common)
-    blocks.run_blocks_render(asked, Silent())
+    scenes = location / "scenes"
+    requested = requests.BlocksRender(count=SCENES, out=scenes, **common)
+    blocks.run_blocks_render(requested, Silent())
     training = requests.ControlTrain(
         data=scenes / "train",
         condition="segmentation",
@@ -215,7 +219,7 @@ def _trained(
         batch=BATCH,
         measurements=MEASURED,
         held_out=SCENES // 8,
-        out=place / "branch",
+        out=location / "branch",
         **common,
     )
     monitor.advance()
@@ -225,7 +229,7 @@ def _trained(
 def _ablation(out: Path, request: requests.Tour, monitor: Monitor) -> Ablation:
     """Trainings that are far too short, to show what an ablation writes."""
     monitor.advance()
-    asked = requests.ControlAblation(
+    requested = requests.ControlAblation(
         out=out,
         seeds=1,
         steps=_ABLATION_STEPS,
@@ -236,7 +240,7 @@ def _ablation(out: Path, request: requests.Tour, monitor: Monitor) -> Ablation:
         seed=request.seed,
         device=request.device,
     )
-    return control_commands.run_control_ablation(asked, Silent())
+    return control_commands.run_control_ablation(requested, Silent())
 
 
 def style(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
@@ -250,9 +254,9 @@ def style(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, A
 def train_style(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
     """Make foggy images, train a LoRA on them, and sample the same noise at three scales."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
-    place = folder / "style"
-    folders.remove(place, owner=folder)
-    data, lora, examples = place / "images", place / "lora", place / "examples.png"
+    location = folder / "style"
+    folders.remove(location, owner=folder)
+    data, lora, examples = location / "images", location / "lora", location / "examples.png"
     _write_foggy(data, examples)
     tuned = fit.run_fit(
         requests.Fit(
@@ -263,15 +267,15 @@ def train_style(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[
     generated = []
     for number, prompt in enumerate(STYLE_PROMPTS):
         for scale in STYLE_SCALES:
-            asked = requests.Generate(
+            requested = requests.Generate(
                 prompt=prompt,
                 count=STYLE_COUNT,
                 steps=STYLE_STEPS,
                 lora=[f"{lora}:{scale}"],
-                out=place / f"prompt-{number}-{scale}",
+                out=location / f"prompt-{number}-{scale}",
                 **common,
             )
-            sheet = generate.run_generate(asked, monitor).sheet
+            sheet = generate.run_generate(requested, monitor).sheet
             generated.append({"prompt": prompt, "scale": scale, "sheet": sheet})
     return {
         "tuned": tuned,

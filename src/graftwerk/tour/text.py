@@ -16,7 +16,7 @@ from ..rag.results import Answer
 from ..types import Monitor, Silent
 from . import recorded
 
-ASKED = (
+REQUESTED = (
     "Are we allowed to play foosball during working hours?",
     "What happens if I lose my laptop?",
     "What is the company's policy on cryptocurrency payments?",
@@ -51,13 +51,13 @@ _STRAY = 0.35  # of the texts name one thing of another topic
 
 def search_and_ask(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
     """Index the example handbook, search it, ask it, and check the index."""
-    place = folder / "handbook-index"
-    folders.remove(place, owner=folder)
-    common: dict[str, Any] = {"index": place, "seed": request.seed, "device": request.device}
+    location = folder / "handbook-index"
+    folders.remove(location, owner=folder)
+    common: dict[str, Any] = {"index": location, "seed": request.seed, "device": request.device}
     added = index.run_index_add(requests.IndexAdd(paths=[str(HANDBOOK)], **common), monitor)
     calibration = ask.run_calibrate(requests.Calibrate(file=QUESTIONS, **common), monitor)
     answers = []
-    for question in ASKED if request.full else ASKED[:SHORT]:
+    for question in REQUESTED if request.full else REQUESTED[:SHORT]:
         answers.append(
             ask.run_ask(requests.Ask(question=question, show_prompt=True, **common), Silent())
         )
@@ -81,8 +81,8 @@ def search_and_ask(folder: Path, request: requests.Tour, monitor: Monitor) -> di
 
 
 def _embedded(request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
-    asked = requests.Embed(inputs=list(EMBEDDED), seed=request.seed, device=request.device)
-    embedding = embed.run_embed(asked, monitor)
+    requested = requests.Embed(inputs=list(EMBEDDED), seed=request.seed, device=request.device)
+    embedding = embed.run_embed(requested, monitor)
     vectors = np.asarray(embedding.vectors)
     return {"texts": EMBEDDED, "cosines": (vectors @ vectors.T).tolist()}
 
@@ -125,8 +125,10 @@ def compare_methods(folder: Path, request: requests.Tour, monitor: Monitor) -> d
     folders.remove(out, owner=folder)
     files.write_text(data, topic_table(TEXTS, request.seed))
     options: dict[str, Any] = {"target": "topic", "top": 1, "epochs": EPOCHS, "out": out}
-    asked = requests.Compare(data=str(data), seed=request.seed, device=request.device, **options)
-    return {"comparison": compare.run_compare(asked, monitor)}
+    requested = requests.Compare(
+        data=str(data), seed=request.seed, device=request.device, **options
+    )
+    return {"comparison": compare.run_compare(requested, monitor)}
 
 
 def topic_table(count: int, seed: int) -> str:

@@ -24,7 +24,7 @@ _MANIFEST = "manifest.json"
 _VERSION = 1
 _NAME = re.compile(r"step-\d{8,}|\.step-\d{8,}\.\d+\.(tmp|old)")
 _SUFFIXES = {".safetensors", ".tmp"}
-_KEPT = 2  # of the newest, beside the best
+_RETAINED = 2  # of the newest, beside the best
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +120,11 @@ def require_same(folder: Path, configuration: Mapping[str, Any]) -> None:
         return
 
 
-def _differing(former: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def _differing(former: Mapping[str, Any], requested: Mapping[str, Any]) -> list[str]:
     """What differs, in words; within a mapping each of its values for itself."""
     words: list[str] = []
-    for key in sorted(former.keys() | wanted.keys()):
-        there, now = former.get(key), wanted.get(key)
+    for key in sorted(former.keys() | requested.keys()):
+        there, now = former.get(key), requested.get(key)
         if isinstance(there, Mapping) and isinstance(now, Mapping):
             words += _differing(there, now)
         elif there != now:
@@ -241,7 +241,7 @@ def _remove_unneeded(folder: Path) -> None:
         except Damaged:
             _remove(path)
     best = min(losses, key=lambda path: losses[path])
-    for path in list(losses)[_KEPT:]:
+    for path in list(losses)[_RETAINED:]:
         if path != best:
             _remove(path)
 

@@ -71,8 +71,8 @@ class Log:
 
     def rewind(self, step: int) -> None:
         """Forget what came after a step, for it is done again."""
-        kept = [entry for entry in self.read() if entry["step"] <= step]
-        files.write_text(self._path, "".join(json.dumps(entry) + "\n" for entry in kept))
+        retained = [entry for entry in self.read() if entry["step"] <= step]
+        files.write_text(self._path, "".join(json.dumps(entry) + "\n" for entry in retained))
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Append one step."""
@@ -106,10 +106,10 @@ def require_no_others(folder: Path, known: Collection[str]) -> None:
     from .loop import CHECKPOINTS, LOG, PLOT
 
     others = [name for name in folders.entries(folder) if name not in known]
-    strange = [name for name in others if name not in {CHECKPOINTS, LOG, PLOT}]
-    if strange:
+    unusual = [name for name in others if name not in {CHECKPOINTS, LOG, PLOT}]
+    if unusual:
         raise BadFile(
-            f"{folder} holds {strange[0]!r}, which is not of its training and would be lost.",
+            f"{folder} holds {unusual[0]!r}, which is not of its training and would be lost.",
             "Move it away, or name another folder with --out.",
         )
 

@@ -164,14 +164,14 @@ class _Training:
         if self._group.leads:
             self._log.add(entry | ({} if finite else {"skipped": True}))
         if state.skipped_in_row >= _SKIPS_IN_ROW:
-            kept = "no checkpoint was written before them."
+            retained = "no checkpoint was written before them."
             if any(self._checkpoints.glob("step-*")):
-                kept = f"the last checkpoint before them is in {self._checkpoints}."
+                retained = f"the last checkpoint before them is in {self._checkpoints}."
             raise Diverged(
                 f"loss or gradients of {_SKIPS_IN_ROW} steps in a row up to step {state.step} are "
                 "not finite.",
                 "Lower the learning rate, lengthen the warm-up, or look at the data of these "
-                f"steps; {kept}",
+                f"steps; {retained}",
             )
 
     def _gradients(self, batches: Iterator[tuple[int, Any]]) -> tuple[float, Mapping[str, Tensor]]:

@@ -45,7 +45,7 @@ def arithmetic(device: str, precision: Precision) -> Iterator[None]:
         yield
 
 
-_TABLE_SPREAD = 0.02  # of embeddings and of free parameters, as in CLIP and GPT-2
+_TABLE_DEVIATION = 0.02  # of embeddings and of free parameters, as in CLIP and GPT-2
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
@@ -66,7 +66,7 @@ def _draw(
     if isinstance(module, nn.GroupNorm | nn.LayerNorm) or parameter.ndim == 0:
         return
     if not isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-        parameter.normal_(0.0, _TABLE_SPREAD, generator=generator)
+        parameter.normal_(0.0, _TABLE_DEVIATION, generator=generator)
     elif name == "bias":
         parameter.zero_()
     else:

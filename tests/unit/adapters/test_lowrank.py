@@ -303,8 +303,8 @@ def test_an_adapter_that_peft_made_loads_here(tmp_path):
         rank_pattern={"value": 2},
     )
     theirs = get_peft_model(networks.make("bert"), config)
-    wanted = networks.run("bert", theirs)
+    requested = networks.run("bert", theirs)
     theirs.save_pretrained(tmp_path)
     network = networks.make("bert")
     load(tmp_path, network, "fake/bert", "unknown")
-    assert torch.equal(networks.run("bert", network), wanted)
+    assert torch.equal(networks.run("bert", network), requested)

@@ -109,8 +109,8 @@ def test_partial_says_less_and_nothing_else(parts: tuple, seed: int, keep: float
 
 def test_partial_varies_and_checks_its_share() -> None:
     facts = facts_of(sample_scene(0, 3))
-    said = {say(partial(facts, np.random.default_rng(seed))) for seed in range(40)}
-    assert len(said) > 15
+    predicted = {say(partial(facts, np.random.default_rng(seed))) for seed in range(40)}
+    assert len(predicted) > 15
     with pytest.raises(ValueError, match="between 0 and 1"):
         partial(facts, np.random.default_rng(0), 1.5)
 
@@ -120,8 +120,8 @@ def test_partial_varies_and_checks_its_share() -> None:
 def test_conflicting_changes_exactly_so_many(parts: tuple, seed: int, changes: int) -> None:
     facts = Facts(*parts)
     generator = np.random.default_rng(seed)
-    said = [v for v in attributes(facts) if v is not None and v != "person"]
-    if changes > len(said):
+    predicted = [v for v in attributes(facts) if v is not None and v != "person"]
+    if changes > len(predicted):
         with pytest.raises(ValueError, match="changes"):
             conflicting(facts, generator, changes)
         return

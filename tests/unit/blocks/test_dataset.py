@@ -7,7 +7,7 @@ from PIL import Image
 
 from graftwerk.blocks.captions import facts_of, parse
 from graftwerk.blocks.dataset import CONDITIONS, write_dataset
-from graftwerk.blocks.map_images import condition_pictures
+from graftwerk.blocks.map_images import condition_images
 from graftwerk.blocks.maps import maps_of
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
@@ -33,9 +33,9 @@ def test_folder(tmp_path: Path) -> None:
         scene = sample_scene(8, number)
         assert scene_from_json((tmp_path / "a" / row["scene"]).read_text()) == scene
         assert parse(row["caption"]) == facts_of(scene)
-        picture = np.asarray(Image.open(tmp_path / "a/train" / row["file_name"]))
-        assert np.array_equal(picture, render(scene, 32, 32))
-        for name, expected in condition_pictures(maps_of(scene, 32, 32)).items():
+        image = np.asarray(Image.open(tmp_path / "a/train" / row["file_name"]))
+        assert np.array_equal(image, render(scene, 32, 32))
+        for name, expected in condition_images(maps_of(scene, 32, 32)).items():
             stored = np.asarray(Image.open(tmp_path / "a" / row[name]))
             assert stored.dtype == expected.dtype
             assert np.array_equal(stored, expected)

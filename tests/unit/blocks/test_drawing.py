@@ -3,7 +3,7 @@ import pytest
 
 from graftwerk.blocks.map_images import (
     PALETTE,
-    condition_pictures,
+    condition_images,
     draw_depth,
     draw_keypoints,
     draw_normals,
@@ -15,20 +15,20 @@ from graftwerk.blocks.sampling import sample_scene
 from graftwerk.errors import LimitExceeded
 
 
-def test_pictures_can_be_read_back() -> None:
+def test_images_can_be_read_back() -> None:
     maps = maps_of(sample_scene(0, 3), 64, 64)
-    pictures = condition_pictures(maps)
-    depth = pictures["depth"].astype(np.float64)
+    images = condition_images(maps)
+    depth = images["depth"].astype(np.float64)
     near = maps.depth < FAR
     np.testing.assert_allclose(65535 / depth[near], maps.depth[near], rtol=4e-4)
     assert np.all(depth[~near] == 0)
-    normals = pictures["normals"] / 127.5 - 1
+    normals = images["normals"] / 127.5 - 1
     np.testing.assert_allclose(normals, maps.normals, atol=1 / 127)
     colours = np.array([PALETTE[name] for name in CLASSES])
-    distances = np.abs(pictures["segmentation"][..., None, :].astype(int) - colours).sum(-1)
+    distances = np.abs(images["segmentation"][..., None, :].astype(int) - colours).sum(-1)
     assert np.array_equal(distances.argmin(-1), maps.classes)
-    assert np.array_equal(pictures["outlines"] == 255, maps.outlines)
-    assert np.array_equal(pictures["outlines"] > 0, maps.outlines | maps.creases)
+    assert np.array_equal(images["outlines"] == 255, maps.outlines)
+    assert np.array_equal(images["outlines"] > 0, maps.outlines | maps.creases)
 
 
 def test_palette_colours_are_apart() -> None:
@@ -64,9 +64,9 @@ def test_sheet(size: int) -> None:
     scene = sample_scene(0, 3)
     sheet = np.asarray(sheet_of(scene, size))
     assert sheet.shape[1] > 4 * 190
-    picture = render(scene, size, size)
+    image = render(scene, size, size)
     side = max(size, 192 // size * size)
-    tile = picture.repeat(side // size, 0).repeat(side // size, 1)
+    tile = image.repeat(side // size, 0).repeat(side // size, 1)
     rows = [y for y in range(100) if np.array_equal(sheet[y : y + side, 10 : 10 + side], tile)]
     assert len(rows) == 1
 
@@ -79,6 +79,6 @@ def test_sizes_that_cannot_be(height: int, width: int) -> None:
             function(scene, height, width)
 
 
-def test_the_smallest_picture() -> None:
+def test_the_smallest_image() -> None:
     assert render(sample_scene(0), 1, 1).shape == (1, 1, 3)
     assert maps_of(sample_scene(0), 1, 2).outlines.shape == (1, 2)

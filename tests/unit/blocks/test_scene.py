@@ -13,10 +13,10 @@ GOOD = scene_to_data(sample_scene(0, 5))  # a cylinder or a person and others
 
 def changed(*path, value):
     data = json.loads(json.dumps(GOOD))
-    place = data
+    location = data
     for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
+        location = location[key]
+    location[path[-1]] = value
     return json.dumps(data)
 
 

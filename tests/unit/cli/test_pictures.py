@@ -2,13 +2,13 @@
 
 import pytest
 
-from graftwerk.cli.classify import alignment_lines, classification_lines, unfamiliar_lines
+from graftwerk.cli.classify import alignment_lines, classification_lines, out_of_distribution_lines
 from graftwerk.cli.format import skipped_lines
 from graftwerk.cli.search import search_lines
 from graftwerk.metrics.results import Across, AlignmentEvaluation, Half, Hubness, Purity, Recall
 from graftwerk.models.results import (
     Classification,
-    ClassifiedPicture,
+    ClassifiedImage,
     LabelProbability,
     TemperatureFit,
 )
@@ -24,21 +24,21 @@ def classified(path="/a.png", familiarity=None):
         LabelProbability(label=label, probability=chance, cosine=0.5)
         for label, chance in (("a red\x1b cube", 0.75), ("a cone", 0.25))
     ]
-    return ClassifiedPicture(
+    return ClassifiedImage(
         path=path, label=labels[0].label, probability=0.75, labels=labels, familiarity=familiarity
     )
 
 
-def classification(*pictures, **changes):
+def classification(*images, **changes):
     fields = {
-        "pictures": list(pictures), "skipped": [], "unfamiliar": None, "labels": 2,
+        "pictures": list(images), "skipped": [], "unfamiliar": None, "labels": 2,
         "templates": ["{}"], "encoder": "e", "fingerprint": "f", "logit_scale": 10.0,
         "temperature": 1.0, "calibration": "not calibrated", "fit": None, "seconds": 1.0,
     }  # fmt: skip
     return Classification(**fields | changes)
 
 
-def test_few_pictures_are_told_in_full():
+def test_few_images_are_told_in_full():
     text = "\n".join(classification_lines(classification(classified(familiarity=FAR))))
     assert "/a.png\n  label" in text
     assert "a red\\x1b cube" in text and "\x1b cube" not in text
@@ -50,10 +50,10 @@ def test_few_pictures_are_told_in_full():
     )
 
 
-def test_many_pictures_are_a_table():
-    pictures = [classified(f"/{n}.png", FAR if n == 2 else NEAR) for n in range(5)]
+def test_many_images_are_a_table():
+    images = [classified(f"/{n}.png", FAR if n == 2 else NEAR) for n in range(5)]
     skipped = [Skipped(path="/x\n.png", reason="It is no picture.")]
-    lines = classification_lines(classification(*pictures, skipped=skipped, unfamiliar=1))
+    lines = classification_lines(classification(*images, skipped=skipped, unfamiliar=1))
     assert lines[0].split() == ["picture", "label", "probability"]
     assert [line.endswith("unfamiliar") for line in lines[1:6]] == [
         False,
@@ -138,7 +138,7 @@ def test_what_was_searched(pictures, counted):
     assert search_lines(result(pictures=pictures))[-1] == f"1 of {counted}, hybrid, 100 ms"
 
 
-def test_a_picture_among_the_hits():
+def test_an_image_among_the_hits():
     lines = search_lines(result(sheet="out.png", familiarity=FAR))
     assert lines[:3] == ["1. /a.png", "   picture, score 0.2000, meaning #1, cosine 0.500", ""]
     assert lines[-2] == "pictures side by side -> out.png"
@@ -156,9 +156,11 @@ def change(**changes):
     )
 
 
-def test_unfamiliar_pictures_of_an_index():
-    assert unfamiliar_lines(change()) == unfamiliar_lines(change(unfamiliar=0)) == []
-    (line,) = unfamiliar_lines(change(unfamiliar=1200))
+def test_unfamiliar_images_of_an_index():
+    assert (
+        out_of_distribution_lines(change()) == out_of_distribution_lines(change(unfamiliar=0)) == []
+    )
+    (line,) = out_of_distribution_lines(change(unfamiliar=1200))
     assert line.startswith("1,200 of the pictures embedded are unlike all that e was trained on")
 
 

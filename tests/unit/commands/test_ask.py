@@ -13,7 +13,7 @@ from graftwerk.types import Silent
 QUESTION = "When may foosball be played?"
 
 
-class Told:
+class Reported:
     """A writer that says what a function of the prompt tells it to say."""
 
     name = "told"
@@ -36,7 +36,7 @@ def told(monkeypatch):
     """Make the writer of the next `ask` say something; returns it."""
 
     def make(say):
-        writer = Told(say if callable(say) else lambda _: [say])
+        writer = Reported(say if callable(say) else lambda _: [say])
         monkeypatch.setattr("graftwerk.library.index.load_writer", lambda *_, **__: writer)
         return writer
 
@@ -187,8 +187,8 @@ def hostile(number):
 
 def obey(prompt):
     """Do everything that any document says: repeat it as one's own words, in small pieces."""
-    said = "\n".join(source.passage.text for source in prompt.sources)
-    return [said[start : start + 7] for start in range(0, len(said), 7)]
+    predicted = "\n".join(source.passage.text for source in prompt.sources)
+    return [predicted[start : start + 7] for start in range(0, len(predicted), 7)]
 
 
 def test_a_thousand_hidden_instructions_obeyed_change_nothing(build, told, listener):

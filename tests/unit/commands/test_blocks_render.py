@@ -74,7 +74,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch) -> None:
     def fail(path: Path, picture: object) -> None:
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(dataset, "_write_picture", fail)
+    monkeypatch.setattr(dataset, "_write_image", fail)
     with pytest.raises(NoRoom, match="blocks"):
         blocks.run_blocks_render(BlocksRender(count=3, size=16, out=tmp_path / "blocks"), Silent())
     assert list(tmp_path.iterdir()) == []

@@ -41,29 +41,29 @@ def run(*paths, monitor=None, **options):
     return classify.run_classify(request, monitor or Silent())
 
 
-def test_each_picture_gets_its_colour(pictures):
+def test_each_image_gets_its_colour(pictures):
     report = run(pictures / "blue.png", pictures / "red.png")
     assert [(p.path, p.label) for p in report.pictures] == [
         (str(pictures / "blue.png"), "blue"),
         (str(pictures / "red.png"), "red"),
     ]
-    for picture in report.pictures:
-        assert picture.labels[0].label == picture.label
-        assert sum(one.probability for one in picture.labels) == pytest.approx(1)
-        assert picture.probability == picture.labels[0].probability
-        assert picture.labels[0].cosine == pytest.approx(1, abs=1e-5)
-        assert picture.familiarity is None
+    for image in report.pictures:
+        assert image.labels[0].label == image.label
+        assert sum(one.probability for one in image.labels) == pytest.approx(1)
+        assert image.probability == image.labels[0].probability
+        assert image.labels[0].cosine == pytest.approx(1, abs=1e-5)
+        assert image.familiarity is None
     assert (report.labels, report.temperature, report.unfamiliar) == (3, 1, None)
     assert report.calibration.startswith("not calibrated")
     assert (report.skipped, report.fit) == ([], None)
 
 
 def test_probabilities_are_the_softmax_at_the_models_scale(pictures, encoder):
-    (picture,) = run(pictures / "red.png").pictures
-    cosines = np.array([one.cosine for one in picture.labels])
+    (image,) = run(pictures / "red.png").pictures
+    cosines = np.array([one.cosine for one in image.labels])
     powers = np.exp(encoder.logit_scale * cosines)
     expected = powers / powers.sum()
-    np.testing.assert_allclose([one.probability for one in picture.labels], expected, rtol=1e-5)
+    np.testing.assert_allclose([one.probability for one in image.labels], expected, rtol=1e-5)
 
 
 def test_a_folder_is_taken_whole(pictures):
@@ -93,11 +93,11 @@ def test_what_cannot_be_read_is_named_and_counted(pictures):
     assert "no picture" in reasons["notes.txt"]
 
 
-def test_more_pictures_than_are_held_in_memory(pictures, monkeypatch):
-    expected = [picture.label for picture in run(pictures).pictures]
+def test_more_images_than_are_held_in_memory(pictures, monkeypatch):
+    expected = [image.label for image in run(pictures).pictures]
     monkeypatch.setattr("graftwerk.models.encoders._BATCH", 2)
     monkeypatch.setattr(classify, "_CELLS", 4)
-    assert [picture.label for picture in run(pictures).pictures] == expected
+    assert [image.label for image in run(pictures).pictures] == expected
 
 
 def test_labels_from_a_file(pictures, tmp_path):
@@ -105,7 +105,7 @@ def test_labels_from_a_file(pictures, tmp_path):
     path.write_text("\ufeffred\n\n green, or  not \nblue\n")
     report = run(pictures, labels=[], labels_file=path)
     assert report.labels == 3
-    names = {one.label for picture in report.pictures for one in picture.labels}
+    names = {one.label for image in report.pictures for one in image.labels}
     assert names == {"red", "green, or not", "blue"}
 
 
@@ -151,7 +151,7 @@ def test_ten_thousand_labels_and_one_more(pictures):
         run(pictures, labels=["red", "b" * 1_001])
 
 
-def test_pictures_that_cannot_be(pictures, tmp_path):
+def test_images_that_cannot_be(pictures, tmp_path):
     with pytest.raises(BadInput, match="no picture was named"):
         run()
     with pytest.raises(BadFile, match=r"'.*none\.png' cannot be read: No such file"):
@@ -204,7 +204,7 @@ def test_progress_and_stop(pictures):
         run(pictures, monitor=Recorder(stop_after=1))
 
 
-def test_unfamiliar_pictures_are_told(pictures, tmp_path, monkeypatch):
+def test_unfamiliar_images_are_told(pictures, tmp_path, monkeypatch):
     plain = colour_encoder(tmp_path)
     generator = np.random.default_rng(0)
     reddish = [
@@ -218,12 +218,12 @@ def test_unfamiliar_pictures_are_told(pictures, tmp_path, monkeypatch):
     serve_encoder(monkeypatch, colour_encoder(tmp_path, familiar=familiar))
     paint(pictures / "red.png", (255, 20, 30))
     report = run(pictures)
-    told = {picture.label: picture.familiarity.unfamiliar for picture in report.pictures}
-    assert told == {"red": False, "green": True, "blue": True}
+    reported = {image.label: image.familiarity.unfamiliar for image in report.pictures}
+    assert reported == {"red": False, "green": True, "blue": True}
     assert report.unfamiliar == 2
-    for picture in report.pictures:
-        assert picture.familiarity.unfamiliar == (picture.familiarity.distance > 1)
-        assert picture.familiarity.false_alarm_rate == 0.01
+    for image in report.pictures:
+        assert image.familiarity.unfamiliar == (image.familiarity.distance > 1)
+        assert image.familiarity.false_alarm_rate == 0.01
 
 
 # calibration
@@ -267,7 +267,7 @@ def test_a_temperature_is_fitted_kept_and_used(pictures, labelled, tmp_path):
         assert one.label == two.label and one.probability != two.probability
 
 
-def test_no_pictures_are_needed_to_calibrate(labelled, tmp_path):
+def test_no_images_are_needed_to_calibrate(labelled, tmp_path):
     report = run(calibrate=labelled)
     assert (report.pictures, report.skipped) == ([], [])
     assert report.fit.pictures == 90
@@ -302,7 +302,7 @@ def test_underscores_of_folders_are_spaces(tmp_path, encoder):
 def test_too_little_to_calibrate_with(tmp_path, encoder, labelled):
     with pytest.raises(BadInput, match=r"30 readable pictures .* of 1 different .* 60 others"):
         run(calibrate=labelled, labels=["red,yellow"])
-    for number in range(temperature.LEAST_PICTURES - 1):
+    for number in range(temperature.LEAST_IMAGES - 1):
         paint(tmp_path / "few" / LABELS[number % 2] / f"{number}.png", LABELS[number % 2])
     with pytest.raises(BadInput, match="has 19 readable pictures"):
         run(calibrate=tmp_path / "few")

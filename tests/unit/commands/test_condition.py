@@ -46,24 +46,24 @@ def make(kind, image, tmp_path, **options):
 
 
 @pytest.mark.parametrize("kind", CONDITIONS)
-def test_a_picture_becomes_its_condition(kind, picture, tmp_path) -> None:
-    report, drawn, notes = make(kind, picture, tmp_path)
-    expected = CONDITIONS[kind].from_picture(np.asarray(Image.open(picture)))
-    assert np.array_equal(drawn, expected)
+def test_an_image_becomes_its_condition(kind, picture, tmp_path) -> None:
+    report, sampled, notes = make(kind, picture, tmp_path)
+    expected = CONDITIONS[kind].from_image(np.asarray(Image.open(picture)))
+    assert np.array_equal(sampled, expected)
     assert (report.width, report.height, report.kind) == (64, 64, kind)
-    assert report.drawn == pytest.approx(drawn.any(axis=-1).mean())
+    assert report.drawn == pytest.approx(sampled.any(axis=-1).mean())
     assert (report.thresholds is not None) is (kind == "canny")
     built_in = report.made_by.startswith("builtin/")
     assert built_in is (kind in {"pose", "segmentation", "normals", "depth"})
     assert report.unfamiliar is (False if built_in else None)
     empty = [f"this {kind} map is empty: there is nothing to follow in it"]
-    assert notes == ([] if drawn.any() else empty)
+    assert notes == ([] if sampled.any() else empty)
 
 
 @pytest.mark.parametrize("kind", CONDITIONS)
 def test_a_scene_gives_exact_conditions(kind, tmp_path) -> None:
-    report, drawn, _ = make(kind, None, tmp_path, scene=4, size=48, seed=3)
-    assert np.array_equal(drawn, CONDITIONS[kind].from_scene(sample_scene(3, 4), 48))
+    report, sampled, _ = make(kind, None, tmp_path, scene=4, size=48, seed=3)
+    assert np.array_equal(sampled, CONDITIONS[kind].from_scene(sample_scene(3, 4), 48))
     assert report.made_by == ("Canny's method on the render" if kind == "canny" else "exact maps")
 
 
@@ -85,8 +85,8 @@ def test_the_steps_of_canny(picture, tmp_path) -> None:
 def test_a_finished_map_is_checked_and_kept(picture, tmp_path) -> None:
     make("depth", picture, tmp_path)
     (tmp_path / "out.png").rename(tmp_path / "depth.png")
-    report, drawn, _ = make("depth", tmp_path / "depth.png", tmp_path, finished=True)
-    assert np.array_equal(drawn, np.asarray(Image.open(tmp_path / "depth.png")))
+    report, sampled, _ = make("depth", tmp_path / "depth.png", tmp_path, finished=True)
+    assert np.array_equal(sampled, np.asarray(Image.open(tmp_path / "depth.png")))
     assert report.made_by == "brought as it is"
     with pytest.raises(BadInput, match="no depth map: it is in colour"):
         make("depth", picture, tmp_path, finished=True)
@@ -96,14 +96,14 @@ def test_a_dark_drawing_on_white_is_turned_round(tmp_path) -> None:
     page = np.full((40, 40, 3), 250, dtype=np.uint8)
     page[10:14, 5:30] = (40, 10, 90)
     Image.fromarray(page).save(tmp_path / "drawing.png")
-    _, drawn, _ = make("scribble", tmp_path / "drawing.png", tmp_path, finished=True)
-    assert (drawn[10:14, 5:30] == 255).all() and drawn.any(axis=-1).sum() == 100
+    _, sampled, _ = make("scribble", tmp_path / "drawing.png", tmp_path, finished=True)
+    assert (sampled[10:14, 5:30] == 255).all() and sampled.any(axis=-1).sum() == 100
     Image.fromarray(page * 0).save(tmp_path / "empty.png")
     with pytest.raises(BadInput, match="no scribble map: it is empty"):
         make("scribble", tmp_path / "empty.png", tmp_path, finished=True)
 
 
-def test_an_unfamiliar_picture_is_told(tmp_path) -> None:
+def test_an_unfamiliar_image_is_told(tmp_path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     report, _, notes = make("depth", tmp_path / "noise.png", tmp_path)
@@ -161,9 +161,9 @@ def zipped(path, **arrays):
     import zipfile
 
     with zipfile.ZipFile(path, "w") as archive:
-        for name, picture, boundaries in arrays.values():
+        for name, image, boundaries in arrays.values():
             buffer = io.BytesIO()
-            Image.fromarray(picture).save(buffer, "PNG")
+            Image.fromarray(image).save(buffer, "PNG")
             archive.writestr(f"{name}.png", buffer.getvalue())
             if boundaries is not None:
                 buffer = io.BytesIO()
@@ -173,15 +173,15 @@ def zipped(path, **arrays):
 
 
 def test_edges_are_measured_from_a_zip_and_a_folder(tmp_path) -> None:
-    picture = np.zeros((60, 80, 3), dtype=np.uint8)
-    picture[:, 40:] = 200
-    drawn = np.zeros((2, 60, 80), dtype=bool)
-    drawn[:, :, 39] = True  # of two equal pixels the left one
+    image = np.zeros((60, 80, 3), dtype=np.uint8)
+    image[:, 40:] = 200
+    sampled = np.zeros((2, 60, 80), dtype=bool)
+    sampled[:, :, 39] = True  # of two equal pixels the left one
     path = zipped(
         tmp_path / "data.zip",
-        one=("one", picture, {"boundaries": drawn}),
-        two=("two", picture, {"boundaries": drawn.astype(np.uint8)[:1]}),
-        three=("three", picture, None),
+        one=("one", image, {"boundaries": sampled}),
+        two=("two", image, {"boundaries": sampled.astype(np.uint8)[:1]}),
+        three=("three", image, None),
     )
     report = graftwerk.run(graftwerk.EvalEdges(data=path))
     assert (report.pictures, report.people) == (2, 3)
@@ -195,8 +195,8 @@ def test_edges_are_measured_from_a_zip_and_a_folder(tmp_path) -> None:
 
 
 def test_boundaries_that_do_not_fit(tmp_path) -> None:
-    picture = np.zeros((10, 12, 3), dtype=np.uint8)
-    for number, (boundaries, said) in enumerate(
+    image = np.zeros((10, 12, 3), dtype=np.uint8)
+    for number, (boundaries, predicted) in enumerate(
         [
             (None, "no picture with boundaries beside it"),
             ({"boundaries": np.zeros((1, 12, 10), dtype=bool)}, "10 x 12 pixels, and the picture"),
@@ -205,8 +205,8 @@ def test_boundaries_that_do_not_fit(tmp_path) -> None:
             ({"edges": np.zeros((1, 10, 12), dtype=bool)}, "holds no array 'boundaries'"),
         ]
     ):
-        path = zipped(tmp_path / f"{number}.zip", one=("one", picture, boundaries))
-        with pytest.raises(BadInput, match=said):
+        path = zipped(tmp_path / f"{number}.zip", one=("one", image, boundaries))
+        with pytest.raises(BadInput, match=predicted):
             graftwerk.run(graftwerk.EvalEdges(data=path))
     with pytest.raises(BadFile, match="does not exist"):
         graftwerk.run(graftwerk.EvalEdges(data=tmp_path / "nowhere"))

@@ -25,8 +25,8 @@ class Counts(Silent):
 
 
 @pytest.fixture(scope="module")
-def pictures(captioned_pictures):
-    return captioned_pictures
+def pictures(captioned_images):
+    return captioned_images
 
 
 def request(pictures, pipeline, out, **changes):
@@ -56,8 +56,8 @@ def test_it_measures_every_branch_and_prompt_and_goes_on(tmp_path, pictures, tex
     ]
     assert monitor.begun.count("training") == 6
     assert all(row.fidelity_margin is not None and row.judge is not None for row in report.rows)
-    told = [row.prompt for row in report.rows if row.obeyed is not None]
-    assert told == ["conflicting"] * 4
+    reported = [row.prompt for row in report.rows if row.obeyed is not None]
+    assert reported == ["conflicting"] * 4
     assert len(report.findings) == 2 * prompts and (report.pairs, report.count) == (4, 4)
     assert "| light | perfect |" in (out / "table.md").read_text()
     with Image.open(out / "sheet.png") as sheet:
@@ -82,7 +82,7 @@ def test_a_folder_of_another_ablation_is_refused(tmp_path, pictures, text_pipeli
         )
 
 
-def test_an_encoder_that_reads_no_pictures_is_refused(tmp_path, pictures, text_pipeline):
+def test_an_encoder_that_reads_no_images_is_refused(tmp_path, pictures, text_pipeline):
     with pytest.raises(BadInput, match="reads no pictures"):
         control.run_control_ablation(
             request(pictures, text_pipeline, tmp_path / "a", encoder="builtin/minilm"), Silent()

@@ -40,12 +40,12 @@ def test_diffusers_gets_what_the_branch_gives(tmp_path, text_pipeline):
     assert report.parameters == sum(weight.numel() for weight in theirs.parameters())
     generator = torch.Generator().manual_seed(2)
     x = torch.randn(2, 4, 8, 8, generator=generator)
-    picture = torch.rand(2, 3, 16, 16, generator=generator)
+    image = torch.rand(2, 3, 16, 16, generator=generator)
     states = torch.randn(2, 16, 32, generator=generator)
     times = torch.tensor([3.0, 700.0])
     with torch.no_grad():
-        mine = branch(x, times, branch.read(picture), {"encoder_hidden_states": states})
-        skips, middle = theirs(x, times, states, picture, return_dict=False)
+        mine = branch(x, times, branch.read(image), {"encoder_hidden_states": states})
+        skips, middle = theirs(x, times, states, image, return_dict=False)
     for one, other in zip((*mine.skips, mine.middle), (*skips, middle), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
     back = read_branch(tmp_path / "theirs", model.unet, model.factor, model.name, model.fingerprint)

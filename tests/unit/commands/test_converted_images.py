@@ -12,7 +12,7 @@ from graftwerk.controlnet.branch import Shape, make_branch
 from graftwerk.controlnet.checkpoint import write_controlnet
 from graftwerk.controlnet.inputs import map_of, mask_of
 from graftwerk.controlnet.spec import ControlSpec, read_control
-from graftwerk.data.columns import Wanted
+from graftwerk.data.columns import ColumnChoice
 from graftwerk.data.load import read_examples
 from graftwerk.diffusion.pipeline import load_diffusion
 from graftwerk.errors import BadInput
@@ -66,11 +66,11 @@ def test_index_add_and_rebuild(folder, tmp_path, monkeypatch):
 
 
 def test_labelled_folders_and_tables(folder):
-    wanted = Wanted(reads=frozenset({"image"}))
-    assert read_examples(folder, wanted).converted == {CLEAR: 2, BITS: 2}
+    requested = ColumnChoice(reads=frozenset({"image"}))
+    assert read_examples(folder, requested).converted == {CLEAR: 2, BITS: 2}
     table = folder / "table.csv"
     table.write_text("image,label\none/clear.png,a\ntwo/deep.png,b\ntwo/plain.png,b\n")
-    assert read_examples(table, wanted).converted == {CLEAR: 1, BITS: 1}
+    assert read_examples(table, requested).converted == {CLEAR: 1, BITS: 1}
 
 
 def test_condition(tmp_path):

@@ -15,7 +15,7 @@ from graftwerk.models import encoders
 from graftwerk.types import Silent
 
 
-class TextsAndPictures:
+class TextsAndImages:
     name, fingerprint, dimension, rescorer = "fake", "f", 3, None
     reads = frozenset({"text", "image"})
 
@@ -44,7 +44,7 @@ class Counting(Silent):
 
 @pytest.fixture(autouse=True)
 def encoder(monkeypatch):
-    monkeypatch.setattr(encoders, "load_encoder", lambda name, **options: TextsAndPictures())
+    monkeypatch.setattr(encoders, "load_encoder", lambda name, **options: TextsAndImages())
 
 
 def picture(tmp_path, name="a.png"):
@@ -115,17 +115,17 @@ def test_standard_input_that_is_empty_or_not_utf8(monkeypatch):
         embed.run_embed(graftwerk.Embed(inputs=["-"]), Silent())
 
 
-def test_a_missing_picture_is_no_text():
+def test_a_missing_image_is_no_text():
     with pytest.raises(BadFile, match=r"'no/such\.png' does not exist"):
         embed.run_embed(graftwerk.Embed(inputs=["no/such.png"]), Silent())
 
 
-def test_a_sentence_that_ends_like_a_picture_is_a_text():
+def test_a_sentence_that_ends_like_an_image_is_a_text():
     report = embed.run_embed(graftwerk.Embed(inputs=["I lost my cat.png"]), Silent())
     assert report.vectors == [[17, 0, 0]]
 
 
-def test_a_damaged_picture_is_named(tmp_path):
+def test_a_damaged_image_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(BadFile, match=r"a\.png"):
         embed.run_embed(graftwerk.Embed(inputs=[str(tmp_path / "a.png")]), Silent())

@@ -51,7 +51,7 @@ def run(data, monitor=None, **options):
     return evaluate.run_eval_alignment(EvalAlignment(data=data, **options), monitor or Silent())
 
 
-def test_pictures_and_captions(captioned, encoder):
+def test_images_and_captions(captioned, encoder):
     report = run(captioned)
     across = report.across
     assert (across.text_to_image.queries, across.text_to_image.answers) == (4, 12)
@@ -71,7 +71,7 @@ def test_pictures_and_captions(captioned, encoder):
     assert (report.skipped, report.unfamiliar, report.k) == ([], None, 2)
 
 
-def test_pictures_that_cannot_be_read_take_their_captions_along(captioned, encoder):
+def test_images_that_cannot_be_read_take_their_captions_along(captioned, encoder):
     for number in (1, 5, 9):
         (captioned / f"{number}.png").write_bytes(b"x")
     (captioned / "2.png").unlink()
@@ -82,7 +82,7 @@ def test_pictures_that_cannot_be_read_take_their_captions_along(captioned, encod
     assert report.across.text_to_image.queries == 3
 
 
-def test_an_encoder_of_pictures_has_its_half(captioned, tmp_path, monkeypatch):
+def test_an_encoder_of_images_has_its_half(captioned, tmp_path, monkeypatch):
     serve_encoder(monkeypatch, colour_encoder(tmp_path, joint=False))
     report = run(captioned)
     assert (report.across, report.texts) == (None, None)
@@ -96,7 +96,7 @@ def test_an_encoder_of_texts_has_its_half(captioned, monkeypatch):
     assert report.texts.count == 4
 
 
-def test_class_folders_and_loose_pictures(tmp_path, encoder):
+def test_class_folders_and_loose_images(tmp_path, encoder):
     for number in range(12):
         name = NAMES[number % 4]
         paint(tmp_path / "classes" / name / f"{number}.png", name)
@@ -149,7 +149,7 @@ def test_texts_with_labels(tmp_path, encoder):
     assert run(path).texts.anisotropy == pytest.approx(1)
 
 
-def test_unfamiliar_pictures_are_counted(captioned, tmp_path, monkeypatch):
+def test_unfamiliar_images_are_counted(captioned, tmp_path, monkeypatch):
     generator = np.random.default_rng(0)
     states = generator.standard_normal((400, 3)).astype(np.float32) / 100 + 3
     familiar = measure_familiar(states, "colours", 0.01)

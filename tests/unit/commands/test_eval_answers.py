@@ -53,12 +53,12 @@ def test_with_a_floor_what_is_not_there_is_not_answered(file, encoder, monkeypat
 
 
 def test_the_seed_decides_which_paragraphs_are_left_out(file, encoder):
-    kept = []
+    retained = []
     for seed in (0, 0, 1):
         encoder.encoded.clear()
         run(file, held_out=0.5, seed=seed)
-        kept.append([text for text in encoder.encoded if text.startswith("The")][:4])
-    assert kept[0] == kept[1] != kept[2]
+        retained.append([text for text in encoder.encoded if text.startswith("The")][:4])
+    assert retained[0] == retained[1] != retained[2]
 
 
 @pytest.mark.parametrize(("held_out", "unanswerable"), [(0.0, 0), (0.99, 7)])

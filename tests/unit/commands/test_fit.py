@@ -41,9 +41,9 @@ def test_a_fit_predicts_as_it_was_measured(tmp_path, texts, tiny, how):
     assert (found.score.value, found.score.count) == (made.score.value, made.score.count)
     new = write_csv(tmp_path / "new.csv", sentences(30, seed=9))
     rows = dict(sentences(30, seed=9))
-    asked = Predict(fit=tmp_path / how, inputs=list(rows))
-    said = predict.run_predict(asked, Silent()).predictions
-    right = np.mean([one.label == rows[one.input] for one in said])
+    requested = Predict(fit=tmp_path / how, inputs=list(rows))
+    predicted = predict.run_predict(requested, Silent()).predictions
+    right = np.mean([one.label == rows[one.input] for one in predicted])
     assert (
         right
         == eval_fit.run_eval_fit(EvalFit(fit=tmp_path / how, data=str(new)), Silent()).score.value
@@ -57,11 +57,11 @@ def test_a_table_lacks_what_the_fit_reads(tmp_path, texts, tiny):
     make(tmp_path, texts, tiny)
     rows = [(text, text[::-1], "x") for text, _ in sentences(5, seed=9)]
     more = write_csv(tmp_path / "more.csv", rows, ("text", "other", "note"))
-    said = predict.run_predict(Predict(fit=tmp_path / "linear", inputs=[str(more)]), Silent())
+    predicted = predict.run_predict(Predict(fit=tmp_path / "linear", inputs=[str(more)]), Silent())
     alone = predict.run_predict(
         Predict(fit=tmp_path / "linear", inputs=[text for text, *_ in rows]), Silent()
     )
-    pairs = zip(said.predictions, alone.predictions, strict=True)
+    pairs = zip(predicted.predictions, alone.predictions, strict=True)
     assert all(a.scores == pytest.approx(b.scores, abs=1e-5) for a, b in pairs)
     other = write_csv(tmp_path / "other.csv", [("red cat", 1)], ("body", "number"))
     with pytest.raises(BadInput, match=r"no column 'text'\. Its columns: body, number"):
@@ -74,9 +74,9 @@ def test_a_table_lacks_what_the_fit_reads(tmp_path, texts, tiny):
 def test_predictions_of_a_table_into_a_file(tmp_path, texts, tiny):
     make(tmp_path, texts, tiny)
     out = tmp_path / "said.csv"
-    asked = Predict(fit=tmp_path / "linear", inputs=[str(texts)], out=out)
-    said = predict.run_predict(asked, Silent()).predictions
-    assert len(said) == 120
+    requested = Predict(fit=tmp_path / "linear", inputs=[str(texts)], out=out)
+    predicted = predict.run_predict(requested, Silent()).predictions
+    assert len(predicted) == 120
     lines = out.read_text().splitlines()
     assert lines[0] == "input,label,probability"
     assert len(lines) == 121
@@ -113,7 +113,7 @@ def test_a_path_is_never_taken_for_words(tmp_path, texts, tiny, monkeypatch):
     assert long.label == "warm"
 
 
-def test_pictures_foreign_to_the_model_and_few_tests_are_told(tmp_path, listener):
+def test_images_foreign_to_the_model_and_few_tests_are_told(tmp_path, listener):
     generator = np.random.default_rng(0)
     folder = write_vit(tmp_path / "vit")
     encoder = load_encoder(str(folder), device="cpu")
@@ -123,12 +123,14 @@ def test_pictures_foreign_to_the_model_and_few_tests_are_told(tmp_path, listener
         path = tmp_path / "noise" / "ab"[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
-    asked = Fit(data=str(tmp_path / "noise"), model=str(folder), out=tmp_path / "fit", device="cpu")
-    told = "20 of 20 pictures are unlike all that"
+    requested = Fit(
+        data=str(tmp_path / "noise"), model=str(folder), out=tmp_path / "fit", device="cpu"
+    )
+    reported = "20 of 20 pictures are unlike all that"
     for _ in range(2):  # computed, then from the cache
         listener.notes.clear()
-        fit.run_fit(asked, listener)
-        assert [told in note for note in listener.notes] == [False, True]
+        fit.run_fit(requested, listener)
+        assert [reported in note for note in listener.notes] == [False, True]
         assert "only 4 test examples" in listener.notes[0]
     listener.notes.clear()
     predict.run_predict(Predict(fit=tmp_path / "fit", inputs=[str(path)], device="cpu"), listener)
@@ -143,9 +145,9 @@ def test_a_sweep_tries_every_layer_and_keeps_the_best(tmp_path, texts, tiny):
         "last layer",
         "all layers",
     ]
-    kept = [one for one in made.tried if one.kept]
-    assert len(kept) == 1
-    assert kept[0].score == max(one.score for one in made.tried)
+    retained = [one for one in made.tried if one.kept]
+    assert len(retained) == 1
+    assert retained[0].score == max(one.score for one in made.tried)
     found = eval_fit.run_eval_fit(EvalFit(fit=tmp_path / "linear", data=str(texts)), Silent())
     assert (found.score.value, found.score.count) == (made.score.value, made.score.count)
 
@@ -180,9 +182,9 @@ def test_another_base_is_refused_by_both_names(tmp_path, texts, tiny, how):
     shutil.copytree(tiny, other)
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"layer_norm_eps": 1e-9}))
-    asked = Predict(fit=tmp_path / how, inputs=["red"], model=str(other))
+    requested = Predict(fit=tmp_path / how, inputs=["red"], model=str(other))
     with pytest.raises(WrongBase) as caught:
-        predict.run_predict(asked, Silent())
+        predict.run_predict(requested, Silent())
     assert str(tiny) in str(caught.value)
     assert str(other) in str(caught.value)
 
@@ -274,7 +276,7 @@ def test_compare_measures_all_and_recommends(tmp_path, texts, tiny):
     )  # fmt: skip
     found = compare.run_compare(request, Silent())
     linear, lora, full, mixed = found.ways
-    assert [way.name for way in found.ways] == ["linear", "lora", "full", "wise-ft"]
+    assert [method.name for method in found.ways] == ["linear", "lora", "full", "wise-ft"]
     assert linear.parameters < lora.parameters < full.parameters == mixed.parameters
     assert linear.bytes < lora.bytes < full.bytes
     assert linear.drift == 0.0
@@ -285,13 +287,13 @@ def test_compare_measures_all_and_recommends(tmp_path, texts, tiny):
     assert full.old_loss != linear.old_loss
     assert found.recommended == "linear"
     assert "linear" in found.reason
-    assert all(way.note.endswith((" tried)", "to full")) for way in found.ways[1:])
+    assert all(method.note.endswith((" tried)", "to full")) for method in found.ways[1:])
     assert [step.examples for step in found.curve] == sorted(step.examples for step in found.curve)
     assert "more examples" in found.more_examples
     assert (tmp_path / "compare" / "compare.png").read_bytes().startswith(b"\x89PNG")
-    for way in ("linear", "lora", "full"):
-        again = EvalFit(fit=tmp_path / "compare" / way, data=str(texts))
-        score = next(one.score for one in found.ways if one.name == way)
+    for method in ("linear", "lora", "full"):
+        again = EvalFit(fit=tmp_path / "compare" / method, data=str(texts))
+        score = next(one.score for one in found.ways if one.name == method)
         assert eval_fit.run_eval_fit(again, Silent()).score.value == score.value
 
 

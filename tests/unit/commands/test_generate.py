@@ -49,14 +49,14 @@ def record_of(path):
         return json.loads(image.text["graftwerk"])
 
 
-def test_pictures_sheet_and_report(ask, tmp_path) -> None:
+def test_images_sheet_and_report(ask, tmp_path) -> None:
     monitor = Notes()
     report = run_generate(ask(count=3), monitor)
-    assert [picture.number for picture in report.pictures] == [0, 1, 2]
-    assert len({picture.seed for picture in report.pictures}) == 3
+    assert [image.number for image in report.pictures] == [0, 1, 2]
+    assert len({image.seed for image in report.pictures}) == 3
     written = {str(path) for path in (tmp_path / "out").iterdir()}
-    assert written == {picture.path for picture in report.pictures} | {report.sheet}
-    assert len({Image.open(picture.path).tobytes() for picture in report.pictures}) == 3
+    assert written == {image.path for image in report.pictures} | {report.sheet}
+    assert len({Image.open(image.path).tobytes() for image in report.pictures}) == 3
     assert "a-red-cube" in report.pictures[0].path
     assert (report.width, report.height, report.steps, report.cut) == (16, 16, 3, "")
     assert monitor.steps == 3
@@ -85,7 +85,7 @@ def test_another_size_than_the_model_s_own_is_told(ask) -> None:
     ]
 
 
-def test_one_picture_needs_no_sheet(ask) -> None:
+def test_one_image_needs_no_sheet(ask) -> None:
     assert run_generate(ask(count=1), Notes()).sheet is None
 
 
@@ -102,13 +102,13 @@ def test_one_picture_needs_no_sheet(ask) -> None:
 )
 def test_a_repeat_is_the_same_file(ask, tmp_path, changes) -> None:
     prompt = changes.get("prompt", "a red cube")
-    drawn = run_generate(ask(**(changes | {"prompt": prompt, "count": 3})), Notes())
-    original = drawn.pictures[2]
+    sampled = run_generate(ask(**(changes | {"prompt": prompt, "count": 3})), Notes())
+    original = sampled.pictures[2]
     monitor = Notes()
     again = run_generate(graftwerk.Generate(from_=original.path, out=tmp_path / "again"), monitor)
-    (picture,) = again.pictures
-    assert (picture.number, picture.seed) == (2, original.seed)
-    assert Path(picture.path).read_bytes() == Path(original.path).read_bytes()
+    (image,) = again.pictures
+    assert (image.number, image.seed) == (2, original.seed)
+    assert Path(image.path).read_bytes() == Path(original.path).read_bytes()
     assert again.prompt == prompt
     assert not any("differ" in line for line in monitor.lines)
 
@@ -134,7 +134,7 @@ def test_a_repeat_with_changes(ask, tmp_path) -> None:
     assert len(run_generate(more, Notes()).pictures) == 4
 
 
-def test_pictures_of_a_larger_count_are_the_same_but_for_rounding(ask) -> None:
+def test_images_of_a_larger_count_are_the_same_but_for_rounding(ask) -> None:
     few, many = (
         run_generate(ask(count=2), Notes()).pictures,
         run_generate(ask(count=5), Notes()).pictures,
@@ -188,24 +188,24 @@ def test_previews(ask, tmp_path) -> None:
     assert last.tobytes() == Image.open(report.pictures[0].path).tobytes()
 
 
-def test_finished_pictures_are_kept_when_stopped(ask, tmp_path, monkeypatch) -> None:
+def test_finished_images_are_kept_when_stopped(ask, tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(
-        __import__("graftwerk.diffusion.sampling", fromlist=["x"])._BATCH_PICTURES, "cpu", 2
+        __import__("graftwerk.diffusion.sampling", fromlist=["x"])._BATCH_IMAGES, "cpu", 2
     )
     monitor = Notes(stop_at=5)
     with pytest.raises(Cancelled):
         run_generate(ask(count=6), monitor)
-    kept = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert [name[-8:] for name in kept] == ["-000.png", "-001.png"]
+    retained = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert [name[-8:] for name in retained] == ["-000.png", "-001.png"]
     assert "2 finished pictures" in monitor.lines[0]
 
 
 def test_no_prompt_is_told(ask) -> None:
     for prompt in ("", "  "):
         monitor = Notes()
-        (picture,) = run_generate(ask(prompt, count=1), monitor).pictures
+        (image,) = run_generate(ask(prompt, count=1), monitor).pictures
         assert "no prompt" in monitor.lines[0]
-        assert Path(picture.path).name.startswith("picture-")
+        assert Path(image.path).name.startswith("picture-")
 
 
 def test_a_long_prompt_tells_what_was_cut(ask) -> None:
@@ -247,7 +247,7 @@ def test_the_longest_prompts_fit_the_metadata(ask, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("field", "limit"),
     [
-        ("count", limits.PICTURES),
+        ("count", limits.IMAGES),
         ("steps", limits.SAMPLING_STEPS),
         ("width", limits.PICTURE_SIDE),
         ("height", limits.PICTURE_SIDE),
@@ -289,7 +289,7 @@ def test_an_out_folder_that_cannot_be_written(ask, monkeypatch) -> None:
         run_generate(ask(), Notes())
 
 
-def picture_with(path, text):
+def image_with(path, text):
     metadata = PngInfo()
     if text is not None:
         metadata.add_text("graftwerk", text)
@@ -308,13 +308,13 @@ def picture_with(path, text):
         ("x" * 8_000_001, "holds no request"),
     ],
 )
-def test_a_picture_without_a_request(tmp_path, text, message) -> None:
-    path = picture_with(tmp_path / "p.png", text)
+def test_an_image_without_a_request(tmp_path, text, message) -> None:
+    path = image_with(tmp_path / "p.png", text)
     with pytest.raises(BadFile, match=message):
         run_generate(graftwerk.Generate(from_=path, out=tmp_path / "out"), Notes())
 
 
-def test_a_file_that_is_no_picture(tmp_path) -> None:
+def test_a_file_that_is_no_image(tmp_path) -> None:
     (tmp_path / "p.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 40)
     Image.new("RGB", (4, 4)).save(tmp_path / "p.jpg")
     for name in ("p.png", "p.jpg", "absent.png"):
@@ -324,10 +324,10 @@ def test_a_file_that_is_no_picture(tmp_path) -> None:
 
 def forged(ask, tmp_path, **changes):
     """A picture whose record says something else."""
-    (picture,) = run_generate(ask(count=1), Notes()).pictures
-    record = record_of(picture.path)
+    (image,) = run_generate(ask(count=1), Notes()).pictures
+    record = record_of(image.path)
     request = record.pop("request") | changes.pop("request", {})
-    return picture_with(tmp_path / "p.png", json.dumps(record | {"request": request} | changes))
+    return image_with(tmp_path / "p.png", json.dumps(record | {"request": request} | changes))
 
 
 def test_a_record_that_contradicts_itself(ask, tmp_path) -> None:
@@ -335,7 +335,7 @@ def test_a_record_that_contradicts_itself(ask, tmp_path) -> None:
         run_generate(graftwerk.Generate(from_=forged(ask, tmp_path, number=7)), Notes())
 
 
-def test_a_picture_never_fetches_a_model_by_itself(ask, tmp_path) -> None:
+def test_an_image_never_fetches_a_model_by_itself(ask, tmp_path) -> None:
     path = forged(ask, tmp_path, request={"model": "somebody/model@main"})
     with pytest.raises(BadInput, match=r"say so: --model somebody/model@main"):
         run_generate(graftwerk.Generate(from_=path, out=tmp_path / "out"), Notes())
@@ -428,13 +428,13 @@ def test_a_batch_is_no_larger_than_any_device_draws(ask, tmp_path) -> None:
 
 def test_a_model_that_changed_since(ask, tmp_path, text_pipeline) -> None:
     copy = shutil.copytree(text_pipeline, tmp_path / "copy")
-    (picture,) = run_generate(ask(count=1, model=str(copy)), Notes()).pictures
+    (image,) = run_generate(ask(count=1, model=str(copy)), Notes()).pictures
     config = copy / "scheduler" / "scheduler_config.json"
     config.write_text(config.read_text().replace("epsilon", "v_prediction"))
     with pytest.raises(WrongBase, match=r"was made on .*copy"):
-        run_generate(graftwerk.Generate(from_=picture.path, out=tmp_path / "again"), Notes())
+        run_generate(graftwerk.Generate(from_=image.path, out=tmp_path / "again"), Notes())
     monitor = Notes()
-    request = graftwerk.Generate(from_=picture.path, model=str(copy), out=tmp_path / "again")
+    request = graftwerk.Generate(from_=image.path, model=str(copy), out=tmp_path / "again")
     run_generate(request, monitor)
     assert "another model" in monitor.lines[0]
 

@@ -43,9 +43,9 @@ def loras(text_pipeline, tmp_path):
 def draw(text_pipeline, tmp_path):
     def request(*entries, **changes):
         given = {"model": str(text_pipeline), "steps": 3, "out": tmp_path / "out", "count": 2}
-        asked = {"prompt": "a red cube", "lora": [str(entry) for entry in entries]}
-        report = run_generate(graftwerk.Generate(**(given | asked | changes)), Silent())
-        return [picture.path for picture in report.pictures]
+        requested = {"prompt": "a red cube", "lora": [str(entry) for entry in entries]}
+        report = run_generate(graftwerk.Generate(**(given | requested | changes)), Silent())
+        return [image.path for image in report.pictures]
 
     return request
 
@@ -55,7 +55,7 @@ def pixels(path):
         return image.tobytes()
 
 
-def test_it_changes_the_pictures_and_at_scale_0_it_does_not(draw, loras):
+def test_it_changes_the_images_and_at_scale_0_it_does_not(draw, loras):
     frozen = pixels(draw()[0])
     assert pixels(draw(loras[0])[0]) != frozen
     assert pixels(draw(f"{loras[0]}:0.5")[0]) != pixels(draw(loras[0])[0])
@@ -87,7 +87,7 @@ def test_a_branch_copies_the_frozen_encoder_and_not_its_loras(draw, loras, text_
     assert pixels(draw(f"{loras[0]}:0", **control)[0]) == pixels(draw(**control)[0])
 
 
-def test_the_picture_remembers_them_and_is_repeated_bit_for_bit(draw, loras, tmp_path):
+def test_the_image_remembers_them_and_is_repeated_bit_for_bit(draw, loras, tmp_path):
     path = draw(loras[0], f"{loras[1]}:-0.5")[1]
     record = read_record(
         path if not isinstance(path, str) else tmp_path / "out" / path.rsplit("/")[-1]

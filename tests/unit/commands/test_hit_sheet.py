@@ -37,7 +37,7 @@ def find(folder, query, **options):
     return search.run_search(Search(query=query, index=folder, **options), Silent())
 
 
-def test_texts_find_pictures_and_pictures_find_pictures(folder):
+def test_texts_find_images_and_images_find_images(folder):
     report = find(folder, "something red", k=2)
     assert {hit.path.rpartition("/")[2] for hit in report.hits} == {"red.png", "wide.png"}
     assert (report.searched, report.pictures, report.familiarity) == (4, 4, None)
@@ -46,7 +46,7 @@ def test_texts_find_pictures_and_pictures_find_pictures(folder):
     assert report.hits[0].similarity == pytest.approx(1)
 
 
-def test_the_sheet_shows_every_picture(folder, tmp_path):
+def test_the_sheet_shows_every_image(folder, tmp_path):
     out = tmp_path / "new" / "hits.png"
     report = find(folder, "green", sheet=out)
     assert report.sheet == str(out)
@@ -60,7 +60,7 @@ def test_the_sheet_shows_every_picture(folder, tmp_path):
     }
 
 
-def test_a_picture_that_is_gone_is_grey(folder, tmp_path):
+def test_an_image_that_is_gone_is_grey(folder, tmp_path):
     (tmp_path / "pictures" / "blue.png").unlink()
     (tmp_path / "pictures" / "green.png").write_bytes(b"x")
     find(folder, "blue", sheet=tmp_path / "hits.png", k=2)
@@ -68,7 +68,7 @@ def test_a_picture_that_is_gone_is_grey(folder, tmp_path):
         assert (224, 224, 224) in {colour for count, colour in sheet.getcolors(1 << 20)}
 
 
-def test_no_sheet_without_pictures(folder, tmp_path):
+def test_no_sheet_without_images(folder, tmp_path):
     report = find(folder, "red", where=["name = none.png"], sheet=tmp_path / "hits.png")
     assert report.sheet is None
     assert not (tmp_path / "hits.png").exists()
@@ -77,12 +77,12 @@ def test_no_sheet_without_pictures(folder, tmp_path):
 def test_a_sheet_that_cannot_be_written(folder, tmp_path):
     with pytest.raises(UnknownName, match=r"ending of the sheet '\.jpg'"):
         find(folder, "red", sheet=tmp_path / "hits.jpg")
-    for place in ("/proc/hits.png", tmp_path / "pictures" / "red.png" / "hits.png"):
+    for location in ("/proc/hits.png", tmp_path / "pictures" / "red.png" / "hits.png"):
         with pytest.raises(NoRoom, match=r"cannot write .*hits\.png"):
-            find(folder, "red", sheet=place)
+            find(folder, "red", sheet=location)
 
 
-def test_a_picture_that_is_not_there(folder):
+def test_an_image_that_is_not_there(folder):
     with pytest.raises(BadFile, match=r"picture 'missing\.png' does not exist.*--mode text"):
         find(folder, "missing.png")
     assert find(folder, "show me a picture.png", k=1).hits

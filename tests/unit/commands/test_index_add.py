@@ -124,12 +124,12 @@ def test_an_interrupted_add_goes_on(docs, encoder, monkeypatch):
     monitor = Recorder(stop_after=20)
     with pytest.raises(Cancelled):
         add(docs, index_reference, monitor=monitor)
-    kept = state(docs)[0]
-    assert 0 < len(kept) < 11
+    retained = state(docs)[0]
+    assert 0 < len(retained) < 11
     assert check_seal(docs.parent / "index") == []
     encoder.texts.clear()
     report = add(docs)
-    assert (report.added, report.unchanged) == (11 - len(kept), len(kept))
+    assert (report.added, report.unchanged) == (11 - len(retained), len(retained))
     assert len(encoder.texts) == report.embedded
     assert state(docs) == whole
 
@@ -211,11 +211,11 @@ def test_pictures(docs, monkeypatch):
     report = add(docs)
     assert (report.added, report.embedded, report.reused, encoder.images) == (7, 7, 1, 4)
     with open_index(docs.parent / "index") as index, index.view() as view:
-        assert view.count_pictures() == 5
+        assert view.count_images() == 5
         assert index.reads == {"text", "image"}
 
 
-def test_an_encoder_of_pictures_skips_text(docs, monkeypatch):
+def test_an_encoder_of_images_skips_text(docs, monkeypatch):
     use_encoder(monkeypatch, HashEncoder(name="builtin/minilm", reads=frozenset({"image"})))
     Image.new("RGB", (8, 8)).save(docs / "p.png")
     report = add(docs)
@@ -305,7 +305,7 @@ def test_a_file_that_is_another_one_only_while_it_is_read(docs, monkeypatch, end
         first, second = b"rule\nVisitors may enter.", b"rule\nVisitors must never enter."
     path.write_bytes(first)
 
-    def read(reader, name, plain=ingest.Reader.read_with_picture):
+    def read(reader, name, plain=ingest.Reader.read_with_image):
         if name != str(path):
             return plain(reader, name)
         path.write_bytes(second)
@@ -315,7 +315,7 @@ def test_a_file_that_is_another_one_only_while_it_is_read(docs, monkeypatch, end
             path.write_bytes(first)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ingest.Reader, "read_with_picture", read)
+        patch.setattr(ingest.Reader, "read_with_image", read)
         assert add(docs).added == 3
     stored, _ = state(docs)
     assert stored[str(path)] == hashlib.sha256(second).hexdigest()
@@ -389,7 +389,7 @@ def test_every_file_of_an_index_follows_the_umask(docs, encoder):
         shutil.rmtree(folder)
 
 
-def test_the_table_of_pictures_is_no_document(docs, monkeypatch):
+def test_the_table_of_images_is_no_document(docs, monkeypatch):
     use_encoder(monkeypatch, HashEncoder(name="builtin/minilm"))
     shown = docs / "shown"
     shown.mkdir()
@@ -405,7 +405,7 @@ def test_the_table_of_pictures_is_no_document(docs, monkeypatch):
     assert add(docs, table).added == 1
 
 
-def test_texts_without_their_pictures_keep_the_table(docs, encoder):
+def test_texts_without_their_images_keep_the_table(docs, encoder):
     shown = docs / "shown"
     shown.mkdir()
     Image.new("RGB", (4, 4), "red").save(shown / "a.png")

@@ -101,7 +101,7 @@ def test_an_add_with_the_new_encoder_goes_on(docs):
         )
 
 
-def test_pictures_are_read_again_or_taken_out(docs, monkeypatch):
+def test_images_are_read_again_or_taken_out(docs, monkeypatch):
     both = HashEncoder(name="test/both", dimension=16)
     use_encoder(monkeypatch, FIRST, OTHER, both)
     Image.new("RGB", (8, 8), "red").save(docs / "red.png")

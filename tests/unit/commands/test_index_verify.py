@@ -150,7 +150,7 @@ def test_a_wrong_path_is_noticed(docs):
     assert verify(docs).passages == 60
 
 
-def test_a_picture_with_a_wrong_vector_is_read_again(docs):
+def test_an_image_with_a_wrong_vector_is_read_again(docs):
     Image.new("RGB", (8, 8), "red").save(docs / "red.png")
     add(docs)
     tamper(docs, "UPDATE passages SET vector = zeroblob(128) WHERE kind = 'image'")
@@ -233,14 +233,14 @@ def flips(docs, count, seed):
                 leftover.unlink()
         name = names[n % 3]
         flipped = bytearray(content[name])
-        place = generator.randrange(len(flipped))
-        flipped[place] ^= 1 << generator.randrange(8)
+        location = generator.randrange(len(flipped))
+        flipped[location] ^= 1 << generator.randrange(8)
         for other in names:
             (folder / other).write_bytes(bytes(flipped) if other == name else content[other])
         report = verify(docs)
         assert not report.sound
-        block = f"{name}, block {place // 65_536} " if name != SEAL else SEAL
-        assert any(damage.where.startswith(block) for damage in report.damages), (name, place)
+        block = f"{name}, block {location // 65_536} " if name != SEAL else SEAL
+        assert any(damage.where.startswith(block) for damage in report.damages), (name, location)
         try:
             mended += verify(docs, repair=True).sound
         except (Damaged, BadFile):

@@ -50,7 +50,7 @@ def test_the_loss_falls_in_every_space(ask, space, to):
 
 
 @pytest.mark.parametrize("space", ["latent", "pixel"])
-def test_towards_a_picture(ask, real, space):
+def test_towards_an_image(ask, real, space):
     report = ask(real, space=space, steps=30)
     assert report.losses[-1] < 0.7 * report.losses[0]
 
@@ -87,7 +87,7 @@ def test_steps_of_the_sampler_count_for_a_class_too(ask):
     assert few.losses[0] != many.losses[0]
 
 
-def test_a_real_picture_is_real_and_a_strawman_is_not(ask, real, tmp_path):
+def test_a_real_image_is_real_and_a_strawman_is_not(ask, real, tmp_path):
     strawman = ask("class=red cube", steps=80)
     paths = [str(real), strawman.pictures[0]]
     request = graftwerk.GuideCheck(images=paths, class_="red cube")
@@ -101,11 +101,11 @@ def test_a_real_picture_is_real_and_a_strawman_is_not(ask, real, tmp_path):
 
 def test_a_check_without_a_class_asks_neither_guide_nor_judge(real):
     report = guide.run_guide_check(graftwerk.GuideCheck(images=[str(real)]), Silent())
-    names = [witness.name for witness in report.pictures[0].witnesses]
+    names = [check.name for check in report.pictures[0].witnesses]
     assert names == ["residual", "spectrum", "neighbours"]
 
 
-def test_a_model_whose_real_pictures_are_not_known(real, pixel_pipeline):
+def test_a_model_whose_real_images_are_not_known(real, pixel_pipeline):
     with pytest.raises(BadInput, match="--real"):
         guide.run_guide_check(
             graftwerk.GuideCheck(images=[str(real)], model=str(pixel_pipeline)), Silent()
@@ -132,15 +132,15 @@ def test_a_sweep(tmp_path):
 
 def test_a_sweep_stops_below_a_scale_that_overflows(tmp_path):
     common = {"classes": "red cube", "count": 10, "steps": 3, "guide_plain": True}
-    asked = graftwerk.GuideSweep(scales="0,1e30", out=tmp_path / "a", **common)
-    report = guide.run_guide_sweep(asked, Silent())
+    requested = graftwerk.GuideSweep(scales="0,1e30", out=tmp_path / "a", **common)
+    report = guide.run_guide_sweep(requested, Silent())
     assert [row.scale for row in report.rows] == [0]
     assert report.overflow.startswith("guided values overflow at scale 1e+30, at step 1 of 3 (")
     assert report.overflow.endswith("it and higher scales are left out, 0 held")
     assert report.overflow in sweep_lines(report)
-    asked = graftwerk.GuideSweep(scales="1e30", out=tmp_path / "b", **common)
+    requested = graftwerk.GuideSweep(scales="1e30", out=tmp_path / "b", **common)
     with pytest.raises(Failure, match=r"overflow at scale 1e\+30, at step 1 of 3"):
-        guide.run_guide_sweep(asked, Silent())
+        guide.run_guide_sweep(requested, Silent())
 
 
 def test_scales():

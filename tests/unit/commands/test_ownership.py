@@ -52,11 +52,11 @@ def content(folder):
 
 def users_folder(path):
     """Pictures in two classes, which are not ours."""
-    for label, place in (("a", 0), ("b", 2)):
+    for label, location in (("a", 0), ("b", 2)):
         (path / label).mkdir(parents=True)
         for number in range(12):
             colour = [number, number, number]
-            colour[place] = 240
+            colour[location] = 240
             Image.new("RGB", (16, 16), tuple(colour)).save(path / label / f"{number}.png")
     return path
 
@@ -75,12 +75,12 @@ def ask(tmp_path, tiny):  # noqa: F811
 
 @pytest.mark.parametrize("how", ["linear", "lora"])
 def test_a_folder_named_like_a_training_is_the_users(ask, tmp_path, how):
-    places = [tmp_path / "news.training", tmp_path / ".news.training"]
-    before = [content(users_folder(place)) for place in places]
+    locations = [tmp_path / "news.training", tmp_path / ".news.training"]
+    before = [content(users_folder(location)) for location in locations]
     fit.run_fit(ask(how=how), Silent())
-    assert [content(place) for place in places] == before
+    assert [content(location) for location in locations] == before
     fit.run_fit(ask(how=how), Silent())  # and a fit of ours is replaced
-    assert [content(place) for place in places] == before
+    assert [content(location) for location in locations] == before
     assert not (tmp_path / ".news.training-2").exists()
 
 
@@ -117,15 +117,15 @@ def test_data_or_model_in_the_fit_that_is_replaced(ask, tmp_path):
 def test_a_training_stopped_before_there_were_markers_goes_on(ask, tmp_path):
     with pytest.raises(Cancelled):
         fit.run_fit(ask(), StopAt(8))
-    kept, former = tmp_path / ".news.training", tmp_path / "news.training"
-    assert (kept / MARKER).is_file()
-    for marker in (kept / MARKER, kept / "checkpoints" / MARKER):
+    retained, former = tmp_path / ".news.training", tmp_path / "news.training"
+    assert (retained / MARKER).is_file()
+    for marker in (retained / MARKER, retained / "checkpoints" / MARKER):
         marker.unlink()
-    kept.rename(former)
+    retained.rename(former)
     monitor = StopAt(10_000)
     fit.run_fit(ask(), monitor)
     assert any("going on after step 8" in note for note in monitor.notes)
-    assert not kept.exists() and not former.exists()
+    assert not retained.exists() and not former.exists()
 
 
 @pytest.mark.parametrize("graft", [{}, {"kind": "linear"}, {"kind": "linear", "sha256": {}}])
@@ -143,9 +143,9 @@ def test_compare_in_a_users_folder(tmp_path, tiny):  # noqa: F811
     users_folder(out / "lora.training")
     (out / "linear").mkdir()
     before = content(out)
-    asked = Compare(data=str(texts), model=str(tiny), out=out, **TUNED)
+    requested = Compare(data=str(texts), model=str(tiny), out=out, **TUNED)
     with pytest.raises(BadFile, match="holds no comparison: 'linear'"):
-        compare.run_compare(asked, Silent())
+        compare.run_compare(requested, Silent())
     assert content(out) == before
 
 
@@ -198,11 +198,11 @@ def test_checkpoints_of_others(taught, tmp_path):
 
 def test_who_comes_second_is_told_that_another_trains(taught, tmp_path):
     judge = RecipeRun(name="judge", out=tmp_path / "judge", tiny=True)
-    for run, asked in ((fit.run_fit, taught()), (blocks.run_recipe_run, judge)):
-        asked.out.mkdir()
-        held = FileLock(asked.out / TRAINING_LOCK)
+    for run, requested in ((fit.run_fit, taught()), (blocks.run_recipe_run, judge)):
+        requested.out.mkdir()
+        held = FileLock(requested.out / TRAINING_LOCK)
         with held, pytest.raises(Busy, match="another process trains"):
-            run(asked, Silent())
+            run(requested, Silent())
 
 
 @pytest.mark.parametrize("name", ["pairs", "checkpoints", "judge"])
@@ -214,13 +214,13 @@ def test_trainings_in_a_users_folder(taught, tmp_path, name):
     before = content(out)
     more = {"data": taught().data, "condition": "canny", "caption": "x", "out": out}
     more["model"] = "no-such-model"  # for nothing is loaded before
-    for run, asked in (
+    for run, requested in (
         (control.run_control_train, ControlTrain(**more)),
         (control.run_control_ablation, ControlAblation(**more)),
         (blocks.run_recipe_run, RecipeRun(name="judge", out=out, tiny=True)),
     ):
         with pytest.raises(BadFile, match=f"not empty and holds no .*: {name!r} is there"):
-            run(asked, Silent())
+            run(requested, Silent())
     assert content(out) == before
     assert (out / "zero-0" / "checkpoints").is_dir()
 

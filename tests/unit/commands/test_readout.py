@@ -15,7 +15,7 @@ from graftwerk.blocks.dataset import write_dataset
 from graftwerk.cli.finetune import readout_lines
 from graftwerk.commands.evaluate import run_readout
 from graftwerk.errors import BadFile, BadInput, UnknownName
-from graftwerk.probing.locations import open_encoder_place, open_place
+from graftwerk.probing.locations import open_encoder_location, open_location
 from graftwerk.probing.targets import read_known
 from graftwerk.types import Silent
 
@@ -75,27 +75,27 @@ def test_inside_the_unet(ask, text_pipeline, at):
 
 @pytest.mark.parametrize("at", ["latent", "middle", "encoder"])
 def test_no_change_draws_what_the_model_draws_and_a_change_does_not(text_pipeline, at):
-    place = open_place(str(text_pipeline), at, 0.3, "cpu")
-    pictures = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    values = place.read(pictures)
+    location = open_location(str(text_pipeline), at, 0.3, "cpu")
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    values = location.read(images)
     nothing = torch.zeros(values.shape[1])
-    latents = place.space.encode(pictures)
+    latents = location.space.encode(images)
     with torch.no_grad():
-        plain = latents if at == "latent" else place._denoise(latents)
-        assert torch.equal(place.draw(pictures, nothing), place.space.decode(plain))
-        moved = place.draw(pictures, nothing + 1)
-    assert not torch.allclose(moved, place.space.decode(plain), atol=1e-3)
-    assert torch.equal(place.read(pictures), values)  # the hooks are gone
+        plain = latents if at == "latent" else location._denoise(latents)
+        assert torch.equal(location.draw(images, nothing), location.space.decode(plain))
+        moved = location.draw(images, nothing + 1)
+    assert not torch.allclose(moved, location.space.decode(plain), atol=1e-3)
+    assert torch.equal(location.read(images), values)  # the hooks are gone
 
 
 def test_random_weights_are_of_the_seed_and_leave_the_model_alone(text_pipeline):
-    place = open_place(str(text_pipeline), "middle", 0.3, "cpu")
-    pictures = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    before = place.read(pictures)
-    first, second, other = (place.randomised(seed).read(pictures) for seed in (1, 1, 2))
+    location = open_location(str(text_pipeline), "middle", 0.3, "cpu")
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    before = location.read(images)
+    first, second, other = (location.randomised(seed).read(images) for seed in (1, 1, 2))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
-    assert torch.equal(place.read(pictures), before)
+    assert torch.equal(location.read(images), before)
 
 
 def write_vit(folder):
@@ -113,11 +113,11 @@ def test_a_hidden_layer_of_an_encoder_which_draws_nothing(ask, tmp_path):
     report = run_readout(ask(model=str(folder), at="encoder", layer=1), Silent())
     assert (report.dimension, report.sigma, report.moved) == (16, None, [])
     assert report.read[0].random.r2 != report.read[0].model.r2
-    place = open_encoder_place(str(folder), 1, "cpu")
-    picture = Image.new("RGB", (16, 16), (200, 30, 90))
-    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 255
-    wanted = load_encoder(str(folder), layer=1, device="cpu").encode_images([picture])
-    np.testing.assert_allclose(place.read(pixels).numpy(), wanted, atol=1e-6)
+    location = open_encoder_location(str(folder), 1, "cpu")
+    image = Image.new("RGB", (16, 16), (200, 30, 90))
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
+    requested = load_encoder(str(folder), layer=1, device="cpu").encode_images([image])
+    np.testing.assert_allclose(location.read(pixels).numpy(), requested, atol=1e-6)
     with pytest.raises(BadInput, match="--layer is for encoders"):
         run_readout(ask(layer=1), Silent())
 
@@ -170,11 +170,11 @@ def test_a_judge_names_words_of_the_first_object_and_of_the_whole(tmp_path):
 
     list(write_dataset(tmp_path, 5, 12, 64))
     known = read_known(tmp_path, ["time", "colour"], 1)
-    pictures = np.stack([np.asarray(Image.open(path)) for path in known.paths])
-    said = WithWords(ByColour(), known.names, "cpu")(pictures)
+    images = np.stack([np.asarray(Image.open(path)) for path in known.paths])
+    predicted = WithWords(ByColour(), known.names, "cpu")(images)
     for name, values in zip(known.names, known.values.T, strict=True):
-        assert (said[name] == values).all()
-    nothing = WithWords(ByColour(), known.names, "cpu")(np.full_like(pictures[:1], 128))
+        assert (predicted[name] == values).all()
+    nothing = WithWords(ByColour(), known.names, "cpu")(np.full_like(images[:1], 128))
     assert np.isnan(nothing["colour=red"]).all()
     assert np.isfinite(nothing["time=day"]).all()
 
@@ -224,7 +224,7 @@ def test_nothing_is_written_where_nothing_is_moved(ask, tmp_path):
 
 def test_too_few_scenes_are_refused_before_a_model_is_looked_at(tmp_path):
     list(write_dataset(tmp_path / "few", 5, 24, 16))
-    asked = graftwerk.Readout(data=tmp_path / "few", model="nowhere", out=tmp_path / "out")
+    requested = graftwerk.Readout(data=tmp_path / "few", model="nowhere", out=tmp_path / "out")
     count = len(read_known(tmp_path / "few", ["place"], 1).paths)
     assert 0 < count < 24
     words = (
@@ -232,4 +232,4 @@ def test_too_few_scenes_are_refused_before_a_model_is_looked_at(tmp_path):
         r"left out because they hold several objects\. .*blocks render --objects 1 .* --objects\."
     )
     with pytest.raises(BadInput, match=words):
-        run_readout(asked, Silent())
+        run_readout(requested, Silent())

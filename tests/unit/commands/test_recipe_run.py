@@ -176,7 +176,7 @@ def test_weights_lie_in_half_precision(models):
         assert kinds == {torch.float16}, path
 
 
-def test_a_picture_half_trained_further_keeps_the_texts(models, tmp_path):
+def test_an_image_half_trained_further_keeps_the_texts(models, tmp_path):
     from safetensors.torch import load_file
 
     root, _ = models

@@ -33,7 +33,7 @@ def ask(text_pipeline, data, tmp_path):
     return request
 
 
-def test_pictures_taught_are_drawn_with(ask, text_pipeline, tmp_path):
+def test_images_taught_are_drawn_with(ask, text_pipeline, tmp_path):
     report = run_fit(ask(learning_rate=5e-3), Silent())
     assert (report.items, report.steps, report.layers) == (2, 10, 48)
     assert [one.name for one in report.left_out] == ["broken.png"]
@@ -42,7 +42,7 @@ def test_pictures_taught_are_drawn_with(ask, text_pipeline, tmp_path):
     lines = "\n".join(lora_lines(report))
     assert "left out: broken.png" in lines
     assert f"--lora {report.out}" in lines
-    drawn = graftwerk.run(
+    sampled = graftwerk.run(
         graftwerk.Generate(
             prompt="a red cube",
             model=str(text_pipeline),
@@ -51,7 +51,7 @@ def test_pictures_taught_are_drawn_with(ask, text_pipeline, tmp_path):
             out=tmp_path / "drawn",
         )
     )
-    assert len(drawn.pictures) == 4
+    assert len(sampled.pictures) == 4
 
 
 def test_a_text_taught_tells_its_perplexity(ask, tmp_path):

@@ -12,10 +12,10 @@ def picture():
     return render(sample_scene(5, 1), 64, 64)
 
 
-def test_a_batch_is_its_pictures() -> None:
-    pictures = np.stack([render(sample_scene(5, number), 48, 48) for number in range(3)])
-    together = canny(pictures, CannySettings(unit="auto"))
-    for number, one in enumerate(pictures):
+def test_a_batch_is_its_images() -> None:
+    images = np.stack([render(sample_scene(5, number), 48, 48) for number in range(3)])
+    together = canny(images, CannySettings(unit="auto"))
+    for number, one in enumerate(images):
         alone = canny(one[None], CannySettings(unit="auto"))
         assert np.array_equal(together.edges[number], alone.edges[0])
         assert together.high[number] == alone.high[0]
@@ -41,7 +41,7 @@ def test_weak_pixels_need_a_strong_one() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 3), (3, 200)])
 @pytest.mark.parametrize("unit", ["fraction", "auto"])
-def test_any_size_and_a_picture_without_edges(shape, unit) -> None:
+def test_any_size_and_an_image_without_edges(shape, unit) -> None:
     flat = np.full((1, *shape, 3), 77, dtype=np.uint8)
     stages = canny(flat, CannySettings(sigma=0.3, kernel=31, unit=unit, low=0.0, high=0.0))
     assert stages.edges.shape == (1, *shape)
@@ -91,23 +91,21 @@ def test_floats_out_of_range_are_refused() -> None:
     [CannySettings(), CannySettings(unit="auto"), CannySettings(sigma=2.0, kernel=9, high=0.2)],
 )
 def test_bands_find_the_same_edges(monkeypatch, band, settings) -> None:
-    pictures = np.stack([render(sample_scene(5, number), 48, 48) for number in range(2)])
-    expected = canny(pictures, settings).edges
+    images = np.stack([render(sample_scene(5, number), 48, 48) for number in range(2)])
+    expected = canny(images, settings).edges
     monkeypatch.setattr(module, "_BAND_PIXELS", band)
     assert expected.any()
-    assert np.array_equal(edge_map(pictures, settings), expected)
-    assert np.array_equal(
-        edge_map(pictures / 255.0, settings), canny(pictures / 255.0, settings).edges
-    )
+    assert np.array_equal(edge_map(images, settings), expected)
+    assert np.array_equal(edge_map(images / 255.0, settings), canny(images / 255.0, settings).edges)
 
 
 def test_the_largest_image_fits_into_memory() -> None:
     import tracemalloc
 
-    picture = np.zeros((1, 4000, 3000, 3), dtype=np.uint8)
-    picture[:, ::7] = 200
+    image = np.zeros((1, 4000, 3000, 3), dtype=np.uint8)
+    image[:, ::7] = 200
     tracemalloc.start()
-    edge_map(picture)
+    edge_map(image)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     # for the 49 million pixels of 16384 x 3000 that is 1 GB

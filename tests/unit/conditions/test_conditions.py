@@ -7,7 +7,7 @@ from graftwerk.blocks.maps import maps_of
 from graftwerk.blocks.sampling import sample_scene
 from graftwerk.conditions.fidelity import edge_f1
 from graftwerk.conditions.kinds import CONDITIONS, condition_named
-from graftwerk.conditions.kinds.pose import joints_of
+from graftwerk.conditions.kinds.pose import zero_convolutions_of
 from graftwerk.errors import BadInput, UnknownName
 from graftwerk.recipes.scenes import Chunk, render_chunk
 
@@ -38,11 +38,11 @@ def test_three_channels_of_the_same_size_from_every_way(name, rows) -> None:
     scene = sample_scene(WORLD, 3)
     exact = condition.from_scene(scene, 64)
     stored = condition.from_rows(rows)
-    read = condition.from_picture(rows["picture"][3])
+    read = condition.from_image(rows["picture"][3])
     assert exact.shape == read.shape == (64, 64, 3)
     assert stored.shape == (COUNT, 64, 64, condition.channels)
     assert exact.dtype == stored.dtype == read.dtype == np.uint8
-    assert condition.from_picture(np.zeros((50, 70, 3), dtype=np.uint8)).shape == (50, 70, 3)
+    assert condition.from_image(np.zeros((50, 70, 3), dtype=np.uint8)).shape == (50, 70, 3)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -65,12 +65,12 @@ def test_a_scene_and_its_stored_row_agree(name, rows) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_true_picture_scores_far_better_than_another(name, rows) -> None:
+def test_a_true_image_scores_far_better_than_another(name, rows) -> None:
     condition = CONDITIONS[name]
     some = with_people(rows) if name == "pose" else list(range(COUNT))
-    wanted, pictures = condition.from_rows(rows[some]), rows["picture"][some]
-    true = condition.fidelity(wanted, pictures)
-    other = condition.fidelity(np.roll(wanted, 1, axis=0), pictures)
+    requested, images = condition.from_rows(rows[some]), rows["picture"][some]
+    true = condition.fidelity(requested, images)
+    other = condition.fidelity(np.roll(requested, 1, axis=0), images)
     assert true.values.shape == true.scores.shape == (len(some),)
     assert (true.value > other.value) is condition.higher_is_better
     assert true.score > other.score + (0.05 if name == "depth" else 0.1)
@@ -79,7 +79,7 @@ def test_a_true_picture_scores_far_better_than_another(name, rows) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_map_is_accepted_and_a_picture_is_not(name, rows) -> None:
+def test_a_map_is_accepted_and_an_image_is_not(name, rows) -> None:
     condition = CONDITIONS[name]
     for number in with_people(rows)[:4]:
         condition.check_map(condition.from_rows(rows[number : number + 1])[0], "a map")
@@ -107,11 +107,11 @@ def test_a_drawing_the_wrong_way_round_is_told() -> None:
 
 def test_maps_of_another_size_or_number_are_refused(rows) -> None:
     condition = CONDITIONS["depth"]
-    wanted = condition.from_rows(rows[:2])
+    requested = condition.from_rows(rows[:2])
     with pytest.raises(BadInput, match=r"2 depth maps of 64 x 64 .* 3 pictures of 64 x 64"):
-        condition.fidelity(wanted, rows["picture"][:3])
+        condition.fidelity(requested, rows["picture"][:3])
     with pytest.raises(BadInput, match=r"of 64 x 64 pixels .* 2 pictures of 32 x 64"):
-        condition.fidelity(wanted, rows["picture"][:2, :, :32])
+        condition.fidelity(requested, rows["picture"][:2, :, :32])
 
 
 def test_nothing_wanted_is_no_number(rows) -> None:
@@ -128,14 +128,16 @@ def test_joints_are_read_out_of_a_skeleton_where_it_is_large_enough() -> None:
         scene = sample_scene(WORLD, number)
         drawn = CONDITIONS["pose"].from_scene(scene, 256)
         people = maps_of(scene, 256, 256).people
-        places = joints_of(drawn)
+        locations = zero_convolutions_of(drawn)
         for person in people:
             for joint, (point, visible) in enumerate(
                 zip(person.points, person.visible, strict=True)
             ):
                 if visible:
                     shown += 1
-                    nearest = [float(np.hypot(*(place - point))) for place in places[joint]]
+                    nearest = [
+                        float(np.hypot(*(location - point))) for location in locations[joint]
+                    ]
                     if nearest and min(nearest) < 3:
                         found += 1
                         distances.append(min(nearest))
@@ -146,7 +148,7 @@ def test_joints_are_read_out_of_a_skeleton_where_it_is_large_enough() -> None:
 
 def test_a_fidelity_can_be_read_in_another_way(rows) -> None:
     condition = CONDITIONS["lineart"]
-    wanted = condition.read(rows["picture"])
-    own = condition.fidelity(wanted, rows["picture"], condition.read)
+    requested = condition.read(rows["picture"])
+    own = condition.fidelity(requested, rows["picture"], condition.read)
     assert own.value == 0 and own.score == 1
-    assert condition.fidelity(wanted, rows["picture"]).score < 1
+    assert condition.fidelity(requested, rows["picture"]).score < 1

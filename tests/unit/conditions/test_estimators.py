@@ -11,7 +11,7 @@ from graftwerk.conditions.kinds.normals import normals_of_nearness
 from graftwerk.conditions.kinds.segmentation import ADE20K
 from graftwerk.errors import BadFile, BadInput
 
-PICTURES = np.random.default_rng(0).integers(0, 256, (2, 40, 56, 3)).astype(np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 40, 56, 3)).astype(np.uint8)
 
 
 def save(network, processor, folder, std=0.3):
@@ -135,41 +135,41 @@ def vitpose(tmp_path_factory):
 
 
 def test_depth_is_what_the_model_says_scaled_to_its_own_range(dpt) -> None:
-    found = load_estimator("depth", dpt, "cpu").read(PICTURES)
-    assert found.shape == PICTURES.shape and found.dtype == np.uint8
+    found = load_estimator("depth", dpt, "cpu").read(IMAGES)
+    assert found.shape == IMAGES.shape and found.dtype == np.uint8
     assert (found.min(axis=(1, 2, 3)) == 0).all() and (found.max(axis=(1, 2, 3)) == 255).all()
     assert not np.array_equal(found[0], found[1])
     network = transformers.DPTForDepthEstimation.from_pretrained(dpt)
     from PIL import Image
 
     processor = transformers.DPTImageProcessorPil.from_pretrained(dpt)
-    inputs = processor(images=Image.fromarray(PICTURES[0]), return_tensors="pt")
+    inputs = processor(images=Image.fromarray(IMAGES[0]), return_tensors="pt")
     with torch.no_grad():
         depth = network(**inputs).predicted_depth[None]
-    wanted = torch.nn.functional.interpolate(depth, (40, 56), mode="bicubic")[0, 0].numpy()
-    wanted = 255 * (wanted - wanted.min()) / np.ptp(wanted)
-    assert np.abs(found[0, ..., 0] - wanted).max() < 1
+    requested = torch.nn.functional.interpolate(depth, (40, 56), mode="bicubic")[0, 0].numpy()
+    requested = 255 * (requested - requested.min()) / np.ptp(requested)
+    assert np.abs(found[0, ..., 0] - requested).max() < 1
     CONDITIONS["depth"].check_map(found[0], "a map")
 
 
 def test_metric_distances_are_turned_into_nearness(depth_anything) -> None:
     from PIL import Image
 
-    found = load_estimator("depth", depth_anything, "cpu").read(PICTURES[:1])[0, ..., 0]
+    found = load_estimator("depth", depth_anything, "cpu").read(IMAGES[:1])[0, ..., 0]
     network = transformers.DepthAnythingForDepthEstimation.from_pretrained(depth_anything)
     processor = transformers.DPTImageProcessorPil.from_pretrained(depth_anything)
-    inputs = processor(images=Image.fromarray(PICTURES[0]), return_tensors="pt")
+    inputs = processor(images=Image.fromarray(IMAGES[0]), return_tensors="pt")
     with torch.no_grad():
         distance = network(**inputs).predicted_depth[None]
     distance = torch.nn.functional.interpolate(distance, (40, 56), mode="bicubic")[0, 0].numpy()
     assert np.ptp(distance) > 0.1
-    wanted = 1 / np.maximum(distance, 1e-3)
-    wanted = 255 * (wanted - wanted.min()) / np.ptp(wanted)
-    assert np.abs(found - wanted).max() < 1
+    requested = 1 / np.maximum(distance, 1e-3)
+    requested = 255 * (requested - requested.min()) / np.ptp(requested)
+    assert np.abs(found - requested).max() < 1
 
 
 def test_normals_come_from_the_slope_of_depth(dpt) -> None:
-    found = load_estimator("normals", dpt, "cpu").read(PICTURES[:1])
+    found = load_estimator("normals", dpt, "cpu").read(IMAGES[:1])
     CONDITIONS["normals"].check_map(found[0], "a map")
 
 
@@ -186,15 +186,15 @@ def test_a_wall_seen_head_on_faces_the_camera_and_a_floor_faces_up() -> None:
 
 
 def test_classes_take_the_colours_of_their_names(segformer) -> None:
-    found = load_estimator("segmentation", segformer, "cpu").read(PICTURES)
-    assert found.shape == PICTURES.shape
+    found = load_estimator("segmentation", segformer, "cpu").read(IMAGES)
+    assert found.shape == IMAGES.shape
     colours = {tuple(colour) for colour in found.reshape(-1, 3).tolist()}
     assert colours <= {(6, 230, 230), (4, 250, 7), ADE20K[-3], (150, 5, 61)}
     network = transformers.SegformerForSemanticSegmentation.from_pretrained(segformer)
     processor = transformers.SegformerImageProcessorPil.from_pretrained(segformer)
     from PIL import Image
 
-    inputs = processor(images=Image.fromarray(PICTURES[0]), return_tensors="pt")
+    inputs = processor(images=Image.fromarray(IMAGES[0]), return_tensors="pt")
     with torch.no_grad():
         logits = torch.nn.functional.interpolate(
             network(**inputs).logits, (40, 56), mode="bilinear"
@@ -205,7 +205,7 @@ def test_classes_take_the_colours_of_their_names(segformer) -> None:
 
 
 def test_150_classes_take_the_colours_of_ade20k(mask2former) -> None:
-    found = load_estimator("segmentation", mask2former, "cpu").read(PICTURES[:1])
+    found = load_estimator("segmentation", mask2former, "cpu").read(IMAGES[:1])
     assert found.shape == (1, 40, 56, 3)
     assert {tuple(colour) for colour in found.reshape(-1, 3).tolist()} <= set(ADE20K)
     assert len(ADE20K) == 150
@@ -215,8 +215,8 @@ def test_a_pose_model_draws_openpose_joints(vitpose, monkeypatch) -> None:
     from graftwerk.conditions import estimators
 
     monkeypatch.setattr(estimators, "_SURE", -1e9)  # random weights are sure of nothing
-    found = load_estimator("pose", vitpose, "cpu").read(PICTURES)
-    assert found.shape == PICTURES.shape and found.any()
+    found = load_estimator("pose", vitpose, "cpu").read(IMAGES)
+    assert found.shape == IMAGES.shape and found.any()
     CONDITIONS["pose"].check_map(found[0], "a map")
 
 

@@ -30,12 +30,12 @@ def test_edges_within_tolerance_count_and_others_do_not() -> None:
     assert np.isnan(edge_f1(lines(), lines(10))).all()
 
 
-def test_the_tolerance_grows_with_the_picture() -> None:
+def test_the_tolerance_grows_with_the_image() -> None:
     drawn = np.zeros((400, 400), dtype=bool)
     drawn[100] = True
-    wanted, moved = white_on_black(np.stack([drawn, np.roll(drawn, 4, axis=0)]))
-    assert edge_f1(wanted, moved) == (1, 1)  # 4 pixels of 566
-    assert edge_f1(wanted, white_on_black(np.roll(drawn, 5, axis=0)[None])[0]) == (0, 0)
+    requested, moved = white_on_black(np.stack([drawn, np.roll(drawn, 4, axis=0)]))
+    assert edge_f1(requested, moved) == (1, 1)  # 4 pixels of 566
+    assert edge_f1(requested, white_on_black(np.roll(drawn, 5, axis=0)[None])[0]) == (0, 0)
 
 
 def test_chamfer_is_the_mean_distance_both_ways() -> None:
@@ -50,11 +50,11 @@ def test_chamfer_is_the_mean_distance_both_ways() -> None:
 
 
 def test_iou_is_a_mean_over_wanted_colours() -> None:
-    wanted, seen = np.zeros((2, 4, 4, 3), dtype=np.uint8)
-    wanted[:2], seen[:1] = 200, 200
+    requested, seen = np.zeros((2, 4, 4, 3), dtype=np.uint8)
+    requested[:2], seen[:1] = 200, 200
     # 200: 4 of 8; 0: 8 of 12
-    assert mean_iou(wanted, seen)[0] == pytest.approx((4 / 8 + 8 / 12) / 2)
-    assert mean_iou(wanted, wanted) == (1, 1)
+    assert mean_iou(requested, seen)[0] == pytest.approx((4 / 8 + 8 / 12) / 2)
+    assert mean_iou(requested, requested) == (1, 1)
 
 
 def grey(values):
@@ -73,14 +73,14 @@ def test_depth_is_compared_up_to_scale_and_shift() -> None:
 def test_normals_are_compared_by_angle_where_there_is_a_surface() -> None:
     up = np.array([128, 255, 128], dtype=np.uint8)
     towards = np.array([128, 128, 255], dtype=np.uint8)
-    wanted = np.full((4, 4, 3), 128, dtype=np.uint8)
-    wanted[:2] = up
-    seen = wanted.copy()
-    assert normal_error(wanted, seen) == pytest.approx((0, 1), abs=0.1)
+    requested = np.full((4, 4, 3), 128, dtype=np.uint8)
+    requested[:2] = up
+    seen = requested.copy()
+    assert normal_error(requested, seen) == pytest.approx((0, 1), abs=0.1)
     seen[0] = towards
-    assert normal_error(wanted, seen) == pytest.approx((45, 0.5), abs=0.3)
+    assert normal_error(requested, seen) == pytest.approx((45, 0.5), abs=0.3)
     seen[2:] = towards  # where nothing is wanted
-    assert normal_error(wanted, seen) == pytest.approx((45, 0.5), abs=0.3)
+    assert normal_error(requested, seen) == pytest.approx((45, 0.5), abs=0.3)
 
 
 def test_joints_within_a_tenth_of_the_person_are_found() -> None:
@@ -88,11 +88,17 @@ def test_joints_within_a_tenth_of_the_person_are_found() -> None:
     person[:, 0] = 60
     person[:, 1] = np.linspace(10, 110, 18)
     person[:, 2] = 1
-    wanted = draw_people([person], 128, 128)
-    assert found_joints(wanted, wanted) == (1, 1)
-    assert found_joints(wanted, draw_people([person + np.float32([8, 0, 0])], 128, 128)) == (1, 1)
-    assert found_joints(wanted, draw_people([person + np.float32([14, 0, 0])], 128, 128)) == (0, 0)
+    requested = draw_people([person], 128, 128)
+    assert found_joints(requested, requested) == (1, 1)
+    assert found_joints(requested, draw_people([person + np.float32([8, 0, 0])], 128, 128)) == (
+        1,
+        1,
+    )
+    assert found_joints(requested, draw_people([person + np.float32([14, 0, 0])], 128, 128)) == (
+        0,
+        0,
+    )
     half = person.copy()
     half[9:, 2] = 0
-    assert found_joints(wanted, draw_people([half], 128, 128))[0] == pytest.approx(0.5, abs=0.06)
-    assert found_joints(wanted, np.zeros_like(wanted)) == (0, 0)
+    assert found_joints(requested, draw_people([half], 128, 128))[0] == pytest.approx(0.5, abs=0.06)
+    assert found_joints(requested, np.zeros_like(requested)) == (0, 0)

@@ -25,7 +25,7 @@ def test_the_table_is_the_one_of_the_kinds() -> None:
 @pytest.mark.parametrize("kind", gw.conditions.KINDS)
 def test_one_function_a_kind(kind, tmp_path) -> None:
     function = getattr(gw.conditions, kind)
-    expected = CONDITIONS[kind].from_picture(SCENE)
+    expected = CONDITIONS[kind].from_image(SCENE)
     Image.fromarray(SCENE).save(tmp_path / "scene.png")
     for given in (SCENE, Image.fromarray(SCENE), tmp_path / "scene.png"):
         found = function(given)

@@ -22,8 +22,8 @@ def test_one_line_is_one_segment_from_end_to_end(line) -> None:
     found = find_segments(drawn(line))
     assert len(found) == 1
     ends = sorted([tuple(found[0, :2]), tuple(found[0, 2:])])
-    wanted = sorted([(line[0] + 0.5, line[1] + 0.5), (line[2] + 0.5, line[3] + 0.5)])
-    assert np.abs(np.array(ends) - wanted).max() <= 2
+    requested = sorted([(line[0] + 0.5, line[1] + 0.5), (line[2] + 0.5, line[3] + 0.5)])
+    assert np.abs(np.array(ends) - requested).max() <= 2
 
 
 def test_every_side_of_a_square_is_found() -> None:
@@ -59,8 +59,8 @@ def test_pixels_whose_edges_run_otherwise_make_no_line() -> None:
 def test_noise_makes_few_lines_beside_a_wall() -> None:
     """Grass is no line; the edge of a wall in front of it is."""
     generator = np.random.default_rng(0)
-    picture = generator.integers(60, 140, (128, 128, 3)).astype(np.uint8)
-    picture[:, 60:] = 255
-    lines = CONDITIONS["hough"].from_picture(picture)[..., 0] > 0
+    image = generator.integers(60, 140, (128, 128, 3)).astype(np.uint8)
+    image[:, 60:] = 255
+    lines = CONDITIONS["hough"].from_image(image)[..., 0] > 0
     assert lines[:, 57:62].any(axis=1).mean() > 0.9
     assert lines[:, :55].sum() < 20

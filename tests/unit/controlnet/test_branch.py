@@ -10,7 +10,7 @@ from graftwerk.controlnet.branch import Shape, make_branch, weights_of
 from graftwerk.controlnet.checkpoint import read_branch, write_controlnet, write_own
 from graftwerk.controlnet.control import Controls, Term
 from graftwerk.diffusion.pipeline import load_diffusion
-from graftwerk.diffusion.unet import Joint, joints_of, run_with
+from graftwerk.diffusion.unet import Joint, run_with, zero_convolutions_of
 from graftwerk.errors import BadFile, WrongBase
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -82,7 +82,7 @@ def test_at_birth_nothing_changes_and_later_something_does(shape):
     branch = born(unet, shape)
     with torch.inference_mode():
         alone = run_with(unet, x, TIMES, STATES, None)
-        assert branch.is_unborn
+        assert branch.is_zero_initialized
         residuals = branch(x, TIMES, hint_of(branch), STATES)
         assert torch.equal(run_with(unet, x, TIMES, STATES, residuals), alone)
     branch = learned(branch)
@@ -90,7 +90,7 @@ def test_at_birth_nothing_changes_and_later_something_does(shape):
         residuals = branch(x, TIMES, hint_of(branch), STATES)
         assert not torch.equal(run_with(unet, x, TIMES, STATES, residuals), alone)
     changed = [bool(skip.any()) for skip in residuals.skips]
-    assert changed == [not shape.middle_only] * len(joints_of(unet)[:-1])
+    assert changed == [not shape.middle_only] * len(zero_convolutions_of(unet)[:-1])
 
 
 def test_gaussian_joints_change_it_at_once():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from graftwerk.cli.control import kept_lines
+from graftwerk.cli.control import retained_lines
 from graftwerk.commands import generate
 from graftwerk.controlnet.branch import Shape, make_branch
 from graftwerk.controlnet.checkpoint import write_controlnet
@@ -76,11 +76,11 @@ def test_steps_within_an_interval():
 
 
 def test_a_control_without_a_branch_says_how_to_name_one(tmp_path, text_pipeline):
-    picture = tmp_path / "p.png"
-    Image.fromarray(np.zeros((16, 16, 3), dtype=np.uint8)).save(picture)
+    image = tmp_path / "p.png"
+    Image.fromarray(np.zeros((16, 16, 3), dtype=np.uint8)).save(image)
     with pytest.raises(BadInput, match="--branch depth=FOLDER"):
         request = Generate(
-            model=str(text_pipeline), control=[f"depth={picture}"], out=tmp_path / "o", device="cpu"
+            model=str(text_pipeline), control=[f"depth={image}"], out=tmp_path / "o", device="cpu"
         )
         generate.run_generate(request, Silent())
     with pytest.raises(BadInput, match="--best-of"):
@@ -117,7 +117,7 @@ def test_masks_that_leave_no_region():
         mask_of([masks["left"], masks["right"]], (16, 16), "cpu")
 
 
-def test_reuse_says_what_it_costs(tmp_path, captioned_pictures, text_pipeline):
+def test_reuse_says_what_it_costs(tmp_path, captioned_images, text_pipeline):
     branch = tmp_path / "branch"
     model = load_diffusion(str(text_pipeline), "cpu")
     made = make_branch(model.unet, Shape(model.factor), torch.Generator().manual_seed(0))
@@ -130,7 +130,7 @@ def test_reuse_says_what_it_costs(tmp_path, captioned_pictures, text_pipeline):
     def drawn(reuse, check=True):
         request = Generate(
             model=str(text_pipeline),
-            control=[f"canny={captioned_pictures / '0.png'}"],
+            control=[f"canny={captioned_images / '0.png'}"],
             branch=[f"canny={branch}"],
             count=6,
             steps=4,
@@ -141,11 +141,11 @@ def test_reuse_says_what_it_costs(tmp_path, captioned_pictures, text_pipeline):
         )
         return generate.run_generate(request, Silent())
 
-    anew, twice = drawn(1), drawn(4)
-    assert anew.controls[0].anew is None and anew.controls[0].reused is None
-    first = [picture.kept["canny"] for picture in anew.pictures[:4]]
+    again, twice = drawn(1), drawn(4)
+    assert again.controls[0].anew is None and again.controls[0].reused is None
+    first = [image.kept["canny"] for image in again.pictures[:4]]
     assert twice.controls[0].anew == pytest.approx(sum(first) / 4, abs=1e-6)
-    few = [picture.kept["canny"] for picture in twice.pictures[:4]]
+    few = [image.kept["canny"] for image in twice.pictures[:4]]
     assert twice.controls[0].reused == pytest.approx(sum(few) / 4)
-    assert "reuse costs" in "\n".join(kept_lines(twice))
+    assert "reuse costs" in "\n".join(retained_lines(twice))
     assert drawn(4, check=False).controls[0].anew is None

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from graftwerk.controlnet.convergence import Measurement, Verdict
-from graftwerk.controlnet.forecast import fit_growth, forecast, told_forecast
+from graftwerk.controlnet.forecast import fit_growth, forecast, reported_forecast
 from graftwerk.training.session import Plan
 
 PLAN = Plan(steps=200, batch=1, learning_rate=1e-3, warm_up=20)
@@ -64,7 +64,7 @@ def test_a_power_is_foretold_from_the_first_fifth():
     assert found.gap.rate == pytest.approx(2.5, abs=1e-6)
     assert found.step == pytest.approx(110, abs=1) and found.low <= found.step <= found.high
     assert forecast(measurements[:11], FROZEN, PLAN).step == found.step
-    line = told_forecast(found, Verdict("converged", 100, "it rose"))
+    line = reported_forecast(found, Verdict("converged", 100, "it rose"))
     assert "it was step 100, so the forecast was 1.1" in line
 
 
@@ -97,7 +97,7 @@ def test_what_cannot_be_foretold_is_said():
     assert early.step is None and "already" in early.reason
     slow = forecast(course(lambda clock: 1e-3 * clock, error=1e-9), FROZEN, PLAN)
     assert slow.step is None and "too slowly for 200 steps" in slow.reason
-    assert told_forecast(slow, Verdict("not yet", None, "")).startswith("no forecast: ")
+    assert reported_forecast(slow, Verdict("not yet", None, "")).startswith("no forecast: ")
 
 
 def test_few_points_are_no_law():
@@ -109,5 +109,5 @@ def test_few_points_are_no_law():
 def test_the_summed_rates_are_the_sum_of_the_rates(warm_up):
     plan = Plan(steps=200, batch=1, learning_rate=1e-3, warm_up=warm_up)
     for step in (0, 1, 19, 20, 21, 120, 200):
-        wanted = math.fsum(plan.rate_at(number) for number in range(step))
-        assert plan.rates_until(step) == pytest.approx(wanted, rel=1e-9, abs=1e-15)
+        requested = math.fsum(plan.rate_at(number) for number in range(step))
+        assert plan.rates_until(step) == pytest.approx(requested, rel=1e-9, abs=1e-15)

@@ -11,7 +11,7 @@ from tests.pipelines import control_request
 from graftwerk.commands import control, generate
 from graftwerk.controlnet.branch import Shape, make_branch
 from graftwerk.controlnet.convergence import Meter, Verdict
-from graftwerk.controlnet.pairs import Raw, store_pairs
+from graftwerk.controlnet.pairs import PairSource, store_pairs
 from graftwerk.diffusion.pipeline import load_diffusion
 from graftwerk.errors import BadFile, BadInput, Cancelled, Diverged
 from graftwerk.requests.generate import Generate
@@ -37,8 +37,8 @@ class StopsAfter(Silent):
 
 
 @pytest.fixture(scope="module")
-def pictures(captioned_pictures):
-    return captioned_pictures
+def pictures(captioned_images):
+    return captioned_images
 
 
 def weights(out):
@@ -73,7 +73,7 @@ def test_it_trains_resumes_to_the_same_bits_and_draws(tmp_path, pictures, text_p
     assert [json.loads(line)["step"] for line in meter] == [0, 2, 4]
     assert (tmp_path / "a" / "convergence.png").stat().st_size > 1000
     assert (tmp_path / "a" / "samples" / "strips.png").is_file()
-    drawn = generate.run_generate(
+    sampled = generate.run_generate(
         Generate(
             prompt="a red cube",
             model=str(text_pipeline),
@@ -88,7 +88,7 @@ def test_it_trains_resumes_to_the_same_bits_and_draws(tmp_path, pictures, text_p
         ),
         Silent(),
     )
-    assert len(drawn.pictures) == 2 and drawn.controls[0].kind == "canny"
+    assert len(sampled.pictures) == 2 and sampled.controls[0].kind == "canny"
 
 
 def test_a_light_branch_is_kept_in_our_own_form(tmp_path, pictures, text_pipeline):
@@ -101,28 +101,28 @@ def test_a_light_branch_is_kept_in_our_own_form(tmp_path, pictures, text_pipelin
 
 
 def test_conditions_that_are_brought(tmp_path, pictures, text_pipeline):
-    brought = tmp_path / "conditions"
-    brought.mkdir()
+    provided = tmp_path / "conditions"
+    provided.mkdir()
     for number in range(7):
-        Image.new("RGB", (32, 32), (number, 0, 0)).save(brought / f"{number}.png")
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(provided / f"{number}.png")
     with pytest.raises(BadInput, match=r"1 of 8 pictures have no condition.*7\.png"):
         control.run_control_train(
-            control_request(pictures, text_pipeline, tmp_path / "a", conditions=brought), Silent()
+            control_request(pictures, text_pipeline, tmp_path / "a", conditions=provided), Silent()
         )
 
 
-def test_conditions_are_found_by_names_that_tell_pictures_apart(tmp_path, pictures, text_pipeline):
+def test_conditions_are_found_by_names_that_tell_images_apart(tmp_path, pictures, text_pipeline):
     pictures = shutil.copytree(pictures, tmp_path / "pictures")
     (pictures / "more").mkdir()
     shutil.copy(pictures / "0.png", pictures / "more" / "0.png")
-    brought = tmp_path / "conditions"
-    brought.mkdir()
+    provided = tmp_path / "conditions"
+    provided.mkdir()
     for number in range(8):
-        noise(brought / f"{number}.png", number)
+        noise(provided / f"{number}.png", number)
     with pytest.raises(BadInput, match=r"several pictures have the same name \(0\)"):
         control.run_control_train(
             control_request(
-                pictures, text_pipeline, tmp_path / "a", conditions=brought, caption="a line"
+                pictures, text_pipeline, tmp_path / "a", conditions=provided, caption="a line"
             ),
             Silent(),
         )
@@ -130,14 +130,14 @@ def test_conditions_are_found_by_names_that_tell_pictures_apart(tmp_path, pictur
 
 def noise(path, number, size=(32, 32)):
     """A white line on black, in another place for each number."""
-    picture = Image.new("RGB", size)
-    picture.paste((255, 255, 255), (number, 0, number + 2, size[1]))
-    picture.save(path)
+    image = Image.new("RGB", size)
+    image.paste((255, 255, 255), (number, 0, number + 2, size[1]))
+    image.save(path)
 
 
 def test_conditions_that_are_brought_are_looked_at(tmp_path, pictures, text_pipeline):
-    brought = tmp_path / "conditions"
-    brought.mkdir()
+    provided = tmp_path / "conditions"
+    provided.mkdir()
 
     class Notes(Silent):
         def __init__(self):
@@ -148,21 +148,21 @@ def test_conditions_that_are_brought_are_looked_at(tmp_path, pictures, text_pipe
 
     def train(out):
         monitor = Notes()
-        asked = control_request(pictures, text_pipeline, tmp_path / out, conditions=brought)
-        control.run_control_train(asked, monitor)
+        requested = control_request(pictures, text_pipeline, tmp_path / out, conditions=provided)
+        control.run_control_train(requested, monitor)
         return monitor.notes
 
     for number in range(8):
-        Image.new("RGB", (32, 32)).save(brought / f"{number}.png")
+        Image.new("RGB", (32, 32)).save(provided / f"{number}.png")
     with pytest.raises(BadInput, match="all 8 canny conditions are empty"):
         train("a")
     for number in range(6):
-        noise(brought / f"{number}.png", number)
+        noise(provided / f"{number}.png", number)
     assert any("2 of 8 canny conditions are empty" in note for note in train("b"))
-    noise(brought / "7.png", 3, (32, 16))
+    noise(provided / "7.png", 3, (32, 16))
     with pytest.raises(BadInput, match=r"7\.png has 32 x 16 pixels, its picture 32 x 32"):
         train("c")
-    Image.linear_gradient("L").resize((32, 32)).convert("RGB").save(brought / "7.png")
+    Image.linear_gradient("L").resize((32, 32)).convert("RGB").save(provided / "7.png")
     with pytest.raises(BadInput, match=r"7\.png is no canny map"):
         train("d")
     assert not (tmp_path / "d").exists()
@@ -182,7 +182,7 @@ def test_what_diverged_is_not_handed_over(tmp_path, pictures, text_pipeline, mon
 def test_the_newborn_branch_is_checked(tmp_path, pictures, text_pipeline):
     model = load_diffusion(str(text_pipeline), "cpu")
     images = [Image.open(path).convert("RGB") for path in sorted(pictures.glob("*.png"))]
-    raw = Raw(images, [WORDS[0]] * len(images), images, None, "brought")
+    raw = PairSource(images, [WORDS[0]] * len(images), images, None, "brought")
     pairs = store_pairs(raw, model, tmp_path / "pairs", Silent())
     branch = make_branch(model.unet, Shape(model.factor), torch.Generator().manual_seed(0))
     meter = Meter(model, branch, pairs, 8)

@@ -21,12 +21,12 @@ ROOT = Path(__file__).parents[3]
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
-def test_an_unlocked_decoder_is_a_new_model(tmp_path, captioned_pictures, text_pipeline):
+def test_an_unlocked_decoder_is_a_new_model(tmp_path, captioned_images, text_pipeline):
     from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 
-    asked = control_request(captioned_pictures, text_pipeline, tmp_path / "a", unlock=True)
+    requested = control_request(captioned_images, text_pipeline, tmp_path / "a", unlock=True)
     before = load_diffusion(str(text_pipeline), "cpu").fingerprint
-    report = control.run_control_train(asked, Silent())
+    report = control.run_control_train(requested, Silent())
     assert report.unlocked == str(tmp_path / "a" / "model")
     assert load_diffusion(str(text_pipeline), "cpu").fingerprint == before
     old, new = (load_file(f / "unet" / WEIGHTS) for f in (text_pipeline, tmp_path / "a" / "model"))
@@ -34,7 +34,7 @@ def test_an_unlocked_decoder_is_a_new_model(tmp_path, captioned_pictures, text_p
     assert changed and all(
         n.startswith(("up_blocks.", "conv_norm_out.", "conv_out.")) for n in changed
     )
-    again = control.run_control_train(asked, Silent())
+    again = control.run_control_train(requested, Silent())
     assert again.steps == 4
     same = load_file(tmp_path / "a" / "model" / "unet" / WEIGHTS)
     assert all(torch.equal(new[name], same[name]) for name in new)
@@ -47,21 +47,21 @@ def test_an_unlocked_decoder_is_a_new_model(tmp_path, captioned_pictures, text_p
     )
     assert torch.equal(pipeline.unet.conv_out.weight, new["conv_out.weight"])
 
-    picture, branch = captioned_pictures / "0.png", tmp_path / "a" / "branch"
-    drawn = {
-        "control": [f"canny={picture}"],
+    image, branch = captioned_images / "0.png", tmp_path / "a" / "branch"
+    sampled = {
+        "control": [f"canny={image}"],
         "branch": [f"canny={branch}"],
         "out": tmp_path / "drawn",
         "steps": 1,
         "device": "cpu",
     }
-    assert generate.run_generate(Generate(model=report.unlocked, **drawn), Silent()).pictures
+    assert generate.run_generate(Generate(model=report.unlocked, **sampled), Silent()).pictures
     with pytest.raises(WrongBase, match="was made on"):
-        generate.run_generate(Generate(model=str(text_pipeline), **drawn), Silent())
+        generate.run_generate(Generate(model=str(text_pipeline), **sampled), Silent())
 
 
 def test_activations_computed_twice_give_the_same_bits(
-    tmp_path, captioned_pictures, text_pipeline, monkeypatch
+    tmp_path, captioned_images, text_pipeline, monkeypatch
 ):
     from graftwerk.controlnet import task
 
@@ -74,10 +74,10 @@ def test_activations_computed_twice_give_the_same_bits(
     monkeypatch.setattr(task, "checkpoint", counted)
     found = []
     for name, twice in (("a", False), ("b", True)):
-        asked = control_request(
-            captioned_pictures, text_pipeline, tmp_path / name, checkpointing=twice
+        requested = control_request(
+            captioned_images, text_pipeline, tmp_path / name, checkpointing=twice
         )
-        report = control.run_control_train(asked, Silent())
+        report = control.run_control_train(requested, Silent())
         assert report.unlocked is None and not (tmp_path / name / "model").exists()
         found.append(load_file(tmp_path / name / "branch" / WEIGHTS))
         assert bool(layers) == twice
@@ -99,9 +99,9 @@ def test_a_network_of_ones_own_is_not_unlocked():
         save_memory(OwnUNet(), "cpu", "float32")
 
 
-def test_joined_to_the_middle_alone(tmp_path, captioned_pictures, text_pipeline):
-    asked = control_request(captioned_pictures, text_pipeline, tmp_path / "a", middle_only=True)
-    assert not control.run_control_train(asked, Silent()).controlnet
+def test_joined_to_the_middle_alone(tmp_path, captioned_images, text_pipeline):
+    requested = control_request(captioned_images, text_pipeline, tmp_path / "a", middle_only=True)
+    assert not control.run_control_train(requested, Silent()).controlnet
     model = load_diffusion(str(text_pipeline), "cpu")
     branch = read_branch(
         tmp_path / "a" / "branch", model.unet, model.factor, model.name, model.fingerprint
@@ -111,14 +111,14 @@ def test_joined_to_the_middle_alone(tmp_path, captioned_pictures, text_pipeline)
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_branch(tmp_path, captioned_pictures, text_pipeline):
+def test_two_processes_train_one_branch(tmp_path, captioned_images, text_pipeline):
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     options = "--condition canny --steps 3 --batch 4 --held-out 4 --measurements 2 --device cpu"
     done = subprocess.run(
         [
             sys.executable,
             *launch,
-            *("-m", "graftwerk", "control", "train", str(captioned_pictures)),
+            *("-m", "graftwerk", "control", "train", str(captioned_images)),
             *("--model", str(text_pipeline), "--out", str(tmp_path / "two")),
             *options.split(),
             *("--precision", "float32", "--json"),
@@ -130,8 +130,8 @@ def test_two_processes_train_one_branch(tmp_path, captioned_pictures, text_pipel
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('"verdict"') == 1  # only the first process speaks
-    asked = control_request(captioned_pictures, text_pipeline, tmp_path / "one", batch=4)
-    control.run_control_train(asked, Silent())
+    requested = control_request(captioned_images, text_pipeline, tmp_path / "one", batch=4)
+    control.run_control_train(requested, Silent())
     one, two = (load_file(tmp_path / n / "branch" / WEIGHTS) for n in ("one", "two"))
     # the processes draw noise of their own, so the weights are near, not equal; both moved
     assert one.keys() == two.keys()

@@ -33,10 +33,10 @@ def states(gaps, planned=1000, **options):
 
 
 def test_a_sudden_rise_is_told_in_its_order():
-    told = [verdict.state for verdict in states(SUDDEN)]
-    assert told[0] == "not yet" and told[-1] == "converged"
-    assert "converging" in told
-    assert sorted(set(told), key=told.index) == ["not yet", "converging", "converged"]
+    reported = [verdict.state for verdict in states(SUDDEN)]
+    assert reported[0] == "not yet" and reported[-1] == "converged"
+    assert "converging" in reported
+    assert sorted(set(reported), key=reported.index) == ["not yet", "converging", "converged"]
     assert states(SUDDEN)[-1].step == 40
 
 
@@ -44,8 +44,8 @@ def test_a_gap_within_its_noise_is_nothing():
     generator = np.random.default_rng(0)
     for _ in range(10):
         drifting = np.cumsum(generator.normal(0, 0.0005, 50)).tolist()
-        told = states(drifting, error=0.0015)
-        assert not {"converged", "converging"} & {verdict.state for verdict in told}
+        reported = states(drifting, error=0.0015)
+        assert not {"converged", "converging"} & {verdict.state for verdict in reported}
 
 
 def test_mispaired_data_and_a_small_rate_are_told_apart():
@@ -57,9 +57,9 @@ def test_mispaired_data_and_a_small_rate_are_told_apart():
 
 
 def test_a_branch_that_is_still_small_proves_nothing_of_the_data():
-    told = states([0.0] * 30, planned=600, error=0.0001, gain=2.4)
-    assert {verdict.state for verdict in told} == {"not yet"}
-    assert "its gain is 2.4" in told[-1].reason and "more steps" not in told[-1].reason
+    reported = states([0.0] * 30, planned=600, error=0.0001, gain=2.4)
+    assert {verdict.state for verdict in reported} == {"not yet"}
+    assert "its gain is 2.4" in reported[-1].reason and "more steps" not in reported[-1].reason
     ended = states([0.0] * 31, planned=600, error=0.0001, gain=2.4)[-1]
     assert ended.state == "not yet" and "more steps" in ended.reason
 
@@ -111,8 +111,8 @@ RESTING += [0.0134, 0.0245, 0.0239, 0.0220, 0.0531, 0.0422, 0.0425, 0.0598, 0.06
 def test_a_rest_in_the_rise_is_not_its_end():
     steps = range(0, 8 * len(RESTING), 8)
     for end in range(13, len(RESTING) + 1):
-        told = judge(course(RESTING[:end], steps[:end], error=0.001), 0.3045, 240)
-        assert told.state == "converging"
+        reported = judge(course(RESTING[:end], steps[:end], error=0.001), 0.3045, 240)
+        assert reported.state == "converging"
 
 
 # batch 32: a peak that was not clear of 0 is no rise that is over
@@ -126,8 +126,8 @@ def test_a_peak_before_the_gap_was_clear_is_not_taken_for_the_rise():
         replace(course([gap], [8 * number])[0], error=error, rank=rank, gap_low=0.1 * gap)
         for number, (gap, error, rank) in enumerate(zip(PEAK, ERRORS, RANKS, strict=True))
     ]
-    told = [judge(measured[:end], 0.3045, 240).state for end in range(1, len(measured) + 1)]
-    assert told == ["not yet"] * 8 + ["converging"] * 3
+    reported = [judge(measured[:end], 0.3045, 240).state for end in range(1, len(measured) + 1)]
+    assert reported == ["not yet"] * 8 + ["converging"] * 3
 
 
 @pytest.mark.parametrize(("before", "state"), [(0.0451, "converged"), (0.0449, "converging")])
@@ -164,8 +164,8 @@ def test_the_bootstrap_covers_the_mean():
 
 def test_the_signed_rank_is_wilcoxons():
     values = np.random.default_rng(2).standard_t(2, 80) + 0.4
-    told = wilcoxon(values, alternative="greater", method="asymptotic", correction=False)
-    assert signed_rank(values) == pytest.approx(told.zstatistic)
+    reported = wilcoxon(values, alternative="greater", method="asymptotic", correction=False)
+    assert signed_rank(values) == pytest.approx(reported.zstatistic)
     assert signed_rank(np.zeros(4)) == 0 and signed_rank(-values) == pytest.approx(
         -signed_rank(values)
     )

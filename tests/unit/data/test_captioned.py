@@ -16,12 +16,12 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_captions_beside_the_pictures(folder):
+def test_captions_beside_the_images(folder):
     for number in range(3):
         (folder / f"{number}.txt").write_text(f"number\n {number} \n")
     shown = read_captioned(folder, None)
     assert shown.captions == ("number 0", "number 1", "number 2")
-    assert [picture.getpixel((0, 0))[0] for picture in shown.pictures] == [0, 40, 80]
+    assert [image.getpixel((0, 0))[0] for image in shown.pictures] == [0, 40, 80]
 
 
 @pytest.mark.parametrize("column", ["caption", "text", "prompt"])
@@ -31,7 +31,7 @@ def test_captions_in_a_table(folder, column):
     assert read_captioned(folder, None).captions == ("number 0", "number 1", "number 2")
 
 
-def test_a_table_above_the_pictures_names_them_and_their_conditions(folder):
+def test_a_table_above_the_images_names_them_and_their_conditions(folder):
     (folder / "train").mkdir()
     (folder / "maps").mkdir()
     rows = []
@@ -101,17 +101,17 @@ def test_bad_tables_and_folders(folder, tmp_path):
 
 
 def test_too_many(folder, monkeypatch):
-    monkeypatch.setattr(limits, "TAUGHT_PICTURES", 3)
+    monkeypatch.setattr(limits, "TRAINED_IMAGES", 3)
     assert len(read_captioned(folder, "a").pictures) == 3
-    monkeypatch.setattr(limits, "TAUGHT_PICTURES", 2)
+    monkeypatch.setattr(limits, "TRAINED_IMAGES", 2)
     with pytest.raises(LimitExceeded, match="at most 2"):
         read_captioned(folder, "a")
 
 
-def test_pictures_become_squares_of_their_middles():
-    picture = Image.new("RGB", (30, 10))
-    picture.paste((255, 0, 0), (10, 0, 20, 10))
-    found = to_values(fit(picture, 10, 10)[None])
+def test_images_become_squares_of_their_middles():
+    image = Image.new("RGB", (30, 10))
+    image.paste((255, 0, 0), (10, 0, 20, 10))
+    found = to_values(fit(image, 10, 10)[None])
     assert found.shape == (1, 3, 10, 10)
     assert float(found[0, 0].min()) == 1.0
     assert float(found[0, 1].max()) == 0.0

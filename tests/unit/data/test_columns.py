@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from graftwerk.data.columns import Wanted, choose_columns
+from graftwerk.data.columns import ColumnChoice, choose_columns
 from graftwerk.data.tables import Table
 from graftwerk.errors import BadInput
 
@@ -14,12 +14,12 @@ def table(**columns):
     return Table(Path("a.csv"), columns, [f"line {n + 2}" for n in range(count)])
 
 
-def wanted(kind, *content):
-    return Wanted(frozenset({kind}), content=content)
+def requested(kind, *content):
+    return ColumnChoice(frozenset({kind}), content=content)
 
 
 def test_one_fitting_column_needs_no_word():
-    chosen = choose_columns(table(text=["a", "b"], label=["x", "y"]), wanted("text"), "label")
+    chosen = choose_columns(table(text=["a", "b"], label=["x", "y"]), requested("text"), "label")
     assert (chosen.kind, chosen.names, chosen.note) == ("text", ("text",), "")
 
 
@@ -27,7 +27,7 @@ def test_columns_that_are_not_read_are_named_with_what_they_hold():
     found = table(
         first=[1, 2], second=[3.5, 4], name=["u", "v"], nothing=["", None], label=["x", "y"]
     )
-    chosen = choose_columns(found, wanted("series"), "label")
+    chosen = choose_columns(found, requested("series"), "label")
     assert chosen.names == ("first", "second")
     assert chosen.note == (
         "a.csv: reading series of numbers from 2 columns first, second; left out: name (text), "
@@ -37,15 +37,15 @@ def test_columns_that_are_not_read_are_named_with_what_they_hold():
 
 def test_several_columns_of_text_are_read_together_and_told():
     chosen = choose_columns(
-        table(title=["a", "b"], body=["c", "d"], label=[0, 1]), wanted("text"), "label"
+        table(title=["a", "b"], body=["c", "d"], label=[0, 1]), requested("text"), "label"
     )
     assert chosen.names == ("title", "body")
     assert "from 2 columns title, body" in chosen.note
 
 
-def test_pictures_are_one_column():
+def test_images_are_one_column():
     found = table(front=["a.png", "b.png"], back=["c.png", "d.png"], label=["x", "y"])
-    chosen = choose_columns(found, wanted("image"), "label")
+    chosen = choose_columns(found, requested("image"), "label")
     assert chosen.names == ("front",)
     assert "left out: back (pictures)" in chosen.note
 
@@ -53,17 +53,17 @@ def test_pictures_are_one_column():
 def test_named_columns_of_numbers_must_be_numbers():
     found = table(first=[1, 2], second=["1,5", "2,5"], label=["x", "y"])
     with pytest.raises(BadInput, match=r"line 2 of a\.csv: second is '1,5', which is no number"):
-        choose_columns(found, wanted("series", "first", "second"), "label")
+        choose_columns(found, requested("series", "first", "second"), "label")
 
 
 @pytest.mark.parametrize(("cell", "why"), [(float("nan"), "nan, which is"), (None, "empty")])
 def test_a_named_column_without_a_value(cell, why):
     found = table(first=[1, 2], second=[cell, cell], label=["x", "y"])
     with pytest.raises(BadInput, match=f"second is {why}"):
-        choose_columns(found, wanted("series", "first", "second"), "label")
+        choose_columns(found, requested("series", "first", "second"), "label")
 
 
 def test_a_table_without_a_fitting_column_says_what_it_holds():
     with pytest.raises(BadInput, match=r"beside the labels: first \(numbers\)") as caught:
-        choose_columns(table(first=[1, 2], label=["x", "y"]), wanted("text"), "label")
+        choose_columns(table(first=[1, 2], label=["x", "y"]), requested("text"), "label")
     assert "there are: first, label" in str(caught.value)

@@ -7,7 +7,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from graftwerk.data.image_folder import read_captioned, read_image_tables, read_picture_folder
+from graftwerk.data.image_folder import read_captioned, read_image_folder, read_image_tables
 from graftwerk.errors import BadFile, BadInput
 from graftwerk.probing.targets import read_known
 
@@ -157,7 +157,7 @@ def test_all_readers_agree_on_every_table(tmp_path, write):
     assert [path.name for path in shown.paths] == [f"{n}.png" for n in range(COUNT)]
     assert [path.name for path in shown.conditions] == [f"{n}.png" for n in range(COUNT)]
     assert not set(shown.conditions) & set(shown.paths)
-    listed = read_picture_folder(tmp_path)
+    listed = read_image_folder(tmp_path)
     assert [row.path for row in listed] == [str(path) for path in shown.paths]
     assert tuple(row.caption for row in listed) == CAPTIONS
     assert [row.values["size"] for row in listed] == [(str(n),) for n in range(COUNT)]
@@ -177,10 +177,10 @@ def test_all_readers_agree_on_every_table(tmp_path, write):
 )
 def test_what_is_not_read_as_it_stands_is_counted(tmp_path, write, note):
     write(tmp_path)
-    told = []
-    read_picture_folder(tmp_path, told.append)
-    assert tuple(told) == read_captioned(tmp_path, None).notes
-    assert told == [] if note is None else told[0].startswith(note)
+    reported = []
+    read_image_folder(tmp_path, reported.append)
+    assert tuple(reported) == read_captioned(tmp_path, None).notes
+    assert reported == [] if note is None else reported[0].startswith(note)
 
 
 @pytest.mark.parametrize("ending", [".txt", ".caption"])
@@ -190,7 +190,7 @@ def test_captions_in_files_beside(tmp_path, ending):
     for name, caption in zip(names, CAPTIONS, strict=True):
         (tmp_path / name).with_suffix(ending).write_text(f"{caption}\r\n")
     assert read_captioned(tmp_path, None).captions == CAPTIONS
-    listed = read_picture_folder(tmp_path)
+    listed = read_image_folder(tmp_path)
     assert tuple(row.caption for row in listed) == CAPTIONS
     assert {row.values["label"] for row in listed} == {("10_things",)}
 
@@ -198,7 +198,7 @@ def test_captions_in_files_beside(tmp_path, ending):
 def test_folders_of_labels_in_folders_of_parts(tmp_path):
     images(tmp_path, ["train/cat/a.png", "test/dog/b.png", "train/cat/more/c.png"])
     listed = {
-        row.path.rpartition("/")[2]: row.values["label"] for row in read_picture_folder(tmp_path)
+        row.path.rpartition("/")[2]: row.values["label"] for row in read_image_folder(tmp_path)
     }
     assert listed == {"a.png": ("cat",), "b.png": ("dog",), "c.png": ("cat",)}
 
@@ -217,7 +217,7 @@ def test_another_prompt_json_is_no_table(tmp_path):
     images(tmp_path, ["a/0.png"])
     (tmp_path / "prompt.json").write_text('{"system": "be kind"}')
     assert read_image_tables(tmp_path).tables == ()
-    assert read_picture_folder(tmp_path)[-2].values == {"label": ("a",)}
+    assert read_image_folder(tmp_path)[-2].values == {"label": ("a",)}
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_no_row_leads_out_of_the_folder(tmp_path, name):
     records = rows()
     records[1]["file_name"] = f"../{name}" if name.startswith("..") else name
     jsonl(data / "train" / "metadata.jsonl", records)
-    for read in (read_image_tables, read_picture_folder):
+    for read in (read_image_tables, read_image_folder):
         with pytest.raises(BadFile, match=r"line 2 of .*metadata\.jsonl names .* outside of"):
             read(data)
 

@@ -77,9 +77,9 @@ def unsigned(content):
     """A 32-bit TIFF of Pillow marked as unsigned, as other programs write them."""
     changed = bytearray(content)
     start = struct.unpack("<I", content[4:8])[0]
-    for place in range(start + 2, start + 2 + 12 * content[start], 12):
-        if changed[place : place + 2] == struct.pack("<H", 339):
-            changed[place + 8] = 1
+    for location in range(start + 2, start + 2 + 12 * content[start], 12):
+        if changed[location : location + 2] == struct.pack("<H", 339):
+            changed[location + 8] = 1
     return bytes(changed)
 
 

@@ -101,7 +101,7 @@ def test_warnings_of_the_caller_are_left_alone(tmp_path):
     assert (list(warnings.filters), Image.MAX_IMAGE_PIXELS) == before
 
 
-def test_picture_paths():
+def test_image_paths():
     assert is_image_path("/a/b.JPG") and is_image_path("b.tiff")
     assert not is_image_path("png") and not is_image_path("a.png.md")
 

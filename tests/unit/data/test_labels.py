@@ -5,7 +5,7 @@ import json
 import pytest
 from tests.unit.finetune.conftest import write_csv
 
-from graftwerk.data.columns import Wanted
+from graftwerk.data.columns import ColumnChoice
 from graftwerk.data.labels import as_list, match_labels, name_labels, stands_for_none
 from graftwerk.data.load import read_examples
 from graftwerk.data.targets import read_targets, same_targets
@@ -14,9 +14,9 @@ from graftwerk.errors import BadInput
 TEXT, SERIES = (frozenset({kind}) for kind in ("text", "series"))
 
 
-def read(tmp_path, labels, task=None, **wanted):
+def read(tmp_path, labels, task=None, **requested):
     rows = [(f"text number {n} of many", label) for n, label in enumerate(labels)]
-    examples = read_examples(write_csv(tmp_path / "a.csv", rows), Wanted(TEXT, **wanted))
+    examples = read_examples(write_csv(tmp_path / "a.csv", rows), ColumnChoice(TEXT, **requested))
     return examples, read_targets(examples, task)
 
 
@@ -26,7 +26,7 @@ def test_whole_numbers_are_one_label_with_and_without_decimals(tmp_path):
     assert found.values.tolist() == [1, 0, 1, 0, 1, 1]
     assert "4 labels have another spelling" in found.notes[0]
     other = read_examples(
-        write_csv(tmp_path / "b.csv", [("a b c", "1"), ("d e f", "0.00")]), Wanted(TEXT)
+        write_csv(tmp_path / "b.csv", [("a b c", "1"), ("d e f", "0.00")]), ColumnChoice(TEXT)
     )
     assert same_targets(other, "class", ("0.0", "1.0")).values.tolist() == [1, 0]
 
@@ -122,7 +122,7 @@ def test_names_keep_their_rows_apart_from_their_spelling():
 
 
 def series(tmp_path, header, rows):
-    return read_examples(write_csv(tmp_path / "s.csv", rows, header), Wanted(SERIES))
+    return read_examples(write_csv(tmp_path / "s.csv", rows, header), ColumnChoice(SERIES))
 
 
 def test_dates_and_numbers_of_rows_are_no_part_of_a_series(tmp_path):
@@ -147,9 +147,9 @@ def test_dates_and_numbers_of_rows_are_no_part_of_a_series(tmp_path):
 def test_columns_about_a_row_are_not_read_as_its_text(tmp_path, name, values, why):
     rows = [(v, f"text number {n} of many", "abc"[n % 3]) for n, v in enumerate(values)]
     found = read_examples(
-        write_csv(tmp_path / "a.csv", rows, (name, "text", "label")), Wanted(TEXT)
+        write_csv(tmp_path / "a.csv", rows, (name, "text", "label")), ColumnChoice(TEXT)
     )
     assert found.columns == ("text",)
     assert f"{name} (" in found.notes[0] and why in found.notes[0].replace("identifiers", why)
-    named = Wanted(TEXT, content=(name,))
+    named = ColumnChoice(TEXT, content=(name,))
     assert read_examples(tmp_path / "a.csv", named).columns == (name,)

@@ -5,15 +5,15 @@ import json
 import pytest
 
 from graftwerk import limits
-from graftwerk.data.image_folder import LabelledPicture, attributes, read_picture_folder
+from graftwerk.data.image_folder import LabelledImage, attributes, read_image_folder
 from graftwerk.data.pairs import read_labelled_texts
 from graftwerk.errors import BadFile, LimitExceeded
 
 
 @pytest.fixture
 def write(tmp_path):
-    def write(*rows, place="metadata.jsonl"):
-        path = tmp_path / place
+    def write(*rows, location="metadata.jsonl"):
+        path = tmp_path / location
         path.parent.mkdir(parents=True, exist_ok=True)
         lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
         path.write_text("\n".join(lines) + "\n")
@@ -28,31 +28,31 @@ def test_metadata(write):
         "",
         {"file_name": "deep/b.png", "text": "a cone", "tags": ["red", "blue"], "empty": "", "on": True},
     )  # fmt: skip
-    first, second = read_picture_folder(folder)
-    assert first == LabelledPicture(
+    first, second = read_image_folder(folder)
+    assert first == LabelledImage(
         str(folder / "a.png"), "a cube", {"label": ("cube",), "size": ("3",)}
     )
     assert second.path == str(folder / "deep" / "b.png")
     assert second.caption == "a cone"
     assert second.values == {"tags": ("red", "blue"), "empty": (), "on": ("True",)}
-    assert read_picture_folder(folder / "metadata.jsonl") == [first, second]
+    assert read_image_folder(folder / "metadata.jsonl") == [first, second]
 
 
 def test_metadata_in_folders_of_it(write):
-    write({"file_name": "a.png"}, place="train/metadata.jsonl")
-    folder = write({"file_name": "b.png"}, place="test/metadata.jsonl")
+    write({"file_name": "a.png"}, location="train/metadata.jsonl")
+    folder = write({"file_name": "b.png"}, location="test/metadata.jsonl")
     (folder / "conditions").mkdir()
-    paths = [row.path for row in read_picture_folder(folder)]
+    paths = [row.path for row in read_image_folder(folder)]
     assert paths == [str(folder / "test" / "b.png"), str(folder / "train" / "a.png")]
     write({"file_name": "c.png"})
-    assert [row.path for row in read_picture_folder(folder)] == [str(folder / "c.png")]
+    assert [row.path for row in read_image_folder(folder)] == [str(folder / "c.png")]
 
 
-def test_a_folder_for_each_label_and_loose_pictures(tmp_path):
+def test_a_folder_for_each_label_and_loose_images(tmp_path):
     for name in ("cat/b.png", "cat/a.png", "dog/c.png", ".hidden/d.png", "dog/.e.png", "f.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    rows = read_picture_folder(tmp_path)
+    rows = read_image_folder(tmp_path)
     assert [(row.path, row.values) for row in rows] == [
         (str(tmp_path / "cat/a.png"), {"label": ("cat",)}),
         (str(tmp_path / "cat/b.png"), {"label": ("cat",)}),
@@ -76,29 +76,29 @@ def test_a_folder_for_each_label_and_loose_pictures(tmp_path):
 )
 def test_malformed_metadata(write, row, message):
     with pytest.raises(BadFile, match=message):
-        read_picture_folder(write(row))
+        read_image_folder(write(row))
 
 
-def test_what_is_no_picture_folder(tmp_path, write):
+def test_what_is_no_image_folder(tmp_path, write):
     with pytest.raises(BadFile, match="does not exist"):
-        read_picture_folder(tmp_path / "nowhere")
+        read_image_folder(tmp_path / "nowhere")
     with pytest.raises(BadFile, match="holds no pictures"):
-        read_picture_folder(tmp_path)
+        read_image_folder(tmp_path)
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
     with pytest.raises(BadFile, match="neither a folder nor a table"):
-        read_picture_folder(tmp_path / "a.png")
+        read_image_folder(tmp_path / "a.png")
     (tmp_path / "metadata.jsonl").write_bytes(b"\x81\x8d")
     with pytest.raises(BadFile, match="not UTF-8"):
-        read_picture_folder(tmp_path)
+        read_image_folder(tmp_path)
 
 
-def test_the_limit_of_pictures(write, monkeypatch):
+def test_the_limit_of_images(write, monkeypatch):
     folder = write(*({"file_name": f"{n}.png"} for n in range(3)))
-    monkeypatch.setattr(limits, "LABELLED_PICTURES", 3)
-    assert len(read_picture_folder(folder)) == 3
-    monkeypatch.setattr(limits, "LABELLED_PICTURES", 2)
+    monkeypatch.setattr(limits, "LABELLED_IMAGES", 3)
+    assert len(read_image_folder(folder)) == 3
+    monkeypatch.setattr(limits, "LABELLED_IMAGES", 2)
     with pytest.raises(LimitExceeded, match="holds 3 pictures; at most 2"):
-        read_picture_folder(folder)
+        read_image_folder(folder)
 
 
 def test_attributes_are_columns_that_items_share():

@@ -79,14 +79,16 @@ def tables(draw, specials=()):
         for n in range(count)
     ]
     order = draw(st.permutations(range(4)))
-    kept = order[: draw(st.integers(2, 4))]
-    if 0 not in kept:
-        kept[-1] = 0
-    if 1 not in kept:
-        kept[[place for place in range(len(kept)) if kept[place] != 0][-1]] = 1
+    retained = order[: draw(st.integers(2, 4))]
+    if 0 not in retained:
+        retained[-1] = 0
+    if 1 not in retained:
+        retained[[location for location in range(len(retained)) if retained[location] != 0][-1]] = 1
     names = ["text", "label", "price", "bought on"]
-    header = [names[place] for place in kept] if draw(st.booleans()) else None
-    return Written(header, [[row[place] for place in kept] for row in rows], kept.index(0))
+    header = [names[location] for location in retained] if draw(st.booleans()) else None
+    return Written(
+        header, [[row[location] for location in retained] for row in rows], retained.index(0)
+    )
 
 
 def write_csv(table, separator, ending, quote_all):

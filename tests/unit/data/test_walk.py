@@ -103,8 +103,12 @@ def test_what_is_no_file(tmp_path, monkeypatch):
         listener.bind("socket.md")
         found = list_files([str(tmp_path), "/dev/null"])
     assert found.files == ()
-    told = {os.path.basename(entry.path): entry.reason for entry in found.skipped}
-    assert "FIFO" in told["fifo.md"] and "socket" in told["socket.md"] and "device" in told["null"]
+    reported = {os.path.basename(entry.path): entry.reason for entry in found.skipped}
+    assert (
+        "FIFO" in reported["fifo.md"]
+        and "socket" in reported["socket.md"]
+        and "device" in reported["null"]
+    )
 
 
 def test_depth_limit(tmp_path, monkeypatch):

@@ -14,8 +14,8 @@ from graftwerk.diffusion.sampling import (
     batches,
     contact_sheet,
     decode,
-    draw_batch,
-    picture_seed,
+    image_seed,
+    sample_batch,
 )
 from graftwerk.errors import BadInput, Cancelled, Failure, UnknownName
 
@@ -42,13 +42,13 @@ def plan_of(model, sampler="dpmpp_2m", eta=0.0, weight=4.0):
 
 
 def test_seeds_differ_and_stay() -> None:
-    seeds = {picture_seed(seed, number) for seed in (0, 1, 2**62) for number in range(100)}
+    seeds = {image_seed(seed, number) for seed in (0, 1, 2**62) for number in range(100)}
     assert len(seeds) == 300
     assert all(0 <= seed < 2**63 for seed in seeds)
-    assert picture_seed(7, 3) == 2530781778362038830  # pictures of former versions stay theirs
+    assert image_seed(7, 3) == 2530781778362038830  # pictures of former versions stay theirs
 
 
-def test_batches_hold_every_picture_once() -> None:
+def test_batches_hold_every_image_once() -> None:
     for count, width, height in ((1, 64, 64), (40, 64, 64), (5, 512, 512), (3, 4096, 4096)):
         found = batches(count, width, height, "cpu")
         assert [number for batch in found for number in batch] == list(range(count))
@@ -57,12 +57,12 @@ def test_batches_hold_every_picture_once() -> None:
 
 
 @pytest.mark.parametrize(("sampler", "eta"), [*((name, 0.0) for name in SAMPLERS), ("ddim", 1.0)])
-def test_a_picture_depends_on_seed_and_number_alone(model, sampler, eta) -> None:
+def test_an_image_depends_on_seed_and_number_alone(model, sampler, eta) -> None:
     plan = plan_of(model, sampler, eta)
-    together = draw_batch(model, plan, range(4))
-    again = draw_batch(model, plan, range(4))
+    together = sample_batch(model, plan, range(4))
+    again = sample_batch(model, plan, range(4))
     assert torch.equal(together, again)
-    alone = draw_batch(model, plan, [2])
+    alone = sample_batch(model, plan, [2])
     # a batch of another size sums in another order
     assert torch.allclose(together[2:3], alone, atol=1e-4 * together.abs().max().item())
     assert not torch.allclose(together[1], together[2], atol=1e-2)
@@ -77,7 +77,7 @@ def test_the_caller_may_stop_at_any_step(model) -> None:
             raise Cancelled("stop")
 
     with pytest.raises(Cancelled):
-        draw_batch(model, plan_of(model), [0], watch)
+        sample_batch(model, plan_of(model), [0], watch)
     assert seen == [1, 2]
 
 
@@ -85,23 +85,23 @@ def test_values_that_are_not_finite(text_pipeline) -> None:
     model = load_diffusion(str(text_pipeline), "cpu")
     model.unet.conv_out.bias[0] = float("nan")
     with pytest.raises(Failure, match="not finite"):
-        draw_batch(model, plan_of(model), [0])
+        sample_batch(model, plan_of(model), [0])
 
 
 def test_unknown_samplers(model) -> None:
     with pytest.raises(UnknownName, match="Did you mean euler"):
-        draw_batch(model, plan_of(model, "eulr"), [0])
+        sample_batch(model, plan_of(model, "eulr"), [0])
     with pytest.raises(BadInput, match="takes no eta"):
-        draw_batch(model, plan_of(model, "euler", eta=0.5), [0])
+        sample_batch(model, plan_of(model, "euler", eta=0.5), [0])
 
 
-def test_pictures_and_their_sheet(model) -> None:
-    pictures = decode(model, draw_batch(model, plan_of(model), range(5)))
-    assert {picture.size for picture in pictures} == {(16, 16)}
-    assert {picture.mode for picture in pictures} == {"RGB"}
-    sheet = contact_sheet(pictures)
+def test_images_and_their_sheet(model) -> None:
+    images = decode(model, sample_batch(model, plan_of(model), range(5)))
+    assert {image.size for image in images} == {(16, 16)}
+    assert {image.mode for image in images} == {"RGB"}
+    sheet = contact_sheet(images)
     assert sheet.size == (3 * 20 + 4, 2 * 20 + 4)
-    assert sheet.crop((24, 4, 40, 20)).tobytes() == pictures[1].tobytes()
+    assert sheet.crop((24, 4, 40, 20)).tobytes() == images[1].tobytes()
     assert list(sheet.crop((44, 24, 60, 40)).getcolors()) == [(256, (255, 255, 255))]
 
 

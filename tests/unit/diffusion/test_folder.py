@@ -171,19 +171,19 @@ def test_a_unet_that_wants_more(folder, key, value) -> None:
 def test_half_precision_and_pieces_are_read(folder) -> None:
     """Both ways in which large models come give the same network, up to rounding."""
     state = load_file(folder / UNET)
-    halves = {key: value.half() for key, value in state.items()}
+    parts = {key: value.half() for key, value in state.items()}
     (folder / UNET).unlink()
-    names = sorted(halves)
+    names = sorted(parts)
     pieces = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
     for file, keys in pieces.items():
-        save_file({key: halves[key] for key in keys}, folder / "unet" / file)
+        save_file({key: parts[key] for key in keys}, folder / "unet" / file)
     index = {"weight_map": {key: file for file, keys in pieces.items() for key in keys}}
     index_file = folder / f"{UNET}.index.json"
     index_file.write_text(json.dumps(index))
     model = load_diffusion(str(folder), "cpu")
     for key, value in model.unet.state_dict().items():
         assert value.dtype == torch.float32
-        assert torch.equal(value, halves[key].float())
+        assert torch.equal(value, parts[key].float())
     (folder / "unet" / "b.safetensors").unlink()
     with pytest.raises(BadFile, match=r"lacks its weights b\.safetensors"):
         load_diffusion(str(folder), "cpu")
@@ -222,12 +222,12 @@ def test_the_fingerprint_sees_weights_scheduler_and_tokenizer(folder) -> None:
 def test_a_cached_pipeline_of_the_hub_is_taken_from_the_cache(text_pipeline, monkeypatch) -> None:
     import huggingface_hub
 
-    asked = []
+    requested = []
 
     def snapshot(repository, *, local_files_only, **options):
-        asked.append(local_files_only)
+        requested.append(local_files_only)
         return str(text_pipeline)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     assert load_diffusion("owner/pipeline@main", "cpu").size == (16, 16)
-    assert asked == [True]
+    assert requested == [True]

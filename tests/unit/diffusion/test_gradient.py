@@ -27,32 +27,32 @@ def test_a_scale_of_0_gives_the_same_callable_back():
 
 
 def test_outside_of_its_levels_a_guide_is_not_even_asked():
-    asked = []
+    requested = []
 
     def log_prob(x, sigma):
-        asked.append(sigma)
+        requested.append(sigma)
         return total(x, sigma)
 
     denoise = guided_by(half, [Term("a", log_prob, 1.0, lowest=0.5, highest=2.0)])
     for sigma in (0.4, 2.1):
         assert torch.equal(denoise(X, sigma), half(X, sigma))
-    assert asked == []
+    assert requested == []
     assert torch.equal(denoise(X, 2.0), half(X, 2.0) + 4.0)
-    assert asked == [2.0]
+    assert requested == [2.0]
 
 
 def test_a_noise_aware_guide_asks_the_denoiser_once_and_without_gradients():
-    asked = []
+    requested = []
 
     def denoise(x, sigma):
-        asked.append(torch.is_grad_enabled())
+        requested.append(torch.is_grad_enabled())
         return x / 2
 
     guided(denoise, total, 1.0)(X, 1.0)
-    assert asked == [False]
-    asked.clear()
+    assert requested == [False]
+    requested.clear()
     guided_by(denoise, [Term("a", total, 1.0, clean=True)])(X, 1.0)
-    assert asked == [True]
+    assert requested == [True]
 
 
 def test_long_shifts_are_shortened_row_by_row():
@@ -112,18 +112,18 @@ def test_bad_energies_are_refused_by_name(log_prob, words):
 
 
 def test_guides_tell_what_they_did_and_whether_they_fight():
-    pulls = []
+    traces = []
     terms = [
         Term("more", total, 1.0),
         Term("less", lambda x, sigma: -3 * total(x, sigma), 1.0),
         Term("left", lambda x, sigma: (x * torch.tensor([1.0, -1.0])).sum(dim=(1, 2, 3)), 1.0),
     ]
-    guided_by(half, terms, pulls.append)(X, 1.0)
-    (pull,) = pulls
-    assert pull.names == ("more", "less", "left")
-    assert pull.values == (4.0, -12.0, 0.0)
-    assert pull.shifts == (1.0, 3.0, 1.0)
-    assert pull.cosines == pytest.approx((-1.0, 0.0, 0.0), abs=1e-6)
+    guided_by(half, terms, traces.append)(X, 1.0)
+    (gradient,) = traces
+    assert gradient.names == ("more", "less", "left")
+    assert gradient.values == (4.0, -12.0, 0.0)
+    assert gradient.shifts == (1.0, 3.0, 1.0)
+    assert gradient.cosines == pytest.approx((-1.0, 0.0, 0.0), abs=1e-6)
 
 
 def test_works_inside_inference_mode():

@@ -6,12 +6,12 @@ import torch
 from graftwerk.data.pixels import to_values
 
 
-def test_values_of_pictures_that_cannot_be_written() -> None:
+def test_values_of_images_that_cannot_be_written() -> None:
     """As PIL gives them; PyTorch's warning would be an error here."""
-    pictures = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
-    pictures.setflags(write=False)
-    values = to_values(pictures)
+    images = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
+    images.setflags(write=False)
+    values = to_values(images)
     assert values.shape == (2, 3, 4, 5)
     assert torch.equal(
-        (values * 255).round().permute(0, 2, 3, 1).byte(), torch.tensor(pictures.copy())
+        (values * 255).round().permute(0, 2, 3, 1).byte(), torch.tensor(images.copy())
     )

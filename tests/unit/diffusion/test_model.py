@@ -64,11 +64,11 @@ def test_stable_diffusion(model, text_pipeline, negative) -> None:
     latents = pipeline(PROMPT, output_type="latent", **options).images
     texts = model.reader.read([PROMPT])
     away = model.reader.read([negative]) if negative else model.reader.read_nothing(texts)
-    drawn = draw(model, start, texts, away, 4.0, "ddim")
-    assert (drawn - latents).abs().max() <= TOLERANCE * latents.abs().max()
-    pictures = pipeline(PROMPT, output_type="pt", **options).images
+    sampled = draw(model, start, texts, away, 4.0, "ddim")
+    assert (sampled - latents).abs().max() <= TOLERANCE * latents.abs().max()
+    images = pipeline(PROMPT, output_type="pt", **options).images
     with torch.inference_mode():
-        assert (model.decode(drawn) - pictures).abs().max() <= TOLERANCE
+        assert (model.decode(sampled) - images).abs().max() <= TOLERANCE
 
 
 def test_stable_diffusion_xl(xl_pipeline) -> None:
@@ -88,8 +88,8 @@ def test_stable_diffusion_xl(xl_pipeline) -> None:
         output_type="latent",
     ).images
     texts = model.reader.read([PROMPT])
-    drawn = draw(model, start, texts, model.reader.read_nothing(texts), 4.0, "euler")
-    assert (drawn - latents).abs().max() <= TOLERANCE * latents.abs().max()
+    sampled = draw(model, start, texts, model.reader.read_nothing(texts), 4.0, "euler")
+    assert (sampled - latents).abs().max() <= TOLERANCE * latents.abs().max()
     # no prompt is all zeros for this model, a negative prompt is not
     assert not model.reader.read_nothing(texts).states.any()
 
@@ -110,8 +110,8 @@ def test_pixels(pixel_pipeline) -> None:
     start = torch.randn(2, 3, 8, 8, generator=generator)
     denoise = compose(model.denoiser(None), clamp=model.noise.clamp)
     with torch.inference_mode():
-        drawn = find_sampler("ddpm", generator)(denoise, initial(start, sigmas[0]), sigmas)
-        ours = model.decode(drawn).permute(0, 2, 3, 1).numpy()
+        sampled = find_sampler("ddpm", generator)(denoise, initial(start, sigmas[0]), sigmas)
+        ours = model.decode(sampled).permute(0, 2, 3, 1).numpy()
     assert abs(ours - theirs).max() <= TOLERANCE
 
 

@@ -33,7 +33,7 @@ def test_outside_the_table_its_ends_are_taken() -> None:
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
-def test_a_perfect_network_gives_the_picture_back(prediction) -> None:
+def test_a_perfect_network_gives_the_image_back(prediction) -> None:
     noise = noise_of(prediction_type=prediction)
     generator = torch.Generator().manual_seed(0)
     x0, unit = torch.randn(2, 2, 3, 4, 4, dtype=torch.float64, generator=generator)

@@ -7,7 +7,7 @@ from graftwerk.diffusion.classifier_guidance import views
 GREY = torch.full((2, 3, 16, 16), 0.5)
 
 
-def test_an_even_picture_stays_even_but_for_its_grain():
+def test_an_even_image_stays_even_but_for_its_grain():
     found = views(GREY, 4, seed=1)
     assert len(found) == 4
     for view in found:
@@ -19,9 +19,9 @@ def test_an_even_picture_stays_even_but_for_its_grain():
 def test_what_is_shown_moves_a_little():
     spot = torch.zeros(1, 1, 32, 32)
     spot[:, :, 15:17, 15:17] = 1
-    places = {divmod(int(view.flatten().argmax()), 32) for view in views(spot, 8, seed=1)}
-    assert len(places) > 3
-    assert all(abs(y - 15.5) < 5 and abs(x - 15.5) < 5 for y, x in places)
+    locations = {divmod(int(view.flatten().argmax()), 32) for view in views(spot, 8, seed=1)}
+    assert len(locations) > 3
+    assert all(abs(y - 15.5) < 5 and abs(x - 15.5) < 5 for y, x in locations)
 
 
 def test_the_same_seed_gives_the_same_views_in_any_batch():

@@ -14,16 +14,16 @@ from graftwerk.settings import settings
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, tmp_path_factory, monkeypatch):
     """Empty but for the graphs that earlier tests exported, which takes seconds each."""
-    cache, kept = tmp_path / "cache", tmp_path_factory.getbasetemp() / "graphs"
-    if kept.is_dir():
-        shutil.copytree(kept, cache / "graphs")
+    cache, retained = tmp_path / "cache", tmp_path_factory.getbasetemp() / "graphs"
+    if retained.is_dir():
+        shutil.copytree(retained, cache / "graphs")
     monkeypatch.setenv("GRAFTWERK_CACHE", str(cache))
     settings.cache_clear()
     yield cache
     monkeypatch.undo()
     settings.cache_clear()
     if (cache / "graphs").is_dir():
-        shutil.copytree(cache / "graphs", kept, dirs_exist_ok=True)
+        shutil.copytree(cache / "graphs", retained, dirs_exist_ok=True)
 
 
 @pytest.fixture(autouse=True)

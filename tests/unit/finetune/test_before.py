@@ -36,7 +36,7 @@ def folders(tmp_path):
 def test_score_and_loss_are_those_of_the_head():
     head = LinearHead(np.eye(2, dtype=np.float32), np.zeros(2, np.float32), "class", ("a", "b"), "")
     vectors = np.array([[1, 0], [1, 0], [0, 1], [1, 0]], dtype=np.float32)
-    known = forgetting.Before(
+    known = forgetting.PriorTask(
         "", head, ["w"] * 4, Targets("class", ("a", "b"), np.array([0, 0, 1, 1]))
     )
     score, loss = known.measure(lambda _items, _advance: vectors)
@@ -81,12 +81,12 @@ def test_a_comparison_tells_what_a_joint_model_forgets(
 
 
 def test_a_model_without_words_cannot_name(write_vision, folders, tmp_path):  # noqa: F811
-    asked = Compare(
+    requested = Compare(
         data=str(folders), model=str(write_vision("vit")), out=tmp_path / "compare",
         old_data=str(folders), **TUNED,
     )  # fmt: skip
     with pytest.raises(BadInput, match="reads texts too"):
-        compare.run_compare(asked, Silent())
-    found = compare.run_compare(asked.model_copy(update={"old_data": None}), Silent())
+        compare.run_compare(requested, Silent())
+    found = compare.run_compare(requested.model_copy(update={"old_data": None}), Silent())
     assert found.before is None
     assert found.ways[0].old_loss is None

@@ -39,8 +39,8 @@ def test_lora_is_tried_with_a_faster_b_beside_several_rates():
     assert candidates(settings, 1) == [settings]
     paces = [one.pace for one in candidates(settings, 3)]
     assert paces == ["rate 0.009", "rate 0.003", "rate 0.001", "rate 0.0015, B 16 times"]
-    asked = Settings("lora", learning_rate=3e-3, lora_plus=4.0)
-    assert [one.lora_plus for one in candidates(asked, 3)] == [4.0] * 3
+    requested = Settings("lora", learning_rate=3e-3, lora_plus=4.0)
+    assert [one.lora_plus for one in candidates(requested, 3)] == [4.0] * 3
 
 
 @pytest.mark.parametrize("rates", [(1e-3, 1e-2), (1e-2, 1e-3)])

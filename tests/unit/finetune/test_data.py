@@ -11,7 +11,7 @@ from PIL import Image
 from tests.unit.finetune.conftest import *  # noqa: F403
 from tests.unit.finetune.conftest import sentences, write_csv
 
-from graftwerk.data.columns import Wanted
+from graftwerk.data.columns import ColumnChoice
 from graftwerk.data.dataset import Picture
 from graftwerk.data.load import read_examples
 from graftwerk.data.targets import balance, read_targets, same_targets, split
@@ -23,7 +23,7 @@ def texts(tmp_path):
     return write_csv(tmp_path / "texts.csv", sentences(120))
 
 
-TEXT, IMAGE, SERIES = (Wanted(frozenset({kind})) for kind in ("text", "image", "series"))
+TEXT, IMAGE, SERIES = (ColumnChoice(frozenset({kind})) for kind in ("text", "image", "series"))
 
 
 def draw(path, seed):
@@ -55,7 +55,7 @@ def test_tables_of_every_kind_hold_the_same(tmp_path):
 def test_a_table_without_a_header_counts_its_columns(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('"3","Fears","Unions say"\n"1","Race","Rockets fly"\n')
-    found = read_examples(path, Wanted(frozenset({"text"}), target="1"))
+    found = read_examples(path, ColumnChoice(frozenset({"text"}), target="1"))
     assert found.items == ["Fears\nUnions say", "Race\nRockets fly"]
     assert found.labels == ["3", "1"]
 
@@ -71,13 +71,13 @@ def test_class_folders_and_a_zip_of_them_are_the_same(pictures, tmp_path):
     assert all(a.open().tobytes() == b.open().tobytes() for a, b in pairs)
 
 
-def test_picture_paths_in_a_table_start_at_the_table(pictures):
+def test_image_paths_in_a_table_start_at_the_table(pictures):
     path = write_csv(pictures / "t.csv", [("cat/a.png", "x"), ("dog/c.png", "y")], ("f", "label"))
     found = read_examples(path, IMAGE)
     assert all(isinstance(item, Picture) for item in found.items)
 
 
-def test_picture_paths_may_start_at_the_current_folder(pictures, tmp_path, monkeypatch):
+def test_image_paths_may_start_at_the_current_folder(pictures, tmp_path, monkeypatch):
     (tmp_path / "tables").mkdir()
     rows = [("pictures/cat/a.png", "x"), ("pictures/dog/c.png", "y")]
     path = write_csv(tmp_path / "tables" / "t.csv", rows, ("f", "label"))
@@ -94,7 +94,7 @@ def test_numeric_columns_are_a_series(tmp_path):
     assert np.array(found.items).tolist() == [[1, 2, 3], [4, 5, 6]]
 
 
-def test_unreadable_pictures_are_left_out_and_named(pictures):
+def test_unreadable_images_are_left_out_and_named(pictures):
     (pictures / "cat" / "bad.png").write_bytes(b"no picture")
     found = read_examples(pictures, IMAGE)
     assert len(found) == 4
@@ -134,7 +134,7 @@ def test_labels_that_cannot_be_learned(tmp_path, rows, words):
 def test_a_column_that_is_not_there_names_those_that_are(tmp_path):
     path = write_csv(tmp_path / "a.csv", sentences(4), ("words", "kind"))
     with pytest.raises(BadInput, match=r"no column 'topic'.*words, kind"):
-        read_examples(path, Wanted(frozenset({"text"}), target="topic"))
+        read_examples(path, ColumnChoice(frozenset({"text"}), target="topic"))
     with pytest.raises(BadInput, match=r"not said.*--target.*words, kind"):
         read_examples(path, TEXT)
 
@@ -233,7 +233,7 @@ def test_a_bad_cell_costs_its_row_and_not_its_column(tmp_path):
     rows = [[number, number + 1, "ab"[number % 2]] for number in range(20)]
     rows[3][1], rows[7][0] = "x", "inf"
     path = write_csv(tmp_path / "series.csv", rows, ("first", "second", "label"))
-    found = read_examples(path, Wanted(frozenset({"series"})))
+    found = read_examples(path, ColumnChoice(frozenset({"series"})))
     assert found.columns == ("first", "second")
     assert len(found) == 18
     assert [one.reason for one in found.refused] == [

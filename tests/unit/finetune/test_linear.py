@@ -60,9 +60,9 @@ def test_noise_is_answered_with_a_strong_penalty(features):
     values = np.random.default_rng(1).integers(0, 2, 400)
     targets = Targets("class", ("a", "b"), values)
     clear = Targets("class", ("a", "b"), (features[:, 0] > 0).astype(np.int64))
-    places = np.arange(300)
-    noisy = fit_linear(features, targets, places, "b").strength
-    assert noisy < fit_linear(features, clear, places, "b").strength
+    locations = np.arange(300)
+    noisy = fit_linear(features, targets, locations, "b").strength
+    assert noisy < fit_linear(features, clear, locations, "b").strength
 
 
 def test_balance_finds_the_rare_class(features):

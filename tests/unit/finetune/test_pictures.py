@@ -11,7 +11,7 @@ from tests.support import Recorder
 from graftwerk.adapters.lora import Rank, install, load
 from graftwerk.diffusion.pipeline import load_diffusion
 from graftwerk.errors import BadFile, BadInput, Cancelled
-from graftwerk.finetune.lora_diffusion import Lesson, PictureTask, teach_pictures
+from graftwerk.finetune.lora_diffusion import ImageTask, TrainingJob, train_on_images
 from graftwerk.training.session import Plan
 from graftwerk.types import Silent
 
@@ -33,7 +33,7 @@ def pictures(tmp_path_factory):
 def lesson(text_pipeline, pictures, tmp_path):
     def make(model=text_pipeline, plan=PLAN, **changes):
         given = {"out": tmp_path / "lora", "rank": Rank(2), "device": "cpu"} | changes
-        return Lesson(pictures, "a red cube on grass", str(model), plan=plan, **given)
+        return TrainingJob(pictures, "a red cube on grass", str(model), plan=plan, **given)
 
     return make
 
@@ -51,7 +51,7 @@ def test_the_loss_is_that_of_diffusers(text_pipeline, tmp_path, prediction):
     generator = torch.Generator().manual_seed(1)
     latents = torch.randn(3, 4, 8, 8, generator=generator)
     texts = model.reader.read(["a red cube", "a blue cone", "snow"])
-    task = PictureTask(model, latents, texts, install(model.unet, Rank(2), generator))
+    task = ImageTask(model, latents, texts, install(model.unet, Rank(2), generator))
     batch = task.batch(1, 4)
     assert batch.tolist() == [1, 2, 0, 1]
     with torch.no_grad():
@@ -63,42 +63,42 @@ def test_the_loss_is_that_of_diffusers(text_pipeline, tmp_path, prediction):
     scheduler = DDIMScheduler.from_config(SCHEDULER | {"prediction_type": prediction})
     clean = latents[batch]
     with torch.no_grad():
-        said = model.unet(
+        predicted = model.unet(
             scheduler.add_noise(clean, noise, times),
             times,
             encoder_hidden_states=texts.states[batch],
         ).sample
     velocity = scheduler.get_velocity(clean, noise, times)
-    wanted = {"epsilon": noise, "v_prediction": velocity, "sample": clean}[prediction]
+    requested = {"epsilon": noise, "v_prediction": velocity, "sample": clean}[prediction]
     # of float32 through division by sigma; measured: 2e-6
-    torch.testing.assert_close(ours, (said - wanted).square().mean(), rtol=2e-5, atol=0)
+    torch.testing.assert_close(ours, (predicted - requested).square().mean(), rtol=2e-5, atol=0)
 
 
 def test_it_learns_and_leaves_the_base_alone(lesson, text_pipeline):
     before = hash_of(load_diffusion(str(text_pipeline), "cpu").unet)
-    taught, shown, size = teach_pictures(lesson(), Silent())
-    assert taught.outcome.finished
-    assert taught.change.gain > 10 * taught.change.margin > 0
-    assert taught.change.after == pytest.approx(taught.change.before - taught.change.gain)
-    assert (taught.layers, len(shown.pictures)) == (48, 3)
-    assert size > 4 * taught.parameters
+    trained, shown, size = train_on_images(lesson(), Silent())
+    assert trained.outcome.finished
+    assert trained.change.gain > 10 * trained.change.margin > 0
+    assert trained.change.after == pytest.approx(trained.change.before - trained.change.gain)
+    assert (trained.layers, len(shown.pictures)) == (48, 3)
+    assert size > 4 * trained.parameters
     assert hash_of(load_diffusion(str(text_pipeline), "cpu").unet) == before
 
 
 @pytest.mark.parametrize("write", [write_xl_pipeline, write_pixel_pipeline])
 def test_other_kinds_of_pipelines(lesson, tmp_path, write):
-    taught, _, _ = teach_pictures(lesson(write(tmp_path / "other")), Silent())
-    assert taught.change.gain > 5 * taught.change.margin > 0
+    trained, _, _ = train_on_images(lesson(write(tmp_path / "other")), Silent())
+    assert trained.change.gain > 5 * trained.change.margin > 0
 
 
 def test_stopped_and_run_again_it_ends_with_the_same_bytes(lesson, tmp_path):
     whole = lesson(out=tmp_path / "whole")
-    teach_pictures(whole, Silent())
+    train_on_images(whole, Silent())
     cut = lesson(out=tmp_path / "cut")
     with pytest.raises(Cancelled):
-        teach_pictures(cut, Recorder(stop_after=20))
+        train_on_images(cut, Recorder(stop_after=20))
     assert not (cut.out / "graft.json").exists()
-    teach_pictures(cut, Silent())
+    train_on_images(cut, Silent())
     for name in ("adapter_model.safetensors", "pytorch_lora_weights.safetensors"):
         assert (cut.out / name).read_bytes() == (whole.out / name).read_bytes()
     assert not (cut.out / "checkpoints").exists()
@@ -106,16 +106,16 @@ def test_stopped_and_run_again_it_ends_with_the_same_bytes(lesson, tmp_path):
 
 def test_another_lesson_does_not_go_on_in_the_same_folder(lesson):
     with pytest.raises(Cancelled):
-        teach_pictures(lesson(), Recorder(stop_after=20))
+        train_on_images(lesson(), Recorder(stop_after=20))
     with pytest.raises(BadInput, match="rank"):
-        teach_pictures(lesson(rank=Rank(3)), Silent())
+        train_on_images(lesson(rank=Rank(3)), Silent())
 
 
 def test_a_folder_with_something_else_is_left_alone(lesson, tmp_path):
     (tmp_path / "lora").mkdir()
     (tmp_path / "lora" / "letter.txt").write_text("dear")
     with pytest.raises(BadFile, match="holds no fit"):
-        teach_pictures(lesson(), Silent())
+        train_on_images(lesson(), Silent())
 
 
 @pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
@@ -125,7 +125,7 @@ def test_diffusers_opens_it_as_it_is(lesson, text_pipeline, tmp_path, kind):
 
     folder = text_pipeline if kind == "text" else write_xl_pipeline(tmp_path / "xl")
     own = lesson(folder)
-    teach_pictures(own, Silent())
+    train_on_images(own, Silent())
     model = load_diffusion(str(folder), "cpu")
     texts = model.reader.read(["a red cube"])
     x = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(4))

@@ -23,10 +23,10 @@ def test_classes_as_scikit_learn_has_them(generator):
     scores = generator.standard_normal((80, 3)).astype(np.float32)
     truth = generator.integers(0, 3, 80)
     found = score(scores, truth, "class")
-    said = scores.argmax(axis=1)
-    assert found.value == metrics.accuracy_score(truth, said) == point(scores, truth, "class")
+    predicted = scores.argmax(axis=1)
+    assert found.value == metrics.accuracy_score(truth, predicted) == point(scores, truth, "class")
     assert found.figures["macro F1"] == pytest.approx(
-        metrics.f1_score(truth, said, average="macro")
+        metrics.f1_score(truth, predicted, average="macro")
     )
     chances = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     assert found.figures["log loss"] == pytest.approx(metrics.log_loss(truth, chances), rel=1e-5)

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from tests.unit.models.conftest import write_vision  # noqa: F401
 
-from graftwerk.data.dataset import Opened
+from graftwerk.data.dataset import OpenedData
 from graftwerk.finetune.base_model import open_base
 from graftwerk.finetune.networks import encode, inputs_of, load_network
-from graftwerk.models.trainable import Below
+from graftwerk.models.trainable import TruncatedForward
 
 KINDS = ("clip", "siglip", "dinov2", "vit", "resnet")
 
@@ -18,7 +18,7 @@ KINDS = ("clip", "siglip", "dinov2", "vit", "resnet")
 def pictures():
     generator = np.random.default_rng(0)
     return [
-        Opened(Image.fromarray(generator.integers(0, 255, (16, 16, 3), dtype=np.uint8)))
+        OpenedData(Image.fromarray(generator.integers(0, 255, (16, 16, 3), dtype=np.uint8)))
         for _ in range(5)
     ]
 
@@ -44,7 +44,7 @@ def test_texts_of_joint_models_agree(write_vision, kind):  # noqa: F811
 def test_states_below_the_top_give_the_same_vectors(write_vision, pictures, kind):  # noqa: F811
     base = open_base(str(write_vision(kind)), None, "cpu")
     trainable = load_network(base, "image")
-    below = Below(trainable, 1)
+    below = TruncatedForward(trainable, 1)
     inputs = inputs_of(trainable, pictures)
     with torch.no_grad():
         expected = trainable.encode(inputs)

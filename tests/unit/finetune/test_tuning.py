@@ -15,7 +15,7 @@ from graftwerk.finetune.problem import Source, open_problem
 from graftwerk.finetune.run import starting_head, tune
 from graftwerk.finetune.scoring import Settings
 from graftwerk.finetune.tune import Tuning
-from graftwerk.models.trainable import Below
+from graftwerk.models.trainable import TruncatedForward
 from graftwerk.types import Silent
 
 LORA = Settings("lora", rank=2, epochs=6.0, batch=8, learning_rate=5e-3, patience=9)
@@ -36,9 +36,9 @@ def test_it_begins_exactly_where_linear_ends(problem, settings):
     network = load_network(problem.base, "text")
     head = starting_head(problem, Silent())
     tuning = Tuning(problem, network, head, settings)
-    places = problem.split.validation
-    linear = head.score(problem.features(Silent())[places])
-    np.testing.assert_allclose(tuning.scores(places, "float32"), linear, atol=1e-4)
+    locations = problem.split.validation
+    linear = head.score(problem.features(Silent())[locations])
+    np.testing.assert_allclose(tuning.scores(locations, "float32"), linear, atol=1e-4)
 
 
 @pytest.mark.parametrize("settings", [LORA, FULL], ids=["lora", "full"])
@@ -148,7 +148,7 @@ def test_nothing_without_a_gradient_is_trained(problem):
 @pytest.mark.parametrize("block", [1, 2])
 def test_states_that_are_kept_give_the_same_vectors(problem, block):
     trainable = load_network(problem.base, "text")
-    below = Below(trainable, block)
+    below = TruncatedForward(trainable, block)
     inputs = inputs_of(trainable, problem.examples.items[:5])
     with torch.no_grad():
         expected = trainable.encode(inputs)
@@ -166,20 +166,20 @@ def test_states_that_are_kept_give_the_same_vectors(problem, block):
 def test_with_a_top_the_rest_is_computed_once(problem, tmp_path, how, monkeypatch):
     settings = Settings(how, rank=2, top=1, epochs=4.0, batch=8, learning_rate=3e-3, patience=9)
     calls = []
-    states = Below.states
-    monkeypatch.setattr(Below, "states", lambda *a: calls.append(1) or states(*a))
+    states = TruncatedForward.states
+    monkeypatch.setattr(TruncatedForward, "states", lambda *a: calls.append(1) or states(*a))
     run = tune(problem, settings, tmp_path / "run", Silent(), precision="float32")
     assert len(calls) == 1 + -(-120 // 32)
     names = [name for name in run.tuning.parameters() if not name.startswith("head")]
     assert names
     assert all("layer.2." in name for name in names)
     # What was learned through kept states is what the whole network computes.
-    places = problem.split.validation
-    items = [problem.examples.items[n] for n in places.tolist()]
+    locations = problem.split.validation
+    items = [problem.examples.items[n] for n in locations.tolist()]
     vectors = encode(run.tuning.trainable, items, lambda count: None)
     with run.tuning.running():
-        kept = run.tuning.scores(places, "float32")
-    np.testing.assert_allclose(run.tuning.head().score(vectors), kept, atol=1e-4)
+        retained = run.tuning.scores(locations, "float32")
+    np.testing.assert_allclose(run.tuning.head().score(vectors), retained, atol=1e-4)
 
 
 def test_a_top_that_is_the_whole_network_is_refused(problem, tmp_path):

@@ -8,7 +8,7 @@ from tests.support import Recorder
 
 from graftwerk.adapters.lora import Rank
 from graftwerk.errors import BadFile, BadInput, Cancelled
-from graftwerk.finetune.lora_language import Lesson, teach_writing
+from graftwerk.finetune.lora_language import TrainingJob, train_on_text
 from graftwerk.models.language.local import load_local_writer
 from graftwerk.training.session import Plan
 from graftwerk.types import Prompt, Silent
@@ -29,20 +29,20 @@ def lesson(model, tmp_path):
 
     def make(**changes):
         given = {"text": tmp_path / "text.txt", "out": tmp_path / "lora", "plan": PLAN}
-        return Lesson(model=str(model), rank=Rank(4), device="cpu", **(given | changes))
+        return TrainingJob(model=str(model), rank=Rank(4), device="cpu", **(given | changes))
 
     return make
 
 
 def test_perplexity_of_what_comes_after_falls(lesson, tmp_path):
-    taught, tokens, _ = teach_writing(lesson(), Silent())
+    trained, tokens, _ = train_on_text(lesson(), Silent())
     assert (tokens.length, tokens.held_out.shape) == (12, (4, 12))
     assert len(tokens.learned) + tokens.held_out.numel() == 480
-    assert taught.change.gain > 5 * taught.change.margin > 0
-    assert math.exp(taught.change.after) < 0.6 * math.exp(taught.change.before)
+    assert trained.change.gain > 5 * trained.change.margin > 0
+    assert math.exp(trained.change.after) < 0.6 * math.exp(trained.change.before)
     record = json.loads((tmp_path / "lora" / "graft.json").read_text())
     metrics = record["content"]["metrics"]
-    assert metrics["perplexity_after"] == pytest.approx(math.exp(taught.change.after))
+    assert metrics["perplexity_after"] == pytest.approx(math.exp(trained.change.after))
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
@@ -50,12 +50,12 @@ def test_peft_opens_it_and_measures_the_same(lesson, model, tmp_path):
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    taught, tokens, _ = teach_writing(lesson(), Silent())
+    trained, tokens, _ = train_on_text(lesson(), Silent())
     base = AutoModelForCausalLM.from_pretrained(str(model))
     opened = PeftModel.from_pretrained(base, str(tmp_path / "lora"))
     with torch.no_grad():
         loss = opened(input_ids=tokens.held_out, labels=tokens.held_out).loss
-    assert float(loss) == pytest.approx(taught.change.after, rel=1e-5)
+    assert float(loss) == pytest.approx(trained.change.after, rel=1e-5)
 
 
 def test_the_writer_itself_stays_as_it_is(lesson, model):
@@ -64,15 +64,15 @@ def test_the_writer_itself_stays_as_it_is(lesson, model):
         return list(writer.write(Prompt(text="a b c", question="?")))
 
     before = written()
-    teach_writing(lesson(), Silent())
+    train_on_text(lesson(), Silent())
     assert written() == before
 
 
 def test_stopped_and_run_again_it_ends_with_the_same_bytes(lesson, tmp_path):
-    teach_writing(lesson(out=tmp_path / "whole"), Silent())
+    train_on_text(lesson(out=tmp_path / "whole"), Silent())
     with pytest.raises(Cancelled):
-        teach_writing(lesson(out=tmp_path / "cut"), Recorder(stop_after=30))
-    teach_writing(lesson(out=tmp_path / "cut"), Silent())
+        train_on_text(lesson(out=tmp_path / "cut"), Recorder(stop_after=30))
+    train_on_text(lesson(out=tmp_path / "cut"), Silent())
     weights = [tmp_path / name / "adapter_model.safetensors" for name in ("whole", "cut")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
@@ -80,6 +80,6 @@ def test_stopped_and_run_again_it_ends_with_the_same_bytes(lesson, tmp_path):
 def test_bad_texts(lesson, tmp_path):
     (tmp_path / "short.txt").write_text("a b c")
     with pytest.raises(BadInput, match="has 3 tokens; that is too little"):
-        teach_writing(lesson(text=tmp_path / "short.txt"), Silent())
+        train_on_text(lesson(text=tmp_path / "short.txt"), Silent())
     with pytest.raises(BadFile, match="is not a file"):
-        teach_writing(lesson(text=tmp_path / "none.txt"), Silent())
+        train_on_text(lesson(text=tmp_path / "none.txt"), Silent())

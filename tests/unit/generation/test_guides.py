@@ -23,14 +23,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def draw(tmp_path):
     def request(*guides, **changes):
         given = {"steps": 3, "count": 1, "out": tmp_path / "out", "check": False}
-        asked = graftwerk.Generate(guide=list(guides), **(given | changes))
-        return run_generate(asked, Silent())
+        requested = graftwerk.Generate(guide=list(guides), **(given | changes))
+        return run_generate(requested, Silent())
 
     return request
 
 
 def pixels(report):
-    return [Image.open(picture.path).tobytes() for picture in report.pictures]
+    return [Image.open(image.path).tobytes() for image in report.pictures]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_another_kind_of_guide_is_refused():
         parse_guide("clas=cone:8")
 
 
-def test_at_scale_0_the_picture_is_the_unguided_one(draw, tmp_path):
+def test_at_scale_0_the_image_is_the_unguided_one(draw, tmp_path):
     image = tmp_path / "ref.png"
     Image.new("RGB", (64, 64), (200, 30, 30)).save(image)
     plain = draw("class=red cube:0", "text=a red thing:0", f"image={image}:0")
@@ -102,7 +102,7 @@ def test_a_clean_classifier_guides_too(draw):
         draw("class=red cube:2", guide_labels=["a tree", "a house"], **options)
 
 
-def test_a_repeat_is_the_same_picture(draw, tmp_path):
+def test_a_repeat_is_the_same_image(draw, tmp_path):
     report = draw("class=red cube:5", count=2)
     record = json.loads(Image.open(report.pictures[1].path).text["graftwerk"])
     assert record["request"]["guide"] == ["class=red cube:5"]
@@ -112,7 +112,7 @@ def test_a_repeat_is_the_same_picture(draw, tmp_path):
     assert pixels(again) == pixels(report)[1:]
 
 
-def test_a_picture_from_before_kept_shifts_is_repeated_with_the_bare_gradient(draw, tmp_path):
+def test_an_image_from_before_kept_shifts_is_repeated_with_the_bare_gradient(draw, tmp_path):
     report = draw("class=red cube:5", guide_plain=True)
     with Image.open(report.pictures[0].path) as image:
         record = json.loads(image.text["graftwerk"])
@@ -126,7 +126,7 @@ def test_a_picture_from_before_kept_shifts_is_repeated_with_the_bare_gradient(dr
     assert pixels(again) == pixels(report)
 
 
-def test_a_repeat_with_another_picture_to_pull_to_is_refused(draw, tmp_path):
+def test_a_repeat_with_another_image_to_pull_to_is_refused(draw, tmp_path):
     image = tmp_path / "ref.png"
     Image.new("RGB", (64, 64), (200, 30, 30)).save(image)
     report = draw(f"image={image}:20")
@@ -154,8 +154,8 @@ def test_shifts_are_kept_short_so_that_no_scale_overflows(draw):
 
 def test_guides_that_fight_are_named(draw):
     report = draw("class=red cube:3", "class=red cube:-2.5", "text=snow:10")
-    (fight,) = [f for f in report.fights if f.cosine < -0.99]
-    assert {fight.first, fight.second} == {"class=red cube"}
+    (conflict,) = [f for f in report.fights if f.cosine < -0.99]
+    assert {conflict.first, conflict.second} == {"class=red cube"}
 
 
 def test_a_classifier_of_another_latent_space_is_refused_by_name(draw, tmp_path):
@@ -176,7 +176,7 @@ def test_a_model_of_pixels_without_prompts(draw, pixel_pipeline):
         draw("class=red cube:3", **options)
 
 
-def test_the_witnesses_speak_of_guided_pictures(draw):
+def test_the_witnesses_speak_of_guided_images(draw):
     report = draw("class=red cube:10", steps=12, check=True)
     (verdict,) = report.verdicts
     assert verdict.path == report.pictures[0].path

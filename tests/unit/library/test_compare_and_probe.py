@@ -39,10 +39,10 @@ def test_compare_is_what_the_command_reports(texts, tiny, tmp_path):
     request = gw.Compare(
         data=str(texts), target="label", model=str(tiny), out=tmp_path / "compare", **FAST
     )
-    told = run_compare(request, Silent())
-    assert without_times(told.model_dump()) == without_times(found.report.model_dump())
+    reported = run_compare(request, Silent())
+    assert without_times(reported.model_dump()) == without_times(found.report.model_dump())
     written = json.loads((tmp_path / "compare" / "compare.json").read_text())
-    assert written == told.model_dump()
+    assert written == reported.model_dump()
     image = np.asarray(Image.open(tmp_path / "compare" / "compare.png"))
     assert image.shape == np.asarray(found.plot).shape
     clf = gw.load(tmp_path / "compare" / "linear")
@@ -68,9 +68,9 @@ def test_probe_is_what_the_command_reports(tmp_path):
     assert found.report.moved
     assert set(found.images) == {one.name for one in found.report.moved}
     request = gw.Readout(data=scenes, model=str(autoencoder), out=tmp_path / "out", moved=4)
-    told = run_readout(request, Silent())
-    assert without_times(told.model_dump()) == without_times(found.report.model_dump())
-    for one in told.moved:
+    reported = run_readout(request, Silent())
+    assert without_times(reported.model_dump()) == without_times(found.report.model_dump())
+    for one in reported.moved:
         image = found.images[one.name]
         assert np.array_equal(np.asarray(Image.open(one.picture)), np.asarray(image))
     with pytest.raises(BadInput, match=r"at 'head' is not possible"):

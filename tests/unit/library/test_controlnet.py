@@ -26,13 +26,13 @@ def branch(folder):
     return load_file(folder / "branch" / "diffusion_pytorch_model.safetensors")
 
 
-def test_it_trains_what_the_command_trains(pipe, captioned_pictures, text_pipeline, tmp_path):
+def test_it_trains_what_the_command_trains(pipe, captioned_images, text_pipeline, tmp_path):
     weights = networks.hash_of(pipe.steered.frozen.unet)
     run = gw.train_controlnet(
-        pipe, captioned_pictures, condition="canny", out=tmp_path / "a", **SETTINGS
+        pipe, captioned_images, condition="canny", out=tmp_path / "a", **SETTINGS
     )
     assert networks.hash_of(pipe.steered.frozen.unet) == weights
-    report = gw.run(control_request(captioned_pictures, text_pipeline, tmp_path / "b"))
+    report = gw.run(control_request(captioned_images, text_pipeline, tmp_path / "b"))
     mine, theirs = branch(tmp_path / "a"), branch(tmp_path / "b")
     assert mine.keys() == theirs.keys()
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
@@ -46,26 +46,26 @@ def test_it_trains_what_the_command_trains(pipe, captioned_pictures, text_pipeli
     assert len(steered.generate("a red cube", n=1, steps=2)) == 1
 
 
-def test_the_folder_is_named_by_the_condition(pipe, captioned_pictures, tmp_path, monkeypatch):
+def test_the_folder_is_named_by_the_condition(pipe, captioned_images, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = SETTINGS | {"steps": 1}
-    run = gw.train_controlnet(pipe, captioned_pictures, condition="lineart", **settings)
+    run = gw.train_controlnet(pipe, captioned_images, condition="lineart", **settings)
     assert run.folder == tmp_path / "controlnet-lineart"
 
 
-def test_unlocking_leaves_the_pipeline_as_it_was(pipe, captioned_pictures, tmp_path):
+def test_unlocking_leaves_the_pipeline_as_it_was(pipe, captioned_images, tmp_path):
     before = networks.hash_of(pipe.steered.frozen.unet)
     run = gw.train_controlnet(
-        pipe, captioned_pictures, condition="canny", out=tmp_path / "out", unlock=True, **SETTINGS
+        pipe, captioned_images, condition="canny", out=tmp_path / "out", unlock=True, **SETTINGS
     )
     assert networks.hash_of(pipe.steered.frozen.unet) == before
     assert gw.Pipeline(run.folder / "model", device="cpu").fingerprint != pipe.fingerprint
 
 
-def test_what_is_refused(pipe, captioned_pictures, tmp_path):
+def test_what_is_refused(pipe, captioned_images, tmp_path):
     def train(pipe=pipe, condition="canny", **options):
         gw.train_controlnet(
-            pipe, captioned_pictures, condition=condition, out=tmp_path / "out", **options
+            pipe, captioned_images, condition=condition, out=tmp_path / "out", **options
         )
 
     with pytest.raises(UnknownName, match="cany"):

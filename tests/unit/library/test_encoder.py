@@ -33,8 +33,8 @@ def test_texts_and_images_in_their_order(encoder, frozen, monkeypatch):
     vectors = encoder.encode(iter(items))
     assert vectors.shape == (7, 8) and vectors.dtype == np.float32
     np.testing.assert_array_equal(vectors[[0, 2]], frozen.encode_texts(["red", "blue"]))
-    pictures = [item for item in items if not isinstance(item, str)]
-    np.testing.assert_array_equal(vectors[[1, 3, 4, 5, 6]], frozen.encode_images(pictures))
+    images = [item for item in items if not isinstance(item, str)]
+    np.testing.assert_array_equal(vectors[[1, 3, 4, 5, 6]], frozen.encode_images(images))
 
 
 def test_one_item_is_one_row(encoder):

@@ -53,13 +53,13 @@ def test_texts_to_classes(tiny):
     assert clf.fit(TEXTS, LABELS) is clf
     assert clf.classes_.tolist() == ["cold", "warm"]
     assert clf.method_ == "linear"
-    said, chances = clf.predict(NEW), clf.predict_proba(NEW)
-    assert said.tolist() == [clf.classes_[n] for n in chances.argmax(axis=1)]
+    predicted, chances = clf.predict(NEW), clf.predict_proba(NEW)
+    assert predicted.tolist() == [clf.classes_[n] for n in chances.argmax(axis=1)]
     np.testing.assert_allclose(chances.sum(axis=1), 1)
-    right = np.mean([a == b for a, b in zip(said, TRUTH, strict=True)])
+    right = np.mean([a == b for a, b in zip(predicted, TRUTH, strict=True)])
     assert clf.score(NEW, TRUTH) == right > 0.8
     weights = np.arange(len(NEW))
-    weighted = np.average(said == np.array(TRUTH), weights=weights)
+    weighted = np.average(predicted == np.array(TRUTH), weights=weights)
     assert clf.score(NEW, TRUTH, sample_weight=weights) == pytest.approx(weighted)
     assert clf.features(NEW).shape == (30, 16)
     assert not hasattr(clf, "n_features_in_")
@@ -84,9 +84,9 @@ def test_a_saved_fit_predicts_the_same(tiny, tmp_path, method):
     np.testing.assert_array_equal(
         gw.load(tmp_path / "copy").predict_proba(NEW), clf.predict_proba(NEW)
     )
-    asked = gw.Predict(fit=tmp_path / "topics", inputs=NEW)
-    told = run_predict(asked, Silent()).predictions
-    assert [one.label for one in told] == clf.predict(NEW).tolist()
+    requested = gw.Predict(fit=tmp_path / "topics", inputs=NEW)
+    reported = run_predict(requested, Silent()).predictions
+    assert [one.label for one in reported] == clf.predict(NEW).tolist()
     # the record knows what was learned from, as that of `graft fit` does
     known = write_csv(tmp_path / "known.csv", sentences(80))
     with pytest.raises(BadInput, match="has learned from every example"):
@@ -96,8 +96,8 @@ def test_a_saved_fit_predicts_the_same(tiny, tmp_path, method):
 def test_what_graft_fit_wrote_is_opened(tiny, texts, tmp_path):
     run_fit(gw.Fit(data=str(texts), model=str(tiny), out=tmp_path / "fit"), Silent())
     clf = gw.load(str(tmp_path / "fit"))
-    told = run_predict(gw.Predict(fit=tmp_path / "fit", inputs=NEW), Silent()).predictions
-    assert clf.predict(NEW).tolist() == [one.label for one in told]
+    reported = run_predict(gw.Predict(fit=tmp_path / "fit", inputs=NEW), Silent()).predictions
+    assert clf.predict(NEW).tolist() == [one.label for one in reported]
     assert clf.score(NEW, TRUTH) > 0.8
 
 
@@ -197,20 +197,20 @@ def test_any_number_of_labels(tiny, tmp_path):
     named = [[label, "short"] if len(text) < 25 else [label] for text, label in sentences(80)]
     clf = gw.Classifier(str(tiny)).fit(TEXTS, named)
     assert clf.classes_.tolist() == ["cold", "short", "warm"]
-    said = clf.predict(TEXTS)
-    assert said.shape == (80, 3)
-    assert set(np.unique(said)) == {0, 1}
-    rows = [[str(clf.classes_[n]) for n in np.flatnonzero(row)] for row in said]
+    predicted = clf.predict(TEXTS)
+    assert predicted.shape == (80, 3)
+    assert set(np.unique(predicted)) == {0, 1}
+    rows = [[str(clf.classes_[n]) for n in np.flatnonzero(row)] for row in predicted]
     exact = np.mean([sorted(a) == sorted(b) for a, b in zip(rows, named, strict=True)])
     assert clf.score(TEXTS, named) == pytest.approx(exact)
     chances = clf.predict_proba(TEXTS)
-    np.testing.assert_array_equal(chances > 0.5, said > 0)
+    np.testing.assert_array_equal(chances > 0.5, predicted > 0)
     clf.save(tmp_path / "fit")
-    np.testing.assert_array_equal(gw.load(tmp_path / "fit").predict(TEXTS), said)
+    np.testing.assert_array_equal(gw.load(tmp_path / "fit").predict(TEXTS), predicted)
     truth = np.array([[one in row for one in clf.classes_] for row in named], dtype=int)
     columns = gw.Classifier(str(tiny)).fit(TEXTS, truth)
     assert columns.classes_.tolist() == [0, 1, 2]
-    np.testing.assert_array_equal(columns.predict(TEXTS), said)
+    np.testing.assert_array_equal(columns.predict(TEXTS), predicted)
     assert columns.score(TEXTS, truth) == pytest.approx(exact)
 
 

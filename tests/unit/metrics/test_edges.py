@@ -19,22 +19,22 @@ def test_pairs_are_as_many_as_there_can_be_at_every_threshold(seed) -> None:
     generator = np.random.default_rng(seed)
     shape = (150, 200)  # a tolerance of 1.9 pixels
     strength = np.round(generator.random(shape), 2) * (generator.random(shape) < 0.2)
-    drawn = generator.random(shape) < 0.1
-    counts = count_pairs(strength, [drawn])
-    assert counts.boundaries == drawn.sum()
+    sampled = generator.random(shape) < 0.1
+    counts = count_pairs(strength, [sampled])
+    assert counts.boundaries == sampled.sum()
     for level in (1, 20, 50, 80, 99):
         edges = strength >= level / 100 - 1e-9
-        expected = largest_matching(edges, drawn)
-        assert expected < min(edges.sum(), drawn.sum())  # pairing is not for free
+        expected = largest_matching(edges, sampled)
+        assert expected < min(edges.sum(), sampled.sum())  # pairing is not for free
         assert counts.edges[level - 1] == edges.sum()
         assert counts.found[level - 1] == counts.matched[level - 1] == expected
 
 
 def test_one_boundary_pixel_has_one_partner() -> None:
-    strength, drawn = np.zeros((300, 300)), np.zeros((300, 300), dtype=bool)
+    strength, sampled = np.zeros((300, 300)), np.zeros((300, 300), dtype=bool)
     strength[100:103, 50] = 0.5
-    drawn[101, 50] = True
-    counts = count_pairs(strength, [drawn])
+    sampled[101, 50] = True
+    counts = count_pairs(strength, [sampled])
     assert counts.matched[49] == 1 and counts.edges[49] == 3
     assert counts.edges[50] == 0
 
@@ -42,17 +42,17 @@ def test_one_boundary_pixel_has_one_partner() -> None:
 def test_an_edge_counts_once_however_many_people_drew_it() -> None:
     strength = np.zeros((300, 300))
     strength[10, 10:20] = 0.7
-    drawn = strength > 0
-    counts = count_pairs(strength, [drawn, drawn, ~drawn & drawn])
+    sampled = strength > 0
+    counts = count_pairs(strength, [sampled, sampled, ~sampled & sampled])
     assert counts.matched[0] == 10 and counts.found[0] == 20 and counts.boundaries == 20
 
 
 def test_perfect_edges_are_perfect_and_an_empty_map_is_nothing() -> None:
-    drawn = np.zeros((100, 100), dtype=bool)
-    drawn[50] = True
-    quality = quality_of([count_pairs(0.6 * drawn, [drawn])] * 3)
+    sampled = np.zeros((100, 100), dtype=bool)
+    sampled[50] = True
+    quality = quality_of([count_pairs(0.6 * sampled, [sampled])] * 3)
     assert quality.ods == quality.ois == quality.ap / quality.ap == 1
-    nothing = quality_of([count_pairs(np.zeros((100, 100)), [drawn])])
+    nothing = quality_of([count_pairs(np.zeros((100, 100)), [sampled])])
     assert nothing.ods == nothing.ois == 0
 
 

@@ -4,9 +4,9 @@ import pytest
 from graftwerk.metrics.distributions import frechet_distance
 
 
-def normal(mean, spread, seed, rows=20_000):
+def normal(mean, deviation, seed, rows=20_000):
     generator = np.random.default_rng(seed)
-    return (mean + spread * generator.standard_normal((rows, len(mean)))).astype(np.float32)
+    return (mean + deviation * generator.standard_normal((rows, len(mean)))).astype(np.float32)
 
 
 def test_closed_form():

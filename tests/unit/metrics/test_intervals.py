@@ -61,36 +61,36 @@ def test_students_margin(generator):
 
 def test_the_bootstrap_of_a_score(generator):
     truth = generator.standard_normal(50)
-    said = (truth + 0.5 * generator.standard_normal(50)).astype(np.float32)
-    errors = said.astype(np.float64) - truth
+    predicted = (truth + 0.5 * generator.standard_normal(50)).astype(np.float32)
+    errors = predicted.astype(np.float64) - truth
 
     def measure(rows):
         total = float(((truth[rows] - truth[rows].mean()) ** 2).sum())
         return 1 - float((errors[rows] ** 2).sum()) / max(total, 1e-300)
 
-    drawn = np.random.default_rng(4)
-    found = [measure(drawn.integers(0, 50, 50)) for _ in range(1_000)]
+    sampled = np.random.default_rng(4)
+    found = [measure(sampled.integers(0, 50, 50)) for _ in range(1_000)]
     expected = np.quantile(found, (0.025, 0.975))
-    made = score(said[:, None], truth, "number", seed=4)
+    made = score(predicted[:, None], truth, "number", seed=4)
     assert [made.low, made.high] == expected.tolist()
 
 
 def test_the_bootstrap_of_several_numbers_at_once(generator):
-    wanted = generator.standard_normal((60, 3))
-    found = wanted + 0.4 * generator.standard_normal((60, 3))
-    errors, total = (wanted - found) ** 2, wanted**2
-    drawn = np.random.default_rng(np.random.SeedSequence(5, spawn_key=(2,)))
-    rows = drawn.integers(60, size=(1_000, 60))
+    requested = generator.standard_normal((60, 3))
+    found = requested + 0.4 * generator.standard_normal((60, 3))
+    errors, total = (requested - found) ** 2, requested**2
+    sampled = np.random.default_rng(np.random.SeedSequence(5, spawn_key=(2,)))
+    rows = sampled.integers(60, size=(1_000, 60))
     resampled = [1 - errors[n].sum(axis=0) / total[n].sum(axis=0) for n in rows]
     low, high = np.percentile(np.array(resampled), [2.5, 97.5], axis=0)
-    fit = _score(wanted, found, 5)
+    fit = _score(requested, found, 5)
     assert np.array_equal(fit.low, low) and np.array_equal(fit.high, high)
 
 
 def test_the_bootstrap_of_gaps(generator):
     gaps = generator.standard_t(3, 96)
-    drawn = np.random.default_rng(np.random.SeedSequence(7, spawn_key=(300,)))
-    rows = drawn.integers(0, 96, (400, 96))
+    sampled = np.random.default_rng(np.random.SeedSequence(7, spawn_key=(300,)))
+    rows = sampled.integers(0, 96, (400, 96))
     expected = np.percentile(gaps[rows].mean(axis=1), (0.5, 99.5))
     assert gap_interval(gaps, 300) == tuple(expected)
 
@@ -101,8 +101,8 @@ def test_the_margin_of_a_resampled_measure(generator):
     def measure(rows):
         return float(values[rows].max())
 
-    drawn = np.random.default_rng(0)
-    again = [measure(drawn.integers(45, size=45)) for _ in range(50)]
+    sampled = np.random.default_rng(0)
+    again = [measure(sampled.integers(45, size=45)) for _ in range(50)]
     made = intervals.bootstrap_margin(measure, 45, np.random.default_rng(0), 50)
     assert made == 1.96 * float(np.std(again)) > 0
 

@@ -38,8 +38,8 @@ def check(texts):
     shown = [(text, box, size) for text, box, size in texts if text]
     for text, (left, top, right, bottom), (width, height) in shown:
         assert left >= 0 and top >= 0 and right <= width and bottom <= height, text
-    for place, (one, a, _) in enumerate(shown):
-        for other, b, _ in shown[:place]:
+    for location, (one, a, _) in enumerate(shown):
+        for other, b, _ in shown[:location]:
             apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
             assert apart, (one, other)
 

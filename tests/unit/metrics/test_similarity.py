@@ -94,9 +94,9 @@ def test_known_correlations():
 def test_order_of_pairs_does_not_matter(cosines, seed):
     random = np.random.default_rng(seed)
     scores = random.standard_normal(len(cosines))
-    places = random.permutation(len(cosines))
+    locations = random.permutation(len(cosines))
     one = correlations(np.array(cosines), scores)
-    two = correlations(np.array(cosines)[places], scores[places])
+    two = correlations(np.array(cosines)[locations], scores[locations])
     assert one == pytest.approx(two, abs=1e-9)
 
 

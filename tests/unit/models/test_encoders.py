@@ -52,7 +52,7 @@ def test_order_and_company_do_not_matter(minilm):
     texts = [f"{'very ' * (number % 7)}long sentence number {number}" for number in range(60)]
     together = minilm.encode_texts(texts)
     shuffled = np.random.default_rng(1).permutation(len(texts))
-    again = minilm.encode_texts([texts[place] for place in shuffled])
+    again = minilm.encode_texts([texts[location] for location in shuffled])
     assert (together[shuffled] * again).sum(axis=1).min() > 1 - 1e-6
     alone = np.concatenate([minilm.encode_texts([text]) for text in texts[:7]])
     assert (together[:7] * alone).sum(axis=1).min() > 1 - 1e-6
@@ -244,7 +244,7 @@ def test_missing_weights_are_named(write_bert):
         reference(folder)
 
 
-def test_no_pictures(minilm):
+def test_no_images(minilm):
     with pytest.raises(BadInput, match=r"does not read pictures.*reads texts"):
         minilm.encode_images([])
 

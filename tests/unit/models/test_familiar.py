@@ -12,7 +12,7 @@ from graftwerk.models.encoders import load_encoder
 from graftwerk.models.image_encoder import encode_and_compare
 from graftwerk.models.ood import (
     FILE_NAME,
-    least_pictures,
+    least_images,
     load_familiar,
     make_familiar,
     measure_familiar,
@@ -51,10 +51,10 @@ def test_it_travels_with_the_encoder(folder, familiar):
     again = encoder.familiar
     assert again is not None
     assert (again.sample, again.held_out, again.false_alarm_rate) == (200, 100, 0.05)
-    pictures = gradients(40, seed=1)
-    vectors, distances = encode_and_compare(encoder, pictures)
-    np.testing.assert_array_equal(vectors, encoder.encode_images(pictures))
-    states = encoder.examine(pictures).states
+    images = gradients(40, seed=1)
+    vectors, distances = encode_and_compare(encoder, images)
+    np.testing.assert_array_equal(vectors, encoder.encode_images(images))
+    states = encoder.examine(images).states
     np.testing.assert_array_equal(distances, familiar.distances(states))
     assert (distances > 1).mean() < 0.25
     vectors, distances = encode_and_compare(encoder, [])
@@ -79,14 +79,14 @@ def test_the_state_is_the_mean_of_the_middle_layer(write_vision, kind):
 
     folder = write_vision(kind)
     encoder = load_encoder(str(folder), device="cpu")
-    pictures = gradients(3)
+    images = gradients(3)
     network = getattr(transformers, IMAGE_MODELS[kind].network).from_pretrained(folder)
     network = getattr(network, "vision_model", network).eval()
     with torch.inference_mode():
-        hidden = network(**encoder.prepare(pictures), output_hidden_states=True).hidden_states
+        hidden = network(**encoder.prepare(images), output_hidden_states=True).hidden_states
     middle = hidden[len(hidden) // 2]
     expected = middle.mean(dim=(2, 3)) if kind == "resnet" else middle.mean(dim=1)
-    states = encoder.examine(pictures).states
+    states = encoder.examine(images).states
     assert states.shape == (3, encoder.width)
     np.testing.assert_allclose(states, expected.numpy(), atol=1e-5)
 
@@ -155,22 +155,22 @@ def test_damage_is_named(folder, familiar):
         load_encoder(str(folder), device="cpu")
 
 
-def test_too_few_pictures(folder):
+def test_too_few_images(folder):
     encoder = load_encoder(str(folder), device="cpu")
-    assert (encoder.width, least_pictures(16, 0.01)) == (16, 297)
-    assert least_pictures(1000, 0.01) == 3000
+    assert (encoder.width, least_images(16, 0.01)) == (16, 297)
+    assert least_images(1000, 0.01) == 3000
     with pytest.raises(BadInput, match=r"296 pictures are too few.*at least 297"):
         make_familiar(encoder, gradients(296))
     assert make_familiar(encoder, gradients(297)).held_out == 99
 
 
-def test_equal_pictures():
+def test_equal_images():
     states = np.tile(np.eye(4, dtype=np.float32)[0], (400, 1))
     with pytest.raises(BadInput, match="all pictures are equal"):
         measure_familiar(states, "x", 0.01)
 
 
-def test_the_order_of_the_pictures_does_not_matter_much():
+def test_the_order_of_the_images_does_not_matter_much():
     """Sorted pictures must not put one kind into the sample and another into the limit."""
     generator = np.random.default_rng(4)
     vectors = generator.standard_normal((900, 5)).astype(np.float32)

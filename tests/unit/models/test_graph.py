@@ -74,33 +74,33 @@ def build():
 
 
 def test_built_once(tmp_path, build):
-    place = tmp_path / "deep" / "thing"
-    assert cached_folder(place, build) == {"number": 1}
-    assert cached_folder(place, build) == {"number": 1}
-    assert (place / "data").read_bytes() == b"12345678"
+    location = tmp_path / "deep" / "thing"
+    assert cached_folder(location, build) == {"number": 1}
+    assert cached_folder(location, build) == {"number": 1}
+    assert (location / "data").read_bytes() == b"12345678"
     assert len(build.calls) == 1
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone", "manifest", "no facts", "list"])
 def test_built_again_when_damaged(tmp_path, build, damage, caplog):
-    place = tmp_path / "thing"
-    cached_folder(place, build)
-    manifest = place / cache._MANIFEST
+    location = tmp_path / "thing"
+    cached_folder(location, build)
+    manifest = location / cache._MANIFEST
     match damage:
         case "flip":
-            (place / "data").write_bytes(b"12345679")
+            (location / "data").write_bytes(b"12345679")
         case "cut":
-            (place / "data").write_bytes(b"1234")
+            (location / "data").write_bytes(b"1234")
         case "gone":
-            (place / "data").unlink()
+            (location / "data").unlink()
         case "manifest":
             manifest.write_text("{")
         case "no facts":
             manifest.write_text('{"sha256": {}}')
         case "list":
             manifest.write_text("[]")
-    assert cached_folder(place, build) == {"number": 2}
-    assert (place / "data").read_bytes() == b"12345678"
+    assert cached_folder(location, build) == {"number": 2}
+    assert (location / "data").read_bytes() == b"12345678"
 
 
 def test_a_failed_build_leaves_nothing(tmp_path):

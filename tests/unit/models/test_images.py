@@ -95,7 +95,7 @@ def test_image_models_read_no_texts(write_vision, kind):
         encoder.count_tokens("x")
 
 
-def test_layers_of_pictures(write_vision):
+def test_layers_of_images(write_vision):
     folder = str(write_vision("vit"))
     last, first = (
         load_encoder(folder, layer=layer, device="cpu").encode_images(pictures(1))
@@ -151,6 +151,6 @@ def test_a_processor_that_is_not_known(write_vision):
         load_encoder(str(folder), device="cpu")
 
 
-def test_nothing_static_from_pictures(write_vision):
+def test_nothing_static_from_images(write_vision):
     with pytest.raises(BadInput, match="of type vit; a static encoder is distilled"):
         load_encoder(f"static:{write_vision('vit')}")

@@ -108,9 +108,9 @@ def test_whitening_of_known_data():
     vectors = (random.standard_normal((4000, 3)) * scales) @ axes.T + 5
     found = whiten(vectors.astype(np.float32))
     assert np.abs(found.mean(axis=0)).max() < 1e-3
-    spread = found.std(axis=0)
+    deviation = found.std(axis=0)
     # power -1/2 of the singular values: the root of the ratio is left
-    np.testing.assert_allclose(spread / spread[0], np.sqrt(scales / 9), rtol=0.05)
+    np.testing.assert_allclose(deviation / deviation[0], np.sqrt(scales / 9), rtol=0.05)
     np.testing.assert_allclose(np.corrcoef(found.T), np.eye(3), atol=1e-3)
 
 
@@ -126,7 +126,7 @@ def test_weights_rise_as_tokens_get_rare(shipped):
     )
 
 
-def test_no_layers_and_no_pictures(shipped):
+def test_no_layers_and_no_images(shipped):
     with pytest.raises(BadInput, match="static and has no hidden layers"):
         load_encoder("static", layer=1)
     with pytest.raises(BadInput, match="does not read pictures"):

@@ -11,9 +11,9 @@ from graftwerk.models.text_encoder import batches
 @hypothesis_settings(max_examples=100, deadline=None)
 def test_every_item_once_and_within_the_budget(lengths, budget):
     found = batches(lengths, budget)
-    assert sorted(place for batch in found for place in batch) == list(range(len(lengths)))
+    assert sorted(location for batch in found for location in batch) == list(range(len(lengths)))
     for batch in found:
-        width = max(lengths[place] for place in batch)
+        width = max(lengths[location] for location in batch)
         assert len(batch) == 1 or width * len(batch) <= budget
 
 

@@ -8,10 +8,10 @@ from graftwerk.probing.intervene import STEPS, ByColour, effects_of, row_image
 
 def square(x, y, side=8, colour=(200, 30, 30)):
     """A square on a background that changes from row to row."""
-    picture = np.zeros((64, 64, 3), dtype=np.uint8)
-    picture[:] = np.linspace(60, 140, 64).astype(np.uint8)[:, None, None]
-    picture[y : y + side, x : x + side] = colour
-    return picture
+    image = np.zeros((64, 64, 3), dtype=np.uint8)
+    image[:] = np.linspace(60, 140, 64).astype(np.uint8)[:, None, None]
+    image[y : y + side, x : x + side] = colour
+    return image
 
 
 def test_the_object_is_found_by_its_colour():
@@ -29,9 +29,9 @@ def test_where_there_is_none_nothing_is_measured():
 
 def test_effects_are_slopes_in_standard_deviations():
     starts = [8, 16, 30]
-    drawn = [np.stack([square(x + int(4 * step), 20) for x in starts]) for step in STEPS]
+    sampled = [np.stack([square(x + int(4 * step), 20) for x in starts]) for step in STEPS]
     spreads = {"horizontal": 8 / 64, "vertical": 0.1, "area": 0.01}
-    effects = effects_of(drawn, ByColour(), spreads)
+    effects = effects_of(sampled, ByColour(), spreads)
     assert effects["horizontal"].value == pytest.approx(0.5)  # 4 pixels where 8 are one deviation
     assert effects["horizontal"].margin == pytest.approx(0.0, abs=1e-9)
     assert effects["vertical"].value == pytest.approx(0.0)
@@ -39,13 +39,13 @@ def test_effects_are_slopes_in_standard_deviations():
     assert effects["horizontal"].count == 3
 
 
-def test_a_picture_whose_object_is_lost_is_not_counted():
-    drawn = [np.stack([square(20, 20), square(20, 20)]) for _ in STEPS]
-    drawn[0][1] = square(0, 0, side=0)
-    effects = effects_of(drawn, ByColour(), {"horizontal": 0.1})
+def test_an_image_whose_object_is_lost_is_not_counted():
+    sampled = [np.stack([square(20, 20), square(20, 20)]) for _ in STEPS]
+    sampled[0][1] = square(0, 0, side=0)
+    effects = effects_of(sampled, ByColour(), {"horizontal": 0.1})
     assert effects["horizontal"].count == 1
 
 
-def test_the_image_has_a_row_for_each_picture():
-    drawn = [np.stack([square(x, 20) for x in (5, 20)]) for _ in STEPS]
-    assert row_image(drawn).size == (64 * 2 * len(STEPS), 64 * 2 * 2)
+def test_the_image_has_a_row_for_each_image():
+    sampled = [np.stack([square(x, 20) for x in (5, 20)]) for _ in STEPS]
+    assert row_image(sampled).size == (64 * 2 * len(STEPS), 64 * 2 * 2)

@@ -59,8 +59,8 @@ def test_a_direction_is_how_the_values_change_with_one_number_alone():
     features = values @ patterns + 0.01 * generator.standard_normal((2_000, 5)) + 7
     split = split_of(2_000, 0)
     found = directions_of(features.astype(np.float32), values, split)
-    spread = values[split.train].std(axis=0)
-    np.testing.assert_allclose(found, patterns * spread[:, None], atol=2e-3)
+    deviation = values[split.train].std(axis=0)
+    np.testing.assert_allclose(found, patterns * deviation[:, None], atol=2e-3)
 
 
 def test_the_split_is_of_the_seed_and_whole():

@@ -55,12 +55,12 @@ def test_the_promise_is_the_clopper_pearson_limit():
 
 def test_the_promise_holds_although_the_floor_was_chosen_on_the_same_questions(words_encoder):
     generator = np.random.default_rng(0)
-    kept = 0
+    retained = 0
     for _ in range(300):
         scores = generator.random(40).tolist()
         made = calibrate([1.0] * 10, scores, 0.1, words_encoder, "here")
-        kept += 1 - made.floor <= made.promised_rate  # the true rate, as scores are uniform
-    assert kept / 300 >= 0.95
+        retained += 1 - made.floor <= made.promised_rate  # the true rate, as scores are uniform
+    assert retained / 300 >= 0.95
 
 
 def test_the_area_under_the_curve_is_the_share_of_right_pairs():

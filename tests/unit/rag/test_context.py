@@ -23,12 +23,12 @@ def words(text):
 
 
 def context(*texts, budget=1000, marks=("a1b2",)):
-    drawn = cycle(marks)
+    sampled = cycle(marks)
     return RetrievedContext(
         tuple(passage(text, start=100 * n) for n, text in enumerate(texts)),
         budget,
         words,
-        lambda: next(drawn),
+        lambda: next(sampled),
     )
 
 
@@ -109,14 +109,14 @@ def test_the_budget_holds_and_every_lost_character_is_listed(slack):
     least = words(build_prompt(QUESTION, context("One two three."))[0].text)
     prompt, dropped = build_prompt(QUESTION, context(*TEXTS, budget=least + slack))
     assert words(prompt.text) <= least + slack
-    kept = {source.passage.start: source.passage.text for source in prompt.sources}
+    retained = {source.passage.start: source.passage.text for source in prompt.sources}
     for number, text in enumerate(TEXTS):
         lost = [item for item in dropped if item.end == 100 * number + len(text)]
         rest = text[lost[0].start - 100 * number :] if lost else ""
-        assert kept.get(100 * number, "") + rest == text
+        assert retained.get(100 * number, "") + rest == text
         if lost:
             assert lost[0].tokens == words(rest)
-            assert lost[0].reason == ("cut" if 100 * number in kept else "dropped")
+            assert lost[0].reason == ("cut" if 100 * number in retained else "dropped")
 
 
 def test_the_last_passage_is_cut_at_a_sentence_end():

@@ -23,10 +23,10 @@ def middles(scene):
 
 def perfect_grids(scene):
     """What a judge that is always right says."""
-    place = torch.zeros(1, 4, 2)
+    location = torch.zeros(1, 4, 2)
     count = len(scene.objects)
-    place[0, :count] = torch.from_numpy(middles(scene))
-    targets = targets_of(place, torch.arange(4)[None] < count, (SIDE, SIDE))
+    location[0, :count] = torch.from_numpy(middles(scene))
+    targets = targets_of(location, torch.arange(4)[None] < count, (SIDE, SIDE))
     kinds = torch.tensor([KINDS.index(thing.kind) for thing in scene.objects])
     colours = torch.tensor([COLOURS.index(thing.colour) for thing in scene.objects])
 
@@ -51,18 +51,18 @@ def perfect_grids(scene):
 def test_reading_perfect_grids_gives_the_scene(first):
     for number in range(first, first + 50):
         scene = sample_scene(6, number)
-        (said,) = read_grids(perfect_grids(scene), CONFIG)
+        (predicted,) = read_grids(perfect_grids(scene), CONFIG)
         facts = facts_of(scene)
-        assert (said.ground, said.time) == (facts.ground, facts.time)
-        names = [(seen.kind, seen.colour) for seen in said.objects]
+        assert (predicted.ground, predicted.time) == (facts.ground, facts.time)
+        names = [(seen.kind, seen.colour) for seen in predicted.objects]
         assert names == [(thing.kind, thing.colour) for thing in facts.objects]
-        places = [(seen.x, seen.y) for seen in said.objects]
-        np.testing.assert_allclose(places, middles(scene), atol=1e-4)
+        locations = [(seen.x, seen.y) for seen in predicted.objects]
+        np.testing.assert_allclose(locations, middles(scene), atol=1e-4)
 
 
 def test_targets_by_hand():
-    place = torch.tensor([[[0.5625, 0.3125], [0.9, 0.9]]])  # the middle of column 4, row 2 of 8
-    targets = targets_of(place, torch.tensor([[True, False]]), (8, 8))
+    location = torch.tensor([[[0.5625, 0.3125], [0.9, 0.9]]])  # the middle of column 4, row 2 of 8
+    targets = targets_of(location, torch.tensor([[True, False]]), (8, 8))
     assert targets.middle.nonzero().tolist() == [[0, 2, 4]]
     assert targets.heat[0, 2, 4] == 1
     assert targets.heat[0, 2, 5] == pytest.approx(np.exp(-1 / (2 * 0.8**2)), rel=1e-5)

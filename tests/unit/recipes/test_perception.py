@@ -57,8 +57,8 @@ def test_known_errors(cache, monkeypatch):
 
     rows = open_scenes("maps", 2, 8, 64, Silent()).rows(np.arange(8))
     found = figures(monkeypatch, worse)
-    wanted = rows["depth"].astype(np.float32)
-    assert found["depth_rmse_percent"] == pytest.approx(2 / np.ptp(wanted), rel=1e-3)
+    requested = rows["depth"].astype(np.float32)
+    assert found["depth_rmse_percent"] == pytest.approx(2 / np.ptp(requested), rel=1e-3)
     sky = np.mean(rows["classes"] == 0)
     assert found["mean_iou"] == pytest.approx(sky / len(np.unique(rows["classes"])))
     assert found["keypoints_pck"] < 0.3
@@ -89,6 +89,6 @@ def test_heat_and_its_reading():
         torch.logit(heat, 1e-6),
     )
     (seen,) = _read(views)
-    assert [place[:2] for place in seen.joints[4]] == [(20.5, 30.5), (40.5, 30.5)]
+    assert [location[:2] for location in seen.joints[4]] == [(20.5, 30.5), (40.5, 30.5)]
     assert not seen.joints[5]
     np.testing.assert_allclose(np.linalg.norm(seen.normals, axis=-1), 1, rtol=1e-5)

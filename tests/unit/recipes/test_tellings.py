@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from graftwerk.blocks.captions import parse
-from graftwerk.recipes.cached import TELLINGS, captions_of_rows, open_tellings, tokens_of, until_end
+from graftwerk.recipes.cached import TELLINGS, captions_of_rows, open_captions, tokens_of, until_end
 from graftwerk.recipes.scenes import open_scenes
 from graftwerk.recipes.tokenizer import LENGTH, make_tokenizer, vocabulary
 from graftwerk.types import Silent
@@ -15,18 +15,18 @@ NUMBERS = np.array([5, 0, 11, 5, 5, 5, 5])
 
 def told(cache):
     scenes = open_scenes("pictures", 5, COUNT, 16, Silent())
-    return scenes, open_tellings(scenes, UNSAID, Silent()).of(NUMBERS, 2)
+    return scenes, open_captions(scenes, UNSAID, Silent()).of(NUMBERS, 2)
 
 
 def test_each_item_is_told_by_its_number(cache):
     scenes, tokens = told(cache)
     assert tokens.shape == (len(NUMBERS), LENGTH) and tokens.dtype == torch.int64
     tokenizer = make_tokenizer()
-    for place, number in enumerate(NUMBERS):
+    for location, number in enumerate(NUMBERS):
         rows = scenes.rows(np.arange(COUNT))
-        caption = captions_of_rows(rows, 0, (2 + place) % TELLINGS, UNSAID)[number]
-        assert torch.equal(tokens[place], tokens_of(tokenizer, [caption])["tokens"][0])
-        parse(tokenizer.decode(tokens[place], skip_special_tokens=True).replace(" ,", ","))
+        caption = captions_of_rows(rows, 0, (2 + location) % TELLINGS, UNSAID)[number]
+        assert torch.equal(tokens[location], tokens_of(tokenizer, [caption])["tokens"][0])
+        parse(tokenizer.decode(tokens[location], skip_special_tokens=True).replace(" ,", ","))
     assert len({tuple(row.tolist()) for row in tokens[3:]}) > 1  # one scene, several tellings
 
 

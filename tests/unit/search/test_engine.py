@@ -142,11 +142,11 @@ def test_pictures(tmp_path):
     path = tmp_path / "red.png"
     Image.new("RGB", (4, 4), "red").save(path)
     with Corpus(tmp_path / "index") as corpus:
-        picture = Passage(str(path), "image", "", 0, 0)
+        image = Passage(str(path), "image", "", 0, 0)
         corpus.index.put(
             str(path),
             "h",
-            [picture],
+            [image],
             corpus.encoder.encode_images([Image.new("RGB", (4, 4), "red")]),
         )
         corpus.put_text("/a.txt", "red png")
@@ -167,7 +167,7 @@ def test_pictures(tmp_path):
         assert find(corpus, str(tmp_path / "none.png")).hits  # no such file: words like any others
 
 
-def put_pictures(corpus, *contents):
+def put_images(corpus, *contents):
     """Store pictures whose vectors lie where these texts lie, from below: an encoder's gap."""
     for n, content in enumerate(contents):
         path = f"/{n}.png"
@@ -177,8 +177,8 @@ def put_pictures(corpus, *contents):
         corpus.index.put(path, path, [Passage(path, "image", "", 0, 0)], away.astype(np.float32))
 
 
-def test_passages_and_pictures_are_ranked_apart(corpus):
-    put_pictures(corpus, *TEXTS)
+def test_passages_and_images_are_ranked_apart(corpus):
+    put_images(corpus, *TEXTS)
     outcome = find(corpus, "dogs play", k=10)
     assert (outcome.searched, outcome.pictures) == (10, 5)
     by_kind = {
@@ -203,23 +203,23 @@ def test_passages_and_pictures_are_ranked_apart(corpus):
 
 
 def test_by_vector_alone_the_cosine_counts(corpus):
-    put_pictures(corpus, *TEXTS)
+    put_images(corpus, *TEXTS)
     outcome = find(corpus, "dogs play", mode="vector", k=10)
     cosines = [hit.similarity for hit in outcome.hits]
     assert cosines == sorted(cosines, reverse=True)
     assert [hit.vector_rank for hit in outcome.hits] == list(range(1, 11))
 
 
-def test_a_picture_finds_pictures_before_texts(corpus, tmp_path):
+def test_an_image_finds_images_before_texts(corpus, tmp_path):
     path = tmp_path / "query.png"
     Image.new("RGB", (4, 4), "red").save(path)
-    put_pictures(corpus, *TEXTS)
+    put_images(corpus, *TEXTS)
     outcome = find(corpus, str(path), k=10)
     assert [hit.kind for hit in outcome.hits] == ["image", "text"] * 5
     assert outcome.familiarity is None, "the encoder does not tell what is familiar"
 
 
-def test_a_mistyped_picture_is_named(corpus):
+def test_a_mistyped_image_is_named(corpus):
     for mode in ("hybrid", "vector"):
         with pytest.raises(BadFile, match=r"picture 'none\.png' does not exist"):
             find(corpus, "none.png", mode=mode)

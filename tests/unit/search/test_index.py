@@ -51,7 +51,7 @@ def test_round_trip(corpus):
     with reopen(corpus) as index, index.view() as view:
         assert view.passages_of("/a.md") == [passage]
         assert list(view.passages([1, 2]).values()) == [passage]
-        assert (view.count_files(), view.count_passages(), view.count_pictures()) == (1, 1, 0)
+        assert (view.count_files(), view.count_passages(), view.count_images()) == (1, 1, 0)
         assert index.encoder_name == "test/hash"
         assert (index.layer, index.dimension) == (None, 32)
         assert index.fingerprint == corpus.encoder.fingerprint

@@ -91,7 +91,7 @@ def test_a_row_is_a_passage_with_its_line(tmp_path):
     assert passages[0].text == "name: a\ntext: b"
 
 
-def test_a_picture_is_one_passage():
+def test_an_image_is_one_passage():
     (passage,) = cut(Document("/a.png", "image", "", ()))
     assert (passage.path, passage.kind, passage.text) == ("/a.png", "image", "")
     assert (passage.start, passage.end, passage.line, passage.page) == (0, 0, None, None)
@@ -133,8 +133,8 @@ def test_every_character_of_a_block_is_in_one_passage(text):
     inside = [False] * len(text)
     for block in document.blocks:
         inside[block.start : block.end] = [True] * (block.end - block.start)
-    for character, wanted, found in zip(text, inside, covered, strict=True):
-        assert wanted == found or character.isspace()
+    for character, requested, found in zip(text, inside, covered, strict=True):
+        assert requested == found or character.isspace()
     headings = {(b.heading, b.start) for b in document.blocks}
     assert all(any(p.heading == h and p.start >= s for h, s in headings) for p in passages)
 

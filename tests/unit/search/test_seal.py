@@ -23,9 +23,9 @@ def folder(tmp_path):
     return tmp_path
 
 
-def flip(path, place):
+def flip(path, location):
     content = bytearray(path.read_bytes())
-    content[place] ^= 16
+    content[location] ^= 16
     path.write_bytes(bytes(content))
 
 
@@ -56,8 +56,8 @@ def test_a_flip_is_named(folder, name, place, where):
 
 def test_every_flip_in_the_seal_is_named(folder):
     content = (folder / SEAL).read_bytes()
-    for place in range(len(content)):
-        flip(folder / SEAL, place)
+    for location in range(len(content)):
+        flip(folder / SEAL, location)
         (damage,) = check_seal(folder)
         assert damage.where == SEAL
         (folder / SEAL).write_bytes(content)

@@ -71,9 +71,9 @@ def test_a_damaged_header_never_breaks_a_search(tmp_path):
     content = path.read_bytes()
     header = int.from_bytes(content[:8], "little") + 8
     rng = np.random.default_rng(0)
-    for place in rng.integers(header, size=300):
+    for location in rng.integers(header, size=300):
         flipped = bytearray(content)
-        flipped[place] ^= 1 << rng.integers(8)
+        flipped[location] ^= 1 << rng.integers(8)
         path.write_bytes(bytes(flipped))
         snapshot = read_snapshot(tmp_path)
         if snapshot is not None:

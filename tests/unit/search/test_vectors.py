@@ -36,8 +36,8 @@ def by_hand(ids, vectors, query, count):
 
 def clustered(rng, count, dimension, centres=50):
     middle = unit(rng, centres, dimension)[rng.integers(centres, size=count)]
-    spread = middle + 0.5 * rng.standard_normal((count, dimension)) / np.sqrt(dimension)
-    return (spread / np.linalg.norm(spread, axis=1, keepdims=True)).astype(np.float32)
+    deviation = middle + 0.5 * rng.standard_normal((count, dimension)) / np.sqrt(dimension)
+    return (deviation / np.linalg.norm(deviation, axis=1, keepdims=True)).astype(np.float32)
 
 
 @settings(max_examples=60, deadline=None)

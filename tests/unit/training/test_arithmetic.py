@@ -33,9 +33,9 @@ def test_attention_is_the_same_and_plain():
         ({"avx2": True}, "float32"),
     ],
 )
-def test_fast_precision_of_a_cpu(monkeypatch, able, wanted):
+def test_fast_precision_of_a_cpu(monkeypatch, able, requested):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
-    assert fast_precision("cpu") == wanted
+    assert fast_precision("cpu") == requested
 
 
 def test_a_training_in_bfloat16_comes_near_and_resumes_to_the_bit(tmp_path):

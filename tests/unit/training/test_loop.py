@@ -209,8 +209,8 @@ def test_two_newest_and_the_best_are_kept(tmp_path):
     run_toy(tmp_path, save_seconds=0.0)
     losses = {entry["step"]: entry["loss"] for entry in entries(tmp_path)}
     best = min(losses, key=lambda step: losses[step])
-    kept = {int(path.name[5:]) for path in (tmp_path / "checkpoints").glob("step-*")}
-    assert kept == {best, PLAN.steps - 1, PLAN.steps}
+    retained = {int(path.name[5:]) for path in (tmp_path / "checkpoints").glob("step-*")}
+    assert retained == {best, PLAN.steps - 1, PLAN.steps}
 
 
 def test_one_at_a_time(tmp_path):

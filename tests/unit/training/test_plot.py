@@ -10,8 +10,8 @@ from graftwerk.training.log import plot_losses
 
 def ink(losses):
     entries = [{"step": n + 1, "loss": loss} for n, loss in enumerate(losses)]
-    with Image.open(io.BytesIO(plot_losses(entries, "a title"))) as picture:
-        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    with Image.open(io.BytesIO(plot_losses(entries, "a title"))) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
     return pixels[..., 2] - pixels[..., 0] > 100  # the smooth line is blue
 
 

@@ -262,11 +262,11 @@ def thin(
     steep = np.abs(across) < _TAN_22_5 * np.abs(down)
     falling = across * down > 0  # to the right and down, or to the left and up
     sector = np.where(flat, 0, np.where(steep, 1, np.where(falling, 2, 3)))
-    kept = np.zeros(slope.shape, dtype=np.bool_)
+    retained = np.zeros(slope.shape, dtype=np.bool_)
     for number, (rows, columns) in enumerate(((0, 1), (1, 0), (1, 1), (1, -1))):
         largest = (slope > shifted(-rows, -columns)) & (slope >= shifted(rows, columns))
-        kept |= (sector == number) & largest
-    return np.where(kept, slope, 0.0)
+        retained |= (sector == number) & largest
+    return np.where(retained, slope, 0.0)
 
 
 def _thresholds(

@@ -27,8 +27,8 @@ def _read(pictures: Pictures) -> Pictures:
 
 
 def _problem(finished: UInt8[np.ndarray, "h w 3"]) -> str | None:
-    spread = finished.max(axis=-1).astype(np.int64) - finished.min(axis=-1)
-    if (spread > 8).mean() > 0.01:
+    deviation = finished.max(axis=-1).astype(np.int64) - finished.min(axis=-1)
+    if (deviation > 8).mean() > 0.01:
         return "it is in colour, and depth is grey"
     if np.ptp(finished[..., 0]) == 0:
         return f"all of it is {finished[0, 0, 0]}, and depth has a near and a far end"

@@ -80,13 +80,13 @@ def _vote(
 def _longest_run(runs: Bool[np.ndarray, " r"]) -> tuple[int, int]:
     """Start and length of the longest run in which at most `_GAP` places in a row are missing."""
     start, last, best, length = 0, -_GAP - 2, 0, 0
-    for place in range(len(runs)):
-        if runs[place]:
-            if place - last > _GAP + 1:
-                start = place
-            last = place
-            if place - start + 1 > length:
-                best, length = start, place - start + 1
+    for location in range(len(runs)):
+        if runs[location]:
+            if location - last > _GAP + 1:
+                start = location
+            last = location
+            if location - start + 1 > length:
+                best, length = start, location - start + 1
     return best, length
 
 
@@ -107,10 +107,10 @@ def _find(
     count = 0
     while count < len(found):
         best = votes.argmax()
-        angle, place = best // votes.shape[1], best % votes.shape[1]
-        if votes[angle, place] < shortest:
+        angle, location = best // votes.shape[1], best % votes.shape[1]
+        if votes[angle, location] < shortest:
             break
-        cosine, sine, distance = directions[angle, 0], directions[angle, 1], place - reach
+        cosine, sine, distance = directions[angle, 0], directions[angle, 1], location - reach
         runs[:] = False
         for number in range(len(points)):
             x, y = points[number]
@@ -119,7 +119,7 @@ def _find(
                 runs[int(np.round(y * cosine - x * sine)) + reach] = True
         start, length = _longest_run(runs)
         if length < shortest:
-            votes[angle, place] = 0
+            votes[angle, location] = 0
             continue
         first, last = start - reach, start + length - 1 - reach
         for number in range(len(points)):

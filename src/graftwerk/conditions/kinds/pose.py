@@ -27,7 +27,7 @@ def draw_people(
     return draw_keypoints(tuple(points), height, width)
 
 
-def joints_of(drawn: UInt8[np.ndarray, "h w 3"]) -> list[Float64[np.ndarray, "p 2"]]:
+def zero_convolutions_of(drawn: UInt8[np.ndarray, "h w 3"]) -> list[Float64[np.ndarray, "p 2"]]:
     """Where a skeleton map shows each joint: x, y in pixels of each of its discs.
 
     A joint that another one's disc covers, as in the face of a small person, is not found.
@@ -36,31 +36,35 @@ def joints_of(drawn: UInt8[np.ndarray, "h w 3"]) -> list[Float64[np.ndarray, "p 
 
     value = drawn.max(axis=-1) / 255
     numbers, certain = _hue_numbers(drawn)
-    places = []
+    locations = []
     for joint in range(len(JOINTS)):
         mask = certain & (value >= _BRIGHT) & (numbers == joint)
         parts, count = label(mask, structure=np.ones((3, 3)))
         centres = center_of_mass(value * mask, parts, range(1, count + 1))
         middles = np.array(centres, dtype=np.float64).reshape(-1, 2)[:, ::-1] + 0.5
-        places.append(np.ascontiguousarray(middles))
-    return places
+        locations.append(np.ascontiguousarray(middles))
+    return locations
 
 
 def _hue_numbers(
     drawn: UInt8[np.ndarray, "h w 3"],
 ) -> tuple[np.ndarray, Bool[np.ndarray, "h w"]]:
     """The joint whose hue is the nearest one, and whether the hue is clearly that joint's."""
-    red, green, blue = (drawn[..., place].astype(np.float64) for place in range(3))
+    red, green, blue = (drawn[..., location].astype(np.float64) for location in range(3))
     largest, smallest = drawn.max(axis=-1), drawn.min(axis=-1)
-    spread = np.maximum(largest.astype(np.float64) - smallest, 1)
+    deviation = np.maximum(largest.astype(np.float64) - smallest, 1)
     hue = np.where(
         largest == drawn[..., 0],
-        (green - blue) / spread,
-        np.where(largest == drawn[..., 1], 2 + (blue - red) / spread, 4 + (red - green) / spread),
+        (green - blue) / deviation,
+        np.where(
+            largest == drawn[..., 1], 2 + (blue - red) / deviation, 4 + (red - green) / deviation
+        ),
     )
-    place = (hue / 6 % 1) * len(JOINTS)
-    nearest = np.rint(place)
-    certain = (np.abs(place - nearest) <= _HUE_REACH) & (spread > 0.5 * largest) & (largest > 0)
+    location = (hue / 6 % 1) * len(JOINTS)
+    nearest = np.rint(location)
+    certain = (
+        (np.abs(location - nearest) <= _HUE_REACH) & (deviation > 0.5 * largest) & (largest > 0)
+    )
     return nearest.astype(np.int64) % len(JOINTS), certain
 
 
@@ -95,8 +99,8 @@ def group(
         return []
     nearest = distance_transform_edt(~flesh, return_distances=False, return_indices=True)
     owner = blobs[tuple(nearest)]
-    for number, places in enumerate(joints):
-        for x, y, score in places:
+    for number, locations in enumerate(joints):
+        for x, y, score in locations:
             row = min(max(int(y), 0), flesh.shape[0] - 1)
             column = min(max(int(x), 0), flesh.shape[1] - 1)
             person = owner[row, column]
@@ -106,7 +110,7 @@ def group(
 
 
 def found_joints(
-    wanted: UInt8[np.ndarray, "h w 3"], seen: UInt8[np.ndarray, "h w 3"]
+    requested: UInt8[np.ndarray, "h w 3"], seen: UInt8[np.ndarray, "h w 3"]
 ) -> tuple[float, float]:
     """PCK: share of the wanted joints that are seen within 0.1 of their person's longer side.
 
@@ -114,11 +118,13 @@ def found_joints(
     """
     from scipy.ndimage import find_objects, label
 
-    parts, _ = label(wanted.max(axis=-1) > 0, structure=np.ones((3, 3)))
+    parts, _ = label(requested.max(axis=-1) > 0, structure=np.ones((3, 3)))
     longer = [max(rows.stop - rows.start, columns.stop - columns.start)
               for rows, columns in find_objects(parts)]  # fmt: skip
     hits = total = 0
-    for mine, theirs in zip(joints_of(wanted), joints_of(seen), strict=True):
+    for mine, theirs in zip(
+        zero_convolutions_of(requested), zero_convolutions_of(seen), strict=True
+    ):
         for x, y in mine:
             person = parts[int(y), int(x)]
             reach = max(_LEAST_NEAR, _NEAR * (longer[person - 1] if person else 0))
@@ -136,7 +142,7 @@ def _problem(finished: UInt8[np.ndarray, "h w 3"]) -> str | None:
         return "it is empty, no joint is drawn"
     if dark.mean() < 0.5:
         return f"{1 - dark.mean():.0%} of it is bright, and skeletons are on black"
-    if not any(len(places) for places in joints_of(finished)):
+    if not any(len(locations) for locations in zero_convolutions_of(finished)):
         return "no joint in OpenPose's colours is in it"
     return None
 

@@ -25,16 +25,16 @@ def scribble_of(lines: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     numbers, count = label(lines, structure=np.ones((3, 3)))
     sizes = np.bincount(numbers.ravel(), minlength=count + 1)
     sizes[0] = 0
-    kept = (sizes >= _SHORTEST * side)[numbers]
+    retained = (sizes >= _SHORTEST * side)[numbers]
     # as a stray is as likely here as there, it is drawn anew for each drawing
     generator = np.random.default_rng(zlib.crc32(np.packbits(lines).tobytes()))
     stray = gaussian_filter(
         generator.standard_normal((2, *lines.shape)), (0, _WAVE * side, _WAVE * side)
     )
     stray *= _WOBBLE * side / max(float(stray.std()), 1e-12)
-    places = np.indices(lines.shape) + stray
-    thick = binary_dilation(kept, _disc(max(1.0, _WIDTH * side / 2)))
-    moved = map_coordinates(thick.astype(np.float64), places, order=1, mode="nearest")
+    locations = np.indices(lines.shape) + stray
+    thick = binary_dilation(retained, _disc(max(1.0, _WIDTH * side / 2)))
+    moved = map_coordinates(thick.astype(np.float64), locations, order=1, mode="nearest")
     scribble: Bool[np.ndarray, "h w"] = moved >= 0.5
     return scribble
 

@@ -44,7 +44,7 @@ _PARSERS = {  # each is given the path, for messages, and the content
     ".avif": "data.images:read_picture",
 }
 SUFFIXES = tuple(sorted(_PARSERS))
-PICTURES = tuple(end for end in SUFFIXES if _PARSERS[end].startswith("data.images:"))
+IMAGES = tuple(end for end in SUFFIXES if _PARSERS[end].startswith("data.images:"))
 
 
 def suffix_of(path: str) -> str:
@@ -54,7 +54,7 @@ def suffix_of(path: str) -> str:
 
 def is_image_path(path: str) -> bool:
     """Whether the ending of `path` is that of a picture."""
-    return suffix_of(path) in PICTURES
+    return suffix_of(path) in IMAGES
 
 
 def refuse_missing(named: str, endings: Collection[str], hint: str) -> None:
@@ -121,5 +121,5 @@ def parse(path: str, reading: "Reading | None" = None) -> Document:
     module, function = known.split(":")
     read: Callable[..., Document] = getattr(import_module(f"graftwerk.{module}"), function)
     content = raw.read_bytes(path, size_limit(path))
-    said = (reading,) if reading is not None and is_table_path(path) else ()
-    return replace(read(path, content, *said), content_hash=raw.sha256(content))
+    predicted = (reading,) if reading is not None and is_table_path(path) else ()
+    return replace(read(path, content, *predicted), content_hash=raw.sha256(content))

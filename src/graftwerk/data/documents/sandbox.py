@@ -24,7 +24,7 @@ from ..images import decode_image, read_image
 from ..tables import AS_FOUND, Reading
 from . import formats
 from .document import Block, Document
-from .formats import PICTURES, SUFFIXES, is_image_path, refuse_missing, size_and_hash
+from .formats import IMAGES, SUFFIXES, is_image_path, refuse_missing, size_and_hash
 from .worker import LENGTH_BYTES
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Reader:
             raise result
         return result
 
-    def read_with_picture(self, path: str) -> tuple[Document, "Image | None"]:
+    def read_with_image(self, path: str) -> tuple[Document, "Image | None"]:
         """Read one file; a picture is also decoded, from the bytes that the worker could decode.
 
         Raises:
@@ -132,8 +132,8 @@ class Reader:
             self._worker = _start_worker()
         self._files += 1
         deadline = time.monotonic() + limits.PARSER_SECONDS
-        said = self._reading != AS_FOUND and formats.is_table_path(path)
-        request = json.dumps([path, asdict(self._reading)] if said else path)
+        predicted = self._reading != AS_FOUND and formats.is_table_path(path)
+        request = json.dumps([path, asdict(self._reading)] if predicted else path)
         os.write(_descriptor(self._worker.stdin), request.encode("ascii") + b"\n")
         length = int.from_bytes(_receive(self._worker, LENGTH_BYTES, deadline), "big")
         if length > _LONGEST_REPLY:
@@ -220,7 +220,7 @@ def _result(path: str, reply: dict[str, Any]) -> Document | BadInput:
 
 
 __all__ = [
-    "PICTURES",
+    "IMAGES",
     "SUFFIXES",
     "Block",
     "Document",

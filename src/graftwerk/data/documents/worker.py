@@ -42,11 +42,11 @@ def main() -> None:
         _send(replies, reply)
 
 
-def _answer(asked: Any) -> dict[str, Any]:
+def _answer(requested: Any) -> dict[str, Any]:
     """Read the file of a request: a path, or a path and how tables are written."""
-    path, said = asked if isinstance(asked, list) else (asked, None)
+    path, predicted = requested if isinstance(requested, list) else (requested, None)
     try:
-        document = formats.parse(path, None if said is None else Reading(**said))
+        document = formats.parse(path, None if predicted is None else Reading(**predicted))
     except (BadFile, LimitExceeded) as error:
         return _error(error)
     except MemoryError:

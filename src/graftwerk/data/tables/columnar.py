@@ -52,9 +52,9 @@ def _require_size(path: Path, metadata: Any) -> int:
     require_rows(path.name, metadata.num_rows)
     total = risky = 0
     for group in range(metadata.num_row_groups):
-        for place in range(metadata.num_columns):
-            chunk = metadata.row_group(group).column(place)
-            width = max(_VALUE_BYTES, metadata.schema.column(place).length or 0)
+        for location in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(location)
+            width = max(_VALUE_BYTES, metadata.schema.column(location).length or 0)
             total += max(chunk.total_uncompressed_size, chunk.num_values * width)
             nested = "." in chunk.path_in_schema
             if _PREFIXES in chunk.encodings or (nested and chunk.physical_type == "BYTE_ARRAY"):
@@ -175,8 +175,8 @@ def _as_table(
             columns[name] = [_named(value, names) for value in columns[name]]
             notes.append(f"{name}: the numbers of classes are read as their names in the file")
     count = max(map(len, columns.values()), default=0)
-    places = [f"row {number}" for number in range(1, count + 1)]
-    return Table(path, columns, places, f"{form}, {count:,} rows", tuple(notes))
+    locations = [f"row {number}" for number in range(1, count + 1)]
+    return Table(path, columns, locations, f"{form}, {count:,} rows", tuple(notes))
 
 
 def _named(value: Any, names: list[Any]) -> Any:

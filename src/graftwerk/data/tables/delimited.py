@@ -250,7 +250,7 @@ def _require_whole_rows(text: str, parsed: Parsed) -> None:
     whole = [row for row in parsed.rows if row.last == row.line]
     width = _most_common(Counter(len(row.cells) for row in whole)) if whole else 0
     usual = [row.cells for row in whole if len(row.cells) == width]
-    known = [{row[place].strip() for row in usual} - {""} for place in range(width)]
+    known = [{row[location].strip() for row in usual} - {""} for location in range(width)]
     lines = _LINE_END.split(text)
     for row in broken:
         alone = [line.split(separator) for line in lines[row.line - 1 : row.last]]
@@ -272,11 +272,11 @@ def _find_separator(text: str, begin: int, suffix: str) -> str:
     if suffix == ".tsv" and "\t" in sample:
         return "\t"
     scores = {}
-    for place, separator in enumerate(SEPARATORS):
+    for location, separator in enumerate(SEPARATORS):
         if separator in sample:
             score = _score(sample, separator, len(sample) < len(text) - begin)
             if score is not None:
-                scores[separator] = (*score, -place)
+                scores[separator] = (*score, -location)
     return max(scores, key=scores.__getitem__, default="")
 
 

@@ -38,9 +38,9 @@ def has_header(rows: Sequence[Sequence[Any]]) -> bool:
     below = [[_text(cell) for cell in row] for row in rows[1 : _SAMPLE + 1]]
     counting = _count_up(first, below)
     votes = 0
-    for place, name in enumerate(first):
-        values = [row[place] for row in below if place < len(row) and row[place]]
-        votes += _WEAK if place in counting else _vote(name, values)
+    for location, name in enumerate(first):
+        values = [row[location] for row in below if location < len(row) and row[location]]
+        votes += _WEAK if location in counting else _vote(name, values)
     if len(counting) == sum(map(bool, first)):
         votes += _STRONG
     if votes:
@@ -57,8 +57,8 @@ def _vote(name: str, values: Sequence[str]) -> int:  # noqa: PLR0911  one rule e
     numbers = sum(map(is_localized, values)) / len(values)
     if numbers >= _MOSTLY:
         return -_STRONG if is_localized(name) else _STRONG
-    pictures = sum(map(is_image_path, values)) / len(values)
-    if pictures >= _MOSTLY:
+    images = sum(map(is_image_path, values)) / len(values)
+    if images >= _MOSTLY:
         return -_STRONG if is_image_path(name) else _STRONG
     different = set(values)
     if name in different:
@@ -86,15 +86,15 @@ def _vote_of_texts(name: str, values: Sequence[str]) -> int:
 
 def _count_up(first: Sequence[str], below: Sequence[Sequence[str]]) -> set[int]:
     """Cells of the first row that count up, as years or numbers of columns do, and no row does."""
-    places = [place for place, cell in enumerate(first) if _INTEGER.fullmatch(cell)]
-    if not places or not below:
+    locations = [location for location, cell in enumerate(first) if _INTEGER.fullmatch(cell)]
+    if not locations or not below:
         return set()
 
     def numbers(row: Sequence[str]) -> list[int] | None:
-        cells = [row[place] if place < len(row) else "" for place in places]
+        cells = [row[location] if location < len(row) else "" for location in locations]
         return [int(cell) for cell in cells] if all(map(_INTEGER.fullmatch, cells)) else None
 
-    names = [int(first[place]) for place in places]
+    names = [int(first[location]) for location in locations]
     years = all(name in _YEARS for name in names) and len(set(names)) == len(names)
     if not years and (len(names) < 3 or names[0] not in (0, 1) or not _is_run(names)):
         return set()
@@ -104,7 +104,7 @@ def _count_up(first: Sequence[str], below: Sequence[Sequence[str]]) -> set[int]:
             continue
         if (years and all(number in _YEARS for number in found)) or _is_run(found):
             return set()
-    return set(places)
+    return set(locations)
 
 
 def _is_run(numbers: Sequence[int]) -> bool:

@@ -325,10 +325,10 @@ def _as_table(path: Path, sheets: Sequence[Sheet], reading: Reading, cells: int)
     if sheet.header is not None:
         names, renamed = name_columns(sheet.header, width)
         notes += renamed
-    columns = {name: [row[place] for row in sheet.rows] for place, name in enumerate(names)}
+    columns = {name: [row[location] for row in sheet.rows] for location, name in enumerate(names)}
     formats = _formats(columns, sheet.separator, reading.decimal)
-    places = [f"{sheet.unit} {line}" for line in sheet.lines]
-    return Table(path, columns, places, sheet.dialect, tuple(notes), formats)
+    locations = [f"{sheet.unit} {line}" for line in sheet.lines]
+    return Table(path, columns, locations, sheet.dialect, tuple(notes), formats)
 
 
 def _formats(
@@ -365,7 +365,7 @@ _JSON_FORM = 'Write {"text": "...", "label": "..."}, one object a line.'
 
 def _read_json_lines(path: Path, text: str, encoding: str) -> Table:
     rows: list[dict[str, Any]] = []
-    places: list[str] = []
+    locations: list[str] = []
     for line, row in json_lines(text, path.name):
         if line == 1 and isinstance(row, list) and row and isinstance(row[0], dict):
             return _read_json(path, text, encoding)
@@ -373,9 +373,9 @@ def _read_json_lines(path: Path, text: str, encoding: str) -> Table:
             shown = str(row)[:80]
             raise BadFile(f"{path.name!r}, line {line:,}: {shown!r} is no JSON object.", _JSON_FORM)
         rows.append(row)
-        places.append(f"line {line}")
+        locations.append(f"line {line}")
         require_rows(path.name, len(rows))
-    return _from_objects(path, rows, places, encoding)
+    return _from_objects(path, rows, locations, encoding)
 
 
 def json_lines(text: str, name: str) -> list[tuple[int, Any]]:
@@ -417,11 +417,11 @@ def json_objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _from_objects(
-    path: Path, rows: Sequence[Mapping[str, Any]], places: Sequence[str], encoding: str
+    path: Path, rows: Sequence[Mapping[str, Any]], locations: Sequence[str], encoding: str
 ) -> Table:
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {name: [row.get(name) for row in rows] for name in names}
-    return Table(path, columns, places, f"{encoding.upper()}, JSON objects, {len(rows):,} rows")
+    return Table(path, columns, locations, f"{encoding.upper()}, JSON objects, {len(rows):,} rows")
 
 
 def find_target(table: Table, name: str | None) -> str:

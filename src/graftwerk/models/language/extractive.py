@@ -133,13 +133,13 @@ def _line_cuts(text: str) -> list[int]:
     for line_end in _LINE_END.finditer(text):
         line = text[begin : line_end.start()]
         following = text[line_end.end() : line_end.end() + 64]
-        if not line.strip() or _starts_anew(line, following):
+        if not line.strip() or _starts_again(line, following):
             cuts.append(line_end.end())
         begin = line_end.end()
     return cuts
 
 
-def _starts_anew(line: str, following: str) -> bool:
+def _starts_again(line: str, following: str) -> bool:
     first = following.lstrip(" \t")[:1]
     if first in ("", "\n", "\r") or _ITEM.match(following):
         return True
@@ -257,11 +257,11 @@ def rarity(groups: Iterable[frozenset[str]]) -> dict[str, float]:
     return {word: math.log1p(len(listed) / count) for word, count in counts.items()}
 
 
-def covered(wanted: frozenset[str], found: frozenset[str], weights: dict[str, float]) -> float:
-    """Share of `wanted` that is in `found`, 0 to 1; an unknown word weighs as the rarest."""
+def covered(requested: frozenset[str], found: frozenset[str], weights: dict[str, float]) -> float:
+    """Share of `requested` that is in `found`, 0 to 1; an unknown word weighs as the rarest."""
     unknown = max(weights.values(), default=1.0)
-    total = sum(weights.get(word, unknown) for word in wanted)
-    return sum(weights.get(word, unknown) for word in wanted & found) / total if total else 0.0
+    total = sum(weights.get(word, unknown) for word in requested)
+    return sum(weights.get(word, unknown) for word in requested & found) / total if total else 0.0
 
 
 # ruff: noqa: RUF001  quotation marks
@@ -330,7 +330,7 @@ class ExtractiveWriter:
             return []
         shares = _shares(content_stems(prompt.question), sentences)
         read = np.sort(np.argsort(-shares, kind="stable")[:_READ])
-        sentences = [sentences[place] for place in read]
+        sentences = [sentences[location] for location in read]
 
         question = self._encoder.encode_texts([prompt.question], role="query")[0]
         vectors = self._encoder.encode_texts([sentence.text for sentence in sentences])
@@ -338,23 +338,24 @@ class ExtractiveWriter:
         if _ASKS_FIGURE.search(prompt.question):
             scores += _FIGURE * np.array([bool(numbers(found.text)) for found in sentences])
         chosen: list[int] = []
-        for place in np.argsort(-scores, kind="stable"):
-            too_weak = bool(chosen) and scores[place] < scores[chosen[0]] - _MARGIN
+        for location in np.argsort(-scores, kind="stable"):
+            too_weak = bool(chosen) and scores[location] < scores[chosen[0]] - _MARGIN
             if too_weak or len(chosen) == _QUOTED:
                 break
-            if not chosen or float((vectors[chosen] @ vectors[place]).max()) < _SAME:
-                chosen.append(int(place))
-        return [sentences[place] for place in chosen]
+            if not chosen or float((vectors[chosen] @ vectors[location]).max()) < _SAME:
+                chosen.append(int(location))
+        return [sentences[location] for location in chosen]
 
 
-def _shares(wanted: frozenset[str], sentences: Sequence[_Sentence]) -> Float64[np.ndarray, " n"]:
+def _shares(requested: frozenset[str], sentences: Sequence[_Sentence]) -> Float64[np.ndarray, " n"]:
     """How much of the question's words each sentence holds, alone and with its context."""
     own = [content_stems(sentence.text) for sentence in sentences]
     weights = rarity(own)
     return np.array(
         [
-            _OWN_WORDS * covered(wanted, stems, weights)
-            + _WORDS_IN_CONTEXT * covered(wanted, stems | content_stems(sentence.context), weights)
+            _OWN_WORDS * covered(requested, stems, weights)
+            + _WORDS_IN_CONTEXT
+            * covered(requested, stems | content_stems(sentence.context), weights)
             for stems, sentence in zip(own, sentences, strict=True)
         ]
     )

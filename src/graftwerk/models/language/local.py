@@ -42,7 +42,7 @@ def load_language_model(name: str, folder: ModelFolder, device: str) -> tuple[An
             f"model {name!r} is of type {folder.model_type!r}, which writes no text.",
             "Name the folder of a causal language model.",
         )
-    place = choose_device(device)
+    location = choose_device(device)
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(
@@ -54,8 +54,8 @@ def load_language_model(name: str, folder: ModelFolder, device: str) -> tuple[An
             "Copy tokenizer.json beside the weights.",
         ) from error
     # Half precision is slow and lossy on a CPU, and needed for large models elsewhere.
-    precision = torch.float32 if place == "cpu" else torch.bfloat16
-    return load_network(folder, class_name).to(device=place, dtype=precision), tokenizer
+    precision = torch.float32 if location == "cpu" else torch.bfloat16
+    return load_network(folder, class_name).to(device=location, dtype=precision), tokenizer
 
 
 class LocalWriter:

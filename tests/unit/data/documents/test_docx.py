@@ -26,7 +26,7 @@ def test_a_document_of_python_docx(tmp_path):
 
     document = Document()
     document.add_heading("Handbook", 0)
-    document.add_paragraph("Before.")
+    document.add_paragraph("PriorTask.")
     document.add_heading("Leave", 1)
     first = document.add_paragraph("You get ")
     first.add_run("25").bold = True
@@ -40,7 +40,7 @@ def test_a_document_of_python_docx(tmp_path):
     packed = io.BytesIO()
     document.save(packed)
     assert read(tmp_path, packed.getvalue()) == [
-        ("Handbook", "Before."),
+        ("Handbook", "PriorTask."),
         ("Handbook > Leave", "You get 25 days.\tYes"),
         ("Handbook > Leave > Parents", "one"),
         ("Handbook > Leave > Parents", "a | b\nc | d e"),

@@ -52,7 +52,7 @@ def test_plain_text_starts_no_worker(tmp_path, monkeypatch):
         assert reader.read(str(tmp_path / "a.md")).text == "text"
 
 
-def test_pictures_have_no_text(tmp_path):
+def test_images_have_no_text(tmp_path):
     from PIL import Image
 
     Image.new("RGB", (4, 4)).save(path := tmp_path / "a.png")
@@ -65,7 +65,7 @@ def contents(tmp_path):
     """One good file of each family of formats."""
     from PIL import Image
 
-    Image.new("RGB", (4, 4)).save(picture := io.BytesIO(), "PNG")
+    Image.new("RGB", (4, 4)).save(image := io.BytesIO(), "PNG")
     return {
         "a.md": b"# One\n\ntext",
         "a.html": b"<p>text",
@@ -73,7 +73,7 @@ def contents(tmp_path):
         "a.jsonl": b'{"name": "Ann"}\n',
         "a.pdf": pdf_of(["A page."]),
         "a.docx": GOOD,
-        "a.png": picture.getvalue(),
+        "a.png": image.getvalue(),
     }
 
 
@@ -105,7 +105,7 @@ def test_the_worker_tells_the_hash(tmp_path):
             assert digest == hashlib.sha256(content).hexdigest(), name
 
 
-def test_a_picture_that_changes_after_the_worker_has_seen_it(tmp_path):
+def test_an_image_that_changes_after_the_worker_has_seen_it(tmp_path):
     from PIL import Image
 
     Image.new("RGB", (4, 4), "red").save(path := tmp_path / "a.png")
@@ -117,10 +117,10 @@ def test_a_picture_that_changes_after_the_worker_has_seen_it(tmp_path):
             return document
 
     with Late() as reader, pytest.raises(BadFile, match=r"'a\.png' was changed while it was read"):
-        reader.read_with_picture(str(path))
+        reader.read_with_image(str(path))
     with Reader() as reader:
-        document, picture = reader.read_with_picture(str(path))
-    assert picture.getpixel((0, 0)) == (0, 0, 255)
+        document, image = reader.read_with_image(str(path))
+    assert image.getpixel((0, 0)) == (0, 0, 255)
     assert document.content_hash == hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -52,10 +52,10 @@ def main() -> None:
         best_milliseconds(lambda _: sample_scene(1, next(numbers) % len(scenes)), scenes),
     )
     show("caption", best_milliseconds(caption_of, scenes))
-    show("picture  64 x  64, 1 ray", best_milliseconds(lambda s: render(s, 64, 64, 1), scenes))
-    show("picture  64 x  64, 2 x 2", best_milliseconds(lambda s: render(s, 64, 64), scenes))
+    show("image  64 x  64, 1 ray", best_milliseconds(lambda s: render(s, 64, 64, 1), scenes))
+    show("image  64 x  64, 2 x 2", best_milliseconds(lambda s: render(s, 64, 64), scenes))
     show("all maps 64 x  64", best_milliseconds(lambda s: maps_of(s, 64, 64), scenes))
-    show("picture 512 x 512, 2 x 2", best_milliseconds(lambda s: render(s, 512, 512), scenes[:8]))
+    show("image 512 x 512, 2 x 2", best_milliseconds(lambda s: render(s, 512, 512), scenes[:8]))
 
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()

@@ -22,7 +22,7 @@ from graftwerk.diffusion.pipeline import load_diffusion
 
 
 def table(rows: list[Sampled], bound: Sampled) -> None:
-    print("| drawn by | fidelity | judge | CPU s a picture | of the pipeline's 20 steps |")
+    print("| drawn by | fidelity | judge | CPU s an image | of the pipeline's 20 steps |")
     print("|---|---|---|---|---|")
     for row in rows:
         mark = " (within 2 %)" if retained_within(row, bound) else ""

@@ -41,7 +41,7 @@ class Stage:
         branch: ours.
         pipeline: theirs.
         condition: what is followed.
-        maps: one a picture.
+        maps: one an image.
         captions: the same.
         facts: what the captions say.
     """
@@ -55,7 +55,7 @@ class Stage:
     facts: list[Facts]
 
     def draw(self, setting: Setting, numbers: range) -> tuple[list[Image.Image], torch.Tensor]:
-        """Pictures and latents of a batch."""
+        """Images and latents of a batch."""
         return (self._ours if setting.ours else self._theirs)(setting, numbers)
 
     def ratio(self, one: Setting, other: Setting, numbers: range, repeats: int) -> float:
@@ -198,7 +198,7 @@ def sampled_figures(stage: Stage, setting: Setting) -> Sampled:
 
 
 def curves(path: Path, theirs: Sequence[Sampled], ours: Sequence[Sampled]) -> None:
-    """Fidelity over CPU time a picture, both sides, as one picture."""
+    """Fidelity over CPU time an image, both sides, as one image."""
     from graftwerk.metrics.plots import Curve, Panel, plot_panels
 
     def curve(name: str, rows: Sequence[Sampled]) -> Curve:
@@ -219,5 +219,5 @@ def curves(path: Path, theirs: Sequence[Sampled], ours: Sequence[Sampled]) -> No
             ),
         ),
     )
-    title = "fidelity over milliseconds of CPU time a picture"
+    title = "fidelity over milliseconds of CPU time an image"
     path.write_bytes(plot_panels([panel], title, x_title="milliseconds", height=360))

@@ -35,8 +35,8 @@ class Sampled:
         name: of the setting.
         setting: itself.
         fidelity: of the condition, 0 to 1.
-        judge: share of pictures with exactly the objects of their captions.
-        seconds: CPU time a picture.
+        judge: share of images with exactly the objects of their captions.
+        seconds: CPU time an image.
     """
 
     name: str

@@ -2,7 +2,7 @@
 
 `python -m bench.control_training ours|theirs` prints the median CPU seconds of a step, the peak
 memory in MiB, and the CPU seconds before the first step. Theirs is the loop of diffusers'
-`examples/controlnet/train_controlnet.py`, written anew without accelerate: encode the pictures,
+`examples/controlnet/train_controlnet.py`, written again without accelerate: encode the images,
 draw noise and times, read the prompts, run branch and U-Net, and step AdamW.
 """
 

@@ -31,7 +31,7 @@ CROSS = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D")
 
 @dataclass(frozen=True)
 class Size:
-    """One model to time: how it is built, how many pictures, steps and runs.
+    """One model to time: how it is built, how many images, steps and runs.
 
     Without a U-Net it is the built-in pipeline, and not random.
     """
@@ -168,7 +168,7 @@ def measure(size: Size) -> list[str]:
 
 
 def judge_interval(count: int) -> list[str]:
-    """What the judge sees in pictures of two objects, guided everywhere and in the interval."""
+    """What the judge sees in images of two objects, guided everywhere and in the interval."""
     from graftwerk.blocks.judge import load_judge
     from graftwerk.recipes.evaluate import share_of_right
     from graftwerk.recipes.registry import Setting
@@ -195,7 +195,7 @@ def main() -> int:
     parser.add_argument(
         "--large", action="store_true", help="also a U-Net of Stable Diffusion's size"
     )
-    parser.add_argument("--count", type=int, default=400, help="pictures that the judge sees")
+    parser.add_argument("--count", type=int, default=400, help="images that the judge sees")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     threads = torch.get_num_threads()

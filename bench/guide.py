@@ -1,6 +1,6 @@
-"""What guiding costs, whether the witnesses tell strawmen from guided pictures, and inversion.
+"""What guiding costs, whether the realism checks tell baselines from guided images, and inversion.
 
-Classes and seeds are others than the witnesses' limit was chosen on.
+Classes and seeds are others than the realism checks' limit was chosen on.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from graftwerk.types import Silent
 CLASSES = ("yellow sphere", "white cylinder", "purple cone", "black cube", "orange person")
 WORLD, SEED, SCALE = 6, 4242, 10.0
 ROWS, REPEATS = 16, 9
-STEPS, RATE = 100, 0.05  # of the strawman in latents
+STEPS, RATE = 100, 0.05  # of the baseline in latents
 PIXEL_STEPS, PIXEL_RATE, NEAR_STEPS, NEAR_RATE = 60, 0.02, 40, 0.005
 
 
@@ -66,7 +66,7 @@ def costs(model: DiffusionModel, models: dict[str, GuideModels]) -> None:
 
 
 def inversions(model: DiffusionModel, count: int) -> None:
-    """Pictures to their noise and back."""
+    """Images to their noise and back."""
     real = open_scenes("pictures", WORLD, count, model.size[0], Silent())
     sampled = draw(model, (), count)
     sets = {"rendered": real.rows(np.arange(count))["picture"], "drawn": sampled}
@@ -104,7 +104,7 @@ def draw(model: DiffusionModel, terms: tuple[Term, ...], count: int) -> Pictures
 def strawmen(
     model: DiffusionModel, models: GuideModels, label: str, count: int
 ) -> dict[str, Pictures]:
-    """Gradient descent to a class on latents, on grey pixels, and on a real picture's pixels."""
+    """Gradient descent to a class on latents, on grey pixels, and on a real image's pixels."""
     log_prob, _, _ = models.each([label])
     least = float(model.noise.sigmas[0])
     generator = torch.Generator().manual_seed(SEED)
@@ -125,7 +125,7 @@ def strawmen(
     return {
         "latent": stretch(decode(model, moved), model.size),
         "pixel": to_bytes(descend(grey, of_pixels, PIXEL_STEPS, PIXEL_RATE, bounds=box)),
-        "a real picture's pixels": to_bytes(
+        "a real image's pixels": to_bytes(
             descend(real, of_pixels, NEAR_STEPS, NEAR_RATE, bounds=box)
         ),
     }
@@ -140,9 +140,9 @@ def verdicts(model: DiffusionModel, models: GuideModels, guides: GuideModels, co
 
     Args:
         model: the diffusion model.
-        models: of the strawmen, plain.
+        models: of the baselines, plain.
         guides: what guides.
-        count: pictures of each class and way.
+        count: images of each class and way.
     """
     realism_check = open_realism_check(model, None, Silent())
     found: dict[str, list] = {}
@@ -179,8 +179,8 @@ def auc(guided: list[float], entries: list) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", help="not used: pictures are made here")
-    parser.add_argument("--count", type=int, default=12, help="pictures of each class and way")
+    parser.add_argument("--data", help="not used: images are made here")
+    parser.add_argument("--count", type=int, default=12, help="images of each class and way")
     options = parser.parse_args()
     model = load_diffusion("builtin/blocks")
     noise_aware, clean, clean_plain = (

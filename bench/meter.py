@@ -2,7 +2,7 @@
 a learning rate 100 times too small; and how well the first fifth of a training predicts the rest.
 
 Real trainings of a branch of the built-in diffusion model on Blocks scenes. Mispaired: every
-picture has another one's condition, the same one each time, in the pairs that are held out too.
+image has another one's condition, the same one each time, in the pairs that are held out too.
 """
 
 import argparse
@@ -39,7 +39,7 @@ RISING = {"converging", "converged"}
 
 @dataclass(frozen=True)
 class Mispaired:
-    """Pairs in which each picture has another one's condition."""
+    """Pairs in which each image has another one's condition."""
 
     pairs: Pairs
     order: np.ndarray
@@ -56,7 +56,7 @@ class Mispaired:
 
 
 def mispaired(pairs: Pairs, seed: int) -> Mispaired:
-    """Each picture gets the condition of the next one in a random order."""
+    """Each image gets the condition of the next one in a random order."""
     order = np.random.default_rng(seed).permutation(len(pairs))
     others = np.empty_like(order)
     others[order] = np.roll(order, 1)
@@ -102,7 +102,7 @@ class Course:
 
 
 def course_of(folder: Path) -> Course:
-    """A training that was logged; a newborn branch has the loss of the model alone."""
+    """A training that was logged; a zero-initialized branch has the loss of the model alone."""
     lines = (folder / METER).read_text().splitlines()
     measurements = [from_json(json.loads(line)) for line in lines]
     return Course(measurements, measurements[0].loss, measurements[-1].step)

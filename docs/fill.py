@@ -50,7 +50,7 @@ def run(command: str, folder: Path, start: Start) -> str:
 
 
 def filled(page: Path, start: Start = start) -> str:
-    """The page with every console block run anew."""
+    """The page with every console block run again."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         shutil.copytree(HANDBOOK, folder / "handbook")

@@ -1,4 +1,4 @@
-"""A joint encoder that knows colours and nothing else, and pictures of one colour."""
+"""A joint encoder that knows colours and nothing else, and images of one colour."""
 
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def colour_encoder(
 ) -> ImageEncoder:
     """Its vectors: where the colour points to; a text points to the sum of its colour words.
 
-    The state of a picture is its mean colour.
+    The state of an image is its mean colour.
     """
     table = np.array([(128, 128, 128), (128, 128, 128), *COLOURS.values()], dtype=np.float32)
 
@@ -89,14 +89,14 @@ def colour_encoder(
 
 
 def paint(path: Path, colour: tuple[int, int, int] | str, size: int = 8) -> Path:
-    """Write a picture of one colour."""
+    """Write an image of one colour."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (size, size), COLOURS.get(colour, colour)).save(path)
     return path
 
 
 def serve_encoder(monkeypatch: pytest.MonkeyPatch, *encoders: Any) -> None:
-    """Let the verbs find these encoders by their names."""
+    """Let the commands find these encoders by their names."""
     known = {encoder.name: encoder for encoder in encoders}
 
     def load(name: str, *, layer: int | None = None, device: str = "auto") -> Any:

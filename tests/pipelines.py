@@ -114,7 +114,7 @@ def tiny_text_encoder(
 def write_text_pipeline(
     folder: Path, *, unet: Any = None, vae: Any = None, length: int = 16
 ) -> Path:
-    """A `StableDiffusionPipeline` that draws 16 x 16 pictures; returns its folder."""
+    """A `StableDiffusionPipeline` that draws 16 x 16 images; returns its folder."""
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
     tokenizer = tiny_tokenizer(length)
@@ -154,7 +154,7 @@ def control_request(pictures: Path, pipeline: Path, out: Path, **changes: Any) -
 
 
 def write_xl_pipeline(folder: Path) -> Path:
-    """A `StableDiffusionXLPipeline` that draws 16 x 16 pictures; returns its folder."""
+    """A `StableDiffusionXLPipeline` that draws 16 x 16 images; returns its folder."""
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline
 
     tokenizer = tiny_tokenizer()
@@ -183,7 +183,7 @@ def write_xl_pipeline(folder: Path) -> Path:
 
 
 def write_pixel_pipeline(folder: Path) -> Path:
-    """A `DDPMPipeline` that draws 8 x 8 pictures; returns its folder."""
+    """A `DDPMPipeline` that draws 8 x 8 images; returns its folder."""
     from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
     def make() -> Any:

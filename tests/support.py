@@ -133,7 +133,7 @@ class Corpus:
 
 
 def use_encoder(monkeypatch: pytest.MonkeyPatch, *encoders: HashEncoder) -> None:
-    """Let the verbs find these encoders, by their names, in the place of real ones."""
+    """Let the commands find these encoders, by their names, in the place of real ones."""
     known = {encoder.name: encoder for encoder in encoders}
 
     def load(name: str, *, layer: int | None = None, device: str = "auto") -> HashEncoder:

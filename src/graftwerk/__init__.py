@@ -158,7 +158,7 @@ def run(request: "Request[R_co]", monitor: "Monitor | None" = None) -> "R_co":
 
     Args:
         request: one of the request classes of this package.
-        monitor: told about progress; silent by default.
+        monitor: informed about progress; silent by default.
 
     Raises:
         GraftError: a subclass that says what was received, what is allowed and what to do.

@@ -14,7 +14,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def cached_folder(folder: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """Return what `build` told about `folder`, building it where it is missing or damaged.
+    """Return what `build` informed about `folder`, building it where it is missing or damaged.
 
     Args:
         folder: its place in the cache.
@@ -36,7 +36,7 @@ def cached_folder(folder: Path, build: Callable[[Path], dict[str, Any]]) -> dict
     except (FileExistsError, NotADirectoryError) as error:
         raise NoRoom(
             f"{settings().cache} cannot be used as a folder.",
-            "Name another in the variable GRAFTWERK_CACHE.",
+            "Pass another in the variable GRAFTWERK_CACHE.",
         ) from error
     except OSError as error:
         files.raise_write_error(error, folder)

@@ -38,7 +38,7 @@ def compiled(function: F) -> F:
     """Compile `function` with numba: no fast-math and no threads, so that results are exact.
 
     It must not make arrays: they are handed in. Where no folder can be written the kernel is
-    compiled anew in every process.
+    compiled again in every process.
     """
     # a test run may have wrapped it in shape checks, which numba cannot read
     plain = inspect.unwrap(function)

@@ -1,7 +1,7 @@
 """Errors for people: what was received, what is allowed, what to do.
 
 GraftError              base class; the command line and the server catch only this one
-├── BadInput            the caller can mend it                       exit 2, HTTP 422
+├── BadInput            the caller can fix it                       exit 2, HTTP 422
 │   ├── BadValue        a field of a request does not take this value
 │   ├── BadFile         a file or folder cannot be used as given
 │   ├── LimitExceeded   larger than a limit of `limits.py`
@@ -51,7 +51,7 @@ class GraftError(Exception):
 
 
 class BadInput(GraftError):
-    """The request cannot be carried out as given; the caller can mend it."""
+    """The request cannot be carried out as given; the caller can fix it."""
 
     exit_code = 2
     http_status = 422
@@ -154,7 +154,7 @@ class WriterFailed(Failure):
     http_status = 502
 
 
-# The path is of another kind than is needed, or is not open to this user: the caller can mend it.
+# The path is of another kind than is needed, or is not open to this user: the caller can fix it.
 _OF_PATHS = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 _OF_PATHS |= {errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTEMPTY, errno.EROFS, errno.ENXIO}
 

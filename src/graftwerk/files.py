@@ -102,7 +102,7 @@ def write_plain(path: Path, content: bytes) -> None:
 def write_sealed_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a record with a hash of itself, so that a change of it is noticed.
 
-    It guards against accidents and hasty edits, not against somebody who writes the hash anew.
+    It guards against accidents and hasty edits, not against somebody who writes the hash again.
     """
     write_json(path, {**content, _SEAL: _seal_of(content)})
 
@@ -120,7 +120,7 @@ def read_sealed_json(path: Path) -> Any:
             return content
         raise Damaged(
             f"{path} was changed after it was written: it does not match its seal.",
-            "Copy it again from where it was made, or make it anew.",
+            "Copy it again from where it was made, or make it again.",
         )
     return content
 

@@ -114,7 +114,7 @@ def beside(out: Path, kind: str, verify: Verify = never) -> Path:
         with suppress(BadFile):
             require_free(location, kind, kind, verify)
             return location
-    raise BadFile(f"{location} and all names like it are taken.", "Name another folder with --out.")
+    raise BadFile(f"{location} and all names like it are taken.", "Pass another folder with --out.")
 
 
 def require_outside(inputs: Iterable[str | Path | None], *replaced: Path) -> None:
@@ -175,7 +175,7 @@ def remove_empty(folder: Path) -> None:
 
 
 def settle(target: Path) -> None:
-    """Mend what a killed process left of an exchange: bring back `target`, tidy its leftovers.
+    """Fix what a killed process left of an exchange: bring back `target`, tidy its leftovers.
 
     A leftover whose process still lives is locked, whatever number the process has.
     """
@@ -242,7 +242,7 @@ def working_folder(target: Path, verify: Verify = never) -> Iterator[Path]:
 
 
 def _put(staging: Path, target: Path) -> None:
-    """Exchange the new folder and what is there; a kill in between is mended by `settle`."""
+    """Exchange the new folder and what is there; a kill in between is repaired by `settle`."""
     new, old = staging / _NEW, staging / _OLD
     if not target.exists() and not target.is_symlink():
         new.rename(target)

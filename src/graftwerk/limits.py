@@ -43,16 +43,16 @@ TEMPLATES = 100
 TEMPLATE_CHARACTERS = 1_000
 TEMPLATE_LABELS = 8  # times that one template names its label
 LABELLED_IMAGES = 100_000  # of one measurement
-LOGITS = 20_000_000  # pictures times labels that a temperature is fitted on
+LOGITS = 20_000_000  # images times labels that a temperature is fitted on
 IMAGES = 10_000  # of one request
-BEST_OF = 64  # pictures drawn for each one that is kept
+BEST_OF = 64  # images generated for each one that is kept
 BATCH_IMAGES = 64  # generated at once
 LORAS = 64  # on one model
-CONTROLS = 16  # of one picture
-GUIDES = 16  # of one picture
-PICTURE_SIDE = 4_096  # pixels, of a generated picture
+CONTROLS = 16  # of one image
+GUIDES = 16  # of one image
+PICTURE_SIDE = 4_096  # pixels, of a generated image
 SAMPLING_STEPS = 10_000
-TRAINED_IMAGES = 10_000  # that a diffusion model is taught at once
+TRAINED_IMAGES = 10_000  # that a diffusion model is trained at once
 TRAINING_STEPS = 100_000_000
 BATCH = 65_536  # items of one step
 TRAINING_MINUTES = 100_000
@@ -63,7 +63,7 @@ DATA_UNPACKED = 1024 * MIB  # contents of a table or a zip of texts, unpacked
 DATA_ARCHIVE_ENTRIES = 1_000_000  # of a zip of labelled data
 DATA_TEXT = 1 * MIB  # one labelled text in a file of its own
 CLASSES = 10_000
-RECORD_CHARACTERS = 8_000_000  # of the request in a picture's metadata
+RECORD_CHARACTERS = 8_000_000  # of the request in an image's metadata
 
 
 def require_file_size(path: Path, limit: int, what: str) -> int:

@@ -35,8 +35,8 @@ class Passage:
     """
 
     path: Annotated[str, Field(description="file")]
-    kind: Annotated[Modality, Field(description="text passage or picture")]
-    text: Annotated[str, Field(description="the passage; empty for a picture")]
+    kind: Annotated[Modality, Field(description="text passage or image")]
+    text: Annotated[str, Field(description="the passage; empty for an image")]
     start: Annotated[int, Field(description="first character in the document's text")]
     end: Annotated[int, Field(description="one past the last character")]
     heading: Annotated[str, Field(description="headings above it, outermost first")] = ""
@@ -54,12 +54,12 @@ def with_position(path: str, line: int | None, page: int | None) -> str:
 
 
 class Familiarity(Report):
-    """Whether a picture is like those that the encoder was trained on."""
+    """Whether an image is like those that the encoder was trained on."""
 
-    distance: float = Field(description="distance from those pictures, in units of the limit")
-    unfamiliar: bool = Field(description="true beyond the limit: what is said of it means little")
+    distance: float = Field(description="distance from those images, in units of the limit")
+    unfamiliar: bool = Field(description="true beyond the limit: what is said of it is unreliable")
     false_alarm_rate: float = Field(
-        description="share of pictures like those of the training that lie beyond the limit too"
+        description="share of images like those of the training that lie beyond the limit too"
     )
 
 

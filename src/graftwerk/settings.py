@@ -1,4 +1,4 @@
-"""What the surroundings decide: cache folder, device, offline mode, threads.
+"""What the environment decide: cache folder, device, offline mode, threads.
 
 The only module of the package that reads or sets variables of the environment.
 """

@@ -2,7 +2,7 @@
 
 Shape legend, used in every annotation of the package:
 
-    n  items (texts, pictures, passages)     d  dimension of an embedding
+    n  items (texts, images, passages)     d  dimension of an embedding
     t  tokens                                k  hits
     b  batch      c  channels      h w  height and width
 """
@@ -29,7 +29,7 @@ HiddenLayer = int | Literal["all"] | None
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A frozen model that turns texts or pictures into unit vectors of float32.
+    """A frozen model that turns texts or images into unit vectors of float32.
 
     Attributes:
         name: as the user wrote it, for example `builtin/minilm` or a folder.
@@ -116,7 +116,7 @@ class Writer(Protocol):
 class Denoiser(Protocol):
     """A diffusion model as one function; guidance, control and clamping wrap it.
 
-    Variance-exploding form, whatever the network inside was trained with: a picture `x0` at noise
+    Variance-exploding form, whatever the network inside was trained with: an image `x0` at noise
     level `sigma` is `x = x0 + sigma * noise`, with `noise` of unit variance. The score is
     `(denoise(x, sigma) - x) / sigma**2`.
     """
@@ -125,7 +125,7 @@ class Denoiser(Protocol):
         """The expected `x0` behind `x`.
 
         Args:
-            x: noisy pictures or latents, [b c h w].
+            x: noisy images or latents, [b c h w].
             sigma: noise level, above 0, of all rows, or one for each row, [b].
         """
         ...

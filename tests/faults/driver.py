@@ -1,4 +1,4 @@
-"""A process that carries out index verbs in children, which tests kill.
+"""A process that carries out index commands in children, which tests kill.
 
 It imports everything once and forks for each line of JSON on its standard input, so that a child
 costs milliseconds. Each commit that a child reports is appended to its `log`.

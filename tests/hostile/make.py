@@ -245,11 +245,11 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "outside.txt": (_link("/etc/passwd"), "a link that leads outside"),
     "bomb.png": (
         _bytes(lambda: png_of(40_000, 40_000, bytes(5_001 * 40_000))),
-        "a picture of 1.6 gigapixels",
+        "an image of 1.6 gigapixels",
     ),
     "truncated.png": (
         _bytes(lambda: png_of(64, 64, random.Random(2).randbytes(9 * 64))[:300]),
-        "a picture that breaks off",
+        "an image that breaks off",
     ),
     "deep.jsonl": (_bytes(lambda: b"[" * 100_000), "lists in lists in lists"),
     "quote.csv": (_bytes(lambda: b'a,b\n1,"' + b"x" * 200_000), "a quote that is never closed"),

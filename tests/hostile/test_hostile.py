@@ -31,7 +31,7 @@ REASONS = {
     "fifo.md": (BadFile, "not a regular file"),
     "loop.md": (BadFile, "cannot be opened"),
     "bomb.png": (LimitExceeded, "pixels"),
-    "truncated.png": (BadFile, "not a readable picture"),
+    "truncated.png": (BadFile, "not a readable image"),
     "deep.jsonl": (BadFile, "line 1"),
     "quote.csv": (BadFile, "line 2 opens a quote that is never closed"),
 }

@@ -165,7 +165,7 @@ def test_a_language_model_with_an_adapter_beside_it(tmp_path, connections) -> No
     assert not connections
 
 
-# Values that the record of a picture may hold for any field, right and hostile.
+# Values that the record of an image may hold for any field, right and hostile.
 _NUMBERS = st.sampled_from([0, 1, 2, 16, -1, 0.5, -0.0, 1e308, 10**30, 2**63, True])
 _TEXTS = st.sampled_from(
     [
@@ -224,7 +224,7 @@ _RECORDS = st.just({}) | st.dictionaries(
 
 @pytest.fixture(scope="module")
 def drawn(text_pipeline, tmp_path_factory):
-    """The record of a picture, and the folder of its model."""
+    """The record of an image, and the folder of its model."""
     out = tmp_path_factory.mktemp("drawn")
     requested = Generate(prompt="a", model=str(text_pipeline), steps=1, count=1, out=out)
     (picture,) = run_generate(requested, Silent()).pictures
@@ -260,7 +260,7 @@ class Impatient(Silent):
 @example(request={"guide": ["text=x:1"], "guide_encoder": EVIL}, more={"guides": ["0" * 64]})
 @example(request={}, more={"together": [-1, 0]})
 def test_any_record(drawn, tmp_path, monkeypatch, connections, request, more) -> None:
-    """Nothing is written but the picture asked for, nothing fetched, and every error is ours."""
+    """Nothing is written but the image asked for, nothing fetched, and every error is ours."""
     work = tmp_path / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()

@@ -20,7 +20,7 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 WORLD = 77  # neither trained on, nor measured with when the limit was set
 
 pytestmark = pytest.mark.skipif(
-    not (FOLDER / FILE_NAME).is_file(), reason="no built-in CLIP with its familiar pictures"
+    not (FOLDER / FILE_NAME).is_file(), reason="no built-in CLIP with its familiar images"
 )
 
 
@@ -38,7 +38,7 @@ def share_out_of_distribution(encoder, images) -> float:
 def test_new_scenes_are_familiar(encoder) -> None:
     scenes = [Image.fromarray(render(sample_scene(WORLD, n), 64, 64)) for n in range(300)]
     assert encoder.familiar.false_alarm_rate == 0.01
-    # at the promised 1 %, and up to half as much again by the luck of the pictures that set the
+    # at the promised 1 %, and up to half as much again by the luck of the images that set the
     # limit, more than 12 of 300 come once in 1,500 tries
     assert share_out_of_distribution(encoder, scenes) <= 12 / 300
 

@@ -44,4 +44,4 @@ def test_the_same_image(tmp_path):
         output_type="np",
     ).images[0]
     assert np.abs(sampled - np.round(theirs * 255)).max() <= 1  # rounding of the last bits
-    assert sampled.std() > 10  # a picture
+    assert sampled.std() > 10  # an image

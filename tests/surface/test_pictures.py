@@ -1,4 +1,4 @@
-"""A person with a folder of pictures and a CLIP: index, search, classify, measure."""
+"""A person with a folder of images and a CLIP: index, search, classify, measure."""
 
 import json
 from pathlib import Path
@@ -33,9 +33,9 @@ def test_images_and_texts_live_in_one_index(graft, workplace) -> None:
     assert hits[0]["similarity"] == pytest.approx(1, abs=1e-5)
     done = graft("search", "a red cube", "-k", "4", "--sheet", "hits.png", cwd=workplace)
     assert done.code == 0, done.err
-    assert done.out.count("   picture, score ") == 4
-    assert "4 of 24 pictures, hybrid" in done.out
-    assert "pictures side by side -> hits.png" in done.out
+    assert done.out.count("   image, score ") == 4
+    assert "4 of 24 images, hybrid" in done.out
+    assert "images side by side -> hits.png" in done.out
     with Image.open(workplace / "hits.png") as sheet:
         assert sheet.size == (408, 448)
     missing = graft("search", "missing.png", cwd=workplace)
@@ -59,8 +59,8 @@ def test_classify(graft, workplace) -> None:
         "clip/model", cwd=workplace,
     )  # fmt: skip
     assert "blocks/train/000001.png\n  label" in for_people.out
-    assert "skipped bad.png: 'bad.png' is not a readable picture" in for_people.out
-    assert "1 pictures, 1 skipped, 3 labels in 13 templates" in for_people.out
+    assert "skipped bad.png: 'bad.png' is not a readable image" in for_people.out
+    assert "1 images, 1 skipped, 3 labels in 13 templates" in for_people.out
     assert "not calibrated" in for_people.out
 
 
@@ -74,7 +74,7 @@ def test_calibrate_keep_and_use(graft, workplace) -> None:
         "kept.json", cwd=workplace,
     )  # fmt: skip
     assert done.code == 0, done.err
-    assert "fitted on 24 labelled pictures (0 left out)" in done.out
+    assert "fitted on 24 labelled images (0 left out)" in done.out
     assert "calibration error (ECE)" in done.out
     used = graft(
         "classify", "blocks/train/000000.png", *common, "--calibration", "kept.json", "--json",
@@ -82,13 +82,13 @@ def test_calibrate_keep_and_use(graft, workplace) -> None:
     ).json  # fmt: skip
     retained = json.loads((workplace / "kept.json").read_text())
     assert used["temperature"] == retained["temperature"]
-    assert "fitted on 24 pictures of blocks/train/labelled.jsonl" in used["calibration"]
+    assert "fitted on 24 images of blocks/train/labelled.jsonl" in used["calibration"]
 
 
 def test_eval_alignment(graft, workplace) -> None:
     done = graft("eval", "alignment", "blocks", "--encoder", "clip/model", "-k", "3", cwd=workplace)
     assert done.code == 0, done.err
-    for words in ("text to image", "image to text", "modality gap", "24 pictures: anisotropy",
+    for words in ("text to image", "image to text", "modality gap", "24 images: anisotropy",
                   "shared with 3 nearest", "ground", "kind", "colour", "time"):  # fmt: skip
         assert words in done.out
     texts = graft(
@@ -108,7 +108,7 @@ def test_eval_alignment(graft, workplace) -> None:
         (["classify", "a.png", "--labels", "a red cube"], "only label"),
         (["classify", "a.png", "--labels", "a,,b"], "label 2 of 3 is empty"),
         (["classify", "a.png", "--labels", "a,b,a"], "labels 1 and 3 are the same"),
-        (["classify", "--labels", "a,b"], "no picture was named"),
+        (["classify", "--labels", "a,b"], "no image was named"),
         (["classify", "none.png", "--labels", "a,b"], "cannot be read"),
         (["classify", "a.png", "--labels", "a,b", "--templates", "c"], "has no {}"),
         (["classify", "a.png", "--labels", "a,b", "-k", "0"], "at least 1"),

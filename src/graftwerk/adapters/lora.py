@@ -302,7 +302,7 @@ def share(network: nn.Module) -> nn.Module:
 def install(
     network: nn.Module, rank: Rank, generator: torch.Generator, base_fingerprint: str = ""
 ) -> LowRank:
-    """Put a newborn low-rank steer into a network; the network's output stays as it is.
+    """Put a zero-initialized low-rank steer into a network; the network's output stays as it is.
 
     Args:
         network: frozen by this; `remove` undoes that too.

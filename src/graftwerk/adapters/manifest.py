@@ -106,7 +106,7 @@ def read_bundle(folder: Path, *kinds: str) -> Bundle:
     if kind not in kinds:
         raise BadInput(
             f"{folder} holds a {kind!r}, not {' or '.join(repr(name) for name in kinds)}.",
-            "Name another folder.",
+            "Pass another folder.",
         )
     _require_listed(folder, hashes)
     _require_whole(folder, hashes)
@@ -155,7 +155,7 @@ def require_base(bundle: Bundle, name: str, fingerprint: str) -> None:
             f"the {bundle.kind} in {bundle.folder}",
             f"{bundle.base_name} with fingerprint {bundle.base_fingerprint[:12]}",
             f"{name} with fingerprint {fingerprint[:12]}",
-            "Name the model that it was made on, or make it anew on this one.",
+            "Name the model that it was made on, or make it again on this one.",
         )
 
 
@@ -166,7 +166,7 @@ def _require_listed(folder: Path, hashes: Mapping[str, str]) -> None:
         if name not in hashes:
             raise Damaged(
                 f"{folder / RECORD} has no hash of {name}, so the file did not come with it.",
-                "Copy the whole folder again, or make it anew.",
+                "Copy the whole folder again, or make it again.",
             )
 
 
@@ -174,8 +174,8 @@ def _require_whole(folder: Path, hashes: Mapping[str, str]) -> None:
     for name, digest in hashes.items():
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()):
-            raise BadFile(f"{folder / RECORD} points outside of its folder: {name!r}.", "Mend it.")
+            raise BadFile(f"{folder / RECORD} points outside of its folder: {name!r}.", "Fix it.")
         if not path.is_file():
             raise Damaged(f"{folder} lacks {name}.", "Copy the whole folder again.")
         if files.sha256_of_file(path) != digest:
-            raise Damaged(f"{path} does not match its hash.", "Copy it again, or make it anew.")
+            raise Damaged(f"{path} does not match its hash.", "Copy it again, or make it again.")

@@ -128,7 +128,7 @@ def adapter_fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
-            raise BadFile(f"{folder} has no {name}, so it is no adapter.", "Name another folder.")
+            raise BadFile(f"{folder} has no {name}, so it is no adapter.", "Pass another folder.")
         digest.update(files.sha256_of_file(folder / name).encode())
     return digest.hexdigest()
 
@@ -163,7 +163,7 @@ def read_adapter(folder: Path) -> Adapter:
         if not bool(torch.isfinite(tensor).all()):
             raise Damaged(
                 f"{key!r} in {weights} holds values that are no numbers.",
-                "Its training diverged, or the file was changed; make it anew.",
+                "Its training diverged, or the file was changed; make it again.",
             )
         parts.setdefault(match["path"], {})[match["half"]] = tensor
     single = [path for path, pair in parts.items() if set(pair) != {"A", "B"}]
@@ -201,10 +201,10 @@ def _scaling(config: Mapping[str, Any], path: str, rank: int) -> float:
                 alpha = float(own)
                 break
     except (TypeError, ValueError, AttributeError) as error:
-        raise BadFile(f"{CONFIG} has an alpha that is no number.", "Mend it.") from error
+        raise BadFile(f"{CONFIG} has an alpha that is no number.", "Fix it.") from error
     factor = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
     if not math.isfinite(factor):
-        raise BadFile(f"{CONFIG} has the alpha {alpha}.", "Mend it.")
+        raise BadFile(f"{CONFIG} has the alpha {alpha}.", "Fix it.")
     return factor
 
 

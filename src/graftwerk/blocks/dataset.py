@@ -27,8 +27,8 @@ columns other than `file_name` start at this folder.
 
 | where | what |
 |---|---|
-| `train/NNNNNN.png` | the picture, sRGB |
-| `train/metadata.jsonl` | per picture `file_name`, `caption`, and the paths of what is below |
+| `train/NNNNNN.png` | the image, sRGB |
+| `train/metadata.jsonl` | per image `file_name`, `caption`, and the paths of what is below |
 | `conditions/depth/` | 16 bits, 65535 / depth along the viewing axis in scene units; 0 is the sky |
 | `conditions/normals/` | red right, green up, blue towards the camera; 255 is 1, 0 is -1; sky 128 |
 | `conditions/segmentation/` | one colour a class, below |
@@ -53,7 +53,7 @@ def write_dataset(
         folder: an empty folder, for example a `folders.working_folder`.
         seed: of the world.
         count: number of scenes.
-        size: side of the pictures in pixels.
+        size: side of the images in pixels.
         objects: number of objects of each scene; None: one to four.
 
     Yields:

@@ -77,7 +77,7 @@ class View(NamedTuple):
 
 
 def view_of(camera: Camera, height: int, width: int) -> View:
-    """The axes of `camera` for a picture of `height` by `width` pixels."""
+    """The axes of `camera` for an image of `height` by `width` pixels."""
     (x, y, z), (to_x, to_y, to_z) = camera.position, camera.target
     ahead = (to_x - x, to_y - y, to_z - z)
     length, across = math.hypot(*ahead), math.hypot(ahead[0], ahead[2])

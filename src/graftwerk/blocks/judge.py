@@ -1,8 +1,8 @@
-"""A judge of pictures: which objects are there, of which colour, where; ground and time.
+"""A judge of images: which objects are there, of which colour, where; ground and time.
 
 It knows the names that its `config.json` lists, whatever they are.
 
-A small convolutional network that looks at a picture at several scales.
+A small convolutional network that looks at an image at several scales.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +46,7 @@ class Pyramid(nn.Module):
     Args:
         widths: channels at each scale, multiples of 8; each scale has half the sides of the one
             before.
-        stride: of the first convolution; 2 lets the largest maps have half the picture's sides.
+        stride: of the first convolution; 2 lets the largest maps have half the image's sides.
         outputs: channels of the result.
     """
 
@@ -94,7 +94,7 @@ class Seen:
     Attributes:
         kind: its form.
         colour: of its surface.
-        x: its middle, as a share of the picture's width.
+        x: its middle, as a share of the image's width.
         y: the same of its height, from above.
         score: 0 to 1.
     """
@@ -108,7 +108,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is in a picture; objects are in their order from left to right."""
+    """What is in an image; objects are in their order from left to right."""
 
     objects: tuple[Seen, ...]
     ground: str
@@ -116,7 +116,7 @@ class Judgement:
 
 
 class JudgeNetwork(nn.Module):
-    """Places, kinds and colours on a grid of half the picture's sides; ground and time of all.
+    """Places, kinds and colours on a grid of half the image's sides; ground and time of all.
 
     Args:
         config: `widths`, and the lists `kinds`, `colours`, `grounds` and `times`.
@@ -131,7 +131,7 @@ class JudgeNetwork(nn.Module):
         self.whole = nn.Linear(config["widths"][-1], self.grounds + len(config["times"]))
 
     def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> "Grids":
-        """Look at pictures with values from -1 to 1."""
+        """Look at images with values from -1 to 1."""
         maps, summary = self.pyramid(pictures)
         location, kind, colour = maps.split([3, self.kinds, self.colours], dim=1)
         whole = self.whole(summary)
@@ -155,9 +155,9 @@ class Grids:
         shift: from the middle of a place to that of its object, x and y, in places.
         kind: of the object of a place.
         colour: the same.
-        ground: of the picture.
-        time: of the picture.
-        summary: features of the whole picture.
+        ground: of the image.
+        time: of the image.
+        summary: features of the whole image.
     """
 
     heat: Float[Tensor, "b y x"]
@@ -178,7 +178,7 @@ class Judge:
     fingerprint: str
 
     def judge(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> list[Judgement]:
-        """Name what is in each picture; any size that is a multiple of 16 will do."""
+        """Name what is in each image; any size that is a multiple of 16 will do."""
         return [
             judgement
             for grids in self._look(pictures)
@@ -186,7 +186,7 @@ class Judge:
         ]
 
     def features(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
-        """A vector for each picture, for distances between sets of pictures."""
+        """A vector for each image, for distances between sets of pictures."""
         found = [grids.summary.cpu().numpy() for grids in self._look(pictures)]
         return np.concatenate(found).astype(np.float32)
 

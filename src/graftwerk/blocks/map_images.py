@@ -1,4 +1,4 @@
-"""Maps as pictures, the way control branches read them, and a sheet that shows all of them."""
+"""Maps as images, the way control branches read them, and a sheet that shows all of them."""
 
 import colorsys
 from typing import TYPE_CHECKING
@@ -51,9 +51,9 @@ BONES = (
     (15, 17),
 )
 _BONE_SHADE = 0.6
-_STROKE = 0.011  # width of a bone, as a share of the picture's shorter side
+_STROKE = 0.011  # width of a bone, as a share of the image's shorter side
 _FINE = 4  # key points are drawn this much larger and then made smaller
-_LEAST_TILE = 192  # smaller pictures are shown enlarged
+_LEAST_TILE = 192  # smaller images are shown enlarged
 
 
 def draw_depth(depth: Float32[np.ndarray, "h w"]) -> UInt16[np.ndarray, "h w"]:
@@ -109,7 +109,7 @@ def _hue(number: int, value: float) -> tuple[int, int, int]:
 
 
 def condition_images(maps: Maps) -> dict[str, np.ndarray]:
-    """Every map as a picture, by the name of its folder."""
+    """Every map as an image, by the name of its folder."""
     height, width = maps.depth.shape
     return {
         "depth": draw_depth(maps.depth),
@@ -135,7 +135,7 @@ def sheet_of(scene: Scene, size: int) -> "Image.Image":
         "objects": _draw_objects(maps),
         "key points": pictures["keypoints"],
         "outlines and creases": pictures["outlines"],
-        "outlines over picture": _lines_over(render(scene, size, size), maps),
+        "outlines over image": _lines_over(render(scene, size, size), maps),
     }
     side = size * max(1, _LEAST_TILE // size)
     images = [

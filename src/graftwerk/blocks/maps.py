@@ -82,8 +82,8 @@ def probe_pixels(
 def count_silhouettes(solids: "Solids", view: "View", counts: Int64[np.ndarray, "o 3"]) -> None:
     """Add to `counts` the pixels of each object.
 
-    The columns: as if it were alone, in the picture and half a picture beyond each side; as if
-    alone, in the picture but for its outermost pixels; where it is what one sees.
+    The columns: as if it were alone, in the image and half an image beyond each side; as if
+    alone, in the image but for its outermost pixels; where it is what one sees.
     """
     kinds, shapes, first, bounds = solids.kinds, solids.shapes, solids.first, solids.bounds
     height, width = view.height, view.width
@@ -129,7 +129,7 @@ class Keypoints:
     Attributes:
         thing: index of the person in the scene's objects.
         points: x and y in pixels; the middle of the first pixel is 0.5, 0.5.
-        visible: whether the joint is in the picture with nothing but its own flesh before it.
+        visible: whether the joint is in the image with nothing but its own flesh before it.
     """
 
     thing: int

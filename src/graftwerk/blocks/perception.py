@@ -1,4 +1,4 @@
-"""Reading depth, normals, segmentation and key points out of a picture.
+"""Reading depth, normals, segmentation and key points out of an image.
 
 It knows the names that its `config.json` lists, whatever they are.
 """
@@ -56,7 +56,7 @@ class PerceptionNetwork(nn.Module):
         self.pyramid = Pyramid(config["widths"], 1, sum(self.channels))
 
     def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Views:
-        """Look at pictures with values from -1 to 1."""
+        """Look at images with values from -1 to 1."""
         maps, _ = self.pyramid(pictures)
         depth, normals, classes, joints = maps.split(self.channels, dim=1)
         return Views(depth[:, 0], normals, classes, joints)
@@ -64,7 +64,7 @@ class PerceptionNetwork(nn.Module):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Perceived:
-    """What is seen in one picture.
+    """What is seen in one image.
 
     Attributes:
         depth: 1 over the distance in scene units.
@@ -89,7 +89,7 @@ class Perception:
     fingerprint: str
 
     def look(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> list[Perceived]:
-        """Read each picture; sides are multiples of 8."""
+        """Read each image; sides are multiples of 8."""
         found = []
         for start in range(0, len(pictures), _BATCH):
             batch = np.ascontiguousarray(pictures[start : start + _BATCH])

@@ -1,4 +1,4 @@
-"""From a scene to its picture."""
+"""From a scene to its image."""
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -15,12 +15,12 @@ EXPOSURE = 0.62
 
 
 def require_renderable(height: int, width: int) -> None:
-    """Raise `LimitExceeded` unless a picture of this size can be rendered."""
+    """Raise `LimitExceeded` unless an image of this size can be rendered."""
     if not (
         1 <= height <= IMAGE_SIDE and 1 <= width <= IMAGE_SIDE and height * width <= IMAGE_PIXELS
     ):
         raise LimitExceeded(
-            f"a picture of {height} x {width} pixels cannot be rendered.",
+            f"an image of {height} x {width} pixels cannot be rendered.",
             f"Sides are 1 to {IMAGE_SIDE:,} pixels, the whole at most {IMAGE_PIXELS:,} pixels.",
         )
 
@@ -39,10 +39,10 @@ def render_light(
 def render(
     scene: Scene, height: int, width: int, samples: int = SAMPLES
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The picture of a scene in sRGB; the same bits each time on the same machine.
+    """The image of a scene in sRGB; the same bits each time on the same machine.
 
     Raises:
-        LimitExceeded: the picture would be too large, or has no pixel.
+        LimitExceeded: the image would be too large, or has no pixel.
     """
     light = render_light(scene, height, width, samples)
     image = np.empty(light.shape, dtype=np.uint8)

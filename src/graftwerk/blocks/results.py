@@ -12,7 +12,7 @@ class BlocksData(Report):
 
     folder: str = Field(description="the data set folder, in Hugging Face's ImageFolder form")
     scenes: int = Field(description="scenes rendered")
-    size: int = Field(description="side of the pictures in pixels")
+    size: int = Field(description="side of the images in pixels")
     seed: int = Field(description="seed of their world")
     bytes: int = Field(description="size of all files")
     per_second: float = Field(description="scenes a second")
@@ -23,9 +23,9 @@ class BlocksSheet(Report):
     """What `blocks show` drew."""
 
     caption: str = Field(description="the scene in words, objects from left to right")
-    out: str = Field(description="the picture of the scene and its maps")
+    out: str = Field(description="the image of the scene and its maps")
     scene: dict[str, Any] = Field(description="camera, sun, ground, time and objects")
-    milliseconds: float = Field(description="time to render the picture alone, after compilation")
+    milliseconds: float = Field(description="time to render the image alone, after compilation")
 
 
 class RecipeList(Report):

@@ -31,17 +31,17 @@ _ELEVATIONS: dict[Time, tuple[float, float]] = {  # of the sun, or the lamp, in 
     "night": (50.0, 66.0),
 }
 _GAP = 0.08  # between objects, in scene units
-_STEP_ASIDE = 0.07  # between the middles of neighbours in the picture, as a share of its width
-_CHECK_PIXELS = 48  # side of the small picture in which silhouettes are compared
+_STEP_ASIDE = 0.07  # between the middles of neighbours in the image, as a share of its width
+_CHECK_PIXELS = 48  # side of the small image in which silhouettes are compared
 _LEAST_PIXELS = 27  # of a silhouette in it
-_LOCATIONS = 20  # tried for an object before the scene is begun anew
+_LOCATIONS = 20  # tried for an object before the scene is begun again
 _TRIES = 1_000
 
 
 def sample_scene(seed: int, number: int = 0, *, count: int | None = None) -> Scene:
     """Scene `number` of the world with this seed; it is the same whatever else is drawn.
 
-    Objects do not touch, are named apart by kind and colour, lie whole in a square picture in an
+    Objects do not touch, are named apart by kind and colour, lie whole in a square image in an
     order from left to right that is beyond doubt, and each shows `VISIBLE_SHARE` of itself.
 
     Args:
@@ -101,7 +101,7 @@ def _draw_scene(generator: np.random.Generator, count: int) -> Scene | None:
 class _Placed(NamedTuple):
     thing: SceneObject
     reach: float
-    across: float  # its middle in the picture, as a share of the width
+    across: float  # its middle in the image, as a share of the width
 
 
 def _place_object(
@@ -142,7 +142,7 @@ def _are_clear(a: _Placed, b: _Placed) -> bool:
 
 
 def _shows_all(scene: Scene) -> bool:
-    """Every object lies whole in the picture, is large enough, and little of it is hidden."""
+    """Every object lies whole in the image, is large enough, and little of it is hidden."""
     view = view_of(scene.camera, _CHECK_PIXELS, _CHECK_PIXELS)
     counts = np.zeros((len(scene.objects), 3), dtype=np.int64)
     count_silhouettes(geometry_of(scene).solids, view, counts)

@@ -46,8 +46,8 @@ class Camera:
 
     Attributes:
         position: where it stands, above the ground.
-        target: what is in the middle of the picture.
-        field_of_view: angle across the shorter side of the picture, in degrees.
+        target: what is in the middle of the image.
+        field_of_view: angle across the shorter side of the image, in degrees.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CHECKED
@@ -101,7 +101,7 @@ class SceneObject:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A whole scene; its objects are in their order from left to right in the picture."""
+    """A whole scene; its objects are in their order from left to right in the image."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CHECKED
 

@@ -1,4 +1,4 @@
-"""The colour that a ray sees, and the picture. Compiled; colours are linear light.
+"""The colour that a ray sees, and the image. Compiled; colours are linear light.
 
 What is not a solid colour: sky, grounds, heads. Compiled; colours are linear light.
 """

@@ -50,7 +50,7 @@ _SUMMARY = {
     "guide": "Guide a diffusion model by gradients: check what came of it, sweep the scale.",
     "control": "Train control branches, which make a diffusion model follow a condition.",
     "lora": "Train a LoRA on the task that a model was made for.",
-    "condition": "Make conditions of pictures: edges, lines, depth and others; list them.",
+    "condition": "Make conditions of images: edges, lines, depth and others; list them.",
     "models": "List the built-in models, or describe any model.",
 }
 

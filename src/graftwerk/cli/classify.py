@@ -1,4 +1,4 @@
-"""Reports about pictures and their vectors for people."""
+"""Reports about images and their vectors for people."""
 
 from ..data.images import listed
 from ..metrics.results import Across, AlignmentEvaluation, Half, Hubness
@@ -8,18 +8,18 @@ from ..text_safety import printable
 from .format import dim, place, skipped_lines, table
 from .search import far
 
-_FEW = 3  # pictures whose labels are all told
+_FEW = 3  # images whose labels are all told
 
 
 def classification_lines(report: Classification) -> list[str]:
-    """Labels of each picture, what was left out, and what the probabilities are worth."""
+    """Labels of each image, what was left out, and what the probabilities are worth."""
     few = len(report.pictures) <= _FEW
     lines = _each(report.pictures) if few else _as_table(report.pictures)
     lines += skipped_lines(report.skipped)
     if report.fit is not None:
         lines += _fit_lines(report.fit)
     counts = [
-        f"{len(report.pictures):,} pictures" if report.pictures else "",
+        f"{len(report.pictures):,} images" if report.pictures else "",
         f"{len(report.skipped):,} skipped" if report.skipped else "",
         f"{report.unfamiliar:,} unlike what the encoder was trained on"
         if report.unfamiliar
@@ -49,7 +49,7 @@ def _each(pictures: list[ClassifiedImage]) -> list[str]:
         if image.familiarity is not None and image.familiarity.unfamiliar:
             lines.append(
                 "  unlike all that the encoder was trained on "
-                f"({far(image.familiarity)}): the label means little"
+                f"({far(image.familiarity)}): the label is unreliable"
             )
         lines.append("")
     return lines
@@ -70,7 +70,7 @@ def _fit_lines(fit: TemperatureFit) -> list[str]:
         ["negative log-likelihood", f"{fit.nll_before:.4f}", f"{fit.nll_after:.4f}"],
     ]
     return [
-        f"fitted on {fit.pictures:,} labelled pictures ({fit.left_out:,} left out), "
+        f"fitted on {fit.pictures:,} labelled images ({fit.left_out:,} left out), "
         f"{fit.accuracy:.1%} of their first labels right:",
         *table(["", "before", "after"], rows),
     ]
@@ -86,7 +86,7 @@ def alignment_lines(report: AlignmentEvaluation) -> list[str]:
         if half is not None:
             lines += [*_half_lines(name, half, report.k), ""]
     unusual = report.unfamiliar
-    reported = f", {unusual:,} pictures unlike what it was trained on" if unusual else ""
+    reported = f", {unusual:,} images unlike what it was trained on" if unusual else ""
     lines.append(dim(f"{report.encoder}, {report.k} neighbours{reported}, {report.seconds:.1f} s"))
     return lines
 
@@ -111,9 +111,9 @@ def _recall_lines(across: Across) -> list[str]:
     return [
         *table(header, rows),
         "",
-        f"cosine of picture and own caption {across.matching_cosine:.3f}, with those of others "
+        f"cosine of image and own caption {across.matching_cosine:.3f}, with those of others "
         f"{across.other_cosine:.3f}; modality gap {across.modality_gap:.3f}",
-        f"pictures as hubs of captions: {_hubs(across.hubness)}",
+        f"images as hubs of captions: {_hubs(across.hubness)}",
         "",
     ]
 
@@ -140,12 +140,12 @@ def _hubs(hubness: Hubness) -> str:
 
 
 def out_of_distribution_lines(report: IndexChange) -> list[str]:
-    """What an index is told of pictures that its encoder does not know."""
+    """What an index is informed of images that its encoder does not know."""
     if not report.unfamiliar:
         return []
     return [
-        f"{report.unfamiliar:,} of the pictures embedded are unlike all that {report.encoder} was "
-        "trained on; what a search says of them means little"
+        f"{report.unfamiliar:,} of the images embedded are unlike all that {report.encoder} was "
+        "trained on; what a search says of them is unreliable"
     ]
 
 

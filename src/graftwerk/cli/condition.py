@@ -6,12 +6,12 @@ from .format import dim, table
 
 
 def list_lines(report: ConditionKinds) -> list[str]:
-    """What each kind is, what makes it of a picture, how its fidelity is measured."""
+    """What each kind is, what makes it of an image, how its fidelity is measured."""
     lines = []
     for kind in report.kinds:
         estimators = f"; --estimator: {kind.estimators}" if kind.estimators else ""
         lines.append(f"{kind.name}: {kind.about}")
-        lines.append(f"  of a picture by {kind.read_by}{estimators}")
+        lines.append(f"  of an image by {kind.read_by}{estimators}")
         lines.append(f"  fidelity: {kind.measure}")
     return lines
 
@@ -39,7 +39,7 @@ def edge_lines(report: EdgeEvaluation) -> list[str]:
         f"at threshold {report.threshold:.2f}: precision {report.precision:.3f}, "
         f"recall {report.recall:.3f}",
         dim(
-            f"{report.pictures} pictures, {report.people} people's boundaries, pairs within "
+            f"{report.pictures} images, {report.people} people's boundaries, pairs within "
             f"{report.tolerance:g} of the diagonal, {report.method}, {report.seconds:.1f} s"
         ),
     ]

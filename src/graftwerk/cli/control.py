@@ -42,7 +42,7 @@ def trained_lines(report: ControlTrained) -> list[str]:
 
 
 def retained_lines(report: Generation) -> list[str]:
-    """What drawn pictures keep of their controls."""
+    """What generated images keep of their controls."""
     lines = []
     for one in report.controls:
         value = "not measured, as it has a mask" if one.value is None else f"{one.value:.3g}"
@@ -66,8 +66,8 @@ def ablation_lines(report: Ablation) -> list[str]:
     return [
         *table(list(AblationRow.HEADER), [row.cells() for row in report.rows]),
         f"{report.condition} on {printable(report.model)}, {report.pairs:,} pairs, "
-        f"{report.steps:,} steps, {report.seeds} seeds, {report.count:,} pictures each; ± half of "
-        "95 % intervals over the seeds; fidelity of real pictures "
+        f"{report.steps:,} steps, {report.seeds} seeds, {report.count:,} images each; ± half of "
+        "95 % intervals over the seeds; fidelity of real images "
         f"{report.fidelity_of_real:.3f}; Frechet distance in features of "
         f"{printable(report.features)}",
         *report.findings,

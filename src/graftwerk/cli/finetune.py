@@ -189,7 +189,7 @@ def readout_lines(report: ReadoutResult) -> list[str]:
     where = report.at if report.sigma is None else f"{report.at} at noise level {report.sigma:g}"
     lines = [
         *table(header, rows),
-        f"{report.dimension:,} values of {where}, {report.train:,} pictures to learn from, "
+        f"{report.dimension:,} values of {where}, {report.train:,} images to learn from, "
         f"{report.test:,} to measure on, {report.left_out:,} of other scenes left out",
     ]
     if report.moved:

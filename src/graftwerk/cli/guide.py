@@ -23,26 +23,26 @@ def guide_lines(report: Generation) -> list[str]:
             )
         lines.append(f"guide {printable(guide.name)}:{guide.scale:g}: {reported}")
     lines += [
-        f"{printable(conflict.first)} and {printable(conflict.second)} pull against each other: cosine "
-        f"{conflict.cosine:.2f}"
+        f"{printable(conflict.first)} and {printable(conflict.second)} pull against each other: "
+        f"cosine {conflict.cosine:.2f}"
         for conflict in report.fights
     ]
     return lines + check_table(report.verdicts)
 
 
 def verdict_lines(report: GuideVerdicts) -> list[str]:
-    """One line a picture, each witness in a column."""
+    """One line an image, each realism check in a column."""
     requested = "" if report.label is None else f" of {printable(report.label)!r}"
     return [
         *check_table(report.pictures),
-        f"real pictures{requested}? ! marks what speaks against it; residual, spectrum and neighbours "
-        f"are distances from {report.real} real pictures, 1 is what 95 % of these keep, "
+        f"real images{requested}? ! marks what speaks against it; residual, spectrum and "
+        f"neighbours are distances from {report.real} real images, 1 is what 95 % of these keep, "
         f"{report.limit:g} the limit ({report.seconds:.1f} s)",
     ]
 
 
 def inversion_lines(report: Inversion) -> list[str]:
-    """Where it came to, and what the witnesses say of it."""
+    """Where it came to, and what the realism checks say of it."""
     lines = [printable(path) for path in report.pictures]
     lines += [f"film: {printable(report.film)}", f"losses: {printable(report.losses_file)}"]
     if report.losses:
@@ -57,7 +57,7 @@ def inversion_lines(report: Inversion) -> list[str]:
 
 
 def check_table(verdicts: list[ImageVerdict]) -> list[str]:
-    """A line for each picture with the reading of each witness; ! speaks against it."""
+    """A line for each image with the reading of each realism check; ! speaks against it."""
     if not verdicts:
         return []
     names = list(dict.fromkeys(w.name for image in verdicts for w in image.witnesses))
@@ -75,12 +75,12 @@ def sweep_lines(report: GuideSweepReport) -> list[str]:
         [name, *(f"{value:.2f} ±{margin:.2f}" for value, margin in _pairs(row))]
         for name, row in [*((f"{row.scale:g}", row) for row in report.rows), ("real", report.real)]
     ]
-    header = ["scale", "Frechet", "precision", "recall", "wanted class"]
+    header = ["scale", "Frechet", "precision", "recall", "requested class"]
     return [
         *table(header, rows),
         *([report.overflow] if report.overflow else []),
         report.shape,
-        f"{report.count} pictures a scale of {len(report.classes)} classes, "
+        f"{report.count} images a scale of {len(report.classes)} classes, "
         f"{printable(report.guide_model)} on {printable(report.model)}, {report.seconds:.0f} s; "
         f"curves: {printable(report.curves)}",
     ]

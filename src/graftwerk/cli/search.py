@@ -17,20 +17,20 @@ def search_lines(report: SearchResult) -> list[str]:
         f"{len(report.hits)} of {_counted(report)}, {report.mode}, {report.seconds * 1000:.0f} ms"
     )
     if report.sheet is not None:
-        lines.append(f"pictures side by side -> {printable(report.sheet)}")
+        lines.append(f"images side by side -> {printable(report.sheet)}")
     if report.familiarity is not None and report.familiarity.unfamiliar:
         lines.append(
-            "the picture asked with is unlike all that the encoder was trained on "
+            "the image asked with is unlike all that the encoder was trained on "
             f"({far(report.familiarity)}): its hits mean little"
         )
     return lines
 
 
 def far(familiarity: Familiarity) -> str:
-    """How far a picture lies from the familiar ones."""
+    """How far an image lies from the familiar ones."""
     return (
         f"{familiarity.distance:.1f} times the distance that {familiarity.false_alarm_rate:.0%} of "
-        "familiar pictures exceed"
+        "familiar images exceed"
     )
 
 
@@ -39,8 +39,8 @@ def _counted(report: SearchResult) -> str:
     if not report.pictures:
         return f"{passages} passages"
     if not passages:
-        return f"{report.pictures} pictures"
-    return f"{report.searched} ({passages} passages, {report.pictures} pictures)"
+        return f"{report.pictures} images"
+    return f"{report.searched} ({passages} passages, {report.pictures} images)"
 
 
 def _marked(hit: Hit) -> str:
@@ -66,9 +66,9 @@ def _hit_lines(number: int, hit: Hit) -> list[str]:
     if hit.kind == "image":
         ranks.insert(0, "picture")
     if hit.vector_rank is not None:
-        ranks.append(f"meaning #{hit.vector_rank}")
+        ranks.append(f"semantic #{hit.vector_rank}")
     if hit.text_rank is not None:
-        ranks.append(f"words #{hit.text_rank}")
+        ranks.append(f"keyword #{hit.text_rank}")
     if hit.similarity is not None:
         ranks.append(f"cosine {hit.similarity:.3f}")
     heading = f"  {printable(hit.heading)}" if hit.heading else ""

@@ -76,11 +76,11 @@ def _(report: IndexChange) -> list[str]:
 def _(report: IndexState) -> list[str]:
     return [
         f"{printable(report.index)}: {report.files} files, {report.passages} passages "
-        f"({report.pictures} pictures), {report.bytes / 1e6:.1f} MB",
+        f"({report.pictures} images), {report.bytes / 1e6:.1f} MB",
         f"encoder {report.encoder}, {report.dimension} dimensions, "
         f"fingerprint {report.fingerprint[:12]}",
         f"format {report.format_version}, {'sealed' if report.sealed else 'not sealed'}, "
-        f"evidence floor: {report.calibrated}",
+        f"answerability threshold: {report.calibrated}",
     ]
 
 
@@ -191,7 +191,7 @@ def _(report: AnswersEvaluation) -> list[str]:
 @_lines.register
 def _(report: Calibration) -> list[str]:
     return [
-        f"evidence floor {report.floor:.3f} for {report.encoder}: answers "
+        f"answerability threshold {report.floor:.3f} for {report.encoder}: answers "
         f"{report.share_answered:.1%} of {report.answerable} answerable questions and "
         f"{report.false_answer_rate:.1%} of {report.unanswerable} unanswerable ones "
         f"(at most {report.promised_rate:.1%} with 95 % confidence); AUC {report.auc:.3f}"
@@ -227,7 +227,7 @@ def _(report: Generation) -> list[str]:
     lines += [] if report.sheet is None else [f"all of them: {printable(report.sheet)}"]
     return [
         *lines,
-        f"{len(report.pictures)} pictures of {report.width} x {report.height} pixels, "
+        f"{len(report.pictures)} images of {report.width} x {report.height} pixels, "
         f"{report.sampler}, {report.steps} steps, {report.steps_per_second:.1f} steps/s, "
         f"{report.seconds:.1f} s ({printable(report.model)}, {report.fingerprint[:12]})",
         *control.retained_lines(report),

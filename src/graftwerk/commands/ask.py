@@ -1,6 +1,6 @@
-"""`graft calibrate`: set the evidence floor of an index.
+"""`graft calibrate`: set the answerability threshold of an index.
 
-`graft ask`: search, abstain below the evidence floor, prompt, write, check citations.
+`graft ask`: search, abstain below the answerability threshold, prompt, write, check citations.
 """
 
 from dataclasses import dataclass

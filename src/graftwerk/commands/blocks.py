@@ -294,7 +294,7 @@ def _configuration(
     """What the training is a function of; the number of steps may grow later.
 
     Of an autoencoder that is what decides its latents, of a CLIP what decides the states of its
-    texts: another decoder or picture half changes no training on them.
+    texts: another decoder or image half changes no training on them.
     """
     from ..diffusion.checkpoint import open_pipeline
     from ..models.checkpoint import fingerprint

@@ -1,4 +1,4 @@
-"""`graft classify`: pictures to labels, by the words of the labels alone."""
+"""`graft classify`: images to labels, by the words of the labels alone."""
 
 import time
 from collections.abc import Sequence
@@ -35,12 +35,12 @@ from ..requests.classify import Classify
 from ..results import Skipped
 from ..types import Monitor
 
-_CELLS = 1_000_000  # pictures times labels whose probabilities are in memory at once
+_CELLS = 1_000_000  # images times labels whose probabilities are in memory at once
 
 
 @dataclass(frozen=True, slots=True)
 class _Classifier:
-    """Everything that is the same for one picture and the next."""
+    """Everything that is the same for one image and the next."""
 
     encoder: ImageEncoder
     labels: Sequence[str]
@@ -50,13 +50,13 @@ class _Classifier:
 
 
 def run_classify(request: Classify, monitor: Monitor) -> Classification:
-    """Give each picture the label whose prompts are nearest to it.
+    """Give each image the label whose prompts are nearest to it.
 
     Probabilities are the softmax over the labels of cosine x the model's own scale / temperature;
     the temperature is 1 unless one was fitted to labelled pictures.
 
     Raises:
-        BadInput: labels, templates or encoder cannot be used, or no picture can be read.
+        BadInput: labels, templates or encoder cannot be used, or no image can be read.
         BadFile: a path does not exist, or a file is malformed.
         WrongBase: the calibration was made with another encoder.
         NoRoom: the calibration cannot be written.
@@ -104,7 +104,7 @@ def _list(request: Classify) -> tuple[list[str], list[Skipped]]:
     if request.pictures:
         return list_images(request.pictures)
     if request.calibrate is None:
-        raise BadInput("no picture was named.", "Name picture files, or folders of them.")
+        raise BadInput("no image was named.", "Name image files, or folders of them.")
     return [], []
 
 

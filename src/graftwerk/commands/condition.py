@@ -1,4 +1,4 @@
-"""`graft condition`: one condition of a picture or of a scene.
+"""`graft condition`: one condition of an image or of a scene.
 
 `graft eval edges`: Canny's edges against boundaries that people drew.
 
@@ -66,7 +66,7 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
         out_of_distribution = _is_out_of_distribution(image, request.device)
         if out_of_distribution:
             monitor.note(
-                f"this picture is unlike the Blocks scenes that {PERCEPTION} knows; a model for "
+                f"this image is unlike the Blocks scenes that {PERCEPTION} knows; a model for "
                 "photographs can be named with --estimator."
             )
     sampled = np.asarray(made).any(axis=-1)
@@ -111,7 +111,7 @@ def _make(
     assert image is not None  # noqa: S101  checked with the options
     if request.finished:
         made = conditions.require_map(kind, image, str(request.image))
-        return made, "brought as it is", None, None
+        return made, "used as given", None, None
     if kind != "canny" or request.estimator is not None:
         made = conditions.of_image(kind, image, estimator=request.estimator, device=request.device)
         return made, request.estimator or condition_named(kind).read_by, None, None
@@ -132,7 +132,7 @@ def _make(
 
 
 def _all(request: MakeCondition, image: "Image | None") -> tuple[dict[str, Tile], str]:
-    """The picture and its eight conditions, and what made them."""
+    """The image and its eight conditions, and what made them."""
     if request.scene is not None:
         maps = maps_of_scene(sample_scene(request.seed, request.scene), request.size)
         tiles = {name: one.draw(maps)[0] for name, one in CONDITIONS.items()}
@@ -149,7 +149,7 @@ def _checked(request: MakeCondition) -> CannySettings:
     if (request.image is None) == (request.scene is None):
         given = "neither an image nor" if request.image is None else "both an image and"
         raise BadInput(
-            f"{given} a scene was given.", "Name a picture, or a scene's number with --scene."
+            f"{given} a scene was given.", "Name an image, or a scene's number with --scene."
         )
     methods = {
         "--scene": request.scene is not None,
@@ -170,7 +170,7 @@ def _checked(request: MakeCondition) -> CannySettings:
     read = request.scene is None and not request.finished and request.estimator is None
     if changed and not (request.kind == "canny" and read):
         raise BadInput(
-            f"{changed[0]} belongs to Canny's edges of a picture.",
+            f"{changed[0]} belongs to Canny's edges of an image.",
             f"Leave it out, or ask for: graft condition canny PICTURE {changed[0]} ...",
         )
     return _settings(request)
@@ -214,10 +214,10 @@ def run_condition_list(request: ConditionList, monitor: Monitor) -> ConditionKin
 
 
 def run_eval_edges(request: EvalEdges, monitor: Monitor) -> EdgeEvaluation:
-    """Find the edges of each picture at every threshold and pair them with each person's.
+    """Find the edges of each image at every threshold and pair them with each person's.
 
     Raises:
-        BadInput: no picture with boundaries, or boundaries of another size or kind.
+        BadInput: no image with boundaries, or boundaries of another size or kind.
         BadFile: a file cannot be read.
         Cancelled: stopped by the monitor.
     """

@@ -41,9 +41,9 @@ def run_control_ablation(request: ControlAblation, monitor: Monitor) -> Ablation
     What is finished in the out folder is not made again.
 
     Raises:
-        BadInput: pictures, captions, conditions or model cannot be used, or the folder holds an
+        BadInput: images, captions, conditions or model cannot be used, or the folder holds an
             ablation of another configuration.
-        Failure: a newborn branch of zeros changes the frozen model's loss.
+        Failure: a zero-initialized branch of zeros changes the frozen model's loss.
         Diverged: a loss is not finite any more.
         Cancelled: stopped; running it again goes on.
         NoRoom: the folder cannot be written.
@@ -135,8 +135,8 @@ def markdown(report: Ablation) -> str:
     """The table as a file."""
     lines = [
         f"{report.condition} on {report.model}: {report.pairs:,} pairs, {report.steps:,} steps, "
-        f"{report.seeds} seeds, {report.count:,} pictures of each branch, prompt and seed; margins "
-        "are half of 95 % intervals over the seeds. Fidelity of the real pictures: "
+        f"{report.seeds} seeds, {report.count:,} images of each branch, prompt and seed; margins "
+        "are half of 95 % intervals over the seeds. Fidelity of the real images: "
         f"{report.fidelity_of_real:.3f}.",
         "",
         f"| {' | '.join(AblationRow.HEADER)} |",
@@ -207,8 +207,8 @@ def run_control_train(request: ControlTrain, monitor: Monitor) -> ControlTrained
     """Train a branch, or go on, and write it with what the meter saw.
 
     Raises:
-        BadInput: pictures, captions, conditions or model cannot be used.
-        Failure: the newborn branch changes the frozen model's loss.
+        BadInput: images, captions, conditions or model cannot be used.
+        Failure: the zero-initialized branch changes the frozen model's loss.
         Diverged: the loss is not finite any more.
         Cancelled: stopped; running it again goes on.
         NoRoom: the folder cannot be written.

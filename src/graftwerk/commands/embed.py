@@ -1,4 +1,4 @@
-"""`graft embed`: texts and pictures to vectors."""
+"""`graft embed`: texts and images to vectors."""
 
 import io
 import sys
@@ -82,12 +82,12 @@ def _expand(value: str, request: Embed, reads: frozenset[Kind]) -> Rows:
 
 
 def _is_image(value: str) -> bool:
-    """Whether an input names a picture; a sentence that ends like one does not."""
+    """Whether an input names an image; a sentence that ends like one does not."""
     if not is_image_path(value):
         return False
     there = Path(value).is_file()
     if not there and not any(letter.isspace() for letter in value):
-        raise BadFile(f"picture {value!r} does not exist.", "Check the path.")
+        raise BadFile(f"image {value!r} does not exist.", "Check the path.")
     return there
 
 

@@ -61,12 +61,12 @@ Values = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """Pictures, or texts.
+    """Images, or texts.
 
     Attributes:
         vectors: one each.
         values: values by attribute, one each.
-        groups: a picture and a caption with one number belong together; -1 for neither.
+        groups: an image and a caption with one number belong together; -1 for neither.
     """
 
     vectors: Vectors
@@ -75,7 +75,7 @@ class _Side:
 
 
 def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> AlignmentEvaluation:
-    """Embed pictures and their captions, or texts, and measure how they lie.
+    """Embed images and their captions, or texts, and measure how they lie.
 
     Raises:
         BadInput: too few of them, or an encoder that reads nothing of what is there.
@@ -179,7 +179,7 @@ def _require_enough(
     most = max(len(side.vectors) for side in (pictures, texts) if side is not None)
     if most <= request.k:
         raise BadInput(
-            f"{request.data} holds {most} different pictures or texts, so none has {request.k} "
+            f"{request.data} holds {most} different images or texts, so none has {request.k} "
             "neighbours.",
             "Give more" + (f", or ask for fewer: -k {most - 1}." if most > 1 else "."),
         )
@@ -213,7 +213,7 @@ def _hubness(neighbours: Int64[np.ndarray, "n k"], count: int) -> Hubness:
 
 
 def _across(pictures: _Side | None, texts: _Side | None, k: int) -> Across | None:
-    """Figures between pictures and their captions."""
+    """Figures between images and their captions."""
     if pictures is None or texts is None or len(texts.vectors) < 2:
         return None
     reported = pictures.groups >= 0
@@ -266,7 +266,7 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> AnswersEvaluatio
         build_index(folder, retained, encoder, None, monitor)
         with Index(folder, device=request.device) as index:
             calibration, line = index.calibration()
-            monitor.note(f"evidence floor: {line}")
+            monitor.note(f"answerability threshold: {line}")
             answerable = [question for item in retained for question in item.questions]
             unanswerable = [question for item in left_out for question in item.questions]
             monitor.start("asking", len(answerable) + len(unanswerable))

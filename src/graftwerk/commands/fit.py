@@ -2,7 +2,7 @@
 
 `graft fit`: labelled data and a frozen model to a classifier or regressor.
 
-`graft predict`: what a fit says about texts, pictures or the rows of a table.
+`graft predict`: what a fit says about texts, images or the rows of a table.
 
 `graft eval fit`: a fit measured on labelled data that it has not learned from.
 """

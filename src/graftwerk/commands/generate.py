@@ -1,4 +1,4 @@
-"""`graft generate`: a prompt to pictures, or a picture to its repeat."""
+"""`graft generate`: a prompt to images, or an image to its repeat."""
 
 import time
 from collections.abc import Iterator
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 def run_generate(request: Generate, monitor: Monitor) -> Generation:
-    """Draw pictures; each is written as soon as its batch is done.
+    """Draw images; each is written as soon as its batch is done.
 
     Raises:
-        BadInput: a sampler, size, step count or model that is not possible, or a picture to
+        BadInput: a sampler, size, step count or model that is not possible, or an image to
             repeat that holds no request; most of it is told before a network is loaded.
-        WrongBase: the model of the picture to repeat is another one now.
+        WrongBase: the model of the image to repeat is another one now.
         Damaged: a weight file is cut short.
         NoRoom: the out folder cannot be written.
-        Cancelled: the monitor stopped it; finished pictures are kept.
+        Cancelled: the monitor stopped it; finished images are kept.
     """
     begin = time.perf_counter()
     record = None if request.from_ is None else read_record(request.from_)
@@ -60,7 +60,7 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
             pictures.append(report)
             images.append(image)
     except Cancelled:
-        monitor.note(f"{len(pictures)} finished pictures are in {requested.out}")
+        monitor.note(f"{len(pictures)} finished images are in {requested.out}")
         raise
     seconds = time.perf_counter() - drawing
     sheet = requested.out / f"{job.stem}-sheet.png" if len(images) > 1 else None
@@ -107,7 +107,7 @@ def _repeated(request: Generate, record: Record) -> Generate:
 
 
 def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor) -> None:
-    """Say where the repeat cannot equal the picture.
+    """Say where the repeat cannot equal the image.
 
     Raises:
         WrongBase: the model is another one now, and the caller did not name it.
@@ -129,7 +129,7 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
             hint=f"To draw it with the present one, say --model {record.request.model}",
         )
     if made != here:
-        monitor.note("this is another model than the picture's: the repeat will differ")
+        monitor.note("this is another model than the image's: the repeat will differ")
     elif drawn_on != job.surroundings:
         monitor.note(
             f"drawn with PyTorch {drawn_on.torch} on {drawn_on.device} with {drawn_on.threads} "
@@ -138,7 +138,7 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
 
 
 def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group]":
-    """What is drawn together; of a repeat what was drawn together then.
+    """What is drawn together; of a repeat what was generated together then.
 
     Raises:
         BadFile: the record's batch is larger than any that is drawn.
@@ -150,10 +150,10 @@ def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group
         most = largest_batch(job.width, job.height)
         if len(record.together) > most:
             raise BadFile(
-                f"the request in {request.from_} says that {len(record.together):,} pictures of "
-                f"{job.width} x {job.height} pixels were drawn at once (together); at most "
+                f"the request in {request.from_} says that {len(record.together):,} images of "
+                f"{job.width} x {job.height} pixels were generated at once (together); at most "
                 f"{most:,} are.",
-                "Say --count to draw it anew, in batches that the device takes.",
+                "Say --count to draw it again, in batches that the device takes.",
             )
         # the whole batch again, for a batch of another size sums in another order
         return [Group(record.together, [record.number])]

@@ -1,8 +1,8 @@
-"""`graft invert`: gradient descent on an input, and a picture back to its noise.
+"""`graft invert`: gradient descent on an input, and an image back to its noise.
 
 `graft guide sweep`: what the scale of a guide buys, and what it costs.
 
-`graft guide check`: are pictures real ones of a class, or do they only fool a classifier?
+`graft guide check`: are images real ones of a class, or do they only fool a classifier?
 """
 
 import math
@@ -28,7 +28,7 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
 
     Raises:
         UnknownName: a class that the guide does not have.
-        BadInput: no picture can be read, or what real ones look like is not known.
+        BadInput: no image can be read, or what real ones look like is not known.
         WrongBase: the guide reads another latent space.
     """
     began = time.perf_counter()
@@ -49,7 +49,7 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
     images = [read_image(path, notes) for path in paths]
     notes.report(monitor)
     if any(image.size != model.size for image in images):
-        monitor.note(f"pictures are resized to {model.size[0]} x {model.size[1]} pixels")
+        monitor.note(f"images are resized to {model.size[0]} x {model.size[1]} pixels")
     pictures = stretch(images, model.size)
     chances = chances_of(GuideModels(settings, model), request.class_, pictures)
     real = None if request.real is None else str(request.real)
@@ -166,18 +166,18 @@ def shape_of(rows: Sequence[SweepRow]) -> str:
     weak = [row for row in guided if row.scale < nearest.scale and row.frechet > first.frechet]
     if nearest.frechet > first.frechet:
         course = (
-            f"farther from real pictures at every scale: {first.frechet:.2f} -> "
+            f"farther from real images at every scale: {first.frechet:.2f} -> "
             f"{nearest.frechet:.2f} at {nearest.scale:g}, {worst.frechet:.2f} at {worst.scale:g}"
         )
     elif weak:
         course = (
-            f"weak guidance moves away from real pictures at scale {weak[0].scale:g} "
+            f"weak guidance moves away from real images at scale {weak[0].scale:g} "
             f"({first.frechet:.2f} -> {weak[0].frechet:.2f}) and nearer at {nearest.scale:g} "
             f"({nearest.frechet:.2f})"
         )
     else:
         course = (
-            f"no dip: nearest to real pictures at scale {nearest.scale:g} ({first.frechet:.2f} -> "
+            f"no dip: nearest to real images at scale {nearest.scale:g} ({first.frechet:.2f} -> "
             f"{nearest.frechet:.2f}), farthest at {worst.scale:g} ({worst.frechet:.2f})"
         )
     return (
@@ -188,7 +188,7 @@ def shape_of(rows: Sequence[SweepRow]) -> str:
 
 
 def run_invert(request: Invert, monitor: Monitor) -> Inversion:
-    """Descend, or invert a picture; write pictures, a film strip, and every step's loss.
+    """Descend, or invert an image; write images, a film strip, and every step's loss.
 
     Raises:
         UnknownName: a class that the classifier does not have.

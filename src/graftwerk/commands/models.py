@@ -140,7 +140,7 @@ def _kind(encoder: Encoder) -> str:
         return "static text encoder"
     if isinstance(encoder, TextEncoder):
         return "text encoder"
-    return "joint encoder of texts and pictures" if "text" in encoder.reads else "image encoder"
+    return "joint encoder of texts and images" if "text" in encoder.reads else "image encoder"
 
 
 def _encoder_details(encoder: Encoder, recipe: Recipe) -> dict[str, Any]:

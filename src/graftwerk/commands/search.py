@@ -1,4 +1,4 @@
-"""The pictures among the hits of a search, side by side, with the numbers of their hits.
+"""The images among the hits of a search, side by side, with the numbers of their hits.
 
 `graft search`: find passages and pictures.
 """
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 _SIDE, _GAP = 192, 8  # pixels: of an image, between two
-_MOST = 100  # pictures on a sheet
+_MOST = 100  # images on a sheet
 _GONE = (224, 224, 224)
 
 
 def write_sheet(path: Path, hits: Sequence[Hit]) -> None:
-    """Write a PNG file; below each picture stand the number of its hit and its cosine.
+    """Write a PNG file; below each image stand the number of its hit and its cosine.
 
-    A picture that cannot be read any more is a grey square.
+    An image that cannot be read any more is a grey square.
 
     Raises:
         NoRoom: the file cannot be written.
@@ -48,7 +48,7 @@ def write_sheet(path: Path, hits: Sequence[Hit]) -> None:
 
 
 def _tile(path: str) -> "Image":
-    """A picture that fits into the square; a small one is enlarged without blur."""
+    """An image that fits into the square; a small one is enlarged without blur."""
     from PIL import Image
 
     try:
@@ -66,7 +66,7 @@ def run_search(request: Search, monitor: Monitor) -> SearchResult:  # noqa: ARG0
 
     Raises:
         BadInput: a malformed condition, or a query that the index's encoder cannot read.
-        BadFile: there is no index, its encoder cannot be loaded, or a picture is not there.
+        BadFile: there is no index, its encoder cannot be loaded, or an image is not there.
         NoRoom: the sheet cannot be written.
         WrongBase: the encoder of that name is not the one that made the index.
     """

@@ -1,4 +1,4 @@
-"""What a condition is: a picture of one property of another picture, and how well it was kept."""
+"""What a condition is: an image of one property of another image, and how well it was kept."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,7 +89,7 @@ class SceneMaps:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """How well each picture keeps the condition that was wanted of it.
+    """How well each image keeps the condition that was requested of it.
 
     Attributes:
         values: in the unit of the measure; NaN where there was nothing to keep.
@@ -107,7 +107,7 @@ class Fidelity:
     Attributes:
         name: of the measure, with its unit.
         higher_is_better: direction of `values`; scores are always better when higher.
-        values: one a picture, NaN where there was nothing to keep.
+        values: one an image, NaN where there was nothing to keep.
         scores: the same from 0 (not at all) to 1 (entirely).
     """
 
@@ -134,7 +134,7 @@ def _mean(values: Float64[np.ndarray, " n"]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One kind of condition. Every condition is a picture of three channels, 8 bits each.
+    """One kind of condition. Every condition is an image of three channels, 8 bits each.
 
     Attributes:
         name: the word on the command line.
@@ -143,10 +143,10 @@ class Condition:
         measure: name of the fidelity's values, with their unit.
         higher_is_better: direction of the fidelity's values.
         draw: from exact maps to condition pictures.
-        read: from any pictures to condition pictures, by what comes with the package.
-        read_scenes: the same, from pictures that show Blocks scenes.
-        compare: wanted condition pictures with those that were read.
-        problem: why a picture cannot be a finished map of this kind; None where it can.
+        read: from any images to condition images, by what comes with the package.
+        read_scenes: the same, from images that show Blocks scenes.
+        compare: requested condition images with those that were read.
+        problem: why an image cannot be a finished map of this kind; None where it can.
     """
 
     name: str
@@ -165,7 +165,7 @@ class Condition:
         """The condition of a Blocks scene, from its exact maps.
 
         Raises:
-            LimitExceeded: the picture would be too large, or has no pixel.
+            LimitExceeded: the image would be too large, or has no pixel.
         """
         drawn: UInt8[np.ndarray, "h w 3"] = self.draw(maps_of_scene(scene, size))[0]
         return drawn
@@ -174,20 +174,20 @@ class Condition:
         """The conditions of stored scenes: rows as `graft recipe run perception` caches them.
 
         Args:
-            rows: a structured array with `picture`, `depth`, `normals`, `classes`, `joints`.
+            rows: a structured array with `image`, `depth`, `normals`, `classes`, `joints`.
         """
         return self.draw(maps_of_rows(rows))
 
     def from_image(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-        """The condition of one picture, by what comes with the package."""
+        """The condition of one image, by what comes with the package."""
         read: UInt8[np.ndarray, "h w 3"] = self.read(picture[None])[0]
         return read
 
     def check_map(self, finished: UInt8[np.ndarray, "h w 3"], name: str) -> None:
-        """Refuse a picture that is no finished map of this kind.
+        """Refuse an image that is no finished map of this kind.
 
         Args:
-            finished: the picture.
+            finished: the image.
             name: what messages call it.
 
         Raises:
@@ -197,7 +197,7 @@ class Condition:
         if reason is not None:
             raise BadInput(
                 f"{name} is no {self.name} map: {reason}.",
-                f"Make one with `graft condition {self.name} PICTURE`, or give the picture itself.",
+                f"Make one with `graft condition {self.name} PICTURE`, or give the image itself.",
             )
 
     def fidelity(
@@ -206,22 +206,22 @@ class Condition:
         pictures: UInt8[np.ndarray, "m a b 3"],
         read: Read | None = None,
     ) -> Fidelity:
-        """Read the condition back out of pictures and compare it with what was wanted.
+        """Read the condition back out of images and compare it with what was requested.
 
         Args:
-            wanted: condition pictures.
+            requested: condition images.
             pictures: one for each, of the same size.
-            read: how the condition is read; default: as of Blocks scenes. For other pictures give
+            read: how the condition is read; default: as of Blocks scenes. For other images give
                 this condition's `read`, or an estimator.
 
         Raises:
-            BadInput: the maps and the pictures differ in number or size.
+            BadInput: the maps and the images differ in number or size.
         """
         if requested.shape != pictures.shape:
             raise BadInput(
                 f"{len(requested)} {self.name} maps of {_size(requested)} pixels were given for "
-                f"{len(pictures)} pictures of {_size(pictures)}.",
-                "Give one map for each picture, of its size.",
+                f"{len(pictures)} images of {_size(pictures)}.",
+                "Give one map for each image, of its size.",
             )
         found = self.compare(requested, (read or self.read_scenes)(pictures))
         return Fidelity(self.measure, self.higher_is_better, found.values, found.scores)
@@ -235,7 +235,7 @@ def maps_of_scene(scene: Scene, size: int) -> SceneMaps:
     """Exact maps of one scene, square.
 
     Raises:
-        LimitExceeded: the picture would be too large, or has no pixel.
+        LimitExceeded: the image would be too large, or has no pixel.
     """
     maps = maps_of(scene, size, size)
     return SceneMaps(

@@ -7,8 +7,8 @@ from .kinds.canny import CannySettings, canny, follow, thin
 
 _SCALES = (2.0, 4.0)  # sigmas of the Gaussians in pixels
 _USUAL = 8.0  # slope in units of CIELAB at which an edge is half as strong as can be
-_RELATIVE = 0.5  # how much of that depends on the picture
-_SHARE = 90  # percent of ridges below the picture's own such slope
+_RELATIVE = 0.5  # how much of that depends on the image
+_SHARE = 90  # percent of ridges below the image's own such slope
 _LOW = 0.7  # of the high threshold, in hysteresis
 _LEVELS = 99
 _WHITE = np.array([0.95047, 1.0, 1.08883])  # D65
@@ -20,7 +20,7 @@ def edge_strength(picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h
 
     Slopes are those of CIELAB colours (the main axis of Di Zenzo's tensor, 1986), a mean of two
     scales; thinned and followed as in `canny`. A slope s counts as s / (s + k), where k is half a
-    usual one and half the picture's own.
+    usual one and half the image's own.
     """
     tensor = _tensor(lab_of(picture))
     across_across, across_down, down_down = tensor
@@ -37,7 +37,7 @@ def edge_strength(picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h
 
 
 def plain_strength(picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w"]:
-    """The same of the grey picture at one scale, as `canny` has it by default."""
+    """The same of the grey image at one scale, as `canny` has it by default."""
     thinned = canny(picture[None], CannySettings()).thinned
     return _followed(thinned / max(float(thinned.max()), 1e-12), 1 / 3)
 
@@ -64,7 +64,7 @@ def _tensor(channels: Float64[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "3 h 
 
 
 def lab_of(picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w 3"]:
-    """CIELAB of an sRGB picture, white point D65."""
+    """CIELAB of an sRGB image, white point D65."""
     light = picture / 255
     light = np.where(light <= 0.04045, light / 12.92, ((light + 0.055) / 1.055) ** 2.4)
     xyz = light @ _TO_XYZ.T / _WHITE

@@ -1,4 +1,4 @@
-"""Conditions read out of pictures by models of the transformers library, from explicit tables."""
+"""Conditions read out of images by models of the transformers library, from explicit tables."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ class Estimator:
 
     Attributes:
         name: as it was given.
-        read: from pictures to condition pictures.
+        read: from images to condition pictures.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Estimator:
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """A network with its image processor; `run` gives its output on one picture."""
+    """A network with its image processor; `run` gives its output on one image."""
 
     folder: ModelFolder
     network: Any
@@ -215,7 +215,7 @@ def _class_colours(names: Mapping[int, str]) -> UInt8[np.ndarray, "c 3"]:
 
 
 def _read_pose(model: _Model, picture: Picture) -> Picture:
-    """The person that fills the picture: a pose model looks into one box, here the whole."""
+    """The person that fills the image: a pose model looks into one box, here the whole."""
     height, width = picture.shape[:2]
     boxes = [[[0.0, 0.0, float(width), float(height)]]]
     output = model.run(picture, boxes=boxes)

@@ -1,7 +1,7 @@
-"""Measures of how well a condition that was read out of a picture is the one that was wanted.
+"""Measures of how well a condition that was read out of an image is the one that was requested.
 
-Each takes wanted and seen condition pictures of the same size and gives one value and one score
-(0 to 1) a picture, NaN where nothing was wanted.
+Each takes requested and seen condition images of the same size and gives one value and one score
+(0 to 1) an image, NaN where nothing was requested.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def edge_f1(requested: Map, seen: Map) -> tuple[float, float]:
     """F1 of drawn pixels, each found within 0.0075 of the diagonal, or 1.5 pixels if that is more.
 
     Unlike in `graft eval edges` several pixels may be found by the same one: both drawings are of
-    one width, and there are many pictures to measure.
+    one width, and there are many images to measure.
     """
     one, other = is_drawn(requested), is_drawn(seen)
     if not one.any():
@@ -79,7 +79,7 @@ def _distance_to(drawn: Bool[np.ndarray, "h w"]) -> Float64[np.ndarray, "h w"]:
 
 
 def mean_iou(requested: Map, seen: Map) -> tuple[float, float]:
-    """Intersection over union, its mean over the colours that were wanted."""
+    """Intersection over union, its mean over the colours that were requested."""
     one, other = _numbers(requested), _numbers(seen)
     ious = []
     for colour in np.unique(one):
@@ -113,7 +113,7 @@ def depth_error(requested: Map, seen: Map) -> tuple[float, float]:
 
 
 def normal_error(requested: Map, seen: Map) -> tuple[float, float]:
-    """Mean angle between normals in degrees, where the wanted map has a surface.
+    """Mean angle between normals in degrees, where the requested map has a surface.
 
     The score is the share of those pixels within 11.25 degrees.
     """
@@ -141,7 +141,7 @@ def angles(
 
 
 def drawing_problem(finished: Map) -> str | None:
-    """Why a picture is no drawing of white lines on black; None where it is one."""
+    """Why an image is no drawing of white lines on black; None where it is one."""
     deviation = finished.max(axis=-1).astype(np.int64) - finished.min(axis=-1)
     if (deviation > 32).mean() > 0.01:
         return "it is in colour, and lines are white on black"
@@ -154,6 +154,6 @@ def drawing_problem(finished: Map) -> str | None:
 
 
 def white_on_black(drawn: np.ndarray) -> UInt8[np.ndarray, "*rest 3"]:
-    """Grey pictures of 0 to 255, or booleans, as pictures of three equal channels."""
+    """Grey images of 0 to 255, or booleans, as images of three equal channels."""
     grey = 255 * drawn.astype(np.uint8) if drawn.dtype == np.bool_ else drawn.astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=-1)

@@ -1,4 +1,4 @@
-"""What the built-in perception model sees in pictures of any size."""
+"""What the built-in perception model sees in images of any size."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -11,14 +11,14 @@ from ..models.hub import builtin_folder
 from .base import Pictures
 
 PERCEPTION = "builtin/blocks-perception"
-_SIDE = 64  # the shorter side that the model is shown; it learned from such pictures
+_SIDE = 64  # the shorter side that the model is shown; it learned from such images
 _STEP = 8  # its sides are multiples of this
 _MOST = 8  # times the shorter side that the longer one may have
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """What is seen in pictures of one size; see `frozen.perception.Perceived`."""
+    """What is seen in images of one size; see `frozen.perception.Perceived`."""
 
     nearness: Float32[np.ndarray, "n h w"]
     normals: Float32[np.ndarray, "n h w 3"]
@@ -32,7 +32,7 @@ def _perception() -> Perception:
 
 
 def perceive(pictures: Pictures) -> Seen:
-    """Look at pictures of a size; the model sees them at its own."""
+    """Look at images of a size; the model sees them at its own."""
     height, width = pictures.shape[1:3]
     scale = _SIDE / min(height, width)
     own = [max(_STEP, _STEP * round(side * scale / _STEP)) for side in (height, width)]

@@ -10,7 +10,7 @@ class ConditionKind(Report):
 
     name: str = Field(description="the word on the command line")
     about: str = Field(description="what it shows")
-    read_by: str = Field(description="what makes it of a picture, with nothing downloaded")
+    read_by: str = Field(description="what makes it of an image, with nothing downloaded")
     estimators: str = Field(description="transformers models that can make it instead")
     measure: str = Field(description="how its fidelity is measured")
     higher_is_better: bool = Field(description="direction of the measure")
@@ -35,7 +35,7 @@ class ConditionResult(Report):
         description="of canny: low and high in the unit of slopes (0 to 1442)"
     )
     unfamiliar: bool | None = Field(
-        description="whether the picture is unlike what the built-in model learned from; null "
+        description="whether the image is unlike what the built-in model learned from; null "
         "where none was used"
     )
     converted: list[str] = Field(
@@ -51,8 +51,8 @@ class EdgeEvaluation(Report):
     pictures: int = Field(description="pictures")
     people: int = Field(description="boundary maps of people")
     method: str = Field(description="how edges were found")
-    ods: float = Field(description="F at the best threshold for all pictures")
-    ois: float = Field(description="F at each picture's own best threshold")
+    ods: float = Field(description="F at the best threshold for all images")
+    ois: float = Field(description="F at each image's own best threshold")
     ap: float = Field(description="average precision")
     threshold: float = Field(description="the threshold of ODS, of 1")
     precision: float = Field(description="at that threshold")

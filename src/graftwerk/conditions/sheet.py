@@ -18,7 +18,7 @@ Tile = UInt8[np.ndarray, "h w 3"]
 
 
 def sheet_of(tiles: Mapping[str, Tile], columns: int) -> "Image.Image":
-    """Pictures of one size in rows, each above its label."""
+    """Images of one size in rows, each above its label."""
     from PIL import Image
 
     height, width = next(iter(tiles.values())).shape[:2]

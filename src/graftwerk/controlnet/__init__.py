@@ -1,1 +1,1 @@
-"""Training control branches: pairs of pictures and conditions, the task, the convergence meter."""
+"""Training control branches: pairs of images and conditions, the task, the convergence meter."""

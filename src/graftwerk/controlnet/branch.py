@@ -1,16 +1,16 @@
-"""The control branch: a copy of a U-Net's encoder and middle that reads a control picture.
+"""The control branch: a copy of a U-Net's encoder and middle that reads a control image.
 
 ControlNet of Zhang, Rao, Agrawala, "Adding Conditional Control to Text-to-Image Diffusion Models",
-2023. The copy reads the same noisy picture as the frozen U-Net and, added after its first layer,
-the encoded control picture. What it hands over goes through convolutions of 1 x 1 that begin at
+2023. The copy reads the same noisy image as the frozen U-Net and, added after its first layer,
+the encoded control image. What it hands over goes through convolutions of 1 x 1 that begin at
 zero and is added to the frozen skips and middle, so at birth nothing changes.
 
     branch = make_branch(unet, Shape(factor=8), generator)
-    hint = branch.read(pictures)                       # once for all steps
+    hint = branch.read(images)                       # once for all steps
     residuals = branch(x, times, hint, inputs)
     run_with(unet, x, times, inputs, residuals)        # of frozen.diffusion.halves
 
-Encoders of a control picture: from its pixels to the size of what a U-Net draws.
+Encoders of a control image: from its pixels to the size of what a U-Net draws.
 
 The paper and its own code disagree. The paper (Zhang, Rao, Agrawala, "Adding Conditional Control
 to Text-to-Image Diffusion Models", 2023, section 3.3) says four convolutions of 4 x 4 with stride
@@ -54,10 +54,10 @@ class CodeHint(nn.Module):
     """The hint encoder of the official code; its weights are named as diffusers names them.
 
     Args:
-        halvings: of the picture's sides.
+        halvings: of the image's sides.
         channels: that it gives.
         widths: one more than there are halvings.
-        colours: channels of the picture.
+        colours: channels of the image.
     """
 
     def __init__(self, widths: tuple[int, ...], channels: int, colours: int = 3) -> None:
@@ -70,7 +70,7 @@ class CodeHint(nn.Module):
         self.conv_out = nn.Conv2d(widths[-1], channels, 3, padding=1)
 
     def forward(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
-        """Encode control pictures with values from 0 to 1."""
+        """Encode control images with values from 0 to 1."""
         hidden = functional.silu(self.conv_in(pictures))
         for block in self.blocks:
             hidden = functional.silu(block(hidden))
@@ -81,7 +81,7 @@ class CodeHint(nn.Module):
 class PaperHint(nn.Module):
     """The hint encoder that the paper describes; its fourth convolution halves nothing more.
 
-    Latents have an eighth of a picture's sides, so four of stride 2 would be one too many: the
+    Latents have an eighth of an image's sides, so four of stride 2 would be one too many: the
     paper's own figures fit only where the last one keeps the size.
     """
 
@@ -98,7 +98,7 @@ class PaperHint(nn.Module):
         self.last = nn.Conv2d(before, channels, 1)
 
     def forward(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
-        """Encode control pictures with values from 0 to 1."""
+        """Encode control images with values from 0 to 1."""
         hidden = pictures
         for layer in self.layers:
             hidden = functional.relu(layer(hidden))
@@ -247,11 +247,11 @@ class Branch(nn.Module):
     """A control branch; made by `make_branch` or read by `branch_folder`.
 
     Args:
-        encoder: reads picture, time, hint and prompt, and hands over like the U-Net's.
-        hint_encoder: from a control picture to what is added after the first layer.
+        encoder: reads image, time, hint and prompt, and hands over like the U-Net's.
+        hint_encoder: from a control image to what is added after the first layer.
         joints: of the U-Net.
         shape: how it is built.
-        turns_colours: whether the control picture's channels are turned round first, as some
+        turns_colours: whether the control image's channels are turned round first, as some
             published branches want it (blue before red).
     """
 
@@ -273,7 +273,7 @@ class Branch(nn.Module):
         self.joins = nn.ModuleList(nn.Conv2d(j.channels, j.channels, 1) for j in joints)
 
     def read(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
-        """Encode control pictures, values 0 to 1; it is the same at every step."""
+        """Encode control images, values 0 to 1; it is the same at every step."""
         hint: Tensor = self.hint_encoder(pictures.flip(1) if self.turns_colours else pictures)
         return hint
 
@@ -283,7 +283,7 @@ class Branch(nn.Module):
         """What is added to the U-Net's skips and middle.
 
         Args:
-            x: noisy pictures as the U-Net takes them.
+            x: noisy images as the U-Net takes them.
             times: as the U-Net takes them.
             hint: what `read` gave, for one row or for all.
             inputs: states of the prompts, by the names of the library.
@@ -306,7 +306,7 @@ class Branch(nn.Module):
 def make_branch(
     network: Any, shape: Shape, generator: torch.Generator, first: nn.Module | None = None
 ) -> Branch:
-    """A newborn branch of a U-Net, which stays as it is.
+    """A zero-initialized branch of a U-Net, which stays as it is.
 
     Args:
         network: a `UNet2DConditionModel`, a `UNet2DModel` or a `Controllable`.

@@ -150,7 +150,7 @@ def _require_own_base(
             f"the control in {folder}",
             f"{made_on.get('name')} with fingerprint {str(made_on.get('fingerprint'))[:12]}",
             f"{base_name} with fingerprint {base_fingerprint[:12]}",
-            "Name the model that it was made on, or train it anew on this one.",
+            "Name the model that it was made on, or train it again on this one.",
         )
 
 
@@ -201,8 +201,8 @@ def _read_theirs(
     shape = Shape(factor, hint_widths=widths)
     order = str(config.get("controlnet_conditioning_channel_order", "rgb"))
     branch = Branch(
-        CopiedEncoder(found), found.controlnet_cond_embedding, zero_convolutions_of(found_like(found)), shape,
-        turns_colours=order == "bgr",
+        CopiedEncoder(found), found.controlnet_cond_embedding,
+        zero_convolutions_of(found_like(found)), shape, turns_colours=order == "bgr",
     )  # fmt: skip
     branch.joins = nn.ModuleList([*found.controlnet_down_blocks, found.controlnet_mid_block])
     branch.keeps_prompts = keeps

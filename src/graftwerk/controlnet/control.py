@@ -22,7 +22,7 @@ class Term:
 
     Attributes:
         branch: reads the condition.
-        hint: the encoded control picture, for one row or for all.
+        hint: the encoded control image, for one row or for all.
         weight: factor of what it gives; 0: it is not evaluated.
         lowest: noise level below which it does not act.
         highest: noise level above which it does not act.
@@ -50,7 +50,7 @@ class Controls:
         by_size: whether small skips count more: the paper's weights `64 / h` of guidance without
             a prompt, where 64 is the height of what the U-Net draws and `h` that of the skip.
         prompted_only: whether the second half of a batch, without the prompt, is left alone.
-        reuse: steps for which the branches' output is used; 1: evaluated anew at each.
+        reuse: steps for which the branches' output is used; 1: evaluated again at each.
     """
 
     terms: tuple[Term, ...]

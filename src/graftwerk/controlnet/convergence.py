@@ -57,7 +57,7 @@ class Measurement:
         norm: of all weights that join the branch to the U-Net.
         changed: share of skips and middle that the branch changes by more than 1 %.
         change: mean size of what is added, over that of what it is added to.
-        fidelity: of drawn pictures, 0 to 1; None where none were drawn.
+        fidelity: of generated images, 0 to 1; None where none were generated.
         hint_norm: of the hint encoder's last layer, which begins at zero; None where none does.
         rank: standard score of Wilcoxon's signed ranks of the pairs' gaps.
     """
@@ -123,7 +123,7 @@ class Meter:
 
     @property
     def plain_guess(self) -> float:
-        """Loss of the best guess that knows mean and spread of the pictures' values alone.
+        """Loss of the best guess that knows mean and spread of the images' values alone.
 
         For values of mean `m` and variance `v` behind noise of level `sigma` that is
         `m + v / (v + sigma^2) (x - m)`, which errs by `v sigma^2 / (v + sigma^2)`.
@@ -135,7 +135,7 @@ class Meter:
         return float((errors * weight_of(self._model.noise, sigma)).mean())
 
     def check_birth(self) -> bool:
-        """Whether the newborn branch changes no loss at all, to the last bit."""
+        """Whether the zero-initialized branch changes no loss at all, to the last bit."""
         with torch.no_grad():
             born = self._losses(self._branch, self._noise(0), shuffled=False)
         return bool(np.array_equal(born, self._frozen))
@@ -202,7 +202,7 @@ class Meter:
 
 
 def weight_of(noise: Noise, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Factor from an error of the clean picture to one of what the network predicts."""
+    """Factor from an error of the clean image to one of what the network predicts."""
     match noise.prediction:
         case "epsilon":
             return 1 / sigma**2
@@ -406,6 +406,6 @@ def _not_clear(measurements: Sequence[Measurement], frozen_loss: float, planned:
     return Verdict(
         "not learning",
         None,
-        f"{changed}, but another pair's condition serves as well as the true one: pictures and "
+        f"{changed}, but another pair's condition serves as well as the true one: images and "
         "conditions do not belong together, or the condition says nothing of them.",
     )

@@ -1,4 +1,4 @@
-"""How a branch grows at first, and when it will follow its condition, foretold from that.
+"""How a branch grows at first, and when it will follow its condition, predicted from that.
 
 At birth both ends of the condition's way are zero: the hint encoder's last layer `V` and the joints
 `W`. The slope of the loss in each is proportional to the other, a saddle. Under gradient descent
@@ -7,7 +7,7 @@ Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear n
 2014). Adam divides the slope by its own size, so there norms grow with the sum of the learning
 rates so far, the clock used here. Which law holds is not assumed: both are fitted.
 
-The picture of a training: loss, condition gap, norms, fidelity, and the forecast.
+The image of a training: loss, condition gap, norms, fidelity, and the forecast.
 """
 
 import math
@@ -23,7 +23,7 @@ from ..metrics.plots import Curve, Panel, plot_panels
 from ..training.session import Plan
 from .convergence import Measurement, Verdict
 
-SHARE = 0.2  # of the planned steps, from which the rest is foretold
+SHARE = 0.2  # of the planned steps, from which the rest is predicted
 _LEVEL = 0.06  # of the frozen model's loss: a gap of this size came with the sudden change
 _CLEAR = 2.0  # standard errors, of a gap or its rank, above 0 from which it is fitted
 _FEWEST = 4  # points of a fit

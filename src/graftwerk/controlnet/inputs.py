@@ -40,7 +40,7 @@ def map_of(control: ControlInput, size: tuple[int, int]) -> UInt8[np.ndarray, "h
         if image.size != size:
             raise BadInput(
                 f"the {kind} map {name} has {image.width} x {image.height} pixels, "
-                f"the pictures have {size[0]} x {size[1]}.",
+                f"the images have {size[0]} x {size[1]}.",
                 "Make it of that size, or draw with --width and --height.",
             )
         given = np.asarray(image)

@@ -1,6 +1,6 @@
-"""Pairs of a user's pictures: latents, prompts and conditions computed once, memory-mapped.
+"""Pairs of a user's images: latents, prompts and conditions computed once, memory-mapped.
 
-Pictures and conditions as a user brings them: what branches are trained on.
+Images and conditions as a user brings them: what branches are trained on.
 """
 
 import hashlib
@@ -93,7 +93,7 @@ class StoredPairs:
         if held_out < 2 or total - held_out < 2:
             raise BadInput(
                 f"{total} pairs cannot be shared out: {held_out} held out of them.",
-                "Bring more pictures, or hold out fewer; two of each are needed.",
+                "Bring more images, or hold out fewer; two of each are needed.",
             )
         order = np.random.default_rng(seed).permutation(self.chosen)
         return self.only(order[held_out:]), self.only(order[:held_out])
@@ -107,13 +107,13 @@ class StoredPairs:
 
 @dataclass(frozen=True, slots=True)
 class PairSource:
-    """Pictures as the user brings them.
+    """Images as the user brings them.
 
     Attributes:
         pictures: in RGB.
         captions: of each.
-        maps: conditions of each, as pictures; None: they are made.
-        draw: makes a condition of a picture.
+        maps: conditions of each, as images; None: they are made.
+        draw: makes a condition of an image.
         identity: of what decides the conditions.
         notes: what was not read as it stands, one line each.
     """
@@ -230,12 +230,12 @@ def _write(path: Path, array: np.ndarray) -> None:
     files.write_bytes(path, buffer.getvalue())
 
 
-_SLANT = 0.02  # by which the sides of a condition and its picture may be in another proportion
+_SLANT = 0.02  # by which the sides of a condition and its image may be in another proportion
 _NAMED = 5  # files that an error lists
 
 
 def raw_pairs(conditions: Path | None, shown: CaptionedImages, condition: Condition) -> PairSource:
-    """Captioned pictures with their conditions: brought, or to be made.
+    """Captioned images with their conditions: brought, or to be made.
 
     Args:
         conditions: folder of finished conditions; None: a column of the table, or they are made.
@@ -243,7 +243,7 @@ def raw_pairs(conditions: Path | None, shown: CaptionedImages, condition: Condit
         condition: what is made where nothing is brought.
 
     Raises:
-        BadInput: some pictures have no condition, or one that is none of this kind.
+        BadInput: some images have no condition, or one that is none of this kind.
     """
     paths = _provided(conditions, shown)
     maps, notes = None, ImageNotes()
@@ -266,7 +266,7 @@ def _provided(conditions: Path | None, shown: CaptionedImages) -> list[Path] | N
     """Files of the conditions that the user brings; None: none are brought.
 
     Raises:
-        BadInput: some pictures have none, or the name of another one.
+        BadInput: some images have none, or the name of another one.
     """
     images = shown.paths
     chosen: list[Path | None]
@@ -274,7 +274,7 @@ def _provided(conditions: Path | None, shown: CaptionedImages) -> list[Path] | N
         twice = [name for name, count in Counter(one.stem for one in images).items() if count > 1]
         if twice:
             raise BadInput(
-                f"several pictures have the same name ({', '.join(twice[:_NAMED])}), by which "
+                f"several images have the same name ({', '.join(twice[:_NAMED])}), by which "
                 f"conditions in {conditions} are found.",
                 f"Name each one's condition in the column {CONDITION} of {METADATA}.",
             )
@@ -292,9 +292,9 @@ def _provided(conditions: Path | None, shown: CaptionedImages) -> list[Path] | N
     if missing:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise BadInput(
-            f"{len(missing)} of {len(images)} pictures have no condition in {where}: "
+            f"{len(missing)} of {len(images)} images have no condition in {where}: "
             f"{', '.join(missing[:_NAMED])}{more}.",
-            "Bring one for each picture, of the same name, or none to have them made.",
+            "Bring one for each image, of the same name, or none to have them made.",
         )
     return [condition for condition in chosen if condition is not None]
 
@@ -302,7 +302,7 @@ def _provided(conditions: Path | None, shown: CaptionedImages) -> list[Path] | N
 def _map_in(
     path: Path, condition: Condition, size: tuple[int, int], notes: ImageNotes
 ) -> Image.Image:
-    """A finished condition, of the same shape as its picture; it may be of one colour.
+    """A finished condition, of the same shape as its image; it may be of one colour.
 
     Raises:
         BadInput: it is of another kind or shape; it is named.
@@ -313,7 +313,7 @@ def _map_in(
         condition.check_map(pixels, str(path))
     if abs(found.width * size[1] - found.height * size[0]) > _SLANT * size[0] * size[1]:
         raise BadInput(
-            f"{path} has {found.width} x {found.height} pixels, its picture {size[0]} x {size[1]}.",
+            f"{path} has {found.width} x {found.height} pixels, its image {size[0]} x {size[1]}.",
             "Bring conditions of the shape of their pictures.",
         )
     return found
@@ -329,9 +329,9 @@ def require_sampled(pairs: StoredPairs, condition: Condition, monitor: Monitor) 
     if empty == total:
         raise BadInput(
             f"all {total:,} {condition.name} conditions are empty, each of one colour.",
-            "Bring pictures in which there is something to follow, or another --condition.",
+            "Bring images in which there is something to follow, or another --condition.",
         )
     if empty:
         monitor.note(
-            f"{empty:,} of {total:,} {condition.name} conditions are empty; they teach nothing"
+            f"{empty:,} of {total:,} {condition.name} conditions are empty; they train nothing"
         )

@@ -29,9 +29,9 @@ class ControlTrained(Report):
     converged_at: int | None = Field(description="step of the sudden change")
     reason: str = Field(description="of the verdict")
     forecast: str = Field(
-        description="step of convergence as the first fifth of the steps foretold it, and how well"
+        description="step of convergence as the first fifth of the steps predicted it, and how well"
     )
-    forecast_at: int | None = Field(description="step that it foretold")
+    forecast_at: int | None = Field(description="step that it predicted")
     gap: float = Field(description="loss with another pair's condition minus with the true one")
     gap_low: float = Field(description="lower end of its 99 % interval")
     gap_high: float = Field(description="upper end")
@@ -39,13 +39,13 @@ class ControlTrained(Report):
     frozen_loss: float = Field(description="the same of the model alone")
     norm: float = Field(description="of the weights that join it to the model")
     change: float = Field(description="size of what it adds over what it is added to")
-    fidelity: float | None = Field(description="of the last grid of pictures, 0 to 1")
+    fidelity: float | None = Field(description="of the last grid of images, 0 to 1")
     parameters: int = Field(description="that were learned")
     bytes: int = Field(description="of the branch's folder")
     items_per_second: float = Field(description="pairs a second in this run")
     seconds: float = Field(description="on steps, over all runs")
     plot: str = Field(description="loss, gap, norms and fidelity over the steps")
-    strips: str | None = Field(description="pictures from the same noise over the steps")
+    strips: str | None = Field(description="images from the same noise over the steps")
 
 
 class AblationRow(Report):
@@ -56,17 +56,17 @@ class AblationRow(Report):
 
     branch: str = Field(description="zero, gaussian, light, or alone: the model without one")
     prompt: str = Field(description="none, insufficient, conflicting or perfect")
-    fidelity: float = Field(description="what the pictures keep of the condition, 0 to 1")
+    fidelity: float = Field(description="what the images keep of the condition, 0 to 1")
     fidelity_margin: float | None = Field(description="its margin")
     judge: float | None = Field(
-        description="share of pictures with exactly the objects of the condition's own scene"
+        description="share of images with exactly the objects of the condition's own scene"
     )
     judge_margin: float | None = Field(description="its margin")
     obeyed: float | None = Field(
         description="share with exactly the objects of a conflicting prompt"
     )
     obeyed_margin: float | None = Field(description="its margin")
-    frechet: float = Field(description="Frechet distance from the held-out pictures")
+    frechet: float = Field(description="Frechet distance from the held-out images")
     frechet_margin: float | None = Field(description="its margin")
 
     HEADER: ClassVar[tuple[str, ...]] = (
@@ -108,14 +108,14 @@ class Ablation(Report):
     rows: list[AblationRow] = Field(description="figures of each branch under each prompt")
     trainings: list[AblationTraining] = Field(description="of each branch and seed")
     findings: list[str] = Field(description="zero beside the others, in words")
-    fidelity_of_real: float = Field(description="of the held-out pictures themselves: the bound")
+    fidelity_of_real: float = Field(description="of the held-out images themselves: the bound")
     features: str = Field(description="whose features the Frechet distance is in")
     pairs: int = Field(description="that each branch learned from")
-    count: int = Field(description="pictures of each branch, prompt and seed")
+    count: int = Field(description="images of each branch, prompt and seed")
     steps: int = Field(description="of each training")
     seeds: int = Field(description="trainings of each branch")
     table: str = Field(description="file of the table, in Markdown")
-    sheet: str = Field(description="pictures of the first seed side by side")
+    sheet: str = Field(description="images of the first seed side by side")
     seconds: float = Field(description="wall time of this run")
 
 

@@ -1,4 +1,4 @@
-"""Pictures that a branch draws from the same conditions and noise each time, and what they keep."""
+"""Images that a branch draws from the same conditions and noise each time, and what they keep."""
 
 import io
 import math
@@ -35,7 +35,7 @@ def sample_controlled(
     guidance: float = _GUIDANCE,
     seed: int = 0,
 ) -> Pictures:
-    """One picture of each pair's condition and prompt; the same noise for the same seed.
+    """One image of each pair's condition and prompt; the same noise for the same seed.
 
     Args:
         model: the frozen one.
@@ -83,7 +83,7 @@ class Grid:
     Args:
         model: the frozen one.
         branch: what is trained.
-        condition: reads what the pictures kept; None: only pictures, no figure.
+        condition: reads what the images kept; None: only images, no figure.
         batch: held-out pairs.
         folder: for the strips.
     """
@@ -110,7 +110,7 @@ class Grid:
         return None if math.isnan(score) else score
 
     def _write_strips(self) -> None:
-        """All grids so far below their conditions, as one picture."""
+        """All grids so far below their conditions, as one image."""
         paths = sorted(self._folder.glob("[0-9]" * 8 + ".png"))
         rows = [strip_of(self._batch.maps[:_SHOWN])]
         for path in paths:
@@ -121,7 +121,7 @@ class Grid:
 
 
 def strip_of(pictures: Pictures) -> Image.Image:
-    """Pictures in a row."""
+    """Images in a row."""
     return image_sheet(list(pictures), len(pictures), gap=_GAP, border=False)
 
 

@@ -21,7 +21,7 @@ _ENTRY = re.compile(
     r"(:(?P<weight>[-+0-9.eE]+|[-+]?[A-Za-z]+))?(@(?P<first>[0-9.]+)-(?P<last>[0-9.]+))?(#(?P<mask>.+))?"
 )
 _HINT = (
-    "Write KIND=FILE or KIND-map=FILE, then as wanted :WEIGHT, @FROM-TO (shares of the steps) and "
+    "Write KIND=FILE or KIND-map=FILE, then as needed :WEIGHT, @FROM-TO (shares of the steps) and "
     "#MASK, for example depth=photo.jpg:0.6@0-0.7#mask.png."
 )
 
@@ -32,12 +32,12 @@ class ControlSpec:
 
     Attributes:
         kind: of the condition.
-        file: a picture, or a finished map.
+        file: an image, or a finished map.
         finished: whether it is a map.
         weight: factor of what the branch gives.
         first: share of the steps before which it does not act.
         last: share after which it does not.
-        masks: pictures that are white where it acts; none: everywhere.
+        masks: images that are white where it acts; none: everywhere.
     """
 
     kind: str

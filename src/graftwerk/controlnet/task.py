@@ -1,4 +1,4 @@
-"""A control branch as something to train: pictures behind noise, a prompt and a condition.
+"""A control branch as something to train: images behind noise, a prompt and a condition.
 
 A U-Net whose decoder is trained along with its branch: a new model, no longer the frozen one.
 
@@ -38,7 +38,7 @@ class Batch:
     """Pairs with their prompts.
 
     Attributes:
-        latents: the pictures as the U-Net draws them.
+        latents: the images as the U-Net generates them.
         maps: the conditions, bytes.
         texts: states of the prompts; None for a U-Net that reads none.
     """
@@ -53,7 +53,7 @@ class Batch:
 
 @runtime_checkable
 class Pairs(Protocol):
-    """Where pairs of pictures and conditions come from."""
+    """Where pairs of images and conditions come from."""
 
     def __len__(self) -> int:
         """How many there are."""
@@ -65,7 +65,7 @@ class Pairs(Protocol):
 
 
 def hint_input(maps: UInt8[np.ndarray, "b y x 3"], device: str) -> Float[Tensor, "b 3 y x"]:
-    """Condition pictures as a hint encoder takes them: 0 to 1."""
+    """Condition images as a hint encoder takes them: 0 to 1."""
     return to_values(maps).to(device)
 
 

@@ -28,7 +28,7 @@ METER, PLOT, SAMPLES = "meter.jsonl", "convergence.png", "samples"
 _MEASUREMENTS = 50  # over a whole training
 _GRIDS = 8
 _GRID_IMAGES = 16
-_IGNORANT = 0.9  # share of a plain guess's loss from which a model knows little of the pictures
+_IGNORANT = 0.9  # share of a plain guess's loss from which a model knows little of the images
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class TrainingJob:
 
     Attributes:
         model: the frozen one.
-        branch: newborn.
+        branch: zero-initialized.
         pairs: what it learns from.
         held_out: pairs that it never learns from.
-        condition: measures what pictures keep; None: no figure.
+        condition: measures what images keep; None: no figure.
         plan: how long and how fast.
         dropped: share of prompts left out.
         measured: held-out pairs that the meter takes.
@@ -125,10 +125,10 @@ class Watcher:
         return forecast(self.measurements, self.frozen_loss, self._lesson.plan)
 
     def begin(self, monitor: Monitor) -> None:
-        """Check a newborn branch, or take up the measurements of a training that goes on.
+        """Check a zero-initialized branch, or take up the measurements of a training that goes on.
 
         Raises:
-            Failure: the newborn branch changes the frozen model's loss.
+            Failure: the zero-initialized branch changes the frozen model's loss.
         """
         loaded = load_newest(self._folder / CHECKPOINTS, monitor.note)
         if loaded is not None:
@@ -144,7 +144,7 @@ class Watcher:
         guess = self._meter.plain_guess
         if self.frozen_loss > _IGNORANT * guess:
             monitor.note(
-                f"the model alone scores badly on these pictures: its loss is "
+                f"the model alone scores badly on these images: its loss is "
                 f"{self.frozen_loss:.4g}, a guess from their mean and spread has {guess:.4g}. A "
                 "branch has little to steer there: train or choose a better model first."
             )
@@ -190,7 +190,7 @@ def train_branch(lesson: TrainingJob, session: Session, monitor: Monitor) -> Tra
     """Train a branch, or go on; the branch ends with the averaged weights.
 
     Raises:
-        Failure: the newborn branch changes the frozen model's loss.
+        Failure: the zero-initialized branch changes the frozen model's loss.
         BadInput: the folder holds a training of another configuration.
         Diverged: the loss is not finite any more.
         Cancelled: stopped; running it again goes on.

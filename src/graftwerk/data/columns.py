@@ -21,10 +21,10 @@ _READERS: dict[Kind, str] = {
     "image": "--model builtin/blocks-clip, or the folder of an image model (CLIP, ViT, ...)",
     "series": "--model FOLDER of PatchTST or TimesFM",
 }
-_MOSTLY = 0.9  # of the values of a column of picture paths end like pictures
+_MOSTLY = 0.9  # of the values of a column of image paths end like images
 _HALF = 0.5  # of the values of a numeric column are numbers; rows with others are left out
 _SHOWN = 5
-_LOOKED_FOR = 100  # pictures
+_LOOKED_FOR = 100  # images
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -60,7 +60,7 @@ class Chosen:
         kind: what they hold.
         names: of the columns, in their order.
         note: what a person should know of the choice; empty: nothing.
-        root: folder that paths of pictures start at.
+        root: folder that paths of images start at.
     """
 
     kind: Kind
@@ -88,7 +88,7 @@ def choose_columns(table: Table, requested: ColumnChoice, target: str | None) ->
 
 
 def _rooted(table: Table, chosen: Chosen) -> Chosen:
-    """The same with the folder that paths of pictures start at: the table's, or the current one."""
+    """The same with the folder that paths of images start at: the table's, or the current one."""
     beside = table.path.parent
     if chosen.kind != "image":
         return chosen
@@ -97,7 +97,7 @@ def _rooted(table: Table, chosen: Chosen) -> Chosen:
         return replace(chosen, root=beside)
     if not any(Path(path).is_file() for path in paths[:_LOOKED_FOR]):
         return replace(chosen, root=beside)
-    reported = f"{table.path.name}: paths of pictures start at the current folder, not at the table"
+    reported = f"{table.path.name}: paths of images start at the current folder, not at the table"
     return replace(chosen, note="; ".join(filter(None, (chosen.note, reported))))
 
 
@@ -155,7 +155,7 @@ class _Sorted:
             self.others[self.running[0]] = "numbers that count rows"
 
     def of(self, kind: Kind) -> list[str]:
-        """Columns of a kind; of pictures there is one in a row."""
+        """Columns of a kind; of images there is one in a row."""
         return {"image": self.pictures[:1], "text": self.words, "series": self.series}[kind]
 
     def reasons(self, read: Sequence[str]) -> dict[str, str]:
@@ -191,7 +191,7 @@ def _as_named(table: Table, requested: ColumnChoice) -> Chosen:
     found = _Sorted(table, requested.content, by_itself=False)
     if "image" in requested.reads and found.pictures:
         others = [name for name in requested.content if name != found.pictures[0]]
-        note = f"reading pictures from {found.pictures[0]}; left out: {few(others)}"
+        note = f"reading images from {found.pictures[0]}; left out: {few(others)}"
         return _rooted(table, Chosen("image", (found.pictures[0],), note if others else ""))
     if "text" in requested.reads:
         return Chosen("text", requested.content)

@@ -25,7 +25,7 @@ Kind = Literal["text", "image", "series"]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Where a picture lies.
+    """Where an image lies.
 
     Attributes:
         path: the file, or the zip that holds it.
@@ -45,7 +45,7 @@ class Picture:
 
         Raises:
             BadFile: it cannot be read.
-            LimitExceeded: it is larger than a picture may be.
+            LimitExceeded: it is larger than an image may be.
         """
         from .raw import read_bytes
 
@@ -66,12 +66,12 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class OpenedData:
-    """A picture in memory."""
+    """An image in memory."""
 
     image: Any
 
     def open(self) -> "Image":
-        """The picture."""
+        """The image."""
         image: Image = self.image
         return image
 
@@ -86,7 +86,7 @@ class Examples:
     Attributes:
         source: file or folder.
         kind: what the items are.
-        items: texts, places of pictures, or series of float32 [t] each.
+        items: texts, places of images, or series of float32 [t] each.
         keys: SHA-256 of the content of each.
         labels: what the target column holds: a string, a list of strings, or a number.
         names: how each is called in messages.
@@ -131,7 +131,7 @@ def key_of(item: Item) -> str:
     """SHA-256 of the content of an item.
 
     Raises:
-        BadFile: a picture cannot be read.
+        BadFile: an image cannot be read.
     """
     if isinstance(item, Picture):
         return hashlib.sha256(item.content()).hexdigest()
@@ -158,7 +158,7 @@ def require_some(examples: Examples) -> Examples:
 
 @lru_cache(maxsize=4)
 def open_zip(path: str) -> zipfile.ZipFile:
-    """An open zip, kept for the pictures that are read one by one.
+    """An open zip, kept for the images that are read one by one.
 
     Raises:
         BadFile: it is no zip, or has entries that unpack to far more than they hold.

@@ -1,4 +1,4 @@
-"""Pictures with the boundaries that people drew in them, as BSDS has them, from a zip or folder."""
+"""Images with the boundaries that people drew in them, as BSDS has them, from a zip or folder."""
 
 import io
 import zipfile
@@ -20,14 +20,14 @@ People = Bool[np.ndarray, "p h w"]
 
 
 class BoundaryData:
-    """Pairs of a picture and a file of boundaries, read one by one.
+    """Pairs of an image and a file of boundaries, read one by one.
 
     Args:
         path: a zip file, or a folder.
 
     Raises:
         BadFile: there is no such file, or it is no zip.
-        BadInput: no picture has boundaries beside it.
+        BadInput: no image has boundaries beside it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,7 +42,7 @@ class BoundaryData:
         )
         if not self.names:
             raise BadInput(
-                f"{path} has no picture with boundaries beside it.",
+                f"{path} has no image with boundaries beside it.",
                 f"Put NAME.npz with the array {_KEY!r} [people height width] beside NAME.jpg.",
             )
 
@@ -50,7 +50,7 @@ class BoundaryData:
         return len(self.names)
 
     def __iter__(self) -> Iterator[tuple[Picture, People]]:
-        """Pictures in the order of their names, with the boundaries of each person."""
+        """Images in the order of their names, with the boundaries of each person."""
         for name in self.names:
             image = decode_image(io.BytesIO(self._content(name)), name).image
             picture = np.asarray(image)
@@ -58,8 +58,8 @@ class BoundaryData:
             if people.shape[1:] != picture.shape[:2]:
                 raise BadInput(
                     f"the boundaries of {name} are {people.shape[2]} x {people.shape[1]} pixels, "
-                    f"and the picture is {picture.shape[1]} x {picture.shape[0]}.",
-                    "Draw them at the picture's size.",
+                    f"and the image is {picture.shape[1]} x {picture.shape[0]}.",
+                    "Draw them at the image's size.",
                 )
             yield picture, people
 

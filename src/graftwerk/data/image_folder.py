@@ -290,7 +290,7 @@ def read_captioned(folder: Path, caption: str | None) -> CaptionedImages:
     found = [path for path in _images_in(folder) if path not in maps]
     if len(found) > limits.TRAINED_IMAGES:
         raise LimitExceeded(
-            f"{folder} has {len(found):,} pictures; at most {limits.TRAINED_IMAGES:,} are read.",
+            f"{folder} has {len(found):,} images; at most {limits.TRAINED_IMAGES:,} are read.",
             "Choose some of them.",
         )
     captions = _captions(found, rows, caption)
@@ -315,12 +315,12 @@ def _nothing_in(folder: Path, left_out: Mapping[str, str]) -> BadInput:
     packed = next(folder.rglob("*.parquet"), None)
     if packed is not None and not left_out:
         return BadInput(
-            f"{folder} holds no picture that can be read: images inside Parquet files, such as "
+            f"{folder} holds no image that can be read: images inside Parquet files, such as "
             f"{packed.name}, are not read.",
             f"Save them as files, with a {METADATA} beside them. {_FORM}",
         )
     return BadInput(
-        f"{folder} holds no picture that can be read.{first}",
+        f"{folder} holds no image that can be read.{first}",
         "Name a folder with .png, .jpg or .webp files.",
     )
 
@@ -351,7 +351,7 @@ def _captions(
     if without:
         more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
         raise BadInput(
-            f"{len(without)} of {len(paths)} pictures have no caption: "
+            f"{len(without)} of {len(paths)} images have no caption: "
             f"{', '.join(without[:_NAMED])}{more}.",
             f"Write NAME.txt or NAME.caption beside NAME.png, or a table ({', '.join(TABLES)}), "
             f"or give one caption for all with --caption. {_FORM} Conditions may also lie in a "
@@ -407,7 +407,7 @@ def read_image_folder(path: Path, note: Callable[[str], None] | None = None) -> 
     if path.is_file() and path.suffix.lower() not in {Path(name).suffix for name in TABLES}:
         raise BadFile(f"{path} is neither a folder nor a table of images.", _FORM)
     if not path.exists():
-        raise BadFile(f"{path} does not exist.", f"Name a folder of pictures or its {METADATA}.")
+        raise BadFile(f"{path} does not exist.", f"Name a folder of images or its {METADATA}.")
     absolute = Path(os.path.abspath(path))  # noqa: PTH100  links in it stay
     tables = read_image_tables(absolute, exist=False)
     found = [
@@ -424,7 +424,7 @@ def read_image_folder(path: Path, note: Callable[[str], None] | None = None) -> 
         )
     if len(found) > limits.LABELLED_IMAGES:
         raise LimitExceeded(
-            f"{path} holds {len(found):,} pictures; at most {limits.LABELLED_IMAGES:,} are read.",
+            f"{path} holds {len(found):,} images; at most {limits.LABELLED_IMAGES:,} are read.",
             "Take a part of them.",
         )
     if note is not None:

@@ -226,14 +226,14 @@ def _alpha_of(image: "Image") -> "Image":
 def _unreadable(file: BufferedReader | BytesIO, name: str, error: Exception) -> BadFile:
     size = file.seek(0, os.SEEK_END)
     if size == 0:
-        return BadFile(f"{name!r} is not a readable picture: it is empty.", "Copy it again.")
+        return BadFile(f"{name!r} is not a readable image: it is empty.", "Copy it again.")
     if _is_cut_short(file, size, str(error)):
         return BadFile(
-            f"{name!r} is not a readable picture: it is cut short after {size:,} bytes.",
+            f"{name!r} is not a readable image: it is cut short after {size:,} bytes.",
             "Copy or download the file again.",
         )
     return BadFile(
-        f"{name!r} is not a readable picture ({type(error).__name__}).", f"Read are: {_NAMED}."
+        f"{name!r} is not a readable image ({type(error).__name__}).", f"Read are: {_NAMED}."
     )
 
 

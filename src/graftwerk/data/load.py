@@ -29,7 +29,7 @@ Entry = tuple[PurePosixPath, Picture]  # path below the root, place of the file
 
 
 def read_class_folders(root: Path) -> Examples:
-    """Read every picture or text below each class folder of `root`.
+    """Read every image or text below each class folder of `root`.
 
     Raises:
         BadInput: there are no class folders, or they look like parts of a split.
@@ -39,7 +39,7 @@ def read_class_folders(root: Path) -> Examples:
     entries = [entry for entry in _without_common_folder(entries) if len(entry[0].parts) > 1]
     if not entries:
         raise BadInput(
-            f"{root} holds no class folders with pictures or texts in them.",
+            f"{root} holds no class folders with images or texts in them.",
             "Lay it out as CLASS/picture.png, or name a table: .csv, .jsonl, .xlsx, .parquet.",
         )
     names = {path.parts[0] for path, _ in entries}
@@ -143,7 +143,7 @@ def read_text(location: Picture) -> str | LeftOut:
 def read_examples(path: str | Path, requested: ColumnChoice) -> Examples:
     """Read labelled data.
 
-    Rows without a label or content, and pictures that cannot be decoded, are left out and named
+    Rows without a label or content, and images that cannot be decoded, are left out and named
     in `refused`.
 
     Raises:
@@ -194,7 +194,7 @@ def read_items(path: str | Path, requested: ColumnChoice, target: str | None) ->
     for row, location in enumerate(table.places):
         item = _item(table, chosen, columns, row)
         if isinstance(item, LeftOut):
-            raise BadInput(f"{location} of {table.path.name}: {item.reason}", "Mend that row.")
+            raise BadInput(f"{location} of {table.path.name}: {item.reason}", "Fix that row.")
         items.append(item)
     return Rows(items, list(table.places), _tables(table), _notes(table, chosen))
 
@@ -273,7 +273,7 @@ def _without(requested: ColumnChoice, target: str) -> ColumnChoice:
     if requested.content and not left:
         raise BadInput(
             f"{target!r} is the column of labels and cannot be what is read too.",
-            "Name another column with --content or --target.",
+            "Pass another column with --content or --target.",
         )
     return replace(requested, content=left)
 

@@ -127,7 +127,7 @@ def _numbers(examples: Examples) -> Float64[np.ndarray, " n"]:
         if not is_number(value) or not math.isfinite(float(value)):
             raise BadInput(
                 f"the target in {name} is {value!r}, which is no finite number.",
-                "Mend or remove such rows, or fit classes with --task class.",
+                "Fix or remove such rows, or fit classes with --task class.",
             )
         values[location] = float(value)
     return values
@@ -145,7 +145,7 @@ def _require_classes(
         raise BadInput(
             f"the labels of {examples.source} have {len(labels):,} different values in "
             f"{len(named):,} rows, among them {_few(labels)}: these are hardly classes.",
-            "Name another column with --target, or numbers with --task number.",
+            "Pass another column with --target, or numbers with --task number.",
         )
     contents: dict[str, set[str]] = {label: set() for label in labels}
     for row, key in zip(named, examples.keys, strict=True):

@@ -87,7 +87,7 @@ class PipelineFolder:
         return self.path / "scheduler" / "scheduler_config.json"
 
     def fingerprint(self) -> str:
-        """SHA-256 over every file and setting that changes a picture."""
+        """SHA-256 over every file and setting that changes an image."""
         parts = {part: fingerprint(self.path / part, {}) for part in self.layout.parts}
         settings = {key: value for key, value in self.index.items() if key != "_diffusers_version"}
         content = {"parts": parts, "scheduler": dict(self.scheduler), "index": settings}
@@ -156,7 +156,7 @@ def _check_part(path: Path, part: str, value: list[Any]) -> None:
         allowed = part in _IGNORED | {"scheduler"} and requested[0] in _LIBRARIES
     if not allowed:
         raise BadFile(
-            f"{path / 'model_index.json'} asks for {'.'.join(str(entry) for entry in requested)} as "
+            f"{path / 'model_index.json'} asks for {'.'.join(map(str, requested))} as "
             f"{part}, which is not known here.",
             "Only Stable Diffusion and unconditional pipelines of the diffusers library are read.",
         )
@@ -227,7 +227,7 @@ def read_sizes(folder: PipelineFolder) -> Sizes | None:
 
 
 def require_multiples(model: str, multiple: int, width: int, height: int) -> None:
-    """See that a model can draw pictures of a size.
+    """See that a model can draw images of a size.
 
     Raises:
         BadInput: it cannot.

@@ -1,4 +1,4 @@
-"""Views of a picture that show the same: what pulls in all of them is no pattern of pixels.
+"""Views of an image that show the same: what pulls in all of them is no pattern of pixels.
 
 Log-probabilities that still have a slope where a classifier is sure.
 """
@@ -29,15 +29,15 @@ def softened(log_prob: Callable[[Tensor], Tensor], logits: Tensor, temperature: 
     return soft + (value - soft).detach()
 
 
-_MOVE = 0.15  # of half the picture's side, at most
-_ZOOM = 0.1  # of the picture's size, at most
+_MOVE = 0.15  # of half the image's side, at most
+_ZOOM = 0.1  # of the image's size, at most
 _GRAIN = 0.03  # standard deviation, of values 0 to 1
 
 
 def views(
     pictures: Float[Tensor, "b k y x"], count: int, seed: int
 ) -> list[Float[Tensor, "b k y x"]]:
-    """Each picture moved, zoomed and grained a little, with a gradient; borders are mirrored.
+    """Each image moved, zoomed and grained a little, with a gradient; borders are mirrored.
 
     Athalye, Engstrom, Ilyas, Kwok, "Synthesizing Robust Adversarial Examples", 2018, section 2.1:
     the expectation over transformations.
@@ -45,7 +45,7 @@ def views(
     Args:
         pictures: of values 0 to 1.
         count: of views, each the same of all pictures.
-        seed: of what is drawn.
+        seed: of what is generated.
     """
     generator = torch.Generator().manual_seed(seed)
     found = []

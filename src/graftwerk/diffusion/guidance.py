@@ -1,7 +1,7 @@
-"""Gradient guidance: a term added to the score while a picture is drawn.
+"""Gradient guidance: a term added to the score while an image is drawn.
 
 With `score = (D(x) - x) / sigma^2`, a term `s * grad log p(y | x)` of the score shifts the expected
-clean picture: `D'(x) = D(x) + s * sigma^2 * grad log p(y | x)`. Algorithm 1 of Dhariwal and Nichol,
+clean image: `D'(x) = D(x) + s * sigma^2 * grad log p(y | x)`. Algorithm 1 of Dhariwal and Nichol,
 "Diffusion Models Beat GANs on Image Synthesis", 2021, shifts the mean of the ancestral step by
 `s * Sigma * grad`, algorithm 2 the noise of DDIM by `-sqrt(1 - abar) * grad`; in terms of `D` both
 are this one shift, so it serves every sampler.
@@ -107,7 +107,7 @@ def classifier_free(conditional: Denoiser, both: Denoiser, guidance: Guidance) -
 
 
 def clamped(denoise: Denoiser, clamp: Clamp) -> Denoiser:
-    """Keep the expected picture in range.
+    """Keep the expected image in range.
 
     A plain cut at the limit, or dynamic thresholding: a row whose values exceed 1 beyond the
     clamp's ratio is scaled back into it (Saharia et al., "Photorealistic Text-to-Image Diffusion
@@ -127,7 +127,7 @@ def clamped(denoise: Denoiser, clamp: Clamp) -> Denoiser:
 
 LogProb = Callable[[Batch, Sigma], Tensor]
 # Root mean square, in units of noise and data together, of what no guide should make: data have
-# about unit variance, and a model that knows little expects clean pictures as large as the noise.
+# about unit variance, and a model that knows little expects clean images as large as the noise.
 _FAR = 100.0
 
 
@@ -140,7 +140,7 @@ class Term:
         log_prob: from a batch and its noise level to one number a row, whose gradient pulls: a
             log-probability, or minus an energy.
         scale: weight of the gradient; 0 takes the guide away.
-        clean: whether `log_prob` reads the expected clean picture instead of the noisy one. It
+        clean: whether `log_prob` reads the expected clean image instead of the noisy one. It
             then needs to know no noise, and a step costs a way back through the denoiser.
         lowest: noise level below which it does not act.
         highest: noise level above which it does not act.
@@ -262,7 +262,7 @@ def guided_by(
 def _evaluate(
     denoise: Denoiser, terms: Sequence[Term], x: Batch, sigma: Sigma
 ) -> tuple[Batch, list[tuple[Tensor, Batch]]]:
-    """The expected clean picture, and value and gradient of each term."""
+    """The expected clean image, and value and gradient of each term."""
     traces = []
     # a sampler runs without gradients, and its tensors can have none
     with torch.inference_mode(False), torch.enable_grad():
@@ -287,7 +287,7 @@ def _gradient(term: Term, value: Tensor, free: Batch) -> Batch:
         )
     if gradient is None:
         raise BadInput(
-            f"{term.name} has no gradient: its value does not depend on the picture in a way that "
+            f"{term.name} has no gradient: its value does not depend on the image in a way that "
             "PyTorch can differentiate.",
             "Compute it with PyTorch's operations alone, without .item(), .numpy() or argmax.",
         )

@@ -1,11 +1,11 @@
 """Gradient descent on an input: the general, slow way to make a network's output what one wants.
 
 Where the space of inputs is not well-behaved, it finds inputs that only the network takes for what
-was wanted (Szegedy et al., "Intriguing properties of neural networks", 2013).
+was requested (Szegedy et al., "Intriguing properties of neural networks", 2013).
 
-From a picture back to the noise that a sampler would draw it from.
+From an image back to the noise that a sampler would draw it from.
 
-How well a denoiser knows a picture: what it makes of it behind noise.
+How well a denoiser knows an image: what it makes of it behind noise.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,16 +34,16 @@ def invert_ddim(
     DDIM inversion (Song, Meng, Ermon, "Denoising Diffusion Implicit Models", 2020, section 4.3)
     goes up the probability-flow equation with Euler's method, and takes the slope where a step
     begins; the sampler takes it where the step ends. So each step is refined: the slope is
-    computed anew where the last try led, which comes to the step whose inverse is the sampler's
+    computed again where the last try led, which comes to the step whose inverse is the sampler's
     (a fixed-point iteration, as in Pan et al., "Effective Real Image Editing with Accelerated
     Iterative Diffusion Inversion", 2023).
 
     Args:
         denoise: the model.
-        x: clean pictures or latents.
+        x: clean images or latents.
         sigmas: levels of the sampler, falling to 0; they are walked backwards.
         refinements: further evaluations a step; 0 is the plain inversion.
-        advance: told of every step; it may raise to stop.
+        advance: informed of every step; it may raise to stop.
     """
     for before, sigma in pairwise(reversed(sigmas)):
         # at level 0 there is no slope yet: take that of the next level
@@ -71,7 +71,7 @@ def residuals(
 
     Args:
         denoise: the model.
-        clean: pictures or latents.
+        clean: images or latents.
         sigmas: noise levels.
         generator: of the noise, which is the same for all rows.
         draws: noises at each level.
@@ -108,8 +108,8 @@ def descend(
         steps: gradient steps.
         rate: learning rate.
         bounds: least and largest value; None for none.
-        watch: told of the step's number from 0, the input and its losses, once more after the last
-            step; it may raise to stop.
+        watch: informed of the step's number from 0, the input and its losses, once more after
+            the last step; it may raise to stop.
 
     Raises:
         BadInput: the loss is not finite or has no gradient.

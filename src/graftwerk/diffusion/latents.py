@@ -1,4 +1,4 @@
-"""Pictures to the values that a U-Net draws, and back."""
+"""Images to the values that a U-Net draws, and back."""
 
 import hashlib
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class LatentSpace:
         return digest.hexdigest()
 
     def encode(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
-        """Pictures, values 0 to 1, as what the U-Net draws; of a latent the most likely value."""
+        """Images, values 0 to 1, as what the U-Net draws; of a latent the most likely value."""
         values = pictures * 2 - 1
         if self.network is None:
             return values
@@ -48,7 +48,7 @@ class LatentSpace:
         return (latents - mean) / std * scale
 
     def decode(self, drawn: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
-        """What the U-Net drew as pictures, values 0 to 1."""
+        """What the U-Net drew as images, values 0 to 1."""
         if self.network is not None:
             scale, mean, std = self._scale(drawn)
             drawn = self.network.decode(drawn * std / scale + mean, return_dict=False)[0]

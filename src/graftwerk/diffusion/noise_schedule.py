@@ -1,7 +1,7 @@
 """The noise that a discrete-time diffusion model was trained with, read from its configuration.
 
 Diffusers writes it to `scheduler/scheduler_config.json`. It is read as data here; no scheduler of
-that library is built. In the variance-exploding form used throughout, a picture at noise level
+that library is built. In the variance-exploding form used throughout, an image at noise level
 `sigma` is `x0 + sigma * noise`; the network itself saw `x / sqrt(1 + sigma**2)`.
 
 Which noise levels a sampler visits: falling, one more than there are steps.
@@ -62,7 +62,7 @@ SCHEDULERS = _PLAIN + _ONE_MORE
 
 @dataclass(frozen=True, slots=True)
 class Clamp:
-    """How a model wants its picture kept in range while it is drawn.
+    """How a model wants its image kept in range while it is drawn.
 
     Attributes:
         limit: largest magnitude of a value.
@@ -123,7 +123,7 @@ class Noise:
         output: Float[Tensor, "b c h w"],
         sigma: float | Float[Tensor, "b 1 1 1"],
     ) -> Float[Tensor, "b c h w"]:
-        """The clean picture that the network's output means; `x` is not scaled."""
+        """The clean image that the network's output means; `x` is not scaled."""
         match self.prediction:
             case "epsilon":
                 return x - sigma * output
@@ -313,7 +313,7 @@ def own_times(noise: Noise, steps: int) -> list[int]:
 
 
 def initial(noise: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b c h w"]:
-    """Where a sampler starts: unit noise at the highest level, a picture of unit variance in it.
+    """Where a sampler starts: unit noise at the highest level, an image of unit variance in it.
 
     That is the unit noise of a variance-preserving model; at high levels hardly more than
     `sigma * noise`.

@@ -1,7 +1,7 @@
-"""A classifier of noisy latents: which labels hold for the clean picture behind them.
+"""A classifier of noisy latents: which labels hold for the clean image behind them.
 
 It is the way down of a denoiser with a pooling by attention instead of the way up, as in Dhariwal
-and Nichol, "Diffusion Models Beat GANs on Image Synthesis", 2021, section 4.1; but a picture may
+and Nichol, "Diffusion Models Beat GANs on Image Synthesis", 2021, section 4.1; but an image may
 hold several things, so each label asks with a query of its own and has a probability of its own.
 """
 

@@ -106,7 +106,7 @@ def _quiet() -> Iterator[None]:
 
 
 def check_unet(network: Any, folder: Path) -> None:
-    """Refuse a U-Net that wants more than a noisy picture, a time and a prompt.
+    """Refuse a U-Net that wants more than a noisy image, a time and a prompt.
 
     Raises:
         BadFile: it does.
@@ -134,7 +134,7 @@ class DiffusionModel:
 
     Attributes:
         name: as the user wrote it.
-        fingerprint: hash of weights and of everything else that changes a picture.
+        fingerprint: hash of weights and of everything else that changes an image.
         noise: the noise that it was trained with.
         channels: channels of what the U-Net draws.
         factor: pixels to a side of one of its values; 1 where it draws pixels.
@@ -143,7 +143,7 @@ class DiffusionModel:
         device: where it runs.
         unet: the U-Net.
         reader: what reads prompts; None for an unconditional model.
-        decoder: the autoencoder that makes pictures of latents; None for a model of pixels.
+        decoder: the autoencoder that makes images of latents; None for a model of pixels.
         keeps_prompts: whether the U-Net's attention can keep a prompt's keys and values.
     """
 
@@ -180,7 +180,7 @@ class DiffusionModel:
         )
 
     def shape(self, width: int, height: int) -> tuple[int, int, int]:
-        """Channels, height and width of what the U-Net draws for a picture of this size.
+        """Channels, height and width of what the U-Net draws for an image of this size.
 
         Raises:
             BadInput: the model cannot draw that size.
@@ -194,7 +194,7 @@ class DiffusionModel:
         return LatentSpace(self.decoder)
 
     def decode(self, drawn: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
-        """What the U-Net drew as pictures, values 0 to 1."""
+        """What the U-Net drew as images, values 0 to 1."""
         return self.space.decode(drawn)
 
 
@@ -225,7 +225,7 @@ def _load(name: str, device: str, folder: PipelineFolder) -> DiffusionModel:
     decoder: Any = load_part(folder.path / "vae").to(location) if folder.layout.latent else None
     reader = TextReader(folder, location) if folder.layout.encoders else None
     factor = LatentSpace(decoder).factor
-    # A U-Net on pixels halves them itself and does not mend odd sides.
+    # A U-Net on pixels halves them itself and does not fix odd sides.
     halvings = len(unet.config.block_out_channels) - 1
     model = DiffusionModel(
         name=name,
@@ -261,7 +261,7 @@ def _check_fit(model: DiffusionModel, folder: PipelineFolder) -> None:
     found: str | None = None
     if model.decoder is None:
         if model.channels not in {1, 3}:
-            found = f"its U-Net draws {model.channels} channels, a picture has 1 or 3"
+            found = f"its U-Net draws {model.channels} channels, an image has 1 or 3"
     elif model.decoder.config.latent_channels != model.channels:
         found = (
             f"its U-Net reads {model.channels} channels, its autoencoder has "

@@ -31,7 +31,7 @@ class Step:
         number: from 1.
         sigma: noise level before it.
         x: the batch after it.
-        denoised: the clean picture as it was expected before it.
+        denoised: the clean image as it was expected before it.
     """
 
     number: int
@@ -126,7 +126,7 @@ def sample_ddim(
         sigmas: noise levels.
         generators: of the fresh noise; needed where `eta` is above 0.
         eta: share of the ancestral noise, 0 to 1.
-        watch: told of every step.
+        watch: informed of every step.
     """
     for number, (sigma, after) in enumerate(pairwise(sigmas), 1):
         denoised = denoise(x, sigma)
@@ -158,7 +158,7 @@ def sample_ddpm(
         x: the start.
         sigmas: noise levels.
         generators: of the fresh noise.
-        watch: told of every step.
+        watch: informed of every step.
     """
     for number, (sigma, after) in enumerate(pairwise(sigmas), 1):
         denoised = denoise(x, sigma)

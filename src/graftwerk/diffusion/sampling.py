@@ -1,6 +1,6 @@
-"""Drawing batches of pictures: noise of their own, sampler, wrapped denoiser.
+"""Drawing batches of images: noise of their own, sampler, wrapped denoiser.
 
-Decoded batches as pictures, and many pictures as one sheet.
+Decoded batches as images, and many images as one sheet.
 """
 
 import math
@@ -25,7 +25,7 @@ from .prompts import TextStates, join
 from .samplers import Watch, find_sampler
 from .unet import NetworkDenoiser
 
-# Pixels of one batch. Small pictures leave most of a machine idle when drawn one by one.
+# Pixels of one batch. Small images leave most of a machine idle when drawn one by one.
 _BATCH_PIXELS = {"cpu": 2**18, "mps": 2**20, "cuda": 2**22}
 _BATCH_IMAGES = {"cpu": 16, "mps": 16, "cuda": 64}
 
@@ -50,7 +50,7 @@ class Controller(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What shapes a picture, beside the model and the picture's number.
+    """What shapes an image, beside the model and the image's number.
 
     Attributes:
         texts: states of the prompt; None for a model that reads none.
@@ -78,18 +78,18 @@ class Plan:
 
 
 def image_seed(seed: int, number: int) -> int:
-    """The seed of one picture's noise, from the request's seed and the picture's number."""
+    """The seed of one image's noise, from the request's seed and the image's number."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def batches(count: int, width: int, height: int, device: str) -> list[range]:
-    """The numbers of `count` pictures, in batches that the device takes at once."""
+    """The numbers of `count` images, in batches that the device takes at once."""
     size = _batch_size(width, height, device)
     return [range(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def largest_batch(width: int, height: int) -> int:
-    """Pictures of this size that any device draws at once."""
+    """Images of this size that any device draws at once."""
     return max(_batch_size(width, height, device) for device in _BATCH_IMAGES)
 
 
@@ -129,9 +129,9 @@ def build_denoiser(model: DiffusionModel, plan: Plan, rows: int) -> Denoiser:
 def sample_batch(
     model: DiffusionModel, plan: Plan, numbers: Sequence[int], watch: Watch | None = None
 ) -> Float[Tensor, "b c h w"]:
-    """Draw the pictures of these numbers at once, not decoded yet.
+    """Draw the images of these numbers at once, not decoded yet.
 
-    A picture's noise depends on seed and number alone. Batches of another size change the order
+    An image's noise depends on seed and number alone. Batches of another size change the order
     of sums, so its last bits (some 1e-6) depend on the batch too.
 
     Raises:
@@ -160,7 +160,7 @@ _SHEET_GAP = 4
 
 
 def decode(model: DiffusionModel, drawn: Float[Tensor, "b c h w"]) -> list[Picture]:
-    """What a sampler drew as pictures, 8 bits a channel.
+    """What a sampler drew as images, 8 bits a channel.
 
     Raises:
         Failure: an image is of one color, or its values are not finite.
@@ -189,7 +189,7 @@ def _require_images(model: DiffusionModel, decoded: Float[Tensor, "b k y x"]) ->
 
 
 def contact_sheet(images: Sequence[Picture]) -> Picture:
-    """Pictures of one size in rows on white, made smaller where the sheet would be too large."""
+    """Images of one size in rows on white, made smaller where the sheet would be too large."""
     columns = math.ceil(math.sqrt(len(images)))
     room = _SHEET_SIDE // columns - _SHEET_GAP
     scale = min(1.0, room / max(images[0].size))
@@ -201,5 +201,5 @@ def contact_sheet(images: Sequence[Picture]) -> Picture:
 
 
 def film_strip(images: Sequence[Picture]) -> Picture:
-    """Pictures of one size in one row on white."""
+    """Images of one size in one row on white."""
     return image_sheet(images, len(images), gap=_SHEET_GAP)

@@ -2,7 +2,7 @@
 
 What is handed over are the skips, one for each layer of the encoder, and the middle's output.
 
-A discrete-time U-Net as one function from a noisy picture to a clean one.
+A discrete-time U-Net as one function from a noisy image to a clean one.
 
 Attention that computes the keys and values of a prompt once, not at every step.
 """
@@ -27,7 +27,7 @@ PromptKeys = dict[nn.Module, tuple[Tensor, Tensor]]
 class PromptAttention:
     """Attention as diffusers computes it, with room for what does not change between steps.
 
-    A U-Net's cross-attention reads the same prompt at every step. Small pictures spend a tenth of
+    A U-Net's cross-attention reads the same prompt at every step. Small images spend a tenth of
     their time on its keys and values, and a third in a U-Net of Stable Diffusion's size.
     """
 
@@ -47,7 +47,7 @@ class PromptAttention:
 
         Args:
             attn: the layer, with its projections.
-            hidden_states: the picture.
+            hidden_states: the image.
             encoder_hidden_states: the prompt; None for self-attention.
             attention_mask: handed on.
             temb: handed on.
@@ -95,7 +95,7 @@ def _is_simple(attn: Any) -> bool:
     return not extras and all(norm is None or norm is False for norm in norms)
 
 
-Inputs = Mapping[str, Any]  # what a U-Net takes beside picture and time: the prompt's states
+Inputs = Mapping[str, Any]  # what a U-Net takes beside image and time: the prompt's states
 Handed = tuple[tuple[Tensor, ...], Tensor]  # skips, middle
 
 
@@ -105,7 +105,7 @@ class Joint:
 
     Attributes:
         channels: of what is handed over there.
-        halvings: of its sides, counted from those of the U-Net's own picture.
+        halvings: of its sides, counted from those of the U-Net's own image.
     """
 
     channels: int
@@ -130,7 +130,7 @@ class Controllable(Protocol):
     """A U-Net of one's own that can be steered between its halves.
 
     Attributes:
-        encoder: its encoder and middle as one module; called with picture, times, hint and inputs
+        encoder: its encoder and middle as one module; called with image, times, hint and inputs
             it gives the skips and the middle's output. It adds the hint, where that is not None,
             to what its first convolution gives.
         joints: of the skips, in that order, and of the middle, last.
@@ -153,7 +153,7 @@ def encode_half(
 
     Args:
         parts: whatever has the U-Net's `conv_in`, `time_embedding`, `down_blocks`, `mid_block`.
-        x: noisy pictures as the U-Net takes them.
+        x: noisy images as the U-Net takes them.
         times: one for each row.
         hint: of the size that the first layer gives, for one row or for all.
         inputs: states of the prompts, by the names of the library.
@@ -192,7 +192,7 @@ def run_with(
 
     Args:
         network: a `UNet2DConditionModel`, a `UNet2DModel` or a `Controllable`.
-        x: noisy pictures as the U-Net takes them.
+        x: noisy images as the U-Net takes them.
         times: one for each row.
         inputs: states of the prompts, by the names of the library.
         residuals: what is added.
@@ -275,7 +275,7 @@ class Control(Protocol):
         """What is added; None: nothing.
 
         Args:
-            x: noisy pictures as the U-Net takes them.
+            x: noisy images as the U-Net takes them.
             times: as the U-Net takes them.
             sigma: noise level of all rows, or of each.
             inputs: states of the prompts, by the names of the library.
@@ -330,7 +330,7 @@ class NetworkDenoiser:
         )
 
     def __call__(self, x: Float[Tensor, "b c h w"], sigma: Sigma) -> Float[Tensor, "b c h w"]:
-        """The clean picture that the network expects behind `x`, at noise level `sigma`."""
+        """The clean image that the network expects behind `x`, at noise level `sigma`."""
         level = sigma.view(-1, 1, 1, 1) if isinstance(sigma, Tensor) else sigma
         times = self._noise.times_of(sigma, x).expand(len(x))
         scaled, inputs = x / (1 + level**2) ** 0.5, self._inputs(x)
@@ -358,7 +358,7 @@ class NetworkDenoiser:
         }
         if texts.pooled is not None:
             side = [x.shape[2] * self._factor, x.shape[3] * self._factor]
-            # height and width of the training picture, its crop, the size wanted
+            # height and width of the training image, its crop, the size requested
             locations = torch.tensor([*side, 0, 0, *side], dtype=x.dtype, device=x.device)
             inputs["added_cond_kwargs"] = {
                 "text_embeds": texts.pooled.repeat_interleave(each, dim=0),

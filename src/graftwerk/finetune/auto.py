@@ -40,7 +40,7 @@ def choose(
         settings: candidates beside the linear head.
         minutes: to spend in all.
         folder: for the runs.
-        monitor: told about progress.
+        monitor: informed about progress.
 
     Raises:
         BadInput: too few examples to validate on.

@@ -18,7 +18,7 @@ from ..models.text_encoder import read_recipe
 from ..types import Encoder, HiddenLayer, Vectors
 
 _TEXTS = frozenset({"bert", "distilbert", "mpnet", "roberta", "xlm-roberta", STATIC_TYPE})
-_DECODED = 64  # pictures at a time
+_DECODED = 64  # images at a time
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Encode(Protocol):
         Args:
             items: all of one kind.
             advance: counts the items as they are done.
-            unusual: is given, batch by batch, the number of pictures that are unlike those of
+            unusual: is given, batch by batch, the number of images that are unlike those of
                 the frozen model's training, where its folder tells what these were.
         """
         ...
@@ -145,7 +145,7 @@ def _require_texts(name: str, folder: ModelFolder) -> None:
 
 
 class _FrozenEncoder:
-    """An encoder of texts and pictures; see `Encode`."""
+    """An encoder of texts and images; see `Encode`."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder

@@ -193,13 +193,13 @@ def recommend(methods: Sequence[Method]) -> tuple[str, str]:
             )
         next_best = max(rest, key=lambda method: method.score.value)
         return retained.name, (
-            f"Take {retained.name}: its {name} of {best.score.value:.3f} ({interval}) is beyond what "
-            f"cheaper ways reach, at most {next_best.score.value:.3f} by {next_best.name}."
+            f"Take {retained.name}: its {name} of {best.score.value:.3f} ({interval}) is beyond "
+            f"what cheaper ways reach, at most {next_best.score.value:.3f} by {next_best.name}."
         )
     return retained.name, (
-        f"Take {retained.name}: its {name} of {retained.score.value:.3f} lies within the 95 % interval of "
-        f"the best, {best.name} with {best.score.value:.3f} ({interval}), and it learns "
-        f"{retained.parameters:,} numbers instead of {best.parameters:,}."
+        f"Take {retained.name}: its {name} of {retained.score.value:.3f} lies within the 95 % "
+        f"interval of the best, {best.name} with {best.score.value:.3f} ({interval}), and it "
+        f"learns {retained.parameters:,} numbers instead of {best.parameters:,}."
     )
 
 
@@ -253,7 +253,7 @@ def verdict(points: list[CurvePoint], name: str) -> str:
     )
     if gain > max(_WORTH, noise):
         ratio = float(np.clip(gain / former, 0, 1)) if former > 0 else 1.0
-        return f"more examples would help: {reported}; twice as many may bring about {gain * ratio:.3f}"
+        return f"more examples would help: {reported}; twice as many may gain {gain * ratio:.3f}"
     return f"more examples would hardly help: {reported}, which is within the noise of {noise:.3f}"
 
 

@@ -59,14 +59,14 @@ def of_head(name: str, head: LinearHead, problem: Problem) -> PriorTask:
 
 
 def of_words(problem: Problem) -> PriorTask:
-    """The labels of pictures as a classifier made of words (zero-shot).
+    """The labels of images as a classifier made of words (zero-shot).
 
     Raises:
-        BadInput: the model does not read both pictures and texts, or the labels are no classes.
+        BadInput: the model does not read both images and texts, or the labels are no classes.
     """
     if problem.targets.task != "class" or problem.examples.kind != "image":
         raise BadInput(
-            f"{problem.examples.source} holds no pictures with a class each.",
+            f"{problem.examples.source} holds no images with a class each.",
             "Name a fit on these data with --old.",
         )
     items, targets = _tested(problem)
@@ -90,7 +90,7 @@ def of_scenes(base: Base) -> PriorTask:
 
 
 def is_joint(base: Base) -> bool:
-    """Whether its features of pictures can be compared with those of texts."""
+    """Whether its features of images can be compared with those of texts."""
     return {"text", "image"} <= base.reads and base.layer is None
 
 

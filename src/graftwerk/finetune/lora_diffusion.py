@@ -22,14 +22,14 @@ from ..types import Monitor
 from .lora_training import LoraTraining, claim, require_free, save_trained, teach
 
 PART = "unet"  # of the pipeline, which gets the steer
-_DRAWS = 256  # of held-out noise, shared out among the pictures
+_DRAWS = 256  # of held-out noise, shared out among the images
 _BATCH = 16
 _MEASURED = 2**62  # seed of the held-out noise, which no training step has
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """What is taught, and how.
+    """What is trained, and how.
 
     Attributes:
         pictures: folder of the pictures.
@@ -53,9 +53,9 @@ class TrainingJob:
 
 
 class ImageTask:
-    """Pictures behind noise, told by their captions; see `train.task.Task`.
+    """Images behind noise, told by their captions; see `train.task.Task`.
 
-    The loss is the mean squared error of what the network itself predicts: noise, `v` or picture.
+    The loss is the mean squared error of what the network itself predicts: noise, `v` or image.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ImageTask:
         return self._steer.parameters()
 
     def batch(self, first: int, count: int) -> Int64[Tensor, " b"]:
-        """Numbers of pictures: each in its turn, for the noise differs each time."""
+        """Numbers of images: each in its turn, for the noise differs each time."""
         return torch.arange(first, first + count) % len(self._latents)
 
     def loss(
@@ -89,11 +89,11 @@ class ImageTask:
         return losses.mean(), {}
 
     def measure(self) -> Float64[np.ndarray, " n"]:
-        """Errors of all pictures behind noise that is the same at each call."""
+        """Errors of all images behind noise that is the same at each call."""
         count = len(self._latents)
         draws = max(_DRAWS // count, 2)
         numbers = torch.arange(count).repeat_interleave(draws)
-        # every picture at noise levels from low to high
+        # every image at noise levels from low to high
         steps = (torch.arange(draws) + 0.5) / draws * len(self._sigmas)
         times = steps.long().repeat(count).to(self._model.device)
         found = []
@@ -121,9 +121,9 @@ class ImageTask:
 
 
 def weight_of(noise: Noise, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Factor from an error of the picture to one of what the network predicts.
+    """Factor from an error of the image to one of what the network predicts.
 
-    A picture `x0 = x - sigma eps` errs by `sigma` times the noise; with `x0 = x / (1 + sigma^2) -
+    An image `x0 = x - sigma eps` errs by `sigma` times the noise; with `x0 = x / (1 + sigma^2) -
     sigma v / sqrt(1 + sigma^2)` by `sigma / sqrt(1 + sigma^2)` times `v`.
     """
     match noise.prediction:
@@ -138,10 +138,10 @@ def weight_of(noise: Noise, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
 def train_on_images(
     lesson: TrainingJob, monitor: Monitor
 ) -> tuple[LoraTraining, CaptionedImages, int]:
-    """Teach, measure and save; gives what came of it, what was shown, and the folder's bytes.
+    """Train, measure and save; gives what came of it, what was shown, and the folder's bytes.
 
     Raises:
-        BadInput: pictures, captions or model cannot be used.
+        BadInput: images, captions or model cannot be used.
         Diverged: the loss is not finite any more.
         Cancelled: stopped; running it again goes on.
         NoRoom: the folder cannot be written.
@@ -176,7 +176,7 @@ def _prepare(
     model: DiffusionModel, shown: CaptionedImages, monitor: Monitor
 ) -> tuple[Float[Tensor, "n c h w"], TextStates | None]:
     """Latents and text states, computed once."""
-    monitor.start("encoding pictures", len(shown.pictures))
+    monitor.start("encoding images", len(shown.pictures))
     squares = to_values(np.stack([fit(one, *model.size) for one in shown.pictures]))
     if model.decoder is None and model.channels == 1:
         squares = squares.mean(dim=1, keepdim=True)

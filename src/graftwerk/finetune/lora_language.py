@@ -35,7 +35,7 @@ _BATCH = 8
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """What is taught, and how.
+    """What is trained, and how.
 
     Attributes:
         text: file of plain text.
@@ -114,7 +114,7 @@ class WritingTask:
 
 
 def train_on_text(lesson: TrainingJob, monitor: Monitor) -> tuple[LoraTraining, Tokens, int]:
-    """Teach, measure and save; gives what came of it, the tokens, and the folder's bytes.
+    """Train, measure and save; gives what came of it, the tokens, and the folder's bytes.
 
     Raises:
         BadInput: text or model cannot be used.

@@ -1,4 +1,4 @@
-"""What teaching a model its own task anew has in common: training, figures, the folder."""
+"""What teaching a model its own task again has in common: training, figures, the folder."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class LoraTraining:
-    """A steer that was taught.
+    """A steer that was trained.
 
     Attributes:
         outcome: of the training.
@@ -122,9 +122,9 @@ def teach(
         task: has the steer's parameters and nothing else.
         plan: how long and how fast.
         session: where it is kept.
-        steer: newborn, in its network.
+        steer: zero-initialized, in its network.
         measure: losses of the network as it is now, on draws that are the same each time.
-        monitor: told about it.
+        monitor: informed about it.
 
     Raises:
         Diverged: the loss is not finite any more.

@@ -1,4 +1,4 @@
-"""The ways to fit, by name."""
+"""The methods of fitting, by name."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,7 +53,7 @@ def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> 
         problem: what it was tuned on.
         run: with the best weights in place.
         folder: of the run, whose log and plot are kept.
-        monitor: told about progress.
+        monitor: informed about progress.
     """
     from .networks import ADAPTER, NetworkEncoder, encode, save_full
 

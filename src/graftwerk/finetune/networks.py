@@ -34,7 +34,7 @@ def load_network(base: Base, kind: Kind) -> Trainable:
 
 
 def inputs_of(trainable: Trainable, items: Sequence[Item]) -> Inputs:
-    """Items as the network's inputs; pictures are opened."""
+    """Items as the network's inputs; images are opened."""
     opened: list[Any] = [
         item.open() if isinstance(item, Picture | OpenedData) else item for item in items
     ]
@@ -55,7 +55,7 @@ def encode(trainable: Trainable, items: Sequence[Item], advance: Advance) -> Vec
     if not np.isfinite(everything).all():
         raise Damaged(
             f"the network in {trainable.root} gives vectors that are not finite.",
-            "Its weights are damaged; make it anew.",
+            "Its weights are damaged; make it again.",
         )
     vectors = np.empty_like(everything)
     vectors[order] = everything

@@ -1,4 +1,4 @@
-"""Everything that the ways to fit have in common: model, data, labels, split.
+"""Everything that the methods of fitting have in common: model, data, labels, split.
 
 Features of data, computed once and kept in the cache by encoder and content.
 """
@@ -57,7 +57,7 @@ def features_of(base: Base, examples: Examples, monitor: Monitor) -> tuple[Vecto
 
 
 def out_of_distribution_of(base: Base, examples: Examples, monitor: Monitor) -> int:
-    """How many pictures are unlike those of the model's training, as far as its folder tells.
+    """How many images are unlike those of the model's training, as far as its folder tells.
 
     Raises as `features_of` does, which has computed it.
     """
@@ -182,7 +182,7 @@ class Problem:
         return features_of(self.base, self.examples, monitor)[1]
 
     def unfamiliar(self, monitor: Monitor) -> int:
-        """Pictures unlike those that the model was trained on, as far as its folder tells."""
+        """Images unlike those that the model was trained on, as far as its folder tells."""
         is_image = self.examples.kind == "image"
         return out_of_distribution_of(self.base, self.examples, monitor) if is_image else 0
 

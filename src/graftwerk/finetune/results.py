@@ -100,17 +100,17 @@ class CurvePoint(Report):
 class FitComparison(Report):
     """What `compare` measured."""
 
-    out: str = Field(description="folder with the picture and the fits")
+    out: str = Field(description="folder with the image and the fits")
     picture: str = Field(description="PNG of scores, costs and learning curve")
     model: str = Field(description="the frozen model")
     data: DataFacts = Field(description="the data")
-    ways: list[Method] = Field(description="one row a way")
+    ways: list[Method] = Field(description="one row a method")
     before: str | None = Field(
         description="what the model could do before: the old head, or zero-shot; None: unknown"
     )
     curve: list[CurvePoint] = Field(description="learning curve of the linear head")
     more_examples: str = Field(description="whether more examples would help")
-    recommended: str = Field(description="the way to take")
+    recommended: str = Field(description="the recommended method")
     reason: str = Field(description="why, in one sentence")
     seconds: float = Field(description="wall time")
 
@@ -159,8 +159,8 @@ class LoraTrainResult(Report):
     out: str = Field(description="folder of the LoRA; peft and diffusers open it as it is")
     task: str = Field(description="generate or write")
     model: str = Field(description="the frozen model")
-    items: int = Field(description="pictures or tokens that were learned from")
-    left_out: list[LeftOut] = Field(description="pictures that could not be read")
+    items: int = Field(description="images or tokens that were learned from")
+    left_out: list[LeftOut] = Field(description="images that could not be read")
     loss_before: float = Field(description="of the frozen model on held-out noise or text")
     loss_after: float = Field(description="with the LoRA, on the same noise or text")
     gain: float = Field(description="mean of before minus after")

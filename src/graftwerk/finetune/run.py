@@ -195,7 +195,7 @@ def tune(
         problem: the data.
         settings: how.
         folder: for log, checkpoints and the best weights.
-        monitor: told about progress.
+        monitor: informed about progress.
         minutes: stop after so long; 0: only put the best weights in their places.
         precision: of the arithmetic; None: the fastest of the device.
 

@@ -120,7 +120,7 @@ class FittedModel:
         Args:
             items: of the kind that it reads.
             advance: counts the items as they are done.
-            unusual: of a linear fit, is given how many pictures are unlike those of the frozen
+            unusual: of a linear fit, is given how many images are unlike those of the frozen
                 model's training; a tuned network has learned others beside these.
             scale: of everything that was learned; at 0 this is the frozen model, whose scores
                 are all 0.
@@ -326,7 +326,7 @@ _ENDINGS = frozenset({*SUFFIXES, *IMAGES, *TEXTS})
 def read_inputs(inputs: Sequence[str], saved: Saved, reading: Reading = AS_FOUND) -> Rows:
     """How each input is called, what it is, and what a person should know of tables among them.
 
-    What has the ending of a table, picture or text, or exists as a file, is a path; a text that
+    What has the ending of a table, image or text, or exists as a file, is a path; a text that
     is one goes in through standard input.
 
     Raises:
@@ -356,7 +356,7 @@ def read_inputs(inputs: Sequence[str], saved: Saved, reading: Reading = AS_FOUND
         names.append(value)
         items.append(_file(value, saved) if exists or saved.kind != "text" else value)
     if not items:
-        raise BadInput("there is nothing to predict for.", "Give a text, a picture or a table.")
+        raise BadInput("there is nothing to predict for.", "Give a text, an image or a table.")
     return Rows(items, names, tuple(tables), tuple(notes))
 
 
@@ -369,9 +369,9 @@ def _file(path: str, saved: Saved) -> Item:
     if saved.kind == "text" and Path(path).suffix.lower() in TEXTS:
         text = read_text(Picture(path))
         if isinstance(text, LeftOut):
-            raise BadInput(f"{path!r} cannot be used: {text.reason}", "Mend it or leave it out.")
+            raise BadInput(f"{path!r} cannot be used: {text.reason}", "Fix it or leave it out.")
         return text
-    kind = "a picture" if is_image_path(path) else "a file of another kind" if exists else "none"
+    kind = "an image" if is_image_path(path) else "a file of another kind" if exists else "none"
     raise BadInput(
         f"this fit reads {KIND_WORDS[saved.kind]}, and {path!r} is {kind}.", _hint(saved)
     )

@@ -185,7 +185,7 @@ def drift(before: Vectors, after: Vectors) -> float:
 def other_items(kind: Kind, sample: Item) -> Sequence[Item]:
     """Items that have nothing to do with the data, always the same.
 
-    Texts are the paragraphs of the shipped handbook, pictures are crops of two photographs that
+    Texts are the paragraphs of the shipped handbook, images are crops of two photographs that
     scikit-learn carries, series are sums of sines of the length of `sample`.
     """
     generator = np.random.default_rng(0)

@@ -50,7 +50,7 @@ class StoredStates:
     def __init__(self, problem: Problem, trainable: Trainable, block: int) -> None:
         self._problem, self._trainable, self._block = problem, trainable, block
         self.below = TruncatedForward(trainable, block)
-        # A picture's inputs tell nothing any more, but the network wants some of their shape.
+        # An image's inputs tell nothing any more, but the network wants some of their shape.
         sample = inputs_of(trainable, problem.examples.items[:1])
         self._template = None if set(sample) & set(_MASKS) else sample
         self.below.states(sample)  # notes the form of a block's output

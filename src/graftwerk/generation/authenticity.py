@@ -1,4 +1,4 @@
-"""Several witnesses on a picture, for one judge can be fooled too.
+"""Several realism checks on an image, for one judge can be fooled too.
 
 Classes as a judge sees them: a kind, a colour, both, a ground or a time.
 """
@@ -45,7 +45,7 @@ def judge_knows(judge: Judge, label: str) -> bool:
 
 
 def shows(judgement: Judgement, label: str) -> bool:
-    """Whether a picture that was judged so shows a class."""
+    """Whether an image that was judged so shows a class."""
     if label in {judgement.ground, judgement.time}:
         return True
     return any(
@@ -55,16 +55,16 @@ def shows(judgement: Judgement, label: str) -> bool:
 
 
 Pictures = UInt8[np.ndarray, "n h w 3"]
-LIMIT = 1.5  # strangeness above which a picture is not like real ones
+LIMIT = 1.5  # strangeness above which an image is not like real ones
 _LEVELS = (0.2, 0.5, 1.0, 2.0)  # noise levels of the residual
-_REAL = 200  # pictures that the witnesses learn from
+_REAL = 200  # images that the realism checks learn from
 _BATCH = 32
 _SURE = 0.5  # of the guide
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Readings:
-    """What is measured of pictures, before it is compared with real ones."""
+    """What is measured of images, before it is compared with real ones."""
 
     residual: Float64[np.ndarray, "n levels"]
     spectrum: Float64[np.ndarray, "n bands"]
@@ -82,7 +82,7 @@ class Readings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Distances:
-    """How far pictures lie from real ones: 1 is what 95 % of these keep."""
+    """How far images lie from real ones: 1 is what 95 % of these keep."""
 
     residual: Float64[np.ndarray, " n"]
     spectrum: Float64[np.ndarray, " n"]
@@ -97,7 +97,7 @@ class Distances:
 
 
 class RealismCheck:
-    """Witnesses of a diffusion model's pictures, with what is usual in real ones."""
+    """Realism checks of a diffusion model's images, with what is usual in real ones."""
 
     def __init__(
         self,
@@ -127,10 +127,10 @@ class RealismCheck:
         label: str | None,
         chances: Float[np.ndarray, " n"] | None,
     ) -> list[ImageVerdict]:
-        """What all witnesses say of each picture.
+        """What all realism checks say of each image.
 
         Args:
-            paths: of the pictures, for the report.
+            paths: of the images, for the report.
             pictures: of the size that the model draws.
             label: the class that they should show; None for any.
             chances: the guide's probability of it; None without a guide.
@@ -155,7 +155,7 @@ class RealismCheck:
         ]
 
     def sees(self, pictures: Pictures, label: str | None) -> list[bool] | None:
-        """Whether the judge sees the class in each picture; None where it cannot tell."""
+        """Whether the judge sees the class in each image; None where it cannot tell."""
         if self._judge is None or label is None or not judge_knows(self._judge, label):
             return None
         return [shows(judgement, label) for judgement in self._judge.judge(pictures)]
@@ -169,7 +169,7 @@ class RealismCheck:
 
     def _read(self, pictures: Pictures) -> Readings:
         latents = encode(self._model, pictures)
-        # the same noise for every picture
+        # the same noise for every image
         found = [
             residuals(self._denoise, part, _LEVELS, torch.Generator().manual_seed(0))
             for part in torch.split(latents, _BATCH)
@@ -182,7 +182,7 @@ class RealismCheck:
         )
 
     def _usual_readings(self, real: str | None, monitor: Monitor) -> Readings:
-        """Readings of real pictures, half of them through the autoencoder; kept in the cache."""
+        """Readings of real images, half of them through the autoencoder; kept in the cache."""
         images, identity = _real_images(self._model, real, monitor)
         parts = [self._model.fingerprint, self._encoder.fingerprint, identity, str(_LEVELS)]
         digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
@@ -190,7 +190,7 @@ class RealismCheck:
         found = _load(path)
         if found is not None:
             return found
-        monitor.start("reading real pictures")
+        monitor.start("reading real images")
         half = len(images) // 2
         sampled = decode(self._model, encode(self._model, images[half:]))
         again = stack(sampled)
@@ -206,17 +206,17 @@ def open_realism_check(
     monitor: Monitor,
     encoder: ImageEncoder | None = None,
 ) -> RealismCheck:
-    """Load the witnesses of a model's pictures.
+    """Load the realism checks of a model's pictures.
 
     Args:
-        model: that the pictures are, or should be, of.
-        real: folder of real pictures; None: Blocks scenes, for a model of them.
-        monitor: told about the work.
+        model: that the images are, or should be, of.
+        real: folder of real images; None: Blocks scenes, for a model of them.
+        monitor: informed about the work.
         encoder: the default joint encoder, where it is loaded already.
 
     Raises:
         BadInput: the model draws something else than Blocks scenes, and no folder is named; or
-            there are too few pictures in it.
+            there are too few images in it.
     """
     encoder = encoder or require_joint(load_encoder(DEFAULT_IMAGE_ENCODER, device=model.device))
     judge = None
@@ -226,7 +226,7 @@ def open_realism_check(
 
 
 def can_testify(model: DiffusionModel, real: str | None) -> bool:
-    """Whether it is known what real pictures of a model look like."""
+    """Whether it is known what real images of a model look like."""
     return real is not None or draws_blocks(model)
 
 
@@ -262,7 +262,7 @@ def _verdict(
         CheckReport(name=name, reading=value, agrees=value <= LIMIT)
         for name, value in distances.items()
     ]
-    # without a judge the guide has to be believed where the picture is like real ones
+    # without a judge the guide has to be believed where the image is like real ones
     there = seen if seen is not None else (chance is None or chance >= _SURE)
     verdict: Verdict = "real" if there else "not the class"
     if strangeness > LIMIT:
@@ -276,11 +276,11 @@ def _verdict(
 def _real_images(
     model: DiffusionModel, folder: str | None, monitor: Monitor
 ) -> tuple[Pictures, str]:
-    """Real pictures, and what they are known by."""
+    """Real images, and what they are known by."""
     if folder is None:
         if not draws_blocks(model):
             raise BadInput(
-                f"what real pictures of model {model.name!r} look like is not known.",
+                f"what real images of model {model.name!r} look like is not known.",
                 "Name a folder of some with --real.",
             )
         scenes = open_scenes("pictures", HELD_OUT_WORLD, _REAL, SIDE, monitor)

@@ -2,7 +2,7 @@
 
 The trainings of an ablation, each kept in a folder of its own and never made twice.
 
-The pictures of an ablation side by side: a row a branch, a column a kind of prompt.
+The images of an ablation side by side: a row a branch, a column a kind of prompt.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -88,12 +88,12 @@ class Ground:
         return self._batch().maps
 
     def fidelity(self, pictures: Pictures) -> float:
-        """What pictures keep of them, 0 to 1."""
+        """What images keep of them, 0 to 1."""
         read = None if self.facts is not None else self.condition.read
         return self.condition.fidelity(self.requested, pictures, read).score
 
     def draw(self, branch: Branch | None, prompt: str, seed: int) -> Pictures:
-        """A picture of each held-out condition; the same noise for every branch."""
+        """An image of each held-out condition; the same noise for every branch."""
         batch, request = self._batch(), self.request
         texts = None
         if self.model.reader is not None:
@@ -102,7 +102,7 @@ class Ground:
         return sample_controlled(self.model, branch, rows, request.drawing_steps, request.cfg, seed)
 
     def measure(self, prompt: str, pictures: Pictures) -> dict[str, float | None]:
-        """Figures of the pictures of one branch, prompt and seed."""
+        """Figures of the images of one branch, prompt and seed."""
         judged = obeyed = None
         if self.facts is not None:
             judged = judge_right(self.judge, self.facts["perfect"], pictures)
@@ -145,7 +145,7 @@ def open_ground(request: ControlAblation, monitor: Monitor) -> Ground:
     """Load the models, and render, read and encode the pairs where that was not done yet.
 
     Raises:
-        BadInput: pictures, captions, conditions or model cannot be used, or are too few.
+        BadInput: images, captions, conditions or model cannot be used, or are too few.
         UnknownName: there is no such condition.
     """
     condition = condition_named(request.condition)
@@ -192,7 +192,7 @@ def conflicting(captions: list[str]) -> list[str]:
         other = next((text for text in others if text != caption), None)
         if other is None:
             raise BadInput(
-                f"all {len(captions)} held-out pictures have one caption: {caption!r}.",
+                f"all {len(captions)} held-out images have one caption: {caption!r}.",
                 "Bring captions of their own, so that prompts can conflict with pictures.",
             )
         found.append(other)
@@ -211,7 +211,7 @@ def _facts(prompts: Mapping[str, list[str]]) -> dict[str, list[Facts]] | None:
 
 
 def _raw(request: ControlAblation, condition: Condition, monitor: Monitor) -> PairSource:
-    """Pictures, captions and conditions: the user's, or of rendered scenes."""
+    """Images, captions and conditions: the user's, or of rendered scenes."""
     if request.data is not None:
         shown = read_captioned(request.data, request.caption)
         return raw_pairs(request.conditions, shown, condition)
@@ -246,7 +246,7 @@ BRANCHES: Mapping[str, tuple[Literal["copy", "light"], Literal["zero", "gaussian
     "light": ("light", "zero"),
 }
 ALONE = "alone"
-SHOWN = 3  # pictures of a branch and prompt on the sheet
+SHOWN = 3  # images of a branch and prompt on the sheet
 _MEASUREMENTS, _METERED, _WARM_UP = 30, 64, 30
 _TRIAL, _FIGURES, _BRANCH = "trial.json", "figures.json", "branch"
 
@@ -362,7 +362,7 @@ def _train(
 def sampled_figures(
     ground: Ground, trial: Trial, monitor: Monitor
 ) -> dict[str, dict[str, float | None]]:
-    """Figures by the kind of prompt, drawn where that was not done yet; shown pictures are kept."""
+    """Figures by the kind of prompt, drawn where that was not done yet; shown images are kept."""
     request = ground.request
     key = {
         "pairs": files.read_json(request.out.absolute() / PAIRS / KEY),
@@ -396,7 +396,7 @@ def result_sheet(ground: Ground, trials: Sequence[Trial]) -> Image.Image:
 
     Args:
         ground: says the conditions and prompts.
-        trials: of one seed, whose pictures are kept in their folders.
+        trials: of one seed, whose images are kept in their folders.
     """
     prompts = list(ground.prompts)
     strips = [strip_of(ground.requested[:SHOWN])] * len(prompts)

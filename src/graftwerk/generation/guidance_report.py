@@ -1,4 +1,4 @@
-"""What guides did while a request was drawn, and what to say where they drove it too far."""
+"""What guides did while a request was generated, and what to say where they drove it too far."""
 
 import math
 from collections import defaultdict
@@ -126,9 +126,9 @@ def _holds(steer: GradientGuide, draw: Callable[[GradientGuide], object]) -> boo
 def verdicts_on(
     steered: SteeredModel, paths: Sequence[str], images: Sequence[Picture], monitor: Monitor
 ) -> list[ImageVerdict]:
-    """What witnesses say of guided pictures, of the first class that they were guided to.
+    """What realism checks say of guided images, of the first class that they were guided to.
 
-    Pictures of another size than the model was trained on, and models of which no real pictures
+    Images of another size than the model was trained on, and models of which no real images
     are known, get none.
     """
     model = steered.model
@@ -147,7 +147,7 @@ def verdicts_on(
 def chances_of(
     models: GuideModels | None, label: str | None, pictures: "Pictures"
 ) -> "Float[np.ndarray, ' n'] | None":
-    """The guide's probability of a class in each picture; None without a class."""
+    """The guide's probability of a class in each image; None without a class."""
     if label is None or models is None:
         return None
     import torch

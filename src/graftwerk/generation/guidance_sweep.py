@@ -1,6 +1,6 @@
-"""What a sweep stands on: its model, guide, judge, and real pictures of the wanted classes.
+"""What a sweep stands on: its model, guide, judge, and real images of the requested classes.
 
-The curves of a sweep as a picture: one panel a figure, over the scale.
+The curves of a sweep as an image: one panel a figure, over the scale.
 """
 
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ def plot_sweep(rows: Sequence[SweepRow], real: SweepRow) -> Image.Image:
     return figure.image
 
 
-_FRESH_WORLD = 4  # of real pictures beside which the drawn ones are measured
+_FRESH_WORLD = 4  # of real images beside which the drawn ones are measured
 _RARE = 0.03  # share of scenes that hold the rarest class, at the least
 _RESAMPLES = 50
 Features = Float32[np.ndarray, "n d"]
@@ -79,8 +79,8 @@ class Ground:
         model: draws without a prompt.
         models: of the guide.
         judge: names what is there, and gives the features.
-        labels: the wanted class of each picture.
-        reference: features of real pictures of these classes.
+        labels: the requested class of each image.
+        reference: features of real images of these classes.
         real: figures of as many further real pictures.
     """
 
@@ -93,7 +93,7 @@ class Ground:
     real: SweepRow
 
     def draw(self, scale: float, monitor: Monitor) -> tuple[list[Picture], Pictures]:
-        """All pictures at one scale, from the same noise at every scale."""
+        """All images at one scale, from the same noise at every scale."""
         model, request = self.model, self.request
         images: list[Picture] = []
         for numbers in batches(len(self.labels), *model.size, model.device):
@@ -121,14 +121,14 @@ class Ground:
         return 1 + sum(level > sigma * 1.0001 for level in levels)
 
     def measure(self, scale: float, pictures: Pictures) -> SweepRow:
-        """Figures of the pictures of one scale."""
+        """Figures of the images of one scale."""
         return figures(self.judge, scale, pictures, self.labels, self.reference)
 
 
 def figures(
     judge: Judge, scale: float, pictures: Pictures, labels: Sequence[str], reference: Features
 ) -> SweepRow:
-    """Distance, precision, recall and success of pictures, with half-widths of 95 % intervals."""
+    """Distance, precision, recall and success of images, with half-widths of 95 % intervals."""
     features = judge.features(pictures)
     right = [
         shows(predicted, label)
@@ -158,7 +158,7 @@ def open_ground(request: GuideSweep, monitor: Monitor) -> Ground:
 
     Raises:
         UnknownName: a class that the guide does not have, or a sampler.
-        BadInput: the model does not draw Blocks scenes, of which alone real pictures are known.
+        BadInput: the model does not draw Blocks scenes, of which alone real images are known.
     """
     require_sampler(request.sampler, 0.0)
     interval = parse_interval(request.guide_interval)
@@ -187,7 +187,7 @@ def open_ground(request: GuideSweep, monitor: Monitor) -> Ground:
 
 
 def _real(labels: Sequence[str], world: int, monitor: Monitor) -> Pictures:
-    """A real picture for each label, which holds it."""
+    """A real image for each label, which holds it."""
     most = max(labels.count(label) for label in set(labels))
     scenes = open_scenes("pictures", world, max(500, round(2 * most / _RARE)), SIDE, monitor)
     holds = labels_of(scenes)
@@ -197,6 +197,6 @@ def _real(labels: Sequence[str], world: int, monitor: Monitor) -> Pictures:
     try:
         numbers = [next(left[label]) for label in labels]
     except StopIteration as error:
-        raise BadInput("too few real pictures hold a class.", "Take a smaller --count.") from error
+        raise BadInput("too few real images hold a class.", "Take a smaller --count.") from error
     images: Pictures = scenes.rows(np.array(numbers))["picture"]
     return images

@@ -1,6 +1,6 @@
 """`--guide KIND=WHAT:SCALE`: what a diffusion model is guided by, with its models loaded.
 
-What a joint encoder says of clean pictures, with a gradient.
+What a joint encoder says of clean images, with a gradient.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ class Joint:
         """Log p of a label among all of them, zero-shot, and a fingerprint.
 
         Args:
-            wanted: the label of all rows, or one for each.
+            requested: the label of all rows, or one for each.
             labels: all of them; none: kinds and colours of Blocks objects.
             temperature: divides the logits for the gradient alone, see `softened`.
 
@@ -101,7 +101,7 @@ class GuidanceStyle:
         temperature: of class probabilities, see `softened`.
         limit: of the shift, see `Term`.
         noise_limit: of the shift over the noise level, see `Term`.
-        views: that are taken of a clean picture; 0: it is seen as it is.
+        views: that are taken of a clean image; 0: it is seen as it is.
     """
 
     temperature: float
@@ -111,7 +111,7 @@ class GuidanceStyle:
 
 
 PLAIN = GuidanceStyle(1.0, math.inf, math.inf, 0)
-# Longer shifts leave what the denoiser knows. Chosen on pictures of seeds 0 and 3: docs/guide.md.
+# Longer shifts leave what the denoiser knows. Chosen on images of seeds 0 and 3: docs/guide.md.
 _NOISE_AWARE = GuidanceStyle(8.0, 0.3, 0.2, 0)
 _CLEAN = GuidanceStyle(10.0, 1.5, 0.5, 4)
 
@@ -185,7 +185,7 @@ class GuideModels:
         return Term(name, log_prob, scale, clean, lowest, highest, *limits)
 
     def log_prob(self, guide: Guide) -> tuple[LogProb, bool, str]:
-        """What a guide maximises, whether it reads clean pictures, and its fingerprint."""
+        """What a guide maximises, whether it reads clean images, and its fingerprint."""
         if guide.aim == "class":
             return self.each([guide.what])
         clean, fingerprint = self.clean(guide)
@@ -227,7 +227,7 @@ class GuideModels:
             images = decode(denoised)
             if count == 0:
                 return clean(images)
-            # other views at each level, the same when a picture is drawn again
+            # other views at each level, the same when an image is drawn again
             seed = round(1e4 * float(torch.as_tensor(sigma).max()))
             return torch.stack([clean(view) for view in views(images, count, seed)]).mean(dim=0)
 
@@ -240,7 +240,7 @@ class GuideModels:
         return self.networks.joint(name).of_classes(requested, self._settings.labels, temperature)
 
     def of_images(self, guide: Guide) -> Callable[[Tensor], Tensor]:
-        """What a guide maximises on clean pictures of values 0 to 1, whatever it reads."""
+        """What a guide maximises on clean images of values 0 to 1, whatever it reads."""
         log_prob, clean, _ = self.log_prob(guide)
         if clean:
             return self.clean(guide)[0]
@@ -248,7 +248,7 @@ class GuideModels:
         return lambda images: log_prob(space.encode(images), least)
 
     def clean(self, guide: Guide) -> tuple[Callable[[Tensor], Tensor], str]:
-        """What a guide maximises on pictures of values 0 to 1, and its fingerprint."""
+        """What a guide maximises on images of values 0 to 1, and its fingerprint."""
         name = self._settings.classifier if guide.aim == "class" else self._settings.encoder
         joint = self.networks.joint(name)
         if guide.aim == "class":

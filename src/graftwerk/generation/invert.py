@@ -24,7 +24,7 @@ from .authenticity import Pictures, encode
 from .guide_spec import Guide
 from .guides import GuideModels, Settings
 
-_FILM = 8  # pictures of the strip, at most
+_FILM = 8  # images of the strip, at most
 _STEPS, _STEPS_AND_BACK = 50, 10  # of the sampler: forth alone, and with a way back through it
 
 
@@ -36,8 +36,8 @@ class Target:
         model: the diffusion model whose input it is.
         models: what asks classes and sentences.
         label: the class; None for another target.
-        picture: the picture; None for another target.
-        loss: of pictures, values 0 to 1; one number a row.
+        picture: the image; None for another target.
+        loss: of images, values 0 to 1; one number a row.
         latent_loss: the same of latents, where the target is asked there.
     """
 
@@ -55,9 +55,9 @@ class Found:
 
     Attributes:
         pictures: at the end.
-        film: pictures of the first row on the way, from the start to the end.
+        film: images of the first row on the way, from the start to the end.
         losses: mean over the rows, at each step.
-        psnr_db: of the picture that came back, where one was given.
+        psnr_db: of the image that came back, where one was given.
         psnr_db_of_decoder: of what the autoencoder alone gives back of it.
     """
 
@@ -122,10 +122,10 @@ def descend_to(request: Invert, target: Target, start: Picture | None, monitor: 
     """Move latents, pixels or noise down the loss.
 
     Args:
-        request: what is wanted.
+        request: what is requested.
         target: what it is moved to.
         start: image to begin from; None: noise.
-        monitor: told of every step; it may raise to stop.
+        monitor: informed of every step; it may raise to stop.
     """
     model = target.model
     shown = _shower(request, model)
@@ -184,7 +184,7 @@ def _shower(request: Invert, model: DiffusionModel) -> Shower:
 def _start(
     request: Invert, model: DiffusionModel, given: Picture | None
 ) -> Float[Tensor, "b c h w"]:
-    """Noise of each row's own seed, or a picture."""
+    """Noise of each row's own seed, or an image."""
     width, height = model.size
     if given is not None:
         image = stretch([given], model.size)
@@ -200,9 +200,9 @@ def _start(
 
 
 def invert_image(request: Invert, target: Target, monitor: Monitor) -> Found:
-    """A picture to its noise by DDIM inversion, and back."""
+    """An image to its noise by DDIM inversion, and back."""
     if target.picture is None:
-        raise ValueError("only a picture has a noise that leads back to it")
+        raise ValueError("only an image has a noise that leads back to it")
     model, steps = target.model, request.sampling_steps or _STEPS
     sigmas = noise_levels(model.noise, steps, "karras")
     denoise = _denoiser(model)

@@ -27,7 +27,7 @@ from .steered import SteeredModel
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Numbers of pictures that are drawn in one batch, and which of them are kept."""
+    """Numbers of images that are drawn in one batch, and which of them are kept."""
 
     numbers: Sequence[int]
     kept: Sequence[int]
@@ -134,7 +134,7 @@ class Job:
         Args:
             pictures: of each image.
             images: the same images.
-            monitor: told about progress.
+            monitor: informed about progress.
         """
         return Generation(
             prompt=self.request.prompt,
@@ -223,7 +223,7 @@ def _read_prompts(
     if prompt:
         return texts, reader.read_nothing(texts), cut
     if not controlled:
-        monitor.note("no prompt: the model draws whatever it likes")
+        monitor.note("no prompt: the model generates whatever it likes")
     return texts, None, cut
 
 
@@ -258,7 +258,7 @@ def sample_groups(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterat
 
 
 def _write_previews(job: Job, folder: Path, group: Group, step: Step) -> None:
-    """The clean pictures that a step expects."""
+    """The clean images that a step expects."""
     for number, image in zip(group.numbers, decode(job.model, step.denoised), strict=True):
         if number in group.kept:
             name = f"{job.stem}-{number:03d}-step-{step.number:03d}.png"
@@ -266,7 +266,7 @@ def _write_previews(job: Job, folder: Path, group: Group, step: Step) -> None:
 
 
 Retained = dict[str, float]
-_FEW = 4  # pictures that are drawn again to say what reuse costs
+_FEW = 4  # images that are drawn again to say what reuse costs
 
 
 def chosen(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[MadeImage]:
@@ -285,7 +285,7 @@ def chosen(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[Made
 def control_reports(
     job: Job, pictures: Sequence[ImageReport], monitor: Monitor
 ) -> list[ControlReport]:
-    """What all pictures together keep of each control, and what reusing branches costs them."""
+    """What all images together keep of each control, and what reusing branches costs them."""
     reports = []
     few = pictures[:_FEW]
     again = _again(job, [image.number for image in few], monitor)
@@ -306,7 +306,7 @@ def control_reports(
 
 
 def _again(job: Job, numbers: Sequence[int], monitor: Monitor) -> list[Retained]:
-    """What a few of the pictures keep where no branch's output is used twice."""
+    """What a few of the images keep where no branch's output is used twice."""
     controls = job.controls.controls
     measured = [target for target in job.controls.targets if target.is_measured]
     if controls is None or controls.reuse == 1 or not measured or not job.request.check:

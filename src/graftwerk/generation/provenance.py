@@ -1,6 +1,6 @@
-"""The request inside a picture's PNG file, so that the picture can be drawn again.
+"""The request inside an image's PNG file, so that the image can be drawn again.
 
-Where a picture cannot be repeated because what steered it is another thing now.
+Where an image cannot be repeated because what steered it is another thing now.
 """
 
 import hashlib
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 _KEY = "graftwerk"
-# What says where things lie and how they run, and shapes no picture. It stands in no record: it is
+# What says where things lie and how they run, and shapes no image. It stands in no record: it is
 # neither written, so that nobody is told where things lie, nor read, as a file does not decide it.
 LOCATIONS = ("out", "previews", "from_", "device", "check")
 _Number = Annotated[int, Field(ge=0, lt=limits.IMAGES * limits.BEST_OF)]
 
 
 class Surroundings(BaseModel):
-    """What may change a picture's last bits."""
+    """What may change an image's last bits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,14 +40,14 @@ class Surroundings(BaseModel):
 
 
 class Record(BaseModel):
-    """What a picture remembers.
+    """What an image remembers.
 
     Attributes:
         request: the request's fields, but those that say where things lie.
         fingerprint: of the model.
-        number: of the picture within the request.
-        together: numbers of all pictures that were drawn in one batch with it.
-        surroundings: where it was drawn.
+        number: of the image within the request.
+        together: numbers of all images that were generated in one batch with it.
+        surroundings: where it was generated.
         loras: fingerprints of the low-rank steers, in the order of the request's `lora`.
         guides: of what guided it, in the order of the request's `guide`.
     """
@@ -65,7 +65,7 @@ class Record(BaseModel):
 
 
 def write_picture(path: Path, image: "Image.Image", record: Record) -> None:
-    """Write a picture with its record.
+    """Write an image with its record.
 
     Raises:
         NoRoom: the disk is full or the folder cannot be written.
@@ -97,12 +97,12 @@ def require_folder(path: Path) -> None:
         files.raise_write_error(error, path)
     except OSError as error:
         raise BadFile(
-            f"{path} cannot be a folder: {error.strerror}.", "Name another one for the pictures."
+            f"{path} cannot be a folder: {error.strerror}.", "Pass another one for the pictures."
         ) from error
 
 
 def read_record(path: Path) -> Record:
-    """Read the record of a picture that `graft generate` drew.
+    """Read the record of an image that `graft generate` drew.
 
     Raises:
         BadFile: no such file, no PNG, or one without a request, or one that says where to write.
@@ -111,17 +111,17 @@ def read_record(path: Path) -> Record:
     from PIL import Image, UnidentifiedImageError
 
     if not path.is_file():
-        raise BadFile(f"{path} is not a file.", "Name a picture that `graft generate` drew.")
+        raise BadFile(f"{path} is not a file.", "Name an image that `graft generate` drew.")
     limits.require_file_size(path, limits.IMAGE_FILE, "picture")
     try:
         with Image.open(path, formats=["PNG"]) as image:
             text = image.info.get(_KEY)
-            if text is None:  # metadata may also follow the picture's data
+            if text is None:  # metadata may also follow the image's data
                 image.load()
                 text = image.info.get(_KEY)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise BadFile(f"{path} is not a whole PNG picture.", "Name another file.") from error
-    hint = "Name a picture as `graft generate` wrote it; other programs may drop its metadata."
+        raise BadFile(f"{path} is not a whole PNG image.", "Pass another file.") from error
+    hint = "Name an image as `graft generate` wrote it; other programs may drop its metadata."
     if not isinstance(text, str) or len(text) > limits.RECORD_CHARACTERS:
         raise BadFile(f"{path} holds no request.", hint)
     try:
@@ -139,8 +139,8 @@ def read_record(path: Path) -> Record:
     if locations:
         raise BadFile(
             f"the request in {path} says {', '.join(locations)}: where things are written and how "
-            "they run is not for a picture to say, and `graft generate` never writes it there.",
-            "It was changed by somebody. Name a picture as it was drawn, or give its prompt and "
+            "they run is not for an image to say, and `graft generate` never writes it there.",
+            "It was changed by somebody. Name an image as it was generated, or give its prompt and "
             "options yourself.",
         )
     requested = record.request
@@ -155,7 +155,7 @@ def read_record(path: Path) -> Record:
         raise BadFile(f"the request in {path} contradicts itself.", hint)
     if "guide_plain" in record.request.model_fields_set:
         return record
-    # a picture of the time when there were bare gradients only
+    # an image of the time when there were bare gradients only
     request = record.request.model_copy(update={"guide_plain": True})
     return record.model_copy(update={"request": request})
 
@@ -174,12 +174,12 @@ def stem(request: Generate, fingerprint: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Steering:
-    """Options of one kind that steered a picture.
+    """Options of one kind that steered an image.
 
     Attributes:
         option: its name.
         with_it: begin of the names of all options that change what it means.
-        entries: as the picture's request has them.
+        entries: as the image's request has them.
         was: fingerprint of each.
         now: the same today.
     """
@@ -192,11 +192,11 @@ class Steering:
 
 
 def refuse_other(request: Generate, origin: str, steering: Steering, monitor: Monitor) -> None:
-    """Say that something which steered a picture is another one now.
+    """Say that something which steered an image is another one now.
 
     Args:
         request: what was given beside `--from`.
-        origin: the picture to repeat.
+        origin: the image to repeat.
         steering: what steered it.
         monitor: told where the caller asked for it.
 
@@ -206,7 +206,7 @@ def refuse_other(request: Generate, origin: str, steering: Steering, monitor: Mo
     if tuple(steering.was) == tuple(steering.now):
         return
     if any(field.startswith(steering.with_it) for field in request.model_fields_set):
-        monitor.note(f"--{steering.option} is another than the picture's: the repeat will differ")
+        monitor.note(f"--{steering.option} is another than the image's: the repeat will differ")
         return
     pairs = zip(steering.entries, steering.was, steering.now, strict=True)
     entry, was, now = next(pair for pair in pairs if pair[1] != pair[2])

@@ -1,4 +1,4 @@
-"""Reports of guiding: what witnesses say of pictures, inversions, sweeps.
+"""Reports of guiding: what realism checks say of images, inversions, sweeps.
 
 Reports of drawing pictures.
 """
@@ -13,28 +13,28 @@ Verdict = Literal["real", "not the class", "adversarial", "strange"]
 
 
 class CheckReport(Report):
-    """What one witness says of a picture."""
+    """What one realism check says of an image."""
 
     name: str = Field(description="guide, judge, residual, spectrum or neighbours")
     reading: float = Field(
         description="guide: probability of the class; judge: 1 where it sees it; of the others the "
-        "distance from real pictures, where 1 is what 95 % of them keep"
+        "distance from real images, where 1 is what 95 % of them keep"
     )
-    agrees: bool = Field(description="whether it takes the picture for a real one of the class")
+    agrees: bool = Field(description="whether it takes the image for a real one of the class")
 
 
 class ImageVerdict(Report):
-    """Several witnesses on one picture."""
+    """Several realism checks on one image."""
 
-    path: str = Field(description="the picture")
+    path: str = Field(description="the image")
     verdict: Verdict = Field(
-        description="real: like real pictures, and the judge sees the class; not the class: like "
-        "real pictures without it; adversarial: the guide sees the class in what is not like real "
-        "pictures; strange: neither like real pictures nor of the class"
+        description="real: like real images, and the judge sees the class; not the class: like "
+        "real images without it; adversarial: the guide sees the class in what is not like real "
+        "images; strange: neither like real images nor of the class"
     )
     strangeness: float = Field(
         description="residual, spectrum and neighbours together: root mean square of their "
-        "readings, where 1 is what 95 % of real pictures keep"
+        "readings, where 1 is what 95 % of real images keep"
     )
     witnesses: list[CheckReport] = Field(description="each one's reading")
 
@@ -43,9 +43,9 @@ class GuideVerdicts(Report):
     """What `guide check` found."""
 
     label: str | None = Field(description="the class that was asked for")
-    pictures: list[ImageVerdict] = Field(description="the pictures, in their order")
-    limit: float = Field(description="strangeness above which a picture is not like real ones")
-    real: int = Field(description="real pictures that the witnesses learned from")
+    pictures: list[ImageVerdict] = Field(description="the images, in their order")
+    limit: float = Field(description="strangeness above which an image is not like real ones")
+    real: int = Field(description="real images that the realism checks learned from")
     seconds: float = Field(description="wall time")
 
 
@@ -55,19 +55,19 @@ class Inversion(Report):
     to: str = Field(description="where it was moved to")
     space: str = Field(description="what was moved")
     pictures: list[str] = Field(description="PNG files of what came of it")
-    film: str = Field(description="the first picture on its way, from left to right")
+    film: str = Field(description="the first image on its way, from left to right")
     losses_file: str = Field(description="JSON file of every step's loss")
     losses: list[float] = Field(
-        description="before each step and at the end, mean of the pictures: -log p of a class, "
-        "1 - cosine of a sentence, mean squared error of a picture; none for DDIM inversion"
+        description="before each step and at the end, mean of the images: -log p of a class, "
+        "1 - cosine of a sentence, mean squared error of an image; none for DDIM inversion"
     )
     psnr_db: float | None = Field(
-        description="of the picture that comes back from its noise, for DDIM inversion"
+        description="of the image that comes back from its noise, for DDIM inversion"
     )
     psnr_db_of_decoder: float | None = Field(
-        description="of the picture that comes back from the autoencoder alone"
+        description="of the image that comes back from the autoencoder alone"
     )
-    verdicts: list[ImageVerdict] = Field(description="what the witnesses say of each picture")
+    verdicts: list[ImageVerdict] = Field(description="what the realism checks say of each image")
     seconds: float = Field(description="wall time")
 
 
@@ -75,23 +75,25 @@ class SweepRow(Report):
     """Figures of one scale; margins are half-widths of 95 % intervals."""
 
     scale: float = Field(description="of the guide")
-    frechet: float = Field(description="Frechet distance from real pictures of the classes")
-    frechet_margin: float = Field(description="its margin, by resampling the drawn pictures")
-    precision: float = Field(description="share of drawn pictures within the manifold of real ones")
+    frechet: float = Field(description="Frechet distance from real images of the classes")
+    frechet_margin: float = Field(description="its margin, by resampling the generated images")
+    precision: float = Field(
+        description="share of generated images within the manifold of real ones"
+    )
     precision_margin: float = Field(description="its margin")
-    recall: float = Field(description="share of real pictures within the manifold of drawn ones")
+    recall: float = Field(description="share of real images within the manifold of drawn ones")
     recall_margin: float = Field(description="its margin")
-    share: float = Field(description="share of pictures in which the judge sees the wanted class")
+    share: float = Field(description="share of images in which the judge sees the requested class")
     share_margin: float = Field(description="its margin")
 
 
 class GuideSweepReport(Report):
     """What `guide sweep` measured."""
 
-    classes: list[str] = Field(description="wanted classes, in turn")
-    count: int = Field(description="pictures of each scale")
+    classes: list[str] = Field(description="requested classes, in turn")
+    count: int = Field(description="images of each scale")
     rows: list[SweepRow] = Field(description="figures of each scale, rising")
-    real: SweepRow = Field(description="the same of as many further real pictures")
+    real: SweepRow = Field(description="the same of as many further real images")
     overflow: str | None = Field(description="from which scale on values overflow, if they do")
     shape: str = Field(description="the course of the figures in words, beside the paper's")
     curves: str = Field(description="PNG of the curves")
@@ -101,7 +103,7 @@ class GuideSweepReport(Report):
 
 
 class ImageReport(Report):
-    """One picture that was drawn."""
+    """One image that was generated."""
 
     path: str = Field(description="PNG file; its metadata hold the request")
     number: int = Field(description="its number within the request, from 0")
@@ -112,14 +114,14 @@ class ImageReport(Report):
 
 
 class ControlReport(Report):
-    """What the pictures keep of one control."""
+    """What the images keep of one control."""
 
     kind: str = Field(description="of the condition")
     weight: float = Field(description="of its branch")
     measure: str = Field(description="of the fidelity, with its unit")
-    value: float | None = Field(description="mean over the pictures; null: not measured")
+    value: float | None = Field(description="mean over the images; null: not measured")
     reused: float | None = Field(
-        None, description="with --reuse: the same of the first pictures, up to four"
+        None, description="with --reuse: the same of the first images, up to four"
     )
     anew: float | None = Field(
         None, description="with --reuse: of these drawn without it, to say what reuse costs"
@@ -131,13 +133,13 @@ class GuideReport(Report):
 
     name: str = Field(description="what it pulls to")
     scale: float = Field(description="weight of its gradient")
-    clean: bool = Field(description="whether it looked at the clean picture that a step expects")
+    clean: bool = Field(description="whether it looked at the clean image that a step expects")
     first: float | None = Field(
-        description="at its first step: log p of a class or a cosine, mean of the pictures"
+        description="at its first step: log p of a class or a cosine, mean of the images"
     )
     last: float | None = Field(description="the same at its last step")
     shift: float | None = Field(
-        description="how far it moved the expected picture: root mean square, mean of the steps"
+        description="how far it moved the expected image: root mean square, mean of the steps"
     )
 
 
@@ -146,7 +148,7 @@ class GradientConflict(Report):
 
     first: str = Field(description="a guide")
     second: str = Field(description="another one")
-    cosine: float = Field(description="between their gradients, mean of steps and pictures")
+    cosine: float = Field(description="between their gradients, mean of steps and images")
 
 
 class Generation(Report):
@@ -154,7 +156,7 @@ class Generation(Report):
 
     prompt: str = Field(description="the prompt")
     cut: str = Field(description="end of the prompt that the model does not read")
-    pictures: list[ImageReport] = Field(description="the pictures, in their order")
+    pictures: list[ImageReport] = Field(description="the images, in their order")
     sheet: str | None = Field(description="all of them side by side, where there are several")
     model: str = Field(description="name of the model")
     fingerprint: str = Field(description="hash of the model's weights and configuration")
@@ -162,14 +164,14 @@ class Generation(Report):
     steps: int = Field(description="steps that it took")
     width: int = Field(description="pixels")
     height: int = Field(description="pixels")
-    steps_per_second: float = Field(description="steps of single pictures per second of drawing")
+    steps_per_second: float = Field(description="steps of single images per second of drawing")
     seconds: float = Field(description="wall time, the model's loading included")
     guides: list[GuideReport] = Field(default_factory=list, description="what each guide did")
     fights: list[GradientConflict] = Field(
         default_factory=list, description="guides whose gradients point against each other"
     )
     verdicts: list[ImageVerdict] = Field(
-        default_factory=list, description="what witnesses say of guided pictures, in their order"
+        default_factory=list, description="what realism checks say of guided images, in their order"
     )
     converted: dict[str, int] = Field(
         default_factory=dict,
@@ -177,5 +179,5 @@ class Generation(Report):
         "shown on white, and of how many",
     )
     controls: list[ControlReport] = Field(
-        default_factory=list, description="what the pictures keep of each control"
+        default_factory=list, description="what the images keep of each control"
     )

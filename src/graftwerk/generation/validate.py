@@ -66,7 +66,7 @@ def require_measure(request: Generate, measured: list[bool]) -> None:
     """
     if request.best_of > 1 and not any(measured):
         raise BadInput(
-            "--best-of keeps the most faithful picture, and there is no control to be faithful to.",
+            "--best-of keeps the most faithful image, and there is no control to be faithful to.",
             "Give a --control without a mask.",
         )
 

@@ -102,7 +102,7 @@ def compare(
         target: column of the labels; None: one called label, target, class, ...
         model: as for `Classifier`.
         out: folder for the fits, the plot and the figures; None: they are not written.
-        monitor: told about progress; silent by default.
+        monitor: informed about progress; silent by default.
         **options: the other fields of `graftwerk.Compare`, for example `epochs`, `test`, `seed`.
 
     Raises:
@@ -183,7 +183,7 @@ def _before(request: Compare, problem: Problem, monitor: Monitor) -> "PriorTask 
         return of_scenes(problem.base) if joint else None
     if not joint:
         raise BadInput(
-            f"--old-data alone needs pictures and a model that reads texts too, which "
+            f"--old-data alone needs images and a model that reads texts too, which "
             f"{problem.base.name} does not.",
             "Name a linear head of the same model with --old.",
         )

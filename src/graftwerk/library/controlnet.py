@@ -115,7 +115,7 @@ def train_controlnet(
         steps: in all.
         out: folder for the branch, its figures and checkpoints; default: `controlnet-CONDITION`
             in the working folder. The same call goes on with what is there.
-        monitor: told about progress; silent by default.
+        monitor: informed about progress; silent by default.
         **options: the other fields of `graftwerk.ControlTrain`: `conditions`, `batch`,
             `learning_rate`, `seed`, `minutes`, `stop`, ...
 
@@ -159,7 +159,7 @@ def carry_out(
     Args:
         request: what is trained.
         open_pipe: opens the pipeline, once everything that needs none was checked.
-        monitor: told about progress.
+        monitor: informed about progress.
 
     Raises:
         BadInput: images, captions, conditions or model cannot be used.
@@ -221,7 +221,7 @@ def _lesson(
     condition: Condition,
     precision: Precision,
 ) -> TrainingJob:
-    """A newborn branch and what it is trained on."""
+    """A zero-initialized branch and what it is trained on."""
     learned, held = pairs.split(min(request.held_out, len(pairs) // 2), request.seed)
     if request.checkpointing:
         save_memory(model.unet, model.device, precision)

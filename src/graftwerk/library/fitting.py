@@ -35,7 +35,7 @@ def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
     facts = problem.facts
     if facts.test < _FEW_TESTS:
         monitor.note(
-            f"only {facts.test} test examples: the score says little; give more data, or --test"
+            f"only {facts.test} test examples: the score is unreliable; give more data, or --test"
         )
     note_out_of_distribution(problem.unfamiliar(monitor), len(problem.examples), base.name, monitor)
     return problem
@@ -76,11 +76,11 @@ def note_data(problem: Problem, monitor: Monitor) -> None:
 
 
 def note_out_of_distribution(unusual: int, count: int, model: str, monitor: Monitor) -> None:
-    """Say that pictures are foreign to the frozen model, where some are."""
+    """Say that images are out of distribution for the frozen model, where some are."""
     if unusual:
         monitor.note(
-            f"{unusual:,} of {count:,} pictures are unlike all that {model} was trained on; what "
-            "its features say of them may mean little"
+            f"{unusual:,} of {count:,} images are unlike all that {model} was trained on; what "
+            "its features say of them may be unreliable"
         )
 
 
@@ -105,7 +105,7 @@ def fit_problem(
         problem: model and data.
         request: the method and its settings.
         training: folder for the training of a network; one that was stopped there goes on.
-        monitor: told about progress.
+        monitor: informed about progress.
 
     Returns:
         The problem, on the layer that a sweep chose; the fit; what was tried.

@@ -127,7 +127,7 @@ def invert(
             noise that the sampler starts from.
         start: image to begin from, for `latent` and `pixel`; default: noise.
         real: folder of real images for the verdict; default: Blocks scenes, for models of them.
-        monitor: told about progress; silent by default.
+        monitor: informed about progress; silent by default.
         **options: the other fields of `graftwerk.Invert`: `steps`, `rate`, `count`, `seed`,
             `sampling_steps`, `guide_model`, `guide_labels`, `guide_encoder`.
 
@@ -212,7 +212,7 @@ def _refuse_unused(request: Invert) -> None:
     ]
     if given:
         raise BadInput(
-            f"the noise of a picture is found by DDIM inversion, which takes no --{given[0]}.",
+            f"the noise of an image is found by DDIM inversion, which takes no --{given[0]}.",
             "Set --sampling-steps, or choose --space latent.",
         )
 
@@ -240,8 +240,8 @@ def carry_out(
         found = descend_to(request, target, start, monitor)
         if request.space == "latent" and target.latent_loss is not None:
             monitor.note(
-                "the loss is of the latents that were moved, the witnesses read the picture that "
-                "was decoded from them: what only the latents held is lost between the two"
+                "the loss is of the latents that were moved, the realism checks read the image "
+                "that was decoded from them: what only the latents held is lost between the two"
             )
     report = Inversion(
         to=request.to,
@@ -263,7 +263,7 @@ def _verdicts(
 ) -> list[ImageVerdict]:
     real = None if request.real is None else str(request.real)
     if not can_testify(target.model, real):
-        monitor.note("no verdict: name a folder of real pictures with --real")
+        monitor.note("no verdict: name a folder of real images with --real")
         return []
     realism_check = open_realism_check(target.model, real, monitor)
     pictures = stretch(images, target.model.size)

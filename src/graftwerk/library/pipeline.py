@@ -218,7 +218,7 @@ class Pipeline:
             negative: what to get away from.
             width: in pixels; default: the model's own.
             height: the same.
-            monitor: told about progress; silent by default.
+            monitor: informed about progress; silent by default.
             **options: further options of `graft generate`: `schedule`, `eta`, `cfg_interval`,
                 `reuse`, `best_of`, `check`.
 

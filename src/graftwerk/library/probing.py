@@ -94,7 +94,7 @@ def probe(
         model: a diffusion pipeline, an autoencoder (latent), or an encoder of images (encoder).
         at: `latent`, `middle` or `encoder`.
         out: folder for the images along each direction; None: they are not written.
-        monitor: told about progress; silent by default.
+        monitor: informed about progress; silent by default.
         **options: the other fields of `graftwerk.Readout`, for example `count`, `moved`, `layer`.
 
     Raises:
@@ -172,7 +172,7 @@ def _open(request: Readout) -> "Location | EncoderLayer":
 def _measure(
     request: Readout, known: "ProbeTargets", location: "Location | EncoderLayer"
 ) -> "tuple[Measure, str]":
-    """What looks at pictures, and its name; words are named where the judge can see the picture."""
+    """What looks at images, and its name; words are named where the judge can see the image."""
     from ..probing.intervene import JUDGED, ByColour, ByPerception, WithWords
 
     plain: ByColour | ByPerception = ByColour()

@@ -1,6 +1,6 @@
 """Probabilities that mean what they say: temperature scaling and calibration error.
 
-Guo et al., "On Calibration of Modern Neural Networks", 2017. Calibrated means: of the pictures
+Guo et al., "On Calibration of Modern Neural Networks", 2017. Calibrated means: of the images
 whose first label is given with probability p, the share p is right.
 """
 
@@ -26,13 +26,13 @@ def softmax(logits: Logits) -> Float64[np.ndarray, "n l"]:
 def fit_temperature(logits: Logits, right: Right) -> float:
     """The temperature T for which `softmax(logits / T)` has the least negative log-likelihood.
 
-    Above 1 it makes less sure, below 1 surer. A few pictures that are all right do not prove that
+    Above 1 it makes less sure, below 1 surer. A few images that are all right do not prove that
     none will ever be wrong, so it goes below 1 only as far as it would with the right label at
     (n + 1) / (n + 2) instead of 1, as Platt (1999) does; so it never reaches 0.
 
     Args:
-        logits: of n pictures for l labels, at least two of each.
-        right: place of each picture's own label.
+        logits: of n images for l labels, at least two of each.
+        right: place of each image's own label.
 
     Returns:
         A temperature from 0.001 to 1000; at 1000 the logits say nothing about the labels.
@@ -50,7 +50,7 @@ def fit_temperature(logits: Logits, right: Right) -> float:
 def _coolest(logits: Logits, requested: Float64[np.ndarray, " n"]) -> float:
     """The temperature of the least loss, where `requested` is the mean logit that should come out.
 
-    The loss is convex in 1/T; its slope is the mean logit less the wanted one.
+    The loss is convex in 1/T; its slope is the mean logit less the requested one.
     """
     from scipy.optimize import brentq
 
@@ -69,13 +69,13 @@ def _coolest(logits: Logits, requested: Float64[np.ndarray, " n"]) -> float:
 def cross_fitted(
     logits: Logits, right: Right, seed: int, folds: int = 5
 ) -> Float64[np.ndarray, "n l"]:
-    """Probabilities of each picture at a temperature that was fitted without it.
+    """Probabilities of each image at a temperature that was fitted without it.
 
     Args:
-        logits: of n pictures for l labels.
-        right: place of each picture's own label.
+        logits: of n images for l labels.
+        right: place of each image's own label.
         seed: of the division.
-        folds: parts that the pictures are divided into.
+        folds: parts that the images are divided into.
     """
     order = np.random.default_rng(seed).permutation(len(logits))
     probabilities = np.empty_like(logits)
@@ -97,7 +97,7 @@ def calibration_error(
 ) -> float:
     """Expected calibration error, 0 to 1: how far confidence and share of right answers differ.
 
-    Weighted mean over `bins` equally wide bins of the confidence. With few pictures chance alone
+    Weighted mean over `bins` equally wide bins of the confidence. With few images chance alone
     makes it some hundredths.
     """
     locations = np.minimum((confidence * bins).astype(np.int64), bins - 1)

@@ -1,10 +1,10 @@
-"""How far something lies from what real pictures show, in several readings of a picture.
+"""How far something lies from what real images show, in several readings of an image.
 
-Precision and recall of a set of pictures, by manifolds of nearest neighbours.
+Precision and recall of a set of images, by manifolds of nearest neighbours.
 
-The distance of two sets of pictures in a network's features.
+The distance of two sets of images in a network's features.
 
-How near pictures are to others, pixel by pixel.
+How near images are to others, pixel by pixel.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def inside(
     """Which rows lie nearer to some row of the manifold than that one's third neighbour does.
 
     Kynkäänniemi, Karras, Laine, Lehtinen, Aila, "Improved Precision and Recall Metric for Assessing
-    Generative Models", 2019, equation 1. The share of drawn pictures inside the manifold of the
+    Generative Models", 2019, equation 1. The share of generated images inside the manifold of the
     real ones is the precision, the share of real ones inside that of the drawn ones the recall.
 
     Raises:
@@ -63,13 +63,13 @@ def _apart(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> Float64[
 
 
 _BANDS = 10  # of the spectrum
-_FLOOR = 1e-3  # of a spectrum's power, so that a flat picture has a logarithm
+_FLOOR = 1e-3  # of a spectrum's power, so that a flat image has a logarithm
 
 
 def spectra(pictures: UInt8[np.ndarray, "n h w 3"]) -> Float64[np.ndarray, "n bands"]:
-    """Logarithms of each picture's power in rings of spatial frequency, low to high.
+    """Logarithms of each image's power in rings of spatial frequency, low to high.
 
-    The frequencies of natural pictures fall off smoothly (Field, 1987), as those of adversarial
+    The frequencies of natural images fall off smoothly (Field, 1987), as those of adversarial
     patterns and of a decoder that is driven off its latents do not.
     """
     grey = pictures.astype(np.float64) @ (np.array([0.299, 0.587, 0.114]) / 255)
@@ -103,12 +103,12 @@ def neighbour_distances(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Usual:
-    """What a reading of several numbers is in real pictures: a normal distribution.
+    """What a reading of several numbers is in real images: a normal distribution.
 
     Attributes:
         mean: of the numbers.
         inverse: of their covariance.
-        lengths: Mahalanobis distances of the real pictures themselves, sorted.
+        lengths: Mahalanobis distances of the real images themselves, sorted.
     """
 
     mean: Float64[np.ndarray, " k"]
@@ -126,7 +126,7 @@ class Usual:
 
 
 def usual(readings: Float64[np.ndarray, "n k"]) -> Usual:
-    """Learn what is usual from real pictures, more of them than a reading has numbers."""
+    """Learn what is usual from real images, more of them than a reading has numbers."""
     mean = readings.mean(axis=0)
     covariance = np.atleast_2d(np.cov(readings, rowvar=False))
     # a little of its mean spread in every direction, for directions that hardly vary
@@ -149,7 +149,7 @@ def _lengths(
 def psnr(
     found: UInt8[np.ndarray, "n h w 3"], requested: UInt8[np.ndarray, "n h w 3"]
 ) -> Float64[np.ndarray, " n"]:
-    """Peak signal over noise of each picture, in decibels; 120 for equal ones."""
+    """Peak signal over noise of each image, in decibels; 120 for equal ones."""
     apart = (found.astype(np.float64) - requested.astype(np.float64)) / 255
     errors = np.maximum((apart**2).mean(axis=(1, 2, 3)), 1e-12)
     decibels: Float64[np.ndarray, " n"] = -10 * np.log10(errors)

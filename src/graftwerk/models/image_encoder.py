@@ -1,4 +1,4 @@
-"""Image encoders and joint encoders of texts and pictures, from an explicit table of types."""
+"""Image encoders and joint encoders of texts and images, from an explicit table of types."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 
-_BATCH = 16  # pictures
+_BATCH = 16  # images
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class ImageModel:
 
     Attributes:
         network: its class in the transformers library.
-        takes: from its output to one vector a picture: the state of the class token, the mean
+        takes: from its output to one vector an image: the state of the class token, the mean
             over places, or a joint model's own projection.
         fixed_length: whether its texts are always filled up to the longest length.
     """
@@ -64,11 +64,11 @@ class Examined:
 
 @dataclass
 class ImageEncoder:
-    """A frozen encoder of pictures, and of texts where it is joint; see `contracts.Encoder`.
+    """A frozen encoder of images, and of texts where it is joint; see `contracts.Encoder`.
 
     Attributes:
         look: from what `prepare` gives to vectors and states, as in `Examined`.
-        prepare: from pictures to the network's inputs.
+        prepare: from images to the network's inputs.
         texts: the text half of a joint model.
         width: length of a state.
         folder: where it lies.
@@ -98,7 +98,7 @@ class ImageEncoder:
         """Encode texts, where the model is joint.
 
         Raises:
-            BadInput: the model reads pictures only.
+            BadInput: the model reads images only.
         """
         if self.texts is None:
             raise cannot_read(self.name, "texts", self.reads)
@@ -107,7 +107,7 @@ class ImageEncoder:
     def encode_images(
         self, images: Sequence[Any], advance: Callable[[int], None] | None = None
     ) -> Vectors:
-        """Encode `PIL.Image` pictures in their order.
+        """Encode `PIL.Image` images in their order.
 
         Raises:
             Damaged: the model gives vectors that are not finite.
@@ -117,7 +117,7 @@ class ImageEncoder:
     def examine(
         self, images: Sequence[Any], advance: Callable[[int], None] | None = None
     ) -> Examined:
-        """Encode pictures, and tell the states on the way; raises as `encode_images` does."""
+        """Encode images, and tell the states on the way; raises as `encode_images` does."""
         vectors = np.empty((len(images), self.dimension), dtype=np.float32)
         states = [np.empty((0, self.width), dtype=np.float32)]
         for start, batch in _in_batches(images):
@@ -129,7 +129,7 @@ class ImageEncoder:
         return Examined(vectors, np.concatenate(states))
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of `text`; raises `BadInput` where the model reads pictures only."""
+        """Tokens of `text`; raises `BadInput` where the model reads images only."""
         if self.texts is None:
             raise cannot_read(self.name, "texts", self.reads)
         return self.texts.count_tokens(text)
@@ -179,7 +179,7 @@ def load_images(
 def encode_and_compare(
     encoder: Encoder, images: Sequence[Any], advance: Callable[[int], None] | None = None
 ) -> tuple[Vectors, Float64[np.ndarray, " n"] | None]:
-    """Encode pictures, and tell how far each lies from what is familiar to the encoder.
+    """Encode images, and tell how far each lies from what is familiar to the encoder.
 
     Returns:
         Vectors, and distances in units of the limit; None where the encoder's folder does not
@@ -211,7 +211,7 @@ def _blank() -> Any:
 def image_processor(
     folder: ModelFolder,
 ) -> Callable[[Sequence[Any]], Mapping[str, "torch.Tensor"]]:
-    """From pictures to the network's inputs, as the folder says.
+    """From images to the network's inputs, as the folder says.
 
     Raises:
         BadFile: the folder has no image processor that can be used.
@@ -242,7 +242,7 @@ def image_processor(
 def _looker(
     network: Any, kind: ImageModel, layer: HiddenLayer, location: str
 ) -> Callable[[Mapping[str, "torch.Tensor"]], Examined]:
-    """The network on pictures: inputs to vectors, not yet of unit length, and states."""
+    """The network on images: inputs to vectors, not yet of unit length, and states."""
     import torch
 
     from .torch_text import pooled, resolve_layer

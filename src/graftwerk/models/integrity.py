@@ -26,7 +26,7 @@ _CARRIED = {
 def hash_of_weights(path: Path) -> str:
     """SHA-256 of a file, computed once for each state of it.
 
-    A file's state is its inode, size and times, so that one that is written anew is read anew.
+    A file's state is its inode, size and times, so that one that is written again is read again.
     """
     state = path.stat()
     files.require_regular(path)

@@ -1,13 +1,13 @@
-"""Whether a picture is like those that an encoder was trained on, told from its hidden states.
+"""Whether an image is like those that an encoder was trained on, told from its hidden states.
 
-The distance is Mahalanobis' from a sample of such pictures, in means over all places of a hidden
+The distance is Mahalanobis' from a sample of such images, in means over all places of a hidden
 layer (Lee et al., "A Simple Unified Framework for Detecting Out-of-Distribution Samples and
 Adversarial Attacks", 2018, without classes). It is the middle layer, because the last vector keeps
 only what the training asked for: from it the Blocks CLIP tells 82 % of photographs, from the
 middle all. What is foreign shows in the directions in which the sample hardly varies, so these are
 kept: the covariance is shrunk only as far as arithmetic needs.
 
-The limit comes from other pictures of the same kind by split conformal prediction (Papadopoulos et
+The limit comes from other images of the same kind by split conformal prediction (Papadopoulos et
 al. 2002): a new one lies beyond it with at most the stated chance, in the mean over samples,
 whatever the distribution.
 
@@ -39,9 +39,9 @@ States = Float32[np.ndarray, "n w"]
 FILE_NAME = "familiar.json"
 FALSE_ALARM_RATE = 0.01
 _FORMAT = 1
-_HELD_OUT = 1 / 3  # of the pictures, which set the limit
+_HELD_OUT = 1 / 3  # of the images, which set the limit
 # Share of the mean variance that is added to every direction's: above what states differ by
-# between devices, below what pictures differ by.
+# between devices, below what images differ by.
 _SHRINKAGE = 1e-5
 _LOG = logging.getLogger(__name__)
 
@@ -54,10 +54,10 @@ class Familiar:
         fingerprint: of the encoder.
         mean: of the sample's states.
         whitening: turns what differs from the mean into numbers of unit variance.
-        limit: distance beyond which a picture is unfamiliar.
-        sample: pictures that mean and whitening come from.
-        held_out: pictures that the limit comes from.
-        false_alarm_rate: share of familiar pictures that lie beyond the limit, 0 to 1.
+        limit: distance beyond which an image is out of distribution.
+        sample: images that mean and whitening come from.
+        held_out: images that the limit comes from.
+        false_alarm_rate: share of familiar images that lie beyond the limit, 0 to 1.
     """
 
     fingerprint: str
@@ -69,7 +69,7 @@ class Familiar:
     false_alarm_rate: float
 
     def distances(self, states: States) -> Float64[np.ndarray, " n"]:
-        """Distance of each picture in units of the limit: above 1 it is unfamiliar."""
+        """Distance of each image in units of the limit: above 1 it is out of distribution."""
         return _lengths(states, self.mean, self.whitening) / self.limit
 
 
@@ -83,17 +83,17 @@ def make_familiar(
 
     Args:
         encoder: reads pictures.
-        pictures: `PIL.Image` pictures like those of its training, but none of them.
-        false_alarm_rate: share of such pictures that may be called unfamiliar.
-        advance: told how many more pictures are done.
+        pictures: `PIL.Image` images like those of its training, but none of them.
+        false_alarm_rate: share of such images that may be called unfamiliar.
+        advance: told how many more images are done.
 
     Raises:
-        BadInput: too few pictures, see `least_images`, or all are equal.
+        BadInput: too few images, see `least_images`, or all are equal.
     """
     least = least_images(encoder.width, false_alarm_rate)
     if len(pictures) < least:
         raise BadInput(
-            f"{len(pictures)} pictures are too few to learn what is familiar to {encoder.name}.",
+            f"{len(pictures)} images are too few to learn what is familiar to {encoder.name}.",
             f"Give at least {least:,}.",
         )
     states = encoder.examine(pictures, advance).states
@@ -101,7 +101,7 @@ def make_familiar(
 
 
 def least_images(width: int, false_alarm_rate: float) -> int:
-    """Pictures needed: a covariance wants two for each of its rows, a limit at 1 % wants 99."""
+    """Images needed: a covariance wants two for each of its rows, a limit at 1 % wants 99."""
     for_limit = math.ceil(1 / false_alarm_rate - 1e-9) - 1
     return max(math.ceil(for_limit / _HELD_OUT), math.ceil(2 * width / (1 - _HELD_OUT)))
 
@@ -112,14 +112,14 @@ def measure_familiar(states: States, fingerprint: str, false_alarm_rate: float) 
     Raises:
         BadInput: they are all equal.
     """
-    # mixed, so that it does not matter how the pictures were sorted
+    # mixed, so that it does not matter how the images were sorted
     mixed = states[np.random.default_rng(0).permutation(len(states))].astype(np.float64)
     held_out, sample = np.split(mixed, [round(_HELD_OUT * len(mixed))])
     mean = sample.mean(axis=0)
     covariance = np.atleast_2d(np.cov(sample, rowvar=False))
     floor = _SHRINKAGE * np.trace(covariance) / len(covariance)
     if not floor > 0:
-        raise BadInput("all pictures are equal.", "Give different ones.")
+        raise BadInput("all images are equal.", "Give different ones.")
     factor = np.linalg.cholesky(covariance + floor * np.eye(len(covariance)))
     mean, whitening = mean.astype(np.float32), np.linalg.inv(factor).astype(np.float32)
     distances = np.sort(_lengths(held_out.astype(np.float32), mean, whitening))
@@ -143,7 +143,7 @@ def save_familiar(folder: Path, familiar: Familiar) -> None:
     """
     content = {
         "format": _FORMAT,
-        "about": "pictures like those of the training; see graftwerk's docs/pictures.md",
+        "about": "images like those of the training; see graftwerk's docs/pictures.md",
         "fingerprint": familiar.fingerprint,
         "mean": _encode(familiar.mean),
         "whitening": _encode(familiar.whitening),
@@ -193,7 +193,7 @@ def load_familiar(folder: Path, fingerprint: str) -> Familiar | None:
     except (BadFile, LimitExceeded, OSError, KeyError, TypeError, ValueError) as error:
         raise Damaged(
             f"{path} is damaged: {error}.",
-            "Copy it again; without that file unfamiliar pictures are not named.",
+            "Copy it again; without that file unfamiliar images are not named.",
         ) from error
     if familiar.fingerprint != fingerprint:
         _LOG.warning("%s was made for other weights and is ignored", path)

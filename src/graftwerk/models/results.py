@@ -1,4 +1,4 @@
-"""Reports of naming pictures by labels.
+"""Reports of naming images by labels.
 
 Reports of models.
 """
@@ -11,17 +11,17 @@ from ..results import Familiarity, Report, Skipped
 
 
 class LabelProbability(Report):
-    """How well a label fits a picture."""
+    """How well a label fits an image."""
 
     label: str = Field(description="the label")
     probability: float = Field(description="chance of it, given that one of the labels holds")
-    cosine: float = Field(description="cosine between picture and label, -1 to 1")
+    cosine: float = Field(description="cosine between image and label, -1 to 1")
 
 
 class ClassifiedImage(Report):
-    """A picture and its labels."""
+    """An image and its labels."""
 
-    path: str = Field(description="the picture")
+    path: str = Field(description="the image")
     label: str = Field(description="its most probable label")
     probability: float = Field(description="chance of that label")
     labels: list[LabelProbability] = Field(description="the k most probable labels, best first")
@@ -34,21 +34,21 @@ class TemperatureFit(Report):
     """A temperature by which probabilities mean what they say."""
 
     temperature: float = Field(description="what the logits are divided by; above 1: less sure")
-    source: str = Field(description="the labelled pictures")
-    pictures: int = Field(description="pictures that it was fitted on")
-    left_out: int = Field(description="pictures without a label of the list, with several, or bad")
+    source: str = Field(description="the labelled images")
+    pictures: int = Field(description="images that it was fitted on")
+    left_out: int = Field(description="images without a label of the list, with several, or bad")
     labels: int = Field(description="labels that it was fitted with")
     labels_hash: str = Field(description="hash of those labels")
     templates: list[str] = Field(description="templates that it was fitted with")
     encoder: str = Field(description="name of the encoder it holds for")
     fingerprint: str = Field(description="hash of the encoder it holds for")
-    accuracy: float = Field(description="share of the pictures whose first label is right")
+    accuracy: float = Field(description="share of the images whose first label is right")
     ece_before: float = Field(
         description="expected calibration error at the model's own scale: mean difference of "
         "confidence and share of right answers, 15 bins, 0 to 1"
     )
     ece_after: float = Field(
-        description="the same after the fit, each picture at a temperature fitted without it"
+        description="the same after the fit, each image at a temperature fitted without it"
     )
     nll_before: float = Field(description="mean -log of the right label's probability, in nats")
     nll_after: float = Field(description="the same after the fit, as for ece_after")
@@ -57,10 +57,10 @@ class TemperatureFit(Report):
 class Classification(Report):
     """What `classify` found."""
 
-    pictures: list[ClassifiedImage] = Field(description="the pictures, in their order")
-    skipped: list[Skipped] = Field(description="pictures left out, with reasons")
+    pictures: list[ClassifiedImage] = Field(description="the images, in their order")
+    skipped: list[Skipped] = Field(description="images left out, with reasons")
     unfamiliar: int | None = Field(
-        description="pictures unlike all that the encoder was trained on; null where it has no "
+        description="images unlike all that the encoder was trained on; null where it has no "
         "familiar.json"
     )
     labels: int = Field(description="labels to choose from")

@@ -381,7 +381,7 @@ def _read_modules(root: Path) -> list[tuple[str, Path]]:
             raise BadFile(f"{path} has a step without type or path.", "Copy the folder again.")
         location = (root / folder).resolve()
         if not location.is_relative_to(root.resolve()):
-            raise BadFile(f"{path} points outside of its folder: {folder!r}.", "Mend that entry.")
+            raise BadFile(f"{path} points outside of its folder: {folder!r}.", "Fix that entry.")
         steps.append((kind.rpartition(".")[2], location))
     return steps
 

@@ -1,6 +1,6 @@
 """The reference way from tokens to vectors: the network and its recipe in PyTorch.
 
-From what a network gives to one vector an item, with gradients where they are wanted.
+From what a network gives to one vector an item, with gradients where they are requested.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def image_states(
     network: Any, kind: "ImageModel", layer: HiddenLayer, inputs: Mapping[str, Tensor]
 ) -> Float[Tensor, "b d"]:
-    """One vector a picture, not yet of unit length.
+    """One vector an image, not yet of unit length.
 
     Args:
         network: of that kind.
@@ -41,7 +41,7 @@ def image_states(
 
 
 def pooled(output: Any, kind: "ImageModel", layer: HiddenLayer) -> Float[Tensor, "b d"]:
-    """One vector a picture from the output of a network that reads pictures only."""
+    """One vector an image from the output of a network that reads images only."""
     token = kind.takes == "class token"
     return joined(
         [states[:, 0] if token else states.mean(dim=(2, 3)) for states in layers_of(output, layer)]

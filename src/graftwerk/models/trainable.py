@@ -42,7 +42,7 @@ class Trainable:
         place: folder of the network, `root` itself or inside it.
         network: as the transformers library saves it.
         tower: the part of it that the items go through.
-        prepare: from texts, pictures or series to inputs, on the CPU; called in any thread.
+        prepare: from texts, images or series to inputs, on the CPU; called in any thread.
         vectors: from inputs where the network is to unit vectors, [b d].
     """
 
@@ -298,20 +298,20 @@ Look = Callable[[Float[Tensor, "b 3 y x"]], Float[Tensor, "b d"]]
 
 
 def differentiable(encoder: ImageEncoder, device: str) -> Look:
-    """The picture half of a joint encoder, from values 0 to 1 to unit vectors.
+    """The image half of a joint encoder, from values 0 to 1 to unit vectors.
 
     Args:
         encoder: an encoder of texts and pictures.
         device: where it runs.
 
     Raises:
-        BadInput: the encoder is not joint, or prepares pictures in a way that is not known here.
+        BadInput: the encoder is not joint, or prepares images in a way that is not known here.
     """
     folder = open_folder(encoder.folder)
     kind = IMAGE_MODELS[folder.model_type]
     if kind.takes != "joint":
         raise BadInput(
-            f"encoder {encoder.name!r} reads pictures only.",
+            f"encoder {encoder.name!r} reads images only.",
             "Choose a joint model: builtin/blocks-clip, or a CLIP or SigLIP folder.",
         )
     network: Any = load_network(folder, kind.network).to(device)
@@ -330,7 +330,7 @@ def _preparation(
 ) -> Callable[[Float[Tensor, "b 3 y x"]], Float[Tensor, "b 3 v u"]]:
     """Resizing, cropping and scaling as an image processor does them, on tensors."""
     if config.get("do_pad"):
-        raise BadInput(f"encoder {name!r} pads pictures, which cannot guide.", "Choose another.")
+        raise BadInput(f"encoder {name!r} pads images, which cannot guide.", "Choose another.")
     resize = config.get("size") if config.get("do_resize", True) else None
     crop = _sides(config.get("crop_size")) if config.get("do_center_crop") else None
     scaled = config.get("do_normalize", True)

@@ -137,9 +137,7 @@ def build_config(folder: ModelFolder) -> Any:
             "Write that model's own values in its place, as backbone_config.",
         ) from error
     except (TypeError, ValueError, StrictDataclassError) as error:
-        raise BadFile(
-            f"{folder.path / 'config.json'} is malformed: {error}.", "Mend it."
-        ) from error
+        raise BadFile(f"{folder.path / 'config.json'} is malformed: {error}.", "Fix it.") from error
 
 
 def network_class(folder: ModelFolder, config_class: type, class_name: str | None = None) -> Any:

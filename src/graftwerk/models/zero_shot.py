@@ -2,7 +2,7 @@
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021,
 section 3.1: the unit vectors of several prompts are averaged and scaled to length 1 again. A
-picture's logits are its cosines with the labels, times the scale that the model learned.
+image's logits are its cosines with the labels, times the scale that the model learned.
 """
 
 import hashlib
@@ -87,7 +87,7 @@ def _check(labels: Sequence[str]) -> None:
             )
     if len(labels) == 1:
         raise BadInput(
-            f"{labels[0]!r} is the only label, so every picture would get it.",
+            f"{labels[0]!r} is the only label, so every image would get it.",
             f"Name at least two. {_EXAMPLE}",
         )
     if len(labels) > limits.LABELS:
@@ -105,12 +105,12 @@ def hash_of_labels(labels: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LabelledSet:
-    """Pictures, each with its one label.
+    """Images, each with its one label.
 
     Attributes:
         paths: the pictures.
         right: place of the label of each.
-        left_out: pictures without a label of the list, or with several.
+        left_out: images without a label of the list, or with several.
     """
 
     paths: list[str]
@@ -121,9 +121,9 @@ class LabelledSet:
 def read_labelled(
     path: Path, labels: Sequence[str], note: Callable[[str], None] | None = None
 ) -> LabelledSet:
-    """Pictures of a folder whose label is among `labels`.
+    """Images of a folder whose label is among `labels`.
 
-    A picture's label is its column `label`, or the name of its folder; else the one label that
+    An image's label is its column `label`, or the name of its folder; else the one label that
     stands in its caption.
 
     Raises:
@@ -179,7 +179,7 @@ def require_joint(encoder: Encoder) -> ImageEncoder:
         return encoder
     kinds = {"text": "texts", "image": "pictures"}
     raise BadInput(
-        f"encoder {encoder.name!r} reads only {kinds[min(encoder.reads)]}; naming pictures by "
+        f"encoder {encoder.name!r} reads only {kinds[min(encoder.reads)]}; naming images by "
         "labels needs one that reads both.",
         "Choose a joint model: builtin/blocks-clip, or a CLIP or SigLIP folder.",
     )
@@ -231,7 +231,7 @@ def templates_of(folder: Path) -> tuple[str, ...]:
         return DEFAULT_TEMPLATES
     found = read_object(path).get("templates")
     if not isinstance(found, list) or not found or not all(isinstance(t, str) for t in found):
-        raise BadInput(f"{path} holds no list of templates.", "Mend or remove that file.")
+        raise BadInput(f"{path} holds no list of templates.", "Fix or remove that file.")
     return check_templates(found)
 
 
@@ -293,16 +293,16 @@ def fit(
         templates: that `heads` were made with.
         heads: vector of each label.
         seed: of the division for the figures after the fit.
-        monitor: told about progress.
+        monitor: informed about progress.
 
     Raises:
-        BadInput: fewer than `LEAST_IMAGES` labelled pictures, or all with one label.
+        BadInput: fewer than `LEAST_IMAGES` labelled images, or all with one label.
         BadFile: the folder is not of a known form.
     """
     found = read_labelled(source, labels, monitor.note)
     if len(found.paths) * len(labels) > limits.LOGITS:
         raise LimitExceeded(
-            f"{len(found.paths):,} pictures for {len(labels):,} labels are too many to fit to.",
+            f"{len(found.paths):,} images for {len(labels):,} labels are too many to fit to.",
             f"Give at most {limits.LOGITS // len(labels):,} pictures.",
         )
     encoded = encode_pictures(encoder, found.paths, monitor)
@@ -311,9 +311,9 @@ def fit(
     different = len(np.unique(right))
     if len(right) < LEAST_IMAGES or different < 2:
         raise BadInput(
-            f"{source} has {len(right):,} readable pictures with exactly one of the labels, of "
+            f"{source} has {len(right):,} readable images with exactly one of the labels, of "
             f"{different} different ones; {left_out:,} others were left out.",
-            f"At least {LEAST_IMAGES} pictures of two labels are needed. A picture's label is "
+            f"At least {LEAST_IMAGES} images of two labels are needed. An image's label is "
             "its column `label`, the name of its folder, or the one label in its caption.",
         )
     logits = encoder_logits(encoder, encoded.vectors, heads)
@@ -342,7 +342,7 @@ def encoder_logits(
     vectors: Float32[np.ndarray, "n d"],
     heads: Float32[np.ndarray, "l d"],
 ) -> np.ndarray:
-    """Cosines of pictures and labels times the model's own scale, in double precision."""
+    """Cosines of images and labels times the model's own scale, in double precision."""
     if encoder.logit_scale is None:
         raise TypeError(f"{encoder.name} is no joint model")
     logits: np.ndarray = (vectors.astype(np.float64) @ heads.T) * encoder.logit_scale
@@ -388,12 +388,12 @@ def describe(found: TemperatureFit | None, labels: Sequence[str]) -> str:
     """One line: where the temperature comes from and what it is worth for these labels."""
     if found is None:
         return (
-            "not calibrated: the model's own scale; --calibrate FOLDER fits it to labelled pictures"
+            "not calibrated: the model's own scale; --calibrate FOLDER fits it to labelled images"
         )
     line = (
-        f"temperature {found.temperature:.3g}, fitted on {found.pictures:,} pictures of "
+        f"temperature {found.temperature:.3g}, fitted on {found.pictures:,} images of "
         f"{found.source}: calibration error {found.ece_before:.3f} before, {found.ece_after:.3f} "
-        "after on pictures that the fit did not see"
+        "after on images that the fit did not see"
     )
     if found.labels_hash != hash_of_labels(labels):
         line += f"; with {found.labels:,} other labels, so for these it is a guess"

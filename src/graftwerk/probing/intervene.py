@@ -1,6 +1,6 @@
-"""Measuring a picture of one object without the model that drew it.
+"""Measuring an image of one object without the model that drew it.
 
-The causal check of a read-out: move along its direction, draw, and measure what moved.
+The causal check of a linear probe: move along its direction, draw, and measure what moved.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ Measure = Callable[[UInt8[np.ndarray, "n h w 3"]], Measured]
 NAMES = ("horizontal", "vertical", "area", "brightness")
 JUDGED = ("kind", "colour", "ground", "time")
 _APART = 40.0  # levels of 255 by which an object's colour differs from its row's
-_LEAST = 0.004  # share of a picture that an object covers at least
+_LEAST = 0.004  # share of an image that an object covers at least
 
 
 class ByColour:
@@ -43,7 +43,7 @@ class ByColour:
     name = "colour against the row's median"
 
     def __call__(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Measured:
-        """Middle and area of the object as shares of the picture, and the picture's brightness."""
+        """Middle and area of the object as shares of the image, and the image's brightness."""
         values = pictures.astype(np.float64)
         background = np.median(values, axis=2, keepdims=True)
         return _of_masks(pictures, np.abs(values - background).max(axis=3) > _APART)
@@ -79,7 +79,7 @@ class WithWords:
         self._judge = load_judge(builtin_folder("builtin/blocks-judge"), device)
 
     def __call__(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Measured:
-        """Not a number where kind or colour is asked of a picture without an object."""
+        """Not a number where kind or colour is asked of an image without an object."""
         predicted = [_words_of(judgement) for judgement in self._judge.judge(pictures)]
         found = dict(self._measure(pictures))
         for name in self._words:
@@ -114,7 +114,7 @@ def _of_masks(pictures: UInt8[np.ndarray, "n h w 3"], masks: Bool[np.ndarray, "n
 
 
 STEPS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # standard deviations of the number
-_SHOWN = 4  # pictures that the image of a direction has
+_SHOWN = 4  # images that the image of a direction has
 _ENLARGED = 96  # pixels of a side at least, in it
 
 Pictures = UInt8[np.ndarray, "n h w 3"]
@@ -127,7 +127,7 @@ class Effect:
     Attributes:
         value: mean over the pictures.
         margin: half the width of its 95 % interval.
-        count: pictures in which it could be measured at all steps.
+        count: images in which it could be measured at all steps.
     """
 
     value: float
@@ -138,7 +138,7 @@ class Effect:
 def draw_along(
     location: Location, pictures: Float[Tensor, "b k y x"], direction: Float64[np.ndarray, " d"]
 ) -> list[Pictures]:
-    """The pictures as the model draws them at each of `STEPS` along a direction."""
+    """The images as the model generates them at each of `STEPS` along a direction."""
     change = torch.from_numpy(direction)
     return [in_color(location.draw(pictures, step * change)) for step in STEPS]
 
@@ -149,7 +149,7 @@ def effects_of(
     """Slope over the steps of everything that can be measured.
 
     Args:
-        drawn: pictures of each step.
+        drawn: images of each step.
         measure: looks at pictures.
         spreads: standard deviation of each measured number over untouched pictures.
     """
@@ -157,7 +157,7 @@ def effects_of(
     steps = np.array(STEPS)
     effects = {}
     for name, deviation in spreads.items():
-        values = np.stack([one[name] for one in seen])  # steps by pictures
+        values = np.stack([one[name] for one in seen])  # steps by images
         whole = values[:, np.isfinite(values).all(axis=0)]
         slopes = steps @ (whole - whole.mean(axis=0)) / (steps @ steps) / deviation
         count = whole.shape[1]
@@ -167,7 +167,7 @@ def effects_of(
 
 
 def row_image(drawn: Sequence[Pictures]) -> "Image":
-    """A few of the pictures, each in a row from the lowest step to the highest."""
+    """A few of the images, each in a row from the lowest step to the highest."""
     from PIL import Image
 
     rows = [

@@ -1,6 +1,6 @@
-"""Where a read-out looks into a model: the autoencoder's latents, or inside the U-Net.
+"""Where a linear probe looks into a model: the autoencoder's latents, or inside the U-Net.
 
-A read-out from a hidden layer of an encoder of pictures, which draws nothing.
+A linear probe from a hidden layer of an encoder of images, which draws nothing.
 """
 
 import copy
@@ -37,9 +37,9 @@ class EncoderLayer:
         fingerprint: hash of the model and the layer.
         encoder: its network.
         layer: hidden layer; None: the last, as the model itself takes it.
-        size: width and height of the pictures in pixels.
+        size: width and height of the images in pixels.
         device: where it runs.
-        sigma: 0: it looks at pictures without noise.
+        sigma: 0: it looks at images without noise.
     """
 
     name: str
@@ -52,12 +52,12 @@ class EncoderLayer:
 
     @torch.no_grad()
     def read(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b d"]:
-        """Unit vectors of pictures with values 0 to 1."""
+        """Unit vectors of images with values 0 to 1."""
         images = to_images(to_levels(pictures))
         return self.encoder.encode(self.encoder.prepare(images))
 
     def randomised(self, seed: int) -> "EncoderLayer":
-        """The same layer of a network of this form whose weights are drawn anew."""
+        """The same layer of a network of this form whose weights are drawn again."""
         fresh = load_trainable(self.encoder.root, "image", self.layer, self.device)
         initialise(fresh.network, generator_for(seed, 0, self.device))
         for module in fresh.network.modules():
@@ -70,7 +70,7 @@ def open_encoder_location(name: str, layer: int | None, device: str) -> EncoderL
     """Open an encoder of pictures.
 
     Raises:
-        BadInput: the model reads no pictures, or the layer is out of range.
+        BadInput: the model reads no images, or the layer is out of range.
         Damaged: a weight file is cut short.
     """
     root: Path = model_folder(name)
@@ -107,10 +107,10 @@ class Location:
         name: of the model.
         fingerprint: hash of the model.
         at: which place.
-        space: pictures to latents and back.
+        space: images to latents and back.
         model: the diffusion model; None where only the autoencoder is looked at.
         sigma: noise level at which the U-Net is looked at; 0: clean latents.
-        size: width and height of the pictures in pixels.
+        size: width and height of the images in pixels.
         device: where it runs.
     """
 
@@ -125,7 +125,7 @@ class Location:
 
     @torch.no_grad()
     def read(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b d"]:
-        """The values at the place, flat, for pictures with values 0 to 1."""
+        """The values at the place, flat, for images with values 0 to 1."""
         latents = self.space.encode(pictures.to(self.device))
         if self.model is None:
             return latents.flatten(1)
@@ -138,9 +138,9 @@ class Location:
     def draw(
         self, pictures: Float[Tensor, "b k y x"], change: Float[Tensor, " d"]
     ) -> Float[Tensor, "b k y x"]:
-        """The pictures as the model draws them when `change` is added at the place.
+        """The images as the model generates them when `change` is added at the place.
 
-        Inside the U-Net these are its guesses of the clean pictures from noised ones, in one step.
+        Inside the U-Net these are its guesses of the clean images from noised ones, in one step.
         """
         latents = self.space.encode(pictures.to(self.device))
         change = change.to(self.device, latents.dtype)
@@ -151,7 +151,7 @@ class Location:
         return self.space.decode(sampled)
 
     def randomised(self, seed: int) -> "Location":
-        """The same place in a network of this form whose weights are drawn anew."""
+        """The same place in a network of this form whose weights are drawn again."""
         if self.model is None:
             network = copy.deepcopy(self.space.network)
             space = LatentSpace(_sampled_again(network, seed))

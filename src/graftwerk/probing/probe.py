@@ -1,4 +1,4 @@
-"""One study of a model: its pictures, what is known of them, and its values for them."""
+"""One study of a model: its images, what is known of them, and its values for them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,10 +30,10 @@ class Study:
 
     Attributes:
         place: in the model.
-        known: numbers of each picture.
+        known: numbers of each image.
         pictures: values 0 to 1.
         features: the model's values.
-        split: pictures that are learned from and measured on.
+        split: images that are learned from and measured on.
         seed: of the split, the shuffling and the random weights.
     """
 
@@ -45,7 +45,7 @@ class Study:
     seed: int
 
     def fits(self, monitor: Monitor) -> dict[str, Fit]:
-        """The read-out and its two controls, by the names that reports give them."""
+        """The linear probe and its two controls, by the names that reports give them."""
         random = read_features(self.place.randomised(self.seed), self.pictures, monitor)
         monitor.start("fitting")
         values, split, seed = self.known.values, self.split, self.seed
@@ -56,7 +56,7 @@ class Study:
         }
 
     def test_pictures(self, count: int | None = None) -> Float[Tensor, "n k y x"]:
-        """Pictures that nothing was learned from."""
+        """Images that nothing was learned from."""
         return self.pictures[torch.from_numpy(self.split.test[:count])]
 
     def agreement(self, measure: Measure) -> dict[str, float]:
@@ -112,13 +112,13 @@ def _drawn(
 def open_study(
     location: Location | EncoderLayer, known: ProbeTargets, count: int, seed: int, monitor: Monitor
 ) -> Study:
-    """Read the first `count` pictures and the model's values for them.
+    """Read the first `count` images and the model's values for them.
 
     Raises:
-        BadInput: a picture cannot be read.
+        BadInput: an image cannot be read.
     """
     known = ProbeTargets(known.paths[:count], known.names, known.values[:count], known.left_out)
-    monitor.start("reading pictures", len(known.paths))
+    monitor.start("reading images", len(known.paths))
     rows = []
     for start in range(0, len(known.paths), _BATCH):
         images = tuple(read_image(str(path)) for path in known.paths[start : start + _BATCH])

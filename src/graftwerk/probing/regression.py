@@ -1,4 +1,4 @@
-"""Linear read-outs: ridge regression from a model's values to what is known of the pictures."""
+"""Linear linear probes: ridge regression from a model's values to what is known of the pictures."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from ..metrics.intervals import percentile_interval, resample
 _STRENGTHS = np.logspace(-2, 8, 21)  # tried, on values of unit spread
 _RESAMPLES = 1_000
 _TEST_SHARE = 0.25
-FEWEST = 40  # pictures
+FEWEST = 40  # images
 
 Features = Float32[np.ndarray, "n d"]
 Values = Float64[np.ndarray, "n k"]
@@ -18,7 +18,7 @@ Values = Float64[np.ndarray, "n k"]
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Numbers of the pictures that are learned from and measured on."""
+    """Numbers of the images that are learned from and measured on."""
 
     train: Int64[np.ndarray, " t"]
     test: Int64[np.ndarray, " u"]
@@ -26,7 +26,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Shares of variance explained on test pictures, R2 of each number, with 95 % intervals.
+    """Shares of variance explained on test images, R2 of each number, with 95 % intervals.
 
     Attributes:
         r2: 1 is exact, 0 is as good as always saying the mean.
@@ -40,14 +40,14 @@ class Fit:
 
 
 def split_of(count: int, seed: int) -> Split:
-    """A quarter of the pictures is only measured on."""
+    """A quarter of the images is only measured on."""
     order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,))).permutation(count)
     held = max(1, round(count * _TEST_SHARE))
     return Split(order[held:], order[:held])
 
 
 def shuffled(values: Values, split: Split, seed: int) -> Values:
-    """The same values with other pictures: no picture keeps its own but by chance."""
+    """The same values with other images: no image keeps its own but by chance."""
     generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
     mixed = values.copy()
     for part in (split.train, split.test):
@@ -113,7 +113,7 @@ def _score(requested: Values, found: Values, seed: int) -> Fit:
 
 
 def _safe(total: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " k"]:
-    """A number that is the same in all pictures is explained by nothing: R2 of 0 or below."""
+    """A number that is the same in all images is explained by nothing: R2 of 0 or below."""
     return np.where(total > 0, total, np.inf)
 
 
@@ -121,8 +121,8 @@ def directions_of(features: Features, values: Values, split: Split) -> Float64[n
     """How the model's values change with each number while the other numbers stay.
 
     The regression the other way round, from what is known to the values (the pattern of Haufe et
-    al., "On the interpretation of weight vectors of linear models", 2014): along a read-out's own
-    weights the values leave the range that pictures have, along these they stay in it. In units
+    al., "On the interpretation of weight vectors of linear models", 2014): along the probe's own
+    weights the values leave the range that images have, along these they stay in it. In units
     of one standard deviation of the number.
     """
     known = values[split.train]

@@ -1,4 +1,4 @@
-"""Reports of latent read-outs."""
+"""Reports of latent linear probes."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from ..results import Report
 
 
 class Share(Report):
-    """R2 on test pictures with its 95 % interval."""
+    """R2 on test images with its 95 % interval."""
 
     r2: float = Field(description="1 is exact, 0 is as good as always saying the mean")
     low: float = Field(description="lower end of the 95 % interval")
@@ -18,7 +18,7 @@ class Read(Report):
 
     name: str = Field(description="what is read")
     model: Share = Field(description="from the model's values")
-    shuffled: Share = Field(description="from the same values, with labels of other pictures")
+    shuffled: Share = Field(description="from the same values, with labels of other images")
     random: Share = Field(description="from the values of a network with random weights")
 
 
@@ -30,7 +30,7 @@ class Shift(Report):
     )
     low: float = Field(description="lower end of the 95 % interval")
     high: float = Field(description="upper end of the 95 % interval")
-    count: int = Field(description="pictures in which it could be measured at every step")
+    count: int = Field(description="images in which it could be measured at every step")
 
 
 class Moved(Report):
@@ -38,7 +38,7 @@ class Moved(Report):
 
     name: str = Field(description="what was asked to move")
     shifts: dict[str, Shift] = Field(description="what moved, by measured number")
-    picture: str = Field(description="pictures in rows, from -2 to 2 standard deviations")
+    picture: str = Field(description="images in rows, from -2 to 2 standard deviations")
 
 
 class ReadoutResult(Report):
@@ -48,14 +48,14 @@ class ReadoutResult(Report):
     fingerprint: str = Field(description="of the model")
     at: str = Field(description="latent, middle or encoder")
     sigma: float | None = Field(description="noise level; none for clean latents")
-    dimension: int = Field(description="values of a picture")
-    train: int = Field(description="pictures learned from")
-    test: int = Field(description="pictures measured on")
-    left_out: int = Field(description="pictures of other scenes than those asked for")
+    dimension: int = Field(description="values of an image")
+    train: int = Field(description="images learned from")
+    test: int = Field(description="images measured on")
+    left_out: int = Field(description="images of other scenes than those asked for")
     read: list[Read] = Field(description="each number that was read out")
-    measure: str = Field(description="how pictures along a direction were measured")
+    measure: str = Field(description="how images along a direction were measured")
     agreement: dict[str, float] = Field(
-        description="R2 between that measure and the truth on untouched test pictures"
+        description="R2 between that measure and the truth on untouched test images"
     )
     moved: list[Moved] = Field(description="the causal check, for what can be measured")
     seconds: float = Field(description="time taken")

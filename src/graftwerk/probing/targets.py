@@ -1,4 +1,4 @@
-"""Numbers that are known of a picture: of a rendered scene, or in the columns of a table."""
+"""Numbers that are known of an image: of a rendered scene, or in the columns of a table."""
 
 import math
 from collections.abc import Sequence
@@ -17,19 +17,19 @@ from ..data.tables import is_number
 from ..errors import BadFile, BadInput, UnknownName
 from .regression import FEWEST
 
-_SIDE = 64  # of the picture in which joints are looked up; results are shares of it
+_SIDE = 64  # of the image in which joints are looked up; results are shares of it
 SCENE_TARGETS = ("place", "distance", "height", "kind", "colour", "ground", "time", "keypoints")
 
 
 @dataclass(frozen=True)
 class ProbeTargets:
-    """Pictures and what is known of each.
+    """Images and what is known of each.
 
     Attributes:
         paths: of the pictures.
         names: of the numbers.
-        values: one row a picture.
-        left_out: pictures of other scenes than those asked for.
+        values: one row an image.
+        left_out: images of other scenes than those asked for.
     """
 
     paths: tuple[Path, ...]
@@ -39,7 +39,7 @@ class ProbeTargets:
 
 
 def read_known(folder: Path, targets: Sequence[str], objects: int) -> ProbeTargets:
-    """Read a folder as `graft blocks render` writes it, or pictures with a table of numbers.
+    """Read a folder as `graft blocks render` writes it, or images with a table of numbers.
 
     Args:
         folder: holds a table of images, at any depth; see `data.image_folder`.
@@ -48,12 +48,12 @@ def read_known(folder: Path, targets: Sequence[str], objects: int) -> ProbeTarge
             first from the left. For `keypoints` that one must be a person.
 
     Raises:
-        BadInput: no such folder or target, or no picture is left.
+        BadInput: no such folder or target, or no image is left.
     """
     rows = read_image_tables(folder).rows if folder.is_dir() else ()
     if not rows:
         raise BadFile(
-            f"{folder} has no table of pictures, or an empty one.",
+            f"{folder} has no table of images, or an empty one.",
             f"Name a folder with one of {', '.join(TABLES)}.",
         )
     of_scenes = [target for target in targets if target in SCENE_TARGETS]
@@ -80,7 +80,7 @@ def read_known(folder: Path, targets: Sequence[str], objects: int) -> ProbeTarge
 
 
 def require_enough(known: ProbeTargets, targets: Sequence[str], objects: int) -> None:
-    """Refuse too few pictures for a read-out, before a model is loaded.
+    """Refuse too few images for a linear probe, before a model is loaded.
 
     Raises:
         BadInput: fewer than `FEWEST`; says how many were left out, and why.
@@ -94,7 +94,7 @@ def require_enough(known: ProbeTargets, targets: Sequence[str], objects: int) ->
     total = count + known.left_out
     why = f": {known.left_out:,} of {total:,} were left out because they hold {held}"
     raise BadInput(
-        f"{count} pictures are too few for a read-out, which needs {FEWEST}"
+        f"{count} images are too few for a linear probe, which needs {FEWEST}"
         f"{why if known.left_out else ''}.",
         _more(objects),
     )
@@ -108,7 +108,7 @@ def _more(objects: int) -> str:
 
 
 def numbers_of(scene: Scene, target: str) -> dict[str, float]:
-    """The numbers of one of `SCENE_TARGETS`; places and lengths are shares of the picture."""
+    """The numbers of one of `SCENE_TARGETS`; places and lengths are shares of the image."""
     thing = scene.objects[0]
     words: dict[str, tuple[str, Sequence[str]]] = {
         "kind": (thing.kind, KINDS),
@@ -135,7 +135,7 @@ def numbers_of(scene: Scene, target: str) -> dict[str, float]:
 
 
 def _seen(scene: Scene, thing: SceneObject, up: float) -> tuple[float, float, float]:
-    """Where a share of an object's height is seen, as shares of the picture, and its distance."""
+    """Where a share of an object's height is seen, as shares of the image, and its distance."""
     tall = thing.size * (0.75 if thing.pose == "sitting" else 1.0)
     point = np.array([(thing.x, up * tall, thing.z)])
     x, y, depth = project(view_of(scene.camera, 1, 1), point)[0].tolist()
@@ -180,6 +180,6 @@ def _number(row: ImageRow, name: str) -> float:
     if not is_number(value) or not math.isfinite(float(value)):  # type: ignore[arg-type]
         raise BadInput(
             f"{row.place} has {name} = {value!r}, which is not a finite number.",
-            "Leave that picture out.",
+            "Leave that image out.",
         )
     return float(value)  # type: ignore[arg-type]

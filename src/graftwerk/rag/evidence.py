@@ -1,4 +1,4 @@
-"""The evidence floor: below it a question is not answered, with the error rate that promises.
+"""The answerability threshold: below it a question is not answered; the error rate it promises.
 
 How strongly the passages found speak for an answer being in them: a number from 0 to 1.
 

@@ -87,9 +87,9 @@ class Answer(Report):
 
 
 class Calibration(Report):
-    """An evidence floor and what it promises."""
+    """An answerability threshold and what it promises."""
 
-    floor: float = Field(description="evidence floor")
+    floor: float = Field(description="answerability threshold")
     encoder: str = Field(description="name of the encoder it holds for")
     fingerprint: str = Field(description="hash of the encoder it holds for")
     answerable: int = Field(description="answerable questions used")

@@ -62,7 +62,7 @@ def open_chunks(
         dimensions: of what is stored, the scenes counted.
         doing: what the monitor is told.
         make: rows of a span of scenes.
-        monitor: told about it.
+        monitor: informed about it.
 
     Raises:
         NoRoom: the cache folder cannot be written.

@@ -1,7 +1,7 @@
-"""The autoencoder: pictures to latents of an eighth of their sides, and back.
+"""The autoencoder: images to latents of an eighth of their sides, and back.
 
 Once it is finished its decoder can be trained further alone: its latents stay what they are, so
-whatever was trained on them stays valid, and pictures come out sharper.
+whatever was trained on them stays valid, and images come out sharper.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ _BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Numbers of the recipe: `channels` of the latents, `widths` from picture to latents."""
+    """Numbers of the recipe: `channels` of the latents, `widths` from image to latents."""
 
     plan: Plan
     scenes: int
@@ -57,7 +57,7 @@ TINY = Sizes(
 
 
 class Work:
-    """Pictures as they were; see `train.task.Task`."""
+    """Images as they were; see `train.task.Task`."""
 
     def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
         self._scenes, self._setting = scenes, setting
@@ -126,13 +126,13 @@ def _network(sizes: Sizes) -> Any:
 def _psnr(
     drawn: Float[Tensor, "b 3 h w"], requested: Float[Tensor, "b 3 h w"]
 ) -> Float[Tensor, " b"]:
-    """Peak signal over noise of each picture, in decibels; values from -1 to 1."""
+    """Peak signal over noise of each image, in decibels; values from -1 to 1."""
     error = (drawn.clamp(-1, 1) - requested).square().mean(dim=(1, 2, 3))
     return 10 * torch.log10(4 / error.clamp(min=1e-12))
 
 
 class DecoderWork:
-    """Pictures back from the latents of a frozen encoder; see `train.task.Task`."""
+    """Images back from the latents of a frozen encoder; see `train.task.Task`."""
 
     def __init__(self, network: Any, scenes: Scenes, latents: Chunks, setting: Setting) -> None:
         self._network, self._scenes, self._latents = network, scenes, latents
@@ -145,7 +145,7 @@ class DecoderWork:
         return {n: p for n, p in self._network.named_parameters() if not is_encoder(n)}
 
     def batch(self, first: int, count: int) -> dict[str, Tensor]:
-        """Pictures and their latents."""
+        """Images and their latents."""
         numbers = in_order(len(self._scenes), first, count, self._setting.seed)
         images = as_tensors(self._scenes.rows(numbers))["picture"]
         return {"picture": images, "latents": self._latents.of(numbers)}
@@ -191,7 +191,7 @@ def complete(folder: Path, setting: Setting) -> None:
 
 
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
-    """How near held-out pictures come back: the mean over them, and the worst twentieth."""
+    """How near held-out images come back: the mean over them, and the worst twentieth."""
     network: Any = load_part(folder).to(setting.device)
     scenes = open_scenes("pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor)
     images = as_tensors(scenes.rows(np.arange(count)))["picture"]

@@ -83,7 +83,7 @@ def open_latents(
         identity: of what decides its latents.
         scenes: what is encoded, in their order.
         device: where it runs.
-        monitor: told about it.
+        monitor: informed about it.
 
     Raises:
         NoRoom, Cancelled, Damaged: see `chunks.open_chunks`.
@@ -111,7 +111,7 @@ def open_states(
         identity: of what decides its states.
         scenes: what is told, one caption each.
         dropped: share of captions that leave parts out.
-        monitor: told about it.
+        monitor: informed about it.
 
     Raises:
         NoRoom, Cancelled, Damaged: see `chunks.open_chunks`.
@@ -148,7 +148,7 @@ def open_captions(scenes: Scenes, dropped: float, monitor: Monitor) -> Captions:
     Args:
         scenes: what is told.
         dropped: share of captions that leave parts out.
-        monitor: told about it.
+        monitor: informed about it.
 
     Raises:
         NoRoom, Cancelled, Damaged: see `chunks.open_chunks`.

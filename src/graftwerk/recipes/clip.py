@@ -1,9 +1,9 @@
-"""A CLIP (Radford et al. 2021): pictures and captions in one space.
+"""A CLIP (Radford et al. 2021): images and captions in one space.
 
-Once it is finished its picture half can be trained further alone, as in LiT (Zhai et al. 2022):
+Once it is finished its image half can be trained further alone, as in LiT (Zhai et al. 2022):
 its texts stay where they are, so whatever reads their states stays valid.
 
-How well the two halves of a CLIP match pictures and captions of held-out scenes.
+How well the two halves of a CLIP match images and captions of held-out scenes.
 """
 
 import hashlib
@@ -37,14 +37,14 @@ from .result import put
 from .scenes import ABSENT, Scenes, as_tensors, facts_of_row, in_order, open_scenes
 from .tokenizer import LENGTH, make_tokenizer
 
-_AMONG = 200  # pictures among which a caption finds its own
+_AMONG = 200  # images among which a caption finds its own
 
 
 def measure_matching(folder: Path, count: int, setting: Setting) -> dict[str, float]:
-    """How well pictures and captions find each other on held-out scenes.
+    """How well images and captions find each other on held-out scenes.
 
     `zero_shot` names kind and colour, 40 classes, of scenes with one object; the recalls are the
-    shares of captions (pictures) whose own picture (caption) is the nearest of 200.
+    shares of captions (images) whose own image (caption) is the nearest of 200.
     """
     encoder = load_encoder(str(folder), device=setting.device)
     single = open_scenes("pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor, objects=1)
@@ -106,7 +106,7 @@ _UNSAID = 0.3  # share of captions that leave parts out, so that short prompts a
 _SURE = 100.0  # highest scale of the cosines, as in the paper
 _IMAGE_HALF = ("vision_model.", "visual_projection.")
 _FAMILIAR_WORLD = 6  # seed of scenes that nothing else is made from
-_FAMILIAR_PER_LEAST = 9  # a limit at 1 % from more pictures than it needs is firmer
+_FAMILIAR_PER_LEAST = 9  # a limit at 1 % from more images than it needs is firmer
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Tower:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Numbers of the recipe; `patch` is the side of the squares that a picture is cut into."""
+    """Numbers of the recipe; `patch` is the side of the squares that an image is cut into."""
 
     plan: Plan
     scenes: int
@@ -189,7 +189,7 @@ class Order:
 class Work:
     """The symmetric contrastive loss; see `train.task.Task`.
 
-    Each picture is held against the captions that go through the model together with it, so a
+    Each image is held against the captions that go through the model together with it, so a
     batch in parts has fewer wrong answers to choose from. Equal captions are right for each other.
     """
 
@@ -211,11 +211,11 @@ class Work:
         self._network.to(setting.device)
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
-        """All weights, or those of the picture half."""
+        """All weights, or those of the image half."""
         return {n: p for n, p in self._network.named_parameters() if p.requires_grad}
 
     def batch(self, first: int, count: int) -> dict[str, Tensor]:
-        """Pictures and the tokens of their captions."""
+        """Images and the tokens of their captions."""
         numbers = self._order.items(first, count)
         images = as_tensors(self._scenes.rows(numbers))["picture"]
         return {"tokens": self._tellings.of(numbers, first), "picture": images}
@@ -225,7 +225,7 @@ class Work:
         batch: Mapping[str, Tensor],
         generator: torch.Generator,  # noqa: ARG002
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Each picture finds its caption, each caption its picture."""
+        """Each image finds its caption, each caption its image."""
         pairs = {name: value.to(self._setting.device) for name, value in batch.items()}
         images = self._network.get_image_features(as_input(pairs["picture"])).pooler_output
         mask = until_end(pairs["tokens"], self._tokenizer.eos_token_id)
@@ -316,7 +316,7 @@ def complete(folder: Path, setting: Setting) -> None:
 
 
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
-    """How well pictures and captions find each other on held-out scenes."""
+    """How well images and captions find each other on held-out scenes."""
     return measure_matching(folder, count, setting)
 
 

@@ -76,7 +76,7 @@ def open_pairs(
         count: number of scenes.
         condition: what is read of each.
         dropped: share of captions that leave parts out.
-        monitor: told about it.
+        monitor: informed about it.
     """
     if model.reader is None:
         raise ValueError("a model that reads no prompts")
@@ -198,12 +198,12 @@ class ControlRecipe:
         """Nothing is added."""
 
     def evaluate(self, folder: Path, count: int, setting: Setting) -> dict[str, float]:
-        """What pictures drawn from held-out conditions keep of them.
+        """What images generated from held-out conditions keep of them.
 
         `fidelity` with prompts, `fidelity_unprompted` without, `fidelity_uncontrolled` of the
-        model alone, `fidelity_of_real` what is read out of the rendered pictures themselves,
+        model alone, `fidelity_of_real` what is read out of the rendered images themselves,
         which bounds them; `kept` is the first as a share of that bound. `judge` and
-        `judge_uncontrolled` are shares of pictures with exactly the objects of the caption.
+        `judge_uncontrolled` are shares of images with exactly the objects of the caption.
         """
         pipeline = setting.ingredients["diffusion"]
         model = load_diffusion(str(pipeline), setting.device)

@@ -220,5 +220,5 @@ def complete(folder: Path, setting: Setting) -> None:
 
 
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
-    """What a judge sees in pictures drawn from held-out captions."""
+    """What a judge sees in images generated from held-out captions."""
     return measure_sampled(folder, setting.ingredients["judge"], count, setting)

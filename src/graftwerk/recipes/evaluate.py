@@ -27,10 +27,10 @@ _FRESH_WORLD = 4  # further real scenes, to say how far apart two real sets are
 def measure_sampled(folder: Path, judge: Path, count: int, setting: Setting) -> dict[str, float]:
     """Draw from `count` held-out captions of each sort and let a judge name what is there.
 
-    `one_object` and `two_objects` are shares of pictures with exactly the objects of the caption,
-    kinds, colours and order right; `frechet` compares as many drawn and real pictures,
-    `frechet_of_real` two real sets, `frechet_unprompted` pictures drawn without a prompt with real
-    ones; `unprompted_with_objects` is the share of them with one to four objects.
+    `one_object` and `two_objects` are shares of images with exactly the objects of the caption,
+    kinds, colours and order right; `frechet` compares as many drawn and real images,
+    `frechet_of_real` two real sets, `frechet_unprompted` images generated without a prompt with
+    real ones; `unprompted_with_objects` is the share of them with one to four objects.
     """
     model = load_diffusion(str(folder), setting.device)
     eyes = load_judge(judge, setting.device)
@@ -61,13 +61,13 @@ def share_of_right(
     guidance: Guidance,
     setting: Setting,
 ) -> tuple[float, float]:
-    """Shares of drawn pictures whose objects are all right, and whose ground and time are.
+    """Shares of generated images whose objects are all right, and whose ground and time are.
 
     Args:
-        model: draws them.
+        model: generates them.
         judge: names what is there.
         objects: of each caption.
-        count: captions of held-out scenes, one picture each.
+        count: captions of held-out scenes, one image each.
         guidance: of the drawing.
         setting: seed and device.
     """
@@ -100,7 +100,7 @@ def _judge(
 def judge_right(
     judge: Judge, facts: Sequence[Facts], pictures: UInt8[np.ndarray, "n h w 3"]
 ) -> float:
-    """Share of pictures with exactly the objects that were told: kinds, colours and order."""
+    """Share of images with exactly the objects that were told: kinds, colours and order."""
     return float(np.mean([objects for objects, _ in _judge(judge, facts, pictures)]))
 
 
@@ -110,7 +110,7 @@ def _draw(
     setting: Setting,
     guidance: Guidance = GUIDANCE,
 ) -> UInt8[np.ndarray, "n h w 3"]:
-    """One picture of each caption."""
+    """One image of each caption."""
     if model.reader is None:
         raise BadFile(f"{model.name} reads no prompts.", "Name what the recipe diffusion made.")
     sigmas = noise_levels(model.noise, _STEPS, "karras")

@@ -1,4 +1,4 @@
-"""The judge: a network that names what is in a clean picture, trained apart from the others."""
+"""The judge: a network that names what is in a clean image, trained apart from the others."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _DEVIATION = 0.8  # of the target around an object's middle, in places
 _LABELLED = 1.5  # distance up to which places learn kind and colour, in places
 _FAR = 1e6
 _FEW = -2.2  # logit of a chance of 0.1
-_NEAR = 0.15  # share of the picture within which an answer belongs to an object
+_NEAR = 0.15  # share of the image within which an answer belongs to an object
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def targets_of(location: Float[Tensor, "b o 2"], there: Tensor, shape: tuple[int
     """Targets on a grid.
 
     Args:
-        location: middles of the objects, as shares of the picture.
+        location: middles of the objects, as shares of the image.
         there: which objects there are, [b o].
         shape: rows and columns of the grid.
     """

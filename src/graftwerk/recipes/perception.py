@@ -1,4 +1,4 @@
-"""Perception: depth, normals, segmentation and key points out of a picture, in one network."""
+"""Perception: depth, normals, segmentation and key points out of an image, in one network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ TINY = Sizes(plan=Plan(steps=4, batch=4, learning_rate=2e-3, warm_up=2), scenes=
 
 
 class Work:
-    """All maps of a picture; see `train.task.Task`."""
+    """All maps of an image; see `train.task.Task`."""
 
     def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
         self._scenes, self._setting = scenes, setting

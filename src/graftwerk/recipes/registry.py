@@ -60,15 +60,15 @@ class Entry:
 RECIPES: tuple[Entry, ...] = (
     Entry(
         "judge",
-        "names every object (kind, colour, place), ground and time of a picture",
-        "It knows clean pictures of Blocks scenes with one to four objects, and nothing else.",
+        "names every object (kind, colour, place), ground and time of an image",
+        "It knows clean images of Blocks scenes with one to four objects, and nothing else.",
         "safetensors and config.json of graftwerk",
         {"kind_and_colour": 0.98},
         "builtin/blocks-judge",
     ),
     Entry(
         "clip",
-        "puts pictures and captions in one space",
+        "puts images and captions in one space",
         "It knows Blocks scenes and the words of their captions, and nothing else.",
         "CLIPModel of transformers",
         {"zero_shot": 0.95, "text_to_image_recall_at_1": 0.7},
@@ -77,16 +77,16 @@ RECIPES: tuple[Entry, ...] = (
     ),
     Entry(
         "perception",
-        "reads depth, normals, segmentation and key points out of a picture",
-        "It knows clean pictures of Blocks scenes. Depth is 1 over the distance in scene units.",
+        "reads depth, normals, segmentation and key points out of an image",
+        "It knows clean images of Blocks scenes. Depth is 1 over the distance in scene units.",
         "safetensors and config.json of graftwerk",
         {"mean_iou": 0.85, "depth_rmse_percent": 5.0, "keypoints_pck": 0.85},
         "builtin/blocks-perception",
     ),
     Entry(
         "autoencoder",
-        "turns pictures into latents of an eighth of their sides, and back",
-        "It was trained on pictures of Blocks scenes and blurs what else it is given.",
+        "turns images into latents of an eighth of their sides, and back",
+        "It was trained on images of Blocks scenes and blurs what else it is given.",
         "AutoencoderKL of diffusers",
         {"psnr_db": 30.0},
         "builtin/blocks-autoencoder",
@@ -94,8 +94,8 @@ RECIPES: tuple[Entry, ...] = (
     ),
     Entry(
         "diffusion",
-        "draws pictures from captions, in latents",
-        "It draws Blocks scenes of 64 x 64 pixels from captions of their grammar.",
+        "generates images from captions, in latents",
+        "It generates Blocks scenes of 64 x 64 pixels from captions of their grammar.",
         "StableDiffusionPipeline of diffusers",
         {"one_object": 0.9, "two_objects": 0.6, "ground_and_time": 0.95},
         "builtin/blocks",
@@ -150,7 +150,7 @@ def find(name: str) -> Entry:
     raise UnknownName("recipe", name, [entry.name for entry in RECIPES])
 
 
-SIDE = 64  # of all pictures, in pixels
+SIDE = 64  # of all images, in pixels
 TRAINING_WORLD, HELD_OUT_WORLD = 1, 2  # seeds of scenes
 
 
@@ -176,7 +176,7 @@ class Setting:
         seed: of first weights, order and noise.
         device: `cpu`, `cuda` or `mps`.
         ingredients: folders of finished models that it is made from, by recipe.
-        monitor: told about the preparation of data.
+        monitor: informed about the preparation of data.
     """
 
     seed: int

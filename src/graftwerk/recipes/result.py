@@ -40,7 +40,7 @@ def save_own(folder: Path, config: Mapping[str, Any], weights: Mapping[str, Tens
 
 
 def store_in_half(folder: Path) -> None:
-    """Write all floating-point weights below a working folder anew as float16.
+    """Write all floating-point weights below a working folder again as float16.
 
     Their configurations go on saying float32: that is what every library then computes in.
     """

@@ -55,7 +55,7 @@ ABSENT = -1
 def row_type(content: Content, side: int) -> np.dtype[Any]:
     """What is stored of a scene; names are indices in the lists of `blocks.scene`.
 
-    `place` is the middle of an object in the picture, as shares of its sides. `depth` is 1 over
+    `place` is the middle of an object in the image, as shares of its sides. `depth` is 1 over
     the distance, `normals` are in steps of 1/127, `joints` are x, y in pixels and 1 for visible
     ones; a row of joints belongs to the object of the same number.
     """
@@ -84,11 +84,11 @@ class Chunk:
 
     Attributes:
         path: where it lies.
-        content: pictures alone, or with their maps.
+        content: images alone, or with their maps.
         world: seed of the scenes.
         first: number of the first.
         count: how many.
-        side: of the pictures, in pixels.
+        side: of the images, in pixels.
         objects: number of objects of each scene; None: as they come.
     """
 
@@ -212,7 +212,7 @@ def as_tensors(rows: Rows) -> "dict[str, torch.Tensor]":
 
 
 def in_order(count: int, first: int, items: int, seed: int) -> Int64[np.ndarray, " n"]:
-    """Scenes of items `first` to `first + items`: all `count`, shuffled anew in each epoch."""
+    """Scenes of items `first` to `first + items`: all `count`, shuffled again in each epoch."""
     return _of_epochs(partial(_order, count, seed), count, first, items)
 
 
@@ -266,11 +266,11 @@ def open_scenes(
     """Scenes 0 to `count` - 1 of a world, rendered first where that was not done yet.
 
     Args:
-        content: pictures alone, or with their maps.
+        content: images alone, or with their maps.
         world: seed of the scenes.
         count: number of scenes.
-        side: of the pictures, in pixels.
-        monitor: told about the rendering.
+        side: of the images, in pixels.
+        monitor: informed about the rendering.
         objects: number of objects of each scene; None: as they come.
 
     Raises:

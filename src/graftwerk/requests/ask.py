@@ -48,13 +48,16 @@ class Ask(Request["graftwerk.rag.results.Answer"]):
         default=60.0, gt=0, le=3600, description="seconds of silence from a server"
     )
     evidence: float | None = Field(
-        default=None, ge=0, le=1, description="evidence floor to use instead of the calibrated one"
+        default=None,
+        ge=0,
+        le=1,
+        description="answerability threshold to use instead of the calibrated one",
     )
     show_prompt: bool = Field(default=False, description="show the prompt as it was sent")
 
 
 class Calibrate(Request["graftwerk.rag.results.Calibration"]):
-    """Set the evidence floor of an index from answerable and unanswerable questions."""
+    """Set the answerability threshold of an index from answerable and unanswerable questions."""
 
     file: PathField = Field(
         description='JSON lines: {"question": ..., "answerable": true or false}',

@@ -134,7 +134,7 @@ Layer = Annotated[
 ]
 HitCount = Annotated[int, Field(ge=0, le=limits.HITS)]
 SceneSide = Annotated[
-    int, Field(ge=16, le=limits.SCENE_SIDE, description="side of a picture in pixels")
+    int, Field(ge=16, le=limits.SCENE_SIDE, description="side of an image in pixels")
 ]
 # Fields that can name a model of a hub; only what a caller puts into one of them is ever fetched.
 MODEL_FIELDS = frozenset(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class BlocksRender(Request["graftwerk.blocks.results.BlocksData"]):
-    """Render scenes of the Blocks world into a data set folder: pictures, captions, exact maps."""
+    """Render scenes of the Blocks world into a data set folder: images, captions, exact maps."""
 
     count: int = Field(default=100, ge=1, le=limits.SCENES, description="number of scenes")
     size: SceneSide = 64
@@ -53,7 +53,7 @@ class BlocksShow(Request["graftwerk.blocks.results.BlocksSheet"]):
 JudgeFolder = Annotated[
     Path | None,
     Field(
-        description="result of the recipe judge, which names what was drawn (for diffusion); "
+        description="result of the recipe judge, which names what was generated (for diffusion); "
         "default: the built-in one"
     ),
 ]
@@ -107,7 +107,7 @@ class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
     clip: Advanced[OptionalPath] = path_field(
         default=None,
         description="result of the recipe clip (for diffusion; default: the built-in one; for clip "
-        "itself: keep its text half and train its picture half further)",
+        "itself: keep its text half and train its image half further)",
     )
     autoencoder: Advanced[OptionalPath] = path_field(
         default=None,

@@ -1,4 +1,4 @@
-"""Request of naming pictures by labels."""
+"""Request of naming images by labels."""
 
 from typing import TYPE_CHECKING
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class Classify(Request["graftwerk.models.results.Classification"]):
-    """Name pictures by labels of your own, without training: each goes to its nearest label."""
+    """Name images by labels of your own, without training: each goes to its nearest label."""
 
     pictures: PathTexts = path_field(
         default=[],
-        description="picture files, and folders whose pictures are all taken",
+        description="image files, and folders whose images are all taken",
         json_schema_extra=POSITIONAL,
     )
     labels: list[str] = Field(
@@ -39,10 +39,10 @@ class Classify(Request["graftwerk.models.results.Classification"]):
         description='prompt with {} in the place of the label, such as "a photo of {}"; the mean '
         "of several is taken (default: those that suit the encoder)",
     )
-    k: int = Field(default=3, ge=1, le=limits.HITS, description="labels to tell for each picture")
+    k: int = Field(default=3, ge=1, le=limits.HITS, description="labels to tell for each image")
     calibrate: OptionalPath = path_field(
         default=None,
-        description="labelled pictures to fit the probabilities to: a folder with metadata.jsonl "
+        description="labelled images to fit the probabilities to: a folder with metadata.jsonl "
         "(label, or caption with one of the labels in it) or with a folder for each label",
     )
     calibration: OptionalPath = path_field(

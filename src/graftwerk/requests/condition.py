@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class ConditionList(Request["graftwerk.conditions.results.ConditionKinds"]):
-    """List the kinds of condition, and by what each is made of a picture."""
+    """List the kinds of condition, and by what each is made of an image."""
 
 
 class MakeCondition(Request["graftwerk.conditions.results.ConditionResult"]):
-    """Make a condition (edges, lines, depth, ...) of a picture or of a Blocks scene."""
+    """Make a condition (edges, lines, depth, ...) of an image or of a Blocks scene."""
 
     kind: str = Field(
         description="canny, hough, scribble, pose, segmentation, normals, depth, lineart; all: "
@@ -24,7 +24,7 @@ class MakeCondition(Request["graftwerk.conditions.results.ConditionResult"]):
         json_schema_extra=POSITIONAL,
     )
     image: OptionalPathText = path_field(
-        default=None, description="the picture; none with --scene", json_schema_extra=POSITIONAL
+        default=None, description="the image; none with --scene", json_schema_extra=POSITIONAL
     )
     out: PathField = path_field(default=Path("condition.png"), description="PNG file to write")
     scene: int | None = Field(
@@ -41,7 +41,7 @@ class MakeCondition(Request["graftwerk.conditions.results.ConditionResult"]):
     )
     estimator: OptionalPathText = path_field(
         default=None,
-        description="transformers model to read the picture with, a folder or hub id "
+        description="transformers model to read the image with, a folder or hub id "
         "NAME@REVISION; for depth, normals, segmentation and pose",
     )
     stages: bool = Field(default=False, description="canny: write each step on one sheet")
@@ -58,10 +58,10 @@ class EvalEdges(Request["graftwerk.conditions.results.EdgeEvaluation"]):
     """Measure Canny's edges against boundaries that people drew (ODS, OIS, AP)."""
 
     data: PathField = Field(
-        description="zip file or folder: pictures, and beside each NAME.npz with `boundaries` "
+        description="zip file or folder: images, and beside each NAME.npz with `boundaries` "
         "[people height width]",
         json_schema_extra=POSITIONAL,
     )
     plain: bool = Field(
-        default=False, description="grey picture at one scale, as in `graft condition canny`"
+        default=False, description="grey image at one scale, as in `graft condition canny`"
     )

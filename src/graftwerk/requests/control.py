@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 class ControlTrain(Request["graftwerk.controlnet.results.ControlTrained"]):
-    """Train a control branch on pictures, with a meter that says when it follows the condition."""
+    """Train a control branch on images, with a meter that says when it follows the condition."""
 
     data: PathField = Field(
-        description="folder of pictures with captions: metadata.jsonl (file_name, caption), or "
+        description="folder of images with captions: metadata.jsonl (file_name, caption), or "
         "NAME.txt beside NAME.png",
         json_schema_extra=POSITIONAL,
     )
@@ -40,10 +40,10 @@ class ControlTrain(Request["graftwerk.controlnet.results.ControlTrained"]):
     condition: str = Field(description="canny, depth, ...; see `graft condition list`")
     conditions: Data[OptionalPath] = path_field(
         default=None,
-        description="folder of finished conditions, named like the pictures; default: the "
-        "conditioning_image column of metadata.jsonl, or made of the pictures",
+        description="folder of finished conditions, named like the images; default: the "
+        "conditioning_image column of metadata.jsonl, or made of the images",
     )
-    caption: Data[str | None] = Field(default=None, description="one caption for all pictures")
+    caption: Data[str | None] = Field(default=None, description="one caption for all images")
     out: Output[PathField] = Field(description="folder for the branch, its meter and checkpoints")
     steps: Training[int] = Field(
         default=1_000, ge=1, le=limits.TRAINING_STEPS, description="steps in all"
@@ -104,7 +104,7 @@ class ControlAblation(Request["graftwerk.controlnet.results.Ablation"]):
 
     data: OptionalPath = path_field(
         default=None,
-        description="folder of pictures with captions, as for `control train`; default: Blocks "
+        description="folder of images with captions, as for `control train`; default: Blocks "
         "scenes, rendered",
         json_schema_extra=POSITIONAL,
     )
@@ -116,10 +116,10 @@ class ControlAblation(Request["graftwerk.controlnet.results.Ablation"]):
         default="segmentation", description="canny, depth, ...; see `graft condition list`"
     )
     conditions: Data[OptionalPath] = path_field(
-        default=None, description="folder of finished conditions, named like the pictures of DATA"
+        default=None, description="folder of finished conditions, named like the images of DATA"
     )
     caption: Data[str | None] = Field(
-        default=None, description="one caption for all pictures of DATA"
+        default=None, description="one caption for all images of DATA"
     )
     out: Output[PathField] = Field(
         description="folder for the branches, the table and the sheet; what is there is not made "
@@ -137,10 +137,10 @@ class ControlAblation(Request["graftwerk.controlnet.results.Ablation"]):
         default=4_096, ge=4, le=limits.SCENES, description="to learn from, without DATA"
     )
     count: Sampling[int] = Field(
-        default=128, ge=2, le=limits.IMAGES, description="held-out pairs: pictures of each figure"
+        default=128, ge=2, le=limits.IMAGES, description="held-out pairs: images of each figure"
     )
     insufficient: Data[str] = Field(
-        default="a scene", description="the insufficient prompt, for all pictures"
+        default="a scene", description="the insufficient prompt, for all images"
     )
     drawing_steps: Sampling[int] = Field(
         default=12, ge=1, le=limits.SAMPLING_STEPS, description="of DPM-Solver++(2M)"
@@ -149,7 +149,7 @@ class ControlAblation(Request["graftwerk.controlnet.results.Ablation"]):
     encoder: Sampling[OptionalPathText] = path_field(
         default=None,
         description="image encoder in whose features the Frechet distance is; default: the judge "
-        "of Blocks pictures",
+        "of Blocks images",
     )
 
 

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 class EvalAlignment(TableRequest["graftwerk.metrics.results.AlignmentEvaluation"]):
-    """Measure whether similar things lie close: captions and pictures, and neighbours alike."""
+    """Measure whether similar things lie close: captions and images, and neighbours alike."""
 
     data: PathField = Field(
-        description="folder of pictures with metadata.jsonl (file_name, caption, attributes), as "
+        description="folder of images with metadata.jsonl (file_name, caption, attributes), as "
         "`graft blocks render` writes it, or with a folder for each label; for texts a table "
         "with a column text",
         json_schema_extra=POSITIONAL,

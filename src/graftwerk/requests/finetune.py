@@ -160,7 +160,7 @@ class Fit(
     caption: Data[str | None] = Field(
         default=None,
         max_length=limits.PROMPT_CHARACTERS,
-        description="of all pictures (generate); default: metadata.jsonl or NAME.txt beside each",
+        description="of all images (generate); default: metadata.jsonl or NAME.txt beside each",
     )
 
 
@@ -209,16 +209,16 @@ class Compare(_Fitting["graftwerk.finetune.results.FitComparison"]):
     """Measure linear, LoRA and full fine-tuning side by side on the same data, and recommend."""
 
     out: Output[PathField] = path_field(
-        default=Path("compare"), description="folder for the picture and the figures"
+        default=Path("compare"), description="folder for the image and the figures"
     )
     old: Data[OptionalPath] = path_field(
         default=None,
         description="a linear head fitted before on the same model: what may be forgotten; "
-        "default: of a model of pictures and texts, zero-shot of rendered objects",
+        "default: of a model of images and texts, zero-shot of rendered objects",
     )
     old_data: Data[OptionalPathText] = path_field(
         default=None,
-        description="labelled data for the old head; alone: pictures that a model of pictures and "
+        description="labelled data for the old head; alone: images that a model of images and "
         "texts names by their labels (zero-shot)",
     )
 
@@ -231,7 +231,7 @@ class Predict(TableRequest["graftwerk.finetune.results.Predictions"]):
     )
     inputs: list[str] = Field(
         min_length=1,
-        description="texts, files of texts or pictures, or a table; - reads lines from stdin",
+        description="texts, files of texts or images, or a table; - reads lines from stdin",
         json_schema_extra=POSITIONAL,
     )
     model: OptionalPathText = path_field(

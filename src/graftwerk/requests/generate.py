@@ -33,8 +33,8 @@ GuideModel = Annotated[
     PathText,
     Field(
         description="what class= asks: a noise-aware classifier, which reads the noisy latents, or "
-        "a joint encoder of texts and pictures (builtin/blocks-clip, a CLIP folder), which looks "
-        "at the clean picture that each step expects"
+        "a joint encoder of texts and images (builtin/blocks-clip, a CLIP folder), which looks "
+        "at the clean image that each step expects"
     ),
 ]
 GuideLabels = Annotated[
@@ -51,13 +51,13 @@ GuidePlain = Annotated[
     Field(
         description="guide by the bare gradient of log p, as the papers do: not softened where the "
         "classifier is sure, nor among rival classes, nor shortened, nor the mean over views of "
-        "the expected picture"
+        "the expected image"
     ),
 ]
 
 
 class Generate(Request["graftwerk.generation.results.Generation"]):
-    """Draw pictures from a prompt with a diffusion model."""
+    """Draw images from a prompt with a diffusion model."""
 
     prompt: str = Field(
         default="",
@@ -75,7 +75,7 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         description="DIR[:SCALE] of a LoRA as `graft lora train` writes it; may be given "
         "again, and their changes add up",
     )
-    count: Prompt[int] = Field(default=4, ge=1, le=limits.IMAGES, description="number of pictures")
+    count: Prompt[int] = Field(default=4, ge=1, le=limits.IMAGES, description="number of images")
     steps: Sampling[int] = Field(
         default=25, ge=1, le=limits.SAMPLING_STEPS, description="steps of the sampler"
     )
@@ -112,13 +112,13 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     )
     check: Guidance[bool] = Field(
         default=True,
-        description="ask several witnesses about guided pictures, as `graft guide check` does, and "
-        "draw up to four controlled ones without --reuse to say what it costs",
+        description="ask several realism checks about guided images, as `graft guide check` does, "
+        "and draw up to four controlled ones without --reuse to say what it costs",
     )
     control: Control[list[str]] = Field(
         default_factory=list,
         max_length=limits.CONTROLS,
-        description="KIND=FILE[:WEIGHT][@FROM-TO][#MASK...] whose condition the pictures keep, or "
+        description="KIND=FILE[:WEIGHT][@FROM-TO][#MASK...] whose condition the images keep, or "
         "KIND-map=FILE for a finished map; may be given again, and the controls add up",
     )
     branch: Control[list[str]] = Field(
@@ -136,7 +136,7 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         default=1,
         ge=1,
         le=limits.BEST_OF,
-        description="draw so many for each picture, keep the most faithful one",
+        description="draw so many for each image, keep the most faithful one",
     )
     eta: Advanced[float] = Field(
         default=0.0, ge=0, le=1, description="share of fresh noise in a step of ddim"
@@ -151,12 +151,12 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         default="", max_length=limits.PROMPT_CHARACTERS, description="what to get away from"
     )
     out: Output[PathField] = path_field(
-        default=Path("pictures"), description="folder for the pictures"
+        default=Path("pictures"), description="folder for the images"
     )
     previews: Output[OptionalPath] = path_field(
-        default=None, description="folder for the picture as each step sees it"
+        default=None, description="folder for the image as each step sees it"
     )
     from_: Prompt[OptionalPath] = path_field(
         default=None,
-        description="repeat this picture bit for bit; options given beside it change the repeat",
+        description="repeat this image bit for bit; options given beside it change the repeat",
     )

@@ -28,14 +28,14 @@ from .generate import GuideLabels, GuideModel, GuidePlain
 if TYPE_CHECKING:
     import graftwerk.generation.results  # noqa: F401  named in brackets below
 
-_MODEL = "diffusion model that the pictures are of, or should be"
+_MODEL = "diffusion model that the images are of, or should be"
 
 
 class GuideCheck(Request["graftwerk.generation.results.GuideVerdicts"]):
-    """Ask several witnesses whether pictures are real ones of a class, or adversarial."""
+    """Ask several realism checks whether images are real ones of a class, or adversarial."""
 
     images: PathTexts = Field(
-        min_length=1, description="pictures, or folders of them", json_schema_extra=POSITIONAL
+        min_length=1, description="images, or folders of them", json_schema_extra=POSITIONAL
     )
     class_: str | None = Field(default=None, description="the class that they should show")
     model: PathText = path_field(default=DEFAULT_PIPELINE, description=_MODEL)
@@ -43,18 +43,18 @@ class GuideCheck(Request["graftwerk.generation.results.GuideVerdicts"]):
     guide_labels: Guidance[GuideLabels] = Field(default_factory=list)
     real: OptionalPath = path_field(
         default=None,
-        description="folder of real pictures; default: Blocks scenes, for models of them",
+        description="folder of real images; default: Blocks scenes, for models of them",
     )
 
 
 class Invert(Request["graftwerk.generation.results.Inversion"]):
-    """Gradient descent on a latent, a picture or noise towards a picture, class or sentence."""
+    """Gradient descent on a latent, an image or noise towards an image, class or sentence."""
 
-    to: Sampling[PathText] = Field(description="a picture's file, class=NAME or text=SENTENCE")
+    to: Sampling[PathText] = Field(description="an image's file, class=NAME or text=SENTENCE")
     space: Sampling[Literal["latent", "pixel", "noise"]] = Field(
         default="latent",
         description="what is moved: the latent behind a decoder, the pixels, or the noise that a "
-        "sampler starts from; a picture's noise is found by DDIM inversion",
+        "sampler starts from; an image's noise is found by DDIM inversion",
     )
     steps: Sampling[int] = Field(
         default=100, ge=1, le=limits.SAMPLING_STEPS, description="steps of the descent"
@@ -63,18 +63,18 @@ class Invert(Request["graftwerk.generation.results.Inversion"]):
         default=None,
         ge=1,
         le=1_000,
-        description="steps of the sampler, for --space noise; default: 50 for a picture, 10 for a "
+        description="steps of the sampler, for --space noise; default: 50 for an image, 10 for a "
         "class or sentence, whose gradient goes back through all of them",
     )
     rate: Sampling[float] = Field(
         default=0.05, gt=0, le=10, description="learning rate of the descent"
     )
     count: Sampling[int] = Field(
-        default=1, ge=1, le=256, description="pictures, each from noise of its own"
+        default=1, ge=1, le=256, description="images, each from noise of its own"
     )
     start: Sampling[OptionalPathText] = path_field(
         default=None,
-        description="picture to begin from, for --space latent and pixel; default: noise",
+        description="image to begin from, for --space latent and pixel; default: noise",
     )
     model: Sampling[PathText] = path_field(default=DEFAULT_PIPELINE, description=_MODEL)
     guide_model: Guidance[GuideModel] = path_field(DEFAULT_GUIDE)
@@ -83,15 +83,15 @@ class Invert(Request["graftwerk.generation.results.Inversion"]):
         default=DEFAULT_IMAGE_ENCODER, description="joint encoder of text="
     )
     real: Guidance[OptionalPath] = path_field(
-        default=None, description="folder of real pictures for the verdict; default: Blocks scenes"
+        default=None, description="folder of real images for the verdict; default: Blocks scenes"
     )
     out: Output[PathField] = path_field(
-        default=Path("inverted"), description="folder for pictures, film strip and losses"
+        default=Path("inverted"), description="folder for images, film strip and losses"
     )
 
 
 class GuideSweep(Request["graftwerk.generation.results.GuideSweepReport"]):
-    """Draw classes at several scales: distance from real pictures, precision, recall, success."""
+    """Draw classes at several scales: distance from real images, precision, recall, success."""
 
     classes: Sampling[str] = Field(
         description="classes, separated by commas, or `all` for all kinds and colours"
@@ -103,7 +103,7 @@ class GuideSweep(Request["graftwerk.generation.results.GuideSweepReport"]):
         default=200,
         ge=10,
         le=limits.IMAGES,
-        description="pictures for each scale, shared by the classes",
+        description="images for each scale, shared by the classes",
     )
     steps: Sampling[int] = Field(
         default=25, ge=1, le=limits.SAMPLING_STEPS, description="steps of the sampler"

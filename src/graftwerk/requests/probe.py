@@ -1,4 +1,4 @@
-"""Requests of latent read-outs."""
+"""Requests of latent linear probes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,18 +25,18 @@ class Readout(Request["graftwerk.probing.results.ReadoutResult"]):
     """Read key points and attributes linearly out of a generator's values, and move along them."""
 
     data: PathField = Field(
-        description="folder that `graft blocks render` wrote, or pictures with a metadata.jsonl",
+        description="folder that `graft blocks render` wrote, or images with a metadata.jsonl",
         json_schema_extra=POSITIONAL,
     )
     model: PathText = path_field(
         default=DEFAULT_PIPELINE,
         description="a diffusion pipeline; for --at latent also an AutoencoderKL folder, for --at "
-        "encoder also an encoder of pictures",
+        "encoder also an encoder of images",
     )
     at: Literal["latent", "middle", "encoder"] = Field(
         default="latent",
         description="the autoencoder's latents, or what the U-Net's middle block or the last "
-        "block of its encoder gives, or a hidden layer of an encoder of pictures",
+        "block of its encoder gives, or a hidden layer of an encoder of images",
     )
     layer: Layer = None
     target: list[str] = Field(
@@ -55,12 +55,12 @@ class Readout(Request["graftwerk.probing.results.ReadoutResult"]):
         le=4,
         description="take scenes with so many objects; read the first from the left",
     )
-    count: int = Field(default=4_000, ge=40, le=limits.SCENES, description="pictures taken at most")
+    count: int = Field(default=4_000, ge=40, le=limits.SCENES, description="images taken at most")
     moved: int = Field(
         default=64,
         ge=0,
         le=1_000,
-        description="test pictures that are moved along each direction; 0: none",
+        description="test images that are moved along each direction; 0: none",
     )
     perception: OptionalPath = path_field(
         default=None,
@@ -68,5 +68,5 @@ class Readout(Request["graftwerk.probing.results.ReadoutResult"]):
         "colour against the row's median",
     )
     out: PathField = path_field(
-        default=Path("readout"), description="folder for the pictures along each direction"
+        default=Path("readout"), description="folder for the images along each direction"
     )

@@ -50,7 +50,7 @@ class IndexVerify(Request["graftwerk.search.results.IndexCheck"]):
     """Check every stored text, vector and byte of an index; measure the approximate search."""
 
     index: IndexFolder = path_field(DEFAULT_INDEX)
-    repair: bool = Field(default=False, description="mend what is damaged from the stored texts")
+    repair: bool = Field(default=False, description="fix what is damaged from the stored texts")
     sources: bool = Field(
         default=False,
         description="also compare the stored files with those on the disk now; exit status 1 if "
@@ -68,7 +68,7 @@ class IndexRemove(Request["graftwerk.search.results.IndexChange"]):
 
 
 class IndexRebuild(Request["graftwerk.search.results.IndexChange"]):
-    """Make vectors, full text and snapshot anew from the stored texts."""
+    """Make vectors, full text and snapshot again from the stored texts."""
 
     index: IndexFolder = path_field(DEFAULT_INDEX)
     encoder: OptionalPathText = path_field(
@@ -78,7 +78,7 @@ class IndexRebuild(Request["graftwerk.search.results.IndexChange"]):
 
 
 class Search(Request["graftwerk.search.results.SearchResult"]):
-    """Find passages and pictures by meaning, by words, or by both."""
+    """Find passages and images by meaning, by words, or by both."""
 
     query: str = Field(
         min_length=1,
@@ -100,12 +100,12 @@ class Search(Request["graftwerk.search.results.SearchResult"]):
         "all must hold",
     )
     sheet: OptionalPath = path_field(
-        default=None, description="PNG file to draw the pictures among the hits into, side by side"
+        default=None, description="PNG file to draw the images among the hits into, side by side"
     )
 
 
 class Embed(TableRequest["graftwerk.search.results.Embedding"]):
-    """Turn texts or pictures into vectors."""
+    """Turn texts or images into vectors."""
 
     inputs: list[str] = Field(
         min_length=1,

@@ -19,7 +19,7 @@ def cut(document: Document) -> list[Passage]:
 
     Short neighbours under one heading and on one page become one passage; a long paragraph is
     divided at the ends of sentences, else of words. Every character of a block that is not white
-    space is in exactly one passage, whose text is exactly `document.text[start:end]`. A picture
+    space is in exactly one passage, whose text is exactly `document.text[start:end]`. An image
     gives one passage with no text.
     """
     if document.kind == "image":

@@ -188,14 +188,14 @@ def require_index(connection: sqlite3.Connection, folder: Path) -> None:
         raise BadFile(
             f"{folder / DATABASE} is an SQLite database, but not an index of graftwerk "
             f"(application id {application:#x}, expected {APPLICATION_ID:#x}).",
-            "Name another folder.",
+            "Pass another folder.",
         )
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version != FORMAT_VERSION:
         raise BadFile(
             f"the index {folder} has format {version}; this version of graftwerk reads format "
             f"{FORMAT_VERSION}.",
-            "Install the version of graftwerk that made it, or make the index anew in another "
+            "Install the version of graftwerk that made it, or make the index again in another "
             "folder.",
         )
 
@@ -365,7 +365,7 @@ def create(folder: Path, base: Mapping[str, str]) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise BadFile(
-                f"the folder {folder} cannot be made: {error.strerror}.", "Name another folder."
+                f"the folder {folder} cannot be made: {error.strerror}.", "Pass another folder."
             ) from error
         except OSError as error:
             files.raise_write_error(error, folder)

@@ -168,7 +168,7 @@ class Index:
                 f"the index {self.folder}",
                 f"passages of version {self.chunker}",
                 f"version {base['chunker']}",
-                f"Cut them anew: graft index rebuild --index {self.folder}",
+                f"Cut them again: graft index rebuild --index {self.folder}",
             )
 
     @contextmanager
@@ -281,7 +281,7 @@ class Index:
         return True
 
     def rebuild_words(self) -> None:
-        """Make the full text anew from the stored passages."""
+        """Make the full text again from the stored passages."""
         with self.writing() as connection:
             connection.execute("INSERT INTO words(words) VALUES ('rebuild')")
 

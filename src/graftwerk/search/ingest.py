@@ -1,6 +1,6 @@
 """Files into an index: read, cut, embed what is new, store; one bad file never stops it.
 
-Vectors for passages and pictures, by the hash of what the encoder is given.
+Vectors for passages and images, by the hash of what the encoder is given.
 """
 
 import math
@@ -40,7 +40,7 @@ class Embedded:
 
     Attributes:
         vectors: by the hash of the input.
-        unfamiliar: pictures unlike what the encoder was trained on; None where it does not tell.
+        unfamiliar: images unlike what the encoder was trained on; None where it does not tell.
     """
 
     vectors: dict[bytes, bytes]
@@ -70,7 +70,7 @@ def _rows(vectors: Vectors) -> list[bytes]:
 
 
 BATCH_PASSAGES = 128  # embedded together and committed together
-BATCH_PIXELS = 50_000_000  # of pictures held in memory at once, about 150 MB
+BATCH_PIXELS = 50_000_000  # of images held in memory at once, about 150 MB
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ class Intake:
         index: the index, or None when it is to be made with the first file that can be stored.
         open_index: gives the index to write to, for this encoder.
         load: gives the encoder; called when there is something to embed, and only then.
-        monitor: told about progress; may stop the work between batches.
+        monitor: informed about progress; may stop the work between batches.
         reading: what the user said about how tables are written; those are read again then.
     """
 
@@ -180,12 +180,12 @@ class Intake:
         kind = "image" if is_image_path(path) else "text"
         reads = self._load().reads if self.index is None else self.index.reads
         if kind not in reads:
-            what = "a picture" if kind == "image" else "text"
+            what = "an image" if kind == "image" else "text"
             self._skip(path, f"is {what}, and the encoder reads only {' and '.join(reads)}.")
             self._advance(kilobytes)
             return
         if "image" in reads and self._describes_images(path):
-            self._skip(path, "describes the pictures beside it; name it alone to add it as text.")
+            self._skip(path, "describes the images beside it; name it alone to add it as text.")
             self._advance(kilobytes)
             return
         try:
@@ -212,7 +212,7 @@ class Intake:
             self._monitor.note(f"{name}: {note}")
 
     def _describes_images(self, path: str) -> bool:
-        """Whether a file is the table of an ImageFolder, whose pictures are added too."""
+        """Whether a file is the table of an ImageFolder, whose images are added too."""
         folder, name = os.path.split(path)
         return name in TABLES and folder in self._image_folders and names_images(Path(path))
 

@@ -77,7 +77,7 @@ def search(
     where: Sequence[str] = (),
     rescorer: Encoder | None = None,
 ) -> SearchResult:
-    """Find the passages and pictures that answer a query.
+    """Find the passages and images that answer a query.
 
     Args:
         index: where to look; one consistent state of it is read.
@@ -87,11 +87,11 @@ def search(
         mode: `vector` (meaning), `text` (words) or `hybrid` (both, fused).
         exact: compare the query with every vector.
         where: conditions as `where.py` describes them; with any, the search is exact.
-        rescorer: the encoder that the index's own stands in for; it orders the first hits anew.
+        rescorer: the encoder that the index's own stands in for; it orders the first hits again.
 
     Raises:
         BadInput: a malformed condition, or a query of a kind that the encoder cannot read.
-        BadFile: the query names a picture that is not there.
+        BadFile: the query names an image that is not there.
     """
     begin = time.perf_counter()
     is_image = is_image_path(query) and Path(query).is_file()
@@ -182,7 +182,7 @@ def _by_kind(
 
 
 def _images(index: Index, view: View, where: Sequence[str]) -> Int64[np.ndarray, " p"]:
-    """Keys of the pictures that could be found."""
+    """Keys of the images that could be found."""
     if "image" not in index.reads:
         return np.empty(0, dtype=np.int64)
     return view.allowed(_where([*where, "kind = image"]))
@@ -202,7 +202,7 @@ def _encode(
     if mode == "text":
         if is_image:
             raise BadInput(
-                f"the query {query!r} is an image file, and a picture has no words to look up.",
+                f"the query {query!r} is an image file, and an image has no words to look up.",
                 "Search with --mode vector or hybrid.",
             )
         return None, None

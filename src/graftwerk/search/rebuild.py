@@ -1,4 +1,4 @@
-"""Making the contents of an index anew: with another encoder, or cut another way."""
+"""Making the contents of an index again: with another encoder, or cut another way."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ _ATTEMPTS = 3  # to finish before another writer changes the files again
 def renew(index: Index, encoder: Encoder, base: Mapping[str, str], monitor: Monitor) -> IndexChange:
     """Replace everything by the same files, cut and embedded as `base` says, in one step.
 
-    Passages are taken from the index; where they have to be cut another way, and for pictures,
+    Passages are taken from the index; where they have to be cut another way, and for images,
     the files are read again. Until the last moment the index stays as it was.
 
     Raises:
@@ -40,9 +40,9 @@ def renew(index: Index, encoder: Encoder, base: Mapping[str, str], monitor: Moni
         entries = [work.entries[path] for path in stored if path in work.entries]
         if stored and not entries:
             raise BadInput(
-                f"no file of the index {index.folder} could be made anew: "
+                f"no file of the index {index.folder} could be made again: "
                 f"{work.skipped[0].path}: {work.skipped[0].reason}",
-                "Name another encoder, or make an index in another folder.",
+                "Pass another encoder, or make an index in another folder.",
             )
         if index.replace_all(entries, base, stored):
             return IndexChange(

@@ -14,7 +14,7 @@ class IndexChange(Report, frozen=False):
     """What a command that writes to an index did; it is filled in while the work goes on."""
 
     added: int = Field(default=0, description="files stored for the first time")
-    changed: int = Field(default=0, description="files whose content was stored anew")
+    changed: int = Field(default=0, description="files whose content was stored again")
     unchanged: int = Field(default=0, description="files that were stored already")
     removed: int = Field(default=0, description="files taken out")
     skipped: list[Skipped] = Field(default_factory=list, description="files left out, with reasons")
@@ -28,7 +28,7 @@ class IndexChange(Report, frozen=False):
     reused: int = Field(default=0, description="passages whose vector was known by content")
     unfamiliar: int | None = Field(
         default=None,
-        description="pictures embedded in this run that are unlike all that the encoder was "
+        description="images embedded in this run that are unlike all that the encoder was "
         "trained on; null where it has no familiar.json",
     )
     converted: dict[str, int] = Field(
@@ -58,14 +58,14 @@ class IndexState(Report):
     index: str = Field(description="its folder")
     files: int = Field(description="files stored")
     passages: int = Field(description="passages stored")
-    pictures: int = Field(description="passages that are pictures")
+    pictures: int = Field(description="passages that are images")
     encoder: str = Field(description="name of the encoder")
     fingerprint: str = Field(description="hash of the encoder's weights and configuration")
     dimension: int = Field(description="length of a vector")
     format_version: int = Field(description="version of the index format")
     bytes: int = Field(description="size on disk")
     sealed: bool = Field(description="whether the last write ended well and left its checksums")
-    calibrated: str = Field(description="where the evidence floor comes from")
+    calibrated: str = Field(description="where the answerability threshold comes from")
 
 
 class Damage(Report):
@@ -73,7 +73,7 @@ class Damage(Report):
 
     where: str = Field(description="file and block, or passage and path")
     what: str = Field(description="what does not match")
-    repaired: bool = Field(description="whether it was mended")
+    repaired: bool = Field(description="whether it was repaired")
 
 
 class SourceDifference(Report):
@@ -100,7 +100,7 @@ class IndexCheck(Report):
     """What `index verify` found."""
 
     passages: int = Field(description="passages checked")
-    sound: bool = Field(description="true when nothing is wrong, or everything was mended")
+    sound: bool = Field(description="true when nothing is wrong, or everything was repaired")
     sealed: bool = Field(description="whether block checksums were there to check")
     recall_at_10: float | None = Field(
         description="share of the exact 10 nearest found by the approximate search"
@@ -157,13 +157,13 @@ class SearchResult(Report):
     query: str = Field(description="the query")
     mode: str = Field(description="hybrid, vector or text")
     hits: list[Hit] = Field(description="best first")
-    searched: int = Field(description="passages and pictures that could have been found")
-    pictures: int = Field(description="pictures among these")
+    searched: int = Field(description="passages and images that could have been found")
+    pictures: int = Field(description="images among these")
     familiarity: Familiarity | None = Field(
-        description="whether the picture asked with is like what the encoder was trained on; null "
+        description="whether the image asked with is like what the encoder was trained on; null "
         "for a text, and where the encoder does not say"
     )
-    sheet: str | None = Field(description="the pictures found, side by side, with --sheet")
+    sheet: str | None = Field(description="the images found, side by side, with --sheet")
     seconds: float = Field(description="wall time of the search, the encoder's loading included")
 
     def __iter__(self) -> Iterator[Hit]:  # type: ignore[override]  # hits, not fields

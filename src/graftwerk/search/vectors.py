@@ -116,7 +116,7 @@ class Space:
     Attributes:
         ids: keys of the rows of `vectors`, ascending.
         vectors: unit vectors, usually a memory map.
-        bits: signs of `vectors`; None where only exact search is wanted.
+        bits: signs of `vectors`; None where only exact search is requested.
         gone: rows of `vectors` that are no longer in the index.
         new_ids: keys of the rows of `new_vectors`, ascending.
         new_vectors: what the index got since `vectors` was written.

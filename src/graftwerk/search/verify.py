@@ -1,6 +1,6 @@
 """Checking an index: every stored text and vector, and how well the first pass finds.
 
-Mending an index from what it holds itself; what cannot be mended is read again by an add.
+Mending an index from what it holds itself; what cannot be repaired is read again by an add.
 
 Comparing what an index holds with the files on the disk now.
 """
@@ -188,11 +188,11 @@ DELETE FROM files WHERE content_hash = '' AND id NOT IN (SELECT file_id FROM pas
 
 
 def repair(index: Index, findings: Findings, load: Callable[[], Encoder], monitor: Monitor) -> None:
-    """Mend what `findings` name.
+    """Fix what `findings` name.
 
     Wrong vectors are embedded again from their texts. Passages with wrong texts are taken out,
-    and their files forgotten, so that the next `index add` reads those again; so are pictures
-    with wrong vectors. Full text, database pages, snapshot and seal are written anew.
+    and their files forgotten, so that the next `index add` reads those again; so are images
+    with wrong vectors. Full text, database pages, snapshot and seal are written again.
 
     Args:
         index: the index.
@@ -235,7 +235,7 @@ def compare_sources(stored: Mapping[str, str], monitor: Monitor) -> SourceCheck:
 
     Args:
         stored: content hash of each stored file, by path.
-        monitor: told about progress; may stop the work.
+        monitor: informed about progress; may stop the work.
     """
     monitor.start("comparing files", len(stored))
     differences = []
@@ -273,7 +273,7 @@ def _compare(path: str, content_hash: str) -> SourceDifference | None:
 def verify_index(
     folder: Path, *, mend: bool, sources: bool, load: Load, monitor: Monitor
 ) -> IndexCheck:
-    """Check an index, repair it with `mend`, compare it with its files with `sources`.
+    """Check an index, repair it with `fix`, compare it with its files with `sources`.
 
     Raises:
         BadFile: there is no index.
@@ -329,7 +329,7 @@ def _check(folder: Path, monitor: Monitor) -> tuple[Findings, BadFile | Damaged 
 
 
 def _mark_repaired(before: list[Damage], after: list[Damage]) -> list[Damage]:
-    """What was wrong, marked as mended where it is no longer; and what is wrong now besides."""
+    """What was wrong, marked as repaired where it is no longer; and what is wrong now besides."""
     left = {(damage.where, damage.what) for damage in after}
     known = {(damage.where, damage.what) for damage in before}
     return [

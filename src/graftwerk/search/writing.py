@@ -177,7 +177,7 @@ def rebuild_index(folder: Path, choice: Choice, load: Load, monitor: Monitor) ->
             encoder = load(name, layer)
             change = renew(index, encoder, describe_base(encoder, name, layer), monitor)
         else:
-            monitor.start("making the full text anew")
+            monitor.start("making the full text again")
             index.rebuild_words()
         monitor.start("writing the snapshot")
         index.refresh()

@@ -56,7 +56,7 @@ _BY_NIGHT = 0.45
 
 
 def guide_by_gradients(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
-    """Compare the strawman with guidance, and show what the scale of the guide does."""
+    """Compare the baseline with guidance, and show what the scale of the guide does."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     location = folder / "guiding"
     folders.remove(location, owner=folder)

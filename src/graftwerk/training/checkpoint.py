@@ -100,7 +100,7 @@ def load_newest(folder: Path, note: Callable[[str], None]) -> tuple[Parts, Facts
     if damaged:
         raise Damaged(
             f"no checkpoint in {folder} is whole: {damaged[0][1]}",
-            "Take that folder away to begin anew.",
+            "Take that folder away to begin again.",
         )
     return None
 
@@ -142,7 +142,7 @@ def refuse_other(folder: Path, former: Mapping[str, Any], configuration: Mapping
     if differing:
         raise BadInput(
             f"{folder} holds a training with {'; '.join(differing)}.",
-            "Name another --out folder, or run it as it was begun.",
+            "Pass another --out folder, or run it as it was begun.",
         )
 
 

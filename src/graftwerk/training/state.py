@@ -49,7 +49,7 @@ _TABLE_DEVIATION = 0.02  # of embeddings and of free parameters, as in CLIP and 
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Draw all weights of a network anew; the library's own draw is from the global generator.
+    """Draw all weights of a network again; the library's own draw is from the global generator.
 
     Linear layers and convolutions get uniform weights of variance 1 / (3 * inputs) and no bias,
     tables and free vectors normal ones; norms and single numbers stay as they are.
@@ -125,7 +125,7 @@ class State:
             if {n: t.shape for n, t in found.items()} != {n: t.shape for n, t in mine.items()}:
                 raise Damaged(
                     f"the checkpoint's {kind} are not those of this model.",
-                    "Name another --out folder to begin anew.",
+                    "Pass another --out folder to begin again.",
                 )
             with torch.no_grad():
                 for name, tensor in mine.items():

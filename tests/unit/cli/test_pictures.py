@@ -1,4 +1,4 @@
-"""Reports about pictures as people read them."""
+"""Reports about images as people read them."""
 
 import pytest
 
@@ -43,8 +43,8 @@ def test_few_images_are_told_in_full():
     assert "/a.png\n  label" in text
     assert "a red\\x1b cube" in text and "\x1b cube" not in text
     assert "0.750" in text and "0.250" in text
-    assert "2.3 times the distance that 1% of familiar pictures exceed" in text
-    assert text.endswith("1 pictures, 2 labels in 1 templates, e, 1.0 s\nnot calibrated")
+    assert "2.3 times the distance that 1% of familiar images exceed" in text
+    assert text.endswith("1 images, 2 labels in 1 templates, e, 1.0 s\nnot calibrated")
     assert "unlike" not in "\n".join(
         classification_lines(classification(classified(familiarity=NEAR)))
     )
@@ -52,7 +52,7 @@ def test_few_images_are_told_in_full():
 
 def test_many_images_are_a_table():
     images = [classified(f"/{n}.png", FAR if n == 2 else NEAR) for n in range(5)]
-    skipped = [Skipped(path="/x\n.png", reason="It is no picture.")]
+    skipped = [Skipped(path="/x\n.png", reason="It is no image.")]
     lines = classification_lines(classification(*images, skipped=skipped, unfamiliar=1))
     assert lines[0].split() == ["picture", "label", "probability"]
     assert [line.endswith("unfamiliar") for line in lines[1:6]] == [
@@ -63,8 +63,8 @@ def test_many_images_are_a_table():
         False,
     ]
     assert "0.250" not in "\n".join(lines)
-    assert "  skipped /x\\n.png: It is no picture." in lines
-    assert "5 pictures, 1 skipped, 1 unlike what the encoder was trained on" in lines[-2]
+    assert "  skipped /x\\n.png: It is no image." in lines
+    assert "5 images, 1 skipped, 1 unlike what the encoder was trained on" in lines[-2]
 
 
 def test_a_fit_is_told_before_and_after():
@@ -75,8 +75,7 @@ def test_a_fit_is_told_before_and_after():
     )  # fmt: skip
     lines = classification_lines(classification(fit=fit))
     assert (
-        lines[0]
-        == "fitted on 90 labelled pictures (3 left out), 90.0% of their first labels right:"
+        lines[0] == "fitted on 90 labelled images (3 left out), 90.0% of their first labels right:"
     )
     assert [line.split()[-2:] for line in lines[1:4]] == [
         ["before", "after"], ["0.1000", "0.0200"], ["1.0000", "0.4000"],
@@ -111,8 +110,8 @@ def test_alignment():
     )  # fmt: skip
     text = "\n".join(alignment_lines(report))
     assert [line.split()[3] for line in text.splitlines()[1:3]] == ["0.800", "0.700"]
-    assert "12 pictures: anisotropy 0.250; hubs: skewness 1.50, 10.0% never found" in text
-    assert text.endswith("e, 10 neighbours, 3 pictures unlike what it was trained on, 2.0 s")
+    assert "12 images: anisotropy 0.250; hubs: skewness 1.50, 10.0% never found" in text
+    assert text.endswith("e, 10 neighbours, 3 images unlike what it was trained on, 2.0 s")
     alone = alignment_lines(report.model_copy(update={"across": None, "unfamiliar": None}))
     assert "recall" not in "\n".join(alone) and alone[-1] == "e, 10 neighbours, 2.0 s"
 
@@ -132,7 +131,7 @@ def result(kind="image", **changes):
 
 @pytest.mark.parametrize(
     ("pictures", "counted"),
-    [(0, "5 passages"), (5, "5 pictures"), (2, "5 (3 passages, 2 pictures)")],
+    [(0, "5 passages"), (5, "5 images"), (2, "5 (3 passages, 2 images)")],
 )
 def test_what_was_searched(pictures, counted):
     assert search_lines(result(pictures=pictures))[-1] == f"1 of {counted}, hybrid, 100 ms"
@@ -140,8 +139,8 @@ def test_what_was_searched(pictures, counted):
 
 def test_an_image_among_the_hits():
     lines = search_lines(result(sheet="out.png", familiarity=FAR))
-    assert lines[:3] == ["1. /a.png", "   picture, score 0.2000, meaning #1, cosine 0.500", ""]
-    assert lines[-2] == "pictures side by side -> out.png"
+    assert lines[:3] == ["1. /a.png", "   image, score 0.2000, semantic #1, cosine 0.500", ""]
+    assert lines[-2] == "images side by side -> out.png"
     assert "unlike all that the encoder was trained on (2.3 times" in lines[-1]
     assert len(search_lines(result(familiarity=NEAR))) == 4
     assert "picture" not in search_lines(result("text", pictures=0))[1]
@@ -161,7 +160,7 @@ def test_unfamiliar_images_of_an_index():
         out_of_distribution_lines(change()) == out_of_distribution_lines(change(unfamiliar=0)) == []
     )
     (line,) = out_of_distribution_lines(change(unfamiliar=1200))
-    assert line.startswith("1,200 of the pictures embedded are unlike all that e was trained on")
+    assert line.startswith("1,200 of the images embedded are unlike all that e was trained on")
 
 
 def test_files_skipped_for_one_reason_share_a_line():

@@ -1,4 +1,4 @@
-"""A small library that verbs can open by its folder, made with the fake encoder."""
+"""A small library that commands can open by its folder, made with the fake encoder."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`classify`: labels of pictures, calibrated probabilities, and what goes wrong."""
+"""`classify`: labels of images, calibrated probabilities, and what goes wrong."""
 
 import json
 
@@ -67,7 +67,7 @@ def test_probabilities_are_the_softmax_at_the_models_scale(pictures, encoder):
 
 
 def test_a_folder_is_taken_whole(pictures):
-    (pictures / "notes.txt").write_text("not a picture")
+    (pictures / "notes.txt").write_text("not an image")
     (pictures / "odd.xyz").write_text("neither")
     paint(pictures / "deep" / "white.png", "white")
     report = run(pictures)
@@ -89,8 +89,8 @@ def test_what_cannot_be_read_is_named_and_counted(pictures):
     assert len(report.pictures) == 3
     reasons = {entry.path.rpartition("/")[2]: entry.reason for entry in report.skipped}
     assert set(reasons) == {"bad.png", "cut.png", "notes.txt", "odd.xyz"}
-    assert "not a readable picture" in reasons["bad.png"]
-    assert "no picture" in reasons["notes.txt"]
+    assert "not a readable image" in reasons["bad.png"]
+    assert "no image" in reasons["notes.txt"]
 
 
 def test_more_images_than_are_held_in_memory(pictures, monkeypatch):
@@ -152,15 +152,15 @@ def test_ten_thousand_labels_and_one_more(pictures):
 
 
 def test_images_that_cannot_be(pictures, tmp_path):
-    with pytest.raises(BadInput, match="no picture was named"):
+    with pytest.raises(BadInput, match="no image was named"):
         run()
     with pytest.raises(BadFile, match=r"'.*none\.png' cannot be read: No such file"):
         run(tmp_path / "none.png")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInput, match=r"no readable picture in .*empty"):
+    with pytest.raises(BadInput, match=r"no readable image in .*empty"):
         run(tmp_path / "empty")
     (tmp_path / "bad.png").write_bytes(b"x")
-    with pytest.raises(BadInput, match=r"no readable picture.*bad\.png.*not a readable picture"):
+    with pytest.raises(BadInput, match=r"no readable image.*bad\.png.*not a readable image"):
         run(tmp_path / "bad.png")
 
 
@@ -198,7 +198,7 @@ def test_cut_labels_are_noted(pictures):
 def test_progress_and_stop(pictures):
     monitor = Recorder()
     run(pictures, monitor=monitor, templates=["{}"])
-    assert monitor.stages == [("reading labels", 3), ("embedding pictures", 3)]
+    assert monitor.stages == [("reading labels", 3), ("embedding images", 3)]
     assert monitor.counts == [3, 3]
     with pytest.raises(Cancelled):
         run(pictures, monitor=Recorder(stop_after=1))
@@ -231,7 +231,7 @@ def test_unfamiliar_images_are_told(pictures, tmp_path, monkeypatch):
 
 @pytest.fixture
 def labelled(tmp_path, encoder):
-    """Pictures that are mostly of the colour of their folder, and sometimes are not."""
+    """Images that are mostly of the colour of their folder, and sometimes are not."""
     generator = np.random.default_rng(1)
     folder = tmp_path / "labelled"
     for number in range(90):
@@ -255,7 +255,7 @@ def test_a_temperature_is_fitted_kept_and_used(pictures, labelled, tmp_path):
     again = run(pictures, calibration=path)
     assert again.fit is None
     assert again.pictures == report.pictures
-    assert "temperature" in again.calibration and "90 pictures" in again.calibration
+    assert "temperature" in again.calibration and "90 images" in again.calibration
     assert "other labels" not in again.calibration
     assert (
         run(pictures, calibration=path, labels=["blue,green,red"]).calibration == again.calibration
@@ -289,7 +289,7 @@ def test_labels_from_captions(tmp_path, encoder):
     fit = run(calibrate=folder).fit
     assert (fit.pictures, fit.left_out) == (31, 5)  # "red, red" is one label
     assert fit.accuracy == 1
-    assert fit.temperature == 1, "all right, and sure enough: nothing to mend"
+    assert fit.temperature == 1, "all right, and sure enough: nothing to fix"
 
 
 def test_underscores_of_folders_are_spaces(tmp_path, encoder):
@@ -300,11 +300,11 @@ def test_underscores_of_folders_are_spaces(tmp_path, encoder):
 
 
 def test_too_little_to_calibrate_with(tmp_path, encoder, labelled):
-    with pytest.raises(BadInput, match=r"30 readable pictures .* of 1 different .* 60 others"):
+    with pytest.raises(BadInput, match=r"30 readable images .* of 1 different .* 60 others"):
         run(calibrate=labelled, labels=["red,yellow"])
     for number in range(temperature.LEAST_IMAGES - 1):
         paint(tmp_path / "few" / LABELS[number % 2] / f"{number}.png", LABELS[number % 2])
-    with pytest.raises(BadInput, match="has 19 readable pictures"):
+    with pytest.raises(BadInput, match="has 19 readable images"):
         run(calibrate=tmp_path / "few")
     with pytest.raises(BadFile, match="does not exist"):
         run(calibrate=tmp_path / "none")
@@ -314,7 +314,7 @@ def test_the_limit_of_a_fit(labelled, monkeypatch):
     monkeypatch.setattr(limits, "LOGITS", 270)
     assert run(calibrate=labelled).fit.pictures == 90
     monkeypatch.setattr(limits, "LOGITS", 269)
-    with pytest.raises(LimitExceeded, match="at most 89 pictures"):
+    with pytest.raises(LimitExceeded, match="at most 89 images"):
         run(calibrate=labelled)
 
 

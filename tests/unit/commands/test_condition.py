@@ -87,7 +87,7 @@ def test_a_finished_map_is_checked_and_kept(picture, tmp_path) -> None:
     (tmp_path / "out.png").rename(tmp_path / "depth.png")
     report, sampled, _ = make("depth", tmp_path / "depth.png", tmp_path, finished=True)
     assert np.array_equal(sampled, np.asarray(Image.open(tmp_path / "depth.png")))
-    assert report.made_by == "brought as it is"
+    assert report.made_by == "used as given"
     with pytest.raises(BadInput, match="no depth map: it is in colour"):
         make("depth", picture, tmp_path, finished=True)
 
@@ -141,7 +141,7 @@ def test_bad_names_and_files(picture, tmp_path) -> None:
             graftwerk.MakeCondition(kind="depth", image=str(picture), out=tmp_path / "a.jpg")
         )
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(BadFile, match="not a readable picture"):
+    with pytest.raises(BadFile, match="not a readable image"):
         make("canny", tmp_path / "broken.png", tmp_path)
 
 
@@ -198,8 +198,8 @@ def test_boundaries_that_do_not_fit(tmp_path) -> None:
     image = np.zeros((10, 12, 3), dtype=np.uint8)
     for number, (boundaries, predicted) in enumerate(
         [
-            (None, "no picture with boundaries beside it"),
-            ({"boundaries": np.zeros((1, 12, 10), dtype=bool)}, "10 x 12 pixels, and the picture"),
+            (None, "no image with boundaries beside it"),
+            ({"boundaries": np.zeros((1, 12, 10), dtype=bool)}, "10 x 12 pixels, and the image"),
             ({"boundaries": np.zeros((10, 12), dtype=bool)}, r"bool of shape \(10, 12\)"),
             ({"boundaries": np.zeros((1, 10, 12))}, "float64 of shape"),
             ({"edges": np.zeros((1, 10, 12), dtype=bool)}, "holds no array 'boundaries'"),

@@ -83,7 +83,7 @@ def test_a_folder_of_another_ablation_is_refused(tmp_path, pictures, text_pipeli
 
 
 def test_an_encoder_that_reads_no_images_is_refused(tmp_path, pictures, text_pipeline):
-    with pytest.raises(BadInput, match="reads no pictures"):
+    with pytest.raises(BadInput, match="reads no images"):
         control.run_control_ablation(
             request(pictures, text_pipeline, tmp_path / "a", encoder="builtin/minilm"), Silent()
         )

@@ -1,4 +1,4 @@
-"""`embed`: texts, pictures, standard input; to npy, parquet or the report."""
+"""`embed`: texts, images, standard input; to npy, parquet or the report."""
 
 import io
 import sys

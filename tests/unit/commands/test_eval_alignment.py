@@ -1,4 +1,4 @@
-"""`eval alignment`: pictures with captions, pictures alone, texts alone."""
+"""`eval alignment`: images with captions, images alone, texts alone."""
 
 import json
 
@@ -26,7 +26,7 @@ def encoder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def captioned(tmp_path):
-    """Three pictures of each of four colours, each slightly different."""
+    """Three images of each of four colours, each slightly different."""
     folder = tmp_path / "captioned"
     generator = np.random.default_rng(0)
     rows = []
@@ -159,7 +159,7 @@ def test_unfamiliar_images_are_counted(captioned, tmp_path, monkeypatch):
 
 def test_too_few(captioned, tmp_path, encoder):
     assert run(captioned, k=11).pictures.count == 12
-    with pytest.raises(BadInput, match=r"12 different pictures or texts.*no.* 12 .*-k 11"):
+    with pytest.raises(BadInput, match=r"12 different images or texts.*no.* 12 .*-k 11"):
         run(captioned, k=12)
     report = run(captioned, k=4)
     assert report.texts is None and report.across is not None
@@ -171,10 +171,10 @@ def test_too_few(captioned, tmp_path, encoder):
 def test_what_cannot_be_measured(tmp_path, encoder, monkeypatch):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("x")
-    with pytest.raises(BadInput, match=r"no readable picture in .*texts"):
+    with pytest.raises(BadInput, match=r"no readable image in .*texts"):
         run(tmp_path / "texts")
     paint(tmp_path / "bad" / "a.png", "red").write_bytes(b"x")
-    with pytest.raises(BadInput, match=r"no readable picture in .*a\.png"):
+    with pytest.raises(BadInput, match=r"no readable image in .*a\.png"):
         run(tmp_path / "bad")
     with pytest.raises(BadFile, match="does not exist"):
         run(tmp_path / "none")

@@ -95,7 +95,7 @@ def test_a_path_is_never_taken_for_words(tmp_path, texts, tiny, monkeypatch):
     def ask(*inputs):
         return predict.run_predict(Predict(fit=tmp_path / "linear", inputs=list(inputs)), Silent())
 
-    with pytest.raises(BadInput, match=r"reads texts, and 'bug\.jpg' is a picture"):
+    with pytest.raises(BadInput, match=r"reads texts, and 'bug\.jpg' is an image"):
         ask("red cat red", "bug.jpg")
     with pytest.raises(BadInput, match=r"'notes' is a file of another kind"):
         ask("notes")
@@ -126,7 +126,7 @@ def test_images_foreign_to_the_model_and_few_tests_are_told(tmp_path, listener):
     requested = Fit(
         data=str(tmp_path / "noise"), model=str(folder), out=tmp_path / "fit", device="cpu"
     )
-    reported = "20 of 20 pictures are unlike all that"
+    reported = "20 of 20 images are unlike all that"
     for _ in range(2):  # computed, then from the cache
         listener.notes.clear()
         fit.run_fit(requested, listener)
@@ -135,7 +135,7 @@ def test_images_foreign_to_the_model_and_few_tests_are_told(tmp_path, listener):
     listener.notes.clear()
     predict.run_predict(Predict(fit=tmp_path / "fit", inputs=[str(path)], device="cpu"), listener)
     assert len(listener.notes) == 1
-    assert listener.notes[0].startswith("1 of 1 pictures are unlike all that")
+    assert listener.notes[0].startswith("1 of 1 images are unlike all that")
 
 
 def test_a_sweep_tries_every_layer_and_keeps_the_best(tmp_path, texts, tiny):

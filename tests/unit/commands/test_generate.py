@@ -73,7 +73,7 @@ def test_the_metadata_hold_the_request(ask, tmp_path) -> None:
     assert record["request"]["prompt"] == "a blue cone ✨"
     assert record["request"]["negative"] == "snow"
     assert record["request"]["seed"] == 5
-    # a picture that is passed on does not tell where its maker keeps things
+    # an image that is passed on does not tell where its maker keeps things
     assert str(tmp_path / "out") not in json.dumps(record)
 
 
@@ -197,7 +197,7 @@ def test_finished_images_are_kept_when_stopped(ask, tmp_path, monkeypatch) -> No
         run_generate(ask(count=6), monitor)
     retained = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert [name[-8:] for name in retained] == ["-000.png", "-001.png"]
-    assert "2 finished pictures" in monitor.lines[0]
+    assert "2 finished images" in monitor.lines[0]
 
 
 def test_no_prompt_is_told(ask) -> None:
@@ -323,7 +323,7 @@ def test_a_file_that_is_no_image(tmp_path) -> None:
 
 
 def forged(ask, tmp_path, **changes):
-    """A picture whose record says something else."""
+    """An image whose record says something else."""
     (image,) = run_generate(ask(count=1), Notes()).pictures
     record = record_of(image.path)
     request = record.pop("request") | changes.pop("request", {})
@@ -422,7 +422,7 @@ def test_a_batch_that_is_none(ask, tmp_path, together, message) -> None:
 def test_a_batch_is_no_larger_than_any_device_draws(ask, tmp_path) -> None:
     size = {"width": 512, "height": 512}
     path = forged(ask, tmp_path, together=list(range(17)), request=size)
-    with pytest.raises(BadFile, match=r"17 pictures of 512 x 512 pixels .* at most 16 are"):
+    with pytest.raises(BadFile, match=r"17 images of 512 x 512 pixels .* at most 16 are"):
         run_generate(graftwerk.Generate(from_=path, out=tmp_path / "again"), Notes())
 
 

@@ -1,4 +1,4 @@
-"""Search with pictures: the sheet of hits, and whether the query is familiar."""
+"""Search with images: the sheet of hits, and whether the query is familiar."""
 
 import numpy as np
 import pytest
@@ -83,9 +83,9 @@ def test_a_sheet_that_cannot_be_written(folder, tmp_path):
 
 
 def test_an_image_that_is_not_there(folder):
-    with pytest.raises(BadFile, match=r"picture 'missing\.png' does not exist.*--mode text"):
+    with pytest.raises(BadFile, match=r"image 'missing\.png' does not exist.*--mode text"):
         find(folder, "missing.png")
-    assert find(folder, "show me a picture.png", k=1).hits
+    assert find(folder, "show me an image.png", k=1).hits
     assert find(folder, "missing.png", mode="text").hits == []
 
 

@@ -163,7 +163,7 @@ def test_a_bad_file_is_skipped_with_its_reason(docs, encoder):
     assert report.added == 2
     reasons = {Path(skip.path).name: skip.reason for skip in report.skipped}
     assert set(reasons) == {"bad.txt", "picture.png"}
-    assert "is a picture, and the encoder reads only text" in reasons["picture.png"]
+    assert "is an image, and the encoder reads only text" in reasons["picture.png"]
     assert reasons["bad.txt"]
 
 
@@ -396,7 +396,7 @@ def test_the_table_of_images_is_no_document(docs, monkeypatch):
     Image.new("RGB", (4, 4), "red").save(shown / "a.png")
     table = shown / "metadata.jsonl"
     table.write_text('{"file_name": "a.png", "caption": "red"}\n')
-    (docs / "metadata.jsonl").write_text('{"text": "no picture is beside it"}\n')
+    (docs / "metadata.jsonl").write_text('{"text": "no image is beside it"}\n')
     report = add(docs)
     assert [(skip.path, "beside it" in skip.reason) for skip in report.skipped] == [
         (str(table), True)

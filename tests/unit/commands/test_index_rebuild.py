@@ -142,7 +142,7 @@ def test_cut_another_way(docs, monkeypatch):
 def test_an_encoder_that_reads_none_of_it(docs, monkeypatch):
     use_encoder(monkeypatch, FIRST, HashEncoder(name="eye", reads=frozenset({"image"})))
     before = vectors(docs)
-    with pytest.raises(BadInput, match=r"no file of the index .* could be made anew"):
+    with pytest.raises(BadInput, match=r"no file of the index .* could be made again"):
         rebuild(docs, encoder="eye")
     assert vectors(docs).keys() == before.keys()
     with pytest.raises(BadFile):

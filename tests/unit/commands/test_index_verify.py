@@ -1,4 +1,4 @@
-"""`index verify`: every damage is named; what can be mended is."""
+"""`index verify`: every damage is named; what can be repaired is."""
 
 import random
 import sqlite3
@@ -221,7 +221,7 @@ def test_no_index(tmp_path):
 
 
 def flips(docs, count, seed):
-    """Single-bit flips spread over the files of an index; each is named, and mended or refused."""
+    """Single-bit flips spread over the files of an index; each is named, and repaired or refused."""
     folder = docs.parent / "index"
     generator = random.Random(seed)
     names = [DATABASE, SNAPSHOT, SEAL]
@@ -305,7 +305,7 @@ def test_sources_of_a_folder_that_is_gone(docs):
 
 
 def test_sources_after_a_repair(docs):
-    """A file whose passages could not be mended is to be read again, which --sources tells."""
+    """A file whose passages could not be repaired is to be read again, which --sources tells."""
     tamper(docs, "UPDATE passages SET text = 'x' WHERE id = 7")
     report = verify(docs, repair=True, sources=True)
     assert report.sound

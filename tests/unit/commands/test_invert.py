@@ -1,4 +1,4 @@
-"""Inversion, and what witnesses say of it and of real pictures."""
+"""Inversion, and what realism checks say of it and of real pictures."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def real(tmp_path):
-    """A picture of a real scene."""
+    """An image of a real scene."""
     path = tmp_path / "real.png"
     Image.fromarray(render(sample_scene(77, 3), 64, 64)).save(path)
     return path
@@ -77,7 +77,7 @@ def test_what_is_refused(ask, real, tmp_path):
         ask("class=cone", sampling_steps=5)
     with pytest.raises(BadFile, match="nowhere"):
         ask("class=cone", real=tmp_path / "nowhere")
-    with pytest.raises(BadInput, match="holds 1 pictures; 40 are needed"):
+    with pytest.raises(BadInput, match="holds 1 images; 40 are needed"):
         ask("class=cone", real=real.parent)
     assert not (tmp_path / "out").exists()
 
@@ -159,7 +159,7 @@ def test_the_shape_in_words():
     assert "scale 1 (5.00 -> 7.00)" in shape_of([row(0, 5.0), row(1, 7.0), row(10, 3.0)])
     assert shape_of([row(0, 5.0), row(1, 4.0)]).startswith("no dip")
     farther = shape_of([row(0, 5.0), row(1, 6.0), row(3, 7.0)])
-    assert farther.startswith("farther from real pictures at every scale: 5.00 -> 6.00 at 1, 7.00")
+    assert farther.startswith("farther from real images at every scale: 5.00 -> 6.00 at 1, 7.00")
     assert shape_of([row(1, 4.0)]).startswith("no comparison")
 
 

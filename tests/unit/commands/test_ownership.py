@@ -1,4 +1,4 @@
-"""What verbs do to folders that they did not make: nothing."""
+"""What commands do to folders that they did not make: nothing."""
 
 import json
 import shutil
@@ -51,7 +51,7 @@ def content(folder):
 
 
 def users_folder(path):
-    """Pictures in two classes, which are not ours."""
+    """Images in two classes, which are not ours."""
     for label, location in (("a", 0), ("b", 2)):
         (path / label).mkdir(parents=True)
         for number in range(12):
@@ -258,7 +258,7 @@ def test_a_tour_that_was_stopped_goes_on(tmp_path, monkeypatch):
     assert built == ["first", "second", "second"]
     page = (out / "index.html").read_text()
     assert "<p>first 1</p>" in page and "<p>second &lt;b&gt;</p>" in page
-    tour.run(Tour(out=out), Silent())  # a whole one is made anew
+    tour.run(Tour(out=out), Silent())  # a whole one is made again
     assert built[3:] == ["first", "second"]
     built.clear()
     with pytest.raises(Cancelled):

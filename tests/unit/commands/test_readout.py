@@ -51,7 +51,7 @@ def test_latents_tell_where_the_object_is(ask):
     assert report.dimension == 4 * 8 * 8
     assert report.train + report.test + report.left_out == 160
     across = report.read[0]
-    # sixteen pixels a side, random weights, some 40 pictures: it is found all the same
+    # sixteen pixels a side, random weights, some 40 images: it is found all the same
     assert across.model.r2 > 0.3
     assert across.model.low <= across.model.r2 <= across.model.high
     assert across.shuffled.low <= 0 <= across.shuffled.high
@@ -212,7 +212,7 @@ def test_what_cannot_be_read(ask, scenes, pixel_pipeline, autoencoder, tmp_path)
         run_readout(ask(at="middle"), Silent())
     with pytest.raises(BadInput, match="are too few"):
         run_readout(ask(target=["keypoints"]), Silent())
-    with pytest.raises(BadFile, match="has no table of pictures"):
+    with pytest.raises(BadFile, match="has no table of images"):
         run_readout(ask(data=tmp_path), Silent())
 
 
@@ -228,7 +228,7 @@ def test_too_few_scenes_are_refused_before_a_model_is_looked_at(tmp_path):
     count = len(read_known(tmp_path / "few", ["place"], 1).paths)
     assert 0 < count < 24
     words = (
-        f"{count} pictures are too few for a read-out, which needs 40: {24 - count} of 24 were "
+        f"{count} images are too few for a linear probe, which needs 40: {24 - count} of 24 were "
         r"left out because they hold several objects\. .*blocks render --objects 1 .* --objects\."
     )
     with pytest.raises(BadInput, match=words):

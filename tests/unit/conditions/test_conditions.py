@@ -1,4 +1,4 @@
-"""Each condition: from a scene, from stored rows, from a picture, from a finished map."""
+"""Each condition: from a scene, from stored rows, from an image, from a finished map."""
 
 import numpy as np
 import pytest
@@ -108,9 +108,9 @@ def test_a_drawing_the_wrong_way_round_is_told() -> None:
 def test_maps_of_another_size_or_number_are_refused(rows) -> None:
     condition = CONDITIONS["depth"]
     requested = condition.from_rows(rows[:2])
-    with pytest.raises(BadInput, match=r"2 depth maps of 64 x 64 .* 3 pictures of 64 x 64"):
+    with pytest.raises(BadInput, match=r"2 depth maps of 64 x 64 .* 3 images of 64 x 64"):
         condition.fidelity(requested, rows["picture"][:3])
-    with pytest.raises(BadInput, match=r"of 64 x 64 pixels .* 2 pictures of 32 x 64"):
+    with pytest.raises(BadInput, match=r"of 64 x 64 pixels .* 2 images of 32 x 64"):
         condition.fidelity(requested, rows["picture"][:2, :, :32])
 
 

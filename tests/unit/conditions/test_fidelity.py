@@ -79,7 +79,7 @@ def test_normals_are_compared_by_angle_where_there_is_a_surface() -> None:
     assert normal_error(requested, seen) == pytest.approx((0, 1), abs=0.1)
     seen[0] = towards
     assert normal_error(requested, seen) == pytest.approx((45, 0.5), abs=0.3)
-    seen[2:] = towards  # where nothing is wanted
+    seen[2:] = towards  # where nothing is requested
     assert normal_error(requested, seen) == pytest.approx((45, 0.5), abs=0.3)
 
 

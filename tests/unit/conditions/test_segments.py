@@ -57,7 +57,7 @@ def test_pixels_whose_edges_run_otherwise_make_no_line() -> None:
 
 
 def test_noise_makes_few_lines_beside_a_wall() -> None:
-    """Grass is no line; the edge of a wall in front of it is."""
+    """Grass is not a line; the edge of a wall in front of it is."""
     generator = np.random.default_rng(0)
     image = generator.integers(60, 140, (128, 128, 3)).astype(np.uint8)
     image[:, 60:] = 255

@@ -1,4 +1,4 @@
-"""Laws of growth against models whose course is known, and what is foretold from them."""
+"""Laws of growth against models whose course is known, and what is predicted from them."""
 
 import math
 from dataclasses import replace

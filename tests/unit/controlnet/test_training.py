@@ -105,7 +105,7 @@ def test_conditions_that_are_brought(tmp_path, pictures, text_pipeline):
     provided.mkdir()
     for number in range(7):
         Image.new("RGB", (32, 32), (number, 0, 0)).save(provided / f"{number}.png")
-    with pytest.raises(BadInput, match=r"1 of 8 pictures have no condition.*7\.png"):
+    with pytest.raises(BadInput, match=r"1 of 8 images have no condition.*7\.png"):
         control.run_control_train(
             control_request(pictures, text_pipeline, tmp_path / "a", conditions=provided), Silent()
         )
@@ -119,7 +119,7 @@ def test_conditions_are_found_by_names_that_tell_images_apart(tmp_path, pictures
     provided.mkdir()
     for number in range(8):
         noise(provided / f"{number}.png", number)
-    with pytest.raises(BadInput, match=r"several pictures have the same name \(0\)"):
+    with pytest.raises(BadInput, match=r"several images have the same name \(0\)"):
         control.run_control_train(
             control_request(
                 pictures, text_pipeline, tmp_path / "a", conditions=provided, caption="a line"
@@ -160,7 +160,7 @@ def test_conditions_that_are_brought_are_looked_at(tmp_path, pictures, text_pipe
         noise(provided / f"{number}.png", number)
     assert any("2 of 8 canny conditions are empty" in note for note in train("b"))
     noise(provided / "7.png", 3, (32, 16))
-    with pytest.raises(BadInput, match=r"7\.png has 32 x 16 pixels, its picture 32 x 32"):
+    with pytest.raises(BadInput, match=r"7\.png has 32 x 16 pixels, its image 32 x 32"):
         train("c")
     Image.linear_gradient("L").resize((32, 32)).convert("RGB").save(provided / "7.png")
     with pytest.raises(BadInput, match=r"7\.png is no canny map"):

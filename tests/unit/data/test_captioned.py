@@ -67,7 +67,7 @@ def test_what_blocks_render_writes(tmp_path):
 
 def test_missing_captions_are_counted_and_named(folder):
     (folder / "1.txt").write_text("one")
-    with pytest.raises(BadInput, match=r"2 of 3 pictures have no caption: 0\.png, 2\.png"):
+    with pytest.raises(BadInput, match=r"2 of 3 images have no caption: 0\.png, 2\.png"):
         read_captioned(folder, None)
 
 
@@ -78,7 +78,7 @@ def test_what_cannot_be_read_is_left_out_and_named(folder):
     assert list(shown.left_out) == ["1.png"]
     for number in (0, 2):
         (folder / f"{number}.png").write_bytes(b"no picture")
-    with pytest.raises(BadInput, match="no picture that can be read"):
+    with pytest.raises(BadInput, match="no image that can be read"):
         read_captioned(folder, "a thing")
 
 

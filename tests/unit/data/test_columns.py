@@ -47,7 +47,7 @@ def test_images_are_one_column():
     found = table(front=["a.png", "b.png"], back=["c.png", "d.png"], label=["x", "y"])
     chosen = choose_columns(found, requested("image"), "label")
     assert chosen.names == ("front",)
-    assert "left out: back (pictures)" in chosen.note
+    assert "left out: back (images)" in chosen.note
 
 
 def test_named_columns_of_numbers_must_be_numbers():

@@ -251,7 +251,7 @@ def test_files_cut_short_say_so(tmp_path, name, share):
 def test_a_damaged_file_that_is_whole_is_not_called_cut_short(tmp_path):
     content = bytearray(SAME["png"][0])
     content[60:90] = bytes(30)
-    with pytest.raises(BadFile, match=r"not a readable picture \("):
+    with pytest.raises(BadFile, match=r"not a readable image \("):
         opened(tmp_path, bytes(content))
     with pytest.raises(BadFile, match="it is empty"):
         opened(tmp_path, b"")

@@ -39,7 +39,7 @@ def test_formats_by_content_not_by_name(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["PPM", "TGA", "ICO", "PCX"])
 def test_other_formats_are_refused(tmp_path, kind):
-    with pytest.raises(BadFile, match="not a readable picture"):
+    with pytest.raises(BadFile, match="not a readable image"):
         read(tmp_path, packed(noise(), kind), "picture.png")
 
 
@@ -166,7 +166,7 @@ def test_many_mutants_are_read_or_refused(tmp_path):
 
 
 def test_the_hash_is_that_of_the_decoded_bytes(tmp_path, monkeypatch):
-    """What is remembered of a picture by its hash must be of this picture, whatever comes later."""
+    """What is remembered of an image by its hash must be of this image, whatever comes later."""
     Image.new("RGB", (4, 4), "red").save(path := tmp_path / "a.png")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
 

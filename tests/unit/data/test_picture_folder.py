@@ -1,4 +1,4 @@
-"""Reading folders of pictures with what is said about them, and files of texts."""
+"""Reading folders of images with what is said about them, and files of texts."""
 
 import json
 
@@ -82,7 +82,7 @@ def test_malformed_metadata(write, row, message):
 def test_what_is_no_image_folder(tmp_path, write):
     with pytest.raises(BadFile, match="does not exist"):
         read_image_folder(tmp_path / "nowhere")
-    with pytest.raises(BadFile, match="holds no pictures"):
+    with pytest.raises(BadFile, match="holds no images"):
         read_image_folder(tmp_path)
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
     with pytest.raises(BadFile, match="neither a folder nor a table"):
@@ -97,7 +97,7 @@ def test_the_limit_of_images(write, monkeypatch):
     monkeypatch.setattr(limits, "LABELLED_IMAGES", 3)
     assert len(read_image_folder(folder)) == 3
     monkeypatch.setattr(limits, "LABELLED_IMAGES", 2)
-    with pytest.raises(LimitExceeded, match="holds 3 pictures; at most 2"):
+    with pytest.raises(LimitExceeded, match="holds 3 images; at most 2"):
         read_image_folder(folder)
 
 

@@ -1,4 +1,4 @@
-"""Batches of pictures whose noise is their own."""
+"""Batches of images whose noise is their own."""
 
 from dataclasses import fields
 
@@ -45,7 +45,7 @@ def test_seeds_differ_and_stay() -> None:
     seeds = {image_seed(seed, number) for seed in (0, 1, 2**62) for number in range(100)}
     assert len(seeds) == 300
     assert all(0 <= seed < 2**63 for seed in seeds)
-    assert image_seed(7, 3) == 2530781778362038830  # pictures of former versions stay theirs
+    assert image_seed(7, 3) == 2530781778362038830  # images of former versions stay theirs
 
 
 def test_batches_hold_every_image_once() -> None:

@@ -1,4 +1,4 @@
-"""Pictures as values of a latent space's encoder."""
+"""Images as values of a latent space's encoder."""
 
 import numpy as np
 import torch

@@ -14,7 +14,7 @@ from graftwerk.errors import BadInput, UnknownName
 
 PROMPT, NEGATIVE = "a red cube on grass", "snow"
 STEPS = 6
-# Measured: 2e-6 for latents and pictures; the pipeline writes guidance as u + w (c - u).
+# Measured: 2e-6 for latents and images; the pipeline writes guidance as u + w (c - u).
 TOLERANCE = 2e-5
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning"),

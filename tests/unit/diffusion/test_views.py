@@ -1,4 +1,4 @@
-"""What views of a picture keep, and that they are the same each time."""
+"""What views of an image keep, and that they are the same each time."""
 
 import torch
 

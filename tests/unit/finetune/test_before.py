@@ -22,7 +22,7 @@ TUNED = {"epochs": 2, "batch": 8, "rank": 2, "learning_rate": 1e-2, "device": "c
 
 @pytest.fixture
 def folders(tmp_path):
-    """Twelve pictures each of two classes."""
+    """Twelve images each of two classes."""
     generator = np.random.default_rng(0)
     for name, colour in (("red", (200, 40, 40)), ("blue", (40, 40, 200))):
         for number in range(12):

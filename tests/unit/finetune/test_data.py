@@ -99,7 +99,7 @@ def test_unreadable_images_are_left_out_and_named(pictures):
     found = read_examples(pictures, IMAGE)
     assert len(found) == 4
     assert [one.name.endswith("cat/bad.png") for one in found.refused] == [True]
-    assert "not a readable picture" in found.refused[0].reason
+    assert "not a readable image" in found.refused[0].reason
 
 
 def test_rows_without_label_or_text_are_left_out_and_named(tmp_path):
@@ -147,7 +147,7 @@ def test_data_of_another_kind_than_the_model_reads(pictures, texts):
     paths = write_csv(pictures / "t.csv", [("cat/a.png", "x"), ("dog/c.png", "y")], ("f", "label"))
     with pytest.raises(BadInput, match=r"t\.csv holds pictures.*--model builtin/blocks-clip"):
         read_examples(paths, TEXT)
-    with pytest.raises(BadInput, match="no column of pictures"):
+    with pytest.raises(BadInput, match="no column of images"):
         read_examples(texts, IMAGE)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of every family that can be trained: the same vectors as the frozen encoder gives."""
+"""Images of every family that can be trained: the same vectors as the frozen encoder gives."""
 
 import numpy as np
 import pytest

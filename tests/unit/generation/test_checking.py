@@ -1,4 +1,4 @@
-"""What is refused of a request for pictures before a network is loaded, and what it leaves."""
+"""What is refused of a request for images before a network is loaded, and what it leaves."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Guided generation: what is drawn, repeated, told and refused."""
+"""Guided generation: what is generated, repeated, told and refused."""
 
 import json
 import shutil
@@ -171,7 +171,7 @@ def test_a_model_of_pixels_without_prompts(draw, pixel_pipeline):
     options = {"model": str(pixel_pipeline), "check": True}
     plain, pulled = draw(**options), draw("text=a red thing:50", **options)
     assert pixels(plain) != pixels(pulled)
-    assert pulled.verdicts == []  # what its real pictures look like is not known
+    assert pulled.verdicts == []  # what its real images look like is not known
     with pytest.raises(WrongBase, match="pixels"):
         draw("class=red cube:3", **options)
 

@@ -21,7 +21,7 @@ from graftwerk.models.ood import (
 
 
 def gradients(count, seed=0):
-    """Pictures that are all of one kind: a ramp between two colours."""
+    """Images that are all of one kind: a ramp between two colours."""
     generator = np.random.default_rng(seed)
     ramp = np.linspace(0, 1, 16)[:, None, None] * np.ones((1, 16, 1))
     ends = generator.integers(0, 256, (count, 2, 3))
@@ -159,19 +159,19 @@ def test_too_few_images(folder):
     encoder = load_encoder(str(folder), device="cpu")
     assert (encoder.width, least_images(16, 0.01)) == (16, 297)
     assert least_images(1000, 0.01) == 3000
-    with pytest.raises(BadInput, match=r"296 pictures are too few.*at least 297"):
+    with pytest.raises(BadInput, match=r"296 images are too few.*at least 297"):
         make_familiar(encoder, gradients(296))
     assert make_familiar(encoder, gradients(297)).held_out == 99
 
 
 def test_equal_images():
     states = np.tile(np.eye(4, dtype=np.float32)[0], (400, 1))
-    with pytest.raises(BadInput, match="all pictures are equal"):
+    with pytest.raises(BadInput, match="all images are equal"):
         measure_familiar(states, "x", 0.01)
 
 
 def test_the_order_of_the_images_does_not_matter_much():
-    """Sorted pictures must not put one kind into the sample and another into the limit."""
+    """Sorted images must not put one kind into the sample and another into the limit."""
     generator = np.random.default_rng(4)
     vectors = generator.standard_normal((900, 5)).astype(np.float32)
     vectors[450:] += 5

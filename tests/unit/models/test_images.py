@@ -89,7 +89,7 @@ def test_vectors_are_the_networks_own(write_vision, kind):
 @pytest.mark.parametrize("kind", ["dinov2", "vit", "resnet"])
 def test_image_models_read_no_texts(write_vision, kind):
     encoder = load_encoder(str(write_vision(kind)), device="cpu")
-    with pytest.raises(BadInput, match=r"does not read texts\. It reads pictures"):
+    with pytest.raises(BadInput, match=r"does not read texts\. It reads images"):
         encoder.encode_texts(["x"])
     with pytest.raises(BadInput, match="does not read texts"):
         encoder.count_tokens("x")

@@ -1,4 +1,4 @@
-"""The differentiable picture half agrees with the encoder's own."""
+"""The differentiable image half agrees with the encoder's own."""
 
 import numpy as np
 import pytest

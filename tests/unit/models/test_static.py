@@ -129,7 +129,7 @@ def test_weights_rise_as_tokens_get_rare(shipped):
 def test_no_layers_and_no_images(shipped):
     with pytest.raises(BadInput, match="static and has no hidden layers"):
         load_encoder("static", layer=1)
-    with pytest.raises(BadInput, match="does not read pictures"):
+    with pytest.raises(BadInput, match="does not read images"):
         shipped.encode_images([])
 
 

@@ -1,4 +1,4 @@
-"""Measuring what moved, on pictures that are made to move by known amounts."""
+"""Measuring what moved, on images that are made to move by known amounts."""
 
 import numpy as np
 import pytest

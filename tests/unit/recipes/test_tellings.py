@@ -27,7 +27,7 @@ def test_each_item_is_told_by_its_number(cache):
         caption = captions_of_rows(rows, 0, (2 + location) % TELLINGS, UNSAID)[number]
         assert torch.equal(tokens[location], tokens_of(tokenizer, [caption])["tokens"][0])
         parse(tokenizer.decode(tokens[location], skip_special_tokens=True).replace(" ,", ","))
-    assert len({tuple(row.tolist()) for row in tokens[3:]}) > 1  # one scene, several tellings
+    assert len({tuple(row.tolist()) for row in tokens[3:]}) > 1  # one scene, several captions
 
 
 def test_half_precision_holds_every_token():

@@ -1,4 +1,4 @@
-"""Search: modes, fusion, filters, pictures, rescoring, marks; one consistent state."""
+"""Search: modes, fusion, filters, images, rescoring, marks; one consistent state."""
 
 import numpy as np
 import pytest
@@ -155,7 +155,7 @@ def test_pictures(tmp_path):
             assert (first.path, first.kind, first.text) == (str(path), "image", "")
             assert first.similarity == pytest.approx(1)
             assert first.text_rank is None
-        with pytest.raises(BadInput, match="a picture has no words"):
+        with pytest.raises(BadInput, match="an image has no words"):
             find(corpus, str(path), mode="text")
         corpus.encoder.reads = frozenset({"text"})
         with pytest.raises(BadInput, match=r"is an image file.*reads only text"):
@@ -168,7 +168,7 @@ def test_pictures(tmp_path):
 
 
 def put_images(corpus, *contents):
-    """Store pictures whose vectors lie where these texts lie, from below: an encoder's gap."""
+    """Store images whose vectors lie where these texts lie, from below: an encoder's gap."""
     for n, content in enumerate(contents):
         path = f"/{n}.png"
         vector = corpus.encoder.encode_texts([content])
@@ -221,7 +221,7 @@ def test_an_image_finds_images_before_texts(corpus, tmp_path):
 
 def test_a_mistyped_image_is_named(corpus):
     for mode in ("hybrid", "vector"):
-        with pytest.raises(BadFile, match=r"picture 'none\.png' does not exist"):
+        with pytest.raises(BadFile, match=r"image 'none\.png' does not exist"):
             find(corpus, "none.png", mode=mode)
     assert find(corpus, "no such none.png").hits
     assert find(corpus, "none.png", mode="text").hits == []

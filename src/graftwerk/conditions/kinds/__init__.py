@@ -1,6 +1,6 @@
-"""Eight conditions of pictures: made exactly from scenes, read out of pictures, measured.
+"""Eight conditions of images: made exactly from scenes, read out of images, measured.
 
-`CONDITIONS["canny"].from_picture(picture)`; see `condition.Condition`.
+`CONDITIONS["canny"].from_picture(image)`; see `condition.Condition`.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Canny's edges (1986), step by step.
 
-Grey picture, Gaussian with replicated borders, gradient, non-maximum suppression, double
+Grey image, Gaussian with replicated borders, gradient, non-maximum suppression, double
 threshold, hysteresis. All arithmetic is in float64; slopes are rounded to a millionth of a grey
 level, so that equal slopes are equal whatever the order of additions.
 """
@@ -36,7 +36,7 @@ class CannySettings:
     Attributes:
         sigma: of the Gaussian, in pixels, above 0.
         kernel: side of the Gaussian's square, odd.
-        unit: fractions of the picture's largest slope; absolute slopes as Sobel's kernels give
+        unit: fractions of the image's largest slope; absolute slopes as Sobel's kernels give
             them (0 to 1442); or automatic: the high one splits the heights of all ridges into two
             groups as far apart as can be (Otsu's method), the low one is 0.4 of it.
         low: threshold for pixels that continue an edge.
@@ -54,7 +54,7 @@ class CannySettings:
         if not (0 < self.sigma < np.inf):
             raise BadInput(
                 f"a Gaussian of sigma {self.sigma} blurs nothing.",
-                "Give a number above 0, for example 1.4; kernel 1 leaves the picture as it is.",
+                "Give a number above 0, for example 1.4; kernel 1 leaves the image as it is.",
             )
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise BadInput(
@@ -82,7 +82,7 @@ class CannyStages:
         thinned: slope where it is the largest across the edge, else 0.
         levels: 0 nothing, 1 weak, 2 strong.
         edges: strong pixels, and weak ones that are joined to them.
-        low: threshold of each picture, in the unit of `slope`.
+        low: threshold of each image, in the unit of `slope`.
         high: the same.
     """
 
@@ -206,7 +206,7 @@ def grey_of(
     if not np.issubdtype(pictures.dtype, np.integer):
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
             raise BadInput(
-                "a picture of floats has values outside 0 to 1.",
+                "an image of floats has values outside 0 to 1.",
                 "Scale it to 0 to 1, or give whole numbers from 0 to 255.",
             )
         values = values * 255
@@ -250,7 +250,7 @@ def thin(
 ) -> Float64[np.ndarray, "n h w"]:
     """Keep a slope where neither neighbour along the gradient, in one of four directions, is more.
 
-    Of two equal neighbours the left or upper one is kept; outside the picture the slope is 0.
+    Of two equal neighbours the left or upper one is kept; outside the image the slope is 0.
     """
     _, height, width = slope.shape
     padded = np.pad(slope, ((0, 0), (1, 1), (1, 1)))
@@ -303,7 +303,7 @@ def otsu(values: Float64[np.ndarray, " n"]) -> float:
 def follow(
     weak: Bool[np.ndarray, "n h w"], strong: Bool[np.ndarray, "n h w"]
 ) -> Bool[np.ndarray, "n h w"]:
-    """Weak pixels that are joined to a strong one, also across corners, within one picture."""
+    """Weak pixels that are joined to a strong one, also across corners, within one image."""
     from scipy.ndimage import label
 
     joined = np.zeros((3, 3, 3), dtype=np.bool_)
@@ -357,7 +357,7 @@ def _draw(maps: SceneMaps) -> Pictures:
 
 CONDITION = Condition(
     "canny",
-    "Canny's edges of the picture",
+    "Canny's edges of the image",
     "Canny's method",
     "edge F1",
     higher_is_better=True,

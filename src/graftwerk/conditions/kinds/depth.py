@@ -1,4 +1,4 @@
-"""Depth: near is bright, far is dark, each picture from 0 to 255 over its own range."""
+"""Depth: near is bright, far is dark, each image from 0 to 255 over its own range."""
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -11,7 +11,7 @@ from ..perceived import PERCEPTION, perceive
 def draw_nearness(nearness: Float32[np.ndarray, "n h w"]) -> Pictures:
     """Nearness (1 over the distance, any scale and shift) from 0 to 255 over its own range.
 
-    The range goes by picture, as most models that estimate depth know no more than that.
+    The range goes by image, as most models that estimate depth know no more than that.
     """
     low = nearness.min(axis=(1, 2), keepdims=True)
     reach = np.maximum(nearness.max(axis=(1, 2), keepdims=True) - low, 1e-12)

@@ -17,7 +17,7 @@ _SHORTEST = 0.08  # of the shorter side
 _LEAST = 8  # pixels
 _GAP = 2  # pixels that may be missing within a segment
 _NEAR = 1.0  # pixels from a line within which an edge lies on it
-_MOST = 400  # segments of one picture
+_MOST = 400  # segments of one image
 _LEAN = 12  # degrees between a line and the edge at a pixel that lies on it
 _ANY = -1  # a pixel whose edge has no known direction
 

@@ -112,9 +112,9 @@ def group(
 def found_joints(
     requested: UInt8[np.ndarray, "h w 3"], seen: UInt8[np.ndarray, "h w 3"]
 ) -> tuple[float, float]:
-    """PCK: share of the wanted joints that are seen within 0.1 of their person's longer side.
+    """PCK: share of the requested joints that are seen within 0.1 of their person's longer side.
 
-    A person is what hangs together in the wanted map.
+    A person is what hangs together in the requested map.
     """
     from scipy.ndimage import find_objects, label
 

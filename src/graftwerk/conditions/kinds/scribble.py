@@ -18,7 +18,7 @@ _WAVE = 0.12  # of the shorter side: over how much it does
 
 
 def scribble_of(lines: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Lines as an unsteady hand draws them; the same lines give the same strokes."""
+    """Lines as an unsteady hand generates them; the same lines give the same strokes."""
     from scipy.ndimage import binary_dilation, gaussian_filter, label, map_coordinates
 
     side = min(lines.shape)
@@ -26,7 +26,7 @@ def scribble_of(lines: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     sizes = np.bincount(numbers.ravel(), minlength=count + 1)
     sizes[0] = 0
     retained = (sizes >= _SHORTEST * side)[numbers]
-    # as a stray is as likely here as there, it is drawn anew for each drawing
+    # as a stray is as likely here as there, it is drawn again for each drawing
     generator = np.random.default_rng(zlib.crc32(np.packbits(lines).tobytes()))
     stray = gaussian_filter(
         generator.standard_normal((2, *lines.shape)), (0, _WAVE * side, _WAVE * side)
@@ -47,7 +47,7 @@ def _disc(radius: float) -> Bool[np.ndarray, "d d"]:
 
 
 def scribble_of_drawing(drawing: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """A drawing as it is, in white on black, whichever way round it was drawn."""
+    """A drawing as it is, in white on black, whichever way round it was generated."""
     bright = is_drawn(drawing) if is_drawn(drawing).mean() <= 0.5 else drawing.min(axis=-1) < 160
     drawn: UInt8[np.ndarray, "h w 3"] = white_on_black(bright[None])[0]
     return drawn

@@ -42,8 +42,8 @@ class Document:
         path: the file, as it was named.
         kind: `text` or `image`.
         text: for plain text files exactly the decoded content (without a byte order mark), for
-            others the extracted text; empty for a picture.
-        blocks: in the order of the text, not overlapping; none for a picture.
+            others the extracted text; empty for an image.
+        blocks: in the order of the text, not overlapping; none for an image.
         content_hash: hexadecimal SHA-256 of the very bytes that were parsed; empty for a text that
             is no file.
         notes: what a person should know of how it was read, such as "transparent, on white" of an

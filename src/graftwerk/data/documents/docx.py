@@ -179,7 +179,7 @@ def read_docx(path: str, content: bytes) -> Document:
             return _read_parts(archive, path)
     except (zipfile.BadZipFile, EOFError, expat.ExpatError, NotImplementedError) as error:
         raise BadFile(
-            f"{name!r} is damaged: {error}.", "Open it in a word processor and save it anew."
+            f"{name!r} is damaged: {error}.", "Open it in a word processor and save it again."
         ) from error
 
 
@@ -266,5 +266,5 @@ def _inflate(archive: zipfile.ZipFile, part: str) -> Iterator[bytes]:
 def _refuse_doctype(*_: object) -> None:
     raise BadFile(
         "a part of the document has a document type declaration, which Word never writes.",
-        "Open it in a word processor and save it anew.",
+        "Open it in a word processor and save it again.",
     )

@@ -53,7 +53,7 @@ def suffix_of(path: str) -> str:
 
 
 def is_image_path(path: str) -> bool:
-    """Whether the ending of `path` is that of a picture."""
+    """Whether the ending of `path` is that of an image."""
     return suffix_of(path) in IMAGES
 
 

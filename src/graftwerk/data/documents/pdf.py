@@ -30,7 +30,7 @@ def read_pdf(path: str, content: bytes) -> Document:
         pages = len(reader.pages)
     except PyPdfError as error:
         raise BadFile(
-            f"{name!r} is damaged or no PDF: {str(error)[:200]}.", "Make the PDF anew."
+            f"{name!r} is damaged or no PDF: {str(error)[:200]}.", "Make the PDF again."
         ) from error
     if pages > limits.PDF_PAGES:
         raise LimitExceeded(
@@ -40,7 +40,7 @@ def read_pdf(path: str, content: bytes) -> Document:
     document = _read_pages(reader, path)
     if not document.blocks:
         raise BadFile(
-            f"{name!r} has no text in it, only pictures or nothing (pages: {pages:,}).",
+            f"{name!r} has no text in it, only images or nothing (pages: {pages:,}).",
             "If it is scanned, run a text recognition on it first.",
         )
     return document
@@ -72,7 +72,7 @@ def _read_pages(reader: "PdfReader", path: str) -> Document:
         except Exception as error:  # parsers raise nearly every class on damaged files
             raise BadFile(
                 f"page {number} of {Path(path).name!r} cannot be read ({type(error).__name__}).",
-                "The file seems damaged; make the PDF anew.",
+                "The file seems damaged; make the PDF again.",
             ) from error
         for paragraph in _BLANK_LINE.split(text):
             assembly.add(paragraph, page=number)

@@ -1,6 +1,6 @@
 """The parent of the sandbox: outlives a parser that dies, hangs or talks nonsense.
 
-Read foreign files safely: text, pages, tables and pictures, each from a sandboxed worker.
+Read foreign files safely: text, pages, tables and images, each from a sandboxed worker.
 """
 
 import json
@@ -101,17 +101,17 @@ class Reader:
                 raise
             reason = str(stop) if isinstance(stop, _Stopped) else _NO_ANSWER
             name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
-            hint = "Leave it out, or open and save it anew."
+            hint = "Leave it out, or open and save it again."
             raise BadFile(f"{name!r} cannot be read: {reason}.", hint) from stop
         if isinstance(result, BadInput):
             raise result
         return result
 
     def read_with_image(self, path: str) -> tuple[Document, "Image | None"]:
-        """Read one file; a picture is also decoded, from the bytes that the worker could decode.
+        """Read one file; an image is also decoded, from the bytes that the worker could decode.
 
         Raises:
-            BadFile: it cannot be read, or another process changed the picture meanwhile.
+            BadFile: it cannot be read, or another process changed the image meanwhile.
             LimitExceeded: it is larger than a limit allows.
         """
         document = self.read(path)

@@ -55,7 +55,7 @@ def _answer(requested: Any) -> dict[str, Any]:
         name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
         kind = formats.suffix_of(path)[1:]
         reason = f"{name!r} cannot be read as {kind}: its parser failed ({type(error).__name__})."
-        return _error(BadFile(reason, "It seems damaged; open and save it anew, or leave it out."))
+        return _error(BadFile(reason, "It seems damaged; open and save it again, or leave it out."))
     blocks = [(b.start, b.end, b.heading, b.line, b.page, b.alone) for b in document.blocks]
     return {
         "kind": document.kind,

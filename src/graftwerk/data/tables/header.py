@@ -150,4 +150,4 @@ def name_columns(first: Sequence[Any], width: int) -> tuple[list[str], list[str]
         return list(names), []
     more = f" and {len(renamed) - _SHOWN:,} more" if len(renamed) > _SHOWN else ""
     shown = ", ".join(renamed[:_SHOWN])
-    return list(names), [f"{len(renamed):,} names that stand twice are read anew: {shown}{more}"]
+    return list(names), [f"{len(renamed):,} names that stand twice are read again: {shown}{more}"]

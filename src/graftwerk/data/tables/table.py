@@ -412,7 +412,7 @@ def json_objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
     for line, row in rows:
         if not isinstance(row, dict):
             shown = str(row)[:80]
-            raise BadFile(f"line {line:,} of {path} holds no JSON object: {shown!r}.", "Mend it.")
+            raise BadFile(f"line {line:,} of {path} holds no JSON object: {shown!r}.", "Fix it.")
     return rows
 
 

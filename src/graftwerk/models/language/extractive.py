@@ -189,7 +189,7 @@ _IRREGULAR = {
         keep kept; know knew known; lead led; leave left; lend lent; lose lost; make made;
         mean meant; meet met; pay paid; rise rose risen; run ran; say said; see saw seen;
         sell sold; send sent; show showed shown; sleep slept; speak spoke spoken; spend spent;
-        stand stood; steal stole stolen; take took taken; teach taught; tell told;
+        stand stood; steal stole stolen; take took taken; train trained; tell told;
         think thought; understand understood; wear wore worn; win won; write wrote written
     """.split(";")
     for forms in [line.split()]

@@ -50,7 +50,7 @@ def retained_lines(report: Generation) -> list[str]:
         if one.reused is not None and one.anew is not None:
             lines.append(
                 f"  reuse costs: {one.reused:.3g} with it, {one.anew:.3g} without, of the first "
-                "pictures"
+                "images"
             )
     return lines
 

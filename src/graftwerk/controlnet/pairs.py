@@ -314,7 +314,7 @@ def _map_in(
     if abs(found.width * size[1] - found.height * size[0]) > _SLANT * size[0] * size[1]:
         raise BadInput(
             f"{path} has {found.width} x {found.height} pixels, its image {size[0]} x {size[1]}.",
-            "Bring conditions of the shape of their pictures.",
+            "Bring conditions of the shape of their images.",
         )
     return found
 

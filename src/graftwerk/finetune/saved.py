@@ -381,7 +381,7 @@ def _hint(saved: Saved) -> str:
     tables = f"a table: {' '.join(SUFFIXES)}"
     if saved.kind == "text":
         return f"Give texts, {' or '.join(TEXTS)} files, or {tables}; - reads texts line by line."
-    return f"Give {'picture files, or ' if saved.kind == 'image' else ''}{tables}."
+    return f"Give {'image files, or ' if saved.kind == 'image' else ''}{tables}."
 
 
 TRAINING = "training"

@@ -193,7 +193,7 @@ def conflicting(captions: list[str]) -> list[str]:
         if other is None:
             raise BadInput(
                 f"all {len(captions)} held-out images have one caption: {caption!r}.",
-                "Bring captions of their own, so that prompts can conflict with pictures.",
+                "Bring captions of their own, so that prompts can conflict with images.",
             )
         found.append(other)
     return found
@@ -230,7 +230,7 @@ def _features_of(request: ControlAblation) -> Features:
     encoder = load_encoder(str(request.encoder), device=request.device)
     if "image" not in encoder.reads:
         raise BadInput(
-            f"encoder {request.encoder!r} reads no pictures.",
+            f"encoder {request.encoder!r} reads no images.",
             "Name an image encoder, for example builtin/blocks-clip.",
         )
 

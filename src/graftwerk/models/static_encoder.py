@@ -91,7 +91,7 @@ class StaticEncoder:
         Raises:
             BadInput: always.
         """
-        raise cannot_read(self.name, "pictures", self.reads)
+        raise cannot_read(self.name, "images", self.reads)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of `text`."""

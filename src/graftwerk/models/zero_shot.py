@@ -177,7 +177,7 @@ def require_joint(encoder: Encoder) -> ImageEncoder:
     """
     if isinstance(encoder, ImageEncoder) and encoder.texts is not None:
         return encoder
-    kinds = {"text": "texts", "image": "pictures"}
+    kinds = {"text": "texts", "image": "images"}
     raise BadInput(
         f"encoder {encoder.name!r} reads only {kinds[min(encoder.reads)]}; naming images by "
         "labels needs one that reads both.",
@@ -303,7 +303,7 @@ def fit(
     if len(found.paths) * len(labels) > limits.LOGITS:
         raise LimitExceeded(
             f"{len(found.paths):,} images for {len(labels):,} labels are too many to fit to.",
-            f"Give at most {limits.LOGITS // len(labels):,} pictures.",
+            f"Give at most {limits.LOGITS // len(labels):,} images.",
         )
     encoded = encode_pictures(encoder, found.paths, monitor)
     right = np.array([found.right[location] for location in encoded.places], dtype=np.int64)

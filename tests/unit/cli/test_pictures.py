@@ -54,7 +54,7 @@ def test_many_images_are_a_table():
     images = [classified(f"/{n}.png", FAR if n == 2 else NEAR) for n in range(5)]
     skipped = [Skipped(path="/x\n.png", reason="It is no image.")]
     lines = classification_lines(classification(*images, skipped=skipped, unfamiliar=1))
-    assert lines[0].split() == ["picture", "label", "probability"]
+    assert lines[0].split() == ["image", "label", "probability"]
     assert [line.endswith("unfamiliar") for line in lines[1:6]] == [
         False,
         False,
@@ -143,7 +143,7 @@ def test_an_image_among_the_hits():
     assert lines[-2] == "images side by side -> out.png"
     assert "unlike all that the encoder was trained on (2.3 times" in lines[-1]
     assert len(search_lines(result(familiarity=NEAR))) == 4
-    assert "picture" not in search_lines(result("text", pictures=0))[1]
+    assert "image" not in search_lines(result("text", pictures=0))[1]
 
 
 def change(**changes):

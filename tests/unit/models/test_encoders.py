@@ -245,7 +245,7 @@ def test_missing_weights_are_named(write_bert):
 
 
 def test_no_images(minilm):
-    with pytest.raises(BadInput, match=r"does not read pictures.*reads texts"):
+    with pytest.raises(BadInput, match=r"does not read images.*reads texts"):
         minilm.encode_images([])
 
 

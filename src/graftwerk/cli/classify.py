@@ -61,7 +61,7 @@ def _as_table(pictures: list[ClassifiedImage]) -> list[str]:
         row = [place(image.path), printable(image.label), f"{image.probability:.3f}"]
         unusual = image.familiarity is not None and image.familiarity.unfamiliar
         rows.append([*row, "unfamiliar" if unusual else ""])
-    return [*table(["picture", "label", "probability", ""], rows, figures=False), ""]
+    return [*table(["image", "label", "probability", ""], rows, figures=False), ""]
 
 
 def _fit_lines(fit: TemperatureFit) -> list[str]:
@@ -82,7 +82,7 @@ def alignment_lines(report: AlignmentEvaluation) -> list[str]:
     across = report.across
     if across is not None:
         lines += _recall_lines(across)
-    for name, half in (("pictures", report.pictures), ("texts", report.texts)):
+    for name, half in (("images", report.pictures), ("texts", report.texts)):
         if half is not None:
             lines += [*_half_lines(name, half, report.k), ""]
     unusual = report.unfamiliar

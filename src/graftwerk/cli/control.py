@@ -35,7 +35,7 @@ def trained_lines(report: ControlTrained) -> list[str]:
     return [
         *lines,
         f"plot {printable(report.plot)}",
-        f"-> {location} ({kind}, {report.parameters:,} parameters learned); draw with it: "
+        f"-> {location} ({kind}, {report.parameters:,} parameters learned); generate with it: "
         f"graft generate ...{model} --control {report.condition}=FILE "
         f"--branch {report.condition}={location}",
     ]
@@ -50,7 +50,7 @@ def retained_lines(report: Generation) -> list[str]:
         if one.reused is not None and one.anew is not None:
             lines.append(
                 f"  reuse costs: {one.reused:.3g} with it, {one.anew:.3g} without, of the first "
-                "pictures"
+                "images"
             )
     return lines
 

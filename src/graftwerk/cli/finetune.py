@@ -162,7 +162,7 @@ def lora_lines(report: LoraTrainResult) -> list[str]:
     before, after = report.perplexity_before, report.perplexity_after
     if before is not None and after is not None:
         lines.append(f"perplexity: {before:.2f} before, {after:.2f} after")
-    items = "pictures" if report.task == "generate" else "tokens"
+    items = "images" if report.task == "generate" else "tokens"
     lines.append(
         f"{report.items:,} {items}, {report.steps:,} steps, {report.seconds:.0f} s; "
         f"{report.parameters:,} parameters in {report.layers} layers, {report.bytes / 1e6:.2f} MB"
@@ -172,7 +172,7 @@ def lora_lines(report: LoraTrainResult) -> list[str]:
     ]
     location = printable(report.out)
     if report.task == "generate":
-        return [*lines, f"-> {location}; draw with it: graft generate ... --lora {location}"]
+        return [*lines, f"-> {location}; generate with it: graft generate ... --lora {location}"]
     return [*lines, f"-> {location}"]
 
 

@@ -66,7 +66,7 @@ def check_table(verdicts: list[ImageVerdict]) -> list[str]:
         predicted = {w.name: f"{w.reading:.2f}{'' if w.agrees else ' !'}" for w in image.witnesses}
         row = [printable(image.path), image.verdict, f"{image.strangeness:.2f}"]
         rows.append([*row, *(predicted.get(name, "") for name in names)])
-    return table(["picture", "verdict", "strangeness", *names], rows)
+    return table(["image", "verdict", "strangeness", *names], rows)
 
 
 def sweep_lines(report: GuideSweepReport) -> list[str]:

@@ -64,7 +64,7 @@ def _mark(word: str) -> str:
 def _hit_lines(number: int, hit: Hit) -> list[str]:
     ranks = [f"score {hit.score:.4f}"]
     if hit.kind == "image":
-        ranks.insert(0, "picture")
+        ranks.insert(0, "image")
     if hit.vector_rank is not None:
         ranks.append(f"semantic #{hit.vector_rank}")
     if hit.text_rank is not None:

@@ -44,7 +44,7 @@ class StoredPairs:
     """Pairs in memory-mapped files; see `task.Pairs`.
 
     Attributes:
-        latents: of the pictures.
+        latents: of the images.
         maps: conditions.
         states: of the prompts; None for a model that reads none.
         pooled: one vector a prompt, where the model wants it.
@@ -239,7 +239,7 @@ def raw_pairs(conditions: Path | None, shown: CaptionedImages, condition: Condit
 
     Args:
         conditions: folder of finished conditions; None: a column of the table, or they are made.
-        shown: the pictures.
+        shown: the images.
         condition: what is made where nothing is brought.
 
     Raises:
@@ -314,7 +314,7 @@ def _map_in(
     if abs(found.width * size[1] - found.height * size[0]) > _SLANT * size[0] * size[1]:
         raise BadInput(
             f"{path} has {found.width} x {found.height} pixels, its image {size[0]} x {size[1]}.",
-            "Bring conditions of the shape of their pictures.",
+            "Bring conditions of the shape of their images.",
         )
     return found
 

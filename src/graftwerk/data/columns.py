@@ -15,7 +15,7 @@ from .tables import AS_FOUND, Reading, Table, is_missing, is_number
 from .tables.roles import counts_rows, is_code, is_date, is_identifier
 
 Missing = Literal["ask", "drop", "learn"]
-KIND_WORDS: dict[Kind, str] = {"text": "texts", "image": "pictures", "series": "series of numbers"}
+KIND_WORDS: dict[Kind, str] = {"text": "texts", "image": "images", "series": "series of numbers"}
 _READERS: dict[Kind, str] = {
     "text": "--model builtin/minilm, or the folder of another text encoder",
     "image": "--model builtin/blocks-clip, or the folder of an image model (CLIP, ViT, ...)",
@@ -160,7 +160,7 @@ class _Sorted:
 
     def reasons(self, read: Sequence[str]) -> dict[str, str]:
         """Every other column, and what it holds."""
-        held = {"numbers": self.series, "text": self.words, "pictures": self.pictures}
+        held = {"numbers": self.series, "text": self.words, "images": self.pictures}
         found = {name: words for words, names in held.items() for name in names}
         return {name: why for name, why in (found | self.others).items() if name not in read}
 

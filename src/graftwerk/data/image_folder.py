@@ -283,7 +283,7 @@ def read_captioned(folder: Path, caption: str | None) -> CaptionedImages:
         LimitExceeded: too many images.
     """
     if not folder.is_dir():
-        raise BadFile(f"{folder} is not a folder.", "Name a folder of pictures.")
+        raise BadFile(f"{folder} is not a folder.", "Name a folder of images.")
     tables = read_image_tables(folder)
     rows = {row.path: row for row in tables.rows}
     maps = {row.condition for row in rows.values()}
@@ -418,7 +418,7 @@ def read_image_folder(path: Path, note: Callable[[str], None] | None = None) -> 
         found = list(_labelled_by_folders(absolute))
     if not found:
         raise BadFile(
-            f"{path} holds no pictures.",
+            f"{path} holds no images.",
             f"Name a folder with {METADATA}, as `graft blocks render` writes it, or with a folder "
             "for each label.",
         )

@@ -97,7 +97,7 @@ def require_folder(path: Path) -> None:
         files.raise_write_error(error, path)
     except OSError as error:
         raise BadFile(
-            f"{path} cannot be a folder: {error.strerror}.", "Pass another one for the pictures."
+            f"{path} cannot be a folder: {error.strerror}.", "Pass another one for the images."
         ) from error
 
 
@@ -112,7 +112,7 @@ def read_record(path: Path) -> Record:
 
     if not path.is_file():
         raise BadFile(f"{path} is not a file.", "Name an image that `graft generate` drew.")
-    limits.require_file_size(path, limits.IMAGE_FILE, "picture")
+    limits.require_file_size(path, limits.IMAGE_FILE, "image")
     try:
         with Image.open(path, formats=["PNG"]) as image:
             text = image.info.get(_KEY)

@@ -165,7 +165,7 @@ def _open(request: Readout) -> "Location | EncoderLayer":
     if request.at == "encoder" and not is_pipeline(request.model):
         return open_encoder_location(request.model, request.layer, request.device)
     if request.layer is not None:
-        raise BadInput("--layer is for encoders of pictures.", "Leave it out.")
+        raise BadInput("--layer is for encoders of images.", "Leave it out.")
     return open_location(request.model, request.at, request.sigma, request.device)
 
 

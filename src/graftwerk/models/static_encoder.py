@@ -86,12 +86,12 @@ class StaticEncoder:
         images: Sequence[Any],  # noqa: ARG002
         advance: Callable[[int], None] | None = None,  # noqa: ARG002
     ) -> Vectors:
-        """Refuse pictures.
+        """Refuse images.
 
         Raises:
             BadInput: always.
         """
-        raise cannot_read(self.name, "pictures", self.reads)
+        raise cannot_read(self.name, "images", self.reads)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of `text`."""

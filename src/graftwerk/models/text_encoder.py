@@ -222,12 +222,12 @@ class TextEncoder:
         images: Sequence[Any],  # noqa: ARG002
         advance: Callable[[int], None] | None = None,  # noqa: ARG002
     ) -> Vectors:
-        """Refuse pictures.
+        """Refuse images.
 
         Raises:
             BadInput: always.
         """
-        raise cannot_read(self.name, "pictures", self.reads)
+        raise cannot_read(self.name, "images", self.reads)
 
     def count_tokens(self, text: str) -> int:
         """Tokens of `text`, special tokens not counted."""
@@ -274,7 +274,7 @@ def check_finite(name: str, vectors: Vectors) -> Vectors:
 
 def cannot_read(name: str, received: str, reads: frozenset[Modality]) -> BadInput:
     """The error for an input of a kind that an encoder does not read."""
-    kinds = {"text": "texts", "image": "pictures"}
+    kinds = {"text": "texts", "image": "images"}
     return BadInput(
         f"encoder {name!r} does not read {received}.",
         f"It reads {' and '.join(kinds[kind] for kind in sorted(reads))}; for both choose a joint "

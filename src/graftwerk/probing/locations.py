@@ -67,7 +67,7 @@ class EncoderLayer:
 
 
 def open_encoder_location(name: str, layer: int | None, device: str) -> EncoderLayer:
-    """Open an encoder of pictures.
+    """Open an encoder of images.
 
     Raises:
         BadInput: the model reads no images, or the layer is out of range.
@@ -77,7 +77,7 @@ def open_encoder_location(name: str, layer: int | None, device: str) -> EncoderL
     recipe = read_recipe(root)
     if recipe.transformer.model_type not in IMAGE_MODELS:
         raise BadInput(
-            f"model {name!r} of type {recipe.transformer.model_type!r} reads no pictures.",
+            f"model {name!r} of type {recipe.transformer.model_type!r} reads no images.",
             f"Name a diffusion pipeline, or a model of type {', '.join(sorted(IMAGE_MODELS))}.",
         )
     location = choose_device(device)

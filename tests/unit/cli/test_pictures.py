@@ -54,7 +54,7 @@ def test_many_images_are_a_table():
     images = [classified(f"/{n}.png", FAR if n == 2 else NEAR) for n in range(5)]
     skipped = [Skipped(path="/x\n.png", reason="It is no image.")]
     lines = classification_lines(classification(*images, skipped=skipped, unfamiliar=1))
-    assert lines[0].split() == ["picture", "label", "probability"]
+    assert lines[0].split() == ["image", "label", "probability"]
     assert [line.endswith("unfamiliar") for line in lines[1:6]] == [
         False,
         False,

@@ -65,7 +65,7 @@ def refuse_missing(named: str, endings: Collection[str], hint: str) -> None:
     """
     one_word = not any(letter.isspace() for letter in named)
     if suffix_of(named) in endings and one_word and not os.path.isfile(named):  # noqa: PTH113
-        kind = "picture" if is_image_path(named) else "file"
+        kind = "image" if is_image_path(named) else "file"
         raise BadFile(f"{kind} {named!r} does not exist.", hint)
 
 

@@ -44,13 +44,13 @@ class Limit:
 
 
 LIMITS = {
-    "lines in src": Limit(48_000, 36_000),
-    "files under 60 lines": Limit(29, 14),
-    "files in the largest folder": Limit(20, 16),
+    "lines in src": Limit(52_500, 36_000),
+    "files under 60 lines": Limit(15, 14),
+    "files in the largest folder": Limit(16, 16),
     "longest function": Limit(72, 60),
     "request modules that `graft --help` imports": Limit(9, 0),
     "heavy packages that `graft --help` imports": Limit(0, 0),
-    "words of the old language": Limit(3_800, 0),
+    "words of the old language": Limit(1_550, 0),
 }
 
 

@@ -135,7 +135,7 @@ def write_text_pipeline(
 
 
 def control_request(pictures: Path, pipeline: Path, out: Path, **changes: Any) -> Any:
-    """A short `control train` on captioned pictures."""
+    """A short `control train` on captioned images."""
     from graftwerk.requests.control import ControlTrain
 
     settings: dict[str, Any] = {

@@ -58,7 +58,7 @@ class Encoder(Protocol):
     def encode_images(
         self, images: Sequence[Any], advance: Callable[[int], None] | None = None
     ) -> Vectors:
-        """Encode `PIL.Image` pictures."""
+        """Encode `PIL.Image` images."""
         ...
 
     def count_tokens(self, text: str) -> int:

@@ -186,7 +186,7 @@ class Judge:
         ]
 
     def features(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
-        """A vector for each image, for distances between sets of pictures."""
+        """A vector for each image, for distances between sets of images."""
         found = [grids.summary.cpu().numpy() for grids in self._look(pictures)]
         return np.concatenate(found).astype(np.float32)
 

@@ -27,7 +27,7 @@ _MOST = 16  # places of one joint that are looked for
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Views:
-    """What the network says of pictures.
+    """What the network says of images.
 
     Attributes:
         depth: 1 over the distance.
@@ -82,7 +82,7 @@ class Perceived:
 
 @dataclass(frozen=True)
 class Perception:
-    """A frozen network that reads maps out of pictures."""
+    """A frozen network that reads maps out of images."""
 
     network: PerceptionNetwork
     device: str

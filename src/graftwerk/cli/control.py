@@ -35,7 +35,7 @@ def trained_lines(report: ControlTrained) -> list[str]:
     return [
         *lines,
         f"plot {printable(report.plot)}",
-        f"-> {location} ({kind}, {report.parameters:,} parameters learned); draw with it: "
+        f"-> {location} ({kind}, {report.parameters:,} parameters learned); generate with it: "
         f"graft generate ...{model} --control {report.condition}=FILE "
         f"--branch {report.condition}={location}",
     ]

@@ -172,7 +172,7 @@ def lora_lines(report: LoraTrainResult) -> list[str]:
     ]
     location = printable(report.out)
     if report.task == "generate":
-        return [*lines, f"-> {location}; draw with it: graft generate ... --lora {location}"]
+        return [*lines, f"-> {location}; generate with it: graft generate ... --lora {location}"]
     return [*lines, f"-> {location}"]
 
 

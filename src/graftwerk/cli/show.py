@@ -105,8 +105,8 @@ def _answer(report: Answer, streamed: bool) -> list[str]:
         lines += [
             "not in these documents",
             "",
-            _dim(f"evidence {report.evidence:.2f}, floor {report.evidence_floor:.2f}"),
-            _dim(f"floor: {report.calibration}"),
+            _dim(f"evidence {report.evidence:.2f}, threshold {report.evidence_floor:.2f}"),
+            _dim(f"threshold: {report.calibration}"),
         ]
         if report.hits:
             nearest = report.hits[0]
@@ -183,7 +183,7 @@ def _(report: AnswersEvaluation) -> list[str]:
         f"answer contained {report.contains_answer:.1%}",
         f"{report.unanswerable} unanswerable questions: {report.false_answer_rate:.1%} answered "
         "all the same",
-        f"writer {report.writer}, encoder {report.encoder}, floor {report.evidence_floor:.3f}, "
+        f"writer {report.writer}, encoder {report.encoder}, threshold {report.evidence_floor:.3f}, "
         f"{report.seconds:.1f} s",
     ]
 

@@ -53,7 +53,7 @@ def run_classify(request: Classify, monitor: Monitor) -> Classification:
     """Give each image the label whose prompts are nearest to it.
 
     Probabilities are the softmax over the labels of cosine x the model's own scale / temperature;
-    the temperature is 1 unless one was fitted to labelled pictures.
+    the temperature is 1 unless one was fitted to labelled images.
 
     Raises:
         BadInput: labels, templates or encoder cannot be used, or no image can be read.

@@ -1,4 +1,4 @@
-"""`graft control train`: a control branch from a folder of pictures.
+"""`graft control train`: a control branch from a folder of images.
 
 `graft control ablation`: what the zeros, the copy and the prompt are worth to a branch.
 

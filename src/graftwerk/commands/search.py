@@ -1,6 +1,6 @@
 """The images among the hits of a search, side by side, with the numbers of their hits.
 
-`graft search`: find passages and pictures.
+`graft search`: find passages and images.
 """
 
 import io

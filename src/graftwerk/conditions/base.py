@@ -102,7 +102,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fidelity:
-    """Fidelity of several pictures.
+    """Fidelity of several images.
 
     Attributes:
         name: of the measure, with its unit.
@@ -142,7 +142,7 @@ class Condition:
         read_by: what `read` is: a classical method, or the name of a built-in model.
         measure: name of the fidelity's values, with their unit.
         higher_is_better: direction of the fidelity's values.
-        draw: from exact maps to condition pictures.
+        draw: from exact maps to condition images.
         read: from any images to condition images, by what comes with the package.
         read_scenes: the same, from images that show Blocks scenes.
         compare: requested condition images with those that were read.

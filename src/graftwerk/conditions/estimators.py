@@ -68,7 +68,7 @@ class Estimator:
 
     Attributes:
         name: as it was given.
-        read: from images to condition pictures.
+        read: from images to condition images.
     """
 
     name: str
@@ -97,7 +97,7 @@ class _Model:
 
 
 def load_estimator(kind: str, name: str, device: str = "auto") -> Estimator:
-    """Load a model that reads conditions of a kind out of pictures.
+    """Load a model that reads conditions of a kind out of images.
 
     Args:
         kind: name of the condition.

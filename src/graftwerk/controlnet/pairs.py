@@ -44,7 +44,7 @@ class StoredPairs:
     """Pairs in memory-mapped files; see `task.Pairs`.
 
     Attributes:
-        latents: of the pictures.
+        latents: of the images.
         maps: conditions.
         states: of the prompts; None for a model that reads none.
         pooled: one vector a prompt, where the model wants it.
@@ -239,7 +239,7 @@ def raw_pairs(conditions: Path | None, shown: CaptionedImages, condition: Condit
 
     Args:
         conditions: folder of finished conditions; None: a column of the table, or they are made.
-        shown: the pictures.
+        shown: the images.
         condition: what is made where nothing is brought.
 
     Raises:

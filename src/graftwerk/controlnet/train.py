@@ -46,7 +46,7 @@ class TrainingJob:
         measured: held-out pairs that the meter takes.
         stops: whether it ends by itself when it converged or does not learn.
         measurements: over the whole training.
-        grids: of them with pictures.
+        grids: of them with images.
         unlocked: weights of the model that are trained too; see `unlocked`.
     """
 

@@ -41,7 +41,7 @@ class Layout:
     Attributes:
         network: class of its U-Net.
         encoders: its text encoders; each has a tokenizer of the same number.
-        latent: whether it draws latents that a decoder turns into pictures.
+        latent: whether it draws latents that a decoder turns into images.
     """
 
     network: str

@@ -44,7 +44,7 @@ def views(
 
     Args:
         pictures: of values 0 to 1.
-        count: of views, each the same of all pictures.
+        count: of views, each the same of all images.
         seed: of what is generated.
     """
     generator = torch.Generator().manual_seed(seed)

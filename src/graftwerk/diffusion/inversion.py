@@ -67,7 +67,7 @@ def residuals(
     """Logarithm of the mean squared error of the denoiser on each row, at each noise level.
 
     By this a diffusion model is a classifier too (Li et al., "Your Diffusion Model is Secretly a
-    Zero-Shot Classifier", 2023): its error is small where its training had such pictures.
+    Zero-Shot Classifier", 2023): its error is small where its training had such images.
 
     Args:
         denoise: the model.

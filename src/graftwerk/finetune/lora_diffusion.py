@@ -1,4 +1,4 @@
-"""A style or a subject for a diffusion model, from a handful of captioned pictures."""
+"""A style or a subject for a diffusion model, from a handful of captioned images."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -32,7 +32,7 @@ class TrainingJob:
     """What is trained, and how.
 
     Attributes:
-        pictures: folder of the pictures.
+        pictures: folder of the images.
         caption: one for all of them; None: each has its own.
         model: name of the pipeline.
         out: folder for the steer.

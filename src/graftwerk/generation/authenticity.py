@@ -206,7 +206,7 @@ def open_realism_check(
     monitor: Monitor,
     encoder: ImageEncoder | None = None,
 ) -> RealismCheck:
-    """Load the realism checks of a model's pictures.
+    """Load the realism checks of a model's images.
 
     Args:
         model: that the images are, or should be, of.
@@ -237,7 +237,7 @@ def draws_blocks(model: DiffusionModel) -> bool:
 
 
 def encode(model: DiffusionModel, pictures: Pictures) -> Float[Tensor, "n c y x"]:
-    """What the model would have drawn to give these pictures."""
+    """What the model would have drawn to give these images."""
     values = to_values(pictures)
     if model.decoder is None and model.channels == 1:
         values = values.mean(dim=1, keepdim=True)

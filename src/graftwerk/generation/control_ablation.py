@@ -1,4 +1,4 @@
-"""What an ablation stands on: pairs, prompts, and what is measured of drawn pictures.
+"""What an ablation stands on: pairs, prompts, and what is measured of drawn images.
 
 The trainings of an ablation, each kept in a folder of its own and never made twice.
 
@@ -63,11 +63,11 @@ class Ground:
         condition: what the branches read.
         learned: pairs to learn from.
         held: pairs that are drawn, never learned from.
-        real: their pictures.
+        real: their images.
         prompts: one for each of them, by the kind of prompt.
         facts: what the scenes hold, and what conflicting prompts ask for; None where the captions
             are not of Blocks scenes.
-        judge: of Blocks pictures.
+        judge: of Blocks images.
         features: for Frechet distances.
     """
 

@@ -81,7 +81,7 @@ class Ground:
         judge: names what is there, and gives the features.
         labels: the requested class of each image.
         reference: features of real images of these classes.
-        real: figures of as many further real pictures.
+        real: figures of as many further real images.
     """
 
     request: GuideSweep
@@ -154,7 +154,7 @@ def figures(
 
 
 def open_ground(request: GuideSweep, monitor: Monitor) -> Ground:
-    """Load the models and the real pictures.
+    """Load the models and the real images.
 
     Raises:
         UnknownName: a class that the guide does not have, or a sampler.

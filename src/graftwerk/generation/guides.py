@@ -34,7 +34,7 @@ from .guide_spec import Guide, read_guide
 
 @dataclass(frozen=True)
 class Joint:
-    """A joint encoder with a gradient for pictures."""
+    """A joint encoder with a gradient for images."""
 
     encoder: ImageEncoder
     look: Look

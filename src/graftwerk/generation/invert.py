@@ -157,7 +157,7 @@ def descend_to(request: Invert, target: Target, start: Picture | None, monitor: 
 
 @dataclass(frozen=True)
 class Shower:
-    """From what is moved to latents and pictures."""
+    """From what is moved to latents and images."""
 
     latents: Callable[[Tensor], Tensor]
     pictures: Callable[[Tensor], list[Picture]]

@@ -59,7 +59,7 @@ class Job:
     Attributes:
         request: its options.
         steered: the model and its adapters.
-        plan: what shapes its pictures.
+        plan: what shapes its images.
         width: in pixels.
         height: in pixels.
         cut: end of the prompt that the model does not read.

@@ -1,6 +1,6 @@
 """Reports of guiding: what realism checks say of images, inversions, sweeps.
 
-Reports of drawing pictures.
+Reports of generated images.
 """
 
 from typing import Literal
@@ -81,7 +81,7 @@ class SweepRow(Report):
         description="share of generated images within the manifold of real ones"
     )
     precision_margin: float = Field(description="its margin")
-    recall: float = Field(description="share of real images within the manifold of drawn ones")
+    recall: float = Field(description="share of real images within the manifold of generated ones")
     recall_margin: float = Field(description="its margin")
     share: float = Field(description="share of images in which the judge sees the requested class")
     share_margin: float = Field(description="its margin")
@@ -124,14 +124,14 @@ class ControlReport(Report):
         None, description="with --reuse: the same of the first images, up to four"
     )
     anew: float | None = Field(
-        None, description="with --reuse: of these drawn without it, to say what reuse costs"
+        None, description="with --reuse: of these generated without it, to say what reuse costs"
     )
 
 
 class GuideReport(Report):
     """What one guide did."""
 
-    name: str = Field(description="what it pulls to")
+    name: str = Field(description="what it guides to")
     scale: float = Field(description="weight of its gradient")
     clean: bool = Field(description="whether it looked at the clean image that a step expects")
     first: float | None = Field(
@@ -164,7 +164,7 @@ class Generation(Report):
     steps: int = Field(description="steps that it took")
     width: int = Field(description="pixels")
     height: int = Field(description="pixels")
-    steps_per_second: float = Field(description="steps of single images per second of drawing")
+    steps_per_second: float = Field(description="steps of single images per second of sampling")
     seconds: float = Field(description="wall time, the model's loading included")
     guides: list[GuideReport] = Field(default_factory=list, description="what each guide did")
     fights: list[GradientConflict] = Field(

@@ -36,9 +36,8 @@ from .arguments import PathArgument, PathArguments, checked, or_silent, path_tex
 class Index:
     """Passages of your files with their vectors, in a folder; search and ask them.
 
-    Nothing is opened before it is used. What was opened stays open: the database, the encoder and
-    the vectors. Changes by another process are noticed. Several threads may use one object: reads
-    of the database take turns, and a search sees one consistent state while an add goes on.
+    Opened at first use; what was opened stays open. Changes by another process are noticed. Several
+    threads may use one object: a search sees one consistent state while an add goes on.
 
     >>> import graftwerk as gw
     >>> gw.Index("docs.graft")
@@ -46,8 +45,7 @@ class Index:
 
     Args:
         folder: folder of the index; made by the first `add` where there is none.
-        encoder: encoder of a new index, by default `builtin/minilm`. An existing index has its
-            own; naming another one is an error, `rebuild` changes it.
+        encoder: of a new index, by default `builtin/minilm`; `rebuild` changes that of another.
         layer: take this hidden layer of the encoder instead of the last.
         device: where models run: `auto`, `cpu`, `cuda` or `mps`.
     """
@@ -95,8 +93,6 @@ class Index:
                 self._storage.close()
             self._closed = True
             self._forget()
-
-    # ---- reading
 
     def search(
         self,
@@ -255,8 +251,6 @@ class Index:
         encoder = self._own_encoder(opened)
         return find_calibration(self.folder, self._rescorer(encoder) or encoder)
 
-    # ---- writing, over a connection of its own, so that searches go on meanwhile
-
     def add(
         self,
         paths: PathArguments,
@@ -357,7 +351,7 @@ class Index:
 
         Raises:
             BadFile: there is no index.
-            Damaged: it is to be repaired, but its database cannot be opened.
+            Damaged: its database cannot be opened, so it cannot be repaired.
             Busy: another process writes to it for too long.
         """
         self._require_open()
@@ -387,9 +381,8 @@ class Index:
             BadInput: too few questions of a kind.
         """
         kinds = [list(answerable), list(unanswerable)]
-        rate = checked(
-            Calibrate, file="-", index=self.folder, false_answer_rate=false_answer_rate
-        ).false_answer_rate
+        rate = false_answer_rate
+        checked(Calibrate, file="-", index=self.folder, false_answer_rate=rate)
         listener = or_silent(monitor)
         listener.start("measuring evidence", sum(map(len, kinds)))
         scores: list[list[float]] = [[], []]
@@ -402,8 +395,6 @@ class Index:
         made = calibrate(scores[0], scores[1], rate, reader, source)
         save_calibration(self.folder, made)
         return made
-
-    # ---- what is open
 
     @contextmanager
     def _reading(self) -> Iterator[storage.Index]:

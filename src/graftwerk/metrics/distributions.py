@@ -88,8 +88,8 @@ def neighbour_distances(
     """Mean distance of each row to its nearest real rows.
 
     Args:
-        rows: features of pictures.
-        real: features of real pictures.
+        rows: features of images.
+        real: features of real images.
         among: whether the rows are those real ones, so that each is nearest to itself.
     """
     squares = (rows.astype(np.float64) ** 2).sum(axis=1)[:, None] + (

@@ -38,7 +38,7 @@ class EdgeQuality:
     """The three figures of the benchmark, and what belongs to the first.
 
     Attributes:
-        ods: best F of one threshold for all pictures.
+        ods: best F of one threshold for all images.
         ois: F with the best threshold of each image.
         ap: mean precision over recall from 0 to 1.
         threshold: the one of `ods`.
@@ -171,7 +171,7 @@ def _augment(
 
 
 def quality_of(counts: Sequence[Counts]) -> EdgeQuality:
-    """ODS, OIS and AP over pictures."""
+    """ODS, OIS and AP over images."""
     matched = np.stack([one.matched for one in counts])
     edges = np.stack([one.edges for one in counts])
     found = np.stack([one.found for one in counts])

@@ -51,7 +51,7 @@ IMAGE_MODELS: Mapping[str, ImageModel] = {
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What an encoder makes of pictures.
+    """What an encoder makes of images.
 
     Attributes:
         vectors: their unit vectors.

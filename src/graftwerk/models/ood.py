@@ -82,7 +82,7 @@ def make_familiar(
     """Learn what is familiar to an encoder.
 
     Args:
-        encoder: reads pictures.
+        encoder: reads images.
         pictures: `PIL.Image` images like those of its training, but none of them.
         false_alarm_rate: share of such images that may be called unfamiliar.
         advance: told how many more images are done.
@@ -107,7 +107,7 @@ def least_images(width: int, false_alarm_rate: float) -> int:
 
 
 def measure_familiar(states: States, fingerprint: str, false_alarm_rate: float) -> Familiar:
-    """Learn what is familiar from the states of at least `least_images` pictures.
+    """Learn what is familiar from the states of at least `least_images` images.
 
     Raises:
         BadInput: they are all equal.

@@ -86,7 +86,7 @@ class StaticEncoder:
         images: Sequence[Any],  # noqa: ARG002
         advance: Callable[[int], None] | None = None,  # noqa: ARG002
     ) -> Vectors:
-        """Refuse pictures.
+        """Refuse images.
 
         Raises:
             BadInput: always.

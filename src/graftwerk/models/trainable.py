@@ -301,7 +301,7 @@ def differentiable(encoder: ImageEncoder, device: str) -> Look:
     """The image half of a joint encoder, from values 0 to 1 to unit vectors.
 
     Args:
-        encoder: an encoder of texts and pictures.
+        encoder: an encoder of texts and images.
         device: where it runs.
 
     Raises:

@@ -108,7 +108,7 @@ class LabelledSet:
     """Images, each with its one label.
 
     Attributes:
-        paths: the pictures.
+        paths: the images.
         right: place of the label of each.
         left_out: images without a label of the list, or with several.
     """
@@ -170,7 +170,7 @@ _CHUNK = 1024  # labels whose prompts are encoded together
 
 
 def require_joint(encoder: Encoder) -> ImageEncoder:
-    """The encoder as one of texts and pictures.
+    """The encoder as one of texts and images.
 
     Raises:
         BadInput: it reads only one of both.
@@ -244,7 +244,7 @@ def label_vectors(
     """The unit vector of each label: the mean over the templates.
 
     Args:
-        encoder: reads texts and pictures.
+        encoder: reads texts and images.
         labels: one or more.
         templates: one or more, each with the place of the label.
         advance: told how many more prompts are done.
@@ -284,10 +284,10 @@ def fit(
     seed: int,
     monitor: Monitor,
 ) -> TemperatureFit:
-    """Fit the temperature on labelled pictures.
+    """Fit the temperature on labelled images.
 
     Args:
-        source: folder of the pictures.
+        source: folder of the images.
         encoder: reads them.
         labels: to choose from.
         templates: that `heads` were made with.

@@ -125,7 +125,7 @@ class Effect:
     """Change of a measured number for one standard deviation asked for, in its own ones.
 
     Attributes:
-        value: mean over the pictures.
+        value: mean over the images.
         margin: half the width of its 95 % interval.
         count: images in which it could be measured at all steps.
     """
@@ -150,8 +150,8 @@ def effects_of(
 
     Args:
         drawn: images of each step.
-        measure: looks at pictures.
-        spreads: standard deviation of each measured number over untouched pictures.
+        measure: looks at images.
+        spreads: standard deviation of each measured number over untouched images.
     """
     seen = [measure(images) for images in drawn]
     steps = np.array(STEPS)

@@ -67,7 +67,7 @@ class EncoderLayer:
 
 
 def open_encoder_location(name: str, layer: int | None, device: str) -> EncoderLayer:
-    """Open an encoder of pictures.
+    """Open an encoder of images.
 
     Raises:
         BadInput: the model reads no images, or the layer is out of range.

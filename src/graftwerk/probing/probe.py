@@ -60,7 +60,7 @@ class Study:
         return self.pictures[torch.from_numpy(self.split.test[:count])]
 
     def agreement(self, measure: Measure) -> dict[str, float]:
-        """R2 between what is measured and what is known of untouched test pictures.
+        """R2 between what is measured and what is known of untouched test images.
 
         The best line through the measure is taken, for it may see a part of the thing only.
         """
@@ -132,7 +132,7 @@ def open_study(
 def read_features(
     location: Location | EncoderLayer, pictures: Float[Tensor, "n k y x"], monitor: Monitor
 ) -> Features:
-    """The model's values for all pictures."""
+    """The model's values for all images."""
     monitor.start("looking into the model", len(pictures))
     rows = []
     for part in torch.split(pictures, _BATCH):

@@ -1,4 +1,4 @@
-"""Linear linear probes: ridge regression from a model's values to what is known of the pictures."""
+"""Linear linear probes: ridge regression from a model's values to what is known of the images."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class Fit:
 
     Attributes:
         r2: 1 is exact, 0 is as good as always saying the mean.
-        low: 2.5th percentile over resampled test pictures.
+        low: 2.5th percentile over resampled test images.
         high: 97.5th percentile.
     """
 

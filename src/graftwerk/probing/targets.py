@@ -26,7 +26,7 @@ class ProbeTargets:
     """Images and what is known of each.
 
     Attributes:
-        paths: of the pictures.
+        paths: of the images.
         names: of the numbers.
         values: one row an image.
         left_out: images of other scenes than those asked for.

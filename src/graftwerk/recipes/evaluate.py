@@ -1,4 +1,4 @@
-"""What a judge sees in drawn pictures."""
+"""What a judge sees in drawn images."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -37,7 +37,7 @@ class BlocksRender(Request["graftwerk.blocks.results.BlocksData"]):
 
 
 class BlocksShow(Request["graftwerk.blocks.results.BlocksSheet"]):
-    """Draw one scene of the Blocks world with all its maps side by side."""
+    """Render one scene of the Blocks world with all its maps side by side."""
 
     scene: int = Field(
         default=0,

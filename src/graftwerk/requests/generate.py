@@ -1,4 +1,4 @@
-"""Requests of drawing pictures."""
+"""Requests to generate images."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -57,12 +57,12 @@ GuidePlain = Annotated[
 
 
 class Generate(Request["graftwerk.generation.results.Generation"]):
-    """Draw images from a prompt with a diffusion model."""
+    """Generate images from a prompt with a diffusion model."""
 
     prompt: str = Field(
         default="",
         max_length=limits.PROMPT_CHARACTERS,
-        description="what to draw; empty: whatever the model likes",
+        description="what to generate; empty: whatever the model likes",
         json_schema_extra=POSITIONAL,
     )
     model: Prompt[PathText] = path_field(
@@ -98,8 +98,8 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     guide: Guidance[list[str]] = Field(
         default_factory=list,
         max_length=limits.GUIDES,
-        description="KIND=WHAT:SCALE that a gradient pulls to: class=NAME, text=SENTENCE or "
-        "image=FILE; may be given again, and their pulls add up",
+        description="KIND=WHAT:SCALE that a gradient guides to: class=NAME, text=SENTENCE or "
+        "image=FILE; may be given again, and their gradients add up",
     )
     guide_interval: Advanced[str | None] = Field(
         default=None, description="noise levels LO:HI (sigma) in which --guide acts"
@@ -113,7 +113,7 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     check: Guidance[bool] = Field(
         default=True,
         description="ask several realism checks about guided images, as `graft guide check` does, "
-        "and draw up to four controlled ones without --reuse to say what it costs",
+        "and generate up to four controlled ones without --reuse to say what it costs",
     )
     control: Control[list[str]] = Field(
         default_factory=list,
@@ -136,7 +136,7 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         default=1,
         ge=1,
         le=limits.BEST_OF,
-        description="draw so many for each image, keep the most faithful one",
+        description="generate this many for each image, keep the most faithful one",
     )
     eta: Advanced[float] = Field(
         default=0.0, ge=0, le=1, description="share of fresh noise in a step of ddim"

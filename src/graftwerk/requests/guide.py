@@ -91,7 +91,7 @@ class Invert(Request["graftwerk.generation.results.Inversion"]):
 
 
 class GuideSweep(Request["graftwerk.generation.results.GuideSweepReport"]):
-    """Draw classes at several scales: distance from real images, precision, recall, success."""
+    """Generate classes at several scales: distance from real images, precision, recall, success."""
 
     classes: Sampling[str] = Field(
         description="classes, separated by commas, or `all` for all kinds and colours"
@@ -112,7 +112,7 @@ class GuideSweep(Request["graftwerk.generation.results.GuideSweepReport"]):
         default="dpmpp_2m", description="how the noise is taken away"
     )
     model: Sampling[PathText] = path_field(
-        default=DEFAULT_PIPELINE, description="diffusion model, drawn without a prompt"
+        default=DEFAULT_PIPELINE, description="diffusion model, used without a prompt"
     )
     guide_plain: Guidance[GuidePlain] = False
     guide_model: Guidance[GuideModel] = path_field(DEFAULT_GUIDE)

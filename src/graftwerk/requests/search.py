@@ -100,7 +100,7 @@ class Search(Request["graftwerk.search.results.SearchResult"]):
         "all must hold",
     )
     sheet: OptionalPath = path_field(
-        default=None, description="PNG file to draw the images among the hits into, side by side"
+        default=None, description="PNG file for the images among the hits, side by side"
     )
 
 

@@ -282,7 +282,7 @@ class View:
         return self._one("SELECT count(*) FROM passages")
 
     def count_images(self) -> int:
-        """Passages that are pictures."""
+        """Passages that are images."""
         return self._one("SELECT count(*) FROM passages WHERE kind = 'image'")
 
     def files(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Inversion, and what realism checks say of it and of real pictures."""
+"""Inversion, and what realism checks say of it and of real images."""
 
 import json
 from pathlib import Path

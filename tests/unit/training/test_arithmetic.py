@@ -26,7 +26,7 @@ def test_attention_is_the_same_and_plain():
 
 
 @pytest.mark.parametrize(
-    ("able", "wanted"),
+    ("able", "requested"),
     [
         ({"avx512_bf16": True}, "bfloat16"),
         ({"amx_bf16": True}, "bfloat16"),

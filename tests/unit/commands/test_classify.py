@@ -170,7 +170,7 @@ def test_encoders_that_read_one_kind(pictures, tmp_path, monkeypatch):
         HashEncoder(name="text", reads=frozenset({"text"})),
         colour_encoder(tmp_path, name="image", joint=False),
     )
-    for name, kind in (("text", "texts"), ("image", "pictures")):
+    for name, kind in (("text", "texts"), ("image", "images")):
         with pytest.raises(BadInput, match=f"'{name}' reads only {kind}"):
             run(pictures, encoder=name)
     with pytest.raises(BadFile, match="'none'"):

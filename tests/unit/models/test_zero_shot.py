@@ -70,7 +70,7 @@ def test_many_labels_come_out_like_few(write_vision, monkeypatch):
 @pytest.mark.parametrize("kind", ["vit", "text"])
 def test_one_kind_is_not_enough(write_vision, write_bert, kind):
     folder = write_vision("vit") if kind == "vit" else write_bert()
-    only = "pictures" if kind == "vit" else "texts"
+    only = "images" if kind == "vit" else "texts"
     with pytest.raises(BadInput, match=rf"reads only {only}.*reads both.*Choose a joint"):
         require_joint(load_encoder(str(folder), device="cpu"))
 

@@ -14,7 +14,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def cached_folder(folder: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """Return what `build` informed about `folder`, building it where it is missing or damaged.
+    """Return what `build` reported of `folder`, building it where it is missing or damaged.
 
     Args:
         folder: its place in the cache.

@@ -140,7 +140,7 @@ def _hubs(hubness: Hubness) -> str:
 
 
 def out_of_distribution_lines(report: IndexChange) -> list[str]:
-    """What an index is informed of images that its encoder does not know."""
+    """What an index reports of images that its encoder does not know."""
     if not report.unfamiliar:
         return []
     return [

@@ -1,0 +1,43 @@
+"""What the version before made opens and repeats: an index, a fit, an image with its request.
+
+The files were made by `graft index add`, `graft fit --how linear` and `graft generate --steps 4` of the
+commit before the source was laid out in rooms.
+"""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import graftwerk as gw
+
+MADE = Path(__file__).parent / "made_by_0.1"
+
+
+def test_an_index_is_searched_and_verified(tmp_path):
+    shutil.copytree(MADE / "index", tmp_path / "index")
+    index = gw.Index(tmp_path / "index")
+    [hit] = index.search("foosball", k=1)
+    assert hit.text == "Foosball may be played during the lunch break, between 12:00 and 13:30."
+    assert (hit.line, hit.heading, hit.marks) == (3, "Play", ((0, 8),))
+    assert hit.score == pytest.approx(0.31666666666666665)
+    assert hit.similarity == pytest.approx(0.568296, abs=1e-4)
+    check = index.verify()
+    assert check.sound and check.passages == 2
+
+
+def test_a_fit_predicts_the_same():
+    fit = gw.load(MADE / "fit")
+    text = ["The goalkeeper saved the day"]
+    assert list(fit.predict(text)) == ["sport"]
+    chances = dict(zip(fit.classes_, fit.predict_proba(text)[0], strict=True))
+    assert chances["sport"] == pytest.approx(0.6515910, abs=1e-4)
+
+
+def test_an_image_is_repeated(tmp_path):
+    request = gw.Generate(from_=MADE / "red-cube.png", out=tmp_path / "again")
+    [picture] = gw.run(request).pictures
+    before, again = (np.asarray(Image.open(path)) for path in (MADE / "red-cube.png", picture.path))
+    assert np.abs(before.astype(int) - again).max() <= 1  # another processor rounds otherwise

@@ -1,8 +1,6 @@
-"""Text of others as plain text: nothing that a terminal or a page acts on.
+"""Untrusted text, of documents and file names, made safe for a terminal or a page.
 
-Deterministic, because instructions hidden in documents cannot be kept from a model by wording.
-
-Text of documents and file names, made safe for a terminal.
+The result is deterministic: wording alone cannot keep instructions in a document from a model.
 """
 
 import re

@@ -1,8 +1,6 @@
-"""A judge of images: which objects are there, of which colour, where; ground and time.
+"""The judge: a small network that names the objects of an image, their colours and places.
 
-It knows the names that its `config.json` lists, whatever they are.
-
-A small convolutional network that looks at an image at several scales.
+It also names ground and time of day. Its names are those that its `config.json` lists.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,9 +1,4 @@
-"""Files that were left out, and files that are not what an index holds, for people.
-
-Text with weight and colour where a terminal shows it, and places in files.
-
-Tables of plain text.
-"""
+"""Text, tables and lists of skipped files as the terminal shows them."""
 
 import sys
 from collections.abc import Sequence

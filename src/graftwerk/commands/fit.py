@@ -1,11 +1,4 @@
-"""What the commands of labelled data share: requests to problems, facts and scores to reports.
-
-`graft fit`: labelled data and a frozen model to a classifier or regressor.
-
-`graft predict`: what a fit says about texts, images or the rows of a table.
-
-`graft eval fit`: a fit measured on labelled data that it has not learned from.
-"""
+"""`graft fit`, `predict`, `eval fit` and `compare`: pre-trained models on labelled data."""
 
 import csv
 import io

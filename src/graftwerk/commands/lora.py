@@ -21,7 +21,7 @@ _FIT_ONLY = {"how"}  # options of `fit` that say no more than its name and --tas
 
 
 def run_lora_train(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
-    """Train a model its own task from images or a text, and measure before and after.
+    """Train a LoRA on a model's own task from images or a text, and measure before and after.
 
     Raises:
         BadInput: images, text, model or options cannot be used.

@@ -1,10 +1,7 @@
-"""A U-Net in two halves: what its encoder hands over, and its decoder with something added to that.
+"""A discrete-time U-Net as a denoiser, and its encoder and decoder run apart.
 
-What is handed over are the skips, one for each layer of the encoder, and the middle's output.
-
-A discrete-time U-Net as one function from a noisy image to a clean one.
-
-Attention that computes the keys and values of a prompt once, not at every step.
+Between the two, a ControlNet branch adds to the skips and to the output of the middle block. The
+keys and values of a prompt are computed once, not at every step.
 """
 
 from collections.abc import Mapping, Sequence

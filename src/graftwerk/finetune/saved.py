@@ -1,8 +1,7 @@
-"""The folder of a fit, written and read: head, what was learned beside it, and `graft.json`.
+"""The folder of a fit: written, read, and used to predict.
 
-What is to be predicted for: texts, files, tables, lines of standard input.
-
-Where a fit's training is kept until it is finished: a hidden folder of ours beside the fit.
+A fit is a head, what was learned beside it, and `graft.json`. Until a training is finished it lives
+in a hidden folder beside the fit.
 """
 
 import os

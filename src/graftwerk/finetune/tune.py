@@ -1,8 +1,6 @@
-"""Full fine-tuning and LoRA through the one training loop, from the linear solution on.
+"""Full fine-tuning and LoRA through the one training loop, starting from the linear solution.
 
-What the lower part of a network makes of every item, kept in the cache.
-
-The losses of tuning.
+The output of the frozen lower layers is computed once for each item and cached.
 """
 
 import hashlib

@@ -1,8 +1,6 @@
-"""What an ablation stands on: pairs, prompts, and what is measured of drawn images.
+"""The ablation of a control branch: its trainings, its measurements, and its contact sheet.
 
-The trainings of an ablation, each kept in a folder of its own and never made twice.
-
-The images of an ablation side by side: a row a branch, a column a kind of prompt.
+Each training is kept in a folder of its own and never run twice.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,10 +1,6 @@
-"""How far something lies from what real images show, in several readings of an image.
+"""Distances between sets of images, and of one image from a set of real ones.
 
-Precision and recall of a set of images, by manifolds of nearest neighbours.
-
-The distance of two sets of images in a network's features.
-
-How near images are to others, pixel by pixel.
+Frechet distance, precision and recall by manifolds of nearest neighbours, nearest pixels.
 """
 
 from dataclasses import dataclass

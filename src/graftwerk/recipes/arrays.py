@@ -1,8 +1,6 @@
-"""What is computed of stored scenes once and kept beside them: memory-mapped.
+"""Arrays computed once from stored scenes and kept beside them, memory-mapped.
 
-Bytes are kept as they are, all other numbers in half precision.
-
-Rows of scenes in files of equal length.
+Bytes are stored as they are, all other numbers in half precision.
 """
 
 import io

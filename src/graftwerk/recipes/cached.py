@@ -1,11 +1,4 @@
-"""Captions of stored scenes as tokens, each scene told several times, made once and kept.
-
-Latents of stored scenes, encoded once and kept beside them.
-
-Captions of stored scenes, as token numbers.
-
-States of captions of stored scenes, read once and kept beside them.
-"""
+"""Inputs of training computed once from stored scenes: caption tokens, text states and latents."""
 
 import hashlib
 from collections.abc import Sequence

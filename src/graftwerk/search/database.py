@@ -1,11 +1,4 @@
-"""The database of an index: its tables, how it is opened, and what its errors mean.
-
-Opening the database of an index, and making the one of a new index.
-
-Checksums of an index's files, there only while the last write ended well.
-
-One writer at a time, told by name to those who wait.
-"""
+"""The database of an index: tables, opening and creating it, checksums, the one writer."""
 
 import hashlib
 import json

@@ -1,9 +1,4 @@
-"""One consistent state of an index: everything that is read while a read transaction is open.
-
-A passage as a row of the database, and the hashes that guard it.
-
-Search by words: a query as a full-text expression, and where its words stand in a passage.
-"""
+"""Reading an index: one consistent state, passages as rows, and full-text queries."""
 
 import hashlib
 import json

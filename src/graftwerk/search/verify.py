@@ -1,9 +1,4 @@
-"""Checking an index: every stored text and vector, and how well the first pass finds.
-
-Mending an index from what it holds itself; what cannot be repaired is read again by an add.
-
-Comparing what an index holds with the files on the disk now.
-"""
+"""Checking an index, repairing it from what it holds, and comparing it with the files on disk."""
 
 import os
 import sqlite3

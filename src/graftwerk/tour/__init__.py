@@ -112,7 +112,7 @@ CHAPTERS: tuple[Chapter, ...] = (
         "Fine-tune a style",
         "style.html.jinja",
         steering.style,
-        "A LoRA trains the model fog from 48 images.",
+        "A LoRA learns fog from 48 images.",
         (0, 40),
     ),
     Chapter(

@@ -1,9 +1,4 @@
-"""Whether a folder holds a training of ours: told by what its files say, never by their names.
-
-The log of a training: one JSON object a step.
-
-Batches made ahead of the step that uses them.
-"""
+"""The log of a training, batches prepared ahead, and whether a folder holds a training."""
 
 import json
 import math

@@ -1,9 +1,4 @@
-"""Everything that training changes, and how it goes into a checkpoint and back.
-
-How a device does the arithmetic of a training fastest.
-
-First weights from an explicit generator.
-"""
+"""The state of a training and its checkpoints, first weights, and the fastest precision."""
 
 import math
 from collections.abc import Iterator, Mapping

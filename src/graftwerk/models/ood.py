@@ -143,7 +143,7 @@ def save_familiar(folder: Path, familiar: Familiar) -> None:
     """
     content = {
         "format": _FORMAT,
-        "about": "images like those of the training; see graftwerk's docs/pictures.md",
+        "about": "images like those of the training; see graftwerk's docs/images.md",
         "fingerprint": familiar.fingerprint,
         "mean": _encode(familiar.mean),
         "whitening": _encode(familiar.whitening),

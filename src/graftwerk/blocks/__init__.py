@@ -1,1 +1,1 @@
-"""The Blocks world: scenes made from a seed, rendered with exact maps, and described in words."""
+"""The Blocks world: scenes generated from a seed, rendered with exact maps and captioned."""

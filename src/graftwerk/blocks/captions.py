@@ -1,4 +1,4 @@
-"""Captions of a small grammar, in both directions.
+"""Captions in a small grammar: generate them from facts, and parse them back.
 
     caption = things [" on " ground] [" " time]
     things  = thing {", " thing} " and " thing | thing | "a scene"
@@ -6,7 +6,7 @@
             | article [("standing" | "waving" | "sitting")] "person" ["in" colour]
               ["with arms out"]
 
-Objects are named from left to right. A part that is not said is None in the facts.
+Objects are listed from left to right. An unspecified part is None in the facts.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,12 +26,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ObjectFacts:
-    """What a caption says about one object.
+    """What a caption states about one object.
 
     Attributes:
-        kind: None for "an object", whose pose is not said either.
-        colour: None where it is not said.
-        pose: only of a person; None where it is not said.
+        kind: None for "an object", which has no pose either.
+        colour: None if unspecified.
+        pose: of a person; None if unspecified.
     """
 
     kind: Kind | None = None
@@ -45,7 +45,7 @@ class ObjectFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a caption says: objects from left to right, ground and time."""
+    """What a caption states: objects from left to right, ground and time."""
 
     objects: tuple[ObjectFacts, ...] = ()
     ground: Ground | None = None
@@ -53,18 +53,18 @@ class Facts:
 
 
 def facts_of(scene: Scene) -> Facts:
-    """All that a caption can say about a scene."""
+    """Return everything that a caption can state about a scene."""
     things = (ObjectFacts(thing.kind, thing.colour, thing.pose) for thing in scene.objects)
     return Facts(tuple(things), scene.ground, scene.time)
 
 
 def caption_of(scene: Scene) -> str:
-    """The whole caption of a scene."""
+    """Return the full caption of a scene."""
     return say(facts_of(scene))
 
 
 def say(facts: Facts) -> str:
-    """Facts in words.
+    """Turn facts into a caption.
 
     >>> say(Facts((ObjectFacts("person", "blue", "waving"), ObjectFacts("cube", "black")), "stone"))
     'a waving person in blue and a black cube on stone'
@@ -93,7 +93,7 @@ def _say_object(thing: ObjectFacts) -> str:
 
 
 def object_phrases() -> dict[str, str]:
-    """Every colour and kind of an object, "red cube", as a caption says it, "a red cube"."""
+    """Map each colour and kind ("red cube") to its phrase in a caption ("a red cube")."""
     return {
         f"{colour} {kind}": say(Facts((ObjectFacts(kind, colour),)))
         for colour in COLOURS
@@ -102,10 +102,11 @@ def object_phrases() -> dict[str, str]:
 
 
 def parse(text: str) -> Facts:
-    """Read a caption back: `parse(say(facts)) == facts`.
+    """Parse a caption: `parse(say(facts)) == facts`.
 
     Raises:
-        BadInput: the text is not of the grammar; the part that is not understood is named.
+        BadInput: the text does not follow the grammar; the message names the part that was not
+            understood.
     """
     rest = " ".join(text.split())
     rest, time = _cut_end(rest, {f" {words}": time for time, words in _TIME_WORDS.items()})
@@ -134,17 +135,17 @@ def _parse_object(phrase: str) -> ObjectFacts:
 
 
 def _all_objects() -> list[ObjectFacts]:
-    """Everything that can be said of one object: few enough to try them all."""
+    """Return every possible description of one object; there are few enough to try them all."""
     colours = (None, *COLOURS)
     things = [ObjectFacts(kind, colour) for kind in (None, *KINDS) for colour in colours]
     return things + [ObjectFacts("person", colour, pose) for colour in colours for pose in POSES]
 
 
 def partial(facts: Facts, generator: np.random.Generator, keep: float = 0.6) -> Facts:
-    """Facts with parts left unsaid, for prompts that say too little.
+    """Drop parts of the facts, for underspecified prompts.
 
-    Each object stays with chance `keep`, and of what stays each attribute; at least one thing is
-    left out where there is one. The order of the objects is kept.
+    Each object is retained with probability `keep`, and so is each attribute of a retained object.
+    At least one part is dropped if there is any. The order of the objects does not change.
 
     Raises:
         ValueError: `keep` is not between 0 and 1.
@@ -173,10 +174,10 @@ def partial(facts: Facts, generator: np.random.Generator, keep: float = 0.6) -> 
 
 
 def conflicting(facts: Facts, generator: np.random.Generator, changes: int = 1) -> Facts:
-    """Facts of which exactly `changes` attributes are wrong, for prompts that fight a condition.
+    """Change exactly `changes` attributes, for prompts that contradict a condition.
 
-    An attribute is a kind, colour or pose of an object, the ground, or the time. A kind changes
-    among solids only, so that people stay people.
+    An attribute is a kind, colour or pose of an object, the ground, or the time. Kinds only change
+    among solids, so people stay people.
 
     Raises:
         ValueError: there are fewer attributes than `changes`.

@@ -1,4 +1,4 @@
-"""A folder of rendered scenes that `datasets.load_dataset("imagefolder")` reads."""
+"""Write rendered scenes as a folder that `datasets.load_dataset("imagefolder")` reads."""
 
 import json
 from collections.abc import Iterator
@@ -47,17 +47,17 @@ def write_dataset(
 ) -> Iterator[int]:
     """Write scenes 0 to `count` - 1 of a seed's world into an empty folder.
 
-    The folder is whole when the iterator is used up.
+    The folder is complete once the iterator is exhausted.
 
     Args:
         folder: an empty folder, for example a `folders.working_folder`.
         seed: of the world.
         count: number of scenes.
-        size: side of the images in pixels.
-        objects: number of objects of each scene; None: one to four.
+        size: side length of the images in pixels.
+        objects: number of objects in each scene; None means one to four.
 
     Yields:
-        How many scenes each step has finished.
+        Number of scenes finished in each step.
     """
     for name in ("train", "scenes", *(f"conditions/{name}" for name in CONDITIONS)):
         (folder / name).mkdir(parents=True)

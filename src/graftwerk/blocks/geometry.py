@@ -1,4 +1,4 @@
-"""From a scene to the primitives that rays are tested against, and to the camera's axes."""
+"""Convert a scene into primitives for ray casting and a camera into its axes."""
 
 import math
 from typing import NamedTuple
@@ -31,13 +31,13 @@ _CONTACT: dict[Kind, float] = {
 
 
 class Solids(NamedTuple):
-    """What rays are tested against: primitives p, grouped by object o.
+    """Primitives for intersection tests, grouped by object.
 
     Attributes:
-        kinds: of each primitive.
-        shapes: its numbers, see `primitives`.
-        first: first primitive of each object, and one past the last of all at the end.
-        bounds: a sphere around each object: centre 3, radius.
+        kinds: kind of each primitive.
+        shapes: parameters of each primitive, see `primitives`.
+        first: index of each object's first primitive, followed by the number of primitives.
+        bounds: bounding sphere of each object: center (3 values) and radius.
     """
 
     kinds: Int64[np.ndarray, " p"]
@@ -47,14 +47,14 @@ class Solids(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """Solids, and how their surfaces look.
+    """Solids and the appearance of their surfaces.
 
     Attributes:
         solids: the primitives.
-        albedo: linear light that each reflects.
-        materials: of each, PLAIN or HEAD.
-        owners: object that each belongs to, from 0.
-        contacts: where each object rests on the ground: x, z, radius.
+        albedo: linear albedo of each primitive.
+        materials: material of each primitive, PLAIN or HEAD.
+        owners: index of the object that each primitive belongs to.
+        contacts: where each object touches the ground: x, z, radius.
     """
 
     solids: Solids
@@ -65,7 +65,7 @@ class Geometry(NamedTuple):
 
 
 class View(NamedTuple):
-    """A camera's axes; `step` is the size of a pixel at distance 1 along `forward`."""
+    """Axes of a camera; `step` is the size of a pixel at distance 1 along `forward`."""
 
     origin: Vector
     right: Vector
@@ -77,7 +77,7 @@ class View(NamedTuple):
 
 
 def view_of(camera: Camera, height: int, width: int) -> View:
-    """The axes of `camera` for an image of `height` by `width` pixels."""
+    """Return the axes of `camera` for an image of `height` by `width` pixels."""
     (x, y, z), (to_x, to_y, to_z) = camera.position, camera.target
     ahead = (to_x - x, to_y - y, to_z - z)
     length, across = math.hypot(*ahead), math.hypot(ahead[0], ahead[2])
@@ -89,7 +89,7 @@ def view_of(camera: Camera, height: int, width: int) -> View:
 
 
 def project(view: View, points: Float64[np.ndarray, "j 3"]) -> Float64[np.ndarray, "j 3"]:
-    """Pixel coordinates x, y (the first pixel's middle is 0.5, 0.5) and depth of world points."""
+    """Return pixel coordinates x, y and depth; the center of the first pixel is 0.5, 0.5."""
     offsets = points - np.array(view.origin)
     depth = offsets @ np.array(view.forward)
     x = view.width / 2 + offsets @ np.array(view.right) / (depth * view.step)
@@ -98,7 +98,7 @@ def project(view: View, points: Float64[np.ndarray, "j 3"]) -> Float64[np.ndarra
 
 
 def geometry_of(scene: Scene) -> Geometry:
-    """All primitives of `scene`."""
+    """Return all primitives of `scene`."""
     groups = [primitives_of(thing) for thing in scene.objects]
     rows = [primitive for group in groups for primitive in group]
     shapes = np.zeros((len(rows), 8))
@@ -121,7 +121,7 @@ def geometry_of(scene: Scene) -> Geometry:
 
 
 def primitives_of(thing: SceneObject) -> list[Primitive]:
-    """The primitives of one object."""
+    """Return the primitives of one object."""
     albedo = ALBEDO[thing.colour]
     x, z, size = thing.x, thing.z, thing.size
     cosine, sine = math.cos(math.radians(thing.yaw)), math.sin(math.radians(thing.yaw))
@@ -143,7 +143,7 @@ def _contact(thing: SceneObject) -> tuple[float, float, float]:
 
 
 def reach(thing: SceneObject) -> float:
-    """Radius of the upright cylinder about the object's place that holds all of it."""
+    """Return the radius of the upright cylinder around the object's position that contains it."""
     return max(
         math.hypot(px - thing.x, pz - thing.z) + radius
         for primitive in primitives_of(thing)

@@ -1,6 +1,6 @@
-"""The judge: a small network that names the objects of an image, their colours and places.
+"""The judge: a small network that detects the objects of an image with their colours and positions.
 
-It also names ground and time of day. Its names are those that its `config.json` lists.
+It also classifies ground and time of day. `config.json` lists its classes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ _GROUPS = 8  # of channels that are normalised together
 
 
 class Block(nn.Module):
-    """Two convolutions beside a straight way."""
+    """A residual block of two convolutions."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Block(nn.Module):
         self.convolutions = nn.ModuleList([nn.Conv2d(width, width, 3, padding=1) for _ in range(2)])
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Add what the convolutions see."""
+        """Add the output of the convolutions to the input."""
         seen = x
         for norm, convolution in zip(self.norms, self.convolutions, strict=True):
             seen = convolution(functional.silu(norm(seen)))
@@ -39,12 +39,12 @@ class Block(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """Down to small maps and up again, each scale joined with the one of its way down.
+    """A U-shaped feature pyramid with skip connections at each scale.
 
     Args:
-        widths: channels at each scale, multiples of 8; each scale has half the sides of the one
-            before.
-        stride: of the first convolution; 2 lets the largest maps have half the image's sides.
+        widths: channels at each scale, multiples of 8; each scale has half the resolution of the
+            previous one.
+        stride: of the first convolution; with 2, the largest maps have half the image's resolution.
         outputs: channels of the result.
     """
 
@@ -63,7 +63,7 @@ class Pyramid(nn.Module):
     def forward(
         self, x: Float[Tensor, "b 3 h w"]
     ) -> tuple[Float[Tensor, "b c y x"], Float[Tensor, "b d"]]:
-        """Maps of the largest scale, and the mean of the smallest."""
+        """Return maps at the largest scale, and the mean of the smallest scale."""
         x = self.stem(x)
         passed = []
         for block, down in zip(self.down_blocks, self.down, strict=True):
@@ -87,14 +87,14 @@ _MOST = 16  # objects that are looked for
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An object.
+    """A detected object.
 
     Attributes:
-        kind: its form.
-        colour: of its surface.
-        x: its middle, as a share of the image's width.
-        y: the same of its height, from above.
-        score: 0 to 1.
+        kind: shape.
+        colour: of the surface.
+        x: horizontal center, as a fraction of the image's width.
+        y: vertical center from the top, as a fraction of the height.
+        score: confidence from 0 to 1.
     """
 
     kind: str
@@ -106,7 +106,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What is in an image; objects are in their order from left to right."""
+    """What was detected in an image, with objects from left to right."""
 
     objects: tuple[Seen, ...]
     ground: str
@@ -114,7 +114,7 @@ class Judgement:
 
 
 class JudgeNetwork(nn.Module):
-    """Places, kinds and colours on a grid of half the image's sides; ground and time of all.
+    """Detects objects on a grid of half the image's resolution, and classifies ground and time.
 
     Args:
         config: `widths`, and the lists `kinds`, `colours`, `grounds` and `times`.
@@ -129,7 +129,7 @@ class JudgeNetwork(nn.Module):
         self.whole = nn.Linear(config["widths"][-1], self.grounds + len(config["times"]))
 
     def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> "Grids":
-        """Look at images with values from -1 to 1."""
+        """Run on images with values from -1 to 1."""
         maps, summary = self.pyramid(pictures)
         location, kind, colour = maps.split([3, self.kinds, self.colours], dim=1)
         whole = self.whole(summary)
@@ -146,13 +146,13 @@ class JudgeNetwork(nn.Module):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grids:
-    """What the network says, as logits.
+    """Output of the judge network, as logits.
 
     Attributes:
-        heat: whether an object's middle is in a place.
-        shift: from the middle of a place to that of its object, x and y, in places.
-        kind: of the object of a place.
-        colour: the same.
+        heat: whether the center of an object lies in a cell.
+        shift: offset x, y from the center of a cell to that of its object, in cells.
+        kind: of the object in a cell.
+        colour: of the object in a cell.
         ground: of the image.
         time: of the image.
         summary: features of the whole image.
@@ -176,7 +176,7 @@ class Judge:
     fingerprint: str
 
     def judge(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> list[Judgement]:
-        """Name what is in each image; any size that is a multiple of 16 will do."""
+        """Detect what is in each image; sides must be multiples of 16."""
         return [
             judgement
             for grids in self._look(pictures)
@@ -184,7 +184,7 @@ class Judge:
         ]
 
     def features(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
-        """A vector for each image, for distances between sets of images."""
+        """Return one vector per image, for distances between sets of images."""
         found = [grids.summary.cpu().numpy() for grids in self._look(pictures)]
         return np.concatenate(found).astype(np.float32)
 
@@ -196,12 +196,12 @@ class Judge:
 
 
 def as_input(pictures: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
-    """Bytes to values from -1 to 1."""
+    """Convert bytes to values from -1 to 1."""
     return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def read_grids(grids: Grids, config: Mapping[str, Any]) -> list[Judgement]:
-    """Objects are the places that are surer than their neighbours."""
+    """Return the objects at local maxima of the heat map."""
     scores = grids.heat.float().sigmoid()
     peaks = functional.max_pool2d(scores[:, None], 3, stride=1, padding=1)[:, 0] == scores
     rows, columns = scores.shape[1:]
@@ -236,11 +236,11 @@ def read_grids(grids: Grids, config: Mapping[str, Any]) -> list[Judgement]:
 
 
 def load_judge(folder: Path, device: str = "auto") -> Judge:
-    """Load a judge that `graft recipe run judge` made.
+    """Load a judge trained by `graft recipe run judge`.
 
     Raises:
-        BadFile: the folder holds something else, or its parts do not fit.
-        Damaged: the weight file is cut short.
+        BadFile: the folder contains something else, or its parts do not match.
+        Damaged: the weight file is truncated.
     """
     location = choose_device(device)
     network = load_own(folder, MODEL_TYPE, JudgeNetwork)

@@ -1,4 +1,4 @@
-"""Maps as images, the way control branches read them, and a sheet that shows all of them."""
+"""Convert maps to images in the formats that control branches expect, and to a contact sheet."""
 
 import colorsys
 from typing import TYPE_CHECKING
@@ -57,18 +57,18 @@ _LEAST_TILE = 192  # smaller images are shown enlarged
 
 
 def draw_depth(depth: Float32[np.ndarray, "h w"]) -> UInt16[np.ndarray, "h w"]:
-    """Nearness in 16 bits: 65535 / depth, near is bright; 0 for the sky. Depth is 65535 / value."""
+    """Return 65535 / depth in 16 bits: near is bright, the sky is 0."""
     nearness = np.rint(65535.0 / np.maximum(depth.astype(np.float64), 1.0))
     return np.where(depth < FAR, nearness, 0).astype(np.uint16)
 
 
 def draw_normals(normals: Float32[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Red to the right, green up, blue towards the camera, -1 to 1 as 0 to 255; the sky is 128."""
+    """Map x (right), y (up), z (to the camera) from [-1, 1] to RGB, 0 to 255; the sky is 128."""
     return np.rint(127.5 * (normals.astype(np.float64) + 1.0)).astype(np.uint8)
 
 
 def draw_segmentation(classes: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Each class in its colour of `PALETTE`."""
+    """Show each class in its colour from `PALETTE`."""
     palette = np.array([PALETTE[name] for name in CLASSES], dtype=np.uint8)
     return np.take(palette, classes, axis=0)
 
@@ -76,14 +76,14 @@ def draw_segmentation(classes: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h
 def draw_outlines(
     outlines: Bool[np.ndarray, "h w"], creases: Bool[np.ndarray, "h w"]
 ) -> UInt8[np.ndarray, "h w"]:
-    """Outlines 255, creases 128, the rest 0."""
+    """Set outlines to 255, creases to 128 and all other pixels to 0."""
     return np.where(outlines, 255, np.where(creases, 128, 0)).astype(np.uint8)
 
 
 def draw_keypoints(
     people: tuple[Keypoints, ...], height: int, width: int
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Visible joints and the bones between them in OpenPose's colours on black."""
+    """Plot visible key points and the bones between them in OpenPose's colours on black."""
     from PIL import Image, ImageDraw
 
     large = Image.new("RGB", (width * _FINE, height * _FINE))
@@ -109,7 +109,7 @@ def _hue(number: int, value: float) -> tuple[int, int, int]:
 
 
 def condition_images(maps: Maps) -> dict[str, np.ndarray]:
-    """Every map as an image, by the name of its folder."""
+    """Return every map as an image, by the name of its folder."""
     height, width = maps.depth.shape
     return {
         "depth": draw_depth(maps.depth),
@@ -121,7 +121,7 @@ def condition_images(maps: Maps) -> dict[str, np.ndarray]:
 
 
 def sheet_of(scene: Scene, size: int) -> "Image.Image":
-    """A scene with all its maps side by side, labelled, under its caption."""
+    """Return a labelled contact sheet of a scene and all its maps, with the caption on top."""
     from PIL import Image
 
     maps = maps_of(scene, size, size)
@@ -146,7 +146,7 @@ def sheet_of(scene: Scene, size: int) -> "Image.Image":
 
 
 def _draw_objects(maps: Maps) -> UInt8[np.ndarray, "h w 3"]:
-    """Each object in a colour of its own, sky and ground in greys."""
+    """Show each object in a different colour, with sky and ground in grey."""
     count = int(maps.objects.max()) + 1
     hues = [_hue(4 * (number - FIRST_OBJECT_ID), 0.95) for number in range(2, max(2, count))]
     colours = np.array([(40, 40, 40), (90, 90, 90), *hues], dtype=np.uint8)

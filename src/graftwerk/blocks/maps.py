@@ -1,6 +1,6 @@
-"""What a scene is at every pixel, exactly: depth, normals, segmentation, key points, lines.
+"""Exact maps of a scene: depth, normals, segmentation, key points and lines.
 
-Kernels that ask what rays meet, for maps, key points and silhouettes. Compiled.
+The compiled ray-casting kernels for maps, key points and silhouettes are here as well.
 """
 
 from dataclasses import dataclass
@@ -39,10 +39,10 @@ def trace_surfaces(
     depth: Float32[np.ndarray, "h w"],
     normals: Float32[np.ndarray, "h w 3"],
 ) -> None:
-    """Fill the maps with what the ray through the middle of each pixel meets.
+    """Fill the maps with what the ray through the center of each pixel hits.
 
-    `surfaces` gets `primitive * FACES + face`, GROUND or SKY; `depth` the distance along the
-    viewing axis, infinite for the sky; `normals` unit vectors in the camera's axes (right, up,
+    `surfaces` gets `primitive * FACES + face`, GROUND or SKY. `depth` gets the distance along the
+    viewing axis, infinite for the sky. `normals` gets unit vectors in camera axes (right, up,
     towards the camera), 0 for the sky.
     """
     for i in range(view.height):
@@ -71,7 +71,7 @@ def probe_pixels(
     depth: Float64[np.ndarray, " j"],
     primitives: Int64[np.ndarray, " j"],
 ) -> None:
-    """Fill `depth` and `primitives` with what the rays through pixel coordinates x, y meet."""
+    """Fill `depth` and `primitives` with what the rays through pixel coordinates x, y hit."""
     for index in range(len(pixels)):
         direction, cosine = primary_ray(view, pixels[index, 0], pixels[index, 1])
         distance, what = nearest_hit(solids, view.origin, direction)
@@ -80,10 +80,10 @@ def probe_pixels(
 
 @compiled
 def count_silhouettes(solids: "Solids", view: "View", counts: Int64[np.ndarray, "o 3"]) -> None:
-    """Add to `counts` the pixels of each object.
+    """Add pixel counts of each object to `counts`.
 
-    The columns: as if it were alone, in the image and half an image beyond each side; as if
-    alone, in the image but for its outermost pixels; where it is what one sees.
+    The columns count the pixels of the object alone, in the image and half an image beyond each
+    side; alone, inside the image without its outermost pixels; and visible in the scene.
     """
     kinds, shapes, first, bounds = solids.kinds, solids.shapes, solids.first, solids.bounds
     height, width = view.height, view.width
@@ -124,12 +124,13 @@ _NEIGHBOURS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keypoints:
-    """One person's joints in the order of `person.JOINTS` (OpenPose COCO-18).
+    """Key points of one person in the order of `person.JOINTS` (OpenPose COCO-18).
 
     Attributes:
-        thing: index of the person in the scene's objects.
-        points: x and y in pixels; the middle of the first pixel is 0.5, 0.5.
-        visible: whether the joint is in the image with nothing but its own flesh before it.
+        thing: index of the person among the scene's objects.
+        points: x and y in pixels; the center of the first pixel is 0.5, 0.5.
+        visible: whether the key point is inside the image and not occluded by anything but the body
+            part around it.
     """
 
     thing: int
@@ -139,15 +140,15 @@ class Keypoints:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Maps:
-    """Exact maps; each pixel tells of the ray through its middle.
+    """Exact maps, sampled at pixel centers.
 
     Attributes:
         depth: distance along the viewing axis in scene units, `FAR` for the sky.
-        normals: unit vectors in the camera's axes (right, up, towards the camera); 0 for the sky.
-        objects: 0 sky, 1 ground, 2 and up the scene's objects in their order.
+        normals: unit vectors in camera axes (right, up, towards the camera); 0 for the sky.
+        objects: 0 for sky, 1 for ground, 2 and above for the scene's objects in order.
         classes: index in `CLASSES`.
-        outlines: pixels at which something ends before what lies behind it.
-        creases: pixels at which two faces of one object meet at an angle or at a step in depth.
+        outlines: pixels where one thing occludes another.
+        creases: pixels where two faces of one object meet at an angle or at a step in depth.
         people: key points of each person.
     """
 
@@ -161,10 +162,10 @@ class Maps:
 
 
 def maps_of(scene: Scene, height: int, width: int) -> Maps:
-    """All maps of a scene.
+    """Compute all maps of a scene.
 
     Raises:
-        LimitExceeded: the maps would be too large, or have no pixel.
+        LimitExceeded: the maps would be too large, or would have no pixels.
     """
     require_renderable(height, width)
     geometry, view = geometry_of(scene), view_of(scene.camera, height, width)
@@ -210,7 +211,7 @@ def _keypoints(index: int, thing: SceneObject, geometry: Geometry, view: View) -
 def _outlines(
     objects: Int16[np.ndarray, "h w"], depth: Float32[np.ndarray, "h w"]
 ) -> Bool[np.ndarray, "h w"]:
-    """Pixels next to one of another object; of the two, the object's, or else the nearer one's."""
+    """Mark pixels next to another object, on the nearer side; ground and sky count as farther."""
     rank = depth + np.array([3 * FAR, 2 * FAR, 0.0], dtype=np.float32)[np.minimum(objects, 2)]
     out = np.zeros(objects.shape, dtype=np.bool_)
     for here, there in _NEIGHBOURS:
@@ -224,7 +225,7 @@ def _creases(
     depth: Float32[np.ndarray, "h w"],
     normals: Float32[np.ndarray, "h w 3"],
 ) -> Bool[np.ndarray, "h w"]:
-    """The nearer pixels where two faces of one object meet at an angle or a step in depth."""
+    """Mark the nearer pixels where two faces of an object meet at an angle or a step in depth."""
     sharp = np.cos(np.radians(CREASE_DEGREES))
     out = np.zeros(objects.shape, dtype=np.bool_)
     for here, there in _NEIGHBOURS:

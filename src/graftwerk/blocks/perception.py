@@ -1,6 +1,6 @@
-"""Reading depth, normals, segmentation and key points out of an image.
+"""Estimate depth, normals, segmentation and key points of an image.
 
-It knows the names that its `config.json` lists, whatever they are.
+`config.json` lists the classes and key points that the network knows.
 """
 
 from collections.abc import Mapping
@@ -27,13 +27,13 @@ _MOST = 16  # places of one joint that are looked for
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Views:
-    """What the network says of images.
+    """Raw output of the perception network.
 
     Attributes:
         depth: 1 over the distance.
-        normals: right, up, towards the camera; not of unit length yet.
+        normals: right, up, towards the camera; not normalized.
         classes: logits.
-        joints: logits of each joint's place.
+        joints: logits of each key point's location.
     """
 
     depth: Float[Tensor, "b h w"]
@@ -43,7 +43,7 @@ class Views:
 
 
 class PerceptionNetwork(nn.Module):
-    """One network for all maps.
+    """One network that estimates all maps.
 
     Args:
         config: `widths`, and the lists `classes` and `joints`.
@@ -56,7 +56,7 @@ class PerceptionNetwork(nn.Module):
         self.pyramid = Pyramid(config["widths"], 1, sum(self.channels))
 
     def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Views:
-        """Look at images with values from -1 to 1."""
+        """Run on images with values from -1 to 1."""
         maps, _ = self.pyramid(pictures)
         depth, normals, classes, joints = maps.split(self.channels, dim=1)
         return Views(depth[:, 0], normals, classes, joints)
@@ -64,14 +64,13 @@ class PerceptionNetwork(nn.Module):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Perceived:
-    """What is seen in one image.
+    """What was estimated from one image.
 
     Attributes:
         depth: 1 over the distance in scene units.
         normals: unit vectors: right, up, towards the camera.
-        classes: numbers in the list of classes.
-        joints: of each joint, the places where one is seen, the surest first: x, y in pixels and a
-            score.
+        classes: indices into the list of classes.
+        joints: candidates for each key point, most confident first: x, y in pixels and a score.
     """
 
     depth: Float32[np.ndarray, "h w"]
@@ -82,14 +81,14 @@ class Perceived:
 
 @dataclass(frozen=True)
 class Perception:
-    """A frozen network that reads maps out of images."""
+    """A frozen network that estimates maps from images."""
 
     network: PerceptionNetwork
     device: str
     fingerprint: str
 
     def look(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> list[Perceived]:
-        """Read each image; sides are multiples of 8."""
+        """Estimate the maps of each image; sides must be multiples of 8."""
         found = []
         for start in range(0, len(pictures), _BATCH):
             batch = np.ascontiguousarray(pictures[start : start + _BATCH])
@@ -126,11 +125,11 @@ def _read(views: Views) -> list[Perceived]:
 
 
 def load_perception(folder: Path, device: str = "auto") -> Perception:
-    """Load a network that `graft recipe run perception` made.
+    """Load a network trained by `graft recipe run perception`.
 
     Raises:
-        BadFile: the folder holds something else, or its parts do not fit.
-        Damaged: the weight file is cut short.
+        BadFile: the folder contains something else, or its parts do not match.
+        Damaged: the weight file is truncated.
     """
     location = choose_device(device)
     network = load_own(folder, MODEL_TYPE, PerceptionNetwork)

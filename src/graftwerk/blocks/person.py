@@ -1,4 +1,4 @@
-"""A person: capsules and a head, bent into a pose, with OpenPose's eighteen joints."""
+"""Model a person as capsules and a head in a pose, with OpenPose's 18 key points."""
 
 import math
 from typing import NamedTuple
@@ -64,7 +64,7 @@ LEGS: dict[Pose, tuple[float, Vector, Vector]] = {
 
 
 class Body(NamedTuple):
-    """A person: primitives, and joints in OpenPose's order with the radius of flesh round each."""
+    """Primitives of a person, and key points in OpenPose's order with the body radius at each."""
 
     primitives: list[Primitive]
     joints: Float64[np.ndarray, "18 3"]
@@ -72,7 +72,7 @@ class Body(NamedTuple):
 
 
 def body_of(thing: SceneObject) -> Body:
-    """Primitives and joints of a person in world axes."""
+    """Return primitives and key points of a person in world axes."""
     if thing.pose is None or thing.skin is None:
         raise ValueError(f"a person needs a pose and a skin, got {thing.pose!r}, {thing.skin!r}")
     cloth = ALBEDO[thing.colour]
@@ -103,9 +103,9 @@ def body_of(thing: SceneObject) -> Body:
 
 
 def _joints(pose: Pose) -> tuple[Float64[np.ndarray, "18 3"], Float64[np.ndarray, "2 3"]]:
-    """Joints and toes for height 1, facing z, above the origin; the face is filled in later.
+    """Return key points and toes for height 1, facing z, above the origin, without the face.
 
-    A person's left is at positive x: they face the camera.
+    A person's left is at positive x, since they face the camera.
     """
     joints = np.zeros((18, 3))
     toes = np.zeros((2, 3))

@@ -1,6 +1,6 @@
-"""The solids that everything is made of, and what they reflect.
+"""Geometric primitives and their materials, and the lighting at each time of day.
 
-What light does at each time of day: numbers only, in linear light, red green blue.
+Colours are linear RGB.
 """
 
 import math
@@ -43,7 +43,7 @@ SHOE: Vector = (0.06, 0.05, 0.05)
 
 
 class Primitive(NamedTuple):
-    """A solid: its kind and numbers, linear light it reflects, its material."""
+    """A solid: kind, parameters, linear albedo and material."""
 
     kind: int
     shape: tuple[float, ...]
@@ -52,7 +52,7 @@ class Primitive(NamedTuple):
 
 
 def spheres_around(primitive: Primitive) -> list[tuple[float, float, float, float]]:
-    """Spheres whose convex hull holds the primitive."""
+    """Return spheres whose convex hull contains the primitive."""
     shape = primitive.shape
     if primitive.kind == SPHERE:
         return [(shape[0], shape[1], shape[2], shape[3])]
@@ -75,14 +75,14 @@ def spheres_around(primitive: Primitive) -> list[tuple[float, float, float, floa
 
 
 def _octagon(radius: float) -> list[tuple[float, float]]:
-    """Corners of an octagon that holds a circle."""
+    """Return the corners of an octagon that contains a circle."""
     corner = radius / math.cos(math.pi / 8)
     angles = [math.pi * turn / 4 for turn in range(8)]
     return [(corner * math.cos(angle), corner * math.sin(angle)) for angle in angles]
 
 
 def bounding_sphere(group: Sequence[Primitive]) -> tuple[float, float, float, float]:
-    """A sphere that holds all of `group`."""
+    """Return a sphere that contains all primitives of `group`."""
     spheres = np.array([sphere for primitive in group for sphere in spheres_around(primitive)])
     low = (spheres[:, :3] - spheres[:, 3:]).min(axis=0)
     high = (spheres[:, :3] + spheres[:, 3:]).max(axis=0)
@@ -95,20 +95,20 @@ LAMP_DISTANCE = 6.5  # of the lamp at night from the middle of the world, in sce
 
 
 class Light(NamedTuple):
-    """All that shading needs to know about time of day and ground.
+    """Lighting of a scene, by time of day and ground.
 
     Attributes:
-        towards: unit vector to the sun, or from the middle of the world to the lamp.
-        lamp: distance of the lamp; 0 for a sun.
-        spread: how wide the light looks, as the tangent of its radius; softens shadows.
+        towards: unit vector to the sun, or from the center of the world to the lamp.
+        lamp: distance of the lamp; 0 for the sun.
+        spread: apparent size of the light, as the tangent of its radius; softens shadows.
         colour: of the light.
-        above: light that falls from the sky on what faces up.
-        below: light that the ground throws back on what faces down.
+        above: light from the sky on upward-facing surfaces.
+        below: light reflected by the ground on downward-facing surfaces.
         zenith: colour of the sky well above the horizon.
         horizon: colour of the sky at the horizon, and of haze.
-        glow: added to the sky towards the sun.
-        clouds: how bright clouds are; 0 for none.
-        stars: how bright stars are; 0 for none.
+        glow: added to the sky near the sun.
+        clouds: brightness of clouds; 0 for none.
+        stars: brightness of stars; 0 for none.
         ground: index in `scene.GROUNDS`.
     """
 
@@ -168,7 +168,7 @@ _TIMES: dict[Time, Light] = {
 
 
 def light_of(scene: Scene) -> Light:
-    """The light of a scene's time, from its sun's direction, on its ground."""
+    """Return the lighting for a scene's time of day, sun direction and ground."""
     azimuth, elevation = math.radians(scene.sun.azimuth), math.radians(scene.sun.elevation)
     towards = (
         math.sin(azimuth) * math.cos(elevation),

@@ -1,7 +1,7 @@
-"""Analytic ray casting: where a ray first meets a solid or the ground, and what is there.
+"""Analytic ray casting: where a ray first hits a solid or the ground, and what is there.
 
-A ray is an origin and a unit direction; times along it are distances. All functions here are
-compiled; tuples are vectors.
+A ray is an origin and a unit direction; times along it are distances. All functions are
+compiled; vectors are tuples.
 """
 
 import math
@@ -30,7 +30,7 @@ def dot(a: Vector, b: Vector) -> float:
 
 @compiled
 def along(origin: Vector, direction: Vector, time: float) -> Vector:
-    """The point at `time`."""
+    """Return the point at `time`."""
     return (
         origin[0] + time * direction[0],
         origin[1] + time * direction[1],
@@ -40,14 +40,14 @@ def along(origin: Vector, direction: Vector, time: float) -> Vector:
 
 @compiled
 def unit(a: Vector) -> Vector:
-    """The vector scaled to length 1."""
+    """Scale a vector to length 1."""
     scale = 1.0 / math.sqrt(dot(a, a))
     return a[0] * scale, a[1] * scale, a[2] * scale
 
 
 @compiled
 def primary_ray(view: "View", x: float, y: float) -> tuple[Vector, float]:
-    """Direction through pixel coordinates x, y, and its cosine with the viewing axis."""
+    """Return the direction through pixel coordinates x, y, and its cosine with the viewing axis."""
     u, v = (x - view.width / 2) * view.step, (view.height / 2 - y) * view.step
     scale = 1.0 / math.sqrt(1.0 + u * u + v * v)
     right, up, forward = view.right, view.up, view.forward
@@ -93,7 +93,7 @@ def _box_time(
 
 @compiled
 def _turned(a: Vector, cosine: float, sine: float) -> Vector:
-    """`a` in the axes of something with this yaw."""
+    """Rotate `a` into the axes of an object with this yaw."""
     return cosine * a[0] - sine * a[2], a[1], sine * a[0] + cosine * a[2]
 
 
@@ -101,7 +101,7 @@ def _turned(a: Vector, cosine: float, sine: float) -> Vector:
 def _cone_time(
     offset: Vector, direction: Vector, radius: float, height: float, slope: float
 ) -> float:
-    """A cone (`slope` = radius / height) or a cylinder (`slope` = 0) on its base, with caps."""
+    """Intersect a cone (`slope` = radius / height) or a capped cylinder (`slope` = 0)."""
     best = np.inf
     (x, y, z), (u, v, w) = offset, direction
     width = radius - slope * y
@@ -153,7 +153,7 @@ def _capsule_time(
 def hit_time(
     kind: int, shapes: Float64[np.ndarray, "p 8"], row: int, origin: Vector, direction: Vector
 ) -> float:
-    """Distance to a primitive, infinite when the ray misses it; the ray starts outside it."""
+    """Return the distance to a primitive, infinite on a miss; the ray starts outside it."""
     offset = (origin[0] - shapes[row, 0], origin[1] - shapes[row, 1], origin[2] - shapes[row, 2])
     if kind == SPHERE:
         return _round_time(offset, direction, shapes[row, 3])
@@ -172,7 +172,7 @@ def hit_time(
 def normal_at(
     kind: int, shapes: Float64[np.ndarray, "p 8"], row: int, point: Vector
 ) -> tuple[Vector, int]:
-    """Outward unit normal and number of the face at a point of a primitive's surface."""
+    """Return the outward unit normal and the face number at a point on a primitive's surface."""
     offset = (point[0] - shapes[row, 0], point[1] - shapes[row, 1], point[2] - shapes[row, 2])
     if kind == SPHERE:
         return unit(offset), 0
@@ -217,7 +217,7 @@ def near_bound(
     deviation: float,
     limit: float,
 ) -> bool:
-    """Whether a ray, or a cone of rays that widens by `deviation` a unit, may meet an object."""
+    """Whether a ray, or a cone of rays that widens by `deviation` per unit, may hit an object."""
     x, y, z = (
         origin[0] - bounds[thing, 0],
         origin[1] - bounds[thing, 1],
@@ -241,7 +241,7 @@ def object_hit(
     direction: Vector,
     limit: float,
 ) -> tuple[float, int]:
-    """Distance and row of the first hit before `limit` in a range of rows, else `limit` and SKY."""
+    """Return distance and row of the first hit before `limit` in `rows`, else `limit` and SKY."""
     best, what = limit, SKY
     for row in range(rows[0], rows[1]):
         time = hit_time(kinds[row], shapes, row, origin, direction)
@@ -252,7 +252,7 @@ def object_hit(
 
 @compiled
 def nearest_hit(solids: "Solids", origin: Vector, direction: Vector) -> tuple[float, int]:
-    """Distance and primitive of the first hit; GROUND, or SKY at infinite distance."""
+    """Return distance and primitive of the first hit; GROUND, or SKY at infinite distance."""
     kinds, shapes, first, bounds = solids.kinds, solids.shapes, solids.first, solids.bounds
     best, what = np.inf, SKY
     if direction[1] < 0.0:
@@ -268,7 +268,7 @@ def nearest_hit(solids: "Solids", origin: Vector, direction: Vector) -> tuple[fl
 
 @compiled
 def is_blocked(solids: "Solids", origin: Vector, direction: Vector, limit: float) -> bool:
-    """Whether any object stands in the way before `limit`."""
+    """Whether any object blocks the ray before `limit`."""
     kinds, shapes, first, bounds = solids.kinds, solids.shapes, solids.first, solids.bounds
     for thing in range(len(bounds)):
         if near_bound(bounds, thing, origin, direction, 0.0, limit):

@@ -1,4 +1,4 @@
-"""From a scene to its image."""
+"""Render a scene to an image."""
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -28,7 +28,7 @@ def require_renderable(height: int, width: int) -> None:
 def render_light(
     scene: Scene, height: int, width: int, samples: int = SAMPLES
 ) -> Float32[np.ndarray, "h w 3"]:
-    """Linear light of a scene, mean of `samples` x `samples` rays a pixel."""
+    """Return the linear light of a scene, averaged over `samples` x `samples` rays per pixel."""
     require_renderable(height, width)
     light = np.empty((height, width, 3), dtype=np.float32)
     view = view_of(scene.camera, height, width)
@@ -39,10 +39,10 @@ def render_light(
 def render(
     scene: Scene, height: int, width: int, samples: int = SAMPLES
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The image of a scene in sRGB; the same bits each time on the same machine.
+    """Render a scene to sRGB; the result is bit-identical on the same machine.
 
     Raises:
-        LimitExceeded: the image would be too large, or has no pixel.
+        LimitExceeded: the image would be too large, or would have no pixels.
     """
     light = render_light(scene, height, width, samples)
     image = np.empty(light.shape, dtype=np.uint8)

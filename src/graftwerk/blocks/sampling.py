@@ -1,4 +1,4 @@
-"""Scenes from a seed."""
+"""Sample scenes from a seed."""
 
 import math
 from typing import NamedTuple
@@ -39,18 +39,18 @@ _TRIES = 1_000
 
 
 def sample_scene(seed: int, number: int = 0, *, count: int | None = None) -> Scene:
-    """Scene `number` of the world with this seed; it is the same whatever else is drawn.
+    """Sample scene `number` of the world with this seed; it does not depend on any other scene.
 
-    Objects do not touch, are named apart by kind and colour, lie whole in a square image in an
-    order from left to right that is beyond doubt, and each shows `VISIBLE_SHARE` of itself.
+    Objects do not touch, differ in kind or colour, lie completely inside a square image in an
+    unambiguous left-to-right order, and each shows at least `VISIBLE_SHARE` of its silhouette.
 
     Args:
         seed: of the whole world, 0 or more.
         number: of the scene in it, 0 or more.
-        count: number of objects, 1 to 4; drawn from the seed when None.
+        count: number of objects, 1 to 4; sampled from the seed if None.
 
     Raises:
-        ValueError: `count` is out of its range.
+        ValueError: `count` is out of range.
     """
     if count is not None and not 1 <= count <= MOST_OBJECTS:
         raise ValueError(f"count {count} is not between 1 and {MOST_OBJECTS}")
@@ -70,7 +70,7 @@ def _between(generator: np.random.Generator, low: float, high: float) -> float:
 
 
 def _draw_scene(generator: np.random.Generator, count: int) -> Scene | None:
-    """A scene whose objects stand clear of each other; None when one found no place."""
+    """Sample a scene whose objects do not touch; None if one could not be placed."""
     distance = 4.0 + 0.7 * count
     camera = Camera(
         position=(
@@ -107,7 +107,7 @@ class _Placed(NamedTuple):
 def _place_object(
     generator: np.random.Generator, view: View, others: list[_Placed], width: float
 ) -> _Placed | None:
-    """An object that stands clear of the others, or None."""
+    """Sample an object that does not touch the others; None if none was found."""
     for _ in range(_LOCATIONS):
         thing = _draw_object(generator, width)
         middle = np.array([(thing.x, thing.size / 2, thing.z)])
@@ -142,7 +142,7 @@ def _are_clear(a: _Placed, b: _Placed) -> bool:
 
 
 def _shows_all(scene: Scene) -> bool:
-    """Every object lies whole in the image, is large enough, and little of it is hidden."""
+    """Whether every object lies inside the image, is large enough, and is mostly visible."""
     view = view_of(scene.camera, _CHECK_PIXELS, _CHECK_PIXELS)
     counts = np.zeros((len(scene.objects), 3), dtype=np.int64)
     count_silhouettes(geometry_of(scene).solids, view, counts)

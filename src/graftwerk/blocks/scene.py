@@ -1,6 +1,6 @@
 """A scene as plain data.
 
-World axes: x to the right, y up, z towards the camera; the ground is the plane y = 0. Lengths are
+World axes: x to the right, y up, z towards the camera. The ground is the plane y = 0. Lengths are
 in scene units (a person is about 1.7 tall), angles in degrees.
 """
 
@@ -42,11 +42,11 @@ _CHECKED = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A pinhole camera that stands upright.
+    """An upright pinhole camera.
 
     Attributes:
-        position: where it stands, above the ground.
-        target: what is in the middle of the image.
+        position: above the ground.
+        target: the point at the center of the image.
         field_of_view: angle across the shorter side of the image, in degrees.
     """
 
@@ -59,7 +59,7 @@ class Camera:
 
 @dataclass(frozen=True, slots=True)
 class Sun:
-    """Where the light comes from: the sun by day, a lamp in the same direction at night.
+    """Direction of the light: the sun by day, a lamp in the same direction at night.
 
     Attributes:
         azimuth: degrees from the camera's side (z) towards the right (x).
@@ -74,17 +74,17 @@ class Sun:
 
 @dataclass(frozen=True, slots=True)
 class SceneObject:
-    """Something that stands on the ground.
+    """An object that stands on the ground.
 
     Attributes:
-        kind: its form.
-        colour: of its surface, or of a person's clothes.
-        x: place of its middle on the ground.
-        z: the same, towards the camera.
-        size: height; of a person, the height when standing.
-        yaw: turn about the vertical in degrees; at 0 a person faces the z axis.
-        pose: of a person; None for everything else.
-        skin: of a person; None for everything else.
+        kind: shape.
+        colour: of the surface, or of a person's clothes.
+        x: position of the center on the ground.
+        z: position of the center, towards the camera.
+        size: height; for a person, the standing height.
+        yaw: rotation around the vertical axis in degrees; at 0 a person faces the z axis.
+        pose: of a person; None otherwise.
+        skin: of a person; None otherwise.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _CHECKED
@@ -101,7 +101,7 @@ class SceneObject:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A whole scene; its objects are in their order from left to right in the image."""
+    """A whole scene, with objects from left to right in the image."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _CHECKED
 
@@ -116,16 +116,16 @@ _ADAPTER = TypeAdapter(Scene)
 
 
 def scene_to_data(scene: Scene) -> dict[str, Any]:
-    """The scene as what `json.dumps` takes; floats survive exactly."""
+    """Convert a scene to what `json.dumps` accepts; floats are preserved exactly."""
     data: dict[str, Any] = _ADAPTER.dump_python(scene, mode="json")
     return data
 
 
 def scene_from_json(text: str | bytes) -> Scene:
-    """Read a scene from JSON.
+    """Parse a scene from JSON.
 
     Raises:
-        BadFile: the text is no JSON, or not a scene: what is wrong and where is in the message.
+        BadFile: the text is not JSON, or not a scene; the message says what is wrong and where.
     """
     try:
         scene = _ADAPTER.validate_json(text, strict=True)

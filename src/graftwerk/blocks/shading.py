@@ -1,6 +1,6 @@
-"""The colour that a ray sees, and the image. Compiled; colours are linear light.
+"""Shade what a ray hits, and trace whole images. Compiled; colours are linear RGB.
 
-What is not a solid colour: sky, grounds, heads. Compiled; colours are linear light.
+Sky, grounds and heads have procedural textures.
 """
 
 import math
@@ -37,7 +37,7 @@ _EYE = (0.02, 0.018, 0.018)
 
 @compiled
 def mix(a: Vector, b: Vector, share: float) -> Vector:
-    """`a` where share is 0, `b` where it is 1."""
+    """Interpolate from `a` (share 0) to `b` (share 1)."""
     return (
         a[0] + (b[0] - a[0]) * share,
         a[1] + (b[1] - a[1]) * share,
@@ -52,14 +52,14 @@ def _times(a: Vector, scale: float) -> Vector:
 
 @compiled
 def _smooth(low: float, high: float, value: float) -> float:
-    """0 below `low`, 1 above `high`, smooth between."""
+    """Smoothstep: 0 below `low`, 1 above `high`."""
     t = min(1.0, max(0.0, (value - low) / (high - low)))
     return t * t * (3.0 - 2.0 * t)
 
 
 @compiled
 def _chance(i: int, j: int) -> float:
-    """A fixed number in [0, 1) for each pair of whole numbers."""
+    """Hash a pair of integers to a fixed number in [0, 1)."""
     n = (i * 374761393 + j * 668265263) & _MASK
     n = ((n ^ (n >> 13)) * 1274126177) & _MASK
     return (n ^ (n >> 16)) / 4294967296.0
@@ -79,13 +79,13 @@ def noise(x: float, y: float) -> float:
 
 @compiled
 def _rough(x: float, y: float) -> float:
-    """Noise of three sizes."""
+    """Sum noise of three scales."""
     return 0.57 * noise(x, y) + 0.29 * noise(2.1 * x, 2.1 * y) + 0.14 * noise(4.3 * x, 4.3 * y)
 
 
 @compiled
 def haze(direction: Vector, horizon: Vector, glow: Vector, towards: Vector) -> Vector:
-    """Colour of the sky at the horizon below a direction; `towards` is where the sun stands."""
+    """Return the colour of the horizon below a direction; `towards` is the direction of the sun."""
     facing = direction[0] * towards[0] + direction[2] * towards[2]
     across = (direction[0] ** 2 + direction[2] ** 2) * (towards[0] ** 2 + towards[2] ** 2)
     warm = (0.5 + 0.5 * facing / math.sqrt(across + 1e-12)) ** 2
@@ -94,7 +94,7 @@ def haze(direction: Vector, horizon: Vector, glow: Vector, towards: Vector) -> V
 
 @compiled
 def sky(direction: Vector, light: "Light") -> Vector:
-    """Colour of the sky in a direction."""
+    """Return the colour of the sky in a direction."""
     height = max(0.0, direction[1])
     low = haze(direction, light.horizon, light.glow, light.towards)
     colour = mix(low, light.zenith, 1.0 - math.exp(-6.0 * height))
@@ -119,7 +119,7 @@ def sky(direction: Vector, light: "Light") -> Vector:
 
 @compiled
 def ground_albedo(ground: int, x: float, z: float, distance: float) -> Vector:
-    """What the ground reflects at a place; detail fades with distance so that it never flickers."""
+    """Return the albedo of the ground at a point; detail fades with distance to avoid aliasing."""
     near = 1.0 / (1.0 + (distance / 11.0) ** 4)
     patch = _rough(0.55 * x, 0.55 * z) - 0.5
     if ground == _GRASS:
@@ -138,7 +138,7 @@ def ground_albedo(ground: int, x: float, z: float, distance: float) -> Vector:
 
 @compiled
 def _stone(x: float, z: float, near: float, patch: float) -> Vector:
-    """Slabs laid in rows, each row shifted."""
+    """Texture of stone slabs in shifted rows."""
     row = math.floor(z / 0.62)
     shifted = x / 0.85 + 0.5 * (row % 2.0) + 0.2 * _chance(int(row), 3)
     column = math.floor(shifted)
@@ -155,7 +155,7 @@ def _stone(x: float, z: float, near: float, patch: float) -> Vector:
 
 @compiled
 def head_albedo(normal: Vector, cosine: float, sine: float, skin: Vector) -> Vector:
-    """Hair, eyes and skin on a head that faces `yaw`."""
+    """Texture of hair, eyes and skin on a head that faces `yaw`."""
     left = cosine * normal[0] - sine * normal[2]
     ahead = sine * normal[0] + cosine * normal[2]
     local = (abs(left), normal[1], ahead)
@@ -183,7 +183,7 @@ def _may_be_shaded(
 def _lit_share(
     solids: "Solids", point: Vector, towards: Vector, light: "Light", turn: float
 ) -> float:
-    """Share of the light that is seen from `point`; `turn` in [0, 1) rotates the pattern."""
+    """Return the share of the light visible from `point`; `turn` in [0, 1) rotates the pattern."""
     side = unit((towards[2], 0.0, -towards[0])) if abs(towards[1]) < 0.999 else (1.0, 0.0, 0.0)
     over = (
         towards[1] * side[2] - towards[2] * side[1],
@@ -212,7 +212,7 @@ def _lit_share(
 def _openness(
     contacts: Float64[np.ndarray, "o 3"], point: Vector, normal: Vector, owner: int
 ) -> float:
-    """Share of the sky that nearby objects leave free, taken as spheres on the ground."""
+    """Return the share of the sky not covered by nearby objects, taken as spheres on the ground."""
     open_share = 1.0
     for thing in range(len(contacts)):
         if thing == owner:
@@ -227,7 +227,7 @@ def _openness(
 
 @compiled
 def _object_surface(geometry: "Geometry", row: int, point: Vector) -> tuple[Vector, Vector, int]:
-    """Normal, albedo and owner where a ray hit a primitive."""
+    """Return normal, albedo and owner at a ray's hit point on a primitive."""
     shapes, colours = geometry.solids.shapes, geometry.albedo
     normal, _ = normal_at(geometry.solids.kinds[row], shapes, row, point)
     albedo = (colours[row, 0], colours[row, 1], colours[row, 2])
@@ -238,7 +238,7 @@ def _object_surface(geometry: "Geometry", row: int, point: Vector) -> tuple[Vect
 
 @compiled
 def _to_light(point: Vector, light: "Light") -> tuple[Vector, float]:
-    """Direction to the light and its strength at a point."""
+    """Return the direction to the light and its strength at a point."""
     if light.lamp == 0.0:
         return light.towards, 1.0
     to = along((-point[0], -point[1], -point[2]), light.towards, light.lamp)
@@ -252,7 +252,7 @@ def _to_light(point: Vector, light: "Light") -> tuple[Vector, float]:
 def radiance(
     geometry: "Geometry", light: "Light", origin: Vector, direction: Vector, turn: float
 ) -> Vector:
-    """Linear light that comes back along a ray."""
+    """Return the linear light that arrives along a ray."""
     distance, what = nearest_hit(geometry.solids, origin, direction)
     if what == SKY:
         return sky(direction, light)
@@ -298,7 +298,7 @@ def trace_image(
     samples: int,
     out: Float32[np.ndarray, "h w 3"],
 ) -> None:
-    """Fill `out` with the mean linear light of `samples` x `samples` rays a pixel."""
+    """Fill `out` with the linear light averaged over `samples` x `samples` rays per pixel."""
     for i in range(view.height):
         for j in range(view.width):
             red, green, blue = 0.0, 0.0, 0.0
@@ -319,7 +319,7 @@ def trace_image(
 def develop(
     light: Float32[np.ndarray, "h w 3"], exposure: float, out: UInt8[np.ndarray, "h w 3"]
 ) -> None:
-    """Fill `out` with sRGB made of linear light: a film curve, then the sRGB transfer."""
+    """Convert linear light to sRGB in `out`: a filmic curve, then the sRGB transfer function."""
     for i in range(light.shape[0]):
         for j in range(light.shape[1]):
             for channel in range(3):

@@ -1,6 +1,6 @@
-"""Measuring an image of one object without the model that drew it.
+"""The causal check of a linear probe: move along its direction, generate, and measure what changed.
 
-The causal check of a linear probe: move along its direction, draw, and measure what moved.
+The measurements do not use the model that generated the images.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,23 +34,23 @@ _LEAST = 0.004  # share of an image that an object covers at least
 
 
 class ByColour:
-    """Finds the object as what stands out of its row, by colour alone.
+    """Locates the object by colour: the pixels that differ most from the rest of their row.
 
-    Sky and ground change from row to row and hardly within one, and an object alone in a scene
-    covers less than half of a row, so the median of a row is its background.
+    Sky and ground vary between rows but hardly within one, and a single object covers less than
+    half of a row, so the median of a row is its background.
     """
 
     name = "colour against the row's median"
 
     def __call__(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Measured:
-        """Middle and area of the object as shares of the image, and the image's brightness."""
+        """Return the object's center and area as fractions of the image, and the brightness."""
         values = pictures.astype(np.float64)
         background = np.median(values, axis=2, keepdims=True)
         return _of_masks(pictures, np.abs(values - background).max(axis=3) > _APART)
 
 
 class ByPerception:
-    """Finds the object by the segmentation of a perception model."""
+    """Locates the object by the segmentation of a perception model."""
 
     name = "perception model"
 
@@ -60,17 +60,17 @@ class ByPerception:
         self._things = [number for number, name in enumerate(classes) if name in KINDS]
 
     def __call__(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Measured:
-        """As `ByColour`."""
+        """Measure the same quantities as `ByColour`."""
         seen = np.stack([one.classes for one in self._eyes.look(pictures)])
         return _of_masks(pictures, np.isin(seen, self._things))
 
 
 class WithWords:
-    """Another measure, and whether `builtin/blocks-judge` says words such as `time=night`.
+    """Adds categories such as `time=night`, as classified by `builtin/blocks-judge`, to a measure.
 
     Args:
-        measure: of what is no word.
-        words: names of numbers that are 1 where a word is said, else 0; of `JUDGED`.
+        measure: for all numeric quantities.
+        words: names of `JUDGED` categories; each is 1 if it is present, else 0.
         device: where the judge runs.
     """
 
@@ -79,7 +79,7 @@ class WithWords:
         self._judge = load_judge(builtin_folder("builtin/blocks-judge"), device)
 
     def __call__(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Measured:
-        """Not a number where kind or colour is asked of an image without an object."""
+        """Kind and colour are NaN for an image without an object."""
         predicted = [_words_of(judgement) for judgement in self._judge.judge(pictures)]
         found = dict(self._measure(pictures))
         for name in self._words:
@@ -91,7 +91,7 @@ class WithWords:
 
 
 def _words_of(judgement: Judgement) -> dict[str, str]:
-    """What is said of the whole, and of the first object from the left."""
+    """Return ground and time, and kind and colour of the leftmost object."""
     whole = {"ground": judgement.ground, "time": judgement.time}
     if not judgement.objects:
         return whole
@@ -100,7 +100,7 @@ def _words_of(judgement: Judgement) -> dict[str, str]:
 
 
 def _of_masks(pictures: UInt8[np.ndarray, "n h w 3"], masks: Bool[np.ndarray, "n h w"]) -> Measured:
-    """Numbers of the object's pixels; not a number where too few are found."""
+    """Measure the object's pixels; NaN if there are too few."""
     count, height, width = masks.shape
     area = masks.reshape(count, -1).mean(axis=1)
     total = np.where(area > _LEAST, masks.sum(axis=(1, 2)), np.nan)
@@ -122,7 +122,7 @@ Pictures = UInt8[np.ndarray, "n h w 3"]
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """Change of a measured number for one standard deviation asked for, in its own ones.
+    """Change of a measured quantity, in its standard deviations, for a shift by one.
 
     Attributes:
         value: mean over the images.
@@ -138,7 +138,7 @@ class Effect:
 def draw_along(
     location: Location, pictures: Float[Tensor, "b k y x"], direction: Float64[np.ndarray, " d"]
 ) -> list[Pictures]:
-    """The images as the model generates them at each of `STEPS` along a direction."""
+    """Generate the images at each of `STEPS` along a direction."""
     change = torch.from_numpy(direction)
     return [in_color(location.draw(pictures, step * change)) for step in STEPS]
 
@@ -146,12 +146,12 @@ def draw_along(
 def effects_of(
     drawn: Sequence[Pictures], measure: Measure, spreads: Mapping[str, float]
 ) -> dict[str, Effect]:
-    """Slope over the steps of everything that can be measured.
+    """Return the slope over the steps of every quantity that can be measured.
 
     Args:
         drawn: images of each step.
-        measure: looks at images.
-        spreads: standard deviation of each measured number over untouched images.
+        measure: measures images.
+        spreads: standard deviation of each quantity over unchanged images.
     """
     seen = [measure(images) for images in drawn]
     steps = np.array(STEPS)
@@ -167,7 +167,7 @@ def effects_of(
 
 
 def row_image(drawn: Sequence[Pictures]) -> "Image":
-    """A few of the images, each in a row from the lowest step to the highest."""
+    """Return a contact sheet of a few images, each in a row from the lowest step to the highest."""
     from PIL import Image
 
     rows = [
@@ -180,6 +180,6 @@ def row_image(drawn: Sequence[Pictures]) -> "Image":
 
 
 def in_color(pictures: Float[Tensor, "b k y x"]) -> Pictures:
-    """Values 0 to 1 as bytes, gray as equal colors."""
+    """Convert values from 0 to 1 to bytes, and gray to RGB."""
     levels = to_levels(pictures)
     return np.repeat(levels, 3, axis=3) if levels.shape[3] == 1 else levels

@@ -1,7 +1,4 @@
-"""Where a linear probe looks into a model: the autoencoder's latents, or inside the U-Net.
-
-A linear probe from a hidden layer of an encoder of images, which draws nothing.
-"""
+"""Where a probe reads a model: autoencoder latents, U-Net layers, or an image encoder's layers."""
 
 import copy
 from collections.abc import Iterator
@@ -30,16 +27,16 @@ from ..training.state import generator_for, initialise
 
 @dataclass(frozen=True)
 class EncoderLayer:
-    """A hidden layer; see `places.Location`.
+    """A hidden layer of an image encoder; see `Location`.
 
     Attributes:
         name: of the model.
         fingerprint: hash of the model and the layer.
         encoder: its network.
-        layer: hidden layer; None: the last, as the model itself takes it.
+        layer: index of the hidden layer; None for the model's own output.
         size: width and height of the images in pixels.
         device: where it runs.
-        sigma: 0: it looks at images without noise.
+        sigma: always 0: images have no noise.
     """
 
     name: str
@@ -52,12 +49,12 @@ class EncoderLayer:
 
     @torch.no_grad()
     def read(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b d"]:
-        """Unit vectors of images with values 0 to 1."""
+        """Return unit vectors of images with values from 0 to 1."""
         images = to_images(to_levels(pictures))
         return self.encoder.encode(self.encoder.prepare(images))
 
     def randomised(self, seed: int) -> "EncoderLayer":
-        """The same layer of a network of this form whose weights are drawn again."""
+        """Return the same layer of the same architecture with re-initialized weights."""
         fresh = load_trainable(self.encoder.root, "image", self.layer, self.device)
         initialise(fresh.network, generator_for(seed, 0, self.device))
         for module in fresh.network.modules():
@@ -67,11 +64,11 @@ class EncoderLayer:
 
 
 def open_encoder_location(name: str, layer: int | None, device: str) -> EncoderLayer:
-    """Open an encoder of images.
+    """Open an image encoder.
 
     Raises:
-        BadInput: the model reads no images, or the layer is out of range.
-        Damaged: a weight file is cut short.
+        BadInput: the model does not read images, or the layer is out of range.
+        Damaged: a weight file is truncated.
     """
     root: Path = model_folder(name)
     recipe = read_recipe(root)
@@ -101,15 +98,15 @@ _NOISE_SEED = 2**61
 
 @dataclass(frozen=True)
 class Location:
-    """A place in a frozen model that can be read and written.
+    """A layer of a frozen diffusion model that can be read and modified.
 
     Attributes:
         name: of the model.
         fingerprint: hash of the model.
-        at: which place.
-        space: images to latents and back.
-        model: the diffusion model; None where only the autoencoder is looked at.
-        sigma: noise level at which the U-Net is looked at; 0: clean latents.
+        at: which layer.
+        space: the autoencoder.
+        model: the diffusion model; None if only the autoencoder is probed.
+        sigma: noise level at which the U-Net is probed; 0 for noise-free latents.
         size: width and height of the images in pixels.
         device: where it runs.
     """
@@ -125,7 +122,7 @@ class Location:
 
     @torch.no_grad()
     def read(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b d"]:
-        """The values at the place, flat, for images with values 0 to 1."""
+        """Return the flattened activations for images with values from 0 to 1."""
         latents = self.space.encode(pictures.to(self.device))
         if self.model is None:
             return latents.flatten(1)
@@ -138,9 +135,9 @@ class Location:
     def draw(
         self, pictures: Float[Tensor, "b k y x"], change: Float[Tensor, " d"]
     ) -> Float[Tensor, "b k y x"]:
-        """The images as the model generates them when `change` is added at the place.
+        """Generate the images with `change` added to the activations.
 
-        Inside the U-Net these are its guesses of the clean images from noised ones, in one step.
+        Inside the U-Net these are one-step predictions of the clean images from noised ones.
         """
         latents = self.space.encode(pictures.to(self.device))
         change = change.to(self.device, latents.dtype)
@@ -151,7 +148,7 @@ class Location:
         return self.space.decode(sampled)
 
     def randomised(self, seed: int) -> "Location":
-        """The same place in a network of this form whose weights are drawn again."""
+        """Return the same layer of the same architecture with re-initialized weights."""
         if self.model is None:
             network = copy.deepcopy(self.space.network)
             space = LatentSpace(_sampled_again(network, seed))
@@ -168,7 +165,7 @@ class Location:
 
     @contextmanager
     def _looking(self, look: Any) -> Iterator[None]:
-        """`look` sees what the place gives, and may give something else."""
+        """Call `look` with the layer's output, which it may replace."""
         assert self.model is not None  # noqa: S101  for the type checker
         unet = self.model.unet
         layer = unet.mid_block if self.at == "middle" else unet.down_blocks[-1]
@@ -188,7 +185,7 @@ class Location:
 
 
 def is_pipeline(name: str) -> bool:
-    """Whether a name is of a diffusion model, or a part of one, rather than of an encoder."""
+    """Whether a name refers to a diffusion model, or a part of one, rather than to an encoder."""
     folder = locate(name)
     if (folder / "model_index.json").is_file():
         return True
@@ -198,11 +195,11 @@ def is_pipeline(name: str) -> bool:
 
 
 def open_location(name: str, at: At, sigma: float, device: str) -> Location:
-    """Open a diffusion pipeline, or for `latent` an autoencoder alone.
+    """Open a diffusion pipeline, or for `latent` just an autoencoder.
 
     Raises:
-        BadInput: the model has no such place.
-        Damaged: a weight file is cut short.
+        BadInput: the model has no such layer.
+        Damaged: a weight file is truncated.
     """
     folder = locate(name)
     if (folder / "config.json").is_file():

@@ -1,4 +1,4 @@
-"""One study of a model: its images, what is known of them, and its values for them."""
+"""One probing study of a model: its images, their known values, and the model's activations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Study:
-    """What is looked at.
+    """Data of a probing study.
 
     Attributes:
         place: in the model.
-        known: numbers of each image.
-        pictures: values 0 to 1.
-        features: the model's values.
-        split: images that are learned from and measured on.
+        known: target values of each image.
+        pictures: values from 0 to 1.
+        features: the model's activations.
+        split: training and test images.
         seed: of the split, the shuffling and the random weights.
     """
 
@@ -45,7 +45,7 @@ class Study:
     seed: int
 
     def fits(self, monitor: Monitor) -> dict[str, Fit]:
-        """The linear probe and its two controls, by the names that reports give them."""
+        """Fit the linear probe and its two baselines, by their names in reports."""
         random = read_features(self.place.randomised(self.seed), self.pictures, monitor)
         monitor.start("fitting")
         values, split, seed = self.known.values, self.split, self.seed
@@ -56,13 +56,13 @@ class Study:
         }
 
     def test_pictures(self, count: int | None = None) -> Float[Tensor, "n k y x"]:
-        """Images that nothing was learned from."""
+        """Return test images."""
         return self.pictures[torch.from_numpy(self.split.test[:count])]
 
     def agreement(self, measure: Measure) -> dict[str, float]:
-        """R2 between what is measured and what is known of untouched test images.
+        """Return R2 between measurements and known values on unchanged test images.
 
-        The best line through the measure is taken, for it may see a part of the thing only.
+        It is that of the best linear fit, since a measurement may see only a part of the object.
         """
         seen = measure(in_color(self.test_pictures()))
         found = {}
@@ -77,9 +77,9 @@ class Study:
     def moves(
         self, measure: Measure, count: int, monitor: Monitor
     ) -> "dict[str, tuple[Mapping[str, Effect], Image]]":
-        """Effects and an image of the direction of each number that can be measured.
+        """Return effects and a contact sheet for the direction of each measurable target.
 
-        An encoder draws nothing, so with it there are none.
+        The result is empty for an image encoder, which does not generate images.
         """
         if isinstance(self.place, EncoderLayer):
             return {}
@@ -112,7 +112,7 @@ def _drawn(
 def open_study(
     location: Location | EncoderLayer, known: ProbeTargets, count: int, seed: int, monitor: Monitor
 ) -> Study:
-    """Read the first `count` images and the model's values for them.
+    """Load the first `count` images and compute the model's activations for them.
 
     Raises:
         BadInput: an image cannot be read.
@@ -132,7 +132,7 @@ def open_study(
 def read_features(
     location: Location | EncoderLayer, pictures: Float[Tensor, "n k y x"], monitor: Monitor
 ) -> Features:
-    """The model's values for all images."""
+    """Compute the model's activations for all images."""
     monitor.start("looking into the model", len(pictures))
     rows = []
     for part in torch.split(pictures, _BATCH):

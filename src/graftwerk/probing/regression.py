@@ -1,4 +1,4 @@
-"""Linear linear probes: ridge regression from a model's values to what is known of the images."""
+"""Linear probes: ridge regression from a model's activations to known values."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ Values = Float64[np.ndarray, "n k"]
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Numbers of the images that are learned from and measured on."""
+    """Indices of the training and test images."""
 
     train: Int64[np.ndarray, " t"]
     test: Int64[np.ndarray, " u"]
@@ -26,10 +26,10 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Shares of variance explained on test images, R2 of each number, with 95 % intervals.
+    """R2 of each target on test images, with 95 % intervals.
 
     Attributes:
-        r2: 1 is exact, 0 is as good as always saying the mean.
+        r2: 1 is exact, 0 is as good as always predicting the mean.
         low: 2.5th percentile over resampled test images.
         high: 97.5th percentile.
     """
@@ -40,14 +40,14 @@ class Fit:
 
 
 def split_of(count: int, seed: int) -> Split:
-    """A quarter of the images is only measured on."""
+    """Hold out a quarter of the images for testing."""
     order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,))).permutation(count)
     held = max(1, round(count * _TEST_SHARE))
     return Split(order[held:], order[:held])
 
 
 def shuffled(values: Values, split: Split, seed: int) -> Values:
-    """The same values with other images: no image keeps its own but by chance."""
+    """Permute the values within the training and within the test images."""
     generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
     mixed = values.copy()
     for part in (split.train, split.test):
@@ -56,10 +56,9 @@ def shuffled(values: Values, split: Split, seed: int) -> Values:
 
 
 def read_out(features: Features, values: Values, split: Split, seed: int) -> Fit:
-    """Fit on one part, measure on the other.
+    """Fit a probe on the training images and evaluate it on the test images.
 
-    R2 is taken against the mean of the part that is learned from, so that saying that mean
-    scores exactly 0.
+    R2 is relative to the training mean, so predicting that mean scores exactly 0.
     """
     from sklearn.linear_model import Ridge
 
@@ -77,11 +76,11 @@ def read_out(features: Features, values: Values, split: Split, seed: int) -> Fit
 def _strengths(
     inputs: Float64[np.ndarray, "t d"], scaled: Float64[np.ndarray, "t k"]
 ) -> Float64[np.ndarray, " k"]:
-    """For each number the strongest ridge that leave-one-out cannot tell from the best one.
+    """Return, per target, the strongest ridge that leave-one-out cannot tell from the best one.
 
-    The rule of one standard error (Breiman et al., "Classification and Regression Trees", 1984),
-    of the paired differences: the very best of many strengths would follow noise where there is
-    nothing to learn.
+    This is the one-standard-error rule (Breiman et al., "Classification and Regression Trees",
+    1984) on paired differences: the best of many strengths would fit noise where there is nothing
+    to learn.
     """
     from sklearn.linear_model import RidgeCV
 
@@ -113,17 +112,17 @@ def _score(requested: Values, found: Values, seed: int) -> Fit:
 
 
 def _safe(total: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " k"]:
-    """A number that is the same in all images is explained by nothing: R2 of 0 or below."""
+    """Avoid dividing by zero for a constant target; its R2 becomes 0 or below."""
     return np.where(total > 0, total, np.inf)
 
 
 def directions_of(features: Features, values: Values, split: Split) -> Float64[np.ndarray, "k d"]:
-    """How the model's values change with each number while the other numbers stay.
+    """Return how the activations change with each target while the others stay constant.
 
-    The regression the other way round, from what is known to the values (the pattern of Haufe et
-    al., "On the interpretation of weight vectors of linear models", 2014): along the probe's own
-    weights the values leave the range that images have, along these they stay in it. In units
-    of one standard deviation of the number.
+    This regresses activations on targets (the pattern of Haufe et al., "On the interpretation of
+    weight vectors of linear models", 2014). Moving along the probe's own weights would leave the range
+    of real activations; moving along patterns stays inside it. In units of one standard deviation of
+    the target.
     """
     known = values[split.train]
     deviation = np.where(known.std(axis=0) > 0, known.std(axis=0), 1.0)

@@ -1,4 +1,4 @@
-"""Reports of latent linear probes."""
+"""Reports of linear probes."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""Numbers that are known of an image: of a rendered scene, or in the columns of a table."""
+"""Known values of an image: facts of a rendered scene, or columns of a table."""
 
 import math
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ SCENE_TARGETS = ("place", "distance", "height", "kind", "colour", "ground", "tim
 
 @dataclass(frozen=True)
 class ProbeTargets:
-    """Images and what is known of each.
+    """Images and their known values.
 
     Attributes:
         paths: of the images.
-        names: of the numbers.
-        values: one row an image.
-        left_out: images of other scenes than those asked for.
+        names: of the targets.
+        values: one row per image.
+        left_out: number of images with another number of objects than requested.
     """
 
     paths: tuple[Path, ...]
@@ -39,16 +39,16 @@ class ProbeTargets:
 
 
 def read_known(folder: Path, targets: Sequence[str], objects: int) -> ProbeTargets:
-    """Read a folder as `graft blocks render` writes it, or images with a table of numbers.
+    """Read a folder written by `graft blocks render`, or images with a table of numbers.
 
     Args:
-        folder: holds a table of images, at any depth; see `data.image_folder`.
-        targets: of `SCENE_TARGETS`, or columns of numbers in the table.
-        objects: only scenes with so many are taken; what is said of an object is said of the
-            first from the left. For `keypoints` that one must be a person.
+        folder: contains a table of images at any depth; see `data.image_folder`.
+        targets: of `SCENE_TARGETS`, or numeric columns of the table.
+        objects: only use scenes with this many objects. Targets of an object refer to the leftmost
+            one; for `keypoints` it must be a person.
 
     Raises:
-        BadInput: no such folder or target, or no image is left.
+        BadInput: the folder or a target does not exist, or no image is left.
     """
     rows = read_image_tables(folder).rows if folder.is_dir() else ()
     if not rows:
@@ -80,10 +80,10 @@ def read_known(folder: Path, targets: Sequence[str], objects: int) -> ProbeTarge
 
 
 def require_enough(known: ProbeTargets, targets: Sequence[str], objects: int) -> None:
-    """Refuse too few images for a linear probe, before a model is loaded.
+    """Refuse too few images for a linear probe before a model is loaded.
 
     Raises:
-        BadInput: fewer than `FEWEST`; says how many were left out, and why.
+        BadInput: fewer than `FEWEST`; says how many were skipped, and why.
     """
     count = len(known.paths)
     if count >= FEWEST:
@@ -108,7 +108,7 @@ def _more(objects: int) -> str:
 
 
 def numbers_of(scene: Scene, target: str) -> dict[str, float]:
-    """The numbers of one of `SCENE_TARGETS`; places and lengths are shares of the image."""
+    """Return the values of one of `SCENE_TARGETS`; positions and lengths are fractions of the image."""
     thing = scene.objects[0]
     words: dict[str, tuple[str, Sequence[str]]] = {
         "kind": (thing.kind, KINDS),
@@ -135,7 +135,7 @@ def numbers_of(scene: Scene, target: str) -> dict[str, float]:
 
 
 def _seen(scene: Scene, thing: SceneObject, up: float) -> tuple[float, float, float]:
-    """Where a share of an object's height is seen, as shares of the image, and its distance."""
+    """Return image position and distance of a point at a fraction `up` of an object's height."""
     tall = thing.size * (0.75 if thing.pose == "sitting" else 1.0)
     point = np.array([(thing.x, up * tall, thing.z)])
     x, y, depth = project(view_of(scene.camera, 1, 1), point)[0].tolist()

@@ -1,11 +1,8 @@
-"""Rendered scenes in memory-mapped files, made once and shared by the recipes.
+"""Rendered scenes in memory-mapped files, rendered once and shared by all recipes.
 
-Rendering a scene takes about as long as training on it, so each is rendered once, in as many
-processes as there are cores, and read again in every epoch.
-
-Rendering scenes into rows of numbers, here or in other processes.
-
-`python -m graftwerk.recipes.rendering JSON` renders one file; it imports no PyTorch.
+Rendering a scene takes about as long as training on it, so each is rendered only once, in as many
+processes as there are cores. `python -m graftwerk.recipes.scenes JSON` renders one file; it does
+not import PyTorch.
 """
 
 import hashlib
@@ -39,12 +36,6 @@ from .arrays import CHUNK, gather
 
 if TYPE_CHECKING:
     import torch
-
-
-"""Rendering scenes into rows of numbers, here or in other processes.
-
-`python -m graftwerk.recipes.scenes JSON` renders one file; it imports no PyTorch.
-"""
 
 
 Content = Literal["pictures", "maps"]

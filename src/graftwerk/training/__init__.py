@@ -1,1 +1,1 @@
-"""One loop for everything that is learned, with checkpoints that survive a kill."""
+"""One training loop for everything, with checkpoints that survive a kill."""

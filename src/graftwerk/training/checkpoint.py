@@ -1,7 +1,7 @@
-"""Checkpoints: whole or not there, hashed, and never fewer than the last two good ones.
+"""Atomic, hashed checkpoints; the last two good ones are always kept.
 
 A checkpoint is a folder `step-NNNNNNNN` with one safetensors file for each part of the state and
-a `manifest.json`, written last, that holds the SHA-256 of each file and its own.
+a `manifest.json`, written last, that contains the SHA-256 of each file and of itself.
 """
 
 import hashlib
@@ -29,12 +29,12 @@ _RETAINED = 2  # of the newest, beside the best
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a checkpoint says beside its tensors.
+    """Contents of a checkpoint besides its tensors.
 
     Attributes:
         step: steps done.
-        configuration: what the training is a function of.
-        loss: mean over the steps since the checkpoint before; the lowest is the best.
+        configuration: of the training.
+        loss: mean since the previous checkpoint; the lowest is the best.
         counters: other numbers of the state.
     """
 
@@ -45,11 +45,11 @@ class Facts:
 
 
 def save(folder: Path, parts: Parts, facts: Facts) -> None:
-    """Write a checkpoint, read it back, and only then remove those that are not needed any more.
+    """Write a checkpoint, verify it by reading it back, then remove those no longer needed.
 
     Raises:
-        NoRoom: the disk is full; the checkpoints before are whole.
-        Damaged: the disk did not keep what was written.
+        NoRoom: the disk is full; earlier checkpoints are intact.
+        Damaged: the disk did not store what was written.
     """
     from safetensors.torch import save as to_bytes
 
@@ -79,12 +79,12 @@ def save(folder: Path, parts: Parts, facts: Facts) -> None:
 
 
 def load_newest(folder: Path, note: Callable[[str], None]) -> tuple[Parts, Facts] | None:
-    """The newest checkpoint that is whole; None where there is none at all.
+    """Load the newest intact checkpoint; None if there are no checkpoints.
 
-    Damaged ones are named to `note` and removed once an older good one was read.
+    Damaged ones are reported to `note` and removed once an older intact one has been read.
 
     Raises:
-        Damaged: there are checkpoints, and none is whole.
+        Damaged: there are checkpoints, but none is intact.
     """
     damaged: list[tuple[Path, str]] = []
     for path in _newest_first(folder):
@@ -106,10 +106,10 @@ def load_newest(folder: Path, note: Callable[[str], None]) -> tuple[Parts, Facts
 
 
 def require_same(folder: Path, configuration: Mapping[str, Any]) -> None:
-    """Refuse to go on with a training that was begun with another configuration.
+    """Refuse to resume a training with another configuration.
 
     Raises:
-        BadInput: what differs is named.
+        BadInput: names the differences.
     """
     for path in _newest_first(folder):
         try:
@@ -121,7 +121,7 @@ def require_same(folder: Path, configuration: Mapping[str, Any]) -> None:
 
 
 def _differing(former: Mapping[str, Any], requested: Mapping[str, Any]) -> list[str]:
-    """What differs, in words; within a mapping each of its values for itself."""
+    """Describe the differences; those within a mapping are listed separately."""
     words: list[str] = []
     for key in sorted(former.keys() | requested.keys()):
         there, now = former.get(key), requested.get(key)
@@ -133,10 +133,10 @@ def _differing(former: Mapping[str, Any], requested: Mapping[str, Any]) -> list[
 
 
 def refuse_other(folder: Path, former: Mapping[str, Any], configuration: Mapping[str, Any]) -> None:
-    """Refuse a configuration that is not the one a folder's training was begun with.
+    """Refuse a configuration that differs from the one in the training's folder.
 
     Raises:
-        BadInput: what differs is named.
+        BadInput: names the differences.
     """
     differing = _differing(former, files.parse_json(json.dumps(configuration)))
     if differing:
@@ -147,10 +147,10 @@ def refuse_other(folder: Path, former: Mapping[str, Any], configuration: Mapping
 
 
 def claim(folder: Path) -> None:
-    """Make a folder the place of checkpoints, or take up one that holds nothing else.
+    """Mark a folder as ours, for checkpoints; it must be empty or contain only checkpoints.
 
     Raises:
-        BadFile: it holds something else; what is there stays.
+        BadFile: it contains something else, which is left untouched.
         NoRoom: it cannot be written.
     """
     folders.claim(folder, KIND, verify=_holds_nothing_else)
@@ -166,7 +166,7 @@ def holds_sealed(folder: Path) -> bool:
 
 
 def tidy(folder: Path) -> None:
-    """Remove what a killed process left half written or half removed; no folder but ours."""
+    """Remove what a killed process left half written or half removed, but only folders of ours."""
     if folders.kind_of(folder) != KIND:
         return
     for path in folder.iterdir():
@@ -175,7 +175,7 @@ def tidy(folder: Path) -> None:
 
 
 def _holds_nothing_else(folder: Path) -> bool:
-    """Whether all in a folder without a marker is checkpoints, written whole or in part."""
+    """Whether a folder without a marker contains only checkpoints, complete or not."""
     return all(
         _NAME.fullmatch(path.name) is not None
         and path.is_dir()
@@ -247,7 +247,7 @@ def _remove_unneeded(folder: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a checkpoint; without its manifest it is none, should this be cut short."""
+    """Remove a checkpoint, its manifest first, so that a half-removed one is never loaded."""
     claim(path.parent)
     (path / _MANIFEST).unlink(missing_ok=True)
     folders.remove(path, owner=path.parent)

@@ -1,4 +1,4 @@
-"""Several processes that train one model, as torchrun starts them."""
+"""Distributed training with torchrun."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The processes that train together; by default this one alone.
+    """The processes that train together; by default only this one.
 
     Attributes:
-        rank: number of this process; 0 writes the files.
+        rank: index of this process; 0 writes the files.
         size: number of processes.
     """
 
@@ -27,7 +27,7 @@ class Group:
         return self.rank == 0
 
     def average(self, tensors: "Sequence[torch.Tensor]") -> None:
-        """Put the mean over all processes into each tensor."""
+        """Replace each tensor by its mean over all processes."""
         if self.size == 1:
             return
         import torch
@@ -41,7 +41,7 @@ class Group:
             tensor.copy_(mean.view_as(tensor))
 
     def any(self, flag: bool, device: str) -> bool:
-        """Whether any process says so."""
+        """Whether the flag is set in any process."""
         if self.size == 1:
             return flag
         import torch
@@ -52,7 +52,7 @@ class Group:
         return bool(votes.item() > 0)
 
     def wait(self) -> None:
-        """Wait until every process is here."""
+        """Wait for all processes."""
         if self.size > 1:
             from torch import distributed
 
@@ -64,9 +64,9 @@ ALONE = Group()
 
 @contextmanager
 def joined(device: str) -> Iterator[Group]:
-    """The group that torchrun started this process in; a group of one without torchrun.
+    """Join the group that torchrun started this process in; a group of one without torchrun.
 
-    On CUDA each process takes the device of its number on its machine.
+    On CUDA each process uses the device of its local rank.
 
     Args:
         device: `cpu`, `cuda` or `mps`.

@@ -1,4 +1,4 @@
-"""The log of a training, batches prepared ahead, and whether a folder holds a training."""
+"""The training log, prefetching of batches, and checks of a training's folder."""
 
 import json
 import math
@@ -20,7 +20,7 @@ _MOST = 4  # threads; more wait for each other
 
 
 def threads_for(device: str) -> int:
-    """How many threads make batches: one beside a CPU that trains, several beside a GPU."""
+    """Return the number of prefetching threads: one on a CPU, several for a GPU."""
     return 1 if device == "cpu" else max(1, min(_MOST, (os.cpu_count() or 1) // 4))
 
 
@@ -28,7 +28,7 @@ def threads_for(device: str) -> int:
 def prefetched(
     batch: Callable[[int, int], Any], parts: Iterator[tuple[int, int]], threads: int = 1
 ) -> Iterator[Iterator[tuple[int, Any]]]:
-    """Make the next batches in other threads, one each, while the one before them is in use."""
+    """Prepare the next batches in other threads while the current one is in use."""
 
     def made() -> Iterator[tuple[int, Any]]:
         ahead: deque[tuple[int, Future[Any]]] = deque()
@@ -45,13 +45,13 @@ def prefetched(
 
 
 class Log:
-    """A file of JSON lines; a step that was not finite is there with its NaN."""
+    """A JSON Lines file; steps that were not finite are logged with NaN."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def read(self) -> list[dict[str, Any]]:
-        """All whole lines; the last one may be torn by a kill."""
+        """Return all complete lines; a kill may have truncated the last one."""
         if not self._path.is_file():
             return []
         entries: list[dict[str, Any]] = []
@@ -65,7 +65,7 @@ class Log:
         return entries
 
     def rewind(self, step: int) -> None:
-        """Forget what came after a step, for it is done again."""
+        """Remove the entries after a step, since those steps will be repeated."""
         retained = [entry for entry in self.read() if entry["step"] <= step]
         files.write_text(self._path, "".join(json.dumps(entry) + "\n" for entry in retained))
 
@@ -78,7 +78,7 @@ _ENTRY = {"step", "loss", "learning_rate", "gradient_norm"}  # of every line of 
 
 
 def is_training(folder: Path) -> bool:
-    """Whether it holds a sealed checkpoint or the log of a training."""
+    """Whether a folder contains an intact checkpoint or a training log."""
     from .checkpoint import holds_sealed
     from .loop import CHECKPOINTS, LOG
 
@@ -89,11 +89,11 @@ def is_training(folder: Path) -> bool:
 
 
 def require_no_others(folder: Path, known: Collection[str]) -> None:
-    """Refuse a training's folder that is to be replaced and holds what the training did not write.
+    """Refuse to replace a training's folder that contains other files.
 
     Args:
         folder: of the training.
-        known: names beside those of the training.
+        known: expected names besides those of the training.
 
     Raises:
         BadFile: names what is there.
@@ -113,11 +113,11 @@ _STRETCHES = 50  # that the smooth line is made of at most
 
 
 def plot_losses(entries: Sequence[Mapping[str, Any]], title: str) -> bytes:
-    """Return a PNG of the loss over the steps, and of its mean over stretches of them.
+    """Return a PNG of the loss and its moving average over the steps.
 
     Args:
-        entries: of the log; those without a finite loss are left out.
-        title: written above.
+        entries: of the log; those without a finite loss are skipped.
+        title: of the plot.
     """
     pairs = [(e["step"], e["loss"]) for e in entries if math.isfinite(e["loss"])]
     points = np.array(pairs, dtype=np.float64).reshape(-1, 2)

@@ -1,7 +1,7 @@
-"""The loop: a training is a function of configuration, seed and step.
+"""The training loop; the result is a function of configuration, seed and step.
 
-Killed at any moment and run again, it ends with the same bits as if it had not been, on a CPU with
-the same number of threads.
+A training that is killed at any moment and resumed ends with the same bits as an uninterrupted one
+(on a CPU with the same number of threads).
 """
 
 import math
@@ -30,13 +30,13 @@ def train(task: Task, plan: Plan, session: Session, monitor: Monitor) -> Outcome
     """Train from the newest checkpoint in the folder, or from the start.
 
     Raises:
-        BadInput: the folder holds a training of another configuration, or the batch cannot be
-            shared out among the processes.
-        Busy: another process trains in the folder.
-        Damaged: it holds checkpoints, and none is whole.
-        Diverged: the loss is not finite any more.
-        Cancelled: the monitor stopped it; the last step is saved.
-        NoRoom: a checkpoint cannot be written; those before are whole.
+        BadInput: the folder contains a training with another configuration, or the batch cannot be
+            divided among the processes.
+        Busy: another process is training in the folder.
+        Damaged: it contains checkpoints, but none is intact.
+        Diverged: the loss is no longer finite.
+        Cancelled: stopped by the monitor; the last step is saved.
+        NoRoom: a checkpoint cannot be written; earlier ones are intact.
     """
     plan.part(session.group.size)
     with only_writer(session):
@@ -127,7 +127,7 @@ class _Training:
             self._log.rewind(state.step)
 
     def _parts(self, first_step: int) -> Iterator[tuple[int, int]]:
-        """First item and number of items of every part that this process computes."""
+        """Yield first item and number of items of each micro-batch that this process computes."""
         plan, size = self._plan, self._plan.part(self._group.size)
         for step in range(first_step, plan.steps):
             begin_item = step * plan.batch + self._group.rank * plan.accumulate * size
@@ -135,7 +135,7 @@ class _Training:
                 yield begin_item + part * size, size
 
     def _step(self, batches: Iterator[tuple[int, Any]]) -> None:
-        """One step of the optimizer, or none where the gradients are not finite."""
+        """Take one optimizer step, unless the gradients are not finite."""
         state, plan = self._state, self._plan
         rate = plan.rate_at(state.step)
         began = time.monotonic()
@@ -175,7 +175,7 @@ class _Training:
             )
 
     def _gradients(self, batches: Iterator[tuple[int, Any]]) -> tuple[float, Mapping[str, Tensor]]:
-        """Put the gradient of a step into the parameters; gives its loss, over all processes."""
+        """Compute the gradients of a step; return its loss, averaged over all processes."""
         state, plan, device = self._state, self._plan, self._state.device
         state.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=device)
@@ -203,7 +203,7 @@ class _Training:
         return None
 
     def _save(self) -> None:
-        """Write a checkpoint and the plot, and tell how far it is."""
+        """Write a checkpoint and the plot, and report progress."""
         state, plan = self._state, self._plan
         if self._losses:
             self._last_loss = sum(self._losses) / len(self._losses)

@@ -1,7 +1,4 @@
-"""What is trained, and by how much: the two things that the loop is given.
-
-One session of a training: where it is kept, how long it may go on, what it came to.
-"""
+"""The interface of a training: the task, the plan, the session and its outcome."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -24,16 +21,16 @@ Precision = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a training came to.
+    """Result of a training session.
 
     Attributes:
         step: steps done, over all sessions.
-        finished: whether these are all, or the watch ended it; if not, the time was up.
+        finished: whether all steps are done or the watch ended it; otherwise time ran out.
         loss: mean over the last steps.
         skipped: steps whose gradients were not finite.
         seconds: spent, over all sessions.
-        items_per_second: in this session; 0 where there was nothing left to do.
-        average: the moving average of the weights: the result.
+        items_per_second: in this session; 0 if there was nothing left to do.
+        average: the moving average of the weights, which is the result.
     """
 
     step: int
@@ -50,24 +47,25 @@ Watch = Callable[[int, "Mapping[str, Tensor]"], bool]
 
 
 def keep_going(step: int, average: "Mapping[str, Tensor]") -> bool:  # noqa: ARG001
-    """Watch nothing."""
+    """The default watch: never stop early."""
     return False
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Where a training is kept, and how long it may go on now.
+    """Where a training is stored, and how long it may run now.
 
     Attributes:
         folder: for log, plot and checkpoints.
-        configuration: what it is a function of beside the seed, as JSON; another one is refused.
+        configuration: everything besides the seed that determines the result, as JSON; a different
+            one is refused.
         seed: of the order of the data and of all noise.
-        minutes: stop after so long; None: when all steps are done.
+        minutes: time limit; None to run all steps.
         save_seconds: between two checkpoints.
         group: the processes that train together.
         precision: of the model's arithmetic; weights, moments and average stay in float32.
         watch: called after each step; it may end the training.
-        shares: of the learning rate, by parameter; 1 where none is named.
+        shares: learning-rate multipliers by parameter; default 1.
     """
 
     folder: Path
@@ -83,7 +81,7 @@ class Session:
 
 @contextmanager
 def only_writer(session: Session) -> Iterator[None]:
-    """Hold the only right to train in the folder; the kernel frees it when its holder dies.
+    """Hold an exclusive lock on the folder; the kernel releases it when the process dies.
 
     Raises:
         Busy: another process holds it.
@@ -109,30 +107,30 @@ def only_writer(session: Session) -> Iterator[None]:
 
 @runtime_checkable
 class Task(Protocol):
-    """A model and its loss; the loop knows neither.
+    """A model and its loss, as seen by the training loop.
 
-    A task draws nothing from PyTorch's global generator, so it has no dropout, and it changes no
-    tensor but through the gradients of its parameters, so it has no batch statistics.
+    A task never uses PyTorch's global random generator (so no dropout), and changes tensors only through
+    the gradients of its parameters (so no batch statistics).
     """
 
     def parameters(self) -> "Mapping[str, torch.nn.Parameter]":
-        """Everything that training changes, by name, all on the device where it runs."""
+        """All trained parameters by name, on the device where they are trained."""
         ...
 
     def batch(self, first: int, count: int) -> Any:
-        """Items `first` to `first + count` of an endless stream.
+        """Items `first` to `first + count` of an infinite stream.
 
-        A pure function of the seed that the task was made with; it is called in other threads.
+        A pure function of the task's seed; it is called in other threads.
         """
         ...
 
     def loss(
         self, batch: Any, generator: "torch.Generator"
     ) -> "tuple[torch.Tensor, Mapping[str, torch.Tensor]]":
-        """The mean loss over a batch, and figures to log beside it.
+        """The mean loss over a batch, and metrics to log.
 
         Args:
-            batch: what `batch` gave.
+            batch: a result of `batch`.
             generator: the only source of noise, on the parameters' device.
         """
         ...
@@ -140,17 +138,17 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long and how fast.
+    """Hyperparameters of a training.
 
     Attributes:
-        steps: optimizer steps; the learning rate comes to 0 at their end.
-        batch: items a step, over all processes.
-        learning_rate: highest one, after the warm-up.
-        warm_up: steps over which the learning rate rises to it.
+        steps: optimizer steps; the learning rate decays to 0 at the end.
+        batch: items per step, over all processes.
+        learning_rate: maximum, after the warm-up.
+        warm_up: steps of linear warm-up.
         weight_decay: of AdamW, on matrices and kernels only.
-        clip_norm: longest gradient; a longer one is scaled down to it.
+        clip_norm: maximum norm of the gradient.
         average_decay: of the moving average of the weights, which is the result.
-        accumulate: parts of a batch that go through the model one after the other.
+        accumulate: micro-batches per step (gradient accumulation).
     """
 
     steps: int
@@ -163,10 +161,10 @@ class Plan:
     accumulate: int = 1
 
     def part(self, processes: int) -> int:
-        """Items that go through the model at once.
+        """Return the size of a micro-batch on one process.
 
         Raises:
-            BadInput: the batch cannot be shared out evenly.
+            BadInput: the batch cannot be divided evenly.
         """
         shares = self.accumulate * processes
         if self.batch % shares:
@@ -178,14 +176,14 @@ class Plan:
         return self.batch // shares
 
     def rate_at(self, step: int) -> float:
-        """Learning rate of a step, counted from 0: linear warm-up, then half a cosine."""
+        """Return the learning rate of a step, counted from 0: linear warm-up, then cosine decay."""
         if step < self.warm_up:
             return self.learning_rate * (step + 1) / self.warm_up
         done = min((step - self.warm_up) / max(self.steps - self.warm_up, 1), 1.0)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
     def rates_until(self, step: int) -> float:
-        """The sum of the learning rates of the first `step` steps, at most all."""
+        """Return the sum of the learning rates of the first `step` steps."""
         warm = min(step, self.warm_up)
         total = self.learning_rate * warm * (warm + 1) / (2 * max(self.warm_up, 1))
         rest = min(step, self.steps) - self.warm_up

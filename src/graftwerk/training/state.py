@@ -1,4 +1,4 @@
-"""The state of a training and its checkpoints, first weights, and the fastest precision."""
+"""State of a training, weight initialization, and the choice of precision."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from .session import Plan, Precision
 
 
 def fast_precision(device: str) -> Precision:
-    """bfloat16 where the device multiplies it faster than float32, which is left in full there.
+    """Return bfloat16 if the device multiplies it faster than float32, else float32.
 
     Measured on two cores of a Zen 5: 957 GFLOP/s against 226 for float32.
     """
@@ -28,10 +28,10 @@ def fast_precision(device: str) -> Precision:
 
 @contextmanager
 def arithmetic(device: str, precision: Precision) -> Iterator[None]:
-    """The model runs in here in this precision.
+    """Run the model in this precision within the context.
 
-    On a CPU attention is plain matrix products: PyTorch's fused kernel took 39 % of a U-Net's
-    training step on its way back, and without it the step is 1.5 times as fast.
+    On a CPU, attention uses plain matrix products: the backward pass of PyTorch's fused kernel took
+    39 % of a U-Net's training step, and without it the step is 1.5 times as fast.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.autocast(device, torch.bfloat16, precision == "bfloat16"))
@@ -44,10 +44,10 @@ _TABLE_DEVIATION = 0.02  # of embeddings and of free parameters, as in CLIP and 
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Draw all weights of a network again; the library's own draw is from the global generator.
+    """Initialize all weights again, from this generator instead of the global one.
 
-    Linear layers and convolutions get uniform weights of variance 1 / (3 * inputs) and no bias,
-    tables and free vectors normal ones; norms and single numbers stay as they are.
+    Linear layers and convolutions get uniform weights of variance 1 / (3 * inputs) and zero bias,
+    embeddings and free vectors normal ones; norms and scalars do not change.
     """
     with torch.no_grad():
         for module in network.modules():
@@ -74,15 +74,15 @@ Parts = Mapping[str, Mapping[str, Tensor]]
 
 @dataclass
 class State:
-    """A training between two steps.
+    """State of a training between two steps.
 
     Attributes:
-        parameters: what is trained.
-        average: its moving average.
+        parameters: that are trained.
+        average: their moving average.
         optimizer: AdamW with its moments.
-        step: steps done, those that were skipped too.
-        skipped: steps that were skipped.
-        skipped_in_row: of these, the ones just before this moment.
+        step: steps done, including skipped ones.
+        skipped: number of skipped steps.
+        skipped_in_row: number of consecutive skipped steps just before now.
         seconds: spent so far, over all sessions.
     """
 
@@ -96,11 +96,11 @@ class State:
 
     @property
     def device(self) -> str:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return next(iter(self.parameters.values())).device.type
 
     def parts(self) -> Parts:
-        """All tensors, by the file of a checkpoint that they go into."""
+        """Return all tensors by checkpoint file."""
         moments = {
             f"{name}:{key}": value
             for name, parameter in self.parameters.items()
@@ -110,10 +110,10 @@ class State:
         return {"parameters": weights, "average": self.average, "optimizer": moments}
 
     def restore(self, parts: Parts) -> None:
-        """Take all tensors from a checkpoint.
+        """Load all tensors from a checkpoint.
 
         Raises:
-            Damaged: it is a checkpoint of other parameters.
+            Damaged: the checkpoint has other parameters.
         """
         for kind, mine in (("parameters", self.parameters), ("average", self.average)):
             found = parts[kind]
@@ -132,7 +132,7 @@ class State:
             self.optimizer.state[parameter][moment] = value.to(parameter.device)
 
     def advance_average(self, decay: float) -> None:
-        """Move the average towards the weights; faster in the first steps."""
+        """Update the moving average; with less decay in the first steps."""
         share = 1 - min(decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             mine = [self.average[name] for name in self.parameters]
@@ -140,12 +140,12 @@ class State:
 
 
 def begin(parameters: Mapping[str, nn.Parameter], plan: Plan, shares: Mapping[str, float]) -> State:
-    """The state before the first step.
+    """Return the state before the first step.
 
     Args:
-        parameters: what is trained.
-        plan: says the decay of matrices.
-        shares: of the learning rate, by parameter; 1 where none is named.
+        parameters: to train.
+        plan: defines the weight decay.
+        shares: learning-rate multipliers by parameter; default 1.
     """
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
@@ -164,6 +164,6 @@ def begin(parameters: Mapping[str, nn.Parameter], plan: Plan, shares: Mapping[st
 
 
 def generator_for(seed: int, number: int, device: str) -> torch.Generator:
-    """A generator that depends on `seed` and `number` alone."""
+    """Return a random generator that depends only on `seed` and `number`."""
     mixed = np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(mixed >> np.uint64(1)))

@@ -120,9 +120,9 @@ def directions_of(features: Features, values: Values, split: Split) -> Float64[n
     """Return how the activations change with each target while the others stay constant.
 
     This regresses activations on targets (the pattern of Haufe et al., "On the interpretation of
-    weight vectors of linear models", 2014). Moving along the probe's own weights would leave the range
-    of real activations; moving along patterns stays inside it. In units of one standard deviation of
-    the target.
+    weight vectors of linear models", 2014). Moving along the probe's own weights would leave the
+    range of real activations; moving along patterns stays inside it. In units of one standard
+    deviation of the target.
     """
     known = values[split.train]
     deviation = np.where(known.std(axis=0) > 0, known.std(axis=0), 1.0)

@@ -108,7 +108,7 @@ def _more(objects: int) -> str:
 
 
 def numbers_of(scene: Scene, target: str) -> dict[str, float]:
-    """Return the values of one of `SCENE_TARGETS`; positions and lengths are fractions of the image."""
+    """Return the values of one of `SCENE_TARGETS`; positions are fractions of the image."""
     thing = scene.objects[0]
     words: dict[str, tuple[str, Sequence[str]]] = {
         "kind": (thing.kind, KINDS),

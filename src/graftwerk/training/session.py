@@ -109,8 +109,8 @@ def only_writer(session: Session) -> Iterator[None]:
 class Task(Protocol):
     """A model and its loss, as seen by the training loop.
 
-    A task never uses PyTorch's global random generator (so no dropout), and changes tensors only through
-    the gradients of its parameters (so no batch statistics).
+    A task never uses PyTorch's global random generator (so no dropout), and changes tensors only
+    through the gradients of its parameters (so no batch statistics).
     """
 
     def parameters(self) -> "Mapping[str, torch.nn.Parameter]":

@@ -1,4 +1,4 @@
-"""The command line: parse, run, show. All that it offers comes from `commands.CATALOGUE`."""
+"""The command line: parse, run, show. It is built entirely from `commands.CATALOGUE`."""
 
 from .main import main
 

@@ -1,6 +1,6 @@
-"""One cyclopts command per line of the catalogue, built from its request and result classes.
+"""Build one cyclopts command per entry of the catalogue, from its request and result classes.
 
-Only what the words of a command line ask for is built: `graft --help` needs summaries alone.
+Only the commands named on the command line are built; `graft --help` only needs summaries.
 """
 
 import dataclasses
@@ -57,12 +57,12 @@ _SUMMARY = {
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """How a result is shown; no command sees it.
+    """Output options shared by all commands; the commands themselves never see them.
 
     Attributes:
-        json: one JSON object on stdout, everything else on stderr.
-        quiet: no progress and no notes on stderr.
-        debug: tracebacks.
+        json: print one JSON object to stdout and everything else to stderr.
+        quiet: print no progress and no notes to stderr.
+        debug: print tracebacks.
     """
 
     json: bool = False
@@ -82,7 +82,7 @@ Invoke = Callable[[Command, dict[str, Any], OutputOptions], int]
 
 
 def build_app(invoke: Invoke, tokens: Sequence[str]) -> App:
-    """The command line for these words; `invoke` gets the command, its fields and the face."""
+    """Build the command line for these tokens; `invoke` gets the command, fields and options."""
     app = App(
         name="graft",
         help="Put pre-trained models to new uses: a frozen model, plus one small thing that "
@@ -116,7 +116,7 @@ def _group(name: str) -> Group:
 
 
 def _only_named(name: str, commands: Sequence[Command], summarized: bool) -> App:
-    """A command that this line does not call: its name, for suggestions, and its line of help."""
+    """Build a stub for a command that is not called: its name, for suggestions, and a summary."""
     summary = ""
     if summarized:
         alone = [command for command in commands if len(command.words) == 1]
@@ -125,7 +125,7 @@ def _only_named(name: str, commands: Sequence[Command], summarized: bool) -> App
 
 
 def _whole(name: str, commands: Sequence[Command], invoke: Invoke, explains: bool) -> App:
-    """A command, or a group with its commands; a group's name alone may be a command too."""
+    """Build a command, or a group with its commands; the name of a group may be a command too."""
     group = App(
         name=name,
         help=_SUMMARY.get(name, ""),
@@ -145,7 +145,7 @@ def _whole(name: str, commands: Sequence[Command], invoke: Invoke, explains: boo
 
 
 def _function(command: Command, invoke: Invoke) -> Callable[..., int]:
-    """A function whose signature is the request's fields and the face's flags."""
+    """Build a function whose parameters are the request's fields and the output options."""
 
     def call(*arguments: Any, **options: Any) -> int:
         values = dict(zip(positional, arguments, strict=False)) | options
@@ -195,18 +195,18 @@ def _parameter(name: str, info: FieldInfo) -> inspect.Parameter:
 
 
 def _group_of(info: FieldInfo) -> Group:
-    """The group of the help that a field names."""
+    """Return the help group of a field."""
     names = [entry.name for entry in info.metadata if isinstance(entry, OptionGroup)]
     return _GROUPS[names[-1]] if names else _OWN
 
 
 def _as_written(_: Any, tokens: Sequence[Token]) -> str:
-    """A path as the text it was: `Path("")` is `Path(".")`, and the request refuses only one."""
+    """Keep a path as text, since `Path("")` would become `Path(".")`."""
     return tokens[0].value
 
 
 def _without_limits(annotation: Any) -> Any:
-    """A type without the limits inside it: the request checks them, and has words for people."""
+    """Remove constraints from a type; the request checks them and has better error messages."""
     if get_origin(annotation) is Annotated:
         return _without_limits(get_args(annotation)[0])
     if get_origin(annotation) is list:
@@ -229,7 +229,7 @@ def _help(info: FieldInfo) -> str:
 
 
 def _epilogue(command: Command) -> str:
-    """The end of a command's help; the classes of its results are imported for it alone."""
+    """Return the end of a command's help; this is the only import of its result classes."""
     lines = ["Example:", f"  {command.example}", "", "Keys with --json:"]
     first, *others = command.results
     lines += _keys(first, "  ")
@@ -248,7 +248,7 @@ def _keys(model: type, indent: str) -> list[str]:
 
 
 def inner_models(annotation: Any) -> Iterator[type]:
-    """The models inside a field's type, such as those of a list or of the values of a dict."""
+    """Yield the models inside a field's type, such as list items or dict values."""
     if inspect.isclass(annotation) and (
         issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)
     ):
@@ -258,7 +258,7 @@ def inner_models(annotation: Any) -> Iterator[type]:
 
 
 def _fields(model: type) -> dict[str, FieldInfo]:
-    """The fields of a report, or of a dataclass in one."""
+    """Return the fields of a report, or of a dataclass inside one."""
     if issubclass(model, BaseModel):
         return model.model_fields
     hints = get_type_hints(model, include_extras=True)  # of a dataclass: its fields, in order

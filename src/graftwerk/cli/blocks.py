@@ -1,4 +1,4 @@
-"""Reports of recipes for people."""
+"""Format reports of recipes for the terminal."""
 
 from ..blocks.results import RecipeEvaluation, RecipeList, RecipeResult
 from ..text_safety import printable
@@ -6,7 +6,7 @@ from .format import table
 
 
 def list_lines(report: RecipeList) -> list[str]:
-    """What each recipe makes, and what it aims at."""
+    """List what each recipe trains, and its target figures."""
     lines = []
     for recipe in report.recipes:
         aims = ", ".join(f"{name} {value:g}" for name, value in recipe["aims"].items())
@@ -18,7 +18,7 @@ def list_lines(report: RecipeList) -> list[str]:
 
 
 def result_lines(report: RecipeResult) -> list[str]:
-    """Figures, steps, and where the model lies."""
+    """Show figures, steps, and the path of the model."""
     left = "" if report.finished else "; run it again to go on"
     return [
         *(f"{name}: {value:.4g}" for name, value in report.figures.items()),
@@ -29,7 +29,7 @@ def result_lines(report: RecipeResult) -> list[str]:
 
 
 def evaluation_lines(report: RecipeEvaluation) -> list[str]:
-    """Figures beside their aims."""
+    """Show figures next to their targets."""
     rows = []
     for name, value in report.figures.items():
         aim = f"{report.aims[name]:g}" if name in report.aims else ""

@@ -1,4 +1,4 @@
-"""Reports about images and their vectors for people."""
+"""Format reports about images and their embeddings for the terminal."""
 
 from ..data.images import listed
 from ..metrics.results import Across, AlignmentEvaluation, Half, Hubness
@@ -12,7 +12,7 @@ _FEW = 3  # images whose labels are all told
 
 
 def classification_lines(report: Classification) -> list[str]:
-    """Labels of each image, what was left out, and what the probabilities are worth."""
+    """Show the labels of each image, skipped images, and how reliable the probabilities are."""
     few = len(report.pictures) <= _FEW
     lines = _each(report.pictures) if few else _as_table(report.pictures)
     lines += skipped_lines(report.skipped)
@@ -77,7 +77,7 @@ def _fit_lines(fit: TemperatureFit) -> list[str]:
 
 
 def alignment_lines(report: AlignmentEvaluation) -> list[str]:
-    """Retrieval, neighbours, and the shape of the space."""
+    """Show retrieval, neighbours and geometry of the embedding space."""
     lines = skipped_lines(report.skipped)
     across = report.across
     if across is not None:
@@ -140,7 +140,7 @@ def _hubs(hubness: Hubness) -> str:
 
 
 def out_of_distribution_lines(report: IndexChange) -> list[str]:
-    """What an index reports of images that its encoder does not know."""
+    """Report images in an index that are out of distribution for its encoder."""
     if not report.unfamiliar:
         return []
     return [
@@ -150,7 +150,7 @@ def out_of_distribution_lines(report: IndexChange) -> list[str]:
 
 
 def converted_lines(report: IndexChange) -> list[str]:
-    """What reading changed of images, where it changed something."""
+    """Report images that were converted when they were read."""
     if not report.converted:
         return []
     return [f"images converted in reading: {listed(report.converted)}"]

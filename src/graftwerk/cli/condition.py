@@ -1,4 +1,4 @@
-"""Reports of conditions for people."""
+"""Format reports of conditions for the terminal."""
 
 from ..conditions.results import ConditionKinds, ConditionResult, EdgeEvaluation
 from ..text_safety import printable
@@ -6,7 +6,7 @@ from .format import dim, table
 
 
 def list_lines(report: ConditionKinds) -> list[str]:
-    """What each kind is, what makes it of an image, how its fidelity is measured."""
+    """List the kinds with their estimators and fidelity measures."""
     lines = []
     for kind in report.kinds:
         estimators = f"; --estimator: {kind.estimators}" if kind.estimators else ""
@@ -17,7 +17,7 @@ def list_lines(report: ConditionKinds) -> list[str]:
 
 
 def made_lines(report: ConditionResult) -> list[str]:
-    """What was made, by what, and where it lies."""
+    """Show what was computed, how, and the path."""
     chosen = (
         ""
         if report.thresholds is None
@@ -31,7 +31,7 @@ def made_lines(report: ConditionResult) -> list[str]:
 
 
 def edge_lines(report: EdgeEvaluation) -> list[str]:
-    """The three figures of the benchmark."""
+    """Show the three figures of the benchmark."""
     return [
         *table(
             ["ODS", "OIS", "AP"], [[f"{report.ods:.3f}", f"{report.ois:.3f}", f"{report.ap:.3f}"]]

@@ -1,4 +1,4 @@
-"""Reports of training control branches for people."""
+"""Format reports of ControlNet training for the terminal."""
 
 from ..controlnet.results import Ablation, AblationRow, ControlExported, ControlTrained
 from ..generation.results import Generation
@@ -7,7 +7,7 @@ from .format import table
 
 
 def trained_lines(report: ControlTrained) -> list[str]:
-    """The verdict first, then figures and places."""
+    """Show the verdict first, then figures and paths."""
     at = "" if report.converged_at is None else f" at step {report.converged_at:,}"
     left = "" if report.finished else "; run it again to go on"
     fidelity = "" if report.fidelity is None else f"; fidelity {report.fidelity:.2f}"
@@ -42,7 +42,7 @@ def trained_lines(report: ControlTrained) -> list[str]:
 
 
 def retained_lines(report: Generation) -> list[str]:
-    """What generated images keep of their controls."""
+    """Show how well generated images follow their controls."""
     lines = []
     for one in report.controls:
         value = "not measured, as it has a mask" if one.value is None else f"{one.value:.3g}"
@@ -56,7 +56,7 @@ def retained_lines(report: Generation) -> list[str]:
 
 
 def ablation_lines(report: Ablation) -> list[str]:
-    """The table, what it says in words, the trainings and places."""
+    """Show the table, its conclusions, the trainings and their paths."""
     verdicts = [
         f"{one.branch}, seed {one.seed}: {one.verdict}"
         + ("" if one.converged_at is None else f" at step {one.converged_at:,}")
@@ -77,7 +77,7 @@ def ablation_lines(report: Ablation) -> list[str]:
 
 
 def exported_lines(report: ControlExported) -> list[str]:
-    """Where it is, and how diffusers opens it."""
+    """Show the path, and how to open it in diffusers."""
     return [
         f"{printable(report.branch)} on {printable(report.model)} -> {printable(report.out)}: a "
         f"whole ControlNetModel, {report.parameters:,} parameters, {report.bytes / 1e6:.1f} MB",

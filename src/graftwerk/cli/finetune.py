@@ -1,7 +1,4 @@
-"""Reports of fits for people.
-
-Reports of LoRA on a model's own task for people.
-"""
+"""Format reports of fits and of LoRA trainings for the terminal."""
 
 from collections.abc import Sequence
 
@@ -23,7 +20,7 @@ _CLASSES, _LEFT_OUT, _PREDICTIONS = 8, 3, 1_000
 
 
 def score_line(score: Score) -> str:
-    """A score with its interval, and what it stands beside."""
+    """Show a score with its interval and its baselines."""
     others = "".join(f", {name} {value:.3g}" for name, value in score.figures.items())
     return (
         f"{score.name} {score.value:.3f} ({score.low:.3f} to {score.high:.3f}) on "
@@ -32,7 +29,7 @@ def score_line(score: Score) -> str:
 
 
 def data_lines(data: DataFacts) -> list[str]:
-    """How many of what."""
+    """Show counts of the data."""
     parts = f"{data.train:,} to train, {data.validation:,} to validate, {data.test:,} to test"
     lines = [f"data: {parts}"]
     if data.classes:
@@ -51,7 +48,7 @@ def data_lines(data: DataFacts) -> list[str]:
 
 
 def fit_lines(report: FitResult) -> list[str]:
-    """The score first, then data, cost and place."""
+    """Show the score first, then data, cost and path."""
     lines = [score_line(report.score)]
     if report.tried:
         rows = [
@@ -69,7 +66,7 @@ def fit_lines(report: FitResult) -> list[str]:
 
 
 def comparison_lines(report: FitComparison) -> list[str]:
-    """The recommendation, the table, the learning curve."""
+    """Show the recommendation, the table, and the learning curve."""
     before = [printable(report.before)] if report.before is not None else []
     name = report.ways[0].score.name
     header = [
@@ -115,7 +112,7 @@ def comparison_lines(report: FitComparison) -> list[str]:
 
 
 def prediction_lines(report: Predictions) -> list[str]:
-    """One line an input."""
+    """Show one line per input."""
     if report.out is not None:
         return [f"{len(report.predictions):,} predictions -> {printable(report.out)}"]
     lines = []
@@ -128,7 +125,7 @@ def prediction_lines(report: Predictions) -> list[str]:
 
 
 def evaluation_lines(report: FitEvaluation) -> list[str]:
-    """The score, each class, the mistakes."""
+    """Show the score, each class, and the mistakes."""
     lines = [score_line(report.score)]
     if report.per_class:
         rows = [[printable(name), f"{share:.3f}"] for name, share in report.per_class.items()]
@@ -153,7 +150,7 @@ def _left_out(entries: Sequence[LeftOut]) -> list[str]:
 
 
 def lora_lines(report: LoraTrainResult) -> list[str]:
-    """Loss before and after, cost, place, and what to do with it."""
+    """Show the loss before and after, cost, path, and how to use the result."""
     what = "noise" if report.task == "generate" else "text"
     lines = [
         f"loss on held-out {what}: {report.loss_before:.4f} before, {report.loss_after:.4f} after; "
@@ -180,7 +177,7 @@ _WITH_INTERVALS = 7  # columns at most that a terminal has room for
 
 
 def readout_lines(report: ReadoutResult) -> list[str]:
-    """R2 beside its controls, then what moved along each direction."""
+    """Show R2 next to its baselines, then what changed along each direction."""
     header = ["R2", "model", "95 %", "shuffled", "95 %", "random weights", "95 %"]
     rows = [
         [printable(one.name), *_cells(one.model), *_cells(one.shuffled), *_cells(one.random)]

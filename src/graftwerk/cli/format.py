@@ -1,4 +1,4 @@
-"""Text, tables and lists of skipped files as the terminal shows them."""
+"""Format text, tables and lists of skipped files for the terminal."""
 
 import sys
 from collections.abc import Sequence
@@ -10,22 +10,22 @@ from ..text_safety import printable
 
 
 def paint(text: str, code: str) -> str:
-    """`text` in a colour or weight (ECMA-48), plain where nobody looks."""
+    """Style text with an ECMA-48 code, if stdout is a terminal."""
     return f"\x1b[{code}m{text}\x1b[0m" if sys.stdout.isatty() else text
 
 
 def bold(text: str) -> str:
-    """Heavy."""
+    """Return bold text."""
     return paint(text, "1")
 
 
 def dim(text: str) -> str:
-    """Pale."""
+    """Return faint text."""
     return paint(text, "2")
 
 
 def place(path: str, line: int | None = None, page: int | None = None) -> str:
-    """A file as seen from here, with the line or page in it."""
+    """Return a path relative to the working folder, with a line or page number."""
     try:
         shown = str(Path(path).relative_to(Path.cwd()))
     except ValueError:
@@ -39,14 +39,14 @@ _NAMED = 10  # files named of those that differ
 
 
 def table_lines(tables: Sequence[str]) -> list[str]:
-    """How each table was read."""
+    """Show how each table was read."""
     shown = [f"  table {printable(words)}" for words in tables[:_TABLES]]
     more = len(tables) - _TABLES
     return shown + ([f"  and {more:,} more tables; --json has all"] if more > 0 else [])
 
 
 def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
-    """One line a file; many with the same reason share one, and `--json` names them all."""
+    """Return one line per skipped file, or per reason if it is common; `--json` lists them all."""
     by_reason: dict[str, list[str]] = {}
     for entry in skipped:
         by_reason.setdefault(entry.reason, []).append(entry.path)
@@ -60,7 +60,7 @@ def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
 
 
 def source_lines(check: SourceCheck) -> list[str]:
-    """Counts, the first files that differ, and what to do; `--json` names all."""
+    """Show counts, the first files that differ, and what to do; `--json` lists all."""
     counts = {
         "unchanged": check.unchanged,
         "changed": check.changed,
@@ -84,7 +84,7 @@ def source_lines(check: SourceCheck) -> list[str]:
 
 
 def table(header: list[str], rows: list[list[str]], *, figures: bool = True) -> list[str]:
-    """Columns of a table; all but the first are flush right where they are `figures`."""
+    """Format a table; all columns but the first are right-aligned if they are `figures`."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     out = []
     for row in [header, *rows]:

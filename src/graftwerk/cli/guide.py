@@ -1,4 +1,4 @@
-"""Reports of guiding for people."""
+"""Format reports of guidance for the terminal."""
 
 from ..generation.results import (
     Generation,
@@ -13,7 +13,7 @@ from .format import table
 
 
 def guide_lines(report: Generation) -> list[str]:
-    """What each guide did, and which fight."""
+    """Show what each guide did, and which guides conflict."""
     lines = []
     for guide in report.guides:
         reported = "did not act"
@@ -31,7 +31,7 @@ def guide_lines(report: Generation) -> list[str]:
 
 
 def verdict_lines(report: GuideVerdicts) -> list[str]:
-    """One line an image, each realism check in a column."""
+    """Show one line per image with a column per realism check."""
     requested = "" if report.label is None else f" of {printable(report.label)!r}"
     return [
         *check_table(report.pictures),
@@ -42,7 +42,7 @@ def verdict_lines(report: GuideVerdicts) -> list[str]:
 
 
 def inversion_lines(report: Inversion) -> list[str]:
-    """Where it came to, and what the realism checks say of it."""
+    """Show the result, and its realism checks."""
     lines = [printable(path) for path in report.pictures]
     lines += [f"film: {printable(report.film)}", f"losses: {printable(report.losses_file)}"]
     if report.losses:
@@ -57,7 +57,7 @@ def inversion_lines(report: Inversion) -> list[str]:
 
 
 def check_table(verdicts: list[ImageVerdict]) -> list[str]:
-    """A line for each image with the reading of each realism check; ! speaks against it."""
+    """Format a row of realism checks per image; ! marks a failed check."""
     if not verdicts:
         return []
     names = list(dict.fromkeys(w.name for image in verdicts for w in image.witnesses))
@@ -70,7 +70,7 @@ def check_table(verdicts: list[ImageVerdict]) -> list[str]:
 
 
 def sweep_lines(report: GuideSweepReport) -> list[str]:
-    """The table, a fresh real sample last, and its course in words."""
+    """Show the table, ending with a fresh real sample, and a summary in words."""
     rows = [
         [name, *(f"{value:.2f} ±{margin:.2f}" for value, margin in _pairs(row))]
         for name, row in [*((f"{row.scale:g}", row) for row in report.rows), ("real", report.real)]

@@ -1,4 +1,4 @@
-"""Entry point of `graft`: parse, validate, run, show; one line for every error."""
+"""Entry point of `graft`: parse, validate, run, show; every error is one line."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ _LOCATIONS = ("model", "encoder", "index", "data", "out")  # options that name f
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0; 1 failure, 2 bad input, 130 Ctrl-C, 143 SIGTERM.
+    0 success, 1 failure, 2 bad input, 130 Ctrl-C, 143 SIGTERM.
     """
     with Stopping() as stopping:
         return _run(arguments, stopping)
@@ -49,7 +49,7 @@ def _run(arguments: Sequence[str] | None, stopping: Stopping) -> int:
 
 
 def _failed(error: BaseException, stopping: Stopping, as_json: bool, debug: bool) -> int:
-    """Say what went wrong; gives the exit code."""
+    """Print an error and return the exit code."""
     match error:
         case BrokenPipeError():  # the reader of our stdout left, as `head` does
             return 0
@@ -102,7 +102,7 @@ def _validated(command: Command, values: dict[str, Any]) -> Any:
 
 
 def _option(command: Command, name: str) -> str:
-    """How a field is written on the command line: an option, or in the help a word in capitals."""
+    """Return a field's name on the command line: an option, or an argument in capitals."""
     words = name.rstrip("_").replace("_", "-")
     info = command.request.model_fields.get(name)
     positional = info is not None and is_positional(info)
@@ -119,7 +119,7 @@ def _parse_error(error: CycloptsError) -> BadInput:
 
 
 def _unexpected(error: UnusedCliTokensError) -> BadInput:
-    """Words beyond those that a command takes: a folder without its option, or missing quotes."""
+    """Explain surplus arguments: a folder without its option, or missing quotes."""
     chain = tuple(error.command_chain or ())
     fields = {
         name
@@ -138,7 +138,7 @@ def _unexpected(error: UnusedCliTokensError) -> BadInput:
 
 
 def _missing_option(error: CycloptsError) -> str | None:
-    """The message for a required option that was not named at all; None for another error."""
+    """Return the message for a missing required option; None for another error."""
     if not isinstance(error, MissingArgumentError) or error.keyword or error.argument is None:
         return None
     long = [name for name in error.argument.names if name.startswith("--")]
@@ -148,7 +148,7 @@ def _missing_option(error: CycloptsError) -> str | None:
 
 
 def _no_number(error: CycloptsError) -> str | None:
-    """The message for a word where a number belongs; None for another error."""
+    """Return the message for a value that is not a number; None for another error."""
     if not isinstance(error, CoercionError) or error.token is None:
         return None
     target: Any = error.target_type

@@ -1,7 +1,4 @@
-"""Progress on stderr, streamed answers on stdout, and the stop between two steps.
-
-The course of figures while something is trained, one line each, for a terminal.
-"""
+"""Progress on stderr, streamed answers on stdout, and cancellation between steps."""
 
 import math
 import sys
@@ -27,9 +24,9 @@ _WIDTH = 48  # characters of a course
 
 
 def course_of(values: Sequence[float], width: int = _WIDTH) -> str:
-    """Values as bars from the lowest to the highest, the last ones where there are too many.
+    """Return a sparkline of the values, the last ones if there are too many.
 
-    A value that is not there (NaN) is a dot.
+    NaN values are shown as dots.
     """
     shown = values[-width:]
     finite = [value for value in shown if math.isfinite(value)]
@@ -43,7 +40,7 @@ def course_of(values: Sequence[float], width: int = _WIDTH) -> str:
 
 
 def gauge_table(figures: Mapping[str, Sequence[float]]) -> "Table":
-    """Name, course and last value of each figure."""
+    """Return name, sparkline and last value of each figure."""
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
@@ -54,10 +51,10 @@ def gauge_table(figures: Mapping[str, Sequence[float]]) -> "Table":
 
 
 class Terminal:
-    """The monitor of the command line.
+    """The command line's monitor.
 
-    In work that has steps the first signal is noticed at the next one, so that what is finished is
-    kept; the second leaves at once. Work without steps is left at once.
+    Work with steps stops at the next step after the first signal, so finished results are saved;
+    the second signal stops at once. Work without steps stops at once.
     """
 
     def __init__(self, *, quiet: bool, streams: bool, stopping: Stopping) -> None:
@@ -89,7 +86,7 @@ class Terminal:
                 sys.stdout.write("\n\n")
 
     def _stop(self) -> bool:
-        """The first signal came; gives whether the work notices it by itself."""
+        """Record the first signal; return whether the work will stop at its next step."""
         # even without steps: what is raised on the spot may be swallowed, as in a destructor
         self._requested_to_stop = True
         if self._has_steps:
@@ -98,7 +95,7 @@ class Terminal:
         return self._has_steps
 
     def start(self, task: str, total: int | None = None) -> None:
-        """Show a bar for `task` where stderr is a terminal."""
+        """Show a progress bar for `task` if stderr is a terminal."""
         self._check()
         self._has_steps = True
         self._close_bar()
@@ -129,18 +126,18 @@ class Terminal:
         self._live.start()
 
     def advance(self, count: int = 1) -> None:
-        """Move the bar; raise `Cancelled` after the first signal."""
+        """Advance the bar; raise `Cancelled` after the first signal."""
         self._check()
         if self._progress is not None and self._task is not None:
             self._progress.advance(self._task, count)
 
     def note(self, text: str) -> None:
-        """One line on stderr."""
+        """Print a line to stderr."""
         if not self._quiet:
             say(printable(text))
 
     def stream(self, piece: str) -> None:
-        """A piece of the answer on stdout, as it comes."""
+        """Print a piece of the answer to stdout as it arrives."""
         self._check()
         if self._streams:
             self._close_bar()
@@ -149,7 +146,7 @@ class Terminal:
                 sys.stdout.write(printable(piece, keep_lines=True))
 
     def chart(self, figures: Mapping[str, Sequence[float]]) -> None:
-        """Show the course of figures above the bar, where there is one."""
+        """Show sparklines of the figures above the progress bar."""
         self._figures = figures
 
     def _view(self) -> "RenderableType":

@@ -1,4 +1,4 @@
-"""Results of a search for people."""
+"""Format search results for the terminal."""
 
 import sys
 
@@ -9,7 +9,7 @@ from .format import bold, dim, paint, place
 
 
 def search_lines(report: SearchResult) -> list[str]:
-    """The hits, best first, and what they were found among."""
+    """Show the hits, best first, and how many items were searched."""
     lines = []
     for number, hit in enumerate(report.hits, 1):
         lines += [*_hit_lines(number, hit), ""]
@@ -27,7 +27,7 @@ def search_lines(report: SearchResult) -> list[str]:
 
 
 def far(familiarity: Familiarity) -> str:
-    """How far an image lies from the familiar ones."""
+    """Describe how far out of distribution an image is."""
     return (
         f"{familiarity.distance:.1f} times the distance that {familiarity.false_alarm_rate:.0%} of "
         "familiar images exceed"
@@ -44,7 +44,7 @@ def _counted(report: SearchResult) -> str:
 
 
 def _marked(hit: Hit) -> str:
-    """The passage with matching words marked, on one line of at most 300 characters."""
+    """Mark matching words in a passage, shown on one line of at most 300 characters."""
     first = hit.marks[0][0] if hit.marks else 0
     begin = max(0, first - 100) if len(hit.text) > 300 else 0
     out, position = [], begin

@@ -1,4 +1,4 @@
-"""Reports for people: what to read first comes first; `--json` has everything."""
+"""Format reports for the terminal, most important first; `--json` has everything."""
 
 import sys
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from .format import skipped_lines, source_lines, table, table_lines
 
 
 def show(report: Report, *, streamed: bool = False) -> None:
-    """Print a report on stdout; `streamed` says that its answer was printed as it was written."""
+    """Print a report to stdout; `streamed` says that its answer has been printed already."""
     lines = _answer(report, streamed) if isinstance(report, Answer) else _lines(report)
     sys.stdout.write("\n".join(lines) + "\n")
 
@@ -41,7 +41,7 @@ def _lines(report: Report) -> list[str]:
 
 
 def _fields(values: Mapping[str, Any]) -> list[str]:
-    """One line a field, what a field holds below it; without those that say nothing."""
+    """Return one line per field, with nested values below it, without empty ones."""
     lines: list[str] = []
     for name, value in values.items():
         if isinstance(value, dict) and value:

@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM: the one handler of signals, for the time of a command.
+"""Ctrl-C and SIGTERM: the only signal handler, active while a command runs.
 
-Ctrl-C comes from a person, SIGTERM from `docker stop`, systemd, Kubernetes or `kill`. Both mean the
-same: keep what is finished, clean up, leave. The library installs no handlers; only the command
-line does, so that a program that uses Graftwerk decides for itself.
+Ctrl-C comes from a person, SIGTERM from `docker stop`, systemd, Kubernetes or `kill`. Both mean
+the same: save what is finished, clean up, exit. The library installs no handlers; only the command
+line does, so programs that use Graftwerk decide for themselves.
 """
 
 import signal
@@ -15,10 +15,10 @@ _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
 class Stopping:
-    """Turns the signals into one cancellation; the former handlers come back at its end.
+    """Turn signals into one cancellation, and restore the previous handlers at the end.
 
-    The first signal goes to the work, where that has steps and notices it at the next one. All
-    others, and the first where nothing notices it, raise `KeyboardInterrupt` on the spot.
+    The first signal is passed to the work if it has steps and can stop at the next one. All
+    others, and the first one otherwise, raise `KeyboardInterrupt` immediately.
     """
 
     def __init__(self) -> None:
@@ -42,16 +42,16 @@ class Stopping:
 
     @property
     def cause(self) -> str:
-        """What stopped the work, in words; the name of Ctrl-C where nothing did."""
+        """The name of the signal that stopped the work; Ctrl-C by default."""
         return _NAMES[signal.Signals(self._received or signal.SIGINT)]
 
     @property
     def exit_code(self) -> int:
-        """128 and the number of the first signal, as a shell has it: 130 or 143."""
+        """128 plus the number of the first signal, as in a shell: 130 or 143."""
         return 128 + (self._received or signal.SIGINT)
 
     def listen(self, notice: Callable[[], bool] | None) -> None:
-        """Tell the first signal to `notice`; true from it means that the work stops by itself."""
+        """Call `notice` on the first signal; if it returns true, the work stops by itself."""
         self._notice = notice
 
     def _came(self, number: int, _frame: FrameType | None) -> None:

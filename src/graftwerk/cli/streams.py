@@ -1,7 +1,7 @@
-"""Standard output and error as they may be: closed, full, a pipe without a reader, ASCII only.
+"""Make standard output and error robust: closed, full, broken pipes, or ASCII only.
 
-The result of long work is not lost to any of them: characters that the encoding lacks are written
-as escapes, and a stream that cannot be written ends in one sentence.
+The result of long work is never lost: characters that the encoding lacks are escaped, and a stream
+that cannot be written ends in a one-line error.
 """
 
 import errno
@@ -15,7 +15,7 @@ from ..errors import NoRoom
 
 
 def prepare() -> None:
-    """Make both streams writable: a closed one takes everything and shows nothing."""
+    """Make both streams writable; a closed one discards its output."""
     # a descriptor below 3 that is free would be given to the next file that is opened, and what a
     # library prints would be written into it
     descriptor = os.open(os.devnull, os.O_RDWR)
@@ -32,11 +32,11 @@ def prepare() -> None:
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Around what is written to standard output; it is flushed at the end.
+    """Flush standard output at the end of the context.
 
     Raises:
         NoRoom: it cannot be written.
-        BrokenPipeError: its reader has left, as `head` does.
+        BrokenPipeError: its reader has exited, as `head` does.
     """
     try:
         yield
@@ -54,12 +54,12 @@ def writing() -> Iterator[None]:
 
 
 def _give_up() -> None:
-    """Send what is still in the buffer nowhere, so that Python does not fail at its end."""
+    """Discard what is still buffered, so that Python does not fail at exit."""
     with suppress(OSError, ValueError):  # not a real file, as under a test
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(text: str) -> None:
-    """Write a line to standard error; where that cannot be written, nobody listens."""
+    """Write a line to standard error; ignore it if that fails."""
     with suppress(OSError):
         sys.stderr.write(f"{text}\n")

@@ -1,1 +1,1 @@
-"""Figures: how good a search, an encoder or an answer is."""
+"""Metrics of search, encoders, answers and images; intervals and plots."""

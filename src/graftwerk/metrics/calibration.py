@@ -1,7 +1,7 @@
-"""Probabilities that mean what they say: temperature scaling and calibration error.
+"""Calibrated probabilities: temperature scaling and calibration error.
 
-Guo et al., "On Calibration of Modern Neural Networks", 2017. Calibrated means: of the images
-whose first label is given with probability p, the share p is right.
+Guo et al., "On Calibration of Modern Neural Networks", 2017. Calibrated means that of all
+predictions made with probability p, a share p is correct.
 """
 
 import math
@@ -17,25 +17,25 @@ _COLDEST, _HOTTEST = 1e-3, 1e3
 
 
 def softmax(logits: Logits) -> Float64[np.ndarray, "n l"]:
-    """Probabilities from logits, row by row."""
+    """Return the softmax of each row."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: Float64[np.ndarray, "n l"] = powers / powers.sum(axis=1, keepdims=True)
     return probabilities
 
 
 def fit_temperature(logits: Logits, right: Right) -> float:
-    """The temperature T for which `softmax(logits / T)` has the least negative log-likelihood.
+    """Return the temperature T that minimizes the negative log-likelihood of `softmax(logits / T)`.
 
-    Above 1 it makes less sure, below 1 surer. A few images that are all right do not prove that
-    none will ever be wrong, so it goes below 1 only as far as it would with the right label at
-    (n + 1) / (n + 2) instead of 1, as Platt (1999) does; so it never reaches 0.
+    Above 1 it lowers confidence, below 1 it raises confidence. A few images that are all correct
+    do not prove that there will never be an error, so the target probability of the right label is
+    (n + 1) / (n + 2) instead of 1, as in Platt (1999); T therefore never reaches 0.
 
     Args:
         logits: of n images for l labels, at least two of each.
-        right: place of each image's own label.
+        right: index of each image's label.
 
     Returns:
-        A temperature from 0.001 to 1000; at 1000 the logits say nothing about the labels.
+        A temperature from 0.001 to 1000; at 1000 the logits carry no information about the labels.
     """
     count, labels = logits.shape
     own = logits[np.arange(count), right]
@@ -48,9 +48,9 @@ def fit_temperature(logits: Logits, right: Right) -> float:
 
 
 def _coolest(logits: Logits, requested: Float64[np.ndarray, " n"]) -> float:
-    """The temperature of the least loss, where `requested` is the mean logit that should come out.
+    """Return the temperature with the least loss, given the target for the mean logit.
 
-    The loss is convex in 1/T; its slope is the mean logit less the requested one.
+    The loss is convex in 1/T; its slope is the mean logit minus the target.
     """
     from scipy.optimize import brentq
 
@@ -69,13 +69,13 @@ def _coolest(logits: Logits, requested: Float64[np.ndarray, " n"]) -> float:
 def cross_fitted(
     logits: Logits, right: Right, seed: int, folds: int = 5
 ) -> Float64[np.ndarray, "n l"]:
-    """Probabilities of each image at a temperature that was fitted without it.
+    """Return the probabilities of each image at a temperature that was fitted without it.
 
     Args:
         logits: of n images for l labels.
-        right: place of each image's own label.
-        seed: of the division.
-        folds: parts that the images are divided into.
+        right: index of each image's label.
+        seed: of the split.
+        folds: number of folds.
     """
     order = np.random.default_rng(seed).permutation(len(logits))
     probabilities = np.empty_like(logits)
@@ -87,7 +87,7 @@ def cross_fitted(
 
 
 def negative_log_likelihood(probabilities: Float64[np.ndarray, "n l"], right: Right) -> float:
-    """Mean of -log of the right label's probability, in nats."""
+    """Return the mean negative log-probability of the right label, in nats."""
     own = probabilities[np.arange(len(right)), right]
     return float(-np.log(np.maximum(own, np.finfo(np.float64).tiny)).mean())
 
@@ -95,10 +95,10 @@ def negative_log_likelihood(probabilities: Float64[np.ndarray, "n l"], right: Ri
 def calibration_error(
     confidence: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"], bins: int = BINS
 ) -> float:
-    """Expected calibration error, 0 to 1: how far confidence and share of right answers differ.
+    """Return the expected calibration error, 0 to 1: the gap between confidence and accuracy.
 
-    Weighted mean over `bins` equally wide bins of the confidence. With few images chance alone
-    makes it some hundredths.
+    It is the weighted mean over `bins` equal-width bins of the confidence. With few images, chance
+    alone makes it a few hundredths.
     """
     locations = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     total = sum(

@@ -1,6 +1,6 @@
-"""Distances between sets of images, and of one image from a set of real ones.
+"""Distances between sets of images, and from one image to a set of real ones.
 
-Frechet distance, precision and recall by manifolds of nearest neighbours, nearest pixels.
+Frechet distance, precision and recall by nearest-neighbour manifolds, spectra, PSNR.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from jaxtyping import Bool, Float, Float32, Float64, UInt8
 
 
 def frechet_distance(a: Float32[np.ndarray, "n d"], b: Float32[np.ndarray, "m d"]) -> float:
-    """Frechet distance of the normal distributions with the means and covariances of two sets.
+    """Return the Frechet distance of two normal distributions fitted to two sets.
 
     Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash
-    Equilibrium", 2017. It shrinks with the size of the sets, so compare sets of one size.
+    Equilibrium", 2017. It decreases with the size of the sets, so only compare sets of equal size.
 
     Raises:
         ValueError: a set has fewer than two rows.
@@ -34,11 +34,12 @@ _NEIGHBOURS = 3  # as in the paper
 def inside(
     rows: Float[np.ndarray, "n d"], manifold: Float[np.ndarray, "m d"]
 ) -> Bool[np.ndarray, " n"]:
-    """Which rows lie nearer to some row of the manifold than that one's third neighbour does.
+    """Whether each row is closer to some row of the manifold than that row's third neighbour.
 
-    Kynkäänniemi, Karras, Laine, Lehtinen, Aila, "Improved Precision and Recall Metric for Assessing
-    Generative Models", 2019, equation 1. The share of generated images inside the manifold of the
-    real ones is the precision, the share of real ones inside that of the drawn ones the recall.
+    Kynkäänniemi, Karras, Laine, Lehtinen, Aila, "Improved Precision and Recall Metric for
+    Assessing Generative Models", 2019, equation 1. The share of generated images inside the
+    manifold of the real ones is the precision; the share of real ones inside that of the generated
+    ones is the recall.
 
     Raises:
         ValueError: the manifold has too few rows.
@@ -51,7 +52,7 @@ def inside(
 
 
 def _apart(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> Float64[np.ndarray, "n m"]:
-    """Squared distances; 0 between equal rows."""
+    """Return squared distances; 0 between equal rows."""
     first, second = a.astype(np.float64), b.astype(np.float64)
     squares = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1) - 2 * first @ second.T
     found: Float64[np.ndarray, "n m"] = np.maximum(squares, 0)
@@ -63,10 +64,10 @@ _FLOOR = 1e-3  # of a spectrum's power, so that a flat image has a logarithm
 
 
 def spectra(pictures: UInt8[np.ndarray, "n h w 3"]) -> Float64[np.ndarray, "n bands"]:
-    """Logarithms of each image's power in rings of spatial frequency, low to high.
+    """Return the log power of each image in rings of spatial frequency, low to high.
 
-    The frequencies of natural images fall off smoothly (Field, 1987), as those of adversarial
-    patterns and of a decoder that is driven off its latents do not.
+    The frequencies of natural images fall off smoothly (Field, 1987). Those of adversarial
+    patterns, and of a decoder far from its training latents, do not.
     """
     grey = pictures.astype(np.float64) @ (np.array([0.299, 0.587, 0.114]) / 255)
     height, width = grey.shape[1:]
@@ -81,12 +82,12 @@ def spectra(pictures: UInt8[np.ndarray, "n h w 3"]) -> Float64[np.ndarray, "n ba
 def neighbour_distances(
     rows: Float[np.ndarray, "n d"], real: Float[np.ndarray, "m d"], *, among: bool = False
 ) -> Float64[np.ndarray, " n"]:
-    """Mean distance of each row to its nearest real rows.
+    """Return the mean distance of each row to its nearest real rows.
 
     Args:
         rows: features of images.
         real: features of real images.
-        among: whether the rows are those real ones, so that each is nearest to itself.
+        among: whether the rows are those real images, so that each is its own nearest neighbour.
     """
     squares = (rows.astype(np.float64) ** 2).sum(axis=1)[:, None] + (
         real.astype(np.float64) ** 2
@@ -99,11 +100,11 @@ def neighbour_distances(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Usual:
-    """What a reading of several numbers is in real images: a normal distribution.
+    """Normal distribution of a multivariate measurement over real images.
 
     Attributes:
-        mean: of the numbers.
-        inverse: of their covariance.
+        mean: of the measurement.
+        inverse: of its covariance.
         lengths: Mahalanobis distances of the real images themselves, sorted.
     """
 
@@ -112,9 +113,9 @@ class Usual:
     lengths: Float64[np.ndarray, " n"]
 
     def distances(self, readings: Float64[np.ndarray, "n k"]) -> Float64[np.ndarray, " n"]:
-        """How far readings are from the real ones, over the distance that 95 % of these keep.
+        """Return Mahalanobis distances, divided by the 95th percentile of those of real images.
 
-        1 is the limit of what is usual.
+        Values above 1 are unusual.
         """
         limit = float(np.quantile(self.lengths, 0.95))
         found: Float64[np.ndarray, " n"] = _lengths(readings, self.mean, self.inverse) / limit
@@ -122,7 +123,7 @@ class Usual:
 
 
 def usual(readings: Float64[np.ndarray, "n k"]) -> Usual:
-    """Learn what is usual from real images, more of them than a reading has numbers."""
+    """Fit the distribution to real images; needs more images than dimensions."""
     mean = readings.mean(axis=0)
     covariance = np.atleast_2d(np.cov(readings, rowvar=False))
     # a little of its mean spread in every direction, for directions that hardly vary
@@ -145,7 +146,7 @@ def _lengths(
 def psnr(
     found: UInt8[np.ndarray, "n h w 3"], requested: UInt8[np.ndarray, "n h w 3"]
 ) -> Float64[np.ndarray, " n"]:
-    """Peak signal over noise of each image, in decibels; 120 for equal ones."""
+    """Return the peak signal-to-noise ratio of each image in decibels; 120 for equal images."""
     apart = (found.astype(np.float64) - requested.astype(np.float64)) / 255
     errors = np.maximum((apart**2).mean(axis=(1, 2, 3)), 1e-12)
     decibels: Float64[np.ndarray, " n"] = -10 * np.log10(errors)

@@ -1,7 +1,7 @@
-"""How well edge maps agree with boundaries that people drew, as the BSDS benchmark counts.
+"""Agreement of edge maps with boundaries annotated by people, as in the BSDS benchmark.
 
-An edge pixel and a boundary pixel may be paired when they are within a tolerance, each with at
-most one partner. Of all such pairings one with the most pairs is taken.
+An edge pixel and a boundary pixel can be matched if they are within a tolerance, each at most
+once. The matching has as many pairs as possible.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ LEVELS = 99  # thresholds, at 0.01, 0.02, ... of the largest strength there can 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counts:
-    """Pixels of one image at each threshold.
+    """Pixel counts of one image at each threshold.
 
     Attributes:
-        matched: edge pixels that are paired with a boundary pixel of at least one person.
+        matched: edge pixels that match a boundary pixel of at least one annotator.
         edges: edge pixels.
-        found: boundary pixels that are paired, over all people.
-        boundaries: boundary pixels of all people; the same at each threshold.
+        found: matched boundary pixels, over all annotators.
+        boundaries: boundary pixels of all annotators; the same at each threshold.
     """
 
     matched: Int64[np.ndarray, " t"]
@@ -35,7 +35,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class EdgeQuality:
-    """The three figures of the benchmark, and what belongs to the first.
+    """The three figures of the benchmark, and details of the first.
 
     Attributes:
         ods: best F of one threshold for all images.
@@ -57,15 +57,15 @@ class EdgeQuality:
 def count_pairs(
     strength: Float64[np.ndarray, "h w"], drawn: Sequence[Bool[np.ndarray, "h w"]]
 ) -> Counts:
-    """Pair edges with the boundaries of each person, at all thresholds in one pass.
+    """Match edges with the boundaries of each annotator, at all thresholds in one pass.
 
-    Edge pixels come in order of falling strength, and each is paired if that leaves all earlier
-    ones paired (perhaps otherwise). So at every threshold the pairing has the most pairs, and a
-    pixel that is paired once stays so: one pass counts all thresholds.
+    Edge pixels come in order of decreasing strength, and each is matched if all earlier ones can
+    stay matched (possibly to other pixels). So at every threshold the matching has maximum size,
+    and a matched pixel stays matched: one pass counts all thresholds.
 
     Args:
         strength: of thinned edges, from 0 (none) to 1.
-        drawn: boundaries of at least one person.
+        drawn: boundaries of at least one annotator.
     """
     rows, columns = np.nonzero(strength)
     order = np.argsort(-strength[rows, columns], kind="stable")
@@ -88,13 +88,13 @@ def count_pairs(
 
 
 def _at_least(levels: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " t"]:
-    """How many are of level 1 and more, 2 and more, ..."""
+    """Count how many are of level 1 and more, 2 and more, ..."""
     counts = np.bincount(levels, minlength=LEVELS + 1)
     return np.cumsum(counts[::-1])[::-1][1:].astype(np.int64)
 
 
 def _offsets(reach: float) -> Int64[np.ndarray, "o 2"]:
-    """Steps to pixels within reach, the nearest first."""
+    """Return offsets to pixels within reach, nearest first."""
     side = np.arange(-int(reach), int(reach) + 1)
     rows, columns = (part.ravel() for part in np.meshgrid(side, side, indexing="ij"))
     far = np.hypot(rows, columns)
@@ -109,7 +109,7 @@ def _pair(
     drawn: Bool[np.ndarray, "h w"],
     offsets: Int64[np.ndarray, "o 2"],
 ) -> Bool[np.ndarray, " n"]:
-    """Which edge pixels have a partner, earlier ones first."""
+    """Return which edge pixels are matched, giving priority to earlier ones."""
     height, width = drawn.shape
     padding = int(np.abs(offsets).max(initial=0))
     numbers = np.full((height + 2 * padding, width + 2 * padding), -1, dtype=np.int64)
@@ -137,10 +137,10 @@ def _augment(
     state: Int64[np.ndarray, "4 b"],
     queue: Int64[np.ndarray, " q"],
 ) -> None:
-    """Give each edge pixel in turn a partner along a shortest alternating path, where there is one.
+    """Match each edge pixel in turn along a shortest augmenting path, if there is one.
 
-    A search that fails has seen boundaries that are all taken by edges which reach no others, so
-    no later path leads through them either: they are never looked at again.
+    A search that fails has seen only boundary pixels whose partners reach no others, so no later
+    path leads through them either; they are not visited again.
     """
     owner, came_from, seen_by, dead = state[0], state[1], state[2], state[3]
     for edge in range(len(edges)):
@@ -171,7 +171,7 @@ def _augment(
 
 
 def quality_of(counts: Sequence[Counts]) -> EdgeQuality:
-    """ODS, OIS and AP over images."""
+    """Return ODS, OIS and AP over images."""
     matched = np.stack([one.matched for one in counts])
     edges = np.stack([one.edges for one in counts])
     found = np.stack([one.found for one in counts])
@@ -203,7 +203,7 @@ def _f(precision: Float64[np.ndarray, "*t"], recall: Float64[np.ndarray, "*t"]) 
 def _mean_precision(
     precision: Float64[np.ndarray, " t"], recall: Float64[np.ndarray, " t"]
 ) -> float:
-    """Precision at recall 0, 0.01, ..., 1, linear in between, 0 beyond the largest recall."""
+    """Average precision at recall 0, 0.01, ..., 1, interpolated, 0 beyond the largest recall."""
     known, first = np.unique(recall, return_index=True)
     at = np.linspace(0, 1, 101)
     return float(np.interp(at, known, precision[first], left=0.0, right=0.0).sum() / 100)

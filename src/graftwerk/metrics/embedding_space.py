@@ -1,4 +1,4 @@
-"""How an encoder lays out what it encodes: do similar things lie close?
+"""Geometry of an embedding space: are similar items close?
 
 All figures are of unit vectors, so a dot product is a cosine.
 """
@@ -22,16 +22,15 @@ def ranks(
     query_groups: Int64[np.ndarray, " q"],
     answer_groups: Int64[np.ndarray, " a"],
 ) -> Int64[np.ndarray, " q"]:
-    """Rank, from 1, of the best right answer to each query.
+    """Return the rank, from 1, of the best correct answer to each query.
 
-    A wrong answer that is as near counts as nearer, so that vectors which are all the same are
-    not praised.
+    Ties count against the correct answer, so that identical vectors do not get a good score.
 
     Args:
         queries: their vectors.
         answers: their vectors.
-        query_groups: answers of the same number are right.
-        answer_groups: each query's number is among them.
+        query_groups: answers with the same number are correct.
+        answer_groups: contains each query's number.
     """
     found = np.empty(len(queries), dtype=np.int64)
     for rows, cosines in _blocks(queries, answers):
@@ -44,7 +43,7 @@ def ranks(
 def chance_at_1(
     query_groups: Int64[np.ndarray, " q"], answer_groups: Int64[np.ndarray, " a"]
 ) -> float:
-    """Share of queries whose right answer comes first in a random order."""
+    """Return the share of queries whose correct answer comes first in random order."""
     right = (query_groups[:, None] == answer_groups[None, :]).sum(axis=1)
     return float(right.mean() / len(answer_groups))
 
@@ -52,12 +51,12 @@ def chance_at_1(
 def matching_cosines(
     pictures: Queries, texts: Answers, groups: Int64[np.ndarray, " q"]
 ) -> tuple[float, float]:
-    """Mean cosine of each image with its own text, and with all other texts.
+    """Return the mean cosine of each image with its own text, and with all other texts.
 
     Args:
         pictures: their vectors.
         texts: vectors of two texts or more.
-        groups: place of the text of each image.
+        groups: index of each image's text.
     """
     own = (pictures.astype(np.float64) * texts[groups]).sum(axis=1)
     total = pictures.sum(axis=0, dtype=np.float64) @ texts.sum(axis=0, dtype=np.float64)
@@ -66,15 +65,15 @@ def matching_cosines(
 
 
 def modality_gap(pictures: Queries, texts: Answers) -> float:
-    """Distance of the mean image from the mean text, 0 to 2 (Liang et al. 2022)."""
+    """Return the distance of the mean image from the mean text, 0 to 2 (Liang et al. 2022)."""
     apart = pictures.mean(axis=0, dtype=np.float64) - texts.mean(axis=0, dtype=np.float64)
     return float(np.linalg.norm(apart))
 
 
 def anisotropy(vectors: Vectors) -> float:
-    """Mean cosine of two different vectors, over all pairs (Ethayarajh 2019).
+    """Return the mean cosine of two different vectors, over all pairs (Ethayarajh 2019).
 
-    0 where directions are spread evenly, 1 where all are the same.
+    0 if directions are uniform, 1 if all vectors are the same.
 
     Raises:
         ValueError: fewer than two vectors.
@@ -87,7 +86,7 @@ def anisotropy(vectors: Vectors) -> float:
 
 
 def nearest(vectors: Vectors, k: int) -> Int64[np.ndarray, "n k"]:
-    """Places of the `k` nearest other vectors of each, in no order.
+    """Return the indices of the `k` nearest other vectors of each, in no order.
 
     Raises:
         ValueError: there are not `k` others.
@@ -102,7 +101,7 @@ def nearest(vectors: Vectors, k: int) -> Int64[np.ndarray, "n k"]:
 
 
 def nearest_answers(queries: Queries, answers: Answers, k: int) -> Int64[np.ndarray, "q k"]:
-    """Places of the `k` nearest answers to each query, in no order."""
+    """Return the indices of the `k` nearest answers to each query, in no order."""
     found = np.empty((len(queries), k), dtype=np.int64)
     for rows, cosines in _blocks(queries, answers):
         found[rows] = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
@@ -110,14 +109,14 @@ def nearest_answers(queries: Queries, answers: Answers, k: int) -> Int64[np.ndar
 
 
 def occurrences(neighbours: Int64[np.ndarray, "n k"], count: int) -> Int64[np.ndarray, " c"]:
-    """How often each of `count` things is among the neighbours."""
+    """Count how often each of `count` items is among the neighbours."""
     return np.bincount(neighbours.reshape(-1), minlength=count).astype(np.int64)
 
 
 def skewness(counts: Int64[np.ndarray, " c"]) -> float:
-    """Skewness of the k-occurrence: the measure of hubness (Radovanovic et al. 2010).
+    """Return the skewness of the k-occurrence, a measure of hubness (Radovanovic et al. 2010).
 
-    0 where all come up equally often; above 1 a few hubs come up for nearly everything.
+    0 if all items occur equally often; above 1, a few hubs occur for nearly every query.
     """
     apart = counts - counts.mean()
     deviation = np.sqrt(np.mean(apart**2))
@@ -125,7 +124,7 @@ def skewness(counts: Int64[np.ndarray, " c"]) -> float:
 
 
 def memberships(values: Sequence[Sequence[str]]) -> tuple[Bool[np.ndarray, "n v"], list[str]]:
-    """Which of all different values each item has, and these values."""
+    """Return which of all distinct values each item has, and these values."""
     names = sorted({value for some in values for value in some})
     location = {name: number for number, name in enumerate(names)}
     has = np.zeros((len(values), len(names)), dtype=bool)
@@ -137,10 +136,10 @@ def memberships(values: Sequence[Sequence[str]]) -> tuple[Bool[np.ndarray, "n v"
 def purity(
     neighbours: Int64[np.ndarray, "n k"], has: Bool[np.ndarray, "n v"]
 ) -> tuple[float, float]:
-    """How much of their values neighbours share, and how much any two items do.
+    """Return how much of their values neighbours share, and how much two random items share.
 
-    What two items share is 1 for the same value and 0 for different ones; of several values, the
-    number that both have over the number that either has. An item without any is no query.
+    Two items with one value each share 1 if it is the same, else 0; with several values, the
+    Jaccard index. Items without a value are not used as queries.
 
     Returns:
         The mean over neighbours, and over all pairs of different items, both 0 to 1.
@@ -163,7 +162,7 @@ def purity(
 def _blocks(
     queries: Queries, answers: Answers
 ) -> Iterator[tuple[slice, Float64[np.ndarray, "b a"]]]:
-    """Cosines of some queries with all answers, at a time."""
+    """Yield cosines of a block of queries with all answers."""
     for first in range(0, len(queries), _BLOCK):
         rows = slice(first, min(first + _BLOCK, len(queries)))
         yield rows, queries[rows].astype(np.float64) @ answers.T.astype(np.float64)

@@ -1,6 +1,6 @@
-"""Confidence intervals: of a proportion, of a mean, of paired differences, by resampling.
+"""Confidence intervals of proportions, means and paired differences, and by bootstrap.
 
-All are two-sided and of 95 % where nothing else is said. A margin is half the width of an interval.
+All are two-sided 95 % intervals unless noted. A margin is half the width of an interval.
 """
 
 import math
@@ -82,7 +82,7 @@ def student(values: Sequence[float]) -> tuple[float, float | None]:
 def resample(
     measure: Callable[[Rows], T], count: int, generator: np.random.Generator, times: int
 ) -> list[T]:
-    """Measure `count` rows, drawn with replacement, again and again."""
+    """Evaluate `count` rows sampled with replacement, repeatedly."""
     return [measure(generator.integers(0, count, count)) for _ in range(times)]
 
 
@@ -96,10 +96,10 @@ def bootstrap(
     """Return the interval of a measure of `count` rows (Efron's percentile bootstrap).
 
     Args:
-        measure: of the rows whose numbers it is given.
-        count: how many rows there are.
-        generator: generates them.
-        times: how often.
+        measure: called with row indices.
+        count: number of rows.
+        generator: of the random samples.
+        times: number of samples.
         confidence: of the interval, 0 to 1.
     """
     resampled = resample(measure, count, generator, times)
@@ -120,7 +120,7 @@ def bootstrap_margin(
 ) -> float:
     """Return the margin from the standard deviation of a resampled measure.
 
-    For measures with a bias, such as a Frechet distance, around whose value the percentiles of
-    the bootstrap do not lie.
+    For biased measures such as a Frechet distance, whose bootstrap percentiles are not centered on
+    its value.
     """
     return _Z_OF_MARGINS * float(np.std(resample(measure, count, generator, times)))

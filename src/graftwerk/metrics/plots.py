@@ -1,9 +1,9 @@
-"""Plots and labelled sheets of images, on Pillow alone.
+"""Plots and labelled contact sheets, using only Pillow.
 
-All plots are made of a few primitives: a `Figure`, `Axes` in it, and on them lines with bands,
-points, whiskers, bars and rules. `plot_panels` is the plot most callers want: curves over one
-horizontal axis. `image_sheet` puts images side by side with labels that never overlap. Pillow is
-needed for images anyway; Matplotlib would be a further dependency with dependencies of its own.
+All plots use a few primitives: a `Figure` with `Axes`, and on them lines with bands, points, error
+bars, bars and rules. `plot_panels` is what most callers need: curves over one horizontal axis.
+`image_sheet` arranges images with labels that never overlap. Pillow is needed for images anyway;
+Matplotlib would be a further dependency with dependencies of its own.
 """
 
 import io
@@ -43,8 +43,8 @@ class Scale:
     Attributes:
         low: its lower end.
         high: its upper end, above `low`.
-        logarithmic: whether equal ratios take equal room; then both ends are positive.
-        labels: instead of numbers: places and what is written there; empty: none.
+        logarithmic: whether the scale is logarithmic; then both ends are positive.
+        labels: positions and texts to show instead of numbers, or empty.
     """
 
     low: Number
@@ -56,12 +56,12 @@ class Scale:
     def over(
         cls, values: Sequence[Number], logarithmic: bool = False, room: Number = 0.0
     ) -> "Scale | None":
-        """The range of the values that can be plotted, or None if there are none.
+        """Return the range of the values that can be plotted, or None if there are none.
 
         Args:
-            values: those that are not finite, or not positive on a logarithmic axis, are left out.
+            values: those that are not finite, or not positive on a logarithmic axis, are ignored.
             logarithmic: as the attribute.
-            room: added at both ends, as a share of the range.
+            room: added at both ends, as a fraction of the range.
         """
         finite = [v for v in values if math.isfinite(v) and (v > 0 or not logarithmic)]
         if not finite:
@@ -77,7 +77,7 @@ class Scale:
 
     @classmethod
     def of(cls, names: Sequence[str]) -> "Scale":
-        """An axis of names at 0, 1, 2, ..."""
+        """Return a categorical axis with names at 0, 1, 2, ..."""
         return cls(
             -0.5, len(names) - 0.5, labels=[(float(n), name) for n, name in enumerate(names)]
         )
@@ -87,13 +87,13 @@ class Scale:
         return math.isfinite(value) and (value > 0 or not self.logarithmic)
 
     def share(self, value: Number) -> float:
-        """Where a value lies: 0 at the lower end, 1 at the upper."""
+        """Return the position of a value: 0 at the lower end, 1 at the upper."""
         if self.logarithmic:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self, most: int) -> list[tuple[float, str]]:
-        """Round values inside the range, at most about `most`, and their labels."""
+        """Return round values inside the range, about `most` at most, and their labels."""
         if self.labels is not None:
             return list(self.labels)
         if self.logarithmic and self.high / self.low >= 10:
@@ -105,7 +105,7 @@ class Scale:
         return [(p, number(p)) for p in locations if 0 <= round(self.share(p), 6) <= 1]
 
     def _decades(self, most: int) -> list[float]:
-        """The densest of the usual ticks of a logarithmic axis that are not too many."""
+        """Return the densest of the usual ticks of a logarithmic axis that fit."""
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         inside: list[float] = []
         for every in (1, *range(1, len(powers) + 1)):
@@ -122,13 +122,13 @@ class Scale:
 
 
 def _round_step(least: Number) -> float:
-    """The smallest of 1, 2, 5, 10, 20, ... that is no smaller."""
+    """Return the smallest of 1, 2, 5, 10, 20, ... that is at least `least`."""
     power = 10.0 ** math.floor(math.log10(least))
     return next(d * power for d in (1, 2, 5, 10) if d * power >= least * (1 - 1e-9))
 
 
 def number(value: Number) -> str:
-    """A number as the label of a tick."""
+    """Format a number as a tick label."""
     if value == 0:
         return "0"
     if abs(value) >= 1000 and abs(value) < 1e7:
@@ -137,7 +137,7 @@ def number(value: Number) -> str:
 
 
 def text_width(text: str, size: int) -> float:
-    """Pixels that a line takes."""
+    """Return the width of a line in pixels."""
     from PIL import ImageFont
 
     return float(ImageFont.load_default(size).getlength(text))
@@ -162,12 +162,12 @@ class Figure:
         size: int = _SMALL,
         anchor: str = "la",
     ) -> float:
-        """Write a line and return its width; `anchor` as Pillow has them."""
+        """Write a line and return its width; `anchor` is as in Pillow."""
         self.pen.text(at, text, fill=colour, font_size=size, anchor=anchor)
         return text_width(text, size)
 
     def png(self) -> bytes:
-        """The figure as a PNG file."""
+        """Return the figure as a PNG file."""
         buffer = io.BytesIO()
         self.image.save(buffer, format="PNG")
         return buffer.getvalue()
@@ -177,13 +177,13 @@ class Axes:
     """A rectangle of a figure with two scales.
 
     Args:
-        figure: that it lies in.
+        figure: that contains it.
         box: left, upper, right and lower edge of the rectangle, without labels.
         x: horizontal scale.
         y: vertical scale.
-        title: above it.
-        x_title: below its right end.
-        grid: the axes whose ticks have lines.
+        title: above the axes.
+        x_title: below the right end.
+        grid: the axes whose ticks have grid lines.
     """
 
     def __init__(
@@ -217,7 +217,7 @@ class Axes:
         figure.text((right, bottom + 6 + _LINE), x_title, colour=SOFT, anchor="ra")
 
     def at(self, x: Number, y: Number) -> tuple[float, float]:
-        """Pixels of a point."""
+        """Convert a point to pixels."""
         left, top, right, bottom = self.box
         return (
             left + self.x.share(x) * (right - left),
@@ -227,7 +227,7 @@ class Axes:
     def line(
         self, x: Sequence[Number], y: Sequence[Number], colour: Colour, width: int = 2
     ) -> "Axes":
-        """A line through the points that can be plotted; a dot where it is a single one."""
+        """Plot a line through the points, or a dot if there is only one."""
         points = self._points(x, y)
         if len(points) > 1:
             self.figure.pen.line(points, fill=colour, width=width, joint="curve")
@@ -238,7 +238,7 @@ class Axes:
     def band(
         self, x: Sequence[Number], low: Sequence[Number], high: Sequence[Number], colour: Colour
     ) -> "Axes":
-        """The area between two lines, in a light shade of a color."""
+        """Fill the area between two lines in a light shade of a color."""
         lower, upper = self._points(x, low), self._points(x, high)
         if len(lower) > 1 and len(upper) > 1:
             self.figure.pen.polygon([*upper, *lower[::-1]], fill=lighter(colour))
@@ -247,7 +247,7 @@ class Axes:
     def scatter(
         self, x: Sequence[Number], y: Sequence[Number], colour: Colour, radius: Number = 3
     ) -> "Axes":
-        """A dot for each point."""
+        """Plot a dot for each point."""
         return self._dots(self._points(x, y), colour, radius)
 
     def whiskers(
@@ -257,7 +257,7 @@ class Axes:
         colour: Colour,
         width: int = 4,
     ) -> "Axes":
-        """A short line for each pair of ends: intervals, upright or level."""
+        """Plot vertical or horizontal error bars."""
         for (left, right), (low, high) in zip(x, y, strict=True):
             ends = self._points((left, right), (low, high))
             if len(ends) > 1:
@@ -265,7 +265,7 @@ class Axes:
         return self
 
     def bar(self, y: Number, length: Number, colour: Colour, label: str, thick: Number) -> "Axes":
-        """A level bar from the left edge, with a label at its end."""
+        """Plot a horizontal bar from the left edge, with a label at its end."""
         across, height = self.at(length, y)
         left = self.box[0]
         end = max(across, left + 2)  # the shortest can still be seen
@@ -274,7 +274,7 @@ class Axes:
         return self
 
     def rule(self, colour: Colour, x: Number | None = None, y: Number | None = None) -> "Axes":
-        """A line right across at a place."""
+        """Plot a line across the whole axes."""
         left, top, right, bottom = self.box
         if x is not None:
             across = self.at(x, self.y.low)[0]
@@ -285,7 +285,7 @@ class Axes:
         return self
 
     def legend(self, names: Sequence[tuple[str, Colour]], after: str = "") -> "Axes":
-        """Names with their colors above the axes, to the right of a title."""
+        """Write names in their colors above the axes, to the right of a title."""
         left, top, right, _ = self.box
         pen = self.figure.pen
         widths = [26 + text_width(name, _SMALL) for name, _ in names]
@@ -315,12 +315,12 @@ class Curve:
     """One curve.
 
     Attributes:
-        name: of what it shows.
-        steps: rising.
+        name: for the legend.
+        steps: ascending.
         values: one for each step; NaN where there is none.
-        low: lower end of a band around it; empty: none.
+        low: lower end of a band around it; may be empty.
         high: upper end.
-        colour: None: the next of `COLOURS`.
+        colour: None for the next of `COLOURS`.
         width: of the line in pixels.
     """
 
@@ -338,9 +338,9 @@ class Panel:
     """Curves over one vertical axis.
 
     Attributes:
-        title: above it.
-        curves: in their order of colors.
-        logarithmic: whether the vertical axis is.
+        title: above the panel.
+        curves: colored in order.
+        logarithmic: whether the vertical axis is logarithmic.
     """
 
     title: str
@@ -355,13 +355,13 @@ def plot_panels(
     x_title: str = "step",
     height: int = _PANEL[1],
 ) -> bytes:
-    """Return a PNG of panels over one horizontal axis.
+    """Return a PNG of panels that share a horizontal axis.
 
     Args:
-        panels: from above.
+        panels: from top to bottom.
         title: above them.
-        marks: steps at which a line goes through all panels.
-        x_title: what the steps are.
+        marks: steps at which a vertical line crosses all panels.
+        x_title: label of the horizontal axis.
         height: of a panel in pixels.
     """
     figure = Figure(_PANEL[0], 40 + height * len(panels) + _LINE, title)
@@ -394,7 +394,7 @@ def plot_panels(
 
 
 def _wrapped(title: str, width: Number) -> list[str]:
-    """A title in lines that are no wider than allowed; a longer word stands alone."""
+    """Wrap a title into lines no wider than `width`, without breaking words."""
     lines: list[str] = []
     for word in title.split():
         if lines and text_width(f"{lines[-1]} {word}", _TITLE) <= width:
@@ -420,14 +420,14 @@ def image_sheet(
     Columns are as wide as the widest image or label, so that no label is cut or overlaps another.
 
     Args:
-        tiles: images from the upper left, row by row; smaller ones stand in the middle.
-        columns: how many in a row.
+        tiles: images from the upper left, row by row; smaller ones are centered.
+        columns: number of images in a row.
         below: a label for each image.
         left: a label for each row.
         above: a label for each column.
-        title: above all, wrapped where it is longer than the sheet is wide.
+        title: above all, wrapped to the width of the sheet.
         gap: pixels between images.
-        border: whether there is a gap around them too.
+        border: whether there is a gap around the sheet too.
     """
     from PIL import Image, ImageDraw
 

@@ -1,7 +1,4 @@
-"""Reports of how an encoder lays out what it encodes.
-
-Reports of measurements.
-"""
+"""Reports of embedding spaces, retrieval, similarity and answers."""
 
 from pydantic import Field
 

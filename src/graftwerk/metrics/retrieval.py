@@ -1,4 +1,4 @@
-"""Figures of similarity, search and answers.
+"""Metrics of similarity, search and answers.
 
 Rank correlation with human judgements, recall, MRR and nDCG, and SQuAD's exact match and token F1
 (arXiv 1606.05250).
@@ -21,7 +21,7 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalise(text: str) -> list[str]:
-    """Words in lower case, without ASCII punctuation and articles."""
+    """Return lower-case words without ASCII punctuation and articles."""
     return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
 
 
@@ -31,13 +31,13 @@ def exact_match(answer: str, references: Sequence[str]) -> bool:
 
 
 def contains_answer(answer: str, references: Sequence[str]) -> bool:
-    """Whether the words of a reference stand in the answer, in their order."""
+    """Whether the words of a reference occur in the answer in the same order."""
     words = f" {' '.join(normalise(answer))} "
     return any(f" {' '.join(normalise(reference))} " in words for reference in references)
 
 
 def token_f1(answer: str, references: Sequence[str]) -> float:
-    """Best harmonic mean of precision and recall of words over the references, 0 to 1."""
+    """Return the best token F1 over the references, 0 to 1."""
     return max(
         (_f1(normalise(answer), normalise(reference)) for reference in references), default=0
     )
@@ -51,10 +51,10 @@ def _f1(answer: list[str], reference: list[str]) -> float:
 
 
 def retrieval_figures(ranks: Sequence[int | None]) -> RetrievalFigures:
-    """Recall, mean reciprocal rank and normalised discounted cumulative gain.
+    """Return recall, mean reciprocal rank and normalized discounted cumulative gain.
 
     Args:
-        ranks: rank of the right document, from 1, for each question; None where it was not found.
+        ranks: rank of the right document, from 1, for each question; None if it was not found.
     """
     found = [rank for rank in ranks if rank is not None]
     total = max(len(ranks), 1)
@@ -75,10 +75,10 @@ def retrieval_figures(ranks: Sequence[int | None]) -> RetrievalFigures:
 def correlations(
     cosines: Float[np.ndarray, " n"], scores: Float[np.ndarray, " n"]
 ) -> tuple[float, float]:
-    """Spearman's and Pearson's correlation of cosines and scores, each -1 to 1.
+    """Return Spearman's and Pearson's correlation of cosines and scores, each -1 to 1.
 
     Raises:
-        BadInput: one side is constant, so that there is no order to compare.
+        BadInput: one side is constant, so there is no order to compare.
     """
     from scipy.stats import pearsonr, spearmanr
 

@@ -1,8 +1,8 @@
-"""`graft tour`: the commands on shipped data, written as one page to look at.
+"""`graft tour`: run the commands on shipped data and present the results on one page.
 
-A chapter is a function that runs commands and returns what its template shows. Add one by writing
-`chapter(folder, request, monitor)` in a module of this folder, a template, and a line below. Where
-a run is long, the short tour shows a recorded result of it; see `recorded.py`.
+A chapter is a function that runs commands and returns what its template shows. To add one, write
+`chapter(folder, request, monitor)` in a module of this folder, a template, and an entry in the
+table below. For long runs, the short tour shows a recorded result; see `recorded.py`.
 """
 
 import time
@@ -35,14 +35,14 @@ _LOCATIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A line of the tour.
+    """An entry of the tour.
 
     Attributes:
         title: heading on the page.
         template: file of this folder that shows what `build` returns.
         build: runs commands; gets the tour's folder, the request and the monitor.
         about: one line on what the chapter shows, for the list at the top of the page.
-        seconds: on one free CPU core, of the short tour and of the full one; 0: nothing runs.
+        seconds: on one free CPU core, of the short tour and of the full one; 0 if nothing runs.
     """
 
     title: str
@@ -58,7 +58,7 @@ class Chapter:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What the page shows of a chapter; None while it is still to come."""
+    """What the page shows of a chapter; None if it has not been run yet."""
 
     chapter: Chapter
     html: str | None = None
@@ -126,12 +126,12 @@ CHAPTERS: tuple[Chapter, ...] = (
 
 
 def run(request: requests.Tour, monitor: Monitor) -> TourResult:
-    """Run every chapter; `index.html` is written at the start and again after each of them.
+    """Run every chapter; `index.html` is written at the start and again after each chapter.
 
-    A tour that was stopped goes on with the next chapter.
+    An interrupted tour continues with the next chapter.
 
     Raises:
-        BadFile: the folder holds something that the tour did not write.
+        BadFile: the folder contains files that the tour did not write.
         NoRoom: the folder cannot be written.
     """
     page, parts = request.out / PAGE, request.out / PARTS
@@ -156,7 +156,7 @@ def run(request: requests.Tour, monitor: Monitor) -> TourResult:
 
 
 def _announce(shown: list[_Part], request: requests.Tour, monitor: Monitor) -> None:
-    """Say what is to come, and what it costs, before anything runs."""
+    """Print the chapters and their cost before anything runs."""
     rest = [part.chapter for part in shown if part.html is None]
     if len(rest) < len(shown):
         done = len(shown) - len(rest)
@@ -177,7 +177,7 @@ def _duration(seconds: int) -> str:
 
 
 def _retained(chapter: Chapter, request: requests.Tour) -> _Part:
-    """Take what a tour that was stopped has left of a chapter."""
+    """Load the result of a chapter that an interrupted tour has finished."""
     with suppress(BadFile, KeyError, TypeError, ValueError):
         stored = files.read_json(_store(chapter, request))
         if stored["key"] == _key(request):
@@ -186,7 +186,7 @@ def _retained(chapter: Chapter, request: requests.Tour) -> _Part:
 
 
 def _build(chapter: Chapter, request: requests.Tour, monitor: Monitor) -> _Part:
-    """Run a chapter and keep what the page shows of it."""
+    """Run a chapter and save what the page shows of it."""
     began = time.perf_counter()
     content = chapter.build(request.out, request, monitor)
     html = _environment(request.out).get_template(chapter.template).render(content)
@@ -201,12 +201,12 @@ def _store(chapter: Chapter, request: requests.Tour) -> Path:
 
 
 def _key(request: requests.Tour) -> list[Any]:
-    """What a chapter that is kept depends on."""
+    """Return what a saved chapter depends on."""
     return [__version__, request.model_dump(mode="json"), str(request.out.absolute())]
 
 
 def _is_former(folder: Path) -> bool:
-    """Whether an unmarked folder holds a tour and nothing else: its page says what it is."""
+    """Whether an unmarked folder contains only a tour, judging by its page."""
     page = folder / PAGE
     if not set(folders.entries(folder)) <= {PAGE, *_LOCATIONS} or not page.is_file():
         return False
@@ -232,7 +232,7 @@ def _environment(folder: Path) -> "Environment":
 
 
 def _front(folder: Path) -> dict[str, Any]:
-    """Recorded results of which the top of the page shows an image or a figure."""
+    """Return the recorded results shown at the top of the page."""
     return {name: recorded.load(name, folder) for name in ("compare", "prompts", "control")}
 
 

@@ -64,7 +64,7 @@ def generate_and_search(folder: Path, request: requests.Tour, monitor: Monitor) 
 
 
 def _measured(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
-    """How often an image shows what its prompt requests; measured here in the full tour."""
+    """Return how often an image matches its prompt; measured live in the full tour."""
     entry = recorded.load("evaluation", folder)
     if not request.full:
         return entry
@@ -81,7 +81,7 @@ def _measured(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[st
 def generate_prompts(
     folder: Path, request: requests.Tour, monitor: Monitor, prompts: Sequence[str] = PROMPTS
 ) -> dict[str, Any]:
-    """Generate four images of each prompt."""
+    """Generate four images for each prompt."""
     generated = []
     for number, prompt in enumerate(prompts):
         requested = requests.Generate(
@@ -98,7 +98,7 @@ def generate_prompts(
 def _search_images(
     location: Path, common: dict[str, Any], image: str, monitor: Monitor
 ) -> dict[str, Any]:
-    """Index rendered images and search them by words and by an image."""
+    """Index rendered images and search them by text and by image."""
     data, out = location / "scenes", location / "index"
     blocks.run_blocks_render(requests.BlocksRender(count=RENDERED, out=data, **common), monitor)
     captions = _captions(data)
@@ -122,7 +122,7 @@ def _search_images(
 
 
 def _classify_images(location: Path, common: dict[str, Any], monitor: Monitor) -> dict[str, Any]:
-    """Classify rendered images of one object by the words of the labels alone."""
+    """Classify rendered images of one object (zero-shot)."""
     data = location / "objects"
     blocks.run_blocks_render(
         requests.BlocksRender(count=CLASSIFIED, objects=1, out=data, **common), monitor

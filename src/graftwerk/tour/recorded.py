@@ -1,6 +1,6 @@
-"""Results of longer runs that ship with the tour, each with its command, its date and its machine.
+"""Recorded results of longer runs, shipped with the tour, with command, date and machine.
 
-`recorded/NAME.json` holds what the template of a chapter shows; its images lie beside it.
+`recorded/NAME.json` contains what the template of a chapter shows, with its images beside it.
 `python -m bench.tour NAME` records an entry again.
 """
 
@@ -29,7 +29,7 @@ def load(name: str, tour: Path) -> dict[str, Any]:
 
     Returns:
         `source` (command, date, machine, time) and `content`, as plain JSON values in which
-        images are paths below `tour`.
+        images are paths relative to `tour`.
 
     Raises:
         BadFile: there is no such entry, or it is damaged.
@@ -56,8 +56,8 @@ def save(name: str, content: Mapping[str, Any], source: Mapping[str, Any], folde
     Args:
         name: of the entry.
         content: what a chapter's template shows; reports become plain values, images are copied.
-        source: command, made (a date), machine, cpu_seconds (seconds: wall time on a GPU).
-        folder: gets the JSON file, and a folder of this name with the images.
+        source: command, made (a date), machine, cpu_seconds (or seconds of wall time on a GPU).
+        folder: for the JSON file, and a folder of this name with the images.
     """
 
     def take(text: str) -> str:
@@ -75,7 +75,7 @@ def save(name: str, content: Mapping[str, Any], source: Mapping[str, Any], folde
 
 
 def plain(value: Any) -> Any:
-    """Turn reports, paths, tuples and mappings into JSON values; functions are left out."""
+    """Convert reports, paths, tuples and mappings to JSON values; functions are omitted."""
     if isinstance(value, BaseModel):
         return plain(value.model_dump(mode="json"))
     if isinstance(value, Mapping):

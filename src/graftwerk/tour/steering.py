@@ -1,4 +1,4 @@
-"""Chapters that steer the frozen diffusion model: guidance, control branches, a LoRA of a style."""
+"""Chapters that steer the frozen diffusion model: guidance, ControlNet branches, a style LoRA."""
 
 import json
 from collections.abc import Sequence
@@ -102,7 +102,7 @@ def _guided(label: str, scale: int, location: Path, common: dict[str, Any]) -> G
 
 
 def control(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
-    """Generate by conditions of one scene; the full tour trains a branch and an ablation too."""
+    """Generate from conditions of one scene; the full tour also trains a branch and an ablation."""
     location = folder / "control"
     folders.remove(location, owner=folder)
     location.mkdir(parents=True)
@@ -123,7 +123,7 @@ def control(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str,
 def control_rows(
     folder: Path, request: requests.Tour, monitor: Monitor, prompts: Sequence[str]
 ) -> dict[str, Any]:
-    """Generate by each condition of one scene, with each prompt."""
+    """Generate from each condition of one scene, with each prompt."""
     location = folder / "control"
     location.mkdir(parents=True, exist_ok=True)
     maps = _maps(location, request, tuple(CONDITIONS))
@@ -140,7 +140,7 @@ def control_rows(
 def _whole_control(
     location: Path, request: requests.Tour, maps: dict[str, Path], monitor: Monitor
 ) -> dict[str, Any]:
-    """Every condition, two added, an ambiguous shape, a training, a tiny ablation."""
+    """Run every condition, two combined, an ambiguous shape, a training and a tiny ablation."""
     rows = control_rows(location.parent, request, monitor, CONTROL_PROMPTS)
     both = {kind: maps[kind] for kind in ADDED}
     circle = location / "circle.png"
@@ -198,7 +198,7 @@ def _controlled(
 
 
 def _circle() -> Image.Image:
-    """A shape that many things could be."""
+    """A shape that could be many things."""
     image = Image.new("RGB", (SIDE, SIDE))
     ImageDraw.Draw(image).ellipse([22, 22, 42, 42], outline=(255, 255, 255), width=2)
     return image
@@ -207,7 +207,7 @@ def _circle() -> Image.Image:
 def _trained(
     location: Path, request: requests.Tour, monitor: Monitor
 ) -> tuple[requests.ControlTrain, ControlTrained]:
-    """Train a branch until it begins to follow its condition."""
+    """Train a branch until it starts to follow its condition."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     scenes = location / "scenes"
     requested = requests.BlocksRender(count=SCENES, out=scenes, **common)
@@ -227,7 +227,7 @@ def _trained(
 
 
 def _ablation(out: Path, request: requests.Tour, monitor: Monitor) -> Ablation:
-    """Trainings that are far too short, to show what an ablation writes."""
+    """Run trainings that are far too short, to show what an ablation writes."""
     monitor.advance()
     requested = requests.ControlAblation(
         out=out,
@@ -287,7 +287,7 @@ def train_style(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[
 
 
 def _write_foggy(folder: Path, sheet: Path) -> None:
-    """Foggy scenes with their captions, and some of them side by side."""
+    """Write foggy scenes with their captions, and a contact sheet of some of them."""
     folder.mkdir(parents=True)
     rows, images = [], []
     for number in range(FOGGY):
@@ -301,7 +301,7 @@ def _write_foggy(folder: Path, sheet: Path) -> None:
 
 
 def foggy(scene: Scene, side: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Render a scene in fog: what is far fades into grey, by the exact depth."""
+    """Render a scene in fog: distant pixels fade to grey, by exact depth."""
     depth = maps_of(scene, side, side).depth
     light = np.exp(-depth / _THICKNESS)[..., None]
     grey = np.array(_FOG) * (_BY_NIGHT if scene.time == "night" else 1.0)

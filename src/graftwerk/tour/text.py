@@ -88,7 +88,7 @@ def _embedded(request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
 
 
 def _answer(answer: Answer) -> dict[str, Any]:
-    """An answer with its timings as shares of the whole, for the bar on the page."""
+    """Return an answer with its timings as fractions, for the bar on the page."""
     total = sum(answer.seconds.values()) or 1.0
     steps = [
         {"name": name, "milliseconds": seconds * 1000, "share": 100 * seconds / total}
@@ -98,7 +98,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
 
 
 def adapt(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
-    """Fit a linear head to short texts and predict; the methods are compared in the full tour."""
+    """Fit a linear head to short texts and predict; the full tour compares the methods."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     data, head = folder / "topics.csv", folder / "head"
     folders.remove(head, owner=folder)

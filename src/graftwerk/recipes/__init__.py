@@ -1,1 +1,1 @@
-"""How the built-in models are trained, each from nothing, on scenes of the Blocks world."""
+"""Training recipes of the built-in models, each from scratch on scenes of the Blocks world."""

@@ -1,4 +1,4 @@
-"""Arrays computed once from stored scenes and kept beside them, memory-mapped.
+"""Arrays computed once from stored scenes and cached, memory-mapped.
 
 Bytes are stored as they are, all other numbers in half precision.
 """
@@ -22,7 +22,7 @@ CHUNK = 1024  # scenes of a file
 
 
 def gather(chunks: Sequence[Any], numbers: Int64[np.ndarray, " n"]) -> Shaped[np.ndarray, "n ..."]:
-    """Rows of files of equal length, but for the last one."""
+    """Gather rows from files of equal length (except for the last one)."""
     found = np.empty((len(numbers), *chunks[0].shape[1:]), dtype=chunks[0].dtype)
     files_of, locations = np.divmod(numbers, len(chunks[0]))
     for number in np.unique(files_of):
@@ -35,37 +35,38 @@ Make = Callable[[range], Shaped[Tensor, "n ..."]]
 
 
 class Chunks:
-    """One row a scene, in files of equal length."""
+    """One row per scene, in files of equal length."""
 
     def __init__(self, chunks: Sequence[Any]) -> None:
         self._chunks = chunks
 
     def of(self, numbers: Int64[np.ndarray, " n"]) -> Float[Tensor, "n ..."]:
-        """Rows of these scenes, float32."""
+        """Return the rows of these scenes as float32."""
         return torch.from_numpy(self.stored(numbers).astype(np.float32))
 
     def stored(self, numbers: Int64[np.ndarray, " n"]) -> Shaped[np.ndarray, "n ..."]:
-        """Rows of these scenes, as they are kept."""
+        """Return the rows of these scenes as they are stored."""
         return gather(self._chunks, numbers)
 
 
 def open_chunks(
     location: str, count: int, dimensions: int, doing: str, make: Make, monitor: Monitor
 ) -> Chunks:
-    """Make what is missing, and open all.
+    """Compute missing files, and open all.
 
     Args:
-        location: folder within the cache; it names all that decides the content.
+        location: folder within the cache; its name identifies everything that determines the
+            content.
         count: number of scenes.
-        dimensions: of what is stored, the scenes counted.
-        doing: what the monitor is told.
-        make: rows of a span of scenes.
-        monitor: informed about it.
+        dimensions: of the stored array, including scenes.
+        doing: name of the task for the monitor.
+        make: computes the rows of a range of scenes.
+        monitor: shows progress.
 
     Raises:
         NoRoom: the cache folder cannot be written.
-        Cancelled: stopped by the monitor; files that are whole are kept.
-        Damaged: a file holds something else.
+        Cancelled: stopped by the monitor; complete files are kept.
+        Damaged: a file has unexpected content.
     """
     from filelock import FileLock
 

@@ -1,7 +1,7 @@
-"""The autoencoder: images to latents of an eighth of their sides, and back.
+"""The autoencoder: images to latents at an eighth of their resolution, and back.
 
-Once it is finished its decoder can be trained further alone: its latents stay what they are, so
-whatever was trained on them stays valid, and images come out sharper.
+The decoder of a finished autoencoder can be trained further alone. Its latents do not change, so
+models trained on them stay valid while images become sharper.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ _BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Numbers of the recipe: `channels` of the latents, `widths` from image to latents."""
+    """Hyperparameters: `channels` of the latents, `widths` from image to latents."""
 
     plan: Plan
     scenes: int
@@ -57,7 +57,7 @@ TINY = Sizes(
 
 
 class Work:
-    """Images as they were; see `train.task.Task`."""
+    """Reconstructs images; see `training.session.Task`."""
 
     def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
         self._scenes, self._setting = scenes, setting
@@ -70,14 +70,14 @@ class Work:
         return dict(self._network.named_parameters())
 
     def batch(self, first: int, count: int) -> dict[str, Tensor]:
-        """Pictures."""
+        """Images."""
         scenes = in_order(len(self._scenes), first, count, self._setting.seed)
         return {"picture": as_tensors(self._scenes.rows(scenes))["picture"]}
 
     def loss(
         self, batch: Mapping[str, Tensor], generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Mean absolute error of pixels and of their edges, and the latents' spread."""
+        """L1 error of pixels and of their differences, and the KL divergence of the latents."""
         images = as_input(batch["picture"].to(self._setting.device))
         code = self._network.encode(images).latent_dist
         mean, deviation = code.mean.float(), code.logvar.float()
@@ -97,7 +97,7 @@ class Work:
         return error + _EDGES * edges + _DEVIATION * excess, figures
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """Write an `AutoencoderKL`; its scaling factor brings its latents to unit variance."""
+        """Write an `AutoencoderKL` whose scaling factor normalizes latents to unit variance."""
         put(self._network, weights)
         count = min(_MEASURED, len(self._scenes))
         rows = self._scenes.rows(np.arange(count))
@@ -126,13 +126,13 @@ def _network(sizes: Sizes) -> Any:
 def _psnr(
     drawn: Float[Tensor, "b 3 h w"], requested: Float[Tensor, "b 3 h w"]
 ) -> Float[Tensor, " b"]:
-    """Peak signal over noise of each image, in decibels; values from -1 to 1."""
+    """Return the PSNR of each image in decibels; values are from -1 to 1."""
     error = (drawn.clamp(-1, 1) - requested).square().mean(dim=(1, 2, 3))
     return 10 * torch.log10(4 / error.clamp(min=1e-12))
 
 
 class DecoderWork:
-    """Images back from the latents of a frozen encoder; see `train.task.Task`."""
+    """Reconstructs images from the latents of a frozen encoder; see `training.session.Task`."""
 
     def __init__(self, network: Any, scenes: Scenes, latents: Chunks, setting: Setting) -> None:
         self._network, self._scenes, self._latents = network, scenes, latents
@@ -170,12 +170,12 @@ class DecoderWork:
 
 
 def latents_identity(folder: Path) -> str:
-    """Hash of all that decides the latents of a saved autoencoder."""
+    """Return a hash of everything that determines the latents of a saved autoencoder."""
     return LatentSpace(load_part(folder)).identity
 
 
 def prepare(sizes: Sizes, setting: Setting) -> Work | DecoderWork:
-    """Render the scenes and make the network, or take the finished one that goes on."""
+    """Render the scenes, and create the network or load the one to train further."""
     scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
     finished = setting.ingredients.get("autoencoder")
     if finished is None:
@@ -191,7 +191,7 @@ def complete(folder: Path, setting: Setting) -> None:
 
 
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
-    """How near held-out images come back: the mean over them, and the worst twentieth."""
+    """Measure the PSNR of held-out images: the mean, and the worst five percent."""
     network: Any = load_part(folder).to(setting.device)
     scenes = open_scenes("pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor)
     images = as_tensors(scenes.rows(np.arange(count)))["picture"]

@@ -1,4 +1,4 @@
-"""Inputs of training computed once from stored scenes: caption tokens, text states and latents."""
+"""Training inputs computed once from stored scenes: caption tokens, text states and latents."""
 
 import hashlib
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ _RETAINED = 0.7  # chance that a part of a caption is said, where some are left 
 
 
 def captions_of_rows(rows: Rows, first: int, seed: int, dropped: float) -> list[str]:
-    """A caption for each row; items are numbered from `first` on, and draw from that alone.
+    """Return a caption for each row, as a function of the item's number in the stream.
 
     Args:
         rows: stored scenes.
         first: number of the first item in the endless stream.
         seed: of the training.
-        dropped: share of captions that leave parts out.
+        dropped: share of captions with missing parts.
     """
     captions = []
     for number, row in enumerate(rows, first):
@@ -41,7 +41,7 @@ def captions_of_rows(rows: Rows, first: int, seed: int, dropped: float) -> list[
 
 
 def tokens_of(tokenizer: Any, captions: Sequence[str]) -> "dict[str, torch.Tensor]":
-    """Token numbers and mask, filled up to the longest length."""
+    """Return token ids and masks, padded to the maximum length."""
     found = tokenizer(
         list(captions),
         padding="max_length",
@@ -56,7 +56,7 @@ _BATCH = 64
 
 
 def encode_rows(network: Any, rows: Rows, device: str) -> Float[Tensor, "n c y x"]:
-    """Mean latents of stored scenes, in the autoencoder's own scale."""
+    """Return the mean latents of stored scenes, without the scaling factor."""
     images = as_tensors(rows)["picture"]
     with torch.inference_mode():
         found = [
@@ -69,17 +69,17 @@ def encode_rows(network: Any, rows: Rows, device: str) -> Float[Tensor, "n c y x
 def open_latents(
     network: Any, identity: str, scenes: Scenes, device: str, monitor: Monitor
 ) -> Chunks:
-    """Encode scenes where that was not done yet: [c y x] each, scaled to unit variance.
+    """Encode scenes that are not in the cache: [c y x] each, scaled to unit variance.
 
     Args:
         network: the autoencoder, on the device.
-        identity: of what decides its latents.
-        scenes: what is encoded, in their order.
+        identity: hash of what determines its latents.
+        scenes: to encode, in order.
         device: where it runs.
-        monitor: informed about it.
+        monitor: shows progress.
 
     Raises:
-        NoRoom, Cancelled, Damaged: see `chunks.open_chunks`.
+        NoRoom, Cancelled, Damaged: see `arrays.open_chunks`.
     """
 
     def make(span: range) -> Tensor:
@@ -97,17 +97,17 @@ _SEED = 0  # of what captions leave unsaid
 def open_states(
     reader: TextReader, identity: str, scenes: Scenes, dropped: float, monitor: Monitor
 ) -> Chunks:
-    """Read the captions of scenes where that was not done yet: states of tokens, [t d] each.
+    """Encode captions of scenes that are not in the cache: token states, [t d] each.
 
     Args:
         reader: the text encoder.
-        identity: of what decides its states.
-        scenes: what is told, one caption each.
-        dropped: share of captions that leave parts out.
-        monitor: informed about it.
+        identity: hash of what determines its states.
+        scenes: to caption, one caption each.
+        dropped: share of captions with missing parts.
+        monitor: shows progress.
 
     Raises:
-        NoRoom, Cancelled, Damaged: see `chunks.open_chunks`.
+        NoRoom, Cancelled, Damaged: see `arrays.open_chunks`.
     """
 
     def make(span: range) -> Tensor:
@@ -124,27 +124,27 @@ TELLINGS = 4  # of each scene; they differ in what is left unsaid
 
 
 class Captions:
-    """Tokens of captions; what an item of a training is told is a function of its number."""
+    """Tokens of captions; the caption of a training item is a function of its number."""
 
     def __init__(self, chunks: Chunks) -> None:
         self._chunks = chunks
 
     def of(self, numbers: Int64[np.ndarray, " n"], first: int) -> Int64[Tensor, "n t"]:
-        """Tokens of these scenes, which are items `first` and on of the training."""
+        """Return the tokens of these scenes, which are items `first` and on of the training."""
         reported = torch.arange(first, first + len(numbers)) % TELLINGS
         return self._chunks.of(numbers)[torch.arange(len(numbers)), reported].long()
 
 
 def open_captions(scenes: Scenes, dropped: float, monitor: Monitor) -> Captions:
-    """Tell scenes where that was not done yet.
+    """Caption scenes that are not in the cache.
 
     Args:
-        scenes: what is told.
-        dropped: share of captions that leave parts out.
-        monitor: informed about it.
+        scenes: to caption.
+        dropped: share of captions with missing parts.
+        monitor: shows progress.
 
     Raises:
-        NoRoom, Cancelled, Damaged: see `chunks.open_chunks`.
+        NoRoom, Cancelled, Damaged: see `arrays.open_chunks`.
     """
     tokenizer = make_tokenizer()
 
@@ -162,12 +162,12 @@ def open_captions(scenes: Scenes, dropped: float, monitor: Monitor) -> Captions:
 
 
 def until_end(tokens: Int64[Tensor, "n t"], end: int) -> Int64[Tensor, "n t"]:
-    """The mask of texts: 1 up to the first end mark, with which the rest is filled up."""
+    """Return the attention mask: 1 up to the first end token, with which texts are padded."""
     ends = tokens == end
     return ((ends.cumsum(dim=1) - ends.long()) == 0).long()
 
 
 @lru_cache(maxsize=1)
 def _words() -> str:
-    """A hash of the vocabulary."""
+    """Return a hash of the vocabulary."""
     return hashlib.sha256(repr(vocabulary()).encode()).hexdigest()[:16]

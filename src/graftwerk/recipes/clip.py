@@ -1,9 +1,7 @@
-"""A CLIP (Radford et al. 2021): images and captions in one space.
+"""A CLIP model (Radford et al. 2021): images and captions in one vector space.
 
-Once it is finished its image half can be trained further alone, as in LiT (Zhai et al. 2022):
-its texts stay where they are, so whatever reads their states stays valid.
-
-How well the two halves of a CLIP match images and captions of held-out scenes.
+The image encoder of a finished model can be trained further alone, as in LiT (Zhai et al. 2022).
+Its text embeddings do not change, so everything that uses them stays valid.
 """
 
 import hashlib
@@ -41,10 +39,11 @@ _AMONG = 200  # images among which a caption finds its own
 
 
 def measure_matching(folder: Path, count: int, setting: Setting) -> dict[str, float]:
-    """How well images and captions find each other on held-out scenes.
+    """Measure how well images and captions retrieve each other on held-out scenes.
 
-    `zero_shot` names kind and colour, 40 classes, of scenes with one object; the recalls are the
-    shares of captions (images) whose own image (caption) is the nearest of 200.
+    `zero_shot` is the accuracy of classifying kind and colour, 40 classes, in scenes with one
+    object; the recalls are the shares of captions (images) whose own image (caption) is the
+    nearest of 200.
     """
     encoder = load_encoder(str(folder), device=setting.device)
     single = open_scenes("pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor, objects=1)
@@ -83,7 +82,7 @@ def _zero_shot(encoder: Encoder, rows: Any) -> float:
 
 
 def _class_vector(encoder: Encoder, kind: int, colour: int) -> Float32[np.ndarray, " d"]:
-    """The mean of prompts with every ground and time, and without."""
+    """Average over prompts with every ground and time, and without."""
     thing = (ObjectFacts(KINDS[kind], COLOURS[colour]),)
     prompts = [say(Facts(thing, ground, time)) for ground in GROUNDS for time in TIMES]
     mean = encoder.encode_texts([say(Facts(thing)), *prompts]).mean(axis=0)
@@ -96,7 +95,7 @@ def _encode_images(encoder: Encoder, pictures: Any) -> Float32[np.ndarray, "n d"
 
 
 def as_images(pictures: Any) -> list[Any]:
-    """Arrays as Pillow images."""
+    """Convert arrays to Pillow images."""
     from PIL import Image
 
     return [Image.fromarray(image) for image in pictures]
@@ -111,7 +110,7 @@ _FAMILIAR_PER_LEAST = 9  # a limit at 1 % from more images than it needs is firm
 
 @dataclass(frozen=True, slots=True)
 class Tower:
-    """One of the two halves of the network."""
+    """Size of the text or the image encoder."""
 
     hidden_size: int
     intermediate_size: int
@@ -121,7 +120,7 @@ class Tower:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Numbers of the recipe; `patch` is the side of the squares that an image is cut into."""
+    """Hyperparameters; `patch` is the side of an image patch."""
 
     plan: Plan
     scenes: int
@@ -150,16 +149,16 @@ TINY = Sizes(
 
 
 class Order:
-    """Which scenes make a batch; a function of seed and step.
+    """Which scenes form a batch, as a function of seed and step.
 
-    Among random scenes ground, time and colours tell nearly all captions apart, and the forms of
-    the objects are learned last. So batches take turns: random ones, ones of one ground and time,
-    and ones of these that have one object.
+    In random batches, ground, time and colours distinguish nearly all captions, and the shapes of
+    objects are learned last. So batches alternate: random ones, ones with the same ground and
+    time, and among these ones with a single object.
 
     Args:
-        place: number of each scene's ground and time together.
+        place: index of each scene's combination of ground and time.
         alone: whether it has one object.
-        batch: items a step.
+        batch: items per step.
         seed: of the training.
     """
 
@@ -176,7 +175,7 @@ class Order:
         self._alike = [[g for g in groups if len(g) >= batch] for groups in (several, single)]
 
     def items(self, first: int, count: int) -> Int64[np.ndarray, " n"]:
-        """Scenes of items `first` to `first + count`, which belong to one batch."""
+        """Return the scenes of items `first` to `first + count`, which belong to one batch."""
         step, location = divmod(first, self._batch)
         groups = self._alike[step % 3 - 1] if step % 3 else []
         if not groups:
@@ -187,10 +186,10 @@ class Order:
 
 
 class Work:
-    """The symmetric contrastive loss; see `train.task.Task`.
+    """The symmetric contrastive loss; see `training.session.Task`.
 
-    Each image is held against the captions that go through the model together with it, so a
-    batch in parts has fewer wrong answers to choose from. Equal captions are right for each other.
+    Each image is compared with the captions of its own micro-batch, so gradient accumulation
+    reduces the number of negatives. Identical captions count as correct for each other.
     """
 
     def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
@@ -211,7 +210,7 @@ class Work:
         self._network.to(setting.device)
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
-        """All weights, or those of the image half."""
+        """All weights, or those of the image encoder."""
         return {n: p for n, p in self._network.named_parameters() if p.requires_grad}
 
     def batch(self, first: int, count: int) -> dict[str, Tensor]:
@@ -225,7 +224,7 @@ class Work:
         batch: Mapping[str, Tensor],
         generator: torch.Generator,  # noqa: ARG002
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Each image finds its caption, each caption its image."""
+        """Cross-entropy from images to captions, and from captions to images."""
         pairs = {name: value.to(self._setting.device) for name, value in batch.items()}
         images = self._network.get_image_features(as_input(pairs["picture"])).pooler_output
         mask = until_end(pairs["tokens"], self._tokenizer.eos_token_id)
@@ -291,7 +290,7 @@ def _network(sizes: Sizes, tokenizer: Any) -> Any:
 
 
 def states_identity(folder: Path) -> str:
-    """Hash of all that decides the states of texts in a saved CLIP."""
+    """Return a hash of everything that determines the text states of a saved CLIP."""
     network: Any = load_network(open_folder(folder), "CLIPModel")
     digest = hashlib.sha256()
     for name, weight in sorted(network.text_model.state_dict().items()):
@@ -300,13 +299,13 @@ def states_identity(folder: Path) -> str:
 
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
-    """Render the scenes and make the network."""
+    """Render the scenes and create the network."""
     scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
     return Work(sizes, scenes, setting)
 
 
 def complete(folder: Path, setting: Setting) -> None:
-    """Put down what is familiar to the finished encoder, and the templates that suit it."""
+    """Add the out-of-distribution statistics and the prompt templates of the finished encoder."""
     encoder = cast(ImageEncoder, load_encoder(str(folder), device=setting.device))
     count = _FAMILIAR_PER_LEAST * least_images(encoder.width, FALSE_ALARM_RATE)
     scenes = open_scenes("pictures", _FAMILIAR_WORLD, count, SIDE, setting.monitor)
@@ -316,12 +315,12 @@ def complete(folder: Path, setting: Setting) -> None:
 
 
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
-    """How well images and captions find each other on held-out scenes."""
+    """Measure how well images and captions retrieve each other on held-out scenes."""
     return measure_matching(folder, count, setting)
 
 
 def _templates() -> list[str]:
-    """The label alone, and in a caption with every ground and time."""
+    """Return the bare label, and captions with every ground and time."""
     thing = ObjectFacts("cube")
     whole = [say(Facts((thing,), ground, time)) for ground in GROUNDS for time in TIMES]
     return [LOCATION, *(caption.replace(say(Facts((thing,))), LOCATION) for caption in whole)]

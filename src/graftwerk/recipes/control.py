@@ -1,9 +1,7 @@
-"""Control branches of the built-in diffusion model, one for each condition.
+"""ControlNet branches of the built-in diffusion model, one for each condition.
 
-A copy of a small U-Net's encoder learns its convolutions; what it reads of time and prompt stays as
-the U-Net has it, and is not saved: a branch takes 3 MB in half precision.
-
-Pairs of stored scenes and their conditions, for training control branches.
+A branch is a copy of a small U-Net's encoder that trains its convolutions only; its time and
+prompt layers stay as in the U-Net and are not saved, so a branch takes 3 MB in half precision.
 """
 
 from collections.abc import Mapping
@@ -39,7 +37,7 @@ from .scenes import Scenes, facts_of_row, hash_of_code, open_scenes
 
 
 class ScenePairs:
-    """Stored scenes with their conditions; see `control.task.Pairs`."""
+    """Stored scenes with their conditions; see `controlnet.task.Pairs`."""
 
     def __init__(
         self, count: int, latents: Chunks, states: Chunks, maps: Chunks, empty: torch.Tensor
@@ -51,7 +49,7 @@ class ScenePairs:
         return self._count
 
     def take(self, numbers: Int64[np.ndarray, " n"], predicted: np.ndarray) -> Batch:
-        """Scenes of these numbers; of those not `predicted` the prompt is empty."""
+        """Return these scenes; the prompt is empty for those not `predicted`."""
         states = self._states.of(numbers)
         states[torch.from_numpy(~predicted)] = self._empty
         maps = self._maps.stored(numbers)
@@ -67,16 +65,16 @@ def open_pairs(
     dropped: float,
     monitor: Monitor,
 ) -> ScenePairs:
-    """Render, encode and read scenes where that was not done yet.
+    """Render scenes, encode them and compute conditions, where they are not in the cache.
 
     Args:
-        model: the frozen one.
-        folder: where it lies.
+        model: the frozen model.
+        folder: of the model.
         world: seed of the scenes.
         count: number of scenes.
-        condition: what is read of each.
-        dropped: share of captions that leave parts out.
-        monitor: informed about it.
+        condition: to compute for each.
+        dropped: share of captions with missing parts.
+        monitor: shows progress.
     """
     if model.reader is None:
         raise ValueError("a model that reads no prompts")
@@ -92,7 +90,7 @@ def open_pairs(
 
 
 def _open_conditions(scenes: Scenes, condition: Condition, monitor: Monitor) -> Chunks:
-    """Draw conditions where that was not done yet: [y x 3] each, bytes."""
+    """Compute conditions that are not in the cache: [y x 3] each, bytes."""
 
     def make(span: range) -> torch.Tensor:
         sampled = condition.from_rows(scenes.rows(np.array(span)))
@@ -110,7 +108,7 @@ _WIDTHS = (16, 32, 64, 96)  # of the hint encoder
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Numbers of the recipe."""
+    """Hyperparameters of the recipe."""
 
     plan: Plan
     scenes: int
@@ -134,14 +132,14 @@ TINY = Sizes(
 
 
 class Work:
-    """A branch on its way; see `train.task.Task` and `recipe.Work`."""
+    """Trains a branch; see `training.session.Task` and `registry.Recipe`."""
 
     def __init__(self, lesson: TrainingJob, setting: Setting, condition: Condition) -> None:
         self._lesson, self._setting, self._condition = lesson, setting, condition
         self._task = ControlTask(lesson.model, lesson.branch, lesson.pairs, setting.seed)
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
-        """What the branch learns."""
+        """The trained weights of the branch."""
         return self._task.parameters()
 
     def batch(self, first: int, count: int) -> Batch:
@@ -149,17 +147,17 @@ class Work:
         return self._task.batch(first, count)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Mean error of what the network predicts."""
+        """Mean squared error of the network's prediction."""
         return self._task.loss(batch, generator)
 
     def watcher(self, session: Session) -> Watcher:
-        """The convergence meter, begun."""
+        """The convergence meter."""
         watcher = Watcher(self._lesson, session, self._setting.monitor)
         watcher.begin(self._setting.monitor)
         return watcher
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """Write what was learned, with the name of its condition and its base."""
+        """Write the trained weights, with the condition and the base model."""
         set_weights(self._lesson.branch, weights)
         base = {"name": "builtin/blocks", "fingerprint": self._lesson.model.fingerprint}
         write_own(folder, self._lesson.branch, base, self._condition.name)
@@ -167,10 +165,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class ControlRecipe:
-    """The recipe of one condition; see `recipe.Recipe`.
+    """The recipe of one condition; see `registry.Recipe`.
 
     Attributes:
-        condition: what its branch reads.
+        condition: of the branch.
     """
 
     condition: Condition
@@ -178,7 +176,7 @@ class ControlRecipe:
     TINY = TINY
 
     def prepare(self, sizes: Sizes, setting: Setting) -> Work:
-        """Render, encode and read the scenes and make the branch."""
+        """Render scenes, encode them, compute conditions and create the branch."""
         folder = setting.ingredients["diffusion"]
         model = load_diffusion(str(folder), setting.device)
         shape = Shape(model.factor, hint_widths=sizes.hint_widths, learned="convolutions")
@@ -198,12 +196,12 @@ class ControlRecipe:
         """Nothing is added."""
 
     def evaluate(self, folder: Path, count: int, setting: Setting) -> dict[str, float]:
-        """What images generated from held-out conditions keep of them.
+        """Measure how well images generated from held-out conditions follow them.
 
-        `fidelity` with prompts, `fidelity_unprompted` without, `fidelity_uncontrolled` of the
-        model alone, `fidelity_of_real` what is read out of the rendered images themselves,
-        which bounds them; `kept` is the first as a share of that bound. `judge` and
-        `judge_uncontrolled` are shares of images with exactly the objects of the caption.
+        `fidelity` is measured with prompts, `fidelity_unprompted` without, `fidelity_uncontrolled`
+        without the branch, and `fidelity_of_real` on the rendered images themselves, which bounds
+        the others; `kept` is the first as a share of that bound. `judge` and `judge_uncontrolled`
+        are the shares of images with exactly the objects of the caption.
         """
         pipeline = setting.ingredients["diffusion"]
         model = load_diffusion(str(pipeline), setting.device)
@@ -247,5 +245,5 @@ def _draw(
 
 
 def variant(name: str) -> ControlRecipe:
-    """The recipe of the condition of this name."""
+    """Return the recipe of the condition with this name."""
     return ControlRecipe(CONDITIONS[name])

@@ -1,7 +1,7 @@
-"""Latent diffusion: a U-Net that draws latents from captions, in a whole Stable Diffusion folder.
+"""Latent diffusion: a U-Net that generates latents from captions, in a Stable Diffusion folder.
 
-It learns `v` of Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion Models",
-2022, on the noise schedule of Stable Diffusion.
+It predicts `v` of Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion
+Models", 2022, on the noise schedule of Stable Diffusion.
 """
 
 import shutil
@@ -48,7 +48,7 @@ SCHEDULER = {
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Numbers of the recipe; `widths` from the latents' own size down."""
+    """Hyperparameters; `widths` from the resolution of the latents down."""
 
     plan: Plan
     scenes: int
@@ -75,7 +75,7 @@ TINY = Sizes(
 
 @dataclass(frozen=True)
 class Parts:
-    """What stays frozen: the autoencoder, the text tower and its tokenizer."""
+    """The frozen parts: autoencoder, text encoder and tokenizer."""
 
     autoencoder: Any
     text: Any
@@ -83,7 +83,7 @@ class Parts:
 
 
 class Work:
-    """Latents behind noise, told by captions; see `train.task.Task`."""
+    """Denoises latents given captions; see `training.session.Task`."""
 
     def __init__(
         self, sizes: Sizes, latents: Chunks, captions: Captions, parts: Parts, setting: Setting
@@ -134,7 +134,7 @@ class Work:
         return functional.mse_loss(predicted.float(), requested), {}
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """Write a whole `StableDiffusionPipeline`."""
+        """Write a complete `StableDiffusionPipeline`."""
         put(self._network, weights)
         with quiet():
             from diffusers import StableDiffusionPipeline  # speaks of what is not installed
@@ -178,7 +178,7 @@ def _network(sizes: Sizes, parts: Parts) -> Any:
 
 
 def _finished(folder: Path, autoencoder: nn.Module) -> Any:
-    """The U-Net of a finished pipeline, to be trained further.
+    """Load the U-Net of a finished pipeline to train it further.
 
     Raises:
         WrongBase: it was trained on the latents of another autoencoder.
@@ -195,7 +195,7 @@ def _finished(folder: Path, autoencoder: nn.Module) -> Any:
 
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
-    """Render and encode the scenes and make the network, or take the finished one."""
+    """Render and encode the scenes, and create the network or load the finished one."""
     folders = setting.ingredients
     clip: Any = load_network(open_folder(folders["clip"]), "CLIPModel")
     parts = Parts(
@@ -220,5 +220,5 @@ def complete(folder: Path, setting: Setting) -> None:
 
 
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
-    """What a judge sees in images generated from held-out captions."""
+    """Judge images generated from held-out captions."""
     return measure_sampled(folder, setting.ingredients["judge"], count, setting)

@@ -1,4 +1,4 @@
-"""What a judge sees in drawn images."""
+"""Evaluate generated images with the judge."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,12 +25,13 @@ _FRESH_WORLD = 4  # further real scenes, to say how far apart two real sets are
 
 
 def measure_sampled(folder: Path, judge: Path, count: int, setting: Setting) -> dict[str, float]:
-    """Draw from `count` held-out captions of each sort and let a judge name what is there.
+    """Generate images from `count` held-out captions of each sort and judge them.
 
-    `one_object` and `two_objects` are shares of images with exactly the objects of the caption,
-    kinds, colours and order right; `frechet` compares as many drawn and real images,
-    `frechet_of_real` two real sets, `frechet_unprompted` images generated without a prompt with
-    real ones; `unprompted_with_objects` is the share of them with one to four objects.
+    `one_object` and `two_objects` are the shares of images with exactly the objects of the
+    caption, with correct kinds, colours and order; `frechet` compares generated with real images,
+    `frechet_of_real` two sets of real images, and `frechet_unprompted` images generated without a
+    prompt with real ones, all in sets of equal size; `unprompted_with_objects` is the share of the
+    latter with one to four objects.
     """
     model = load_diffusion(str(folder), setting.device)
     eyes = load_judge(judge, setting.device)
@@ -61,14 +62,14 @@ def share_of_right(
     guidance: Guidance,
     setting: Setting,
 ) -> tuple[float, float]:
-    """Shares of generated images whose objects are all right, and whose ground and time are.
+    """Return the shares of generated images with correct objects, and with correct ground and time.
 
     Args:
-        model: generates them.
-        judge: names what is there.
-        objects: of each caption.
+        model: to evaluate.
+        judge: detects what is in an image.
+        objects: number of objects in each caption.
         count: captions of held-out scenes, one image each.
-        guidance: of the drawing.
+        guidance: classifier-free guidance scale.
         setting: seed and device.
     """
     facts = [facts_of_row(row) for row in _real(count, HELD_OUT_WORLD, setting, objects)]
@@ -86,7 +87,7 @@ def _real(count: int, world: int, setting: Setting, objects: int | None = None) 
 def _judge(
     judge: Judge, facts: Sequence[Facts], pictures: UInt8[np.ndarray, "n h w 3"]
 ) -> list[tuple[bool, bool]]:
-    """Whether all objects are right, and whether ground and time are."""
+    """Whether all objects are correct, and whether ground and time are."""
     found = []
     for fact, predicted in zip(facts, judge.judge(pictures), strict=True):
         requested = [(thing.kind, thing.colour) for thing in fact.objects]
@@ -100,7 +101,7 @@ def _judge(
 def judge_right(
     judge: Judge, facts: Sequence[Facts], pictures: UInt8[np.ndarray, "n h w 3"]
 ) -> float:
-    """Share of images with exactly the objects that were told: kinds, colours and order."""
+    """Return the share of images with exactly the objects of the facts, in the right order."""
     return float(np.mean([objects for objects, _ in _judge(judge, facts, pictures)]))
 
 
@@ -110,7 +111,7 @@ def _draw(
     setting: Setting,
     guidance: Guidance = GUIDANCE,
 ) -> UInt8[np.ndarray, "n h w 3"]:
-    """One image of each caption."""
+    """Generate one image from each caption."""
     if model.reader is None:
         raise BadFile(f"{model.name} reads no prompts.", "Name what the recipe diffusion made.")
     sigmas = noise_levels(model.noise, _STEPS, "karras")

@@ -1,4 +1,4 @@
-"""The judge: a network that names what is in a clean image, trained apart from the others."""
+"""The judge: a detector for clean images, trained independently of the other models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _NEAR = 0.15  # share of the image within which an answer belongs to an object
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Numbers of the recipe; see `Pyramid` for the widths."""
+    """Hyperparameters; see `Pyramid` for the widths."""
 
     plan: Plan
     scenes: int
@@ -44,7 +44,7 @@ TINY = Sizes(plan=Plan(steps=4, batch=4, learning_rate=2e-3, warm_up=2), scenes=
 
 
 class Work:
-    """Places, kinds and colours of objects, ground and time; see `train.task.Task`."""
+    """Detects objects and classifies ground and time; see `training.session.Task`."""
 
     def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
         self._scenes, self._setting = scenes, setting
@@ -76,7 +76,7 @@ class Work:
         batch: Mapping[str, Tensor],
         generator: torch.Generator,  # noqa: ARG002
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Sum of the losses of all that it names."""
+        """Sum of the losses of all outputs."""
         scene = {name: value.to(self._setting.device) for name, value in batch.items()}
         grids = self._network(as_input(scene["picture"]))
         kind, colour = scene["kind"].long(), scene["colour"].long()
@@ -99,14 +99,14 @@ class Work:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """What the grids should say.
+    """Targets of the grids.
 
     Attributes:
-        heat: 1 at the place of an object's middle, falling off around it.
-        middle: places that hold an object's middle.
-        nearest: number of the object that is nearest to each place.
-        shift: from each place to that object, x and y.
-        labelled: places near enough to learn from it.
+        heat: 1 at the center of an object, decreasing around it.
+        middle: cells that contain the center of an object.
+        nearest: index of the object nearest to each cell.
+        shift: from each cell to that object, x and y.
+        labelled: cells that are near enough for training.
     """
 
     heat: Float[Tensor, "b y x"]
@@ -117,11 +117,11 @@ class Targets:
 
 
 def targets_of(location: Float[Tensor, "b o 2"], there: Tensor, shape: tuple[int, int]) -> Targets:
-    """Targets on a grid.
+    """Compute the targets on a grid.
 
     Args:
-        location: middles of the objects, as shares of the image.
-        there: which objects there are, [b o].
+        location: centers of the objects, as fractions of the image size.
+        there: which objects exist, [b o].
         shape: rows and columns of the grid.
     """
     rows, columns = shape
@@ -144,7 +144,7 @@ def targets_of(location: Float[Tensor, "b o 2"], there: Tensor, shape: tuple[int
 
 
 def heat_loss(heat: Float[Tensor, "b y x"], targets: Targets) -> Float[Tensor, ""]:
-    """The focal loss of CenterNet (Zhou et al. 2019), for each object."""
+    """The focal loss of CenterNet (Zhou et al. 2019), per object."""
     sure, unsure = functional.logsigmoid(heat), functional.logsigmoid(-heat)
     chance = heat.sigmoid()
     hit = (1 - chance) ** 2 * sure
@@ -169,7 +169,7 @@ def _shift_loss(grids: Grids, targets: Targets) -> Float[Tensor, ""]:
 
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
-    """Render the scenes and make the network."""
+    """Render the scenes and create the network."""
     scenes = open_scenes("pictures", _WORLD, sizes.scenes, SIDE, setting.monitor)
     return Work(sizes, scenes, setting)
 
@@ -179,10 +179,10 @@ def complete(folder: Path, setting: Setting) -> None:
 
 
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
-    """Shares of what it names right on held-out scenes.
+    """Measure accuracy on held-out scenes.
 
-    `kind_and_colour` counts objects; `whole_scene` scenes of which every object, ground and time
-    are named, and nothing else.
+    `kind_and_colour` counts objects; `whole_scene` counts scenes where every object, ground and
+    time are correct and nothing else is detected.
     """
     judge = load_judge(folder, setting.device)
     scenes = open_scenes("pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor)
@@ -202,7 +202,7 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
 
 
 def _compare(row: np.void, predicted: Judgement) -> dict[str, int]:
-    """Objects named right, objects there are, and whether the rest is right."""
+    """Count correctly detected objects and all objects, and whether ground and time are correct."""
     facts = facts_of_row(row)
     right = 0
     for thing, (x, y) in zip(facts.objects, row["place"], strict=False):

@@ -1,7 +1,7 @@
-"""The noise-aware classifier: what is behind noisy latents, at every noise level.
+"""The noise-aware classifier: labels of noisy latents at every noise level.
 
 Dhariwal and Nichol, "Diffusion Models Beat GANs on Image Synthesis", 2021, section 4.1, for scenes
-of several objects: a label says that the scene holds such an object, so several are true at once.
+with several objects: a label says that the scene contains such an object, so several can be true.
 """
 
 import math
@@ -58,7 +58,7 @@ TINY = Sizes(
 
 
 class Work:
-    """Labels of latents behind noise; see `train.task.Task`."""
+    """Classifies noisy latents; see `training.session.Task`."""
 
     def __init__(self, sizes: Sizes, scenes: Scenes, latents: Chunks, setting: Setting) -> None:
         space = LatentSpace(load_part(setting.ingredients["autoencoder"]))
@@ -87,14 +87,14 @@ class Work:
         return dict(self._network.named_parameters())
 
     def batch(self, first: int, count: int) -> dict[str, Tensor]:
-        """Latents and which labels hold for them."""
+        """Latents and their labels."""
         numbers = in_order(len(self._labels), first, count, self._setting.seed)
         return {"latents": self._latents.of(numbers), "labels": self._labels[numbers]}
 
     def loss(
         self, batch: Mapping[str, Tensor], generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Mean over the labels of their binary cross-entropy."""
+        """Binary cross-entropy, averaged over the labels."""
         device = self._setting.device
         latents = batch["latents"].to(device)
         noise = torch.randn(latents.shape, generator=generator, device=device)
@@ -110,7 +110,7 @@ class Work:
 
 
 def labels_of(scenes: Scenes) -> Bool[np.ndarray, "n l"]:
-    """Which of `LABELS` hold for each scene."""
+    """Return which of `LABELS` are true for each scene."""
     kinds, colours = scenes.column("kind"), scenes.column("colour")
     there = kinds != ABSENT
     kind = there[..., None] & (kinds[..., None] == np.arange(len(KINDS)))  # n o k
@@ -124,7 +124,7 @@ def labels_of(scenes: Scenes) -> Bool[np.ndarray, "n l"]:
 
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
-    """Render and encode the scenes and make the network."""
+    """Render and encode the scenes, and create the network."""
     folder = setting.ingredients["autoencoder"]
     scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
     return Work(sizes, scenes, _latents(scenes, folder, setting), setting)
@@ -142,11 +142,11 @@ def complete(folder: Path, setting: Setting) -> None:
 
 
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
-    """At several noise levels, how well it names what is behind the noise.
+    """Measure accuracy at several noise levels.
 
-    `accuracy_at_X` is the share of held-out scenes of one object whose kind and colour, of 40
-    pairs, it finds likeliest at noise level X; `precision_at_X` is the average precision over the
-    40 pairs in scenes of one to four objects: 1 where every scene that holds one comes first.
+    `accuracy_at_X` is the share of held-out scenes with one object whose kind and colour, of 40
+    pairs, get the highest score at noise level X; `precision_at_X` is the average precision over
+    the 40 pairs in scenes of one to four objects.
 
     Raises:
         WrongBase: it was trained on the latents of another autoencoder.
@@ -178,7 +178,7 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
 def _say(
     network: NoiseAwareNetwork, latents: Float[Tensor, "n c y x"], level: float, setting: Setting
 ) -> Float[np.ndarray, "n l"]:
-    """Logits of latents behind noise of one level."""
+    """Return the logits of latents at one noise level."""
     generator = torch.Generator().manual_seed(setting.seed)
     noisy = latents + level * torch.randn(latents.shape, generator=generator)
     with torch.inference_mode():
@@ -196,7 +196,7 @@ def _accuracy(predicted: Float[np.ndarray, "n l"], truth: Bool[np.ndarray, "n l"
 def _average_precision(
     predicted: Float[np.ndarray, "n l"], truth: Bool[np.ndarray, "n l"]
 ) -> float:
-    """Mean over the labels that any scene holds."""
+    """Average over the labels that occur in any scene."""
     from sklearn.metrics import average_precision_score
 
     held = truth.any(axis=0)

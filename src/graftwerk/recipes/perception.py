@@ -1,4 +1,4 @@
-"""Perception: depth, normals, segmentation and key points out of an image, in one network."""
+"""Perception: depth, normals, segmentation and key points of an image, in one network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _NEAR = 0.1  # share of a person's longer side within which a joint counts as fo
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Numbers of the recipe; see `Pyramid` for the widths."""
+    """Hyperparameters; see `Pyramid` for the widths."""
 
     plan: Plan
     scenes: int
@@ -44,7 +44,7 @@ TINY = Sizes(plan=Plan(steps=4, batch=4, learning_rate=2e-3, warm_up=2), scenes=
 
 
 class Work:
-    """All maps of an image; see `train.task.Task`."""
+    """Estimates all maps of an image; see `training.session.Task`."""
 
     def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
         self._scenes, self._setting = scenes, setting
@@ -96,7 +96,7 @@ class Work:
 
 
 def heat_of(joints: Float[Tensor, "b o j 3"], side: int) -> Float[Tensor, "b j h w"]:
-    """Bumps of height 1 at the visible joints, which are x, y in pixels and 1 where visible."""
+    """Return bumps of height 1 at visible key points (x, y in pixels, and 1 if visible)."""
     pixels = torch.arange(side, device=joints.device) + 0.5
     deviation = 2 * _DEVIATION**2
     across = torch.exp(-((pixels - joints[..., 0, None]) ** 2) / deviation)  # b o j w
@@ -106,13 +106,13 @@ def heat_of(joints: Float[Tensor, "b o j 3"], side: int) -> Float[Tensor, "b j h
 
 
 def _heat_loss(logits: Float[Tensor, "b j h w"], heat: Tensor) -> Float[Tensor, ""]:
-    """Distance of the distributions of a place being a joint, above the least one there is."""
+    """Binary cross-entropy of the heat maps, minus its minimum."""
     least = functional.binary_cross_entropy(heat, heat)
     return functional.binary_cross_entropy_with_logits(logits, heat) - least
 
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
-    """Render the scenes with their maps and make the network."""
+    """Render the scenes with their maps and create the network."""
     scenes = open_scenes("maps", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
     return Work(sizes, scenes, setting)
 
@@ -122,11 +122,12 @@ def complete(folder: Path, setting: Setting) -> None:
 
 
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
-    """How near the maps of held-out scenes are.
+    """Measure the errors of the maps of held-out scenes.
 
-    `mean_iou` over the classes that occur; `depth_rmse_percent` of 1 over the distance, in
-    percent of its range; `normals_degrees` the mean angle where there is a surface;
-    `keypoints_pck` the share of visible joints found within a tenth of the person's longer side.
+    `mean_iou` is over the classes that occur; `depth_rmse_percent` is of 1 over the distance, in
+    percent of its range; `normals_degrees` is the mean angle where there is a surface;
+    `keypoints_pck` is the share of visible key points found within a tenth of the person's longer
+    side.
     """
     perception = load_perception(folder, setting.device)
     scenes = open_scenes("maps", HELD_OUT_WORLD, count, SIDE, setting.monitor)
@@ -163,9 +164,9 @@ def _mean_iou(
 
 
 def _find_joints(people: Float32[np.ndarray, "o j 3"], seen: Perceived) -> tuple[int, int]:
-    """Visible joints that were found, and how many there are.
+    """Count visible key points that were found, and all visible ones.
 
-    Of each joint only as many of the surest places count as there are people to have it.
+    For each key point, only as many candidates count as there are people.
     """
     shown = [person for person in people if person[:, 2].any()]
     hits = total = 0

@@ -1,7 +1,4 @@
-"""The recipes, and what each is for. Light: a recipe's module is imported when it is run.
-
-What every recipe's module has.
-"""
+"""The table of recipes and their interface; a recipe's module is imported only when it runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,20 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the catalogue.
+    """A recipe.
 
     Attributes:
-        name: what it is called; its module has the same name, with `_` for `-`.
-        about: what it makes.
-        limits: what it cannot do.
-        layout: in whose form the result lies.
-        needs: recipes whose results it is made from.
-        takes: recipes whose results it can go on from.
-        judged: whether a judge measures it.
-        variant: which of the recipes of its module; empty: the module's only one.
-        builtin: name of the built-in model that it made.
-        reach: figures that it aims at, by their name in `graft recipe eval`; a name that ends in
-            `_percent` is an error, to be below.
+        name: its module has the same name, with `_` for `-`.
+        about: what it trains.
+        limits: of the trained model.
+        layout: file format of the result.
+        needs: recipes whose results it uses.
+        takes: recipes whose results it can train further.
+        judged: whether a judge evaluates it.
+        variant: which of several recipes in the module; empty if there is only one.
+        builtin: name of the built-in model that it trained.
+        reach: target figures, by their name in `graft recipe eval`; names that end in `_percent`
+            are errors, to stay below.
     """
 
     name: str
@@ -50,7 +47,7 @@ class Entry:
     variant: str = ""
 
     def load(self) -> Any:
-        """Import the recipe; see `recipe.Recipe` for what it has."""
+        """Import the recipe; see `Recipe` for its interface."""
         if self.variant:
             name = self.name.removesuffix(f"-{self.variant}")
             return import_module(f".{name}", __package__).variant(self.variant)
@@ -139,7 +136,7 @@ RECIPES: tuple[Entry, ...] = (
 
 
 def find(name: str) -> Entry:
-    """The recipe of a name.
+    """Return the recipe with this name.
 
     Raises:
         UnknownName: there is none.
@@ -155,28 +152,28 @@ TRAINING_WORLD, HELD_OUT_WORLD = 1, 2  # seeds of scenes
 
 
 class Sizes(Protocol):
-    """The numbers of a recipe: a frozen dataclass of plain values."""
+    """The hyperparameters of a recipe: a frozen dataclass of plain values."""
 
     @property
     def plan(self) -> Plan:
-        """How long and how fast."""
+        """Steps, batch size and learning rate."""
         ...
 
     @property
     def scenes(self) -> int:
-        """Different scenes that it sees."""
+        """Number of different training scenes."""
         ...
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a recipe is made.
+    """The environment of a recipe.
 
     Attributes:
-        seed: of first weights, order and noise.
+        seed: of initial weights, order and noise.
         device: `cpu`, `cuda` or `mps`.
-        ingredients: folders of finished models that it is made from, by recipe.
-        monitor: informed about the preparation of data.
+        ingredients: folders of the finished models that it uses, by recipe.
+        monitor: shows progress of preparing the data.
     """
 
     seed: int
@@ -189,38 +186,38 @@ class Work(Task, Protocol):
     """A task that can save its model."""
 
     def save(self, folder: Path, weights: "Mapping[str, Tensor]") -> None:
-        """Write the model with these weights, in the form of its own library."""
+        """Write the model with these weights, in the format of its own library."""
         ...
 
 
 @runtime_checkable
 class Observable(Protocol):
-    """A work that measures itself while it is trained."""
+    """A task that evaluates itself during training."""
 
     def watcher(self, session: "Session") -> Any:
-        """An object whose `watch` is the session's; see `train.session.Watch`."""
+        """Return an object whose `watch` is the session's; see `training.session.Session`."""
         ...
 
 
 class Recipe(Protocol):
-    """The names of a recipe's module.
+    """The interface of a recipe's module.
 
     Attributes:
-        REAL: sizes for use.
-        TINY: sizes for tests.
+        REAL: hyperparameters for use.
+        TINY: hyperparameters for tests.
     """
 
     REAL: Any
     TINY: Any
 
     def prepare(self, sizes: Any, setting: Setting) -> Work:
-        """Make data and network."""
+        """Create data and network."""
         ...
 
     def complete(self, folder: Path, setting: Setting) -> None:
-        """Add to the stored model what is made with it."""
+        """Add files computed with the stored model."""
         ...
 
     def evaluate(self, folder: Path, count: int, setting: Setting) -> dict[str, float]:
-        """Measure a saved model on `count` held-out scenes."""
+        """Evaluate a saved model on `count` held-out scenes."""
         ...

@@ -1,7 +1,4 @@
-"""The folder of a finished model: its own files, `graft.json` and a card.
-
-Putting the result of a training into a folder, in half precision.
-"""
+"""Write the folder of a finished model: its files in half precision, `graft.json` and a card."""
 
 import os
 import platform
@@ -23,7 +20,7 @@ from .registry import Entry, find
 
 
 def put(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Put weights into a network that has parameters of these names."""
+    """Load weights into a network whose parameters have these names."""
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name in weights:
@@ -31,7 +28,7 @@ def put(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def save_own(folder: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-    """Write a network of this package inside a working folder; see `frozen.own`."""
+    """Write a network of this package inside a working folder; see `models.checkpoint`."""
     from safetensors.torch import save
 
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
@@ -40,9 +37,10 @@ def save_own(folder: Path, config: Mapping[str, Any], weights: Mapping[str, Tens
 
 
 def store_in_half(folder: Path) -> None:
-    """Write all floating-point weights below a working folder again as float16.
+    """Convert all floating-point weights below a working folder to float16.
 
-    Their configurations go on saying float32: that is what every library then computes in.
+    Their configurations still say float32, since that is the precision in which every library then
+    computes.
     """
     from safetensors import safe_open
     from safetensors.torch import save
@@ -95,17 +93,17 @@ Made by `graft recipe run {name}` of graftwerk {version}, from {start}.
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """How a model was made.
+    """How a model was trained.
 
     Attributes:
         entry: its recipe.
-        configuration: everything that the training is a function of.
-        outcome: what the training came to.
-        planned: steps in all.
-        batch: items a step.
+        configuration: everything that determines the training.
+        outcome: of the training.
+        planned: total number of steps.
+        batch: items per step.
         device: where it was trained.
-        processes: that trained together.
-        before: the trainings of the model that it went on from; see `history_of`.
+        processes: number of training processes.
+        before: earlier trainings of the model; see `history_of`.
     """
 
     entry: Entry
@@ -125,14 +123,14 @@ def write_result(
     complete: Callable[[Path], None],
     measure: Callable[[Path], dict[str, float]],
 ) -> dict[str, float]:
-    """Write a model's folder, whole or not at all; gives its figures.
+    """Write a model's folder atomically and return its figures.
 
     Args:
-        folder: takes the place of what was there.
-        made: how it was made.
+        folder: replaces what was there.
+        made: how it was trained.
         save: writes the model into a folder.
-        complete: adds what is made with the model as it was stored.
-        measure: measures what was written.
+        complete: adds files computed with the stored model.
+        measure: evaluates the stored model.
 
     Raises:
         NoRoom: the folder cannot be written.
@@ -201,7 +199,7 @@ def _card(made: Made, figures: Mapping[str, float], hardware: str) -> str:
 
 
 def history_of(folder: Path) -> list[dict[str, Any]]:
-    """The trainings that a finished model had, the first one first."""
+    """Return the trainings of a finished model, oldest first."""
     record = files.read_json(folder / RECORD)
     last = {
         "steps": record["steps"],
@@ -219,7 +217,7 @@ def _reported(training: Mapping[str, Any]) -> str:
 
 
 def describe_hardware(device: str, processes: int) -> str:
-    """Where a training ran, in words."""
+    """Describe the machine of a training."""
     import torch
 
     if device == "cuda":
@@ -231,11 +229,11 @@ def describe_hardware(device: str, processes: int) -> str:
 
 
 def open_judge(entry: Entry, folder: Path | None) -> dict[str, Path]:
-    """The judge that measures a recipe's models, by name: `folder`, or else the built-in one.
+    """Return the judge for a recipe's models: `folder`, or else the built-in one.
 
     Raises:
-        BadInput: a judge is named that is not asked.
-        BadFile: the folder holds none.
+        BadInput: a judge was given that is not used.
+        BadFile: the folder does not contain one.
     """
     if not entry.judged:
         if folder is not None:
@@ -245,15 +243,15 @@ def open_judge(entry: Entry, folder: Path | None) -> dict[str, Path]:
 
 
 def open_dependencies(entry: Entry, given: Mapping[str, Path | None]) -> dict[str, Path]:
-    """Folders of the models that a recipe is made from: those given, else the built-in ones.
+    """Return the folders of the models that a recipe uses: those given, else the built-in ones.
 
     Args:
         entry: the recipe.
-        given: folders by recipe; one that is not needed is gone on from.
+        given: folders by recipe; the recipe's own model is trained further.
 
     Raises:
-        BadFile: a folder holds no such model.
-        BadInput: a folder is given that the recipe has no use for.
+        BadFile: a folder does not contain such a model.
+        BadInput: a folder was given that the recipe does not use.
     """
     found = {name: builtin_folder(find(name).builtin) for name in entry.needs}
     for name, folder in given.items():
@@ -266,14 +264,14 @@ def open_dependencies(entry: Entry, given: Mapping[str, Path | None]) -> dict[st
 
 
 def open_result(folder: Path, recipe: str) -> Path:
-    """The folder of a finished model: `folder` itself, or the model inside a training's folder.
+    """Return the folder of a finished model: `folder` itself, or the model in a training's folder.
 
-    A built-in model goes by its name.
+    Built-in models are given by name.
 
     Raises:
-        UnknownName: no built-in model of that name.
-        BadFile: there is none.
-        BadInput: it is of another recipe.
+        UnknownName: no built-in model has that name.
+        BadFile: there is no model.
+        BadInput: it belongs to another recipe.
     """
     if folder.as_posix().startswith(PREFIX):
         folder = builtin_folder(folder.as_posix())

@@ -44,11 +44,11 @@ ABSENT = -1
 
 
 def row_type(content: Content, side: int) -> np.dtype[Any]:
-    """What is stored of a scene; names are indices in the lists of `blocks.scene`.
+    """Return the data type of a stored scene; names are indices into the lists of `blocks.scene`.
 
-    `place` is the middle of an object in the image, as shares of its sides. `depth` is 1 over
-    the distance, `normals` are in steps of 1/127, `joints` are x, y in pixels and 1 for visible
-    ones; a row of joints belongs to the object of the same number.
+    `place` is the center of an object in the image, as fractions of its size. `depth` is 1 over
+    the distance, `normals` are in steps of 1/127, `joints` are x, y in pixels and 1 if visible; a
+    row of joints belongs to the object of the same index.
     """
     fields: list[Any] = [
         ("picture", "u1", (side, side, 3)),
@@ -74,13 +74,13 @@ class Chunk:
     """A file of scenes.
 
     Attributes:
-        path: where it lies.
-        content: images alone, or with their maps.
+        path: of the file.
+        content: images only, or with their maps.
         world: seed of the scenes.
-        first: number of the first.
-        count: how many.
+        first: number of the first scene.
+        count: number of scenes.
         side: of the images, in pixels.
-        objects: number of objects of each scene; None: as they come.
+        objects: number of objects of each scene; None for any.
     """
 
     path: str
@@ -93,10 +93,10 @@ class Chunk:
 
 
 def render_all(chunks: Sequence[Chunk], workers: int) -> Iterator[int]:
-    """Render files, each whole or not there, in as many processes as there are workers.
+    """Render files atomically, in as many processes as there are workers.
 
     Yields:
-        Number of scenes of each file that is finished.
+        Number of scenes of each finished file.
 
     Raises:
         Failure: a process failed.
@@ -171,11 +171,11 @@ def _fill_maps(row: Any, maps: Maps) -> None:
 
 
 class Scenes:
-    """Rows of scenes 0 to `count` - 1 of a world; see `rendering.row_type`.
+    """Rows of scenes 0 to `count` - 1 of a world; see `row_type`.
 
     Args:
-        name: a name that no other scenes have.
-        chunks: their files, in order, all but the last of `CHUNK` rows.
+        name: unique to these scenes.
+        chunks: their files, in order, all but the last with `CHUNK` rows.
     """
 
     def __init__(self, name: str, chunks: Sequence[Rows]) -> None:
@@ -187,35 +187,35 @@ class Scenes:
         return self._count
 
     def column(self, name: str) -> Shaped[np.ndarray, " n *rest"]:
-        """One column of all rows."""
+        """Return one column of all rows."""
         return np.concatenate([chunk[name] for chunk in self._chunks])
 
     def rows(self, numbers: Int64[np.ndarray, " n"]) -> Rows:
-        """The rows of these scenes."""
+        """Return the rows of these scenes."""
         return gather(self._chunks, numbers)
 
 
 def as_tensors(rows: Rows) -> "dict[str, torch.Tensor]":
-    """The columns of rows, each of its own memory."""
+    """Return the columns of rows, each in its own memory."""
     import torch
 
     return {name: torch.from_numpy(np.ascontiguousarray(rows[name])) for name in rows.dtype.names}
 
 
 def in_order(count: int, first: int, items: int, seed: int) -> Int64[np.ndarray, " n"]:
-    """Scenes of items `first` to `first + items`: all `count`, shuffled again in each epoch."""
+    """Return the scenes of items `first` to `first + items`, reshuffled in each epoch."""
     return _of_epochs(partial(_order, count, seed), count, first, items)
 
 
 def chances(count: int, first: int, items: int, seed: int) -> Float[np.ndarray, " n"]:
-    """A number from 0 to 1 for each of items `first` to `first + items` of `count` scenes."""
+    """Return a uniform number for each of items `first` to `first + items` of `count` scenes."""
     return _of_epochs(partial(_chances, count, seed), count, first, items)
 
 
 def _of_epochs(
     epoch: Callable[[int], Shaped[np.ndarray, " n"]], count: int, first: int, items: int
 ) -> Shaped[np.ndarray, " n"]:
-    """Items of an endless row of epochs, each of `count` values."""
+    """Return items of an endless sequence of epochs, each with `count` values."""
     parts = []
     while items:
         number, location = divmod(first, count)
@@ -237,7 +237,7 @@ def _order(count: int, seed: int, epoch: int) -> Int64[np.ndarray, " n"]:
 
 
 def facts_of_row(row: np.void) -> Facts:
-    """What a caption can say about a stored scene."""
+    """Return what a caption can state about a stored scene."""
     things = tuple(
         ObjectFacts(KINDS[kind], COLOURS[colour], None if pose == ABSENT else POSES[pose])
         for kind, colour, pose in zip(row["kind"], row["colour"], row["pose"], strict=True)
@@ -254,19 +254,19 @@ def open_scenes(
     monitor: Monitor,
     objects: int | None = None,
 ) -> Scenes:
-    """Scenes 0 to `count` - 1 of a world, rendered first where that was not done yet.
+    """Open scenes 0 to `count` - 1 of a world; those that are not in the cache are rendered.
 
     Args:
-        content: images alone, or with their maps.
+        content: images only, or with their maps.
         world: seed of the scenes.
         count: number of scenes.
         side: of the images, in pixels.
-        monitor: informed about the rendering.
-        objects: number of objects of each scene; None: as they come.
+        monitor: shows progress of rendering.
+        objects: number of objects of each scene; None for any.
 
     Raises:
         NoRoom: the cache folder cannot be written.
-        Cancelled: stopped by the monitor; files that are whole are kept.
+        Cancelled: stopped by the monitor; complete files are kept.
     """
     from filelock import FileLock
 
@@ -292,12 +292,12 @@ def open_scenes(
 
 @lru_cache(maxsize=1)
 def _renderer() -> str:
-    """A hash of the code that decides what a scene looks like."""
+    """Return a hash of the code that determines what a scene looks like."""
     return hash_of_code(blocks)
 
 
 def hash_of_code(package: ModuleType) -> str:
-    """A hash of the files of a package, for the names of what it made."""
+    """Return a hash of the files of a package, to name cached results."""
     digest = hashlib.sha256()
     for path in sorted(Path(str(package.__file__)).parent.glob("*.py")):
         digest.update(path.read_bytes())

@@ -1,4 +1,4 @@
-"""The tokenizer of the captions: each of their words is one token, all else is spelled."""
+"""The tokenizer of captions: each word of the grammar is one token, others are spelled in bytes."""
 
 from itertools import pairwise
 from typing import Any
@@ -12,7 +12,7 @@ _WORD_END = "</w>"
 
 
 def caption_words() -> list[str]:
-    """All words and marks of the grammar, the longest first."""
+    """Return all words and punctuation of the grammar, longest first."""
     things = [ObjectFacts(kind, colour) for kind in (None, *KINDS) for colour in COLOURS]
     things += [ObjectFacts("person", "red", pose) for pose in POSES]
     facts = [Facts((thing,) * 3) for thing in things]
@@ -22,17 +22,16 @@ def caption_words() -> list[str]:
 
 
 def longest_caption() -> str:
-    """A caption with the most tokens."""
+    """Return a caption with the most tokens."""
     thing = ObjectFacts("person", "orange", "arms out")
     return say(Facts((thing,) * MOST_OBJECTS, "stone", "sunset"))
 
 
 def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Tokens and merges of a byte-pair encoding that puts each word together.
+    """Return tokens and merges of a byte-pair encoding in which each word is one token.
 
-    Merges are tried in their order. Those of a new word come after all others, and join only
-    what these leave apart, so that no word before is torn: it has merges that are tried first
-    until it is whole.
+    Merges are tried in order. Those of a new word come after all others and only join what these
+    leave apart, so no earlier word is split.
     """
     from tokenizers.pre_tokenizers import ByteLevel
 
@@ -50,7 +49,7 @@ def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
 
 
 def _merge(pieces: list[str], merges: list[tuple[str, str]]) -> list[str]:
-    """Join pieces as the encoding does: the earliest merge first, wherever it fits."""
+    """Join pieces as byte-pair encoding does: the earliest merge first, wherever it applies."""
     rank = {pair: number for number, pair in enumerate(merges)}
     while True:
         pairs = [pair for pair in pairwise(pieces) if pair in rank]
@@ -69,7 +68,7 @@ def _merge(pieces: list[str], merges: list[tuple[str, str]]) -> list[str]:
 
 
 def make_tokenizer() -> Any:
-    """The tokenizer as the transformers library has it."""
+    """Return the tokenizer as a transformers object."""
     import transformers
 
     tokens, merges = vocabulary()

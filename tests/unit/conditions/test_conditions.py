@@ -7,7 +7,7 @@ from graftwerk.blocks.maps import maps_of
 from graftwerk.blocks.sampling import sample_scene
 from graftwerk.conditions.fidelity import edge_f1
 from graftwerk.conditions.kinds import CONDITIONS, condition_named
-from graftwerk.conditions.kinds.pose import zero_convolutions_of
+from graftwerk.conditions.kinds.pose import key_points_of
 from graftwerk.errors import BadInput, UnknownName
 from graftwerk.recipes.scenes import Chunk, render_chunk
 
@@ -128,7 +128,7 @@ def test_joints_are_read_out_of_a_skeleton_where_it_is_large_enough() -> None:
         scene = sample_scene(WORLD, number)
         drawn = CONDITIONS["pose"].from_scene(scene, 256)
         people = maps_of(scene, 256, 256).people
-        locations = zero_convolutions_of(drawn)
+        locations = key_points_of(drawn)
         for person in people:
             for joint, (point, visible) in enumerate(
                 zip(person.points, person.visible, strict=True)

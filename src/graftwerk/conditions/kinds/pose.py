@@ -27,7 +27,7 @@ def draw_people(
     return draw_keypoints(tuple(points), height, width)
 
 
-def zero_convolutions_of(drawn: UInt8[np.ndarray, "h w 3"]) -> list[Float64[np.ndarray, "p 2"]]:
+def key_points_of(drawn: UInt8[np.ndarray, "h w 3"]) -> list[Float64[np.ndarray, "p 2"]]:
     """Where a skeleton map shows each joint: x, y in pixels of each of its discs.
 
     A joint that another one's disc covers, as in the face of a small person, is not found.
@@ -123,7 +123,7 @@ def found_joints(
               for rows, columns in find_objects(parts)]  # fmt: skip
     hits = total = 0
     for mine, theirs in zip(
-        zero_convolutions_of(requested), zero_convolutions_of(seen), strict=True
+        key_points_of(requested), key_points_of(seen), strict=True
     ):
         for x, y in mine:
             person = parts[int(y), int(x)]
@@ -142,7 +142,7 @@ def _problem(finished: UInt8[np.ndarray, "h w 3"]) -> str | None:
         return "it is empty, no joint is drawn"
     if dark.mean() < 0.5:
         return f"{1 - dark.mean():.0%} of it is bright, and skeletons are on black"
-    if not any(len(locations) for locations in zero_convolutions_of(finished)):
+    if not any(len(locations) for locations in key_points_of(finished)):
         return "no joint in OpenPose's colours is in it"
     return None
 

@@ -1,7 +1,7 @@
-"""Conditions: an image of one property of another image, which a ControlNet can follow.
+"""Conditions: images of one property of another image, which a ControlNet can follow.
 
-One function a kind, all of the same form: an image in (a file, a Pillow image, an array or
-tensor), a Pillow image in RGB of the same size out.
+All functions have the same form: an image in (a file, a Pillow image, an array or a tensor), a
+Pillow image in RGB of the same size out.
 
 >>> import numpy as np
 >>> import graftwerk as gw
@@ -12,9 +12,9 @@ tensor), a Pillow image in RGB of the same size out.
 >>> gw.conditions.canny(photo, stages=True)
 CannyStages(64 x 48 pixels, 1.6% edges)
 
-`hough`, `scribble` and `lineart` are read by classical methods. `pose`, `segmentation`, `normals`
-and `depth` are read by `builtin/blocks-perception`, which knows Blocks scenes only: for
-photographs name a model of the transformers library as `estimator`.
+`canny`, `hough`, `scribble` and `lineart` use classical methods. `pose`, `segmentation`, `normals`
+and `depth` use `builtin/blocks-perception`, which only knows Blocks scenes; for photographs, pass
+a model of the transformers library as `estimator`.
 """
 
 from typing import TYPE_CHECKING, Literal, overload
@@ -87,20 +87,21 @@ def canny(
     kernel: int = 5,
     stages: bool = False,
 ) -> "Image | CannyStages":
-    """Canny's edges (1986), white on black.
+    """Detect edges with Canny's method (1986), white on black.
 
     Args:
         image: a file, a Pillow image, or an array or tensor.
-        low: slope from which a pixel continues an edge.
-        high: slope from which a pixel starts one; up to 1 both are fractions of the image's
-            largest slope, above 1 slopes as Sobel's kernels give them (0 to 1442).
-        auto: choose both by Otsu's method instead.
+        low: gradient magnitude from which a pixel continues an edge.
+        high: gradient magnitude from which a pixel starts an edge. Values up to 1 are fractions of
+            the image's largest gradient; larger ones are magnitudes of Sobel's kernels (0 to
+            1442).
+        auto: choose both thresholds by Otsu's method instead.
         sigma: of the Gaussian, in pixels.
-        kernel: side of the Gaussian in pixels, odd.
-        stages: whether to return every step, as arrays [h w], instead of the edges' image.
+        kernel: side of the Gaussian kernel in pixels, odd.
+        stages: return the result of every step as arrays [h w] instead of an image.
 
     Raises:
-        BadInput: not an image, or thresholds or a Gaussian that are not possible.
+        BadInput: not an image, or invalid thresholds or an invalid Gaussian.
         BadFile: the file cannot be read.
     """
     from .kinds.canny import CannySettings
@@ -113,7 +114,7 @@ def canny(
 
 
 def hough(image: "ImageLike") -> "Image":
-    """Straight lines by Hough's transform on Canny's edges, white on black.
+    """Detect straight lines with the Hough transform on Canny edges, white on black.
 
     Args:
         image: a file, a Pillow image, or an array or tensor.
@@ -126,7 +127,7 @@ def hough(image: "ImageLike") -> "Image":
 
 
 def scribble(image: "ImageLike") -> "Image":
-    """A few thick, unsteady strokes, white on black.
+    """Turn an image into a few thick, shaky strokes, white on black.
 
     Args:
         image: a file, a Pillow image, or an array or tensor.
@@ -139,7 +140,7 @@ def scribble(image: "ImageLike") -> "Image":
 
 
 def lineart(image: "ImageLike") -> "Image":
-    """A line drawing, white on black.
+    """Turn an image into a line drawing, white on black.
 
     Args:
         image: a file, a Pillow image, or an array or tensor.
@@ -152,16 +153,16 @@ def lineart(image: "ImageLike") -> "Image":
 
 
 def pose(image: "ImageLike", *, estimator: str | None = None, device: str = "auto") -> "Image":
-    """Key points of people: OpenPose's 18 joints in its colors, on black.
+    """Detect key points of people: OpenPose's 18 key points in its colors, on black.
 
     Args:
         image: a file, a Pillow image, or an array or tensor.
         estimator: folder or hub id `owner/name@revision` of a ViTPose model; default:
-            `builtin/blocks-perception`, which knows Blocks scenes only.
+            `builtin/blocks-perception`, which only knows Blocks scenes.
         device: of the estimator.
 
     Raises:
-        BadInput: not an image, or a model that does not estimate this.
+        BadInput: not an image, or a model that does not estimate key points.
         BadFile: the file or the model cannot be read.
     """
     return of_image("pose", image, estimator=estimator, device=device)
@@ -170,48 +171,48 @@ def pose(image: "ImageLike", *, estimator: str | None = None, device: str = "aut
 def segmentation(
     image: "ImageLike", *, estimator: str | None = None, device: str = "auto"
 ) -> "Image":
-    """The class of every pixel, in ADE20K's colors.
+    """Classify every pixel, shown in ADE20K's colors.
 
     Args:
         image: a file, a Pillow image, or an array or tensor.
         estimator: folder or hub id `owner/name@revision` of SegFormer, Mask2Former, ...; default:
-            `builtin/blocks-perception`, which knows Blocks scenes only.
+            `builtin/blocks-perception`, which only knows Blocks scenes.
         device: of the estimator.
 
     Raises:
-        BadInput: not an image, or a model that does not estimate this.
+        BadInput: not an image, or a model that does not segment.
         BadFile: the file or the model cannot be read.
     """
     return of_image("segmentation", image, estimator=estimator, device=device)
 
 
 def normals(image: "ImageLike", *, estimator: str | None = None, device: str = "auto") -> "Image":
-    """Surface normals: right, up and towards the camera, -1 to 1 as 0 to 255.
+    """Estimate surface normals: right, up and towards the camera, -1 to 1 as 0 to 255.
 
     Args:
         image: a file, a Pillow image, or an array or tensor.
-        estimator: folder or hub id `owner/name@revision` of a depth model, whose slope is taken;
-            default: `builtin/blocks-perception`, which knows Blocks scenes only.
+        estimator: folder or hub id `owner/name@revision` of a depth model, whose gradient is used;
+            default: `builtin/blocks-perception`, which only knows Blocks scenes.
         device: of the estimator.
 
     Raises:
-        BadInput: not an image, or a model that does not estimate this.
+        BadInput: not an image, or a model that does not estimate depth.
         BadFile: the file or the model cannot be read.
     """
     return of_image("normals", image, estimator=estimator, device=device)
 
 
 def depth(image: "ImageLike", *, estimator: str | None = None, device: str = "auto") -> "Image":
-    """Nearness (1 over the distance), the nearest pixel white and the farthest black.
+    """Estimate inverse depth, with the nearest pixel white and the farthest black.
 
     Args:
         image: a file, a Pillow image, or an array or tensor.
         estimator: folder or hub id `owner/name@revision` of DPT, Depth Anything, ...; default:
-            `builtin/blocks-perception`, which knows Blocks scenes only.
+            `builtin/blocks-perception`, which only knows Blocks scenes.
         device: of the estimator.
 
     Raises:
-        BadInput: not an image, or a model that does not estimate this.
+        BadInput: not an image, or a model that does not estimate depth.
         BadFile: the file or the model cannot be read.
     """
     return of_image("depth", image, estimator=estimator, device=device)
@@ -220,7 +221,7 @@ def depth(image: "ImageLike", *, estimator: str | None = None, device: str = "au
 def of_image(
     kind: str, image: "ImageLike", *, estimator: str | None = None, device: str = "auto"
 ) -> "Image":
-    """Return the condition of a kind that is named by a string; see the function of its name.
+    """Return the condition whose kind is given by name; see the function of that name.
 
     Raises:
         UnknownName: there is no such kind.
@@ -252,7 +253,7 @@ def of_scene(kind: str, number: int, *, seed: int = 0, size: int = 256) -> "Imag
 
     Raises:
         UnknownName: there is no such kind.
-        LimitExceeded: the image would be too large, or has no pixel.
+        LimitExceeded: the image would be too large, or would have no pixels.
     """
     from PIL import Image
 
@@ -263,16 +264,16 @@ def of_scene(kind: str, number: int, *, seed: int = 0, size: int = 256) -> "Imag
 
 
 def require_map(kind: str, image: "ImageLike", name: str | None = None) -> "Image":
-    """Return a finished map in the form that ControlNets read, or refuse what is not one.
+    """Validate a finished map and return it in the format that ControlNets expect.
 
     Args:
-        kind: `canny`, `depth`, ...; for `scribble` any drawing will do.
+        kind: `canny`, `depth`, ...; for `scribble`, any drawing is accepted.
         image: the map.
-        name: what messages call it; default: its file.
+        name: used in error messages; default: its file.
 
     Raises:
         UnknownName: there is no such kind.
-        BadInput: it is empty, or a map of another kind.
+        BadInput: the map is empty, or of another kind.
         BadFile: the file cannot be read.
     """
     from PIL import Image
@@ -291,21 +292,21 @@ def require_map(kind: str, image: "ImageLike", name: str | None = None) -> "Imag
 def measure(
     kind: str, target: "ImageLike", images: "Sequence[ImageLike]", *, of_scenes: bool = False
 ) -> "Fidelity":
-    """Measure how well images keep a condition: read it back out of them and compare.
+    """Measure how well images follow a condition, by detecting it in them and comparing.
 
     Args:
         kind: `canny`, `depth`, ...
         target: the condition that was requested.
-        images: images of its size.
-        of_scenes: whether they show Blocks scenes, whose lines are read by the built-in model.
+        images: images of the same size.
+        of_scenes: whether they show Blocks scenes, so that the built-in model may detect lines.
 
     Returns:
-        `.values` [n] in the unit of `.name`, `.scores` [n] from 0 to 1, and the means `.value`
-        and `.score`; NaN where there was nothing to keep.
+        `.values` [n] in the unit of `.name`, `.scores` [n] from 0 to 1, and the means `.value` and
+        `.score`; NaN if the target is empty.
 
     Raises:
         UnknownName: there is no such kind.
-        BadInput: not images, or sizes that differ.
+        BadInput: not images, or different sizes.
     """
     import numpy as np
 
@@ -323,7 +324,7 @@ def measure(
 
 
 def _array(image: "ImageLike") -> "np.ndarray":
-    """An image as [h w 3] of bytes."""
+    """Return an image as bytes [h w 3]."""
     import numpy as np
 
     from ..data.image_inputs import as_image

@@ -1,4 +1,4 @@
-"""What a condition is: an image of one property of another image, and how well it was kept."""
+"""The interface of a condition, and the fidelity of images to it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ def lines_of_maps(
     normals: Float32[np.ndarray, "n h w 3"],
     classes: UInt8[np.ndarray, "n h w"],
 ) -> tuple[Bool[np.ndarray, "n h w"], Bool[np.ndarray, "n h w"]]:
-    """Outlines and creases as `blocks.maps` defines them, but for what the maps do not tell.
+    """Return approximate outlines and creases, as `blocks.maps` defines them, from other maps.
 
-    Two objects of one class are told apart by the step in distance between them, two faces of one
+    Two objects of one class are separated by the step in distance between them, two faces of one
     object by their angle, and two limbs of one person by a smaller step.
 
     Returns:
@@ -67,16 +67,16 @@ Lines = tuple[Bool[np.ndarray, "n h w"], Bool[np.ndarray, "n h w"]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SceneMaps:
-    """What is known exactly of rendered scenes.
+    """Exact maps of rendered scenes.
 
     Attributes:
-        pictures: the scenes as they look.
+        pictures: the rendered images.
         nearness: 1 over the distance along the viewing axis.
         normals: right, up, towards the camera; 0 for the sky.
-        classes: numbers in `blocks.maps.CLASSES`.
-        joints: of up to o people x, y in pixels and 1 for visible ones.
-        lines: finds outlines, pixels at which something ends before what lies behind it, and
-            creases, at which two faces of one object meet; most conditions need neither.
+        classes: indices in `blocks.maps.CLASSES`.
+        joints: x, y in pixels, and 1 if visible, of up to o people.
+        lines: computes outlines, where one thing occludes another, and creases, where two faces of
+            one object meet; most conditions need neither.
     """
 
     pictures: Pictures
@@ -89,11 +89,11 @@ class SceneMaps:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """How well each image keeps the condition that was requested of it.
+    """How well each image follows its condition.
 
     Attributes:
-        values: in the unit of the measure; NaN where there was nothing to keep.
-        scores: 0 (not at all) to 1 (entirely); NaN where there was nothing to keep.
+        values: in the unit of the measure; NaN if nothing was requested.
+        scores: 0 (not at all) to 1 (perfectly); NaN if nothing was requested.
     """
 
     values: Float64[np.ndarray, " n"]
@@ -106,9 +106,9 @@ class Fidelity:
 
     Attributes:
         name: of the measure, with its unit.
-        higher_is_better: direction of `values`; scores are always better when higher.
-        values: one an image, NaN where there was nothing to keep.
-        scores: the same from 0 (not at all) to 1 (entirely).
+        higher_is_better: direction of `values`; higher scores are always better.
+        values: one per image, NaN if nothing was requested.
+        scores: the same from 0 (not at all) to 1 (perfectly).
     """
 
     name: str
@@ -118,12 +118,12 @@ class Fidelity:
 
     @property
     def value(self) -> float:
-        """Mean of the values that are there; NaN where none is."""
+        """Mean of the values, ignoring NaN; NaN if there are none."""
         return _mean(self.values)
 
     @property
     def score(self) -> float:
-        """Mean of the scores that are there; NaN where none is."""
+        """Mean of the scores, ignoring NaN; NaN if there are none."""
         return _mean(self.scores)
 
 
@@ -134,19 +134,19 @@ def _mean(values: Float64[np.ndarray, " n"]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One kind of condition. Every condition is an image of three channels, 8 bits each.
+    """A kind of condition. Every condition is an image with three channels of 8 bits.
 
     Attributes:
-        name: the word on the command line.
-        about: one line for people.
+        name: as on the command line.
+        about: one line for users.
         read_by: what `read` is: a classical method, or the name of a built-in model.
         measure: name of the fidelity's values, with their unit.
         higher_is_better: direction of the fidelity's values.
         draw: from exact maps to condition images.
-        read: from any images to condition images, by what comes with the package.
-        read_scenes: the same, from images that show Blocks scenes.
-        compare: requested condition images with those that were read.
-        problem: why an image cannot be a finished map of this kind; None where it can.
+        read: from arbitrary images to condition images, without other models.
+        read_scenes: the same, from images of Blocks scenes.
+        compare: requested condition images with those that were detected.
+        problem: why an image cannot be a finished map of this kind, or None.
     """
 
     name: str
@@ -162,16 +162,16 @@ class Condition:
     channels: int = 3
 
     def from_scene(self, scene: Scene, size: int) -> UInt8[np.ndarray, "h w 3"]:
-        """The condition of a Blocks scene, from its exact maps.
+        """Return the condition of a Blocks scene, from its exact maps.
 
         Raises:
-            LimitExceeded: the image would be too large, or has no pixel.
+            LimitExceeded: the image would be too large, or would have no pixels.
         """
         drawn: UInt8[np.ndarray, "h w 3"] = self.draw(maps_of_scene(scene, size))[0]
         return drawn
 
     def from_rows(self, rows: np.ndarray) -> Pictures:
-        """The conditions of stored scenes: rows as `graft recipe run perception` caches them.
+        """Return the conditions of stored scenes: rows as cached by `graft recipe run perception`.
 
         Args:
             rows: a structured array with `image`, `depth`, `normals`, `classes`, `joints`.
@@ -179,16 +179,16 @@ class Condition:
         return self.draw(maps_of_rows(rows))
 
     def from_image(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-        """The condition of one image, by what comes with the package."""
+        """Return the condition of one image, without other models."""
         read: UInt8[np.ndarray, "h w 3"] = self.read(picture[None])[0]
         return read
 
     def check_map(self, finished: UInt8[np.ndarray, "h w 3"], name: str) -> None:
-        """Refuse an image that is no finished map of this kind.
+        """Refuse an image that is not a finished map of this kind.
 
         Args:
             finished: the image.
-            name: what messages call it.
+            name: used in the error message.
 
         Raises:
             BadInput: it is empty, or of another kind.
@@ -206,13 +206,13 @@ class Condition:
         pictures: UInt8[np.ndarray, "m a b 3"],
         read: Read | None = None,
     ) -> Fidelity:
-        """Read the condition back out of images and compare it with what was requested.
+        """Detect the condition in images and compare it with what was requested.
 
         Args:
             requested: condition images.
             pictures: one for each, of the same size.
-            read: how the condition is read; default: as of Blocks scenes. For other images give
-                this condition's `read`, or an estimator.
+            read: detects the condition; default: as in Blocks scenes. For other images pass this
+                condition's `read`, or an estimator.
 
         Raises:
             BadInput: the maps and the images differ in number or size.
@@ -232,10 +232,10 @@ def _size(pictures: UInt8[np.ndarray, "m a b 3"]) -> str:
 
 
 def maps_of_scene(scene: Scene, size: int) -> SceneMaps:
-    """Exact maps of one scene, square.
+    """Compute square exact maps of one scene.
 
     Raises:
-        LimitExceeded: the image would be too large, or has no pixel.
+        LimitExceeded: the image would be too large, or would have no pixels.
     """
     maps = maps_of(scene, size, size)
     return SceneMaps(
@@ -256,7 +256,7 @@ def _joints(maps: Maps) -> Float32[np.ndarray, "o j 3"]:
 
 
 def maps_of_rows(rows: np.ndarray) -> SceneMaps:
-    """Maps of stored scenes; their lines are found again in the other maps."""
+    """Return the maps of stored scenes; lines are recomputed from the other maps."""
     nearness = rows["depth"].astype(np.float32)
     normals = rows["normals"].astype(np.float32) / 127
     return SceneMaps(

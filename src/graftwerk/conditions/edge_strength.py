@@ -1,4 +1,4 @@
-"""Canny's edges at every threshold at once: colour, two scales, a strength for each edge pixel."""
+"""Canny edges at all thresholds at once: an edge strength from colour at two scales."""
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -16,11 +16,11 @@ _TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193,
 
 
 def edge_strength(picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w"]:
-    """The highest of 99 high thresholds (0.01 to 0.99) at which a pixel is an edge, else 0.
+    """Return the highest of 99 high thresholds (0.01 to 0.99) at which a pixel is an edge, else 0.
 
-    Slopes are those of CIELAB colours (the main axis of Di Zenzo's tensor, 1986), a mean of two
-    scales; thinned and followed as in `canny`. A slope s counts as s / (s + k), where k is half a
-    usual one and half the image's own.
+    Gradients are those of CIELAB colours (the main axis of Di Zenzo's tensor, 1986), averaged over
+    two scales; thinning and hysteresis are as in `canny`. A gradient s counts as s / (s + k),
+    where k is half a typical one and half the image's own.
     """
     tensor = _tensor(lab_of(picture))
     across_across, across_down, down_down = tensor
@@ -37,7 +37,7 @@ def edge_strength(picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h
 
 
 def plain_strength(picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w"]:
-    """The same of the grey image at one scale, as `canny` has it by default."""
+    """Return the same for the grey image at one scale, as in the defaults of `canny`."""
     thinned = canny(picture[None], CannySettings()).thinned
     return _followed(thinned / max(float(thinned.max()), 1e-12), 1 / 3)
 
@@ -64,7 +64,7 @@ def _tensor(channels: Float64[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "3 h 
 
 
 def lab_of(picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w 3"]:
-    """CIELAB of an sRGB image, white point D65."""
+    """Convert sRGB to CIELAB, white point D65."""
     light = picture / 255
     light = np.where(light <= 0.04045, light / 12.92, ((light + 0.055) / 1.055) ** 2.4)
     xyz = light @ _TO_XYZ.T / _WHITE

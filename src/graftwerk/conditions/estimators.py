@@ -1,4 +1,4 @@
-"""Conditions read out of images by models of the transformers library, from explicit tables."""
+"""Estimate conditions with models of the transformers library."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ _LEFT_SHOULDER, _RIGHT_SHOULDER, _NECK = 5, 6, 1
 
 @dataclass(frozen=True, slots=True)
 class Estimator:
-    """A frozen model that reads one condition.
+    """A frozen model that estimates one condition.
 
     Attributes:
         name: as it was given.
@@ -77,7 +77,7 @@ class Estimator:
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """A network with its image processor; `run` gives its output on one image."""
+    """A network with its image processor; `run` returns its output for one image."""
 
     folder: ModelFolder
     network: Any
@@ -97,7 +97,7 @@ class _Model:
 
 
 def load_estimator(kind: str, name: str, device: str = "auto") -> Estimator:
-    """Load a model that reads conditions of a kind out of images.
+    """Load a model that estimates one kind of condition.
 
     Args:
         kind: name of the condition.
@@ -105,7 +105,7 @@ def load_estimator(kind: str, name: str, device: str = "auto") -> Estimator:
         device: where it runs.
 
     Raises:
-        BadInput: no model reads this kind, or this model reads another.
+        BadInput: no model estimates this kind, or this model estimates another.
         BadFile: the model cannot be read.
     """
     if kind not in _TABLES:
@@ -161,7 +161,7 @@ def _experts(folder: ModelFolder) -> int:
 
 
 def _nearness(model: _Model, picture: Picture) -> Float32[np.ndarray, "h w"]:
-    """1 over the distance, up to scale and shift where the model knows no more."""
+    """Return 1 over the distance, up to scale and shift for relative depth models."""
     output = model.run(picture)
     sizes = [picture.shape[:2]]
     if model.folder.model_type == "zoedepth":  # undoes its own padding
@@ -201,9 +201,9 @@ def _read_segmentation(model: _Model, picture: Picture) -> Picture:
 
 
 def _class_colours(names: Mapping[int, str]) -> UInt8[np.ndarray, "c 3"]:
-    """Colours of classes: those of ADE20K where there are 150, else Blocks' own by name.
+    """Return ADE20K's colours for 150 classes, else Blocks colours by name.
 
-    Classes of other names take the colours of ADE20K in their order, from its end.
+    Classes with other names get ADE20K's colours, starting from the end.
     """
     if len(names) == len(ADE20K):
         return np.array(ADE20K, dtype=np.uint8)
@@ -215,7 +215,7 @@ def _class_colours(names: Mapping[int, str]) -> UInt8[np.ndarray, "c 3"]:
 
 
 def _read_pose(model: _Model, picture: Picture) -> Picture:
-    """The person that fills the image: a pose model looks into one box, here the whole."""
+    """Estimate one person; a pose model expects a box around a person, here the whole image."""
     height, width = picture.shape[:2]
     boxes = [[[0.0, 0.0, float(width), float(height)]]]
     output = model.run(picture, boxes=boxes)

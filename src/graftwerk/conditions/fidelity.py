@@ -1,7 +1,7 @@
-"""Measures of how well a condition that was read out of an image is the one that was requested.
+"""Compare detected conditions with requested ones.
 
-Each takes requested and seen condition images of the same size and gives one value and one score
-(0 to 1) an image, NaN where nothing was requested.
+Each measure takes condition images of the same size and returns a value and a score (0 to 1) per
+image, NaN if nothing was requested.
 """
 
 from collections.abc import Callable
@@ -22,13 +22,13 @@ Compare = Callable[[Pictures, Pictures], Measured]
 
 
 def is_drawn(pictures: UInt8[np.ndarray, "*rest 3"]) -> Bool[np.ndarray, "*rest"]:
-    """Pixels of a drawing that are brighter than a quarter of white."""
+    """Mark pixels of a line drawing that are brighter than a quarter of white."""
     drawn: Bool[np.ndarray, "*rest"] = pictures.max(axis=-1) >= 64
     return drawn
 
 
 def each(compare: Callable[[Map, Map], tuple[float, float]]) -> Compare:
-    """A measure of batches from a measure of one pair, which gives value and score."""
+    """Turn a measure of one pair, which returns value and score, into a measure of batches."""
 
     def compare_all(requested: Pictures, seen: Pictures) -> Measured:
         pairs = [compare(one, other) for one, other in zip(requested, seen, strict=True)]
@@ -39,10 +39,10 @@ def each(compare: Callable[[Map, Map], tuple[float, float]]) -> Compare:
 
 
 def edge_f1(requested: Map, seen: Map) -> tuple[float, float]:
-    """F1 of drawn pixels, each found within 0.0075 of the diagonal, or 1.5 pixels if that is more.
+    """F1 of line pixels, matched within 0.0075 of the diagonal, or 1.5 pixels if that is more.
 
-    Unlike in `graft eval edges` several pixels may be found by the same one: both drawings are of
-    one width, and there are many images to measure.
+    Unlike in `graft eval edges`, several pixels may match the same one: lines of both images have
+    the same width, and there are many images to measure.
     """
     one, other = is_drawn(requested), is_drawn(seen)
     if not one.any():
@@ -57,9 +57,9 @@ def edge_f1(requested: Map, seen: Map) -> tuple[float, float]:
 
 
 def chamfer(requested: Map, seen: Map) -> tuple[float, float]:
-    """Mean distance from each drawing to the other, both ways, in percent of the diagonal.
+    """Symmetric chamfer distance between two line drawings, in percent of the diagonal.
 
-    The score falls in a straight line to 0 at 10 %.
+    The score decreases linearly to 0 at 10 %.
     """
     one, other = is_drawn(requested), is_drawn(seen)
     if not one.any():
@@ -79,7 +79,7 @@ def _distance_to(drawn: Bool[np.ndarray, "h w"]) -> Float64[np.ndarray, "h w"]:
 
 
 def mean_iou(requested: Map, seen: Map) -> tuple[float, float]:
-    """Intersection over union, its mean over the colours that were requested."""
+    """Intersection over union, averaged over the requested colours."""
     one, other = _numbers(requested), _numbers(seen)
     ious = []
     for colour in np.unique(one):
@@ -95,11 +95,11 @@ def _numbers(colours: Map) -> np.ndarray:
 
 
 def depth_error(requested: Map, seen: Map) -> tuple[float, float]:
-    """Root of the mean squared error of nearness, in percent of its range.
+    """RMSE of inverse depth, in percent of its range.
 
-    Nearness is known up to scale and shift, so the seen one is fitted first (least squares). The
-    score is the share of pixels within 3 % of the range: the share of the variance that is
-    explained would flatter, as most of it is the ground's, which lies alike in every scene.
+    Inverse depth is known up to scale and shift, so these are fitted first (least squares). The
+    score is the share of pixels within 3 % of the range: the explained variance would flatter,
+    since most of it comes from the ground, which is similar in every scene.
     """
     one = requested[..., 0].astype(np.float64).ravel()
     other = seen[..., 0].astype(np.float64).ravel()
@@ -126,14 +126,14 @@ def normal_error(requested: Map, seen: Map) -> tuple[float, float]:
 
 
 def vectors_of(normals: UInt8[np.ndarray, "*rest 3"]) -> Float64[np.ndarray, "*rest 3"]:
-    """Vectors of a normal map: 0 to 255 as -1 to 1."""
+    """Decode a normal map: 0 to 255 as -1 to 1."""
     return normals.astype(np.float64) / 127.5 - 1
 
 
 def angles(
     one: Float64[np.ndarray, "n 3"], other: Float64[np.ndarray, "n 3"]
 ) -> Float64[np.ndarray, " n"]:
-    """Degrees between vectors; 90 where one has no length."""
+    """Return angles between vectors in degrees; 90 if one has length 0."""
     lengths = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
     cosines = np.where(lengths > 0.1, np.sum(one * other, axis=-1) / np.maximum(lengths, 0.1), 0.0)
     degrees: Float64[np.ndarray, " n"] = np.degrees(np.arccos(np.clip(cosines, -1, 1)))
@@ -141,7 +141,7 @@ def angles(
 
 
 def drawing_problem(finished: Map) -> str | None:
-    """Why an image is no drawing of white lines on black; None where it is one."""
+    """Say why an image is not a drawing of white lines on black, or return None."""
     deviation = finished.max(axis=-1).astype(np.int64) - finished.min(axis=-1)
     if (deviation > 32).mean() > 0.01:
         return "it is in colour, and lines are white on black"
@@ -154,6 +154,6 @@ def drawing_problem(finished: Map) -> str | None:
 
 
 def white_on_black(drawn: np.ndarray) -> UInt8[np.ndarray, "*rest 3"]:
-    """Grey images of 0 to 255, or booleans, as images of three equal channels."""
+    """Convert grey levels or booleans to images with three equal channels."""
     grey = 255 * drawn.astype(np.uint8) if drawn.dtype == np.bool_ else drawn.astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=-1)

@@ -1,4 +1,4 @@
-"""What the built-in perception model sees in images of any size."""
+"""Run the built-in perception model on images of any size."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +18,7 @@ _MOST = 8  # times the shorter side that the longer one may have
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """What is seen in images of one size; see `frozen.perception.Perceived`."""
+    """Estimated maps of images of one size; see `blocks.perception.Perceived`."""
 
     nearness: Float32[np.ndarray, "n h w"]
     normals: Float32[np.ndarray, "n h w 3"]
@@ -32,7 +32,7 @@ def _perception() -> Perception:
 
 
 def perceive(pictures: Pictures) -> Seen:
-    """Look at images of a size; the model sees them at its own."""
+    """Run on images of one size; the model uses its own resolution."""
     height, width = pictures.shape[1:3]
     scale = _SIDE / min(height, width)
     own = [max(_STEP, _STEP * round(side * scale / _STEP)) for side in (height, width)]
@@ -86,7 +86,7 @@ def _enlarged(found: list[Perceived], height: int, width: int) -> Seen:
 def smooth(
     values: Float32[np.ndarray, "r c k"], height: int, width: int
 ) -> Float32[np.ndarray, "h w k"]:
-    """Values at another size, linear between pixels."""
+    """Resize values with linear interpolation."""
     from PIL import Image
 
     channels = [

@@ -1,4 +1,4 @@
-"""Images side by side with labels."""
+"""Labelled contact sheets."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ Tile = UInt8[np.ndarray, "h w 3"]
 
 
 def sheet_of(tiles: Mapping[str, Tile], columns: int) -> "Image.Image":
-    """Images of one size in rows, each above its label."""
+    """Arrange images of one size in rows, each above its label."""
     from PIL import Image
 
     height, width = next(iter(tiles.values())).shape[:2]

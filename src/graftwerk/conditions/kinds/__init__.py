@@ -1,6 +1,6 @@
-"""Eight conditions of images: made exactly from scenes, read out of images, measured.
+"""The eight conditions: exact ones of scenes, detection in images, and fidelity.
 
-`CONDITIONS["canny"].from_picture(image)`; see `condition.Condition`.
+`CONDITIONS["canny"].from_image(image)`; see `conditions.base.Condition`.
 """
 
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ CONDITIONS: Mapping[str, Condition] = {
 
 
 def condition_named(name: str) -> Condition:
-    """The condition of a name.
+    """Return the condition with this name.
 
     Raises:
-        UnknownName: there is none of this name.
+        UnknownName: there is none.
     """
     if name not in CONDITIONS:
         raise UnknownName("condition", name, CONDITIONS)

@@ -1,8 +1,8 @@
-"""Canny's edges (1986), step by step.
+"""Canny edge detection (1986), step by step.
 
-Grey image, Gaussian with replicated borders, gradient, non-maximum suppression, double
-threshold, hysteresis. All arithmetic is in float64; slopes are rounded to a millionth of a grey
-level, so that equal slopes are equal whatever the order of additions.
+Grey image, Gaussian with replicated borders, gradient, non-maximum suppression, double threshold,
+hysteresis. All arithmetic is in float64; gradients are rounded to a millionth of a grey level, so
+that equal gradients stay equal whatever the order of additions.
 """
 
 from dataclasses import dataclass, fields
@@ -31,14 +31,14 @@ _BINS = 256
 
 @dataclass(frozen=True, slots=True)
 class CannySettings:
-    """How edges are found.
+    """Parameters of the edge detector.
 
     Attributes:
         sigma: of the Gaussian, in pixels, above 0.
-        kernel: side of the Gaussian's square, odd.
-        unit: fractions of the image's largest slope; absolute slopes as Sobel's kernels give
-            them (0 to 1442); or automatic: the high one splits the heights of all ridges into two
-            groups as far apart as can be (Otsu's method), the low one is 0.4 of it.
+        kernel: side of the Gaussian kernel, odd.
+        unit: fractions of the image's largest gradient; absolute magnitudes of Sobel's kernels (0
+            to 1442); or automatic: the high threshold splits the heights of all ridges by Otsu's
+            method, the low one is 0.4 of it.
         low: threshold for pixels that continue an edge.
         high: threshold for pixels that start one.
     """
@@ -50,7 +50,7 @@ class CannySettings:
     high: float = 0.3
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Refuse invalid settings."""
         if not (0 < self.sigma < np.inf):
             raise BadInput(
                 f"a Gaussian of sigma {self.sigma} blurs nothing.",
@@ -72,18 +72,18 @@ class CannySettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CannyStages:
-    """What each step makes of images: of several, or of a single one.
+    """Results of each step for several images, or for a single one.
 
     Attributes:
         grey: 0 to 255.
         blurred: 0 to 255.
-        slope: length of Sobel's gradient.
+        slope: magnitude of Sobel's gradient.
         direction: of the gradient in radians, 0 to the right, pi / 2 down.
-        thinned: slope where it is the largest across the edge, else 0.
+        thinned: gradient magnitude at local maxima across the edge, else 0.
         levels: 0 nothing, 1 weak, 2 strong.
-        edges: strong pixels, and weak ones that are joined to them.
+        edges: strong pixels, and weak ones connected to them.
         low: threshold of each image, in the unit of `slope`.
-        high: the same.
+        high: threshold of each image, in the unit of `slope`.
     """
 
     grey: Float64[np.ndarray, "*n h w"]
@@ -97,20 +97,20 @@ class CannyStages:
     high: Float64[np.ndarray, "*n"]
 
     def single(self, number: int = 0) -> "CannyStages":
-        """The stages of one of several images, as arrays [h w]."""
+        """Return the stages of one image as arrays [h w]."""
         return CannyStages(
             **{one.name: getattr(self, one.name)[number, ...] for one in fields(self)}
         )
 
     @property
     def image(self) -> "Image.Image":
-        """The edges of a single image, white on black, as a ControlNet reads them."""
+        """Return the edges of a single image, white on black, as a ControlNet expects them."""
         from PIL import Image
 
         return Image.fromarray(white_on_black(self.edges))
 
     def sheet(self) -> "Image.Image":
-        """The steps of a single image side by side, each with its name."""
+        """Return a labelled contact sheet of the steps of a single image."""
         return sheet_of(stage_tiles(self), 4)
 
     def __repr__(self) -> str:
@@ -126,11 +126,11 @@ def canny(
     pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
     settings: CannySettings = CannySettings(),
 ) -> CannyStages:
-    """Find edges, each step kept.
+    """Detect edges and return the result of each step.
 
     Args:
-        pictures: grey or colour; whole numbers from 0 to 255 or floats from 0 to 1.
-        settings: how.
+        pictures: grey or colour; integers from 0 to 255 or floats from 0 to 1.
+        settings: of the detector.
 
     Raises:
         BadInput: floats outside 0 to 1, or not finite.
@@ -161,7 +161,7 @@ def edge_map(
     pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
     settings: CannySettings = CannySettings(),
 ) -> Bool[np.ndarray, "n h w"]:
-    """The edges alone; see `find_edges`."""
+    """Return only the edges; see `find_edges`."""
     return find_edges(pictures, settings)[0]
 
 
@@ -169,7 +169,7 @@ def find_edges(
     pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
     settings: CannySettings,
 ) -> tuple[Bool[np.ndarray, "n h w"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-    """Edges and both thresholds of `canny`, in bands of rows so that large images fit into memory.
+    """Return edges and both thresholds of `canny`, in bands of rows to save memory.
 
     Raises:
         BadInput: floats outside 0 to 1, or not finite.
@@ -197,7 +197,7 @@ def find_edges(
 def grey_of(
     pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
 ) -> Float64[np.ndarray, "n h w"]:
-    """Grey levels from 0 to 255.
+    """Return grey levels from 0 to 255.
 
     Raises:
         BadInput: floats outside 0 to 1, or not finite.
@@ -216,7 +216,7 @@ def grey_of(
 def blur(
     grey: Float64[np.ndarray, "n h w"], sigma: float, kernel: int
 ) -> Float64[np.ndarray, "n h w"]:
-    """Gaussian over `kernel` x `kernel` pixels, its weights adding to 1, borders replicated."""
+    """Apply a normalized Gaussian kernel of `kernel` x `kernel` pixels with replicated borders."""
     from scipy.ndimage import correlate1d
 
     offsets = np.arange(kernel) - kernel // 2
@@ -230,7 +230,7 @@ def blur(
 def gradient(
     grey: Float64[np.ndarray, "n h w"],
 ) -> tuple[Float64[np.ndarray, "n h w"], Float64[np.ndarray, "n h w"]]:
-    """Sobel's gradient to the right and downwards, borders replicated."""
+    """Return Sobel's gradient to the right and downwards, with replicated borders."""
     from scipy.ndimage import correlate1d
 
     def one(axis: int, other: int) -> Float64[np.ndarray, "n h w"]:
@@ -248,9 +248,9 @@ def thin(
     across: Float64[np.ndarray, "n h w"],
     down: Float64[np.ndarray, "n h w"],
 ) -> Float64[np.ndarray, "n h w"]:
-    """Keep a slope where neither neighbour along the gradient, in one of four directions, is more.
+    """Suppress gradients that are not maximal along one of four directions.
 
-    Of two equal neighbours the left or upper one is kept; outside the image the slope is 0.
+    Of two equal neighbours, the left or upper one is kept; outside the image the gradient is 0.
     """
     _, height, width = slope.shape
     padded = np.pad(slope, ((0, 0), (1, 1), (1, 1)))
@@ -283,9 +283,9 @@ def _thresholds(
 
 
 def otsu(values: Float64[np.ndarray, " n"]) -> float:
-    """The threshold that splits values into two groups whose means are the furthest apart.
+    """Return the threshold that maximizes the between-class variance (Otsu 1979).
 
-    Weighed by the sizes of the groups (Otsu 1979), on 256 bins; 0 where there are no values.
+    Computed on 256 bins; 0 if there are no values.
     """
     if len(values) == 0 or values.min() == values.max():
         return float(values.min()) if len(values) else 0.0
@@ -303,7 +303,7 @@ def otsu(values: Float64[np.ndarray, " n"]) -> float:
 def follow(
     weak: Bool[np.ndarray, "n h w"], strong: Bool[np.ndarray, "n h w"]
 ) -> Bool[np.ndarray, "n h w"]:
-    """Weak pixels that are joined to a strong one, also across corners, within one image."""
+    """Return weak pixels connected to a strong one (8-neighbourhood) within the same image."""
     from scipy.ndimage import label
 
     joined = np.zeros((3, 3, 3), dtype=np.bool_)
@@ -317,7 +317,7 @@ def follow(
 
 
 def stage_tiles(stages: CannyStages) -> dict[str, Tile]:
-    """The seven steps of Canny's method on a single image, as images with their names."""
+    """Return the seven steps on a single image, as images with their names."""
     slope, thinned = stages.slope, stages.thinned
     largest = max(float(slope.max()), 1e-12)
     levels = np.array([0, 110, 255], dtype=np.uint8)[stages.levels]
@@ -338,7 +338,7 @@ def _grey(values: Float64[np.ndarray, "h w"]) -> Tile:
 
 
 def _directions(angles: Float64[np.ndarray, "h w"], strength: Float64[np.ndarray, "h w"]) -> Tile:
-    """Direction as hue, brighter where the slope is larger."""
+    """Show direction as hue, brighter for larger gradients."""
     from PIL import Image
 
     hue = np.rint((angles / (2 * np.pi) % 1) * 255)

@@ -1,4 +1,4 @@
-"""Depth: near is bright, far is dark, each image from 0 to 255 over its own range."""
+"""Inverse depth: near is bright, far is dark, each image normalized to 0 to 255."""
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -9,9 +9,9 @@ from ..perceived import PERCEPTION, perceive
 
 
 def draw_nearness(nearness: Float32[np.ndarray, "n h w"]) -> Pictures:
-    """Nearness (1 over the distance, any scale and shift) from 0 to 255 over its own range.
+    """Normalize inverse depth (any scale and shift) of each image to 0 to 255.
 
-    The range goes by image, as most models that estimate depth know no more than that.
+    Each image has its own range, since most depth models are only relative.
     """
     low = nearness.min(axis=(1, 2), keepdims=True)
     reach = np.maximum(nearness.max(axis=(1, 2), keepdims=True) - low, 1e-12)

@@ -1,6 +1,6 @@
-"""Straight segments among edge pixels: votes for lines, the best line's longest run, again.
+"""Straight line segments by the Hough transform, shown white on black.
 
-Straight lines by Hough's transform, drawn as white segments on black.
+Edge pixels vote for lines; the longest run on the best line becomes a segment; repeat.
 """
 
 import numpy as np
@@ -25,17 +25,16 @@ _ANY = -1  # a pixel whose edge has no known direction
 def find_segments(
     edges: Bool[np.ndarray, "h w"], slopes: Float64[np.ndarray, "h w"] | None = None
 ) -> Float64[np.ndarray, "s 4"]:
-    """Segments, from x, y to x, y in pixels; the middle of the first pixel is 0.5, 0.5.
+    """Return segments from x, y to x, y in pixels; the center of the first pixel is 0.5, 0.5.
 
-    Each edge pixel votes for every line through it (Hough 1962, as distance and angle: Duda and
-    Hart 1972). The line with the most votes gives its longest run of pixels, which then no longer
-    vote, until no line has enough votes.
+    Each edge pixel votes for every line through it (Hough 1962; distance and angle: Duda and Hart
+    1972). The longest run of pixels on the line with the most votes becomes a segment, and these
+    pixels no longer vote, until no line has enough votes.
 
     Args:
         edges: pixels that may lie on a line.
-        slopes: direction across the edge at each pixel in radians, where that is known; a pixel
-            then votes only for lines along its own edge (O'Gorman and Clowes 1973), and leaves of
-            a tree make no lines.
+        slopes: gradient direction at each pixel in radians, if known; a pixel then only votes for
+            lines along its own edge (O'Gorman and Clowes 1973), so foliage does not produce lines.
     """
     height, width = edges.shape
     reach = int(np.ceil(np.hypot(height, width)))
@@ -78,7 +77,7 @@ def _vote(
 
 @compiled
 def _longest_run(runs: Bool[np.ndarray, " r"]) -> tuple[int, int]:
-    """Start and length of the longest run in which at most `_GAP` places in a row are missing."""
+    """Return start and length of the longest run with gaps of at most `_GAP` pixels."""
     start, last, best, length = 0, -_GAP - 2, 0, 0
     for location in range(len(runs)):
         if runs[location]:
@@ -141,7 +140,7 @@ def _find(
 def draw_segments(
     segments: Float64[np.ndarray, "s 4"], height: int, width: int
 ) -> Bool[np.ndarray, "h w"]:
-    """Segments from x, y to x, y (pixels; the middle of the first one is 0.5, 0.5)."""
+    """Rasterize segments from x, y to x, y in pixels; the center of the first pixel is 0.5, 0.5."""
     from PIL import Image, ImageDraw
 
     drawn = Image.new("1", (width, height))
@@ -152,7 +151,7 @@ def draw_segments(
 
 
 def lines_of(edges: Bool[np.ndarray, "n h w"]) -> Pictures:
-    """Straight parts of edges."""
+    """Return the straight parts of edges."""
     _, height, width = edges.shape
     drawn = [draw_segments(find_segments(one), height, width) for one in edges]
     return white_on_black(np.stack(drawn))

@@ -1,4 +1,4 @@
-"""Cartoon line drawing: white lines on black, outlines firm and creases fainter."""
+"""Line drawings: white lines on black, firm outlines and fainter creases."""
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -16,9 +16,9 @@ _FAINT, _FIRM = 2.0, 10.0  # grey levels of difference at which a line begins an
 
 
 def draw_lines(pictures: Pictures) -> Pictures:
-    """Dark lines and the dark sides of edges: a difference of two Gaussians.
+    """Detect dark lines and the dark sides of edges with a difference of two Gaussians.
 
-    After Winnemoeller et al. 2012 (extended difference of Gaussians), white on black.
+    Based on the extended difference of Gaussians (Winnemoeller et al. 2012), white on black.
     """
     grey = grey_of(pictures)
     sigma = max(_LEAST_SIGMA, _SIGMA * min(grey.shape[1:]))

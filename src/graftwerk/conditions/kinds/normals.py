@@ -14,10 +14,10 @@ _NEAR_TO_FAR = 8.0  # how many times as far the far end is as the near one, wher
 
 
 def normals_of_nearness(nearness: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w 3"]:
-    """Normals of the surface that has this nearness, right, up, towards the camera.
+    """Compute surface normals (right, up, towards the camera) from inverse depth.
 
-    Nearness is known up to scale and shift, so a usual lens and a usual ratio of the far end's
-    distance to the near one's are taken.
+    Inverse depth is known up to scale and shift, so a typical lens and a typical ratio of far to
+    near distance are assumed.
     """
     height, width = nearness.shape
     reach = max(float(np.ptp(nearness)), 1e-12)

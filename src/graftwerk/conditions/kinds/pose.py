@@ -1,4 +1,4 @@
-"""Human key points: OpenPose's 18 joints and its bones, in its colours, on black."""
+"""Human key points: OpenPose's 18 key points and bones in its colours, on black."""
 
 from collections.abc import Sequence
 
@@ -22,15 +22,15 @@ _SMALLEST = 6  # pixels of a person that is looked for
 def draw_people(
     people: Sequence[Float32[np.ndarray, "j 3"]], height: int, width: int
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Skeletons; each joint is x, y in pixels and above 0 where it is seen."""
+    """Plot skeletons; each key point is x, y in pixels, and positive if visible."""
     points = [Keypoints(0, one[:, :2], one[:, 2] > 0) for one in people]
     return draw_keypoints(tuple(points), height, width)
 
 
 def key_points_of(drawn: UInt8[np.ndarray, "h w 3"]) -> list[Float64[np.ndarray, "p 2"]]:
-    """Where a skeleton map shows each joint: x, y in pixels of each of its discs.
+    """Find the discs of each key point in a skeleton map: x, y in pixels.
 
-    A joint that another one's disc covers, as in the face of a small person, is not found.
+    Key points covered by the disc of another one, as in the face of a small person, are not found.
     """
     from scipy.ndimage import center_of_mass, label
 
@@ -49,7 +49,7 @@ def key_points_of(drawn: UInt8[np.ndarray, "h w 3"]) -> list[Float64[np.ndarray,
 def _hue_numbers(
     drawn: UInt8[np.ndarray, "h w 3"],
 ) -> tuple[np.ndarray, Bool[np.ndarray, "h w"]]:
-    """The joint whose hue is the nearest one, and whether the hue is clearly that joint's."""
+    """Return the key point with the nearest hue, and whether the hue clearly matches it."""
     red, green, blue = (drawn[..., location].astype(np.float64) for location in range(3))
     largest, smallest = drawn.max(axis=-1), drawn.min(axis=-1)
     deviation = np.maximum(largest.astype(np.float64) - smallest, 1)
@@ -84,10 +84,10 @@ def _read(pictures: Pictures) -> Pictures:
 def group(
     joints: Sequence[Sequence[tuple[float, float, float]]], flesh: Bool[np.ndarray, "h w"]
 ) -> list[Float32[np.ndarray, "j 3"]]:
-    """People out of places of joints: each blob of flesh has the surest place of each joint.
+    """Group key point candidates into people: each blob gets the best candidate of each key point.
 
     Args:
-        joints: of each joint its places, the surest first: x, y in pixels and a score.
+        joints: candidates of each key point, most confident first: x, y in pixels and a score.
         flesh: pixels that belong to people.
     """
     from scipy.ndimage import distance_transform_edt, label
@@ -112,9 +112,9 @@ def group(
 def found_joints(
     requested: UInt8[np.ndarray, "h w 3"], seen: UInt8[np.ndarray, "h w 3"]
 ) -> tuple[float, float]:
-    """PCK: share of the requested joints that are seen within 0.1 of their person's longer side.
+    """PCK: share of requested key points found within 0.1 of their person's longer side.
 
-    A person is what hangs together in the requested map.
+    A person is a connected component of the requested map.
     """
     from scipy.ndimage import find_objects, label
 
@@ -122,9 +122,7 @@ def found_joints(
     longer = [max(rows.stop - rows.start, columns.stop - columns.start)
               for rows, columns in find_objects(parts)]  # fmt: skip
     hits = total = 0
-    for mine, theirs in zip(
-        key_points_of(requested), key_points_of(seen), strict=True
-    ):
+    for mine, theirs in zip(key_points_of(requested), key_points_of(seen), strict=True):
         for x, y in mine:
             person = parts[int(y), int(x)]
             reach = max(_LEAST_NEAR, _NEAR * (longer[person - 1] if person else 0))

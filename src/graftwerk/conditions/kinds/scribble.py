@@ -1,4 +1,4 @@
-"""User scribbles: a few thick, unsteady white strokes on black."""
+"""User scribbles: a few thick, shaky white strokes on black."""
 
 import zlib
 
@@ -18,7 +18,7 @@ _WAVE = 0.12  # of the shorter side: over how much it does
 
 
 def scribble_of(lines: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Lines as an unsteady hand generates them; the same lines give the same strokes."""
+    """Redraw lines with a shaky hand; deterministic."""
     from scipy.ndimage import binary_dilation, gaussian_filter, label, map_coordinates
 
     side = min(lines.shape)
@@ -47,7 +47,7 @@ def _disc(radius: float) -> Bool[np.ndarray, "d d"]:
 
 
 def scribble_of_drawing(drawing: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """A drawing as it is, in white on black, whichever way round it was generated."""
+    """Return a user's drawing as white on black; black on white is inverted."""
     bright = is_drawn(drawing) if is_drawn(drawing).mean() <= 0.5 else drawing.min(axis=-1) < 160
     drawn: UInt8[np.ndarray, "h w 3"] = white_on_black(bright[None])[0]
     return drawn

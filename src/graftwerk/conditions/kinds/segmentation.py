@@ -1,4 +1,4 @@
-"""Segmentation: one colour a class, those of ADE20K where it has the class."""
+"""Segmentation: one colour per class; ADE20K's colours for the classes that it has."""
 
 import numpy as np
 from jaxtyping import UInt8

@@ -1,1 +1,1 @@
-"""Training control branches: pairs of images and conditions, the task, the convergence meter."""
+"""ControlNet: the branch, its training, and the convergence meter."""

@@ -1,22 +1,21 @@
-"""The control branch: a copy of a U-Net's encoder and middle that reads a control image.
+"""The ControlNet branch: a copy of a U-Net's encoder and middle block that reads a control image.
 
 ControlNet of Zhang, Rao, Agrawala, "Adding Conditional Control to Text-to-Image Diffusion Models",
-2023. The copy reads the same noisy image as the frozen U-Net and, added after its first layer,
-the encoded control image. What it hands over goes through convolutions of 1 x 1 that begin at
-zero and is added to the frozen skips and middle, so at birth nothing changes.
+2023. The copy reads the same noisy image as the frozen U-Net and, added after its first layer, the
+encoded control image. Its outputs pass through 1 x 1 convolutions initialized to zero and are
+added to the skip connections and the middle block of the frozen U-Net, so at first nothing
+changes.
 
     branch = make_branch(unet, Shape(factor=8), generator)
     hint = branch.read(images)                       # once for all steps
     residuals = branch(x, times, hint, inputs)
-    run_with(unet, x, times, inputs, residuals)        # of frozen.diffusion.halves
+    run_with(unet, x, times, inputs, residuals)      # of diffusion.unet
 
-Encoders of a control image: from its pixels to the size of what a U-Net draws.
-
-The paper and its own code disagree. The paper (Zhang, Rao, Agrawala, "Adding Conditional Control
-to Text-to-Image Diffusion Models", 2023, section 3.3) says four convolutions of 4 x 4 with stride
-2, ReLU, 16, 32, 64, 128 channels, Gaussian first weights. Its code and diffusers have
-convolutions of 3 x 3, SiLU, 16, 32, 96, 256 channels, three of stride 2, and a last one of zeros,
-so that the copy starts from the very activations of the frozen encoder. The code's is the default.
+Paper and official code disagree on the encoder of the control image. The paper (section 3.3) has
+four 4 x 4 convolutions with stride 2, ReLU, 16, 32, 64, 128 channels and Gaussian initialization.
+The code and diffusers have 3 x 3 convolutions, SiLU, 16, 32, 96, 256 channels, three of them with
+stride 2, and a zero-initialized last one, so that the copy starts with the activations of the
+frozen encoder. The code's version is the default.
 """
 
 import copy
@@ -51,11 +50,11 @@ _SILU_GAIN = 2.81
 
 
 class CodeHint(nn.Module):
-    """The hint encoder of the official code; its weights are named as diffusers names them.
+    """The hint encoder of the official code; weights are named as in diffusers.
 
     Args:
-        halvings: of the image's sides.
-        channels: that it gives.
+        halvings: number of convolutions with stride 2.
+        channels: of the output.
         widths: one more than there are halvings.
         colours: channels of the image.
     """
@@ -79,10 +78,10 @@ class CodeHint(nn.Module):
 
 
 class PaperHint(nn.Module):
-    """The hint encoder that the paper describes; its fourth convolution halves nothing more.
+    """The hint encoder described in the paper; its fourth convolution has stride 1.
 
-    Latents have an eighth of an image's sides, so four of stride 2 would be one too many: the
-    paper's own figures fit only where the last one keeps the size.
+    Latents have an eighth of an image's resolution, so four convolutions of stride 2 would be one
+    too many; the paper's numbers only match if the last one keeps the size.
     """
 
     def __init__(self, widths: tuple[int, ...], channels: int, colours: int = 3) -> None:
@@ -107,7 +106,7 @@ class PaperHint(nn.Module):
 
 
 def widths_for(kind: HintKind, factor: int) -> tuple[int, ...]:
-    """Channels of a hint encoder for a U-Net that draws `factor` pixels to a side of one value."""
+    """Return the channels of a hint encoder for a U-Net whose values cover `factor` pixels."""
     widths = _CODE_WIDTHS if kind == "code" else _PAPER_WIDTHS
     halvings = int(math.log2(factor))
     return widths[: halvings + 1] + (widths[-1],) * (halvings + 1 - len(widths))
@@ -116,13 +115,13 @@ def widths_for(kind: HintKind, factor: int) -> tuple[int, ...]:
 def make_hint(
     kind: HintKind, widths: tuple[int, ...], channels: int, generator: torch.Generator
 ) -> nn.Module:
-    """A hint encoder with first weights from a generator.
+    """Create a hint encoder.
 
     Args:
-        kind: the code's, which begins with an output of zeros, or the paper's.
+        kind: of the code, whose output is zero at first, or of the paper.
         widths: see `widths_for`.
-        channels: that the U-Net's first layer gives.
-        generator: of the first weights, on the CPU.
+        channels: of the U-Net's first layer.
+        generator: for the initial weights, on the CPU.
     """
     made = CodeHint(widths, channels) if kind == "code" else PaperHint(widths, channels)
     with torch.no_grad():
@@ -156,17 +155,17 @@ _PARTS = (
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a branch is built like.
+    """Architecture of a branch.
 
     Attributes:
-        factor: pixels to a side of one value of what the U-Net draws.
-        body: a copy of the encoder and middle, or the light one: one convolution for each layer.
-        start: first weights of the convolutions that join it to the U-Net.
-        hint: which hint encoder, see `hint`.
-        hint_widths: its channels; None: as the code or the paper has them.
-        middle_only: whether it is joined to the middle alone.
-        learned: all of it, or its convolutions, norms and joints alone; what is not learned stays
-            as the U-Net has it and is not saved.
+        factor: pixels per value of the U-Net's input, along a side.
+        body: a copy of the encoder and middle block, or the light one: one convolution per layer.
+        start: initialization of the convolutions that connect it to the U-Net.
+        hint: which hint encoder, see `make_hint`.
+        hint_widths: its channels; None for those of the code or the paper.
+        middle_only: whether it is connected only to the middle block.
+        learned: everything, or only its convolutions, norms and connections; the rest stays as in
+            the U-Net and is not saved.
     """
 
     factor: int
@@ -184,15 +183,15 @@ class Shape:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a `ControlNetModel` of diffusers has this shape."""
+        """Whether diffusers' `ControlNetModel` has this architecture."""
         return self.body == "copy" and self.hint == "code" and not self.middle_only
 
 
 class CopiedEncoder(nn.Module):
-    """The encoder and middle of a U-Net of diffusers, by the library's own names.
+    """Encoder and middle block of a diffusers U-Net, with the library's own names.
 
     Args:
-        source: a U-Net or a `ControlNetModel`; its modules are taken, not copied.
+        source: a U-Net or a `ControlNetModel`; its modules are used, not copied.
     """
 
     def __init__(self, source: Any) -> None:
@@ -204,16 +203,16 @@ class CopiedEncoder(nn.Module):
         self.centres = bool(source.config.get("center_input_sample", False))
 
     def forward(self, x: Tensor, times: Tensor, hint: Tensor | None, inputs: Inputs) -> Handed:
-        """What the encoder hands over; see `frozen.diffusion.halves`."""
+        """Return the encoder's outputs; see `diffusion.unet`."""
         return encode_half(self, 2 * x - 1 if self.centres else x, times, hint, inputs)[0]
 
 
 class LightEncoder(nn.Module):
-    """One convolution in the place of each layer: ControlNet-lite of the paper's ablation.
+    """One convolution per layer: ControlNet-lite of the paper's ablation.
 
     Args:
         first: the U-Net's first layer, which is copied.
-        joints: of the U-Net; the sides are halved where they say so.
+        joints: of the U-Net, with their resolutions.
     """
 
     def __init__(self, first: nn.Module, joints: Sequence[Joint]) -> None:
@@ -232,7 +231,7 @@ class LightEncoder(nn.Module):
         hint: Tensor | None,
         inputs: Inputs,  # noqa: ARG002
     ) -> Handed:
-        """What stands in the place of the encoder's own; time and prompt are not looked at."""
+        """Return outputs in place of the encoder's; time and prompt are ignored."""
         hidden = self.conv_in(x)
         if hint is not None:
             hidden = hidden + hint
@@ -244,15 +243,15 @@ class LightEncoder(nn.Module):
 
 
 class Branch(nn.Module):
-    """A control branch; made by `make_branch` or read by `branch_folder`.
+    """A ControlNet branch, created by `make_branch` or loaded by `checkpoint.read_branch`.
 
     Args:
-        encoder: reads image, time, hint and prompt, and hands over like the U-Net's.
+        encoder: takes image, time, hint and prompt, and has the outputs of the U-Net's encoder.
         hint_encoder: from a control image to what is added after the first layer.
         joints: of the U-Net.
-        shape: how it is built.
-        turns_colours: whether the control image's channels are turned round first, as some
-            published branches want it (blue before red).
+        shape: architecture.
+        turns_colours: whether the control image is converted from RGB to BGR first, as some
+            published branches expect.
     """
 
     def __init__(
@@ -273,20 +272,20 @@ class Branch(nn.Module):
         self.joins = nn.ModuleList(nn.Conv2d(j.channels, j.channels, 1) for j in joints)
 
     def read(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
-        """Encode control images, values 0 to 1; it is the same at every step."""
+        """Encode control images with values from 0 to 1; the result is the same at every step."""
         hint: Tensor = self.hint_encoder(pictures.flip(1) if self.turns_colours else pictures)
         return hint
 
     def forward(
         self, x: Float[Tensor, "b c h w"], times: Float[Tensor, " b"], hint: Tensor, inputs: Inputs
     ) -> Residuals:
-        """What is added to the U-Net's skips and middle.
+        """Return what is added to the U-Net's skip connections and middle block.
 
         Args:
-            x: noisy images as the U-Net takes them.
-            times: as the U-Net takes them.
-            hint: what `read` gave, for one row or for all.
-            inputs: states of the prompts, by the names of the library.
+            x: noisy images in the format of the U-Net.
+            times: in the format of the U-Net.
+            hint: result of `read`, for one row or for all.
+            inputs: states of the prompts, by diffusers' argument names.
         """
         if not self.keeps_prompts and "cross_attention_kwargs" in inputs:
             inputs = {key: inputs[key] for key in inputs if key != "cross_attention_kwargs"}
@@ -299,23 +298,23 @@ class Branch(nn.Module):
 
     @property
     def is_zero_initialized(self) -> bool:
-        """Whether nothing was learned yet: all that joins it to the U-Net is zero."""
+        """Whether nothing has been learned yet: all connections to the U-Net are zero."""
         return not any(bool(weight.any()) for weight in self.joins.parameters())
 
 
 def make_branch(
     network: Any, shape: Shape, generator: torch.Generator, first: nn.Module | None = None
 ) -> Branch:
-    """A zero-initialized branch of a U-Net, which stays as it is.
+    """Create a zero-initialized branch for a U-Net, which does not change.
 
     Args:
         network: a `UNet2DConditionModel`, a `UNet2DModel` or a `Controllable`.
-        shape: how it is built.
-        generator: of the first weights, on the CPU.
+        shape: architecture.
+        generator: for the initial weights, on the CPU.
         first: first layer of a `Controllable`, which a light branch copies.
 
     Raises:
-        BadInput: a U-Net of another kind.
+        BadInput: another kind of U-Net.
     """
     joints = zero_convolutions_of(network)
     if shape.body == "light":
@@ -345,7 +344,7 @@ def make_branch(
 
 
 def _draw(layers: nn.Module, generator: torch.Generator) -> None:
-    """Begin convolutions as PyTorch does, from a generator."""
+    """Initialize convolutions as PyTorch does, but from a generator."""
     with torch.no_grad():
         for weight in layers.parameters():
             if weight.ndim == 1:
@@ -356,7 +355,7 @@ def _draw(layers: nn.Module, generator: torch.Generator) -> None:
 
 
 def _keeps(encoder: nn.Module) -> bool:
-    """Whether its attention keeps a prompt's keys and values, as `attention.keep_prompts` says."""
+    """Whether its attention caches a prompt's keys and values."""
     from ..diffusion.unet import PromptAttention
 
     found = [m for name, m in encoder.named_modules() if name.endswith(".attn2")]
@@ -364,7 +363,7 @@ def _keeps(encoder: nn.Module) -> bool:
 
 
 def weights_of(branch: Branch) -> dict[str, nn.Parameter]:
-    """What is learned, by name."""
+    """Return the trained weights by name."""
     return {
         name: weight
         for name, weight in branch.named_parameters()
@@ -373,7 +372,7 @@ def weights_of(branch: Branch) -> dict[str, nn.Parameter]:
 
 
 def set_weights(branch: Branch, weights: Mapping[str, Tensor]) -> None:
-    """Put what was learned into a branch of the same shape."""
+    """Load trained weights into a branch of the same shape."""
     own = dict(branch.named_parameters())
     with torch.no_grad():
         for name, value in weights.items():

@@ -1,9 +1,9 @@
-"""Control branches on disk: folders of diffusers' `ControlNetModel`, and a form of our own.
+"""ControlNet branches on disk: folders of diffusers' `ControlNetModel`, and a format of our own.
 
-A whole copy on a `UNet2DConditionModel` is a `ControlNetModel` folder, which loads in diffusers and
-may come from there. What that class cannot be (on other U-Nets, light, joined to the middle alone,
-or with parts that stay as the U-Net has them) is `config.json` and `model.safetensors`, which
-holds what was learned and nothing else.
+A full copy for a `UNet2DConditionModel` is saved as a `ControlNetModel` folder, which diffusers
+loads and which may come from there. Branches that this class cannot represent (for other U-Nets,
+light, connected only to the middle block, or with parts that are not trained) are saved as
+`config.json` and `model.safetensors` with only the trained weights.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ _MUST_FIT = ("in_channels", "block_out_channels", "cross_attention_dim", "additi
 
 
 def is_controlnet(branch: Branch, network: Any) -> bool:
-    """Whether a `ControlNetModel` of diffusers can hold it."""
+    """Whether diffusers' `ControlNetModel` can represent it."""
     conditional = not isinstance(network, Controllable) and hasattr(
         network.config, "cross_attention_dim"
     )
@@ -42,10 +42,10 @@ def is_controlnet(branch: Branch, network: Any) -> bool:
 
 
 def write_controlnet(folder: Path, branch: Branch, network: Any) -> None:
-    """Write a whole `ControlNetModel`, inside a `working_folder`.
+    """Write a complete `ControlNetModel` inside a `working_folder`.
 
     Raises:
-        BadFile: that class cannot hold the branch.
+        BadFile: that class cannot represent the branch.
     """
     from safetensors.torch import save
 
@@ -62,13 +62,13 @@ def write_controlnet(folder: Path, branch: Branch, network: Any) -> None:
 
 
 def write_own(folder: Path, branch: Branch, base: Mapping[str, str], condition: str | None) -> None:
-    """Write what was learned in graftwerk's own form, inside a `working_folder`.
+    """Write the trained weights in Graftwerk's own format inside a `working_folder`.
 
     Args:
-        folder: holds nothing else yet.
-        branch: what learned.
-        base: name and fingerprint of the model that it was made on.
-        condition: what it reads, where that has a name.
+        folder: must be empty.
+        branch: to save.
+        base: name and fingerprint of the base model.
+        condition: that it follows, if that has a name.
     """
     from safetensors.torch import save
 
@@ -97,7 +97,7 @@ def _their_config(shape: Shape, network: Any) -> str:
 
 
 def _their_name(name: str, branch: Branch) -> str:
-    """The name that diffusers has for a weight."""
+    """Return diffusers' name of a weight."""
     first, _, rest = name.partition(".")
     if first == "encoder":
         return rest
@@ -110,19 +110,19 @@ def _their_name(name: str, branch: Branch) -> str:
 def read_branch(
     folder: Path, network: Any, factor: int, base_name: str, base_fingerprint: str
 ) -> Branch:
-    """Read a branch and see that it fits its U-Net.
+    """Load a branch and check that it fits its U-Net.
 
     Args:
-        folder: of either form.
+        folder: in either format.
         network: the U-Net.
-        factor: pixels to a side of one value of what it draws.
-        base_name: of the U-Net's model, for messages.
-        base_fingerprint: of the same.
+        factor: pixels per value of the U-Net's input, along a side.
+        base_name: of the U-Net's model, for error messages.
+        base_fingerprint: of the U-Net's model.
 
     Raises:
-        WrongBase: it was made on another model; both are named.
-        BadFile: it is no branch, or its parts do not fit together.
-        Damaged: a file is cut short or was changed.
+        WrongBase: it belongs to another model; both are named.
+        BadFile: it is not a branch, or its parts do not match.
+        Damaged: a file is truncated or was changed.
     """
     _refuse_pickle(folder)
     config = read_object(folder / "config.json") if (folder / "config.json").is_file() else {}
@@ -155,7 +155,7 @@ def _require_own_base(
 
 
 def branch_fingerprint(folder: Path) -> str:
-    """SHA-256 over weights and configuration."""
+    """Return the SHA-256 of weights and configuration."""
     return fingerprint(folder, {})
 
 
@@ -211,7 +211,7 @@ def _read_theirs(
 
 
 def found_like(controlnet: Any) -> Any:
-    """A `ControlNetModel` as `zero_convolutions_of` looks at a U-Net: it has no decoder."""
+    """Present a `ControlNetModel` as a U-Net to `zero_convolutions_of`: it has no decoder."""
     controlnet.up_blocks = nn.ModuleList()
     return controlnet
 

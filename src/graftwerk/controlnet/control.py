@@ -1,6 +1,6 @@
-"""Control while sampling: one branch or several, each with a weight, an interval and a region.
+"""Control during sampling: one or several branches, each with a weight, an interval and a region.
 
-What the branches give is added (ControlNet, section 3.4, "composing multiple ControlNets").
+The outputs of the branches are added (ControlNet, section 3.4, "composing multiple ControlNets").
 """
 
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ from .branch import Branch
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Term:
-    """One control of a drawing.
+    """One control.
 
     Attributes:
-        branch: reads the condition.
+        branch: for the condition.
         hint: the encoded control image, for one row or for all.
-        weight: factor of what it gives; 0: it is not evaluated.
-        lowest: noise level below which it does not act.
-        highest: noise level above which it does not act.
-        mask: where it acts, 0 to 1; None: everywhere.
+        weight: factor of its output; at 0 the branch is not evaluated.
+        lowest: noise level below which it is inactive.
+        highest: noise level above which it is inactive.
+        mask: region where it acts, 0 to 1; None for everywhere.
     """
 
     branch: Branch
@@ -37,7 +37,7 @@ class Term:
     mask: Float[Tensor, "1 1 y x"] | None = None
 
     def acts_at(self, sigma: float) -> bool:
-        """Whether it does anything at a noise level."""
+        """Whether it is active at a noise level."""
         return self.weight != 0 and self.lowest <= sigma <= self.highest
 
 
@@ -46,11 +46,11 @@ class Controls:
     """All controls of a request.
 
     Attributes:
-        terms: each of them.
-        by_size: whether small skips count more: the paper's weights `64 / h` of guidance without
-            a prompt, where 64 is the height of what the U-Net draws and `h` that of the skip.
-        prompted_only: whether the second half of a batch, without the prompt, is left alone.
-        reuse: steps for which the branches' output is used; 1: evaluated again at each.
+        terms: the individual controls.
+        by_size: whether small skips get larger weights: the paper's `64 / h` for guidance without
+            a prompt, where 64 is the height of the latents and `h` that of the skip.
+        prompted_only: whether the unconditional half of a batch is left uncontrolled.
+        reuse: number of steps for which the branches' output is reused; 1 evaluates every step.
     """
 
     terms: tuple[Term, ...]
@@ -59,12 +59,12 @@ class Controls:
     reuse: int = 1
 
     def start(self, rows: int) -> "ControlledBatch":
-        """Begin to sample `rows` images."""
+        """Start sampling `rows` images."""
         return ControlledBatch(self, rows)
 
 
 class ControlledBatch:
-    """The controls of one batch while it is sampled."""
+    """The controls of one batch during sampling."""
 
     def __init__(self, controls: Controls, rows: int) -> None:
         self._controls, self._rows = controls, rows
@@ -73,16 +73,16 @@ class ControlledBatch:
 
     @property
     def is_zero(self) -> bool:
-        """True where every weight is 0 or every branch still is as it was initialized."""
+        """Whether every weight is 0 or every branch is still zero-initialized."""
         terms = self._controls.terms
         return all(term.weight == 0 or term.branch.is_zero_initialized for term in terms)
 
     def apply(self, frozen: NetworkDenoiser) -> NetworkDenoiser:
-        """The denoiser with the branches; at zero the denoiser itself."""
+        """Return the denoiser with the branches; at zero, the denoiser itself."""
         return frozen if self.is_zero else frozen.controlled(self)
 
     def __call__(self, x: Tensor, times: Tensor, sigma: Sigma, inputs: Inputs) -> Residuals | None:
-        """What is added between the U-Net's halves at this evaluation."""
+        """Return what is added to the U-Net in this evaluation."""
         level = float(sigma.max()) if isinstance(sigma, Tensor) else sigma
         terms = tuple(term for term in self._controls.terms if term.acts_at(level))
         if not terms:
@@ -109,7 +109,7 @@ class ControlledBatch:
         return Residuals(tuple(parts[:-1]), parts[-1])
 
     def _first_rows(self, total: int, inputs: Inputs) -> Inputs:
-        """The inputs of the rows with a prompt, made once for their keys to be kept."""
+        """Return the inputs of the rows with a prompt, always the same object so that keys stay cached."""
         if total not in self._inputs:
             self._inputs[total] = _cut(inputs, self._rows)
         return self._inputs[total]
@@ -130,7 +130,7 @@ def _cut(inputs: Inputs, rows: int) -> dict[str, Any]:
 def _weighed(
     term: Term, by_size: bool, x: Tensor, times: Tensor, inputs: Inputs
 ) -> tuple[Tensor, ...]:
-    """What one control adds: skips, then the middle."""
+    """Return the contribution of one control: skip connections, then the middle block."""
     hint = term.hint
     if len(hint) not in {1, len(x)}:  # rows without the prompt follow those with it
         hint = hint.repeat(len(x) // len(hint), 1, 1, 1)

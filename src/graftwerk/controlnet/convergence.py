@@ -1,19 +1,19 @@
-"""The convergence meter: what tells whether a control branch learns, which its loss does not.
+"""The convergence meter: detects when a branch learns its condition, which the loss does not show.
 
-A diffusion loss is mostly noise: it is blind to the moment from which a branch follows its
-condition. So the meter takes held-out pairs, one draw of noise for each, the same at every
-measurement, and compares the loss with the true condition and with that of another pair. The
-mean difference is the condition gap: 0 at birth, above 0 as soon as the condition is of use.
+A diffusion loss is mostly noise and does not reveal when a branch starts to follow its condition.
+The meter therefore uses held-out pairs with fixed noise, the same at every measurement, and
+compares the loss with the true condition to the loss with that of another pair. The mean
+difference is the condition gap: 0 at initialization, and positive as soon as the condition helps.
 
-What the convergence meter says: not yet, converging, converged, diverged, or not learning.
+From the gap it concludes: not yet, converging, converged, diverged, or not learning. The gap must
+be clearly above 0 by its confidence interval, by its mean or its ranks, and by a share of the
+loss. On a dataset with mismatched pairs this never happens, since a true condition is no better
+than another.
 
-The condition gap is measured on the same pairs and noise each time, so it is hardly noisy. It must
-stand clear of 0 by its own interval, by its mean or its ranks, and by a share of the loss; a
-mispaired data set never gets there, for on it a true condition is no better than another pair's.
-
-A gap that is not clear is no proof of the contrary. That the data are at fault is said only once
-the branch has grown past the size at which others followed, and the upper end of the gap's interval
-stayed below what would be worth it for a third of the steps: on true pairs it is above it before.
+A gap that is not clear does not prove the opposite. The meter blames the data only after the
+branch has grown past the size at which others had converged, and the upper end of the gap's
+interval has stayed below a useful size for a third of the steps; with correct pairs it exceeds
+that size earlier.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ _CONFIDENCE = 0.99
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What the meter saw after a step.
+    """One measurement of the meter.
 
     Attributes:
         step: steps done.
@@ -54,11 +54,11 @@ class Measurement:
         gap_low: lower end of its 99 % bootstrap interval.
         gap_high: upper end.
         error: standard error of the gap.
-        norm: of all weights that join the branch to the U-Net.
-        changed: share of skips and middle that the branch changes by more than 1 %.
-        change: mean size of what is added, over that of what it is added to.
-        fidelity: of generated images, 0 to 1; None where none were generated.
-        hint_norm: of the hint encoder's last layer, which begins at zero; None where none does.
+        norm: of all weights that connect the branch to the U-Net.
+        changed: share of skips and middle block that the branch changes by more than 1 %.
+        change: mean norm of what is added, relative to what it is added to.
+        fidelity: of generated images, 0 to 1; None if none were generated.
+        hint_norm: of the hint encoder's last layer if that is zero-initialized, else None.
         rank: standard score of Wilcoxon's signed ranks of the pairs' gaps.
     """
 
@@ -78,11 +78,11 @@ class Measurement:
 
     @property
     def gain(self) -> float:
-        """Norms of both ends of the condition's way, multiplied; of the joints where alone."""
+        """Product of the norms of the hint encoder's last layer and the zero convolutions."""
         return self.norm * (1.0 if self.hint_norm is None else self.hint_norm)
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in the log."""
+        """Return the entry of the log."""
         return asdict(self)
 
 
@@ -91,9 +91,9 @@ class Meter:
 
     Args:
         model: the frozen one.
-        branch: what is trained.
-        pairs: held-out pairs, two at least.
-        count: of them that are used.
+        branch: in training.
+        pairs: held-out pairs, at least two.
+        count: number of them to use.
         precision: of the arithmetic.
     """
 
@@ -118,15 +118,15 @@ class Meter:
 
     @property
     def frozen_loss(self) -> float:
-        """Loss of the model alone with the meter's own noise."""
+        """Loss of the frozen model with the meter's own noise."""
         return float(self._frozen.mean())
 
     @property
     def plain_guess(self) -> float:
-        """Loss of the best guess that knows mean and spread of the images' values alone.
+        """Loss of the best prediction that only uses mean and variance of all values.
 
-        For values of mean `m` and variance `v` behind noise of level `sigma` that is
-        `m + v / (v + sigma^2) (x - m)`, which errs by `v sigma^2 / (v + sigma^2)`.
+        For values with mean `m` and variance `v` at noise level `sigma` it predicts `m + v / (v +
+        sigma^2) (x - m)`, with the error `v sigma^2 / (v + sigma^2)`.
         """
         latents = self._batch.latents.double()
         deviation = latents.var(dim=0, unbiased=True).mean()
@@ -135,13 +135,13 @@ class Meter:
         return float((errors * weight_of(self._model.noise, sigma)).mean())
 
     def check_birth(self) -> bool:
-        """Whether the zero-initialized branch changes no loss at all, to the last bit."""
+        """Whether the zero-initialized branch leaves every loss unchanged, bit for bit."""
         with torch.no_grad():
             born = self._losses(self._branch, self._noise(0), shuffled=False)
         return bool(np.array_equal(born, self._frozen))
 
     def measure(self, step: int) -> Measurement:
-        """Measure the branch as it is now."""
+        """Measure the current branch."""
         with torch.no_grad():
             true = self._losses(self._branch, self._noise(0), shuffled=False)
             false = self._losses(self._branch, self._noise(0), shuffled=True)
@@ -182,7 +182,7 @@ class Meter:
         return torch.cat(found).numpy()
 
     def _change(self) -> Float64[np.ndarray, " joints"]:
-        """Size of what is added at each joint over the size of what it is added to."""
+        """Return the norm of each addition relative to what it is added to."""
         deviation = slice(None, None, max(1, len(self._batch) // 16))
         rows, times = cut(self._batch, deviation), self._times[deviation]
         clean = rows.latents.to(self._model.device)
@@ -202,7 +202,7 @@ class Meter:
 
 
 def weight_of(noise: Noise, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Factor from an error of the clean image to one of what the network predicts."""
+    """Return the factor from an error of the clean image to one of the network's prediction."""
     match noise.prediction:
         case "epsilon":
             return 1 / sigma**2
@@ -213,7 +213,7 @@ def weight_of(noise: Noise, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
 
 
 def cut(batch: Batch, part: slice) -> Batch:
-    """Some rows of a batch."""
+    """Return some rows of a batch."""
     texts = batch.texts
     if texts is not None:
         pooled = None if texts.pooled is None else texts.pooled[part]
@@ -222,7 +222,7 @@ def cut(batch: Batch, part: slice) -> Batch:
 
 
 def norm_of(part: nn.Module) -> float:
-    """Norm of all weights of a part."""
+    """Return the norm of all weights of a part."""
     total: Float[Tensor, ""] = torch.zeros(())
     for weight in part.parameters():
         total = total + weight.detach().float().square().sum().cpu()
@@ -235,7 +235,7 @@ def _hint_norm(branch: Branch) -> float | None:
 
 
 def gap_interval(gaps: Float64[np.ndarray, " n"], step: int) -> tuple[float, float]:
-    """Return the interval of the mean gap; a seed of its own for each step."""
+    """Return the interval of the mean gap, with a different seed for each step."""
     generator = np.random.default_rng(np.random.SeedSequence(7, spawn_key=(step,)))
 
     def mean(rows: Int64[np.ndarray, " m"]) -> float:
@@ -245,11 +245,12 @@ def gap_interval(gaps: Float64[np.ndarray, " n"], step: int) -> tuple[float, flo
 
 
 def signed_rank(values: Float64[np.ndarray, " n"]) -> float:
-    """How far values lie above 0, in standard deviations of Wilcoxon's signed-rank statistic.
+    """Return Wilcoxon's signed-rank statistic in standard deviations.
 
-    Gaps have a long tail: a few pairs behind much noise have most of it. Their mean is sure late,
-    their ranks early. If the true condition is no better than another's, a pair's gap is as likely
-    positive as negative, whatever its size, which is all that this needs.
+    Gaps have a long tail: a few pairs with much noise dominate the mean, which therefore becomes
+    significant late, while ranks do so early. If the true condition is no better than another, a
+    pair's gap is as likely positive as negative, whatever its size, which is all that this test
+    assumes.
     """
     from scipy.stats import wilcoxon
 
@@ -259,7 +260,7 @@ def signed_rank(values: Float64[np.ndarray, " n"]) -> float:
 
 
 def from_json(entry: Mapping[str, Any]) -> Measurement:
-    """A measurement as it stands in the log."""
+    """Restore a measurement from the log."""
     known = Measurement.__dataclass_fields__
     return Measurement(**{name: entry[name] for name in known if name in entry})
 
@@ -282,12 +283,12 @@ _GROWN_UP = 2.5
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is said after a measurement.
+    """Conclusion after a measurement.
 
     Attributes:
         state: in one word.
-        step: of the sudden change, where it converged.
-        reason: why, in one sentence.
+        step: of the sudden convergence, if it has happened.
+        reason: in one sentence.
     """
 
     state: State
@@ -296,12 +297,12 @@ class Verdict:
 
 
 def judge(measurements: Sequence[Measurement], frozen_loss: float, planned: int) -> Verdict:
-    """Say where a training stands.
+    """Return the state of a training.
 
     Args:
         measurements: all so far, the first at step 0.
-        frozen_loss: of the model alone, with the meter's noise.
-        planned: steps in all.
+        frozen_loss: of the frozen model, with the meter's noise.
+        planned: total number of steps.
     """
     last = measurements[-1]
     if _has_diverged(measurements, frozen_loss):
@@ -334,15 +335,16 @@ def judge(measurements: Sequence[Measurement], frozen_loss: float, planned: int)
 
 
 def is_clear(one: Measurement, frozen_loss: float) -> bool:
-    """Whether a condition gap is above 0 beyond doubt, and worth it."""
+    """Whether a condition gap is significantly above 0 and large enough to be useful."""
     sure = one.gap > _CLEAR * one.error or one.rank > _CLEAR
     return sure and one.gap_low > 0 and one.gap > _WORTH * frozen_loss
 
 
 def sudden_change(measurements: Sequence[Measurement]) -> tuple[int, float, float]:
-    """Step of the fastest rise of the gap, that rise, and the present one, both a step.
+    """Return the step of the gap's fastest rise, that rise, and the current one, per step.
 
-    Rises are taken over two intervals, so that one measurement alone makes no change point.
+    Rises are measured over two intervals, so that a single measurement cannot cause a change
+    point.
     """
     steps = np.array([one.step for one in measurements], dtype=np.float64)
     gaps = np.array([one.gap for one in measurements])
@@ -358,10 +360,10 @@ def sudden_change(measurements: Sequence[Measurement]) -> tuple[int, float, floa
 
 
 def _late_share(measurements: Sequence[Measurement]) -> float:
-    """Share of the present gap that came in the last third of the steps.
+    """Return the share of the current gap gained in the last third of the steps.
 
-    A gap rises in steps with rests between them, and slowly where the learning rate falls: that
-    its present rise is slow does not say that it is over, nor that one before it was clear fell.
+    A gap rises in phases with pauses between them, and more slowly as the learning rate decays, so
+    a slow current rise does not mean that it is over.
     """
     last = measurements[-1]
     steps, gaps = [one.step for one in measurements], [one.gap for one in measurements]
@@ -369,7 +371,7 @@ def _late_share(measurements: Sequence[Measurement]) -> float:
 
 
 def _has_diverged(measurements: Sequence[Measurement], frozen_loss: float) -> bool:
-    """Whether the loss is far above where it began, and not on its way back."""
+    """Whether the loss is far above its start and not recovering."""
     last = measurements[-1].loss
     if not np.isfinite(last):
         return True

@@ -1,13 +1,11 @@
-"""How a branch grows at first, and when it will follow its condition, predicted from that.
+"""Early growth of a branch, and the forecast of its convergence.
 
-At birth both ends of the condition's way are zero: the hint encoder's last layer `V` and the joints
-`W`. The slope of the loss in each is proportional to the other, a saddle. Under gradient descent
-both grow exponentially near it, at a rate set by the data and the learning rate (Saxe, McClelland,
-Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks",
-2014). Adam divides the slope by its own size, so there norms grow with the sum of the learning
-rates so far, the clock used here. Which law holds is not assumed: both are fitted.
-
-The image of a training: loss, condition gap, norms, fidelity, and the forecast.
+At initialization both ends of the condition's path are zero: the hint encoder's last layer `V` and
+the zero convolutions `W`. The gradient of each is proportional to the other: a saddle point. Under
+gradient descent both grow exponentially near it, at a rate set by the data and the learning rate
+(Saxe, McClelland, Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear
+neural networks", 2014). Adam normalizes gradients, so norms grow with the cumulative learning
+rate, the clock used here. Neither law is assumed: both are fitted.
 """
 
 import math
@@ -37,12 +35,12 @@ Law = Literal["power", "exponential"]
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A law of growth: `exp(offset) * clock ** rate`, or `exp(offset + rate * clock)`.
+    """A growth law: `exp(offset) * clock ** rate`, or `exp(offset + rate * clock)`.
 
     Attributes:
         law: which of the two.
         offset: logarithm of the factor.
-        rate: the exponent, or the growth a unit of the clock.
+        rate: the exponent, or the growth per unit of the clock.
         r_squared: of the logarithms.
         covariance: of rate and offset, in this order.
     """
@@ -54,11 +52,11 @@ class Fit:
     covariance: Float64[np.ndarray, "2 2"]
 
     def at(self, clock: float) -> float:
-        """The value at a clock above 0."""
+        """Return the value at a clock above 0."""
         return math.exp(self.offset + self.rate * self._location(clock))
 
     def reaches(self, value: float) -> tuple[float, float, float]:
-        """The clock at which a value is reached, and both ends of an interval of it."""
+        """Return the clock at which a value is reached, and the ends of its interval."""
         location = (math.log(value) - self.offset) / self.rate
         slope = np.array([-location / self.rate, -1 / self.rate])
         deviation = _DEVIATION * math.sqrt(max(float(slope @ self.covariance @ slope), 0.0))
@@ -74,16 +72,15 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What the first steps say of the rest.
+    """Forecast from the first steps.
 
     Attributes:
-        step: at which the condition will be followed; None: nothing can be said, or not within
-            the plan.
-        low: lower end of an interval of it.
-        high: upper end; None: beyond the plan.
+        step: of the expected convergence; None if unknown or beyond the plan.
+        low: lower end of its interval.
+        high: upper end; None if beyond the plan.
         until: last step that was used.
-        gap: law of the condition gap.
-        gain: law of the gain.
+        gap: growth law of the condition gap.
+        gain: growth law of the gain.
         reason: in one sentence.
     """
 
@@ -99,7 +96,7 @@ class Forecast:
 def fit_growth(
     clocks: Sequence[float], values: Sequence[float], law: Law | None = None
 ) -> Fit | None:
-    """The law that fits positive values better, or the one that is asked for.
+    """Fit the growth law that describes positive values better, or the requested one.
 
     Returns None for fewer than four points.
     """
@@ -126,12 +123,12 @@ def _line(law: Law, locations: Float64[np.ndarray, " n"], logs: Float64[np.ndarr
 
 
 def forecast(measurements: Sequence[Measurement], frozen_loss: float, plan: Plan) -> Forecast:
-    """Foretell from the first fifth of a plan when the condition will be followed.
+    """Forecast from the first fifth of a plan when the branch will follow its condition.
 
     Args:
-        measurements: all so far; later ones are not looked at.
-        frozen_loss: of the model alone.
-        plan: says the learning rates.
+        measurements: all so far; later ones are ignored.
+        frozen_loss: of the frozen model.
+        plan: with the learning rates.
     """
     early = [one for one in measurements if one.step <= SHARE * plan.steps]
     until = early[-1].step
@@ -177,7 +174,7 @@ def _fitted_law(law: Fit) -> str:
 
 
 def _rising(early: Sequence[Measurement]) -> list[Measurement]:
-    """The last measurements, from the first on after which all gaps are above 0."""
+    """Return the last measurements, starting after the last gap that is not positive."""
     found: list[Measurement] = []
     for one in reversed(early):
         sure = one.gap > _CLEAR * one.error or one.rank > _CLEAR
@@ -188,13 +185,13 @@ def _rising(early: Sequence[Measurement]) -> list[Measurement]:
 
 
 def _step_of(plan: Plan, clock: float) -> int | None:
-    """The first step whose clock is there; None: not within the plan."""
+    """Return the first step that reaches a clock; None if beyond the plan."""
     step = bisect_left(range(plan.steps + 1), clock, key=plan.rates_until)
     return step if step <= plan.steps else None
 
 
 def reported_forecast(found: Forecast, verdict: Verdict) -> str:
-    """The forecast in one line, and how good it was, once that is known."""
+    """Return the forecast in one line, with its error once that is known."""
     if found.step is None:
         return f"no forecast: {found.reason}"
     high = "beyond the plan" if found.high is None else f"{found.high:,}"
@@ -212,14 +209,14 @@ def plot_meter(
     plan: Plan,
     found: Forecast,
 ) -> bytes:
-    """A PNG of loss, gap, norms, fidelity, and the forecast, over the steps.
+    """Return a PNG of loss, gap, norms, fidelity and the forecast over the steps.
 
     Args:
         measurements: all so far.
-        frozen_loss: of the model alone.
+        frozen_loss: of the frozen model.
         verdict: its step is marked.
         plan: of the training.
-        found: the forecast from its first part.
+        found: the forecast from the first steps.
     """
     steps = [float(one.step) for one in measurements]
     fidelity = [math.nan if one.fidelity is None else one.fidelity for one in measurements]
@@ -264,7 +261,7 @@ def plot_meter(
 
 
 def _growth(measurements: Sequence[Measurement], plan: Plan, found: Forecast) -> Panel:
-    """Gap and gain with the laws that were fitted to their first part, up to the present."""
+    """Plot gap and gain with the fitted growth laws."""
     steps = [float(one.step) for one in measurements]
     clocks = [plan.rates_until(one.step) for one in measurements]
     curves = [

@@ -1,4 +1,4 @@
-"""Controls of a request: their condition images and masks, and how well images keep them."""
+"""Load the condition images, masks and branches of a request, and measure fidelity."""
 
 import hashlib
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ from .spec import ControlInput, NamedImage
 
 
 def map_of(control: ControlInput, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
-    """The condition image of a control.
+    """Return the condition image of a control.
 
     Args:
         control: with an image, or a finished map.
         size: width and height of the generated images.
 
     Raises:
-        BadInput: a map of another size or kind, or one that is empty.
+        BadInput: a map of another size or kind, or an empty one.
     """
     kind, name = control.kind, control.source.name
     condition = condition_named(kind)
@@ -59,10 +59,10 @@ def map_of(control: ControlInput, size: tuple[int, int]) -> UInt8[np.ndarray, "h
 def mask_of(
     masks: Sequence[NamedImage], size: tuple[int, int], device: str
 ) -> Float[Tensor, "1 1 h w"] | None:
-    """Where a control acts, 0 to 1: where all its masks are white; None: it has none.
+    """Return the region of a control, 0 to 1: the intersection of its masks; None for no masks.
 
     Raises:
-        BadInput: the masks leave no region.
+        BadInput: the intersection is empty.
     """
     region = None
     for mask in masks:
@@ -89,7 +89,7 @@ class LoadedBranch:
     """A branch that fits a model.
 
     Attributes:
-        branch: reads the condition.
+        branch: for the condition.
         fingerprint: of its files.
     """
 
@@ -98,10 +98,10 @@ class LoadedBranch:
 
 
 def load_branch(folder: Path, model: DiffusionModel) -> LoadedBranch:
-    """Read a branch of a model, which must be the frozen one: a branch copies its encoder.
+    """Load a branch for a model, which must be the frozen one since a branch copies its encoder.
 
     Raises:
-        WrongBase: it was made on another model; both are named.
+        WrongBase: it belongs to another model; both are named.
         BadFile: it is not a branch.
         Damaged: one of its files is damaged.
     """
@@ -111,7 +111,7 @@ def load_branch(folder: Path, model: DiffusionModel) -> LoadedBranch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedControl:
-    """A control and the branch that follows it."""
+    """A control and its branch."""
 
     control: ControlInput
     branch: LoadedBranch
@@ -119,10 +119,10 @@ class LoadedControl:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ControlTarget:
-    """A condition that images are to follow.
+    """A condition that images should follow.
 
     Attributes:
-        control: as it was requested.
+        control: as requested.
         condition: its kind.
         map: the condition image.
         fingerprint: of map, mask and branch.
@@ -135,18 +135,18 @@ class ControlTarget:
 
     @property
     def is_measured(self) -> bool:
-        """Whether it holds for whole images, so that fidelity can be measured on them."""
+        """Whether it applies to whole images, so that fidelity can be measured."""
         return not self.control.masks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenControls:
-    """The controls of a request, ready to sample with.
+    """The controls of a request, ready for sampling.
 
     Attributes:
-        targets: each of them.
-        controls: what the sampling takes; None where there is none.
-        notes: what reading changed of their images.
+        targets: the individual conditions.
+        controls: for the sampler; None if there are none.
+        notes: conversions of their images.
     """
 
     targets: tuple[ControlTarget, ...] = ()
@@ -155,7 +155,7 @@ class OpenControls:
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """Of each control."""
+        """The fingerprint of each control."""
         return tuple(target.fingerprint for target in self.targets)
 
 
@@ -168,16 +168,16 @@ def open_controls(
     guess: bool,
     reuse: int,
 ) -> OpenControls:
-    """Make the condition images of controls and encode them.
+    """Compute the condition images of controls and encode them.
 
     Args:
         loaded: the controls, each with its branch.
-        model: samples.
+        model: the diffusion model.
         sigmas: noise levels of the steps.
         size: width and height of the images.
-        guess: whether there is no prompt: the branch then steers one half of the guidance, and
-            small skips count more (ControlNet, section 3.4).
-        reuse: steps for which a branch's output is used.
+        guess: whether there is no prompt: the branch then only acts on the conditional half of
+            classifier-free guidance, and small skips get larger weights (ControlNet, section 3.4).
+        reuse: number of steps for which a branch's output is reused.
 
     Raises:
         BadInput: a map, mask or number cannot be used.
@@ -203,12 +203,12 @@ def open_controls(
 
 
 def levels_of(first: float, last: float, sigmas: Sequence[float]) -> tuple[float, float]:
-    """Lowest and highest noise level at which a control acts.
+    """Return the lowest and highest noise level at which a control is active.
 
-    Step `i` of `n` is within where `i / n >= first` and `(i + 1) / n <= last`, as in diffusers.
+    Step `i` of `n` is active if `i / n >= first` and `(i + 1) / n <= last`, as in diffusers.
 
     Raises:
-        BadInput: no step is.
+        BadInput: no step is active.
     """
     count = len(sigmas) - 1
     inside = [
@@ -227,9 +227,9 @@ def levels_of(first: float, last: float, sigmas: Sequence[float]) -> tuple[float
 def kept(
     targets: Sequence[ControlTarget], images: Sequence[Image.Image]
 ) -> list[tuple[dict[str, float], float]]:
-    """How well each image keeps its controls: values by kind, and the mean score, 0 to 1.
+    """Measure how well each image follows its controls: values by kind, and the mean score, 0 to 1.
 
-    A control with a mask asks nothing outside of it, so it is not measured.
+    A control with a mask requests nothing outside of it, so it is not measured.
     """
     rows = stack(images)
     values: list[dict[str, float]] = [{} for _ in images]

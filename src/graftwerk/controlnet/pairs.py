@@ -1,7 +1,4 @@
-"""Pairs of a user's images: latents, prompts and conditions computed once, memory-mapped.
-
-Images and conditions as a user brings them: what branches are trained on.
-"""
+"""Training pairs from a user's images: latents, prompts and conditions, computed once."""
 
 import hashlib
 import io
@@ -34,7 +31,7 @@ Draw = Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w 3"]]
 
 
 def is_empty(maps: UInt8[np.ndarray, "n y x 3"]) -> Bool[np.ndarray, " n"]:
-    """Which of them are of one colour."""
+    """Mark maps with a single colour."""
     empty: Bool[np.ndarray, " n"] = (maps == maps[:, :1, :1]).all(axis=(1, 2, 3))
     return empty
 
@@ -46,10 +43,10 @@ class StoredPairs:
     Attributes:
         latents: of the images.
         maps: conditions.
-        states: of the prompts; None for a model that reads none.
-        pooled: one vector a prompt, where the model wants it.
-        empty: states of no prompt.
-        chosen: numbers of the pairs that belong to it.
+        states: of the prompts; None for a model without prompts.
+        pooled: one vector per prompt, if the model uses it.
+        empty: states of the empty prompt.
+        chosen: indices of the pairs in this subset.
     """
 
     latents: Float32[np.ndarray, "n c h w"]
@@ -63,7 +60,7 @@ class StoredPairs:
         return len(self.chosen)
 
     def take(self, numbers: Int64[np.ndarray, " n"], predicted: np.ndarray) -> Batch:
-        """Pairs of these numbers; of those not `predicted` the prompt is empty."""
+        """Return these pairs; the prompt is empty for those not `predicted`."""
         rows = self.chosen[numbers]
         texts = None
         if self.states is not None and self.empty is not None:
@@ -79,12 +76,12 @@ class StoredPairs:
         return Batch(latents, np.ascontiguousarray(self.maps[rows]), texts)
 
     def empty_maps(self) -> int:
-        """How many conditions are of one colour."""
+        """Count conditions with a single colour."""
         parts = np.array_split(self.chosen, max(1, len(self.chosen) // _READ))
         return sum(int(is_empty(self.maps[part]).sum()) for part in parts)
 
     def split(self, held_out: int, seed: int) -> "tuple[StoredPairs, StoredPairs]":
-        """Pairs to learn from, and pairs held out.
+        """Split into training and held-out pairs.
 
         Raises:
             BadInput: there are too few.
@@ -99,7 +96,7 @@ class StoredPairs:
         return self.only(order[held_out:]), self.only(order[:held_out])
 
     def only(self, chosen: Int64[np.ndarray, " k"]) -> "StoredPairs":
-        """Some of the pairs, in a fixed order."""
+        """Return a subset of the pairs, in a fixed order."""
         return StoredPairs(
             self.latents, self.maps, self.states, self.pooled, self.empty, np.sort(chosen)
         )
@@ -107,15 +104,15 @@ class StoredPairs:
 
 @dataclass(frozen=True, slots=True)
 class PairSource:
-    """Images as the user brings them.
+    """User-provided images.
 
     Attributes:
         pictures: in RGB.
-        captions: of each.
-        maps: conditions of each, as images; None: they are made.
-        draw: makes a condition of an image.
-        identity: of what decides the conditions.
-        notes: what was not read as it stands, one line each.
+        captions: of each image.
+        maps: conditions of each, as images; None if they are computed.
+        draw: computes the condition of an image.
+        identity: hash of what determines the conditions.
+        notes: conversions, one line each.
     """
 
     pictures: Sequence[Image.Image]
@@ -129,7 +126,7 @@ class PairSource:
 def store_pairs(
     raw: PairSource, model: DiffusionModel, folder: Path, monitor: Monitor
 ) -> StoredPairs:
-    """Encode, read and draw what was not done yet, and open it.
+    """Compute what is missing of the stored pairs, and open them.
 
     Raises:
         NoRoom: the folder cannot be written.
@@ -168,7 +165,7 @@ def store_pairs(
 
 
 def is_pairs(folder: Path) -> bool:
-    """Whether a folder says of itself that it holds stored pairs."""
+    """Whether a folder is marked as stored pairs."""
     with suppress(BadFile, OSError):
         key = files.read_json(folder / KEY)
         return isinstance(key, dict) and key.keys() == {"content", "model", "maps"}
@@ -235,15 +232,16 @@ _NAMED = 5  # files that an error lists
 
 
 def raw_pairs(conditions: Path | None, shown: CaptionedImages, condition: Condition) -> PairSource:
-    """Captioned images with their conditions: brought, or to be made.
+    """Return captioned images with their conditions, provided or to be computed.
 
     Args:
-        conditions: folder of finished conditions; None: a column of the table, or they are made.
+        conditions: folder of finished conditions; None to use a column of the table, or to compute
+            them.
         shown: the images.
-        condition: what is made where nothing is brought.
+        condition: computed if none are provided.
 
     Raises:
-        BadInput: some images have no condition, or one that is none of this kind.
+        BadInput: some images have no condition, or one of another kind.
     """
     paths = _provided(conditions, shown)
     maps, notes = None, ImageNotes()
@@ -263,10 +261,10 @@ def raw_pairs(conditions: Path | None, shown: CaptionedImages, condition: Condit
 
 
 def _provided(conditions: Path | None, shown: CaptionedImages) -> list[Path] | None:
-    """Files of the conditions that the user brings; None: none are brought.
+    """Return the files of user-provided conditions; None if there are none.
 
     Raises:
-        BadInput: some images have none, or the name of another one.
+        BadInput: conditions of some images are missing, or misnamed.
     """
     images = shown.paths
     chosen: list[Path | None]
@@ -302,10 +300,10 @@ def _provided(conditions: Path | None, shown: CaptionedImages) -> list[Path] | N
 def _map_in(
     path: Path, condition: Condition, size: tuple[int, int], notes: ImageNotes
 ) -> Image.Image:
-    """A finished condition, of the same shape as its image; it may be of one colour.
+    """Load a finished condition with the aspect ratio of its image; a single colour is allowed.
 
     Raises:
-        BadInput: it is of another kind or shape; it is named.
+        BadInput: it has another kind or shape; names it.
     """
     found = read_image(str(path), notes, depth=condition.name == "depth")
     pixels = np.asarray(found)
@@ -320,10 +318,10 @@ def _map_in(
 
 
 def require_sampled(pairs: StoredPairs, condition: Condition, monitor: Monitor) -> None:
-    """Say how many conditions are of one colour.
+    """Report how many conditions have a single colour.
 
     Raises:
-        BadInput: all of them are.
+        BadInput: all of them do.
     """
     empty, total = pairs.empty_maps(), len(pairs)
     if empty == total:

@@ -1,4 +1,4 @@
-"""Reports of training control branches."""
+"""Reports of ControlNet training."""
 
 from typing import ClassVar
 
@@ -74,7 +74,7 @@ class AblationRow(Report):
     )  # fmt: skip
 
     def cells(self) -> list[str]:
-        """The row as text, below `HEADER`."""
+        """The row as text, in the order of `HEADER`."""
         cells = [self.branch, self.prompt]
         for value, margin, digits in (
             (self.fidelity, self.fidelity_margin, 3),

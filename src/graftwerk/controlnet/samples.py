@@ -1,4 +1,4 @@
-"""Images that a branch draws from the same conditions and noise each time, and what they keep."""
+"""Sample images of a branch in training, always from the same conditions and noise."""
 
 import io
 import math
@@ -35,14 +35,14 @@ def sample_controlled(
     guidance: float = _GUIDANCE,
     seed: int = 0,
 ) -> Pictures:
-    """One image of each pair's condition and prompt; the same noise for the same seed.
+    """Generate one image for each pair's condition and prompt; deterministic for a seed.
 
     Args:
         model: the frozen one.
-        branch: None: the model alone.
-        batch: conditions and prompts; the latents say the size.
+        branch: None for the frozen model alone.
+        batch: conditions and prompts; the latents define the size.
         steps: of the sampler.
-        guidance: weight of prompt and condition against neither prompt.
+        guidance: scale of classifier-free guidance, over prompt and condition together.
         seed: of the noise.
     """
     height, width = batch.latents.shape[2] * model.factor, batch.latents.shape[3] * model.factor
@@ -78,14 +78,14 @@ def sample_controlled(
 
 
 class Grid:
-    """A fixed grid of conditions that is drawn again and again while a branch learns.
+    """A fixed grid of conditions, sampled repeatedly during training.
 
     Args:
         model: the frozen one.
-        branch: what is trained.
-        condition: reads what the images kept; None: only images, no figure.
+        branch: in training.
+        condition: measures fidelity; None for images only.
         batch: held-out pairs.
-        folder: for the strips.
+        folder: for the contact sheets.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Grid:
         self._batch, self._folder = batch, folder
 
     def draw(self, step: int) -> float | None:
-        """Draw the grid, write it, and give its fidelity, 0 to 1."""
+        """Sample the grid, save it, and return its fidelity, 0 to 1."""
         images = sample_controlled(self._model, self._branch, self._batch)
         _write(self._folder / f"{step:08d}.png", images[:_SHOWN])
         self._write_strips()
@@ -110,7 +110,7 @@ class Grid:
         return None if math.isnan(score) else score
 
     def _write_strips(self) -> None:
-        """All grids so far below their conditions, as one image."""
+        """Save all grids so far below their conditions, as one image."""
         paths = sorted(self._folder.glob("[0-9]" * 8 + ".png"))
         rows = [strip_of(self._batch.maps[:_SHOWN])]
         for path in paths:
@@ -121,7 +121,7 @@ class Grid:
 
 
 def strip_of(pictures: Pictures) -> Image.Image:
-    """Images in a row."""
+    """Arrange images in a row."""
     return image_sheet(list(pictures), len(pictures), gap=_GAP, border=False)
 
 

@@ -1,4 +1,4 @@
-"""`--control KIND=FILE...` and `--branch KIND=FOLDER`: their syntax, and the images they name."""
+"""Syntax of `--control KIND=FILE...` and `--branch KIND=FOLDER`, and their decoded images."""
 
 import re
 from collections.abc import Collection
@@ -28,16 +28,16 @@ _HINT = (
 
 @dataclass(frozen=True, slots=True)
 class ControlSpec:
-    """One `--control` as it was written.
+    """A parsed `--control`.
 
     Attributes:
         kind: of the condition.
         file: an image, or a finished map.
         finished: whether it is a map.
-        weight: factor of what the branch gives.
-        first: share of the steps before which it does not act.
-        last: share after which it does not.
-        masks: images that are white where it acts; none: everywhere.
+        weight: factor of the branch's output.
+        first: fraction of the steps before which it is inactive.
+        last: fraction after which it is inactive.
+        masks: images that are white where it acts; none for everywhere.
     """
 
     kind: str
@@ -51,7 +51,7 @@ class ControlSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NamedImage:
-    """A decoded image, what error messages call it, and what reading changed of it."""
+    """A decoded image, its name for error messages, and its conversions."""
 
     name: str
     image: "Image"
@@ -67,9 +67,9 @@ class ControlInput:
         source: an image, or a finished map.
         finished: whether it is a map.
         weight: factor of the branch's output, 0 to 10.
-        first: share of the steps before which it does not act.
-        last: share after which it does not.
-        masks: images that are white where it acts; none: everywhere.
+        first: fraction of the steps before which it is inactive.
+        last: fraction after which it is inactive.
+        masks: images that are white where it acts; none for everywhere.
     """
 
     kind: str
@@ -81,7 +81,7 @@ class ControlInput:
     masks: tuple[NamedImage, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a weight or an interval that is not possible."""
+        """Refuse an invalid weight or interval."""
         require_weight(f"the {self.kind} control", self.weight)
         if not 0 <= self.first < self.last <= 1:
             raise BadInput(
@@ -91,10 +91,10 @@ class ControlInput:
 
 
 def require_weight(what: str, weight: float) -> None:
-    """See that a weight is possible.
+    """Refuse an invalid weight.
 
     Raises:
-        BadInput: it is not.
+        BadInput: it is invalid.
     """
     if not 0 <= weight <= _LARGEST:
         raise BadInput(
@@ -122,10 +122,10 @@ def _read(path: Path, *, depth: bool = False) -> NamedImage:
 
 
 def parse_control(entry: str) -> ControlSpec:
-    """Read one `--control`.
+    """Parse one `--control`.
 
     Raises:
-        BadInput: it reads otherwise, or a number makes no sense.
+        BadInput: the syntax or a number is invalid.
     """
     kind, equals, rest = entry.partition("=")
     if equals and Path(rest).is_file():
@@ -150,21 +150,21 @@ def parse_control(entry: str) -> ControlSpec:
 
 
 def _masks(text: str | None) -> tuple[Path, ...]:
-    """One mask, or several with # between them; a file whose name has one in it stays whole."""
+    """Split several masks at #, unless a file has that name."""
     if text is None:
         return ()
     return (Path(text),) if Path(text).exists() else tuple(map(Path, text.split("#")))
 
 
 def branch_folders(request: Generate, kinds: Collection[str]) -> dict[str, Path]:
-    """Folder of the branch of each kind of condition that `--control` requests.
+    """Return the branch folder for each kind of condition in `--control`.
 
     Args:
-        request: names branches, and the model.
+        request: names branches and the model.
         kinds: of its controls.
 
     Raises:
-        BadInput: an entry cannot be read, or there is no branch of a kind.
+        BadInput: an entry is invalid, or there is no branch for a kind.
     """
     named = {}
     for entry in request.branch:

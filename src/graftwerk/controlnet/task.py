@@ -1,9 +1,7 @@
-"""A control branch as something to train: images behind noise, a prompt and a condition.
+"""The training task of a branch: predict noise given a prompt and a condition.
 
-A U-Net whose decoder is trained along with its branch: a new model, no longer the frozen one.
-
-The official code calls it `sd_locked = False`. What comes out is a pipeline with a U-Net of its
-own and a branch that belongs to that U-Net alone.
+The U-Net's decoder can be trained along with its branch (`sd_locked = False` in the official
+code). The result is a pipeline with a new U-Net, and a branch that only fits this U-Net.
 """
 
 import shutil
@@ -38,9 +36,9 @@ class Batch:
     """Pairs with their prompts.
 
     Attributes:
-        latents: the images as the U-Net generates them.
+        latents: of the images.
         maps: the conditions, bytes.
-        texts: states of the prompts; None for a U-Net that reads none.
+        texts: states of the prompts; None for a U-Net without prompts.
     """
 
     latents: Float[Tensor, "b c h w"]
@@ -53,19 +51,19 @@ class Batch:
 
 @runtime_checkable
 class Pairs(Protocol):
-    """Where pairs of images and conditions come from."""
+    """A source of image-condition pairs."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Number of pairs."""
         ...
 
     def take(self, numbers: Int64[np.ndarray, " n"], predicted: np.ndarray) -> Batch:
-        """Pairs of these numbers; of those not `predicted` the prompt is empty."""
+        """Return these pairs; the prompt is empty for those not `predicted`."""
         ...
 
 
 def hint_input(maps: UInt8[np.ndarray, "b y x 3"], device: str) -> Float[Tensor, "b 3 y x"]:
-    """Condition images as a hint encoder takes them: 0 to 1."""
+    """Convert condition images to a hint encoder's input: 0 to 1."""
     return to_values(maps).to(device)
 
 
@@ -76,11 +74,11 @@ def losses_of(
     times: Int64[Tensor, " b"],
     noise: Float[Tensor, "b c h w"],
 ) -> Float[Tensor, " b"]:
-    """Mean squared error of what the network predicts, of each row.
+    """Return the mean squared error of the network's prediction for each row.
 
     Args:
         model: the frozen one.
-        branch: None: the model alone.
+        branch: None for the frozen model alone.
         batch: pairs.
         times: training steps of the noise.
         noise: of unit variance.
@@ -106,12 +104,12 @@ def losses_of(
 
 
 def sigmas_of(model: DiffusionModel) -> Float[Tensor, " steps"]:
-    """The noise level of each training step."""
+    """Return the noise level of each training step."""
     return torch.from_numpy(model.noise.sigmas).float().to(model.device)
 
 
 def inputs_of(model: DiffusionModel, texts: TextStates | None, x: Tensor) -> Inputs:
-    """What the U-Net takes of the prompts, one a row."""
+    """Return the U-Net's prompt inputs, one per row."""
     if texts is None:
         return {}
     inputs: dict[str, object] = {"encoder_hidden_states": texts.states.to(model.device)}
@@ -126,7 +124,7 @@ def inputs_of(model: DiffusionModel, texts: TextStates | None, x: Tensor) -> Inp
 
 
 class ControlTask:
-    """The branch's loss; see `train.task.Task`."""
+    """The branch's loss; see `training.session.Task`."""
 
     def __init__(
         self,
@@ -142,17 +140,17 @@ class ControlTask:
         self._seed, self._dropped = seed, dropped
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
-        """What the branch learns, and what is unlocked beside it."""
+        """The trained weights of the branch, and unlocked weights of the U-Net."""
         return weights_of(self._branch) | self._unlocked
 
     def batch(self, first: int, count: int) -> Batch:
-        """Pairs in an order that is new in each epoch; some prompts are left out."""
+        """Pairs in an order that changes in each epoch; some prompts are dropped."""
         items = range(first, first + count)
         predicted = np.array([self._draw(2, item) >= self._dropped for item in items])
         return self._pairs.take(self._numbers(first, count), predicted)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Mean over the batch, at noise levels drawn evenly from the model's own."""
+        """Mean over the batch, with training steps sampled uniformly."""
         device = self._model.device
         times = torch.randint(
             len(self._model.noise.sigmas), (len(batch),), generator=generator, device=device
@@ -185,10 +183,10 @@ _DECODER = ("up_blocks.", "conv_norm_out.", "conv_out.")
 
 
 def unlock(network: Any) -> dict[str, nn.Parameter]:
-    """Let a U-Net's decoder be trained; gives its weights by name.
+    """Make a U-Net's decoder trainable, and return its weights by name.
 
     Raises:
-        BadInput: a U-Net of one's own, whose decoder has no names here.
+        BadInput: a custom U-Net whose decoder has unknown names.
     """
     if isinstance(network, Controllable):
         raise BadInput("only U-Nets of diffusers can be unlocked.", "Train the branch alone.")
@@ -201,7 +199,7 @@ def unlock(network: Any) -> dict[str, nn.Parameter]:
 
 
 def put_back(unlocked: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]) -> None:
-    """Put what was learned into an unlocked decoder, and lock it."""
+    """Load trained weights into an unlocked decoder, and freeze it."""
     with torch.no_grad():
         for name, weight in unlocked.items():
             weight.copy_(weights[name])
@@ -209,12 +207,12 @@ def put_back(unlocked: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]
 
 
 def write_pipeline(folder: Path, base: Path, network: Any) -> None:
-    """Write a pipeline with another U-Net, inside a `working_folder`: all else is copied.
+    """Write a pipeline with another U-Net inside a `working_folder`; everything else is copied.
 
     Args:
-        folder: holds nothing yet.
-        base: the pipeline that the U-Net was of.
-        network: the U-Net.
+        folder: must be empty.
+        base: the original pipeline.
+        network: the new U-Net.
     """
     index = open_pipeline(base).index
     shutil.copyfile(base / "model_index.json", folder / "model_index.json")
@@ -225,12 +223,12 @@ def write_pipeline(folder: Path, base: Path, network: Any) -> None:
 
 
 def save_memory(network: Any, device: str, precision: Precision) -> None:
-    """Keep only the inputs of a U-Net's layers for the way back, and compute the rest again.
+    """Enable gradient checkpointing of a U-Net.
 
-    To be called before the branch is made: a copy of the encoder does the same.
+    Call it before the branch is created, so that the copied encoder does the same.
 
     Raises:
-        BadInput: the U-Net has no such option.
+        BadInput: the U-Net does not support it.
     """
     if isinstance(network, Controllable) or not hasattr(network, "enable_gradient_checkpointing"):
         raise BadInput("this U-Net cannot recompute its layers.", "Leave --checkpointing out.")

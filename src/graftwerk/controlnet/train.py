@@ -1,4 +1,4 @@
-"""Training a control branch: the check at step 0, the loop, and the meter that watches it."""
+"""Train a branch: the check at step 0, the loop, and the meter that watches it."""
 
 import json
 import math
@@ -33,21 +33,21 @@ _IGNORANT = 0.9  # share of a plain guess's loss from which a model knows little
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A branch and what it is trained on.
+    """A branch and its training data.
 
     Attributes:
         model: the frozen one.
         branch: zero-initialized.
-        pairs: what it learns from.
-        held_out: pairs that it never learns from.
-        condition: measures what images keep; None: no figure.
-        plan: how long and how fast.
-        dropped: share of prompts left out.
-        measured: held-out pairs that the meter takes.
-        stops: whether it ends by itself when it converged or does not learn.
-        measurements: over the whole training.
-        grids: of them with images.
-        unlocked: weights of the model that are trained too; see `unlocked`.
+        pairs: for training.
+        held_out: pairs that are not trained on.
+        condition: measures fidelity; None for no figure.
+        plan: hyperparameters.
+        dropped: share of dropped prompts.
+        measured: number of held-out pairs for the meter.
+        stops: whether it ends early once it has converged or does not learn.
+        measurements: number over the whole training.
+        grids: number of measurements with sample images.
+        unlocked: weights of the model that are trained too; see `task.unlock`.
     """
 
     model: DiffusionModel
@@ -76,14 +76,14 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of it.
+    """Result of a training.
 
     Attributes:
         outcome: of the loop.
         measurements: of the meter.
-        verdict: its last word.
-        frozen_loss: of the model alone.
-        forecast: what the first fifth of the steps said of it.
+        verdict: the final one.
+        frozen_loss: of the frozen model.
+        forecast: from the first fifth of the steps.
     """
 
     outcome: Outcome
@@ -94,7 +94,7 @@ class Trained:
 
 
 class Watcher:
-    """Measures now and then while the loop runs; see `train.session.Watch`."""
+    """Measures the branch at intervals during training; see `training.session.Session`."""
 
     def __init__(self, lesson: TrainingJob, session: Session, monitor: Monitor) -> None:
         self._lesson, self._monitor = lesson, monitor
@@ -116,16 +116,16 @@ class Watcher:
 
     @property
     def frozen_loss(self) -> float:
-        """Loss of the model alone."""
+        """Loss of the frozen model."""
         return self._meter.frozen_loss
 
     @property
     def forecast(self) -> Forecast:
-        """What the first fifth of the plan says of the rest, as far as it is done."""
+        """Forecast from the first fifth of the plan, as far as it is done."""
         return forecast(self.measurements, self.frozen_loss, self._lesson.plan)
 
     def begin(self, monitor: Monitor) -> None:
-        """Check a zero-initialized branch, or take up the measurements of a training that goes on.
+        """Check a zero-initialized branch, or restore the measurements of a resumed training.
 
         Raises:
             Failure: the zero-initialized branch changes the frozen model's loss.
@@ -151,7 +151,7 @@ class Watcher:
         self._measure(0)
 
     def watch(self, step: int, average: Mapping[str, Tensor]) -> bool:  # noqa: ARG002
-        """Measure where it is time; true ends the training."""
+        """Measure if it is time; return True to end the training."""
         if step % self._lesson.every and step < self._lesson.plan.steps:
             return False
         former, due = self.verdict.state, FORETOLD * self._lesson.plan.steps
@@ -187,13 +187,13 @@ class Watcher:
 
 
 def train_branch(lesson: TrainingJob, session: Session, monitor: Monitor) -> Trained:
-    """Train a branch, or go on; the branch ends with the averaged weights.
+    """Train a branch or resume its training; the branch ends with the averaged weights.
 
     Raises:
         Failure: the zero-initialized branch changes the frozen model's loss.
-        BadInput: the folder holds a training of another configuration.
-        Diverged: the loss is not finite any more.
-        Cancelled: stopped; running it again goes on.
+        BadInput: the folder contains a training with another configuration.
+        Diverged: the loss is no longer finite.
+        Cancelled: stopped; running it again resumes it.
         NoRoom: the folder cannot be written.
     """
     session.folder.mkdir(parents=True, exist_ok=True)
@@ -218,13 +218,13 @@ def train_branch(lesson: TrainingJob, session: Session, monitor: Monitor) -> Tra
 
 
 def told(verdict: Verdict) -> str:
-    """A verdict in one line."""
+    """Return a verdict in one line."""
     at = "" if verdict.step is None else f" at step {verdict.step:,}"
     return f"{verdict.state}{at}: {verdict.reason}"
 
 
 def _figures(measurements: Sequence[Measurement]) -> dict[str, list[float]]:
-    """What a terminal shows while it goes on."""
+    """Return the figures shown in a terminal during training."""
     return {
         "held-out loss": [one.loss for one in measurements],
         "condition gap": [one.gap for one in measurements],
@@ -234,5 +234,5 @@ def _figures(measurements: Sequence[Measurement]) -> dict[str, list[float]]:
 
 
 def lines(measurements: Sequence[Measurement]) -> str:
-    """Measurements as JSON lines."""
+    """Return measurements as JSON Lines."""
     return "".join(json.dumps(one.to_json()) + "\n" for one in measurements)

@@ -109,7 +109,7 @@ class ControlledBatch:
         return Residuals(tuple(parts[:-1]), parts[-1])
 
     def _first_rows(self, total: int, inputs: Inputs) -> Inputs:
-        """Return the inputs of the rows with a prompt, always the same object so that keys stay cached."""
+        """Return the inputs of rows with a prompt, always the same object, so keys stay cached."""
         if total not in self._inputs:
             self._inputs[total] = _cut(inputs, self._rows)
         return self._inputs[total]

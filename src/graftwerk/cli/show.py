@@ -118,6 +118,7 @@ def _answer(report: Answer, streamed: bool) -> list[str]:
     for citation in report.citations:
         where = _location(citation.path, citation.line, citation.page)
         lines.append(f"[{citation.number}] {where}  {citation.verdict} ({citation.similarity:.2f})")
+        lines += search.copy_lines(report.hits[citation.number - 1])
     if report.removed_citations:
         lines.append(
             f"{report.removed_citations} citations of documents that were not sent removed"

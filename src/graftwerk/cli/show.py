@@ -26,7 +26,7 @@ from . import blocks, classify, condition, control, finetune, guide, search
 from . import finetune as probe
 from .format import dim as _dim
 from .format import place as _location
-from .format import skipped_lines, source_lines, table, table_lines
+from .format import note_lines, skipped_lines, source_lines, table, table_lines
 
 
 def show(report: Report, *, streamed: bool = False) -> None:
@@ -69,7 +69,8 @@ def _(report: IndexChange) -> list[str]:
         *classify.converted_lines(report),
         *classify.out_of_distribution_lines(report),
     ]
-    return lines + table_lines(report.tables) + skipped_lines(report.skipped)
+    lines += [*table_lines(report.tables), *note_lines(report.notes)]
+    return lines + skipped_lines(report.skipped)
 
 
 @_lines.register

@@ -21,7 +21,7 @@ class IndexChange(Report, frozen=False):
     tables: list[str] = Field(default_factory=list, description="how each table is written")
     notes: list[str] = Field(
         default_factory=list,
-        description="what was renamed or read otherwise than it stands in a table",
+        description="what was left out of files or is read otherwise than it stands",
     )
     passages: int = Field(default=0, description="passages in the index now")
     embedded: int = Field(default=0, description="passages embedded in this run")

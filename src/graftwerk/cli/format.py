@@ -45,6 +45,13 @@ def table_lines(tables: Sequence[str]) -> list[str]:
     return shown + ([f"  and {more:,} more tables; --json has all"] if more > 0 else [])
 
 
+def note_lines(notes: Sequence[str]) -> list[str]:
+    """What was left out of files, or read otherwise than it stands."""
+    shown = [f"  {printable(note)}" for note in notes[:_NAMED]]
+    more = len(notes) - _NAMED
+    return shown + ([f"  and {more:,} more notes; --json has all"] if more > 0 else [])
+
+
 def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
     """Return one line per skipped file, or per reason if it is common; `--json` lists them all."""
     by_reason: dict[str, list[str]] = {}

@@ -7,6 +7,8 @@ from ..search.results import Hit, SearchResult
 from ..text_safety import printable
 from .format import bold, dim, paint, place
 
+_COPIES = 3  # of a hit that are named
+
 
 def search_lines(report: SearchResult) -> list[str]:
     """Show the hits, best first, and how many items were searched."""
@@ -76,4 +78,13 @@ def _hit_lines(number: int, hit: Hit) -> list[str]:
     lines.append(f"   {dim(', '.join(ranks))}")
     if hit.kind == "text":
         lines.append(f"   {_marked(hit)}")
-    return lines
+    return [*lines, *copy_lines(hit)]
+
+
+def copy_lines(hit: Hit) -> list[str]:
+    """Where else the same content stands."""
+    if not hit.copies:
+        return []
+    shown = [place(copy.path, copy.line, copy.page) for copy in hit.copies[:_COPIES]]
+    more = hit.copy_count - len(shown)
+    return [f"   the same in {', '.join(shown)}" + (f" and {more:,} more" if more else "")]

@@ -26,7 +26,7 @@ from . import blocks, classify, condition, control, finetune, guide, search
 from . import finetune as probe
 from .format import dim as _dim
 from .format import place as _location
-from .format import skipped_lines, source_lines, table, table_lines
+from .format import note_lines, skipped_lines, source_lines, table, table_lines
 
 
 def show(report: Report, *, streamed: bool = False) -> None:
@@ -69,7 +69,8 @@ def _(report: IndexChange) -> list[str]:
         *classify.converted_lines(report),
         *classify.out_of_distribution_lines(report),
     ]
-    return lines + table_lines(report.tables) + skipped_lines(report.skipped)
+    lines += [*table_lines(report.tables), *note_lines(report.notes)]
+    return lines + skipped_lines(report.skipped)
 
 
 @_lines.register
@@ -118,6 +119,7 @@ def _answer(report: Answer, streamed: bool) -> list[str]:
     for citation in report.citations:
         where = _location(citation.path, citation.line, citation.page)
         lines.append(f"[{citation.number}] {where}  {citation.verdict} ({citation.similarity:.2f})")
+        lines += search.copy_lines(report.hits[citation.number - 1])
     if report.removed_citations:
         lines.append(
             f"{report.removed_citations} citations of documents that were not sent removed"

@@ -368,8 +368,12 @@ def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> RetrievalEva
 
 def _rank(hits: Sequence[Hit], right: str) -> int | None:
     """Rank of the document `right`, where a document stands at its best passage."""
-    paths = list(dict.fromkeys(hit.path for hit in hits))
-    return paths.index(right) + 1 if right in paths else None
+    ranks: dict[str, int] = {}
+    for hit in hits:
+        rank = ranks.setdefault(hit.path, len(set(ranks.values())) + 1)
+        for copy in hit.copies:
+            ranks.setdefault(copy.path, rank)
+    return ranks.get(right)
 
 
 def run_eval_similarity(request: EvalSimilarity, monitor: Monitor) -> SimilarityEvaluation:

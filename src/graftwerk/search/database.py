@@ -14,6 +14,7 @@ from pathlib import Path
 from .. import files, folders, limits
 from ..errors import BadFile, Busy, Damaged, GraftError, LimitExceeded, NoRoom
 from .results import Damage
+from .words import SPELLING, make_words, statements
 
 DATABASE = "graft.sqlite"
 SNAPSHOT = "vectors.safetensors"
@@ -44,19 +45,7 @@ CREATE TABLE passages(
 );
 CREATE INDEX passages_by_file ON passages(file_id);
 CREATE INDEX passages_by_input ON passages(input_hash);
-CREATE VIRTUAL TABLE words USING fts5(
-    heading, text, content='passages', content_rowid='id',
-    tokenize='porter unicode61 remove_diacritics 2'
-);
-CREATE TRIGGER passages_in AFTER INSERT ON passages BEGIN
-    INSERT INTO words(rowid, heading, text) VALUES (new.id, new.heading, new.text);
-END;
-CREATE TRIGGER passages_out AFTER DELETE ON passages BEGIN
-    INSERT INTO words(words, rowid, heading, text)
-    VALUES ('delete', old.id, old.heading, old.text);
-END;
 """
-
 _FULL = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
@@ -138,11 +127,13 @@ def create_tables(connection: sqlite3.Connection, meta: Mapping[str, str]) -> No
     """Make an empty database an index, in one transaction."""
     connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode=WAL")
+    meta = {**meta, "spelling": SPELLING}
     values = {**meta, "digest": digest_of(meta), "generation": "0"}
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for statement in _statements(_TABLES):
+        for statement in statements(_TABLES):
             connection.execute(statement)
+        make_words(connection)
         connection.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version={FORMAT_VERSION}")
@@ -153,14 +144,17 @@ def create_tables(connection: sqlite3.Connection, meta: Mapping[str, str]) -> No
         raise
 
 
-def _statements(script: str) -> Iterator[str]:
-    """Statements of a script one by one: `executescript` would end the transaction."""
-    statement = ""
-    for line in script.strip().splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
+def renew_words(connection: sqlite3.Connection, meta: Mapping[str, str]) -> None:
+    """Make the full text again from the passages, also of an index with an older one.
+
+    Args:
+        connection: in a transaction.
+        meta: what table `meta` holds.
+    """
+    make_words(connection)
+    entries = {**meta, "spelling": SPELLING}
+    for key, value in (("spelling", SPELLING), ("digest", digest_of(entries))):
+        connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
 
 def is_zero_initialized(connection: sqlite3.Connection) -> bool:

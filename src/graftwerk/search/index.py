@@ -26,6 +26,7 @@ from .database import (
     open_database,
     read_meta,
     remove_seal,
+    renew_words,
     storage_errors,
     write_lock,
     write_seal,
@@ -33,6 +34,7 @@ from .database import (
 from .filters import file_name
 from .rows import Entry, Outcome, View, delete_file, is_unit, put_file
 from .vectors import Space, read_snapshot, write_snapshot
+from .words import SPELLING
 
 _CHECKPOINT_MILLISECONDS = 5_000
 
@@ -211,7 +213,9 @@ class Index:
             remove_seal(self.folder)
             self.connection.execute("BEGIN IMMEDIATE")
             try:
-                self._read_meta()
+                meta = self._read_meta()
+                if meta.get("spelling") != SPELLING:
+                    renew_words(self.connection, meta)
                 yield self.connection
                 self.connection.execute(
                     "UPDATE meta SET value = value + 1 WHERE key = 'generation'"
@@ -283,7 +287,7 @@ class Index:
     def rebuild_words(self) -> None:
         """Make the full text again from the stored passages."""
         with self.writing() as connection:
-            connection.execute("INSERT INTO words(words) VALUES ('rebuild')")
+            renew_words(connection, self._read_meta())
 
     def refresh(self) -> None:
         """Write the snapshot and the seal, so that searches are fast and `verify` sees all.

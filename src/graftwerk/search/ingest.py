@@ -201,15 +201,15 @@ class Intake:
         self._pending.append(_Pending(path, content_hash, kilobytes, passages, digests, image))
 
     def _tell(self, path: str, document: Document) -> None:
-        """Say how a table was read."""
-        name = os.path.basename(path)  # noqa: PTH119
-        if not document.dialect:
+        """Say how a table was read, and what of a document is not read as it stands."""
+        if document.kind == "image":
             self.notes.add(document.notes)
             return
-        self.change.tables.append(f"{name}: {document.dialect}")
+        name = os.path.basename(path)  # noqa: PTH119
+        if document.dialect:
+            self.change.tables.append(f"{name}: {document.dialect}")
         for note in document.notes:
             self.change.notes.append(f"{name}: {note}")
-            self._monitor.note(f"{name}: {note}")
 
     def _describes_images(self, path: str) -> bool:
         """Whether a file is the table of an ImageFolder, whose images are added too."""

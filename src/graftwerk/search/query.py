@@ -5,7 +5,7 @@ Reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009).
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,10 @@ from ..results import Familiarity, Passage
 from ..types import Encoder
 from .filters import Filter, parse_where
 from .index import Index
-from .results import Hit, SearchResult
-from .rows import View, input_text, to_match
+from .results import Hit, Location, SearchResult, location_of
+from .rows import View, input_text
 from .vectors import Space
+from .words import fold, to_match
 
 # Chosen on half of the English XQuAD paragraphs, alone and among 4,000 news items, and checked on
 # the other half: recall@1 .945 (vectors .921, words .938). The paper's offset of 60 gives .942.
@@ -45,6 +46,7 @@ def fuse(by_vector: Sequence[int], by_text: Sequence[int]) -> list[tuple[int, fl
 
 
 _PASSAGE = fields(Passage)
+COPIES_LISTED = 20  # of one hit; all are counted
 DEPTH = 100  # hits of each mode that are fused, and at most reordered by a rescorer
 
 
@@ -57,10 +59,7 @@ class _Query:
     mode: Mode
     exact: bool
     where: Filter | None
-
-    @property
-    def depth(self) -> int:
-        return max(self.k, DEPTH)
+    depth: int  # of each ranking
 
 
 _LOOK_FOR_WORDS = "Check the path; to look for these words use --mode text."
@@ -98,16 +97,19 @@ def search(
     if mode != "text" and encoder is not None and "image" in encoder.reads:
         refuse_missing(query, IMAGES, _LOOK_FOR_WORDS)
     vector, familiar = _encode(encoder, query, mode, is_image) if k else (None, None)
-    requested = _Query(
-        text=query,
-        expression=None if is_image or mode == "vector" else to_match(query),
-        vector=vector,
-        k=k,
-        mode=mode,
-        exact=exact,
-        where=parse_where(where),
-    )
+    parsed = parse_where(where)
     with index.view() as view:
+        by_words = not is_image and mode != "vector"
+        requested = _Query(
+            text=query,
+            expression=to_match(query, spelled=view.spelled) if by_words else None,
+            vector=vector,
+            k=k,
+            mode=mode,
+            exact=exact,
+            where=parsed,
+            depth=max(k, DEPTH),
+        )
         space = None if mode == "text" else index.space(view)
         allowed = None if requested.where is None else view.allowed(requested.where)
         searched = view.count_passages() if allowed is None else len(allowed)
@@ -135,17 +137,27 @@ def _find(
     groups: Sequence[Int64[np.ndarray, " a"] | None],
     rescorer: Encoder | None,
 ) -> list[Hit]:
-    """Rank the passages of each group by vector and all by words, and join the rankings."""
+    """Rank the passages of each group by vector and all by words, and join the rankings.
+
+    What has the same content is ranked once, so that copies neither take places nor push others
+    down; where too little is left, the rankings are made deeper.
+    """
     by_text = _by_text(view, requested)
     rankings = [_by_vector(space, requested, group) for group in groups]
     passages = view.passages(list({*by_text}.union(*rankings)))
+    same = _Same(view, passages, (*rankings, by_text))
+    full = any(len(ranking) >= requested.depth for ranking in (*rankings, by_text))
+    if full and len(same.members) < requested.k:
+        return _find(view, space, replace(requested, depth=4 * requested.depth), groups, rescorer)
+    by_text, rankings = same.once(by_text), [same.once(ranking) for ranking in rankings]
     if rescorer is not None:
         rankings[0] = _rescore(rescorer, requested.text, rankings[0], by_text, passages)
     ranks = _Ranks.of(rankings, by_text)
     scores = ranks.scores(requested.mode)
-    chosen = [key for key in scores if key in passages][: requested.k]
+    chosen = list(scores)[: requested.k]
     marks = view.marks(chosen, requested.expression) if requested.expression and chosen else {}
     cosines = _missing_cosines(chosen, ranks.cosines, space, requested) | ranks.cosines
+    copies = same.copies(view, chosen, requested.where)
     return [
         Hit(
             **{field.name: getattr(passages[key], field.name) for field in _PASSAGE},
@@ -154,9 +166,71 @@ def _find(
             vector_rank=ranks.by_vector.get(key),
             text_rank=ranks.by_text.get(key),
             marks=marks.get(key, ()),
+            copies=tuple(copies[key][:COPIES_LISTED]),
+            copy_count=len(copies[key]),
         )
         for key in chosen
     ]
+
+
+_SHORT = 80  # characters; a shorter text means little without its heading
+
+
+class _Same:
+    """Which of the ranked passages have one content: the best of them stands for all.
+
+    The content of a text is what is left without white space, letter case and invisible
+    characters, of an image its file.
+
+    Attributes:
+        members: keys of the same content, by the key that stands for them.
+    """
+
+    def __init__(
+        self, view: View, passages: Mapping[int, Passage], rankings: Sequence[Mapping[int, float]]
+    ) -> None:
+        images = view.image_contents([k for k, found in passages.items() if found.kind == "image"])
+        groups: dict[str | bytes, list[int]] = {}
+        for key in dict.fromkeys(key for ranking in rankings for key in ranking if key in passages):
+            found = passages[key]
+            text = fold(found.text)
+            content = text if len(text) >= _SHORT else f"{fold(found.heading)}\n{text}"
+            groups.setdefault(images.get(key, content), []).append(key)
+        self._passages = passages
+        self._standing: dict[int, int] = {}
+        self.members: dict[int, list[int]] = {}
+        for keys in groups.values():
+            best = input_text(passages[keys[0]])  # equal ones differ by rounding only
+            first = min(key for key in keys if input_text(passages[key]) == best)
+            self.members[first] = keys
+            self._standing.update(dict.fromkeys(keys, first))
+
+    def once(self, ranking: Mapping[int, float]) -> dict[int, float]:
+        """The ranking with each content at its best place only."""
+        best: dict[int, float] = {}
+        for key, score in ranking.items():
+            if key in self._standing:
+                best.setdefault(self._standing[key], score)
+        return best
+
+    def copies(
+        self, view: View, keys: Sequence[int], where: Filter | None
+    ) -> dict[int, list[Location]]:
+        """Where else the contents of some hits stand, sorted: among the ranked, and beyond."""
+        equal = view.equal_inputs(keys, where)
+        return {
+            key: sorted(
+                {
+                    key: location_of(passage)
+                    for key, passage in (
+                        *((other, self._passages[other]) for other in self.members[key]),
+                        *equal.get(key, {}).items(),
+                    )
+                    if key not in keys
+                }.values()
+            )
+            for key in keys
+        }
 
 
 def _missing_cosines(
@@ -246,7 +320,7 @@ def _rescore(
     passages: dict[int, Passage],
 ) -> dict[int, float]:
     """Order the first fused hits by the rescorer's cosines; they take the vector ranks' place."""
-    first = [key for key, _ in fuse(list(by_vector), list(by_text)) if key in passages][:DEPTH]
+    first = [key for key, _ in fuse(list(by_vector), list(by_text))][:DEPTH]
     texts = [key for key in first if passages[key].kind == "text"]
     if not texts:
         return by_vector

@@ -1,5 +1,6 @@
 """Making the contents of an index again: with another encoder, or cut another way."""
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ def renew(index: Index, encoder: Encoder, base: Mapping[str, str], monitor: Moni
                 embedded=work.embedded,
                 reused=work.reused,
                 skipped=work.skipped,
+                notes=work.notes,
                 converted=dict(work.converted.counts),
             )
     raise Busy(f"the index {index.folder} is changed by other processes.", "Wait and try again.")
@@ -66,6 +68,7 @@ class _Renewer:
         self.skipped: list[Skipped] = []
         self.embedded = self.reused = 0
         self.converted = ImageNotes()
+        self.notes: list[str] = []
         self._index = index
         self._encoder = encoder
         self._recut = int(base["chunker"]) != index.chunker
@@ -121,7 +124,11 @@ class _Renewer:
                 raise BadFile(f"it cannot be read: {error.message}", error.hint) from error
             if document.content_hash != content_hash:
                 raise BadFile("it has changed.", "Add it again with: graft index add")
-            self.converted.add(document.notes)
+            if document.kind == "image":
+                self.converted.add(document.notes)
+            else:
+                name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+                self.notes += [f"{name}: {note}" for note in document.notes]
         if self._recut:
             passages = [storable(passage) for passage in cut(document)]
         else:

@@ -21,7 +21,7 @@ class IndexChange(Report, frozen=False):
     tables: list[str] = Field(default_factory=list, description="how each table is written")
     notes: list[str] = Field(
         default_factory=list,
-        description="what was renamed or read otherwise than it stands in a table",
+        description="what was left out of files or is read otherwise than it stands",
     )
     passages: int = Field(default=0, description="passages in the index now")
     embedded: int = Field(default=0, description="passages embedded in this run")
@@ -119,6 +119,26 @@ class IndexCheck(Report):
         return self.sound and (self.sources is None or not self.sources.differences)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Location:
+    """Another place of the content of a hit."""
+
+    path: Annotated[str, Field(description="file")]
+    start: Annotated[int, Field(description="first character in the document's text")]
+    line: Annotated[int | None, Field(description="first line, from 1")] = None
+    page: Annotated[int | None, Field(description="page, from 1")] = None
+
+    @property
+    def location(self) -> str:
+        """Path with line or page."""
+        return with_position(self.path, self.line, self.page)
+
+
+def location_of(passage: Passage) -> Location:
+    """Where a passage stands."""
+    return Location(passage.path, passage.start, passage.line, passage.page)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Hit(Passage):
     """A passage or image that was found."""
@@ -135,6 +155,14 @@ class Hit(Passage):
         tuple[tuple[int, int], ...],
         Field(description="spans of text that match words of the query"),
     ] = ()
+    copies: Annotated[
+        tuple[Location, ...],
+        Field(
+            description="where else the same content stands, apart from white space and letter "
+            "case; the first 20"
+        ),
+    ] = ()
+    copy_count: Annotated[int, Field(description="all of these")] = 0
 
     def __repr__(self) -> str:
         return f"Hit({self.score:.4f}, {self.location!r}, {shortened(self.text)!r})"

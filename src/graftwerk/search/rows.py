@@ -1,10 +1,9 @@
-"""Reading an index: one consistent state, passages as rows, and full-text queries."""
+"""Reading an index: one consistent state, and passages as rows."""
 
 import hashlib
 import json
 import os
 import re
-import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,63 +16,18 @@ from ..results import Modality, Passage
 from ..types import Vectors
 from .filters import Filter
 from .vectors import Snapshot, Space
+from .words import SPELLING, marks_in, new_mark, spell
 
-_WORD = re.compile(r"[^\W_]+")
-_MOST_TERMS = 128  # of a query; SQLite joins any number, but each costs a look-up
 HEADING_WEIGHT = 2.0  # of 0.5 to 4 best or as good on a handbook with fifty questions
 BODY_WEIGHT = 1.0
-# Function words of English: nearly every passage has them, so they cost time and rank nothing.
-_STOP_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        """
-        a an and are as at be been but by can could did do does for from had has have he her his
-        how i if in into is it its may me my no nor not of on or our she should so than that the
-        their them then there these they this those to was we were what when where which who whom
-        whose why will with would you your
-        """,
-    )
+COLUMNS = (
+    'passages.id, files.path, passages.kind, passages.start, passages."end", passages.line, '
+    "passages.page, passages.heading, passages.text"
 )
-
-
-def to_terms(query: str) -> list[str]:
-    """The words of a query worth looking up, each once; all of them where none is worth it."""
-    words = list(dict.fromkeys(_WORD.findall(query.lower())))
-    content = [word for word in words if word not in _STOP_WORDS]
-    return (content or words)[:_MOST_TERMS]
-
-
-def to_match(query: str) -> str | None:
-    """The FTS5 expression that finds any word of a query; None when it has no word.
-
-    Words are quoted, so that nothing in a query is read as an operator.
-    """
-    terms = to_terms(query)
-    return " OR ".join(f'"{term}"' for term in terms) if terms else None
-
-
-def new_mark() -> str:
-    """A string that no text holds, to stand around matches in FTS5's `highlight`."""
-    return f"\ue000{secrets.token_hex(8)}\ue001"
-
-
-def read_marks(highlighted: str, mark: str) -> tuple[tuple[int, int], ...]:
-    """Spans between marks: the first opens, the second closes, and so on."""
-    spans = []
-    position = 0
-    pieces = highlighted.split(mark)
-    for number, piece in enumerate(pieces):
-        if number % 2 and piece:
-            spans.append((position, position + len(piece)))
-        position += len(piece)
-    return tuple(spans)
-
-
-COLUMNS = 'passages.id, files.path, kind, start, "end", line, page, heading, text'
 _INSERT = """
 INSERT INTO passages(file_id, kind, start, "end", line, page, heading, text,
-                     input_hash, row_hash, vector_hash, vector)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                     input_hash, row_hash, vector_hash, vector, heading_words, text_words)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 Outcome = Literal["added", "changed", "unchanged"]
 Row = tuple[int, bytes, Modality, int, int, int | None, int | None, str, str]
@@ -227,7 +181,7 @@ def delete_file(connection: sqlite3.Connection, path: bytes) -> bool:
 def _to_values(
     entry: Entry, passage: Passage, vector: Float32[np.ndarray, " d"]
 ) -> tuple[object, ...]:
-    """Values of a row, from `kind` to `vector`, in the order of the table."""
+    """Values of a row, from `kind` on, in the order of the table."""
     path = os.fsencode(entry.path)
     digest = input_hash(passage, entry.content_hash)
     blob = encode_vector(vector)
@@ -243,6 +197,8 @@ def _to_values(
         row_hash(path, passage, digest),
         sha256(blob),
         blob,
+        spell(passage.heading),
+        spell(passage.text),
     )
 
 
@@ -257,6 +213,7 @@ class View:
         meta: how the index was made.
         stamp: names index and state; equal stamps, equal content.
         dimension: length of a vector.
+        spelled: whether its full text is of texts spelled as `words.spell` does.
     """
 
     def __init__(self, connection: sqlite3.Connection, meta: dict[str, str]) -> None:
@@ -264,6 +221,7 @@ class View:
         self.meta = meta
         self.stamp = f"{meta['identity']}:{meta['generation']}"
         self.dimension = int(meta["dimension"])
+        self.spelled = meta.get("spelling") == SPELLING
 
     def _one(self, statement: str, *values: object) -> int:
         return int(self._connection.execute(statement, values).fetchone()[0])
@@ -332,11 +290,38 @@ class View:
         """Spans of the texts of some keys that the full-text expression matches."""
         mark = new_mark()
         rows = self._connection.execute(
-            f"SELECT rowid, highlight(words, 1, ?, ?) FROM words "  # noqa: S608
-            f"WHERE words MATCH ? AND rowid {_AMONG}",
+            "SELECT words.rowid, passages.text, highlight(words, 1, ?, ?) FROM words "  # noqa: S608
+            "JOIN passages ON passages.id = words.rowid "
+            f"WHERE words MATCH ? AND words.rowid {_AMONG}",
             (mark, mark, expression, json.dumps(list(keys))),
         )
-        return {key: read_marks(text or "", mark) for key, text in rows}
+        return {key: marks_in(text, marked or "", mark) for key, text, marked in rows}
+
+    def image_contents(self, keys: Sequence[int]) -> dict[int, bytes]:
+        """Hash of the content of some images."""
+        rows = self._connection.execute(
+            f"SELECT id, input_hash FROM passages WHERE id {_AMONG}",  # noqa: S608
+            (json.dumps(list(keys)),),
+        )
+        return dict(rows)
+
+    def equal_inputs(
+        self, keys: Sequence[int], where: Filter | None
+    ) -> dict[int, dict[int, Passage]]:
+        """What an encoder is given just the same for as for some keys, by these."""
+        condition = f"AND {where.sql}" if where is not None else ""
+        rows = self._connection.execute(
+            f"SELECT own.id, {COLUMNS} FROM passages AS own "  # noqa: S608
+            "JOIN passages ON passages.input_hash = own.input_hash AND passages.id != own.id "
+            "JOIN files ON files.id = passages.file_id "
+            f"WHERE own.id {_AMONG} {condition}",
+            (json.dumps(list(keys)), *(where.values if where is not None else ())),
+        )
+        equal: dict[int, dict[int, Passage]] = {}
+        for own, *row in rows:
+            key, passage = to_passage(tuple(row))
+            equal.setdefault(own, {})[key] = passage
+        return equal
 
     def known_vectors(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         """Stored vectors, as bytes, of what was embedded before, by the hash of its input."""

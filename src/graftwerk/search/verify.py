@@ -19,6 +19,8 @@ from .database import (
     SNAPSHOT,
     check_seal,
     is_sealed,
+    read_meta,
+    renew_words,
     storage_errors,
     write_lock,
 )
@@ -170,8 +172,9 @@ def measure_recall(space: Space) -> float | None:
 
 _COPY = """
 INSERT INTO passages(file_id, kind, start, "end", line, page, heading, text,
-                     input_hash, row_hash, vector_hash, vector)
-SELECT file_id, kind, start, "end", line, page, heading, text, input_hash, row_hash, ?, ?
+                     input_hash, row_hash, vector_hash, vector, heading_words, text_words)
+SELECT file_id, kind, start, "end", line, page, heading, text, input_hash, row_hash, ?, ?,
+       heading_words, text_words
 FROM passages WHERE id = ?
 """
 _FORGET = """
@@ -204,9 +207,6 @@ def repair(index: Index, findings: Findings, load: Callable[[], Encoder], monito
     vectors = embed(inputs, load(), monitor.advance).vectors if inputs else {}
     with index.writing() as connection:
         # the trigger would take the words of the damaged text out of the full text
-        trigger = connection.execute(
-            "SELECT sql FROM sqlite_master WHERE name = 'passages_out'"
-        ).fetchone()[0]
         connection.execute("DROP TRIGGER passages_out")
         for key in texts:
             vector = vectors[str(key).encode()]
@@ -217,8 +217,7 @@ def repair(index: Index, findings: Findings, load: Callable[[], Encoder], monito
             connection.execute("DELETE FROM passages WHERE id = ?", (key,))
         connection.execute("DELETE FROM passages WHERE file_id NOT IN (SELECT id FROM files)")
         connection.execute(_DROP_EMPTY)
-        connection.execute(trigger)
-        connection.execute("INSERT INTO words(words) VALUES ('rebuild')")
+        renew_words(connection, read_meta(connection, index.folder))
         connection.execute("REINDEX")
     with storage_errors(index.folder), write_lock(index.folder):
         index.connection.execute("VACUUM")  # no damaged page stays in use

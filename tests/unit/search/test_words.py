@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support import Corpus
 
-from graftwerk.search.rows import new_mark, read_marks, to_match, to_terms
+from graftwerk.search.words import new_mark, read_marks, to_match, to_terms
 
 
 def test_terms():

@@ -1,6 +1,7 @@
 """What reading a file gives: its text, and blocks that say where each part stands."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -91,6 +92,14 @@ class Outline:
         self._bare = None
         self._append(Block(start, end, self._path, line, page, alone))
 
+    def leave(self) -> None:
+        """Leave all sections: what follows stands under no heading."""
+        if self._bare is not None:
+            self._append(self._bare)
+            self._bare = None
+        self._headings.clear()
+        self._path = ""
+
     def finish(self) -> tuple[Block, ...]:
         """All blocks; a heading with nothing under it is a block too."""
         if self._bare is not None:
@@ -115,9 +124,16 @@ class Outline:
 
 
 class Assembly:
-    """Puts together the text of a format that has none of its own, block by block."""
+    """Puts together the text of a format that has none of its own, block by block.
+
+    Attributes:
+        once: whether of the blocks that are alike only the first is added.
+    """
 
     def __init__(self, limit: int) -> None:
+        self.once = False
+        self._seen: set[str] = set()
+        self._dropped: Counter[str] = Counter()
         self._outline = Outline()
         self._pieces: list[str] = []
         self._length = 0
@@ -136,12 +152,23 @@ class Assembly:
     ) -> None:
         """Add a block, unless it is empty."""
         text = _storable(text).strip()
-        if text:
+        if text and not (self.once and text in self._seen):
             self._outline.add(*self._put(text), line, page, alone)
+            if self.once:
+                self._seen.add(text)
+
+    def leave(self) -> None:
+        """Leave all sections: what follows stands under no heading."""
+        self._outline.leave()
+
+    def drop(self, what: str, count: int = 1) -> None:
+        """Count what is left out or read otherwise than it stands; told with the document."""
+        self._dropped[what] += count
 
     def finish(self, path: str, notes: tuple[str, ...] = (), dialect: str = "") -> Document:
         """The document as it was put together."""
         blocks = self._outline.finish()
+        notes += tuple(f"{what}: {count:,}" for what, count in self._dropped.items())
         return Document(path, "text", "".join(self._pieces), blocks, notes=notes, dialect=dialect)
 
     def _put(self, text: str) -> tuple[int, int]:

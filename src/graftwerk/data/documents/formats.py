@@ -26,6 +26,12 @@ _PARSERS = {  # each is given the path, for messages, and the content
     ".htm": "data.documents.html:read_html",
     ".pdf": "data.documents.pdf:read_pdf",
     ".docx": "data.documents.docx:read_docx",
+    ".pptx": "data.documents.presentation:read_pptx",
+    ".odt": "data.documents.opendocument:read_odt",
+    ".epub": "data.documents.mixed:read_epub",
+    ".eml": "data.documents.mixed:read_eml",
+    ".ipynb": "data.documents.mixed:read_ipynb",
+    ".rtf": "data.documents.rtf:read_rtf",
     ".csv": "data.documents.tables:read_csv",
     ".tsv": "data.documents.tables:read_csv",
     ".xlsx": "data.documents.tables:read_csv",
@@ -43,6 +49,7 @@ _PARSERS = {  # each is given the path, for messages, and the content
     ".heif": "data.images:read_picture",
     ".avif": "data.images:read_picture",
 }
+_ZIPPED = tuple(f"data.documents.{name}" for name in ("docx", "presentation", "opendocument"))
 SUFFIXES = tuple(sorted(_PARSERS))
 IMAGES = tuple(end for end in SUFFIXES if _PARSERS[end].startswith("data.images:"))
 
@@ -79,7 +86,7 @@ def size_limit(path: str) -> int:
     module = _PARSERS.get(suffix_of(path), "").partition(":")[0]
     others = {
         "data.documents.pdf": limits.PDF_FILE,
-        "data.documents.docx": limits.ZIP_UNPACKED,
+        **dict.fromkeys(_ZIPPED, limits.ZIP_UNPACKED),
         "data.images": limits.IMAGE_FILE,
     }
     return others.get(module, limits.TEXT_FILE) if module else 0

@@ -1,7 +1,7 @@
 """HTML: headings, paragraphs, lists and tables as text; what a browser does not show is dropped."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from .. import raw
 from .document import Assembly, Document
 
 if TYPE_CHECKING:
-    from selectolax.lexbor import LexborNode
+    from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 
 # ruff: noqa: SIM905  word lists
@@ -25,31 +25,92 @@ _BLOCKS = frozenset(
     figcaption figure footer form header hr legend li main nav ol p pre search section summary
     table ul""".split()
 )
+_BOXES = frozenset({"button", "textarea", "meter", "progress"})  # apart from the words beside
 _HEADINGS = {"title": 0, "h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
 _BULLET = "- "
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s{0,5}=\s{0,5}[\"']?([A-Za-z0-9_-]{1,40})", re.I)
+_DECLARATION = re.compile(rb"\s{0,9}<\?xml[^>]{0,200}encoding=[\"']([A-Za-z0-9_-]{1,40})")
+_DISPLAY = re.compile(r"(?:^|[;{\s])display\s{0,5}:\s{0,5}([a-zA-Z-]{1,30})")
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+_BRACE = re.compile(r"([^{}]*)([{}])")
+_CLASS, _TAG = re.compile(r"[.\[:]"), re.compile(r"(?:^|[\s>+~])[a-zA-Z]")
+_STYLE_CHARACTERS, _MOST_RULES = 1_000_000, 1_000
 _SPACES = re.compile(r"[ \t\r\n\f]+")
 
 
 def read_html(path: str, content: bytes) -> Document:
     """Read an HTML page."""
+    assembly = Assembly(limits.DOCUMENT_TEXT)
+    read_page(decode(content, Path(path).name), assembly)
+    return assembly.finish(path)
+
+
+def read_page(text: str, assembly: Assembly, number: int | None = None) -> None:
+    """Add what a page shows to a document, as its page `number`."""
     from selectolax.lexbor import LexborHTMLParser
 
-    root = LexborHTMLParser(_decode(content, Path(path).name)).root
-    page = _Page()
-    if root is not None:
-        for node, entering in _walk(root):
-            page.see(node, entering)
+    parser = LexborHTMLParser(text)
+    page = _Page(assembly, number)
+    if parser.root is not None:
+        hidden = _hidden(parser)
+        for node, entering in _walk(parser.root, hidden):
+            if node.mem_id not in hidden:
+                page.see(node, entering)
+            elif entering and (node.text() or "").strip():
+                assembly.drop("hidden elements left out")
     page.flush()
-    return page.assembly.finish(path)
 
 
-def _decode(content: bytes, name: str) -> str:
+def _hidden(parser: "LexborHTMLParser") -> set[int]:
+    """The elements that rules of the page itself keep from being shown."""
+    shown: dict[int, tuple[int, bool]] = {}  # by element: weight of the rule, and what it says
+    for node in parser.css("[hidden]"):
+        if (node.attributes.get("hidden") or "").lower() != "until-found":
+            shown[node.mem_id] = (-1, False)
+    for selector, display in _rules(parser):
+        weight = 10_000 * selector.count("#") + 100 * len(_CLASS.findall(selector))
+        weight += len(_TAG.findall(selector))
+        try:
+            nodes = parser.css(selector)
+        except (ValueError, RuntimeError):  # what the library does not know, it does not match
+            continue
+        for node in nodes:
+            if weight >= shown.get(node.mem_id, (-2, True))[0]:
+                shown[node.mem_id] = (weight, display != "none")
+    for node in parser.css("[style]"):
+        if said := _DISPLAY.findall(node.attributes.get("style") or ""):
+            shown[node.mem_id] = (0, said[-1].lower() != "none")
+    return {element for element, (_, visible) in shown.items() if not visible}
+
+
+def _rules(parser: "LexborHTMLParser") -> Iterator[tuple[str, str]]:
+    """Selectors of the style sheets in the page that say how an element is displayed."""
+    count = 0
+    for style in parser.css("style"):
+        sheet = _COMMENT.sub(" ", (style.text() or "")[:_STYLE_CHARACTERS])
+        depth = 0  # rules inside of @media and the like hold on some screens only
+        for piece, brace in _BRACE.findall(sheet):
+            if brace == "{":
+                selectors = piece if not depth else ""
+                depth += 1
+                at_rule = depth == 1 and piece.strip().startswith("@")
+            else:
+                said = _DISPLAY.findall(piece) if depth == 1 and not at_rule else []
+                depth = max(0, depth - 1)
+                for selector in selectors.split(",") if said else ():
+                    count += 1
+                    if count > _MOST_RULES:
+                        return
+                    yield selector.strip(), said[-1].lower()
+
+
+def decode(content: bytes, name: str) -> str:
     """Decode as any text file, else as the page itself declares."""
     try:
         return raw.decode(content, name)
     except BadFile:
-        declared = _CHARSET.search(content[:2048])
+        head = content[:2048]
+        declared = _DECLARATION.match(head) or _CHARSET.search(head)
         if declared is None or raw.is_binary(content):
             raise
         label = declared.group(1).decode("ascii").lower()
@@ -64,13 +125,14 @@ def _decode(content: bytes, name: str) -> str:
             ) from None
 
 
-def _walk(root: "LexborNode") -> Iterator[tuple["LexborNode", bool]]:
-    """Every node on the way in and on the way out; no recursion, as pages may be deep."""
+def _walk(root: "LexborNode", hidden: Container[int]) -> Iterator[tuple["LexborNode", bool]]:
+    """Every node outside of hidden ones, on the way in and out; no recursion: it may be deep."""
     node = root
     depth = 0
     while True:
         yield node, True
-        child = None if node.tag in _DROPPED else node.first_child
+        dropped = node.tag in _DROPPED or node.mem_id in hidden
+        child = None if dropped else node.first_child
         if child is not None:
             node = child
             depth += 1
@@ -93,8 +155,9 @@ def _walk(root: "LexborNode") -> Iterator[tuple["LexborNode", bool]]:
 class _Page:
     """Gathers running text, and makes a block of it wherever a block of the page ends."""
 
-    def __init__(self) -> None:
-        self.assembly = Assembly(limits.DOCUMENT_TEXT)
+    def __init__(self, assembly: Assembly, number: int | None) -> None:
+        self.assembly = assembly
+        self._number = number
         self._pieces: list[str] = []
         self._heading: str | None = None  # tag of the heading that is open
         self._preformatted = 0
@@ -113,6 +176,8 @@ class _Page:
             self._see_block(tag, entering)
         elif tag == "br":
             self._pieces.append("\n" if entering else "")
+        elif tag in _BOXES:
+            self._pieces.append(" ")
         elif tag == "tr":
             self._pieces.append("\n")
         elif tag in {"td", "th"} and entering and self._row_is_begun():
@@ -126,7 +191,7 @@ class _Page:
             lines = (_SPACES.sub(" ", line).strip() for line in text.split("\n"))
             text = "\n".join(line for line in lines if line)
         if text.strip() != _BULLET.strip():
-            self.assembly.add(text)
+            self.assembly.add(text, page=self._number)
 
     def _take(self, text: str) -> None:
         self._pieces.append(text if self._preformatted else _SPACES.sub(" ", text))

@@ -1,33 +1,48 @@
-"""PDF: the text of each page; a scanned page has none."""
+"""PDF: the text of each page, the values of its form and its notes; a scanned page has none.
+
+A page that cannot be read loses that page alone; what is lost is counted.
+"""
 
 import logging
 import re
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ... import limits
 from ...errors import BadFile, LimitExceeded
 from .document import Assembly, Document
 
 if TYPE_CHECKING:
-    from pypdf import PdfReader
+    from pypdf import PageObject, PdfReader
 
 
 _BLANK_LINE = re.compile(r"\n[ \t]*+\n")
+_INVISIBLE = 2 | 32  # flags of an annotation: hidden, not viewed
+_PASSWORD, _BUTTON = 1 << 13, 1 << 16  # flags of a field
+_NOTES = frozenset({"/FreeText", "/Text", "/Highlight", "/Underline", "/StrikeOut", "/Squiggly"})
+_ANNOTATIONS = 10_000  # of one page
+_NAMED = 5  # pages that a note names
 
 
 def read_pdf(path: str, content: bytes) -> Document:
     """Read the text of a PDF, paragraphs by blank lines, each with its page."""
     from pypdf import PdfReader
-    from pypdf.errors import PyPdfError
+    from pypdf.errors import DependencyError, PyPdfError
 
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # this process only parses
     name = Path(path).name
     try:
         reader = PdfReader(BytesIO(content))
-        _unlock(reader, name)
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise BadFile(f"{name!r} is encrypted.", "Save a copy without a password.")
         pages = len(reader.pages)
+    except (DependencyError, NotImplementedError) as error:
+        raise BadFile(
+            f"{name!r} is encrypted in a way that cannot be read here: {str(error)[:200]}.",
+            "Run: pip install cryptography, or save a copy that is not encrypted.",
+        ) from error
     except PyPdfError as error:
         raise BadFile(
             f"{name!r} is damaged or no PDF: {str(error)[:200]}.", "Make the PDF again."
@@ -37,43 +52,100 @@ def read_pdf(path: str, content: bytes) -> Document:
             f"{name!r} has {pages:,} pages; at most {limits.PDF_PAGES:,} are read.",
             "Split the file or leave it out.",
         )
-    document = _read_pages(reader, path)
+    return _read_pages(reader, path)
+
+
+def _read_pages(reader: "PdfReader", path: str) -> Document:
+    assembly = Assembly(limits.DOCUMENT_TEXT)
+    empty: list[int] = []
+    broken: list[int] = []
+    causes: dict[str, None] = {}
+    pages = len(reader.pages)
+    for number in range(1, pages + 1):
+        text = ""
+        try:
+            page = reader.pages[number - 1]
+            text = page.extract_text()
+        except (MemoryError, LimitExceeded):
+            raise
+        except Exception as error:  # parsers raise nearly every class on damaged files
+            broken.append(number)
+            causes[f"{type(error).__name__}: {str(error)[:80]}"] = None
+            continue
+        if not text.strip():
+            empty.append(number)
+        for paragraph in _BLANK_LINE.split(text):
+            assembly.add(paragraph, page=number)
+        try:
+            for line in _annotations(page, assembly):
+                assembly.add(line, page=number)
+        except (MemoryError, LimitExceeded):
+            raise
+        except Exception:
+            assembly.drop("pages whose form fields and notes cannot be read")
+    document = assembly.finish(path, tuple(_lost(empty, broken, causes)))
+    if not document.blocks and broken:
+        raise BadFile(
+            f"no page of {Path(path).name!r} can be read ({'; '.join(causes)}).",
+            "The file seems damaged; make the PDF again.",
+        )
     if not document.blocks:
         raise BadFile(
-            f"{name!r} has no text in it, only images or nothing (pages: {pages:,}).",
+            f"{Path(path).name!r} has no text in it, only images or nothing (pages: {pages:,}).",
             "If it is scanned, run a text recognition on it first.",
         )
     return document
 
 
-def _unlock(reader: "PdfReader", name: str) -> None:
-    """Open a PDF that is encrypted without a password, as many are; refuse the others."""
-    from pypdf.errors import DependencyError
-
-    if not reader.is_encrypted:
-        return
-    try:
-        opened = bool(reader.decrypt(""))
-    except (DependencyError, NotImplementedError):
-        opened = False
-    if not opened:
-        raise BadFile(f"{name!r} is encrypted.", "Save a copy without a password.")
+def _lost(empty: list[int], broken: list[int], causes: dict[str, None]) -> Iterator[str]:
+    if broken:
+        yield f"{_pages(broken)} cannot be read and left out ({'; '.join([*causes][:3])})"
+    if empty:
+        yield f"{_pages(empty)} without any text: blank, scanned or damaged"
 
 
-def _read_pages(reader: "PdfReader", path: str) -> Document:
-    assembly = Assembly(limits.DOCUMENT_TEXT)
-    for number, page in enumerate(reader.pages, 1):
-        if number > limits.PDF_PAGES:
+def _pages(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:_NAMED])) + (" ..." if len(numbers) > _NAMED else "")
+    return f"{len(numbers):,} page{'s' if len(numbers) > 1 else ''} ({shown})"
+
+
+def _annotations(page: "PageObject", assembly: Assembly) -> Iterator[str]:
+    """What was filled into the form of a page, and the notes on it."""
+    for reference in (page.get("/Annots") or [])[:_ANNOTATIONS]:
+        found = reference.get_object()
+        kind = found.get("/Subtype")
+        line = _field(found) if kind == "/Widget" else ""
+        if kind in _NOTES:
+            line = str(found.get("/Contents") or "").replace("\r", "\n").strip()
+        if line and int(found.get("/F", 0)) & _INVISIBLE:
+            assembly.drop("hidden form fields and notes left out")
+        elif line:
+            yield line
+
+
+def _field(widget: Any) -> str:
+    """`name: value` of a field of a form; empty for one without a value."""
+    names: list[str] = []
+    found: dict[str, Any] = {}
+    node = widget
+    for _ in range(limits.FOLDER_DEPTH):  # a field may be in a field
+        if node is None:
             break
-        try:
-            text = page.extract_text()
-        except (MemoryError, LimitExceeded):
-            raise
-        except Exception as error:  # parsers raise nearly every class on damaged files
-            raise BadFile(
-                f"page {number} of {Path(path).name!r} cannot be read ({type(error).__name__}).",
-                "The file seems damaged; make the PDF again.",
-            ) from error
-        for paragraph in _BLANK_LINE.split(text):
-            assembly.add(paragraph, page=number)
-    return assembly.finish(path)
+        if "/T" in node:
+            names.insert(0, str(node["/T"]))
+        for key in ("/V", "/FT", "/Ff", "/TU"):
+            if key in node:
+                found.setdefault(key, node[key])
+        node = node["/Parent"].get_object() if "/Parent" in node else None
+    value, flags = found.get("/V"), int(found.get("/Ff", 0))
+    if found.get("/FT") == "/Btn":
+        state = str(widget.get("/AS") or value or "")
+        value = None if flags & _BUTTON or state in {"", "/Off"} else state.removeprefix("/")
+    if value is None or found.get("/FT") == "/Sig" or flags & _PASSWORD:
+        return ""
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    if hasattr(value, "get_data"):  # a long text is a stream
+        value = value.get_data().decode("utf-8", "replace")
+    label = str(found.get("/TU") or ".".join(names))
+    return f"{label}: {value}".strip() if str(value).strip() else ""

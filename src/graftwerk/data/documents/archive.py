@@ -1,0 +1,271 @@
+"""Documents that are a zip of XML: their parts as a stream of elements, with no tree in memory.
+
+The archive is measured by its directory and again while it is inflated, and a document type
+declaration is refused, so neither a zip bomb nor an entity bomb gets further than the limits.
+"""
+
+import posixpath
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import unquote
+from xml.parsers import expat
+
+from ... import limits
+from ...errors import BadFile, LimitExceeded
+from .document import Assembly
+
+_PIECE = 1 << 16
+_OLD_OFFICE = b"\xd0\xcf\x11\xe0"  # OLE: a .doc or .ppt, or a new one with a password
+_HIDDEN = "hidden texts left out"
+
+
+class Handler:
+    """What takes in a part; names are local names without their namespace."""
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        """An element begins."""
+
+    def end(self, name: str) -> None:
+        """An element ends."""
+
+    def characters(self, text: str) -> None:
+        """Text between tags."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A part that another one names: its kind, the last word of the type, and where it is."""
+
+    id: str
+    kind: str
+    part: str
+
+
+class _Relations(Handler):
+    def __init__(self, folder: str) -> None:
+        self.found: list[Relation] = []
+        self._folder = folder
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "Relationship" and attributes.get("TargetMode") != "External":
+            target = posixpath.join("/", self._folder, attributes.get("Target", ""))
+            kind = attributes.get("Type", "").rpartition("/")[2]
+            part = posixpath.normpath(target).lstrip("/")
+            self.found.append(Relation(attributes.get("Id", ""), kind, part))
+
+
+class Archive:
+    """An open document; made by `open_archive`.
+
+    Attributes:
+        name: of the file, for messages.
+        parts: names of its parts.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
+        self.name = name
+        self.parts = frozenset(archive.namelist())
+        self._archive = archive
+
+    def feed(self, part: str, handler: Handler) -> bool:
+        """Parse one part into `handler`; tells whether it is there."""
+        if part not in self.parts:
+            return False
+        parser = expat.ParserCreate(namespace_separator=" ")
+        parser.buffer_text = True
+        parser.StartDoctypeDeclHandler = _refuse_doctype
+        parser.StartElementHandler = lambda name, attributes: handler.start(
+            name.rpartition(" ")[2], {_local(key): value for key, value in attributes.items()}
+        )
+        parser.EndElementHandler = lambda name: handler.end(name.rpartition(" ")[2])
+        parser.CharacterDataHandler = handler.characters
+        for piece in self._inflate(part):
+            parser.Parse(piece, False)
+        parser.Parse(b"", True)
+        return True
+
+    def read(self, part: str) -> bytes:
+        """Content of one part."""
+        return b"".join(self._inflate(part))
+
+    def relations(self, part: str = "") -> list[Relation]:
+        """What a part names, or the whole document."""
+        folder, name = posixpath.split(part)
+        found = _Relations(folder)
+        self.feed(posixpath.join(folder, "_rels", f"{name}.rels"), found)
+        return found.found
+
+    def main(self, kind: str, usual: str) -> str:
+        """Name of the part that holds the document.
+
+        Raises:
+            BadFile: there is none.
+        """
+        named = [found.part for found in self.relations() if found.kind == "officeDocument"]
+        main = named[-1] if named else usual
+        if main not in self.parts:
+            raise BadFile(f"{self.name!r} is a zip file but no {kind}.", "Check what it is.")
+        return main
+
+    def _inflate(self, part: str) -> Iterator[bytes]:
+        """Content of a part, piece by piece, counted: the directory may have lied."""
+        packed = max(1, self._archive.getinfo(part).compress_size)
+        unpacked = 0
+        with self._archive.open(part) as stream:
+            while piece := stream.read(_PIECE):
+                unpacked += len(piece)
+                allowed = min(limits.XML_PART, max(packed * limits.ZIP_RATIO, _PIECE))
+                if unpacked > allowed:
+                    raise LimitExceeded(
+                        f"part {part!r} of the document unpacks to over {allowed:,} bytes.", _hint()
+                    )
+                yield piece
+
+
+def _local(key: str) -> str:
+    """Name of an attribute without its namespace; `r:` for those that name relations."""
+    namespace, _, name = key.rpartition(" ")
+    return f"r:{name}" if namespace.endswith("/relationships") else name
+
+
+@contextmanager
+def open_archive(path: str, content: bytes) -> Iterator[Archive]:
+    """Open a document once the directory of its zip keeps the limits.
+
+    Raises:
+        BadFile: it is damaged, encrypted or of an old format; raised for the caller's work too.
+        LimitExceeded: it unpacks to too much.
+    """
+    name, suffix = Path(path).name, Path(path).suffix
+    if content[:4] == _OLD_OFFICE:
+        raise BadFile(
+            f"{name!r} is encrypted or an old {suffix[:4]}.",
+            f"Save it as {suffix} without a password.",
+        )
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            _measure(archive, name)
+            yield Archive(archive, name)
+    except (zipfile.BadZipFile, EOFError, expat.ExpatError, NotImplementedError) as error:
+        raise BadFile(
+            f"{name!r} is damaged: {error}.",
+            "Open it in the program that made it and save it again.",
+        ) from error
+
+
+def _measure(archive: zipfile.ZipFile, name: str) -> None:
+    entries = archive.infolist()
+    packed = max(1, sum(entry.compress_size for entry in entries))
+    unpacked = sum(entry.file_size for entry in entries)
+    if len(entries) > limits.ZIP_ENTRIES:
+        raise LimitExceeded(f"{name!r} has {len(entries):,} parts.", _hint())
+    if unpacked > limits.ZIP_UNPACKED or unpacked / packed > limits.ZIP_RATIO:
+        raise LimitExceeded(f"{name!r} unpacks {packed:,} bytes to {unpacked:,}.", _hint())
+    if any(entry.flag_bits & 1 for entry in entries):
+        raise BadFile(f"{name!r} is encrypted.", "Save a copy without a password.")
+
+
+def _hint() -> str:
+    return (
+        f"At most {limits.ZIP_ENTRIES:,} parts, {limits.ZIP_UNPACKED:,} bytes and "
+        f"{limits.ZIP_RATIO} times the packed size are read."
+    )
+
+
+def _refuse_doctype(*_: object) -> None:
+    raise BadFile(
+        "a part of the document has a document type declaration, which office programs never "
+        "write.",
+        "Open it in the program that made it and save it again.",
+    )
+
+
+def member(folder: str, reference: str) -> str:
+    """Name of the part that a reference in a part of `folder` leads to."""
+    return posixpath.normpath(posixpath.join(folder, unquote(reference.partition("#")[0])))
+
+
+class _Paragraph:
+    """A paragraph that is open; text boxes put one inside another."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.level: int | None = None
+        self.listed = False
+
+
+class Prose(Handler):
+    """Makes blocks of paragraphs and tables, whatever elements these are written in."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        self.assembly = assembly
+        self.page: int | None = None
+        self._paragraphs: list[_Paragraph] = []
+        self._tables: list[list[list[str]]] = []  # open tables > rows > cells
+        self._hidden = ""  # what was met of a hidden text
+
+    @property
+    def paragraph(self) -> _Paragraph | None:
+        """The innermost that is open."""
+        return self._paragraphs[-1] if self._paragraphs else None
+
+    def take(self, text: str, *, hidden: bool = False) -> None:
+        """Running text; hidden text is counted and left out."""
+        if hidden:
+            self._hidden += text.strip()
+        elif self._paragraphs:
+            self._paragraphs[-1].pieces.append(text)
+
+    def begin_paragraph(self) -> None:
+        self._paragraphs.append(_Paragraph())
+
+    def end_paragraph(self) -> None:
+        if self._hidden:
+            self._hidden = ""
+            self.assembly.drop(_HIDDEN)
+        if not self._paragraphs:
+            return
+        paragraph = self._paragraphs.pop()
+        text = "".join(paragraph.pieces).strip()
+        if not text:
+            return
+        if self._tables:
+            self._put_in_cell(text)
+        elif paragraph.level is not None:
+            self.assembly.heading(paragraph.level, text)
+        else:
+            self.assembly.add(f"- {text}" if paragraph.listed else text, page=self.page)
+
+    def begin_table(self) -> None:
+        self._tables.append([])
+
+    def begin_row(self) -> None:
+        if self._tables:
+            self._tables[-1].append([])
+
+    def begin_cell(self) -> None:
+        if self._tables and self._tables[-1]:
+            self._tables[-1][-1].append("")
+
+    def end_table(self) -> None:
+        if not self._tables:
+            return
+        rows = self._tables.pop()
+        lines = (" | ".join(" ".join(cell.split()) for cell in row) for row in rows)
+        text = "\n".join(line for line in lines if line.strip(" |"))
+        if text and self._tables:
+            self._put_in_cell(text)
+        else:
+            self.assembly.add(text, page=self.page)
+
+    def _put_in_cell(self, text: str) -> None:
+        table = self._tables[-1]
+        if not table or not table[-1]:  # malformed: text outside any cell
+            self.assembly.add(text, page=self.page)
+            return
+        row = table[-1]
+        row[-1] = f"{row[-1]}\n{text}" if row[-1] else text

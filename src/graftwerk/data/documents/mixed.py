@@ -1,0 +1,163 @@
+"""Files made of other documents: books (.epub), messages (.eml), notebooks (.ipynb)."""
+
+import re
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+from ... import files, limits
+from ...errors import BadFile
+from .. import raw
+from .archive import Archive, Handler, member, open_archive
+from .document import Assembly, Document
+from .html import decode, read_page
+from .text import find_markdown
+
+_PAGES = frozenset({"application/xhtml+xml", "text/html"})
+
+
+class _Package(Handler):
+    """The package file of a book: what it holds, and in which order that is read."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[str, str]] = {}
+        self.order: list[tuple[str, bool]] = []
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "item":
+            kind = attributes.get("media-type", "")
+            self.files[attributes.get("id", "")] = attributes.get("href", ""), kind
+        elif name == "itemref":
+            linear = attributes.get("linear", "yes") != "no"
+            self.order.append((attributes.get("idref", ""), linear))
+
+
+class _Container(Handler):
+    def __init__(self) -> None:
+        self.package = ""
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "rootfile" and not self.package:
+            self.package = attributes.get("full-path", "")
+
+
+def read_epub(path: str, content: bytes) -> Document:
+    """Read a book: its chapters in their order; the number of a chapter is its page."""
+    with open_archive(path, content) as archive:
+        container = _Container()
+        archive.feed("META-INF/container.xml", container)
+        package = _Package()
+        if not archive.feed(container.package, package):
+            raise BadFile(f"{archive.name!r} is a zip file but no book.", "Check what it is.")
+        if "META-INF/encryption.xml" in archive.parts and "META-INF/rights.xml" in archive.parts:
+            raise BadFile(f"{archive.name!r} is encrypted.", "Get a copy without a lock.")
+        assembly = Assembly(limits.DOCUMENT_TEXT)
+        folder = container.package.rpartition("/")[0]
+        for number, (name, _) in enumerate(package.order, 1):
+            _read_chapter(archive, folder, package.files.get(name, ("", "")), number, assembly)
+        return assembly.finish(path)
+
+
+def _read_chapter(
+    archive: Archive, folder: str, file: tuple[str, str], number: int, assembly: Assembly
+) -> None:
+    href, kind = file
+    part = member(folder, href)
+    if part not in archive.parts:
+        assembly.drop("chapters that the file does not hold")
+    elif kind not in _PAGES:
+        assembly.drop("chapters that are not text left out")
+    else:
+        assembly.leave()
+        read_page(decode(archive.read(part), f"{archive.name}/{part}"), assembly, number)
+
+
+def read_eml(path: str, content: bytes) -> Document:
+    """Read a message: who wrote what to whom, and its text; attachments are named and left out."""
+    from email import message_from_bytes, policy
+
+    message = message_from_bytes(content, policy=policy.default)
+    if not isinstance(message, EmailMessage) or not message.keys():
+        raise BadFile(f"{Path(path).name!r} is no message: it has no header.", "Check what it is.")
+    assembly = Assembly(limits.DOCUMENT_TEXT)
+    assembly.heading(1, str(message.get("Subject", "")))
+    headers = [(name, str(message.get(name, ""))) for name in ("From", "To", "Cc", "Date")]
+    assembly.add("\n".join(f"{name}: {value}" for name, value in headers if value))
+    body = message.get_body(preferencelist=("plain", "html"))
+    if body is not None:
+        text = _content(body, assembly)
+        if body.get_content_type() == "text/html":
+            read_page(text, assembly)
+        else:
+            for paragraph in re.split(r"\n[ \t]*+\n", text.replace("\r\n", "\n")):
+                assembly.add(paragraph)
+    names = [part.get_filename() or part.get_content_type() for part in message.iter_attachments()]
+    notes = ()
+    if names:
+        shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+        notes = (f"attachments left out: {len(names):,} ({shown})",)
+    return assembly.finish(path, notes)
+
+
+def _content(part: EmailMessage, assembly: Assembly) -> str:
+    """Text of a part, also in an encoding that does not fit."""
+    payload = part.get_payload(decode=True)
+    body = payload if isinstance(payload, bytes) else b""
+    try:
+        return body.decode(part.get_content_charset("utf-8"))
+    except (LookupError, UnicodeError):
+        assembly.drop("texts whose encoding does not fit, read as Windows-1252")
+        return body.decode("cp1252", "replace")
+
+
+def read_ipynb(path: str, content: bytes) -> Document:
+    """Read a notebook: texts as Markdown, code and printed output as listings."""
+    name = Path(path).name
+    bad = BadFile(f"{name!r} is no notebook.", "Open it in Jupyter and save it again.")
+    try:
+        notebook = files.parse_json(raw.decode(content, name).encode())
+    except ValueError as error:
+        raise bad from error
+    cells = notebook.get("cells") if isinstance(notebook, dict) else None
+    if not isinstance(cells, list):
+        if isinstance(notebook, dict) and "worksheets" in notebook:
+            bad = BadFile(f"{name!r} is of an old format.", bad.hint)
+        raise bad
+    pieces: list[str] = []
+    left_out = 0
+    for cell in cells:
+        if not isinstance(cell, dict):
+            raise bad
+        source = _joined(cell.get("source"))
+        pieces.append(source if cell.get("cell_type") == "markdown" else _listing(source))
+        for output in cell.get("outputs") or []:
+            shown = _output(output)
+            left_out += shown is None
+            pieces.append(_listing(shown or ""))
+    text = "\n\n".join(filter(None, pieces))
+    notes = (f"outputs that are not text left out: {left_out:,}",) if left_out else ()
+    return Document(path, "text", text, find_markdown(text), notes=notes)
+
+
+def _listing(source: str) -> str:
+    fence = "```"
+    while fence in source:
+        fence += "`"
+    return f"{fence}\n{source.strip()}\n{fence}" if source.strip() else ""
+
+
+def _output(output: Any) -> str | None:
+    """What a cell printed; None for an image or a page."""
+    if not isinstance(output, dict):
+        return None
+    data = output.get("data")
+    if isinstance(data, dict):
+        return _joined(data["text/plain"]) if "text/plain" in data else None
+    return _joined(output.get("text") or output.get("evalue"))
+
+
+def _joined(lines: Any) -> str:
+    """A text, or a list of its lines."""
+    if isinstance(lines, list):
+        lines = "".join(line for line in lines if isinstance(line, str))
+    return lines.translate({0: "\ufffd"}) if isinstance(lines, str) else ""

@@ -1,0 +1,132 @@
+"""Text documents of LibreOffice (.odt): headers and footers, the body, footnotes and comments.
+
+Tracked changes are read as accepted; hidden text is left out. Both are counted.
+"""
+
+from ... import limits
+from ...errors import BadFile
+from .archive import Handler, Prose, open_archive
+from .document import Assembly, Document
+
+_DELETED = "tracked deletions left out"
+_NAMES = frozenset({"creator", "date", "initials", "sender-initials"})  # of who comments
+_SPANS = frozenset({"span", "section", "hidden-text"})
+_MOST_SPACES = 100
+
+
+class _Styles(Handler):
+    """Which styles hide their text."""
+
+    def __init__(self) -> None:
+        self.hidden: set[str] = set()
+        self._style = ""
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "style":
+            self._style = attributes.get("name", "")
+        elif name == "text-properties" and attributes.get("display") == "none":
+            self.hidden.add(self._style)
+
+
+class _Text(Prose):
+    """Makes blocks of a part.
+
+    Args:
+        assembly: gets them.
+        hidden: styles that hide their text.
+        only: element whose content is read; empty: all.
+    """
+
+    def __init__(self, assembly: Assembly, hidden: set[str], only: frozenset[str]) -> None:
+        super().__init__(assembly)
+        self._hiding = hidden
+        self._only = only
+        self._path: list[str] = []  # of open elements, in what is read
+        self._dropping = 0  # depth in what is not shown, or only names
+        self._invisible: list[bool] = []  # of the open paragraphs, spans and sections
+        self._first = False  # whether the next paragraph begins an item of a list
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if not self._path and name not in self._only:
+            return
+        inside = self._path[-1] if self._path else ""
+        self._path.append(name)
+        only_name = name == "note-citation" or (inside == "annotation" and name in _NAMES)
+        if self._dropping or only_name or name == "tracked-changes":
+            self._dropping += 1
+            if name == "deletion":
+                self.assembly.drop(_DELETED)
+        elif name in {"p", "h"}:
+            self._begin(name, attributes)
+        elif name in _SPANS:
+            said = attributes.get("display") == "none" or attributes.get("is-hidden") == "true"
+            self._invisible.append(said or self._hides(attributes))
+        elif name == "list-item":
+            self._first = True
+        elif name == "table":
+            self.begin_table()
+        elif name == "table-row":
+            self.begin_row()
+        elif name in {"table-cell", "covered-table-cell"}:
+            self.begin_cell()
+        elif name in {"tab", "line-break"}:
+            self.take("\t" if name == "tab" else "\n")
+        elif name == "s":
+            count = attributes.get("c", "1")
+            self.take(" " * min(int(count) if count.isdecimal() else 1, _MOST_SPACES))
+
+    def _begin(self, name: str, attributes: dict[str, str]) -> None:
+        self.begin_paragraph()
+        self._invisible.append(self._hides(attributes))
+        paragraph = self._paragraphs[-1]
+        paragraph.listed = self._first
+        self._first = False
+        if name == "h":
+            level = attributes.get("outline-level", "1")
+            paragraph.level = int(level) if level in set("0123456789") else 1
+
+    def _hides(self, attributes: dict[str, str]) -> bool:
+        return attributes.get("style-name", "") in self._hiding
+
+    def end(self, name: str) -> None:
+        if not self._path:
+            return
+        self._path.pop()
+        if self._dropping:
+            self._dropping -= 1
+        elif name in {"p", "h"}:
+            self._invisible.pop()
+            self.end_paragraph()
+        elif name in _SPANS:
+            self._invisible.pop()
+        elif name == "list-item":
+            self._first = False
+        elif name == "table":
+            self.end_table()
+
+    def characters(self, text: str) -> None:
+        if self._path and not self._dropping:
+            self.take(text, hidden=any(self._invisible))
+
+
+_HEADERS = frozenset(
+    f"{kind}{side}" for kind in ("header", "footer") for side in ("", "-left", "-first")
+)
+
+
+def read_odt(path: str, content: bytes) -> Document:
+    """Read a text document."""
+    with open_archive(path, content) as archive:
+        if "content.xml" not in archive.parts:
+            raise BadFile(
+                f"{archive.name!r} is a zip file but no OpenDocument text.", "Check what it is."
+            )
+        styles = _Styles()
+        archive.feed("styles.xml", styles)
+        archive.feed("content.xml", styles)
+        assembly = Assembly(limits.DOCUMENT_TEXT)
+        assembly.once = True
+        archive.feed("styles.xml", _Text(assembly, styles.hidden, _HEADERS))
+        assembly.once = False
+        archive.feed("content.xml", _Text(assembly, styles.hidden, frozenset({"body"})))
+        return assembly.finish(path)

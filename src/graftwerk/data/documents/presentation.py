@@ -1,0 +1,121 @@
+"""Presentations (.pptx): slides in their order, with tables, diagrams, notes and comments.
+
+The number of a slide is its page. Hidden slides and shapes are left out and counted.
+"""
+
+from ... import limits
+from .archive import Archive, Handler, Prose, open_archive
+from .document import Assembly, Document
+
+_TITLES = frozenset({"title", "ctrTitle"})
+_FIELDS = frozenset({"sldNum", "dt", "ftr", "hdr", "sldImg"})  # placeholders of each page alike
+_PARTS = ("diagramData", "notesSlide", "comments")
+_SHAPES = frozenset({"sp", "pic", "graphicFrame", "cxnSp", "grpSp"})
+
+
+class _Order(Handler):
+    """The slides of a presentation, by the ids of its relations."""
+
+    def __init__(self) -> None:
+        self.slides: list[str] = []
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "sldId":
+            self.slides.append(attributes.get("r:id", ""))
+
+
+class _Visible(Handler):
+    """Whether a slide is shown."""
+
+    def __init__(self) -> None:
+        self.shown = True
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if name == "sld":
+            self.shown = attributes.get("show", "1") not in {"0", "false"}
+
+
+class _Slide(Prose):
+    def __init__(self, assembly: Assembly) -> None:
+        super().__init__(assembly)
+        self._in_text = False
+        self._title = False
+        self._field = 0  # depth in a placeholder that says the same on each page
+        self._invisible = 0  # depth in a hidden shape
+        self._fallback = 0
+        self._depth: list[str] = []
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth.append(name)
+        depth = len(self._depth)
+        if name in _SHAPES:
+            self._title = False
+        if name == "Fallback":
+            self._fallback = self._fallback or depth
+        elif name == "cNvPr" and attributes.get("hidden") in {"1", "true"}:
+            self._invisible = self._invisible or depth - 2  # the shape around its properties
+        elif name == "ph" and attributes.get("type") in _FIELDS:
+            self._field = self._field or depth - 3
+        elif name == "ph" and attributes.get("type") in _TITLES:
+            self._title = True
+        elif name in {"p", "text"}:
+            self.begin_paragraph()
+            if self.paragraph is not None and self._title and not self._tables:
+                self.paragraph.level = 1
+            self._in_text = name == "text"  # of a comment
+        elif name == "t":
+            self._in_text = True
+        elif name in {"br", "tab"}:
+            self.take("\n" if name == "br" else "\t")
+        elif name == "tbl":
+            self.begin_table()
+        elif name == "tr":
+            self.begin_row()
+        elif name == "tc":
+            self.begin_cell()
+
+    def end(self, name: str) -> None:
+        if name in {"t", "text"}:
+            self._in_text = False
+        if name in {"p", "text"}:
+            self.end_paragraph()
+        elif name == "tbl":
+            self.end_table()
+        depth = len(self._depth)
+        self._depth.pop()
+        self._invisible = 0 if self._invisible >= depth else self._invisible
+        self._field = 0 if self._field >= depth else self._field
+        self._fallback = 0 if self._fallback >= depth else self._fallback
+
+    def characters(self, text: str) -> None:
+        if self._in_text and not self._field and not self._fallback:
+            self.take(text, hidden=bool(self._invisible))
+
+
+def read_pptx(path: str, content: bytes) -> Document:
+    """Read a presentation."""
+    with open_archive(path, content) as archive:
+        main = archive.main("presentation", "ppt/presentation.xml")
+        order = _Order()
+        archive.feed(main, order)
+        parts = {found.id: found.part for found in archive.relations(main)}
+        slide = _Slide(Assembly(limits.DOCUMENT_TEXT))
+        for number, name in enumerate(order.slides, 1):
+            _read_slide(archive, parts.get(name, ""), number, slide)
+        return slide.assembly.finish(path)
+
+
+def _read_slide(archive: Archive, part: str, number: int, slide: _Slide) -> None:
+    visible = _Visible()
+    if not archive.feed(part, visible):
+        slide.assembly.drop("slides that the file does not hold")
+    elif not visible.shown:
+        slide.assembly.drop("hidden slides left out")
+    else:
+        slide.page = number
+        slide.assembly.leave()
+        archive.feed(part, slide)
+        beside = sorted(archive.relations(part), key=lambda found: found.kind)
+        for found in beside:
+            if found.kind in _PARTS:
+                archive.feed(found.part, slide)

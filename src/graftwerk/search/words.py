@@ -1,0 +1,357 @@
+"""Words of passages and queries, so that the full text of SQLite finds one by the other.
+
+SQLite's tokenizer takes runs of letters as they stand. Where that is not what a reader sees, what
+it is given is spelled otherwise, and so is the query: compatibility forms (ligatures, full-width
+letters) are normalized by NFKC, soft hyphens, zero-width characters and vowel points dropped, words
+divided at a line end joined besides, and scripts without spaces divided into pairs of letters,
+which a query looks up as a phrase.
+"""
+
+import re
+import secrets
+import sqlite3
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import groupby, pairwise
+
+SPELLING = "1"  # pinned in an index; raise it when the same text is spelled differently
+_MOST_TERMS = 128  # of a query; SQLite joins any number, but each costs a look-up
+# Function words of English: nearly every passage has them, so they cost time and rank nothing.
+_STOP_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        a an and are as at be been but by can could did do does for from had has have he her his
+        how i if in into is it its may me my no nor not of on or our she should so than that the
+        their them then there these they this those to was we were what when where which who whom
+        whose why will with would you your
+        """,
+    )
+)
+_WORD = re.compile(r"[^\W_]+")
+_HAN = "\u3005-\u3007\u3021-\u3029\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
+_HIRAGANA, _KATAKANA = "\u3041-\u3096\u309d-\u309f", "\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
+_HANGUL = "\u1100-\u11ff\u3131-\u318e\ua960-\ua97f\uac00-\ud7ff"
+# Thai, Lao, Myanmar, Khmer, with their vowel signs but without their digits and punctuation
+_SOUTH_EAST = (
+    "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ecd\u0edc-\u0edf\u1000-\u103f\u1050-\u108f\u1780-\u17d3"
+)
+_RUN = re.compile(f"[{_HAN}{_HIRAGANA}{_KATAKANA}{_HANGUL}{_SOUTH_EAST}]+")
+_SCRIPTS = (  # and how many letters a query's run of it may have that is taken for one word
+    (re.compile(f"[{_HIRAGANA}]"), 4),
+    (re.compile(f"[{_HAN}]"), 4),
+    (re.compile(f"[{_KATAKANA}]"), 8),
+    (re.compile(f"[{_HANGUL}]"), 2),
+    (re.compile(f"[{_SOUTH_EAST}]"), 10),
+)
+_DIVIDED = re.compile(
+    r"(?<![^\W\d_])[^\W\d_]++(?:[-\u2010\xad][^\S\r\n]*(?:\r\n|\r|\n)[^\S\r\n]*[^\W\d_]+)+"
+)
+_JOINT = re.compile(r"[-\u2010\xad]\s+")
+_SOFT_HYPHEN, _TATWEEL = "\xad", "\u0640"
+_VOICED = "\uff9e\uff9f"  # half-width katakana's marks, which belong to the letter before
+Piece = tuple[str, int, int]  # characters, and the span of the original that they stand for
+
+
+class Spelling:
+    """A text put together from pieces, each of which stands for a span of the original."""
+
+    def __init__(self, pieces: Iterable[Piece]) -> None:
+        self._pieces = [piece for piece in pieces if piece[0]]
+        self._starts = [0]
+        for characters, _, _ in self._pieces:
+            self._starts.append(self._starts[-1] + len(characters))
+        self.text = "".join(characters for characters, _, _ in self._pieces)
+
+    def origin(self, start: int, end: int) -> tuple[int, int]:
+        """The span of the original that `start:end` of the text stands for."""
+        return self._at(start)[0], self._at(end - 1)[1]
+
+    def _at(self, position: int) -> tuple[int, int]:
+        number = bisect_right(self._starts, position) - 1
+        characters, start, end = self._pieces[number]
+        if len(characters) != end - start:
+            return start, end
+        start += position - self._starts[number]
+        return start, start + 1
+
+
+def spell(text: str) -> str | None:
+    """What the full text is given instead of `text`; None: the text itself."""
+    if not _needs_spelling(text):
+        return None
+    spelled = _spellings(text)[1].text
+    return None if spelled == text else spelled
+
+
+def fold(text: str) -> str:
+    """`text` normalized, without what nobody sees, letter case and differences of white space."""
+    if not text.isascii():
+        text = _normalized(text).text
+    return " ".join(text.casefold().split())
+
+
+def _needs_spelling(text: str) -> bool:
+    if text.isascii():
+        return _DIVIDED.search(text) is not None
+    return any(map(_is_special, set(text))) or _DIVIDED.search(text) is not None
+
+
+def _spellings(text: str) -> tuple[Spelling, Spelling]:
+    normalized = _normalized(text)
+    return normalized, Spelling(_segmented(normalized.text))
+
+
+@lru_cache(maxsize=4096)
+def _is_special(character: str) -> bool:
+    """Whether a character is spelled otherwise, alone or with its neighbours."""
+    if character.isascii():
+        return False
+    if _is_attached(character) or _is_dropped(character) or _RUN.match(character):
+        return True
+    return character.isalnum() and unicodedata.normalize("NFKC", character) != character
+
+
+def _is_attached(character: str) -> bool:
+    """Whether it may be composed with the character before: marks, and the parts of Hangul."""
+    return (
+        unicodedata.combining(character) != 0
+        or character in _VOICED
+        or "\u1160" <= character <= "\u11ff"
+    )
+
+
+def _is_dropped(character: str) -> bool:
+    """What nobody sees, and points of Hebrew, Arabic and Syriac (by their combining classes)."""
+    if 10 <= unicodedata.combining(character) <= 36:
+        return True
+    return character == _TATWEEL or unicodedata.category(character) == "Cf"
+
+
+def _normalized(text: str) -> Spelling:
+    """Normalize each character together with the marks that follow it."""
+    pieces: list[Piece] = []
+    position = 0
+    while position < len(text):
+        start = position
+        special = _is_special(text[position])
+        position += 1
+        if special:
+            while position < len(text) and _is_attached(text[position]):
+                position += 1
+        else:  # up to the next special one, and not the letter that a mark belongs to
+            while position < len(text) and not _is_special(text[position]):
+                position += 1
+            if position < len(text) and _is_attached(text[position]) and position - start > 1:
+                position -= 1
+            elif position < len(text) and _is_attached(text[position]):
+                while position < len(text) and _is_attached(text[position]):
+                    position += 1
+        pieces.append((_normal(text, start, position), start, position))
+    return Spelling(pieces)
+
+
+def _normal(text: str, start: int, end: int) -> str:
+    piece = text[start:end]
+    if piece.isascii():
+        return piece
+    if piece == _SOFT_HYPHEN and text[end : end + 2].lstrip(" \t")[:1] in {"\r", "\n"}:
+        return piece  # it is shown there; joined below
+    if not any(map(_is_special, piece)):
+        return piece
+    composed = unicodedata.normalize("NFKC", piece)
+    return "".join(character for character in composed if not _is_dropped(character))
+
+
+def _segmented(text: str) -> Iterator[Piece]:
+    """Words divided at line ends joined too, and pairs of letters where there are no spaces."""
+    begin = 0
+    for divided in _DIVIDED.finditer(text):
+        start, end = divided.span()
+        yield from _paired(text, begin, end)
+        yield f" {_JOINT.sub('', divided[0])}", start, end
+        begin = end
+    yield from _paired(text, begin, len(text))
+
+
+def _paired(text: str, begin: int, end: int) -> Iterator[Piece]:
+    for run in _RUN.finditer(text, begin, end):
+        start, stop = run.span()
+        yield text[begin:start], begin, start
+        yield " ", start, start
+        for first, second in pairwise(range(start, stop)):
+            yield text[first : second + 1], first, second + 1
+            yield " ", second, second
+        yield f"{text[stop - 1]} ", stop - 1, stop  # alone too, to be found by one letter
+        begin = stop
+    yield text[begin:end], begin, end
+
+
+def to_terms(query: str, *, spelled: bool = True) -> list[str]:
+    """The words of a query worth looking up, each once; all of them where none is worth it."""
+    if spelled and not query.isascii():
+        query = _normalized(query).text
+    found = _words(query.lower()) if spelled else _WORD.findall(query.lower())
+    words = list(dict.fromkeys(found))
+    content = [word for word in words if word not in _STOP_WORDS and not _is_particle(word)]
+    return (content or words)[:_MOST_TERMS]
+
+
+def _words(text: str) -> Iterator[str]:
+    """Runs of letters, marks and digits; of scripts without spaces what may be words."""
+    for is_word, letters in groupby(text, _is_letter):
+        if not is_word:
+            continue
+        word = "".join(letters)
+        begin = 0
+        for run in _RUN.finditer(word):
+            if word[begin : run.start()]:
+                yield word[begin : run.start()]
+            yield from _unspaced(run[0])
+            begin = run.end()
+        if word[begin:]:
+            yield word[begin:]
+
+
+def _is_letter(character: str) -> bool:
+    """As the tokenizer has it."""
+    category = unicodedata.category(character)
+    return category[0] in "LNM" or category == "Co"
+
+
+def _unspaced(run: str) -> Iterator[str]:
+    """The run, and where it is longer than a word, its parts by script and pieces of these."""
+    yield run
+    parts = [(script, "".join(letters)) for script, letters in groupby(run, _script)]
+    for script, part in parts:
+        if len(parts) > 1 and not _is_particle(part):
+            yield part
+        longest = _SCRIPTS[script][1]
+        if len(part) > longest:
+            length = max(2, longest // 2)
+            for start in range(len(part) - length + 1):
+                yield part[start : start + length]
+
+
+def _script(letter: str) -> int:
+    return next(number for number, (script, _) in enumerate(_SCRIPTS) if script.match(letter))
+
+
+def _is_particle(word: str) -> bool:
+    return len(word) <= 2 and all(_RUN.match(letter) and _script(letter) == 0 for letter in word)
+
+
+def to_match(query: str, *, spelled: bool = True) -> str | None:
+    """The FTS5 expression that finds any word of a query; None when it has no word.
+
+    Words are quoted, so that nothing in a query is read as an operator.
+
+    Args:
+        query: as the user wrote it.
+        spelled: whether the index was made of texts spelled as `spell` does; old ones were not.
+    """
+    terms = to_terms(query, spelled=spelled)
+    return " OR ".join(_quoted(term) if spelled else f'"{term}"' for term in terms) or None
+
+
+def _quoted(term: str) -> str:
+    if _RUN.match(term) is None:
+        return f'"{term}"'
+    if len(term) == 1:
+        return f'"{term}" *'
+    return f'"{" ".join(first + second for first, second in pairwise(term))}"'
+
+
+def new_mark() -> str:
+    """A string that no text holds, to stand around matches in FTS5's `highlight`."""
+    return f"\ue000{secrets.token_hex(8)}\ue001"
+
+
+def read_marks(highlighted: str, mark: str) -> tuple[tuple[int, int], ...]:
+    """Spans between marks: the first opens, the second closes, and so on."""
+    spans = []
+    position = 0
+    pieces = highlighted.split(mark)
+    for number, piece in enumerate(pieces):
+        if number % 2 and piece:
+            spans.append((position, position + len(piece)))
+        position += len(piece)
+    return tuple(spans)
+
+
+def marks_in(text: str, highlighted: str, mark: str) -> tuple[tuple[int, int], ...]:
+    """Spans of `text` that are marked in its spelling; none where it was spelled otherwise."""
+    spans = read_marks(highlighted, mark)
+    plain = highlighted.replace(mark, "")
+    if plain == text or not spans:
+        return spans
+    normalized, spelled = _spellings(text)
+    if spelled.text != plain:
+        return ()
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(normalized.origin(*spelled.origin(*span)) for span in spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return tuple(merged)
+
+
+# `*_words`: what the full text is given where that is spelled otherwise than the passage
+_TABLE = """
+CREATE VIEW spelled AS SELECT id, coalesce(heading_words, heading) AS heading,
+    coalesce(text_words, text) AS text FROM passages;
+CREATE VIRTUAL TABLE words USING fts5(
+    heading, text, content='spelled', content_rowid='id',
+    tokenize="porter unicode61 remove_diacritics 2 categories 'L* N* Co M*'"
+);
+CREATE TRIGGER passages_in AFTER INSERT ON passages BEGIN
+    INSERT INTO words(rowid, heading, text) VALUES (new.id,
+        coalesce(new.heading_words, new.heading), coalesce(new.text_words, new.text));
+END;
+CREATE TRIGGER passages_out AFTER DELETE ON passages BEGIN
+    INSERT INTO words(words, rowid, heading, text) VALUES ('delete', old.id,
+        coalesce(old.heading_words, old.heading), coalesce(old.text_words, old.text));
+END;
+"""
+_DROP = """
+DROP TRIGGER IF EXISTS passages_in;
+DROP TRIGGER IF EXISTS passages_out;
+DROP TABLE IF EXISTS words;
+DROP VIEW IF EXISTS spelled;
+"""
+
+
+def make_words(connection: sqlite3.Connection) -> None:
+    """Make the full text from the passages, for the first time or again, in a transaction."""
+    present = {row[1] for row in connection.execute("PRAGMA table_info(passages)")}
+    for column in ("heading_words", "text_words"):
+        if column not in present:
+            connection.execute(f"ALTER TABLE passages ADD COLUMN {column} TEXT")
+    for statement in statements(_DROP):
+        connection.execute(statement)
+    connection.create_function("spell", 1, _spell_stored, deterministic=True)
+    connection.execute(
+        "UPDATE passages SET heading_words = spell(CAST(heading AS BLOB)), "
+        "text_words = spell(CAST(text AS BLOB))"
+    )
+    for statement in statements(_TABLE):
+        connection.execute(statement)
+    connection.execute("INSERT INTO words(words) VALUES ('rebuild')")
+
+
+def _spell_stored(content: bytes | None) -> str | None:
+    """As `spell`; a damaged byte must not keep the rest from being spelled."""
+    return None if content is None else spell(content.decode("utf-8", "replace"))
+
+
+def statements(script: str) -> Iterator[str]:
+    """Statements of a script one by one: `executescript` would end the transaction."""
+    statement = ""
+    for line in script.strip().splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -237,7 +237,19 @@ class Predict(TableRequest["graftwerk.finetune.results.Predictions"]):
     model: OptionalPathText = path_field(
         default=None, description="where the frozen model lies now, if it moved"
     )
-    out: OptionalPath = path_field(default=None, description="write here instead: .csv or .jsonl")
+    target: Target = Field(default=None)
+    threshold: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="give no class below this probability; of labels: those above it hold "
+        "(default: the most probable class, labels above 0.5)",
+    )
+    out: OptionalPath = path_field(
+        default=None,
+        description="file to write, with the columns of the table and every class's probability: "
+        ".csv, .jsonl or .parquet",
+    )
 
 
 class EvalFit(TableRequest["graftwerk.finetune.results.FitEvaluation"]):

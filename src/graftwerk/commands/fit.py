@@ -3,17 +3,18 @@
 import time
 from dataclasses import replace
 
-from .. import folders
+from .. import files, folders
 from ..data.inputs import read_inputs
 from ..data.labels import stands_for_none
 from ..data.load import read_examples
 from ..data.tables import is_table
 from ..data.targets import same_targets
-from ..errors import BadInput
+from ..errors import BadInput, UnknownName
 from ..finetune.problem import LEFT_OUT, more_left_out, tell_converted
 from ..finetune.results import (
     FitComparison,
     FitEvaluation,
+    FitExported,
     FitResult,
     LoraTrainResult,
     Predictions,
@@ -27,7 +28,7 @@ from ..finetune.saved import (
 )
 from ..finetune.scoring import confusions, details, score
 from ..library.fitting import fit_problem, note_out_of_distribution, problem_of, require_options
-from ..requests.finetune import Compare, EvalFit, Fit, Predict
+from ..requests.finetune import Compare, EvalFit, Fit, FitExport, Predict
 from ..types import Monitor
 from .lora import as_lora_train, run_lora_train
 from .predictions import measured, predict, require_ending, write_predictions
@@ -161,6 +162,32 @@ def run_predict(request: Predict, monitor: Monitor) -> Predictions:
         tables=list(read.tables),
         notes=[*read.notes, *notes],
         seconds=time.perf_counter() - begin,
+    )
+
+
+def run_fit_export(request: FitExport, monitor: Monitor) -> FitExported:  # noqa: ARG001
+    """Write the head alone; the network below it is not part of the graph.
+
+    Raises:
+        UnknownName: the file does not end in .onnx.
+        BadFile: it is not a fit.
+        NoRoom: the file cannot be written.
+    """
+    from ..adapters.export import to_onnx
+
+    if request.out.suffix != ".onnx":
+        raise UnknownName("ending of the output file", request.out.suffix, [".onnx"])
+    saved = open_fit(request.fit, request.model, request.device)
+    content = to_onnx(saved.head, saved.base.name)
+    files.write_bytes(request.out, content)
+    return FitExported(
+        out=str(request.out),
+        fit=str(request.fit),
+        model=saved.base.name,
+        task=saved.task,
+        labels=list(saved.head.labels),
+        features=saved.head.weight.shape[1],
+        bytes=len(content),
     )
 
 

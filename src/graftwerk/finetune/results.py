@@ -116,6 +116,18 @@ class FitResult(Report):
     seconds: float = Field(description="wall time")
 
 
+class FitExported(Report):
+    """What `fit export` wrote."""
+
+    out: str = Field(description="the ONNX file")
+    fit: str = Field(description="folder of the fit")
+    model: str = Field(description="the frozen model, whose features the graph reads")
+    task: str = Field(description="class, labels or number")
+    labels: list[str] = Field(description="names of the classes or labels, in the graph's order")
+    features: int = Field(description="numbers that the graph reads for each item")
+    bytes: int = Field(description="size of the file")
+
+
 class Method(Report):
     """One method of fitting, measured."""
 

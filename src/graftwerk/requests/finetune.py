@@ -252,6 +252,18 @@ class Predict(TableRequest["graftwerk.finetune.results.Predictions"]):
     )
 
 
+class FitExport(Request["graftwerk.finetune.results.FitExported"]):
+    """Write the head of a fit as an ONNX graph, which other runtimes read."""
+
+    fit: PathField = Field(
+        description="folder that `graft fit` wrote", json_schema_extra=POSITIONAL
+    )
+    out: PathField = Field(description="file to write: .onnx")
+    model: OptionalPathText = path_field(
+        default=None, description="where the frozen model lies now, if it moved"
+    )
+
+
 class EvalFit(TableRequest["graftwerk.finetune.results.FitEvaluation"]):
     """Measure what `graft fit` made on labelled data; what it has learned from is left out."""
 

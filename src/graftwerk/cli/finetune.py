@@ -175,7 +175,9 @@ def prediction_lines(report: Predictions) -> list[str]:
     """One line an input, then how good they are where the labels are known."""
     lines = []
     measured = [] if report.score is None else [score_line(report.score)]
-    measured += details_lines(report.details)
+    if report.score is not None and report.chance is not None:
+        measured.append(f"guessing among the labels: {report.chance:.3f}")
+    measured += [*details_lines(report.details), *_threshold_lines(report.details)]
     if report.learned:
         measured.append(f"{report.learned:,} labelled rows are not scored: it learned from them")
     if report.abstained:

@@ -145,11 +145,12 @@ def run_predict(request: Predict, monitor: Monitor) -> Predictions:
     unusual: list[int] = []
     scores = saved.scores(read.items, monitor.advance, unusual.append)
     note_out_of_distribution(sum(unusual), len(read.items), saved.base.name, monitor)
-    labels = saved.head.labels
-    predictions = predict(saved.task, labels, read.names, scores, request.threshold)
-    found, made_of, learned, notes = measured(saved, read, scores, request)
+    head = saved.head
+    predictions = predict(head, read.names, scores, request.threshold)
+    known = measured(head, saved.kind, read, scores, request, saved.learned)
+    found, made_of, learned, notes = known
     if request.out is not None:
-        notes += write_predictions(request.out, predictions, read, scores, saved)
+        notes += write_predictions(request.out, predictions, read, scores, head)
     for note in notes:
         monitor.note(note)
     return Predictions(

@@ -3,25 +3,25 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import files
-from ..adapters.linear_head import HeadScores, probabilities
-from ..data.dataset import Examples, key_of
+from ..adapters.linear_head import HeadScores, LinearHead, probabilities
+from ..data.dataset import Examples, Kind, key_of
 from ..data.load import Rows
 from ..data.tables import is_missing
 from ..data.targets import leave_out, same_targets
 from ..errors import BadInput, UnknownName
 from ..finetune.results import Prediction, ScoreDetails
 from ..finetune.results import Score as ScoreReport
-from ..finetune.saved import Saved, short
+from ..finetune.saved import short
 from ..finetune.scoring import details, score
+from ..requests.classify import Classify
 from ..requests.finetune import Predict
-from ..types import Task
 
 _SCORES = 10  # labels whose probability is in a report; files have all
 ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -39,13 +39,10 @@ def require_ending(out: Path | None) -> None:
 
 
 def predict(
-    task: Task,
-    labels: Sequence[str],
-    names: Sequence[str],
-    scores: HeadScores,
-    threshold: float | None = None,
+    head: LinearHead, names: Sequence[str], scores: HeadScores, threshold: float | None = None
 ) -> list[Prediction]:
     """Scores as predictions; a class below the threshold is none, a label above it holds."""
+    task, labels = head.task, head.labels
     chances = probabilities(scores, task)
     found = []
     for name, row in zip(names, chances.tolist(), strict=True):
@@ -71,7 +68,12 @@ def predict(
 
 
 def measured(
-    saved: Saved, rows: Rows, scores: HeadScores, request: Predict
+    head: LinearHead,
+    kind: Kind,
+    rows: Rows,
+    scores: HeadScores,
+    request: Predict | Classify,
+    learned_from: Collection[int] = (),
 ) -> tuple[ScoreReport | None, ScoreDetails | None, int, list[str]]:
     """How good predictions are on the rows whose label is known and was not learned from.
 
@@ -82,34 +84,33 @@ def measured(
     if not known:
         return None, None, 0, []
     keys = [key_of(rows.items[n]) for n in known]
-    source, names = ", ".join(request.inputs), [rows.names[n] for n in known]
+    names = [rows.names[n] for n in known]
     examples = Examples(
-        source,
-        saved.kind,
+        "the data",
+        kind,
         [rows.items[n] for n in known],
         keys,
         [rows.labels[n] for n in known],
         names,
         label_format=rows.label_format,
     )
-    new = leave_out(examples, ["learned" if short(key) in saved.learned else "" for key in keys])
+    new = leave_out(examples, ["learned" if short(key) in learned_from else "" for key in keys])
     learned = len(examples) - len(new)
     if not len(new):
         return None, None, learned, ["all labelled rows were learned from: they give no score"]
     try:
-        retained, targets, _ = same_targets(new, saved.task, saved.head.labels)
+        retained, targets, _ = same_targets(new, head.task, head.labels)
     except BadInput as error:
         return None, None, learned, [f"no score: {error.message}"]
     location = {name: n for n, name in enumerate(rows.names)}
     some = scores[np.array([location[name] for name in retained.names])]
-    labels = saved.head.labels
-    found = details(some, targets.values, saved.task, labels, retained.names)
-    measured = score(some, targets.values, saved.task, request.seed)
+    found = details(some, targets.values, head.task, head.labels, retained.names, request.threshold)
+    measured = score(some, targets.values, head.task, request.seed)
     return measured, found, learned, list(targets.notes)
 
 
 def write_predictions(
-    out: Path, predictions: Sequence[Prediction], rows: Rows, scores: HeadScores, saved: Saved
+    out: Path, predictions: Sequence[Prediction], rows: Rows, scores: HeadScores, head: LinearHead
 ) -> list[str]:
     """Write a line an input: what it is, its prediction, every column of its table.
 
@@ -119,8 +120,8 @@ def write_predictions(
     Raises:
         NoRoom: it cannot be written.
     """
-    by_label = probabilities(scores, saved.task).T.tolist()
-    chances = dict(zip(saved.head.labels, by_label, strict=False))  # of a number there are none
+    by_label = probabilities(scores, head.task).T.tolist()
+    chances = dict(zip(head.labels, by_label, strict=False))  # of a number there are none
     own = [*_OWN, "scores", *(f"probability_{label}" for label in chances)]
     names = _free_names(rows.columns, own)
     table = {names[name]: column for name, column in rows.columns.items()}

@@ -201,6 +201,9 @@ class Predictions(Report):
         default=None, description="of the score: each class, confusions, mistakes; None of numbers"
     )
     learned: int = Field(default=0, description="labelled rows that it has learned from")
+    chance: float | None = Field(
+        default=None, description="share that guessing among the labels gets right (classify)"
+    )
     abstained: int = Field(default=0, description="inputs without a label, see --threshold")
     tables: list[str] = Field(default=[], description="how each table is written")
     notes: list[str] = Field(

@@ -55,7 +55,12 @@ _THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 def details(
-    scores: Scores, truth: Truth, task: Task, labels: Sequence[str], names: Sequence[str]
+    scores: Scores,
+    truth: Truth,
+    task: Task,
+    labels: Sequence[str],
+    names: Sequence[str],
+    threshold: float | None = None,
 ) -> ScoreDetails | None:
     """Each class, what is taken for what, the surest mistakes; None of numbers.
 
@@ -65,6 +70,7 @@ def details(
         task: what is predicted.
         labels: names of the classes or labels.
         names: of the examples.
+        threshold: of the user, among those whose effect is told.
     """
     if task == "number":
         return None
@@ -88,13 +94,14 @@ def details(
         )
         for n in wrong[:_MISTAKES].tolist()
     ]
+    levels = sorted({*_THRESHOLDS, *(() if threshold is None else (threshold,))})
     matrix = held.T.astype(np.int64) @ chosen if single and count <= _MATRIX else np.zeros((0, 0))
     return ScoreDetails(
         classes=[_class_score(labels[k], held[:, k], chosen[:, k]) for k in range(count)],
         confusion=matrix.astype(int).tolist(),
         mistakes=mistakes,
         wrong=len(wrong),
-        thresholds=[_answered(t, sure >= t, right) for t in _THRESHOLDS] if single else [],
+        thresholds=[_answered(t, sure >= t, right) for t in levels] if single else [],
     )
 
 

@@ -76,6 +76,7 @@ _FACE = {
     "debug": "show tracebacks",
 }
 
+STANDARD_INPUT = "\0-"  # no word of a command line holds NUL
 _SHORT = {"k": ["-k", "--k"], "out": ["-o", "--out"]}
 
 Invoke = Callable[[Command, dict[str, Any], OutputOptions], int]
@@ -149,6 +150,7 @@ def _function(command: Command, invoke: Invoke) -> Callable[..., int]:
 
     def call(*arguments: Any, **options: Any) -> int:
         values = dict(zip(positional, arguments, strict=False)) | options
+        values = {name: _dash_again(value) for name, value in values.items()}
         face = OutputOptions(**{name: values.pop(name, False) for name in _FACE})
         return invoke(command, values, face)
 
@@ -170,6 +172,17 @@ def _function(command: Command, invoke: Invoke) -> Callable[..., int]:
     call.__signature__ = signature  # type: ignore[attr-defined]
     call.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": int}
     return call
+
+
+def hide_dash(tokens: Sequence[str]) -> list[str]:
+    """The words of a command line with `-` (standard input) written so that it is no option."""
+    return [STANDARD_INPUT if token == "-" else token for token in tokens]  # noqa: S105
+
+
+def _dash_again(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_dash_again(one) for one in value]
+    return "-" if value == STANDARD_INPUT else value
 
 
 def _parameter(name: str, info: FieldInfo) -> inspect.Parameter:

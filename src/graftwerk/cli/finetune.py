@@ -1,6 +1,6 @@
 """Format reports of fits and of LoRA trainings for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..finetune.results import (
     DataFacts,
@@ -10,6 +10,7 @@ from ..finetune.results import (
     LoraTrainResult,
     Predictions,
     Score,
+    ScoreDetails,
 )
 from ..probing.results import ReadoutResult, Share, Shift
 from ..results import LeftOut
@@ -17,6 +18,7 @@ from ..text_safety import printable
 from .format import table, table_lines
 
 _CLASSES, _LEFT_OUT, _PREDICTIONS = 8, 3, 1_000
+_MATRIX, _MISTAKES, _ROWS = 8, 5, 20
 
 
 def score_line(score: Score) -> str:
@@ -26,6 +28,59 @@ def score_line(score: Score) -> str:
         f"{score.name} {score.value:.3f} ({score.low:.3f} to {score.high:.3f}) on "
         f"{score.count:,} test examples; baseline {score.baseline:.3f}{others}"
     )
+
+
+def details_lines(details: ScoreDetails | None) -> list[str]:
+    """Precision and recall of each class beside their chance level, confusions, mistakes."""
+    if details is None:
+        return []
+    header = ["class", "precision", "recall", "F1", "chance", "examples"]
+    rows = [
+        [
+            printable(one.label),
+            *("-" if v is None else f"{v:.3f}" for v in (one.precision, one.recall, one.f1)),
+            f"{one.share:.3f}",
+            f"{one.count:,}",
+        ]
+        for one in details.classes[:_ROWS]
+    ]
+    lines = table(header, rows)
+    if len(details.classes) > _ROWS:
+        lines.append(f"and {len(details.classes) - _ROWS:,} more classes; --json has all")
+    if 0 < len(details.confusion) <= _MATRIX:
+        names = [printable(one.label) for one in details.classes]
+        pairs = zip(names, details.confusion, strict=True)
+        counts = [[name, *(f"{n:,}" for n in row)] for name, row in pairs]
+        lines += table(["is / predicted", *names], counts)
+    if details.mistakes:
+        lines.append(f"{details.wrong:,} wrong; the surest:")
+    for one in details.mistakes[:_MISTAKES]:
+        sure = "" if one.probability is None else f" ({one.probability:.2f})"
+        predicted = printable(one.predicted) or "none"
+        lines.append(
+            f"  {printable(one.input)}: {printable(one.label) or 'none'}, predicted "
+            f"{predicted}{sure}"
+        )
+    return lines
+
+
+def _threshold_lines(details: ScoreDetails | None) -> list[str]:
+    """What would be answered, and how well, above a threshold."""
+    if details is None or not details.thresholds:
+        return []
+    shown = [
+        f"{one.threshold:g}: {one.answered:.0%} at {one.accuracy:.3f}"
+        for one in details.thresholds
+        if one.accuracy is not None
+    ]
+    return [f"answered above a threshold, and accuracy there: {', '.join(shown)}"]
+
+
+def _unlearned_lines(counts: Mapping[str, int]) -> list[str]:
+    if not counts:
+        return []
+    shown = ", ".join(f"{printable(name)} {count:,}" for name, count in counts.items())
+    return [f"not scored, because no example of the class was learned from: {shown}"]
 
 
 def data_lines(data: DataFacts) -> list[str]:
@@ -44,12 +99,14 @@ def data_lines(data: DataFacts) -> list[str]:
     }
     odd = [f"{count:,} {words}" for words, count in reported.items() if count]
     rows = [f"rows: {', '.join(odd)}"] if odd else []
-    return lines + rows + table_lines(data.tables) + _left_out(data.left_out)
+    unlearned = _unlearned_lines(data.unlearned)
+    return lines + rows + unlearned + table_lines(data.tables) + _left_out(data.left_out)
 
 
 def fit_lines(report: FitResult) -> list[str]:
     """Show the score first, then data, cost and path."""
-    lines = [score_line(report.score)]
+    lines = [score_line(report.score), *details_lines(report.details)]
+    lines += _threshold_lines(report.details)
     if report.tried:
         rows = [
             [printable(one.name), f"{one.score:.4f}", f"{one.seconds:.1f}", "kept" * one.kept]
@@ -112,25 +169,31 @@ def comparison_lines(report: FitComparison) -> list[str]:
 
 
 def prediction_lines(report: Predictions) -> list[str]:
-    """Show one line per input."""
-    if report.out is not None:
-        return [f"{len(report.predictions):,} predictions -> {printable(report.out)}"]
+    """One line an input, then how good they are where the labels are known."""
     lines = []
+    measured = [] if report.score is None else [score_line(report.score)]
+    if report.score is not None and report.chance is not None:
+        measured.append(f"guessing among the labels: {report.chance:.3f}")
+    measured += [*details_lines(report.details), *_threshold_lines(report.details)]
+    if report.learned:
+        measured.append(f"{report.learned:,} labelled rows are not scored: it learned from them")
+    if report.abstained:
+        measured.append(f"{report.abstained:,} inputs are below the threshold and have no label")
+    if report.out is not None:
+        return [*measured, f"{len(report.predictions):,} predictions -> {printable(report.out)}"]
     for one in report.predictions[:_PREDICTIONS]:
         chance = "" if one.probability is None else f" ({one.probability:.2f})"
         shown = one.input if len(one.input) <= 100 else one.input[:99] + "…"
         lines.append(f"{printable(one.label) or 'none'}{chance}  {printable(shown)}")
     more = len(report.predictions) - _PREDICTIONS
-    return lines + ([f"and {more:,} more; --out FILE.csv writes all"] if more > 0 else [])
+    lines += [f"and {more:,} more; --out FILE.csv writes all"] if more > 0 else []
+    return lines + measured
 
 
 def evaluation_lines(report: FitEvaluation) -> list[str]:
     """Show the score, each class, and the mistakes."""
-    lines = [score_line(report.score)]
-    if report.per_class:
-        rows = [[printable(name), f"{share:.3f}"] for name, share in report.per_class.items()]
-        lines += table(["class", "recognised"], rows)
-    lines += [f"  {printable(text)}" for text in report.confusions]
+    lines = [score_line(report.score), *details_lines(report.details)]
+    lines += _unlearned_lines(report.unlearned)
     if report.learned:
         lines.append(f"{report.learned:,} examples left out: it has learned from them")
     return [

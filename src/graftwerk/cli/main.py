@@ -17,7 +17,7 @@ from ..requests.base import is_positional
 from ..settings import settings
 from ..text_safety import printable
 from . import streams
-from .app import OutputOptions, build_app
+from .app import STANDARD_INPUT, OutputOptions, build_app, hide_dash
 from .stopping import Stopping
 
 _LOCATIONS = ("model", "encoder", "index", "data", "out")  # options that name folders, usual first
@@ -42,7 +42,7 @@ def _run(arguments: Sequence[str] | None, stopping: Stopping) -> int:
         app = build_app(partial(_invoke, stopping), tokens)
         alone = not tokens or bool({"--help", "-h", "--version"} & set(tokens))
         with streams.writing() if alone else nullcontext():  # what the parser prints itself
-            result = app(tokens, exit_on_error=False, print_error=False)
+            result = app(hide_dash(tokens), exit_on_error=False, print_error=False)
         return result if isinstance(result, int) else 0
     except (Exception, KeyboardInterrupt) as error:
         return _failed(error, stopping, as_json, debug)
@@ -113,9 +113,14 @@ def _parse_error(error: CycloptsError) -> BadInput:
     if isinstance(error, UnusedCliTokensError):
         return _unexpected(error)
     text = _missing_option(error) or _no_number(error) or " ".join(str(error).split())
+    text = _with_dash(text)
     words = " ".join(["graft", *(error.command_chain or ()), "--help"])
     text = text if text.endswith(("?", ".")) else f"{text}."
     return BadInput(text, f"See: {words}")
+
+
+def _with_dash(text: str) -> str:
+    return text.replace(STANDARD_INPUT, "-").replace(repr(STANDARD_INPUT)[1:-1], "-")
 
 
 def _unexpected(error: UnusedCliTokensError) -> BadInput:
@@ -131,7 +136,7 @@ def _unexpected(error: UnusedCliTokensError) -> BadInput:
     options = [f"--{name} ..." for name in _LOCATIONS if name in fields]
     folder = f"A folder or file is named by an option ({', '.join(options)}); a" if options else "A"
     return BadInput(
-        f"not expected here: {' '.join(error.unused_tokens or ())}.",
+        f"not expected here: {_with_dash(' '.join(error.unused_tokens or ()))}.",
         f"{folder} text of several words stands in quotes. See: {' '.join(['graft', *chain])} "
         "--help",
     )

@@ -103,6 +103,7 @@ CATALOGUE: tuple[Command, ...] = (
     Command(("models", "list"), "ModelsList", "commands.models:run_models_list", "graft models list"),
     Command(("models", "info"), "ModelsInfo", "commands.models:run_models_info", "graft models info builtin/minilm"),
     Command(("fit",), "Fit", "commands.fit:run_fit", "graft fit pictures/ --model FOLDER --how linear --out fit"),
+    Command(("fit", "export"), "FitExport", "commands.fit:run_fit_export", "graft fit export fit --out head.onnx"),
     Command(("lora", "train"), "LoraTrain", "commands.lora:run_lora_train", "graft lora train pictures/ --task generate --out style"),
     Command(("predict",), "Predict", "commands.fit:run_predict", "graft predict fit \"a text to judge\""),
     Command(("compare",), "Compare", "commands.fit:run_compare", "graft compare texts.csv --target topic --out compare"),

@@ -1,13 +1,23 @@
-"""`graft classify`: images to labels, by the words of the labels alone."""
+"""`graft classify`: images and texts to labels, by the words of the labels alone."""
 
+import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32
 
+from ..adapters.linear_head import LinearHead
+from ..data.columns import ColumnChoice
+from ..data.dataset import Kind
+from ..data.documents.formats import is_image_path
+from ..data.inputs import read_inputs
+from ..data.load import TEXTS
+from ..data.tables import is_table_file, reading_of
 from ..errors import BadInput
+from ..finetune.base_model import FrozenEncoder
+from ..finetune.results import Predictions
 from ..metrics.calibration import softmax
 from ..models.encoders import (
     Encoded,
@@ -19,6 +29,8 @@ from ..models.encoders import (
 from ..models.image_encoder import ImageEncoder
 from ..models.results import Classification, ClassifiedImage, LabelProbability, TemperatureFit
 from ..models.zero_shot import (
+    TEXT_SCALE,
+    TEXT_TEMPLATES,
     check_templates,
     cut_labels,
     describe,
@@ -31,9 +43,11 @@ from ..models.zero_shot import (
     save_fit,
     templates_of,
 )
+from ..requests.base import DEFAULT_ENCODER
 from ..requests.classify import Classify
 from ..results import Skipped
 from ..types import Monitor
+from .predictions import measured, predict, require_ending, write_predictions
 
 _CELLS = 1_000_000  # images times labels whose probabilities are in memory at once
 
@@ -49,8 +63,8 @@ class _Classifier:
     k: int
 
 
-def run_classify(request: Classify, monitor: Monitor) -> Classification:
-    """Give each image the label whose prompts are nearest to it.
+def run_classify(request: Classify, monitor: Monitor) -> Classification | Predictions:
+    """Give each image or text the label whose prompts are nearest to it.
 
     Probabilities are the softmax over the labels of cosine x the model's own scale / temperature;
     the temperature is 1 unless one was fitted to labelled images.
@@ -62,6 +76,9 @@ def run_classify(request: Classify, monitor: Monitor) -> Classification:
         NoRoom: the calibration cannot be written.
     """
     begin = time.perf_counter()
+    if _are_texts(request):
+        return _classify_texts(request, monitor)
+    require_images_only(request)
     labels = read_labels(request)
     given = check_templates(request.templates)
     paths, skipped = _list(request)
@@ -96,6 +113,93 @@ def run_classify(request: Classify, monitor: Monitor) -> Classification:
         temperature=temperature,
         calibration=describe(used, labels),
         fit=fitted,
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _are_texts(request: Classify) -> bool:
+    """Whether the inputs are texts: words, text files, tables, or all that a text encoder reads."""
+    if any(value == "-" or is_table_file(value) for value in request.pictures):
+        return True
+    # words may be no path that can be asked for, so os.path and not pathlib
+    there = [value for value in request.pictures if os.path.exists(value)]  # noqa: PTH110
+    if any(os.path.isdir(value) or is_image_path(value) for value in there):  # noqa: PTH112
+        return False
+    if any(value.lower().endswith(TEXTS) for value in there):
+        return True
+    for value in set(request.pictures) - set(there):
+        if any(map(str.isspace, value)) and not is_image_path(value):
+            return True
+    return bool(request.pictures) and _named_encoder(request) is not None and _reads_texts(request)
+
+
+def _named_encoder(request: Classify) -> str | None:
+    return request.encoder if "encoder" in request.model_fields_set else None
+
+
+def _reads_texts(request: Classify) -> bool:
+    """Whether the named encoder reads texts and no images."""
+    return load_encoder(request.encoder, device=request.device).reads == {"text"}
+
+
+def require_images_only(request: Classify) -> None:
+    """Refuse options that images do not take.
+
+    Raises:
+        BadInput: names them.
+    """
+    given = [name for name in ("content", "target", "threshold", "out") if getattr(request, name)]
+    if given:
+        shown = ", ".join(f"--{name}" for name in given)
+        raise BadInput(f"{shown}: for texts and tables only.", "Leave it out; --json has all.")
+
+
+def _classify_texts(request: Classify, monitor: Monitor) -> Predictions:
+    """A linear head whose weights are the labels' vectors, and its predictions."""
+    begin = time.perf_counter()
+    require_ending(request.out)
+    if request.calibrate is not None or request.calibration is not None:
+        raise BadInput("--calibrate and --calibration are for images.", "Leave them out.")
+    labels, given = read_labels(request), check_templates(request.templates)
+    name = _named_encoder(request) or DEFAULT_ENCODER
+    encoder = load_encoder(name, device=request.device)
+    kinds: frozenset[Kind] = frozenset(encoder.reads)
+    requested = ColumnChoice(kinds, request.target, tuple(request.content), reading_of(request))
+    rows = read_inputs(request.pictures, requested, f"encoder {name}")
+    for note in (*rows.tables, *rows.notes):
+        monitor.note(note)
+    templates = given or TEXT_TEMPLATES
+    monitor.start("reading labels", len(labels) * len(templates))
+    heads = label_vectors(encoder, labels, templates, monitor.advance)
+    scale = getattr(encoder, "logit_scale", None) or TEXT_SCALE
+    weight = (heads * scale).astype(np.float32)
+    zero = np.zeros(len(labels), dtype=np.float32)
+    head = LinearHead(weight, zero, "class", tuple(labels), encoder.fingerprint)
+    monitor.start("classifying", len(rows.items))
+    scores = head.score(FrozenEncoder(encoder)(rows.items, monitor.advance))
+    by_fold = {label.casefold(): label for label in labels}
+    known = [by_fold.get(" ".join(str(one).split()).casefold(), one) for one in rows.labels]
+    rows = replace(rows, labels=known)
+    predictions = predict(head, rows.names, scores, request.threshold)
+    kind: Kind = "text" if isinstance(rows.items[0], str) else "image"
+    found, made_of, _, notes = measured(head, kind, rows, scores, request)
+    notes.append(
+        f"zero-shot by {name}: {len(labels)} labels in {len(templates)} templates, chance "
+        f"{1 / len(labels):.3f}; probabilities are of cosine x {scale:g}, not calibrated"
+    )
+    if request.out is not None:
+        notes += write_predictions(request.out, predictions, rows, scores, head)
+    for note in notes:
+        monitor.note(note)
+    return Predictions(
+        out=None if request.out is None else str(request.out),
+        predictions=predictions,
+        score=found,
+        details=made_of,
+        chance=1 / len(labels),
+        abstained=sum(one.abstained for one in predictions),
+        tables=list(rows.tables),
+        notes=[*rows.notes, *notes],
         seconds=time.perf_counter() - begin,
     )
 

@@ -1,7 +1,6 @@
 """`graft embed`: texts and images to vectors."""
 
 import io
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +10,10 @@ import numpy as np
 from .. import files
 from ..data.columns import ColumnChoice
 from ..data.dataset import Item, Kind, Picture
-from ..data.documents.formats import is_image_path
-from ..data.images import ImageNotes, read_image
-from ..data.load import Rows, read_items
-from ..data.tables import is_table_file, reading_of
-from ..errors import BadFile, BadInput, UnknownName
+from ..data.images import ImageNotes
+from ..data.inputs import read_inputs
+from ..data.tables import reading_of
+from ..errors import UnknownName
 from ..library.encoder import load_encoder
 from ..requests.search import Embed
 from ..search.results import Embedding
@@ -23,9 +21,6 @@ from ..types import Monitor, Vectors
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-
-_READ: frozenset[Kind] = frozenset({"text", "image"})
 
 
 def run_embed(request: Embed, monitor: Monitor) -> Embedding:
@@ -37,16 +32,15 @@ def run_embed(request: Embed, monitor: Monitor) -> Embedding:
     """
     write = _writer(request.out) if request.out is not None else None
     encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
-    read = [_expand(value, request, frozenset(encoder.reads)) for value in request.inputs]
-    inputs = [name for rows in read for name in rows.names]
-    notes = [note for rows in read for note in rows.notes]
-    if not inputs:
-        raise BadInput("standard input holds no line.", "Give one text per line.")
-    for note in [*(words for rows in read for words in rows.tables), *notes]:
+    reads: frozenset[Kind] = frozenset(encoder.reads)
+    requested = ColumnChoice(reads, None, tuple(request.content), reading_of(request))
+    read = read_inputs(request.inputs, requested, f"encoder {encoder.name}")
+    inputs = read.names
+    for note in (*read.tables, *read.notes):
         monitor.note(note)
     monitor.start("embedding", len(inputs))
     converted = ImageNotes()
-    items = (_open(item, converted) for rows in read for item in rows.items)
+    items = (_open(item, converted) for item in read.items)
     vectors = encoder.encode(items, role=request.role, monitor=monitor)
     converted.report(monitor)
     if request.out is not None and write is not None:
@@ -57,43 +51,15 @@ def run_embed(request: Embed, monitor: Monitor) -> Embedding:
         dimension=encoder.dimension,
         count=len(inputs),
         out=None if request.out is None else str(request.out),
-        tables=[words for rows in read for words in rows.tables],
-        notes=notes,
+        tables=list(read.tables),
+        notes=list(read.notes),
         vectors=vectors.tolist() if request.out is None else None,
     )
 
 
-def _expand(value: str, request: Embed, reads: frozenset[Kind]) -> Rows:
-    """What an input stands for: itself, the lines of standard input, or the rows of a table."""
-    if value != "-":
-        if not is_table_file(value):
-            return Rows([value], [value], (), ())
-        requested = ColumnChoice(reads & _READ, None, tuple(request.content), reading_of(request))
-        found = read_items(value, requested, None)
-        names = [f"{value}, {location}" for location in found.names]
-        return Rows(found.items, names, found.tables, found.notes)
-    try:
-        lines = sys.stdin.buffer.read().decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadInput(
-            f"standard input is not UTF-8 at byte {error.start:,}.", "Convert it to UTF-8."
-        ) from error
-    return Rows(list(lines), lines, (), ())
-
-
-def _is_image(value: str) -> bool:
-    """Whether an input names an image; a sentence that ends like one does not."""
-    if not is_image_path(value):
-        return False
-    there = Path(value).is_file()
-    if not there and not any(letter.isspace() for letter in value):
-        raise BadFile(f"image {value!r} does not exist.", "Check the path.")
-    return there
-
-
 def _open(item: Item, converted: ImageNotes) -> "str | Image":
     if isinstance(item, str):
-        return read_image(item, converted) if _is_image(item) else item
+        return item
     assert isinstance(item, Picture)  # noqa: S101  series are not asked for
     opened = item.decode()
     converted.add(opened.notes)

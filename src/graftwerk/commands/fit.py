@@ -1,46 +1,37 @@
 """`graft fit`, `predict`, `eval fit` and `compare`: pre-trained models on labelled data."""
 
-import csv
-import io
-import json
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from .. import files, folders
-from ..adapters.linear_head import HeadScores, probabilities
+from ..data.inputs import read_inputs
 from ..data.labels import stands_for_none
 from ..data.load import read_examples
-from ..data.tables import is_table, reading_of
-from ..data.targets import Targets, same_targets
+from ..data.tables import is_table
+from ..data.targets import same_targets
 from ..errors import BadInput, UnknownName
 from ..finetune.problem import LEFT_OUT, more_left_out, tell_converted
 from ..finetune.results import (
     FitComparison,
     FitEvaluation,
+    FitExported,
     FitResult,
     LoraTrainResult,
-    Prediction,
     Predictions,
 )
 from ..finetune.saved import (
-    Saved,
     describe_fit,
     open_fit,
-    read_inputs,
     require_free,
     short,
     training_location,
 )
-from ..finetune.scoring import Scores, score
+from ..finetune.scoring import confusions, details, score
 from ..library.fitting import fit_problem, note_out_of_distribution, problem_of, require_options
-from ..requests.finetune import Compare, EvalFit, Fit, Predict
+from ..requests.finetune import Compare, EvalFit, Fit, FitExport, Predict
 from ..types import Monitor
 from .lora import as_lora_train, run_lora_train
-
-_CONFUSIONS = 5
+from .predictions import measured, predict, require_ending, write_predictions
 
 
 def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
@@ -52,21 +43,16 @@ def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
     """
     begin = time.perf_counter()
     saved = open_fit(request.fit, request.model, request.device)
-    requested = replace(
-        saved.requested,
-        target=request.target or saved.requested.target,
-        content=tuple(request.content) or saved.requested.content,
-    )
+    requested = saved.requested_of(request)
     learned_words = any(map(stands_for_none, saved.head.labels))
+    missing = "learn" if learned_words and request.missing == "ask" else request.missing
     requested = replace(
-        requested,
-        reading=reading_of(request),
-        missing="learn" if learned_words and request.missing == "ask" else request.missing,
+        requested, content=tuple(request.content) or requested.content, missing=missing
     )
     if not is_table(request.data):
         requested = replace(requested, target=None, content=())
     examples = read_examples(request.data, requested)
-    targets = same_targets(examples, saved.task, saved.head.labels)
+    examples, targets, unlearned = same_targets(examples, saved.task, saved.head.labels)
     for note in (*examples.notes, *targets.notes):
         monitor.note(note)
     tell_converted(examples, monitor)
@@ -78,50 +64,26 @@ def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
         )
     monitor.start("predicting", len(new))
     scores = saved.scores([examples.items[n] for n in new], monitor.advance)
-    retained = replace(targets, values=targets.values[new])
+    values, names = targets.values[new], [examples.names[n] for n in new]
+    made_of = details(scores, values, saved.task, targets.labels, names)
     return FitEvaluation(
         fit=str(request.fit),
         how=saved.bundle.kind,
-        score=score(scores, retained.values, saved.task, request.seed),
-        per_class=_per_class(scores, retained),
-        confusions=_confusions(scores, retained),
+        score=score(scores, values, saved.task, request.seed),
+        per_class={
+            one.label: one.recall
+            for one in (made_of.classes if made_of else [])
+            if one.recall is not None
+        },
+        confusions=confusions(made_of),
+        details=made_of,
+        unlearned=unlearned,
         learned=len(examples) - len(new),
         left_out=list(examples.refused[:LEFT_OUT]),
         tables=list(examples.tables),
         notes=[*examples.notes, *targets.notes, *more_left_out(examples)],
         seconds=time.perf_counter() - begin,
     )
-
-
-def _per_class(scores: Scores, targets: Targets) -> dict[str, float]:
-    if targets.task == "number":
-        return {}
-    found = {}
-    predicted = scores.argmax(axis=1)
-    for number, label in enumerate(targets.labels):
-        if targets.task == "class":
-            held, right = targets.values == number, predicted == number
-        else:
-            held, right = targets.values[:, number] > 0, scores[:, number] > 0
-        if held.any():
-            found[label] = float(right[held].mean())
-    return found
-
-
-def _confusions(scores: Scores, targets: Targets) -> list[str]:
-    if targets.task != "class":
-        return []
-    count = len(targets.labels)
-    table = np.bincount(
-        targets.values * count + scores.argmax(axis=1), minlength=count * count
-    ).reshape(count, count)
-    np.fill_diagonal(table, 0)
-    order = np.argsort(-table, axis=None, kind="stable")[:_CONFUSIONS]
-    pairs = [divmod(int(location), count) for location in order if table.flat[location]]
-    return [
-        f"{targets.labels[true]} taken for {targets.labels[predicted]}: {table[true, predicted]}"
-        for true, predicted in pairs
-    ]
 
 
 def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult:
@@ -153,14 +115,12 @@ def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult:
         model=problem.base.name,
         data=problem.facts,
         score=made.test_score,
+        details=made.details,
         tried=list(tried),
         parameters=made.parameters,
         bytes=size,
         seconds=time.perf_counter() - begin,
     )
-
-
-_SCORES = 10  # labels whose probability is told
 
 
 def run_predict(request: Predict, monitor: Monitor) -> Predictions:
@@ -173,64 +133,63 @@ def run_predict(request: Predict, monitor: Monitor) -> Predictions:
         NoRoom: the file cannot be written.
     """
     begin = time.perf_counter()
-    if request.out is not None and request.out.suffix not in {".csv", ".jsonl"}:
-        raise UnknownName("ending of the output file", request.out.suffix, [".csv", ".jsonl"])
+    require_ending(request.out)
     saved = open_fit(request.fit, request.model, request.device)
-    read = read_inputs(request.inputs, saved, reading_of(request))
-    names, items = read.names, read.items
+    if request.threshold is not None and saved.task == "number":
+        raise BadInput("--threshold is for classes and labels.", "Leave it out for numbers.")
+    requested = saved.requested_of(request)
+    read = read_inputs(request.inputs, requested, "this fit")
     for note in (*read.tables, *read.notes):
         monitor.note(note)
-    monitor.start("predicting", len(items))
+    monitor.start("predicting", len(read.items))
     unusual: list[int] = []
-    scores = saved.scores(items, monitor.advance, unusual.append)
-    note_out_of_distribution(sum(unusual), len(items), saved.base.name, monitor)
-    predictions = predict(saved, names, scores)
+    scores = saved.scores(read.items, monitor.advance, unusual.append)
+    note_out_of_distribution(sum(unusual), len(read.items), saved.base.name, monitor)
+    head = saved.head
+    predictions = predict(head, read.names, scores, request.threshold)
+    known = measured(head, saved.kind, read, scores, request, saved.learned)
+    found, made_of, learned, notes = known
     if request.out is not None:
-        write = _as_csv if request.out.suffix == ".csv" else _as_json_lines
-        files.write_text(request.out, write(predictions))
+        notes += write_predictions(request.out, predictions, read, scores, head)
+    for note in notes:
+        monitor.note(note)
     return Predictions(
         out=None if request.out is None else str(request.out),
         predictions=predictions,
+        score=found,
+        details=made_of,
+        learned=learned,
+        abstained=sum(one.abstained for one in predictions),
         tables=list(read.tables),
-        notes=list(read.notes),
+        notes=[*read.notes, *notes],
         seconds=time.perf_counter() - begin,
     )
 
 
-def predict(saved: Saved, names: Sequence[str], scores: HeadScores) -> list[Prediction]:
-    """Scores as predictions."""
-    chances = probabilities(scores, saved.task)
-    found = []
-    for name, row in zip(names, chances.tolist(), strict=True):
-        if saved.task == "number":
-            found.append(Prediction(input=name, label=f"{row[0]:.6g}", probability=None, scores={}))
-            continue
-        by_label = sorted(zip(saved.head.labels, row, strict=True), key=lambda pair: -pair[1])
-        several = saved.task == "labels"
-        held = [label for label, chance in by_label if chance > 0.5]
-        found.append(
-            Prediction(
-                input=name,
-                label=", ".join(held) if several else by_label[0][0],
-                probability=None if several else by_label[0][1],
-                scores=dict(by_label[:_SCORES]),
-            )
-        )
-    return found
+def run_fit_export(request: FitExport, monitor: Monitor) -> FitExported:  # noqa: ARG001
+    """Write the head alone; the network below it is not part of the graph.
 
+    Raises:
+        UnknownName: the file does not end in .onnx.
+        BadFile: it is not a fit.
+        NoRoom: the file cannot be written.
+    """
+    from ..adapters.export import to_onnx
 
-def _as_csv(predictions: Sequence[Prediction]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["input", "label", "probability"])
-    for one in predictions:
-        chance = "" if one.probability is None else f"{one.probability:.6f}"
-        writer.writerow([one.input, one.label, chance])
-    return buffer.getvalue()
-
-
-def _as_json_lines(predictions: Sequence[Prediction]) -> str:
-    return "".join(json.dumps(one.model_dump()) + "\n" for one in predictions)
+    if request.out.suffix != ".onnx":
+        raise UnknownName("ending of the output file", request.out.suffix, [".onnx"])
+    saved = open_fit(request.fit, request.model, request.device)
+    content = to_onnx(saved.head, saved.base.name)
+    files.write_bytes(request.out, content)
+    return FitExported(
+        out=str(request.out),
+        fit=str(request.fit),
+        model=saved.base.name,
+        task=saved.task,
+        labels=list(saved.head.labels),
+        features=saved.head.weight.shape[1],
+        bytes=len(content),
+    )
 
 
 def run_compare(request: Compare, monitor: Monitor) -> FitComparison:

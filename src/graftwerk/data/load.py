@@ -4,8 +4,8 @@ Folders of class folders, and zips of one: the folder's name is the label.
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,7 +21,16 @@ from .documents.formats import is_image_path
 from .image_folder import SPLITS
 from .images import ImageNotes
 from .labels import require_predicted, stands_for_none
-from .tables import Table, find_target, is_missing, is_number, is_table, read_table, usual_target
+from .tables import (
+    NumberFormat,
+    Table,
+    find_target,
+    is_missing,
+    is_number,
+    is_table,
+    read_table,
+    usual_target,
+)
 
 TEXTS = (".txt", ".md")
 _SHOWN = 3
@@ -166,19 +175,25 @@ def read_examples(path: str | Path, requested: ColumnChoice) -> Examples:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of a table without their labels.
+    """Rows to predict for.
 
     Attributes:
         items: one each.
         names: how each is called.
-        tables: how the table is written.
-        notes: what a person should know of it.
+        tables: how the tables that they come from are written.
+        notes: what a person should know of them.
+        columns: everything that the tables hold.
+        labels: what the column of labels holds, where there is one; None: not known.
+        label_format: how labels that are numbers are written, where Python does not read them.
     """
 
     items: list[Item]
     names: list[str]
-    tables: tuple[str, ...]
-    notes: tuple[str, ...]
+    tables: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    labels: Sequence[Any] = ()
+    label_format: NumberFormat | None = None
 
 
 def read_items(path: str | Path, requested: ColumnChoice, target: str | None) -> Rows:
@@ -188,7 +203,9 @@ def read_items(path: str | Path, requested: ColumnChoice, target: str | None) ->
         BadInput: a row has no content, or a column is not there.
     """
     table = read_table(resolve(path), requested.reading, requested.content)
-    chosen = choose_columns(table, requested, target or usual_target(table))
+    target = usual_target(table) if target is None else target
+    known = table.columns.get(target or "", [None] * len(table.places))
+    chosen = choose_columns(table, requested, target)
     items: list[Item] = []
     columns = _cells_of(table, chosen)
     for row, location in enumerate(table.places):
@@ -196,7 +213,9 @@ def read_items(path: str | Path, requested: ColumnChoice, target: str | None) ->
         if isinstance(item, LeftOut):
             raise BadInput(f"{location} of {table.path.name}: {item.reason}", "Fix that row.")
         items.append(item)
-    return Rows(items, list(table.places), _tables(table), _notes(table, chosen))
+    names, notes, written = list(table.places), _notes(table, chosen), table.formats
+    format_ = written.get(target or "")
+    return Rows(items, names, _tables(table), notes, table.columns, known, format_)
 
 
 def _tables(table: Table) -> tuple[str, ...]:

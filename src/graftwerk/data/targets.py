@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Float64, Int64, Shaped
 
 from .. import limits
 from ..errors import BadInput
+from ..results import LeftOut
 from ..types import Task
 from .dataset import Examples
 from .labels import looks_like_lists, match_labels, name_labels
@@ -90,24 +91,57 @@ def _number_notes(examples: Examples) -> tuple[str, ...]:
     return () if written is None else (f"{_name(examples)}: {written.describe('target')}",)
 
 
-def same_targets(examples: Examples, task: Task, labels: Sequence[str]) -> Targets:
+def same_targets(
+    examples: Examples, task: Task, labels: Sequence[str]
+) -> tuple[Examples, Targets, dict[str, int]]:
     """The labels of other data, by the names that are known already.
 
+    Returns:
+        The examples, those with a label that is not known left out; their targets; how many were
+        left out for each such label.
+
     Raises:
-        BadInput: there is a label that is not known, or a number that is not finite.
+        BadInput: no label is known, or a number is not finite.
     """
     if task == "number":
-        return Targets(task, (), _numbers(examples), _number_notes(examples))
+        return examples, Targets(task, (), _numbers(examples), _number_notes(examples)), {}
     several = task == "labels"
     found = match_labels(_name(examples), examples.labels, several, labels)
-    named = found.rows
-    unknown = sorted({label for row in named for label in row} - set(labels))
-    if unknown:
+    unknown = [sorted(set(row) - set(labels)) for row in found.rows]
+    counts = dict(Counter(label for row in unknown for label in row).most_common())
+    if counts and all(unknown):
         raise BadInput(
-            f"{examples.source} has labels that were not learned: {_few(unknown)}.",
+            f"{examples.source} has only labels that were not learned: {_few(list(counts))}.",
             f"Known are: {_few(labels)}.",
         )
-    return Targets(task, tuple(labels), _as_values(named, tuple(labels), several), found.notes)
+    notes = list(found.notes)
+    if counts:
+        reasons = [f"{_few(row)} was not learned." for row in unknown]
+        examples = leave_out(
+            examples, [why if row else "" for why, row in zip(reasons, unknown, strict=True)]
+        )
+        shown = ", ".join(f"{label!r} ({count:,})" for label, count in [*counts.items()][:_SHOWN])
+        notes.append(
+            f"{_name(examples)}: {sum(map(bool, unknown)):,} rows have labels that were not "
+            f"learned and are not scored: {shown}"
+        )
+    named = [row for row, odd in zip(found.rows, unknown, strict=True) if not odd]
+    values = _as_values(named, tuple(labels), several)
+    return examples, Targets(task, tuple(labels), values, tuple(notes)), counts
+
+
+def leave_out(examples: Examples, reasons: Sequence[str]) -> Examples:
+    """The examples that have no reason to be left out; the others are named in `refused`."""
+    retained = [n for n, reason in enumerate(reasons) if not reason]
+    odd = [LeftOut(name=examples.names[n], reason=why) for n, why in enumerate(reasons) if why]
+    return replace(
+        examples,
+        items=[examples.items[n] for n in retained],
+        keys=[examples.keys[n] for n in retained],
+        labels=[examples.labels[n] for n in retained],
+        names=[examples.names[n] for n in retained],
+        refused=(*examples.refused, *odd),
+    )
 
 
 def _as_values(named: Sequence[Sequence[str]], labels: Sequence[str], several: bool) -> Values:

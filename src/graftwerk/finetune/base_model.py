@@ -54,7 +54,7 @@ class Base:
             from .networks import NetworkEncoder, load_network
 
             return NetworkEncoder(load_network(self, "series"))
-        return _FrozenEncoder(load_encoder(self.name, layer=self.layer, device=self.device))
+        return FrozenEncoder(load_encoder(self.name, layer=self.layer, device=self.device))
 
 
 Advance = Callable[[int], None]
@@ -144,7 +144,7 @@ def _require_texts(name: str, folder: ModelFolder) -> None:
         )
 
 
-class _FrozenEncoder:
+class FrozenEncoder:
     """An encoder of texts and images; see `Encode`."""
 
     def __init__(self, encoder: Encoder) -> None:

@@ -35,10 +35,12 @@ def make_linear(problem: Problem, monitor: Monitor) -> Made:
         balanced=problem.source.balanced,
     )
     test = problem.split.test
+    scores = fitted.head.score(features[test])
     return Made(
         how="linear",
         head=fitted.head,
-        score=problem.measure(fitted.head.score(features[test]), test) if len(test) else None,
+        score=problem.measure(scores, test) if len(test) else None,
+        details=problem.details(scores, test) if len(test) else None,
         settings={"strength": fitted.strength, "held_out_score": fitted.chosen},
         save=save_nothing,
         open_encoder=problem.base.encoder,
@@ -59,13 +61,14 @@ def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> 
 
     head, tuning = run.tuning.head(), run.tuning
     test = problem.split.test
-    score = None
+    score = details = None
     if len(test):
         monitor.start("testing", len(test))
         items = [problem.examples.items[location] for location in test.tolist()]
         with tuning.merged():
             vectors = encode(tuning.trainable, items, monitor.advance)
-        score = problem.measure(head.score(vectors), test)
+        scores = head.score(vectors)
+        score, details = problem.measure(scores, test), problem.details(scores, test)
     trainable, steer, name = tuning.trainable, tuning.steer, problem.base.name
     # read now: the folder of the training may be gone when the fit is saved
     retained = {n: (folder / n).read_bytes() for n in _RETAINED if (folder / n).is_file()}
@@ -82,6 +85,7 @@ def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> 
         how=run.settings.how,
         head=head,
         score=score,
+        details=details,
         settings={
             **run.settings.as_json(),
             "validation_score": run.measured.value,

@@ -6,7 +6,8 @@ Features of data, computed once and kept in the cache by encoder and content.
 import hashlib
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ from ..errors import BadInput
 from ..settings import settings
 from ..types import HiddenLayer, Monitor, Task, Vectors
 from .base_model import Base, open_base
-from .results import DataFacts, Score
-from .scoring import score
+from .results import DataFacts, Score, ScoreDetails
+from .scoring import details, score
 
 _VERSION = 3
 _CHUNK = 4_096  # items encoded between two writes
@@ -143,6 +144,7 @@ class Problem:
         targets: of all parts.
         split: places of each part.
         leaked: rows to learn from that were dropped because they are among the test data.
+        unlearned: rows of each class that only the test data have; left out of them.
     """
 
     source: Source
@@ -151,6 +153,7 @@ class Problem:
     targets: Targets
     split: Split
     leaked: int = 0
+    unlearned: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def facts(self) -> DataFacts:
@@ -171,6 +174,7 @@ class Problem:
             tables=list(self.examples.tables),
             notes=[*self.examples.notes, *self.targets.notes, *more_left_out(self.examples)],
             converted=dict(self.examples.converted),
+            unlearned=dict(self.unlearned),
         )
 
     def features(self, monitor: Monitor) -> Vectors:
@@ -193,6 +197,12 @@ class Problem:
     def measure(self, scores: HeadScores, locations: Locations) -> Score:
         """How good scores of the examples at `locations` are."""
         return score(scores, self.targets.values[locations], self.targets.task, self.source.seed)
+
+    def details(self, scores: HeadScores, locations: Locations) -> ScoreDetails | None:
+        """What that score is made of; None of numbers."""
+        names = [self.examples.names[n] for n in locations.tolist()]
+        targets = self.targets
+        return details(scores, targets.values[locations], targets.task, targets.labels, names)
 
 
 def more_left_out(examples: Examples) -> list[str]:
@@ -245,7 +255,7 @@ def _with_test(
         raise BadInput(
             f"every example of {examples.source} is among the test data.", "Name other test data."
         )
-    known = same_targets(tested, targets.task, targets.labels)
+    tested, known, unlearned = same_targets(tested, targets.task, targets.labels)
     values = np.concatenate([targets.values, known.values])
     test = np.arange(len(examples), len(examples) + len(tested))
     return Problem(
@@ -255,6 +265,7 @@ def _with_test(
         replace(targets, values=values, notes=(*targets.notes, *known.notes)),
         replace(parts, train=train, validation=validation, test=test),
         leaked,
+        unlearned,
     )
 
 

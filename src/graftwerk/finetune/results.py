@@ -20,6 +20,48 @@ class Score(Report):
     figures: dict[str, float] = Field(default={}, description="other figures by name")
 
 
+class ClassScore(Report):
+    """How well one class or label is told from the others."""
+
+    label: str = Field(description="the class or label")
+    count: int = Field(description="examples that have it")
+    share: float = Field(description="of all examples: its precision and recall by chance")
+    predicted: int = Field(description="examples that it was predicted for")
+    precision: float | None = Field(description="share of these that have it; None: of none")
+    recall: float | None = Field(description="share of those that have it, predicted so")
+    f1: float | None = Field(description="harmonic mean of precision and recall")
+
+
+class Mistake(Report):
+    """An example whose prediction is wrong."""
+
+    input: str = Field(description="the example")
+    label: str = Field(description="what it has")
+    predicted: str = Field(description="what was predicted")
+    probability: float | None = Field(description="of the predicted class; None of labels")
+
+
+class Answered(Report):
+    """What a threshold below which no answer is given would do."""
+
+    threshold: float = Field(description="least probability of an answer")
+    answered: float = Field(description="share of the examples that get one")
+    accuracy: float | None = Field(description="among these; None: there is none")
+
+
+class ScoreDetails(Report):
+    """What a score is made of; of classes and labels."""
+
+    classes: list[ClassScore] = Field(description="each class, in the order of the matrix")
+    confusion: list[list[int]] = Field(
+        description="examples by their class (rows) and the predicted one (columns); empty for "
+        "labels, and for more than 100 classes"
+    )
+    mistakes: list[Mistake] = Field(description="the surest wrong predictions, at most 100")
+    wrong: int = Field(description="wrong predictions in all")
+    thresholds: list[Answered] = Field(description="answers by the least probability of one")
+
+
 class Trial(Report):
     """One setting that was tried."""
 
@@ -51,6 +93,10 @@ class DataFacts(Report):
         description="what reading changed of images, such as transparency shown on white, and of "
         "how many",
     )
+    unlearned: dict[str, int] = Field(
+        default={},
+        description="test examples of each class that the data to learn from lack; not scored",
+    )
 
 
 class FitResult(Report):
@@ -61,10 +107,25 @@ class FitResult(Report):
     model: str = Field(description="the frozen model")
     data: DataFacts = Field(description="the data")
     score: Score = Field(description="on the test examples")
+    details: ScoreDetails | None = Field(
+        default=None, description="of the score: each class, confusions, mistakes; None of numbers"
+    )
     tried: list[Trial] = Field(description="settings tried, best last where one was chosen")
     parameters: int = Field(description="numbers that were learned")
     bytes: int = Field(description="size of the folder beside the frozen model")
     seconds: float = Field(description="wall time")
+
+
+class FitExported(Report):
+    """What `fit export` wrote."""
+
+    out: str = Field(description="the ONNX file")
+    fit: str = Field(description="folder of the fit")
+    model: str = Field(description="the frozen model, whose features the graph reads")
+    task: str = Field(description="class, labels or number")
+    labels: list[str] = Field(description="names of the classes or labels, in the graph's order")
+    features: int = Field(description="numbers that the graph reads for each item")
+    bytes: int = Field(description="size of the file")
 
 
 class Method(Report):
@@ -122,6 +183,9 @@ class Prediction(Report):
     label: str = Field(description="class, labels or number")
     probability: float | None = Field(description="of the class; None where there is none")
     scores: dict[str, float] = Field(description="probability of each of the first ten labels")
+    abstained: bool = Field(
+        default=False, description="whether all are below --threshold, so that no label is given"
+    )
 
 
 class Predictions(Report):
@@ -129,6 +193,18 @@ class Predictions(Report):
 
     out: str | None = Field(description="file that was written")
     predictions: list[Prediction] = Field(description="one an input")
+    score: Score | None = Field(
+        default=None,
+        description="where a table has the labels: on its rows that were not learned from",
+    )
+    details: ScoreDetails | None = Field(
+        default=None, description="of the score: each class, confusions, mistakes; None of numbers"
+    )
+    learned: int = Field(default=0, description="labelled rows that it has learned from")
+    chance: float | None = Field(
+        default=None, description="share that guessing among the labels gets right (classify)"
+    )
+    abstained: int = Field(default=0, description="inputs without a label, see --threshold")
     tables: list[str] = Field(default=[], description="how each table is written")
     notes: list[str] = Field(
         default=[], description="what was merged, renamed or read otherwise than it stands"
@@ -144,6 +220,12 @@ class FitEvaluation(Report):
     score: Score = Field(description="on the examples that it has not learned from")
     per_class: dict[str, float] = Field(description="share of each class that was recognised")
     confusions: list[str] = Field(description="most frequent mistakes")
+    details: ScoreDetails | None = Field(
+        default=None, description="of the score: each class, confusions, mistakes; None of numbers"
+    )
+    unlearned: dict[str, int] = Field(
+        default={}, description="examples of each class that the fit does not know; not scored"
+    )
     learned: int = Field(description="examples left out because it has learned from them")
     left_out: list[LeftOut] = Field(description="rows and files that could not be used")
     tables: list[str] = Field(default=[], description="how each table is written")

@@ -4,9 +4,7 @@ A fit is a head, what was learned beside it, and `graft.json`. Until a training 
 in a hidden folder beside the fit.
 """
 
-import os
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -26,20 +24,18 @@ from ..adapters.manifest import (
     require_base,
     write_bundle,
 )
-from ..data.columns import KIND_WORDS, ColumnChoice
-from ..data.dataset import Item, Kind, Picture
-from ..data.documents.formats import IMAGES, is_image_path, refuse_missing
-from ..data.load import TEXTS, Rows, read_items, read_text
-from ..data.tables import AS_FOUND, SUFFIXES, Reading, is_table_file
+from ..data.columns import ColumnChoice
+from ..data.dataset import Item, Kind
+from ..data.tables import Reading, reading_of
 from ..data.targets import balance
-from ..errors import BadFile, BadInput
-from ..results import LeftOut
+from ..errors import BadFile
 from ..types import Task, Vectors
 from .base_model import Advance, Base, Encode, open_base
 from .problem import Problem
-from .results import Score
+from .results import Score, ScoreDetails
 
 if TYPE_CHECKING:
+    from ..requests.finetune import EvalFit, Predict
     from .networks import NetworkEncoder
 
 
@@ -60,6 +56,7 @@ class Made:
         save: writes what was learned beside the head into a folder.
         open_encoder: gives the network that its features come from.
         parameters: numbers that were learned.
+        details: what the score is made of.
     """
 
     how: str
@@ -69,6 +66,7 @@ class Made:
     save: Callable[[Path], None]
     open_encoder: Callable[[], Encode]
     parameters: int
+    details: ScoreDetails | None = None
 
     @property
     def test_score(self) -> Score:
@@ -172,6 +170,15 @@ class Saved:
     def task(self) -> Task:
         """What it predicts."""
         return self.model.task
+
+    def requested_of(self, request: "Predict | EvalFit") -> ColumnChoice:
+        """What is to be read: as when it was fitted, where the request says nothing else."""
+        known = self.requested
+        return replace(
+            known,
+            target=request.target or known.target,
+            reading=reading_of(request).otherwise(known.reading),
+        )
 
     def scores(
         self, items: Sequence[Item], advance: Advance, unusual: Advance | None = None
@@ -289,7 +296,9 @@ def open_fit(folder: Path, model: str | None, device: str) -> Saved:
         content = bundle.content
         request = content["request"]
         columns = tuple(content.get("columns") or request["content"])
-        requested = ColumnChoice(frozenset({content["reads"]}), request["target"], columns)
+        reading = Reading(**request.get("reading", {}))
+        reads = frozenset({content["reads"]})
+        requested = ColumnChoice(reads, request["target"], columns, reading)
         layer, task, labels = content["layer"], content["task"], content["labels"]
         keys = load((folder / _LEARNED).read_bytes())["keys"]
     except (KeyError, TypeError, OSError) as error:
@@ -317,70 +326,6 @@ def short(key: str) -> int:
 def size_of(folder: Path) -> int:
     """Bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-_ENDINGS = frozenset({*SUFFIXES, *IMAGES, *TEXTS})
-
-
-def read_inputs(inputs: Sequence[str], saved: Saved, reading: Reading = AS_FOUND) -> Rows:
-    """How each input is called, what it is, and what a person should know of tables among them.
-
-    What has the ending of a table, image or text, or exists as a file, is a path; a text that
-    is one goes in through standard input.
-
-    Raises:
-        BadFile: a file is not there or cannot be read.
-        BadInput: a file is of a kind that the fit does not read, or there is no input.
-    """
-    names: list[str] = []
-    items: list[Item] = []
-    tables: list[str] = []
-    notes: list[str] = []
-    for value in inputs:
-        if value == "-":
-            lines = sys.stdin.buffer.read().decode("utf-8", "replace").splitlines()
-            names += lines
-            items += [line if saved.kind == "text" else _file(line, saved) for line in lines]
-            continue
-        refuse_missing(value, _ENDINGS, _hint(saved))
-        if is_table_file(value):
-            target = saved.bundle.content["request"]["target"]
-            found = read_items(value, replace(saved.requested, reading=reading), target)
-            items += found.items
-            names += [f"{value}, {location}" for location in found.names]
-            tables += found.tables
-            notes += found.notes
-            continue
-        exists = os.path.isfile(value)  # noqa: PTH113  a text may be no path that can be asked for
-        names.append(value)
-        items.append(_file(value, saved) if exists or saved.kind != "text" else value)
-    if not items:
-        raise BadInput("there is nothing to predict for.", "Give a text, an image or a table.")
-    return Rows(items, names, tuple(tables), tuple(notes))
-
-
-def _file(path: str, saved: Saved) -> Item:
-    """One file that is no table."""
-    refuse_missing(path, _ENDINGS, _hint(saved))
-    exists = os.path.isfile(path)  # noqa: PTH113
-    if saved.kind == "image" and exists and is_image_path(path):
-        return Picture(path)
-    if saved.kind == "text" and Path(path).suffix.lower() in TEXTS:
-        text = read_text(Picture(path))
-        if isinstance(text, LeftOut):
-            raise BadInput(f"{path!r} cannot be used: {text.reason}", "Fix it or leave it out.")
-        return text
-    kind = "an image" if is_image_path(path) else "a file of another kind" if exists else "none"
-    raise BadInput(
-        f"this fit reads {KIND_WORDS[saved.kind]}, and {path!r} is {kind}.", _hint(saved)
-    )
-
-
-def _hint(saved: Saved) -> str:
-    tables = f"a table: {' '.join(SUFFIXES)}"
-    if saved.kind == "text":
-        return f"Give texts, {' or '.join(TEXTS)} files, or {tables}; - reads texts line by line."
-    return f"Give {'image files, or ' if saved.kind == 'image' else ''}{tables}."
 
 
 TRAINING = "training"

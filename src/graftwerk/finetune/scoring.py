@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Bool, Float, Int64, Shaped
 
 from ..adapters.linear_head import probabilities
 from ..data.dataset import Item, Kind, OpenedData
@@ -18,7 +18,7 @@ from ..examples import HANDBOOK
 from ..metrics.intervals import bootstrap, wilson
 from ..types import Task, Vectors
 from .base_model import Encode
-from .results import Score
+from .results import Answered, ClassScore, Mistake, Score, ScoreDetails
 
 Scores = Float[np.ndarray, "n k"]
 Truth = Shaped[np.ndarray, "n *k"]
@@ -48,6 +48,95 @@ def point(scores: Scores, truth: Truth, task: Task) -> float:
     labels = task == "labels"
     measure = _micro(scores, truth) if labels else _determination(scores[:, 0], truth)
     return measure(np.arange(len(truth)))
+
+
+_MATRIX, _MISTAKES, _CONFUSIONS = 100, 100, 5
+_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+
+
+def details(
+    scores: Scores,
+    truth: Truth,
+    task: Task,
+    labels: Sequence[str],
+    names: Sequence[str],
+    threshold: float | None = None,
+) -> ScoreDetails | None:
+    """Each class, what is taken for what, the surest mistakes; None of numbers.
+
+    Args:
+        scores: of a head, before softmax or sigmoid.
+        truth: as `targets.Targets.values`.
+        task: what is predicted.
+        labels: names of the classes or labels.
+        names: of the examples.
+        threshold: of the user, among those whose effect is told.
+    """
+    if task == "number":
+        return None
+    count, chances = len(labels), probabilities(scores.astype(np.float64), task)
+    if task == "class":
+        held, chosen = np.eye(count, dtype=bool)[truth], np.eye(count, dtype=bool)[scores.argmax(1)]
+        sure = chances.max(axis=1)
+    else:
+        held, chosen = truth > 0, scores > 0
+        sure = np.where(chosen, chances, 1 - chances).max(axis=1)
+    right = (held == chosen).all(axis=1)
+    wrong = np.flatnonzero(~right)
+    wrong = wrong[np.argsort(-sure[wrong], kind="stable")]
+    single = task == "class"
+    mistakes = [
+        Mistake(
+            input=names[n],
+            label=", ".join(labels[k] for k in np.flatnonzero(held[n]).tolist()),
+            predicted=", ".join(labels[k] for k in np.flatnonzero(chosen[n]).tolist()),
+            probability=float(sure[n]) if single else None,
+        )
+        for n in wrong[:_MISTAKES].tolist()
+    ]
+    levels = sorted({*_THRESHOLDS, *(() if threshold is None else (threshold,))})
+    matrix = held.T.astype(np.int64) @ chosen if single and count <= _MATRIX else np.zeros((0, 0))
+    return ScoreDetails(
+        classes=[_class_score(labels[k], held[:, k], chosen[:, k]) for k in range(count)],
+        confusion=matrix.astype(int).tolist(),
+        mistakes=mistakes,
+        wrong=len(wrong),
+        thresholds=[_answered(t, sure >= t, right) for t in levels] if single else [],
+    )
+
+
+def _class_score(
+    label: str, held: Bool[np.ndarray, " n"], chosen: Bool[np.ndarray, " n"]
+) -> ClassScore:
+    count, predicted, right = int(held.sum()), int(chosen.sum()), int((held & chosen).sum())
+    return ClassScore(
+        label=label,
+        count=count,
+        share=count / max(len(held), 1),
+        predicted=predicted,
+        precision=right / predicted if predicted else None,
+        recall=right / count if count else None,
+        f1=2 * right / (count + predicted) if count + predicted else None,
+    )
+
+
+def _answered(
+    threshold: float, answered: Bool[np.ndarray, " n"], right: Bool[np.ndarray, " n"]
+) -> Answered:
+    accuracy = float(right[answered].mean()) if answered.any() else None
+    return Answered(threshold=threshold, answered=float(answered.mean()), accuracy=accuracy)
+
+
+def confusions(found: ScoreDetails | None) -> list[str]:
+    """The most frequent mistakes, in words."""
+    if found is None or not found.confusion:
+        return []
+    table = np.array(found.confusion)
+    np.fill_diagonal(table, 0)
+    order = np.argsort(-table, axis=None, kind="stable")[:_CONFUSIONS]
+    pairs = [divmod(int(location), len(table)) for location in order if table.flat[location]]
+    names = [one.label for one in found.classes]
+    return [f"{names[a]} taken for {names[b]}: {table[a, b]}" for a, b in pairs]
 
 
 def _classes(scores: Scores, truth: Int64[np.ndarray, " n"]) -> Score:

@@ -23,6 +23,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import NotFittedError
 
 from .. import files
+from ..adapters.export import to_onnx, to_sklearn
 from ..adapters.linear_head import Opinion, probabilities
 from ..adapters.manifest import RECORD, Bundle
 from ..data.arrays import classes_of, keys_of, labels_in, numbers_of, read_labels, read_rows
@@ -147,6 +148,28 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             self._unsaved.save(out)
         else:
             copy_fit(self._bundle, out)
+
+    def to_sklearn(self) -> Any:
+        """The head as a fitted `LogisticRegression` or `Ridge` of scikit-learn.
+
+        It reads `features(X)` and predicts what this object does; nothing is pickled to make it.
+
+        Raises:
+            BadInput: not fitted yet.
+        """
+        head = replace(self._fitted().head, scale=self._scale())
+        return to_sklearn(head, getattr(self, "classes_", None))
+
+    def to_onnx(self, path: str | Path) -> None:
+        """Write the head as an ONNX graph, from `features(X)` to probabilities and labels.
+
+        Raises:
+            BadInput: not fitted yet.
+            NoRoom: the file cannot be written.
+        """
+        model = self._fitted()
+        content = to_onnx(replace(model.head, scale=self._scale()), model.base.name)
+        files.write_bytes(Path(path).expanduser(), content)
 
     def _fit(self, X: Any, make_targets: Callable[[int], tuple[Targets, Sequence[Any]]]) -> None:
         """Learn from items and the targets that are made for so many."""

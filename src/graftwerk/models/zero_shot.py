@@ -87,7 +87,7 @@ def _check(labels: Sequence[str]) -> None:
             )
     if len(labels) == 1:
         raise BadInput(
-            f"{labels[0]!r} is the only label, so every image would get it.",
+            f"{labels[0]!r} is the only label, so everything would get it.",
             f"Name at least two. {_EXAMPLE}",
         )
     if len(labels) > limits.LABELS:
@@ -163,6 +163,9 @@ def _label_of(
     return locations[standing.pop()] if len(standing) == 1 else None
 
 
+# The first two of six forms on 500 AG News texts with builtin/minilm: accuracy .69 and .68, the
+# bare label .61; of seven scales 20 had the least negative log-likelihood with all six.
+TEXT_TEMPLATES, TEXT_SCALE = ("This text is about {}.", "The topic of this text is {}."), 20.0
 FILE_NAME = "zero_shot.json"
 LOCATION = "{}"  # of the label in a template
 DEFAULT_TEMPLATES = (LOCATION, "a photo of {}", "a picture of {}", "an image of {}")
@@ -236,7 +239,7 @@ def templates_of(folder: Path) -> tuple[str, ...]:
 
 
 def label_vectors(
-    encoder: ImageEncoder,
+    encoder: Encoder,
     labels: Sequence[str],
     templates: Sequence[str],
     advance: Callable[[int], None] | None = None,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .condition import ConditionList, EvalEdges, MakeCondition
     from .control import ControlAblation, ControlExport, ControlTrain
     from .evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
-    from .finetune import Compare, EvalFit, Fit, LoraTrain, Predict
+    from .finetune import Compare, EvalFit, Fit, FitExport, LoraTrain, Predict
     from .generate import Generate
     from .guide import GuideCheck, GuideSweep, Invert
     from .models import ModelsInfo, ModelsList, Tour
@@ -42,6 +42,7 @@ REQUESTS = {
     "EvalRetrieval": "evaluate",
     "EvalSimilarity": "evaluate",
     "Fit": "finetune",
+    "FitExport": "finetune",
     "Generate": "generate",
     "GuideCheck": "guide",
     "GuideSweep": "guide",
@@ -84,6 +85,7 @@ __all__ = [
     "EvalRetrieval",
     "EvalSimilarity",
     "Fit",
+    "FitExport",
     "Generate",
     "GuideCheck",
     "GuideSweep",

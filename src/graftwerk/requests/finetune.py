@@ -237,7 +237,31 @@ class Predict(TableRequest["graftwerk.finetune.results.Predictions"]):
     model: OptionalPathText = path_field(
         default=None, description="where the frozen model lies now, if it moved"
     )
-    out: OptionalPath = path_field(default=None, description="write here instead: .csv or .jsonl")
+    target: Target = Field(default=None)
+    threshold: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="give no class below this probability; of labels: those above it hold "
+        "(default: the most probable class, labels above 0.5)",
+    )
+    out: OptionalPath = path_field(
+        default=None,
+        description="file to write, with the columns of the table and every class's probability: "
+        ".csv, .jsonl or .parquet",
+    )
+
+
+class FitExport(Request["graftwerk.finetune.results.FitExported"]):
+    """Write the head of a fit as an ONNX graph, which other runtimes read."""
+
+    fit: PathField = Field(
+        description="folder that `graft fit` wrote", json_schema_extra=POSITIONAL
+    )
+    out: PathField = Field(description="file to write: .onnx")
+    model: OptionalPathText = path_field(
+        default=None, description="where the frozen model lies now, if it moved"
+    )
 
 
 class EvalFit(TableRequest["graftwerk.finetune.results.FitEvaluation"]):

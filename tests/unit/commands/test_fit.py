@@ -78,7 +78,8 @@ def test_predictions_of_a_table_into_a_file(tmp_path, texts, tiny):
     predicted = predict.run_predict(requested, Silent()).predictions
     assert len(predicted) == 120
     lines = out.read_text().splitlines()
-    assert lines[0] == "input,label,probability"
+    columns = "input,label,probability,text,given_label,probability_cold,probability_warm"
+    assert lines[0] == columns
     assert len(lines) == 121
     jsonl = Predict(fit=tmp_path / "linear", inputs=["red cat red"], out=tmp_path / "s.jsonl")
     predict.run_predict(jsonl, Silent())

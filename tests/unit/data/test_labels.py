@@ -28,7 +28,7 @@ def test_whole_numbers_are_one_label_with_and_without_decimals(tmp_path):
     other = read_examples(
         write_csv(tmp_path / "b.csv", [("a b c", "1"), ("d e f", "0.00")]), ColumnChoice(TEXT)
     )
-    assert same_targets(other, "class", ("0.0", "1.0")).values.tolist() == [1, 0]
+    assert same_targets(other, "class", ("0.0", "1.0"))[1].values.tolist() == [1, 0]
 
 
 def test_codes_and_names_are_no_whole_numbers(tmp_path):

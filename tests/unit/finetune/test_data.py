@@ -189,11 +189,21 @@ def test_kinds_of_labels(tmp_path):
     assert read_targets(read_examples(numbers, TEXT), None).outputs == 1
 
 
-def test_other_data_may_not_bring_new_labels(texts, tmp_path):
+def test_new_labels_of_other_data_are_left_out_and_counted(texts, tmp_path):
     known = read_targets(read_examples(texts, TEXT), None)
-    other = read_examples(write_csv(tmp_path / "o.csv", [("a", "tepid"), ("b", "warm")]), TEXT)
+    rows = [("a", "tepid"), ("b", "warm"), ("c", "tepid"), ("d", "cold")]
+    other = read_examples(write_csv(tmp_path / "o.csv", rows), TEXT)
+    retained, targets, counts = same_targets(other, "class", known.labels)
+    assert counts == {"tepid": 2}
+    assert (retained.items, targets.values.tolist()) == (["b", "d"], [1, 0])
+    assert [one.name for one in retained.refused] == ["line 2 of o.csv", "line 4 of o.csv"]
+    assert (
+        "2 rows have labels that were not learned and are not scored: 'tepid' (2)"
+        in (targets.notes[-1])
+    )
+    only = read_examples(write_csv(tmp_path / "p.csv", rows[:1]), TEXT)
     with pytest.raises(BadInput, match=r"not learned: 'tepid'.*Known are: 'cold', 'warm'"):
-        same_targets(other, "class", known.labels)
+        same_targets(only, "class", known.labels)
 
 
 def test_a_split_depends_on_contents_and_seed_alone(tmp_path):

@@ -8,7 +8,7 @@ import io
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,11 @@ class Reading:
     separator: str | None = None
     decimal: str | None = None
     encoding: str | None = None
+
+    def otherwise(self, other: "Reading") -> "Reading":
+        """The same, with what another says where this says nothing."""
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Reading(*(other if own is None else own for own, other in pairs))
 
 
 AS_FOUND = Reading()

@@ -1,0 +1,203 @@
+"""Predictions as reports and as files that can be joined with the tables they are of."""
+
+import csv
+import io
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import files
+from ..adapters.linear_head import HeadScores, LinearHead, probabilities
+from ..data.dataset import Examples, Kind, key_of
+from ..data.load import Rows
+from ..data.tables import is_missing
+from ..data.targets import leave_out, same_targets
+from ..errors import BadInput, UnknownName
+from ..finetune.results import Prediction, ScoreDetails
+from ..finetune.results import Score as ScoreReport
+from ..finetune.saved import short
+from ..finetune.scoring import details, score
+from ..requests.classify import Classify
+from ..requests.finetune import Predict
+
+_SCORES = 10  # labels whose probability is in a report; files have all
+ENDINGS = (".csv", ".jsonl", ".parquet")
+_OWN = ("input", "label", "probability")
+
+
+def require_ending(out: Path | None) -> None:
+    """Refuse an ending that cannot be written, before the work.
+
+    Raises:
+        UnknownName: it is none of those known.
+    """
+    if out is not None and out.suffix not in ENDINGS:
+        raise UnknownName("ending of the output file", out.suffix, list(ENDINGS))
+
+
+def predict(
+    head: LinearHead, names: Sequence[str], scores: HeadScores, threshold: float | None = None
+) -> list[Prediction]:
+    """Scores as predictions; a class below the threshold is none, a label above it holds."""
+    task, labels = head.task, head.labels
+    chances = probabilities(scores, task)
+    found = []
+    for name, row in zip(names, chances.tolist(), strict=True):
+        if task == "number":
+            found.append(Prediction(input=name, label=f"{row[0]:.6g}", probability=None, scores={}))
+            continue
+        by_label = sorted(zip(labels, row, strict=True), key=lambda pair: -pair[1])
+        least = 0.5 if threshold is None else threshold
+        held = [label for label, chance in by_label if chance > least]
+        several = task == "labels"
+        abstained = not several and threshold is not None and by_label[0][1] < threshold
+        best = ", ".join(held) if several else by_label[0][0]
+        found.append(
+            Prediction(
+                input=name,
+                label="" if abstained else best,
+                probability=None if several else by_label[0][1],
+                scores=dict(by_label[:_SCORES]),
+                abstained=abstained,
+            )
+        )
+    return found
+
+
+def measured(
+    head: LinearHead,
+    kind: Kind,
+    rows: Rows,
+    scores: HeadScores,
+    request: Predict | Classify,
+    learned_from: Collection[int] = (),
+) -> tuple[ScoreReport | None, ScoreDetails | None, int, list[str]]:
+    """How good predictions are on the rows whose label is known and was not learned from.
+
+    Returns:
+        The score, what it is made of, how many rows were learned from, and notes.
+    """
+    known = [n for n, label in enumerate(rows.labels) if not is_missing(label)]
+    if not known:
+        return None, None, 0, []
+    keys = [key_of(rows.items[n]) for n in known]
+    names = [rows.names[n] for n in known]
+    examples = Examples(
+        "the data",
+        kind,
+        [rows.items[n] for n in known],
+        keys,
+        [rows.labels[n] for n in known],
+        names,
+        label_format=rows.label_format,
+    )
+    new = leave_out(examples, ["learned" if short(key) in learned_from else "" for key in keys])
+    learned = len(examples) - len(new)
+    if not len(new):
+        return None, None, learned, ["all labelled rows were learned from: they give no score"]
+    try:
+        retained, targets, _ = same_targets(new, head.task, head.labels)
+    except BadInput as error:
+        return None, None, learned, [f"no score: {error.message}"]
+    location = {name: n for n, name in enumerate(rows.names)}
+    some = scores[np.array([location[name] for name in retained.names])]
+    found = details(some, targets.values, head.task, head.labels, retained.names, request.threshold)
+    measured = score(some, targets.values, head.task, request.seed)
+    return measured, found, learned, list(targets.notes)
+
+
+def write_predictions(
+    out: Path, predictions: Sequence[Prediction], rows: Rows, scores: HeadScores, head: LinearHead
+) -> list[str]:
+    """Write a line an input: what it is, its prediction, every column of its table.
+
+    Returns:
+        Which columns of the table have another name, because a prediction has theirs.
+
+    Raises:
+        NoRoom: it cannot be written.
+    """
+    by_label = probabilities(scores, head.task).T.tolist()
+    chances = dict(zip(head.labels, by_label, strict=False))  # of a number there are none
+    own = [*_OWN, "scores", *(f"probability_{label}" for label in chances)]
+    names = _free_names(rows.columns, own)
+    table = {names[name]: column for name, column in rows.columns.items()}
+    given: dict[str, Sequence[Any]] = {
+        "input": [one.input for one in predictions],
+        "label": [one.label for one in predictions],
+        "probability": [one.probability for one in predictions],
+    }
+    if out.suffix == ".jsonl":
+        rows_of = zip(*chances.values(), strict=True) if chances else [()] * len(predictions)
+        each = [dict(zip(chances, row, strict=True)) for row in rows_of]
+        files.write_text(out, _as_json_lines(given | {"scores": each} | table))
+    else:
+        of_labels = {f"probability_{name}": column for name, column in chances.items()}
+        if out.suffix == ".csv":
+            given["probability"] = _shares(given["probability"])
+            of_labels = {name: _shares(column) for name, column in of_labels.items()}
+            files.write_text(out, _as_csv(given | table | of_labels))
+        else:
+            files.write_bytes(out, _as_parquet(given | table | of_labels))
+    renamed = [f"{old} is {new}" for old, new in names.items() if old != new]
+    return [f"columns that were renamed in {out.name}: {', '.join(renamed)}"] if renamed else []
+
+
+def _shares(values: Sequence[Any]) -> list[Any]:
+    return [None if value is None else f"{value:.6f}" for value in values]
+
+
+def _free_names(columns: Iterable[str], taken: Sequence[str]) -> dict[str, str]:
+    """A name for each column of a table that no column of ours has."""
+    used, names = {*taken, *columns}, {}
+    for name in columns:
+        new = name
+        while new in taken or (new != name and new in used):
+            new = f"given_{new}"
+        used.add(new)
+        names[name] = new
+    return names
+
+
+def _as_csv(columns: Mapping[str, Sequence[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    for row in zip(*columns.values(), strict=True):
+        writer.writerow([_cell(cell) for cell in row])
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, default=str) if isinstance(value, list | tuple | dict) else value
+
+
+def _as_json_lines(columns: Mapping[str, Sequence[Any]]) -> str:
+    rows = zip(*columns.values(), strict=True)
+    return "".join(
+        json.dumps(dict(zip(columns, row, strict=True)), default=str) + "\n" for row in rows
+    )
+
+
+def _as_parquet(columns: Mapping[str, Sequence[Any]]) -> bytes:
+    import pyarrow
+    import pyarrow.parquet
+
+    buffer = io.BytesIO()
+    arrays = {name: _array(values) for name, values in columns.items()}
+    pyarrow.parquet.write_table(pyarrow.table(arrays), buffer)
+    return buffer.getvalue()
+
+
+def _array(values: Sequence[Any]) -> Any:
+    """A column of Arrow; what has no type of its own there is text."""
+    import pyarrow
+
+    try:
+        return pyarrow.array(values)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, UnicodeEncodeError):
+        texts = [None if v is None else str(v).encode("utf-8", "replace").decode() for v in values]
+        return pyarrow.array(texts, pyarrow.string())

@@ -1,0 +1,135 @@
+"""What a command is given to work on: words, paths of files, tables, or standard input.
+
+A path is read or refused, and never taken for words: what exists, or ends like a file, is a path.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..errors import BadFile, BadInput
+from ..results import LeftOut
+from .columns import KIND_WORDS, ColumnChoice
+from .dataset import Item, Kind, Picture
+from .documents.formats import IMAGES, is_image_path, refuse_missing
+from .documents.formats import SUFFIXES as DOCUMENTS
+from .load import TEXTS, Rows, read_items, read_text
+from .tables import SUFFIXES, is_table_file
+
+_OTHERS = (
+    ".zip .doc .xls .ppt .pptx .odt .ods .epub .eml .rtf .ipynb .svg .npy .npz .pkl .safetensors"
+)
+_ENDINGS = frozenset({*DOCUMENTS, *SUFFIXES, *TEXTS, *_OTHERS.split()})
+_STARTS = ("/", "./", "../", "~/")
+
+
+def read_inputs(values: Sequence[str], requested: ColumnChoice, reader: str) -> Rows:
+    """What each input is, and how it is called.
+
+    Args:
+        values: words, paths, or - for the lines of standard input.
+        requested: kinds that are read, and the columns of tables.
+        reader: what reads them, for messages.
+
+    Raises:
+        BadFile: a file is not there or cannot be read.
+        BadInput: a file is of a kind that is not read, or there is no input.
+    """
+    read = [_expand(value, requested, reader) for value in values]
+    found = join_rows(read)
+    if not found.items:
+        raise BadInput("standard input holds no line.", "Give one text per line.")
+    return found
+
+
+def join_rows(parts: Sequence[Rows]) -> Rows:
+    """Several inputs as one; a column that one of them lacks is empty there."""
+    if len(parts) == 1:
+        return parts[0]
+    names = dict.fromkeys(name for part in parts for name in part.columns)
+    columns = {
+        name: [cell for part in parts for cell in part.columns.get(name, [None] * len(part.names))]
+        for name in names
+    }
+    return Rows(
+        [item for part in parts for item in part.items],
+        [name for part in parts for name in part.names],
+        tuple(words for part in parts for words in part.tables),
+        tuple(note for part in parts for note in part.notes),
+        columns,
+        [label for part in parts for label in part.labels],
+        next((part.label_format for part in parts if part.label_format is not None), None),
+    )
+
+
+def _expand(value: str, requested: ColumnChoice, reader: str) -> Rows:
+    if value == "-":
+        lines = _standard_input()
+        return _words(lines, [_line(line, requested.reads, reader) for line in lines])
+    if is_table_file(value):
+        found = read_items(value, requested, requested.target)
+        return replace(found, names=[f"{value}, {location}" for location in found.names])
+    return _words([value], [_item(value, requested.reads, reader)])
+
+
+def _words(names: list[str], items: list[Item]) -> Rows:
+    return Rows(items, names, labels=[None] * len(items))
+
+
+def _standard_input() -> list[str]:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise BadInput(
+            f"standard input is not UTF-8 at byte {error.start:,}.", "Convert it to UTF-8."
+        ) from error
+
+
+def _line(line: str, reads: frozenset[Kind], reader: str) -> Item:
+    """A line of standard input, where a text may be the name of a file."""
+    if "text" not in reads:
+        return _item(line, reads, reader)
+    image = "image" in reads and is_image_path(line) and os.path.isfile(line)  # noqa: PTH113
+    return Picture(line) if image else line
+
+
+def _item(value: str, reads: frozenset[Kind], reader: str) -> Item:
+    """One input that is not a table: words, or a file."""
+    hint = _hint(reads)
+    exists = os.path.exists(value)  # noqa: PTH110  words may be no path that can be asked for
+    if not exists:
+        refuse_missing(value, _ENDINGS, hint)
+        if value.startswith(_STARTS) and not any(letter.isspace() for letter in value):
+            raise BadFile(f"{value!r} does not exist.", hint)
+        if "text" in reads:
+            return value
+    if exists and "image" in reads and is_image_path(value):
+        return Picture(value)
+    if exists and "text" in reads and value.lower().endswith(TEXTS):
+        text = read_text(Picture(value))
+        if isinstance(text, LeftOut):
+            raise BadInput(f"{value!r} cannot be used: {text.reason}", "Fix it or leave it out.")
+        return text
+    raise BadInput(f"{reader} reads {_kinds(reads)}, and {value!r} is {_what(value)}.", hint)
+
+
+def _what(value: str) -> str:
+    if not os.path.exists(value):  # noqa: PTH110
+        return "none"
+    if os.path.isdir(value):  # noqa: PTH112
+        return "a folder"
+    return "an image" if is_image_path(value) else "a file of another kind"
+
+
+def _kinds(reads: frozenset[Kind]) -> str:
+    return " and ".join(KIND_WORDS[kind] for kind in sorted(reads, reverse=True))
+
+
+def _hint(reads: frozenset[Kind]) -> str:
+    files = [*(TEXTS if "text" in reads else ()), *(IMAGES[:3] if "image" in reads else ())]
+    named = f"{' '.join(files)} files" if files else ""
+    tables = f"a table: {' '.join(SUFFIXES)}"
+    given = [*(["texts"] if "text" in reads else []), *([named] if named else []), tables]
+    last = "; - reads texts line by line" if "text" in reads else ""
+    return f"Give {', or '.join(given)}{last}."

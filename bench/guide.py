@@ -17,8 +17,8 @@ from graftwerk.diffusion.inversion import descend, invert_ddim
 from graftwerk.diffusion.noise_schedule import noise_levels
 from graftwerk.diffusion.pipeline import DiffusionModel, load_diffusion
 from graftwerk.diffusion.samplers import sample_ddim
-from graftwerk.diffusion.sampling import Plan, decode, sample_batch
-from graftwerk.generation.authenticity import LIMIT, Pictures, encode, open_realism_check
+from graftwerk.diffusion.sampling import Plan, decode, encode, sample_batch
+from graftwerk.generation.authenticity import LIMIT, Pictures, open_realism_check
 from graftwerk.generation.guidance_report import chances_of
 from graftwerk.generation.guides import GuideModels, Settings
 from graftwerk.metrics.distributions import psnr

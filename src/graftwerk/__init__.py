@@ -19,6 +19,7 @@ from .settings import forbid_telemetry
 if TYPE_CHECKING:
     from . import conditions
     from .diffusion.guidance import guided
+    from .diffusion.img2img import inpainted
     from .library import samplers
     from .library.adapters import ClassGuide, ControlNet, Guide, ImageGuide, Lora, TextGuide
     from .library.comparing import compare
@@ -68,6 +69,7 @@ _OBJECTS: dict[str, str] = {
     "TextGuide": "library.adapters",
     "compare": "library.comparing",
     "guided": "diffusion.guidance",
+    "inpainted": "diffusion.img2img",
     "invert": "library.inversion",
     "load": "library.estimators",
     "load_encoder": "library.encoder",
@@ -140,6 +142,7 @@ __all__ = [
     "compare",
     "conditions",
     "guided",
+    "inpainted",
     "invert",
     "load",
     "load_encoder",

@@ -29,6 +29,7 @@ _NAMED = (
     "Data",
     "Tables",
     "Sampling",
+    "Image to image",
     "Guidance",
     "Control",
     "Training",

@@ -232,8 +232,22 @@ def _(report: Generation) -> list[str]:
         f"{len(report.pictures)} images of {report.width} x {report.height} pixels, "
         f"{report.sampler}, {report.steps} steps, {report.steps_per_second:.1f} steps/s, "
         f"{report.seconds:.1f} s ({printable(report.model)}, {report.fingerprint[:12]})",
+        *_start_lines(report),
         *control.retained_lines(report),
         *guide.guide_lines(report),
+    ]
+
+
+def _start_lines(report: Generation) -> list[str]:
+    """What became of the image that sampling started at."""
+    start = report.start
+    if start is None:
+        return []
+    outside = "" if start.outside is None else f"; the others by at most {start.outside}"
+    return [
+        f"from {printable(start.image)} at strength {start.strength:g}, {start.steps} of "
+        f"{start.of_steps} steps: {start.repainted:.0%} of the pixels generated, changed by "
+        f"{start.changed:.1f} of 255 on average{outside}"
     ]
 
 

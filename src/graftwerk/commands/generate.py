@@ -14,6 +14,7 @@ from ..generation.provenance import (
     read_record,
     refuse_other,
     require_folder,
+    started,
     write_picture,
 )
 from ..generation.results import Generation, ImageReport
@@ -92,6 +93,7 @@ def _draw_and_write(
             loras=job.loras,
             guides=job.prints,
             controls=job.controls.fingerprints,
+            inits=job.inits,
         )
         write_picture(path, made.image, record)
         seed = image_seed(job.request.seed, made.number)
@@ -117,6 +119,7 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
         Steering("lora", ("lora",), was.lora, record.loras, job.loras),
         Steering("guide", ("guide",), was.guide, record.guides, job.prints),
         Steering("control", ("control", "branch"), was.control, record.controls, controls),
+        Steering("init", ("init", "inpaint"), started(was), record.inits, job.inits),
     ):
         refuse_other(request, str(request.from_), steering, monitor)
     made, here = record.fingerprint, job.model.fingerprint

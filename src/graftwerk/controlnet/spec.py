@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.images import open_image
 from ..errors import BadInput
 from ..models.hub import BUILTIN, builtin_folder, require_condition
 from ..requests.base import DEFAULT_PIPELINE
@@ -14,6 +13,8 @@ from ..requests.generate import Generate
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from ..data.image_inputs import ImageLike
 
 _LARGEST = 10.0  # weight
 _ENTRY = re.compile(
@@ -109,16 +110,19 @@ def read_control(spec: ControlSpec) -> ControlInput:
     Raises:
         BadFile: one cannot be read.
     """
-    source = _read(spec.file, depth=spec.finished and spec.kind == "depth")
-    masks = [_read(path) for path in spec.masks]
+    source = read_named(spec.file, depth=spec.finished and spec.kind == "depth")
+    masks = [read_named(path) for path in spec.masks]
     return ControlInput(
         spec.kind, source, spec.finished, spec.weight, spec.first, spec.last, tuple(masks)
     )
 
 
-def _read(path: Path, *, depth: bool = False) -> NamedImage:
-    opened = open_image(str(path), depth=depth)
-    return NamedImage(str(path), opened.image, opened.notes)
+def read_named(given: "ImageLike", *, depth: bool = False) -> NamedImage:
+    """Decode a file, or convert an image in memory; see `data.image_inputs.opened`."""
+    from ..data.image_inputs import name_of, opened
+
+    found = opened(given, depth=depth)
+    return NamedImage(name_of(given), found.image, found.notes)
 
 
 def parse_control(entry: str) -> ControlSpec:

@@ -10,15 +10,16 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from ..data.pixels import to_images, to_levels
+from ..data.pixels import to_images, to_levels, to_values
 from ..errors import Failure
 from ..metrics.plots import image_sheet
 from ..types import Denoiser
 from .guidance import DenoiserWrapper, Guidance, compose
+from .img2img import StartImage
 from .noise_schedule import draw, final, initial
 from .pipeline import DiffusionModel
 from .prompts import TextStates, join
@@ -63,6 +64,7 @@ class Plan:
         seed: of the request.
         control: what is added between the U-Net's halves; None: nothing.
         pull: what guides by gradients; None for none.
+        start: the image that sampling starts at; None: noise.
     """
 
     texts: TextStates | None
@@ -75,6 +77,7 @@ class Plan:
     seed: int
     control: Controller | None = None
     pull: DenoiserWrapper | None = None
+    start: StartImage | None = None
 
 
 def image_seed(seed: int, number: int) -> int:
@@ -109,8 +112,13 @@ def starting_noise(
     generators: Sequence[torch.Generator],
 ) -> Float[Tensor, "b c h w"]:
     """Where a sampler starts: noise of the highest level."""
-    noise = draw(generators, torch.empty(len(generators), *shape, device=model.device))
-    return initial(noise, sigma)
+    return initial(_unit_noise(model, shape, generators), sigma)
+
+
+def _unit_noise(
+    model: DiffusionModel, shape: tuple[int, int, int], generators: Sequence[torch.Generator]
+) -> Float[Tensor, "b c h w"]:
+    return draw(generators, torch.empty(len(generators), *shape, device=model.device))
 
 
 def build_denoiser(model: DiffusionModel, plan: Plan, rows: int) -> Denoiser:
@@ -141,9 +149,13 @@ def sample_batch(
     sampler = find_sampler(plan.sampler, generators, plan.eta)
     with torch.inference_mode():
         denoise = build_denoiser(model, plan, len(numbers))
-        start = starting_noise(model, plan.shape, plan.sigmas[0], generators)
-        sampled = sampler(denoise, start, plan.sigmas, watch=watch)
-        sampled = final(sampled, plan.sigmas[-1])
+        noise, first, start = _unit_noise(model, plan.shape, generators), plan.sigmas[0], plan.start
+        if start is None:
+            x = initial(noise, first)
+        else:
+            x, denoise = start.begin(noise, first), start.wrap(denoise, noise, first)
+        sampled = final(sampler(denoise, x, plan.sigmas, watch=watch), plan.sigmas[-1])
+        sampled = sampled if start is None else start.end(sampled)
     if not bool(torch.isfinite(sampled).all()):
         raise Failure(
             f"model {model.name!r} drew values that are not finite.",
@@ -157,6 +169,18 @@ Picture: TypeAlias = Image.Image
 _DECODED_PIXELS = 2**19
 _SHEET_SIDE = 4096  # pixels at most
 _SHEET_GAP = 4
+
+
+def encode(
+    model: DiffusionModel, pictures: UInt8[np.ndarray, "n h w 3"]
+) -> Float[Tensor, "n c y x"]:
+    """What the model would have drawn to give these images."""
+    values = to_values(pictures)
+    if model.decoder is None and model.channels == 1:
+        values = values.mean(dim=1, keepdim=True)
+    with torch.no_grad():
+        found = [model.space.encode(part.to(model.device)) for part in torch.split(values, 32)]
+    return torch.cat(found)
 
 
 def decode(model: DiffusionModel, drawn: Float[Tensor, "b c h w"]) -> list[Picture]:

@@ -12,15 +12,14 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, UInt8
 from PIL import Image
-from torch import Tensor
 
 from .. import files
 from ..blocks.judge import Judge, Judgement, load_judge
 from ..data.images import open_image
-from ..data.pixels import stack, stretch, to_values
+from ..data.pixels import stack, stretch
 from ..diffusion.inversion import residuals
 from ..diffusion.pipeline import DiffusionModel
-from ..diffusion.sampling import decode
+from ..diffusion.sampling import decode, encode
 from ..errors import BadInput
 from ..metrics.distributions import Usual, neighbour_distances, spectra, usual
 from ..models.encoders import load_encoder, real_images_in
@@ -234,16 +233,6 @@ def draws_blocks(model: DiffusionModel) -> bool:
     """Whether a model draws in the latents of the Blocks scenes."""
     own = latents_identity(builtin_folder("builtin/blocks-autoencoder"))
     return model.space.identity == own and model.size == (SIDE, SIDE)
-
-
-def encode(model: DiffusionModel, pictures: Pictures) -> Float[Tensor, "n c y x"]:
-    """What the model would have drawn to give these images."""
-    values = to_values(pictures)
-    if model.decoder is None and model.channels == 1:
-        values = values.mean(dim=1, keepdim=True)
-    with torch.no_grad():
-        found = [model.space.encode(part.to(model.device)) for part in torch.split(values, _BATCH)]
-    return torch.cat(found)
 
 
 def _verdict(

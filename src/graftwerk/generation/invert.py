@@ -15,12 +15,12 @@ from ..diffusion.inversion import descend, invert_ddim
 from ..diffusion.noise_schedule import draw, initial, noise_levels
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.samplers import sample_ddim
-from ..diffusion.sampling import Picture, decode, image_seed
+from ..diffusion.sampling import Picture, decode, encode, image_seed
 from ..errors import UnknownName
 from ..metrics.distributions import psnr
 from ..requests.guide import Invert
 from ..types import Denoiser, Monitor
-from .authenticity import Pictures, encode
+from .authenticity import Pictures
 from .guide_spec import Guide
 from .guides import GuideModels, Settings
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..controlnet.inputs import OpenControls, kept, open_controls
 from ..data.images import write_image
 from ..diffusion.guidance import GradientGuide, Guidance, Overflowed
+from ..diffusion.img2img import last_steps
 from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextReader, TextStates
@@ -22,6 +23,7 @@ from .guidance_report import GradientTraces, explain_overflow, verdicts_on
 from .provenance import Surroundings, stem
 from .results import ControlReport, Generation, ImageReport, ImageVerdict
 from .spec import Options
+from .start import OpenStart, open_start
 from .steered import SteeredModel
 
 
@@ -66,6 +68,7 @@ class Job:
         guide: what guides it by gradients; None for nothing.
         pulls: what guides did.
         controls: what the images are to follow.
+        start: the image that they start at; None: noise.
     """
 
     request: Generate
@@ -77,6 +80,7 @@ class Job:
     guide: GradientGuide | None
     traces: GradientTraces
     controls: OpenControls
+    start: OpenStart | None = None
 
     @property
     def model(self) -> DiffusionModel:
@@ -91,7 +95,7 @@ class Job:
     @property
     def stem(self) -> str:
         """What the names of its files begin with."""
-        prints = [*self.loras, *self.prints, *self.controls.fingerprints]
+        prints = [*self.loras, *self.prints, *self.controls.fingerprints, *self.inits]
         return stem(self.request, " ".join([self.model.fingerprint, *prints]))
 
     @property
@@ -103,6 +107,16 @@ class Job:
     def prints(self) -> tuple[str, ...]:
         """Fingerprints of the guides."""
         return tuple(guide.fingerprint for guide in self.steered.guides)
+
+    @property
+    def inits(self) -> tuple[str, ...]:
+        """Fingerprints of the image that it starts at, and of its mask."""
+        return () if self.start is None else self.start.fingerprints
+
+    def decode(self, sampled: Float[Tensor, "b c h w"]) -> list[Picture]:
+        """What was sampled as images; what nothing was to change is as it was."""
+        images = decode(self.model, sampled)
+        return images if self.start is None else self.start.finish(images)
 
     @property
     def surroundings(self) -> Surroundings:
@@ -153,6 +167,9 @@ class Job:
             fights=self.traces.fights(),
             verdicts=self._verdicts(pictures, images, monitor),
             controls=control_reports(self, pictures, monitor),
+            start=None
+            if self.start is None
+            else self.start.report(images, self.steps, self.request.steps),
             converted=dict(self.controls.notes.counts),
         )
 
@@ -184,6 +201,11 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         texts, away, cut = _read_prompts(request, model.reader, bool(steered.controls), monitor)
     sigmas = noise_levels(model.noise, request.steps, request.schedule)
     guess = texts is not None and not request.prompt.strip() and not request.negative.strip()
+    start, taken = None, sigmas
+    if options.start is not None:
+        start = open_start(options.start, model, (width, height), monitor)
+        taken = last_steps(sigmas, options.start.strength)
+        sigmas = taken if len(taken) > 1 else sigmas
     controls = open_controls(
         steered.controls, model, sigmas, (width, height), guess=guess, reuse=request.reuse
     )
@@ -200,13 +222,14 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         guidance=Guidance(request.cfg, *options.cfg_interval),
         sampler=request.sampler,
         eta=request.eta,
-        sigmas=sigmas,
+        sigmas=taken,
         shape=model.shape(width, height),
         seed=request.seed,
         pull=None if guide is None else guide.apply,
         control=controls.controls,
+        start=None if start is None else start.latents,
     )
-    return Job(request, steered, plan, width, height, cut, guide, traces, controls)
+    return Job(request, steered, plan, width, height, cut, guide, traces, controls, start)
 
 
 def _read_prompts(
@@ -250,16 +273,14 @@ def sample_groups(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterat
                 return sample_batch(job.model, replace(job.plan, pull=steer.apply), [number])
 
             raise explain_overflow(error, taken + 1, job.steps, job.guide, again) from error
-        for number, image, latent in zip(
-            group.numbers, decode(job.model, sampled), sampled, strict=True
-        ):
+        for number, image, latent in zip(group.numbers, job.decode(sampled), sampled, strict=True):
             if number in group.kept:
                 yield MadeImage(number, image, latent, group, {})
 
 
 def _write_previews(job: Job, folder: Path, group: Group, step: Step) -> None:
     """The clean images that a step expects."""
-    for number, image in zip(group.numbers, decode(job.model, step.denoised), strict=True):
+    for number, image in zip(group.numbers, job.decode(step.denoised), strict=True):
         if number in group.kept:
             name = f"{job.stem}-{number:03d}-step-{step.number:03d}.png"
             write_image(folder / name, image)
@@ -313,7 +334,7 @@ def _again(job: Job, numbers: Sequence[int], monitor: Monitor) -> list[Retained]
         return []
     monitor.start(f"drawing {len(numbers)} without reuse", None)
     plan = replace(job.plan, control=replace(controls, reuse=1))
-    images = decode(job.model, sample_batch(job.model, plan, numbers))
+    images = job.decode(sample_batch(job.model, plan, numbers))
     return [values for values, _ in kept(measured, images)]
 
 

@@ -50,6 +50,8 @@ class Record(BaseModel):
         surroundings: where it was generated.
         loras: fingerprints of the low-rank steers, in the order of the request's `lora`.
         guides: of what guided it, in the order of the request's `guide`.
+        controls: of what controlled it, in the order of the request's `control`.
+        inits: of the image that it started at, and of its mask.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +64,7 @@ class Record(BaseModel):
     loras: tuple[str, ...] = ()
     guides: tuple[str, ...] = ()
     controls: tuple[str, ...] = ()
+    inits: tuple[str, ...] = ()
 
 
 def write_picture(path: Path, image: "Image.Image", record: Record) -> None:
@@ -148,6 +151,7 @@ def read_record(path: Path) -> Record:
         (record.loras, requested.lora),
         (record.guides, requested.guide),
         (record.controls, requested.control),
+        (record.inits, started(requested)),
     ]
     fit = all(len(prints) == len(named) for prints, named in steers)
     once = len(set(record.together)) == len(record.together)
@@ -158,6 +162,11 @@ def read_record(path: Path) -> Record:
     # an image of the time when there were bare gradients only
     request = record.request.model_copy(update={"guide_plain": True})
     return record.model_copy(update={"request": request})
+
+
+def started(request: Generate) -> list[str]:
+    """The image that a request starts at and its mask, as they are named."""
+    return [path for path in (request.init, request.inpaint) if path is not None]
 
 
 def stem(request: Generate, fingerprint: str) -> str:

@@ -151,6 +151,21 @@ class GradientConflict(Report):
     cosine: float = Field(description="between their gradients, mean of steps and images")
 
 
+class StartReport(Report):
+    """What became of the image that sampling started at."""
+
+    image: str = Field(description="the image")
+    mask: str | None = Field(description="white where it was repainted; null: no mask")
+    strength: float = Field(description="share of the steps")
+    steps: int = Field(description="that were taken")
+    of_steps: int = Field(description="that the whole way from noise has")
+    repainted: float = Field(description="share of the pixels that were generated")
+    changed: float = Field(description="their mean change in levels of 255")
+    outside: int | None = Field(
+        description="the largest change of the other pixels; null: there are none"
+    )
+
+
 class Generation(Report):
     """What `generate` drew."""
 
@@ -172,6 +187,9 @@ class Generation(Report):
     )
     verdicts: list[ImageVerdict] = Field(
         default_factory=list, description="what realism checks say of guided images, in their order"
+    )
+    start: StartReport | None = Field(
+        default=None, description="what became of the image that sampling started at"
     )
     converted: dict[str, int] = Field(
         default_factory=dict,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..controlnet.spec import ControlInput
+from ..controlnet.spec import ControlInput, NamedImage
 from ..diffusion.checkpoint import PipelineFolder
 from ..diffusion.options import parse_interval, require_sampler
 from ..errors import BadInput
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .guides import Settings
 
 Interval = tuple[float, float]
+_STRENGTH = 0.8  # of img2img, as in diffusers; inpainting takes all steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +46,73 @@ def parse_lora(entry: str) -> LoraSpec:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Start:
+    """The image that sampling starts at.
+
+    Attributes:
+        image: decoded.
+        strength: share of the steps that are taken; 0: it stays as it is.
+        mask: white where it is repainted; None: everywhere.
+        paste: whether the image's own pixels are put back where it is not repainted.
+    """
+
+    image: NamedImage
+    strength: float
+    mask: NamedImage | None
+    paste: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Options:
     """How images are sampled, whatever steers the model.
 
     Attributes:
         request: prompt, sampler, sizes and so on; its lists of adapters are not read.
         cfg_interval: noise levels in which classifier-free guidance acts.
+        start: the image that sampling starts at; None: noise.
     """
 
     request: Generate
     cfg_interval: Interval
+    start: Start | None = None
 
 
-def options_of(request: Generate) -> Options:
+def options_of(
+    request: Generate, init: NamedImage | None = None, mask: NamedImage | None = None
+) -> Options:
     """Check and parse what does not depend on the model.
+
+    Args:
+        request: what is to be generated.
+        init: the image that it starts at, decoded.
+        mask: white where that is repainted.
 
     Raises:
         UnknownName: there is no such sampler.
-        BadInput: an interval that is not possible, or an option that the sampler does not take.
+        BadInput: an interval that is not possible, or an option that the sampler does not take, or
+            one of an image to start at where there is none.
     """
     require_sampler(request.sampler, request.eta)
-    return Options(request, parse_interval(request.cfg_interval))
+    return Options(request, parse_interval(request.cfg_interval), _start(request, init, mask))
+
+
+def _start(request: Generate, init: NamedImage | None, mask: NamedImage | None) -> Start | None:
+    strength = request.strength
+    if init is None:
+        if mask is not None or strength is not None:
+            option = "--inpaint" if mask is not None else f"--strength {strength:g}"
+            raise BadInput(
+                f"{option} is of an image to start at, and there is none.", "Name it: --init IMAGE."
+            )
+        return None
+    if strength is None:
+        strength = _STRENGTH if mask is None else 1.0
+    if strength > 0 and int(request.steps * strength) == 0:
+        raise BadInput(
+            f"strength {strength:g} of {request.steps} steps is no whole step.",
+            f"Take at least {1 / request.steps:.3g}, or more steps; 0 leaves the image as it is.",
+        )
+    return Start(init, strength, mask, request.paste)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

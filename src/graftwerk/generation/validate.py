@@ -6,6 +6,7 @@ from ..controlnet.spec import (
     branch_folders,
     parse_control,
     read_control,
+    read_named,
 )
 from ..diffusion.checkpoint import PipelineFolder, open_pipeline, read_sizes, require_multiples
 from ..diffusion.options import parse_interval
@@ -32,7 +33,11 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
     guides = [parse_guide(entry) for entry in request.guide]
     if from_record:
         _require_reachable(request, guides)
-    options = options_of(request)
+    options = options_of(
+        request,
+        None if request.init is None else read_named(request.init),
+        None if request.inpaint is None else read_named(request.inpaint),
+    )
     guide_interval = parse_interval(request.guide_interval)
     guides = [_read_guide(guide, request) for guide in guides]
     specs = [parse_control(entry) for entry in request.control]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 from ..adapters.manifest import RECORD
 from ..adapters.protocol import Socket
 from ..controlnet.inputs import LoadedControl
-from ..controlnet.spec import ControlInput, NamedImage
-from ..data.image_inputs import ImageLike, name_of, open_and_hash, opened
+from ..controlnet.spec import ControlInput, read_named
+from ..data.image_inputs import ImageLike, name_of, open_and_hash
 from ..diffusion.guidance import LogProb, Term
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..errors import BadInput, GraftError
@@ -134,18 +134,13 @@ class ControlNet:
         Raises:
             BadInput: a weight or interval that is not possible, or not an image.
         """
-        masks = () if mask is None else (_named(mask),)
-        source = _named(image, depth=is_map and self.condition == "depth")
+        masks = () if mask is None else (read_named(mask),)
+        source = read_named(image, depth=is_map and self.condition == "depth")
         control = ControlInput(self.condition, source, is_map, weight, start, until, masks)
         return Control(self.folder, control)
 
     def __repr__(self) -> str:
         return f"ControlNet({self.source!r}, condition={self.condition!r})"
-
-
-def _named(image: ImageLike, *, depth: bool = False) -> NamedImage:
-    found = opened(image, depth=depth)
-    return NamedImage(name_of(image), found.image, found.notes)
 
 
 class Control:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..adapters.protocol import Adapter
+from ..controlnet.spec import read_named
 from ..data.image_inputs import ImageLike, as_image
 from ..data.images import image_html, write_image
 from ..data.pixels import stretch
@@ -20,12 +21,12 @@ from ..diffusion.sampling import (
     build_denoiser,
     contact_sheet,
     decode,
+    encode,
     image_seed,
     row_generators,
     starting_noise,
 )
 from ..errors import BadInput
-from ..generation.authenticity import encode
 from ..generation.job import Job, open_job
 from ..generation.results import Generation, ImageReport
 from ..generation.spec import Options, options_of
@@ -203,6 +204,9 @@ class Pipeline:
         negative: str = "",
         width: int | None = None,
         height: int | None = None,
+        init: ImageLike | None = None,
+        strength: float | None = None,
+        mask: ImageLike | None = None,
         monitor: Monitor | None = None,
         **options: Any,
     ) -> GeneratedImages:
@@ -218,9 +222,13 @@ class Pipeline:
             negative: what to get away from.
             width: in pixels; default: the model's own.
             height: the same.
+            init: image to start at instead of noise (img2img).
+            strength: share of the steps that it goes through: 0 leaves it as it is; default: 0.8,
+                with a mask 1.
+            mask: of `init`: white is repainted, black is kept (inpainting).
             monitor: informed about progress; silent by default.
             **options: further options of `graft generate`: `schedule`, `eta`, `cfg_interval`,
-                `reuse`, `best_of`, `check`.
+                `reuse`, `best_of`, `check`, `paste`.
 
         Raises:
             UnknownName: there is no such sampler.
@@ -231,7 +239,8 @@ class Pipeline:
         job = self.prepare(
             _options(
                 self.name, prompt, n, seed=seed, steps=steps, sampler=sampler, cfg=cfg,
-                negative=negative, width=width, height=height, **options,
+                negative=negative, width=width, height=height, strength=strength, init=init,
+                mask=mask, **options,
             ),
             monitor,
         )  # fmt: skip
@@ -280,6 +289,12 @@ class Pipeline:
         Raises:
             BadInput: an option that is not possible.
         """
+        if {"init", "mask", "strength", "inpaint"} & options.keys():
+            raise BadInput(
+                "a denoiser has no image to start at.",
+                "Start the sampler at pipe.encode([image]) + sigma * noise, or repaint with "
+                "gw.inpainted(denoise, ...).",
+            )
         request = _options(self.name, prompt, 1, steps=steps, cfg=cfg, negative=negative, **options)
         return _PromptedDenoiser(self.prepare(request, Silent()))
 
@@ -340,7 +355,15 @@ class _PromptedDenoiser:
         return self._built[rows](x, sigma)
 
 
-def _options(model: str, prompt: str, n: int, **options: Any) -> Options:
+def _options(
+    model: str,
+    prompt: str,
+    n: int,
+    *,
+    init: ImageLike | None = None,
+    mask: ImageLike | None = None,
+    **options: Any,
+) -> Options:
     """The options as a request, which knows their ranges.
 
     Raises:
@@ -353,11 +376,15 @@ def _options(model: str, prompt: str, n: int, **options: Any) -> Options:
             "Put adapters on with pipe.with_(...), and write images with result.save(folder).",
         )
     values = {"model": model, "prompt": prompt, "count": n, **options}
-    return options_of(checked(Generate, **values, names={"count": "n"}))
+    return options_of(
+        checked(Generate, **values, names={"count": "n"}),
+        None if init is None else read_named(init),
+        None if mask is None else read_named(mask),
+    )
 
 
 # Fields of a request that a pipeline has as objects, or that say where things are written.
 _ADAPTERS = frozenset(
-    {"model", "count", "lora", "control", "branch", "out", "previews", "from_", "device"}
+    {"model", "count", "lora", "control", "branch", "out", "previews", "from_", "device", "inpaint"}
     | {name for name in Generate.model_fields if name.startswith("guide")}
 )

@@ -14,7 +14,9 @@ from .base import (
     Advanced,
     Control,
     Guidance,
+    Image,
     OptionalPath,
+    OptionalPathText,
     Output,
     PathField,
     PathText,
@@ -109,6 +111,25 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     guide_labels: Guidance[GuideLabels] = Field(default_factory=list)
     guide_encoder: Guidance[PathText] = path_field(
         default=DEFAULT_IMAGE_ENCODER, description="joint encoder of text= and image="
+    )
+    init: Image[OptionalPathText] = path_field(
+        default=None,
+        description="image to start at instead of noise, cropped to the generated size (img2img)",
+    )
+    strength: Image[float | None] = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="share of the steps that --init goes through: 0 leaves it as it is, 1 hardly "
+        "keeps anything; default: 0.8, with --inpaint 1",
+    )
+    inpaint: Image[OptionalPathText] = path_field(
+        default=None, description="mask of --init: white is repainted, black is kept"
+    )
+    paste: Image[bool] = Field(
+        default=True,
+        description="put the pixels of --init back where nothing is repainted; without it they go "
+        "through the autoencoder",
     )
     check: Guidance[bool] = Field(
         default=True,

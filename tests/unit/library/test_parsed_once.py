@@ -10,7 +10,7 @@ from graftwerk import files
 from graftwerk.adapters import manifest
 from graftwerk.commands.generate import run_generate
 from graftwerk.controlnet import inputs, spec
-from graftwerk.data import images
+from graftwerk.data import image_inputs, images
 from graftwerk.diffusion import checkpoint, pipeline
 from graftwerk.generation import guide_spec, validate
 from graftwerk.models import checkpoint as models
@@ -38,7 +38,7 @@ def count(monkeypatch):
     counted("parse_guide", guide_spec, validate)
     counted("branch_folders", spec, validate)
     counted("open_pipeline", checkpoint, validate, pipeline)
-    counted("open_image", images, spec, guide_spec)
+    counted("open_image", images, image_inputs, guide_spec)
     counted("read_branch", inputs)
     counted("sha256_of_file", files, models, manifest)
     integrity._hash.cache_clear()  # what other tests have hashed
@@ -47,12 +47,12 @@ def count(monkeypatch):
 
 @pytest.mark.parametrize("guide", ["class=cube:10", "image=HERE:10"])
 def test_once(count, tmp_path, guide):
-    control, here = tmp_path / "control.png", tmp_path / "guide.png"
-    for path in (control, here):
+    control, here, init, mask = (tmp_path / f"{name}.png" for name in "abcd")
+    for path in (control, here, init, mask):
         Image.linear_gradient("L").resize((64, 64)).convert("RGB").save(path)
     request = graftwerk.Generate(
         prompt="a red cube", control=[f"canny={control}"], guide=[guide.replace("HERE", str(here))],
-        count=1, steps=2, out=tmp_path / "out", device="cpu",
+        init=init, inpaint=mask, count=1, steps=2, out=tmp_path / "out", device="cpu",
     )  # fmt: skip
     run_generate(request, Silent())
     names = {name for name, _ in count}

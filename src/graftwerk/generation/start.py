@@ -1,0 +1,108 @@
+"""The image that a request starts at, what of it is repainted, and what became of it."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn import functional
+
+from ..data.images import ImageNotes
+from ..data.pixels import fit
+from ..diffusion.img2img import StartImage
+from ..diffusion.pipeline import DiffusionModel
+from ..diffusion.sampling import Picture, encode
+from ..errors import BadInput
+from ..types import Monitor
+from .results import StartReport
+from .spec import Start
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenStart:
+    """An image to start at that fits a model.
+
+    Attributes:
+        start: as it was requested.
+        latents: what sampling begins with.
+        pixels: of the image at the size that is generated.
+        repainted: pixels that are generated; none at strength 0.
+        fingerprints: of the image and of its mask.
+    """
+
+    start: Start
+    latents: StartImage
+    pixels: UInt8[np.ndarray, "h w 3"]
+    repainted: Bool[np.ndarray, "h w"]
+    fingerprints: tuple[str, ...]
+
+    def finish(self, images: Sequence[Picture]) -> list[Picture]:
+        """Decoded images, with the pixels of the image itself where nothing was generated."""
+        if not self.start.paste or self.repainted.all():
+            return list(images)
+        mask = Image.fromarray(self.repainted)
+        own = Image.fromarray(self.pixels)
+        return [Image.composite(image, own.convert(image.mode), mask) for image in images]
+
+    def report(self, images: Sequence[Picture], steps: int, of: int) -> StartReport:
+        """What the images changed."""
+        rows = np.stack([np.asarray(image.convert("RGB"), dtype=np.int64) for image in images])
+        changes = np.abs(rows - self.pixels)
+        inside, outside = changes[:, self.repainted], changes[:, ~self.repainted]
+        return StartReport(
+            image=self.start.image.name,
+            mask=None if self.start.mask is None else self.start.mask.name,
+            strength=self.start.strength,
+            steps=steps,
+            of_steps=of,
+            repainted=float(self.repainted.mean()),
+            changed=float(inside.mean()) if inside.size else 0.0,
+            outside=int(outside.max()) if outside.size else None,
+        )
+
+
+def open_start(
+    start: Start, model: DiffusionModel, size: tuple[int, int], monitor: Monitor
+) -> OpenStart:
+    """Crop an image and its mask to the generated size, and encode the image.
+
+    The mask is cut at half of white and brought to latents by the nearest pixel, as diffusers does.
+
+    Raises:
+        BadInput: white parts of the mask that no latent sees.
+    """
+    notes = ImageNotes()
+    pixels = fit(start.image.image, *size)
+    notes.add(start.image.notes)
+    repainted, mask = np.full(pixels.shape[:2], start.strength > 0), None
+    prints = [hashlib.sha256(pixels.tobytes()).hexdigest()]
+    if start.mask is not None:
+        notes.add(start.mask.notes)
+        grey = ImageOps.fit(start.mask.image.convert("L"), size, Image.Resampling.LANCZOS)
+        white = np.asarray(grey) > 127
+        prints.append(hashlib.sha256(np.packbits(white).tobytes()).hexdigest())
+        mask = _of_latents(white, model, start.mask.name).to(model.device)
+        repainted &= white
+        if not white.any():
+            monitor.note(f"the mask {start.mask.name} is black all over: nothing is repainted")
+    notes.report(monitor)
+    from_noise = mask is not None and start.strength == 1
+    latents = StartImage(encode(model, pixels[None]), mask, from_noise)
+    return OpenStart(start, latents, pixels, repainted, tuple(prints))
+
+
+def _of_latents(white: Bool[np.ndarray, "h w"], model: DiffusionModel, name: str) -> Tensor:
+    rows = torch.from_numpy(white)[None, None].float()
+    _, height, width = model.shape(white.shape[1], white.shape[0])
+    found = functional.interpolate(rows, size=(height, width)) > 0.5
+    if white.any() and not bool(found.any()):
+        raise BadInput(
+            f"the white parts of the mask {name} are smaller than the {model.factor} x "
+            f"{model.factor} pixels that one latent of the model stands for.",
+            "Paint them larger; white is what is repainted.",
+        )
+    return found

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .library.controlnet import train_controlnet
     from .library.encoder import Encoder, load_encoder
     from .library.estimators import Classifier, Regressor, load
+    from .library.forecaster import Forecaster, ForecastValues
     from .library.index import Index
     from .library.inversion import invert
     from .library.pipeline import GeneratedImages, Pipeline
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .requests.control import ControlAblation, ControlExport, ControlTrain
     from .requests.evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
     from .requests.finetune import Compare, EvalFit, Fit, LoraTrain, Predict
+    from .requests.forecast import Forecast
     from .requests.generate import Generate
     from .requests.guide import GuideCheck, GuideSweep, Invert
     from .requests.models import ModelsInfo, ModelsList, Tour
@@ -58,6 +60,8 @@ _OBJECTS: dict[str, str] = {
     "Classifier": "library.estimators",
     "ControlNet": "library.adapters",
     "Encoder": "library.encoder",
+    "ForecastValues": "library.forecaster",
+    "Forecaster": "library.forecaster",
     "GeneratedImages": "library.pipeline",
     "Guide": "library.adapters",
     "ImageGuide": "library.adapters",
@@ -106,6 +110,9 @@ __all__ = [
     "EvalRetrieval",
     "EvalSimilarity",
     "Fit",
+    "Forecast",
+    "ForecastValues",
+    "Forecaster",
     "Generate",
     "GeneratedImages",
     "GraftError",

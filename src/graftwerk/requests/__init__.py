@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .control import ControlAblation, ControlExport, ControlTrain
     from .evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
     from .finetune import Compare, EvalFit, Fit, LoraTrain, Predict
+    from .forecast import Forecast
     from .generate import Generate
     from .guide import GuideCheck, GuideSweep, Invert
     from .models import ModelsInfo, ModelsList, Tour
@@ -42,6 +43,7 @@ REQUESTS = {
     "EvalRetrieval": "evaluate",
     "EvalSimilarity": "evaluate",
     "Fit": "finetune",
+    "Forecast": "forecast",
     "Generate": "generate",
     "GuideCheck": "guide",
     "GuideSweep": "guide",
@@ -84,6 +86,7 @@ __all__ = [
     "EvalRetrieval",
     "EvalSimilarity",
     "Fit",
+    "Forecast",
     "Generate",
     "GuideCheck",
     "GuideSweep",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .library.controlnet import train_controlnet
     from .library.encoder import Encoder, load_encoder
     from .library.estimators import Classifier, Regressor, load
+    from .library.forecaster import Forecaster, ForecastValues
     from .library.index import Index
     from .library.inversion import invert
     from .library.pipeline import GeneratedImages, Pipeline
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .requests.control import ControlAblation, ControlExport, ControlTrain
     from .requests.evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
     from .requests.finetune import Compare, EvalFit, Fit, FitExport, LoraTrain, Predict
+    from .requests.forecast import Forecast
     from .requests.generate import Generate
     from .requests.guide import GuideCheck, GuideSweep, Invert
     from .requests.models import ModelsInfo, ModelsList, Tour
@@ -59,6 +61,8 @@ _OBJECTS: dict[str, str] = {
     "Classifier": "library.estimators",
     "ControlNet": "library.adapters",
     "Encoder": "library.encoder",
+    "ForecastValues": "library.forecaster",
+    "Forecaster": "library.forecaster",
     "GeneratedImages": "library.pipeline",
     "Guide": "library.adapters",
     "ImageGuide": "library.adapters",
@@ -109,6 +113,9 @@ __all__ = [
     "EvalSimilarity",
     "Fit",
     "FitExport",
+    "Forecast",
+    "ForecastValues",
+    "Forecaster",
     "Generate",
     "GeneratedImages",
     "GraftError",

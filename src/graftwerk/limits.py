@@ -63,6 +63,8 @@ DATA_UNPACKED = 1024 * MIB  # contents of a table or a zip of texts, unpacked
 DATA_ARCHIVE_ENTRIES = 1_000_000  # of a zip of labelled data
 DATA_TEXT = 1 * MIB  # one labelled text in a file of its own
 CLASSES = 10_000
+FORECAST = 10_000  # values ahead
+SEASON = 100_000  # steps
 RECORD_CHARACTERS = 8_000_000  # of the request in an image's metadata
 
 

@@ -9,6 +9,7 @@ from ..blocks.results import BlocksData, BlocksSheet, RecipeEvaluation, RecipeLi
 from ..conditions.results import ConditionKinds, ConditionResult, EdgeEvaluation
 from ..controlnet.results import Ablation, ControlExported, ControlTrained
 from ..finetune.results import FitComparison, FitEvaluation, FitResult, LoraTrainResult, Predictions
+from ..forecast.results import ForecastResult
 from ..generation.results import Generation, GuideSweepReport, GuideVerdicts, Inversion
 from ..metrics.results import (
     AlignmentEvaluation,
@@ -22,11 +23,11 @@ from ..rag.results import Answer, Calibration
 from ..results import Report
 from ..search.results import Embedding, IndexChange, IndexCheck, IndexState, SearchResult
 from ..text_safety import printable
-from . import blocks, classify, condition, control, finetune, guide, search
+from . import blocks, classify, condition, control, finetune, forecast, guide, search
 from . import finetune as probe
 from .format import dim as _dim
-from .format import place as _location
 from .format import note_lines, skipped_lines, source_lines, table, table_lines
+from .format import place as _location
 
 
 def show(report: Report, *, streamed: bool = False) -> None:
@@ -260,6 +261,7 @@ _lines.register(EdgeEvaluation, condition.edge_lines)
 _lines.register(FitResult, finetune.fit_lines)
 _lines.register(FitComparison, finetune.comparison_lines)
 _lines.register(Predictions, finetune.prediction_lines)
+_lines.register(ForecastResult, forecast.forecast_lines)
 _lines.register(FitEvaluation, finetune.evaluation_lines)
 _lines.register(ReadoutResult, probe.readout_lines)
 _lines.register(LoraTrainResult, finetune.lora_lines)

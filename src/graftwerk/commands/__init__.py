@@ -107,6 +107,7 @@ CATALOGUE: tuple[Command, ...] = (
     Command(("lora", "train"), "LoraTrain", "commands.lora:run_lora_train", "graft lora train pictures/ --task generate --out style"),
     Command(("predict",), "Predict", "commands.fit:run_predict", "graft predict fit \"a text to judge\""),
     Command(("compare",), "Compare", "commands.fit:run_compare", "graft compare texts.csv --target topic --out compare"),
+    Command(("forecast",), "Forecast", "commands.forecast:run_forecast", "graft forecast hourly.csv --target load --horizon 48"),
     Command(("eval", "fit"), "EvalFit", "commands.fit:run_eval_fit", "graft eval fit fit new-data.csv"),
     Command(("readout",), "Readout", "commands.evaluate:run_readout", "graft readout blocks/ --model FOLDER --at latent --target place"),
     Command(("blocks", "render"), "BlocksRender", "commands.blocks:run_blocks_render", "graft blocks render --count 100 --size 64 --seed 7 --out blocks"),

@@ -454,6 +454,7 @@ _OPENED_BY = {
     "low-rank": "`graft generate ... --lora FOLDER`, or peft and diffusers",
     "control": "`graft generate ... --control`, or diffusers",
     "model": "the commands that take its name as --model",
+    "forecast": "`Forecaster(FOLDER)`, or `graft forecast ... --model FOLDER`",
 }
 
 

@@ -33,7 +33,7 @@ class SeriesNetwork(nn.Module):
         self.network: Any = getattr(self.saved, known.inner) if known.inner else self.saved
         self.kind = folder.model_type
         if self.kind == "patchtst":
-            self._read_one_channel()
+            read_one_channel(self.network)
 
     def prepare(self, series: Sequence[np.ndarray]) -> dict[str, Tensor]:
         """The network's inputs, series of any length filled up on the left.
@@ -68,25 +68,6 @@ class SeriesNetwork(nn.Module):
         pooled = (states * seen.unsqueeze(-1)).sum(dim=1) / seen.sum(dim=1, keepdim=True)
         return nn.functional.normalize(pooled, dim=-1)
 
-    def _read_one_channel(self) -> None:
-        """A PatchTST of several channels has one embedding for all, so it reads one as well.
-
-        Raises:
-            BadInput: it has an embedding for each.
-        """
-        config = self.network.config
-        if config.num_input_channels == 1:
-            return
-        if not config.share_embedding:
-            raise BadInput(
-                f"this PatchTST reads {config.num_input_channels} series at once, each by an "
-                "embedding of its own, and a row of data holds one.",
-                "Name one with share_embedding, or of one input channel.",
-            )
-        for module in self.network.modules():
-            if hasattr(module, "num_input_channels"):
-                module.num_input_channels = 1
-
     def _width(self, longest: int) -> int:
         config = self.network.config
         if self.kind != "patchtst":
@@ -97,3 +78,23 @@ class SeriesNetwork(nn.Module):
                 "Name fewer columns with --content.",
             )
         return int(config.context_length)
+
+
+def read_one_channel(network: Any) -> None:
+    """A PatchTST of several channels has one embedding for all, so it reads one as well.
+
+    Raises:
+        BadInput: it has an embedding, or a head, for each.
+    """
+    config = network.config
+    if config.num_input_channels == 1:
+        return
+    if not config.share_embedding or not config.share_projection:
+        raise BadInput(
+            f"this PatchTST reads {config.num_input_channels} series at once, each by weights of "
+            "its own, and here one is read at a time.",
+            "Name one with share_embedding and share_projection, or of one input channel.",
+        )
+    for module in network.modules():
+        if hasattr(module, "num_input_channels"):
+            module.num_input_channels = 1

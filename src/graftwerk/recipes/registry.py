@@ -109,6 +109,14 @@ RECIPES: tuple[Entry, ...] = (
         "builtin/blocks-noisy-classifier",
         needs=("autoencoder",),
     ),
+    Entry(
+        "series",
+        "forecasts a time series, with quantiles",
+        "It was trained on made-up series alone, of one variable, 128 values ahead at once.",
+        "safetensors and config.json of graftwerk",
+        {"mase_percent": 85.0},
+        "builtin/series",
+    ),
     *(
         Entry(
             f"control-{condition}",

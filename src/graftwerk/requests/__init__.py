@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .control import ControlAblation, ControlExport, ControlTrain
     from .evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
     from .finetune import Compare, EvalFit, Fit, FitExport, LoraTrain, Predict
+    from .forecast import Forecast
     from .generate import Generate
     from .guide import GuideCheck, GuideSweep, Invert
     from .models import ModelsInfo, ModelsList, Tour
@@ -43,6 +44,7 @@ REQUESTS = {
     "EvalSimilarity": "evaluate",
     "Fit": "finetune",
     "FitExport": "finetune",
+    "Forecast": "forecast",
     "Generate": "generate",
     "GuideCheck": "guide",
     "GuideSweep": "guide",
@@ -86,6 +88,7 @@ __all__ = [
     "EvalSimilarity",
     "Fit",
     "FitExport",
+    "Forecast",
     "Generate",
     "GuideCheck",
     "GuideSweep",

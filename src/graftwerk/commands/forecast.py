@@ -1,0 +1,154 @@
+"""`graft forecast`: the next values of a time series, with quantiles and a backtest."""
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import files, folders
+from ..data.tables import reading_of
+from ..errors import BadInput, UnknownName
+from ..forecast.backtest import choose_origins
+from ..forecast.plot import plot_forecast
+from ..forecast.results import ForecastResult
+from ..forecast.saved import require_free
+from ..forecast.series import Series, read_series
+from ..library.forecaster import Forecaster, ForecastValues
+from ..requests.forecast import Forecast
+from ..types import Monitor
+
+
+def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
+    """Read the series, fit where that was asked for, test on its end, forecast.
+
+    What is fitted for the backtest knows nothing of what the backtest forecasts; the forecast
+    itself comes from the same model.
+
+    Raises:
+        BadInput: table, series or model cannot be used as given.
+        Diverged: a training's loss is not finite any more.
+        NoRoom: something cannot be written.
+    """
+    began = time.perf_counter()
+    write = _writer(request)
+    series = read_series(
+        request.table,
+        request.target,
+        request.covariates,
+        request.time,
+        request.gaps,
+        reading_of(request),
+    )
+    notes = list(series.notes)
+    forecaster = Forecaster(
+        request.model,
+        request.how,
+        request.season,
+        request.steps,
+        request.rank,
+        request.seed,
+        request.device,
+        series.step.seasons() if series.step is not None else (),
+    )
+    values, ahead = series.values, request.horizon
+    seasons = forecaster.seasons(values)
+    covariates = dict(series.covariates) or None
+    if len(values) and float(values.min()) == float(values.max()):
+        notes.append("all values are the same, and so is the forecast")
+    origins = choose_origins(len(values), ahead, request.origins, seasons[0]).places
+    if request.origins and not origins:
+        notes.append(f"{len(values):,} values are too few to test forecasts of {ahead:,}")
+    for note in notes:
+        monitor.note(note)
+    if request.how != "zero-shot":
+        forecaster.fit(values[: origins[0]] if origins else values, ahead, monitor=monitor)
+    monitor.start("forecasting")
+    found = forecaster.predict(values, ahead, covariates=covariates)
+    rows = (
+        forecaster.backtest(values, ahead, origins=request.origins, covariates=covariates)
+        if origins
+        else []
+    )
+    times = series.times_ahead(ahead)
+    result = ForecastResult(
+        target=series.name,
+        model=request.model,
+        how=forecaster.method,
+        history=len(values),
+        step=series.step.words if series.step is not None else "1 row",
+        season=seasons[0],
+        second_season=seasons[1],
+        times=times,
+        median=found.median.tolist(),
+        quantiles={f"{q:g}": found.quantile(q).tolist() for q in found.levels},
+        backtest=rows,
+        origins=len(origins),
+        covariates=list(series.covariates),
+        fitted=forecaster.fitted,
+        out=None if request.out is None else str(request.out),
+        plot=None if request.plot is None else str(request.plot),
+        saved=None if request.save is None else str(request.save),
+        tables=[series.table],
+        notes=notes,
+        seconds=time.perf_counter() - began,
+    )
+    if request.save is not None:
+        forecaster.save(request.save)
+    if request.plot is not None:
+        files.write_bytes(request.plot, _plot(series, forecaster, found, request))
+    if request.out is not None and write is not None:
+        files.write_text(request.out, write(result))
+    return result
+
+
+def _plot(
+    series: Series, forecaster: Forecaster, found: ForecastValues, request: Forecast
+) -> bytes:
+    """The forecast, and above it that of the last values that are known."""
+    values, horizon = series.values, request.horizon
+    tested = None
+    if request.origins and len(values) >= 2 * horizon + 3:
+        tested = forecaster.predict(values[:-horizon], horizon).quantiles
+    return plot_forecast(
+        values,
+        found.quantiles,
+        tested,
+        found.levels,
+        found.season,
+        f"{series.name} of {request.table.name}, {forecaster.model}, {forecaster.method}",
+        "rows" if series.step is None else f"steps of {series.step.words}",
+    )
+
+
+def _writer(request: Forecast) -> Callable[[ForecastResult], str] | None:
+    """How to write the table; refuses first what cannot be written at the end."""
+    if request.plot is not None and request.plot.suffix.lower() != ".png":
+        raise UnknownName("ending of the plot", request.plot.suffix, [".png"])
+    if request.save is not None:
+        if request.how == "zero-shot":
+            raise BadInput(
+                "nothing is fitted that --save could write.", "Say how: --how linear, lora or full."
+            )
+        folders.require_outside([request.table, request.model], Path(request.save).absolute())
+        require_free(Path(request.save).absolute())
+    if request.out is None:
+        return None
+    known = {".csv": _as_csv, ".json": _as_json}
+    if request.out.suffix not in known:
+        raise UnknownName("ending of the output file", request.out.suffix, known)
+    return known[request.out.suffix]
+
+
+def _as_csv(result: ForecastResult) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["time", result.target, *(f"quantile {level}" for level in result.quantiles)])
+    columns = (result.times, result.median, *result.quantiles.values())
+    writer.writerows(zip(*columns, strict=True))
+    return buffer.getvalue()
+
+
+def _as_json(result: ForecastResult) -> str:
+    return json.dumps(result.model_dump(), indent=1) + "\n"

@@ -1,0 +1,1 @@
+"""Forecasts of time series: simple ones, pre-trained models, fine-tuning, backtests."""

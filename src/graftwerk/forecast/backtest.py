@@ -1,0 +1,84 @@
+"""Backtests: forecasts from earlier moments of a history, against what came after them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from ..metrics.forecasting import coverage, crps
+from .candidates import seasonal_scale
+from .forecasters import Drift, Forecaster, History, Naive
+from .results import BacktestRow
+
+FloatArray = NDArray[np.float64]
+
+_LEAST = 8  # values of a history that is forecast from
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Moments to forecast from: values before each, the last one first left out whole."""
+
+    places: tuple[int, ...]
+    horizon: int
+
+
+def choose_origins(count: int, horizon: int, wanted: int, season: int) -> Origins:
+    """The last moments from which the whole horizon is known, at most a horizon apart.
+
+    At most the last half of the history is forecast; there may be none.
+    """
+    least = max(_LEAST, min(2 * season + 1, count // 2), count // 2)
+    last = count - horizon
+    if last < least or wanted < 1:
+        return Origins((), horizon)
+    step = min(horizon, max(1, (last - least) // max(wanted - 1, 1)))
+    places = [last - number * step for number in range(wanted) if last - number * step >= least]
+    return Origins(tuple(sorted(places)), horizon)
+
+
+def backtest(
+    values: FloatArray,
+    seasons: tuple[int, int],
+    origins: Origins,
+    forecasters: Sequence[Forecaster],
+) -> list[BacktestRow]:
+    """Each forecaster on the same moments; errors in units of the seasonal naive one before each.
+
+    The baselines stand below.
+    """
+    histories = [History(values[:place], *seasons) for place in origins.places]
+    actual = [values[place : place + origins.horizon] for place in origins.places]
+    units = [seasonal_scale(one.values, one.season) for one in histories]
+    rows = []
+    for forecaster in (*forecasters, Naive(), Drift()):
+        found = forecaster.forecast(histories, origins.horizon)
+        rows.append(_row(forecaster, found, actual, units))
+    return rows
+
+
+def _row(
+    forecaster: Forecaster,
+    found: Float[np.ndarray, "b h q"],
+    actual: Sequence[FloatArray],
+    units: Sequence[float],
+) -> BacktestRow:
+    levels = forecaster.levels
+    middle = levels.index(0.5)
+    errors = [
+        float(np.abs(one[:, middle] - after).mean())
+        for one, after in zip(found, actual, strict=True)
+    ]
+    scores = [crps(one, after, levels) for one, after in zip(found, actual, strict=True)]
+    inside = [coverage(one, after, levels) for one, after in zip(found, actual, strict=True)]
+    shares = [share for share in inside if share is not None]
+    scaled = [error / unit for error, unit in zip(errors, units, strict=True) if unit > 0]
+    return BacktestRow(
+        name=forecaster.name,
+        mase=float(np.mean(scaled)) if scaled else None,
+        mae=float(np.mean(errors)),
+        crps=float(np.mean(scores)),
+        coverage=float(np.mean(shares)) if shares else None,
+    )

@@ -1,0 +1,180 @@
+"""Simple forecasts of a history, and what a network is told of it.
+
+The built-in network weighs these forecasts and corrects them, so that a season of any length costs
+it nothing to learn: it begins at "as one season ago" and can only get better.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+FloatArray = NDArray[np.float64]
+
+CONTEXT, PATCH, LEADS = (
+    512,
+    16,
+    128,
+)  # values that the network reads, a token of them, leads at once
+LONGEST = 4096  # values of a history that are looked at
+NAMES = (
+    "last",
+    "season",
+    "season before",
+    "mean of seasons",
+    "drift",
+    "second season",
+    "mean",
+    *(f"{space} {kind}" for space in ("sum", "product") for kind in
+      ("growth", "slow", "medium", "fast", "trend")),
+)  # fmt: skip
+_SMOOTHING = (0.1, 0.3, 0.7)
+_DAMPING = 0.9
+_SEASONS = 4  # whole seasons that a pattern is averaged over
+_ROOM = 3.0  # a forecast stays within so many ranges of the history around it
+FACTS = 8 + 2 * len(NAMES)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A history as the network reads it; all values in units of `scale` around `level`.
+
+    Attributes:
+        past: [channels, CONTEXT]: value, change over a season, and where each is known.
+        ahead: [forecasts, leads]: the simple forecasts.
+        facts: of the whole history: its size and season, how each forecast did at its end.
+        level: mean of the last season.
+        scale: mean change over a season, the scale of MASE.
+    """
+
+    past: FloatArray
+    ahead: FloatArray
+    facts: FloatArray
+    level: float
+    scale: float
+
+
+def seasonal_scale(history: FloatArray, season: int) -> float:
+    """Mean absolute change over one season; over one step where the history is too short."""
+    lag = season if len(history) > season else 1
+    return float(np.abs(history[lag:] - history[:-lag]).mean()) if len(history) > lag else 0.0
+
+
+def seasonal_naive(history: FloatArray, season: int, leads: int) -> FloatArray:
+    """The value one season before, the last season repeated; the last value where none is whole."""
+    season = season if len(history) >= season else 1
+    return history[len(history) - season + np.arange(leads) % season]
+
+
+def drift(history: FloatArray, leads: int) -> FloatArray:
+    """The straight line through the first and the last value."""
+    slope = (history[-1] - history[0]) / max(len(history) - 1, 1)
+    return np.asarray(history[-1] + slope * np.arange(1, leads + 1))
+
+
+def example(history: FloatArray, season: int, second: int = 1, leads: int = LEADS) -> Example:
+    """What the network is told of a history of at least two values that are not all the same."""
+    history = np.asarray(history, dtype=np.float64)[-LONGEST:]
+    lag = season if len(history) > season else 1
+    spread = float(history.std())
+    scale = max(seasonal_scale(history, season), 1e-3 * spread, 1e-9 * float(np.abs(history).max()))
+    scale = scale or 1.0
+    level = float(history[-lag:].mean())
+    recent = history[-CONTEXT:]
+    change = np.zeros_like(history)
+    change[lag:] = history[lag:] - history[:-lag]
+    known = (np.arange(len(history)) >= lag)[-CONTEXT:]
+    past = np.zeros((4, CONTEXT))
+    past[:, CONTEXT - len(recent) :] = np.stack(
+        [
+            np.arcsinh((recent - level) / scale),
+            np.arcsinh(change[-CONTEXT:] / scale),
+            np.ones(len(recent)),
+            known,
+        ]
+    )
+    ahead = (simple_forecasts(history, season, second, leads) - level) / scale
+    return Example(past, ahead, _facts(history, season, second, scale, spread), level, scale)
+
+
+def _facts(
+    history: FloatArray, season: int, second: int, scale: float, spread: float
+) -> FloatArray:
+    facts = np.zeros(FACTS)
+    seasons = len(history) / season
+    facts[:8] = (
+        math.log(season) / 3,
+        float(season == 1),
+        math.log(len(history)) / 4,
+        math.log(seasons) / 2,
+        math.log(second) / 4,
+        math.asinh(spread / scale),
+        float(history.min() > 0),
+        1.0,
+    )
+    held = min(max(season, 6), 48, len(history) // 3)
+    if held >= 2:
+        before, after = history[:-held], history[-held:]
+        errors = (simple_forecasts(before, season, second, held) - after) / scale
+        facts[8:] = np.arcsinh([*np.abs(errors).mean(axis=1), *errors.mean(axis=1)])
+    else:
+        facts[7] = 0.0
+    return facts
+
+
+def simple_forecasts(history: FloatArray, season: int, second: int, leads: int) -> FloatArray:
+    """The forecasts of `NAMES`, [forecasts, leads]."""
+    season = season if len(history) >= season else 1
+    last = seasonal_naive(history, season, leads)
+    earlier = history[:-season]
+    before = seasonal_naive(earlier, season, leads) if len(earlier) >= season else last
+    whole = min(len(history) // season, _SEASONS)
+    blocks = history[len(history) - whole * season :].reshape(whole, season)
+    phase = np.arange(leads) % season
+    rows = [
+        np.full(leads, history[-1]),
+        last,
+        before,
+        blocks.mean(axis=0)[phase],
+        drift(history, leads),
+        seasonal_naive(history, second, leads) if len(history) >= second > 1 else last,
+        np.full(leads, history[-4 * max(season, 8) :].mean()),
+    ]
+    sums = _smoothed(history, season, leads)
+    rows += sums
+    low, high = history.min(), history.max()
+    rows += [np.exp(np.minimum(row, 700.0)) for row in _smoothed(np.log(history), season, leads)] \
+        if low > 0 and high > 1.05 * low else sums  # fmt: skip
+    room = _ROOM * (high - low)
+    return np.asarray(np.clip(np.stack(rows), low - room, high + room))
+
+
+def _smoothed(history: FloatArray, season: int, leads: int) -> list[FloatArray]:
+    """Growth over the last seasons, and exponential smoothing of the values without season."""
+    history = history[-max(8 * season, 256) :]
+    whole = min(len(history) // season, _SEASONS)
+    blocks = history[len(history) - whole * season :].reshape(whole, season)
+    means = blocks.mean(axis=1)
+    growth = (means[-1] - means[0]) / (whole - 1) if whole > 1 else 0.0
+    phase, ahead = np.arange(leads) % season, np.arange(1, leads + 1)
+    pattern = np.zeros(season)
+    if season > 1 and whole > 1:
+        slope = growth / season
+        pattern = (blocks - means[:, None] - slope * (np.arange(season) - (season - 1) / 2)).mean(0)
+    place = (np.arange(len(history)) - len(history)) % season
+    flat = history - pattern[place]
+    rows = [history[len(history) - season + phase] + growth * (1 + (ahead - 1) // season)]
+    levels = [_smooth(flat, rate) for rate in _SMOOTHING]
+    rows += [level[-1] + pattern[phase] for level in levels]
+    rate = _SMOOTHING[1]
+    twice = _smooth(levels[1], rate)
+    trend = rate / (1 - rate) * (levels[1][-1] - twice[-1])
+    damped = _DAMPING * (1 - _DAMPING**ahead) / (1 - _DAMPING)
+    return [*rows, 2 * levels[1][-1] - twice[-1] + trend * damped + pattern[phase]]
+
+
+def _smooth(values: FloatArray, rate: float) -> FloatArray:
+    smooth: FloatArray = lfilter([rate], [1, rate - 1], values, zi=[(1 - rate) * values[0]])[0]
+    return smooth

@@ -1,0 +1,345 @@
+"""What forecasts: the simple baselines, the built-in network, PatchTST and TimesFM of transformers.
+
+All give quantiles of each lead, in the units of the series.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..errors import BadInput
+from ..models.checkpoint import ModelFolder, fingerprint, open_folder, read_object
+from ..models.hub import loading, locate
+from ..models.time_series import read_one_channel
+from ..models.trainable import load_own
+from ..models.transformers import choose_device, load_network
+from .candidates import LEADS, PATCH, drift, example, seasonal_naive, seasonal_scale
+from .network import MODEL_TYPE, QUANTILES, SeriesForecaster, as_inputs, pinball
+
+FloatArray = NDArray[np.float64]
+Quantiles = Float[np.ndarray, "b h q"]
+
+_AT_ONCE = 64  # histories
+_NORMAL = (-1.2815515655, -0.8416212336, -0.5244005127, -0.2533471031, 0.0)
+_Z = np.array([*_NORMAL, *(-z for z in _NORMAL[-2::-1])])  # of QUANTILES
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Values up to a moment, and their seasons; 1: none."""
+
+    values: FloatArray
+    season: int = 1
+    second: int = 1
+
+
+class Forecaster(Protocol):
+    """What forecasts.
+
+    Attributes:
+        name: for people.
+        levels: of its quantiles; the median alone where it gives one value.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def levels(self) -> tuple[float, ...]: ...  # noqa: D102
+
+    def forecast(self, histories: Sequence[History], leads: int) -> Quantiles:
+        """Quantiles of the next values of each history."""
+        ...
+
+
+class Naive:
+    """The last season again; its errors of one season grow with the root of the seasons ahead."""
+
+    name, levels = "seasonal naive", QUANTILES
+
+    def forecast(self, histories: Sequence[History], leads: int) -> Quantiles:
+        """See `Forecaster`."""
+        ahead = np.arange(leads)
+        return np.stack(
+            [
+                _normal(
+                    seasonal_naive(one.values, one.season, leads),
+                    _deviation(one.values, one.season) * np.sqrt(1 + ahead // one.season),
+                )
+                for one in histories
+            ]
+        )
+
+
+class Drift:
+    """The line through the first and last value, with the errors of a random walk about it."""
+
+    name, levels = "drift", QUANTILES
+
+    def forecast(self, histories: Sequence[History], leads: int) -> Quantiles:
+        """See `Forecaster`."""
+        ahead = np.arange(1, leads + 1)
+        found = []
+        for one in histories:
+            count = max(len(one.values) - 1, 1)
+            size = float(np.diff(one.values).std()) if len(one.values) > 2 else 0.0
+            found.append(
+                _normal(drift(one.values, leads), size * np.sqrt(ahead * (1 + ahead / count)))
+            )
+        return np.stack(found)
+
+
+def _deviation(values: FloatArray, season: int) -> float:
+    lag = season if len(values) > season else 1
+    return (
+        float(np.sqrt(np.mean((values[lag:] - values[:-lag]) ** 2))) if len(values) > lag else 0.0
+    )
+
+
+def _normal(center: FloatArray, deviation: FloatArray) -> FloatArray:
+    return np.asarray(center[:, None] + deviation[:, None] * _Z)
+
+
+Inputs = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Histories as a network reads them; its outputs are `level + scale * output`.
+
+    Attributes:
+        inputs: what the network takes.
+        level: of each history.
+        scale: of each.
+        unit: of each, in which errors are counted in training: its mean change over a season.
+    """
+
+    inputs: Inputs
+    level: FloatArray
+    scale: FloatArray
+    unit: FloatArray
+
+
+class NetworkForecaster:
+    """A network: what the built-in one and those of transformers share.
+
+    Attributes:
+        name: as the user wrote it.
+        fingerprint: of its weights and configuration.
+        network: the module, in evaluation mode.
+        heads: paths of the last linear layers of `network`, which a linear head trains.
+        device: where it runs.
+        most: leads that it forecasts at once.
+        levels: of its quantiles.
+    """
+
+    levels: tuple[float, ...] = QUANTILES
+    heads: tuple[str, ...] = ("head",)
+
+    def __init__(self, name: str, identity: str, network: nn.Module, device: str) -> None:
+        self.name, self.fingerprint, self.device = name, identity, device
+        self.network = network.to(device)
+        self.most = LEADS
+
+    def prepare(self, histories: Sequence[History], leads: int) -> Batch:
+        """Histories as the network reads them."""
+        raise NotImplementedError
+
+    def run(self, inputs: Inputs, leads: int) -> Float[Tensor, "b h q"]:
+        """Quantiles of `leads` or more values, in the units of the batch; differentiable."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch, target: Float[Tensor, "b h"]) -> Float[Tensor, " b"]:
+        """The quantile loss of each history, in its `unit`."""
+        tensor = torch.as_tensor
+        device = target.device
+        level, scale, unit = (
+            tensor(one, dtype=torch.float32, device=device)[:, None]
+            for one in (batch.level, batch.scale, batch.unit)
+        )
+        found = self.run(batch.inputs, target.shape[1])[:, : target.shape[1]]
+        units = (found * (scale / unit)[..., None]) + ((level / unit)[..., None])
+        return pinball(units, target / unit, self.levels).mean(dim=1)
+
+    def forecast(self, histories: Sequence[History], leads: int) -> Quantiles:
+        """See `Forecaster`; beyond `most` leads it goes on from its own median."""
+        parts = [histories[n : n + _AT_ONCE] for n in range(0, len(histories), _AT_ONCE)]
+        return np.concatenate([self._forecast(part, leads) for part in parts])
+
+    def _forecast(self, histories: Sequence[History], leads: int) -> Quantiles:
+        middle = self.levels.index(0.5)
+        done: list[FloatArray] = []
+        wider = np.zeros((len(histories), 1, len(self.levels)))
+        while (count := sum(block.shape[1] for block in done)) < leads:
+            batch = self.prepare(histories, min(leads - count, self.most))
+            with torch.inference_mode():
+                found = self.run(batch.inputs, min(leads - count, self.most)).double().cpu().numpy()
+            block = batch.level[:, None, None] + batch.scale[:, None, None] * found
+            block = block[:, : min(leads - count, self.most)]
+            center = block[:, :, middle : middle + 1]
+            away = block - center
+            away = np.sign(away) * np.hypot(away, wider)
+            wider = away[:, -1:]
+            done.append(center + away)
+            histories = [
+                History(np.concatenate([one.values, new]), one.season, one.second)
+                for one, new in zip(histories, center[..., 0], strict=True)
+            ]
+        return np.concatenate(done, axis=1)
+
+
+class SeriesModel(NetworkForecaster):
+    """`builtin/series`, and what `graft recipe run series` makes."""
+
+    def prepare(self, histories: Sequence[History], leads: int) -> Batch:
+        """See `NetworkForecaster`."""
+        count = -(-leads // PATCH) * PATCH
+        made = [example(one.values, one.season, one.second, count) for one in histories]
+        inputs = {name: value.to(self.device) for name, value in as_inputs(made).items()}
+        level, scale = (
+            np.array([getattr(one, name) for one in made]) for name in ("level", "scale")
+        )
+        return Batch(inputs, level, scale, scale)
+
+    def run(self, inputs: Inputs, leads: int) -> Float[Tensor, "b h q"]:  # noqa: ARG002
+        """See `NetworkForecaster`."""
+        found: Tensor = self.network(inputs)
+        return found
+
+
+class LibraryModel(NetworkForecaster):
+    """PatchTST and TimesFM of the transformers library."""
+
+    def __init__(self, name: str, folder: ModelFolder, device: str) -> None:
+        kind = folder.model_type
+        network: Any = load_network(folder, FORECASTERS[kind])
+        super().__init__(name, fingerprint(folder.path, {}), network, device)
+        self.kind, self.config = kind, network.config
+        self.most = int(
+            self.config.prediction_length if kind == "patchtst" else self.config.horizon_length
+        )
+        if kind == "patchtst":
+            read_one_channel(network)
+            self.levels = QUANTILES if network.distribution_output is not None else (0.5,)
+        else:
+            self.levels = tuple(round(float(level), 6) for level in self.config.quantiles)
+            self.heads = _HEADS[kind]
+        if 0.5 not in self.levels:
+            raise BadInput(
+                f"{name} has no median among its quantiles {self.levels}.", "Take another model."
+            )
+
+    def prepare(self, histories: Sequence[History], leads: int) -> Batch:  # noqa: ARG002
+        """See `NetworkForecaster`."""
+        context = int(self.config.context_length)
+        rows = [
+            torch.as_tensor(one.values[-context:], dtype=torch.float32, device=self.device)
+            for one in histories
+        ]
+        inputs: dict[str, Any] = {"past_values": rows}
+        if self.kind == "patchtst":
+            values = torch.zeros(len(rows), context, 1, device=self.device)
+            seen = torch.zeros_like(values)
+            for number, row in enumerate(rows):
+                values[number, context - len(row) :, 0] = row
+                seen[number, context - len(row) :] = 1
+            inputs = {"past_values": values, "past_observed_mask": seen}
+        unit = np.array([seasonal_scale(one.values, one.season) or 1.0 for one in histories])
+        return Batch(inputs, np.zeros(len(rows)), np.ones(len(rows)), unit)
+
+    def run(self, inputs: Inputs, leads: int) -> Float[Tensor, "b h q"]:  # noqa: ARG002
+        """See `NetworkForecaster`."""
+        found: Any = self.network(**inputs)
+        if self.kind != "patchtst":
+            outputs: Tensor = found.full_predictions[..., 1:]
+            return outputs
+        if len(self.levels) == 1:
+            single: Tensor = found.prediction_outputs
+            return single
+        spread = self.network.distribution_output.distribution(  # type: ignore[union-attr,operator]
+            found.prediction_outputs, loc=found.loc, scale=found.scale
+        )
+        return _quantiles_of(spread).to(self.device)
+
+    def loss(self, batch: Batch, target: Float[Tensor, "b h"]) -> Float[Tensor, " b"]:
+        """Its own loss where its head is a distribution, whose quantiles have no gradient."""
+        if self.kind == "patchtst" and len(self.levels) > 1:
+            found: Any = self.network(**batch.inputs)
+            spread = self.network.distribution_output.distribution(  # type: ignore[union-attr,operator]
+                found.prediction_outputs, loc=found.loc, scale=found.scale
+            )
+            ahead = target.new_zeros(len(target), self.most, 1)
+            ahead[:, : target.shape[1], 0] = target
+            chance: Tensor = spread.log_prob(ahead)[:, : target.shape[1]]
+            return -chance.flatten(1).mean(dim=1)
+        return super().loss(batch, target)
+
+
+def _quantiles_of(spread: Any) -> Float[Tensor, "b h q"]:
+    """Quantiles of a distribution of PyTorch over [b h 1], in float64 by SciPy."""
+    from scipy import stats
+
+    base, loc, scale = spread, 0.0, 1.0
+    if isinstance(spread, torch.distributions.TransformedDistribution):
+        base, move = spread.base_dist, spread.transforms[0]
+        loc, scale = (_numbers(getattr(move, name)) for name in ("loc", "scale"))
+    levels = np.array(QUANTILES)
+    if isinstance(base, torch.distributions.StudentT):
+        parts = stats.t(_numbers(base.df), _numbers(base.loc), _numbers(base.scale))
+    elif isinstance(base, torch.distributions.Normal):
+        parts = stats.norm(_numbers(base.loc), _numbers(base.scale))
+    elif isinstance(base, torch.distributions.NegativeBinomial):
+        parts = stats.nbinom(_numbers(base.total_count), 1 - _numbers(base.probs))
+    else:
+        raise BadInput(f"quantiles of {type(base).__name__} are not known.", "Take another model.")
+    return torch.from_numpy(np.asarray(parts.ppf(levels)) * scale + loc)
+
+
+def _numbers(value: Any) -> Any:
+    return torch.as_tensor(value).double().cpu().numpy()
+
+
+FORECASTERS: Mapping[str, str] = {
+    "patchtst": "PatchTSTForPrediction",
+    "timesfm": "TimesFmModelForPrediction",
+    "timesfm2_5": "TimesFm2_5ModelForPrediction",
+}
+
+
+_HEADS: Mapping[str, tuple[str, ...]] = {
+    "timesfm": ("horizon_ff_layer.output_layer",),
+    "timesfm2_5": (
+        "output_projection_point.output_layer",
+        "output_projection_quantiles.output_layer",
+    ),
+}
+
+
+def open_forecaster(name: str, device: str = "auto") -> NetworkForecaster:
+    """Load a model that forecasts.
+
+    Raises:
+        BadInput: the name, folder or device cannot be used.
+        Damaged: a weight file is cut short.
+    """
+    root: Path = locate(name)
+    config = read_object(root / "config.json")
+    where = choose_device(device)
+    with loading(name):
+        if config.get("model_type") == MODEL_TYPE:
+            network = load_own(root, MODEL_TYPE, SeriesForecaster)
+            return SeriesModel(name, fingerprint(root, {}), network, where)
+        folder = open_folder(root)
+        if folder.model_type not in FORECASTERS:
+            raise BadInput(
+                f"{name} is of type {folder.model_type!r}, which does not forecast.",
+                "Name builtin/series, or a folder of PatchTST or TimesFM (2.0, 2.5).",
+            )
+        return LibraryModel(name, folder, where)

@@ -1,0 +1,77 @@
+"""The plot of a forecast: what came before, the median and its 80 % interval."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from ..metrics.plots import COLOURS, INK, SOFT, Curve, Panel, plot_panels
+from .candidates import seasonal_naive
+
+FloatArray = NDArray[np.float64]
+
+_BEFORE = 4  # horizons, or
+_SEASONS = 4  # seasons of the history that are shown
+_MOST = 1_000  # values
+
+
+def plot_forecast(
+    values: FloatArray,
+    quantiles: Float[np.ndarray, "h q"],
+    tested: Float[np.ndarray, "h q"] | None,
+    levels: Sequence[float],
+    season: int,
+    title: str,
+    steps: str,
+) -> bytes:
+    """Return a PNG.
+
+    Args:
+        values: the history.
+        quantiles: of the values ahead.
+        tested: of its last values, forecast without them; None: not shown.
+        levels: of the quantiles.
+        season: for the seasonal naive forecast that is shown beside.
+        title: above all.
+        steps: what lies between two values.
+    """
+    horizon = len(quantiles)
+    shown = max(min(max(_BEFORE * horizon, _SEASONS * season), _MOST), 24)
+    start = max(len(values) - shown, 0)
+    panels = []
+    if tested is not None:
+        known = values[:-horizon]
+        naive = seasonal_naive(known, season, horizon)
+        curves = _curves(known, tested, levels, start, naive, values[-horizon:])
+        panels.append(Panel("the last known values, forecast from before", curves))
+    naive = seasonal_naive(values, season, horizon)
+    panels.append(Panel("forecast", _curves(values, quantiles, levels, start, naive)))
+    marks = [len(values) - start - 1]
+    if tested is not None:
+        marks.append(len(values) - start - 1 - horizon)
+    return plot_panels(panels, title, marks, f"{steps} after value {start + 1:,}", height=260)
+
+
+def _curves(
+    history: FloatArray,
+    quantiles: Float[np.ndarray, "h q"],
+    levels: Sequence[float],
+    start: int,
+    naive: FloatArray,
+    after: FloatArray | None = None,
+) -> list[Curve]:
+    ahead = [len(history) - start + n for n in range(len(quantiles))]
+    ends = [list(levels).index(level) for level in (0.1, 0.9) if level in levels]
+    low, high = (quantiles[:, end].tolist() for end in ends) if len(ends) == 2 else ((), ())
+    middle = quantiles[:, list(levels).index(0.5)].tolist()
+    name = "median and 80 % interval" if len(ends) == 2 else "forecast"
+    before = history[start:].tolist()
+    curves = [
+        Curve("seasonal naive", ahead, naive.tolist(), colour=COLOURS[1], width=1),
+        Curve(name, ahead, middle, low, high, colour=COLOURS[0]),
+        Curve("known", list(range(len(before))), before, colour=INK, width=1),
+    ]
+    if after is not None:
+        curves.append(Curve("what came", ahead, after.tolist(), colour=SOFT, width=1))
+    return curves

@@ -1,0 +1,292 @@
+"""`Forecaster`: forecasts of time series by a frozen pre-trained model, zero-shot or fitted.
+
+forecaster = Forecaster("builtin/series")
+forecaster.predict(values, horizon=48).median
+forecaster.backtest(values, horizon=48)
+"""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from ..adapters.lora import Rank
+from ..errors import BadInput
+from ..forecast import saved
+from ..forecast.backtest import backtest, choose_origins
+from ..forecast.covariates import WithCovariates
+from ..forecast.forecasters import Forecaster as Kernel
+from ..forecast.forecasters import History, NetworkForecaster, open_forecaster
+from ..forecast.results import BacktestRow
+from ..forecast.season import find_seasons
+from ..forecast.tune import Tuned, tune
+from ..models.hub import named_by_user
+from ..requests.base import Device
+from ..requests.forecast import DEFAULT_FORECASTER, Forecast
+from ..types import Monitor
+from .arguments import checked, or_silent
+
+Method = Literal["zero-shot", "linear", "lora", "full"]
+Covariates = Mapping[str, Any]
+_LEAST = 3  # values of a history
+
+
+@dataclass(frozen=True)
+class ForecastValues:
+    """A forecast. Made by `Forecaster.predict`.
+
+    Attributes:
+        median: of each value ahead, [h].
+        quantiles: [h q]; the median alone where the model gives one value.
+        levels: of the quantiles.
+        season: steps of a season that was assumed; 1: none.
+        second_season: of a longer one.
+    """
+
+    median: Float[np.ndarray, " h"]
+    quantiles: Float[np.ndarray, "h q"]
+    levels: tuple[float, ...]
+    season: int
+    second_season: int
+
+    def __repr__(self) -> str:
+        first, last = float(self.median[0]), float(self.median[-1])
+        return f"<Forecast of {len(self.median)} values: {first:.6g} ... {last:.6g}>"
+
+    def quantile(self, level: float) -> Float[np.ndarray, " h"]:
+        """One quantile.
+
+        Raises:
+            BadInput: it is not among `levels`.
+        """
+        if level not in self.levels:
+            allowed = ", ".join(f"{one:g}" for one in self.levels)
+            raise BadInput(f"the quantile {level!r} was not forecast.", f"There are: {allowed}.")
+        found: Float[np.ndarray, " h"] = self.quantiles[:, self.levels.index(level)]
+        return found
+
+
+@dataclass
+class Forecaster:
+    """A frozen model that forecasts, and perhaps what was fitted to a series.
+
+    >>> import graftwerk as gw
+    >>> forecaster = gw.Forecaster("builtin/series", season=4)
+    >>> forecaster.predict([1, 2, 3, 4] * 6, horizon=4).median.round(1).tolist()
+    [1.0, 2.0, 3.0, 4.0]
+
+    Args:
+        model: `builtin/series`, a folder of PatchTST or TimesFM (2.0, 2.5), a hub id
+            `owner/name@revision`, or a folder that `save` wrote.
+        method: `zero-shot`, or what `fit` trains: `linear` (the last layer), `lora`, `full`.
+        season: steps of a season, 1 for none; None: found from each series.
+        steps: of the optimizer.
+        rank: of LoRA's update of each matrix.
+        seed: of everything random.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        BadInput: the name, folder, device or a number cannot be used.
+        Damaged: a weight file is cut short.
+    """
+
+    model: str = DEFAULT_FORECASTER
+    method: Method = "zero-shot"
+    season: int | None = None
+    steps: int = 200
+    rank: int = 8
+    seed: int = 0
+    device: Device = "auto"
+    suggested: tuple[int, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        self.model = str(self.model)
+        checked(
+            Forecast,
+            names={"how": "method"},
+            table="series",
+            model=self.model,
+            how=self.method,
+            season=self.season,
+            steps=self.steps,
+            rank=self.rank,
+            seed=self.seed,
+            device=self.device,
+        )
+        self._tuned: Tuned | None = None
+        with named_by_user([self.model]):
+            if saved.is_saved(self.model):
+                self._network, method = saved.open_saved(self.model, self.device)
+                self.method = method  # type: ignore[assignment]
+            else:
+                self._network = open_forecaster(self.model, self.device)
+
+    @property
+    def fitted(self) -> str:
+        """What `fit` came to, in words; empty where nothing was fitted here."""
+        return self._tuned.describe() if self._tuned is not None else ""
+
+    def fit(
+        self, series: Any, horizon: int = 48, *, monitor: Monitor | None = None
+    ) -> "Forecaster":
+        """Fit the model to a series, as `method` says; `zero-shot` learns nothing.
+
+        Args:
+            series: numbers in the order of time; all of them may be learned from.
+            horizon: values ahead that it is fitted for.
+            monitor: informed of progress; may stop the work by raising.
+
+        Raises:
+            BadInput: the series is too short or cannot be used.
+            Diverged: the loss is not finite any more.
+        """
+        values = _values(series)
+        if self.method == "zero-shot":
+            return self
+        if self._tuned is not None:  # begin from the frozen model again
+            self._network = open_forecaster(self.model, self.device)
+        history = History(values, *self.seasons(values))
+        with tempfile.TemporaryDirectory(prefix="graftwerk-") as folder:
+            self._tuned = tune(
+                self._network,
+                history,
+                self.method,
+                leads=horizon,
+                steps=self.steps,
+                rank=Rank(self.rank, 2.0 * self.rank),
+                seed=self.seed,
+                folder=Path(folder) / "training",
+                monitor=or_silent(monitor),
+            )
+        return self
+
+    def seasons(self, series: Any) -> tuple[int, int]:
+        """Steps of the season, and of a longer one; 1 where there is none."""
+        values = _values(series)
+        if self.season is not None:
+            return self.season, 1
+        return find_seasons(values, self.suggested)
+
+    def predict(
+        self, series: Any, horizon: int, *, covariates: Covariates | None = None
+    ) -> ForecastValues:
+        """Forecast the next values of a series.
+
+        Args:
+            series: numbers in the order of time, evenly spaced.
+            horizon: how many values, at most as many as the series has.
+            covariates: by name: numbers beside those of the series and, `horizon` more, those that
+                are known ahead.
+
+        Raises:
+            BadInput: the series cannot be used, or a covariate is not known ahead.
+        """
+        values = _values(series)
+        _require_horizon(horizon, len(values))
+        seasons = self.seasons(values)
+        kernel = self._kernel(covariates)
+        if np.ptp(values) == 0:  # nothing to scale by, and nothing to learn
+            found = np.full((horizon, len(kernel.levels)), values[-1])
+        else:
+            found = kernel.forecast([History(values, *seasons)], horizon)[0]
+        median = found[:, kernel.levels.index(0.5)]
+        return ForecastValues(median, found, tuple(kernel.levels), *seasons)
+
+    def backtest(
+        self,
+        series: Any,
+        horizon: int,
+        *,
+        origins: int = 5,
+        covariates: Covariates | None = None,
+    ) -> list[BacktestRow]:
+        """Forecast the end of a series from earlier moments, beside the simple baselines.
+
+        Of what was fitted, fit it on the values before; `graft forecast` does.
+
+        Args:
+            series: as for `predict`.
+            horizon: values of each forecast.
+            origins: moments to forecast from, at most.
+            covariates: as for `predict`; a row without them stands beside.
+
+        Raises:
+            BadInput: the series cannot be used, or is too short to leave a horizon out.
+        """
+        values = _values(series)
+        _require_horizon(horizon, len(values))
+        seasons = self.seasons(values)
+        places = choose_origins(len(values), horizon, origins, seasons[0])
+        if not places.places:
+            raise BadInput(
+                f"a history of {len(values):,} values is too short to test forecasts of "
+                f"{horizon:,}.",
+                "Ask for a shorter horizon, or leave the backtest out: --origins 0.",
+            )
+        kernels: list[Kernel] = [self._kernel(covariates)]
+        if covariates:
+            kernels.append(self._network)
+        return backtest(values, seasons, places, kernels)
+
+    def save(self, path: str | Path) -> None:
+        """Write what was fitted to a folder that `Forecaster` and `graft forecast --model` open.
+
+        Raises:
+            BadInput: nothing was fitted.
+            BadFile, NoRoom: the folder holds something else, or cannot be written.
+        """
+        if self._tuned is None:
+            raise BadInput("nothing was fitted here to save.", "Call fit(series) with a method.")
+        saved.save(Path(path).expanduser().absolute(), self._network, self._tuned)
+
+    def _kernel(self, covariates: Covariates | None) -> Kernel:
+        if not covariates:
+            return self._network
+        columns = {name: _values(column, name) for name, column in covariates.items()}
+        return WithCovariates(self._network, columns)
+
+    @property
+    def network(self) -> NetworkForecaster:
+        """The loaded model."""
+        return self._network
+
+
+def _values(series: Any, name: str = "series") -> Float[np.ndarray, " n"]:
+    """Numbers of a series.
+
+    Raises:
+        BadInput: it is none, is too short, or has holes.
+    """
+    try:
+        values = np.asarray(series, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"the {name} holds something that is no number: {error}.", _FORM) from error
+    if values.ndim != 1:
+        raise BadInput(f"the {name} has the shape {values.shape}.", _FORM)
+    odd = np.flatnonzero(~np.isfinite(values))
+    if len(odd):
+        raise BadInput(
+            f"the {name} has {len(odd):,} values that are missing or not finite, the first is "
+            f"number {int(odd[0]) + 1:,}.",
+            "Fill them in or cut them off.",
+        )
+    if len(values) < _LEAST:
+        count = "one value" if len(values) == 1 else f"{len(values)} values"
+        raise BadInput(f"the {name} has {count} only.", f"A forecast needs at least {_LEAST}.")
+    return values
+
+
+_FORM = "Pass one series: a list or array of numbers in the order of time."
+
+
+def _require_horizon(horizon: int, count: int) -> None:
+    checked(Forecast, table="series", horizon=horizon)
+    if horizon > count:
+        raise BadInput(
+            f"a horizon of {horizon:,} is longer than the history of {count:,} values.",
+            f"Ask for at most {count:,}, or give a longer history.",
+        )

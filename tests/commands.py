@@ -64,6 +64,8 @@ def child(task: dict[str, Any]) -> None:
     os.chdir(task["cwd"])
     os.environ.clear()
     os.environ.update(task["environment"])
+    if "gate" in task:  # somebody wants to watch
+        Path(task["gate"]).read_bytes()
     settings.cache_clear()  # what was imported before the fork has read the environment
     code = main(task["arguments"])
     atexit._run_exitfuncs()

@@ -8,4 +8,6 @@ from tests.soak import BAD, soak
 def test_nothing_is_lost():
     counts = soak(rounds=1, seed=7)
     assert {name: counts[name] for name in BAD} == dict.fromkeys(BAD, 0)
-    assert counts["SIGKILL"] == counts["SIGTERM"] == counts["SIGINT"] > 3
+    assert counts["SIGKILL"] == 3 * counts["SIGTERM"] == 3 * counts["SIGINT"] == 36
+    assert counts["hostile configurations"] and counts["hostile servers"]
+    assert counts["fuzzed requests"]

@@ -76,6 +76,12 @@ def test_a_snapshot_with_such_a_header_is_none(content, tmp_path):
     assert read_snapshot(tmp_path) is None
 
 
+def test_a_number_that_is_not_converted_is_told_as_such(tmp_path):
+    (tmp_path / "a.json").write_text(LONG_NUMBER)
+    with pytest.raises(BadFile, match=r"a number in it has more than 4,300 digits\."):
+        read_json(tmp_path / "a.json")
+
+
 def test_the_number_is_one_that_json_itself_may_hold():
     with pytest.raises(ValueError, match="4300 digits"):
         json.loads(LONG_NUMBER)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
+from typing import TextIO
 
 from ..errors import NoRoom
 
@@ -42,10 +43,10 @@ def writing() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        _give_up()
+        _give_up(sys.stdout)
         raise
     except OSError as error:
-        _give_up()
+        _give_up(sys.stdout)
         reason = os.strerror(error.errno or errno.EIO)
         raise NoRoom(
             f"the result cannot be written to standard output: {reason}.",
@@ -53,13 +54,26 @@ def writing() -> Iterator[None]:
         ) from error
 
 
+<<<<<<< HEAD
 def _give_up() -> None:
     """Discard what is still buffered, so that Python does not fail at exit."""
+=======
+def _give_up(stream: TextIO) -> None:
+    """Send what is still in the buffer nowhere, so that Python does not fail at its end."""
+>>>>>>> trust
     with suppress(OSError, ValueError):  # not a real file, as under a test
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def say(text: str) -> None:
+<<<<<<< HEAD
     """Write a line to standard error; ignore it if that fails."""
     with suppress(OSError):
+=======
+    """Write a line to standard error; where that cannot be written, nobody listens."""
+    try:
+>>>>>>> trust
         sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except OSError:
+        _give_up(sys.stderr)

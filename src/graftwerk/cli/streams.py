@@ -54,25 +54,15 @@ def writing() -> Iterator[None]:
         ) from error
 
 
-<<<<<<< HEAD
-def _give_up() -> None:
-    """Discard what is still buffered, so that Python does not fail at exit."""
-=======
 def _give_up(stream: TextIO) -> None:
-    """Send what is still in the buffer nowhere, so that Python does not fail at its end."""
->>>>>>> trust
+    """Discard what is still buffered, so that Python does not fail at exit."""
     with suppress(OSError, ValueError):  # not a real file, as under a test
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def say(text: str) -> None:
-<<<<<<< HEAD
     """Write a line to standard error; ignore it if that fails."""
-    with suppress(OSError):
-=======
-    """Write a line to standard error; where that cannot be written, nobody listens."""
     try:
->>>>>>> trust
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
     except OSError:

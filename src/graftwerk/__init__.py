@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .requests.finetune import Compare, EvalFit, Fit, LoraTrain, Predict
     from .requests.generate import Generate
     from .requests.guide import GuideCheck, GuideSweep, Invert
-    from .requests.models import ModelsInfo, ModelsList, Tour
+    from .requests.models import ModelsFetch, ModelsInfo, ModelsList, Tour
     from .requests.probe import Readout
     from .requests.search import (
         Embed,
@@ -123,6 +123,7 @@ __all__ = [
     "Lora",
     "LoraTrain",
     "MakeCondition",
+    "ModelsFetch",
     "ModelsInfo",
     "ModelsList",
     "Pipeline",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .finetune import Compare, EvalFit, Fit, LoraTrain, Predict
     from .generate import Generate
     from .guide import GuideCheck, GuideSweep, Invert
-    from .models import ModelsInfo, ModelsList, Tour
+    from .models import ModelsFetch, ModelsInfo, ModelsList, Tour
     from .probe import Readout
     from .search import Embed, IndexAdd, IndexRebuild, IndexRemove, IndexStatus, IndexVerify, Search
 
@@ -53,6 +53,7 @@ REQUESTS = {
     "Invert": "guide",
     "LoraTrain": "finetune",
     "MakeCondition": "condition",
+    "ModelsFetch": "models",
     "ModelsInfo": "models",
     "ModelsList": "models",
     "Predict": "finetune",
@@ -95,6 +96,7 @@ __all__ = [
     "Invert",
     "LoraTrain",
     "MakeCondition",
+    "ModelsFetch",
     "ModelsInfo",
     "ModelsList",
     "Predict",

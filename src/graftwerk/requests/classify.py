@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Classify(Request["graftwerk.models.results.Classification"]):
-    """Name images by labels of your own, without training: each goes to its nearest label."""
+    """Name images by labels of your own, without training, or by a classifier's own classes."""
 
     pictures: PathTexts = path_field(
         default=[],
@@ -28,7 +28,9 @@ class Classify(Request["graftwerk.models.results.Classification"]):
         json_schema_extra=POSITIONAL,
     )
     labels: list[str] = Field(
-        default_factory=list, description='labels, divided by commas: "a red cube,a blue cone"'
+        default_factory=list,
+        description='labels, divided by commas: "a red cube,a blue cone" (default: the classes of '
+        "the model's own, where it is a classifier)",
     )
     labels_file: OptionalPath = path_field(
         default=None, description="file with one label a line, instead"

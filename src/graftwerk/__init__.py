@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .requests.forecast import Forecast
     from .requests.generate import Generate
     from .requests.guide import GuideCheck, GuideSweep, Invert
-    from .requests.models import ModelsInfo, ModelsList, Tour
+    from .requests.models import ModelsFetch, ModelsInfo, ModelsList, Tour
     from .requests.probe import Readout
     from .requests.search import (
         Embed,
@@ -133,6 +133,7 @@ __all__ = [
     "Lora",
     "LoraTrain",
     "MakeCondition",
+    "ModelsFetch",
     "ModelsInfo",
     "ModelsList",
     "Pipeline",

@@ -24,6 +24,7 @@ from difflib import get_close_matches
 from typing import ClassVar
 
 _SHOWN = 80  # characters of a refused value
+_NAMED = 60  # names of a closed list
 
 
 class GraftError(Exception):
@@ -112,9 +113,9 @@ class UnknownName(BadInput):
         names = list(allowed)
         near = get_close_matches(received, names, n=3)
         guess = f"Did you mean {' or '.join(near)}? " if near else ""
-        super().__init__(
-            f"{what} {received!r} is not known.", f"{guess}Allowed: {', '.join(names)}."
-        )
+        more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+        allowed = f"Allowed: {', '.join(names[:_NAMED])}{more}."
+        super().__init__(f"{what} {received!r} is not known.", guess + allowed)
 
 
 class WrongBase(BadInput):

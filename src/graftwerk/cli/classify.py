@@ -24,7 +24,9 @@ def classification_lines(report: Classification) -> list[str]:
         f"{report.unfamiliar:,} unlike what the encoder was trained on"
         if report.unfamiliar
         else "",
-        f"{report.labels:,} labels in {len(report.templates)} templates",
+        f"{report.labels:,} labels in {len(report.templates)} templates"
+        if report.templates
+        else f"{report.labels:,} classes of the model's own",
         f"{report.encoder}",
         f"{report.seconds:.1f} s",
     ]
@@ -41,7 +43,11 @@ def _each(pictures: list[ClassifiedImage]) -> list[str]:
             for line in table(
                 ["label", "probability", "cosine"],
                 [
-                    [printable(one.label), f"{one.probability:.3f}", f"{one.cosine:.3f}"]
+                    [
+                        printable(one.label),
+                        f"{one.probability:.3f}",
+                        "-" if one.cosine is None else f"{one.cosine:.3f}",
+                    ]
                     for one in image.labels
                 ],
             )

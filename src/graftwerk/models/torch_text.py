@@ -42,10 +42,18 @@ def image_states(
 
 def pooled(output: Any, kind: "ImageModel", layer: HiddenLayer) -> Float[Tensor, "b d"]:
     """One vector an image from the output of a network that reads images only."""
+    if kind.takes == "pooled" and layer is None:
+        found: Tensor = output.pooler_output.flatten(1)
+        return found
     token = kind.takes == "class token"
     return joined(
-        [states[:, 0] if token else states.mean(dim=(2, 3)) for states in layers_of(output, layer)]
+        [states[:, 0] if token else averaged(states) for states in layers_of(output, layer)]
     )
+
+
+def averaged(states: Tensor) -> Float[Tensor, "b d"]:
+    """The mean over places: [b t c] of transformers, [b c h w] of convolutions."""
+    return states.mean(dim=1) if states.ndim == 3 else states.mean(dim=(2, 3))
 
 
 def layers_of(output: Any, layer: HiddenLayer) -> Sequence[Tensor]:
@@ -146,17 +154,22 @@ def _pick(states: Float[Tensor, "b t d"], locations: Int[Tensor, " b"]) -> Float
     return torch.gather(states, 1, requested).squeeze(1)
 
 
-def resolve_layer(network: nn.Module, layer: HiddenLayer) -> HiddenLayer:
+def resolve_layer(network: nn.Module, layer: HiddenLayer, last: int | None = None) -> HiddenLayer:
     """Place of a hidden layer among the states, 0 for the embeddings; what is no number, as is.
+
+    Args:
+        network: that has them.
+        layer: as the user counts.
+        last: the highest, where it was seen; else the configuration tells.
 
     Raises:
         BadInput: the network has fewer layers.
     """
     if layer is None or layer == "all":
         return layer
-    config: Any = network.config
-    stages = getattr(config, "depths", None)
-    last = len(stages) if stages else int(config.get_text_config().num_hidden_layers)
+    if last is None:
+        config: Any = network.config
+        last = int(config.get_text_config().num_hidden_layers)
     if not -last - 1 <= layer <= last:
         raise BadInput(
             f"layer {layer} is out of range.",

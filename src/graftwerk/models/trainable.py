@@ -17,7 +17,7 @@ from torch.nn import functional
 from ..errors import BadFile, BadInput
 from ..types import HiddenLayer
 from .checkpoint import SERIES_MODELS, check_safetensors, open_folder, read_object
-from .image_encoder import IMAGE_MODELS, ImageEncoder, image_processor
+from .image_encoder import IMAGE_MODELS, ImageEncoder, image_processor, layer_of
 from .static_encoder import MODEL_TYPE
 from .text_encoder import Recipe, TokenReader, read_recipe
 from .time_series import SeriesNetwork
@@ -25,7 +25,6 @@ from .torch_text import (
     SentenceNetwork,
     image_states,
     read_tokens,
-    resolve_layer,
     tokenizer_definition,
 )
 from .transformers import load_network
@@ -137,9 +136,10 @@ def _images(root: Path, recipe: Recipe, layer: HiddenLayer, device: str) -> Trai
     folder = recipe.transformer
     kind = IMAGE_MODELS[folder.model_type]
     joint = kind.takes == "joint"
-    network: Any = load_network(folder, kind.network, unused=() if joint else ("pooler.",))
+    network: Any = load_network(folder, kind.network, unused=kind.unused)
     network.to(device)
-    number = resolve_layer(network, layer)
+    prepare = image_processor(folder)
+    number = layer_of(network, kind, layer, prepare)
 
     def vectors(inputs: Inputs) -> Tensor:
         return nn.functional.normalize(image_states(network, kind, number, inputs), dim=-1)
@@ -149,7 +149,7 @@ def _images(root: Path, recipe: Recipe, layer: HiddenLayer, device: str) -> Trai
         place=folder.path,
         network=network,
         tower=network.vision_model if joint else network,
-        prepare=image_processor(folder),
+        prepare=prepare,
         vectors=vectors,
     )
 

@@ -29,9 +29,9 @@ from ..metrics.calibration import (
 )
 from ..requests.classify import Classify
 from ..types import Encoder, Monitor
-from .checkpoint import read_object
+from .checkpoint import class_number, read_object
 from .encoders import encode_pictures
-from .image_encoder import ImageEncoder, unit
+from .image_encoder import ImageEncoder, as_logits, unit
 from .results import TemperatureFit
 
 _EXAMPLE = 'Write for example --labels "a red cube,a blue cone".'
@@ -130,7 +130,7 @@ def read_labelled(
         BadFile: the folder is not of that form.
     """
     rows = read_image_folder(path, note)
-    locations = {label.casefold(): location for location, label in enumerate(labels)}
+    locations = _names_of(labels)
     in_captions = re.compile(
         # the longest first, so that "a cube" is not found in "a cube of ice"
         r"(?<!\w)(?:"
@@ -146,6 +146,16 @@ def read_labelled(
         [location for _, location in retained],
         len(rows) - len(retained),
     )
+
+
+def _names_of(labels: Sequence[str]) -> dict[str, int]:
+    """Location of each label, by its whole name, and by those names in it that are its own."""
+    found = {label.casefold(): location for location, label in enumerate(labels)}
+    parts: dict[str, set[int]] = {}
+    for location, label in enumerate(labels):
+        for part in label.split(","):
+            parts.setdefault(part.strip().casefold(), set()).add(location)
+    return {name: min(own) for name, own in parts.items() if len(own) == 1 and name} | found
 
 
 def _label_of(
@@ -275,26 +285,66 @@ def cut_labels(
     return [label for label, row in zip(labels, rows, strict=True) if len(row) > room], room
 
 
+@dataclass(frozen=True)
+class Scorer:
+    """What turns images into logits of labels: words, or a classifier's own head.
+
+    Attributes:
+        encoder: goes over the images; of a head its vectors are the logits of all classes.
+        labels: to choose from.
+        templates: that the labels were put into; none for a head.
+        heads: vector of each label; None for a head.
+        columns: which of the head's classes the labels are.
+    """
+
+    encoder: ImageEncoder
+    labels: Sequence[str]
+    templates: tuple[str, ...] = ()
+    heads: Float32[np.ndarray, "l d"] | None = None
+    columns: Sequence[int] = ()
+
+    def cosines(self, vectors: Float32[np.ndarray, "n d"]) -> np.ndarray | None:
+        """Cosines of images and labels; None for a head."""
+        return None if self.heads is None else vectors @ self.heads.T
+
+    def logits(self, vectors: Float32[np.ndarray, "n d"]) -> np.ndarray:
+        """Of words: cosines times the model's own scale; in double precision."""
+        exact = vectors.astype(np.float64)
+        if self.heads is None:
+            return exact[:, list(self.columns)]
+        if self.encoder.logit_scale is None:
+            raise TypeError(f"{self.encoder.name} is no joint model")
+        found: np.ndarray = (exact @ self.heads.T) * self.encoder.logit_scale
+        return found
+
+
+def head_scorer(encoder: ImageEncoder, labels: Sequence[str]) -> Scorer:
+    """A classifier's own classes, all of them or those that are named.
+
+    Raises:
+        UnknownName: a label is none of them.
+        BadInput: two labels mean the same class.
+    """
+    columns = [class_number(encoder.classes, label) for label in labels]
+    if len(set(columns)) < len(columns):
+        twice = next(label for n, label in enumerate(labels) if columns[n] in columns[:n])
+        raise BadInput(f"{twice!r} is a class that another label names too.", "Name it once.")
+    return Scorer(
+        as_logits(encoder),
+        labels or encoder.classes,
+        columns=columns or range(len(encoder.classes)),
+    )
+
+
 LEAST_IMAGES = 20  # with fewer the fit says next to nothing
 
 
-def fit(
-    source: Path,
-    encoder: ImageEncoder,
-    labels: Sequence[str],
-    templates: Sequence[str],
-    heads: Float32[np.ndarray, "l d"],
-    seed: int,
-    monitor: Monitor,
-) -> TemperatureFit:
+def fit(source: Path, scorer: Scorer, seed: int, monitor: Monitor) -> TemperatureFit:
     """Fit the temperature on labelled images.
 
     Args:
         source: folder of the images.
-        encoder: reads them.
-        labels: to choose from.
-        templates: that `heads` were made with.
-        heads: vector of each label.
+        scorer: gives their logits.
         seed: of the division for the figures after the fit.
         monitor: informed about progress.
 
@@ -302,6 +352,7 @@ def fit(
         BadInput: fewer than `LEAST_IMAGES` labelled images, or all with one label.
         BadFile: the folder is not of a known form.
     """
+    encoder, labels = scorer.encoder, scorer.labels
     found = read_labelled(source, labels, monitor.note)
     if len(found.paths) * len(labels) > limits.LOGITS:
         raise LimitExceeded(
@@ -319,7 +370,7 @@ def fit(
             f"At least {LEAST_IMAGES} images of two labels are needed. An image's label is "
             "its column `label`, the name of its folder, or the one label in its caption.",
         )
-    logits = encoder_logits(encoder, encoded.vectors, heads)
+    logits = scorer.logits(encoded.vectors)
     before, after = softmax(logits), cross_fitted(logits, right, seed)
     first = logits.argmax(axis=1)
     return TemperatureFit(
@@ -329,7 +380,7 @@ def fit(
         left_out=left_out,
         labels=len(labels),
         labels_hash=hash_of_labels(labels),
-        templates=list(templates),
+        templates=list(scorer.templates),
         encoder=encoder.name,
         fingerprint=encoder.fingerprint,
         accuracy=float((first == right).mean()),
@@ -338,18 +389,6 @@ def fit(
         nll_before=negative_log_likelihood(before, right),
         nll_after=negative_log_likelihood(after, right),
     )
-
-
-def encoder_logits(
-    encoder: ImageEncoder,
-    vectors: Float32[np.ndarray, "n d"],
-    heads: Float32[np.ndarray, "l d"],
-) -> np.ndarray:
-    """Cosines of images and labels times the model's own scale, in double precision."""
-    if encoder.logit_scale is None:
-        raise TypeError(f"{encoder.name} is no joint model")
-    logits: np.ndarray = (vectors.astype(np.float64) @ heads.T) * encoder.logit_scale
-    return logits
 
 
 def save_fit(path: Path, found: TemperatureFit) -> None:

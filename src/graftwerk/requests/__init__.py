@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .forecast import Forecast
     from .generate import Generate
     from .guide import GuideCheck, GuideSweep, Invert
-    from .models import ModelsInfo, ModelsList, Tour
+    from .models import ModelsFetch, ModelsInfo, ModelsList, Tour
     from .probe import Readout
     from .search import Embed, IndexAdd, IndexRebuild, IndexRemove, IndexStatus, IndexVerify, Search
 
@@ -56,6 +56,7 @@ REQUESTS = {
     "Invert": "guide",
     "LoraTrain": "finetune",
     "MakeCondition": "condition",
+    "ModelsFetch": "models",
     "ModelsInfo": "models",
     "ModelsList": "models",
     "Predict": "finetune",
@@ -100,6 +101,7 @@ __all__ = [
     "Invert",
     "LoraTrain",
     "MakeCondition",
+    "ModelsFetch",
     "ModelsInfo",
     "ModelsList",
     "Predict",

@@ -172,6 +172,12 @@ class Request(_Answered[R_co]):
 
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of everything random")
     device: Device = Field(default="auto", description="where models run")
+    # consent is the caller's at this moment: no record holds it
+    yes: bool = Field(
+        default=False,
+        exclude=True,
+        description="fetch what is named here and lies in the package index: graft models list",
+    )
 
     @field_validator("*", mode="before")
     @classmethod

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Classify(
     TableRequest["graftwerk.models.results.Classification | graftwerk.finetune.results.Predictions"]
 ):
-    """Name images or texts by labels of your own, without training: each by its nearest label."""
+    """Classify images or texts by labels of your own or a model's classes, without training."""
 
     pictures: PathTexts = path_field(
         default=[],
@@ -34,7 +34,9 @@ class Classify(
         json_schema_extra=POSITIONAL,
     )
     labels: list[str] = Field(
-        default_factory=list, description='labels, divided by commas: "a red cube,a blue cone"'
+        default_factory=list,
+        description='labels, divided by commas: "a red cube,a blue cone" (default: the classes of '
+        "the model's own, where it is a classifier)",
     )
     labels_file: OptionalPath = path_field(
         default=None, description="file with one label a line, instead"

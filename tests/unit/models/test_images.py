@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.classifiers import CONFIGS
 
 from graftwerk.errors import BadFile, BadInput
 from graftwerk.models.encoders import load_encoder
@@ -23,7 +24,7 @@ def pictures(count=3, size=(24, 20)):
 
 
 def test_every_type_is_tested():
-    assert set(KINDS) | {"siglip2"} == set(IMAGE_MODELS)
+    assert set(KINDS) | {"siglip2"} | set(CONFIGS) == set(IMAGE_MODELS)
 
 
 @pytest.mark.parametrize("kind", KINDS)

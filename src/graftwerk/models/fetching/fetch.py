@@ -1,0 +1,215 @@
+"""Fetching: the user's own index client, hashes that are ours, the sandboxed converter."""
+
+import hashlib
+import importlib.util
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from ... import cache, files, limits
+from ...errors import BadFile, Failure, LimitExceeded, NoRoom
+from ...settings import settings
+from ...types import Monitor
+from .table import Fetchable, Part, facts_of, fetchable, folder_of, is_fetched
+
+_ROOT = str(Path(__file__).parents[3])
+_START = (
+    "import sys; sys.path.insert(3, sys.argv[1]); "  # behind the three of the standard library
+    "from graftwerk.models.fetching.convert import main; main()"
+)
+_UNREACHABLE = (
+    "Retrying",
+    "onnection",
+    "Temporary failure",
+    "timed out",
+    "Network is",
+    "ProxyError",
+)
+_WATCH_SECONDS = 0.2
+
+
+def fetch_model(name: str, monitor: Monitor) -> Path:
+    """Return the folder of a model, fetching it where it is not there yet.
+
+    Args:
+        name: in the table.
+        monitor: informed of the steps; it may raise to stop.
+
+    Raises:
+        UnknownName: the table has no such model.
+        BadFile: the index has no such package, or serves another file under its name.
+        Failure: the index does not answer, or the converter failed.
+        NoRoom: the disk is full, or the cache cannot be written.
+    """
+    entry = fetchable(name)
+    if is_fetched(name):
+        return folder_of(name)
+    _require_possible(name, entry)
+
+    def build(target: Path) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="graftwerk-") as place:
+            sources = []
+            for part in entry.parts:
+                monitor.start(f"fetching {part.package} ({part.size / 1e6:.1f} MB)")
+                sources.append(_fetched_file(part, Path(place), monitor))
+            monitor.start("converting")
+            _convert(entry, target, sources, monitor)
+        files.write_text(target / "README.md", _card(name, entry))
+        return facts_of(name)
+
+    cache.cached_folder(folder_of(name), build)
+    return folder_of(name)
+
+
+def _require_possible(name: str, entry: Fetchable) -> None:
+    if settings().offline:
+        raise BadFile(
+            f"model {name!r} is not on this machine, and HF_HUB_OFFLINE forbids fetching it.",
+            f"Unset it once, or copy {folder_of(name)} from a machine that has it.",
+        )
+    if entry.needs is not None and importlib.util.find_spec(entry.needs[0]) is None:
+        raise BadFile(
+            f"model {name!r} is converted with the package {entry.needs[0]}, which is not "
+            "installed.",
+            f'Install it: pip install "graftwerk[{entry.needs[1]}]".',
+        )
+
+
+def _fetched_file(part: Part, place: Path, monitor: Monitor) -> Path:
+    """The one file of a package, with the hashes of the table."""
+    inbox = place / part.archive[:16]
+    inbox.mkdir()
+    download(part.package, inbox, monitor)
+    found = sorted(inbox.iterdir())
+    if len(found) != 1:
+        raise BadFile(
+            f"the index client brought {len(found)} files of {part.package} instead of one.",
+            "Try again, or ask whoever runs the index.",
+        )
+    size, digest = found[0].stat().st_size, files.sha256_of_file(found[0])
+    if size < part.size:
+        raise Failure(
+            f"{found[0].name} broke off: {size:,} of {part.size:,} bytes came.", "Try again."
+        )
+    _require_hash(part.archive, digest, found[0].name)
+    try:
+        with zipfile.ZipFile(found[0]) as archive, archive.open(part.file) as member:
+            content = member.read(limits.CONVERTED_FILE + 1)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise BadFile(f"{found[0].name} has no file {part.file}.", "Update graftwerk.") from error
+    if len(content) > limits.CONVERTED_FILE:
+        raise LimitExceeded(f"{part.file} is larger than any model here.", "Update graftwerk.")
+    _require_hash(part.sha256, hashlib.sha256(content).hexdigest(), part.file)
+    path = inbox / Path(part.file).name
+    files.write_bytes(path, content)
+    return path
+
+
+def _require_hash(expected: str, found: str, what: str) -> None:
+    if found != expected:
+        raise BadFile(
+            f"the index serves another {what}: its SHA-256 is {found[:16]}..., not "
+            f"{expected[:16]}...; nothing of it was used.",
+            "Name another index to pip, or ask whoever runs this one.",
+        )
+
+
+def download(package: str, place: Path, monitor: Monitor) -> None:
+    """Have pip, as the user configured it, put a package's archive into a folder.
+
+    Raises:
+        BadFile: the index has no such package.
+        Failure: there is no pip, or the index does not answer.
+        NoRoom: the disk is full.
+    """
+    if importlib.util.find_spec("pip") is None:
+        raise Failure(
+            "packages are fetched with pip, which this Python does not have.",
+            "Install it: python -m ensurepip.",
+        )
+    options = ("--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check")
+    command = [sys.executable, "-m", "pip", "download", *options, "--quiet"]
+    code, said = _run([*command, "--dest", str(place), package], monitor)
+    if code == 0:
+        return
+    if "No space left" in said:
+        raise NoRoom(f"there is no room for {package} in {place.parent}.", "Free some space.")
+    if any(sign in said for sign in _UNREACHABLE):
+        raise Failure(
+            f"the package index does not answer, so {package} cannot be fetched.",
+            "Check the network and pip's settings (pip config list), then try again.",
+        )
+    if "No matching distribution" in said or "Could not find a version" in said:
+        raise BadFile(
+            f"the package index has no {package}.",
+            "It was withdrawn, or this index does not carry it: name another one to pip.",
+        )
+    reason = next((line for line in reversed(said.splitlines()) if line.strip()), "no reason given")
+    raise Failure(f"pip could not fetch {package}: {reason.strip()[:300]}", "Try again.")
+
+
+def _convert(entry: Fetchable, target: Path, sources: list[Path], monitor: Monitor) -> None:
+    """Run the converter in its sandbox; raises what it replies."""
+    paths = [str(path) for path in (target, *sources)]
+    command = [sys.executable, "-I", "-c", _START, _ROOT, entry.converter, *paths]
+    # nothing of the user's environment decides what it imports or asks
+    threads = str(settings().threads)
+    code, said = _run(command, monitor, {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": threads})
+    try:
+        reply = files.parse_json(said)
+    except ValueError:
+        reply = None
+    if code != 0 or not isinstance(reply, dict):
+        raise Failure(
+            f"the converter of {entry.packages} ended early (status {code}).",
+            "It may lack memory: close other programs and try again.",
+        )
+    if "errno" in reply:
+        files.raise_write_error(OSError(int(reply["errno"]), str(reply["message"])), target)
+    if reply:
+        raise BadFile(f"{entry.packages}: {reply.get('message')}", str(reply.get("hint", "")))
+
+
+def _run(
+    command: list[str], monitor: Monitor, environment: dict[str, str] | None = None
+) -> tuple[int, str]:
+    """Exit status of a program and what it said: on stdout, or where it failed on stderr too."""
+    with (
+        tempfile.TemporaryFile() as out,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT if environment is None else subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for this process to answer
+        ) as program,
+    ):
+        began = time.monotonic()
+        try:
+            while program.poll() is None:
+                monitor.advance(0)
+                if time.monotonic() - began > limits.FETCH_SECONDS:
+                    raise Failure(f"{command[1:4]} took too long.", "Try again.")
+                time.sleep(_WATCH_SECONDS)
+        finally:
+            program.kill()
+        out.seek(0)
+        return program.returncode, out.read(limits.MIB).decode("utf-8", "replace")
+
+
+def _card(name: str, entry: Fetchable) -> str:
+    parts = "\n".join(
+        f"- `{part.file}` (SHA-256 `{part.sha256}`) of `{part.package}` (SHA-256 `{part.archive}`)"
+        for part in entry.parts
+    )
+    return (
+        f"---\nlicense: {entry.licence}\n---\n# {name}\n\n{entry.about}.\n\nLicence: "
+        f"{entry.licence}, as stated in the packages.\n\nMade by `graft models fetch {name}` "
+        "of:\n\n"
+        f"{parts}\n\nWhat was changed: {entry.changed}\n"
+    )

@@ -73,7 +73,8 @@ def to_onnx(head: LinearHead, base: str) -> bytes:
         outputs.append(value("value", TensorProto.FLOAT, ["n"]))
     else:
         several = head.task == "labels"
-        name, options = ("Sigmoid", {}) if several else ("Softmax", {"axis": 1})
+        options: dict[str, Any] = {} if several else {"axis": 1}
+        name = "Sigmoid" if several else "Softmax"
         nodes.append(helper.make_node(name, ["scores"], ["probabilities"], **options))
         outputs.append(value("probabilities", TensorProto.FLOAT, ["n", count]))
         if several:

@@ -66,6 +66,11 @@ def run_classify(request: Classify, monitor: Monitor) -> Classification | Predic
     """
     if _are_texts(request):
         return _classify_texts(request, monitor)
+    return classify_images(request, monitor)
+
+
+def classify_images(request: Classify, monitor: Monitor) -> Classification:
+    """Classify images only; raises as `run_classify`."""
     require_images_only(request)
     begin = time.perf_counter()
     named = bool(request.labels or request.labels_file is not None)

@@ -1,7 +1,7 @@
 """Files made of other documents: books (.epub), messages (.eml), notebooks (.ipynb)."""
 
 import re
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +92,14 @@ def read_eml(path: str, content: bytes) -> Document:
             for paragraph in re.split(r"\n[ \t]*+\n", text.replace("\r\n", "\n")):
                 assembly.add(paragraph)
     names = [part.get_filename() or part.get_content_type() for part in message.iter_attachments()]
-    notes = ()
+    notes: tuple[str, ...] = ()
     if names:
         shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
         notes = (f"attachments left out: {len(names):,} ({shown})",)
     return assembly.finish(path, notes)
 
 
-def _content(part: EmailMessage, assembly: Assembly) -> str:
+def _content(part: Message[Any, Any], assembly: Assembly) -> str:
     """Text of a part, also in an encoding that does not fit."""
     payload = part.get_payload(decode=True)
     body = payload if isinstance(payload, bytes) else b""

@@ -61,7 +61,9 @@ def check_command(line):
     assert len(seen) == 1, line
 
 
-@pytest.mark.parametrize("full", [False, True], ids=["short", "full"])
+@pytest.mark.parametrize(
+    "full", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["short", "full"]
+)
 def test_the_page(tmp_path, monkeypatch, full):
     for module, sizes in SMALL.items():
         for name, value in sizes.items():

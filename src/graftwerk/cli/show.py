@@ -25,8 +25,8 @@ from ..text_safety import printable
 from . import blocks, classify, condition, control, finetune, guide, search
 from . import finetune as probe
 from .format import dim as _dim
-from .format import place as _location
 from .format import note_lines, skipped_lines, source_lines, table, table_lines
+from .format import place as _location
 
 
 def show(report: Report, *, streamed: bool = False) -> None:

@@ -227,6 +227,25 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
         _bytes(lambda: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(4096)),
         "a Word document with a password is no zip",
     ),
+    "bomb.pptx": (
+        _bytes(lambda: zip_of({"ppt/presentation.xml": b"<p/>" * 5_000_000})),
+        "a presentation that unfolds to 20 MB",
+    ),
+    "entities.odt": (
+        _bytes(
+            lambda: zip_of({"content.xml": b'<!DOCTYPE d [<!ENTITY a "aaaaaaaaaa">]><d>&a;</d>'})
+        ),
+        "entities in an OpenDocument text",
+    ),
+    "chapters.epub": (
+        _bytes(lambda: zip_of({f"{n}.xhtml": b"" for n in range(3_000)})),
+        "a book of 3,000 parts",
+    ),
+    "groups.rtf": (_bytes(lambda: b"{\\rtf1" + b"{" * 2_000_000), "two million open groups"),
+    "nested.eml": (
+        _bytes(lambda: b"".join(b"Content-Type: message/rfc822\n\n" for _ in range(50_000))),
+        "messages in messages",
+    ),
     "wide.xlsx": (_bytes(wide_workbook), "160 million cells in 100 kB"),
     "entities.xlsx": (
         _bytes(lambda: workbook_of("", before='<!DOCTYPE d [<!ENTITY a "aaaaaaaaaa">]>')),

@@ -21,6 +21,11 @@ REASONS = {
     "lying.docx": (BadFile, "damaged"),
     "parts.docx": (LimitExceeded, "3,000 parts"),
     "password.docx": (BadFile, "encrypted or an old .doc"),
+    "bomb.pptx": (LimitExceeded, "unpacks"),
+    "entities.odt": (BadFile, "document type declaration"),
+    "chapters.epub": (LimitExceeded, "3,000 parts"),
+    "groups.rtf": (LimitExceeded, "groups in each other"),
+    "nested.eml": (BadFile, "eml"),
     "wide.xlsx": (LimitExceeded, "cells, empty ones included"),
     "entities.xlsx": (BadFile, "damaged"),
     "bomb.xlsx": (LimitExceeded, "unpacks to"),
@@ -38,7 +43,7 @@ REASONS = {
 
 
 def test_every_kind_is_looked_at() -> None:
-    assert len(HOSTILE) == 23
+    assert len(HOSTILE) == 28
     assert set(HOSTILE) - set(REASONS) == {"outside.txt"}  # a good file in a wrong place
 
 

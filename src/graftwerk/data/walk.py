@@ -15,6 +15,10 @@ from ..results import Skipped
 from .documents.formats import SUFFIXES, suffix_of
 
 INDEX_FILE = "graft.sqlite"
+_UNREAD = (
+    f"Its ending is not one of those read: {', '.join(SUFFIXES)}. Export it to one of these, or "
+    "copy a text to .txt."
+)
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -92,7 +96,7 @@ class _Walk:
             kind = _KINDS.get(stat.S_IFMT(state.st_mode), "something else")
             self._skip(path, f"It is {kind}, not a file.")
         elif suffix_of(path) not in SUFFIXES:
-            self._skip(path, f"Its ending is not one of those read: {', '.join(SUFFIXES)}.")
+            self._skip(path, _UNREAD)
         else:
             real = self._real(path)
             if real is not None:

@@ -19,7 +19,14 @@ import pydantic
 from .. import files
 from ..errors import BadInput
 from ..metrics.intervals import clopper_pearson_upper
-from ..models.language.extractive import content_stems, covered, rarity, split_sentences
+from ..models.language.extractive import (
+    DIVIDED,
+    content_stems,
+    covered,
+    joined,
+    rarity,
+    split_sentences,
+)
 from ..search.results import Hit
 from ..types import Encoder
 from .results import Calibration
@@ -183,5 +190,5 @@ def find_features(question: str, hits: Sequence[Hit], encoder: Encoder) -> Featu
     ]
     sentences.sort(key=lambda text: -covered(requested, content_stems(text), weights))
     vector = encoder.encode_texts([question], role="query")[0]
-    read = sentences[:_READ_SENTENCES] or [seen[0].text]
+    read = [DIVIDED.sub(joined, text) for text in sentences[:_READ_SENTENCES] or [seen[0].text]]
     return float((encoder.encode_texts(read) @ vector).max()), share

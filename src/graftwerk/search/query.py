@@ -176,6 +176,14 @@ def _find(
 _SHORT = 80  # characters; a shorter text means little without its heading
 
 
+_BEGIN = 64
+
+
+def _content(passage: Passage) -> str:
+    text = fold(passage.text)
+    return text if len(text) >= _SHORT else f"{fold(passage.heading)}\n{text}"
+
+
 class _Same:
     """Which of the ranked passages have one content: the best of them stands for all.
 
@@ -190,12 +198,15 @@ class _Same:
         self, view: View, passages: Mapping[int, Passage], rankings: Sequence[Mapping[int, float]]
     ) -> None:
         images = view.image_contents([k for k, found in passages.items() if found.kind == "image"])
-        groups: dict[str | bytes, list[int]] = {}
+        buckets: dict[str, list[int]] = {}  # by how they begin, which is soon compared
         for key in dict.fromkeys(key for ranking in rankings for key in ranking if key in passages):
-            found = passages[key]
-            text = fold(found.text)
-            content = text if len(text) >= _SHORT else f"{fold(found.heading)}\n{text}"
-            groups.setdefault(images.get(key, content), []).append(key)
+            begin = fold(passages[key].text[:_BEGIN]).replace(" ", "")
+            buckets.setdefault(begin[: _BEGIN // 4], []).append(key)
+        groups: dict[str | bytes | int, list[int]] = {}
+        for keys in buckets.values():
+            for key in keys:
+                content = _content(passages[key]) if len(keys) > 1 else key
+                groups.setdefault(images.get(key, content), []).append(key)
         self._passages = passages
         self._standing: dict[int, int] = {}
         self.members: dict[int, list[int]] = {}

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import groupby, pairwise
 
+from ..models.language.extractive import DIVIDED, joined
+
 SPELLING = "1"  # pinned in an index; raise it when the same text is spelled differently
 _MOST_TERMS = 128  # of a query; SQLite joins any number, but each costs a look-up
 # Function words of English: nearly every passage has them, so they cost time and rank nothing.
@@ -46,10 +48,10 @@ _SCRIPTS = (  # and how many letters a query's run of it may have that is taken 
     (re.compile(f"[{_HANGUL}]"), 2),
     (re.compile(f"[{_SOUTH_EAST}]"), 10),
 )
-_DIVIDED = re.compile(
-    r"(?<![^\W\d_])[^\W\d_]++(?:[-\u2010\xad][^\S\r\n]*(?:\r\n|\r|\n)[^\S\r\n]*[^\W\d_]+)+"
-)
-_JOINT = re.compile(r"[-\u2010\xad]\s+")
+_LINE_HYPHEN = re.compile(r"[-\u2010\xad][^\S\r\n]*[\r\n]")
+_SOFT_BREAK = re.compile(r"\xad(?=[ \t]*[\r\n])")
+# all but the signs that NFKC would write as letters: a trade mark belongs to no word
+_SIGNS = re.compile(r"[^\u2100-\u214f\u2460-\u24ff\u3200-\u32ff]+")
 _SOFT_HYPHEN, _TATWEEL = "\xad", "\u0640"
 _VOICED = "\uff9e\uff9f"  # half-width katakana's marks, which belong to the letter before
 Piece = tuple[str, int, int]  # characters, and the span of the original that they stand for
@@ -80,98 +82,112 @@ class Spelling:
 
 def spell(text: str) -> str | None:
     """What the full text is given instead of `text`; None: the text itself."""
-    if not _needs_spelling(text):
-        return None
-    spelled = _spellings(text)[1].text
+    normal = _normal(text)
+    if _LINE_HYPHEN.search(normal):
+        normal = DIVIDED.sub(lambda found: f"{found[0]} {joined(found)}", normal)
+    has_runs = not normal.isascii() and any(map(_is_unspaced, set(normal)))
+    spelled = _RUN.sub(_pairs, normal) if has_runs else normal
     return None if spelled == text else spelled
 
 
 def fold(text: str) -> str:
     """`text` normalized, without what nobody sees, letter case and differences of white space."""
-    if not text.isascii():
-        text = _normalized(text).text
-    return " ".join(text.casefold().split())
+    return " ".join(_normal(text).casefold().split())
 
 
-def _needs_spelling(text: str) -> bool:
-    if text.isascii():
-        return _DIVIDED.search(text) is not None
-    return any(map(_is_special, set(text))) or _DIVIDED.search(text) is not None
+def _normal(text: str) -> str:
+    """`text` in NFKC where that changes letters, without what is dropped."""
+    changed = () if text.isascii() else [letter for letter in set(text) if _changes(letter)]
+    if not changed:
+        return text
+    text = _SOFT_BREAK.sub("-", text)  # a hyphen is shown there
+    if not all(map(_is_dropped, changed)):
+        text = _SIGNS.sub(_composed, text)
+    return text.translate(_Dropping())
 
 
-def _spellings(text: str) -> tuple[Spelling, Spelling]:
-    normalized = _normalized(text)
-    return normalized, Spelling(_segmented(normalized.text))
+class _Dropping(dict[int, int | None]):
+    """A table for `translate` that drops what nobody sees."""
+
+    def __missing__(self, code: int) -> int | None:
+        self[code] = None if _is_dropped(chr(code)) else code
+        return self[code]
+
+
+def _composed(letters: re.Match[str]) -> str:
+    return unicodedata.normalize("NFKC", letters[0])
 
 
 @lru_cache(maxsize=4096)
-def _is_special(character: str) -> bool:
-    """Whether a character is spelled otherwise, alone or with its neighbours."""
-    if character.isascii():
+def _changes(letter: str) -> bool:
+    """Whether a character is not what the full text is given, alone or with its neighbours."""
+    if letter.isascii():
         return False
-    if _is_attached(character) or _is_dropped(character) or _RUN.match(character):
+    if _is_attached(letter) or _is_dropped(letter):
         return True
-    return character.isalnum() and unicodedata.normalize("NFKC", character) != character
+    return letter.isalnum() and unicodedata.normalize("NFKC", letter) != letter
 
 
-def _is_attached(character: str) -> bool:
+@lru_cache(maxsize=4096)
+def _is_attached(letter: str) -> bool:
     """Whether it may be composed with the character before: marks, and the parts of Hangul."""
+    if letter.isascii():
+        return False
     return (
-        unicodedata.combining(character) != 0
-        or character in _VOICED
-        or "\u1160" <= character <= "\u11ff"
+        unicodedata.category(letter)[0] == "M"
+        or letter in _VOICED
+        or "\u1160" <= letter <= "\u11ff"
     )
 
 
-def _is_dropped(character: str) -> bool:
+@lru_cache(maxsize=4096)
+def _is_dropped(letter: str) -> bool:
     """What nobody sees, and points of Hebrew, Arabic and Syriac (by their combining classes)."""
-    if 10 <= unicodedata.combining(character) <= 36:
+    if letter.isascii():
+        return False
+    if 10 <= unicodedata.combining(letter) <= 36:
         return True
-    return character == _TATWEEL or unicodedata.category(character) == "Cf"
+    return letter == _TATWEEL or unicodedata.category(letter) == "Cf"
 
 
-def _normalized(text: str) -> Spelling:
-    """Normalize each character together with the marks that follow it."""
-    pieces: list[Piece] = []
+@lru_cache(maxsize=4096)
+def _is_unspaced(letter: str) -> bool:
+    return _RUN.match(letter) is not None
+
+
+def _pairs(run: re.Match[str]) -> str:
+    """Each two letters that follow each other; the last alone too, to be found by one letter."""
+    letters = run[0]
+    return f" {''.join(f'{a}{b} ' for a, b in pairwise(letters))}{letters[-1]} "
+
+
+def _clusters(text: str) -> Iterator[Piece]:
+    """The pieces of `_normal(text)`: letters with their marks, and what stays as it is."""
     position = 0
     while position < len(text):
         start = position
-        special = _is_special(text[position])
         position += 1
-        if special:
-            while position < len(text) and _is_attached(text[position]):
+        while position < len(text) and _is_attached(text[position]):
+            position += 1
+        if position == start + 1 and not _changes(text[start]):
+            while position < len(text) and not _changes(text[position]):
                 position += 1
-        else:  # up to the next special one, and not the letter that a mark belongs to
-            while position < len(text) and not _is_special(text[position]):
-                position += 1
-            if position < len(text) and _is_attached(text[position]) and position - start > 1:
-                position -= 1
-            elif position < len(text) and _is_attached(text[position]):
-                while position < len(text) and _is_attached(text[position]):
-                    position += 1
-        pieces.append((_normal(text, start, position), start, position))
-    return Spelling(pieces)
-
-
-def _normal(text: str, start: int, end: int) -> str:
-    piece = text[start:end]
-    if piece.isascii():
-        return piece
-    if piece == _SOFT_HYPHEN and text[end : end + 2].lstrip(" \t")[:1] in {"\r", "\n"}:
-        return piece  # it is shown there; joined below
-    if not any(map(_is_special, piece)):
-        return piece
-    composed = unicodedata.normalize("NFKC", piece)
-    return "".join(character for character in composed if not _is_dropped(character))
+            if position < len(text) and position > start + 1 and _is_attached(text[position]):
+                position -= 1  # the letter that the mark belongs to
+            yield text[start:position], start, position
+        elif text[start] == _SOFT_HYPHEN and _SOFT_BREAK.match(text, start):
+            yield "-", start, position
+        else:
+            yield _normal(text[start:position]), start, position
 
 
 def _segmented(text: str) -> Iterator[Piece]:
-    """Words divided at line ends joined too, and pairs of letters where there are no spaces."""
+    """The pieces of what `spell` makes of a normal text."""
     begin = 0
-    for divided in _DIVIDED.finditer(text):
+    for divided in DIVIDED.finditer(text):
         start, end = divided.span()
         yield from _paired(text, begin, end)
-        yield f" {_JOINT.sub('', divided[0])}", start, end
+        yield f" {_RUN.sub(_pairs, joined(divided))}", start, end
         begin = end
     yield from _paired(text, begin, len(text))
 
@@ -181,19 +197,17 @@ def _paired(text: str, begin: int, end: int) -> Iterator[Piece]:
         start, stop = run.span()
         yield text[begin:start], begin, start
         yield " ", start, start
-        for first, second in pairwise(range(start, stop)):
-            yield text[first : second + 1], first, second + 1
-            yield " ", second, second
-        yield f"{text[stop - 1]} ", stop - 1, stop  # alone too, to be found by one letter
+        for first in range(start, stop - 1):
+            yield text[first : first + 2], first, first + 2
+            yield " ", first + 1, first + 1
+        yield f"{text[stop - 1]} ", stop - 1, stop
         begin = stop
     yield text[begin:end], begin, end
 
 
 def to_terms(query: str, *, spelled: bool = True) -> list[str]:
     """The words of a query worth looking up, each once; all of them where none is worth it."""
-    if spelled and not query.isascii():
-        query = _normalized(query).text
-    found = _words(query.lower()) if spelled else _WORD.findall(query.lower())
+    found = _words(_normal(query).lower()) if spelled else _WORD.findall(query.lower())
     words = list(dict.fromkeys(found))
     content = [word for word in words if word not in _STOP_WORDS and not _is_particle(word)]
     return (content or words)[:_MOST_TERMS]
@@ -240,7 +254,7 @@ def _script(letter: str) -> int:
 
 
 def _is_particle(word: str) -> bool:
-    return len(word) <= 2 and all(_RUN.match(letter) and _script(letter) == 0 for letter in word)
+    return len(word) <= 2 and all(_is_unspaced(letter) and _script(letter) == 0 for letter in word)
 
 
 def to_match(query: str, *, spelled: bool = True) -> str | None:
@@ -287,7 +301,8 @@ def marks_in(text: str, highlighted: str, mark: str) -> tuple[tuple[int, int], .
     plain = highlighted.replace(mark, "")
     if plain == text or not spans:
         return spans
-    normalized, spelled = _spellings(text)
+    normalized = Spelling(_clusters(text))
+    spelled = Spelling(_segmented(normalized.text))
     if spelled.text != plain:
         return ()
     merged: list[tuple[int, int]] = []

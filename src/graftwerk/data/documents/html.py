@@ -30,11 +30,15 @@ _HEADINGS = {"title": 0, "h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
 _BULLET = "- "
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s{0,5}=\s{0,5}[\"']?([A-Za-z0-9_-]{1,40})", re.I)
 _DECLARATION = re.compile(rb"\s{0,9}<\?xml[^>]{0,200}encoding=[\"']([A-Za-z0-9_-]{1,40})")
-_DISPLAY = re.compile(r"(?:^|[;{\s])display\s{0,5}:\s{0,5}([a-zA-Z-]{1,30})")
-_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
-_BRACE = re.compile(r"([^{}]*)([{}])")
+_DISPLAY = re.compile(
+    r"(?:^|[;{\s])(display|visibility)\s{0,5}:\s{0,5}([a-z-]{1,30})", re.IGNORECASE
+)
+_COMMENT = re.compile(r"/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)")
+_BRACE = re.compile(r"([{}])")
+# parts and states of an element, which say nothing of the whole of it
+_STATE = re.compile(r"::|:(?:before|after|first-l|hover|focus|active|checked|target|visited)")
 _CLASS, _TAG = re.compile(r"[.\[:]"), re.compile(r"(?:^|[\s>+~])[a-zA-Z]")
-_STYLE_CHARACTERS, _MOST_RULES = 1_000_000, 1_000
+_STYLE_CHARACTERS, _MOST_RULES = 1_000_000, 300
 _SPACES = re.compile(r"[ \t\r\n\f]+")
 
 
@@ -63,45 +67,58 @@ def read_page(text: str, assembly: Assembly, number: int | None = None) -> None:
 
 def _hidden(parser: "LexborHTMLParser") -> set[int]:
     """The elements that rules of the page itself keep from being shown."""
+    from selectolax.lexbor import SelectolaxError
+
     shown: dict[int, tuple[int, bool]] = {}  # by element: weight of the rule, and what it says
     for node in parser.css("[hidden]"):
         if (node.attributes.get("hidden") or "").lower() != "until-found":
             shown[node.mem_id] = (-1, False)
-    for selector, display in _rules(parser):
+    for selector, visible in _rules(parser):
         weight = 10_000 * selector.count("#") + 100 * len(_CLASS.findall(selector))
         weight += len(_TAG.findall(selector))
         try:
             nodes = parser.css(selector)
-        except (ValueError, RuntimeError):  # what the library does not know, it does not match
+        except SelectolaxError:  # what the library does not know, it does not match
             continue
         for node in nodes:
             if weight >= shown.get(node.mem_id, (-2, True))[0]:
-                shown[node.mem_id] = (weight, display != "none")
+                shown[node.mem_id] = (weight, visible)
     for node in parser.css("[style]"):
-        if said := _DISPLAY.findall(node.attributes.get("style") or ""):
-            shown[node.mem_id] = (0, said[-1].lower() != "none")
-    return {element for element, (_, visible) in shown.items() if not visible}
+        visible = _is_visible(node.attributes.get("style") or "")
+        if visible is not None:
+            shown[node.mem_id] = (0, visible)
+    return {element for element, (_, seen) in shown.items() if not seen}
 
 
-def _rules(parser: "LexborHTMLParser") -> Iterator[tuple[str, str]]:
+def _is_visible(declarations: str) -> bool | None:
+    """What the declarations of a style say of it; None: nothing."""
+    said = {name.lower(): value.lower() for name, value in _DISPLAY.findall(declarations)}
+    if not said:
+        return None
+    return said.get("display") != "none" and said.get("visibility") not in {"hidden", "collapse"}
+
+
+def _rules(parser: "LexborHTMLParser") -> Iterator[tuple[str, bool]]:
     """Selectors of the style sheets in the page that say how an element is displayed."""
-    count = 0
+    left = _MOST_RULES
     for style in parser.css("style"):
         sheet = _COMMENT.sub(" ", (style.text() or "")[:_STYLE_CHARACTERS])
-        depth = 0  # rules inside of @media and the like hold on some screens only
-        for piece, brace in _BRACE.findall(sheet):
-            if brace == "{":
-                selectors = piece if not depth else ""
-                depth += 1
-                at_rule = depth == 1 and piece.strip().startswith("@")
-            else:
-                said = _DISPLAY.findall(piece) if depth == 1 and not at_rule else []
-                depth = max(0, depth - 1)
-                for selector in selectors.split(",") if said else ():
-                    count += 1
-                    if count > _MOST_RULES:
-                        return
-                    yield selector.strip(), said[-1].lower()
+        opened: list[str] = []  # what stands before each open brace
+        piece = ""
+        for part in _BRACE.split(sheet):
+            if part == "{":
+                opened.append(piece.rpartition(";")[2].strip())
+            elif part == "}" and opened:
+                selectors = opened.pop()
+                visible = _is_visible(piece)
+                # rules inside of @media and the like hold on some screens only
+                if opened or visible is None or selectors.startswith("@"):
+                    continue
+                for selector in filter(None, map(str.strip, selectors.split(","))):
+                    if left and not _STATE.search(selector):
+                        left -= 1
+                        yield selector, visible
+            piece = part
 
 
 def decode(content: bytes, name: str) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pypdf import PageObject, PdfReader
 
 
+_PARTLY = re.compile(r"decompress|truncat|unexpected end|invalid stream", re.IGNORECASE)
 _BLANK_LINE = re.compile(r"\n[ \t]*+\n")
 _INVISIBLE = 2 | 32  # flags of an annotation: hidden, not viewed
 _PASSWORD, _BUTTON = 1 << 13, 1 << 16  # flags of a field
@@ -31,7 +32,10 @@ def read_pdf(path: str, content: bytes) -> Document:
     from pypdf import PdfReader
     from pypdf.errors import DependencyError, PyPdfError
 
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # this process only parses
+    logger = logging.getLogger("pypdf")  # this process only parses
+    logger.handlers, logger.propagate = [], False
+    listener = _Listener()
+    logger.addHandler(listener)
     name = Path(path).name
     try:
         reader = PdfReader(BytesIO(content))
@@ -52,17 +56,29 @@ def read_pdf(path: str, content: bytes) -> Document:
             f"{name!r} has {pages:,} pages; at most {limits.PDF_PAGES:,} are read.",
             "Split the file or leave it out.",
         )
-    return _read_pages(reader, path)
+    return _read_pages(reader, path, listener)
 
 
-def _read_pages(reader: "PdfReader", path: str) -> Document:
+class _Listener(logging.Handler):
+    """Notices that the content of a page was only read in part, of which the parser only warns."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.heard = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard |= _PARTLY.search(record.getMessage()) is not None
+
+
+def _read_pages(reader: "PdfReader", path: str, listener: _Listener) -> Document:
     assembly = Assembly(limits.DOCUMENT_TEXT)
+    partly: list[int] = []
     empty: list[int] = []
     broken: list[int] = []
     causes: dict[str, None] = {}
     pages = len(reader.pages)
     for number in range(1, pages + 1):
-        text = ""
+        listener.heard = False
         try:
             page = reader.pages[number - 1]
             text = page.extract_text()
@@ -74,6 +90,8 @@ def _read_pages(reader: "PdfReader", path: str) -> Document:
             continue
         if not text.strip():
             empty.append(number)
+        elif listener.heard:
+            partly.append(number)
         for paragraph in _BLANK_LINE.split(text):
             assembly.add(paragraph, page=number)
         try:
@@ -83,7 +101,7 @@ def _read_pages(reader: "PdfReader", path: str) -> Document:
             raise
         except Exception:
             assembly.drop("pages whose form fields and notes cannot be read")
-    document = assembly.finish(path, tuple(_lost(empty, broken, causes)))
+    document = assembly.finish(path, tuple(_lost(empty, partly, broken, causes)))
     if not document.blocks and broken:
         raise BadFile(
             f"no page of {Path(path).name!r} can be read ({'; '.join(causes)}).",
@@ -97,9 +115,13 @@ def _read_pages(reader: "PdfReader", path: str) -> Document:
     return document
 
 
-def _lost(empty: list[int], broken: list[int], causes: dict[str, None]) -> Iterator[str]:
+def _lost(
+    empty: list[int], partly: list[int], broken: list[int], causes: dict[str, None]
+) -> Iterator[str]:
     if broken:
         yield f"{_pages(broken)} cannot be read and left out ({'; '.join([*causes][:3])})"
+    if partly:
+        yield f"{_pages(partly)} damaged: some of the text may be missing"
     if empty:
         yield f"{_pages(empty)} without any text: blank, scanned or damaged"
 

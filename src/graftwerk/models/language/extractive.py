@@ -198,6 +198,18 @@ _IRREGULAR = {
 _SUFFIXES = ("ations", "ation", "ments", "ment", "ings", "ing", "ies", "ied", "es", "ed", "ly", "s")
 
 
+# a word divided at the ends of lines; its parts may be words too
+DIVIDED = re.compile(
+    r"(?<![^\W\d_])[^\W\d_]++(?:[-\u2010\xad][^\S\r\n]*(?:\r\n|\r|\n)[^\S\r\n]*[^\W\d_]+)+"
+)
+_JOINT = re.compile(r"[-\u2010\xad]\s+")
+
+
+def joined(divided: re.Match[str]) -> str:
+    """The whole word of a match of `DIVIDED`."""
+    return _JOINT.sub("", divided[0])
+
+
 def split_words(text: str) -> list[str]:
     """Words of `text` in lower case, apostrophes left out."""
     folded = unicodedata.normalize("NFKC", text).casefold()
@@ -227,7 +239,9 @@ def stem(word: str) -> str:
 
 
 def content_stems(text: str) -> frozenset[str]:
-    """Stems of the words of `text` that carry meaning."""
+    """Stems of the words of `text` that carry meaning, of divided ones also of the whole."""
+    if "\n" in text:
+        text = DIVIDED.sub(lambda found: f"{found[0]} {joined(found)}", text)
     return frozenset(
         stem(word)
         for word in split_words(text)

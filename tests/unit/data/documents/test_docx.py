@@ -3,6 +3,7 @@ import struct
 import zipfile
 
 import pytest
+from tests.documents import docx_with
 from tests.hostile.make import WORD, docx_parts, paragraph, zip_of
 
 from graftwerk import limits
@@ -99,6 +100,69 @@ def test_footnotes_and_an_unusual_main_part(tmp_path):
     parts["_rels/.rels"] = parts["_rels/.rels"].replace(b"document.xml", b"document2.xml")
     parts["word/footnotes.xml"] = f'<w:f xmlns:w="{WORD}">{paragraph("note")}</w:f>'.encode()
     assert read(tmp_path, zip_of(parts)) == [("", "a"), ("", "note")]
+
+
+def notes_of(tmp_path, content):
+    path = tmp_path / "n.docx"
+    path.write_bytes(content)
+    return parse(str(path)).notes
+
+
+V_RUN, NOT_HIDDEN = "<w:rStyle w:val='V'/>", "<w:vanish w:val='0'/>"
+RUN = "<w:r><w:rPr>{}</w:rPr><w:t>{}</w:t></w:r>".format
+
+
+def test_a_moved_text_stands_once(tmp_path):
+    moved = RUN("", "Signed in May.")
+    xml = f"<w:p><w:moveTo>{moved}</w:moveTo></w:p><w:p>{RUN('', 'Open.')}<w:moveFrom>{moved}</w:moveFrom></w:p>"
+    xml += "<w:p><w:del><w:r><w:delText>gone</w:delText></w:r></w:del></w:p>"
+    assert body(tmp_path, xml) == [("", "Signed in May."), ("", "Open.")]
+    assert notes_of(tmp_path, zip_of(docx_parts(xml))) == (
+        "moved texts read at their new place: 1",
+        "tracked deletions left out: 1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("xml", "shown", "hidden"),
+    [
+        (f"<w:p>{RUN('<w:vanish/>', 'secret')}{RUN('', 'shown')}</w:p>", ["shown"], 1),
+        (f"<w:p>{RUN(NOT_HIDDEN, 'a')}</w:p>", ["a"], 0),
+        (f"<w:p><w:pPr><w:rPr><w:vanish/></w:rPr></w:pPr>{RUN('', 'shown')}</w:p>", ["shown"], 0),
+        (f"<w:p><w:pPr><w:pStyle w:val='V'/></w:pPr>{RUN('', 'secret')}</w:p>", [], 1),
+        (f"<w:p><w:pPr><w:pStyle w:val='W'/></w:pPr>{RUN('', 'secret')}</w:p>", [], 1),
+        (f"<w:p>{RUN(V_RUN, 'secret')}{RUN('', 'b')}</w:p>", ["b"], 1),
+    ],
+)
+def test_hidden_text_is_left_out_and_counted(tmp_path, xml, shown, hidden):
+    parts = docx_parts(xml)
+    parts["word/styles.xml"] = (
+        f'<w:styles xmlns:w="{WORD}"><w:style w:styleId="V"><w:rPr><w:vanish/></w:rPr></w:style>'
+        '<w:style w:styleId="W"><w:basedOn w:val="V"/></w:style></w:styles>'
+    ).encode()
+    assert [text for _, text in read(tmp_path, zip_of(parts))] == shown
+    told = (f"hidden texts left out: {hidden}",) if hidden else ()
+    assert notes_of(tmp_path, zip_of(parts)) == told
+
+
+def test_headers_footers_notes_and_comments(tmp_path):
+    content = docx_with(
+        paragraph("Top", "H1") + paragraph("Body."),
+        header1=paragraph("Policy AX-4471"),
+        header2=paragraph("Policy AX-4471"),
+        footer1=paragraph("Page 1"),
+        footnotes=paragraph("A footnote."),
+        endnotes=paragraph("An endnote."),
+        comments=paragraph("Is this so?"),
+    )
+    assert read(tmp_path, content) == [
+        ("", "Page 1"),
+        ("", "Policy AX-4471"),
+        ("Top", "Body."),
+        ("", "A footnote."),
+        ("", "An endnote."),
+        ("", "Is this so?"),
+    ]
 
 
 @pytest.mark.parametrize(

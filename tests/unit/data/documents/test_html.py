@@ -35,6 +35,59 @@ def test_headings_paragraphs_lists_and_tables(tmp_path):
     ]
 
 
+def dropped(tmp_path):
+    return parse(str(tmp_path / "a.html")).notes
+
+
+@pytest.mark.parametrize(
+    ("page", "shown", "count"),
+    [
+        ('<p style="display:none">no<p>yes', ["yes"], 1),
+        ('<p style="color:red; DISPLAY : None">no<p>yes', ["yes"], 1),
+        ("<p style='visibility:hidden'>no<p>yes", ["yes"], 1),
+        ("<div hidden><p>no<p>no</div>yes", ["yes"], 1),
+        ("<div hidden=until-found>yes</div>", ["yes"], 0),
+        ("<div hidden></div>yes", ["yes"], 0),
+        (
+            "<style>.x, #y {color:red; display: none}</style><p class=x>no<p id=y>no<p>yes",
+            ["yes"],
+            2,
+        ),
+        (
+            "<style>/* p{display:none} */ p.x{display:none} p.x.on{display:block}</style><p class='x on'>yes<p class=x>no",
+            ["yes"],
+            1,
+        ),
+        ("<style>.x{display:none}</style><p class=x style='display:block'>yes", ["yes"], 0),
+        ("<style>.x{display:none} .x{display:block}</style><p class=x>yes", ["yes"], 0),
+        ("<style>@media print{p{display:none}}</style><p>yes", ["yes"], 0),
+        ("<style>p::before{display:none} p:hover{display:none}</style><p>yes", ["yes"], 0),
+        ("<style>p{display:none</style><p>yes", ["yes"], 0),
+        ("<style>[[[{display:none} %%{display:none}</style><p>yes", ["yes"], 0),
+        ("<details><summary>More</summary>yes</details>", ["More", "yes"], 0),
+    ],
+)
+def test_what_a_browser_does_not_show(tmp_path, page, shown, count):
+    assert [text for _, text in read(tmp_path, page)] == shown
+    assert dropped(tmp_path) == ((f"hidden elements left out: {count}",) if count else ())
+
+
+def test_style_sheets_take_time_in_proportion(tmp_path):
+    sheets = ["/*" * 200_000, "{" * 200_000, "a" * 500_000, ".x{display:none}" * 50_000]
+    for sheet in sheets:
+        assert read(tmp_path, f"<style>{sheet}</style><p>yes") == [("", "yes")]
+
+
+def test_boxes_are_apart_from_the_words_beside(tmp_path):
+    page = "<textarea>typed words</textarea><a href=x>link</a><button>Go</button>on"
+    assert read(tmp_path, page) == [("", "typed words link Go on")]
+
+
+def test_the_encoding_of_an_xml_declaration(tmp_path):
+    page = '<?xml version="1.0" encoding="iso-8859-1"?><p>Caf\xe9'.encode("latin-1")
+    assert read(tmp_path, page) == [("", "Caf\xe9")]
+
+
 def test_a_title_that_the_heading_repeats_counts_once(tmp_path):
     assert read(tmp_path, "<title>A</title><h1>A</h1><p>b") == [("A", "b")]
 

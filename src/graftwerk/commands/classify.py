@@ -75,9 +75,12 @@ def run_classify(request: Classify, monitor: Monitor) -> Classification | Predic
         WrongBase: the calibration was made with another encoder.
         NoRoom: the calibration cannot be written.
     """
+    return (_classify_texts if _are_texts(request) else classify_images)(request, monitor)
+
+
+def classify_images(request: Classify, monitor: Monitor) -> Classification:
+    """Images alone; raises as `run_classify` does."""
     begin = time.perf_counter()
-    if _are_texts(request):
-        return _classify_texts(request, monitor)
     require_images_only(request)
     labels = read_labels(request)
     given = check_templates(request.templates)

@@ -3,6 +3,7 @@
 Folders of class folders, and zips of one: the folder's name is the label.
 """
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from ..errors import BadInput, LimitExceeded
 from ..results import LeftOut
 from . import raw
 from .columns import Chosen, ColumnChoice, choose_columns, few, number_of, unread
-from .dataset import Examples, Item, Kind, Picture, key_of, open_zip, require_some, resolve
+from .dataset import Examples, Item, Kind, Picture, Row, key_of, open_zip, require_some, resolve
 from .documents.formats import is_image_path
 from .image_folder import SPLITS
 from .images import ImageNotes
@@ -227,7 +228,7 @@ def _notes(table: Table, chosen: Chosen) -> tuple[str, ...]:
     notes = [f"{table.path.name}: {note}" for note in table.notes]
     if chosen.note:
         notes.append(chosen.note)
-    if chosen.kind == "series":
+    if chosen.kind in {"series", "row"}:
         read = [(name, table.formats[name]) for name in chosen.names if name in table.formats]
         notes += [f"{table.path.name}: {one.describe(name)}" for name, one in read[:_SHOWN]]
         if read[_SHOWN:]:
@@ -279,6 +280,7 @@ def _from_table(table: Table, requested: ColumnChoice) -> Examples:
         _tables(table),
         table.formats.get(target),
         dict(converted.counts),
+        chosen.numbers,
     )
 
 
@@ -306,8 +308,8 @@ def _no_label(label: Any) -> str:
 
 def _cells_of(table: Table, chosen: Chosen) -> list[Sequence[Any]]:
     """The columns that are read; of series as numbers."""
-    values = table.numbers if chosen.kind == "series" else table.column
-    return [values(name) for name in chosen.names]
+    numbers = chosen.names if chosen.kind == "series" else chosen.numbers
+    return [table.numbers(name) if name in numbers else table.column(name) for name in chosen.names]
 
 
 def _item(
@@ -317,6 +319,8 @@ def _item(
     name = table.places[row]
     if chosen.kind == "series":
         return _series(name, chosen.names, cells)
+    if chosen.kind == "row":
+        return _row(name, chosen, cells)
     parts = [str(cell).strip() for cell in cells if not is_missing(cell)]
     if not parts:
         return LeftOut(name=name, reason=f"nothing in {few(chosen.names)}.")
@@ -333,3 +337,19 @@ def _series(name: str, columns: Sequence[str], cells: Sequence[Any]) -> Item | L
             return LeftOut(name=name, reason=value)
         values.append(value)
     return np.array(values, dtype=np.float32)
+
+
+def _row(name: str, chosen: Chosen, cells: Sequence[Any]) -> Item | LeftOut:
+    """Numbers, NaN where one is missing, and the texts beside them."""
+    values, texts = [], []
+    for column, cell in zip(chosen.names, cells, strict=True):
+        if column not in chosen.numbers:
+            texts += [] if is_missing(cell) else [str(cell).strip()]
+            continue
+        value = math.nan if is_missing(cell) else number_of(column, cell)
+        if isinstance(value, str):
+            return LeftOut(name=name, reason=value)
+        values.append(value)
+    if not texts and all(map(math.isnan, values)):
+        return LeftOut(name=name, reason=f"nothing in {few(chosen.names)}.")
+    return Row(np.array(values, dtype=np.float32), "\n".join(texts))

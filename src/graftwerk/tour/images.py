@@ -131,7 +131,7 @@ def _classify_images(location: Path, common: dict[str, Any], monitor: Monitor) -
     requested = requests.Classify(
         pictures=[str(data / "train")], labels=list(LABELS), k=1, **common
     )
-    report = classify.run_classify(requested, monitor)
+    report = classify.classify_images(requested, monitor)
     kinds = [label.split()[-1] for label in LABELS]
     right = sum(one.label.split()[-1] in captions[one.path] for one in report.pictures)
     counts = [sum(kind in caption for caption in captions.values()) for kind in kinds]

@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -30,7 +29,6 @@ _READERS: dict[Kind, str] = {
 _MOSTLY = 0.9  # of the values of a column of image paths end like images
 _HALF = 0.5  # of the values of a numeric column are numbers; rows with others are left out
 _SHOWN = 5
-_LOOKED_FOR = 100  # images
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -68,14 +66,12 @@ class Chosen:
         kind: what they hold.
         names: of the columns, in their order.
         note: what a person should know of the choice; empty: nothing.
-        root: folder that paths of images start at.
         numbers: of rows, those of `names` that hold numbers.
     """
 
     kind: Kind
     names: tuple[str, ...]
     note: str = ""
-    root: Path = Path()
     numbers: tuple[str, ...] = ()
 
 
@@ -95,22 +91,8 @@ def choose_columns(table: Table, requested: ColumnChoice, target: str | None) ->
             if kind == "row":
                 return _as_row(table, found, found.words, found.series)
             note = _note(table, found, kind, names)
-            return _rooted(table, Chosen(kind, tuple(names), note))
+            return Chosen(kind, tuple(names), note)
     raise _nothing(table, found, requested)
-
-
-def _rooted(table: Table, chosen: Chosen) -> Chosen:
-    """The same with the folder that paths of images start at: the table's, or the current one."""
-    beside = table.path.parent
-    if chosen.kind != "image":
-        return chosen
-    paths = [str(v).strip() for v in table.column(chosen.names[0]) if not is_missing(v)]
-    if any((beside / path).is_file() for path in paths[:_LOOKED_FOR]):
-        return replace(chosen, root=beside)
-    if not any(Path(path).is_file() for path in paths[:_LOOKED_FOR]):
-        return replace(chosen, root=beside)
-    reported = f"{table.path.name}: paths of images start at the current folder, not at the table"
-    return replace(chosen, note="; ".join(filter(None, (chosen.note, reported))))
 
 
 def unread(source: str, kind: Kind, requested: ColumnChoice) -> BadInput:
@@ -231,7 +213,7 @@ def _as_named(table: Table, requested: ColumnChoice) -> Chosen:
     if "image" in requested.reads and found.pictures:
         others = [name for name in requested.content if name != found.pictures[0]]
         note = f"reading images from {found.pictures[0]}; left out: {few(others)}"
-        return _rooted(table, Chosen("image", (found.pictures[0],), note if others else ""))
+        return Chosen("image", (found.pictures[0],), note if others else "")
     if "row" in requested.reads:
         numbers = found.series if requested.numbers is None else requested.numbers
         words = [name for name in requested.content if name not in numbers]

@@ -166,7 +166,7 @@ def require_some(examples: Examples) -> Examples:
     """
     if len(examples):
         return examples
-    first = f"; the first: {examples.refused[0].reason}" if examples.refused else ""
+    first = f"; the first: {examples.refused[0].reason.rstrip('.')}" if examples.refused else ""
     raise BadInput(
         f"{examples.source} has no example that can be used ({len(examples.refused)} left out"
         f"{first}).",

@@ -73,9 +73,9 @@ def to_onnx(head: LinearHead, base: str) -> bytes:
         outputs.append(value("value", TensorProto.FLOAT, ["n"]))
     else:
         several = head.task == "labels"
-        options: dict[str, Any] = {} if several else {"axis": 1}
+        # of the last axis, as Softmax is by default
         name = "Sigmoid" if several else "Softmax"
-        nodes.append(helper.make_node(name, ["scores"], ["probabilities"], **options))
+        nodes.append(helper.make_node(name, ["scores"], ["probabilities"]))
         outputs.append(value("probabilities", TensorProto.FLOAT, ["n", count]))
         if several:
             constants["half"] = np.array(0.5, dtype=np.float32)

@@ -107,6 +107,11 @@ def fit_lines(report: FitResult) -> list[str]:
     """Show the score first, then data, cost and path."""
     lines = [score_line(report.score), *details_lines(report.details)]
     lines += _threshold_lines(report.details)
+    lines += [
+        f"for comparison, not saved: {one.name}: {one.score.name} {one.score.value:.3f} "
+        f"({one.score.low:.3f} to {one.score.high:.3f})"
+        for one in report.baselines
+    ]
     if report.tried:
         rows = [
             [printable(one.name), f"{one.score:.4f}", f"{one.seconds:.1f}", "kept" * one.kept]
@@ -116,10 +121,14 @@ def fit_lines(report: FitResult) -> list[str]:
     return [
         *lines,
         *data_lines(report.data),
-        f"{report.how} on {printable(report.model)}: {report.parameters:,} numbers learned, "
+        f"{report.how} on {_model(report.model)}: {report.parameters:,} numbers learned, "
         f"{report.bytes / 1e6:.2f} MB, {report.seconds:.1f} s",
         f"-> {printable(report.out)}",
     ]
+
+
+def _model(name: str) -> str:
+    return "the numbers, no pre-trained model" if name == "none" else printable(name)
 
 
 def comparison_lines(report: FitComparison) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import limits
-from ..data.tables import AS_FOUND, is_table, read_table
+from ..data.tables import AS_FOUND, Reading, is_table, read_table, reading_of
 from ..errors import BadFile, BadInput
 from ..library.index import Index
 from ..rag.evidence import LEAST_QUESTIONS
@@ -59,7 +59,7 @@ def run_calibrate(request: Calibrate, monitor: Monitor) -> Calibration:
     Raises:
         BadInput: a malformed line, or too few questions of a kind.
     """
-    questions = read_questions(request.file)
+    questions = read_questions(request.file, reading_of(request))
     with Index(request.index, device=request.device) as index:
         return index.calibrate(
             [requested.question for requested in questions if requested.answerable],
@@ -70,7 +70,7 @@ def run_calibrate(request: Calibrate, monitor: Monitor) -> Calibration:
         )
 
 
-def read_questions(path: Path) -> list[Labelled]:
+def read_questions(path: Path, reading: Reading = AS_FOUND) -> list[Labelled]:
     """Read a file of labelled questions.
 
     Raises:
@@ -81,7 +81,7 @@ def read_questions(path: Path) -> list[Labelled]:
         raise BadFile(f"{path} is not a file.", "Name an existing file of JSON lines.")
     limits.require_file_size(path, limits.JSON_FILE, "question file")
     try:
-        table = read_table(path, AS_FOUND) if is_table(path) else None
+        table = read_table(path, reading) if is_table(path) else None
     except BadFile:
         raise
     except BadInput as error:

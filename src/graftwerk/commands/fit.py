@@ -10,6 +10,7 @@ from ..data.load import read_examples
 from ..data.tables import is_table
 from ..data.targets import same_targets
 from ..errors import BadInput, UnknownName
+from ..finetune.methods import baselines
 from ..finetune.problem import LEFT_OUT, more_left_out, tell_converted
 from ..finetune.results import (
     FitComparison,
@@ -116,6 +117,7 @@ def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult:
         data=problem.facts,
         score=made.test_score,
         details=made.details,
+        baselines=baselines(problem, monitor),
         tried=list(tried),
         parameters=made.parameters,
         bytes=size,

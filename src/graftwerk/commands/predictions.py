@@ -80,7 +80,7 @@ def measured(
     Returns:
         The score, what it is made of, how many rows were learned from, and notes.
     """
-    known = [n for n, label in enumerate(rows.labels) if not is_missing(label)]
+    known = [n for n, label in enumerate(rows.labels) if label == () or not is_missing(label)]
     if not known:
         return None, None, 0, []
     keys = [key_of(rows.items[n]) for n in known]

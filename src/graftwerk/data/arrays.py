@@ -6,7 +6,8 @@ What is one row of `X`, by the model that reads it:
   reads both (CLIP), a string that ends like an image file (`.png`, `.jpg`, ...) is a path.
 - a `pathlib.Path`: the path of an image file.
 - a PIL image, or a uint8 array [h w 3] or [h w]: an image.
-- a row of a 2-D array of numbers: a series.
+- a row of a 2-D array of numbers: a series; without a model ("none") numbers of a table, where NaN
+  stands for a missing one.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from jaxtyping import Float64
 from ..errors import BadInput
 from ..types import Task
 from .columns import KIND_WORDS
-from .dataset import Item, Kind, OpenedData, Picture, key_of
+from .dataset import Item, Kind, OpenedData, Picture, Row, key_of
 from .documents.formats import is_image_path
 from .images import convert_image
 from .labels import label_text
@@ -46,6 +47,10 @@ def read_rows(rows: Any, reads: frozenset[Kind]) -> tuple[Kind, list[Item]]:
     if isinstance(rows, str | bytes | Path):
         raise BadInput(f"X is a single {type(rows).__name__}, not a list.", "Pass a list: [x].")
     numbers = _as_series(rows)
+    if numbers is not None and "row" in reads and len(numbers):
+        for number in np.flatnonzero(np.isinf(numbers).any(axis=1))[:1]:
+            raise BadInput(f"X[{number}] holds an infinite number.", "Repair it or leave it out.")
+        return "row", [Row(row) for row in numbers]
     if numbers is not None:
         return "series", _series(numbers, reads)
     values = _as_list(rows)
@@ -63,7 +68,12 @@ def read_rows(rows: Any, reads: frozenset[Kind]) -> tuple[Kind, list[Item]]:
     return kinds[0], [item for _, item in items]
 
 
-_KIND_NAMES: dict[Kind, str] = {"text": "a text", "image": "an image", "series": "a series"}
+_KIND_NAMES: dict[Kind, str] = {
+    "text": "a text",
+    "image": "an image",
+    "series": "a series",
+    "row": "a row of numbers",
+}
 
 
 def read_labels(labels: Any, count: int) -> list[Any]:
@@ -140,7 +150,8 @@ def _series(numbers: np.ndarray, reads: frozenset[Kind]) -> list[Item]:
     if not len(numbers):
         raise BadInput("X is empty.", "Pass at least one item.")
     if "series" not in reads:
-        raise _unread("X", "a 2-D array of numbers", reads)
+        hint = 'Use the model "none" for tables of numbers, or one of series.'
+        raise BadInput(_unread("X", "a 2-D array of numbers", reads).message, hint)
     broken = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
     if len(broken):
         raise BadInput(
@@ -225,6 +236,7 @@ _HINTS: dict[Kind, str] = {
     "text": "Pass a list of texts.",
     "image": "Pass PIL images, uint8 arrays [h w 3], or paths of image files.",
     "series": "Pass a 2-D array of numbers, one series a row.",
+    "row": "Pass a 2-D array of numbers; NaN stands for a missing one.",
 }
 
 

@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -15,16 +14,21 @@ from .tables import AS_FOUND, Reading, Table, is_missing, is_number
 from .tables.roles import counts_rows, is_code, is_date, is_identifier
 
 Missing = Literal["ask", "drop", "learn"]
-KIND_WORDS: dict[Kind, str] = {"text": "texts", "image": "images", "series": "series of numbers"}
+KIND_WORDS: dict[Kind, str] = {
+    "text": "texts",
+    "image": "images",
+    "series": "series of numbers",
+    "row": "tables of numbers",
+}
 _READERS: dict[Kind, str] = {
     "text": "--model builtin/minilm, or the folder of another text encoder",
     "image": "--model builtin/blocks-clip, or the folder of an image model (CLIP, ViT, ...)",
     "series": "--model FOLDER of PatchTST or TimesFM",
+    "row": "--model none",
 }
 _MOSTLY = 0.9  # of the values of a column of image paths end like images
 _HALF = 0.5  # of the values of a numeric column are numbers; rows with others are left out
 _SHOWN = 5
-_LOOKED_FOR = 100  # images
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -38,6 +42,7 @@ class ColumnChoice:
         content: columns that are read; empty: all others of the fitting type.
         reading: what the user said about how tables are written.
         missing: what becomes of rows whose label is a word that may stand for none.
+        numbers: those of `content` that hold the numbers of rows, where that is known.
     """
 
     reads: frozenset[Kind]
@@ -45,6 +50,7 @@ class ColumnChoice:
     content: tuple[str, ...] = ()
     reading: Reading = AS_FOUND
     missing: Missing = "ask"
+    numbers: tuple[str, ...] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -60,13 +66,13 @@ class Chosen:
         kind: what they hold.
         names: of the columns, in their order.
         note: what a person should know of the choice; empty: nothing.
-        root: folder that paths of images start at.
+        numbers: of rows, those of `names` that hold numbers.
     """
 
     kind: Kind
     names: tuple[str, ...]
     note: str = ""
-    root: Path = Path()
+    numbers: tuple[str, ...] = ()
 
 
 def choose_columns(table: Table, requested: ColumnChoice, target: str | None) -> Chosen:
@@ -79,26 +85,14 @@ def choose_columns(table: Table, requested: ColumnChoice, target: str | None) ->
         return _as_named(table, requested)
     others = [name for name in table.columns if name != target]
     found = _Sorted(table, others, target=target if target in table.columns else None)
-    kinds: tuple[Kind, ...] = ("image", "text", "series")
+    kinds: tuple[Kind, ...] = ("image", "row", "text", "series")
     for kind in kinds:
         if kind in requested.reads and (names := found.of(kind)):
+            if kind == "row":
+                return _as_row(table, found, found.words, found.series)
             note = _note(table, found, kind, names)
-            return _rooted(table, Chosen(kind, tuple(names), note))
+            return Chosen(kind, tuple(names), note)
     raise _nothing(table, found, requested)
-
-
-def _rooted(table: Table, chosen: Chosen) -> Chosen:
-    """The same with the folder that paths of images start at: the table's, or the current one."""
-    beside = table.path.parent
-    if chosen.kind != "image":
-        return chosen
-    paths = [str(v).strip() for v in table.column(chosen.names[0]) if not is_missing(v)]
-    if any((beside / path).is_file() for path in paths[:_LOOKED_FOR]):
-        return replace(chosen, root=beside)
-    if not any(Path(path).is_file() for path in paths[:_LOOKED_FOR]):
-        return replace(chosen, root=beside)
-    reported = f"{table.path.name}: paths of images start at the current folder, not at the table"
-    return replace(chosen, note="; ".join(filter(None, (chosen.note, reported))))
 
 
 def unread(source: str, kind: Kind, requested: ColumnChoice) -> BadInput:
@@ -141,7 +135,7 @@ class _Sorted:
         self.others: dict[str, str] = {}  # why a column is none of these
         self.running: list[str] = []  # numbers of rows, or a ramp among others
         for name in names:
-            if by_itself and labels is not None and list(table.column(name)) == labels:
+            if by_itself and labels is not None and _is_renamed(table.column(name), labels):
                 self.others[name] = "the same as the labels"
                 continue
             values = [v for v in table.numbers(name) if not is_missing(v)]
@@ -156,6 +150,8 @@ class _Sorted:
 
     def of(self, kind: Kind) -> list[str]:
         """Columns of a kind; of images there is one in a row."""
+        if kind == "row":
+            return [*self.words, *self.series] if self.series else []
         return {"image": self.pictures[:1], "text": self.words, "series": self.series}[kind]
 
     def reasons(self, read: Sequence[str]) -> dict[str, str]:
@@ -184,6 +180,31 @@ class _Sorted:
             self.words.append(name)
 
 
+def _is_renamed(values: Sequence[Any], labels: Sequence[Any]) -> bool:
+    """Whether a column is that of the labels, or has another name for each of few labels."""
+    if list(values) == list(labels):
+        return True
+    texts = [str(value) for value in labels]
+    pairs = set(zip(map(str, values), texts, strict=True))
+    few_labels = 1 < len(set(texts)) <= len(texts) // 4
+    return few_labels and len(pairs) == len(set(texts)) == len({value for value, _ in pairs})
+
+
+def _as_row(table: Table, found: _Sorted, words: Sequence[str], numbers: Sequence[str]) -> Chosen:
+    """Numbers, and the texts beside them."""
+    names = tuple(name for name in table.columns if name in {*words, *numbers})
+    texts = f"texts from {few(words)} and " if words else ""
+    reasons = found.reasons(names)
+    left = few([f"{name} ({why})" for name, why in reasons.items()])
+    count = f"{len(numbers)} columns" if len(numbers) > 1 else "column"
+    note = (
+        f"{table.path.name}: reading {texts}numbers from {count} {few(numbers)}"
+        + (f"; left out: {left}" if left else "")
+        + "; --content names others"
+    )
+    return Chosen("row", names, note, numbers=tuple(numbers))
+
+
 def _as_named(table: Table, requested: ColumnChoice) -> Chosen:
     """The columns that the user named."""
     for name in requested.content:
@@ -192,7 +213,12 @@ def _as_named(table: Table, requested: ColumnChoice) -> Chosen:
     if "image" in requested.reads and found.pictures:
         others = [name for name in requested.content if name != found.pictures[0]]
         note = f"reading images from {found.pictures[0]}; left out: {few(others)}"
-        return _rooted(table, Chosen("image", (found.pictures[0],), note if others else ""))
+        return Chosen("image", (found.pictures[0],), note if others else "")
+    if "row" in requested.reads:
+        numbers = found.series if requested.numbers is None else requested.numbers
+        words = [name for name in requested.content if name not in numbers]
+        if numbers and ("text" in requested.reads or requested.numbers is not None or not words):
+            return Chosen("row", requested.content, numbers=tuple(numbers))
     if "text" in requested.reads:
         return Chosen("text", requested.content)
     if "series" in requested.reads and len(found.series) == len(requested.content):
@@ -240,8 +266,8 @@ def _nothing(table: Table, found: _Sorted, requested: ColumnChoice) -> BadInput:
         f"{table.path.name} has no column of "
         f"{' or '.join(KIND_WORDS[kind] for kind in sorted(requested.reads))} beside the labels: "
         f"{held}.",
-        "Numbers are written with a point (1.5); columns are named with --content; there are: "
-        f"{few(list(table.columns))}.",
+        "Numbers alone are fitted without a pre-trained model: graft fit --how linear; columns are "
+        f"named with --content; there are: {few(list(table.columns))}.",
     )
 
 

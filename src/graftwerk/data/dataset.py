@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-Kind = Literal["text", "image", "series"]
+Kind = Literal["text", "image", "series", "row"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,20 @@ class OpenedData:
         return image
 
 
-Item = str | Picture | OpenedData | np.ndarray
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Numbers of a row of a table, and the text beside them.
+
+    Attributes:
+        numbers: float32; NaN: missing.
+        text: empty where there is none.
+    """
+
+    numbers: np.ndarray
+    text: str = ""
+
+
+Item = str | Picture | OpenedData | np.ndarray | Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +109,7 @@ class Examples:
         tables: how the tables that they come from are written.
         label_format: how labels that are numbers are written, where Python does not read them.
         converted: what reading changed of images, and of how many.
+        numbers: those of `columns` that hold the numbers of rows.
     """
 
     source: str
@@ -110,6 +124,7 @@ class Examples:
     tables: tuple[str, ...] = ()
     label_format: NumberFormat | None = None
     converted: Mapping[str, int] = field(default_factory=dict)
+    numbers: tuple[str, ...] = ()
 
     def numeric_labels(self) -> Sequence[Any]:
         """The labels, numbers as Python writes them."""
@@ -135,6 +150,9 @@ def key_of(item: Item) -> str:
     """
     if isinstance(item, Picture):
         return hashlib.sha256(item.content()).hexdigest()
+    if isinstance(item, Row):
+        content = item.numbers.tobytes() + item.text.encode("utf-8", "surrogatepass")
+        return hashlib.sha256(content).hexdigest()
     if isinstance(item, np.ndarray):
         return hashlib.sha256(item.tobytes()).hexdigest()
     return hashlib.sha256(str(item).encode("utf-8", "surrogatepass")).hexdigest()
@@ -148,7 +166,7 @@ def require_some(examples: Examples) -> Examples:
     """
     if len(examples):
         return examples
-    first = f"; the first: {examples.refused[0].reason}" if examples.refused else ""
+    first = f"; the first: {examples.refused[0].reason.rstrip('.')}" if examples.refused else ""
     raise BadInput(
         f"{examples.source} has no example that can be used ({len(examples.refused)} left out"
         f"{first}).",

@@ -3,6 +3,7 @@
 Folders of class folders, and zips of one: the folder's name is the label.
 """
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from ..errors import BadInput, LimitExceeded
 from ..results import LeftOut
 from . import raw
 from .columns import Chosen, ColumnChoice, choose_columns, few, number_of, unread
-from .dataset import Examples, Item, Kind, Picture, key_of, open_zip, require_some, resolve
+from .dataset import Examples, Item, Kind, Picture, Row, key_of, open_zip, require_some, resolve
 from .documents.formats import is_image_path
 from .image_folder import SPLITS
 from .images import ImageNotes
@@ -30,6 +31,7 @@ from .tables import (
     is_table,
     read_table,
     usual_target,
+    with_one_hot,
 )
 
 TEXTS = (".txt", ".md")
@@ -202,7 +204,8 @@ def read_items(path: str | Path, requested: ColumnChoice, target: str | None) ->
     Raises:
         BadInput: a row has no content, or a column is not there.
     """
-    table = read_table(resolve(path), requested.reading, requested.content)
+    whole = read_table(resolve(path), requested.reading, requested.content)
+    table = with_one_hot(whole, target)
     target = usual_target(table) if target is None else target
     known = table.columns.get(target or "", [None] * len(table.places))
     chosen = choose_columns(table, requested, target)
@@ -213,21 +216,29 @@ def read_items(path: str | Path, requested: ColumnChoice, target: str | None) ->
         if isinstance(item, LeftOut):
             raise BadInput(f"{location} of {table.path.name}: {item.reason}", "Fix that row.")
         items.append(item)
-    names, notes, written = list(table.places), _notes(table, chosen), table.formats
+    names, notes, written = list(table.places), _notes(table, chosen, items), table.formats
     format_ = written.get(target or "")
-    return Rows(items, names, _tables(table), notes, table.columns, known, format_)
+    return Rows(items, names, _tables(table), notes, whole.columns, known, format_)
 
 
 def _tables(table: Table) -> tuple[str, ...]:
     return (f"{table.path.name}: {table.dialect}",)
 
 
-def _notes(table: Table, chosen: Chosen) -> tuple[str, ...]:
+def _notes(table: Table, chosen: Chosen, items: Sequence[Item]) -> tuple[str, ...]:
     """What a person should know of a table and the columns of it that are read."""
     notes = [f"{table.path.name}: {note}" for note in table.notes]
     if chosen.note:
         notes.append(chosen.note)
-    if chosen.kind == "series":
+    beside = str(table.path.parent)
+    images = [item.path for item in items if isinstance(item, Picture)]
+    elsewhere = sum(not path.startswith(beside) for path in images)
+    if elsewhere and chosen.kind == "image":
+        notes.append(
+            f"{table.path.name}: {elsewhere:,} paths of images start at the current folder, not "
+            "at the table"
+        )
+    if chosen.kind in {"series", "row"}:
         read = [(name, table.formats[name]) for name in chosen.names if name in table.formats]
         notes += [f"{table.path.name}: {one.describe(name)}" for name, one in read[:_SHOWN]]
         if read[_SHOWN:]:
@@ -242,6 +253,7 @@ def _require_read(examples: Examples, requested: ColumnChoice) -> Examples:
 
 
 def _from_table(table: Table, requested: ColumnChoice) -> Examples:
+    table = with_one_hot(table, requested.target)
     target = find_target(table, requested.target)
     if requested.missing == "ask":
         require_predicted(table.path.name, target, table.column(target))
@@ -254,7 +266,8 @@ def _from_table(table: Table, requested: ColumnChoice) -> Examples:
         name = f"{location} of {table.path.name}"
         item: Item | LeftOut = (
             LeftOut(name=name, reason=_no_label(label))
-            if is_missing(label) or (requested.missing == "drop" and stands_for_none(label))
+            if (is_missing(label) and label != ())
+            or (requested.missing == "drop" and stands_for_none(label))
             else _item(table, chosen, columns, row)
         )
         found = look_at(item, converted) if isinstance(item, Picture) else item
@@ -275,10 +288,11 @@ def _from_table(table: Table, requested: ColumnChoice) -> Examples:
         names,
         tuple(refused),
         chosen.names,
-        _notes(table, chosen),
+        _notes(table, chosen, items),
         _tables(table),
         table.formats.get(target),
         dict(converted.counts),
+        chosen.numbers,
     )
 
 
@@ -306,8 +320,8 @@ def _no_label(label: Any) -> str:
 
 def _cells_of(table: Table, chosen: Chosen) -> list[Sequence[Any]]:
     """The columns that are read; of series as numbers."""
-    values = table.numbers if chosen.kind == "series" else table.column
-    return [values(name) for name in chosen.names]
+    numbers = chosen.names if chosen.kind == "series" else chosen.numbers
+    return [table.numbers(name) if name in numbers else table.column(name) for name in chosen.names]
 
 
 def _item(
@@ -317,12 +331,26 @@ def _item(
     name = table.places[row]
     if chosen.kind == "series":
         return _series(name, chosen.names, cells)
+    if chosen.kind == "row":
+        return _row(name, chosen, cells)
     parts = [str(cell).strip() for cell in cells if not is_missing(cell)]
     if not parts:
         return LeftOut(name=name, reason=f"nothing in {few(chosen.names)}.")
     if chosen.kind == "text":
         return "\n".join(parts)
-    return Picture(str(chosen.root / parts[0]))
+    return _located(table, name, parts[0])
+
+
+def _located(table: Table, row: str, named: str) -> Picture | LeftOut:
+    """The image of a row: beside the table, or else in the current folder."""
+    beside, here = (folder / named for folder in (table.path.parent, Path.cwd()))
+    if not beside.is_file() and "\\" in named:
+        return _located(table, row, named.replace("\\", "/"))
+    for path in (beside, here):
+        if path.is_file():
+            return Picture(str(path))
+    tried = f"{beside} is not there" + (f", nor is {here}" if here != beside else "")
+    return LeftOut(name=row, reason=f"{tried}.")
 
 
 def _series(name: str, columns: Sequence[str], cells: Sequence[Any]) -> Item | LeftOut:
@@ -333,3 +361,19 @@ def _series(name: str, columns: Sequence[str], cells: Sequence[Any]) -> Item | L
             return LeftOut(name=name, reason=value)
         values.append(value)
     return np.array(values, dtype=np.float32)
+
+
+def _row(name: str, chosen: Chosen, cells: Sequence[Any]) -> Item | LeftOut:
+    """Numbers, NaN where one is missing, and the texts beside them."""
+    values, texts = [], []
+    for column, cell in zip(chosen.names, cells, strict=True):
+        if column not in chosen.numbers:
+            texts += [] if is_missing(cell) else [str(cell).strip()]
+            continue
+        value = math.nan if is_missing(cell) else number_of(column, cell)
+        if isinstance(value, str):
+            return LeftOut(name=name, reason=value)
+        values.append(value)
+    if not texts and all(map(math.isnan, values)):
+        return LeftOut(name=name, reason=f"nothing in {few(chosen.names)}.")
+    return Row(np.array(values, dtype=np.float32), "\n".join(texts))

@@ -1,5 +1,6 @@
 """The frozen model that data are fitted on: which it is, what it reads, what it makes of it."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from ..data.dataset import Item, Kind, OpenedData, Picture
+from ..data.dataset import Item, Kind, OpenedData, Picture, Row
 from ..errors import BadFile, BadInput
 from ..models.checkpoint import SERIES_MODELS, ModelFolder
 from ..models.encoders import encoder_fingerprint, load_encoder, model_folder, static_base
@@ -19,6 +20,7 @@ from ..types import Encoder, HiddenLayer, Vectors
 
 _TEXTS = frozenset({"bert", "distilbert", "mpnet", "roberta", "xlm-roberta", STATIC_TYPE})
 _DECODED = 64  # images at a time
+NO_MODEL = "none"  # numbers of a table are read as they are
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Base:
 
     def encoder(self) -> "Encode":
         """Load the model, or return the one that is still held somewhere in this process."""
+        if self.name == NO_MODEL:
+            return FrozenEncoder(None)
         key = (self.name, self.fingerprint, self.device)
         encode = _LOADED.get(key)
         if encode is None:
@@ -57,6 +61,7 @@ class Base:
         return FrozenEncoder(load_encoder(self.name, layer=self.layer, device=self.device))
 
 
+_ROWS = hashlib.sha256(b"numbers of a table, and whether each is missing, 1").hexdigest()
 Advance = Callable[[int], None]
 
 
@@ -89,6 +94,10 @@ def open_base(name: str, layer: HiddenLayer, device: str) -> Base:
         BadInput: the name cannot be used, or the model is no encoder.
         Damaged: a weight file is cut short.
     """
+    if name == NO_MODEL:
+        if layer is not None:
+            raise BadInput("there is no model, so it has no layer.", "Leave --layer out.")
+        return Base(name, Path(), _ROWS, None, frozenset({"row"}), device)
     if static_base(name) is not None:
         load_encoder(name, layer=layer, device=device)  # distilled where it was not yet
     root = model_folder(name)
@@ -145,9 +154,9 @@ def _require_texts(name: str, folder: ModelFolder) -> None:
 
 
 class FrozenEncoder:
-    """An encoder of texts and images; see `Encode`."""
+    """An encoder of texts, images and rows of tables; see `Encode`."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder | None) -> None:
         self._encoder = encoder
 
     def __call__(
@@ -155,6 +164,9 @@ class FrozenEncoder:
     ) -> Vectors:
         """Encode items."""
         encoder = self._encoder
+        if items and isinstance(items[0], Row):
+            return self._rows([item for item in items if isinstance(item, Row)], advance)
+        assert encoder is not None  # noqa: S101  only rows are read without one
         if not items or not isinstance(items[0], Picture | OpenedData):
             return encoder.encode_texts([str(item) for item in items], advance=advance)
         vectors = np.empty((len(items), encoder.dimension), dtype=np.float32)
@@ -166,3 +178,20 @@ class FrozenEncoder:
             if unusual is not None and distances is not None:
                 unusual(int((distances > 1).sum()))
         return vectors
+
+    def _rows(self, rows: Sequence[Row], advance: Advance) -> Vectors:
+        """Numbers, 1 for each that is missing and 0 for the others, and the vector of the text."""
+        numbers = np.stack([row.numbers for row in rows])
+        missing = np.isnan(numbers)
+        parts = [np.where(missing, np.float32(0), numbers), missing.astype(np.float32)]
+        if self._encoder is None:
+            advance(len(rows))
+        else:
+            given = [n for n, row in enumerate(rows) if row.text]
+            vectors = np.zeros((len(rows), self._encoder.dimension), dtype=np.float32)
+            if given:
+                texts = [rows[n].text for n in given]
+                vectors[given] = self._encoder.encode_texts(texts, advance=advance)
+            advance(len(rows) - len(given))
+            parts.append(vectors)
+        return np.concatenate(parts, axis=1)

@@ -1,7 +1,7 @@
 """A linear head by logistic or ridge regression, its strength chosen by cross-validation."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..data.targets import Locations, Targets, Values
 
 # C of scikit-learn's logistic regression, on features of unit variance
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
+_FOR_NUMBERS = (3.0, 10.0)  # beside them, for few columns of numbers
 _RIDGES = tuple(float(value) for value in np.logspace(-3, 4, 15))  # penalties
 _FOLDS = 3
 _CHOSEN_ON = 6_000  # rows for choosing the strength; the fit is on all
@@ -44,6 +45,7 @@ def fit_linear(
     seed: int = 0,
     balanced: bool = False,
     strength: float | None = None,
+    numbers: int = 0,
 ) -> Fitted:
     """Fit a head on the rows at `locations`.
 
@@ -55,31 +57,61 @@ def fit_linear(
         seed: of the folds.
         balanced: whether rare classes weigh as much as common ones.
         strength: take this one instead of choosing.
+        numbers: so many columns are numbers of a table, 0 where one is missing, and as many after
+            them say which are missing.
     """
     rows = np.asarray(features[locations], dtype=np.float32)
     values = targets.values[locations]
-    middle = rows.mean(axis=0)
+    middle: Any = rows.mean(axis=0)
     # One factor for all dimensions: the encoder's own scales among them mean something.
-    deviation = float((rows - middle).std()) or 1.0
-    rows = (rows - middle) / np.float32(deviation)
+    deviation: Any = np.float32(float((rows - middle).std()) or 1.0)
+    filled = np.zeros(numbers)
+    if numbers:
+        middle, deviation, filled = _scales(rows, numbers)
+        rows[:, :numbers] += rows[:, numbers : 2 * numbers] * filled
+    rows = ((rows - middle) / deviation).astype(np.float32)
     if targets.task == "number":
         weight, bias, chosen_strength, chosen = _ridge(rows, values, seed, strength)
     else:
         if strength is None:
-            strength, chosen = _choose(rows, targets, values, seed, balanced)
+            tried = (*STRENGTHS, *_FOR_NUMBERS) if numbers else STRENGTHS
+            strength, chosen = _choose(rows, targets, values, seed, balanced, tried)
         else:
             chosen = float("nan")
         weight, bias = _logistic(rows, targets, values, strength, balanced)
         chosen_strength = strength
-    weight = weight / deviation
+    weight = weight / (deviation if numbers else float(deviation))
+    bias = bias - weight @ middle
+    weight[:, numbers : 2 * numbers] += weight[:, :numbers] * filled
     head = LinearHead(
         weight=weight.astype(np.float32),
-        bias=(bias - weight @ middle).astype(np.float32),
+        bias=bias.astype(np.float32),
         task=targets.task,
         labels=targets.labels,
         base=base,
     )
     return Fitted(head, chosen_strength, chosen)
+
+
+def _scales(
+    rows: Rows, numbers: int
+) -> tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, " d"], Float64[np.ndarray, " m"]]:
+    """Mean and standard deviation of each dimension, and what stands for missing numbers.
+
+    Numbers have scales of their own, and are standardized each by itself; the features beside
+    them have one factor, as they have alone.
+    """
+    missing = rows[:, numbers : 2 * numbers]
+    there = np.maximum(len(rows) - missing.sum(axis=0, dtype=np.float64), 1)
+    filled = rows[:, :numbers].sum(axis=0, dtype=np.float64) / there  # the mean of the others
+    whole = rows.astype(np.float64)
+    whole[:, :numbers] += missing * filled
+    middle, deviation = whole.mean(axis=0), whole.std(axis=0)
+    # what is constant, but for rounding, tells nothing; dividing by it would blow that up
+    deviation[deviation <= 1e-7 * np.abs(middle)] = np.inf
+    if whole.shape[1] > 2 * numbers:
+        deviation[2 * numbers :] = (whole - middle)[:, 2 * numbers :].std() or 1.0
+    return middle, deviation, filled
 
 
 def _ridge(
@@ -114,7 +146,12 @@ def _left_out_error(
 
 
 def _choose(
-    rows: Rows, targets: Targets, values: Values, seed: int, balanced: bool
+    rows: Rows,
+    targets: Targets,
+    values: Values,
+    seed: int,
+    balanced: bool,
+    tried: Sequence[float] = STRENGTHS,
 ) -> tuple[float, float]:
     """The strength that does best on held-out folds, the weakest of equals, and its score."""
     if len(rows) > _CHOSEN_ON:
@@ -122,15 +159,15 @@ def _choose(
         rows, values = rows[some], values[some]
     stratified = targets.task == "class" and bool(np.bincount(values).max() >= _FOLDS)
     parts = list(_folds(values, stratified, seed))
-    scores = dict.fromkeys(STRENGTHS, 0.0)
-    for strength in STRENGTHS:
+    scores = dict.fromkeys(tried, 0.0)
+    for strength in tried:
         for inside, outside in parts:
             weight, bias = _logistic(rows[inside], targets, values[inside], strength, balanced)
             predicted = rows[outside] @ weight.T + bias
             scores[strength] += _agreement(predicted, values[outside], targets, balanced) / len(
                 parts
             )
-    best = max(STRENGTHS, key=lambda strength: round(scores[strength], 6))
+    best = max(tried, key=lambda strength: round(scores[strength], 6))
     return best, scores[best]
 
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .. import files
 from ..types import HiddenLayer, Monitor
+from .base_model import NO_MODEL
 from .linear import fit_linear
 from .problem import Problem
-from .results import Trial
+from .results import Baseline, Score, Trial
 from .saved import Made
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ def make_linear(problem: Problem, monitor: Monitor) -> Made:
         problem.base.fingerprint,
         seed=problem.source.seed,
         balanced=problem.source.balanced,
+        numbers=len(problem.examples.numbers),
     )
     test = problem.split.test
     scores = fitted.head.score(features[test])
@@ -129,6 +133,10 @@ def hidden_layers(problem: Problem) -> list[HiddenLayer]:
     from ..errors import BadInput
     from ..models.checkpoint import read_object
 
+    if problem.base.name == NO_MODEL:
+        raise BadInput(
+            "no pre-trained model is used, so there are no layers.", "Leave --sweep out."
+        )
     config = read_object(problem.base.root / "config.json")
     if "vision_config" in config:
         raise BadInput(
@@ -141,3 +149,54 @@ def hidden_layers(problem: Problem) -> list[HiddenLayer]:
     if not count:
         raise BadInput(f"{problem.base.name} has no hidden layers to sweep.", "Leave --sweep out.")
     return [*range(count), None, "all"]
+
+
+_BOOSTED = 100  # classes at most; a tree a class and round
+
+
+def baselines(problem: Problem, monitor: Monitor) -> list[Baseline]:
+    """Gradient boosting of the numbers of a table, and numbers and texts each alone.
+
+    None of them is saved: scikit-learn has no form of its trees but pickle.
+    """
+    count, test = len(problem.examples.numbers), problem.split.test
+    if not count or not len(test):
+        return []
+    features, learned = problem.features(monitor), problem.split.learned
+    found = []
+    boosted = _boosted(problem, features[:, :count], features[:, count : 2 * count] > 0)
+    if boosted is not None:
+        found.append(Baseline(name="gradient boosting, numbers", score=boosted))
+    if features.shape[1] > 2 * count:
+        source, base = problem.source, problem.base.fingerprint
+        for name, part, numbers in (
+            ("linear, numbers", features[:, : 2 * count], count),
+            ("linear, texts", features[:, 2 * count :], 0),
+        ):
+            head = fit_linear(
+                part, problem.targets, learned, base, seed=source.seed,
+                balanced=source.balanced, numbers=numbers,
+            ).head  # fmt: skip
+            score = problem.measure(head.score(np.asarray(part[test])), test)
+            found.append(Baseline(name=name, score=score))
+    return found
+
+
+def _boosted(problem: Problem, numbers: Any, missing: Any) -> Score | None:
+    """Score of `HistGradientBoosting*` of scikit-learn, which reads missing numbers as such."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    targets, learned, test = problem.targets, problem.split.learned, problem.split.test
+    if targets.task == "labels" or targets.outputs > _BOOSTED:
+        return None
+    rows, seed = np.where(missing, np.nan, numbers), problem.source.seed % 2**32
+    if targets.task == "number":
+        model: Any = HistGradientBoostingRegressor(random_state=seed)
+        predicted = model.fit(rows[learned], targets.values[learned]).predict(rows[test])
+        return problem.measure(predicted[:, None].astype(np.float32), test)
+    weights = "balanced" if problem.source.balanced else None
+    model = HistGradientBoostingClassifier(random_state=seed, class_weight=weights)
+    chances = model.fit(rows[learned], targets.values[learned]).predict_proba(rows[test])
+    scores = np.full((len(test), targets.outputs), np.log(1e-12), dtype=np.float32)
+    scores[:, model.classes_] = np.log(np.maximum(chances, 1e-12))
+    return problem.measure(scores, test)

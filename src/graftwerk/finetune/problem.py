@@ -16,7 +16,7 @@ import numpy as np
 from ..adapters.linear_head import HeadScores
 from ..cache import cached_folder
 from ..data.columns import ColumnChoice, Missing
-from ..data.dataset import Examples
+from ..data.dataset import Examples, Kind
 from ..data.images import listed
 from ..data.load import read_examples
 from ..data.tables import AS_FOUND, Reading, is_table
@@ -33,7 +33,7 @@ from ..data.targets import (
 from ..errors import BadInput
 from ..settings import settings
 from ..types import HiddenLayer, Monitor, Task, Vectors
-from .base_model import Base, open_base
+from .base_model import NO_MODEL, Base, open_base
 from .results import DataFacts, Score, ScoreDetails
 from .scoring import details, score
 
@@ -118,6 +118,7 @@ class Source:
         balanced: whether rare classes weigh as much as common ones.
         reading: what the user said about how tables are written.
         missing: what becomes of labels that may stand for none.
+        numbers: whether numbers in a table are read, beside its texts or alone.
     """
 
     data: str
@@ -131,6 +132,7 @@ class Source:
     balanced: bool = False
     reading: Reading = AS_FOUND
     missing: Missing = "ask"
+    numbers: bool = False
 
 
 @dataclass(frozen=True)
@@ -217,20 +219,36 @@ def open_problem(base: Base, source: Source, monitor: Monitor) -> Problem:
     Raises:
         BadInput: see `data.read_examples` and `targets.read_targets`.
     """
-    requested = ColumnChoice(
-        base.reads, source.target, source.content, source.reading, source.missing
-    )
+    rows: frozenset[Kind] = frozenset({"row"} if source.numbers and "text" in base.reads else ())
+    reads = base.reads | rows
+    requested = ColumnChoice(reads, source.target, source.content, source.reading, source.missing)
     monitor.start("reading")
     examples = read_examples(source.data, requested)
+    base = _base_of(base, examples, monitor)
     targets = read_targets(examples, source.task)
     if source.test is None:
         parts = split(examples, targets, source.seed, source.test_share, source.validation_share)
         problem = Problem(source, base, examples, targets, parts)
     else:
-        tested = read_examples(source.test, replace(requested, content=_columns(source, examples)))
+        columns = _columns(source, examples)
+        numbers = examples.numbers if columns else None
+        tested = read_examples(source.test, replace(requested, content=columns, numbers=numbers))
         problem = _with_test(source, base, (examples, targets), tested)
     _tell(problem, monitor)
     return problem
+
+
+def _base_of(base: Base, examples: Examples, monitor: Monitor) -> Base:
+    """The model, or none where a table holds nothing that one could read."""
+    if examples.kind != "row" or len(examples.columns) > len(examples.numbers):
+        return base
+    if base.layer is not None:
+        raise BadInput(
+            f"{examples.source} holds numbers alone, which no layer of a model reads.",
+            "Leave --layer out.",
+        )
+    monitor.note("no pre-trained model is used: the columns that are read hold numbers alone")
+    return open_base(NO_MODEL, None, base.device)
 
 
 def _columns(source: Source, examples: Examples) -> tuple[str, ...]:
@@ -284,6 +302,7 @@ def join(first: Examples, second: Examples) -> Examples:
         (*first.tables, *second.tables),
         label_format=first.label_format,
         converted=Counter(first.converted) + Counter(second.converted),
+        numbers=first.numbers,
     )
 
 

@@ -62,6 +62,13 @@ class ScoreDetails(Report):
     thresholds: list[Answered] = Field(description="answers by the least probability of one")
 
 
+class Baseline(Report):
+    """Another method on the same examples, for comparison alone."""
+
+    name: str = Field(description="what was fitted, on which columns")
+    score: Score = Field(description="on the same test examples")
+
+
 class Trial(Report):
     """One setting that was tried."""
 
@@ -109,6 +116,9 @@ class FitResult(Report):
     score: Score = Field(description="on the test examples")
     details: ScoreDetails | None = Field(
         default=None, description="of the score: each class, confusions, mistakes; None of numbers"
+    )
+    baselines: list[Baseline] = Field(
+        default=[], description="of a table of numbers: other methods, which are not saved"
     )
     tried: list[Trial] = Field(description="settings tried, best last where one was chosen")
     parameters: int = Field(description="numbers that were learned")

@@ -244,6 +244,7 @@ def describe_fit(problem: Problem, made: Made) -> Unsaved:
         "labels": list(made.head.labels),
         "reads": problem.examples.kind,
         "columns": list(problem.examples.columns),
+        "numbers": list(problem.examples.numbers),
         "layer": base.layer,
         "split": {
             "seed": source.seed,
@@ -298,7 +299,8 @@ def open_fit(folder: Path, model: str | None, device: str) -> Saved:
         columns = tuple(content.get("columns") or request["content"])
         reading = Reading(**request.get("reading", {}))
         reads = frozenset({content["reads"]})
-        requested = ColumnChoice(reads, request["target"], columns, reading)
+        numbers = tuple(content.get("numbers", ())) or None
+        requested = ColumnChoice(reads, request["target"], columns, reading, numbers=numbers)
         layer, task, labels = content["layer"], content["task"], content["labels"]
         keys = load((folder / _LEARNED).read_bytes())["keys"]
     except (KeyError, TypeError, OSError) as error:

@@ -28,7 +28,7 @@ from ..adapters.linear_head import Opinion, probabilities
 from ..adapters.manifest import RECORD, Bundle
 from ..data.arrays import classes_of, keys_of, labels_in, numbers_of, read_labels, read_rows
 from ..data.columns import KIND_WORDS
-from ..data.dataset import Examples, Item
+from ..data.dataset import Examples, Item, Row
 from ..data.labels import label_text
 from ..data.targets import Targets, split
 from ..errors import BadFile, BadInput
@@ -65,11 +65,18 @@ class _Warning(Silent):
         warnings.warn(text, UserWarning, stacklevel=5)
 
 
+def _width(items: Sequence[Item]) -> int:
+    """Numbers in each item."""
+    first = items[0]
+    return len(first.numbers if isinstance(first, Row) else np.asarray(first))
+
+
 class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """What `Classifier` and `Regressor` share.
 
     Args:
-        model: `builtin/minilm`, the folder of an encoder, or a hub id `owner/name@revision`.
+        model: `builtin/minilm`, the folder of an encoder, a hub id `owner/name@revision`, or
+            `none` for arrays of numbers, without a pre-trained model.
         method: `linear` (a head on frozen features), `lora`, `full` (all weights), or `auto`:
             the cheapest that is as good as the best within `minutes`.
         layer: take this hidden layer instead of the last (0: embeddings), or `all`, joined.
@@ -181,6 +188,9 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         targets, labels = make_targets(len(items))
         names = [f"X[{number}]" for number in range(len(items))]
         examples = Examples("X", kind, items, keys_of(items), labels, names)
+        if kind == "row":
+            columns = tuple(f"X[:, {n}]" for n in range(_width(items)))
+            examples = replace(examples, columns=columns, numbers=columns)
         source = replace(source_of(request), task=targets.task)
         parts = split(examples, targets, request.seed, 0.0, request.validation_share)
         problem = Problem(source, base, examples, targets, parts)
@@ -204,8 +214,8 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         self._model = model
         self.method_ = model.how
         self.tried_ = list(tried)
-        if model.kind == "series" and items:
-            self.n_features_in_ = len(np.asarray(items[0]))
+        if model.kind in {"series", "row"} and items:
+            self.n_features_in_ = _width(items)
 
     def _fitted(self) -> FittedModel:
         model: FittedModel | None = getattr(self, "_model", None)
@@ -222,6 +232,12 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             raise BadInput(
                 f"X holds {KIND_WORDS[kind]}, and this fit reads {KIND_WORDS[model.kind]}.",
                 f"Pass {KIND_WORDS[model.kind]}.",
+            )
+        if kind == "row" and 2 * _width(items) != model.head.weight.shape[1]:
+            columns = model.head.weight.shape[1] // 2
+            raise BadInput(
+                f"X has {_width(items)} columns, and this fit reads {columns}.",
+                "Pass the columns that it was fitted on.",
             )
         unusual: list[int] = []
         opinion = model.judge(items, lambda _: None, unusual.append, self._scale())

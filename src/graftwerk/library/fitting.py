@@ -62,6 +62,7 @@ def source_of(request: Fit | Compare) -> Source:
         balanced=request.balance,
         reading=reading_of(request),
         missing=request.missing,
+        numbers=isinstance(request, Fit) and request.how == "linear",
     )
 
 

@@ -14,6 +14,7 @@ from .base import (
     PathField,
     PathText,
     Request,
+    TableRequest,
     path_field,
 )
 
@@ -56,11 +57,12 @@ class Ask(Request["graftwerk.rag.results.Answer"]):
     show_prompt: bool = Field(default=False, description="show the prompt as it was sent")
 
 
-class Calibrate(Request["graftwerk.rag.results.Calibration"]):
+class Calibrate(TableRequest["graftwerk.rag.results.Calibration"]):
     """Set the answerability threshold of an index from answerable and unanswerable questions."""
 
     file: PathField = Field(
-        description='JSON lines: {"question": ..., "answerable": true or false}',
+        description='JSON lines: {"question": ..., "answerable": true or false}, or another table '
+        "with these columns",
         json_schema_extra=POSITIONAL,
     )
     index: IndexFolder = path_field(DEFAULT_INDEX)

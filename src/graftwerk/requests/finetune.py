@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 Target = Annotated[
     str | None,
-    Field(description="column of the labels; default: one called label, target, class, ..."),
+    Field(
+        description="column of the labels, or several of 0 and 1 with commas between; default: one "
+        "called label, target, class, ..."
+    ),
 ]
 _CONTENT = "column that is read, may be given again; default: all that fit the model"
 TaskName = Annotated[

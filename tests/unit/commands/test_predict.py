@@ -140,6 +140,20 @@ def test_a_class_that_only_the_test_data_have_is_counted(tmp_path, texts, tiny):
         run_eval_fit(EvalFit(fit=tmp_path / "fit", data=str(only)), Silent())
 
 
+def test_columns_of_0_and_1_stay_in_the_file(tmp_path, tiny):
+    rows = [(t, int(v == "warm"), int("cat" in t)) for t, v in sentences(80)]
+    path = write_csv(tmp_path / "o.csv", rows, ("text", "warm", "cat"))
+    fit = Fit(data=str(path), model=str(tiny), target="warm,cat", out=tmp_path / "o")
+    made = run_fit(fit, Silent())
+    said = ask(tmp_path / "o", path, out=tmp_path / "p.csv")
+    assert said.score.value == made.score.value
+    found = read_csv(tmp_path / "p.csv")
+    assert [(one["text"], one["warm"], one["cat"]) for one in found] == [
+        (t, str(a), str(b)) for t, a, b in rows
+    ]
+    assert {"probability_warm", "probability_cat"} <= set(found[0])
+
+
 def test_an_ending_that_is_not_written_is_refused_first(tmp_path):
     with pytest.raises(UnknownName, match=r"\.csv, \.jsonl, \.parquet"):
         ask(tmp_path / "none", "red", out=tmp_path / "p.xlsx")

@@ -87,6 +87,46 @@ def test_image_paths_may_start_at_the_current_folder(pictures, tmp_path, monkeyp
     assert "start at the current folder" in found.notes[0]
 
 
+def test_a_missing_image_names_both_places(pictures, tmp_path, monkeypatch):
+    (tmp_path / "tables").mkdir()
+    rows = [("pictures/cat/a.png", "x"), ("pictures\\dog\\c.png", "y"), ("none.png", "y")]
+    path = write_csv(tmp_path / "tables" / "t.csv", rows, ("f", "label"))
+    draw(tmp_path / "tables" / "pictures" / "cat" / "a.png", 7)  # beside the table comes first
+    monkeypatch.chdir(tmp_path)
+    found = read_examples(path, IMAGE)
+    assert [item.path for item in found.items] == [
+        str(tmp_path / "tables/pictures/cat/a.png"), str(tmp_path / "pictures/dog/c.png"),
+    ]  # fmt: skip
+    assert "1 paths of images start at the current folder" in found.notes[0]
+    assert [one.reason for one in found.refused] == [
+        f"{tmp_path / 'tables' / 'none.png'} is not there, nor is {tmp_path / 'none.png'}."
+    ]
+
+
+def test_columns_of_0_and_1_are_labels(tmp_path):
+    rows = [(f"text {n}", n % 2, int(n % 3 == 0), "" if n else "0") for n in range(12)]
+    path = write_csv(tmp_path / "o.csv", rows, ("text", "even", "third", "none"))
+    found = read_examples(path, ColumnChoice(frozenset({"text"}), target="even, third"))
+    assert len(found) == 12
+    targets = read_targets(found, None)
+    assert (targets.task, targets.labels) == ("labels", ("even", "third"))
+    assert targets.values.tolist() == [[n % 2, n % 3 == 0] for n in range(12)]
+    assert "labels are read from 2 columns of 0 and 1, several labels a row" in found.notes[0]
+    single = [(t, a, 1 - a) for t, a, *_ in rows]
+    path = write_csv(tmp_path / "s.csv", single, ("text", "odd", "even"))
+    found = read_examples(path, ColumnChoice(frozenset({"text"}), target="odd,even"))
+    assert found.columns == ("text",)
+    assert read_targets(found, None).task == "class"
+    assert found.labels == ["odd" if a else "even" for _, a, _ in single]
+    with pytest.raises(
+        BadInput, match=r"--target \(several of 0 and 1: --target odd,even\)|odd,even"
+    ):
+        read_examples(path, TEXT)
+    path = write_csv(tmp_path / "b.csv", [*single, ("x", 2, 0)], ("text", "odd", "even"))
+    with pytest.raises(BadInput, match=r"line 14 of b\.csv: odd is '2', neither 0 nor 1"):
+        read_examples(path, ColumnChoice(frozenset({"text"}), target="odd,even"))
+
+
 def test_numeric_columns_are_a_series(tmp_path):
     path = write_csv(tmp_path / "s.csv", [(1, 2, 3, "a"), (4, 5, 6, "b")], ("t1", "t2", "t3", "y"))
     found = read_examples(path, SERIES)

@@ -7,7 +7,6 @@ from .table import (
     Reading,
     Sheet,
     Table,
-    find_target,
     is_missing,
     is_number,
     is_table,
@@ -18,8 +17,8 @@ from .table import (
     read_sheets,
     read_table,
     reading_of,
-    usual_target,
 )
+from .target import find_target, usual_target, with_one_hot
 
 __all__ = [
     "AS_FOUND",
@@ -40,4 +39,5 @@ __all__ = [
     "read_table",
     "reading_of",
     "usual_target",
+    "with_one_hot",
 ]

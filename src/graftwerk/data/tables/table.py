@@ -16,7 +16,7 @@ from ... import files, limits
 from ...errors import BadFile, BadInput, LimitExceeded
 from .. import raw
 from .delimited import NAMES, Findings, Parsed, parse
-from .header import USUAL_TARGETS, has_header, name_columns
+from .header import has_header, name_columns
 from .numbers import NumberFormat, find_format, is_plain, read_number
 
 if TYPE_CHECKING:
@@ -427,30 +427,6 @@ def _from_objects(
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {name: [row.get(name) for row in rows] for name in names}
     return Table(path, columns, locations, f"{encoding.upper()}, JSON objects, {len(rows):,} rows")
-
-
-def find_target(table: Table, name: str | None) -> str:
-    """Name of the target column; without one named, the usual names are tried.
-
-    Raises:
-        BadInput: it is not there, or none was named and there is no usual one.
-    """
-    if name is not None:
-        table.column(name)
-        return name
-    usual = usual_target(table)
-    if usual is not None:
-        return usual
-    raise BadInput(
-        f"which column of {table.path.name} holds the labels was not said.",
-        f"Name it with --target; its columns: {', '.join(table.columns)}.",
-    )
-
-
-def usual_target(table: Table) -> str | None:
-    """The column of a usual name of labels."""
-    by_lower = {column.lower(): column for column in table.columns}
-    return next((by_lower[usual] for usual in USUAL_TARGETS if usual in by_lower), None)
 
 
 def is_number(value: Any) -> bool:

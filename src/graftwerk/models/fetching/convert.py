@@ -183,7 +183,10 @@ def gguf(target: Path, sources: Sequence[Path]) -> None:
     kind = None if field is None else str(field.contents())
     if kind != "llama":
         raise BadFile(f"it holds a model of architecture {kind!r}, not llama.", _OTHER)
-    place: dict[str, Any] = {"pretrained_model_name_or_path": str(sources[0].parent), "gguf_file": sources[0].name}
+    place: dict[str, Any] = {
+        "pretrained_model_name_or_path": str(sources[0].parent),
+        "gguf_file": sources[0].name,
+    }
     tokenizer: Any = AutoTokenizer
     tokenizer.from_pretrained(**place, local_files_only=True).save_pretrained(target)
     network: Any = LlamaForCausalLM.from_pretrained(

@@ -37,23 +37,32 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
     from ..diffusion.pipeline import load_diffusion
     from ..generation.authenticity import LIMIT, open_realism_check
     from ..generation.guides import GuideModels, Settings
+    from ..models.checkpoint import own_classes
     from ..models.encoders import list_images
+    from ..models.hub import locate
+    from ..models.transformers import choose_device
 
     paths, skipped = list_images(request.images)
     for skip in skipped:
         monitor.note(f"{skip.path}: {skip.reason}")
     monitor.start("loading the models")
-    model = load_diffusion(request.model, request.device)
     settings = Settings(request.guide_model, tuple(request.guide_labels), "")
+    # photographs are of no diffusion model here, but of what a classifier of them was trained on
+    of_photos = "model" not in request.model_fields_set and own_classes(locate(request.guide_model))
+    model = None if of_photos else load_diffusion(request.model, request.device)
+    models = GuideModels(settings, model, device=choose_device(request.device))
+    head = models.networks.head(request.guide_model) if of_photos else None
+    real = None if request.real is None else str(request.real)
+    encoder = None if head is None else head.encoder
+    realism_check = open_realism_check(model, real, monitor, encoder)
+    size = realism_check.size
     notes = ImageNotes()
     images = [read_image(path, notes) for path in paths]
     notes.report(monitor)
-    if any(image.size != model.size for image in images):
-        monitor.note(f"images are resized to {model.size[0]} x {model.size[1]} pixels")
-    pictures = stretch(images, model.size)
-    chances = chances_of(GuideModels(settings, model), request.class_, pictures)
-    real = None if request.real is None else str(request.real)
-    realism_check = open_realism_check(model, real, monitor)
+    if any(image.size != size for image in images):
+        monitor.note(f"images are resized to {size[0]} x {size[1]} pixels")
+    pictures = stretch(images, size)
+    chances = chances_of(models, request.class_, pictures)
     return GuideVerdicts(
         label=request.class_,
         pictures=realism_check.testify(paths, pictures, request.class_, chances),

@@ -25,6 +25,7 @@ from ..metrics.distributions import Usual, neighbour_distances, spectra, usual
 from ..models.encoders import load_encoder, real_images_in
 from ..models.hub import builtin_folder
 from ..models.image_encoder import ImageEncoder
+from ..models.trainable import own_size
 from ..models.zero_shot import require_joint
 from ..recipes.autoencoder import latents_identity
 from ..recipes.registry import HELD_OUT_WORLD, SIDE
@@ -65,7 +66,7 @@ _SURE = 0.5  # of the guide
 class Readings:
     """What is measured of images, before it is compared with real ones."""
 
-    residual: Float64[np.ndarray, "n levels"]
+    residual: Float64[np.ndarray, "n levels"] | None
     spectrum: Float64[np.ndarray, "n bands"]
     states: Float64[np.ndarray, "n d"]
 
@@ -73,45 +74,55 @@ class Readings:
         """As the bytes of a safetensors file."""
         from safetensors.numpy import save
 
-        content: bytes = save(
-            {"residual": self.residual, "spectrum": self.spectrum, "states": self.states}
-        )
+        arrays = {"spectrum": self.spectrum, "states": self.states}
+        if self.residual is not None:
+            arrays["residual"] = self.residual
+        content: bytes = save(arrays)
         return content
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Distances:
-    """How far images lie from real ones: 1 is what 95 % of these keep."""
+    """How far images lie from real ones, by name: 1 is what 95 % of these keep."""
 
-    residual: Float64[np.ndarray, " n"]
-    spectrum: Float64[np.ndarray, " n"]
-    neighbours: Float64[np.ndarray, " n"]
+    named: dict[str, Float64[np.ndarray, " n"]]
 
     @property
     def together(self) -> Float64[np.ndarray, " n"]:
-        """Root mean square of the three."""
-        squares = self.residual**2 + self.spectrum**2 + self.neighbours**2
-        found: Float64[np.ndarray, " n"] = np.sqrt(squares / 3)
+        """Root mean square of all."""
+        found: Float64[np.ndarray, " n"] = np.sqrt(
+            np.mean([distance**2 for distance in self.named.values()], axis=0)
+        )
         return found
 
 
 class RealismCheck:
-    """Realism checks of a diffusion model's images, with what is usual in real ones."""
+    """Realism checks of images, with what is usual in real ones.
+
+    Args:
+        model: the diffusion model that they are of; None: they are of no model, and the residual
+            of a denoiser is left out.
+        encoder: in whose middle layer neighbours are near.
+        judge: that names classes of Blocks scenes.
+        real: folder of real images; None: Blocks scenes.
+        monitor: informed about the work.
+        size: of the images, without a model.
+    """
 
     def __init__(
         self,
-        model: DiffusionModel,
+        model: DiffusionModel | None,
         encoder: ImageEncoder,
         judge: Judge | None,
         real: str | None,
         monitor: Monitor,
+        size: tuple[int, int] | None = None,
     ) -> None:
         self._model, self._encoder, self._judge = model, encoder, judge
-        reader = model.reader
-        self._denoise: Denoiser = model.denoiser(None if reader is None else reader.read([""]))
+        self.size = model.size if model is not None else size or own_size(encoder)
         readings = self._usual_readings(real, monitor)
         self.real = len(readings.states)
-        self._residual: Usual = usual(readings.residual)
+        self._residual = None if readings.residual is None else usual(readings.residual)
         self._spectrum: Usual = usual(readings.spectrum)
         self._states = readings.states
         own = neighbour_distances(readings.states, readings.states, among=True)
@@ -142,11 +153,7 @@ class RealismCheck:
             _verdict(
                 path,
                 float(strangeness[row]),
-                {
-                    "residual": float(distances.residual[row]),
-                    "spectrum": float(distances.spectrum[row]),
-                    "neighbours": float(distances.neighbours[row]),
-                },
+                {name: float(distance[row]) for name, distance in distances.named.items()},
                 None if chances is None else float(chances[row]),
                 None if seen is None else seen[row],
             )
@@ -160,55 +167,67 @@ class RealismCheck:
         return [shows(judgement, label) for judgement in self._judge.judge(pictures)]
 
     def _distances(self, readings: Readings, near: Float64[np.ndarray, " n"]) -> Distances:
-        return Distances(
-            self._residual.distances(readings.residual),
-            self._spectrum.distances(readings.spectrum),
-            near / self._near,
-        )
+        named = {}
+        if self._residual is not None and readings.residual is not None:
+            named["residual"] = self._residual.distances(readings.residual)
+        named["spectrum"] = self._spectrum.distances(readings.spectrum)
+        named["neighbours"] = near / self._near
+        return Distances(named)
+
+    def noise_is_strange(self) -> bool:
+        """Whether uniform noise, which is like no image, is out of the ordinary here."""
+        width, height = self.size
+        shape = (4, height, width, 3)
+        noise: Pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        verdicts = self.testify([""] * len(noise), noise, None, None)
+        return all(verdict.strangeness > LIMIT for verdict in verdicts)
 
     def _read(self, pictures: Pictures) -> Readings:
-        latents = encode(self._model, pictures)
+        examined = self._encoder.examine([Image.fromarray(image) for image in pictures])
+        states = examined.states.astype(np.float64)
+        if self._model is None:
+            return Readings(None, spectra(pictures), states)
+        reader = self._model.reader
+        denoise: Denoiser = self._model.denoiser(None if reader is None else reader.read([""]))
         # the same noise for every image
         found = [
-            residuals(self._denoise, part, _LEVELS, torch.Generator().manual_seed(0))
-            for part in torch.split(latents, _BATCH)
+            residuals(denoise, part, _LEVELS, torch.Generator().manual_seed(0))
+            for part in torch.split(encode(self._model, pictures), _BATCH)
         ]
-        examined = self._encoder.examine([Image.fromarray(image) for image in pictures])
-        return Readings(
-            torch.cat(found).double().cpu().numpy(),
-            spectra(pictures),
-            examined.states.astype(np.float64),
-        )
+        return Readings(torch.cat(found).double().cpu().numpy(), spectra(pictures), states)
 
     def _usual_readings(self, real: str | None, monitor: Monitor) -> Readings:
-        """Readings of real images, half of them through the autoencoder; kept in the cache."""
-        images, identity = _real_images(self._model, real, monitor)
-        parts = [self._model.fingerprint, self._encoder.fingerprint, identity, str(_LEVELS)]
+        """Readings of real images, half of them through a model's autoencoder; in the cache."""
+        images, identity = _real_images(self._model, self.size, real, monitor)
+        model = "no model" if self._model is None else self._model.fingerprint
+        parts = [model, self._encoder.fingerprint, identity, str(_LEVELS)]
         digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
         path = settings().cache / "witnesses" / f"{digest}.safetensors"
         found = _load(path)
         if found is not None:
             return found
         monitor.start("reading real images")
-        half = len(images) // 2
-        sampled = decode(self._model, encode(self._model, images[half:]))
-        again = stack(sampled)
-        readings = self._read(np.concatenate([images[:half], again]))
+        if self._model is not None:
+            half = len(images) // 2
+            again = stack(decode(self._model, encode(self._model, images[half:])))
+            images = np.concatenate([images[:half], again])
+        readings = self._read(images)
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_bytes(path, readings.save())
         return readings
 
 
 def open_realism_check(
-    model: DiffusionModel,
+    model: DiffusionModel | None,
     real: str | None,
     monitor: Monitor,
     encoder: ImageEncoder | None = None,
 ) -> RealismCheck:
-    """Load the realism checks of a model's images.
+    """Load the realism checks of a model's images, or of photographs.
 
     Args:
-        model: that the images are, or should be, of.
+        model: that the images are, or should be, of; None: of none, which needs `real` and
+            `encoder`.
         real: folder of real images; None: Blocks scenes, for a model of them.
         monitor: informed about the work.
         encoder: the default joint encoder, where it is loaded already.
@@ -217,16 +236,24 @@ def open_realism_check(
         BadInput: the model draws something else than Blocks scenes, and no folder is named; or
             there are too few images in it.
     """
-    encoder = encoder or require_joint(load_encoder(DEFAULT_IMAGE_ENCODER, device=model.device))
+    if encoder is None:
+        device = "auto" if model is None else model.device
+        encoder = require_joint(load_encoder(DEFAULT_IMAGE_ENCODER, device=device))
     judge = None
-    if draws_blocks(model):
+    if model is not None and draws_blocks(model):
         judge = load_judge(builtin_folder("builtin/blocks-judge"), model.device)
-    return RealismCheck(model, encoder, judge, real, monitor)
+    check = RealismCheck(model, encoder, judge, real, monitor)
+    if real is not None and not check.noise_is_strange():
+        monitor.note(
+            f"these checks call uniform noise usual among the images of {real}, so their verdicts "
+            "are unreliable; for photographs name a classifier of them: --guide-model imagenet"
+        )
+    return check
 
 
-def can_testify(model: DiffusionModel, real: str | None) -> bool:
+def can_testify(model: DiffusionModel | None, real: str | None) -> bool:
     """Whether it is known what real images of a model look like."""
-    return real is not None or draws_blocks(model)
+    return real is not None or (model is not None and draws_blocks(model))
 
 
 def draws_blocks(model: DiffusionModel) -> bool:
@@ -263,13 +290,14 @@ def _verdict(
 
 
 def _real_images(
-    model: DiffusionModel, folder: str | None, monitor: Monitor
+    model: DiffusionModel | None, size: tuple[int, int], folder: str | None, monitor: Monitor
 ) -> tuple[Pictures, str]:
     """Real images, and what they are known by."""
     if folder is None:
-        if not draws_blocks(model):
+        if model is None or not draws_blocks(model):
+            of = "" if model is None else f" of model {model.name!r}"
             raise BadInput(
-                f"what real images of model {model.name!r} look like is not known.",
+                f"what real images{of} look like is not known.",
                 "Name a folder of some with --real.",
             )
         scenes = open_scenes("pictures", HELD_OUT_WORLD, _REAL, SIDE, monitor)
@@ -278,7 +306,7 @@ def _real_images(
     paths = real_images_in(folder)[:_REAL]
     found = [open_image(path) for path in paths]
     digest = hashlib.sha256("".join(one.sha256 for one in found).encode())
-    return stretch([one.image for one in found], model.size), digest.hexdigest()
+    return stretch([one.image for one in found], size), digest.hexdigest()
 
 
 def _load(path: Path) -> Readings | None:
@@ -288,6 +316,6 @@ def _load(path: Path) -> Readings | None:
 
     try:
         stored = load(path.read_bytes())
-        return Readings(stored["residual"], stored["spectrum"], stored["states"])
+        return Readings(stored.get("residual"), stored["spectrum"], stored["states"])
     except (OSError, SafetensorError, KeyError):
         return None

@@ -22,11 +22,11 @@ from ..diffusion.noise_schedule import Sigma
 from ..diffusion.noisy_classifier import NoiseAwareClassifier, load_noise_aware
 from ..diffusion.pipeline import DiffusionModel
 from ..errors import UnknownName, WrongBase
-from ..models.checkpoint import noise_aware_labels
+from ..models.checkpoint import class_number, noise_aware_labels, own_classes
 from ..models.encoders import load_encoder
 from ..models.hub import locate
 from ..models.image_encoder import ImageEncoder
-from ..models.trainable import Look, differentiable
+from ..models.trainable import Look, differentiable, differentiable_head
 from ..models.zero_shot import LOCATION, label_vectors, require_joint, templates_of
 from ..types import Vectors
 from .guide_spec import Guide, read_guide
@@ -75,14 +75,47 @@ class Joint:
 
         def log_prob(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
             logits = scale * self.look(_in_colour(pictures)) @ weights.T
-            own = locations.expand(len(pictures))[:, None]
-
-            def log_of_own(logits: Tensor) -> Tensor:
-                return functional.log_softmax(logits, dim=-1).gather(1, own)[:, 0]
-
-            return softened(log_of_own, logits, temperature)
+            return _log_of(logits, locations, temperature)
 
         return log_prob, _digest(self.encoder.fingerprint, *phrases.values(), *templates)
+
+
+@dataclass(frozen=True)
+class Head:
+    """An image classifier with a gradient for images."""
+
+    encoder: ImageEncoder
+    look: Look
+    device: str
+
+    def of_classes(
+        self, requested: Sequence[str], temperature: float
+    ) -> tuple[Callable[[Tensor], Tensor], str]:
+        """Log p of one of its own classes, and a fingerprint; see `Joint.of_classes`.
+
+        Raises:
+            UnknownName: one is none of its classes.
+        """
+        classes = self.encoder.classes
+        numbers = [class_number(classes, label) for label in requested]
+        locations = torch.tensor(numbers, device=self.device)
+
+        def log_prob(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
+            return _log_of(self.look(_in_colour(pictures)), locations, temperature)
+
+        return log_prob, _digest(self.encoder.fingerprint, *numbers)
+
+
+def _log_of(
+    logits: Float[Tensor, "b l"], locations: Tensor, temperature: float
+) -> Float[Tensor, " b"]:
+    """Log p of a class of each row; see `softened`."""
+    own = locations.expand(len(logits))[:, None]
+
+    def log_of_own(logits: Tensor) -> Tensor:
+        return functional.log_softmax(logits, dim=-1).gather(1, own)[:, 0]
+
+    return softened(log_of_own, logits, temperature)
 
 
 def _in_colour(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b 3 y x"]:
@@ -121,7 +154,8 @@ class Settings:
     """What all guides of a request share.
 
     Attributes:
-        classifier: name of what `class=` asks: a noise-aware classifier, or a joint encoder.
+        classifier: name of what `class=` asks: a noise-aware classifier, an image classifier, or
+            a joint encoder.
         labels: classes of a joint encoder; none: kinds and colours of Blocks objects.
         encoder: name of the joint encoder of `text=` and `image=`.
         interval: lowest and highest noise level at which they act.
@@ -138,18 +172,28 @@ class Settings:
 class GuideNetworks:
     """The networks that guides ask, each loaded once."""
 
-    def __init__(self, model: DiffusionModel) -> None:
-        self.model = model
+    def __init__(self, device: str) -> None:
+        self.device = device
         self._joint: dict[str, Joint] = {}
+        self._heads: dict[str, Head] = {}
         self._noise_aware: dict[str, NoiseAwareClassifier] = {}
 
     def joint(self, name: str) -> Joint:
         """A joint encoder."""
         if name not in self._joint:
-            device = self.model.device
-            encoder = require_joint(load_encoder(name, device=device))
-            self._joint[name] = Joint(encoder, differentiable(encoder, device), device)
+            encoder = require_joint(load_encoder(name, device=self.device))
+            look = differentiable(encoder, self.device)
+            self._joint[name] = Joint(encoder, look, self.device)
         return self._joint[name]
+
+    def head(self, name: str) -> Head | None:
+        """An image classifier; None for a model without classes of its own."""
+        if name not in self._heads and own_classes(locate(name)):
+            encoder = load_encoder(name, device=self.device)
+            if isinstance(encoder, ImageEncoder) and encoder.classes:
+                look = differentiable_head(encoder, self.device)
+                self._heads[name] = Head(encoder, look, self.device)
+        return self._heads.get(name)
 
     def opened(self, name: str) -> ImageEncoder | None:
         """A joint encoder that was loaded before; None where it was not."""
@@ -159,23 +203,40 @@ class GuideNetworks:
     def noise_aware(self, name: str, folder: Path) -> NoiseAwareClassifier:
         """A noise-aware classifier."""
         if name not in self._noise_aware:
-            self._noise_aware[name] = load_noise_aware(name, folder, self.model.device)
+            self._noise_aware[name] = load_noise_aware(name, folder, self.device)
         return self._noise_aware[name]
 
 
 class GuideModels:
-    """What guides of the same settings ask of a model's images and latents."""
+    """What guides of the same settings ask of images, and of a model's latents.
+
+    Args:
+        settings: what they share.
+        model: whose latents are guided; None where images alone are asked.
+        networks: that they ask, where some are loaded already.
+        device: where they run without a model.
+    """
 
     def __init__(
-        self, settings: Settings, model: DiffusionModel, networks: GuideNetworks | None = None
+        self,
+        settings: Settings,
+        model: DiffusionModel | None,
+        networks: GuideNetworks | None = None,
+        device: str = "cpu",
     ) -> None:
-        self._settings, self._model = settings, model
-        self.networks = networks or GuideNetworks(model)
+        self._settings, self._given = settings, model
+        self.networks = networks or GuideNetworks(device if model is None else model.device)
+
+    @property
+    def _model(self) -> DiffusionModel:
+        if self._given is None:
+            raise TypeError("these guides ask images alone")
+        return self._given
 
     @property
     def device(self) -> str:
         """Where they run."""
-        return self._model.device
+        return self.networks.device
 
     def term(self, name: str, log_prob: LogProb, scale: float, clean: bool) -> Term:
         """A guide with the interval and limits of the settings."""
@@ -237,10 +298,15 @@ class GuideModels:
         self, name: str, requested: Sequence[str]
     ) -> tuple[Callable[[Tensor], Tensor], str]:
         temperature = self._manner(clean=True).temperature
+        head = self.networks.head(name)
+        if head is not None:
+            return head.of_classes(requested, temperature)
         return self.networks.joint(name).of_classes(requested, self._settings.labels, temperature)
 
     def of_images(self, guide: Guide) -> Callable[[Tensor], Tensor]:
         """What a guide maximises on clean images of values 0 to 1, whatever it reads."""
+        if self._given is None:
+            return self.clean(guide)[0]
         log_prob, clean, _ = self.log_prob(guide)
         if clean:
             return self.clean(guide)[0]
@@ -250,9 +316,9 @@ class GuideModels:
     def clean(self, guide: Guide) -> tuple[Callable[[Tensor], Tensor], str]:
         """What a guide maximises on images of values 0 to 1, and its fingerprint."""
         name = self._settings.classifier if guide.aim == "class" else self._settings.encoder
-        joint = self.networks.joint(name)
         if guide.aim == "class":
             return self._of_classes(name, [guide.what])
+        joint = self.networks.joint(name)
         if guide.aim == "text":
             return joint.of_vectors(joint.encoder.encode_texts([guide.what]), guide.what)
         read = read_guide(guide).image

@@ -16,8 +16,10 @@ from ..diffusion.noise_schedule import draw, initial, noise_levels
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.samplers import sample_ddim
 from ..diffusion.sampling import Picture, decode, encode, image_seed
-from ..errors import UnknownName
+from ..errors import BadInput, UnknownName
 from ..metrics.distributions import psnr
+from ..models.trainable import own_size
+from ..models.transformers import choose_device
 from ..requests.guide import Invert
 from ..types import Denoiser, Monitor
 from .authenticity import Pictures
@@ -33,20 +35,29 @@ class Target:
     """What an input is moved to.
 
     Attributes:
-        model: the diffusion model whose input it is.
+        given: the diffusion model whose input it is; None where pixels alone are moved.
         models: what asks classes and sentences.
+        size: width and height of the images.
         label: the class; None for another target.
         picture: the image; None for another target.
         loss: of images, values 0 to 1; one number a row.
         latent_loss: the same of latents, where the target is asked there.
     """
 
-    model: DiffusionModel
+    given: DiffusionModel | None
     models: GuideModels
+    size: tuple[int, int]
     label: str | None
     picture: Pictures | None
     loss: Callable[[Tensor], Tensor]
     latent_loss: Callable[[Tensor], Tensor] | None
+
+    @property
+    def model(self) -> DiffusionModel:
+        """The diffusion model, where one is needed."""
+        if self.given is None:
+            raise TypeError("pixels are moved without a diffusion model")
+        return self.given
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,7 @@ def open_target(aim: Guide, settings: Settings, model: DiffusionModel) -> Target
         def difference(pictures: Tensor) -> Tensor:
             return (pictures - requested).square().mean(dim=(1, 2, 3))
 
-        return Target(model, models, None, image, difference, None)
+        return Target(model, models, model.size, None, image, difference, None)
     log_prob, clean, _ = models.log_prob(aim)
     ask = models.of_images(aim)
     least = float(model.noise.sigmas[0])
@@ -111,10 +122,36 @@ def open_target(aim: Guide, settings: Settings, model: DiffusionModel) -> Target
     return Target(
         model,
         models,
+        model.size,
         label=aim.what if aim.aim == "class" else None,
         picture=None,
         loss=lambda pictures: best - ask(pictures),
         latent_loss=None if clean else (lambda latents: -log_prob(latents, least)),
+    )
+
+
+def open_head_target(label: str, settings: Settings, device: str) -> Target:
+    """The same for a class of an image classifier, whose own pixels are moved: no diffusion model.
+
+    Raises:
+        UnknownName: a class that the classifier does not have.
+        BadInput: it is no image classifier, or prepares images in a way that is not known here.
+    """
+    models = GuideModels(settings, None, device=choose_device(device))
+    head = models.networks.head(settings.classifier)
+    if head is None:
+        raise BadInput(
+            f"{settings.classifier!r} has no classes of its own.", "Name an image classifier."
+        )
+    ask, _ = models.clean(Guide("class", label, 1.0))
+    return Target(
+        None,
+        models,
+        own_size(head.encoder),
+        label=label,
+        picture=None,
+        loss=lambda pictures: -ask(pictures),
+        latent_loss=None,
     )
 
 
@@ -127,15 +164,16 @@ def descend_to(request: Invert, target: Target, start: Picture | None, monitor: 
         start: image to begin from; None: noise.
         monitor: informed of every step; it may raise to stop.
     """
-    model = target.model
-    shown = _shower(request, model)
+    shown = _shower(request, target)
     latent_loss = target.latent_loss
 
     def loss(x: Tensor) -> Tensor:
         if request.space == "pixel":
             return target.loss(x)
         latents = shown.latents(x)
-        return target.loss(model.decode(latents)) if latent_loss is None else latent_loss(latents)
+        if latent_loss is None:
+            return target.loss(target.model.decode(latents))
+        return latent_loss(latents)
 
     losses: list[float] = []
     film: list[Picture] = []
@@ -148,7 +186,7 @@ def descend_to(request: Invert, target: Target, start: Picture | None, monitor: 
         if number:
             monitor.advance()
 
-    begin = _start(request, model, start)
+    begin = _start(request, target, start)
     monitor.start("descending", request.steps)
     bounds = (0.0, 1.0) if request.space == "pixel" else None
     end = descend(begin, loss, request.steps, request.rate, bounds=bounds, watch=watch)
@@ -163,9 +201,10 @@ class Shower:
     pictures: Callable[[Tensor], list[Picture]]
 
 
-def _shower(request: Invert, model: DiffusionModel) -> Shower:
-    if request.space == "pixel":
-        return Shower(model.space.encode, lambda values: to_images(to_levels(values)))
+def _shower(request: Invert, target: Target) -> Shower:
+    if request.space == "pixel":  # whose loss is of the values themselves
+        return Shower(lambda x: x, lambda values: to_images(to_levels(values)))
+    model = target.model
     if request.space == "latent":
         return Shower(lambda x: x, lambda x: decode(model, x))
     steps = request.sampling_steps or _STEPS_AND_BACK
@@ -181,22 +220,21 @@ def _shower(request: Invert, model: DiffusionModel) -> Shower:
     return Shower(latents, pictures)
 
 
-def _start(
-    request: Invert, model: DiffusionModel, given: Picture | None
-) -> Float[Tensor, "b c h w"]:
+def _start(request: Invert, target: Target, given: Picture | None) -> Float[Tensor, "b c h w"]:
     """Noise of each row's own seed, or an image."""
-    width, height = model.size
+    (width, height), pixels = target.size, request.space == "pixel"
+    device = target.models.device
     if given is not None:
-        image = stretch([given], model.size)
-        row = to_values(image) if request.space == "pixel" else encode(model, image)
-        return row.expand(request.count, -1, -1, -1).clone().to(model.device)
+        image = stretch([given], target.size)
+        row = to_values(image) if pixels else encode(target.model, image)
+        return row.expand(request.count, -1, -1, -1).clone().to(device)
     seeds = [image_seed(request.seed, number) for number in range(request.count)]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    shape = (3, height, width) if request.space == "pixel" else model.shape(width, height)
+    shape = (3, height, width) if pixels else target.model.shape(width, height)
     noise = draw(generators, torch.empty(request.count, *shape))
     # faint noise on grey
-    start = (0.5 + 0.1 * noise).clamp(0, 1) if request.space == "pixel" else noise
-    return start.to(model.device)
+    start = (0.5 + 0.1 * noise).clamp(0, 1) if pixels else noise
+    return start.to(device)
 
 
 def invert_image(request: Invert, target: Target, monitor: Monitor) -> Found:

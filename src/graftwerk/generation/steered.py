@@ -60,7 +60,7 @@ class Loader:
     def __init__(self, model: DiffusionModel) -> None:
         self.model = model
         self._branches: dict[Path, LoadedBranch] = {}
-        self._networks = GuideNetworks(model)
+        self._networks = GuideNetworks(model.device)
 
     def lora(self, spec: LoraSpec) -> LoadedLora:
         """Read a LoRA and see that it fits.

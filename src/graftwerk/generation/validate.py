@@ -11,7 +11,7 @@ from ..controlnet.spec import (
 from ..diffusion.checkpoint import PipelineFolder, open_pipeline, read_sizes, require_multiples
 from ..diffusion.options import parse_interval
 from ..errors import BadInput, UnknownName
-from ..models.checkpoint import noise_aware_labels
+from ..models.checkpoint import class_number, noise_aware_labels, own_classes
 from ..models.hub import locate, require_reachable
 from ..requests.generate import Generate
 from .guide_spec import Guide, parse_guide, read_guide
@@ -81,14 +81,22 @@ def require_class(label: str, classifier: str, labels: list[str]) -> None:
 
     Args:
         label: the class.
-        classifier: its name: a noise-aware classifier, or a joint encoder.
+        classifier: its name: a noise-aware or an image classifier, or a joint encoder.
         labels: classes of a joint encoder; none: kinds and colours of Blocks objects.
 
     Raises:
         UnknownName: it does not.
+        BadInput: labels are given to a model that has classes of its own.
         BadFile: its configuration cannot be read.
     """
-    known = noise_aware_labels(locate(classifier)) or labels or list(object_phrases())
+    folder = locate(classifier)
+    classes = own_classes(folder)
+    if classes:
+        if labels:
+            raise BadInput(f"{classifier!r} has classes of its own.", "Leave --guide-labels out.")
+        class_number(classes, label)
+        return
+    known = noise_aware_labels(folder) or labels or list(object_phrases())
     if label not in known:
         raise UnknownName("class", label, known)
 

@@ -16,11 +16,12 @@ from ..generation.authenticity import can_testify, open_realism_check
 from ..generation.guidance_report import chances_of
 from ..generation.guide_spec import Aim, Guide
 from ..generation.guides import Settings
-from ..generation.invert import Target, descend_to, invert_image, open_target
+from ..generation.invert import Target, descend_to, invert_image, open_head_target, open_target
 from ..generation.results import ImageVerdict, Inversion
 from ..generation.validate import require_class
+from ..models.checkpoint import own_classes
 from ..models.encoders import real_images_in
-from ..models.hub import named_by_user
+from ..models.hub import locate, named_by_user
 from ..requests.guide import Invert
 from ..types import Monitor
 from .arguments import PathArgument, checked, or_silent, path_texts
@@ -97,7 +98,7 @@ class InvertedImages:
 
 
 def invert(
-    pipe: Pipeline,
+    pipe: Pipeline | None = None,
     *,
     image: ImageLike | None = None,
     label: str | None = None,
@@ -119,7 +120,8 @@ def invert(
     (1, 3)
 
     Args:
-        pipe: the frozen pipeline, without adapters.
+        pipe: the frozen pipeline, without adapters; None: the built-in one, and none at all for
+            the pixels of an image classifier (`space="pixel"`, `guide_model`, `label`).
         image: the target; or `label` or `text`.
         label: a class, for example `red cube`.
         text: a sentence.
@@ -139,11 +141,12 @@ def invert(
     aim = _aim(pipe, {"image": image, "class": label, "text": text}, options)
     if start is not None:
         options["start"] = name_of(start)
+    if pipe is not None:
+        options["model"] = pipe.name
     request = checked(
         Invert,
         to=aim.what if aim.aim == "image" else aim.name,
         space=space,
-        model=pipe.name,
         real=None if real is None else path_texts(real)[0],
         **options,
     )
@@ -153,18 +156,18 @@ def invert(
             request,
             aim,
             None if start is None else as_image(start),
-            lambda: pipe,
+            lambda: pipe or Pipeline(request.model, device=request.device),
             or_silent(monitor),
         )
 
 
-def _aim(pipe: Pipeline, given: Mapping[Aim, Any], options: Mapping[str, Any]) -> Guide:
+def _aim(pipe: Pipeline | None, given: Mapping[Aim, Any], options: Mapping[str, Any]) -> Guide:
     """The one target that is given.
 
     Raises:
         BadInput: there is none, or more than one, or something else is not possible.
     """
-    if pipe.adapters:
+    if pipe is not None and pipe.adapters:
         raise BadInput(
             f"{pipe!r} has adapters, but its frozen model is inverted.", "Pass pipe.without()."
         )
@@ -217,6 +220,16 @@ def _refuse_unused(request: Invert) -> None:
         )
 
 
+def by_head(request: Invert, aim: Guide) -> bool:
+    """Whether an image classifier's own pixels are moved, without a diffusion model."""
+    return (
+        aim.aim == "class"
+        and request.space == "pixel"
+        and "model" not in request.model_fields_set
+        and bool(own_classes(locate(request.guide_model)))
+    )
+
+
 def carry_out(
     request: Invert,
     aim: Guide,
@@ -233,7 +246,10 @@ def carry_out(
     began = time.perf_counter()
     monitor.start("loading the models")
     settings = Settings(request.guide_model, tuple(request.guide_labels), request.guide_encoder)
-    target = open_target(aim, settings, open_pipe().steered.frozen)
+    if by_head(request, aim):
+        target = open_head_target(aim.what, settings, request.device)
+    else:
+        target = open_target(aim, settings, open_pipe().steered.frozen)
     if request.space == "noise" and target.picture is not None:
         found = invert_image(request, target, monitor)
     else:
@@ -262,10 +278,12 @@ def _verdicts(
     request: Invert, target: Target, images: "list[Image]", monitor: Monitor
 ) -> list[ImageVerdict]:
     real = None if request.real is None else str(request.real)
-    if not can_testify(target.model, real):
+    if not can_testify(target.given, real):
         monitor.note("no verdict: name a folder of real images with --real")
         return []
-    realism_check = open_realism_check(target.model, real, monitor)
-    pictures = stretch(images, target.model.size)
+    head = target.models.networks.head(request.guide_model) if target.given is None else None
+    encoder = None if head is None else head.encoder
+    realism_check = open_realism_check(target.given, real, monitor, encoder)
+    pictures = stretch(images, target.size)
     chances = chances_of(target.models, target.label, pictures)
     return realism_check.testify([""] * len(images), pictures, target.label, chances)

@@ -354,22 +354,28 @@ def noise_aware_labels(folder: Path) -> tuple[str, ...] | None:
 _CLASSIFIES = "ForImageClassification"
 
 
-def own_classes(folder: ModelFolder) -> tuple[str, ...]:
+def own_classes(path: Path) -> tuple[str, ...]:
     """Names of the classes of an image classifier; none of a model of another kind.
+
+    Args:
+        path: its folder.
 
     Raises:
         BadFile: its configuration names them in a way that leaves some out.
     """
-    architectures = folder.config.get("architectures")
+    if not (path / "config.json").is_file():
+        return ()
+    config = read_object(path / "config.json")
+    architectures = config.get("architectures")
     if not isinstance(architectures, list) or not str(*architectures[:1]).endswith(_CLASSIFIES):
         return ()
-    named = folder.config.get("id2label")
+    named = config.get("id2label")
     if named is None:  # as the library names them
-        return tuple(f"LABEL_{n}" for n in range(int(folder.config.get("num_labels", 2))))
+        return tuple(f"LABEL_{n}" for n in range(int(config.get("num_labels", 2))))
     keys = [str(number) for number in range(len(named))] if isinstance(named, dict) else []
     if not keys or set(named) != set(keys):
         raise BadFile(
-            f"{folder.path / 'config.json'} does not name its classes 0, 1, 2, ... (id2label).",
+            f"{path / 'config.json'} does not name its classes 0, 1, 2, ... (id2label).",
             "Copy the file again, or name every class once.",
         )
     return tuple(" ".join(str(named[key]).split()) for key in keys)

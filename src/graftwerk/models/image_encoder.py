@@ -189,7 +189,7 @@ def load_images(
             f"layer {layer} cannot be taken from {name!r}: only the last one is joint.",
             "Leave the layer out.",
         )
-    classes = () if joint else own_classes(folder)
+    classes = () if joint else own_classes(folder.path)
     name_of_class = kind.classifier if classes else kind.network
     network: Any = load_network(folder, name_of_class, unused=kind.unused)
     location = choose_device(device)

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -316,7 +318,7 @@ def differentiable(encoder: ImageEncoder, device: str) -> Look:
         )
     network: Any = load_network(folder, kind.network).to(device)
     network.requires_grad_(False)
-    prepare = _preparation(read_object(folder.path / "preprocessor_config.json"), encoder.name)
+    prepare = _agreeing(encoder)
 
     def look(pictures: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b d"]:
         found = network.get_image_features(pixel_values=prepare(pictures)).pooler_output
@@ -325,22 +327,67 @@ def differentiable(encoder: ImageEncoder, device: str) -> Look:
     return look
 
 
-def _preparation(
-    config: Mapping[str, Any], name: str
-) -> Callable[[Float[Tensor, "b 3 y x"]], Float[Tensor, "b 3 v u"]]:
-    """Resizing, cropping and scaling as an image processor does them, on tensors."""
+def differentiable_head(encoder: ImageEncoder, device: str) -> Look:
+    """A classifier, from values 0 to 1 to the logits of its own classes.
+
+    Raises:
+        BadInput: it prepares images in a way that is not known here.
+    """
+    folder = open_folder(encoder.folder)
+    kind = IMAGE_MODELS[folder.model_type]
+    network: Any = load_network(folder, kind.classifier, unused=kind.unused).to(device)
+    network.requires_grad_(False)
+    prepare = _agreeing(encoder)
+
+    def look(pictures: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b d"]:
+        logits: Tensor = network(pixel_values=prepare(pictures)).logits
+        return logits
+
+    return look
+
+
+Prepare = Callable[[Float[Tensor, "b 3 y x"]], Float[Tensor, "b 3 v u"]]
+_SCALES = (("image_mean", 0.0), ("image_std", 1.0))
+_FILTERS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+_AGREES = 0.1  # in the network's own units, on a smooth image
+_CROPS_BELOW = 384  # a share of the image is cropped away below that side only
+
+
+def _agreeing(encoder: ImageEncoder) -> Prepare:
+    """Resizing, cropping and scaling as the encoder's image processor does them, on tensors.
+
+    Raises:
+        BadInput: the two do not agree on an image.
+    """
+    config = read_object(encoder.folder / "preprocessor_config.json")
+    prepare = _preparation(config, encoder.name)
+    across = np.linspace(0, 1, 48)
+    channels = (across * np.ones((40, 1)), across[:40, None] * np.ones(48), np.full((40, 48), 0.3))
+    image = Image.fromarray((np.stack(channels, axis=-1) * 255).astype(np.uint8))
+    expected = encoder.prepare([image])["pixel_values"].float()
+    values = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)[None].float() / 255
+    found = prepare(values)
+    if found.shape != expected.shape or float((found - expected).abs().max()) > _AGREES:
+        raise BadInput(
+            f"encoder {encoder.name!r} prepares images in a way that has no gradient here.",
+            "Choose another.",
+        )
+    return prepare
+
+
+def _preparation(config: Mapping[str, Any], name: str) -> Prepare:
     if config.get("do_pad"):
         raise BadInput(f"encoder {name!r} pads images, which cannot guide.", "Choose another.")
-    resize = config.get("size") if config.get("do_resize", True) else None
-    crop = _sides(config.get("crop_size")) if config.get("do_center_crop") else None
+    resize, crop = _geometry(config)
     scaled = config.get("do_normalize", True)
     mean, std = (_row(config.get(key) if scaled else None, plain) for key, plain in _SCALES)
+    mode = _FILTERS.get(int(config.get("resample") or 3), "bicubic")
 
     def prepare(pictures: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b 3 v u"]:
         height, width = pictures.shape[-2:]
         requested = _resized(resize, height, width)
         if requested != (height, width):
-            pictures = functional.interpolate(pictures, requested, mode="bicubic", antialias=True)
+            pictures = functional.interpolate(pictures, requested, mode=mode, antialias=True)
         if crop is not None and crop != requested:
             top, left = ((have - want) // 2 for have, want in zip(requested, crop, strict=True))
             pictures = pictures[..., top : top + crop[0], left : left + crop[1]]
@@ -349,7 +396,27 @@ def _preparation(
     return prepare
 
 
-_SCALES = (("image_mean", 0.0), ("image_std", 1.0))
+def _geometry(config: Mapping[str, Any]) -> tuple[Any, tuple[int, int] | None]:
+    """What an image is resized to, and cropped to."""
+    resize = config.get("size") if config.get("do_resize", True) else None
+    crop = _sides(config.get("crop_size")) if config.get("do_center_crop") else None
+    share = config.get("crop_pct")  # of the ConvNeXt processor, which has no crop_size
+    if share and isinstance(resize, Mapping) and "shortest_edge" in resize and crop is None:
+        side = int(resize["shortest_edge"])
+        if side < _CROPS_BELOW:
+            return {"shortest_edge": int(side / share)}, (side, side)
+        return {"height": side, "width": side}, None
+    return resize, crop
+
+
+def own_size(encoder: ImageEncoder) -> tuple[int, int]:
+    """Width and height of the images that a model sees without resizing them."""
+    resize, crop = _geometry(read_object(encoder.folder / "preprocessor_config.json"))
+    if isinstance(resize, Mapping) and "shortest_edge" in resize:
+        side = int(resize["shortest_edge"])
+        return side, side
+    height, width = _sides(resize) or crop or (224, 224)
+    return width, height
 
 
 def _row(values: Sequence[float] | None, plain: float) -> Float[Tensor, "1 3 1 1"]:

@@ -35,8 +35,8 @@ GuideModel = Annotated[
     PathText,
     Field(
         description="what class= asks: a noise-aware classifier, which reads the noisy latents, or "
-        "a joint encoder of texts and images (builtin/blocks-clip, a CLIP folder), which looks "
-        "at the clean image that each step expects"
+        "a joint encoder of texts and images (builtin/blocks-clip, a CLIP folder) or an image "
+        "classifier (imagenet), which look at the clean image that each step expects"
     ),
 ]
 GuideLabels = Annotated[

@@ -28,7 +28,10 @@ from .generate import GuideLabels, GuideModel, GuidePlain
 if TYPE_CHECKING:
     import graftwerk.generation.results  # noqa: F401  named in brackets below
 
-_MODEL = "diffusion model that the images are of, or should be"
+_MODEL = (
+    "diffusion model that the images are of, or should be; not needed for photographs, where "
+    "--guide-model names an image classifier"
+)
 
 
 class GuideCheck(Request["graftwerk.generation.results.GuideVerdicts"]):

@@ -10,7 +10,7 @@ from tests.classifiers import CLASSES, CONFIGS, write_classifier
 
 import graftwerk
 from graftwerk.errors import BadFile, BadInput, UnknownName
-from graftwerk.models.checkpoint import class_number, open_folder, own_classes
+from graftwerk.models.checkpoint import class_number, own_classes
 from graftwerk.models.encoders import load_encoder
 from graftwerk.models.image_encoder import IMAGE_MODELS, as_logits
 from graftwerk.models.trainable import load_trainable
@@ -134,7 +134,7 @@ def test_classes_that_are_not_counted(tmp_path, names):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"id2label": names}))
     with pytest.raises(BadFile, match="does not name its classes"):
-        own_classes(open_folder(folder))
+        own_classes(folder)
 
 
 def test_names_that_the_library_makes_up(tmp_path):
@@ -142,4 +142,4 @@ def test_names_that_the_library_makes_up(tmp_path):
     config = json.loads((folder / "config.json").read_text())
     del config["id2label"], config["label2id"]
     (folder / "config.json").write_text(json.dumps(config | {"num_labels": 3}))
-    assert own_classes(open_folder(folder)) == ("LABEL_0", "LABEL_1", "LABEL_2")
+    assert own_classes(folder) == ("LABEL_0", "LABEL_1", "LABEL_2")

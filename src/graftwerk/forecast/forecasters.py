@@ -6,7 +6,7 @@ All give quantiles of each lead, in the units of the series.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ class History:
     second: int = 1
 
 
+@runtime_checkable
 class Forecaster(Protocol):
     """What forecasts.
 

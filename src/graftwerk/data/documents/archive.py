@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import unquote
 from xml.parsers import expat
 
@@ -206,8 +207,8 @@ class Prose(Handler):
         page: of the blocks, where there are pages.
     """
 
-    roles: Mapping[str, str]
-    breaks: Mapping[str, str]
+    roles: ClassVar[Mapping[str, str]] = {}
+    breaks: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, assembly: Assembly) -> None:
         self.assembly = assembly

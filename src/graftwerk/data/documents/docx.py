@@ -3,6 +3,7 @@
 Tracked changes are read as accepted; hidden text is left out. Both are counted.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from ... import limits
@@ -72,8 +73,18 @@ class Styles(Handler):
 class Body(Prose):
     """Makes blocks of the paragraphs and tables of a part."""
 
-    roles: ClassVar = {"p": "paragraph", "tbl": "table", "tr": "row", "tc": "cell"}
-    breaks: ClassVar = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+    roles: ClassVar[Mapping[str, str]] = {
+        "p": "paragraph",
+        "tbl": "table",
+        "tr": "row",
+        "tc": "cell",
+    }
+    breaks: ClassVar[Mapping[str, str]] = {
+        "tab": "\t",
+        "br": "\n",
+        "cr": "\n",
+        "noBreakHyphen": "-",
+    }
 
     def __init__(self, styles: Styles, assembly: Assembly) -> None:
         super().__init__(assembly)

@@ -3,6 +3,7 @@
 Tracked changes are read as accepted; hidden text is left out. Both are counted.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from ... import limits
@@ -39,13 +40,13 @@ class _Text(Prose):
         only: element whose content is read; empty: all.
     """
 
-    roles: ClassVar = {
+    roles: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(("p", "h"), "paragraph"),
         "table": "table",
         "table-row": "row",
         **dict.fromkeys(("table-cell", "covered-table-cell"), "cell"),
     }
-    breaks: ClassVar = {"tab": "\t", "line-break": "\n"}
+    breaks: ClassVar[Mapping[str, str]] = {"tab": "\t", "line-break": "\n"}
 
     def __init__(self, assembly: Assembly, hidden: set[str], only: frozenset[str]) -> None:
         super().__init__(assembly)

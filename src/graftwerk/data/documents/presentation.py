@@ -3,6 +3,7 @@
 The number of a slide is its page. Hidden slides and shapes are left out and counted.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from ... import limits
@@ -38,14 +39,14 @@ class _Visible(Handler):
 
 
 class _Slide(Prose):
-    roles: ClassVar = {
+    roles: ClassVar[Mapping[str, str]] = {
         "p": "paragraph",
         "text": "paragraph",
         "tbl": "table",
         "tr": "row",
         "tc": "cell",
     }
-    breaks: ClassVar = {"br": "\n", "tab": "\t"}
+    breaks: ClassVar[Mapping[str, str]] = {"br": "\n", "tab": "\t"}
 
     def __init__(self, assembly: Assembly) -> None:
         super().__init__(assembly)

@@ -100,16 +100,8 @@ def search(
     parsed = parse_where(where)
     with index.view() as view:
         by_words = not is_image and mode != "vector"
-        requested = _Query(
-            text=query,
-            expression=to_match(query, spelled=view.spelled) if by_words else None,
-            vector=vector,
-            k=k,
-            mode=mode,
-            exact=exact,
-            where=parsed,
-            depth=max(k, DEPTH),
-        )
+        expression = to_match(query, spelled=view.spelled) if by_words else None
+        requested = _Query(query, expression, vector, k, mode, exact, parsed, max(k, DEPTH))
         space = None if mode == "text" else index.space(view)
         allowed = None if requested.where is None else view.allowed(requested.where)
         searched = view.count_passages() if allowed is None else len(allowed)

@@ -65,6 +65,18 @@ def test_a_document_stands_at_its_best_passage(encoder, tmp_path):
     assert run(path).modes["text"].mrr == 0.5  # behind one document, not behind its five passages
 
 
+def test_a_copy_of_the_right_document_is_right(encoder, tmp_path):
+    text = "Foosball may be played during the lunch break, between noon and half past one, by all."
+    content = [
+        {"text": "Foosball is old.", "questions": []},
+        {"text": text, "questions": []},
+        {"text": text.upper(), "questions": [{"question": "foosball lunch break noon"}]},
+    ]
+    path = tmp_path / "copies.json"
+    path.write_text(json.dumps(content))
+    assert run(path).modes["text"].mrr == 1.0
+
+
 def test_the_rescorer_of_a_stand_in_takes_part(file, encoder, make_words_encoder, monkeypatch):
     stand_in = make_words_encoder(name="stand-in", salt="noise")
     stand_in.rescorer = "full"

@@ -6,11 +6,12 @@ declaration is refused, so neither a zip bomb nor an entity bomb gets further th
 
 import posixpath
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import unquote
 from xml.parsers import expat
 
@@ -20,7 +21,6 @@ from .document import Assembly
 
 _PIECE = 1 << 16
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0"  # OLE: a .doc or .ppt, or a new one with a password
-_HIDDEN = "hidden texts left out"
 
 
 class Handler:
@@ -199,73 +199,75 @@ class _Paragraph:
 
 
 class Prose(Handler):
-    """Makes blocks of paragraphs and tables, whatever elements these are written in."""
+    """Makes blocks of paragraphs and tables, whatever elements these are written in.
+
+    Attributes:
+        roles: what an element is: paragraph, table, row or cell.
+        breaks: what an element stands for in running text.
+        page: of the blocks, where there are pages.
+    """
+
+    roles: ClassVar[Mapping[str, str]] = {}
+    breaks: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, assembly: Assembly) -> None:
         self.assembly = assembly
         self.page: int | None = None
         self._paragraphs: list[_Paragraph] = []
         self._tables: list[list[list[str]]] = []  # open tables > rows > cells
-        self._hidden = ""  # what was met of a hidden text
-
-    @property
-    def paragraph(self) -> _Paragraph | None:
-        """The innermost that is open."""
-        return self._paragraphs[-1] if self._paragraphs else None
+        self._hidden = False  # whether hidden text was met
 
     def take(self, text: str, *, hidden: bool = False) -> None:
         """Running text; hidden text is counted and left out."""
         if hidden:
-            self._hidden += text.strip()
+            self._hidden |= bool(text.strip())
         elif self._paragraphs:
             self._paragraphs[-1].pieces.append(text)
 
-    def begin_paragraph(self) -> None:
-        self._paragraphs.append(_Paragraph())
+    def begin(self, name: str) -> bool:
+        """Begin what an element is; tells whether it is anything."""
+        role = self.roles.get(name)
+        if role == "paragraph":
+            self._paragraphs.append(_Paragraph())
+        elif role == "table":
+            self._tables.append([])
+        elif role == "row" and self._tables:
+            self._tables[-1].append([])
+        elif role == "cell" and self._tables and self._tables[-1]:
+            self._tables[-1][-1].append("")
+        elif name in self.breaks:
+            self.take(self.breaks[name])
+        else:
+            return role is not None
+        return True
 
-    def end_paragraph(self) -> None:
+    def finish(self, name: str) -> None:
+        """End what an element is."""
+        role = self.roles.get(name)
+        if role == "paragraph":
+            self._end_paragraph()
+        elif role == "table" and self._tables:
+            rows = self._tables.pop()
+            lines = (" | ".join(" ".join(cell.split()) for cell in row) for row in rows)
+            self._put("\n".join(line for line in lines if line.strip(" |")))
+
+    def _end_paragraph(self) -> None:
         if self._hidden:
-            self._hidden = ""
-            self.assembly.drop(_HIDDEN)
+            self._hidden = False
+            self.assembly.drop("hidden texts left out")
         if not self._paragraphs:
             return
         paragraph = self._paragraphs.pop()
         text = "".join(paragraph.pieces).strip()
-        if not text:
-            return
-        if self._tables:
-            self._put_in_cell(text)
-        elif paragraph.level is not None:
+        if paragraph.level is not None and not self._tables:
             self.assembly.heading(paragraph.level, text)
         else:
-            self.assembly.add(f"- {text}" if paragraph.listed else text, page=self.page)
+            self._put(f"- {text}" if paragraph.listed and text and not self._tables else text)
 
-    def begin_table(self) -> None:
-        self._tables.append([])
-
-    def begin_row(self) -> None:
-        if self._tables:
-            self._tables[-1].append([])
-
-    def begin_cell(self) -> None:
-        if self._tables and self._tables[-1]:
-            self._tables[-1][-1].append("")
-
-    def end_table(self) -> None:
-        if not self._tables:
-            return
-        rows = self._tables.pop()
-        lines = (" | ".join(" ".join(cell.split()) for cell in row) for row in rows)
-        text = "\n".join(line for line in lines if line.strip(" |"))
-        if text and self._tables:
-            self._put_in_cell(text)
-        else:
-            self.assembly.add(text, page=self.page)
-
-    def _put_in_cell(self, text: str) -> None:
-        table = self._tables[-1]
-        if not table or not table[-1]:  # malformed: text outside any cell
+    def _put(self, text: str) -> None:
+        """Add a block, or to the open cell; a malformed table may have none."""
+        if not text or not self._tables or not self._tables[-1] or not self._tables[-1][-1]:
             self.assembly.add(text, page=self.page)
             return
-        row = table[-1]
+        row = self._tables[-1][-1]
         row[-1] = f"{row[-1]}\n{text}" if row[-1] else text

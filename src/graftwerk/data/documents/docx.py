@@ -3,12 +3,14 @@
 Tracked changes are read as accepted; hidden text is left out. Both are counted.
 """
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from ... import limits
 from .archive import Handler, Prose, open_archive
 from .document import Assembly, Document
 
 _TITLE_LEVELS = {"title": 0, **{f"heading {n}": n for n in range(1, 10)}}
-_BREAKS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-", "softHyphen": ""}
 _OUTLINE_LEVELS = frozenset("012345678")
 _BESIDE = ("header", "footer")
 _AFTER = ("footnotes", "endnotes", "comments")
@@ -71,6 +73,19 @@ class Styles(Handler):
 class Body(Prose):
     """Makes blocks of the paragraphs and tables of a part."""
 
+    roles: ClassVar[Mapping[str, str]] = {
+        "p": "paragraph",
+        "tbl": "table",
+        "tr": "row",
+        "tc": "cell",
+    }
+    breaks: ClassVar[Mapping[str, str]] = {
+        "tab": "\t",
+        "br": "\n",
+        "cr": "\n",
+        "noBreakHyphen": "-",
+    }
+
     def __init__(self, styles: Styles, assembly: Assembly) -> None:
         super().__init__(assembly)
         self._styles = styles
@@ -84,18 +99,11 @@ class Body(Prose):
         if name in _DROPPED or self._dropping:
             self._dropping += 1
             self._count(name)
-        elif name == "p":
-            self.begin_paragraph()
-            self._style = False
         elif name == "t":
             self._in_text = True
-        elif name == "tbl":
-            self.begin_table()
-        elif name == "tr":
-            self.begin_row()
-        elif name == "tc":
-            self.begin_cell()
-        elif self.paragraph is not None:
+        elif not (self._in_mark and name in self.breaks) and self.begin(name):  # tab: where one is
+            self._style = self._style and name != "p"
+        elif self._paragraphs:
             self._start_in_paragraph(name, attributes)
 
     def end(self, name: str) -> None:
@@ -105,10 +113,8 @@ class Body(Prose):
             self._in_text = False
         elif name == "pPr":
             self._in_mark = False
-        elif name == "p":
-            self.end_paragraph()
-        elif name == "tbl":
-            self.end_table()
+        else:
+            self.finish(name)
 
     def characters(self, text: str) -> None:
         if self._in_text and not self._dropping:
@@ -123,9 +129,7 @@ class Body(Prose):
 
     def _start_in_paragraph(self, name: str, attributes: dict[str, str]) -> None:
         value, paragraph = attributes.get("val", ""), self._paragraphs[-1]
-        if name in _BREAKS and not self._in_mark:  # there a tab is where one stops
-            paragraph.pieces.append(_BREAKS[name])
-        elif name == "pPr":
+        if name == "pPr":
             self._in_mark = True
         elif name == "r":
             self._vanished = None

@@ -84,9 +84,9 @@ def _hidden(parser: "LexborHTMLParser") -> set[int]:
             if weight >= shown.get(node.mem_id, (-2, True))[0]:
                 shown[node.mem_id] = (weight, visible)
     for node in parser.css("[style]"):
-        styled = _is_visible(node.attributes.get("style") or "")
-        if styled is not None:
-            shown[node.mem_id] = (0, styled)
+        own = _is_visible(node.attributes.get("style") or "")
+        if own is not None:
+            shown[node.mem_id] = (0, own)
     return {element for element, (_, seen) in shown.items() if not seen}
 
 

@@ -1,7 +1,7 @@
 """Files made of other documents: books (.epub), messages (.eml), notebooks (.ipynb)."""
 
 import re
-from email.message import EmailMessage, Message
+from email.message import EmailMessage, MIMEPart
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,14 @@ class _Package(Handler):
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[str, str]] = {}
-        self.order: list[tuple[str, bool]] = []
+        self.order: list[str] = []
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if name == "item":
             kind = attributes.get("media-type", "")
             self.files[attributes.get("id", "")] = attributes.get("href", ""), kind
         elif name == "itemref":
-            linear = attributes.get("linear", "yes") != "no"
-            self.order.append((attributes.get("idref", ""), linear))
+            self.order.append(attributes.get("idref", ""))
 
 
 class _Container(Handler):
@@ -53,7 +52,7 @@ def read_epub(path: str, content: bytes) -> Document:
             raise BadFile(f"{archive.name!r} is encrypted.", "Get a copy without a lock.")
         assembly = Assembly(limits.DOCUMENT_TEXT)
         folder = container.package.rpartition("/")[0]
-        for number, (name, _) in enumerate(package.order, 1):
+        for number, name in enumerate(package.order, 1):
             _read_chapter(archive, folder, package.files.get(name, ("", "")), number, assembly)
         return assembly.finish(path)
 
@@ -92,14 +91,13 @@ def read_eml(path: str, content: bytes) -> Document:
             for paragraph in re.split(r"\n[ \t]*+\n", text.replace("\r\n", "\n")):
                 assembly.add(paragraph)
     names = [part.get_filename() or part.get_content_type() for part in message.iter_attachments()]
-    notes: tuple[str, ...] = ()
     if names:
         shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-        notes = (f"attachments left out: {len(names):,} ({shown})",)
-    return assembly.finish(path, notes)
+        assembly.drop(f"attachments left out ({shown})", len(names))
+    return assembly.finish(path)
 
 
-def _content(part: Message[Any, Any], assembly: Assembly) -> str:
+def _content(part: MIMEPart, assembly: Assembly) -> str:
     """Text of a part, also in an encoding that does not fit."""
     payload = part.get_payload(decode=True)
     body = payload if isinstance(payload, bytes) else b""

@@ -3,6 +3,9 @@
 Tracked changes are read as accepted; hidden text is left out. Both are counted.
 """
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from ... import limits
 from ...errors import BadFile
 from .archive import Handler, Prose, open_archive
@@ -37,6 +40,14 @@ class _Text(Prose):
         only: element whose content is read; empty: all.
     """
 
+    roles: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("p", "h"), "paragraph"),
+        "table": "table",
+        "table-row": "row",
+        **dict.fromkeys(("table-cell", "covered-table-cell"), "cell"),
+    }
+    breaks: ClassVar[Mapping[str, str]] = {"tab": "\t", "line-break": "\n"}
+
     def __init__(self, assembly: Assembly, hidden: set[str], only: frozenset[str]) -> None:
         super().__init__(assembly)
         self._hiding = hidden
@@ -56,27 +67,18 @@ class _Text(Prose):
             self._dropping += 1
             if name == "deletion":
                 self.assembly.drop(_DELETED)
-        elif name in {"p", "h"}:
-            self._begin(name, attributes)
         elif name in _SPANS:
             said = attributes.get("display") == "none" or attributes.get("is-hidden") == "true"
             self._invisible.append(said or self._hides(attributes))
         elif name == "list-item":
             self._first = True
-        elif name == "table":
-            self.begin_table()
-        elif name == "table-row":
-            self.begin_row()
-        elif name in {"table-cell", "covered-table-cell"}:
-            self.begin_cell()
-        elif name in {"tab", "line-break"}:
-            self.take("\t" if name == "tab" else "\n")
         elif name == "s":
             count = attributes.get("c", "1")
             self.take(" " * min(int(count) if count.isdecimal() else 1, _MOST_SPACES))
+        elif self.begin(name) and self.roles.get(name) == "paragraph":
+            self._begin_paragraph(name, attributes)
 
-    def _begin(self, name: str, attributes: dict[str, str]) -> None:
-        self.begin_paragraph()
+    def _begin_paragraph(self, name: str, attributes: dict[str, str]) -> None:
         self._invisible.append(self._hides(attributes))
         paragraph = self._paragraphs[-1]
         paragraph.listed = self._first
@@ -94,15 +96,13 @@ class _Text(Prose):
         self._path.pop()
         if self._dropping:
             self._dropping -= 1
-        elif name in {"p", "h"}:
-            self._invisible.pop()
-            self.end_paragraph()
-        elif name in _SPANS:
-            self._invisible.pop()
         elif name == "list-item":
             self._first = False
-        elif name == "table":
-            self.end_table()
+        elif name in _SPANS or self.roles.get(name) == "paragraph":
+            self._invisible.pop()
+            self.finish(name)
+        else:
+            self.finish(name)
 
     def characters(self, text: str) -> None:
         if self._path and not self._dropping:

@@ -3,6 +3,9 @@
 The number of a slide is its page. Hidden slides and shapes are left out and counted.
 """
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from ... import limits
 from .archive import Archive, Handler, Prose, open_archive
 from .document import Assembly, Document
@@ -36,6 +39,15 @@ class _Visible(Handler):
 
 
 class _Slide(Prose):
+    roles: ClassVar[Mapping[str, str]] = {
+        "p": "paragraph",
+        "text": "paragraph",
+        "tbl": "table",
+        "tr": "row",
+        "tc": "cell",
+    }
+    breaks: ClassVar[Mapping[str, str]] = {"br": "\n", "tab": "\t"}
+
     def __init__(self, assembly: Assembly) -> None:
         super().__init__(assembly)
         self._in_text = False
@@ -58,29 +70,16 @@ class _Slide(Prose):
             self._field = self._field or depth - 3
         elif name == "ph" and attributes.get("type") in _TITLES:
             self._title = True
-        elif name in {"p", "text"}:
-            self.begin_paragraph()
-            if self.paragraph is not None and self._title and not self._tables:
-                self.paragraph.level = 1
-            self._in_text = name == "text"  # of a comment
         elif name == "t":
             self._in_text = True
-        elif name in {"br", "tab"}:
-            self.take("\n" if name == "br" else "\t")
-        elif name == "tbl":
-            self.begin_table()
-        elif name == "tr":
-            self.begin_row()
-        elif name == "tc":
-            self.begin_cell()
+        elif self.begin(name) and self.roles.get(name) == "paragraph":
+            self._paragraphs[-1].level = 1 if self._title else None
+            self._in_text = name == "text"  # of a comment
 
     def end(self, name: str) -> None:
         if name in {"t", "text"}:
             self._in_text = False
-        if name in {"p", "text"}:
-            self.end_paragraph()
-        elif name == "tbl":
-            self.end_table()
+        self.finish(name)
         depth = len(self._depth)
         self._depth.pop()
         self._invisible = 0 if self._invisible >= depth else self._invisible

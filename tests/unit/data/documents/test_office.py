@@ -113,7 +113,7 @@ def test_a_message(tmp_path):
             ("Fähre", None, "Last boat at nine."),
             ("Fähre", None, "Café."),
         ],
-        ("attachments left out: 1 (map.pdf)",),
+        ("attachments left out (map.pdf): 1",),
     )
     found, _ = read(tmp_path, "b.eml", eml_of(html="<h2>Boats</h2><p>at nine"))
     assert found[-1] == ("Fähre > Boats", None, "at nine")

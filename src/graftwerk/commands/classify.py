@@ -47,7 +47,7 @@ from ..requests.base import DEFAULT_ENCODER
 from ..requests.classify import Classify
 from ..results import Skipped
 from ..types import Monitor
-from .predictions import measured, predict, require_ending, write_predictions
+from .predictions import measured, of_every_row, predict, require_ending, write_predictions
 
 _CELLS = 1_000_000  # images times labels whose probabilities are in memory at once
 
@@ -178,7 +178,8 @@ def _classify_texts(request: Classify, monitor: Monitor) -> Predictions:
     zero = np.zeros(len(labels), dtype=np.float32)
     head = LinearHead(weight, zero, "class", tuple(labels), encoder.fingerprint)
     monitor.start("classifying", len(rows.items))
-    scores = head.score(FrozenEncoder(encoder)(rows.items, monitor.advance))
+    vectors = FrozenEncoder(encoder)(rows.items, monitor.advance)
+    scores = of_every_row(rows, head.score(vectors))
     by_fold = {label.casefold(): label for label in labels}
     known = [by_fold.get(" ".join(str(one).split()).casefold(), one) for one in rows.labels]
     rows = replace(rows, labels=known)

@@ -34,7 +34,7 @@ def run_embed(request: Embed, monitor: Monitor) -> Embedding:
     encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
     reads: frozenset[Kind] = frozenset(encoder.reads)
     requested = ColumnChoice(reads, None, tuple(request.content), reading_of(request))
-    read = read_inputs(request.inputs, requested, f"encoder {encoder.name}")
+    read = read_inputs(request.inputs, requested, f"encoder {encoder.name}", strict=True)
     inputs = read.names
     for note in (*read.tables, *read.notes):
         monitor.note(note)

@@ -32,7 +32,7 @@ from ..library.fitting import fit_problem, note_out_of_distribution, problem_of,
 from ..requests.finetune import Compare, EvalFit, Fit, FitExport, Predict
 from ..types import Monitor
 from .lora import as_lora_train, run_lora_train
-from .predictions import measured, predict, require_ending, write_predictions
+from .predictions import measured, of_every_row, predict, require_ending, write_predictions
 
 
 def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
@@ -145,7 +145,7 @@ def run_predict(request: Predict, monitor: Monitor) -> Predictions:
         monitor.note(note)
     monitor.start("predicting", len(read.items))
     unusual: list[int] = []
-    scores = saved.scores(read.items, monitor.advance, unusual.append)
+    scores = of_every_row(read, saved.scores(read.items, monitor.advance, unusual.append))
     note_out_of_distribution(sum(unusual), len(read.items), saved.base.name, monitor)
     head = saved.head
     predictions = predict(head, read.names, scores, request.threshold)

@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
 from .. import files
 from ..adapters.linear_head import HeadScores, LinearHead, probabilities
@@ -38,6 +40,13 @@ def require_ending(out: Path | None) -> None:
         raise UnknownName("ending of the output file", out.suffix, list(ENDINGS))
 
 
+def of_every_row(rows: Rows, scores: HeadScores) -> Float32[np.ndarray, "rows k"]:
+    """Scores of the rows that can be read, and NaN for the others."""
+    whole = np.full((len(rows.names), scores.shape[1]), np.nan, dtype=np.float32)
+    whole[rows.read] = scores
+    return whole
+
+
 def predict(
     head: LinearHead, names: Sequence[str], scores: HeadScores, threshold: float | None = None
 ) -> list[Prediction]:
@@ -46,6 +55,9 @@ def predict(
     chances = probabilities(scores, task)
     found = []
     for name, row in zip(names, chances.tolist(), strict=True):
+        if math.isnan(row[0]):
+            found.append(Prediction(input=name, label="", probability=None, scores={}))
+            continue
         if task == "number":
             found.append(Prediction(input=name, label=f"{row[0]:.6g}", probability=None, scores={}))
             continue
@@ -80,15 +92,17 @@ def measured(
     Returns:
         The score, what it is made of, how many rows were learned from, and notes.
     """
-    known = [n for n, label in enumerate(rows.labels) if label == () or not is_missing(label)]
+    items = dict(zip(rows.read, rows.items, strict=True))
+    labels = [(n, rows.labels[n]) for n in rows.read]
+    known = [n for n, label in labels if label == () or not is_missing(label)]
     if not known:
         return None, None, 0, []
-    keys = [key_of(rows.items[n]) for n in known]
+    keys = [key_of(items[n]) for n in known]
     names = [rows.names[n] for n in known]
     examples = Examples(
         "the data",
         kind,
-        [rows.items[n] for n in known],
+        [items[n] for n in known],
         keys,
         [rows.labels[n] for n in known],
         names,
@@ -120,7 +134,10 @@ def write_predictions(
     Raises:
         NoRoom: it cannot be written.
     """
-    by_label = probabilities(scores, head.task).T.tolist()
+    shares = probabilities(scores, head.task)
+    by_label = [
+        [None if math.isnan(one) else one for one in column] for column in shares.T.tolist()
+    ]
     chances = dict(zip(head.labels, by_label, strict=False))  # of a number there are none
     own = [*_OWN, "scores", *(f"probability_{label}" for label in chances)]
     names = _free_names(rows.columns, own)

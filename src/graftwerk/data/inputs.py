@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from ..errors import BadFile, BadInput
 from ..results import LeftOut
@@ -24,19 +25,22 @@ _ENDINGS = frozenset({*DOCUMENTS, *SUFFIXES, *TEXTS, *_OTHERS.split()})
 _STARTS = ("/", "./", "../", "~/")
 
 
-def read_inputs(values: Sequence[str], requested: ColumnChoice, reader: str) -> Rows:
+def read_inputs(
+    values: Sequence[str], requested: ColumnChoice, reader: str, strict: bool = False
+) -> Rows:
     """What each input is, and how it is called.
 
     Args:
         values: words, paths, or - for the lines of standard input.
         requested: kinds that are read, and the columns of tables.
         reader: what reads them, for messages.
+        strict: whether a row of a table that cannot be read is an error.
 
     Raises:
         BadFile: a file is not there or cannot be read.
         BadInput: a file is of a kind that is not read, or there is no input.
     """
-    read = [_expand(value, requested, reader) for value in values]
+    read = [_expand(value, requested, reader, strict) for value in values]
     found = join_rows(read)
     if not found.items:
         raise BadInput("standard input holds no line.", "Give one text per line.")
@@ -47,6 +51,7 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
     """Several inputs as one; a column that one of them lacks is empty there."""
     if len(parts) == 1:
         return parts[0]
+    starts = accumulate((len(part.names) for part in parts[:-1]), initial=0)
     names = dict.fromkeys(name for part in parts for name in part.columns)
     columns = {
         name: [cell for part in parts for cell in part.columns.get(name, [None] * len(part.names))]
@@ -60,15 +65,20 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
         columns,
         [label for part in parts for label in part.labels],
         next((part.label_format for part in parts if part.label_format is not None), None),
+        {
+            start + row: why
+            for start, part in zip(starts, parts, strict=True)
+            for row, why in part.refused.items()
+        },
     )
 
 
-def _expand(value: str, requested: ColumnChoice, reader: str) -> Rows:
+def _expand(value: str, requested: ColumnChoice, reader: str, strict: bool) -> Rows:
     if value == "-":
         lines = _standard_input()
         return _words(lines, [_line(line, requested.reads, reader) for line in lines])
     if is_table_file(value):
-        found = read_items(value, requested, requested.target)
+        found = read_items(value, requested, requested.target, strict)
         return replace(found, names=[f"{value}, {location}" for location in found.names])
     return _words([value], [_item(value, requested.reads, reader)])
 

@@ -180,13 +180,14 @@ class Rows:
     """Rows to predict for.
 
     Attributes:
-        items: one each.
-        names: how each is called.
+        items: one each, of those that can be read.
+        names: how each row is called, in the order of the file.
         tables: how the tables that they come from are written.
         notes: what a person should know of them.
         columns: everything that the tables hold.
         labels: what the column of labels holds, where there is one; None: not known.
         label_format: how labels that are numbers are written, where Python does not read them.
+        refused: rows that cannot be read, by their places among the names, and why.
     """
 
     items: list[Item]
@@ -196,29 +197,48 @@ class Rows:
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     labels: Sequence[Any] = ()
     label_format: NumberFormat | None = None
+    refused: Mapping[int, LeftOut] = field(default_factory=dict)
+
+    @property
+    def read(self) -> list[int]:
+        """Places of the items among the names."""
+        return [number for number in range(len(self.names)) if number not in self.refused]
 
 
-def read_items(path: str | Path, requested: ColumnChoice, target: str | None) -> Rows:
+def read_items(
+    path: str | Path, requested: ColumnChoice, target: str | None, strict: bool = False
+) -> Rows:
     """Items of a table without labels, for predictions.
 
+    Args:
+        path: of the table.
+        requested: columns that are read.
+        target: column of the labels, where they are known.
+        strict: whether a row that cannot be read is an error.
+
     Raises:
-        BadInput: a row has no content, or a column is not there.
+        BadInput: no row can be read, or a column is not there.
     """
     whole = read_table(resolve(path), requested.reading, requested.content)
     table = with_one_hot(whole, target)
     target = usual_target(table) if target is None else target
     known = table.columns.get(target or "", [None] * len(table.places))
     chosen = choose_columns(table, requested, target)
-    items: list[Item] = []
     columns = _cells_of(table, chosen)
-    for row, location in enumerate(table.places):
-        item = _item(table, chosen, columns, row)
-        if isinstance(item, LeftOut):
-            raise BadInput(f"{location} of {table.path.name}: {item.reason}", "Fix that row.")
-        items.append(item)
-    names, notes, written = list(table.places), _notes(table, chosen, items), table.formats
-    format_ = written.get(target or "")
-    return Rows(items, names, _tables(table), notes, whole.columns, known, format_)
+    found = [_item(table, chosen, columns, row) for row in range(len(table.places))]
+    items = [item for item in found if not isinstance(item, LeftOut)]
+    refused = {row: item for row, item in enumerate(found) if isinstance(item, LeftOut)}
+    if refused:
+        row, first = next(iter(refused.items()))
+        reason = f"{table.places[row]} of {table.path.name}: {first.reason}"
+        if strict or not items:
+            raise BadInput(reason, "Fix that row.")
+    notes = _notes(table, chosen, items)
+    if refused:
+        notes += (f"{len(refused):,} rows cannot be read and get no label; {reason}",)
+    format_ = table.formats.get(target or "")
+    names = list(table.places)
+    return Rows(items, names, _tables(table), notes, whole.columns, known, format_, refused)
 
 
 def _tables(table: Table) -> tuple[str, ...]:
@@ -238,6 +258,9 @@ def _notes(table: Table, chosen: Chosen, items: Sequence[Item]) -> tuple[str, ..
             f"{table.path.name}: {elsewhere:,} paths of images start at the current folder, not "
             "at the table"
         )
+    missing = sum(int(np.isnan(item.numbers).sum()) for item in items if isinstance(item, Row))
+    if missing:
+        notes.append(f"{table.path.name}: the mean stands for {missing:,} missing numbers")
     if chosen.kind in {"series", "row"}:
         read = [(name, table.formats[name]) for name in chosen.names if name in table.formats]
         notes += [f"{table.path.name}: {one.describe(name)}" for name, one in read[:_SHOWN]]

@@ -140,6 +140,33 @@ def test_a_class_that_only_the_test_data_have_is_counted(tmp_path, texts, tiny):
         run_eval_fit(EvalFit(fit=tmp_path / "fit", data=str(only)), Silent())
 
 
+@pytest.mark.parametrize("end", ["csv", "jsonl", "parquet"])
+def test_rows_that_cannot_be_read_stay_in_the_file_without_a_label(tmp_path, fitted, end):
+    rows = [(n, t, v) for n, (t, v) in enumerate(sentences(10, seed=9))]
+    rows[3], rows[7] = (3, "", "warm"), (7, " ", "cold")
+    path = write_csv(tmp_path / "new.csv", rows, ("id", "text", "label"))
+    said = ask(fitted, "red cat red", path, out=tmp_path / f"p.{end}")
+    assert [n for n, one in enumerate(said.predictions) if not one.label] == [4, 8]
+    assert "2 rows cannot be read and get no label; line 5 of new.csv: nothing in text" in (
+        " ".join(said.notes)
+    )
+    assert said.score.count == 8
+    whole = write_csv(
+        tmp_path / "w.csv", [row for row in rows if row[1].strip()], ("id", "text", "label")
+    )
+    assert said.score == ask(fitted, whole).score
+    if end == "csv":
+        found = read_csv(tmp_path / "p.csv")
+        assert [one["id"] for one in found] == ["", *map(str, range(10))]
+        assert [one["probability_warm"] == "" for one in found].count(True) == 2
+    elif end == "parquet":
+        found = pyarrow.parquet.read_table(tmp_path / "p.parquet").to_pylist()
+        assert [one["probability_warm"] is None for one in found].count(True) == 2
+    empty = write_csv(tmp_path / "e.csv", [(1, "", "warm")], ("id", "text", "label"))
+    with pytest.raises(BadInput, match=r"line 2 of e\.csv: nothing in text"):
+        ask(fitted, empty)
+
+
 def test_columns_of_0_and_1_stay_in_the_file(tmp_path, tiny):
     rows = [(t, int(v == "warm"), int("cat" in t)) for t, v in sentences(80)]
     path = write_csv(tmp_path / "o.csv", rows, ("text", "warm", "cat"))

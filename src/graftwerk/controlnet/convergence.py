@@ -59,6 +59,7 @@ class Measurement:
         change: mean size of what is added, over that of what it is added to.
         fidelity: of generated images, 0 to 1; None where none were generated.
         hint_norm: of the hint encoder's last layer, which begins at zero; None where none does.
+        chance: fidelity with the conditions of other images.
         rank: standard score of Wilcoxon's signed ranks of the pairs' gaps.
     """
 
@@ -75,6 +76,7 @@ class Measurement:
     fidelity: float | None = None
     hint_norm: float | None = None
     rank: float = 0.0
+    chance: float | None = None
 
     @property
     def gain(self) -> float:

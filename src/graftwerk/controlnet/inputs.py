@@ -224,24 +224,41 @@ def levels_of(first: float, last: float, sigmas: Sequence[float]) -> tuple[float
     return min(inside), max(inside)
 
 
-def kept(
-    targets: Sequence[ControlTarget], images: Sequence[Image.Image]
-) -> list[tuple[dict[str, float], float]]:
-    """How well each image keeps its controls: values by kind, and the mean score, 0 to 1.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What an image keeps of its controls, by their kind.
+
+    Attributes:
+        values: in each measure's unit.
+        chance: the same with shuffled conditions.
+        scores: of each, 0 to 1.
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+    chance: dict[str, float] = field(default_factory=dict)
+    scores: list[float] = field(default_factory=list)
+
+    @property
+    def score(self) -> float:
+        """The mean score."""
+        return float(np.mean(self.scores)) if self.scores else 0.0
+
+
+def kept(targets: Sequence[ControlTarget], images: Sequence[Image.Image]) -> list[Kept]:
+    """How well each image keeps its controls.
 
     A control with a mask asks nothing outside of it, so it is not measured.
     """
     rows = stack(images)
-    values: list[dict[str, float]] = [{} for _ in images]
-    scores: list[list[float]] = [[] for _ in images]
+    all_kept = [Kept() for _ in images]
     for target in targets:
         if not target.is_measured:
             continue
         maps = np.repeat(target.map[None], len(rows), axis=0)
-        found = target.condition.fidelity(maps, rows)
-        for location, (value, score) in enumerate(zip(found.values, found.scores, strict=True)):
+        kind, found = target.control.kind, target.condition.fidelity(maps, rows)
+        columns = (found.values, found.chance, found.scores)
+        for one, value, chance, score in zip(all_kept, *columns, strict=True):
             if not np.isnan(score):
-                values[location][target.control.kind] = float(value)
-                scores[location].append(float(score))
-    means = [float(np.mean(some)) if some else 0.0 for some in scores]
-    return list(zip(values, means, strict=True))
+                one.values[kind], one.chance[kind] = float(value), float(chance)
+                one.scores.append(float(score))
+    return all_kept

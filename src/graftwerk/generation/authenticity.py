@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, UInt8
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from .. import files
 from ..blocks.judge import Judge, Judgement, load_judge
+from ..blocks.scene import MOST_OBJECTS
 from ..data.images import open_image
 from ..data.pixels import stack, stretch
 from ..diffusion.inversion import residuals
@@ -32,7 +33,7 @@ from ..recipes.scenes import open_scenes
 from ..requests.base import DEFAULT_IMAGE_ENCODER
 from ..settings import settings
 from ..types import Denoiser, Monitor
-from .results import CheckReport, ImageVerdict, Verdict
+from .results import CheckReport, ImageVerdict, SelfTest, Verdict
 
 
 def judge_knows(judge: Judge, label: str) -> bool:
@@ -59,6 +60,9 @@ _LEVELS = (0.2, 0.5, 1.0, 2.0)  # noise levels of the residual
 _REAL = 200  # images that the realism checks learn from
 _BATCH = 32
 _SURE = 0.5  # of the guide
+_IMPOSSIBLE = 2.0  # reading of a composition that the world does not have
+_FAKES, _TILES = 16, 8  # images of each self-test; tiles a side of the shuffled ones
+_PASSED = 0.9  # share of them that has to come out strange
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,15 +73,6 @@ class Readings:
     spectrum: Float64[np.ndarray, "n bands"]
     states: Float64[np.ndarray, "n d"]
 
-    def save(self) -> bytes:
-        """As the bytes of a safetensors file."""
-        from safetensors.numpy import save
-
-        content: bytes = save(
-            {"residual": self.residual, "spectrum": self.spectrum, "states": self.states}
-        )
-        return content
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Distances:
@@ -86,6 +81,14 @@ class Distances:
     residual: Float64[np.ndarray, " n"]
     spectrum: Float64[np.ndarray, " n"]
     neighbours: Float64[np.ndarray, " n"]
+
+    @property
+    def largest(self) -> Float64[np.ndarray, " n"]:
+        """The largest of the three: one strong measure is enough to call an image strange."""
+        found: Float64[np.ndarray, " n"] = np.stack(
+            [self.residual, self.spectrum, self.neighbours]
+        ).max(axis=0)
+        return found
 
     @property
     def together(self) -> Float64[np.ndarray, " n"]:
@@ -109,7 +112,8 @@ class RealismCheck:
         self._model, self._encoder, self._judge = model, encoder, judge
         reader = model.reader
         self._denoise: Denoiser = model.denoiser(None if reader is None else reader.read([""]))
-        readings = self._usual_readings(real, monitor)
+        known = self._known_readings(real, monitor)
+        readings = known[_REAL_ONES]
         self.real = len(readings.states)
         self._residual: Usual = usual(readings.residual)
         self._spectrum: Usual = usual(readings.spectrum)
@@ -118,6 +122,7 @@ class RealismCheck:
         self._near = float(np.quantile(own, 0.95))
         lengths = self._distances(readings, own)
         self._together = float(np.quantile(lengths.together, 0.95))
+        self.self_test = self._test(known)
 
     def testify(
         self,
@@ -134,30 +139,64 @@ class RealismCheck:
             label: the class that they should show; None for any.
             chances: the guide's probability of it; None without a guide.
         """
-        readings = self._read(pictures)
-        distances = self._distances(readings, neighbour_distances(readings.states, self._states))
-        seen = self.sees(pictures, label)
-        strangeness = distances.together / self._together
-        return [
-            _verdict(
-                path,
-                float(strangeness[row]),
-                {
-                    "residual": float(distances.residual[row]),
-                    "spectrum": float(distances.spectrum[row]),
-                    "neighbours": float(distances.neighbours[row]),
-                },
-                None if chances is None else float(chances[row]),
-                None if seen is None else seen[row],
+        distances, strangeness = self._measure(self._read(pictures))
+        judged = None if self._judge is None else self._judge.judge(pictures)
+        seen = self._seen(judged, label)
+        found = []
+        for row, path in enumerate(paths):
+            readings = {
+                "residual": float(distances.residual[row]),
+                "spectrum": float(distances.spectrum[row]),
+                "neighbours": float(distances.neighbours[row]),
+            }
+            if judged is not None:
+                possible = is_possible(judged[row])
+                readings = {"composition": 0.0 if possible else _IMPOSSIBLE} | readings
+            strange = max(float(strangeness[row]), *readings.values())
+            chance = None if chances is None else float(chances[row])
+            found.append(
+                _verdict(path, strange, readings, chance, None if seen is None else seen[row])
             )
-            for row, path in enumerate(paths)
+        if self.self_test.passed:
+            return found
+        return [
+            one if one.strangeness > LIMIT else one.model_copy(update={"verdict": "no verdict"})
+            for one in found
         ]
 
     def sees(self, pictures: Pictures, label: str | None) -> list[bool] | None:
         """Whether the judge sees the class in each image; None where it cannot tell."""
-        if self._judge is None or label is None or not judge_knows(self._judge, label):
+        return self._seen(None if self._judge is None else self._judge.judge(pictures), label)
+
+    def _seen(self, judged: list[Judgement] | None, label: str | None) -> list[bool] | None:
+        if self._judge is None or judged is None or label is None:
             return None
-        return [shows(judgement, label) for judgement in self._judge.judge(pictures)]
+        if not judge_knows(self._judge, label):
+            return None
+        return [shows(judgement, label) for judgement in judged]
+
+    def _measure(self, readings: Readings) -> tuple[Distances, Float64[np.ndarray, " n"]]:
+        """Each measure's distances, and the strangeness that they make."""
+        found = self._distances(readings, neighbour_distances(readings.states, self._states))
+        return found, np.maximum(found.together / self._together, found.largest)
+
+    def _test(self, known: dict[str, Readings]) -> SelfTest:
+        """What it makes of images that are certainly not real."""
+        shares = {
+            name: float((self._measure(known[name])[1] > LIMIT).mean()) for name in _FAKE_KINDS
+        }
+        scenes = "Blocks scenes" if draws_blocks(self._model) else "what they were trained on"
+        familiar = self._encoder.familiar
+        unlike = None
+        if familiar is not None:
+            states = known[_REAL_ONES].states.astype(np.float32)
+            unlike = float((familiar.distances(states) > 1).mean())
+        return SelfTest(
+            unlike=unlike,
+            world=f"{scenes} ({self._model.name}, {self._encoder.name})",
+            passed=min(shares.values()) >= _PASSED,
+            **shares,
+        )
 
     def _distances(self, readings: Readings, near: Float64[np.ndarray, " n"]) -> Distances:
         return Distances(
@@ -180,10 +219,11 @@ class RealismCheck:
             examined.states.astype(np.float64),
         )
 
-    def _usual_readings(self, real: str | None, monitor: Monitor) -> Readings:
-        """Readings of real images, half of them through the autoencoder; kept in the cache."""
+    def _known_readings(self, real: str | None, monitor: Monitor) -> dict[str, Readings]:
+        """Readings of real images, half of them decoded again, and of fakes; kept in the cache."""
         images, identity = _real_images(self._model, real, monitor)
         parts = [self._model.fingerprint, self._encoder.fingerprint, identity, str(_LEVELS)]
+        parts += [str((_FAKES, _TILES))]
         digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
         path = settings().cache / "witnesses" / f"{digest}.safetensors"
         found = _load(path)
@@ -191,12 +231,43 @@ class RealismCheck:
             return found
         monitor.start("reading real images")
         half = len(images) // 2
-        sampled = decode(self._model, encode(self._model, images[half:]))
-        again = stack(sampled)
-        readings = self._read(np.concatenate([images[:half], again]))
+        again = stack(decode(self._model, encode(self._model, images[half:])))
+        examples = {_REAL_ONES: np.concatenate([images[:half], again]), **fakes_of(images[:half])}
+        readings = {name: self._read(pictures) for name, pictures in examples.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_bytes(path, readings.save())
+        files.write_bytes(path, _saved(readings))
         return readings
+
+
+_REAL_ONES, _FAKE_KINDS = "real", ("noise", "blurred", "shuffled")
+
+
+def fakes_of(images: Pictures) -> dict[str, UInt8[np.ndarray, "m h w 3"]]:
+    """Images that are certainly not real: noise, real ones blurred, and their tiles shuffled."""
+    rng, some = np.random.default_rng(0), images[:_FAKES]
+    height, width = some.shape[1:3]
+    blur = ImageFilter.GaussianBlur(min(height, width) / 32)
+    tall, wide = max(1, height // _TILES), max(1, width // _TILES)
+    rows, columns = height // tall, width // wide
+    shuffled = []
+    for image in some[:, : rows * tall, : columns * wide]:
+        tiles = (
+            image.reshape(rows, tall, columns, wide, 3).swapaxes(1, 2).reshape(-1, tall, wide, 3)
+        )
+        mixed = tiles[rng.permutation(len(tiles))].reshape(rows, columns, tall, wide, 3)
+        whole = mixed.swapaxes(1, 2).reshape(rows * tall, columns * wide, 3)
+        shuffled.append(Image.fromarray(whole))
+    return {
+        "noise": rng.integers(0, 256, some.shape, dtype=np.uint8),
+        "blurred": stack([Image.fromarray(image).filter(blur) for image in some]),
+        "shuffled": stretch(shuffled, (width, height)),
+    }
+
+
+def is_possible(judgement: Judgement) -> bool:
+    """Whether the Blocks world has scenes of what a judge sees: one to four different objects."""
+    seen = [(thing.kind, thing.colour) for thing in judgement.objects]
+    return 1 <= len(seen) <= MOST_OBJECTS and len(set(seen)) == len(seen)
 
 
 def open_realism_check(
@@ -281,13 +352,29 @@ def _real_images(
     return stretch([one.image for one in found], model.size), digest.hexdigest()
 
 
-def _load(path: Path) -> Readings | None:
+def _saved(readings: dict[str, Readings]) -> bytes:
+    """As the bytes of a safetensors file."""
+    from safetensors.numpy import save
+
+    content: bytes = save(
+        {f"{name}.{part}": getattr(one, part) for name, one in readings.items() for part in _PARTS}
+    )
+    return content
+
+
+def _load(path: Path) -> dict[str, Readings] | None:
     """Readings from the cache; None where there are none or the file is damaged."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
         stored = load(path.read_bytes())
-        return Readings(stored["residual"], stored["spectrum"], stored["states"])
+        return {
+            name: Readings(*(stored[f"{name}.{part}"] for part in _PARTS))
+            for name in (_REAL_ONES, *_FAKE_KINDS)
+        }
     except (OSError, SafetensorError, KeyError):
         return None
+
+
+_PARTS = ("residual", "spectrum", "states")  # of the readings

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..adapters.lora import KIND as LORA
 from ..adapters.lora import make_low_rank
@@ -16,6 +16,9 @@ from ..diffusion.pipeline import DiffusionModel
 from .guide_spec import Guide
 from .guides import GuideModels, GuideNetworks, Settings
 from .spec import LoraSpec
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 T = TypeVar("T")
 
@@ -45,6 +48,7 @@ class LoadedGuide:
         label: the class that it guides to; None: it guides to something else.
         models: what it asks; None for a function of the caller's.
         notes: what reading changed of its image.
+        image: that it guides to; None: something else.
     """
 
     term: Term
@@ -52,6 +56,7 @@ class LoadedGuide:
     label: str | None = None
     models: GuideModels | None = None
     notes: tuple[str, ...] = ()
+    image: "Image | None" = None
 
 
 class Loader:
@@ -96,8 +101,9 @@ class Loader:
         log_prob, clean, fingerprint = models.log_prob(guide)
         term = models.term(guide.name, log_prob, guide.scale, clean)
         label = guide.what if guide.aim == "class" else None
-        notes = () if guide.image is None else guide.image.notes
-        return LoadedGuide(term, fingerprint, label, models, notes)
+        opened = guide.image
+        notes, image = ((), None) if opened is None else (opened.notes, opened.image)
+        return LoadedGuide(term, fingerprint, label, models, notes, image)
 
 
 @dataclass(frozen=True)

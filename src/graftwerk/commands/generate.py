@@ -114,7 +114,9 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
     for steering in (
         Steering("lora", ("lora",), was.lora, record.loras, job.loras),
         Steering("guide", ("guide",), was.guide, record.guides, job.prints),
-        Steering("control", ("control", "branch"), was.control, record.controls, controls),
+        Steering(
+            "control", ("control", "branch", "estimator"), was.control, record.controls, controls
+        ),
         Steering("init", ("init", "inpaint"), started(was), record.inits, job.inits),
     ):
         refuse_other(request, str(request.from_), steering, monitor)

@@ -232,7 +232,13 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         taken = last_steps(sigmas, options.start.strength)
         sigmas = taken if len(taken) > 1 else sigmas
     controls = open_controls(
-        steered.controls, model, sigmas, (width, height), guess=guess, reuse=request.reuse
+        steered.controls,
+        model,
+        sigmas,
+        (width, height),
+        guess=guess,
+        reuse=request.reuse,
+        of_scenes=draws_blocks(model),
     )
     for loaded in steered.guides:
         controls.notes.add(loaded.notes)
@@ -260,7 +266,11 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
 def note_foreign(options: Options, steered: SteeredModel, monitor: Monitor) -> None:
     """Say what of a request lies outside of the world that a built-in model knows."""
     model, request = steered.frozen, options.request
-    sources = [one.control for one in steered.controls if not one.control.finished]
+    sources = [
+        one.control
+        for one in steered.controls
+        if not one.control.finished and not (one.control.estimator and not draws_blocks(model))
+    ]
     photos = {one.kind: one.source.image for one in sources}
     if not draws_blocks(model):
         read = [kind for kind in photos if condition_named(kind).read_by == PERCEPTION]

@@ -10,7 +10,10 @@ from ..adapters.lora import KIND as LORA
 from ..adapters.lora import make_low_rank
 from ..adapters.manifest import RECORD, read_bundle, require_base
 from ..adapters.peft_format import Adapter, adapter_fingerprint, join, read_adapter, require_fit
+from ..conditions.base import Read
+from ..conditions.estimators import load_estimator
 from ..controlnet.inputs import LoadedBranch, LoadedControl, load_branch
+from ..controlnet.spec import ControlInput
 from ..diffusion.guidance import GradientGuide, GuidanceTrace, Term
 from ..diffusion.pipeline import DiffusionModel
 from .guide_spec import Guide
@@ -66,6 +69,7 @@ class Loader:
         self.model = model
         self._branches: dict[Path, LoadedBranch] = {}
         self._networks = GuideNetworks(model)
+        self._readers: dict[tuple[str, str], Read] = {}
 
     def lora(self, spec: LoraSpec) -> LoadedLora:
         """Read a LoRA and see that it fits.
@@ -88,6 +92,20 @@ class Loader:
         if folder not in self._branches:
             self._branches[folder] = load_branch(folder, self.model)
         return self._branches[folder]
+
+    def reader(self, control: ControlInput) -> Read | None:
+        """What reads the condition of a control's image; None: what comes with the package.
+
+        Raises:
+            BadInput: no model reads this kind, or this one reads another.
+            BadFile: the model cannot be read.
+        """
+        if control.estimator is None:
+            return None
+        key = (control.kind, control.estimator)
+        if key not in self._readers:
+            self._readers[key] = load_estimator(*key, self.model.device).read
+        return self._readers[key]
 
     def guide(self, guide: Guide, settings: Settings) -> LoadedGuide:
         """Load what a guide asks.

@@ -379,6 +379,18 @@ def _options(
 
 # Fields of a request that a pipeline has as objects, or that say where things are written.
 _ADAPTERS = frozenset(
-    {"model", "count", "lora", "control", "branch", "out", "previews", "from_", "device", "inpaint"}
+    {
+        "model",
+        "count",
+        "lora",
+        "control",
+        "branch",
+        "estimator",
+        "out",
+        "previews",
+        "from_",
+        "device",
+        "inpaint",
+    }
     | {name for name in Generate.model_fields if name.startswith("guide")}
 )

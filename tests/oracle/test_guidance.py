@@ -1,6 +1,7 @@
 """Guidance against closed forms: in a Gaussian mixture the posterior of a class is known."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from graftwerk.diffusion.guidance import Term, guided, guided_by
 from graftwerk.diffusion.noise_schedule import karras
 from graftwerk.diffusion.noisy_classifier import NoiseAwareClassifier, NoiseAwareNetwork
-from graftwerk.diffusion.samplers import sample_heun
+from graftwerk.diffusion.samplers import sample_ddpm, sample_heun
 from graftwerk.training.state import initialise
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -70,6 +71,81 @@ def test_guided_samples_are_those_of_the_class():
     torch.testing.assert_close(sampled, requested, rtol=1e-6, atol=1e-6)
     assert sampled.mean().item() == pytest.approx(2.0, abs=0.05)
     assert sampled.std().item() == pytest.approx(0.3, abs=0.05)
+
+
+def literal_algorithm_1(x, sigmas, log_prob, scale, generator):
+    """Algorithm 1 of Dhariwal and Nichol as it is printed, in variance-preserving coordinates.
+
+    `x_{t-1} ~ N(mu + s Sigma grad log p(y | x_t), Sigma)`, with mu and Sigma of the posterior.
+    """
+    x = x / math.sqrt(1 + sigmas[0] ** 2)
+    for sigma, after in pairwise(sigmas):
+        abar, abar_after = 1 / (1 + sigma**2), 1 / (1 + after**2)
+        alpha = abar / abar_after
+        variance = (1 - abar_after) / (1 - abar) * (1 - alpha)
+
+        def of_vp(y, sigma=sigma):
+            return log_prob(y * math.sqrt(1 + sigma**2), sigma)
+
+        clean = of_mixture(x * math.sqrt(1 + sigma**2), sigma)
+        mean = math.sqrt(abar_after) * (1 - alpha) / (1 - abar) * clean
+        mean = mean + math.sqrt(alpha) * (1 - abar_after) / (1 - abar) * x
+        with torch.enable_grad():
+            free = x.clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(of_vp(free).sum(), free)
+        x = mean + scale * variance * gradient
+        if after > 0:
+            noise = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+            x = x + math.sqrt(variance) * noise
+    return x
+
+
+def test_algorithm_1_is_met_to_first_order_in_the_step():
+    """Ours differs from its printed form, by less the smaller the steps are, as said."""
+    apart = []
+    for steps in (50, 100, 200, 400):
+        sigmas = karras(0.01, 20.0, steps)[:-1]  # to the last level above 0, where Sigma is not 0
+        start = 20 * torch.randn(
+            32, 1, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
+        )
+        theirs = literal_algorithm_1(
+            start, sigmas, log_class(2), 1.5, torch.Generator().manual_seed(3)
+        )
+        ours = sample_ddpm(
+            guided(of_mixture, log_class(2), 1.5),
+            start,
+            sigmas,
+            generators=torch.Generator().manual_seed(3),
+        )
+        ours = ours / math.sqrt(1 + sigmas[-1] ** 2)
+        apart.append(float((ours - theirs).square().mean().sqrt()))
+    assert apart[0] > 1e-3  # not the same
+    for coarse, fine in pairwise(apart):
+        assert 1.6 < coarse / fine < 2.4, apart
+
+
+@pytest.mark.parametrize(("sigma", "after"), [(3.0, 2.0), (0.5, 0.4), (20.0, 1.0)])
+def test_a_step_of_algorithm_1_is_shorter_by_the_factor_that_is_documented(sigma, after):
+    x = batch()
+    ours, ours_plain = (
+        sample_ddpm(
+            guided(of_mixture, log_class(0), scale),
+            x,
+            [sigma, after],
+            generators=torch.Generator().manual_seed(1),
+        )
+        for scale in (2.0, 0.0)
+    )
+    theirs, theirs_plain = (
+        literal_algorithm_1(
+            x, [sigma, after], log_class(0), scale, torch.Generator().manual_seed(1)
+        )
+        * math.sqrt(1 + after**2)
+        for scale in (2.0, 0.0)
+    )
+    torch.testing.assert_close(ours_plain, theirs_plain, rtol=1e-9, atol=1e-9)
+    factor = (sigma / after) ** 2 * math.sqrt((1 + after**2) / (1 + sigma**2))
+    torch.testing.assert_close(ours - ours_plain, factor * (theirs - theirs_plain))
 
 
 def test_levels_of_rows_may_differ():

@@ -9,8 +9,10 @@
 Objects are listed from left to right. An unspecified part is None in the facts.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -139,6 +141,35 @@ def _all_objects() -> list[ObjectFacts]:
     colours = (None, *COLOURS)
     things = [ObjectFacts(kind, colour) for kind in (None, *KINDS) for colour in colours]
     return things + [ObjectFacts("person", colour, pose) for colour in colours for pose in POSES]
+
+
+def not_understood(prompt: str) -> list[str]:
+    """Words of a prompt that no caption has, in their order.
+
+    >>> not_understood("Two red cubes and a bicycle on grass.")
+    ['two', 'cubes', 'bicycle', '.']
+    """
+    words = re.findall(r"\w+|[^\w\s,]", prompt.lower())
+    return [word for word in dict.fromkeys(words) if word not in _words()]
+
+
+@cache
+def _words() -> frozenset[str]:
+    phrases = [_NO_OBJECTS, _ARMS_OUT, "and on", *GROUNDS, *_TIME_WORDS.values()]
+    return frozenset(" ".join([*phrases, *map(_say_object, _all_objects())]).split())
+
+
+def remark_on(prompt: str) -> str | None:
+    """What a model that learned captions cannot know of a prompt; None where it is one."""
+    like = "the model learned captions such as 'a waving person in blue and a black cube on stone'"
+    unknown = not_understood(prompt)
+    if unknown:
+        return f"{like}; not understood: {', '.join(unknown)}"
+    try:
+        parse(prompt.lower())
+    except BadInput:
+        return f"{like}; this prompt is worded otherwise: {' '.join(prompt.split())[:60]!r}"
+    return None
 
 
 def partial(facts: Facts, generator: np.random.Generator, keep: float = 0.6) -> Facts:

@@ -11,6 +11,8 @@ def trained_lines(report: ControlTrained) -> list[str]:
     at = "" if report.converged_at is None else f" at step {report.converged_at:,}"
     left = "" if report.finished else "; run it again to go on"
     fidelity = "" if report.fidelity is None else f"; fidelity {report.fidelity:.2f}"
+    if report.fidelity_chance is not None:
+        fidelity += f", by chance {report.fidelity_chance:.2f}"
     lines = [
         f"{report.verdict}{at}: {report.reason}",
         f"condition gap {report.gap:.4g} ({report.gap_low:.4g} to {report.gap_high:.4g}), "
@@ -45,7 +47,9 @@ def retained_lines(report: Generation) -> list[str]:
     """Show how well generated images follow their controls."""
     lines = []
     for one in report.controls:
-        value = "not measured, as it has a mask" if one.value is None else f"{one.value:.3g}"
+        value = "not measured, as it has a mask"
+        if one.value is not None:
+            value = f"{one.value:.3g}, by chance {one.chance:.3g}"
         lines.append(f"kept of {one.kind} (weight {one.weight:g}): {one.measure} {value}")
         if one.reused is not None and one.anew is not None:
             lines.append(
@@ -57,6 +61,8 @@ def retained_lines(report: Generation) -> list[str]:
 
 def ablation_lines(report: Ablation) -> list[str]:
     """Show the table, its conclusions, the trainings and their paths."""
+    chance = report.fidelity_by_chance
+    by_chance = "" if chance is None else f", by chance {chance:.3f}"
     verdicts = [
         f"{one.branch}, seed {one.seed}: {one.verdict}"
         + ("" if one.converged_at is None else f" at step {one.converged_at:,}")
@@ -68,7 +74,7 @@ def ablation_lines(report: Ablation) -> list[str]:
         f"{report.condition} on {printable(report.model)}, {report.pairs:,} pairs, "
         f"{report.steps:,} steps, {report.seeds} seeds, {report.count:,} images each; ± half of "
         "95 % intervals over the seeds; fidelity of real images "
-        f"{report.fidelity_of_real:.3f}; Frechet distance in features of "
+        f"{report.fidelity_of_real:.3f}{by_chance}; Frechet distance in features of "
         f"{printable(report.features)}",
         *report.findings,
         *verdicts,

@@ -6,6 +6,7 @@ from ..generation.results import (
     GuideVerdicts,
     ImageVerdict,
     Inversion,
+    SelfTest,
     SweepRow,
 )
 from ..text_safety import printable
@@ -22,12 +23,13 @@ def guide_lines(report: Generation) -> list[str]:
                 f"{guide.first:.3g} at first, {guide.last:.3g} at last, shift {guide.shift:.3g}"
             )
         lines.append(f"guide {printable(guide.name)}:{guide.scale:g}: {reported}")
+        lines += [] if guide.lost is None else [f"  {guide.lost}"]
     lines += [
         f"{printable(conflict.first)} and {printable(conflict.second)} pull against each other: "
         f"cosine {conflict.cosine:.2f}"
         for conflict in report.fights
     ]
-    return lines + check_table(report.verdicts)
+    return lines + check_table(report.verdicts) + self_test_lines(report.self_test)
 
 
 def verdict_lines(report: GuideVerdicts) -> list[str]:
@@ -37,7 +39,8 @@ def verdict_lines(report: GuideVerdicts) -> list[str]:
         *check_table(report.pictures),
         f"real images{requested}? ! marks what speaks against it; residual, spectrum and "
         f"neighbours are distances from {report.real} real images, 1 is what 95 % of these keep, "
-        f"{report.limit:g} the limit ({report.seconds:.1f} s)",
+        f"{report.limit:g} the limit of each ({report.seconds:.1f} s)",
+        *self_test_lines(report.self_test),
     ]
 
 
@@ -53,7 +56,22 @@ def inversion_lines(report: Inversion) -> list[str]:
             f"back from its noise: PSNR {report.psnr_db:.1f} dB (the autoencoder alone: "
             f"{report.psnr_db_of_decoder:.1f} dB)"
         )
-    return [*lines, *check_table(report.verdicts), f"{report.seconds:.1f} s"]
+    lines += [*check_table(report.verdicts), *self_test_lines(report.self_test)]
+    return [*lines, f"{report.seconds:.1f} s"]
+
+
+def self_test_lines(test: SelfTest | None) -> list[str]:
+    """What the realism checks can tell at all."""
+    if test is None:
+        return []
+    shares = {"noise": test.noise, "blurred": test.blurred, "shuffled": test.shuffled}
+    found = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    line = f"self-test, found strange: {found}; its networks know {printable(test.world)}"
+    if test.unlike is not None and test.unlike > 0.1:
+        line += f", and {test.unlike:.0%} of the real images are unlike these"
+    if test.passed:
+        return [line]
+    return [f"{line}: it cannot tell real images here, so it calls none real"]
 
 
 def check_table(verdicts: list[ImageVerdict]) -> list[str]:

@@ -85,7 +85,9 @@ def _models_named(request: "Request[Any]") -> tuple[list[str], list[str]]:
     from ..requests.base import MODEL_FIELDS
 
     fields = [name for name in type(request).model_fields if name in MODEL_FIELDS]
-    named = [str(getattr(request, name)) for name in fields if name in request.model_fields_set]
+    named = []
+    for value in (getattr(request, name) for name in fields if name in request.model_fields_set):
+        named += [entry.partition("=")[2] for entry in value] if isinstance(value, list) else [str(value)]
     others = [f"--{name.replace('_', '-')}" for name in fields if name not in request.model_fields_set]
     return named, others
 

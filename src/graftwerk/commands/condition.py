@@ -14,7 +14,7 @@ from .. import conditions
 from ..blocks.sampling import sample_scene
 from ..conditions.base import maps_of_scene
 from ..conditions.edge_strength import edge_strength, plain_strength
-from ..conditions.estimators import ESTIMATED
+from ..conditions.estimators import ESTIMATED, ESTIMATOR_ADVICE
 from ..conditions.fidelity import white_on_black
 from ..conditions.kinds import CONDITIONS, condition_named
 from ..conditions.kinds.canny import CannySettings, CannyStages, find_edges, stage_tiles
@@ -26,9 +26,7 @@ from ..data.image_inputs import as_image
 from ..data.images import OpenedImage, open_image, write_image
 from ..errors import BadFile, BadInput, UnknownName
 from ..metrics.edges import TOLERANCE, count_pairs, quality_of
-from ..models.encoders import load_encoder
-from ..models.image_encoder import encode_and_compare
-from ..requests.base import DEFAULT_IMAGE_ENCODER
+from ..models.encoders import note_unlike_blocks
 from ..requests.condition import ConditionList, EvalEdges, MakeCondition
 from ..types import Monitor
 
@@ -63,12 +61,10 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
         tiles = {"picture": np.asarray(image)} | stage_tiles(stages)
     out_of_distribution = None
     if image is not None and by == PERCEPTION:
-        out_of_distribution = _is_out_of_distribution(image, request.device)
-        if out_of_distribution:
-            monitor.note(
-                f"this image is unlike the Blocks scenes that {PERCEPTION} knows; a model for "
-                "photographs can be named with --estimator."
-            )
+        out_of_distribution = note_unlike_blocks(
+            [image], "this image", PERCEPTION, monitor, advice=ESTIMATOR_ADVICE,
+            device=request.device,
+        )  # fmt: skip
     sampled = np.asarray(made).any(axis=-1)
     if not sampled.any():
         monitor.note(f"this {request.kind} map is empty: there is nothing to follow in it")
@@ -189,12 +185,6 @@ def _settings(request: MakeCondition) -> CannySettings:
     return CannySettings(
         request.sigma, request.kernel, "fraction" if high <= 1 else "absolute", low, high
     )
-
-
-def _is_out_of_distribution(image: "Image", device: str) -> bool:
-    encoder = load_encoder(DEFAULT_IMAGE_ENCODER, device=device)
-    _, distances = encode_and_compare(encoder, [image])
-    return distances is not None and bool(distances[0] > 1)
 
 
 def run_condition_list(request: ConditionList, monitor: Monitor) -> ConditionKinds:  # noqa: ARG001

@@ -71,13 +71,15 @@ def run_control_ablation(request: ControlAblation, monitor: Monitor) -> Ablation
     rows = [_row(branch, prompt, figures) for (branch, prompt), figures in found.items()]
     table, sheet = request.out / TABLE, request.out / SHEET
     write_image(sheet, result_sheet(ground, [t for t in trials if t.seed == request.seed]))
+    real = ground.compared(ground.real)
     report = Ablation(
         condition=request.condition,
         model=request.model,
         rows=rows,
         trainings=[_training(trial) for trial in trials if trial.name != ALONE],
         findings=findings(found),
-        fidelity_of_real=ground.fidelity(ground.real),
+        fidelity_of_real=real.score,
+        fidelity_by_chance=real.chance_score,
         features=request.encoder or JUDGE,
         pairs=len(ground.learned),
         count=len(ground.held),

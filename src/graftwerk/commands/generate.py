@@ -78,8 +78,6 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
 def _draw_and_write(
     job: "Job", groups: "list[Group]", origin: Path | None, monitor: Monitor
 ) -> "Iterator[tuple[ImageReport, Picture]]":
-    from ..diffusion.sampling import image_seed
-
     for made in job.run(groups, monitor):
         path = job.request.out / f"{job.stem}-{made.number:03d}.png"
         if origin is not None and path.exists() and path.samefile(origin):
@@ -96,9 +94,7 @@ def _draw_and_write(
             inits=job.inits,
         )
         write_picture(path, made.image, record)
-        seed = image_seed(job.request.seed, made.number)
-        report = ImageReport(path=str(path), number=made.number, seed=seed, kept=made.kept)
-        yield report, made.image
+        yield job.image_report(made, str(path)), made.image
 
 
 def _repeated(request: Generate, record: Record) -> Generate:
@@ -118,7 +114,9 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
     for steering in (
         Steering("lora", ("lora",), was.lora, record.loras, job.loras),
         Steering("guide", ("guide",), was.guide, record.guides, job.prints),
-        Steering("control", ("control", "branch"), was.control, record.controls, controls),
+        Steering(
+            "control", ("control", "branch", "estimator"), was.control, record.controls, controls
+        ),
         Steering("init", ("init", "inpaint"), started(was), record.inits, job.inits),
     ):
         refuse_other(request, str(request.from_), steering, monitor)

@@ -68,6 +68,7 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
         pictures=realism_check.testify(paths, pictures, request.class_, chances),
         limit=LIMIT,
         real=realism_check.real,
+        self_test=realism_check.self_test,
         seconds=time.perf_counter() - began,
     )
 
@@ -164,36 +165,65 @@ def parse_scales(text: str) -> list[float]:
 
 
 def shape_of(rows: Sequence[SweepRow]) -> str:
-    """The course of the figures in a sentence, beside the paper's."""
+    """The course of the figures in a sentence that respects their intervals, beside the paper's."""
     unguided = [row for row in rows if row.scale == 0]
     guided = [row for row in rows if row.scale > 0]
     if not unguided or not guided:
         return "no comparison: sweep scale 0 and at least one above it"
-    first, worst = unguided[0], max(guided, key=lambda row: row.frechet)
-    best = max(guided, key=lambda row: (row.share, -row.scale))
-    nearest = min(guided, key=lambda row: row.frechet)
-    weak = [row for row in guided if row.scale < nearest.scale and row.frechet > first.frechet]
-    if nearest.frechet > first.frechet:
-        course = (
-            f"farther from real images at every scale: {first.frechet:.2f} -> "
-            f"{nearest.frechet:.2f} at {nearest.scale:g}, {worst.frechet:.2f} at {worst.scale:g}"
+    first, best = unguided[0], max(guided, key=lambda row: (row.share, -row.scale))
+    others = [_change("precision", first, best), _change("recall", first, best)]
+    return (
+        f"{_course(first, guided)}; at the best scale {best.scale:g}: "
+        f"{_change('share', first, best)}, {', '.join(others)}; {_PAPER}"
+    )
+
+
+def _course(first: SweepRow, guided: Sequence[SweepRow]) -> str:
+    """What becomes of the Frechet distance, of differences beyond the intervals alone."""
+    nearer, farther = (
+        [
+            row
+            for row in guided
+            if _differ("frechet", first, row) and (row.frechet < first.frechet) is near
+        ]
+        for near in (True, False)
+    )
+    begin = f"{first.frechet:.2f} at 0"
+    if not nearer and not farther:
+        last = max(guided, key=lambda row: abs(row.frechet - first.frechet))
+        return (
+            f"Frechet distance {begin}, {last.frechet:.2f} at {last.scale:g}: no difference beyond "
+            f"the intervals (±{first.frechet_margin:.2f}, ±{last.frechet_margin:.2f}), which more "
+            "images narrow"
         )
-    elif weak:
-        course = (
-            f"weak guidance moves away from real images at scale {weak[0].scale:g} "
-            f"({first.frechet:.2f} -> {weak[0].frechet:.2f}) and nearer at {nearest.scale:g} "
+    nearest = min(guided, key=lambda row: row.frechet)
+    ends = {row.scale: f"{row.frechet:.2f} at {row.scale:g}" for row in (nearest, guided[-1])}
+    way = f"{begin} -> {', '.join(ends.values())}"
+    if not nearer:
+        every = "every scale" if len(farther) == len(guided) else f"{farther[0].scale:g} and above"
+        return f"farther from real images at {every}: {way}"
+    before = [row for row in farther if row.scale < nearest.scale]
+    if before:
+        return (
+            f"weak guidance moves away from real images at scale {before[0].scale:g} "
+            f"({first.frechet:.2f} -> {before[0].frechet:.2f}) and nearer at {nearest.scale:g} "
             f"({nearest.frechet:.2f})"
         )
-    else:
-        course = (
-            f"no dip: nearest to real images at scale {nearest.scale:g} ({first.frechet:.2f} -> "
-            f"{nearest.frechet:.2f}), farthest at {worst.scale:g} ({worst.frechet:.2f})"
-        )
-    return (
-        f"{course}; at the best scale {best.scale:g} the class is there in {best.share:.2f} "
-        f"instead of {first.share:.2f}, precision {first.precision:.2f} -> {best.precision:.2f}, "
-        f"recall {first.recall:.2f} -> {best.recall:.2f}; {_PAPER}"
-    )
+    return f"no dip: nearest to real images at scale {nearest.scale:g}: {way}"
+
+
+def _differ(name: str, one: SweepRow, other: SweepRow) -> bool:
+    """Whether a figure differs by more than its 95 % intervals explain."""
+    apart: float = abs(getattr(one, name) - getattr(other, name))
+    return apart > math.hypot(getattr(one, f"{name}_margin"), getattr(other, f"{name}_margin"))
+
+
+def _change(name: str, first: SweepRow, other: SweepRow) -> str:
+    words = f"{_CALLED.get(name, name)} {getattr(first, name):.2f} -> {getattr(other, name):.2f}"
+    return words if _differ(name, first, other) else f"{words} (within the intervals)"
+
+
+_CALLED = {"share": "requested class"}
 
 
 def run_invert(request: Invert, monitor: Monitor) -> Inversion:

@@ -106,20 +106,29 @@ class Fidelity:
 
     Attributes:
         name: of the measure, with its unit.
-        higher_is_better: direction of `values`; higher scores are always better.
-        values: one per image, NaN if nothing was requested.
-        scores: the same from 0 (not at all) to 1 (perfectly).
+        higher_is_better: direction of `values`; scores are always better when higher.
+        values: one an image, NaN where there was nothing to keep.
+        scores: the same from 0 (not at all) to 1 (entirely).
+        chance: values with shuffled conditions, see `shuffled`: what is kept by chance.
+        chance_scores: the same as scores.
     """
 
     name: str
     higher_is_better: bool
     values: Float64[np.ndarray, " n"]
     scores: Float64[np.ndarray, " n"]
+    chance: Float64[np.ndarray, " n"]
+    chance_scores: Float64[np.ndarray, " n"]
 
     @property
     def value(self) -> float:
         """Mean of the values, ignoring NaN; NaN if there are none."""
         return _mean(self.values)
+
+    @property
+    def chance_score(self) -> float:
+        """Mean of the scores with shuffled conditions; NaN where there are none."""
+        return _mean(self.chance_scores)
 
     @property
     def score(self) -> float:
@@ -223,8 +232,29 @@ class Condition:
                 f"{len(pictures)} images of {_size(pictures)}.",
                 "Give one map for each image, of its size.",
             )
-        found = self.compare(requested, (read or self.read_scenes)(pictures))
-        return Fidelity(self.measure, self.higher_is_better, found.values, found.scores)
+        seen = (read or self.read_scenes)(pictures)
+        found = self.compare(requested, seen)
+        others = [self.compare(maps, seen) for maps in shuffled(requested)]
+        chance, scores = (
+            np.array([_mean(row) for row in np.stack(rows, axis=1)])
+            for rows in ([one.values for one in others], [one.scores for one in others])
+        )
+        return Fidelity(
+            self.measure, self.higher_is_better, found.values, found.scores, chance, scores
+        )
+
+
+def shuffled(requested: Pictures) -> list[Pictures]:
+    """Condition images that belong to other images: what is kept of them is kept by chance.
+
+    Where there are several, each image gets those of up to three others. Where all are one, it is
+    moved sideways by quarters of its width, and mirrored too: as much is drawn, as high up.
+    """
+    if (requested == requested[0]).all():
+        both, quarter = (requested, requested[:, :, ::-1]), max(1, requested.shape[2] // 4)
+        moved = [np.roll(maps, turn * quarter, axis=2) for maps in both for turn in (1, 2, 3)]
+        return [np.ascontiguousarray(maps) for maps in moved]
+    return [np.roll(requested, turn, axis=0) for turn in range(1, min(4, len(requested)))]
 
 
 def _size(pictures: UInt8[np.ndarray, "m a b 3"]) -> str:

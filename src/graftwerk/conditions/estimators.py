@@ -27,6 +27,7 @@ ESTIMATED = {
     "segmentation": "SegFormer, Mask2Former and others",
     "pose": "ViTPose",
 }
+ESTIMATOR_ADVICE = "a model for photographs can be named with --estimator"
 _DEPTH = {
     "chmv2": "CHMv2ForDepthEstimation",
     "depth_anything": "DepthAnythingForDepthEstimation",

@@ -54,11 +54,12 @@ class Measurement:
         gap_low: lower end of its 99 % bootstrap interval.
         gap_high: upper end.
         error: standard error of the gap.
-        norm: of all weights that connect the branch to the U-Net.
-        changed: share of skips and middle block that the branch changes by more than 1 %.
-        change: mean norm of what is added, relative to what it is added to.
-        fidelity: of generated images, 0 to 1; None if none were generated.
-        hint_norm: of the hint encoder's last layer if that is zero-initialized, else None.
+        norm: of all weights that join the branch to the U-Net.
+        changed: share of skips and middle that the branch changes by more than 1 %.
+        change: mean size of what is added, over that of what it is added to.
+        fidelity: of generated images, 0 to 1; None where none were generated.
+        hint_norm: of the hint encoder's last layer, which begins at zero; None where none does.
+        chance: fidelity with the conditions of other images.
         rank: standard score of Wilcoxon's signed ranks of the pairs' gaps.
     """
 
@@ -75,6 +76,7 @@ class Measurement:
     fidelity: float | None = None
     hint_norm: float | None = None
     rank: float = 0.0
+    chance: float | None = None
 
     @property
     def gain(self) -> float:

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..conditions.base import Condition
+from ..conditions.base import Condition, Read
 from ..conditions.kinds import condition_named
 from ..data.images import ImageNotes
 from ..data.pixels import fit, stack, to_values
@@ -23,30 +23,36 @@ from .control import Controls, Term
 from .spec import ControlInput, NamedImage
 
 
-def map_of(control: ControlInput, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
-    """Return the condition image of a control.
+def require_map(control: ControlInput) -> None:
+    """See that an image is a finished map of its kind.
+
+    Raises:
+        BadInput: it is not, or it is empty.
+    """
+    condition_named(control.kind).check_map(np.asarray(control.source.image), control.source.name)
+
+
+def map_of(
+    control: ControlInput, size: tuple[int, int], read: Read | None = None
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The condition image of a control, cropped and resized to what is generated.
 
     Args:
         control: with an image, or a finished map.
         size: width and height of the generated images.
+        read: how the condition of an image is read; default: by what comes with the package.
 
     Raises:
-        BadInput: a map of another size or kind, or an empty one.
+        BadInput: a map of another kind, or one that is empty.
     """
     kind, name = control.kind, control.source.name
-    condition = condition_named(kind)
     if control.finished:
-        image = control.source.image
-        if image.size != size:
-            raise BadInput(
-                f"the {kind} map {name} has {image.width} x {image.height} pixels, "
-                f"the images have {size[0]} x {size[1]}.",
-                "Make it of that size, or draw with --width and --height.",
-            )
-        given = np.asarray(image)
-        condition.check_map(given, name)
-        return given
-    made = condition.from_image(fit(control.source.image, *size))
+        require_map(control)
+        # colours of classes and of joints have no values between them
+        whole = kind in {"segmentation", "pose"}
+        method = Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS
+        return np.asarray(ImageOps.fit(control.source.image, size, method))
+    made = (read or condition_named(kind).read)(fit(control.source.image, *size)[None])[0]
     if not made.any():
         raise BadInput(
             f"the {kind} map of {name} is empty, so there is nothing to follow.",
@@ -111,10 +117,11 @@ def load_branch(folder: Path, model: DiffusionModel) -> LoadedBranch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedControl:
-    """A control and its branch."""
+    """A control, the branch that follows it, and what reads its condition."""
 
     control: ControlInput
     branch: LoadedBranch
+    read: Read | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,12 +133,14 @@ class ControlTarget:
         condition: its kind.
         map: the condition image.
         fingerprint: of map, mask and branch.
+        read: how the condition is read out of generated images; None: as of Blocks scenes.
     """
 
     control: ControlInput
     condition: Condition
     map: UInt8[np.ndarray, "h w 3"]
     fingerprint: str
+    read: Read | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -167,6 +176,7 @@ def open_controls(
     *,
     guess: bool,
     reuse: int,
+    of_scenes: bool,
 ) -> OpenControls:
     """Compute the condition images of controls and encode them.
 
@@ -175,9 +185,10 @@ def open_controls(
         model: the diffusion model.
         sigmas: noise levels of the steps.
         size: width and height of the images.
-        guess: whether there is no prompt: the branch then only acts on the conditional half of
-            classifier-free guidance, and small skips get larger weights (ControlNet, section 3.4).
-        reuse: number of steps for which a branch's output is reused.
+        guess: whether there is no prompt: the branch then steers one half of the guidance, and
+            small skips count more (ControlNet, section 3.4).
+        reuse: steps for which a branch's output is used.
+        of_scenes: whether the model draws Blocks scenes, whose conditions are read as such.
 
     Raises:
         BadInput: a map, mask or number cannot be used.
@@ -189,11 +200,12 @@ def open_controls(
         control, branch = one.control, one.branch.branch
         for image in (control.source, *control.masks):
             notes.add(image.notes)
-        finished = map_of(control, size)
+        finished, condition = map_of(control, size, one.read), condition_named(control.kind)
+        read = one.read or (None if of_scenes else condition.read)
         mask = mask_of(control.masks, size, model.device)
         content = finished.tobytes() + (b"" if mask is None else mask.cpu().numpy().tobytes())
         digest = hashlib.sha256(one.branch.fingerprint.encode() + content).hexdigest()
-        targets.append(ControlTarget(control, condition_named(control.kind), finished, digest))
+        targets.append(ControlTarget(control, condition, finished, digest, read))
         with torch.inference_mode():
             hint = branch.read(to_values(finished[None]).to(model.device))
         lowest, highest = levels_of(control.first, control.last, sigmas)
@@ -224,24 +236,41 @@ def levels_of(first: float, last: float, sigmas: Sequence[float]) -> tuple[float
     return min(inside), max(inside)
 
 
-def kept(
-    targets: Sequence[ControlTarget], images: Sequence[Image.Image]
-) -> list[tuple[dict[str, float], float]]:
-    """Measure how well each image follows its controls: values by kind, and the mean score, 0 to 1.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What an image keeps of its controls, by their kind.
+
+    Attributes:
+        values: in each measure's unit.
+        chance: the same with shuffled conditions.
+        scores: of each, 0 to 1.
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+    chance: dict[str, float] = field(default_factory=dict)
+    scores: list[float] = field(default_factory=list)
+
+    @property
+    def score(self) -> float:
+        """The mean score."""
+        return float(np.mean(self.scores)) if self.scores else 0.0
+
+
+def kept(targets: Sequence[ControlTarget], images: Sequence[Image.Image]) -> list[Kept]:
+    """How well each image keeps its controls.
 
     A control with a mask requests nothing outside of it, so it is not measured.
     """
     rows = stack(images)
-    values: list[dict[str, float]] = [{} for _ in images]
-    scores: list[list[float]] = [[] for _ in images]
+    all_kept = [Kept() for _ in images]
     for target in targets:
         if not target.is_measured:
             continue
         maps = np.repeat(target.map[None], len(rows), axis=0)
-        found = target.condition.fidelity(maps, rows)
-        for location, (value, score) in enumerate(zip(found.values, found.scores, strict=True)):
+        kind, found = target.control.kind, target.condition.fidelity(maps, rows, target.read)
+        columns = (found.values, found.chance, found.scores)
+        for one, value, chance, score in zip(all_kept, *columns, strict=True):
             if not np.isnan(score):
-                values[location][target.control.kind] = float(value)
-                scores[location].append(float(score))
-    means = [float(np.mean(some)) if some else 0.0 for some in scores]
-    return list(zip(values, means, strict=True))
+                one.values[kind], one.chance[kind] = float(value), float(chance)
+                one.scores.append(float(score))
+    return all_kept

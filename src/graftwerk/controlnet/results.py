@@ -40,6 +40,9 @@ class ControlTrained(Report):
     norm: float = Field(description="of the weights that join it to the model")
     change: float = Field(description="size of what it adds over what it is added to")
     fidelity: float | None = Field(description="of the last grid of images, 0 to 1")
+    fidelity_chance: float | None = Field(
+        None, description="the same with the conditions of other images: what is kept by chance"
+    )
     parameters: int = Field(description="that were learned")
     bytes: int = Field(description="of the branch's folder")
     items_per_second: float = Field(description="pairs a second in this run")
@@ -109,6 +112,9 @@ class Ablation(Report):
     trainings: list[AblationTraining] = Field(description="of each branch and seed")
     findings: list[str] = Field(description="zero beside the others, in words")
     fidelity_of_real: float = Field(description="of the held-out images themselves: the bound")
+    fidelity_by_chance: float | None = Field(
+        None, description="of the held-out images with each other's conditions: the floor"
+    )
     features: str = Field(description="whose features the Frechet distance is in")
     pairs: int = Field(description="that each branch learned from")
     count: int = Field(description="images of each branch, prompt and seed")

@@ -99,15 +99,16 @@ class Grid:
         self._model, self._branch, self._condition = model, branch, condition
         self._batch, self._folder = batch, folder
 
-    def draw(self, step: int) -> float | None:
-        """Sample the grid, save it, and return its fidelity, 0 to 1."""
+    def draw(self, step: int) -> tuple[float | None, float | None]:
+        """Draw the grid, write it, and give its fidelity, 0 to 1, and what chance has of it."""
         images = sample_controlled(self._model, self._branch, self._batch)
         _write(self._folder / f"{step:08d}.png", images[:_SHOWN])
         self._write_strips()
         if self._condition is None:
-            return None
-        score = self._condition.fidelity(self._batch.maps, images).score
-        return None if math.isnan(score) else score
+            return None, None
+        found = self._condition.fidelity(self._batch.maps, images)
+        score, chance = found.score, found.chance_score
+        return None if math.isnan(score) else score, None if math.isnan(chance) else chance
 
     def _write_strips(self) -> None:
         """Save all grids so far below their conditions, as one image."""

@@ -1,7 +1,7 @@
 """Syntax of `--control KIND=FILE...` and `--branch KIND=FOLDER`, and their decoded images."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,9 +68,10 @@ class ControlInput:
         source: an image, or a finished map.
         finished: whether it is a map.
         weight: factor of the branch's output, 0 to 10.
-        first: fraction of the steps before which it is inactive.
-        last: fraction after which it is inactive.
-        masks: images that are white where it acts; none for everywhere.
+        first: share of the steps before which it does not act.
+        last: share after which it does not.
+        masks: images that are white where it acts; none: everywhere.
+        estimator: model that reads the condition; None: what comes with the package.
     """
 
     kind: str
@@ -80,6 +81,7 @@ class ControlInput:
     first: float = 0.0
     last: float = 1.0
     masks: tuple[NamedImage, ...] = ()
+    estimator: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse an invalid weight or interval."""
@@ -104,17 +106,20 @@ def require_weight(what: str, weight: float) -> None:
         )
 
 
-def read_control(spec: ControlSpec) -> ControlInput:
+def read_control(spec: ControlSpec, estimator: str | None = None) -> ControlInput:
     """Decode the images of a control.
+
+    Args:
+        spec: as it was written.
+        estimator: model that reads its condition.
 
     Raises:
         BadFile: one cannot be read.
     """
     source = read_named(spec.file, depth=spec.finished and spec.kind == "depth")
     masks = [read_named(path) for path in spec.masks]
-    return ControlInput(
-        spec.kind, source, spec.finished, spec.weight, spec.first, spec.last, tuple(masks)
-    )
+    numbers = (spec.weight, spec.first, spec.last)
+    return ControlInput(spec.kind, source, spec.finished, *numbers, tuple(masks), estimator)
 
 
 def read_named(given: "ImageLike", *, depth: bool = False) -> NamedImage:
@@ -158,6 +163,27 @@ def _masks(text: str | None) -> tuple[Path, ...]:
     if text is None:
         return ()
     return (Path(text),) if Path(text).exists() else tuple(map(Path, text.split("#")))
+
+
+def estimators_named(request: Generate, specs: Sequence[ControlSpec]) -> dict[str, str]:
+    """Model that reads the condition of each kind that `--estimator` names.
+
+    Raises:
+        BadInput: an entry cannot be read, or there is no image of its kind to read.
+    """
+    named = {}
+    for entry in request.estimator:
+        kind, equals, model = entry.partition("=")
+        if not equals or not model:
+            raise BadInput(f"--estimator {entry!r} cannot be read.", "Write KIND=MODEL.")
+        require_condition(kind)
+        if not any(spec.kind == kind and not spec.finished for spec in specs):
+            raise BadInput(
+                f"--estimator {entry} has no image to read.",
+                f"Give --control {kind}=FILE, or leave it out.",
+            )
+        named[kind] = model
+    return named
 
 
 def branch_folders(request: Generate, kinds: Collection[str]) -> dict[str, Path]:

@@ -170,7 +170,8 @@ class Watcher:
         number = len(self.measurements)
         last = step >= self._lesson.plan.steps
         if self._grid is not None and (number % self._lesson.sampled_every == 0 or last):
-            found = replace(found, fidelity=self._grid.draw(step))
+            fidelity, chance = self._grid.draw(step)
+            found = replace(found, fidelity=fidelity, chance=chance)
         self.measurements.append(found)
         self.verdict = judge(self.measurements, self.frozen_loss, self._lesson.plan.steps)
         self._monitor.chart(_figures(self.measurements))

@@ -1,10 +1,13 @@
 """Gradient guidance: a term added to the score while an image is drawn.
 
 With `score = (D(x) - x) / sigma^2`, a term `s * grad log p(y | x)` of the score shifts the expected
-clean image: `D'(x) = D(x) + s * sigma^2 * grad log p(y | x)`. Algorithm 1 of Dhariwal and Nichol,
-"Diffusion Models Beat GANs on Image Synthesis", 2021, shifts the mean of the ancestral step by
-`s * Sigma * grad`, algorithm 2 the noise of DDIM by `-sqrt(1 - abar) * grad`; in terms of `D` both
-are this one shift, so it serves every sampler.
+clean image: `D'(x) = D(x) + s * sigma^2 * grad log p(y | x)`, so it serves every sampler. Dhariwal
+and Nichol, "Diffusion Models Beat GANs on Image Synthesis", 2021, have two forms. Algorithm 2
+shifts the noise of DDIM by `-sqrt(1 - abar) * grad`, which is this shift exactly. Algorithm 1 moves
+the mean of the ancestral step by `s * Sigma * grad`, which is this one to first order in the step
+only: with the posterior's variance the shift here is
+`(sigma / after)^2 * sqrt((1 + after^2) / (1 + sigma^2))` times as long, where a step goes from
+`sigma` to `after`.
 
 What wraps a denoiser, and the one order in which it does.
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, UInt8
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from .. import files
 from ..blocks.judge import Judge, Judgement, load_judge
+from ..blocks.scene import MOST_OBJECTS
 from ..data.images import open_image
 from ..data.pixels import stack, stretch
 from ..diffusion.inversion import residuals
@@ -33,7 +34,7 @@ from ..recipes.scenes import open_scenes
 from ..requests.base import DEFAULT_IMAGE_ENCODER
 from ..settings import settings
 from ..types import Denoiser, Monitor
-from .results import CheckReport, ImageVerdict, Verdict
+from .results import CheckReport, ImageVerdict, SelfTest, Verdict
 
 
 def judge_knows(judge: Judge, label: str) -> bool:
@@ -60,6 +61,9 @@ _LEVELS = (0.2, 0.5, 1.0, 2.0)  # noise levels of the residual
 _REAL = 200  # images that the realism checks learn from
 _BATCH = 32
 _SURE = 0.5  # of the guide
+_IMPOSSIBLE = 2.0  # reading of a composition that the world does not have
+_FAKES, _TILES = 16, 8  # images of each self-test; tiles a side of the shuffled ones
+_PASSED = 0.9  # share of them that has to come out strange
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,43 +74,37 @@ class Readings:
     spectrum: Float64[np.ndarray, "n bands"]
     states: Float64[np.ndarray, "n d"]
 
-    def save(self) -> bytes:
-        """As the bytes of a safetensors file."""
-        from safetensors.numpy import save
-
-        arrays = {"spectrum": self.spectrum, "states": self.states}
-        if self.residual is not None:
-            arrays["residual"] = self.residual
-        content: bytes = save(arrays)
-        return content
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Distances:
-    """How far images lie from real ones, by name: 1 is what 95 % of these keep."""
+    """Distances from real images, by name of the measure: 95 % of real images are below 1."""
 
     named: dict[str, Float64[np.ndarray, " n"]]
 
     @property
+    def largest(self) -> Float64[np.ndarray, " n"]:
+        """The largest of all: one strong measure is enough to call an image strange."""
+        found: Float64[np.ndarray, " n"] = np.stack([*self.named.values()]).max(axis=0)
+        return found
+
+    @property
     def together(self) -> Float64[np.ndarray, " n"]:
         """Root mean square of all."""
-        found: Float64[np.ndarray, " n"] = np.sqrt(
-            np.mean([distance**2 for distance in self.named.values()], axis=0)
-        )
+        squares = np.stack([*self.named.values()]) ** 2
+        found: Float64[np.ndarray, " n"] = np.sqrt(squares.mean(axis=0))
         return found
 
 
 class RealismCheck:
-    """Realism checks of images, with what is usual in real ones.
+    """Realism checks of images, calibrated on real ones.
 
     Args:
-        model: the diffusion model that they are of; None: they are of no model, and the residual
-            of a denoiser is left out.
-        encoder: in whose middle layer neighbours are near.
-        judge: that names classes of Blocks scenes.
-        real: folder of real images; None: Blocks scenes.
-        monitor: informed about the work.
-        size: of the images, without a model.
+        model: the diffusion model that generated the images; None for images of no model, for
+            which the residual of a denoiser is left out.
+        encoder: neighbours are compared in its middle layer.
+        judge: detects the objects of Blocks scenes.
+        real: folder of real images; None for Blocks scenes.
+        monitor: shows progress.
     """
 
     def __init__(
@@ -116,11 +114,11 @@ class RealismCheck:
         judge: Judge | None,
         real: str | None,
         monitor: Monitor,
-        size: tuple[int, int] | None = None,
     ) -> None:
         self._model, self._encoder, self._judge = model, encoder, judge
-        self.size = model.size if model is not None else size or own_size(encoder)
-        readings = self._usual_readings(real, monitor)
+        self.size = own_size(encoder) if model is None else model.size
+        known = self._known_readings(real, monitor)
+        readings = known[_REAL_ONES]
         self.real = len(readings.states)
         self._residual = None if readings.residual is None else usual(readings.residual)
         self._spectrum: Usual = usual(readings.spectrum)
@@ -129,6 +127,7 @@ class RealismCheck:
         self._near = float(np.quantile(own, 0.95))
         lengths = self._distances(readings, own)
         self._together = float(np.quantile(lengths.together, 0.95))
+        self.self_test = self._test(known)
 
     def testify(
         self,
@@ -145,26 +144,64 @@ class RealismCheck:
             label: the class that they should show; None for any.
             chances: the guide's probability of it; None without a guide.
         """
-        readings = self._read(pictures)
-        distances = self._distances(readings, neighbour_distances(readings.states, self._states))
-        seen = self.sees(pictures, label)
-        strangeness = distances.together / self._together
-        return [
-            _verdict(
-                path,
-                float(strangeness[row]),
-                {name: float(distance[row]) for name, distance in distances.named.items()},
-                None if chances is None else float(chances[row]),
-                None if seen is None else seen[row],
+        distances, strangeness = self._measure(self._read(pictures))
+        judged = None if self._judge is None else self._judge.judge(pictures)
+        seen = self._seen(judged, label)
+        found = []
+        for row, path in enumerate(paths):
+            readings = {name: float(values[row]) for name, values in distances.named.items()}
+            if judged is not None:
+                possible = is_possible(judged[row])
+                readings = {"composition": 0.0 if possible else _IMPOSSIBLE} | readings
+            strange = max(float(strangeness[row]), *readings.values())
+            chance = None if chances is None else float(chances[row])
+            found.append(
+                _verdict(path, strange, readings, chance, None if seen is None else seen[row])
             )
-            for row, path in enumerate(paths)
+        if self.self_test.passed:
+            return found
+        return [
+            one if one.strangeness > LIMIT else one.model_copy(update={"verdict": "no verdict"})
+            for one in found
         ]
 
     def sees(self, pictures: Pictures, label: str | None) -> list[bool] | None:
         """Whether the judge sees the class in each image; None where it cannot tell."""
-        if self._judge is None or label is None or not judge_knows(self._judge, label):
+        return self._seen(None if self._judge is None else self._judge.judge(pictures), label)
+
+    def _seen(self, judged: list[Judgement] | None, label: str | None) -> list[bool] | None:
+        if self._judge is None or judged is None or label is None:
             return None
-        return [shows(judgement, label) for judgement in self._judge.judge(pictures)]
+        if not judge_knows(self._judge, label):
+            return None
+        return [shows(judgement, label) for judgement in judged]
+
+    def _measure(self, readings: Readings) -> tuple[Distances, Float64[np.ndarray, " n"]]:
+        """Each measure's distances, and the strangeness that they make."""
+        found = self._distances(readings, neighbour_distances(readings.states, self._states))
+        return found, np.maximum(found.together / self._together, found.largest)
+
+    def _test(self, known: dict[str, Readings]) -> SelfTest:
+        """What it makes of images that are certainly not real."""
+        shares = {
+            name: float((self._measure(known[name])[1] > LIMIT).mean()) for name in _FAKE_KINDS
+        }
+        known_names = [self._encoder.name]
+        scenes = "what they were trained on"
+        if self._model is not None:
+            known_names.insert(0, self._model.name)
+            scenes = "Blocks scenes" if draws_blocks(self._model) else scenes
+        familiar = self._encoder.familiar
+        unlike = None
+        if familiar is not None:
+            states = known[_REAL_ONES].states.astype(np.float32)
+            unlike = float((familiar.distances(states) > 1).mean())
+        return SelfTest(
+            unlike=unlike,
+            world=f"{scenes} ({', '.join(known_names)})",
+            passed=min(shares.values()) >= _PASSED,
+            **shares,
+        )
 
     def _distances(self, readings: Readings, near: Float64[np.ndarray, " n"]) -> Distances:
         named = {}
@@ -173,14 +210,6 @@ class RealismCheck:
         named["spectrum"] = self._spectrum.distances(readings.spectrum)
         named["neighbours"] = near / self._near
         return Distances(named)
-
-    def noise_is_strange(self) -> bool:
-        """Whether uniform noise, which is like no image, is out of the ordinary here."""
-        width, height = self.size
-        shape = (4, height, width, 3)
-        noise: Pictures = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-        verdicts = self.testify([""] * len(noise), noise, None, None)
-        return all(verdict.strangeness > LIMIT for verdict in verdicts)
 
     def _read(self, pictures: Pictures) -> Readings:
         examined = self._encoder.examine([Image.fromarray(image) for image in pictures])
@@ -196,25 +225,58 @@ class RealismCheck:
         ]
         return Readings(torch.cat(found).double().cpu().numpy(), spectra(pictures), states)
 
-    def _usual_readings(self, real: str | None, monitor: Monitor) -> Readings:
-        """Readings of real images, half of them through a model's autoencoder; in the cache."""
+    def _known_readings(self, real: str | None, monitor: Monitor) -> dict[str, Readings]:
+        """Readings of real images, half of them decoded again, and of fakes; kept in the cache."""
         images, identity = _real_images(self._model, self.size, real, monitor)
         model = "no model" if self._model is None else self._model.fingerprint
         parts = [model, self._encoder.fingerprint, identity, str(_LEVELS)]
+        parts += [str((_FAKES, _TILES))]
         digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
         path = settings().cache / "witnesses" / f"{digest}.safetensors"
         found = _load(path)
         if found is not None:
             return found
         monitor.start("reading real images")
+        half, known = len(images) // 2, images
         if self._model is not None:
-            half = len(images) // 2
             again = stack(decode(self._model, encode(self._model, images[half:])))
-            images = np.concatenate([images[:half], again])
-        readings = self._read(images)
+            known = np.concatenate([images[:half], again])
+        examples = {_REAL_ONES: known, **fakes_of(images[:half])}
+        readings = {name: self._read(pictures) for name, pictures in examples.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_bytes(path, readings.save())
+        files.write_bytes(path, _saved(readings))
         return readings
+
+
+_REAL_ONES, _FAKE_KINDS = "real", ("noise", "blurred", "shuffled")
+
+
+def fakes_of(images: Pictures) -> dict[str, UInt8[np.ndarray, "m h w 3"]]:
+    """Images that are certainly not real: noise, real ones blurred, and their tiles shuffled."""
+    rng, some = np.random.default_rng(0), images[:_FAKES]
+    height, width = some.shape[1:3]
+    blur = ImageFilter.GaussianBlur(min(height, width) / 32)
+    tall, wide = max(1, height // _TILES), max(1, width // _TILES)
+    rows, columns = height // tall, width // wide
+    shuffled = []
+    for image in some[:, : rows * tall, : columns * wide]:
+        tiles = (
+            image.reshape(rows, tall, columns, wide, 3).swapaxes(1, 2).reshape(-1, tall, wide, 3)
+        )
+        mixed = tiles[rng.permutation(len(tiles))].reshape(rows, columns, tall, wide, 3)
+        whole = mixed.swapaxes(1, 2).reshape(rows * tall, columns * wide, 3)
+        shuffled.append(Image.fromarray(whole))
+    return {
+        "noise": rng.integers(0, 256, some.shape, dtype=np.uint8),
+        "blurred": stack([Image.fromarray(image).filter(blur) for image in some]),
+        "shuffled": stretch(shuffled, (width, height)),
+    }
+
+
+def is_possible(judgement: Judgement) -> bool:
+    """Whether the Blocks world has scenes of what a judge sees: one to four different objects."""
+    seen = [(thing.kind, thing.colour) for thing in judgement.objects]
+    return 1 <= len(seen) <= MOST_OBJECTS and len(set(seen)) == len(seen)
 
 
 def open_realism_check(
@@ -226,8 +288,8 @@ def open_realism_check(
     """Load the realism checks of a model's images, or of photographs.
 
     Args:
-        model: that the images are, or should be, of; None: of none, which needs `real` and
-            `encoder`.
+        model: that generated the images, or should have; None for photographs, which needs
+            `real` and `encoder`.
         real: folder of real images; None: Blocks scenes, for a model of them.
         monitor: informed about the work.
         encoder: the default joint encoder, where it is loaded already.
@@ -242,13 +304,7 @@ def open_realism_check(
     judge = None
     if model is not None and draws_blocks(model):
         judge = load_judge(builtin_folder("builtin/blocks-judge"), model.device)
-    check = RealismCheck(model, encoder, judge, real, monitor)
-    if real is not None and not check.noise_is_strange():
-        monitor.note(
-            f"these checks call uniform noise usual among the images of {real}, so their verdicts "
-            "are unreliable; for photographs name a classifier of them: --guide-model imagenet"
-        )
-    return check
+    return RealismCheck(model, encoder, judge, real, monitor)
 
 
 def can_testify(model: DiffusionModel | None, real: str | None) -> bool:
@@ -309,13 +365,36 @@ def _real_images(
     return stretch([one.image for one in found], size), digest.hexdigest()
 
 
-def _load(path: Path) -> Readings | None:
+def _saved(readings: dict[str, Readings]) -> bytes:
+    """As the bytes of a safetensors file."""
+    from safetensors.numpy import save
+
+    content: bytes = save(
+        {
+            f"{name}.{part}": values
+            for name, one in readings.items()
+            for part in _PARTS
+            if (values := getattr(one, part)) is not None
+        }
+    )
+    return content
+
+
+def _load(path: Path) -> dict[str, Readings] | None:
     """Readings from the cache; None where there are none or the file is damaged."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
         stored = load(path.read_bytes())
-        return Readings(stored.get("residual"), stored["spectrum"], stored["states"])
+        return {
+            name: Readings(
+                stored.get(f"{name}.residual"), stored[f"{name}.spectrum"], stored[f"{name}.states"]
+            )
+            for name in (_REAL_ONES, *_FAKE_KINDS)
+        }
     except (OSError, SafetensorError, KeyError):
         return None
+
+
+_PARTS = ("residual", "spectrum", "states")  # of the readings

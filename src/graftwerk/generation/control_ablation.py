@@ -16,7 +16,7 @@ from PIL import Image
 from .. import files, folders
 from ..blocks.captions import Facts, parse, say
 from ..blocks.judge import Judge, load_judge
-from ..conditions.base import Condition
+from ..conditions.base import Condition, Fidelity
 from ..conditions.kinds import condition_named
 from ..controlnet.branch import Branch, Shape, make_branch, weights_of
 from ..controlnet.checkpoint import read_branch, write_own
@@ -87,8 +87,12 @@ class Ground:
 
     def fidelity(self, pictures: Pictures) -> float:
         """What images keep of them, 0 to 1."""
+        return self.compared(pictures).score
+
+    def compared(self, pictures: Pictures) -> Fidelity:
+        """The same, with what is kept by chance."""
         read = None if self.facts is not None else self.condition.read
-        return self.condition.fidelity(self.requested, pictures, read).score
+        return self.condition.fidelity(self.requested, pictures, read)
 
     def draw(self, branch: Branch | None, prompt: str, seed: int) -> Pictures:
         """An image of each held-out condition; the same noise for every branch."""

@@ -17,10 +17,12 @@ from ..requests.base import DEFAULT_IMAGE_ENCODER
 from ..types import Monitor
 from .authenticity import Pictures, can_testify, open_realism_check
 from .guides import GuideModels
-from .results import GradientConflict, GuideReport, ImageVerdict
+from .results import GradientConflict, GuideReport, ImageVerdict, SelfTest
 from .steered import SteeredModel
 
 _CONFLICT = -0.2  # mean cosine below which two guides pull against each other
+_LOST_TO_PROMPT = "the prompt (--cfg {cfg:g}) was stronger than this guide: lower --cfg"
+_LOST = "this guide lost ground: what else steers was stronger; raise its scale"
 _WEAKEST = 1e-3  # scale; where that overflows too, scales are not at fault
 
 
@@ -34,11 +36,16 @@ class GradientTraces:
         """Take one."""
         self.all.append(gradient)
 
-    def reports(self, terms: Sequence[Term]) -> list[GuideReport]:
-        """What each guide did, over all steps."""
-        return [self._report(term) for term in terms]
+    def reports(self, terms: Sequence[Term], cfg: float | None) -> list[GuideReport]:
+        """What each guide did, over all steps.
 
-    def _report(self, term: Term) -> GuideReport:
+        Args:
+            terms: the guides.
+            cfg: weight of the prompt that acted beside them; None: there was none.
+        """
+        return [self._report(term, cfg) for term in terms]
+
+    def _report(self, term: Term, cfg: float | None) -> GuideReport:
         found = [
             (gradient.sigma, gradient.values[location], gradient.shifts[location])
             for gradient in self.all
@@ -51,6 +58,10 @@ class GradientTraces:
             name: float(np.mean([value for sigma, value, _ in found if sigma == level]))
             for level, name in ends.items()
         }
+        lost = None
+        if at and term.scale > 0 and at["last"] < at["first"]:
+            lost = _LOST if cfg is None else _LOST_TO_PROMPT.format(cfg=cfg)
+            lost += "" if math.isinf(term.limit) else ", or take --guide-plain: longer shifts"
         return GuideReport(
             name=term.name,
             scale=term.scale,
@@ -58,6 +69,7 @@ class GradientTraces:
             first=at.get("first"),
             last=at.get("last"),
             shift=float(np.mean([shift for *_, shift in found])) if found else None,
+            lost=lost,
         )
 
     def fights(self) -> list[GradientConflict]:
@@ -125,7 +137,7 @@ def _holds(steer: GradientGuide, draw: Callable[[GradientGuide], object]) -> boo
 
 def verdicts_on(
     steered: SteeredModel, paths: Sequence[str], images: Sequence[Picture], monitor: Monitor
-) -> list[ImageVerdict]:
+) -> tuple[list[ImageVerdict], SelfTest | None]:
     """What realism checks say of guided images, of the first class that they were guided to.
 
     Images of another size than the model was trained on, and models of which no real images
@@ -133,7 +145,7 @@ def verdicts_on(
     """
     model = steered.model
     if not can_testify(model, None) or images[0].size != model.size:
-        return []
+        return [], None
     classes = [guide for guide in steered.guides if guide.label and guide.term.scale > 0]
     label = classes[0].label if classes else None
     pictures = stretch(images, model.size)
@@ -141,7 +153,7 @@ def verdicts_on(
     requested = [guide.models.networks for guide in steered.guides if guide.models is not None]
     encoder = requested[0].opened(DEFAULT_IMAGE_ENCODER) if requested else None
     realism_check = open_realism_check(model, None, monitor, encoder)
-    return realism_check.testify(paths, pictures, label, chances)
+    return realism_check.testify(paths, pictures, label, chances), realism_check.self_test
 
 
 def chances_of(

@@ -8,7 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..controlnet.inputs import OpenControls, kept, open_controls
+from ..blocks.captions import remark_on
+from ..conditions.estimators import ESTIMATOR_ADVICE
+from ..conditions.kinds import condition_named
+from ..conditions.perceived import PERCEPTION
+from ..controlnet.inputs import Kept, OpenControls, kept, open_controls
 from ..data.images import write_image
 from ..diffusion.guidance import GradientGuide, Guidance, Overflowed
 from ..diffusion.img2img import last_steps
@@ -16,12 +20,14 @@ from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextReader, TextStates
 from ..diffusion.samplers import Step
-from ..diffusion.sampling import Picture, Plan, batches, decode, sample_batch
+from ..diffusion.sampling import Picture, Plan, batches, decode, image_seed, sample_batch
+from ..models.encoders import note_unlike_blocks
 from ..requests.generate import Generate
 from ..types import Monitor
+from .authenticity import draws_blocks
 from .guidance_report import GradientTraces, explain_overflow, verdicts_on
 from .provenance import Surroundings, stem
-from .results import ControlReport, Generation, ImageReport, ImageVerdict
+from .results import ControlReport, Generation, ImageReport, ImageVerdict, SelfTest
 from .spec import Options
 from .start import OpenStart, open_start
 from .steered import SteeredModel
@@ -44,14 +50,14 @@ class MadeImage:
         image: decoded.
         latent: what the sampler ended with.
         group: what was sampled together.
-        kept: how well it keeps each control, by kind.
+        kept: how well it keeps each control.
     """
 
     number: int
     image: Picture
     latent: Float[Tensor, "c h w"]
     group: Group
-    kept: dict[str, float]
+    kept: Kept
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,12 @@ class Job:
             device=self.model.device, threads=torch.get_num_threads(), torch=torch.__version__
         )
 
+    @property
+    def cfg(self) -> float | None:
+        """Weight of the prompt, where one is exaggerated."""
+        prompted = bool(self.request.prompt.strip()) and self.plan.away is not None
+        return self.request.cfg if prompted and self.request.cfg > 1 else None
+
     def groups(self) -> list[Group]:
         """What is sampled together."""
         count = self.request.count * self.request.best_of
@@ -140,6 +152,16 @@ class Job:
         count = sum(len(group.numbers) for group in groups)
         return {"steps_per_second": self.steps * count / sampled, "seconds": seconds}
 
+    def image_report(self, made: MadeImage, path: str) -> ImageReport:
+        """What is reported of one image."""
+        return ImageReport(
+            path=path,
+            number=made.number,
+            seed=image_seed(self.request.seed, made.number),
+            kept=made.kept.values,
+            chance=made.kept.chance,
+        )
+
     def report(
         self, pictures: list[ImageReport], images: list[Picture], monitor: Monitor
     ) -> Generation:
@@ -150,6 +172,7 @@ class Job:
             images: the same images.
             monitor: informed about progress.
         """
+        verdicts, self_test = self._verdicts(pictures, images, monitor)
         return Generation(
             prompt=self.request.prompt,
             cut=self.cut,
@@ -163,9 +186,10 @@ class Job:
             height=self.height,
             steps_per_second=0.0,
             seconds=0.0,
-            guides=[] if self.guide is None else self.traces.reports(self.guide.terms),
+            guides=[] if self.guide is None else self.traces.reports(self.guide.terms, self.cfg),
             fights=self.traces.fights(),
-            verdicts=self._verdicts(pictures, images, monitor),
+            verdicts=verdicts,
+            self_test=self_test,
             controls=control_reports(self, pictures, monitor),
             start=None
             if self.start is None
@@ -175,10 +199,10 @@ class Job:
 
     def _verdicts(
         self, pictures: list[ImageReport], images: list[Picture], monitor: Monitor
-    ) -> list[ImageVerdict]:
+    ) -> tuple[list[ImageVerdict], SelfTest | None]:
         """What realism checks say of guided images; nothing where real ones are not known."""
         if self.guide is None or self.guide.is_zero or not self.request.check:
-            return []
+            return [], None
         return verdicts_on(self.steered, [one.path for one in pictures], images, monitor)
 
 
@@ -201,13 +225,20 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         texts, away, cut = _read_prompts(request, model.reader, bool(steered.controls), monitor)
     sigmas = noise_levels(model.noise, request.steps, request.schedule)
     guess = texts is not None and not request.prompt.strip() and not request.negative.strip()
+    note_foreign(options, steered, monitor)
     start, taken = None, sigmas
     if options.start is not None:
         start = open_start(options.start, model, (width, height), monitor)
         taken = last_steps(sigmas, options.start.strength)
         sigmas = taken if len(taken) > 1 else sigmas
     controls = open_controls(
-        steered.controls, model, sigmas, (width, height), guess=guess, reuse=request.reuse
+        steered.controls,
+        model,
+        sigmas,
+        (width, height),
+        guess=guess,
+        reuse=request.reuse,
+        of_scenes=draws_blocks(model),
     )
     for loaded in steered.guides:
         controls.notes.add(loaded.notes)
@@ -230,6 +261,39 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         start=None if start is None else start.latents,
     )
     return Job(request, steered, plan, width, height, cut, guide, traces, controls, start)
+
+
+def note_foreign(options: Options, steered: SteeredModel, monitor: Monitor) -> None:
+    """Say what of a request lies outside of the world that a built-in model knows."""
+    model, request = steered.frozen, options.request
+    sources = [
+        one.control
+        for one in steered.controls
+        if not one.control.finished and not (one.control.estimator and not draws_blocks(model))
+    ]
+    photos = {one.kind: one.source.image for one in sources}
+    if not draws_blocks(model):
+        read = [kind for kind in photos if condition_named(kind).read_by == PERCEPTION]
+        note_unlike_blocks(
+            [photos[kind] for kind in read], "control image", PERCEPTION, monitor,
+            advice=ESTIMATOR_ADVICE, device=model.device,
+        )  # fmt: skip
+        return
+    images = [*photos.values(), *(guide.image for guide in steered.guides if guide.image)]
+    images += [] if options.start is None else [options.start.image.image]
+    note_unlike_blocks(
+        images, "given image", model.name, monitor,
+        advice="what follows them is drawn as a Blocks scene; for photographs take a model and "
+        "branches of your own: --model, --branch",
+        device=model.device,
+    )  # fmt: skip
+    taught = any(lora.scale for lora in steered.loras)  # a LoRA may have learned other words
+    for prompt in (
+        () if taught else filter(None, (request.prompt.strip(), request.negative.strip()))
+    ):
+        remark = remark_on(prompt)
+        if remark is not None:
+            monitor.note(remark)
 
 
 def _read_prompts(
@@ -275,7 +339,7 @@ def sample_groups(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterat
             raise explain_overflow(error, taken + 1, job.steps, job.guide, again) from error
         for number, image, latent in zip(group.numbers, job.decode(sampled), sampled, strict=True):
             if number in group.kept:
-                yield MadeImage(number, image, latent, group, {})
+                yield MadeImage(number, image, latent, group, Kept())
 
 
 def _write_previews(job: Job, folder: Path, group: Group, step: Step) -> None:
@@ -296,8 +360,8 @@ def chosen(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[Made
     measured = [target for target in job.controls.targets if target.is_measured]
     waiting: list[tuple[float, MadeImage]] = []
     for made in sample_groups(job, groups, monitor):
-        [(values, score)] = kept(measured, [made.image]) if measured else [({}, 0.0)]
-        waiting.append((score, replace(made, kept=values)))
+        [found] = kept(measured, [made.image]) if measured else [Kept()]
+        waiting.append((found.score, replace(made, kept=found)))
         if len(waiting) == best_of:
             yield max(waiting, key=lambda one: one[0])[1]
             waiting.clear()
@@ -319,6 +383,7 @@ def control_reports(
                 weight=target.control.weight,
                 measure=target.condition.measure,
                 value=_mean(values),
+                chance=_mean([image.chance[kind] for image in pictures if kind in image.chance]),
                 reused=_mean([p.kept[kind] for p in few if kind in p.kept]) if again else None,
                 anew=_mean([found[kind] for found in again if kind in found]),
             )
@@ -335,7 +400,7 @@ def _again(job: Job, numbers: Sequence[int], monitor: Monitor) -> list[Retained]
     monitor.start(f"drawing {len(numbers)} without reuse", None)
     plan = replace(job.plan, control=replace(controls, reuse=1))
     images = job.decode(sample_batch(job.model, plan, numbers))
-    return [values for values, _ in kept(measured, images)]
+    return [found.values for found in kept(measured, images)]
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -9,16 +9,17 @@ from pydantic import Field
 
 from ..results import Report
 
-Verdict = Literal["real", "not the class", "adversarial", "strange"]
+Verdict = Literal["real", "not the class", "adversarial", "strange", "no verdict"]
 
 
 class CheckReport(Report):
     """What one realism check says of an image."""
 
-    name: str = Field(description="guide, judge, residual, spectrum or neighbours")
+    name: str = Field(description="guide, judge, composition, residual, spectrum or neighbours")
     reading: float = Field(
-        description="guide: probability of the class; judge: 1 where it sees it; of the others the "
-        "distance from real images, where 1 is what 95 % of them keep"
+        description="guide: probability of the class; judge: 1 where it sees it; composition: 0 "
+        "where the world has such scenes, 2 where it has not; of the others the distance from real "
+        "images, where 1 is what 95 % of them keep"
     )
     agrees: bool = Field(description="whether it takes the image for a real one of the class")
 
@@ -30,13 +31,27 @@ class ImageVerdict(Report):
     verdict: Verdict = Field(
         description="real: like real images, and the judge sees the class; not the class: like "
         "real images without it; adversarial: the guide sees the class in what is not like real "
-        "images; strange: neither like real images nor of the class"
+        "images; strange: neither like real images nor of the class; no verdict: nothing speaks "
+        "against it, but the realism check failed its self-test"
     )
     strangeness: float = Field(
-        description="residual, spectrum and neighbours together: root mean square of their "
-        "readings, where 1 is what 95 % of real images keep"
+        description="the largest of composition, residual, spectrum and neighbours, or these three "
+        "together if that is more (root mean square); 1 is what 95 % of real images keep"
     )
     witnesses: list[CheckReport] = Field(description="each one's reading")
+
+
+class SelfTest(Report):
+    """What a realism check makes of images that are certainly not real, before it judges any."""
+
+    world: str = Field(description="what its networks know")
+    unlike: float | None = Field(
+        description="share of the real images that are unlike these; null: its encoder cannot tell"
+    )
+    noise: float = Field(description="share of images of noise that it finds strange")
+    blurred: float = Field(description="the same of blurred real images")
+    shuffled: float = Field(description="the same of real images in 8 x 8 tiles, shuffled")
+    passed: bool = Field(description="whether all of them are high enough that it may say real")
 
 
 class GuideVerdicts(Report):
@@ -46,6 +61,7 @@ class GuideVerdicts(Report):
     pictures: list[ImageVerdict] = Field(description="the images, in their order")
     limit: float = Field(description="strangeness above which an image is not like real ones")
     real: int = Field(description="real images that the realism checks learned from")
+    self_test: SelfTest = Field(description="what they make of images that are not real")
     seconds: float = Field(description="wall time")
 
 
@@ -68,6 +84,9 @@ class Inversion(Report):
         description="of the image that comes back from the autoencoder alone"
     )
     verdicts: list[ImageVerdict] = Field(description="what the realism checks say of each image")
+    self_test: SelfTest | None = Field(
+        None, description="what they make of images that are not real; null: they were not asked"
+    )
     seconds: float = Field(description="wall time")
 
 
@@ -111,6 +130,10 @@ class ImageReport(Report):
     kept: dict[str, float] = Field(
         default_factory=dict, description="what it keeps of each control, by its kind"
     )
+    chance: dict[str, float] = Field(
+        default_factory=dict,
+        description="the same with shuffled conditions (moved sideways, mirrored): kept by chance",
+    )
 
 
 class ControlReport(Report):
@@ -120,6 +143,9 @@ class ControlReport(Report):
     weight: float = Field(description="of its branch")
     measure: str = Field(description="of the fidelity, with its unit")
     value: float | None = Field(description="mean over the images; null: not measured")
+    chance: float | None = Field(
+        None, description="the same with shuffled conditions: what is kept by chance"
+    )
     reused: float | None = Field(
         None, description="with --reuse: the same of the first images, up to four"
     )
@@ -140,6 +166,9 @@ class GuideReport(Report):
     last: float | None = Field(description="the same at its last step")
     shift: float | None = Field(
         description="how far it moved the expected image: root mean square, mean of the steps"
+    )
+    lost: str | None = Field(
+        None, description="what was stronger than it and what to change; null: it did not lose"
     )
 
 
@@ -187,6 +216,10 @@ class Generation(Report):
     )
     verdicts: list[ImageVerdict] = Field(
         default_factory=list, description="what realism checks say of guided images, in their order"
+    )
+    self_test: SelfTest | None = Field(
+        None,
+        description="what realism checks make of images that are not real; null: not asked",
     )
     start: StartReport | None = Field(
         default=None, description="what became of the image that sampling started at"

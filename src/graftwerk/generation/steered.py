@@ -4,18 +4,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..adapters.lora import KIND as LORA
 from ..adapters.lora import make_low_rank
 from ..adapters.manifest import RECORD, read_bundle, require_base
 from ..adapters.peft_format import Adapter, adapter_fingerprint, join, read_adapter, require_fit
+from ..conditions.base import Read
+from ..conditions.estimators import load_estimator
 from ..controlnet.inputs import LoadedBranch, LoadedControl, load_branch
+from ..controlnet.spec import ControlInput
 from ..diffusion.guidance import GradientGuide, GuidanceTrace, Term
 from ..diffusion.pipeline import DiffusionModel
 from .guide_spec import Guide
 from .guides import GuideModels, GuideNetworks, Settings
 from .spec import LoraSpec
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 T = TypeVar("T")
 
@@ -45,6 +51,7 @@ class LoadedGuide:
         label: the class that it guides to; None: it guides to something else.
         models: what it asks; None for a function of the caller's.
         notes: what reading changed of its image.
+        image: that it guides to; None: something else.
     """
 
     term: Term
@@ -52,6 +59,7 @@ class LoadedGuide:
     label: str | None = None
     models: GuideModels | None = None
     notes: tuple[str, ...] = ()
+    image: "Image | None" = None
 
 
 class Loader:
@@ -61,6 +69,7 @@ class Loader:
         self.model = model
         self._branches: dict[Path, LoadedBranch] = {}
         self._networks = GuideNetworks(model.device)
+        self._readers: dict[tuple[str, str], Read] = {}
 
     def lora(self, spec: LoraSpec) -> LoadedLora:
         """Read a LoRA and see that it fits.
@@ -84,6 +93,20 @@ class Loader:
             self._branches[folder] = load_branch(folder, self.model)
         return self._branches[folder]
 
+    def reader(self, control: ControlInput) -> Read | None:
+        """What reads the condition of a control's image; None: what comes with the package.
+
+        Raises:
+            BadInput: no model reads this kind, or this one reads another.
+            BadFile: the model cannot be read.
+        """
+        if control.estimator is None:
+            return None
+        key = (control.kind, control.estimator)
+        if key not in self._readers:
+            self._readers[key] = load_estimator(*key, self.model.device).read
+        return self._readers[key]
+
     def guide(self, guide: Guide, settings: Settings) -> LoadedGuide:
         """Load what a guide asks.
 
@@ -96,8 +119,9 @@ class Loader:
         log_prob, clean, fingerprint = models.log_prob(guide)
         term = models.term(guide.name, log_prob, guide.scale, clean)
         label = guide.what if guide.aim == "class" else None
-        notes = () if guide.image is None else guide.image.notes
-        return LoadedGuide(term, fingerprint, label, models, notes)
+        opened = guide.image
+        notes, image = ((), None) if opened is None else (opened.notes, opened.image)
+        return LoadedGuide(term, fingerprint, label, models, notes, image)
 
 
 @dataclass(frozen=True)

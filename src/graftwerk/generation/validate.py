@@ -2,8 +2,8 @@
 
 from ..blocks.captions import object_phrases
 from ..controlnet.spec import (
-    ControlInput,
     branch_folders,
+    estimators_named,
     parse_control,
     read_control,
     read_named,
@@ -42,12 +42,18 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
     guides = [_read_guide(guide, request) for guide in guides]
     specs = [parse_control(entry) for entry in request.control]
     require_measure(request, [not spec.masks for spec in specs])
-    controls = tuple(read_control(spec) for spec in specs)
+    estimators = estimators_named(request, specs)
+    controls = tuple(read_control(spec, estimators.get(spec.kind)) for spec in specs)
+    for control in controls:
+        if control.finished:
+            from ..controlnet.inputs import require_map  # imports PyTorch, and loads no network
+
+            require_map(control)
     folder = open_pipeline(locate(request.model))
     if not folder.layout.encoders and (request.prompt or request.negative):
         raise BadInput(f"model {request.model!r} takes no prompt.", "Leave the prompt out.")
     branches = branch_folders(request, {spec.kind for spec in specs})
-    _check_size(request, folder, controls)
+    _check_size(request, folder)
     return GenerationSpec(
         options=options,
         folder=folder,
@@ -113,6 +119,8 @@ def _require_reachable(request: Generate, guides: list[Guide]) -> None:
         require_reachable(request.guide_model, "--guide-model")
     if aims & {"text", "image"}:
         require_reachable(request.guide_encoder, "--guide-encoder")
+    for entry in request.estimator:
+        require_reachable(entry.partition("=")[2], "--estimator")
 
 
 def _read_guide(guide: Guide, request: Generate) -> Guide:
@@ -121,18 +129,10 @@ def _read_guide(guide: Guide, request: Generate) -> Guide:
     return read_guide(guide)
 
 
-def _check_size(
-    request: Generate, folder: PipelineFolder, controls: tuple[ControlInput, ...]
-) -> None:
-    """See that the model samples that size, and that finished maps are maps of it."""
+def _check_size(request: Generate, folder: PipelineFolder) -> None:
+    """See that the model samples that size."""
     sizes = read_sizes(folder)
     if sizes is None:  # told when the networks are there
         return
     size = (request.width or sizes.own[0], request.height or sizes.own[1])
     require_multiples(request.model, sizes.multiple, *size)
-    maps = [control for control in controls if control.finished]
-    if maps:
-        from ..controlnet.inputs import map_of  # imports PyTorch, and loads no network for a map
-
-        for control in maps:
-            map_of(control, size)

@@ -120,6 +120,7 @@ class ControlNet:
         until: float = 1.0,
         mask: ImageLike | None = None,
         is_map: bool = False,
+        estimator: str | None = None,
     ) -> "Control":
         """Return an adapter that makes images follow this one.
 
@@ -130,14 +131,19 @@ class ControlNet:
             until: share after which it does not.
             mask: white where it acts; default: everywhere.
             is_map: whether `image` is a finished map.
+            estimator: model of the transformers library that reads the condition of the image;
+                default: what comes with the package.
 
         Raises:
             BadInput: a weight or interval that is not possible, or not an image.
         """
+        if is_map and estimator is not None:
+            raise BadInput("a finished map is not read by an estimator.", "Leave one of them out.")
         masks = () if mask is None else (read_named(mask),)
         source = read_named(image, depth=is_map and self.condition == "depth")
-        control = ControlInput(self.condition, source, is_map, weight, start, until, masks)
-        return Control(self.folder, control)
+        numbers = (weight, start, until)
+        control = ControlInput(self.condition, source, is_map, *numbers, masks, estimator)
+        return Control(self.folder, control, () if estimator is None else (estimator,))
 
     def __repr__(self) -> str:
         return f"ControlNet({self.source!r}, condition={self.condition!r})"
@@ -149,8 +155,8 @@ class Control:
     name = "control"
     socket: Socket = "activations"
 
-    def __init__(self, folder: Path, control: ControlInput) -> None:
-        self._folder, self._control = folder, control
+    def __init__(self, folder: Path, control: ControlInput, named: Sequence[str] = ()) -> None:
+        self._folder, self._control, self._named = folder, control, tuple(named)
 
     @property
     def is_zero(self) -> bool:
@@ -164,7 +170,9 @@ class Control:
             WrongBase: the branch was made on another model; both are named.
             BadFile: it is not a branch.
         """
-        part = LoadedControl(self._control, frozen.loader.branch(self._folder))
+        with _named_by_user(self._named):
+            read = frozen.loader.reader(self._control)
+        part = LoadedControl(self._control, frozen.loader.branch(self._folder), read)
         steered = replace(frozen.steered, controls=(*frozen.steered.controls, part))
         return frozen.holding(self, part, steered)
 
@@ -174,6 +182,11 @@ class Control:
 
     def __repr__(self) -> str:
         return f"Control({self._control.kind!r}, weight={self._control.weight:g})"
+
+
+def _named_by_user(names: Sequence[str]) -> AbstractContextManager[None]:
+    """Of a command all models were named before; what is named here may be fetched too."""
+    return named_by_user(names) if names else nullcontext()
 
 
 class _Guide:
@@ -224,10 +237,7 @@ class _ModelGuide(_Guide):
         self._guide, self._settings, self._named = guide, settings, tuple(named)
 
     def _load(self, pipe: Pipeline) -> LoadedGuide:
-        named: AbstractContextManager[None] = nullcontext()
-        if self._named:
-            named = named_by_user(self._named)
-        with named:
+        with _named_by_user(self._named):
             return pipe.loader.guide(self._guide, self._settings)
 
     def __repr__(self) -> str:

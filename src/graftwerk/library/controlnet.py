@@ -10,11 +10,20 @@ from .. import files, folders
 from ..adapters.manifest import write_bundle
 from ..conditions.base import Condition
 from ..conditions.kinds import condition_named
+from ..conditions.perceived import PERCEPTION
 from ..controlnet import checkpoint
 from ..controlnet.branch import Shape, make_branch, weights_of
 from ..controlnet.convergence import Measurement
 from ..controlnet.forecast import reported_forecast
-from ..controlnet.pairs import KEY, StoredPairs, is_pairs, raw_pairs, require_sampled, store_pairs
+from ..controlnet.pairs import (
+    KEY,
+    PairSource,
+    StoredPairs,
+    is_pairs,
+    raw_pairs,
+    require_sampled,
+    store_pairs,
+)
 from ..controlnet.results import ControlTrained
 from ..controlnet.task import save_memory, unlock, write_pipeline
 from ..controlnet.train import PLOT, SAMPLES, Trained, TrainingJob, train_branch
@@ -23,6 +32,8 @@ from ..data.images import image_html, read_image
 from ..diffusion.checkpoint import open_pipeline
 from ..diffusion.pipeline import DiffusionModel
 from ..errors import BadInput, Diverged
+from ..generation.authenticity import draws_blocks
+from ..models.encoders import note_unlike_blocks
 from ..models.hub import locate
 from ..requests.control import ControlTrain
 from ..results import LeftOut
@@ -40,6 +51,7 @@ if TYPE_CHECKING:
 
 BRANCH, PAIRS, MODEL = "branch", "pairs", "model"
 KIND = "control training"
+_LOOKED_AT = 64  # images, to see whether they are of the world that a built-in model knows
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +189,7 @@ def carry_out(
     shown = read_captioned(request.data, request.caption)
     raw = raw_pairs(request.conditions, shown, condition)
     model = _trainable(open_pipe().steered.frozen, request)
+    _note_foreign(raw, condition, model, monitor)
     with joined(model.device) as group:
         watcher = monitor if group.leads else Silent()
         if group.leads:
@@ -200,6 +213,23 @@ def carry_out(
         group.wait()
     report = _report(request, out, job, trained, shown)
     return ControlNetTraining(out, report, trained.measurements)
+
+
+def _note_foreign(
+    raw: PairSource, condition: Condition, model: DiffusionModel, monitor: Monitor
+) -> None:
+    """Say that the conditions, or the model, are of another world than the images."""
+    if draws_blocks(model):
+        who, advice = model.name, "train a branch of a model that knows such images: --model"
+    elif raw.maps is None and condition.read_by == PERCEPTION:
+        who = PERCEPTION
+        advice = f"pass a folder of {condition.name} maps as --conditions (graft condition --help)"
+    else:
+        return
+    note_unlike_blocks(
+        raw.pictures[:_LOOKED_AT], "training image", who, monitor, advice=advice,
+        device=model.device,
+    )  # fmt: skip
 
 
 def _trainable(model: DiffusionModel, request: ControlTrain) -> DiffusionModel:
@@ -332,7 +362,7 @@ def _report(
 ) -> ControlTrained:
 
     last, outcome = trained.measurements[-1], trained.outcome
-    sampled = [one.fidelity for one in trained.measurements if one.fidelity is not None]
+    sampled = [one for one in trained.measurements if one.fidelity is not None]
     folder = out / BRANCH
     return ControlTrained(
         out=str(request.out),
@@ -359,7 +389,8 @@ def _report(
         frozen_loss=trained.frozen_loss,
         norm=last.norm,
         change=last.change,
-        fidelity=sampled[-1] if sampled else None,
+        fidelity=sampled[-1].fidelity if sampled else None,
+        fidelity_chance=sampled[-1].chance if sampled else None,
         parameters=sum(w.numel() for w in weights_of(lesson.branch).values()),
         bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         items_per_second=outcome.items_per_second,

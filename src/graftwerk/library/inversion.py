@@ -17,7 +17,7 @@ from ..generation.guidance_report import chances_of
 from ..generation.guide_spec import Aim, Guide
 from ..generation.guides import Settings
 from ..generation.invert import Target, descend_to, invert_image, open_head_target, open_target
-from ..generation.results import ImageVerdict, Inversion
+from ..generation.results import ImageVerdict, Inversion, SelfTest
 from ..generation.validate import require_class
 from ..models.checkpoint import own_classes
 from ..models.encoders import real_images_in
@@ -259,6 +259,7 @@ def carry_out(
                 "the loss is of the latents that were moved, the realism checks read the image "
                 "that was decoded from them: what only the latents held is lost between the two"
             )
+    verdicts, self_test = _verdicts(request, target, found.pictures, monitor)
     report = Inversion(
         to=request.to,
         space=request.space,
@@ -268,7 +269,8 @@ def carry_out(
         losses=found.losses,
         psnr_db=found.psnr_db,
         psnr_db_of_decoder=found.psnr_db_of_decoder,
-        verdicts=_verdicts(request, target, found.pictures, monitor),
+        verdicts=verdicts,
+        self_test=self_test,
         seconds=time.perf_counter() - began,
     )
     return InvertedImages(found.pictures, film_strip(found.film), report)
@@ -276,14 +278,15 @@ def carry_out(
 
 def _verdicts(
     request: Invert, target: Target, images: "list[Image]", monitor: Monitor
-) -> list[ImageVerdict]:
+) -> tuple[list[ImageVerdict], SelfTest | None]:
     real = None if request.real is None else str(request.real)
     if not can_testify(target.given, real):
         monitor.note("no verdict: name a folder of real images with --real")
-        return []
+        return [], None
     head = target.models.networks.head(request.guide_model) if target.given is None else None
     encoder = None if head is None else head.encoder
     realism_check = open_realism_check(target.given, real, monitor, encoder)
     pictures = stretch(images, target.size)
     chances = chances_of(target.models, target.label, pictures)
-    return realism_check.testify([""] * len(images), pictures, target.label, chances)
+    verdicts = realism_check.testify([""] * len(images), pictures, target.label, chances)
+    return verdicts, realism_check.self_test

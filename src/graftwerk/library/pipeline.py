@@ -22,13 +22,12 @@ from ..diffusion.sampling import (
     contact_sheet,
     decode,
     encode,
-    image_seed,
     row_generators,
     starting_noise,
 )
 from ..errors import BadInput
 from ..generation.job import Job, open_job
-from ..generation.results import Generation, ImageReport
+from ..generation.results import Generation
 from ..generation.spec import Options, options_of
 from ..generation.steered import Loader, SteeredModel
 from ..generation.validate import require_measure
@@ -248,12 +247,7 @@ class Pipeline:
         start = time.perf_counter()
         made = list(job.run(groups, monitor))
         sampled = time.perf_counter() - start
-        pictures = [
-            ImageReport(
-                path="", number=one.number, seed=image_seed(seed, one.number), kept=one.kept
-            )
-            for one in made
-        ]
+        pictures = [job.image_report(one, "") for one in made]
         images = [one.image for one in made]
         report = job.report(pictures, images, monitor).model_copy(
             update=job.times(groups, sampled, time.perf_counter() - begin)
@@ -385,6 +379,18 @@ def _options(
 
 # Fields of a request that a pipeline has as objects, or that say where things are written.
 _ADAPTERS = frozenset(
-    {"model", "count", "lora", "control", "branch", "out", "previews", "from_", "device", "inpaint"}
+    {
+        "model",
+        "count",
+        "lora",
+        "control",
+        "branch",
+        "estimator",
+        "out",
+        "previews",
+        "from_",
+        "device",
+        "inpaint",
+    }
     | {name for name in Generate.model_fields if name.startswith("guide")}
 )

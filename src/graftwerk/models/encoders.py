@@ -16,6 +16,7 @@ from ..data.documents.formats import is_image_path
 from ..data.images import ImageNotes, read_image
 from ..data.walk import list_files
 from ..errors import BadFile, BadInput, LimitExceeded
+from ..requests.base import DEFAULT_IMAGE_ENCODER
 from ..results import Familiarity, Skipped
 from ..settings import settings
 from ..types import Encoder, HiddenLayer, Monitor, Role, Vectors
@@ -330,6 +331,33 @@ def familiarity(encoder: Encoder, distances: Float64[np.ndarray, " n"]) -> list[
         )
         for distance in distances
     ]
+
+
+def note_unlike_blocks(
+    images: Sequence[Any], what: str, who: str, monitor: Monitor, *, advice: str, device: str
+) -> bool:
+    """Say that images are unlike the Blocks scenes which a built-in model knows, where they are.
+
+    Args:
+        images: `PIL.Image` images.
+        what: they are, as messages call them, in the singular.
+        who: knows Blocks scenes only.
+        monitor: told.
+        advice: what to do instead.
+        device: where the encoder runs that tells them.
+
+    Returns:
+        Whether any is.
+    """
+    if not images:
+        return False
+    encoder = load_encoder(DEFAULT_IMAGE_ENCODER, device=device)
+    _, distances = encode_and_compare(encoder, images)
+    count = 0 if distances is None else int((distances > 1).sum())
+    if count:
+        those = f"{what} is" if len(images) == 1 else f"{count:,} of {len(images):,} {what}s are"
+        monitor.note(f"{those} unlike the Blocks scenes that {who} knows; {advice}")
+    return count > 0
 
 
 def real_images_in(folder: str) -> list[str]:

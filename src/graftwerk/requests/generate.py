@@ -147,6 +147,12 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         max_length=limits.CONTROLS,
         description="KIND=FOLDER of the branch for a control; default: the built-in one",
     )
+    estimator: Control[list[str]] = Field(
+        default_factory=list,
+        max_length=limits.CONTROLS,
+        description="KIND=MODEL of the transformers library that reads the image of a "
+        "--control; default: what comes with the package",
+    )
     reuse: Advanced[int] = Field(
         default=1,
         ge=1,

@@ -151,25 +151,52 @@ def test_scales():
 
 
 def test_the_shape_in_words():
-    def row(scale, frechet):
+    def row(scale, frechet, margin=0.4, share=0.5):
         names = ("precision", "recall", "share")
-        figures = {f"{name}{end}": 0.5 for name in names for end in ("", "_margin")}
-        return SweepRow(scale=scale, frechet=frechet, frechet_margin=0, **figures)
+        figures = {f"{name}_margin": 0.05 for name in names} | dict.fromkeys(names, 0.5)
+        figures |= {"share": share, "frechet": frechet, "frechet_margin": margin}
+        return SweepRow(scale=scale, **figures)
 
-    assert "scale 1 (5.00 -> 7.00)" in shape_of([row(0, 5.0), row(1, 7.0), row(10, 3.0)])
-    assert shape_of([row(0, 5.0), row(1, 4.0)]).startswith("no dip")
+    weak = shape_of([row(0, 5.0), row(1, 7.0), row(10, 3.0)])
+    assert "scale 1 (5.00 -> 7.00)" in weak and "nearer at 10 (3.00)" in weak
+    assert shape_of([row(0, 5.0), row(1, 4.0)]).startswith("no dip: nearest to real images at")
     farther = shape_of([row(0, 5.0), row(1, 6.0), row(3, 7.0)])
-    assert farther.startswith("farther from real images at every scale: 5.00 -> 6.00 at 1, 7.00")
+    assert farther.startswith(
+        "farther from real images at every scale: 5.00 at 0 -> 6.00 at 1, 7.00 at 3;"
+    )
+    assert "at 3 and above: 5.00 at 0 -> 5.20 at 1, 7.00 at 3;" in shape_of(
+        [row(0, 5.0), row(1, 5.2), row(3, 7.0)]
+    )
     assert shape_of([row(1, 4.0)]).startswith("no comparison")
+    # one scale is named once
+    assert "5.00 at 0 -> 6.00 at 1;" in shape_of([row(0, 5.0), row(1, 6.0)])
+
+
+def test_the_words_respect_the_intervals():
+    def row(scale, frechet, share):
+        figures = {"precision": 0.7, "recall": 0.8, "share": share, "frechet": frechet}
+        margins = {"precision": 0.1, "recall": 0.1, "share": 0.1, "frechet": 50.0}
+        return SweepRow(
+            scale=scale, **figures, **{f"{name}_margin": value for name, value in margins.items()}
+        )
+
+    words = shape_of([row(0, 37.45, 0.1), row(10, 46.11, 0.9)])
+    assert words.startswith(
+        "Frechet distance 37.45 at 0, 46.11 at 10: no difference beyond the intervals"
+    )
+    assert "requested class 0.10 -> 0.90, precision 0.70 -> 0.70 (within the intervals)" in words
+    assert "requested class 0.10 -> 0.20 (within the intervals)" in shape_of(
+        [row(0, 37.45, 0.1), row(10, 46.11, 0.2)]
+    )
 
 
 def test_the_cache_of_real_readings_mends_itself(tmp_path):
-    from graftwerk.generation.authenticity import Readings, _load
+    from graftwerk.generation.authenticity import _FAKE_KINDS, Readings, _load, _saved
 
     path = tmp_path / "readings.safetensors"
     assert _load(path) is None
     rows = np.zeros((2, 2))
-    path.write_bytes(Readings(rows, rows, rows).save())
-    assert _load(path) is not None
+    path.write_bytes(_saved({name: Readings(rows, rows, rows) for name in ("real", *_FAKE_KINDS)}))
+    assert set(_load(path)) == {"real", *_FAKE_KINDS}
     path.write_bytes(path.read_bytes()[:100])
     assert _load(path) is None

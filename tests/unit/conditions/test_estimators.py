@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from PIL import Image
 
 from graftwerk.conditions.estimators import load_estimator
 from graftwerk.conditions.kinds import CONDITIONS
@@ -229,3 +230,67 @@ def test_what_does_not_fit_is_refused_by_name(dpt, segformer, tmp_path) -> None:
         load_estimator("depth", str(tmp_path / "nowhere"))
     with pytest.raises(BadFile, match=r"no config\.json"):
         load_estimator("depth", str(tmp_path))
+
+
+def test_an_estimator_reads_the_condition_of_a_control(dpt, text_pipeline, tmp_path):
+    import graftwerk as gw
+    from graftwerk.commands.generate import run_generate
+    from graftwerk.controlnet.branch import Shape, make_branch, weights_of
+    from graftwerk.controlnet.checkpoint import write_controlnet
+    from graftwerk.types import Silent
+
+    pipe = gw.Pipeline(text_pipeline, device="cpu")
+    model, generator = pipe.steered.frozen, torch.Generator().manual_seed(1)
+    branch = make_branch(model.unet, Shape(model.factor), generator)
+    with torch.no_grad():
+        for weight in weights_of(branch).values():
+            weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+    (tmp_path / "branch").mkdir()
+    write_controlnet(tmp_path / "branch", branch, model.unet)
+    # larger than what is generated, and of its shape
+    photo = Image.fromarray(np.kron(IMAGES[0, :32, :32], np.ones((2, 2, 1), np.uint8)))
+    photo.save(tmp_path / "photo.png")
+    net = gw.ControlNet(tmp_path / "branch", condition="depth")
+    read = net(tmp_path / "photo.png", estimator=dpt)
+    made = pipe.with_(read).generate("a red cube", n=1, steps=2)
+    small = gw.conditions.depth(photo.resize((16, 16), Image.Resampling.LANCZOS), estimator=dpt)
+    by_map = pipe.with_(net(small, is_map=True)).generate("a red cube", n=1, steps=2)
+    assert torch.equal(made.latents, by_map.latents)
+    assert not torch.equal(
+        made.latents, pipe.with_(net(photo)).generate("a red cube", n=1, steps=2).latents
+    )
+    # the same estimator reads it back out of the images
+    target = gw.conditions.depth(made.images[0], estimator=dpt)
+    compared = CONDITIONS["depth"].compare(np.asarray(small)[None], np.asarray(target)[None])
+    assert made.report.controls[0].value == pytest.approx(float(compared.values[0]))
+    request = gw.Generate(
+        prompt="a red cube", model=str(text_pipeline), control=[f"depth={tmp_path / 'photo.png'}"],
+        branch=[f"depth={tmp_path / 'branch'}"], estimator=[f"depth={dpt}"], count=1, steps=2,
+        out=tmp_path / "out", device="cpu",
+    )  # fmt: skip
+    [picture] = run_generate(request, Silent()).pictures
+    assert Image.open(picture.path).tobytes() == made.images[0].tobytes()
+    again = run_generate(gw.Generate(from_=picture.path, out=tmp_path / "again"), Silent())
+    assert Image.open(again.pictures[0].path).tobytes() == made.images[0].tobytes()
+    for wrong, message in (("depth", "KIND=MODEL"), (f"canny={dpt}", "no image to read")):
+        with pytest.raises(BadInput, match=message):
+            run_generate(request.model_copy(update={"estimator": [wrong]}), Silent())
+    with pytest.raises(BadInput, match="Leave one of them out"):
+        net(photo, is_map=True, estimator=dpt)
+
+
+def test_a_finished_map_of_another_size_is_resized():
+    from graftwerk.controlnet.inputs import map_of
+    from graftwerk.controlnet.spec import ControlInput, NamedImage
+
+    rows = np.zeros((40, 64, 3), np.uint8)
+    rows[:, 20:32], rows[:, 32:44] = ADE20K[0], ADE20K[4]
+    control = ControlInput("segmentation", NamedImage("map", Image.fromarray(rows)), True)
+    made = map_of(control, (16, 16))
+    assert made.shape == (16, 16, 3)  # its middle, in its own colors
+    assert {tuple(color) for color in made.reshape(-1, 3)} <= {
+        (0, 0, 0),
+        tuple(ADE20K[0]),
+        tuple(ADE20K[4]),
+    }
+    assert tuple(made[0, 6]) == tuple(ADE20K[0]) and tuple(made[0, 9]) == tuple(ADE20K[4])

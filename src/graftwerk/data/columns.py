@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 import numpy as np
@@ -84,7 +85,7 @@ def choose_columns(table: Table, requested: ColumnChoice, target: str | None) ->
         if kind in requested.reads and (names := found.of(kind)):
             note = _note(table, found, kind, names)
             return _rooted(table, Chosen(kind, tuple(names), note))
-    raise _nothing(table, found, requested)
+    raise _nothing(table, found, requested, target)
 
 
 def _rooted(table: Table, chosen: Chosen) -> Chosen:
@@ -217,7 +218,9 @@ def _note(table: Table, found: _Sorted, kind: Kind, names: Sequence[str]) -> str
     )
 
 
-def _nothing(table: Table, found: _Sorted, requested: ColumnChoice) -> BadInput:
+def _nothing(
+    table: Table, found: _Sorted, requested: ColumnChoice, target: str | None = None
+) -> BadInput:
     """The error where no column, or not every named one, can be read."""
     if found.pictures:
         return unread(table.path.name, "image", requested)
@@ -235,14 +238,27 @@ def _nothing(table: Table, found: _Sorted, requested: ColumnChoice) -> BadInput:
             "Write numbers with a point (1.5), or leave that column out of --content.",
         )
     reasons = found.reasons(())
+    hint = (
+        "Numbers are written with a point (1.5); columns are named with --content; there are: "
+        f"{few(list(table.columns))}."
+    )
+    if target is not None and "dates" in reasons.values() and _is_numeric(table, target):
+        hint = (
+            f"To forecast {target} in time: graft forecast {quote(str(table.path))} --target "
+            f"{quote(target)} --horizon 48. {hint}"
+        )
     held = few([f"{name} ({why})" for name, why in reasons.items()]) or "no other column"
     return BadInput(
         f"{table.path.name} has no column of "
         f"{' or '.join(KIND_WORDS[kind] for kind in sorted(requested.reads))} beside the labels: "
         f"{held}.",
-        "Numbers are written with a point (1.5); columns are named with --content; there are: "
-        f"{few(list(table.columns))}.",
+        hint,
     )
+
+
+def _is_numeric(table: Table, name: str) -> bool:
+    values = [v for v in table.numbers(name) if not is_missing(v)] if name in table.columns else []
+    return bool(values) and all(map(is_number, values))
 
 
 def _short(cell: Any) -> str:

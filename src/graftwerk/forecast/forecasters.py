@@ -6,7 +6,7 @@ All give quantiles of each lead, in the units of the series.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ class History:
     second: int = 1
 
 
+@runtime_checkable
 class Forecaster(Protocol):
     """What forecasts.
 
@@ -185,6 +186,9 @@ class NetworkForecaster:
             block = block[:, : min(leads - count, self.most)]
             center = block[:, :, middle : middle + 1]
             away = block - center
+            # quantiles of a network may cross: none lies nearer to the median than its inner one
+            away[..., middle:] = np.maximum.accumulate(away[..., middle:], axis=-1)
+            away[..., middle::-1] = np.minimum.accumulate(away[..., middle::-1], axis=-1)
             away = np.sign(away) * np.hypot(away, wider)
             wider = away[:, -1:]
             done.append(center + away)
@@ -290,6 +294,8 @@ def _quantiles_of(spread: Any) -> Float[Tensor, "b h q"]:
     if isinstance(spread, torch.distributions.TransformedDistribution):
         base, move = spread.base_dist, spread.transforms[0]
         loc, scale = (_numbers(getattr(move, name)) for name in ("loc", "scale"))
+    if isinstance(base, torch.distributions.Independent):
+        base = base.base_dist
     levels = np.array(QUANTILES)
     if isinstance(base, torch.distributions.StudentT):
         parts = stats.t(_numbers(base.df), _numbers(base.loc), _numbers(base.scale))

@@ -34,6 +34,7 @@ class Entry:
         judged: whether a judge measures it.
         variant: which of the recipes of its module; empty: the module's only one.
         builtin: name of the built-in model that it made.
+        material: what it is made from, counted: scenes of the Blocks world, or made-up series.
         reach: figures that it aims at, by their name in `graft recipe eval`; a name that ends in
             `_percent` is an error, to be below.
     """
@@ -48,6 +49,7 @@ class Entry:
     takes: tuple[str, ...] = ()
     judged: bool = False
     variant: str = ""
+    material: str = "scenes"
 
     def load(self) -> Any:
         """Import the recipe; see `recipe.Recipe` for what it has."""
@@ -119,6 +121,7 @@ RECIPES: tuple[Entry, ...] = (
         "safetensors and config.json of graftwerk",
         {"mase_percent": 85.0},
         "builtin/series",
+        material="series",
     ),
     *(
         Entry(

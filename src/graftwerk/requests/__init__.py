@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from .condition import ConditionList, EvalEdges, MakeCondition
     from .control import ControlAblation, ControlExport, ControlTrain
     from .evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
-    from .finetune import Compare, EvalFit, Fit, LoraTrain, Predict
-    from .forecast import Forecast
+    from .finetune import Compare, EvalFit, Fit, Forecast, LoraTrain, Predict
     from .generate import Generate
     from .guide import GuideCheck, GuideSweep, Invert
     from .models import ModelsInfo, ModelsList, Tour
@@ -43,7 +42,7 @@ REQUESTS = {
     "EvalRetrieval": "evaluate",
     "EvalSimilarity": "evaluate",
     "Fit": "finetune",
-    "Forecast": "forecast",
+    "Forecast": "finetune",
     "Generate": "generate",
     "GuideCheck": "guide",
     "GuideSweep": "guide",

@@ -20,6 +20,7 @@ SECTIONS = {
     "meter": "whether the convergence meter tells the truth, and what can be predicted",
     "conditions": "scores of real renders: what the readers of conditions bound",
     "adapt": "a linear head on cached features, beside transformers.Trainer",
+    "forecast": "zero-shot forecasts beside naive ones, AutoETS and Theta",
     "lora": "LoRA, a step and the top blocks alone, beside peft under transformers.Trainer",
     "warm": "CPU time of a search through an open Index, beside run",
     "cold": "CPU time of a cold search and a cold ask, beside sentence-transformers",

@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from .requests.condition import ConditionList, EvalEdges, MakeCondition
     from .requests.control import ControlAblation, ControlExport, ControlTrain
     from .requests.evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
-    from .requests.finetune import Compare, EvalFit, Fit, FitExport, LoraTrain, Predict
-    from .requests.forecast import Forecast
+    from .requests.finetune import Compare, EvalFit, Fit, FitExport, Forecast, LoraTrain, Predict
     from .requests.generate import Generate
     from .requests.guide import GuideCheck, GuideSweep, Invert
     from .requests.models import ModelsFetch, ModelsInfo, ModelsList, Tour

@@ -23,7 +23,7 @@ from ..rag.results import Answer, Calibration
 from ..results import Report
 from ..search.results import Embedding, IndexChange, IndexCheck, IndexState, SearchResult
 from ..text_safety import printable
-from . import blocks, classify, condition, control, finetune, forecast, guide, search
+from . import blocks, classify, condition, control, finetune, guide, search
 from . import finetune as probe
 from .format import dim as _dim
 from .format import note_lines, skipped_lines, source_lines, table, table_lines
@@ -271,7 +271,7 @@ _lines.register(EdgeEvaluation, condition.edge_lines)
 _lines.register(FitResult, finetune.fit_lines)
 _lines.register(FitComparison, finetune.comparison_lines)
 _lines.register(Predictions, finetune.prediction_lines)
-_lines.register(ForecastResult, forecast.forecast_lines)
+_lines.register(ForecastResult, finetune.forecast_lines)
 _lines.register(FitEvaluation, finetune.evaluation_lines)
 _lines.register(ReadoutResult, probe.readout_lines)
 _lines.register(LoraTrainResult, finetune.lora_lines)

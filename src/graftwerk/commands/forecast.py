@@ -10,13 +10,12 @@ from pathlib import Path
 from .. import files, folders
 from ..data.tables import reading_of
 from ..errors import BadInput, UnknownName
-from ..forecast.backtest import choose_origins
 from ..forecast.plot import plot_forecast
-from ..forecast.results import ForecastResult
+from ..forecast.results import BacktestRow, ForecastResult
 from ..forecast.saved import require_free
 from ..forecast.series import Series, read_series
 from ..library.forecaster import Forecaster, ForecastValues
-from ..requests.forecast import Forecast
+from ..requests.finetune import Forecast
 from ..types import Monitor
 
 
@@ -41,11 +40,11 @@ def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
         request.gaps,
         reading_of(request),
     )
-    notes = list(series.notes)
     forecaster = Forecaster(
         request.model,
         request.how,
         request.season,
+        request.calibrate,
         request.steps,
         request.rank,
         request.seed,
@@ -53,34 +52,31 @@ def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
         series.step.seasons() if series.step is not None else (),
     )
     values, ahead = series.values, request.horizon
-    seasons = forecaster.seasons(values)
-    covariates = dict(series.covariates) or None
-    if len(values) and float(values.min()) == float(values.max()):
-        notes.append("all values are the same, and so is the forecast")
-    origins = choose_origins(len(values), ahead, request.origins, seasons[0]).places
-    if request.origins and not origins:
-        notes.append(f"{len(values):,} values are too few to test forecasts of {ahead:,}")
+    origins = forecaster.origins(values, ahead, request.origins)
+    notes = _notes(series, request, bool(origins))
     for note in notes:
         monitor.note(note)
     if request.how != "zero-shot":
         forecaster.fit(values[: origins[0]] if origins else values, ahead, monitor=monitor)
     monitor.start("forecasting")
+    covariates = dict(series.covariates) or None
     found = forecaster.predict(values, ahead, covariates=covariates)
-    rows = (
-        forecaster.backtest(values, ahead, origins=request.origins, covariates=covariates)
-        if origins
-        else []
-    )
-    times = series.times_ahead(ahead)
+    rows: list[BacktestRow] = []
+    if origins:
+        rows = forecaster.backtest(values, ahead, origins=request.origins, covariates=covariates)
+    if request.save is not None:
+        forecaster.save(request.save)
+    if request.plot is not None:
+        files.write_bytes(request.plot, _plot(series, forecaster, found, request))
     result = ForecastResult(
         target=series.name,
         model=request.model,
         how=forecaster.method,
         history=len(values),
         step=series.step.words if series.step is not None else "1 row",
-        season=seasons[0],
-        second_season=seasons[1],
-        times=times,
+        season=found.season,
+        second_season=found.second_season,
+        times=series.times_ahead(ahead),
         median=found.median.tolist(),
         quantiles={f"{q:g}": found.quantile(q).tolist() for q in found.levels},
         backtest=rows,
@@ -94,13 +90,21 @@ def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
         notes=notes,
         seconds=time.perf_counter() - began,
     )
-    if request.save is not None:
-        forecaster.save(request.save)
-    if request.plot is not None:
-        files.write_bytes(request.plot, _plot(series, forecaster, found, request))
     if request.out is not None and write is not None:
         files.write_text(request.out, write(result))
     return result
+
+
+def _notes(series: Series, request: Forecast, tested: bool) -> list[str]:
+    """What a person should know of the series."""
+    notes = list(series.notes)
+    if float(series.values.min()) == float(series.values.max()):
+        notes.append("all values are the same, and so is the forecast")
+    if request.origins and not tested:
+        notes.append(
+            f"{len(series.values):,} values are too few to test forecasts of {request.horizon:,}"
+        )
+    return notes
 
 
 def _plot(

@@ -1,8 +1,9 @@
 """Which columns of a table a model reads: those that were named, or those of the fitting type."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any, Literal
 
 import numpy as np
@@ -89,10 +90,10 @@ def choose_columns(table: Table, requested: ColumnChoice, target: str | None) ->
     for kind in kinds:
         if kind in requested.reads and (names := found.of(kind)):
             if kind == "row":
-                return _as_row(table, found, found.words, found.series)
+                return _as_row(table, found, found.words, found.series, target)
             note = _note(table, found, kind, names)
             return Chosen(kind, tuple(names), note)
-    raise _nothing(table, found, requested)
+    raise _nothing(table, found, requested, target)
 
 
 def unread(source: str, kind: Kind, requested: ColumnChoice) -> BadInput:
@@ -190,7 +191,13 @@ def _is_renamed(values: Sequence[Any], labels: Sequence[Any]) -> bool:
     return few_labels and len(pairs) == len(set(texts)) == len({value for value, _ in pairs})
 
 
-def _as_row(table: Table, found: _Sorted, words: Sequence[str], numbers: Sequence[str]) -> Chosen:
+def _as_row(
+    table: Table,
+    found: _Sorted,
+    words: Sequence[str],
+    numbers: Sequence[str],
+    target: str | None = None,
+) -> Chosen:
     """Numbers, and the texts beside them."""
     names = tuple(name for name in table.columns if name in {*words, *numbers})
     texts = f"texts from {few(words)} and " if words else ""
@@ -202,6 +209,7 @@ def _as_row(table: Table, found: _Sorted, words: Sequence[str], numbers: Sequenc
         + (f"; left out: {left}" if left else "")
         + "; --content names others"
     )
+    note = ". ".join(filter(None, (note, _forecast_hint(table, reasons.values(), target))))
     return Chosen("row", names, note, numbers=tuple(numbers))
 
 
@@ -243,7 +251,9 @@ def _note(table: Table, found: _Sorted, kind: Kind, names: Sequence[str]) -> str
     )
 
 
-def _nothing(table: Table, found: _Sorted, requested: ColumnChoice) -> BadInput:
+def _nothing(
+    table: Table, found: _Sorted, requested: ColumnChoice, target: str | None = None
+) -> BadInput:
     """The error where no column, or not every named one, can be read."""
     if found.pictures:
         return unread(table.path.name, "image", requested)
@@ -261,14 +271,34 @@ def _nothing(table: Table, found: _Sorted, requested: ColumnChoice) -> BadInput:
             "Write numbers with a point (1.5), or leave that column out of --content.",
         )
     reasons = found.reasons(())
+    hint = (
+        "Numbers alone are fitted without a pre-trained model: graft fit --how linear; columns are "
+        "named with --content; there are: "
+        f"{few(list(table.columns))}."
+    )
+    hint = " ".join(filter(None, (_forecast_hint(table, reasons.values(), target), hint)))
     held = few([f"{name} ({why})" for name, why in reasons.items()]) or "no other column"
     return BadInput(
         f"{table.path.name} has no column of "
         f"{' or '.join(KIND_WORDS[kind] for kind in sorted(requested.reads))} beside the labels: "
         f"{held}.",
-        "Numbers alone are fitted without a pre-trained model: graft fit --how linear; columns are "
-        f"named with --content; there are: {few(list(table.columns))}.",
+        hint,
     )
+
+
+def _forecast_hint(table: Table, reasons: Collection[str], target: str | None) -> str:
+    """The command that forecasts a number of a table with dates; empty for other tables."""
+    if target is None or "dates" not in reasons or not _is_numeric(table, target):
+        return ""
+    return (
+        f"To forecast {target} in time: graft forecast {quote(str(table.path))} --target "
+        f"{quote(target)} --horizon 48."
+    )
+
+
+def _is_numeric(table: Table, name: str) -> bool:
+    values = [v for v in table.numbers(name) if not is_missing(v)] if name in table.columns else []
+    return bool(values) and all(map(is_number, values))
 
 
 def _short(cell: Any) -> str:

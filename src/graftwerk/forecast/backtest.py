@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from ..metrics.forecasting import coverage, crps
+from ..metrics.calibration import coverage, crps
 from .candidates import seasonal_scale
 from .forecasters import Drift, Forecaster, History, Naive
 from .results import BacktestRow

@@ -186,6 +186,9 @@ class NetworkForecaster:
             block = block[:, : min(leads - count, self.most)]
             center = block[:, :, middle : middle + 1]
             away = block - center
+            # quantiles of a network may cross: none lies nearer to the median than its inner one
+            away[..., middle:] = np.maximum.accumulate(away[..., middle:], axis=-1)
+            away[..., middle::-1] = np.minimum.accumulate(away[..., middle::-1], axis=-1)
             away = np.sign(away) * np.hypot(away, wider)
             wider = away[:, -1:]
             done.append(center + away)
@@ -291,6 +294,8 @@ def _quantiles_of(spread: Any) -> Float[Tensor, "b h q"]:
     if isinstance(spread, torch.distributions.TransformedDistribution):
         base, move = spread.base_dist, spread.transforms[0]
         loc, scale = (_numbers(getattr(move, name)) for name in ("loc", "scale"))
+    if isinstance(base, torch.distributions.Independent):
+        base = base.base_dist
     levels = np.array(QUANTILES)
     if isinstance(base, torch.distributions.StudentT):
         parts = stats.t(_numbers(base.df), _numbers(base.loc), _numbers(base.scale))

@@ -138,22 +138,21 @@ def read_series(
             )
     columns = {name: _numbers(table, name) for name in (target, *covariates)}
     notes = [*table.notes]
+    times: list[datetime] = []
+    step = None
     if time is None:
         notes.append(
             f"{path.name} has no column of times (--time names one): its rows are taken as evenly "
             "spaced, in their order"
         )
-        times: list[datetime] = []
-        step = None
     else:
         times, more = _read_times(table, time)
         order, said = _in_order(table, times, columns, time)
         notes += more + said
         times = [times[n] for n in order]
         columns = {name: column[order] for name, column in columns.items()}
-        step, found = _find_step(times, time)
+        step = _find_step(times, time)
         times, columns = _on_grid(path.name, times, columns, step, gaps, notes)
-        notes += found
     start, beside, values = _filled(path.name, target, columns, gaps, notes)
     return Series(
         name=target,
@@ -360,7 +359,7 @@ def _in_order(
     return once, notes
 
 
-def _find_step(times: Sequence[datetime], name: str) -> tuple[Step, list[str]]:
+def _find_step(times: Sequence[datetime], name: str) -> Step:
     """The usual distance between neighbours: months, working days, or seconds."""
     if len(times) < 2:
         raise BadInput(
@@ -368,7 +367,7 @@ def _find_step(times: Sequence[datetime], name: str) -> tuple[Step, list[str]]:
         )
     if month := _monthly(times):
         words = {1: "1 month", 3: "1 quarter", 12: "1 year"}.get(month, f"{month} months")
-        return Step(words, months=month), []
+        return Step(words, months=month)
     distances = Counter(after - before for before, after in pairwise(times))
     usual = min(distances, key=lambda one: (-distances[one], one))
     if distances[usual] < len(times) / 2:
@@ -379,8 +378,8 @@ def _find_step(times: Sequence[datetime], name: str) -> tuple[Step, list[str]]:
         )
     weekdays = all(time.weekday() < _WEEKDAYS for time in times)
     if usual == _DAY and weekdays and len(times) > _WEEKDAYS:
-        return Step("1 working day", business=True), []
-    return Step(_words(usual), seconds=usual.total_seconds()), []
+        return Step("1 working day", business=True)
+    return Step(_words(usual), seconds=usual.total_seconds())
 
 
 def _monthly(times: Sequence[datetime]) -> int:

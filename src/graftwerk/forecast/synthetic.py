@@ -53,7 +53,7 @@ def _periods(generator: Generator) -> tuple[int, int]:
     return int(np.exp(generator.uniform(np.log(2), np.log(200)))), 1
 
 
-def _size(generator: Generator, low: float = 0.05, high: float = 3.0) -> float:
+def _size(generator: Generator, low: float | int = 0.05, high: float | int = 3.0) -> float:
     """A number between, any order of magnitude as likely."""
     return float(np.exp(generator.uniform(np.log(low), np.log(high))))
 

@@ -4,6 +4,7 @@ Windows of the series are trained on by the one loop. How much of what was learn
 nothing to all of it, is chosen on its last windows, which are not trained on.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ Method = Literal["linear", "lora", "full"]
 _RATES: Mapping[Method, float] = {"linear": 2e-3, "lora": 1e-3, "full": 3e-4}
 _BATCH = 32
 _HELD = 0.2  # share of the history whose windows choose
-_WINDOWS = 48  # that choose
+_HELD_WINDOWS = 48  # of them
 _LEAST = 16  # values before a window
 _SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of what was learned
 
@@ -104,28 +105,34 @@ class _Task:
         return self._model.loss(batch, target)
 
 
-def tune(
-    model: NetworkForecaster,
-    history: History,
-    method: Method,
-    *,
-    leads: int,
-    steps: int,
-    rank: Rank,
-    seed: int,
-    folder: Path,
-    monitor: Monitor,
-) -> Tuned:
-    """Fit a forecaster to a history; its network is changed.
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """How a forecaster is fitted.
 
-    Args:
-        model: what is fitted.
-        history: all of it may be learned from.
+    Attributes:
         method: what is trained.
         leads: values ahead that it is trained for.
         steps: of the optimizer.
         rank: of low-rank updates.
         seed: of the order of windows and of first weights.
+    """
+
+    method: Method
+    leads: int
+    steps: int
+    rank: Rank
+    seed: int
+
+
+def tune(
+    model: NetworkForecaster, history: History, how: Fitting, folder: Path, monitor: Monitor
+) -> Tuned:
+    """Fit a forecaster to a history, all of which may be learned from; its network is changed.
+
+    Args:
+        model: what is fitted.
+        history: its values and seasons.
+        how: see `Fitting`.
         folder: for checkpoints.
         monitor: informed.
 
@@ -133,30 +140,24 @@ def tune(
         BadInput: the history is too short.
         Diverged: the loss is not finite any more.
     """
-    leads = min(leads, model.most)
-    count = len(history.values)
-    last = count - leads
-    first = max(_LEAST, min(2 * history.season, last // 2))
-    held = last - max(1, round(_HELD * (last - first)))
-    # a window that ends `leads` before the first held-out one shares no value with it
-    if held - leads <= first + 1:
-        raise BadInput(
-            f"a history of {count:,} values is too short to fit {leads} values ahead.",
-            f"It takes some {4 * leads + 2 * first:,}; forecast zero-shot instead.",
-        )
+    leads, method, seed = min(how.leads, model.most), how.method, how.seed
+    first, held, last = _windows(history, leads)
     generator = generator_for(seed, 0, model.device)
-    steer, parameters = _parameters(model, method, rank, generator)
+    steer, parameters = _parameters(model, method, how.rank, generator)
     frozen = {name: one.detach().clone() for name, one in parameters.items()}
+    # a window that ends `leads` before the first held-out one shares no value with it
     task = _Task(model, history, parameters, (first, held - leads), leads, seed)
-    windows = np.unique(np.linspace(held, last, _WINDOWS).astype(int)).tolist()
-    plan = Plan(steps, _BATCH, _RATES[method], warm_up=min(20, steps // 4 + 1), average_decay=0.98)
+    windows = np.unique(np.linspace(held, last, _HELD_WINDOWS).astype(int)).tolist()
+    warm = min(20, how.steps // 4 + 1)
+    plan = Plan(how.steps, _BATCH, _RATES[method], warm_up=warm, average_decay=0.98)
     session = Session(folder, {"method": method, "leads": leads, "seed": seed}, seed)
     outcome = train(task, plan, session, monitor)
     found = {}
     for share in _SHARES:
         _put(parameters, frozen, outcome.average, share, steer)
         with torch.no_grad():
-            found[share] = float(task.losses(windows).mean())
+            loss = float(task.losses(windows).mean())
+            found[share] = loss if math.isfinite(loss) else math.inf
     best = min(found, key=lambda share: (found[share], share))
     weights = _put(parameters, frozen, outcome.average, best, steer)
     model.network.requires_grad_(False)
@@ -169,6 +170,20 @@ def tune(
         weights={} if steer is not None else weights,
         steer=steer,
     )
+
+
+def _windows(history: History, leads: int) -> tuple[int, int, int]:
+    """Ends of the first window, of the first one held out, and of the last."""
+    last = len(history.values) - leads
+    first = max(_LEAST, min(2 * history.season, last // 2))
+    held = last - max(1, round(_HELD * (last - first)))
+    if held - leads <= first + 1:
+        raise BadInput(
+            f"a history of {len(history.values):,} values is too short to fit {leads} values "
+            "ahead.",
+            f"It takes some {4 * leads + 2 * first:,}; forecast zero-shot instead.",
+        )
+    return first, held, last
 
 
 def _parameters(

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -17,20 +17,20 @@ from jaxtyping import Float
 from ..adapters.lora import Rank
 from ..errors import BadInput
 from ..forecast import saved
-from ..forecast.backtest import backtest, choose_origins
+from ..forecast.backtest import Origins, backtest, choose_origins
+from ..forecast.calibrated import Calibrated
 from ..forecast.covariates import WithCovariates
 from ..forecast.forecasters import Forecaster as Kernel
 from ..forecast.forecasters import History, NetworkForecaster, open_forecaster
 from ..forecast.results import BacktestRow
 from ..forecast.season import find_seasons
-from ..forecast.tune import Tuned, tune
+from ..forecast.tune import Fitting, Method, Tuned, tune
 from ..models.hub import named_by_user
-from ..requests.base import Device
-from ..requests.forecast import DEFAULT_FORECASTER, Forecast
+from ..requests.base import DEFAULT_FORECASTER, Device
+from ..requests.finetune import Forecast
 from ..types import Monitor
 from .arguments import checked, or_silent
 
-Method = Literal["zero-shot", "linear", "lora", "full"]
 Covariates = Mapping[str, Any]
 _LEAST = 3  # values of a history
 
@@ -38,6 +38,10 @@ _LEAST = 3  # values of a history
 @dataclass(frozen=True)
 class ForecastValues:
     """A forecast. Made by `Forecaster.predict`.
+
+    >>> import graftwerk as gw
+    >>> gw.Forecaster("builtin/series").predict([5.0] * 20, horizon=3).quantile(0.9).tolist()
+    [5.0, 5.0, 5.0]
 
     Attributes:
         median: of each value ahead, [h].
@@ -84,6 +88,7 @@ class Forecaster:
             `owner/name@revision`, or a folder that `save` wrote.
         method: `zero-shot`, or what `fit` trains: `linear` (the last layer), `lora`, `full`.
         season: steps of a season, 1 for none; None: found from each series.
+        calibrate: scale intervals by the model's errors earlier in the same series.
         steps: of the optimizer.
         rank: of LoRA's update of each matrix.
         seed: of everything random.
@@ -95,8 +100,9 @@ class Forecaster:
     """
 
     model: str = DEFAULT_FORECASTER
-    method: Method = "zero-shot"
+    method: str = "zero-shot"
     season: int | None = None
+    calibrate: bool = True
     steps: int = 200
     rank: int = 8
     seed: int = 0
@@ -112,6 +118,7 @@ class Forecaster:
             model=self.model,
             how=self.method,
             season=self.season,
+            calibrate=self.calibrate,
             steps=self.steps,
             rank=self.rank,
             seed=self.seed,
@@ -120,8 +127,7 @@ class Forecaster:
         self._tuned: Tuned | None = None
         with named_by_user([self.model]):
             if saved.is_saved(self.model):
-                self._network, method = saved.open_saved(self.model, self.device)
-                self.method = method  # type: ignore[assignment]
+                self._network, self.method = saved.open_saved(self.model, self.device)
             else:
                 self._network = open_forecaster(self.model, self.device)
 
@@ -151,17 +157,10 @@ class Forecaster:
             self._network = open_forecaster(self.model, self.device)
         history = History(values, *self.seasons(values))
         with tempfile.TemporaryDirectory(prefix="graftwerk-") as folder:
-            self._tuned = tune(
-                self._network,
-                history,
-                self.method,
-                leads=horizon,
-                steps=self.steps,
-                rank=Rank(self.rank, 2.0 * self.rank),
-                seed=self.seed,
-                folder=Path(folder) / "training",
-                monitor=or_silent(monitor),
-            )
+            rank = Rank(self.rank, 2.0 * self.rank)
+            how = Fitting(cast("Method", self.method), horizon, self.steps, rank, self.seed)
+            training = Path(folder) / "training"
+            self._tuned = tune(self._network, history, how, training, or_silent(monitor))
         return self
 
     def seasons(self, series: Any) -> tuple[int, int]:
@@ -170,6 +169,13 @@ class Forecaster:
         if self.season is not None:
             return self.season, 1
         return find_seasons(values, self.suggested)
+
+    def origins(self, series: Any, horizon: int, count: int = 5) -> tuple[int, ...]:
+        """How many values stand before each moment that `backtest` forecasts from; may be none."""
+        values = _values(series)
+        if np.ptp(values) == 0:
+            return ()
+        return choose_origins(len(values), horizon, count, self.seasons(values)[0]).places
 
     def predict(
         self, series: Any, horizon: int, *, covariates: Covariates | None = None
@@ -220,8 +226,8 @@ class Forecaster:
         values = _values(series)
         _require_horizon(horizon, len(values))
         seasons = self.seasons(values)
-        places = choose_origins(len(values), horizon, origins, seasons[0])
-        if not places.places:
+        places = self.origins(values, horizon, origins)
+        if not places:
             raise BadInput(
                 f"a history of {len(values):,} values is too short to test forecasts of "
                 f"{horizon:,}.",
@@ -229,8 +235,8 @@ class Forecaster:
             )
         kernels: list[Kernel] = [self._kernel(covariates)]
         if covariates:
-            kernels.append(self._network)
-        return backtest(values, seasons, places, kernels)
+            kernels.append(self._kernel(None))
+        return backtest(values, seasons, Origins(places, horizon), kernels)
 
     def save(self, path: str | Path) -> None:
         """Write what was fitted to a folder that `Forecaster` and `graft forecast --model` open.
@@ -244,10 +250,11 @@ class Forecaster:
         saved.save(Path(path).expanduser().absolute(), self._network, self._tuned)
 
     def _kernel(self, covariates: Covariates | None) -> Kernel:
-        if not covariates:
-            return self._network
-        columns = {name: _values(column, name) for name, column in covariates.items()}
-        return WithCovariates(self._network, columns)
+        kernel: Kernel = self._network
+        if covariates:
+            columns = {name: _values(column, name) for name, column in covariates.items()}
+            kernel = WithCovariates(kernel, columns)
+        return Calibrated(kernel) if self.calibrate else kernel
 
     @property
     def network(self) -> NetworkForecaster:

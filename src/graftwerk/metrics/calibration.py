@@ -5,6 +5,7 @@ predictions made with probability p, a share p is correct.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
@@ -106,3 +107,26 @@ def calibration_error(
         for inside in (locations == location for location in range(bins))
     )
     return float(total / len(confidence))
+
+
+def crps(
+    quantiles: Float[np.ndarray, "h q"], actual: Float[np.ndarray, " h"], levels: Sequence[float]
+) -> float:
+    """Return twice the mean quantile loss, which approximates the CRPS; of a median alone the MAE.
+
+    >>> crps(np.array([[1.0], [2.0]]), np.array([2.0, 2.0]), [0.5])
+    0.5
+    """
+    error = actual[:, None] - quantiles
+    at = np.asarray(levels)
+    return float(2 * np.maximum(at * error, (at - 1) * error).mean())
+
+
+def coverage(
+    quantiles: Float[np.ndarray, "h q"], actual: Float[np.ndarray, " h"], levels: Sequence[float]
+) -> float | None:
+    """Return the share of values from the quantile .1 to .9; None where these are not known."""
+    if 0.1 not in levels or 0.9 not in levels:
+        return None
+    low, high = (quantiles[:, list(levels).index(level)] for level in (0.1, 0.9))
+    return float(((actual >= low) & (actual <= high)).mean())

@@ -22,17 +22,18 @@ class Entry:
     """A recipe.
 
     Attributes:
-        name: its module has the same name, with `_` for `-`.
-        about: what it trains.
-        limits: of the trained model.
-        layout: file format of the result.
-        needs: recipes whose results it uses.
-        takes: recipes whose results it can train further.
-        judged: whether a judge evaluates it.
-        variant: which of several recipes in the module; empty if there is only one.
-        builtin: name of the built-in model that it trained.
-        reach: target figures, by their name in `graft recipe eval`; names that end in `_percent`
-            are errors, to stay below.
+        name: what it is called; its module has the same name, with `_` for `-`.
+        about: what it makes.
+        limits: what it cannot do.
+        layout: in whose form the result lies.
+        needs: recipes whose results it is made from.
+        takes: recipes whose results it can go on from.
+        judged: whether a judge measures it.
+        variant: which of the recipes of its module; empty: the module's only one.
+        builtin: name of the built-in model that it made.
+        material: what it is made from, counted: scenes of the Blocks world, or made-up series.
+        reach: figures that it aims at, by their name in `graft recipe eval`; a name that ends in
+            `_percent` is an error, to be below.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Entry:
     takes: tuple[str, ...] = ()
     judged: bool = False
     variant: str = ""
+    material: str = "scenes"
 
     def load(self) -> Any:
         """Import the recipe; see `Recipe` for its interface."""
@@ -116,6 +118,7 @@ RECIPES: tuple[Entry, ...] = (
         "safetensors and config.json of graftwerk",
         {"mase_percent": 85.0},
         "builtin/series",
+        material="series",
     ),
     *(
         Entry(

@@ -64,22 +64,22 @@ _CARD = """\
 ---
 license: apache-2.0
 library_name: {library}
-tags: [graftwerk, blocks]
+tags: [graftwerk, {tag}]
 ---
 # {name}
 
-A model of the Blocks world that {about}. Layout: {layout}.
+A model {world}that {about}. Layout: {layout}.
 
 Made by `graft recipe run {name}` of graftwerk {version}, from {start}.
 
-| figure on held-out scenes | measured | aim |
+| figure on held-out {material} | measured | aim |
 |---|---|---|
 {figures}
 
 | training | |
 |---|---|
 | steps | {steps:,} of {planned:,} |
-| scenes | {scenes:,} different ones, rendered from seeds |
+| {material} | {scenes:,} different ones, {making} from seeds |
 | items seen | {items:,} |
 | time | {time} |
 | hardware | {hardware} |
@@ -174,7 +174,8 @@ def _card(made: Made, figures: Mapping[str, float], hardware: str) -> str:
         aim = f"{entry.reach[name]:g}" if name in entry.reach else ""
         lines.append(f"| {name} | {measured} | {aim} |")
     dependencies = made.configuration["ingredients"]
-    start = "nothing but rendered scenes"
+    blocks = entry.material == "scenes"
+    start = "nothing but rendered scenes" if blocks else "nothing but made-up series"
     if entry.name in dependencies:
         start = f"the finished model {dependencies[entry.name][:12]}, which it trained further"
     library = next((v for k, v in _LIBRARIES.items() if k in entry.layout), "graftwerk")
@@ -183,6 +184,10 @@ def _card(made: Made, figures: Mapping[str, float], hardware: str) -> str:
         about=entry.about,
         layout=entry.layout,
         limits=entry.limits,
+        tag="blocks" if blocks else "time-series-forecasting",
+        world="of the Blocks world " if blocks else "",
+        material=entry.material,
+        making="rendered" if blocks else "made",
         library=library,
         start=start,
         version=version("graftwerk"),

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from .condition import ConditionList, EvalEdges, MakeCondition
     from .control import ControlAblation, ControlExport, ControlTrain
     from .evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
-    from .finetune import Compare, EvalFit, Fit, FitExport, LoraTrain, Predict
-    from .forecast import Forecast
+    from .finetune import Compare, EvalFit, Fit, FitExport, Forecast, LoraTrain, Predict
     from .generate import Generate
     from .guide import GuideCheck, GuideSweep, Invert
     from .models import ModelsFetch, ModelsInfo, ModelsList, Tour
@@ -44,7 +43,7 @@ REQUESTS = {
     "EvalSimilarity": "evaluate",
     "Fit": "finetune",
     "FitExport": "finetune",
-    "Forecast": "forecast",
+    "Forecast": "finetune",
     "Generate": "generate",
     "GuideCheck": "guide",
     "GuideSweep": "guide",

@@ -1,4 +1,4 @@
-"""Requests that fit a pre-trained model to labelled data."""
+"""Requests that fit a pre-trained model to labelled data, or forecast a series."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,6 +8,7 @@ from pydantic import Field
 from .. import limits
 from .base import (
     DEFAULT_ENCODER,
+    DEFAULT_FORECASTER,
     DEFAULT_PIPELINE,
     POSITIONAL,
     Advanced,
@@ -28,7 +29,8 @@ from .base import (
 )
 
 if TYPE_CHECKING:
-    import graftwerk.finetune.results  # noqa: F401  named in brackets below
+    import graftwerk.finetune.results
+    import graftwerk.forecast.results  # noqa: F401  named in brackets below
 
 Target = Annotated[
     str | None,
@@ -279,4 +281,69 @@ class EvalFit(TableRequest["graftwerk.finetune.results.FitEvaluation"]):
     missing: MissingLabels = "ask"
     model: OptionalPathText = path_field(
         default=None, description="where the frozen model lies now, if it moved"
+    )
+
+
+class Forecast(TableRequest["graftwerk.forecast.results.ForecastResult"]):
+    """Forecast a time series, with quantiles, and measure it on the end of its history."""
+
+    table: PathField = Field(
+        description="a table with a row for each time: .csv .tsv .jsonl .xlsx .parquet",
+        json_schema_extra=POSITIONAL,
+    )
+    target: Data[str | None] = Field(
+        default=None, description="column to forecast; default: the only one of numbers"
+    )
+    horizon: int = Field(
+        default=24, ge=1, le=limits.FORECAST, description="values to forecast, steps of the table"
+    )
+    model: PathText = path_field(
+        DEFAULT_FORECASTER,
+        description="builtin/series, a folder of PatchTST or TimesFM (2.0, 2.5), a hub id "
+        "NAME@REVISION, or what --save wrote",
+    )
+    season: Data[int | None] = Field(
+        default=None,
+        ge=1,
+        le=limits.SEASON,
+        description="steps of a season, 1 for none; default: found from the series",
+    )
+    covariates: Data[list[str]] = Field(
+        default=[],
+        description="column that is known ahead too, may be given again; its coming values stand "
+        "in rows with an empty target",
+    )
+    time: Data[str | None] = Field(
+        default=None, description="column of times; default: found by what the columns hold"
+    )
+    gaps: Data[Literal["refuse", "fill"]] = Field(
+        default="refuse", description="missing times or values: refuse, or fill by straight lines"
+    )
+    calibrate: bool = Field(
+        default=True,
+        description="scale intervals by the model's errors earlier in the same series",
+    )
+    how: Literal["zero-shot", "linear", "lora", "full"] = Field(
+        default="zero-shot",
+        description="zero-shot: the model as it is; linear, lora, full: first fit its last layer, "
+        "small updates or all weights to the series",
+    )
+    origins: int = Field(
+        default=5,
+        ge=0,
+        le=1_000,
+        description="moments at the end of the history that the backtest forecasts from; 0: none",
+    )
+    steps: Training[int] = Field(
+        default=200, ge=1, le=limits.TRAINING_STEPS, description="of the optimizer, where it fits"
+    )
+    rank: LowRank[int] = Field(
+        default=8, ge=1, le=4096, description="of LoRA's update of each matrix"
+    )
+    out: Output[OptionalPath] = path_field(
+        default=None, description="table to write: .csv or .json"
+    )
+    plot: Output[OptionalPath] = path_field(default=None, description="PNG file of the forecast")
+    save: Output[OptionalPath] = path_field(
+        default=None, description="folder for what was fitted; --model reads it"
     )

@@ -1,0 +1,142 @@
+"""Zero-shot forecasts beside the seasonal naive one, drift, and statsforecast's AutoETS and Theta.
+
+Classic series come with statsmodels and statsforecast (extra `bench`); with --data also the seven
+columns of ETTh1, 48 hours ahead, of which the peers read the last 1,008 values. Every forecaster
+sees the same histories; MASE is in units of the seasonal naive errors inside each. The model was
+trained on made-up series alone.
+"""
+
+import argparse
+import csv
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from graftwerk.forecast.backtest import Origins, backtest, choose_origins
+from graftwerk.forecast.calibrated import Calibrated
+from graftwerk.forecast.forecasters import History, open_forecaster
+from graftwerk.forecast.network import QUANTILES
+from graftwerk.forecast.results import BacktestRow
+from graftwerk.forecast.season import find_seasons
+
+AHEAD = {12: 18, 4: 8, 1: 6, 11: 11, 24: 48}  # values, by season; as in the M4 competition
+ORIGINS, WINDOWS, READ = 5, 20, 1_008
+
+
+@dataclass
+class Peer:
+    """A model of statsforecast, fitted to every history anew."""
+
+    name: str
+    make: Any
+    levels: tuple[float, ...] = QUANTILES
+
+    def forecast(self, histories: Sequence[History], leads: int) -> np.ndarray:
+        found = []
+        for one in histories:
+            values, season = one.values[-READ:], one.season
+            fitted = self.make(season if len(values) > 2 * season else 1).fit(values)
+            said = fitted.predict(leads, level=[20, 40, 60, 80])
+            names = [*(f"lo-{n}" for n in (80, 60, 40, 20)), "mean"]
+            names += [f"hi-{n}" for n in (20, 40, 60, 80)]
+            found.append(np.stack([said[name] for name in names], axis=1))
+        return np.stack(found)
+
+
+def peers() -> list[Peer]:
+    try:
+        from statsforecast.models import AutoETS, AutoTheta
+    except ImportError:
+        print("statsforecast is not installed: pip install graftwerk[bench]")
+        return []
+    return [
+        Peer("AutoETS", lambda season: AutoETS(season_length=season)),
+        Peer("AutoTheta", lambda season: AutoTheta(season_length=season)),
+    ]
+
+
+def classic() -> Iterator[tuple[str, int, np.ndarray]]:
+    """Name, season and values of the series that packages carry."""
+    try:
+        from statsforecast.utils import AirPassengers
+        from statsmodels import datasets
+    except ImportError:
+        print("statsmodels is not installed: pip install graftwerk[bench]")
+        return
+    yield "air passengers", 12, np.asarray(AirPassengers, dtype=float)
+    yield "Nile", 1, datasets.nile.load_pandas().data["volume"].to_numpy(float)
+    yield "sunspots", 11, datasets.sunspots.load_pandas().data["SUNACTIVITY"].to_numpy(float)
+    co2 = datasets.co2.load_pandas().data["co2"].resample("MS").mean().interpolate()
+    yield "CO2, monthly", 12, co2.to_numpy(float)
+    yield "El Nino", 12, datasets.elnino.load_pandas().data.iloc[:, 1:].to_numpy(float).ravel()
+    for name, column in datasets.macrodata.load_pandas().data.iloc[:, 2:].items():
+        yield f"US {name}", 4, column.to_numpy(float)
+    rates = datasets.interest_inflation.load_pandas().data
+    yield "German interest", 4, rates["R"].to_numpy(float)
+    yield "German inflation", 4, rates["Dp"].to_numpy(float)
+    danish = datasets.danish_data.load_pandas().data
+    yield "Danish money", 4, danish["lrm"].to_numpy(float)
+    yield "Danish income", 4, danish["lry"].to_numpy(float)
+
+
+def ett(data: Path | None) -> Iterator[tuple[str, int, np.ndarray]]:
+    path = data / "ett" / "ETTh1.csv" if data is not None else None
+    if path is None or not path.is_file():
+        return
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for name in list(rows[0])[1:]:
+        yield f"ETTh1 {name}", 24, np.array([float(row[name]) for row in rows])
+
+
+def show(title: str, rows: list[tuple[str, list[BacktestRow]]]) -> None:
+    if not rows:
+        return
+    names = [row.name for row in rows[0][1]]
+    print(f"\nMASE of {title}\n{'':18}" + "".join(f"{name:>16}" for name in names))
+    for name, found in rows:
+        print(f"{name:18}" + "".join(f"{row.mase:16.3f}" for row in found))
+    scores = np.array([[row.mase for row in found] for _, found in rows])
+    errors = np.array([[row.crps for row in found] for _, found in rows])
+    inside = np.array([[row.coverage for row in found] for _, found in rows])
+    naive = names.index("seasonal naive")
+    summary = {
+        "mean": scores.mean(axis=0),
+        "over naive, geom.": np.exp(np.log(scores / scores[:, [naive]]).mean(axis=0)),
+        "CRPS over naive": np.exp(np.log(errors / errors[:, [naive]]).mean(axis=0)),
+        "in 80 % interval": inside.mean(axis=0),
+    }
+    for name, figures in summary.items():
+        print(f"{name:18}" + "".join(f"{figure:16.3f}" for figure in figures))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--model", default="builtin/series")
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    model = Calibrated(open_forecaster(options.model, "cpu"))
+    others = peers()
+    rows = []
+    for name, season, values in classic():
+        known = values[np.isfinite(values)]
+        origins = choose_origins(len(known), AHEAD[season], ORIGINS, season)
+        if origins.places:
+            rows.append((name, backtest(known, (season, 1), origins, [model, *others])))
+    show(f"{len(rows)} classic series, {ORIGINS} origins each", rows)
+    rows = []
+    for name, season, values in ett(options.data):
+        last = len(values) - AHEAD[season]
+        places = tuple(range(last - (WINDOWS - 1) * 72, last + 1, 72))
+        seasons = find_seasons(values, (24, 168))
+        rows.append((name, backtest(values, seasons, Origins(places, 48), [model, *others])))
+    show(f"ETTh1, 48 hours ahead, {WINDOWS} origins each", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Series out of tables: times in many forms, gaps, duplicates, and what is no series."""
+
+import numpy as np
+import pytest
+from tests.unit.forecast.conftest import hours
+
+from graftwerk.errors import BadInput
+from graftwerk.forecast.season import find_seasons
+from graftwerk.forecast.series import read_series
+
+DAYS = ["2026-03-02", "2026-03-03", "2026-03-04", "2026-03-05", "2026-03-06", "2026-03-09"]
+
+
+@pytest.mark.parametrize(
+    ("times", "step", "after"),
+    [
+        (hours(6), "1 hour", "2026-01-01 06:00:00"),
+        (["2026-01", "2026-02", "2026-03", "2026-04"], "1 month", "2026-05-01"),
+        (["2025-10-31", "2025-11-30", "2025-12-31", "2026-01-31"], "1 month", "2026-02-28"),
+        (["2025Q1", "2025Q2", "2025Q3", "2025Q4"], "1 quarter", "2026-01-01"),
+        (["1990", "1991", "1992", "1993"], "1 year", "1994-01-01"),
+        (DAYS, "1 working day", "2026-03-10"),
+        (["01.02.2026", "02.02.2026", "03.02.2026", "04.02.2026"], "1 day", "2026-02-05"),
+        (["02/01/2026", "02/02/2026", "02/03/2026", "02/04/2026"], "1 day", "2026-02-05"),
+        (["1767225600", "1767229200", "1767232800", "1767236400"], "1 hour", "2026-01-01 04:00:00"),
+        (["20260101", "20260108", "20260115", "20260122"], "1 week", "2026-01-29"),
+    ],
+)
+def test_times_in_the_forms_that_people_write(write_table, times, step, after):
+    path = write_table(["date", "load"], [[t, n + 0.5] for n, t in enumerate(times)])
+    series = read_series(path, None)
+    assert series.name == "load"
+    assert series.step.words == step
+    assert series.times_ahead(1) == [after]
+    assert series.values.tolist() == [n + 0.5 for n in range(len(times))]
+
+
+def test_zones_are_read_in_utc_and_said(write_table):
+    times = ["2026-10-25T01:00+02:00", "2026-10-25T02:00+02:00", "2026-10-25T02:00+01:00"]
+    series = read_series(write_table(["time", "x"], [[t, n] for n, t in enumerate(times)]), "x")
+    assert series.step.words == "1 hour"
+    assert "2 different offsets" in " ".join(series.notes)
+    mixed = write_table(["time", "x"], [[times[0], 1], ["2026-10-25T01:00", 2], [times[2], 3]])
+    with pytest.raises(BadInput, match="name a time zone and some do not"):
+        read_series(mixed, "x")
+
+
+def test_a_gap_is_named_and_filled_only_when_asked(write_table):
+    rows = [[t, n] for n, t in enumerate(hours(12)) if n not in (4, 5)]
+    path = write_table(["date", "x"], rows)
+    with pytest.raises(BadInput, match=r"2 times of 12 are missing \(2026-01-01 04:00:00, "):
+        read_series(path, "x")
+    series = read_series(path, "x", gaps="fill")
+    assert series.values.tolist() == list(range(12))
+    assert "straight lines fill them" in " ".join(series.notes)
+
+
+def test_an_empty_cell_is_named_and_filled_only_when_asked(write_table):
+    path = write_table(["date", "x"], [[t, "" if n == 3 else n] for n, t in enumerate(hours(8))])
+    with pytest.raises(BadInput, match="x is empty in 1 of 8 rows"):
+        read_series(path, "x")
+    assert read_series(path, "x", gaps="fill").values.tolist() == list(range(8))
+
+
+def test_times_that_stand_twice(write_table):
+    rows = [[t, n] for n, t in enumerate(hours(6))]
+    series = read_series(write_table(["date", "x"], [*rows, rows[2]]), "x")
+    assert len(series.values) == 6
+    assert "1 rows that repeat a time" in " ".join(series.notes)
+    with pytest.raises(BadInput, match=r"1 times twice or more .* line 4 and line 8"):
+        read_series(write_table(["date", "x"], [*rows, [rows[2][0], 9]]), "x")
+
+
+def test_rows_out_of_order_are_sorted_and_said(write_table):
+    rows = [[t, n] for n, t in enumerate(hours(6))]
+    series = read_series(write_table(["date", "x"], rows[::-1]), "x")
+    assert series.values.tolist() == list(range(6))
+    assert "order of date" in " ".join(series.notes)
+
+
+def test_rows_before_the_first_value_are_left_out_with_their_times(write_table):
+    rows = [[t, n if n > 1 else ""] for n, t in enumerate(hours(8))]
+    series = read_series(write_table(["date", "x"], rows), "x")
+    assert series.values.tolist() == list(range(2, 8))
+    assert series.times[0].hour == 2
+    assert series.times_ahead(1) == ["2026-01-01 08:00:00"]
+
+
+def test_what_is_known_ahead(write_table):
+    rows = [[t, n if n < 6 else "", 2 * n] for n, t in enumerate(hours(9))]
+    path = write_table(["date", "x", "beside"], rows)
+    series = read_series(path, "x", ["beside"])
+    assert len(series.values) == len(series.times) == 6
+    assert series.covariates["beside"].tolist() == [2.0 * n for n in range(9)]
+    with pytest.raises(BadInput, match="no column 'other'"):
+        read_series(path, "x", ["other"])
+    with pytest.raises(BadInput, match="is the target"):
+        read_series(path, "x", ["x"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[t, "many" if n == 2 else n] for n, t in enumerate(hours(6))], "line 4 of t.csv: x is 'many'"),
+        ([[t, "inf" if n == 2 else n] for n, t in enumerate(hours(6))], "no finite number"),
+        ([["2026-01-01", 1]], "one value only"),
+        ([["2026-01-01", 1], ["2026-01-05", 2], ["2026-01-06", 2], ["2026-02-11", 3]], "not evenly"),
+        ([[t, n] for n, t in enumerate([*hours(8), "2026-01-01 08:20"])], "does not lie on the steps"),
+        ([[t, n] for n, t in enumerate([*hours(3), "soon", *hours(2, "2026-01-02")])], "'soon'"),
+    ],
+)  # fmt: skip
+def test_what_is_no_series(write_table, rows, message):
+    with pytest.raises(BadInput, match=message):
+        read_series(write_table(["date", "x"], rows), "x", time="date")
+
+
+def test_rows_without_times_are_said_to_be_even(write_table):
+    series = read_series(write_table(["a", "b"], [[n, "word"] for n in range(6)]), "a")
+    assert series.step is None
+    assert series.times_ahead(2) == ["7", "8"]
+    assert "no column of times" in " ".join(series.notes)
+
+
+def test_several_columns_of_numbers_need_a_target(write_table):
+    with pytest.raises(BadInput, match="--target; its columns: date, a, b"):
+        read_series(write_table(["date", "a", "b"], [[t, 1, 2] for t in hours(4)]), None)
+
+
+@pytest.mark.parametrize(("period", "suggested"), [(24, (24, 168)), (12, (12,)), (10, ())])
+def test_a_season_is_found(period, suggested):
+    time = np.arange(20 * period)
+    values = np.sin(2 * np.pi * time / period) + 0.002 * time
+    noise = np.random.default_rng(0).normal(size=len(time))
+    assert find_seasons(values + 0.2 * noise, suggested)[0] == period
+    assert find_seasons(noise, suggested)[0] == 1
+
+
+def test_a_longer_season_is_found_too():
+    time = np.arange(168 * 6)
+    week = np.where(time % 168 < 120, 1.0, 0.0)
+    day = np.sin(2 * np.pi * time / 24)
+    assert find_seasons(day + week, (24, 168)) == (24, 168)

@@ -2,6 +2,7 @@
 
 from ..data.images import listed
 from ..metrics.results import Across, AlignmentEvaluation, Half, Hubness
+from ..models.fetching.table import offer
 from ..models.results import Classification, ClassifiedImage, TemperatureFit
 from ..search.results import IndexChange
 from ..text_safety import printable
@@ -31,6 +32,12 @@ def classification_lines(report: Classification) -> list[str]:
         f"{report.seconds:.1f} s",
     ]
     lines.append(dim(", ".join(part for part in counts if part)))
+    unusual = report.unfamiliar or 0
+    better = offer(unusual, len(report.pictures), report.encoder)
+    if better:
+        lines.append(
+            f"{unusual:,} images are unlike all that {report.encoder} was trained on{better}"
+        )
     return [*lines, dim(printable(report.calibration))]
 
 
@@ -152,6 +159,7 @@ def out_of_distribution_lines(report: IndexChange) -> list[str]:
     return [
         f"{report.unfamiliar:,} of the images embedded are unlike all that {report.encoder} was "
         "trained on; what a search says of them is unreliable"
+        + offer(report.unfamiliar, report.added + report.changed, report.encoder)
     ]
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -12,7 +12,13 @@ import numpy as np
 from ..data.dataset import Item, Kind, OpenedData, Picture, Row
 from ..errors import BadFile, BadInput
 from ..models.checkpoint import SERIES_MODELS, ModelFolder
-from ..models.encoders import encoder_fingerprint, load_encoder, model_folder, static_base
+from ..models.encoders import (
+    encoder_fingerprint,
+    load_encoder,
+    model_folder,
+    require_texts,
+    static_base,
+)
 from ..models.image_encoder import IMAGE_MODELS, encode_and_compare
 from ..models.static_encoder import MODEL_TYPE as STATIC_TYPE
 from ..models.text_encoder import read_recipe
@@ -132,25 +138,8 @@ def _reads(name: str, folder: ModelFolder) -> frozenset[Kind]:
     if kind in SERIES_MODELS:
         return frozenset({"series"})
     if kind not in _TEXTS:
-        _require_texts(name, folder)
+        require_texts(name, folder)
     return frozenset({"text"})
-
-
-def _require_texts(name: str, folder: ModelFolder) -> None:
-    """Refuse a network whose input is no text.
-
-    Raises:
-        BadInput: names what it takes.
-    """
-    from ..models.transformers import build_config, network_class
-
-    found: Any = network_class(folder, type(build_config(folder)))
-    if found.main_input_name != "input_ids":
-        raise BadInput(
-            f"model {name!r} of type {folder.model_type!r} is no encoder that is known here: it "
-            f"takes {found.main_input_name}.",
-            f"Name a text encoder, or a model of type {', '.join(sorted(IMAGE_MODELS))}.",
-        )
 
 
 class FrozenEncoder:

@@ -12,6 +12,7 @@ from ..finetune.methods import make_linear, make_tuned, sweep_layers
 from ..finetune.problem import Problem, Source, open_problem
 from ..finetune.results import Trial
 from ..finetune.saved import TRAINING, Made
+from ..models.fetching.table import offer
 from ..requests.finetune import Compare, Fit
 from ..types import Monitor
 
@@ -81,7 +82,7 @@ def note_out_of_distribution(unusual: int, count: int, model: str, monitor: Moni
     if unusual:
         monitor.note(
             f"{unusual:,} of {count:,} images are unlike all that {model} was trained on; what "
-            "its features say of them may be unreliable"
+            f"its features say of them may be unreliable{offer(unusual, count, model)}"
         )
 
 

@@ -20,7 +20,7 @@ from ..requests.base import DEFAULT_IMAGE_ENCODER
 from ..results import Familiarity, Skipped
 from ..settings import settings
 from ..types import Encoder, HiddenLayer, Monitor, Role, Vectors
-from .checkpoint import fingerprint
+from .checkpoint import ModelFolder, fingerprint
 from .hub import loading, locate
 from .image_encoder import IMAGE_MODELS, ImageEncoder, encode_and_compare, load_images
 from .onnx_text import load_graph
@@ -32,7 +32,7 @@ from .static_encoder import (
     static_fingerprint,
     static_folder,
 )
-from .text_encoder import Recipe, TextEncoder, read_recipe
+from .text_encoder import VOCABULARIES, Recipe, TextEncoder, read_recipe
 
 STATIC = "static"
 _STATIC_PREFIX = "static:"
@@ -74,7 +74,26 @@ def _load(name: str, layer: HiddenLayer, device: str) -> Encoder:
         return _load_static(name, recipe, identity, layer)
     if recipe.transformer.model_type in IMAGE_MODELS:
         return load_images(name, recipe.transformer, identity, layer, device)
+    if not any(path.name in VOCABULARIES for path in recipe.transformer.path.iterdir()):
+        require_texts(name, recipe.transformer)
     return _load_texts(name, recipe, identity, layer, device)
+
+
+def require_texts(name: str, folder: ModelFolder) -> None:
+    """Refuse a network whose input is no text, and which is none of the table of image models.
+
+    Raises:
+        BadInput: names what it takes.
+    """
+    from .transformers import build_config, network_class
+
+    takes = network_class(folder, type(build_config(folder))).main_input_name
+    if takes != "input_ids":
+        raise BadInput(
+            f"model {name!r} of type {folder.model_type!r} is no encoder that is known here: it "
+            f"takes {takes}.",
+            f"Name a text encoder, or a model of type {', '.join(sorted(IMAGE_MODELS))}.",
+        )
 
 
 def static_base(name: str) -> str | None:

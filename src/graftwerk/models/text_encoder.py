@@ -299,6 +299,14 @@ _PROMPT_NAMES: dict[Role, tuple[str, ...]] = {
 }
 # Types whose first position has the number pad_token_id + 1
 _COUNT_FROM_2 = {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer", "xlm-roberta-xl"}
+VOCABULARIES = {
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+}
 _NO_LIMIT = 1_000_000  # tokenizers without a limit say 1e30
 
 

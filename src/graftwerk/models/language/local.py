@@ -11,6 +11,7 @@ from ...types import Prompt
 from ..checkpoint import ModelFolder, open_folder
 from ..hub import loading, locate
 from ..transformers import choose_device, load_network, quiet
+from .reply import repeats, without_marks
 
 _REPLACEMENT = "\ufffd"  # what a tokenizer shows for half a character
 
@@ -83,7 +84,7 @@ class LocalWriter:
         return len(self._tokens(text))
 
     def write(self, prompt: Prompt) -> Iterator[str]:
-        """Yield the answer as it is written.
+        """Yield the answer as it is written, until it repeats itself.
 
         Raises:
             BadInput: prompt and answer are longer than the model's context.
@@ -97,6 +98,9 @@ class LocalWriter:
                 f"more than the {context:,} that {self.name} can read.",
                 "Lower --budget or --max-tokens.",
             )
+        yield from without_marks(self._pieces(tokens), prompt.nonce)
+
+    def _pieces(self, tokens: list[int]) -> Iterator[str]:
         written: list[int] = []
         shown = ""
         for token in self._continue(tokens):
@@ -106,6 +110,9 @@ class LocalWriter:
                 if text != shown:
                     yield text[len(shown) :]
                 shown = text
+            if repeats(written):
+                yield "…"  # what follows would be the same again
+                return
         text = self._tokenizer.decode(written, skip_special_tokens=True)
         if text.startswith(shown) and text != shown:
             yield text[len(shown) :]

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import httpx
@@ -13,6 +13,7 @@ from ...settings import settings
 from ...text_safety import plain_text
 from ...types import Prompt
 from .deadline import DeadlineTransport
+from .reply import without_marks
 
 _LINE = 1024 * 1024  # bytes of one event
 _BODY = 64 * limits.REPLY_CHARACTERS  # bytes of a whole reply; an event is some 200 per token
@@ -99,9 +100,10 @@ class ServerWriter:
                 transport.deadline = begin + self._longest
                 self._require_success(response)
                 if "application/json" in response.headers.get("content-type", ""):
-                    yield self._whole(b"".join(self._chunks(response)))
+                    pieces: Iterable[str] = [self._whole(b"".join(self._chunks(response)))]
                 else:
-                    yield from self._pieces(response)
+                    pieces = self._pieces(response)
+                yield from without_marks(pieces, prompt.nonce)
         except httpx.TimeoutException as error:
             seconds = self._longest if self._clock() >= begin + self._longest else self._timeout
             late = "gave no whole reply in" if seconds == self._longest else "was silent for"

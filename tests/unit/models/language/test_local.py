@@ -133,3 +133,23 @@ def test_pickled_weights_and_missing_folders_are_refused(folder, tmp_path):
         load_local_writer(str(other), max_tokens=8, device="cpu")
     with pytest.raises(BadFile, match="nowhere"):
         load_local_writer(str(tmp_path / "nowhere"), max_tokens=8, device="cpu")
+
+
+def test_what_repeats_is_cut(folder, monkeypatch):
+    """The network says one word for ever; the reader sees where it was stopped."""
+    from graftwerk.models.language.local import LocalWriter
+
+    monkeypatch.setattr(LocalWriter, "_continue", lambda self, tokens: iter([4, 5] + [6, 7] * 500))
+    pieces = write(load_local_writer(str(folder), max_tokens=12, device="cpu"))
+    assert pieces[-1] == "…" and len(pieces) == 45
+    assert "".join(pieces[:3]).split() == ["a", "b", "c"]
+
+
+def test_the_frame_is_not_copied(folder, monkeypatch):
+    from graftwerk.models.language.local import LocalWriter
+
+    monkeypatch.setattr(
+        LocalWriter, "_pieces", lambda self, tokens: iter(["x <<abc", "def01>>", "y"])
+    )
+    writer = load_local_writer(str(folder), max_tokens=12, device="cpu")
+    assert "".join(writer.write(Prompt(text="a", question="?", nonce="abcdef01"))) == "x y"

@@ -18,15 +18,18 @@ from ..metrics.results import (
 )
 from ..models.results import Classification, ModelList
 from ..probing.results import ReadoutResult
-from ..rag.results import Answer, Calibration
+from ..rag.results import Answer, Calibration, CitationReport
 from ..results import Report
 from ..search.results import Embedding, IndexChange, IndexCheck, IndexState, SearchResult
-from ..text_safety import printable
+from ..text_safety import printable, shortened
 from . import blocks, classify, condition, control, finetune, guide, search
 from . import finetune as probe
+from .format import bold as _bold
 from .format import dim as _dim
 from .format import place as _location
 from .format import skipped_lines, source_lines, table, table_lines
+
+_LIKELY = 0.3  # probability of an answer from which the words that may be it are shown
 
 
 def show(report: Report, *, streamed: bool = False) -> None:
@@ -115,15 +118,19 @@ def _answer(report: Answer, streamed: bool) -> list[str]:
         return lines
     if not streamed:
         lines += [printable(report.answer, keep_lines=True), ""]
-    for citation in report.citations:
-        where = _location(citation.path, citation.line, citation.page)
-        lines.append(f"[{citation.number}] {where}  {citation.verdict} ({citation.similarity:.2f})")
+    lines += [f"[{one.number}] {_citation(one)}" for one in report.citations]
     if report.removed_citations:
         lines.append(
             f"{report.removed_citations} citations of documents that were not sent removed"
         )
     if report.uncited:
         lines.append(f"{report.uncited} sentences cite nothing")
+    for one in report.attributions:
+        found = "nearest text" if one.verdict == "unsupported" else "found here, not cited"
+        lines.append(f'  "{printable(shortened(one.claim))}": {found}: {_citation(one)}')
+    if report.not_in_passages:
+        named = ", ".join(printable(detail) for detail in report.not_in_passages)
+        lines.append(_bold(f"not in the passages: {named}"))
     for entry in report.dropped:
         span = f"{_location(entry.path, None, None)} {entry.start}-{entry.end}"
         lines.append(f"{entry.reason} for the token budget: {span} ({entry.tokens} tokens)")
@@ -131,6 +138,17 @@ def _answer(report: Answer, streamed: bool) -> list[str]:
     total = sum(report.seconds.values())
     lines.append(_dim(f"{kind}; evidence {report.evidence:.2f}; {total:.2f} s"))
     return lines
+
+
+def _citation(report: CitationReport) -> str:
+    """Where a citation leads, how probably that answers, and how the sentence relates to it."""
+    where = _location(report.path, report.line, report.page)
+    said = f"{report.verdict} ({report.similarity:.2f})"
+    if report.answers is None:
+        return f"{where}  {said}"
+    span = _bold(printable(" ".join(report.span.split()))) if report.answers >= _LIKELY else ""
+    shown = f" ({span})" if span else ""
+    return f"{where}  answers the question: {report.answers:.2f}{shown}; {said}"
 
 
 @_lines.register

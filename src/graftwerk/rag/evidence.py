@@ -19,7 +19,7 @@ import pydantic
 from .. import files
 from ..errors import BadInput
 from ..metrics.intervals import clopper_pearson_upper
-from ..models.language.extractive import content_stems, covered, rarity, split_sentences
+from ..models.language.sentences import content_stems, covered, rarity, split_sentences
 from ..search.results import Hit
 from ..types import Encoder
 from .results import Calibration

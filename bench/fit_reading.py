@@ -3,7 +3,7 @@
     python -m bench.fit_reading            print coefficients, and figures of sets left out
 
 The sets are those of `bench/questions` and of the handbook that ships: a folder of documents, and
-JSON lines with a question, the answers, and words of the sentence that holds them. The weights
+a list of questions with their answers and words of the sentence that holds them. The weights
 maximize the likelihood of the right sentence among all that were found, the probability that of
 right and wrong among the first three of every question, those without an answer included.
 Figures are of each set by the coefficients of the others.
@@ -84,7 +84,7 @@ def main() -> None:
 
 def gather(name: str) -> list[Asked]:
     encoder = CachingEncoder(load_encoder("builtin/minilm"))
-    lines = [json.loads(line) for line in (HERE / f"{name}.jsonl").open()]
+    lines = json.loads((HERE / f"{name}.json").read_text())
     found = []
     with tempfile.TemporaryDirectory() as folder, Index(folder + "/index") as index:
         index.add(SETS[name])

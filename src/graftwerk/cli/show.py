@@ -14,6 +14,7 @@ from ..metrics.results import (
     AlignmentEvaluation,
     AnswersEvaluation,
     RetrievalEvaluation,
+    Share,
     SimilarityEvaluation,
 )
 from ..models.results import Classification, ModelList
@@ -201,8 +202,26 @@ def _(report: AnswersEvaluation) -> list[str]:
         f"answer contained {report.contains_answer:.1%}",
         f"{report.unanswerable} unanswerable questions: {report.false_answer_rate:.1%} answered "
         "all the same",
+        *table(["", "share", "95 % interval", "plain baseline", "chance"], _answer_rows(report)),
+        f"F1 of the likeliest words {report.span_f1:.3f}; plain baseline: the sentence of the "
+        "largest cosine, which never abstains",
         f"writer {report.writer}, encoder {report.encoder}, threshold {report.evidence_floor:.3f}, "
         f"{report.seconds:.1f} s",
+    ]
+
+
+def _answer_rows(report: AnswersEvaluation) -> list[list[str]]:
+    plain = [f"{report.plain_first.share:.1%}", f"{report.plain_in_three.share:.1%}"]
+    rows: list[tuple[str, Share, list[str]]] = [
+        ("right sentence first", report.right_first, [plain[0], f"{report.chance_first:.1%}"]),
+        ("in the first three", report.right_in_three, [plain[1], ""]),
+        ("wrong", report.wrong, ["", ""]),
+        ("silent", report.silent, ["0.0%", ""]),
+        ("false, of unanswerable", report.false, ["100.0%", ""]),
+    ]
+    return [
+        [name, f"{one.share:.1%}", f"{one.low:.1%} to {one.high:.1%}", *more]
+        for name, one, more in rows
     ]
 
 

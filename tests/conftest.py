@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from graftwerk.models.language.extractive import content_stems
+from graftwerk.models.language.sentences import content_stems
 
 
 class WordsEncoder:

@@ -15,19 +15,23 @@ from ..metrics.results import (
     AlignmentEvaluation,
     AnswersEvaluation,
     RetrievalEvaluation,
+    Share,
     SimilarityEvaluation,
 )
 from ..models.results import Classification, ModelList
 from ..probing.results import ReadoutResult
-from ..rag.results import Answer, Calibration
+from ..rag.results import Answer, Calibration, CitationReport
 from ..results import Report
 from ..search.results import Embedding, IndexChange, IndexCheck, IndexState, SearchResult
-from ..text_safety import printable
+from ..text_safety import printable, shortened
 from . import blocks, classify, condition, control, finetune, guide, search
 from . import finetune as probe
+from .format import bold as _bold
 from .format import dim as _dim
 from .format import note_lines, skipped_lines, source_lines, table, table_lines
 from .format import place as _location
+
+_LIKELY = 0.3  # probability of an answer from which the words that may be it are shown
 
 
 def show(report: Report, *, streamed: bool = False) -> None:
@@ -117,16 +121,21 @@ def _answer(report: Answer, streamed: bool) -> list[str]:
         return lines
     if not streamed:
         lines += [printable(report.answer, keep_lines=True), ""]
-    for citation in report.citations:
-        where = _location(citation.path, citation.line, citation.page)
-        lines.append(f"[{citation.number}] {where}  {citation.verdict} ({citation.similarity:.2f})")
-        lines += search.copy_lines(report.hits[citation.number - 1])
+    for one in report.citations:
+        lines.append(f"[{one.number}] {_citation(one)}")
+        lines += search.copy_lines(report.hits[one.number - 1])
     if report.removed_citations:
         lines.append(
             f"{report.removed_citations} citations of documents that were not sent removed"
         )
     if report.uncited:
         lines.append(f"{report.uncited} sentences cite nothing")
+    for one in report.attributions:
+        found = "nearest text" if one.verdict == "unsupported" else "found here, not cited"
+        lines.append(f'  "{printable(shortened(one.claim))}": {found}: {_citation(one)}')
+    if report.not_in_passages:
+        named = ", ".join(printable(detail) for detail in report.not_in_passages)
+        lines.append(_bold(f"not in the passages: {named}"))
     for entry in report.dropped:
         span = f"{_location(entry.path, None, None)} {entry.start}-{entry.end}"
         lines.append(f"{entry.reason} for the token budget: {span} ({entry.tokens} tokens)")
@@ -134,6 +143,17 @@ def _answer(report: Answer, streamed: bool) -> list[str]:
     total = sum(report.seconds.values())
     lines.append(_dim(f"{kind}; evidence {report.evidence:.2f}; {total:.2f} s"))
     return lines
+
+
+def _citation(report: CitationReport) -> str:
+    """Where a citation leads, how probably that answers, and how the sentence relates to it."""
+    where = _location(report.path, report.line, report.page)
+    said = f"{report.verdict} ({report.similarity:.2f})"
+    if report.answers is None:
+        return f"{where}  {said}"
+    span = _bold(printable(" ".join(report.span.split()))) if report.answers >= _LIKELY else ""
+    shown = f" ({span})" if span else ""
+    return f"{where}  answers the question: {report.answers:.2f}{shown}; {said}"
 
 
 @_lines.register
@@ -186,8 +206,26 @@ def _(report: AnswersEvaluation) -> list[str]:
         f"answer contained {report.contains_answer:.1%}",
         f"{report.unanswerable} unanswerable questions: {report.false_answer_rate:.1%} answered "
         "all the same",
+        *table(["", "share", "95 % interval", "plain baseline", "chance"], _answer_rows(report)),
+        f"F1 of the likeliest words {report.span_f1:.3f}; plain baseline: the sentence of the "
+        "largest cosine, which never abstains",
         f"writer {report.writer}, encoder {report.encoder}, threshold {report.evidence_floor:.3f}, "
         f"{report.seconds:.1f} s",
+    ]
+
+
+def _answer_rows(report: AnswersEvaluation) -> list[list[str]]:
+    plain = [f"{report.plain_first.share:.1%}", f"{report.plain_in_three.share:.1%}"]
+    rows: list[tuple[str, Share, list[str]]] = [
+        ("right sentence first", report.right_first, [plain[0], f"{report.chance_first:.1%}"]),
+        ("in the first three", report.right_in_three, [plain[1], ""]),
+        ("wrong", report.wrong, ["", ""]),
+        ("silent", report.silent, ["0.0%", ""]),
+        ("false, of unanswerable", report.false, ["100.0%", ""]),
+    ]
+    return [
+        [name, f"{one.share:.1%}", f"{one.low:.1%} to {one.high:.1%}", *more]
+        for name, one, more in rows
     ]
 
 

@@ -11,8 +11,9 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Int64
@@ -26,6 +27,7 @@ from ..errors import BadInput
 from ..library.index import Index
 from ..library.probing import carry_out
 from ..metrics import embedding_space
+from ..metrics.intervals import wilson
 from ..metrics.results import (
     Across,
     AlignmentEvaluation,
@@ -35,6 +37,7 @@ from ..metrics.results import (
     Purity,
     Recall,
     RetrievalEvaluation,
+    Share,
     SimilarityEvaluation,
 )
 from ..metrics.retrieval import (
@@ -45,16 +48,25 @@ from ..metrics.retrieval import (
     token_f1,
 )
 from ..models.encoders import CachingEncoder, encode_pictures, load_encoder, nothing_readable
+from ..models.language.reading import list_sentences
 from ..probing.results import ReadoutResult
+from ..rag.results import Answer
 from ..requests.base import Mode
 from ..requests.evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
 from ..requests.probe import Readout
 from ..search.index import open_index
-from ..search.qa_pairs import Paragraph, Question, build_index, document_path, read_paragraphs
+from ..search.qa_pairs import (
+    Paragraph,
+    Question,
+    build_index,
+    document_path,
+    read_paragraphs,
+    read_questions,
+)
 from ..search.query import search
 from ..search.results import Hit
 from ..text_safety import CITATION
-from ..types import Encoder, Monitor, Vectors
+from ..types import Encoder, Monitor, Source, Vectors
 
 Values = Mapping[str, tuple[str, ...]]
 
@@ -250,7 +262,7 @@ def _recall(
 
 
 def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> AnswersEvaluation:
-    """Leave paragraphs out by the seed, index the others, and ask every question.
+    """Index the documents, or the paragraphs that the seed does not leave out, and ask.
 
     An answer that was not given counts as empty in `exact_match`, `f1` and `contains_answer`.
 
@@ -259,45 +271,118 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> AnswersEvaluatio
         WriterFailed: the language model gave no whole answer.
     """
     begin = time.perf_counter()
-    retained, left_out = _divide(read_paragraphs(request.file), request.held_out, request.seed)
     encoder = load_encoder(request.encoder, device=request.device)
     with tempfile.TemporaryDirectory(prefix="graftwerk-") as name:
         folder = Path(name) / "index"
-        build_index(folder, retained, encoder, None, monitor)
+        if request.documents is None:
+            paragraphs = read_paragraphs(request.file)
+            retained, left_out = _divide(paragraphs, request.held_out, request.seed)
+            build_index(folder, retained, encoder, None, monitor)
+            answerable = [question for item in retained for question in item.questions]
+            unanswerable = [question for item in left_out for question in item.questions]
+        else:
+            questions = read_questions(request.file)
+            answerable = [question for question in questions if question.answers]
+            unanswerable = [question for question in questions if not question.answers]
+            with Index(folder, encoder=request.encoder, device=request.device) as index:
+                index.add(request.documents, monitor=monitor)
         with Index(folder, device=request.device) as index:
             calibration, line = index.calibration()
             monitor.note(f"answerability threshold: {line}")
-            answerable = [question for item in retained for question in item.questions]
-            unanswerable = [question for item in left_out for question in item.questions]
             monitor.start("asking", len(answerable) + len(unanswerable))
+            ask = partial(
+                index.ask,
+                k=request.k,
+                writer=request.writer,
+                writer_model=request.writer_model,
+                seed=request.seed,
+            )
 
-            def ask(question: Question) -> str:
-                """The answer without its citations, empty where there is none."""
-                answer = index.ask(
-                    question.text,
-                    k=request.k,
-                    writer=request.writer,
-                    writer_model=request.writer_model,
-                    seed=request.seed,
-                )
+            def asked(question: Question) -> Answer:
+                answer = ask(question.text)
                 monitor.advance()
-                return CITATION.sub("", answer.text)
+                return answer
 
-            given = [(ask(question), question.answers) for question in answerable]
-            false_answers = [ask(question) for question in unanswerable]
+            given = [(question, asked(question)) for question in answerable]
+            false = [bool(asked(question).text) for question in unanswerable]
+    texts = [(_bare(answer.text), question.answers) for question, answer in given]
     return AnswersEvaluation(
         encoder=encoder.name,
         writer=request.writer,
         answerable=len(answerable),
         unanswerable=len(unanswerable),
-        share_answered=_mean([bool(answer) for answer, _ in given]),
-        exact_match=_mean([exact_match(answer, right) for answer, right in given]),
-        f1=_mean([token_f1(answer, right) for answer, right in given]),
-        contains_answer=_mean([contains_answer(answer, right) for answer, right in given]),
-        false_answer_rate=_mean([bool(answer) for answer in false_answers]),
+        share_answered=_mean([bool(text) for text, _ in texts]),
+        exact_match=_mean([exact_match(text, right) for text, right in texts]),
+        f1=_mean([token_f1(text, right) for text, right in texts]),
+        contains_answer=_mean([contains_answer(text, right) for text, right in texts]),
+        false_answer_rate=_mean(false),
         evidence_floor=calibration.floor if calibration else 0.0,
+        false=_share(false),
         seconds=time.perf_counter() - begin,
+        **_judge(given, encoder, request),
     )
+
+
+def _bare(answer: str) -> str:
+    return CITATION.sub("", answer)
+
+
+def _judge(
+    given: Sequence[tuple[Question, Answer]], encoder: Encoder, request: EvalAnswers
+) -> dict[str, Any]:
+    """How often what was quoted is right, beside the plain baseline and chance."""
+    if encoder.rescorer is not None:
+        encoder = load_encoder(encoder.rescorer, device=request.device)
+    reader = CachingEncoder(encoder)
+    first, three, plain_first, plain_three, chance = [], [], [], [], []
+    for question, answer in given:
+        lines = [_bare(line) for line in answer.text.splitlines() if line.strip()]
+        shown = lines[:3] if answer.extractive else [_bare(answer.text)]
+        right = [_is_right(line, question) for line in shown]
+        first.append(any(right[:1]))
+        three.append(any(right))
+        plain = [_is_right(text, question) for text in _by_cosine(question.text, answer, reader)]
+        plain_first.append(any(plain[:1]))
+        plain_three.append(any(plain[:3]))
+        chance.append(_mean(plain))
+    silent = [not answer.text for _, answer in given]
+    spans = [
+        max(answer.citations + answer.attributions, key=lambda one: one.answers or 0.0).span
+        if answer.citations or answer.attributions
+        else ""
+        for _, answer in given
+    ]
+    return {
+        "right_first": _share(first),
+        "right_in_three": _share(three),
+        "wrong": _share([not a and not b for a, b in zip(three, silent, strict=True)]),
+        "silent": _share(silent),
+        "plain_first": _share(plain_first),
+        "plain_in_three": _share(plain_three),
+        "chance_first": _mean(chance),
+        "span_f1": _mean([token_f1(s, q.answers) for s, (q, _) in zip(spans, given, strict=True)]),
+    }
+
+
+def _by_cosine(question: str, answer: Answer, reader: Encoder) -> list[str]:
+    """Every sentence of the passages found, by its cosine with the question."""
+    sources = [Source(number, hit) for number, hit in enumerate(answer.hits, 1)]
+    texts = list(dict.fromkeys(sentence.text for sentence in list_sentences(sources)))
+    if not texts:
+        return []
+    cosines = reader.encode_texts(texts) @ reader.encode_texts([question], role="query")[0]
+    return [texts[i] for i in np.argsort(-cosines, kind="stable")]
+
+
+def _is_right(text: str, question: Question) -> bool:
+    if question.sentence:
+        return question.sentence.casefold() in " ".join(text.split()).casefold()
+    return contains_answer(text, question.answers)
+
+
+def _share(values: Sequence[bool]) -> Share:
+    low, high = wilson(sum(values), len(values))
+    return Share(share=_mean(values), low=low, high=high)
 
 
 def _divide(

@@ -120,6 +120,14 @@ class SimilarityEvaluation(Report):
     seconds: float = Field(description="wall time")
 
 
+class Share(Report):
+    """A share of questions with the ends of its 95 % interval (Wilson)."""
+
+    share: float = Field(description="share of the questions")
+    low: float = Field(description="lower end of the interval")
+    high: float = Field(description="upper end")
+
+
 class AnswersEvaluation(Report):
     """What `eval answers` measured."""
 
@@ -133,4 +141,20 @@ class AnswersEvaluation(Report):
     contains_answer: float = Field(description="share of answers that contain a reference")
     false_answer_rate: float = Field(description="share of unanswerable questions answered")
     evidence_floor: float = Field(description="floor used")
+    right_first: Share = Field(
+        description="answerable questions whose first quoted sentence, or answer, is right"
+    )
+    right_in_three: Share = Field(description="with a right one among the first three")
+    wrong: Share = Field(description="answered with nothing that is right")
+    silent: Share = Field(description="answerable questions not answered")
+    false: Share = Field(description="unanswerable questions answered")
+    plain_first: Share = Field(
+        description="the same of a plain baseline that never abstains: right_first of the sentence "
+        "with the largest cosine among the same passages"
+    )
+    plain_in_three: Share = Field(description="right_in_three of the plain baseline")
+    chance_first: float = Field(description="right_first of a sentence chosen at random from them")
+    span_f1: float = Field(
+        description="mean token F1 of the likeliest words of the quotes, 0 where it was silent"
+    )
     seconds: float = Field(description="wall time")

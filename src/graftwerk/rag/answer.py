@@ -1,4 +1,4 @@
-"""One answer: search, abstain below the answerability threshold, prompt, write, check citations."""
+"""One answer: search, abstain below the answerability threshold, prompt, write, check."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..errors import WriterFailed
 from ..search.results import Hit
 from ..types import Encoder, Monitor, Writer
-from .citations import check_citations, find_claims
+from .citations import attribute, check_citations, details_not_in, find_claims, rate_answers
 from .evidence import measure_evidence
 from .prompt import (
     NOT_IN_DOCUMENTS,
@@ -122,10 +122,16 @@ class Asker:
         with watch.time("check"):
             claims = find_claims(text)
             checked = check_citations(claims, prompt.sources, self.reader)
+            found = attribute(claims, prompt.sources, self.reader)
+            rated = rate_answers(question, [*checked, *found], prompt.sources, self.reader)
         return {
             "answer": text,
             "abstained": not text,
-            "citations": checked,
+            "citations": rated[: len(checked)],
+            "attributions": rated[len(checked) :],
+            "not_in_passages": details_not_in(claims, question, prompt.sources)
+            if prompt.sources
+            else [],
             "removed_citations": citations.removed,
             "uncited": sum(not claim.cites for claim in claims),
             "dropped": list(dropped),

@@ -1,4 +1,4 @@
-"""Citations `[n]`, each judged against the text that it cites.
+"""Citations `[n]`, each judged against the text that it cites; the rest of an answer attributed.
 
 Finding a quote in a text whatever its white space, letter case and quotation marks are.
 """
@@ -7,11 +7,14 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 
-from ..models.language.extractive import content_stems, is_negated, numbers, split_sentences
+from ..models.language.reading import Reading, read
+from ..models.language.sentences import content_stems, is_negated, numbers, split_sentences
+from ..models.language.spans import find_span
 from ..text_safety import CITATION, strip_controls
 from ..types import Encoder, Source
 from .prompt import numbers_of
@@ -47,6 +50,7 @@ def find_quote(claim: str, text: str) -> tuple[int, int] | None:
     return origins[match.start()], end
 
 
+@lru_cache(maxsize=1024)
 def _normalise(text: str) -> tuple[str, list[int]]:
     """`text` as it is compared, and for each of its characters the place it comes from."""
     footnotes = {
@@ -180,6 +184,99 @@ def windows_of(text: str) -> list[tuple[int, int]]:
     sentences = split_sentences(text)
     pairs = [(first[0], second[1]) for first, second in pairwise(sentences)]
     return [*sentences, *pairs] or [(0, len(text))]
+
+
+_NEAREST = 5  # windows that a sentence without a citation is judged by
+
+
+def attribute(
+    claims: Sequence[Claim], sources: Sequence[Source], encoder: Encoder
+) -> list[CitationReport]:
+    """Where the sources say what sentences say that cite nothing, or come nearest to it."""
+    claims = [claim for claim in claims if not claim.cites]
+    if not claims or not sources:
+        return []
+    quotes = [
+        next(((s, q) for s in sources if (q := find_quote(claim.text, s.passage.text))), None)
+        for claim in claims
+    ]
+    windows = [(source, span) for source in sources for span in windows_of(source.passage.text)]
+    texts = [source.passage.text[start:end] for source, (start, end) in windows]
+    open_texts = [c.text for c, quote in zip(claims, quotes, strict=True) if quote is None]
+    cosines = iter(())
+    if open_texts:
+        vectors = encoder.encode_texts([*texts, *open_texts])
+        cosines = iter(vectors[len(texts) :] @ vectors[: len(texts)].T)
+    reports = []
+    for claim, quote in zip(claims, quotes, strict=True):
+        if quote is not None:
+            reports.append(_report(claim, *quote, "verbatim", 1.0))
+            continue
+        near = next(cosines)
+        best = np.argsort(-near, kind="stable")[:_NEAREST].tolist()
+        verdicts = {i: judge(claim.text, texts[i], float(near[i])) for i in best}
+        chosen = next((i for i in best if verdicts[i] != "unsupported"), best[0])
+        cosine = float(np.clip(near[chosen], -1, 1))
+        reports.append(_report(claim, *windows[chosen], verdicts[chosen], cosine))
+    return reports
+
+
+def rate_answers(
+    question: str, reports: Sequence[CitationReport], sources: Sequence[Source], encoder: Encoder
+) -> list[CitationReport]:
+    """The reports with the probability that what they quote answers the question."""
+    if not reports:
+        return []
+    readings = read(question, sources, encoder)
+    by_number = {source.number: source for source in sources}
+    return [_rate(question, one, by_number[one.number], readings) for one in reports]
+
+
+def _rate(
+    question: str, report: CitationReport, source: Source, readings: Sequence[Reading]
+) -> CitationReport:
+    offset = source.passage.start
+    likeliest = next(
+        (
+            reading
+            for reading in readings
+            if reading.sentence.number == report.number
+            and reading.sentence.start < report.end - offset
+            and report.start - offset < reading.sentence.end
+        ),
+        None,
+    )
+    if likeliest is None:  # it shares no word worth reading for
+        return report.model_copy(update={"answers": 0.0})
+    first = max(offset + likeliest.sentence.start, report.start)
+    last = min(offset + likeliest.sentence.end, report.end)
+    span = find_span(question, report.quote[first - report.start : last - report.start])
+    return report.model_copy(
+        update={
+            "answers": likeliest.probability,
+            "answer_start": None if span is None else first + span[0],
+            "answer_end": None if span is None else first + span[1],
+        }
+    )
+
+
+_NAME = re.compile(r"(?<=[\w,;)] )[A-Z][\w'’-]+")  # a capital that no sentence begins with
+_ALWAYS_CAPITAL = frozenset({"i"})
+
+
+def details_not_in(claims: Sequence[Claim], question: str, sources: Sequence[Source]) -> list[str]:
+    """Numbers, dates and names of an answer that stand neither in a source nor in the question."""
+    text = "\n".join([question, *(f"{one.passage.heading}\n{one.passage.text}" for one in sources)])
+    known, words = numbers(text) | {"1"}, set(re.findall(r"\w+", text.casefold()))
+    missing = []
+    for claim in claims:
+        missing += sorted(numbers(claim.text) - known)
+        missing += [
+            name
+            for name in _NAME.findall(claim.text)
+            if not set(re.findall(r"\w+", name.casefold())) <= words | _ALWAYS_CAPITAL
+        ]
+    return list(dict.fromkeys(missing))
 
 
 def _report(

@@ -19,7 +19,7 @@ import pydantic
 from .. import files
 from ..errors import BadInput
 from ..metrics.intervals import clopper_pearson_upper
-from ..models.language.extractive import (
+from ..models.language.sentences import (
     DIVIDED,
     content_stems,
     covered,

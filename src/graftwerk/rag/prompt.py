@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 
 from .. import limits
 from ..errors import BadInput, Failure, WriterFailed
-from ..models.language.extractive import split_sentences
+from ..models.language.sentences import split_sentences
 from ..results import Passage
 from ..text_safety import (
     CITATION,

@@ -24,11 +24,31 @@ class CitationReport(Report):
         description="how the claim relates to the cited text"
     )
     similarity: float = Field(description="cosine between claim and quote")
+    answers: float | None = Field(
+        default=None, description="probability that the quote answers the question"
+    )
+    answer_start: int | None = Field(
+        default=None,
+        description="first character of the likeliest answer in the quote, in the document's text",
+    )
+    answer_end: int | None = Field(default=None, description="one past its last")
+
+    @property
+    def span(self) -> str:
+        """The likeliest answer in the quote; empty without one."""
+        if self.answer_start is None or self.answer_end is None:
+            return ""
+        return self.quote[self.answer_start - self.start : self.answer_end - self.start]
 
     @property
     def location(self) -> str:
         """Path with line or page."""
         return with_position(self.path, self.line, self.page)
+
+
+def answers_text(citation: CitationReport) -> str:
+    """How probably a citation answers, as two decimals; empty where there was no question of it."""
+    return "" if citation.answers is None else f"{citation.answers:.2f}"
 
 
 class Dropped(Report):
@@ -57,6 +77,16 @@ class Answer(Report):
     citations: list[CitationReport] = Field(description="checked citations")
     removed_citations: int = Field(description="citations of numbers that were not sent, removed")
     uncited: int = Field(description="sentences of the answer that cite nothing")
+    attributions: list[CitationReport] = Field(
+        default=[],
+        description="for each sentence that cites nothing, where the passages say it, or come "
+        "nearest to it; found here, not cited by the writer",
+    )
+    not_in_passages: list[str] = Field(
+        default=[],
+        description="numbers, dates and names of the answer that stand neither in a passage sent "
+        "nor in the question",
+    )
     hits: list[Hit] = Field(description="the passages found")
     dropped: list[Dropped] = Field(description="what did not fit the token budget")
     prompt: str | None = Field(description="the prompt as sent, with --show-prompt")
@@ -79,11 +109,15 @@ class Answer(Report):
     def _repr_html_(self) -> str:
         shown = "<em>abstained</em>" if self.abstained else as_html(self.answer)
         rows = [
-            [f"[{citation.number}]", citation.location, citation.verdict, citation.quote]
-            for citation in self.citations
+            [mark.format(one.number), one.location, answers_text(one), one.verdict, one.quote]
+            for mark, found in (("[{}]", self.citations), ("not cited", self.attributions))
+            for one in found
         ]
-        table = html_table(["", "where", "verdict", "quote"], rows) if rows else ""
-        return f"<p>{shown}</p>{table}"
+        header = ["", "where", "answers the question", "verdict", "quote"]
+        table = html_table(header, rows) if rows else ""
+        missing = ", ".join(self.not_in_passages)
+        remark = f"<p>not in the passages: {as_html(missing)}</p>" if missing else ""
+        return f"<p>{shown}</p>{table}{remark}"
 
 
 class Calibration(Report):

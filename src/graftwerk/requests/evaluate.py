@@ -59,11 +59,16 @@ class EvalSimilarity(TableRequest["graftwerk.metrics.results.SimilarityEvaluatio
 
 
 class EvalAnswers(Request["graftwerk.metrics.results.AnswersEvaluation"]):
-    """Measure answers on a file of paragraphs with questions, some not answerable."""
+    """Measure answers on a file of questions, some not answerable, beside a plain baseline."""
 
     file: PathField = Field(
-        description="JSON: [{id, title, text, questions: [{question, answers}]}]",
+        description="JSON: [{id, title, text, questions: [{question, answers}]}]; with --documents "
+        "[{question, answers, sentence}]: answers empty where the documents hold none, "
+        "sentence: words of the sentence that answers",
         json_schema_extra=POSITIONAL,
+    )
+    documents: PathField | None = Field(
+        default=None, description="file or folder that the questions are asked of"
     )
     encoder: EncoderName = path_field(DEFAULT_ENCODER)
     writer: PathText = path_field(default="extractive", description="as in `graft ask`")

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from ..data.documents.document import Block, Document
-from ..models.language.extractive import split_sentences
+from ..models.language.sentences import split_sentences
 from ..results import Passage
 
 CHUNKER_VERSION = 1  # pinned in an index; raise it when the same document is cut differently

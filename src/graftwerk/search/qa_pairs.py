@@ -17,6 +17,7 @@ from .index import create_or_open
 from .rows import input_text
 
 _FORM = 'Write [{"text": "...", "questions": [{"question": "...", "answers": ["..."]}]}].'
+_FORM_OF_QUESTIONS = 'Write [{"question": "...", "answers": ["..."], "sentence": "..."}].'
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Question:
 
     text: str
     answers: tuple[str, ...]
+    sentence: str = ""  # words that only the right sentence has; empty: any that holds an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,19 @@ def read_paragraphs(path: Path) -> list[Paragraph]:
     return paragraphs
 
 
+def read_questions(path: Path) -> list[Question]:
+    """Read a JSON list of questions about documents; without answers where these hold none.
+
+    Raises:
+        BadFile: no such file, or no JSON.
+        BadInput: an item without a field that is needed; the message names both.
+    """
+    content = files.read_json(path)
+    if not isinstance(content, list) or not content:
+        raise BadInput(f"{path} holds no list of questions.", _FORM_OF_QUESTIONS)
+    return [_question(item, f"{path}, item {n}") for n, item in enumerate(content)]
+
+
 def _paragraph(item: Any, where: str) -> Paragraph:
     text = _text(item, "text", where)
     requested = item.get("questions")
@@ -66,7 +81,10 @@ def _question(item: Any, where: str) -> Question:
     answers = item.get("answers", [])
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
         raise BadInput(f"{where}: field 'answers' is no list of texts.", _FORM)
-    return Question(text, tuple(answers))
+    sentence = item.get("sentence", "")
+    if not isinstance(sentence, str):
+        raise BadInput(f"{where}: field 'sentence' is no text.", _FORM)
+    return Question(text, tuple(answers), " ".join(sentence.split()))
 
 
 def _text(item: Any, field: str, where: str) -> str:

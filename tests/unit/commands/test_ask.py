@@ -57,6 +57,9 @@ def test_it_quotes_with_checked_citations(library, listener):
     assert citation.verdict == "verbatim"
     assert citation.quote == "Foosball may be played during the lunch break."
     assert (answer.removed_citations, answer.uncited) == (0, 0)
+    assert 0 < citation.answers <= 1
+    assert citation.span in citation.quote
+    assert (answer.attributions, answer.not_in_passages) == ([], [])
     assert answer.prompt.endswith(f"Question: {QUESTION}")
     assert answer.prompt_tokens == len(answer.prompt.split())
     assert len(answer.hits) == 4
@@ -137,6 +140,15 @@ def test_citations_of_what_was_not_sent_are_removed_and_counted(library, told, l
     assert answer.removed_citations == 2
     assert answer.uncited == 1
     assert [citation.number for citation in answer.citations] == [1]
+
+
+def test_no_sentence_of_a_weak_writer_passes_unmarked(library, told):
+    told("Foosball may be played during the lunch break. A hotel in Oslo costs 17 euros.")
+    answer = run(library)
+    assert answer.citations == []
+    assert [found.verdict for found in answer.attributions] == ["verbatim", "unsupported"]
+    assert answer.attributions[0].answers > answer.attributions[1].answers
+    assert set(answer.not_in_passages) == {"17", "Oslo"}
 
 
 def test_what_did_not_fit_is_listed(library, told):

@@ -4,6 +4,7 @@ import pytest
 
 from graftwerk import requests
 from graftwerk.commands import evaluate
+from graftwerk.errors import BadInput
 from graftwerk.library import index
 from graftwerk.rag.evidence import calibrate
 from graftwerk.types import Silent
@@ -66,3 +67,37 @@ def test_at_least_one_paragraph_is_indexed(file, encoder, held_out, unanswerable
     report = run(file, held_out=held_out)
     assert report.unanswerable == unanswerable
     assert report.answerable == 8 - unanswerable
+
+
+def test_right_wrong_and_silent_beside_the_plain_baseline(tmp_path, encoder):
+    """Of two fees one question names the heading's, which the plain cosine cannot see."""
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name, fee in (("Harbour", 4), ("Museum", 5)):
+        text = f"# {name}\n\nThe fee is {fee} euros. The {name} has a fee desk with a bell.\n"
+        (docs / f"{name}.md").write_text(text)
+    questions = [
+        {"question": "The fee is?", "answers": ["5 euros", "4 euros"]},
+        {"question": "The fee is?", "answers": ["5 euros"], "sentence": "nowhere"},
+        {"question": "Dentist?", "answers": []},
+    ]
+    path = tmp_path / "questions.json"
+    path.write_text(json.dumps(questions))
+    report = run(path, documents=docs)
+    assert (report.answerable, report.unanswerable) == (2, 1)
+    assert report.right_first.share == report.right_in_three.share == 0.5
+    assert report.wrong.share == 0.5
+    assert report.silent.share == 0.0
+    assert report.false.share == report.false_answer_rate == 1.0
+    assert report.plain_first.share == 0.5
+    assert report.chance_first == pytest.approx(2 / 4 / 2)
+    assert report.right_first.low < 0.5 < report.right_first.high
+    assert report.span_f1 > 0
+
+
+@pytest.mark.parametrize("content", [{}, [], [{"question": "?", "answers": 3}], [{"answers": []}]])
+def test_a_file_that_holds_no_questions_is_refused(tmp_path, content):
+    path = tmp_path / "questions.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(BadInput, match=r"questions\.json"):
+        run(path, documents=tmp_path)

@@ -1,6 +1,15 @@
 import pytest
 
-from graftwerk.rag.citations import Claim, check_citations, find_claims, judge, windows_of
+from graftwerk.rag.citations import (
+    Claim,
+    attribute,
+    check_citations,
+    details_not_in,
+    find_claims,
+    judge,
+    rate_answers,
+    windows_of,
+)
 from graftwerk.types import Passage, Source
 
 TEXT = (
@@ -93,3 +102,50 @@ def test_windows_are_sentences_and_neighbours():
     assert [TEXT[start:end] for start, end in windows_of(TEXT)][-1].startswith("Foosball")
     assert len(windows_of(TEXT)) == 3 + 2
     assert windows_of("") == [(0, 0)]
+
+
+def test_sentences_that_cite_nothing_are_attributed(words_encoder):
+    claims = [
+        Claim("The games room is open all day.", ()),
+        Claim("In the working hours, no foosball may be played.", ()),
+        Claim("Pigeons live on the roof.", ()),
+        Claim("Foosball may be played.", (1,)),
+    ]
+    sources = [source(1, "Pigeons fly."), source(2)]
+    reports = attribute(claims, sources, words_encoder)
+    assert [(report.number, report.verdict) for report in reports] == [
+        (2, "verbatim"),
+        (2, "paraphrase"),
+        (1, "unsupported"),
+    ]
+    assert [report.claim for report in reports] == [claim.text for claim in claims[:3]]
+    assert attribute(claims, [], words_encoder) == []
+
+
+def test_numbers_dates_and_names_that_stand_nowhere_are_named():
+    def missing(text, question="May Ann play?"):
+        return details_not_in([Claim(text, ())], question, [source(1, "Foosball costs 4 euros.")])
+
+    assert missing("It costs 4 euros, said Ann, one of many.") == []
+    assert missing("In Zurich it costs 5 euros on a Friday in 2019.") == [
+        "2019",
+        "5",
+        "Zurich",
+        "Friday",
+    ]
+    assert missing("Six people play.") == ["6"]
+
+
+def test_a_quote_tells_how_probably_it_answers_and_with_which_words(words_encoder):
+    claims = [
+        Claim("Foosball may not be played during working hours.", (1,)),
+        Claim("The games room is open all day.", (1,)),
+    ]
+    question = "May foosball be played during working hours?"
+    sources = [source(1)]
+    reports = check_citations(claims, sources, words_encoder)
+    first, second = rate_answers(question, reports, sources, words_encoder)
+    assert 1 > first.answers > second.answers > 0
+    assert first.span
+    assert first.span in first.quote
+    assert TEXT[first.answer_start - 50 : first.answer_end - 50] == first.span

@@ -2,7 +2,7 @@
 
 import pytest
 
-from graftwerk.models.language.extractive import content_stems, stem
+from graftwerk.models.language.sentences import content_stems, stem
 from graftwerk.rag.evidence import find_features
 from graftwerk.search.results import Hit
 

@@ -1,310 +1,19 @@
-"""The built-in writer: quotes the sentences of the sources that answer best, word for word.
+"""The built-in writer: quotes the sentences of the sources that answer best, word for word."""
 
-Where sentences end: plain rules, linear time, made for prose, lists and small tables.
-
-A sentence ends at `.`, `!`, `?` or `…` with its closing quotes where white space follows (or at
-once, in scripts without spaces), unless the word before is an abbreviation or the next one goes on
-in lower case. It also ends at a blank line, before a list item, table row or heading, and after a
-short line that the next one does not continue. Rough on purpose: a missed end costs little.
-
-Words as evidence: content words by their stem, numbers, negations.
-
-Rough on purpose: these support a cosine, they do not replace it. The lists are English; in other
-languages every word counts as a content word.
-"""
-
-import math
 import re
-import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-
-import numpy as np
-from jaxtyping import Float64
+from collections.abc import Iterator, Sequence
 
 from ...errors import BadInput
-from ...text_safety import CITATION
-from ...types import Encoder, Prompt, Source
+from ...types import Encoder, Prompt
+from .reading import Reading, read
 
-# ruff: noqa: RUF001, SIM905  punctuation of other scripts; word lists
-
-
-_END = re.compile(r"[.!?…]++[\"'”’»)\]*_]*+|[。！？]++[”’」』）]*+")
-_LINE_END = re.compile(r"\r\n|\r|\n")
-# a line that starts something new
-_ITEM = re.compile(r"[ \t]{0,20}(?:[-*+•·‣◦–][ \t]|\(?\d{1,3}[.)][ \t]|[a-z]\)[ \t]|\||#{1,6} |>)")
-_HEADING = re.compile(r"[ \t]{0,20}#{1,6} ")
-_ENUMERATOR = re.compile(r"[ \t]{0,20}(?:[-*+•·‣◦–>][ \t]{1,4})?\(?\d{1,3}\.$")
-_LABEL = re.compile(r"[^\s:|][^\n:|]{0,39}:[ \t]")
-_FIRST_WORD = re.compile(r"[\"'“‘«(\[*_]{0,3}(\w{1,30})")
-_LOOK_BACK = 30  # characters; no abbreviation is longer
-_SHORT_LINE = 40  # characters; prose is wrapped later than this
-
-# a sentence never ends here
-_TITLES = frozenset(
-    "mr mrs ms mx dr prof rev hon st sr jr gen col lt capt sgt gov sen rep vs".split()
-)
-_LEADING = frozenset("e.g i.e cf viz approx ca esp incl resp bzw z.b d.h evtl vgl".split())
-# only where a number follows
-_COUNTED = frozenset("no nr nos fig figs p pp vol vols ch sec art eq ed par para ref abs".split())
-# only where the next word does not look like the start of a sentence
-_TRAILING = frozenset(
-    """etc inc ltd co corp llc bros dept univ assn est al a.m p.m jan feb mar apr jun jul aug sep
-    sept oct nov dec mon tue tues wed thu thur thurs fri sat sun u.s u.k u.n e.u d.c ph.d m.d b.a
-    m.a b.c a.d ave blvd rd mt ft""".split()
-)
-_STARTERS = frozenset(
-    """a after all an and another any as at because before but by each every for from he her here
-    his how however i if in it its many most my no not of on one other our she since so some such
-    that the their then there these they this those to today under we what when where which while
-    who with you your""".split()
-)
-
-
-def split_sentences(text: str) -> list[tuple[int, int]]:
-    """Spans of the sentences of `text`, in order, without the white space around them.
-
-    They do not overlap, and every character that is not white space is in one of them.
-    """
-    cuts = sorted({*_line_cuts(text), *_punctuation_cuts(text), len(text)})
-    spans = []
-    begin = 0
-    for cut in cuts:
-        piece = text[begin:cut]
-        start = begin + len(piece) - len(piece.lstrip())
-        end = begin + len(piece.rstrip())
-        if start < end:
-            spans.append((start, end))
-        begin = cut
-    return spans
-
-
-def _punctuation_cuts(text: str) -> list[int]:
-    return [m.end() for m in _END.finditer(text) if _ends_sentence(text, m.start(), m.end())]
-
-
-def _ends_sentence(text: str, start: int, end: int) -> bool:
-    """Whether the punctuation `start:end` ends a sentence."""
-    if text[start] in "。！？":
-        return True
-    if end < len(text) and not text[end].isspace():
-        return False
-    following = text[end : end + 64].lstrip()
-    word = _FIRST_WORD.match(following)
-    following_word = word.group(1) if word else ""
-    if following_word[:1].islower():
-        return False
-    if text[start:end] != ".":
-        return True
-    before = text[max(0, start - _LOOK_BACK) : start].rsplit(maxsplit=1)
-    if not before or text[start - 1].isspace():
-        return True
-    return not _is_abbreviation(before[-1], following_word) and not _is_enumerator(text, start)
-
-
-def _is_abbreviation(token: str, following: str) -> bool:
-    """Whether `token`, which stands before a full stop, is short for something that goes on."""
-    bare = token.lstrip("\"'“‘«([*_-–—/")
-    folded = bare.lower()
-    starts = following.lower() in _STARTERS
-    if folded in _TITLES or folded in _LEADING:
-        return True
-    if len(bare) == 1 and bare.isupper():  # an initial: J. Smith
-        return not starts and following[:1].isupper()
-    if folded in _COUNTED:
-        return following[:1].isdigit()
-    dotted = "." in bare and all(len(part) == 1 for part in bare.split("."))
-    return (folded in _TRAILING or dotted) and not starts
-
-
-def _is_enumerator(text: str, stop: int) -> bool:
-    """Whether the full stop at `stop` belongs to the number of a list item."""
-    window = text[max(0, stop - _LOOK_BACK) : stop + 1]
-    line = _LINE_END.split(window)[-1]
-    whole = len(line) < len(window) or stop < _LOOK_BACK
-    return whole and _ENUMERATOR.match(line) is not None
-
-
-def _line_cuts(text: str) -> list[int]:
-    """Ends of lines that the next line does not continue."""
-    cuts = []
-    begin = 0
-    for line_end in _LINE_END.finditer(text):
-        line = text[begin : line_end.start()]
-        following = text[line_end.end() : line_end.end() + 64]
-        if not line.strip() or _starts_again(line, following):
-            cuts.append(line_end.end())
-        begin = line_end.end()
-    return cuts
-
-
-def _starts_again(line: str, following: str) -> bool:
-    first = following.lstrip(" \t")[:1]
-    if first in ("", "\n", "\r") or _ITEM.match(following):
-        return True
-    if _HEADING.match(line) or " | " in line:  # a table's row is one line, as a heading is
-        return True
-    if _LABEL.match(line) and _LABEL.match(following):
-        return True
-    return len(line) < _SHORT_LINE and (first.isupper() or first.isdigit())
-
-
-# ruff: noqa: RUF001, SIM905  apostrophes; word lists
-
-
-_WORD = re.compile(r"\w+(?:['’]\w+)*", re.UNICODE)
-_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
-_FUNCTION_WORDS = frozenset(
-    """a about above after again all also am an and any are as at be because been before being
-    below between both but by can could did do does doing down during each few for from further
-    get had has have having he her here hers him his how i if in into is it its itself just may me
-    might more most must my of off on once only or other our ours out over own same shall she
-    should so some such than that the their theirs them then there these they this those through
-    to too under until up us very was we were what when where which while who whom whose why will
-    with would yes you your yours name called happen happens""".split()
-)
-_AUXILIARIES = frozenset(
-    "ca do does did wo is are was were should must has have had would could might need".split()
-)
-_NEGATIONS = frozenset(
-    """no not never none nobody nothing nowhere neither nor without cannot prohibited forbidden
-    banned disallowed unable""".split()
-)
-_NUMBER_WORDS = {
-    word: str(value)
-    for value, word in enumerate(
-        """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
-        fifteen sixteen seventeen eighteen nineteen twenty""".split()
-    )
-} | {"thirty": "30", "forty": "40", "fifty": "50", "hundred": "100", "thousand": "1000"}
-# Forms that no ending tells apart, by the plain verb.
-_IRREGULAR = {
-    form: forms[0]
-    for line in """
-        become became; begin began begun; break broke broken; bring brought; build built;
-        buy bought; catch caught; choose chose chosen; come came; cost; draw drew drawn;
-        drive drove driven; eat ate eaten; fall fell fallen; feel felt; find found; fly flew flown;
-        forget forgot forgotten; give gave given; go went gone; grow grew grown; hold held;
-        keep kept; know knew known; lead led; leave left; lend lent; lose lost; make made;
-        mean meant; meet met; pay paid; rise rose risen; run ran; say said; see saw seen;
-        sell sold; send sent; show showed shown; sleep slept; speak spoke spoken; spend spent;
-        stand stood; steal stole stolen; take took taken; train trained; tell told;
-        think thought; understand understood; wear wore worn; win won; write wrote written
-    """.split(";")
-    for forms in [line.split()]
-    for form in forms
-}
-_SUFFIXES = ("ations", "ation", "ments", "ment", "ings", "ing", "ies", "ied", "es", "ed", "ly", "s")
-
-
-# a word divided at the ends of lines; its parts may be words too
-DIVIDED = re.compile(
-    r"(?<![^\W\d_])[^\W\d_]++(?:[-\u2010\xad][^\S\r\n]*(?:\r\n|\r|\n)[^\S\r\n]*[^\W\d_]+)+"
-)
-_JOINT = re.compile(r"[-\u2010\xad]\s+")
-
-
-def joined(divided: re.Match[str]) -> str:
-    """The whole word of a match of `DIVIDED`."""
-    return _JOINT.sub("", divided[0])
-
-
-def split_words(text: str) -> list[str]:
-    """Words of `text` in lower case, apostrophes left out."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return [word.replace("'", "").replace("’", "") for word in _WORD.findall(folded)]
-
-
-# Full-text search does not use these stems: SQLite's own Porter stemmer makes those of an index.
-# The answerability threshold and the citations do, in calibrations that users keep with an index.
-# With the Snowball stemmer, on 590 XQuAD questions of articles not fitted on: AUC .960 for .961
-# here, .908 answered for .907; with the irregular forms above too .960 and .902. It takes 20 times
-# as long a word and every kept calibration would be stale, so it is not used.
-def stem(word: str) -> str:
-    """A word without its commonest English endings: `policies` and `policy` give one stem.
-
-    >>> stem("lost") == stem("lose"), stem("policies") == stem("policy")
-    (True, True)
-    """
-    word = _IRREGULAR.get(word, word)
-    if word.isascii() and word.isalpha():
-        for suffix in _SUFFIXES:
-            if word.endswith(suffix) and len(word) - len(suffix) >= 3:
-                word = word[: -len(suffix)]
-                break
-        if len(word) > 3 and word[-1] in "eiy":
-            word = word[:-1]
-    return word
-
-
-def content_stems(text: str) -> frozenset[str]:
-    """Stems of the words of `text` that carry meaning, of divided ones also of the whole."""
-    if "\n" in text:
-        text = DIVIDED.sub(lambda found: f"{found[0]} {joined(found)}", text)
-    return frozenset(
-        stem(word)
-        for word in split_words(text)
-        if word not in _FUNCTION_WORDS and word not in _NEGATIONS
-    )
-
-
-def numbers(text: str) -> frozenset[str]:
-    """Numbers of `text`, in digits and without separators of thousands: `three` gives `3`."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    written = {re.sub(r",(?=\d{3}\b)", "", found) for found in _NUMBER.findall(folded)}
-    return frozenset(written | {_NUMBER_WORDS[w] for w in split_words(text) if w in _NUMBER_WORDS})
-
-
-def is_negated(text: str) -> bool:
-    """Whether `text` says no somewhere: `not`, `never`, `n't`, `forbidden` and their like."""
-    return any(
-        word in _NEGATIONS or (word.endswith("nt") and word[:-2] in _AUXILIARIES)
-        for word in split_words(text)
-    )
-
-
-def rarity(groups: Iterable[frozenset[str]]) -> dict[str, float]:
-    """Inverse document frequency of every stem: log(1 + n / count), n the number of groups."""
-    listed = list(groups)
-    counts = Counter(word for group in listed for word in group)
-    return {word: math.log1p(len(listed) / count) for word, count in counts.items()}
-
-
-def covered(requested: frozenset[str], found: frozenset[str], weights: dict[str, float]) -> float:
-    """Share of `requested` that is in `found`, 0 to 1; an unknown word weighs as the rarest."""
-    unknown = max(weights.values(), default=1.0)
-    total = sum(weights.get(word, unknown) for word in requested)
-    return sum(weights.get(word, unknown) for word in requested & found) / total if total else 0.0
-
-
-# ruff: noqa: RUF001  quotation marks
-
-
-# Measured on 590 XQuAD questions, five paragraphs each: the first sentence holds the answer to
-# .681 of them by cosine alone, to .769 with the words that it shares with the question, to .786
-# with those that it and what stands before it (heading and last sentence) share.
-_OWN_WORDS = 0.3
-_WORDS_IN_CONTEXT = 0.3
-_MARGIN = 0.1  # a further sentence this near to the best one is quoted too: then .832 are answered
-_FIGURE = 0.2  # for a sentence with a number where the question asks for one
-_ASKS_FIGURE = re.compile(
-    r"\b(?:how (?:many|much|long|often|soon|old|far)|when"
-    r"|(?:what|which) (?:time|date|day|year|month)|cost|costs|price|percentage)\b",
-    re.IGNORECASE,
-)
 _QUOTED = 3
-_READ = 16  # sentences compared by meaning: those that share most words; all of them gave no more
+_LEAD = 2.5  # a further sentence whose score is this near to the best one's is quoted too
 _SAME = 0.93  # cosine from which two sentences say the same
-_HEADING_MARK = re.compile(r"#{1,6}\s")
-_LIST_MARK = re.compile(r"(?:[-*+•>]\s+|\(?\d{1,3}[.)]\s+)+")
-
-
-@dataclass(frozen=True, slots=True)
-class _Sentence:
-    text: str
-    number: int
-    context: str  # what stands before it
+# A sentence that begins so leans on the one before it.
+_LEANS = re.compile(
+    r"(?:It|They|This|These|That|Those|He|She|Its|Their|His|Her|Each|Otherwise|If (?:it|they|so))\b"
+)
 
 
 class ExtractiveWriter:
@@ -334,68 +43,21 @@ class ExtractiveWriter:
                 "the extractive writer got no documents to quote.",
                 "Let -k be 1 or more, or name a language model with --writer.",
             )
-        for position, sentence in enumerate(self._choose(prompt)):
-            line = f"{sentence.text} [{sentence.number}]"
+        chosen = self._choose(read(prompt.question, prompt.sources, self._encoder))
+        quoted = {reading.sentence.text for reading in chosen}
+        for position, reading in enumerate(chosen):
+            one = reading.sentence
+            line = f"{one.text} [{one.number}]"
+            if _LEANS.match(one.text) and one.before and one.before not in quoted:
+                line = f"{one.before} [{one.number}] {line}"
             yield f"\n{line}" if position else line
 
-    def _choose(self, prompt: Prompt) -> list[_Sentence]:
-        sentences = _sentences(prompt.sources)
-        if not sentences:
-            return []
-        shares = _shares(content_stems(prompt.question), sentences)
-        read = np.sort(np.argsort(-shares, kind="stable")[:_READ])
-        sentences = [sentences[location] for location in read]
-
-        question = self._encoder.encode_texts([prompt.question], role="query")[0]
-        vectors = self._encoder.encode_texts([sentence.text for sentence in sentences])
-        scores = vectors @ question + shares[read]
-        if _ASKS_FIGURE.search(prompt.question):
-            scores += _FIGURE * np.array([bool(numbers(found.text)) for found in sentences])
-        chosen: list[int] = []
-        for location in np.argsort(-scores, kind="stable"):
-            too_weak = bool(chosen) and scores[location] < scores[chosen[0]] - _MARGIN
-            if too_weak or len(chosen) == _QUOTED:
+    @staticmethod
+    def _choose(readings: Sequence[Reading]) -> list[Reading]:
+        chosen: list[Reading] = []
+        for one in readings:
+            if len(chosen) == _QUOTED or one.score < readings[0].score - _LEAD:
                 break
-            if not chosen or float((vectors[chosen] @ vectors[location]).max()) < _SAME:
-                chosen.append(int(location))
-        return [sentences[location] for location in chosen]
-
-
-def _shares(requested: frozenset[str], sentences: Sequence[_Sentence]) -> Float64[np.ndarray, " n"]:
-    """How much of the question's words each sentence holds, alone and with its context."""
-    own = [content_stems(sentence.text) for sentence in sentences]
-    weights = rarity(own)
-    return np.array(
-        [
-            _OWN_WORDS * covered(requested, stems, weights)
-            + _WORDS_IN_CONTEXT
-            * covered(requested, stems | content_stems(sentence.context), weights)
-            for stems, sentence in zip(own, sentences, strict=True)
-        ]
-    )
-
-
-def _sentences(sources: Sequence[Source]) -> list[_Sentence]:
-    """Every sentence once; headings and fragments left out unless there is nothing else."""
-    sentences: dict[str, _Sentence] = {}
-    fragments: dict[str, _Sentence] = {}
-    for source in sources:
-        text, heading = source.passage.text, source.passage.heading
-        before = ""
-        for start, end in split_sentences(text):
-            written = " ".join(CITATION.sub("", text[start:end]).split())
-            lead = _LIST_MARK.match(written)
-            quote = written[lead.end() :] if lead else written
-            group = sentences if _is_sentence(quote) else fragments
-            if split_words(quote):
-                found = _Sentence(quote, source.number, f"{heading} {before}")
-                group.setdefault(quote, found)
-            before = quote
-    return list((sentences or fragments).values())
-
-
-def _is_sentence(text: str) -> bool:
-    words = len(split_words(text))
-    ends = text.rstrip("\"'”’)*_").endswith((".", "!", "?", "…", ":"))
-    states_figure = words >= 3 and any(character.isdigit() for character in text)  # rows, lists
-    return not _HEADING_MARK.match(text) and (words >= 8 or (ends and words >= 4) or states_figure)
+            if all(float(other.vector @ one.vector) < _SAME for other in chosen):
+                chosen.append(one)
+        return chosen

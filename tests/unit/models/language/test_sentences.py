@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graftwerk.models.language.extractive import split_sentences
+from graftwerk.models.language.sentences import split_sentences
 
 # sentences are divided by ¦ here
 CASES = [

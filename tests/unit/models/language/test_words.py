@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from graftwerk.models.language.extractive import (
+from graftwerk.models.language.sentences import (
     content_stems,
     covered,
     is_negated,

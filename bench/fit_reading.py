@@ -1,0 +1,174 @@
+"""Fit the coefficients of `models/language/reading.py`.
+
+    python -m bench.fit_reading            print coefficients, and figures of sets left out
+
+The sets are those of `bench/questions` and of the handbook that ships: a folder of documents, and
+a list of questions with their answers and words of the sentence that holds them. The weights
+maximize the likelihood of the right sentence among all that were found, the probability that of
+right and wrong among the first three of every question, those without an answer included.
+Figures are of each set by the coefficients of the others.
+"""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+
+from graftwerk.examples import HANDBOOK
+from graftwerk.library.index import Index
+from graftwerk.metrics.retrieval import token_f1
+from graftwerk.models.encoders import CachingEncoder, load_encoder
+from graftwerk.models.language import reading, spans
+from graftwerk.models.language.spans import find_candidates
+from graftwerk.types import Source
+
+HERE = Path(__file__).parent / "questions"
+SETS = {
+    "handbook": HANDBOOK,
+    **{name: HERE / name for name in ("town", "encyclopedia", "manual")},
+}
+RIDGE = 0.3
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question: what is seen of each sentence found, and which are right."""
+
+    group: str
+    features: np.ndarray
+    right: np.ndarray
+    spans: np.ndarray | None
+    f1: np.ndarray | None
+
+
+def main() -> None:
+    asked = [one for name in SETS for one in gather(name)]
+    firsts = {"all": fit_weights(asked)}
+    shown, total = [], []
+    for name in SETS:
+        others = [one for one in asked if one.group != name]
+        own = [one for one in asked if one.group == name]
+        weights = fit_weights(others)
+        ranks = [rank(one, weights) for one in own if one.right.any()]
+        cosine = [rank(one, np.eye(len(weights))[0]) for one in own if one.right.any()]
+        shown.append((name, ranks, cosine))
+        print(f"{name}: F1 of the span in the right sentence {span_f1(own, fit_spans(others)):.3f}")
+        probability = fit_probability(others, weights)
+        total += judged(own, weights, probability)
+    both = [[rank for row in shown for rank in row[side]] for side in (1, 2)]
+    shown.append(("all", *both))
+    for name, ranks, cosine in shown:
+        print(
+            f"{name:14}{len(ranks):4} questions: right sentence first {share(ranks, 1):.3f}, in "
+            f"first three {share(ranks, 3):.3f}; best cosine {share(cosine, 1):.3f}, "
+            f"{share(cosine, 3):.3f}"
+        )
+    for low, high in ((0, 0.1), (0.1, 0.3), (0.3, 0.5), (0.5, 0.7), (0.7, 0.9), (0.9, 1.01)):
+        inside = [(p, y) for p, y in total if low <= p < high]
+        if inside:
+            p, y = np.mean(inside, axis=0)
+            print(f"probability {low} to {min(high, 1)}: {p:.2f}, right {y:.2f} of {len(inside)}")
+    weights = firsts["all"]
+    for name, value in zip(reading.FEATURES, weights, strict=True):
+        print(f"    {name:24}{value:.2f}")
+    print("WEIGHTS =", tuple(round(float(w), 2) for w in weights))
+    print("PROBABILITY =", tuple(round(float(v), 2) for v in fit_probability(asked, weights)))
+    print(f"there: {reading.WEIGHTS}, {reading.PROBABILITY}")
+    print("spans.WEIGHTS =", tuple(round(float(w), 2) for w in fit_spans(asked)))
+    print(f"there: {spans.WEIGHTS}")
+
+
+def gather(name: str) -> list[Asked]:
+    encoder = CachingEncoder(load_encoder("builtin/minilm"))
+    lines = json.loads((HERE / f"{name}.json").read_text())
+    found = []
+    with tempfile.TemporaryDirectory() as folder, Index(folder + "/index") as index:
+        index.add(SETS[name])
+        for line in lines:
+            hits = index.search(line["question"], k=5)
+            sources = [Source(number, hit) for number, hit in enumerate(hits, 1)]
+            sentences = reading.list_sentences(sources)
+            chosen, features, _ = reading.find_features(line["question"], sentences, encoder)
+            words = line.get("sentence")
+            right = np.array([words is not None and words in one.text for one in chosen])
+            features_of_spans = f1 = None
+            if right.any():
+                sentence = chosen[int(np.argmax(right))].text
+                candidates = find_candidates(line["question"], sentence)
+                f1 = [token_f1(sentence[a:b], line["answers"]) for a, b in candidates.spans]
+                features_of_spans = candidates.features
+            found.append(Asked(name, features, right, features_of_spans, f1 and np.array(f1)))
+    return found
+
+
+def fit_spans(asked: list[Asked]) -> np.ndarray:
+    known = [one for one in asked if one.f1 is not None and one.f1.max() > 0]
+
+    def loss(weights: np.ndarray) -> float:
+        missed = 0.0
+        for one in known:
+            scores = one.spans @ weights
+            missed += logsumexp(scores) - logsumexp(scores + np.log(one.f1**3 + 1e-6))
+        return float(missed + weights @ weights / 4)
+
+    return np.asarray(minimize(loss, np.zeros(len(spans.FEATURES))).x)
+
+
+def span_f1(asked: list[Asked], weights: np.ndarray) -> float:
+    known = [one for one in asked if one.f1 is not None]
+    return float(np.mean([one.f1[int(np.argmax(one.spans @ weights))] for one in known]))
+
+
+def fit_weights(asked: list[Asked]) -> np.ndarray:
+    known = [one for one in asked if one.right.any() and not one.right.all()]
+
+    def loss(weights: np.ndarray) -> float:
+        scores = [one.features @ weights for one in known]
+        missed = sum(
+            logsumexp(s) - logsumexp(s[one.right]) for s, one in zip(scores, known, strict=True)
+        )
+        return float(missed + RIDGE / 2 * weights @ weights)
+
+    return np.asarray(minimize(loss, np.zeros(len(reading.FEATURES))).x)
+
+
+def _first_three(one: Asked, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scores = one.features @ weights
+    order = np.argsort(-scores, kind="stable")
+    leads = reading.lead(scores)
+    return np.stack([scores, leads, np.ones(len(scores))], 1)[order[:3]], one.right[order[:3]]
+
+
+def fit_probability(asked: list[Asked], weights: np.ndarray) -> np.ndarray:
+    pairs = [_first_three(one, weights) for one in asked]
+    inputs = np.concatenate([x for x, _ in pairs])
+    right = np.concatenate([y for _, y in pairs])
+
+    def loss(coefficients: np.ndarray) -> float:
+        signed = np.where(right, 1, -1) * (inputs @ coefficients)
+        return float(np.logaddexp(0, -signed).sum())
+
+    return np.asarray(minimize(loss, np.array([0.5, 0.5, -4.0])).x)
+
+
+def judged(asked: list[Asked], weights: np.ndarray, coefficients: np.ndarray):
+    for one in asked:
+        inputs, right = _first_three(one, weights)
+        yield from zip((1 / (1 + np.exp(-(inputs @ coefficients)))).tolist(), right, strict=True)
+
+
+def rank(one: Asked, weights: np.ndarray) -> int:
+    order = np.argsort(-(one.features @ weights), kind="stable")
+    return int(np.flatnonzero(one.right[order])[0]) + 1
+
+
+def share(ranks: list[int], depth: int) -> float:
+    return float(np.mean([rank <= depth for rank in ranks]))
+
+
+if __name__ == "__main__":
+    main()

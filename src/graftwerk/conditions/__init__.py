@@ -104,13 +104,14 @@ def canny(
         BadInput: not an image, or invalid thresholds or an invalid Gaussian.
         BadFile: the file cannot be read.
     """
-    from .kinds.canny import CannySettings
-    from .kinds.canny import canny as find_edges
+    from .kinds import canny as kind
 
     unit: Literal["auto", "fraction", "absolute"] = "fraction" if high <= 1 else "absolute"
-    settings = CannySettings(sigma, kernel, "auto" if auto else unit, low, high)
-    found = find_edges(_array(image)[None], settings).single()
-    return found if stages else found.image
+    settings = kind.CannySettings(sigma, kernel, "auto" if auto else unit, low, high)
+    pictures = _array(image)[None]
+    if stages:
+        return kind.canny(pictures, settings).single()
+    return kind.image_of(kind.edge_map(pictures, settings)[0])
 
 
 def hough(image: "ImageLike") -> "Image":
@@ -234,9 +235,10 @@ def of_image(
     from .estimators import load_estimator
     from .kinds import condition_named
 
-    condition, given = condition_named(kind), _array(image)
+    condition = condition_named(kind)
     if estimator is None:
-        return Image.fromarray(condition.from_image(given))
+        return Image.fromarray(condition.from_image(_array(image)))  # which is let go of before
+    given = _array(image)
     with named_by_user([estimator]):
         read = load_estimator(kind, estimator, device).read
     return Image.fromarray(read(given[None])[0])

@@ -155,5 +155,7 @@ def drawing_problem(finished: Map) -> str | None:
 
 def white_on_black(drawn: np.ndarray) -> UInt8[np.ndarray, "*rest 3"]:
     """Convert grey levels or booleans to images with three equal channels."""
-    grey = 255 * drawn.astype(np.uint8) if drawn.dtype == np.bool_ else drawn.astype(np.uint8)
+    grey = drawn.astype(np.uint8)
+    if drawn.dtype == np.bool_:
+        grey *= 255
     return np.repeat(grey[..., None], 3, axis=-1)

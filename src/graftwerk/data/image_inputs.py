@@ -76,6 +76,8 @@ def as_bytes(given: Any) -> np.ndarray:
             f"an array of shape {values.shape} is not an image.",
             "Give [height, width] or [height, width, 3].",
         )
+    if values.dtype == np.uint8:
+        return values
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * 255
     if np.issubdtype(values.dtype, np.integer):

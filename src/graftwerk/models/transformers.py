@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadFile, BadInput
-from .checkpoint import ModelFolder
+from .checkpoint import ModelFolder, count_parameters
 from .hub import no_hub
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ _ENCODER_ONLY = {
     "mt5": "MT5EncoderModel",
     "umt5": "UMT5EncoderModel",
 }
+
+
+# A network may compute what its files do not hold, such as masks, or hold a part twice.
+_MOST_TIMES, _BESIDE_WEIGHTS = 4, 16_000_000
 
 
 @contextmanager
@@ -88,6 +92,7 @@ def load_network(
     found = network_class(folder, type(config), class_name)
     with quiet():
         try:
+            _require_weights(folder, found, config, unused)
             network, report = found.from_pretrained(
                 str(folder.path),
                 config=config,
@@ -110,6 +115,29 @@ def load_network(
         )
     frozen: torch.nn.Module = network.eval().requires_grad_(False)
     return frozen
+
+
+def _require_weights(
+    folder: ModelFolder, network_class: Any, config: Any, unused: tuple[str, ...]
+) -> None:
+    """Refuse sizes that are possible one by one, but not together: memory is taken for them.
+
+    Raises:
+        BadFile: the configuration asks for much more numbers than the weight files hold.
+    """
+    import torch
+
+    with torch.device("meta"):  # which takes no memory
+        network = network_class(config)
+    named = (*network.named_parameters(), *network.named_buffers())
+    needed = sum(tensor.numel() for name, tensor in named if not name.startswith(unused))
+    held = count_parameters(folder.weights)
+    if needed > _MOST_TIMES * held + _BESIDE_WEIGHTS:
+        raise BadFile(
+            f"{folder.path / 'config.json'} asks for {needed:,} numbers, and the weights beside it "
+            f"hold {held:,}.",
+            "Copy the whole folder again.",
+        )
 
 
 def build_config(folder: ModelFolder) -> Any:

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from ..data.documents.formats import size_and_hash
+from ..data.documents.formats import is_image_path, is_table_path, size_and_hash
+from ..data.documents.sandbox import Reader
 from ..errors import BadFile, Damaged, LimitExceeded
 from ..types import Encoder, Monitor, Vectors
+from .chunking import cut
 from .database import (
     DATABASE,
     SNAPSHOT,
@@ -27,7 +29,7 @@ from .database import (
 from .index import Index, open_index
 from .ingest import embed
 from .results import Damage, IndexCheck, SourceCheck, SourceDifference
-from .rows import CheckedRow, View, check_row, decode_vectors, is_unit, sha256
+from .rows import CheckedRow, View, check_row, decode_vectors, is_unit, sha256, storable
 from .vectors import Snapshot, Space, pack_bits, read_snapshot
 from .writing import Load, load_own_encoder
 
@@ -224,20 +226,17 @@ def repair(index: Index, findings: Findings, load: Callable[[], Encoder], monito
     index.refresh()
 
 
-def compare_sources(stored: Mapping[str, str], monitor: Monitor) -> SourceCheck:
-    """Hash every stored file as it is now.
-
-    Args:
-        stored: content hash of each stored file, by path.
-        monitor: informed about progress; may stop the work.
-    """
+def compare_sources(view: View, monitor: Monitor) -> SourceCheck:
+    """Hash every stored file as it is now, and compare the text of those that have their hash."""
+    stored = view.files()
     monitor.start("comparing files", len(stored))
     differences = []
-    for path, content_hash in stored.items():
-        difference = _compare(path, content_hash)
-        if difference is not None:
-            differences.append(difference)
-        monitor.advance()
+    with Reader() as reader:
+        for path, content_hash in stored.items():
+            difference = _compare(path, content_hash) or _compare_text(path, view, reader)
+            if difference is not None:
+                differences.append(difference)
+            monitor.advance()
     states = [difference.state for difference in differences]
     return SourceCheck(
         unchanged=len(stored) - len(states),
@@ -262,6 +261,23 @@ def _compare(path: str, content_hash: str) -> SourceDifference | None:
     if now == content_hash:
         return None
     return SourceDifference(path=path, state="changed", reason="It is not what was stored.")
+
+
+def _compare_text(path: str, view: View, reader: Reader) -> SourceDifference | None:
+    """Whether the text under a file's hash is another: an index of old hashed before it read."""
+    if is_image_path(path) or is_table_path(path):  # tables may be read as the user said
+        return None
+    try:
+        texts = sorted(storable(passage).text for passage in cut(reader.read(path)))
+    except (BadFile, LimitExceeded) as error:
+        return SourceDifference(path=path, state="unreadable", reason=str(error))
+    if texts == sorted(passage.text for passage in view.passages_of(path)):
+        return None
+    reason = (
+        "It has the hash that was stored, and another text: take it out with `graft index remove` "
+        "and add it again."
+    )
+    return SourceDifference(path=path, state="changed", reason=reason)
 
 
 def verify_index(
@@ -293,8 +309,7 @@ def verify_index(
     compared = None
     if sources and broken is None:
         with open_index(folder) as index, index.view() as view:
-            stored = view.files()
-        compared = compare_sources(stored, monitor)
+            compared = compare_sources(view, monitor)
     return IndexCheck(
         passages=findings.passages,
         sound=all(damage.repaired for damage in damages),

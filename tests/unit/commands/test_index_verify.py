@@ -1,5 +1,7 @@
 """`index verify`: every damage is named; what can be repaired is."""
 
+import hashlib
+import os
 import random
 import sqlite3
 
@@ -12,7 +14,7 @@ from graftwerk.commands import search
 from graftwerk.commands import search as index_add
 from graftwerk.commands import search as index_verify
 from graftwerk.errors import BadFile, Damaged
-from graftwerk.requests.search import IndexAdd, IndexVerify, Search
+from graftwerk.requests.search import IndexAdd, IndexRemove, IndexVerify, Search
 from graftwerk.search.database import DATABASE, SEAL, SNAPSHOT, remove_seal
 from graftwerk.types import Silent
 
@@ -333,3 +335,25 @@ def test_the_exit_status_tells_of_sources_only_when_asked(docs, capsys, options,
         add(docs)
         assert main(["index", "verify", "--index", index, *options]) == 0
         assert "files on the disk: 12 unchanged\n" in capsys.readouterr().out
+
+
+def test_a_text_under_the_hash_of_another_is_told(docs):
+    """What an index of old holds of a file that changed while it was added, and changed back."""
+    path, index = docs / "f3.md", docs.parent / "index"
+    whole = verify(docs, sources=True)
+    assert (whole.sources.unchanged, whole.sources.differences) == (12, [])
+    content = path.read_bytes()
+    path.write_text("Visitors must never enter the vault.")
+    add(docs)
+    path.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    named = os.fsencode(path).hex()
+    tamper(docs, f"UPDATE files SET content_hash = '{digest}' WHERE path = x'{named}'")
+    report = verify(docs, sources=True)
+    assert report.sound and add(docs).unchanged == 12
+    [found] = report.sources.differences
+    assert (found.path, found.state) == (str(path), "changed")
+    assert "another text" in found.reason and "graft index remove" in found.reason
+    search.run_index_remove(IndexRemove(paths=[str(path)], index=index), Silent())
+    assert add(docs).added == 1
+    assert not verify(docs, sources=True).sources.differences

@@ -1,5 +1,9 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from graftwerk.blocks.renderer import render
 from graftwerk.blocks.sampling import sample_scene
@@ -110,3 +114,31 @@ def test_the_largest_image_fits_into_memory() -> None:
     tracemalloc.stop()
     # for the 49 million pixels of 16384 x 3000 that is 1 GB
     assert peak / (4000 * 3000) < 1e9 / (16384 * 3000)
+
+
+@pytest.mark.parametrize("height", [90, 5])
+def test_bands_give_the_directions_of_the_whole(monkeypatch, height) -> None:
+    image = render(sample_scene(5, 2), 90, 90)[:height]
+    monkeypatch.setattr(module, "_BAND_PIXELS", 7 * 90)
+    stages = canny(image[None]).single()
+    found = module.find_directions(image, stages.edges, CannySettings())
+    assert np.array_equal(found, stages.direction[stages.edges])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "most"), [("canny", 1.0), ("hough", 1.1)])
+def test_the_largest_image_takes_a_gigabyte(kind, most, tmp_path) -> None:
+    """In a process that measures itself; all steps of Canny's method take four."""
+    image = Image.new("RGB", (16384, 3000))
+    brush = ImageDraw.Draw(image)
+    for n in range(200):
+        brush.rectangle((n * 80, n * 14, n * 80 + 300, n * 14 + 90), fill=(n, 255 - n, 9))
+    image.save(tmp_path / "large.png")
+    program = (
+        "import resource, sys; from graftwerk.cli import main; "
+        f"assert main(['condition', '{kind}', 'large.png', '--out', 'out.png']) == 0; "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert int(done.stdout.split()[-1]) < most * 1024**2  # of 1,024 bytes

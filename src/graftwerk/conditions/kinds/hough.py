@@ -4,13 +4,13 @@ Edge pixels vote for lines; the longest run on the best line becomes a segment; 
 """
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64, Int64, UInt8
 
 from ...compiled import compiled
 from ..base import Condition, Pictures, SceneMaps, lines_of_maps
 from ..fidelity import drawing_problem, each, edge_f1, white_on_black
 from ..perceived import perceive
-from .canny import canny
+from .canny import CannySettings, edge_map, find_directions
 
 _ANGLES = 180  # directions, one degree apart
 _SHORTEST = 0.08  # of the shorter side
@@ -23,7 +23,7 @@ _ANY = -1  # a pixel whose edge has no known direction
 
 
 def find_segments(
-    edges: Bool[np.ndarray, "h w"], slopes: Float64[np.ndarray, "h w"] | None = None
+    edges: Bool[np.ndarray, "h w"], slopes: Float64[np.ndarray, " e"] | None = None
 ) -> Float64[np.ndarray, "s 4"]:
     """Return segments from x, y to x, y in pixels; the center of the first pixel is 0.5, 0.5.
 
@@ -33,8 +33,9 @@ def find_segments(
 
     Args:
         edges: pixels that may lie on a line.
-        slopes: gradient direction at each pixel in radians, if known; a pixel then only votes for
-            lines along its own edge (O'Gorman and Clowes 1973), so foliage does not produce lines.
+        slopes: direction across the edge at each of these pixels, row by row, in radians, where
+            that is known; a pixel then votes only for lines along its own edge (O'Gorman and Clowes
+            1973), and leaves of a tree make no lines.
     """
     height, width = edges.shape
     reach = int(np.ceil(np.hypot(height, width)))
@@ -42,7 +43,7 @@ def find_segments(
     angles = np.arange(_ANGLES) * (np.pi / _ANGLES)
     facing = np.full(len(points), _ANY, dtype=np.int64)
     if slopes is not None:
-        facing = np.rint(slopes[edges] * (_ANGLES / np.pi)).astype(np.int64) % _ANGLES
+        facing = np.rint(slopes * (_ANGLES / np.pi)).astype(np.int64) % _ANGLES
     directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     votes = np.zeros((_ANGLES, 2 * reach + 1), dtype=np.int64)
     left = np.ones(len(points), dtype=np.bool_)
@@ -163,11 +164,14 @@ def _draw(maps: SceneMaps) -> Pictures:
 
 
 def _read(pictures: Pictures) -> Pictures:
-    stages = canny(pictures)
-    _, height, width = stages.edges.shape
-    pairs = zip(stages.edges, stages.direction, strict=True)
-    drawn = [draw_segments(find_segments(*pair), height, width) for pair in pairs]
-    return white_on_black(np.stack(drawn))
+    return white_on_black(np.stack([_lines_in(picture) for picture in pictures]))
+
+
+def _lines_in(picture: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
+    settings = CannySettings()
+    edges = edge_map(picture[None], settings)[0]
+    segments = find_segments(edges, find_directions(picture, edges, settings))
+    return draw_segments(segments, *edges.shape)
 
 
 def _read_scenes(pictures: Pictures) -> Pictures:

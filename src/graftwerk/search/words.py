@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import groupby, pairwise
 
-from ..models.language.extractive import DIVIDED, joined
+from ..models.language.sentences import DIVIDED, joined
 
 SPELLING = "1"  # pinned in an index; raise it when the same text is spelled differently
 _MOST_TERMS = 128  # of a query; SQLite joins any number, but each costs a look-up

@@ -214,7 +214,7 @@ def attribute(
             reports.append(_report(claim, *quote, "verbatim", 1.0))
             continue
         near = next(cosines)
-        best = np.argsort(-near, kind="stable")[:_NEAREST].tolist()
+        best: list[int] = np.argsort(-near, kind="stable")[:_NEAREST].tolist()
         verdicts = {i: judge(claim.text, texts[i], float(near[i])) for i in best}
         chosen = next((i for i in best if verdicts[i] != "unsupported"), best[0])
         cosine = float(np.clip(near[chosen], -1, 1))

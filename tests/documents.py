@@ -124,7 +124,7 @@ def ipynb_of(*cells: dict[str, object]) -> bytes:
     return json.dumps({"nbformat": 4, "cells": cells}).encode()
 
 
-def pdf_with(annotations: Sequence[dict[str, object]], text: str = "A form.") -> bytes:
+def pdf_with(annotations: Sequence[dict[str, object]], by_reference: bool = False) -> bytes:
     """A PDF of one page with form fields and notes; strings that begin with / are names."""
     from pypdf import PdfReader, PdfWriter
     from pypdf.generic import (
@@ -140,12 +140,18 @@ def pdf_with(annotations: Sequence[dict[str, object]], text: str = "A form.") ->
             return NumberObject(value)
         return NameObject(value) if str(value).startswith("/") else TextStringObject(value)
 
-    writer = PdfWriter(PdfReader(io.BytesIO(pdf_of([text]))))
+    writer = PdfWriter(PdfReader(io.BytesIO(pdf_of(["A form."]))))
     found = [
         DictionaryObject({NameObject(f"/{key}"): made(value) for key, value in one.items()})
         for one in annotations
     ]
-    writer.pages[0][NameObject("/Annots")] = ArrayObject(found)
+    listed = ArrayObject(writer._add_object(one) for one in found) if by_reference else None
+    if by_reference:  # as programs write it: everything in objects of its own
+        for one in found:
+            for key in list(one):
+                one[key] = writer._add_object(one[key])
+        listed = writer._add_object(listed)
+    writer.pages[0][NameObject("/Annots")] = listed or ArrayObject(found)
     packed = io.BytesIO()
     writer.write(packed)
     return packed.getvalue()

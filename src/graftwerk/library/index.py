@@ -114,7 +114,7 @@ class Index:
                 example `"path like %.md"`.
 
         Returns:
-            The hits, best first, to iterate over; and what they were found among.
+            The hits, best first, one per content (`copies`: elsewhere), and those searched.
 
         Raises:
             BadInput: a malformed condition, or a query that the index's encoder cannot read.

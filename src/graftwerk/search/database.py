@@ -330,10 +330,10 @@ def require_free(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise BadFile(f"{folder} is a file, not a folder.", "Name a folder for the index.")
-    out_of_distribution = [name for name in _listing(folder) if not _is_ours(name)]
-    if out_of_distribution:
+    others = [name for name in _listing(folder) if not _is_ours(name)]
+    if others:
         raise BadFile(
-            f"{folder} holds other files, for example {out_of_distribution[0]!r}.",
+            f"{folder} holds other files, for example {others[0]!r}.",
             "Name an empty or a new folder for the index.",
         )
 

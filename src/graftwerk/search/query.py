@@ -220,7 +220,7 @@ class _Same:
         self, view: View, keys: Sequence[int], where: Filter | None
     ) -> dict[int, list[Location]]:
         """Where else the contents of some hits stand, sorted: among the ranked, and beyond."""
-        equal = view.equal_inputs(keys, where)
+        equal, given = view.equal_inputs(keys, where), set(keys)
         return {
             key: sorted(
                 {
@@ -229,7 +229,7 @@ class _Same:
                         *((other, self._passages[other]) for other in self.members[key]),
                         *equal.get(key, {}).items(),
                     )
-                    if key not in keys
+                    if key not in given
                 }.values()
             )
             for key in keys

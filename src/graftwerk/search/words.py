@@ -40,7 +40,9 @@ _HANGUL = "\u1100-\u11ff\u3131-\u318e\ua960-\ua97f\uac00-\ud7ff"
 _SOUTH_EAST = (
     "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ecd\u0edc-\u0edf\u1000-\u103f\u1050-\u108f\u1780-\u17d3"
 )
-_RUN = re.compile(f"[{_HAN}{_HIRAGANA}{_KATAKANA}{_HANGUL}{_SOUTH_EAST}]+")
+_UNSPACED = f"[{_HAN}{_HIRAGANA}{_KATAKANA}{_HANGUL}{_SOUTH_EAST}]"
+# a line ends there within a word too, and without a hyphen
+_RUN = re.compile(rf"{_UNSPACED}+(?:[^\S\r\n]*(?:\r\n|\r|\n)[^\S\r\n]*{_UNSPACED}+)*")
 _SCRIPTS = (  # and how many letters a query's run of it may have that is taken for one word
     (re.compile(f"[{_HIRAGANA}]"), 4),
     (re.compile(f"[{_HAN}]"), 4),
@@ -157,7 +159,7 @@ def _is_unspaced(letter: str) -> bool:
 
 def _pairs(run: re.Match[str]) -> str:
     """Each two letters that follow each other; the last alone too, to be found by one letter."""
-    letters = run[0]
+    letters = "".join(run[0].split())
     return f" {''.join(f'{a}{b} ' for a, b in pairwise(letters))}{letters[-1]} "
 
 
@@ -197,9 +199,10 @@ def _paired(text: str, begin: int, end: int) -> Iterator[Piece]:
         start, stop = run.span()
         yield text[begin:start], begin, start
         yield " ", start, start
-        for first in range(start, stop - 1):
-            yield text[first : first + 2], first, first + 2
-            yield " ", first + 1, first + 1
+        letters = [at for at in range(start, stop) if not text[at].isspace()]
+        for first, second in pairwise(letters):
+            yield text[first] + text[second], first, second + 1
+            yield " ", second, second
         yield f"{text[stop - 1]} ", stop - 1, stop
         begin = stop
     yield text[begin:end], begin, end

@@ -50,6 +50,8 @@ FOUND = [
     ("นัดที่ห้องประชุมใหญ่", "ห้องประชุม", "ห้องประชุม"),
     ("हिन्दी में लिखा", "हिन्दी", "हिन्दी"),
     ("𠮷野家の牛丼", "𠮷野家", "𠮷野家"),
+    ("明日は会\n議室で", "会議室", "会\n議室"),
+    ("ห้อง\r\nประชุม", "ห้องประชุม", "ห้อง\r\nประชุม"),
 ]
 
 
@@ -73,6 +75,8 @@ def test_found_and_marked(tmp_path, text, query, marked):
     [
         ("会議室", "議会"),
         ("会議と室内", "会議室"),
+        ("会議\n\n室", "会議室"),
+        ("会議\n- 室", "会議室"),
         ("ห้องประชุม", "ประตู"),
         ("हिन्दी", "हद"),
         ("moor-\n\n- age", "moorage"),
@@ -92,6 +96,21 @@ def test_a_long_question_without_spaces_finds_by_its_words(tmp_path):
         right = corpus.put_text("/b.txt", "図書室は五時に閉まります。本は二週間借りられます。")
         assert corpus.match(to_match("図書室の本は何週間借りることができますか"))[0] == right
         assert corpus.match(to_match("停车场在哪里怎么走")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("新的停车场在大楼后面", "请问停车场的入口怎么走"),
+        ("회의실은 삼층에 있다", "회의실에서는"),
+        ("ห้องประชุมอยู่ชั้นสาม", "ขอถามว่าห้องประชุมไปทางไหน"),
+    ],
+)
+def test_a_word_inside_a_long_run_of_a_question(tmp_path, text, query):
+    with Corpus(tmp_path / "index") as corpus:
+        corpus.put_text("/other.txt", "全く別の話。")
+        key = corpus.put_text("/a.txt", text)
+        assert corpus.match(to_match(query))[:1] == [key]
 
 
 def test_headings_are_spelled_too(tmp_path):

@@ -45,17 +45,14 @@ class Relation:
     part: str
 
 
-class _Relations(Handler):
-    def __init__(self, folder: str) -> None:
-        self.found: list[Relation] = []
-        self._folder = folder
+class _Elements(Handler):
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self._names = names
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "Relationship" and attributes.get("TargetMode") != "External":
-            target = posixpath.join("/", self._folder, attributes.get("Target", ""))
-            kind = attributes.get("Type", "").rpartition("/")[2]
-            part = posixpath.normpath(target).lstrip("/")
-            self.found.append(Relation(attributes.get("Id", ""), kind, part))
+        if name in self._names:
+            self.found.append((name, attributes))
 
 
 class Archive:
@@ -92,12 +89,24 @@ class Archive:
         """Content of one part."""
         return b"".join(self._inflate(part))
 
+    def elements(self, part: str, *names: str) -> list[tuple[str, dict[str, str]]]:
+        """Elements of these names with their attributes; none where the part is not there."""
+        elements = _Elements(names)
+        self.feed(part, elements)
+        return elements.found
+
     def relations(self, part: str = "") -> list[Relation]:
         """What a part names, or the whole document."""
         folder, name = posixpath.split(part)
-        found = _Relations(folder)
-        self.feed(posixpath.join(folder, "_rels", f"{name}.rels"), found)
-        return found.found
+        found = []
+        links = posixpath.join(folder, "_rels", f"{name}.rels")
+        for _, attributes in self.elements(links, "Relationship"):
+            if attributes.get("TargetMode") != "External":
+                target = posixpath.join("/", folder, attributes.get("Target", ""))
+                kind = attributes.get("Type", "").rpartition("/")[2]
+                part = posixpath.normpath(target).lstrip("/")
+                found.append(Relation(attributes.get("Id", ""), kind, part))
+        return found
 
     def main(self, kind: str, usual: str) -> str:
         """Name of the part that holds the document.

@@ -136,9 +136,9 @@ class Body(Prose):
         elif name == "pStyle":
             paragraph.level = self._styles.level(value)
             self._style = self._styles.is_hidden(value)
-        elif name == "rStyle" and not self._in_mark and self._styles.is_hidden(value):
+        elif name == "rStyle" and self._styles.is_hidden(value):
             self._vanished = True
-        elif name == "vanish" and not self._in_mark:
+        elif name == "vanish":
             self._vanished = _is_on(attributes)
         elif name == "outlineLvl" and value in _OUTLINE_LEVELS:
             paragraph.level = int(value) + 1

@@ -8,7 +8,7 @@ from typing import Any
 from ... import files, limits
 from ...errors import BadFile
 from .. import raw
-from .archive import Archive, Handler, member, open_archive
+from .archive import Archive, member, open_archive
 from .document import Assembly, Document
 from .html import decode, read_page
 from .text import find_markdown
@@ -16,55 +16,32 @@ from .text import find_markdown
 _PAGES = frozenset({"application/xhtml+xml", "text/html"})
 
 
-class _Package(Handler):
-    """The package file of a book: what it holds, and in which order that is read."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, tuple[str, str]] = {}
-        self.order: list[str] = []
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "item":
-            kind = attributes.get("media-type", "")
-            self.files[attributes.get("id", "")] = attributes.get("href", ""), kind
-        elif name == "itemref":
-            self.order.append(attributes.get("idref", ""))
-
-
-class _Container(Handler):
-    def __init__(self) -> None:
-        self.package = ""
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "rootfile" and not self.package:
-            self.package = attributes.get("full-path", "")
-
-
 def read_epub(path: str, content: bytes) -> Document:
     """Read a book: its chapters in their order; the number of a chapter is its page."""
     with open_archive(path, content) as archive:
-        container = _Container()
-        archive.feed("META-INF/container.xml", container)
-        package = _Package()
-        if not archive.feed(container.package, package):
+        roots = archive.elements("META-INF/container.xml", "rootfile")
+        package = next((root.get("full-path", "") for _, root in roots), "")
+        if package not in archive.parts:
             raise BadFile(f"{archive.name!r} is a zip file but no book.", "Check what it is.")
         if "META-INF/encryption.xml" in archive.parts and "META-INF/rights.xml" in archive.parts:
             raise BadFile(f"{archive.name!r} is encrypted.", "Get a copy without a lock.")
         assembly = Assembly(limits.DOCUMENT_TEXT)
-        folder = container.package.rpartition("/")[0]
-        for number, name in enumerate(package.order, 1):
-            _read_chapter(archive, folder, package.files.get(name, ("", "")), number, assembly)
+        folder = package.rpartition("/")[0]
+        entries = archive.elements(package, "item", "itemref")
+        held = {item.get("id"): item for name, item in entries if name == "item"}
+        order = [item.get("idref") for name, item in entries if name == "itemref"]
+        for number, name in enumerate(order, 1):
+            _read_chapter(archive, folder, held.get(name, {}), number, assembly)
         return assembly.finish(path)
 
 
 def _read_chapter(
-    archive: Archive, folder: str, file: tuple[str, str], number: int, assembly: Assembly
+    archive: Archive, folder: str, item: dict[str, str], number: int, assembly: Assembly
 ) -> None:
-    href, kind = file
-    part = member(folder, href)
+    part = member(folder, item.get("href", ""))
     if part not in archive.parts:
         assembly.drop("chapters that the file does not hold")
-    elif kind not in _PAGES:
+    elif item.get("media-type") not in _PAGES:
         assembly.drop("chapters that are not text left out")
     else:
         assembly.leave()

@@ -3,32 +3,29 @@
 Tracked changes are read as accepted; hidden text is left out. Both are counted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from ... import limits
 from ...errors import BadFile
-from .archive import Handler, Prose, open_archive
+from .archive import Archive, Prose, open_archive
 from .document import Assembly, Document
 
 _DELETED = "tracked deletions left out"
 _NAMES = frozenset({"creator", "date", "initials", "sender-initials"})  # of who comments
 _SPANS = frozenset({"span", "section", "hidden-text"})
+_PARTS = ("styles.xml", "content.xml")
 _MOST_SPACES = 100
 
 
-class _Styles(Handler):
-    """Which styles hide their text."""
-
-    def __init__(self) -> None:
-        self.hidden: set[str] = set()
-        self._style = ""
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
+def _hidden_styles(archive: Archive, part: str) -> Iterator[str]:
+    """Styles that hide their text."""
+    style = ""
+    for name, attributes in archive.elements(part, "style", "text-properties"):
         if name == "style":
-            self._style = attributes.get("name", "")
-        elif name == "text-properties" and attributes.get("display") == "none":
-            self.hidden.add(self._style)
+            style = attributes.get("name", "")
+        elif attributes.get("display") == "none":
+            yield style
 
 
 class _Text(Prose):
@@ -121,12 +118,10 @@ def read_odt(path: str, content: bytes) -> Document:
             raise BadFile(
                 f"{archive.name!r} is a zip file but no OpenDocument text.", "Check what it is."
             )
-        styles = _Styles()
-        archive.feed("styles.xml", styles)
-        archive.feed("content.xml", styles)
+        hidden = {style for part in _PARTS for style in _hidden_styles(archive, part)}
         assembly = Assembly(limits.DOCUMENT_TEXT)
         assembly.once = True
-        archive.feed("styles.xml", _Text(assembly, styles.hidden, _HEADERS))
+        archive.feed("styles.xml", _Text(assembly, hidden, _HEADERS))
         assembly.once = False
-        archive.feed("content.xml", _Text(assembly, styles.hidden, frozenset({"body"})))
+        archive.feed("content.xml", _Text(assembly, hidden, frozenset({"body"})))
         return assembly.finish(path)

@@ -133,16 +133,21 @@ def _pages(numbers: list[int]) -> str:
 
 def _annotations(page: "PageObject", assembly: Assembly) -> Iterator[str]:
     """What was filled into the form of a page, and the notes on it."""
-    for reference in (page.get("/Annots") or [])[:_ANNOTATIONS]:
+    for reference in (_value(page, "/Annots") or [])[:_ANNOTATIONS]:
         found = reference.get_object()
-        kind = found.get("/Subtype")
+        kind = _value(found, "/Subtype")
         line = _field(found) if kind == "/Widget" else ""
         if kind in _NOTES:
-            line = str(found.get("/Contents") or "").replace("\r", "\n").strip()
-        if line and int(found.get("/F", 0)) & _INVISIBLE:
+            line = str(_value(found, "/Contents") or "").replace("\r", "\n").strip()
+        if line and int(_value(found, "/F") or 0) & _INVISIBLE:
             assembly.drop("hidden form fields and notes left out")
         elif line:
             yield line
+
+
+def _value(node: Any, key: str) -> Any:
+    """What stands under a key, behind a reference too, which `get` of a dictionary gives as one."""
+    return node[key] if key in node else None  # noqa: SIM401
 
 
 def _field(widget: Any) -> str:
@@ -158,15 +163,15 @@ def _field(widget: Any) -> str:
         for key in ("/V", "/FT", "/Ff", "/TU"):
             if key in node:
                 found.setdefault(key, node[key])
-        node = node["/Parent"].get_object() if "/Parent" in node else None
+        node = _value(node, "/Parent")
     value, flags = found.get("/V"), int(found.get("/Ff", 0))
     if found.get("/FT") == "/Btn":
-        state = str(widget.get("/AS") or value or "")
+        state = str(_value(widget, "/AS") or value or "")
         value = None if flags & _BUTTON or state in {"", "/Off"} else state.removeprefix("/")
     if value is None or found.get("/FT") == "/Sig" or flags & _PASSWORD:
         return ""
     if isinstance(value, list):
-        value = ", ".join(map(str, value))
+        value = ", ".join(str(one.get_object()) for one in value)
     if hasattr(value, "get_data"):  # a long text is a stream
         value = value.get_data().decode("utf-8", "replace")
     label = str(found.get("/TU") or ".".join(names))

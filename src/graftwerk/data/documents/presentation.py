@@ -7,35 +7,13 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from ... import limits
-from .archive import Archive, Handler, Prose, open_archive
+from .archive import Archive, Prose, open_archive
 from .document import Assembly, Document
 
 _TITLES = frozenset({"title", "ctrTitle"})
 _FIELDS = frozenset({"sldNum", "dt", "ftr", "hdr", "sldImg"})  # placeholders of each page alike
 _PARTS = ("diagramData", "notesSlide", "comments")
 _SHAPES = frozenset({"sp", "pic", "graphicFrame", "cxnSp", "grpSp"})
-
-
-class _Order(Handler):
-    """The slides of a presentation, by the ids of its relations."""
-
-    def __init__(self) -> None:
-        self.slides: list[str] = []
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "sldId":
-            self.slides.append(attributes.get("r:id", ""))
-
-
-class _Visible(Handler):
-    """Whether a slide is shown."""
-
-    def __init__(self) -> None:
-        self.shown = True
-
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "sld":
-            self.shown = attributes.get("show", "1") not in {"0", "false"}
 
 
 class _Slide(Prose):
@@ -95,20 +73,18 @@ def read_pptx(path: str, content: bytes) -> Document:
     """Read a presentation."""
     with open_archive(path, content) as archive:
         main = archive.main("presentation", "ppt/presentation.xml")
-        order = _Order()
-        archive.feed(main, order)
+        order = [entry.get("r:id", "") for _, entry in archive.elements(main, "sldId")]
         parts = {found.id: found.part for found in archive.relations(main)}
         slide = _Slide(Assembly(limits.DOCUMENT_TEXT))
-        for number, name in enumerate(order.slides, 1):
+        for number, name in enumerate(order, 1):
             _read_slide(archive, parts.get(name, ""), number, slide)
         return slide.assembly.finish(path)
 
 
 def _read_slide(archive: Archive, part: str, number: int, slide: _Slide) -> None:
-    visible = _Visible()
-    if not archive.feed(part, visible):
+    if part not in archive.parts:
         slide.assembly.drop("slides that the file does not hold")
-    elif not visible.shown:
+    elif any(seen.get("show") in {"0", "false"} for _, seen in archive.elements(part, "sld")):
         slide.assembly.drop("hidden slides left out")
     else:
         slide.page = number

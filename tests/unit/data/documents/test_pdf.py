@@ -179,8 +179,9 @@ WIDGET = {"Subtype": "/Widget", "FT": "/Tx"}
         ({"Subtype": "/Link", "Contents": "no"}, ""),
     ],
 )
-def test_forms_and_notes(tmp_path, annotation, line):
-    found = [text for _, text in read(tmp_path, pdf_with([annotation]))]
+@pytest.mark.parametrize("by_reference", [False, True])
+def test_forms_and_notes(tmp_path, annotation, line, by_reference):
+    found = [text for _, text in read(tmp_path, pdf_with([annotation], by_reference))]
     assert found == ["A form.", *([line] if line else [])]
     assert notes(tmp_path) == ()
 

@@ -13,7 +13,7 @@ COMMANDS = [command.words for command in CATALOGUE]
 
 
 def test_the_catalogue_is_complete() -> None:
-    assert len(COMMANDS) == 38
+    assert len(COMMANDS) == 39
     assert len(set(COMMANDS)) == len(COMMANDS)
 
 

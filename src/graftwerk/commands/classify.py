@@ -47,7 +47,7 @@ from ..requests.base import DEFAULT_ENCODER
 from ..requests.classify import Classify
 from ..results import Skipped
 from ..types import Monitor
-from .predictions import measured, of_every_row, predict, require_ending, write_predictions
+from .predictions import measured, of_every_row, predict, require_out, write_predictions
 
 _CELLS = 1_000_000  # images times labels whose probabilities are in memory at once
 
@@ -159,7 +159,7 @@ def require_images_only(request: Classify) -> None:
 def _classify_texts(request: Classify, monitor: Monitor) -> Predictions:
     """A linear head whose weights are the labels' vectors, and its predictions."""
     begin = time.perf_counter()
-    require_ending(request.out)
+    require_out(request.out, request.pictures)
     if request.calibrate is not None or request.calibration is not None:
         raise BadInput("--calibrate and --calibration are for images.", "Leave them out.")
     labels, given = read_labels(request), check_templates(request.templates)

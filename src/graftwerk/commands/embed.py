@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import files
+from .. import files, folders
 from ..data.columns import ColumnChoice
 from ..data.dataset import Item, Kind, Picture
 from ..data.images import ImageNotes
@@ -31,6 +31,7 @@ def run_embed(request: Embed, monitor: Monitor) -> Embedding:
         NoRoom: the vectors cannot be written.
     """
     write = _writer(request.out) if request.out is not None else None
+    folders.require_outside(request.inputs, *(() if request.out is None else (request.out,)))
     encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
     reads: frozenset[Kind] = frozenset(encoder.reads)
     requested = ColumnChoice(reads, None, tuple(request.content), reading_of(request))

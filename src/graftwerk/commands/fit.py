@@ -32,7 +32,7 @@ from ..library.fitting import fit_problem, note_out_of_distribution, problem_of,
 from ..requests.finetune import Compare, EvalFit, Fit, FitExport, Predict
 from ..types import Monitor
 from .lora import as_lora_train, run_lora_train
-from .predictions import measured, of_every_row, predict, require_ending, write_predictions
+from .predictions import measured, of_every_row, predict, require_out, write_predictions
 
 
 def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
@@ -135,7 +135,7 @@ def run_predict(request: Predict, monitor: Monitor) -> Predictions:
         NoRoom: the file cannot be written.
     """
     begin = time.perf_counter()
-    require_ending(request.out)
+    require_out(request.out, request.inputs)
     saved = open_fit(request.fit, request.model, request.device)
     if request.threshold is not None and saved.task == "number":
         raise BadInput("--threshold is for classes and labels.", "Leave it out for numbers.")

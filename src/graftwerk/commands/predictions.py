@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from .. import files
+from .. import files, folders
 from ..adapters.linear_head import HeadScores, LinearHead, probabilities
 from ..data.dataset import Examples, Kind, key_of
 from ..data.load import Rows
@@ -30,14 +30,18 @@ ENDINGS = (".csv", ".jsonl", ".parquet")
 _OWN = ("input", "label", "probability")
 
 
-def require_ending(out: Path | None) -> None:
-    """Refuse an ending that cannot be written, before the work.
+def require_out(out: Path | None, inputs: Sequence[str]) -> None:
+    """Refuse a file that cannot be written, or is one of the inputs, before the work.
 
     Raises:
-        UnknownName: it is none of those known.
+        UnknownName: its ending is none of those known.
+        BadFile: it is an input.
     """
-    if out is not None and out.suffix not in ENDINGS:
+    if out is None:
+        return
+    if out.suffix not in ENDINGS:
         raise UnknownName("ending of the output file", out.suffix, list(ENDINGS))
+    folders.require_outside(inputs, out)
 
 
 def of_every_row(rows: Rows, scores: HeadScores) -> Float32[np.ndarray, "rows k"]:

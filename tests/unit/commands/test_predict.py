@@ -13,7 +13,7 @@ from tests.unit.finetune.conftest import sentences, write_csv
 
 from graftwerk.cli.finetune import details_lines, prediction_lines
 from graftwerk.commands.fit import run_eval_fit, run_fit, run_predict
-from graftwerk.errors import BadInput, UnknownName
+from graftwerk.errors import BadFile, BadInput, UnknownName
 from graftwerk.finetune.scoring import confusions, details
 from graftwerk.requests.finetune import EvalFit, Fit, Predict
 from graftwerk.types import Silent
@@ -184,6 +184,16 @@ def test_columns_of_0_and_1_stay_in_the_file(tmp_path, tiny):
 def test_an_ending_that_is_not_written_is_refused_first(tmp_path):
     with pytest.raises(UnknownName, match=r"\.csv, \.jsonl, \.parquet"):
         ask(tmp_path / "none", "red", out=tmp_path / "p.xlsx")
+
+
+def test_an_input_is_never_overwritten(tmp_path, fitted):
+    new = write_csv(tmp_path / "new.csv", sentences(10, seed=9))
+    before = new.read_bytes()
+    with pytest.raises(
+        BadFile, match=r"new\.csv lies in .*new\.csv, which is going to be replaced"
+    ):
+        ask(fitted, new, out=tmp_path / "x" / ".." / "new.csv")
+    assert new.read_bytes() == before
 
 
 def test_standard_input_is_words_alone(fitted, monkeypatch):

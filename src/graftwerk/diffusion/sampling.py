@@ -63,6 +63,7 @@ class Plan:
         seed: of the request.
         control: what is added between the U-Net's halves; None: nothing.
         pull: what guides by gradients; None for none.
+        steps: of the whole schedule, where the sampler is the model's own.
     """
 
     texts: TextStates | None
@@ -75,6 +76,7 @@ class Plan:
     seed: int
     control: Controller | None = None
     pull: DenoiserWrapper | None = None
+    steps: int = 0
 
 
 def image_seed(seed: int, number: int) -> int:
@@ -123,7 +125,9 @@ def build_denoiser(model: DiffusionModel, plan: Plan, rows: int) -> Denoiser:
         control = plan.control.start(rows)
         conditional = control.apply(conditional)
         both = None if both is None else control.apply(both)
-    return compose(conditional, both, plan.guidance, model.noise.clamp, plan.pull)
+    # the model's own scheduler clamps by itself
+    clamp = None if plan.sampler == "model" else model.noise.clamp
+    return compose(conditional, both, plan.guidance, clamp, plan.pull)
 
 
 def sample_batch(
@@ -138,7 +142,7 @@ def sample_batch(
         Failure: the model gave values that are not finite.
     """
     generators = row_generators(plan.seed, numbers)
-    sampler = find_sampler(plan.sampler, generators, plan.eta)
+    sampler = find_sampler(plan.sampler, generators, plan.eta, model.noise, plan.steps)
     with torch.inference_mode():
         denoise = build_denoiser(model, plan, len(numbers))
         start = starting_noise(model, plan.shape, plan.sigmas[0], generators)

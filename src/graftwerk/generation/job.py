@@ -180,9 +180,10 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         )
     texts = away = None
     cut = ""
-    if model.reader is not None:
-        texts, away, cut = _read_prompts(request, model.reader, bool(steered.controls), monitor)
-    sigmas = noise_levels(model.noise, request.steps, request.schedule)
+    reader = steered.model.reader
+    if reader is not None:
+        texts, away, cut = _read_prompts(request, reader, bool(steered.controls), monitor)
+    sigmas = noise_levels(model.noise, request.steps, request.schedule, request.sampler)
     guess = texts is not None and not request.prompt.strip() and not request.negative.strip()
     controls = open_controls(
         steered.controls, model, sigmas, (width, height), guess=guess, reuse=request.reuse
@@ -205,6 +206,7 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         seed=request.seed,
         pull=None if guide is None else guide.apply,
         control=controls.controls,
+        steps=request.steps,
     )
     return Job(request, steered, plan, width, height, cut, guide, traces, controls)
 

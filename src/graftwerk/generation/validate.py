@@ -7,7 +7,13 @@ from ..controlnet.spec import (
     parse_control,
     read_control,
 )
-from ..diffusion.checkpoint import PipelineFolder, open_pipeline, read_sizes, require_multiples
+from ..diffusion.checkpoint import (
+    PipelineFolder,
+    locate_pipeline,
+    open_pipeline,
+    read_sizes,
+    require_multiples,
+)
 from ..diffusion.options import parse_interval
 from ..errors import BadInput, UnknownName
 from ..models.checkpoint import noise_aware_labels
@@ -38,7 +44,7 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
     specs = [parse_control(entry) for entry in request.control]
     require_measure(request, [not spec.masks for spec in specs])
     controls = tuple(read_control(spec) for spec in specs)
-    folder = open_pipeline(locate(request.model))
+    folder = open_pipeline(locate_pipeline(request.model))
     if not folder.layout.encoders and (request.prompt or request.negative):
         raise BadInput(f"model {request.model!r} takes no prompt.", "Leave the prompt out.")
     branches = branch_folders(request, {spec.kind for spec in specs})

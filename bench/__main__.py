@@ -14,6 +14,7 @@ SECTIONS = {
     "vectors": "nearest neighbours among 100,000 vectors, beside other stores",
     "blocks": "milliseconds a rendered scene takes on one core",
     "generate": "seconds of drawing with a diffusion model, beside diffusers",
+    "schedulers": "every scheduler of diffusers beside its own pipeline, largest difference",
     "constructed": "is the right way found where it is known: linear, LoRA or full",
     "guide": "what guiding costs, inversion, and the realism checks on baselines",
     "control": "controlled drawing and training, beside diffusers' ControlNet",
@@ -22,6 +23,7 @@ SECTIONS = {
     "adapt": "a linear head on cached features, beside transformers.Trainer",
     "forecast": "zero-shot forecasts beside naive ones, AutoETS and Theta",
     "lora": "LoRA, a step and the top blocks alone, beside peft under transformers.Trainer",
+    "lora_forms": "every form of a LoRA beside peft and diffusers, largest difference",
     "warm": "CPU time of a search through an open Index, beside run",
     "cold": "CPU time of a cold search and a cold ask, beside sentence-transformers",
 }

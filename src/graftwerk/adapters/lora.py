@@ -26,7 +26,7 @@ from .. import folders
 from ..errors import BadInput
 from .lora_targets import find_targets, is_transposed, named_targets
 from .manifest import RECORD, is_replaceable, read_bundle, require_base, write_bundle
-from .peft_format import Adapter, join, read_adapter, require_fit, write_adapter
+from .peft_format import Adapter, join, read_adapter, require_fit, settle, write_adapter
 
 _HALF = (torch.float16, torch.bfloat16)  # too coarse for small steps of a training
 NAME = "default"  # peft's own name of an adapter that has none
@@ -339,8 +339,8 @@ def make_low_rank(network: nn.Module, adapter: Adapter, base_fingerprint: str = 
     layers = make_layers(network, ranks, adapter.scalings)
     with torch.no_grad():
         for path, (first, second) in adapter.pairs.items():
-            layers[path].lora_A[NAME].weight.copy_(first)
-            layers[path].lora_B[NAME].weight.copy_(second)
+            for own, value in ((layers[path].lora_A, first), (layers[path].lora_B, second)):
+                own[NAME].weight.copy_(value.view(own[NAME].weight.shape))
     steer = LowRank(network, layers, 0.0, base_fingerprint)
     for parameter in steer.parameters().values():
         parameter.requires_grad_(False)
@@ -378,5 +378,5 @@ def load_several(
             require_base(read_bundle(folder, KIND), base_name, base_fingerprint)
         adapter = read_adapter(folder)
         require_fit(adapter, folder, network, base_name)
-        found.append((adapter, scale))
+        found.append((settle(adapter, network, scale), 1.0))
     return install_adapter(network, join(found), base_fingerprint)

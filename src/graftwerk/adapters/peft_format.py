@@ -11,7 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,17 @@ from .lora_targets import is_projection
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PIPELINE_WEIGHTS = "pytorch_lora_weights.safetensors"
 _PREFIX = "base_model.model."
-_KEY = re.compile(r"(?P<path>.+)\.lora_(?P<half>[AB])\.weight")
+_KEY = re.compile(
+    r"(?P<path>.+)\.lora_(?:(?P<half>[AB])\.weight|(?P<magnitude>magnitude_vector)(?:\.weight)?)"
+)
+# First weights that leave the frozen layer as it is, or that are taken from it and can be again.
+_PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
+_TAKEN_STARTS = ("pissa", "olora")
+# A repeat inside a repeat takes for ever on some names.
+_PATTERN = 500  # characters
+_SLOW = re.compile(r"\([^)]*[+*}][^)]*\)[+*{]")
 # Each makes an adapter something else than A and B beside frozen layers.
 _REFUSED = (
-    "use_dora",
     "use_qalora",
     "use_bdlora",
     "lora_bias",
@@ -53,11 +60,62 @@ class Adapter:
         pairs: `A` and `B` of each layer, by its path.
         scalings: factor of `B A` of each layer.
         transposed: whether its layers keep their weights the other way round (Conv1D of GPT-2).
+        magnitudes: of DoRA, one value for each output of a layer, by its path.
+        start: `pissa` or `olora`, where the first `A` and `B` were taken from the frozen weight.
     """
 
     pairs: Mapping[str, tuple[Tensor, Tensor]]
     scalings: Mapping[str, float]
     transposed: bool = False
+    magnitudes: Mapping[str, Tensor] = field(default_factory=dict)
+    start: str = ""
+
+
+def settle(adapter: Adapter, network: nn.Module, scale: float = 1.0) -> Adapter:
+    """An adapter as plain low-rank pairs beside the weights of a network, at a scale.
+
+    - PiSSA and OLoRA train what they first took out of the frozen weight, and peft takes it out
+      again when it loads them: the first pair is subtracted from the learned one.
+    - DoRA (Liu et al., "DoRA: Weight-Decomposed Low-Rank Adaptation", 2024) gives every output's
+      row of `W + B A` a learned length: the difference to `W` is the pair, of full rank.
+    """
+    pairs, scalings = {}, {}
+    for path, (first, second) in adapter.pairs.items():
+        module: Any = network.get_submodule(path)
+        factor = adapter.scalings[path] * scale
+        weight = module.weight.detach().float()
+        if adapter.transposed:
+            weight = weight.T
+        if path in adapter.magnitudes:
+            pair, factor = _lengthened(weight, first, second, factor, adapter.magnitudes[path]), 1.0
+        elif adapter.start:
+            a, b = _first_pair(adapter.start, weight, len(first), adapter.scalings[path])
+            pair = torch.cat([first, a]), torch.cat([second, -b], dim=1)
+        else:
+            pair = first, second
+        pairs[path], scalings[path] = pair, factor
+    return Adapter(pairs, scalings, adapter.transposed)
+
+
+def _first_pair(start: str, weight: Tensor, rank: int, scaling: float) -> tuple[Tensor, Tensor]:
+    """`A` and `B` of Meng, Wang, Zhang, "PiSSA", 2024, or of Büyükakyüz, "OLoRA", 2024."""
+    if start == "olora":
+        q, r = torch.linalg.qr(weight)
+        return r[:rank], q[:, :rank]
+    left, sizes, right = torch.linalg.svd(weight, full_matrices=False)
+    root = (sizes[:rank] / scaling).sqrt()
+    return root[:, None] * right[:rank], left[:, :rank] * root
+
+
+def _lengthened(
+    weight: Tensor, first: Tensor, second: Tensor, factor: float, magnitude: Tensor
+) -> tuple[Tensor, Tensor]:
+    change = (second.flatten(1) @ first.flatten(1)).view(weight.shape) * factor
+    rows = (weight + change).flatten(1)
+    length = magnitude.flatten().to(rows) / rows.norm(dim=1)
+    difference = (rows * length[:, None]).view(weight.shape) - weight
+    identity = torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
+    return difference, identity.view(*identity.shape, *(1,) * (weight.ndim - 2))
 
 
 def join(parts: Sequence[tuple[Adapter, float]]) -> Adapter:
@@ -153,26 +211,51 @@ def read_adapter(folder: Path) -> Adapter:
     from safetensors.torch import load_file
 
     parts: dict[str, dict[str, Tensor]] = {}
+    magnitudes = {}
     for key, tensor in load_file(weights).items():
         match = _KEY.fullmatch(key.removeprefix(_PREFIX))
-        if match is None:
+        if match is None or (match["magnitude"] and not config.get("use_dora")):
             raise BadFile(
                 f"{weights} holds {key!r}, which is no low-rank pair.",
-                "Only plain LoRA adapters of peft are read.",
+                "Only LoRA and DoRA adapters of peft are read.",
             )
-        if not bool(torch.isfinite(tensor).all()):
-            raise Damaged(
-                f"{key!r} in {weights} holds values that are no numbers.",
-                "Its training diverged, or the file was changed; make it again.",
-            )
-        parts.setdefault(match["path"], {})[match["half"]] = tensor
+        require_finite(tensor, key, weights)
+        if match["magnitude"]:
+            magnitudes[match["path"]] = tensor
+        else:
+            parts.setdefault(match["path"], {})[match["half"]] = tensor
     single = [path for path, pair in parts.items() if set(pair) != {"A", "B"}]
     if single or not parts:
         what = f"only one half of {single[0]!r}" if single else "no tensor"
         raise BadFile(f"{weights} holds {what}.", "Copy the whole folder again.")
+    if set(magnitudes) != (set(parts) if config.get("use_dora") else set()):
+        raise BadFile(
+            f"{folder} asks for use_dora, and {WEIGHTS} lacks its magnitudes.",
+            "Copy the whole folder again.",
+        )
     pairs = {path: (pair["A"], pair["B"]) for path, pair in parts.items()}
-    scalings = {path: _scaling(config, path, len(a)) for path, (a, _) in pairs.items()}
-    return Adapter(pairs, scalings, bool(config.get("fan_in_fan_out")))
+    scalings = {path: scaling_of(config, path, len(a)) for path, (a, _) in pairs.items()}
+    start = str(config.get("init_lora_weights")).lower()
+    return Adapter(
+        pairs,
+        scalings,
+        bool(config.get("fan_in_fan_out")),
+        magnitudes,
+        start if start in _TAKEN_STARTS else "",
+    )
+
+
+def require_finite(tensor: Tensor, key: str, path: Path) -> None:
+    """Refuse a tensor with a value that is no number.
+
+    Raises:
+        Damaged: it has one.
+    """
+    if not bool(torch.isfinite(tensor).all()):
+        raise Damaged(
+            f"{key!r} in {path} holds values that are no numbers.",
+            "Its training diverged, or the file was changed; make it again.",
+        )
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -185,21 +268,41 @@ def _read_config(folder: Path) -> dict[str, Any]:
     refused = [key for key in _REFUSED if config.get(key)]
     if config.get("bias", "none") != "none":
         refused.append("bias")
+    start = config.get("init_lora_weights", True)
+    if start not in _PLAIN_STARTS and str(start).lower() not in _TAKEN_STARTS:
+        # CorDA and LoRA-GA need the data they were started with, LoftQ a quantized base, and
+        # PiSSA's fast form (pissa_niter_N) a decomposition that is random
+        refused.append(f"init_lora_weights={start!r}, first weights that cannot be made again")
     if refused:
         raise BadFile(
-            f"{path} asks for {', '.join(refused)}.", "Only plain LoRA adapters of peft are read."
+            f"{path} asks for {', '.join(refused)}.",
+            "Only LoRA and DoRA adapters of peft are read; peft converts others to plain ones "
+            "(save_pretrained with path_initial_model_for_weight_conversion).",
         )
     return config
 
 
-def _scaling(config: Mapping[str, Any], path: str, rank: int) -> float:
-    """Factor of `B A`; in `alpha_pattern` names stand for themselves and for ends of paths."""
+def scaling_of(config: Mapping[str, Any], path: str, rank: int) -> float:
+    """Factor of `B A` of a layer; names in `alpha_pattern` are regular expressions, as in peft.
+
+    Raises:
+        BadFile: an alpha that is no number, or a pattern that cannot be read.
+    """
+    from peft.utils.other import get_pattern_key
+
     try:
-        alpha = float(config.get("lora_alpha", 8))
-        for name, own in (config.get("alpha_pattern") or {}).items():
-            if f".{path}".endswith(f".{name}"):
-                alpha = float(own)
-                break
+        patterns = config.get("alpha_pattern") or {}
+        slow = [name for name in patterns if len(name) > _PATTERN or _SLOW.search(name)]
+        if slow:
+            raise BadFile(
+                f"{CONFIG} has the pattern {slow[0][:60]!r}, which could take for ever.",
+                "Write the layers' names out.",
+            )
+        alpha = float(
+            patterns.get(get_pattern_key(list(patterns), path), config.get("lora_alpha", 8))
+        )
+    except re.error as error:
+        raise BadFile(f"{CONFIG} has a pattern that cannot be read: {error}.", "Fix it.") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise BadFile(f"{CONFIG} has an alpha that is no number.", "Fix it.") from error
     factor = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
@@ -231,9 +334,20 @@ def require_fit(adapter: Adapter, folder: Path, network: nn.Module, base_name: s
             hint,
         )
     for path, (first, second) in adapter.pairs.items():
-        requested = _sides(modules[path])
+        module: Any = modules[path]
+        requested = _sides(module)
         found = (first.shape[1] if first.ndim > 1 else 0, len(second))
-        if found != requested or second.shape[1] != len(first):
+        kernel = tuple(first.shape[2:]) or (1, 1)
+        fits = kernel == tuple(getattr(module, "kernel_size", (1, 1)))
+        magnitude = adapter.magnitudes.get(path)
+        fits &= magnitude is None or magnitude.numel() == max(magnitude.shape) == len(second)
+        if adapter.start and not isinstance(module, nn.Linear):
+            raise BadFile(
+                f"{folder} was started from a {type(module).__name__} ({adapter.start}), for which "
+                "peft has no such start.",
+                hint,
+            )
+        if found != requested or second.shape[1] != len(first) or not fits:
             raise BadFile(
                 f"{folder} changes {path!r} as a layer of {found[0]} to {found[1]} values; in "
                 f"{base_name} it has {requested[0]} to {requested[1]}.",

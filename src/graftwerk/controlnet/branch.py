@@ -249,9 +249,11 @@ class Branch(nn.Module):
         encoder: takes image, time, hint and prompt, and has the outputs of the U-Net's encoder.
         hint_encoder: from a control image to what is added after the first layer.
         joints: of the U-Net.
-        shape: architecture.
-        turns_colours: whether the control image is converted from RGB to BGR first, as some
-            published branches expect.
+        shape: how it is built.
+        turns_colours: whether the control image's channels are turned round first, as some
+            published branches want it (blue before red).
+        pools: whether what it hands over is the mean over all places, as the branch that keeps
+            a shuffled image's colors wants it (`global_pool_conditions`).
     """
 
     def __init__(
@@ -261,11 +263,13 @@ class Branch(nn.Module):
         joints: Sequence[Joint],
         shape: Shape,
         turns_colours: bool = False,
+        pools: bool = False,
     ) -> None:
         super().__init__()
         self.shape = shape
         self.places = tuple(joints)
         self.turns_colours = turns_colours
+        self.pools = pools
         self.keeps_prompts = False
         self.encoder = encoder
         self.hint_encoder = hint_encoder
@@ -273,7 +277,10 @@ class Branch(nn.Module):
 
     def read(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
         """Encode control images with values from 0 to 1; the result is the same at every step."""
-        hint: Tensor = self.hint_encoder(pictures.flip(1) if self.turns_colours else pictures)
+        channels = next(iter(self.hint_encoder.parameters())).shape[1]
+        if self.turns_colours:
+            pictures = pictures.flip(1)
+        hint: Tensor = self.hint_encoder(as_channels(pictures, channels))
         return hint
 
     def forward(
@@ -290,16 +297,37 @@ class Branch(nn.Module):
         if not self.keeps_prompts and "cross_attention_kwargs" in inputs:
             inputs = {key: inputs[key] for key in inputs if key != "cross_attention_kwargs"}
         skips, middle = self.encoder(x, times, hint, inputs)
+        if self.pools:
+            return self._pooled(skips, middle)
         *joins, last = self.joins
         if self.shape.middle_only:
             return Residuals(tuple(torch.zeros_like(skip) for skip in skips), last(middle))
         pairs = zip(joins, skips, strict=True)
         return Residuals(tuple(join(skip) for join, skip in pairs), last(middle))
 
+    def _pooled(self, skips: tuple[Tensor, ...], middle: Tensor) -> Residuals:
+        """What is added where every place gets the mean."""
+        joined = [j(part) for j, part in zip(self.joins, (*skips, middle), strict=True)]
+        # spread again, for weights and masks by place look at its size
+        found = [part.mean(dim=(2, 3), keepdim=True).expand_as(part) for part in joined]
+        return Residuals(tuple(found[:-1]), found[-1])
+
     @property
     def is_zero_initialized(self) -> bool:
         """Whether nothing has been learned yet: all connections to the U-Net are zero."""
         return not any(bool(weight.any()) for weight in self.joins.parameters())
+
+
+def as_channels(
+    pictures: Float[Tensor, "b 3 y x"], channels: int
+) -> Float[Tensor, "b channels y x"]:
+    """Control images with the channels that a branch reads: 1 is gray, a 4th is opacity."""
+    if channels == pictures.shape[1]:
+        return pictures
+    if channels == 1:  # as Pillow's "L"
+        weights = torch.tensor([0.299, 0.587, 0.114], dtype=pictures.dtype, device=pictures.device)
+        return (pictures * weights.view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    return torch.cat([pictures, torch.ones_like(pictures[:, :1])], dim=1)
 
 
 def make_branch(

@@ -160,8 +160,9 @@ def branch_fingerprint(folder: Path) -> str:
 
 
 def _refuse_pickle(folder: Path) -> None:
+    file = repr(str(folder))
     hint = (
-        "Convert it once with diffusers: ControlNetModel.from_single_file(FILE)"
+        f"Convert it where you trust it: diffusers.ControlNetModel.from_single_file({file})"
         ".save_pretrained(FOLDER), and name FOLDER."
     )
     if folder.is_file():
@@ -170,6 +171,11 @@ def _refuse_pickle(folder: Path) -> None:
         raise BadFile(f"{folder} is not a folder.", "Name the folder of a control branch.")
     pickled = [p.name for p in folder.iterdir() if p.suffix in {".pth", ".pt", ".ckpt", ".bin"}]
     if pickled and not any(folder.glob("*.safetensors")):
+        if pickled[0].endswith(".bin"):
+            hint = (
+                "Convert it where you trust it: diffusers.ControlNetModel.from_pretrained"
+                f"({file}, use_safetensors=False).save_pretrained({file})."
+            )
         raise BadFile(
             f"{folder} holds {pickled[0]}, a pickle, which can run any code when it is read.", hint
         )
@@ -199,10 +205,17 @@ def _read_theirs(
         )
     keeps = keep_prompts(found)
     shape = Shape(factor, hint_widths=widths)
-    order = str(config.get("controlnet_conditioning_channel_order", "rgb"))
+    order = config.get("controlnet_conditioning_channel_order", "rgb")
+    channels = config.get("conditioning_channels", 3)
+    if order not in {"rgb", "bgr"} or channels not in {1, 3, 4}:
+        raise BadFile(
+            f"{folder} reads {channels} channels in the order {order!r}.",
+            "Known: 1, 3 or 4 channels, rgb or bgr.",
+        )
     branch = Branch(
         CopiedEncoder(found), found.controlnet_cond_embedding,
         zero_convolutions_of(found_like(found)), shape, turns_colours=order == "bgr",
+        pools=bool(config.get("global_pool_conditions", False)),
     )  # fmt: skip
     branch.joins = nn.ModuleList([*found.controlnet_down_blocks, found.controlnet_mid_block])
     branch.keeps_prompts = keeps

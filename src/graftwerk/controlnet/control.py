@@ -137,7 +137,8 @@ def _weighed(
     given = term.branch(x, times, hint, inputs)
     weighed = []
     for part in (*given.skips, given.middle):
-        weight = term.weight * (x.shape[2] / part.shape[2] if by_size else 1.0)
+        scaled = by_size and not term.branch.pools  # as in diffusers
+        weight = term.weight * (x.shape[2] / part.shape[2] if scaled else 1.0)
         part = part * weight if weight != 1 else part  # noqa: PLW2901
         if term.mask is not None:
             part = part * functional.adaptive_avg_pool2d(term.mask, part.shape[2:])  # noqa: PLW2901

@@ -9,12 +9,20 @@ Sizes that a pipeline draws, as its configuration says them without its networks
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadFile, BadInput
-from ..models.checkpoint import check_safetensors, fingerprint, read_object, refuse_unsafe
+from ..files import sha256_of_file
+from ..models.checkpoint import (
+    check_safetensors,
+    fingerprint,
+    read_object,
+    refuse_unsafe,
+    select_weights,
+)
+from ..models.hub import locate
 
 # Parts that are built: each with the classes it may have.
 _BUILT: Mapping[str, frozenset[tuple[str, str]]] = {
@@ -74,12 +82,14 @@ class PipelineFolder:
         index: content of its `model_index.json`.
         layout: what its class means.
         scheduler: content of its `scheduler_config.json`.
+        file: the one file that holds all weights; None: each part has its own.
     """
 
     path: Path
     index: Mapping[str, Any]
     layout: Layout
     scheduler: Mapping[str, Any]
+    file: Path | None = None
 
     @property
     def scheduler_file(self) -> Path:
@@ -89,6 +99,8 @@ class PipelineFolder:
     def fingerprint(self) -> str:
         """SHA-256 over every file and setting that changes an image."""
         parts = {part: fingerprint(self.path / part, {}) for part in self.layout.parts}
+        if self.file is not None:
+            parts["file"] = sha256_of_file(self.file)
         settings = {key: value for key, value in self.index.items() if key != "_diffusers_version"}
         content = {"parts": parts, "scheduler": dict(self.scheduler), "index": settings}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -99,12 +111,44 @@ def tokenizer_of(encoder: str) -> str:
     return encoder.replace("text_encoder", "tokenizer")
 
 
+def locate_pipeline(name: str) -> Path:
+    """Return the folder of a pipeline, or its single file; see `models.hub.locate`."""
+    path = Path(name).expanduser()
+    return path.resolve() if path.suffix == ".safetensors" and path.is_file() else locate(name)
+
+
+def _open_file(file: Path) -> PipelineFolder:
+    """Check a single file and the folder of its configurations, which lies beside it.
+
+    It has no tokenizer and does not say what its networks look like. A folder of the file's name,
+    the file's own folder, or a cached one of the hub has them.
+    """
+    check_safetensors(file)
+    for folder in (file.with_suffix(""), file.parent):
+        if (folder / "model_index.json").is_file():
+            return replace(open_pipeline(folder), file=file)
+    from .single_file import cached_configuration, kind_of
+
+    repository = kind_of(file)
+    folder = cached_configuration(repository)
+    if folder is not None:
+        return replace(open_pipeline(folder), file=file)
+    raise BadFile(
+        f"{file} holds weights alone; its tokenizer and configurations lie neither in "
+        f"{file.with_suffix('')} nor beside it.",
+        f"Copy those of its base ({repository}) into {file.with_suffix('')}: model_index.json, "
+        "and the .json and .txt files of unet, vae, text_encoder, tokenizer and scheduler.",
+    )
+
+
 def open_pipeline(path: Path) -> PipelineFolder:
-    """Read and check a pipeline's folder; weights are checked when they are read.
+    """Read and check a pipeline's folder or single file; weights are checked when they are read.
 
     Raises:
         BadFile: no such folder, a part is missing, or code that is not known would have to run.
     """
+    if path.is_file():
+        return _open_file(path)
     if not (path / "model_index.json").is_file():
         raise BadFile(
             f"{path} has no model_index.json, so it is no diffusion pipeline.",
@@ -176,20 +220,17 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
         BadFile: there is none, or a piece is missing.
         Damaged: one is cut short or malformed.
     """
-    stem = "diffusion_pytorch_model"
-    whole = folder / f"{stem}.safetensors"
-    index = folder / f"{stem}.safetensors.index.json"
-    if index.is_file() and not whole.is_file():
-        names = {str(name) for name in read_object(index).get("weight_map", {}).values()}
-        files = tuple(folder / Path(name).name for name in sorted(names))
-    else:
-        files = (whole if whole.is_file() else folder / f"{stem}.fp16.safetensors",)
-    missing = [file.name for file in files if not file.is_file()]
-    if missing or not files:
+    _, files = select_weights(folder, "diffusion_pytorch_model")
+    if not files:
+        kind = read_config(folder).get("_class_name", "DiffusionPipeline")
+        pickled = any(path.suffix == ".bin" for path in folder.iterdir())
         raise BadFile(
-            f"{folder} lacks its weights {', '.join(missing) or whole.name}; only safetensors are "
+            f"{folder} lacks its weights diffusion_pytorch_model.safetensors; only safetensors are "
             "read, for other formats can run code.",
-            "Copy the whole folder again, or load and save it with diffusers where you trust it.",
+            f"Convert it where you trust it: diffusers.{kind}.from_pretrained({str(folder)!r}, "
+            f"use_safetensors=False).save_pretrained({str(folder)!r})."
+            if pickled
+            else "Copy the whole folder again.",
         )
     for file in files:
         check_safetensors(file)

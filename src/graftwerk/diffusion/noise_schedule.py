@@ -9,8 +9,11 @@ Which noise levels a sampler visits: falling, one more than there are steps.
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,26 +32,44 @@ Sigma = float | Float[Tensor, " b"]
 _LEAST_SIGNAL = 2.0**-24
 _PREDICTIONS = ("epsilon", "v_prediction", "sample")
 _SPACINGS = ("leading", "trailing", "linspace")
-# A spacing or a noise that is not computed here, and what it is.
-_OUT_OF_DISTRIBUTION = {
-    "use_dynamic_shifting": "flow matching",
-    "use_flow_sigmas": "flow matching",
-    "use_exponential_sigmas": "exponential spacing",
-    "use_beta_sigmas": "beta spacing",
-    "use_lu_lambdas": "uniform spacing of the log-SNR",
+_OTHER_SPACINGS = (
+    "use_karras_sigmas",
+    "use_exponential_sigmas",
+    "use_beta_sigmas",
+    "use_lu_lambdas",
+)
+_OF_THE_TABLE = (
+    "num_train_timesteps",
+    "beta_schedule",
+    "trained_betas",
+    "rescale_betas_zero_snr",
+)
+# Options under which a class does something that `denoise(x, sigma)` cannot express.
+_REFUSED: Mapping[str, tuple[Any, str]] = {
+    "use_dynamic_shifting": (True, "flow matching"),
+    "use_flow_sigmas": (True, "flow matching"),
+    "timestep_type": ("continuous", "continuous time"),
+    "variance_type": (("learned", "learned_range"), "the variance that its network predicts"),
 }
 
-
-_PLAIN = (
-    "DDIMScheduler",
-    "DDPMScheduler",
-    "PNDMScheduler",
+# Those whose `x` is `x0 + sigma * noise`; the others' is divided by `sqrt(1 + sigma**2)`.
+EXPLODING = (
     "EulerDiscreteScheduler",
     "EulerAncestralDiscreteScheduler",
     "LMSDiscreteScheduler",
     "HeunDiscreteScheduler",
     "KDPM2DiscreteScheduler",
     "KDPM2AncestralDiscreteScheduler",
+    "DPMSolverSDEScheduler",
+)
+_PRESERVING = (
+    "DDIMScheduler",
+    "DDIMParallelScheduler",
+    "DDPMScheduler",
+    "DDPMParallelScheduler",
+    "PNDMScheduler",
+    "LCMScheduler",
+    "TCDScheduler",
 )
 # These space one step more than they take and leave the last out.
 _ONE_MORE = (
@@ -56,8 +77,14 @@ _ONE_MORE = (
     "DPMSolverSinglestepScheduler",
     "DEISMultistepScheduler",
     "UniPCMultistepScheduler",
+    "SASolverScheduler",
 )
-SCHEDULERS = _PLAIN + _ONE_MORE
+SCHEDULERS = _PRESERVING + EXPLODING + _ONE_MORE
+# What a pipeline of diffusers sets when it is made, whatever its scheduler's file says.
+_PIPELINE_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "StableDiffusionPipeline": {"steps_offset": 1, "clip_sample": False},
+}
+_PIPELINE_CLASSES = {"DDIMPipeline": "DDIMScheduler"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +113,9 @@ class Noise:
         one_more: whether the own schedule spaces one step more and leaves the last out.
         usable: number of training steps that the own schedule uses.
         last: the level at which the own schedule ends: 0, or the smallest of the table.
-        karras: whether the own schedule is spaced after Karras.
         clamp: how values are kept in range; None for latents.
+        name: class of its scheduler in diffusers.
+        options: what that class is made with.
     """
 
     sigmas: Float64[np.ndarray, " steps"]
@@ -97,8 +125,44 @@ class Noise:
     one_more: bool
     usable: int
     last: float
-    karras: bool
     clamp: Clamp | None
+    name: str
+    options: Mapping[str, Any]
+
+    def scheduler(self, steps: int) -> Any:
+        """The scheduler of diffusers that the model's configuration describes, for `steps` steps.
+
+        Raises:
+            BadInput: it cannot take so many.
+        """
+        made = make_scheduler(self.name, self.options)
+        try:
+            with _quiet():
+                made.set_timesteps(steps)
+        except (ValueError, IndexError, ZeroDivisionError) as error:
+            raise BadInput(
+                f"{self.name} cannot take {steps} steps: {error}",
+                "Take fewer steps, or another --sampler.",
+            ) from error
+        return made
+
+    def level_at(self, time: float) -> float:
+        """The noise level at a time of the network, the inverse of `time_of`."""
+        if float(time).is_integer() and 0 <= time < len(self.sigmas):
+            return float(self.sigmas[int(time)])
+        return math.exp(np.interp(time, np.arange(len(self.sigmas)), np.log(self.sigmas)))
+
+    def output_of(
+        self, x: Float[Tensor, "b c h w"], x0: Float[Tensor, "b c h w"], sigma: float
+    ) -> Float[Tensor, "b c h w"]:
+        """The network's output that means this clean image, the inverse of `x0_of`."""
+        match self.prediction:
+            case "epsilon":
+                return (x - x0) / sigma
+            case "v_prediction":
+                return (x / (1 + sigma**2) - x0) * (math.sqrt(1 + sigma**2) / sigma)
+            case "sample":
+                return x0
 
     def time_of(self, sigma: float) -> float:
         """The network's time at a noise level: interpolated in log sigma, exact at the table's.
@@ -134,30 +198,32 @@ class Noise:
                 return output
 
 
-def read_noise(config: Mapping[str, Any], path: Path) -> Noise:
+def read_noise(config: Mapping[str, Any], path: Path, pipeline: str = "") -> Noise:
     """Read the content of a `scheduler_config.json`.
 
     Args:
         config: its content.
         path: where it lies, for messages.
+        pipeline: class of its pipeline, which has defaults of its own.
 
     Raises:
         BadFile: a kind of noise or schedule that is not known here, or values that make no sense.
     """
-    name = str(config.get("_class_name"))
+    name = _PIPELINE_CLASSES.get(pipeline, str(config.get("_class_name")))
     if name not in SCHEDULERS:
         raise BadFile(
             f"{path} is of the class {name!r}, which is not known here.",
             f"Known: {', '.join(SCHEDULERS)}.",
         )
     options = _options(name, config)
-    for key, meaning in _OUT_OF_DISTRIBUTION.items():
-        if options.get(key):
+    if not options:  # the class stands for one that needs a further library
+        make_scheduler(name, {})
+    options |= {k: v for k, v in _PIPELINE_OPTIONS.get(pipeline, {}).items() if k in options}
+    for key, (refused, meaning) in _REFUSED.items():
+        if options.get(key) in (refused if isinstance(refused, tuple) else (refused,)):
             raise BadFile(f"{path} asks for {meaning} ({key}).", "Take another scheduler's file.")
-    if options.get("timestep_type", "discrete") != "discrete":
-        raise BadFile(f"{path} asks for continuous time.", "Take another scheduler's file.")
     try:
-        sigmas = _sigmas(options)
+        sigmas = _sigmas(name, options)
         # lambda is minus the logarithm of sigma
         least_lambda = float(options.get("lambda_min_clipped", -math.inf))
         ends_at_zero = options.get("set_alpha_to_one", True) and (
@@ -173,10 +239,11 @@ def read_noise(config: Mapping[str, Any], path: Path) -> Noise:
             one_more=name in _ONE_MORE,
             usable=int((-np.log(sigmas) >= least_lambda).sum()),
             last=0.0 if ends_at_zero else float(sigmas[0]),
-            karras=bool(options.get("use_karras_sigmas", False)),
             clamp=_clamp(options),
+            name=name,
+            options=options,
         )
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, NotImplementedError) as error:
         raise BadFile(f"{path} makes no sense: {error}.", "Copy the whole folder again.") from error
 
 
@@ -192,6 +259,32 @@ def _options(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: config.get(key, default) for key, default in defaults.items()}
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the schedulers of diffusers from warning of their own future."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def make_scheduler(name: str, options: Mapping[str, Any]) -> Any:
+    """A scheduler of diffusers, by the name of its class.
+
+    Raises:
+        BadInput: it needs a library that is not installed.
+    """
+    import diffusers
+
+    try:
+        with _quiet():
+            return getattr(diffusers, name)(**options)
+    except ImportError as error:
+        raise BadInput(
+            f"{name} needs a library that is not installed: {error.name or error}.",
+            "Install it, or take another --sampler.",
+        ) from error
+
+
 def _choice(options: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> Any:
     value = options[key]
     if value not in allowed:
@@ -199,44 +292,23 @@ def _choice(options: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> A
     return value
 
 
-def _sigmas(options: Mapping[str, Any]) -> Float64[np.ndarray, " steps"]:
+def _sigmas(name: str, options: Mapping[str, Any]) -> Float64[np.ndarray, " steps"]:
     """The noise level of each training step, from signal shares in the float32 that models saw."""
     steps = int(options["num_train_timesteps"])
     if not 2 <= steps <= 100_000:
         raise ValueError(f"num_train_timesteps is {steps}")
-    start, end = float(options["beta_start"]), float(options["beta_end"])
-    kind = options["beta_schedule"]
-    if options["trained_betas"] is not None:
-        betas = torch.tensor(options["trained_betas"], dtype=torch.float32)
-    elif kind == "linear":
-        betas = torch.linspace(start, end, steps, dtype=torch.float32)
-    elif kind == "scaled_linear":
-        betas = torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float32) ** 2
-    elif kind == "squaredcos_cap_v2":
-        betas = _cosine_betas(steps)
-    else:
-        raise ValueError(f"beta_schedule is {kind!r}")
-    signal = torch.cumprod(1.0 - betas, dim=0)
+    plain = {key: options[key] for key in _OF_THE_TABLE if key in options}
+    plain |= {key: float(options[key]) for key in ("beta_start", "beta_end")}
+    try:
+        share = make_scheduler(name, plain).alphas_cumprod.double().numpy()
+    except NotImplementedError as error:
+        raise ValueError(f"beta_schedule is {options['beta_schedule']!r}") from error
     if options.get("rescale_betas_zero_snr"):
-        root = signal.sqrt()
-        root = (root - root[-1]) * root[0] / (root[0] - root[-1])
-        signal = root**2
-        signal[-1] = _LEAST_SIGNAL
-    share = signal.double().numpy()
+        share[-1] = max(share[-1], _LEAST_SIGNAL)
     if not ((share > 0) & (share < 1)).all() or not (np.diff(share) < 0).all():
         raise ValueError("its noise does not rise from step to step")
     sigmas: Float64[np.ndarray, " steps"] = np.sqrt((1 - share) / share)
     return sigmas
-
-
-def _cosine_betas(steps: int) -> Float[Tensor, " steps"]:
-    """The cosine schedule of Nichol and Dhariwal, "Improved Denoising Diffusion", 2021."""
-
-    def signal(time: float) -> float:
-        return math.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
-
-    ratios = [signal((step + 1) / steps) / signal(step / steps) for step in range(steps)]
-    return torch.tensor([min(1 - ratio, 0.999) for ratio in ratios], dtype=torch.float32)
 
 
 def _clamp(options: Mapping[str, Any]) -> Clamp | None:
@@ -252,7 +324,7 @@ Schedule = Literal["karras", "model"]
 _RHO = 7.0  # of the paper
 
 
-def noise_levels(noise: Noise, steps: int, schedule: Schedule) -> list[float]:
+def noise_levels(noise: Noise, steps: int, schedule: Schedule, sampler: str = "") -> list[float]:
     """The levels of `steps` steps on a model's noise.
 
     Args:
@@ -260,16 +332,45 @@ def noise_levels(noise: Noise, steps: int, schedule: Schedule) -> list[float]:
         steps: at least 1.
         schedule: `karras` goes through the model's whole range to 0; `model` takes the steps that
             the model's own configuration asks for.
+        sampler: `model` evaluates where its scheduler says, whatever the schedule.
 
     Raises:
         BadInput: the model's own schedule has fewer steps.
     """
+    if sampler == "model":
+        return own_levels(noise, steps)
     if schedule == "karras":
         return karras(float(noise.sigmas[0]), float(noise.sigmas[-1]), steps)
-    if noise.karras:
-        levels = karras(float(noise.sigmas[0]), float(noise.sigmas[-1]), steps)
-        return [*levels[:-1], noise.last]
+    if noise.name in EXPLODING or any(noise.options.get(key) for key in _OTHER_SPACINGS):
+        found = noise.scheduler(steps).sigmas.unique_consecutive().double().tolist()
+        if len(found) != steps + 1 or any(after >= level for level, after in pairwise(found)):
+            raise BadInput(
+                f"{steps} steps are more than the model's own schedule of {noise.usable} can give.",
+                "Take fewer steps, or --schedule karras.",
+            )
+        return [_snapped(noise, level) for level in found]
     return [*noise.sigmas[own_times(noise, steps)].tolist(), noise.last]
+
+
+def own_levels(noise: Noise, steps: int) -> list[float]:
+    """The levels at which a model's own scheduler evaluates the network, then 0.
+
+    Raises:
+        BadInput: it cannot take so many steps.
+    """
+    times = noise.scheduler(steps).timesteps.tolist()
+    if not all(0 <= time < len(noise.sigmas) for time in times):
+        raise BadInput(
+            f"{noise.name} with {steps} steps leaves its table of {len(noise.sigmas)} times.",
+            "Take fewer steps, or another --sampler.",
+        )
+    return [*(noise.level_at(float(time)) for time in times), 0.0]
+
+
+def _snapped(noise: Noise, level: float) -> float:
+    """A level of diffusers' float32 as the table has it, where it is one of the table's."""
+    nearest = float(noise.sigmas[round(noise.time_of(level))])
+    return nearest if abs(nearest - level) <= 1e-6 * level else level
 
 
 def karras(lowest: float, highest: float, steps: int) -> list[float]:

@@ -4,7 +4,11 @@ from math import inf
 
 from ..errors import BadInput, UnknownName
 
-SAMPLERS = ("ddpm", "ddim", "euler", "heun", "dpmpp_2m")
+SAMPLERS = (
+    *("ddpm", "ddim", "euler", "heun", "dpmpp_2m", "euler_ancestral", "unipc"),
+    *("dpmpp_2m_sde", "lcm", "tcd", "model"),
+)
+_WITH_ETA = ("ddim", "tcd", "model")
 
 
 def require_sampler(name: str, eta: float) -> None:
@@ -16,7 +20,7 @@ def require_sampler(name: str, eta: float) -> None:
     """
     if name not in SAMPLERS:
         raise UnknownName("sampler", name, SAMPLERS)
-    if eta and name != "ddim":
+    if eta and name not in _WITH_ETA:
         raise BadInput(f"sampler {name!r} takes no eta ({eta}).", "Use --sampler ddim for eta.")
 
 

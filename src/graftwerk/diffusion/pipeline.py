@@ -5,7 +5,7 @@ Building the networks of a pipeline from their configurations and safetensors fi
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,20 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import BadFile, BadInput
-from ..models.hub import loading, locate
+from ..models.hub import loading
 from ..models.transformers import choose_device
-from .checkpoint import PipelineFolder, open_pipeline, read_config, require_multiples, weight_files
+from .checkpoint import (
+    PipelineFolder,
+    locate_pipeline,
+    open_pipeline,
+    read_config,
+    require_multiples,
+    weight_files,
+)
 from .latents import LatentSpace
 from .noise_schedule import Noise, read_noise
 from .prompts import TextReader, TextStates
+from .single_file import read_parts
 from .unet import NetworkDenoiser, keep_prompts
 
 # Decoders of 2022 were saved before these layers had their present names.
@@ -34,10 +42,14 @@ _FORMER_NAMES = {
 _UNET_REFUSED = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
 
 
-def load_part(folder: Path) -> nn.Module:
+def load_part(folder: Path, weights: Mapping[str, Tensor] | None = None) -> nn.Module:
     """Load a U-Net, an autoencoder or a control branch in float32, ready to run, on the CPU.
 
     Its class comes from a table by the name that its configuration gives.
+
+    Args:
+        folder: of the part.
+        weights: where they come from elsewhere.
 
     Raises:
         BadFile: a class that is not known, or weights that do not fit the configuration.
@@ -45,7 +57,7 @@ def load_part(folder: Path) -> nn.Module:
     """
     config = read_config(folder)
     network_class = _network_class(folder, config)
-    state = _read_weights(folder)
+    state = _read_weights(folder) if weights is None else dict(weights)
     try:
         with _quiet(), torch.device("meta"):  # takes no memory before the weights are known to fit
             network: nn.Module = network_class.from_config(config)
@@ -160,6 +172,20 @@ class DiffusionModel:
     decoder: Any
     keeps_prompts: bool
 
+    @property
+    def networks(self) -> dict[str, Any]:
+        """The U-Net and the text encoders, by the names of their parts."""
+        encoders = {} if self.reader is None else self.reader.encoders
+        return {"unet": self.unet, **encoders}
+
+    def with_networks(self, networks: Mapping[str, Any]) -> "DiffusionModel":
+        """The same model with other networks in the place of some of its own."""
+        encoders = {part: net for part, net in networks.items() if part != "unet"}
+        reader = self.reader
+        if reader is not None and encoders:
+            reader = reader.with_encoders(encoders)
+        return replace(self, unet=networks.get("unet", self.unet), reader=reader)
+
     def denoiser(self, texts: TextStates | None) -> NetworkDenoiser:
         """The model as `denoise(x, sigma)` for these prompts; None: without any.
 
@@ -204,7 +230,8 @@ def load_diffusion(
     """Load a diffusion model in float32.
 
     Args:
-        name: `builtin/blocks`, a local folder in the layout of diffusers, or a hub id
+        name: `builtin/blocks`, a local folder in the layout of diffusers, a single safetensors
+            file with configurations beside it, or a hub id
             `owner/name@revision`, which is fetched only inside `locate.named_by_user`.
         device: `auto`, `cpu`, `cuda` or `mps`.
         folder: of that name, where it was opened before.
@@ -214,16 +241,21 @@ def load_diffusion(
         Damaged: a weight file is cut short.
     """
     with loading(name):
-        return _load(name, device, folder or open_pipeline(locate(name)))
+        return _load(name, device, folder or open_pipeline(locate_pipeline(name)))
 
 
 def _load(name: str, device: str, folder: PipelineFolder) -> DiffusionModel:
     location = choose_device(device)
-    noise = read_noise(folder.scheduler, folder.scheduler_file)
-    unet: Any = load_part(folder.path / "unet").to(location)
+    noise = read_noise(folder.scheduler, folder.scheduler_file, str(folder.index["_class_name"]))
+    parts: Mapping[str, Any] = {}
+    if folder.file is not None:
+        parts = read_parts(folder.file, folder.path, folder.layout.encoders)
+    unet: Any = load_part(folder.path / "unet", parts.get("unet")).to(location)
     check_unet(unet, folder.path / "unet")
-    decoder: Any = load_part(folder.path / "vae").to(location) if folder.layout.latent else None
-    reader = TextReader(folder, location) if folder.layout.encoders else None
+    decoder: Any = None
+    if folder.layout.latent:
+        decoder = load_part(folder.path / "vae", parts.get("vae")).to(location)
+    reader = TextReader(folder, location, parts or None) if folder.layout.encoders else None
     factor = LatentSpace(decoder).factor
     # A U-Net on pixels halves them itself and does not fix odd sides.
     halvings = len(unet.config.block_out_channels) - 1

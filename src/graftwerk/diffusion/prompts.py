@@ -1,6 +1,7 @@
 """Prompts to the states that a U-Net attends to."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ..models.checkpoint import open_folder, refuse_unsafe
 from ..models.transformers import load_network, quiet
 from .checkpoint import PipelineFolder, tokenizer_of
 
-_CLASSES = {"text_encoder": "CLIPTextModel", "text_encoder_2": "CLIPTextModelWithProjection"}
+CLASSES = {"text_encoder": "CLIPTextModel", "text_encoder_2": "CLIPTextModelWithProjection"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,15 @@ class TextReader:
     second one also gives a pooled vector.
     """
 
-    def __init__(self, folder: PipelineFolder, device: str) -> None:
+    def __init__(
+        self,
+        folder: PipelineFolder,
+        device: str,
+        weights: Mapping[str, Mapping[str, Tensor]] | None = None,
+    ) -> None:
         encoders = folder.layout.encoders
         self._encoders: list[Any] = [
-            _load_encoder(folder.path / name).to(device) for name in encoders
+            _load_encoder(folder.path / name, weights).to(device) for name in encoders
         ]
         self._tokenizers = [_load_tokenizer(folder.path / tokenizer_of(name)) for name in encoders]
         for name, encoder, tokenizer in zip(
@@ -64,7 +70,18 @@ class TextReader:
                     "Copy the whole folder again.",
                 )
         self._device = device
-        self._zeros_for_nothing = bool(folder.index.get("force_zeros_for_empty_prompt", False))
+        self._zeros_for_nothing = bool(folder.index.get("force_zeros_for_empty_prompt", True))
+
+    @property
+    def encoders(self) -> dict[str, Any]:
+        """The text encoders, by the names of their parts."""
+        return dict(zip(CLASSES, self._encoders, strict=False))
+
+    def with_encoders(self, encoders: Mapping[str, Any]) -> "TextReader":
+        """The same reader with other encoders in the place of some of its own."""
+        reader = copy.copy(self)
+        reader._encoders = [encoders.get(part, own) for part, own in self.encoders.items()]
+        return reader
 
     @torch.no_grad()
     def read(self, prompts: Sequence[str]) -> TextStates:
@@ -116,8 +133,12 @@ class TextReader:
         return int(min(self._tokenizers[number].model_max_length, locations))
 
 
-def _load_encoder(folder: Path) -> nn.Module:
-    return load_network(open_folder(folder), _CLASSES[folder.name])
+def _load_encoder(folder: Path, weights: Mapping[str, Mapping[str, Tensor]] | None) -> nn.Module:
+    if weights is not None:
+        from .single_file import build_encoder
+
+        return build_encoder(folder, folder.name, weights[folder.name])
+    return load_network(open_folder(folder), CLASSES[folder.name])
 
 
 def _load_tokenizer(folder: Path) -> Any:

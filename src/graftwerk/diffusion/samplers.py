@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..types import Denoiser
-from .noise_schedule import draw
+from .noise_schedule import Noise, draw
 from .options import require_sampler
 
 Batch = Float[Tensor, "b c h w"]
@@ -171,6 +171,64 @@ def sample_ddpm(
     return x
 
 
+def sample_lcm(
+    denoise: Denoiser,
+    x: Batch,
+    sigmas: Sequence[float],
+    *,
+    generators: Generators,
+    watch: Watch | None = None,
+) -> Batch:
+    """Consistency sampling: the clean image, then noise again; for distilled models, 2 to 8 steps.
+
+    Algorithm 1 of Song, Dhariwal, Chen, Sutskever, "Consistency Models", 2023, as Luo et al.,
+    "Latent Consistency Models", 2023, use it. The arguments are those of `sample_ddpm`.
+    """
+    for number, (sigma, after) in enumerate(pairwise(sigmas), 1):
+        denoised = denoise(x, sigma)
+        x = denoised + after * draw(generators, x) if after > 0 else denoised
+        if watch is not None:
+            watch(Step(number, sigma, x, denoised))
+    return x
+
+
+def sample_tcd(
+    denoise: Denoiser,
+    x: Batch,
+    sigmas: Sequence[float],
+    *,
+    generators: Generators | None = None,
+    eta: float = 0.0,
+    retained: Callable[[float], float] | None = None,
+    watch: Watch | None = None,
+) -> Batch:
+    """Trajectory consistency: along the trajectory below the next level, then noise up to it.
+
+    Zheng et al., "Trajectory Consistency Distillation", 2024, whose gamma is `eta`.
+
+    Args:
+        denoise: the model.
+        x: the start.
+        sigmas: noise levels.
+        generators: of the fresh noise; needed where `eta` is above 0.
+        eta: 0 follows the trajectory, 1 goes to the clean image and noises it again.
+        retained: from the next level to the one below it; default: `sqrt(1 - eta**2)` of it (Kim
+            et al., "Consistency Trajectory Models", 2023). TCD takes `1 - eta` of its time.
+        watch: informed of every step.
+    """
+    for number, (sigma, after) in enumerate(pairwise(sigmas), 1):
+        denoised = denoise(x, sigma)
+        level = after
+        if eta and after > 0:
+            level = retained(after) if retained is not None else after * math.sqrt(1 - eta**2)
+        x = denoised + (level / sigma) * (x - denoised)
+        if level < after:
+            x = x + math.sqrt(after**2 - level**2) * draw(_needed(generators), x)
+        if watch is not None:
+            watch(Step(number, sigma, x, denoised))
+    return x
+
+
 def _needed(generators: Generators | None) -> Generators:
     if generators is None:
         raise ValueError("fresh noise needs generators")
@@ -195,21 +253,49 @@ _PLAIN: Mapping[str, Sampler] = {
 }
 
 
-def find_sampler(name: str, generators: Generators, eta: float = 0.0) -> Sampler:
+def find_sampler(
+    name: str,
+    generators: Generators,
+    eta: float = 0.0,
+    noise: Noise | None = None,
+    steps: int = 0,
+) -> Sampler:
     """The sampler of this name.
 
     Args:
         name: one of `options.SAMPLERS`.
         generators: of fresh noise, for those that draw any.
-        eta: of DDIM.
+        eta: of DDIM and TCD.
+        noise: of the model; `model` and TCD's times need it.
+        steps: of the whole schedule, for `model`.
 
     Raises:
         UnknownName: there is no such sampler.
         BadInput: it takes no `eta`.
     """
+    from . import schedulers
+
     require_sampler(name, eta)
-    if name == "ddpm":
-        return partial(sample_ddpm, generators=generators)
+    if name == "model" and noise is not None:
+        return partial(
+            schedulers.sample_own, noise=noise, steps=steps, generators=generators, eta=eta
+        )
     if name == "ddim":
         return partial(sample_ddim, generators=generators, eta=eta)
-    return _PLAIN[name]
+    if name == "tcd":
+        below = None if noise is None else partial(_level_below, noise, eta)
+        return partial(sample_tcd, generators=generators, eta=eta, retained=below)
+    drawing = {
+        "ddpm": sample_ddpm,
+        "lcm": sample_lcm,
+        "euler_ancestral": schedulers.sample_euler_ancestral,
+        "dpmpp_2m_sde": schedulers.sample_dpmpp_2m_sde,
+    }
+    if name in drawing:
+        return partial(drawing[name], generators=generators)
+    return schedulers.sample_unipc if name == "unipc" else _PLAIN[name]
+
+
+def _level_below(noise: Noise, eta: float, level: float) -> float:
+    """The level at a share `1 - eta` of a level's time, whole as `TCDScheduler` has it."""
+    return min(level, noise.level_at(float(math.floor((1 - eta) * noise.time_of(level)))))

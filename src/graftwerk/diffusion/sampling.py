@@ -65,6 +65,7 @@ class Plan:
         control: what is added between the U-Net's halves; None: nothing.
         pull: what guides by gradients; None for none.
         start: the image that sampling starts at; None: noise.
+        steps: of the whole schedule, where the sampler is the model's own.
     """
 
     texts: TextStates | None
@@ -78,6 +79,7 @@ class Plan:
     control: Controller | None = None
     pull: DenoiserWrapper | None = None
     start: StartImage | None = None
+    steps: int = 0
 
 
 def image_seed(seed: int, number: int) -> int:
@@ -131,7 +133,9 @@ def build_denoiser(model: DiffusionModel, plan: Plan, rows: int) -> Denoiser:
         control = plan.control.start(rows)
         conditional = control.apply(conditional)
         both = None if both is None else control.apply(both)
-    return compose(conditional, both, plan.guidance, model.noise.clamp, plan.pull)
+    # the model's own scheduler clamps by itself
+    clamp = None if plan.sampler == "model" else model.noise.clamp
+    return compose(conditional, both, plan.guidance, clamp, plan.pull)
 
 
 def sample_batch(
@@ -146,7 +150,7 @@ def sample_batch(
         Failure: the model gave values that are not finite.
     """
     generators = row_generators(plan.seed, numbers)
-    sampler = find_sampler(plan.sampler, generators, plan.eta)
+    sampler = find_sampler(plan.sampler, generators, plan.eta, model.noise, plan.steps)
     with torch.inference_mode():
         denoise = build_denoiser(model, plan, len(numbers))
         noise, first, start = _unit_noise(model, plan.shape, generators), plan.sigmas[0], plan.start

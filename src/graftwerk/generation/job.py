@@ -221,9 +221,10 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         )
     texts = away = None
     cut = ""
-    if model.reader is not None:
-        texts, away, cut = _read_prompts(request, model.reader, bool(steered.controls), monitor)
-    sigmas = noise_levels(model.noise, request.steps, request.schedule)
+    reader = steered.model.reader
+    if reader is not None:
+        texts, away, cut = _read_prompts(request, reader, bool(steered.controls), monitor)
+    sigmas = noise_levels(model.noise, request.steps, request.schedule, request.sampler)
     guess = texts is not None and not request.prompt.strip() and not request.negative.strip()
     note_foreign(options, steered, monitor)
     start, taken = None, sigmas
@@ -259,6 +260,7 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         pull=None if guide is None else guide.apply,
         control=controls.controls,
         start=None if start is None else start.latents,
+        steps=request.steps,
     )
     return Job(request, steered, plan, width, height, cut, guide, traces, controls, start)
 

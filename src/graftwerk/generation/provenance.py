@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,7 +79,47 @@ def write_picture(path: Path, image: "Image.Image", record: Record) -> None:
     content = record.model_dump(mode="json", exclude={"request": set(LOCATIONS)})
     metadata = PngInfo()
     metadata.add_text(_KEY, json.dumps(content, sort_keys=True))
+    metadata.add_itxt("parameters", _as_webui(image, record))
     write_image(path, image, pnginfo=metadata)
+
+
+# Names of samplers in Stable Diffusion web UI, whose text most viewers of images show.
+_WEBUI_SAMPLERS = {
+    "ddim": "DDIM",
+    "euler": "Euler",
+    "heun": "Heun",
+    "dpmpp_2m": "DPM++ 2M",
+    "euler_ancestral": "Euler a",
+    "unipc": "UniPC",
+    "dpmpp_2m_sde": "DPM++ 2M SDE",
+    "lcm": "LCM",
+    "tcd": "TCD",
+}
+
+
+def _as_webui(image: "Image.Image", record: Record) -> str:
+    """The settings in the words of Stable Diffusion web UI, which reads them from `parameters`.
+
+    The seed is the request's: that program draws other noise from it.
+    """
+    request = record.request
+    facts = {
+        "Steps": request.steps,
+        "Sampler": _WEBUI_SAMPLERS.get(request.sampler, request.sampler),
+        "Schedule type": "Karras" if request.schedule == "karras" else "Automatic",
+        "CFG scale": f"{request.cfg:g}",
+        "Seed": request.seed,
+        "Size": f"{image.width}x{image.height}",
+        "Model hash": record.fingerprint[:10],
+        "Model": Path(request.model).name,
+        "Version": f"graftwerk {version('graftwerk')}, image {record.number}",
+    }
+    negative = request.negative.strip()
+    lines = [request.prompt.strip(), *([f"Negative prompt: {negative}"] if negative else [])]
+    # what separates facts, or could be taken for one, is put in quotes as that program does
+    shown = (json.dumps(str(v)) if set(str(v)) & set(',:"\n') else str(v) for v in facts.values())
+    pairs = (f"{key}: {value}" for key, value in zip(facts, shown, strict=True))
+    return "\n".join([*lines, ", ".join(pairs)])
 
 
 def require_folder(path: Path) -> None:

@@ -1,15 +1,16 @@
 """A frozen diffusion model with everything that steers it: LoRAs, control branches, guides."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ..adapters.lora import KIND as LORA
 from ..adapters.lora import make_low_rank
+from ..adapters.lora_files import lora_fingerprint, read_lora
 from ..adapters.manifest import RECORD, read_bundle, require_base
-from ..adapters.peft_format import Adapter, adapter_fingerprint, join, read_adapter, require_fit
+from ..adapters.peft_format import Adapter, join, settle
 from ..conditions.base import Read
 from ..conditions.estimators import load_estimator
 from ..controlnet.inputs import LoadedBranch, LoadedControl, load_branch
@@ -31,12 +32,12 @@ class LoadedLora:
     """A LoRA that fits a model.
 
     Attributes:
-        adapter: what was learned.
+        adapters: what was learned of each part of the pipeline.
         scale: factor of it; 0: it does nothing.
         fingerprint: of its files.
     """
 
-    adapter: Adapter
+    adapters: Mapping[str, Adapter]
     scale: float
     fingerprint: str
 
@@ -80,12 +81,11 @@ class Loader:
             Damaged: one of its files is damaged.
         """
         folder, model = spec.folder, self.model
-        fingerprint = adapter_fingerprint(folder)
+        fingerprint = lora_fingerprint(folder)
         if (folder / RECORD).is_file():
             require_base(read_bundle(folder, LORA), model.name, model.fingerprint)
-        adapter = read_adapter(folder)
-        require_fit(adapter, folder, model.unet, model.name)
-        return LoadedLora(adapter, spec.scale, fingerprint)
+        adapters = read_lora(folder, model.networks, model.name)
+        return LoadedLora(adapters, spec.scale, fingerprint)
 
     def branch(self, folder: Path) -> LoadedBranch:
         """Read a branch; see `controlnet.inputs.load_branch`."""
@@ -142,13 +142,19 @@ class SteeredModel:
 
     @cached_property
     def model(self) -> DiffusionModel:
-        """The model with the LoRAs in its U-Net; the frozen one where none acts."""
-        acting = [(lora.adapter, lora.scale) for lora in self.loras if lora.scale != 0]
-        if not acting:
-            return self.frozen
-        frozen = self.frozen.unet
-        steer = make_low_rank(frozen, join(acting), self.frozen.fingerprint)
-        return replace(self.frozen, unet=steer.apply(frozen))
+        """The model with the LoRAs in its networks; the frozen one where none acts."""
+        acting = [lora for lora in self.loras if lora.scale != 0]
+        steered = {}
+        for part, network in self.frozen.networks.items():
+            found = [
+                (settle(lora.adapters[part], network, lora.scale), 1.0)
+                for lora in acting
+                if part in lora.adapters
+            ]
+            if found:
+                steer = make_low_rank(network, join(found), self.frozen.fingerprint)
+                steered[part] = steer.apply(network)
+        return self.frozen.with_networks(steered) if steered else self.frozen
 
     def guide(self, watch: Callable[[GuidanceTrace], None] | None = None) -> GradientGuide | None:
         """All guides as one adapter of a denoiser; None without any."""

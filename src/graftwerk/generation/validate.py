@@ -8,7 +8,13 @@ from ..controlnet.spec import (
     read_control,
     read_named,
 )
-from ..diffusion.checkpoint import PipelineFolder, open_pipeline, read_sizes, require_multiples
+from ..diffusion.checkpoint import (
+    PipelineFolder,
+    locate_pipeline,
+    open_pipeline,
+    read_sizes,
+    require_multiples,
+)
 from ..diffusion.options import parse_interval
 from ..errors import BadInput, UnknownName
 from ..models.checkpoint import class_number, noise_aware_labels, own_classes
@@ -49,7 +55,7 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
             from ..controlnet.inputs import require_map  # imports PyTorch, and loads no network
 
             require_map(control)
-    folder = open_pipeline(locate(request.model))
+    folder = open_pipeline(locate_pipeline(request.model))
     if not folder.layout.encoders and (request.prompt or request.negative):
         raise BadInput(f"model {request.model!r} takes no prompt.", "Leave the prompt out.")
     branches = branch_folders(request, {spec.kind for spec in specs})

@@ -52,7 +52,8 @@ class Lora:
         """Name a LoRA.
 
         Args:
-            folder: as `graft fit --task generate` or peft writes it.
+            folder: as `graft fit --task generate`, peft or diffusers writes it, or a safetensors
+                file of kohya's form.
             scale: factor of what was learned; 0: none of it.
 
         Raises:

@@ -1,7 +1,8 @@
 """Samplers: functions `(denoise, x, sigmas)` that return `x` at the last noise level.
 
-All of them know one function, `denoise(x, sigma) -> x0`; `heun`, `euler` and `dpmpp_2m` are
-deterministic, `ddim` is where `eta` is 0, and `ddpm` needs generators of its fresh noise.
+All of them know one function, `denoise(x, sigma) -> x0`; `heun`, `euler`, `dpmpp_2m` and
+`unipc` are deterministic, `ddim` and `tcd` are where `eta` is 0, and `ddpm`, `euler_ancestral`,
+`dpmpp_2m_sde` and `lcm` need generators of their fresh noise.
 
 >>> import torch
 >>> import graftwerk as gw
@@ -16,5 +17,21 @@ from ..diffusion.samplers import sample_ddpm as ddpm
 from ..diffusion.samplers import sample_dpmpp_2m as dpmpp_2m
 from ..diffusion.samplers import sample_euler as euler
 from ..diffusion.samplers import sample_heun as heun
+from ..diffusion.samplers import sample_lcm as lcm
+from ..diffusion.samplers import sample_tcd as tcd
+from ..diffusion.schedulers import sample_dpmpp_2m_sde as dpmpp_2m_sde
+from ..diffusion.schedulers import sample_euler_ancestral as euler_ancestral
+from ..diffusion.schedulers import sample_unipc as unipc
 
-__all__ = ["ddim", "ddpm", "dpmpp_2m", "euler", "heun"]
+__all__ = [
+    "ddim",
+    "ddpm",
+    "dpmpp_2m",
+    "dpmpp_2m_sde",
+    "euler",
+    "euler_ancestral",
+    "heun",
+    "lcm",
+    "tcd",
+    "unipc",
+]

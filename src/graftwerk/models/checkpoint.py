@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -120,6 +121,8 @@ _REFUSED_KEYS = {
     "tokenizer_name_or_path": "takes its tokenizer from elsewhere",
 }
 _READ_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".safetensors"}
+# Which of several variants of the same weights is read.
+_VARIANTS = {None: 0, "fp32": 1, "fp16": 2, "bf16": 3, "ema": 4}
 _KERNEL_KEYS = ("_attn_implementation", "attn_implementation", "_experts_implementation")
 # Files beside the weights that change a vector.
 _SHAPING_NAMES = {
@@ -150,11 +153,13 @@ class ModelFolder:
         path: the folder.
         config: content of its `config.json`.
         weights: its safetensors files, sorted.
+        variant: of the weights that are read, `fp16` for example; None: the plain ones.
     """
 
     path: Path
     config: Mapping[str, Any]
     weights: tuple[Path, ...]
+    variant: str | None = None
 
     @property
     def model_type(self) -> str:
@@ -182,7 +187,50 @@ def open_folder(path: Path) -> ModelFolder:
             f"{path} holds an adapter, not a whole model.",
             "Merge it into its base model and save that.",
         )
-    return ModelFolder(path, config, _checked_weights(path))
+    weights = _checked_weights(path)
+    variant, chosen = select_weights(path, "model")
+    return ModelFolder(path, config, chosen if variant else weights, variant)
+
+
+def select_weights(folder: Path, stem: str) -> tuple[str | None, tuple[Path, ...]]:
+    """The weight files of one variant, whole or in pieces; the plain one where it is there.
+
+    `model.fp16.safetensors`, `model.non_ema.safetensors`, pieces that
+    `model.safetensors.index.fp16.json` lists.
+
+    Args:
+        folder: of a network.
+        stem: `model` of the transformers library, `diffusion_pytorch_model` of diffusers.
+
+    Returns:
+        The variant, None for the plain one, and its files; no file where there is none.
+
+    Raises:
+        BadFile: an index names a piece that is missing.
+    """
+    whole = re.compile(rf"{stem}(?:\.(?P<variant>[\w-]+))?\.safetensors")
+    index = re.compile(
+        rf"{stem}(?:\.(?P<early>\w+))?\.safetensors\.index(?:\.(?P<late>\w+))?\.json"
+    )
+    found: dict[str | None, tuple[Path, ...]] = {}
+    for path in sorted(folder.iterdir()):
+        if match := index.fullmatch(path.name):
+            named = read_object(path).get("weight_map", {}).values()
+            pieces = tuple(folder / Path(str(n)).name for n in sorted(set(map(str, named))))
+            found.setdefault(match["early"] or match["late"], pieces)
+    for path in sorted(folder.iterdir()):
+        if (match := whole.fullmatch(path.name)) and "-of-" not in path.name:
+            found[match["variant"]] = (path,)
+    if not found:
+        return None, ()
+    variant = min(found, key=lambda name: (_VARIANTS.get(name, len(_VARIANTS)), name or ""))
+    missing = [path.name for path in found[variant] if not path.is_file()]
+    if missing or not found[variant]:
+        raise BadFile(
+            f"{folder} lacks its weights {', '.join(missing) or stem}.",
+            "Copy the whole folder again.",
+        )
+    return variant, found[variant]
 
 
 def read_object(path: Path) -> dict[str, Any]:

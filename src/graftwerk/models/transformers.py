@@ -98,6 +98,7 @@ def load_network(
                 config=config,
                 dtype=torch.float32,
                 use_safetensors=True,
+                variant=folder.variant,
                 local_files_only=True,
                 output_loading_info=True,
             )

@@ -65,7 +65,10 @@ Advanced = Annotated[T, OptionGroup("Advanced")]
 POSITIONAL: JsonDict = {"positional": True}
 Mode = Literal["hybrid", "vector", "text"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Sampler = Literal["ddpm", "ddim", "euler", "heun", "dpmpp_2m"]
+Sampler = Literal[
+    "ddpm", "ddim", "euler", "heun", "dpmpp_2m", "euler_ancestral", "unipc", "dpmpp_2m_sde",
+    "lcm", "tcd", "model",
+]  # fmt: skip
 
 
 def _as_text(value: object) -> object:

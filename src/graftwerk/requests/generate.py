@@ -74,8 +74,8 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     lora: Prompt[PathTexts] = path_field(
         default=[],
         max_length=limits.LORAS,
-        description="DIR[:SCALE] of a LoRA as `graft lora train` writes it; may be given "
-        "again, and their changes add up",
+        description="DIR[:SCALE] or FILE[:SCALE] of a LoRA: of `graft lora train`, peft, "
+        "diffusers or kohya; may be given again, and their changes add up",
     )
     count: Prompt[int] = Field(default=4, ge=1, le=limits.IMAGES, description="number of images")
     steps: Sampling[int] = Field(

@@ -35,7 +35,8 @@ def plan_of(model, sampler="dpmpp_2m", eta=0.0, weight=4.0):
         guidance=Guidance(weight),
         sampler=sampler,
         eta=eta,
-        sigmas=noise_levels(model.noise, 4, "karras"),
+        sigmas=noise_levels(model.noise, 4, "karras", sampler),
+        steps=4,
         shape=model.shape(16, 16),
         seed=9,
     )

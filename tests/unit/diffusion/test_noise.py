@@ -75,6 +75,8 @@ def test_missing_options_are_those_of_the_class(tmp_path) -> None:
 def test_every_known_class(name) -> None:
     import diffusers
 
+    if name == "DPMSolverSDEScheduler":
+        pytest.importorskip("torchsde")
     scheduler = getattr(diffusers, name)()
     noise = read_noise(json.loads(scheduler.to_json_string()), Path("x"))
     signal = scheduler.alphas_cumprod.double().numpy()
@@ -95,7 +97,6 @@ def test_every_known_class(name) -> None:
         ({"beta_end": 2.0}, "does not rise"),
         ({"trained_betas": [0.1, 0.0, 0.2]}, "does not rise"),
         ({"trained_betas": [float("nan"), 0.1]}, "does not rise"),
-        ({"_class_name": "EulerDiscreteScheduler", "use_beta_sigmas": True}, "beta spacing"),
         ({"_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": True}, "flow matching"),
         ({"_class_name": "EulerDiscreteScheduler", "timestep_type": "continuous"}, "continuous"),
     ],

@@ -1,0 +1,249 @@
+"""Every form in which LoRAs of diffusion models come, as adapters of a pipeline's parts.
+
+A folder of peft; `pytorch_lora_weights.safetensors` of diffusers, with the names of today and of
+2023; single files of kohya, LyCORIS (LoCon) and sgm. A module is found by its path in the network
+itself, so a name that stands for none is an error, not a guess.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from .. import files
+from ..errors import BadFile
+from ..models.checkpoint import check_safetensors
+from .lora_targets import is_projection
+from .peft_format import (
+    CONFIG,
+    PIPELINE_WEIGHTS,
+    Adapter,
+    read_adapter,
+    require_finite,
+    require_fit,
+    scaling_of,
+)
+
+_PARTS = {
+    "unet.": "unet",
+    "lora_unet_": "unet",
+    "text_encoder.": "text_encoder",
+    "lora_te_": "text_encoder",
+    "lora_te1_": "text_encoder",
+    "text_encoder_2.": "text_encoder_2",
+    "lora_te2_": "text_encoder_2",
+}
+_KEY = re.compile(
+    r"(?P<module>.+?)(?:[._]lora(?:_linear_layer)?\.|\.lora_|\.)"
+    r"(?P<kind>down|up|A|B|alpha|magnitude_vector|dora_scale)(?:\.default)?(?:\.weight)?"
+)
+_KINDS = {"down": "A", "up": "B", "magnitude_vector": "magnitude", "dora_scale": "magnitude"}
+# Layers of sgm's U-Net beside those of diffusers; the blocks' numbers are mapped before.
+_SGM_LAYERS = {
+    "input_blocks_": "down_blocks_",
+    "middle_block_": "mid_block_",
+    "output_blocks_": "up_blocks_",
+    "_in_layers_2": "_conv1",
+    "_out_layers_3": "_conv2",
+    "_emb_layers_1": "_time_emb_proj",
+    "_skip_connection": "_conv_shortcut",
+    "_downsamplers_0_op": "_downsamplers_0_conv",
+}
+_SGM_MODULES = {
+    "input_blocks_0_0": "conv_in",
+    "out_2": "conv_out",
+    "time_embed_0": "time_embedding_linear_1",
+    "time_embed_2": "time_embedding_linear_2",
+    "label_emb_0_0": "add_embedding_linear_1",
+    "label_emb_0_2": "add_embedding_linear_2",
+}
+_TEXT_LAYERS = {"_to_q": "_q_proj", "_to_k": "_k_proj", "_to_v": "_v_proj", "_to_out": "_out_proj"}
+_HINT = "Known: peft folders, diffusers' pytorch_lora_weights.safetensors, kohya's LoRA and LoCon."
+
+
+@dataclass(slots=True)
+class _Layer:
+    """What a file holds of one layer."""
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+def lora_file(path: Path) -> Path | None:
+    """The single file of a LoRA; None for a folder of peft.
+
+    Raises:
+        BadFile: there is none, or only one that can run code.
+    """
+    if path.is_file() and path.suffix == ".safetensors":
+        return path
+    if path.is_file():
+        raise BadFile(
+            f"{path} is not a safetensors file; other formats can run code when they are read.",
+            "Convert it where you trust it: safetensors.torch.save_file(torch.load(FILE, "
+            "weights_only=True), 'lora.safetensors').",
+        )
+    if (path / CONFIG).is_file() or not path.is_dir():
+        return None
+    found = sorted(path.glob("*.safetensors"))
+    named = [file for file in found if file.name == PIPELINE_WEIGHTS] or found
+    if len(named) > 1:
+        raise BadFile(
+            f"{path} holds {len(named)} safetensors files.", f"Name one, for example {named[0]}."
+        )
+    return named[0] if named else None
+
+
+def lora_fingerprint(path: Path) -> str:
+    """SHA-256 over the files that decide what a LoRA does.
+
+    Raises:
+        BadFile: one is missing.
+    """
+    from .peft_format import adapter_fingerprint
+
+    file = lora_file(path)
+    return adapter_fingerprint(path) if file is None else files.sha256_of_file(file)
+
+
+def read_lora(path: Path, networks: Mapping[str, nn.Module], base_name: str) -> dict[str, Adapter]:
+    """Read a LoRA of any known form and see that it fits.
+
+    Args:
+        path: a folder or a safetensors file.
+        networks: the pipeline's, by the names of their parts.
+        base_name: of the pipeline, for messages.
+
+    Returns:
+        The adapter of each part that it changes.
+
+    Raises:
+        BadFile: it is not a LoRA, of a form that is not known, or does not fit.
+        Damaged: a file is cut short or holds values that are no numbers.
+    """
+    file = lora_file(path)
+    if file is None:
+        part, adapter = _peft_part(path), read_adapter(path)
+        found = {part: adapter}
+    else:
+        check_safetensors(file)
+        found = _read_file(file, networks, base_name)
+    for part, adapter in found.items():
+        if part not in networks:
+            raise BadFile(
+                f"{path} changes the {part} of a pipeline, and {base_name} has none.",
+                "Name the model that it was made for.",
+            )
+        require_fit(adapter, path, networks[part], base_name)
+    return found
+
+
+def _peft_part(folder: Path) -> str:
+    config = files.read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    mapping = config.get("auto_mapping") if isinstance(config, dict) else None
+    name = str((mapping or {}).get("base_model_class", "")) if isinstance(mapping, dict) else ""
+    return {"CLIPTextModel": "text_encoder", "CLIPTextModelWithProjection": "text_encoder_2"}.get(
+        name, "unet"
+    )
+
+
+def _read_file(file: Path, networks: Mapping[str, nn.Module], base: str) -> dict[str, Adapter]:
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    with safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata() or {}
+    state = _with_diffusers_blocks(load_file(file), networks["unet"], file)
+    layers: dict[str, dict[str, _Layer]] = {}
+    for key, tensor in state.items():
+        require_finite(tensor, key, file)
+        prefix = next((p for p in _PARTS if key.startswith(p)), "")
+        match = _KEY.fullmatch(key.removeprefix(prefix))
+        if match is None:
+            raise BadFile(f"{file} holds {key!r}, which is not part of a LoRA known here.", _HINT)
+        part = _PARTS.get(prefix, "unet")
+        kind = _KINDS.get(match["kind"], match["kind"])
+        module = _module_of(match["module"], part)
+        layers.setdefault(part, {}).setdefault(module, _Layer()).tensors[kind] = tensor
+    return {
+        part: _adapter(file, found, networks.get(part), _config_of(metadata, part, file), base)
+        for part, found in layers.items()
+    }
+
+
+def _with_diffusers_blocks(state: dict[str, Tensor], unet: Any, file: Path) -> dict[str, Tensor]:
+    """Map the block numbers of sgm's U-Net, as SDXL's LoRAs often have them."""
+    if not any(key.startswith("lora_unet_") and "_blocks_" in key for key in state):
+        return state
+    from diffusers.loaders.lora_conversion_utils import _maybe_map_sgm_blocks_to_diffusers
+
+    try:
+        return dict(_maybe_map_sgm_blocks_to_diffusers(dict(state), unet.config))
+    except (ValueError, IndexError, TypeError) as error:
+        raise BadFile(f"the names in {file} cannot be mapped: {error}", _HINT) from error
+
+
+def _module_of(name: str, part: str) -> str:
+    """A module's name without what the forms add to it, its dots as underscores."""
+    name = name.replace(".processor.", ".").replace(".", "_")
+    name = re.sub(r"_lora$", "", name)
+    if part == "unet" and name in _SGM_MODULES:
+        return _SGM_MODULES[name]
+    for there, here in (_SGM_LAYERS if part == "unet" else _TEXT_LAYERS).items():
+        name = name.replace(there, here)
+    return name if part == "unet" else name.removeprefix("text_model_")
+
+
+def _config_of(metadata: Mapping[str, str], part: str, file: Path) -> dict[str, Any]:
+    """The configuration of peft that diffusers writes beside the tensors; empty without one."""
+    try:
+        content = json.loads(metadata.get("lora_adapter_metadata", "{}"))
+        return {
+            k.removeprefix(f"{part}."): v for k, v in content.items() if k.startswith(f"{part}.")
+        }
+    except (ValueError, AttributeError) as error:
+        raise BadFile(
+            f"{file} holds metadata (lora_adapter_metadata) that is not a JSON object.",
+            "Save the LoRA again with diffusers.",
+        ) from error
+
+
+def _adapter(
+    file: Path,
+    layers: Mapping[str, _Layer],
+    network: nn.Module | None,
+    config: Mapping[str, Any],
+    base: str,
+) -> Adapter:
+    paths = {}
+    for path, module in network.named_modules() if network is not None else ():
+        if is_projection(module):
+            paths[path.replace(".", "_").removeprefix("text_model_")] = path
+    pairs, scalings, magnitudes = {}, {}, {}
+    for name, layer in layers.items():
+        # attention layers of 2023 call their last projection `to_out`
+        path = paths.get(name) or paths.get(f"{name}_0") or name
+        if network is not None and path not in paths.values():
+            known = sum(n in paths or f"{n}_0" in paths for n in layers)
+            raise BadFile(
+                f"{known or 'none'} of the {len(layers)} layers that {file} changes "
+                f"are in {base}; {name!r} is not.",
+                "Name the model that it was made on.",
+            )
+        held = layer.tensors
+        if not {"A", "B"} <= set(held):
+            raise BadFile(f"{file} holds only {', '.join(held)} of {name!r}.", "Copy it again.")
+        pairs[path] = (held["A"].float(), held["B"].float())
+        rank = len(held["A"])
+        alpha = float(held["alpha"]) if "alpha" in held else None
+        scalings[path] = (
+            scaling_of(config, path, rank)
+            if alpha is None and config
+            else (rank if alpha is None else alpha) / rank
+        )
+        if "magnitude" in held:
+            magnitudes[path] = held["magnitude"].float()
+    return Adapter(pairs, scalings, magnitudes=magnitudes)

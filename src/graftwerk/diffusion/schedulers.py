@@ -1,0 +1,204 @@
+"""Schedulers of diffusers as samplers over `denoise(x, sigma)`.
+
+Two uses of one loop: a model's own scheduler, which computes what diffusers' pipeline does step by
+step (`--sampler model`), and a scheduler's method on any noise levels (`euler_ancestral`, ...).
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import BadInput, Failure
+from ..types import Denoiser
+from .noise_schedule import EXPLODING, Noise, make_scheduler
+from .samplers import Generators, Step, Watch
+
+Batch = Float[Tensor, "b c h w"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A scheduler that is ready to step.
+
+    Attributes:
+        scheduler: of diffusers, its times set.
+        levels: noise level of the network's evaluation at each of them, and the last one.
+        exploding: whether its `x` is `x0 + sigma * noise`.
+        output: from `x`, the clean image and the level to what the scheduler takes.
+        extra: further arguments of a step.
+    """
+
+    scheduler: Any
+    levels: Sequence[float]
+    exploding: bool
+    output: Callable[[Batch, Batch, float], Batch]
+    extra: dict[str, Any]
+
+    def __call__(self, denoise: Denoiser, x: Batch, watch: Watch | None) -> Batch:
+        """Take every step, from and to the scheduler's own scale of `x`."""
+        times = self.scheduler.timesteps
+        steps = zip(times, pairwise(self.levels), strict=True)
+        for number, (time, (level, after)) in enumerate(steps, 1):
+            size = math.sqrt(1 + level**2)
+            exploded = self.scheduler.scale_model_input(x, time) * size
+            denoised = denoise(exploded, level)
+            output = self.output(exploded, denoised, level)
+            try:
+                x = self.scheduler.step(output, time, x, **self.extra).prev_sample
+            except IndexError as error:
+                raise Failure(
+                    f"{type(self.scheduler).__name__} meets one time twice in "
+                    f"{len(times)} steps: {error}.",
+                    "Take fewer steps, or another --sampler.",
+                ) from error
+            except NotImplementedError as error:
+                raise BadInput(
+                    f"{type(self.scheduler).__name__} of diffusers cannot do this: {error}.",
+                    "Take another --sampler.",
+                ) from error
+            if watch is not None:
+                shown = x if self.exploding else x * math.sqrt(1 + after**2)
+                watch(Step(number, level, shown, denoised))
+        return x
+
+
+def sample_own(
+    denoise: Denoiser,
+    x: Batch,
+    sigmas: Sequence[float],
+    *,
+    noise: Noise,
+    steps: int,
+    generators: Generators,
+    eta: float = 0.0,
+    watch: Watch | None = None,
+) -> Batch:
+    """Step as diffusers' pipeline does with the model's own scheduler.
+
+    Args:
+        denoise: the model, not clamped: the scheduler does that itself.
+        x: the start.
+        sigmas: of `own_levels`, or its last part, for an image that is noised so far.
+        noise: of the model.
+        steps: of the whole schedule.
+        generators: of fresh noise.
+        eta: of DDIM and TCD.
+        watch: informed of every evaluation.
+
+    Raises:
+        BadInput: the scheduler takes no `eta`.
+    """
+    scheduler = noise.scheduler(steps)
+    skipped = len(scheduler.timesteps) - (len(sigmas) - 1)
+    exploding = noise.name in EXPLODING
+    if skipped:
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(skipped)
+        scheduler.timesteps = scheduler.timesteps[skipped:]
+    elif exploding:  # diffusers starts from noise of just this size
+        x = x * (float(scheduler.init_noise_sigma) / math.sqrt(1 + sigmas[0] ** 2))
+    if not exploding:
+        x = x / math.sqrt(1 + sigmas[0] ** 2)
+    extra = _extra(scheduler, generators, eta)
+    return _Run(scheduler, sigmas, exploding, noise.output_of, extra)(denoise, x, watch)
+
+
+def _extra(scheduler: Any, generators: Generators | None, eta: float) -> dict[str, Any]:
+    """What a step takes besides, as diffusers' pipelines give it."""
+    taken = inspect.signature(scheduler.step).parameters
+    if eta and "eta" not in taken:
+        raise BadInput(f"{type(scheduler).__name__} takes no eta ({eta}).", "Leave --eta out.")
+    rows = generators if isinstance(generators, torch.Generator | None) else list(generators)
+    given = {"generator": rows, "eta": eta}
+    return {key: value for key, value in given.items() if key in taken}
+
+
+def _method(
+    name: str,
+    denoise: Denoiser,
+    x: Batch,
+    sigmas: Sequence[float],
+    generators: Generators | None,
+    watch: Watch | None,
+    **options: Any,
+) -> Batch:
+    """The method of a scheduler's class on any falling levels."""
+    exploding = name in EXPLODING
+    # not all classes take the clean image itself
+    predicted = "epsilon" if exploding else "sample"
+    scheduler = make_scheduler(name, {"prediction_type": predicted} | options)
+    count = len(sigmas) - 1
+    # any times that fall: what a step computes depends on the levels alone
+    scheduler.timesteps = torch.arange(count, 0, -1, dtype=torch.float32)
+    scheduler.num_inference_steps = count
+    scheduler.sigmas = torch.tensor(list(sigmas), dtype=torch.float32)
+    scheduler._step_index = None
+    if not exploding:
+        x = x / math.sqrt(1 + sigmas[0] ** 2)
+    extra = _extra(scheduler, generators, 0.0)
+    output = _noise_of if exploding else _clean_image
+    x = _Run(scheduler, sigmas, exploding, output, extra)(denoise, x, watch)
+    return x if exploding else x * math.sqrt(1 + sigmas[-1] ** 2)
+
+
+def _noise_of(x: Batch, denoised: Batch, sigma: float) -> Batch:
+    return (x - denoised) / sigma
+
+
+def _clean_image(x: Batch, denoised: Batch, sigma: float) -> Batch:  # noqa: ARG001
+    return denoised
+
+
+def sample_euler_ancestral(
+    denoise: Denoiser,
+    x: Batch,
+    sigmas: Sequence[float],
+    *,
+    generators: Generators,
+    watch: Watch | None = None,
+) -> Batch:
+    """Euler's method with the fresh noise of ancestral sampling, as k-diffusion has it.
+
+    Args:
+        denoise: the model.
+        x: the start.
+        sigmas: noise levels.
+        generators: of the fresh noise.
+        watch: informed of every step.
+    """
+    return _method("EulerAncestralDiscreteScheduler", denoise, x, sigmas, generators, watch)
+
+
+def sample_dpmpp_2m_sde(
+    denoise: Denoiser,
+    x: Batch,
+    sigmas: Sequence[float],
+    *,
+    generators: Generators,
+    watch: Watch | None = None,
+) -> Batch:
+    """SDE-DPM-Solver++(2M): `sample_dpmpp_2m` with fresh noise in each step.
+
+    Appendix of Lu et al., "DPM-Solver++", 2022. The arguments are those of
+    `sample_euler_ancestral`.
+    """
+    options = {"algorithm_type": "sde-dpmsolver++"}
+    return _method("DPMSolverMultistepScheduler", denoise, x, sigmas, generators, watch, **options)
+
+
+def sample_unipc(
+    denoise: Denoiser, x: Batch, sigmas: Sequence[float], *, watch: Watch | None = None
+) -> Batch:
+    """UniPC: a predictor and a corrector from the same evaluations, second order.
+
+    Zhao, Bai, Rao, Zhou, Lu, "UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of
+    Diffusion Models", 2023.
+    """
+    return _method("UniPCMultistepScheduler", denoise, x, sigmas, None, watch)

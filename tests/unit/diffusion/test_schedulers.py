@@ -1,0 +1,219 @@
+"""Schedulers of diffusers as samplers: equal to its pipeline, and their methods on any levels.
+
+`python -m bench schedulers` compares every combination; here is one of each kind.
+"""
+
+from pathlib import Path
+
+import diffusers
+import pytest
+import torch
+from tests.pipelines import SCHEDULER, noise_of
+
+from bench.schedulers import PIPELINE, SCHEDULERS, STEPS, Pair
+from graftwerk.diffusion.noise_schedule import initial, noise_levels, own_levels, read_noise
+from graftwerk.diffusion.samplers import find_sampler, sample_ddim, sample_euler
+from graftwerk.errors import BadFile, BadInput
+from graftwerk.library import samplers
+
+# of diffusers itself, with NumPy 2
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning"),
+    pytest.mark.usefixtures("one_thread"),
+]
+KARRAS = {"use_karras_sigmas": True}
+ZERO = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+CASES = [
+    ("DDIMScheduler", {"clip_sample": True}),
+    ("DDIMScheduler", {"steps_offset": 0, "timestep_spacing": "linspace"}),
+    ("DDIMScheduler", {**ZERO, "prediction_type": "v_prediction"}),
+    ("DDPMScheduler", {"variance_type": "fixed_large", "prediction_type": "sample"}),
+    ("DEISMultistepScheduler", KARRAS),
+    ("DPMSolverMultistepScheduler", {**KARRAS, "algorithm_type": "sde-dpmsolver++"}),
+    ("DPMSolverMultistepScheduler", {"use_lu_lambdas": True}),
+    ("DPMSolverMultistepScheduler", {"solver_order": 3, "solver_type": "heun"}),
+    ("DPMSolverSinglestepScheduler", {"prediction_type": "v_prediction"}),
+    ("EulerDiscreteScheduler", KARRAS),
+    ("EulerDiscreteScheduler", {"use_beta_sigmas": True, "timestep_spacing": "trailing"}),
+    ("EulerDiscreteScheduler", {**ZERO, "prediction_type": "v_prediction"}),
+    ("EulerDiscreteScheduler", {"timestep_spacing": "linspace", "final_sigmas_type": "sigma_min"}),
+    ("EulerAncestralDiscreteScheduler", {"timestep_spacing": "trailing"}),
+    ("HeunDiscreteScheduler", {"use_exponential_sigmas": True}),
+    ("KDPM2DiscreteScheduler", KARRAS),
+    ("KDPM2AncestralDiscreteScheduler", {"timestep_spacing": "trailing"}),
+    ("LMSDiscreteScheduler", {"prediction_type": "v_prediction"}),
+    ("LCMScheduler", {}),
+    ("PNDMScheduler", {"skip_prk_steps": True}),
+    ("PNDMScheduler", {}),
+    ("SASolverScheduler", {}),
+    ("TCDScheduler", {}),
+    ("UniPCMultistepScheduler", {**KARRAS, "prediction_type": "v_prediction"}),
+]
+
+
+@pytest.fixture(scope="module")
+def pair(text_pipeline):
+    return Pair(text_pipeline)
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+def test_the_own_scheduler_is_diffusers_pipeline(pair, name, options) -> None:
+    found = pair.compare({"_class_name": name, **options})
+    assert not isinstance(found, str), found
+    assert found <= 1
+
+
+@pytest.mark.parametrize("name", ["FlowMatchEulerDiscreteScheduler", "EDMEulerScheduler"])
+def test_what_does_not_fit_is_refused_by_name(pair, name) -> None:
+    assert f"class '{name}'" in str(pair.compare({"_class_name": name}))
+
+
+def test_a_variance_that_the_network_predicts_is_refused() -> None:
+    with pytest.raises(BadFile, match="variance_type"):
+        noise_of(_class_name="DDPMScheduler", variance_type="learned_range")
+
+
+def test_a_pipeline_has_defaults_of_its_own(tmp_path) -> None:
+    """Folders of 2022 lack `clip_sample`, and the class clips where its pipeline does not."""
+    config = {key: value for key, value in SCHEDULER.items() if key != "clip_sample"}
+    assert read_noise(config, tmp_path).clamp is not None
+    assert read_noise(config, tmp_path, PIPELINE).clamp is None
+    assert read_noise(config | {"steps_offset": 0}, tmp_path, PIPELINE).offset == 1
+    assert read_noise(config, tmp_path, "DDPMPipeline").clamp is not None
+    euler = config | {"_class_name": "EulerDiscreteScheduler"}
+    assert read_noise(euler, tmp_path, "DDIMPipeline").name == "DDIMScheduler"
+
+
+def test_xl_takes_zeros_for_no_prompt_where_its_index_says_nothing(xl_pipeline, tmp_path) -> None:
+    import json
+    import shutil
+
+    from graftwerk.diffusion.pipeline import load_diffusion
+
+    folder = shutil.copytree(xl_pipeline, tmp_path / "xl")
+    index = json.loads((folder / "model_index.json").read_text())
+    index.pop("force_zeros_for_empty_prompt", None)
+    (folder / "model_index.json").write_text(json.dumps(index))
+    reader = load_diffusion(str(folder), "cpu").reader
+    assert not reader.read_nothing(reader.read(["a"])).states.any()
+
+
+@pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "HeunDiscreteScheduler"])
+def test_karras_levels_are_those_of_the_spaced_steps(name) -> None:
+    """Not of the whole table, as DPM-Solver has them."""
+    noise = noise_of(_class_name=name, use_karras_sigmas=True)
+    scheduler = getattr(diffusers, name).from_config(SCHEDULER | KARRAS)
+    scheduler.set_timesteps(7)
+    levels = noise_levels(noise, 7, "model")
+    assert levels == pytest.approx(scheduler.sigmas.unique_consecutive().tolist(), rel=1e-6)
+    assert levels[0] < noise.sigmas[-1]
+
+
+def gaussian(x, sigma):
+    """The exact denoiser of data of unit variance: its flow is known."""
+    return x / (1 + sigma**2)
+
+
+LEVELS = [12.0, 6.0, 3.0, 1.5, 0.8, 0.4, 0.2, 0.1, 0.0]
+DRAWING = ["euler_ancestral", "dpmpp_2m_sde", "lcm"]
+
+
+@pytest.mark.parametrize("name", ["unipc", "dpmpp_2m", "tcd"])
+def test_methods_follow_the_exact_flow(name) -> None:
+    x = initial(torch.linspace(-2, 2, 16, dtype=torch.float64).view(1, 1, 4, 4), LEVELS[0])
+    exact = x / (1 + LEVELS[0] ** 2) ** 0.5
+    found = getattr(samplers, name)(gaussian, x, LEVELS)
+    euler = sample_euler(gaussian, x, LEVELS)
+    assert (found - exact).abs().max() <= (euler - exact).abs().max() + 1e-6
+    assert (found - exact).abs().max() < (0.5 if name == "tcd" else 0.05)
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_methods_with_noise_keep_the_variance(name) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = initial(torch.randn(1, 1, 128, 128, generator=generator), LEVELS[0])
+    levels = torch.logspace(1.08, -2, 240).tolist()
+    found = getattr(samplers, name)(gaussian, x, [*levels, 0.0], generators=generator)
+    # consistency sampling is exact for a consistency function, which this is not
+    assert found.std() == pytest.approx(1.0, abs=0.05 if name != "lcm" else 1.0)
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_noise_is_of_the_row(name) -> None:
+    x = initial(torch.ones(2, 1, 4, 4), LEVELS[0])
+    rows = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
+    both = getattr(samplers, name)(gaussian, x, LEVELS, generators=rows)
+    alone = getattr(samplers, name)(
+        gaussian, x[1:], LEVELS, generators=[torch.Generator().manual_seed(2)]
+    )
+    assert torch.equal(both[1:], alone)
+    assert not torch.equal(both[0], both[1])
+
+
+def test_methods_end_at_the_last_level_and_tell_every_step() -> None:
+    x = initial(torch.ones(1, 1, 2, 2), LEVELS[0])
+    for name in ("unipc", "euler_ancestral", "dpmpp_2m_sde"):
+        seen = []
+        given = {} if name == "unipc" else {"generators": torch.Generator().manual_seed(1)}
+        found = getattr(samplers, name)(gaussian, x, LEVELS[:5], watch=seen.append, **given)
+        assert [step.sigma for step in seen] == LEVELS[:4]
+        assert 0.1 < found.abs().mean() < 4  # noise of level .8 is still in it
+
+
+def test_tcd_without_noise_is_ddim_and_with_all_of_it_consistency_sampling() -> None:
+    x = initial(torch.ones(1, 1, 2, 2), LEVELS[0])
+    assert torch.equal(samplers.tcd(gaussian, x, LEVELS), sample_ddim(gaussian, x, LEVELS))
+    seeds = [torch.Generator().manual_seed(3) for _ in range(2)]
+    one = samplers.tcd(gaussian, x, LEVELS, eta=1.0, generators=seeds[0])
+    assert torch.allclose(one, samplers.lcm(gaussian, x, LEVELS, generators=seeds[1]))
+
+
+def test_tcd_takes_a_share_of_the_time_as_diffusers_does(pair) -> None:
+    """Gamma .3 and every step of the same random numbers."""
+    scheduler = diffusers.TCDScheduler(set_alpha_to_one=False)
+    scheduler.set_timesteps(4)
+    noise = read_noise(dict(scheduler.config) | {"_class_name": "TCDScheduler"}, Path("x"))
+    sigmas = own_levels(noise, 4)
+    denoise = pair.model.denoiser(pair._texts)
+    generator = torch.Generator().manual_seed(7)
+    x, seen = pair.noise, []
+    with torch.inference_mode():
+        for time, sigma in zip(scheduler.timesteps, sigmas, strict=False):
+            size = (1 + sigma**2) ** 0.5
+            output = noise.output_of(x * size, denoise(x * size, sigma), sigma)
+            x = scheduler.step(output, time, x, eta=0.3, generator=generator).prev_sample
+            seen.append(x)
+        run = find_sampler("tcd", torch.Generator().manual_seed(7), 0.3, noise)
+        ours = []
+        run(denoise, initial(pair.noise, sigmas[0]), sigmas, watch=lambda s: ours.append(s.x))
+    for x, other, after in zip(ours[:-1], seen[:-1], sigmas[1:-1], strict=True):
+        assert torch.allclose(x / (1 + after**2) ** 0.5, other, atol=2e-5)
+
+
+def test_a_start_within_the_schedule_takes_its_last_steps(pair) -> None:
+    """What a noised image needs: the same steps as the whole schedule from there on."""
+    for name in ("DDIMScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepScheduler"):
+        noise = noise_of(_class_name=name)
+        sigmas, seen, again = own_levels(noise, STEPS), [], []
+        denoise = pair.model.denoiser(pair._texts)
+        run = find_sampler("model", torch.Generator(), noise=noise, steps=STEPS)
+        with torch.inference_mode():
+            run(denoise, initial(pair.noise, sigmas[0]), sigmas, watch=seen.append)
+            start = seen[2].x
+            run(denoise, start, sigmas[3:], watch=again.append)
+        if name != "DPMSolverMultistepScheduler":  # which begins again at first order
+            assert torch.allclose(again[-1].x, seen[-1].x, atol=1e-4)
+        assert len(again) == STEPS - 3
+
+
+def test_eta_and_steps_that_a_scheduler_does_not_take(pair) -> None:
+    noise = noise_of(_class_name="EulerDiscreteScheduler")
+    run = find_sampler("model", torch.Generator(), 0.5, noise, STEPS)
+    with pytest.raises(BadInput, match="takes no eta"):
+        run(gaussian, pair.noise, own_levels(noise, STEPS))
+    with pytest.raises(BadInput, match="2000 steps"):
+        own_levels(noise_of(_class_name="DDIMScheduler"), 2000)
+
+
+def test_every_class_that_is_read_is_one_of_diffusers() -> None:
+    assert all(hasattr(diffusers, name) for name in SCHEDULERS)

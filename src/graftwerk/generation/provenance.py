@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _KEY = "graftwerk"
 # What says where things lie and how they run, and shapes no image. It stands in no record: it is
 # neither written, so that nobody is told where things lie, nor read, as a file does not decide it.
-LOCATIONS = ("out", "previews", "from_", "device", "check")
+LOCATIONS = ("out", "previews", "from_", "device", "check", "grid")
 _Number = Annotated[int, Field(ge=0, lt=limits.IMAGES * limits.BEST_OF)]
 
 
@@ -157,11 +157,19 @@ def read_record(path: Path) -> Record:
     once = len(set(record.together)) == len(record.together)
     if record.number not in record.together or not once or not fit:
         raise BadFile(f"the request in {path} contradicts itself.", hint)
-    if "guide_plain" in record.request.model_fields_set:
-        return record
-    # an image of the time when there were bare gradients only
-    request = record.request.model_copy(update={"guide_plain": True})
-    return record.model_copy(update={"request": request})
+    return record.model_copy(update={"request": _as_it_was(record)})
+
+
+def _as_it_was(record: Record) -> Generate:
+    """The request, with what was otherwise when the image was made said in words of today."""
+    request, changes = record.request, {}
+    if "guide_plain" not in request.model_fields_set:  # there were bare gradients only
+        changes["guide_plain"] = True
+    if "inits" not in record.model_fields_set and request.guide_interval is None:
+        cosine = any(entry.startswith(("text=", "image=")) for entry in request.guide)
+        if cosine:  # they acted at every level
+            changes["guide_interval"] = "0:1000000"
+    return request.model_copy(update=changes) if changes else request
 
 
 def started(request: Generate) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from ..adapters.lora import KIND as LORA
 from ..adapters.lora import make_low_rank
@@ -19,9 +19,6 @@ from ..diffusion.pipeline import DiffusionModel
 from .guide_spec import Guide
 from .guides import GuideModels, GuideNetworks, Settings
 from .spec import LoraSpec
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 T = TypeVar("T")
 
@@ -51,7 +48,7 @@ class LoadedGuide:
         label: the class that it guides to; None: it guides to something else.
         models: what it asks; None for a function of the caller's.
         notes: what reading changed of its image.
-        image: that it guides to; None: something else.
+        aim: as it was requested; None for a function of the caller's.
     """
 
     term: Term
@@ -59,7 +56,7 @@ class LoadedGuide:
     label: str | None = None
     models: GuideModels | None = None
     notes: tuple[str, ...] = ()
-    image: "Image | None" = None
+    aim: Guide | None = None
 
 
 class Loader:
@@ -117,11 +114,11 @@ class Loader:
         """
         models = GuideModels(settings, self.model, self._networks)
         log_prob, clean, fingerprint = models.log_prob(guide)
-        term = models.term(guide.name, log_prob, guide.scale, clean)
+        cosine = guide.aim != "class"
+        term = models.term(guide.name, log_prob, guide.scale, clean, cosine=cosine)
         label = guide.what if guide.aim == "class" else None
-        opened = guide.image
-        notes, image = ((), None) if opened is None else (opened.notes, opened.image)
-        return LoadedGuide(term, fingerprint, label, models, notes, image)
+        notes = () if guide.image is None else guide.image.notes
+        return LoadedGuide(term, fingerprint, label, models, notes, guide)
 
 
 @dataclass(frozen=True)

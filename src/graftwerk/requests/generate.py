@@ -104,7 +104,9 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         "image=FILE; may be given again, and their gradients add up",
     )
     guide_interval: Advanced[str | None] = Field(
-        default=None, description="noise levels LO:HI (sigma) in which --guide acts"
+        default=None,
+        description="noise levels LO:HI (sigma) in which --guide acts; default: all, of text= and "
+        "image= those below 5",
     )
     guide_plain: Guidance[GuidePlain] = False
     guide_model: Guidance[GuideModel] = path_field(DEFAULT_GUIDE)
@@ -182,6 +184,12 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     )
     previews: Output[OptionalPath] = path_field(
         default=None, description="folder for the image as each step sees it"
+    )
+    grid: Output[list[str]] = Field(
+        default_factory=list,
+        max_length=2,
+        description="NAME=V1,V2,... of an option that is varied, for example cfg=1,3,5: one sheet "
+        "with labels; given twice, the second gives the rows",
     )
     from_: Prompt[OptionalPath] = path_field(
         default=None,

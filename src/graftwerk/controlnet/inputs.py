@@ -52,7 +52,8 @@ def map_of(
         whole = kind in {"segmentation", "pose"}
         method = Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS
         return np.asarray(ImageOps.fit(control.source.image, size, method))
-    made = (read or condition_named(kind).read)(fit(control.source.image, *size)[None])[0]
+    reader = read or condition_named(kind).read
+    made: UInt8[np.ndarray, "h w 3"] = reader(fit(control.source.image, *size)[None])[0]
     if not made.any():
         raise BadInput(
             f"the {kind} map of {name} is empty, so there is nothing to follow.",

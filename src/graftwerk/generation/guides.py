@@ -114,7 +114,6 @@ PLAIN = GuidanceStyle(1.0, math.inf, math.inf, 0)
 # Longer shifts leave what the denoiser knows. Chosen on images of seeds 0 and 3: docs/guide.md.
 _NOISE_AWARE = GuidanceStyle(8.0, 0.3, 0.2, 0)
 _CLEAN = GuidanceStyle(10.0, 1.5, 0.5, 4)
-_COSINE_BELOW = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,17 +177,9 @@ class GuideModels:
         """Where they run."""
         return self._model.device
 
-    def term(
-        self, name: str, log_prob: LogProb, scale: float, clean: bool, *, cosine: bool = False
-    ) -> Term:
-        """A guide with the interval and limits of the settings.
-
-        A cosine acts below noise level 5 unless something else is said: above, the expected image
-        is a blur, and what raises its cosine most is to leave the objects out.
-        """
+    def term(self, name: str, log_prob: LogProb, scale: float, clean: bool) -> Term:
+        """A guide with the interval and limits of the settings."""
         lowest, highest = self._settings.interval
-        if cosine and not self._settings.plain and (lowest, highest) == (0.0, math.inf):
-            highest = _COSINE_BELOW
         manner = self._manner(clean)
         limits = (manner.limit, manner.noise_limit)
         return Term(name, log_prob, scale, clean, lowest, highest, *limits)

@@ -157,19 +157,11 @@ def read_record(path: Path) -> Record:
     once = len(set(record.together)) == len(record.together)
     if record.number not in record.together or not once or not fit:
         raise BadFile(f"the request in {path} contradicts itself.", hint)
-    return record.model_copy(update={"request": _as_it_was(record)})
-
-
-def _as_it_was(record: Record) -> Generate:
-    """The request, with what was otherwise when the image was made said in words of today."""
-    request, changes = record.request, {}
-    if "guide_plain" not in request.model_fields_set:  # there were bare gradients only
-        changes["guide_plain"] = True
-    if "inits" not in record.model_fields_set and request.guide_interval is None:
-        cosine = any(entry.startswith(("text=", "image=")) for entry in request.guide)
-        if cosine:  # they acted at every level
-            changes["guide_interval"] = "0:1000000"
-    return request.model_copy(update=changes) if changes else request
+    if "guide_plain" in record.request.model_fields_set:
+        return record
+    # an image of the time when there were bare gradients only
+    request = record.request.model_copy(update={"guide_plain": True})
+    return record.model_copy(update={"request": request})
 
 
 def started(request: Generate) -> list[str]:

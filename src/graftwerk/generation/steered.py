@@ -114,8 +114,7 @@ class Loader:
         """
         models = GuideModels(settings, self.model, self._networks)
         log_prob, clean, fingerprint = models.log_prob(guide)
-        cosine = guide.aim != "class"
-        term = models.term(guide.name, log_prob, guide.scale, clean, cosine=cosine)
+        term = models.term(guide.name, log_prob, guide.scale, clean)
         label = guide.what if guide.aim == "class" else None
         notes = () if guide.image is None else guide.image.notes
         return LoadedGuide(term, fingerprint, label, models, notes, guide)

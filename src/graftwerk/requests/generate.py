@@ -104,9 +104,7 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         "image=FILE; may be given again, and their gradients add up",
     )
     guide_interval: Advanced[str | None] = Field(
-        default=None,
-        description="noise levels LO:HI (sigma) in which --guide acts; default: all, of text= and "
-        "image= those below 5",
+        default=None, description="noise levels LO:HI (sigma) in which --guide acts"
     )
     guide_plain: Guidance[GuidePlain] = False
     guide_model: Guidance[GuideModel] = path_field(DEFAULT_GUIDE)

@@ -112,6 +112,7 @@ class RealismCheck:
         self._model, self._encoder, self._judge = model, encoder, judge
         reader = model.reader
         self._denoise: Denoiser = model.denoiser(None if reader is None else reader.read([""]))
+        self._of_blocks = real is None  # else the judge knows nothing of what there can be
         known = self._known_readings(real, monitor)
         readings = known[_REAL_ONES]
         self.real = len(readings.states)
@@ -149,7 +150,7 @@ class RealismCheck:
                 "spectrum": float(distances.spectrum[row]),
                 "neighbours": float(distances.neighbours[row]),
             }
-            if judged is not None:
+            if judged is not None and self._of_blocks:
                 possible = is_possible(judged[row])
                 readings = {"composition": 0.0 if possible else _IMPOSSIBLE} | readings
             strange = max(float(strangeness[row]), *readings.values())

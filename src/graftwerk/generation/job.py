@@ -239,6 +239,7 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         guess=guess,
         reuse=request.reuse,
         of_scenes=draws_blocks(model),
+        mode=request.control_mode,
     )
     for loaded in steered.guides:
         controls.notes.add(loaded.notes)

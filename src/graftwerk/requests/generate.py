@@ -58,6 +58,9 @@ GuidePlain = Annotated[
 ]
 
 
+ControlMode = Literal["balanced", "prompt", "control"]
+
+
 class Generate(Request["graftwerk.generation.results.Generation"]):
     """Generate images from a prompt with a diffusion model."""
 
@@ -152,6 +155,11 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         max_length=limits.CONTROLS,
         description="KIND=MODEL of the transformers library that reads the image of a "
         "--control; default: what comes with the package",
+    )
+    control_mode: Control[ControlMode] = Field(
+        default="balanced",
+        description="which is more important, the prompt or the control: in both cases outer "
+        "skips of a branch count less, and for control only the prompt's half is controlled",
     )
     reuse: Advanced[int] = Field(
         default=1,

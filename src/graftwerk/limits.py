@@ -46,6 +46,7 @@ LABELLED_IMAGES = 100_000  # of one measurement
 LOGITS = 20_000_000  # images times labels that a temperature is fitted on
 IMAGES = 10_000  # of one request
 BEST_OF = 64  # images generated for each one that is kept
+GRID_CELLS = 100  # of a grid of images
 BATCH_IMAGES = 64  # generated at once
 LORAS = 64  # on one model
 CONTROLS = 16  # of one image

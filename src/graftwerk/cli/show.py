@@ -276,6 +276,10 @@ def _(report: BlocksSheet) -> list[str]:
 def _(report: Generation) -> list[str]:
     lines = [printable(image.path) for image in report.pictures]
     lines += [] if report.sheet is None else [f"all of them: {printable(report.sheet)}"]
+    for cell in report.grid if report.grid and report.grid[0].kept else []:
+        values = ", ".join(f"{name} {printable(value)}" for name, value in cell.values.items())
+        kept = [f"{k} {v:.3g} (by chance {cell.chance[k]:.3g})" for k, v in cell.kept.items()]
+        lines.append(f"{values}: kept of {', '.join(kept)}")
     return [
         *lines,
         f"{len(report.pictures)} images of {report.width} x {report.height} pixels, "

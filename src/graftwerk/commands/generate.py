@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..data.images import write_image
 from ..errors import BadFile, Cancelled, WrongBase
+from ..generation.grid import Once, parse_grid
 from ..generation.provenance import (
     LOCATIONS,
     Record,
@@ -17,7 +18,8 @@ from ..generation.provenance import (
     started,
     write_picture,
 )
-from ..generation.results import Generation, ImageReport
+from ..generation.results import Generation, GridCell, ImageReport
+from ..generation.spec import GenerationSpec, options_of
 from ..generation.validate import validate
 from ..requests.generate import Generate
 from ..types import Monitor
@@ -25,6 +27,7 @@ from ..types import Monitor
 if TYPE_CHECKING:
     from ..diffusion.sampling import Picture
     from ..generation.job import Group, Job
+    from ..library.pipeline import Pipeline
 
 
 def run_generate(request: Generate, monitor: Monitor) -> Generation:
@@ -50,19 +53,15 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
     from ..library.adapters import open_spec
 
     monitor.start("loading the model")
-    job = open_spec(spec).prepare(spec.options, monitor)
+    pipe = open_spec(spec)
+    if requested.grid:
+        return _grid(pipe, spec, request, record, monitor)
+    job = pipe.prepare(spec.options, monitor)
     if record is not None:
         _check_same(request, record, job, monitor)
     groups = _groups(request, record, job)
     drawing = time.perf_counter()
-    pictures, images = [], []
-    try:
-        for report, image in _draw_and_write(job, groups, request.from_, monitor):
-            pictures.append(report)
-            images.append(image)
-    except Cancelled:
-        monitor.note(f"{len(pictures)} finished images are in {requested.out}")
-        raise
+    pictures, images = _drawn(job, groups, request.from_, monitor)
     seconds = time.perf_counter() - drawing
     sheet = requested.out / f"{job.stem}-sheet.png" if len(images) > 1 else None
     if sheet is not None:
@@ -73,6 +72,81 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
             **job.times(groups, seconds, time.perf_counter() - begin),
         }
     )
+
+
+def _drawn(
+    job: "Job", groups: "list[Group]", origin: Path | None, monitor: Monitor
+) -> "tuple[list[ImageReport], list[Picture]]":
+    pictures, images = [], []
+    try:
+        for report, image in _draw_and_write(job, groups, origin, monitor):
+            pictures.append(report)
+            images.append(image)
+    except Cancelled:
+        monitor.note(f"{len(pictures)} finished images are in {job.request.out}")
+        raise
+    return pictures, images
+
+
+def _grid(
+    pipe: "Pipeline",
+    spec: GenerationSpec,
+    request: Generate,
+    record: Record | None,
+    monitor: Monitor,
+) -> Generation:
+    """Draw each cell with its own record, and all of them as one sheet with labels."""
+    from ..diffusion.sampling import contact_sheet
+    from ..metrics.plots import image_sheet
+
+    begin, once, start = time.perf_counter(), Once(monitor), spec.options.start
+    grid = parse_grid(spec.request.grid)
+    requests = grid.cells(spec.request)
+    images = () if start is None else (start.image, start.mask)
+    options = [options_of(cell, *images) for _, cell in requests]  # refused before any is drawn
+    cells, tiles, pictures, steps, sampled = [], [], [], 0, 0.0
+    for (values, _), option in zip(requests, options, strict=True):
+        job = pipe.prepare(option, once)
+        if record is not None:
+            _check_same(request, record, job, once)
+        groups, drawing = _groups(request, record, job), time.perf_counter()
+        reports, drawn = _drawn(job, groups, None, once)
+        sampled += time.perf_counter() - drawing
+        steps += job.steps * sum(len(group.numbers) for group in groups)
+        pictures += reports
+        tiles.append(drawn[0] if len(drawn) == 1 else contact_sheet(drawn))
+        cells.append(_cell(values, reports))
+    sheet = spec.request.out / f"{job.stem}-grid.png"
+    rows, names = grid.rows, [job.request.model, *([request.prompt] if request.prompt else [])]
+    write_image(
+        sheet,
+        image_sheet(
+            tiles,
+            len(grid.columns.values),
+            above=grid.columns.labels,
+            left=() if rows is None else rows.labels,
+            title=", ".join(names),
+        ),
+    )
+    seconds = time.perf_counter() - begin
+    return job.report([], [], once).model_copy(
+        update={
+            "pictures": pictures, "grid": cells, "sheet": str(sheet), "start": None,
+            "steps_per_second": steps / sampled, "seconds": seconds, "controls": [], "guides": [],
+        }
+    )  # fmt: skip
+
+
+def _cell(values: dict[str, str], reports: "list[ImageReport]") -> GridCell:
+    def mean(of: str) -> dict[str, float]:
+        found: dict[str, list[float]] = {}
+        for report in reports:
+            for kind, value in getattr(report, of).items():
+                found.setdefault(kind, []).append(value)
+        return {kind: sum(some) / len(some) for kind, some in found.items()}
+
+    paths = [report.path for report in reports]
+    return GridCell(values=values, pictures=paths, kept=mean("kept"), chance=mean("chance"))
 
 
 def _draw_and_write(

@@ -46,17 +46,19 @@ class Controls:
     """All controls of a request.
 
     Attributes:
-        terms: the individual controls.
-        by_size: whether small skips get larger weights: the paper's `64 / h` for guidance without
-            a prompt, where 64 is the height of the latents and `h` that of the skip.
-        prompted_only: whether the unconditional half of a batch is left uncontrolled.
-        reuse: number of steps for which the branches' output is reused; 1 evaluates every step.
+        terms: each of them.
+        by_size: whether small skips count more: the paper's weights `64 / h` of guidance without
+            a prompt, where 64 is the height of what the U-Net draws and `h` that of the skip.
+        prompted_only: whether the second half of a batch, without the prompt, is left alone.
+        reuse: steps for which the branches' output is used; 1: evaluated again at each.
+        decay: factor from the middle to each skip above it: below 1 outer skips count less.
     """
 
     terms: tuple[Term, ...]
     by_size: bool = False
     prompted_only: bool = False
     reuse: int = 1
+    decay: float = 1.0
 
     def start(self, rows: int) -> "ControlledBatch":
         """Start sampling `rows` images."""
@@ -102,7 +104,7 @@ class ControlledBatch:
         if self._controls.prompted_only and total > self._rows:
             inputs = self._first_rows(total, inputs)
             x, times = x[: self._rows], times[: self._rows]
-        found = [_weighed(term, self._controls.by_size, x, times, inputs) for term in terms]
+        found = [_weighed(term, self._controls, x, times, inputs) for term in terms]
         parts = [sum(same[1:], start=same[0]) for same in zip(*found, strict=True)]
         if len(x) < total:
             parts = [functional.pad(part, (0, 0) * 3 + (0, total - len(x))) for part in parts]
@@ -128,7 +130,7 @@ def _cut(inputs: Inputs, rows: int) -> dict[str, Any]:
 
 
 def _weighed(
-    term: Term, by_size: bool, x: Tensor, times: Tensor, inputs: Inputs
+    term: Term, controls: Controls, x: Tensor, times: Tensor, inputs: Inputs
 ) -> tuple[Tensor, ...]:
     """Return the contribution of one control: skip connections, then the middle block."""
     hint = term.hint
@@ -136,9 +138,10 @@ def _weighed(
         hint = hint.repeat(len(x) // len(hint), 1, 1, 1)
     given = term.branch(x, times, hint, inputs)
     weighed = []
-    for part in (*given.skips, given.middle):
-        scaled = by_size and not term.branch.pools  # as in diffusers
+    for number, part in enumerate((*given.skips, given.middle)):
+        scaled = controls.by_size and not term.branch.pools  # as in diffusers
         weight = term.weight * (x.shape[2] / part.shape[2] if scaled else 1.0)
+        weight *= controls.decay ** (len(given.skips) - number)
         part = part * weight if weight != 1 else part  # noqa: PLW2901
         if term.mask is not None:
             part = part * functional.adaptive_avg_pool2d(term.mask, part.shape[2:])  # noqa: PLW2901

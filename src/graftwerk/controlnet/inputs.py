@@ -17,6 +17,7 @@ from ..data.images import ImageNotes
 from ..data.pixels import fit, stack, to_values
 from ..diffusion.pipeline import DiffusionModel
 from ..errors import BadInput
+from ..requests.generate import ControlMode
 from .branch import Branch
 from .checkpoint import branch_fingerprint, read_branch
 from .control import Controls, Term
@@ -52,9 +53,8 @@ def map_of(
         whole = kind in {"segmentation", "pose"}
         method = Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS
         return np.asarray(ImageOps.fit(control.source.image, size, method))
-    made: UInt8[np.ndarray, "h w 3"] = (read or condition_named(kind).read)(
-        fit(control.source.image, *size)[None]
-    )[0]
+    reader = read or condition_named(kind).read
+    made: UInt8[np.ndarray, "h w 3"] = reader(fit(control.source.image, *size)[None])[0]
     if not made.any():
         raise BadInput(
             f"the {kind} map of {name} is empty, so there is nothing to follow.",
@@ -179,6 +179,7 @@ def open_controls(
     guess: bool,
     reuse: int,
     of_scenes: bool,
+    mode: ControlMode = "balanced",
 ) -> OpenControls:
     """Compute the condition images of controls and encode them.
 
@@ -190,6 +191,7 @@ def open_controls(
         guess: whether there is no prompt: the branch then steers one half of the guidance, and
             small skips count more (ControlNet, section 3.4).
         reuse: steps for which a branch's output is used.
+        mode: which of control and prompt is more important, see `_DECAY`.
         of_scenes: whether the model draws Blocks scenes, whose conditions are read as such.
 
     Raises:
@@ -212,8 +214,20 @@ def open_controls(
             hint = branch.read(to_values(finished[None]).to(model.device))
         lowest, highest = levels_of(control.first, control.last, sigmas)
         terms.append(Term(branch, hint, control.weight, lowest, highest, mask))
-    controls = Controls(tuple(terms), by_size=guess, prompted_only=guess, reuse=reuse)
+    controls = Controls(
+        tuple(terms),
+        by_size=guess,
+        prompted_only=guess or mode == "control",
+        reuse=reuse,
+        decay=1.0 if guess or mode == "balanced" else _DECAY,
+    )
     return OpenControls(tuple(targets), controls, notes)
+
+
+# The modes of the ControlNet extension of Stable Diffusion web UI: in both others each skip counts
+# 0.825 of the one below it, and where the control is more important, the half of the guidance that
+# is moved away from goes without it.
+_DECAY = 0.825
 
 
 def levels_of(first: float, last: float, sigmas: Sequence[float]) -> tuple[float, float]:

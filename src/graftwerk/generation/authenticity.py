@@ -117,6 +117,7 @@ class RealismCheck:
     ) -> None:
         self._model, self._encoder, self._judge = model, encoder, judge
         self.size = own_size(encoder) if model is None else model.size
+        self._of_blocks = real is None  # otherwise the judge does not know what is possible
         known = self._known_readings(real, monitor)
         readings = known[_REAL_ONES]
         self.real = len(readings.states)
@@ -150,7 +151,7 @@ class RealismCheck:
         found = []
         for row, path in enumerate(paths):
             readings = {name: float(values[row]) for name, values in distances.named.items()}
-            if judged is not None:
+            if judged is not None and self._of_blocks:
                 possible = is_possible(judged[row])
                 readings = {"composition": 0.0 if possible else _IMPOSSIBLE} | readings
             strange = max(float(strangeness[row]), *readings.values())

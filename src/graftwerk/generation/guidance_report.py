@@ -59,7 +59,7 @@ class GradientTraces:
             for level, name in ends.items()
         }
         lost = None
-        if at and term.scale > 0 and at["last"] < at["first"]:
+        if len(at) == 2 and term.scale > 0 and at["last"] < at["first"]:
             lost = _LOST if cfg is None else _LOST_TO_PROMPT.format(cfg=cfg)
             lost += "" if math.isinf(term.limit) else ", or take --guide-plain: longer shifts"
         return GuideReport(

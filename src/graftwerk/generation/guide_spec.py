@@ -9,7 +9,7 @@ from ..errors import BadInput, UnknownName
 
 Aim = Literal["class", "text", "image"]
 AIMS: tuple[Aim, ...] = ("class", "text", "image")
-_EXAMPLE = 'Write class=cone:8, "text=a red thing:50" or image=ref.png:30.'
+_EXAMPLE = 'Write class=cone:8, "class=red cube:10" or image=ref.png:30.'
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,7 +192,7 @@ class Job:
             self_test=self_test,
             controls=control_reports(self, pictures, monitor),
             start=None
-            if self.start is None
+            if self.start is None or not images
             else self.start.report(images, self.steps, self.request.steps),
             converted=dict(self.controls.notes.counts),
         )
@@ -201,7 +201,7 @@ class Job:
         self, pictures: list[ImageReport], images: list[Picture], monitor: Monitor
     ) -> tuple[list[ImageVerdict], SelfTest | None]:
         """What realism checks say of guided images; nothing where real ones are not known."""
-        if self.guide is None or self.guide.is_zero or not self.request.check:
+        if self.guide is None or self.guide.is_zero or not (self.request.check and images):
             return [], None
         return verdicts_on(self.steered, [one.path for one in pictures], images, monitor)
 
@@ -240,6 +240,7 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         guess=guess,
         reuse=request.reuse,
         of_scenes=draws_blocks(model),
+        mode=request.control_mode,
     )
     for loaded in steered.guides:
         controls.notes.add(loaded.notes)
@@ -281,7 +282,8 @@ def note_foreign(options: Options, steered: SteeredModel, monitor: Monitor) -> N
             advice=ESTIMATOR_ADVICE, device=model.device,
         )  # fmt: skip
         return
-    images = [*photos.values(), *(guide.image for guide in steered.guides if guide.image)]
+    aims = [guide.aim for guide in steered.guides if guide.aim is not None]
+    images = [*photos.values(), *(aim.image.image for aim in aims if aim.image is not None)]
     images += [] if options.start is None else [options.start.image.image]
     note_unlike_blocks(
         images, "given image", model.name, monitor,
@@ -290,10 +292,10 @@ def note_foreign(options: Options, steered: SteeredModel, monitor: Monitor) -> N
         device=model.device,
     )  # fmt: skip
     taught = any(lora.scale for lora in steered.loras)  # a LoRA may have learned other words
-    for prompt in (
-        () if taught else filter(None, (request.prompt.strip(), request.negative.strip()))
-    ):
-        remark = remark_on(prompt)
+    texts = [] if taught else [request.prompt, request.negative]
+    texts += [aim.what for aim in aims if aim.aim == "text"]
+    for text in filter(str.strip, texts):
+        remark = remark_on(text)
         if remark is not None:
             monitor.note(remark)
 

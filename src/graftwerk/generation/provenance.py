@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _KEY = "graftwerk"
 # What says where things lie and how they run, and shapes no image. It stands in no record: it is
 # neither written, so that nobody is told where things lie, nor read, as a file does not decide it.
-LOCATIONS = ("out", "previews", "from_", "device", "check")
+LOCATIONS = ("out", "previews", "from_", "device", "check", "grid")
 _Number = Annotated[int, Field(ge=0, lt=limits.IMAGES * limits.BEST_OF)]
 
 

@@ -195,6 +195,15 @@ class StartReport(Report):
     )
 
 
+class GridCell(Report):
+    """One cell of a grid of images."""
+
+    values: dict[str, str] = Field(description="of the options that were varied")
+    pictures: list[str] = Field(description="its images")
+    kept: dict[str, float] = Field(description="what they keep of each control, their mean")
+    chance: dict[str, float] = Field(description="the same with shuffled conditions")
+
+
 class Generation(Report):
     """What `generate` drew."""
 
@@ -216,6 +225,9 @@ class Generation(Report):
     )
     verdicts: list[ImageVerdict] = Field(
         default_factory=list, description="what realism checks say of guided images, in their order"
+    )
+    grid: list[GridCell] = Field(
+        default_factory=list, description="of a grid, each cell, row by row"
     )
     self_test: SelfTest | None = Field(
         None,

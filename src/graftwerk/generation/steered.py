@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from ..adapters.lora import KIND as LORA
 from ..adapters.lora import make_low_rank
@@ -20,9 +20,6 @@ from ..diffusion.pipeline import DiffusionModel
 from .guide_spec import Guide
 from .guides import GuideModels, GuideNetworks, Settings
 from .spec import LoraSpec
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 T = TypeVar("T")
 
@@ -52,7 +49,7 @@ class LoadedGuide:
         label: the class that it guides to; None: it guides to something else.
         models: what it asks; None for a function of the caller's.
         notes: what reading changed of its image.
-        image: that it guides to; None: something else.
+        aim: as it was requested; None for a function of the caller's.
     """
 
     term: Term
@@ -60,7 +57,7 @@ class LoadedGuide:
     label: str | None = None
     models: GuideModels | None = None
     notes: tuple[str, ...] = ()
-    image: "Image | None" = None
+    aim: Guide | None = None
 
 
 class Loader:
@@ -119,9 +116,8 @@ class Loader:
         log_prob, clean, fingerprint = models.log_prob(guide)
         term = models.term(guide.name, log_prob, guide.scale, clean)
         label = guide.what if guide.aim == "class" else None
-        opened = guide.image
-        notes, image = ((), None) if opened is None else (opened.notes, opened.image)
-        return LoadedGuide(term, fingerprint, label, models, notes, image)
+        notes = () if guide.image is None else guide.image.notes
+        return LoadedGuide(term, fingerprint, label, models, notes, guide)
 
 
 @dataclass(frozen=True)

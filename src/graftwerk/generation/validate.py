@@ -20,6 +20,7 @@ from ..errors import BadInput, UnknownName
 from ..models.checkpoint import class_number, noise_aware_labels, own_classes
 from ..models.hub import locate, require_reachable
 from ..requests.generate import Generate
+from .grid import parse_grid
 from .guide_spec import Guide, parse_guide, read_guide
 from .spec import GenerationSpec, options_of, parse_lora
 
@@ -39,6 +40,8 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
     guides = [parse_guide(entry) for entry in request.guide]
     if from_record:
         _require_reachable(request, guides)
+    if request.grid:
+        parse_grid(request.grid).cells(request)
     options = options_of(
         request,
         None if request.init is None else read_named(request.init),

@@ -58,6 +58,9 @@ GuidePlain = Annotated[
 ]
 
 
+ControlMode = Literal["balanced", "prompt", "control"]
+
+
 class Generate(Request["graftwerk.generation.results.Generation"]):
     """Generate images from a prompt with a diffusion model."""
 
@@ -153,6 +156,11 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         description="KIND=MODEL of the transformers library that reads the image of a "
         "--control; default: what comes with the package",
     )
+    control_mode: Control[ControlMode] = Field(
+        default="balanced",
+        description="which is more important, the prompt or the control: in both cases outer "
+        "skips of a branch count less, and for control only the prompt's half is controlled",
+    )
     reuse: Advanced[int] = Field(
         default=1,
         ge=1,
@@ -182,6 +190,12 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     )
     previews: Output[OptionalPath] = path_field(
         default=None, description="folder for the image as each step sees it"
+    )
+    grid: Output[list[str]] = Field(
+        default_factory=list,
+        max_length=2,
+        description="NAME=V1,V2,... of an option that is varied, for example cfg=1,3,5: one sheet "
+        "with labels; given twice, the second gives the rows",
     )
     from_: Prompt[OptionalPath] = path_field(
         default=None,

@@ -263,6 +263,18 @@ def test_an_estimator_reads_the_condition_of_a_control(dpt, text_pipeline, tmp_p
     target = gw.conditions.depth(made.images[0], estimator=dpt)
     compared = CONDITIONS["depth"].compare(np.asarray(small)[None], np.asarray(target)[None])
     assert made.report.controls[0].value == pytest.approx(float(compared.values[0]))
+    plain, steered = pipe.with_(net(photo)), {}
+    for mode in ("balanced", "prompt", "control"):
+        for cfg in (1.0, 4.0):
+            options = {"n": 1, "steps": 2, "cfg": cfg, "control_mode": mode}
+            steered[mode, cfg] = plain.generate("a red cube", **options).latents
+    assert torch.equal(
+        steered["balanced", 4.0], plain.generate("a red cube", n=1, steps=2, cfg=4.0).latents
+    )
+    # without guidance there is no other half to leave alone
+    assert torch.equal(steered["prompt", 1.0], steered["control", 1.0])
+    assert not torch.equal(steered["prompt", 4.0], steered["control", 4.0])
+    assert not torch.equal(steered["prompt", 1.0], steered["balanced", 1.0])
     request = gw.Generate(
         prompt="a red cube", model=str(text_pipeline), control=[f"depth={tmp_path / 'photo.png'}"],
         branch=[f"depth={tmp_path / 'branch'}"], estimator=[f"depth={dpt}"], count=1, steps=2,

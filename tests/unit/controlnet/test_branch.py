@@ -219,6 +219,18 @@ def test_reuse_and_a_second_term():
         assert torch.allclose(twice.middle, 2 * once.middle)
 
 
+def test_outer_skips_count_less_where_prompt_or_control_is_more_important():
+    x, branch = noisy(), learned(born(tiny_unet(), Shape(2)))
+    term = Term(branch, hint_of(branch).detach())
+    with torch.inference_mode():
+        plain = Controls((term,)).start(2)(x, TIMES, 1.0, STATES)
+        same = Controls((term,), decay=1.0).start(2)(x, TIMES, 1.0, STATES)
+        less = Controls((term,), decay=0.825).start(2)(x, TIMES, 1.0, STATES)
+    assert torch.equal(plain.middle, same.middle) and torch.equal(plain.middle, less.middle)
+    for depth, (one, other) in enumerate(zip(plain.skips[::-1], less.skips[::-1], strict=True), 1):
+        assert torch.allclose(other, 0.825**depth * one, atol=1e-6)
+
+
 def test_without_a_prompt_one_half_is_steered_and_small_skips_count_more():
     x = noisy().repeat(2, 1, 1, 1)
     states = {"encoder_hidden_states": torch.zeros(4, 5, 32)}

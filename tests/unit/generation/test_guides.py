@@ -183,6 +183,7 @@ def test_the_witnesses_speak_of_guided_images(draw):
     assert [w.name for w in verdict.witnesses] == [
         "guide",
         "judge",
+        "composition",
         "residual",
         "spectrum",
         "neighbours",

@@ -71,7 +71,7 @@ def test_among_photographs_it_says_that_it_cannot_tell_and_calls_no_noise_real(b
     assert not test.passed and test.unlike > 0.9
     assert "calls none real" in self_test_lines(test)[0]
     found = verdicts(check, photographs(12, 2))
-    assert set(found) <= {"no verdict", "strange"} and "no verdict" in found
+    assert set(found) <= {"no verdict", "strange"} and found.count("no verdict") >= 9
     noise = np.random.default_rng(3).integers(0, 256, (12, 64, 64, 3), dtype=np.uint8)
     assert set(verdicts(check, noise)) == {"strange"}
 

@@ -1,0 +1,98 @@
+"""`--grid NAME=V1,V2,...`: the same request at several values of one option or of two."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import product
+
+from .. import limits
+from ..errors import BadInput, UnknownName
+from ..requests.generate import Generate
+from ..types import Monitor, Silent
+
+# Options that shape an image and are one value each; lists and files are not varied.
+VARIED = (
+    "cfg", "cfg_interval", "eta", "guide_interval", "negative", "prompt", "reuse", "sampler",
+    "schedule", "seed", "steps", "strength",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One `--grid`: an option and its values, as they were written."""
+
+    name: str
+    values: tuple[str, ...]
+
+    @property
+    def labels(self) -> list[str]:
+        """What stands beside a row or above a column."""
+        return [f"{self.name.replace('_', '-')} {value}" for value in self.values]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Columns and rows of a sheet; a grid of one option is one row."""
+
+    columns: Axis
+    rows: Axis | None = None
+
+    def cells(self, request: Generate) -> list[tuple[dict[str, str], Generate]]:
+        """The request of each cell, row by row; of one image each unless `count` was given.
+
+        Raises:
+            BadValue: a value that the option does not take.
+        """
+        rows = [{}] if self.rows is None else [{self.rows.name: v} for v in self.rows.values]
+        given = request.model_dump(include=request.model_fields_set - {"grid"})
+        found = []
+        for row, value in product(rows, self.columns.values):
+            changes = {self.columns.name: value, **row}
+            found.append((changes, Generate.model_validate({"count": 1, **given, **changes})))
+        return found
+
+
+def parse_grid(entries: Sequence[str]) -> Grid:
+    """Read one `--grid` or two: the first gives the columns, the second the rows.
+
+    Raises:
+        BadInput: an entry cannot be read, or there are too many cells.
+        UnknownName: an option that is not varied.
+    """
+    axes = []
+    for entry in entries:
+        name, equals, rest = entry.partition("=")
+        name = name.strip().replace("-", "_")
+        values = tuple(part.strip() for part in rest.split(",") if part.strip())
+        if not equals or not values:
+            raise BadInput(f"--grid {entry!r} cannot be read.", "Write for example cfg=1,3,5.")
+        if name not in VARIED:
+            raise UnknownName("option of a grid", name, [one.replace("_", "-") for one in VARIED])
+        axes.append(Axis(name, values))
+    if len({axis.name for axis in axes}) < len(axes):
+        raise BadInput(f"--grid {axes[0].name} is given twice.", "Give all its values at once.")
+    count = len(axes[0].values) * (len(axes[1].values) if len(axes) > 1 else 1)
+    if count > limits.GRID_CELLS:
+        raise BadInput(f"a grid of {count} cells; at most {limits.GRID_CELLS} are drawn.", "Fewer.")
+    return Grid(axes[0], axes[1] if len(axes) > 1 else None)
+
+
+@dataclass
+class Once(Silent):
+    """A monitor that notes each line once, as the cells of a grid mostly say the same."""
+
+    monitor: Monitor
+    noted: set[str] = field(default_factory=set)
+
+    def start(self, task: str, total: int | None = None) -> None:
+        """Pass it on."""
+        self.monitor.start(task, total)
+
+    def advance(self, count: int = 1) -> None:
+        """Pass it on."""
+        self.monitor.advance(count)
+
+    def note(self, text: str) -> None:
+        """Pass it on the first time."""
+        if text not in self.noted:
+            self.noted.add(text)
+            self.monitor.note(text)

@@ -93,6 +93,8 @@ class Forecaster:
         rank: of LoRA's update of each matrix.
         seed: of everything random.
         device: `auto`, `cpu`, `cuda` or `mps`.
+        suggested: seasons that the length of a step suggests, as (24, 168) for hours; others are
+            not looked for then.
 
     Raises:
         BadInput: the name, folder, device or a number cannot be used.

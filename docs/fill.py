@@ -3,7 +3,7 @@
     python docs/fill.py            run every `$ graft ...` line and write what it prints
     python docs/fill.py --check    compare instead; exit 1 where something differs
 
-All commands of one page run in order in one new folder that holds the example handbook. Times are
+All commands of one page run in order in one new folder that holds the examples. Times are
 not compared.
 """
 
@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from graftwerk.examples import HANDBOOK, QUESTIONS
+from graftwerk.examples import HANDBOOK, PASSENGERS, QUESTIONS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -55,6 +55,7 @@ def filled(page: Path, start: Start = start) -> str:
         folder = Path(name).resolve()
         shutil.copytree(HANDBOOK, folder / "handbook")
         shutil.copy(QUESTIONS, folder)
+        shutil.copy(PASSENGERS, folder)
 
         def fill(block: re.Match[str]) -> str:
             commands = [line[2:] for line in block[0].splitlines() if line.startswith("$ ")]

@@ -47,7 +47,7 @@ _SUMMARY = {
     "index": "Keep an index of your files: add, status, verify, remove, rebuild.",
     "eval": "Measure search, similarity and answers on files of your own.",
     "blocks": "Render scenes of the Blocks world, with captions and exact maps.",
-    "recipe": "Train the built-in models of the Blocks world from nothing, and measure them.",
+    "recipe": "Train the built-in models from nothing, and measure them.",
     "guide": "Guide a diffusion model by gradients: check what came of it, sweep the scale.",
     "control": "Train control branches, which make a diffusion model follow a condition.",
     "lora": "Train a LoRA on the task that a model was made for.",

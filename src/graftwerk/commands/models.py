@@ -30,6 +30,7 @@ _OWN = {
     "graftwerk-perception": "perception",
     "graftwerk-branch": "control branch",
     "graftwerk-noise-aware-classifier": "noise-aware classifier",
+    "graftwerk-series": "forecaster",
 }
 
 
@@ -93,6 +94,8 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
     from ..blocks.perception import load_perception
     from ..diffusion.noisy_classifier import load_noise_aware
     from ..diffusion.pipeline import load_part
+    from ..forecast.candidates import LEADS
+    from ..forecast.forecasters import open_forecaster
 
     kind = _OWN.get(str(config.get("model_type")), "autoencoder")
     match kind:
@@ -105,6 +108,11 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
         case "noise-aware classifier":
             labels = load_noise_aware(request.name, root, request.device).labels
             details = {"labels": ", ".join(labels), "latents": config["latents"][:12]}
+        case "forecaster":
+            levels = open_forecaster(str(root), request.device).levels
+            details = {
+                "forecasts": f"{LEADS} values at once, quantiles {levels[0]} to {levels[-1]}"
+            }
         case "control branch":
             _load_branch(root, request.device)
             details = {"condition": config["condition"], "steers": config["base"]["name"]}
@@ -115,7 +123,7 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
     return ModelCard(
         name=request.name,
         kind=kind,
-        reads=[] if kind == "noise-aware classifier" else ["image"],
+        reads=[] if kind in {"noise-aware classifier", "forecaster"} else ["image"],
         dimension=None,
         fingerprint=fingerprint(root, {}),
         path=str(root),

@@ -19,6 +19,7 @@ MODEL_TYPE = "graftwerk-series"
 QUANTILES = tuple(round(level / 10, 1) for level in range(1, 10))
 _CHANNELS = 4  # of the past; see `Example`
 _FIRST_WEIGHT = 2.0  # logit of "as one season ago" in an untrained network
+_WIDEST, _DEEPEST = 8_192, 128
 _SPACING = -1.0  # of quantiles before training, under softplus
 
 
@@ -57,6 +58,8 @@ class SeriesForecaster(nn.Module):
         super().__init__()
         self.config = dict(config)
         width, heads, layers = (int(config[name]) for name in ("width", "heads", "layers"))
+        if not (1 <= heads <= width <= _WIDEST and width % heads == 0 and 1 <= layers <= _DEEPEST):
+            raise ValueError(f"width {width}, heads {heads} or layers {layers} is not possible")
         self.past = nn.Linear(_CHANNELS * PATCH, width)
         self.ahead = nn.Linear((len(NAMES) + 1) * PATCH, width)
         self.facts = nn.Linear(FACTS, width)

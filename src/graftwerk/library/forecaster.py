@@ -93,6 +93,8 @@ class Forecaster:
         rank: of LoRA's update of each matrix.
         seed: of everything random.
         device: `auto`, `cpu`, `cuda` or `mps`.
+        suggested: seasons that the length of a step suggests, as (24, 168) for hours; others are
+            not looked for then.
 
     Raises:
         BadInput: the name, folder, device or a number cannot be used.
@@ -194,7 +196,7 @@ class Forecaster:
         values = _values(series)
         _require_horizon(horizon, len(values))
         seasons = self.seasons(values)
-        kernel = self._kernel(covariates)
+        kernel = self._kernel(self._network, covariates)
         if np.ptp(values) == 0:  # nothing to scale by, and nothing to learn
             found = np.full((horizon, len(kernel.levels)), values[-1])
         else:
@@ -212,7 +214,8 @@ class Forecaster:
     ) -> list[BacktestRow]:
         """Forecast the end of a series from earlier moments, beside the simple baselines.
 
-        Of what was fitted, fit it on the values before; `graft forecast` does.
+        A model that was fitted is tested fairly only on values that it was not fitted to, as
+        `graft forecast` does; the frozen one stands beside it.
 
         Args:
             series: as for `predict`.
@@ -233,10 +236,19 @@ class Forecaster:
                 f"{horizon:,}.",
                 "Ask for a shorter horizon, or leave the backtest out: --origins 0.",
             )
-        kernels: list[Kernel] = [self._kernel(covariates)]
+        how = f", {self.method}" if self._tuned is not None else ""
+        kernels = {f"{self.model}{how}": self._kernel(self._network, None)}
         if covariates:
-            kernels.append(self._kernel(None))
-        return backtest(values, seasons, Origins(places, horizon), kernels)
+            beside = f"{self.model}{how} + {', '.join(covariates)}"
+            kernels = {beside: self._kernel(self._network, covariates), **kernels}
+        if self._tuned is not None:
+            frozen = open_forecaster(self.model, self.device)
+            kernels[f"{self.model}, zero-shot"] = self._kernel(frozen, None)
+        rows = backtest(values, seasons, Origins(places, horizon), list(kernels.values()))
+        names = [*kernels, *(row.name for row in rows[len(kernels) :])]
+        return [
+            row.model_copy(update={"name": name}) for name, row in zip(names, rows, strict=True)
+        ]
 
     def save(self, path: str | Path) -> None:
         """Write what was fitted to a folder that `Forecaster` and `graft forecast --model` open.
@@ -249,8 +261,8 @@ class Forecaster:
             raise BadInput("nothing was fitted here to save.", "Call fit(series) with a method.")
         saved.save(Path(path).expanduser().absolute(), self._network, self._tuned)
 
-    def _kernel(self, covariates: Covariates | None) -> Kernel:
-        kernel: Kernel = self._network
+    def _kernel(self, network: NetworkForecaster, covariates: Covariates | None) -> Kernel:
+        kernel: Kernel = network
         if covariates:
             columns = {name: _values(column, name) for name, column in covariates.items()}
             kernel = WithCovariates(kernel, columns)

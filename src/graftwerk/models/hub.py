@@ -86,6 +86,11 @@ BUILTIN: Mapping[str, Builtin] = {
         "what is in a Blocks scene behind noisy latents; guides builtin/blocks",
         "blocks-noisy-classifier",
     ),
+    "builtin/series": Builtin(
+        "forecaster",
+        "forecasts a time series with quantiles, zero-shot; trained on made-up series",
+        "series",
+    ),
     **{
         f"builtin/blocks-{kind}": Builtin(
             "control branch", f"makes builtin/blocks follow {what}", f"blocks-{kind}"

@@ -194,7 +194,7 @@ def _card(made: Made, figures: Mapping[str, float], hardware: str) -> str:
         figures="\n".join(sorted(lines)),
         steps=outcome.step,
         planned=made.planned,
-        scenes=made.configuration["sizes"]["scenes"],
+        scenes=min(made.configuration["sizes"]["scenes"], outcome.step * made.batch),
         items=outcome.step * made.batch,
         time=f"{outcome.seconds / 60:,.0f} minutes",
         hardware=hardware,

@@ -64,7 +64,7 @@ class RecipeList(Request["graftwerk.blocks.results.RecipeList"]):
 
 
 class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
-    """Train a model of the Blocks world from nothing, or go on where a former run was stopped."""
+    """Train a built-in model from nothing, or go on where a former run was stopped."""
 
     name: str = Field(description="name of the recipe", json_schema_extra=POSITIONAL)
     out: Output[PathField] = Field(
@@ -96,7 +96,7 @@ class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
         default=None,
         ge=8,
         le=limits.SCENES,
-        description="different scenes; default: the recipe's own",
+        description="different scenes or series; default: the recipe's own",
     )
     precision: Training[Literal["auto", "float32", "bfloat16"]] = Field(
         default="auto", description="of the arithmetic; auto: bfloat16 where the device has it"
@@ -124,7 +124,7 @@ class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
 
 
 class RecipeEval(Request["graftwerk.blocks.results.RecipeEvaluation"]):
-    """Measure a trained model of the Blocks world on scenes that it has never seen."""
+    """Measure a trained model on scenes or series that it has never seen."""
 
     name: str = Field(description="name of the recipe", json_schema_extra=POSITIONAL)
     model: OptionalPath = path_field(
@@ -132,7 +132,7 @@ class RecipeEval(Request["graftwerk.blocks.results.RecipeEvaluation"]):
         description="folder that `graft recipe run` wrote; default: the built-in model",
     )
     count: int = Field(
-        default=1_000, ge=8, le=limits.SCENES, description="number of held-out scenes"
+        default=1_000, ge=8, le=limits.SCENES, description="number of held-out scenes or series"
     )
     diffusion: OptionalPath = path_field(
         default=None,

@@ -82,6 +82,8 @@ def test_what_is_fitted_has_not_seen_the_backtest(hourly, series_folder, tmp_pat
     assert again.fitted == fitted.fitted
     learned = [(tmp_path / name / "learned.safetensors").read_bytes() for name in ("fit", "again")]
     assert learned[0] == learned[1]
+    names = [row.name.removeprefix(f"{series_folder}, ") for row in fitted.backtest]
+    assert names == ["linear", "zero-shot", "seasonal naive", "drift"]
     assert fitted.fitted.startswith("linear: 7,072 numbers learned")
 
 

@@ -21,6 +21,7 @@ SECTIONS = {
     "conditions": "scores of real renders: what the readers of conditions bound",
     "adapt": "a linear head on cached features, beside transformers.Trainer",
     "lora": "LoRA, a step and the top blocks alone, beside peft under transformers.Trainer",
+    "photos": "top-1 and top-5 of the fetched classifier, and a linear probe of its features",
     "warm": "CPU time of a search through an open Index, beside run",
     "cold": "CPU time of a cold search and a cold ask, beside sentence-transformers",
 }

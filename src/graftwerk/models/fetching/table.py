@@ -173,6 +173,4 @@ def offer(unusual: int, count: int, encoder: str) -> str:
     """
     if 2 * unusual <= count or not encoder.startswith("builtin/"):
         return ""
-    entry = FETCHABLE["imagenet"]
-    fetch = "" if is_fetched("imagenet") else f" (graft models fetch imagenet, {entry.size})"
-    return f"; if they are photographs, name imagenet instead{fetch}"
+    return "; if they are photographs, name imagenet instead (graft models fetch imagenet)"

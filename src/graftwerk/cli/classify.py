@@ -2,7 +2,7 @@
 
 from ..data.images import listed
 from ..metrics.results import Across, AlignmentEvaluation, Half, Hubness
-from ..models.fetching.table import offer
+from ..models.fetching import offer
 from ..models.results import Classification, ClassifiedImage, TemperatureFit
 from ..search.results import IndexChange
 from ..text_safety import printable

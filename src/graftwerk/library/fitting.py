@@ -12,7 +12,7 @@ from ..finetune.methods import make_linear, make_tuned, sweep_layers
 from ..finetune.problem import Problem, Source, open_problem
 from ..finetune.results import Trial
 from ..finetune.saved import TRAINING, Made
-from ..models.fetching.table import offer
+from ..models.fetching import offer
 from ..requests.finetune import Compare, Fit
 from ..types import Monitor
 

@@ -120,13 +120,11 @@ def invert(
     (1, 3)
 
     Args:
-        pipe: the frozen pipeline, without adapters; None: the built-in one, and none at all for
-            the pixels of an image classifier (`space="pixel"`, `guide_model`, `label`).
+        pipe: the frozen pipeline, without adapters; None: built in, none for a classifier's pixels.
         image: the target; or `label` or `text`.
         label: a class, for example `red cube`.
         text: a sentence.
-        space: what is moved: the latent behind the decoder, the pixels (values 0 to 1), or the
-            noise that the sampler starts from.
+        space: what is moved: the latent, the pixels (values 0 to 1), or the sampler's first noise.
         start: image to begin from, for `latent` and `pixel`; default: noise.
         real: folder of real images for the verdict; default: Blocks scenes, for models of them.
         monitor: informed about progress; silent by default.

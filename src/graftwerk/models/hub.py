@@ -19,7 +19,7 @@ from pathlib import Path
 from ..errors import BadFile, Failure, GraftError, UnknownName
 from ..settings import settings
 from .checkpoint import require_plain_files
-from .fetching.table import FETCHABLE, fetched_folder
+from .fetching import FETCHABLE, fetched_folder
 from .integrity import require_published_folder
 
 PREFIX = "builtin/"

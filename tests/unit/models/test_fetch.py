@@ -15,7 +15,8 @@ import graftwerk
 from graftwerk import settings
 from graftwerk.cli import main
 from graftwerk.errors import BadFile, Failure, NoRoom, UnknownName
-from graftwerk.models.fetching import convert, fetch, table
+from graftwerk.models import fetching as table
+from graftwerk.models.fetching import convert, fetch
 from graftwerk.models.hub import locate
 from graftwerk.types import Silent
 

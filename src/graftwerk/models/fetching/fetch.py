@@ -14,7 +14,7 @@ from ... import cache, files, limits
 from ...errors import BadFile, Failure, LimitExceeded, NoRoom
 from ...settings import settings
 from ...types import Monitor
-from .table import Fetchable, Part, facts_of, fetchable, folder_of, is_fetched
+from . import Fetchable, Part, facts_of, fetchable, folder_of, is_fetched
 
 _ROOT = str(Path(__file__).parents[3])
 _START = (

@@ -1,23 +1,20 @@
-"""Fit the coefficients of `steer/evidence.py` and measure the shipped calibration.
+"""Fit the coefficients of `rag/evidence.py` and measure the shipped calibration.
 
-    python -m bench.fit_evidence PARAGRAPHS.json            print coefficients and figures
-    python -m bench.fit_evidence PARAGRAPHS.json --write    also write the shipped calibration
+    python -m bench.fit_evidence            print coefficients and figures
+    python -m bench.fit_evidence --write    also write the shipped calibration
 
-PARAGRAPHS.json: a list of {title, text, questions} as `graft eval answers` reads it; ours was
-XQuAD, English. Each question counts twice: with its own paragraph among the hits, and without,
-while other paragraphs of the same article stay. Figures of the fit are from articles that it did
-not see (five folds by title).
+On the question sets of `bench/fit_reading.py`. Each answerable question counts twice: with the
+passages that answer it among the hits, and without, while the others stay. Figures of the fit are
+of each set by the coefficients of the others.
 """
 
 import argparse
-import json
 import math
 import tempfile
-from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold
+from sklearn.model_selection import LeaveOneGroupOut
 
 from graftwerk import files
 from graftwerk.library.index import Index
@@ -25,61 +22,59 @@ from graftwerk.models.encoders import CachingEncoder, load_encoder
 from graftwerk.models.hub import named_by_user
 from graftwerk.rag import evidence
 from graftwerk.rag import evidence as calibration
-from graftwerk.search.qa_pairs import build_index, document_path, read_paragraphs
-from graftwerk.types import Silent
+from graftwerk.search.qa_pairs import read_questions
+
+from .fit_reading import HERE, SETS
 
 RATE = 0.1  # as the default of `graft calibrate`
-SOURCE = "the shipped calibration (XQuAD, English)"
+SOURCE = "the shipped calibration (bench/questions, English)"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.fit_evidence", description=__doc__)
-    parser.add_argument("file", type=Path)
     parser.add_argument("--encoder", default="builtin/minilm")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     with named_by_user([options.encoder]):
         encoder = load_encoder(options.encoder)
-    features, answerable, titles = measure(options.file, encoder)
+    features, answerable, titles = measure(encoder)
 
     cross = np.zeros(len(answerable))
-    for seen, unseen in GroupKFold(5).split(features, answerable, titles):
-        model = LogisticRegression(C=100.0).fit(features[seen], answerable[seen])
+    for seen, unseen in LeaveOneGroupOut().split(features, answerable, titles):
+        model = LogisticRegression(C=3.0).fit(features[seen], answerable[seen])
         cross[unseen] = model.predict_proba(features[unseen])[:, 1]
-    figures("articles not fitted on", cross, answerable, encoder)
+    figures("sets not fitted on", cross, answerable, encoder)
 
-    model = LogisticRegression(C=100.0).fit(features, answerable)
+    model = LogisticRegression(C=3.0).fit(features, answerable)
     coefficients = tuple(round(float(value), 2) for value in model.coef_[0])
     intercept = round(float(model.intercept_[0]), 2)
     print(f"COEFFICIENTS = {coefficients}\nINTERCEPT = {intercept}")
-    now = (evidence.COEFFICIENTS, evidence.INTERCEPT)
-    print("as in steer/evidence.py" if now == (coefficients, intercept) else f"there: {now}")
+    now = (evidence.COEFFICIENTS[2], evidence.INTERCEPT[2])
+    print("as in rag/evidence.py" if now == (coefficients, intercept) else f"there: {now}")
     strengths = 1 / (1 + np.exp(-(features @ coefficients + intercept)))
     made = figures("all", strengths, answerable, encoder)
     if options.write:
         files.write_json(calibration._SHIPPED, made.model_dump())
 
 
-def measure(path, encoder):
-    """Features, label and article of every question, with and without its paragraph."""
-    titles = [item.get("title", number) for number, item in enumerate(json.loads(path.read_text()))]
-    paragraphs = read_paragraphs(path)
-    rows, labels, articles = [], [], []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "index"
-        build_index(folder, paragraphs, encoder, None, Silent())
-        reader = CachingEncoder(load_encoder(encoder.rescorer) if encoder.rescorer else encoder)
-        with Index(folder) as index:
-            for number, paragraph in enumerate(paragraphs):
-                own = document_path(folder, number)
-                for question in paragraph.questions:
-                    hits = index.search(question.text, k=3 * evidence.EVIDENCE_HITS).hits
-                    others = [hit for hit in hits if hit.path != own]
-                    for label, found in ((1, hits), (0, others)):
-                        rows.append(evidence.find_features(question.text, found, reader))
-                        labels.append(label)
-                        articles.append(titles[number])
-    return np.array(rows), np.array(labels), np.array(articles)
+def measure(encoder):
+    """Features, label and set of every question, with and without what answers it."""
+    rows, labels, groups = [], [], []
+    reader = CachingEncoder(load_encoder(encoder.rescorer) if encoder.rescorer else encoder)
+    for name, documents in SETS.items():
+        with tempfile.TemporaryDirectory() as folder, Index(f"{folder}/index") as index:
+            index.add(documents)
+            for question in read_questions(HERE / f"{name}.json"):
+                hits = index.search(question.text, k=2 * evidence.EVIDENCE_HITS).hits
+                others = [
+                    hit for hit in hits if question.sentence not in " ".join(hit.text.split())
+                ]
+                both = ((1, hits), (0, others)) if question.answers else ((0, hits),)
+                for label, found in both:
+                    rows.append(evidence.find_features(question.text, found, reader))
+                    labels.append(label)
+                    groups.append(name)
+    return np.array(rows), np.array(labels), np.array(groups)
 
 
 def figures(name, strengths, answerable, encoder):

@@ -14,6 +14,7 @@ from ..models.language import load_writer
 from ..rag.answer import Asker, Stopwatch
 from ..rag.evidence import (
     EVIDENCE_HITS,
+    MEASURE,
     calibrate,
     find_calibration,
     measure_evidence,
@@ -202,7 +203,7 @@ class Index:
         with watch.time("open"), self._reading() as opened:
             _, reader = self._caching_encoders(opened)
             writes = self._load_writer(request, reader) if isinstance(writer, str) else writer
-            threshold, line = self._threshold(request, reader)
+            threshold, line, measure = self._threshold(request, reader)
         asker = Asker(
             find=partial(self._find_texts, k=request.k, mode=request.mode, where=request.where),
             reader=reader,
@@ -212,6 +213,7 @@ class Index:
             k=request.k,
             budget=request.budget,
             show_prompt=request.show_prompt,
+            measure=measure,
         )
         return asker.ask(request.question, or_silent(monitor), watch)
 
@@ -490,11 +492,13 @@ class Index:
             self._writer = key, made
         return self._writer[1]
 
-    def _threshold(self, request: Ask, reader: Encoder) -> tuple[float, str]:
-        """The answerability threshold, and a line about where it comes from."""
+    def _threshold(self, request: Ask, reader: Encoder) -> tuple[float, str, int]:
+        """The answerability threshold, a line about where it comes from, and its evidence."""
         if request.k == 0:
-            return 0.0, "none: with -k 0 no documents are looked at"
+            return 0.0, "none: with -k 0 no documents are looked at", MEASURE
         if request.evidence is not None:
-            return request.evidence, "given with --evidence"
+            return request.evidence, "given with --evidence", MEASURE
         calibration, line = find_calibration(self.folder, reader)
-        return (calibration.floor if calibration else 0.0), line
+        if calibration is None:
+            return 0.0, line, MEASURE
+        return calibration.floor, line, calibration.measure

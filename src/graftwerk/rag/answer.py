@@ -9,7 +9,7 @@ from ..errors import WriterFailed
 from ..search.results import Hit
 from ..types import Encoder, Monitor, Writer
 from .citations import attribute, check_citations, details_not_in, find_claims, rate_answers
-from .evidence import measure_evidence
+from .evidence import MEASURE, measure_evidence
 from .prompt import (
     NOT_IN_DOCUMENTS,
     KnownCitations,
@@ -50,6 +50,7 @@ class Asker:
         k: passages offered to the writer; 0 for the bare question.
         budget: tokens that a prompt may have.
         show_prompt: whether the answer holds the prompt.
+        measure: version of the evidence that the floor was set with.
     """
 
     find: Callable[[str], Sequence[Hit]]
@@ -60,6 +61,7 @@ class Asker:
     k: int
     budget: int
     show_prompt: bool = False
+    measure: int = MEASURE
 
     def ask(self, question: str, monitor: Monitor, watch: Stopwatch) -> Answer:
         """Search, abstain or prompt and write, check.
@@ -75,7 +77,7 @@ class Asker:
             with watch.time("search"):
                 hits = self.find(question)
             with watch.time("evidence"):
-                evidence = measure_evidence(question, hits, self.reader)
+                evidence = measure_evidence(question, hits, self.reader, self.measure)
         answer = Answer(
             question=question,
             answer="",

@@ -2,23 +2,27 @@
 
 How strongly the passages found speak for an answer being in them: a number from 0 to 1.
 
-Two things are looked at: the cosine of the nearest sentence, and the share of the question's
-content words, weighted by rarity, that one passage holds. A logistic function joins them (the
-cosine of the nearest passage added nothing to these two). Its coefficients were fitted by
-`bench/fit_evidence.py` on public questions (XQuAD, English) with the built-in encoder: each
-question once with its paragraph in the index and once without, other paragraphs of the same
-article still there.
+Three things are looked at: the cosine of the nearest sentence, alone or under its headings; the
+share of the question's content words, weighted by rarity, that one passage holds; and by how much
+the likeliest sentence leads all others and "none of them". A logistic function joins them. Its
+coefficients were fitted by `bench/fit_evidence.py` on the question sets in `bench/questions` with
+the built-in encoder: each question once with the passages that answer it and once without, other
+passages of the same documents still there, and questions that the documents do not answer.
+
+Calibrations of version 1 were made without the lead, and are held to the evidence of that time.
 """
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pydantic
 
 from .. import files
 from ..errors import BadInput
 from ..metrics.intervals import clopper_pearson_upper
+from ..models.language import reading
 from ..models.language.sentences import (
     DIVIDED,
     content_stems,
@@ -28,7 +32,7 @@ from ..models.language.sentences import (
     split_sentences,
 )
 from ..search.results import Hit
-from ..types import Encoder
+from ..types import Encoder, Source
 from .results import Calibration
 
 FILE_NAME = "calibration.json"
@@ -82,6 +86,7 @@ def calibrate(
         promised_rate=clopper_pearson_upper(allowed, len(unanswerable)),
         auc=area_under_curve(answerable, unanswerable),
         source=source,
+        measure=MEASURE,
     )
 
 
@@ -151,38 +156,63 @@ def _read(path: Path) -> Calibration | None:
 
 
 EVIDENCE_HITS = 10  # hits to search for, whatever number of them is offered to the writer
+_READ_HITS = 5  # whose sentences are read
 _READ_PASSAGES = 3  # whose sentences are compared by meaning; more gave nothing
 _READ_SENTENCES = 12  # of those, the ones that share most words with the question
-Features = tuple[float, float]
-COEFFICIENTS: Features = (11.8, 7.82)
-INTERCEPT = -10.48
+Features = tuple[float, ...]
+MEASURE = 2  # version of the evidence; a calibration holds for its own
+COEFFICIENTS: dict[int, Features] = {1: (11.8, 7.82), MEASURE: (4.52, 2.38, 0.61)}
+INTERCEPT = {1: -10.48, MEASURE: -4.19}
+_NO_ANSWER = 7.0  # score of "none of these sentences", by area under the curve of sets left out
 
 
-def measure_evidence(question: str, hits: Sequence[Hit], encoder: Encoder) -> float:
+def measure_evidence(
+    question: str, hits: Sequence[Hit], encoder: Encoder, measure: int = MEASURE
+) -> float:
     """Strength of the evidence in `hits`, 0 without any.
 
     Args:
         question: the question.
         hits: text passages, best first; the first `EVIDENCE_HITS` are looked at.
         encoder: the full encoder (for a static index, its rescorer).
+        measure: version of the evidence.
     """
     if not hits:
         return 0.0
-    features = find_features(question, hits, encoder)
-    logit = INTERCEPT + sum(
-        weight * value for weight, value in zip(COEFFICIENTS, features, strict=True)
+    find = find_features if measure == MEASURE else find_features_1
+    features = find(question, hits, encoder)
+    logit = INTERCEPT[measure] + sum(
+        weight * value for weight, value in zip(COEFFICIENTS[measure], features, strict=True)
     )
     return 1.0 / (1.0 + math.exp(-logit))
 
 
 def find_features(question: str, hits: Sequence[Hit], encoder: Encoder) -> Features:
-    """Cosine of the nearest sentence, and share of the question's words in one passage."""
+    """Cosine of the nearest sentence, share of the question's words, and lead of one sentence."""
+    sources = [Source(number, hit) for number, hit in enumerate(hits[:_READ_HITS], 1)]
+    sentences = reading.list_sentences(sources)
+    if not sentences:
+        return 0.0, 0.0, -_NO_ANSWER
+    _, seen, _ = reading.find_features(question, sentences, encoder)
+    scores = seen @ np.array(reading.WEIGHTS)
+    best = int(np.argmax(scores))
+    others = np.logaddexp.reduce([_NO_ANSWER, *np.delete(scores, best)])
+    return float(seen[:, :2].max()), _words_held(question, hits), float(scores[best] - others)
+
+
+def _words_held(question: str, hits: Sequence[Hit]) -> float:
+    requested = content_stems(question)
+    stems = [content_stems(f"{hit.heading} {hit.text}") for hit in hits[:EVIDENCE_HITS]]
+    weights = rarity(stems)
+    return max(covered(requested, found, weights) for found in stems)
+
+
+def find_features_1(question: str, hits: Sequence[Hit], encoder: Encoder) -> Features:
+    """Cosine of the nearest sentence, and share of the question's words: of version 1."""
     seen = hits[:EVIDENCE_HITS]
     requested = content_stems(question)
     stems = [content_stems(f"{hit.heading} {hit.text}") for hit in seen]
     weights = rarity(stems)
-    share = max(covered(requested, found, weights) for found in stems)
-
     sentences = [
         hit.text[start:end]
         for hit in seen[:_READ_PASSAGES]
@@ -191,4 +221,4 @@ def find_features(question: str, hits: Sequence[Hit], encoder: Encoder) -> Featu
     sentences.sort(key=lambda text: -covered(requested, content_stems(text), weights))
     vector = encoder.encode_texts([question], role="query")[0]
     read = [DIVIDED.sub(joined, text) for text in sentences[:_READ_SENTENCES] or [seen[0].text]]
-    return float((encoder.encode_texts(read) @ vector).max()), share
+    return float((encoder.encode_texts(read) @ vector).max()), _words_held(question, hits)

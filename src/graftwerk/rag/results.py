@@ -137,3 +137,6 @@ class Calibration(Report):
     )
     auc: float = Field(description="chance that an answerable question has the stronger evidence")
     source: str = Field(description="where it comes from")
+    measure: int = Field(
+        default=1, ge=1, le=2, description="version of the evidence that it was set with"
+    )

@@ -1,6 +1,13 @@
+import math
+
 import pytest
 
-from graftwerk.rag.evidence import EVIDENCE_HITS, find_features, measure_evidence
+from graftwerk.rag.evidence import (
+    EVIDENCE_HITS,
+    find_features,
+    find_features_1,
+    measure_evidence,
+)
 from graftwerk.search.results import Hit
 
 QUESTION = "When may foosball be played?"
@@ -33,11 +40,14 @@ def test_evidence_grows_with_what_the_documents_say(words_encoder):
 
 def test_the_features_in_closed_form(words_encoder):
     found = hits("It is late. Foosball played.", "Pigeons.", "Foosball.", "Roof.")
-    cosine, share = find_features(QUESTION, found, words_encoder)
+    cosine, share, lead = find_features(QUESTION, found, words_encoder)
     assert cosine == pytest.approx(
         1.0
     )  # the content words of the second sentence are the question's
     assert share == pytest.approx(1.0)
+    assert lead > 0 > find_features(QUESTION, hits("Pigeons."), words_encoder)[2]
+    tied = hits("Foosball is played at five.", "Foosball was played at six.")
+    assert lead > find_features(QUESTION, tied, words_encoder)[2]
     assert find_features(QUESTION, found[1:], words_encoder)[1] == pytest.approx(0.5, abs=0.2)
 
 
@@ -70,3 +80,12 @@ def test_neither_more_hits_nor_long_documents_cost_more(words_encoder):
 
 def test_a_question_or_a_passage_without_words_is_weighed_too(words_encoder):
     assert 0.0 < measure_evidence("???", hits("..."), words_encoder) < 1.0
+
+
+def test_calibrations_of_version_1_are_held_to_their_own_evidence(words_encoder):
+    found = hits("Foosball may be played after five.")
+    cosine, share = find_features_1(QUESTION, found, words_encoder)
+    logit = 11.8 * cosine + 7.82 * share - 10.48
+    assert measure_evidence(QUESTION, found, words_encoder, 1) == pytest.approx(
+        1 / (1 + math.exp(-logit))
+    )

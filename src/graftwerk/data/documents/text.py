@@ -19,6 +19,10 @@ _MARKDOWN_UNDERLINE = re.compile(r" {0,3}(=|-)\1++[ \t]*+$")
 _NO_TITLE = re.compile(r"[ \t]*(?:[-*+>|]|\d{1,9}[.)])|    |\t")
 _FRONT_MATTER_END = re.compile(r"^(?:---|\.\.\.)[ \t]*+\r?$", re.MULTILINE)
 _RST_UNDERLINE = re.compile(r"([!-/:-@\[-`{-~])\1++[ \t]*+$")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_SENTENCE_END = re.compile(r"[.!?…:;,](?:\s|$)")
+_TITLE = 60  # characters; a longer line of plain text is no title
+_SHORT_TITLE = 40  # and of one that no blank line follows; prose is wrapped later than this
 _SPECIAL_LINE = 2 * HEADING_CHARACTERS  # a longer line is never a heading, underline or fence
 
 
@@ -90,16 +94,60 @@ def _lines(text: str, begin: int = 0) -> Iterator[tuple[int, int]]:
 
 
 def find_paragraphs(text: str) -> tuple[Block, ...]:
-    """Blocks of plain text: runs of lines between blank ones."""
+    """Blocks of plain text: runs of lines between blank ones.
+
+    The first paragraph, or first line, is the title where it is short and no sentence; so is a
+    later one the heading of what follows, where that is not short as well.
+    """
     outline = Outline()
-    paragraph = _Paragraph(text, outline)
-    for number, (start, end) in enumerate(_lines(text), 1):
-        if text[start:end].strip():
-            paragraph.take(start, end, number)
+    paragraphs = _split_title(text, list(_paragraphs(text)))
+    for position, (start, end, line) in enumerate(paragraphs):
+        following = "".join(text[s:e] for s, e, _ in paragraphs[position + 1 : position + 2])
+        title = text[start:end]
+        if _is_title(title) and following and (position == 0 or not _is_title(following)):
+            outline.heading(1 if position == 0 else 2, title, start, end, line)
         else:
-            paragraph.close()
-    paragraph.close()
+            outline.add(start, end, line)
     return outline.finish()
+
+
+def _paragraphs(text: str) -> Iterator[tuple[int, int, int]]:
+    """Start, end and first line of each run of lines."""
+    begin = last = first = 0
+    for number, (start, end) in enumerate(_lines(text), 1):
+        line = text[start:end]
+        if line.strip():
+            if not first:
+                begin, first = start + len(line) - len(line.lstrip()), number
+            last = start + len(line.rstrip())
+        elif first:
+            yield begin, last, first
+            first = 0
+    if first:
+        yield begin, last, first
+
+
+def _split_title(text: str, paragraphs: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """The paragraphs, with a title that no blank line follows cut from the first."""
+    for start, end, line in paragraphs[:1]:
+        parts = _LINE_END.split(text[start:end], maxsplit=1)
+        if len(parts) == 2 and len(parts[0]) <= _SHORT_TITLE and _is_title(parts[0].rstrip()):
+            body = parts[1].lstrip()
+            if body[:1].isupper() and len(_LINE_END.split(body, maxsplit=1)[0]) > _SHORT_TITLE:
+                title = (start, start + len(parts[0].rstrip()), line)
+                return [title, (end - len(body), end, line + 1), *paragraphs[1:]]
+    return paragraphs
+
+
+def _is_title(line: str) -> bool:
+    return (
+        len(line) <= _TITLE
+        and line[:1].isalnum()
+        and not line[:1].islower()
+        and _SENTENCE_END.search(line) is None
+        and _LINE_END.search(line) is None
+        and _NO_TITLE.match(line) is None
+    )
 
 
 def find_markdown(text: str) -> tuple[Block, ...]:

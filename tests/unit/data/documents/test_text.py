@@ -241,3 +241,40 @@ def test_blocks_are_ordered_trimmed_and_leave_out_headings_only(find, text):
 )
 def test_a_lot_of_anything(find, unit):
     find(unit * 30_000)  # quadratic time shows
+
+
+@pytest.mark.parametrize(
+    ("text", "blocks"),
+    [
+        ("In case of fire\n\nLeave.", [(3, "In case of fire", "Leave.")]),
+        (
+            "Baths\r\n\r\nPrices\r\n\r\nA ticket costs 5 euros.\r\n\r\nLessons\r\n\r\nOn Mondays.",
+            [
+                (5, "Baths > Prices", "A ticket costs 5 euros."),
+                (9, "Baths > Lessons", "On Mondays."),
+            ],
+        ),
+        (
+            "In case of fire\nLeave by the nearest stairs, not by the lift at all.\nThen wait.",
+            [
+                (
+                    2,
+                    "In case of fire",
+                    "Leave by the nearest stairs, not by the lift at all.\nThen wait.",
+                )
+            ],
+        ),
+        ("Buy milk\nBuy bread", [(1, "", "Buy milk\nBuy bread")]),
+        ("It is short.\n\nIt is.", [(1, "", "It is short."), (3, "", "It is.")]),
+        ("- An item\n\nText.", [(1, "", "- An item"), (3, "", "Text.")]),
+        ("Only a title", [(1, "", "Only a title")]),
+        (
+            "Intro is here.\n\nAnna\n\nBert",
+            [(1, "", "Intro is here."), (3, "", "Anna"), (5, "", "Bert")],
+        ),
+    ],
+)
+def test_short_lines_of_plain_text_are_titles_not_passages(text, blocks):
+    assert outline(find_paragraphs, text) == blocks
+    for block in find_paragraphs(text):
+        assert text[block.start : block.end].strip() == text[block.start : block.end]

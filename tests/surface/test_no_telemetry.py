@@ -136,6 +136,42 @@ def test_what_forbids_it_is_set_by_the_import_alone() -> None:
     assert found["ANONYMIZED_TELEMETRY"] == "False"
 
 
+_FETCH = """
+import threading, http.server, os
+asked = []
+class Hub(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        asked.append(self.path)
+        self.send_error(404)
+    do_HEAD = do_GET
+    def log_message(self, *_):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
+from graftwerk.errors import GraftError
+from graftwerk.models.hub import locate, named_by_user
+for name in ("evil/x", "evil/x@main"):
+    try:
+        with named_by_user([name]):
+            locate(name)
+    except GraftError:
+        pass
+print("\\n".join(asked))
+"""
+
+
+def test_a_hub_is_asked_for_the_model_alone(tmp_path) -> None:
+    """huggingface_hub also fetches a list of programs, to say which of them calls."""
+    names = {name: v for name, v in os.environ.items() if not name.startswith(("HF_", "XDG_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", _FETCH], env=names | {"HOME": str(tmp_path)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    requested = done.stdout.split()
+    assert requested and all("evil/x" in path for path in requested), requested
+
+
 def test_what_the_user_set_stays() -> None:
     found = _variables(
         ORT_DISABLE_TELEMETRY="0", HF_HUB_DISABLE_TELEMETRY="", ANONYMIZED_TELEMETRY="True"

@@ -44,7 +44,9 @@ def _run(arguments: Sequence[str] | None, stopping: Stopping) -> int:
         with streams.writing() if alone else nullcontext():  # what the parser prints itself
             result = app(hide_dash(tokens), exit_on_error=False, print_error=False)
         return result if isinstance(result, int) else 0
-    except (Exception, KeyboardInterrupt) as error:
+    except (GeneratorExit, SystemExit):
+        raise
+    except BaseException as error:  # Ctrl-C, and panics of libraries in Rust, are no exceptions
         return _failed(error, stopping, as_json, debug)
 
 

@@ -10,11 +10,14 @@ The models that come with the package: their names, and where they lie.
 
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
+from typing import TypeVar, cast
 
 from ..errors import BadFile, Failure, GraftError, UnknownName
 from ..settings import settings
@@ -22,6 +25,7 @@ from .checkpoint import require_plain_files
 from .fetching import FETCHABLE, fetched_folder
 from .integrity import require_published_folder
 
+_T = TypeVar("_T")
 PREFIX = "builtin/"
 _SHOWN = 300  # characters of a library's error
 _WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -240,6 +244,61 @@ def loading(name: str) -> Iterator[None]:
             f"model {name!r} cannot be used: {type(error).__name__}: {reason}.",
             "Copy its whole folder again, or take another model.",
         ) from error
+
+
+_PANIC = "PanicException"  # of libraries in Rust; it is no Exception
+
+
+def within(seconds: float, work: Callable[[], _T], memory: int | None = None) -> _T:
+    """Do what a model's file decides, which may never end, in a thread that is not waited for.
+
+    Args:
+        seconds: that it may take.
+        work: leaves Python's lock alone from time to time, or at once.
+        memory: bytes that the process may take beside those it has.
+
+    Raises:
+        TimeoutError: it takes longer.
+        ValueError: a library gave up.
+    """
+    found: Queue[tuple[_T | None, BaseException | None]] = Queue()
+
+    def run() -> None:
+        try:
+            found.put((work(), None))
+        except BaseException as error:  # the caller's to raise
+            found.put((None, error))
+
+    with _memory_limited(memory):
+        Thread(target=run, daemon=True).start()
+        try:
+            result, error = found.get(timeout=seconds)
+        except Empty:
+            raise TimeoutError from None
+    if error is not None:
+        if type(error).__name__ == _PANIC:
+            raise ValueError(str(error)) from error
+        raise error
+    return cast("_T", result)
+
+
+@contextmanager
+def _memory_limited(more: int | None) -> Iterator[None]:
+    """Let the process take only so much more memory; where that cannot be said, it stays free."""
+    pages = Path("/proc/self/statm")
+    if more is None or not pages.is_file():
+        yield
+        return
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    most = int(pages.read_text().split()[0]) * resource.getpagesize() + more
+    if before[0] == resource.RLIM_INFINITY or most < before[0]:
+        resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def require_reachable(name: str, option: str) -> None:

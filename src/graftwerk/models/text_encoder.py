@@ -8,21 +8,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Int64
 
-from .. import files
+from .. import files, limits
 from ..errors import BadFile, BadInput, Damaged
 from ..results import Modality
 from ..types import Role, Vectors
 from .checkpoint import ModelFolder, open_folder, read_object
+from .hub import within
 
 if TYPE_CHECKING:
     import tokenizers
 
 
+_T = TypeVar("_T")
 TokenIds = Int64[np.ndarray, "b t"]
 # (ids, mask, pooled) -> vectors; `pooled` is 1 for the tokens that take part in the pooling
 Forward = Callable[[TokenIds, TokenIds, TokenIds], Vectors]
@@ -48,19 +50,21 @@ class TokenReader:
 
     def read(self, texts: Sequence[str]) -> list[list[int]]:
         """Token numbers of each text, special tokens counted, cut at `max_length`."""
-        encodings = self._cutting.encode_batch_fast([self._clean(text) for text in texts])
+        cleaned = [self._clean(text) for text in texts]
+        encodings = tokenize(lambda: self._cutting.encode_batch_fast(cleaned), cleaned)
         return [encoding.ids for encoding in encodings]
 
     def read_whole(self, texts: Sequence[str]) -> list[list[int]]:
         """Token numbers of each whole text, without special tokens."""
         cleaned = [self._clean(text) for text in texts]
-        encodings = self._counting.encode_batch_fast(cleaned, add_special_tokens=False)
+        encodings = tokenize(
+            lambda: self._counting.encode_batch_fast(cleaned, add_special_tokens=False), cleaned
+        )
         return [encoding.ids for encoding in encodings]
 
     def count(self, text: str) -> int:
         """Tokens of the whole `text`, special tokens not counted."""
-        encoding = self._counting.encode(self._clean(text), add_special_tokens=False)
-        return len(encoding.ids)
+        return len(self.read_whole([text])[0])
 
     @property
     def vocabulary_size(self) -> int:
@@ -117,6 +121,22 @@ class TokenReader:
     @cached_property
     def _counting(self) -> "tokenizers.Tokenizer":
         return parse_tokenizer(self.definition)
+
+
+def tokenize(work: Callable[[], _T], texts: Sequence[str]) -> _T:
+    """Let a tokenizer work, whose patterns came with a model and may take for ever.
+
+    Raises:
+        BadFile: it takes longer than any does, or gives up.
+    """
+    seconds = limits.TOKENIZER_SECONDS + limits.CHARACTER_SECONDS * sum(map(len, texts))
+    hint = "Take another model, or correct the patterns in its tokenizer.json."
+    try:
+        return within(seconds, work)
+    except TimeoutError:
+        raise BadFile(f"the model's tokenizer takes more than {seconds:.0f} s.", hint) from None
+    except ValueError as error:
+        raise BadFile(f"the model's tokenizer fails: {error}.", hint) from error
 
 
 def parse_tokenizer(definition: str) -> "tokenizers.Tokenizer":

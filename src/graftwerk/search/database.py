@@ -233,16 +233,24 @@ def write_lock(folder: Path, seconds: float = limits.LOCK_SECONDS) -> Iterator[N
         lock.release()
 
 
+_signed: dict[tuple[int, Path], dict[str, object]] = {}  # by process, since a fork has a copy
+
+
 def _sign(folder: Path) -> None:
-    """Say who writes; one write to disk a process, unless writers take turns."""
-    if _read_owner(folder).get("pid") == os.getpid():
+    """Say who writes; one write to disk a process, unless writers take turns.
+
+    The number of the process alone does not tell: in every container there is a process 1.
+    """
+    key = os.getpid(), folder
+    if key in _signed and _read_owner(folder) == _signed[key]:
         return
-    owner = {
+    owner: dict[str, object] = {
         "pid": os.getpid(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200],
         "since": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
     files.write_json(folder / OWNER, owner)
+    _signed[key] = owner
 
 
 def _read_owner(folder: Path) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """How the one reader of tables decides: quotes, separators, headers, numbers, encodings."""
 
 import io
+import json
 import zipfile
 
 import pytest
@@ -239,9 +240,22 @@ def test_a_folder_of_several_splits_names_them(tmp_path):
 
 
 def test_an_arrow_folder_may_not_name_files_outside_of_it(tmp_path):
-    (tmp_path / "state.json").write_text('{"_data_files": [{"filename": "../x.arrow"}]}')
+    (tmp_path / "set").mkdir()
+    (tmp_path / "x.arrow").write_bytes(b"somebody's own")
+    (tmp_path / "set" / "state.json").write_text('{"_data_files": [{"filename": "../x.arrow"}]}')
     with pytest.raises(BadFile, match="which is not there"):
-        read_table(tmp_path)
+        read_table(tmp_path / "set")
+
+
+def test_classes_of_datasets_have_their_names_and_minus_1_is_none(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    feature = {"_type": "ClassLabel", "names": ["neg", "pos"]}
+    known = {"huggingface": json.dumps({"info": {"features": {"label": feature}}})}
+    table = pyarrow.table({"text": list("abc"), "label": [1, -1, 0]}).replace_schema_metadata(known)
+    pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet").columns["label"] == ["pos", None, "neg"]
 
 
 def test_a_small_parquet_file_that_unpacks_to_much_is_refused(tmp_path, monkeypatch):

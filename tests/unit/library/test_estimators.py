@@ -61,6 +61,8 @@ def test_texts_to_classes(tiny):
     weights = np.arange(len(NEW))
     weighted = np.average(predicted == np.array(TRUTH), weights=weights)
     assert clf.score(NEW, TRUTH, sample_weight=weights) == pytest.approx(weighted)
+    cold = [text for text, label in zip(NEW, predicted, strict=True) if label == "cold"][:2]
+    assert clf.score(cold, ["cold", "never learned"]) == 0.5
     assert clf.features(NEW).shape == (30, 16)
     assert not hasattr(clf, "n_features_in_")
 
@@ -203,6 +205,7 @@ def test_any_number_of_labels(tiny, tmp_path):
     rows = [[str(clf.classes_[n]) for n in np.flatnonzero(row)] for row in predicted]
     exact = np.mean([sorted(a) == sorted(b) for a, b in zip(rows, named, strict=True)])
     assert clf.score(TEXTS, named) == pytest.approx(exact)
+    assert clf.score(TEXTS[:2], [rows[0], [*rows[1], "never learned"]]) == 0.5
     chances = clf.predict_proba(TEXTS)
     np.testing.assert_array_equal(chances > 0.5, predicted > 0)
     clf.save(tmp_path / "fit")

@@ -59,7 +59,10 @@ def test_guided_by_hand_is_what_a_guide_does(pipe):
     x = gw.samplers.dpmpp_2m(denoise, pipe.noise(2, seed=3), pipe.sigmas(4))
     assert torch.equal(x, made.latents)
     assert made.report.guides[0].name == "the guide"
-    assert not torch.equal(x, pipe.generate("a cone", n=2, steps=4, seed=3).latents)
+    plain = pipe.generate("a cone", n=2, steps=4, seed=3).latents
+    assert not torch.equal(x, plain)
+    never = gw.Guide(brighter, 3.0, interval=(1e6, 2e6))  # noise levels that no step has
+    assert torch.equal(pipe.with_(never).generate("a cone", n=2, steps=4, seed=3).latents, plain)
 
 
 def test_adapters_and_their_order_in_words(pipe):

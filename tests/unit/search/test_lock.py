@@ -1,5 +1,6 @@
 """One writer at a time."""
 
+import json
 import os
 import subprocess
 import sys
@@ -53,6 +54,14 @@ def test_one_after_the_other(tmp_path):
     for _ in range(3):
         with write_lock(tmp_path, seconds=0.1):
             assert f'"pid": {os.getpid()}' in (tmp_path / "writer.json").read_text()
+
+
+def test_a_process_of_the_same_number_is_another(tmp_path):
+    """Of another container, or of a time before."""
+    owner = {"pid": os.getpid(), "command": "another", "since": "2020-01-01"}
+    (tmp_path / "writer.json").write_text(json.dumps(owner))
+    with write_lock(tmp_path, seconds=0.1):
+        assert json.loads((tmp_path / "writer.json").read_text())["since"] > "2020-01-01"
 
 
 def test_it_is_let_go_after_an_error(tmp_path):

@@ -1,15 +1,14 @@
 """A causal language model from a local folder or the hub."""
 
 from collections.abc import Iterator
-from queue import Empty, Queue
-from threading import Thread
 from typing import Any
 
 from ... import limits
 from ...errors import BadFile, BadInput, WriterFailed
 from ...types import Prompt
 from ..checkpoint import ModelFolder, open_folder
-from ..hub import loading, locate
+from ..hub import loading, locate, within
+from ..text_encoder import tokenize
 from ..transformers import choose_device, load_network, quiet
 from .reply import repeats, without_marks
 
@@ -120,8 +119,9 @@ class LocalWriter:
     def _tokens(self, text: str) -> list[int]:
         if self._tokenizer.chat_template:
             text = _fill_template(self.name, self._tokenizer, text)
-            return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-        return list(self._tokenizer(text)["input_ids"])
+        special = not self._tokenizer.chat_template
+        rows = tokenize(lambda: self._tokenizer([text], add_special_tokens=special), [text])
+        return list(rows["input_ids"][0])
 
     def _continue(self, tokens: list[int]) -> Iterator[int]:
         import torch
@@ -148,34 +148,25 @@ class LocalWriter:
 def _fill_template(name: str, tokenizer: Any, text: str) -> str:
     """A text in the model's chat template.
 
-    The template is a program that came with the model, so it gets a deadline; it runs in a thread
-    of its own, for nothing else can leave it alone.
+    The template is a program that came with the model, so it gets a deadline and a little memory.
 
     Raises:
-        BadFile: the template fails, or takes longer than any does.
+        BadFile: the template fails, or takes more time or memory than any does.
     """
     message = [{"role": "user", "content": text}]
-    found: Queue[str | Exception] = Queue()
-
-    def fill() -> None:
-        try:
-            found.put(
-                str(
-                    tokenizer.apply_chat_template(
-                        message, tokenize=False, add_generation_prompt=True
-                    )
-                )
-            )
-        except Exception as error:  # the template may raise anything
-            found.put(error)
-
-    Thread(target=fill, daemon=True).start()
     hint = "Take another model, or correct chat_template in its tokenizer_config.json."
+
+    def fill() -> str:
+        return str(
+            tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        )
+
     try:
-        filled = found.get(timeout=limits.CHAT_TEMPLATE_SECONDS)
-    except Empty:
+        return within(limits.CHAT_TEMPLATE_SECONDS, fill, limits.CHAT_TEMPLATE_MEMORY)
+    except TimeoutError:
         reason = f"takes more than {limits.CHAT_TEMPLATE_SECONDS:g} s"
-        raise BadFile(f"the chat template of {name} {reason}.", hint) from None
-    if isinstance(filled, Exception):
-        raise BadFile(f"the chat template of {name} fails: {filled}.", hint) from filled
-    return filled
+    except MemoryError:
+        reason = f"takes more than {limits.CHAT_TEMPLATE_MEMORY // limits.MIB:,} MiB of memory"
+    except Exception as error:  # the template may raise anything
+        raise BadFile(f"the chat template of {name} fails: {error}.", hint) from error
+    raise BadFile(f"the chat template of {name} {reason}.", hint)

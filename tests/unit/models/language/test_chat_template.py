@@ -1,5 +1,7 @@
 """A chat template is a program of the model's author."""
 
+import resource
+
 import pytest
 from jinja2 import Template
 
@@ -30,3 +32,20 @@ def test_it_has_a_deadline(monkeypatch):
 def test_its_failure_is_said():
     with pytest.raises(BadFile, match="chat template of m fails"):
         _fill_template("m", Tokenizer("{{ 1 // 0 }}"), "x")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 'x' * 3_000_000_000 }}",
+        "{{ '%3000000000d' % 1 }}",
+        "{{ 'x'.ljust(3_000_000_000) }}",
+        "{% set n = namespace(x='xxxxxxxx') %}{% for a in range(40) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+    ],
+)
+def test_it_takes_no_more_memory_than_it_may(template):
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with pytest.raises(BadFile, match="more than 512 MiB of memory"):
+        _fill_template("m", Tokenizer(template), "x")
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+    assert _fill_template("m", Tokenizer("<{{ messages[0].content }}>"), "x") == "<x>"

@@ -12,7 +12,7 @@ from ..errors import BadInput
 from .dataset import Kind
 from .documents.formats import is_image_path
 from .tables import AS_FOUND, Reading, Table, is_missing, is_number
-from .tables.roles import counts_rows, is_code, is_date, is_identifier
+from .tables.roles import counts_rows, is_code, is_date, is_identifier, is_key
 
 Missing = Literal["ask", "drop", "learn"]
 KIND_WORDS: dict[Kind, str] = {
@@ -167,7 +167,7 @@ class _Sorted:
             self.others[name] = "empty"
         elif by_itself and is_date(name, values):
             self.others[name] = "dates"
-        elif by_itself and is_identifier(name, values):
+        elif by_itself and (is_identifier(name, values) or is_key(name, values)):
             self.others[name] = "identifiers"
         elif numbers >= _HALF * len(values):
             self.series.append(name)

@@ -1,5 +1,7 @@
 """Tables of numbers, and of numbers beside texts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.impute import SimpleImputer
@@ -160,6 +162,17 @@ def test_arrays_of_other_columns_or_infinite_numbers_are_refused():
         clf.predict(values)
     with pytest.raises(BadInput, match="this model reads tables of numbers"):
         clf.predict(["a text"])
+
+
+def test_numbers_that_name_something_are_not_read_by_themselves(tmp_path):
+    rows = [(text, n % 5, n % 7, label) for n, (text, label) in enumerate(sentences(60))]
+    path = write_csv(tmp_path / "a.csv", rows, ("text", "user_id", "paid", "label"))
+    requested = ColumnChoice(frozenset({"text", "row"}), target="label")
+    found = read_examples(path, requested)
+    assert (found.columns, found.numbers) == (("text", "paid"), ("paid",))
+    assert "user_id (identifiers)" in found.notes[0]
+    named = replace(requested, content=("text", "user_id"))
+    assert read_examples(path, named).numbers == ("user_id",)
 
 
 def test_the_labels_by_another_name_are_not_read(tmp_path):

@@ -27,6 +27,7 @@ _NAMED_ID = re.compile(
     r"(?:^|[_ .-])(?:id|ids|uuid|guid|idx|index|key|hash)$|[a-z]I[dD]$|^(?:id|uuid)[_ .-]"
     r"|^column 1$|^unnamed: ?0(?:[._]\d+)*$|^(?:row|no|nr|number|#)$",
 )
+_NAMED_KEY = re.compile(r"(?:^|[_ .-])(?:id|ids|key)$|[a-z]I[dD]$")  # also of what recurs: user_id
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}", re.I)
 _DIGITS = re.compile(r"\d+")
 
@@ -49,6 +50,12 @@ def is_identifier(name: str, values: Sequence[Any]) -> bool:
     if _NAMED_ID.search(name) or _NAMED_ID.search(name.lower()):
         return not numbers or all(float(text).is_integer() for text in texts)
     return False
+
+
+def is_key(name: str, values: Sequence[Any]) -> bool:
+    """Whether whole numbers name something that recurs, such as a user, by the column's name."""
+    named = _NAMED_KEY.search(name) or _NAMED_KEY.search(name.lower())
+    return bool(named) and all(is_plain(one) and float(one).is_integer() for one in values)
 
 
 def is_code(values: Sequence[Any]) -> bool:

@@ -35,8 +35,6 @@ _DISPLAY = re.compile(
 )
 _COMMENT = re.compile(r"/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)")
 _BRACE = re.compile(r"([{}])")
-# parts and states of an element, which say nothing of the whole of it
-_STATE = re.compile(r"::|:(?:before|after|first-l|hover|focus|active|checked|target|visited)")
 _CLASS, _TAG = re.compile(r"[.\[:]"), re.compile(r"(?:^|[\s>+~])[a-zA-Z]")
 _STYLE_CHARACTERS, _MOST_RULES = 1_000_000, 300
 _SPACES = re.compile(r"[ \t\r\n\f]+")
@@ -115,7 +113,7 @@ def _rules(parser: "LexborHTMLParser") -> Iterator[tuple[str, bool]]:
                 if opened or visible is None or selectors.startswith("@"):
                     continue
                 for selector in filter(None, map(str.strip, selectors.split(","))):
-                    if left and not _STATE.search(selector):
+                    if left:
                         left -= 1
                         yield selector, visible
             piece = part

@@ -62,6 +62,13 @@ def dropped(tmp_path):
         ("<style>.x{display:none} .x{display:block}</style><p class=x>yes", ["yes"], 0),
         ("<style>@media print{p{display:none}}</style><p>yes", ["yes"], 0),
         ("<style>p::before{display:none} p:hover{display:none}</style><p>yes", ["yes"], 0),
+        ("<style>p:hover{display:none} p:focus{display:none}</style><p>yes", ["yes"], 0),
+        (
+            "<style>p{display:none} :checked+p{display:block}</style><input type=checkbox checked>"
+            "<p>yes<p>no",
+            ["yes"],
+            1,
+        ),
         ("<style>p{display:none</style><p>yes", ["yes"], 0),
         ("<style>[[[{display:none} %%{display:none}</style><p>yes", ["yes"], 0),
         ("<details><summary>More</summary>yes</details>", ["More", "yes"], 0),

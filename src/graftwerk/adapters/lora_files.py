@@ -178,10 +178,11 @@ def _with_diffusers_blocks(state: dict[str, Tensor], unet: Any, file: Path) -> d
     """Map the block numbers of sgm's U-Net, as SDXL's LoRAs often have them."""
     if not any(key.startswith("lora_unet_") and "_blocks_" in key for key in state):
         return state
-    from diffusers.loaders.lora_conversion_utils import _maybe_map_sgm_blocks_to_diffusers
+    from diffusers.loaders import lora_conversion_utils
 
+    renamed: Any = lora_conversion_utils._maybe_map_sgm_blocks_to_diffusers
     try:
-        return dict(_maybe_map_sgm_blocks_to_diffusers(dict(state), unet.config))
+        return dict(renamed(dict(state), unet.config))
     except (ValueError, IndexError, TypeError) as error:
         raise BadFile(f"the names in {file} cannot be mapped: {error}", _HINT) from error
 

@@ -5,7 +5,6 @@ A folder of peft; `pytorch_lora_weights.safetensors` of diffusers, with the name
 itself, so a name that stands for none is an error, not a guess.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -201,7 +200,7 @@ def _module_of(name: str, part: str) -> str:
 def _config_of(metadata: Mapping[str, str], part: str, file: Path) -> dict[str, Any]:
     """The configuration of peft that diffusers writes beside the tensors; empty without one."""
     try:
-        content = json.loads(metadata.get("lora_adapter_metadata", "{}"))
+        content = files.parse_json(metadata.get("lora_adapter_metadata", "{}"))
         return {
             k.removeprefix(f"{part}."): v for k, v in content.items() if k.startswith(f"{part}.")
         }

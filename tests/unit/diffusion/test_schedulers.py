@@ -68,6 +68,12 @@ def test_what_does_not_fit_is_refused_by_name(pair, name) -> None:
     assert f"class '{name}'" in str(pair.compare({"_class_name": name}))
 
 
+@pytest.mark.parametrize("name", ["PNDMScheduler", "KDPM2DiscreteScheduler"])
+def test_what_diffusers_itself_cannot_do_is_refused(pair, name) -> None:
+    found = pair.compare({"_class_name": name, "prediction_type": "sample"})
+    assert str(found).startswith(f"refused: {name} of diffusers cannot do this")
+
+
 def test_a_variance_that_the_network_predicts_is_refused() -> None:
     with pytest.raises(BadFile, match="variance_type"):
         noise_of(_class_name="DDPMScheduler", variance_type="learned_range")

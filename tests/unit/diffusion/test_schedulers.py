@@ -212,6 +212,23 @@ def test_a_start_within_the_schedule_takes_its_last_steps(pair) -> None:
         assert len(again) == STEPS - 3
 
 
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+def test_the_start_is_as_large_as_that_of_the_pipeline(spacing) -> None:
+    """Noise of the highest level alone, or with an image in it: a difference of .2 %."""
+    noise = noise_of(_class_name="EulerDiscreteScheduler", timestep_spacing=spacing)
+    sigmas, seen = own_levels(noise, STEPS), []
+    unit = torch.ones(1, 1, 2, 2)
+
+    def denoise(x, sigma):
+        seen.append(x)
+        return gaussian(x, sigma)
+
+    run = find_sampler("model", torch.Generator(), noise=noise, steps=STEPS)
+    run(denoise, initial(unit, sigmas[0]), sigmas)
+    expected = float(noise.scheduler(STEPS).init_noise_sigma)
+    assert seen[0].flatten().tolist() == pytest.approx([expected] * 4, rel=1e-5)
+
+
 def test_eta_and_steps_that_a_scheduler_does_not_take(pair) -> None:
     noise = noise_of(_class_name="EulerDiscreteScheduler")
     run = find_sampler("model", torch.Generator(), 0.5, noise, STEPS)

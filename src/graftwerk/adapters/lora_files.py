@@ -5,7 +5,6 @@ A folder of peft; `pytorch_lora_weights.safetensors` of diffusers, with the name
 itself, so a name that stands for none is an error, not a guess.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -178,10 +177,11 @@ def _with_diffusers_blocks(state: dict[str, Tensor], unet: Any, file: Path) -> d
     """Map the block numbers of sgm's U-Net, as SDXL's LoRAs often have them."""
     if not any(key.startswith("lora_unet_") and "_blocks_" in key for key in state):
         return state
-    from diffusers.loaders.lora_conversion_utils import _maybe_map_sgm_blocks_to_diffusers
+    from diffusers.loaders import lora_conversion_utils
 
+    renamed: Any = lora_conversion_utils._maybe_map_sgm_blocks_to_diffusers
     try:
-        return dict(_maybe_map_sgm_blocks_to_diffusers(dict(state), unet.config))
+        return dict(renamed(dict(state), unet.config))
     except (ValueError, IndexError, TypeError) as error:
         raise BadFile(f"the names in {file} cannot be mapped: {error}", _HINT) from error
 
@@ -200,7 +200,7 @@ def _module_of(name: str, part: str) -> str:
 def _config_of(metadata: Mapping[str, str], part: str, file: Path) -> dict[str, Any]:
     """The configuration of peft that diffusers writes beside the tensors; empty without one."""
     try:
-        content = json.loads(metadata.get("lora_adapter_metadata", "{}"))
+        content = files.parse_json(metadata.get("lora_adapter_metadata", "{}"))
         return {
             k.removeprefix(f"{part}."): v for k, v in content.items() if k.startswith(f"{part}.")
         }

@@ -130,9 +130,8 @@ def _open_file(file: Path) -> PipelineFolder:
     from .single_file import cached_configuration, kind_of
 
     repository = kind_of(file)
-    folder = cached_configuration(repository)
-    if folder is not None:
-        return replace(open_pipeline(folder), file=file)
+    if (cached := cached_configuration(repository)) is not None:
+        return replace(open_pipeline(cached), file=file)
     raise BadFile(
         f"{file} holds weights alone; its tokenizer and configurations lie neither in "
         f"{file.with_suffix('')} nor beside it.",

@@ -58,7 +58,7 @@ class _Run:
                     f"{len(times)} steps: {error}.",
                     "Take fewer steps, or another --sampler.",
                 ) from error
-            except NotImplementedError as error:
+            except (NotImplementedError, ValueError) as error:
                 raise BadInput(
                     f"{type(self.scheduler).__name__} of diffusers cannot do this: {error}.",
                     "Take another --sampler.",

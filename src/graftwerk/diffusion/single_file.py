@@ -17,15 +17,21 @@ from ..models.transformers import build_config
 _KNOWN = ("v1", "v2", "xl_base", "controlnet")
 
 
+def _converters() -> Any:
+    from diffusers.loaders import single_file_utils
+
+    return single_file_utils
+
+
 def kind_of(file: Path) -> str:
     """The hub id of the pipeline that a single file is a version of, by its tensors.
 
     Raises:
         BadFile: it is of a kind that is not known here.
     """
-    from diffusers.loaders import single_file_utils as utils
     from safetensors.torch import load_file
 
+    utils = _converters()
     kind = utils.infer_diffusers_model_type(load_file(file))
     if kind not in _KNOWN:
         raise BadFile(
@@ -54,10 +60,9 @@ def read_parts(file: Path, folder: Path, encoders: tuple[str, ...]) -> dict[str,
         folder: of the configurations.
         encoders: text encoders of the pipeline.
     """
-    from diffusers.loaders import single_file_utils as utils
     from safetensors.torch import load_file
 
-    state = load_file(file)
+    utils, state = _converters(), load_file(file)
     state = {key: value.float() for key, value in state.items() if value.is_floating_point()}
     try:
         parts = {
@@ -78,8 +83,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _text_weights(state: Mapping[str, Tensor], name: str, folder: Path) -> dict[str, Tensor]:
     """Weights of a text encoder, of OpenAI's CLIP or of OpenCLIP."""
-    from diffusers.loaders import single_file_utils as utils
-
+    utils = _converters()
     open_clip = {"text_encoder": "cond_stage_model.model.", "text_encoder_2": _SECOND}[name]
     if any(key.startswith(open_clip) for key in state):
         made = empty_encoder(folder / name, name)

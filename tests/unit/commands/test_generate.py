@@ -77,6 +77,20 @@ def test_the_metadata_hold_the_request(ask, tmp_path) -> None:
     assert str(tmp_path / "out") not in json.dumps(record)
 
 
+def test_the_metadata_hold_the_text_of_web_ui(ask) -> None:
+    """Prompt, negative prompt and facts, each where other programs look for it."""
+    request = ask(negative="blue, \u2603", sampler="euler_ancestral", cfg=2.5)
+    report = run_generate(request, Silent())
+    with Image.open(report.pictures[0].path) as image:
+        lines = image.info["parameters"].split("\n")
+        size = "{}x{}".format(*image.size)
+    assert lines[:2] == ["a red cube", "Negative prompt: blue, \u2603"]
+    facts = dict(fact.split(": ", 1) for fact in lines[2].split(", ") if ": " in fact)
+    assert (facts["Sampler"], facts["CFG scale"], facts["Size"]) == ("Euler a", "2.5", size)
+    assert (facts["Steps"], facts["Schedule type"]) == (str(report.steps), "Karras")
+    assert facts["Model hash"] == report.fingerprint[:10]
+
+
 def test_another_size_than_the_model_s_own_is_told(ask) -> None:
     monitor = Notes()
     run_generate(ask(count=1, width=20, height=12), monitor)

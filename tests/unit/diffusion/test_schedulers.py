@@ -68,6 +68,12 @@ def test_what_does_not_fit_is_refused_by_name(pair, name) -> None:
     assert f"class '{name}'" in str(pair.compare({"_class_name": name}))
 
 
+@pytest.mark.parametrize("name", ["PNDMScheduler", "KDPM2DiscreteScheduler"])
+def test_what_diffusers_itself_cannot_do_is_refused(pair, name) -> None:
+    found = pair.compare({"_class_name": name, "prediction_type": "sample"})
+    assert str(found).startswith(f"refused: {name} of diffusers cannot do this")
+
+
 def test_a_variance_that_the_network_predicts_is_refused() -> None:
     with pytest.raises(BadFile, match="variance_type"):
         noise_of(_class_name="DDPMScheduler", variance_type="learned_range")
@@ -204,6 +210,23 @@ def test_a_start_within_the_schedule_takes_its_last_steps(pair) -> None:
         if name != "DPMSolverMultistepScheduler":  # which begins again at first order
             assert torch.allclose(again[-1].x, seen[-1].x, atol=1e-4)
         assert len(again) == STEPS - 3
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+def test_the_start_is_as_large_as_that_of_the_pipeline(spacing) -> None:
+    """Noise of the highest level alone, or with an image in it: a difference of .2 %."""
+    noise = noise_of(_class_name="EulerDiscreteScheduler", timestep_spacing=spacing)
+    sigmas, seen = own_levels(noise, STEPS), []
+    unit = torch.ones(1, 1, 2, 2)
+
+    def denoise(x, sigma):
+        seen.append(x)
+        return gaussian(x, sigma)
+
+    run = find_sampler("model", torch.Generator(), noise=noise, steps=STEPS)
+    run(denoise, initial(unit, sigmas[0]), sigmas)
+    expected = float(noise.scheduler(STEPS).init_noise_sigma)
+    assert seen[0].flatten().tolist() == pytest.approx([expected] * 4, rel=1e-5)
 
 
 def test_eta_and_steps_that_a_scheduler_does_not_take(pair) -> None:

@@ -204,21 +204,28 @@ def attribute(
     windows = [(source, span) for source in sources for span in windows_of(source.passage.text)]
     texts = [source.passage.text[start:end] for source, (start, end) in windows]
     open_texts = [c.text for c, quote in zip(claims, quotes, strict=True) if quote is None]
+<<<<<<< HEAD
     cosines: Iterator[Float32[np.ndarray, " n"]] = iter(())
+=======
+    rows: list[np.ndarray] = []
+>>>>>>> answers
     if open_texts:
         vectors = encoder.encode_texts([*texts, *open_texts])
-        cosines = iter(vectors[len(texts) :] @ vectors[: len(texts)].T)
+        rows = list(vectors[len(texts) :] @ vectors[: len(texts)].T)
+    cosines = iter(rows)
     reports = []
     for claim, quote in zip(claims, quotes, strict=True):
         if quote is not None:
-            reports.append(_report(claim, *quote, "verbatim", 1.0))
+            source, span = quote
+            reports.append(_report(claim, source, span, "verbatim", 1.0))
             continue
         near = next(cosines)
         best: list[int] = np.argsort(-near, kind="stable")[:_NEAREST].tolist()
         verdicts = {i: judge(claim.text, texts[i], float(near[i])) for i in best}
         chosen = next((i for i in best if verdicts[i] != "unsupported"), best[0])
         cosine = float(np.clip(near[chosen], -1, 1))
-        reports.append(_report(claim, *windows[chosen], verdicts[chosen], cosine))
+        source, span = windows[chosen]
+        reports.append(_report(claim, source, span, verdicts[chosen], cosine))
     return reports
 
 

@@ -11,7 +11,6 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float32
 
 from ..models.language.reading import Reading, read
 from ..models.language.sentences import content_stems, is_negated, numbers, split_sentences
@@ -204,11 +203,7 @@ def attribute(
     windows = [(source, span) for source in sources for span in windows_of(source.passage.text)]
     texts = [source.passage.text[start:end] for source, (start, end) in windows]
     open_texts = [c.text for c, quote in zip(claims, quotes, strict=True) if quote is None]
-<<<<<<< HEAD
-    cosines: Iterator[Float32[np.ndarray, " n"]] = iter(())
-=======
     rows: list[np.ndarray] = []
->>>>>>> answers
     if open_texts:
         vectors = encoder.encode_texts([*texts, *open_texts])
         rows = list(vectors[len(texts) :] @ vectors[: len(texts)].T)

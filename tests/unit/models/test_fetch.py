@@ -182,6 +182,8 @@ def test_fetched_converted_in_the_sandbox_and_equal_to_the_reference(index, lite
         BadFile, match=r"not on this machine yet: 19 MB .*graft models fetch imagenet"
     ):
         locate("imagenet")
+    assert main(["models", "info", "imagenet"]) == 2  # naming it is no consent
+    assert "or add --yes to this command" in capsys.readouterr().err and not index.asked
     assert main(["models", "info", "imagenet", "--yes", "--device", "cpu", "--json"]) == 0
     card = json.loads(capsys.readouterr().out)
     assert card["kind"] == "image classifier and encoder" and card["dimension"] == 1280

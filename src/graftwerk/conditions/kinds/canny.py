@@ -207,14 +207,7 @@ def find_directions(
 
 def _bands(
     pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"], settings: CannySettings
-) -> Iterator[
-    tuple[
-        slice,
-        Float64[np.ndarray, "n r w"],
-        Float64[np.ndarray, "n r w"],
-        Float64[np.ndarray, "n r w"],
-    ]
-]:
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
     """For a few rows at a time: which, and there the thinned slope and both of its components."""
     count, height, width = pictures.shape[:3]
     beside = settings.kernel // 2 + 2  # rows that a pixel depends on: blur, Sobel, neighbour

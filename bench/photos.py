@@ -68,7 +68,11 @@ def probe(encoder: Encoder, folder: Path) -> float:
     x, y = features(encoder, folder / "train.zip", TRAINED)
     new, right = features(encoder, folder / "test.zip", TESTED)
     head = LogisticRegressionCV(
-        Cs=np.geomspace(1, 1000, 7), max_iter=2000, use_legacy_attributes=False
+        Cs=np.geomspace(1, 1000, 7),
+        l1_ratios=(0.0,),
+        scoring="accuracy",
+        max_iter=2000,
+        use_legacy_attributes=False,
     )
     return float((head.fit(x, y).predict(new) == right).mean())
 

@@ -5,8 +5,7 @@
     clf.save("topics")
     load("topics").predict(["Fed raises rates"])
 
-They follow scikit-learn's conventions, so `clone`, `cross_val_score`, `GridSearchCV` and
-`Pipeline` take them. What a row of `X` may be is told in `data.arrays`.
+They follow scikit-learn's conventions (`clone`, `GridSearchCV`, ...); for `X` see `data.arrays`.
 """
 
 import tempfile

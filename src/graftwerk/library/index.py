@@ -443,11 +443,9 @@ class Index:
         return load_own_encoder(opened, self._load)
 
     def _rescorer(self, encoder: Encoder) -> Encoder | None:
-        """The encoder that orders the first hits again where the index's own stands in for it."""
         return None if encoder.rescorer is None else self._load(encoder.rescorer, None)
 
     def _caching_encoders(self, opened: storage.Index) -> tuple[CachingEncoder, CachingEncoder]:
-        """The index's encoder, and the full encoder, which compares sentences; often the same."""
         if self._caching is None:
             encoder = self._own_encoder(opened)
             rescorer = self._rescorer(encoder)
@@ -475,7 +473,6 @@ class Index:
         return found.hits
 
     def _load_writer(self, request: Ask, reader: CachingEncoder) -> Writer:
-        """The writer of a request; the last one stays loaded."""
         requested = (request.writer, request.writer_model, request.max_tokens, request.timeout)
         key = (*requested, request.seed)
         if self._writer is None or self._writer[0] != key:
@@ -493,7 +490,6 @@ class Index:
         return self._writer[1]
 
     def _threshold(self, request: Ask, reader: Encoder) -> tuple[float, str, int]:
-        """The answerability threshold, a line about where it comes from, and its evidence."""
         if request.k == 0:
             return 0.0, "none: with -k 0 no documents are looked at", MEASURE
         if request.evidence is not None:

@@ -58,9 +58,9 @@ class _Run:
                     f"{len(times)} steps: {error}.",
                     "Take fewer steps, or another --sampler.",
                 ) from error
-            except (NotImplementedError, ValueError) as error:
+            except (NotImplementedError, ValueError, AssertionError) as error:
                 raise BadInput(
-                    f"{type(self.scheduler).__name__} of diffusers cannot do this: {error}.",
+                    f"{type(self.scheduler).__name__} of diffusers cannot do this: {error or type(error).__name__}.",
                     "Take another --sampler.",
                 ) from error
             if watch is not None:

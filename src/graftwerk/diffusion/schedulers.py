@@ -59,8 +59,9 @@ class _Run:
                     "Take fewer steps, or another --sampler.",
                 ) from error
             except (NotImplementedError, ValueError, AssertionError) as error:
+                reason = str(error) or "its steps do not follow each other"
                 raise BadInput(
-                    f"{type(self.scheduler).__name__} of diffusers cannot do this: {error or type(error).__name__}.",
+                    f"{type(self.scheduler).__name__} of diffusers cannot do this: {reason}.",
                     "Take another --sampler.",
                 ) from error
             if watch is not None:

@@ -139,7 +139,7 @@ class Noise:
         try:
             with _quiet():
                 made.set_timesteps(steps)
-        except (ValueError, IndexError, ZeroDivisionError) as error:
+        except (ValueError, IndexError, ZeroDivisionError, AssertionError) as error:
             raise BadInput(
                 f"{self.name} cannot take {steps} steps: {error}",
                 "Take fewer steps, or another --sampler.",

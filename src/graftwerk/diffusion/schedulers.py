@@ -58,9 +58,10 @@ class _Run:
                     f"{len(times)} steps: {error}.",
                     "Take fewer steps, or another --sampler.",
                 ) from error
-            except (NotImplementedError, ValueError) as error:
+            except (NotImplementedError, ValueError, AssertionError) as error:
+                reason = str(error) or "its steps do not follow each other"
                 raise BadInput(
-                    f"{type(self.scheduler).__name__} of diffusers cannot do this: {error}.",
+                    f"{type(self.scheduler).__name__} of diffusers cannot do this: {reason}.",
                     "Take another --sampler.",
                 ) from error
             if watch is not None:

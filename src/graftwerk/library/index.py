@@ -292,8 +292,7 @@ class Index:
         }
         request = checked(IndexAdd, paths=path_texts(paths), index=self.folder, **predicted)
         self._require_open()
-        choice = (self._chosen, self._layer)
-        return add_files(request, choice, self._load, or_silent(monitor))
+        return add_files(request, (self._chosen, self._layer), self._load, or_silent(monitor))
 
     def remove(self, paths: PathArguments, *, monitor: Monitor | None = None) -> IndexChange:
         """Take files or whole folders out; the files themselves stay, and need not be there.
@@ -383,8 +382,7 @@ class Index:
             BadInput: too few questions of a kind.
         """
         kinds = [list(answerable), list(unanswerable)]
-        rate = false_answer_rate
-        checked(Calibrate, file="-", index=self.folder, false_answer_rate=rate)
+        checked(Calibrate, file="-", index=self.folder, false_answer_rate=false_answer_rate)
         listener = or_silent(monitor)
         listener.start("measuring evidence", sum(map(len, kinds)))
         scores: list[list[float]] = [[], []]
@@ -394,7 +392,7 @@ class Index:
             for question in questions:
                 found.append(measure_evidence(question, self._find_texts(question), reader))
                 listener.advance()
-        made = calibrate(scores[0], scores[1], rate, reader, source)
+        made = calibrate(scores[0], scores[1], false_answer_rate, reader, source)
         save_calibration(self.folder, made)
         return made
 
@@ -494,7 +492,5 @@ class Index:
             return 0.0, "none: with -k 0 no documents are looked at", MEASURE
         if request.evidence is not None:
             return request.evidence, "given with --evidence", MEASURE
-        calibration, line = find_calibration(self.folder, reader)
-        if calibration is None:
-            return 0.0, line, MEASURE
-        return calibration.floor, line, calibration.measure
+        found, line = find_calibration(self.folder, reader)
+        return (found.floor, line, found.measure) if found else (0.0, line, MEASURE)

@@ -32,14 +32,7 @@ def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
     """
     began = time.perf_counter()
     write = _writer(request)
-    series = read_series(
-        request.table,
-        request.target,
-        request.covariates,
-        request.time,
-        request.gaps,
-        reading_of(request),
-    )
+    series = _read(request)
     forecaster = Forecaster(
         request.model,
         request.how,
@@ -93,6 +86,12 @@ def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
     if request.out is not None and write is not None:
         files.write_text(request.out, write(result))
     return result
+
+
+def _read(request: Forecast) -> Series:
+    how = reading_of(request)
+    columns = (request.target, request.covariates, request.time)
+    return read_series(request.table, *columns, request.gaps, how)
 
 
 def _notes(series: Series, request: Forecast, tested: bool) -> list[str]:

@@ -108,9 +108,11 @@ RUN = [
     "graft eval fit fit new-data.csv",
     "graft fit export fit --out head.onnx",
     "graft eval similarity pairs.csv",
+    "graft forecast hourly.csv --target load --horizon 48",
 ]
 # why an example is not run here, and where a smaller one of its kind is
 NOT_RUN = {
+    "asks the package index": ("graft models fetch imagenet",),
     "trains a network for minutes": (
         "graft fit pictures/ --model FOLDER --how linear --out fit",
         "graft lora train pictures/ --task generate --out style",
@@ -154,6 +156,10 @@ def workplace(tmp_path_factory, commands):
     (folder / "docs" / "old.md").write_text("# Old\n\nA rule that holds no more.\n")
     shutil.copy(QUESTIONS, folder / "questions.jsonl")
     Image.effect_noise((64, 64), 60).convert("RGB").save(folder / "photo.jpg")
+    hours = [
+        f"2024-01-{1 + n // 24:02d} {n % 24:02d}:00,{50 + n % 24 + n // 100}" for n in range(480)
+    ]
+    (folder / "hourly.csv").write_text("\n".join(["time,load", *hours]) + "\n")
     rows = [
         (f"{a} {n}", label) for n in range(12) for a, label in (("a goal", "x"), ("rates", "y"))
     ]

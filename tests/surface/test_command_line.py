@@ -13,7 +13,7 @@ COMMANDS = [command.words for command in CATALOGUE]
 
 
 def test_the_catalogue_is_complete() -> None:
-    assert len(COMMANDS) == 39
+    assert len(COMMANDS) == 41
     assert len(set(COMMANDS)) == len(COMMANDS)
 
 
@@ -50,9 +50,9 @@ def test_help_documents_every_option_and_key(command, capsys) -> None:
 
 # texts that may be empty: what a model reads or is asked, and lists that a command takes apart itself
 WORDS = set(
-    """blocks caption cfg_interval class_ classes condition content guide guide_interval guide_labels
+    """blocks caption cfg_interval class_ classes condition content covariates estimator grid guide guide_interval guide_labels
     inputs insufficient kind labels lora_plus name negative prompt query question sampler scales target
-    targets templates thresholds where writer_model control branch""".split()  # noqa: SIM905
+    targets templates thresholds time where writer_model control branch""".split()  # noqa: SIM905
 )
 
 
@@ -61,7 +61,14 @@ def test_no_path_may_be_empty(command) -> None:
     """An unset variable in a shell gives an empty word, which as a path is the current folder."""
     needed = {"data": "x", "out": "x", "to": "x", "condition": "canny", "fit": "x", "task": "write"}
     needed |= {"inputs": ["x"], "paths": ["x"], "images": ["x"], "classes": "x", "file": "x"}
-    needed |= {"branch": "x", "kind": "canny", "name": "judge", "question": "x", "query": "x"}
+    needed |= {
+        "branch": "x",
+        "kind": "canny",
+        "name": "judge",
+        "question": "x",
+        "query": "x",
+        "table": "x",
+    }
     fields = command.request.model_fields
     needed = {name: needed[name] for name, info in fields.items() if info.is_required()}
     for name, info in fields.items():

@@ -61,19 +61,36 @@ def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
         forecaster.save(request.save)
     if request.plot is not None:
         files.write_bytes(request.plot, _plot(series, forecaster, found, request))
-    result = ForecastResult(
+    spent = time.perf_counter() - began
+    result = _report(request, series, forecaster, found, rows, len(origins), notes, spent)
+    if request.out is not None and write is not None:
+        files.write_text(request.out, write(result))
+    return result
+
+
+def _report(
+    request: Forecast,
+    series: Series,
+    forecaster: Forecaster,
+    found: ForecastValues,
+    rows: list[BacktestRow],
+    origins: int,
+    notes: list[str],
+    seconds: float,
+) -> ForecastResult:
+    return ForecastResult(
         target=series.name,
         model=request.model,
         how=forecaster.method,
-        history=len(values),
+        history=len(series.values),
         step=series.step.words if series.step is not None else "1 row",
         season=found.season,
         second_season=found.second_season,
-        times=series.times_ahead(ahead),
+        times=series.times_ahead(request.horizon),
         median=found.median.tolist(),
         quantiles={f"{q:g}": found.quantile(q).tolist() for q in found.levels},
         backtest=rows,
-        origins=len(origins),
+        origins=origins,
         covariates=list(series.covariates),
         fitted=forecaster.fitted,
         out=None if request.out is None else str(request.out),
@@ -81,11 +98,8 @@ def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
         saved=None if request.save is None else str(request.save),
         tables=[series.table],
         notes=notes,
-        seconds=time.perf_counter() - began,
+        seconds=seconds,
     )
-    if request.out is not None and write is not None:
-        files.write_text(request.out, write(result))
-    return result
 
 
 def _read(request: Forecast) -> Series:

@@ -8,7 +8,7 @@ from ..data.documents.document import Block, Document
 from ..models.language.sentences import split_sentences
 from ..results import Passage
 
-CHUNKER_VERSION = 2  # pinned in an index; raise it when the same document is cut differently
+CHUNKER_VERSION = 1  # pinned in an index; raise it when the same document is cut differently
 # characters; about 220 word pieces of English, of the 256 that MiniLM reads
 TARGET_CHARACTERS = 960
 _LINE_END = re.compile(r"\r\n|\r|\n")

@@ -128,7 +128,7 @@ def test_cut_another_way(docs, monkeypatch):
         value = (lambda document: cut(document) * 2) if module is rebuilding else 3
         monkeypatch.setattr(module, name, value)
     FIRST.texts.clear()
-    with pytest.raises(WrongBase, match="passages of version 2"):
+    with pytest.raises(WrongBase, match="passages of version 1"):
         (docs / "new.txt").write_text("new")
         add(docs)
     (docs / "3.txt").unlink()

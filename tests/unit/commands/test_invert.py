@@ -99,10 +99,10 @@ def test_a_real_image_is_real_and_a_strawman_is_not(ask, real, tmp_path):
     assert verdicts[paths[1]].verdict in {"adversarial", "strange"}
 
 
-def test_a_check_without_a_class_asks_neither_guide_nor_judge(real):
+def test_a_check_without_a_class_asks_no_guide_and_of_the_judge_the_composition_alone(real):
     report = guide.run_guide_check(graftwerk.GuideCheck(images=[str(real)]), Silent())
     names = [check.name for check in report.pictures[0].witnesses]
-    assert names == ["residual", "spectrum", "neighbours"]
+    assert names == ["composition", "residual", "spectrum", "neighbours"]
 
 
 def test_a_model_whose_real_images_are_not_known(real, pixel_pipeline):

@@ -101,8 +101,7 @@ class RealismCheck:
     """Realism checks of images, calibrated on real ones.
 
     Args:
-        model: the diffusion model that generated the images; None for images without a model,
-            which
+        model: the diffusion model that generated the images; None for images without a model, which
             are checked without the residual of a denoiser.
         encoder: nearest neighbours are compared in its middle layer.
         judge: object classifier of Blocks scenes; None for other images.

@@ -147,8 +147,7 @@ def open_ground(request: ControlAblation, monitor: Monitor) -> Ground:
     """Load the models, and render, read and encode pairs that are not stored yet.
 
     Raises:
-        BadInput: images, captions, conditions or model cannot be used, or there are too few
-            images.
+        BadInput: images, captions, conditions or model cannot be used, or there are too few images.
         UnknownName: there is no such condition.
     """
     condition = condition_named(request.condition)

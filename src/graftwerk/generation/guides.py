@@ -56,7 +56,7 @@ class Joint:
     def of_classes(
         self, requested: Sequence[str], labels: Sequence[str], temperature: float
     ) -> tuple[Callable[[Tensor], Tensor], str]:
-        """Return a function for the zero-shot log-probability of a label, and a fingerprint.
+        """Return a function for a label's zero-shot log-probability, and a fingerprint.
 
         Args:
             requested: one label for all rows, or one per row.

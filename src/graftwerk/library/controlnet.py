@@ -219,7 +219,7 @@ def carry_out(
 def _note_foreign(
     raw: PairSource, condition: Condition, model: DiffusionModel, monitor: Monitor
 ) -> None:
-    """Note that the images are out of distribution for the model or the condition."""
+    """Note that images are out of distribution for the model or the condition's estimator."""
     if draws_blocks(model):
         who, advice = model.name, "train a branch of a model that knows such images: --model"
     elif raw.maps is None and condition.read_by == PERCEPTION:

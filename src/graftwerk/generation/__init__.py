@@ -1,1 +1,1 @@
-"""A request for images: what is asked, generated, recorded and checked."""
+"""Image generation: parse requests, load models, sample, record and check images."""

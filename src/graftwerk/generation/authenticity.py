@@ -1,6 +1,8 @@
-"""Several realism checks on an image, for one judge can be fooled too.
+"""Realism checks of images: several measures, since a single judge can be fooled.
 
-Classes as a judge sees them: a kind, a colour, both, a ground or a time.
+Apart from what a judge or a guide sees in an image, the checks compare it with real images: by the
+residual of the denoiser, by its spectrum, and by nearest neighbours in an encoder. Class labels
+are those of the judge: an object's kind, its colour, both, a ground or a time of day.
 """
 
 import hashlib
@@ -38,7 +40,7 @@ from .results import CheckReport, ImageVerdict, SelfTest, Verdict
 
 
 def judge_knows(judge: Judge, label: str) -> bool:
-    """Whether a judge can tell of a class."""
+    """Whether a class is one that a judge can recognize."""
     config = judge.network.config
     names = {*config["kinds"], *config["colours"], *config["grounds"], *config["times"]}
     pairs = {f"{colour} {kind}" for colour in config["colours"] for kind in config["kinds"]}
@@ -46,7 +48,7 @@ def judge_knows(judge: Judge, label: str) -> bool:
 
 
 def shows(judgement: Judgement, label: str) -> bool:
-    """Whether an image that was judged so shows a class."""
+    """Whether a judged image contains a class."""
     if label in {judgement.ground, judgement.time}:
         return True
     return any(
@@ -58,17 +60,17 @@ def shows(judgement: Judgement, label: str) -> bool:
 Pictures = UInt8[np.ndarray, "n h w 3"]
 LIMIT = 1.5  # strangeness above which an image is not like real ones
 _LEVELS = (0.2, 0.5, 1.0, 2.0)  # noise levels of the residual
-_REAL = 200  # images that the realism checks learn from
+_REAL = 200  # real images for calibration
 _BATCH = 32
-_SURE = 0.5  # of the guide
-_IMPOSSIBLE = 2.0  # reading of a composition that the world does not have
+_SURE = 0.5  # probability from which the guide counts as sure
+_IMPOSSIBLE = 2.0  # reading of a scene that the Blocks world does not contain
 _FAKES, _TILES = 16, 8  # images of each self-test; tiles a side of the shuffled ones
-_PASSED = 0.9  # share of them that has to come out strange
+_PASSED = 0.9  # share of them whose strangeness has to exceed the limit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Readings:
-    """What is measured of images, before it is compared with real ones."""
+    """Raw measurements of images, before they are compared with real ones."""
 
     residual: Float64[np.ndarray, "n levels"] | None
     spectrum: Float64[np.ndarray, "n bands"]
@@ -77,19 +79,19 @@ class Readings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Distances:
-    """Distances from real images, by name of the measure: 95 % of real images are below 1."""
+    """Distances from real images, by measure; 95 % of real images are below 1."""
 
     named: dict[str, Float64[np.ndarray, " n"]]
 
     @property
     def largest(self) -> Float64[np.ndarray, " n"]:
-        """The largest of all: one strong measure is enough to call an image strange."""
+        """The largest distance of each image: one large measure is enough to reject it."""
         found: Float64[np.ndarray, " n"] = np.stack([*self.named.values()]).max(axis=0)
         return found
 
     @property
     def together(self) -> Float64[np.ndarray, " n"]:
-        """Root mean square of all."""
+        """The root mean square of each image's distances."""
         squares = np.stack([*self.named.values()]) ** 2
         found: Float64[np.ndarray, " n"] = np.sqrt(squares.mean(axis=0))
         return found
@@ -99,12 +101,12 @@ class RealismCheck:
     """Realism checks of images, calibrated on real ones.
 
     Args:
-        model: the diffusion model that generated the images; None for images of no model, for
-            which the residual of a denoiser is left out.
-        encoder: neighbours are compared in its middle layer.
-        judge: detects the objects of Blocks scenes.
+        model: the diffusion model that generated the images; None for images without a model, which
+            are checked without the residual of a denoiser.
+        encoder: nearest neighbours are compared in its middle layer.
+        judge: object classifier of Blocks scenes; None for other images.
         real: folder of real images; None for Blocks scenes.
-        monitor: shows progress.
+        monitor: informed about progress.
     """
 
     def __init__(
@@ -117,7 +119,7 @@ class RealismCheck:
     ) -> None:
         self._model, self._encoder, self._judge = model, encoder, judge
         self.size = own_size(encoder) if model is None else model.size
-        self._of_blocks = real is None  # otherwise the judge does not know what is possible
+        self._of_blocks = real is None  # only then the judge knows which scenes are possible
         known = self._known_readings(real, monitor)
         readings = known[_REAL_ONES]
         self.real = len(readings.states)
@@ -137,13 +139,13 @@ class RealismCheck:
         label: str | None,
         chances: Float[np.ndarray, " n"] | None,
     ) -> list[ImageVerdict]:
-        """What all realism checks say of each image.
+        """Run all realism checks on each image.
 
         Args:
-            paths: of the images, for the report.
-            pictures: of the size that the model draws.
+            paths: paths of the images, for the report.
+            pictures: the images, in the size that the model generates.
             label: the class that they should show; None for any.
-            chances: the guide's probability of it; None without a guide.
+            chances: the guide's probability of that class; None without a guide.
         """
         distances, strangeness = self._measure(self._read(pictures))
         judged = None if self._judge is None else self._judge.judge(pictures)
@@ -167,7 +169,7 @@ class RealismCheck:
         ]
 
     def sees(self, pictures: Pictures, label: str | None) -> list[bool] | None:
-        """Whether the judge sees the class in each image; None where it cannot tell."""
+        """Whether the judge sees the class in each image; None if it cannot tell."""
         return self._seen(None if self._judge is None else self._judge.judge(pictures), label)
 
     def _seen(self, judged: list[Judgement] | None, label: str | None) -> list[bool] | None:
@@ -178,12 +180,12 @@ class RealismCheck:
         return [shows(judgement, label) for judgement in judged]
 
     def _measure(self, readings: Readings) -> tuple[Distances, Float64[np.ndarray, " n"]]:
-        """Each measure's distances, and the strangeness that they make."""
+        """Return the distances by measure, and the strangeness that follows from them."""
         found = self._distances(readings, neighbour_distances(readings.states, self._states))
         return found, np.maximum(found.together / self._together, found.largest)
 
     def _test(self, known: dict[str, Readings]) -> SelfTest:
-        """What it makes of images that are certainly not real."""
+        """Check images that are certainly not real."""
         shares = {
             name: float((self._measure(known[name])[1] > LIMIT).mean()) for name in _FAKE_KINDS
         }
@@ -227,7 +229,10 @@ class RealismCheck:
         return Readings(torch.cat(found).double().cpu().numpy(), spectra(pictures), states)
 
     def _known_readings(self, real: str | None, monitor: Monitor) -> dict[str, Readings]:
-        """Readings of real images, half of them decoded again, and of fakes; kept in the cache."""
+        """Return cached readings of fakes and of real images.
+
+        With a model, half of the real images are encoded and decoded first.
+        """
         images, identity = _real_images(self._model, self.size, real, monitor)
         model = "no model" if self._model is None else self._model.fingerprint
         parts = [model, self._encoder.fingerprint, identity, str(_LEVELS)]
@@ -253,7 +258,7 @@ _REAL_ONES, _FAKE_KINDS = "real", ("noise", "blurred", "shuffled")
 
 
 def fakes_of(images: Pictures) -> dict[str, UInt8[np.ndarray, "m h w 3"]]:
-    """Images that are certainly not real: noise, real ones blurred, and their tiles shuffled."""
+    """Return images that are certainly not real: noise, blurred ones and shuffled tiles."""
     rng, some = np.random.default_rng(0), images[:_FAKES]
     height, width = some.shape[1:3]
     blur = ImageFilter.GaussianBlur(min(height, width) / 32)
@@ -275,7 +280,7 @@ def fakes_of(images: Pictures) -> dict[str, UInt8[np.ndarray, "m h w 3"]]:
 
 
 def is_possible(judgement: Judgement) -> bool:
-    """Whether the Blocks world has scenes of what a judge sees: one to four different objects."""
+    """Whether the Blocks world contains such scenes: one to four different objects."""
     seen = [(thing.kind, thing.colour) for thing in judgement.objects]
     return 1 <= len(seen) <= MOST_OBJECTS and len(set(seen)) == len(seen)
 
@@ -286,18 +291,18 @@ def open_realism_check(
     monitor: Monitor,
     encoder: ImageEncoder | None = None,
 ) -> RealismCheck:
-    """Load the realism checks of a model's images, or of photographs.
+    """Load the realism checks for a model's images or for photographs.
 
     Args:
-        model: that generated the images, or should have; None for photographs, which needs
-            `real` and `encoder`.
-        real: folder of real images; None: Blocks scenes, for a model of them.
-        monitor: informed about the work.
-        encoder: the default joint encoder, where it is loaded already.
+        model: the model that generated the images, or is supposed to have; None for photographs,
+            which need `real` and `encoder`.
+        real: folder of real images; None for Blocks scenes, if the model generates these.
+        monitor: informed about progress.
+        encoder: an image encoder that is already loaded; default: the default joint encoder.
 
     Raises:
-        BadInput: the model draws something else than Blocks scenes, and no folder is named; or
-            there are too few images in it.
+        BadInput: the model generates something other than Blocks scenes and no folder is named, or
+            the folder contains too few images.
     """
     if encoder is None:
         device = "auto" if model is None else model.device
@@ -309,12 +314,12 @@ def open_realism_check(
 
 
 def can_testify(model: DiffusionModel | None, real: str | None) -> bool:
-    """Whether it is known what real images of a model look like."""
+    """Whether real images are known that a model's images can be compared with."""
     return real is not None or (model is not None and draws_blocks(model))
 
 
 def draws_blocks(model: DiffusionModel) -> bool:
-    """Whether a model draws in the latents of the Blocks scenes."""
+    """Whether a model generates Blocks scenes, in their latent space and size."""
     own = latents_identity(builtin_folder("builtin/blocks-autoencoder"))
     return model.space.identity == own and model.size == (SIDE, SIDE)
 
@@ -335,7 +340,7 @@ def _verdict(
         CheckReport(name=name, reading=value, agrees=value <= LIMIT)
         for name, value in distances.items()
     ]
-    # without a judge the guide has to be believed where the image is like real ones
+    # without a judge, the guide is believed if the image is like real ones
     there = seen if seen is not None else (chance is None or chance >= _SURE)
     verdict: Verdict = "real" if there else "not the class"
     if strangeness > LIMIT:
@@ -349,7 +354,7 @@ def _verdict(
 def _real_images(
     model: DiffusionModel | None, size: tuple[int, int], folder: str | None, monitor: Monitor
 ) -> tuple[Pictures, str]:
-    """Real images, and what they are known by."""
+    """Return real images and an identifier of them for the cache."""
     if folder is None:
         if model is None or not draws_blocks(model):
             of = "" if model is None else f" of model {model.name!r}"
@@ -367,7 +372,7 @@ def _real_images(
 
 
 def _saved(readings: dict[str, Readings]) -> bytes:
-    """As the bytes of a safetensors file."""
+    """Serialize readings as a safetensors file."""
     from safetensors.numpy import save
 
     content: bytes = save(
@@ -382,7 +387,7 @@ def _saved(readings: dict[str, Readings]) -> bytes:
 
 
 def _load(path: Path) -> dict[str, Readings] | None:
-    """Readings from the cache; None where there are none or the file is damaged."""
+    """Load readings from the cache; None if there are none or the file is damaged."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 

@@ -1,6 +1,6 @@
-"""The ablation of a control branch: its trainings, its measurements, and its contact sheet.
+"""Ablation of a ControlNet branch: training, measurements and contact sheet.
 
-Each training is kept in a folder of its own and never run twice.
+Each training is stored in its own folder and never repeated.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,26 +47,26 @@ PROMPTS = ("none", "insufficient", "conflicting", "perfect")
 JUDGE = "builtin/blocks-judge"
 PAIRS = "pairs"
 ABLATION = "ablation"
-_READ = 64  # prompts that are read at once
+_READ = 64  # prompts per batch of the text encoder
 Features = Callable[[UInt8[np.ndarray, "n h w 3"]], Float32[np.ndarray, "n d"]]
 
 
 @dataclass(frozen=True)
 class Ground:
-    """What every branch is trained and measured on.
+    """Model, data and metrics that all branches of an ablation share.
 
     Attributes:
-        request: what was asked for.
-        model: the frozen one.
-        condition: what the branches read.
-        learned: pairs to learn from.
-        held: pairs that are drawn, never learned from.
-        real: their images.
-        prompts: one for each of them, by the kind of prompt.
-        facts: what the scenes hold, and what conflicting prompts ask for; None where the captions
-            are not of Blocks scenes.
-        judge: of Blocks images.
-        features: for Frechet distances.
+        request: the requested ablation.
+        model: the frozen model.
+        condition: the condition that the branches follow.
+        learned: pairs for training.
+        held: held-out pairs, whose conditions are used to generate images.
+        real: images of the held-out pairs.
+        prompts: a prompt for each held-out pair, by kind of prompt.
+        facts: contents of the scenes, and those that conflicting prompts request; None if the
+            captions do not describe Blocks scenes.
+        judge: object classifier of Blocks images.
+        features: feature extractor for Frechet distances.
     """
 
     request: ControlAblation
@@ -82,20 +82,20 @@ class Ground:
 
     @property
     def requested(self) -> Pictures:
-        """The conditions that are drawn."""
+        """The conditions of the held-out pairs."""
         return self._batch().maps
 
     def fidelity(self, pictures: Pictures) -> float:
-        """What images keep of them, 0 to 1."""
+        """Return how well images follow the held-out conditions, 0 to 1."""
         return self.compared(pictures).score
 
     def compared(self, pictures: Pictures) -> Fidelity:
-        """The same, with what is kept by chance."""
+        """Return the fidelity, and the fidelity that is reached by chance."""
         read = None if self.facts is not None else self.condition.read
         return self.condition.fidelity(self.requested, pictures, read)
 
     def draw(self, branch: Branch | None, prompt: str, seed: int) -> Pictures:
-        """An image of each held-out condition; the same noise for every branch."""
+        """Generate an image for each held-out condition; all branches get the same noise."""
         batch, request = self._batch(), self.request
         texts = None
         if self.model.reader is not None:
@@ -104,7 +104,7 @@ class Ground:
         return sample_controlled(self.model, branch, rows, request.drawing_steps, request.cfg, seed)
 
     def measure(self, prompt: str, pictures: Pictures) -> dict[str, float | None]:
-        """Figures of the images of one branch, prompt and seed."""
+        """Return the metrics of the images of one branch, prompt and seed."""
         judged = obeyed = None
         if self.facts is not None:
             judged = judge_right(self.judge, self.facts["perfect"], pictures)
@@ -133,10 +133,10 @@ class Ground:
 
 
 def require_ours(request: ControlAblation) -> None:
-    """See before any work that the out folder is free or an ablation's, and holds no input.
+    """Require an out folder that is free or an ablation's, and that contains no input.
 
     Raises:
-        BadFile: it holds something else.
+        BadFile: it contains something else.
     """
     out = request.out.absolute()
     folders.require_free(out, ABLATION, ABLATION, _is_former)
@@ -144,10 +144,10 @@ def require_ours(request: ControlAblation) -> None:
 
 
 def open_ground(request: ControlAblation, monitor: Monitor) -> Ground:
-    """Load the models, and render, read and encode the pairs where that was not done yet.
+    """Load the models, and render, read and encode pairs that are not stored yet.
 
     Raises:
-        BadInput: images, captions, conditions or model cannot be used, or are too few.
+        BadInput: images, captions, conditions or model cannot be used, or there are too few images.
         UnknownName: there is no such condition.
     """
     condition = condition_named(request.condition)
@@ -155,7 +155,7 @@ def open_ground(request: ControlAblation, monitor: Monitor) -> Ground:
     model = load_diffusion(request.model, request.device)
     out = folders.claim(request.out.absolute(), ABLATION, verify=_is_former)
     pairs = store_pairs(raw, model, out / PAIRS, monitor)
-    if request.data is None:  # the last ones are of a world that no built-in model learned from
+    if request.data is None:  # no built-in model was trained on the world of the last pairs
         numbers = np.arange(len(pairs))
         learned, held = pairs.only(numbers[: request.scenes]), pairs.only(numbers[request.scenes :])
     else:
@@ -178,15 +178,15 @@ def open_ground(request: ControlAblation, monitor: Monitor) -> Ground:
 
 
 def _is_former(folder: Path) -> bool:
-    """Whether an unmarked folder holds the pairs of an ablation."""
+    """Whether a folder without a marker contains the pairs of an ablation."""
     return is_pairs(folder / PAIRS)
 
 
 def conflicting(captions: list[str]) -> list[str]:
-    """For each caption the next one that says something else.
+    """Return for each caption the next caption with a different text.
 
     Raises:
-        BadInput: they all say the same.
+        BadInput: all captions are equal.
     """
     found = []
     for number, caption in enumerate(captions):
@@ -213,7 +213,7 @@ def _facts(prompts: Mapping[str, list[str]]) -> dict[str, list[Facts]] | None:
 
 
 def _raw(request: ControlAblation, condition: Condition, monitor: Monitor) -> PairSource:
-    """Images, captions and conditions: the user's, or of rendered scenes."""
+    """Return images, captions and conditions, user-provided or of rendered scenes."""
     if request.data is not None:
         shown = read_captioned(request.data, request.caption)
         return raw_pairs(request.conditions, shown, condition)
@@ -248,21 +248,21 @@ BRANCHES: Mapping[str, tuple[Literal["copy", "light"], Literal["zero", "gaussian
     "light": ("light", "zero"),
 }
 ALONE = "alone"
-SHOWN = 3  # images of a branch and prompt on the sheet
+SHOWN = 3  # images per branch and prompt on the contact sheet
 _MEASUREMENTS, _METERED, _WARM_UP = 30, 64, 30
 _TRIAL, _FIGURES, _BRANCH = "trial.json", "figures.json", "branch"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One branch, trained from one seed.
+    """A branch trained with one seed.
 
     Attributes:
-        name: of `BRANCHES`, or `alone`.
-        seed: of first weights, order and noise.
-        folder: where it is kept.
-        branch: None: the model alone.
-        record: verdict, gap, size and seconds of its training.
+        name: a key of `BRANCHES`, or `alone`.
+        seed: seed of the initial weights, the order of the data and the noise.
+        folder: where it is stored.
+        branch: the branch; None for the frozen model alone.
+        record: verdict, gap, size and training time in seconds.
     """
 
     name: str
@@ -273,11 +273,11 @@ class Trial:
 
 
 def trials_of(ground: Ground, monitor: Monitor) -> Iterator[Trial]:
-    """The model alone and all branches with each seed, trained where that was not done yet.
+    """Yield the model alone and all branches for each seed; train missing branches.
 
     Raises:
-        BadInput: the folder holds an ablation of another configuration.
-        Failure, Diverged, Cancelled, NoRoom: see `control.training.train_branch`.
+        BadInput: the folder contains an ablation with another configuration.
+        Failure, Diverged, Cancelled, NoRoom: see `controlnet.train.train_branch`.
     """
     out = ground.request.out.absolute()
     for number in range(ground.request.seeds):
@@ -311,7 +311,7 @@ def _trial(ground: Ground, name: str, seed: int, folder: Path, monitor: Monitor)
             folder / _BRANCH, model.unet, model.factor, model.name, model.fingerprint
         )
         return Trial(name, seed, folder, branch, retained["record"])
-    # in a folder of ours, which may be older than markers are
+    # a folder inside an ablation may have been written before there were markers
     folders.claim(folder, "trial", verify=lambda path: folders.kind_of(path.parent) == ABLATION)
     branch = make_branch(model.unet, shape, generator_for(seed, 0, "cpu"))
     trained = _train(ground, branch, seed, folder, configuration, monitor)
@@ -326,7 +326,7 @@ def _trial(ground: Ground, name: str, seed: int, folder: Path, monitor: Monitor)
         "seconds": trained.outcome.seconds,
     }
     files.write_json(folder / _TRIAL, {"configuration": configuration, "record": record})
-    folders.remove(folder / CHECKPOINTS)  # the branch is whole now; they take four times its room
+    folders.remove(folder / CHECKPOINTS)  # not needed any more; four times as large as the branch
     return Trial(name, seed, folder, branch.eval().requires_grad_(False), record)
 
 
@@ -364,7 +364,10 @@ def _train(
 def sampled_figures(
     ground: Ground, trial: Trial, monitor: Monitor
 ) -> dict[str, dict[str, float | None]]:
-    """Figures by the kind of prompt, drawn where that was not done yet; shown images are kept."""
+    """Return metrics by kind of prompt, and generate images that are not measured yet.
+
+    The first images of each prompt are saved for the contact sheet.
+    """
     request = ground.request
     key = {
         "pairs": files.read_json(request.out.absolute() / PAIRS / KEY),
@@ -394,11 +397,11 @@ _TILE = 96  # pixels
 
 
 def result_sheet(ground: Ground, trials: Sequence[Trial]) -> Image.Image:
-    """The conditions above, then what each branch makes of them under each prompt.
+    """Return a contact sheet: the conditions on top, then each branch's images by prompt.
 
     Args:
-        ground: says the conditions and prompts.
-        trials: of one seed, whose images are kept in their folders.
+        ground: provides conditions and prompts.
+        trials: trials of one seed, whose images are stored in their folders.
     """
     prompts = list(ground.prompts)
     strips = [strip_of(ground.requested[:SHOWN])] * len(prompts)

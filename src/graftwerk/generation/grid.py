@@ -1,4 +1,4 @@
-"""`--grid NAME=V1,V2,...`: the same request at several values of one option or of two."""
+"""Parse `--grid NAME=V1,V2,...`: one request at several values of one or two options."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from ..errors import BadInput, UnknownName
 from ..requests.generate import Generate
 from ..types import Monitor, Silent
 
-# Options that shape an image and are one value each; lists and files are not varied.
+# Options with a single value that affect an image; lists and files cannot be varied.
 VARIED = (
     "cfg", "cfg_interval", "eta", "guide_interval", "negative", "prompt", "reuse", "sampler",
     "schedule", "seed", "steps", "strength",
@@ -18,29 +18,31 @@ VARIED = (
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One `--grid`: an option and its values, as they were written."""
+    """One `--grid`: an option and its values, as written."""
 
     name: str
     values: tuple[str, ...]
 
     @property
     def labels(self) -> list[str]:
-        """What stands beside a row or above a column."""
+        """Labels of the rows or columns."""
         return [f"{self.name.replace('_', '-')} {value}" for value in self.values]
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Columns and rows of a sheet; a grid of one option is one row."""
+    """Columns and rows of a grid; a single option gives one row."""
 
     columns: Axis
     rows: Axis | None = None
 
     def cells(self, request: Generate) -> list[tuple[dict[str, str], Generate]]:
-        """The request of each cell, row by row; of one image each unless `count` was given.
+        """Return the request of each cell, row by row.
+
+        A cell has one image unless `count` was given.
 
         Raises:
-            BadValue: a value that the option does not take.
+            BadValue: the option does not accept a value.
         """
         rows = [{}] if self.rows is None else [{self.rows.name: v} for v in self.rows.values]
         given = request.model_dump(include=request.model_fields_set - {"grid"})
@@ -52,11 +54,11 @@ class Grid:
 
 
 def parse_grid(entries: Sequence[str]) -> Grid:
-    """Read one `--grid` or two: the first gives the columns, the second the rows.
+    """Parse one or two `--grid`: the first defines the columns, the second the rows.
 
     Raises:
-        BadInput: an entry cannot be read, or there are too many cells.
-        UnknownName: an option that is not varied.
+        BadInput: an entry cannot be parsed, or there are too many cells.
+        UnknownName: an option that cannot be varied.
     """
     axes = []
     for entry in entries:
@@ -78,21 +80,21 @@ def parse_grid(entries: Sequence[str]) -> Grid:
 
 @dataclass
 class Once(Silent):
-    """A monitor that notes each line once, as the cells of a grid mostly say the same."""
+    """A monitor that forwards each note only once, since the cells of a grid repeat them."""
 
     monitor: Monitor
     noted: set[str] = field(default_factory=set)
 
     def start(self, task: str, total: int | None = None) -> None:
-        """Pass it on."""
+        """Forward the call."""
         self.monitor.start(task, total)
 
     def advance(self, count: int = 1) -> None:
-        """Pass it on."""
+        """Forward the call."""
         self.monitor.advance(count)
 
     def note(self, text: str) -> None:
-        """Pass it on the first time."""
+        """Forward a note the first time."""
         if text not in self.noted:
             self.noted.add(text)
             self.monitor.note(text)

@@ -1,4 +1,4 @@
-"""What guides did while a request was generated, and what to say where they drove it too far."""
+"""Report what guides did while images were generated, and explain overflows."""
 
 import math
 from collections import defaultdict
@@ -20,28 +20,28 @@ from .guides import GuideModels
 from .results import GradientConflict, GuideReport, ImageVerdict, SelfTest
 from .steered import SteeredModel
 
-_CONFLICT = -0.2  # mean cosine below which two guides pull against each other
+_CONFLICT = -0.2  # mean cosine below which two gradients conflict
 _LOST_TO_PROMPT = "the prompt (--cfg {cfg:g}) was stronger than this guide: lower --cfg"
 _LOST = "this guide lost ground: what else steers was stronger; raise its scale"
-_WEAKEST = 1e-3  # scale; where that overflows too, scales are not at fault
+_WEAKEST = 1e-3  # scale; if it overflows too, scales are not the cause
 
 
 @dataclass
 class GradientTraces:
-    """Collects what guides did."""
+    """Collects the guidance traces of a request."""
 
     all: list[GuidanceTrace] = field(default_factory=list)
 
     def __call__(self, gradient: GuidanceTrace) -> None:
-        """Take one."""
+        """Add a trace."""
         self.all.append(gradient)
 
     def reports(self, terms: Sequence[Term], cfg: float | None) -> list[GuideReport]:
-        """What each guide did, over all steps.
+        """Return the report of each guide over all steps.
 
         Args:
             terms: the guides.
-            cfg: weight of the prompt that acted beside them; None: there was none.
+            cfg: weight of the prompt that acted along with them; None if there was none.
         """
         return [self._report(term, cfg) for term in terms]
 
@@ -73,7 +73,7 @@ class GradientTraces:
         )
 
     def fights(self) -> list[GradientConflict]:
-        """Pairs whose gradients point against each other."""
+        """Return pairs of guides with conflicting gradients."""
         cosines: dict[tuple[str, str], list[float]] = defaultdict(list)
         for gradient in self.all:
             for pair, cosine in zip(combinations(gradient.names, 2), gradient.cosines, strict=True):
@@ -93,14 +93,14 @@ def explain_overflow(
     steer: GradientGuide,
     draw: Callable[[GradientGuide], object],
 ) -> Failure:
-    """The error of a scale that is too high, with a scale that is not.
+    """Return the error for scales that are too high, with scales that stayed finite.
 
     Args:
-        error: what was raised.
-        step: at which step, from 1.
-        steps: of the sampler.
+        error: the overflow.
+        step: the step at which it was raised, from 1.
+        steps: number of steps of the sampler.
         steer: the guides.
-        draw: draws with other guides; raises `Failure` where they drive it too far as well.
+        draw: samples with other guides; raises `Failure` if these overflow too.
     """
     scales = ", ".join(f"{term.name} at {term.scale:g}" for term in steer.terms)
     message = (
@@ -108,7 +108,7 @@ def explain_overflow(
         f"{scales}."
     )
     largest = max(abs(term.scale) for term in steer.terms)
-    held, overflows = max(1, math.ceil(math.log10(largest / _WEAKEST))), 0  # powers of a tenth
+    held, overflows = max(1, math.ceil(math.log10(largest / _WEAKEST))), 0  # exponents of 1/10
     if not _holds(_weaker(steer, held), draw):
         return Failure(message, "No weaker scale held either; look at the model without guides.")
     while held - overflows > 1:
@@ -122,7 +122,7 @@ def explain_overflow(
 
 
 def _weaker(steer: GradientGuide, power: int) -> GradientGuide:
-    """The same guides at so many tenths of tenths of their scales."""
+    """Return the guides with their scales multiplied by 10 ** -power."""
     terms = tuple(replace(term, scale=term.scale * 10.0**-power) for term in steer.terms)
     return replace(steer, terms=terms, watch=None)
 
@@ -138,10 +138,10 @@ def _holds(steer: GradientGuide, draw: Callable[[GradientGuide], object]) -> boo
 def verdicts_on(
     steered: SteeredModel, paths: Sequence[str], images: Sequence[Picture], monitor: Monitor
 ) -> tuple[list[ImageVerdict], SelfTest | None]:
-    """What realism checks say of guided images, of the first class that they were guided to.
+    """Run realism checks on guided images, for the first class that they were guided to.
 
-    Images of another size than the model was trained on, and models of which no real images
-    are known, get none.
+    Images of another size than the model was trained on, and models without known real images, get
+    no verdicts.
     """
     model = steered.model
     if not can_testify(model, None) or images[0].size != model.size:
@@ -159,7 +159,7 @@ def verdicts_on(
 def chances_of(
     models: GuideModels | None, label: str | None, pictures: "Pictures"
 ) -> "Float[np.ndarray, ' n'] | None":
-    """The guide's probability of a class in each image; None without a class."""
+    """Return the guide's probability of a class for each image; None without a class."""
     if label is None or models is None:
         return None
     import torch

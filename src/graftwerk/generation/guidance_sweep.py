@@ -1,6 +1,6 @@
-"""What a sweep stands on: its model, guide, judge, and real images of the requested classes.
+"""Sweep over the scale of a guide: inputs, metrics and plot.
 
-The curves of a sweep as an image: one panel a figure, over the scale.
+Images of requested classes are generated at each scale, judged, and compared with real images.
 """
 
 from collections.abc import Sequence
@@ -37,9 +37,10 @@ _PANEL, _GAP, _TOP = (300, 240), 64, 40  # pixels
 
 
 def plot_sweep(rows: Sequence[SweepRow], real: SweepRow) -> Image.Image:
-    """Four panels with 95 % intervals; the green line is a fresh real sample.
+    """Plot the metrics over the scale in four panels, with 95 % intervals.
 
-    Scales are evenly spaced, whatever they are.
+    The green line is a fresh sample of real images. Scales are evenly spaced, whatever their
+    values.
     """
     (width, height), blue, green = _PANEL, COLOURS[0], COLOURS[2]
     note = "bars: 95 % intervals; green line: a fresh sample of real images"
@@ -64,24 +65,24 @@ def plot_sweep(rows: Sequence[SweepRow], real: SweepRow) -> Image.Image:
     return figure.image
 
 
-_FRESH_WORLD = 4  # of real images beside which the drawn ones are measured
-_RARE = 0.03  # share of scenes that hold the rarest class, at the least
+_FRESH_WORLD = 4  # of the real images whose metrics are shown for comparison
+_RARE = 0.03  # smallest share of scenes that contain the rarest class
 _RESAMPLES = 50
 Features = Float32[np.ndarray, "n d"]
 
 
 @dataclass(frozen=True)
 class Ground:
-    """What every scale is drawn and measured with.
+    """Models, labels and real images that all scales share.
 
     Attributes:
-        request: what was asked for.
-        model: draws without a prompt.
-        models: of the guide.
-        judge: names what is there, and gives the features.
+        request: the requested sweep.
+        model: the diffusion model, used without a prompt.
+        models: models of the guide.
+        judge: object classifier, which also provides the features.
         labels: the requested class of each image.
         reference: features of real images of these classes.
-        real: figures of as many further real images.
+        real: metrics of the same number of other real images.
     """
 
     request: GuideSweep
@@ -93,7 +94,7 @@ class Ground:
     real: SweepRow
 
     def draw(self, scale: float, monitor: Monitor) -> tuple[list[Picture], Pictures]:
-        """All images at one scale, from the same noise at every scale."""
+        """Generate all images at one scale, with the same noise at every scale."""
         model, request = self.model, self.request
         images: list[Picture] = []
         for numbers in batches(len(self.labels), *model.size, model.device):
@@ -116,19 +117,22 @@ class Ground:
         return images, stretch(images, model.size)
 
     def step_of(self, sigma: float) -> int:
-        """The step, from 1, that begins at a noise level."""
+        """Return the step, from 1, that begins at a noise level."""
         levels = noise_levels(self.model.noise, self.request.steps, "karras")
         return 1 + sum(level > sigma * 1.0001 for level in levels)
 
     def measure(self, scale: float, pictures: Pictures) -> SweepRow:
-        """Figures of the images of one scale."""
+        """Return the metrics of the images of one scale."""
         return figures(self.judge, scale, pictures, self.labels, self.reference)
 
 
 def figures(
     judge: Judge, scale: float, pictures: Pictures, labels: Sequence[str], reference: Features
 ) -> SweepRow:
-    """Distance, precision, recall and success of images, with half-widths of 95 % intervals."""
+    """Return distance, precision, recall and success rate with margins of 95 % intervals.
+
+    Margins are half-widths of the intervals.
+    """
     features = judge.features(pictures)
     right = [
         shows(predicted, label)
@@ -157,8 +161,8 @@ def open_ground(request: GuideSweep, monitor: Monitor) -> Ground:
     """Load the models and the real images.
 
     Raises:
-        UnknownName: a class that the guide does not have, or a sampler.
-        BadInput: the model does not draw Blocks scenes, of which alone real images are known.
+        UnknownName: a class that the guide does not have, or an unknown sampler.
+        BadInput: the model does not generate Blocks scenes, the only ones with known real images.
     """
     require_sampler(request.sampler, 0.0)
     interval = parse_interval(request.guide_interval)
@@ -187,7 +191,7 @@ def open_ground(request: GuideSweep, monitor: Monitor) -> Ground:
 
 
 def _real(labels: Sequence[str], world: int, monitor: Monitor) -> Pictures:
-    """A real image for each label, which holds it."""
+    """Return for each label a real image that shows it."""
     most = max(labels.count(label) for label in set(labels))
     scenes = open_scenes("pictures", world, max(500, round(2 * most / _RARE)), SIDE, monitor)
     holds = labels_of(scenes)

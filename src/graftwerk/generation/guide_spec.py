@@ -1,4 +1,4 @@
-"""`--guide KIND=WHAT:SCALE` as it is written."""
+"""Parse `--guide KIND=WHAT:SCALE`."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -14,13 +14,13 @@ _EXAMPLE = 'Write class=cone:8, "class=red cube:10" or image=ref.png:30.'
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """One `--guide` as it was written.
+    """One `--guide`, as written.
 
     Attributes:
-        aim: what kind of thing it names.
-        what: a class, a sentence or an image's path.
+        aim: kind of target: `class`, `text` or `image`.
+        what: class, sentence or path of an image.
         scale: weight of its gradient.
-        image: of `image=`, once it was decoded.
+        image: decoded image of `image=`; None until it is read.
     """
 
     aim: Aim
@@ -30,15 +30,15 @@ class Guide:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name in messages."""
         return f"{self.aim}={self.what}"
 
 
 def parse_guide(entry: str) -> Guide:
-    """Read one `KIND=WHAT:SCALE`.
+    """Parse one `KIND=WHAT:SCALE`.
 
     Raises:
-        BadInput: it reads otherwise, or the scale is no finite number.
+        BadInput: it has another form, or the scale is not a finite number.
     """
     aim, equals, rest = entry.partition("=")
     what, colon, number = rest.rpartition(":")
@@ -55,7 +55,7 @@ def parse_guide(entry: str) -> Guide:
 
 
 def read_guide(guide: Guide) -> Guide:
-    """Decode the image of an `image=` guide; others are returned as they are.
+    """Decode the image of an `image=` guide; return other guides as they are.
 
     Raises:
         BadFile: it cannot be read.

@@ -1,6 +1,7 @@
-"""`--guide KIND=WHAT:SCALE`: what a diffusion model is guided by, with its models loaded.
+"""Gradient guides: `--guide KIND=WHAT:SCALE` as differentiable functions.
 
-What a joint encoder says of clean images, with a gradient.
+A guide maximizes a log-probability or a cosine similarity. A noise-aware classifier computes it
+from noisy latents; a joint encoder or an image classifier computes it from clean images.
 """
 
 import hashlib
@@ -34,14 +35,17 @@ from .guide_spec import Guide, read_guide
 
 @dataclass(frozen=True)
 class Joint:
-    """A joint encoder with a gradient for images."""
+    """A joint encoder that is differentiable with respect to images."""
 
     encoder: ImageEncoder
     look: Look
     device: str
 
     def of_vectors(self, vectors: Vectors, content: str) -> tuple[Callable[[Tensor], Tensor], str]:
-        """The cosine with one vector, -1 to 1, and a fingerprint."""
+        """Return a function for the cosine similarity to a vector, and a fingerprint.
+
+        The cosine is from -1 to 1.
+        """
         requested = torch.from_numpy(vectors[0]).to(self.device)
 
         def cosine(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
@@ -52,15 +56,15 @@ class Joint:
     def of_classes(
         self, requested: Sequence[str], labels: Sequence[str], temperature: float
     ) -> tuple[Callable[[Tensor], Tensor], str]:
-        """Log p of a label among all of them, zero-shot, and a fingerprint.
+        """Return a function for a label's zero-shot log-probability, and a fingerprint.
 
         Args:
-            requested: the label of all rows, or one for each.
-            labels: all of them; none: kinds and colours of Blocks objects.
-            temperature: divides the logits for the gradient alone, see `softened`.
+            requested: one label for all rows, or one per row.
+            labels: all labels; if empty, kinds and colours of Blocks objects.
+            temperature: divides the logits for the gradient only, see `softened`.
 
         Raises:
-            UnknownName: one is none of the labels.
+            UnknownName: a requested label is not one of the labels.
         """
         phrases = {name: name for name in labels} if labels else object_phrases()
         names = list(phrases)
@@ -82,7 +86,7 @@ class Joint:
 
 @dataclass(frozen=True)
 class Head:
-    """An image classifier with a gradient for images."""
+    """An image classifier that is differentiable with respect to images."""
 
     encoder: ImageEncoder
     look: Look
@@ -91,10 +95,12 @@ class Head:
     def of_classes(
         self, requested: Sequence[str], temperature: float
     ) -> tuple[Callable[[Tensor], Tensor], str]:
-        """Log p of one of its own classes, and a fingerprint; see `Joint.of_classes`.
+        """Return a function for the log-probability of a class, and a fingerprint.
+
+        See `Joint.of_classes`; the classes are the classifier's own.
 
         Raises:
-            UnknownName: one is none of its classes.
+            UnknownName: a requested label is not one of its classes.
         """
         classes = self.encoder.classes
         numbers = [class_number(classes, label) for label in requested]
@@ -109,7 +115,7 @@ class Head:
 def _log_of(
     logits: Float[Tensor, "b l"], locations: Tensor, temperature: float
 ) -> Float[Tensor, " b"]:
-    """Log p of a class of each row; see `softened`."""
+    """Return the log-probability of each row's class; see `softened`."""
     own = locations.expand(len(logits))[:, None]
 
     def log_of_own(logits: Tensor) -> Tensor:
@@ -128,13 +134,13 @@ def _digest(*parts: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GuidanceStyle:
-    """How a gradient is used.
+    """How a gradient is softened, limited and averaged.
 
     Attributes:
-        temperature: of class probabilities, see `softened`.
-        limit: of the shift, see `Term`.
-        noise_limit: of the shift over the noise level, see `Term`.
-        views: that are taken of a clean image; 0: it is seen as it is.
+        temperature: temperature of class probabilities, see `softened`.
+        limit: limit of the shift, see `Term`.
+        noise_limit: limit of the shift relative to the noise level, see `Term`.
+        views: number of augmented views of a clean image; 0 for the image itself.
     """
 
     temperature: float
@@ -144,22 +150,22 @@ class GuidanceStyle:
 
 
 PLAIN = GuidanceStyle(1.0, math.inf, math.inf, 0)
-# Longer shifts leave what the denoiser knows. Chosen on images of seeds 0 and 3: docs/guide.md.
+# Longer shifts are out of distribution for the denoiser. Chosen on seeds 0 and 3: docs/guide.md.
 _NOISE_AWARE = GuidanceStyle(8.0, 0.3, 0.2, 0)
 _CLEAN = GuidanceStyle(10.0, 1.5, 0.5, 4)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What all guides of a request share.
+    """Settings shared by all guides of a request.
 
     Attributes:
-        classifier: name of what `class=` asks: a noise-aware classifier, an image classifier, or
-            a joint encoder.
-        labels: classes of a joint encoder; none: kinds and colours of Blocks objects.
-        encoder: name of the joint encoder of `text=` and `image=`.
-        interval: lowest and highest noise level at which they act.
-        plain: the bare gradient of log p, at its own length.
+        classifier: model of `class=`: a noise-aware classifier, an image classifier, or a joint
+            encoder.
+        labels: classes of a joint encoder; if empty, kinds and colours of Blocks objects.
+        encoder: joint encoder of `text=` and `image=`.
+        interval: lowest and highest noise level at which guides are active.
+        plain: whether the gradient of log p is used as it is, not softened, limited or averaged.
     """
 
     classifier: str
@@ -170,7 +176,7 @@ class Settings:
 
 
 class GuideNetworks:
-    """The networks that guides ask, each loaded once."""
+    """The networks of guides, each loaded once."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -179,7 +185,7 @@ class GuideNetworks:
         self._noise_aware: dict[str, NoiseAwareClassifier] = {}
 
     def joint(self, name: str) -> Joint:
-        """A joint encoder."""
+        """Return a joint encoder."""
         if name not in self._joint:
             encoder = require_joint(load_encoder(name, device=self.device))
             look = differentiable(encoder, self.device)
@@ -187,7 +193,7 @@ class GuideNetworks:
         return self._joint[name]
 
     def head(self, name: str) -> Head | None:
-        """An image classifier; None for a model without classes of its own."""
+        """Return an image classifier; None for a model without classes of its own."""
         if name not in self._heads and own_classes(locate(name)):
             encoder = load_encoder(name, device=self.device)
             if isinstance(encoder, ImageEncoder) and encoder.classes:
@@ -196,24 +202,24 @@ class GuideNetworks:
         return self._heads.get(name)
 
     def opened(self, name: str) -> ImageEncoder | None:
-        """A joint encoder that was loaded before; None where it was not."""
+        """Return a joint encoder if it is already loaded, else None."""
         found = self._joint.get(name)
         return None if found is None else found.encoder
 
     def noise_aware(self, name: str, folder: Path) -> NoiseAwareClassifier:
-        """A noise-aware classifier."""
+        """Return a noise-aware classifier."""
         if name not in self._noise_aware:
             self._noise_aware[name] = load_noise_aware(name, folder, self.device)
         return self._noise_aware[name]
 
 
 class GuideModels:
-    """What guides of the same settings ask of images, and of a model's latents.
+    """Objective functions of guides with the same settings.
 
     Args:
-        settings: what they share.
-        model: whose latents are guided; None where images alone are asked.
-        networks: that they ask, where some are loaded already.
+        settings: settings shared by the guides.
+        model: the model whose latents are guided; None if only images are evaluated.
+        networks: networks of the guides, some of which may be loaded already.
         device: where they run without a model.
     """
 
@@ -235,25 +241,25 @@ class GuideModels:
 
     @property
     def device(self) -> str:
-        """Where they run."""
+        """The device of the networks."""
         return self.networks.device
 
     def term(self, name: str, log_prob: LogProb, scale: float, clean: bool) -> Term:
-        """A guide with the interval and limits of the settings."""
+        """Return a guide with the interval and limits of the settings."""
         lowest, highest = self._settings.interval
         manner = self._manner(clean)
         limits = (manner.limit, manner.noise_limit)
         return Term(name, log_prob, scale, clean, lowest, highest, *limits)
 
     def log_prob(self, guide: Guide) -> tuple[LogProb, bool, str]:
-        """What a guide maximises, whether it reads clean images, and its fingerprint."""
+        """Return a guide's objective, whether it reads clean images, and its fingerprint."""
         if guide.aim == "class":
             return self.each([guide.what])
         clean, fingerprint = self.clean(guide)
         return self._decoded(clean), True, fingerprint
 
     def each(self, labels: Sequence[str]) -> tuple[LogProb, bool, str]:
-        """The same for a class of all rows, or for one of each row.
+        """Return the same as `log_prob` for one class for all rows, or one class per row.
 
         Raises:
             UnknownName: a class that the classifier does not have.
@@ -288,7 +294,7 @@ class GuideModels:
             images = decode(denoised)
             if count == 0:
                 return clean(images)
-            # other views at each level, the same when an image is drawn again
+            # different views at each noise level, the same when an image is generated again
             seed = round(1e4 * float(torch.as_tensor(sigma).max()))
             return torch.stack([clean(view) for view in views(images, count, seed)]).mean(dim=0)
 
@@ -304,7 +310,7 @@ class GuideModels:
         return self.networks.joint(name).of_classes(requested, self._settings.labels, temperature)
 
     def of_images(self, guide: Guide) -> Callable[[Tensor], Tensor]:
-        """What a guide maximises on clean images of values 0 to 1, whatever it reads."""
+        """Return a guide's objective as a function of clean images with values 0 to 1."""
         if self._given is None:
             return self.clean(guide)[0]
         log_prob, clean, _ = self.log_prob(guide)
@@ -314,7 +320,10 @@ class GuideModels:
         return lambda images: log_prob(space.encode(images), least)
 
     def clean(self, guide: Guide) -> tuple[Callable[[Tensor], Tensor], str]:
-        """What a guide maximises on images of values 0 to 1, and its fingerprint."""
+        """Return the objective of a guide that reads images, and its fingerprint.
+
+        The images have values 0 to 1.
+        """
         name = self._settings.classifier if guide.aim == "class" else self._settings.encoder
         if guide.aim == "class":
             return self._of_classes(name, [guide.what])
@@ -328,10 +337,10 @@ class GuideModels:
 
 
 def require_space(classifier: NoiseAwareClassifier, model: str, identity: str) -> None:
-    """Refuse a classifier of another latent space than a model's by name.
+    """Refuse a classifier of another latent space than the model's, and name both.
 
     Raises:
-        WrongBase: it is of another one.
+        WrongBase: the latent spaces differ.
     """
     if classifier.latents != identity:
         raise WrongBase(

@@ -1,4 +1,4 @@
-"""Targets of an inversion, and the methods that reach them."""
+"""Inversion: targets, and the methods that move an input towards them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,22 +26,22 @@ from .authenticity import Pictures
 from .guide_spec import Guide
 from .guides import GuideModels, Settings
 
-_FILM = 8  # images of the strip, at most
-_STEPS, _STEPS_AND_BACK = 50, 10  # of the sampler: forth alone, and with a way back through it
+_FILM = 8  # maximum number of images of the film strip
+_STEPS, _STEPS_AND_BACK = 50, 10  # of the sampler: forward only, and with backpropagation
 
 
 @dataclass(frozen=True)
 class Target:
-    """What an input is moved to.
+    """Target of an inversion.
 
     Attributes:
-        given: the diffusion model whose input it is; None where pixels alone are moved.
-        models: what asks classes and sentences.
+        given: the diffusion model whose input is optimized; None if only pixels are optimized.
+        models: models that evaluate classes and sentences.
         size: width and height of the images.
         label: the class; None for another target.
         picture: the image; None for another target.
-        loss: of images, values 0 to 1; one number a row.
-        latent_loss: the same of latents, where the target is asked there.
+        loss: loss of images with values 0 to 1; one number per row.
+        latent_loss: loss of latents; None if the target is evaluated on images.
     """
 
     given: DiffusionModel | None
@@ -54,7 +54,7 @@ class Target:
 
     @property
     def model(self) -> DiffusionModel:
-        """The diffusion model, where one is needed."""
+        """The diffusion model, if the inversion needs one."""
         if self.given is None:
             raise TypeError("pixels are moved without a diffusion model")
         return self.given
@@ -62,14 +62,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Found:
-    """What came of it.
+    """Result of an inversion.
 
     Attributes:
-        pictures: at the end.
-        film: images of the first row on the way, from the start to the end.
-        losses: mean over the rows, at each step.
-        psnr_db: of the image that came back, where one was given.
-        psnr_db_of_decoder: of what the autoencoder alone gives back of it.
+        pictures: the final images.
+        film: intermediate images of the first row, from start to end.
+        losses: mean loss over the rows at each step; empty for DDIM inversion.
+        psnr_db: PSNR of the image sampled from its noise, for DDIM inversion; else None.
+        psnr_db_of_decoder: PSNR of the image reconstructed by the autoencoder alone; else None.
     """
 
     pictures: list[Picture]
@@ -80,7 +80,7 @@ class Found:
 
 
 def parse_target(to: str) -> Guide:
-    """Read `class=NAME`, `text=SENTENCE` or an image's file, which is decoded.
+    """Parse `class=NAME`, `text=SENTENCE` or the path of an image, which is decoded.
 
     Raises:
         UnknownName: another kind of target.
@@ -95,12 +95,12 @@ def parse_target(to: str) -> Guide:
 
 
 def open_target(aim: Guide, settings: Settings, model: DiffusionModel) -> Target:
-    """Load what measures the distance from a target.
+    """Load the models that measure the distance to a target.
 
     Args:
         aim: a class, a sentence or a decoded image.
-        settings: what asks classes and sentences.
-        model: the diffusion model whose input is moved.
+        settings: models that evaluate classes and sentences.
+        model: the diffusion model whose input is optimized.
 
     Raises:
         UnknownName: a class that the classifier does not have.
@@ -117,7 +117,7 @@ def open_target(aim: Guide, settings: Settings, model: DiffusionModel) -> Target
     log_prob, clean, _ = models.log_prob(aim)
     ask = models.of_images(aim)
     least = float(model.noise.sigmas[0])
-    # a cosine is best at 1
+    # the best cosine is 1, the best log-probability 0
     best = 0 if aim.aim == "class" else 1
     return Target(
         model,
@@ -131,11 +131,13 @@ def open_target(aim: Guide, settings: Settings, model: DiffusionModel) -> Target
 
 
 def open_head_target(label: str, settings: Settings, device: str) -> Target:
-    """The same for a class of an image classifier, whose own pixels are moved: no diffusion model.
+    """Load a class of an image classifier as a target, without a diffusion model.
+
+    The pixels that the classifier reads are optimized.
 
     Raises:
         UnknownName: a class that the classifier does not have.
-        BadInput: it is no image classifier, or prepares images in a way that is not known here.
+        BadInput: it is not an image classifier, or its preprocessing is not supported.
     """
     models = GuideModels(settings, None, device=choose_device(device))
     head = models.networks.head(settings.classifier)
@@ -156,13 +158,13 @@ def open_head_target(label: str, settings: Settings, device: str) -> Target:
 
 
 def descend_to(request: Invert, target: Target, start: Picture | None, monitor: Monitor) -> Found:
-    """Move latents, pixels or noise down the loss.
+    """Move latents, pixels or noise to the target by gradient descent.
 
     Args:
-        request: what is requested.
-        target: what it is moved to.
-        start: image to begin from; None: noise.
-        monitor: informed of every step; it may raise to stop.
+        request: the requested inversion.
+        target: where to move.
+        start: image to start from; None for noise.
+        monitor: informed of every step; may raise to stop.
     """
     shown = _shower(request, target)
     latent_loss = target.latent_loss
@@ -195,14 +197,14 @@ def descend_to(request: Invert, target: Target, start: Picture | None, monitor: 
 
 @dataclass(frozen=True)
 class Shower:
-    """From what is moved to latents and images."""
+    """Maps the optimized variable to latents and to images."""
 
     latents: Callable[[Tensor], Tensor]
     pictures: Callable[[Tensor], list[Picture]]
 
 
 def _shower(request: Invert, target: Target) -> Shower:
-    if request.space == "pixel":  # whose loss is of the values themselves
+    if request.space == "pixel":  # values 0 to 1, on which the loss is computed
         return Shower(lambda x: x, lambda values: to_images(to_levels(values)))
     model = target.model
     if request.space == "latent":
@@ -221,7 +223,7 @@ def _shower(request: Invert, target: Target) -> Shower:
 
 
 def _start(request: Invert, target: Target, given: Picture | None) -> Float[Tensor, "b c h w"]:
-    """Noise of each row's own seed, or an image."""
+    """Return noise from each row's own seed, or an image."""
     (width, height), pixels = target.size, request.space == "pixel"
     device = target.models.device
     if given is not None:
@@ -238,7 +240,7 @@ def _start(request: Invert, target: Target, given: Picture | None) -> Float[Tens
 
 
 def invert_image(request: Invert, target: Target, monitor: Monitor) -> Found:
-    """An image to its noise by DDIM inversion, and back."""
+    """Find the noise of an image by DDIM inversion, and sample it back."""
     if target.picture is None:
         raise ValueError("only an image has a noise that leads back to it")
     model, steps = target.model, request.sampling_steps or _STEPS
@@ -269,5 +271,5 @@ def invert_image(request: Invert, target: Target, monitor: Monitor) -> Found:
 
 
 def _denoiser(model: DiffusionModel) -> Denoiser:
-    """The model without a prompt."""
+    """Return the model's denoiser without a prompt."""
     return model.denoiser(None if model.reader is None else model.reader.read([""]))

@@ -1,4 +1,4 @@
-"""A request for images with its model and adapters loaded: what is sampled, batch by batch."""
+"""Sample a request for images: the job with its loaded models, and its batches."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ from .steered import SteeredModel
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Numbers of images that are drawn in one batch, and which of them are kept."""
+    """Image numbers that are sampled in one batch, and which of them are selected."""
 
     numbers: Sequence[int]
     kept: Sequence[int]
@@ -46,11 +46,11 @@ class MadeImage:
     """A generated image.
 
     Attributes:
-        number: within the request.
-        image: decoded.
-        latent: what the sampler ended with.
-        group: what was sampled together.
-        kept: how well it keeps each control.
+        number: number within the request.
+        image: the decoded image.
+        latent: the sampler's result.
+        group: the batch in which it was sampled.
+        kept: fidelity to each control.
     """
 
     number: int
@@ -62,19 +62,19 @@ class MadeImage:
 
 @dataclass(frozen=True)
 class Job:
-    """A request that can be drawn.
+    """A request that is ready for sampling.
 
     Attributes:
         request: its options.
         steered: the model and its adapters.
-        plan: what shapes its images.
+        plan: everything that determines its images.
         width: in pixels.
         height: in pixels.
         cut: end of the prompt that the model does not read.
-        guide: what guides it by gradients; None for nothing.
-        pulls: what guides did.
-        controls: what the images are to follow.
-        start: the image that they start at; None: noise.
+        guide: the gradient guides; None without any.
+        traces: what the guides did.
+        controls: conditions that the images should follow.
+        start: the image to start from; None for noise.
     """
 
     request: Generate
@@ -95,12 +95,12 @@ class Job:
 
     @property
     def steps(self) -> int:
-        """Steps that the sampler takes."""
+        """Number of steps that the sampler takes."""
         return len(self.plan.sigmas) - 1
 
     @property
     def stem(self) -> str:
-        """What the names of its files begin with."""
+        """Prefix of the file names."""
         prints = [*self.loras, *self.prints, *self.controls.fingerprints, *self.inits]
         return stem(self.request, " ".join([self.model.fingerprint, *prints]))
 
@@ -116,44 +116,44 @@ class Job:
 
     @property
     def inits(self) -> tuple[str, ...]:
-        """Fingerprints of the image that it starts at, and of its mask."""
+        """Fingerprints of the image to start from, and of its mask."""
         return () if self.start is None else self.start.fingerprints
 
     def decode(self, sampled: Float[Tensor, "b c h w"]) -> list[Picture]:
-        """What was sampled as images; what nothing was to change is as it was."""
+        """Decode sampled latents; pixels that were not to be repainted are restored."""
         images = decode(self.model, sampled)
         return images if self.start is None else self.start.finish(images)
 
     @property
     def surroundings(self) -> Surroundings:
-        """Where it is drawn."""
+        """The environment in which it is sampled."""
         return Surroundings(
             device=self.model.device, threads=torch.get_num_threads(), torch=torch.__version__
         )
 
     @property
     def cfg(self) -> float | None:
-        """Weight of the prompt, where one is exaggerated."""
+        """Guidance weight of the prompt if it acts and is above 1, else None."""
         prompted = bool(self.request.prompt.strip()) and self.plan.away is not None
         return self.request.cfg if prompted and self.request.cfg > 1 else None
 
     def groups(self) -> list[Group]:
-        """What is sampled together."""
+        """Return the batches."""
         count = self.request.count * self.request.best_of
         found = batches(count, self.width, self.height, self.model.device)
         return [Group(numbers, numbers) for numbers in found]
 
     def run(self, groups: Sequence[Group], monitor: Monitor) -> Iterator[MadeImage]:
-        """Sample; of each `best_of` images the one that keeps its controls best is given."""
+        """Sample; yield the most faithful image of each `best_of`."""
         return chosen(self, groups, monitor)
 
     def times(self, groups: Sequence[Group], sampled: float, seconds: float) -> dict[str, float]:
-        """The fields of a report that say how long it took."""
+        """Return the timing fields of a report."""
         count = sum(len(group.numbers) for group in groups)
         return {"steps_per_second": self.steps * count / sampled, "seconds": seconds}
 
     def image_report(self, made: MadeImage, path: str) -> ImageReport:
-        """What is reported of one image."""
+        """Return the report of one image."""
         return ImageReport(
             path=path,
             number=made.number,
@@ -165,11 +165,11 @@ class Job:
     def report(
         self, pictures: list[ImageReport], images: list[Picture], monitor: Monitor
     ) -> Generation:
-        """What was generated, with what guides and controls did; times are the caller's.
+        """Return the report of images, guides and controls; the caller adds the times.
 
         Args:
-            pictures: of each image.
-            images: the same images.
+            pictures: reports of the images.
+            images: the images themselves.
             monitor: informed about progress.
         """
         verdicts, self_test = self._verdicts(pictures, images, monitor)
@@ -200,17 +200,17 @@ class Job:
     def _verdicts(
         self, pictures: list[ImageReport], images: list[Picture], monitor: Monitor
     ) -> tuple[list[ImageVerdict], SelfTest | None]:
-        """What realism checks say of guided images; nothing where real ones are not known."""
+        """Run realism checks on guided images; no verdicts if real images are not known."""
         if self.guide is None or self.guide.is_zero or not (self.request.check and images):
             return [], None
         return verdicts_on(self.steered, [one.path for one in pictures], images, monitor)
 
 
 def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
-    """Read the prompt of a request and prepare its controls and guides.
+    """Encode the prompt of a request, and prepare its controls and guides.
 
     Raises:
-        BadInput: a step count, size or map that is not possible.
+        BadInput: the number of steps, the size or a map cannot be used.
     """
     request, model = options.request, steered.frozen
     width, height = request.width or model.size[0], request.height or model.size[1]
@@ -246,7 +246,7 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         controls.notes.add(loaded.notes)
     controls.notes.report(monitor)
     if guess and controls.controls is not None:
-        away = texts  # what the control adds is what guidance exaggerates
+        away = texts  # guidance then amplifies what the control adds
     traces = GradientTraces()
     guide = steered.guide(traces)
     plan = Plan(
@@ -267,7 +267,7 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
 
 
 def note_foreign(options: Options, steered: SteeredModel, monitor: Monitor) -> None:
-    """Say what of a request lies outside of the world that a built-in model knows."""
+    """Note which parts of a request are out of distribution for a built-in model."""
     model, request = steered.frozen, options.request
     sources = [
         one.control
@@ -291,7 +291,7 @@ def note_foreign(options: Options, steered: SteeredModel, monitor: Monitor) -> N
         "branches of your own: --model, --branch",
         device=model.device,
     )  # fmt: skip
-    taught = any(lora.scale for lora in steered.loras)  # a LoRA may have learned other words
+    taught = any(lora.scale for lora in steered.loras)  # a LoRA may know other words
     texts = [] if taught else [request.prompt, request.negative]
     texts += [aim.what for aim in aims if aim.aim == "text"]
     for text in filter(str.strip, texts):
@@ -303,7 +303,7 @@ def note_foreign(options: Options, steered: SteeredModel, monitor: Monitor) -> N
 def _read_prompts(
     request: Generate, reader: TextReader, controlled: bool, monitor: Monitor
 ) -> tuple[TextStates, TextStates | None, str]:
-    """States of the prompt, of what guidance gets away from, and the end that is not read."""
+    """Encode prompt and negative prompt; return them and the part that is not read."""
     prompt = request.prompt.strip()
     texts = reader.read([prompt])
     cut = reader.cut_from(prompt)
@@ -319,7 +319,7 @@ def _read_prompts(
 
 
 def sample_groups(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[MadeImage]:
-    """Sample group by group; yields the images that are kept, their controls not measured yet."""
+    """Sample batch by batch; yield the selected images, with controls not measured yet."""
     monitor.start("drawing", job.steps * len(groups))
     for group in groups:
         taken = 0
@@ -347,7 +347,7 @@ def sample_groups(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterat
 
 
 def _write_previews(job: Job, folder: Path, group: Group, step: Step) -> None:
-    """The clean images that a step expects."""
+    """Write the clean images that are predicted at a step."""
     for number, image in zip(group.numbers, job.decode(step.denoised), strict=True):
         if number in group.kept:
             name = f"{job.stem}-{number:03d}-step-{step.number:03d}.png"
@@ -355,11 +355,11 @@ def _write_previews(job: Job, folder: Path, group: Group, step: Step) -> None:
 
 
 Retained = dict[str, float]
-_FEW = 4  # images that are drawn again to say what reuse costs
+_FEW = 4  # images that are sampled again to measure the cost of reuse
 
 
 def chosen(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[MadeImage]:
-    """Sample, read the controls back out of the images, and of each `best_of` give the best."""
+    """Sample, measure the fidelity to controls, and yield the best of each `best_of`."""
     best_of = job.request.best_of
     measured = [target for target in job.controls.targets if target.is_measured]
     waiting: list[tuple[float, MadeImage]] = []
@@ -374,7 +374,7 @@ def chosen(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[Made
 def control_reports(
     job: Job, pictures: Sequence[ImageReport], monitor: Monitor
 ) -> list[ControlReport]:
-    """What all images together keep of each control, and what reusing branches costs them."""
+    """Report the fidelity of all images to each control, and how much branch reuse costs."""
     reports = []
     few = pictures[:_FEW]
     again = _again(job, [image.number for image in few], monitor)
@@ -396,7 +396,7 @@ def control_reports(
 
 
 def _again(job: Job, numbers: Sequence[int], monitor: Monitor) -> list[Retained]:
-    """What a few of the images keep where no branch's output is used twice."""
+    """Return the fidelity of a few images, sampled again without branch reuse."""
     controls = job.controls.controls
     measured = [target for target in job.controls.targets if target.is_measured]
     if controls is None or controls.reuse == 1 or not measured or not job.request.check:

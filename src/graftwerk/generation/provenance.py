@@ -1,6 +1,7 @@
-"""The request inside an image's PNG file, so that the image can be drawn again.
+"""The request in an image's PNG metadata, from which the image can be generated again.
 
-Where an image cannot be repeated because what steered it is another thing now.
+Repeating an image is refused if what steered it has changed since, unless the caller names the new
+one.
 """
 
 import hashlib
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 
 
 _KEY = "graftwerk"
-# What says where things lie and how they run, and shapes no image. It stands in no record: it is
-# neither written, so that nobody is told where things lie, nor read, as a file does not decide it.
+# Fields for output paths and execution, which do not affect images. A record never contains them:
+# they are not written, so that no paths are disclosed, nor read, so that no file decides them.
 LOCATIONS = ("out", "previews", "from_", "device", "check", "grid")
 _Number = Annotated[int, Field(ge=0, lt=limits.IMAGES * limits.BEST_OF)]
 
 
 class Surroundings(BaseModel):
-    """What may change an image's last bits."""
+    """Environment that may change an image's last bits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,18 +42,18 @@ class Surroundings(BaseModel):
 
 
 class Record(BaseModel):
-    """What an image remembers.
+    """Metadata of a generated image.
 
     Attributes:
-        request: the request's fields, but those that say where things lie.
-        fingerprint: of the model.
-        number: of the image within the request.
+        request: the request's fields, except `LOCATIONS`.
+        fingerprint: fingerprint of the model.
+        number: number of the image within the request.
         together: numbers of all images that were generated in one batch with it.
-        surroundings: where it was generated.
-        loras: fingerprints of the low-rank steers, in the order of the request's `lora`.
-        guides: of what guided it, in the order of the request's `guide`.
-        controls: of what controlled it, in the order of the request's `control`.
-        inits: of the image that it started at, and of its mask.
+        surroundings: the environment in which it was generated.
+        loras: fingerprints of the LoRAs, in the order of the request's `lora`.
+        guides: fingerprints of the guides, in the order of the request's `guide`.
+        controls: fingerprints of the controls, in the order of the request's `control`.
+        inits: fingerprints of the image that sampling started from, and of its mask.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,7 +84,7 @@ def write_picture(path: Path, image: "Image.Image", record: Record) -> None:
     write_image(path, image, pnginfo=metadata)
 
 
-# Names of samplers in Stable Diffusion web UI, whose text most viewers of images show.
+# Names of samplers in Stable Diffusion web UI; most image viewers show its metadata.
 _WEBUI_SAMPLERS = {
     "ddim": "DDIM",
     "euler": "Euler",
@@ -98,9 +99,9 @@ _WEBUI_SAMPLERS = {
 
 
 def _as_webui(image: "Image.Image", record: Record) -> str:
-    """The settings in the words of Stable Diffusion web UI, which reads them from `parameters`.
+    """Format the settings for Stable Diffusion web UI, which reads them from `parameters`.
 
-    The seed is the request's: that program draws other noise from it.
+    The seed is the request's; that program generates other noise from it.
     """
     request = record.request
     facts = {
@@ -116,18 +117,18 @@ def _as_webui(image: "Image.Image", record: Record) -> str:
     }
     negative = request.negative.strip()
     lines = [request.prompt.strip(), *([f"Negative prompt: {negative}"] if negative else [])]
-    # what separates facts, or could be taken for one, is put in quotes as that program does
+    # values with separators are quoted, as that program does
     shown = (json.dumps(str(v)) if set(str(v)) & set(',:"\n') else str(v) for v in facts.values())
     pairs = (f"{key}: {value}" for key, value in zip(facts, shown, strict=True))
     return "\n".join([*lines, ", ".join(pairs)])
 
 
 def require_folder(path: Path) -> None:
-    """See that a folder can be made and written, before any work; what was not there goes again.
+    """Check that a folder can be created and written; new folders are removed again.
 
     Raises:
         BadFile: it cannot have that name, or something else has it.
-        NoRoom: it cannot be made or written.
+        NoRoom: it cannot be created or written.
     """
     trial = path / ".graftwerk-trial"
     try:
@@ -136,7 +137,7 @@ def require_folder(path: Path) -> None:
         files.write_bytes(trial, b"")
         trial.unlink()
         for folder in made:
-            folders.remove_empty(folder)  # somebody else may have put something there meanwhile
+            folders.remove_empty(folder)  # another process may have written to it meanwhile
     except PermissionError as error:
         files.raise_write_error(error, path)
     except OSError as error:
@@ -146,10 +147,11 @@ def require_folder(path: Path) -> None:
 
 
 def read_record(path: Path) -> Record:
-    """Read the record of an image that `graft generate` drew.
+    """Read the record of an image that `graft generate` wrote.
 
     Raises:
-        BadFile: no such file, no PNG, or one without a request, or one that says where to write.
+        BadFile: the file does not exist, is not a PNG image or contains no request, or the request
+            names output paths.
         LimitExceeded: the file is too large.
     """
     from PIL import Image, UnidentifiedImageError
@@ -160,7 +162,7 @@ def read_record(path: Path) -> Record:
     try:
         with Image.open(path, formats=["PNG"]) as image:
             text = image.info.get(_KEY)
-            if text is None:  # metadata may also follow the image's data
+            if text is None:  # metadata may also follow the pixel data
                 image.load()
                 text = image.info.get(_KEY)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
@@ -200,20 +202,20 @@ def read_record(path: Path) -> Record:
         raise BadFile(f"the request in {path} contradicts itself.", hint)
     if "guide_plain" in record.request.model_fields_set:
         return record
-    # an image of the time when there were bare gradients only
+    # the image was written when all gradients were plain
     request = record.request.model_copy(update={"guide_plain": True})
     return record.model_copy(update={"request": request})
 
 
 def started(request: Generate) -> list[str]:
-    """The image that a request starts at and its mask, as they are named."""
+    """Return the image that a request starts from and its mask, as named in the request."""
     return [path for path in (request.init, request.inpaint) if path is not None]
 
 
 def stem(request: Generate, fingerprint: str) -> str:
-    """What the names of a request's files begin with: the prompt's start, then a hash.
+    """Return the prefix of a request's file names: the start of the prompt, then a hash.
 
-    Another request gets other names, so that it overwrites nothing.
+    Another request has other names, so it overwrites nothing.
     """
     words = "".join(c if c.isascii() and c.isalnum() else " " for c in request.prompt.lower())
     shaping = request.model_dump(mode="json", exclude={*LOCATIONS, "model", "count"})
@@ -227,11 +229,11 @@ class Steering:
     """Options of one kind that steered an image.
 
     Attributes:
-        option: its name.
-        with_it: begin of the names of all options that change what it means.
-        entries: as the image's request has them.
-        was: fingerprint of each.
-        now: the same today.
+        option: name of the option.
+        with_it: prefixes of the names of all options that affect it.
+        entries: its values in the image's request.
+        was: the recorded fingerprint of each.
+        now: the current fingerprint of each.
     """
 
     option: str
@@ -242,16 +244,16 @@ class Steering:
 
 
 def refuse_other(request: Generate, origin: str, steering: Steering, monitor: Monitor) -> None:
-    """Say that something which steered an image is another one now.
+    """Refuse to repeat an image if something that steered it has changed.
 
     Args:
-        request: what was given beside `--from`.
+        request: options given along with `--from`.
         origin: the image to repeat.
         steering: what steered it.
-        monitor: told where the caller asked for it.
+        monitor: notified of the change if the caller named the option, instead of an error.
 
     Raises:
-        WrongBase: the caller did not name the present one.
+        WrongBase: the caller did not name the option.
     """
     if tuple(steering.was) == tuple(steering.now):
         return

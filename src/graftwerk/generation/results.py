@@ -1,7 +1,4 @@
-"""Reports of guiding: what realism checks say of images, inversions, sweeps.
-
-Reports of generated images.
-"""
+"""Reports of generated images, realism checks, inversions and guidance sweeps."""
 
 from typing import Literal
 
@@ -13,7 +10,7 @@ Verdict = Literal["real", "not the class", "adversarial", "strange", "no verdict
 
 
 class CheckReport(Report):
-    """What one realism check says of an image."""
+    """Result of one realism check on an image."""
 
     name: str = Field(description="guide, judge, composition, residual, spectrum or neighbours")
     reading: float = Field(
@@ -25,7 +22,7 @@ class CheckReport(Report):
 
 
 class ImageVerdict(Report):
-    """Several realism checks on one image."""
+    """Results of all realism checks on one image."""
 
     path: str = Field(description="the image")
     verdict: Verdict = Field(
@@ -42,7 +39,7 @@ class ImageVerdict(Report):
 
 
 class SelfTest(Report):
-    """What a realism check makes of images that are certainly not real, before it judges any."""
+    """Results of a realism check on images that are certainly not real."""
 
     world: str = Field(description="what its networks know")
     unlike: float | None = Field(
@@ -55,7 +52,7 @@ class SelfTest(Report):
 
 
 class GuideVerdicts(Report):
-    """What `guide check` found."""
+    """Result of `guide check`."""
 
     label: str | None = Field(description="the class that was asked for")
     pictures: list[ImageVerdict] = Field(description="the images, in their order")
@@ -66,7 +63,7 @@ class GuideVerdicts(Report):
 
 
 class Inversion(Report):
-    """What `invert` found."""
+    """Result of `invert`."""
 
     to: str = Field(description="where it was moved to")
     space: str = Field(description="what was moved")
@@ -91,7 +88,7 @@ class Inversion(Report):
 
 
 class SweepRow(Report):
-    """Figures of one scale; margins are half-widths of 95 % intervals."""
+    """Metrics at one scale; margins are half-widths of 95 % intervals."""
 
     scale: float = Field(description="of the guide")
     frechet: float = Field(description="Frechet distance from real images of the classes")
@@ -107,7 +104,7 @@ class SweepRow(Report):
 
 
 class GuideSweepReport(Report):
-    """What `guide sweep` measured."""
+    """Result of `guide sweep`."""
 
     classes: list[str] = Field(description="requested classes, in turn")
     count: int = Field(description="images of each scale")
@@ -122,7 +119,7 @@ class GuideSweepReport(Report):
 
 
 class ImageReport(Report):
-    """One image that was generated."""
+    """A generated image."""
 
     path: str = Field(description="PNG file; its metadata hold the request")
     number: int = Field(description="its number within the request, from 0")
@@ -137,7 +134,7 @@ class ImageReport(Report):
 
 
 class ControlReport(Report):
-    """What the images keep of one control."""
+    """Fidelity of the images to one control."""
 
     kind: str = Field(description="of the condition")
     weight: float = Field(description="of its branch")
@@ -155,7 +152,7 @@ class ControlReport(Report):
 
 
 class GuideReport(Report):
-    """What one guide did."""
+    """Effect of one guide."""
 
     name: str = Field(description="what it guides to")
     scale: float = Field(description="weight of its gradient")
@@ -173,7 +170,7 @@ class GuideReport(Report):
 
 
 class GradientConflict(Report):
-    """Two guides that pull against each other."""
+    """Two guides with conflicting gradients."""
 
     first: str = Field(description="a guide")
     second: str = Field(description="another one")
@@ -181,7 +178,7 @@ class GradientConflict(Report):
 
 
 class StartReport(Report):
-    """What became of the image that sampling started at."""
+    """Changes to the image that sampling started from."""
 
     image: str = Field(description="the image")
     mask: str | None = Field(description="white where it was repainted; null: no mask")
@@ -205,7 +202,7 @@ class GridCell(Report):
 
 
 class Generation(Report):
-    """What `generate` drew."""
+    """Result of `generate`."""
 
     prompt: str = Field(description="the prompt")
     cut: str = Field(description="end of the prompt that the model does not read")

@@ -1,4 +1,4 @@
-"""A request for images, parsed: what `validate.validate` makes and everything after it reads."""
+"""Parsed requests for images; `validate.validate` creates them."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .guides import Settings
 
 Interval = tuple[float, float]
-_STRENGTH = 0.8  # of img2img, as in diffusers; inpainting takes all steps
+_STRENGTH = 0.8  # default of img2img, as in diffusers; inpainting takes all steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class LoraSpec:
 
 
 def parse_lora(entry: str) -> LoraSpec:
-    """Read one `DIR[:SCALE]`; the scale is 1 where none is given.
+    """Parse one `DIR[:SCALE]`; the default scale is 1.
 
     Raises:
         BadInput: the scale is not finite.
@@ -47,13 +47,13 @@ def parse_lora(entry: str) -> LoraSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Start:
-    """The image that sampling starts at.
+    """The image that sampling starts from.
 
     Attributes:
-        image: decoded.
-        strength: share of the steps that are taken; 0: it stays as it is.
-        mask: white where it is repainted; None: everywhere.
-        paste: whether the image's own pixels are put back where it is not repainted.
+        image: the decoded image.
+        strength: share of the steps that are taken; 0 leaves the image unchanged.
+        mask: white where the image is repainted; None for everywhere.
+        paste: whether original pixels are restored where the image is not repainted.
     """
 
     image: NamedImage
@@ -64,12 +64,12 @@ class Start:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Options:
-    """How images are sampled, whatever steers the model.
+    """Sampling options, independent of adapters.
 
     Attributes:
         request: prompt, sampler, sizes and so on; its lists of adapters are not read.
-        cfg_interval: noise levels in which classifier-free guidance acts.
-        start: the image that sampling starts at; None: noise.
+        cfg_interval: noise levels at which classifier-free guidance is active.
+        start: the image that sampling starts from; None for noise.
     """
 
     request: Generate
@@ -80,17 +80,17 @@ class Options:
 def options_of(
     request: Generate, init: NamedImage | None = None, mask: NamedImage | None = None
 ) -> Options:
-    """Check and parse what does not depend on the model.
+    """Check and parse the options that do not depend on the model.
 
     Args:
-        request: what is to be generated.
-        init: the image that it starts at, decoded.
-        mask: white where that is repainted.
+        request: the request for images.
+        init: the image to start from, decoded.
+        mask: white where that image is repainted.
 
     Raises:
         UnknownName: there is no such sampler.
-        BadInput: an interval that is not possible, or an option that the sampler does not take, or
-            one of an image to start at where there is none.
+        BadInput: an interval that is not possible, an option that the sampler does not accept, or
+            an option of an image to start from without such an image.
     """
     require_sampler(request.sampler, request.eta)
     return Options(request, parse_interval(request.cfg_interval), _start(request, init, mask))
@@ -117,16 +117,16 @@ def _start(request: Generate, init: NamedImage | None, mask: NamedImage | None) 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GenerationSpec:
-    """A whole request, each part parsed, opened or decoded once.
+    """A complete request, with each part parsed, opened or decoded once.
 
     Attributes:
-        options: how images are sampled.
-        folder: of the pipeline.
-        loras: in the order of the request, as are the others.
+        options: the sampling options.
+        folder: folder of the pipeline.
+        loras: in the order of the request, as are controls and guides.
         controls: with their images.
-        branches: folder of the branch of each kind of control.
+        branches: folder of the branch for each kind of control.
         guides: with their images.
-        guide_interval: noise levels in which all of them act.
+        guide_interval: noise levels at which all guides are active.
     """
 
     options: Options
@@ -139,12 +139,12 @@ class GenerationSpec:
 
     @property
     def request(self) -> Generate:
-        """As it was given."""
+        """The original request."""
         return self.options.request
 
     @property
     def guide_settings(self) -> "Settings":
-        """What its guides share."""
+        """Settings shared by its guides."""
         from .guides import Settings
 
         request = self.request

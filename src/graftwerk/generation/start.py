@@ -1,4 +1,4 @@
-"""The image that a request starts at, what of it is repainted, and what became of it."""
+"""The image that sampling starts from, and the mask of what is repainted."""
 
 import hashlib
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ from .spec import Start
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenStart:
-    """An image to start at that fits a model.
+    """An image to start from, prepared for a model.
 
     Attributes:
-        start: as it was requested.
-        latents: what sampling begins with.
-        pixels: of the image at the size that is generated.
-        repainted: pixels that are generated; none at strength 0.
-        fingerprints: of the image and of its mask.
+        start: image, mask and strength as requested.
+        latents: encoded image and mask for the sampler.
+        pixels: the image in the generated size.
+        repainted: mask of the pixels that are generated; none at strength 0.
+        fingerprints: fingerprints of the image and of its mask.
     """
 
     start: Start
@@ -41,7 +41,7 @@ class OpenStart:
     fingerprints: tuple[str, ...]
 
     def finish(self, images: Sequence[Picture]) -> list[Picture]:
-        """Decoded images, with the pixels of the image itself where nothing was generated."""
+        """Restore original pixels in decoded images where nothing was generated."""
         if not self.start.paste or self.repainted.all():
             return list(images)
         mask = Image.fromarray(self.repainted)
@@ -49,7 +49,7 @@ class OpenStart:
         return [Image.composite(image, own.convert(image.mode), mask) for image in images]
 
     def report(self, images: Sequence[Picture], steps: int, of: int) -> StartReport:
-        """What the images changed."""
+        """Report how much the images differ from the original."""
         rows = np.stack([np.asarray(image.convert("RGB"), dtype=np.int64) for image in images])
         changes = np.abs(rows - self.pixels)
         inside, outside = changes[:, self.repainted], changes[:, ~self.repainted]
@@ -70,10 +70,11 @@ def open_start(
 ) -> OpenStart:
     """Crop an image and its mask to the generated size, and encode the image.
 
-    The mask is cut at half of white and brought to latents by the nearest pixel, as diffusers does.
+    The mask is thresholded at half of white and resized to latents by nearest neighbour, as in
+    diffusers.
 
     Raises:
-        BadInput: white parts of the mask that no latent sees.
+        BadInput: the white parts of the mask are too small to cover any latent.
     """
     notes = ImageNotes()
     pixels = fit(start.image.image, *size)

@@ -1,4 +1,4 @@
-"""A frozen diffusion model with everything that steers it: LoRAs, control branches, guides."""
+"""A frozen diffusion model with its adapters: LoRAs, control branches and guides."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ class LoadedLora:
     """A LoRA that fits a model.
 
     Attributes:
-        adapters: what was learned of each part of the pipeline.
-        scale: factor of it; 0: it does nothing.
-        fingerprint: of its files.
+        adapters: weight updates of each part of the pipeline.
+        scale: their factor; 0 disables them.
+        fingerprint: fingerprint of its files.
     """
 
     adapters: Mapping[str, Adapter]
@@ -45,11 +45,11 @@ class LoadedGuide:
 
     Attributes:
         term: adds its gradient.
-        fingerprint: of its models and, for an image, its content.
-        label: the class that it guides to; None: it guides to something else.
-        models: what it asks; None for a function of the caller's.
-        notes: what reading changed of its image.
-        aim: as it was requested; None for a function of the caller's.
+        fingerprint: fingerprint of its models and, for an image, of its content.
+        label: the class that it guides to; None for another target.
+        models: the models that it evaluates; None for a user-provided function.
+        notes: conversions of its image.
+        aim: the guide as requested; None for a user-provided function.
     """
 
     term: Term
@@ -70,10 +70,10 @@ class Loader:
         self._readers: dict[tuple[str, str], Read] = {}
 
     def lora(self, spec: LoraSpec) -> LoadedLora:
-        """Read a LoRA and see that it fits.
+        """Load a LoRA and check that it fits.
 
         Raises:
-            WrongBase: it was made on another model; both are named.
+            WrongBase: it belongs to another model; both are named.
             BadInput: it is not a LoRA, or does not fit.
             Damaged: one of its files is damaged.
         """
@@ -85,16 +85,16 @@ class Loader:
         return LoadedLora(adapters, spec.scale, fingerprint)
 
     def branch(self, folder: Path) -> LoadedBranch:
-        """Read a branch; see `controlnet.inputs.load_branch`."""
+        """Load a branch; see `controlnet.inputs.load_branch`."""
         if folder not in self._branches:
             self._branches[folder] = load_branch(folder, self.model)
         return self._branches[folder]
 
     def reader(self, control: ControlInput) -> Read | None:
-        """What reads the condition of a control's image; None: what comes with the package.
+        """Return the model that reads a control's condition; None for the built-in one.
 
         Raises:
-            BadInput: no model reads this kind, or this one reads another.
+            BadInput: no model reads this kind of condition, or this model reads another kind.
             BadFile: the model cannot be read.
         """
         if control.estimator is None:
@@ -105,7 +105,7 @@ class Loader:
         return self._readers[key]
 
     def guide(self, guide: Guide, settings: Settings) -> LoadedGuide:
-        """Load what a guide asks.
+        """Load the models of a guide.
 
         Raises:
             UnknownName: a class that the classifier does not have.
@@ -122,13 +122,13 @@ class Loader:
 
 @dataclass(frozen=True)
 class SteeredModel:
-    """A frozen model and its adapters, none of which changes it.
+    """A frozen model and its adapters, which do not change it.
 
     Attributes:
-        frozen: the model.
-        loras: on its weights; their changes add up.
-        controls: on its activations.
-        guides: on its score.
+        frozen: the frozen model.
+        loras: adapters of its weights; their changes add up.
+        controls: adapters of its activations.
+        guides: adapters of its score.
     """
 
     frozen: DiffusionModel
@@ -138,7 +138,7 @@ class SteeredModel:
 
     @cached_property
     def model(self) -> DiffusionModel:
-        """The model with the LoRAs in its networks; the frozen one where none acts."""
+        """The model with LoRAs in its networks; the frozen model if no LoRA is active."""
         acting = [lora for lora in self.loras if lora.scale != 0]
         steered = {}
         for part, network in self.frozen.networks.items():
@@ -153,12 +153,12 @@ class SteeredModel:
         return self.frozen.with_networks(steered) if steered else self.frozen
 
     def guide(self, watch: Callable[[GuidanceTrace], None] | None = None) -> GradientGuide | None:
-        """All guides as one adapter of a denoiser; None without any."""
+        """Return all guides as one adapter of a denoiser; None without any."""
         terms = tuple(guide.term for guide in self.guides)
         return GradientGuide(terms, watch) if terms else None
 
     def without(self, part: object) -> "SteeredModel":
-        """The same without one of its adapters."""
+        """Return the model without one of its adapters."""
         return SteeredModel(
             self.frozen,
             _without(self.loras, part),

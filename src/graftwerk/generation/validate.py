@@ -1,4 +1,4 @@
-"""A request for images parsed once, and refused where it can be before PyTorch is imported."""
+"""Parse and validate a request for images, as far as possible without PyTorch."""
 
 from ..blocks.captions import object_phrases
 from ..controlnet.spec import (
@@ -29,13 +29,13 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
     """Parse a request, decode its images, and refuse what is not possible.
 
     Args:
-        request: what is to be generated.
-        from_record: whether an image's record names its models, which then are not fetched.
+        request: the request for images.
+        from_record: whether the models are named by an image's record; these are not downloaded.
 
     Raises:
-        UnknownName: a sampler, model, class, or kind of guide or control that is not there.
+        UnknownName: an unknown sampler, model, class, or kind of guide or control.
         BadInput: an entry, interval, size or combination that is not possible.
-        BadFile: a file that is named cannot be read.
+        BadFile: a named file cannot be read.
     """
     guides = [parse_guide(entry) for entry in request.guide]
     if from_record:
@@ -55,7 +55,7 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
     controls = tuple(read_control(spec, estimators.get(spec.kind)) for spec in specs)
     for control in controls:
         if control.finished:
-            from ..controlnet.inputs import require_map  # imports PyTorch, and loads no network
+            from ..controlnet.inputs import require_map  # imports PyTorch, but loads no network
 
             require_map(control)
     folder = open_pipeline(locate_pipeline(request.model))
@@ -75,14 +75,14 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
 
 
 def require_measure(request: Generate, measured: list[bool]) -> None:
-    """See that `best_of` has something to choose by.
+    """Require a measured control for `best_of` to select images by.
 
     Args:
-        request: what is to be generated.
-        measured: of each control, whether its fidelity is measured.
+        request: the request for images.
+        measured: for each control, whether its fidelity is measured.
 
     Raises:
-        BadInput: it has not.
+        BadInput: `best_of` is set and no control is measured.
     """
     if request.best_of > 1 and not any(measured):
         raise BadInput(
@@ -92,16 +92,16 @@ def require_measure(request: Generate, measured: list[bool]) -> None:
 
 
 def require_class(label: str, classifier: str, labels: list[str]) -> None:
-    """See that a classifier has a class, by its configuration alone.
+    """Require that a classifier has a class, judging by its configuration alone.
 
     Args:
         label: the class.
-        classifier: its name: a noise-aware or an image classifier, or a joint encoder.
-        labels: classes of a joint encoder; none: kinds and colours of Blocks objects.
+        classifier: name of a noise-aware classifier, an image classifier or a joint encoder.
+        labels: classes of a joint encoder; if empty, kinds and colours of Blocks objects.
 
     Raises:
-        UnknownName: it does not.
-        BadInput: labels are given to a model that has classes of its own.
+        UnknownName: it does not have the class.
+        BadInput: labels are given for a model that has classes of its own.
         BadFile: its configuration cannot be read.
     """
     folder = locate(classifier)
@@ -117,10 +117,10 @@ def require_class(label: str, classifier: str, labels: list[str]) -> None:
 
 
 def _require_reachable(request: Generate, guides: list[Guide]) -> None:
-    """See that no model of a record would have to be fetched.
+    """Refuse models named by a record that would have to be downloaded.
 
     Raises:
-        BadFile: one would, and the caller did not name it.
+        BadFile: a model is not cached, and the caller did not name it.
     """
     aims = {guide.aim for guide in guides}
     require_reachable(request.model, "--model")
@@ -139,9 +139,9 @@ def _read_guide(guide: Guide, request: Generate) -> Guide:
 
 
 def _check_size(request: Generate, folder: PipelineFolder) -> None:
-    """See that the model samples that size."""
+    """Check that the model can generate images of the requested size."""
     sizes = read_sizes(folder)
-    if sizes is None:  # told when the networks are there
+    if sizes is None:  # checked once the networks are loaded
         return
     size = (request.width or sizes.own[0], request.height or sizes.own[1])
     require_multiples(request.model, sizes.multiple, *size)

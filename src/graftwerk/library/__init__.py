@@ -1,1 +1,1 @@
-"""The public objects: they own models and state; commands, server and scripts call them."""
+"""The public objects, which own models and state; used by commands, server and scripts."""

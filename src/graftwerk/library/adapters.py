@@ -1,7 +1,7 @@
-"""The adapters of a pipeline: LoRAs, control branches and guides.
+"""Adapters of a pipeline: LoRAs, control branches and guides.
 
-Each is made without a model, and finds out whether it fits when it is put on one:
-`pipe.with_(adapter)`, which calls `adapter.apply(pipe)`.
+An adapter is created without a model. Whether it fits is checked when it is added to a pipeline:
+`pipe.with_(adapter)` calls `adapter.apply(pipe)`.
 """
 
 import math
@@ -36,9 +36,9 @@ _ALWAYS: Interval = (0.0, math.inf)
 
 
 class Lora:
-    """A LoRA on a pipeline's weights.
+    """A LoRA for the weights of a pipeline.
 
-    `pipe.with_(Lora("style", scale=0.8))`; the changes of several add up.
+    Use it with `pipe.with_(Lora("style", scale=0.8))`; the changes of several LoRAs add up.
 
     >>> import graftwerk as gw
     >>> gw.Lora("style", scale=0.8)
@@ -49,12 +49,12 @@ class Lora:
     socket: Socket = "weights"
 
     def __init__(self, folder: str | Path, scale: float = 1.0) -> None:
-        """Name a LoRA.
+        """Create an adapter from a LoRA on disk, which is loaded when it is applied.
 
         Args:
-            folder: as `graft fit --task generate`, peft or diffusers writes it, or a safetensors
-                file of kohya's form.
-            scale: factor of what was learned; 0: none of it.
+            folder: folder written by `graft fit --task generate`, peft or diffusers, or a
+                safetensors file in kohya's format.
+            scale: factor of the learned weights; 0 disables them.
 
         Raises:
             BadInput: the scale is not finite.
@@ -64,14 +64,14 @@ class Lora:
 
     @property
     def is_zero(self) -> bool:
-        """True at scale 0."""
+        """Whether the scale is 0."""
         return self.scale == 0
 
     def apply(self, frozen: Pipeline) -> Pipeline:
-        """Return a pipeline with it.
+        """Return a pipeline with the LoRA added.
 
         Raises:
-            WrongBase: it was made on another model; both are named.
+            WrongBase: it belongs to another model; both are named.
             BadFile: it is not a LoRA.
         """
         part = frozen.loader.lora(LoraSpec(self.folder, self.scale))
@@ -79,7 +79,7 @@ class Lora:
         return frozen.holding(self, part, steered)
 
     def remove(self, steered: Pipeline) -> Pipeline:
-        """Return the pipeline without it."""
+        """Return the pipeline without the LoRA."""
         return steered.dropping(self)
 
     def __repr__(self) -> str:
@@ -87,7 +87,7 @@ class Lora:
 
 
 class ControlNet:
-    """A control branch; called with an image it gives an adapter that follows the image.
+    """A ControlNet; call it with an image to get an adapter that follows this image.
 
     >>> import graftwerk as gw
     >>> gw.ControlNet("builtin/blocks-canny")
@@ -95,16 +95,17 @@ class ControlNet:
     """
 
     def __init__(self, source: str | Path, condition: str | None = None) -> None:
-        """Name a branch.
+        """Find a ControlNet; it is loaded when a control is applied.
 
         Args:
-            source: a built-in branch, a folder that `graft control train` wrote, a
+            source: a built-in ControlNet, a folder written by `graft control train`, a
                 `ControlNetModel` folder of diffusers, or a hub id `owner/name@revision`.
-            condition: what it follows (`canny`, `depth`, ...); default: what its files say.
+            condition: the condition that it follows (`canny`, `depth`, ...); default: as named in
+                its files.
 
         Raises:
-            BadFile: there is no such branch.
-            BadInput: its files do not say what it follows, and neither does the caller.
+            BadFile: there is no such ControlNet.
+            BadInput: neither its files nor the caller name the condition that it follows.
         """
         with named_by_user([str(source)]):
             self.folder = locate(str(source))
@@ -123,17 +124,17 @@ class ControlNet:
         is_map: bool = False,
         estimator: str | None = None,
     ) -> "Control":
-        """Return an adapter that makes images follow this one.
+        """Return an adapter that makes generated images follow the condition of an image.
 
         Args:
-            image: its condition is computed; or a finished map.
-            weight: factor of the branch's output; 0: none of it.
-            start: share of the steps before which it does not act.
-            until: share after which it does not.
-            mask: white where it acts; default: everywhere.
+            image: an image whose condition is computed, or a finished condition map.
+            weight: factor of the branch's output; 0 disables it.
+            start: share of the steps before which it is inactive.
+            until: share of the steps after which it is inactive.
+            mask: image that is white where the control acts; default: everywhere.
             is_map: whether `image` is a finished map.
-            estimator: model of the transformers library that reads the condition of the image;
-                default: what comes with the package.
+            estimator: model of the transformers library that computes the condition of the image;
+                default: the built-in one.
 
         Raises:
             BadInput: a weight or interval that is not possible, or not an image.
@@ -151,7 +152,7 @@ class ControlNet:
 
 
 class Control:
-    """A control branch that follows one image; made by calling a `ControlNet`."""
+    """A ControlNet that follows one image; created by calling a `ControlNet`."""
 
     name = "control"
     socket: Socket = "activations"
@@ -161,15 +162,15 @@ class Control:
 
     @property
     def is_zero(self) -> bool:
-        """True at weight 0."""
+        """Whether the weight is 0."""
         return self._control.weight == 0
 
     def apply(self, frozen: Pipeline) -> Pipeline:
-        """Return a pipeline with it.
+        """Return a pipeline with the control added.
 
         Raises:
-            WrongBase: the branch was made on another model; both are named.
-            BadFile: it is not a branch.
+            WrongBase: the ControlNet belongs to another model; both are named.
+            BadFile: it is not a ControlNet.
         """
         with _named_by_user(self._named):
             read = frozen.loader.reader(self._control)
@@ -178,7 +179,7 @@ class Control:
         return frozen.holding(self, part, steered)
 
     def remove(self, steered: Pipeline) -> Pipeline:
-        """Return the pipeline without it."""
+        """Return the pipeline without the control."""
         return steered.dropping(self)
 
     def __repr__(self) -> str:
@@ -186,12 +187,12 @@ class Control:
 
 
 def _named_by_user(names: Sequence[str]) -> AbstractContextManager[None]:
-    """Of a command all models were named before; what is named here may be fetched too."""
+    """Allow downloads of models that the user named; for commands this is already done."""
     return named_by_user(names) if names else nullcontext()
 
 
 class _Guide:
-    """What all guides share."""
+    """Base class of all guides."""
 
     name = "gradient"
     socket: Socket = "score"
@@ -199,11 +200,11 @@ class _Guide:
 
     @property
     def is_zero(self) -> bool:
-        """True at scale 0."""
+        """Whether the scale is 0."""
         return self.scale == 0
 
     def apply(self, frozen: Pipeline) -> Pipeline:
-        """Return a pipeline with it.
+        """Return a pipeline with the guide added.
 
         Raises:
             UnknownName: a class that its classifier does not have.
@@ -214,7 +215,7 @@ class _Guide:
         return frozen.holding(self, part, steered)
 
     def remove(self, steered: Pipeline) -> Pipeline:
-        """Return the pipeline without it."""
+        """Return the pipeline without the guide."""
         return steered.dropping(self)
 
     def _load(self, pipe: Pipeline) -> LoadedGuide:
@@ -222,7 +223,7 @@ class _Guide:
 
 
 class _ModelGuide(_Guide):
-    """A guide that asks a model: `class=`, `text=` or `image=` of the command line."""
+    """A guide that evaluates a model: `class=`, `text=` or `image=` of the command line."""
 
     def __init__(
         self, guide: guide_spec.Guide, settings: Settings, named: Sequence[str] = ()
@@ -246,7 +247,7 @@ class _ModelGuide(_Guide):
 
 
 class ClassGuide(_ModelGuide):
-    """Guides images to a class of a classifier (Dhariwal and Nichol, 2021).
+    """Classifier guidance towards a class (Dhariwal and Nichol, 2021).
 
     >>> import graftwerk as gw
     >>> gw.ClassGuide("red cube", scale=10.0)
@@ -263,15 +264,15 @@ class ClassGuide(_ModelGuide):
         interval: Interval = _ALWAYS,
         plain: bool = False,
     ) -> None:
-        """Name a class.
+        """Create a guide towards a class.
 
         Args:
             label: the class.
-            scale: weight of its gradient; 0: none.
+            scale: weight of the gradient; 0 disables the guide.
             model: a noise-aware classifier, or a joint encoder of texts and images.
             labels: classes of a joint encoder; default: kinds and colours of Blocks objects.
-            interval: lowest and highest noise level at which it acts.
-            plain: whether the bare gradient is taken, neither softened nor limited.
+            interval: lowest and highest noise level at which it is active.
+            plain: whether to use the plain gradient, neither softened nor limited.
 
         Raises:
             BadInput: a scale or interval that is not possible.
@@ -281,7 +282,7 @@ class ClassGuide(_ModelGuide):
 
 
 class TextGuide(_ModelGuide):
-    """Guides images to a sentence, by a joint encoder of texts and images.
+    """Guidance towards a sentence by a joint encoder of texts and images.
 
     >>> import graftwerk as gw
     >>> gw.TextGuide("a red cube", scale=5.0)
@@ -297,14 +298,14 @@ class TextGuide(_ModelGuide):
         interval: Interval = _ALWAYS,
         plain: bool = False,
     ) -> None:
-        """Name a sentence.
+        """Create a guide towards a sentence.
 
         Args:
             text: the sentence.
-            scale: weight of its gradient; 0: none.
-            encoder: a joint encoder.
-            interval: lowest and highest noise level at which it acts.
-            plain: whether the bare gradient is taken.
+            scale: weight of the gradient; 0 disables the guide.
+            encoder: a joint encoder of texts and images.
+            interval: lowest and highest noise level at which it is active.
+            plain: whether to use the plain gradient, neither softened nor limited.
 
         Raises:
             BadInput: a scale or interval that is not possible.
@@ -314,7 +315,7 @@ class TextGuide(_ModelGuide):
 
 
 class ImageGuide(_ModelGuide):
-    """Guides images to one that looks alike to a joint encoder.
+    """Guidance towards images that are similar to a given one for a joint encoder.
 
     >>> import numpy as np
     >>> import graftwerk as gw
@@ -331,14 +332,14 @@ class ImageGuide(_ModelGuide):
         interval: Interval = _ALWAYS,
         plain: bool = False,
     ) -> None:
-        """Name an image.
+        """Create a guide towards an image.
 
         Args:
             image: the image.
-            scale: weight of its gradient; 0: none.
-            encoder: a joint encoder.
-            interval: lowest and highest noise level at which it acts.
-            plain: whether the bare gradient is taken.
+            scale: weight of the gradient; 0 disables the guide.
+            encoder: a joint encoder of texts and images.
+            interval: lowest and highest noise level at which it is active.
+            plain: whether to use the plain gradient, neither softened nor limited.
 
         Raises:
             BadFile: the image cannot be read.
@@ -351,7 +352,7 @@ class ImageGuide(_ModelGuide):
 
 
 class Guide(_Guide):
-    """Guides images by any function that PyTorch can differentiate.
+    """Guidance by any function that PyTorch can differentiate.
 
     >>> import graftwerk as gw
     >>> gw.Guide(lambda x, sigma: -x.square().mean(dim=(1, 2, 3)), scale=3.0, label="small")
@@ -368,17 +369,17 @@ class Guide(_Guide):
         limit: float = math.inf,
         label: str = "the guide",
     ) -> None:
-        """Guide by a function.
+        """Create a guide from a function.
 
         Args:
-            log_prob: one number for each row, higher is better. It is called with `(x, sigma)`,
-                or with images alone.
-            scale: weight of its gradient; 0: none.
-            reads: the noisy rows, the clean latents that each step expects, or these as images
-                [b 3 h w] of values 0 to 1.
-            interval: lowest and highest noise level at which it acts.
-            limit: of the root mean square by which it moves the expected latents in a step.
-            label: what reports and messages call it.
+            log_prob: function that returns one number per row, higher is better. It is called with
+                `(x, sigma)`, or with images alone.
+            scale: weight of the gradient; 0 disables the guide.
+            reads: what `log_prob` reads: the noisy rows, the clean latents predicted at each step,
+                or these decoded to images [b 3 h w] with values 0 to 1.
+            interval: lowest and highest noise level at which it is active.
+            limit: maximum root mean square of the shift of the predicted latents in a step.
+            label: name in reports and messages.
 
         Raises:
             BadInput: a scale that is not possible.
@@ -411,10 +412,10 @@ class Guide(_Guide):
 
 
 def open_spec(spec: GenerationSpec) -> Pipeline:
-    """Return the pipeline of a request, with its adapters.
+    """Return the pipeline of a parsed request, with its adapters.
 
     Raises:
-        WrongBase: an adapter was made on another model; both are named.
+        WrongBase: an adapter belongs to another model; both are named.
         BadInput: an adapter that is not possible.
         Damaged: a file is damaged.
     """
@@ -428,7 +429,7 @@ def open_spec(spec: GenerationSpec) -> Pipeline:
 
 
 def _condition_of(folder: Path, source: str) -> str:
-    """The condition that a branch's files name.
+    """Return the condition that is named in the files of a ControlNet.
 
     Raises:
         BadInput: they name none.

@@ -1,4 +1,4 @@
-"""Arguments of the public objects, checked by the same declarations as those of the commands."""
+"""Arguments of the public objects, validated by the same declarations as for commands."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -18,16 +18,16 @@ PathArguments = PathArgument | Iterable[PathArgument]
 def checked(
     kind: type[R], /, *, hint: str = "", names: Mapping[str, str] | None = None, **values: Any
 ) -> R:
-    """Return the request that a command would get for these arguments.
+    """Return the request that a command would receive for these arguments.
 
     Args:
-        kind: the class of the request.
-        hint: what to do about a refused value; default: what the request says.
-        names: of arguments that have another name than their field, by field.
-        **values: its fields.
+        kind: class of the request.
+        hint: what to do about a refused value; default: the hint of the request.
+        names: names of arguments that differ from the names of their fields, by field.
+        **values: the fields of the request.
 
     Raises:
-        BadValue: one of them is outside its limits.
+        BadValue: a value is out of range.
     """
     try:
         return kind(**values)
@@ -42,18 +42,18 @@ def checked(
 
 
 def path_texts(paths: PathArgument | Iterable[PathArgument]) -> list[str]:
-    """One path or several as texts; bytes that are not UTF-8 as surrogate escapes."""
+    """Return one or several paths as strings; non-UTF-8 bytes become surrogate escapes."""
     several = [paths] if isinstance(paths, str | os.PathLike) else paths
     return [os.fspath(path) for path in several]
 
 
 def texts(given: str | Iterable[str]) -> list[str]:
-    """One text or several, as a list."""
+    """Return one or several texts as a list."""
     return [given] if isinstance(given, str) else list(given)
 
 
 def or_silent(monitor: "Monitor | None") -> "Monitor":
-    """The monitor, or one that reports to nobody."""
+    """Return the monitor, or a silent one for None."""
     from ..types import Silent
 
     return monitor if monitor is not None else Silent()

@@ -1,4 +1,4 @@
-"""`compare`: linear, LoRA and full fine-tuning side by side, and a recommendation."""
+"""Compare linear, LoRA and full fine-tuning on the same data, and recommend one."""
 
 import io
 import tempfile
@@ -32,11 +32,11 @@ PICTURE, FIGURES = "compare.png", "compare.json"
 
 @dataclass(frozen=True)
 class Comparison:
-    """Methods side by side on the same test data.
+    """Comparison of fine-tuning methods on the same test data.
 
     Attributes:
-        report: all that was measured.
-        plot: scores with intervals, what each method costs, the learning curve.
+        report: all results.
+        plot: plot of scores with intervals, the cost of each method, and the learning curve.
     """
 
     report: FitComparison
@@ -44,22 +44,22 @@ class Comparison:
 
     @property
     def methods(self) -> Sequence[Method]:
-        """One row a method."""
+        """Results of the methods, one row each."""
         return self.report.ways
 
     @property
     def recommended(self) -> str:
-        """The method to take."""
+        """The recommended method."""
         return self.report.recommended
 
     @property
     def reason(self) -> str:
-        """Why, in one sentence."""
+        """The reason for the recommendation, in one sentence."""
         return self.report.reason
 
     @property
     def table(self) -> list[dict[str, Any]]:
-        """One row a method, ready for `pandas.DataFrame`."""
+        """One row per method, ready for `pandas.DataFrame`."""
         return [
             {
                 "method": one.name,
@@ -75,7 +75,7 @@ class Comparison:
         return f"Comparison(recommended={self.recommended!r}, methods={len(self.report.ways)})"
 
     def _repr_png_(self) -> bytes:
-        """The plot, which notebooks show."""
+        """Return the plot, which notebooks display."""
         buffer = io.BytesIO()
         self.plot.save(buffer, format="PNG")
         return buffer.getvalue()
@@ -90,7 +90,7 @@ def compare(
     monitor: Monitor | None = None,
     **options: Any,
 ) -> Comparison:
-    """Fit linear, LoRA and full fine-tuning on the same data, measure each, and recommend one.
+    """Compare linear, LoRA and full fine-tuning on the same data, and recommend one.
 
     >>> import graftwerk as gw
     >>> gw.compare("nowhere.csv", target="topic")  # doctest: +ELLIPSIS
@@ -99,15 +99,16 @@ def compare(
 
     Args:
         data: a folder of class folders, a zip of one, or a table: .csv .jsonl .parquet.
-        target: column of the labels; None: one called label, target, class, ...
+        target: column of the labels; None for a column called label, target, class, ...
         model: as for `Classifier`.
-        out: folder for the fits, the plot and the figures; None: they are not written.
+        out: folder for the fits, the plot and the results; None to write nothing.
         monitor: informed about progress; silent by default.
         **options: the other fields of `graftwerk.Compare`, for example `epochs`, `test`, `seed`.
 
     Raises:
-        BadInput: data, labels or model cannot be used as given, or are too few to validate on.
-        Diverged: a training's loss is not finite any more.
+        BadInput: data, labels or model cannot be used, or there are too few examples to validate
+            on.
+        Diverged: the loss of a training is no longer finite.
     """
     given = {"data": str(data), "target": target, "model": str(model), **options}
     with tempfile.TemporaryDirectory(prefix="graftwerk-") as folder:
@@ -124,11 +125,12 @@ def carry_out(request: Compare, monitor: Monitor) -> Comparison:
     """Fit by every method, measure each on the same test examples, plot and recommend.
 
     Raises:
-        BadInput: data, labels or model cannot be used as given, or are too few to validate on.
-        WrongBase: the old head was made on another model.
-        Diverged: a training's loss is not finite any more.
+        BadInput: data, labels or model cannot be used, or there are too few examples to validate
+            on.
+        WrongBase: the old head belongs to another model.
+        Diverged: the loss of a training is no longer finite.
         Cancelled: stopped by the user.
-        NoRoom: something cannot be written.
+        NoRoom: a file cannot be written.
     """
     from PIL import Image
 
@@ -172,7 +174,7 @@ def carry_out(request: Compare, monitor: Monitor) -> Comparison:
 
 
 def _before(request: Compare, problem: Problem, monitor: Monitor) -> "PriorTask | None":
-    """What may be forgotten: what was named, else zero-shot where the model can do that."""
+    """Return the task that may be forgotten: the named one, else zero-shot if possible."""
     from ..finetune.forgetting import is_joint, of_head, of_scenes, of_words
 
     joint = problem.examples.kind == "image" and is_joint(problem.base)
@@ -194,7 +196,7 @@ def _before(request: Compare, problem: Problem, monitor: Monitor) -> "PriorTask 
 def _old(
     request: Compare, folder: Path, problem: Problem, monitor: Monitor
 ) -> "tuple[LinearHead, Problem]":
-    """The old head and its data, checked to be of the same model."""
+    """Load the old head and its data, and check that the head belongs to the same model."""
     from ..adapters.manifest import require_base
     from ..data.tables import is_table
     from ..finetune.saved import open_fit
@@ -222,7 +224,7 @@ def _old(
 
 
 def _is_former(folder: Path) -> bool:
-    """Whether an unmarked folder holds a comparison, finished or begun."""
+    """Whether a folder without a marker contains a comparison, complete or not."""
     from ..adapters.manifest import files_of
     from ..finetune.saved import KINDS, TRAINING, is_retained
 

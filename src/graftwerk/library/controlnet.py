@@ -51,17 +51,17 @@ if TYPE_CHECKING:
 
 BRANCH, PAIRS, MODEL = "branch", "pairs", "model"
 KIND = "control training"
-_LOOKED_AT = 64  # images, to see whether they are of the world that a built-in model knows
+_LOOKED_AT = 64  # images checked for being out of distribution for a built-in model
 
 
 @dataclass(frozen=True, eq=False)
 class ControlNetTraining:
-    """A training of a ControlNet, as far as it is done.
+    """A training of a ControlNet, finished or not.
 
     Attributes:
-        folder: of the branch, the meter's figures, sample images and checkpoints.
-        report: what `graft control train --json` reports.
-        measurements: what the meter saw, one entry for each time that it looked.
+        folder: folder with the branch, the meter's measurements, sample images and checkpoints.
+        report: the report of `graft control train --json`.
+        measurements: all measurements of the convergence meter, in order.
     """
 
     folder: Path
@@ -70,21 +70,21 @@ class ControlNetTraining:
 
     @property
     def converged_at(self) -> int | None:
-        """The step of the sudden change from which images follow the condition; None: not yet."""
+        """Step of the sudden convergence to the condition; None if it has not converged."""
         return self.report.converged_at
 
     @property
     def verdict(self) -> str:
-        """`not yet`, `converging`, `converged` or `not learning`; the report has the reason."""
+        """`not yet`, `converging`, `converged` or `not learning`; see the report's reason."""
         return self.report.verdict
 
     @property
     def controlnet(self) -> ControlNet:
-        """What was trained, ready for `pipe.with_(run.controlnet(image))`."""
+        """The trained ControlNet, for `pipe.with_(run.controlnet(image))`."""
         return ControlNet(self.folder / BRANCH, self.report.condition)
 
     def plot(self) -> "Image":
-        """Loss, condition gap, norms and fidelity over the steps."""
+        """Return the plot of loss, condition gap, norms and fidelity over the steps."""
         return read_image(str(self.folder / PLOT))
 
     def __repr__(self) -> str:
@@ -110,7 +110,7 @@ def train_controlnet(
     monitor: Monitor | None = None,
     **options: Any,
 ) -> ControlNetTraining:
-    """Train a ControlNet on a frozen pipeline, or go on where a training was stopped.
+    """Train a ControlNet on a frozen pipeline, or resume a stopped training.
 
     >>> import graftwerk as gw
     >>> pipe = gw.Pipeline("builtin/blocks")
@@ -121,12 +121,13 @@ def train_controlnet(
     Args:
         pipe: the frozen pipeline, without adapters; it is not changed.
         pairs: folder of images with captions: `metadata.jsonl` (`file_name`, `caption`), or
-            `NAME.txt` beside `NAME.png`; conditions are computed, or read from the column
+            `NAME.txt` next to `NAME.png`; conditions are computed, or read from the column
             `conditioning_image`.
         condition: `canny`, `depth`, ...; see `graftwerk.conditions`.
-        steps: in all.
-        out: folder for the branch, its figures and checkpoints; default: `controlnet-CONDITION`
-            in the working folder. The same call goes on with what is there.
+        steps: total number of optimizer steps.
+        out: folder for the branch, its measurements and checkpoints; default:
+            `controlnet-CONDITION` in the working directory. The same call resumes the training
+            there.
         monitor: informed about progress; silent by default.
         **options: the other fields of `graftwerk.ControlTrain`: `conditions`, `batch`,
             `learning_rate`, `seed`, `minutes`, `stop`, ...
@@ -134,8 +135,8 @@ def train_controlnet(
     Raises:
         BadInput: images, captions, conditions, pipeline or an option cannot be used.
         Failure: the zero-initialized branch changes the frozen model's loss.
-        Diverged: the loss is not finite any more.
-        Cancelled: stopped; calling it again goes on.
+        Diverged: the loss is no longer finite.
+        Cancelled: stopped; calling it again resumes the training.
         NoRoom: the folder cannot be written.
     """
     if pipe.adapters:
@@ -164,20 +165,20 @@ def train_controlnet(
 def carry_out(
     request: ControlTrain, open_pipe: Callable[[], Pipeline], monitor: Monitor
 ) -> ControlNetTraining:
-    """Train a branch, or go on, and write it with what the meter saw.
+    """Train a branch or resume its training, and write it with its measurements.
 
     Under torchrun every process calls this; only the first one writes.
 
     Args:
-        request: what is trained.
-        open_pipe: opens the pipeline, once everything that needs none was checked.
+        request: the requested training.
+        open_pipe: loads the pipeline, after everything that can be checked without it.
         monitor: informed about progress.
 
     Raises:
         BadInput: images, captions, conditions or model cannot be used.
         Failure: the zero-initialized branch changes the frozen model's loss.
-        Diverged: the loss is not finite any more.
-        Cancelled: stopped; calling it again goes on.
+        Diverged: the loss is no longer finite.
+        Cancelled: stopped; calling it again resumes the training.
         NoRoom: the folder cannot be written.
     """
     condition = condition_named(request.condition)
@@ -218,7 +219,7 @@ def carry_out(
 def _note_foreign(
     raw: PairSource, condition: Condition, model: DiffusionModel, monitor: Monitor
 ) -> None:
-    """Say that the conditions, or the model, are of another world than the images."""
+    """Note that images are out of distribution for the model or the condition's estimator."""
     if draws_blocks(model):
         who, advice = model.name, "train a branch of a model that knows such images: --model"
     elif raw.maps is None and condition.read_by == PERCEPTION:
@@ -233,14 +234,14 @@ def _note_foreign(
 
 
 def _trainable(model: DiffusionModel, request: ControlTrain) -> DiffusionModel:
-    """The model, or a copy where the training changes its U-Net."""
+    """Return the model, or a copy of it if the training changes its U-Net."""
     if not (request.unlock or request.checkpointing):
         return model
     return replace(model, unet=deepcopy(model.unet))
 
 
 def _is_former(folder: Path) -> bool:
-    """Whether an unmarked folder holds a training of a branch."""
+    """Whether a folder without a marker contains the training of a branch."""
     return is_pairs(folder / PAIRS) or is_training(folder)
 
 
@@ -251,7 +252,7 @@ def _lesson(
     condition: Condition,
     precision: Precision,
 ) -> TrainingJob:
-    """A zero-initialized branch and what it is trained on."""
+    """Create a training job with a zero-initialized branch."""
     learned, held = pairs.split(min(request.held_out, len(pairs) // 2), request.seed)
     if request.checkpointing:
         save_memory(model.unet, model.device, precision)
@@ -334,7 +335,7 @@ def _precision(request: ControlTrain, device: str) -> Precision:
 
 
 def _save(request: ControlTrain, out: Path, lesson: TrainingJob, trained: Trained) -> None:
-    """Write the branch, as diffusers has it where that class can hold it, and an unlocked model."""
+    """Write the branch, in diffusers' format if possible, and an unlocked model."""
     model, verdict = lesson.model, trained.verdict
     base = {"name": model.name, "fingerprint": model.fingerprint}
     if request.unlock:

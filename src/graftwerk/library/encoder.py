@@ -1,4 +1,4 @@
-"""An encoder as a public object: texts and images to unit vectors."""
+"""Encode texts and images as unit vectors with a frozen encoder."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Union
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Item = Union[str, "Image"]
-_IMAGES = 32  # held in memory at a time
+_IMAGES = 32  # maximum number in memory
 
 
 def load_encoder(
@@ -38,13 +38,13 @@ def load_encoder(
 
     Args:
         name: `builtin/minilm`, `static`, `static:NAME`, a local folder, or a hub id
-            `owner/name@revision`, which is fetched if it is not cached.
-        layer: take this hidden layer instead of the last (0: the embeddings).
+            `owner/name@revision`, which is downloaded if it is not cached.
+        layer: hidden layer to use instead of the last (0: the embeddings).
         device: `auto`, `cpu`, `cuda` or `mps`.
 
     Raises:
         BadInput: the name, folder, layer or device cannot be used.
-        Damaged: a weight file is cut short, or gives vectors that are not finite.
+        Damaged: a weight file is truncated, or gives vectors that are not finite.
     """
     request = checked(Embed, inputs=[""], encoder=name, layer=layer, device=device)
     with named_by_user([name]):
@@ -54,16 +54,16 @@ def load_encoder(
 
 
 class Encoder:
-    """A frozen encoder. Made by `load_encoder`.
+    """A frozen encoder; created by `load_encoder`.
 
     >>> import graftwerk as gw
     >>> gw.load_encoder("builtin/minilm")
     <Encoder builtin/minilm: text, 384 dimensions>
 
     Attributes:
-        name: as it was loaded.
+        name: name under which it was loaded.
         dimension: length of a vector.
-        fingerprint: hash of the weights and of everything else that changes a vector.
+        fingerprint: hash of the weights and of everything else that affects vectors.
         reads: `text`, `image` or both.
         model: the frozen model.
     """
@@ -73,35 +73,35 @@ class Encoder:
 
     @property
     def name(self) -> str:
-        """See the attributes."""
+        """Name under which it was loaded."""
         return self.model.name
 
     @property
     def dimension(self) -> int:
-        """See the attributes."""
+        """Length of a vector."""
         return self.model.dimension
 
     @property
     def fingerprint(self) -> str:
-        """See the attributes."""
+        """Hash of the weights and of everything else that affects vectors."""
         return self.model.fingerprint
 
     @property
     def reads(self) -> frozenset[Modality]:
-        """See the attributes."""
+        """`text`, `image` or both."""
         return self.model.reads
 
     def learn_familiar(self, images: "Sequence[Image]") -> None:
-        """Learn what images the encoder knows, so that others are reported as unlike them.
+        """Learn the encoder's distribution of images, to report images that are out of it.
 
-        It is written beside the encoder's weights, and does not change its vectors.
+        It is saved in the folder of the encoder's weights, and does not change its vectors.
 
         Args:
-            images: some thousands like those of its training, but none of them.
+            images: some thousands of images like the encoder's training images, but none of these.
 
         Raises:
-            BadInput: the encoder reads no images or has no folder, the images are too few, or all
-                are equal.
+            BadInput: the encoder does not read images or has no folder, there are too few images,
+                or all are equal.
             NoRoom: the folder cannot be written.
         """
         from ..models.image_encoder import ImageEncoder
@@ -127,15 +127,15 @@ class Encoder:
         """Return one unit vector for each text or image.
 
         Args:
-            items: texts and `PIL.Image` images, mixed as you like; one alone gives one row.
-            role: `query` or `document`, for models whose configuration prompts them apart.
-            monitor: informed of progress; may stop the work by raising.
+            items: texts and `PIL.Image` images in any mixture; a single item gives one row.
+            role: `query` or `document`, for models with different prompts for them.
+            monitor: informed about progress; may stop the work by raising.
 
         Returns:
             float32 [n d], rows of length 1.
 
         Raises:
-            BadInput: something is neither a text nor an image, or not what this encoder reads.
+            BadInput: an item is neither a text nor an image, or is not supported by this encoder.
         """
         listener = or_silent(monitor)
         texts: dict[int, str] = {}
@@ -175,10 +175,10 @@ class Encoder:
 
         Args:
             a: vectors [n d] of this encoder, or texts and images, which are encoded first.
-            b: the same, of m rows.
+            b: the same, with m rows.
 
         Raises:
-            BadInput: vectors of another dimension.
+            BadInput: the vectors have another dimension.
         """
         return np.asarray(self._vectors(a) @ self._vectors(b).T)
 
@@ -203,7 +203,7 @@ class Encoder:
 
 
 def _several(items: Any) -> Iterable[Any]:
-    """One item alone as a list of one."""
+    """Return a single item as a list of one."""
     if isinstance(items, str) or hasattr(items, "getbands"):
         return [items]
     if not isinstance(items, Iterable):

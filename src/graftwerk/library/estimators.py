@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from ..finetune.results import Trial
 
 
-_LABEL_TYPE = "label_type"  # in `graft.json`, where classes are not strings
+_LABEL_TYPE = "label_type"  # in `graft.json`, if classes are not strings
 _AS_TYPE: Mapping[str, Callable[[str], Any]] = {
     "int": int,
     "float": float,
@@ -53,11 +53,11 @@ _AS_TYPE: Mapping[str, Callable[[str], Any]] = {
 
 
 class NotFitted(BadInput, NotFittedError):  # type: ignore[misc]
-    """The estimator has not learned anything yet."""
+    """The estimator has not been fitted yet."""
 
 
 class _Warning(Silent):
-    """A monitor that warns of what a user should know."""
+    """A monitor that turns notes into warnings."""
 
     def note(self, text: str) -> None:
         """Warn."""
@@ -65,38 +65,38 @@ class _Warning(Silent):
 
 
 def _width(items: Sequence[Item]) -> int:
-    """Numbers in each item."""
+    """Return the length of each item."""
     first = items[0]
     return len(first.numbers if isinstance(first, Row) else np.asarray(first))
 
 
 class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """What `Classifier` and `Regressor` share.
+    """Base class of `Classifier` and `Regressor`.
 
     Args:
         model: `builtin/minilm`, the folder of an encoder, a hub id `owner/name@revision`, or
             `none` for arrays of numbers, without a pre-trained model.
         method: `linear` (a head on frozen features), `lora`, `full` (all weights), or `auto`:
-            the cheapest that is as good as the best within `minutes`.
-        layer: take this hidden layer instead of the last (0: embeddings), or `all`, joined.
-        balance: let rare classes weigh as much as common ones.
-        sweep: try every hidden layer, and all joined, and keep the best (linear).
-        scale: of everything that was learned; 0 gives the frozen model, which prefers no class.
-            It may be changed after fitting.
-        rank: of LoRA's update of each matrix.
+            the cheapest method that is as good as the best within `minutes`.
+        layer: hidden layer to use instead of the last (0: embeddings), or `all`, concatenated.
+        balance: whether rare classes get as much weight as common ones.
+        sweep: try every hidden layer, and all concatenated, and select the best (linear).
+        scale: factor of everything that was learned; 0 gives the frozen model, which prefers no
+            class. It may be changed after fitting.
+        rank: rank of LoRA's update of each matrix.
         alpha: LoRA's scale is `alpha / rank`.
-        dropout: of LoRA's input, in training.
-        lora_plus: times that LoRA's B learns faster than its A.
-        targets: ends of names of layers that get LoRA; None: attention and MLP projections.
-        top: train only so many of the last layers.
-        epochs: passes over the data at most.
-        batch: examples a step.
-        learning_rate: highest one; None: 5e-4 for LoRA, 5e-5 for full.
-        rates: learning rates that `auto` tries.
+        dropout: dropout of LoRA's input during training.
+        lora_plus: learning rate of LoRA's B relative to that of its A.
+        targets: suffixes of the names of layers with LoRA; None for attention and MLP projections.
+        top: number of last layers to train; None for all.
+        epochs: maximum number of passes over the data.
+        batch: examples per step.
+        learning_rate: maximum learning rate; None for 5e-4 with LoRA and 5e-5 with full.
+        rates: number of learning rates that `auto` tries.
         patience: validations without a better score before training stops.
-        minutes: time that `auto` may spend.
-        validation_share: of the data, to stop a training and to choose; linear learns from it too.
-        seed: of everything random.
+        minutes: time limit of `auto`.
+        validation_share: share of the data to stop and select by; linear trains on it too.
+        seed: random seed.
         device: `auto`, `cpu`, `cuda` or `mps`.
     """
 
@@ -134,7 +134,7 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         self.seed, self.device = seed, device
 
     def features(self, X: Any) -> Float[np.ndarray, "n d"]:
-        """Unit vectors that the head reads: the frozen model's, or a tuned network's.
+        """Return the unit vectors that the head reads, from the frozen or tuned model.
 
         Raises:
             BadInput: not fitted yet, or `X` cannot be read.
@@ -142,10 +142,10 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         return self._judge(X).features
 
     def save(self, path: str | Path) -> None:
-        """Write a folder that `load`, `graft predict` and `graft eval fit` open.
+        """Save the fit to a folder for `load`, `graft predict` and `graft eval fit`.
 
         Raises:
-            BadFile: the folder holds something else.
+            BadFile: the folder contains something else.
             NoRoom: it cannot be written.
         """
         out = Path(path).expanduser().absolute()
@@ -156,9 +156,9 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             copy_fit(self._bundle, out)
 
     def to_sklearn(self) -> Any:
-        """The head as a fitted `LogisticRegression` or `Ridge` of scikit-learn.
+        """Return the head as a fitted `LogisticRegression` or `Ridge` of scikit-learn.
 
-        It reads `features(X)` and predicts what this object does; nothing is pickled to make it.
+        It reads `features(X)` and gives the same predictions as this object, without any pickle.
 
         Raises:
             BadInput: not fitted yet.
@@ -178,7 +178,7 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         files.write_bytes(Path(path).expanduser(), content)
 
     def _fit(self, X: Any, make_targets: Callable[[int], tuple[Targets, Sequence[Any]]]) -> None:
-        """Learn from items and the targets that are made for so many."""
+        """Fit to items; `make_targets` gets their number and returns targets and labels."""
         request = self._request()
         require_options(request)
         with named_by_user([request.model]):
@@ -194,7 +194,7 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         parts = split(examples, targets, request.seed, 0.0, request.validation_share)
         problem = Problem(source, base, examples, targets, parts)
         note_data(problem, _Warning())
-        # held here, so that features and predictions share one
+        # keeps a reference, so that features and predictions share one encoder
         frozen = base.encoder() if request.how == "linear" and not request.sweep else None
         unusual = problem.unfamiliar(Silent())
         note_out_of_distribution(unusual, len(items), base.name, _Warning())
@@ -253,7 +253,7 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         return float(scale)
 
     def _request(self) -> Fit:
-        """The parameters as `graft fit` takes them, checked.
+        """Return the validated parameters as a request of `graft fit`.
 
         Raises:
             BadInput: names the parameter and what is allowed.
@@ -279,11 +279,11 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
 
 
 class Classifier(ClassifierMixin, _Fitting):  # type: ignore[misc]
-    """Fit a pre-trained model to classes or labels of your own.
+    """Classifier on a pre-trained model, for classes or labels of your own.
 
-    `y` holds one class for each item: strings, whole numbers or booleans. Or any number of labels:
-    a list of strings for each item, or an array of 0 and 1, [n k]; then `predict` gives an array
-    of 0 and 1, one column for each of `classes_`.
+    `y` contains one class per item: strings, integers or booleans. Or it contains any number of
+    labels per item, as lists of strings or an array of 0 and 1, [n k]; then `predict` returns an
+    array of 0 and 1, with one column for each of `classes_`.
 
     >>> import graftwerk as gw
     >>> texts = ["a late goal", "a win at home", "shares fell", "rates rose"] * 3
@@ -300,12 +300,12 @@ class Classifier(ClassifierMixin, _Fitting):  # type: ignore[misc]
     __doc__ += _Fitting.__doc__[_Fitting.__doc__.index("\n    Args:") :]  # type: ignore[index, union-attr]
 
     def fit(self, X: Any, y: Any) -> "Classifier":
-        """Learn to predict `y` from `X`.
+        """Fit the model to predict `y` from `X`.
 
         Raises:
             BadInput: `X` and `y` differ in length, hold one class, nothing, mixed kinds or NaN, or
                 the model does not read `X`.
-            Diverged: a training's loss is not finite any more.
+            Diverged: the loss of a training is no longer finite.
         """
         found: list[Any] = []
 
@@ -322,7 +322,7 @@ class Classifier(ClassifierMixin, _Fitting):  # type: ignore[misc]
         return self
 
     def predict(self, X: Any) -> Any:
-        """The class of each item, [n]; of labels an array of 0 and 1, [n k].
+        """Return the class of each item, [n]; for labels an array of 0 and 1, [n k].
 
         Raises:
             BadInput: not fitted yet, or `X` cannot be read.
@@ -330,7 +330,7 @@ class Classifier(ClassifierMixin, _Fitting):  # type: ignore[misc]
         return self._decide(self._judge(X))
 
     def predict_proba(self, X: Any) -> Float64[np.ndarray, "n k"]:
-        """The probability of each of `classes_`; of labels each by itself.
+        """Return the probability of each of `classes_`; labels have independent ones.
 
         Raises:
             BadInput: not fitted yet, or `X` cannot be read.
@@ -339,7 +339,7 @@ class Classifier(ClassifierMixin, _Fitting):  # type: ignore[misc]
         return probabilities(scores, self._fitted().task)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy; of labels the share of items whose labels are all right.
+        """Return the accuracy; for labels the share of items whose labels are all correct.
 
         Raises:
             BadInput: not fitted yet, `X` or `y` cannot be read, or no label of `y` was learned.
@@ -382,7 +382,7 @@ class Classifier(ClassifierMixin, _Fitting):  # type: ignore[misc]
 
 
 class Regressor(RegressorMixin, _Fitting):  # type: ignore[misc]
-    """Fit a pre-trained model to numbers of your own.
+    """Regressor on a pre-trained model, for numbers of your own.
 
     >>> import graftwerk as gw
     >>> texts = ["a late goal", "a win at home", "shares fell", "rates rose"] * 3
@@ -397,12 +397,12 @@ class Regressor(RegressorMixin, _Fitting):  # type: ignore[misc]
     __doc__ += _Fitting.__doc__[_Fitting.__doc__.index("\n    Args:") :]  # type: ignore[index, union-attr]
 
     def fit(self, X: Any, y: Any) -> "Regressor":
-        """Learn to predict `y` from `X`.
+        """Fit the model to predict `y` from `X`.
 
         Raises:
-            BadInput: `X` and `y` differ in length, hold nothing, mixed kinds or what is not a
-                finite number, or the model does not read `X`.
-            Diverged: a training's loss is not finite any more.
+            BadInput: `X` and `y` differ in length, are empty, hold mixed kinds or anything but
+                finite numbers, or the model does not read `X`.
+            Diverged: the loss of a training is no longer finite.
         """
 
         def make_targets(count: int) -> tuple[Targets, Sequence[Any]]:
@@ -413,7 +413,7 @@ class Regressor(RegressorMixin, _Fitting):  # type: ignore[misc]
         return self
 
     def predict(self, X: Any) -> Float64[np.ndarray, " n"]:
-        """The number of each item.
+        """Return the predicted number of each item.
 
         Raises:
             BadInput: not fitted yet, or `X` cannot be read.
@@ -424,7 +424,7 @@ class Regressor(RegressorMixin, _Fitting):  # type: ignore[misc]
 def load(
     path: str | Path, *, model: str | Path | None = None, device: str = "auto"
 ) -> Classifier | Regressor:
-    """Open a saved fit, of `Classifier.save`, `Regressor.save` or `graft fit`.
+    """Load a fit saved by `Classifier.save`, `Regressor.save` or `graft fit`.
 
     >>> import graftwerk as gw
     >>> gw.load("nowhere")  # doctest: +ELLIPSIS
@@ -432,15 +432,15 @@ def load(
     graftwerk.errors.BadFile: ...nowhere holds no graft.json, so it is not a saved fit. ...
 
     Args:
-        path: its folder.
-        model: where the frozen model is now, if it moved.
-        device: where it is to run.
+        path: folder of the fit.
+        model: current path of the frozen model, if it was moved.
+        device: `auto`, `cpu`, `cuda` or `mps`.
 
     Raises:
-        BadFile: it is not a fit, or the frozen model is not there.
-        BadInput: it is something else that graftwerk saved; the message says what opens it.
+        BadFile: it is not a fit, or the frozen model does not exist.
+        BadInput: graftwerk saved something else there; the message says what opens it.
         WrongBase: the frozen model is another one.
-        Damaged: a file does not match its hash.
+        Damaged: a file does not match its checksum.
     """
     folder = Path(path).expanduser().absolute()
     _require_fit(folder)
@@ -474,10 +474,10 @@ _OPENED_BY = {
 
 
 def _require_fit(folder: Path) -> None:
-    """Refuse what is not a fit, and say what opens it.
+    """Refuse a folder that does not contain a fit, and say what opens it.
 
     Raises:
-        BadFile: nothing there was saved by graftwerk.
+        BadFile: graftwerk did not save anything there.
         BadInput: it is of another kind.
     """
     if (folder / "compare.json").is_file() and not (folder / RECORD).is_file():

@@ -1,4 +1,4 @@
-"""From a request and labelled data to a fit: the one path of the objects and of `graft fit`."""
+"""Fit a model to labelled data; shared by the public objects and `graft fit`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,10 +25,10 @@ _FEW_TESTS = 20
 
 
 def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
-    """Open the model and the data of a request.
+    """Load the model and the data of a request.
 
     Raises:
-        BadInput: data, labels or model cannot be used as given.
+        BadInput: data, labels or model cannot be used.
     """
     base = open_base(request.model, request.layer, request.device)
     problem = open_problem(base, source_of(request), monitor)
@@ -43,7 +43,7 @@ def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
 
 
 def source_of(request: Fit | Compare) -> Source:
-    """What a request says of its data.
+    """Return the data options of a request.
 
     Raises:
         BadInput: its task has no labelled data.
@@ -68,7 +68,7 @@ def source_of(request: Fit | Compare) -> Source:
 
 
 def note_data(problem: Problem, monitor: Monitor) -> None:
-    """Say that the classes are of very different size, where they are."""
+    """Note that class sizes are very different, if they are."""
     imbalance = problem.facts.imbalance
     if imbalance is not None and imbalance >= 3 and not problem.source.balanced:
         monitor.note(
@@ -78,7 +78,7 @@ def note_data(problem: Problem, monitor: Monitor) -> None:
 
 
 def note_out_of_distribution(unusual: int, count: int, model: str, monitor: Monitor) -> None:
-    """Say that images are out of distribution for the frozen model, where some are."""
+    """Note how many images are out of distribution for the frozen model, if any."""
     if unusual:
         monitor.note(
             f"{unusual:,} of {count:,} images are unlike all that {model} was trained on; what "
@@ -87,10 +87,10 @@ def note_out_of_distribution(unusual: int, count: int, model: str, monitor: Moni
 
 
 def require_options(request: Fit) -> None:
-    """Refuse options that only a linear head takes.
+    """Refuse options that only apply to a linear head.
 
     Raises:
-        BadInput: names the option.
+        BadInput: such an option is set; it is named.
     """
     if request.sweep and request.how != "linear":
         raise BadInput("--sweep is for --how linear.", "Leave it out, or name --layer.")
@@ -101,21 +101,21 @@ def require_options(request: Fit) -> None:
 def fit_problem(
     problem: Problem, request: Fit, training: Path, monitor: Monitor
 ) -> tuple[Problem, Made, Sequence[Trial]]:
-    """Fit by the method that a request names.
+    """Fit by the method of a request.
 
     Args:
         problem: model and data.
-        request: the method and its settings.
-        training: folder for the training of a network; one that was stopped there goes on.
+        request: method and settings.
+        training: folder for the training of a network; a stopped training is resumed.
         monitor: informed about progress.
 
     Returns:
-        The problem, on the layer that a sweep chose; the fit; what was tried.
+        The problem, with the layer that a sweep selected; the fit; the settings that were tried.
 
     Raises:
         BadInput: too few examples to validate on, or a setting cannot be used.
-        Diverged: a training's loss is not finite any more.
-        Cancelled: stopped by the user; a training's last step is kept.
+        Diverged: the loss of a training is no longer finite.
+        Cancelled: stopped by the user; the last step of a training is saved.
     """
     tried: Sequence[Trial] = ()
     if request.how == "linear":
@@ -141,7 +141,7 @@ def fit_problem(
 
 
 def settings_of(request: Fit | Compare, how: str) -> "Settings":
-    """How a network is tuned by a request."""
+    """Return the fine-tuning settings of a request."""
     from ..finetune.scoring import Settings
 
     usual = _LORA_RATE if how == "lora" else _FULL_RATE

@@ -1,4 +1,4 @@
-"""`Forecaster`: forecasts of time series by a frozen pre-trained model, zero-shot or fitted.
+"""Forecast time series with a frozen pre-trained model, zero-shot or fine-tuned.
 
 forecaster = Forecaster("builtin/series")
 forecaster.predict(values, horizon=48).median
@@ -32,23 +32,23 @@ from ..types import Monitor
 from .arguments import checked, or_silent
 
 Covariates = Mapping[str, Any]
-_LEAST = 3  # values of a history
+_LEAST = 3  # minimum number of values of a history
 
 
 @dataclass(frozen=True)
 class ForecastValues:
-    """A forecast. Made by `Forecaster.predict`.
+    """A forecast; created by `Forecaster.predict`.
 
     >>> import graftwerk as gw
     >>> gw.Forecaster("builtin/series").predict([5.0] * 20, horizon=3).quantile(0.9).tolist()
     [5.0, 5.0, 5.0]
 
     Attributes:
-        median: of each value ahead, [h].
-        quantiles: [h q]; the median alone where the model gives one value.
-        levels: of the quantiles.
-        season: steps of a season that was assumed; 1: none.
-        second_season: of a longer one.
+        median: median of each value ahead, [h].
+        quantiles: [h q]; only the median if the model gives one value.
+        levels: levels of the quantiles.
+        season: assumed length of a season in steps; 1 for none.
+        second_season: assumed length of a second, longer season; 1 for none.
     """
 
     median: Float[np.ndarray, " h"]
@@ -62,10 +62,10 @@ class ForecastValues:
         return f"<Forecast of {len(self.median)} values: {first:.6g} ... {last:.6g}>"
 
     def quantile(self, level: float) -> Float[np.ndarray, " h"]:
-        """One quantile.
+        """Return one quantile.
 
         Raises:
-            BadInput: it is not among `levels`.
+            BadInput: it is not one of `levels`.
         """
         if level not in self.levels:
             allowed = ", ".join(f"{one:g}" for one in self.levels)
@@ -76,7 +76,7 @@ class ForecastValues:
 
 @dataclass
 class Forecaster:
-    """A frozen model that forecasts, and perhaps what was fitted to a series.
+    """A frozen forecasting model, which can be fine-tuned on a series.
 
     >>> import graftwerk as gw
     >>> forecaster = gw.Forecaster("builtin/series", season=4)
@@ -85,20 +85,20 @@ class Forecaster:
 
     Args:
         model: `builtin/series`, a folder of PatchTST or TimesFM (2.0, 2.5), a hub id
-            `owner/name@revision`, or a folder that `save` wrote.
+            `owner/name@revision`, or a folder written by `save`.
         method: `zero-shot`, or what `fit` trains: `linear` (the last layer), `lora`, `full`.
-        season: steps of a season, 1 for none; None: found from each series.
-        calibrate: scale intervals by the model's errors earlier in the same series.
-        steps: of the optimizer.
-        rank: of LoRA's update of each matrix.
-        seed: of everything random.
+        season: length of a season in steps, 1 for none; None to detect it in each series.
+        calibrate: whether to scale intervals by the model's errors earlier in the same series.
+        steps: number of optimizer steps.
+        rank: rank of LoRA's update of each matrix.
+        seed: random seed.
         device: `auto`, `cpu`, `cuda` or `mps`.
-        suggested: seasons that the length of a step suggests, as (24, 168) for hours; others are
-            not looked for then.
+        suggested: seasons suggested by the length of a step, such as (24, 168) for hours; with
+            these, no others are searched for.
 
     Raises:
         BadInput: the name, folder, device or a number cannot be used.
-        Damaged: a weight file is cut short.
+        Damaged: a weight file is truncated.
     """
 
     model: str = DEFAULT_FORECASTER
@@ -135,27 +135,27 @@ class Forecaster:
 
     @property
     def fitted(self) -> str:
-        """What `fit` came to, in words; empty where nothing was fitted here."""
+        """Description of the result of `fit`; empty if nothing was fitted."""
         return self._tuned.describe() if self._tuned is not None else ""
 
     def fit(
         self, series: Any, horizon: int = 48, *, monitor: Monitor | None = None
     ) -> "Forecaster":
-        """Fit the model to a series, as `method` says; `zero-shot` learns nothing.
+        """Fit the model to a series by `method`; `zero-shot` fits nothing.
 
         Args:
-            series: numbers in the order of time; all of them may be learned from.
-            horizon: values ahead that it is fitted for.
-            monitor: informed of progress; may stop the work by raising.
+            series: numbers in order of time, all of which may be used for training.
+            horizon: number of values ahead to fit for.
+            monitor: informed about progress; may stop the work by raising.
 
         Raises:
             BadInput: the series is too short or cannot be used.
-            Diverged: the loss is not finite any more.
+            Diverged: the loss is no longer finite.
         """
         values = _values(series)
         if self.method == "zero-shot":
             return self
-        if self._tuned is not None:  # begin from the frozen model again
+        if self._tuned is not None:  # start from the frozen model again
             self._network = open_forecaster(self.model, self.device)
         history = History(values, *self.seasons(values))
         with tempfile.TemporaryDirectory(prefix="graftwerk-") as folder:
@@ -166,14 +166,14 @@ class Forecaster:
         return self
 
     def seasons(self, series: Any) -> tuple[int, int]:
-        """Steps of the season, and of a longer one; 1 where there is none."""
+        """Return the length of the season and of a longer one, in steps; 1 for none."""
         values = _values(series)
         if self.season is not None:
             return self.season, 1
         return find_seasons(values, self.suggested)
 
     def origins(self, series: Any, horizon: int, count: int = 5) -> tuple[int, ...]:
-        """How many values stand before each moment that `backtest` forecasts from; may be none."""
+        """Return the number of values before each origin of `backtest`; may be empty."""
         values = _values(series)
         if np.ptp(values) == 0:
             return ()
@@ -185,19 +185,19 @@ class Forecaster:
         """Forecast the next values of a series.
 
         Args:
-            series: numbers in the order of time, evenly spaced.
-            horizon: how many values, at most as many as the series has.
-            covariates: by name: numbers beside those of the series and, `horizon` more, those that
-                are known ahead.
+            series: numbers in order of time, evenly spaced.
+            horizon: number of values ahead, at most as many as the series has.
+            covariates: by name: one value for each value of the series, and `horizon` more that are
+                known in advance.
 
         Raises:
-            BadInput: the series cannot be used, or a covariate is not known ahead.
+            BadInput: the series cannot be used, or a covariate is not known in advance.
         """
         values = _values(series)
         _require_horizon(horizon, len(values))
         seasons = self.seasons(values)
         kernel = self._kernel(self._network, covariates)
-        if np.ptp(values) == 0:  # nothing to scale by, and nothing to learn
+        if np.ptp(values) == 0:  # a constant series has no scale, and needs no model
             found = np.full((horizon, len(kernel.levels)), values[-1])
         else:
             found = kernel.forecast([History(values, *seasons)], horizon)[0]
@@ -212,16 +212,16 @@ class Forecaster:
         origins: int = 5,
         covariates: Covariates | None = None,
     ) -> list[BacktestRow]:
-        """Forecast the end of a series from earlier moments, beside the simple baselines.
+        """Forecast the end of a series from earlier origins, and compare simple baselines.
 
-        A model that was fitted is tested fairly only on values that it was not fitted to, as
-        `graft forecast` does; the frozen one stands beside it.
+        The test of a fitted model is only fair on values that it was not fitted to, as `graft
+        forecast` does it; the frozen model is included in the comparison.
 
         Args:
             series: as for `predict`.
-            horizon: values of each forecast.
-            origins: moments to forecast from, at most.
-            covariates: as for `predict`; a row without them stands beside.
+            horizon: number of values of each forecast.
+            origins: maximum number of moments to forecast from.
+            covariates: as for `predict`; a row without them is included.
 
         Raises:
             BadInput: the series cannot be used, or is too short to leave a horizon out.
@@ -251,11 +251,11 @@ class Forecaster:
         ]
 
     def save(self, path: str | Path) -> None:
-        """Write what was fitted to a folder that `Forecaster` and `graft forecast --model` open.
+        """Save what was fitted to a folder for `Forecaster` and `graft forecast --model`.
 
         Raises:
             BadInput: nothing was fitted.
-            BadFile, NoRoom: the folder holds something else, or cannot be written.
+            BadFile, NoRoom: the folder contains something else, or cannot be written.
         """
         if self._tuned is None:
             raise BadInput("nothing was fitted here to save.", "Call fit(series) with a method.")
@@ -275,10 +275,10 @@ class Forecaster:
 
 
 def _values(series: Any, name: str = "series") -> Float[np.ndarray, " n"]:
-    """Numbers of a series.
+    """Convert a series to an array and check it.
 
     Raises:
-        BadInput: it is none, is too short, or has holes.
+        BadInput: it is not a series of numbers, is too short, or has missing values.
     """
     try:
         values = np.asarray(series, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""An index as a public object: add, search, ask, verify."""
+"""A search index of files: add, search, ask, verify."""
 
 import threading
 import time
@@ -35,19 +35,19 @@ from .arguments import PathArgument, PathArguments, checked, or_silent, path_tex
 
 
 class Index:
-    """Passages of your files with their vectors, in a folder; search and ask them.
+    """A search index of passages and their vectors, stored in a folder.
 
-    Opened at first use; what was opened stays open. Changes by another process are noticed. Several
-    threads may use one object: a search sees one consistent state while an add goes on.
+    It is opened at first use and stays open. Changes by other processes are detected. Several
+    threads may share one object: a search sees a consistent state while files are being added.
 
     >>> import graftwerk as gw
     >>> gw.Index("docs.graft")
     <Index 'docs.graft': not opened yet>
 
     Args:
-        folder: folder of the index; made by the first `add` where there is none.
-        encoder: of a new index, by default `builtin/minilm`; `rebuild` changes that of another.
-        layer: take this hidden layer of the encoder instead of the last.
+        folder: folder of the index; created by the first `add` if it does not exist.
+        encoder: encoder of a new index, by default `builtin/minilm`; `rebuild` changes it later.
+        layer: hidden layer of the encoder to use instead of the last.
         device: where models run: `auto`, `cpu`, `cuda` or `mps`.
     """
 
@@ -60,7 +60,7 @@ class Index:
         device: Device = "auto",
     ) -> None:
         (name,) = path_texts(folder)
-        # the request that has just these fields
+        # the request with exactly these fields
         request = checked(IndexRebuild, index=name, encoder=encoder, layer=layer, device=device)
         self.folder = request.index
         self._chosen = None if encoder is None else lasting_name(encoder)
@@ -88,7 +88,7 @@ class Index:
         return f"<Index {str(self.folder)!r}: {state}>"
 
     def close(self) -> None:
-        """Close the database and let go of the models; closing twice does nothing."""
+        """Close the database and release the models; closing twice has no effect."""
         with self._lock:
             if self._storage is not None:
                 self._storage.close()
@@ -104,22 +104,22 @@ class Index:
         exact: bool = False,
         where: str | Iterable[str] = (),
     ) -> SearchResult:
-        """Find the passages and images that answer a query.
+        """Find the passages and images that match a query.
 
         Args:
             query: text, or the path of an image file.
             k: number of hits.
             mode: `vector` (semantic), `text` (keyword) or `hybrid` (both, fused).
-            exact: compare the query with every vector; skip the first pass by bits.
+            exact: compare the query with every vector, without a first pass over binary vectors.
             where: conditions on path, name, kind, heading, page or line that all must hold, for
                 example `"path like %.md"`.
 
         Returns:
-            The hits, best first, one per content (`copies`: elsewhere), and those searched.
+            The hits, best first, one per content (`copies`: duplicates), and the number searched.
 
         Raises:
             BadInput: a malformed condition, or a query that the index's encoder cannot read.
-            BadFile: there is no index, its encoder cannot be loaded, or an image is not there.
+            BadFile: there is no index, its encoder cannot be loaded, or an image does not exist.
             WrongBase: the encoder of that name is not the one that made the index.
         """
         begin = time.perf_counter()
@@ -160,28 +160,28 @@ class Index:
         seed: int = 0,
         monitor: Monitor | None = None,
     ) -> Answer:
-        """Answer a question, with citations that are checked against their source.
+        """Answer a question, with citations that are checked against their sources.
 
         Args:
             question: the question.
-            k: passages offered to the writer; 0: the writer gets the bare question.
+            k: number of passages for the writer; with 0 it gets the question alone.
             mode: how passages are found, as in `search`.
             where: conditions on passages, as in `search`.
             writer: `extractive` (only quotes), the address of an OpenAI-compatible server, a local
-                folder, a hub id `owner/name@revision`, or a writer of your own.
-            writer_model: model to request of a server.
-            budget: tokens that the prompt may have.
-            max_tokens: tokens that the answer may have.
-            timeout: seconds of silence after which a server has failed.
+                folder, a hub id `owner/name@revision`, or a user-provided writer.
+            writer_model: model to request from a server.
+            budget: maximum number of tokens of the prompt.
+            max_tokens: maximum number of tokens of the answer.
+            timeout: seconds without a response after which a server has failed.
             evidence: answerability threshold instead of the calibrated one, 0 to 1.
-            show_prompt: keep the prompt as it was sent in the answer.
-            seed: passed on to a server.
-            monitor: gets the answer piece by piece as it is written.
+            show_prompt: include the prompt as it was sent in the answer.
+            seed: passed to a server.
+            monitor: receives the answer piece by piece as it is written.
 
         Raises:
             BadInput: no such writer, or a question that does not fit the budget.
             BadFile: there is no index, or its encoder cannot be loaded.
-            WriterFailed: the language model gave no whole answer.
+            WriterFailed: the language model did not return a complete answer.
         """
         watch = Stopwatch()
         request = checked(
@@ -218,7 +218,7 @@ class Index:
         return asker.ask(request.question, or_silent(monitor), watch)
 
     def status(self) -> IndexState:
-        """Return what the index holds and with which encoder it was made.
+        """Return the contents of the index and the encoder that made it.
 
         Raises:
             BadFile: there is no index.
@@ -245,7 +245,7 @@ class Index:
                 )
 
     def calibration(self) -> tuple[Calibration | None, str]:
-        """Return the calibration that `ask` uses, and a line about where it comes from."""
+        """Return the calibration that `ask` uses, and a line about its origin."""
         with self._reading() as opened:
             return self._calibration(opened)
 
@@ -263,26 +263,26 @@ class Index:
         encoding: str | None = None,
         monitor: Monitor | None = None,
     ) -> IndexChange:
-        """Store files and folders; only what is new or changed is read and embedded.
+        """Add files and folders; only new or changed files are read and embedded.
 
-        Files that vanished from a named folder are taken out. A file that was stored before and
-        cannot be read now keeps its former passages, and is reported.
+        Files that have vanished from a named folder are removed. A stored file that can no longer
+        be read keeps its previous passages, and is reported.
 
         Args:
             paths: a file or folder, or several.
-            header: whether the first row of a table names its columns; None: found.
-            separator: between the cells of a table; None: found.
-            decimal: mark of decimals in tables; None: found.
-            encoding: of tables; None: found.
-            monitor: informed of progress; may stop the work by raising `Cancelled`.
+            header: whether the first row of a table has the column names; None to detect it.
+            separator: separator of the cells of a table; None to detect it.
+            decimal: decimal mark in tables; None to detect it.
+            encoding: encoding of tables; None to detect it.
+            monitor: informed about progress; may stop the work by raising `Cancelled`.
 
         Raises:
             BadInput: there is no file to read, or none that can be stored in a new index.
             BadFile: a path does not exist, or the folder cannot be an index.
             WrongBase: the index was made with another encoder.
             Busy: another process writes to it for too long.
-            NoRoom: the disk is full; what was stored before is whole.
-            Cancelled: the monitor stopped it; what was stored before that is kept.
+            NoRoom: the disk is full; files stored before are intact.
+            Cancelled: stopped by the monitor; files stored before remain.
         """
         predicted: dict[str, Any] = {
             "header": header,
@@ -295,12 +295,12 @@ class Index:
         return add_files(request, (self._chosen, self._layer), self._load, or_silent(monitor))
 
     def remove(self, paths: PathArguments, *, monitor: Monitor | None = None) -> IndexChange:
-        """Take files or whole folders out; the files themselves stay, and need not be there.
+        """Remove files or folders from the index; those on disk are not touched or needed.
 
         Raises:
             BadFile: there is no index, or none of the paths is in it.
             Busy: another process writes to it for too long.
-            NoRoom: the folder cannot be written; nothing was taken out.
+            NoRoom: the folder cannot be written; nothing was removed.
         """
         request = checked(IndexRemove, paths=path_texts(paths), index=self.folder)
         self._require_open()
@@ -313,31 +313,31 @@ class Index:
         layer: int | None = None,
         monitor: Monitor | None = None,
     ) -> IndexChange:
-        """Make vectors, full text and snapshot again; until it is done, searches see the former.
+        """Rebuild vectors, full text and snapshot; until then, searches use the old ones.
 
         Args:
             encoder: change the index to this encoder.
-            layer: take this hidden layer of it instead of the last.
-            monitor: informed of progress; may stop the work by raising `Cancelled`.
+            layer: hidden layer of the encoder to use instead of the last.
+            monitor: informed about progress; may stop the work by raising `Cancelled`.
 
         Raises:
             BadFile: there is no index, or the encoder cannot be loaded.
             BadInput: the encoder reads none of its files.
             Busy: another process writes to it for too long.
-            NoRoom: the disk is full; the index is as it was.
-            Cancelled: the monitor stopped it; the index is as it was.
+            NoRoom: the disk is full; the index is unchanged.
+            Cancelled: stopped by the monitor; the index is unchanged.
         """
         request = checked(IndexRebuild, index=self.folder, encoder=encoder, layer=layer)
         self._require_open()
         choice = (request.encoder, request.layer)
         with self._lock:
-            self._models.clear()  # the weights of a name may be others now
+            self._models.clear()  # the weights of a name may have changed
             if encoder is not None:
                 self._named.add(lasting_name(encoder))
         change = rebuild_index(self.folder, choice, self._load, or_silent(monitor))
         with self._lock:
             if encoder is not None or layer is not None:
-                self._chosen, self._layer = None, None  # from now on the index's own
+                self._chosen, self._layer = None, None  # from now on those of the index
         return change
 
     def verify(
@@ -346,9 +346,9 @@ class Index:
         """Check every stored text, vector and byte, and measure the approximate search.
 
         Args:
-            sources: compare the stored files with those on the disk too.
+            sources: also compare the stored files with those on disk.
             repair: repair what is damaged from the stored texts.
-            monitor: informed of progress.
+            monitor: informed about progress.
 
         Raises:
             BadFile: there is no index.
@@ -369,14 +369,14 @@ class Index:
         source: str = "this index's own calibration",
         monitor: Monitor | None = None,
     ) -> Calibration:
-        """Set the answerability threshold of this index from questions, and store it.
+        """Set and store the answerability threshold of this index from example questions.
 
         Args:
             answerable: questions that the documents answer.
-            unanswerable: questions that they do not.
-            false_answer_rate: share of the latter that may be answered.
-            source: where the questions come from, for reports.
-            monitor: informed of progress.
+            unanswerable: questions that they do not answer.
+            false_answer_rate: share of the unanswerable questions that may be answered.
+            source: origin of the questions, for reports.
+            monitor: informed about progress.
 
         Raises:
             BadInput: too few questions of a kind.
@@ -398,7 +398,7 @@ class Index:
 
     @contextmanager
     def _reading(self) -> Iterator[storage.Index]:
-        """The database as it is now; other readers of this object wait."""
+        """Yield the current database; other readers of this object wait."""
         with self._lock:
             self._require_open()
             if self._storage is not None and not self._storage.is_current():
@@ -421,18 +421,18 @@ class Index:
             )
 
     def _require_chosen(self, opened: storage.Index) -> None:
-        """Refuse an index that was made with another encoder than the one named."""
+        """Refuse an index that was made with another encoder than the named one."""
         chosen = (self._chosen or opened.encoder_name, self._layer)
         if (self._chosen, self._layer) == (None, None):
             return
         if chosen != (opened.encoder_name, opened.layer):
-            encoder = self._load(*chosen)  # another name may still mean the same weights
+            encoder = self._load(*chosen)  # another name may still have the same weights
             opened.require_base(storage.describe_base(encoder, *chosen))
 
     def _load(self, name: str, layer: int | None) -> Encoder:
         with self._lock:
             if (name, layer) not in self._models:
-                # nothing is fetched for a name that only the index gives
+                # a name that only the index contains is never downloaded
                 with named_by_user(self._named) if self._named else nullcontext():
                     self._models[name, layer] = load_encoder(name, layer=layer, device=self._device)
             return self._models[name, layer]
@@ -454,7 +454,7 @@ class Index:
     def _find_texts(
         self, question: str, k: int = 0, mode: Mode = "hybrid", where: Sequence[str] = ()
     ) -> list[Hit]:
-        """Text passages for a question: `k` or `EVIDENCE_HITS`, whichever is more."""
+        """Return the best `k` or `EVIDENCE_HITS` text passages, whichever is more."""
         with self._reading() as opened:
             finder, reader = self._caching_encoders(opened)
             if "image" in finder.reads:

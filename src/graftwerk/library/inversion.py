@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class InvertedImages:
-    """What an inversion found.
+    """Result of an inversion.
 
     Attributes:
-        images: at the end.
-        film: the first image on its way, from left to right.
-        report: what `graft invert --json` reports; its paths are empty until `save`.
+        images: the final images.
+        film: strip of intermediate results of the first image, from left to right.
+        report: the report of `graft invert --json`; its paths are empty before `save`.
     """
 
     images: "list[Image]"
@@ -47,7 +47,7 @@ class InvertedImages:
 
     @property
     def losses(self) -> list[float]:
-        """Before each step and at the end, mean over the images; none for DDIM inversion."""
+        """Mean loss before each step and at the end; empty for DDIM inversion."""
         return self.report.losses
 
     @property
@@ -56,7 +56,7 @@ class InvertedImages:
         return self.report.verdicts
 
     def save(self, folder: PathArgument, stem: str = "inverted") -> "InvertedImages":
-        """Write images, film strip and losses; returns the same with the files in its report.
+        """Write images, film strip and losses; return a copy whose report names the files.
 
         Raises:
             NoRoom: the folder cannot be written.
@@ -109,9 +109,9 @@ def invert(
     monitor: Monitor | None = None,
     **options: Any,
 ) -> InvertedImages:
-    """Move a latent, pixels or noise by gradient descent towards an image, a class or a sentence.
+    """Move a latent, pixels or noise towards an image, a class or a sentence.
 
-    The noise of an image is found by DDIM inversion instead.
+    This is done by gradient descent; the noise of an image is found by DDIM inversion instead.
 
     >>> import graftwerk as gw
     >>> pipe = gw.Pipeline("builtin/blocks", device="cpu")
@@ -120,13 +120,15 @@ def invert(
     (1, 3)
 
     Args:
-        pipe: the frozen pipeline, without adapters; None: built in, none for a classifier's pixels.
-        image: the target; or `label` or `text`.
-        label: a class, for example `red cube`.
-        text: a sentence.
-        space: what is moved: the latent, the pixels (values 0 to 1), or the sampler's first noise.
-        start: image to begin from, for `latent` and `pixel`; default: noise.
-        real: folder of real images for the verdict; default: Blocks scenes, for models of them.
+        pipe: the frozen pipeline, without adapters; None for the built-in one, or for the pixels
+            of an image classifier, which need none.
+        image: the target image; pass exactly one of `image`, `label` and `text`.
+        label: the target class, for example `red cube`.
+        text: the target sentence.
+        space: what is optimized: the latent, the pixels (values 0 to 1), or the sampler's
+            initial noise.
+        start: image to start from, for `latent` and `pixel`; default: noise.
+        real: folder of real images for the verdict; default: Blocks scenes, for models of these.
         monitor: informed about progress; silent by default.
         **options: the other fields of `graftwerk.Invert`: `steps`, `rate`, `count`, `seed`,
             `sampling_steps`, `guide_model`, `guide_labels`, `guide_encoder`.
@@ -160,10 +162,10 @@ def invert(
 
 
 def _aim(pipe: Pipeline | None, given: Mapping[Aim, Any], options: Mapping[str, Any]) -> Guide:
-    """The one target that is given.
+    """Return the only target that was given.
 
     Raises:
-        BadInput: there is none, or more than one, or something else is not possible.
+        BadInput: there is no target or more than one, or another argument is not possible.
     """
     if pipe is not None and pipe.adapters:
         raise BadInput(
@@ -219,7 +221,7 @@ def _refuse_unused(request: Invert) -> None:
 
 
 def by_head(request: Invert, aim: Guide) -> bool:
-    """Whether an image classifier's own pixels are moved, without a diffusion model."""
+    """Whether the pixels of an image classifier are optimized, without a diffusion model."""
     return (
         aim.aim == "class"
         and request.space == "pixel"
@@ -235,7 +237,7 @@ def carry_out(
     open_pipe: Callable[[], Pipeline],
     monitor: Monitor,
 ) -> InvertedImages:
-    """Descend, or invert an image; nothing is written.
+    """Run gradient descent or DDIM inversion; nothing is written.
 
     Raises:
         WrongBase: the classifier reads another latent space.

@@ -1,4 +1,4 @@
-"""A diffusion model that generates images, and the adapters that steer it."""
+"""Generate images with a frozen diffusion model and adapters that steer it."""
 
 import time
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ PipelineAdapter: TypeAlias = "Adapter[Pipeline]"
 
 @dataclass(frozen=True, eq=False)
 class GeneratedImages:
-    """Generated images.
+    """Result of `Pipeline.generate`.
 
     >>> import graftwerk as gw
     >>> found = gw.Pipeline("builtin/blocks").generate("a red cube", n=1, steps=2)
@@ -56,9 +56,9 @@ class GeneratedImages:
     (1, (64, 64))
 
     Attributes:
-        images: the images.
-        latents: what the sampler ended with, one row an image, before it was decoded.
-        report: what `graft generate --json` reports; `path` and `sheet` are empty.
+        images: the generated images.
+        latents: final latents of the sampler before decoding, one row per image.
+        report: the report of `graft generate --json`; `path` and `sheet` are empty.
     """
 
     images: "list[Image]"
@@ -71,11 +71,11 @@ class GeneratedImages:
         return [image.seed for image in self.report.pictures]
 
     def grid(self) -> "Image":
-        """All images side by side."""
+        """Return a contact sheet of all images."""
         return contact_sheet(self.images)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write the images as PNG files.
+        """Write the images as PNG files and return their paths.
 
         Raises:
             NoRoom: the folder cannot be written.
@@ -103,7 +103,7 @@ class GeneratedImages:
 
 
 class Pipeline:
-    """A frozen diffusion model, and the adapters on it.
+    """A frozen diffusion model with adapters.
 
     >>> import graftwerk as gw
     >>> pipe = gw.Pipeline("builtin/blocks")
@@ -117,13 +117,13 @@ class Pipeline:
         """Load a diffusion model.
 
         Args:
-            model: `builtin/blocks`, a folder in the layout of diffusers, or a hub id
-                `owner/name@revision`; or a model that is loaded already.
+            model: `builtin/blocks`, a folder in diffusers' layout, a hub id `owner/name@revision`,
+                or a model that is already loaded.
             device: `auto`, `cpu`, `cuda` or `mps`.
 
         Raises:
             BadInput: the name, folder or device cannot be used.
-            Damaged: a weight file is cut short.
+            Damaged: a weight file is truncated.
         """
         if not isinstance(model, DiffusionModel):
             with named_by_user([str(model)]):
@@ -135,12 +135,12 @@ class Pipeline:
 
     @property
     def name(self) -> str:
-        """The model, as it was named."""
+        """Name of the model, as it was passed."""
         return self.steered.frozen.name
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the frozen weights and of everything else that changes an image."""
+        """Hash of the frozen weights and of everything else that affects images."""
         return self.steered.frozen.fingerprint
 
     @property
@@ -150,14 +150,14 @@ class Pipeline:
 
     @property
     def device(self) -> str:
-        """Where the model runs."""
+        """Device of the model."""
         return self.steered.frozen.device
 
     def with_(self, *adapters: PipelineAdapter) -> "Pipeline":
-        """Return a pipeline with these adapters beside its own; it shares the frozen weights.
+        """Return a pipeline with additional adapters, which shares the frozen weights.
 
         Raises:
-            WrongBase: an adapter was made on another model; both are named.
+            WrongBase: an adapter belongs to another model; both are named.
             BadInput: an adapter that is not possible.
         """
         pipe = self
@@ -173,11 +173,11 @@ class Pipeline:
         return pipe
 
     def holding(self, adapter: PipelineAdapter, part: object, steered: SteeredModel) -> "Pipeline":
-        """For adapters: a pipeline with one more of them, and the part of the model that it is."""
+        """Return a pipeline with one more adapter and its loaded part; used by adapters."""
         return self._like(steered, (*self.adapters, adapter), (*self._parts, part))
 
     def dropping(self, adapter: PipelineAdapter) -> "Pipeline":
-        """For adapters: a pipeline without the last one that is this one."""
+        """Return a pipeline without the last occurrence of an adapter; used by adapters."""
         locations = [location for location, one in enumerate(self.adapters) if one is adapter]
         if not locations:
             raise BadInput(
@@ -212,19 +212,19 @@ class Pipeline:
         """Generate images; the same arguments give the same images as `graft generate`.
 
         Args:
-            prompt: what to generate; empty: whatever the model likes.
+            prompt: what to generate; empty for no prompt.
             n: number of images.
-            seed: of the noise.
-            steps: of the sampler.
+            seed: seed of the noise.
+            steps: number of sampling steps.
             sampler: `ddpm`, `ddim`, `euler`, `heun` or `dpmpp_2m`.
-            cfg: weight of the prompt (classifier-free guidance); 1: as is.
-            negative: what to get away from.
-            width: in pixels; default: the model's own.
-            height: the same.
-            init: image to start at instead of noise (img2img).
-            strength: share of the steps that it goes through: 0 leaves it as it is; default: 0.8,
-                with a mask 1.
-            mask: of `init`: white is repainted, black is kept (inpainting).
+            cfg: weight of the prompt (classifier-free guidance); 1 for the prompt as it is.
+            negative: negative prompt.
+            width: width in pixels; default: the model's own.
+            height: height in pixels; default: the model's own.
+            init: image to start from instead of noise (img2img).
+            strength: share of the steps that `init` goes through; 0 leaves it unchanged. Default:
+                0.8, or 1 with a mask.
+            mask: mask of `init`: white is repainted, black is preserved (inpainting).
             monitor: informed about progress; silent by default.
             **options: further options of `graft generate`: `schedule`, `eta`, `cfg_interval`,
                 `reuse`, `best_of`, `check`, `paste`.
@@ -232,7 +232,7 @@ class Pipeline:
         Raises:
             UnknownName: there is no such sampler.
             BadInput: an option that is not possible.
-            Failure: the model gave values that are not finite.
+            Failure: the model returned values that are not finite.
         """
         begin, monitor = time.perf_counter(), monitor or Silent()
         job = self.prepare(
@@ -255,7 +255,7 @@ class Pipeline:
         return GeneratedImages(images, torch.stack([one.latent for one in made]), report)
 
     def prepare(self, options: Options, monitor: Monitor) -> Job:
-        """Prepare a request whose model and adapters are this pipeline's; see `generate`."""
+        """Prepare a request with the model and adapters of this pipeline; see `generate`."""
         request = options.request
         require_measure(request, [not one.control.masks for one in self.steered.controls])
         if self.steered.frozen.reader is None and (request.prompt or request.negative):
@@ -271,11 +271,13 @@ class Pipeline:
         negative: str = "",
         **options: Any,
     ) -> Denoiser:
-        """The steered model as one function `denoise(x, sigma) -> x0`, to compose by hand.
+        """Return the steered model as a function `denoise(x, sigma) -> x0`.
+
+        Use it with `graftwerk.samplers`, or compose it with other functions.
 
         Args:
             prompt: see `generate`.
-            steps: that will be taken; a control acts in a share of them.
+            steps: number of steps that will be taken; controls act in a share of them.
             cfg: see `generate`.
             negative: see `generate`.
             **options: see `generate`.
@@ -295,23 +297,26 @@ class Pipeline:
     def noise(
         self, n: int = 4, *, seed: int = 0, width: int | None = None, height: int | None = None
     ) -> Batch:
-        """Where a sampler starts: `n` rows of noise of the highest level, `sigmas(...)[0]`."""
+        """Return `n` rows of initial noise for a sampler, at the level `sigmas(...)[0]`."""
         model = self.steered.frozen
         shape = model.shape(width or model.size[0], height or model.size[1])
         return starting_noise(model, shape, self.sigmas(1)[0], row_generators(seed, range(n)))
 
     def sigmas(self, steps: int = 25) -> list[float]:
-        """The noise levels of so many steps, falling to 0, spaced as Karras et al. (2022) do."""
+        """Return the noise levels of the steps, decreasing to 0.
+
+        They are spaced as in Karras et al. (2022).
+        """
         if steps < 1:
             raise BadInput(f"{steps} steps are too few.", "Take 1 or more.")
         return noise_levels(self.steered.frozen.noise, steps, "karras")
 
     def decode(self, x: Batch) -> "list[Image]":
-        """Turn what a sampler ended with into images."""
+        """Decode the result of a sampler to images."""
         return decode(self.steered.frozen, x)
 
     def encode(self, images: Sequence[ImageLike]) -> Batch:
-        """Turn images into what the sampler works on; they are brought to its own size."""
+        """Resize images to the model's size and encode them for a sampler."""
         model = self.steered.frozen
         return encode(model, stretch([as_image(image) for image in images], model.size))
 
@@ -336,7 +341,7 @@ class Pipeline:
 
 
 class _PromptedDenoiser:
-    """A denoiser that builds what depends on the batch when it meets a batch of that size."""
+    """A denoiser that builds the batch-dependent parts once for each batch size."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -358,10 +363,10 @@ def _options(
     mask: ImageLike | None = None,
     **options: Any,
 ) -> Options:
-    """The options as a request, which knows their ranges.
+    """Return the validated options of a request.
 
     Raises:
-        BadInput: one is out of its range, or not known.
+        BadInput: an option is unknown or out of range.
     """
     refused = _ADAPTERS.intersection(options)
     if refused:
@@ -377,7 +382,7 @@ def _options(
     )
 
 
-# Fields of a request that a pipeline has as objects, or that say where things are written.
+# Fields of a request that a pipeline represents by objects, or that are output paths.
 _ADAPTERS = frozenset(
     {
         "model",

@@ -1,4 +1,4 @@
-"""`probe`: what a model's values tell linearly of its images, and what they do."""
+"""Probe a model's values for images linearly, and test the probes by interventions."""
 
 import tempfile
 import time
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from ..probing.targets import ProbeTargets
 
 
-_JUDGED_SIDE = 16  # pixels, of which the judge takes multiples
+_JUDGED_SIDE = 16  # pixels; the judge reads images with multiples of this side
 
 
 @dataclass(frozen=True)
 class Probing:
-    """Linear probes of a model, and what moves along their directions.
+    """Linear probes of a model, and the effect of moving along their directions.
 
     Attributes:
-        report: all that was measured.
-        images: by the name of what was moved: rows of images from -2 to 2 standard deviations.
+        report: all results.
+        images: rows of images from -2 to 2 standard deviations, by name of what was moved.
     """
 
     report: ReadoutResult
@@ -45,7 +45,7 @@ class Probing:
 
     @property
     def table(self) -> list[dict[str, Any]]:
-        """R2 of each number with its 95 % interval, and of two controls that should be near 0."""
+        """R2 of each number with its 95 % interval, and of two controls, ideally near 0."""
         return [
             {
                 "name": one.name,
@@ -80,7 +80,7 @@ def probe(
     monitor: Monitor | None = None,
     **options: Any,
 ) -> Probing:
-    """Read numbers linearly out of a model's values for images, and move images along them.
+    """Predict numbers linearly from a model's values, and move images along them.
 
     >>> import graftwerk as gw
     >>> gw.probe("nowhere", "depth")  # doctest: +ELLIPSIS
@@ -88,18 +88,18 @@ def probe(
     graftwerk.errors.Bad...
 
     Args:
-        data: folder that `graft blocks render` wrote, or images with a metadata.jsonl.
+        data: folder written by `graft blocks render`, or images with a metadata.jsonl.
         target: place, distance, height, kind, colour, ground, time, keypoints, or a column of
             numbers; or several of these.
-        model: a diffusion pipeline, an autoencoder (latent), or an encoder of images (encoder).
+        model: a diffusion pipeline, an autoencoder (latent), or an image encoder (encoder).
         at: `latent`, `middle` or `encoder`.
-        out: folder for the images along each direction; None: they are not written.
+        out: folder for the images along each direction; None to write nothing.
         monitor: informed about progress; silent by default.
         **options: the other fields of `graftwerk.Readout`, for example `count`, `moved`, `layer`.
 
     Raises:
         BadInput: data, target or model cannot be used.
-        Damaged: a weight file is cut short.
+        Damaged: a weight file is truncated.
     """
     targets = [target] if isinstance(target, str) else list(target)
     given = {"data": Path(data), "target": targets, "model": str(model), "at": at, **options}
@@ -115,11 +115,11 @@ def probe(
 
 
 def carry_out(request: Readout, monitor: Monitor) -> Probing:
-    """Fit linear probes, with two controls, then move along what can be measured.
+    """Fit linear probes and two controls, then move images along what can be measured.
 
     Raises:
         BadInput: data, target or model cannot be used.
-        Damaged: a weight file is cut short.
+        Damaged: a weight file is truncated.
         NoRoom: the out folder cannot be written.
         Cancelled: stopped by the user.
     """
@@ -172,7 +172,10 @@ def _open(request: Readout) -> "Location | EncoderLayer":
 def _measure(
     request: Readout, known: "ProbeTargets", location: "Location | EncoderLayer"
 ) -> "tuple[Measure, str]":
-    """What looks at images, and its name; words are named where the judge can see the image."""
+    """Return the measure for moved images, and its name.
+
+    Categories are only measured if the judge can read images of this size.
+    """
     from ..probing.intervene import JUDGED, ByColour, ByPerception, WithWords
 
     plain: ByColour | ByPerception = ByColour()

@@ -1,8 +1,8 @@
 """Samplers: functions `(denoise, x, sigmas)` that return `x` at the last noise level.
 
-All of them know one function, `denoise(x, sigma) -> x0`; `heun`, `euler`, `dpmpp_2m` and
-`unipc` are deterministic, `ddim` and `tcd` are where `eta` is 0, and `ddpm`, `euler_ancestral`,
-`dpmpp_2m_sde` and `lcm` need generators of their fresh noise.
+All of them only use a function `denoise(x, sigma) -> x0`. `heun`, `euler`, `dpmpp_2m` and `unipc`
+are deterministic, and so are `ddim` and `tcd` if `eta` is 0. `ddpm`, `euler_ancestral`,
+`dpmpp_2m_sde` and `lcm` need generators for fresh noise.
 
 >>> import torch
 >>> import graftwerk as gw

@@ -167,8 +167,7 @@ class Index:
             k: number of passages for the writer; with 0 it gets the question alone.
             mode: how passages are found, as in `search`.
             where: conditions on passages, as in `search`.
-            writer: `extractive` (only quotes), the address of an OpenAI-compatible server, a local
-                folder, a hub id `owner/name@revision`, or a user-provided writer.
+            writer: `extractive`, an OpenAI-compatible server, a folder, a hub id, or an object.
             writer_model: model to request from a server.
             budget: maximum number of tokens of the prompt.
             max_tokens: maximum number of tokens of the answer.

@@ -120,13 +120,11 @@ def invert(
     (1, 3)
 
     Args:
-        pipe: the frozen pipeline, without adapters; None for the built-in one, or for the pixels
-            of an image classifier, which need none.
+        pipe: frozen, without adapters; None for the built-in one, or a classifier's pixels.
         image: the target image; pass exactly one of `image`, `label` and `text`.
         label: the target class, for example `red cube`.
         text: the target sentence.
-        space: what is optimized: the latent, the pixels (values 0 to 1), or the sampler's
-            initial noise.
+        space: what is optimized: latent, pixels (0 to 1), or the sampler's initial noise.
         start: image to start from, for `latent` and `pixel`; default: noise.
         real: folder of real images for the verdict; default: Blocks scenes, for models of these.
         monitor: informed about progress; silent by default.

@@ -20,12 +20,12 @@ from ..conditions.kinds import CONDITIONS, condition_named
 from ..conditions.kinds.canny import CannySettings, CannyStages, find_edges, image_of, stage_tiles
 from ..conditions.perceived import PERCEPTION
 from ..conditions.results import ConditionKind, ConditionKinds, ConditionResult, EdgeEvaluation
-from ..conditions.sheet import Tile, sheet_of
 from ..data.edge_benchmark import BoundaryData
 from ..data.image_inputs import as_image
 from ..data.images import OpenedImage, open_image, write_image
 from ..errors import BadFile, BadInput, UnknownName
 from ..metrics.edges import TOLERANCE, count_pairs, quality_of
+from ..metrics.plots import Tile, tile_sheet
 from ..models.encoders import note_unlike_blocks
 from ..requests.condition import ConditionList, EvalEdges, MakeCondition
 from ..types import Monitor
@@ -69,7 +69,7 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
     if not drawn:
         monitor.note(f"this {request.kind} map is empty: there is nothing to follow in it")
     columns = 3 if request.kind == _ALL else 4
-    write_image(request.out, made if tiles is None else sheet_of(tiles, columns))
+    write_image(request.out, made if tiles is None else tile_sheet(tiles, columns))
     return ConditionResult(
         kind=request.kind,
         made_by=by,

@@ -8,7 +8,7 @@ Matplotlib would be a further dependency with dependencies of its own.
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -463,3 +463,21 @@ def image_sheet(
         if below:
             pen.text((x, y + high + 3), below[location], fill=SOFT, font_size=13)
     return sheet
+
+
+_SMALLEST, _LARGEST = 192, 512  # longer side of a tile in pixels
+
+Tile = UInt8[np.ndarray, "h w 3"]
+
+
+def tile_sheet(tiles: Mapping[str, Tile], columns: int) -> "Image":
+    """Arrange images of one size in rows, each above its label."""
+    from PIL import Image
+
+    height, width = next(iter(tiles.values())).shape[:2]
+    longer = max(height, width)
+    scale = float(max(1, _SMALLEST // longer)) if longer <= _LARGEST else _LARGEST / longer
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.BOX
+    images = [Image.fromarray(tile).resize(size, method) for tile in tiles.values()]
+    return image_sheet(images, columns, below=list(tiles))

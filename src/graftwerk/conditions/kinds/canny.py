@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float64, Num, UInt8
 
 from ...data.images import image_html
 from ...errors import BadInput
+from ...metrics.plots import Tile, tile_sheet
 from ..base import Condition, Pictures, SceneMaps
 from ..fidelity import drawing_problem, each, edge_f1, white_on_black
-from ..sheet import Tile, sheet_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -110,7 +110,7 @@ class CannyStages:
 
     def sheet(self) -> "Image.Image":
         """Return a labelled contact sheet of the steps of a single image."""
-        return sheet_of(stage_tiles(self), 4)
+        return tile_sheet(stage_tiles(self), 4)
 
     def __repr__(self) -> str:
         height, width = self.edges.shape[-2:]

@@ -53,7 +53,7 @@ def compose(
     clamp: Clamp | None = None,
     gradient: DenoiserWrapper | None = None,
 ) -> Denoiser:
-    """Wrap a model for sampling: first classifier-free guidance, then gradients, then clamping.
+    """Wrap a model for sampling: classifier-free guidance, then gradients, then clamping.
 
     Control changes the network's evaluation, so it belongs inside `conditional` and `both`.
 

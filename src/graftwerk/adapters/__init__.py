@@ -1,1 +1,1 @@
-"""The small things that steer a frozen model; each is the frozen model itself at zero."""
+"""Adapters for frozen models; at zero, each leaves the frozen model exactly as it is."""

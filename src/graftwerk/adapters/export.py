@@ -1,6 +1,7 @@
-"""A linear head in the forms of other tools: an estimator of scikit-learn, an ONNX graph.
+"""Export a linear head to other tools: a scikit-learn estimator or an ONNX graph.
 
-Both read what the head reads, the features of the frozen model, and need nothing of this package.
+Both have the same input as the head, the features of the frozen model, and do not depend on this
+package.
 """
 
 import json
@@ -10,15 +11,19 @@ import numpy as np
 
 from .linear_head import LinearHead
 
-_OPSET, _IR = 17, 8  # of ONNX 1.12 (2022), which old runtimes read
+_OPSET, _IR = 17, 8  # of ONNX 1.12 (2022), for old runtimes
 
 
 def to_sklearn(head: LinearHead, classes: Any = None) -> Any:
-    """A fitted `LogisticRegression` (several labels: one of each), or a `Ridge`.
+    """Return the head as a fitted scikit-learn estimator.
+
+    It is a `LogisticRegression` for classes, a `OneVsRestClassifier` with one of them per label
+    for several labels, and a `Ridge` for a number.
 
     Args:
         head: the head.
-        classes: of the user, in the order of the head's labels; None: their names.
+        classes: the user's own values, in the order of the head's labels; None for the label
+            names.
     """
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.multiclass import OneVsRestClassifier
@@ -39,13 +44,13 @@ def to_sklearn(head: LinearHead, classes: Any = None) -> Any:
         several.label_binarizer_ = LabelBinarizer().fit(np.eye(max(len(bias), 2), dtype=int))
         return several
     names = head.labels if classes is None else classes
-    if len(bias) == 2:  # one row there: the second class against the first
+    if len(bias) == 2:  # scikit-learn has one row: second class against first
         return logistic(weight[1:] - weight[:1], bias[1:] - bias[:1], names)
     return logistic(weight, bias, names)
 
 
 def _with(model: Any, weight: Any, bias: Any, **attributes: Any) -> Any:
-    """A model that was not fitted but is as if it were."""
+    """Set the attributes of a fitted model on an unfitted one."""
     model.coef_, model.intercept_, model.n_features_in_ = weight, bias, weight.shape[-1]
     for name, value in attributes.items():
         setattr(model, name, value)
@@ -53,7 +58,10 @@ def _with(model: Any, weight: Any, bias: Any, **attributes: Any) -> Any:
 
 
 def to_onnx(head: LinearHead, base: str) -> bytes:
-    """An ONNX graph from `features` [n d] to `probabilities` and `label`, or to `value` [n].
+    """Return the head as a serialized ONNX graph.
+
+    Its input is `features` [n d]. Its outputs are `probabilities` and `label`, or `value` [n] for
+    a number.
 
     Args:
         head: the head.
@@ -73,7 +81,7 @@ def to_onnx(head: LinearHead, base: str) -> bytes:
         outputs.append(value("value", TensorProto.FLOAT, ["n"]))
     else:
         several = head.task == "labels"
-        # of the last axis, as Softmax is by default
+        # over the last axis, the default of Softmax
         name = "Sigmoid" if several else "Softmax"
         nodes.append(helper.make_node(name, ["scores"], ["probabilities"]))
         outputs.append(value("probabilities", TensorProto.FLOAT, ["n", count]))

@@ -1,7 +1,7 @@
 """A linear head on a frozen model's features.
 
-A frozen encoder has no opinion on classes of our own: its scores are all zero, which is the uniform
-distribution. The head adds `W f + b` to them; the features pass through untouched.
+A frozen encoder knows nothing about user-defined classes: its scores are all zero, which is the
+uniform distribution. The head adds `W f + b` to them; the features are passed through unchanged.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ WEIGHTS = "head.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What is thought of some items.
+    """Features and scores of some items.
 
     Attributes:
         features: of the frozen model, [n d].
-        scores: one column a class or label, before softmax or sigmoid; or one number an item.
+        scores: one column per class or label, before softmax or sigmoid; or one number per item.
     """
 
     features: Vectors
@@ -42,7 +42,7 @@ class LinearHead:
         task: `class` (one of the labels), `labels` (any number of them) or `number`.
         labels: names of the classes or labels; empty for a number.
         base: fingerprint of the frozen model.
-        scale: of what it adds; 0 adds nothing.
+        scale: factor of the added scores; at 0 nothing is added.
     """
 
     weight: Float32[np.ndarray, "k d"]
@@ -54,18 +54,18 @@ class LinearHead:
 
     @property
     def is_zero(self) -> bool:
-        """Whether it adds nothing."""
+        """Whether the head adds nothing."""
         return self.scale == 0 or not (self.weight.any() or self.bias.any())
 
     def score(self, features: Vectors) -> HeadScores:
-        """What it adds to the scores of these features, [n k]; at zero exactly 0."""
+        """Return the scores that the head adds for these features, [n k]; exactly 0 at zero."""
         if self.is_zero:
             return np.zeros((len(features), len(self.bias)), dtype=np.float32)
         added: HeadScores = features @ self.weight.T + self.bias
         return added * np.float32(self.scale)
 
     def save(self, folder: Path) -> None:
-        """Write the head inside a working folder."""
+        """Write the head's weights into a working folder."""
         from safetensors.numpy import save
 
         tensors = {"weight": self.weight, "bias": self.bias}
@@ -74,7 +74,7 @@ class LinearHead:
 
 
 def load_head(folder: Path, task: Task, labels: Sequence[str], base: str) -> LinearHead:
-    """Read a head whose folder was checked by `bundle.read_bundle`.
+    """Load a head from a folder that `manifest.read_bundle` has checked.
 
     Raises:
         BadFile: its weights are missing or of another shape.
@@ -93,7 +93,10 @@ def load_head(folder: Path, task: Task, labels: Sequence[str], base: str) -> Lin
 
 
 def probabilities(scores: Float[np.ndarray, "n k"], task: Task) -> Float[np.ndarray, "n k"]:
-    """Scores as probabilities: softmax over classes, sigmoid of labels; numbers stay."""
+    """Convert scores to probabilities: softmax for classes, sigmoid for labels.
+
+    Scores of the task `number` are returned unchanged.
+    """
     if task == "number":
         return scores
     if task == "labels":

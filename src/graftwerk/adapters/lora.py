@@ -1,15 +1,13 @@
-"""The low-rank steer: for chosen layers a second, thin path beside the frozen one.
+"""LoRA adapters: a trainable low-rank path in parallel to chosen layers of a frozen network.
 
 LoRA of Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021: a layer with the
-weight `W` computes `W x + scale * (alpha / rank) * B A x`, where `A` has `rank` rows and `B`
-begins at 0. The layers are peft's; they are saved in its own files.
+weight `W` computes `W x + scale * (alpha / rank) * B A x`, where `A` has `rank` rows and `B` is
+initialized to 0. The layers are those of peft, and adapters are saved in its file format.
 
-    steer = install(network, Rank(8), generator)       # the network computes as before
+    steer = install(network, Rank(8), generator)       # the output does not change
     ...train steer.parameters()...
-    steer.scale = 0.5                                  # half of what was learned
-    steer.remove()                                     # the very modules of before
-
-The layers of a low-rank steer: peft's, around those of a frozen network.
+    steer.scale = 0.5                                  # half of the learned change
+    steer.remove()                                     # restores the original modules
 """
 
 import copy
@@ -28,22 +26,22 @@ from .lora_targets import find_targets, is_transposed, named_targets
 from .manifest import RECORD, is_replaceable, read_bundle, require_base, write_bundle
 from .peft_format import Adapter, join, read_adapter, require_fit, settle, write_adapter
 
-_HALF = (torch.float16, torch.bfloat16)  # too coarse for small steps of a training
-NAME = "default"  # peft's own name of an adapter that has none
+_HALF = (torch.float16, torch.bfloat16)  # too coarse for small training steps
+NAME = "default"  # peft's name for an unnamed adapter
 
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """How much a low-rank steer can change.
+    """Hyperparameters of a LoRA adapter.
 
     Attributes:
         rank: rows of `A`.
-        alpha: what is learned is scaled by `alpha / rank`.
-        dropout: share of the inputs of `A` that is left out in training.
-        targets: names of layers, whole or their ends; None: found by `find_targets`.
+        alpha: the learned change is scaled by `alpha / rank`.
+        dropout: fraction of the inputs of `A` that is dropped in training.
+        targets: names of layers, full paths or their ends; None to use `find_targets`.
 
     Raises:
-        BadInput: a number outside of its range.
+        BadInput: a number is out of range.
     """
 
     rank: int = 8
@@ -61,7 +59,7 @@ class Rank:
 
 
 class Dropout(nn.Module):
-    """Dropout that draws from a generator of its own, and does nothing without one."""
+    """Dropout with a random generator of its own; without one it is the identity."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
@@ -69,7 +67,7 @@ class Dropout(nn.Module):
         self._share = share
 
     def forward(self, values: Tensor) -> Tensor:
-        """Leave out a share of the values and scale up the rest."""
+        """Drop a fraction of the values and scale up the rest."""
         if self.generator is None:
             return values
         sampled = torch.rand(values.shape, generator=self.generator, device=values.device)
@@ -79,18 +77,20 @@ class Dropout(nn.Module):
 def make_layers(
     network: nn.Module, ranks: Mapping[str, int], scalings: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Layers around those of the network, which is not changed; their `A` is not drawn yet.
+    """Create peft layers around layers of a network, which is not modified.
+
+    The caller initializes or loads `A` and `B`.
 
     Args:
-        network: holds the layers that are wrapped.
-        ranks: of each, by its path.
-        scalings: factor of `B A`, in the same way.
+        network: contains the layers to wrap.
+        ranks: rank of each layer, by path.
+        scalings: factor of `B A` of each layer, by path.
     """
     from peft import LoraConfig
     from peft.tuners.lora import Conv2d, Linear
 
     layers = {}
-    # peft draws first weights from PyTorch's own generator; they are replaced afterwards.
+    # peft initializes from PyTorch's global generator; the caller replaces these weights.
     with torch.random.fork_rng(devices=[]):
         for path, rank in ranks.items():
             module = network.get_submodule(path)
@@ -116,13 +116,13 @@ KIND = "low-rank"
 
 
 class LowRank:
-    """A low-rank steer on a network; made by `install` or `load`.
+    """A LoRA adapter for one network; created by `install` or `load`.
 
-    While its scale is 0 the network holds its own modules and nothing else, so it computes what
-    the frozen one does, bit for bit.
+    While its scale is 0, the network contains only its own modules, so its output equals that of
+    the frozen network bit for bit.
 
     Attributes:
-        network: what it steers.
+        network: the adapted network.
         base: fingerprint of the frozen network.
     """
 
@@ -143,7 +143,7 @@ class LowRank:
 
     @property
     def scale(self) -> float:
-        """Factor of everything learned; 0: the frozen network itself."""
+        """Factor of the learned change; 0 for the frozen network itself."""
         return self._scale
 
     @scale.setter
@@ -151,7 +151,7 @@ class LowRank:
         """Set the factor.
 
         Raises:
-            BadInput: it is no finite number, or the steer is merged.
+            BadInput: it is not a finite number, or the adapter is merged.
         """
         if not math.isfinite(value):
             raise BadInput(f"scale {value} is no finite number.", "1 is what was learned, 0 none.")
@@ -163,13 +163,13 @@ class LowRank:
 
     @property
     def is_zero(self) -> bool:
-        """True at scale 0, and before anything was learned."""
+        """Whether the scale is 0 or nothing has been learned yet."""
         return self._scale == 0 or not any(
             bool(layer.lora_B[NAME].weight.any()) for layer in self._layers.values()
         )
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """What is learned: `A` and `B` of every layer, by the names of peft's files."""
+        """Return the trained parameters, `A` and `B` of every layer, named as in peft's files."""
         return {
             f"{path}.lora_{half}.weight": getattr(layer, f"lora_{half}")[NAME].weight
             for path, layer in self._layers.items()
@@ -177,7 +177,7 @@ class LowRank:
         }
 
     def adapter(self) -> Adapter:
-        """What is learned, as it is saved: without the present scale."""
+        """Return the learned weights as they are saved; the current scale is not applied."""
         pairs = {
             path: (layer.lora_A[NAME].weight.detach(), layer.lora_B[NAME].weight.detach())
             for path, layer in self._layers.items()
@@ -188,32 +188,32 @@ class LowRank:
     def save(
         self, folder: Path, base_name: str, content: Mapping[str, Any], part: str | None = None
     ) -> None:
-        """Write the steer into a folder of its own, whole or not at all.
+        """Save the adapter to a folder of its own, atomically.
 
         Args:
-            folder: takes the place of what was there.
+            folder: replaced if it exists.
             base_name: the frozen model, as its users name it.
-            content: whatever else `graft.json` is to keep.
-            part: of a diffusion pipeline, `unet`; None: the model is no pipeline.
+            content: further entries for `graft.json`.
+            part: of a diffusion pipeline, `unet`; None if the model is not a pipeline.
 
         Raises:
-            BadFile, NoRoom: the folder holds something else, or cannot be written.
+            BadFile, NoRoom: the folder contains something else, or cannot be written.
         """
         with folders.working_folder(folder, lambda path: is_replaceable(path, KIND)) as working:
             self.write_into(working, base_name, part)
             write_bundle(working, KIND, base_name, self.base, content)
 
     def write_into(self, folder: Path, base_name: str, part: str | None = None) -> None:
-        """Write its files, all but `graft.json`, inside a `working_folder`; see `save`."""
+        """Write all files but `graft.json` into a `working_folder`; see `save`."""
         write_adapter(folder, self.adapter(), base_name, part)
 
     def drop_with(self, generator: torch.Generator | None) -> None:
-        """Draw dropout from this generator until told otherwise; None: no dropout."""
+        """Use this generator for dropout from now on; None to disable dropout."""
         for dropout in self._dropouts:
             dropout.generator = generator
 
     def install(self) -> None:
-        """Put the layers into the network and freeze everything else in it."""
+        """Put the layers into the network and freeze all other parameters."""
         self._installed = True
         for parameter in self.network.parameters():
             parameter.requires_grad_(False)
@@ -222,13 +222,13 @@ class LowRank:
         self._turn(self._scale != 0)
 
     def apply(self, frozen: nn.Module) -> nn.Module:
-        """Return a network with the layers that shares its weights with `frozen`.
+        """Return an adapted network that shares its weights with `frozen`.
 
-        `frozen` itself stays as it is; at zero it is what is returned.
+        `frozen` itself is not modified; at zero it is returned as it is.
 
         Raises:
-            ValueError: it is another network.
-            BadInput: the steer is merged.
+            ValueError: the adapter belongs to another network.
+            BadInput: the adapter is merged.
         """
         if frozen is not self.network:
             raise ValueError("a low-rank steer is made for one network object")
@@ -242,7 +242,7 @@ class LowRank:
         return steered
 
     def remove(self, steered: nn.Module | None = None) -> nn.Module:  # noqa: ARG002
-        """Return the frozen network, its own modules back in their places."""
+        """Put the network's own modules back and return it."""
         self.unmerge()
         self._turn(False)
         self._installed = False
@@ -251,12 +251,13 @@ class LowRank:
         return self.network
 
     def merge(self) -> None:
-        """Add what was learned to the frozen weights: no second path, so no time spent on it.
+        """Add the learned change to the frozen weights, so that it costs no extra time.
 
-        The weights' own bytes are kept, for adding and taking away again would not restore them.
+        A copy of the original weights is kept, because adding and subtracting would not restore
+        them exactly.
 
         Raises:
-            BadInput: two of its layers share one weight.
+            BadInput: two of its layers share a weight.
         """
         if self._retained or self._scale == 0:
             return
@@ -270,7 +271,7 @@ class LowRank:
         self._turn(False)
 
     def unmerge(self) -> None:
-        """Put the bytes back that the frozen weights had before `merge`."""
+        """Restore the frozen weights, bit for bit as they were before `merge`."""
         if not self._retained:
             return
         with torch.no_grad():
@@ -294,7 +295,7 @@ class LowRank:
 
 
 def share(network: nn.Module) -> nn.Module:
-    """A second network of the same weights: modules of its own, parameters and buffers shared."""
+    """Return a copy of a network with its own modules but shared parameters and buffers."""
     tensors = (*network.parameters(), *network.buffers())
     return copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
 
@@ -302,16 +303,16 @@ def share(network: nn.Module) -> nn.Module:
 def install(
     network: nn.Module, rank: Rank, generator: torch.Generator, base_fingerprint: str = ""
 ) -> LowRank:
-    """Put a zero-initialized low-rank steer into a network; the network's output stays as it is.
+    """Put a zero-initialized LoRA adapter into a network, whose output does not change.
 
     Args:
-        network: frozen by this; `remove` undoes that too.
-        rank: how much it can change.
-        generator: `A` is drawn from it, on its own device.
-        base_fingerprint: of the network, for what is saved.
+        network: is frozen by this; `remove` undoes that as well.
+        rank: hyperparameters of the adapter.
+        generator: for the initialization of `A`, on its own device.
+        base_fingerprint: of the network, to be saved with the adapter.
 
     Raises:
-        BadInput: no layer to change is found, or one of those named is not there.
+        BadInput: no layer to adapt is found, or one of the named layers does not exist.
     """
     if rank.targets is None:
         targets = find_targets(network)
@@ -321,7 +322,7 @@ def install(
     layers = make_layers(network, ranks, dict.fromkeys(targets, rank.alpha / rank.rank))
     for layer in layers.values():
         first = layer.lora_A[NAME].weight
-        bound = 1 / math.sqrt(first[0].numel())  # as PyTorch begins a linear layer
+        bound = 1 / math.sqrt(first[0].numel())  # as in PyTorch's linear layers
         sampled = torch.rand(first.shape, generator=generator, device=generator.device)
         with torch.no_grad():
             first.copy_((2 * sampled - 1) * bound)
@@ -331,9 +332,9 @@ def install(
 
 
 def make_low_rank(network: nn.Module, adapter: Adapter, base_fingerprint: str = "") -> LowRank:
-    """What was learned before, for a network that has layers of these paths and shapes.
+    """Create a LoRA adapter from saved weights for a network with layers of these shapes.
 
-    The network stays as it is; see `LowRank.apply` and `install_adapter`.
+    The network is not modified; see `LowRank.apply` and `install_adapter`.
     """
     ranks = {path: len(first) for path, (first, _) in adapter.pairs.items()}
     layers = make_layers(network, ranks, adapter.scalings)
@@ -348,19 +349,19 @@ def make_low_rank(network: nn.Module, adapter: Adapter, base_fingerprint: str = 
 
 
 def install_adapter(network: nn.Module, adapter: Adapter, base_fingerprint: str = "") -> LowRank:
-    """Put what was learned before into a network that has layers of these paths and shapes."""
+    """Put a LoRA adapter with saved weights into a network with layers of these shapes."""
     steer = make_low_rank(network, adapter, base_fingerprint)
     steer.install()
     return steer
 
 
 def load(folder: Path, network: nn.Module, base_name: str, base_fingerprint: str) -> LowRank:
-    """Put a saved steer into the network that it was made on.
+    """Load a saved LoRA adapter into the network that it was trained on.
 
     Raises:
-        WrongBase: it was made on another one; both are named.
-        BadFile: it is no adapter, not a plain low-rank one, or does not fit the network.
-        Damaged: a file is cut short, was changed, or holds values that are no numbers.
+        WrongBase: it was trained on another network; the message names both.
+        BadFile: it is not an adapter, not a plain LoRA, or does not fit the network.
+        Damaged: a file is truncated, was modified, or contains values that are not finite.
     """
     return load_several([(folder, 1.0)], network, base_name, base_fingerprint)
 
@@ -371,7 +372,7 @@ def load_several(
     base_name: str,
     base_fingerprint: str,
 ) -> LowRank:
-    """Put the sum of saved steers, each with its scale, into the network; see `load`."""
+    """Load the weighted sum of saved LoRA adapters into a network; see `load`."""
     found = []
     for folder, scale in folders:
         if (folder / RECORD).is_file():

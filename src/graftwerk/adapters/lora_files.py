@@ -1,8 +1,8 @@
-"""Every form in which LoRAs of diffusion models come, as adapters of a pipeline's parts.
+"""Read LoRAs of diffusion models, in all common file formats.
 
-A folder of peft; `pytorch_lora_weights.safetensors` of diffusers, with the names of today and of
-2023; single files of kohya, LyCORIS (LoCon) and sgm. A module is found by its path in the network
-itself, so a name that stands for none is an error, not a guess.
+The formats are folders of peft, `pytorch_lora_weights.safetensors` of diffusers with current names
+and those of 2023, and single files of kohya, LyCORIS (LoCon) and sgm. Modules are looked up by
+their path in the network itself, so a name that matches none is an error rather than a guess.
 """
 
 import re
@@ -41,7 +41,7 @@ _KEY = re.compile(
     r"(?P<kind>down|up|A|B|alpha|magnitude_vector|dora_scale)(?:\.default)?(?:\.weight)?"
 )
 _KINDS = {"down": "A", "up": "B", "magnitude_vector": "magnitude", "dora_scale": "magnitude"}
-# Layers of sgm's U-Net beside those of diffusers; the blocks' numbers are mapped before.
+# Names of layers in sgm's U-Net and in diffusers; block numbers are mapped before.
 _SGM_LAYERS = {
     "input_blocks_": "down_blocks_",
     "middle_block_": "mid_block_",
@@ -66,16 +66,16 @@ _HINT = "Known: peft folders, diffusers' pytorch_lora_weights.safetensors, kohya
 
 @dataclass(slots=True)
 class _Layer:
-    """What a file holds of one layer."""
+    """Tensors of one layer in a file."""
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
 def lora_file(path: Path) -> Path | None:
-    """The single file of a LoRA; None for a folder of peft.
+    """Return the path of a LoRA's single file; None for a folder of peft.
 
     Raises:
-        BadFile: there is none, or only one that can run code.
+        BadFile: the file is not safetensors and could run code, or there are several files.
     """
     if path.is_file() and path.suffix == ".safetensors":
         return path
@@ -97,7 +97,7 @@ def lora_file(path: Path) -> Path | None:
 
 
 def lora_fingerprint(path: Path) -> str:
-    """SHA-256 over the files that decide what a LoRA does.
+    """Return the SHA-256 over the files that determine what a LoRA does.
 
     Raises:
         BadFile: one is missing.
@@ -109,19 +109,19 @@ def lora_fingerprint(path: Path) -> str:
 
 
 def read_lora(path: Path, networks: Mapping[str, nn.Module], base_name: str) -> dict[str, Adapter]:
-    """Read a LoRA of any known form and see that it fits.
+    """Read a LoRA in any known format and check that it fits.
 
     Args:
         path: a folder or a safetensors file.
-        networks: the pipeline's, by the names of their parts.
+        networks: of the pipeline, by the names of their parts.
         base_name: of the pipeline, for messages.
 
     Returns:
-        The adapter of each part that it changes.
+        The adapter of each part that the LoRA changes.
 
     Raises:
-        BadFile: it is not a LoRA, of a form that is not known, or does not fit.
-        Damaged: a file is cut short or holds values that are no numbers.
+        BadFile: it is not a LoRA, is of an unknown format, or does not fit.
+        Damaged: a file is truncated or contains values that are not finite.
     """
     file = lora_file(path)
     if file is None:
@@ -174,7 +174,7 @@ def _read_file(file: Path, networks: Mapping[str, nn.Module], base: str) -> dict
 
 
 def _with_diffusers_blocks(state: dict[str, Tensor], unet: Any, file: Path) -> dict[str, Tensor]:
-    """Map the block numbers of sgm's U-Net, as SDXL's LoRAs often have them."""
+    """Map the block numbers of sgm's U-Net, often used for SDXL, to those of diffusers."""
     if not any(key.startswith("lora_unet_") and "_blocks_" in key for key in state):
         return state
     from diffusers.loaders import lora_conversion_utils
@@ -187,7 +187,7 @@ def _with_diffusers_blocks(state: dict[str, Tensor], unet: Any, file: Path) -> d
 
 
 def _module_of(name: str, part: str) -> str:
-    """A module's name without what the forms add to it, its dots as underscores."""
+    """Return a module's name without format-specific affixes, and with underscores for dots."""
     name = name.replace(".processor.", ".").replace(".", "_")
     name = re.sub(r"_lora$", "", name)
     if part == "unet" and name in _SGM_MODULES:
@@ -198,7 +198,7 @@ def _module_of(name: str, part: str) -> str:
 
 
 def _config_of(metadata: Mapping[str, str], part: str, file: Path) -> dict[str, Any]:
-    """The configuration of peft that diffusers writes beside the tensors; empty without one."""
+    """Return the peft configuration that diffusers stores in the metadata; empty without one."""
     try:
         content = files.parse_json(metadata.get("lora_adapter_metadata", "{}"))
         return {
@@ -224,7 +224,7 @@ def _adapter(
             paths[path.replace(".", "_").removeprefix("text_model_")] = path
     pairs, scalings, magnitudes = {}, {}, {}
     for name, layer in layers.items():
-        # attention layers of 2023 call their last projection `to_out`
+        # in 2023, attention layers named their last projection `to_out`
         path = paths.get(name) or paths.get(f"{name}_0") or name
         if network is not None and path not in paths.values():
             known = sum(n in paths or f"{n}_0" in paths for n in layers)

@@ -1,7 +1,7 @@
-"""Which layers of a network a low-rank steer changes: found by their place, not by a model's name.
+"""Select the layers that a LoRA adapter changes, by their location rather than by model names.
 
-A projection of attention or of an MLP is a linear map inside a repeated block. Embeddings, poolers,
-heads and the layers around the blocks lie outside of every block and are left alone.
+Projections of attention and MLPs are linear layers inside a repeated block. Embeddings, poolers,
+heads and the layers around the blocks are outside of every block and are not changed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,28 +11,28 @@ from torch import nn
 
 from ..errors import BadInput
 
-_SHOWN = 12  # kinds of layers that an error lists
+_SHOWN = 12  # layer names listed in an error
 
 
 def is_projection(module: nn.Module) -> bool:
-    """Whether it is of a class that a low-rank steer can change."""
+    """Whether a LoRA adapter can change a module of this class."""
     from transformers.pytorch_utils import Conv1D
 
     return isinstance(module, nn.Linear | Conv1D) or _is_plain_convolution(module)
 
 
 def is_transposed(module: nn.Module) -> bool:
-    """Whether a projection keeps its weight as inputs by outputs, as GPT-2 does."""
+    """Whether a projection stores its weight as inputs by outputs, as in GPT-2."""
     return not isinstance(module, nn.Linear | nn.Conv2d)
 
 
 def find_targets(network: nn.Module) -> tuple[str, ...]:
-    """Paths of all projections of attention and MLPs, in the network's order.
+    """Return the paths of all projections of attention and MLPs, in the network's order.
 
-    Taken are linear maps, and convolutions over one pixel, that lie inside a repeated block, but
-    not beside a convolution that mixes neighbouring places: those only bring the time or a
-    shortcut into a convolutional block. A network without linear maps is one of convolutions; there
-    all convolutions inside repeated blocks are taken.
+    Selected are linear layers, and 1 x 1 convolutions, inside a repeated block, except next to a
+    convolution with a larger kernel: there they only add the time embedding or a shortcut to a
+    convolutional block. In a purely convolutional network all convolutions inside repeated blocks
+    are selected.
 
     Raises:
         BadInput: the network has neither.
@@ -53,10 +53,10 @@ def find_targets(network: nn.Module) -> tuple[str, ...]:
 
 
 def named_targets(network: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
-    """Paths of the layers that carry one of these names: a whole path, or its end.
+    """Return the paths of the layers that match one of these names: a full path, or its end.
 
     Raises:
-        BadInput: a name fits no layer that can be changed.
+        BadInput: a name matches no layer that can be changed.
     """
     candidates = [path for path, _ in _reached(network)]
     found = []
@@ -74,9 +74,9 @@ def named_targets(network: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _reached(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Projections whose `forward` is called.
+    """Yield the projections whose `forward` is called.
 
-    PyTorch's own attention reads the weights of its parts without calling them.
+    PyTorch's own attention uses the weights of its submodules without calling them.
     """
     closed = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
     shut = [f"{path}." for path, module in network.named_modules() if isinstance(module, closed)]
@@ -86,7 +86,7 @@ def _reached(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _in_block(network: nn.Module, path: str) -> bool:
-    """Whether it lies inside an entry of a list of blocks, and is not such an entry itself."""
+    """Whether a module is inside an entry of a list of blocks, and not such an entry itself."""
     names = path.split(".")
     for depth in range(len(names) - 1):
         parent = network.get_submodule(".".join(names[:depth]))
@@ -96,7 +96,7 @@ def _in_block(network: nn.Module, path: str) -> bool:
 
 
 def _repeats(parent: nn.Module) -> bool:
-    """Whether it is a sequence with two blocks of one class, as convolutional networks have."""
+    """Whether a module is a sequence with two blocks of one class, as in CNNs."""
     if not isinstance(parent, nn.Sequential):
         return False
     kinds = [type(child) for child in parent if next(child.children(), None) is not None]

@@ -1,10 +1,13 @@
-"""The folder of a saved steer: its own files, and `graft.json` that says what it was made on.
+"""Saved adapters: the adapter's files, and `graft.json`, which names the base model.
 
-with folders.working_folder(out) as folder:
-    ...write the steer's files into `folder`...
-    write_bundle(folder, "head", encoder.name, encoder.fingerprint, {"labels": [...]})
-bundle = read_bundle(out, "head")
-require_base(bundle, encoder.name, encoder.fingerprint)
+The two sides of the interface:
+
+    with folders.working_folder(out) as folder:
+        ...write the adapter's files into `folder`...
+        write_bundle(folder, "head", encoder.name, encoder.fingerprint, {"labels": [...]})
+
+    bundle = read_bundle(out, "head")
+    require_base(bundle, encoder.name, encoder.fingerprint)
 """
 
 from collections.abc import Mapping
@@ -22,14 +25,14 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A saved steer whose files match their hashes.
+    """A saved adapter whose files match their checksums.
 
     Attributes:
-        folder: where it lies.
-        kind: what it is, for example `head` or `low-rank`.
-        base_name: the frozen model that it was made on, as it was named then.
+        folder: its path.
+        kind: of adapter, for example `head` or `low-rank`.
+        base_name: name of the frozen model when the adapter was made.
         base_fingerprint: hash of that model.
-        content: what its kind keeps beside: labels, split, metrics, the request.
+        content: further entries of this kind: labels, split, metrics, the request.
     """
 
     folder: Path
@@ -42,14 +45,14 @@ class Bundle:
 def write_bundle(
     folder: Path, kind: str, base_name: str, base_fingerprint: str, content: Mapping[str, Any]
 ) -> None:
-    """Write `graft.json` beside the steer's files, the last thing inside a `working_folder`.
+    """Write `graft.json` next to the adapter's files, as the last step in a `working_folder`.
 
     Args:
-        folder: holds the steer's files, and nothing else yet.
-        kind: what it is.
+        folder: contains the adapter's files and nothing else.
+        kind: of adapter.
         base_name: the frozen model's name.
         base_fingerprint: its hash.
-        content: whatever else is to be kept, as JSON.
+        content: further entries to store, as JSON.
 
     Raises:
         NoRoom: it cannot be written.
@@ -71,12 +74,12 @@ def write_bundle(
 
 
 def read_bundle(folder: Path, *kinds: str) -> Bundle:
-    """Read a saved steer of one of these kinds and check the hash of every file.
+    """Read a saved adapter of one of these kinds and verify the checksum of every file.
 
     Raises:
         BadFile: there is none, or its record is malformed or of another format.
         BadInput: it is of another kind.
-        Damaged: a file is missing or does not match its hash, or the record was changed.
+        Damaged: a file is missing or does not match its checksum, or the record was modified.
     """
     if not (folder / RECORD).is_file():
         raise BadFile(
@@ -114,10 +117,10 @@ def read_bundle(folder: Path, *kinds: str) -> Bundle:
 
 
 def is_replaceable(folder: Path, *kinds: str) -> bool:
-    """Whether a folder holds a saved steer of one of these kinds, which a new one may replace.
+    """Whether a folder contains a saved adapter of one of these kinds, which may be replaced.
 
     Raises:
-        BadFile: it does, and beside it a file that is not the steer's and would be lost.
+        BadFile: it does, but also a file that is not the adapter's and would be lost.
     """
     names = files_of(folder, *kinds)
     if names is None:
@@ -134,7 +137,7 @@ def is_replaceable(folder: Path, *kinds: str) -> bool:
 
 
 def files_of(folder: Path, *kinds: str) -> set[str] | None:
-    """Names of all files of a saved steer of one of these kinds; None where it is none."""
+    """Return the file names of a saved adapter of one of these kinds; None if it is not one."""
     try:
         record = files.read_json(folder / RECORD)
         whole = record["format"] == _FORMAT and "fingerprint" in record["base"]
@@ -145,7 +148,7 @@ def files_of(folder: Path, *kinds: str) -> set[str] | None:
 
 
 def require_base(bundle: Bundle, name: str, fingerprint: str) -> None:
-    """Refuse a frozen model that the steer was not made on.
+    """Refuse a frozen model other than the one the adapter was made on.
 
     Raises:
         WrongBase: names both.
@@ -160,7 +163,7 @@ def require_base(bundle: Bundle, name: str, fingerprint: str) -> None:
 
 
 def _require_listed(folder: Path, hashes: Mapping[str, str]) -> None:
-    """Refuse weights that no hash vouches for."""
+    """Refuse weight files without a checksum."""
     for path in sorted(folder.rglob("*.safetensors")):
         name = path.relative_to(folder).as_posix()
         if name not in hashes:

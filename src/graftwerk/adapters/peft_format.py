@@ -1,8 +1,8 @@
-"""What a low-rank steer has learned, in the files of peft.
+"""The learned weights of a LoRA adapter, in the file format of peft.
 
-`adapter_config.json` and `adapter_model.safetensors` are what peft reads. For a part of a
-diffusion pipeline the same tensors lie once more in `pytorch_lora_weights.safetensors`, under the
-names that `load_lora_weights` of diffusers looks for.
+`adapter_config.json` and `adapter_model.safetensors` are read by peft. For a part of a diffusion
+pipeline the same tensors are also saved in `pytorch_lora_weights.safetensors`, under the names
+that `load_lora_weights` of diffusers expects.
 """
 
 import hashlib
@@ -29,13 +29,13 @@ _PREFIX = "base_model.model."
 _KEY = re.compile(
     r"(?P<path>.+)\.lora_(?:(?P<half>[AB])\.weight|(?P<magnitude>magnitude_vector)(?:\.weight)?)"
 )
-# First weights that leave the frozen layer as it is, or that are taken from it and can be again.
+# Initializations that leave the frozen layer as it is, or that can be recomputed from it.
 _PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
 _TAKEN_STARTS = ("pissa", "olora")
-# A repeat inside a repeat takes for ever on some names.
+# A nested quantifier takes exponential time on some names.
 _PATTERN = 500  # characters
 _SLOW = re.compile(r"\([^)]*[+*}][^)]*\)[+*{]")
-# Each makes an adapter something else than A and B beside frozen layers.
+# With any of these, an adapter is more than A and B in parallel to frozen layers.
 _REFUSED = (
     "use_qalora",
     "use_bdlora",
@@ -54,14 +54,14 @@ _REFUSED = (
 
 @dataclass(frozen=True)
 class Adapter:
-    """What a low-rank steer has learned.
+    """The learned weights of a LoRA adapter.
 
     Attributes:
-        pairs: `A` and `B` of each layer, by its path.
-        scalings: factor of `B A` of each layer.
-        transposed: whether its layers keep their weights the other way round (Conv1D of GPT-2).
-        magnitudes: of DoRA, one value for each output of a layer, by its path.
-        start: `pissa` or `olora`, where the first `A` and `B` were taken from the frozen weight.
+        pairs: `A` and `B` of each layer, by path.
+        scalings: factor of `B A` of each layer, by path.
+        transposed: whether its layers store their weights transposed (Conv1D of GPT-2).
+        magnitudes: of DoRA, one value for each output of a layer, by path.
+        start: `pissa` or `olora` if `A` and `B` were initialized from the frozen weight.
     """
 
     pairs: Mapping[str, tuple[Tensor, Tensor]]
@@ -72,12 +72,12 @@ class Adapter:
 
 
 def settle(adapter: Adapter, network: nn.Module, scale: float = 1.0) -> Adapter:
-    """An adapter as plain low-rank pairs beside the weights of a network, at a scale.
+    """Convert an adapter to plain low-rank pairs for the weights of a network, at a scale.
 
-    - PiSSA and OLoRA train what they first took out of the frozen weight, and peft takes it out
-      again when it loads them: the first pair is subtracted from the learned one.
-    - DoRA (Liu et al., "DoRA: Weight-Decomposed Low-Rank Adaptation", 2024) gives every output's
-      row of `W + B A` a learned length: the difference to `W` is the pair, of full rank.
+    - PiSSA and OLoRA train a pair that was first subtracted from the frozen weight, and peft
+    subtracts it again when it loads them: here the initial pair is subtracted from the learned
+    one. - DoRA (Liu et al., "DoRA: Weight-Decomposed Low-Rank Adaptation", 2024) gives the row of
+    every output in `W + B A` a learned norm: here the difference to `W` is the pair, of full rank.
     """
     pairs, scalings = {}, {}
     for path, (first, second) in adapter.pairs.items():
@@ -98,7 +98,10 @@ def settle(adapter: Adapter, network: nn.Module, scale: float = 1.0) -> Adapter:
 
 
 def _first_pair(start: str, weight: Tensor, rank: int, scaling: float) -> tuple[Tensor, Tensor]:
-    """`A` and `B` of Meng, Wang, Zhang, "PiSSA", 2024, or of Büyükakyüz, "OLoRA", 2024."""
+    """Return the initial `A` and `B` of PiSSA or OLoRA.
+
+    Meng, Wang, Zhang, "PiSSA", 2024; Büyükakyüz, "OLoRA", 2024.
+    """
     if start == "olora":
         q, r = torch.linalg.qr(weight)
         return r[:rank], q[:, :rank]
@@ -119,7 +122,7 @@ def _lengthened(
 
 
 def join(parts: Sequence[tuple[Adapter, float]]) -> Adapter:
-    """One adapter that changes every layer by the sum of what these do, each at its own scale."""
+    """Return one adapter that is the sum of several, each at its own scale."""
     if len(parts) == 1 and parts[0][1] == 1:
         return parts[0][0]
     paths = dict.fromkeys(path for adapter, _ in parts for path in adapter.pairs)
@@ -134,7 +137,7 @@ def join(parts: Sequence[tuple[Adapter, float]]) -> Adapter:
 
 
 def write_adapter(folder: Path, adapter: Adapter, base_name: str, part: str | None = None) -> None:
-    """Write the files of peft, and of diffusers, inside a `working_folder`."""
+    """Write the files of peft, and of diffusers if `part` is given, into a `working_folder`."""
     from safetensors.torch import save as to_bytes
 
     tensors = {
@@ -148,7 +151,7 @@ def write_adapter(folder: Path, adapter: Adapter, base_name: str, part: str | No
     files.write_plain(folder / WEIGHTS, to_bytes(peft, metadata={"format": "pt"}))
     if part is not None:
         named = {f"{part}.{key}": tensor for key, tensor in tensors.items()}
-        # one entry, for safetensors writes several in an order of chance
+        # a single entry, because safetensors writes several in random order
         metadata = {
             "lora_adapter_metadata": json.dumps({f"{part}.{k}": v for k, v in config.items()})
         }
@@ -156,7 +159,7 @@ def write_adapter(folder: Path, adapter: Adapter, base_name: str, part: str | No
 
 
 def _config_of(adapter: Adapter, base_name: str) -> dict[str, Any]:
-    """The content of `adapter_config.json`."""
+    """Return the content of `adapter_config.json`."""
     from peft import LoraConfig
 
     ranks = {path: len(first) for path, (first, _) in adapter.pairs.items()}
@@ -178,7 +181,7 @@ def _config_of(adapter: Adapter, base_name: str) -> dict[str, Any]:
 
 
 def adapter_fingerprint(folder: Path) -> str:
-    """SHA-256 over the files that decide what an adapter does.
+    """Return the SHA-256 over the files that determine what an adapter does.
 
     Raises:
         BadFile: one is missing.
@@ -196,7 +199,7 @@ def read_adapter(folder: Path) -> Adapter:
 
     Raises:
         BadFile: they are missing, or ask for more than plain low-rank layers.
-        Damaged: the weights are cut short or hold values that are no numbers.
+        Damaged: the weights are truncated or contain values that are not finite.
     """
     config = _read_config(folder)
     weights = folder / WEIGHTS
@@ -246,7 +249,7 @@ def read_adapter(folder: Path) -> Adapter:
 
 
 def require_finite(tensor: Tensor, key: str, path: Path) -> None:
-    """Refuse a tensor with a value that is no number.
+    """Refuse a tensor with values that are not finite.
 
     Raises:
         Damaged: it has one.
@@ -270,8 +273,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
         refused.append("bias")
     start = config.get("init_lora_weights", True)
     if start not in _PLAIN_STARTS and str(start).lower() not in _TAKEN_STARTS:
-        # CorDA and LoRA-GA need the data they were started with, LoftQ a quantized base, and
-        # PiSSA's fast form (pissa_niter_N) a decomposition that is random
+        # CorDA and LoRA-GA need the data of their initialization, LoftQ a quantized base, and
+        # fast PiSSA (pissa_niter_N) a randomized decomposition
         refused.append(f"init_lora_weights={start!r}, first weights that cannot be made again")
     if refused:
         raise BadFile(
@@ -283,10 +286,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def scaling_of(config: Mapping[str, Any], path: str, rank: int) -> float:
-    """Factor of `B A` of a layer; names in `alpha_pattern` are regular expressions, as in peft.
+    """Return the factor of `B A` of a layer.
+
+    The names in `alpha_pattern` are regular expressions, as in peft.
 
     Raises:
-        BadFile: an alpha that is no number, or a pattern that cannot be read.
+        BadFile: an alpha is not a number, or a pattern is invalid or could be slow.
     """
     from peft.utils.other import get_pattern_key
 
@@ -312,7 +317,7 @@ def scaling_of(config: Mapping[str, Any], path: str, rank: int) -> float:
 
 
 def require_fit(adapter: Adapter, folder: Path, network: nn.Module, base_name: str) -> None:
-    """Refuse an adapter some of whose layers the network does not have, in these shapes.
+    """Refuse an adapter with layers that the network does not have in these shapes.
 
     Raises:
         BadFile: says how many fit, and which one does not.
@@ -356,7 +361,7 @@ def require_fit(adapter: Adapter, folder: Path, network: nn.Module, base_name: s
 
 
 def _sides(module: nn.Module) -> tuple[int, int]:
-    """Values that a layer takes and gives."""
+    """Return the numbers of inputs and outputs of a layer."""
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features
     if isinstance(module, nn.Conv2d):

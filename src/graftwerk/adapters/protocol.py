@@ -1,8 +1,9 @@
-"""The law that every adapter keeps.
+"""The contract of all adapters.
 
-An adapter is the one small thing that puts a frozen model to a new use. At zero the adapted model
-equals the frozen one exactly; removed, it leaves the frozen one as it was; it never changes a
-frozen weight; and it refuses another base by name. `tests/laws/` asks this of the public objects.
+An adapter is a small object that adapts a frozen model to a new use. At zero, the adapted model
+equals the frozen one exactly; removing it leaves the frozen model as it was; it never changes a
+frozen weight; and it refuses another base model by name. `tests/laws/` verifies this for the
+public objects.
 """
 
 from typing import Literal, Protocol, TypeVar, runtime_checkable
@@ -13,11 +14,11 @@ Frozen = TypeVar("Frozen")
 
 @runtime_checkable
 class Adapter(Protocol[Frozen]):
-    """Something that adapts a frozen thing: `pipe.with_(adapter)` calls `adapter.apply(pipe)`.
+    """Adapts a frozen object: `pipe.with_(adapter)` calls `adapter.apply(pipe)`.
 
     Attributes:
         name: one word, for example `lora`.
-        socket: the place of the network where it acts.
+        socket: where in the network it acts.
     """
 
     @property
@@ -32,13 +33,13 @@ class Adapter(Protocol[Frozen]):
 
     @property
     def is_zero(self) -> bool:
-        """True when `apply` changes nothing."""
+        """Whether `apply` changes nothing."""
         ...
 
     def apply(self, frozen: Frozen) -> Frozen:
-        """Return `frozen` steered; at zero it equals `frozen` exactly."""
+        """Return the adapted object; at zero it equals `frozen` exactly."""
         ...
 
     def remove(self, steered: Frozen) -> Frozen:
-        """Undo `apply`: return what was given to it."""
+        """Undo `apply`: return the object that was passed to it."""
         ...

@@ -1,1 +1,1 @@
-"""Drawing with a diffusion model: noise schedules, samplers, and what wraps a denoiser."""
+"""Sampling with diffusion models: noise schedules, samplers, and wrappers of a denoiser."""

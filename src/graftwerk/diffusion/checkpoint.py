@@ -1,9 +1,8 @@
-"""Reading a diffusers folder safely: which parts it has, whether they are whole.
+"""Safe reading of diffusers pipelines: which parts exist, and whether they are intact.
 
-`model_index.json` names a library and a class for each part. Only classes of one table are built;
-a folder that asks for any other code is refused by name.
-
-Sizes that a pipeline draws, as its configuration says them without its networks.
+`model_index.json` names a library and a class for each part. Only classes of a fixed table are
+built; a folder that asks for any other code is refused by name. The image sizes of a pipeline are
+read from its configurations, without its networks.
 """
 
 import hashlib
@@ -24,7 +23,7 @@ from ..models.checkpoint import (
 )
 from ..models.hub import locate
 
-# Parts that are built: each with the classes it may have.
+# Parts that are built, each with its allowed classes.
 _BUILT: Mapping[str, frozenset[tuple[str, str]]] = {
     "unet": frozenset({("diffusers", "UNet2DConditionModel"), ("diffusers", "UNet2DModel")}),
     "vae": frozenset({("diffusers", "AutoencoderKL")}),
@@ -37,19 +36,19 @@ _BUILT: Mapping[str, frozenset[tuple[str, str]]] = {
         {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")}
     ),
 }
-# Parts that a pipeline may carry and that nothing here uses.
+# Parts that a pipeline may contain but that are not used here.
 _IGNORED = {"safety_checker", "feature_extractor", "image_encoder"}
 _LIBRARIES = {"diffusers", "transformers", "stable_diffusion"}
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A class of pipelines.
+    """The parts of a pipeline class.
 
     Attributes:
         network: class of its U-Net.
-        encoders: its text encoders; each has a tokenizer of the same number.
-        latent: whether it draws latents that a decoder turns into images.
+        encoders: its text encoders; each has a tokenizer with the same number.
+        latent: whether it generates latents that a decoder converts to images.
     """
 
     network: str
@@ -75,14 +74,14 @@ PIPELINES: Mapping[str, Layout] = {
 
 @dataclass(frozen=True, slots=True)
 class PipelineFolder:
-    """A checked folder.
+    """A checked pipeline folder.
 
     Attributes:
         path: the folder.
         index: content of its `model_index.json`.
-        layout: what its class means.
+        layout: the parts of its class.
         scheduler: content of its `scheduler_config.json`.
-        file: the one file that holds all weights; None: each part has its own.
+        file: a single file with all weights; None if each part has its own.
     """
 
     path: Path
@@ -93,11 +92,11 @@ class PipelineFolder:
 
     @property
     def scheduler_file(self) -> Path:
-        """Where the scheduler's configuration lies."""
+        """Path of the scheduler's configuration."""
         return self.path / "scheduler" / "scheduler_config.json"
 
     def fingerprint(self) -> str:
-        """SHA-256 over every file and setting that changes an image."""
+        """Return the SHA-256 over every file and setting that affects an image."""
         parts = {part: fingerprint(self.path / part, {}) for part in self.layout.parts}
         if self.file is not None:
             parts["file"] = sha256_of_file(self.file)
@@ -107,7 +106,7 @@ class PipelineFolder:
 
 
 def tokenizer_of(encoder: str) -> str:
-    """The tokenizer's part that belongs to a text encoder's."""
+    """Return the name of the tokenizer that belongs to a text encoder."""
     return encoder.replace("text_encoder", "tokenizer")
 
 
@@ -118,10 +117,10 @@ def locate_pipeline(name: str) -> Path:
 
 
 def _open_file(file: Path) -> PipelineFolder:
-    """Check a single file and the folder of its configurations, which lies beside it.
+    """Check a single file and the folder with its configurations.
 
-    It has no tokenizer and does not say what its networks look like. A folder of the file's name,
-    the file's own folder, or a cached one of the hub has them.
+    A single file contains neither a tokenizer nor the architecture of its networks. These are
+    looked up in a folder with the file's name, in the file's own folder, or in the hub's cache.
     """
     check_safetensors(file)
     for folder in (file.with_suffix(""), file.parent):
@@ -141,10 +140,12 @@ def _open_file(file: Path) -> PipelineFolder:
 
 
 def open_pipeline(path: Path) -> PipelineFolder:
-    """Read and check a pipeline's folder or single file; weights are checked when they are read.
+    """Open and check a pipeline's folder or single file.
+
+    Weights are checked when they are read.
 
     Raises:
-        BadFile: no such folder, a part is missing, or code that is not known would have to run.
+        BadFile: the folder does not exist, a part is missing, or unknown code would have to run.
     """
     if path.is_file():
         return _open_file(path)
@@ -189,13 +190,13 @@ def _is_present(value: Any) -> bool:
 
 
 def _check_part(path: Path, part: str, value: list[Any]) -> None:
-    """Refuse a part that is not known, or that asks for code beyond the known libraries."""
+    """Refuse an unknown part, or one that needs code outside of the known libraries."""
     if not _is_present(value):
         return
     requested = tuple(value)
     if part in _BUILT:
         allowed = requested in _BUILT[part]
-    else:  # a scheduler's class is looked at where its numbers are read
+    else:  # the scheduler's class is checked by `read_noise`
         allowed = part in _IGNORED | {"scheduler"} and requested[0] in _LIBRARIES
     if not allowed:
         raise BadFile(
@@ -213,11 +214,11 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The weight files of a part that diffusers saved, whole or in pieces, checked.
+    """Return the checked weight files of a part saved by diffusers, sharded or not.
 
     Raises:
-        BadFile: there is none, or a piece is missing.
-        Damaged: one is cut short or malformed.
+        BadFile: there are none, or a shard is missing.
+        Damaged: one is truncated or malformed.
     """
     _, files = select_weights(folder, "diffusion_pytorch_model")
     if not files:
@@ -238,7 +239,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What a pipeline draws.
+    """Image sizes of a pipeline.
 
     Attributes:
         multiple: a side in pixels must be a multiple of this.
@@ -250,7 +251,7 @@ class Sizes:
 
 
 def read_sizes(folder: PipelineFolder) -> Sizes | None:
-    """Sizes of a checked folder; None where its files leave them to defaults of diffusers.
+    """Return the sizes of a checked folder; None if its files rely on defaults of diffusers.
 
     Raises:
         BadFile: a configuration cannot be read.
@@ -267,10 +268,10 @@ def read_sizes(folder: PipelineFolder) -> Sizes | None:
 
 
 def require_multiples(model: str, multiple: int, width: int, height: int) -> None:
-    """See that a model can draw images of a size.
+    """Refuse an image size that a model cannot generate.
 
     Raises:
-        BadInput: it cannot.
+        BadInput: a side is not a multiple.
     """
     for name, side in (("width", width), ("height", height)):
         if side % multiple:

@@ -1,6 +1,6 @@
-"""Views of an image that show the same: what pulls in all of them is no pattern of pixels.
+"""Tools for classifier guidance: gradients that do not vanish, and random views of an image.
 
-Log-probabilities that still have a slope where a classifier is sure.
+Guidance that acts in all views of an image is not a mere pixel pattern.
 """
 
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from torch.nn import functional
 
 
 def softened(log_prob: Callable[[Tensor], Tensor], logits: Tensor, temperature: float) -> Tensor:
-    """The value of `log_prob(logits)`, with the gradient at a temperature.
+    """Return `log_prob(logits)` with its gradient taken at a temperature.
 
-    That is of `temperature * log_prob(logits / temperature)`: alike where the classifier is in
-    doubt; where it is sure, it goes on pulling.
+    The gradient is that of `temperature * log_prob(logits / temperature)`: about the same while
+    the classifier is uncertain, but it does not vanish when the classifier is confident.
 
     Args:
         log_prob: from logits to log-probabilities.
@@ -29,23 +29,23 @@ def softened(log_prob: Callable[[Tensor], Tensor], logits: Tensor, temperature: 
     return soft + (value - soft).detach()
 
 
-_MOVE = 0.15  # of half the image's side, at most
-_ZOOM = 0.1  # of the image's size, at most
-_GRAIN = 0.03  # standard deviation, of values 0 to 1
+_MOVE = 0.15  # maximum, as a fraction of half the image's side
+_ZOOM = 0.1  # maximum, as a fraction of the image's size
+_GRAIN = 0.03  # standard deviation, for values from 0 to 1
 
 
 def views(
     pictures: Float[Tensor, "b k y x"], count: int, seed: int
 ) -> list[Float[Tensor, "b k y x"]]:
-    """Each image moved, zoomed and grained a little, with a gradient; borders are mirrored.
+    """Return slightly shifted, zoomed and noisy copies of each image, with a gradient.
 
-    Athalye, Engstrom, Ilyas, Kwok, "Synthesizing Robust Adversarial Examples", 2018, section 2.1:
-    the expectation over transformations.
+    Borders are mirrored. Athalye, Engstrom, Ilyas, Kwok, "Synthesizing Robust Adversarial
+    Examples", 2018, section 2.1: the expectation over transformations.
 
     Args:
-        pictures: of values 0 to 1.
-        count: of views, each the same of all images.
-        seed: of what is generated.
+        pictures: with values from 0 to 1.
+        count: number of views; each is the same for all images.
+        seed: of the random transformations.
     """
     generator = torch.Generator().manual_seed(seed)
     found = []

@@ -1,18 +1,16 @@
-"""Gradient guidance: a term added to the score while an image is drawn.
+"""Guidance: wrappers of a denoiser, and the order in which they are applied.
 
-With `score = (D(x) - x) / sigma^2`, a term `s * grad log p(y | x)` of the score shifts the expected
-clean image: `D'(x) = D(x) + s * sigma^2 * grad log p(y | x)`, so it serves every sampler. Dhariwal
-and Nichol, "Diffusion Models Beat GANs on Image Synthesis", 2021, have two forms. Algorithm 2
-shifts the noise of DDIM by `-sqrt(1 - abar) * grad`, which is this shift exactly. Algorithm 1 moves
-the mean of the ancestral step by `s * Sigma * grad`, which is this one to first order in the step
-only: with the posterior's variance the shift here is
-`(sigma / after)^2 * sqrt((1 + after^2) / (1 + sigma^2))` times as long, where a step goes from
-`sigma` to `after`.
+Everything here maps a function `denoise(x, sigma)` to another such function, so a sampler does not
+need to know about it.
 
-What wraps a denoiser, and the one order in which it does.
-
-Everything here is a function from `denoise(x, sigma)` to `denoise(x, sigma)`, so a sampler never
-learns of it.
+Gradient guidance adds a term to the score. With `score = (D(x) - x) / sigma^2`, a term `s * grad
+log p(y | x)` shifts the predicted clean image: `D'(x) = D(x) + s * sigma^2 * grad log p(y | x)`,
+so it works with every sampler. Dhariwal and Nichol, "Diffusion Models Beat GANs on Image
+Synthesis", 2021, have two forms. Algorithm 2 shifts the noise of DDIM by `-sqrt(1 - abar) * grad`,
+which is exactly this shift. Algorithm 1 moves the mean of the ancestral step by `s * Sigma *
+grad`, which equals this shift only to first order in the step: with the posterior's variance the
+shift here is `(sigma / after)^2 * sqrt((1 + after^2) / (1 + sigma^2))` times as long for a step
+from `sigma` to `after`.
 """
 
 import math
@@ -38,9 +36,9 @@ class Guidance:
     """Classifier-free guidance.
 
     Attributes:
-        weight: 1 is the prompt alone, above 1 exaggerates it, 0 ignores it.
-        lowest: noise level below which it does not act.
-        highest: noise level above which it does not act.
+        weight: 1 uses the prompt alone, above 1 exaggerates it, 0 ignores it.
+        lowest: noise level below which it is inactive.
+        highest: noise level above which it is inactive.
     """
 
     weight: float
@@ -55,16 +53,16 @@ def compose(
     clamp: Clamp | None = None,
     gradient: DenoiserWrapper | None = None,
 ) -> Denoiser:
-    """Wrap a model for drawing: guided by the prompt first, then by gradients, kept in range last.
+    """Wrap a model for sampling: classifier-free guidance, then gradients, then clamping.
 
-    What changes the network's evaluation (control) belongs inside `conditional` and `both`.
+    Control changes the network's evaluation, so it belongs inside `conditional` and `both`.
 
     Args:
         conditional: the model with its prompt.
-        both: the model with its prompt and with the prompt to get away from, see `guided`.
+        both: the model with its prompt and the negative prompt, see `classifier_free`.
         guidance: None for none.
         clamp: None for none.
-        gradient: what guides by gradients (`steer.gradient`); None for none.
+        gradient: gradient guidance, such as `GradientGuide.apply`; None for none.
     """
     denoise = conditional
     if both is not None and guidance is not None:
@@ -75,16 +73,17 @@ def compose(
 
 
 def classifier_free(conditional: Denoiser, both: Denoiser, guidance: Guidance) -> Denoiser:
-    """Classifier-free guidance (Ho and Salimans, 2022), within an interval of noise levels.
+    """Apply classifier-free guidance within an interval of noise levels.
 
-    Outside the interval (Kynkäänniemi et al., "Applying Guidance in a Limited Interval Improves
-    Sample and Distribution Quality in Diffusion Models", 2024) the second evaluation is not made.
-    A weight of 1 gives `conditional` itself back.
+    Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022. Outside the interval (Kynkäänniemi
+    et al., "Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in
+    Diffusion Models", 2024) the second evaluation is skipped. With a weight of 1, `conditional`
+    itself is returned.
 
     Args:
         conditional: the model with its prompt, for `b` rows.
-        both: the same for `2 b` rows, the first half with the prompt, the second half with what to
-            get away from: an empty or a negative prompt.
+        both: the model for `2 b` rows, the first half with the prompt, the second half with an
+            empty or a negative prompt.
         guidance: weight and interval.
     """
     if guidance.weight == 1:
@@ -103,18 +102,19 @@ def classifier_free(conditional: Denoiser, both: Denoiser, guidance: Guidance) -
         if not acts:
             return conditional(x, sigma)
         with_prompt, without = both(torch.cat([x, x]), levels).chunk(2)
-        # Not u + w (c - u), which at w = 1 is not c in floating point.
+        # Not u + w (c - u), which for w = 1 does not equal c in floating point.
         return with_prompt + excess * (with_prompt - without)
 
     return denoise
 
 
 def clamped(denoise: Denoiser, clamp: Clamp) -> Denoiser:
-    """Keep the expected image in range.
+    """Keep the predicted clean image in range.
 
-    A plain cut at the limit, or dynamic thresholding: a row whose values exceed 1 beyond the
-    clamp's ratio is scaled back into it (Saharia et al., "Photorealistic Text-to-Image Diffusion
-    Models with Deep Language Understanding", 2022).
+    Values are either clipped at the limit or dynamically thresholded: a row whose quantile of
+    magnitudes at the clamp's ratio exceeds 1 is clipped at that quantile (at most the limit) and
+    scaled back to 1 (Saharia et al., "Photorealistic Text-to-Image Diffusion Models with Deep
+    Language Understanding", 2022).
     """
 
     def denoise_clamped(x: Batch, sigma: Sigma) -> Batch:
@@ -129,8 +129,8 @@ def clamped(denoise: Denoiser, clamp: Clamp) -> Denoiser:
 
 
 LogProb = Callable[[Batch, Sigma], Tensor]
-# Root mean square, in units of noise and data together, of what no guide should make: data have
-# about unit variance, and a model that knows little expects clean images as large as the noise.
+# Root mean square, relative to noise and data together, that no guide should reach: data have
+# about unit variance, and a poor model predicts clean images as large as the noise.
 _FAR = 100.0
 
 
@@ -139,17 +139,18 @@ class Term:
     """One guide.
 
     Attributes:
-        name: what messages call it.
-        log_prob: from a batch and its noise level to one number a row, whose gradient pulls: a
-            log-probability, or minus an energy.
-        scale: weight of the gradient; 0 takes the guide away.
-        clean: whether `log_prob` reads the expected clean image instead of the noisy one. It
-            then needs to know no noise, and a step costs a way back through the denoiser.
-        lowest: noise level below which it does not act.
-        highest: noise level above which it does not act.
-        limit: root mean square, over the values of a row, of the largest shift that it makes; a
-            longer one is scaled down to it.
-        noise_limit: the same, over the noise level: of the largest change to the predicted noise.
+        name: for messages.
+        log_prob: maps a batch and its noise level to one number per row, whose gradient guides: a
+            log-probability, or a negative energy.
+        scale: weight of the gradient; 0 disables the guide.
+        clean: whether `log_prob` reads the predicted clean image instead of the noisy one. It then
+            need not handle noise, and a step costs backpropagation through the denoiser.
+        lowest: noise level below which it is inactive.
+        highest: noise level above which it is inactive.
+        limit: maximum root mean square, over the values of a row, of the shift; a longer one is
+            scaled down to it.
+        noise_limit: the same relative to the noise level: it limits the change to the predicted
+            noise.
     """
 
     name: str
@@ -164,14 +165,15 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class GuidanceTrace:
-    """What guides did at one evaluation.
+    """The effect of the guides at one evaluation.
 
     Attributes:
-        sigma: noise level; of several the highest.
-        values: of each acting term, the mean of its `log_prob`.
-        shifts: root mean square of each one's shift.
-        cosines: between the gradients of each two, in the order of `itertools.combinations`.
-        names: of the acting terms.
+        sigma: noise level; the highest if there are several.
+        values: mean of `log_prob` of each active term.
+        shifts: root mean square of the shift of each active term.
+        cosines: cosine similarities between the gradients of each pair of terms, in the order of
+            `itertools.combinations`.
+        names: of the active terms.
     """
 
     sigma: float
@@ -182,7 +184,7 @@ class GuidanceTrace:
 
 
 class Overflowed(Failure):
-    """Guided values are not finite any more, or far beyond all data.
+    """Guided values are no longer finite, or far outside the range of any data.
 
     Args:
         sigma: noise level at which it happened.
@@ -196,17 +198,17 @@ class Overflowed(Failure):
 
 
 def guided(denoise: Denoiser, log_prob: LogProb, scale: float) -> Denoiser:
-    """Guide by one function that reads noisy batches; a scale of 0 gives `denoise` itself back.
+    """Guide by one function that reads noisy batches; a scale of 0 returns `denoise` itself.
 
     Args:
-        denoise: what is guided.
+        denoise: the denoiser to guide.
         log_prob: log p(y | x, sigma) [b] of each row of `x` [b c h w], differentiable in `x`.
         scale: weight of its gradient.
 
     Raises:
-        BadInput: from the result, where `log_prob` gives values that are not finite or have no
-            gradient.
-        Overflowed: from the result, where the scale is so high that values leave all bounds.
+        BadInput: by the returned function, if `log_prob` is not finite or has no gradient.
+        Overflowed: by the returned function, if the scale is so high that values exceed all
+            bounds.
 
     >>> import torch
     >>> def shrink(x, sigma):
@@ -224,17 +226,18 @@ def guided(denoise: Denoiser, log_prob: LogProb, scale: float) -> Denoiser:
 def guided_by(
     denoise: Denoiser, terms: Sequence[Term], watch: Callable[[GuidanceTrace], None] | None = None
 ) -> Denoiser:
-    """Guide by several terms, whose shifts add up; without any at work, `denoise` itself.
+    """Guide by several terms, whose shifts add up.
+
+    Without any enabled term, `denoise` itself is returned.
 
     Args:
-        denoise: what is guided.
+        denoise: the denoiser to guide.
         terms: the guides.
-        watch: told what they did at each evaluation.
+        watch: called with the trace of each evaluation.
 
     Raises:
-        BadInput: from the result, where a term gives values that are not finite or have no
-            gradient.
-        Overflowed: from the result, where shifts are so long that values leave all bounds.
+        BadInput: by the returned function, if a term is not finite or has no gradient.
+        Overflowed: by the returned function, if shifts are so long that values exceed all bounds.
     """
     at_work = [term for term in terms if term.scale != 0]
     if not at_work:
@@ -253,7 +256,7 @@ def guided_by(
         result = denoised
         for shift in shifts:
             result = result + shift
-        if not _size(result) < _FAR * (1 + level):  # which is so for what is not finite too
+        if not _size(result) < _FAR * (1 + level):  # also true for values that are not finite
             raise Overflowed(level)
         if watch is not None:
             watch(_pull(acting, traces, shifts, level))
@@ -265,9 +268,9 @@ def guided_by(
 def _evaluate(
     denoise: Denoiser, terms: Sequence[Term], x: Batch, sigma: Sigma
 ) -> tuple[Batch, list[tuple[Tensor, Batch]]]:
-    """The expected clean image, and value and gradient of each term."""
+    """Return the predicted clean image, and value and gradient of each term."""
     traces = []
-    # a sampler runs without gradients, and its tensors can have none
+    # samplers run in inference mode, whose tensors cannot have gradients
     with torch.inference_mode(False), torch.enable_grad():
         free = x.clone().detach().requires_grad_()
         if any(term.clean for term in terms):
@@ -298,11 +301,11 @@ def _gradient(term: Term, value: Tensor, free: Batch) -> Batch:
 
 
 def _check_value(term: Term, value: Tensor, x: Batch, sigma: Sigma) -> None:
-    """Refuse what is not one finite number a row.
+    """Refuse values that are not one finite number per row.
 
     Raises:
         BadInput: the term is at fault.
-        Overflowed: the batch was driven so far away before that nothing can be said of it.
+        Overflowed: the batch had already diverged, so the term cannot be blamed.
     """
     level = float(sigma.max()) if isinstance(sigma, Tensor) else sigma
     if value.shape != (len(x),):
@@ -321,14 +324,14 @@ def _check_value(term: Term, value: Tensor, x: Batch, sigma: Sigma) -> None:
 
 
 def _size(batch: Batch) -> float:
-    """The largest root mean square of a row."""
+    """Return the largest root mean square of a row."""
     return float(batch.square().mean(dim=(1, 2, 3)).sqrt().max())
 
 
 def _shift_of(term: Term, gradient: Batch, sigma: Sigma) -> Batch:
-    """What a term adds: scale * variance * gradient, no longer in a row than the term allows.
+    """Return a term's shift, scale * variance * gradient, within the term's limits.
 
-    The gradient is brought to a largest value of 1 first, so that no scale makes it overflow.
+    The gradient is first normalized to a largest value of 1, so that no scale makes it overflow.
     """
     levels = torch.as_tensor(sigma, dtype=gradient.dtype, device=gradient.device)
     levels = levels.expand(len(gradient)).view(-1, 1, 1, 1)
@@ -368,11 +371,11 @@ def _pull(
 
 @dataclass(frozen=True)
 class GradientGuide:
-    """Guides together, and what watches them.
+    """Several guides, and an optional observer.
 
     Attributes:
         terms: the guides.
-        watch: told what they did.
+        watch: called with the trace of each evaluation; None for no observer.
     """
 
     terms: tuple[Term, ...]
@@ -380,7 +383,7 @@ class GradientGuide:
 
     @property
     def is_zero(self) -> bool:
-        """True when `apply` changes nothing."""
+        """Whether `apply` changes nothing."""
         return all(term.scale == 0 for term in self.terms)
 
     def apply(self, frozen: Denoiser) -> Denoiser:

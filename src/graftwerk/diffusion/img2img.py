@@ -1,9 +1,9 @@
-"""Start sampling at an image (img2img), and repaint a part of one (inpainting).
+"""Image-to-image sampling (img2img) and inpainting.
 
-A sampler needs nothing new for either: img2img is another start, `x0 + sigma * noise` at a level
-below the highest (SDEdit: Meng et al., "Guided Image Synthesis and Editing with Stochastic
-Differential Equations", 2021), and inpainting is a function from `denoise(x, sigma)` to
-`denoise(x, sigma)` that knows the answer outside of a mask.
+Neither needs another sampler. Img2img starts at `x0 + sigma * noise` at a level below the highest
+(SDEdit: Meng et al., "Guided Image Synthesis and Editing with Stochastic Differential Equations",
+2021). Inpainting wraps `denoise(x, sigma)` in a function that returns the known image outside of a
+mask.
 """
 
 import math
@@ -23,7 +23,10 @@ Mask = Bool[Tensor, "1 1 h w"]
 
 
 def last_steps(sigmas: Sequence[float], strength: float) -> list[float]:
-    """The noise levels of the last share of the steps, as many as diffusers takes; at 0 none."""
+    """Return the noise levels of the last share of the steps, as many as diffusers takes.
+
+    A strength of 0 takes no steps.
+    """
     steps = len(sigmas) - 1
     taken = min(int(steps * strength), steps)
     return list(sigmas[steps - taken :]) if taken else [0.0]
@@ -38,20 +41,22 @@ def inpainted(
 ) -> Denoiser:
     """Repaint where the mask is true; elsewhere the clean image is known.
 
-    The network sees the known part behind noise of the level that the rest has, always the same
-    noise, and what it says of that part is not used. With samplers that add no noise of their own
-    this is `StableDiffusionInpaintPipeline` of diffusers on a U-Net of four channels, which puts
-    the known part back behind each step. A mask that is true everywhere changes no bit.
+    The network sees the known part with noise of the current level, always the same noise, and its
+    prediction for that part is discarded. With samplers that do not add noise this equals
+    `StableDiffusionInpaintPipeline` of diffusers with a U-Net of four channels, which restores the
+    known part after each step. If the mask is true everywhere, the result is identical bit for
+    bit.
 
     Args:
-        denoise: what is wrapped.
+        denoise: the denoiser to wrap.
         clean: latents of the image, one row for all or one each.
         mask: true where it is repainted.
         noise: unit noise of the known part.
-        below: level from which on `x` is shown as it is, where it is noise that no image is in.
+        below: noise level from which on `x` is passed on unchanged, because it is pure noise that
+            contains no image.
 
     Raises:
-        BadInput: the mask is not true and false, or of another size than the latents.
+        BadInput: the mask is not boolean, or of another size than the latents.
 
     >>> import torch
     >>> clean, noise = torch.zeros(1, 1, 1, 2), torch.ones(1, 1, 1, 2)
@@ -77,13 +82,13 @@ def inpainted(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StartImage:
-    """An image that sampling starts at.
+    """An image that sampling starts from.
 
     Attributes:
         clean: its latents.
-        mask: true where it is repainted; None: everywhere.
-        from_noise: whether sampling starts at noise without the image in it: inpainting with all
-            steps, which outside of its mask knows the image anyway.
+        mask: true where it is repainted; None for everywhere.
+        from_noise: whether sampling starts from noise that does not contain the image: inpainting
+            with all steps, which knows the image outside of its mask anyway.
     """
 
     clean: Float[Tensor, "1 c h w"]
@@ -91,16 +96,19 @@ class StartImage:
     from_noise: bool = False
 
     def begin(self, noise: Batch, sigma: float) -> Batch:
-        """Where a sampler starts whose first level is `sigma`."""
+        """Return the starting point of a sampler whose first level is `sigma`."""
         return initial(noise, sigma) if self.from_noise else self.clean + sigma * noise
 
     def wrap(self, denoise: Denoiser, noise: Batch, sigma: float) -> Denoiser:
-        """The denoiser that knows what is not repainted; without a mask `denoise` itself."""
+        """Return a denoiser that knows the part that is not repainted.
+
+        Without a mask, `denoise` itself is returned.
+        """
         if self.mask is None:
             return denoise
         below = sigma if self.from_noise else math.inf
         return inpainted(denoise, self.clean, self.mask, noise, below)
 
     def end(self, x: Batch) -> Batch:
-        """What a sampler ended with; outside of the mask the image itself."""
+        """Return the sampler's result, with the image itself outside of the mask."""
         return x if self.mask is None else torch.where(self.mask, x, self.clean)

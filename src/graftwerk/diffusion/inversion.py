@@ -1,11 +1,10 @@
-"""Gradient descent on an input: the general, slow way to make a network's output what one wants.
+"""Inversion of samplers and networks, and the error of a denoiser.
 
-Where the space of inputs is not well-behaved, it finds inputs that only the network takes for what
-was requested (Szegedy et al., "Intriguing properties of neural networks", 2013).
-
-From an image back to the noise that a sampler would draw it from.
-
-How well a denoiser knows an image: what it makes of it behind noise.
+- `invert_ddim` goes from an image back to the noise that a sampler would generate it from. -
+`residuals` measures how well a denoiser reconstructs an image from noised versions of it. -
+`descend` is gradient descent on an input, the general but slow method to obtain a target output
+from a network. If the space of inputs is not well-behaved, it finds inputs that only the network
+takes for the target (Szegedy et al., "Intriguing properties of neural networks", 2013).
 """
 
 from collections.abc import Callable, Sequence
@@ -29,24 +28,24 @@ def invert_ddim(
     refinements: int = 3,
     advance: Callable[[], None] | None = None,
 ) -> Batch:
-    """Noise that `samplers.sample_ddim` (eta 0) leads back to `x`.
+    """Return the noise from which `samplers.sample_ddim` (eta 0) generates `x`.
 
     DDIM inversion (Song, Meng, Ermon, "Denoising Diffusion Implicit Models", 2020, section 4.3)
-    goes up the probability-flow equation with Euler's method, and takes the slope where a step
-    begins; the sampler takes it where the step ends. So each step is refined: the slope is
-    computed again where the last try led, which comes to the step whose inverse is the sampler's
-    (a fixed-point iteration, as in Pan et al., "Effective Real Image Editing with Accelerated
-    Iterative Diffusion Inversion", 2023).
+    follows the probability-flow equation upwards with Euler's method and takes the slope at the
+    start of a step; the sampler takes it at the step's other end. So each step is refined: the
+    slope is computed again at the previous estimate, which converges to the inverse of the
+    sampler's step (a fixed-point iteration, as in Pan et al., "Effective Real Image Editing with
+    Accelerated Iterative Diffusion Inversion", 2023).
 
     Args:
         denoise: the model.
         x: clean images or latents.
-        sigmas: levels of the sampler, falling to 0; they are walked backwards.
-        refinements: further evaluations a step; 0 is the plain inversion.
-        advance: informed of every step; it may raise to stop.
+        sigmas: noise levels of the sampler, decreasing to 0; they are traversed backwards.
+        refinements: additional evaluations per step; 0 is the plain inversion.
+        advance: called after every step; it may raise to stop.
     """
     for before, sigma in pairwise(reversed(sigmas)):
-        # at level 0 there is no slope yet: take that of the next level
+        # there is no slope at level 0: use that of the next level
         slope = (x - denoise(x, before or sigma)) / (before or sigma)
         ahead = x + slope * (sigma - before)
         for _ in range(refinements):
@@ -64,17 +63,18 @@ def residuals(
     generator: torch.Generator,
     draws: int = 2,
 ) -> Float[Tensor, "b levels"]:
-    """Logarithm of the mean squared error of the denoiser on each row, at each noise level.
+    """Return the log mean squared error of the denoiser on each row, at each noise level.
 
-    By this a diffusion model is a classifier too (Li et al., "Your Diffusion Model is Secretly a
-    Zero-Shot Classifier", 2023): its error is small where its training had such images.
+    With these, a diffusion model is also a classifier (Li et al., "Your Diffusion Model is
+    Secretly a Zero-Shot Classifier", 2023): its error is small on images like those it was trained
+    on.
 
     Args:
         denoise: the model.
         clean: images or latents.
         sigmas: noise levels.
-        generator: of the noise, which is the same for all rows.
-        draws: noises at each level.
+        generator: for the noise, which is the same for all rows.
+        draws: noise samples per level.
     """
     found = []
     with torch.no_grad():
@@ -100,15 +100,15 @@ def descend(
     bounds: tuple[float, float] | None = None,
     watch: Callable[[int, Batch, Float[Tensor, " b"]], None] | None = None,
 ) -> Batch:
-    """Move each row down its loss with Adam, alone: rows do not see each other.
+    """Minimize the loss of each row independently with Adam.
 
     Args:
-        start: where it begins.
-        loss: one number a row, differentiable.
+        start: initial input.
+        loss: one number per row, differentiable.
         steps: gradient steps.
         rate: learning rate.
-        bounds: least and largest value; None for none.
-        watch: informed of the step's number from 0, the input and its losses, once more after
+        bounds: minimum and maximum value; None for none.
+        watch: called with the step's number from 0, the input and its losses, and once more after
             the last step; it may raise to stop.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Images to the values that a U-Net draws, and back."""
+"""Encode images into the values that a U-Net generates, and decode them."""
 
 import hashlib
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ class LatentSpace:
 
     @property
     def factor(self) -> int:
-        """Pixels to a side of one value."""
+        """Pixels per value along a side."""
         if self.network is None:
             return 1
         return int(2 ** (len(self.network.config.block_out_channels) - 1))
 
     @cached_property
     def identity(self) -> str:
-        """Hash of all that decides the latents; `pixels` without an autoencoder."""
+        """Hash of everything that determines the latents; `pixels` without an autoencoder."""
         if self.network is None:
             return "pixels"
         digest = hashlib.sha256(repr(self.network.config.scaling_factor).encode())
@@ -39,7 +39,7 @@ class LatentSpace:
         return digest.hexdigest()
 
     def encode(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
-        """Images, values 0 to 1, as what the U-Net draws; of a latent the most likely value."""
+        """Encode images with values from 0 to 1; latents are the mode of their distribution."""
         values = pictures * 2 - 1
         if self.network is None:
             return values
@@ -48,7 +48,7 @@ class LatentSpace:
         return (latents - mean) / std * scale
 
     def decode(self, drawn: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
-        """What the U-Net drew as images, values 0 to 1."""
+        """Decode generated values to images with values from 0 to 1."""
         if self.network is not None:
             scale, mean, std = self._scale(drawn)
             drawn = self.network.decode(drawn * std / scale + mean, return_dict=False)[0]
@@ -56,7 +56,7 @@ class LatentSpace:
         return images
 
     def _scale(self, like: Tensor) -> tuple[float, Tensor | float, Tensor | float]:
-        """Scaling factor of the latents, and their mean and spread where the decoder has them."""
+        """Return the latents' scaling factor, and mean and standard deviation if configured."""
         config = self.network.config
         scale = float(config.scaling_factor)
         if config.latents_mean is None or config.latents_std is None:
@@ -69,5 +69,5 @@ class LatentSpace:
 
 
 def is_encoder(name: str) -> bool:
-    """Whether a weight of this name decides an autoencoder's latents."""
+    """Whether a weight of this name affects an autoencoder's latents."""
     return name.startswith(("encoder.", "quant_conv."))

@@ -1,10 +1,10 @@
-"""The noise that a discrete-time diffusion model was trained with, read from its configuration.
+"""Noise schedules: the noise levels of a model's training, and those that a sampler visits.
 
-Diffusers writes it to `scheduler/scheduler_config.json`. It is read as data here; no scheduler of
-that library is built. In the variance-exploding form used throughout, an image at noise level
-`sigma` is `x0 + sigma * noise`; the network itself saw `x / sqrt(1 + sigma**2)`.
-
-Which noise levels a sampler visits: falling, one more than there are steps.
+The schedule that a discrete-time diffusion model was trained with is read from
+`scheduler/scheduler_config.json`, as diffusers writes it. In the variance-exploding form used
+throughout, an image at noise level `sigma` is `x0 + sigma * noise`; the network itself was trained
+on `x / sqrt(1 + sigma**2)`. A sampler visits decreasing noise levels, one more than it takes
+steps.
 """
 
 import inspect
@@ -28,7 +28,7 @@ Prediction = Literal["epsilon", "v_prediction", "sample"]
 Spacing = Literal["leading", "trailing", "linspace"]
 Sigma = float | Float[Tensor, " b"]
 
-# In place of zero, where a schedule ends in pure noise, as the schedulers of diffusers do.
+# Replaces zero if a schedule ends in pure noise, as in the schedulers of diffusers.
 _LEAST_SIGNAL = 2.0**-24
 _PREDICTIONS = ("epsilon", "v_prediction", "sample")
 _SPACINGS = ("leading", "trailing", "linspace")
@@ -44,7 +44,7 @@ _OF_THE_TABLE = (
     "trained_betas",
     "rescale_betas_zero_snr",
 )
-# Options under which a class does something that `denoise(x, sigma)` cannot express.
+# Options that make a class do something that `denoise(x, sigma)` cannot express.
 _REFUSED: Mapping[str, tuple[Any, str]] = {
     "use_dynamic_shifting": (True, "flow matching"),
     "use_flow_sigmas": (True, "flow matching"),
@@ -52,7 +52,7 @@ _REFUSED: Mapping[str, tuple[Any, str]] = {
     "variance_type": (("learned", "learned_range"), "the variance that its network predicts"),
 }
 
-# Those whose `x` is `x0 + sigma * noise`; the others' is divided by `sqrt(1 + sigma**2)`.
+# Schedulers whose `x` is `x0 + sigma * noise`; others divide it by `sqrt(1 + sigma**2)`.
 EXPLODING = (
     "EulerDiscreteScheduler",
     "EulerAncestralDiscreteScheduler",
@@ -71,7 +71,7 @@ _PRESERVING = (
     "LCMScheduler",
     "TCDScheduler",
 )
-# These space one step more than they take and leave the last out.
+# Schedulers that space one step more than they take and omit the last one.
 _ONE_MORE = (
     "DPMSolverMultistepScheduler",
     "DPMSolverSinglestepScheduler",
@@ -80,7 +80,7 @@ _ONE_MORE = (
     "SASolverScheduler",
 )
 SCHEDULERS = _PRESERVING + EXPLODING + _ONE_MORE
-# What a pipeline of diffusers sets when it is made, whatever its scheduler's file says.
+# Options that a pipeline of diffusers sets itself, whatever its scheduler's file contains.
 _PIPELINE_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "StableDiffusionPipeline": {"steps_offset": 1, "clip_sample": False},
 }
@@ -89,12 +89,12 @@ _PIPELINE_CLASSES = {"DDIMPipeline": "DDIMScheduler"}
 
 @dataclass(frozen=True, slots=True)
 class Clamp:
-    """How a model wants its image kept in range while it is drawn.
+    """How a model keeps its predicted image in range during sampling.
 
     Attributes:
         limit: largest magnitude of a value.
-        ratio: share of values that may lie within the range that is then scaled back to 1
-            (dynamic thresholding); None for a plain cut at `limit`.
+        ratio: quantile of the magnitudes that is scaled back to 1 if it exceeds 1 (dynamic
+            thresholding); None to clip at `limit`.
     """
 
     limit: float
@@ -106,16 +106,16 @@ class Noise:
     """The noise levels of a model.
 
     Attributes:
-        sigmas: level of each training step, rising; the index is the step that the network knows.
-        prediction: what the network predicts.
-        spacing: how the model's own schedule picks its steps.
-        offset: added to the steps of `leading` spacing.
-        one_more: whether the own schedule spaces one step more and leaves the last out.
+        sigmas: noise level of each training step, increasing; the index is the network's timestep.
+        prediction: the quantity that the network predicts.
+        spacing: how the model's own schedule selects its timesteps.
+        offset: added to the timesteps of `leading` spacing.
+        one_more: whether the own schedule spaces one step more and omits the last one.
         usable: number of training steps that the own schedule uses.
-        last: the level at which the own schedule ends: 0, or the smallest of the table.
+        last: noise level at which the own schedule ends: 0, or the smallest of the table.
         clamp: how values are kept in range; None for latents.
         name: class of its scheduler in diffusers.
-        options: what that class is made with.
+        options: arguments of that class.
     """
 
     sigmas: Float64[np.ndarray, " steps"]
@@ -130,10 +130,10 @@ class Noise:
     options: Mapping[str, Any]
 
     def scheduler(self, steps: int) -> Any:
-        """The scheduler of diffusers that the model's configuration describes, for `steps` steps.
+        """Return the diffusers scheduler of the model's configuration, set to `steps` steps.
 
         Raises:
-            BadInput: it cannot take so many.
+            BadInput: it does not support that many.
         """
         made = make_scheduler(self.name, self.options)
         try:
@@ -147,7 +147,7 @@ class Noise:
         return made
 
     def level_at(self, time: float) -> float:
-        """The noise level at a time of the network, the inverse of `time_of`."""
+        """Return the noise level at a timestep of the network, the inverse of `time_of`."""
         if float(time).is_integer() and 0 <= time < len(self.sigmas):
             return float(self.sigmas[int(time)])
         return math.exp(np.interp(time, np.arange(len(self.sigmas)), np.log(self.sigmas)))
@@ -155,7 +155,7 @@ class Noise:
     def output_of(
         self, x: Float[Tensor, "b c h w"], x0: Float[Tensor, "b c h w"], sigma: float
     ) -> Float[Tensor, "b c h w"]:
-        """The network's output that means this clean image, the inverse of `x0_of`."""
+        """Return the network output that means this clean image, the inverse of `x0_of`."""
         match self.prediction:
             case "epsilon":
                 return (x - x0) / sigma
@@ -165,19 +165,23 @@ class Noise:
                 return x0
 
     def time_of(self, sigma: float) -> float:
-        """The network's time at a noise level: interpolated in log sigma, exact at the table's.
+        """Return the network's timestep at a noise level, exact for levels of the table.
 
-        Levels outside the table take its ends (`DiscreteSchedule.sigma_to_t` of k-diffusion).
+        Others are interpolated in log sigma; levels outside the table are clipped to its ends
+        (`DiscreteSchedule.sigma_to_t` of k-diffusion).
         """
         time = float(
             np.interp(math.log(max(sigma, 1e-10)), np.log(self.sigmas), np.arange(len(self.sigmas)))
         )
         nearest = round(time)
-        # float32 tells neighbours of every table apart by far more than this
+        # neighbours in every table differ by far more than this, even in float32
         return float(nearest) if abs(self.sigmas[nearest] - sigma) <= 1e-6 * sigma else time
 
     def times_of(self, sigma: Sigma, like: Tensor) -> Float[Tensor, " n"]:
-        """The network's times, one, or one for each row, where and as precise as `like`."""
+        """Return the network's timesteps, with the device and dtype of `like`.
+
+        There is one for a single noise level, or one for each row.
+        """
         levels = sigma.tolist() if isinstance(sigma, Tensor) else [sigma]
         return torch.tensor([self.time_of(s) for s in levels], dtype=like.dtype, device=like.device)
 
@@ -187,7 +191,7 @@ class Noise:
         output: Float[Tensor, "b c h w"],
         sigma: float | Float[Tensor, "b 1 1 1"],
     ) -> Float[Tensor, "b c h w"]:
-        """The clean image that the network's output means; `x` is not scaled."""
+        """Return the clean image that the network's output corresponds to; `x` is not scaled."""
         match self.prediction:
             case "epsilon":
                 return x - sigma * output
@@ -199,15 +203,15 @@ class Noise:
 
 
 def read_noise(config: Mapping[str, Any], path: Path, pipeline: str = "") -> Noise:
-    """Read the content of a `scheduler_config.json`.
+    """Parse the content of a `scheduler_config.json`.
 
     Args:
         config: its content.
-        path: where it lies, for messages.
-        pipeline: class of its pipeline, which has defaults of its own.
+        path: of the file, for messages.
+        pipeline: class of its pipeline, which may override options.
 
     Raises:
-        BadFile: a kind of noise or schedule that is not known here, or values that make no sense.
+        BadFile: the kind of noise or schedule is not supported, or its values are invalid.
     """
     name = _PIPELINE_CLASSES.get(pipeline, str(config.get("_class_name")))
     if name not in SCHEDULERS:
@@ -216,7 +220,7 @@ def read_noise(config: Mapping[str, Any], path: Path, pipeline: str = "") -> Noi
             f"Known: {', '.join(SCHEDULERS)}.",
         )
     options = _options(name, config)
-    if not options:  # the class stands for one that needs a further library
+    if not options:  # a placeholder for a class that needs another library
         make_scheduler(name, {})
     options |= {k: v for k, v in _PIPELINE_OPTIONS.get(pipeline, {}).items() if k in options}
     for key, (refused, meaning) in _REFUSED.items():
@@ -248,9 +252,9 @@ def read_noise(config: Mapping[str, Any], path: Path, pipeline: str = "") -> Noi
 
 
 def _options(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What the scheduler's class takes from its configuration, with its own defaults.
+    """Return the arguments of the scheduler's class from its configuration, with its defaults.
 
-    Files made from another class's often hold keys that theirs does not look at.
+    Files written for another class often contain keys that this class ignores.
     """
     import diffusers
 
@@ -261,14 +265,14 @@ def _options(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the schedulers of diffusers from warning of their own future."""
+    """Suppress the deprecation warnings of diffusers' schedulers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def make_scheduler(name: str, options: Mapping[str, Any]) -> Any:
-    """A scheduler of diffusers, by the name of its class.
+    """Create a scheduler of diffusers by the name of its class.
 
     Raises:
         BadInput: it needs a library that is not installed.
@@ -293,7 +297,10 @@ def _choice(options: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> A
 
 
 def _sigmas(name: str, options: Mapping[str, Any]) -> Float64[np.ndarray, " steps"]:
-    """The noise level of each training step, from signal shares in the float32 that models saw."""
+    """Return the noise level of each training step.
+
+    They are computed from signal shares in float32, as used in training.
+    """
     steps = int(options["num_train_timesteps"])
     if not 2 <= steps <= 100_000:
         raise ValueError(f"num_train_timesteps is {steps}")
@@ -321,18 +328,19 @@ def _clamp(options: Mapping[str, Any]) -> Clamp | None:
 
 
 Schedule = Literal["karras", "model"]
-_RHO = 7.0  # of the paper
+_RHO = 7.0  # as in the paper
 
 
 def noise_levels(noise: Noise, steps: int, schedule: Schedule, sampler: str = "") -> list[float]:
-    """The levels of `steps` steps on a model's noise.
+    """Return the noise levels of `steps` steps for a model.
 
     Args:
         noise: of the model.
         steps: at least 1.
-        schedule: `karras` goes through the model's whole range to 0; `model` takes the steps that
-            the model's own configuration asks for.
-        sampler: `model` evaluates where its scheduler says, whatever the schedule.
+        schedule: `karras` covers the model's whole range down to 0; `model` uses the timesteps of
+            the model's own configuration.
+        sampler: with `model`, the levels are those of the model's own scheduler, whatever the
+            schedule.
 
     Raises:
         BadInput: the model's own schedule has fewer steps.
@@ -353,10 +361,10 @@ def noise_levels(noise: Noise, steps: int, schedule: Schedule, sampler: str = ""
 
 
 def own_levels(noise: Noise, steps: int) -> list[float]:
-    """The levels at which a model's own scheduler evaluates the network, then 0.
+    """Return the levels at which a model's own scheduler evaluates the network, then 0.
 
     Raises:
-        BadInput: it cannot take so many steps.
+        BadInput: it does not support that many steps.
     """
     times = noise.scheduler(steps).timesteps.tolist()
     if not all(0 <= time < len(noise.sigmas) for time in times):
@@ -368,13 +376,13 @@ def own_levels(noise: Noise, steps: int) -> list[float]:
 
 
 def _snapped(noise: Noise, level: float) -> float:
-    """A level of diffusers' float32 as the table has it, where it is one of the table's."""
+    """Return a float32 level of diffusers as the table has it; others are unchanged."""
     nearest = float(noise.sigmas[round(noise.time_of(level))])
     return nearest if abs(nearest - level) <= 1e-6 * level else level
 
 
 def karras(lowest: float, highest: float, steps: int) -> list[float]:
-    """`steps` levels from `highest` to `lowest`, then 0.
+    """Return `steps` levels from `highest` to `lowest`, then 0.
 
     Equation 5 of Karras, Aittala, Aila, Laine, "Elucidating the Design Space of Diffusion-Based
     Generative Models", 2022.
@@ -386,10 +394,10 @@ def karras(lowest: float, highest: float, steps: int) -> list[float]:
 
 
 def own_times(noise: Noise, steps: int) -> list[int]:
-    """The training steps, falling, that a model's own configuration picks.
+    """Return the timesteps, decreasing, that a model's own configuration selects.
 
     The three spacings of table 2 in Lin, Liu, Li, Yang, "Common Diffusion Noise Schedules and
-    Sample Steps are Flawed", 2023, rounded as diffusers' DDIM and DPM-Solver round them.
+    Sample Steps are Flawed", 2023, rounded as in diffusers' DDIM and DPM-Solver.
 
     Raises:
         BadInput: there are fewer training steps than that.
@@ -401,7 +409,7 @@ def own_times(noise: Noise, steps: int) -> list[int]:
             f"{steps} steps are more than the model's own schedule of {total} can give.",
             "Take fewer steps, or --schedule karras.",
         )
-    if noise.spacing == "trailing":  # here diffusers leaves no step out
+    if noise.spacing == "trailing":  # here diffusers omits no step
         step = len(noise.sigmas) / steps
         locations = np.round(np.arange(total, 0, -step))[:steps] - 1
     elif noise.spacing == "linspace":
@@ -414,23 +422,23 @@ def own_times(noise: Noise, steps: int) -> list[int]:
 
 
 def initial(noise: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b c h w"]:
-    """Where a sampler starts: unit noise at the highest level, an image of unit variance in it.
+    """Return the starting point of a sampler, unit noise scaled to the highest level.
 
-    That is the unit noise of a variance-preserving model; at high levels hardly more than
-    `sigma * noise`.
+    The scale includes an image of unit variance. In the variance-preserving form this is unit
+    noise; at high levels it hardly exceeds `sigma * noise`.
     """
     return noise * math.sqrt(1 + sigma**2)
 
 
 def final(x: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b c h w"]:
-    """What a sampler ended with, scaled as the network knows it; itself where it ended at 0."""
+    """Return a sampler's result on the network's own scale; unchanged if it ended at level 0."""
     return x if sigma == 0 else x / math.sqrt(1 + sigma**2)
 
 
 def draw(
     generators: torch.Generator | Sequence[torch.Generator], like: Float[Tensor, "b c h w"]
 ) -> Float[Tensor, "b c h w"]:
-    """Unit noise of the shape, precision and place of `like`.
+    """Return unit noise with the shape, dtype and device of `like`.
 
     Args:
         generators: one for all rows, or one for each row, so that a row's noise is its own.

@@ -1,8 +1,8 @@
-"""A classifier of noisy latents: which labels hold for the clean image behind them.
+"""A classifier of noisy latents: which labels apply to the clean image behind the noise.
 
-It is the way down of a denoiser with a pooling by attention instead of the way up, as in Dhariwal
-and Nichol, "Diffusion Models Beat GANs on Image Synthesis", 2021, section 4.1; but an image may
-hold several things, so each label asks with a query of its own and has a probability of its own.
+It is the encoder of a denoiser with attention pooling in place of the decoder, as in Dhariwal and
+Nichol, "Diffusion Models Beat GANs on Image Synthesis", 2021, section 4.1. Since an image may
+contain several objects, each label has its own query and its own probability.
 """
 
 import math
@@ -23,18 +23,18 @@ from ..models.transformers import choose_device
 from .classifier_guidance import softened
 from .noise_schedule import Sigma
 
-_TIME_SCALE = 100.0  # so that the sines of its embedding tell near noise levels apart
-_GROUPS = 8  # of channels that are normalised together
+_TIME_SCALE = 100.0  # so that the sinusoidal embedding separates similar noise levels
+_GROUPS = 8  # of channels, for group normalization
 
 
 class NoiseAwareNetwork(nn.Module):
     """Logits of labels from noisy latents and their noise level.
 
     Args:
-        config: `channels` and `side` of the latents, `widths` and `layers` of the way down,
-            `heads` of its attention, the list `labels`, and `latents`: the identity of the
-            latent space (`LatentSpace.identity`); and `groups`, if any: how many labels in a row
-            are kinds of one thing, such as the four grounds.
+        config: `channels` and `side` of the latents, `widths` and `layers` of the encoder, `heads`
+            of its attention, the list `labels`, and `latents`, the identity of the latent space
+            (`LatentSpace.identity`). Optionally `groups`, the sizes of groups of consecutive
+            labels that are alternatives of one attribute, such as the four grounds.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -65,7 +65,7 @@ class NoiseAwareNetwork(nn.Module):
         self.pool = LabelPooling(widths[-1], len(config["labels"]), heads)
 
     def forward(self, x: Float[Tensor, "b c h w"], sigma: Sigma) -> Float[Tensor, "b labels"]:
-        """Look at latents `x = x0 + sigma * noise`, of unit variance without their noise."""
+        """Return logits for latents `x = x0 + sigma * noise`; `x0` has unit variance."""
         levels = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(len(x))
         times = self.time_embedding(self.time_proj(levels.log() * _TIME_SCALE).to(x.dtype))
         seen = self.conv_in(x / (1 + levels**2).sqrt().view(-1, 1, 1, 1))
@@ -77,10 +77,10 @@ class NoiseAwareNetwork(nn.Module):
 
 
 class LabelPooling(nn.Module):
-    """Attention of one query a label over all places, and a logit from what each found.
+    """Attention pooling over all locations with one query and one logit per label.
 
     Args:
-        width: channels of a place.
+        width: channels of a location.
         labels: number of labels.
         heads: of the attention.
     """
@@ -90,10 +90,10 @@ class LabelPooling(nn.Module):
         self.heads = heads
         self.query = nn.Linear(width, labels, bias=False)  # its rows are the queries
         self.key_value = nn.Linear(width, 2 * width)
-        self.answer = nn.Linear(width, labels)  # each label reads what its own query found
+        self.answer = nn.Linear(width, labels)  # each label reads the result of its own query
 
     def forward(self, locations: Float[Tensor, "b n d"]) -> Float[Tensor, "b labels"]:
-        """Pool places to logits."""
+        """Pool locations to logits."""
         batch, _, width = locations.shape
         each = width // self.heads
         keys, values = (
@@ -125,7 +125,7 @@ class NoiseAwareClassifier:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What it knows."""
+        """Names of the labels."""
         return tuple(self.network.config["labels"])
 
     @property
@@ -134,10 +134,10 @@ class NoiseAwareClassifier:
         return str(self.network.config["latents"])
 
     def location_of(self, label: str) -> int:
-        """The number of a label.
+        """Return the index of a label.
 
         Raises:
-            UnknownName: it does not know that label.
+            UnknownName: the classifier does not know that label.
         """
         if label not in self.labels:
             raise UnknownName("class", label, self.labels)
@@ -146,19 +146,20 @@ class NoiseAwareClassifier:
     def log_prob(
         self, x: Float[Tensor, "b c h w"], sigma: Sigma, *labels: str, temperature: float = 1.0
     ) -> Float[Tensor, " b"]:
-        """Log p(label | x) of each row; a gradient flows to `x`.
+        """Return log p(label | x) of each row, differentiable in `x`.
 
         Args:
             x: noisy latents.
             sigma: their noise level.
-            labels: one of all rows, or one for each.
-            temperature: divides the logits for the gradient alone, see `softened`. Above 1 that
-                is the gradient of log p that a thing drawn from the scene is of this label and no
-                other of its group, the softmax among them, as in ADM, whose classes exclude each
-                other: more things of other labels do not serve it.
+            labels: one for all rows, or one for each.
+            temperature: divides the logits for the gradient only, see `softened`. Unless it is 1,
+                and if there are groups, the gradient is that of the softmax within the label's
+                group: the log-probability that an object sampled from the scene has this label and
+                no other of its group. As in ADM, whose classes are mutually exclusive, adding
+                objects with other labels does not increase it.
 
         Raises:
-            UnknownName: it does not know a label.
+            UnknownName: the classifier does not know a label.
         """
         locations = torch.tensor([self.location_of(label) for label in labels], device=x.device)
         logits, own = self.network(x, sigma), locations.expand(len(x))[:, None]
@@ -180,11 +181,11 @@ class NoiseAwareClassifier:
 
 
 def load_noise_aware(name: str, folder: Path, device: str = "auto") -> NoiseAwareClassifier:
-    """Load a classifier that `graft recipe run noisy-classifier` made.
+    """Load a classifier that was trained by `graft recipe run noisy-classifier`.
 
     Raises:
-        BadFile: the folder holds something else, or its parts do not fit.
-        Damaged: the weight file is cut short.
+        BadFile: the folder contains something else, or its parts do not fit.
+        Damaged: the weight file is truncated.
     """
     network = load_own(folder, NOISE_AWARE, NoiseAwareNetwork)
     return NoiseAwareClassifier(name, network.to(choose_device(device)), fingerprint(folder, {}))

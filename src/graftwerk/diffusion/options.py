@@ -1,4 +1,4 @@
-"""What can be said of a drawing's options before anything is imported that draws."""
+"""Validation of sampling options, without importing any sampling code."""
 
 from math import inf
 
@@ -12,11 +12,11 @@ _WITH_ETA = ("ddim", "tcd", "model")
 
 
 def require_sampler(name: str, eta: float) -> None:
-    """Check a sampler's name and whether it takes `eta`.
+    """Check a sampler's name and whether it supports `eta`.
 
     Raises:
         UnknownName: there is no such sampler.
-        BadInput: it takes no `eta`.
+        BadInput: it does not support `eta`.
     """
     if name not in SAMPLERS:
         raise UnknownName("sampler", name, SAMPLERS)
@@ -25,10 +25,10 @@ def require_sampler(name: str, eta: float) -> None:
 
 
 def parse_interval(text: str | None) -> tuple[float, float]:
-    """Lowest and highest noise level of `LO:HI`; either may be left out.
+    """Return the lowest and highest noise level of `LO:HI`; either may be omitted.
 
     Raises:
-        BadInput: it reads otherwise, or nothing lies between the two.
+        BadInput: it has another form, or LO is not below HI.
     """
     low, colon, high = (":" if text is None else text).partition(":")
     try:

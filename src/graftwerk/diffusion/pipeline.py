@@ -1,6 +1,6 @@
-"""From a pipeline's name to a frozen diffusion model: the one entrance of this part.
+"""Load a pipeline by name as a frozen diffusion model: the entry point of this package.
 
-Building the networks of a pipeline from their configurations and safetensors files.
+The networks of a pipeline are built from their configurations and safetensors files.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,35 +31,35 @@ from .prompts import TextReader, TextStates
 from .single_file import read_parts
 from .unet import NetworkDenoiser, keep_prompts
 
-# Decoders of 2022 were saved before these layers had their present names.
+# Decoders of 2022 were saved before these layers got their current names.
 _FORMER_NAMES = {
     "query": "to_q",
     "key": "to_k",
     "value": "to_v",
     "proj_attn": "to_out.0",
 }
-# Options of a U-Net that ask for an input that no prompt gives.
+# Options of a U-Net that require an input other than a prompt.
 _UNET_REFUSED = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
 
 
 def load_part(folder: Path, weights: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """Load a U-Net, an autoencoder or a control branch in float32, ready to run, on the CPU.
+    """Load a U-Net, an autoencoder or a ControlNet in float32 and evaluation mode, on the CPU.
 
-    Its class comes from a table by the name that its configuration gives.
+    Its class is looked up in a table by the name in its configuration.
 
     Args:
         folder: of the part.
-        weights: where they come from elsewhere.
+        weights: to use instead of those in the folder; None for the folder's own.
 
     Raises:
-        BadFile: a class that is not known, or weights that do not fit the configuration.
-        Damaged: a weight file is cut short or malformed.
+        BadFile: the class is unknown, or the weights do not fit the configuration.
+        Damaged: a weight file is truncated or malformed.
     """
     config = read_config(folder)
     network_class = _network_class(folder, config)
     state = _read_weights(folder) if weights is None else dict(weights)
     try:
-        with _quiet(), torch.device("meta"):  # takes no memory before the weights are known to fit
+        with _quiet(), torch.device("meta"):  # no memory until the weights are known to fit
             network: nn.Module = network_class.from_config(config)
         requested = network.state_dict()
         state = {_present_name(key, requested): value for key, value in state.items()}
@@ -96,7 +96,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _present_name(key: str, requested: Mapping[str, Tensor]) -> str:
-    """The name that a weight has in the library's present code."""
+    """Return the name of a weight in the library's current code."""
     if key in requested:
         return key
     module, _, kind = key.rpartition(".")
@@ -106,7 +106,7 @@ def _present_name(key: str, requested: Mapping[str, Tensor]) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the diffusers library from writing to the terminal."""
+    """Keep diffusers from writing to the terminal."""
     from diffusers.utils import logging
 
     level = logging.get_verbosity()
@@ -118,7 +118,7 @@ def _quiet() -> Iterator[None]:
 
 
 def check_unet(network: Any, folder: Path) -> None:
-    """Refuse a U-Net that wants more than a noisy image, a time and a prompt.
+    """Refuse a U-Net that needs inputs other than a noisy image, a timestep and a prompt.
 
     Raises:
         BadFile: it does.
@@ -146,17 +146,17 @@ class DiffusionModel:
 
     Attributes:
         name: as the user wrote it.
-        fingerprint: hash of weights and of everything else that changes an image.
-        noise: the noise that it was trained with.
-        channels: channels of what the U-Net draws.
-        factor: pixels to a side of one of its values; 1 where it draws pixels.
+        fingerprint: hash of weights and of everything else that affects an image.
+        noise: the noise schedule that it was trained with.
+        channels: channels of the U-Net's values.
+        factor: pixels per value along a side; 1 if the U-Net generates pixels.
         multiple: a side in pixels must be a multiple of this.
         size: width and height in pixels that it was trained on.
-        device: where it runs.
+        device: of its networks.
         unet: the U-Net.
-        reader: what reads prompts; None for an unconditional model.
-        decoder: the autoencoder that makes images of latents; None for a model of pixels.
-        keeps_prompts: whether the U-Net's attention can keep a prompt's keys and values.
+        reader: encodes prompts; None for an unconditional model.
+        decoder: the autoencoder that decodes latents to images; None for a model of pixels.
+        keeps_prompts: whether the U-Net's attention can cache a prompt's keys and values.
     """
 
     name: str
@@ -179,7 +179,7 @@ class DiffusionModel:
         return {"unet": self.unet, **encoders}
 
     def with_networks(self, networks: Mapping[str, Any]) -> "DiffusionModel":
-        """The same model with other networks in the place of some of its own."""
+        """Return the same model with some of its networks replaced."""
         encoders = {part: net for part, net in networks.items() if part != "unet"}
         reader = self.reader
         if reader is not None and encoders:
@@ -187,10 +187,13 @@ class DiffusionModel:
         return replace(self, unet=networks.get("unet", self.unet), reader=reader)
 
     def denoiser(self, texts: TextStates | None) -> NetworkDenoiser:
-        """The model as `denoise(x, sigma)` for these prompts; None: without any.
+        """Return the model as `denoise(x, sigma)` for these prompts.
+
+        Args:
+            texts: None for an unconditional model.
 
         Raises:
-            BadInput: the model reads prompts and there are none, or the other way round.
+            BadInput: the model needs prompts and there are none, or the other way round.
         """
         if (texts is None) != (self.reader is None):
             raise BadInput(
@@ -206,21 +209,21 @@ class DiffusionModel:
         )
 
     def shape(self, width: int, height: int) -> tuple[int, int, int]:
-        """Channels, height and width of what the U-Net draws for an image of this size.
+        """Return channels, height and width of the U-Net's values for an image size in pixels.
 
         Raises:
-            BadInput: the model cannot draw that size.
+            BadInput: the model cannot generate that size.
         """
         require_multiples(self.name, self.multiple, width, height)
         return self.channels, height // self.factor, width // self.factor
 
     @cached_property
     def space(self) -> LatentSpace:
-        """Where it draws."""
+        """The space in which the U-Net generates: latents or pixels."""
         return LatentSpace(self.decoder)
 
     def decode(self, drawn: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
-        """What the U-Net drew as images, values 0 to 1."""
+        """Decode the U-Net's values to images with values from 0 to 1."""
         return self.space.decode(drawn)
 
 
@@ -231,14 +234,14 @@ def load_diffusion(
 
     Args:
         name: `builtin/blocks`, a local folder in the layout of diffusers, a single safetensors
-            file with configurations beside it, or a hub id
-            `owner/name@revision`, which is fetched only inside `locate.named_by_user`.
+            file with configurations next to it, or a hub id `owner/name@revision`, which is
+            downloaded only inside `hub.named_by_user`.
         device: `auto`, `cpu`, `cuda` or `mps`.
-        folder: of that name, where it was opened before.
+        folder: of that name, if it is already open.
 
     Raises:
         BadInput: the name, folder or device cannot be used.
-        Damaged: a weight file is cut short.
+        Damaged: a weight file is truncated.
     """
     with loading(name):
         return _load(name, device, folder or open_pipeline(locate_pipeline(name)))
@@ -257,7 +260,7 @@ def _load(name: str, device: str, folder: PipelineFolder) -> DiffusionModel:
         decoder = load_part(folder.path / "vae", parts.get("vae")).to(location)
     reader = TextReader(folder, location, parts or None) if folder.layout.encoders else None
     factor = LatentSpace(decoder).factor
-    # A U-Net on pixels halves them itself and does not fix odd sides.
+    # A U-Net on pixels downsamples them itself and does not handle odd sides.
     halvings = len(unet.config.block_out_channels) - 1
     model = DiffusionModel(
         name=name,

@@ -1,4 +1,4 @@
-"""Prompts to the states that a U-Net attends to."""
+"""Encode prompts into the states that a U-Net attends to."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -20,11 +20,11 @@ CLASSES = {"text_encoder": "CLIPTextModel", "text_encoder_2": "CLIPTextModelWith
 
 @dataclass(frozen=True, slots=True)
 class TextStates:
-    """What a U-Net reads of one or more prompts.
+    """The encoding of one or more prompts, as a U-Net reads it.
 
     Attributes:
-        states: one row of token states a prompt.
-        pooled: one vector a prompt, where the model wants it (SDXL).
+        states: token states, one row per prompt.
+        pooled: one vector per prompt; None unless the model needs it (SDXL).
     """
 
     states: Float[Tensor, "n t d"]
@@ -35,7 +35,7 @@ class TextStates:
 
 
 def join(first: TextStates, second: TextStates) -> TextStates:
-    """The prompts of both, one after the other."""
+    """Concatenate the prompts of both."""
     pooled = None
     if first.pooled is not None and second.pooled is not None:
         pooled = torch.cat([first.pooled, second.pooled])
@@ -45,8 +45,8 @@ def join(first: TextStates, second: TextStates) -> TextStates:
 class TextReader:
     """The tokenizers and text encoders of a pipeline.
 
-    With two encoders (SDXL) the states are those before their last layers, side by side, and the
-    second one also gives a pooled vector.
+    With two encoders (SDXL) the states are their hidden states before the last layer,
+    concatenated, and the second one also returns a pooled vector.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class TextReader:
         return dict(zip(CLASSES, self._encoders, strict=False))
 
     def with_encoders(self, encoders: Mapping[str, Any]) -> "TextReader":
-        """The same reader with other encoders in the place of some of its own."""
+        """Return the same reader with some of its encoders replaced."""
         reader = copy.copy(self)
         reader._encoders = [encoders.get(part, own) for part, own in self.encoders.items()]
         return reader
 
     @torch.no_grad()
     def read(self, prompts: Sequence[str]) -> TextStates:
-        """Encode prompts; what does not fit is cut, see `cut_from`."""
+        """Encode prompts; overlong ones are truncated, see `cut_from`."""
         if len(self._encoders) == 1:
             return TextStates(self._run(0, prompts).last_hidden_state)
         outputs = [self._run(number, prompts) for number in range(len(self._encoders))]
@@ -93,20 +93,20 @@ class TextReader:
         return TextStates(states, outputs[-1].text_embeds)
 
     def read_nothing(self, like: TextStates) -> TextStates:
-        """The states of no prompt at all, as the model was trained to see it."""
+        """Return the unconditional states, zeros or an empty prompt, as the model was trained."""
         if self._zeros_for_nothing and like.pooled is not None:
             zeros = torch.zeros_like
             return TextStates(zeros(like.states[:1]), zeros(like.pooled[:1]))
         return self.read([""])
 
     def cut_from(self, prompt: str) -> str:
-        """The end of a prompt that the model does not see; empty where all of it fits."""
+        """Return the end of a prompt that is truncated; empty if all of it fits."""
         retained = len(prompt)
         for number, tokenizer in enumerate(self._tokenizers):
             with quiet():
                 found = tokenizer(prompt, return_offsets_mapping=True, add_special_tokens=False)
             spans = found["offset_mapping"]
-            room = self._length(number) - 2  # first and last token are marks
+            room = self._length(number) - 2  # without start and end tokens
             if len(spans) > room:
                 retained = min(retained, spans[room][0])
         return prompt[retained:].strip()
@@ -146,7 +146,7 @@ def _load_tokenizer(folder: Path) -> Any:
 
     for file in sorted(folder.glob("*.json")):
         refuse_unsafe(file)
-    # Without these the library makes a tokenizer that knows no word, and says nothing.
+    # Without these the library silently creates a tokenizer with an empty vocabulary.
     layouts = [{"tokenizer.json"}, {"vocab.json", "merges.txt"}]
     if not any(all((folder / name).is_file() for name in layout) for layout in layouts):
         raise BadFile(

@@ -1,7 +1,8 @@
-"""Samplers: pure functions over `denoise(x, sigma)`, each as its paper writes it.
+"""Samplers: pure functions over `denoise(x, sigma)`, each written as in its paper.
 
-All take the same arguments first: `denoise`, the start `x` at the first level, and the levels,
-falling. They return `x` at the last level, and tell `watch` of every step; it may raise to stop.
+All have the same first arguments: `denoise`, the starting point `x` at the first noise level, and
+the noise levels, decreasing. They return `x` at the last level and call `watch` after every step;
+it may raise to stop.
 """
 
 import math
@@ -25,13 +26,13 @@ Generators = torch.Generator | Sequence[torch.Generator]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step that was taken.
+    """One sampling step.
 
     Attributes:
-        number: from 1.
+        number: counted from 1.
         sigma: noise level before it.
         x: the batch after it.
-        denoised: the clean image as it was expected before it.
+        denoised: the clean image predicted before it.
     """
 
     number: int
@@ -46,10 +47,10 @@ Watch = Callable[[Step], None]
 def sample_euler(
     denoise: Denoiser, x: Batch, sigmas: Sequence[float], *, watch: Watch | None = None
 ) -> Batch:
-    """Euler's method on the probability-flow equation: first order, one evaluation a step.
+    """Sample with Euler's method on the probability-flow equation: first order.
 
-    Algorithm 1 of Karras et al., "Elucidating the Design Space of Diffusion-Based Generative
-    Models", 2022, without its second-order correction.
+    One evaluation per step. Algorithm 1 of Karras et al., "Elucidating the Design Space of
+    Diffusion-Based Generative Models", 2022, without its second-order correction.
     """
     for number, (sigma, after) in enumerate(pairwise(sigmas), 1):
         denoised = denoise(x, sigma)
@@ -63,10 +64,10 @@ def sample_euler(
 def sample_heun(
     denoise: Denoiser, x: Batch, sigmas: Sequence[float], *, watch: Watch | None = None
 ) -> Batch:
-    """Heun's method: second order, two evaluations a step; Euler's where a step ends at 0.
+    """Sample with Heun's method: second order, two evaluations per step.
 
-    Algorithm 1 of Karras et al., "Elucidating the Design Space of Diffusion-Based Generative
-    Models", 2022.
+    A step that ends at 0 is Euler's. Algorithm 1 of Karras et al., "Elucidating the Design Space
+    of Diffusion-Based Generative Models", 2022.
     """
     for number, (sigma, after) in enumerate(pairwise(sigmas), 1):
         denoised = denoise(x, sigma)
@@ -84,11 +85,11 @@ def sample_heun(
 def sample_dpmpp_2m(
     denoise: Denoiser, x: Batch, sigmas: Sequence[float], *, watch: Watch | None = None
 ) -> Batch:
-    """DPM-Solver++(2M): second order from the last two evaluations, one evaluation a step.
+    """Sample with DPM-Solver++(2M): second order from the last two evaluations.
 
-    Algorithm 2 of Lu, Zhou, Bao, Chen, Li, Zhu, "DPM-Solver++: Fast Solver for Guided Sampling of
-    Diffusion Probabilistic Models", 2022; `h` is a step in the log-SNR, minus log sigma. First
-    order in its first step and in one that ends at 0.
+    One evaluation per step. Algorithm 2 of Lu, Zhou, Bao, Chen, Li, Zhu, "DPM-Solver++: Fast
+    Solver for Guided Sampling of Diffusion Probabilistic Models", 2022; `h` is a step in the log-
+    SNR, minus log sigma. The first step, and one that ends at 0, are first order.
     """
     former: Batch | None = None
     former_h = 0.0
@@ -115,18 +116,19 @@ def sample_ddim(
     eta: float = 0.0,
     watch: Watch | None = None,
 ) -> Batch:
-    """DDIM: `eta` 0 follows the probability-flow equation, 1 is the ancestral DDPM.
+    """Sample with DDIM.
 
-    Equations 12 and 16 of Song, Meng, Ermon, "Denoising Diffusion Implicit Models", 2020, with
-    both sides divided by the root of the signal; at `eta` 0 that is Euler's step in sigma.
+    An `eta` of 0 follows the probability-flow equation, 1 is the ancestral DDPM. Equations 12 and
+    16 of Song, Meng, Ermon, "Denoising Diffusion Implicit Models", 2020, with both sides divided
+    by the root of the signal; at `eta` 0 that is Euler's step in sigma.
 
     Args:
         denoise: the model.
-        x: the start.
+        x: the starting point.
         sigmas: noise levels.
-        generators: of the fresh noise; needed where `eta` is above 0.
+        generators: for the added noise; required if `eta` is above 0.
         eta: share of the ancestral noise, 0 to 1.
-        watch: informed of every step.
+        watch: called after every step.
     """
     for number, (sigma, after) in enumerate(pairwise(sigmas), 1):
         denoised = denoise(x, sigma)
@@ -148,17 +150,17 @@ def sample_ddpm(
     generators: Generators,
     watch: Watch | None = None,
 ) -> Batch:
-    """Ancestral sampling: each step draws from the posterior of the noising process.
+    """Sample with ancestral DDPM: each step samples the posterior of the noising process.
 
     Algorithm 2 of Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models", 2020, with the
     posterior's own variance (equation 7); both sides divided by the root of the signal.
 
     Args:
         denoise: the model.
-        x: the start.
+        x: the starting point.
         sigmas: noise levels.
-        generators: of the fresh noise.
-        watch: informed of every step.
+        generators: for the added noise.
+        watch: called after every step.
     """
     for number, (sigma, after) in enumerate(pairwise(sigmas), 1):
         denoised = denoise(x, sigma)
@@ -179,10 +181,11 @@ def sample_lcm(
     generators: Generators,
     watch: Watch | None = None,
 ) -> Batch:
-    """Consistency sampling: the clean image, then noise again; for distilled models, 2 to 8 steps.
+    """Sample with a consistency model: predict the clean image, then add noise again.
 
-    Algorithm 1 of Song, Dhariwal, Chen, Sutskever, "Consistency Models", 2023, as Luo et al.,
-    "Latent Consistency Models", 2023, use it. The arguments are those of `sample_ddpm`.
+    It is meant for distilled models and 2 to 8 steps. Algorithm 1 of Song, Dhariwal, Chen,
+    Sutskever, "Consistency Models", 2023, as used by Luo et al., "Latent Consistency Models",
+    2023. The arguments are those of `sample_ddpm`.
     """
     for number, (sigma, after) in enumerate(pairwise(sigmas), 1):
         denoised = denoise(x, sigma)
@@ -202,19 +205,20 @@ def sample_tcd(
     retained: Callable[[float], float] | None = None,
     watch: Watch | None = None,
 ) -> Batch:
-    """Trajectory consistency: along the trajectory below the next level, then noise up to it.
+    """Sample with trajectory consistency: step below the next level, then add noise up to it.
 
     Zheng et al., "Trajectory Consistency Distillation", 2024, whose gamma is `eta`.
 
     Args:
         denoise: the model.
-        x: the start.
+        x: the starting point.
         sigmas: noise levels.
-        generators: of the fresh noise; needed where `eta` is above 0.
-        eta: 0 follows the trajectory, 1 goes to the clean image and noises it again.
-        retained: from the next level to the one below it; default: `sqrt(1 - eta**2)` of it (Kim
-            et al., "Consistency Trajectory Models", 2023). TCD takes `1 - eta` of its time.
-        watch: informed of every step.
+        generators: for the added noise; required if `eta` is above 0.
+        eta: 0 follows the trajectory, 1 goes to the clean image and adds noise again.
+        retained: maps the next level to the one below it; by default `sqrt(1 - eta**2)` times the
+            level (Kim et al., "Consistency Trajectory Models", 2023). TCD takes `1 - eta` of its
+            timestep.
+        watch: called after every step.
     """
     for number, (sigma, after) in enumerate(pairwise(sigmas), 1):
         denoised = denoise(x, sigma)
@@ -237,12 +241,12 @@ def _needed(generators: Generators | None) -> Generators:
 
 @runtime_checkable
 class Sampler(Protocol):
-    """A sampler with its own choices made."""
+    """A sampler with its own options bound."""
 
     def __call__(
         self, denoise: Denoiser, x: Batch, sigmas: Sequence[float], *, watch: Watch | None = None
     ) -> Batch:
-        """Draw."""
+        """Sample from the starting point `x`."""
         ...
 
 
@@ -260,18 +264,18 @@ def find_sampler(
     noise: Noise | None = None,
     steps: int = 0,
 ) -> Sampler:
-    """The sampler of this name.
+    """Return the sampler with this name.
 
     Args:
         name: one of `options.SAMPLERS`.
-        generators: of fresh noise, for those that draw any.
+        generators: for the noise of those samplers that add any.
         eta: of DDIM and TCD.
-        noise: of the model; `model` and TCD's times need it.
+        noise: of the model; required by `model` and for the timesteps of TCD.
         steps: of the whole schedule, for `model`.
 
     Raises:
         UnknownName: there is no such sampler.
-        BadInput: it takes no `eta`.
+        BadInput: it does not support `eta`.
     """
     from . import schedulers
 
@@ -297,5 +301,5 @@ def find_sampler(
 
 
 def _level_below(noise: Noise, eta: float, level: float) -> float:
-    """The level at a share `1 - eta` of a level's time, whole as `TCDScheduler` has it."""
+    """Return the level at `1 - eta` of a level's timestep, rounded down as in `TCDScheduler`."""
     return min(level, noise.level_at(float(math.floor((1 - eta) * noise.time_of(level)))))

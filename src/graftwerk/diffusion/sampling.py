@@ -1,7 +1,4 @@
-"""Drawing batches of images: noise of their own, sampler, wrapped denoiser.
-
-Decoded batches as images, and many images as one sheet.
-"""
+"""Generate images in batches, decode them, and arrange them in a contact sheet."""
 
 import math
 from collections.abc import Sequence
@@ -26,14 +23,14 @@ from .prompts import TextStates, join
 from .samplers import Watch, find_sampler
 from .unet import NetworkDenoiser
 
-# Pixels of one batch. Small images leave most of a machine idle when drawn one by one.
+# Pixels of one batch. Small images use little of a machine when sampled one by one.
 _BATCH_PIXELS = {"cpu": 2**18, "mps": 2**20, "cuda": 2**22}
 _BATCH_IMAGES = {"cpu": 16, "mps": 16, "cuda": 64}
 
 
 @runtime_checkable
 class BatchController(Protocol):
-    """What controls one batch while it is sampled."""
+    """Controls one batch while it is sampled."""
 
     def apply(self, frozen: NetworkDenoiser) -> NetworkDenoiser:
         """Return the controlled denoiser; at zero `frozen` itself."""
@@ -42,30 +39,30 @@ class BatchController(Protocol):
 
 @runtime_checkable
 class Controller(Protocol):
-    """What controls every batch of a request."""
+    """Controls every batch of a request."""
 
     def start(self, rows: int) -> BatchController:
-        """Begin to sample `rows` images; their rows come first where the U-Net sees more."""
+        """Start sampling `rows` images; their rows come first if the U-Net sees more."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What shapes an image, beside the model and the image's number.
+    """Everything that determines an image, besides the model and the image's index.
 
     Attributes:
-        texts: states of the prompt; None for a model that reads none.
-        away: states of what guidance gets away from; None where it does not act.
+        texts: states of the prompt; None for an unconditional model.
+        away: states of the negative or empty prompt of guidance; None if it is inactive.
         guidance: weight and interval.
-        sampler: one of `samplers.SAMPLERS`.
+        sampler: one of `options.SAMPLERS`.
         eta: of DDIM.
         sigmas: noise levels.
-        shape: channels, height and width of what the U-Net draws.
+        shape: channels, height and width of the U-Net's values.
         seed: of the request.
-        control: what is added between the U-Net's halves; None: nothing.
-        pull: what guides by gradients; None for none.
-        start: the image that sampling starts at; None: noise.
-        steps: of the whole schedule, where the sampler is the model's own.
+        control: of the U-Net between its encoder and decoder; None for none.
+        pull: gradient guidance; None for none.
+        start: the image that sampling starts from; None for noise.
+        steps: of the whole schedule, if the sampler is the model's own.
     """
 
     texts: TextStates | None
@@ -83,18 +80,18 @@ class Plan:
 
 
 def image_seed(seed: int, number: int) -> int:
-    """The seed of one image's noise, from the request's seed and the image's number."""
+    """Return the seed of one image's noise from the request's seed and the image's index."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def batches(count: int, width: int, height: int, device: str) -> list[range]:
-    """The numbers of `count` images, in batches that the device takes at once."""
+    """Split the indices of `count` images into batches that the device processes at once."""
     size = _batch_size(width, height, device)
     return [range(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def largest_batch(width: int, height: int) -> int:
-    """Images of this size that any device draws at once."""
+    """Return the largest batch size for images of this size, over all devices."""
     return max(_batch_size(width, height, device) for device in _BATCH_IMAGES)
 
 
@@ -103,7 +100,10 @@ def _batch_size(width: int, height: int, device: str) -> int:
 
 
 def row_generators(seed: int, numbers: Sequence[int]) -> list[torch.Generator]:
-    """A generator for each image, on the CPU, so that a seed means the same on every device."""
+    """Return one generator per image.
+
+    They are on the CPU, so that a seed means the same on every device.
+    """
     return [torch.Generator().manual_seed(image_seed(seed, number)) for number in numbers]
 
 
@@ -113,7 +113,7 @@ def starting_noise(
     sigma: float,
     generators: Sequence[torch.Generator],
 ) -> Float[Tensor, "b c h w"]:
-    """Where a sampler starts: noise of the highest level."""
+    """Return the starting point of a sampler: noise of the highest level."""
     return initial(_unit_noise(model, shape, generators), sigma)
 
 
@@ -124,7 +124,7 @@ def _unit_noise(
 
 
 def build_denoiser(model: DiffusionModel, plan: Plan, rows: int) -> Denoiser:
-    """The model as `denoise(x, sigma)` for `rows` images, with everything that steers it."""
+    """Return the model as `denoise(x, sigma)` for `rows` images, with guidance and control."""
     conditional = model.denoiser(plan.texts)
     both = None
     if plan.texts is not None and plan.away is not None:
@@ -133,7 +133,7 @@ def build_denoiser(model: DiffusionModel, plan: Plan, rows: int) -> Denoiser:
         control = plan.control.start(rows)
         conditional = control.apply(conditional)
         both = None if both is None else control.apply(both)
-    # the model's own scheduler clamps by itself
+    # the model's own scheduler does its own clamping
     clamp = None if plan.sampler == "model" else model.noise.clamp
     return compose(conditional, both, plan.guidance, clamp, plan.pull)
 
@@ -141,13 +141,13 @@ def build_denoiser(model: DiffusionModel, plan: Plan, rows: int) -> Denoiser:
 def sample_batch(
     model: DiffusionModel, plan: Plan, numbers: Sequence[int], watch: Watch | None = None
 ) -> Float[Tensor, "b c h w"]:
-    """Draw the images of these numbers at once, not decoded yet.
+    """Sample the images with these indices in one batch, without decoding them.
 
-    An image's noise depends on seed and number alone. Batches of another size change the order
-    of sums, so its last bits (some 1e-6) depend on the batch too.
+    An image's noise depends only on the seed and its index. The batch size changes the order of
+    sums, so the last bits (about 1e-6) of an image depend on the batch too.
 
     Raises:
-        Failure: the model gave values that are not finite.
+        Failure: the model's output is not finite.
     """
     generators = row_generators(plan.seed, numbers)
     sampler = find_sampler(plan.sampler, generators, plan.eta, model.noise, plan.steps)
@@ -169,7 +169,7 @@ def sample_batch(
 
 
 Picture: TypeAlias = Image.Image
-# A decoder takes several KB of memory for each pixel.
+# A decoder needs several KB of memory per pixel.
 _DECODED_PIXELS = 2**19
 _SHEET_SIDE = 4096  # pixels at most
 _SHEET_GAP = 4
@@ -178,7 +178,7 @@ _SHEET_GAP = 4
 def encode(
     model: DiffusionModel, pictures: UInt8[np.ndarray, "n h w 3"]
 ) -> Float[Tensor, "n c y x"]:
-    """What the model would have drawn to give these images."""
+    """Encode images into the values that the model would generate for them."""
     values = to_values(pictures)
     if model.decoder is None and model.channels == 1:
         values = values.mean(dim=1, keepdim=True)
@@ -188,10 +188,10 @@ def encode(
 
 
 def decode(model: DiffusionModel, drawn: Float[Tensor, "b c h w"]) -> list[Picture]:
-    """What a sampler drew as images, 8 bits a channel.
+    """Decode sampled values to images with 8 bits per channel.
 
     Raises:
-        Failure: an image is of one color, or its values are not finite.
+        Failure: an image has a single color, or its values are not finite.
     """
     with torch.inference_mode():
         rows = max(1, _DECODED_PIXELS // (drawn.shape[2] * drawn.shape[3] * model.factor**2))
@@ -201,7 +201,7 @@ def decode(model: DiffusionModel, drawn: Float[Tensor, "b c h w"]) -> list[Pictu
 
 
 def _require_images(model: DiffusionModel, decoded: Float[Tensor, "b k y x"]) -> None:
-    """Refuse what is no image: a NaN becomes black, so what comes out looks finished."""
+    """Refuse invalid images: NaN would become black, so the result would look finished."""
     if not bool(torch.isfinite(decoded).all()):
         raise Failure(
             f"model {model.name!r} made an image with values that are not finite.",
@@ -217,7 +217,7 @@ def _require_images(model: DiffusionModel, decoded: Float[Tensor, "b k y x"]) ->
 
 
 def contact_sheet(images: Sequence[Picture]) -> Picture:
-    """Images of one size in rows on white, made smaller where the sheet would be too large."""
+    """Arrange images of one size in a grid on white, scaled down if it would be too large."""
     columns = math.ceil(math.sqrt(len(images)))
     room = _SHEET_SIDE // columns - _SHEET_GAP
     scale = min(1.0, room / max(images[0].size))
@@ -229,5 +229,5 @@ def contact_sheet(images: Sequence[Picture]) -> Picture:
 
 
 def film_strip(images: Sequence[Picture]) -> Picture:
-    """Images of one size in one row on white."""
+    """Arrange images of one size in one row on white."""
     return image_sheet(images, len(images), gap=_SHEET_GAP)

@@ -1,7 +1,8 @@
 """Schedulers of diffusers as samplers over `denoise(x, sigma)`.
 
-Two uses of one loop: a model's own scheduler, which computes what diffusers' pipeline does step by
-step (`--sampler model`), and a scheduler's method on any noise levels (`euler_ancestral`, ...).
+One loop has two uses: a model's own scheduler, which computes the same steps as diffusers'
+pipeline (`--sampler model`), and a scheduler's method on arbitrary noise levels
+(`euler_ancestral`, ...).
 """
 
 import inspect
@@ -28,10 +29,10 @@ class _Run:
     """A scheduler that is ready to step.
 
     Attributes:
-        scheduler: of diffusers, its times set.
-        levels: noise level of the network's evaluation at each of them, and the last one.
+        scheduler: of diffusers, with its timesteps set.
+        levels: noise level of the network's evaluation at each timestep, and the last one.
         exploding: whether its `x` is `x0 + sigma * noise`.
-        output: from `x`, the clean image and the level to what the scheduler takes.
+        output: maps `x`, the clean image and the level to the input of the scheduler.
         extra: further arguments of a step.
     """
 
@@ -42,7 +43,7 @@ class _Run:
     extra: dict[str, Any]
 
     def __call__(self, denoise: Denoiser, x: Batch, watch: Watch | None) -> Batch:
-        """Take every step, from and to the scheduler's own scale of `x`."""
+        """Run all steps; `x` is on the scheduler's own scale before and after."""
         times = self.scheduler.timesteps
         steps = zip(times, pairwise(self.levels), strict=True)
         for number, (time, (level, after)) in enumerate(steps, 1):
@@ -81,20 +82,20 @@ def sample_own(
     eta: float = 0.0,
     watch: Watch | None = None,
 ) -> Batch:
-    """Step as diffusers' pipeline does with the model's own scheduler.
+    """Sample with the model's own scheduler, as diffusers' pipeline does.
 
     Args:
         denoise: the model, not clamped: the scheduler does that itself.
-        x: the start.
-        sigmas: of `own_levels`, or its last part, for an image that is noised so far.
+        x: the starting point.
+        sigmas: of `own_levels`, or its last part to start from an image with that much noise.
         noise: of the model.
         steps: of the whole schedule.
-        generators: of fresh noise.
+        generators: for the added noise.
         eta: of DDIM and TCD.
-        watch: informed of every evaluation.
+        watch: called after every evaluation.
 
     Raises:
-        BadInput: the scheduler takes no `eta`.
+        BadInput: the scheduler does not support `eta`.
     """
     scheduler = noise.scheduler(steps)
     skipped = len(scheduler.timesteps) - (len(sigmas) - 1)
@@ -103,7 +104,7 @@ def sample_own(
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(skipped)
         scheduler.timesteps = scheduler.timesteps[skipped:]
-    elif exploding:  # diffusers starts from noise of just this size
+    elif exploding:  # diffusers starts from noise of exactly this scale
         x = x * (float(scheduler.init_noise_sigma) / math.sqrt(1 + sigmas[0] ** 2))
     if not exploding:
         x = x / math.sqrt(1 + sigmas[0] ** 2)
@@ -112,7 +113,7 @@ def sample_own(
 
 
 def _extra(scheduler: Any, generators: Generators | None, eta: float) -> dict[str, Any]:
-    """What a step takes besides, as diffusers' pipelines give it."""
+    """Return the further arguments of a step, as diffusers' pipelines pass them."""
     taken = inspect.signature(scheduler.step).parameters
     if eta and "eta" not in taken:
         raise BadInput(f"{type(scheduler).__name__} takes no eta ({eta}).", "Leave --eta out.")
@@ -130,13 +131,13 @@ def _method(
     watch: Watch | None,
     **options: Any,
 ) -> Batch:
-    """The method of a scheduler's class on any falling levels."""
+    """Sample with the method of a scheduler's class on arbitrary decreasing noise levels."""
     exploding = name in EXPLODING
-    # not all classes take the clean image itself
+    # not all classes accept the clean image itself
     predicted = "epsilon" if exploding else "sample"
     scheduler = make_scheduler(name, {"prediction_type": predicted} | options)
     count = len(sigmas) - 1
-    # any times that fall: what a step computes depends on the levels alone
+    # any decreasing timesteps: a step depends on the noise levels only
     scheduler.timesteps = torch.arange(count, 0, -1, dtype=torch.float32)
     scheduler.num_inference_steps = count
     scheduler.sigmas = torch.tensor(list(sigmas), dtype=torch.float32)
@@ -165,14 +166,14 @@ def sample_euler_ancestral(
     generators: Generators,
     watch: Watch | None = None,
 ) -> Batch:
-    """Euler's method with the fresh noise of ancestral sampling, as k-diffusion has it.
+    """Sample with Euler's method plus the noise of ancestral sampling, as in k-diffusion.
 
     Args:
         denoise: the model.
-        x: the start.
+        x: the starting point.
         sigmas: noise levels.
-        generators: of the fresh noise.
-        watch: informed of every step.
+        generators: for the added noise.
+        watch: called after every step.
     """
     return _method("EulerAncestralDiscreteScheduler", denoise, x, sigmas, generators, watch)
 
@@ -185,7 +186,7 @@ def sample_dpmpp_2m_sde(
     generators: Generators,
     watch: Watch | None = None,
 ) -> Batch:
-    """SDE-DPM-Solver++(2M): `sample_dpmpp_2m` with fresh noise in each step.
+    """Sample with SDE-DPM-Solver++(2M): `sample_dpmpp_2m` with noise added in each step.
 
     Appendix of Lu et al., "DPM-Solver++", 2022. The arguments are those of
     `sample_euler_ancestral`.
@@ -197,7 +198,7 @@ def sample_dpmpp_2m_sde(
 def sample_unipc(
     denoise: Denoiser, x: Batch, sigmas: Sequence[float], *, watch: Watch | None = None
 ) -> Batch:
-    """UniPC: a predictor and a corrector from the same evaluations, second order.
+    """Sample with UniPC: predictor and corrector from the same evaluations, second order.
 
     Zhao, Bai, Rao, Zhou, Lu, "UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of
     Diffusion Models", 2023.

@@ -1,7 +1,7 @@
-"""A Stable Diffusion checkpoint in one safetensors file, as most are shared.
+"""A Stable Diffusion checkpoint in one safetensors file, the form in which most are shared.
 
-Its weights have the names of the first code; the converters of diffusers give them those of its
-networks. What they look like is read from configurations beside the file.
+Its weights are named as in the original code; the converters of diffusers rename them for its
+networks. The architecture is read from configurations next to the file.
 """
 
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ def _converters() -> Any:
 
 
 def kind_of(file: Path) -> str:
-    """The hub id of the pipeline that a single file is a version of, by its tensors.
+    """Return the hub id of the base pipeline of a single file, inferred from its tensors.
 
     Raises:
-        BadFile: it is of a kind that is not known here.
+        BadFile: the kind of pipeline is not supported.
     """
     from safetensors.torch import load_file
 
@@ -42,7 +42,7 @@ def kind_of(file: Path) -> str:
 
 
 def cached_configuration(repository: str) -> Path | None:
-    """The folder of a pipeline in the hub's cache; nothing is fetched."""
+    """Return a pipeline's folder in the hub's cache, or None; nothing is downloaded."""
     from huggingface_hub import snapshot_download
 
     try:
@@ -53,10 +53,10 @@ def cached_configuration(repository: str) -> Path | None:
 
 
 def read_parts(file: Path, folder: Path, encoders: tuple[str, ...]) -> dict[str, dict[str, Tensor]]:
-    """The weights of each part, by the names of its network.
+    """Return the weights of each part, named as in its network.
 
     Args:
-        file: all of them.
+        file: contains all weights.
         folder: of the configurations.
         encoders: text encoders of the pipeline.
     """
@@ -82,7 +82,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _text_weights(state: Mapping[str, Tensor], name: str, folder: Path) -> dict[str, Tensor]:
-    """Weights of a text encoder, of OpenAI's CLIP or of OpenCLIP."""
+    """Return the weights of a text encoder, from OpenAI's CLIP or OpenCLIP."""
     utils = _converters()
     open_clip = {"text_encoder": "cond_stage_model.model.", "text_encoder_2": _SECOND}[name]
     if any(key.startswith(open_clip) for key in state):
@@ -97,7 +97,7 @@ _SECOND = "conditioner.embedders.1.model."
 
 
 def empty_encoder(folder: Path, part: str) -> Any:
-    """A text encoder without weights, from its configuration."""
+    """Create a text encoder without weights from its configuration."""
     import torch
     import transformers
 
@@ -110,7 +110,7 @@ def empty_encoder(folder: Path, part: str) -> Any:
 
 
 def build_encoder(folder: Path, part: str, state: Mapping[str, Tensor]) -> nn.Module:
-    """A text encoder with the weights of a single file, ready to run.
+    """Create a text encoder with the weights of a single file, in evaluation mode.
 
     Raises:
         BadFile: they do not fit its configuration.
@@ -130,7 +130,7 @@ def build_encoder(folder: Path, part: str, state: Mapping[str, Tensor]) -> nn.Mo
             "Put the configurations of its own base model beside it.",
         ) from error
     positions = {n: b for n, b in made.named_buffers() if b.is_meta}
-    for name, buffer in positions.items():  # not saved: the numbers of the places
+    for name, buffer in positions.items():  # position indices are not saved
         parent, _, own = name.rpartition(".")
         numbers = buffer.new_empty(buffer.shape, device="cpu")
         numbers.copy_(_counted(buffer.shape))

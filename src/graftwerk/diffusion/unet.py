@@ -1,7 +1,7 @@
-"""A discrete-time U-Net as a denoiser, and its encoder and decoder run apart.
+"""A discrete-time U-Net as a denoiser, whose encoder and decoder can be run separately.
 
-Between the two, a ControlNet branch adds to the skips and to the output of the middle block. The
-keys and values of a prompt are computed once, not at every step.
+Between the two, a ControlNet branch adds to the skip connections and to the output of the middle
+block. The keys and values of a prompt are computed once and cached for all steps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,15 +17,15 @@ from ..errors import BadInput
 from .noise_schedule import Noise, Sigma
 from .prompts import TextStates
 
-# For each attention layer its keys and values, heads apart.
+# Keys and values of each attention layer, split by head.
 PromptKeys = dict[nn.Module, tuple[Tensor, Tensor]]
 
 
 class PromptAttention:
-    """Attention as diffusers computes it, with room for what does not change between steps.
+    """Attention as in diffusers, with a cache for values that do not change between steps.
 
-    A U-Net's cross-attention reads the same prompt at every step. Small images spend a tenth of
-    their time on its keys and values, and a third in a U-Net of Stable Diffusion's size.
+    The cross-attention of a U-Net reads the same prompt at every step. With small images, its keys
+    and values take a tenth of the time, and a third in a U-Net of Stable Diffusion's size.
     """
 
     def __init__(self) -> None:
@@ -40,18 +40,18 @@ class PromptAttention:
         temb: Tensor | None = None,
         prompt_keys: PromptKeys | None = None,
     ) -> Float[Tensor, "b places d"]:
-        """Attend; the parameters are named as diffusers names them.
+        """Compute attention; the parameters are named as in diffusers.
 
         Args:
             attn: the layer, with its projections.
             hidden_states: the image.
             encoder_hidden_states: the prompt; None for self-attention.
-            attention_mask: handed on.
-            temb: handed on.
-            prompt_keys: where keys and values are kept; they hold for one prompt, one batch and
-                the present weights. Not used while gradients are recorded.
+            attention_mask: passed on.
+            temb: passed on.
+            prompt_keys: cache of keys and values, valid for one prompt, one batch and the current
+                weights. Not used while gradients are recorded.
         """
-        # In training the weights of keys and values may change.
+        # In training, the weights of keys and values may change.
         if encoder_hidden_states is None or prompt_keys is None or torch.is_grad_enabled():
             found: Tensor = self._plain(
                 attn, hidden_states, encoder_hidden_states, attention_mask, temb
@@ -73,10 +73,10 @@ def _by_head(values: Float[Tensor, "b n d"], heads: int) -> Float[Tensor, "b hea
 
 
 def keep_prompts(unet: Any) -> bool:
-    """Let the cross-attention of a U-Net keep a prompt's keys and values.
+    """Let the cross-attention of a U-Net cache a prompt's keys and values.
 
     Returns:
-        False where its attention is of another kind, which is then left as it is.
+        False if its attention is of another kind, which is then left unchanged.
     """
     plain = all(type(p) is AttnProcessor2_0 for p in unet.attn_processors.values())
     simple = all(_is_simple(m) for name, m in unet.named_modules() if name.endswith(".attn2"))
@@ -86,23 +86,23 @@ def keep_prompts(unet: Any) -> bool:
 
 
 def _is_simple(attn: Any) -> bool:
-    """Whether a layer has projections only: no norms of its own, no residual, no scaling."""
+    """Whether a layer has only projections: no norms, no residual connection, no rescaling."""
     norms = (attn.spatial_norm, attn.group_norm, attn.norm_q, attn.norm_k, attn.norm_cross)
     extras = attn.residual_connection or attn.rescale_output_factor != 1
     return not extras and all(norm is None or norm is False for norm in norms)
 
 
-Inputs = Mapping[str, Any]  # what a U-Net takes beside image and time: the prompt's states
+Inputs = Mapping[str, Any]  # inputs besides image and timestep: the prompt's states
 Handed = tuple[tuple[Tensor, ...], Tensor]  # skips, middle
 
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """A place between the halves.
+    """A connection of encoder and decoder: a skip connection or the middle block's output.
 
     Attributes:
-        channels: of what is handed over there.
-        halvings: of its sides, counted from those of the U-Net's own image.
+        channels: of the tensor that is passed on.
+        halvings: of its sides, relative to those of the U-Net's input.
     """
 
     channels: int
@@ -111,11 +111,11 @@ class Joint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Residuals:
-    """What is added between the halves.
+    """Tensors that are added between encoder and decoder.
 
     Attributes:
-        skips: to each skip, in the encoder's order.
-        middle: to the middle's output.
+        skips: to each skip connection, in the encoder's order.
+        middle: to the output of the middle block.
     """
 
     skips: tuple[Float[Tensor, "b _ _ _"], ...]
@@ -124,13 +124,13 @@ class Residuals:
 
 @runtime_checkable
 class Controllable(Protocol):
-    """A U-Net of one's own that can be steered between its halves.
+    """A user-provided U-Net that can be controlled between its encoder and decoder.
 
     Attributes:
-        encoder: its encoder and middle as one module; called with image, times, hint and inputs
-            it gives the skips and the middle's output. It adds the hint, where that is not None,
-            to what its first convolution gives.
-        joints: of the skips, in that order, and of the middle, last.
+        encoder: encoder and middle block as one module; called with image, times, hint and inputs,
+            it returns the skip connections and the output of the middle block. It adds the hint,
+            unless that is None, to the output of its first convolution.
+        joints: of the skip connections, in that order, and of the middle block, last.
     """
 
     encoder: nn.Module
@@ -139,24 +139,25 @@ class Controllable(Protocol):
     def decode(
         self, skips: tuple[Tensor, ...], middle: Tensor, times: Tensor, inputs: Inputs
     ) -> Tensor:
-        """The U-Net's output from what its encoder handed over."""
+        """Return the U-Net's output from the outputs of its encoder."""
         ...
 
 
 def encode_half(
     parts: Any, x: Tensor, times: Tensor, hint: Tensor | None, inputs: Inputs
 ) -> tuple[Handed, Tensor]:
-    """The encoder and middle of a U-Net of diffusers, with a hint added after its first layer.
+    """Run encoder and middle block of a diffusers U-Net.
 
     Args:
-        parts: whatever has the U-Net's `conv_in`, `time_embedding`, `down_blocks`, `mid_block`.
+        parts: an object with the U-Net's `conv_in`, `time_embedding`, `down_blocks`, `mid_block`.
         x: noisy images as the U-Net takes them.
-        times: one for each row.
-        hint: of the size that the first layer gives, for one row or for all.
-        inputs: states of the prompts, by the names of the library.
+        times: timesteps, one for each row.
+        hint: added to the first layer's output, of its size, for one row or for all; None for
+            none.
+        inputs: states of the prompts, under the argument names of diffusers.
 
     Returns:
-        What is handed over, and the embedding of the time.
+        The skip connections and the middle block's output, and the embedding of the timestep.
     """
     embedded = parts.time_embedding(parts.time_proj(times.expand(len(x))).to(x.dtype))
     added = inputs.get("added_cond_kwargs")
@@ -185,14 +186,14 @@ def encode_half(
 def run_with(
     network: Any, x: Tensor, times: Tensor, inputs: Inputs, residuals: Residuals | None
 ) -> Tensor:
-    """A U-Net's output with something added between its halves; None: the U-Net as it is.
+    """Run a U-Net with residuals added between its encoder and decoder.
 
     Args:
         network: a `UNet2DConditionModel`, a `UNet2DModel` or a `Controllable`.
         x: noisy images as the U-Net takes them.
-        times: one for each row.
-        inputs: states of the prompts, by the names of the library.
-        residuals: what is added.
+        times: timesteps, one for each row.
+        inputs: states of the prompts, under the argument names of diffusers.
+        residuals: None for the U-Net as it is.
     """
     if isinstance(network, Controllable):
         skips, middle = network.encoder(x, times, None, inputs)
@@ -216,7 +217,7 @@ def run_with(
 
 
 def _run_plain(network: Any, x: Tensor, times: Tensor, residuals: Residuals) -> Tensor:
-    """A `UNet2DModel`, which has no arguments for residuals."""
+    """Run a `UNet2DModel`, which has no arguments for residuals."""
     if network.config.center_input_sample:
         x = 2 * x - 1
     handed, embedded = encode_half(network, x, times, None, {})
@@ -238,10 +239,12 @@ def _added(handed: Handed, residuals: Residuals | None) -> Handed:
 
 
 def zero_convolutions_of(network: Any) -> tuple[Joint, ...]:
-    """The joints of a U-Net: its skips in the encoder's order, then its middle.
+    """Return the connections of a U-Net that get zero convolutions.
+
+    These are its skip connections in the encoder's order, then its middle block.
 
     Raises:
-        BadInput: a U-Net of another kind.
+        BadInput: the kind of U-Net is not supported.
     """
     if isinstance(network, Controllable):
         return tuple(network.joints)
@@ -266,25 +269,25 @@ def zero_convolutions_of(network: Any) -> tuple[Joint, ...]:
 
 @runtime_checkable
 class Control(Protocol):
-    """What is added between the halves of a U-Net at each evaluation."""
+    """Computes the residuals of a U-Net at each evaluation."""
 
     def __call__(self, x: Tensor, times: Tensor, sigma: Sigma, inputs: Inputs) -> Residuals | None:
-        """What is added; None: nothing.
+        """Return the residuals; None for none.
 
         Args:
             x: noisy images as the U-Net takes them.
-            times: as the U-Net takes them.
+            times: timesteps as the U-Net takes them.
             sigma: noise level of all rows, or of each.
-            inputs: states of the prompts, by the names of the library.
+            inputs: states of the prompts, under the argument names of diffusers.
         """
         ...
 
 
 class NetworkDenoiser:
-    """`denoise(x, sigma) -> x0` of a U-Net; see `contracts.Denoiser`.
+    """`denoise(x, sigma) -> x0` of a U-Net; see `types.Denoiser`.
 
-    Holds for prompts of a fixed number: a batch has the same number of rows for each of them, all
-    rows of the first prompt before those of the second.
+    It is bound to a fixed number of prompts: a batch has the same number of rows for each of them,
+    all rows of the first prompt before those of the second.
     """
 
     def __init__(
@@ -300,12 +303,12 @@ class NetworkDenoiser:
         """Bind a U-Net to prompts.
 
         Args:
-            network: the U-Net; its weights stay as they are while this lives.
-            noise: the noise that it was trained with.
+            network: the U-Net; its weights must not change during the lifetime of this object.
+            noise: the noise schedule that it was trained with.
             texts: states of the prompts; None for an unconditional model.
-            factor: pixels to a side of one value of `x`.
-            keeps_prompts: what `attention.keep_prompts` said of the U-Net.
-            control: None: the U-Net alone.
+            factor: pixels per value of `x` along a side.
+            keeps_prompts: result of `keep_prompts` for the U-Net.
+            control: None for the U-Net alone.
         """
         self._network = network
         self._noise = noise
@@ -316,7 +319,7 @@ class NetworkDenoiser:
         self._rows: dict[torch.Size, dict[str, Any]] = {}
 
     def controlled(self, control: Control) -> "NetworkDenoiser":
-        """The same network and prompts with something added between the halves."""
+        """Return a denoiser with the same network and prompts, and this control."""
         return NetworkDenoiser(
             self._network,
             self._noise,
@@ -327,7 +330,7 @@ class NetworkDenoiser:
         )
 
     def __call__(self, x: Float[Tensor, "b c h w"], sigma: Sigma) -> Float[Tensor, "b c h w"]:
-        """The clean image that the network expects behind `x`, at noise level `sigma`."""
+        """Predict the clean image behind `x` at noise level `sigma`."""
         level = sigma.view(-1, 1, 1, 1) if isinstance(sigma, Tensor) else sigma
         times = self._noise.times_of(sigma, x).expand(len(x))
         scaled, inputs = x / (1 + level**2) ** 0.5, self._inputs(x)
@@ -335,10 +338,10 @@ class NetworkDenoiser:
         if self._control is not None:
             residuals = self._control(scaled, times, sigma, inputs)
         output = run_with(self._network, scaled, times, inputs, residuals)
-        return self._noise.x0_of(x, output[:, : x.shape[1]], level)  # further channels: variance
+        return self._noise.x0_of(x, output[:, : x.shape[1]], level)  # the other channels: variance
 
     def _inputs(self, x: Float[Tensor, "b c h w"]) -> dict[str, Any]:
-        """What the U-Net takes of the prompts, made once for a batch of this shape."""
+        """Return the prompt inputs of the U-Net, cached for batches of this shape."""
         if self._texts is None:
             return {}
         if x.shape not in self._rows:
@@ -355,7 +358,7 @@ class NetworkDenoiser:
         }
         if texts.pooled is not None:
             side = [x.shape[2] * self._factor, x.shape[3] * self._factor]
-            # height and width of the training image, its crop, the size requested
+            # height and width of the training image, its crop, the requested size
             locations = torch.tensor([*side, 0, 0, *side], dtype=x.dtype, device=x.device)
             inputs["added_cond_kwargs"] = {
                 "text_embeds": texts.pooled.repeat_interleave(each, dim=0),

@@ -1,1 +1,1 @@
-"""Forecasts of time series: simple ones, pre-trained models, fine-tuning, backtests."""
+"""Time series forecasting: simple baselines, pre-trained models, fine-tuning, backtests."""

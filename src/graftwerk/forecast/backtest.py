@@ -1,4 +1,4 @@
-"""Backtests: forecasts from earlier moments of a history, against what came after them."""
+"""Backtests: forecasts from earlier origins in a history, compared with the values after them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from .results import BacktestRow
 
 FloatArray = NDArray[np.float64]
 
-_LEAST = 8  # values of a history that is forecast from
+_LEAST = 8  # values before an origin
 
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """Moments to forecast from: values before each, the last one first left out whole."""
+    """Forecast origins, each as the number of values before it, and the horizon."""
 
     places: tuple[int, ...]
     horizon: int
 
 
 def choose_origins(count: int, horizon: int, wanted: int, season: int) -> Origins:
-    """The last moments from which the whole horizon is known, at most a horizon apart.
+    """Choose the latest origins whose whole horizon is known, at most one horizon apart.
 
-    At most the last half of the history is forecast; there may be none.
+    At most the last half of the history is forecast; there may be no origin.
     """
     least = max(_LEAST, min(2 * season + 1, count // 2), count // 2)
     last = count - horizon
@@ -45,9 +45,10 @@ def backtest(
     origins: Origins,
     forecasters: Sequence[Forecaster],
 ) -> list[BacktestRow]:
-    """Each forecaster on the same moments; errors in units of the seasonal naive one before each.
+    """Evaluate each forecaster, and then the baselines, from the same origins.
 
-    The baselines stand below.
+    MASE is relative to the errors of the seasonal naive forecast in the history before each
+    origin.
     """
     histories = [History(values[:place], *seasons) for place in origins.places]
     actual = [values[place : place + origins.horizon] for place in origins.places]

@@ -1,8 +1,8 @@
-"""Intervals as wide as the model's own errors in the same history were.
+"""Prediction intervals calibrated by the model's own errors in the same history.
 
-A model trained on other series is surer of some than it should be. So it forecasts a few earlier
-moments of the history too, and its intervals are scaled to hold the share there that they claim
-(as split conformal prediction does); few moments move them little.
+A model trained on other series may be overconfident. It therefore also forecasts from a few
+earlier origins of the history, and its intervals are scaled to reach their nominal coverage there
+(as in split conformal prediction); with few origins they change little.
 """
 
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 
 from .forecasters import Forecaster, History, Quantiles
 
-_MOMENTS = 8  # at most
-_LEAST = 12  # values before one
-_DOUBT = 2.0  # moments that a scale of 1 weighs as much as
+_MOMENTS = 8  # maximum number of earlier origins
+_LEAST = 12  # values before an origin
+_DOUBT = 2.0  # weight of a scale of 1, in origins
 _NARROWEST, _WIDEST = 0.5, 3.0
 _SHARE, _LOW, _HIGH = 0.8, 0.1, 0.9
 
 
 class Calibrated:
-    """A forecaster whose intervals are scaled by its own errors before.
+    """A forecaster whose intervals are scaled by its own earlier errors.
 
     Args:
-        forecaster: what forecasts; one that gives no intervals is left as it is.
+        forecaster: the forecaster to calibrate; one without intervals is left unchanged.
     """
 
     def __init__(self, forecaster: Forecaster) -> None:
@@ -56,14 +56,14 @@ class Calibrated:
     def _ratios(
         self, quantiles: NDArray[np.float64], actual: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Errors in units of the half of the interval that they lie on."""
+        """Return errors relative to the half of the interval on their side of the median."""
         low, middle, high = (quantiles[:, self.levels.index(q)] for q in (_LOW, 0.5, _HIGH))
         half = np.where(actual >= middle, high - middle, middle - low)
         return np.abs(actual - middle) / np.maximum(half, 1e-12)
 
 
 def _moments(count: int, leads: int) -> list[int]:
-    """Values before each earlier moment: a horizon apart, in the last half of the history."""
+    """Return earlier origins, one horizon apart, in the last half of the history."""
     least = max(_LEAST, count // 2)
     return [p for n in range(1, _MOMENTS + 1) if (p := count - n * leads) >= least]
 

@@ -1,7 +1,7 @@
-"""Simple forecasts of a history, and what a network is told of it.
+"""Simple forecasts of a history, and the input of the built-in network.
 
-The built-in network weighs these forecasts and corrects them, so that a season of any length costs
-it nothing to learn: it begins at "as one season ago" and can only get better.
+The network weights these forecasts and corrects them, so seasons of any length need not be
+learned: it starts from "as one season ago" and can only improve.
 """
 
 import math
@@ -17,8 +17,8 @@ CONTEXT, PATCH, LEADS = (
     512,
     16,
     128,
-)  # values that the network reads, a token of them, leads at once
-LONGEST = 4096  # values of a history that are looked at
+)  # values that the network reads, values per token, leads per pass
+LONGEST = 4096  # values of a history that are used
 NAMES = (
     "last",
     "season",
@@ -32,19 +32,19 @@ NAMES = (
 )  # fmt: skip
 _SMOOTHING = (0.1, 0.3, 0.7)
 _DAMPING = 0.9
-_SEASONS = 4  # whole seasons that a pattern is averaged over
-_ROOM = 3.0  # a forecast stays within so many ranges of the history around it
+_SEASONS = 4  # whole seasons over which a pattern is averaged
+_ROOM = 3.0  # forecasts are clipped to this many ranges beyond the history's minimum and maximum
 FACTS = 8 + 2 * len(NAMES)
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A history as the network reads it; all values in units of `scale` around `level`.
+    """A history as input of the network; all values in units of `scale` around `level`.
 
     Attributes:
         past: [channels, CONTEXT]: value, change over a season, and where each is known.
         ahead: [forecasts, leads]: the simple forecasts.
-        facts: of the whole history: its size and season, how each forecast did at its end.
+        facts: of the whole history: its size and season, and each forecast's errors at its end.
         level: mean of the last season.
         scale: mean change over a season, the scale of MASE.
     """
@@ -57,25 +57,25 @@ class Example:
 
 
 def seasonal_scale(history: FloatArray, season: int) -> float:
-    """Mean absolute change over one season; over one step where the history is too short."""
+    """Return the mean absolute change over one season; over one step if history is too short."""
     lag = season if len(history) > season else 1
     return float(np.abs(history[lag:] - history[:-lag]).mean()) if len(history) > lag else 0.0
 
 
 def seasonal_naive(history: FloatArray, season: int, leads: int) -> FloatArray:
-    """The value one season before, the last season repeated; the last value where none is whole."""
+    """Return the last season, repeated; the last value if there is no whole season."""
     season = season if len(history) >= season else 1
     return history[len(history) - season + np.arange(leads) % season]
 
 
 def drift(history: FloatArray, leads: int) -> FloatArray:
-    """The straight line through the first and the last value."""
+    """Extrapolate the straight line through the first and the last value."""
     slope = (history[-1] - history[0]) / max(len(history) - 1, 1)
     return np.asarray(history[-1] + slope * np.arange(1, leads + 1))
 
 
 def example(history: FloatArray, season: int, second: int = 1, leads: int = LEADS) -> Example:
-    """What the network is told of a history of at least two values that are not all the same."""
+    """Return the network's input for a history of two or more values that are not all equal."""
     history = np.asarray(history, dtype=np.float64)[-LONGEST:]
     lag = season if len(history) > season else 1
     spread = float(history.std())
@@ -125,7 +125,7 @@ def _facts(
 
 
 def simple_forecasts(history: FloatArray, season: int, second: int, leads: int) -> FloatArray:
-    """The forecasts of `NAMES`, [forecasts, leads]."""
+    """Return the forecasts of `NAMES`, [forecasts, leads]."""
     season = season if len(history) >= season else 1
     last = seasonal_naive(history, season, leads)
     earlier = history[:-season]
@@ -152,7 +152,7 @@ def simple_forecasts(history: FloatArray, season: int, second: int, leads: int) 
 
 
 def _smoothed(history: FloatArray, season: int, leads: int) -> list[FloatArray]:
-    """Growth over the last seasons, and exponential smoothing of the values without season."""
+    """Forecast by growth of the last seasons, and by exponential smoothing without season."""
     history = history[-max(8 * season, 256) :]
     whole = min(len(history) // season, _SEASONS)
     blocks = history[len(history) - whole * season :].reshape(whole, season)

@@ -1,8 +1,8 @@
-"""What is known ahead beside the series: a linear part of it, taken off before a forecast.
+"""Covariates that are known ahead: their linear effect is removed before forecasting.
 
-Changes over a season of the series are regressed on those of the covariates, so that trends and
-seasons that both have explain nothing. What remains is forecast, and the part for the values ahead
-is added again.
+Seasonal changes of the series are regressed on those of the covariates, so that shared trends and
+seasons explain nothing. The remainder is forecast, and the effect on the values ahead is added
+back.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,16 +13,16 @@ from jaxtyping import Float
 from ..errors import BadInput
 from .forecasters import Forecaster, History, Quantiles
 
-_RIDGE = 1.0  # of standardized changes: holds back where values are few
-_MOST = 4_096  # values that are regressed
+_RIDGE = 1.0  # of standardized changes: regularizes if there are few values
+_MOST = 4_096  # values used in the regression
 
 
 class WithCovariates:
-    """A forecaster that first takes off what the covariates explain.
+    """A forecaster that first removes the effect of covariates.
 
     Args:
-        forecaster: of what remains.
-        covariates: by column: values from the first of the series on, and those ahead.
+        forecaster: for the remainder.
+        covariates: by column: values from the first of the series on, including those ahead.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class WithCovariates:
         self.levels = forecaster.levels
 
     def forecast(self, histories: Sequence[History], leads: int) -> Quantiles:
-        """See `Forecaster`; histories must begin with the series."""
+        """See `Forecaster`; histories must start with the series."""
         rest, added = [], []
         for one in histories:
             count = len(one.values)
@@ -54,14 +54,14 @@ class WithCovariates:
 
 
 def _weights(history: History, beside: Float[np.ndarray, "c n"]) -> Float[np.ndarray, " c"]:
-    """Ridge regression of changes over a season, each covariate in units of its own changes."""
+    """Fit a ridge regression of seasonal changes, on covariates scaled by their changes."""
     lag = history.season if len(history.values) > 2 * history.season else 1
     target = history.values[-_MOST:]
     change = target[lag:] - target[:-lag]
     columns = beside[:, -_MOST:]
     changes = columns[:, lag:] - columns[:, :-lag]
     sizes = changes.std(axis=1)
-    sizes[sizes == 0] = np.inf  # one that does not change explains nothing
+    sizes[sizes == 0] = np.inf  # a constant covariate explains nothing
     scaled = changes / sizes[:, None]
     square = scaled @ scaled.T + _RIDGE * np.eye(len(scaled))
     weights: Float[np.ndarray, " c"] = np.linalg.solve(square, scaled @ change) / sizes

@@ -1,6 +1,6 @@
-"""What forecasts: the simple baselines, the built-in network, PatchTST and TimesFM of transformers.
+"""Forecasters: simple baselines, the built-in network, PatchTST and TimesFM of transformers.
 
-All give quantiles of each lead, in the units of the series.
+All return quantiles of each lead, in the units of the series.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,14 +26,14 @@ from .network import MODEL_TYPE, QUANTILES, SeriesForecaster, as_inputs, pinball
 FloatArray = NDArray[np.float64]
 Quantiles = Float[np.ndarray, "b h q"]
 
-_AT_ONCE = 64  # histories
+_AT_ONCE = 64  # histories per batch
 _NORMAL = (-1.2815515655, -0.8416212336, -0.5244005127, -0.2533471031, 0.0)
-_Z = np.array([*_NORMAL, *(-z for z in _NORMAL[-2::-1])])  # of QUANTILES
+_Z = np.array([*_NORMAL, *(-z for z in _NORMAL[-2::-1])])  # normal quantiles at QUANTILES
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Values up to a moment, and their seasons; 1: none."""
+    """Values up to a forecast origin, and their seasons; 1 for none."""
 
     values: FloatArray
     season: int = 1
@@ -42,11 +42,11 @@ class History:
 
 @runtime_checkable
 class Forecaster(Protocol):
-    """What forecasts.
+    """A forecaster.
 
     Attributes:
-        name: for people.
-        levels: of its quantiles; the median alone where it gives one value.
+        name: for display.
+        levels: of its quantiles; only the median for point forecasts.
     """
 
     @property
@@ -56,12 +56,12 @@ class Forecaster(Protocol):
     def levels(self) -> tuple[float, ...]: ...  # noqa: D102
 
     def forecast(self, histories: Sequence[History], leads: int) -> Quantiles:
-        """Quantiles of the next values of each history."""
+        """Return quantiles of the next values of each history."""
         ...
 
 
 class Naive:
-    """The last season again; its errors of one season grow with the root of the seasons ahead."""
+    """The last season again; its error grows with the root of the number of seasons ahead."""
 
     name, levels = "seasonal naive", QUANTILES
 
@@ -80,7 +80,7 @@ class Naive:
 
 
 class Drift:
-    """The line through the first and last value, with the errors of a random walk about it."""
+    """The line through the first and last value, with the errors of a random walk around it."""
 
     name, levels = "drift", QUANTILES
 
@@ -113,13 +113,13 @@ Inputs = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Histories as a network reads them; its outputs are `level + scale * output`.
+    """Histories as input of a network; forecasts are `level + scale * output`.
 
     Attributes:
-        inputs: what the network takes.
+        inputs: of the network.
         level: of each history.
-        scale: of each.
-        unit: of each, in which errors are counted in training: its mean change over a season.
+        scale: of each history.
+        unit: of the training loss of each history: its mean change over a season.
     """
 
     inputs: Inputs
@@ -129,15 +129,15 @@ class Batch:
 
 
 class NetworkForecaster:
-    """A network: what the built-in one and those of transformers share.
+    """A forecasting network: base class of the built-in one and those of transformers.
 
     Attributes:
         name: as the user wrote it.
         fingerprint: of its weights and configuration.
         network: the module, in evaluation mode.
-        heads: paths of the last linear layers of `network`, which a linear head trains.
-        device: where it runs.
-        most: leads that it forecasts at once.
+        heads: paths of the last linear layers of `network`, which the method `linear` trains.
+        device: of the network.
+        most: leads that it forecasts in one pass.
         levels: of its quantiles.
     """
 
@@ -150,15 +150,18 @@ class NetworkForecaster:
         self.most = LEADS
 
     def prepare(self, histories: Sequence[History], leads: int) -> Batch:
-        """Histories as the network reads them."""
+        """Convert histories to the network's input."""
         raise NotImplementedError
 
     def run(self, inputs: Inputs, leads: int) -> Float[Tensor, "b h q"]:
-        """Quantiles of `leads` or more values, in the units of the batch; differentiable."""
+        """Return quantiles of `leads` or more values, differentiable.
+
+        They are in the units of the batch.
+        """
         raise NotImplementedError
 
     def loss(self, batch: Batch, target: Float[Tensor, "b h"]) -> Float[Tensor, " b"]:
-        """The quantile loss of each history, in its `unit`."""
+        """Return the quantile loss of each history, in its `unit`."""
         tensor = torch.as_tensor
         device = target.device
         level, scale, unit = (
@@ -170,7 +173,7 @@ class NetworkForecaster:
         return pinball(units, target / unit, self.levels).mean(dim=1)
 
     def forecast(self, histories: Sequence[History], leads: int) -> Quantiles:
-        """See `Forecaster`; beyond `most` leads it goes on from its own median."""
+        """See `Forecaster`; beyond `most` leads it continues from its own median."""
         parts = [histories[n : n + _AT_ONCE] for n in range(0, len(histories), _AT_ONCE)]
         return np.concatenate([self._forecast(part, leads) for part in parts])
 
@@ -186,7 +189,7 @@ class NetworkForecaster:
             block = block[:, : min(leads - count, self.most)]
             center = block[:, :, middle : middle + 1]
             away = block - center
-            # quantiles of a network may cross: none lies nearer to the median than its inner one
+            # quantiles of a network may cross: keep them ordered outward from the median
             away[..., middle:] = np.maximum.accumulate(away[..., middle:], axis=-1)
             away[..., middle::-1] = np.minimum.accumulate(away[..., middle::-1], axis=-1)
             away = np.sign(away) * np.hypot(away, wider)
@@ -200,7 +203,7 @@ class NetworkForecaster:
 
 
 class SeriesModel(NetworkForecaster):
-    """`builtin/series`, and what `graft recipe run series` makes."""
+    """The built-in network: `builtin/series`, or a result of `graft recipe run series`."""
 
     def prepare(self, histories: Sequence[History], leads: int) -> Batch:
         """See `NetworkForecaster`."""
@@ -273,7 +276,10 @@ class LibraryModel(NetworkForecaster):
         return _quantiles_of(spread).to(self.device)
 
     def loss(self, batch: Batch, target: Float[Tensor, "b h"]) -> Float[Tensor, " b"]:
-        """Its own loss where its head is a distribution, whose quantiles have no gradient."""
+        """Return the negative log-likelihood if the head is a distribution.
+
+        Quantiles of a distribution have no gradient. Other heads use the quantile loss.
+        """
         if self.kind == "patchtst" and len(self.levels) > 1:
             found: Any = self.network(**batch.inputs)
             spread = self.network.distribution_output.distribution(  # type: ignore[union-attr,operator]
@@ -287,7 +293,7 @@ class LibraryModel(NetworkForecaster):
 
 
 def _quantiles_of(spread: Any) -> Float[Tensor, "b h q"]:
-    """Quantiles of a distribution of PyTorch over [b h 1], in float64 by SciPy."""
+    """Return quantiles of a PyTorch distribution over [b h 1], in float64 by SciPy."""
     from scipy import stats
 
     base, loc, scale = spread, 0.0, 1.0
@@ -329,11 +335,11 @@ _HEADS: Mapping[str, tuple[str, ...]] = {
 
 
 def open_forecaster(name: str, device: str = "auto") -> NetworkForecaster:
-    """Load a model that forecasts.
+    """Load a forecasting model.
 
     Raises:
         BadInput: the name, folder or device cannot be used.
-        Damaged: a weight file is cut short.
+        Damaged: a weight file is truncated.
     """
     root: Path = locate(name)
     config = read_object(root / "config.json")

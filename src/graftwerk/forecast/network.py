@@ -1,7 +1,8 @@
-"""The built-in forecaster: a small patched transformer that weighs and corrects simple forecasts.
+"""The built-in forecaster: a small patch transformer on top of simple forecasts.
 
-Patches of the past, one token of facts and patches of the leads ahead go through one encoder; of
-each lead come a weighting of the simple forecasts, a correction, and the spacing of the quantiles.
+Patches of the past, one token of facts and patches of the leads pass through one encoder. For each
+lead, the head returns weights of the simple forecasts, a correction, and the spacing of the
+quantiles.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,11 +21,16 @@ QUANTILES = tuple(round(level / 10, 1) for level in range(1, 10))
 _CHANNELS = 4  # of the past; see `Example`
 _FIRST_WEIGHT = 2.0  # logit of "as one season ago" in an untrained network
 _WIDEST, _DEEPEST = 8_192, 128
-_SPACING = -1.0  # of quantiles before training, under softplus
+_SPACING = -1.0  # of quantiles before training, input of the softplus
 
 
 def spaced(center: Tensor, gaps: Tensor) -> Tensor:
-    """Quantiles that never cross: `center` is the median, `gaps` >= 0 lie between neighbours."""
+    """Return quantiles that never cross, from the median and the gaps between neighbours.
+
+    Args:
+        center: the median.
+        gaps: between neighbouring quantiles, 0 or more.
+    """
     half = gaps.shape[-1] // 2
     down = gaps[..., :half].flip(-1).cumsum(-1).flip(-1)
     up = gaps[..., half:].cumsum(-1)
@@ -52,7 +58,7 @@ class _Block(nn.Module):
 
 
 class SeriesForecaster(nn.Module):
-    """See the module; built from its configuration alone."""
+    """The network of this module, built from its configuration alone."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -69,7 +75,7 @@ class SeriesForecaster(nn.Module):
         self.head = nn.Linear(width, PATCH * (len(NAMES) + 1 + len(QUANTILES) - 1))
 
     def start(self) -> None:
-        """Let an untrained network forecast as the last season was."""
+        """Initialize the network to forecast the last season again."""
         with torch.no_grad():
             self.head.weight.mul_(0.1)
             bias = self.head.bias.view(PATCH, -1)
@@ -78,7 +84,7 @@ class SeriesForecaster(nn.Module):
             bias[:, len(NAMES) + 1 :] = _SPACING
 
     def encode(self, inputs: Mapping[str, Tensor]) -> Float[Tensor, "b p d"]:
-        """Hidden states of the patches of leads: what the head reads."""
+        """Return the hidden states of the patches of leads, which are the input of the head."""
         past = _patches(inputs["past"])
         ahead = torch.asinh(inputs["ahead"])
         leads = torch.arange(1, ahead.shape[-1] + 1, device=ahead.device)
@@ -96,7 +102,7 @@ class SeriesForecaster(nn.Module):
         return found
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Float[Tensor, "b h q"]:
-        """Quantiles of each lead, in units of each example's scale around its level."""
+        """Return quantiles of each lead, in units of each example's scale around its level."""
         parts = self.head(self.encode(inputs)).float()
         parts = parts.view(len(parts), parts.shape[1] * PATCH, -1)
         logits, correction, gaps = parts.split([len(NAMES), 1, len(QUANTILES) - 1], dim=-1)
@@ -106,14 +112,14 @@ class SeriesForecaster(nn.Module):
 
 
 def _patches(channels: Float[Tensor, "b c t"]) -> Float[Tensor, "b p d"]:
-    """All channels of each patch side by side."""
+    """Concatenate all channels of each patch."""
     batch, count, length = channels.shape
     parts = channels.reshape(batch, count, length // PATCH, PATCH)
     return parts.transpose(1, 2).flatten(2)
 
 
 def as_inputs(examples: Sequence[Example]) -> dict[str, Tensor]:
-    """A batch of what the network reads."""
+    """Stack examples into the network's input."""
     return {
         name: torch.from_numpy(np.stack([getattr(one, name) for one in examples])).float()
         for name in ("past", "ahead", "facts")
@@ -123,7 +129,7 @@ def as_inputs(examples: Sequence[Example]) -> dict[str, Tensor]:
 def pinball(
     quantiles: Float[Tensor, "b h q"], target: Float[Tensor, "b h"], levels: Sequence[float]
 ) -> Float[Tensor, "b h"]:
-    """Twice the mean quantile loss, which approximates the CRPS."""
+    """Return twice the mean quantile loss, which approximates the CRPS."""
     error = target.unsqueeze(-1) - quantiles
     at = torch.tensor(levels, device=error.device)
     return 2 * torch.maximum(at * error, (at - 1) * error).mean(-1)

@@ -1,4 +1,4 @@
-"""The plot of a forecast: what came before, the median and its 80 % interval."""
+"""The plot of a forecast: the history, the median and its 80 % interval."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from .candidates import seasonal_naive
 
 FloatArray = NDArray[np.float64]
 
-_BEFORE = 4  # horizons, or
-_SEASONS = 4  # seasons of the history that are shown
-_MOST = 1_000  # values
+_BEFORE = 4  # horizons of history that are shown, or
+_SEASONS = 4  # as many seasons, whichever is more
+_MOST = 1_000  # values shown, at most
 
 
 def plot_forecast(
@@ -25,16 +25,16 @@ def plot_forecast(
     title: str,
     steps: str,
 ) -> bytes:
-    """Return a PNG.
+    """Return a PNG of a forecast next to the history.
 
     Args:
         values: the history.
         quantiles: of the values ahead.
-        tested: of its last values, forecast without them; None: not shown.
+        tested: of the last known values, forecast without them; None to omit them.
         levels: of the quantiles.
-        season: for the seasonal naive forecast that is shown beside.
-        title: above all.
-        steps: what lies between two values.
+        season: for the seasonal naive forecast, which is also shown.
+        title: of the plot.
+        steps: name of the step between two values.
     """
     horizon = len(quantiles)
     shown = max(min(max(_BEFORE * horizon, _SEASONS * season), _MOST), 24)

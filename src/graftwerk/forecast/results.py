@@ -1,4 +1,4 @@
-"""What forecasts report."""
+"""Reports of forecasts."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from ..results import Report
 
 
 class BacktestRow(Report):
-    """How one way to forecast did on the end of the history."""
+    """Errors of one forecasting method on the end of the history."""
 
     name: str = Field(description="model or baseline")
     mase: float | None = Field(
@@ -24,7 +24,7 @@ class BacktestRow(Report):
 
 
 class ForecastResult(Report):
-    """What `forecast` answers."""
+    """Result of `forecast`."""
 
     target: str = Field(description="column that was forecast")
     model: str = Field(description="the model")

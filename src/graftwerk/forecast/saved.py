@@ -1,4 +1,4 @@
-"""A forecaster that was fitted to a series, in a folder: what was learned, and on which model."""
+"""Saved forecasters: what was learned from a series, and the base model."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ _WEIGHTS = "learned.safetensors"
 
 
 def is_saved(name: str) -> bool:
-    """Whether a name is that of a folder that `save` wrote."""
+    """Whether a name is that of a folder written by `save`."""
     path = Path(name).expanduser() / RECORD
     if not path.is_file():
         return False
@@ -28,7 +28,7 @@ def is_saved(name: str) -> bool:
 
 
 def require_free(folder: Path) -> None:
-    """Refuse a folder that holds something else.
+    """Refuse a folder that contains something else.
 
     Raises:
         BadFile: it does.
@@ -37,10 +37,10 @@ def require_free(folder: Path) -> None:
 
 
 def save(folder: Path, base: NetworkForecaster, tuned: Tuned) -> None:
-    """Write what was learned, whole or not at all; no weight that was not learned.
+    """Save the learned weights, and only those, atomically.
 
     Raises:
-        BadFile, NoRoom: the folder holds something else, or cannot be written.
+        BadFile, NoRoom: the folder contains something else, or cannot be written.
     """
     from safetensors.torch import save as to_bytes
 
@@ -55,12 +55,12 @@ def save(folder: Path, base: NetworkForecaster, tuned: Tuned) -> None:
 
 
 def open_saved(name: str, device: str) -> tuple[NetworkForecaster, str]:
-    """The model with what was learned, and how it was fitted.
+    """Load a saved forecaster and return it with the method that it was fitted with.
 
     Raises:
-        BadFile: it is no such folder, or the model is not there.
-        WrongBase: the model is another one than it was fitted on; both are named.
-        Damaged: a file does not match its hash.
+        BadFile: the folder is not a saved forecaster, or its base model does not exist.
+        WrongBase: the base model is not the one it was fitted on; the message names both.
+        Damaged: a file does not match its checksum.
     """
     from safetensors.torch import load_file
 

@@ -1,11 +1,11 @@
-"""How long the seasons of a series are: by what its steps suggest, confirmed by its values."""
+"""Detection of seasons: suggested by the time step of a series, confirmed by its values."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-# seconds of a step -> seasons of that many steps, the usual one first
+# seconds per step -> season lengths in steps, the most common first
 _DAY = 86_400
 _SUGGESTED: dict[float, tuple[int, ...]] = {
     1: (60, 3_600),
@@ -20,13 +20,13 @@ _SUGGESTED: dict[float, tuple[int, ...]] = {
 }
 _MONTHS: dict[int, tuple[int, ...]] = {1: (12,), 3: (4,), 12: ()}
 _BUSINESS = (5, 21, 260)
-_SURE = 0.3  # autocorrelation at a season that nothing suggests
-_LONGEST = 400  # season that is searched for
-_READ = 4_096  # values
+_SURE = 0.3  # autocorrelation of a season that was not suggested
+_LONGEST = 400  # longest season that is searched for
+_READ = 4_096  # last values that are used
 
 
 def suggested_seasons(seconds: float | None, months: int | None, business: bool) -> tuple[int, ...]:
-    """Seasons that the length of a step suggests."""
+    """Return the seasons that a time step suggests."""
     if business:
         return _BUSINESS
     if months is not None:
@@ -35,10 +35,9 @@ def suggested_seasons(seconds: float | None, months: int | None, business: bool)
 
 
 def find_seasons(values: FloatArray, suggested: tuple[int, ...] = ()) -> tuple[int, int]:
-    """The main season and a second, longer one; 1 where there is none.
+    """Return the main season and a second, longer one; 1 if there is none.
 
-    A suggested season needs an autocorrelation that chance hardly gives; any other one a strong
-    one, at a peak.
+    A suggested season needs a significant autocorrelation; any other one a strong peak.
     """
     values = values[-_READ:]
     correlation = _autocorrelation(values)
@@ -62,7 +61,7 @@ def find_seasons(values: FloatArray, suggested: tuple[int, ...] = ()) -> tuple[i
 
 
 def _holds(correlation: FloatArray, lag: int, count: int) -> bool:
-    """Whether a season of this length shows: M4's test, at 90 %."""
+    """Whether a season of this length is significant by the test of M4, at 90 %."""
     if lag < 2 or count < 2 * lag + 1 or lag >= len(correlation):
         return False
     limit = 1.645 * np.sqrt((1 + 2 * (correlation[1:lag] ** 2).sum()) / count)
@@ -70,7 +69,7 @@ def _holds(correlation: FloatArray, lag: int, count: int) -> bool:
 
 
 def _autocorrelation(values: FloatArray) -> FloatArray:
-    """Of the values without their straight line."""
+    """Return the autocorrelation of the linearly detrended values."""
     time = np.arange(len(values))
     rest = values - np.polyval(np.polyfit(time, values, 1), time) if len(values) > 2 else values * 0
     size = 2 ** int(np.ceil(np.log2(2 * len(rest))))

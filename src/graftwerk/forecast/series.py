@@ -1,4 +1,4 @@
-"""Read a series out of a table: its time column, its spacing, its gaps, what comes beside it."""
+"""Read a time series from a table: its time column, its step, its gaps and its covariates."""
 
 import re
 from collections import Counter
@@ -36,18 +36,18 @@ _TIME_NAMES = re.compile(
 )
 _DAY = timedelta(days=1)
 _WEEKDAYS = 5
-_MOST = 10_000_000  # places of a grid of times
+_MOST = 10_000_000  # size of a grid of times
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What lies between two values.
+    """The time step between two values.
 
     Attributes:
-        words: for people.
-        seconds: or None where it is one of months or of working days.
-        months: or None.
-        business: whether weekends are left out.
+        words: for display.
+        seconds: None for a step of months or of working days.
+        months: None for any other step.
+        business: whether weekends are skipped.
     """
 
     words: str
@@ -56,7 +56,7 @@ class Step:
     business: bool = False
 
     def after(self, time: datetime, count: int) -> datetime:
-        """The time so many steps on."""
+        """Return the time `count` steps later."""
         if self.months is not None:
             return _add_months(time, self.months * count)
         if self.business:
@@ -70,22 +70,22 @@ class Step:
         return time + timedelta(seconds=(self.seconds or 0) * count)
 
     def seasons(self) -> tuple[int, ...]:
-        """Seasons that it suggests."""
+        """Return the seasons that the step suggests."""
         return suggested_seasons(self.seconds, self.months, self.business)
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A series.
+    """A time series.
 
     Attributes:
         name: of its column.
         values: float64, without gaps.
-        times: of each value; empty where the table has none.
-        step: between two values; None where there are no times.
-        covariates: by column: values beside, and those after the last value, as far as known.
+        times: of each value; empty if the table has none.
+        step: between two values; None if there are no times.
+        covariates: by column: values along the series, and after its last value as far as known.
         table: how the table was read.
-        notes: what a person should know.
+        notes: remarks for the user.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Series:
     notes: tuple[str, ...] = ()
 
     def times_ahead(self, count: int) -> list[str]:
-        """Times of the values to come; their numbers where there are no times."""
+        """Return the times of the values ahead; their numbers if there are no times."""
         if self.step is None:
             return [str(len(self.values) + number) for number in range(1, count + 1)]
         return [_shown(self.step.after(self.times[-1], n), self.step) for n in range(1, count + 1)]
@@ -115,14 +115,14 @@ def read_series(
 
     Args:
         path: the table.
-        target: the column; None: the only one of numbers.
-        covariates: columns that are known beside it.
-        time: column of times; None: found by what the columns hold.
-        gaps: whether missing times and values are filled in by straight lines.
-        reading: what the user said about how the table is written.
+        target: the column; None for the only numeric one.
+        covariates: columns of covariates.
+        time: column of times; None to detect it by its contents.
+        gaps: whether missing times and values are filled by linear interpolation.
+        reading: the user's options for parsing the table.
 
     Raises:
-        BadInput: a column is not there, or holds no such series; says what to do.
+        BadInput: a column does not exist, or contains no such series; says what to do.
     """
     known = [name for name in (target, time, *covariates) if name is not None]
     table = read_table(path, reading, known)
@@ -166,7 +166,7 @@ def read_series(
 
 
 def _time_column(table: Table, target: str | None) -> str | None:
-    """The column of times: one of dates, a usual name first; None where there is none."""
+    """Return the column of times, preferring common names; None if there is none."""
     found: list[tuple[bool, int, str]] = []
     for name in table.columns:
         values = [v for v in table.column(name) if not is_missing(v)]
@@ -197,7 +197,7 @@ def _only_numbers(table: Table, time: str | None) -> str:
 
 
 def _numbers(table: Table, name: str) -> FloatArray:
-    """A column as numbers, NaN where it is empty."""
+    """Return a column as numbers, with NaN for empty cells."""
     found = np.full(len(table.places), np.nan)
     for number, (value, place) in enumerate(zip(table.numbers(name), table.places, strict=True)):
         if is_missing(value):
@@ -216,14 +216,14 @@ def _numbers(table: Table, name: str) -> FloatArray:
 
 
 def _text(value: Any) -> str:
-    """A cell as text, a whole number without its point."""
+    """Return a cell as text, a whole number without decimal point."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).strip()
 
 
 def _read_times(table: Table, name: str) -> tuple[list[datetime], list[str]]:
-    """The times of a column, in UTC where they name a zone."""
+    """Parse a column of times; those with a time zone are converted to UTC."""
     cells = list(table.column(name))
     for cell, place in zip(cells, table.places, strict=True):
         if is_missing(cell):
@@ -262,7 +262,7 @@ def _tried(parse: Callable[[str], datetime], text: str) -> bool:
 
 
 def _parsers(texts: Sequence[Any]) -> list[tuple[Callable[[str], datetime], str]]:
-    """Ways to read these times, with what to say of each; the sure ones first."""
+    """Return possible parsers for these times, each with a note; unambiguous ones first."""
     plain = [text for text in texts if isinstance(text, str)]
     found: list[tuple[Callable[[str], datetime], str]] = []
     if all(_YEAR.fullmatch(text) for text in plain):
@@ -286,7 +286,7 @@ def _parsers(texts: Sequence[Any]) -> list[tuple[Callable[[str], datetime], str]
 
 
 def _irregularity(form: str, texts: Sequence[str]) -> int:
-    """Different distances between neighbours, of which the right reading has few."""
+    """Count the different distances between neighbours; the correct format has few."""
     times = [_by(form)(text) for text in texts]
     return len({after - before for before, after in pairwise(times)})
 
@@ -329,7 +329,7 @@ def _one_zone(
 def _in_order(
     table: Table, times: Sequence[datetime], columns: Mapping[str, FloatArray], name: str
 ) -> tuple[list[int], list[str]]:
-    """Places of the rows by time, each time once."""
+    """Return row indices sorted by time, without repeated times, and notes."""
     order = sorted(range(len(times)), key=lambda n: times[n])
     notes = [] if order == list(range(len(times))) else [f"rows are put in the order of {name}"]
     once: list[int] = []
@@ -360,7 +360,7 @@ def _in_order(
 
 
 def _find_step(times: Sequence[datetime], name: str) -> Step:
-    """The usual distance between neighbours: months, working days, or seconds."""
+    """Return the most common distance between neighbours: months, working days, or seconds."""
     if len(times) < 2:
         raise BadInput(
             "the series has one value only.", "A forecast needs a history of at least three."
@@ -383,7 +383,10 @@ def _find_step(times: Sequence[datetime], name: str) -> Step:
 
 
 def _monthly(times: Sequence[datetime]) -> int:
-    """Months between neighbours, where all stand on one day of theirs or on the last; else 0."""
+    """Return the months between neighbours if the series is monthly; else 0.
+
+    All times must be on the same day of the month, or on its last day.
+    """
     last = all((time + _DAY).month != time.month for time in times)
     if not last and len({(t.day, t.hour, t.minute, t.second) for t in times}) > 1:
         return 0
@@ -424,7 +427,7 @@ def _on_grid(
     gaps: Gaps,
     notes: list[str],
 ) -> tuple[list[datetime], dict[str, FloatArray]]:
-    """Put the rows on even steps; times that lack are named, and become NaN to be filled in."""
+    """Put the rows on an even grid; missing times are noted and become NaN, or are refused."""
     places, grid, now = [0], [times[0]], times[0]
     missing: list[datetime] = []
     for time in times[1:]:
@@ -463,7 +466,10 @@ def _on_grid(
 def _filled(
     name: str, target: str, columns: Mapping[str, FloatArray], gaps: Gaps, notes: list[str]
 ) -> tuple[int, dict[str, FloatArray], FloatArray]:
-    """First row, covariates and target without holes; rows after the target's last are ahead."""
+    """Return the first row used, and covariates and target without gaps.
+
+    Rows after the target's last value are those ahead.
+    """
     known = np.flatnonzero(~np.isnan(columns[target]))
     start, end = int(known[0]), int(known[-1]) + 1
     if start:
@@ -472,7 +478,7 @@ def _filled(
     for column, whole in columns.items():
         values = whole[start : end if column == target else len(whole)]
         there = ~np.isnan(values)
-        last = int(np.flatnonzero(there)[-1]) + 1 if there.any() else 0  # of what is known ahead
+        last = int(np.flatnonzero(there)[-1]) + 1 if there.any() else 0  # end of the known values
         values, there = values[:last], there[:last]
         holes = np.flatnonzero(~there)
         if len(holes) and there.any():

@@ -1,6 +1,6 @@
-"""Made-up series to train on: trends, seasons, cycles, smooth and rough noise, sudden changes.
+"""Synthetic training series: trends, seasons, cycles, smooth and rough noise, sudden changes.
 
-Every series is a function of its seed. Nothing real goes in.
+Every series is a function of its seed. No real data is used.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _PAIRS = ((24, 168), (24, 168), (7, 364), (48, 336), (12, 144), (96, 672), (60, 
 
 @dataclass(frozen=True, slots=True)
 class Synthetic:
-    """A series and its periods; 1 where it has none."""
+    """A series and its periods; 1 for none."""
 
     values: FloatArray
     season: int
@@ -26,7 +26,7 @@ class Synthetic:
 
 
 def synthetic_series(generator: Generator, leads: int, longest: int) -> Synthetic:
-    """A history of some length and `leads` values after it."""
+    """Generate a history of random length and `leads` values after it."""
     season, second = _periods(generator)
     least, most = max(8, int(1.3 * season)), min(longest, max(12 * season, 200))
     if second > 1 and generator.random() < 0.7:
@@ -54,12 +54,12 @@ def _periods(generator: Generator) -> tuple[int, int]:
 
 
 def _size(generator: Generator, low: float | int = 0.05, high: float | int = 3.0) -> float:
-    """A number between, any order of magnitude as likely."""
+    """Return a random number from a log-uniform distribution."""
     return float(np.exp(generator.uniform(np.log(low), np.log(high))))
 
 
 def _components(generator: Generator, count: int, season: int, second: int) -> FloatArray:
-    """A sum, or a product, of independent parts."""
+    """Generate a sum, or a product, of independent components."""
     values = np.zeros(count)
     if generator.random() < 0.7:
         values += _size(generator, 0.1, 6) * _trend(generator, count)
@@ -73,7 +73,7 @@ def _components(generator: Generator, count: int, season: int, second: int) -> F
     if generator.random() < 0.25:
         noise = noise * np.exp(_size(generator, 0.1, 1) * _smooth(generator, count))
     values += _size(generator, 0.02, 1.5) * noise
-    if season > 1 and generator.random() < 0.2:  # the size of everything follows the season
+    if season > 1 and generator.random() < 0.2:  # the noise varies with the season
         values += _size(generator, 0.02, 1) * noise * (1 + _season(generator, count, season))
     if generator.random() < 0.35:
         return np.exp(_size(generator, 0.05, 0.8) * values)
@@ -92,7 +92,7 @@ def _trend(generator: Generator, count: int) -> FloatArray:
         return np.asarray(
             sign / (1 + np.exp(-generator.uniform(4, 20) * (time - generator.uniform(0.2, 1.2))))
         )
-    if kind == 3:  # straight pieces
+    if kind == 3:  # piecewise linear
         knots = np.concatenate([[0, 1], generator.random(generator.integers(1, 6))])
         return np.asarray(
             np.interp(time, np.sort(knots), generator.normal(size=len(knots)).cumsum())
@@ -102,7 +102,7 @@ def _trend(generator: Generator, count: int) -> FloatArray:
 
 
 def _season(generator: Generator, count: int, period: int) -> FloatArray:
-    """A pattern that repeats, perhaps of changing size or slowly of another shape."""
+    """Generate a repeating pattern, perhaps of changing amplitude or slowly changing shape."""
     pattern = _pattern(generator, period)
     place = (np.arange(count) + generator.integers(period)) % period
     values = pattern[place]
@@ -137,7 +137,7 @@ def _pattern(generator: Generator, period: int) -> FloatArray:
 
 
 def _smooth(generator: Generator, count: int) -> FloatArray:
-    """A draw of a Gaussian process, from random waves of its spectrum (RBF or Matern kernel)."""
+    """Sample a Gaussian process by random Fourier features (RBF or Matern kernel)."""
     waves, length = 24, _size(generator, 3, max(count, 6))
     rates = generator.normal(size=waves) / length
     if generator.random() < 0.5:  # heavier tails: a rougher kernel
@@ -156,7 +156,7 @@ def _noise(generator: Generator, count: int) -> FloatArray:
         noise = rough
     elif kind < 0.6:  # autoregressive
         noise = lfilter([1], [1, -generator.uniform(0, 0.99)], rough)
-    elif kind < 0.75:  # a cycle without a fixed period, as of sunspots or lynxes
+    elif kind < 0.75:  # a cycle without a fixed period, such as sunspots or lynx populations
         radius, angle = generator.uniform(0.8, 0.995), 2 * np.pi / generator.uniform(5, 80)
         noise = lfilter([1], [1, -2 * radius * np.cos(angle), radius**2], rough)
     else:
@@ -166,7 +166,10 @@ def _noise(generator: Generator, count: int) -> FloatArray:
 
 
 def _innovations(generator: Generator, count: int, season: int) -> FloatArray:
-    """Exponential smoothing run forward: level, damped trend and season moved by each surprise."""
+    """Generate a series from a state-space model of exponential smoothing.
+
+    Each innovation updates the level, the damped trend and the season.
+    """
     level, slope = _size(generator, 1, 30), generator.normal() * _size(generator, 0.005, 0.3)
     pattern = _pattern(generator, season) * _size(generator, 0.2, 6) if season > 1 else np.zeros(1)
     follow = generator.choice([generator.uniform(0.02, 0.4), generator.uniform(0.4, 1.0)])
@@ -190,7 +193,7 @@ def _innovations(generator: Generator, count: int, season: int) -> FloatArray:
 
 
 def _changed(generator: Generator, values: FloatArray) -> FloatArray:
-    """Changes of level, single outliers, floors, rounding; seldom any."""
+    """Apply level shifts, outliers, floors or rounding, each rarely, and a random scale."""
     spread, count = float(values.std()), len(values)
     if generator.random() < 0.12:
         values = values.copy()

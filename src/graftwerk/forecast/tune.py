@@ -1,7 +1,7 @@
-"""Fitting a forecaster to a series: its last linear layer, low-rank updates, or all weights.
+"""Fit a forecaster to a series: its last linear layer, a LoRA adapter, or all weights.
 
-Windows of the series are trained on by the one loop. How much of what was learned is used, from
-nothing to all of it, is chosen on its last windows, which are not trained on.
+Training uses windows of the series. How much of the learned change is applied, from none to all of
+it, is chosen on the last windows, which are held out.
 """
 
 import math
@@ -29,24 +29,24 @@ Method = Literal["linear", "lora", "full"]
 
 _RATES: Mapping[Method, float] = {"linear": 2e-3, "lora": 1e-3, "full": 3e-4}
 _BATCH = 32
-_HELD = 0.2  # share of the history whose windows choose
-_HELD_WINDOWS = 48  # of them
+_HELD = 0.2  # share of the history whose windows are held out
+_HELD_WINDOWS = 48  # number of held-out windows
 _LEAST = 16  # values before a window
-_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of what was learned
+_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the learned change
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What fitting came to.
+    """Result of fitting.
 
     Attributes:
         method: how it was fitted.
-        parameters: numbers that were learned.
-        share: of what was learned that is used; 0: the frozen model is left as it was.
-        before: mean loss of the windows that chose, with the frozen model.
-        after: with what is used.
-        weights: of the learned parameters, by name; empty with `lora`.
-        steer: with `lora`; it is in the network.
+        parameters: number of trained parameters.
+        share: of the learned change that is applied; 0 leaves the frozen model as it was.
+        before: mean loss of the held-out windows with the frozen model.
+        after: the same with the applied share.
+        weights: of the trained parameters, by name; empty with `lora`.
+        steer: the LoRA adapter, with `lora`; it is installed in the network.
     """
 
     method: Method
@@ -58,7 +58,7 @@ class Tuned:
     steer: LowRank | None = None
 
     def describe(self) -> str:
-        """One line for people."""
+        """Return a one-line summary."""
         return (
             f"{self.method}: {self.parameters:,} numbers learned, loss of held-out windows "
             f"{self.before:.4f} -> {self.after:.4f} with {self.share:.0%} of what was learned"
@@ -107,14 +107,14 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """How a forecaster is fitted.
+    """How to fit a forecaster.
 
     Attributes:
-        method: what is trained.
-        leads: values ahead that it is trained for.
+        method: which parameters are trained.
+        leads: values ahead that it is trained to forecast.
         steps: of the optimizer.
-        rank: of low-rank updates.
-        seed: of the order of windows and of first weights.
+        rank: hyperparameters of the LoRA adapter.
+        seed: for the order of windows and the initialization.
     """
 
     method: Method
@@ -127,25 +127,25 @@ class Fitting:
 def tune(
     model: NetworkForecaster, history: History, how: Fitting, folder: Path, monitor: Monitor
 ) -> Tuned:
-    """Fit a forecaster to a history, all of which may be learned from; its network is changed.
+    """Fit a forecaster to a history, all of which may be used; its network is modified.
 
     Args:
-        model: what is fitted.
+        model: the forecaster to fit.
         history: its values and seasons.
         how: see `Fitting`.
         folder: for checkpoints.
-        monitor: informed.
+        monitor: for progress.
 
     Raises:
         BadInput: the history is too short.
-        Diverged: the loss is not finite any more.
+        Diverged: the loss is no longer finite.
     """
     leads, method, seed = min(how.leads, model.most), how.method, how.seed
     first, held, last = _windows(history, leads)
     generator = generator_for(seed, 0, model.device)
     steer, parameters = _parameters(model, method, how.rank, generator)
     frozen = {name: one.detach().clone() for name, one in parameters.items()}
-    # a window that ends `leads` before the first held-out one shares no value with it
+    # windows that end `leads` before the first held-out one share no target with it
     task = _Task(model, history, parameters, (first, held - leads), leads, seed)
     windows = np.unique(np.linspace(held, last, _HELD_WINDOWS).astype(int)).tolist()
     warm = min(20, how.steps // 4 + 1)
@@ -173,7 +173,7 @@ def tune(
 
 
 def _windows(history: History, leads: int) -> tuple[int, int, int]:
-    """Ends of the first window, of the first one held out, and of the last."""
+    """Return the ends of the first window, of the first held-out one, and of the last."""
     last = len(history.values) - leads
     first = max(_LEAST, min(2 * history.season, last // 2))
     held = last - max(1, round(_HELD * (last - first)))
@@ -210,7 +210,7 @@ def _put(
     share: float,
     steer: LowRank | None,
 ) -> dict[str, Tensor]:
-    """Use a share of what was learned; gives the weights that this makes."""
+    """Apply a share of the learned change and return the resulting weights."""
     if steer is not None:
         with torch.no_grad():
             for name, parameter in parameters.items():

@@ -189,7 +189,10 @@ def measure_evidence(
 
 def find_features(question: str, hits: Sequence[Hit], encoder: Encoder) -> Features:
     """Cosine of the nearest sentence, share of the question's words, and lead of one sentence."""
-    sources = [Source(number, hit) for number, hit in enumerate(hits[:_READ_HITS], 1)]
+    whole = [  # words divided at the ends of lines are one word to the encoder
+        hit.model_copy(update={"text": DIVIDED.sub(joined, hit.text)}) for hit in hits
+    ]
+    sources = [Source(number, hit) for number, hit in enumerate(whole[:_READ_HITS], 1)]
     sentences = reading.list_sentences(sources)
     if not sentences:
         return 0.0, 0.0, -_NO_ANSWER
@@ -197,7 +200,8 @@ def find_features(question: str, hits: Sequence[Hit], encoder: Encoder) -> Featu
     scores = seen @ np.array(reading.WEIGHTS)
     best = int(np.argmax(scores))
     others = np.logaddexp.reduce([_NO_ANSWER, *np.delete(scores, best)])
-    return float(seen[:, :2].max()), _words_held(question, hits), float(scores[best] - others)
+    held = _words_held(question, whole)
+    return float(seen[:, :2].max()), held, float(scores[best] - others)
 
 
 def _words_held(question: str, hits: Sequence[Hit]) -> float:

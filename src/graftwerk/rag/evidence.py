@@ -190,7 +190,8 @@ def measure_evidence(
 def find_features(question: str, hits: Sequence[Hit], encoder: Encoder) -> Features:
     """Cosine of the nearest sentence, share of the question's words, and lead of one sentence."""
     whole = [  # words divided at the ends of lines are one word to the encoder
-        hit.model_copy(update={"text": DIVIDED.sub(joined, hit.text)}) for hit in hits
+        hit.model_copy(update={"text": text}) if text != hit.text else hit
+        for hit, text in ((hit, DIVIDED.sub(joined, hit.text)) for hit in hits)
     ]
     sources = [Source(number, hit) for number, hit in enumerate(whole[:_READ_HITS], 1)]
     sentences = reading.list_sentences(sources)

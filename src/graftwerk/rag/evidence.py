@@ -14,6 +14,7 @@ Calibrations of version 1 were made without the lead, and are held to the eviden
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -190,7 +191,7 @@ def measure_evidence(
 def find_features(question: str, hits: Sequence[Hit], encoder: Encoder) -> Features:
     """Cosine of the nearest sentence, share of the question's words, and lead of one sentence."""
     whole = [  # words divided at the ends of lines are one word to the encoder
-        hit.model_copy(update={"text": text}) if text != hit.text else hit
+        replace(hit, text=text) if text != hit.text else hit
         for hit, text in ((hit, DIVIDED.sub(joined, hit.text)) for hit in hits)
     ]
     sources = [Source(number, hit) for number, hit in enumerate(whole[:_READ_HITS], 1)]

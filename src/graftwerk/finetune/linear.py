@@ -1,4 +1,4 @@
-"""A linear head by logistic or ridge regression, its strength chosen by cross-validation."""
+"""Linear heads by logistic or ridge regression, with cross-validated regularization."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ class Fitted:
     Attributes:
         head: the head.
         strength: C of the logistic regression, or alpha of the ridge regression.
-        chosen: mean score over the held-out folds, higher is better; NaN where none was chosen.
+        chosen: mean score over the held-out folds, higher is better; NaN if none was chosen.
     """
 
     head: LinearHead
@@ -50,15 +50,15 @@ def fit_linear(
     """Fit a head on the rows at `locations`.
 
     Args:
-        features: of all items, [n d].
-        targets: of all items.
+        features: features of all items, [n d].
+        targets: targets of all items.
         locations: rows to learn from.
         base: fingerprint of the encoder.
-        seed: of the folds.
-        balanced: whether rare classes weigh as much as common ones.
-        strength: take this one instead of choosing.
-        numbers: so many columns are numbers of a table, 0 where one is missing, and as many after
-            them say which are missing.
+        seed: seed of the folds.
+        balanced: whether rare classes have the same weight as common ones.
+        strength: use this value instead of choosing one.
+        numbers: number of leading columns that are numbers of a table, 0 for missing ones; as many
+            columns after them are missing-value indicators.
     """
     rows = np.asarray(features[locations], dtype=np.float32)
     values = targets.values[locations]
@@ -96,10 +96,10 @@ def fit_linear(
 def _scales(
     rows: Rows, numbers: int
 ) -> tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, " d"], Float64[np.ndarray, " m"]]:
-    """Mean and standard deviation of each dimension, and what stands for missing numbers.
+    """Return mean and standard deviation of each dimension, and fill-ins for missing numbers.
 
-    Numbers have scales of their own, and are standardized each by itself; the features beside
-    them have one factor, as they have alone.
+    Numbers have individual scales and are standardized separately; the other features share a
+    single factor, as they do without numbers.
     """
     missing = rows[:, numbers : 2 * numbers]
     there = np.maximum(len(rows) - missing.sum(axis=0, dtype=np.float64), 1)
@@ -153,7 +153,10 @@ def _choose(
     balanced: bool,
     tried: Sequence[float] = STRENGTHS,
 ) -> tuple[float, float]:
-    """The strength that does best on held-out folds, the weakest of equals, and its score."""
+    """Return the strength with the best score on held-out folds, and that score.
+
+    Among equals the strongest regularization, the smallest strength, is chosen.
+    """
     if len(rows) > _CHOSEN_ON:
         some = np.sort(np.random.default_rng(seed).permutation(len(rows))[:_CHOSEN_ON])
         rows, values = rows[some], values[some]
@@ -174,7 +177,7 @@ def _choose(
 def _agreement(
     predicted: Float64[np.ndarray, "n k"], truth: Values, targets: Targets, balanced: bool
 ) -> float:
-    """Accuracy, the mean over classes where they are balanced; negative log loss of labels."""
+    """Return accuracy, averaged over classes if balanced; negative log loss for labels."""
     if targets.task == "class":
         right = predicted.argmax(axis=1) == truth
         if not balanced:
@@ -199,7 +202,7 @@ def _folds(
 def _logistic(
     rows: Rows, targets: Targets, values: Values, strength: float, balanced: bool
 ) -> tuple[Float64[np.ndarray, "k d"], Float64[np.ndarray, " k"]]:
-    """One row of weights a class or label; a class that is not among the rows is unlikely."""
+    """Return one row of weights per class or label; classes not in the rows are unlikely."""
     count = len(targets.labels)
     if targets.task == "labels":
         pairs = [_one_label(rows, values[:, n], strength, balanced) for n in range(count)]

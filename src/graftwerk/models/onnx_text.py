@@ -1,7 +1,7 @@
-"""A text encoder as an ONNX graph: exported once into the cache, run without PyTorch.
+"""Text encoders as ONNX graphs, exported once into the cache and run without PyTorch.
 
-Importing PyTorch and the transformers library costs seconds, loading a graph a fraction of one,
-and on a CPU the graph is also faster. It is checked against the PyTorch vectors when it is made.
+Importing PyTorch and the transformers library takes seconds, loading a graph a fraction of one,
+and on a CPU the graph is also faster. After the export it is checked against the PyTorch vectors.
 """
 
 import logging
@@ -47,7 +47,7 @@ class Graph:
     """A graph ready to run.
 
     Attributes:
-        forward: from token numbers to vectors; may be called by several threads at once.
+        forward: maps token ids to vectors; thread-safe.
         tokens: its tokenizer.
         dimension: length of a vector.
     """
@@ -58,14 +58,14 @@ class Graph:
 
 
 def load_graph(recipe: Recipe, fingerprint: str) -> Graph | None:
-    """Load the graph of an encoder from the cache; export it first where it is not there.
+    """Load the graph of an encoder from the cache, exporting it first if necessary.
 
     Args:
         recipe: the encoder's recipe.
-        fingerprint: the encoder's fingerprint; the graph is stored under it.
+        fingerprint: the encoder's fingerprint, under which the graph is stored.
 
     Returns:
-        The graph, or None where this encoder cannot be exported or the cache not be written.
+        The graph, or None if this encoder cannot be exported or the cache cannot be written.
     """
     folder = settings().cache / "graphs" / f"{fingerprint[:32]}-{_VERSION}"
     try:
@@ -103,7 +103,7 @@ def _open_session(path: Path) -> Forward:
 
 
 def _export(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    """Write graph and tokenizer; of what cannot be exported only the reason is kept."""
+    """Write graph and tokenizer, or only the reason if the encoder cannot be exported."""
     from .torch_text import SentenceNetwork, forward_on, read_tokens
 
     _LOG.info("exporting %s once", recipe.transformer.path)
@@ -151,7 +151,7 @@ def _write_graph(network: "SentenceNetwork", tokens: TokenReader, path: Path) ->
 
 
 def _compare(forward: Forward, tokens: TokenReader, expected: Vectors) -> str:
-    """Why the graph cannot be used; empty when it agrees, in one batch and text by text."""
+    """Return why the graph cannot be used, batched or text by text; empty if it agrees."""
     ids, mask = tokens.pad(tokens.read(_PROBES))
     together = forward(ids, mask, mask)
     worst = float(np.abs(together - expected).max())

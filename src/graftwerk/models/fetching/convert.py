@@ -1,7 +1,7 @@
-"""The sandboxed process that turns a package's file into a folder of the transformers library.
+"""Sandboxed conversion of a package's file into a folder of the transformers library.
 
-It never imports or runs anything of the package: weights are read as tensors, names as JSON, and
-from then on it may neither connect nor start another program.
+The process never imports or runs anything from the package. Weights are read as tensors and names
+as JSON. From then on it can neither open connections nor start other programs.
 """
 
 import json
@@ -22,7 +22,7 @@ _SHOWN = 200  # characters of a library's error
 
 
 def main() -> None:
-    """Convert as the arguments say: a converter, a folder to fill, and the files."""
+    """Run the conversion given by the arguments: converter, target folder, source files."""
     converter, target, *sources = sys.argv[2:]
     _limit()
     replies = os.dup(1)
@@ -54,7 +54,7 @@ def _limit() -> None:
 
 
 def _shut() -> None:
-    """From here on: no connection, no other program. After the imports, for some start one."""
+    """Forbid connections and new programs; called after the imports, since some start programs."""
 
     def refuse(event: str, _: Any) -> None:
         if event.startswith(_FORBIDDEN):
@@ -102,7 +102,7 @@ _LITE_IMAGES = {
 
 
 def lite_name(name: str) -> str:
-    """The transformers library's name of a tensor of EfficientNet-Lite."""
+    """Return the transformers library's name for a tensor of EfficientNet-Lite."""
     for pattern, replacement in _LITE:
         name, count = re.subn(pattern, replacement, name)
         if count:
@@ -111,7 +111,7 @@ def lite_name(name: str) -> str:
 
 
 def efficientnet_lite0(target: Path, sources: Sequence[Path]) -> None:
-    """EfficientNet-Lite0 and the names of its classes.
+    """Convert EfficientNet-Lite0 and the names of its classes.
 
     Raises:
         BadFile: the tensors are of another network, or there are not 1,000 names.
@@ -169,7 +169,7 @@ def _tensors(found: Any) -> Mapping[str, Any]:
 
 
 def gguf(target: Path, sources: Sequence[Path]) -> None:
-    """A llama-like language model in a GGUF file, in half precision.
+    """Convert a Llama-like language model in a GGUF file to half precision.
 
     Raises:
         BadFile: it is of another architecture.

@@ -168,8 +168,8 @@ def run_recipe_list(request: Request, monitor: Monitor) -> RecipeList:  # noqa: 
 
 
 KIND = "training"
-_HELD_OUT, _FEWEST = 500, 8  # scenes for the figures of the card
-_GENTLER = 0.5  # of the learning rate on finished weights, which lose at first at the full one
+_HELD_OUT, _FEWEST = 500, 8  # scenes for the metrics in the model card
+_GENTLER = 0.5  # learning rate factor for finished weights, which the full rate degrades at first
 
 
 def run_recipe_run(request: RecipeRun, monitor: Monitor) -> RecipeResult:

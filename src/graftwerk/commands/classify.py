@@ -49,7 +49,7 @@ from ..results import Skipped
 from ..types import Monitor
 from .predictions import measured, of_every_row, predict, require_out, write_predictions
 
-_CELLS = 1_000_000  # images times labels whose probabilities are in memory at once
+_CELLS = 1_000_000  # images times labels with probabilities in memory at once
 
 
 def run_classify(request: Classify, monitor: Monitor) -> Classification | Predictions:
@@ -81,7 +81,7 @@ def classify_images(request: Classify, monitor: Monitor) -> Classification:
     encoder = load_encoder(request.encoder, device=request.device)
     own = isinstance(encoder, ImageEncoder) and bool(encoder.classes)
     if not named and not own:
-        labels = read_labels(request)  # says that there are none
+        labels = read_labels(request)  # raises, as there are none
     images = encoder if own and isinstance(encoder, ImageEncoder) else require_joint(encoder)
     retained = _retained_fit(request, images)
     if own:
@@ -124,7 +124,7 @@ def _are_texts(request: Classify) -> bool:
     """Whether the inputs are texts: phrases, text files, tables, or input of a text encoder."""
     if any(value == "-" or is_table_file(value) for value in request.pictures):
         return True
-    # words may be no path that can be asked for, so os.path and not pathlib
+    # phrases may not be valid paths, hence os.path instead of pathlib
     there = [value for value in request.pictures if os.path.exists(value)]  # noqa: PTH110
     if any(os.path.isdir(value) or is_image_path(value) for value in there):  # noqa: PTH112
         return False

@@ -119,7 +119,7 @@ def _make(
         made = conditions.of_image(kind, image, estimator=request.estimator, device=request.device)
         return made, request.estimator or condition_named(kind).read_by, None, None
     by = f"Canny, thresholds by {settings.unit}"
-    if not request.stages:  # which take ten times the memory
+    if not request.stages:  # stages take ten times the memory
         edges, lows, highs = find_edges(np.asarray(image)[None], settings)
         return image_of(edges[0]), by, None, [float(lows[0]), float(highs[0])]
     stages = conditions.canny(

@@ -89,7 +89,7 @@ def _as_parquet(inputs: Sequence[str], vectors: Vectors) -> bytes:
     import pyarrow
     import pyarrow.parquet
 
-    # Arrow takes no lone surrogates, which odd file names bring.
+    # Arrow does not accept lone surrogates, which occur in some file names.
     names = [value.encode("utf-8", "replace").decode() for value in inputs]
     flat = pyarrow.array(np.ascontiguousarray(vectors).reshape(-1))
     columns = {

@@ -405,7 +405,7 @@ def _mean(values: Sequence[bool | float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-_DEPTH = 100  # passages looked at; a paragraph not among them has no rank
+_DEPTH = 100  # passages retrieved; a paragraph not among them has no rank
 
 
 def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> RetrievalEvaluation:

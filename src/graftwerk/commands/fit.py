@@ -104,7 +104,7 @@ def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult:
     inputs = (request.data, request.test, request.model)
     folders.require_outside(inputs, out)
     require_free(out)
-    training = training_location(out)  # what a run that was stopped goes on from
+    training = training_location(out)  # a stopped run resumes from it
     folders.require_outside(inputs, training)
     require_options(request)
     problem, made, tried = fit_problem(problem_of(request, monitor), request, training, monitor)

@@ -103,7 +103,7 @@ def _grid(
     grid = parse_grid(spec.request.grid)
     requests = grid.cells(spec.request)
     images = () if start is None else (start.image, start.mask)
-    options = [options_of(cell, *images) for _, cell in requests]  # refused before any is drawn
+    options = [options_of(cell, *images) for _, cell in requests]  # validate all cells first
     cells, tiles, pictures, steps, sampled = [], [], [], 0, 0.0
     for (values, _), option in zip(requests, options, strict=True):
         job = pipe.prepare(option, once)
@@ -155,7 +155,7 @@ def _draw_and_write(
     for made in job.run(groups, monitor):
         path = job.request.out / f"{job.stem}-{made.number:03d}.png"
         if origin is not None and path.exists() and path.samefile(origin):
-            path = path.with_stem(f"{path.stem}-again")  # what is repeated is never overwritten
+            path = path.with_stem(f"{path.stem}-again")  # never overwrite the original
         record = Record(
             request=job.request,
             fingerprint=job.model.fingerprint,
@@ -230,6 +230,6 @@ def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group
                 f"{most:,} are.",
                 "Say --count to draw it again, in batches that the device takes.",
             )
-        # the whole batch again, for a batch of another size sums in another order
+        # repeat the whole batch, since another batch size changes the order of summation
         return [Group(record.together, [record.number])]
     return job.groups()

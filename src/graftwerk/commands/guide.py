@@ -47,7 +47,7 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
         monitor.note(f"{skip.path}: {skip.reason}")
     monitor.start("loading the models")
     settings = Settings(request.guide_model, tuple(request.guide_labels), "")
-    # photographs are of no diffusion model here, but of what a classifier of them was trained on
+    # photographs come from no diffusion model here, but from the domain of their classifier
     of_photos = "model" not in request.model_fields_set and own_classes(locate(request.guide_model))
     model = None if of_photos else load_diffusion(request.model, request.device)
     models = GuideModels(settings, model, device=choose_device(request.device))

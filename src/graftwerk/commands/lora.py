@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..training.session import Plan
 
 
-_FIT_ONLY = {"how"}  # options of `fit` that say no more than its name and --task
+_FIT_ONLY = {"how"}  # options of `fit` implied by its name and --task
 
 
 def run_lora_train(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:

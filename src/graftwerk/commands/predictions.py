@@ -25,7 +25,7 @@ from ..finetune.scoring import details, score
 from ..requests.classify import Classify
 from ..requests.finetune import Predict
 
-_SCORES = 10  # labels whose probability is in a report; files have all
+_SCORES = 10  # labels with a probability in a report; files have all
 ENDINGS = (".csv", ".jsonl", ".parquet")
 _OWN = ("input", "label", "probability")
 
@@ -145,7 +145,7 @@ def write_predictions(
     by_label = [
         [None if math.isnan(one) else one for one in column] for column in shares.T.tolist()
     ]
-    chances = dict(zip(head.labels, by_label, strict=False))  # of a number there are none
+    chances = dict(zip(head.labels, by_label, strict=False))  # empty for a number
     own = [*_OWN, "scores", *(f"probability_{label}" for label in chances)]
     names = _free_names(rows.columns, own)
     table = {names[name]: column for name, column in rows.columns.items()}

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-_SIDE, _GAP = 192, 8  # pixels: of an image, between two
-_MOST = 100  # images on a sheet
+_SIDE, _GAP = 192, 8  # pixels: side of an image, gap between two
+_MOST = 100  # maximum number of images on a contact sheet
 _GONE = (224, 224, 224)
 
 

@@ -14,8 +14,8 @@ from .saved import Made
 from .scoring import Settings
 
 COST = ("linear", "lora", "full", "wise-ft")  # cheapest first
-_APART = 3.0  # times, from one learning rate to the next
-_LORA_PLUS = 16.0  # times that B learns faster than A (LoRA+: Hayou et al., 2024, section 5)
+_APART = 3.0  # ratio of successive learning rates
+_LORA_PLUS = 16.0  # learning rate of B over that of A (LoRA+: Hayou et al., 2024, section 5)
 _RATES = {"lora": (5e-4, 2e-3), "full": (3e-5, 1e-4)}
 
 
@@ -64,7 +64,7 @@ def choose(
             run = tune(problem, settings[number], folder / str(number), monitor, minutes=share)
             spent[name] = spent.get(name, 0.0) + run.seconds
             runs[number], ended[number] = run.measured, run.finished
-            del run  # one network at a time
+            del run  # keep one network in memory
         alive.sort(key=lambda number: -runs[number].value)
         alive = alive[: max(1, len(alive) // 2)]
         if all(ended[number] for number in alive):
@@ -79,7 +79,7 @@ def choose(
     if retained == 0:
         return make_linear(problem, monitor), trials
     number = sorted(runs)[retained - 1]
-    # Its weights are on disk: this takes no step more, and puts the best of them in their places.
+    # The weights are on disk: this trains no further and loads the best of them.
     run = tune(problem, settings[number], folder / str(number), monitor, minutes=0.0)
     return make_tuned(problem, run, folder / str(number), monitor), trials
 

@@ -26,7 +26,7 @@ from ..types import Encoder, HiddenLayer, Vectors
 
 _TEXTS = frozenset({"bert", "distilbert", "mpnet", "roberta", "xlm-roberta", STATIC_TYPE})
 _DECODED = 64  # images at a time
-NO_MODEL = "none"  # numbers of a table are read as they are
+NO_MODEL = "none"  # numbers of a table are used without a model
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Encode(Protocol):
         ...
 
 
-# Objects that hold their model share it; it goes with the last of them.
+# Objects share a loaded model; it is freed with the last of them.
 _LOADED: "WeakValueDictionary[tuple[str, str, str], Encode]" = WeakValueDictionary()
 
 
@@ -105,7 +105,7 @@ def open_base(name: str, layer: HiddenLayer, device: str) -> Base:
             raise BadInput("there is no model, so it has no layer.", "Leave --layer out.")
         return Base(name, Path(), _ROWS, None, frozenset({"row"}), device)
     if static_base(name) is not None:
-        load_encoder(name, layer=layer, device=device)  # distilled where it was not yet
+        load_encoder(name, layer=layer, device=device)  # distils it if necessary
     root = model_folder(name)
     if not (root / "config.json").is_file() and not (root / "modules.json").is_file():
         kind = "a diffusion pipeline" if (root / "model_index.json").is_file() else "no model"

@@ -112,9 +112,9 @@ class Comparison:
             found.append(run.measured.value)
             seconds += run.seconds
             if len(candidates) > 1:
-                del run  # one network at a time
+                del run  # keep one network in memory
         best = int(np.argmax(found))
-        if len(candidates) > 1:  # its weights are on disk: this takes no step more
+        if len(candidates) > 1:  # its weights are on disk: this trains no further
             run = tune(self._problem, candidates[best], folders[best], self._monitor, minutes=0.0)
         return replace(run, seconds=seconds), folders[best]
 
@@ -206,7 +206,7 @@ def recommend(methods: Sequence[Method]) -> tuple[str, str]:
 _SHARES = (0.125, 0.25, 0.5, 1.0)  # of the examples to learn from
 _DRAWS = 3
 _FEWEST = 4  # examples
-_WORTH = 0.005  # a smaller gain is none
+_WORTH = 0.005  # smaller gains are ignored
 
 
 def learning_curve(problem: Problem, monitor: Monitor) -> list[CurvePoint]:
@@ -302,7 +302,7 @@ def _scores(figure: Figure, methods: Sequence[Method], recommended: str) -> None
     x = Scale.over([end for score in scores for end in (score.low, score.high)], room=0.12)
     if x is None:
         return
-    y = Scale.of([method.name for method in methods][::-1])  # the first above
+    y = Scale.of([method.name for method in methods][::-1])  # first method on top
     title = f"{scores[0].name} on test examples"
     axes = Axes(figure, (_SCORES[0], _TOP, _SCORES[1], _BOTTOM), x, y, title, grid="x")
     for number, (method, score) in enumerate(zip(methods, scores, strict=True)):
@@ -311,7 +311,7 @@ def _scores(figure: Figure, methods: Sequence[Method], recommended: str) -> None
         axes.scatter([score.value], [height], colour, 7)
         label = f"{score.value:.3f}" + (" (recommended)" if method.name == recommended else "")
         across, down = axes.at(score.value, height)
-        half = text_width(label, 13) / 2  # inside the panel at both ends
+        half = text_width(label, 13) / 2  # keep labels inside the panel
         across = min(max(across, _SCORES[0] + half), _SCORES[1] - half)
         figure.text((across, down - 12), label, size=13, anchor="md")
 

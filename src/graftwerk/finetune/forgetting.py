@@ -21,8 +21,8 @@ from .problem import Problem
 from .scoring import ignore, point
 from .tune import loss_of
 
-_WORLD = 4_004  # of the scenes; no model is trained on it
-_SCENES, _SIDE = 400, 64  # and pixels of each
+_WORLD = 4_004  # seed of the scenes; no model is trained on it
+_SCENES, _SIDE = 400, 64  # number of scenes, and their side in pixels
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from ..data.targets import Locations, Targets, Values
 
 # C of scikit-learn's logistic regression, on features of unit variance
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
-_FOR_NUMBERS = (3.0, 10.0)  # beside them, for few columns of numbers
+_FOR_NUMBERS = (3.0, 10.0)  # additional values for few columns of numbers
 _RIDGES = tuple(float(value) for value in np.logspace(-3, 4, 15))  # penalties
 _FOLDS = 3
-_CHOSEN_ON = 6_000  # rows for choosing the strength; the fit is on all
+_CHOSEN_ON = 6_000  # rows for choosing the strength; the fit uses all rows
 _ITERATIONS = 1_000
 Rows = Float32[np.ndarray, "n d"]
 
@@ -63,7 +63,7 @@ def fit_linear(
     rows = np.asarray(features[locations], dtype=np.float32)
     values = targets.values[locations]
     middle: Any = rows.mean(axis=0)
-    # One factor for all dimensions: the encoder's own scales among them mean something.
+    # One factor for all dimensions: their relative scales in the encoder are informative.
     deviation: Any = np.float32(float((rows - middle).std()) or 1.0)
     filled = np.zeros(numbers)
     if numbers:
@@ -103,11 +103,11 @@ def _scales(
     """
     missing = rows[:, numbers : 2 * numbers]
     there = np.maximum(len(rows) - missing.sum(axis=0, dtype=np.float64), 1)
-    filled = rows[:, :numbers].sum(axis=0, dtype=np.float64) / there  # the mean of the others
+    filled = rows[:, :numbers].sum(axis=0, dtype=np.float64) / there  # mean of the values present
     whole = rows.astype(np.float64)
     whole[:, :numbers] += missing * filled
     middle, deviation = whole.mean(axis=0), whole.std(axis=0)
-    # what is constant, but for rounding, tells nothing; dividing by it would blow that up
+    # columns that are constant except for rounding must not be amplified by the division
     deviation[deviation <= 1e-7 * np.abs(middle)] = np.inf
     if whole.shape[1] > 2 * numbers:
         deviation[2 * numbers :] = (whole - middle)[:, 2 * numbers :].std() or 1.0
@@ -122,7 +122,7 @@ def _ridge(
     middle, deviation = float(values.mean()), float(values.std()) or 1.0
     scaled = (values - middle) / deviation
     if strength is None:
-        model: Any = RidgeCV(_RIDGES).fit(rows, scaled)  # leaves one out, in closed form
+        model: Any = RidgeCV(_RIDGES).fit(rows, scaled)  # leave-one-out in closed form
         strength = float(model.alpha_)
         chosen = 1 - _left_out_error(rows, scaled, strength, seed)
     else:
@@ -213,7 +213,7 @@ def _logistic(
         bias[there] = 0
         return weight, bias
     model = _solver(strength, balanced).fit(rows, values)
-    if len(there) == 2:  # the library gives one row: the second class against the first
+    if len(there) == 2:  # the library returns one row: the second class against the first
         half = model.coef_[0] / 2
         weight[there[0]], weight[there[1]] = -half, half
         bias[there] = np.array([-0.5, 0.5]) * model.intercept_[0]

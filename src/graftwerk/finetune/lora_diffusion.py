@@ -21,10 +21,10 @@ from ..training.state import fast_precision, generator_for
 from ..types import Monitor
 from .lora_training import LoraTraining, claim, require_free, save_trained, teach
 
-PART = "unet"  # of the pipeline, which gets the steer
-_DRAWS = 256  # of held-out noise, shared out among the images
+PART = "unet"  # component of the pipeline that gets the adapter
+_DRAWS = 256  # samples of held-out noise, divided among the images
 _BATCH = 16
-_MEASURED = 2**62  # seed of the held-out noise, which no training step has
+_MEASURED = 2**62  # seed of the held-out noise, not used by any training step
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,9 @@ from ..types import Monitor
 from .lora_training import LoraTraining, claim, require_free, save_trained, teach
 
 _HELD_OUT = 0.1  # share at the end of the text
-_WINDOWS = 4  # of held-out text at least, for an interval
-_SHORTEST, _LONGEST = 8, 256  # tokens of a window
-_MEASURED = 512  # held-out windows at most
+_WINDOWS = 4  # minimum number of held-out windows, for an interval
+_SHORTEST, _LONGEST = 8, 256  # tokens per window
+_MEASURED = 512  # maximum number of held-out windows
 _BATCH = 8
 
 

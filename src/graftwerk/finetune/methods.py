@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _NAMES: Mapping[HiddenLayer, str] = {None: "last layer", "all": "all layers"}
-_RETAINED = ("log.jsonl", "loss.png", "validations.jsonl")  # of a run, beside its result
+_RETAINED = ("log.jsonl", "loss.png", "validations.jsonl")  # files of a run stored with its result
 
 
 def save_nothing(folder: Path) -> None:
@@ -151,7 +151,7 @@ def hidden_layers(problem: Problem) -> list[HiddenLayer]:
     return [*range(count), None, "all"]
 
 
-_BOOSTED = 100  # classes at most; a tree a class and round
+_BOOSTED = 100  # maximum number of classes; one tree per class and round
 
 
 def baselines(problem: Problem, monitor: Monitor) -> list[Baseline]:

@@ -94,7 +94,7 @@ class NetworkEncoder:
         self,
         items: Sequence[Item],
         advance: Advance,
-        unusual: Advance | None = None,  # noqa: ARG002  no training's statistics fit a tuned one
+        unusual: Advance | None = None,  # noqa: ARG002  no statistics apply to a tuned network
     ) -> Vectors:
         """Encode items."""
         return encode(self.trainable, items, advance)

@@ -93,13 +93,13 @@ def _cached(base: Base, examples: Examples, monitor: Monitor) -> tuple[Path, dic
 
 def _folder(base: Base, examples: Examples) -> Path:
     identity = f"{_VERSION} {base.fingerprint} {examples.hash}"
-    if examples.converted:  # the same bytes give other features where they are read another way
+    if examples.converted:  # the same bytes give other features if they are read differently
         identity += f" {listed(examples.converted)}"
     return settings().cache / "features" / hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
-_SHOWN = 3  # of what is left out
-LEFT_OUT = 100  # named in a report
+_SHOWN = 3  # number of skipped items shown
+LEFT_OUT = 100  # maximum number of skipped items in a report
 
 
 @dataclass(frozen=True, slots=True)

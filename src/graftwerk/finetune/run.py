@@ -28,9 +28,9 @@ from .scoring import Settings, point
 from .tune import Tuning
 
 _BEST, _VALIDATIONS = "best.safetensors", "validations.jsonl"
-_PER_EPOCH = 2  # validations
-_NOTICED = 1e-3  # of the loss; slower descent is none
-_FEWEST_STEPS = 10  # between two validations
+_PER_EPOCH = 2  # validations per epoch
+_NOTICED = 1e-3  # relative decrease of the loss; smaller ones are ignored
+_FEWEST_STEPS = 10  # steps between two validations
 
 
 class Watcher:

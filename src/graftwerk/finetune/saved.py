@@ -333,7 +333,7 @@ def size_of(folder: Path) -> int:
 
 
 TRAINING = "training"
-_NAMES = {"best.safetensors", "validations.jsonl"}  # beside those of every training
+_NAMES = {"best.safetensors", "validations.jsonl"}  # in addition to those of every training
 
 
 def training_location(out: Path) -> Path:

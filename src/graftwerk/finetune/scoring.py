@@ -22,7 +22,7 @@ from .results import Answered, ClassScore, Mistake, Score, ScoreDetails
 
 Scores = Float[np.ndarray, "n k"]
 Truth = Shaped[np.ndarray, "n *k"]
-Measure = Callable[[Int64[np.ndarray, " m"]], float]  # of some rows
+Measure = Callable[[Int64[np.ndarray, " m"]], float]  # metric of some rows
 
 
 def score(scores: Scores, truth: Truth, task: Task, seed: int = 0) -> Score:
@@ -224,9 +224,9 @@ def _determination(predicted: Float[np.ndarray, " n"], truth: Float[np.ndarray, 
     return determination
 
 
-_TIMED = 256  # items
-_INTERVAL = 0.05  # seconds between two looks at the memory
-_OTHERS = 64  # items that have nothing to do with the data
+_TIMED = 256  # items used for timing
+_INTERVAL = 0.05  # seconds between two memory samples
+_OTHERS = 64  # items unrelated to the data
 _SIDE = 96  # pixels of each crop
 
 

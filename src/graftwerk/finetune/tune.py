@@ -48,10 +48,10 @@ class StoredStates:
     def __init__(self, problem: Problem, trainable: Trainable, block: int) -> None:
         self._problem, self._trainable, self._block = problem, trainable, block
         self.below = TruncatedForward(trainable, block)
-        # An image's inputs tell nothing any more, but the network wants some of their shape.
+        # The values of an image's inputs no longer matter, but the network needs their shape.
         sample = inputs_of(trainable, problem.examples.items[:1])
         self._template = None if set(sample) & set(_MASKS) else sample
-        self.below.states(sample)  # notes the form of a block's output
+        self.below.states(sample)  # records the format of a block's output
 
     def fill(self, monitor: Monitor) -> None:
         """Compute the states unless they are cached.
@@ -142,9 +142,9 @@ def weights_of(problem: Problem) -> Tensor:
     return torch.from_numpy((len(values) / (targets.outputs * counts)).astype(np.float32))
 
 
-_WINDOW = 16  # batches among which texts of like length are put together
-_LAYER_DECAY = 0.85  # of the learning rate, from each block to the one below it
-_HEAD_SHARE = 10.0  # of the rate of the last block, in full fine-tuning
+_WINDOW = 16  # batches within which texts are sorted by length
+_LAYER_DECAY = 0.85  # factor of the learning rate from each block to the next lower one
+_HEAD_SHARE = 10.0  # factor over the last block's rate, in full fine-tuning
 _EVALUATED = 64  # items at a time
 HEAD = ("head.weight", "head.bias")
 

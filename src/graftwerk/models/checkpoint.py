@@ -62,8 +62,8 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "image_mean": (-1e6, 1e6),
     "image_std": (1e-6, 1e6),
 }
-_MAY_BE_INFINITE = {"time_step_limit"}  # of state-space models: no upper limit
-_LARGEST = 1e38  # what a 32-bit number holds
+_MAY_BE_INFINITE = {"time_step_limit"}  # for state-space models: no upper limit
+_LARGEST = 1e38  # largest magnitude in 32-bit floats
 
 
 def check_config(path: Path, content: Mapping[str, Any]) -> None:
@@ -112,7 +112,7 @@ def _values(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 _PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"}
-# Each makes a loader import code, fetch another model, or need a further library.
+# Each makes a loader import code, fetch another model, or require another library.
 _REFUSED_KEYS = {
     "auto_map": "asks for code of its own to be run",
     "custom_pipelines": "asks for code of its own to be run",
@@ -120,10 +120,10 @@ _REFUSED_KEYS = {
     "tokenizer_name_or_path": "takes its tokenizer from elsewhere",
 }
 _READ_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".safetensors"}
-# Which of several variants of the same weights is read.
+# Order of preference among variants of the same weights.
 _VARIANTS = {None: 0, "fp32": 1, "fp16": 2, "bf16": 3, "ema": 4}
 _KERNEL_KEYS = ("_attn_implementation", "attn_implementation", "_experts_implementation")
-# Files beside the weights that change a vector.
+# Files other than the weights that affect the vectors.
 _SHAPING_NAMES = {
     "config.json",
     "modules.json",
@@ -343,7 +343,7 @@ def require_plain_files(root: Path) -> None:
         for path in (Path(folder, name) for name in names):
             if path.suffix not in _READ_SUFFIXES:
                 continue
-            with suppress(FileNotFoundError):  # a link to nothing is as good as no file
+            with suppress(FileNotFoundError):  # a dangling link counts as a missing file
                 files.require_regular(path)
                 if path.suffix != ".safetensors":
                     limits.require_file_size(path, limits.MODEL_TEXT, "model file")
@@ -417,7 +417,7 @@ def own_classes(path: Path) -> tuple[str, ...]:
     if not isinstance(architectures, list) or not str(*architectures[:1]).endswith(_CLASSIFIES):
         return ()
     named = config.get("id2label")
-    if named is None:  # as the library names them
+    if named is None:  # the library's default names
         return tuple(f"LABEL_{n}" for n in range(int(config.get("num_labels", 2))))
     keys = [str(number) for number in range(len(named))] if isinstance(named, dict) else []
     if not keys or set(named) != set(keys):

@@ -35,8 +35,8 @@ STATIC = "static"
 _STATIC_PREFIX = "static:"
 _CACHED_TEXTS = 20_000  # 30 MB of vectors of 384 dimensions
 _STATIC_BASE = "builtin/minilm"
-# Padded tokens in one batch, measured with MiniLM. Larger ones leave a core's cache, smaller ones
-# spend their time on overhead; a GPU wants to be filled.
+# Tokens in one batch including padding, tuned with MiniLM. Larger batches exceed a core's cache,
+# smaller ones are dominated by overhead; a GPU needs large ones.
 _BATCH_TOKENS = {"graph": 512, "cpu": 1024, "cuda": 65_536, "mps": 16_384}
 
 
@@ -235,9 +235,9 @@ class CachingEncoder:
         return self._encoder.count_tokens(text)
 
 
-_BATCH_PIXELS = 50_000_000  # of images held in memory at once, about 150 MB
+_BATCH_PIXELS = 50_000_000  # pixels of images in memory at once, about 150 MB
 _BATCH = 32  # images
-_FEWEST_REAL = 40  # images that tell what is usual
+_FEWEST_REAL = 40  # images needed as a reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +271,7 @@ def list_images(named: Sequence[str]) -> tuple[list[str], list[Skipped]]:
     """
     found = list_files(named)
     images = [path for path in found.files if is_image_path(path)]
-    # what lies in a folder beside its images was not asked for
+    # other files in a folder of images are ignored
     own = {os.path.abspath(path) for path in named}  # noqa: PTH100  a name of any bytes
     skipped = [skip for skip in found.skipped if skip.path in own or is_image_path(skip.path)]
     skipped += [

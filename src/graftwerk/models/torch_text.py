@@ -92,7 +92,7 @@ class SentenceNetwork(nn.Module):
             self.network = self.network.get_encoder()  # type: ignore[operator]
         self.layer = resolve_layer(self.network, layer)
         self.pooling = recipe.pooling
-        # Dense layers are fitted to the last hidden layer; on another they mean nothing.
+        # Dense layers are fitted to the last hidden layer and not valid for another.
         steps = recipe.after if layer is None else ()
         self.after = nn.ModuleList([_step(folder) for folder in steps])
 

@@ -350,8 +350,8 @@ def differentiable_head(encoder: ImageEncoder, device: str) -> Look:
 Prepare = Callable[[Float[Tensor, "b 3 y x"]], Float[Tensor, "b 3 v u"]]
 _SCALES = (("image_mean", 0.0), ("image_std", 1.0))
 _FILTERS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
-_AGREES = 0.1  # in the network's own units, on a smooth image
-_CROPS_BELOW = 384  # a share of the image is cropped away below that side only
+_AGREES = 0.1  # maximum difference in the network's input units, on a smooth image
+_CROPS_BELOW = 384  # images are cropped only below this size
 
 
 def _agreeing(encoder: ImageEncoder) -> Prepare:
@@ -401,7 +401,7 @@ def _geometry(config: Mapping[str, Any]) -> tuple[Any, tuple[int, int] | None]:
     """Return the size that an image is resized to, and the size that it is cropped to."""
     resize = config.get("size") if config.get("do_resize", True) else None
     crop = _sides(config.get("crop_size")) if config.get("do_center_crop") else None
-    share = config.get("crop_pct")  # of the ConvNeXt processor, which has no crop_size
+    share = config.get("crop_pct")  # used by the ConvNeXt processor, which has no crop_size
     if share and isinstance(resize, Mapping) and "shortest_edge" in resize and crop is None:
         side = int(resize["shortest_edge"])
         if side < _CROPS_BELOW:

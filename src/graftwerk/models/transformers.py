@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 
-# The part of a text model that encodes, where its main class also decodes.
+# The encoder of text models whose main class also has a decoder.
 _ENCODER_ONLY = {
     "t5": "T5EncoderModel",
     "mt5": "MT5EncoderModel",
@@ -24,7 +24,7 @@ _ENCODER_ONLY = {
 }
 
 
-# A network may compute what its files do not hold, such as masks, or hold a part twice.
+# A network may have tensors that are not in its files, such as masks, or hold a part twice.
 _MOST_TIMES, _BESIDE_WEIGHTS = 4, 16_000_000
 
 
@@ -128,7 +128,7 @@ def _require_weights(
     """
     import torch
 
-    with torch.device("meta"):  # which takes no memory
+    with torch.device("meta"):  # allocates no memory
         network = network_class(config)
     named = (*network.named_parameters(), *network.named_buffers())
     needed = sum(tensor.numel() for name, tensor in named if not name.startswith(unused))

@@ -132,7 +132,7 @@ def read_labelled(
     rows = read_image_folder(path, note)
     locations = _names_of(labels)
     in_captions = re.compile(
-        # the longest first, so that "a cube" is not found in "a cube of ice"
+        # longest first, so that "a cube" is not found in "a cube of ice"
         r"(?<!\w)(?:"
         + "|".join(map(re.escape, sorted(locations, key=len, reverse=True)))
         + r")(?!\w)"
@@ -173,11 +173,11 @@ def _label_of(
     return locations[standing.pop()] if len(standing) == 1 else None
 
 
-# The first two of six forms on 500 AG News texts with builtin/minilm: accuracy .69 and .68, the
-# bare label .61; of seven scales 20 had the least negative log-likelihood with all six.
+# The first two of six templates on 500 AG News texts with builtin/minilm: accuracy .69 and .68, the
+# bare label .61; of seven scales, 20 had the lowest negative log-likelihood with all six.
 TEXT_TEMPLATES, TEXT_SCALE = ("This text is about {}.", "The topic of this text is {}."), 20.0
 FILE_NAME = "zero_shot.json"
-LOCATION = "{}"  # of the label in a template
+LOCATION = "{}"  # placeholder for the label in a template
 DEFAULT_TEMPLATES = (LOCATION, "a photo of {}", "a picture of {}", "an image of {}")
 _CHUNK = 1024  # labels whose prompts are encoded together
 
@@ -336,7 +336,7 @@ def head_scorer(encoder: ImageEncoder, labels: Sequence[str]) -> Scorer:
     )
 
 
-LEAST_IMAGES = 20  # with fewer the fit says next to nothing
+LEAST_IMAGES = 20  # with fewer images the fit is unreliable
 
 
 def fit(source: Path, scorer: Scorer, seed: int, monitor: Monitor) -> TemperatureFit:

@@ -26,7 +26,7 @@ def main() -> None:
     converter, target, *sources = sys.argv[2:]
     _limit()
     replies = os.dup(1)
-    for descriptor in (0, 1, 2):  # whatever a library prints goes nowhere
+    for descriptor in (0, 1, 2):  # discard what libraries print
         os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
     try:
         CONVERTERS[converter](Path(target), [Path(source) for source in sources])
@@ -35,7 +35,7 @@ def main() -> None:
         reply = error.to_json()
     except OSError as error:
         reply = {"errno": str(error.errno or 0), "message": str(error)}
-    except Exception as error:  # readers raise nearly every class on odd files
+    except Exception as error:  # parsers can raise almost anything on malformed files
         reason = " ".join(str(error).split())[:_SHOWN]
         kind = type(error).__name__
         reply = BadFile(f"its file cannot be read ({kind}: {reason}).", _OTHER).to_json()
@@ -63,7 +63,7 @@ def _shut() -> None:
     sys.addaudithook(refuse)
 
 
-# of the author's tensors, and of the library's; the rest of a name stays
+# name prefixes of the author's tensors and of the library's; the rest is unchanged
 _LITE = (
     (r"^_conv_stem\.", "efficientnet.embeddings.convolution."),
     (r"^_bn0\.", "efficientnet.embeddings.batchnorm."),
@@ -84,7 +84,7 @@ _LITE = (
     (r"^_blocks\.(\d+)\._bn2\.", r"efficientnet.encoder.blocks.\1.projection.project_bn."),
 )
 _OPEN_GATE = 30.0  # sigmoid(30) is 1 in 32 bits
-# as the author prepares images: (x - 127) / 128 of x from 0 to 255
+# the author's preprocessing: (x - 127) / 128 for x from 0 to 255
 _LITE_IMAGES = {
     "image_processor_type": "BitImageProcessor",
     "do_resize": True,
@@ -125,7 +125,7 @@ def efficientnet_lite0(target: Path, sources: Sequence[Path]) -> None:
     if not isinstance(names, dict) or sorted(map(str, names)) != sorted(map(str, range(1000))):
         raise BadFile("its names are not those of 1,000 classes.", _OTHER)
     listed = [str(names[str(number)]) for number in range(1000)]
-    # two cranes, a bird and a machine: a name of each class is its own
+    # "crane" is both a bird and a machine: each class gets a distinct name
     labels = {
         number: f"{name}, class {number}" if listed.count(name) > 1 else name
         for number, name in enumerate(listed)
@@ -192,7 +192,7 @@ def gguf(target: Path, sources: Sequence[Path]) -> None:
     network: Any = LlamaForCausalLM.from_pretrained(
         **place, local_files_only=True, dtype=torch.float32
     )
-    # the library does not save what it read from GGUF, though these are plain tensors by now
+    # the library refuses to save models read from GGUF, although these are plain tensors by now
     network.hf_quantizer, network.is_quantized, network.quantization_method = None, False, None
     if hasattr(network.config, "quantization_config"):
         del network.config.quantization_config

@@ -18,7 +18,7 @@ from . import Fetchable, Part, facts_of, fetchable, folder_of, is_fetched
 
 _ROOT = str(Path(__file__).parents[3])
 _START = (
-    "import sys; sys.path.insert(3, sys.argv[1]); "  # behind the three of the standard library
+    "import sys; sys.path.insert(3, sys.argv[1]); "  # after the three paths of the standard library
     "from graftwerk.models.fetching.convert import main; main()"
 )
 _UNREACHABLE = (
@@ -156,7 +156,7 @@ def _convert(entry: Fetchable, target: Path, sources: list[Path], monitor: Monit
     """Run the converter in its sandbox, and raise the error that it returns."""
     paths = [str(path) for path in (target, *sources)]
     command = [sys.executable, "-I", "-c", _START, _ROOT, entry.converter, *paths]
-    # nothing of the user's environment decides what it imports or asks
+    # the user's environment must not affect its imports or connections
     threads = str(settings().threads)
     code, said = _run(command, monitor, {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": threads})
     try:
@@ -186,7 +186,7 @@ def _run(
             stdout=out,
             stderr=subprocess.STDOUT if environment is None else subprocess.DEVNULL,
             env=environment,
-            start_new_session=True,  # Ctrl-C is for this process to answer
+            start_new_session=True,  # Ctrl-C is handled by this process
         ) as program,
     ):
         began = time.monotonic()

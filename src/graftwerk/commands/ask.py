@@ -1,6 +1,7 @@
-"""`graft calibrate`: set the answerability threshold of an index.
+"""`graft ask` and `graft calibrate`: answers from documents, and the answerability threshold.
 
-`graft ask`: search, abstain below the answerability threshold, prompt, write, check citations.
+`graft ask` searches, abstains below the answerability threshold, builds the prompt, writes, and
+checks citations. `graft calibrate` sets the threshold of an index.
 """
 
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Labelled:
 
 
 def run_calibrate(request: Calibrate, monitor: Monitor) -> Calibration:
-    """Measure the evidence for every question and store the floor in the index.
+    """Measure the evidence for every question and store the threshold in the index.
 
     Raises:
         BadInput: a malformed line, or too few questions of a kind.

@@ -1,12 +1,10 @@
-"""`graft recipe run`: train a model of the Blocks world, or go on with it.
+"""`graft blocks` and `graft recipe`: scenes of the Blocks world, and models trained on them.
 
-`graft blocks render`: scenes of the Blocks world into a data set folder.
-
-`graft recipe eval`: a trained model on scenes that it has never seen.
-
-`graft blocks show`: one scene with all its maps on a sheet.
-
-`graft recipe list`: what can be trained.
+- `graft blocks render`: render scenes into a data set folder.
+- `graft blocks show`: show one scene with all its maps on a contact sheet.
+- `graft recipe list`: list the models that can be trained.
+- `graft recipe run`: train a model, or resume its training.
+- `graft recipe eval`: evaluate a trained model on scenes that it has never seen.
 """
 
 import time
@@ -45,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def run_blocks_render(request: requests.BlocksRender, monitor: Monitor) -> BlocksData:
-    """Render into a temporary folder that takes its name when it is whole.
+    """Render into a temporary folder, which is renamed when it is complete.
 
     Raises:
         BadFile: the out folder holds something, or is no folder.
@@ -87,7 +85,7 @@ def _require_empty(target: Path) -> None:
 
 
 def run_blocks_show(request: requests.BlocksShow, monitor: Monitor) -> BlocksSheet:
-    """Draw the sheet and write it.
+    """Render the contact sheet and write it.
 
     Raises:
         BadFile: the file to write is no PNG or a folder.
@@ -115,7 +113,7 @@ def run_blocks_show(request: requests.BlocksShow, monitor: Monitor) -> BlocksShe
 
 
 def run_recipe_eval(request: RecipeEval, monitor: Monitor) -> RecipeEvaluation:
-    """Measure a model.
+    """Evaluate a model.
 
     Raises:
         UnknownName: no such recipe.
@@ -170,12 +168,12 @@ def run_recipe_list(request: Request, monitor: Monitor) -> RecipeList:  # noqa: 
 
 
 KIND = "training"
-_HELD_OUT, _FEWEST = 500, 8  # scenes for the figures of the card
-_GENTLER = 0.5  # of the learning rate on finished weights, which lose at first at the full one
+_HELD_OUT, _FEWEST = 500, 8  # scenes for the metrics in the model card
+_GENTLER = 0.5  # learning rate factor for finished weights, which the full rate degrades at first
 
 
 def run_recipe_run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
-    """Train, then write the model with its figures and card.
+    """Train, then write the model with its metrics and model card.
 
     Under torchrun every process calls this; only the first one writes.
 
@@ -238,7 +236,7 @@ def run_recipe_run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
 def _train(
     entry: Entry, sizes: Any, setting: Setting, session: "Session"
 ) -> "tuple[Outcome, dict[str, float]]":
-    """Train and write the result; only the first of several processes has figures."""
+    """Train and write the result; only the first of several processes returns metrics."""
     from ..training.loop import train
 
     recipe, plan, group = entry.load(), sizes.plan, session.group
@@ -274,7 +272,7 @@ def _train(
 
 
 def _sizes(request: RecipeRun, sizes: Any, dependencies: Mapping[str, Path]) -> Any:
-    """The recipe's sizes as they were asked for."""
+    """Return the recipe's sizes with the requested changes."""
     plan: Plan = sizes.plan
     if request.steps is not None:
         plan = replace(plan, steps=request.steps)
@@ -291,10 +289,10 @@ def _sizes(request: RecipeRun, sizes: Any, dependencies: Mapping[str, Path]) -> 
 def _configuration(
     request: RecipeRun, sizes: Any, dependencies: Mapping[str, Path]
 ) -> dict[str, Any]:
-    """What the training is a function of; the number of steps may grow later.
+    """Return everything that determines the training; the number of steps may grow later.
 
-    Of an autoencoder that is what decides its latents, of a CLIP what decides the states of its
-    texts: another decoder or image half changes no training on them.
+    An autoencoder is identified by what determines its latents, a CLIP by what determines its text
+    states: another decoder or image encoder does not change a training on them.
     """
     from ..diffusion.checkpoint import open_pipeline
     from ..models.checkpoint import fingerprint
@@ -321,7 +319,7 @@ def _configuration(
 
 
 def _is_former(folder: Path) -> bool:
-    """Whether an unmarked folder holds a training."""
+    """Whether a folder without a marker contains a training."""
     from ..training.log import is_training
 
     return is_training(folder)

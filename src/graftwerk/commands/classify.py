@@ -1,4 +1,4 @@
-"""`graft classify`: images and texts to labels, by words or a classifier's own classes."""
+"""`graft classify`: classify images and texts, zero-shot or by a classifier's own classes."""
 
 import os
 import time
@@ -49,14 +49,15 @@ from ..results import Skipped
 from ..types import Monitor
 from .predictions import measured, of_every_row, predict, require_out, write_predictions
 
-_CELLS = 1_000_000  # images times labels whose probabilities are in memory at once
+_CELLS = 1_000_000  # images times labels with probabilities in memory at once
 
 
 def run_classify(request: Classify, monitor: Monitor) -> Classification | Predictions:
-    """Assign each image or text the label with the nearest prompts, or a classifier's own class.
+    """Assign each image or text its best label, zero-shot or from a classifier's own classes.
 
-    Probabilities are the softmax over the labels of cosine x the model's own scale / temperature,
-    or of the head's logits / temperature; it is 1 unless one was fitted to labelled images.
+    Zero-shot, the best label is the one with the nearest prompts. Probabilities are the softmax
+    over the labels of cosine x the model's own scale / temperature, or of the head's logits /
+    temperature; the temperature is 1 unless one was fitted to labelled images.
 
     Raises:
         BadInput: labels, templates or encoder cannot be used, or no image can be read.
@@ -80,7 +81,7 @@ def classify_images(request: Classify, monitor: Monitor) -> Classification:
     encoder = load_encoder(request.encoder, device=request.device)
     own = isinstance(encoder, ImageEncoder) and bool(encoder.classes)
     if not named and not own:
-        labels = read_labels(request)  # says that there are none
+        labels = read_labels(request)  # raises, as there are none
     images = encoder if own and isinstance(encoder, ImageEncoder) else require_joint(encoder)
     retained = _retained_fit(request, images)
     if own:
@@ -120,10 +121,10 @@ def classify_images(request: Classify, monitor: Monitor) -> Classification:
 
 
 def _are_texts(request: Classify) -> bool:
-    """Whether the inputs are texts: words, text files, tables, or all that a text encoder reads."""
+    """Whether the inputs are texts: phrases, text files, tables, or input of a text encoder."""
     if any(value == "-" or is_table_file(value) for value in request.pictures):
         return True
-    # words may be no path that can be asked for, so os.path and not pathlib
+    # phrases may not be valid paths, hence os.path instead of pathlib
     there = [value for value in request.pictures if os.path.exists(value)]  # noqa: PTH110
     if any(os.path.isdir(value) or is_image_path(value) for value in there):  # noqa: PTH112
         return False
@@ -140,12 +141,12 @@ def _named_encoder(request: Classify) -> str | None:
 
 
 def _reads_texts(request: Classify) -> bool:
-    """Whether the named encoder reads texts and no images."""
+    """Whether the named encoder reads texts only."""
     return load_encoder(request.encoder, device=request.device).reads == {"text"}
 
 
 def require_images_only(request: Classify) -> None:
-    """Refuse options that images do not take.
+    """Refuse options that do not apply to images.
 
     Raises:
         BadInput: names them.
@@ -157,7 +158,7 @@ def require_images_only(request: Classify) -> None:
 
 
 def _classify_texts(request: Classify, monitor: Monitor) -> Predictions:
-    """A linear head whose weights are the labels' vectors, and its predictions."""
+    """Classify texts with a linear head whose weights are the labels' vectors."""
     begin = time.perf_counter()
     require_out(request.out, request.pictures)
     if request.calibrate is not None or request.calibration is not None:
@@ -225,7 +226,7 @@ def _list(request: Classify) -> tuple[list[str], list[Skipped]]:
 
 
 def _retained_fit(request: Classify, encoder: ImageEncoder) -> TemperatureFit | None:
-    """The fit of an earlier run, where one was named."""
+    """Return the temperature fit of an earlier run, if one was named."""
     if request.calibration is None or request.calibrate is not None:
         return None
     return read_fit(request.calibration, encoder)
@@ -234,7 +235,7 @@ def _retained_fit(request: Classify, encoder: ImageEncoder) -> TemperatureFit | 
 def _choose_templates(
     given: tuple[str, ...], retained: TemperatureFit | None, encoder: ImageEncoder
 ) -> tuple[str, ...]:
-    """Those given, else those of the calibration, else those that suit the encoder."""
+    """Return the calibration's templates, or else the given ones, or else the encoder's."""
     if retained is None:
         return given or templates_of(encoder.folder)
     fitted = check_templates(retained.templates)

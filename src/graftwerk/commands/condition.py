@@ -1,8 +1,7 @@
-"""`graft condition`: one condition of an image or of a scene.
+"""`graft condition` and `graft eval edges`: conditions of images or scenes.
 
-`graft eval edges`: Canny's edges against boundaries that people drew.
-
-`graft condition list`: the kinds of condition.
+`graft condition list` lists the kinds of condition. `graft eval edges` evaluates Canny's edges
+against boundaries that people drew.
 """
 
 import time
@@ -37,7 +36,7 @@ _ALL = "all"
 
 
 def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
-    """Make the condition and write it.
+    """Compute the condition and write it.
 
     Raises:
         BadInput: options that contradict each other, or an image that is no map of its kind.
@@ -85,7 +84,7 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
 
 
 def _pixels_drawn(image: "Image") -> int:
-    """Pixels that are not black."""
+    """Return the number of pixels that are not black."""
     from PIL import ImageChops
 
     brightest = reduce(ImageChops.lighter, image.split())
@@ -93,7 +92,7 @@ def _pixels_drawn(image: "Image") -> int:
 
 
 def _open(request: MakeCondition, monitor: Monitor) -> OpenedImage | None:
-    """The image of a request; what reading changed of it is reported."""
+    """Open the image of a request, and report conversions made while reading it."""
     if request.image is None:
         return None
     is_depth = request.finished and request.kind == "depth"
@@ -106,7 +105,7 @@ def _open(request: MakeCondition, monitor: Monitor) -> OpenedImage | None:
 def _make(
     request: MakeCondition, settings: CannySettings, image: "Image | None"
 ) -> "tuple[Image, str, CannyStages | None, list[float] | None]":
-    """What was made, what made it, and of Canny's method its steps and thresholds."""
+    """Return the condition, its source, and for Canny's method its stages and thresholds."""
     kind = request.kind
     if request.scene is not None:
         by = "Canny's method on the render" if kind == "canny" else "exact maps"
@@ -120,7 +119,7 @@ def _make(
         made = conditions.of_image(kind, image, estimator=request.estimator, device=request.device)
         return made, request.estimator or condition_named(kind).read_by, None, None
     by = f"Canny, thresholds by {settings.unit}"
-    if not request.stages:  # which take ten times the memory
+    if not request.stages:  # stages take ten times the memory
         edges, lows, highs = find_edges(np.asarray(image)[None], settings)
         return image_of(edges[0]), by, None, [float(lows[0]), float(highs[0])]
     stages = conditions.canny(
@@ -136,7 +135,7 @@ def _make(
 
 
 def _all(request: MakeCondition, image: "Image | None") -> tuple[dict[str, Tile], str]:
-    """The image and its eight conditions, and what made them."""
+    """Return the image and its eight conditions, and the source of these."""
     if request.scene is not None:
         maps = maps_of_scene(sample_scene(request.seed, request.scene), request.size)
         tiles = {name: one.draw(maps)[0] for name, one in CONDITIONS.items()}
@@ -147,7 +146,7 @@ def _all(request: MakeCondition, image: "Image | None") -> tuple[dict[str, Tile]
 
 
 def _checked(request: MakeCondition) -> CannySettings:
-    """See that the options go together, before any work."""
+    """Check that the options are compatible, and return the settings of Canny's method."""
     if request.out.suffix.lower() != ".png" or request.out.is_dir():
         raise BadFile(f"{request.out} cannot be a PNG file.", "Name a file that ends in .png.")
     if (request.image is None) == (request.scene is None):
@@ -196,7 +195,7 @@ def _settings(request: MakeCondition) -> CannySettings:
 
 
 def run_condition_list(request: ConditionList, monitor: Monitor) -> ConditionKinds:  # noqa: ARG001
-    """Read the table of conditions."""
+    """List the kinds of condition."""
     kinds = [
         ConditionKind(
             name=name,
@@ -212,7 +211,7 @@ def run_condition_list(request: ConditionList, monitor: Monitor) -> ConditionKin
 
 
 def run_eval_edges(request: EvalEdges, monitor: Monitor) -> EdgeEvaluation:
-    """Find the edges of each image at every threshold and pair them with each person's.
+    """Detect edges of each image at every threshold and match them with each person's.
 
     Raises:
         BadInput: no image with boundaries, or boundaries of another size or kind.

@@ -1,8 +1,8 @@
-"""`graft control train`: a control branch from a folder of images.
+"""`graft control`: control branches for diffusion models.
 
-`graft control ablation`: what the zeros, the copy and the prompt are worth to a branch.
-
-`graft control export`: a branch as a whole `ControlNetModel`, for other tools.
+- `graft control train`: train a control branch on a folder of images.
+- `graft control ablation`: measure the effect of zero initialization, the copy and the prompt.
+- `graft control export`: write a branch as a complete `ControlNetModel` for other tools.
 """
 
 import time
@@ -36,9 +36,9 @@ Figures = Mapping[tuple[str, str], Sequence[Mapping[str, float | None]]]
 
 
 def run_control_ablation(request: ControlAblation, monitor: Monitor) -> Ablation:
-    """Train every branch with every seed, draw under every prompt, and compare.
+    """Train every branch with every seed, generate images for every prompt, and compare.
 
-    What is finished in the out folder is not made again.
+    Results that are already in the out folder are not computed again.
 
     Raises:
         BadInput: images, captions, conditions or model cannot be used, or the folder holds an
@@ -94,7 +94,10 @@ def run_control_ablation(request: ControlAblation, monitor: Monitor) -> Ablation
 
 
 def findings(found: Figures) -> list[str]:
-    """What zeros and copy are worth under each prompt: differences of fidelity, seed by seed."""
+    """Describe the effect of zero initialization and copy per prompt, as paired differences.
+
+    The differences are those of fidelity, paired by seed.
+    """
     lines = []
     prompts = dict.fromkeys(prompt for _, prompt in found)
     for other in ("gaussian", "light"):
@@ -134,7 +137,7 @@ def _training(trial: "Trial") -> AblationTraining:
 
 
 def markdown(report: Ablation) -> str:
-    """The table as a file."""
+    """Return the table as Markdown."""
     lines = [
         f"{report.condition} on {report.model}: {report.pairs:,} pairs, {report.steps:,} steps, "
         f"{report.seeds} seeds, {report.count:,} images of each branch, prompt and seed; margins "
@@ -151,7 +154,7 @@ def markdown(report: Ablation) -> str:
 
 
 def run_control_export(request: ControlExport, monitor: Monitor) -> ControlExported:
-    """Put the learned parts and those that stay as the U-Net has them into one folder.
+    """Write the trained weights, and those shared with the U-Net, into one folder.
 
     Raises:
         BadFile: a `ControlNetModel` cannot hold the branch: it is light, or joined to the middle
@@ -190,7 +193,7 @@ def run_control_export(request: ControlExport, monitor: Monitor) -> ControlExpor
 
 
 def _folder(request: ControlExport) -> Path:
-    """A folder as it is named, or a built-in branch by its name or its condition alone."""
+    """Return a branch's folder, given its path, its built-in name, or only its condition."""
     from ..models.hub import BUILTIN, builtin_folder
 
     if Path(request.branch).exists():
@@ -206,7 +209,7 @@ def _folder(request: ControlExport) -> Path:
 
 
 def run_control_train(request: ControlTrain, monitor: Monitor) -> ControlTrained:
-    """Train a branch, or go on, and write it with what the meter saw.
+    """Train a branch, or resume its training, and write it with the meter's measurements.
 
     Raises:
         BadInput: images, captions, conditions or model cannot be used.

@@ -1,4 +1,4 @@
-"""`graft embed`: texts and images to vectors."""
+"""`graft embed`: vectors of texts and images."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def run_embed(request: Embed, monitor: Monitor) -> Embedding:
-    """Embed the inputs in their order.
+    """Embed the inputs in order.
 
     Raises:
         BadInput: an input the encoder does not read, or an ending that cannot be written.
@@ -68,7 +68,7 @@ def _open(item: Item, converted: ImageNotes) -> "str | Image":
 
 
 def _writer(path: Path) -> Callable[[Sequence[str], Vectors], bytes]:
-    """How to write for the ending of `path`.
+    """Return the function that writes the format given by the extension of `path`.
 
     Raises:
         UnknownName: it is none of those known.
@@ -89,7 +89,7 @@ def _as_parquet(inputs: Sequence[str], vectors: Vectors) -> bytes:
     import pyarrow
     import pyarrow.parquet
 
-    # Arrow takes no lone surrogates, which odd file names bring.
+    # Arrow does not accept lone surrogates, which occur in some file names.
     names = [value.encode("utf-8", "replace").decode() for value in inputs]
     flat = pyarrow.array(np.ascontiguousarray(vectors).reshape(-1))
     columns = {

@@ -1,10 +1,10 @@
-"""`graft eval alignment`: do similar things lie close in an encoder's vectors?
+"""`graft eval alignment|answers|retrieval|similarity` and `graft readout`.
 
-`graft eval answers`: figures of answers, with some paragraphs left out.
-
-`graft eval retrieval`: figures of search on paragraphs with questions.
-
-`graft eval similarity`: correlation of an encoder's cosines with human judgements.
+- `graft eval alignment`: check whether similar items are close in an encoder's vector space.
+- `graft eval answers`: evaluate answers, with some paragraphs left out of the index.
+- `graft eval retrieval`: evaluate search on paragraphs with questions.
+- `graft eval similarity`: correlate an encoder's cosines with human judgements.
+- `graft readout`: fit a linear probe, with two controls.
 """
 
 import tempfile
@@ -73,12 +73,12 @@ Values = Mapping[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """Images, or texts.
+    """Vectors of images or of texts.
 
     Attributes:
-        vectors: one each.
-        values: values by attribute, one each.
-        groups: an image and a caption with one number belong together; -1 for neither.
+        vectors: one row per item.
+        values: values by attribute, for each item.
+        groups: number shared by an image and its caption; -1 for items without a counterpart.
     """
 
     vectors: Vectors
@@ -87,7 +87,7 @@ class _Side:
 
 
 def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> AlignmentEvaluation:
-    """Embed images and their captions, or texts, and measure how they lie.
+    """Embed images and their captions, or texts, and measure the geometry of their vectors.
 
     Raises:
         BadInput: too few of them, or an encoder that reads nothing of what is there.
@@ -140,7 +140,7 @@ def _tell(notes: Sequence[str], monitor: Monitor) -> None:
 
 
 def _number_captions(rows: Sequence[LabelledImage]) -> Int64[np.ndarray, " n"]:
-    """Equal numbers for equal captions, in the order in which they come; -1 without one."""
+    """Number the captions in order, with equal numbers for equal ones; -1 for no caption."""
     numbers: dict[str, int] = {}
     groups = [
         -1 if row.caption is None else numbers.setdefault(row.caption, len(numbers)) for row in rows
@@ -151,7 +151,7 @@ def _number_captions(rows: Sequence[LabelledImage]) -> Int64[np.ndarray, " n"]:
 def _embed_texts(
     encoder: Encoder, predicted: Sequence[tuple[str, Values]], monitor: Monitor
 ) -> _Side | None:
-    """The different texts in their order, each with the values of its first row."""
+    """Embed the distinct texts in order, each with the values of its first row."""
     if "text" not in encoder.reads or not predicted:
         return None
     values = dict(reversed(predicted))
@@ -162,7 +162,10 @@ def _embed_texts(
 
 
 def _with_facts(rows: Sequence[LabelledImage]) -> list[Values]:
-    """Columns of the metadata and, where all captions are of the Blocks grammar, what they say."""
+    """Return the metadata columns, and the facts stated in the captions.
+
+    Facts are added only if all captions follow the Blocks grammar.
+    """
     try:
         facts = [parse(row.caption or "") for row in rows]
     except BadInput:
@@ -198,7 +201,7 @@ def _require_enough(
 
 
 def _half(side: _Side | None, k: int) -> Half | None:
-    """Figures of one side; None where it is too small."""
+    """Compute the metrics of one modality; None if there are too few items."""
     if side is None or len(side.vectors) <= k:
         return None
     neighbours = embedding_space.nearest(side.vectors, k)
@@ -225,7 +228,7 @@ def _hubness(neighbours: Int64[np.ndarray, "n k"], count: int) -> Hubness:
 
 
 def _across(pictures: _Side | None, texts: _Side | None, k: int) -> Across | None:
-    """Figures between images and their captions."""
+    """Compute the metrics between images and their captions."""
     if pictures is None or texts is None or len(texts.vectors) < 2:
         return None
     reported = pictures.groups >= 0
@@ -264,7 +267,7 @@ def _recall(
 def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> AnswersEvaluation:
     """Index the documents, or the paragraphs that the seed does not leave out, and ask.
 
-    An answer that was not given counts as empty in `exact_match`, `f1` and `contains_answer`.
+    An abstention counts as an empty answer in `exact_match`, `f1` and `contains_answer`.
 
     Raises:
         BadInput: a malformed file, or an encoder or a writer that cannot be had.
@@ -330,7 +333,7 @@ def _bare(answer: str) -> str:
 def _judge(
     given: Sequence[tuple[Question, Answer]], encoder: Encoder, request: EvalAnswers
 ) -> dict[str, Any]:
-    """How often what was quoted is right, beside the plain baseline and chance."""
+    """Measure how often quoted sentences are right, compared with a simple baseline and chance."""
     if encoder.rescorer is not None:
         encoder = load_encoder(encoder.rescorer, device=request.device)
     reader = CachingEncoder(encoder)
@@ -365,7 +368,7 @@ def _judge(
 
 
 def _by_cosine(question: str, answer: Answer, reader: Encoder) -> list[str]:
-    """Every sentence of the passages found, by its cosine with the question."""
+    """Return all sentences of the retrieved passages, ordered by cosine with the question."""
     sources = [Source(number, hit) for number, hit in enumerate(answer.hits, 1)]
     texts = list(dict.fromkeys(sentence.text for sentence in list_sentences(sources)))
     if not texts:
@@ -388,7 +391,7 @@ def _share(values: Sequence[bool]) -> Share:
 def _divide(
     paragraphs: Sequence[Paragraph], held_out: float, seed: int
 ) -> tuple[list[Paragraph], list[Paragraph]]:
-    """Paragraphs to index and paragraphs to leave out; at least one is indexed."""
+    """Split into paragraphs to index, at least one, and paragraphs to leave out."""
     count = min(round(held_out * len(paragraphs)), len(paragraphs) - 1)
     order = np.random.default_rng(seed).permutation(len(paragraphs))
     left_out = set(order[:count].tolist())
@@ -402,7 +405,7 @@ def _mean(values: Sequence[bool | float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-_DEPTH = 100  # passages looked at; a paragraph not among them has no rank
+_DEPTH = 100  # passages retrieved; a paragraph not among them has no rank
 
 
 def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> RetrievalEvaluation:
@@ -452,7 +455,7 @@ def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> RetrievalEva
 
 
 def _rank(hits: Sequence[Hit], right: str) -> int | None:
-    """Rank of the document `right`, where a document stands at its best passage."""
+    """Return the rank of the document `right`, ranking documents by their best passage."""
     ranks: dict[str, int] = {}
     for hit in hits:
         rank = ranks.setdefault(hit.path, len(set(ranks.values())) + 1)
@@ -462,7 +465,7 @@ def _rank(hits: Sequence[Hit], right: str) -> int | None:
 
 
 def run_eval_similarity(request: EvalSimilarity, monitor: Monitor) -> SimilarityEvaluation:
-    """Embed both texts of each pair and compare the order of cosines with that of the scores.
+    """Embed both texts of each pair and correlate the cosines with the scores.
 
     Raises:
         BadInput: a malformed file, or an encoder that cannot be had.
@@ -489,7 +492,7 @@ def run_eval_similarity(request: EvalSimilarity, monitor: Monitor) -> Similarity
 
 
 def run_readout(request: Readout, monitor: Monitor) -> ReadoutResult:
-    """Read out, with two controls, then move along what can be measured.
+    """Fit linear probes, with two controls, then move along what can be measured.
 
     Raises as `library.probing.carry_out` does.
     """

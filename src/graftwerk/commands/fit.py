@@ -36,7 +36,7 @@ from .predictions import measured, of_every_row, predict, require_out, write_pre
 
 
 def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
-    """Measure.
+    """Evaluate a fit on new data.
 
     Raises:
         BadInput: the data have labels that were not learned, or nothing new is among them.
@@ -88,7 +88,7 @@ def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
 
 
 def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult:
-    """Fit, measure on the test examples, write the folder.
+    """Fit, evaluate on the test examples, and write the folder.
 
     Raises:
         BadInput: data, labels or model cannot be used as given.
@@ -104,7 +104,7 @@ def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult:
     inputs = (request.data, request.test, request.model)
     folders.require_outside(inputs, out)
     require_free(out)
-    training = training_location(out)  # what a run that was stopped goes on from
+    training = training_location(out)  # a stopped run resumes from it
     folders.require_outside(inputs, training)
     require_options(request)
     problem, made, tried = fit_problem(problem_of(request, monitor), request, training, monitor)
@@ -126,7 +126,7 @@ def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult:
 
 
 def run_predict(request: Predict, monitor: Monitor) -> Predictions:
-    """Predict for the inputs in their order.
+    """Predict for the inputs in order.
 
     Raises:
         BadFile: an input or the fit cannot be read.
@@ -169,7 +169,7 @@ def run_predict(request: Predict, monitor: Monitor) -> Predictions:
 
 
 def run_fit_export(request: FitExport, monitor: Monitor) -> FitExported:  # noqa: ARG001
-    """Write the head alone; the network below it is not part of the graph.
+    """Write only the head as an ONNX graph, without the network that computes its features.
 
     Raises:
         UnknownName: the file does not end in .onnx.
@@ -195,7 +195,7 @@ def run_fit_export(request: FitExport, monitor: Monitor) -> FitExported:  # noqa
 
 
 def run_compare(request: Compare, monitor: Monitor) -> FitComparison:
-    """Fit in every way, measure each on the same test examples, draw and recommend.
+    """Run all methods, evaluate each on the same test examples, plot and recommend.
 
     Raises as `library.comparing.carry_out` does.
     """

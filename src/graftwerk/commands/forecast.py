@@ -20,10 +20,10 @@ from ..types import Monitor
 
 
 def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
-    """Read the series, fit where that was asked for, test on its end, forecast.
+    """Read the series, fit if requested, backtest on its end, and forecast.
 
-    What is fitted for the backtest knows nothing of what the backtest forecasts; the forecast
-    itself comes from the same model.
+    The model fitted for the backtest has not seen the values that the backtest forecasts; the
+    forecast itself comes from the same model.
 
     Raises:
         BadInput: table, series or model cannot be used as given.
@@ -109,7 +109,7 @@ def _read(request: Forecast) -> Series:
 
 
 def _notes(series: Series, request: Forecast, tested: bool) -> list[str]:
-    """What a person should know of the series."""
+    """Return notes about the series for the user."""
     notes = list(series.notes)
     if float(series.values.min()) == float(series.values.max()):
         notes.append("all values are the same, and so is the forecast")
@@ -123,7 +123,7 @@ def _notes(series: Series, request: Forecast, tested: bool) -> list[str]:
 def _plot(
     series: Series, forecaster: Forecaster, found: ForecastValues, request: Forecast
 ) -> bytes:
-    """The forecast, and above it that of the last values that are known."""
+    """Plot the forecast, together with a forecast of the last known values."""
     values, horizon = series.values, request.horizon
     tested = None
     if request.origins and len(values) >= 2 * horizon + 3:
@@ -140,7 +140,7 @@ def _plot(
 
 
 def _writer(request: Forecast) -> Callable[[ForecastResult], str] | None:
-    """How to write the table; refuses first what cannot be written at the end."""
+    """Return the function that formats the table, refusing outputs that cannot be written."""
     if request.plot is not None and request.plot.suffix.lower() != ".png":
         raise UnknownName("ending of the plot", request.plot.suffix, [".png"])
     if request.save is not None:

@@ -1,4 +1,4 @@
-"""`graft generate`: a prompt to images, or an image to its repeat."""
+"""`graft generate`: images from a prompt, or the repetition of a generated image."""
 
 import time
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def run_generate(request: Generate, monitor: Monitor) -> Generation:
-    """Draw images; each is written as soon as its batch is done.
+    """Generate images; each is written as soon as its batch is done.
 
     Raises:
         BadInput: a sampler, size, step count or model that is not possible, or an image to
@@ -95,7 +95,7 @@ def _grid(
     record: Record | None,
     monitor: Monitor,
 ) -> Generation:
-    """Draw each cell with its own record, and all of them as one sheet with labels."""
+    """Generate each cell with its own record, and all of them as one labelled contact sheet."""
     from ..diffusion.sampling import contact_sheet
     from ..metrics.plots import image_sheet
 
@@ -103,7 +103,7 @@ def _grid(
     grid = parse_grid(spec.request.grid)
     requests = grid.cells(spec.request)
     images = () if start is None else (start.image, start.mask)
-    options = [options_of(cell, *images) for _, cell in requests]  # refused before any is drawn
+    options = [options_of(cell, *images) for _, cell in requests]  # validate all cells first
     cells, tiles, pictures, steps, sampled = [], [], [], 0, 0.0
     for (values, _), option in zip(requests, options, strict=True):
         job = pipe.prepare(option, once)
@@ -155,7 +155,7 @@ def _draw_and_write(
     for made in job.run(groups, monitor):
         path = job.request.out / f"{job.stem}-{made.number:03d}.png"
         if origin is not None and path.exists() and path.samefile(origin):
-            path = path.with_stem(f"{path.stem}-again")  # what is repeated is never overwritten
+            path = path.with_stem(f"{path.stem}-again")  # never overwrite the original
         record = Record(
             request=job.request,
             fingerprint=job.model.fingerprint,
@@ -172,14 +172,14 @@ def _draw_and_write(
 
 
 def _repeated(request: Generate, record: Record) -> Generate:
-    """The recorded request, changed by what was given beside `--from`."""
+    """Return the recorded request, overridden by the options given with `--from`."""
     given = request.model_dump(include=request.model_fields_set - {"from_"})
     recorded = record.request.model_dump(exclude=set(LOCATIONS))
     return Generate.model_validate(recorded | {"best_of": 1} | given)
 
 
 def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor) -> None:
-    """Say where the repeat cannot equal the image.
+    """Report why the repetition may differ from the image.
 
     Raises:
         WrongBase: the model is another one now, and the caller did not name it.
@@ -213,7 +213,7 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
 
 
 def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group]":
-    """What is drawn together; of a repeat what was generated together then.
+    """Return the batches to generate; for a repetition, the recorded batch of the image.
 
     Raises:
         BadFile: the record's batch is larger than any that is drawn.
@@ -230,6 +230,6 @@ def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group
                 f"{most:,} are.",
                 "Say --count to draw it again, in batches that the device takes.",
             )
-        # the whole batch again, for a batch of another size sums in another order
+        # repeat the whole batch, since another batch size changes the order of summation
         return [Group(record.together, [record.number])]
     return job.groups()

@@ -1,8 +1,8 @@
-"""`graft invert`: gradient descent on an input, and an image back to its noise.
+"""`graft guide` and `graft invert`: classifier guidance and inversion.
 
-`graft guide sweep`: what the scale of a guide buys, and what it costs.
-
-`graft guide check`: are images real ones of a class, or do they only fool a classifier?
+- `graft guide check`: check whether images are realistic or only fool a classifier.
+- `graft guide sweep`: measure benefit and cost of a guide's scale.
+- `graft invert`: optimize an input by gradient descent, or invert an image to its noise.
 """
 
 import math
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
-    """Ask the witnesses.
+    """Run the realism checks.
 
     Raises:
         UnknownName: a class that the guide does not have.
@@ -47,7 +47,7 @@ def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
         monitor.note(f"{skip.path}: {skip.reason}")
     monitor.start("loading the models")
     settings = Settings(request.guide_model, tuple(request.guide_labels), "")
-    # photographs are of no diffusion model here, but of what a classifier of them was trained on
+    # photographs come from no diffusion model here, but from the domain of their classifier
     of_photos = "model" not in request.model_fields_set and own_classes(locate(request.guide_model))
     model = None if of_photos else load_diffusion(request.model, request.device)
     models = GuideModels(settings, model, device=choose_device(request.device))
@@ -84,7 +84,7 @@ _PAPER = (
 
 
 def run_guide_sweep(request: GuideSweep, monitor: Monitor) -> GuideSweepReport:
-    """Draw every class at every scale from the same noise, and measure.
+    """Generate every class at every scale from the same noise, and evaluate.
 
     Raises:
         UnknownName: a class that the guide does not have.
@@ -132,7 +132,7 @@ def run_guide_sweep(request: GuideSweep, monitor: Monitor) -> GuideSweepReport:
 def _reported(
     error: "Overflowed", scale: float, step: int, steps: int, rows: Sequence[SweepRow]
 ) -> str:
-    """What is said of a scale that is too high; the error where none below it held.
+    """Return the message for a scale that is too high; raise if no lower one stayed finite.
 
     Raises:
         Failure: there is nothing to show.
@@ -147,7 +147,7 @@ def _reported(
 
 
 def parse_scales(text: str) -> list[float]:
-    """Different finite scales, rising.
+    """Parse distinct finite scales, in ascending order.
 
     Raises:
         BadInput: something else is written.
@@ -165,7 +165,7 @@ def parse_scales(text: str) -> list[float]:
 
 
 def shape_of(rows: Sequence[SweepRow]) -> str:
-    """The course of the figures in a sentence that respects their intervals, beside the paper's."""
+    """Describe the metrics over the scales, given their intervals, next to the paper's."""
     unguided = [row for row in rows if row.scale == 0]
     guided = [row for row in rows if row.scale > 0]
     if not unguided or not guided:
@@ -179,7 +179,7 @@ def shape_of(rows: Sequence[SweepRow]) -> str:
 
 
 def _course(first: SweepRow, guided: Sequence[SweepRow]) -> str:
-    """What becomes of the Frechet distance, of differences beyond the intervals alone."""
+    """Describe the Frechet distance over the scales, using only significant differences."""
     nearer, farther = (
         [
             row
@@ -213,7 +213,7 @@ def _course(first: SweepRow, guided: Sequence[SweepRow]) -> str:
 
 
 def _differ(name: str, one: SweepRow, other: SweepRow) -> bool:
-    """Whether a figure differs by more than its 95 % intervals explain."""
+    """Whether a metric differs by more than its 95 % intervals explain."""
     apart: float = abs(getattr(one, name) - getattr(other, name))
     return apart > math.hypot(getattr(one, f"{name}_margin"), getattr(other, f"{name}_margin"))
 
@@ -227,7 +227,7 @@ _CALLED = {"share": "requested class"}
 
 
 def run_invert(request: Invert, monitor: Monitor) -> Inversion:
-    """Descend, or invert an image; write images, a film strip, and every step's loss.
+    """Optimize an input, or invert an image; write images, a film strip, and all losses.
 
     Raises:
         UnknownName: a class that the classifier does not have.

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ..training.session import Plan
 
 
-_FIT_ONLY = {"how"}  # options of `fit` that say no more than its name and --task
+_FIT_ONLY = {"how"}  # options of `fit` implied by its name and --task
 
 
 def run_lora_train(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
-    """Train a LoRA on a model's own task from images or a text, and measure before and after.
+    """Train a LoRA on a model's own task from images or a text, and evaluate before and after.
 
     Raises:
         BadInput: images, text, model or options cannot be used.
@@ -37,7 +37,7 @@ def run_lora_train(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
 
 
 def as_lora_train(request: Fit) -> LoraTrain:
-    """What `graft fit --task generate` or `write` asks of `graft lora train`.
+    """Convert a request of `graft fit --task generate|write` to one of `graft lora train`.
 
     Raises:
         BadInput: it has an option that `lora train` does not read; names the first.

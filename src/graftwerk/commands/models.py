@@ -1,8 +1,8 @@
-"""`graft models info`: what a model is.
+"""`graft models`: the built-in models, and those that can be fetched.
 
-`graft models list`: the built-in models, and those that can be fetched.
-
-`graft models fetch`: one of these.
+- `graft models list`: list the built-in models and those that can be fetched.
+- `graft models info`: describe a model.
+- `graft models fetch`: fetch a model.
 """
 
 import re
@@ -35,7 +35,7 @@ _OWN = {
 
 
 def run_models_info(request: ModelsInfo, monitor: Monitor) -> ModelCard:
-    """Load the model, which proves that it can be used, and tell about it.
+    """Load the model, to verify that it can be used, and describe it.
 
     Raises:
         BadInput: the name or the folder cannot be used.
@@ -175,7 +175,7 @@ def _encoder_details(encoder: Encoder, recipe: Recipe) -> dict[str, Any]:
 
 
 def _origin(root: Path) -> dict[str, Any]:
-    """Card, licence, and for what a recipe made: its training and its figures."""
+    """Return card and licence, and for models trained by a recipe the training and metrics."""
     details: dict[str, Any] = {}
     record = _record(root)
     if record:
@@ -220,7 +220,7 @@ _OTHERS = (
 
 
 def run_models_list(request: ModelsList, monitor: Monitor) -> ModelList:  # noqa: ARG001
-    """List what needs no folder."""
+    """List the models that need no folder."""
     carried = ((name, entry.kind, entry.about) for name, entry in BUILTIN.items())
     return ModelList(
         models=[
@@ -243,7 +243,7 @@ def run_models_list(request: ModelsList, monitor: Monitor) -> ModelList:  # noqa
 
 
 def run_models_fetch(request: ModelsFetch, monitor: Monitor) -> FetchedModel:
-    """Fetch and convert a model, where it is not there yet.
+    """Fetch and convert a model, unless it is cached.
 
     Raises:
         UnknownName: the table has no such model.

@@ -1,4 +1,4 @@
-"""Predictions as reports and as files that can be joined with the tables they are of."""
+"""Predictions as reports, and as files that can be joined with the input tables."""
 
 import csv
 import io
@@ -25,13 +25,13 @@ from ..finetune.scoring import details, score
 from ..requests.classify import Classify
 from ..requests.finetune import Predict
 
-_SCORES = 10  # labels whose probability is in a report; files have all
+_SCORES = 10  # labels with a probability in a report; files have all
 ENDINGS = (".csv", ".jsonl", ".parquet")
 _OWN = ("input", "label", "probability")
 
 
 def require_out(out: Path | None, inputs: Sequence[str]) -> None:
-    """Refuse a file that cannot be written, or is one of the inputs, before the work.
+    """Refuse an output file that cannot be written or is an input, before any computation.
 
     Raises:
         UnknownName: its ending is none of those known.
@@ -45,7 +45,7 @@ def require_out(out: Path | None, inputs: Sequence[str]) -> None:
 
 
 def of_every_row(rows: Rows, scores: HeadScores) -> Float32[np.ndarray, "rows k"]:
-    """Scores of the rows that can be read, and NaN for the others."""
+    """Return the scores of all rows, with NaN for rows that cannot be read."""
     whole = np.full((len(rows.names), scores.shape[1]), np.nan, dtype=np.float32)
     whole[rows.read] = scores
     return whole
@@ -54,7 +54,10 @@ def of_every_row(rows: Rows, scores: HeadScores) -> Float32[np.ndarray, "rows k"
 def predict(
     head: LinearHead, names: Sequence[str], scores: HeadScores, threshold: float | None = None
 ) -> list[Prediction]:
-    """Scores as predictions; a class below the threshold is none, a label above it holds."""
+    """Convert scores to predictions.
+
+    A class below the threshold is an abstention; every label above it is predicted.
+    """
     task, labels = head.task, head.labels
     chances = probabilities(scores, task)
     found = []
@@ -91,10 +94,10 @@ def measured(
     request: Predict | Classify,
     learned_from: Collection[int] = (),
 ) -> tuple[ScoreReport | None, ScoreDetails | None, int, list[str]]:
-    """How good predictions are on the rows whose label is known and was not learned from.
+    """Evaluate predictions on the rows with known labels that were not learned from.
 
     Returns:
-        The score, what it is made of, how many rows were learned from, and notes.
+        The score, its details, the number of rows that were learned from, and notes.
     """
     items = dict(zip(rows.read, rows.items, strict=True))
     labels = [(n, rows.labels[n]) for n in rows.read]
@@ -130,10 +133,10 @@ def measured(
 def write_predictions(
     out: Path, predictions: Sequence[Prediction], rows: Rows, scores: HeadScores, head: LinearHead
 ) -> list[str]:
-    """Write a line an input: what it is, its prediction, every column of its table.
+    """Write one line per input: its name, its prediction, and every column of its table.
 
     Returns:
-        Which columns of the table have another name, because a prediction has theirs.
+        A note on the table columns that were renamed because a prediction uses their names.
 
     Raises:
         NoRoom: it cannot be written.
@@ -142,7 +145,7 @@ def write_predictions(
     by_label = [
         [None if math.isnan(one) else one for one in column] for column in shares.T.tolist()
     ]
-    chances = dict(zip(head.labels, by_label, strict=False))  # of a number there are none
+    chances = dict(zip(head.labels, by_label, strict=False))  # empty for a number
     own = [*_OWN, "scores", *(f"probability_{label}" for label in chances)]
     names = _free_names(rows.columns, own)
     table = {names[name]: column for name, column in rows.columns.items()}
@@ -172,7 +175,7 @@ def _shares(values: Sequence[Any]) -> list[Any]:
 
 
 def _free_names(columns: Iterable[str], taken: Sequence[str]) -> dict[str, str]:
-    """A name for each column of a table that no column of ours has."""
+    """Return a name for each table column that does not clash with the prediction columns."""
     used, names = {*taken, *columns}, {}
     for name in columns:
         new = name
@@ -214,7 +217,7 @@ def _as_parquet(columns: Mapping[str, Sequence[Any]]) -> bytes:
 
 
 def _array(values: Sequence[Any]) -> Any:
-    """A column of Arrow; what has no type of its own there is text."""
+    """Return a column as an Arrow array; values that have no Arrow type become text."""
     import pyarrow
 
     try:

@@ -1,6 +1,6 @@
-"""The images among the hits of a search, side by side, with the numbers of their hits.
+"""`graft search` and `graft index`: find passages and images, and manage indexes.
 
-`graft search`: find passages and images.
+Images among the hits can be written as a contact sheet.
 """
 
 import io
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-_SIDE, _GAP = 192, 8  # pixels: of an image, between two
-_MOST = 100  # images on a sheet
+_SIDE, _GAP = 192, 8  # pixels: side of an image, gap between two
+_MOST = 100  # maximum number of images on a contact sheet
 _GONE = (224, 224, 224)
 
 
 def write_sheet(path: Path, hits: Sequence[Hit]) -> None:
-    """Write a PNG file; below each image stand the number of its hit and its cosine.
+    """Write a PNG contact sheet; each image is labelled with its hit number and its cosine.
 
-    An image that cannot be read any more is a grey square.
+    An image that can no longer be read is shown as a grey square.
 
     Raises:
         NoRoom: the file cannot be written.
@@ -48,7 +48,7 @@ def write_sheet(path: Path, hits: Sequence[Hit]) -> None:
 
 
 def _tile(path: str) -> "Image":
-    """An image that fits into the square; a small one is enlarged without blur."""
+    """Fit an image into the square; small images are enlarged without interpolation blur."""
     from PIL import Image
 
     try:
@@ -62,7 +62,7 @@ def _tile(path: str) -> "Image":
 
 
 def run_search(request: Search, monitor: Monitor) -> SearchResult:  # noqa: ARG001  too short to report on
-    """Find what answers a query.
+    """Return the passages and images that match a query.
 
     Raises:
         BadInput: a malformed condition, or a query that the index's encoder cannot read.
@@ -83,7 +83,7 @@ def run_search(request: Search, monitor: Monitor) -> SearchResult:  # noqa: ARG0
 
 
 def run_index_add(request: IndexAdd, monitor: Monitor) -> IndexChange:
-    """Store files and folders; see `Index.add`."""
+    """Add files and folders to an index; see `Index.add`."""
     with Index(
         request.index, encoder=request.encoder, layer=request.layer, device=request.device
     ) as index:
@@ -98,19 +98,19 @@ def run_index_add(request: IndexAdd, monitor: Monitor) -> IndexChange:
 
 
 def run_index_rebuild(request: IndexRebuild, monitor: Monitor) -> IndexChange:
-    """Make an index again, in one step; see `Index.rebuild`."""
+    """Rebuild an index in one step; see `Index.rebuild`."""
     with Index(request.index, device=request.device) as index:
         return index.rebuild(encoder=request.encoder, layer=request.layer, monitor=monitor)
 
 
 def run_index_remove(request: IndexRemove, monitor: Monitor) -> IndexChange:
-    """Take files or whole folders out; see `Index.remove`."""
+    """Remove files or whole folders from an index; see `Index.remove`."""
     with Index(request.index, device=request.device) as index:
         return index.remove(request.paths, monitor=monitor)
 
 
 def run_index_status(request: IndexStatus, monitor: Monitor) -> IndexState:  # noqa: ARG001  done at once
-    """Return what an index holds; see `Index.status`."""
+    """Return the contents of an index; see `Index.status`."""
     with Index(request.index, device=request.device) as index:
         return index.status()
 

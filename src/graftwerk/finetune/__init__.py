@@ -1,1 +1,1 @@
-"""Labelled data and a pre-trained model in; a classifier or regressor out, and what it cost."""
+"""Fitting of pre-trained models to labelled data: classifiers and regressors, and their cost."""

@@ -1,4 +1,4 @@
-"""Which way to take: the cheapest that is as good as the best, found within a budget of time."""
+"""Automatic choice of the cheapest fitting method as good as the best, within a time budget."""
 
 import time
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from .saved import Made
 from .scoring import Settings
 
 COST = ("linear", "lora", "full", "wise-ft")  # cheapest first
-_APART = 3.0  # times, from one learning rate to the next
-_LORA_PLUS = 16.0  # times that B learns faster than A (LoRA+: Hayou et al., 2024, section 5)
+_APART = 3.0  # ratio of successive learning rates
+_LORA_PLUS = 16.0  # learning rate of B over that of A (LoRA+: Hayou et al., 2024, section 5)
 _RATES = {"lora": (5e-4, 2e-3), "full": (3e-5, 1e-4)}
 
 
 def cheapest(scores: Sequence[tuple[str, Score]]) -> int:
-    """Place of the cheapest way whose score lies in the 95 % interval of the best one."""
+    """Return the index of the cheapest method within the 95 % interval of the best one."""
     best = max(scores, key=lambda pair: pair[1].value)[1]
     good = [n for n, (_, score) in enumerate(scores) if score.value >= best.low]
     return min(good, key=lambda n: (COST.index(scores[n][0]), -scores[n][1].value))
@@ -29,17 +29,17 @@ def cheapest(scores: Sequence[tuple[str, Score]]) -> int:
 def choose(
     problem: Problem, settings: Sequence[Settings], minutes: float, folder: Path, monitor: Monitor
 ) -> tuple[Made, list[Trial]]:
-    """Spend the budget by successive halving and keep the cheapest way that is good enough.
+    """Spend the budget by successive halving and return the cheapest sufficiently good method.
 
-    All settings get an equal share of the first third; the better half goes on with the next
-    third, and the best with the last (Jamieson and Talwalkar, 2016, with fixed rungs). What was
-    stopped goes on from its checkpoint. The linear head takes part without a budget.
+    All settings get an equal share of the first third of the budget; the better half continues
+    with the next third, and the best with the last (Jamieson and Talwalkar, 2016, with fixed
+    rungs). Runs resume from their checkpoints. The linear head takes part without a budget.
 
     Args:
         problem: the data; choices are made on its validation examples.
-        settings: candidates beside the linear head.
-        minutes: to spend in all.
-        folder: for the runs.
+        settings: candidates in addition to the linear head.
+        minutes: total budget.
+        folder: folder for the runs.
         monitor: informed about progress.
 
     Raises:
@@ -64,7 +64,7 @@ def choose(
             run = tune(problem, settings[number], folder / str(number), monitor, minutes=share)
             spent[name] = spent.get(name, 0.0) + run.seconds
             runs[number], ended[number] = run.measured, run.finished
-            del run  # one network at a time
+            del run  # keep one network in memory
         alive.sort(key=lambda number: -runs[number].value)
         alive = alive[: max(1, len(alive) // 2)]
         if all(ended[number] for number in alive):
@@ -79,17 +79,17 @@ def choose(
     if retained == 0:
         return make_linear(problem, monitor), trials
     number = sorted(runs)[retained - 1]
-    # Its weights are on disk: this takes no step more, and puts the best of them in their places.
+    # The weights are on disk: this trains no further and loads the best of them.
     run = tune(problem, settings[number], folder / str(number), monitor, minutes=0.0)
     return make_tuned(problem, run, folder / str(number), monitor), trials
 
 
 def candidates(settings: Settings, count: int) -> list[Settings]:
-    """Settings at `count` learning rates, each three times the next one, their own in the middle.
+    """Return settings at `count` learning rates a factor of 3 apart, around the given rate.
 
-    The best rate of LoRA is not that of full fine-tuning, and a comparison at one rate may
-    compare rates (Biderman et al., "LoRA Learns Less and Forgets Less", 2024, section 4). Beside
-    several rates LoRA is tried with a faster B, and A at half its rate.
+    The best rate of LoRA is not that of full fine-tuning, and a comparison at one rate may compare
+    rates (Biderman et al., "LoRA Learns Less and Forgets Less", 2024, section 4). If there are
+    several rates, LoRA is also tried with a faster B, and A at half its rate.
     """
     highest = (count - 1) // 2
     rates = [settings.learning_rate * _APART ** (highest - number) for number in range(count)]
@@ -101,7 +101,7 @@ def candidates(settings: Settings, count: int) -> list[Settings]:
 
 
 def usual(settings: Settings) -> list[Settings]:
-    """Settings at the two usual learning rates of their way."""
+    """Return settings at the two usual learning rates of their method."""
     return [replace(settings, learning_rate=rate) for rate in _RATES[settings.how]]
 
 

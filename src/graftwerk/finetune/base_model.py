@@ -1,4 +1,4 @@
-"""The frozen model that data are fitted on: which it is, what it reads, what it makes of it."""
+"""The frozen model that is fitted to data: its identity, its inputs and its features."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ from ..types import Encoder, HiddenLayer, Vectors
 
 _TEXTS = frozenset({"bert", "distilbert", "mpnet", "roberta", "xlm-roberta", STATIC_TYPE})
 _DECODED = 64  # images at a time
-NO_MODEL = "none"  # numbers of a table are read as they are
+NO_MODEL = "none"  # numbers of a table are used without a model
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Base:
     """A frozen model.
 
     Attributes:
-        name: as it was named.
+        name: name as given.
         root: its folder.
-        fingerprint: hash of its files and of the layer that is taken.
+        fingerprint: hash of its files and of the selected layer.
         layer: hidden layer that features come from.
-        reads: kinds of items that it takes.
-        device: where it runs.
+        reads: kinds of items that it accepts.
+        device: device that it runs on.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Base:
     device: str
 
     def encoder(self) -> "Encode":
-        """Load the model, or return the one that is still held somewhere in this process."""
+        """Load the model, or return it if it is still loaded in this process."""
         if self.name == NO_MODEL:
             return FrozenEncoder(None)
         key = (self.name, self.fingerprint, self.device)
@@ -73,7 +73,7 @@ Advance = Callable[[int], None]
 
 @runtime_checkable
 class Encode(Protocol):
-    """A model that turns items into unit vectors."""
+    """A model that encodes items as unit vectors."""
 
     def __call__(
         self, items: Sequence[Item], advance: Advance, unusual: Advance | None = None
@@ -81,20 +81,20 @@ class Encode(Protocol):
         """Encode items.
 
         Args:
-            items: all of one kind.
-            advance: counts the items as they are done.
-            unusual: is given, batch by batch, the number of images that are unlike those of
-                the frozen model's training, where its folder tells what these were.
+            items: items of a single kind.
+            advance: called with the number of items done.
+            unusual: called after each batch with the number of images that are out of distribution
+                for the frozen model, if its folder has statistics of its training images.
         """
         ...
 
 
-# Objects that hold their model share it; it goes with the last of them.
+# Objects share a loaded model; it is freed with the last of them.
 _LOADED: "WeakValueDictionary[tuple[str, str, str], Encode]" = WeakValueDictionary()
 
 
 def open_base(name: str, layer: HiddenLayer, device: str) -> Base:
-    """Look at a model without loading it.
+    """Inspect a model without loading it.
 
     Raises:
         BadInput: the name cannot be used, or the model is no encoder.
@@ -105,7 +105,7 @@ def open_base(name: str, layer: HiddenLayer, device: str) -> Base:
             raise BadInput("there is no model, so it has no layer.", "Leave --layer out.")
         return Base(name, Path(), _ROWS, None, frozenset({"row"}), device)
     if static_base(name) is not None:
-        load_encoder(name, layer=layer, device=device)  # distilled where it was not yet
+        load_encoder(name, layer=layer, device=device)  # distils it if necessary
     root = model_folder(name)
     if not (root / "config.json").is_file() and not (root / "modules.json").is_file():
         kind = "a diffusion pipeline" if (root / "model_index.json").is_file() else "no model"
@@ -143,7 +143,7 @@ def _reads(name: str, folder: ModelFolder) -> frozenset[Kind]:
 
 
 class FrozenEncoder:
-    """An encoder of texts, images and rows of tables; see `Encode`."""
+    """An encoder of texts, images and table rows; see `Encode`."""
 
     def __init__(self, encoder: Encoder | None) -> None:
         self._encoder = encoder
@@ -169,7 +169,7 @@ class FrozenEncoder:
         return vectors
 
     def _rows(self, rows: Sequence[Row], advance: Advance) -> Vectors:
-        """Numbers, 1 for each that is missing and 0 for the others, and the vector of the text."""
+        """Concatenate the numbers, their missing-value indicators, and the vector of the text."""
         numbers = np.stack([row.numbers for row in rows])
         missing = np.isnan(numbers)
         parts = [np.where(missing, np.float32(0), numbers), missing.astype(np.float32)]

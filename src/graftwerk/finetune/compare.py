@@ -1,6 +1,6 @@
-"""Linear, LoRA and full fine-tuning on the same data, and the straight answer.
+"""Comparison of linear heads, LoRA and full fine-tuning on the same data.
 
-The learning curve of the linear head, and whether more examples would help.
+Also computes the learning curve of the linear head, to tell whether more examples would help.
 """
 
 import math
@@ -43,7 +43,7 @@ _MIXES = (0.25, 0.5, 0.75)  # shares of the tuned weights
 
 
 class Comparison:
-    """All ways, one after the other, each on the frozen model."""
+    """Run all methods, one after the other, each starting from the frozen model."""
 
     def __init__(
         self, problem: Problem, out: Path, before: PriorTask | None, monitor: Monitor
@@ -57,7 +57,7 @@ class Comparison:
         self._test_items = [problem.examples.items[location] for location in test]
 
     def linear(self) -> Method:
-        """A head on frozen features."""
+        """Fit a head on frozen features."""
         with watched_memory() as peak:
             seconds = self._problem.features_seconds(self._monitor)
             begin = time.perf_counter()
@@ -81,10 +81,10 @@ class Comparison:
         )
 
     def tuned(self, candidates: Sequence[Settings]) -> list[Method]:
-        """LoRA, or full fine-tuning and its mixture with the frozen weights.
+        """Run LoRA, or full fine-tuning and its interpolation with the frozen weights.
 
         Args:
-            candidates: of one way; the best on validation examples is the way.
+            candidates: settings of one method; the best on the validation examples is used.
         """
         how = candidates[0].how
         training = folders.claim(self._out / f"{how}.{TRAINING}", TRAINING, verify=is_retained)
@@ -103,7 +103,7 @@ class Comparison:
         return methods
 
     def _best(self, candidates: Sequence[Settings], training: Path) -> tuple[Run, Path]:
-        """The run with the best score on validation examples, and its folder; seconds of all."""
+        """Return the run with the best validation score, with the total time, and its folder."""
         folders = [training / str(number) for number in range(len(candidates))]
         found: list[float] = []
         seconds = 0.0
@@ -112,14 +112,14 @@ class Comparison:
             found.append(run.measured.value)
             seconds += run.seconds
             if len(candidates) > 1:
-                del run  # one network at a time
+                del run  # keep one network in memory
         best = int(np.argmax(found))
-        if len(candidates) > 1:  # its weights are on disk: this takes no step more
+        if len(candidates) > 1:  # its weights are on disk: this trains no further
             run = tune(self._problem, candidates[best], folders[best], self._monitor, minutes=0.0)
         return replace(run, seconds=seconds), folders[best]
 
     def _mixed(self, run: Run, peak: Peak) -> Method:
-        """WiSE-FT (Wortsman et al., 2022): weights between the frozen and the tuned ones."""
+        """Apply WiSE-FT (Wortsman et al., 2022): interpolate between frozen and tuned weights."""
         tuning, problem = run.tuning, self._problem
         tuned = {name: p.detach().clone() for name, p in tuning.parameters().items()}
         validation = problem.split.validation
@@ -157,25 +157,25 @@ class Comparison:
         )
 
     def _measure_before(self, encode_items: Encode) -> tuple[float | None, float | None]:
-        """Score and loss of what the model could do before; None where that is not asked."""
+        """Return score and loss on the prior task; None if that was not requested."""
         return (None, None) if self._before is None else self._before.measure(encode_items)
 
 
 def _warm_up() -> None:
-    """Import what is large first, for it is no part of the time of the way that needs it."""
+    """Import large libraries first, so that they do not count toward a method's time."""
     import peft  # noqa: F401
     import sklearn.linear_model  # noqa: F401
 
 
 def _mix(tuning: Tuning, tuned: Mapping[str, Tensor], share: float) -> None:
-    """Put weights in their places that lie this share of the way from the first to the tuned."""
+    """Set the weights to the interpolation from initial to tuned weights at this share."""
     with torch.no_grad():
         for name, parameter in tuning.parameters().items():
             parameter.copy_(torch.lerp(tuning.initial[name], tuned[name], share))
 
 
 def recommend(methods: Sequence[Method]) -> tuple[str, str]:
-    """The way to take, and one sentence that says why."""
+    """Return the recommended method and one sentence that gives the reason."""
     retained = methods[cheapest([(method.name, method.score) for method in methods])]
     best = max(methods, key=lambda method: method.score.value)
     name = best.score.name
@@ -206,11 +206,11 @@ def recommend(methods: Sequence[Method]) -> tuple[str, str]:
 _SHARES = (0.125, 0.25, 0.5, 1.0)  # of the examples to learn from
 _DRAWS = 3
 _FEWEST = 4  # examples
-_WORTH = 0.005  # a smaller gain is none
+_WORTH = 0.005  # smaller gains are ignored
 
 
 def learning_curve(problem: Problem, monitor: Monitor) -> list[CurvePoint]:
-    """Fit linear heads on shares of the examples, drawn class by class, each twice the last."""
+    """Fit linear heads on stratified shares of the examples, each twice as large as the last."""
     features = problem.features(monitor)
     test = problem.split.test
     truth = problem.targets.values[test]
@@ -241,7 +241,7 @@ def learning_curve(problem: Problem, monitor: Monitor) -> list[CurvePoint]:
 
 
 def verdict(points: list[CurvePoint], name: str) -> str:
-    """One sentence on whether more examples would help."""
+    """Return one sentence on whether more examples would help."""
     if len(points) < 3:
         return "too few examples for a learning curve"
     before, half, whole = points[-3:]
@@ -258,7 +258,7 @@ def verdict(points: list[CurvePoint], name: str) -> str:
 
 
 def _some(problem: Problem, share: float, draw: int) -> Locations:
-    """A share of the examples to learn from, class by class where there are classes."""
+    """Return a random share of the training examples, stratified if there are classes."""
     learned = problem.split.learned
     if share == 1:
         return learned
@@ -281,13 +281,13 @@ _SCORES, _COSTS, _CURVE = (84, 384), (496, 776), (864, 1170)  # left and right e
 def plot_comparison(
     methods: Sequence[Method], curve: Sequence[CurvePoint], title: str, recommended: str
 ) -> bytes:
-    """Return a PNG of three panels.
+    """Return a PNG with three panels.
 
     Args:
         methods: rows of the table, the linear head first.
-        curve: its learning curve.
-        title: written above.
-        recommended: name of the method that is.
+        curve: learning curve of the linear head.
+        title: title above the panels.
+        recommended: name of the recommended method.
     """
     note = "Intervals are 95 %. Bars are on logarithmic scales: the longest costs most."
     figure = Figure(*_SIZE, title, note)
@@ -302,7 +302,7 @@ def _scores(figure: Figure, methods: Sequence[Method], recommended: str) -> None
     x = Scale.over([end for score in scores for end in (score.low, score.high)], room=0.12)
     if x is None:
         return
-    y = Scale.of([method.name for method in methods][::-1])  # the first above
+    y = Scale.of([method.name for method in methods][::-1])  # first method on top
     title = f"{scores[0].name} on test examples"
     axes = Axes(figure, (_SCORES[0], _TOP, _SCORES[1], _BOTTOM), x, y, title, grid="x")
     for number, (method, score) in enumerate(zip(methods, scores, strict=True)):
@@ -311,7 +311,7 @@ def _scores(figure: Figure, methods: Sequence[Method], recommended: str) -> None
         axes.scatter([score.value], [height], colour, 7)
         label = f"{score.value:.3f}" + (" (recommended)" if method.name == recommended else "")
         across, down = axes.at(score.value, height)
-        half = text_width(label, 13) / 2  # inside the panel at both ends
+        half = text_width(label, 13) / 2  # keep labels inside the panel
         across = min(max(across, _SCORES[0] + half), _SCORES[1] - half)
         figure.text((across, down - 12), label, size=13, anchor="md")
 

@@ -1,4 +1,4 @@
-"""What a model could do before it was fitted, so that it can be told what a fit forgets."""
+"""Prior tasks of a model, to measure what fine-tuning forgets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ from .problem import Problem
 from .scoring import ignore, point
 from .tune import loss_of
 
-_WORLD = 4_004  # of the scenes; no model is trained on it
-_SCENES, _SIDE = 400, 64  # and pixels of each
+_WORLD = 4_004  # seed of the scenes; no model is trained on it
+_SCENES, _SIDE = 400, 64  # number of scenes, and their side in pixels
 
 
 @dataclass(frozen=True)
 class PriorTask:
-    """A head on the frozen features, and labelled items to try it on.
+    """A head on the frozen features, and labelled items to evaluate it on.
 
     Attributes:
-        name: what it was, for people.
-        head: reads the features.
-        items: none of which was learned from.
+        name: name for people.
+        head: head that reads the features.
+        items: items, none of which was learned from.
         targets: their labels.
     """
 
@@ -42,7 +42,7 @@ class PriorTask:
     targets: Targets
 
     def measure(self, encode: Encode) -> tuple[float, float]:
-        """Score and mean loss of the head on the features that `encode` gives now.
+        """Return score and mean loss of the head on the current features of `encode`.
 
         The loss is in nats for classes and labels, and the mean square error of a number.
         """
@@ -54,12 +54,12 @@ class PriorTask:
 
 
 def of_head(name: str, head: LinearHead, problem: Problem) -> PriorTask:
-    """A head that was fitted before, on the test examples of its own data."""
+    """Return a task from a previously fitted head and the test examples of its own data."""
     return PriorTask(name, head, *_tested(problem))
 
 
 def of_words(problem: Problem) -> PriorTask:
-    """The labels of images as a classifier made of words (zero-shot).
+    """Return zero-shot classification of the images' labels as a task.
 
     Raises:
         BadInput: the model does not read both images and texts, or the labels are no classes.
@@ -76,7 +76,7 @@ def of_words(problem: Problem) -> PriorTask:
 
 
 def of_scenes(base: Base) -> PriorTask:
-    """Kind and colour of rendered objects as a classifier made of words."""
+    """Return zero-shot classification of kind and colour of rendered objects as a task."""
     phrases = object_phrases()
     names, labels = list(phrases), tuple(phrases.values())
     items: list[Item] = []
@@ -90,7 +90,7 @@ def of_scenes(base: Base) -> PriorTask:
 
 
 def is_joint(base: Base) -> bool:
-    """Whether its features of images can be compared with those of texts."""
+    """Whether the model's image features can be compared with text features."""
     return {"text", "image"} <= base.reads and base.layer is None
 
 

@@ -1,4 +1,4 @@
-"""A linear head by logistic or ridge regression, its strength chosen by cross-validation."""
+"""Linear heads by logistic or ridge regression, with cross-validated regularization."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,10 +13,10 @@ from ..data.targets import Locations, Targets, Values
 
 # C of scikit-learn's logistic regression, on features of unit variance
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
-_FOR_NUMBERS = (3.0, 10.0)  # beside them, for few columns of numbers
+_FOR_NUMBERS = (3.0, 10.0)  # additional values for few columns of numbers
 _RIDGES = tuple(float(value) for value in np.logspace(-3, 4, 15))  # penalties
 _FOLDS = 3
-_CHOSEN_ON = 6_000  # rows for choosing the strength; the fit is on all
+_CHOSEN_ON = 6_000  # rows for choosing the strength; the fit uses all rows
 _ITERATIONS = 1_000
 Rows = Float32[np.ndarray, "n d"]
 
@@ -28,7 +28,7 @@ class Fitted:
     Attributes:
         head: the head.
         strength: C of the logistic regression, or alpha of the ridge regression.
-        chosen: mean score over the held-out folds, higher is better; NaN where none was chosen.
+        chosen: mean score over the held-out folds, higher is better; NaN if none was chosen.
     """
 
     head: LinearHead
@@ -50,20 +50,20 @@ def fit_linear(
     """Fit a head on the rows at `locations`.
 
     Args:
-        features: of all items, [n d].
-        targets: of all items.
+        features: features of all items, [n d].
+        targets: targets of all items.
         locations: rows to learn from.
         base: fingerprint of the encoder.
-        seed: of the folds.
-        balanced: whether rare classes weigh as much as common ones.
-        strength: take this one instead of choosing.
-        numbers: so many columns are numbers of a table, 0 where one is missing, and as many after
-            them say which are missing.
+        seed: seed of the folds.
+        balanced: whether rare classes have the same weight as common ones.
+        strength: use this value instead of choosing one.
+        numbers: number of leading columns that are numbers of a table, 0 for missing ones; as many
+            columns after them are missing-value indicators.
     """
     rows = np.asarray(features[locations], dtype=np.float32)
     values = targets.values[locations]
     middle: Any = rows.mean(axis=0)
-    # One factor for all dimensions: the encoder's own scales among them mean something.
+    # One factor for all dimensions: their relative scales in the encoder are informative.
     deviation: Any = np.float32(float((rows - middle).std()) or 1.0)
     filled = np.zeros(numbers)
     if numbers:
@@ -96,18 +96,18 @@ def fit_linear(
 def _scales(
     rows: Rows, numbers: int
 ) -> tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, " d"], Float64[np.ndarray, " m"]]:
-    """Mean and standard deviation of each dimension, and what stands for missing numbers.
+    """Return mean and standard deviation of each dimension, and fill-ins for missing numbers.
 
-    Numbers have scales of their own, and are standardized each by itself; the features beside
-    them have one factor, as they have alone.
+    Numbers have individual scales and are standardized separately; the other features share a
+    single factor, as they do without numbers.
     """
     missing = rows[:, numbers : 2 * numbers]
     there = np.maximum(len(rows) - missing.sum(axis=0, dtype=np.float64), 1)
-    filled = rows[:, :numbers].sum(axis=0, dtype=np.float64) / there  # the mean of the others
+    filled = rows[:, :numbers].sum(axis=0, dtype=np.float64) / there  # mean of the values present
     whole = rows.astype(np.float64)
     whole[:, :numbers] += missing * filled
     middle, deviation = whole.mean(axis=0), whole.std(axis=0)
-    # what is constant, but for rounding, tells nothing; dividing by it would blow that up
+    # columns that are constant except for rounding must not be amplified by the division
     deviation[deviation <= 1e-7 * np.abs(middle)] = np.inf
     if whole.shape[1] > 2 * numbers:
         deviation[2 * numbers :] = (whole - middle)[:, 2 * numbers :].std() or 1.0
@@ -122,7 +122,7 @@ def _ridge(
     middle, deviation = float(values.mean()), float(values.std()) or 1.0
     scaled = (values - middle) / deviation
     if strength is None:
-        model: Any = RidgeCV(_RIDGES).fit(rows, scaled)  # leaves one out, in closed form
+        model: Any = RidgeCV(_RIDGES).fit(rows, scaled)  # leave-one-out in closed form
         strength = float(model.alpha_)
         chosen = 1 - _left_out_error(rows, scaled, strength, seed)
     else:
@@ -153,7 +153,10 @@ def _choose(
     balanced: bool,
     tried: Sequence[float] = STRENGTHS,
 ) -> tuple[float, float]:
-    """The strength that does best on held-out folds, the weakest of equals, and its score."""
+    """Return the strength with the best score on held-out folds, and that score.
+
+    Among equals the strongest regularization, the smallest strength, is chosen.
+    """
     if len(rows) > _CHOSEN_ON:
         some = np.sort(np.random.default_rng(seed).permutation(len(rows))[:_CHOSEN_ON])
         rows, values = rows[some], values[some]
@@ -174,7 +177,7 @@ def _choose(
 def _agreement(
     predicted: Float64[np.ndarray, "n k"], truth: Values, targets: Targets, balanced: bool
 ) -> float:
-    """Accuracy, the mean over classes where they are balanced; negative log loss of labels."""
+    """Return accuracy, averaged over classes if balanced; negative log loss for labels."""
     if targets.task == "class":
         right = predicted.argmax(axis=1) == truth
         if not balanced:
@@ -199,7 +202,7 @@ def _folds(
 def _logistic(
     rows: Rows, targets: Targets, values: Values, strength: float, balanced: bool
 ) -> tuple[Float64[np.ndarray, "k d"], Float64[np.ndarray, " k"]]:
-    """One row of weights a class or label; a class that is not among the rows is unlikely."""
+    """Return one row of weights per class or label; classes not in the rows are unlikely."""
     count = len(targets.labels)
     if targets.task == "labels":
         pairs = [_one_label(rows, values[:, n], strength, balanced) for n in range(count)]
@@ -210,7 +213,7 @@ def _logistic(
         bias[there] = 0
         return weight, bias
     model = _solver(strength, balanced).fit(rows, values)
-    if len(there) == 2:  # the library gives one row: the second class against the first
+    if len(there) == 2:  # the library returns one row: the second class against the first
         half = model.coef_[0] / 2
         weight[there[0]], weight[there[1]] = -half, half
         bias[there] = np.array([-0.5, 0.5]) * model.intercept_[0]

@@ -1,4 +1,4 @@
-"""A style or a subject for a diffusion model, from a handful of captioned images."""
+"""LoRA for diffusion models: a style or a subject from a few captioned images."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,24 +21,24 @@ from ..training.state import fast_precision, generator_for
 from ..types import Monitor
 from .lora_training import LoraTraining, claim, require_free, save_trained, teach
 
-PART = "unet"  # of the pipeline, which gets the steer
-_DRAWS = 256  # of held-out noise, shared out among the images
+PART = "unet"  # component of the pipeline that gets the adapter
+_DRAWS = 256  # samples of held-out noise, divided among the images
 _BATCH = 16
-_MEASURED = 2**62  # seed of the held-out noise, which no training step has
+_MEASURED = 2**62  # seed of the held-out noise, not used by any training step
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """What is trained, and how.
+    """Inputs and settings of a training.
 
     Attributes:
         pictures: folder of the images.
-        caption: one for all of them; None: each has its own.
+        caption: one caption for all images; None for a caption each.
         model: name of the pipeline.
-        out: folder for the steer.
-        rank: how much can change.
-        plan: how long and how fast.
-        seed: of everything random.
+        out: folder for the adapter.
+        rank: rank, scale and target layers of the adapter.
+        plan: hyperparameters of the training.
+        seed: seed of all random numbers.
         device: `auto`, `cpu`, `cuda` or `mps`.
     """
 
@@ -53,7 +53,7 @@ class TrainingJob:
 
 
 class ImageTask:
-    """Images behind noise, told by their captions; see `train.task.Task`.
+    """Denoising of captioned images; see `training.session.Task`.
 
     The loss is the mean squared error of what the network itself predicts: noise, `v` or image.
     """
@@ -69,17 +69,17 @@ class ImageTask:
         self._sigmas = torch.from_numpy(model.noise.sigmas).float().to(model.device)
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
-        """What the steer learns."""
+        """Return the parameters of the adapter."""
         return self._steer.parameters()
 
     def batch(self, first: int, count: int) -> Int64[Tensor, " b"]:
-        """Numbers of images: each in its turn, for the noise differs each time."""
+        """Return the next image indices in cyclic order; only the noise is random."""
         return torch.arange(first, first + count) % len(self._latents)
 
     def loss(
         self, batch: Int64[Tensor, " b"], generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Mean error at noise levels drawn evenly from the model's own."""
+        """Return the mean error at noise levels sampled uniformly from the model's own."""
         self._steer.drop_with(generator)
         times = torch.randint(
             len(self._sigmas), batch.shape, generator=generator, device=self._model.device
@@ -89,7 +89,7 @@ class ImageTask:
         return losses.mean(), {}
 
     def measure(self) -> Float64[np.ndarray, " n"]:
-        """Errors of all images behind noise that is the same at each call."""
+        """Return the errors of all images, with the same noise in every call."""
         count = len(self._latents)
         draws = max(_DRAWS // count, 2)
         numbers = torch.arange(count).repeat_interleave(draws)
@@ -121,7 +121,7 @@ class ImageTask:
 
 
 def weight_of(noise: Noise, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Factor from an error of the image to one of what the network predicts.
+    """Return the factor from an error of the image to one of the network's prediction.
 
     An image `x0 = x - sigma eps` errs by `sigma` times the noise; with `x0 = x / (1 + sigma^2) -
     sigma v / sqrt(1 + sigma^2)` by `sigma / sqrt(1 + sigma^2)` times `v`.
@@ -138,7 +138,7 @@ def weight_of(noise: Noise, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
 def train_on_images(
     lesson: TrainingJob, monitor: Monitor
 ) -> tuple[LoraTraining, CaptionedImages, int]:
-    """Train, measure and save; gives what came of it, what was shown, and the folder's bytes.
+    """Train, measure and save; return the result, the images, and the folder's size in bytes.
 
     Raises:
         BadInput: images, captions or model cannot be used.
@@ -175,7 +175,7 @@ def train_on_images(
 def _prepare(
     model: DiffusionModel, shown: CaptionedImages, monitor: Monitor
 ) -> tuple[Float[Tensor, "n c h w"], TextStates | None]:
-    """Latents and text states, computed once."""
+    """Return latents and text states, which are computed once."""
     monitor.start("encoding images", len(shown.pictures))
     squares = to_values(np.stack([fit(one, *model.size) for one in shown.pictures]))
     if model.decoder is None and model.channels == 1:
@@ -199,7 +199,7 @@ def _configuration(
     latents: Float[Tensor, "n c h w"],
     shown: CaptionedImages,
 ) -> dict[str, Any]:
-    """What the training is a function of."""
+    """Return everything that determines the training."""
     import hashlib
 
     digest = hashlib.sha256(latents.cpu().numpy().tobytes())

@@ -1,4 +1,4 @@
-"""The manner of a text for a language model: LoRA on its own task, guessing the next token."""
+"""LoRA for language models: the style of a text, by next-token prediction."""
 
 import hashlib
 import math
@@ -27,23 +27,23 @@ from ..types import Monitor
 from .lora_training import LoraTraining, claim, require_free, save_trained, teach
 
 _HELD_OUT = 0.1  # share at the end of the text
-_WINDOWS = 4  # of held-out text at least, for an interval
-_SHORTEST, _LONGEST = 8, 256  # tokens of a window
-_MEASURED = 512  # held-out windows at most
+_WINDOWS = 4  # minimum number of held-out windows, for an interval
+_SHORTEST, _LONGEST = 8, 256  # tokens per window
+_MEASURED = 512  # maximum number of held-out windows
 _BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """What is trained, and how.
+    """Inputs and settings of a training.
 
     Attributes:
         text: file of plain text.
         model: name of the language model.
-        out: folder for the steer.
-        rank: how much can change.
-        plan: how long and how fast; an item is a window of tokens.
-        seed: of everything random.
+        out: folder for the adapter.
+        rank: rank, scale and target layers of the adapter.
+        plan: hyperparameters of the training; an item is a window of tokens.
+        seed: seed of all random numbers.
         device: `auto`, `cpu`, `cuda` or `mps`.
     """
 
@@ -58,12 +58,12 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class Tokens:
-    """A text as token numbers.
+    """A text as token ids.
 
     Attributes:
-        learned: what is learned from.
-        held_out: windows that come after it.
-        length: tokens of a window.
+        learned: tokens to learn from.
+        held_out: windows of the text after these.
+        length: tokens per window.
     """
 
     learned: Int64[Tensor, " t"]
@@ -72,17 +72,17 @@ class Tokens:
 
 
 class WritingTask:
-    """The next token of windows of a text; see `train.task.Task`."""
+    """Next-token prediction in windows of a text; see `training.session.Task`."""
 
     def __init__(self, network: Any, tokens: Tokens, steer: LowRank, seed: int) -> None:
         self._network, self._tokens, self._steer, self._seed = network, tokens, steer, seed
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
-        """What the steer learns."""
+        """Return the parameters of the adapter."""
         return self._steer.parameters()
 
     def batch(self, first: int, count: int) -> Int64[Tensor, "b w"]:
-        """Windows that begin anywhere in the text."""
+        """Return windows that begin at random positions of the text."""
         rows = []
         for number in range(first, first + count):
             item = np.random.SeedSequence(self._seed, spawn_key=(number,))
@@ -94,14 +94,14 @@ class WritingTask:
     def loss(
         self, batch: Int64[Tensor, "b w"], generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Mean cross-entropy of the next token, in nats."""
+        """Return the mean cross-entropy of the next token, in nats."""
         self._steer.drop_with(generator)
         losses = self._losses(batch)
         self._steer.drop_with(None)
         return losses.mean(), {}
 
     def measure(self) -> Float64[np.ndarray, " n"]:
-        """Mean cross-entropy of each held-out window."""
+        """Return the mean cross-entropy of each held-out window."""
         with torch.no_grad():
             found = [self._losses(part) for part in torch.split(self._tokens.held_out, _BATCH)]
         return torch.cat(found).double().cpu().numpy()
@@ -114,7 +114,7 @@ class WritingTask:
 
 
 def train_on_text(lesson: TrainingJob, monitor: Monitor) -> tuple[LoraTraining, Tokens, int]:
-    """Train, measure and save; gives what came of it, the tokens, and the folder's bytes.
+    """Train, measure and save; return the result, the tokens, and the folder's size in bytes.
 
     Raises:
         BadInput: text or model cannot be used.
@@ -165,7 +165,7 @@ def _read(path: Path) -> str:
 
 
 def _cut(text: str, tokenizer: Any, network: Any, path: Path) -> Tokens:
-    """Token numbers of a text: most of it to learn from, its end held out.
+    """Split a text's tokens into a large part to learn from and a held-out end.
 
     Raises:
         BadInput: the text is too short for that.

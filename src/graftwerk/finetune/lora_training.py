@@ -1,4 +1,4 @@
-"""What teaching a model its own task again has in common: training, figures, the folder."""
+"""Shared parts of LoRA training on a model's own task: training, evaluation, saving."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ class Change:
 
     Attributes:
         before: mean with the frozen model.
-        after: mean with the steer.
+        after: mean with the adapter.
         gain: mean of before minus after.
         margin: half the width of the 95 % interval of `gain`.
     """
@@ -43,13 +43,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class LoraTraining:
-    """A steer that was trained.
+    """Result of training an adapter.
 
     Attributes:
-        outcome: of the training.
-        change: of the loss.
-        parameters: numbers that were learned.
-        layers: layers that they change.
+        outcome: outcome of the training.
+        change: change of the loss.
+        parameters: number of learned parameters.
+        layers: number of layers that they change.
     """
 
     outcome: Outcome
@@ -59,7 +59,7 @@ class LoraTraining:
 
 
 def change_of(before: Float64[np.ndarray, " n"], after: Float64[np.ndarray, " n"]) -> Change:
-    """Compare losses of the same draws; the interval is that of paired differences."""
+    """Compare losses on the same samples, with the interval of the paired differences."""
     gain, margin = paired(before, after)
     return Change(
         before=float(before.mean()),
@@ -70,11 +70,11 @@ def change_of(before: Float64[np.ndarray, " n"], after: Float64[np.ndarray, " n"
 
 
 def require_free(out: Path, *inputs: str | Path) -> None:
-    """Refuse to write over what is neither such a training nor its result.
+    """Refuse to overwrite anything but such a training or its result.
 
     Args:
         out: the folder.
-        inputs: data and model, which must lie elsewhere.
+        inputs: data and model, which must be outside that folder.
 
     Raises:
         BadFile: the folder holds something else, something beside it, or input.
@@ -84,7 +84,7 @@ def require_free(out: Path, *inputs: str | Path) -> None:
 
 
 def claim(out: Path) -> None:
-    """Make a folder the place of a training that its result is going to replace.
+    """Mark a folder as that of a training, to be replaced by its result.
 
     Raises:
         BadFile: the folder holds something else.
@@ -94,10 +94,10 @@ def claim(out: Path) -> None:
 
 
 def _is_trained(folder: Path) -> bool:
-    """Whether all in a folder is such a training, begun or finished.
+    """Whether a folder contains only such a training, unfinished or finished.
 
     Raises:
-        BadFile: it is, and beside it lies something that would be lost.
+        BadFile: it does, but also contains other files that would be lost.
     """
     from ..training.log import is_training, require_no_others
 
@@ -116,15 +116,15 @@ def teach(
     measure: Callable[[], Float64[np.ndarray, " n"]],
     monitor: Monitor,
 ) -> LoraTraining:
-    """Train a steer and put what it learned, averaged, into it.
+    """Train an adapter and set it to the averaged weights.
 
     Args:
-        task: has the steer's parameters and nothing else.
-        plan: how long and how fast.
-        session: where it is kept.
-        steer: zero-initialized, in its network.
-        measure: losses of the network as it is now, on draws that are the same each time.
-        monitor: informed about it.
+        task: task whose parameters are exactly those of the adapter.
+        plan: hyperparameters of the training.
+        session: where the training is stored.
+        steer: zero-initialized adapter, installed in its network.
+        measure: returns the network's current losses, on the same samples in every call.
+        monitor: informed about progress.
 
     Raises:
         Diverged: the loss is not finite any more.
@@ -159,7 +159,7 @@ def save_trained(
     content: Mapping[str, Any],
     part: str | None = None,
 ) -> int:
-    """Put the steer in the place of its training's folder, with log and plot; gives its bytes.
+    """Replace the training's folder by the adapter, log and plot; return the size in bytes.
 
     Raises:
         NoRoom: it cannot be written; the training's folder is as it was.

@@ -1,4 +1,4 @@
-"""The methods of fitting, by name."""
+"""The fitting methods, by name."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 _NAMES: Mapping[HiddenLayer, str] = {None: "last layer", "all": "all layers"}
-_RETAINED = ("log.jsonl", "loss.png", "validations.jsonl")  # of a run, beside its result
+_RETAINED = ("log.jsonl", "loss.png", "validations.jsonl")  # files of a run stored with its result
 
 
 def save_nothing(folder: Path) -> None:
-    """Write what is learned beside the head of a linear fit."""
+    """Write nothing: a linear fit learns only its head."""
 
 
 def make_linear(problem: Problem, monitor: Monitor) -> Made:
-    """A head on frozen features, fitted on training and validation examples."""
+    """Fit a head on frozen features, with the training and validation examples."""
     features = problem.features(monitor)
     fitted = fit_linear(
         features,
@@ -53,12 +53,12 @@ def make_linear(problem: Problem, monitor: Monitor) -> Made:
 
 
 def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> Made:
-    """The result of a run of tuning, measured as it will predict: in float32.
+    """Return the result of a tuning run, evaluated in float32, as it will predict.
 
     Args:
-        problem: what it was tuned on.
-        run: with the best weights in place.
-        folder: of the run, whose log and plot are kept.
+        problem: the problem it was tuned on.
+        run: the run, with its best weights loaded.
+        folder: folder of the run, whose log and plot are retained.
         monitor: informed about progress.
     """
     from .networks import ADAPTER, NetworkEncoder, encode, save_full
@@ -104,7 +104,7 @@ def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> 
 
 
 def sweep_layers(problem: Problem, monitor: Monitor) -> tuple[Problem, Sequence[Trial]]:
-    """The problem on the hidden layer, or all, whose head does best on held-out folds.
+    """Return the problem on the hidden layer, or all, with the best score on held-out folds.
 
     Raises:
         BadInput: the model has no hidden layers that can be taken.
@@ -129,7 +129,7 @@ def sweep_layers(problem: Problem, monitor: Monitor) -> tuple[Problem, Sequence[
 
 
 def hidden_layers(problem: Problem) -> list[HiddenLayer]:
-    """Each hidden layer, the last as the model itself takes it, and all of them joined."""
+    """Return each hidden layer, the last as the model itself uses it, and all concatenated."""
     from ..errors import BadInput
     from ..models.checkpoint import read_object
 
@@ -151,13 +151,13 @@ def hidden_layers(problem: Problem) -> list[HiddenLayer]:
     return [*range(count), None, "all"]
 
 
-_BOOSTED = 100  # classes at most; a tree a class and round
+_BOOSTED = 100  # maximum number of classes; one tree per class and round
 
 
 def baselines(problem: Problem, monitor: Monitor) -> list[Baseline]:
-    """Gradient boosting of the numbers of a table, and numbers and texts each alone.
+    """Fit gradient boosting on a table's numbers, and linear heads on numbers or texts only.
 
-    None of them is saved: scikit-learn has no form of its trees but pickle.
+    None of them is saved: scikit-learn can store its trees only with pickle.
     """
     count, test = len(problem.examples.numbers), problem.split.test
     if not count or not len(test):
@@ -183,7 +183,7 @@ def baselines(problem: Problem, monitor: Monitor) -> list[Baseline]:
 
 
 def _boosted(problem: Problem, numbers: Any, missing: Any) -> Score | None:
-    """Score of `HistGradientBoosting*` of scikit-learn, which reads missing numbers as such."""
+    """Return the score of scikit-learn's `HistGradientBoosting*`, which reads missing numbers."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     targets, learned, test = problem.targets, problem.split.learned, problem.split.test

@@ -1,4 +1,4 @@
-"""Networks that were or are to be trained, as encoders of items, and their folders."""
+"""Trainable and tuned networks as encoders of items, and their folders."""
 
 import shutil
 from collections.abc import Sequence
@@ -28,13 +28,13 @@ _CONFIG = "config.json"
 
 
 def load_network(base: Base, kind: Kind) -> Trainable:
-    """The base as a network that can be trained on such items."""
+    """Load the base as a network that can be trained on items of this kind."""
     device = choose_device("cpu" if base.device == "auto" else base.device)
     return load_trainable(base.root, kind, base.layer, device)
 
 
 def inputs_of(trainable: Trainable, items: Sequence[Item]) -> Inputs:
-    """Items as the network's inputs; images are opened."""
+    """Return the network's inputs for items, opening images."""
     opened: list[Any] = [
         item.open() if isinstance(item, Picture | OpenedData) else item for item in items
     ]
@@ -42,7 +42,7 @@ def inputs_of(trainable: Trainable, items: Sequence[Item]) -> Inputs:
 
 
 def encode(trainable: Trainable, items: Sequence[Item], advance: Advance) -> Vectors:
-    """Unit vectors of items in their order; texts of like length go together."""
+    """Return the items' unit vectors in order; texts of similar length share a batch."""
     order = sorted(range(len(items)), key=lambda n: -_length(items[n]))
     found: list[np.ndarray] = []
     for start in range(0, len(items), _BATCH):
@@ -63,18 +63,18 @@ def encode(trainable: Trainable, items: Sequence[Item], advance: Advance) -> Vec
 
 
 class NetworkEncoder:
-    """A network as an encoder, with its LoRA merged where it has one; see `Encode`.
+    """A network as an encoder, with its LoRA merged if it has one; see `Encode`.
 
     Attributes:
         trainable: the network.
-        steer: its LoRA; None: it has none.
+        steer: its LoRA adapter; None for a network without one.
     """
 
     def __init__(self, trainable: Trainable, steer: "LowRank | None" = None) -> None:
         self.trainable, self.steer = trainable, steer
 
     def scale_to(self, scale: float) -> None:
-        """Merge what LoRA learned, times `scale`; at 0 the network holds its own weights.
+        """Merge the LoRA weights times `scale`; at 0 the network has its own weights.
 
         Raises:
             BadInput: the network has no LoRA, so it is what it is.
@@ -94,14 +94,14 @@ class NetworkEncoder:
         self,
         items: Sequence[Item],
         advance: Advance,
-        unusual: Advance | None = None,  # noqa: ARG002  no training's statistics fit a tuned one
+        unusual: Advance | None = None,  # noqa: ARG002  no statistics apply to a tuned network
     ) -> Vectors:
         """Encode items."""
         return encode(self.trainable, items, advance)
 
 
 def load_tuned(bundle: Bundle, base: Base) -> NetworkEncoder:
-    """The encoder of a fit by LoRA or of all weights.
+    """Load the encoder of a fit by LoRA or full fine-tuning.
 
     Raises:
         BadFile: its files do not fit the frozen model.
@@ -120,9 +120,9 @@ def load_tuned(bundle: Bundle, base: Base) -> NetworkEncoder:
 
 
 def save_full(folder: Path, trainable: Trainable) -> None:
-    """Write the network with its present weights as a model folder, inside a working folder.
+    """Write the network with its current weights as a model folder, inside a working folder.
 
-    All other files are those of the base, so that it is read in the same way.
+    All other files are copied from the base, so that it is read in the same way.
     """
     target = folder / MODEL
 

@@ -1,6 +1,6 @@
-"""Everything that the methods of fitting have in common: model, data, labels, split.
+"""What all fitting methods share: model, data, labels, split, and cached features.
 
-Features of data, computed once and kept in the cache by encoder and content.
+Features are computed once and cached by encoder and content.
 """
 
 import hashlib
@@ -43,10 +43,10 @@ _FILE = "features.npy"
 
 
 def features_of(base: Base, examples: Examples, monitor: Monitor) -> tuple[Vectors, float]:
-    """Unit vectors of all items, [n d], mapped from a file of the cache.
+    """Return the unit vectors of all items, [n d], memory-mapped from the cache.
 
     Returns:
-        The vectors, and the seconds that they took when they were computed.
+        The vectors, and the seconds that it took to compute them originally.
 
     Raises:
         BadInput: the model cannot be loaded.
@@ -58,9 +58,9 @@ def features_of(base: Base, examples: Examples, monitor: Monitor) -> tuple[Vecto
 
 
 def out_of_distribution_of(base: Base, examples: Examples, monitor: Monitor) -> int:
-    """How many images are unlike those of the model's training, as far as its folder tells.
+    """Return the number of out-of-distribution images, if the model's folder has statistics.
 
-    Raises as `features_of` does, which has computed it.
+    The number is computed together with the features; raises as `features_of` does.
     """
     return int(_cached(base, examples, monitor)[1]["unfamiliar"])
 
@@ -93,31 +93,31 @@ def _cached(base: Base, examples: Examples, monitor: Monitor) -> tuple[Path, dic
 
 def _folder(base: Base, examples: Examples) -> Path:
     identity = f"{_VERSION} {base.fingerprint} {examples.hash}"
-    if examples.converted:  # the same bytes give other features where they are read another way
+    if examples.converted:  # the same bytes give other features if they are read differently
         identity += f" {listed(examples.converted)}"
     return settings().cache / "features" / hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
-_SHOWN = 3  # of what is left out
-LEFT_OUT = 100  # named in a report
+_SHOWN = 3  # number of skipped items shown
+LEFT_OUT = 100  # maximum number of skipped items in a report
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is to be read, and how it is shared out.
+    """The data to read and how to split them.
 
     Attributes:
         data: path of the labelled data.
-        test: path of other data to test on; None: a share of the data.
+        test: path of separate test data; None for a share of the data.
         target: column of labels.
-        content: columns that are read.
-        task: what the labels are; None: what they look like.
-        test_share: of the data, where `test` is None.
-        validation_share: of the rest.
-        seed: of split, folds, order and first weights.
-        balanced: whether rare classes weigh as much as common ones.
-        reading: what the user said about how tables are written.
-        missing: what becomes of labels that may stand for none.
+        content: columns to read.
+        task: type of the labels; None to infer it.
+        test_share: share of the data to test on, if `test` is None.
+        validation_share: share of the rest.
+        seed: seed of split, folds, order and initial weights.
+        balanced: whether rare classes have the same weight as common ones.
+        reading: the user's settings for reading tables.
+        missing: how labels that may stand for a missing value are treated.
         numbers: whether numbers in a table are read, beside its texts or alone.
     """
 
@@ -140,13 +140,13 @@ class Problem:
     """A model and labelled data, ready to be fitted.
 
     Attributes:
-        source: where they came from.
+        source: where the data came from.
         base: the frozen model.
-        examples: of all parts.
-        targets: of all parts.
-        split: places of each part.
-        leaked: rows to learn from that were dropped because they are among the test data.
-        unlearned: rows of each class that only the test data have; left out of them.
+        examples: examples of all parts.
+        targets: targets of all parts.
+        split: indices of each part.
+        leaked: number of training rows dropped because they are among the test data.
+        unlearned: number of rows of each class that only the test data have; these are left out.
     """
 
     source: Source
@@ -159,7 +159,7 @@ class Problem:
 
     @property
     def facts(self) -> DataFacts:
-        """What the data are, and how they were shared out."""
+        """Description of the data and their split."""
         classes = balance(self.targets, self.split.learned)
         counts = list(classes.values())
         return DataFacts(
@@ -180,44 +180,44 @@ class Problem:
         )
 
     def features(self, monitor: Monitor) -> Vectors:
-        """Features of all examples, from the cache where they are known."""
+        """Return the features of all examples, from the cache if possible."""
         return features_of(self.base, self.examples, monitor)[0]
 
     def features_seconds(self, monitor: Monitor) -> float:
-        """What these features took when they were computed."""
+        """Return the seconds that it took to compute these features originally."""
         return features_of(self.base, self.examples, monitor)[1]
 
     def unfamiliar(self, monitor: Monitor) -> int:
-        """Images unlike those that the model was trained on, as far as its folder tells."""
+        """Return the number of out-of-distribution images, if the model has statistics."""
         is_image = self.examples.kind == "image"
         return out_of_distribution_of(self.base, self.examples, monitor) if is_image else 0
 
     def at_layer(self, layer: HiddenLayer) -> "Problem":
-        """The same on another hidden layer."""
+        """Return the same problem on another hidden layer."""
         return replace(self, base=open_base(self.base.name, layer, self.base.device))
 
     def measure(self, scores: HeadScores, locations: Locations) -> Score:
-        """How good scores of the examples at `locations` are."""
+        """Evaluate scores of the examples at `locations`."""
         return score(scores, self.targets.values[locations], self.targets.task, self.source.seed)
 
     def details(self, scores: HeadScores, locations: Locations) -> ScoreDetails | None:
-        """What that score is made of; None of numbers."""
+        """Return the details of that score; None for numbers."""
         names = [self.examples.names[n] for n in locations.tolist()]
         targets = self.targets
         return details(scores, targets.values[locations], targets.task, targets.labels, names)
 
 
 def more_left_out(examples: Examples) -> list[str]:
-    """How many were left out, where a report does not list them all."""
+    """Return a note with the number of skipped items, if a report does not list them all."""
     count = len(examples.refused)
     return [f"{count:,} rows and files were left out"] if count > LEFT_OUT else []
 
 
 def open_problem(base: Base, source: Source, monitor: Monitor) -> Problem:
-    """Read data and share them out.
+    """Read and split the data.
 
     Raises:
-        BadInput: see `data.read_examples` and `targets.read_targets`.
+        BadInput: see `data.load.read_examples` and `data.targets.read_targets`.
     """
     rows: frozenset[Kind] = frozenset({"row"} if source.numbers and "text" in base.reads else ())
     reads = base.reads | rows
@@ -239,7 +239,7 @@ def open_problem(base: Base, source: Source, monitor: Monitor) -> Problem:
 
 
 def _base_of(base: Base, examples: Examples, monitor: Monitor) -> Base:
-    """The model, or none where a table holds nothing that one could read."""
+    """Return the model, or none if a table contains nothing that a model could read."""
     if examples.kind != "row" or len(examples.columns) > len(examples.numbers):
         return base
     if base.layer is not None:
@@ -252,7 +252,7 @@ def _base_of(base: Base, examples: Examples, monitor: Monitor) -> Base:
 
 
 def _columns(source: Source, examples: Examples) -> tuple[str, ...]:
-    """Columns of the test data: those that were learned from, where both are tables."""
+    """Return the columns to read from the test data: those learned from, if both are tables."""
     assert source.test is not None  # noqa: S101  for the type checker
     return examples.columns if is_table(source.test) else ()
 
@@ -260,7 +260,7 @@ def _columns(source: Source, examples: Examples) -> tuple[str, ...]:
 def _with_test(
     source: Source, base: Base, learned: tuple[Examples, Targets], tested: Examples
 ) -> Problem:
-    """The problem with test data of their own; what is in both is only tested on."""
+    """Return the problem with separate test data; rows in both are used only for testing."""
     examples, targets = learned
     if tested.kind != examples.kind:
         raise BadInput(
@@ -288,7 +288,7 @@ def _with_test(
 
 
 def join(first: Examples, second: Examples) -> Examples:
-    """Two data sets as one."""
+    """Concatenate two data sets."""
     return Examples(
         first.source,
         first.kind,
@@ -307,13 +307,13 @@ def join(first: Examples, second: Examples) -> Examples:
 
 
 def tell_converted(examples: Examples, monitor: Monitor) -> None:
-    """Say what reading changed of images."""
+    """Report the conversions made while reading images."""
     if examples.converted:
         monitor.note(f"images converted in reading: {listed(examples.converted)}")
 
 
 def _tell(problem: Problem, monitor: Monitor) -> None:
-    """Say what was left out and what is odd."""
+    """Report skipped items and anomalies in the data."""
     for note in (*problem.examples.notes, *problem.targets.notes):
         monitor.note(note)
     tell_converted(problem.examples, monitor)

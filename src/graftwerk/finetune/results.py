@@ -1,7 +1,4 @@
-"""Reports of fits to labelled data.
-
-Reports of LoRA on a model's own task.
-"""
+"""Reports of fits to labelled data, and of LoRA on a model's own task."""
 
 from pydantic import Field
 
@@ -21,7 +18,7 @@ class Score(Report):
 
 
 class ClassScore(Report):
-    """How well one class or label is told from the others."""
+    """Evaluation of one class or label against the others."""
 
     label: str = Field(description="the class or label")
     count: int = Field(description="examples that have it")
@@ -42,7 +39,7 @@ class Mistake(Report):
 
 
 class Answered(Report):
-    """What a threshold below which no answer is given would do."""
+    """Effect of a probability threshold below which no answer is given."""
 
     threshold: float = Field(description="least probability of an answer")
     answered: float = Field(description="share of the examples that get one")
@@ -50,7 +47,7 @@ class Answered(Report):
 
 
 class ScoreDetails(Report):
-    """What a score is made of; of classes and labels."""
+    """Details of a score, for classes and labels."""
 
     classes: list[ClassScore] = Field(description="each class, in the order of the matrix")
     confusion: list[list[int]] = Field(
@@ -63,7 +60,7 @@ class ScoreDetails(Report):
 
 
 class Baseline(Report):
-    """Another method on the same examples, for comparison alone."""
+    """Another method on the same examples, for comparison only."""
 
     name: str = Field(description="what was fitted, on which columns")
     score: Score = Field(description="on the same test examples")
@@ -79,7 +76,7 @@ class Trial(Report):
 
 
 class DataFacts(Report):
-    """What the data are, and how they were shared out."""
+    """Description of the data and their split."""
 
     task: str = Field(description="class, labels or number")
     train: int = Field(description="examples learned from")
@@ -107,7 +104,7 @@ class DataFacts(Report):
 
 
 class FitResult(Report):
-    """What `fit` made."""
+    """Result of `fit`."""
 
     out: str = Field(description="folder that was written")
     how: str = Field(description="linear, lora or full")
@@ -127,7 +124,7 @@ class FitResult(Report):
 
 
 class FitExported(Report):
-    """What `fit export` wrote."""
+    """Result of `fit export`."""
 
     out: str = Field(description="the ONNX file")
     fit: str = Field(description="folder of the fit")
@@ -139,7 +136,7 @@ class FitExported(Report):
 
 
 class Method(Report):
-    """One method of fitting, measured."""
+    """One fitting method and its evaluation."""
 
     name: str = Field(description="linear, lora, full or wise-ft")
     score: Score = Field(description="on the test examples")
@@ -161,7 +158,7 @@ class Method(Report):
 
 
 class CurvePoint(Report):
-    """One size of a learning curve."""
+    """One point of a learning curve."""
 
     examples: int = Field(description="learned from")
     score: float = Field(description="of the linear head, on the test examples")
@@ -169,7 +166,7 @@ class CurvePoint(Report):
 
 
 class FitComparison(Report):
-    """What `compare` measured."""
+    """Result of `compare`."""
 
     out: str = Field(description="folder with the image and the fits")
     picture: str = Field(description="PNG of scores, costs and learning curve")
@@ -187,7 +184,7 @@ class FitComparison(Report):
 
 
 class Prediction(Report):
-    """What is predicted for one input."""
+    """Prediction for one input."""
 
     input: str = Field(description="the input")
     label: str = Field(description="class, labels or number")
@@ -199,7 +196,7 @@ class Prediction(Report):
 
 
 class Predictions(Report):
-    """What `predict` says."""
+    """Result of `predict`."""
 
     out: str | None = Field(description="file that was written")
     predictions: list[Prediction] = Field(description="one an input")
@@ -223,7 +220,7 @@ class Predictions(Report):
 
 
 class FitEvaluation(Report):
-    """What `eval fit` measured."""
+    """Result of `eval fit`."""
 
     fit: str = Field(description="folder of the fit")
     how: str = Field(description="linear, lora or full")
@@ -246,7 +243,7 @@ class FitEvaluation(Report):
 
 
 class LoraTrainResult(Report):
-    """What `lora train` made, or `fit --task generate` and `fit --task write`."""
+    """Result of `lora train`, and of `fit --task generate` and `fit --task write`."""
 
     out: str = Field(description="folder of the LoRA; peft and diffusers open it as it is")
     task: str = Field(description="generate or write")

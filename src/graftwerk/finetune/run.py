@@ -1,7 +1,4 @@
-"""One run of tuning: validations on the way, the best weights kept, an early end.
-
-Validations on the way of a run, the best weights on disk, and when to end.
-"""
+"""One tuning run: periodic validation, best weights on disk, early stopping."""
 
 import json
 import time
@@ -31,13 +28,13 @@ from .scoring import Settings, point
 from .tune import Tuning
 
 _BEST, _VALIDATIONS = "best.safetensors", "validations.jsonl"
-_PER_EPOCH = 2  # validations
-_NOTICED = 1e-3  # of the loss; slower descent is none
-_FEWEST_STEPS = 10  # between two validations
+_PER_EPOCH = 2  # validations per epoch
+_NOTICED = 1e-3  # relative decrease of the loss; smaller ones are ignored
+_FEWEST_STEPS = 10  # steps between two validations
 
 
 class Watcher:
-    """Validates now and then, keeps the best weights on disk, ends a run that gets no better."""
+    """Validate periodically, store the best weights on disk, and stop early."""
 
     def __init__(
         self,
@@ -50,10 +47,10 @@ class Watcher:
         """Watch a run.
 
         Args:
-            problem: what it is tuned on.
-            tuning: what is trained.
-            folder: of the run.
-            precision: of the arithmetic.
+            problem: the problem it is tuned on.
+            tuning: the network that is trained.
+            folder: folder of the run.
+            precision: precision of the arithmetic.
             last: number of the last step.
         """
         self.folder, self.precision = folder, precision
@@ -64,17 +61,17 @@ class Watcher:
         self._last = last
 
     def begin(self) -> None:
-        """Validate the start, unless that was done before."""
+        """Validate the initial weights, unless that was done before."""
         if not self.history():
             weights = {n: p.detach().clone() for n, p in self._tuning.parameters().items()}
             self.look(0, weights)
 
     def history(self) -> list[dict[str, Any]]:
-        """All validations so far."""
+        """Return all validations so far."""
         return self._log.read()
 
     def look(self, step: int, average: Mapping[str, Tensor]) -> bool:
-        """Validate where it is time; true where the run gets no better."""
+        """Validate if it is due; return whether the run has stopped improving."""
         if step % self._every and step != self._last:
             return False
         self._log.rewind(step - 1)
@@ -86,7 +83,7 @@ class Watcher:
         return self.settled()
 
     def settled(self) -> bool:
-        """Whether the last validations brought nothing."""
+        """Whether the last validations brought no improvement."""
         history = self.history()
         best, since = history[0], 0
         for entry in history[1:]:
@@ -95,7 +92,7 @@ class Watcher:
         return since >= self._settings.patience
 
     def take_best(self) -> dict[str, Any]:
-        """Put the best weights in their places; gives their step, score and loss."""
+        """Load the best weights into the network; return their step, score and loss."""
         from safetensors.torch import load
 
         best = self._read_best()
@@ -143,7 +140,7 @@ class Watcher:
 
 
 def _is_better(found: Mapping[str, Any], best: Mapping[str, Any]) -> bool:
-    """Whether a validation has a higher score, or the same one and a loss that fell noticeably."""
+    """Whether a validation has a higher score, or the same one and a noticeably lower loss."""
     if found["score"] != best["score"]:
         return bool(found["score"] > best["score"])
     return bool(found["loss"] < (1 - _NOTICED) * best["loss"])
@@ -154,19 +151,19 @@ _WARM_UP, _AVERAGE = 0.06, 0.97
 
 @dataclass
 class Run:
-    """What a run came to.
+    """Result of a run.
 
     Attributes:
-        tuning: the network with its best weights in place.
-        settings: how it was tuned.
-        measured: the score of the best weights on the validation examples.
-        start: the same of the linear head that it began with.
+        tuning: the network with its best weights loaded.
+        settings: settings of the run.
+        measured: score of the best weights on the validation examples.
+        start: the same score for the linear head that it started from.
         step: step of the best weights.
-        steps: steps done.
-        finished: whether it ended by itself.
-        seconds: wall time of this run; features and states below the top count as if they had
+        steps: number of steps done.
+        finished: whether the run ended by itself.
+        seconds: wall time of this run; features and cached lower-layer states count as if they had
             not been in the cache.
-        parameters: numbers that were learned.
+        parameters: number of learned parameters.
     """
 
     tuning: Tuning
@@ -189,15 +186,15 @@ def tune(
     minutes: float | None = None,
     precision: Precision | None = None,
 ) -> Run:
-    """Tune a network, or go on where a former run in the folder was stopped.
+    """Tune a network, or resume a stopped run in the folder.
 
     Args:
         problem: the data.
-        settings: how.
-        folder: for log, checkpoints and the best weights.
+        settings: settings of the run.
+        folder: folder for log, checkpoints and the best weights.
         monitor: informed about progress.
-        minutes: stop after so long; 0: only put the best weights in their places.
-        precision: of the arithmetic; None: the fastest of the device.
+        minutes: time limit; 0 to only load the best weights.
+        precision: precision of the arithmetic; None for the fastest on the device.
 
     Raises:
         BadInput: too few examples to validate on, or the folder holds another run.
@@ -238,7 +235,7 @@ def tune(
 
 
 def _filled(tuning: Tuning, monitor: Monitor, own: float) -> tuple[float, float]:
-    """Fill the states below the top; a start that leaves this out, and what they took."""
+    """Compute the lower-layer states; return a start time that excludes it, and its seconds."""
     if tuning.kept is None:
         return own, 0.0
     begin = time.perf_counter()
@@ -273,7 +270,7 @@ def _train(
 
 
 def plan_of(problem: Problem, settings: Settings) -> Plan:
-    """Steps and rates."""
+    """Return the plan: steps, batch size and learning rate."""
     steps = max(1, round(len(problem.split.train) * settings.epochs / settings.batch))
     return Plan(
         steps=steps,
@@ -285,7 +282,7 @@ def plan_of(problem: Problem, settings: Settings) -> Plan:
 
 
 def _configuration(problem: Problem, settings: Settings) -> dict[str, Any]:
-    """What the training is a function of."""
+    """Return everything that determines the training."""
     values = problem.targets.values
     return {
         "model": problem.base.fingerprint,
@@ -299,14 +296,14 @@ def _configuration(problem: Problem, settings: Settings) -> dict[str, Any]:
 
 
 def hash_of(values: Any) -> str:
-    """SHA-256 of an array."""
+    """Return the SHA-256 of an array."""
     import hashlib
 
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
 def starting_head(problem: Problem, monitor: Monitor) -> LinearHead:
-    """The linear head that tuning begins with: fitted on the training examples alone."""
+    """Fit the linear head that tuning starts from, on the training examples only."""
     features = problem.features(monitor)
     return fit_linear(
         features,

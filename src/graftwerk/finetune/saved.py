@@ -1,7 +1,7 @@
-"""The folder of a fit: written, read, and used to predict.
+"""The folder of a fit: writing, reading, and predicting from it.
 
-A fit is a head, what was learned beside it, and `graft.json`. Until a training is finished it lives
-in a hidden folder beside the fit.
+A fit consists of a head, the parameters learned in addition to it, and `graft.json`. Until a
+training is finished, it is stored in a hidden folder next to the fit.
 """
 
 import shutil
@@ -51,12 +51,12 @@ class Made:
     Attributes:
         how: `linear`, `lora` or `full`.
         head: its linear head.
-        score: on the test examples; None where there are none.
-        settings: what it was made with, as JSON.
-        save: writes what was learned beside the head into a folder.
-        open_encoder: gives the network that its features come from.
-        parameters: numbers that were learned.
-        details: what the score is made of.
+        score: score on the test examples; None if there are none.
+        settings: the settings it was made with, as JSON.
+        save: writes the parameters learned in addition to the head into a folder.
+        open_encoder: returns the network that its features come from.
+        parameters: number of learned parameters.
+        details: details of the score.
     """
 
     how: str
@@ -70,7 +70,7 @@ class Made:
 
     @property
     def test_score(self) -> Score:
-        """The score on the test examples; for data that have some."""
+        """The score on the test examples; ValueError if there are none."""
         if self.score is None:
             raise ValueError("nothing was tested")
         return self.score
@@ -83,7 +83,7 @@ class FittedModel:
         how: `linear`, `lora` or `full`.
         base: the frozen model.
         head: its head.
-        kind: what it reads.
+        kind: kind of items that it reads.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class FittedModel:
 
     @property
     def task(self) -> Task:
-        """What it predicts."""
+        """The type of prediction."""
         return self.head.task
 
     @cached_property
@@ -102,7 +102,7 @@ class FittedModel:
         return self._open_encoder()
 
     def load(self) -> None:
-        """Load the network now, and not with the first items."""
+        """Load the network now instead of with the first items."""
         _ = self._encode
 
     def judge(
@@ -112,14 +112,16 @@ class FittedModel:
         unusual: Advance | None = None,
         scale: float = 1.0,
     ) -> Opinion:
-        """Features and scores of items.
+        """Return features and scores of items.
 
         Args:
-            items: of the kind that it reads.
-            advance: counts the items as they are done.
-            unusual: of a linear fit, is given how many images are unlike those of the frozen
-                model's training; a tuned network has learned others beside these.
-            scale: of everything that was learned; at 0 this is the frozen model, whose scores
+            items: items of the kind that it reads.
+            advance: called with the number of items done.
+            unusual: for a linear fit, called with the number of images that are out of
+                distribution
+                for the frozen model; a tuned network has learned from others as well.
+            scale: scale of everything that was learned; at 0 this is the frozen model, whose
+                scores
                 are all 0.
 
         Raises:
@@ -140,9 +142,9 @@ class Saved:
     """A fit that was read.
 
     Attributes:
-        model: predicts.
+        model: the fitted model.
         bundle: its record.
-        wanted: the columns that it reads.
+        requested: the columns that it reads.
         learned: first 8 bytes of the hash of each content that it has learned from.
     """
 
@@ -163,16 +165,16 @@ class Saved:
 
     @property
     def kind(self) -> Kind:
-        """What it reads."""
+        """The kind of items that it reads."""
         return self.model.kind
 
     @property
     def task(self) -> Task:
-        """What it predicts."""
+        """The type of prediction."""
         return self.model.task
 
     def requested_of(self, request: "Predict | EvalFit") -> ColumnChoice:
-        """What is to be read: as when it was fitted, where the request says nothing else."""
+        """Return the columns to read: those of the fit, unless the request overrides them."""
         known = self.requested
         return replace(
             known,
@@ -183,12 +185,12 @@ class Saved:
     def scores(
         self, items: Sequence[Item], advance: Advance, unusual: Advance | None = None
     ) -> HeadScores:
-        """Scores of items; see `FittedModel.judge`."""
+        """Return the scores of items; see `FittedModel.judge`."""
         return self.model.judge(items, advance, unusual).scores
 
 
 def require_free(out: Path) -> None:
-    """Refuse to write over something else.
+    """Refuse to overwrite anything but a fit.
 
     Raises:
         BadFile: the folder holds something that is no fit, or something beside it.
@@ -202,12 +204,12 @@ def _is_fit(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Unsaved:
-    """A fit that can be written at any time, without the data that it was made of.
+    """A fit that can be written at any time, without the data that it was made from.
 
     Attributes:
-        made: what was learned.
+        made: the fitted head and parameters.
         base: the frozen model.
-        content: what `graft.json` keeps of it.
+        content: its entries in `graft.json`.
         learned: first 8 bytes of the hash of each content that was learned from, in order.
     """
 
@@ -217,7 +219,7 @@ class Unsaved:
     learned: Sequence[int]
 
     def save(self, out: Path) -> int:
-        """Write the fit, whole or not at all; gives the folder's size in bytes.
+        """Write the fit atomically; return the folder's size in bytes.
 
         Raises:
             BadFile: the folder holds something else; see `require_free`.
@@ -237,7 +239,7 @@ class Unsaved:
 
 
 def describe_fit(problem: Problem, made: Made) -> Unsaved:
-    """A fit with its record."""
+    """Return a fit with its record."""
     base, source = problem.base, problem.source
     content = {
         "task": made.head.task,
@@ -262,7 +264,7 @@ def describe_fit(problem: Problem, made: Made) -> Unsaved:
 
 
 def copy_fit(saved: Bundle, out: Path) -> None:
-    """Write a saved fit to another folder, whole or not at all.
+    """Copy a saved fit to another folder atomically.
 
     Raises:
         BadFile: it is gone, or the other folder holds something else.
@@ -281,9 +283,9 @@ def open_fit(folder: Path, model: str | None, device: str) -> Saved:
     """Read a fit and its frozen model.
 
     Args:
-        folder: what `graft fit` wrote.
-        model: where the frozen model lies now; None: where it was.
-        device: where it is to run.
+        folder: folder that `graft fit` wrote.
+        model: current location of the frozen model; None for the recorded one.
+        device: device to run on.
 
     Raises:
         BadFile: it is no fit, or the frozen model is not there.
@@ -321,21 +323,23 @@ def open_fit(folder: Path, model: str | None, device: str) -> Saved:
 
 
 def short(key: str) -> int:
-    """The first 8 bytes of a content's hash."""
+    """Return the first 8 bytes of a content's hash."""
     return int(key[:16], 16)
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder."""
+    """Return the total size of all files under a folder, in bytes."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 TRAINING = "training"
-_NAMES = {"best.safetensors", "validations.jsonl"}  # beside those of every training
+_NAMES = {"best.safetensors", "validations.jsonl"}  # in addition to those of every training
 
 
 def training_location(out: Path) -> Path:
-    """The folder for the training of a fit; what a version without markers left is taken over.
+    """Return the folder for the training of a fit, adopting one left by an older version.
+
+    Older versions stored a training without a marker, under another name.
 
     Raises:
         BadFile: all names for it are taken.
@@ -355,7 +359,7 @@ def training_location(out: Path) -> Path:
 
 
 def is_retained(folder: Path) -> bool:
-    """Whether all in a folder is one training, or several in numbered folders."""
+    """Whether a folder contains only one training, or several in numbered folders."""
     from ..training.log import is_training
     from ..training.loop import CHECKPOINTS, LOG, PLOT
 

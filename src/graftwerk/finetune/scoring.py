@@ -1,4 +1,4 @@
-"""How well classes, labels or numbers are predicted, each with a 95 % interval."""
+"""Evaluation of predicted classes, labels or numbers, with 95 % intervals, and tuning settings."""
 
 import sys
 import threading
@@ -22,17 +22,17 @@ from .results import Answered, ClassScore, Mistake, Score, ScoreDetails
 
 Scores = Float[np.ndarray, "n k"]
 Truth = Shaped[np.ndarray, "n *k"]
-Measure = Callable[[Int64[np.ndarray, " m"]], float]  # of some rows
+Measure = Callable[[Int64[np.ndarray, " m"]], float]  # metric of some rows
 
 
 def score(scores: Scores, truth: Truth, task: Task, seed: int = 0) -> Score:
-    """Measure predictions.
+    """Evaluate predictions.
 
     Args:
-        scores: of a head, before softmax or sigmoid.
-        truth: as `targets.Targets.values`.
-        task: what is predicted.
-        seed: of the bootstrap.
+        scores: outputs of a head, before softmax or sigmoid.
+        truth: in the format of `data.targets.Targets.values`.
+        task: type of prediction.
+        seed: seed of the bootstrap.
     """
     if task == "class":
         return _classes(scores, truth)
@@ -42,7 +42,7 @@ def score(scores: Scores, truth: Truth, task: Task, seed: int = 0) -> Score:
 
 
 def point(scores: Scores, truth: Truth, task: Task) -> float:
-    """The score alone, without its interval."""
+    """Return the score alone, without its interval."""
     if task == "class":
         return float((scores.argmax(axis=1) == truth).mean())
     labels = task == "labels"
@@ -62,15 +62,15 @@ def details(
     names: Sequence[str],
     threshold: float | None = None,
 ) -> ScoreDetails | None:
-    """Each class, what is taken for what, the surest mistakes; None of numbers.
+    """Return per-class scores, confusions, and the most confident mistakes; None for numbers.
 
     Args:
-        scores: of a head, before softmax or sigmoid.
-        truth: as `targets.Targets.values`.
-        task: what is predicted.
+        scores: outputs of a head, before softmax or sigmoid.
+        truth: in the format of `data.targets.Targets.values`.
+        task: type of prediction.
         labels: names of the classes or labels.
-        names: of the examples.
-        threshold: of the user, among those whose effect is told.
+        names: names of the examples.
+        threshold: the user's threshold, added to those whose effect is reported.
     """
     if task == "number":
         return None
@@ -128,7 +128,7 @@ def _answered(
 
 
 def confusions(found: ScoreDetails | None) -> list[str]:
-    """The most frequent mistakes, in words."""
+    """Describe the most frequent mistakes."""
     if found is None or not found.confusion:
         return []
     table = np.array(found.confusion)
@@ -182,7 +182,7 @@ def _labels(scores: Scores, truth: Float[np.ndarray, "n k"], seed: int) -> Score
 
 
 def _micro(scores: Scores, truth: Float[np.ndarray, "n k"]) -> Measure:
-    """Micro F1 of some rows."""
+    """Return a function that computes the micro F1 of some rows."""
     right, wrong = (scores > 0) & (truth > 0), (scores > 0) ^ (truth > 0)
 
     def micro(rows: Int64[np.ndarray, " m"]) -> float:
@@ -214,7 +214,7 @@ def _numbers(
 
 
 def _determination(predicted: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"]) -> Measure:
-    """R2 of some rows."""
+    """Return a function that computes the R2 of some rows."""
     errors = predicted.astype(np.float64) - truth
 
     def determination(rows: Int64[np.ndarray, " m"]) -> float:
@@ -224,22 +224,22 @@ def _determination(predicted: Float[np.ndarray, " n"], truth: Float[np.ndarray, 
     return determination
 
 
-_TIMED = 256  # items
-_INTERVAL = 0.05  # seconds between two looks at the memory
-_OTHERS = 64  # items that have nothing to do with the data
+_TIMED = 256  # items used for timing
+_INTERVAL = 0.05  # seconds between two memory samples
+_OTHERS = 64  # items unrelated to the data
 _SIDE = 96  # pixels of each crop
 
 
 @dataclass
 class Peak:
-    """The most memory that the process held, in bytes; 0 where it cannot be told."""
+    """Peak memory of the process, in bytes; 0 if it is unknown."""
 
     bytes: int = 0
 
 
 @contextmanager
 def watched_memory() -> Iterator[Peak]:
-    """Look at the memory of this process every 50 ms; libraries and data count too."""
+    """Sample the memory of this process every 50 ms, including libraries and data."""
     peak, ended = Peak(), threading.Event()
 
     def look() -> None:
@@ -258,7 +258,7 @@ def watched_memory() -> Iterator[Peak]:
 
 
 def seconds_per_thousand(encode: Encode, items: Sequence[Item]) -> float:
-    """Time to predict for 1,000 items, by a network that is loaded and warm."""
+    """Return the seconds to predict for 1,000 items with a network that is loaded and warm."""
     some = list(items[:_TIMED])
     encode(some[:8], ignore)
     begin = time.perf_counter()
@@ -267,15 +267,15 @@ def seconds_per_thousand(encode: Encode, items: Sequence[Item]) -> float:
 
 
 def drift(before: Vectors, after: Vectors) -> float:
-    """How far unit vectors moved: 1 less their mean cosine; 0 where none did."""
+    """Return 1 minus the mean cosine of unit vectors before and after; 0 for no change."""
     return float(max(0.0, 1 - (before * after).sum(axis=1).mean()))
 
 
 def other_items(kind: Kind, sample: Item) -> Sequence[Item]:
-    """Items that have nothing to do with the data, always the same.
+    """Return items unrelated to the data, the same in every call.
 
-    Texts are the paragraphs of the shipped handbook, images are crops of two photographs that
-    scikit-learn carries, series are sums of sines of the length of `sample`.
+    Texts are the paragraphs of the shipped handbook, images are crops of two photographs included
+    in scikit-learn, series are sums of sines of the length of `sample`.
     """
     generator = np.random.default_rng(0)
     if kind == "text":
@@ -305,7 +305,7 @@ def ignore(count: int) -> None:
 
 
 def _resident() -> int:
-    """Bytes that this process holds in memory now."""
+    """Return the resident memory of this process, in bytes."""
     status = Path("/proc/self/statm")
     if status.is_file():
         import resource
@@ -321,20 +321,20 @@ def _resident() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a network is tuned.
+    """Settings of a tuning run.
 
     Attributes:
         how: `lora` or `full`.
-        rank: of LoRA.
-        alpha: of LoRA.
-        dropout: of LoRA.
-        lora_plus: how many times faster B learns than A (LoRA+: Hayou et al., 2024).
-        targets: names of layers that get LoRA; empty: all projections.
-        top: blocks that are trained, counted from the last; None: all.
-        epochs: passes over the training examples at most.
-        batch: examples a step.
-        learning_rate: highest one.
-        patience: validations without a better score before it stops.
+        rank: rank of LoRA.
+        alpha: alpha of LoRA.
+        dropout: dropout of LoRA.
+        lora_plus: factor of B's learning rate over A's (LoRA+: Hayou et al., 2024).
+        targets: names of layers that get LoRA; empty for all projections.
+        top: number of blocks to train, counted from the last; None for all.
+        epochs: maximum number of passes over the training examples.
+        batch: examples per step.
+        learning_rate: peak learning rate.
+        patience: number of validations without improvement before it stops.
     """
 
     how: str
@@ -351,10 +351,10 @@ class Settings:
 
     @property
     def pace(self) -> str:
-        """How fast it learns, in words."""
+        """The learning rate, in words."""
         faster = f", B {self.lora_plus:g} times" if self.lora_plus != 1 else ""
         return f"rate {self.learning_rate:g}{faster}"
 
     def as_json(self) -> dict[str, Any]:
-        """As it is kept."""
+        """Return the settings as they are stored."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""Full fine-tuning and LoRA through the one training loop, starting from the linear solution.
+"""Full fine-tuning and LoRA with the common training loop, starting from the linear solution.
 
 The output of the frozen lower layers is computed once for each item and cached.
 """
@@ -36,11 +36,11 @@ _MASKS = ("mask", "attention_mask")
 
 
 class StoredStates:
-    """States below a block, for every item: rows of one long array, mapped from a file.
+    """Cached input states of a block for every item, concatenated in a memory-mapped array.
 
     Attributes:
-        below: the lower part of the network.
-        seconds: what the states took when they were computed.
+        below: the lower blocks of the network.
+        seconds: the time that it took to compute the states originally.
     """
 
     seconds = 0.0
@@ -48,13 +48,13 @@ class StoredStates:
     def __init__(self, problem: Problem, trainable: Trainable, block: int) -> None:
         self._problem, self._trainable, self._block = problem, trainable, block
         self.below = TruncatedForward(trainable, block)
-        # An image's inputs tell nothing any more, but the network wants some of their shape.
+        # The values of an image's inputs no longer matter, but the network needs their shape.
         sample = inputs_of(trainable, problem.examples.items[:1])
         self._template = None if set(sample) & set(_MASKS) else sample
-        self.below.states(sample)  # notes the form of a block's output
+        self.below.states(sample)  # records the format of a block's output
 
     def fill(self, monitor: Monitor) -> None:
-        """Compute what is not in the cache.
+        """Compute the states unless they are cached.
 
         Raises:
             NoRoom: the cache cannot be written.
@@ -69,7 +69,7 @@ class StoredStates:
         self.seconds = float(facts["seconds"])
 
     def inputs(self, locations: Sequence[int]) -> tuple[Inputs, Tensor]:
-        """Inputs and states of items, filled up to the longest."""
+        """Return inputs and states of items, padded to the longest."""
         items = [self._problem.examples.items[location] for location in locations]
         if self._template is None:
             inputs = inputs_of(self._trainable, items)
@@ -112,7 +112,7 @@ class StoredStates:
 
 
 def _lengths(inputs: Inputs, states: np.ndarray) -> list[int]:
-    """Places of each row that hold something."""
+    """Return the number of valid positions in each row."""
     for name in _MASKS:
         if name in inputs:
             return [int(count) for count in inputs[name].sum(dim=1)]
@@ -120,7 +120,7 @@ def _lengths(inputs: Inputs, states: np.ndarray) -> list[int]:
 
 
 def loss_of(task: Task, scores: Tensor, values: Tensor, weights: Tensor) -> Tensor:
-    """Cross-entropy of classes or labels, or the mean square error of a number."""
+    """Return the cross-entropy of classes or labels, or the mean square error of a number."""
     scores = scores.float()
     if task == "class":
         return nn.functional.cross_entropy(scores, values, weights)
@@ -130,7 +130,7 @@ def loss_of(task: Task, scores: Tensor, values: Tensor, weights: Tensor) -> Tens
 
 
 def weights_of(problem: Problem) -> Tensor:
-    """Weights of classes, or of a label's presence; all 1 unless balanced."""
+    """Return the weights of classes, or of a label's presence; all 1 unless balanced."""
     targets, train = problem.targets, problem.split.train
     if targets.task == "number" or not problem.source.balanced:
         return torch.ones(targets.outputs)
@@ -142,22 +142,22 @@ def weights_of(problem: Problem) -> Tensor:
     return torch.from_numpy((len(values) / (targets.outputs * counts)).astype(np.float32))
 
 
-_WINDOW = 16  # batches among which texts of like length are put together
-_LAYER_DECAY = 0.85  # of the learning rate, from each block to the one below it
-_HEAD_SHARE = 10.0  # of the rate of the last block, in full fine-tuning
+_WINDOW = 16  # batches within which texts are sorted by length
+_LAYER_DECAY = 0.85  # factor of the learning rate from each block to the next lower one
+_HEAD_SHARE = 10.0  # factor over the last block's rate, in full fine-tuning
 _EVALUATED = 64  # items at a time
 HEAD = ("head.weight", "head.bias")
 
 
 class Tuning:
-    """A network with a head, to be trained on a problem; see `train.task.Task`.
+    """A network with a head, to be trained on a problem; see `training.session.Task`.
 
     Attributes:
-        settings: how it is tuned.
-        trainable: the network, with a low-rank steer in it where that is the way.
-        steer: that steer.
-        kept: states below the blocks that are trained; None where all are.
-        initial: what is trained, as it was at first.
+        settings: settings of the run.
+        trainable: the network, with a LoRA adapter installed if that is the method.
+        steer: that adapter.
+        kept: cached input states of the trained blocks; None if all blocks are trained.
+        initial: initial values of the trained parameters.
     """
 
     def __init__(
@@ -190,11 +190,11 @@ class Tuning:
         self._order = lru_cache(maxsize=2)(self._draw_order)
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
-        """The head, and whatever of the network is trained and has a gradient."""
+        """Return the head's and the network's trained parameters that receive a gradient."""
         return self._parameters
 
     def shares(self) -> dict[str, float]:
-        """Shares of the learning rate: less from block to block towards the input, more for B."""
+        """Return learning rate factors: lower towards the input, block by block; higher for B."""
         if self.settings.how != "full":
             faster = [name for name in self._parameters if ".lora_B." in name]
             return dict.fromkeys(faster, self.settings.lora_plus)
@@ -217,7 +217,7 @@ class Tuning:
 
     @contextmanager
     def merged(self) -> Iterator[None]:
-        """A low-rank steer is part of the weights, as it will predict, for the time of this."""
+        """Merge a LoRA adapter into the weights within the context, as it will predict."""
         if self.steer is not None:
             self.steer.merge()
         try:
@@ -228,7 +228,7 @@ class Tuning:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """States that are kept take the place of the blocks below, for the time of this."""
+        """Within the context, use cached states in place of the lower blocks."""
         if self.kept is None:
             yield
         else:
@@ -236,7 +236,7 @@ class Tuning:
                 yield
 
     def batch(self, first: int, count: int) -> tuple[Any, list[int]]:
-        """Inputs of examples `first` to `first + count` of endless epochs, and their places."""
+        """Return inputs and indices of examples `first` to `first + count` of endless epochs."""
         train = self._problem.split.train
         locations = []
         for number in range(first, first + count):
@@ -247,7 +247,7 @@ class Tuning:
     def loss(
         self, batch: tuple[Any, list[int]], generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """The mean loss of a batch; its only noise is LoRA's dropout."""
+        """Return the mean loss of a batch; LoRA's dropout is its only randomness."""
         inputs, locations = batch
         if self.steer is not None:
             self.steer.drop_with(generator)
@@ -259,7 +259,7 @@ class Tuning:
         return self._loss(scores, self._values[locations]), {}
 
     def scores(self, locations: Locations, precision: Precision) -> Float[np.ndarray, "n k"]:
-        """Scores of examples by the present weights, in the units of the targets."""
+        """Return scores of examples with the current weights, in the units of the targets."""
         order = sorted(locations.tolist(), key=lambda location: self._lengths[location])
         found: dict[int, np.ndarray] = {}
         for start in range(0, len(order), _EVALUATED):
@@ -271,7 +271,7 @@ class Tuning:
         return rows * np.float32(self._deviation) + np.float32(self._middle)
 
     def mean_loss(self, scores: Float[np.ndarray, "n k"], locations: Locations) -> float:
-        """Loss of scores that `scores` gave."""
+        """Return the mean loss of scores returned by `scores`."""
         raw = torch.from_numpy((scores - self._middle) / self._deviation).float()
         device = self.trainable.device
         return float(
@@ -279,7 +279,7 @@ class Tuning:
         )
 
     def head(self) -> LinearHead:
-        """The head with its present weights."""
+        """Return the head with its current weights."""
         weight, bias = (parameter.detach().cpu().numpy() for parameter in self._head)
         return LinearHead(
             weight=(weight * self._deviation).astype(np.float32),
@@ -306,7 +306,7 @@ class Tuning:
         self._parameters = dict(zip(HEAD, self._head, strict=True)) | self._reached(tuned)
 
     def _below(self) -> set[int]:
-        """Parameters below the blocks that are trained."""
+        """Return the ids of the parameters below the trained blocks."""
         if self.settings.top is None:
             return set()
         blocks = self.trainable.blocks()
@@ -332,7 +332,7 @@ class Tuning:
         return chosen
 
     def _reached(self, tuned: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
-        """Those parameters that a gradient comes to; poolers and other towers are none."""
+        """Return the parameters that receive a gradient, unlike poolers and other towers."""
         location = int(self._problem.split.train[0])
         sample = self.trainable.encode(
             inputs_of(self.trainable, [self._problem.examples.items[location]])
@@ -360,7 +360,7 @@ class Tuning:
         return loss_of(self._problem.targets.task, scores, values, self._weights)
 
     def _draw_order(self, epoch: int) -> Locations:
-        """The training examples of an epoch: drawn, then texts of like length put together."""
+        """Shuffle the training examples of an epoch, with texts of similar length adjacent."""
         generator = np.random.default_rng([self._problem.source.seed, epoch])
         order = generator.permutation(self._problem.split.train)
         if self._problem.examples.kind != "text":

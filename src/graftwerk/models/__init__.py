@@ -1,1 +1,1 @@
-"""Pre-trained models: find, load, run, never change."""
+"""Frozen pre-trained models: locate, load, and run them."""

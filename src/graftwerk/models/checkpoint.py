@@ -1,11 +1,10 @@
-"""Reading a model folder safely: what it is, what it lacks, what it must not hold.
+"""Safe reading and validation of model folders.
 
 Configurations are read here before any library sees them. Remote code, pickled weights and
 damaged weight files are refused by name.
 
-Which networks of the transformers library read time series.
-
-What a classifier's folder says of its labels, without its network.
+The module also lists the network types of the transformers library that read time series, and
+reads the labels of a classifier from its folder without loading its network.
 """
 
 import hashlib
@@ -63,16 +62,16 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "image_mean": (-1e6, 1e6),
     "image_std": (1e-6, 1e6),
 }
-_MAY_BE_INFINITE = {"time_step_limit"}  # of state-space models: no upper limit
-_LARGEST = 1e38  # what a 32-bit number holds
+_MAY_BE_INFINITE = {"time_step_limit"}  # for state-space models: no upper limit
+_LARGEST = 1e38  # largest magnitude in 32-bit floats
 
 
 def check_config(path: Path, content: Mapping[str, Any]) -> None:
-    """Refuse a number that no model has, and what is no number where one belongs.
+    """Refuse numbers out of range and values that should be numbers but are not.
 
     Args:
-        path: the file, for messages.
-        content: what it holds.
+        path: path of the file, for error messages.
+        content: the parsed content.
 
     Raises:
         BadFile: names the field, its value, and what is allowed.
@@ -100,7 +99,7 @@ def check_config(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _values(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Every value inside, with the names that lead to it; an entry of a list has the list's."""
+    """Yield every nested value with its dotted name; list entries have the name of their list."""
     pending = [(name, value)]
     while pending:
         name, value = pending.pop()
@@ -113,7 +112,7 @@ def _values(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 _PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"}
-# Each makes a loader import code, fetch another model, or need a further library.
+# Each makes a loader import code, fetch another model, or require another library.
 _REFUSED_KEYS = {
     "auto_map": "asks for code of its own to be run",
     "custom_pipelines": "asks for code of its own to be run",
@@ -121,10 +120,10 @@ _REFUSED_KEYS = {
     "tokenizer_name_or_path": "takes its tokenizer from elsewhere",
 }
 _READ_SUFFIXES = {".json", ".txt", ".model", ".jinja", ".safetensors"}
-# Which of several variants of the same weights is read.
+# Order of preference among variants of the same weights.
 _VARIANTS = {None: 0, "fp32": 1, "fp16": 2, "bf16": 3, "ema": 4}
 _KERNEL_KEYS = ("_attn_implementation", "attn_implementation", "_experts_implementation")
-# Files beside the weights that change a vector.
+# Files other than the weights that affect the vectors.
 _SHAPING_NAMES = {
     "config.json",
     "modules.json",
@@ -147,13 +146,13 @@ _SHAPING_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A folder in the layout of the transformers library, checked.
+    """A validated folder in the layout of the transformers library.
 
     Attributes:
         path: the folder.
         config: content of its `config.json`.
         weights: its safetensors files, sorted.
-        variant: of the weights that are read, `fp16` for example; None: the plain ones.
+        variant: variant of the weights that are read, for example `fp16`; None for the plain ones.
     """
 
     path: Path
@@ -163,12 +162,12 @@ class ModelFolder:
 
     @property
     def model_type(self) -> str:
-        """Architecture, as `config.json` names it."""
+        """The architecture named in `config.json`."""
         return str(self.config["model_type"])
 
 
 def open_folder(path: Path) -> ModelFolder:
-    """Read and check the folder of one transformers model.
+    """Read and validate the folder of one transformers model.
 
     Raises:
         BadFile: a part is missing, only pickled weights are there, or code would have to be run.
@@ -193,17 +192,17 @@ def open_folder(path: Path) -> ModelFolder:
 
 
 def select_weights(folder: Path, stem: str) -> tuple[str | None, tuple[Path, ...]]:
-    """The weight files of one variant, whole or in pieces; the plain one where it is there.
+    """Return the weight files of one variant, sharded or not; the plain variant is preferred.
 
-    `model.fp16.safetensors`, `model.non_ema.safetensors`, pieces that
-    `model.safetensors.index.fp16.json` lists.
+    Recognized are for example `model.fp16.safetensors`, `model.non_ema.safetensors`, and the
+    shards listed in `model.safetensors.index.fp16.json`.
 
     Args:
-        folder: of a network.
-        stem: `model` of the transformers library, `diffusion_pytorch_model` of diffusers.
+        folder: folder of a network.
+        stem: `model` for the transformers library, `diffusion_pytorch_model` for diffusers.
 
     Returns:
-        The variant, None for the plain one, and its files; no file where there is none.
+        The variant, None for the plain one, and its files; no files if there are no weights.
 
     Raises:
         BadFile: an index names a piece that is missing.
@@ -253,11 +252,11 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def fingerprint(root: Path, choices: Mapping[str, Any]) -> str:
-    """SHA-256 over every file below `root` that changes a vector, and over `choices`.
+    """Return the SHA-256 of all files under `root` that affect the vectors, and of `choices`.
 
     Args:
-        root: the model's folder; its sub-folders count too.
-        choices: what the caller decided beside the files, for example the hidden layer.
+        root: folder of the model; subfolders are included.
+        choices: settings of the caller beyond the files, for example the hidden layer.
     """
     total = hashlib.sha256()
     for path in sorted(_shaping_files(root)):
@@ -275,7 +274,7 @@ def _shaping_files(root: Path) -> Iterator[Path]:
 
 
 def refuse_unsafe(path: Path) -> None:
-    """Look for keys that would make a loader run code, at any depth of a small JSON file.
+    """Refuse a small JSON file with keys that make a loader run code, at any depth.
 
     Raises:
         BadFile: one is there; files that cannot hold any are not read.
@@ -329,9 +328,9 @@ def _checked_weights(path: Path) -> tuple[Path, ...]:
 
 
 def require_plain_files(root: Path) -> None:
-    """Refuse a model's folder that holds FIFOs or devices, or texts that fill the memory.
+    """Refuse a model folder that contains FIFOs, devices, or text files that exhaust memory.
 
-    Libraries open by name whatever lies there, and have no limits of their own.
+    Libraries open whatever has the expected name, and have no limits of their own.
 
     Raises:
         BadFile: one is no regular file.
@@ -344,14 +343,14 @@ def require_plain_files(root: Path) -> None:
         for path in (Path(folder, name) for name in names):
             if path.suffix not in _READ_SUFFIXES:
                 continue
-            with suppress(FileNotFoundError):  # a link to nothing is as good as no file
+            with suppress(FileNotFoundError):  # a dangling link counts as a missing file
                 files.require_regular(path)
                 if path.suffix != ".safetensors":
                     limits.require_file_size(path, limits.MODEL_TEXT, "model file")
 
 
 def count_parameters(weights: Sequence[Path]) -> int:
-    """Weights in safetensors files, read from their headers; integers (positions) are none."""
+    """Count the weights in safetensors files from their headers, without integer tensors."""
     from safetensors import safe_open
 
     total = 0
@@ -365,7 +364,7 @@ def count_parameters(weights: Sequence[Path]) -> int:
 
 
 def check_safetensors(path: Path) -> None:
-    """Read the header of a safetensors file, which tells whether the file is whole.
+    """Read the header of a safetensors file to verify that the file is complete.
 
     Raises:
         BadFile: it is not a regular file.
@@ -388,7 +387,7 @@ NOISE_AWARE = "graftwerk-noise-aware-classifier"
 
 
 def noise_aware_labels(folder: Path) -> tuple[str, ...] | None:
-    """Labels of a noise-aware classifier; None for a model of another type.
+    """Return the labels of a noise-aware classifier; None for a model of another type.
 
     Raises:
         BadFile: the folder has no configuration that can be read.
@@ -403,10 +402,10 @@ _CLASSIFIES = "ForImageClassification"
 
 
 def own_classes(path: Path) -> tuple[str, ...]:
-    """Names of the classes of an image classifier; none of a model of another kind.
+    """Return the class names of an image classifier; an empty tuple for other models.
 
     Args:
-        path: its folder.
+        path: folder of the model.
 
     Raises:
         BadFile: its configuration names them in a way that leaves some out.
@@ -418,7 +417,7 @@ def own_classes(path: Path) -> tuple[str, ...]:
     if not isinstance(architectures, list) or not str(*architectures[:1]).endswith(_CLASSIFIES):
         return ()
     named = config.get("id2label")
-    if named is None:  # as the library names them
+    if named is None:  # the library's default names
         return tuple(f"LABEL_{n}" for n in range(int(config.get("num_labels", 2))))
     keys = [str(number) for number in range(len(named))] if isinstance(named, dict) else []
     if not keys or set(named) != set(keys):
@@ -430,7 +429,7 @@ def own_classes(path: Path) -> tuple[str, ...]:
 
 
 def class_number(classes: Sequence[str], label: str) -> int:
-    """Which class a label means: a whole name, or one of the names that a comma divides.
+    """Return the index of a class, given its full name or one of its comma-separated names.
 
     >>> class_number(["tench, Tinca tinca", "crane", "crane, wader"], "tinca tinca")
     0
@@ -456,11 +455,11 @@ def class_number(classes: Sequence[str], label: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class SeriesModel:
-    """What is known of a type of network.
+    """How a network type that reads time series is loaded.
 
     Attributes:
         network: its class in the transformers library.
-        inner: the part of it that encodes; empty: all of it.
+        inner: attribute of the submodule that encodes; empty for the whole network.
     """
 
     network: str

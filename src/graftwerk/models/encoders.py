@@ -1,7 +1,4 @@
-"""From an encoder's name to the encoder: the one entrance of this part.
-
-An encoder that caches the vectors of texts.
-"""
+"""Loading encoders by name, caching of text vectors, and batch encoding of image files."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -38,8 +35,8 @@ STATIC = "static"
 _STATIC_PREFIX = "static:"
 _CACHED_TEXTS = 20_000  # 30 MB of vectors of 384 dimensions
 _STATIC_BASE = "builtin/minilm"
-# Padded tokens in one batch, measured with MiniLM. Larger ones leave a core's cache, smaller ones
-# spend their time on overhead; a GPU wants to be filled.
+# Tokens in one batch including padding, tuned with MiniLM. Larger batches exceed a core's cache,
+# smaller ones are dominated by overhead; a GPU needs large ones.
 _BATCH_TOKENS = {"graph": 512, "cpu": 1024, "cuda": 65_536, "mps": 16_384}
 
 
@@ -48,12 +45,12 @@ def load_encoder(name: str, *, layer: HiddenLayer = None, device: str = "auto") 
 
     Args:
         name: `builtin/minilm`, a local folder, a hub id `owner/name@revision`, or `static` or
-            `static:NAME` for the fast stand-in distilled from one of these. A hub id that is not
-            cached is fetched only inside `locate.named_by_user`.
-        layer: take this hidden layer instead of the last; see `contracts.HiddenLayer`. Pooled as
-            the model says, without the dense layers made for the last one.
-        device: `cpu`, `cuda`, `mps`, or `auto`: for text encoders the CPU, whose graph starts
-            without PyTorch; for the others the GPU where there is one.
+            `static:NAME` for the fast approximation distilled from one of these. A hub id that is
+            not cached is fetched only inside `hub.named_by_user`.
+        layer: use this hidden layer instead of the last one; see `types.HiddenLayer`. It is pooled
+            as the model specifies, without the dense layers fitted to the last one.
+        device: `cpu`, `cuda`, `mps`, or `auto`: the CPU for text encoders, whose ONNX graph starts
+            without PyTorch; the GPU for the others if there is one.
 
     Raises:
         BadInput: the name, folder, layer or device cannot be used.
@@ -80,7 +77,7 @@ def _load(name: str, layer: HiddenLayer, device: str) -> Encoder:
 
 
 def require_texts(name: str, folder: ModelFolder) -> None:
-    """Refuse a network whose input is no text, and which is none of the table of image models.
+    """Refuse a network that does not read text and is not in the table of image models.
 
     Raises:
         BadInput: names what it takes.
@@ -97,14 +94,14 @@ def require_texts(name: str, folder: ModelFolder) -> None:
 
 
 def static_base(name: str) -> str | None:
-    """Name of the encoder that a static one is distilled from; None for other names."""
+    """Return the name of the encoder that a static one is distilled from; None for other names."""
     if name == STATIC:
         return _STATIC_BASE
     return name.removeprefix(_STATIC_PREFIX) if name.startswith(_STATIC_PREFIX) else None
 
 
 def model_folder(name: str) -> Path:
-    """Folder of an encoder; that of a static one holds what was distilled.
+    """Return the folder of an encoder; for a static one the folder of the distilled model.
 
     Raises:
         BadInput: the name cannot be used.
@@ -117,7 +114,7 @@ def model_folder(name: str) -> Path:
 
 
 def encoder_fingerprint(root: Path, recipe: Recipe, layer: HiddenLayer) -> str:
-    """Fingerprint of an encoder: its files, and how they are used here."""
+    """Return the fingerprint of an encoder: its files and the settings it is used with."""
     choices = {"layer": layer, "pooling": recipe.pooling, "max_length": recipe.max_length}
     return fingerprint(root, choices)
 
@@ -125,7 +122,7 @@ def encoder_fingerprint(root: Path, recipe: Recipe, layer: HiddenLayer) -> str:
 def load_reference(
     name: str, recipe: Recipe, identity: str, layer: HiddenLayer, device: str
 ) -> TextEncoder:
-    """Load a text encoder that PyTorch runs."""
+    """Load a text encoder that runs in PyTorch."""
     from .torch_text import SentenceNetwork, forward_on, read_tokens
     from .transformers import choose_device
 
@@ -191,10 +188,10 @@ def _load_static(
 
 
 class CachingEncoder:
-    """Another encoder, with the vectors of the last texts cached.
+    """An encoder that caches the vectors of recent texts.
 
-    For questions, where search, evidence, writer and citations look at the same sentences; not
-    for indexing. Several threads may use it.
+    It is meant for answering questions, where search, answerability, writer and citations encode
+    the same sentences, not for indexing. It is thread-safe.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -212,7 +209,7 @@ class CachingEncoder:
         role: Role = "document",
         advance: Callable[[int], None] | None = None,
     ) -> Vectors:
-        """Encode what is not cached; `advance` counts those only."""
+        """Encode the texts that are not cached; `advance` counts only those."""
         requested = list(dict.fromkeys(texts))
         found = {t: v for t in requested if (v := self._cached.get((role, t))) is not None}
         unknown = [text for text in requested if text not in found]
@@ -230,28 +227,28 @@ class CachingEncoder:
     def encode_images(
         self, images: Sequence[Any], advance: Callable[[int], None] | None = None
     ) -> Vectors:
-        """Encode images; these are not cached."""
+        """Encode images, without caching."""
         return self._encoder.encode_images(images, advance)
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of `text`."""
+        """Return the number of tokens in `text`."""
         return self._encoder.count_tokens(text)
 
 
-_BATCH_PIXELS = 50_000_000  # of images held in memory at once, about 150 MB
+_BATCH_PIXELS = 50_000_000  # pixels of images in memory at once, about 150 MB
 _BATCH = 32  # images
-_FEWEST_REAL = 40  # images that tell what is usual
+_FEWEST_REAL = 40  # images needed as a reference
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Images that could be read.
+    """Vectors of the images that could be read.
 
     Attributes:
-        places: their places among those that were named.
-        vectors: one row each.
-        familiarity: how familiar each is to the encoder; None where it does not tell.
-        skipped: those that could not be read, with reasons.
+        places: indices into the list of requested images.
+        vectors: one row per image.
+        familiarity: out-of-distribution result per image; None if the encoder provides none.
+        skipped: the images that could not be read, with reasons.
     """
 
     places: list[int]
@@ -261,12 +258,12 @@ class Encoded:
 
     @property
     def unfamiliar(self) -> int | None:
-        """How many are out of distribution; None where the encoder does not tell."""
+        """Number of images out of distribution; None if the encoder cannot detect them."""
         return None if self.familiarity is None else sum(x.unfamiliar for x in self.familiarity)
 
 
 def list_images(named: Sequence[str]) -> tuple[list[str], list[Skipped]]:
-    """Paths of the named images and of those in named folders, sorted; and what was left out.
+    """Return the sorted paths of the named images and folders, and the skipped items.
 
     Raises:
         BadFile: a named path does not exist.
@@ -274,7 +271,7 @@ def list_images(named: Sequence[str]) -> tuple[list[str], list[Skipped]]:
     """
     found = list_files(named)
     images = [path for path in found.files if is_image_path(path)]
-    # what lies in a folder beside its images was not asked for
+    # other files in a folder of images are ignored
     own = {os.path.abspath(path) for path in named}  # noqa: PTH100  a name of any bytes
     skipped = [skip for skip in found.skipped if skip.path in own or is_image_path(skip.path)]
     skipped += [
@@ -288,7 +285,7 @@ def list_images(named: Sequence[str]) -> tuple[list[str], list[Skipped]]:
 
 
 def nothing_readable(named: Sequence[str], skipped: Sequence[Skipped]) -> BadInput:
-    """The error where no image is left."""
+    """Return the error for the case that no image is left."""
     shown = "; ".join(
         f"{os.path.basename(skip.path)}: {skip.reason.rstrip('.')}"  # noqa: PTH119
         for skip in skipped[:3]
@@ -302,7 +299,7 @@ def nothing_readable(named: Sequence[str], skipped: Sequence[Skipped]) -> BadInp
 
 
 def encode_pictures(encoder: Encoder, paths: Sequence[str], monitor: Monitor) -> Encoded:
-    """Read and embed images, a few at a time; one that cannot be read is left out and named.
+    """Read and embed images in batches; images that cannot be read are skipped and listed.
 
     Raises:
         Cancelled: stopped by the monitor.
@@ -339,7 +336,7 @@ def encode_pictures(encoder: Encoder, paths: Sequence[str], monitor: Monitor) ->
 
 
 def familiarity(encoder: Encoder, distances: Float64[np.ndarray, " n"]) -> list[Familiarity] | None:
-    """Distances from what is familiar to an encoder as reports show them."""
+    """Convert out-of-distribution distances into the form used in reports."""
     if not isinstance(encoder, ImageEncoder) or encoder.familiar is None:
         return None
     return [
@@ -355,18 +352,18 @@ def familiarity(encoder: Encoder, distances: Float64[np.ndarray, " n"]) -> list[
 def note_unlike_blocks(
     images: Sequence[Any], what: str, who: str, monitor: Monitor, *, advice: str, device: str
 ) -> bool:
-    """Say that images are unlike the Blocks scenes which a built-in model knows, where they are.
+    """Report images that are unlike the Blocks scenes a built-in model was trained on.
 
     Args:
         images: `PIL.Image` images.
-        what: they are, as messages call them, in the singular.
-        who: knows Blocks scenes only.
-        monitor: told.
+        what: what messages call them, in the singular.
+        who: the model or component that knows only Blocks scenes.
+        monitor: receives the note.
         advice: what to do instead.
-        device: where the encoder runs that tells them.
+        device: device of the encoder that detects them.
 
     Returns:
-        Whether any is.
+        Whether any image is out of distribution.
     """
     if not images:
         return False
@@ -380,7 +377,7 @@ def note_unlike_blocks(
 
 
 def real_images_in(folder: str) -> list[str]:
-    """Paths of images that are to show what is usual.
+    """Return the paths of a folder's images that serve as reference for realism.
 
     Raises:
         BadFile: there is no such folder.

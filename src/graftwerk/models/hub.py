@@ -1,11 +1,12 @@
-"""From a model's name to its folder: built in, local, or on the Hugging Face hub.
+"""Resolution of model names to folders: built in, local, or on the Hugging Face hub.
 
-The one gate to a hub. It is asked only for a name with a revision (`owner/name@revision`) that the
-user himself gave to the command at work, that is not in the local cache yet, and only when the
-settings do not say offline. Names also stand in files that come from anywhere: the request inside a
-image, the record of a fit, an index. These find a folder or the cache, and fetch nothing.
+This is the only module that contacts a hub. It does so only for a name with a revision
+(`owner/name@revision`) that the user gave to the running command, that is not in the local cache
+yet, and only if the settings do not say offline. Names also occur in files of any origin: the
+request stored in an image, the record of a fit, an index. Such names are looked up among folders
+and in the cache, but never fetched.
 
-The models that come with the package: their names, and where they lie.
+The module also lists the built-in models, with their names and locations.
 """
 
 import importlib.util
@@ -36,10 +37,10 @@ class Builtin:
     """A model that comes with the package.
 
     Attributes:
-        kind: what it does.
-        about: one line for people.
-        place: its folder below `weights/`; of a package, the folder inside it.
-        package: the package that carries it, where that is another one.
+        kind: kind of model.
+        about: one-line description.
+        place: its folder below `weights/`; for another package the folder inside that package.
+        package: the package that contains it; None for this one.
     """
 
     kind: str
@@ -100,23 +101,23 @@ BUILTIN: Mapping[str, Builtin] = {
             "control branch", f"makes builtin/blocks follow {what}", f"blocks-{kind}"
         )
         for kind, what in CONTROLS.items()
-        if (_WEIGHTS / f"blocks-{kind}").is_dir()  # those that were trained on this builtin/blocks
+        if (_WEIGHTS / f"blocks-{kind}").is_dir()  # those trained on this builtin/blocks
     },
 }
 
 
 def require_condition(name: str) -> None:
-    """See that a kind of condition is known, without importing what makes it.
+    """Refuse an unknown kind of condition, without importing the code that computes it.
 
     Raises:
-        UnknownName: it is not.
+        UnknownName: it is not known.
     """
     if name not in CONTROLS:
         raise UnknownName("condition", name, CONTROLS)
 
 
 def builtin_folder(name: str) -> Path:
-    """Folder of a built-in model.
+    """Return the folder of a built-in model.
 
     Raises:
         UnknownName: there is none of this name.
@@ -128,7 +129,7 @@ def builtin_folder(name: str) -> Path:
     entry = BUILTIN[name]
     folder = _WEIGHTS / entry.place
     if entry.package is not None:
-        found = importlib.util.find_spec(entry.package)  # finds the folder, imports nothing
+        found = importlib.util.find_spec(entry.package)  # finds the folder without importing
         locations = found.submodule_search_locations if found is not None else None
         folder = Path(locations[0]) / entry.place if locations else Path(entry.package)
     if not folder.is_dir():
@@ -147,23 +148,23 @@ _STATIC_PREFIX = "static:"
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What the user said of models: the names, and the options that he left out."""
+    """Model names given by the user, and the options through which more can be given."""
 
     names: frozenset[str] = frozenset()
     options: tuple[str, ...] = ()
 
 
-_NONE = _Words()  # where no command is at work, so that a way round it is shut, not open
+_NONE = _Words()  # outside of a command nothing may be fetched
 _words: ContextVar[_Words] = ContextVar("_words", default=_NONE)
 
 
 @contextmanager
 def named_by_user(names: Iterable[str], options: Iterable[str] = ()) -> Iterator[None]:
-    """For the time of the block these hub ids may be fetched, and no others.
+    """Allow fetching of these hub ids, and of no others, within the context.
 
     Args:
-        names: as the user gave them; of `static:NAME` both the whole and NAME.
-        options: by which he could name another one; told where a name of a file is refused.
+        names: as given by the user; for `static:NAME` both the whole and NAME are allowed.
+        options: options that could name another model; shown when a name from a file is refused.
     """
     given = list(names)
     bare = (name.removeprefix(_STATIC_PREFIX) for name in given)
@@ -176,7 +177,7 @@ def named_by_user(names: Iterable[str], options: Iterable[str] = ()) -> Iterator
 
 @contextmanager
 def no_hub() -> Iterator[None]:
-    """Keep libraries from asking a hub in the block, whatever the files that they read name."""
+    """Keep libraries from contacting a hub within the context, whatever their files name."""
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
@@ -204,7 +205,7 @@ def locate(name: str) -> Path:
 
 
 def _elsewhere(name: str) -> Path:
-    """Folder of a model that does not come with the package; raises as `locate` does."""
+    """Return the folder of a model that is not built in; raises as `locate` does."""
     path = Path(name).expanduser()
     if name and path.is_dir():
         return path.resolve()
@@ -224,10 +225,10 @@ def _elsewhere(name: str) -> Path:
 
 @contextmanager
 def loading(name: str) -> Iterator[None]:
-    """Say of whatever a library raises while it loads a model that the model cannot be used.
+    """Convert any error that a library raises while loading a model into `BadFile`.
 
-    A file that comes from anywhere can make a library raise anything, and its errors have no common
-    class. Of a model that comes with the package the error stays what it is: a mistake of ours.
+    Files of unknown origin can make a library raise anything, and its errors have no common base
+    class. For built-in models the error is not converted: it is a bug of this package.
 
     Raises:
         BadFile: for every error that is not a `GraftError`, nor one of the machine.
@@ -246,16 +247,18 @@ def loading(name: str) -> Iterator[None]:
         ) from error
 
 
-_PANIC = "PanicException"  # of libraries in Rust; it is no Exception
+_PANIC = "PanicException"  # raised by Rust libraries; not a subclass of Exception
 
 
 def within(seconds: float, work: Callable[[], _T], memory: int | None = None) -> _T:
-    """Do what a model's file decides, which may never end, in a thread that is not waited for.
+    """Run work that depends on a model's file in a thread, with a time limit.
+
+    Such work may never end; after the limit the thread is not waited for.
 
     Args:
-        seconds: that it may take.
-        work: leaves Python's lock alone from time to time, or at once.
-        memory: bytes that the process may take beside those it has.
+        seconds: time limit.
+        work: the function to run; it must release the GIL from time to time, or at once.
+        memory: bytes that the process may allocate in addition to its current memory.
 
     Raises:
         TimeoutError: it takes longer.
@@ -266,7 +269,7 @@ def within(seconds: float, work: Callable[[], _T], memory: int | None = None) ->
     def run() -> None:
         try:
             found.put((work(), None))
-        except BaseException as error:  # the caller's to raise
+        except BaseException as error:  # re-raised by the caller
             found.put((None, error))
 
     with _memory_limited(memory):
@@ -284,7 +287,7 @@ def within(seconds: float, work: Callable[[], _T], memory: int | None = None) ->
 
 @contextmanager
 def _memory_limited(more: int | None) -> Iterator[None]:
-    """Let the process take only so much more memory; where that cannot be said, it stays free."""
+    """Limit the process's additional memory; no limit on systems where none can be set."""
     pages = Path("/proc/self/statm")
     if more is None or not pages.is_file():
         yield
@@ -302,11 +305,11 @@ def _memory_limited(more: int | None) -> Iterator[None]:
 
 
 def require_reachable(name: str, option: str) -> None:
-    """See that a model which a file names needs no fetching, or that the user named it too.
+    """Require that a model named in a file needs no fetching, or that the user named it too.
 
     Args:
-        name: of the model.
-        option: by which the user can name it.
+        name: name of the model.
+        option: option with which the user can name it.
 
     Raises:
         BadFile: it would have to be fetched, and only the file names it.
@@ -354,18 +357,18 @@ def _require_named(name: str) -> None:
 
 
 def _holds_a_model(folder: Path) -> bool:
-    """Whether a snapshot holds weights: of one model, or of a pipeline's parts."""
+    """Whether a snapshot contains weights, of a single model or of a pipeline's components."""
     if (folder / "model_index.json").exists():
         return any(folder.glob("*/*.safetensors"))
     return (folder / "config.json").exists() and any(folder.glob("*.safetensors"))
 
 
 def _snapshot(name: str, repository: str, revision: str | None, local_only: bool) -> Path | None:
-    """The snapshot's folder; None where it is not cached or the hub cannot be reached."""
+    """Return the snapshot's folder; None if it is not cached or the hub cannot be reached."""
     import httpx
     from huggingface_hub import errors, snapshot_download
 
-    # which HTTP library it uses differs by version; the base of its own error tells
+    # the HTTP library differs by version; it is identified by the base of the hub's error
     unreachable: tuple[type[BaseException], ...] = (
         *errors.HfHubHTTPError.__bases__,
         errors.LocalEntryNotFoundError,

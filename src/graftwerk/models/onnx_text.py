@@ -1,7 +1,7 @@
-"""A text encoder as an ONNX graph: exported once into the cache, run without PyTorch.
+"""Text encoders as ONNX graphs, exported once into the cache and run without PyTorch.
 
-Importing PyTorch and the transformers library costs seconds, loading a graph a fraction of one,
-and on a CPU the graph is also faster. It is checked against the PyTorch vectors when it is made.
+Importing PyTorch and the transformers library takes seconds, loading a graph a fraction of one,
+and on a CPU the graph is also faster. After the export it is checked against the PyTorch vectors.
 """
 
 import logging
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from .torch_text import SentenceNetwork
 
 
-TOLERANCE = 1e-5  # largest difference of any number of a vector from PyTorch's
-_VERSION = 1  # raise it when what is exported changes
+TOLERANCE = 1e-5  # maximum absolute difference from PyTorch's vectors
+_VERSION = 1  # increase it when the export changes
 _GRAPH = "model.onnx"
 _TOKENIZER = "tokenizer.json"
 _INPUTS = ("ids", "mask", "pooled")
-_LARGEST_IN_ONE_FILE = 1_500_000_000  # bytes of weights; protobuf ends at 2 GiB
+_LARGEST_IN_ONE_FILE = 1_500_000_000  # bytes of weights; protobuf is limited to 2 GiB
 _LOG = logging.getLogger(__name__)
-# Short, long, empty, of other scripts: what the graph must agree on.
+# Texts for which the graph must agree: short, long, empty, in other scripts.
 _PROBES = (
     "",
     "word",
@@ -47,7 +47,7 @@ class Graph:
     """A graph ready to run.
 
     Attributes:
-        forward: from token numbers to vectors; may be called by several threads at once.
+        forward: maps token ids to vectors; thread-safe.
         tokens: its tokenizer.
         dimension: length of a vector.
     """
@@ -58,14 +58,14 @@ class Graph:
 
 
 def load_graph(recipe: Recipe, fingerprint: str) -> Graph | None:
-    """Load the graph of an encoder from the cache; export it first where it is not there.
+    """Load the graph of an encoder from the cache, exporting it first if necessary.
 
     Args:
         recipe: the encoder's recipe.
-        fingerprint: the encoder's fingerprint; the graph is stored under it.
+        fingerprint: the encoder's fingerprint, under which the graph is stored.
 
     Returns:
-        The graph, or None where this encoder cannot be exported or the cache not be written.
+        The graph, or None if this encoder cannot be exported or the cache cannot be written.
     """
     folder = settings().cache / "graphs" / f"{fingerprint[:32]}-{_VERSION}"
     try:
@@ -88,7 +88,7 @@ def _open_session(path: Path) -> Forward:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    # One thread a call: two calls side by side beat one call on two threads by 5-8 %.
+    # One thread per call: two parallel calls are 5-8 % faster than one call on two threads.
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -103,7 +103,7 @@ def _open_session(path: Path) -> Forward:
 
 
 def _export(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    """Write graph and tokenizer; of what cannot be exported only the reason is kept."""
+    """Write graph and tokenizer, or only the reason if the encoder cannot be exported."""
     from .torch_text import SentenceNetwork, forward_on, read_tokens
 
     _LOG.info("exporting %s once", recipe.transformer.path)
@@ -117,7 +117,7 @@ def _export(recipe: Recipe, folder: Path) -> dict[str, Any]:
         reason = _compare(_open_session(folder / _GRAPH), tokens, expected)
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # the exporter's failures have no common class
+    except Exception as error:  # the exporter's errors have no common base class
         reason = f"{type(error).__name__} while exporting"
         _LOG.debug("export failed", exc_info=error)
     if reason:
@@ -145,13 +145,13 @@ def _write_graph(network: "SentenceNetwork", tokens: TokenReader, path: Path) ->
             output_names=["vectors"],
             verbose=False,
         )
-        if program is None:  # as the signature allows
+        if program is None:  # possible according to the signature
             raise RuntimeError("the exporter gave nothing")
         program.save(str(path), external_data=size > _LARGEST_IN_ONE_FILE)
 
 
 def _compare(forward: Forward, tokens: TokenReader, expected: Vectors) -> str:
-    """Why the graph cannot be used; empty when it agrees, in one batch and text by text."""
+    """Return why the graph cannot be used, batched or text by text; empty if it agrees."""
     ids, mask = tokens.pad(tokens.read(_PROBES))
     together = forward(ids, mask, mask)
     worst = float(np.abs(together - expected).max())

@@ -1,18 +1,19 @@
-"""Whether an image is like those that an encoder was trained on, told from its hidden states.
+"""Out-of-distribution detection for image encoders, from their hidden states.
 
-The distance is Mahalanobis' from a sample of such images, in means over all places of a hidden
-layer (Lee et al., "A Simple Unified Framework for Detecting Out-of-Distribution Samples and
-Adversarial Attacks", 2018, without classes). It is the middle layer, because the last vector keeps
-only what the training asked for: from it the Blocks CLIP tells 82 % of photographs, from the
-middle all. What is foreign shows in the directions in which the sample hardly varies, so these are
-kept: the covariance is shrunk only as far as arithmetic needs.
+The score is the Mahalanobis distance from a sample of in-distribution images, computed from means
+of a hidden layer over all positions (Lee et al., "A Simple Unified Framework for Detecting Out-of-
+Distribution Samples and Adversarial Attacks", 2018, without classes). The middle layer is used
+because the final vector retains only what the training objective required: from it the Blocks CLIP
+detects 82 % of photographs, from the middle layer all of them. Out-of-distribution images differ
+in the directions in which the sample hardly varies, so these are retained: the covariance is
+shrunk only as far as numerical stability requires.
 
-The limit comes from other images of the same kind by split conformal prediction (Papadopoulos et
-al. 2002): a new one lies beyond it with at most the stated chance, in the mean over samples,
+The limit is set on other images of the same kind by split conformal prediction (Papadopoulos et
+al. 2002): a new one exceeds it with at most the stated probability, on average over samples,
 whatever the distribution.
 
-The file is JSON because a safetensors file in a model's folder counts as its weights, and would
-change the fingerprint that existing indexes were made with.
+The statistics are stored as JSON because a safetensors file in a model's folder counts as weights
+and would change the fingerprint that existing indexes were built with.
 """
 
 import base64
@@ -39,25 +40,25 @@ States = Float32[np.ndarray, "n w"]
 FILE_NAME = "familiar.json"
 FALSE_ALARM_RATE = 0.01
 _FORMAT = 1
-_HELD_OUT = 1 / 3  # of the images, which set the limit
-# Share of the mean variance that is added to every direction's: above what states differ by
-# between devices, below what images differ by.
+_HELD_OUT = 1 / 3  # share of the images that are used for the limit
+# Share of the mean variance that is added to every direction's: more than states differ between
+# devices, less than they differ between images.
 _SHRINKAGE = 1e-5
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Familiar:
-    """What is familiar to one encoder.
+    """Statistics of the images that are in distribution for one encoder.
 
     Attributes:
-        fingerprint: of the encoder.
-        mean: of the sample's states.
-        whitening: turns what differs from the mean into numbers of unit variance.
+        fingerprint: fingerprint of the encoder.
+        mean: mean of the sample's states.
+        whitening: maps differences from the mean to values of unit variance.
         limit: distance beyond which an image is out of distribution.
-        sample: images that mean and whitening come from.
-        held_out: images that the limit comes from.
-        false_alarm_rate: share of familiar images that lie beyond the limit, 0 to 1.
+        sample: number of images used for mean and whitening.
+        held_out: number of images used for the limit.
+        false_alarm_rate: share of in-distribution images beyond the limit, 0 to 1.
     """
 
     fingerprint: str
@@ -69,7 +70,7 @@ class Familiar:
     false_alarm_rate: float
 
     def distances(self, states: States) -> Float64[np.ndarray, " n"]:
-        """Distance of each image in units of the limit: above 1 it is out of distribution."""
+        """Return each image's distance in units of the limit; above 1 is out of distribution."""
         return _lengths(states, self.mean, self.whitening) / self.limit
 
 
@@ -79,13 +80,13 @@ def make_familiar(
     false_alarm_rate: float = FALSE_ALARM_RATE,
     advance: Callable[[int], None] | None = None,
 ) -> Familiar:
-    """Learn what is familiar to an encoder.
+    """Compute an encoder's in-distribution statistics from images.
 
     Args:
-        encoder: reads images.
+        encoder: an encoder of images.
         pictures: `PIL.Image` images like those of its training, but none of them.
-        false_alarm_rate: share of such images that may be called unfamiliar.
-        advance: told how many more images are done.
+        false_alarm_rate: share of such images that may be flagged as out of distribution.
+        advance: called with the number of additional images done.
 
     Raises:
         BadInput: too few images, see `least_images`, or all are equal.
@@ -101,18 +102,18 @@ def make_familiar(
 
 
 def least_images(width: int, false_alarm_rate: float) -> int:
-    """Images needed: a covariance wants two for each of its rows, a limit at 1 % wants 99."""
+    """Return the number of images needed: two per covariance row, 99 for a limit at 1 %."""
     for_limit = math.ceil(1 / false_alarm_rate - 1e-9) - 1
     return max(math.ceil(for_limit / _HELD_OUT), math.ceil(2 * width / (1 - _HELD_OUT)))
 
 
 def measure_familiar(states: States, fingerprint: str, false_alarm_rate: float) -> Familiar:
-    """Learn what is familiar from the states of at least `least_images` images.
+    """Compute in-distribution statistics from the states of at least `least_images` images.
 
     Raises:
         BadInput: they are all equal.
     """
-    # mixed, so that it does not matter how the images were sorted
+    # shuffled, so that the order of the images does not matter
     mixed = states[np.random.default_rng(0).permutation(len(states))].astype(np.float64)
     held_out, sample = np.split(mixed, [round(_HELD_OUT * len(mixed))])
     mean = sample.mean(axis=0)
@@ -136,7 +137,7 @@ def measure_familiar(states: States, fingerprint: str, false_alarm_rate: float) 
 
 
 def save_familiar(folder: Path, familiar: Familiar) -> None:
-    """Write it into the folder of its encoder; the encoder's fingerprint stays.
+    """Write the statistics into the encoder's folder; the encoder's fingerprint is unaffected.
 
     Raises:
         NoRoom: the folder cannot be written.
@@ -156,10 +157,10 @@ def save_familiar(folder: Path, familiar: Familiar) -> None:
 
 
 def load_familiar(folder: Path, fingerprint: str) -> Familiar | None:
-    """Read what is familiar to the encoder of a folder; None where there is no such file.
+    """Read the statistics from an encoder's folder; None if there is no such file.
 
-    A file made with other weights, or of another format, says nothing about these: it is ignored,
-    with a warning.
+    A file made with other weights or in another format does not apply and is ignored with a
+    warning.
 
     Raises:
         Damaged: the file is not as it was written.

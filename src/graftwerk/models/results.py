@@ -1,7 +1,4 @@
-"""Reports of naming images by labels.
-
-Reports of models.
-"""
+"""Reports of zero-shot classification and of models."""
 
 from typing import Any
 
@@ -11,7 +8,7 @@ from ..results import Familiarity, Report, Skipped
 
 
 class LabelProbability(Report):
-    """How well a label fits an image."""
+    """Probability of a label for an image."""
 
     label: str = Field(description="the label")
     probability: float = Field(description="chance of it, given that one of the labels holds")
@@ -33,7 +30,7 @@ class ClassifiedImage(Report):
 
 
 class TemperatureFit(Report):
-    """A temperature by which probabilities mean what they say."""
+    """A temperature fitted to calibrate probabilities."""
 
     temperature: float = Field(description="what the logits are divided by; above 1: less sure")
     source: str = Field(description="the labelled images")
@@ -57,7 +54,7 @@ class TemperatureFit(Report):
 
 
 class Classification(Report):
-    """What `classify` found."""
+    """Result of `classify`."""
 
     pictures: list[ClassifiedImage] = Field(description="the images, in their order")
     skipped: list[Skipped] = Field(description="images left out, with reasons")
@@ -79,7 +76,7 @@ class Classification(Report):
 
 
 class ModelCard(Report):
-    """A model."""
+    """Description of a model."""
 
     name: str = Field(description="its name")
     kind: str = Field(description="what it does")
@@ -93,7 +90,7 @@ class ModelCard(Report):
 
 
 class FetchableModel(Report):
-    """A model that lies in packages of the package index."""
+    """A model available in packages of the package index."""
 
     name: str = Field(description="its name, for --model and the like once it is fetched")
     kind: str = Field(description="what it does")
@@ -105,14 +102,14 @@ class FetchableModel(Report):
 
 
 class ModelList(Report):
-    """The built-in models, and those that can be fetched."""
+    """The built-in models and those that can be fetched."""
 
     models: list[dict[str, str]] = Field(description="name, kind and a line about each")
     fetchable: list[FetchableModel] = Field(description="models that `graft models fetch` gets")
 
 
 class FetchedModel(Report):
-    """A model that was fetched, or was there already."""
+    """A model that was fetched, or was already cached."""
 
     name: str = Field(description="its name from now on")
     path: str = Field(description="its folder, in the layout of the transformers library")

@@ -1,14 +1,16 @@
-"""Static encoders: one vector per token, averaged. Some fifty times faster, less exact.
+"""Static encoders: the average of one vector per token.
 
-A static encoder is distilled offline from a full one, which then rescores the first hits. It is
-stored in the format of the model2vec library, and that library's folders load here.
+They are about fifty times faster than full encoders and less accurate. A static encoder is
+distilled offline from a full one, which then rescores the first hits. It is stored in the format
+of the model2vec library, whose folders can also be loaded here.
 
-The distillation: the full encoder's vector of every single token; principal components scaled by
-their singular values to the power -1/2, so that the few directions that all tokens share count
-less; and weights a / (a + p) for a token of probability p, by Zipf's law on the order of the
-vocabulary (Arora et al., 2017, "A simple but tough-to-beat baseline for sentence embeddings").
-Measured on the 590 questions of XQuAD's first 120 English paragraphs, nDCG@10 without rescoring:
-full MiniLM .967, this .935, with 256 components .924, without that scaling .865.
+The distillation computes the full encoder's vector of every single token and takes principal
+components scaled by their singular values to the power -1/2, so that the few directions that all
+tokens share count less. Tokens are weighted by a / (a + p) for a token of probability p, by Zipf's
+law on the order of the vocabulary (Arora et al., 2017, "A simple but tough-to-beat baseline for
+sentence embeddings"). On the 590 questions of XQuAD's first 120 English paragraphs, nDCG@10
+without rescoring is .967 for the full MiniLM, .935 for this one, .924 with 256 components, and
+.865 without that scaling.
 """
 
 import hashlib
@@ -34,23 +36,23 @@ from .text_encoder import TextEncoder, TokenReader, batches, cannot_read, check_
 
 MODEL_TYPE = "model2vec"
 _DIMENSION = 384
-_WHITENING = 0.5  # power of the singular values that components are divided by
+_WHITENING = 0.5  # components are divided by the singular values to this power
 _A = 5e-4
-_LEAST_VALUE = 1e-3  # of the mean; directions below it hold rounding errors only
+_LEAST_VALUE = 1e-3  # relative to the mean; smaller directions are only rounding errors
 _PARAMETERS = {"version": 1, "dimension": _DIMENSION, "whitening": _WHITENING, "a": _A}
 _CHUNK = 2048  # texts between two calls of `advance`
 _FIRST_IDEOGRAPH = "\u2e80"
 _NO_TEXT = re.compile(r"(\[.*\]|<.*>)?$", re.DOTALL)  # [unused7], <extra_id_3>, a gap
-_MARKERS = "#\u2581\u0120"  # how tokenizers mark the start or the going on of a word
+_MARKERS = "#\u2581\u0120"  # with these, tokenizers mark the start or continuation of a word
 
 
 @dataclass
 class StaticEncoder:
-    """A frozen static encoder; see `contracts.Encoder`.
+    """A frozen static encoder; see `types.Encoder`.
 
     Attributes:
         tokens: its tokenizer.
-        table: a vector for each token number, weights multiplied in.
+        table: one vector per token id, with the token weights multiplied in.
     """
 
     name: str
@@ -67,7 +69,7 @@ class StaticEncoder:
         role: Role = "document",  # noqa: ARG002
         advance: Callable[[int], None] | None = None,
     ) -> Vectors:
-        """Encode texts in their order; their whole length counts."""
+        """Encode texts in order, without truncation."""
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for start in range(0, len(texts), _CHUNK):
             rows = self.tokens.read_whole(texts[start : start + _CHUNK])
@@ -77,7 +79,7 @@ class StaticEncoder:
             if advance is not None:
                 advance(len(rows))
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        # No known token: the last axis, where tokens vary least, so that nothing is near.
+        # No known token: use the last axis, where tokens vary least, so that nothing is near.
         vectors[lengths[:, 0] == 0, -1] = 1.0
         return check_finite(self.name, vectors / np.where(lengths == 0, 1.0, lengths))
 
@@ -94,17 +96,17 @@ class StaticEncoder:
         raise cannot_read(self.name, "images", self.reads)
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of `text`."""
+        """Return the number of tokens in `text`."""
         return self.tokens.count(text)
 
 
 def distilled(name: str, base_fingerprint: str, make_base: Callable[[], TextEncoder]) -> Path:
-    """Folder of the static encoder of a full one, distilled on the first call.
+    """Return the folder of an encoder's static version, distilling it on the first call.
 
     Args:
         name: name of the full encoder.
         base_fingerprint: its fingerprint.
-        make_base: loads it; called only when something has to be distilled.
+        make_base: loads it; called only if something has to be distilled.
 
     Raises:
         NoRoom: the cache cannot be written.
@@ -115,18 +117,18 @@ def distilled(name: str, base_fingerprint: str, make_base: Callable[[], TextEnco
 
 
 def static_folder(base_fingerprint: str) -> Path:
-    """Where what is distilled from a full encoder is kept."""
+    """Return the cache folder of the model distilled from a full encoder."""
     return settings().cache / "static" / static_fingerprint(base_fingerprint)[:32]
 
 
 def static_fingerprint(base_fingerprint: str) -> str:
-    """Fingerprint of what is distilled from a full encoder."""
+    """Return the fingerprint of the model distilled from a full encoder."""
     content = json.dumps({"base": base_fingerprint, **_PARAMETERS}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def read_static(folder: ModelFolder) -> tuple[TokenReader, Float32[np.ndarray, "v d"]]:
-    """Tokenizer and table of a folder of the model2vec library.
+    """Read the tokenizer and vector table of a model2vec folder.
 
     Raises:
         BadFile: a part is missing or of a kind that is not known here.
@@ -178,7 +180,7 @@ def _distil(name: str, make_base: Callable[[], TextEncoder], folder: Path) -> di
 
 
 def token_vectors(base: TextEncoder, numbers: Int64[np.ndarray, " n"]) -> Vectors:
-    """The full encoder's vectors of single tokens, each alone between the special tokens."""
+    """Return the full encoder's vector of each token alone, between the special tokens."""
     opening, closing = base.tokens.frame
     rows = [[*opening, number, *closing] for number in numbers.tolist()]
     vectors = np.empty((len(rows), base.dimension), dtype=np.float32)
@@ -189,26 +191,26 @@ def token_vectors(base: TextEncoder, numbers: Int64[np.ndarray, " n"]) -> Vector
 
 
 def whiten(vectors: Vectors) -> Float64[np.ndarray, "n k"]:
-    """Principal components, each divided by the root of its singular value."""
+    """Return the principal components, each divided by the root of its singular value."""
     centred = vectors - vectors.mean(axis=0, dtype=np.float64)
     values, axes = np.linalg.eigh(centred.T @ centred)
-    retained = slice(None, -_DIMENSION - 1, -1)  # eigh sorts upwards
+    retained = slice(None, -_DIMENSION - 1, -1)  # eigh sorts in ascending order
     values, axes = np.maximum(values, _LEAST_VALUE * values.mean())[retained], axes[:, retained]
-    # A fixed sign, so that every machine distils the same.
+    # A fixed sign, so that the result is the same on every machine.
     strongest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
     axes = axes * np.sign(strongest)
     components: Float64[np.ndarray, "n k"] = centred @ axes
-    # values are squares of singular values
+    # eigenvalues are squares of singular values
     scales = (values / values[0]) ** (-_WHITENING / 2)
     whitened: Float64[np.ndarray, "n k"] = components * scales
     return whitened
 
 
 def token_weights(tokens: TokenReader) -> Float64[np.ndarray, " v"]:
-    """How much each token counts: 0 for special ones, near 0 for frequent ones, else near 1.
+    """Return the weight of each token: 0 if special, near 0 if frequent, otherwise near 1.
 
-    Vocabularies are ordered by frequency, but for single characters, which stand in front: a
-    letter or a mark counts as the most frequent token, an ideograph as a rare one.
+    Vocabularies are ordered by frequency, except for single characters, which come first: a letter
+    or a mark is treated as the most frequent token, an ideograph as a rare one.
     """
     texts = tokens.vocabulary
     special = tokens.special | {

@@ -1,6 +1,6 @@
-"""Texts to token numbers with the `tokenizers` library, and batches with little padding.
+"""Text encoders: tokenization, batches by token budget, forward pass, checked unit vectors.
 
-A text encoder: tokens, batches by token budget, a forward function, checked unit vectors.
+Texts are tokenized with the `tokenizers` library and grouped into batches with little padding.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,14 +32,14 @@ Forward = Callable[[TokenIds, TokenIds, TokenIds], Vectors]
 
 @dataclass(frozen=True)
 class TokenReader:
-    """A tokenizer that cuts at `max_length`.
+    """A tokenizer that truncates at `max_length`.
 
     Attributes:
         definition: content of a `tokenizer.json`.
-        max_length: tokens of the longest input, special tokens counted.
-        pad_id: number that fills a batch up; the mask hides it.
+        max_length: maximum number of tokens, including special tokens.
+        pad_id: token id used for padding, which the mask hides.
         lower_case: whether texts are lower-cased first.
-        fixed_length: whether every input is filled up to `max_length`.
+        fixed_length: whether every input is padded to `max_length`.
     """
 
     definition: str
@@ -49,13 +49,13 @@ class TokenReader:
     fixed_length: bool = False
 
     def read(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token numbers of each text, special tokens counted, cut at `max_length`."""
+        """Return the token ids of each text, with special tokens, truncated at `max_length`."""
         cleaned = [self._clean(text) for text in texts]
         encodings = tokenize(lambda: self._cutting.encode_batch_fast(cleaned), cleaned)
         return [encoding.ids for encoding in encodings]
 
     def read_whole(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token numbers of each whole text, without special tokens."""
+        """Return the token ids of each text, without special tokens and without truncation."""
         cleaned = [self._clean(text) for text in texts]
         encodings = tokenize(
             lambda: self._counting.encode_batch_fast(cleaned, add_special_tokens=False), cleaned
@@ -63,17 +63,17 @@ class TokenReader:
         return [encoding.ids for encoding in encodings]
 
     def count(self, text: str) -> int:
-        """Tokens of the whole `text`, special tokens not counted."""
+        """Return the number of tokens in the whole `text`, without special tokens."""
         return len(self.read_whole([text])[0])
 
     @property
     def vocabulary_size(self) -> int:
-        """One more than the largest token number."""
+        """One more than the largest token id."""
         return max(self._counting.get_vocab().values(), default=-1) + 1
 
     @property
     def vocabulary(self) -> list[str]:
-        """Text of each token number; empty where a number is not used."""
+        """The text of each token id; empty for ids that are not used."""
         texts = [""] * self.vocabulary_size
         for text, number in self._counting.get_vocab().items():
             texts[number] = text
@@ -81,7 +81,7 @@ class TokenReader:
 
     @property
     def special(self) -> set[int]:
-        """Numbers of special tokens, which stand for no text, and of the unknown token."""
+        """Ids of the special tokens, which stand for no text, and of the unknown token."""
         added = self._counting.get_added_tokens_decoder()
         found = {number for number, token in added.items() if token.special}
         unknown = getattr(self._counting.model, "unk_token", None)
@@ -90,7 +90,7 @@ class TokenReader:
 
     @property
     def frame(self) -> tuple[list[int], list[int]]:
-        """Special tokens before and after every text."""
+        """The special tokens before and after every text."""
         encoding = self._counting.encode("a")
         inside = [
             location for location, mark in enumerate(encoding.special_tokens_mask) if not mark
@@ -98,7 +98,7 @@ class TokenReader:
         return encoding.ids[: inside[0]], encoding.ids[inside[-1] + 1 :]
 
     def pad(self, rows: Sequence[list[int]]) -> tuple[TokenIds, TokenIds]:
-        """Token numbers and mask of one batch, filled up on the right."""
+        """Return token ids and mask of one batch, padded on the right."""
         width = self.max_length if self.fixed_length else max(1, *map(len, rows))
         ids = np.full((len(rows), width), self.pad_id, dtype=np.int64)
         mask = np.zeros((len(rows), width), dtype=np.int64)
@@ -108,7 +108,7 @@ class TokenReader:
         return ids, mask
 
     def _clean(self, text: str) -> str:
-        # File names and odd documents bring lone surrogates, which the tokenizer refuses.
+        # File names and some documents contain lone surrogates, which the tokenizer refuses.
         text = text.encode("utf-8", "replace").decode()
         return text.lower() if self.lower_case else text
 
@@ -124,7 +124,7 @@ class TokenReader:
 
 
 def tokenize(work: Callable[[], _T], texts: Sequence[str]) -> _T:
-    """Let a tokenizer work, whose patterns came with a model and may take for ever.
+    """Run a tokenizer with a time limit, as a model's own patterns may take forever.
 
     Raises:
         BadFile: it takes longer than any does, or gives up.
@@ -140,7 +140,7 @@ def tokenize(work: Callable[[], _T], texts: Sequence[str]) -> _T:
 
 
 def parse_tokenizer(definition: str) -> "tokenizers.Tokenizer":
-    """Build a tokenizer that neither cuts nor pads.
+    """Create a tokenizer that neither truncates nor pads.
 
     Raises:
         Damaged: `definition` is no content of a `tokenizer.json`.
@@ -149,7 +149,7 @@ def parse_tokenizer(definition: str) -> "tokenizers.Tokenizer":
 
     try:
         tokenizer = Tokenizer.from_str(definition)
-    except Exception as error:  # the library raises bare Exception
+    except Exception as error:  # the library raises plain Exception
         raise Damaged(f"a tokenizer.json cannot be read: {error}.", "Copy it again.") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -157,14 +157,14 @@ def parse_tokenizer(definition: str) -> "tokenizers.Tokenizer":
 
 
 def batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
-    """Cut items into batches of similar length.
+    """Group items into batches of similar length.
 
     Args:
-        lengths: tokens of each item.
-        tokens: ceiling of rows times longest row in a batch; a single row may be longer.
+        lengths: number of tokens of each item.
+        tokens: maximum of rows times longest row in a batch; a single row may be longer.
 
     Returns:
-        Places of the items, longest batch first, so that memory runs out at once or never.
+        Indices of the items, longest batch first, so that memory runs out at once or never.
     """
     order = sorted(range(len(lengths)), key=lambda location: -lengths[location])
     found: list[list[int]] = []
@@ -176,21 +176,21 @@ def batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
     return found
 
 
-_CHUNK = 4096  # texts tokenized and sorted at a time: bounds memory, keeps progress moving
+_CHUNK = 4096  # texts tokenized and sorted at a time; limits memory and keeps progress updated
 
 
 @dataclass
 class TextEncoder:
-    """A frozen text encoder; see `contracts.Encoder`.
+    """A frozen text encoder; see `types.Encoder`.
 
     Attributes:
         tokens: its tokenizer.
-        forward: from token numbers to vectors.
-        prompts: what goes before a text, by its role.
-        pool_prompt: whether the prompt's tokens take part in the pooling.
+        forward: maps token ids to vectors.
+        prompts: prefix of a text, by its role.
+        pool_prompt: whether the prompt's tokens are included in the pooling.
         backend: `onnxruntime` or `pytorch`.
-        batch_tokens: padded tokens in one batch.
-        workers: batches computed at once.
+        batch_tokens: number of tokens in one batch, including padding.
+        workers: number of batches computed in parallel.
     """
 
     name: str
@@ -212,7 +212,7 @@ class TextEncoder:
         role: Role = "document",
         advance: Callable[[int], None] | None = None,
     ) -> Vectors:
-        """Encode texts in their order; equal texts are computed once.
+        """Encode texts in order; duplicates are computed once.
 
         Raises:
             Damaged: the model gives vectors that are not finite.
@@ -250,11 +250,11 @@ class TextEncoder:
         raise cannot_read(self.name, "images", self.reads)
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of `text`, special tokens not counted."""
+        """Return the number of tokens in `text`, without special tokens."""
         return self.tokens.count(text)
 
     def _run(self, rows: list[list[int]], skip: int) -> Iterator[tuple[list[int], Vectors]]:
-        """Each batch, as places in `rows`, with its vectors."""
+        """Yield the vectors of each batch with the indices of its items in `rows`."""
 
         def run(batch: list[int]) -> Vectors:
             ids, mask = self.tokens.pad([rows[location] for location in batch])
@@ -278,12 +278,12 @@ class TextEncoder:
                     future.cancel()
 
     def _prompt_tokens(self, prompt: str) -> int:
-        """Leading tokens of every input that belong to the prompt, the opening one counted."""
+        """Return the number of leading prompt tokens, including the opening special token."""
         return max(0, len(self.tokens.read([prompt])[0]) - 1)
 
 
 def check_finite(name: str, vectors: Vectors) -> Vectors:
-    """Return `vectors`; raise `Damaged`, naming the model, where one is not finite."""
+    """Return `vectors`; raise `Damaged`, naming the model, if one is not finite."""
     if not np.isfinite(vectors).all():
         raise Damaged(
             f"model {name!r} gives vectors that are not finite.",
@@ -293,7 +293,7 @@ def check_finite(name: str, vectors: Vectors) -> Vectors:
 
 
 def cannot_read(name: str, received: str, reads: frozenset[Modality]) -> BadInput:
-    """The error for an input of a kind that an encoder does not read."""
+    """Return the error for an input of a kind that an encoder does not read."""
     kinds = {"text": "texts", "image": "images"}
     return BadInput(
         f"encoder {name!r} does not read {received}.",
@@ -303,7 +303,7 @@ def cannot_read(name: str, received: str, reads: frozenset[Modality]) -> BadInpu
 
 
 Pooling = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
-# In the order in which sentence-transformers joins several of them.
+# In the order in which sentence-transformers concatenates several of them.
 _FORMER_KEYS: dict[str, Pooling] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -336,13 +336,13 @@ class Recipe:
 
     Attributes:
         transformer: the folder with the network and the tokenizer.
-        pooling: how the states of tokens become one; several are joined.
-        pool_prompt: whether the tokens of a prompt take part.
-        after: what follows the pooling, in order: a folder with a dense layer, or None for a
-            scaling to unit length. Unit length comes last in any case.
-        max_length: tokens of the longest input, special tokens counted.
-        lower_case: whether texts are lower-cased before the tokenizer.
-        prompts: what goes before a text, by its role.
+        pooling: how the token states are pooled into one vector; several are concatenated.
+        pool_prompt: whether the tokens of a prompt are included.
+        after: the steps after pooling, in order: a folder with a dense layer, or None for scaling
+            to unit length. Scaling to unit length always comes last.
+        max_length: maximum number of tokens, including special tokens.
+        lower_case: whether texts are lower-cased before tokenization.
+        prompts: prefix of a text, by its role.
     """
 
     transformer: ModelFolder
@@ -355,7 +355,7 @@ class Recipe:
 
 
 def read_recipe(root: Path) -> Recipe:
-    """Read how the folder `root` makes vectors.
+    """Read the steps from a text to a vector from the folder `root`.
 
     Raises:
         BadFile: a part is missing, or a step is not known here.
@@ -394,7 +394,7 @@ def read_recipe(root: Path) -> Recipe:
 
 
 def _read_modules(root: Path) -> list[tuple[str, Path]]:
-    """Class name and folder of each step."""
+    """Return the class name and folder of each step."""
     path = root / "modules.json"
     if not path.exists():
         return []
@@ -442,7 +442,7 @@ def _read_prompts(root: Path) -> dict[Role, str]:
 
 
 def _max_length(model: ModelFolder, settings: Mapping[str, Any]) -> int:
-    """The least of what the configurations allow."""
+    """Return the smallest of the maximum lengths in the configurations."""
     tokenizer = _read_if_there(model.path / "tokenizer_config.json")
     positions = model.config.get("max_position_embeddings")
     if isinstance(positions, int) and model.model_type in _COUNT_FROM_2:

@@ -1,7 +1,7 @@
 """Encoders of time series: PatchTST and TimesFM of the transformers library.
 
-A series is one row of numbers. These networks scale each one to mean 0 and spread 1 themselves, so
-its level is lost and its shape is what counts.
+A series is one row of numbers. These networks scale each one to mean 0 and standard deviation 1
+themselves, so its level is lost and only its shape matters.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from .transformers import load_network
 
 
 class SeriesNetwork(nn.Module):
-    """A network and its pooling: series to unit vectors.
+    """A network and its pooling, from series to unit vectors.
 
     Attributes:
         saved: the network as the library saves it.
@@ -36,7 +36,7 @@ class SeriesNetwork(nn.Module):
             read_one_channel(self.network)
 
     def prepare(self, series: Sequence[np.ndarray]) -> dict[str, Tensor]:
-        """The network's inputs, series of any length filled up on the left.
+        """Return the network's inputs; series are padded on the left.
 
         Raises:
             BadInput: a series is longer than the network takes.
@@ -53,7 +53,7 @@ class SeriesNetwork(nn.Module):
     def forward(
         self, values: Float[Tensor, "b t"], padding: Float[Tensor, "b t"]
     ) -> Float[Tensor, "b d"]:
-        """Encode a batch; `padding` is 1 where there is no value."""
+        """Encode a batch; `padding` is 1 for padded values."""
         if self.kind == "patchtst":
             observed = (1 - padding).unsqueeze(-1)
             output = self.network(past_values=values.unsqueeze(-1), past_observed_mask=observed)
@@ -81,7 +81,7 @@ class SeriesNetwork(nn.Module):
 
 
 def read_one_channel(network: Any) -> None:
-    """A PatchTST of several channels has one embedding for all, so it reads one as well.
+    """Let a PatchTST of several channels, whose embedding they share, read a single one.
 
     Raises:
         BadInput: it has an embedding, or a head, for each.

@@ -1,6 +1,7 @@
-"""The reference way from tokens to vectors: the network and its recipe in PyTorch.
+"""Text encoders in PyTorch, and pooling of network outputs to one vector per item.
 
-From what a network gives to one vector an item, with gradients where they are requested.
+The reference implementation of a recipe: the network and its steps in PyTorch, with gradients if
+they are requested.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 def image_states(
     network: Any, kind: "ImageModel", layer: HiddenLayer, inputs: Mapping[str, Tensor]
 ) -> Float[Tensor, "b d"]:
-    """One vector an image, not yet of unit length.
+    """Return one vector per image, not yet of unit length.
 
     Args:
-        network: of that kind.
-        kind: what is known of it.
-        layer: which is taken.
-        inputs: what the image processor gives, where the network is.
+        network: a network of that kind.
+        kind: how the network type is pooled.
+        layer: hidden layer to use.
+        inputs: output of the image processor, on the network's device.
     """
     if kind.takes == "joint":
         features: Tensor = network.get_image_features(**inputs).pooler_output
@@ -41,7 +42,7 @@ def image_states(
 
 
 def pooled(output: Any, kind: "ImageModel", layer: HiddenLayer) -> Float[Tensor, "b d"]:
-    """One vector an image from the output of a network that reads images only."""
+    """Return one vector per image from the output of a network that reads images only."""
     if kind.takes == "pooled" and layer is None:
         found: Tensor = output.pooler_output.flatten(1)
         return found
@@ -52,12 +53,12 @@ def pooled(output: Any, kind: "ImageModel", layer: HiddenLayer) -> Float[Tensor,
 
 
 def averaged(states: Tensor) -> Float[Tensor, "b d"]:
-    """The mean over places: [b t c] of transformers, [b c h w] of convolutions."""
+    """Return the mean over positions: [b t c] of transformers, [b c h w] of convolutions."""
     return states.mean(dim=1) if states.ndim == 3 else states.mean(dim=(2, 3))
 
 
 def layers_of(output: Any, layer: HiddenLayer) -> Sequence[Tensor]:
-    """States of the layers that are taken, of what a network of transformers gives."""
+    """Return the states of the selected layers from the output of a transformer."""
     if layer is None:
         return [output.last_hidden_state]
     states: Sequence[Tensor] = output.hidden_states
@@ -65,7 +66,7 @@ def layers_of(output: Any, layer: HiddenLayer) -> Sequence[Tensor]:
 
 
 def joined(vectors: Sequence[Float[Tensor, "b _"]]) -> Float[Tensor, "b d"]:
-    """Vectors of several layers side by side, each of unit length, so that they weigh alike."""
+    """Concatenate the vectors of several layers, each scaled to unit length for equal weight."""
     if len(vectors) == 1:
         return vectors[0]
     return torch.cat([functional.normalize(one, dim=-1) for one in vectors], dim=-1)
@@ -82,7 +83,7 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class SentenceNetwork(nn.Module):
-    """Network, pooling, dense layers, unit length: `(ids, mask, pooled) -> vectors`."""
+    """Network, pooling, dense layers, scaling to unit length: `(ids, mask, pooled) -> vectors`."""
 
     def __init__(self, recipe: Recipe, layer: HiddenLayer) -> None:
         super().__init__()
@@ -91,14 +92,14 @@ class SentenceNetwork(nn.Module):
             self.network = self.network.get_encoder()  # type: ignore[operator]
         self.layer = resolve_layer(self.network, layer)
         self.pooling = recipe.pooling
-        # Dense layers are fitted to the last hidden layer; on another they mean nothing.
+        # Dense layers are fitted to the last hidden layer and not valid for another.
         steps = recipe.after if layer is None else ()
         self.after = nn.ModuleList([_step(folder) for folder in steps])
 
     def forward(
         self, ids: Int[Tensor, "b t"], mask: Int[Tensor, "b t"], pooled: Int[Tensor, "b t"]
     ) -> Float[Tensor, "b d"]:
-        """Encode a batch: `mask` is 1 for real tokens, `pooled` for those that are pooled."""
+        """Encode a batch; `mask` is 1 for real tokens, `pooled` for those that are pooled."""
         output = self.network(
             input_ids=ids, attention_mask=mask, output_hidden_states=self.layer is not None
         )
@@ -113,14 +114,14 @@ class SentenceNetwork(nn.Module):
         return nn.functional.normalize(vectors, dim=-1)
 
     def use_plain_attention(self) -> None:
-        """Write attention as matrix products: a graph of them is smaller and 12 % faster."""
+        """Compute attention as matrix products; the exported graph is smaller and 12 % faster."""
         self.network.set_attn_implementation("eager")  # type: ignore[operator]
 
 
 def pool(
     states: Float[Tensor, "b t d"], mask: Int[Tensor, "b t"], mode: Pooling
 ) -> Float[Tensor, "b d"]:
-    """One vector from the states of the tokens whose mask is 1."""
+    """Pool the states of the tokens whose mask is 1 into one vector."""
     weights = mask.unsqueeze(-1).to(states.dtype)
     match mode:
         case "cls":
@@ -147,12 +148,12 @@ def _pick(states: Float[Tensor, "b t d"], locations: Int[Tensor, " b"]) -> Float
 
 
 def resolve_layer(network: nn.Module, layer: HiddenLayer, last: int | None = None) -> HiddenLayer:
-    """Place of a hidden layer among the states, 0 for the embeddings; what is no number, as is.
+    """Return the index of a hidden layer, 0 for the embeddings; None and "all" are unchanged.
 
     Args:
-        network: that has them.
-        layer: as the user counts.
-        last: the highest, where it was seen; else the configuration tells.
+        network: the network with the layers.
+        layer: index as the user counts, negative from the end.
+        last: highest index, if known; otherwise it is taken from the configuration.
 
     Raises:
         BadInput: the network has fewer layers.
@@ -183,7 +184,7 @@ class UnitLength(nn.Module):
 
 
 def _dense(folder: Path) -> nn.Module:
-    """The dense layer of a sentence-transformers folder."""
+    """Load the dense layer of a sentence-transformers folder."""
     settings = read_object(folder / "config.json")
     activation = str(settings.get("activation_function", "torch.nn.Tanh")).rpartition(".")[2]
     weights = folder / "model.safetensors"
@@ -207,7 +208,7 @@ def _dense(folder: Path) -> nn.Module:
 
 
 def tokenizer_definition(folder: ModelFolder) -> tuple[str, int]:
-    """Content of a `tokenizer.json` for the folder's tokenizer, and its padding number.
+    """Return the `tokenizer.json` content of the folder's tokenizer, and its padding id.
 
     Raises:
         BadFile: it has none, or one that the tokenizers library cannot express.
@@ -235,13 +236,13 @@ def tokenizer_definition(folder: ModelFolder) -> tuple[str, int]:
 
 
 def read_tokens(recipe: Recipe) -> TokenReader:
-    """The tokenizer of a recipe."""
+    """Load the tokenizer of a recipe."""
     definition, pad_id = tokenizer_definition(recipe.transformer)
     return TokenReader(definition, recipe.max_length, pad_id, recipe.lower_case)
 
 
 def forward_on(network: SentenceNetwork, device: str) -> Forward:
-    """The network on `device` as a function of NumPy arrays."""
+    """Return the network on `device` as a function of NumPy arrays."""
     location = choose_device(device)
     network = network.to(location)
 

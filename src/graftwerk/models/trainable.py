@@ -1,6 +1,7 @@
-"""An encoder as a network that can be trained: the vectors of `load_encoder`, with gradients.
+"""Encoders as trainable networks: the vectors of `load_encoder`, with gradients.
 
-What a network computes below one of its blocks, kept and given back, so that it is paid once.
+`TruncatedForward` computes the output of the lower blocks separately, so that it can be cached and
+is computed only once.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,12 +40,12 @@ class Trainable:
     """An encoder that can be trained.
 
     Attributes:
-        root: the folder that it came from.
+        root: the folder it was loaded from.
         place: folder of the network, `root` itself or inside it.
-        network: as the transformers library saves it.
-        tower: the part of it that the items go through.
-        prepare: from texts, images or series to inputs, on the CPU; called in any thread.
-        vectors: from inputs where the network is to unit vectors, [b d].
+        network: the network as the transformers library saves it.
+        tower: the part of it that processes the items.
+        prepare: maps texts, images or series to inputs, on the CPU; thread-safe.
+        vectors: maps inputs on the network's device to unit vectors, [b d].
     """
 
     root: Path
@@ -56,15 +57,15 @@ class Trainable:
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
+        """The device of the network."""
         return next(self.network.parameters()).device
 
     def encode(self, inputs: Inputs) -> Float[Tensor, "b d"]:
-        """Unit vectors of inputs that may lie elsewhere."""
+        """Return the unit vectors of inputs on any device."""
         return self.vectors({name: tensor.to(self.device) for name, tensor in inputs.items()})
 
     def blocks(self) -> nn.ModuleList:
-        """The repeated blocks, in the order in which they are called.
+        """Return the repeated blocks in the order in which they are called.
 
         Raises:
             BadInput: there are none.
@@ -76,12 +77,12 @@ class Trainable:
 
 
 def load_trainable(root: Path, reads: str, layer: HiddenLayer, device: str) -> Trainable:
-    """Load an encoder to be trained, on `device`, without dropout.
+    """Load an encoder for training on `device`, without dropout.
 
     Args:
-        root: its folder.
-        reads: `text`, `image` or `series`: what it is trained on.
-        layer: hidden layer that vectors come from; see `contracts.HiddenLayer`.
+        root: folder of the encoder.
+        reads: what it is trained on: `text`, `image` or `series`.
+        layer: hidden layer that the vectors come from; see `types.HiddenLayer`.
         device: `cpu`, `cuda` or `mps`.
 
     Raises:
@@ -185,18 +186,18 @@ def _joint_texts(root: Path, recipe: Recipe, device: str) -> Trainable:
 
 
 class _Reached(Exception):
-    """The block has given its output; nothing above it is needed."""
+    """Raised when a block has returned its output and the rest of the network is not needed."""
 
 
 class TruncatedForward:
-    """The lower part of an encoder.
+    """The lower blocks of an encoder, whose output can be cached.
 
-    What lies before the blocks (embeddings, masks) is computed each time, for it is cheap and the
-    blocks need the masks.
+    Everything before the blocks (embeddings, masks) is computed each time, since it is cheap and
+    the blocks need the masks.
     """
 
     def __init__(self, trainable: Trainable, block: int) -> None:
-        """Cut below block number `block`, which is at least 1.
+        """Split the encoder below block number `block`, which is at least 1.
 
         Raises:
             BadInput: there are no such blocks.
@@ -214,7 +215,7 @@ class TruncatedForward:
         self._given: Tensor | None = None
 
     def states(self, inputs: Inputs) -> Tensor:
-        """What the block gets, [b t d] or [b c h w], without gradients."""
+        """Return the input of the block, [b t d] or [b c h w], without gradients."""
         caught: list[Tensor] = []
 
         def catch(_module: nn.Module, _arguments: Any, output: Any) -> None:
@@ -233,13 +234,13 @@ class TruncatedForward:
         return caught[0]
 
     def encode(self, inputs: Inputs, states: Tensor) -> Tensor:
-        """Vectors from states that were kept; only inside of `skipped`, and after `states`."""
+        """Return vectors from cached states; only inside `skipped`, and after `states`."""
         self._given = states.to(self._trainable.device)
         return self._trainable.encode(inputs)
 
     @contextmanager
     def skipped(self) -> Iterator[None]:
-        """The blocks below pass on what `encode` was given, for the time of this."""
+        """Within the context, let the lower blocks pass on the states given to `encode`."""
 
         def pass_on(*_inputs: Any, **_options: Any) -> Any:
             return (self._given,) if self._in_tuple else self._given
@@ -266,8 +267,8 @@ def load_own(
 
     Args:
         folder: the model's folder.
-        model_type: what its `config.json` must say that it is.
-        make: from the configuration to the network.
+        model_type: the required type in its `config.json`.
+        make: creates the network from the configuration.
 
     Raises:
         BadFile: it is of another type, or its parts do not fit.
@@ -300,11 +301,11 @@ Look = Callable[[Float[Tensor, "b 3 y x"]], Float[Tensor, "b d"]]
 
 
 def differentiable(encoder: ImageEncoder, device: str) -> Look:
-    """The image half of a joint encoder, from values 0 to 1 to unit vectors.
+    """Return a joint model's image encoder as a function from values 0 to 1 to unit vectors.
 
     Args:
         encoder: an encoder of texts and images.
-        device: where it runs.
+        device: device that it runs on.
 
     Raises:
         BadInput: the encoder is not joint, or prepares images in a way that is not known here.
@@ -328,7 +329,7 @@ def differentiable(encoder: ImageEncoder, device: str) -> Look:
 
 
 def differentiable_head(encoder: ImageEncoder, device: str) -> Look:
-    """A classifier, from values 0 to 1 to the logits of its own classes.
+    """Return a classifier as a function from values 0 to 1 to the logits of its own classes.
 
     Raises:
         BadInput: it prepares images in a way that is not known here.
@@ -349,15 +350,15 @@ def differentiable_head(encoder: ImageEncoder, device: str) -> Look:
 Prepare = Callable[[Float[Tensor, "b 3 y x"]], Float[Tensor, "b 3 v u"]]
 _SCALES = (("image_mean", 0.0), ("image_std", 1.0))
 _FILTERS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
-_AGREES = 0.1  # in the network's own units, on a smooth image
-_CROPS_BELOW = 384  # a share of the image is cropped away below that side only
+_AGREES = 0.1  # maximum difference in the network's input units, on a smooth image
+_CROPS_BELOW = 384  # images are cropped only below this size
 
 
 def _agreeing(encoder: ImageEncoder) -> Prepare:
-    """Resizing, cropping and scaling as the encoder's image processor does them, on tensors.
+    """Return the resizing, cropping and scaling of the encoder's image processor, on tensors.
 
     Raises:
-        BadInput: the two do not agree on an image.
+        BadInput: the result differs from that of the image processor.
     """
     config = read_object(encoder.folder / "preprocessor_config.json")
     prepare = _preparation(config, encoder.name)
@@ -397,10 +398,10 @@ def _preparation(config: Mapping[str, Any], name: str) -> Prepare:
 
 
 def _geometry(config: Mapping[str, Any]) -> tuple[Any, tuple[int, int] | None]:
-    """What an image is resized to, and cropped to."""
+    """Return the size that an image is resized to, and the size that it is cropped to."""
     resize = config.get("size") if config.get("do_resize", True) else None
     crop = _sides(config.get("crop_size")) if config.get("do_center_crop") else None
-    share = config.get("crop_pct")  # of the ConvNeXt processor, which has no crop_size
+    share = config.get("crop_pct")  # used by the ConvNeXt processor, which has no crop_size
     if share and isinstance(resize, Mapping) and "shortest_edge" in resize and crop is None:
         side = int(resize["shortest_edge"])
         if side < _CROPS_BELOW:
@@ -410,7 +411,7 @@ def _geometry(config: Mapping[str, Any]) -> tuple[Any, tuple[int, int] | None]:
 
 
 def own_size(encoder: ImageEncoder) -> tuple[int, int]:
-    """Width and height of the images that a model sees without resizing them."""
+    """Return the width and height of the images that a model reads without resizing."""
     resize, crop = _geometry(read_object(encoder.folder / "preprocessor_config.json"))
     if isinstance(resize, Mapping) and "shortest_edge" in resize:
         side = int(resize["shortest_edge"])
@@ -433,7 +434,7 @@ def _sides(size: Any) -> tuple[int, int] | None:
 
 
 def _resized(size: Any, height: int, width: int) -> tuple[int, int]:
-    """Height and width after resizing; a lone number is the shorter side's."""
+    """Return height and width after resizing; a single number is the shorter side."""
     if isinstance(size, Mapping) and "shortest_edge" in size:
         scale = int(size["shortest_edge"]) / min(height, width)
         return round(height * scale), round(width * scale)

@@ -1,7 +1,7 @@
-"""Building a network of the transformers library from a checked folder, quietly.
+"""Construction of transformers networks from validated folders, without terminal output.
 
 The class comes from the library's own tables by `model_type`, never from the folder's files, and
-weights come from safetensors only.
+weights are read only from safetensors files.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 
-# The part of a text model that encodes, where its main class also decodes.
+# The encoder of text models whose main class also has a decoder.
 _ENCODER_ONLY = {
     "t5": "T5EncoderModel",
     "mt5": "MT5EncoderModel",
@@ -24,15 +24,15 @@ _ENCODER_ONLY = {
 }
 
 
-# A network may compute what its files do not hold, such as masks, or hold a part twice.
+# A network may have tensors that are not in its files, such as masks, or hold a part twice.
 _MOST_TIMES, _BESIDE_WEIGHTS = 4, 16_000_000
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the transformers library from writing to the terminal, and from asking a hub.
+    """Keep the transformers library from writing to the terminal and from contacting a hub.
 
-    Its loaders have fields of their own for what they fetch, `local_files_only` or not: a backbone,
+    Some configuration fields make its loaders fetch files, `local_files_only` or not: a backbone,
     a list of class names.
     """
     from transformers.utils import logging as transformers_logging
@@ -51,7 +51,7 @@ def quiet() -> Iterator[None]:
 
 
 def choose_device(device: str) -> str:
-    """The PyTorch device for `auto`, `cpu`, `cuda` or `mps`.
+    """Return the PyTorch device for `auto`, `cpu`, `cuda` or `mps`.
 
     Raises:
         BadInput: the device asked for is not there.
@@ -79,7 +79,7 @@ def load_network(
     """Load a network in float32, ready to run, on the CPU.
 
     Args:
-        folder: a checked folder.
+        folder: a validated folder.
         class_name: class of the transformers library; by default the main class of the type.
         unused: prefixes of weights that may be missing because nothing here uses them.
 
@@ -121,14 +121,14 @@ def load_network(
 def _require_weights(
     folder: ModelFolder, network_class: Any, config: Any, unused: tuple[str, ...]
 ) -> None:
-    """Refuse sizes that are possible one by one, but not together: memory is taken for them.
+    """Refuse a configuration whose sizes together need far more memory than the weights.
 
     Raises:
         BadFile: the configuration asks for much more numbers than the weight files hold.
     """
     import torch
 
-    with torch.device("meta"):  # which takes no memory
+    with torch.device("meta"):  # allocates no memory
         network = network_class(config)
     named = (*network.named_parameters(), *network.named_buffers())
     needed = sum(tensor.numel() for name, tensor in named if not name.startswith(unused))
@@ -142,7 +142,7 @@ def _require_weights(
 
 
 def build_config(folder: ModelFolder) -> Any:
-    """The configuration object of the folder's type, made from what was checked.
+    """Create the configuration object of the folder's type from the validated content.
 
     Raises:
         BadFile: the type is not known, or the values do not fit it.
@@ -170,7 +170,7 @@ def build_config(folder: ModelFolder) -> Any:
 
 
 def network_class(folder: ModelFolder, config_class: type, class_name: str | None = None) -> Any:
-    """The class of the transformers library for a folder.
+    """Return the class of the transformers library for a folder.
 
     Raises:
         BadFile: its type has no main class.

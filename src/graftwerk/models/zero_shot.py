@@ -1,7 +1,7 @@
-"""A classifier made of words: each label is the mean of prompts that name it.
+"""Zero-shot classification: each label is the mean of the text vectors of its prompts.
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021,
-section 3.1: the unit vectors of several prompts are averaged and scaled to length 1 again. A
+section 3.1: the unit vectors of several prompts are averaged and scaled to length 1 again. An
 image's logits are its cosines with the labels, times the scale that the model learned.
 """
 
@@ -38,7 +38,7 @@ _EXAMPLE = 'Write for example --labels "a red cube,a blue cone".'
 
 
 def read_labels(request: Classify) -> list[str]:
-    """The labels of a request.
+    """Return the labels of a request.
 
     Raises:
         BadInput: none, only one, an empty one, one twice, or both ways of naming them.
@@ -98,19 +98,19 @@ def _check(labels: Sequence[str]) -> None:
 
 
 def hash_of_labels(labels: Sequence[str]) -> str:
-    """The same for the same labels in any order."""
+    """Return a hash of the labels that does not depend on their order."""
     content = json.dumps(sorted(label.casefold() for label in labels))
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledSet:
-    """Images, each with its one label.
+    """Images with one label each.
 
     Attributes:
         paths: the images.
-        right: place of the label of each.
-        left_out: images without a label of the list, or with several.
+        right: index of each image's label.
+        left_out: number of images without a label of the list, or with several.
     """
 
     paths: list[str]
@@ -121,10 +121,10 @@ class LabelledSet:
 def read_labelled(
     path: Path, labels: Sequence[str], note: Callable[[str], None] | None = None
 ) -> LabelledSet:
-    """Images of a folder whose label is among `labels`.
+    """Return the images of a folder whose label is among `labels`.
 
-    An image's label is its column `label`, or the name of its folder; else the one label that
-    stands in its caption.
+    An image's label is its column `label` or the name of its folder; otherwise the one label that
+    occurs in its caption.
 
     Raises:
         BadFile: the folder is not of that form.
@@ -132,7 +132,7 @@ def read_labelled(
     rows = read_image_folder(path, note)
     locations = _names_of(labels)
     in_captions = re.compile(
-        # the longest first, so that "a cube" is not found in "a cube of ice"
+        # longest first, so that "a cube" is not found in "a cube of ice"
         r"(?<!\w)(?:"
         + "|".join(map(re.escape, sorted(locations, key=len, reverse=True)))
         + r")(?!\w)"
@@ -149,7 +149,7 @@ def read_labelled(
 
 
 def _names_of(labels: Sequence[str]) -> dict[str, int]:
-    """Location of each label, by its whole name, and by those names in it that are its own."""
+    """Map each label's full name, and those of its partial names that are unique, to its index."""
     found = {label.casefold(): location for location, label in enumerate(labels)}
     parts: dict[str, set[int]] = {}
     for location, label in enumerate(labels):
@@ -173,17 +173,17 @@ def _label_of(
     return locations[standing.pop()] if len(standing) == 1 else None
 
 
-# The first two of six forms on 500 AG News texts with builtin/minilm: accuracy .69 and .68, the
-# bare label .61; of seven scales 20 had the least negative log-likelihood with all six.
+# The first two of six templates on 500 AG News texts with builtin/minilm: accuracy .69 and .68, the
+# bare label .61; of seven scales, 20 had the lowest negative log-likelihood with all six.
 TEXT_TEMPLATES, TEXT_SCALE = ("This text is about {}.", "The topic of this text is {}."), 20.0
 FILE_NAME = "zero_shot.json"
-LOCATION = "{}"  # of the label in a template
+LOCATION = "{}"  # placeholder for the label in a template
 DEFAULT_TEMPLATES = (LOCATION, "a photo of {}", "a picture of {}", "an image of {}")
 _CHUNK = 1024  # labels whose prompts are encoded together
 
 
 def require_joint(encoder: Encoder) -> ImageEncoder:
-    """The encoder as one of texts and images.
+    """Return the encoder if it reads both texts and images.
 
     Raises:
         BadInput: it reads only one of both.
@@ -199,7 +199,7 @@ def require_joint(encoder: Encoder) -> ImageEncoder:
 
 
 def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
-    """Templates without repetition.
+    """Return the templates without duplicates.
 
     Raises:
         BadInput: one has no place for the label.
@@ -229,12 +229,12 @@ def check_templates(templates: Sequence[str]) -> tuple[str, ...]:
 
 
 def save_templates(folder: Path, templates: Sequence[str]) -> None:
-    """Write the templates that suit an encoder into its folder; its fingerprint stays."""
+    """Write an encoder's templates into its folder; its fingerprint is unaffected."""
     files.write_json(folder / FILE_NAME, {"templates": list(check_templates(templates))})
 
 
 def templates_of(folder: Path) -> tuple[str, ...]:
-    """The templates that suit an encoder: those in its folder, else ones for photographs.
+    """Return the templates in an encoder's folder, or else templates for photographs.
 
     Raises:
         BadInput: the file holds something else.
@@ -254,13 +254,13 @@ def label_vectors(
     templates: Sequence[str],
     advance: Callable[[int], None] | None = None,
 ) -> Float32[np.ndarray, "l d"]:
-    """The unit vector of each label: the mean over the templates.
+    """Return the unit vector of each label: the mean over the templates.
 
     Args:
-        encoder: reads texts and images.
-        labels: one or more.
-        templates: one or more, each with the place of the label.
-        advance: told how many more prompts are done.
+        encoder: an encoder of texts and images.
+        labels: one or more labels.
+        templates: one or more templates, each with a placeholder for the label.
+        advance: called with the number of additional prompts done.
     """
     heads = np.empty((len(labels), encoder.dimension), dtype=np.float32)
     for first in range(0, len(labels), _CHUNK):
@@ -275,7 +275,7 @@ def label_vectors(
 def cut_labels(
     encoder: ImageEncoder, labels: Sequence[str], templates: Sequence[str]
 ) -> tuple[list[str], int]:
-    """Labels that the encoder does not read to their end in every template, and its length."""
+    """Return the labels that are truncated in the longest template, and the token limit."""
     if encoder.texts is None:
         return [], 0
     tokens = encoder.texts.tokens
@@ -287,14 +287,14 @@ def cut_labels(
 
 @dataclass(frozen=True)
 class Scorer:
-    """What turns images into logits of labels: words, or a classifier's own head.
+    """Logits of labels for images, from text prompts or from a classifier's own head.
 
     Attributes:
-        encoder: goes over the images; of a head its vectors are the logits of all classes.
-        labels: to choose from.
-        templates: that the labels were put into; none for a head.
+        encoder: encodes the images; for a head its vectors are the logits of all classes.
+        labels: the labels to choose from.
+        templates: the templates filled with the labels; empty for a head.
         heads: vector of each label; None for a head.
-        columns: which of the head's classes the labels are.
+        columns: indices of the labels among the head's classes.
     """
 
     encoder: ImageEncoder
@@ -304,11 +304,11 @@ class Scorer:
     columns: Sequence[int] = ()
 
     def cosines(self, vectors: Float32[np.ndarray, "n d"]) -> np.ndarray | None:
-        """Cosines of images and labels; None for a head."""
+        """Return the cosines of images and labels; None for a head."""
         return None if self.heads is None else vectors @ self.heads.T
 
     def logits(self, vectors: Float32[np.ndarray, "n d"]) -> np.ndarray:
-        """Of words: cosines times the model's own scale; in double precision."""
+        """Return logits in double precision; for prompts, cosines times the model's own scale."""
         exact = vectors.astype(np.float64)
         if self.heads is None:
             return exact[:, list(self.columns)]
@@ -319,7 +319,7 @@ class Scorer:
 
 
 def head_scorer(encoder: ImageEncoder, labels: Sequence[str]) -> Scorer:
-    """A classifier's own classes, all of them or those that are named.
+    """Return a scorer of a classifier's own classes, either all or the named ones.
 
     Raises:
         UnknownName: a label is none of them.
@@ -336,7 +336,7 @@ def head_scorer(encoder: ImageEncoder, labels: Sequence[str]) -> Scorer:
     )
 
 
-LEAST_IMAGES = 20  # with fewer the fit says next to nothing
+LEAST_IMAGES = 20  # with fewer images the fit is unreliable
 
 
 def fit(source: Path, scorer: Scorer, seed: int, monitor: Monitor) -> TemperatureFit:
@@ -344,8 +344,8 @@ def fit(source: Path, scorer: Scorer, seed: int, monitor: Monitor) -> Temperatur
 
     Args:
         source: folder of the images.
-        scorer: gives their logits.
-        seed: of the division for the figures after the fit.
+        scorer: computes their logits.
+        seed: seed of the split on which the fit is evaluated.
         monitor: informed about progress.
 
     Raises:
@@ -427,7 +427,7 @@ def read_fit(path: Path, encoder: ImageEncoder) -> TemperatureFit:
 
 
 def describe(found: TemperatureFit | None, labels: Sequence[str]) -> str:
-    """One line: where the temperature comes from and what it is worth for these labels."""
+    """Describe in one line the source of the temperature and its value for these labels."""
     if found is None:
         return (
             "not calibrated: the model's own scale; --calibrate FOLDER fits it to labelled images"

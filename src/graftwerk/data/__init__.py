@@ -1,1 +1,1 @@
-"""Every reader of user files: images, tables, folders, documents; one of each."""
+"""Readers of user files: images, tables, folders and documents."""

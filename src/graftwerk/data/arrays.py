@@ -1,13 +1,13 @@
 """Items and labels from memory: lists and arrays of texts, images and series.
 
-What is one row of `X`, by the model that reads it:
+The meaning of one row of `X`, depending on the model that reads it:
 
 - a string: a text; for a model that reads only images, the path of an image file. For a model that
-  reads both (CLIP), a string that ends like an image file (`.png`, `.jpg`, ...) is a path.
+  reads both (CLIP), a string with the extension of an image file (`.png`, `.jpg`, ...) is a path.
 - a `pathlib.Path`: the path of an image file.
 - a PIL image, or a uint8 array [h w 3] or [h w]: an image.
-- a row of a 2-D array of numbers: a series; without a model ("none") numbers of a table, where NaN
-  stands for a missing one.
+- a row of a 2-D array of numbers: a series; without a model ("none") the numbers of a table, where
+  NaN stands for a missing one.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ _PIXELS = np.dtype("uint8")
 
 
 def read_rows(rows: Any, reads: frozenset[Kind]) -> tuple[Kind, list[Item]]:
-    """Read `X`.
+    """Read the items of `X`.
 
     Args:
         rows: see the module.
@@ -88,14 +88,14 @@ def read_labels(labels: Any, count: int) -> list[Any]:
         raise BadInput(f"y is a single {type(labels).__name__}, not a list.", "Pass a list.")
     array = labels if isinstance(labels, np.ndarray) else None
     if array is not None and array.ndim == 2 and array.shape[1] == 1:
-        labels = array[:, 0]  # a column, as a table of one column gives it
+        labels = array[:, 0]  # a column, as from a table with one column
     values = [_plain(value) for value in _as_list(labels)]
     if len(values) != count:
         raise BadInput(
             f"X has {count:,} items and y has {len(values):,} labels.",
             "Pass one label for each item.",
         )
-    # an empty tuple is an item that none of several labels holds of
+    # an empty tuple is an item for which none of several labels holds
     missing = [n for n, value in enumerate(values) if value != () and is_missing(value)]
     if missing:
         shown = ", ".join(f"y[{number}]" for number in missing[:_SHOWN])
@@ -108,7 +108,7 @@ def read_labels(labels: Any, count: int) -> list[Any]:
 
 
 def keys_of(items: Sequence[Item]) -> list[str]:
-    """Hash of the content of each item; pixels count for images in memory."""
+    """Return the hash of each item's content; images in memory are hashed by their pixels."""
     return [_key(item) for item in items]
 
 
@@ -121,7 +121,7 @@ def _key(item: Item) -> str:
 
 
 def _as_series(rows: Any) -> np.ndarray | None:
-    """Rows of numbers as a 2-D array of float32; None where they are something else."""
+    """Return rows of numbers as a 2-D array of float32; None for anything else."""
     if _is_frame(rows):
         rows = rows.to_numpy()
     if not isinstance(rows, np.ndarray):
@@ -142,7 +142,7 @@ def _as_series(rows: Any) -> np.ndarray | None:
 
 
 def _is_frame(values: Any) -> bool:
-    """Whether this is a data frame, of whatever library."""
+    """Whether this is a data frame of any library."""
     return hasattr(values, "columns") and hasattr(values, "to_numpy")
 
 
@@ -210,7 +210,7 @@ def _path(name: str, path: str, reads: frozenset[Kind]) -> tuple[Kind, Item]:
     if "image" not in reads:
         raise _unread(name, f"a path, {path!r}", reads)
     image = Picture(str(Path(path).expanduser()))
-    image.open()  # refused here, by name, and not in the middle of the work
+    image.open()  # refused here, by name, and not in the middle of training
     return "image", image
 
 
@@ -241,7 +241,7 @@ _HINTS: dict[Kind, str] = {
 
 
 def classes_of(labels: Sequence[Any]) -> tuple[list[Any], Targets]:
-    """The classes in order, and the labels as numbers.
+    """Return the sorted classes, and the labels encoded as numbers.
 
     Raises:
         BadInput: one class, mixed types, numbers that are not whole, or names that are the same
@@ -276,7 +276,7 @@ def classes_of(labels: Sequence[Any]) -> tuple[list[Any], Targets]:
 
 
 def _several_of(labels: Sequence[tuple[Any, ...]]) -> tuple[list[Any], Targets]:
-    """Labels of which any number may hold, as names or as columns of 0 and 1."""
+    """Encode multi-label targets, given as names or as columns of 0 and 1."""
     task: Task = "labels"
     if _is_indicator(labels):
         values = np.array(labels, dtype=np.float32)
@@ -297,7 +297,7 @@ def _is_indicator(labels: Sequence[tuple[Any, ...]]) -> bool:
 
 
 def labels_in(label: Any, several: bool) -> list[str]:
-    """Names of the labels of one item; of a row of 0 and 1 the numbers of the columns."""
+    """Return the label names of one item; for a row of 0 and 1, the numbers of its columns."""
     if not several:
         return [label_text(label)]
     row = label if isinstance(label, tuple) else (label,)
@@ -307,7 +307,7 @@ def labels_in(label: Any, several: bool) -> list[str]:
 
 
 def numbers_of(labels: Sequence[Any]) -> Float64[np.ndarray, " n"]:
-    """Finite numbers.
+    """Return the labels as an array of finite numbers.
 
     Raises:
         BadInput: names the first that is not one, or says that all are the same.

@@ -1,4 +1,4 @@
-"""Which columns of a table a model reads: those that were named, or those of the fitting type."""
+"""Selection of the table columns that a model reads: those named, or those of a suitable type."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -27,23 +27,23 @@ _READERS: dict[Kind, str] = {
     "series": "--model FOLDER of PatchTST or TimesFM",
     "row": "--model none",
 }
-_MOSTLY = 0.9  # of the values of a column of image paths end like images
-_HALF = 0.5  # of the values of a numeric column are numbers; rows with others are left out
+_MOSTLY = 0.9  # share of image extensions among the values of a column of image paths
+_HALF = 0.5  # share of numbers in a numeric column; rows with others are left out
 _SHOWN = 5
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnChoice:
-    """What is to be read from a table.
+    """Request for what to read from a table.
 
     Attributes:
         reads: kinds of items that the model takes.
-        target: name of the column of labels; None: one of the usual names.
-        content: columns that are read; empty: all others of the fitting type.
-        reading: what the user said about how tables are written.
-        missing: what becomes of rows whose label is a word that may stand for none.
-        numbers: those of `content` that hold the numbers of rows, where that is known.
+        target: name of the label column; None for one of the usual names.
+        content: columns to read; empty for all others of a suitable type.
+        reading: options that the user gave for parsing tables.
+        missing: how to treat rows whose label is a word that may stand for a missing label.
+        numbers: those of `content` that hold the numbers of rows, if known.
     """
 
     reads: frozenset[Kind]
@@ -55,7 +55,7 @@ class ColumnChoice:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All columns that are named."""
+        """All named columns."""
         return (*self.content, *(() if self.target is None else (self.target,)))
 
 
@@ -64,10 +64,10 @@ class Chosen:
     """The columns that are read.
 
     Attributes:
-        kind: what they hold.
+        kind: kind of item that they hold.
         names: of the columns, in their order.
-        note: what a person should know of the choice; empty: nothing.
-        numbers: of rows, those of `names` that hold numbers.
+        note: message to the user about the choice; empty if there is none.
+        numbers: for rows, those of `names` that hold numbers.
     """
 
     kind: Kind
@@ -77,7 +77,7 @@ class Chosen:
 
 
 def choose_columns(table: Table, requested: ColumnChoice, target: str | None) -> Chosen:
-    """What the model is to read, and from which columns.
+    """Choose the kind of item for the model to read, and its columns.
 
     Raises:
         BadInput: a named column is not there or of another type, or none can be read.
@@ -97,7 +97,7 @@ def choose_columns(table: Table, requested: ColumnChoice, target: str | None) ->
 
 
 def unread(source: str, kind: Kind, requested: ColumnChoice) -> BadInput:
-    """The error where data are of a kind that the model does not read."""
+    """Return the error for data of a kind that the model does not read."""
     return BadInput(
         f"{source} holds {KIND_WORDS[kind]}, which the model does not read. It reads "
         f"{' and '.join(KIND_WORDS[read] for read in sorted(requested.reads))}.",
@@ -106,7 +106,7 @@ def unread(source: str, kind: Kind, requested: ColumnChoice) -> BadInput:
 
 
 def number_of(column: str, cell: Any) -> float | str:
-    """A cell as a number of float32, or why it is none."""
+    """Return a cell as a float32 number, or the reason why it is not one."""
     if is_number(cell):
         value = float(cell)
         if math.isfinite(value) and abs(value) <= _LARGEST:
@@ -118,13 +118,13 @@ def number_of(column: str, cell: Any) -> float | str:
 
 
 def few(names: Sequence[str]) -> str:
-    """The first of many names, and how many more there are."""
+    """Return the first of many names, and how many more there are."""
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 
 
 class _Sorted:
-    """Columns by what they hold."""
+    """Columns grouped by their content."""
 
     def __init__(
         self, table: Table, names: Sequence[str], by_itself: bool = True, target: str | None = None
@@ -133,8 +133,8 @@ class _Sorted:
         self.series: list[str] = []
         self.words: list[str] = []
         self.pictures: list[str] = []
-        self.others: dict[str, str] = {}  # why a column is none of these
-        self.running: list[str] = []  # numbers of rows, or a ramp among others
+        self.others: dict[str, str] = {}  # why a column is in none of these
+        self.running: list[str] = []  # row numbers, or a ramp among other columns
         for name in names:
             if by_itself and labels is not None and _is_renamed(table.column(name), labels):
                 self.others[name] = "the same as the labels"
@@ -150,13 +150,13 @@ class _Sorted:
             self.others[self.running[0]] = "numbers that count rows"
 
     def of(self, kind: Kind) -> list[str]:
-        """Columns of a kind; of images there is one in a row."""
+        """Return the columns of a kind; for images only the first, as a row has one image."""
         if kind == "row":
             return [*self.words, *self.series] if self.series else []
         return {"image": self.pictures[:1], "text": self.words, "series": self.series}[kind]
 
     def reasons(self, read: Sequence[str]) -> dict[str, str]:
-        """Every other column, and what it holds."""
+        """Return the content of each column that is not read, by name."""
         held = {"numbers": self.series, "text": self.words, "images": self.pictures}
         found = {name: words for words, names in held.items() for name in names}
         return {name: why for name, why in (found | self.others).items() if name not in read}
@@ -182,7 +182,7 @@ class _Sorted:
 
 
 def _is_renamed(values: Sequence[Any], labels: Sequence[Any]) -> bool:
-    """Whether a column is that of the labels, or has another name for each of few labels."""
+    """Whether a column equals the labels, or maps one-to-one to a few distinct labels."""
     if list(values) == list(labels):
         return True
     texts = [str(value) for value in labels]
@@ -198,7 +198,7 @@ def _as_row(
     numbers: Sequence[str],
     target: str | None = None,
 ) -> Chosen:
-    """Numbers, and the texts beside them."""
+    """Choose numeric columns together with the text columns beside them."""
     names = tuple(name for name in table.columns if name in {*words, *numbers})
     texts = f"texts from {few(words)} and " if words else ""
     reasons = found.reasons(names)
@@ -214,7 +214,7 @@ def _as_row(
 
 
 def _as_named(table: Table, requested: ColumnChoice) -> Chosen:
-    """The columns that the user named."""
+    """Choose among the columns that the user named."""
     for name in requested.content:
         table.column(name)
     found = _Sorted(table, requested.content, by_itself=False)
@@ -237,7 +237,7 @@ def _as_named(table: Table, requested: ColumnChoice) -> Chosen:
 
 
 def _note(table: Table, found: _Sorted, kind: Kind, names: Sequence[str]) -> str:
-    """What was chosen, where there was a choice."""
+    """Describe which columns were chosen; empty if there was no choice."""
     reasons = found.reasons(names)
     joined = kind == "text" and len(names) > 1
     if not reasons and not joined:
@@ -254,7 +254,7 @@ def _note(table: Table, found: _Sorted, kind: Kind, names: Sequence[str]) -> str
 def _nothing(
     table: Table, found: _Sorted, requested: ColumnChoice, target: str | None = None
 ) -> BadInput:
-    """The error where no column, or not every named one, can be read."""
+    """Return the error if no column, or not every named one, can be read."""
     if found.pictures:
         return unread(table.path.name, "image", requested)
     if requested.content and "series" in requested.reads:
@@ -287,7 +287,7 @@ def _nothing(
 
 
 def _forecast_hint(table: Table, reasons: Collection[str], target: str | None) -> str:
-    """The command that forecasts a number of a table with dates; empty for other tables."""
+    """Return the command to forecast a numeric target of a table with dates; empty for others."""
     if target is None or "dates" not in reasons or not _is_numeric(table, target):
         return ""
     return (

@@ -1,4 +1,4 @@
-"""Labelled examples: what the readers of data give, whatever form the data had."""
+"""Labelled examples: the common result of all data readers, whatever the input format."""
 
 import hashlib
 import zipfile
@@ -25,10 +25,10 @@ Kind = Literal["text", "image", "series", "row"]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Where an image lies.
+    """Location of an image.
 
     Attributes:
-        path: the file, or the zip that holds it.
+        path: the file, or the zip that contains it.
         member: its name in the zip; empty for a file.
     """
 
@@ -37,11 +37,11 @@ class Picture:
 
     @property
     def name(self) -> str:
-        """How it is called in messages."""
+        """The name of the image in messages."""
         return f"{self.path}:{self.member}" if self.member else self.path
 
     def content(self) -> bytes:
-        """Its bytes.
+        """Return the bytes of the image file.
 
         Raises:
             BadFile: it cannot be read.
@@ -54,11 +54,14 @@ class Picture:
         return read_member(open_zip(self.path), self.member, limits.IMAGE_FILE)
 
     def open(self) -> "Image":
-        """The image, upright, in RGB; raises as `content` does, and where it is not one."""
+        """Return the image, upright and in RGB.
+
+        Raises as `content` does, or if the file is not an image.
+        """
         return self.decode().image
 
     def decode(self) -> OpenedImage:
-        """The image as `open` gives it, and what reading changed."""
+        """Return the image as `open` does, with notes of what was converted."""
         import io
 
         return decode_image(io.BytesIO(self.content()), self.name)
@@ -71,18 +74,18 @@ class OpenedData:
     image: Any
 
     def open(self) -> "Image":
-        """The image."""
+        """Return the image."""
         image: Image = self.image
         return image
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Numbers of a row of a table, and the text beside them.
+    """Numbers of a table row, and the text beside them.
 
     Attributes:
-        numbers: float32; NaN: missing.
-        text: empty where there is none.
+        numbers: float32; NaN for a missing one.
+        text: empty if there is none.
     """
 
     numbers: np.ndarray
@@ -94,21 +97,21 @@ Item = str | Picture | OpenedData | np.ndarray | Row
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Labelled data as it was read, rows without a label already left out.
+    """Labelled data as read; rows without a label are already left out.
 
     Attributes:
         source: file or folder.
-        kind: what the items are.
-        items: texts, places of images, or series of float32 [t] each.
+        kind: kind of the items.
+        items: texts, image locations, or series of float32 [t] each.
         keys: SHA-256 of the content of each.
-        labels: what the target column holds: a string, a list of strings, or a number.
-        names: how each is called in messages.
-        refused: what could not be used.
+        labels: values of the target column: a string, a list of strings, or a number.
+        names: name of each in messages.
+        refused: items that could not be used.
         columns: of a table that the items were read from.
-        notes: what a person should know of the choice of columns and of how they were read.
-        tables: how the tables that they come from are written.
-        label_format: how labels that are numbers are written, where Python does not read them.
-        converted: what reading changed of images, and of how many.
+        notes: messages to the user about the choice of columns and how they were read.
+        tables: format of the tables that the items come from.
+        label_format: format of numeric labels that Python cannot parse as they are.
+        converted: conversions on reading images, with the number of images for each.
         numbers: those of `columns` that hold the numbers of rows.
     """
 
@@ -127,7 +130,7 @@ class Examples:
     numbers: tuple[str, ...] = ()
 
     def numeric_labels(self) -> Sequence[Any]:
-        """The labels, numbers as Python writes them."""
+        """Return the labels, with numbers in Python's notation."""
         written = self.label_format
         if written is None:
             return self.labels
@@ -138,12 +141,12 @@ class Examples:
 
     @property
     def hash(self) -> str:
-        """SHA-256 over the contents in their order; labels do not count."""
+        """Return the SHA-256 of the contents in their order; labels are not included."""
         return hashlib.sha256("\n".join([self.kind, *self.keys]).encode()).hexdigest()
 
 
 def key_of(item: Item) -> str:
-    """SHA-256 of the content of an item.
+    """Return the SHA-256 of an item's content.
 
     Raises:
         BadFile: an image cannot be read.
@@ -159,7 +162,7 @@ def key_of(item: Item) -> str:
 
 
 def require_some(examples: Examples) -> Examples:
-    """Refuse data of which nothing is left.
+    """Refuse data in which no usable example is left.
 
     Raises:
         BadInput: says how much was refused, and why the first.
@@ -176,7 +179,7 @@ def require_some(examples: Examples) -> Examples:
 
 @lru_cache(maxsize=4)
 def open_zip(path: str) -> zipfile.ZipFile:
-    """An open zip, kept for the images that are read one by one.
+    """Return an open zip file, cached for the images that are read one by one.
 
     Raises:
         BadFile: it is no zip, or has entries that unpack to far more than they hold.
@@ -197,7 +200,7 @@ def open_zip(path: str) -> zipfile.ZipFile:
 
 
 def read_member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
-    """The content of one entry.
+    """Return the content of one zip entry.
 
     Raises:
         BadFile: it is damaged or needs a password.
@@ -214,7 +217,7 @@ def read_member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
 
 
 def resolve(path: str | Path) -> Path:
-    """The absolute path of data that exists.
+    """Return the absolute path of existing data.
 
     Raises:
         BadFile: it does not.

@@ -1,4 +1,4 @@
-"""Images with the boundaries that people drew in them, as BSDS has them, from a zip or folder."""
+"""Images with boundaries annotated by people, in the layout of BSDS, from a zip or folder."""
 
 import io
 import zipfile
@@ -20,7 +20,7 @@ People = Bool[np.ndarray, "p h w"]
 
 
 class BoundaryData:
-    """Pairs of an image and a file of boundaries, read one by one.
+    """Pairs of an image and its boundary file, read one by one.
 
     Args:
         path: a zip file, or a folder.
@@ -50,7 +50,7 @@ class BoundaryData:
         return len(self.names)
 
     def __iter__(self) -> Iterator[tuple[Picture, People]]:
-        """Images in the order of their names, with the boundaries of each person."""
+        """Yield images in order of their names, each with the boundaries of every annotator."""
         for name in self.names:
             image = decode_image(io.BytesIO(self._content(name)), name).image
             picture = np.asarray(image)
@@ -76,7 +76,7 @@ def _beside(name: str) -> str:
 
 
 def _boundaries(content: bytes, name: str) -> People:
-    """The boundary maps of a file, measured before they are unpacked."""
+    """Return the boundary maps of a file; its size is checked before it is unpacked."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             size = archive.getinfo(f"{_KEY}.npy").file_size

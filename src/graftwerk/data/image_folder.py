@@ -1,8 +1,8 @@
-"""Folders of images with captions, labels and conditions: the one reader of all their layouts.
+"""Folders of images with captions, labels and conditions, in all supported layouts.
 
-A table (`metadata.jsonl`, `metadata.csv` or `metadata.parquet`, as Hugging Face's ImageFolder has
-them, or `prompt.json`, as ControlNet's fill50k has it) names images of its folder, at any depth;
-or each image has its caption in `NAME.txt` or `NAME.caption` beside it; or folders name labels.
+A table (`metadata.jsonl`, `metadata.csv` or `metadata.parquet`, as in Hugging Face's ImageFolder,
+or `prompt.json`, as in ControlNet's fill50k) names images of its folder, at any depth; or each
+image has its caption in `NAME.txt` or `NAME.caption` beside it; or folder names are the labels.
 """
 
 import os
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 METADATA = "metadata.jsonl"
 FILL50K = "prompt.json"
-TABLES = (METADATA, "metadata.csv", "metadata.parquet", FILL50K)  # the first that is there counts
+TABLES = (METADATA, "metadata.csv", "metadata.parquet", FILL50K)  # the first that exists is read
 CAPTIONS = ("caption", "text", "prompt")
-CAPTION_FILES = (".txt", ".caption")  # beside an image, of the same name
+CAPTION_FILES = (".txt", ".caption")  # beside an image, with the same name
 CONDITION = "conditioning_image"
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev"}
 _IMAGES = ("file_name", "image", "target")
@@ -36,19 +36,19 @@ _FORM = (
     'Each line is an object such as {"file_name": "a.png", "caption": "a red cube"}, with '
     f'"{CONDITION}": "maps/a.png" if it has one.'
 )
-_NAMED = 5  # images that an error lists
+_NAMED = 5  # number of images that an error lists
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """What a table says of one image.
+    """Entry of a table for one image.
 
     Attributes:
         path: the image.
-        caption: the first where there are several; None where there is none.
-        condition: file of its condition; None where none is named.
+        caption: the first if there are several; None if there is none.
+        condition: file of its condition; None if none is named.
         columns: all other cells.
-        place: which line of which table, for messages.
+        place: line and table of the entry, for messages.
     """
 
     path: Path
@@ -65,7 +65,7 @@ class ImageTables:
     Attributes:
         rows: of all its tables, in their order.
         tables: the files that were read.
-        notes: what was not read as it stands, one line each.
+        notes: what was skipped or not read literally, one line each.
     """
 
     rows: tuple[ImageRow, ...]
@@ -76,11 +76,11 @@ class ImageTables:
 def read_image_tables(path: Path, *, exist: bool = True) -> ImageTables:
     """Read the tables of a folder of images, or one table.
 
-    Below a folder with a table no other table is read.
+    If a folder has a table, the tables in its subfolders are not read.
 
     Args:
         path: the folder, or the table.
-        exist: whether each file that is named has to be there.
+        exist: whether every named file has to exist.
 
     Raises:
         BadFile: a table is malformed, or a row names no image, one outside of the folder, or one
@@ -93,7 +93,7 @@ def read_image_tables(path: Path, *, exist: bool = True) -> ImageTables:
 
 
 def _tables_in(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The tables that count, and those that do not because another one does."""
+    """Return the tables to read, and those that another table overrides."""
     found: list[Path] = []
     others: list[Path] = []
     for location, inner, names in os.walk(folder):
@@ -107,7 +107,7 @@ def _tables_in(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def names_images(table: Path) -> bool:
-    """Whether a file of such a name is a table of images; other programs have others."""
+    """Whether a file with such a name is a table of images; other programs use these names too."""
     if table.suffix == ".parquet":
         return True
     try:
@@ -122,7 +122,7 @@ def names_images(table: Path) -> bool:
 
 
 class _Reading:
-    """Reads tables of one folder, and counts what it does not take as it stands."""
+    """Reads the tables of one folder, and counts what is not read literally."""
 
     def __init__(self, root: Path, exist: bool) -> None:
         self._root, self._exist = root, exist
@@ -197,7 +197,10 @@ class _Reading:
             yield slashed, self._root, f"file names count from {self._root}, not from their table"
 
     def _inside(self, name: str, location: str, base: Path) -> Path:
-        """The path of a name, written from the folder; links too may not lead out of it."""
+        """Return the path for a name, starting with the folder.
+
+        Links must not lead out of the folder either.
+        """
         start = os.path.relpath(base, self._root)
         whole = os.path.relpath(name, self._root) if os.path.isabs(name) else name  # noqa: PTH117
         inner = os.path.normpath(os.path.join(start, whole))  # noqa: PTH118
@@ -216,7 +219,7 @@ def _is_list(value: object) -> bool:
 
 
 def _cells_of(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Rows of a table with their places."""
+    """Yield the rows of a table with their locations."""
     if table.suffix.lower() in (".jsonl", ".json"):
         yield from _json_rows(table)
         return
@@ -229,7 +232,7 @@ def _cells_of(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _json_rows(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Objects of JSON lines, or of one list of objects."""
+    """Yield the objects of JSON lines, or of one JSON list, with their locations."""
     if table.suffix.lower() != ".json" or not _is_list_of_json(table):
         for number, row in json_objects(table):
             yield f"line {number} of {table}", row
@@ -251,15 +254,15 @@ def _is_list_of_json(table: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class CaptionedImages:
-    """Images that were read.
+    """Images that were read, with captions.
 
     Attributes:
         pictures: in RGB.
         captions: of each.
         paths: of each.
-        conditions: file of each one's condition, where a table names it.
-        left_out: files that could not be read, and why.
-        notes: what was not read as it stands, one line each.
+        conditions: condition file of each, if a table names it.
+        left_out: files that could not be read, with reasons.
+        notes: what was skipped or not read literally, one line each.
     """
 
     pictures: "tuple[Image, ...]"
@@ -271,7 +274,7 @@ class CaptionedImages:
 
 
 def read_captioned(folder: Path, caption: str | None) -> CaptionedImages:
-    """Read the images of a folder with their captions; what cannot be read is left out.
+    """Read the images of a folder with their captions; unreadable images are left out.
 
     Captions come from a table, or from `NAME.txt` or `NAME.caption` beside `NAME.png`, or are
     `caption` for all.
@@ -326,7 +329,7 @@ def _nothing_in(folder: Path, left_out: Mapping[str, str]) -> BadInput:
 
 
 def _images_in(folder: Path) -> Iterator[Path]:
-    """Every image below a folder, in a fixed order; the maps of a rendered world are not among."""
+    """Yield every image below a folder in a fixed order, without the maps of a rendered world."""
     for location, inner, names in os.walk(folder):
         rendered = (Path(location) / "scenes").is_dir() and (Path(location) / "train").is_dir()
         inner[:] = sorted(
@@ -380,11 +383,11 @@ def _caption_in(row: ImageRow) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """An image and what is said about it.
+    """An image with its caption and labels.
 
     Attributes:
         path: the image.
-        caption: what is on it, in words; None where that is not said.
+        caption: description of the image in words; None if there is none.
         values: values by column, for example of `label`; texts and numbers only.
     """
 
@@ -394,11 +397,11 @@ class LabelledImage:
 
 
 def read_image_folder(path: Path, note: Callable[[str], None] | None = None) -> list[LabelledImage]:
-    """List images with what is said about them; the images themselves are not opened.
+    """List images with their captions and labels; the image files are not opened.
 
     Args:
         path: a folder, or its table.
-        note: told what was not read as it stands.
+        note: called with each message about what was skipped or not read literally.
 
     Raises:
         BadFile: nothing of that form is there, or a line is malformed; the line is named.
@@ -434,9 +437,9 @@ def read_image_folder(path: Path, note: Callable[[str], None] | None = None) -> 
 
 
 def _labelled_by_folders(root: Path) -> Iterator[LabelledImage]:
-    """Every file, labelled by its folder; those of the root come last and have no label.
+    """Yield every file, labelled by its folder; files in the root come last, without a label.
 
-    Where all folders are parts of a split, the folders in them are the labels.
+    If all folders are parts of a split, their subfolders are the labels.
     """
     inside = sorted(one.name for one in root.iterdir() if one.is_dir() and one.name[0] != ".")
     depth = 1 if inside and {name.lower() for name in inside} <= SPLITS else 0
@@ -460,7 +463,7 @@ def _labelled_by_folders(root: Path) -> Iterator[LabelledImage]:
 
 
 def values_of(row: Mapping[str, Any], besides: set[str]) -> dict[str, tuple[str, ...]]:
-    """Values of the columns of a row: texts, whole numbers, truth values, and lists of these."""
+    """Return the values of a row's columns: texts, integers, booleans, and lists of these."""
     values = {}
     for key, value in row.items():
         several = [one for one in (value if isinstance(value, list) else [value]) if one != ""]
@@ -472,10 +475,10 @@ def values_of(row: Mapping[str, Any], besides: set[str]) -> dict[str, tuple[str,
 def attributes(
     rows: Sequence[Mapping[str, tuple[str, ...]]],
 ) -> dict[str, list[tuple[str, ...]]]:
-    """Columns whose values several items share, by name; an item may lack one.
+    """Return the columns whose values several items share, by name; an item may lack one.
 
-    A column of which more than half of the values are different, such as a path, says nothing
-    about who belongs together.
+    A column in which the number of distinct values is more than half the number of items, such as
+    a path, does not tell which items belong together.
     """
     columns: dict[str, list[tuple[str, ...]]] = {}
     for name in sorted({name for row in rows for name in row}):

@@ -1,4 +1,4 @@
-"""Images as callers have them: files, Pillow images, arrays and tensors."""
+"""Conversion of image inputs: files, Pillow images, arrays and tensors."""
 
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -13,11 +13,11 @@ from .raw import sha256
 
 @runtime_checkable
 class Array(Protocol):
-    """A NumPy array, or a tensor of PyTorch."""
+    """A NumPy array or a PyTorch tensor."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its sides."""
+        """Its dimensions."""
         ...
 
     def __array__(self, dtype: Any = None, /) -> np.ndarray: ...
@@ -32,12 +32,12 @@ def as_image(given: ImageLike) -> Image.Image:
 
 
 def opened(given: ImageLike, *, depth: bool = False) -> OpenedImage:
-    """Return an image in RGB, and what was changed to make it so.
+    """Return an image in RGB, with notes of what was converted.
 
     Args:
-        depth: whether it is a depth map; see `data.images.open_image`.
         given: a file, a Pillow image, or an array or tensor [h w] or [h w 3] of whole numbers from
             0 to 255 or of floats from 0 to 1; a tensor may be [3 h w] too.
+        depth: whether it is a depth map; see `data.images.open_image`.
 
     Raises:
         BadFile: the file cannot be read.
@@ -50,13 +50,13 @@ def opened(given: ImageLike, *, depth: bool = False) -> OpenedImage:
 
 
 def open_and_hash(given: ImageLike) -> OpenedImage:
-    """Return an image with the SHA-256 of its file, or of its pixels where it has no file."""
+    """Return an image with the SHA-256 of its file, or of its pixels if it has no file."""
     found = opened(given)
     return found if found.sha256 else found._replace(sha256=sha256(found.image.tobytes()))
 
 
 def name_of(given: ImageLike) -> str:
-    """What messages call an image."""
+    """Return the name of an image in messages."""
     return str(given) if isinstance(given, str | Path) else "the image"
 
 

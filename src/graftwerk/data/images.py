@@ -1,4 +1,4 @@
-"""Open images: measured before they are decoded, and what was changed in reading is counted."""
+"""Image decoding: sizes are checked before decoding, and conversions are counted."""
 
 import io
 import os
@@ -25,18 +25,18 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 _NAMED = ", ".join(FORMATS) + ", HEIC, AVIF"
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _AVIF = (b"avif", b"avis")
-_TAIL = 1 << 16  # bytes at a file's end in which its end mark is looked for
+_TAIL = 1 << 16  # bytes at the end of a file that are searched for its end marker
 _WHITE = (255, 255, 255)
-_ORIENTATION = 0x0112  # tag of EXIF
+_ORIENTATION = 0x0112  # EXIF tag
 
 
 class OpenedImage(NamedTuple):
     """An image as it was read.
 
     Attributes:
-        image: its first frame, upright, in RGB with 8 bits a channel.
-        notes: what reading changed, such as "transparent, on white"; empty where it is as stored.
-        sha256: of the bytes that were decoded; empty where they were not hashed.
+        image: its first frame, upright, in RGB with 8 bits per channel.
+        notes: conversions, such as "transparent, on white"; empty for an image read as stored.
+        sha256: of the decoded bytes; empty if they were not hashed.
     """
 
     image: "Image"
@@ -45,7 +45,7 @@ class OpenedImage(NamedTuple):
 
 
 class ImageNotes:
-    """Counts what reading changed of images, by what it was; reports show the counts."""
+    """Counts of image conversions by kind, for reports."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -55,17 +55,17 @@ class ImageNotes:
         self.counts.update(re.sub(r"of [\d,]+ frames", "of several frames", one) for one in notes)
 
     def lines(self) -> list[str]:
-        """One line for a report, or none where all images were read as they are stored."""
+        """Return one line for a report, or none if all images were read as stored."""
         return [f"images converted in reading: {listed(self.counts)}"] if self.counts else []
 
     def report(self, monitor: "Monitor") -> None:
-        """Tell the user, where there is something to tell."""
+        """Report the conversions to the user, if there are any."""
         for line in self.lines():
             monitor.note(line)
 
 
 def listed(counts: Mapping[str, int]) -> str:
-    """What reading changed and of how many images, in words."""
+    """Return the conversions in words, with the number of images for each."""
     ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
     return "; ".join(f"{count:,} {what}" for what, count in ordered)
 
@@ -78,15 +78,16 @@ def read_picture(path: str, content: bytes) -> Document:
 
 
 def open_image(path: str, *, depth: bool = False) -> OpenedImage:
-    """Read and decode the first frame of an image, upright, in RGB with 8 bits a channel.
+    """Read and decode the first frame of an image, upright, in RGB with 8 bits per channel.
 
-    Transparent parts are shown on white. More than 8 bits a channel are scaled by the bits that
-    the image uses, floats by their range; nothing is clipped.
+    Transparent parts are shown on white. Images with more than 8 bits per channel are scaled by
+    the number of bits in use, floats by their range; nothing is clipped.
 
     Args:
         path: the file.
-        depth: whether it is a depth map: 16-bit values up to 20,000 are then millimeters with 0
-            where there is no value, and become a map in which near is bright.
+        depth: whether it is a depth map: 16-bit values up to 20,000 are then millimeters, with 0
+            for
+            a missing value, and become a map in which near is bright.
 
     Raises:
         BadFile: not an image of a known format, or a damaged one.
@@ -98,7 +99,7 @@ def open_image(path: str, *, depth: bool = False) -> OpenedImage:
 
 
 def read_image(path: str, notes: ImageNotes | None = None, *, depth: bool = False) -> "Image":
-    """Decode an image as `open_image` does, and count in `notes` what reading changed."""
+    """Decode an image as `open_image` does, and count its conversions in `notes`."""
     name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
     with open_regular(path, limits.IMAGE_FILE) as file:
         opened = _decode(file, name, depth)
@@ -133,12 +134,14 @@ def _decode(file: BufferedReader | BytesIO, name: str, depth: bool) -> OpenedIma
             raise LimitExceeded(
                 f"{name!r} has more than {limits.IMAGE_PIXELS:,} pixels.", "Scale it down."
             ) from error
-        except Exception as error:  # decoders raise nearly every class on damaged bytes
+        except Exception as error:  # decoders raise almost any exception on damaged bytes
             raise _unreadable(file, name, error) from error
 
 
 def _formats_for(file: BufferedReader | BytesIO, name: str) -> tuple[str, ...]:
-    """Formats to try. HEIC and AVIF are told by their first bytes, for they need more than Pillow.
+    """Return the formats to try; HEIC and AVIF are recognized by their first bytes.
+
+    These two need more than Pillow.
 
     Raises:
         BadFile: it is HEIC or AVIF, and what reads these is not installed.
@@ -170,7 +173,10 @@ def _formats_for(file: BufferedReader | BytesIO, name: str) -> tuple[str, ...]:
 
 
 def _notes_of_bits(image: "Image") -> list[str]:
-    """Whether Pillow takes the high bytes of 16-bit colors, which only an unloaded image tells."""
+    """Return a note if Pillow keeps only the high bytes of 16-bit colors.
+
+    Only an image that is not loaded yet shows that.
+    """
     packed = [str(tile.args) for tile in getattr(image, "tile", ())]
     deep = image.mode in ("RGB", "RGBA", "LA", "CMYK") and any(";16" in args for args in packed)
     return ["16 bits scaled to 8"] if deep else []
@@ -179,7 +185,7 @@ def _notes_of_bits(image: "Image") -> list[str]:
 def _notes_of_frames(image: "Image") -> list[str]:
     try:
         frames = int(getattr(image, "n_frames", 1))
-    except Exception:  # a later frame is damaged, and none of them is read
+    except Exception:  # a later frame is damaged, but later frames are not read
         return ["first of several frames"]
     return [f"first of {frames:,} frames"] if frames > 1 else []
 
@@ -208,10 +214,10 @@ def _to_rgb(image: "Image", depth: bool, notes: list[str]) -> "Image":
 
 
 def _colors_of(image: "Image") -> "Image":
-    """The colors without what is transparent; premultiplied ones divided again."""
+    """Return the colors without transparency; premultiplied colors are divided by alpha."""
     full = {"RGBa": "RGBA", "La": "LA"}.get(image.mode)
     bare = image.copy() if full is None else image.convert(full)
-    bare.info.pop("transparency", None)  # so that the colors are converted as they stand
+    bare.info.pop("transparency", None)  # so that the colors are converted unchanged
     return bare.convert("RGB")
 
 
@@ -238,7 +244,7 @@ def _unreadable(file: BufferedReader | BytesIO, name: str, error: Exception) -> 
 
 
 def _is_cut_short(file: BufferedReader | BytesIO, size: int, message: str) -> bool:
-    """Whether a file that cannot be decoded ends before its format says that it ends."""
+    """Whether a file that cannot be decoded ends before the end that its format declares."""
     file.seek(0)
     head = file.read(32)
     file.seek(max(0, size - _TAIL))
@@ -258,7 +264,7 @@ def _is_cut_short(file: BufferedReader | BytesIO, size: int, message: str) -> bo
 
 
 def _end_of_boxes(file: BufferedReader | BytesIO, size: int) -> int:
-    """Where the last of the boxes that make up a HEIC or AVIF file ends."""
+    """Return the offset at which the last box of a HEIC or AVIF file ends."""
     end = 0
     while end < size:
         file.seek(end)
@@ -273,7 +279,7 @@ def _end_of_boxes(file: BufferedReader | BytesIO, size: int) -> int:
 
 
 def convert_image(image: "Image", name: str = "the image", *, depth: bool = False) -> OpenedImage:
-    """Convert an image in memory as `open_image` converts those of files; it stays as it is.
+    """Convert an image in memory as `open_image` converts files; the original is not modified.
 
     Raises:
         LimitExceeded: it has too many pixels.
@@ -297,7 +303,7 @@ def _require_size(name: str, width: int, height: int) -> None:
 
 
 def write_image(path: Path, image: "Image", **options: Any) -> None:
-    """Write a PNG file, whole or not at all.
+    """Write a PNG file atomically.
 
     Raises:
         NoRoom: the disk is full or the folder cannot be written.
@@ -308,7 +314,7 @@ def write_image(path: Path, image: "Image", **options: Any) -> None:
 
 
 def image_html(image: "Image", text: str) -> str:
-    """An image as HTML for notebooks, with the text that stands where it cannot be shown."""
+    """Return an image as HTML for notebooks, with `text` as its alternative text."""
     from base64 import b64encode
     from html import escape
 

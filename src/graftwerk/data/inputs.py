@@ -1,6 +1,7 @@
-"""What a command is given to work on: words, paths of files, tables, or standard input.
+"""Inputs of a command: text, file paths, tables, or standard input.
 
-A path is read or refused, and never taken for words: what exists, or ends like a file, is a path.
+A path is read or refused, and never treated as text: a value that exists, or that has the
+extension of a file, is a path.
 """
 
 import os
@@ -28,13 +29,13 @@ _STARTS = ("/", "./", "../", "~/")
 def read_inputs(
     values: Sequence[str], requested: ColumnChoice, reader: str, strict: bool = False
 ) -> Rows:
-    """What each input is, and how it is called.
+    """Read the inputs of a command, with a name for each.
 
     Args:
-        values: words, paths, or - for the lines of standard input.
+        values: texts, paths, or - for the lines of standard input.
         requested: kinds that are read, and the columns of tables.
-        reader: what reads them, for messages.
-        strict: whether a row of a table that cannot be read is an error.
+        reader: name of what reads them, for messages.
+        strict: whether a table row that cannot be read is an error.
 
     Raises:
         BadFile: a file is not there or cannot be read.
@@ -48,7 +49,7 @@ def read_inputs(
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:
-    """Several inputs as one; a column that one of them lacks is empty there."""
+    """Concatenate several inputs; a column that one of them lacks is filled with None there."""
     if len(parts) == 1:
         return parts[0]
     starts = accumulate((len(part.names) for part in parts[:-1]), initial=0)
@@ -97,7 +98,7 @@ def _standard_input() -> list[str]:
 
 
 def _line(line: str, reads: frozenset[Kind], reader: str) -> Item:
-    """A line of standard input, where a text may be the name of a file."""
+    """Return the item for a line of standard input, where a text may be the name of a file."""
     if "text" not in reads:
         return _item(line, reads, reader)
     image = "image" in reads and is_image_path(line) and os.path.isfile(line)  # noqa: PTH113
@@ -105,7 +106,7 @@ def _line(line: str, reads: frozenset[Kind], reader: str) -> Item:
 
 
 def _item(value: str, reads: frozenset[Kind], reader: str) -> Item:
-    """One input that is not a table: words, or a file."""
+    """Return the item for one input that is not a table: a text or a file."""
     hint = _hint(reads)
     exists = os.path.exists(value)  # noqa: PTH110  words may be no path that can be asked for
     if not exists:

@@ -1,7 +1,7 @@
-"""Labels as people write them: one name for each, whatever its spelling, and what was merged.
+"""Normalization of label names: one name per label in any spelling, with notes of merges.
 
 A name is in Unicode's composed form (NFC), without spaces at its ends and with single ones inside.
-Where all labels are whole numbers, `1`, `1.0` and `+1` are one.
+If all labels are whole numbers, `1`, `1.0` and `+1` are the same label.
 """
 
 import re
@@ -14,8 +14,8 @@ from typing import Any
 from ..errors import BadInput
 from .tables import is_missing
 
-_WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d*)(?:\.0*)?")  # 007 is a code, and no number
-# as data frames and spreadsheets write what is missing; `none` is a class too often
+_WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d*)(?:\.0*)?")  # 007 is a code, not a number
+# missing values in data frames and spreadsheets; `none` is too often a class
 _MISSING = {
     *("NA", "N/A", "n/a", "na", "N.A.", "n.a.", "#N/A", "#NA", "<NA>", "NULL", "null", "Null"),
     *("None", "NONE", "nil", "NIL", "NaT", "-", "--", "\u2013", "\u2014", "?"),
@@ -30,15 +30,15 @@ _PART = re.compile(
     re.VERBOSE,
 )
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
-_SEPARATORS = "|;,"  # a file splits at the first of these that any of its cells has
+_SEPARATORS = "|;,"  # a file is split at the first of these found in any of its cells
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Labels by their names.
+    """Normalized labels.
 
     Attributes:
-        rows: the names of each row; one where a row has one label.
+        rows: the names of each row; one for a row with a single label.
         notes: what was merged or split, with counts.
     """
 
@@ -47,7 +47,7 @@ class Names:
 
 
 def label_text(value: Any) -> str:
-    """The name of a class, as fits keep it; whole numbers are the same with and without .0."""
+    """Return the name of a class as fits store it; whole floats are written without .0."""
     if isinstance(value, list | tuple):
         return " + ".join(sorted(map(label_text, value)))
     number = isinstance(value, float) and value.is_integer()
@@ -59,7 +59,7 @@ def _tidy(text: str) -> str:
 
 
 def whole_number(name: str) -> str:
-    """A whole number without sign of plus and decimals; other names as they are."""
+    """Return a whole number without plus sign and decimals; other names are unchanged."""
     if not _WHOLE.fullmatch(name):
         return name
     digits = name.partition(".")[0].removeprefix("+")
@@ -67,12 +67,12 @@ def whole_number(name: str) -> str:
 
 
 def name_labels(source: str, values: Sequence[Any], several: bool) -> Names:
-    """The names of labels that are learned.
+    """Return the normalized names of the labels to learn.
 
     Args:
         source: of the labels, for messages.
-        values: what the column holds.
-        several: whether each is any number of labels.
+        values: of the column.
+        several: whether each value holds any number of labels.
     """
     notes: list[str] = []
     if several:
@@ -89,7 +89,7 @@ def name_labels(source: str, values: Sequence[Any], several: bool) -> Names:
 
 
 def match_labels(source: str, values: Sequence[Any], several: bool, known: Sequence[str]) -> Names:
-    """The names of labels of other data, as they are known already."""
+    """Return the names of labels of other data, matched to the known labels."""
     whole = all(map(_WHOLE.fullmatch, known))
     location = {_key(name, whole): name for name in known}
     parts, notes = _split(source, values, known) if several else ([[v] for v in values], [])
@@ -100,7 +100,7 @@ def match_labels(source: str, values: Sequence[Any], several: bool, known: Seque
 
 
 def _without_copies(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Each name once in a row."""
+    """Remove repeated and empty names from each row."""
     return [list(dict.fromkeys(name for name in row if name)) for row in rows]
 
 
@@ -109,7 +109,7 @@ def _key(name: str, whole: bool) -> str:
 
 
 def require_predicted(source: str, column: str, values: Iterable[Any]) -> None:
-    """Ask about labels that may stand for none.
+    """Refuse labels that may stand for a missing label, until the user decides about them.
 
     Raises:
         BadInput: there are some; each spelling is counted.
@@ -126,7 +126,7 @@ def require_predicted(source: str, column: str, values: Iterable[Any]) -> None:
 
 
 def stands_for_none(value: Any) -> bool:
-    """Whether a label is a word that stands for none: NA, null, a dash."""
+    """Whether a label is a word for a missing value: NA, null, a dash."""
     return isinstance(value, str) and not is_missing(value) and value.strip() in _MISSING
 
 
@@ -139,7 +139,7 @@ def looks_like_lists(values: Sequence[Any]) -> bool:
 
 
 def as_list(text: str) -> list[str] | None:
-    """The parts of a list as JSON, Python or NumPy write it; None where it is none."""
+    """Return the items of a list as JSON, Python or NumPy write it; None for other texts."""
     found = _LIST.fullmatch(text)
     if found is None:
         return None
@@ -163,7 +163,7 @@ def _unescape(text: str) -> str:
 def _split(
     source: str, values: Sequence[Any], known: Sequence[str] = ()
 ) -> tuple[list[list[Any]], list[str]]:
-    """The labels of each cell, and how many cells were split at what."""
+    """Return the labels of each cell, and notes on how many cells were split and at what."""
     rows: list[list[Any] | None] = []
     texts = []
     lists = 0
@@ -200,7 +200,7 @@ def _split(
 def _respelled(
     source: str, parts: Sequence[Sequence[Any]], rows: Sequence[Sequence[str]]
 ) -> list[str]:
-    """Which labels are read in another spelling than they have, and how many of them there are."""
+    """Return a note on the labels whose spelling differs from their name, with counts."""
     spellings: dict[str, Counter[str]] = {}
     for given, named in zip(parts, rows, strict=True):
         for value, name in zip(given, named, strict=True):
@@ -218,7 +218,7 @@ def _respelled(
 
 
 def _joined(source: str, rows: Sequence[Sequence[str]]) -> list[str]:
-    """Labels that look like several, each of which other rows have too."""
+    """Return a note on labels that look like several joined ones, with parts in common."""
     names = [name for row in rows for name in row]
     for separator in _SEPARATORS:
         held = [name for name in names if separator in name]
@@ -234,12 +234,12 @@ def _joined(source: str, rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _visible(text: str) -> str:
-    """A spelling in quotes; what looks like another one is shown by its code points."""
+    """Quote a spelling; one that looks like another is shown by its code points."""
     return repr(text) if text == unicodedata.normalize("NFC", text) else ascii(text)
 
 
 def _alike(source: str, rows: Sequence[Sequence[str]]) -> list[str]:
-    """Labels that differ in case alone stay apart, which a person should know."""
+    """Return a note on labels that differ only in case, which stay distinct."""
     by_fold: dict[str, set[str]] = {}
     for row in rows:
         for name in row:

@@ -1,4 +1,4 @@
-"""Images with more than 8 bits a channel, scaled to 8 by the range that they use."""
+"""Scaling of images with more than 8 bits per channel to 8 bits, by the range in use."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,10 +7,10 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_BITS = (8, 10, 12, 14, 16)  # of cameras and scanners, in files of 16 or 32 bits
-_MILLIMETERS = 20_000  # how far depth cameras see; maps of nearness fill their 16 bits
-_ROWS = 1 << 22  # pixels that are scaled at a time
-_SAMPLES, _PHOTOMETRIC = 339, 262  # tags of TIFF
+_BITS = (8, 10, 12, 14, 16)  # bit depths of cameras and scanners, in files of 16 or 32 bits
+_MILLIMETERS = 20_000  # range of depth cameras; maps of nearness fill their 16 bits
+_ROWS = 1 << 22  # pixels scaled at a time
+_SAMPLES, _PHOTOMETRIC = 339, 262  # TIFF tags
 _UNSIGNED, _WHITE_IS_ZERO = 1, 0
 
 
@@ -20,17 +20,17 @@ def to_8_bits(image: "Image", depth: bool, clear: int | None) -> "tuple[Image, l
     Args:
         image: gray with 16 or 32 bits, or floats.
         depth: whether small 16-bit values are millimeters.
-        clear: the value that is transparent, which becomes white.
+        clear: the value of transparent pixels, which become white.
 
     Returns:
-        The image in 8 bits, and how it was scaled.
+        The image in 8 bits, and notes on how it was scaled.
     """
     from PIL import Image as Images
 
     values = np.asarray(image)
     tags = getattr(image, "tag_v2", {})
     if values.dtype == np.int32 and _first(tags.get(_SAMPLES)) == _UNSIGNED:
-        values = values.view(np.uint32)  # Pillow has no such mode, and gives them as negative
+        values = values.view(np.uint32)  # Pillow has no such mode, and returns negative values
     finite = np.isfinite(values) if values.dtype.kind == "f" else None
     known = values if finite is None or finite.all() else values[finite]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
@@ -54,7 +54,7 @@ def to_8_bits(image: "Image", depth: bool, clear: int | None) -> "tuple[Image, l
 
 
 def _range(values: np.ndarray, low: float, high: float) -> tuple[float, float, str]:
-    """What becomes black and what white, and that in words."""
+    """Return the values that become black and white, and a description of the scaling."""
     floats = values.dtype.kind == "f"
     name = "floats" if floats else f"{values.dtype.itemsize * 8} bits"
     if floats and low >= 0 and high <= 1:
@@ -75,12 +75,12 @@ def _range(values: np.ndarray, low: float, high: float) -> tuple[float, float, s
 
 
 def _is_widened(values: np.ndarray) -> bool:
-    """Whether these are 8-bit values written into 16 bits, so that dark ones stay dark."""
+    """Whether these are 8-bit values stored in 16 bits, so that dark images stay dark."""
     return bool((values % 257 == 0).all())
 
 
 def _nearness(millimeters: np.ndarray) -> np.ndarray:
-    """1 over the distance, from far at 0 to near at 255; where there is no value it is far."""
+    """Return inverse distances from 0 (far) to 255 (near); missing values count as far."""
     known = millimeters > 0
     nearness = np.zeros(millimeters.shape)
     nearness[known] = 1 / millimeters[known]

@@ -1,6 +1,7 @@
-"""From a path to labelled examples of the kind that a model reads.
+"""Loading of labelled examples of the kind that a model reads, from any path.
 
-Folders of class folders, and zips of one: the folder's name is the label.
+A path is a table, or a folder of class folders or a zip of one, where the folder's name is the
+label.
 """
 
 import math
@@ -36,7 +37,7 @@ from .tables import (
 
 TEXTS = (".txt", ".md")
 _SHOWN = 3
-Entry = tuple[PurePosixPath, Picture]  # path below the root, place of the file
+Entry = tuple[PurePosixPath, Picture]  # path below the root, location of the file
 
 
 def read_class_folders(root: Path) -> Examples:
@@ -66,7 +67,7 @@ def read_class_folders(root: Path) -> Examples:
 
 
 def look_at(picture: Picture, notes: ImageNotes) -> str | LeftOut:
-    """The key of an image that can be decoded, or why it cannot; counts what reading changes."""
+    """Return the key of an image, or why it cannot be decoded; counts conversions in `notes`."""
     try:
         notes.add(picture.decode().notes)
         return key_of(picture)
@@ -75,7 +76,7 @@ def look_at(picture: Picture, notes: ImageNotes) -> str | LeftOut:
 
 
 def _entries(root: Path) -> Iterator[Entry]:
-    """Every file, in a fixed order; hidden ones are left out."""
+    """Yield every file in a fixed order, without hidden ones."""
     if root.is_file():
         members = sorted(e.filename for e in open_zip(str(root)).infolist() if not e.is_dir())
         found = [(PurePosixPath(name), Picture(str(root), name)) for name in members]
@@ -95,7 +96,7 @@ def _entries(root: Path) -> Iterator[Entry]:
 
 
 def _without_common_folder(entries: list[Entry]) -> list[Entry]:
-    """Leave out outer folders that hold everything, as zips of a folder have them."""
+    """Strip outer folders that contain everything, as in the zip of a folder."""
     while entries and all(len(path.parts) > 2 for path, _ in entries):
         if len({path.parts[0] for path, _ in entries}) > 1:
             break
@@ -138,7 +139,7 @@ def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
 
 
 def read_text(location: Picture) -> str | LeftOut:
-    """The text of a file, or why it cannot be used."""
+    """Return the text of a file, or the reason why it cannot be used."""
     try:
         content = location.content()
         if len(content) > limits.DATA_TEXT:
@@ -180,14 +181,14 @@ class Rows:
     """Rows to predict for.
 
     Attributes:
-        items: one each, of those that can be read.
-        names: how each row is called, in the order of the file.
-        tables: how the tables that they come from are written.
-        notes: what a person should know of them.
-        columns: everything that the tables hold.
-        labels: what the column of labels holds, where there is one; None: not known.
-        label_format: how labels that are numbers are written, where Python does not read them.
-        refused: rows that cannot be read, by their places among the names, and why.
+        items: one for each row that can be read.
+        names: name of each row, in the order of the file.
+        tables: format of the tables that they come from.
+        notes: messages to the user about them.
+        columns: all columns of the tables.
+        labels: values of the label column, if there is one; None for a label that is not known.
+        label_format: format of numeric labels that Python cannot parse as they are.
+        refused: rows that cannot be read and why, by their index in `names`.
     """
 
     items: list[Item]
@@ -201,19 +202,19 @@ class Rows:
 
     @property
     def read(self) -> list[int]:
-        """Places of the items among the names."""
+        """Indices of the items in `names`."""
         return [number for number in range(len(self.names)) if number not in self.refused]
 
 
 def read_items(
     path: str | Path, requested: ColumnChoice, target: str | None, strict: bool = False
 ) -> Rows:
-    """Items of a table without labels, for predictions.
+    """Read the rows of a table as items for predictions; labels are not required.
 
     Args:
         path: of the table.
-        requested: columns that are read.
-        target: column of the labels, where they are known.
+        requested: columns to read.
+        target: column of the labels, if they are known.
         strict: whether a row that cannot be read is an error.
 
     Raises:
@@ -246,7 +247,7 @@ def _tables(table: Table) -> tuple[str, ...]:
 
 
 def _notes(table: Table, chosen: Chosen, items: Sequence[Item]) -> tuple[str, ...]:
-    """What a person should know of a table and the columns of it that are read."""
+    """Return messages to the user about a table and the columns that are read."""
     notes = [f"{table.path.name}: {note}" for note in table.notes]
     if chosen.note:
         notes.append(chosen.note)
@@ -320,7 +321,7 @@ def _from_table(table: Table, requested: ColumnChoice) -> Examples:
 
 
 def _without(requested: ColumnChoice, target: str) -> ColumnChoice:
-    """The same without the labels among the columns that are read.
+    """Return the request without the label column among the columns to read.
 
     Raises:
         BadInput: nothing else was named.
@@ -335,14 +336,14 @@ def _without(requested: ColumnChoice, target: str) -> ColumnChoice:
 
 
 def _no_label(label: Any) -> str:
-    """Why a row has no label."""
+    """Return the reason why a row has no label."""
     if is_number(label):
         return "its label is NaN, which is no number."
     return "no label." if is_missing(label) else f"its label {label.strip()!r} stands for none."
 
 
 def _cells_of(table: Table, chosen: Chosen) -> list[Sequence[Any]]:
-    """The columns that are read; of series as numbers."""
+    """Return the columns that are read; those of series as numbers."""
     numbers = chosen.names if chosen.kind == "series" else chosen.numbers
     return [table.numbers(name) if name in numbers else table.column(name) for name in chosen.names]
 
@@ -365,7 +366,7 @@ def _item(
 
 
 def _located(table: Table, row: str, named: str) -> Picture | LeftOut:
-    """The image of a row: beside the table, or else in the current folder."""
+    """Return the image of a row, relative to the table or else to the current folder."""
     beside, here = (folder / named for folder in (table.path.parent, Path.cwd()))
     if not beside.is_file() and "\\" in named:
         return _located(table, row, named.replace("\\", "/"))
@@ -387,7 +388,7 @@ def _series(name: str, columns: Sequence[str], cells: Sequence[Any]) -> Item | L
 
 
 def _row(name: str, chosen: Chosen, cells: Sequence[Any]) -> Item | LeftOut:
-    """Numbers, NaN where one is missing, and the texts beside them."""
+    """Return the numbers of a row, with NaN for a missing one, and the texts beside them."""
     values, texts = [], []
     for column, cell in zip(chosen.names, cells, strict=True):
         if column not in chosen.numbers:

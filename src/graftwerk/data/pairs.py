@@ -1,4 +1,4 @@
-"""Pairs of texts with a score, as people judged their similarity."""
+"""Pairs of texts with similarity scores given by people."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from .tables import AS_FOUND, Reading, Table, is_number, is_table_folder, read_t
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two texts and how similar people find them."""
+    """Two texts and their similarity as judged by people."""
 
     first: str
     second: str
@@ -26,9 +26,9 @@ class Pairs:
     """The pairs of a table.
 
     Attributes:
-        rows: one a row.
-        dialect: how the table is written.
-        notes: what a person should know of it.
+        rows: one pair per row.
+        dialect: format of the table.
+        notes: messages to the user about it.
     """
 
     rows: list[Pair]
@@ -63,7 +63,7 @@ def read_pairs(path: Path, reading: Reading = AS_FOUND) -> Pairs:
 
 
 def _number_notes(table: Table) -> list[str]:
-    """How scores are written, where Python does not read them."""
+    """Return notes on the format of scores that Python cannot parse as they are."""
     last = list(table.columns)[-1]
     return [table.formats[last].describe(last)] if last in table.formats else []
 
@@ -88,7 +88,7 @@ _FORM = "Each row needs a column `text`; every other column is an attribute, suc
 
 @dataclass(frozen=True, slots=True)
 class LabelledText:
-    """A text and what is said about it.
+    """A text with its labels.
 
     Attributes:
         text: the text.
@@ -104,9 +104,9 @@ class LabelledTexts:
     """The texts of a table.
 
     Attributes:
-        rows: one a row.
-        dialect: how the table is written.
-        notes: what a person should know of it.
+        rows: one text per row.
+        dialect: format of the table.
+        notes: messages to the user about it.
     """
 
     rows: list[LabelledText]
@@ -115,7 +115,7 @@ class LabelledTexts:
 
 
 def read_labelled_texts(path: Path, reading: Reading = AS_FOUND) -> LabelledTexts:
-    """Read the rows of a table.
+    """Read the rows of a table as texts with labels.
 
     Raises:
         BadFile: it cannot be read, or a row has no text; the row is named.

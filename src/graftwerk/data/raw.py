@@ -1,4 +1,4 @@
-"""Open a file that may be anything, and decode text that may be in any encoding."""
+"""Safe opening of arbitrary files, and decoding of text in an unknown encoding."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import BadFile, LimitExceeded
 
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
-# what text files hold besides printable characters: \b \t \n \v \f \r and escape codes of logs
+# non-printable characters that text files contain: \b \t \n \v \f \r and escape codes of logs
 _CONTROLS = bytes(set(range(32)) - {8, 9, 10, 11, 12, 13, 27}) + b"\x7f"
 _CONTROL_SHARE = 0.02
 _PIECE = 1 << 20
@@ -33,7 +33,7 @@ def open_regular(path: str, limit: int) -> BufferedReader:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise BadFile(f"{path!r} cannot be opened: {reason}.", "Check path and rights.") from error
     state = os.fstat(descriptor)
-    if not stat.S_ISREG(state.st_mode):  # replaced in between
+    if not stat.S_ISREG(state.st_mode):  # replaced in the meantime
         os.close(descriptor)
         raise not_regular
     if state.st_size > limit:
@@ -46,12 +46,12 @@ def open_regular(path: str, limit: int) -> BufferedReader:
 
 
 def read_bytes(path: str, limit: int) -> bytes:
-    """Content of a regular file; raises as `open_regular` does."""
+    """Return the content of a regular file; raises as `open_regular` does."""
     with open_regular(path, limit) as file:
         try:
             size = min(os.fstat(file.fileno()).st_size, limit)
             content = file.read(size + 1)
-            if len(content) > size:  # it grew, or tells no size, as in /proc
+            if len(content) > size:  # it grew, or reports no size, as in /proc
                 content += file.read(limit + 1 - len(content))
         except OSError as error:
             raise _unreadable(path, error) from error
@@ -61,12 +61,12 @@ def read_bytes(path: str, limit: int) -> bytes:
 
 
 def sha256(content: bytes) -> str:
-    """Hexadecimal SHA-256 of what was read."""
+    """Return the hexadecimal SHA-256 of content."""
     return hashlib.sha256(content).hexdigest()
 
 
 def size_and_hash(path: str, limit: int) -> tuple[int, str]:
-    """Size and hexadecimal SHA-256 of a file's content; raises as `open_regular` does.
+    """Return the size and hexadecimal SHA-256 of a file; raises as `open_regular` does.
 
     A file that is too large is refused before it is read.
     """
@@ -95,7 +95,7 @@ def _unreadable(path: str, error: OSError) -> BadFile:
 
 
 def decode(content: bytes, name: str) -> str:
-    """Decode UTF-8, or UTF-16 with a byte order mark; line ends stay as they are.
+    """Decode UTF-8, or UTF-16 with a byte order mark; line endings are unchanged.
 
     Raises:
         BadFile: another encoding, or no text at all.
@@ -119,7 +119,7 @@ def decode(content: bytes, name: str) -> str:
     return text
 
 
-_MARKED = {  # longer marks first: that of UTF-32 begins with that of UTF-16
+_MARKED = {  # longer marks first: the UTF-32 mark begins with the UTF-16 one
     b"\xff\xfe\x00\x00": "utf-32-le",
     b"\x00\x00\xfe\xff": "utf-32-be",
     b"\xef\xbb\xbf": "utf-8",
@@ -127,7 +127,7 @@ _MARKED = {  # longer marks first: that of UTF-32 begins with that of UTF-16
 }
 _HIGH_RUN = re.compile(rb"[\x80-\xff]{4,}")
 _HIGH = re.compile(rb"[\x80-\xff]")
-# what Windows-1252 makes of other code pages: a sign or a capital inside of a word
+# other code pages decoded as Windows-1252 have a sign or a capital inside a word
 _SIGNS = r"\xa1-\xa9\xab\xac\xae-\xb1\xb3\xb5\xb6\xb8\xb9\xbb-\xbf\xd7\xf7"
 _ODD = re.compile(rf"[^\W\d_](?=[{_SIGNS}][^\W\d_])|[a-zß-öø-ÿ](?=[À-ÖØ-ÞŠŒŽŸ])")
 _ODD_SHARE = 0.1
@@ -135,12 +135,14 @@ _ENCODING_HINT = "Name its encoding with --encoding, or save it as UTF-8."
 
 
 def decode_table(content: bytes, name: str, encoding: str | None) -> tuple[str, str]:
-    """Decode a table: UTF-8, UTF-16 with or without a mark, or Windows-1252 where it looks so.
+    """Decode a table from UTF-8, from UTF-16 with or without a mark, or from Windows-1252.
+
+    Windows-1252 is used only for text that looks like it.
 
     Args:
         content: bytes of the file.
         name: of the file, for messages.
-        encoding: one that the user named; None: found from the bytes.
+        encoding: given by the user; None to detect it from the bytes.
 
     Returns:
         The text without a byte order mark, and the name of its encoding.
@@ -173,12 +175,12 @@ def decode_table(content: bytes, name: str, encoding: str | None) -> tuple[str, 
 
 
 def _same(encoding: str) -> str:
-    """The name of an encoding as the marks have it."""
+    """Return the name of an encoding as in the table of byte order marks."""
     return {"utf8": "utf-8", "utf-8-sig": "utf-8"}.get(encoding.lower(), encoding.lower())
 
 
 def _unmarked(content: bytes) -> str:
-    """The encoding of bytes without a mark; UTF-8 where nothing else fits."""
+    """Return the encoding of bytes without a mark; UTF-8 if nothing else fits."""
     start = content[:4096]
     for offset, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
         nul, other = start[offset::2].count(0), start[1 - offset :: 2].count(0)
@@ -192,9 +194,10 @@ def _unmarked(content: bytes) -> str:
 
 
 def _is_windows_1252(content: bytes) -> bool:
-    """Whether text that is not UTF-8 reads as that of Western Europe.
+    """Whether text that is not UTF-8 looks like Western European text.
 
-    Other code pages make words of high bytes alone (Cyrillic, Chinese), or put signs into words.
+    In other code pages, words consist of high bytes alone (Cyrillic, Chinese), or have signs
+    inside.
     """
     try:
         text = content.decode("cp1252")

@@ -1,4 +1,4 @@
-"""What is to be learned: one class, several labels, or a number."""
+"""Training targets: one class, several labels, or a number per example."""
 
 import hashlib
 import math
@@ -19,19 +19,20 @@ from .labels import looks_like_lists, match_labels, name_labels
 from .tables import is_number
 
 Values = Shaped[np.ndarray, "_ ..."]  # class numbers [n], labels 0 or 1 [n k], or numbers [n]
-_FEW_NUMBERS = 20  # whole numbers of at most so many different values are classes
+_FEW_NUMBERS = 20  # whole numbers with at most this many distinct values are classes
 _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """The labels as numbers.
+    """Labels encoded as numbers.
 
     Attributes:
-        task: what they are.
+        task: kind of target.
         labels: names of the classes or labels; empty for numbers.
-        values: int64 [n] places in `labels`; float32 [n k], 1 where a label holds; float64 [n].
-        notes: what was merged or read otherwise than it stands.
+        values: int64 [n] indices in `labels`; float32 [n k], 1 for a label that holds; float64
+            [n].
+        notes: what was merged or not read literally.
     """
 
     task: Task
@@ -41,12 +42,16 @@ class Targets:
 
     @property
     def outputs(self) -> int:
-        """Numbers that a head gives."""
+        """Number of outputs of a head."""
         return len(self.labels) or 1
 
 
 def choose_task(examples: Examples, requested: Task | None) -> Task:
-    """What the labels look like: lists are several labels, broken or many numbers are numbers."""
+    """Return the requested task, or else the one that the labels suggest.
+
+    Lists are several labels; numbers that are not whole, or of many different values, are numbers;
+    all else is classes.
+    """
     if requested is not None:
         return requested
     values = examples.numeric_labels()
@@ -60,7 +65,7 @@ def choose_task(examples: Examples, requested: Task | None) -> Task:
 
 
 def read_targets(examples: Examples, requested: Task | None) -> Targets:
-    """The labels of data to learn from.
+    """Return the targets of training data.
 
     Raises:
         BadInput: one class only, a class with one example, numbers that are not finite, too many
@@ -94,11 +99,12 @@ def _number_notes(examples: Examples) -> tuple[str, ...]:
 def same_targets(
     examples: Examples, task: Task, labels: Sequence[str]
 ) -> tuple[Examples, Targets, dict[str, int]]:
-    """The labels of other data, by the names that are known already.
+    """Return the targets of other data, encoded with labels that are already known.
 
     Returns:
-        The examples, those with a label that is not known left out; their targets; how many were
-        left out for each such label.
+        The examples without those that have an unknown label; their targets; how many were left
+        out
+        for each unknown label.
 
     Raises:
         BadInput: no label is known, or a number is not finite.
@@ -131,7 +137,7 @@ def same_targets(
 
 
 def leave_out(examples: Examples, reasons: Sequence[str]) -> Examples:
-    """The examples that have no reason to be left out; the others are named in `refused`."""
+    """Return the examples with an empty reason; the others are added to `refused`."""
     retained = [n for n, reason in enumerate(reasons) if not reason]
     odd = [LeftOut(name=examples.names[n], reason=why) for n, why in enumerate(reasons) if why]
     return replace(
@@ -203,14 +209,14 @@ Locations = Int64[np.ndarray, " _"]
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Places of the rows of each part.
+    """Row indices of each part of a split.
 
     Attributes:
-        train: rows that are learned from.
-        validation: rows that stop a training and choose among several.
-        test: rows that are only measured on; empty where other data are tested on.
-        copies: rows whose content is that of an earlier row.
-        contradictions: of these, the ones with another label than the earlier row.
+        train: rows to train on.
+        validation: rows for early stopping and for choosing among several trained models.
+        test: rows for evaluation only; empty if other data are the test set.
+        copies: number of rows whose content is that of an earlier row.
+        contradictions: number of these with another label than the earlier row.
     """
 
     train: Locations
@@ -221,18 +227,18 @@ class Split:
 
     @property
     def learned(self) -> Locations:
-        """Training and validation together."""
+        """Training and validation rows together."""
         return np.sort(np.concatenate([self.train, self.validation]))
 
 
 def split(examples: Examples, targets: Targets, seed: int, test: float, validation: float) -> Split:
-    """Share the rows out, class by class.
+    """Split the rows, stratified by class.
 
     Args:
         examples: the rows.
-        targets: their labels; numbers are shared out as one class.
-        seed: another one gives another split.
-        test: share of different contents to test on, 0 to below 1.
+        targets: their labels; numbers are treated as one class.
+        seed: another seed gives another split.
+        test: share of the distinct contents to test on, 0 to below 1.
         validation: share of the others to validate on.
     """
     first: dict[str, int] = {}
@@ -258,13 +264,13 @@ def split(examples: Examples, targets: Targets, seed: int, test: float, validati
 
 
 def without(part: Locations, examples: Examples, keys: Sequence[str]) -> Locations:
-    """Those rows of a part whose content is not among `keys`."""
+    """Return the rows of a part whose content is not among `keys`."""
     known = set(keys)
     return np.array([n for n in part.tolist() if examples.keys[n] not in known], dtype=np.int64)
 
 
 def balance(targets: Targets, locations: Locations) -> dict[str, int]:
-    """Examples of each class or label among these rows, most first."""
+    """Return the number of examples of each class or label among these rows, most first."""
     if targets.task == "number":
         return {}
     values = targets.values[locations]
@@ -283,7 +289,7 @@ def _strata(targets: Targets) -> list[str]:
 
 
 def _share(count: int, share: float) -> int:
-    """So many of `count`: at least one where there are two, and never all."""
+    """Return a share of `count`: at least one if there are two, and never all; 0 for no share."""
     if share <= 0 or count < 2:
         return 0
     return min(max(1, round(count * share)), count - 1)

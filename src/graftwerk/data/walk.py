@@ -1,7 +1,7 @@
-"""List the files to read, below the files and folders that a person named.
+"""Listing of the files to read in the files and folders that the user names.
 
-Named paths are taken as they are, links too. Inside a folder, hidden names are left out, and a
-link counts only when it leads to something inside that folder which has no other name there.
+Named paths are used as they are, including links. Inside a folder, hidden names are left out, and
+a link counts only if it leads to something inside that folder which has no other name there.
 """
 
 import os
@@ -29,7 +29,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is below the named paths.
+    """Files found in the named paths.
 
     Attributes:
         files: absolute paths, sorted; bytes that are not UTF-8 as surrogate escapes.
@@ -62,7 +62,7 @@ def list_files(paths: Sequence[str]) -> Found:
 
 
 def names_of(path: str) -> tuple[str, str]:
-    """The absolute path as it was named, and the one behind its links where those can be read."""
+    """Return the absolute path as named, and its target if its links can be resolved."""
     named = os.path.abspath(path)  # noqa: PTH100
     try:
         return named, os.path.realpath(path)
@@ -72,14 +72,14 @@ def names_of(path: str) -> tuple[str, str]:
 
 @dataclass(slots=True)
 class _Walk:
-    """What was met so far."""
+    """State of a walk."""
 
-    files: dict[str, str] = field(default_factory=dict)  # where it really is -> as it was met
+    files: dict[str, str] = field(default_factory=dict)  # real path -> path as found
     skipped: list[Skipped] = field(default_factory=list)
     folders: set[tuple[int, int]] = field(default_factory=set)  # device and inode
 
     def folder(self, root: str, state: os.stat_result) -> None:
-        """Walk a named folder, then what only its links lead to."""
+        """Walk a named folder, then the targets that only its links reach."""
         real = self._real(root)
         if real is None:
             return
@@ -91,7 +91,7 @@ class _Walk:
             self._link(path, depth, inside, links)
 
     def file(self, path: str, state: os.stat_result) -> None:
-        """Take a file, if it is one and its ending is known."""
+        """Add a file if it is a regular file with a known extension."""
         if not stat.S_ISREG(state.st_mode):
             kind = _KINDS.get(stat.S_IFMT(state.st_mode), "something else")
             self._skip(path, f"It is {kind}, not a file.")
@@ -130,7 +130,7 @@ class _Walk:
             waiting.extend(reversed(inner))
 
     def _entries(self, folder: str) -> list[str]:
-        """Paths in a folder, sorted; none when it is an index or cannot be read."""
+        """Return the sorted paths in a folder; none for an index or an unreadable folder."""
         try:
             names = sorted(os.listdir(folder))  # noqa: PTH208
         except OSError as error:
@@ -160,10 +160,10 @@ class _Walk:
             self.file(path, state)
 
     def _real(self, path: str) -> str | None:
-        """Where a path leads to; None, and it is skipped, when the system does not tell."""
+        """Return the target of a path; None, and skip the path, if it cannot be resolved."""
         try:
             return os.path.realpath(path)
-        except OSError as error:  # in /proc, only their owner may read some links
+        except OSError as error:  # in /proc, only the owner may read some links
             self._skip(path, f"It is a link that cannot be followed: {error.strerror}.")
             return None
 

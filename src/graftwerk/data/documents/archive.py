@@ -224,7 +224,7 @@ class Prose(Handler):
         self.page: int | None = None
         self._paragraphs: list[_Paragraph] = []
         self._tables: list[list[list[str]]] = []  # open tables > rows > cells
-        self._hidden = False  # whether hidden text was met
+        self._hidden = False  # whether hidden text was found
 
     def take(self, text: str, *, hidden: bool = False) -> None:
         """Running text; hidden text is counted and left out."""

@@ -67,7 +67,7 @@ class Outline:
     def __init__(self) -> None:
         self._headings: list[tuple[int, str]] = []
         self._path = ""
-        self._bare: Block | None = None  # the last heading, while nothing stands under it
+        self._bare: Block | None = None  # the last heading, as long as it has no content
         self._blocks: list[Block] = []
 
     def heading(self, level: int, text: str, start: int, end: int, line: int | None = None) -> None:

@@ -14,8 +14,8 @@ _TITLE_LEVELS = {"title": 0, **{f"heading {n}": n for n in range(1, 10)}}
 _OUTLINE_LEVELS = frozenset("012345678")
 _BESIDE = ("header", "footer")
 _AFTER = ("footnotes", "endnotes", "comments")
-_USUAL = {"footnotes": "footnotes.xml", "endnotes": "endnotes.xml"}  # where no relation names them
-# elements whose content is not shown once changes are accepted, and what is said of them
+_USUAL = {"footnotes": "footnotes.xml", "endnotes": "endnotes.xml"}  # if no relation names them
+# elements whose content is not shown once changes are accepted, and their description
 _DROPPED = {"Fallback": "", "moveFrom": "moved texts read at their new place", "del": ""}
 _DELETED = "tracked deletions left out"
 
@@ -32,7 +32,7 @@ class Styles(Handler):
         self._levels: dict[str, int] = {}
         self._hidden: dict[str, bool] = {}
         self._parents: dict[str, str] = {}
-        self._in_paragraph = False  # properties of the paragraph's mark, not of its text
+        self._in_paragraph = False  # in the properties of the paragraph's mark, not of its text
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         value = attributes.get("val", "")
@@ -91,9 +91,9 @@ class Body(Prose):
         self._styles = styles
         self._in_text = False
         self._in_mark = False  # properties of the paragraph's mark
-        self._dropping = 0  # depth in what is not shown
+        self._dropping = 0  # depth in content that is not shown
         self._style = False  # whether the paragraph's style is hidden
-        self._vanished: bool | None = None  # what the run says itself
+        self._vanished: bool | None = None  # the run's own setting
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if name in _DROPPED or self._dropping:
@@ -162,7 +162,7 @@ def read_docx(path: str, content: bytes) -> Document:
         styles = Styles()
         archive.feed(f"{folder}/styles.xml", styles)
         body = Body(styles, Assembly(limits.DOCUMENT_TEXT))
-        body.assembly.once = True  # the header of each section and page side
+        body.assembly.once = True  # every section and page side may have the same header
         for part in sorted(set(beside)):
             archive.feed(part, body)
         body.assembly.once = False

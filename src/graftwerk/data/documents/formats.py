@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ..tables import Reading
 
 _TABLES = "data.documents.tables:"
-# ending -> module and function
-_PARSERS = {  # each is given the path, for messages, and the content
+# extension -> module and function
+_PARSERS = {  # each takes the path, for messages, and the content
     ".md": "data.documents.text:read_markdown",
     ".markdown": "data.documents.text:read_markdown",
     ".txt": "data.documents.text:read_plain",

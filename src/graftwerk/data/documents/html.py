@@ -25,7 +25,7 @@ _BLOCKS = frozenset(
     figcaption figure footer form header hr legend li main nav ol p pre search section summary
     table ul""".split()
 )
-_BOXES = frozenset({"button", "textarea", "meter", "progress"})  # apart from the words beside
+_BOXES = frozenset({"button", "textarea", "meter", "progress"})  # separated from adjacent text
 _HEADINGS = {"title": 0, "h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
 _BULLET = "- "
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s{0,5}=\s{0,5}[\"']?([A-Za-z0-9_-]{1,40})", re.I)
@@ -67,7 +67,7 @@ def _hidden(parser: "LexborHTMLParser") -> set[int]:
     """The elements that rules of the page itself keep from being shown."""
     from selectolax.lexbor import SelectolaxError
 
-    shown: dict[int, tuple[int, bool]] = {}  # by element: weight of the rule, and what it says
+    shown: dict[int, tuple[int, bool]] = {}  # by element: specificity of the rule, and visibility
     for node in parser.css("[hidden]"):
         if (node.attributes.get("hidden") or "").lower() != "until-found":
             shown[node.mem_id] = (-1, False)
@@ -76,7 +76,7 @@ def _hidden(parser: "LexborHTMLParser") -> set[int]:
         weight += len(_TAG.findall(selector))
         try:
             nodes = parser.css(selector)
-        except SelectolaxError:  # what the library does not know, it does not match
+        except SelectolaxError:  # selectors unknown to the library do not match
             continue
         for node in nodes:
             if weight >= shown.get(node.mem_id, (-2, True))[0]:
@@ -101,7 +101,7 @@ def _rules(parser: "LexborHTMLParser") -> Iterator[tuple[str, bool]]:
     left = _MOST_RULES
     for style in parser.css("style"):
         sheet = _COMMENT.sub(" ", (style.text() or "")[:_STYLE_CHARACTERS])
-        opened: list[str] = []  # what stands before each open brace
+        opened: list[str] = []  # text before each open brace
         piece = ""
         for part in _BRACE.split(sheet):
             if part == "{":
@@ -109,7 +109,7 @@ def _rules(parser: "LexborHTMLParser") -> Iterator[tuple[str, bool]]:
             elif part == "}" and opened:
                 selectors = opened.pop()
                 visible = _is_visible(piece)
-                # rules inside of @media and the like hold on some screens only
+                # rules inside @media and similar blocks apply to some screens only
                 if opened or visible is None or selectors.startswith("@"):
                     continue
                 for selector in filter(None, map(str.strip, selectors.split(","))):
@@ -129,7 +129,7 @@ def decode(content: bytes, name: str) -> str:
         if declared is None or raw.is_binary(content):
             raise
         label = declared.group(1).decode("ascii").lower()
-        # the encoding standard of the web reads latin-1 as its superset
+        # the WHATWG encoding standard decodes latin-1 as its superset
         label = "windows-1252" if label in {"iso-8859-1", "latin1", "us-ascii"} else label
         try:
             return content.decode(label)
@@ -174,7 +174,7 @@ class _Page:
         self.assembly = assembly
         self._number = number
         self._pieces: list[str] = []
-        self._heading: str | None = None  # tag of the heading that is open
+        self._heading: str | None = None  # tag of the open heading
         self._preformatted = 0
 
     def see(self, node: "LexborNode", entering: bool) -> None:

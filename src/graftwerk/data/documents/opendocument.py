@@ -12,7 +12,7 @@ from .archive import Archive, Prose, open_archive
 from .document import Assembly, Document
 
 _DELETED = "tracked deletions left out"
-_NAMES = frozenset({"creator", "date", "initials", "sender-initials"})  # of who comments
+_NAMES = frozenset({"creator", "date", "initials", "sender-initials"})  # metadata of a comment
 _SPANS = frozenset({"span", "section", "hidden-text"})
 _PARTS = ("styles.xml", "content.xml")
 _MOST_SPACES = 100
@@ -49,10 +49,10 @@ class _Text(Prose):
         super().__init__(assembly)
         self._hiding = hidden
         self._only = only
-        self._path: list[str] = []  # of open elements, in what is read
-        self._dropping = 0  # depth in what is not shown, or only names
-        self._invisible: list[bool] = []  # of the open paragraphs, spans and sections
-        self._first = False  # whether the next paragraph begins an item of a list
+        self._path: list[str] = []  # open elements inside the content that is read
+        self._dropping = 0  # depth in content that is not shown, or is only metadata
+        self._invisible: list[bool] = []  # for each open paragraph, span and section
+        self._first = False  # whether the next paragraph begins a list item
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         if not self._path and name not in self._only:

@@ -24,7 +24,7 @@ _INVISIBLE = 2 | 32  # flags of an annotation: hidden, not viewed
 _PASSWORD, _BUTTON = 1 << 13, 1 << 16  # flags of a field
 _NOTES = frozenset({"/FreeText", "/Text", "/Highlight", "/Underline", "/StrikeOut", "/Squiggly"})
 _ANNOTATIONS = 10_000  # of one page
-_NAMED = 5  # pages that a note names
+_NAMED = 5  # number of pages that a note names
 
 
 def read_pdf(path: str, content: bytes) -> Document:
@@ -84,7 +84,7 @@ def _read_pages(reader: "PdfReader", path: str, listener: _Listener) -> Document
             text = page.extract_text()
         except (MemoryError, LimitExceeded):
             raise
-        except Exception as error:  # parsers raise nearly every class on damaged files
+        except Exception as error:  # parsers raise almost any exception on damaged files
             broken.append(number)
             causes[f"{type(error).__name__}: {str(error)[:80]}"] = None
             continue
@@ -155,7 +155,7 @@ def _field(widget: Any) -> str:
     names: list[str] = []
     found: dict[str, Any] = {}
     node = widget
-    for _ in range(limits.FOLDER_DEPTH):  # a field may be in a field
+    for _ in range(limits.FOLDER_DEPTH):  # fields may be nested
         if node is None:
             break
         if "/T" in node:

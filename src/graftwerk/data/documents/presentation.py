@@ -11,7 +11,7 @@ from .archive import Archive, Prose, open_archive
 from .document import Assembly, Document
 
 _TITLES = frozenset({"title", "ctrTitle"})
-_FIELDS = frozenset({"sldNum", "dt", "ftr", "hdr", "sldImg"})  # placeholders of each page alike
+_FIELDS = frozenset({"sldNum", "dt", "ftr", "hdr", "sldImg"})  # placeholders repeated on each page
 _PARTS = ("diagramData", "notesSlide", "comments")
 _SHAPES = frozenset({"sp", "pic", "graphicFrame", "cxnSp", "grpSp"})
 
@@ -30,7 +30,7 @@ class _Slide(Prose):
         super().__init__(assembly)
         self._in_text = False
         self._title = False
-        self._field = 0  # depth in a placeholder that says the same on each page
+        self._field = 0  # depth in a placeholder with the same text on each page
         self._invisible = 0  # depth in a hidden shape
         self._fallback = 0
         self._depth: list[str] = []

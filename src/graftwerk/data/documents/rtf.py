@@ -17,7 +17,7 @@ _TOKEN = re.compile(
     rb"|(?P<brace>[{}])|[\r\n]+|(?P<text>[^\\{}\r\n]+)|\\",
     re.DOTALL,
 )
-# groups that hold no text of the document
+# groups without document text
 _SKIPPED = frozenset(
     b"""fonttbl colortbl stylesheet info pict object themedata colorschememapping datastore
     latentstyles listtable listoverridetable rsidtbl generator xmlnstbl fldinst filetbl revtbl
@@ -27,7 +27,7 @@ _SKIPPED = frozenset(
 _APART = frozenset(
     b"footnote header headerl headerr headerf footer footerl footerr footerf annotation".split()
 )
-_READ = frozenset({b"annotation", b"shpinst", b"shptxt"})  # of those that old programs are to skip
+_READ = frozenset({b"annotation", b"shpinst", b"shptxt"})  # read though marked to be skipped
 _SIGNS = {
     b"par": "\n\n", b"sect": "\n\n", b"page": "\n\n", b"line": "\n", b"tab": "\t", b"cell": " | ",
     b"row": "\n", b"emdash": "\u2014", b"endash": "\u2013", b"bullet": "\u2022",
@@ -37,7 +37,7 @@ _SIGN_CHARACTERS = {b"~": "\xa0", b"-": "\xad", b"_": "\u2011", b"\n": "\n\n", b
 _CODE_PAGES = {0: "cp1252", 128: "cp932", 129: "cp949", 134: "cp936", 136: "cp950", 161: "cp1253",
                162: "cp1254", 163: "cp1258", 177: "cp1255", 178: "cp1256", 186: "cp1257",
                204: "cp1251", 222: "cp874", 238: "cp1250"}  # fmt: skip
-_DEPTH = 1_000  # groups in each other
+_DEPTH = 1_000  # nested groups
 _BLANK_LINE = re.compile(r"\n[ \t]*+\n")
 
 
@@ -50,7 +50,7 @@ class _State:
     deleted: bool = False
     unicode_skip: int = 1
     font: int = 0
-    apart: int | None = None  # where the text of a footnote begins
+    apart: int | None = None  # start of a footnote's text
 
 
 def read_rtf(path: str, content: bytes) -> Document:
@@ -69,11 +69,11 @@ class _Reader:
         self._states: list[_State] = []
         self._pieces: list[str] = []
         self._apart: list[str] = []
-        self._bytes = bytearray()  # of letters in the code page, decoded together
+        self._bytes = bytearray()  # characters in the code page, decoded together
         self._page = "cp1252"
         self._fonts: dict[int, str] = {}
         self._in_fonts = False
-        self._skip = 0  # letters that stand for what \u said, for old programs
+        self._skip = 0  # fallback characters after \u, for old programs
         self._starred = False
 
     def read(self, path: str, content: bytes) -> Document:

@@ -43,11 +43,11 @@ _LONGEST_REPLY = 8 * limits.TEXT_FILE
 _ERRORS: dict[str, type[BadInput]] = {"BadFile": BadFile, "LimitExceeded": LimitExceeded}
 _ROOT = str(Path(__file__).parents[3])
 _START = (
-    "import sys; sys.path.insert(3, sys.argv[1]); "  # behind the three of the standard library
+    "import sys; sys.path.insert(3, sys.argv[1]); "  # after the three paths of the standard library
     "from graftwerk.data.documents.worker import main; main()"
 )
 _NO_REPLY = (_Stopped, OSError, ValueError, KeyError, TypeError)
-# -I: neither the current folder nor the environment decides what the worker imports
+# -I: imports depend neither on the current folder nor on environment variables
 COMMAND = (sys.executable, "-I", "-c", _START, _ROOT)
 
 
@@ -95,7 +95,7 @@ class Reader:
             return formats.parse(path)
         try:
             result = _result(path, self._ask(path))
-        except BaseException as stop:  # Ctrl-C too: the next reply would be that to this request
+        except BaseException as stop:  # Ctrl-C too: the next reply would answer this request
             self.close()
             if not isinstance(stop, _NO_REPLY):
                 raise
@@ -157,7 +157,7 @@ def _start_worker() -> "subprocess.Popen[bytes]":
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         bufsize=0,
-        start_new_session=True,  # Ctrl-C is for the parent to answer
+        start_new_session=True,  # the parent handles Ctrl-C
     )
 
 

@@ -62,7 +62,7 @@ def read_jsonl(path: str, content: bytes, reading: Reading = AS_FOUND) -> Docume
     for line, value in rows:
         try:
             described = "\n".join(_describe("", value))
-        except RecursionError as error:  # deep values are described by recursion
+        except RecursionError as error:  # nested values are described recursively
             raise BadFile(
                 f"line {line:,} of {name!r} is no JSON: it is nested too deeply.",
                 "One JSON value a line is read.",

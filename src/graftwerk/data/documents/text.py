@@ -21,8 +21,8 @@ _FRONT_MATTER_END = re.compile(r"^(?:---|\.\.\.)[ \t]*+\r?$", re.MULTILINE)
 _RST_UNDERLINE = re.compile(r"([!-/:-@\[-`{-~])\1++[ \t]*+$")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _SENTENCE_END = re.compile(r"[.!?…:;,](?:\s|$)")
-_TITLE = 60  # characters; a longer line of plain text is no title
-_SHORT_TITLE = 40  # and of one that no blank line follows; prose is wrapped later than this
+_TITLE = 60  # characters; a longer line of plain text is not a title
+_SHORT_TITLE = 40  # for a title without a blank line after it; prose is wrapped at a larger width
 _SPECIAL_LINE = 2 * HEADING_CHARACTERS  # a longer line is never a heading, underline or fence
 
 
@@ -62,7 +62,7 @@ class _Paragraph:
         self._reset()
 
     def _reset(self) -> None:
-        self.lines: list[str] = []  # the first three; a heading has no more
+        self.lines: list[str] = []  # the first three; a heading does not have more
         self._start = self._end = self._line = 0
 
     def take(self, start: int, end: int, number: int) -> None:

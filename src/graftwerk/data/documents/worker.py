@@ -51,7 +51,7 @@ def _answer(requested: Any) -> dict[str, Any]:
         return _error(error)
     except MemoryError:
         raise
-    except Exception as error:  # parsers raise nearly every class on damaged files
+    except Exception as error:  # parsers raise almost any exception on damaged files
         name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
         kind = formats.suffix_of(path)[1:]
         reason = f"{name!r} cannot be read as {kind}: its parser failed ({type(error).__name__})."

@@ -1,4 +1,4 @@
-"""The one reader of tables, whatever format and dialect they are written in."""
+"""Tables in all supported formats and dialects."""
 
 from .numbers import NumberFormat
 from .table import (

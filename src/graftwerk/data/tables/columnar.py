@@ -1,4 +1,7 @@
-"""Parquet and Arrow: columns of known types, whose unpacked size is bounded before it is taken."""
+"""Parquet and Arrow: columns of known types, with a limit on their unpacked size.
+
+The limit is checked before values are converted to Python objects.
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,8 +15,8 @@ if TYPE_CHECKING:
     import pyarrow
 
 _BATCH = 65_536  # rows
-_VALUE_BYTES = 8  # at least, of every value in memory
-_PREFIXES = "DELTA_BYTE_ARRAY"  # stores what a text shares with the one before it only once
+_VALUE_BYTES = 8  # minimum size of a value in memory
+_PREFIXES = "DELTA_BYTE_ARRAY"  # stores the prefix shared with the previous text only once
 
 
 def read_parquet(path: Path, source: Path | IO[bytes]) -> Table:
@@ -35,7 +38,7 @@ def read_parquet(path: Path, source: Path | IO[bytes]) -> Table:
             risky = _require_size(path, file.metadata)
         if not isinstance(source, Path):
             source.seek(0)
-        # texts that repeat stay stored once until their whole size is known
+        # repeated texts stay dictionary-encoded until their total size is known
         flat = [one.name for one in file.schema_arrow if not pyarrow.types.is_nested(one.type)]
         with pyarrow.parquet.ParquetFile(source, read_dictionary=flat) as file:
             rows = limits.DATA_UNPACKED // max(risky, 1) if risky else _BATCH
@@ -48,7 +51,7 @@ def read_parquet(path: Path, source: Path | IO[bytes]) -> Table:
 
 
 def _require_size(path: Path, metadata: Any) -> int:
-    """Refuse what is known to be too large; give the size of a column that may unfold further."""
+    """Refuse a file known to be too large; return the size of a column that may expand further."""
     require_rows(path.name, metadata.num_rows)
     total = risky = 0
     for group in range(metadata.num_row_groups):
@@ -103,7 +106,7 @@ def read_arrow_folder(path: Path) -> Table:
 
 
 def _parts(path: Path) -> list[Path]:
-    """The files of an Arrow folder."""
+    """Return the files of an Arrow folder."""
     state = files.read_json(path / ARROW_STATE)
     listed = state.get("_data_files") if isinstance(state, dict) else None
     names = [one.get("filename") for one in listed or () if isinstance(one, dict)]
@@ -121,7 +124,7 @@ def _parts(path: Path) -> list[Path]:
 def _columns(
     path: Path, schema: "pyarrow.Schema", batches: Iterator["pyarrow.RecordBatch"]
 ) -> dict[str, list[Any]]:
-    """The values of every column; stops before more than the limit is unpacked."""
+    """Return the values of every column; stops before more than the limit is unpacked."""
     columns: dict[str, list[Any]] = {name: [] for name in schema.names}
     if len(columns) < len(schema.names):
         raise BadFile(f"{path.name!r} has two columns of one name.", "Name them differently.")
@@ -137,7 +140,7 @@ def _columns(
 
 
 def _unfolded(values: "pyarrow.Array") -> int:
-    """Bytes of an array when every value that repeats is written out."""
+    """Return the size of an array in bytes with its dictionary encoding expanded."""
     import pyarrow
     import pyarrow.compute
 
@@ -154,7 +157,7 @@ def _unfolded(values: "pyarrow.Array") -> int:
 
 
 def _features_of(schema: "pyarrow.Schema") -> Mapping[str, Any]:
-    """What `datasets` noted of the columns of a Parquet file."""
+    """Return the features that `datasets` stored in the metadata of a Parquet file."""
     content = (schema.metadata or {}).get(b"huggingface", b"{}")
     try:
         found = files.parse_json(content)
@@ -180,7 +183,7 @@ def _as_table(
 
 
 def _named(value: Any, names: list[Any]) -> Any:
-    """A class by its name; -1 stands for none in `datasets`."""
+    """Return the name of a class number; None for -1, a missing label in `datasets`."""
     if not isinstance(value, int):
         return value
     if value == -1:

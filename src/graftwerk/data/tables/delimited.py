@@ -1,7 +1,7 @@
-"""Delimiter-separated text: find the one dialect of a file, and parse its rows.
+"""Delimiter-separated text: detect the dialect of a file, and parse its rows.
 
-The parser is ours because `csv` limits cells to 131,072 characters, says neither where a quote
-was opened nor what it merged, and reads `"a" b` as `a b`.
+`csv` is not used because it limits cells to 131,072 characters, does not report where a quote was
+opened or what it merged, and reads `"a" b` as `a b`.
 """
 
 import re
@@ -14,7 +14,7 @@ from ...errors import BadFile
 from .numbers import is_localized
 
 Quoting = Literal["doubled", "backslash", "none"]
-SEPARATORS = "\t;|,"  # rarest in running text first: a tie goes to the first
+SEPARATORS = "\t;|,"  # rarest in prose first: a tie goes to the first
 NAMES = {"\t": "tab", ";": "semicolon", "|": "pipe", ",": "comma", " ": "space"}
 _SAMPLE_ROWS, _SAMPLE_CHARACTERS = 500, 1 << 20
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -28,7 +28,7 @@ _ESCAPED = re.compile(r'\\(["\\])|""')
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How rows are written: the separator (empty: one column) and what a quote means."""
+    """Format of rows: the separator (empty for a single column) and the meaning of quotes."""
 
     separator: str
     quoting: Quoting = "doubled"
@@ -36,7 +36,7 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: the line it starts at, its cells, and the lines it ends at."""
+    """One row: its first line, its cells, and its last line."""
 
     line: int
     cells: list[str]
@@ -45,15 +45,15 @@ class Row:
 
 @dataclass(slots=True)
 class Findings:
-    """What a parser met that a person may want to know; lines are those of the first.
+    """Irregularities that the parser found, for notes to the user.
 
     Attributes:
-        blank: lines or rows without any content.
-        literal: cells whose opening quote ends inside of the cell; read as they stand.
-        literal_line: of the first such cell.
-        bare: cells that hold a quote but do not begin with one.
-        multiline: rows with a quoted line break.
-        multiline_line: of the first such row.
+        blank: number of lines or rows without any content.
+        literal: number of cells whose opening quote is closed inside the cell; read literally.
+        literal_line: line of the first such cell.
+        bare: number of cells that contain a quote but do not begin with one.
+        multiline: number of rows with a quoted line break.
+        multiline_line: line of the first such row.
     """
 
     blank: int = 0
@@ -66,7 +66,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """All rows of a text, and how they were found."""
+    """All rows of a text, with the detected dialect and findings."""
 
     dialect: Dialect
     rows: list[Row]
@@ -74,7 +74,7 @@ class Parsed:
 
 
 class UnclosedQuote(Exception):
-    """A quote that opens a cell and is not closed as a cell's quote is."""
+    """A quote that opens a cell without a valid closing quote."""
 
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(f"line {line:,} opens a quote {reason}")
@@ -87,8 +87,8 @@ def parse(text: str, name: str, suffix: str, separator: str | None = None) -> Pa
     Args:
         text: decoded content.
         name: of the file, for messages.
-        suffix: of the file; `.tsv` means tabs wherever there is one.
-        separator: one that the user named; None: found from the text.
+        suffix: of the file; for `.tsv` the separator is a tab if the text has one.
+        separator: given by the user; None to detect it from the text.
 
     Raises:
         BadFile: a quote is opened and not closed; the message names its line.
@@ -113,7 +113,7 @@ def parse(text: str, name: str, suffix: str, separator: str | None = None) -> Pa
 def parse_rows(
     text: str, dialect: Dialect, findings: Findings, begin: int = 0, line: int = 1
 ) -> Iterator[Row]:
-    """Parse row by row.
+    """Yield parsed rows one by one.
 
     Raises:
         UnclosedQuote: a quote opens a cell and is not closed before a separator or line end.
@@ -144,7 +144,7 @@ def parse_rows(
 
 
 class _Cells:
-    """Reads the cells of rows in which quotes mean something."""
+    """Reads the cells of rows in which quotes have a meaning."""
 
     def __init__(self, text: str, dialect: Dialect, findings: Findings) -> None:
         self._text = text
@@ -156,7 +156,7 @@ class _Cells:
         self._blanks = re.compile("[" + " \t".replace(dialect.separator, "") + "]*+")
 
     def read(self, position: int, line: int) -> tuple[list[str], int, int]:
-        """The cells of the row at `position`, where it ends, and how many lines it crosses."""
+        """Return the cells of the row at `position`, its end, and its number of line breaks."""
         cells: list[str] = []
         crossed = 0
         while True:
@@ -205,7 +205,7 @@ class _Cells:
 
 
 def _with_quoting(text: str, begin: int, line: int, separator: str, suffix: str) -> Parsed:
-    """Parse with the meaning of quotes that fits the whole text."""
+    """Parse with the quoting that fits the whole text."""
 
     def attempt(quoting: Quoting) -> Parsed:
         dialect, findings = Dialect(separator, quoting), Findings()
@@ -223,7 +223,7 @@ def _with_quoting(text: str, begin: int, line: int, separator: str, suffix: str)
             raise
         return attempt("none" if tabs else "backslash")
     if tabs:
-        # a file of tabs has no quotes, unless every cell with one is quoted as a whole
+        # quotes are literal in a TSV file, unless every cell with one is quoted as a whole
         return attempt("none") if parsed.findings.literal or parsed.findings.bare else parsed
     if parsed.findings.literal and '\\"' in text:
         try:
@@ -235,10 +235,10 @@ def _with_quoting(text: str, begin: int, line: int, separator: str, suffix: str)
 
 
 def _require_whole_rows(text: str, parsed: Parsed) -> None:
-    """Refuse a quoted line break that swallows rows: two lone quotes look like one cell.
+    """Refuse a quoted line break that merges rows: two stray quotes look like one cell.
 
-    Each line of such a row, read by itself, has the cells of a row, and a value that its column
-    has elsewhere too.
+    Each line of such a row, read on its own, has as many cells as a row, and a value that its
+    column also has elsewhere.
 
     Raises:
         UnclosedQuote: there is one.
@@ -267,7 +267,7 @@ def _fits(cells: Sequence[str], known: Sequence[set[str]]) -> bool:
 
 
 def _find_separator(text: str, begin: int, suffix: str) -> str:
-    """The separator by which the first rows have the same number of cells; empty: none has."""
+    """Return the separator for which the first rows have equally many cells; empty for none."""
     sample = text[begin : begin + _SAMPLE_CHARACTERS]
     if suffix == ".tsv" and "\t" in sample:
         return "\t"
@@ -281,11 +281,12 @@ def _find_separator(text: str, begin: int, suffix: str) -> str:
 
 
 def _score(sample: str, separator: str, cut: bool) -> tuple[float, bool, float, int] | None:
-    """How well a separator explains a sample; None where it makes no columns.
+    """Return how well a separator explains a sample; None if it gives no columns.
 
     Returns:
-        Share of rows that have the usual number of cells, whether it stands without a space
-        behind it, share of cells that hold no other separator, and the number of cells.
+        Share of rows that have the usual number of cells, whether the separator is not followed by
+        a
+        space, share of cells that contain no other separator, and the number of cells.
     """
     rows: list[list[str]] = []
     whole = True
@@ -296,7 +297,7 @@ def _score(sample: str, separator: str, cut: bool) -> tuple[float, bool, float, 
             if len(rows) == _SAMPLE_ROWS:
                 break
     except UnclosedQuote:
-        whole = cut and len(rows) > 0  # the sample may end inside of a cell
+        whole = cut and len(rows) > 0  # the sample may end inside a cell
         if separator == "\t" or not rows:
             rows = [line.split(separator) for line in _LINE_END.split(sample) if line.strip()]
             rows = rows[:_SAMPLE_ROWS]
@@ -319,5 +320,5 @@ def _score(sample: str, separator: str, cut: bool) -> tuple[float, bool, float, 
 
 
 def _most_common(widths: Counter[int]) -> int:
-    """The commonest width; the larger of two that are as common."""
+    """Return the most common width; the largest one for a tie."""
     return max(widths, key=lambda width: (widths[width], width))

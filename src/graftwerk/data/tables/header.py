@@ -1,4 +1,4 @@
-"""Whether the first row of a table names its columns, and what the columns are called then."""
+"""Header detection, and the naming of columns."""
 
 import re
 from collections.abc import Sequence
@@ -28,10 +28,10 @@ _SENTENCE_END = (".", "!", "?")
 
 
 def has_header(rows: Sequence[Sequence[Any]]) -> bool:
-    """Whether the first row names the columns, by what stands below it in each.
+    """Whether the first row is a header, judged by the values below it in each column.
 
     A number above words, or a class among classes, is data; a word above numbers, or above values
-    that repeat and do not include it, is a name. Where nothing tells, short cells that are all
+    that repeat and do not include it, is a name. If nothing decides, short cells that are all
     different and not numbers are names.
     """
     first = [_text(cell) for cell in rows[0]]
@@ -49,7 +49,7 @@ def has_header(rows: Sequence[Sequence[Any]]) -> bool:
 
 
 def _vote(name: str, values: Sequence[str]) -> int:  # noqa: PLR0911  one rule each
-    """What one column says: above 0 for a header, below 0 for data."""
+    """Return the vote of one column: above 0 for a header, below 0 for data."""
     if not values or not name:
         return 0
     if name.lower() in _USUAL and name.lower() not in {value.lower() for value in values}:
@@ -85,7 +85,10 @@ def _vote_of_texts(name: str, values: Sequence[str]) -> int:
 
 
 def _count_up(first: Sequence[str], below: Sequence[Sequence[str]]) -> set[int]:
-    """Cells of the first row that count up, as years or numbers of columns do, and no row does."""
+    """Return the columns whose first cells count up, as years or column numbers do.
+
+    Empty if the cells of another row do so too.
+    """
     locations = [location for location, cell in enumerate(first) if _INTEGER.fullmatch(cell)]
     if not locations or not below:
         return set()
@@ -113,7 +116,7 @@ def _is_run(numbers: Sequence[int]) -> bool:
 
 
 def _looks_like_names(first: Sequence[str]) -> bool:
-    """Short cells, all different, none a number."""
+    """Whether the cells are short, all different, and none is a number."""
     names = [cell for cell in first if cell]
     return len(set(names)) == len(names) and not any(
         len(cell) > _LONGEST_NAME or is_localized(cell) for cell in names
@@ -121,7 +124,7 @@ def _looks_like_names(first: Sequence[str]) -> bool:
 
 
 def _shape(text: str) -> str:
-    """Letters as `a`, digits as 9: what dates and numbers of orders have in common."""
+    """Replace letters by `a` and digits by 9: the pattern that dates or order numbers share."""
     return _DIGITS.sub("9", _LETTERS.sub("a", text))
 
 
@@ -130,9 +133,9 @@ def _text(cell: Any) -> str:
 
 
 def name_columns(first: Sequence[Any], width: int) -> tuple[list[str], list[str]]:
-    """Different names for all columns, and what had to be said of them.
+    """Return unique names for all columns, and notes on renamed ones.
 
-    An empty name becomes `column 3`; a repeated one gets a number, as data frames do it.
+    An empty name becomes `column 3`; a repeated one gets a number, as in data frames.
     """
     names: dict[str, None] = {}
     renamed = []

@@ -1,4 +1,4 @@
-"""Numbers as people write them: decimal and thousands marks, currency signs; one rule a column."""
+"""Localized numbers: decimal and thousands separators, and currency signs, detected per column."""
 
 import math
 import re
@@ -15,17 +15,17 @@ _NUMBER = re.compile(
     re.VERBOSE,
 )
 _GROUPED = re.compile(rf"\d{{1,3}}(?:([.,'\u2019{_SPACES}])\d{{3}})(?:\1\d{{3}})*")
-_SHARE = 0.5  # of the values of a column that are numbers, so that it is one of numbers
+_SHARE = 0.5  # share of numbers among the values of a numeric column
 
 
 @dataclass(frozen=True, slots=True)
 class NumberFormat:
-    """How the numbers of a column are written.
+    """Format of the numbers in a column.
 
     Attributes:
-        decimal: `.` or `,`.
-        example: a value as it stands, and as it is read.
-        unsure: the values alone do not tell the mark of decimals from that of thousands.
+        decimal: decimal separator, `.` or `,`.
+        example: a value as written, and as it is read.
+        unsure: whether the values alone do not distinguish decimal from thousands separator.
     """
 
     decimal: str
@@ -33,7 +33,7 @@ class NumberFormat:
     unsure: bool = False
 
     def describe(self, column: str) -> str:
-        """Say how the column is read."""
+        """Describe how the column is read."""
         written, read = self.example
         other = "," if self.decimal == "." else "."
         hint = f" (--decimal {other!r} reads it the other way)" if self.unsure else ""
@@ -41,7 +41,7 @@ class NumberFormat:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether Python reads a value as a number."""
+    """Whether Python parses a value as a number."""
     if isinstance(value, bool):
         return False
     if isinstance(value, int | float):
@@ -56,13 +56,13 @@ def is_plain(value: Any) -> bool:
 
 
 def is_localized(cell: str) -> bool:
-    """Whether a cell is a number in any of the ways people write them."""
+    """Whether a cell is a number in any of the supported notations."""
     cell = cell.strip()
     return len(cell) <= 64 and (is_plain(cell) or bool(_marks(cell)))
 
 
 def read_number(cell: Any, decimal: str) -> Any:
-    """The number in a cell, as Python writes it; what is no such number stays as it is."""
+    """Return the number in a cell in Python's notation; other cells are unchanged."""
     if not isinstance(cell, str):
         return cell
     text = cell.strip()
@@ -90,14 +90,15 @@ def read_number(cell: Any, decimal: str) -> Any:
 def find_format(
     values: Sequence[Any], separator: str, decimal: str | None = None, others: str | None = None
 ) -> NumberFormat | None:
-    """How the numbers of a column are written; None where Python reads them, or it has none.
+    """Return the number format of a column; None if Python parses it, or without numbers.
 
     Args:
-        values: of the column, missing ones left out.
-        separator: of the file; where the numbers alone do not tell, a comma between cells goes
-            with a decimal point, and a semicolon with a decimal comma.
-        decimal: the mark that the user named.
-        others: the mark that other columns of the file have.
+        values: of the column, without missing ones.
+        separator: of the file; if the numbers alone do not decide, a comma between cells suggests
+            a
+            decimal point, and a semicolon a decimal comma.
+        decimal: decimal separator given by the user.
+        others: decimal separator of other columns of the file.
     """
     texts = [value.strip() for value in values if isinstance(value, str)]
     if not texts or (decimal is None and all(map(is_plain, texts)) and not _could_be_groups(texts)):
@@ -125,7 +126,7 @@ def find_format(
 
 
 def _could_be_groups(texts: Sequence[str]) -> bool:
-    """Whether every point may stand for thousands, as in 1.250."""
+    """Whether every point may be a thousands separator, as in 1.250."""
     dotted = [text for text in texts if "." in text]
     return bool(dotted) and all(_GROUPED.fullmatch(text.lstrip("+-")) for text in dotted)
 
@@ -138,7 +139,7 @@ def _possible(text: str) -> frozenset[str]:
 
 
 def _marks(text: str) -> frozenset[str]:
-    """Which decimal marks explain a number; none where it is none."""
+    """Return the decimal separators with which a text is a number; empty for other texts."""
     found = _NUMBER.fullmatch(text)
     if found is None or bool(found["open"]) != bool(found["close"]):
         return frozenset()

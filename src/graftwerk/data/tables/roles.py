@@ -1,4 +1,4 @@
-"""Columns that are about a row rather than of it: dates, identifiers, numbers of rows."""
+"""Columns that describe a row without being its content: dates, identifiers, row numbers."""
 
 import re
 from collections.abc import Sequence
@@ -27,20 +27,20 @@ _NAMED_ID = re.compile(
     r"(?:^|[_ .-])(?:id|ids|uuid|guid|idx|index|key|hash)$|[a-z]I[dD]$|^(?:id|uuid)[_ .-]"
     r"|^column 1$|^unnamed: ?0(?:[._]\d+)*$|^(?:row|no|nr|number|#)$",
 )
-_NAMED_KEY = re.compile(r"(?:^|[_ .-])(?:id|ids|key)$|[a-z]I[dD]$")  # also of what recurs: user_id
+_NAMED_KEY = re.compile(r"(?:^|[_ .-])(?:id|ids|key)$|[a-z]I[dD]$")  # may repeat: user_id
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}", re.I)
 _DIGITS = re.compile(r"\d+")
 
 
 def is_date(name: str, values: Sequence[Any]) -> bool:
-    """Whether a column holds dates or times, by its values."""
+    """Whether a column holds dates or times, judged by its values."""
     texts = [str(value).strip() for value in values[:_SAMPLE]]
     form = _COMPACT if _NAMED_DATE.search(name) and all(map(str.isdigit, texts)) else _DATE
     return sum(form.fullmatch(text) is not None for text in texts) >= _MOSTLY * max(len(texts), 1)
 
 
 def is_identifier(name: str, values: Sequence[Any]) -> bool:
-    """Whether a column names its rows: all values different, and by its name or form no content."""
+    """Whether a column identifies its rows: distinct values, with the name or format of an ID."""
     texts = [str(value).strip() for value in values]
     if len(texts) < 2 or len(set(texts)) < len(texts) or any(" " in text for text in texts):
         return False
@@ -53,13 +53,13 @@ def is_identifier(name: str, values: Sequence[Any]) -> bool:
 
 
 def is_key(name: str, values: Sequence[Any]) -> bool:
-    """Whether whole numbers name something that recurs, such as a user, by the column's name."""
+    """Whether whole numbers are a key that may repeat, such as a user's, by the column name."""
     named = _NAMED_KEY.search(name) or _NAMED_KEY.search(name.lower())
     return bool(named) and all(is_plain(one) and float(one).is_integer() for one in values)
 
 
 def is_code(values: Sequence[Any]) -> bool:
-    """Whether all values are different and differ in their digits alone, as T-0017 and T-0018."""
+    """Whether all values are distinct and differ only in their digits, as T-0017 and T-0018."""
     texts = [str(value).strip() for value in values]
     if len(texts) < 3 or len(set(texts)) < len(texts) or any(" " in text for text in texts):
         return False
@@ -68,7 +68,7 @@ def is_code(values: Sequence[Any]) -> bool:
 
 
 def counts_rows(values: Sequence[Any]) -> bool:
-    """Whether whole numbers go up by one from row to row, as the index of a data frame does."""
+    """Whether whole numbers increase by one per row, as the index of a data frame does."""
     if len(values) < 3 or not all(map(is_plain, values)):
         return False
     numbers = [float(value) for value in values]

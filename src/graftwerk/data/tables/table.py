@@ -1,7 +1,7 @@
-"""Read a table: CSV, TSV, JSON lines, Excel, Parquet, or an Arrow folder of `datasets`.
+"""Tables: CSV, TSV, JSON lines, Excel, Parquet, or an Arrow folder of `datasets`.
 
-The one reader of these formats. What it finds out about a file is in its `dialect`, what a person
-should know in its `notes`; nothing is dropped or changed without a word in one of them.
+The `dialect` of a table describes the detected format, and its `notes` are messages to the user;
+nothing is dropped or changed without being reported in one of them.
 """
 
 import io
@@ -30,12 +30,12 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a user said about how tables are written; None: found from the file.
+    """Options for parsing tables, as given by the user; None to detect them from the file.
 
     Attributes:
         header: whether the first row names the columns.
         separator: between cells.
-        decimal: mark of decimals, `.` or `,`.
+        decimal: decimal separator, `.` or `,`.
         encoding: of a text file.
     """
 
@@ -45,7 +45,7 @@ class Reading:
     encoding: str | None = None
 
     def otherwise(self, other: "Reading") -> "Reading":
-        """The same, with what another says where this says nothing."""
+        """Return these options, with those of `other` for the ones that are None."""
         pairs = zip(astuple(self), astuple(other), strict=True)
         return Reading(*(other if own is None else own for own, other in pairs))
 
@@ -54,23 +54,23 @@ AS_FOUND = Reading()
 
 
 def reading_of(request: "TableRequest[Any]") -> Reading:
-    """What a request says about how tables are written."""
+    """Return the parsing options for tables in a request."""
     return Reading(request.header, request.separator, request.decimal, request.encoding)
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """Rows of a file as they stand, before they become columns.
+    """Raw rows of a file, before they are converted to columns.
 
     Attributes:
         name: of the file, for messages.
-        header: the first row where it names the columns; None: it does not.
-        rows: the others.
-        lines: where each row stands, from 1.
-        unit: what `lines` counts: `line` or `row`.
-        dialect: how the file is written, in words.
-        notes: what a person should know of it.
-        separator: between cells; empty where there is none.
+        header: the first row if it names the columns; None otherwise.
+        rows: the other rows.
+        lines: location of each row, from 1.
+        unit: unit of `lines`: `line` or `row`.
+        dialect: description of the format.
+        notes: messages to the user.
+        separator: between cells; empty if there is none.
         title: of a sheet of a workbook.
     """
 
@@ -91,11 +91,11 @@ class Table:
 
     Attributes:
         path: the file.
-        columns: values by the column's name; a missing one is None.
-        places: where each row stands in the file, for messages.
-        dialect: how the file is written, in words.
-        notes: what a person should know of how it was read.
-        formats: of columns whose numbers are not written as Python writes them.
+        columns: values by column name; None for a missing value.
+        places: location of each row in the file, for messages.
+        dialect: description of the format.
+        notes: messages to the user about how it was read.
+        formats: of columns whose numbers are not in Python's notation.
     """
 
     path: Path
@@ -106,7 +106,7 @@ class Table:
     formats: Mapping[str, NumberFormat] = field(default_factory=dict)
 
     def column(self, name: str) -> Sequence[Any]:
-        """The values of a column.
+        """Return the values of a column.
 
         Raises:
             BadInput: it is not there; says which are.
@@ -119,7 +119,7 @@ class Table:
         return self.columns[name]
 
     def numbers(self, name: str) -> Sequence[Any]:
-        """The values of a column, numbers as Python writes them; raises as `column` does."""
+        """Return a column with numbers in Python's notation; raises as `column` does."""
         values = self.column(name)
         found = self.formats.get(name)
         return values if found is None else [read_number(v, found.decimal) for v in values]
@@ -128,13 +128,13 @@ class Table:
 def read_table(
     path: Path, reading: Reading = AS_FOUND, known: Sequence[str] = (), cells: int = 0
 ) -> Table:
-    """Read a table; without a header the columns are called 1, 2, 3, ...
+    """Read a table; without a header the columns are named 1, 2, 3, ...
 
     Args:
         path: the file.
-        reading: what the user said about how it is written.
-        known: names of columns that it should have; a first row that has all is a header.
-        cells: that every row must have; 0: any number up to that of the columns.
+        reading: parsing options that the user gave.
+        known: expected column names; a first row that contains all of them is a header.
+        cells: required number of cells per row; 0 for any number up to that of the columns.
 
     Raises:
         BadFile: it is malformed, or of no known ending.
@@ -148,7 +148,7 @@ def read_table(
     elif suffix == ".parquet":
         from .columnar import read_parquet
 
-        if not path.is_file():  # opening a FIFO may never end
+        if not path.is_file():  # opening a FIFO may block forever
             raise BadFile(f"{path.name!r} is not a regular file.", "Name a file that can be read.")
         limits.require_file_size(path, limits.DATA_FILE, "table")
         table = read_parquet(path, path)
@@ -171,18 +171,18 @@ def read_table(
 
 
 def is_table(path: str | Path) -> bool:
-    """Whether a path is that of a table: by its ending, or a folder of `datasets`."""
+    """Whether a path is a table: by its extension, or a folder of `datasets`."""
     return Path(path).suffix.lower() in SUFFIXES or is_table_folder(Path(path))
 
 
 def is_table_file(value: str) -> bool:
-    """Whether a text is the path of a table that is there; any text may be asked about."""
+    """Whether a text is the path of an existing table; any text is allowed."""
     there = os.path.exists(value)  # noqa: PTH110  Path raises for what can be no path
     return there and is_table(value)
 
 
 def is_table_folder(path: Path) -> bool:
-    """Whether a folder is what `datasets.save_to_disk` writes."""
+    """Whether a folder was written by `datasets.save_to_disk`."""
     return (path / ARROW_STATE).is_file() or (path / ARROW_SPLITS).is_file()
 
 
@@ -220,7 +220,7 @@ def read_sheets(
 def split_header(
     rows: list[list[Any]], header: bool | None, known: Sequence[str] = ()
 ) -> list[Any] | None:
-    """Take the first row off where it names the columns."""
+    """Remove and return the first row if it names the columns; None otherwise."""
     if not rows:
         return None
     if header is None:
@@ -229,14 +229,14 @@ def split_header(
 
 
 def _names_all(first: Sequence[Any], known: Sequence[str]) -> bool:
-    """Whether a row holds the names of all columns that are known."""
-    if all(map(str.isdecimal, known)):  # the numbers of columns of a table without a header
+    """Whether a row contains all the expected column names."""
+    if all(map(str.isdecimal, known)):  # column numbers of a table without a header
         return False
     return set(known) <= {str(cell).strip() for cell in first}
 
 
 def require_rows(name: str, count: int) -> None:
-    """Refuse more rows than are read.
+    """Refuse a table with more rows than the limit.
 
     Raises:
         LimitExceeded: there are.
@@ -256,7 +256,7 @@ def _usual_width(rows: Sequence[Sequence[Any]]) -> int:
 
 
 def _lacks_a_name(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> bool:
-    """Whether every row has one cell more than the header: names of rows, as R writes them."""
+    """Whether every row has one cell more than the header: row names, as R writes them."""
     if not rows or any(len(row) != len(header) + 1 for row in rows) or not any(header):
         return False
     names = {row[0].strip() for row in rows}
@@ -291,7 +291,7 @@ def _notes_of(findings: Findings, encoding: str, reading: Reading) -> list[str]:
 
 
 def _ragged(rows: list[list[Any]], lines: Sequence[int], width: int) -> list[str]:
-    """Cut empty cells beyond the last column; say how many rows have too few cells."""
+    """Cut empty cells beyond the last column; return a note on rows with too few cells."""
     few: list[int] = []
     for row, line in zip(rows, lines, strict=True):
         if len(row) < width:
@@ -339,7 +339,7 @@ def _as_table(path: Path, sheets: Sequence[Sheet], reading: Reading, cells: int)
 def _formats(
     columns: Mapping[str, Sequence[Any]], separator: str, decimal: str | None
 ) -> dict[str, NumberFormat]:
-    """Of the columns whose numbers need one; sure ones decide those that are not."""
+    """Return the number formats of columns that need one; sure columns decide unsure ones."""
     values = {name: [v for v in column if not is_missing(v)] for name, column in columns.items()}
     found = {name: find_format(column, separator, decimal) for name, column in values.items()}
     marks = {one.decimal for one in found.values() if one is not None and not one.unsure}
@@ -352,7 +352,7 @@ def _formats(
 
 
 def _read_json(path: Path, text: str, encoding: str) -> Table:
-    """A JSON list of objects; what is none is read as JSON lines."""
+    """Read a JSON list of objects; other content is read as JSON lines."""
     if not text.lstrip().startswith("["):
         return _read_json_lines(path, text, encoding)
     try:
@@ -384,7 +384,7 @@ def _read_json_lines(path: Path, text: str, encoding: str) -> Table:
 
 
 def json_lines(text: str, name: str) -> list[tuple[int, Any]]:
-    """Every value of a text of JSON lines, with its line; blank lines are none.
+    """Return every value in a text of JSON lines with its line number; skip blank lines.
 
     Raises:
         BadFile: a line is not JSON; it is named.
@@ -403,7 +403,7 @@ def json_lines(text: str, name: str) -> list[tuple[int, Any]]:
 
 
 def json_objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """Every object of a file of JSON lines, with its line.
+    """Return every object in a file of JSON lines, with its line number.
 
     Raises:
         BadFile: it is missing or cannot be decoded, or a line holds no object; it is named.
@@ -430,12 +430,12 @@ def _from_objects(
 
 
 def is_number(value: Any) -> bool:
-    """Whether a cell holds a number, a finite one or not."""
+    """Whether a cell holds a number, finite or not."""
     return is_plain(value)
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a cell holds nothing: empty, null, NaN, an empty list."""
+    """Whether a cell has no value: empty, null, NaN, an empty list."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return True
     if isinstance(value, list | tuple):

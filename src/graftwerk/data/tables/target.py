@@ -1,4 +1,4 @@
-"""The column of labels of a table, or several of 0 and 1 that stand for one."""
+"""The label column of a table, or several columns of 0 and 1 in its place."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,7 +9,7 @@ from .table import Table, is_missing
 
 
 def find_target(table: Table, name: str | None) -> str:
-    """Name of the target column; without one named, the usual names are tried.
+    """Return the name of the target column; if none is named, the usual names are tried.
 
     Raises:
         BadInput: it is not there, or none was named and there is no usual one.
@@ -32,14 +32,14 @@ _TRUTHS = {"1": 1, "1.0": 1, "true": 1, "yes": 1, "0": 0, "0.0": 0, "false": 0, 
 
 
 def _truth(cell: Any) -> int | None:
-    """1 or 0 for a cell that says whether a label holds; None for any other."""
+    """Return 1 or 0 for a cell that tells whether a label holds; None for any other."""
     return _TRUTHS.get(str(cell).strip().lower())
 
 
 def with_one_hot(table: Table, target: str | None) -> Table:
-    """The table with one column of labels in place of those of 0 and 1 that a target lists.
+    """Return the table with the columns of 0 and 1 listed by `target` merged into labels.
 
-    A row with none of them has the label `()`; where every row has exactly one it is a class.
+    A row with only zeros has the label `()`; if every row has exactly one label, it is a class.
 
     Raises:
         BadInput: a cell of such a column is neither 0 nor 1.
@@ -69,6 +69,6 @@ def with_one_hot(table: Table, target: str | None) -> Table:
 
 
 def usual_target(table: Table) -> str | None:
-    """The column of a usual name of labels."""
+    """Return the column with one of the usual names of labels; None if there is none."""
     by_lower = {column.lower(): column for column in table.columns}
     return next((by_lower[usual] for usual in USUAL_TARGETS if usual in by_lower), None)

@@ -1,4 +1,4 @@
-"""Excel workbooks (.xlsx), by openpyxl: values of cells, formulas by what was last stored."""
+"""Excel workbooks (.xlsx), read by openpyxl: cell values, and the stored results of formulas."""
 
 import datetime
 import re
@@ -40,7 +40,7 @@ def read_workbook(
         without = _without_value(content, sheets) if formulas else 0
     except (GraftError, MemoryError):
         raise
-    except Exception as error:  # openpyxl raises nearly every class on damaged files
+    except Exception as error:  # openpyxl raises almost any exception on damaged files
         raise BadFile(
             f"{name!r} is not an Excel workbook that can be read: {error}.", "Save it again."
         ) from error
@@ -65,7 +65,7 @@ def _with_notes(sheet: Sheet, notes: Sequence[str]) -> Sheet:
 
 
 def _measure(name: str, content: bytes) -> list[bytes]:
-    """The XML of the sheets, after the directory of the zip was checked against the limits."""
+    """Return the XML of the sheets, after checking the zip directory against the limits."""
     try:
         archive = zipfile.ZipFile(BytesIO(content))
         entries = archive.infolist()
@@ -94,7 +94,7 @@ def _sheet(name: str, sheet: Any, reading: Reading, known: Sequence[str]) -> She
     rows: list[list[Any]] = []
     lines: list[int] = []
     blank = width = 0
-    sheet.reset_dimensions()  # what a file says of its size may be too small
+    sheet.reset_dimensions()  # the size stored in the file may be too small
     for line, cells in enumerate(sheet.iter_rows(values_only=True), 1):
         values = [_value(cell) for cell in cells]
         while values and values[-1] == "":
@@ -119,7 +119,7 @@ def _sheet(name: str, sheet: Any, reading: Reading, known: Sequence[str]) -> She
 
 
 def _require_cells(name: str, count: int) -> None:
-    """Refuse a sheet that one far cell a row makes wide."""
+    """Refuse a sheet that is made too wide by a cell far to the right."""
     if count > limits.SHEET_CELLS:
         raise LimitExceeded(
             f"{name!r} has a sheet of more than {limits.SHEET_CELLS:,} cells, empty ones included.",
@@ -128,7 +128,7 @@ def _require_cells(name: str, count: int) -> None:
 
 
 def _value(cell: Any) -> Any:
-    """A cell as text or number; dates as ISO 8601, whole floats as whole numbers."""
+    """Return a cell as text or number; dates as ISO 8601, whole floats as integers."""
     if cell is None:
         return ""
     if isinstance(cell, bool):
@@ -143,7 +143,7 @@ def _value(cell: Any) -> Any:
 
 
 def _without_value(content: bytes, sheets: Sequence[Sheet]) -> int:
-    """How many formulas a spreadsheet program has never computed."""
+    """Count the formulas without a stored result."""
     import openpyxl
 
     def cells(values: bool) -> Any:

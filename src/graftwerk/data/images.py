@@ -78,7 +78,7 @@ def read_picture(path: str, content: bytes) -> Document:
 
 
 def open_image(path: str, *, depth: bool = False) -> OpenedImage:
-    """Read and decode the first frame of an image, upright, in RGB with 8 bits per channel.
+    """Read and decode the first frame of an image, upright, in RGB with 8 bits a channel.
 
     Transparent parts are shown on white. Images with more than 8 bits per channel are scaled by
     the number of bits in use, floats by their range; nothing is clipped.
@@ -279,7 +279,7 @@ def _end_of_boxes(file: BufferedReader | BytesIO, size: int) -> int:
 
 
 def convert_image(image: "Image", name: str = "the image", *, depth: bool = False) -> OpenedImage:
-    """Convert an image in memory as `open_image` converts files; the original is not modified.
+    """Convert an image in memory as `open_image` converts files, without modifying it.
 
     Raises:
         LimitExceeded: it has too many pixels.

@@ -124,7 +124,7 @@ def _looks_like_names(first: Sequence[str]) -> bool:
 
 
 def _shape(text: str) -> str:
-    """Replace letters by `a` and digits by 9: the pattern that dates or order numbers share."""
+    """Replace letters by `a` and digits by 9, to compare dates or order numbers."""
     return _DIGITS.sub("9", _LETTERS.sub("a", text))
 
 

@@ -414,7 +414,7 @@ def read_image_folder(path: Path, note: Callable[[str], None] | None = None) -> 
         raise BadFile(f"{path} is neither a folder nor a table of images.", _FORM)
     if not path.exists():
         raise BadFile(f"{path} does not exist.", f"Name a folder of images or its {METADATA}.")
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100  links in it stay
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100  links in it are not resolved
     tables = read_image_tables(absolute, exist=False)
     found = [
         LabelledImage(str(row.path), row.caption, values_of(row.columns, set()))

@@ -108,7 +108,7 @@ def _line(line: str, reads: frozenset[Kind], reader: str) -> Item:
 def _item(value: str, reads: frozenset[Kind], reader: str) -> Item:
     """Return the item for one input that is not a table: a text or a file."""
     hint = _hint(reads)
-    exists = os.path.exists(value)  # noqa: PTH110  words may be no path that can be asked for
+    exists = os.path.exists(value)  # noqa: PTH110  a text may be an invalid path
     if not exists:
         refuse_missing(value, _ENDINGS, hint)
         if value.startswith(_STARTS) and not any(letter.isspace() for letter in value):

@@ -56,7 +56,7 @@ IMAGES = tuple(end for end in SUFFIXES if _PARSERS[end].startswith("data.images:
 
 def suffix_of(path: str) -> str:
     """Return the extension of a file's name in lower case, with its dot."""
-    return os.path.splitext(path)[1].lower()  # noqa: PTH122  a name of any bytes
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122  the name may be any bytes
 
 
 def is_image_path(path: str) -> bool:

@@ -101,7 +101,7 @@ class Reader:
             if not isinstance(stop, _NO_REPLY):
                 raise
             reason = str(stop) if isinstance(stop, _Stopped) else _NO_ANSWER
-            name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+            name = os.path.basename(path)  # noqa: PTH119  the name may be any bytes
             hint = "Leave it out, or open and save it again."
             raise BadFile(f"{name!r} cannot be read: {reason}.", hint) from stop
         if isinstance(result, BadInput):
@@ -121,7 +121,7 @@ class Reader:
         if document.kind != "image":
             return document, None
         content = raw.read_bytes(path, formats.size_limit(path))
-        name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+        name = os.path.basename(path)  # noqa: PTH119  the name may be any bytes
         if raw.sha256(content) != document.content_hash:
             raise BadFile(f"{name!r} was changed while it was read.", "Run the command again.")
         opened = decode_image(BytesIO(content), name)

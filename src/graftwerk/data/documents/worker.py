@@ -53,7 +53,7 @@ def _answer(requested: Any) -> dict[str, Any]:
     except MemoryError:
         raise
     except Exception as error:  # parsers raise almost any exception on damaged files
-        name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+        name = os.path.basename(path)  # noqa: PTH119  the name may be any bytes
         kind = formats.suffix_of(path)[1:]
         reason = f"{name!r} cannot be read as {kind}: its parser failed ({type(error).__name__})."
         return _error(BadFile(reason, "It seems damaged; open and save it again, or leave it out."))

@@ -186,7 +186,7 @@ class _Cells:
 
     def _unquoted(self, position: int) -> tuple[str, int, int]:
         found = self._plain.match(self._text, position)
-        assert found is not None  # noqa: S101  it matches nothing too
+        assert found is not None  # noqa: S101  it also matches the empty string
         self._findings.bare += '"' in found[0]
         return found[0], found.end(), 0
 

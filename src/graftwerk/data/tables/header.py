@@ -48,7 +48,7 @@ def has_header(rows: Sequence[Sequence[Any]]) -> bool:
     return _looks_like_names(first)
 
 
-def _vote(name: str, values: Sequence[str]) -> int:  # noqa: PLR0911  one rule each
+def _vote(name: str, values: Sequence[str]) -> int:  # noqa: PLR0911  one rule per return
     """Return the vote of one column: above 0 for a header, below 0 for data."""
     if not values or not name:
         return 0

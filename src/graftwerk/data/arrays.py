@@ -297,7 +297,7 @@ def _is_indicator(labels: Sequence[tuple[Any, ...]]) -> bool:
 
 
 def labels_in(label: Any, several: bool) -> list[str]:
-    """Return the label names of one item; for a row of 0 and 1, the numbers of its columns."""
+    """Return the label names of an item; for a row of 0 and 1, its column numbers."""
     if not several:
         return [label_text(label)]
     row = label if isinstance(label, tuple) else (label,)

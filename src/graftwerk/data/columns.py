@@ -1,4 +1,4 @@
-"""Selection of the table columns that a model reads: those named, or those of a suitable type."""
+"""Selection of table columns for a model: those named, or those of a suitable type."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -287,7 +287,7 @@ def _nothing(
 
 
 def _forecast_hint(table: Table, reasons: Collection[str], target: str | None) -> str:
-    """Return the command to forecast a numeric target of a table with dates; empty for others."""
+    """Return the command to forecast a numeric target; empty for a table without dates."""
     if target is None or "dates" not in reasons or not _is_numeric(table, target):
         return ""
     return (

@@ -50,7 +50,7 @@ class BoundaryData:
         return len(self.names)
 
     def __iter__(self) -> Iterator[tuple[Picture, People]]:
-        """Yield images in order of their names, each with the boundaries of every annotator."""
+        """Yield images sorted by name, each with the boundaries of every annotator."""
         for name in self.names:
             image = decode_image(io.BytesIO(self._content(name)), name).image
             picture = np.asarray(image)

@@ -107,7 +107,7 @@ def _tables_in(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def names_images(table: Path) -> bool:
-    """Whether a file with such a name is a table of images; other programs use these names too."""
+    """Whether a file with such a name is a table of images, not of another program."""
     if table.suffix == ".parquet":
         return True
     try:
@@ -122,7 +122,7 @@ def names_images(table: Path) -> bool:
 
 
 class _Reading:
-    """Reads the tables of one folder, and counts what is not read literally."""
+    """Reader of the tables of one folder, which counts what is not read literally."""
 
     def __init__(self, root: Path, exist: bool) -> None:
         self._root, self._exist = root, exist
@@ -329,7 +329,10 @@ def _nothing_in(folder: Path, left_out: Mapping[str, str]) -> BadInput:
 
 
 def _images_in(folder: Path) -> Iterator[Path]:
-    """Yield every image below a folder in a fixed order, without the maps of a rendered world."""
+    """Yield every image below a folder in a fixed order.
+
+    The condition maps of a rendered world are left out.
+    """
     for location, inner, names in os.walk(folder):
         rendered = (Path(location) / "scenes").is_dir() and (Path(location) / "train").is_dir()
         inner[:] = sorted(
@@ -411,7 +414,7 @@ def read_image_folder(path: Path, note: Callable[[str], None] | None = None) -> 
         raise BadFile(f"{path} is neither a folder nor a table of images.", _FORM)
     if not path.exists():
         raise BadFile(f"{path} does not exist.", f"Name a folder of images or its {METADATA}.")
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100  links in it stay
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100  links in it are not resolved
     tables = read_image_tables(absolute, exist=False)
     found = [
         LabelledImage(str(row.path), row.caption, values_of(row.columns, set()))
@@ -437,7 +440,7 @@ def read_image_folder(path: Path, note: Callable[[str], None] | None = None) -> 
 
 
 def _labelled_by_folders(root: Path) -> Iterator[LabelledImage]:
-    """Yield every file, labelled by its folder; files in the root come last, without a label.
+    """Yield every file, labelled by its folder; unlabelled files in the root come last.
 
     If all folders are parts of a split, their subfolders are the labels.
     """

@@ -72,13 +72,13 @@ def listed(counts: Mapping[str, int]) -> str:
 
 def read_picture(path: str, content: bytes) -> Document:
     """Check that an image can be decoded; its document has no text."""
-    name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+    name = os.path.basename(path)  # noqa: PTH119  the name may be any bytes
     _decode(BytesIO(content), name, depth=False)
     return Document(path, "image", "", ())
 
 
 def open_image(path: str, *, depth: bool = False) -> OpenedImage:
-    """Read and decode the first frame of an image, upright, in RGB with 8 bits per channel.
+    """Read and decode the first frame of an image, upright, in RGB with 8 bits a channel.
 
     Transparent parts are shown on white. Images with more than 8 bits per channel are scaled by
     the number of bits in use, floats by their range; nothing is clipped.
@@ -94,13 +94,13 @@ def open_image(path: str, *, depth: bool = False) -> OpenedImage:
         LimitExceeded: too many bytes or pixels; nothing was decoded.
     """
     content = read_bytes(path, limits.IMAGE_FILE)
-    name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+    name = os.path.basename(path)  # noqa: PTH119  the name may be any bytes
     return _decode(BytesIO(content), name, depth)._replace(sha256=sha256(content))
 
 
 def read_image(path: str, notes: ImageNotes | None = None, *, depth: bool = False) -> "Image":
     """Decode an image as `open_image` does, and count its conversions in `notes`."""
-    name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+    name = os.path.basename(path)  # noqa: PTH119  the name may be any bytes
     with open_regular(path, limits.IMAGE_FILE) as file:
         opened = _decode(file, name, depth)
     if notes is not None:
@@ -279,7 +279,7 @@ def _end_of_boxes(file: BufferedReader | BytesIO, size: int) -> int:
 
 
 def convert_image(image: "Image", name: str = "the image", *, depth: bool = False) -> OpenedImage:
-    """Convert an image in memory as `open_image` converts files; the original is not modified.
+    """Convert an image in memory as `open_image` converts files, without modifying it.
 
     Raises:
         LimitExceeded: it has too many pixels.

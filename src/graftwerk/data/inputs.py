@@ -49,7 +49,7 @@ def read_inputs(
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:
-    """Concatenate several inputs; a column that one of them lacks is filled with None there."""
+    """Concatenate several inputs; missing columns are filled with None."""
     if len(parts) == 1:
         return parts[0]
     starts = accumulate((len(part.names) for part in parts[:-1]), initial=0)
@@ -98,7 +98,7 @@ def _standard_input() -> list[str]:
 
 
 def _line(line: str, reads: frozenset[Kind], reader: str) -> Item:
-    """Return the item for a line of standard input, where a text may be the name of a file."""
+    """Return the item for a line of standard input; a text may name an image file."""
     if "text" not in reads:
         return _item(line, reads, reader)
     image = "image" in reads and is_image_path(line) and os.path.isfile(line)  # noqa: PTH113
@@ -108,7 +108,7 @@ def _line(line: str, reads: frozenset[Kind], reader: str) -> Item:
 def _item(value: str, reads: frozenset[Kind], reader: str) -> Item:
     """Return the item for one input that is not a table: a text or a file."""
     hint = _hint(reads)
-    exists = os.path.exists(value)  # noqa: PTH110  words may be no path that can be asked for
+    exists = os.path.exists(value)  # noqa: PTH110  a text may be an invalid path
     if not exists:
         refuse_missing(value, _ENDINGS, hint)
         if value.startswith(_STARTS) and not any(letter.isspace() for letter in value):

@@ -131,7 +131,7 @@ def stands_for_none(value: Any) -> bool:
 
 
 def looks_like_lists(values: Sequence[Any]) -> bool:
-    """Whether every label is the text of a list of quoted names, as JSON and Python write it."""
+    """Whether every label is the text of a list of quoted names, as in JSON or Python."""
     texts = [value for value in values if isinstance(value, str)]
     return len(texts) == len(values) > 0 and all(
         text.lstrip().startswith("[") and as_list(text) is not None for text in texts

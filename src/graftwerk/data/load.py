@@ -67,7 +67,7 @@ def read_class_folders(root: Path) -> Examples:
 
 
 def look_at(picture: Picture, notes: ImageNotes) -> str | LeftOut:
-    """Return the key of an image, or why it cannot be decoded; counts conversions in `notes`."""
+    """Return the key of an image, or why it cannot be decoded; count its conversions."""
     try:
         notes.add(picture.decode().notes)
         return key_of(picture)

@@ -23,10 +23,10 @@ def open_regular(path: str, limit: int) -> BufferedReader:
         BadFile: it is missing, not readable, or no regular file.
         LimitExceeded: it is larger.
     """
-    name = os.path.basename(path)  # noqa: PTH119  a name of any bytes, no Path needed
+    name = os.path.basename(path)  # noqa: PTH119  the name may be any bytes; no Path needed
     not_regular = BadFile(f"{name!r} is not a regular file.", "Name a file that can be read.")
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  opening some devices has effects
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  opening some devices has side effects
             raise not_regular
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:

@@ -289,7 +289,10 @@ def _strata(targets: Targets) -> list[str]:
 
 
 def _share(count: int, share: float) -> int:
-    """Return a share of `count`: at least one if there are two, and never all; 0 for no share."""
+    """Return a share of `count`, rounded: at least one of two or more, and never all.
+
+    0 if the share is 0.
+    """
     if share <= 0 or count < 2:
         return 0
     return min(max(1, round(count * share)), count - 1)

@@ -49,8 +49,8 @@ def list_files(paths: Sequence[str]) -> Found:
     walk = _Walk()
     for named in paths:
         try:
-            path = os.path.abspath(named)  # noqa: PTH100  links in it stay as they were named
-            state = os.stat(path)  # noqa: PTH116  a name of any bytes
+            path = os.path.abspath(named)  # noqa: PTH100  links in it are not resolved
+            state = os.stat(path)  # noqa: PTH116  the name may be any bytes
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise BadFile(f"{named!r} cannot be read: {reason}.", "Check the path.") from error

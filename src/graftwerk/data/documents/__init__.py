@@ -1,1 +1,1 @@
-"""Text out of documents, in a sandboxed worker process."""
+"""Text extraction from documents, in a sandboxed worker process."""

@@ -1,7 +1,8 @@
-"""Documents that are a zip of XML: their parts as a stream of elements, with no tree in memory.
+"""Documents stored as zipped XML, parsed as a stream of elements.
 
-The archive is measured by its directory and again while it is inflated, and a document type
-declaration is refused, so neither a zip bomb nor an entity bomb gets further than the limits.
+There is no tree in memory. The size is checked in the zip directory and again during
+decompression, and document type declarations are refused, so that zip bombs and entity bombs are
+stopped by the limits.
 """
 
 import posixpath
@@ -24,21 +25,21 @@ _OLD_OFFICE = b"\xd0\xcf\x11\xe0"  # OLE: a .doc or .ppt, or a new one with a pa
 
 
 class Handler:
-    """What takes in a part; names are local names without their namespace."""
+    """Receiver of parser events; names are local names without their namespace."""
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        """An element begins."""
+        """Handle the start of an element."""
 
     def end(self, name: str) -> None:
-        """An element ends."""
+        """Handle the end of an element."""
 
     def characters(self, text: str) -> None:
-        """Text between tags."""
+        """Handle text between tags."""
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A part that another one names: its kind, the last word of the type, and where it is."""
+    """Reference to another part: its kind (the last word of the type) and its location."""
 
     id: str
     kind: str
@@ -56,7 +57,7 @@ class _Elements(Handler):
 
 
 class Archive:
-    """An open document; made by `open_archive`.
+    """An open document, as returned by `open_archive`.
 
     Attributes:
         name: of the file, for messages.
@@ -69,7 +70,7 @@ class Archive:
         self._archive = archive
 
     def feed(self, part: str, handler: Handler) -> bool:
-        """Parse one part into `handler`; tells whether it is there."""
+        """Parse one part into `handler`; return whether the part exists."""
         if part not in self.parts:
             return False
         parser = expat.ParserCreate(namespace_separator=" ")
@@ -86,17 +87,17 @@ class Archive:
         return True
 
     def read(self, part: str) -> bytes:
-        """Content of one part."""
+        """Return the content of one part."""
         return b"".join(self._inflate(part))
 
     def elements(self, part: str, *names: str) -> list[tuple[str, dict[str, str]]]:
-        """Elements of these names with their attributes; none where the part is not there."""
+        """Return elements by name, with attributes; none if the part is missing."""
         elements = _Elements(names)
         self.feed(part, elements)
         return elements.found
 
     def relations(self, part: str = "") -> list[Relation]:
-        """What a part names, or the whole document."""
+        """Return the relations of a part, or of the whole document."""
         folder, name = posixpath.split(part)
         found = []
         links = posixpath.join(folder, "_rels", f"{name}.rels")
@@ -109,7 +110,7 @@ class Archive:
         return found
 
     def main(self, kind: str, usual: str) -> str:
-        """Name of the part that holds the document.
+        """Return the name of the part that holds the document.
 
         Raises:
             BadFile: there is none.
@@ -121,7 +122,10 @@ class Archive:
         return main
 
     def _inflate(self, part: str) -> Iterator[bytes]:
-        """Content of a part, piece by piece, counted: the directory may have lied."""
+        """Yield the content of a part in pieces.
+
+        The bytes are counted, as the sizes in the directory may be wrong.
+        """
         packed = max(1, self._archive.getinfo(part).compress_size)
         unpacked = 0
         with self._archive.open(part) as stream:
@@ -136,14 +140,14 @@ class Archive:
 
 
 def _local(key: str) -> str:
-    """Name of an attribute without its namespace; `r:` for those that name relations."""
+    """Return an attribute's name without namespace, but with `r:` for names of relations."""
     namespace, _, name = key.rpartition(" ")
     return f"r:{name}" if namespace.endswith("/relationships") else name
 
 
 @contextmanager
 def open_archive(path: str, content: bytes) -> Iterator[Archive]:
-    """Open a document once the directory of its zip keeps the limits.
+    """Open a document if the directory of its zip is within the limits.
 
     Raises:
         BadFile: it is damaged, encrypted or of an old format; raised for the caller's work too.
@@ -194,12 +198,12 @@ def _refuse_doctype(*_: object) -> None:
 
 
 def member(folder: str, reference: str) -> str:
-    """Name of the part that a reference in a part of `folder` leads to."""
+    """Return the name of the part that a reference in a part of `folder` points to."""
     return posixpath.normpath(posixpath.join(folder, unquote(reference.partition("#")[0])))
 
 
 class _Paragraph:
-    """A paragraph that is open; text boxes put one inside another."""
+    """An open paragraph; text boxes nest one inside another."""
 
     def __init__(self) -> None:
         self.pieces: list[str] = []
@@ -208,12 +212,12 @@ class _Paragraph:
 
 
 class Prose(Handler):
-    """Makes blocks of paragraphs and tables, whatever elements these are written in.
+    """Builder of blocks from paragraphs and tables, for any element names.
 
     Attributes:
-        roles: what an element is: paragraph, table, row or cell.
-        breaks: what an element stands for in running text.
-        page: of the blocks, where there are pages.
+        roles: role of each element: paragraph, table, row or cell.
+        breaks: text that replaces an element in running text.
+        page: page number of the blocks, if there are pages.
     """
 
     roles: ClassVar[Mapping[str, str]] = {}
@@ -227,14 +231,14 @@ class Prose(Handler):
         self._hidden = False  # whether hidden text was found
 
     def take(self, text: str, *, hidden: bool = False) -> None:
-        """Running text; hidden text is counted and left out."""
+        """Add running text; hidden text is counted and left out."""
         if hidden:
             self._hidden |= bool(text.strip())
         elif self._paragraphs:
             self._paragraphs[-1].pieces.append(text)
 
     def begin(self, name: str) -> bool:
-        """Begin what an element is; tells whether it is anything."""
+        """Begin an element according to its role; return whether it is known."""
         role = self.roles.get(name)
         if role == "paragraph":
             self._paragraphs.append(_Paragraph())
@@ -251,7 +255,7 @@ class Prose(Handler):
         return True
 
     def finish(self, name: str) -> None:
-        """End what an element is."""
+        """End an element according to its role."""
         role = self.roles.get(name)
         if role == "paragraph":
             self._end_paragraph()
@@ -274,7 +278,7 @@ class Prose(Handler):
             self._put(f"- {text}" if paragraph.listed and text and not self._tables else text)
 
     def _put(self, text: str) -> None:
-        """Add a block, or to the open cell; a malformed table may have none."""
+        """Add text to the open cell, or as a block; a malformed table may have no cell."""
         if not text or not self._tables or not self._tables[-1] or not self._tables[-1][-1]:
             self.assembly.add(text, page=self.page)
             return

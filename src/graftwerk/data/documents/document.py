@@ -1,4 +1,4 @@
-"""What reading a file gives: its text, and blocks that say where each part stands."""
+"""Result of reading a file: its text, divided into blocks with their locations."""
 
 import re
 from collections import Counter
@@ -21,10 +21,10 @@ class Block:
         start: first character in `Document.text`.
         end: one past the last character.
         heading: headings above it, outermost first, joined with " > ".
-        line: first line in the file, from 1, where the format has lines.
-        page: page, from 1, where the format has pages.
-        alone: true when it is never put into one passage with a neighbour: a row of a table
-            file, or a heading that nothing stands under.
+        line: first line in the file, from 1, if the format has lines.
+        page: page, from 1, if the format has pages.
+        alone: whether it is never merged with a neighbour into one passage: a row of a table
+            file, or a heading without content.
     """
 
     start: int
@@ -40,16 +40,17 @@ class Document:
     """A file that was read.
 
     Attributes:
-        path: the file, as it was named.
+        path: the file, as the user named it.
         kind: `text` or `image`.
         text: for plain text files exactly the decoded content (without a byte order mark), for
             others the extracted text; empty for an image.
         blocks: in the order of the text, not overlapping; none for an image.
-        content_hash: hexadecimal SHA-256 of the very bytes that were parsed; empty for a text that
-            is no file.
-        notes: what a person should know of how it was read, such as "transparent, on white" of an
+        content_hash: hexadecimal SHA-256 of the bytes that were parsed; empty for a text that is
+            not
+            a file.
+        notes: messages to the user about how it was read, such as "transparent, on white" for an
             image.
-        dialect: how a table is written, in words; empty for others.
+        dialect: description of the format of a table; empty for others.
     """
 
     path: str
@@ -62,7 +63,7 @@ class Document:
 
 
 class Outline:
-    """Collects the blocks of one document in their order, each under its headings."""
+    """Collector of the blocks of one document in order, each with its headings."""
 
     def __init__(self) -> None:
         self._headings: list[tuple[int, str]] = []
@@ -93,7 +94,7 @@ class Outline:
         self._append(Block(start, end, self._path, line, page, alone))
 
     def leave(self) -> None:
-        """Leave all sections: what follows stands under no heading."""
+        """Leave all sections: what follows has no heading."""
         if self._bare is not None:
             self._append(self._bare)
             self._bare = None
@@ -101,7 +102,7 @@ class Outline:
         self._path = ""
 
     def finish(self) -> tuple[Block, ...]:
-        """All blocks; a heading with nothing under it is a block too."""
+        """Return all blocks; a heading without content is a block too."""
         if self._bare is not None:
             self._append(self._bare)
             self._bare = None
@@ -124,10 +125,10 @@ class Outline:
 
 
 class Assembly:
-    """Puts together the text of a format that has none of its own, block by block.
+    """Builder of the text of a format without plain text of its own, block by block.
 
     Attributes:
-        once: whether of the blocks that are alike only the first is added.
+        once: whether only the first of several identical blocks is added.
     """
 
     def __init__(self, limit: int) -> None:
@@ -158,15 +159,15 @@ class Assembly:
                 self._seen.add(text)
 
     def leave(self) -> None:
-        """Leave all sections: what follows stands under no heading."""
+        """Leave all sections: what follows has no heading."""
         self._outline.leave()
 
     def drop(self, what: str, count: int = 1) -> None:
-        """Count what is left out or read otherwise than it stands; told with the document."""
+        """Count content that is left out or not read literally, for the document's notes."""
         self._dropped[what] += count
 
     def finish(self, path: str, notes: tuple[str, ...] = (), dialect: str = "") -> Document:
-        """The document as it was put together."""
+        """Return the assembled document."""
         blocks = self._outline.finish()
         notes += tuple(f"{what}: {count:,}" for what, count in self._dropped.items())
         return Document(path, "text", "".join(self._pieces), blocks, notes=notes, dialect=dialect)

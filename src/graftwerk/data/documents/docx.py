@@ -1,6 +1,6 @@
 """Word documents: headers and footers, the body, footnotes, endnotes and comments.
 
-Tracked changes are read as accepted; hidden text is left out. Both are counted.
+Tracked changes are read as accepted, and hidden text is left out; both are counted.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def _is_on(attributes: dict[str, str]) -> bool:
 
 
 class Styles(Handler):
-    """Which styles are headings, of which level, and which are hidden; from `styles.xml`."""
+    """Heading levels and visibility of styles, from `styles.xml`."""
 
     def __init__(self) -> None:
         self._style = ""
@@ -54,7 +54,7 @@ class Styles(Handler):
             self._in_paragraph = False
 
     def level(self, style: str) -> int | None:
-        """Heading level of a style or of what it is based on; None for other text."""
+        """Return the heading level of a style, which it may inherit; None for other text."""
         return next((self._levels[one] for one in self._line(style) if one in self._levels), None)
 
     def is_hidden(self, style: str) -> bool:
@@ -62,7 +62,7 @@ class Styles(Handler):
         return next((self._hidden[one] for one in self._line(style) if one in self._hidden), False)
 
     def _line(self, style: str) -> list[str]:
-        """A style and what it is based on, nearest first."""
+        """Return a style and its ancestors, nearest first."""
         seen: dict[str, None] = {}
         while style and style not in seen:
             seen[style] = None
@@ -71,7 +71,7 @@ class Styles(Handler):
 
 
 class Body(Prose):
-    """Makes blocks of the paragraphs and tables of a part."""
+    """Builder of blocks from the paragraphs and tables of a part."""
 
     roles: ClassVar[Mapping[str, str]] = {
         "p": "paragraph",

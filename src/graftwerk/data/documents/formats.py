@@ -1,4 +1,4 @@
-"""Which ending is read by which parser."""
+"""Mapping from file extensions to parsers."""
 
 import os
 from collections.abc import Callable, Collection
@@ -55,17 +55,19 @@ IMAGES = tuple(end for end in SUFFIXES if _PARSERS[end].startswith("data.images:
 
 
 def suffix_of(path: str) -> str:
-    """The ending of a file's name in lower case, with its dot."""
-    return os.path.splitext(path)[1].lower()  # noqa: PTH122  a name of any bytes
+    """Return the extension of a file's name in lower case, with its dot."""
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122  the name may be any bytes
 
 
 def is_image_path(path: str) -> bool:
-    """Whether the ending of `path` is that of an image."""
+    """Whether `path` has the extension of an image."""
     return suffix_of(path) in IMAGES
 
 
 def refuse_missing(named: str, endings: Collection[str], hint: str) -> None:
-    """Take a word that ends like a file for one that was mistyped; a sentence may end so.
+    """Refuse a single word with a file extension that is not an existing file.
+
+    It is probably mistyped. A sentence may end like a file name.
 
     Raises:
         BadFile: it is one word with one of the endings, and there is no such file.
@@ -77,12 +79,12 @@ def refuse_missing(named: str, endings: Collection[str], hint: str) -> None:
 
 
 def needs_sandbox(path: str) -> bool:
-    """Whether the parser may run wild on hostile content; that of plain text cannot."""
+    """Whether hostile content may break the parser; plain text parsers are safe."""
     return not _PARSERS.get(suffix_of(path), "").startswith("data.documents.text:")
 
 
 def size_limit(path: str) -> int:
-    """Bytes that a file with the ending of `path` may have; 0 for an unknown ending."""
+    """Return the maximum size in bytes for the extension of `path`; 0 if unknown."""
     module = _PARSERS.get(suffix_of(path), "").partition(":")[0]
     others = {
         "data.documents.pdf": limits.PDF_FILE,
@@ -93,7 +95,9 @@ def size_limit(path: str) -> int:
 
 
 def size_and_hash(path: str) -> tuple[int, str]:
-    """Size and SHA-256 of a file that `parse` would read; refuses what `parse` would not open.
+    """Return the size and SHA-256 of a file that `parse` would read.
+
+    Refuses a file that `parse` would not open.
 
     Raises:
         BadFile: it cannot be read.
@@ -103,19 +107,19 @@ def size_and_hash(path: str) -> tuple[int, str]:
 
 
 def is_table_path(path: str) -> bool:
-    """Whether the ending of `path` is that of a table."""
+    """Whether `path` has the extension of a table."""
     return _PARSERS.get(suffix_of(path), "").startswith(_TABLES)
 
 
 def parse(path: str, reading: "Reading | None" = None) -> Document:
-    """Read `path` in this process by the parser of its ending.
+    """Read `path` in this process with the parser for its extension.
+
+    The file is read once, so that the document's hash is that of the bytes that were parsed, even
+    if the file changes in the meantime.
 
     Args:
         path: the file.
-        reading: what the user said about how tables are written.
-
-    The file is read once, so that the document's hash is that of the bytes that were parsed,
-    whatever happens to the file meanwhile.
+        reading: parsing options for tables that the user gave.
 
     Raises:
         BadFile: it cannot be read as what its ending says.

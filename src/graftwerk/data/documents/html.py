@@ -1,4 +1,4 @@
-"""HTML: headings, paragraphs, lists and tables as text; what a browser does not show is dropped."""
+"""HTML: headings, paragraphs, lists and tables as text, without what browsers hide."""
 
 import re
 from collections.abc import Container, Iterator
@@ -48,7 +48,7 @@ def read_html(path: str, content: bytes) -> Document:
 
 
 def read_page(text: str, assembly: Assembly, number: int | None = None) -> None:
-    """Add what a page shows to a document, as its page `number`."""
+    """Add the visible text of a page to a document, as its page `number`."""
     from selectolax.lexbor import LexborHTMLParser
 
     parser = LexborHTMLParser(text)
@@ -64,7 +64,7 @@ def read_page(text: str, assembly: Assembly, number: int | None = None) -> None:
 
 
 def _hidden(parser: "LexborHTMLParser") -> set[int]:
-    """The elements that rules of the page itself keep from being shown."""
+    """Return the elements that the page's own style rules hide."""
     from selectolax.lexbor import SelectolaxError
 
     shown: dict[int, tuple[int, bool]] = {}  # by element: specificity of the rule, and visibility
@@ -89,7 +89,7 @@ def _hidden(parser: "LexborHTMLParser") -> set[int]:
 
 
 def _is_visible(declarations: str) -> bool | None:
-    """What the declarations of a style say of it; None: nothing."""
+    """Whether style declarations make an element visible; None if they do not decide."""
     said = {name.lower(): value.lower() for name, value in _DISPLAY.findall(declarations)}
     if not said:
         return None
@@ -97,7 +97,7 @@ def _is_visible(declarations: str) -> bool | None:
 
 
 def _rules(parser: "LexborHTMLParser") -> Iterator[tuple[str, bool]]:
-    """Selectors of the style sheets in the page that say how an element is displayed."""
+    """Yield selectors of the page's style sheets that set the visibility of elements."""
     left = _MOST_RULES
     for style in parser.css("style"):
         sheet = _COMMENT.sub(" ", (style.text() or "")[:_STYLE_CHARACTERS])
@@ -120,7 +120,7 @@ def _rules(parser: "LexborHTMLParser") -> Iterator[tuple[str, bool]]:
 
 
 def decode(content: bytes, name: str) -> str:
-    """Decode as any text file, else as the page itself declares."""
+    """Decode like any text file, or else in the encoding that the page declares."""
     try:
         return raw.decode(content, name)
     except BadFile:
@@ -141,7 +141,10 @@ def decode(content: bytes, name: str) -> str:
 
 
 def _walk(root: "LexborNode", hidden: Container[int]) -> Iterator[tuple["LexborNode", bool]]:
-    """Every node outside of hidden ones, on the way in and out; no recursion: it may be deep."""
+    """Yield every node on entering and leaving, without the content of hidden ones.
+
+    There is no recursion, as the tree may be deep.
+    """
     node = root
     depth = 0
     while True:
@@ -168,7 +171,7 @@ def _walk(root: "LexborNode", hidden: Container[int]) -> Iterator[tuple["LexborN
 
 
 class _Page:
-    """Gathers running text, and makes a block of it wherever a block of the page ends."""
+    """Collector of running text, which adds a block at the end of each block element."""
 
     def __init__(self, assembly: Assembly, number: int | None) -> None:
         self.assembly = assembly
@@ -178,7 +181,7 @@ class _Page:
         self._preformatted = 0
 
     def see(self, node: "LexborNode", entering: bool) -> None:
-        """Take in one step of the walk."""
+        """Process one step of the walk."""
         tag = node.tag or ""
         if tag == "-text":
             if entering:
@@ -199,7 +202,7 @@ class _Page:
             self._pieces.append(" | ")
 
     def flush(self) -> None:
-        """What was gathered is a block."""
+        """Add the collected text as a block."""
         text = "".join(self._pieces)
         self._pieces.clear()
         if not self._preformatted:

@@ -1,4 +1,4 @@
-"""Files made of other documents: books (.epub), messages (.eml), notebooks (.ipynb)."""
+"""Files composed of other documents: books (.epub), messages (.eml), notebooks (.ipynb)."""
 
 import re
 from email.message import EmailMessage, MIMEPart
@@ -17,7 +17,7 @@ _PAGES = frozenset({"application/xhtml+xml", "text/html"})
 
 
 def read_epub(path: str, content: bytes) -> Document:
-    """Read a book: its chapters in their order; the number of a chapter is its page."""
+    """Read a book: its chapters in order; the number of a chapter is its page."""
     with open_archive(path, content) as archive:
         roots = archive.elements("META-INF/container.xml", "rootfile")
         package = next((root.get("full-path", "") for _, root in roots), "")
@@ -49,7 +49,7 @@ def _read_chapter(
 
 
 def read_eml(path: str, content: bytes) -> Document:
-    """Read a message: who wrote what to whom, and its text; attachments are named and left out."""
+    """Read a message: sender, recipients, date and text; attachments are only named."""
     from email import message_from_bytes, policy
 
     message = message_from_bytes(content, policy=policy.default)
@@ -75,7 +75,7 @@ def read_eml(path: str, content: bytes) -> Document:
 
 
 def _content(part: MIMEPart, assembly: Assembly) -> str:
-    """Text of a part, also in an encoding that does not fit."""
+    """Return the text of a part, as Windows-1252 if its declared encoding does not fit."""
     payload = part.get_payload(decode=True)
     body = payload if isinstance(payload, bytes) else b""
     try:
@@ -86,7 +86,7 @@ def _content(part: MIMEPart, assembly: Assembly) -> str:
 
 
 def read_ipynb(path: str, content: bytes) -> Document:
-    """Read a notebook: texts as Markdown, code and printed output as listings."""
+    """Read a notebook: text as Markdown, code and text output as listings."""
     name = Path(path).name
     bad = BadFile(f"{name!r} is no notebook.", "Open it in Jupyter and save it again.")
     try:
@@ -122,7 +122,7 @@ def _listing(source: str) -> str:
 
 
 def _output(output: Any) -> str | None:
-    """What a cell printed; None for an image or a page."""
+    """Return the text output of a cell; None for an image or a page."""
     if not isinstance(output, dict):
         return None
     data = output.get("data")
@@ -132,7 +132,7 @@ def _output(output: Any) -> str | None:
 
 
 def _joined(lines: Any) -> str:
-    """A text, or a list of its lines."""
+    """Return a text that is given as a string or as a list of lines."""
     if isinstance(lines, list):
         lines = "".join(line for line in lines if isinstance(line, str))
     return lines.translate({0: "\ufffd"}) if isinstance(lines, str) else ""

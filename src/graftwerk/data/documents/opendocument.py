@@ -1,6 +1,7 @@
-"""Text documents of LibreOffice (.odt): headers and footers, the body, footnotes and comments.
+"""Text documents of LibreOffice (.odt).
 
-Tracked changes are read as accepted; hidden text is left out. Both are counted.
+Headers and footers, the body, footnotes and comments are read. Tracked changes are read as
+accepted, and hidden text is left out; both are counted.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ _MOST_SPACES = 100
 
 
 def _hidden_styles(archive: Archive, part: str) -> Iterator[str]:
-    """Styles that hide their text."""
+    """Yield the styles that hide their text."""
     style = ""
     for name, attributes in archive.elements(part, "style", "text-properties"):
         if name == "style":
@@ -29,12 +30,12 @@ def _hidden_styles(archive: Archive, part: str) -> Iterator[str]:
 
 
 class _Text(Prose):
-    """Makes blocks of a part.
+    """Builder of blocks from a part.
 
     Args:
-        assembly: gets them.
+        assembly: receives the blocks.
         hidden: styles that hide their text.
-        only: element whose content is read; empty: all.
+        only: elements whose content is read.
     """
 
     roles: ClassVar[Mapping[str, str]] = {

@@ -1,6 +1,7 @@
-"""PDF: the text of each page, the values of its form and its notes; a scanned page has none.
+"""PDF: the text of each page, the values of form fields, and notes.
 
-A page that cannot be read loses that page alone; what is lost is counted.
+A scanned page has no text. A page that cannot be read does not affect the others; losses are
+counted.
 """
 
 import logging
@@ -28,7 +29,7 @@ _NAMED = 5  # number of pages that a note names
 
 
 def read_pdf(path: str, content: bytes) -> Document:
-    """Read the text of a PDF, paragraphs by blank lines, each with its page."""
+    """Read the text of a PDF: paragraphs split at blank lines, each with its page."""
     from pypdf import PdfReader
     from pypdf.errors import DependencyError, PyPdfError
 
@@ -60,7 +61,7 @@ def read_pdf(path: str, content: bytes) -> Document:
 
 
 class _Listener(logging.Handler):
-    """Notices that the content of a page was only read in part, of which the parser only warns."""
+    """Detector of pages that were read only in part, for which the parser logs warnings."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -132,7 +133,7 @@ def _pages(numbers: list[int]) -> str:
 
 
 def _annotations(page: "PageObject", assembly: Assembly) -> Iterator[str]:
-    """What was filled into the form of a page, and the notes on it."""
+    """Yield the values of a page's form fields, and its notes."""
     for reference in (_value(page, "/Annots") or [])[:_ANNOTATIONS]:
         found = reference.get_object()
         kind = _value(found, "/Subtype")
@@ -146,12 +147,15 @@ def _annotations(page: "PageObject", assembly: Assembly) -> Iterator[str]:
 
 
 def _value(node: Any, key: str) -> Any:
-    """What stands under a key, behind a reference too, which `get` of a dictionary gives as one."""
+    """Return the value of a key with its reference resolved; None if it is missing.
+
+    The method `get` of a dictionary would return the reference itself.
+    """
     return node[key] if key in node else None  # noqa: SIM401
 
 
 def _field(widget: Any) -> str:
-    """`name: value` of a field of a form; empty for one without a value."""
+    """Return `name: value` of a form field; empty for one without a value."""
     names: list[str] = []
     found: dict[str, Any] = {}
     node = widget

@@ -1,4 +1,4 @@
-"""Presentations (.pptx): slides in their order, with tables, diagrams, notes and comments.
+"""Presentations (.pptx): slides in order, with tables, diagrams, notes and comments.
 
 The number of a slide is its page. Hidden slides and shapes are left out and counted.
 """

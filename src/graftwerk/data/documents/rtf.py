@@ -1,6 +1,7 @@
-"""Rich Text Format: one pass over control words, groups and text, with no tree in memory.
+"""Rich Text Format, parsed in one pass over control words, groups and text.
 
-Hidden and deleted text is left out and counted; footnotes, headers and comments are read.
+There is no tree in memory. Hidden and deleted text is left out and counted; footnotes, headers and
+comments are read.
 """
 
 import re
@@ -43,7 +44,7 @@ _BLANK_LINE = re.compile(r"\n[ \t]*+\n")
 
 @dataclass(slots=True)
 class _State:
-    """What holds until the end of a group."""
+    """Properties that apply until the end of a group."""
 
     skipped: bool = False
     hidden: bool = False
@@ -120,7 +121,7 @@ class _Reader:
             self._state = self._states.pop()
 
     def _word(self, word: bytes, number: bytes | None) -> int:
-        """Take in a control word; gives how many bytes after it are data."""
+        """Process a control word; return the number of data bytes that follow it."""
         value = int(number) if number else None
         state = self._state
         starred, self._starred = self._starred, False
@@ -198,6 +199,6 @@ class _Reader:
 
 
 def _trimmed(paragraph: str) -> str:
-    """A paragraph whose surrogates are joined, without the bar after the last cell of a row."""
+    """Join surrogates in a paragraph, and remove the bar after the last cell of a row."""
     text = paragraph.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return "\n".join(line.strip().removesuffix("|").rstrip() for line in text.split("\n"))

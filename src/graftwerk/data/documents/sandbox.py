@@ -1,6 +1,6 @@
-"""The parent of the sandbox: outlives a parser that dies, hangs or talks nonsense.
+"""Safe reading of untrusted files: text, pages, tables and images, in a sandboxed worker.
 
-Read foreign files safely: text, pages, tables and images, each from a sandboxed worker.
+This is the parent process. It survives a parser that crashes, hangs or returns invalid data.
 """
 
 import json
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class _Stopped(Exception):
-    """The worker gave no usable reply; says why in the words of the report."""
+    """Error of a worker without a usable reply; the message is the reason, for reports."""
 
 
 RECYCLE_FILES = 200
@@ -52,13 +52,14 @@ COMMAND = (sys.executable, "-I", "-c", _START, _ROOT)
 
 
 class Reader:
-    """Reads files; use it as a context manager, from one thread at a time.
+    """Reader of files; use it as a context manager, from one thread at a time.
 
-    Parsers of foreign formats run in a worker process with limits of memory and time, started at
-    the first such file and replaced after 200 files or a failure. Plain text is read here.
+    Parsers of untrusted formats run in a worker process with limits on memory and time, which is
+    started for the first such file and replaced after 200 files or a failure. Plain text is parsed
+    in this process.
 
     Args:
-        reading: what the user said about how tables are written.
+        reading: parsing options for tables that the user gave.
     """
 
     def __init__(self, reading: Reading = AS_FOUND) -> None:
@@ -78,14 +79,14 @@ class Reader:
         self.close()
 
     def close(self) -> None:
-        """End the worker."""
+        """Stop the worker."""
         if self._worker is not None:
             self._worker.kill()
             with self._worker:  # closes its pipes and waits
                 self._worker = None
 
     def read(self, path: str) -> Document:
-        """Read one file by its ending.
+        """Read one file with the parser for its extension.
 
         Raises:
             BadFile: it cannot be read as what its ending says.
@@ -100,7 +101,7 @@ class Reader:
             if not isinstance(stop, _NO_REPLY):
                 raise
             reason = str(stop) if isinstance(stop, _Stopped) else _NO_ANSWER
-            name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+            name = os.path.basename(path)  # noqa: PTH119  the name may be any bytes
             hint = "Leave it out, or open and save it again."
             raise BadFile(f"{name!r} cannot be read: {reason}.", hint) from stop
         if isinstance(result, BadInput):
@@ -108,7 +109,9 @@ class Reader:
         return result
 
     def read_with_image(self, path: str) -> tuple[Document, "Image | None"]:
-        """Read one file; an image is also decoded, from the bytes that the worker could decode.
+        """Read one file; an image is also decoded.
+
+        It is decoded in this process, from the same bytes that the worker was able to decode.
 
         Raises:
             BadFile: it cannot be read, or another process changed the image meanwhile.
@@ -118,7 +121,7 @@ class Reader:
         if document.kind != "image":
             return document, None
         content = raw.read_bytes(path, formats.size_limit(path))
-        name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+        name = os.path.basename(path)  # noqa: PTH119  the name may be any bytes
         if raw.sha256(content) != document.content_hash:
             raise BadFile(f"{name!r} was changed while it was read.", "Run the command again.")
         opened = decode_image(BytesIO(content), name)
@@ -168,7 +171,7 @@ def _descriptor(pipe: IO[bytes] | None) -> int:
 
 
 def _receive(worker: "subprocess.Popen[bytes]", count: int, deadline: float) -> bytes:
-    """Read `count` bytes of the worker's replies before `deadline`."""
+    """Read `count` bytes of the worker's reply before `deadline`."""
     descriptor = _descriptor(worker.stdout)
     received = bytearray()
     with selectors.DefaultSelector() as selector:
@@ -197,7 +200,7 @@ def _cause_of_death(worker: "subprocess.Popen[bytes]") -> str:
 
 
 def _result(path: str, reply: dict[str, Any]) -> Document | BadInput:
-    """Build what the worker tells, trusting none of it."""
+    """Build the document or error from a reply, which is validated as untrusted."""
     if "error" in reply:
         return _ERRORS[reply["error"]](str(reply["message"]), str(reply["hint"]))
     text, kind = reply["text"], reply["kind"]

@@ -14,7 +14,7 @@ from .document import Assembly, Document
 
 
 def read_csv(path: str, content: bytes, reading: Reading = AS_FOUND) -> Document:
-    """Read a CSV, TSV or Excel file; its first row names the columns, unless it looks like data."""
+    """Read a CSV, TSV or Excel file; the first row is a header unless it looks like data."""
     sheets = read_sheets(Path(path).name, content, reading)
     assembly = Assembly(limits.TEXT_FILE)
     notes: list[str] = []
@@ -29,7 +29,7 @@ def read_csv(path: str, content: bytes, reading: Reading = AS_FOUND) -> Document
 
 
 def _unnamed(sheet: Sheet) -> list[str]:
-    """Say where rows have more cells than the header names."""
+    """Return a note on rows with more cells than the header."""
     if sheet.header is None:
         return []
     long = [
@@ -85,7 +85,7 @@ def read_parquet(path: str, content: bytes, reading: Reading = AS_FOUND) -> Docu
 
 
 def _describe(label: str, value: Any) -> Iterator[str]:
-    """Lines `label: value` for every value inside `value`."""
+    """Yield a line `label: value` for every value inside `value`."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _describe(f"{label}.{key}" if label else key, inner)

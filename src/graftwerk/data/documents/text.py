@@ -1,6 +1,6 @@
-"""Plain text, Markdown and reStructuredText: the text stays as it is, offsets are the file's.
+"""Plain text, Markdown and reStructuredText, with unchanged text and offsets.
 
-One pass over the lines, in memory proportional to the blocks; nothing here can backtrack.
+Parsing is one pass over the lines without backtracking, in memory proportional to the blocks.
 """
 
 import re
@@ -27,12 +27,12 @@ _SPECIAL_LINE = 2 * HEADING_CHARACTERS  # a longer line is never a heading, unde
 
 
 def read_plain(path: str, content: bytes) -> Document:
-    """Read a file whose paragraphs are all it has."""
+    """Read a plain text file, which has paragraphs as its only structure."""
     return _read(path, content, find_paragraphs)
 
 
 def read_markdown(path: str, content: bytes) -> Document:
-    """Read Markdown: headings by # and by underline, code listings kept in one piece."""
+    """Read Markdown: headings by # and by underline, code listings as single blocks."""
     return _read(path, content, find_markdown)
 
 
@@ -54,7 +54,7 @@ def _read(path: str, content: bytes, find: Callable[[str], tuple[Block, ...]]) -
 
 
 class _Paragraph:
-    """The lines of the paragraph that is being read; closing it makes a block of it."""
+    """The lines of the current paragraph, which becomes a block when it is closed."""
 
     def __init__(self, text: str, outline: Outline) -> None:
         self._text = text
@@ -66,7 +66,7 @@ class _Paragraph:
         self._start = self._end = self._line = 0
 
     def take(self, start: int, end: int, number: int) -> None:
-        """Add the line `start:end`, the file's line `number`."""
+        """Add the line `start:end`, which is line `number` of the file."""
         line = self._text[start:end]
         if not self.lines:
             self._start, self._line = start + len(line) - len(line.lstrip()), number
@@ -76,13 +76,13 @@ class _Paragraph:
             self._end = start + len(content)
 
     def close(self) -> None:
-        """What was taken, if anything, is a paragraph."""
+        """Add the collected lines, if any, as a paragraph."""
         if self.lines:
             self._outline.add(self._start, self._end, self._line)
             self._reset()
 
     def close_as_heading(self, level: int, title: str, end: int) -> None:
-        """What was taken, up to `end`, is a heading."""
+        """Add the collected lines, up to `end`, as a heading."""
         self._outline.heading(level, title, self._start, end, self._line)
         self._reset()
 
@@ -94,10 +94,10 @@ def _lines(text: str, begin: int = 0) -> Iterator[tuple[int, int]]:
 
 
 def find_paragraphs(text: str) -> tuple[Block, ...]:
-    """Blocks of plain text: runs of lines between blank ones.
+    """Return the blocks of plain text: runs of lines between blank ones.
 
-    The first paragraph, or first line, is the title where it is short and no sentence; so is a
-    later one the heading of what follows, where that is not short as well.
+    The first paragraph, or first line, is the title if it is short and not a sentence; a later
+    such paragraph is the heading of what follows, unless that is short as well.
     """
     outline = Outline()
     paragraphs = _split_title(text, list(_paragraphs(text)))
@@ -112,7 +112,7 @@ def find_paragraphs(text: str) -> tuple[Block, ...]:
 
 
 def _paragraphs(text: str) -> Iterator[tuple[int, int, int]]:
-    """Start, end and first line of each run of lines."""
+    """Yield start, end and first line of each run of lines."""
     begin = last = first = 0
     for number, (start, end) in enumerate(_lines(text), 1):
         line = text[start:end]
@@ -128,7 +128,7 @@ def _paragraphs(text: str) -> Iterator[tuple[int, int, int]]:
 
 
 def _split_title(text: str, paragraphs: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """The paragraphs, with a title that no blank line follows cut from the first."""
+    """Split off a title from the first paragraph if no blank line follows it."""
     for start, end, line in paragraphs[:1]:
         parts = _LINE_END.split(text[start:end], maxsplit=1)
         if len(parts) == 2 and len(parts[0]) <= _SHORT_TITLE and _is_title(parts[0].rstrip()):
@@ -151,7 +151,7 @@ def _is_title(line: str) -> bool:
 
 
 def find_markdown(text: str) -> tuple[Block, ...]:
-    """Blocks of Markdown; a # inside a code listing or the front matter is no heading."""
+    """Return the blocks of Markdown; # is not a heading in code listings and front matter."""
     outline = Outline()
     paragraph = _Paragraph(text, outline)
     front_matter = _front_matter_end(text)
@@ -192,7 +192,7 @@ def find_markdown(text: str) -> tuple[Block, ...]:
 
 
 def _front_matter_end(text: str) -> int:
-    """Offset of the first line after a `---` block at the top of the file, or 0."""
+    """Return the offset after a `---` block at the top of the file, or 0."""
     first = _LINE.match(text)
     if first is None or first.group(1).rstrip() != "---":
         return 0
@@ -214,7 +214,7 @@ def _hash_heading(line: str) -> tuple[int, str] | None:
 
 
 def _underlined_title(lines: list[str]) -> str:
-    """The heading that these lines make above an underline; empty when they make none."""
+    """Return the heading formed by these lines above an underline; empty if there is none."""
     if not lines or len(lines) > 2 or _NO_TITLE.match(lines[0]):
         return ""
     title = " ".join(line.strip() for line in lines)
@@ -222,7 +222,7 @@ def _underlined_title(lines: list[str]) -> str:
 
 
 def find_rst(text: str) -> tuple[Block, ...]:
-    """Blocks of reStructuredText."""
+    """Return the blocks of reStructuredText."""
     outline = Outline()
     paragraph = _Paragraph(text, outline)
     styles: list[str] = []
@@ -243,7 +243,7 @@ def find_rst(text: str) -> tuple[Block, ...]:
 
 
 def _rst_title(lines: list[str], underline: str) -> tuple[str, str]:
-    """Style and text of the heading that `lines` and `underline` make, or empty strings."""
+    """Return style and text of the heading in `lines` and `underline`; empty if none."""
     if len(underline) > _SPECIAL_LINE or not _RST_UNDERLINE.match(underline):
         return "", ""
     underline = underline.rstrip()

@@ -1,7 +1,8 @@
-"""The sandboxed process: reads paths as JSON lines, answers each with one framed JSON object.
+"""The sandboxed worker process, which answers paths with parsed documents.
 
-A frame is the length of the JSON in 8 bytes, big-endian, then the JSON. Everything that a parser
-prints goes nowhere. After `MemoryError` the process ends, as its state cannot be trusted.
+It reads requests as JSON lines and answers each with one framed JSON object. A frame is the length
+of the JSON in 8 bytes, big-endian, then the JSON. Everything that a parser prints is discarded.
+After a `MemoryError` the process exits, as its state cannot be trusted.
 """
 
 import json
@@ -43,7 +44,7 @@ def main() -> None:
 
 
 def _answer(requested: Any) -> dict[str, Any]:
-    """Read the file of a request: a path, or a path and how tables are written."""
+    """Read the file of a request: a path, or a path with parsing options for tables."""
     path, predicted = requested if isinstance(requested, list) else (requested, None)
     try:
         document = formats.parse(path, None if predicted is None else Reading(**predicted))
@@ -52,7 +53,7 @@ def _answer(requested: Any) -> dict[str, Any]:
     except MemoryError:
         raise
     except Exception as error:  # parsers raise almost any exception on damaged files
-        name = os.path.basename(path)  # noqa: PTH119  a name of any bytes
+        name = os.path.basename(path)  # noqa: PTH119  the name may be any bytes
         kind = formats.suffix_of(path)[1:]
         reason = f"{name!r} cannot be read as {kind}: its parser failed ({type(error).__name__})."
         return _error(BadFile(reason, "It seems damaged; open and save it again, or leave it out."))
@@ -83,7 +84,7 @@ def _send(descriptor: int, reply: bytes) -> None:
 
 
 def _allow_time() -> None:
-    """Let the system end this process if nobody else does: its parent may be gone."""
+    """Limit the CPU time for the next file, in case the parent is gone."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = math.ceil(used.ru_utime + used.ru_stime + limits.PARSER_SECONDS) + 1
     _lower(resource.RLIMIT_CPU, seconds)

@@ -51,7 +51,10 @@ def read_parquet(path: Path, source: Path | IO[bytes]) -> Table:
 
 
 def _require_size(path: Path, metadata: Any) -> int:
-    """Refuse a file known to be too large; return the size of a column that may expand further."""
+    """Refuse a file that is known to be too large.
+
+    Returns the size of the largest column that may expand further; 0 if there is none.
+    """
     require_rows(path.name, metadata.num_rows)
     total = risky = 0
     for group in range(metadata.num_row_groups):

@@ -144,7 +144,7 @@ def parse_rows(
 
 
 class _Cells:
-    """Reads the cells of rows in which quotes have a meaning."""
+    """Reader of the cells of rows in which quotes have a meaning."""
 
     def __init__(self, text: str, dialect: Dialect, findings: Findings) -> None:
         self._text = text
@@ -156,7 +156,7 @@ class _Cells:
         self._blanks = re.compile("[" + " \t".replace(dialect.separator, "") + "]*+")
 
     def read(self, position: int, line: int) -> tuple[list[str], int, int]:
-        """Return the cells of the row at `position`, its end, and its number of line breaks."""
+        """Return the cells of the row at `position`, its end, and its line breaks."""
         cells: list[str] = []
         crossed = 0
         while True:
@@ -186,7 +186,7 @@ class _Cells:
 
     def _unquoted(self, position: int) -> tuple[str, int, int]:
         found = self._plain.match(self._text, position)
-        assert found is not None  # noqa: S101  it matches nothing too
+        assert found is not None  # noqa: S101  it also matches the empty string
         self._findings.bare += '"' in found[0]
         return found[0], found.end(), 0
 
@@ -267,7 +267,7 @@ def _fits(cells: Sequence[str], known: Sequence[set[str]]) -> bool:
 
 
 def _find_separator(text: str, begin: int, suffix: str) -> str:
-    """Return the separator for which the first rows have equally many cells; empty for none."""
+    """Return the separator for which the first rows have equally many cells; '' if none."""
     sample = text[begin : begin + _SAMPLE_CHARACTERS]
     if suffix == ".tsv" and "\t" in sample:
         return "\t"

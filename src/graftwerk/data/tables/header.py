@@ -48,7 +48,7 @@ def has_header(rows: Sequence[Sequence[Any]]) -> bool:
     return _looks_like_names(first)
 
 
-def _vote(name: str, values: Sequence[str]) -> int:  # noqa: PLR0911  one rule each
+def _vote(name: str, values: Sequence[str]) -> int:  # noqa: PLR0911  one rule per return
     """Return the vote of one column: above 0 for a header, below 0 for data."""
     if not values or not name:
         return 0
@@ -124,7 +124,7 @@ def _looks_like_names(first: Sequence[str]) -> bool:
 
 
 def _shape(text: str) -> str:
-    """Replace letters by `a` and digits by 9: the pattern that dates or order numbers share."""
+    """Replace letters by `a` and digits by 9, to compare dates or order numbers."""
     return _DIGITS.sub("9", _LETTERS.sub("a", text))
 
 

@@ -1,4 +1,4 @@
-"""Localized numbers: decimal and thousands separators, and currency signs, detected per column."""
+"""Localized numbers: separators and currency signs, with one format per column."""
 
 import math
 import re
@@ -90,7 +90,9 @@ def read_number(cell: Any, decimal: str) -> Any:
 def find_format(
     values: Sequence[Any], separator: str, decimal: str | None = None, others: str | None = None
 ) -> NumberFormat | None:
-    """Return the number format of a column; None if Python parses it, or without numbers.
+    """Return the number format of a column; None if it needs none, or has no numbers.
+
+    A column needs none if Python parses its numbers as they are.
 
     Args:
         values: of the column, without missing ones.

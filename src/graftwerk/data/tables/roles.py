@@ -40,7 +40,10 @@ def is_date(name: str, values: Sequence[Any]) -> bool:
 
 
 def is_identifier(name: str, values: Sequence[Any]) -> bool:
-    """Whether a column identifies its rows: distinct values, with the name or format of an ID."""
+    """Whether a column identifies its rows.
+
+    All values are distinct, and the name or format is that of an identifier.
+    """
     texts = [str(value).strip() for value in values]
     if len(texts) < 2 or len(set(texts)) < len(texts) or any(" " in text for text in texts):
         return False
@@ -53,13 +56,13 @@ def is_identifier(name: str, values: Sequence[Any]) -> bool:
 
 
 def is_key(name: str, values: Sequence[Any]) -> bool:
-    """Whether whole numbers are a key that may repeat, such as a user's, by the column name."""
+    """Whether whole numbers are a repeatable key, such as a user ID, by the column name."""
     named = _NAMED_KEY.search(name) or _NAMED_KEY.search(name.lower())
     return bool(named) and all(is_plain(one) and float(one).is_integer() for one in values)
 
 
 def is_code(values: Sequence[Any]) -> bool:
-    """Whether all values are distinct and differ only in their digits, as T-0017 and T-0018."""
+    """Whether values are distinct and differ only in their digits: T-0017, T-0018."""
     texts = [str(value).strip() for value in values]
     if len(texts) < 3 or len(set(texts)) < len(texts) or any(" " in text for text in texts):
         return False

@@ -177,7 +177,7 @@ def is_table(path: str | Path) -> bool:
 
 def is_table_file(value: str) -> bool:
     """Whether a text is the path of an existing table; any text is allowed."""
-    there = os.path.exists(value)  # noqa: PTH110  Path raises for what can be no path
+    there = os.path.exists(value)  # noqa: PTH110  Path raises for invalid paths
     return there and is_table(value)
 
 

@@ -1,4 +1,4 @@
-"""Excel workbooks (.xlsx), read by openpyxl: cell values, and the stored results of formulas."""
+"""Excel workbooks (.xlsx), read by openpyxl: cell values and stored formula results."""
 
 import datetime
 import re

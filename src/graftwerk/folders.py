@@ -7,6 +7,7 @@ other call that removes folders out of `src/`.
 
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ TRAINING_LOCK = ".training.lock"
 BOOKKEEPING = {MARKER, TRAINING_LOCK}  # names in a folder that are no result
 _MADE_BY, _FORMAT = "graftwerk", 1
 _STAGING, _NEW, _OLD = "staging", "new", "old"
+_UNMARKED_SECONDS = 60  # after which a folder without a whole marker is no longer being made
 Verify = Callable[[Path], bool]  # whether the contents of an unmarked folder prove it to be ours
 
 
@@ -185,6 +187,8 @@ def settle(target: Path) -> None:
             if not (path.name.startswith(prefix) and path.name.endswith(suffix)):
                 continue
             marker = _read_marker(path)
+            if not marker and time.time() - path.stat().st_mtime > _UNMARKED_SECONDS:
+                _remove_unmarked(path)
             if marker.get("kind") != _STAGING or marker.get("target") != target.name:
                 continue
             with suppress(OSError, GraftError), files.locked(path / MARKER) as alone:
@@ -238,7 +242,15 @@ def working_folder(target: Path, verify: Verify = never) -> Iterator[Path]:
     finally:
         with suppress(OSError, GraftError):
             remove(staging)
-        remove_empty(staging)  # where not even its marker could be written
+        _remove_unmarked(staging)
+
+
+def _remove_unmarked(staging: Path) -> None:
+    """Remove a staging folder whose marker was never completely written; it contains no more."""
+    with suppress(OSError):
+        if {path.name for path in staging.iterdir()} <= {MARKER} and not staging.is_symlink():
+            (staging / MARKER).unlink(missing_ok=True)
+            staging.rmdir()
 
 
 def _put(staging: Path, target: Path) -> None:

@@ -313,3 +313,30 @@ def test_a_marker_that_cannot_be_written(tmp_path, monkeypatch):
     with pytest.raises(NoRoom), folders.working_folder(tmp_path / "result"):
         pass
     assert names(tmp_path) == []
+
+
+def test_a_marker_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    def write(*_):
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("graftwerk.files.os.write", write)
+        with pytest.raises(NoRoom), folders.working_folder(tmp_path / "out"):
+            pytest.fail("it has no marker")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_killed_before_its_marker_was_whole_is_tidied_later(tmp_path):
+    left = tmp_path / ".out.0123abcd.tmp"
+    left.mkdir()
+    (left / folders.MARKER).touch()
+    folders.settle(tmp_path / "out")
+    assert left.exists()  # it may be about to get its marker
+    os.utime(left, (1, 1))
+    folders.settle(tmp_path / "out")
+    assert not left.exists()
+    left.mkdir()
+    (left / "mine.txt").touch()
+    os.utime(left, (1, 1))
+    folders.settle(tmp_path / "out")
+    assert (left / "mine.txt").exists()

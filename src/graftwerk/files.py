@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import limits
-from .errors import BadFile, Damaged, NoRoom
+from .errors import BadFile, Damaged, GraftError, NoRoom
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 _NO_LOCATION = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.EBUSY, errno.EXDEV}
@@ -39,6 +40,20 @@ def raise_write_error(error: OSError, path: Path, size: int | None = None) -> No
     raise error
 
 
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Raise disk errors as `OSError` that a Rust library (safetensors) reports as its own kind."""
+    try:
+        yield
+    except (OSError, GraftError):
+        raise
+    except Exception as error:
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
+
+
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Call `write(temporary_path)`, then put the result in the place of `path` in one step.
 
@@ -50,7 +65,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = mode_of_a_new_file(temporary)
-        write(temporary)
+        with disk_errors():
+            write(temporary)
         temporary.chmod(mode)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())

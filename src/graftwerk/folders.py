@@ -224,7 +224,8 @@ def working_folder(target: Path, verify: Verify = never) -> Iterator[Path]:
         with files.created_and_locked(staging / MARKER, _marker(_STAGING, target=target.name)):
             new = staging / _NEW
             new.mkdir()
-            yield new
+            with files.disk_errors():
+                yield new
             mode = files.mode_of_a_new_file(staging / ".mode")
             for path in sorted(new.rglob("*")):
                 if path.is_file():

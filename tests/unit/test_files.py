@@ -1,5 +1,6 @@
 """Files appear whole or not at all."""
 
+import errno
 import hashlib
 import os
 import resource
@@ -141,3 +142,20 @@ def test_a_place_that_cannot_be(tmp_path, name):
         files.write_bytes(tmp_path / name, b"y")
     assert (tmp_path / "file").read_bytes() == b"x"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_an_error_of_the_disk_that_a_library_reports_as_its_own(tmp_path, number):
+    """As safetensors does, whose writer is in Rust."""
+
+    def write(path):
+        path.touch()
+        raise ValueError(f"Error while serializing: I/O error: no (os error {number})")
+
+    with pytest.raises(NoRoom, match=os.strerror(number)):
+        files.write_atomically(tmp_path / "a", write)
+    with pytest.raises(NoRoom), folders.working_folder(tmp_path / "out") as folder:
+        write(folder / "a")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="something else"), files.disk_errors():
+        raise ValueError("something else")

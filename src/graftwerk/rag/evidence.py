@@ -101,7 +101,7 @@ def _floor(answerable: Sequence[float], unanswerable: Sequence[float], allowed: 
 
 
 def area_under_curve(positive: Sequence[float], negative: Sequence[float]) -> float:
-    """Chance that a positive scores above a negative; ties count half."""
+    """Return the probability that a positive scores above a negative; ties count half."""
     from bisect import bisect_left, bisect_right
 
     ordered = sorted(negative)
@@ -112,12 +112,12 @@ def area_under_curve(positive: Sequence[float], negative: Sequence[float]) -> fl
 
 
 def save_calibration(folder: Path, calibration: Calibration) -> None:
-    """Write it into the folder of an index."""
+    """Write the calibration into the folder of an index."""
     files.write_json(folder / FILE_NAME, calibration.model_dump())
 
 
 def find_calibration(folder: Path, encoder: Encoder) -> tuple[Calibration | None, str]:
-    """The calibration that holds for an index, and a line about it.
+    """Return the calibration that applies to an index, and a line that describes it.
 
     The index's own where it was made with the same weights, else the shipped one where it was.
 
@@ -141,7 +141,7 @@ def find_calibration(folder: Path, encoder: Encoder) -> tuple[Calibration | None
 
 
 def describe(calibration: Calibration) -> str:
-    """One line: source and promise."""
+    """Describe the calibration in one line: its source and its promise."""
     return (
         f"{calibration.source}: on questions like those it was set with, at most "
         f"{calibration.promised_rate:.0%} false answers (95 % confidence)"
@@ -169,7 +169,7 @@ _NO_ANSWER = 7.0  # score of "none of these sentences", by area under the curve 
 def measure_evidence(
     question: str, hits: Sequence[Hit], encoder: Encoder, measure: int = MEASURE
 ) -> float:
-    """Strength of the evidence in `hits`, 0 without any.
+    """Return the strength of the evidence in `hits`, 0 without any.
 
     Args:
         question: the question.
@@ -188,7 +188,7 @@ def measure_evidence(
 
 
 def find_features(question: str, hits: Sequence[Hit], encoder: Encoder) -> Features:
-    """Cosine of the nearest sentence, share of the question's words, and lead of one sentence."""
+    """Return best sentence cosine, share of the question's words, and lead of one sentence."""
     sources = [Source(number, hit) for number, hit in enumerate(hits[:_READ_HITS], 1)]
     sentences = reading.list_sentences(sources)
     if not sentences:

@@ -75,7 +75,7 @@ BATCH_PIXELS = 50_000_000  # of images held in memory at once, about 150 MB
 
 @dataclass(slots=True)
 class _Pending:
-    """A file that was read and waits for its vectors."""
+    """File that has been read and waits for its vectors."""
 
     path: str
     content_hash: str
@@ -86,7 +86,7 @@ class _Pending:
 
 
 class Intake:
-    """Takes files in, batch by batch.
+    """Adds files to an index, batch by batch.
 
     Args:
         index: the index, or None when it is to be made with the first file that can be stored.
@@ -138,7 +138,7 @@ class Intake:
         self.change.converted = dict(self.notes.counts)
 
     def remove_vanished(self, folders: Sequence[str], stored: Mapping[str, str]) -> None:
-        """Take out what was stored from these folders and is no longer on the disk."""
+        """Remove files stored from these folders that are no longer on the disk."""
         inside = tuple(folder.rstrip(os.sep) + os.sep for folder in folders)
         gone = [path for path in stored if path.startswith(inside) and not os.path.lexists(path)]
         if gone and self.index is not None:

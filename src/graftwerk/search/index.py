@@ -1,4 +1,4 @@
-"""An index on disk: opening, making, writing. What readers see is in `view.py`.
+"""An index on disk: opening, creating, writing. Readers use `search.rows.View`.
 
 `graft.sqlite` holds everything; `vectors.safetensors` is made from it for speed, `seal.json` holds
 checksums of both while the last write ended well. A file's passages and vectors are committed

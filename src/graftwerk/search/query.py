@@ -219,7 +219,7 @@ class _Same:
     def copies(
         self, view: View, keys: Sequence[int], where: Filter | None
     ) -> dict[int, list[Location]]:
-        """Return the other locations of some hits' contents, sorted: among the ranked and beyond."""
+        """Return other locations of the hits' contents, sorted: among the ranked and beyond."""
         equal, given = view.equal_inputs(keys, where), set(keys)
         return {
             key: sorted(

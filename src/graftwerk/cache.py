@@ -1,4 +1,4 @@
-"""Folders in the cache that can be made again: built once, hashed, checked at every load."""
+"""Rebuildable folders in the cache: built once, hashed, and checked at every load."""
 
 import logging
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def cached_folder(folder: Path, build: Callable[[Path], dict[str, Any]]) -> dict
 
 
 def _sound_facts(folder: Path) -> dict[str, Any] | None:
-    """What is remembered about the folder, where it is there and every file matches its hash."""
+    """Return the recorded facts of the folder if it exists and every file matches its hash."""
     try:
         manifest = files.read_json(folder / _MANIFEST)
         facts: dict[str, Any] = manifest["facts"]

@@ -1,4 +1,4 @@
-"""How kernels are compiled: once per machine, then kept in the cache folder."""
+"""Compilation of kernels: once per machine, then stored in the cache folder."""
 
 import hashlib
 import inspect

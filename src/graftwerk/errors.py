@@ -47,7 +47,7 @@ class GraftError(Exception):
         return f"{self.message} {self.hint}".strip()
 
     def to_json(self) -> dict[str, str]:
-        """The error as the `--json` output and the HTTP body show it."""
+        """Return the error as shown by the `--json` output and the HTTP body."""
         return {"error": type(self).__name__, "message": self.message, "hint": self.hint}
 
 
@@ -82,7 +82,7 @@ class BadValue(BadInput):
         super().__init__(self.spelled(field), hint)
 
     def spelled(self, name: str) -> str:
-        """The message with another name for the field, as an option of the command line has."""
+        """Return the message with another name for the field, such as its command-line option."""
         if self.missing:
             return f"{name} is missing: {self.allowed}."
         try:

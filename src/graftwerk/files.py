@@ -30,7 +30,7 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 def raise_write_error(error: OSError, path: Path, size: int | None = None) -> NoReturn:
-    """Turn an `OSError` met while writing `path` into a `NoRoom` that names path and bytes."""
+    """Convert an `OSError` raised while writing `path` to a `NoRoom` with path and bytes."""
     if error.errno in _NO_ROOM | _NO_LOCATION | {errno.EIO}:
         amount = f" ({size:,} bytes)" if size is not None else ""
         raise NoRoom(
@@ -116,7 +116,7 @@ def write_plain(path: Path, content: bytes) -> None:
 
 
 def write_sealed_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a record with a hash of itself, so that a change of it is noticed.
+    """Write a record together with its own hash, so that later changes are detected.
 
     It guards against accidents and hasty edits, not against somebody who writes the hash again.
     """
@@ -160,7 +160,7 @@ def append_text(path: Path, content: str) -> None:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Exchange two names in one step of the kernel; false where it or the disk cannot do that."""
+    """Exchange two names atomically; return False if the kernel or the disk cannot."""
     import ctypes
 
     try:

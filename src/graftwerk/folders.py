@@ -31,13 +31,13 @@ def never(_: Path) -> bool:
 
 
 def kind_of(folder: Path) -> str | None:
-    """The kind in the folder's marker; None where it has no marker of ours."""
+    """Return the kind in the folder's marker; None if it has no marker of ours."""
     kind = _read_marker(folder).get("kind")
     return kind if isinstance(kind, str) else None
 
 
 def entries(folder: Path) -> list[str]:
-    """Names in a folder, without its marker and the locks that a killed run leaves there."""
+    """Return the names in a folder, except its marker and the locks left by killed runs."""
     if not folder.is_dir():
         return []
     return sorted(path.name for path in folder.iterdir() if not _is_bookkeeping(path))

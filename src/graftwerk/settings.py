@@ -1,4 +1,4 @@
-"""What the environment decide: cache folder, device, offline mode, threads.
+"""Settings from the environment: cache folder, device, offline mode, threads.
 
 The only module of the package that reads or sets variables of the environment.
 """
@@ -29,7 +29,7 @@ _NO_TELEMETRY = {
 
 
 def forbid_telemetry() -> None:
-    """Switch off what libraries send home; what the user has set himself stays.
+    """Disable the telemetry of libraries; what the user has set explicitly stays.
 
     Called when the package is imported, so before any of these libraries is. Processes that are
     started later inherit it.
@@ -48,7 +48,7 @@ def use_one_numeric_thread() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Surroundings of this process.
+    """Environment of this process.
 
     Attributes:
         cache: folder for what can be made again: exported graphs, distilled encoders, features.

@@ -42,7 +42,7 @@ UNFINISHED_LOADING = re.compile(r"[!<]$")
 
 
 def strip_controls(text: str) -> str:
-    """`text` without escape sequences and control characters."""
+    """Return `text` without escape sequences and control characters."""
     return _CONTROL.sub("", _ESCAPE.sub("", text))
 
 
@@ -52,7 +52,7 @@ def disarm(text: str) -> str:
 
 
 def plain_text(text: str) -> str:
-    """`text` without control characters, and with images and HTML tags disarmed."""
+    """Return `text` without control characters, and with images and HTML tags disarmed."""
     return disarm(strip_controls(text))
 
 
@@ -79,7 +79,7 @@ def rewrite(
 
 
 def shortened(text: str, most: int = 60) -> str:
-    r"""`text` on one line, cut after `most` characters.
+    r"""Return `text` on one line, cut after `most` characters.
 
     >>> shortened("one two\nthree four", 11)
     'one two th…'
@@ -103,7 +103,7 @@ def _html_row(tag: str, cells: Sequence[str]) -> str:
 
 
 def as_html(text: str) -> str:
-    """`text` escaped for HTML, control and direction characters shown as escapes."""
+    """Escape `text` for HTML; show control and direction characters as escapes."""
     from html import escape
 
     return escape(printable(text, keep_lines=True))

@@ -1,4 +1,4 @@
-"""The few types that travel between parts.
+"""Types shared between the parts of the package.
 
 Shape legend, used in every annotation of the package:
 
@@ -62,7 +62,7 @@ class Encoder(Protocol):
         ...
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of `text`, special tokens not counted."""
+        """Return the number of tokens in `text`, special tokens not counted."""
         ...
 
 
@@ -76,7 +76,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a writer gets: the full text, and its parts for writers that need no text.
+    """Input of a writer: the full text, and its parts for writers that need no text.
 
     Attributes:
         text: the prompt in the reference's form, documents framed by `nonce`.
@@ -104,7 +104,7 @@ class Writer(Protocol):
     extractive: bool
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of `text` by the writer's own tokenizer, or its best estimate."""
+        """Return the tokens of `text` by the writer's own tokenizer, or its best estimate."""
         ...
 
     def write(self, prompt: Prompt) -> Iterator[str]:
@@ -122,7 +122,7 @@ class Denoiser(Protocol):
     """
 
     def __call__(self, x: "torch.Tensor", sigma: "float | torch.Tensor") -> "torch.Tensor":
-        """The expected `x0` behind `x`.
+        """Return the expected `x0` given `x`.
 
         Args:
             x: noisy images or latents, [b c h w].

@@ -22,7 +22,7 @@ from .results import Answer
 
 
 class Stopwatch:
-    """Wall time by step, in seconds."""
+    """Wall time per step, in seconds."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -39,7 +39,7 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Everything that is the same for one question and the next.
+    """Configuration shared by all questions.
 
     Attributes:
         find: gives text passages for a question, best first; at least `k` where there are.
@@ -103,7 +103,7 @@ class Asker:
     def _write(
         self, question: str, hits: Sequence[Hit], monitor: Monitor, watch: Stopwatch
     ) -> dict[str, object]:
-        """The fields of an answer that was written and checked."""
+        """Return the fields of an answer that was generated and checked."""
         with watch.time("prompt"):
             context = RetrievedContext(tuple(hits), self.budget, self.writer.count_tokens)
             prompt, dropped = build_prompt(question, context)

@@ -30,7 +30,7 @@ _DROPPED = frozenset("\"'*_")  # quotation marks and Markdown's emphasis
 
 
 def find_quote(claim: str, text: str) -> tuple[int, int] | None:
-    """Span of `text` that says `claim` in the same words; None where there is none.
+    """Return the span of `text` that states `claim` in the same words; None if there is none.
 
     White space, letter case, kinds of quotation marks and dashes, emphasis, footnote numbers in
     square brackets, and punctuation at the claim's two ends make no difference. A claim without
@@ -121,7 +121,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 def check_citations(
     claims: Sequence[Claim], sources: Sequence[Source], encoder: Encoder
 ) -> list[CitationReport]:
-    """Judge every citation against the passage that it names.
+    """Judge every citation against the passage that it refers to.
 
     Args:
         claims: sentences of the answer; they cite numbers of `sources` only.
@@ -167,7 +167,7 @@ def _compare(
 
 
 def judge(claim: str, window: str, cosine: float) -> str:
-    """`paraphrase` or `unsupported`."""
+    """Return `paraphrase` or `unsupported`."""
     requested = content_stems(claim)
     shared = len(requested & content_stems(window)) / len(requested) if requested else 0.0
     supported = (
@@ -180,7 +180,7 @@ def judge(claim: str, window: str, cosine: float) -> str:
 
 
 def windows_of(text: str) -> list[tuple[int, int]]:
-    """Spans of every sentence and of every two neighbours; the whole text if it has none."""
+    """Return the spans of all sentences and adjacent pairs; the whole text if it has none."""
     sentences = split_sentences(text)
     pairs = [(first[0], second[1]) for first, second in pairwise(sentences)]
     return [*sentences, *pairs] or [(0, len(text))]
@@ -227,7 +227,7 @@ def attribute(
 def rate_answers(
     question: str, reports: Sequence[CitationReport], sources: Sequence[Source], encoder: Encoder
 ) -> list[CitationReport]:
-    """The reports with the probability that what they quote answers the question."""
+    """Return the reports with the probability that their quotes answer the question."""
     if not reports:
         return []
     readings = read(question, sources, encoder)
@@ -268,7 +268,7 @@ _ALWAYS_CAPITAL = frozenset({"i"})
 
 
 def details_not_in(claims: Sequence[Claim], question: str, sources: Sequence[Source]) -> list[str]:
-    """Numbers, dates and names of an answer that stand neither in a source nor in the question."""
+    """Return numbers, dates and names of an answer found in neither sources nor question."""
     text = "\n".join([question, *(f"{one.passage.heading}\n{one.passage.text}" for one in sources)])
     known, words = numbers(text) | {"1"}, set(re.findall(r"\w+", text.casefold()))
     missing = []

@@ -102,7 +102,7 @@ def _floor(answerable: Sequence[float], unanswerable: Sequence[float], allowed: 
 
 
 def area_under_curve(positive: Sequence[float], negative: Sequence[float]) -> float:
-    """Chance that a positive scores above a negative; ties count half."""
+    """Return the probability that a positive scores above a negative; ties count half."""
     from bisect import bisect_left, bisect_right
 
     ordered = sorted(negative)
@@ -113,12 +113,12 @@ def area_under_curve(positive: Sequence[float], negative: Sequence[float]) -> fl
 
 
 def save_calibration(folder: Path, calibration: Calibration) -> None:
-    """Write it into the folder of an index."""
+    """Write the calibration into the folder of an index."""
     files.write_json(folder / FILE_NAME, calibration.model_dump())
 
 
 def find_calibration(folder: Path, encoder: Encoder) -> tuple[Calibration | None, str]:
-    """The calibration that holds for an index, and a line about it.
+    """Return the calibration that applies to an index, and a line that describes it.
 
     The index's own where it was made with the same weights, else the shipped one where it was.
 
@@ -142,7 +142,7 @@ def find_calibration(folder: Path, encoder: Encoder) -> tuple[Calibration | None
 
 
 def describe(calibration: Calibration) -> str:
-    """One line: source and promise."""
+    """Describe the calibration in one line: its source and its promise."""
     return (
         f"{calibration.source}: on questions like those it was set with, at most "
         f"{calibration.promised_rate:.0%} false answers (95 % confidence)"
@@ -170,7 +170,7 @@ _NO_ANSWER = 7.0  # score of "none of these sentences", by area under the curve 
 def measure_evidence(
     question: str, hits: Sequence[Hit], encoder: Encoder, measure: int = MEASURE
 ) -> float:
-    """Strength of the evidence in `hits`, 0 without any.
+    """Return the strength of the evidence in `hits`, 0 without any.
 
     Args:
         question: the question.
@@ -189,7 +189,7 @@ def measure_evidence(
 
 
 def find_features(question: str, hits: Sequence[Hit], encoder: Encoder) -> Features:
-    """Cosine of the nearest sentence, share of the question's words, and lead of one sentence."""
+    """Return cosine of the nearest sentence, share of words found, and lead of one sentence."""
     whole = [  # words divided at the ends of lines are one word to the encoder
         replace(hit, text=text) if text != hit.text else hit
         for hit, text in ((hit, DIVIDED.sub(joined, hit.text)) for hit in hits)

@@ -45,18 +45,18 @@ _DRAWS = 100  # with 64 random bits the second draw already never happens
 
 
 def bare_prompt(question: str) -> Prompt:
-    """The frozen prompt: the question and nothing else."""
+    """Return the prompt without retrieved context: the question and nothing else."""
     return Prompt(text=question, question=question)
 
 
 def random_mark() -> str:
-    """Sixteen random hexadecimal digits."""
+    """Return sixteen random hexadecimal digits."""
     return secrets.token_hex(8)
 
 
 @dataclass(frozen=True, slots=True)
 class RetrievedContext:
-    """Passages, best first, and how many tokens the prompt may have.
+    """Retrieved passages, best first, and the token budget of the prompt.
 
     Attributes:
         passages: what was found; without any the prompt is the bare question.
@@ -103,7 +103,7 @@ def build_prompt(question: str, context: RetrievedContext) -> tuple[Prompt, tupl
 
 
 def require_room(question: str, budget: int, count_tokens: Callable[[str], int]) -> None:
-    """Refuse a question that is longer than the whole prompt may be.
+    """Refuse a question that is longer than the budget of the whole prompt.
 
     Raises:
         BadInput: it is.
@@ -201,7 +201,7 @@ _UNFINISHED_CITATION = re.compile(rf"\s{{0,4}}(?:{_OPENED}){{1,2}}$|\s{{1,4}}$")
 
 
 class KnownCitations:
-    """Lets only citations of known numbers through.
+    """Filter that passes only citations of known numbers.
 
     Attributes:
         removed: how many numbers were taken out so far.
@@ -212,7 +212,7 @@ class KnownCitations:
         self.removed = 0
 
     def clean(self, text: str) -> str:
-        """`text` without citations of unknown numbers."""
+        """Return `text` without citations of unknown numbers."""
         return _CITATION_WITH_OPENED.sub(self._keep_known, text)
 
     def _keep_known(self, found: re.Match[str]) -> str:
@@ -228,7 +228,7 @@ class KnownCitations:
 
 
 def numbers_of(citation: str) -> list[int]:
-    """Numbers of one `[1, 2]`."""
+    """Return the numbers in one citation such as `[1, 2]`."""
     return [int(number) for number in re.findall(r"[0-9]+", citation)]
 
 

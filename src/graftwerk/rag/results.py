@@ -35,14 +35,14 @@ class CitationReport(Report):
 
     @property
     def span(self) -> str:
-        """The likeliest answer in the quote; empty without one."""
+        """Return the most likely answer in the quote; empty without one."""
         if self.answer_start is None or self.answer_end is None:
             return ""
         return self.quote[self.answer_start - self.start : self.answer_end - self.start]
 
     @property
     def location(self) -> str:
-        """Path with line or page."""
+        """Return the path with line or page."""
         return with_position(self.path, self.line, self.page)
 
 
@@ -52,7 +52,7 @@ def answers_text(citation: CitationReport) -> str:
 
 
 class Dropped(Report):
-    """A passage that was found but did not reach the writer whole."""
+    """Passage that was retrieved but did not reach the writer whole."""
 
     path: str = Field(description="file")
     start: int = Field(description="first character left out, in the document's text")
@@ -95,7 +95,7 @@ class Answer(Report):
 
     @property
     def text(self) -> str:
-        """The answer; empty when abstained."""
+        """Return the answer; empty after an abstention."""
         return self.answer
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Cut documents into passages: by heading and paragraph, with exact offsets."""
+"""Splitting of documents into passages by heading and paragraph, with exact offsets."""
 
 import math
 import re
@@ -15,7 +15,7 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def cut(document: Document) -> list[Passage]:
-    """Cut a document into passages of about `TARGET_CHARACTERS` at most.
+    """Split a document into passages of at most about `TARGET_CHARACTERS`.
 
     Short neighbours under one heading and on one page become one passage; a long paragraph is
     divided at the ends of sentences, else of words. Every character of a block that is not white
@@ -63,7 +63,7 @@ def _belong_together(text: str, first: Block, second: Block) -> bool:
 
 
 def _divide(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Spans of pieces of about equal length, none longer than the target."""
+    """Yield the spans of pieces of about equal length, none longer than the target."""
     start, end = _strip(text, start, end)
     if end - start <= TARGET_CHARACTERS:
         if start < end:
@@ -84,7 +84,7 @@ def _divide(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _words(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Spans no longer than the target, divided at white space where there is some."""
+    """Yield spans no longer than the target, split at white space if there is any."""
     while end - start > TARGET_CHARACTERS:
         limit = start + TARGET_CHARACTERS  # white space further back than 200 is not looked for
         gap = next((i for i in range(limit, limit - 200, -1) if text[i].isspace()), limit)

@@ -66,7 +66,7 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def damaged(folder: Path, what: str) -> Damaged:
-    """The error for an index that cannot be read; the user's files are the truth."""
+    """Return the error for an unreadable index; the user's files are the source of truth."""
     return Damaged(
         f"the index {folder} is damaged: {what}.",
         f"Try: graft index verify --repair --index {folder}. If that fails, delete the folder and "
@@ -76,7 +76,7 @@ def damaged(folder: Path, what: str) -> Damaged:
 
 @contextmanager
 def storage_errors(folder: Path) -> Iterator[None]:
-    """Tell SQLite's errors apart by their code and raise ours.
+    """Translate SQLite's errors by their code into the package's own.
 
     Raises:
         NoRoom: the disk is full or the folder cannot be written.
@@ -124,7 +124,7 @@ def connect(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
 
 
 def create_tables(connection: sqlite3.Connection, meta: Mapping[str, str]) -> None:
-    """Make an empty database an index, in one transaction."""
+    """Create the tables of an index in an empty database, in one transaction."""
     connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode=WAL")
     meta = {**meta, "spelling": SPELLING}
@@ -145,7 +145,7 @@ def create_tables(connection: sqlite3.Connection, meta: Mapping[str, str]) -> No
 
 
 def renew_words(connection: sqlite3.Connection, meta: Mapping[str, str]) -> None:
-    """Make the full text again from the passages, also of an index with an older one.
+    """Rebuild the full-text index from the passages, also for an index with an older one.
 
     Args:
         connection: in a transaction.
@@ -158,7 +158,7 @@ def renew_words(connection: sqlite3.Connection, meta: Mapping[str, str]) -> None
 
 
 def is_zero_initialized(connection: sqlite3.Connection) -> bool:
-    """Whether the database holds nothing yet: its making was interrupted."""
+    """Whether the database holds nothing yet because its creation was interrupted."""
     marked = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     return not marked and tables == 0
@@ -188,7 +188,7 @@ def require_index(connection: sqlite3.Connection, folder: Path) -> None:
 
 
 def digest_of(meta: Mapping[str, str]) -> str:
-    """Hash of the entries of `meta` that say how the index was made."""
+    """Return the hash of the entries of `meta` that describe how the index was made."""
     fixed = {key: meta[key] for key in meta if key not in {"digest", "generation"}}
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
@@ -207,7 +207,7 @@ def read_meta(connection: sqlite3.Connection, folder: Path) -> dict[str, str]:
 
 @contextmanager
 def write_lock(folder: Path, seconds: float = limits.LOCK_SECONDS) -> Iterator[None]:
-    """Hold the index's only writing right; the kernel frees it when its holder dies.
+    """Hold the index's only write lock; the kernel frees it when its holder dies.
 
     Raises:
         Busy: another process held it for `seconds`; says who and since when.
@@ -272,7 +272,7 @@ _UNWRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
 
 def open_database(folder: Path) -> tuple[sqlite3.Connection, dict[str, str]]:
-    """Open the database of an existing index; also gives what table `meta` holds.
+    """Open the database of an existing index; return it with the content of table `meta`.
 
     Raises:
         BadFile: there is none, it is another program's, or of a newer format.
@@ -319,7 +319,7 @@ def _read_description(connection: sqlite3.Connection, folder: Path) -> dict[str,
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether the folder holds a database whose making was not interrupted."""
+    """Whether the folder holds a database whose creation was not interrupted."""
     if not (folder / DATABASE).is_file():
         return False
     with storage_errors(folder):
@@ -331,7 +331,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def require_free(folder: Path) -> None:
-    """Check that an index can be made here.
+    """Check that an index can be created here.
 
     Raises:
         BadFile: the folder is a file or holds something else.
@@ -404,12 +404,12 @@ _SEALED = (DATABASE, SNAPSHOT)
 
 
 def is_sealed(folder: Path) -> bool:
-    """Whether the checksums are there."""
+    """Whether the checksums exist."""
     return (folder / SEAL).is_file()
 
 
 def remove_seal(folder: Path) -> None:
-    """Take the checksums away before the first write, so that none outlives what it vouches for."""
+    """Remove the checksums before the first write, so that none outlives its data."""
     try:
         (folder / SEAL).unlink()
     except FileNotFoundError:
@@ -420,13 +420,13 @@ def remove_seal(folder: Path) -> None:
 
 
 def write_seal(folder: Path) -> None:
-    """Write the checksums of every block; the caller holds the lock and has emptied the WAL."""
+    """Write the checksums of all blocks; the caller holds the lock and has emptied the WAL."""
     body = {name: _hash_blocks(folder / name) for name in _SEALED}
     files.write_bytes(folder / SEAL, _serialise(body))
 
 
 def check_seal(folder: Path) -> list[Damage]:
-    """Compare every block with its checksum; empty when all match or there is no seal."""
+    """Compare every block with its checksum; empty if all match or there are none."""
     if not is_sealed(folder):
         return []
     try:

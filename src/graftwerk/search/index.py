@@ -1,4 +1,4 @@
-"""An index on disk: opening, making, writing. What readers see is in `view.py`.
+"""An index on disk: opening, creating, writing. Readers use `search.rows.View`.
 
 `graft.sqlite` holds everything; `vectors.safetensors` is made from it for speed, `seal.json` holds
 checksums of both while the last write ended well. A file's passages and vectors are committed
@@ -40,7 +40,7 @@ _CHECKPOINT_MILLISECONDS = 5_000
 
 
 def describe_base(encoder: Encoder, encoder_name: str, layer: int | None) -> dict[str, str]:
-    """The entries of table `meta` that say with what the vectors and passages are made."""
+    """Return the entries of table `meta` that describe how vectors and passages are made."""
     return {
         "encoder": encoder_name,
         "layer": "" if layer is None else str(layer),
@@ -72,7 +72,7 @@ def open_index(folder: Path) -> "Index":
 
 
 def create_or_open(folder: Path, encoder: Encoder, encoder_name: str, layer: int | None) -> "Index":
-    """Open the index in `folder` for this encoder, or make an empty one.
+    """Open the index in `folder` for this encoder, or create an empty one.
 
     Raises:
         WrongBase: the index was made with another encoder.
@@ -133,7 +133,7 @@ class Index:
         self.close()
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self.connection.close()
 
     def is_current(self) -> bool:
@@ -152,7 +152,7 @@ class Index:
         return is_sealed(self.folder)
 
     def require_base(self, base: Mapping[str, str]) -> None:
-        """Check that passages and vectors made with `base` belong into this index.
+        """Check that passages and vectors made with `base` belong in this index.
 
         Raises:
             WrongBase: another encoder, layer or way of cutting passages.
@@ -201,14 +201,14 @@ class Index:
         return meta
 
     def space(self, view: View) -> Space:
-        """The vectors of a view; kept for the next search of the same state."""
+        """Return the vectors of a view, cached for the next search of the same state."""
         if self._space is None or self._space[0] != view.stamp:
             self._space = (view.stamp, view.space(read_snapshot(self.folder)))
         return self._space[1]
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Hold the lock and one transaction, which is committed when the block ends well."""
+        """Hold the lock and one transaction, committed when the block ends without an error."""
         with storage_errors(self.folder), write_lock(self.folder):
             remove_seal(self.folder)
             self.connection.execute("BEGIN IMMEDIATE")
@@ -229,7 +229,7 @@ class Index:
     def put(
         self, path: str, content_hash: str, passages: Sequence[Passage], vectors: Vectors
     ) -> None:
-        """Store a file in the place of its former passages, in one transaction."""
+        """Store a file, replacing its former passages, in one transaction."""
         self.put_all([Entry(path, content_hash, passages, vectors)])
 
     def put_all(self, entries: Sequence[Entry]) -> list[Outcome]:
@@ -250,7 +250,7 @@ class Index:
             )
 
     def remove(self, paths: Sequence[str]) -> int:
-        """Take files out by their stored paths; returns how many were there."""
+        """Remove files by their stored paths; return how many existed."""
         if not paths:
             return 0
         with self.writing() as connection:
@@ -259,7 +259,7 @@ class Index:
     def replace_all(
         self, entries: Sequence[Entry], base: Mapping[str, str], expected: Mapping[str, str]
     ) -> bool:
-        """Put contents made with another base in the place of everything, in one step.
+        """Replace everything with contents made with another base, in one step.
 
         Args:
             entries: the new contents.
@@ -285,12 +285,12 @@ class Index:
         return True
 
     def rebuild_words(self) -> None:
-        """Make the full text again from the stored passages."""
+        """Rebuild the full-text index from the stored passages."""
         with self.writing() as connection:
             renew_words(connection, self._read_meta())
 
     def refresh(self) -> None:
-        """Write the snapshot and the seal, so that searches are fast and `verify` sees all.
+        """Write the snapshot and the checksums, for fast searches and a complete `verify`.
 
         Where readers keep the write-ahead log from being emptied, the index stays unsealed until
         the next write.
@@ -307,7 +307,7 @@ class Index:
                 write_seal(self.folder)
 
     def is_fresh(self) -> bool:
-        """Whether snapshot and seal belong to the present state."""
+        """Whether snapshot and checksums belong to the current state."""
         snapshot = read_snapshot(self.folder)
         with self.view() as view:
             return self.sealed and snapshot is not None and snapshot.stamp == view.stamp

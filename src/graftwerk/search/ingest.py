@@ -36,7 +36,7 @@ Input = Union[Passage, "Image"]
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """What was embedded.
+    """Result of embedding a batch of inputs.
 
     Attributes:
         vectors: by the hash of the input.
@@ -75,7 +75,7 @@ BATCH_PIXELS = 50_000_000  # of images held in memory at once, about 150 MB
 
 @dataclass(slots=True)
 class _Pending:
-    """A file that was read and waits for its vectors."""
+    """File that has been read and waits for its vectors."""
 
     path: str
     content_hash: str
@@ -86,7 +86,7 @@ class _Pending:
 
 
 class Intake:
-    """Takes files in, batch by batch.
+    """Adds files to an index, batch by batch.
 
     Args:
         index: the index, or None when it is to be made with the first file that can be stored.
@@ -138,14 +138,14 @@ class Intake:
         self.change.converted = dict(self.notes.counts)
 
     def remove_vanished(self, folders: Sequence[str], stored: Mapping[str, str]) -> None:
-        """Take out what was stored from these folders and is no longer on the disk."""
+        """Remove files stored from these folders that are no longer on the disk."""
         inside = tuple(folder.rstrip(os.sep) + os.sep for folder in folders)
         gone = [path for path in stored if path.startswith(inside) and not os.path.lexists(path)]
         if gone and self.index is not None:
             self.change.removed += self.index.remove(gone)
 
     def _compare(self, paths: Sequence[str]) -> dict[str, float]:
-        """The files that are not stored as they are now, with their sizes in kB.
+        """Return the files to read (new, changed, or tables to read again), with sizes in kB.
 
         The hashes taken here only say which files to read. A file may change before it is read, so
         what is stored is the hash of the bytes that were read.
@@ -201,7 +201,7 @@ class Intake:
         self._pending.append(_Pending(path, content_hash, kilobytes, passages, digests, image))
 
     def _tell(self, path: str, document: Document) -> None:
-        """Say how a table was read, and what of a document is not read as it stands."""
+        """Report how a table was read, and which parts of a document are not read as they are."""
         if document.kind == "image":
             self.notes.add(document.notes)
             return
@@ -212,7 +212,7 @@ class Intake:
             self.change.notes.append(f"{name}: {note}")
 
     def _describes_images(self, path: str) -> bool:
-        """Whether a file is the table of an ImageFolder, whose images are added too."""
+        """Whether a file is the table of an ImageFolder whose images are added too."""
         folder, name = os.path.split(path)
         return name in TABLES and folder in self._image_folders and names_images(Path(path))
 
@@ -226,7 +226,7 @@ class Intake:
         return passages >= BATCH_PASSAGES or pixels >= BATCH_PIXELS
 
     def _flush(self) -> None:
-        """Embed and store what waits."""
+        """Embed and store the pending files."""
         if not self._pending:
             return
         if self.index is None:
@@ -250,7 +250,7 @@ class Intake:
         self._pending.clear()
 
     def _embed(self, index: Index) -> dict[bytes, bytes]:
-        """The vector of every digest that waits; what was embedded before is taken from there."""
+        """Return the vector of every pending digest, reusing vectors computed before."""
         waiting = {
             digest: file.picture or passage
             for file in self._pending
@@ -275,7 +275,7 @@ class Intake:
 
 
 def _folders_of_images(paths: Sequence[str]) -> set[str]:
-    """The folders that hold an image, at any depth."""
+    """Return the folders that contain an image, at any depth."""
     found: set[str] = set()
     for path in paths:
         folder = os.path.dirname(path) if is_image_path(path) else ""  # noqa: PTH120

@@ -1,4 +1,4 @@
-"""Files of paragraphs with questions, and the temporary index that an evaluation asks."""
+"""Files of paragraphs with questions, and the temporary index queried by an evaluation."""
 
 import hashlib
 import time
@@ -22,7 +22,7 @@ _FORM_OF_QUESTIONS = 'Write [{"question": "...", "answers": ["..."], "sentence":
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question and the answers that count as right."""
+    """A question and its accepted answers."""
 
     text: str
     answers: tuple[str, ...]
@@ -101,7 +101,7 @@ def build_index(
     layer: int | None,
     monitor: Monitor,
 ) -> float:
-    """Cut, embed and store paragraphs the way `index add` does, each as a file of its own.
+    """Split, embed and store paragraphs as `index add` does, each as a file of its own.
 
     Returns:
         Seconds that embedding took.
@@ -127,5 +127,5 @@ def build_index(
 
 
 def document_path(folder: Path, number: int) -> str:
-    """Path under which paragraph `number` stands in the index; no such file exists."""
+    """Return the path of paragraph `number` in the index; no such file exists."""
     return str(folder.resolve() / f"paragraph-{number}.txt")

@@ -34,7 +34,7 @@ TEXT_WEIGHT = 0.9
 
 
 def fuse(by_vector: Sequence[int], by_text: Sequence[int]) -> list[tuple[int, float]]:
-    """Join two rankings of keys into one: `sum of weight / (RANK_OFFSET + rank)`, best first.
+    """Merge two rankings of keys: `sum of weight / (RANK_OFFSET + rank)`, best first.
 
     Ties go to the smaller key, so that the same search gives the same order.
     """
@@ -85,7 +85,7 @@ def search(
         k: number of hits.
         mode: `vector` (meaning), `text` (words) or `hybrid` (both, fused).
         exact: compare the query with every vector.
-        where: conditions as `where.py` describes them; with any, the search is exact.
+        where: conditions as described in `search.filters`; with any, the search is exact.
         rescorer: the encoder that the index's own stands in for; it orders the first hits again.
 
     Raises:
@@ -177,7 +177,7 @@ def _content(passage: Passage) -> str:
 
 
 class _Same:
-    """Which of the ranked passages have one content: the best of them stands for all.
+    """Ranked passages grouped by identical content: the best of a group stands for all.
 
     The content of a text is what is left without white space, letter case and invisible
     characters, of an image its file.
@@ -209,7 +209,7 @@ class _Same:
             self._standing.update(dict.fromkeys(keys, first))
 
     def once(self, ranking: Mapping[int, float]) -> dict[int, float]:
-        """The ranking with each content at its best place only."""
+        """Return the ranking with each content at its best rank only."""
         best: dict[int, float] = {}
         for key, score in ranking.items():
             if key in self._standing:
@@ -219,7 +219,7 @@ class _Same:
     def copies(
         self, view: View, keys: Sequence[int], where: Filter | None
     ) -> dict[int, list[Location]]:
-        """Where else the contents of some hits stand, sorted: among the ranked, and beyond."""
+        """Return other locations of the hits' contents, sorted: among the ranked and beyond."""
         equal, given = view.equal_inputs(keys, where), set(keys)
         return {
             key: sorted(
@@ -239,7 +239,7 @@ class _Same:
 def _missing_cosines(
     keys: Sequence[int], known: Mapping[int, float], space: Space | None, requested: _Query
 ) -> dict[int, float]:
-    """The cosines of hits that only words found."""
+    """Return the cosines of hits that only the keyword search found."""
     if space is None or requested.vector is None:
         return {}
     missing = sorted(key for key in keys if key not in known)
@@ -250,7 +250,7 @@ def _missing_cosines(
 def _by_kind(
     view: View, where: Sequence[str], images: Int64[np.ndarray, " p"], *, is_image: bool
 ) -> list[Int64[np.ndarray, " a"] | None]:
-    """Passages and images apart, the query's own kind first.
+    """Return passages and images separately, the query's own kind first.
 
     A joint encoder puts texts nearer to texts than any image (Liang et al., "Mind the Gap", 2022).
     """
@@ -259,7 +259,7 @@ def _by_kind(
 
 
 def _images(index: Index, view: View, where: Sequence[str]) -> Int64[np.ndarray, " p"]:
-    """Keys of the images that could be found."""
+    """Return the keys of the images that could be found."""
     if "image" not in index.reads:
         return np.empty(0, dtype=np.int64)
     return view.allowed(_where([*where, "kind = image"]))

@@ -1,4 +1,4 @@
-"""Making the contents of an index again: with another encoder, or cut another way."""
+"""Rebuilding of an index with another encoder or another way of splitting passages."""
 
 import os
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _ATTEMPTS = 3  # to finish before another writer changes the files again
 
 
 def renew(index: Index, encoder: Encoder, base: Mapping[str, str], monitor: Monitor) -> IndexChange:
-    """Replace everything by the same files, cut and embedded as `base` says, in one step.
+    """Replace everything by the same files, split and embedded per `base`, in one step.
 
     Passages are taken from the index; where they have to be cut another way, and for images,
     the files are read again. Until the last moment the index stays as it was.
@@ -59,7 +59,7 @@ def renew(index: Index, encoder: Encoder, base: Mapping[str, str], monitor: Moni
 
 
 class _Renewer:
-    """Prepares entries, and keeps them for a second attempt."""
+    """Preparation of entries, cached for a second attempt."""
 
     def __init__(
         self, index: Index, encoder: Encoder, base: Mapping[str, str], monitor: Monitor

@@ -11,7 +11,7 @@ from ..text_safety import html_table, shortened
 
 
 class IndexChange(Report, frozen=False):
-    """What a command that writes to an index did; it is filled in while the work goes on."""
+    """Report of a command that writes to an index, filled in while the command runs."""
 
     added: int = Field(default=0, description="files stored for the first time")
     changed: int = Field(default=0, description="files whose content was stored again")
@@ -53,7 +53,7 @@ class IndexChange(Report, frozen=False):
 
 
 class IndexState(Report):
-    """What an index holds."""
+    """Contents of an index."""
 
     index: str = Field(description="its folder")
     files: int = Field(description="files stored")
@@ -69,7 +69,7 @@ class IndexState(Report):
 
 
 class Damage(Report):
-    """One thing that is wrong in an index."""
+    """One defect of an index."""
 
     where: str = Field(description="file and block, or passage and path")
     what: str = Field(description="what does not match")
@@ -77,7 +77,7 @@ class Damage(Report):
 
 
 class SourceDifference(Report):
-    """A stored file that is another one on the disk now."""
+    """Stored file whose version on the disk now differs."""
 
     path: str = Field(description="the file")
     state: Literal["changed", "missing", "unreadable"] = Field(
@@ -87,7 +87,7 @@ class SourceDifference(Report):
 
 
 class SourceCheck(Report):
-    """How the stored files compare with those on the disk now."""
+    """Comparison of the stored files with those on the disk now."""
 
     unchanged: int = Field(description="files with the content that was stored")
     changed: int = Field(description="files with another content now")
@@ -97,7 +97,7 @@ class SourceCheck(Report):
 
 
 class IndexCheck(Report):
-    """What `index verify` found."""
+    """Result of `index verify`."""
 
     passages: int = Field(description="passages checked")
     sound: bool = Field(description="true when nothing is wrong, or everything was repaired")
@@ -121,7 +121,7 @@ class IndexCheck(Report):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Location:
-    """Another place of the content of a hit."""
+    """Another location of the content of a hit."""
 
     path: Annotated[str, Field(description="file")]
     start: Annotated[int, Field(description="first character in the document's text")]
@@ -130,18 +130,18 @@ class Location:
 
     @property
     def location(self) -> str:
-        """Path with line or page."""
+        """Return the path with line or page."""
         return with_position(self.path, self.line, self.page)
 
 
 def location_of(passage: Passage) -> Location:
-    """Where a passage stands."""
+    """Return the location of a passage."""
     return Location(passage.path, passage.start, passage.line, passage.page)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Hit(Passage):
-    """A passage or image that was found."""
+    """Passage or image that was found."""
 
     score: Annotated[float, Field(description="what the hits are ordered by")]
     similarity: Annotated[float | None, Field(description="cosine between query and passage")] = (
@@ -172,7 +172,7 @@ class Hit(Passage):
 
     @property
     def location(self) -> str:
-        """Path with line or page, as `file.md:3` or `file.pdf, page 2`."""
+        """Return the path with line or page, as `file.md:3` or `file.pdf, page 2`."""
         return with_position(self.path, self.line, self.page)
 
     def _cells(self) -> list[str]:
@@ -180,7 +180,7 @@ class Hit(Passage):
 
 
 class SearchResult(Report):
-    """What `search` found."""
+    """Result of `search`."""
 
     query: str = Field(description="the query")
     mode: str = Field(description="hybrid, vector or text")
@@ -214,7 +214,7 @@ class SearchResult(Report):
 
 
 class Embedding(Report):
-    """What `embed` made."""
+    """Result of `embed`."""
 
     encoder: str = Field(description="name of the encoder")
     fingerprint: str = Field(description="hash of the encoder's weights and configuration")

@@ -55,12 +55,12 @@ class Entry:
 
 
 def sha256(content: bytes) -> bytes:
-    """SHA-256 of bytes."""
+    """Return the SHA-256 of bytes."""
     return hashlib.sha256(content).digest()
 
 
 def storable(passage: Passage) -> Passage:
-    """The passage with each lone surrogate replaced by U+FFFD, so that spans stay as they are."""
+    """Replace each lone surrogate in the passage by U+FFFD, so that spans stay as they are."""
     return replace(
         passage,
         text=_LONE_SURROGATES.sub("\ufffd", passage.text),
@@ -69,18 +69,18 @@ def storable(passage: Passage) -> Passage:
 
 
 def input_text(passage: Passage) -> str:
-    """What an encoder is given for a text passage: its headings, then its text."""
+    """Return the encoder's input for a text passage: its headings, then its text."""
     return f"{passage.heading}\n{passage.text}" if passage.heading else passage.text
 
 
 def input_hash(passage: Passage, content_hash: str) -> bytes:
-    """Hash of what the encoder is given: equal hashes, equal vectors."""
+    """Return the hash of the encoder's input: equal hashes mean equal vectors."""
     given = content_hash if passage.kind == "image" else input_text(passage)
     return sha256(f"{passage.kind}\n{given}".encode())
 
 
 def row_hash(path: bytes, passage: Passage, input_digest: bytes) -> bytes:
-    """Hash of everything that a row says about a passage but its vector."""
+    """Return the hash of everything that a row stores about a passage except its vector."""
     fields = [
         passage.kind,
         passage.start,
@@ -94,26 +94,26 @@ def row_hash(path: bytes, passage: Passage, input_digest: bytes) -> bytes:
 
 
 def encode_vector(vector: Float32[np.ndarray, " d"]) -> bytes:
-    """Little-endian bytes of a vector."""
+    """Return the little-endian bytes of a vector."""
     return vector.astype("<f4", copy=False).tobytes()
 
 
 def decode_vectors(blobs: Sequence[bytes], dimension: int) -> Vectors:
-    """Vectors from their bytes; a row of the wrong length becomes zeros, which match nothing."""
+    """Decode vectors from bytes; rows of the wrong length become zeros, which match nothing."""
     size = 4 * dimension
     whole = b"".join(blob if len(blob) == size else bytes(size) for blob in blobs)
     return np.frombuffer(whole, dtype="<f4").astype(np.float32, copy=False).reshape(-1, dimension)
 
 
 def is_unit(vectors: Vectors) -> np.ndarray:
-    """Which vectors are finite and of length 1."""
+    """Return a mask of the vectors that are finite and of length 1."""
     with np.errstate(all="ignore"):
         lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
         return np.asarray(np.abs(lengths - 1) < _UNIT_TOLERANCE)
 
 
 def to_passage(row: Row) -> tuple[int, Passage]:
-    """Key and passage from a row of `COLUMNS`."""
+    """Return key and passage from a row of `COLUMNS`."""
     key, path, kind, start, end, line, page, heading, text = row
     return key, Passage(os.fsdecode(path), kind, text, start, end, heading, line, page)
 
@@ -149,7 +149,7 @@ def check_row(row: tuple[Any, ...]) -> CheckedRow:
 
 
 def put_file(connection: sqlite3.Connection, entry: Entry) -> Outcome:
-    """Put a file in the place of its former self, unless just this content is there already."""
+    """Store a file, replacing its former version, unless the same content is there already."""
     path = os.fsencode(entry.path)
     stored = connection.execute("SELECT content_hash FROM files WHERE path = ?", (path,)).fetchone()
     if stored is not None and stored[0] == entry.content_hash and not entry.again:
@@ -169,7 +169,7 @@ def put_file(connection: sqlite3.Connection, entry: Entry) -> Outcome:
 
 
 def delete_file(connection: sqlite3.Connection, path: bytes) -> bool:
-    """Take a file and its passages out; tells whether it was there."""
+    """Remove a file and its passages; return whether it was there."""
     row = connection.execute("SELECT id FROM files WHERE path = ?", (path,)).fetchone()
     if row is None:
         return False
@@ -181,7 +181,7 @@ def delete_file(connection: sqlite3.Connection, path: bytes) -> bool:
 def _to_values(
     entry: Entry, passage: Passage, vector: Float32[np.ndarray, " d"]
 ) -> tuple[object, ...]:
-    """Values of a row, from `kind` on, in the order of the table."""
+    """Return the values of a row, from `kind` on, in the order of the table."""
     path = os.fsencode(entry.path)
     digest = input_hash(passage, entry.content_hash)
     blob = encode_vector(vector)
@@ -207,7 +207,7 @@ _JOINED = "passages JOIN files ON files.id = passages.file_id"
 
 
 class View:
-    """What readers ask of an index.
+    """Read access to one consistent state of an index.
 
     Attributes:
         meta: how the index was made.
@@ -227,24 +227,24 @@ class View:
         return int(self._connection.execute(statement, values).fetchone()[0])
 
     def count_files(self) -> int:
-        """Files stored."""
+        """Return the number of stored files."""
         return self._one("SELECT count(*) FROM files")
 
     def count_passages(self) -> int:
-        """Passages stored."""
+        """Return the number of stored passages."""
         return self._one("SELECT count(*) FROM passages")
 
     def count_images(self) -> int:
-        """Passages that are images."""
+        """Return the number of passages that are images."""
         return self._one("SELECT count(*) FROM passages WHERE kind = 'image'")
 
     def files(self) -> dict[str, str]:
-        """Content hash of each stored file, by path."""
+        """Return the content hash of each stored file, by path."""
         rows = self._connection.execute("SELECT path, content_hash FROM files ORDER BY path")
         return {os.fsdecode(path): content_hash for path, content_hash in rows}
 
     def passages_of(self, path: str) -> list[Passage]:
-        """The passages of a file, in the order they were stored."""
+        """Return the passages of a file, in the order they were stored."""
         rows = self._connection.execute(
             f"SELECT {COLUMNS} FROM {_JOINED} WHERE files.path = ? ORDER BY passages.id",  # noqa: S608
             (os.fsencode(path),),
@@ -252,7 +252,7 @@ class View:
         return [to_passage(row)[1] for row in rows]
 
     def passages(self, keys: Sequence[int]) -> dict[int, Passage]:
-        """The passages of some keys; those that are not stored are left out."""
+        """Return the passages of some keys; those that are not stored are left out."""
         rows = self._connection.execute(
             f"SELECT {COLUMNS} FROM {_JOINED} WHERE passages.id {_AMONG}",  # noqa: S608
             (json.dumps(list(keys)),),
@@ -260,7 +260,7 @@ class View:
         return dict(to_passage(row) for row in rows)
 
     def allowed(self, where: Filter) -> Int64[np.ndarray, " a"]:
-        """Keys of the passages that a filter lets through, ascending."""
+        """Return the keys of the passages that pass a filter, ascending."""
         rows = self._connection.execute(
             f"SELECT passages.id FROM {_JOINED} WHERE {where.sql} ORDER BY passages.id",  # noqa: S608
             where.values,
@@ -268,7 +268,7 @@ class View:
         return _keys(rows)
 
     def match(self, expression: str, count: int, where: Filter | None) -> list[tuple[int, float]]:
-        """The `count` best keys by words with their BM25 (higher is better), best first."""
+        """Return the `count` best keys by BM25 (higher is better) with their scores, best first."""
         joined = ""
         values: tuple[bytes | int, ...] = ()
         if where is not None:
@@ -287,7 +287,7 @@ class View:
         return [(key, score) for key, score in rows]
 
     def marks(self, keys: Sequence[int], expression: str) -> dict[int, tuple[tuple[int, int], ...]]:
-        """Spans of the texts of some keys that the full-text expression matches."""
+        """Return the spans in the texts of some keys that the full-text expression matches."""
         mark = new_mark()
         rows = self._connection.execute(
             "SELECT words.rowid, passages.text, highlight(words, 1, ?, ?) FROM words "  # noqa: S608
@@ -298,7 +298,7 @@ class View:
         return {key: marks_in(text, marked or "", mark) for key, text, marked in rows}
 
     def image_contents(self, keys: Sequence[int]) -> dict[int, bytes]:
-        """Hash of the content of some images."""
+        """Return the content hashes of some images."""
         rows = self._connection.execute(
             f"SELECT id, input_hash FROM passages WHERE id {_AMONG}",  # noqa: S608
             (json.dumps(list(keys)),),
@@ -308,7 +308,7 @@ class View:
     def equal_inputs(
         self, keys: Sequence[int], where: Filter | None
     ) -> dict[int, dict[int, Passage]]:
-        """What an encoder is given just the same for as for some keys, by these."""
+        """Return, for each of some keys, the other passages with the same encoder input."""
         condition = f"AND {where.sql}" if where is not None else ""
         rows = self._connection.execute(
             f"SELECT own.id, {COLUMNS} FROM passages AS own "  # noqa: S608
@@ -324,7 +324,7 @@ class View:
         return equal
 
     def known_vectors(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Stored vectors, as bytes, of what was embedded before, by the hash of its input."""
+        """Return stored vectors, as bytes, of inputs embedded before, by the input's hash."""
         known = {}
         for digest in digests:
             row = self._connection.execute(
@@ -335,18 +335,18 @@ class View:
         return known
 
     def all_vectors(self) -> tuple[Int64[np.ndarray, " n"], Vectors]:
-        """Every key, ascending, and its vector."""
+        """Return every key, ascending, and its vector."""
         return self._vectors("SELECT id, vector FROM passages ORDER BY id", ())
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
-        """Every row with its hashes, for `check_row`."""
+        """Yield every row with its hashes, for `check_row`."""
         return self._connection.execute(
             f"SELECT {COLUMNS}, input_hash, row_hash, vector_hash, vector "  # noqa: S608
             "FROM passages LEFT JOIN files ON files.id = passages.file_id ORDER BY passages.id"
         )
 
     def space(self, snapshot: Snapshot | None) -> Space:
-        """What can be found now: the snapshot's vectors, less what is gone, plus what is new."""
+        """Return the searchable vectors: the snapshot's without removed ones, plus new ones."""
         if snapshot is None or not self._may_use(snapshot):
             ids, vectors = self.all_vectors()
             return Space(ids, vectors, None, _keys([]), ids[:0], vectors[:0])
@@ -362,7 +362,7 @@ class View:
         return Space(snapshot.ids, snapshot.vectors, snapshot.bits, gone, new_ids, new_vectors)
 
     def _may_use(self, snapshot: Snapshot) -> bool:
-        """Whether a snapshot is of this index, though maybe of another state."""
+        """Whether a snapshot is of this index, though possibly of another state."""
         identity, _, _ = snapshot.stamp.rpartition(":")
         return identity == self.meta["identity"] and snapshot.vectors.shape[1] == self.dimension
 

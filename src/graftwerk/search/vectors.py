@@ -44,7 +44,7 @@ class Snapshot:
 
 
 def pack_bits(vectors: Vectors) -> UInt64[np.ndarray, "w n"]:
-    """Signs of vectors, 64 dimensions a word, the last word filled up with zeros."""
+    """Pack the signs of vectors, 64 dimensions per word, the last word padded with zeros."""
     count, dimension = vectors.shape
     words = -(-dimension // 64)
     packed = np.zeros((count, words * 8), dtype=np.uint8)
@@ -57,7 +57,7 @@ def pack_bits(vectors: Vectors) -> UInt64[np.ndarray, "w n"]:
 def write_snapshot(
     folder: Path, stamp: str, ids: Int64[np.ndarray, " n"], vectors: Vectors
 ) -> None:
-    """Put a new snapshot in the place of the old one; open maps of the old one stay valid.
+    """Replace the snapshot by a new one; open memory maps of the old one stay valid.
 
     Raises:
         NoRoom: the disk is full or the folder cannot be written.
@@ -72,7 +72,7 @@ def write_snapshot(
 
 
 def read_snapshot(folder: Path) -> Snapshot | None:
-    """Map the snapshot; None when it is missing, cut short or at odds with itself."""
+    """Map the snapshot; None if it is missing, truncated or inconsistent."""
     try:
         content = np.asarray(np.memmap(folder / SNAPSHOT, dtype=np.uint8, mode="r"))
         length = int.from_bytes(content[:8].tobytes(), "little")
@@ -111,7 +111,7 @@ _FAR = np.iinfo(np.uint16).max
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The vectors that can be found now.
+    """Vectors that can be searched now.
 
     Attributes:
         ids: keys of the rows of `vectors`, ascending.
@@ -136,7 +136,7 @@ class Space:
     def nearest(
         self, query: Float32[np.ndarray, " d"], count: int, *, exact: bool = False
     ) -> list[tuple[int, float]]:
-        """The `count` nearest keys with their cosines, best first."""
+        """Return the `count` nearest keys with their cosines, best first."""
         if count <= 0:
             return []
         if exact or self.bits is None or len(self.ids) <= EXACT_UP_TO:
@@ -157,14 +157,14 @@ class Space:
     def nearest_among(
         self, allowed: Int64[np.ndarray, " a"], query: Float32[np.ndarray, " d"], count: int
     ) -> list[tuple[int, float]]:
-        """As `nearest`, exactly, among the keys of `allowed` (ascending)."""
+        """Return the exact nearest keys, as `nearest`, among the keys of `allowed` (ascending)."""
         ids, vectors = self.take(allowed)
         return _best(ids, vectors @ query, count) if count > 0 else []
 
     def take(
         self, keys: Int64[np.ndarray, " a"]
     ) -> tuple[Int64[np.ndarray, " b"], Float32[np.ndarray, "b d"]]:
-        """Those of `keys` that are here, and their vectors."""
+        """Return those of `keys` that are present, and their vectors."""
         live = np.ones(len(self.ids), dtype=bool)
         live[self.gone] = False
         old = _positions(self.ids, keys)
@@ -180,7 +180,7 @@ def candidates(
     count: int,
     gone: Int64[np.ndarray, " g"],
 ) -> Int64[np.ndarray, " c"]:
-    """Rows of the smallest Hamming distances: at least `count`, ties included."""
+    """Return the rows of the smallest Hamming distances: at least `count`, ties included."""
     signs = pack_bits(query[None, :])[:, 0]
     distances = np.zeros(bits.shape[1], dtype=np.uint16)
     for start in range(0, len(distances), _BLOCK):
@@ -195,7 +195,7 @@ def candidates(
 
 
 def _positions(ids: Int64[np.ndarray, " n"], keys: Int64[np.ndarray, " a"]) -> np.ndarray:
-    """Where `keys` stand in `ids`; those that do not are left out."""
+    """Return the positions of `keys` in `ids`; keys that are missing are left out."""
     if len(ids) == 0:
         return np.zeros(0, dtype=np.int64)
     locations = np.minimum(np.searchsorted(ids, keys), len(ids) - 1)
@@ -205,7 +205,7 @@ def _positions(ids: Int64[np.ndarray, " n"], keys: Int64[np.ndarray, " a"]) -> n
 def _best(
     ids: Int64[np.ndarray, " n"], similarities: Float32[np.ndarray, " n"], count: int
 ) -> list[tuple[int, float]]:
-    """The largest similarities, ties to the smaller key; NaN and -inf (taken out) are no hits."""
+    """Return the largest similarities, ties to the smaller key; NaN and -inf are not hits."""
     keep = np.flatnonzero(similarities > -np.inf)  # false for NaN too
     if len(keep) > count:
         limit = np.partition(similarities[keep], len(keep) - count)[len(keep) - count]

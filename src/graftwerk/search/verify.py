@@ -1,4 +1,4 @@
-"""Checking an index, repairing it from what it holds, and comparing it with the files on disk."""
+"""Checks of an index, repair from its own content, and comparison with files on disk."""
 
 import os
 import sqlite3
@@ -40,7 +40,7 @@ _NOISE = 0.5  # length of what is added to a stored vector to make a query of it
 
 @dataclass(slots=True)
 class Findings:
-    """What was found wrong.
+    """Defects that were found.
 
     Attributes:
         damages: for people.
@@ -57,7 +57,7 @@ class Findings:
     recall: float | None = None
 
     def report(self, where: str, what: str) -> None:
-        """Note one damage."""
+        """Record one defect."""
         self.damages.append(Damage(where=where, what=what, repaired=False))
 
 
@@ -80,7 +80,7 @@ def examine(index: Index, monitor: Monitor) -> Findings:
 
 
 def _structural_problems(index: Index) -> list[str]:
-    """What SQLite itself finds wrong with the pages, the references and the full text."""
+    """Return SQLite's own findings about pages, references and the full text."""
     with storage_errors(index.folder):
         rows = index.connection.execute("PRAGMA integrity_check(20)").fetchall()
         problems = [text for (text,) in rows if text != "ok"]
@@ -155,7 +155,7 @@ def _agrees(
 
 @np.errstate(all="ignore")  # damaged vectors may overflow
 def measure_recall(space: Space) -> float | None:
-    """Recall at 10 of the search against the exact one, on stored vectors with noise added."""
+    """Return the search's recall at 10 against exact search, on stored vectors plus noise."""
     if len(space) == 0:
         return None
     generator = np.random.default_rng(0)
@@ -322,7 +322,7 @@ def verify_index(
 
 
 def _check(folder: Path, monitor: Monitor) -> tuple[Findings, BadFile | Damaged | None]:
-    """Everything that is wrong; the error too where the database cannot be opened."""
+    """Return all defects, and the error if the database cannot be opened."""
     blocks = check_seal(folder)
     try:
         index = open_index(folder)

@@ -70,7 +70,7 @@ class Spelling:
         self.text = "".join(characters for characters, _, _ in self._pieces)
 
     def origin(self, start: int, end: int) -> tuple[int, int]:
-        """The span of the original that `start:end` of the text stands for."""
+        """Return the span of the original that `start:end` of the text stands for."""
         return self._at(start)[0], self._at(end - 1)[1]
 
     def _at(self, position: int) -> tuple[int, int]:
@@ -83,7 +83,7 @@ class Spelling:
 
 
 def spell(text: str) -> str | None:
-    """What the full text is given instead of `text`; None: the text itself."""
+    """Return the text to index in place of `text`; None for the text itself."""
     normal = _normal(text)
     if _LINE_HYPHEN.search(normal):
         normal = DIVIDED.sub(lambda found: f"{found[0]} {joined(found)}", normal)
@@ -93,7 +93,7 @@ def spell(text: str) -> str | None:
 
 
 def fold(text: str) -> str:
-    """`text` normalized, without what nobody sees, letter case and differences of white space."""
+    """Normalize `text`, ignoring invisible characters, letter case and white space differences."""
     return " ".join(_normal(text).casefold().split())
 
 
@@ -144,7 +144,7 @@ def _is_attached(letter: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _is_dropped(letter: str) -> bool:
-    """What nobody sees, and points of Hebrew, Arabic and Syriac (by their combining classes)."""
+    """Whether it is invisible, or a Hebrew, Arabic or Syriac point (by combining class)."""
     if letter.isascii():
         return False
     if 10 <= unicodedata.combining(letter) <= 36:
@@ -209,7 +209,7 @@ def _paired(text: str, begin: int, end: int) -> Iterator[Piece]:
 
 
 def to_terms(query: str, *, spelled: bool = True) -> list[str]:
-    """The words of a query worth looking up, each once; all of them where none is worth it."""
+    """Return the query's words worth looking up, each once; all of them if none is."""
     found = _words(_normal(query).lower()) if spelled else _WORD.findall(query.lower())
     words = list(dict.fromkeys(found))
     content = [word for word in words if word not in _STOP_WORDS and not _is_particle(word)]
@@ -233,7 +233,7 @@ def _words(text: str) -> Iterator[str]:
 
 
 def _is_letter(character: str) -> bool:
-    """As the tokenizer has it."""
+    """Whether the tokenizer treats the character as a letter."""
     category = unicodedata.category(character)
     return category[0] in "LNM" or category == "Co"
 
@@ -261,7 +261,7 @@ def _is_particle(word: str) -> bool:
 
 
 def to_match(query: str, *, spelled: bool = True) -> str | None:
-    """The FTS5 expression that finds any word of a query; None when it has no word.
+    """Return the FTS5 expression that finds any word of a query; None if it has no word.
 
     Words are quoted, so that nothing in a query is read as an operator.
 
@@ -282,12 +282,12 @@ def _quoted(term: str) -> str:
 
 
 def new_mark() -> str:
-    """A string that no text holds, to stand around matches in FTS5's `highlight`."""
+    """Return a string that no text contains, to enclose matches in FTS5's `highlight`."""
     return f"\ue000{secrets.token_hex(8)}\ue001"
 
 
 def read_marks(highlighted: str, mark: str) -> tuple[tuple[int, int], ...]:
-    """Spans between marks: the first opens, the second closes, and so on."""
+    """Return the spans between marks: the first opens, the second closes, and so on."""
     spans = []
     position = 0
     pieces = highlighted.split(mark)
@@ -343,7 +343,7 @@ DROP VIEW IF EXISTS spelled;
 
 
 def make_words(connection: sqlite3.Connection) -> None:
-    """Make the full text from the passages, for the first time or again, in a transaction."""
+    """Build the full-text index from the passages, initially or again, in a transaction."""
     present = {row[1] for row in connection.execute("PRAGMA table_info(passages)")}
     for column in ("heading_words", "text_words"):
         if column not in present:
@@ -366,7 +366,7 @@ def _spell_stored(content: bytes | None) -> str | None:
 
 
 def statements(script: str) -> Iterator[str]:
-    """Statements of a script one by one: `executescript` would end the transaction."""
+    """Yield a script's statements one by one: `executescript` would end the transaction."""
     statement = ""
     for line in script.strip().splitlines(keepends=True):
         statement += line

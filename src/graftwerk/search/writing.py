@@ -58,7 +58,7 @@ def _remedy(name: str) -> str:
 
 
 def lasting_name(name: str) -> str:
-    """An encoder's name that still holds in another working folder: its path made absolute."""
+    """Return an encoder's name valid in any working folder: its path made absolute."""
     prefix, colon, rest = name.rpartition(":")
     folder = Path(rest).expanduser()
     return f"{prefix}{colon}{folder.resolve()}" if folder.is_dir() else name
@@ -144,19 +144,19 @@ def _stored_files(index: Index) -> dict[str, str]:
 
 
 def _outside(paths: Sequence[str], folder: Path) -> list[str]:
-    """The paths that are not in the index's own folder."""
+    """Return the paths that are not in the index's own folder."""
     inside = tuple(f"{name}{os.sep}" for name in names_of(str(folder)))
     return [path for path in paths if not path.startswith(inside)]
 
 
 def _folders(paths: Sequence[str]) -> list[str]:
-    """The folders among `paths`, absolute, under both of their names where one is a link."""
+    """Return the folders among `paths`, absolute, under both names if one is a link."""
     named = [path for path in paths if os.path.isdir(path)]  # noqa: PTH112  a name of any bytes
     return [name for path in named for name in names_of(path)]
 
 
 def rebuild_index(folder: Path, choice: Choice, load: Load, monitor: Monitor) -> IndexChange:
-    """Make an index again, in one step: until it is done, searches see the former one.
+    """Rebuild an index in one step: until it is done, searches see the former one.
 
     With another encoder everything is embedded again; where this version cuts passages another
     way, the files are read again. Else full text, snapshot and checksums are written again.
@@ -185,7 +185,7 @@ def rebuild_index(folder: Path, choice: Choice, load: Load, monitor: Monitor) ->
 
 
 def remove_files(folder: Path, paths: Sequence[str], monitor: Monitor) -> IndexChange:
-    """Take files or whole folders out; the files themselves stay, and need not be there.
+    """Remove files or folders from the index; files on disk are untouched and may be gone.
 
     Raises:
         BadFile: there is no index, or none of the paths is in it.
@@ -215,7 +215,7 @@ def remove_files(folder: Path, paths: Sequence[str], monitor: Monitor) -> IndexC
 
 
 def _find(path: str, stored: Mapping[str, str]) -> list[str]:
-    """The stored files that a path names: itself, or all in it."""
+    """Return the stored files that a path names: itself, or all in it."""
     locations = set(names_of(path))
     inside = tuple(location.rstrip(os.sep) + os.sep for location in locations)
     return [name for name in stored if name in locations or name.startswith(inside)]

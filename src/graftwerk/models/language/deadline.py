@@ -1,4 +1,4 @@
-"""HTTP with a deadline for all of it.
+"""HTTP transport with one deadline for the whole exchange.
 
 A client's timeout is that of a single read, so a server that sends a byte now and then never meets
 it: a header a second, a word a minute. Here each read may take only what is left of the whole.
@@ -33,7 +33,7 @@ class DeadlineTransport(httpx.HTTPTransport):
         )
 
     def seconds_left(self, timeout: float | None) -> float:
-        """What a step may take, of its own timeout and of what is left of the whole."""
+        """Return the time a step may take: its timeout, capped by the time to the deadline."""
         left = self.deadline - self._clock()
         if left <= 0:
             raise httpcore.ReadTimeout("the deadline of the whole is over")

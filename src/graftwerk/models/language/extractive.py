@@ -17,7 +17,7 @@ _LEANS = re.compile(
 
 
 class ExtractiveWriter:
-    """Quotes one to three sentences, each followed by ` [n]`, the best first.
+    """Writer that quotes one to three sentences, each followed by ` [n]`, the best first.
 
     Args:
         encoder: compares sentences with the question.
@@ -29,11 +29,11 @@ class ExtractiveWriter:
         self._encoder = encoder
 
     def count_tokens(self, text: str) -> int:
-        """Tokens by the encoder's tokenizer."""
+        """Return the number of tokens by the encoder's tokenizer."""
         return self._encoder.count_tokens(text)
 
     def write(self, prompt: Prompt) -> Iterator[str]:
-        """Yield one quote a line.
+        """Yield one quote per line.
 
         Raises:
             BadInput: the prompt has no documents, so there is nothing to quote.

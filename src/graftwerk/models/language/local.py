@@ -27,7 +27,7 @@ def load_local_writer(name: str, *, max_tokens: int, device: str) -> "LocalWrite
 
 
 def load_language_model(name: str, folder: ModelFolder, device: str) -> tuple[Any, Any]:
-    """A causal language model and its tokenizer, as the transformers library has them.
+    """Load a causal language model and its tokenizer with the transformers library.
 
     Raises:
         BadInput: the folder holds none, or one that may not be loaded.
@@ -59,7 +59,7 @@ def load_language_model(name: str, folder: ModelFolder, device: str) -> tuple[An
 
 
 class LocalWriter:
-    """Writes greedily, token by token, so the same prompt gives the same answer.
+    """Greedy, token-by-token writer: the same prompt gives the same answer.
 
     Args:
         name: as the user wrote it.
@@ -79,11 +79,11 @@ class LocalWriter:
         self._ends = {*ends, tokenizer.eos_token_id} - {None}
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of `text` as the model gets it, the chat template's own included."""
+        """Return the number of tokens the model receives for `text`, chat template included."""
         return len(self._tokens(text))
 
     def write(self, prompt: Prompt) -> Iterator[str]:
-        """Yield the answer as it is written, until it repeats itself.
+        """Yield the answer as it is generated, until it repeats itself.
 
         Raises:
             BadInput: prompt and answer are longer than the model's context.
@@ -146,7 +146,7 @@ class LocalWriter:
 
 
 def _fill_template(name: str, tokenizer: Any, text: str) -> str:
-    """A text in the model's chat template.
+    """Return a text in the model's chat template.
 
     The template is a program that came with the model, so it gets a deadline and a little memory.
 

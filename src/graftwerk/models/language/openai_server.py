@@ -24,7 +24,7 @@ _ADDRESS_HINT = "Write http://HOST:PORT/v1; a key goes into OPENAI_API_KEY."
 
 
 class ServerWriter:
-    """Asks `POST {address}/chat/completions` and yields what it streams.
+    """Client that sends `POST {address}/chat/completions` and yields the streamed reply.
 
     No proxy, no redirect and no cookie: the prompt goes to the named address and nowhere else.
 
@@ -145,7 +145,7 @@ class ServerWriter:
             yield chunk
 
     def _pieces(self, response: httpx.Response) -> Iterator[str]:
-        """Pieces of a stream of server-sent events.
+        """Yield the pieces of a stream of server-sent events.
 
         Keep-alive lines and half lines are no answer: silence is measured between pieces.
         """
@@ -170,7 +170,7 @@ class ServerWriter:
             )
 
     def _piece_of(self, event: bytes) -> tuple[str, bool]:
-        """Text of one event, and whether it says that the reply ends."""
+        """Return the text of one event, and whether the event ends the reply."""
         content = self._object(event)
         choices = content.get("choices")
         if choices == []:  # usage figures
@@ -188,7 +188,7 @@ class ServerWriter:
         raise self._malformed(event)
 
     def _whole(self, body: bytes) -> str:
-        """Text of a reply that is not streamed."""
+        """Return the text of a reply that is not streamed."""
         match self._object(body).get("choices"):
             case [{"message": {"content": str(text)}}, *_]:
                 return text
@@ -215,7 +215,7 @@ class ServerWriter:
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """The lines that each chunk completes; the rest of the last one comes at the end."""
+    """Yield the lines that each chunk completes; the rest of the last one comes at the end."""
     held = b""
     for chunk in chunks:
         *lines, held = (held + chunk).split(b"\n")

@@ -1,4 +1,4 @@
-"""Which sentence of the sources answers a question, and how probable it is that it does.
+"""Ranking of source sentences by how probably they answer a question.
 
 A linear score of what can be seen of a sentence: cosines with the question, alone and under its
 headings; the question's words in it and around it; the rank of its passage; and whether it holds
@@ -154,7 +154,7 @@ _KINDS = [(kind, re.compile(pattern)) for kind, pattern in _PATTERNS]
 
 
 def kind_of(question: str) -> Kind:
-    """What kind of answer a question asks for.
+    """Return the kind of answer that a question asks for.
 
     >>> kind_of("How long is parental leave?"), kind_of("May I bring my dog?")
     ('duration', 'yes')
@@ -192,7 +192,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A sentence, and how well it answers.
+    """A sentence and how well it answers the question.
 
     Attributes:
         sentence: the sentence.
@@ -229,7 +229,7 @@ _LIST_MARK = re.compile(r"(?:[-*+•>|]\s+|\(?\d{1,3}[.)]\s+)+")
 
 
 def read(question: str, sources: Sequence[Source], encoder: Encoder) -> list[Reading]:
-    """The sentences of the sources, the likeliest answer first."""
+    """Return the sentences of the sources, the most likely answer first."""
     sentences = list_sentences(sources)
     if not sentences:
         return []
@@ -243,13 +243,13 @@ def read(question: str, sources: Sequence[Source], encoder: Encoder) -> list[Rea
 
 
 def probability(scores: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """Probability that each of the sentences with these scores answers."""
+    """Return the probability that each of the sentences with these scores answers."""
     by_score, by_lead, constant = PROBABILITY
     return np.asarray(1 / (1 + np.exp(-(by_score * scores + by_lead * lead(scores) + constant))))
 
 
 def lead(scores: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """How far each score is above the logarithm of the summed exponentials of all others."""
+    """Return each score minus the log-sum-exp of all other scores."""
     exponentials = np.exp(scores - scores.max())
     others = np.maximum(exponentials.sum() - exponentials, 1e-9)
     return np.asarray(np.clip(scores - scores.max() - np.log(others), -10, 10))
@@ -302,7 +302,7 @@ def find_features(
 
 
 def list_sentences(sources: Sequence[Source]) -> list[Sentence]:
-    """Every sentence of every source, in their order; headings with a mark are left out."""
+    """Return all sentences of all sources in order; headings with a mark are left out."""
     sentences = []
     for rank, source in enumerate(sources):
         text, heading = source.passage.text, source.passage.heading

@@ -1,4 +1,4 @@
-"""What small language models do wrong in every reply: copy the prompt's frame, and never stop."""
+"""Fixes for faults of small language models: copied prompt frames and endless repetition."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,7 +39,7 @@ def without_marks(pieces: Iterable[str], mark: str) -> Iterator[str]:
 
 
 def repeats(tokens: Sequence[int]) -> bool:
-    """Whether a reply has come to say one stretch over and over, exactly.
+    """Whether a reply has started to repeat one stretch exactly, over and over.
 
     >>> repeats([5, 1, 2, 3] + [7, 8] * 22), repeats(list(range(100)))
     (True, False)

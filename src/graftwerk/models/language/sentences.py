@@ -55,7 +55,7 @@ _STARTERS = frozenset(
 
 
 def split_sentences(text: str) -> list[tuple[int, int]]:
-    """Spans of the sentences of `text`, in order, without the white space around them.
+    """Return the spans of the sentences of `text`, in order, without surrounding white space.
 
     They do not overlap, and every character that is not white space is in one of them.
     """
@@ -96,7 +96,7 @@ def _ends_sentence(text: str, start: int, end: int) -> bool:
 
 
 def _is_abbreviation(token: str, following: str) -> bool:
-    """Whether `token`, which stands before a full stop, is short for something that goes on."""
+    """Whether the full stop after `token` marks an abbreviation, not the end of a sentence."""
     bare = token.lstrip("\"'“‘«([*_-–—/")
     folded = bare.lower()
     starts = following.lower() in _STARTERS
@@ -119,7 +119,7 @@ def _is_enumerator(text: str, stop: int) -> bool:
 
 
 def _line_cuts(text: str) -> list[int]:
-    """Ends of lines that the next line does not continue."""
+    """Return the ends of lines that the next line does not continue."""
     cuts = []
     begin = 0
     for line_end in _LINE_END.finditer(text):
@@ -203,7 +203,7 @@ def joined(divided: re.Match[str]) -> str:
 
 
 def split_words(text: str) -> list[str]:
-    """Words of `text` in lower case, apostrophes left out."""
+    """Return the words of `text` in lower case, without apostrophes."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return [word.replace("'", "").replace("’", "") for word in _WORD.findall(folded)]
 
@@ -214,7 +214,7 @@ def split_words(text: str) -> list[str]:
 # here, .908 answered for .907; with the irregular forms above too .960 and .902. It takes 20 times
 # as long a word and every kept calibration would be stale, so it is not used.
 def stem(word: str) -> str:
-    """A word without its commonest English endings: `policies` and `policy` give one stem.
+    """Strip the most common English endings: `policies` and `policy` give one stem.
 
     >>> stem("lost") == stem("lose"), stem("policies") == stem("policy")
     (True, True)
@@ -231,7 +231,7 @@ def stem(word: str) -> str:
 
 
 def content_stems(text: str) -> frozenset[str]:
-    """Stems of the words of `text` that carry meaning, of divided ones also of the whole."""
+    """Return the stems of the content words of `text`; for divided words also of the whole."""
     if "\n" in text:
         text = DIVIDED.sub(lambda found: f"{found[0]} {joined(found)}", text)
     return frozenset(
@@ -242,14 +242,14 @@ def content_stems(text: str) -> frozenset[str]:
 
 
 def numbers(text: str) -> frozenset[str]:
-    """Numbers of `text`, in digits and without separators of thousands: `three` gives `3`."""
+    """Return the numbers in `text` as digits without thousands separators: `three` gives `3`."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     written = {re.sub(r",(?=\d{3}\b)", "", found) for found in _NUMBER.findall(folded)}
     return frozenset(written | {NUMBER_WORDS[w] for w in split_words(text) if w in NUMBER_WORDS})
 
 
 def is_negated(text: str) -> bool:
-    """Whether `text` says no somewhere: `not`, `never`, `n't`, `forbidden` and their like."""
+    """Whether `text` contains a negation: `not`, `never`, `n't`, `forbidden` and the like."""
     return any(
         word in _NEGATIONS or (word.endswith("nt") and word[:-2] in _AUXILIARIES)
         for word in split_words(text)
@@ -257,14 +257,14 @@ def is_negated(text: str) -> bool:
 
 
 def rarity(groups: Iterable[frozenset[str]]) -> dict[str, float]:
-    """Inverse document frequency of every stem: log(1 + n / count), n the number of groups."""
+    """Return the inverse document frequency of every stem: log(1 + n / count), n groups."""
     listed = list(groups)
     counts = Counter(word for group in listed for word in group)
     return {word: math.log1p(len(listed) / count) for word, count in counts.items()}
 
 
 def covered(requested: frozenset[str], found: frozenset[str], weights: dict[str, float]) -> float:
-    """Share of `requested` that is in `found`, 0 to 1; an unknown word weighs as the rarest."""
+    """Return the share of `requested` in `found`, 0 to 1; unknown words weigh as the rarest."""
     unknown = max(weights.values(), default=1.0)
     total = sum(weights.get(word, unknown) for word in requested)
     return sum(weights.get(word, unknown) for word in requested & found) / total if total else 0.0

@@ -1,4 +1,4 @@
-"""The words of a sentence that answer a question, most likely.
+"""Extraction of the words in a sentence that most likely answer a question.
 
 Every run of words is a candidate that is not crossed by punctuation. A linear score prefers what
 the question asks for (an amount, a time, a name), few words, none of the question's own but near
@@ -62,7 +62,7 @@ WEIGHTS = (
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Runs of words of a sentence.
+    """Candidate runs of words in a sentence.
 
     Attributes:
         spans: start and end in the sentence.
@@ -74,7 +74,7 @@ class Candidates:
 
 
 def find_span(question: str, sentence: str) -> tuple[int, int] | None:
-    """Where in the sentence the likeliest answer stands; None where it holds no candidate."""
+    """Return the span of the most likely answer in the sentence; None without a candidate."""
     found = find_candidates(question, sentence)
     if not found.spans:
         return None
@@ -82,7 +82,7 @@ def find_span(question: str, sentence: str) -> tuple[int, int] | None:
 
 
 def find_candidates(question: str, sentence: str) -> Candidates:
-    """Every run of words that may be an answer."""
+    """Return every run of words that may be an answer."""
     tokens = _Tokens(question, sentence)
     spans = []
     rows: list[list[float]] = []

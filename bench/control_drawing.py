@@ -165,8 +165,8 @@ def open_stage(
     return Stage(model, branch, pipeline, condition, maps, [say(fact) for fact in facts], facts)
 
 
-def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.NEAREST))
+def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.NEAREST))
 
 
 def identical(stage: Stage, repeats: int, steps: int = STEPS) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from graftwerk.diffusion.noise_schedule import noise_levels
 from graftwerk.diffusion.pipeline import DiffusionModel, load_diffusion
 from graftwerk.diffusion.samplers import sample_ddim
 from graftwerk.diffusion.sampling import Plan, decode, encode, sample_batch
-from graftwerk.generation.authenticity import LIMIT, Pictures, open_realism_check
+from graftwerk.generation.authenticity import LIMIT, ImageBatch, open_realism_check
 from graftwerk.generation.guidance_report import chances_of
 from graftwerk.generation.guides import GuideModels, Settings
 from graftwerk.metrics.distributions import psnr
@@ -86,7 +86,7 @@ def inversions(model: DiffusionModel, count: int) -> None:
             print(f"| {name}, {refinements} refinements | {shown} |")
 
 
-def draw(model: DiffusionModel, terms: tuple[Term, ...], count: int) -> Pictures:
+def draw(model: DiffusionModel, terms: tuple[Term, ...], count: int) -> ImageBatch:
     plan = Plan(
         texts=None if model.reader is None else model.reader.read([""]),
         away=None,
@@ -103,7 +103,7 @@ def draw(model: DiffusionModel, terms: tuple[Term, ...], count: int) -> Pictures
 
 def strawmen(
     model: DiffusionModel, models: GuideModels, label: str, count: int
-) -> dict[str, Pictures]:
+) -> dict[str, ImageBatch]:
     """Gradient descent to a class on latents, on grey pixels, and on a real image's pixels."""
     log_prob, _, _ = models.each([label])
     least = float(model.noise.sigmas[0])
@@ -131,7 +131,7 @@ def strawmen(
     }
 
 
-def to_bytes(values: torch.Tensor) -> Pictures:
+def to_bytes(values: torch.Tensor) -> ImageBatch:
     return (values * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 

@@ -134,12 +134,12 @@ def write_text_pipeline(
     return folder
 
 
-def control_request(pictures: Path, pipeline: Path, out: Path, **changes: Any) -> Any:
+def control_request(images: Path, pipeline: Path, out: Path, **changes: Any) -> Any:
     """A short `control train` on captioned images."""
     from graftwerk.requests.control import ControlTrain
 
     settings: dict[str, Any] = {
-        "data": pictures,
+        "data": images,
         "model": str(pipeline),
         "condition": "canny",
         "out": out,

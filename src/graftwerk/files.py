@@ -24,7 +24,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, 
 _NO_LOCATION = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.EBUSY, errno.EXDEV}
 _NO_LOCATION |= {errno.ENOTEMPTY, errno.ENAMETOOLONG}
 
-_SEAL = "seal"
+_CHECKSUM = "seal"
 _NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.ENOTTY, errno.EOPNOTSUPP}
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -120,7 +120,7 @@ def write_sealed_json(path: Path, content: Mapping[str, Any]) -> None:
 
     It guards against accidents and hasty edits, not against somebody who writes the hash again.
     """
-    write_json(path, {**content, _SEAL: _seal_of(content)})
+    write_json(path, {**content, _CHECKSUM: _checksum_of(content)})
 
 
 def read_sealed_json(path: Path) -> Any:
@@ -131,8 +131,8 @@ def read_sealed_json(path: Path) -> Any:
         Damaged: it was changed.
     """
     content = read_json(path)
-    if isinstance(content, dict) and content.get(_SEAL, "") != _seal_of(content):
-        if _SEAL not in content:
+    if isinstance(content, dict) and content.get(_CHECKSUM, "") != _checksum_of(content):
+        if _CHECKSUM not in content:
             return content
         raise Damaged(
             f"{path} was changed after it was written: it does not match its seal.",
@@ -141,8 +141,8 @@ def read_sealed_json(path: Path) -> Any:
     return content
 
 
-def _seal_of(content: Mapping[str, Any]) -> str:
-    bare = {key: value for key, value in content.items() if key != _SEAL}
+def _checksum_of(content: Mapping[str, Any]) -> str:
+    bare = {key: value for key, value in content.items() if key != _CHECKSUM}
     return hashlib.sha256(json.dumps(bare, sort_keys=True).encode()).hexdigest()
 
 

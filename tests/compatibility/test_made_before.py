@@ -38,6 +38,6 @@ def test_a_fit_predicts_the_same():
 
 def test_an_image_is_repeated(tmp_path):
     request = gw.Generate(from_=MADE / "red-cube.png", out=tmp_path / "again")
-    [picture] = gw.run(request).pictures
-    before, again = (np.asarray(Image.open(path)) for path in (MADE / "red-cube.png", picture.path))
+    [image] = gw.run(request).pictures
+    before, again = (np.asarray(Image.open(path)) for path in (MADE / "red-cube.png", image.path))
     assert np.abs(before.astype(int) - again).max() <= 1  # another processor rounds otherwise

@@ -69,8 +69,8 @@ def slow_canny(grey, sigma, kernel, low, high):
     return edges
 
 
-def grey_levels(picture):
-    return (picture @ np.array([0.299, 0.587, 0.114])).tolist()
+def grey_levels(image):
+    return (image @ np.array([0.299, 0.587, 0.114])).tolist()
 
 
 def test_the_same_edges_pixel_for_pixel_on_rendered_scenes() -> None:

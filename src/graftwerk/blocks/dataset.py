@@ -95,7 +95,7 @@ def _write_scene(folder: Path, number: int, scene: Scene, size: int) -> dict[str
     return row
 
 
-def _write_image(path: Path, picture: Any) -> None:
+def _write_image(path: Path, image: Any) -> None:
     from PIL import Image
 
-    Image.fromarray(picture).save(path, format="PNG")
+    Image.fromarray(image).save(path, format="PNG")

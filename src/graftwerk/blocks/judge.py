@@ -128,9 +128,9 @@ class JudgeNetwork(nn.Module):
         self.pyramid = Pyramid(config["widths"], 2, 3 + self.kinds + self.colours)
         self.whole = nn.Linear(config["widths"][-1], self.grounds + len(config["times"]))
 
-    def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> "Grids":
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> "Grids":
         """Run on images with values from -1 to 1."""
-        maps, summary = self.pyramid(pictures)
+        maps, summary = self.pyramid(images)
         location, kind, colour = maps.split([3, self.kinds, self.colours], dim=1)
         whole = self.whole(summary)
         return Grids(
@@ -175,29 +175,29 @@ class Judge:
     device: str
     fingerprint: str
 
-    def judge(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> list[Judgement]:
+    def judge(self, images: UInt8[np.ndarray, "n h w 3"]) -> list[Judgement]:
         """Detect what is in each image; sides must be multiples of 16."""
         return [
             judgement
-            for grids in self._look(pictures)
+            for grids in self._look(images)
             for judgement in read_grids(grids, self.network.config)
         ]
 
-    def features(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
+    def features(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
         """Return one vector per image, for distances between sets of images."""
-        found = [grids.summary.cpu().numpy() for grids in self._look(pictures)]
+        found = [grids.summary.cpu().numpy() for grids in self._look(images)]
         return np.concatenate(found).astype(np.float32)
 
-    def _look(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Iterator[Grids]:
-        for start in range(0, len(pictures), _BATCH):
-            batch = np.ascontiguousarray(pictures[start : start + _BATCH])
+    def _look(self, images: UInt8[np.ndarray, "n h w 3"]) -> Iterator[Grids]:
+        for start in range(0, len(images), _BATCH):
+            batch = np.ascontiguousarray(images[start : start + _BATCH])
             with torch.inference_mode():
                 yield self.network(as_input(torch.from_numpy(batch).to(self.device)))
 
 
-def as_input(pictures: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
+def as_input(images: UInt8[Tensor, "b h w 3"]) -> Float[Tensor, "b 3 h w"]:
     """Convert bytes to values from -1 to 1."""
-    return pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
+    return images.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def read_grids(grids: Grids, config: Mapping[str, Any]) -> list[Judgement]:

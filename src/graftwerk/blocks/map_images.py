@@ -153,8 +153,8 @@ def _draw_objects(maps: Maps) -> UInt8[np.ndarray, "h w 3"]:
     return np.take(colours, maps.objects, axis=0)
 
 
-def _lines_over(picture: UInt8[np.ndarray, "h w 3"], maps: Maps) -> UInt8[np.ndarray, "h w 3"]:
-    faded = (picture // 2 + 128).astype(np.uint8)
+def _lines_over(image: UInt8[np.ndarray, "h w 3"], maps: Maps) -> UInt8[np.ndarray, "h w 3"]:
+    faded = (image // 2 + 128).astype(np.uint8)
     faded[maps.creases] = (120, 120, 120)
     faded[maps.outlines] = (0, 0, 0)
     return faded

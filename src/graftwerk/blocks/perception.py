@@ -55,9 +55,9 @@ class PerceptionNetwork(nn.Module):
         self.channels = [1, 3, len(config["classes"]), len(config["joints"])]
         self.pyramid = Pyramid(config["widths"], 1, sum(self.channels))
 
-    def forward(self, pictures: Float[Tensor, "b 3 h w"]) -> Views:
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Views:
         """Run on images with values from -1 to 1."""
-        maps, _ = self.pyramid(pictures)
+        maps, _ = self.pyramid(images)
         depth, normals, classes, joints = maps.split(self.channels, dim=1)
         return Views(depth[:, 0], normals, classes, joints)
 
@@ -87,11 +87,11 @@ class Perception:
     device: str
     fingerprint: str
 
-    def look(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> list[Perceived]:
+    def look(self, images: UInt8[np.ndarray, "n h w 3"]) -> list[Perceived]:
         """Estimate the maps of each image; sides must be multiples of 8."""
         found = []
-        for start in range(0, len(pictures), _BATCH):
-            batch = np.ascontiguousarray(pictures[start : start + _BATCH])
+        for start in range(0, len(images), _BATCH):
+            batch = np.ascontiguousarray(images[start : start + _BATCH])
             with torch.inference_mode():
                 views = self.network(as_input(torch.from_numpy(batch).to(self.device)))
             found += _read(views)

@@ -41,9 +41,9 @@ def classification_lines(report: Classification) -> list[str]:
     return [*lines, dim(printable(report.calibration))]
 
 
-def _each(pictures: list[ClassifiedImage]) -> list[str]:
+def _each(images: list[ClassifiedImage]) -> list[str]:
     lines = []
-    for image in pictures:
+    for image in images:
         lines.append(place(image.path))
         lines += [
             f"  {line}"
@@ -68,9 +68,9 @@ def _each(pictures: list[ClassifiedImage]) -> list[str]:
     return lines
 
 
-def _as_table(pictures: list[ClassifiedImage]) -> list[str]:
+def _as_table(images: list[ClassifiedImage]) -> list[str]:
     rows = []
-    for image in pictures:
+    for image in images:
         row = [place(image.path), printable(image.label), f"{image.probability:.3f}"]
         unusual = image.familiarity is not None and image.familiarity.unfamiliar
         rows.append([*row, "unfamiliar" if unusual else ""])

@@ -278,8 +278,8 @@ def _(report: Generation) -> list[str]:
     lines += [] if report.sheet is None else [f"all of them: {printable(report.sheet)}"]
     for cell in report.grid if report.grid and report.grid[0].kept else []:
         values = ", ".join(f"{name} {printable(value)}" for name, value in cell.values.items())
-        kept = [f"{k} {v:.3g} (by chance {cell.chance[k]:.3g})" for k, v in cell.kept.items()]
-        lines.append(f"{values}: kept of {', '.join(kept)}")
+        retained = [f"{k} {v:.3g} (by chance {cell.chance[k]:.3g})" for k, v in cell.kept.items()]
+        lines.append(f"{values}: kept of {', '.join(retained)}")
     return [
         *lines,
         f"{len(report.pictures)} images of {report.width} x {report.height} pixels, "

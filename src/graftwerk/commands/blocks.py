@@ -248,7 +248,7 @@ def _train(
     outcome = train(work, plan, session, setting.monitor)
     figures: dict[str, float] = {}
     if group.leads:
-        finished = setting.ingredients.get(entry.name)
+        finished = setting.dependencies.get(entry.name)
         count = min(_HELD_OUT, max(_FEWEST, sizes.scenes // 2))
         made = Made(
             entry=entry,

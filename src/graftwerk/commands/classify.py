@@ -20,7 +20,7 @@ from ..finetune.results import Predictions
 from ..metrics.calibration import softmax
 from ..models.encoders import (
     Encoded,
-    encode_pictures,
+    encode_image_files,
     list_images,
     load_encoder,
     nothing_readable,
@@ -100,7 +100,7 @@ def classify_images(request: Classify, monitor: Monitor) -> Classification:
             save_fit(request.calibration, fitted)
     used = fitted or retained
     temperature = used.temperature if used else 1.0
-    encoded = encode_pictures(scorer.encoder, paths, monitor)
+    encoded = encode_image_files(scorer.encoder, paths, monitor)
     skipped += encoded.skipped
     if paths and not encoded.places:
         raise nothing_readable(request.pictures, skipped)

@@ -64,8 +64,8 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
             [image], "this image", PERCEPTION, monitor, advice=ESTIMATOR_ADVICE,
             device=request.device,
         )  # fmt: skip
-    drawn = _pixels_drawn(made)
-    if not drawn:
+    sampled = _pixels_drawn(made)
+    if not sampled:
         monitor.note(f"this {request.kind} map is empty: there is nothing to follow in it")
     columns = 3 if request.kind == _ALL else 4
     write_image(request.out, made if tiles is None else tile_sheet(tiles, columns))
@@ -75,7 +75,7 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
         out=str(request.out),
         width=made.width,
         height=made.height,
-        drawn=drawn / (made.width * made.height),
+        drawn=sampled / (made.width * made.height),
         thresholds=thresholds,
         unfamiliar=out_of_distribution,
         converted=[] if opened is None else list(opened.notes),

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import files, folders
 from ..data.columns import ColumnChoice
-from ..data.dataset import Item, Kind, Picture
+from ..data.dataset import ImageArray, Item, Kind
 from ..data.images import ImageNotes
 from ..data.inputs import read_inputs
 from ..data.tables import reading_of
@@ -61,7 +61,7 @@ def run_embed(request: Embed, monitor: Monitor) -> Embedding:
 def _open(item: Item, converted: ImageNotes) -> "str | Image":
     if isinstance(item, str):
         return item
-    assert isinstance(item, Picture)  # noqa: S101  series are not asked for
+    assert isinstance(item, ImageArray)  # noqa: S101  series are not asked for
     opened = item.decode()
     converted.add(opened.notes)
     return opened.image

@@ -47,7 +47,7 @@ from ..metrics.retrieval import (
     retrieval_figures,
     token_f1,
 )
-from ..models.encoders import CachingEncoder, encode_pictures, load_encoder, nothing_readable
+from ..models.encoders import CachingEncoder, encode_image_files, load_encoder, nothing_readable
 from ..models.language.reading import list_sentences
 from ..probing.results import ReadoutResult
 from ..rag.results import Answer
@@ -108,7 +108,7 @@ def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> AlignmentEva
             raise nothing_readable([str(request.data)], [])
         encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
         if "image" in encoder.reads:
-            encoded = encode_pictures(encoder, [row.path for row in rows], monitor)
+            encoded = encode_image_files(encoder, [row.path for row in rows], monitor)
             if not encoded.places:
                 raise nothing_readable([str(request.data)], encoded.skipped)
             rows = [rows[location] for location in encoded.places]
@@ -183,15 +183,15 @@ def _with_facts(rows: Sequence[LabelledImage]) -> list[Values]:
 
 
 def _require_enough(
-    request: EvalAlignment, encoder: Encoder, pictures: _Side | None, texts: _Side | None
+    request: EvalAlignment, encoder: Encoder, images: _Side | None, texts: _Side | None
 ) -> None:
-    if pictures is None and texts is None:
+    if images is None and texts is None:
         raise BadInput(
             f"encoder {encoder.name!r} reads only {', '.join(sorted(encoder.reads))}, and "
             f"{request.data} holds nothing of that kind.",
             "Choose an encoder that reads what is there; texts are captions or a column text.",
         )
-    most = max(len(side.vectors) for side in (pictures, texts) if side is not None)
+    most = max(len(side.vectors) for side in (images, texts) if side is not None)
     if most <= request.k:
         raise BadInput(
             f"{request.data} holds {most} different images or texts, so none has {request.k} "
@@ -227,12 +227,12 @@ def _hubness(neighbours: Int64[np.ndarray, "n k"], count: int) -> Hubness:
     )
 
 
-def _across(pictures: _Side | None, texts: _Side | None, k: int) -> Across | None:
+def _across(images: _Side | None, texts: _Side | None, k: int) -> Across | None:
     """Compute the metrics between images and their captions."""
-    if pictures is None or texts is None or len(texts.vectors) < 2:
+    if images is None or texts is None or len(texts.vectors) < 2:
         return None
-    reported = pictures.groups >= 0
-    shown, groups = pictures.vectors[reported], pictures.groups[reported]
+    reported = images.groups >= 0
+    shown, groups = images.vectors[reported], images.groups[reported]
     matching, other = embedding_space.matching_cosines(shown, texts.vectors, groups)
     near = embedding_space.nearest_answers(texts.vectors, shown, min(k, len(shown)))
     return Across(

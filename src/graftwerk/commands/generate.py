@@ -16,7 +16,7 @@ from ..generation.provenance import (
     refuse_other,
     require_folder,
     started,
-    write_picture,
+    write_png,
 )
 from ..generation.results import Generation, GridCell, ImageReport
 from ..generation.spec import GenerationSpec, options_of
@@ -25,7 +25,7 @@ from ..requests.generate import Generate
 from ..types import Monitor
 
 if TYPE_CHECKING:
-    from ..diffusion.sampling import Picture
+    from ..diffusion.sampling import ImageArray
     from ..generation.job import Group, Job
     from ..library.pipeline import Pipeline
 
@@ -76,7 +76,7 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
 
 def _drawn(
     job: "Job", groups: "list[Group]", origin: Path | None, monitor: Monitor
-) -> "tuple[list[ImageReport], list[Picture]]":
+) -> "tuple[list[ImageReport], list[ImageArray]]":
     pictures, images = [], []
     try:
         for report, image in _draw_and_write(job, groups, origin, monitor):
@@ -151,7 +151,7 @@ def _cell(values: dict[str, str], reports: "list[ImageReport]") -> GridCell:
 
 def _draw_and_write(
     job: "Job", groups: "list[Group]", origin: Path | None, monitor: Monitor
-) -> "Iterator[tuple[ImageReport, Picture]]":
+) -> "Iterator[tuple[ImageReport, ImageArray]]":
     for made in job.run(groups, monitor):
         path = job.request.out / f"{job.stem}-{made.number:03d}.png"
         if origin is not None and path.exists() and path.samefile(origin):
@@ -161,13 +161,13 @@ def _draw_and_write(
             fingerprint=job.model.fingerprint,
             number=made.number,
             together=tuple(made.group.numbers),
-            surroundings=job.surroundings,
+            surroundings=job.environment,
             loras=job.loras,
             guides=job.prints,
             controls=job.controls.fingerprints,
             inits=job.inits,
         )
-        write_picture(path, made.image, record)
+        write_png(path, made.image, record)
         yield job.image_report(made, str(path)), made.image
 
 
@@ -205,7 +205,7 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
         )
     if made != here:
         monitor.note("this is another model than the image's: the repeat will differ")
-    elif drawn_on != job.surroundings:
+    elif drawn_on != job.environment:
         monitor.note(
             f"drawn with PyTorch {drawn_on.torch} on {drawn_on.device} with {drawn_on.threads} "
             "threads: the repeat may differ in its last bits here"

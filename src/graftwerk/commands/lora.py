@@ -115,8 +115,8 @@ def _from_text(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
     )
 
 
-def _report(request: LoraTrain, model: str, taught: "LoraTraining", size: int) -> LoraTrainResult:
-    change = taught.change
+def _report(request: LoraTrain, model: str, trained: "LoraTraining", size: int) -> LoraTrainResult:
+    change = trained.change
     return LoraTrainResult(
         out=str(request.out),
         task=request.task,
@@ -130,9 +130,9 @@ def _report(request: LoraTrain, model: str, taught: "LoraTraining", size: int) -
         gain_high=change.gain + change.margin,
         perplexity_before=None,
         perplexity_after=None,
-        parameters=taught.parameters,
-        layers=taught.layers,
-        steps=taught.outcome.step,
+        parameters=trained.parameters,
+        layers=trained.layers,
+        steps=trained.outcome.step,
         bytes=size,
         seconds=0.0,
     )

@@ -108,10 +108,10 @@ def canny(
 
     unit: Literal["auto", "fraction", "absolute"] = "fraction" if high <= 1 else "absolute"
     settings = kind.CannySettings(sigma, kernel, "auto" if auto else unit, low, high)
-    pictures = _array(image)[None]
+    images = _array(image)[None]
     if stages:
-        return kind.canny(pictures, settings).single()
-    return kind.image_of(kind.edge_map(pictures, settings)[0])
+        return kind.canny(images, settings).single()
+    return kind.image_of(kind.edge_map(images, settings)[0])
 
 
 def hough(image: "ImageLike") -> "Image":
@@ -282,11 +282,11 @@ def require_map(kind: str, image: "ImageLike", name: str | None = None) -> "Imag
 
     from ..data.image_inputs import name_of
     from .kinds import condition_named
-    from .kinds.scribble import scribble_of_drawing
+    from .kinds.scribble import scribble_of_sketch
 
     condition, given = condition_named(kind), _array(image)
     if kind == "scribble":
-        given = scribble_of_drawing(given)
+        given = scribble_of_sketch(given)
     condition.check_map(given, name or name_of(image))
     return Image.fromarray(given)
 

@@ -60,8 +60,8 @@ def lines_of_maps(
     return outlines, creases
 
 
-Pictures = UInt8[np.ndarray, "n h w 3"]
-Read = Callable[[Pictures], Pictures]
+ImageBatch = UInt8[np.ndarray, "n h w 3"]
+Read = Callable[[ImageBatch], ImageBatch]
 Lines = tuple[Bool[np.ndarray, "n h w"], Bool[np.ndarray, "n h w"]]
 
 
@@ -79,7 +79,7 @@ class SceneMaps:
             one object meet; most conditions need neither.
     """
 
-    pictures: Pictures
+    pictures: ImageBatch
     nearness: Float32[np.ndarray, "n h w"]
     normals: Float32[np.ndarray, "n h w 3"]
     classes: UInt8[np.ndarray, "n h w"]
@@ -163,10 +163,10 @@ class Condition:
     read_by: str
     measure: str
     higher_is_better: bool
-    draw: Callable[[SceneMaps], Pictures]
+    draw: Callable[[SceneMaps], ImageBatch]
     read: Read
     read_scenes: Read
-    compare: Callable[[Pictures, Pictures], Measured]
+    compare: Callable[[ImageBatch, ImageBatch], Measured]
     problem: Callable[[UInt8[np.ndarray, "h w 3"]], str | None]
     channels: int = 3
 
@@ -179,7 +179,7 @@ class Condition:
         drawn: UInt8[np.ndarray, "h w 3"] = self.draw(maps_of_scene(scene, size))[0]
         return drawn
 
-    def from_rows(self, rows: np.ndarray) -> Pictures:
+    def from_rows(self, rows: np.ndarray) -> ImageBatch:
         """Return the conditions of stored scenes: rows as cached by `graft recipe run perception`.
 
         Args:
@@ -187,9 +187,9 @@ class Condition:
         """
         return self.draw(maps_of_rows(rows))
 
-    def from_image(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    def from_image(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
         """Return the condition of one image, without other models."""
-        read: UInt8[np.ndarray, "h w 3"] = self.read(picture[None])[0]
+        read: UInt8[np.ndarray, "h w 3"] = self.read(image[None])[0]
         return read
 
     def check_map(self, finished: UInt8[np.ndarray, "h w 3"], name: str) -> None:
@@ -211,28 +211,28 @@ class Condition:
 
     def fidelity(
         self,
-        requested: Pictures,
-        pictures: UInt8[np.ndarray, "m a b 3"],
+        requested: ImageBatch,
+        images: UInt8[np.ndarray, "m a b 3"],
         read: Read | None = None,
     ) -> Fidelity:
         """Detect the condition in images and compare it with what was requested.
 
         Args:
             requested: condition images.
-            pictures: one for each, of the same size.
+            images: one for each, of the same size.
             read: detects the condition; default: as in Blocks scenes. For other images pass this
                 condition's `read`, or an estimator.
 
         Raises:
             BadInput: the maps and the images differ in number or size.
         """
-        if requested.shape != pictures.shape:
+        if requested.shape != images.shape:
             raise BadInput(
                 f"{len(requested)} {self.name} maps of {_size(requested)} pixels were given for "
-                f"{len(pictures)} images of {_size(pictures)}.",
+                f"{len(images)} images of {_size(images)}.",
                 "Give one map for each image, of its size.",
             )
-        seen = (read or self.read_scenes)(pictures)
+        seen = (read or self.read_scenes)(images)
         found = self.compare(requested, seen)
         others = [self.compare(maps, seen) for maps in shuffled(requested)]
         chance, scores = (
@@ -244,7 +244,7 @@ class Condition:
         )
 
 
-def shuffled(requested: Pictures) -> list[Pictures]:
+def shuffled(requested: ImageBatch) -> list[ImageBatch]:
     """Condition images that belong to other images: what is kept of them is kept by chance.
 
     Where there are several, each image gets those of up to three others. Where all are one, it is
@@ -257,8 +257,8 @@ def shuffled(requested: Pictures) -> list[Pictures]:
     return [np.roll(requested, turn, axis=0) for turn in range(1, min(4, len(requested)))]
 
 
-def _size(pictures: UInt8[np.ndarray, "m a b 3"]) -> str:
-    return f"{pictures.shape[2]} x {pictures.shape[1]}"
+def _size(images: UInt8[np.ndarray, "m a b 3"]) -> str:
+    return f"{images.shape[2]} x {images.shape[1]}"
 
 
 def maps_of_scene(scene: Scene, size: int) -> SceneMaps:

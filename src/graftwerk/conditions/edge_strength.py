@@ -15,14 +15,14 @@ _WHITE = np.array([0.95047, 1.0, 1.08883])  # D65
 _TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 
 
-def edge_strength(picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w"]:
+def edge_strength(image: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w"]:
     """Return the highest of 99 high thresholds (0.01 to 0.99) at which a pixel is an edge, else 0.
 
     Gradients are those of CIELAB colours (the main axis of Di Zenzo's tensor, 1986), averaged over
     two scales; thinning and hysteresis are as in `canny`. A gradient s counts as s / (s + k),
     where k is half a typical one and half the image's own.
     """
-    tensor = _tensor(lab_of(picture))
+    tensor = _tensor(lab_of(image))
     across_across, across_down, down_down = tensor
     deviation = np.hypot(across_across - down_down, 2 * across_down)
     slope = np.sqrt((across_across + down_down + deviation) / 2)
@@ -36,9 +36,9 @@ def edge_strength(picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h
     return _followed(thinned / (thinned + half), _LOW)
 
 
-def plain_strength(picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w"]:
+def plain_strength(image: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w"]:
     """Return the same for the grey image at one scale, as in the defaults of `canny`."""
-    thinned = canny(picture[None], CannySettings()).thinned
+    thinned = canny(image[None], CannySettings()).thinned
     return _followed(thinned / max(float(thinned.max()), 1e-12), 1 / 3)
 
 
@@ -63,9 +63,9 @@ def _tensor(channels: Float64[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "3 h 
     return tensor / len(_SCALES)
 
 
-def lab_of(picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w 3"]:
+def lab_of(image: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w 3"]:
     """Convert sRGB to CIELAB, white point D65."""
-    light = picture / 255
+    light = image / 255
     light = np.where(light <= 0.04045, light / 12.92, ((light + 0.055) / 1.055) ** 2.4)
     xyz = light @ _TO_XYZ.T / _WHITE
     cube = (6 / 29) ** 3

@@ -12,13 +12,13 @@ from ..errors import BadFile, BadInput
 from ..models.checkpoint import ModelFolder, open_folder, read_object
 from ..models.hub import loading, locate
 from ..models.transformers import choose_device, load_network, quiet
-from .base import Pictures, Read
+from .base import ImageBatch, Read
 from .kinds.depth import draw_nearness
 from .kinds.normals import normals_of_nearness
 from .kinds.pose import draw_people
 from .kinds.segmentation import ADE20K
 
-Picture = UInt8[np.ndarray, "h w 3"]
+ImageArray = UInt8[np.ndarray, "h w 3"]
 
 # What a condition can be estimated by, for people.
 ESTIMATED = {
@@ -85,11 +85,11 @@ class _Model:
     processor: Any
     device: str
 
-    def run(self, picture: Picture, **more: Any) -> Any:
+    def run(self, image: ImageArray, **more: Any) -> Any:
         import torch
         from PIL import Image
 
-        inputs = self.processor(images=Image.fromarray(picture), return_tensors="pt", **more)
+        inputs = self.processor(images=Image.fromarray(image), return_tensors="pt", **more)
         moved = {name: value.to(self.device) for name, value in inputs.items()}
         if _experts(self.folder) > 1:
             moved["dataset_index"] = torch.zeros(1, dtype=torch.long, device=self.device)
@@ -125,7 +125,7 @@ def load_estimator(kind: str, name: str, device: str = "auto") -> Estimator:
     with loading(name):
         network: Any = load_network(folder, network_class, unused=("auxiliary_head.", "criterion."))
         model = _Model(folder, network.to(location), _processor(folder), location)
-    readers: Mapping[str, Callable[[_Model, Picture], Picture]] = {
+    readers: Mapping[str, Callable[[_Model, ImageArray], ImageArray]] = {
         "depth": _read_depth,
         "normals": _read_normals,
         "segmentation": _read_segmentation,
@@ -133,8 +133,8 @@ def load_estimator(kind: str, name: str, device: str = "auto") -> Estimator:
     }
     read_one = readers[kind]
 
-    def read(pictures: Pictures) -> Pictures:
-        return np.stack([read_one(model, image) for image in pictures])
+    def read(images: ImageBatch) -> ImageBatch:
+        return np.stack([read_one(model, image) for image in images])
 
     return Estimator(name, read)
 
@@ -161,10 +161,10 @@ def _experts(folder: ModelFolder) -> int:
     return int(backbone.get("num_experts") or 1) if isinstance(backbone, dict) else 1
 
 
-def _nearness(model: _Model, picture: Picture) -> Float32[np.ndarray, "h w"]:
+def _nearness(model: _Model, image: ImageArray) -> Float32[np.ndarray, "h w"]:
     """Return 1 over the distance, up to scale and shift for relative depth models."""
-    output = model.run(picture)
-    sizes = [picture.shape[:2]]
+    output = model.run(image)
+    sizes = [image.shape[:2]]
     if model.folder.model_type == "zoedepth":  # undoes its own padding
         found = model.processor.post_process_depth_estimation(output, source_sizes=sizes)
     else:
@@ -184,18 +184,18 @@ def _nearness(model: _Model, picture: Picture) -> Float32[np.ndarray, "h w"]:
     return contiguous
 
 
-def _read_depth(model: _Model, picture: Picture) -> Picture:
-    drawn: Picture = draw_nearness(_nearness(model, picture)[None])[0]
+def _read_depth(model: _Model, image: ImageArray) -> ImageArray:
+    drawn: ImageArray = draw_nearness(_nearness(model, image)[None])[0]
     return drawn
 
 
-def _read_normals(model: _Model, picture: Picture) -> Picture:
-    return draw_normals(normals_of_nearness(_nearness(model, picture)))
+def _read_normals(model: _Model, image: ImageArray) -> ImageArray:
+    return draw_normals(normals_of_nearness(_nearness(model, image)))
 
 
-def _read_segmentation(model: _Model, picture: Picture) -> Picture:
-    output = model.run(picture)
-    sizes = [picture.shape[:2]]
+def _read_segmentation(model: _Model, image: ImageArray) -> ImageArray:
+    output = model.run(image)
+    sizes = [image.shape[:2]]
     found = model.processor.post_process_semantic_segmentation(output, target_sizes=sizes)
     classes: Int64[np.ndarray, "h w"] = found[0].cpu().numpy().astype(np.int64)
     return np.take(_class_colours(model.network.config.id2label), classes, axis=0)
@@ -215,11 +215,11 @@ def _class_colours(names: Mapping[int, str]) -> UInt8[np.ndarray, "c 3"]:
     return np.array(colours, dtype=np.uint8)
 
 
-def _read_pose(model: _Model, picture: Picture) -> Picture:
+def _read_pose(model: _Model, image: ImageArray) -> ImageArray:
     """Estimate one person; a pose model expects a box around a person, here the whole image."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     boxes = [[[0.0, 0.0, float(width), float(height)]]]
-    output = model.run(picture, boxes=boxes)
+    output = model.run(image, boxes=boxes)
     found = model.processor.post_process_pose_estimation(output, boxes=boxes)[0][0]
     points = found["keypoints"].float().cpu().numpy()
     scores = found["scores"].float().cpu().numpy().reshape(-1)

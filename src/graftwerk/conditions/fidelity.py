@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
-from .base import Measured, Pictures
+from .base import ImageBatch, Measured
 
 _TOLERANCE = 0.0075  # of the diagonal: the one of the BSDS benchmark
 _LEAST_TOLERANCE = 1.5  # pixels: a neighbour, also across a corner
@@ -18,19 +18,19 @@ _CLOSE_DEGREES = 11.25  # strictest of the usual three limits for normals
 _CLOSE_DEPTH = 0.03  # of the range
 
 Map = UInt8[np.ndarray, "h w 3"]
-Compare = Callable[[Pictures, Pictures], Measured]
+Compare = Callable[[ImageBatch, ImageBatch], Measured]
 
 
-def is_drawn(pictures: UInt8[np.ndarray, "*rest 3"]) -> Bool[np.ndarray, "*rest"]:
+def is_drawn(images: UInt8[np.ndarray, "*rest 3"]) -> Bool[np.ndarray, "*rest"]:
     """Mark pixels of a line drawing that are brighter than a quarter of white."""
-    drawn: Bool[np.ndarray, "*rest"] = pictures.max(axis=-1) >= 64
+    drawn: Bool[np.ndarray, "*rest"] = images.max(axis=-1) >= 64
     return drawn
 
 
 def each(compare: Callable[[Map, Map], tuple[float, float]]) -> Compare:
     """Turn a measure of one pair, which returns value and score, into a measure of batches."""
 
-    def compare_all(requested: Pictures, seen: Pictures) -> Measured:
+    def compare_all(requested: ImageBatch, seen: ImageBatch) -> Measured:
         pairs = [compare(one, other) for one, other in zip(requested, seen, strict=True)]
         table = np.array(pairs, dtype=np.float64).reshape(len(requested), 2)
         return Measured(table[:, 0].copy(), table[:, 1].copy())

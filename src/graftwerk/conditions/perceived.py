@@ -8,7 +8,7 @@ from jaxtyping import Float32, UInt8
 
 from ..blocks.perception import Perceived, Perception, load_perception
 from ..models.hub import builtin_folder
-from .base import Pictures
+from .base import ImageBatch
 
 PERCEPTION = "builtin/blocks-perception"
 _SIDE = 64  # the shorter side that the model is shown; it learned from such images
@@ -31,15 +31,15 @@ def _perception() -> Perception:
     return load_perception(builtin_folder(PERCEPTION))
 
 
-def perceive(pictures: Pictures) -> Seen:
+def perceive(images: ImageBatch) -> Seen:
     """Run on images of one size; the model uses its own resolution."""
-    height, width = pictures.shape[1:3]
+    height, width = images.shape[1:3]
     scale = _SIDE / min(height, width)
     own = [max(_STEP, _STEP * round(side * scale / _STEP)) for side in (height, width)]
     rows, columns = (min(side, _MOST * _SIDE) for side in own)
     if (rows, columns) == (height, width):
-        return _joined(_perception().look(pictures.copy()))
-    small = np.stack([_resized(one, rows, columns) for one in pictures])
+        return _joined(_perception().look(images.copy()))
+    small = np.stack([_resized(one, rows, columns) for one in images])
     return _enlarged(_perception().look(small), height, width)
 
 
@@ -52,12 +52,12 @@ def _joined(found: list[Perceived]) -> Seen:
     )
 
 
-def _resized(picture: UInt8[np.ndarray, "h w 3"], rows: int, columns: int) -> np.ndarray:
+def _resized(image: UInt8[np.ndarray, "h w 3"], rows: int, columns: int) -> np.ndarray:
     from PIL import Image
 
     # averages over what becomes one pixel; enlarges smoothly
-    method = Image.Resampling.BOX if rows < picture.shape[0] else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(picture).resize((columns, rows), method))
+    method = Image.Resampling.BOX if rows < image.shape[0] else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(image).resize((columns, rows), method))
 
 
 def _enlarged(found: list[Perceived], height: int, width: int) -> Seen:

@@ -68,9 +68,9 @@ class CodeHint(nn.Module):
             self.blocks.append(nn.Conv2d(width, after, 3, padding=1, stride=2))
         self.conv_out = nn.Conv2d(widths[-1], channels, 3, padding=1)
 
-    def forward(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
+    def forward(self, images: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
         """Encode control images with values from 0 to 1."""
-        hidden = functional.silu(self.conv_in(pictures))
+        hidden = functional.silu(self.conv_in(images))
         for block in self.blocks:
             hidden = functional.silu(block(hidden))
         out: Tensor = self.conv_out(hidden)
@@ -96,9 +96,9 @@ class PaperHint(nn.Module):
             before = width
         self.last = nn.Conv2d(before, channels, 1)
 
-    def forward(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
+    def forward(self, images: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
         """Encode control images with values from 0 to 1."""
-        hidden = pictures
+        hidden = images
         for layer in self.layers:
             hidden = functional.relu(layer(hidden))
         out: Tensor = self.last(hidden)
@@ -275,12 +275,12 @@ class Branch(nn.Module):
         self.hint_encoder = hint_encoder
         self.joins = nn.ModuleList(nn.Conv2d(j.channels, j.channels, 1) for j in joints)
 
-    def read(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
+    def read(self, images: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
         """Encode control images with values from 0 to 1; the result is the same at every step."""
         channels = next(iter(self.hint_encoder.parameters())).shape[1]
         if self.turns_colours:
-            pictures = pictures.flip(1)
-        hint: Tensor = self.hint_encoder(as_channels(pictures, channels))
+            images = images.flip(1)
+        hint: Tensor = self.hint_encoder(as_channels(images, channels))
         return hint
 
     def forward(
@@ -318,16 +318,14 @@ class Branch(nn.Module):
         return not any(bool(weight.any()) for weight in self.joins.parameters())
 
 
-def as_channels(
-    pictures: Float[Tensor, "b 3 y x"], channels: int
-) -> Float[Tensor, "b channels y x"]:
+def as_channels(images: Float[Tensor, "b 3 y x"], channels: int) -> Float[Tensor, "b channels y x"]:
     """Control images with the channels that a branch reads: 1 is gray, a 4th is opacity."""
-    if channels == pictures.shape[1]:
-        return pictures
+    if channels == images.shape[1]:
+        return images
     if channels == 1:  # as Pillow's "L"
-        weights = torch.tensor([0.299, 0.587, 0.114], dtype=pictures.dtype, device=pictures.device)
-        return (pictures * weights.view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
-    return torch.cat([pictures, torch.ones_like(pictures[:, :1])], dim=1)
+        weights = torch.tensor([0.299, 0.587, 0.114], dtype=images.dtype, device=images.device)
+        return (images * weights.view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    return torch.cat([images, torch.ones_like(images[:, :1])], dim=1)
 
 
 def make_branch(

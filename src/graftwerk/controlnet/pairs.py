@@ -210,15 +210,15 @@ def _write_all(
 
 
 def _maps_of(
-    raw: PairSource, pictures: UInt8[np.ndarray, "n h w 3"], start: int
+    raw: PairSource, images: UInt8[np.ndarray, "n h w 3"], start: int
 ) -> list[UInt8[np.ndarray, "h w 3"]]:
     if raw.maps is not None:
-        size = pictures.shape[2], pictures.shape[1]
-        some = raw.maps[start : start + len(pictures)]
+        size = images.shape[2], images.shape[1]
+        some = raw.maps[start : start + len(images)]
         return [fit(map_, *size) for map_ in some]
     if raw.draw is None:
         raise ValueError("neither conditions nor a way to make them")
-    return [raw.draw(image) for image in pictures]
+    return [raw.draw(image) for image in images]
 
 
 def _write(path: Path, array: np.ndarray) -> None:

@@ -24,7 +24,7 @@ from .task import Batch, hint_input
 
 _STEPS, _SAMPLER, _GUIDANCE = 10, "dpmpp_2m", 3.0
 _SHOWN, _GAP = 8, 2
-Pictures = UInt8[np.ndarray, "n h w 3"]
+ImageBatch = UInt8[np.ndarray, "n h w 3"]
 
 
 def sample_controlled(
@@ -34,7 +34,7 @@ def sample_controlled(
     steps: int = _STEPS,
     guidance: float = _GUIDANCE,
     seed: int = 0,
-) -> Pictures:
+) -> ImageBatch:
     """Generate one image for each pair's condition and prompt; deterministic for a seed.
 
     Args:
@@ -121,16 +121,16 @@ class Grid:
         _save(self._folder / "strips.png", image_sheet(rows, 1, left=labels, gap=_GAP))
 
 
-def strip_of(pictures: Pictures) -> Image.Image:
+def strip_of(images: ImageBatch) -> Image.Image:
     """Arrange images in a row."""
-    return image_sheet(list(pictures), len(pictures), gap=_GAP, border=False)
+    return image_sheet(list(images), len(images), gap=_GAP, border=False)
 
 
-def _write(path: Path, pictures: Pictures) -> None:
-    _save(path, strip_of(pictures))
+def _write(path: Path, images: ImageBatch) -> None:
+    _save(path, strip_of(images))
 
 
-def _save(path: Path, picture: Image.Image) -> None:
+def _save(path: Path, image: Image.Image) -> None:
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
+    image.save(buffer, format="PNG")
     files.write_bytes(path, buffer.getvalue())

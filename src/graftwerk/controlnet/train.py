@@ -19,7 +19,7 @@ from ..training.session import Outcome, Plan, Session
 from ..types import Monitor
 from .branch import Branch, set_weights, weights_of
 from .convergence import Measurement, Meter, Verdict, from_json, judge
-from .forecast import SHARE as FORETOLD
+from .forecast import SHARE as FORECAST
 from .forecast import Forecast, forecast, plot_meter, reported_forecast
 from .samples import Grid
 from .task import DROPPED, SHARE, ControlTask, Pairs, put_back
@@ -96,23 +96,19 @@ class Trained:
 class Watcher:
     """Measures the branch at intervals during training; see `training.session.Session`."""
 
-    def __init__(self, lesson: TrainingJob, session: Session, monitor: Monitor) -> None:
-        self._lesson, self._monitor = lesson, monitor
+    def __init__(self, job: TrainingJob, session: Session, monitor: Monitor) -> None:
+        self._job, self._monitor = job, monitor
         self._folder = session.folder
         self._leads = session.group.leads
         self._log = Log(session.folder / METER)
-        self._meter = Meter(
-            lesson.model, lesson.branch, lesson.held_out, lesson.measured, session.precision
-        )
+        self._meter = Meter(job.model, job.branch, job.held_out, job.measured, session.precision)
         self.measurements: list[Measurement] = []
         self.verdict = Verdict("not yet", None, "nothing was measured yet.")
         self._grid: Grid | None = None
-        if lesson.grids:
-            count = min(_GRID_IMAGES, len(lesson.held_out))
-            batch = lesson.held_out.take(np.arange(count), np.ones(count, dtype=bool))
-            self._grid = Grid(
-                lesson.model, lesson.branch, lesson.condition, batch, self._folder / SAMPLES
-            )
+        if job.grids:
+            count = min(_GRID_IMAGES, len(job.held_out))
+            batch = job.held_out.take(np.arange(count), np.ones(count, dtype=bool))
+            self._grid = Grid(job.model, job.branch, job.condition, batch, self._folder / SAMPLES)
 
     @property
     def frozen_loss(self) -> float:
@@ -122,7 +118,7 @@ class Watcher:
     @property
     def forecast(self) -> Forecast:
         """Forecast from the first fifth of the plan, as far as it is done."""
-        return forecast(self.measurements, self.frozen_loss, self._lesson.plan)
+        return forecast(self.measurements, self.frozen_loss, self._job.plan)
 
     def begin(self, monitor: Monitor) -> None:
         """Check a zero-initialized branch, or restore the measurements of a resumed training.
@@ -136,7 +132,7 @@ class Watcher:
             entries = [entry for entry in self._log.read() if entry["step"] <= done]
             self.measurements = [from_json(entry) for entry in entries]
             return
-        if self._lesson.branch.shape.start == "zero" and not self._meter.check_birth():
+        if self._job.branch.shape.start == "zero" and not self._meter.check_birth():
             raise Failure(
                 "at step 0 the controlled loss is not the frozen model's, to the last bit.",
                 "Something other than the branch's zeros changes the model: do not train it.",
@@ -152,28 +148,28 @@ class Watcher:
 
     def watch(self, step: int, average: Mapping[str, Tensor]) -> bool:  # noqa: ARG002
         """Measure if it is time; return True to end the training."""
-        if step % self._lesson.every and step < self._lesson.plan.steps:
+        if step % self._job.every and step < self._job.plan.steps:
             return False
-        former, due = self.verdict.state, FORETOLD * self._lesson.plan.steps
+        former, due = self.verdict.state, FORECAST * self._job.plan.steps
         self._measure(step)
-        if step - self._lesson.every < due <= step:
+        if step - self._job.every < due <= step:
             self._monitor.note(f"step {step:,}: {reported_forecast(self.forecast, self.verdict)}")
         if self.verdict.state != former:
             self._monitor.note(f"step {step:,}: {told(self.verdict)}")
         if self.verdict.state == "diverged":
             return True
-        return self._lesson.stops and self.verdict.state in {"converged", "not learning"}
+        return self._job.stops and self.verdict.state in {"converged", "not learning"}
 
     def _measure(self, step: int) -> None:
         found = self._meter.measure(step)
         self.measurements = [one for one in self.measurements if one.step < step]
         number = len(self.measurements)
-        last = step >= self._lesson.plan.steps
-        if self._grid is not None and (number % self._lesson.sampled_every == 0 or last):
+        last = step >= self._job.plan.steps
+        if self._grid is not None and (number % self._job.sampled_every == 0 or last):
             fidelity, chance = self._grid.draw(step)
             found = replace(found, fidelity=fidelity, chance=chance)
         self.measurements.append(found)
-        self.verdict = judge(self.measurements, self.frozen_loss, self._lesson.plan.steps)
+        self.verdict = judge(self.measurements, self.frozen_loss, self._job.plan.steps)
         self._monitor.chart(_figures(self.measurements))
         if self._leads:
             files.write_text(self._folder / METER, lines(self.measurements))
@@ -181,13 +177,13 @@ class Watcher:
                 self.measurements,
                 self.frozen_loss,
                 self.verdict,
-                self._lesson.plan,
+                self._job.plan,
                 self.forecast,
             )
             files.write_bytes(self._folder / PLOT, image)
 
 
-def train_branch(lesson: TrainingJob, session: Session, monitor: Monitor) -> Trained:
+def train_branch(job: TrainingJob, session: Session, monitor: Monitor) -> Trained:
     """Train a branch or resume its training; the branch ends with the averaged weights.
 
     Raises:
@@ -198,17 +194,15 @@ def train_branch(lesson: TrainingJob, session: Session, monitor: Monitor) -> Tra
         NoRoom: the folder cannot be written.
     """
     session.folder.mkdir(parents=True, exist_ok=True)
-    watcher = Watcher(lesson, session, monitor)
+    watcher = Watcher(job, session, monitor)
     watcher.begin(monitor)
-    task = ControlTask(
-        lesson.model, lesson.branch, lesson.pairs, session.seed, lesson.dropped, lesson.unlocked
-    )
-    shares = dict.fromkeys(lesson.unlocked, SHARE)
+    task = ControlTask(job.model, job.branch, job.pairs, session.seed, job.dropped, job.unlocked)
+    shares = dict.fromkeys(job.unlocked, SHARE)
     watched = replace(session, watch=watcher.watch, shares=shares)
-    outcome = train(task, lesson.plan, watched, monitor)
+    outcome = train(task, job.plan, watched, monitor)
     learned = outcome.average
-    set_weights(lesson.branch, {name: learned[name] for name in weights_of(lesson.branch)})
-    put_back(lesson.unlocked, learned)
+    set_weights(job.branch, {name: learned[name] for name in weights_of(job.branch)})
+    put_back(job.unlocked, learned)
     return Trained(
         outcome,
         tuple(watcher.measurements),

@@ -22,7 +22,7 @@ from jaxtyping import Float64
 from ..errors import BadInput
 from ..types import Task
 from .columns import KIND_WORDS
-from .dataset import Item, Kind, OpenedData, Picture, Row, key_of
+from .dataset import ImageArray, Item, Kind, OpenedData, Row, key_of
 from .documents.formats import is_image_path
 from .images import convert_image
 from .labels import label_text
@@ -209,7 +209,7 @@ def _text(name: str, text: str) -> str:
 def _path(name: str, path: str, reads: frozenset[Kind]) -> tuple[Kind, Item]:
     if "image" not in reads:
         raise _unread(name, f"a path, {path!r}", reads)
-    image = Picture(str(Path(path).expanduser()))
+    image = ImageArray(str(Path(path).expanduser()))
     image.open()  # refused here, by name, and not in the middle of training
     return "image", image
 

@@ -24,7 +24,7 @@ Kind = Literal["text", "image", "series", "row"]
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImageArray:
     """Location of an image.
 
     Attributes:
@@ -92,7 +92,7 @@ class Row:
     text: str = ""
 
 
-Item = str | Picture | OpenedData | np.ndarray | Row
+Item = str | ImageArray | OpenedData | np.ndarray | Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def key_of(item: Item) -> str:
     Raises:
         BadFile: an image cannot be read.
     """
-    if isinstance(item, Picture):
+    if isinstance(item, ImageArray):
         return hashlib.sha256(item.content()).hexdigest()
     if isinstance(item, Row):
         content = item.numbers.tobytes() + item.text.encode("utf-8", "surrogatepass")

@@ -15,7 +15,7 @@ from .documents.formats import is_image_path
 from .images import decode_image
 
 _KEY = "boundaries"
-Picture = UInt8[np.ndarray, "h w 3"]
+ImageArray = UInt8[np.ndarray, "h w 3"]
 People = Bool[np.ndarray, "p h w"]
 
 
@@ -49,7 +49,7 @@ class BoundaryData:
     def __len__(self) -> int:
         return len(self.names)
 
-    def __iter__(self) -> Iterator[tuple[Picture, People]]:
+    def __iter__(self) -> Iterator[tuple[ImageArray, People]]:
         """Yield images sorted by name, each with the boundaries of every annotator."""
         for name in self.names:
             image = decode_image(io.BytesIO(self._content(name)), name).image

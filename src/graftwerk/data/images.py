@@ -70,7 +70,7 @@ def listed(counts: Mapping[str, int]) -> str:
     return "; ".join(f"{count:,} {what}" for what, count in ordered)
 
 
-def read_picture(path: str, content: bytes) -> Document:
+def image_document(path: str, content: bytes) -> Document:
     """Check that an image can be decoded; its document has no text."""
     name = os.path.basename(path)  # noqa: PTH119  the name may be any bytes
     _decode(BytesIO(content), name, depth=False)

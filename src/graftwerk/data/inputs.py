@@ -13,7 +13,7 @@ from itertools import accumulate
 from ..errors import BadFile, BadInput
 from ..results import LeftOut
 from .columns import KIND_WORDS, ColumnChoice
-from .dataset import Item, Kind, Picture
+from .dataset import ImageArray, Item, Kind
 from .documents.formats import IMAGES, is_image_path, refuse_missing
 from .documents.formats import SUFFIXES as DOCUMENTS
 from .load import TEXTS, Rows, read_items, read_text
@@ -102,7 +102,7 @@ def _line(line: str, reads: frozenset[Kind], reader: str) -> Item:
     if "text" not in reads:
         return _item(line, reads, reader)
     image = "image" in reads and is_image_path(line) and os.path.isfile(line)  # noqa: PTH113
-    return Picture(line) if image else line
+    return ImageArray(line) if image else line
 
 
 def _item(value: str, reads: frozenset[Kind], reader: str) -> Item:
@@ -116,9 +116,9 @@ def _item(value: str, reads: frozenset[Kind], reader: str) -> Item:
         if "text" in reads:
             return value
     if exists and "image" in reads and is_image_path(value):
-        return Picture(value)
+        return ImageArray(value)
     if exists and "text" in reads and value.lower().endswith(TEXTS):
-        text = read_text(Picture(value))
+        text = read_text(ImageArray(value))
         if isinstance(text, LeftOut):
             raise BadInput(f"{value!r} cannot be used: {text.reason}", "Fix it or leave it out.")
         return text

@@ -18,7 +18,7 @@ from ..errors import BadInput, LimitExceeded
 from ..results import LeftOut
 from . import raw
 from .columns import Chosen, ColumnChoice, choose_columns, few, number_of, unread
-from .dataset import Examples, Item, Kind, Picture, Row, key_of, open_zip, require_some, resolve
+from .dataset import Examples, ImageArray, Item, Kind, Row, key_of, open_zip, require_some, resolve
 from .documents.formats import is_image_path
 from .image_folder import SPLITS
 from .images import ImageNotes
@@ -37,7 +37,7 @@ from .tables import (
 
 TEXTS = (".txt", ".md")
 _SHOWN = 3
-Entry = tuple[PurePosixPath, Picture]  # path below the root, location of the file
+Entry = tuple[PurePosixPath, ImageArray]  # path below the root, location of the file
 
 
 def read_class_folders(root: Path) -> Examples:
@@ -66,20 +66,20 @@ def read_class_folders(root: Path) -> Examples:
     return _read(root, kind, [entry for entry in entries if _kind_of(entry[0]) == kind])
 
 
-def look_at(picture: Picture, notes: ImageNotes) -> str | LeftOut:
+def look_at(image: ImageArray, notes: ImageNotes) -> str | LeftOut:
     """Return the key of an image, or why it cannot be decoded; count its conversions."""
     try:
-        notes.add(picture.decode().notes)
-        return key_of(picture)
+        notes.add(image.decode().notes)
+        return key_of(image)
     except BadInput as error:
-        return LeftOut(name=picture.name, reason=error.message)
+        return LeftOut(name=image.name, reason=error.message)
 
 
 def _entries(root: Path) -> Iterator[Entry]:
     """Yield every file in a fixed order, without hidden ones."""
     if root.is_file():
         members = sorted(e.filename for e in open_zip(str(root)).infolist() if not e.is_dir())
-        found = [(PurePosixPath(name), Picture(str(root), name)) for name in members]
+        found = [(PurePosixPath(name), ImageArray(str(root), name)) for name in members]
     else:
         found = []
         for folder, inner, names in os.walk(root):
@@ -89,7 +89,7 @@ def _entries(root: Path) -> Iterator[Entry]:
             for name in sorted(names):
                 path = Path(folder) / name
                 relative = PurePosixPath(path.relative_to(root).as_posix())
-                found.append((relative, Picture(str(path))))
+                found.append((relative, ImageArray(str(path))))
     for relative, location in found:
         if not any(part.startswith((".", "__MACOSX")) for part in relative.parts):
             yield relative, location
@@ -117,7 +117,7 @@ def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
     unpacked = 0
     for path, location in entries:
         item: Item | LeftOut = location if kind == "image" else read_text(location)
-        found = look_at(location, notes) if isinstance(item, Picture) else item
+        found = look_at(location, notes) if isinstance(item, ImageArray) else item
         if isinstance(item, LeftOut) or isinstance(found, LeftOut):
             refused.append(
                 found if isinstance(found, LeftOut) else LeftOut(name=str(path), reason="")
@@ -130,7 +130,7 @@ def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
                 "Take a sample of them.",
             )
         items.append(item)
-        keys.append(str(found) if isinstance(item, Picture) else key_of(item))
+        keys.append(str(found) if isinstance(item, ImageArray) else key_of(item))
         labels.append(path.parts[0])
         names.append(str(path))
     return Examples(
@@ -138,7 +138,7 @@ def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
     )
 
 
-def read_text(location: Picture) -> str | LeftOut:
+def read_text(location: ImageArray) -> str | LeftOut:
     """Return the text of a file, or the reason why it cannot be used."""
     try:
         content = location.content()
@@ -252,7 +252,7 @@ def _notes(table: Table, chosen: Chosen, items: Sequence[Item]) -> tuple[str, ..
     if chosen.note:
         notes.append(chosen.note)
     beside = str(table.path.parent)
-    images = [item.path for item in items if isinstance(item, Picture)]
+    images = [item.path for item in items if isinstance(item, ImageArray)]
     elsewhere = sum(not path.startswith(beside) for path in images)
     if elsewhere and chosen.kind == "image":
         notes.append(
@@ -294,13 +294,13 @@ def _from_table(table: Table, requested: ColumnChoice) -> Examples:
             or (requested.missing == "drop" and stands_for_none(label))
             else _item(table, chosen, columns, row)
         )
-        found = look_at(item, converted) if isinstance(item, Picture) else item
+        found = look_at(item, converted) if isinstance(item, ImageArray) else item
         if isinstance(item, LeftOut) or isinstance(found, LeftOut):
             reason = found.reason if isinstance(found, LeftOut) else ""
             refused.append(LeftOut(name=name, reason=reason))
             continue
         items.append(item)
-        keys.append(str(found) if isinstance(item, Picture) else key_of(item))
+        keys.append(str(found) if isinstance(item, ImageArray) else key_of(item))
         labels.append(label)
         names.append(name)
     return Examples(
@@ -365,14 +365,14 @@ def _item(
     return _located(table, name, parts[0])
 
 
-def _located(table: Table, row: str, named: str) -> Picture | LeftOut:
+def _located(table: Table, row: str, named: str) -> ImageArray | LeftOut:
     """Return the image of a row, relative to the table or else to the current folder."""
     beside, here = (folder / named for folder in (table.path.parent, Path.cwd()))
     if not beside.is_file() and "\\" in named:
         return _located(table, row, named.replace("\\", "/"))
     for path in (beside, here):
         if path.is_file():
-            return Picture(str(path))
+            return ImageArray(str(path))
     tried = f"{beside} is not there" + (f", nor is {here}" if here != beside else "")
     return LeftOut(name=row, reason=f"{tried}.")
 

@@ -35,7 +35,7 @@ _GRAIN = 0.03  # standard deviation, for values from 0 to 1
 
 
 def views(
-    pictures: Float[Tensor, "b k y x"], count: int, seed: int
+    images: Float[Tensor, "b k y x"], count: int, seed: int
 ) -> list[Float[Tensor, "b k y x"]]:
     """Return slightly shifted, zoomed and noisy copies of each image, with a gradient.
 
@@ -43,7 +43,7 @@ def views(
     Examples", 2018, section 2.1: the expectation over transformations.
 
     Args:
-        pictures: with values from 0 to 1.
+        images: with values from 0 to 1.
         count: number of views; each is the same for all images.
         seed: of the random transformations.
     """
@@ -53,13 +53,11 @@ def views(
         zoom, *move = (2 * torch.rand(3, generator=generator) - 1).tolist()
         moved = torch.tensor(
             [[1 + _ZOOM * zoom, 0.0, _MOVE * move[0]], [0.0, 1 + _ZOOM * zoom, _MOVE * move[1]]]
-        ).to(pictures)
+        ).to(images)
         grid = functional.affine_grid(
-            moved.expand(len(pictures), 2, 3), list(pictures.shape), align_corners=False
+            moved.expand(len(images), 2, 3), list(images.shape), align_corners=False
         )
-        seen = functional.grid_sample(
-            pictures, grid, padding_mode="reflection", align_corners=False
-        )
-        grain = torch.randn(pictures.shape[1:], generator=generator).to(pictures)
+        seen = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+        grain = torch.randn(images.shape[1:], generator=generator).to(images)
         found.append(seen + _GRAIN * grain)
     return found

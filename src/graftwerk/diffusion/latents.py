@@ -38,9 +38,9 @@ class LatentSpace:
                 digest.update(f"{name}\0".encode() + weight.half().cpu().numpy().tobytes())
         return digest.hexdigest()
 
-    def encode(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
+    def encode(self, images: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
         """Encode images with values from 0 to 1; latents are the mode of their distribution."""
-        values = pictures * 2 - 1
+        values = images * 2 - 1
         if self.network is None:
             return values
         latents: Tensor = self.network.encode(values).latent_dist.mode()

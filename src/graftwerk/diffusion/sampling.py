@@ -168,18 +168,16 @@ def sample_batch(
     return sampled
 
 
-Picture: TypeAlias = Image.Image
+ImageArray: TypeAlias = Image.Image
 # A decoder needs several KB of memory per pixel.
 _DECODED_PIXELS = 2**19
 _SHEET_SIDE = 4096  # pixels at most
 _SHEET_GAP = 4
 
 
-def encode(
-    model: DiffusionModel, pictures: UInt8[np.ndarray, "n h w 3"]
-) -> Float[Tensor, "n c y x"]:
+def encode(model: DiffusionModel, images: UInt8[np.ndarray, "n h w 3"]) -> Float[Tensor, "n c y x"]:
     """Encode images into the values that the model would generate for them."""
-    values = to_values(pictures)
+    values = to_values(images)
     if model.decoder is None and model.channels == 1:
         values = values.mean(dim=1, keepdim=True)
     with torch.no_grad():
@@ -187,7 +185,7 @@ def encode(
     return torch.cat(found)
 
 
-def decode(model: DiffusionModel, drawn: Float[Tensor, "b c h w"]) -> list[Picture]:
+def decode(model: DiffusionModel, drawn: Float[Tensor, "b c h w"]) -> list[ImageArray]:
     """Decode sampled values to images with 8 bits per channel.
 
     Raises:
@@ -216,7 +214,7 @@ def _require_images(model: DiffusionModel, decoded: Float[Tensor, "b k y x"]) ->
         )
 
 
-def contact_sheet(images: Sequence[Picture]) -> Picture:
+def contact_sheet(images: Sequence[ImageArray]) -> ImageArray:
     """Arrange images of one size in a grid on white, scaled down if it would be too large."""
     columns = math.ceil(math.sqrt(len(images)))
     room = _SHEET_SIDE // columns - _SHEET_GAP
@@ -228,6 +226,6 @@ def contact_sheet(images: Sequence[Picture]) -> Picture:
     return image_sheet(tiles, columns, gap=_SHEET_GAP)
 
 
-def film_strip(images: Sequence[Picture]) -> Picture:
+def film_strip(images: Sequence[ImageArray]) -> ImageArray:
     """Arrange images of one size in one row on white."""
     return image_sheet(images, len(images), gap=_SHEET_GAP)

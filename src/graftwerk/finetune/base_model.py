@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from ..data.dataset import Item, Kind, OpenedData, Picture, Row
+from ..data.dataset import ImageArray, Item, Kind, OpenedData, Row
 from ..errors import BadFile, BadInput
 from ..models.checkpoint import SERIES_MODELS, ModelFolder
 from ..models.encoders import (
@@ -156,12 +156,12 @@ class FrozenEncoder:
         if items and isinstance(items[0], Row):
             return self._rows([item for item in items if isinstance(item, Row)], advance)
         assert encoder is not None  # noqa: S101  only rows are read without one
-        if not items or not isinstance(items[0], Picture | OpenedData):
+        if not items or not isinstance(items[0], ImageArray | OpenedData):
             return encoder.encode_texts([str(item) for item in items], advance=advance)
         vectors = np.empty((len(items), encoder.dimension), dtype=np.float32)
         for start in range(0, len(items), _DECODED):
             batch = items[start : start + _DECODED]
-            images = [item.open() for item in batch if isinstance(item, Picture | OpenedData)]
+            images = [item.open() for item in batch if isinstance(item, ImageArray | OpenedData)]
             location = slice(start, start + len(images))
             vectors[location], distances = encode_and_compare(encoder, images, advance)
             if unusual is not None and distances is not None:

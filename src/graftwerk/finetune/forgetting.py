@@ -113,7 +113,7 @@ def _head_of_words(base: Base, labels: Sequence[str]) -> LinearHead:
     )
 
 
-def _opened(picture: UInt8[np.ndarray, "h w 3"]) -> OpenedData:
+def _opened(image: UInt8[np.ndarray, "h w 3"]) -> OpenedData:
     from PIL import Image
 
-    return OpenedData(Image.fromarray(picture))
+    return OpenedData(Image.fromarray(image))

@@ -136,7 +136,7 @@ def weight_of(noise: Noise, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
 
 
 def train_on_images(
-    lesson: TrainingJob, monitor: Monitor
+    job: TrainingJob, monitor: Monitor
 ) -> tuple[LoraTraining, CaptionedImages, int]:
     """Train, measure and save; return the result, the images, and the folder's size in bytes.
 
@@ -146,22 +146,20 @@ def train_on_images(
         Cancelled: stopped; running it again goes on.
         NoRoom: the folder cannot be written.
     """
-    out = lesson.out.absolute()
-    require_free(out, lesson.pictures, lesson.model)
-    shown = read_captioned(lesson.pictures, lesson.caption)
+    out = job.out.absolute()
+    require_free(out, job.pictures, job.model)
+    shown = read_captioned(job.pictures, job.caption)
     for note in shown.notes:
         monitor.note(note)
     monitor.start("loading the model")
-    model = load_diffusion(lesson.model, lesson.device)
-    steer = install(
-        model.unet, lesson.rank, generator_for(lesson.seed, 0, "cpu"), model.fingerprint
-    )
+    model = load_diffusion(job.model, job.device)
+    steer = install(model.unet, job.rank, generator_for(job.seed, 0, "cpu"), model.fingerprint)
     latents, texts = _prepare(model, shown, monitor)
     task = ImageTask(model, latents, texts, steer)
-    configuration = _configuration(lesson, model, latents, shown)
-    session = Session(out, configuration, lesson.seed, precision=fast_precision(model.device))
+    configuration = _configuration(job, model, latents, shown)
+    session = Session(out, configuration, job.seed, precision=fast_precision(model.device))
     claim(out)
-    trained = teach(task, lesson.plan, session, steer, task.measure, monitor)
+    trained = teach(task, job.plan, session, steer, task.measure, monitor)
     content = {
         "task": "generate",
         "settings": configuration,
@@ -169,7 +167,7 @@ def train_on_images(
         "metrics": asdict(trained.change),
         "captions": sorted(set(shown.captions)),
     }
-    return trained, shown, save_trained(out, steer, lesson.model, content, PART)
+    return trained, shown, save_trained(out, steer, job.model, content, PART)
 
 
 def _prepare(
@@ -194,7 +192,7 @@ def _prepare(
 
 
 def _configuration(
-    lesson: TrainingJob,
+    job: TrainingJob,
     model: DiffusionModel,
     latents: Float[Tensor, "n c h w"],
     shown: CaptionedImages,
@@ -209,7 +207,7 @@ def _configuration(
         "base": model.fingerprint,
         "data": digest.hexdigest(),
         "pictures": len(shown.pictures),
-        "rank": asdict(lesson.rank),
-        "plan": asdict(lesson.plan),
-        "seed": lesson.seed,
+        "rank": asdict(job.rank),
+        "plan": asdict(job.plan),
+        "seed": job.seed,
     }

@@ -113,7 +113,7 @@ class WritingTask:
         return errors.mean(dim=1)
 
 
-def train_on_text(lesson: TrainingJob, monitor: Monitor) -> tuple[LoraTraining, Tokens, int]:
+def train_on_text(job: TrainingJob, monitor: Monitor) -> tuple[LoraTraining, Tokens, int]:
     """Train, measure and save; return the result, the tokens, and the folder's size in bytes.
 
     Raises:
@@ -122,29 +122,29 @@ def train_on_text(lesson: TrainingJob, monitor: Monitor) -> tuple[LoraTraining, 
         Cancelled: stopped; running it again goes on.
         NoRoom: the folder cannot be written.
     """
-    out = lesson.out.absolute()
-    require_free(out, lesson.text, lesson.model)
-    text = _read(lesson.text)
+    out = job.out.absolute()
+    require_free(out, job.text, job.model)
+    text = _read(job.text)
     monitor.start("loading the model")
-    folder = open_folder(locate(lesson.model))
-    network, tokenizer = load_language_model(lesson.model, folder, lesson.device)
-    tokens = _cut(text, tokenizer, network, lesson.text)
+    folder = open_folder(locate(job.model))
+    network, tokenizer = load_language_model(job.model, folder, job.device)
+    tokens = _cut(text, tokenizer, network, job.text)
     base = fingerprint(folder.path, {})
-    steer = install(network, lesson.rank, generator_for(lesson.seed, 0, "cpu"), base)
-    task = WritingTask(network, tokens, steer, lesson.seed)
+    steer = install(network, job.rank, generator_for(job.seed, 0, "cpu"), base)
+    task = WritingTask(network, tokens, steer, job.seed)
     configuration = {
         "task": "write",
         "base": base,
         "data": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
         "length": tokens.length,
-        "rank": asdict(lesson.rank),
-        "plan": asdict(lesson.plan),
-        "seed": lesson.seed,
+        "rank": asdict(job.rank),
+        "plan": asdict(job.plan),
+        "seed": job.seed,
     }
     location = str(network.device.type)
-    session = Session(out, configuration, lesson.seed, precision=fast_precision(location))
+    session = Session(out, configuration, job.seed, precision=fast_precision(location))
     claim(out)
-    trained = teach(task, lesson.plan, session, steer, task.measure, monitor)
+    trained = teach(task, job.plan, session, steer, task.measure, monitor)
     content = {
         "task": "write",
         "settings": configuration,
@@ -155,7 +155,7 @@ def train_on_text(lesson: TrainingJob, monitor: Monitor) -> tuple[LoraTraining, 
             "perplexity_after": math.exp(trained.change.after),
         },
     }
-    return trained, tokens, save_trained(out, steer, lesson.model, content)
+    return trained, tokens, save_trained(out, steer, job.model, content)
 
 
 def _read(path: Path) -> str:

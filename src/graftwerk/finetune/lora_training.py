@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..training.session import Session
 
 
-TEACHING = "fit training"
+TRAINING = "fit training"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def claim(out: Path) -> None:
         BadFile: the folder holds something else.
         NoRoom: it cannot be written.
     """
-    folders.claim(out, TEACHING, "fit", verify=_is_trained)
+    folders.claim(out, TRAINING, "fit", verify=_is_trained)
 
 
 def _is_trained(folder: Path) -> bool:
@@ -102,7 +102,7 @@ def _is_trained(folder: Path) -> bool:
     from ..training.log import is_training, require_no_others
 
     finished = files_of(folder, KIND, *FITS)
-    if finished is None and folders.kind_of(folder) != TEACHING and not is_training(folder):
+    if finished is None and folders.kind_of(folder) != TRAINING and not is_training(folder):
         return False
     require_no_others(folder, {name.partition("/")[0] for name in finished or ()})
     return True

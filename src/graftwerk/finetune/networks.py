@@ -10,7 +10,7 @@ import torch
 
 from .. import files
 from ..adapters.manifest import Bundle
-from ..data.dataset import Item, Kind, OpenedData, Picture
+from ..data.dataset import ImageArray, Item, Kind, OpenedData
 from ..errors import BadInput, Damaged
 from ..models.trainable import Inputs, Trainable, load_trainable
 from ..models.transformers import choose_device, quiet
@@ -36,7 +36,7 @@ def load_network(base: Base, kind: Kind) -> Trainable:
 def inputs_of(trainable: Trainable, items: Sequence[Item]) -> Inputs:
     """Return the network's inputs for items, opening images."""
     opened: list[Any] = [
-        item.open() if isinstance(item, Picture | OpenedData) else item for item in items
+        item.open() if isinstance(item, ImageArray | OpenedData) else item for item in items
     ]
     return trainable.prepare(opened)
 

@@ -57,7 +57,7 @@ def shows(judgement: Judgement, label: str) -> bool:
     )
 
 
-Pictures = UInt8[np.ndarray, "n h w 3"]
+ImageBatch = UInt8[np.ndarray, "n h w 3"]
 LIMIT = 1.5  # strangeness above which an image is not like real ones
 _LEVELS = (0.2, 0.5, 1.0, 2.0)  # noise levels of the residual
 _REAL = 200  # real images for calibration
@@ -135,7 +135,7 @@ class RealismCheck:
     def testify(
         self,
         paths: Sequence[str],
-        pictures: Pictures,
+        images: ImageBatch,
         label: str | None,
         chances: Float[np.ndarray, " n"] | None,
     ) -> list[ImageVerdict]:
@@ -143,12 +143,12 @@ class RealismCheck:
 
         Args:
             paths: paths of the images, for the report.
-            pictures: the images, in the size that the model generates.
+            images: the images, in the size that the model generates.
             label: the class that they should show; None for any.
             chances: the guide's probability of that class; None without a guide.
         """
-        distances, strangeness = self._measure(self._read(pictures))
-        judged = None if self._judge is None else self._judge.judge(pictures)
+        distances, strangeness = self._measure(self._read(images))
+        judged = None if self._judge is None else self._judge.judge(images)
         seen = self._seen(judged, label)
         found = []
         for row, path in enumerate(paths):
@@ -168,9 +168,9 @@ class RealismCheck:
             for one in found
         ]
 
-    def sees(self, pictures: Pictures, label: str | None) -> list[bool] | None:
+    def sees(self, images: ImageBatch, label: str | None) -> list[bool] | None:
         """Whether the judge sees the class in each image; None if it cannot tell."""
-        return self._seen(None if self._judge is None else self._judge.judge(pictures), label)
+        return self._seen(None if self._judge is None else self._judge.judge(images), label)
 
     def _seen(self, judged: list[Judgement] | None, label: str | None) -> list[bool] | None:
         if self._judge is None or judged is None or label is None:
@@ -214,19 +214,19 @@ class RealismCheck:
         named["neighbours"] = near / self._near
         return Distances(named)
 
-    def _read(self, pictures: Pictures) -> Readings:
-        examined = self._encoder.examine([Image.fromarray(image) for image in pictures])
+    def _read(self, images: ImageBatch) -> Readings:
+        examined = self._encoder.examine([Image.fromarray(image) for image in images])
         states = examined.states.astype(np.float64)
         if self._model is None:
-            return Readings(None, spectra(pictures), states)
+            return Readings(None, spectra(images), states)
         reader = self._model.reader
         denoise: Denoiser = self._model.denoiser(None if reader is None else reader.read([""]))
         # the same noise for every image
         found = [
             residuals(denoise, part, _LEVELS, torch.Generator().manual_seed(0))
-            for part in torch.split(encode(self._model, pictures), _BATCH)
+            for part in torch.split(encode(self._model, images), _BATCH)
         ]
-        return Readings(torch.cat(found).double().cpu().numpy(), spectra(pictures), states)
+        return Readings(torch.cat(found).double().cpu().numpy(), spectra(images), states)
 
     def _known_readings(self, real: str | None, monitor: Monitor) -> dict[str, Readings]:
         """Return cached readings of fakes and of real images.
@@ -257,7 +257,7 @@ class RealismCheck:
 _REAL_ONES, _FAKE_KINDS = "real", ("noise", "blurred", "shuffled")
 
 
-def fakes_of(images: Pictures) -> dict[str, UInt8[np.ndarray, "m h w 3"]]:
+def fakes_of(images: ImageBatch) -> dict[str, UInt8[np.ndarray, "m h w 3"]]:
     """Return images that are certainly not real: noise, blurred ones and shuffled tiles."""
     rng, some = np.random.default_rng(0), images[:_FAKES]
     height, width = some.shape[1:3]
@@ -353,7 +353,7 @@ def _verdict(
 
 def _real_images(
     model: DiffusionModel | None, size: tuple[int, int], folder: str | None, monitor: Monitor
-) -> tuple[Pictures, str]:
+) -> tuple[ImageBatch, str]:
     """Return real images and an identifier of them for the cache."""
     if folder is None:
         if model is None or not draws_blocks(model):
@@ -363,7 +363,7 @@ def _real_images(
                 "Name a folder of some with --real.",
             )
         scenes = open_scenes("pictures", HELD_OUT_WORLD, _REAL, SIDE, monitor)
-        images: Pictures = scenes.rows(np.arange(_REAL))["picture"]
+        images: ImageBatch = scenes.rows(np.arange(_REAL))["picture"]
         return images, scenes.name
     paths = real_images_in(folder)[:_REAL]
     found = [open_image(path) for path in paths]

@@ -21,7 +21,7 @@ from ..conditions.kinds import condition_named
 from ..controlnet.branch import Branch, Shape, make_branch, weights_of
 from ..controlnet.checkpoint import read_branch, write_own
 from ..controlnet.pairs import KEY, PairSource, StoredPairs, is_pairs, raw_pairs, store_pairs
-from ..controlnet.samples import Pictures, sample_controlled, strip_of
+from ..controlnet.samples import ImageBatch, sample_controlled, strip_of
 from ..controlnet.task import Batch
 from ..controlnet.train import Trained, TrainingJob, train_branch
 from ..data.image_folder import read_captioned
@@ -74,27 +74,27 @@ class Ground:
     condition: Condition
     learned: StoredPairs
     held: StoredPairs
-    real: Pictures
+    real: ImageBatch
     prompts: Mapping[str, list[str]]
     facts: Mapping[str, list[Facts]] | None
     judge: Judge
     features: Features
 
     @property
-    def requested(self) -> Pictures:
+    def requested(self) -> ImageBatch:
         """The conditions of the held-out pairs."""
         return self._batch().maps
 
-    def fidelity(self, pictures: Pictures) -> float:
+    def fidelity(self, images: ImageBatch) -> float:
         """Return how well images follow the held-out conditions, 0 to 1."""
-        return self.compared(pictures).score
+        return self.compared(images).score
 
-    def compared(self, pictures: Pictures) -> Fidelity:
+    def compared(self, images: ImageBatch) -> Fidelity:
         """Return the fidelity, and the fidelity that is reached by chance."""
         read = None if self.facts is not None else self.condition.read
-        return self.condition.fidelity(self.requested, pictures, read)
+        return self.condition.fidelity(self.requested, images, read)
 
-    def draw(self, branch: Branch | None, prompt: str, seed: int) -> Pictures:
+    def draw(self, branch: Branch | None, prompt: str, seed: int) -> ImageBatch:
         """Generate an image for each held-out condition; all branches get the same noise."""
         batch, request = self._batch(), self.request
         texts = None
@@ -103,16 +103,16 @@ class Ground:
         rows = Batch(batch.latents, batch.maps, texts)
         return sample_controlled(self.model, branch, rows, request.drawing_steps, request.cfg, seed)
 
-    def measure(self, prompt: str, pictures: Pictures) -> dict[str, float | None]:
+    def measure(self, prompt: str, images: ImageBatch) -> dict[str, float | None]:
         """Return the metrics of the images of one branch, prompt and seed."""
         judged = obeyed = None
         if self.facts is not None:
-            judged = judge_right(self.judge, self.facts["perfect"], pictures)
+            judged = judge_right(self.judge, self.facts["perfect"], images)
             if prompt == "conflicting":
-                obeyed = judge_right(self.judge, self.facts["conflicting"], pictures)
-        distance = frechet_distance(self.features(pictures), self.features(self.real))
+                obeyed = judge_right(self.judge, self.facts["conflicting"], images)
+        distance = frechet_distance(self.features(images), self.features(self.real))
         return {
-            "fidelity": self.fidelity(pictures),
+            "fidelity": self.fidelity(images),
             "judge": judged,
             "obeyed": obeyed,
             "frechet": distance,
@@ -236,8 +236,8 @@ def _features_of(request: ControlAblation) -> Features:
             "Name an image encoder, for example builtin/blocks-clip.",
         )
 
-    def features(pictures: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
-        return encoder.encode_images([Image.fromarray(image) for image in pictures])
+    def features(images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
+        return encoder.encode_images([Image.fromarray(image) for image in images])
 
     return features
 

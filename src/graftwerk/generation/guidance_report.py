@@ -11,11 +11,11 @@ from jaxtyping import Float
 
 from ..data.pixels import stretch
 from ..diffusion.guidance import GradientGuide, GuidanceTrace, Overflowed, Term
-from ..diffusion.sampling import Picture
+from ..diffusion.sampling import ImageArray
 from ..errors import Failure
 from ..requests.base import DEFAULT_IMAGE_ENCODER
 from ..types import Monitor
-from .authenticity import Pictures, can_testify, open_realism_check
+from .authenticity import ImageBatch, can_testify, open_realism_check
 from .guides import GuideModels
 from .results import GradientConflict, GuideReport, ImageVerdict, SelfTest
 from .steered import SteeredModel
@@ -136,7 +136,7 @@ def _holds(steer: GradientGuide, draw: Callable[[GradientGuide], object]) -> boo
 
 
 def verdicts_on(
-    steered: SteeredModel, paths: Sequence[str], images: Sequence[Picture], monitor: Monitor
+    steered: SteeredModel, paths: Sequence[str], images: Sequence[ImageArray], monitor: Monitor
 ) -> tuple[list[ImageVerdict], SelfTest | None]:
     """Run realism checks on guided images, for the first class that they were guided to.
 
@@ -157,7 +157,7 @@ def verdicts_on(
 
 
 def chances_of(
-    models: GuideModels | None, label: str | None, pictures: "Pictures"
+    models: GuideModels | None, label: str | None, images: "ImageBatch"
 ) -> "Float[np.ndarray, ' n'] | None":
     """Return the guide's probability of a class for each image; None without a class."""
     if label is None or models is None:
@@ -168,7 +168,7 @@ def chances_of(
     from ..generation.guide_spec import Guide
 
     ask = models.of_images(Guide("class", label, 1.0))
-    values = to_values(pictures)
+    values = to_values(images)
     with torch.no_grad():
         found = torch.cat([ask(part.to(models.device)) for part in torch.split(values, 32)])
     chances: Float[np.ndarray, " n"] = found.exp().cpu().numpy()

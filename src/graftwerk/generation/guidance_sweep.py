@@ -16,7 +16,7 @@ from ..diffusion.guidance import GradientGuide, Guidance
 from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.options import parse_interval, require_sampler
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
-from ..diffusion.sampling import Picture, Plan, batches, decode, sample_batch
+from ..diffusion.sampling import ImageArray, Plan, batches, decode, sample_batch
 from ..errors import BadInput
 from ..metrics.distributions import frechet_distance, inside
 from ..metrics.intervals import bootstrap_margin, wilson_margin
@@ -27,7 +27,7 @@ from ..recipes.registry import HELD_OUT_WORLD, SIDE
 from ..recipes.scenes import open_scenes
 from ..requests.guide import GuideSweep
 from ..types import Monitor
-from .authenticity import Pictures, draws_blocks, shows
+from .authenticity import ImageBatch, draws_blocks, shows
 from .guides import GuideModels, Settings
 from .results import SweepRow
 
@@ -93,10 +93,10 @@ class Ground:
     reference: Features
     real: SweepRow
 
-    def draw(self, scale: float, monitor: Monitor) -> tuple[list[Picture], Pictures]:
+    def draw(self, scale: float, monitor: Monitor) -> tuple[list[ImageArray], ImageBatch]:
         """Generate all images at one scale, with the same noise at every scale."""
         model, request = self.model, self.request
-        images: list[Picture] = []
+        images: list[ImageArray] = []
         for numbers in batches(len(self.labels), *model.size, model.device):
             requested = [self.labels[number] for number in numbers]
             log_prob, clean, _ = self.models.each(requested)
@@ -121,22 +121,22 @@ class Ground:
         levels = noise_levels(self.model.noise, self.request.steps, "karras")
         return 1 + sum(level > sigma * 1.0001 for level in levels)
 
-    def measure(self, scale: float, pictures: Pictures) -> SweepRow:
+    def measure(self, scale: float, images: ImageBatch) -> SweepRow:
         """Return the metrics of the images of one scale."""
-        return figures(self.judge, scale, pictures, self.labels, self.reference)
+        return figures(self.judge, scale, images, self.labels, self.reference)
 
 
 def figures(
-    judge: Judge, scale: float, pictures: Pictures, labels: Sequence[str], reference: Features
+    judge: Judge, scale: float, images: ImageBatch, labels: Sequence[str], reference: Features
 ) -> SweepRow:
     """Return distance, precision, recall and success rate with margins of 95 % intervals.
 
     Margins are half-widths of the intervals.
     """
-    features = judge.features(pictures)
+    features = judge.features(images)
     right = [
         shows(predicted, label)
-        for predicted, label in zip(judge.judge(pictures), labels, strict=True)
+        for predicted, label in zip(judge.judge(images), labels, strict=True)
     ]
     near, reached = inside(features, reference), inside(reference, features)
     generator = np.random.default_rng(0)
@@ -190,7 +190,7 @@ def open_ground(request: GuideSweep, monitor: Monitor) -> Ground:
     return Ground(request, model, models, judge, labels, features, real)
 
 
-def _real(labels: Sequence[str], world: int, monitor: Monitor) -> Pictures:
+def _real(labels: Sequence[str], world: int, monitor: Monitor) -> ImageBatch:
     """Return for each label a real image that shows it."""
     most = max(labels.count(label) for label in set(labels))
     scenes = open_scenes("pictures", world, max(500, round(2 * most / _RARE)), SIDE, monitor)
@@ -202,5 +202,5 @@ def _real(labels: Sequence[str], world: int, monitor: Monitor) -> Pictures:
         numbers = [next(left[label]) for label in labels]
     except StopIteration as error:
         raise BadInput("too few real images hold a class.", "Take a smaller --count.") from error
-    images: Pictures = scenes.rows(np.array(numbers))["picture"]
+    images: ImageBatch = scenes.rows(np.array(numbers))["picture"]
     return images

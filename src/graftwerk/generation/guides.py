@@ -48,8 +48,8 @@ class Joint:
         """
         requested = torch.from_numpy(vectors[0]).to(self.device)
 
-        def cosine(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
-            return self.look(_in_colour(pictures)) @ requested
+        def cosine(images: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
+            return self.look(_in_colour(images)) @ requested
 
         return cosine, _digest(self.encoder.fingerprint, content)
 
@@ -77,8 +77,8 @@ class Joint:
         scale = self.encoder.logit_scale or 1.0
         locations = torch.tensor([names.index(label) for label in requested], device=self.device)
 
-        def log_prob(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
-            logits = scale * self.look(_in_colour(pictures)) @ weights.T
+        def log_prob(images: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
+            logits = scale * self.look(_in_colour(images)) @ weights.T
             return _log_of(logits, locations, temperature)
 
         return log_prob, _digest(self.encoder.fingerprint, *phrases.values(), *templates)
@@ -106,8 +106,8 @@ class Head:
         numbers = [class_number(classes, label) for label in requested]
         locations = torch.tensor(numbers, device=self.device)
 
-        def log_prob(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
-            return _log_of(self.look(_in_colour(pictures)), locations, temperature)
+        def log_prob(images: Float[Tensor, "b k y x"]) -> Float[Tensor, " b"]:
+            return _log_of(self.look(_in_colour(images)), locations, temperature)
 
         return log_prob, _digest(self.encoder.fingerprint, *numbers)
 
@@ -124,8 +124,8 @@ def _log_of(
     return softened(log_of_own, logits, temperature)
 
 
-def _in_colour(pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b 3 y x"]:
-    return pictures if pictures.shape[1] == 3 else pictures.expand(-1, 3, -1, -1)
+def _in_colour(images: Float[Tensor, "b k y x"]) -> Float[Tensor, "b 3 y x"]:
+    return images if images.shape[1] == 3 else images.expand(-1, 3, -1, -1)
 
 
 def _digest(*parts: Any) -> str:

@@ -15,14 +15,14 @@ from ..diffusion.inversion import descend, invert_ddim
 from ..diffusion.noise_schedule import draw, initial, noise_levels
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.samplers import sample_ddim
-from ..diffusion.sampling import Picture, decode, encode, image_seed
+from ..diffusion.sampling import ImageArray, decode, encode, image_seed
 from ..errors import BadInput, UnknownName
 from ..metrics.distributions import psnr
 from ..models.trainable import own_size
 from ..models.transformers import choose_device
 from ..requests.guide import Invert
 from ..types import Denoiser, Monitor
-from .authenticity import Pictures
+from .authenticity import ImageBatch
 from .guide_spec import Guide
 from .guides import GuideModels, Settings
 
@@ -48,7 +48,7 @@ class Target:
     models: GuideModels
     size: tuple[int, int]
     label: str | None
-    picture: Pictures | None
+    picture: ImageBatch | None
     loss: Callable[[Tensor], Tensor]
     latent_loss: Callable[[Tensor], Tensor] | None
 
@@ -72,8 +72,8 @@ class Found:
         psnr_db_of_decoder: PSNR of the image reconstructed by the autoencoder alone; else None.
     """
 
-    pictures: list[Picture]
-    film: list[Picture]
+    pictures: list[ImageArray]
+    film: list[ImageArray]
     losses: list[float]
     psnr_db: float | None = None
     psnr_db_of_decoder: float | None = None
@@ -110,8 +110,8 @@ def open_target(aim: Guide, settings: Settings, model: DiffusionModel) -> Target
         image = stretch([aim.image.image], model.size)
         requested = to_values(image).to(model.device)
 
-        def difference(pictures: Tensor) -> Tensor:
-            return (pictures - requested).square().mean(dim=(1, 2, 3))
+        def difference(images: Tensor) -> Tensor:
+            return (images - requested).square().mean(dim=(1, 2, 3))
 
         return Target(model, models, model.size, None, image, difference, None)
     log_prob, clean, _ = models.log_prob(aim)
@@ -125,7 +125,7 @@ def open_target(aim: Guide, settings: Settings, model: DiffusionModel) -> Target
         model.size,
         label=aim.what if aim.aim == "class" else None,
         picture=None,
-        loss=lambda pictures: best - ask(pictures),
+        loss=lambda images: best - ask(images),
         latent_loss=None if clean else (lambda latents: -log_prob(latents, least)),
     )
 
@@ -152,12 +152,14 @@ def open_head_target(label: str, settings: Settings, device: str) -> Target:
         own_size(head.encoder),
         label=label,
         picture=None,
-        loss=lambda pictures: -ask(pictures),
+        loss=lambda images: -ask(images),
         latent_loss=None,
     )
 
 
-def descend_to(request: Invert, target: Target, start: Picture | None, monitor: Monitor) -> Found:
+def descend_to(
+    request: Invert, target: Target, start: ImageArray | None, monitor: Monitor
+) -> Found:
     """Move latents, pixels or noise to the target by gradient descent.
 
     Args:
@@ -178,7 +180,7 @@ def descend_to(request: Invert, target: Target, start: Picture | None, monitor: 
         return latent_loss(latents)
 
     losses: list[float] = []
-    film: list[Picture] = []
+    film: list[ImageArray] = []
     every = max(1, -(-request.steps // (_FILM - 1)))
 
     def watch(number: int, x: Tensor, values: Tensor) -> None:
@@ -200,7 +202,7 @@ class Shower:
     """Maps the optimized variable to latents and to images."""
 
     latents: Callable[[Tensor], Tensor]
-    pictures: Callable[[Tensor], list[Picture]]
+    pictures: Callable[[Tensor], list[ImageArray]]
 
 
 def _shower(request: Invert, target: Target) -> Shower:
@@ -215,14 +217,14 @@ def _shower(request: Invert, target: Target) -> Shower:
     def latents(x: Tensor) -> Tensor:
         return sample_ddim(denoise, initial(x, sigmas[0]), sigmas)
 
-    def pictures(x: Tensor) -> list[Picture]:
+    def pictures(x: Tensor) -> list[ImageArray]:
         with torch.no_grad():
             return decode(model, latents(x))
 
     return Shower(latents, pictures)
 
 
-def _start(request: Invert, target: Target, given: Picture | None) -> Float[Tensor, "b c h w"]:
+def _start(request: Invert, target: Target, given: ImageArray | None) -> Float[Tensor, "b c h w"]:
     """Return noise from each row's own seed, or an image."""
     (width, height), pixels = target.size, request.space == "pixel"
     device = target.models.device

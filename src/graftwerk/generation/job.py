@@ -20,13 +20,13 @@ from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextReader, TextStates
 from ..diffusion.samplers import Step
-from ..diffusion.sampling import Picture, Plan, batches, decode, image_seed, sample_batch
+from ..diffusion.sampling import ImageArray, Plan, batches, decode, image_seed, sample_batch
 from ..models.encoders import note_unlike_blocks
 from ..requests.generate import Generate
 from ..types import Monitor
 from .authenticity import draws_blocks
 from .guidance_report import GradientTraces, explain_overflow, verdicts_on
-from .provenance import Surroundings, stem
+from .provenance import Environment, stem
 from .results import ControlReport, Generation, ImageReport, ImageVerdict, SelfTest
 from .spec import Options
 from .start import OpenStart, open_start
@@ -54,7 +54,7 @@ class MadeImage:
     """
 
     number: int
-    image: Picture
+    image: ImageArray
     latent: Float[Tensor, "c h w"]
     group: Group
     kept: Kept
@@ -119,15 +119,15 @@ class Job:
         """Fingerprints of the image to start from, and of its mask."""
         return () if self.start is None else self.start.fingerprints
 
-    def decode(self, sampled: Float[Tensor, "b c h w"]) -> list[Picture]:
+    def decode(self, sampled: Float[Tensor, "b c h w"]) -> list[ImageArray]:
         """Decode sampled latents; pixels that were not to be repainted are restored."""
         images = decode(self.model, sampled)
         return images if self.start is None else self.start.finish(images)
 
     @property
-    def surroundings(self) -> Surroundings:
+    def environment(self) -> Environment:
         """The environment in which it is sampled."""
-        return Surroundings(
+        return Environment(
             device=self.model.device, threads=torch.get_num_threads(), torch=torch.__version__
         )
 
@@ -163,7 +163,7 @@ class Job:
         )
 
     def report(
-        self, pictures: list[ImageReport], images: list[Picture], monitor: Monitor
+        self, pictures: list[ImageReport], images: list[ImageArray], monitor: Monitor
     ) -> Generation:
         """Return the report of images, guides and controls; the caller adds the times.
 
@@ -198,7 +198,7 @@ class Job:
         )
 
     def _verdicts(
-        self, pictures: list[ImageReport], images: list[Picture], monitor: Monitor
+        self, pictures: list[ImageReport], images: list[ImageArray], monitor: Monitor
     ) -> tuple[list[ImageVerdict], SelfTest | None]:
         """Run realism checks on guided images; no verdicts if real images are not known."""
         if self.guide is None or self.guide.is_zero or not (self.request.check and images):
@@ -291,8 +291,8 @@ def note_foreign(options: Options, steered: SteeredModel, monitor: Monitor) -> N
         "branches of your own: --model, --branch",
         device=model.device,
     )  # fmt: skip
-    taught = any(lora.scale for lora in steered.loras)  # a LoRA may know other words
-    texts = [] if taught else [request.prompt, request.negative]
+    trained = any(lora.scale for lora in steered.loras)  # a LoRA may know other words
+    texts = [] if trained else [request.prompt, request.negative]
     texts += [aim.what for aim in aims if aim.aim == "text"]
     for text in filter(str.strip, texts):
         remark = remark_on(text)
@@ -372,22 +372,22 @@ def chosen(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[Made
 
 
 def control_reports(
-    job: Job, pictures: Sequence[ImageReport], monitor: Monitor
+    job: Job, images: Sequence[ImageReport], monitor: Monitor
 ) -> list[ControlReport]:
     """Report the fidelity of all images to each control, and how much branch reuse costs."""
     reports = []
-    few = pictures[:_FEW]
+    few = images[:_FEW]
     again = _again(job, [image.number for image in few], monitor)
     for target in job.controls.targets:
         kind = target.control.kind
-        values = [image.kept[kind] for image in pictures if kind in image.kept]
+        values = [image.kept[kind] for image in images if kind in image.kept]
         reports.append(
             ControlReport(
                 kind=kind,
                 weight=target.control.weight,
                 measure=target.condition.measure,
                 value=_mean(values),
-                chance=_mean([image.chance[kind] for image in pictures if kind in image.chance]),
+                chance=_mean([image.chance[kind] for image in images if kind in image.chance]),
                 reused=_mean([p.kept[kind] for p in few if kind in p.kept]) if again else None,
                 anew=_mean([found[kind] for found in again if kind in found]),
             )

@@ -31,7 +31,7 @@ LOCATIONS = ("out", "previews", "from_", "device", "check", "grid")
 _Number = Annotated[int, Field(ge=0, lt=limits.IMAGES * limits.BEST_OF)]
 
 
-class Surroundings(BaseModel):
+class Environment(BaseModel):
     """Environment that may change an image's last bits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,14 +62,14 @@ class Record(BaseModel):
     fingerprint: str
     number: _Number
     together: tuple[_Number, ...] = Field(min_length=1, max_length=limits.BATCH_IMAGES)
-    surroundings: Surroundings
+    surroundings: Environment
     loras: tuple[str, ...] = ()
     guides: tuple[str, ...] = ()
     controls: tuple[str, ...] = ()
     inits: tuple[str, ...] = ()
 
 
-def write_picture(path: Path, image: "Image.Image", record: Record) -> None:
+def write_png(path: Path, image: "Image.Image", record: Record) -> None:
     """Write an image with its record.
 
     Raises:

@@ -15,7 +15,7 @@ from ..data.images import ImageNotes
 from ..data.pixels import fit
 from ..diffusion.img2img import StartImage
 from ..diffusion.pipeline import DiffusionModel
-from ..diffusion.sampling import Picture, encode
+from ..diffusion.sampling import ImageArray, encode
 from ..errors import BadInput
 from ..types import Monitor
 from .results import StartReport
@@ -40,7 +40,7 @@ class OpenStart:
     repainted: Bool[np.ndarray, "h w"]
     fingerprints: tuple[str, ...]
 
-    def finish(self, images: Sequence[Picture]) -> list[Picture]:
+    def finish(self, images: Sequence[ImageArray]) -> list[ImageArray]:
         """Restore original pixels in decoded images where nothing was generated."""
         if not self.start.paste or self.repainted.all():
             return list(images)
@@ -48,7 +48,7 @@ class OpenStart:
         own = Image.fromarray(self.pixels)
         return [Image.composite(image, own.convert(image.mode), mask) for image in images]
 
-    def report(self, images: Sequence[Picture], steps: int, of: int) -> StartReport:
+    def report(self, images: Sequence[ImageArray], steps: int, of: int) -> StartReport:
         """Report how much the images differ from the original."""
         rows = np.stack([np.asarray(image.convert("RGB"), dtype=np.int64) for image in images])
         changes = np.abs(rows - self.pixels)

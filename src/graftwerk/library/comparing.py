@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 KIND = "comparison"
-PICTURE, FIGURES = "compare.png", "compare.json"
+IMAGE, FIGURES = "compare.png", "compare.json"
 
 
 @dataclass(frozen=True)
@@ -155,10 +155,10 @@ def carry_out(request: Compare, monitor: Monitor) -> Comparison:
     retained, reason = recommend(methods)
     title = f"{Path(request.data).name} on {problem.base.name}"
     png = plot_comparison(methods, curve, title, retained)
-    files.write_bytes(out / PICTURE, png)
+    files.write_bytes(out / IMAGE, png)
     report = FitComparison(
         out=str(request.out),
-        picture=str(request.out / PICTURE),
+        picture=str(request.out / IMAGE),
         model=problem.base.name,
         data=problem.facts,
         ways=methods,

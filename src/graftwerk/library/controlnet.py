@@ -200,7 +200,7 @@ def carry_out(
         group.wait()
         pairs = store_pairs(raw, model, out / PAIRS, Silent())
         precision = _precision(request, model.device)
-        job = _lesson(request, model, pairs, condition, precision)
+        job = _job(request, model, pairs, condition, precision)
         session = _session(request, out, job, group, precision)
         trained = train_branch(job, session, watcher)
         if trained.verdict.state == "diverged":
@@ -245,7 +245,7 @@ def _is_former(folder: Path) -> bool:
     return is_pairs(folder / PAIRS) or is_training(folder)
 
 
-def _lesson(
+def _job(
     request: ControlTrain,
     model: DiffusionModel,
     pairs: StoredPairs,
@@ -299,7 +299,7 @@ def _plan_of(request: ControlTrain) -> Any:
 def _session(
     request: ControlTrain,
     out: Path,
-    lesson: TrainingJob,
+    job: TrainingJob,
     group: Group,
     precision: Precision,
 ) -> Session:
@@ -308,8 +308,8 @@ def _session(
     configuration = {
         "condition": request.condition,
         "pairs": content,
-        "model": lesson.model.fingerprint,
-        "shape": asdict(lesson.branch.shape),
+        "model": job.model.fingerprint,
+        "shape": asdict(job.branch.shape),
         "batch": request.batch,
         "accumulate": request.accumulate,
         "learning_rate": request.learning_rate,
@@ -334,9 +334,9 @@ def _precision(request: ControlTrain, device: str) -> Precision:
     return fast_precision(device) if request.precision == "auto" else request.precision
 
 
-def _save(request: ControlTrain, out: Path, lesson: TrainingJob, trained: Trained) -> None:
+def _save(request: ControlTrain, out: Path, job: TrainingJob, trained: Trained) -> None:
     """Write the branch, in diffusers' format if possible, and an unlocked model."""
-    model, verdict = lesson.model, trained.verdict
+    model, verdict = job.model, trained.verdict
     base = {"name": model.name, "fingerprint": model.fingerprint}
     if request.unlock:
         with folders.working_folder(out / MODEL) as folder:
@@ -344,10 +344,10 @@ def _save(request: ControlTrain, out: Path, lesson: TrainingJob, trained: Traine
             identity = open_pipeline(folder).fingerprint()
         base = {"name": str(out / MODEL), "fingerprint": identity}
     with folders.working_folder(out / BRANCH) as folder:
-        if checkpoint.is_controlnet(lesson.branch, model.unet):
-            checkpoint.write_controlnet(folder, lesson.branch, model.unet)
+        if checkpoint.is_controlnet(job.branch, model.unet):
+            checkpoint.write_controlnet(folder, job.branch, model.unet)
         else:
-            checkpoint.write_own(folder, lesson.branch, base, request.condition)
+            checkpoint.write_own(folder, job.branch, base, request.condition)
         content = {
             "condition": request.condition,
             "request": request.model_dump(mode="json", exclude={"data", "out", "conditions"}),
@@ -359,7 +359,7 @@ def _save(request: ControlTrain, out: Path, lesson: TrainingJob, trained: Traine
 
 
 def _report(
-    request: ControlTrain, out: Path, lesson: TrainingJob, trained: Trained, shown: CaptionedImages
+    request: ControlTrain, out: Path, job: TrainingJob, trained: Trained, shown: CaptionedImages
 ) -> ControlTrained:
 
     last, outcome = trained.measurements[-1], trained.outcome
@@ -368,12 +368,12 @@ def _report(
     return ControlTrained(
         out=str(request.out),
         branch=str(request.out / BRANCH),
-        controlnet=checkpoint.is_controlnet(lesson.branch, lesson.model.unet),
+        controlnet=checkpoint.is_controlnet(job.branch, job.model.unet),
         condition=request.condition,
         model=request.model,
         unlocked=str(request.out / MODEL) if request.unlock else None,
-        pairs=len(lesson.pairs),
-        held_out=len(lesson.held_out),
+        pairs=len(job.pairs),
+        held_out=len(job.held_out),
         left_out=[LeftOut(name=name, reason=why) for name, why in shown.left_out.items()],
         steps=outcome.step,
         planned=request.steps,
@@ -392,7 +392,7 @@ def _report(
         change=last.change,
         fidelity=sampled[-1].fidelity if sampled else None,
         fidelity_chance=sampled[-1].chance if sampled else None,
-        parameters=sum(w.numel() for w in weights_of(lesson.branch).values()),
+        parameters=sum(w.numel() for w in weights_of(job.branch).values()),
         bytes=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         items_per_second=outcome.items_per_second,
         seconds=outcome.seconds,

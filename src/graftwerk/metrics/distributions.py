@@ -63,13 +63,13 @@ _BANDS = 10  # of the spectrum
 _FLOOR = 1e-3  # of a spectrum's power, so that a flat image has a logarithm
 
 
-def spectra(pictures: UInt8[np.ndarray, "n h w 3"]) -> Float64[np.ndarray, "n bands"]:
+def spectra(images: UInt8[np.ndarray, "n h w 3"]) -> Float64[np.ndarray, "n bands"]:
     """Return the log power of each image in rings of spatial frequency, low to high.
 
     The frequencies of natural images fall off smoothly (Field, 1987). Those of adversarial
     patterns, and of a decoder far from its training latents, do not.
     """
-    grey = pictures.astype(np.float64) @ (np.array([0.299, 0.587, 0.114]) / 255)
+    grey = images.astype(np.float64) @ (np.array([0.299, 0.587, 0.114]) / 255)
     height, width = grey.shape[1:]
     window = np.hanning(height)[:, None] * np.hanning(width)  # else the edges are frequencies
     power = np.abs(np.fft.fft2((grey - grey.mean(axis=(1, 2), keepdims=True)) * window)) ** 2

@@ -49,24 +49,24 @@ def chance_at_1(
 
 
 def matching_cosines(
-    pictures: Queries, texts: Answers, groups: Int64[np.ndarray, " q"]
+    images: Queries, texts: Answers, groups: Int64[np.ndarray, " q"]
 ) -> tuple[float, float]:
     """Return the mean cosine of each image with its own text, and with all other texts.
 
     Args:
-        pictures: their vectors.
+        images: their vectors.
         texts: vectors of two texts or more.
         groups: index of each image's text.
     """
-    own = (pictures.astype(np.float64) * texts[groups]).sum(axis=1)
-    total = pictures.sum(axis=0, dtype=np.float64) @ texts.sum(axis=0, dtype=np.float64)
-    others = len(pictures) * (len(texts) - 1)
+    own = (images.astype(np.float64) * texts[groups]).sum(axis=1)
+    total = images.sum(axis=0, dtype=np.float64) @ texts.sum(axis=0, dtype=np.float64)
+    others = len(images) * (len(texts) - 1)
     return float(own.mean()), float((total - own.sum()) / others)
 
 
-def modality_gap(pictures: Queries, texts: Answers) -> float:
+def modality_gap(images: Queries, texts: Answers) -> float:
     """Return the distance of the mean image from the mean text, 0 to 2 (Liang et al. 2022)."""
-    apart = pictures.mean(axis=0, dtype=np.float64) - texts.mean(axis=0, dtype=np.float64)
+    apart = images.mean(axis=0, dtype=np.float64) - texts.mean(axis=0, dtype=np.float64)
     return float(np.linalg.norm(apart))
 
 

@@ -298,7 +298,7 @@ def nothing_readable(named: Sequence[str], skipped: Sequence[Skipped]) -> BadInp
     )
 
 
-def encode_pictures(encoder: Encoder, paths: Sequence[str], monitor: Monitor) -> Encoded:
+def encode_image_files(encoder: Encoder, paths: Sequence[str], monitor: Monitor) -> Encoded:
     """Read and embed images in batches; images that cannot be read are skipped and listed.
 
     Raises:

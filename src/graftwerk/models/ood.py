@@ -76,7 +76,7 @@ class Familiar:
 
 def make_familiar(
     encoder: "ImageEncoder",
-    pictures: Sequence[Any],
+    images: Sequence[Any],
     false_alarm_rate: float = FALSE_ALARM_RATE,
     advance: Callable[[int], None] | None = None,
 ) -> Familiar:
@@ -84,7 +84,7 @@ def make_familiar(
 
     Args:
         encoder: an encoder of images.
-        pictures: `PIL.Image` images like those of its training, but none of them.
+        images: `PIL.Image` images like those of its training, but none of them.
         false_alarm_rate: share of such images that may be flagged as out of distribution.
         advance: called with the number of additional images done.
 
@@ -92,12 +92,12 @@ def make_familiar(
         BadInput: too few images, see `least_images`, or all are equal.
     """
     least = least_images(encoder.width, false_alarm_rate)
-    if len(pictures) < least:
+    if len(images) < least:
         raise BadInput(
-            f"{len(pictures)} images are too few to learn what is familiar to {encoder.name}.",
+            f"{len(images)} images are too few to learn what is familiar to {encoder.name}.",
             f"Give at least {least:,}.",
         )
-    states = encoder.examine(pictures, advance).states
+    states = encoder.examine(images, advance).states
     return measure_familiar(states, encoder.fingerprint, false_alarm_rate)
 
 

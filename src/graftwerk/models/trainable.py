@@ -321,8 +321,8 @@ def differentiable(encoder: ImageEncoder, device: str) -> Look:
     network.requires_grad_(False)
     prepare = _agreeing(encoder)
 
-    def look(pictures: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b d"]:
-        found = network.get_image_features(pixel_values=prepare(pictures)).pooler_output
+    def look(images: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b d"]:
+        found = network.get_image_features(pixel_values=prepare(images)).pooler_output
         return functional.normalize(found, dim=-1)
 
     return look
@@ -340,8 +340,8 @@ def differentiable_head(encoder: ImageEncoder, device: str) -> Look:
     network.requires_grad_(False)
     prepare = _agreeing(encoder)
 
-    def look(pictures: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b d"]:
-        logits: Tensor = network(pixel_values=prepare(pictures)).logits
+    def look(images: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b d"]:
+        logits: Tensor = network(pixel_values=prepare(images)).logits
         return logits
 
     return look
@@ -384,15 +384,15 @@ def _preparation(config: Mapping[str, Any], name: str) -> Prepare:
     mean, std = (_row(config.get(key) if scaled else None, plain) for key, plain in _SCALES)
     mode = _FILTERS.get(int(config.get("resample") or 3), "bicubic")
 
-    def prepare(pictures: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b 3 v u"]:
-        height, width = pictures.shape[-2:]
+    def prepare(images: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b 3 v u"]:
+        height, width = images.shape[-2:]
         requested = _resized(resize, height, width)
         if requested != (height, width):
-            pictures = functional.interpolate(pictures, requested, mode=mode, antialias=True)
+            images = functional.interpolate(images, requested, mode=mode, antialias=True)
         if crop is not None and crop != requested:
             top, left = ((have - want) // 2 for have, want in zip(requested, crop, strict=True))
-            pictures = pictures[..., top : top + crop[0], left : left + crop[1]]
-        return (pictures - mean.to(pictures)) / std.to(pictures)
+            images = images[..., top : top + crop[0], left : left + crop[1]]
+        return (images - mean.to(images)) / std.to(images)
 
     return prepare
 

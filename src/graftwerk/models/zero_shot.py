@@ -30,7 +30,7 @@ from ..metrics.calibration import (
 from ..requests.classify import Classify
 from ..types import Encoder, Monitor
 from .checkpoint import class_number, read_object
-from .encoders import encode_pictures
+from .encoders import encode_image_files
 from .image_encoder import ImageEncoder, as_logits, unit
 from .results import TemperatureFit
 
@@ -359,7 +359,7 @@ def fit(source: Path, scorer: Scorer, seed: int, monitor: Monitor) -> Temperatur
             f"{len(found.paths):,} images for {len(labels):,} labels are too many to fit to.",
             f"Give at most {limits.LOGITS // len(labels):,} images.",
         )
-    encoded = encode_pictures(encoder, found.paths, monitor)
+    encoded = encode_image_files(encoder, found.paths, monitor)
     right = np.array([found.right[location] for location in encoded.places], dtype=np.int64)
     left_out = found.left_out + len(encoded.skipped)
     different = len(np.unique(right))

@@ -42,11 +42,11 @@ class ByColour:
 
     name = "colour against the row's median"
 
-    def __call__(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Measured:
+    def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Measured:
         """Return the object's center and area as fractions of the image, and the brightness."""
-        values = pictures.astype(np.float64)
+        values = images.astype(np.float64)
         background = np.median(values, axis=2, keepdims=True)
-        return _of_masks(pictures, np.abs(values - background).max(axis=3) > _APART)
+        return _of_masks(images, np.abs(values - background).max(axis=3) > _APART)
 
 
 class ByPerception:
@@ -59,10 +59,10 @@ class ByPerception:
         classes = list(self._eyes.network.config["classes"])
         self._things = [number for number, name in enumerate(classes) if name in KINDS]
 
-    def __call__(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Measured:
+    def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Measured:
         """Measure the same quantities as `ByColour`."""
-        seen = np.stack([one.classes for one in self._eyes.look(pictures)])
-        return _of_masks(pictures, np.isin(seen, self._things))
+        seen = np.stack([one.classes for one in self._eyes.look(images)])
+        return _of_masks(images, np.isin(seen, self._things))
 
 
 class WithWords:
@@ -78,10 +78,10 @@ class WithWords:
         self._measure, self._words = measure, words
         self._judge = load_judge(builtin_folder("builtin/blocks-judge"), device)
 
-    def __call__(self, pictures: UInt8[np.ndarray, "n h w 3"]) -> Measured:
+    def __call__(self, images: UInt8[np.ndarray, "n h w 3"]) -> Measured:
         """Kind and colour are NaN for an image without an object."""
-        predicted = [_words_of(judgement) for judgement in self._judge.judge(pictures)]
-        found = dict(self._measure(pictures))
+        predicted = [_words_of(judgement) for judgement in self._judge.judge(images)]
+        found = dict(self._measure(images))
         for name in self._words:
             target, word = name.split("=", 1)
             found[name] = np.array(
@@ -99,7 +99,7 @@ def _words_of(judgement: Judgement) -> dict[str, str]:
     return whole | {"kind": first.kind, "colour": first.colour}
 
 
-def _of_masks(pictures: UInt8[np.ndarray, "n h w 3"], masks: Bool[np.ndarray, "n h w"]) -> Measured:
+def _of_masks(images: UInt8[np.ndarray, "n h w 3"], masks: Bool[np.ndarray, "n h w"]) -> Measured:
     """Measure the object's pixels; NaN if there are too few."""
     count, height, width = masks.shape
     area = masks.reshape(count, -1).mean(axis=1)
@@ -109,7 +109,7 @@ def _of_masks(pictures: UInt8[np.ndarray, "n h w 3"], masks: Bool[np.ndarray, "n
         "horizontal": (masks.sum(axis=1) @ across) / total,
         "vertical": (masks.sum(axis=2) @ down) / total,
         "area": np.where(area > _LEAST, area, np.nan),
-        "brightness": pictures.reshape(count, -1).mean(axis=1) / 255,
+        "brightness": images.reshape(count, -1).mean(axis=1) / 255,
     }
 
 
@@ -117,7 +117,7 @@ STEPS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # standard deviations of the number
 _SHOWN = 4  # images that the image of a direction has
 _ENLARGED = 96  # pixels of a side at least, in it
 
-Pictures = UInt8[np.ndarray, "n h w 3"]
+ImageBatch = UInt8[np.ndarray, "n h w 3"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,24 +136,24 @@ class Effect:
 
 
 def draw_along(
-    location: Location, pictures: Float[Tensor, "b k y x"], direction: Float64[np.ndarray, " d"]
-) -> list[Pictures]:
+    location: Location, images: Float[Tensor, "b k y x"], direction: Float64[np.ndarray, " d"]
+) -> list[ImageBatch]:
     """Generate the images at each of `STEPS` along a direction."""
     change = torch.from_numpy(direction)
-    return [in_color(location.draw(pictures, step * change)) for step in STEPS]
+    return [in_color(location.draw(images, step * change)) for step in STEPS]
 
 
 def effects_of(
-    drawn: Sequence[Pictures], measure: Measure, spreads: Mapping[str, float]
+    sampled: Sequence[ImageBatch], measure: Measure, spreads: Mapping[str, float]
 ) -> dict[str, Effect]:
     """Return the slope over the steps of every quantity that can be measured.
 
     Args:
-        drawn: images of each step.
+        sampled: images of each step.
         measure: measures images.
         spreads: standard deviation of each quantity over unchanged images.
     """
-    seen = [measure(images) for images in drawn]
+    seen = [measure(images) for images in sampled]
     steps = np.array(STEPS)
     effects = {}
     for name, deviation in spreads.items():
@@ -166,20 +166,21 @@ def effects_of(
     return effects
 
 
-def row_image(drawn: Sequence[Pictures]) -> "Image":
+def row_image(sampled: Sequence[ImageBatch]) -> "Image":
     """Return a contact sheet of a few images, each in a row from the lowest step to the highest."""
     from PIL import Image
 
     rows = [
-        np.concatenate(list(row), axis=1) for row in zip(*(p[:_SHOWN] for p in drawn), strict=True)
+        np.concatenate(list(row), axis=1)
+        for row in zip(*(p[:_SHOWN] for p in sampled), strict=True)
     ]
     pixels = np.concatenate(rows, axis=0)
-    factor = max(1, -(-_ENLARGED // drawn[0].shape[1]))
+    factor = max(1, -(-_ENLARGED // sampled[0].shape[1]))
     size = (pixels.shape[1] * factor, pixels.shape[0] * factor)
     return Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST)
 
 
-def in_color(pictures: Float[Tensor, "b k y x"]) -> Pictures:
+def in_color(images: Float[Tensor, "b k y x"]) -> ImageBatch:
     """Convert values from 0 to 1 to bytes, and gray to RGB."""
-    levels = to_levels(pictures)
+    levels = to_levels(images)
     return np.repeat(levels, 3, axis=3) if levels.shape[3] == 1 else levels

@@ -121,9 +121,9 @@ class Location:
     device: str
 
     @torch.no_grad()
-    def read(self, pictures: Float[Tensor, "b k y x"]) -> Float[Tensor, "b d"]:
+    def read(self, images: Float[Tensor, "b k y x"]) -> Float[Tensor, "b d"]:
         """Return the flattened activations for images with values from 0 to 1."""
-        latents = self.space.encode(pictures.to(self.device))
+        latents = self.space.encode(images.to(self.device))
         if self.model is None:
             return latents.flatten(1)
         seen: list[Tensor] = []
@@ -133,13 +133,13 @@ class Location:
 
     @torch.no_grad()
     def draw(
-        self, pictures: Float[Tensor, "b k y x"], change: Float[Tensor, " d"]
+        self, images: Float[Tensor, "b k y x"], change: Float[Tensor, " d"]
     ) -> Float[Tensor, "b k y x"]:
         """Generate the images with `change` added to the activations.
 
         Inside the U-Net these are one-step predictions of the clean images from noised ones.
         """
-        latents = self.space.encode(pictures.to(self.device))
+        latents = self.space.encode(images.to(self.device))
         change = change.to(self.device, latents.dtype)
         if self.model is None:
             return self.space.decode(latents + change.view(latents.shape[1:]))

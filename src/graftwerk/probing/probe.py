@@ -12,7 +12,7 @@ from torch import Tensor
 from ..data.images import read_image
 from ..data.pixels import fit, to_values
 from ..types import Monitor
-from .intervene import Effect, Measure, Pictures, draw_along, effects_of, in_color, row_image
+from .intervene import Effect, ImageBatch, Measure, draw_along, effects_of, in_color, row_image
 from .locations import EncoderLayer, Location
 from .regression import Features, Fit, Split, directions_of, read_out, shuffled, split_of
 from .targets import ProbeTargets
@@ -55,7 +55,7 @@ class Study:
             "random": read_out(random, values, split, seed),
         }
 
-    def test_pictures(self, count: int | None = None) -> Float[Tensor, "n k y x"]:
+    def held_out_images(self, count: int | None = None) -> Float[Tensor, "n k y x"]:
         """Return test images."""
         return self.pictures[torch.from_numpy(self.split.test[:count])]
 
@@ -64,7 +64,7 @@ class Study:
 
         It is that of the best linear fit, since a measurement may see only a part of the object.
         """
-        seen = measure(in_color(self.test_pictures()))
+        seen = measure(in_color(self.held_out_images()))
         found = {}
         for name, values in seen.items():
             if name in self.known.names:
@@ -84,7 +84,7 @@ class Study:
         if isinstance(self.place, EncoderLayer):
             return {}
         location = self.place
-        seen = measure(in_color(self.test_pictures()))
+        seen = measure(in_color(self.held_out_images()))
         spreads = {
             name: float(np.nanstd(values))
             for name, values in seen.items()
@@ -96,16 +96,16 @@ class Study:
         found: dict[str, tuple[Mapping[str, Effect], Image]] = {}
         for name in requested:
             direction = directions[self.known.names.index(name)]
-            sampled = _drawn(location, self.test_pictures(count), direction)
+            sampled = _drawn(location, self.held_out_images(count), direction)
             found[name] = (effects_of(sampled, measure, spreads), row_image(sampled))
             monitor.advance()
         return found
 
 
 def _drawn(
-    location: Location, pictures: Float[Tensor, "n k y x"], direction: Float64[np.ndarray, " d"]
-) -> list[Pictures]:
-    parts = [draw_along(location, part, direction) for part in torch.split(pictures, _BATCH)]
+    location: Location, images: Float[Tensor, "n k y x"], direction: Float64[np.ndarray, " d"]
+) -> list[ImageBatch]:
+    parts = [draw_along(location, part, direction) for part in torch.split(images, _BATCH)]
     return [np.concatenate(step) for step in zip(*parts, strict=True)]
 
 
@@ -130,12 +130,12 @@ def open_study(
 
 
 def read_features(
-    location: Location | EncoderLayer, pictures: Float[Tensor, "n k y x"], monitor: Monitor
+    location: Location | EncoderLayer, images: Float[Tensor, "n k y x"], monitor: Monitor
 ) -> Features:
     """Compute the model's activations for all images."""
-    monitor.start("looking into the model", len(pictures))
+    monitor.start("looking into the model", len(images))
     rows = []
-    for part in torch.split(pictures, _BATCH):
+    for part in torch.split(images, _BATCH):
         rows.append(location.read(part).float().cpu().numpy())
         monitor.advance(len(part))
     return np.concatenate(rows)

@@ -124,10 +124,10 @@ def _network(sizes: Sizes) -> Any:
 
 
 def _psnr(
-    drawn: Float[Tensor, "b 3 h w"], requested: Float[Tensor, "b 3 h w"]
+    sampled: Float[Tensor, "b 3 h w"], requested: Float[Tensor, "b 3 h w"]
 ) -> Float[Tensor, " b"]:
     """Return the PSNR of each image in decibels; values are from -1 to 1."""
-    error = (drawn.clamp(-1, 1) - requested).square().mean(dim=(1, 2, 3))
+    error = (sampled.clamp(-1, 1) - requested).square().mean(dim=(1, 2, 3))
     return 10 * torch.log10(4 / error.clamp(min=1e-12))
 
 
@@ -177,7 +177,7 @@ def latents_identity(folder: Path) -> str:
 def prepare(sizes: Sizes, setting: Setting) -> Work | DecoderWork:
     """Render the scenes, and create the network or load the one to train further."""
     scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
-    finished = setting.ingredients.get("autoencoder")
+    finished = setting.dependencies.get("autoencoder")
     if finished is None:
         return Work(sizes, scenes, setting)
     network: Any = load_part(finished).to(setting.device)

@@ -120,7 +120,7 @@ def open_states(
     return open_chunks(location, len(scenes), 3, "reading captions", make, monitor)
 
 
-TELLINGS = 4  # of each scene; they differ in what is left unsaid
+CAPTIONS = 4  # of each scene; they differ in what is left unsaid
 
 
 class Captions:
@@ -131,7 +131,7 @@ class Captions:
 
     def of(self, numbers: Int64[np.ndarray, " n"], first: int) -> Int64[Tensor, "n t"]:
         """Return the tokens of these scenes, which are items `first` and on of the training."""
-        reported = torch.arange(first, first + len(numbers)) % TELLINGS
+        reported = torch.arange(first, first + len(numbers)) % CAPTIONS
         return self._chunks.of(numbers)[torch.arange(len(numbers)), reported].long()
 
 
@@ -153,7 +153,7 @@ def open_captions(scenes: Scenes, dropped: float, monitor: Monitor) -> Captions:
         rows = scenes.rows(np.array(span))
         reported = [
             tokens_of(tokenizer, captions_of_rows(rows, span.start, telling, dropped))["tokens"]
-            for telling in range(TELLINGS)
+            for telling in range(CAPTIONS)
         ]
         return torch.stack(reported, dim=1)
 

@@ -90,18 +90,18 @@ def _class_vector(encoder: Encoder, kind: int, colour: int) -> Float32[np.ndarra
     return unit
 
 
-def _encode_images(encoder: Encoder, pictures: Any) -> Float32[np.ndarray, "n d"]:
-    return encoder.encode_images(as_images(pictures))
+def _encode_images(encoder: Encoder, images: Any) -> Float32[np.ndarray, "n d"]:
+    return encoder.encode_images(as_images(images))
 
 
-def as_images(pictures: Any) -> list[Any]:
+def as_images(images: Any) -> list[Any]:
     """Convert arrays to Pillow images."""
     from PIL import Image
 
-    return [Image.fromarray(image) for image in pictures]
+    return [Image.fromarray(image) for image in images]
 
 
-_UNSAID = 0.3  # share of captions that leave parts out, so that short prompts are known too
+_PARTIAL = 0.3  # share of captions that leave parts out, so that short prompts are known too
 _SURE = 100.0  # highest scale of the cosines, as in the paper
 _IMAGE_HALF = ("vision_model.", "visual_projection.")
 _FAMILIAR_WORLD = 6  # seed of scenes that nothing else is made from
@@ -198,8 +198,8 @@ class Work:
         alone = (scenes.column("kind") != ABSENT).sum(axis=1) == 1
         self._order = Order(location, alone, sizes.plan.batch, setting.seed)
         self._tokenizer = make_tokenizer()
-        self._tellings = open_captions(scenes, _UNSAID, setting.monitor)
-        finished = setting.ingredients.get("clip")
+        self._captions = open_captions(scenes, _PARTIAL, setting.monitor)
+        finished = setting.dependencies.get("clip")
         if finished is None:
             self._network = _network(sizes, self._tokenizer)
             initialise(self._network, generator_for(setting.seed, 0, "cpu"))
@@ -217,7 +217,7 @@ class Work:
         """Images and the tokens of their captions."""
         numbers = self._order.items(first, count)
         images = as_tensors(self._scenes.rows(numbers))["picture"]
-        return {"tokens": self._tellings.of(numbers, first), "picture": images}
+        return {"tokens": self._captions.of(numbers, first), "picture": images}
 
     def loss(
         self,

@@ -100,7 +100,7 @@ def _open_conditions(scenes: Scenes, condition: Condition, monitor: Monitor) -> 
     return open_chunks(location, len(scenes), 4, "drawing conditions", make, monitor)
 
 
-_UNSAID = 0.25  # share of captions that leave parts out, as the model was trained
+_PARTIAL = 0.25  # share of captions that leave parts out, as the model was trained
 _HELD_OUT = 500  # scenes for the meter; the first of them are drawn
 _STEPS, _GUIDANCE = 12, 3.0
 _WIDTHS = (16, 32, 64, 96)  # of the hint encoder
@@ -134,9 +134,9 @@ TINY = Sizes(
 class Work:
     """Trains a branch; see `training.session.Task` and `registry.Recipe`."""
 
-    def __init__(self, lesson: TrainingJob, setting: Setting, condition: Condition) -> None:
-        self._lesson, self._setting, self._condition = lesson, setting, condition
-        self._task = ControlTask(lesson.model, lesson.branch, lesson.pairs, setting.seed)
+    def __init__(self, job: TrainingJob, setting: Setting, condition: Condition) -> None:
+        self._job, self._setting, self._condition = job, setting, condition
+        self._task = ControlTask(job.model, job.branch, job.pairs, setting.seed)
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
         """The trained weights of the branch."""
@@ -152,15 +152,15 @@ class Work:
 
     def watcher(self, session: Session) -> Watcher:
         """The convergence meter."""
-        watcher = Watcher(self._lesson, session, self._setting.monitor)
+        watcher = Watcher(self._job, session, self._setting.monitor)
         watcher.begin(self._setting.monitor)
         return watcher
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """Write the trained weights, with the condition and the base model."""
-        set_weights(self._lesson.branch, weights)
-        base = {"name": "builtin/blocks", "fingerprint": self._lesson.model.fingerprint}
-        write_own(folder, self._lesson.branch, base, self._condition.name)
+        set_weights(self._job.branch, weights)
+        base = {"name": "builtin/blocks", "fingerprint": self._job.model.fingerprint}
+        write_own(folder, self._job.branch, base, self._condition.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +177,12 @@ class ControlRecipe:
 
     def prepare(self, sizes: Sizes, setting: Setting) -> Work:
         """Render scenes, encode them, compute conditions and create the branch."""
-        folder = setting.ingredients["diffusion"]
+        folder = setting.dependencies["diffusion"]
         model = load_diffusion(str(folder), setting.device)
         shape = Shape(model.factor, hint_widths=sizes.hint_widths, learned="convolutions")
         branch = make_branch(model.unet, shape, generator_for(setting.seed, 0, "cpu"))
         learned = open_pairs(
-            model, folder, TRAINING_WORLD, sizes.scenes, self.condition, _UNSAID, setting.monitor
+            model, folder, TRAINING_WORLD, sizes.scenes, self.condition, _PARTIAL, setting.monitor
         )
         held = open_pairs(
             model, folder, HELD_OUT_WORLD, sizes.held_out, self.condition, 0.0, setting.monitor
@@ -203,7 +203,7 @@ class ControlRecipe:
         the others; `kept` is the first as a share of that bound. `judge` and `judge_uncontrolled`
         are the shares of images with exactly the objects of the caption.
         """
-        pipeline = setting.ingredients["diffusion"]
+        pipeline = setting.dependencies["diffusion"]
         model = load_diffusion(str(pipeline), setting.device)
         branch = read_branch(folder, model.unet, model.factor, model.name, model.fingerprint)
         pairs = open_pairs(
@@ -222,7 +222,7 @@ class ControlRecipe:
         bound = score(requested, np.ascontiguousarray(rows["picture"])).score
         with_prompts = score(requested, sampled).score
         without = score(requested, free).score
-        judge = load_judge(setting.ingredients["judge"], setting.device)
+        judge = load_judge(setting.dependencies["judge"], setting.device)
         facts = [facts_of_row(row) for row in rows]
         return {
             "fidelity": with_prompts,

@@ -31,7 +31,7 @@ from .result import put
 from .scenes import chances, in_order, open_scenes
 from .tokenizer import make_tokenizer
 
-_UNSAID = 0.25  # share of captions that leave parts out
+_PARTIAL = 0.25  # share of captions that leave parts out
 _DROPPED = 0.12  # share of captions that are left out whole, so that it draws without one too
 SCHEDULER = {
     "num_train_timesteps": 1000,
@@ -90,12 +90,12 @@ class Work:
     ) -> None:
         from diffusers import DDIMScheduler
 
-        self._scenes, self._latents, self._tellings = sizes.scenes, latents, captions
+        self._scenes, self._latents, self._captions = sizes.scenes, latents, captions
         self._parts, self._setting = parts, setting
         self._untold = tokens_of(parts.tokenizer, [""])["tokens"]
         make: Any = DDIMScheduler
         self._scheduler = make(**SCHEDULER)
-        finished = setting.ingredients.get("diffusion")
+        finished = setting.dependencies.get("diffusion")
         if finished is None:
             self._network = _network(sizes, parts)
             initialise(self._network, generator_for(setting.seed, 0, "cpu"))
@@ -111,7 +111,7 @@ class Work:
         """Latents and the tokens of their captions, some of them empty."""
         seed = self._setting.seed
         numbers = in_order(self._scenes, first, count, seed)
-        tokens = self._tellings.of(numbers, first)
+        tokens = self._captions.of(numbers, first)
         tokens[torch.from_numpy(chances(self._scenes, first, count, seed) < _DROPPED)] = (
             self._untold
         )
@@ -153,7 +153,7 @@ class Work:
             pipeline.save_pretrained(folder)
         # as its own recipe wrote it, with its card
         folders.remove(folder / "vae", owner=folder.parent)
-        shutil.copytree(self._setting.ingredients["autoencoder"], folder / "vae")
+        shutil.copytree(self._setting.dependencies["autoencoder"], folder / "vae")
 
 
 def _network(sizes: Sizes, parts: Parts) -> Any:
@@ -196,7 +196,7 @@ def _finished(folder: Path, autoencoder: nn.Module) -> Any:
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render and encode the scenes, and create the network or load the finished one."""
-    folders = setting.ingredients
+    folders = setting.dependencies
     clip: Any = load_network(open_folder(folders["clip"]), "CLIPModel")
     parts = Parts(
         autoencoder=load_part(folders["autoencoder"]).to(setting.device),
@@ -211,7 +211,7 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
         setting.device,
         setting.monitor,
     )
-    captions = open_captions(scenes, _UNSAID, setting.monitor)
+    captions = open_captions(scenes, _PARTIAL, setting.monitor)
     return Work(sizes, latents, captions, parts, setting)
 
 
@@ -221,4 +221,4 @@ def complete(folder: Path, setting: Setting) -> None:
 
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     """Judge images generated from held-out captions."""
-    return measure_sampled(folder, setting.ingredients["judge"], count, setting)
+    return measure_sampled(folder, setting.dependencies["judge"], count, setting)

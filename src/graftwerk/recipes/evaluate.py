@@ -85,11 +85,11 @@ def _real(count: int, world: int, setting: Setting, objects: int | None = None) 
 
 
 def _judge(
-    judge: Judge, facts: Sequence[Facts], pictures: UInt8[np.ndarray, "n h w 3"]
+    judge: Judge, facts: Sequence[Facts], images: UInt8[np.ndarray, "n h w 3"]
 ) -> list[tuple[bool, bool]]:
     """Whether all objects are correct, and whether ground and time are."""
     found = []
-    for fact, predicted in zip(facts, judge.judge(pictures), strict=True):
+    for fact, predicted in zip(facts, judge.judge(images), strict=True):
         requested = [(thing.kind, thing.colour) for thing in fact.objects]
         named = [(seen.kind, seen.colour) for seen in predicted.objects]
         found.append(
@@ -99,10 +99,10 @@ def _judge(
 
 
 def judge_right(
-    judge: Judge, facts: Sequence[Facts], pictures: UInt8[np.ndarray, "n h w 3"]
+    judge: Judge, facts: Sequence[Facts], images: UInt8[np.ndarray, "n h w 3"]
 ) -> float:
     """Return the share of images with exactly the objects of the facts, in the right order."""
-    return float(np.mean([objects for objects, _ in _judge(judge, facts, pictures)]))
+    return float(np.mean([objects for objects, _ in _judge(judge, facts, images)]))
 
 
 def _draw(

@@ -61,7 +61,7 @@ class Work:
     """Classifies noisy latents; see `training.session.Task`."""
 
     def __init__(self, sizes: Sizes, scenes: Scenes, latents: Chunks, setting: Setting) -> None:
-        space = LatentSpace(load_part(setting.ingredients["autoencoder"]))
+        space = LatentSpace(load_part(setting.dependencies["autoencoder"]))
         self._config = {
             "model_type": NOISE_AWARE,
             "channels": int(space.network.config.latent_channels),
@@ -125,7 +125,7 @@ def labels_of(scenes: Scenes) -> Bool[np.ndarray, "n l"]:
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render and encode the scenes, and create the network."""
-    folder = setting.ingredients["autoencoder"]
+    folder = setting.dependencies["autoencoder"]
     scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
     return Work(sizes, scenes, _latents(scenes, folder, setting), setting)
 
@@ -151,7 +151,7 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     Raises:
         WrongBase: it was trained on the latents of another autoencoder.
     """
-    autoencoder = setting.ingredients["autoencoder"]
+    autoencoder = setting.dependencies["autoencoder"]
     classifier = load_noise_aware(str(folder), folder, setting.device)
     identity = latents_identity(autoencoder)
     if identity != classifier.latents:

@@ -189,7 +189,7 @@ class Setting:
 
     seed: int
     device: str
-    ingredients: Mapping[str, Path]
+    dependencies: Mapping[str, Path]
     monitor: Monitor
 
 

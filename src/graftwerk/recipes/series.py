@@ -65,9 +65,9 @@ def item(seed: int, world: int, number: int) -> tuple[Example, Float[np.ndarray,
     history, after = made.values[:-LEADS], made.values[-LEADS:]
     if np.ptp(history) == 0:
         history = history + generator.normal(size=len(history))
-    told = example(history, season, second)
-    naive = (seasonal_naive(history, season, LEADS) - told.level) / told.scale
-    return told, np.clip((after - told.level) / told.scale, -_FAR, _FAR), naive
+    reported = example(history, season, second)
+    naive = (seasonal_naive(history, season, LEADS) - reported.level) / reported.scale
+    return reported, np.clip((after - reported.level) / reported.scale, -_FAR, _FAR), naive
 
 
 class Work:
@@ -93,7 +93,7 @@ class Work:
         numbers = [number % self._sizes.scenes for number in range(first, first + count)]
         made = [item(self._setting.seed, TRAINING_WORLD, number) for number in numbers]
         targets = torch.from_numpy(np.stack([target for _, target, _ in made])).float()
-        return as_inputs([told for told, _, _ in made]) | {"target": targets}
+        return as_inputs([reported for reported, _, _ in made]) | {"target": targets}
 
     def loss(
         self,
@@ -135,7 +135,7 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
         numbers = range(start, min(start + 64, count))
         made = [item(setting.seed, HELD_OUT_WORLD, number) for number in numbers]
         with torch.inference_mode():
-            inputs = as_inputs([told for told, _, _ in made])
+            inputs = as_inputs([reported for reported, _, _ in made])
             found = network({name: value.to(setting.device) for name, value in inputs.items()})
         ratio, covered = _compare(found.cpu().numpy(), made)
         ratios += ratio

@@ -177,10 +177,10 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         default=0.0, ge=0, le=1, description="share of fresh noise in a step of ddim"
     )
     width: Prompt[int | None] = Field(
-        default=None, ge=1, le=limits.PICTURE_SIDE, description="pixels; default: the model's own"
+        default=None, ge=1, le=limits.GENERATED_SIDE, description="pixels; default: the model's own"
     )
     height: Prompt[int | None] = Field(
-        default=None, ge=1, le=limits.PICTURE_SIDE, description="pixels; default: the model's own"
+        default=None, ge=1, le=limits.GENERATED_SIDE, description="pixels; default: the model's own"
     )
     negative: Prompt[str] = Field(
         default="", max_length=limits.PROMPT_CHARACTERS, description="what to get away from"

@@ -18,7 +18,7 @@ from .words import SPELLING, make_words, statements
 
 DATABASE = "graft.sqlite"
 SNAPSHOT = "vectors.safetensors"
-SEAL = "seal.json"
+CHECKSUM = "seal.json"
 LOCK = "writer.lock"
 OWNER = "writer.json"
 FORMAT_VERSION = 1
@@ -405,38 +405,38 @@ _SEALED = (DATABASE, SNAPSHOT)
 
 def is_sealed(folder: Path) -> bool:
     """Whether the checksums exist."""
-    return (folder / SEAL).is_file()
+    return (folder / CHECKSUM).is_file()
 
 
-def remove_seal(folder: Path) -> None:
+def remove_checksum(folder: Path) -> None:
     """Remove the checksums before the first write, so that none outlives its data."""
     try:
-        (folder / SEAL).unlink()
+        (folder / CHECKSUM).unlink()
     except FileNotFoundError:
         return
     except OSError as error:
-        files.raise_write_error(error, folder / SEAL)
+        files.raise_write_error(error, folder / CHECKSUM)
     files.sync_folder(folder)
 
 
-def write_seal(folder: Path) -> None:
+def write_checksum(folder: Path) -> None:
     """Write the checksums of all blocks; the caller holds the lock and has emptied the WAL."""
     body = {name: _hash_blocks(folder / name) for name in _SEALED}
-    files.write_bytes(folder / SEAL, _serialise(body))
+    files.write_bytes(folder / CHECKSUM, _serialise(body))
 
 
-def check_seal(folder: Path) -> list[Damage]:
+def require_checksum(folder: Path) -> list[Damage]:
     """Compare every block with its checksum; empty if all match or there are none."""
     if not is_sealed(folder):
         return []
     try:
-        content = files.read_json(folder / SEAL, limit=8 * limits.JSON_FILE)
+        content = files.read_json(folder / CHECKSUM, limit=8 * limits.JSON_FILE)
         body = {name: list(content[name]) for name in _SEALED}
-        whole = _serialise(body) == (folder / SEAL).read_bytes()
+        whole = _serialise(body) == (folder / CHECKSUM).read_bytes()
     except (BadFile, LimitExceeded, KeyError, TypeError, ValueError):
         whole, body = False, {}
     if not whole:
-        return [_damage(SEAL, "does not match its own checksum")]
+        return [_damage(CHECKSUM, "does not match its own checksum")]
     damages = []
     for name, expected in body.items():
         found = _hash_blocks(folder / name)

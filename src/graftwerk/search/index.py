@@ -25,11 +25,11 @@ from .database import (
     is_whole,
     open_database,
     read_meta,
-    remove_seal,
+    remove_checksum,
     renew_words,
     storage_errors,
+    write_checksum,
     write_lock,
-    write_seal,
 )
 from .filters import file_name
 from .rows import Entry, Outcome, View, delete_file, is_unit, put_file
@@ -210,7 +210,7 @@ class Index:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Hold the lock and one transaction, committed when the block ends without an error."""
         with storage_errors(self.folder), write_lock(self.folder):
-            remove_seal(self.folder)
+            remove_checksum(self.folder)
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 meta = self._read_meta()
@@ -296,7 +296,7 @@ class Index:
         the next write.
         """
         with storage_errors(self.folder), write_lock(self.folder):
-            remove_seal(self.folder)
+            remove_checksum(self.folder)
             with self.view() as view:
                 ids, vectors = view.all_vectors()
                 write_snapshot(self.folder, view.stamp, ids, vectors)
@@ -304,7 +304,7 @@ class Index:
             busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             self.connection.execute(f"PRAGMA busy_timeout={limits.LOCK_SECONDS * 1000:.0f}")
             if not busy:
-                write_seal(self.folder)
+                write_checksum(self.folder)
 
     def is_fresh(self) -> bool:
         """Whether snapshot and checksums belong to the current state."""

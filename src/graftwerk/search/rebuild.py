@@ -137,13 +137,13 @@ class _Renewer:
         return passages, image
 
     def _embed(
-        self, inputs: Mapping[bytes, Passage], digests: list[bytes], picture: "Image | None"
+        self, inputs: Mapping[bytes, Passage], digests: list[bytes], image: "Image | None"
     ) -> list[bytes]:
         if self._same_encoder:
             with self._index.view() as view:
                 self._vectors.update(view.known_vectors(list(inputs)))
         fresh = {
-            digest: picture or passage
+            digest: image or passage
             for digest, passage in inputs.items()
             if digest not in self._vectors
         }

@@ -19,10 +19,10 @@ from .chunking import cut
 from .database import (
     DATABASE,
     SNAPSHOT,
-    check_seal,
     is_sealed,
     read_meta,
     renew_words,
+    require_checksum,
     storage_errors,
     write_lock,
 )
@@ -323,7 +323,7 @@ def verify_index(
 
 def _check(folder: Path, monitor: Monitor) -> tuple[Findings, BadFile | Damaged | None]:
     """Return all defects, and the error if the database cannot be opened."""
-    blocks = check_seal(folder)
+    blocks = require_checksum(folder)
     try:
         index = open_index(folder)
     except (BadFile, Damaged) as error:

@@ -69,7 +69,7 @@ def save(folder: Path, parts: Parts, facts: Facts) -> None:
             "counters": dict(facts.counters),
             "sha256": hashes,
         }
-        files.write_json(working / _MANIFEST, manifest | {"seal": _seal(manifest)})
+        files.write_json(working / _MANIFEST, manifest | {"seal": _checksum(manifest)})
     for name, digest in hashes.items():
         if files.sha256_of_file(target / f"{name}.safetensors") != digest:
             raise Damaged(
@@ -189,7 +189,7 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted((path for path in folder.glob("step-*") if path.is_dir()), reverse=True)
 
 
-def _seal(manifest: Mapping[str, Any]) -> str:
+def _checksum(manifest: Mapping[str, Any]) -> str:
     content = {key: value for key, value in manifest.items() if key != "seal"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -199,7 +199,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         manifest = files.read_json(path / _MANIFEST)
     except (BadFile, OSError) as error:
         raise Damaged(f"checkpoint {path.name} has no readable manifest.") from error
-    if not isinstance(manifest, dict) or manifest.get("seal") != _seal(manifest):
+    if not isinstance(manifest, dict) or manifest.get("seal") != _checksum(manifest):
         raise Damaged(f"the manifest of checkpoint {path.name} does not match its hash.")
     if manifest["version"] != _VERSION:
         raise BadFile(

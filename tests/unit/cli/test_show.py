@@ -50,8 +50,8 @@ def test_the_copies_of_a_hit_are_named_and_counted(capsys):
         )
     )
     lines = capsys.readouterr().out.splitlines()
-    told = [line for line in lines if "the same in" in line]
-    assert told == ["   the same in /copy-1.md:1, /copy-2.md:2, /copy-3.md:3 and 6 more"]
+    reported = [line for line in lines if "the same in" in line]
+    assert reported == ["   the same in /copy-1.md:1, /copy-2.md:2, /copy-3.md:3 and 6 more"]
 
 
 def test_what_was_left_out_of_files_is_told(capsys):

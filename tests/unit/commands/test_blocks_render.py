@@ -71,7 +71,7 @@ def test_a_stop_leaves_nothing_half(tmp_path: Path, existed: bool) -> None:
 def test_a_full_disk(tmp_path: Path, monkeypatch) -> None:
     from graftwerk.blocks import dataset
 
-    def fail(path: Path, picture: object) -> None:
+    def fail(path: Path, image: object) -> None:
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(dataset, "_write_image", fail)

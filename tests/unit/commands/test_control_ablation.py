@@ -29,9 +29,9 @@ def pictures(captioned_images):
     return captioned_images
 
 
-def request(pictures, pipeline, out, **changes):
+def request(images, pipeline, out, **changes):
     settings = {
-        "data": pictures,
+        "data": images,
         "model": str(pipeline),
         "condition": "canny",
         "out": out,

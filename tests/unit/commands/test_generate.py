@@ -14,7 +14,7 @@ from graftwerk import limits
 from graftwerk.commands import CATALOGUE
 from graftwerk.commands.generate import run_generate
 from graftwerk.errors import BadFile, BadInput, Cancelled, Damaged, NoRoom, UnknownName, WrongBase
-from graftwerk.generation.provenance import Record, Surroundings, read_record, write_picture
+from graftwerk.generation.provenance import Environment, Record, read_record, write_png
 from graftwerk.types import Silent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -252,9 +252,9 @@ def test_what_cannot_be_done(ask, tmp_path, changes, error, message) -> None:
 def test_the_longest_prompts_fit_the_metadata(ask, tmp_path) -> None:
     long = "✨" * limits.PROMPT_CHARACTERS
     request = ask(long, negative=long)
-    there = Surroundings(device="cpu", threads=1, torch="2")
-    record = Record(request=request, fingerprint="f", number=0, together=(0,), surroundings=there)
-    write_picture(tmp_path / "p.png", Image.new("RGB", (4, 4)), record)
+    there = Environment(device="cpu", threads=1, torch="2")
+    record = Record(request=request, fingerprint="f", number=0, together=(0,), environment=there)
+    write_png(tmp_path / "p.png", Image.new("RGB", (4, 4)), record)
     assert read_record(tmp_path / "p.png").request.prompt == long
 
 
@@ -263,8 +263,8 @@ def test_the_longest_prompts_fit_the_metadata(ask, tmp_path) -> None:
     [
         ("count", limits.IMAGES),
         ("steps", limits.SAMPLING_STEPS),
-        ("width", limits.PICTURE_SIDE),
-        ("height", limits.PICTURE_SIDE),
+        ("width", limits.GENERATED_SIDE),
+        ("height", limits.GENERATED_SIDE),
     ],
 )
 def test_limits(ask, field, limit) -> None:
@@ -455,7 +455,7 @@ def test_a_model_that_changed_since(ask, tmp_path, text_pipeline) -> None:
 
 def test_other_surroundings_are_told(ask, tmp_path) -> None:
     there = {"device": "cuda", "threads": 64, "torch": "9.9"}
-    path = forged(ask, tmp_path, surroundings=there)
+    path = forged(ask, tmp_path, environment=there)
     monitor = Notes()
     run_generate(graftwerk.Generate(from_=path, out=tmp_path / "again"), monitor)
     assert "PyTorch 9.9 on cuda with 64 threads" in monitor.lines[0]

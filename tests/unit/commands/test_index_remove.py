@@ -6,7 +6,7 @@ from tests.support import HashEncoder, use_encoder
 from graftwerk.commands import search as index
 from graftwerk.errors import BadFile
 from graftwerk.requests.search import IndexAdd, IndexRemove
-from graftwerk.search.database import check_seal
+from graftwerk.search.database import require_checksum
 from graftwerk.types import Silent
 
 
@@ -32,7 +32,7 @@ def test_a_file_and_a_folder(docs):
     report = remove(docs, docs / "a.txt", docs / "sub")
     assert (report.removed, report.unchanged, report.passages) == (3, 1, 1)
     assert (docs / "a.txt").exists()
-    assert check_seal(docs.parent / "index") == []
+    assert require_checksum(docs.parent / "index") == []
 
 
 def test_relative_paths_and_files_that_are_gone(docs, monkeypatch):

@@ -6,7 +6,7 @@ from tests.support import HashEncoder, use_encoder
 from graftwerk.commands import search as index
 from graftwerk.errors import BadFile
 from graftwerk.requests.search import IndexAdd, IndexStatus
-from graftwerk.search.database import remove_seal
+from graftwerk.search.database import remove_checksum
 from graftwerk.types import Silent
 
 
@@ -22,7 +22,7 @@ def test_status(tmp_path, monkeypatch):
     assert (state.dimension, state.format_version, state.sealed) == (32, 1, True)
     assert state.bytes >= (folder / "graft.sqlite").stat().st_size
     assert state.calibrated.startswith("none for builtin/minilm")
-    remove_seal(folder)
+    remove_checksum(folder)
     use_encoder(monkeypatch)
     state = index.run_index_status(IndexStatus(index=folder), Silent())
     assert not state.sealed

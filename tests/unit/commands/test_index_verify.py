@@ -15,7 +15,7 @@ from graftwerk.commands import search as index_add
 from graftwerk.commands import search as index_verify
 from graftwerk.errors import BadFile, Damaged
 from graftwerk.requests.search import IndexAdd, IndexRemove, IndexVerify, Search
-from graftwerk.search.database import DATABASE, SEAL, SNAPSHOT, remove_seal
+from graftwerk.search.database import CHECKSUM, DATABASE, SNAPSHOT, remove_checksum
 from graftwerk.types import Silent
 
 
@@ -55,7 +55,7 @@ def verify(docs, **options):
 
 def tamper(docs, *statements):
     """Change the database behind the program's back, past its triggers."""
-    remove_seal(docs.parent / "index")
+    remove_checksum(docs.parent / "index")
     connection = sqlite3.connect(docs.parent / "index" / DATABASE)
     for statement in statements:
         connection.execute(statement)
@@ -77,7 +77,7 @@ def test_a_sound_index(docs):
 
 
 def test_an_index_without_a_seal_is_sound_too(docs):
-    remove_seal(docs.parent / "index")
+    remove_checksum(docs.parent / "index")
     report = verify(docs)
     assert (report.sound, report.sealed) == (True, False)
 
@@ -178,7 +178,7 @@ def test_full_text_that_does_not_agree(docs):
 
 def test_a_snapshot_that_does_not_agree(docs):
     path = docs.parent / "index" / SNAPSHOT
-    remove_seal(docs.parent / "index")
+    remove_checksum(docs.parent / "index")
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(bytes(content))
@@ -208,7 +208,7 @@ def test_a_database_that_does_not_open(docs):
 
 def test_a_damaged_schema(docs):
     path = docs.parent / "index" / DATABASE
-    remove_seal(docs.parent / "index")
+    remove_checksum(docs.parent / "index")
     path.write_bytes(path.read_bytes().replace(b"porter unicode61", b"porter unicodf61"))
     assert "tokenizer" in verify(docs).damages[0].what
     with pytest.raises(Damaged):
@@ -226,7 +226,7 @@ def flips(docs, count, seed):
     """Single-bit flips spread over the files of an index; each is named, and repaired or refused."""
     folder = docs.parent / "index"
     generator = random.Random(seed)
-    names = [DATABASE, SNAPSHOT, SEAL]
+    names = [DATABASE, SNAPSHOT, CHECKSUM]
     content = {name: (folder / name).read_bytes() for name in names}
     mended = 0
     for n in range(count):
@@ -241,7 +241,7 @@ def flips(docs, count, seed):
             (folder / other).write_bytes(bytes(flipped) if other == name else content[other])
         report = verify(docs)
         assert not report.sound
-        block = f"{name}, block {location // 65_536} " if name != SEAL else SEAL
+        block = f"{name}, block {location // 65_536} " if name != CHECKSUM else CHECKSUM
         assert any(damage.where.startswith(block) for damage in report.damages), (name, location)
         try:
             mended += verify(docs, repair=True).sound

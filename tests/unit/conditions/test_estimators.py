@@ -280,9 +280,9 @@ def test_an_estimator_reads_the_condition_of_a_control(dpt, text_pipeline, tmp_p
         branch=[f"depth={tmp_path / 'branch'}"], estimator=[f"depth={dpt}"], count=1, steps=2,
         out=tmp_path / "out", device="cpu",
     )  # fmt: skip
-    [picture] = run_generate(request, Silent()).pictures
-    assert Image.open(picture.path).tobytes() == made.images[0].tobytes()
-    again = run_generate(gw.Generate(from_=picture.path, out=tmp_path / "again"), Silent())
+    [image] = run_generate(request, Silent()).pictures
+    assert Image.open(image.path).tobytes() == made.images[0].tobytes()
+    again = run_generate(gw.Generate(from_=image.path, out=tmp_path / "again"), Silent())
     assert Image.open(again.pictures[0].path).tobytes() == made.images[0].tobytes()
     for wrong, message in (("depth", "KIND=MODEL"), (f"canny={dpt}", "no image to read")):
         with pytest.raises(BadInput, match=message):

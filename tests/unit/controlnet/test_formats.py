@@ -56,9 +56,9 @@ def inputs():
 )
 def test_residuals_are_those_of_diffusers(model, tmp_path, options) -> None:
     network = write(model, tmp_path / "branch", **options)
-    x, times, states, pictures = inputs()
+    x, times, states, images = inputs()
     channels = options.get("conditioning_channels", 3)
-    condition = as_channels(pictures, channels)
+    condition = as_channels(images, channels)
     assert condition.shape[1] == channels
     given = {"encoder_hidden_states": states}
     with torch.inference_mode():
@@ -66,22 +66,22 @@ def test_residuals_are_those_of_diffusers(model, tmp_path, options) -> None:
             x, times, controlnet_cond=condition, return_dict=False, conditioning_scale=0.7, **given
         )
         branch = read_branch(tmp_path / "branch", model.unet, model.factor, "x", "y")
-        controls = Controls((Term(branch, branch.read(pictures), 0.7),)).start(2)
+        controls = Controls((Term(branch, branch.read(images), 0.7),)).start(2)
         found = controls(x, times, 1.0, given)
         for ours, theirs in zip((*found.skips, found.middle), (*skips, middle), strict=True):
             assert torch.allclose(ours, theirs.expand_as(ours), atol=1e-5)
     # without a prompt small skips count more, but where they are pooled
-    guessed = Controls((Term(branch, branch.read(pictures), 0.7),), by_size=True).start(2)
+    guessed = Controls((Term(branch, branch.read(images), 0.7),), by_size=True).start(2)
     with torch.inference_mode():
         again = guessed(x, times, 1.0, given)
     assert torch.equal(again.middle, found.middle) == branch.pools
 
 
 def test_gray_is_that_of_pillow_and_a_fourth_channel_is_opaque() -> None:
-    pictures = torch.tensor([0.2, 0.5, 0.9]).view(1, 3, 1, 1)
+    images = torch.tensor([0.2, 0.5, 0.9]).view(1, 3, 1, 1)
     gray = 0.299 * 0.2 + 0.587 * 0.5 + 0.114 * 0.9
-    assert as_channels(pictures, 1).item() == pytest.approx(gray)
-    assert as_channels(pictures, 4).flatten().tolist() == pytest.approx([0.2, 0.5, 0.9, 1.0])
+    assert as_channels(images, 1).item() == pytest.approx(gray)
+    assert as_channels(images, 4).flatten().tolist() == pytest.approx([0.2, 0.5, 0.9, 1.0])
 
 
 @pytest.mark.parametrize(

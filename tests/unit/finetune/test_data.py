@@ -12,7 +12,7 @@ from tests.unit.finetune.conftest import *  # noqa: F403
 from tests.unit.finetune.conftest import sentences, write_csv
 
 from graftwerk.data.columns import ColumnChoice
-from graftwerk.data.dataset import Picture
+from graftwerk.data.dataset import ImageArray
 from graftwerk.data.load import read_examples
 from graftwerk.data.targets import balance, read_targets, same_targets, split
 from graftwerk.errors import BadFile, BadInput
@@ -74,7 +74,7 @@ def test_class_folders_and_a_zip_of_them_are_the_same(pictures, tmp_path):
 def test_image_paths_in_a_table_start_at_the_table(pictures):
     path = write_csv(pictures / "t.csv", [("cat/a.png", "x"), ("dog/c.png", "y")], ("f", "label"))
     found = read_examples(path, IMAGE)
-    assert all(isinstance(item, Picture) for item in found.items)
+    assert all(isinstance(item, ImageArray) for item in found.items)
 
 
 def test_image_paths_may_start_at_the_current_folder(pictures, tmp_path, monkeypatch):

@@ -66,8 +66,8 @@ def test_a_distribution_gives_quantiles(library_folder, output):
             raw.prediction_outputs, loc=raw.loc, scale=raw.scale
         )
         torch.manual_seed(0)
-        drawn = spread.sample((20_000,))[:, 0, :, 0].numpy()
-    shares = [(drawn < found[:, column]).mean(axis=0) for column in range(9)]
+        sampled = spread.sample((20_000,))[:, 0, :, 0].numpy()
+    shares = [(sampled < found[:, column]).mean(axis=0) for column in range(9)]
     assert np.allclose(np.stack(shares, 1), QUANTILES, atol=0.02)
 
 
@@ -150,9 +150,9 @@ def test_the_season_of_a_short_history_is_its_last_value():
 
 @pytest.mark.parametrize("values", [np.arange(5.0), np.full(9, 3.0), np.zeros(4), 1e12 + wave(30)])
 def test_what_the_network_reads_is_finite(values):
-    told = example(values, 4)
-    assert all(np.isfinite(one).all() for one in (told.past, told.ahead, told.facts))
-    assert told.scale > 0
+    reported = example(values, 4)
+    assert all(np.isfinite(one).all() for one in (reported.past, reported.ahead, reported.facts))
+    assert reported.scale > 0
 
 
 class Fixed:

@@ -27,13 +27,13 @@ def test_a_series_is_learned_saved_and_opened(series_folder, tmp_path, method):
     frozen = gw.Forecaster(str(series_folder), **options)
     before = frozen.predict(series[:480], 24).median
     forecaster = gw.Forecaster(str(series_folder), method=method, steps=60, **options)
-    kept = weights(forecaster)
+    retained = weights(forecaster)
     forecaster.fit(series[:480], 24)
     after = forecaster.predict(series[:480], 24)
     actual = series[480:504]
     assert np.abs(after.median - actual).mean() < np.abs(before - actual).mean()
     changed = {
-        n for n, one in weights(forecaster).items() if not torch.equal(one, kept.get(n, one))
+        n for n, one in weights(forecaster).items() if not torch.equal(one, retained.get(n, one))
     }
     if method == "linear":
         assert changed == {"head.weight", "head.bias"}

@@ -57,9 +57,9 @@ def test_a_white_mask_is_plain_generation_and_a_black_one_the_image(pipe):
     assert [i.tobytes() for i in generate(pipe, init=PHOTO, mask=white).images] == [
         i.tobytes() for i in plain.images
     ]
-    kept = generate(pipe, init=PHOTO, mask=black)
-    assert (pixels(kept) == np.asarray(PHOTO)).all()
-    assert torch.equal(kept.latents[:1], pipe.encode([PHOTO]))
+    retained = generate(pipe, init=PHOTO, mask=black)
+    assert (pixels(retained) == np.asarray(PHOTO)).all()
+    assert torch.equal(retained.latents[:1], pipe.encode([PHOTO]))
 
 
 @pytest.fixture(scope="module")

@@ -45,8 +45,8 @@ def photographs(count, seed):
     return np.clip(rows, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
 
 
-def verdicts(check, pictures):
-    found = check.testify([""] * len(pictures), np.ascontiguousarray(pictures), None, None)
+def verdicts(check, images):
+    found = check.testify([""] * len(images), np.ascontiguousarray(images), None, None)
     return [one.verdict for one in found]
 
 
@@ -102,15 +102,15 @@ def test_what_the_world_does_not_make():
 def test_fidelity_stands_beside_chance(kind):
     condition = condition_named(kind)
     rows = open_scenes("maps", 4, 12, 64, Silent()).rows(np.arange(12))
-    maps, pictures = condition.from_rows(rows), np.ascontiguousarray(rows["picture"])
-    found = condition.fidelity(maps, pictures)
+    maps, images = condition.from_rows(rows), np.ascontiguousarray(rows["picture"])
+    found = condition.fidelity(maps, images)
     assert found.score > found.chance_score + 0.2
     # of one image alone its own condition is moved
     there = int(np.argmax(maps.any(axis=3).sum(axis=(1, 2))))
-    alone = condition.fidelity(maps[there][None], pictures[there][None])
+    alone = condition.fidelity(maps[there][None], images[there][None])
     assert alone.score > alone.chance_score + 0.1
     # noise keeps as much of a condition as of shuffled ones
-    noise = np.random.default_rng(0).integers(0, 256, pictures.shape, dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, images.shape, dtype=np.uint8)
     by_noise = condition.fidelity(maps, noise)
     assert abs(by_noise.score - by_noise.chance_score) < 0.1
 
@@ -144,8 +144,8 @@ def generate(tmp_path, prompt, **options):
 def test_a_photograph_and_a_prompt_of_another_world_are_told(tmp_path):
     photo, scene = tmp_path / "photo.png", tmp_path / "scene.png"
     Image.fromarray(photographs(1, 5)[0]).save(photo)
-    picture = open_scenes("pictures", 4, 1, 64, Silent()).rows(np.arange(1))["picture"][0]
-    Image.fromarray(picture).save(scene)
+    image = open_scenes("pictures", 4, 1, 64, Silent()).rows(np.arange(1))["picture"][0]
+    Image.fromarray(image).save(scene)
     unlike = "unlike the Blocks scenes that builtin/blocks knows"
     for options in ({"control": [f"canny={photo}"]}, {"init": photo}):
         report, lines = generate(tmp_path, "a red cube", **options)

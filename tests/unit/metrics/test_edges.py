@@ -6,10 +6,10 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from graftwerk.metrics.edges import TOLERANCE, Counts, count_pairs, quality_of
 
 
-def largest_matching(edges, drawn):
+def largest_matching(edges, sampled):
     """Number of pairs by SciPy, from every pair within the tolerance."""
     reach = TOLERANCE * np.hypot(*edges.shape)
-    here, there = np.argwhere(edges), np.argwhere(drawn)
+    here, there = np.argwhere(edges), np.argwhere(sampled)
     near = np.hypot(*(here[:, None] - there).transpose(2, 0, 1)) <= reach
     return int((maximum_bipartite_matching(csr_matrix(near), "column") >= 0).sum())
 

@@ -28,7 +28,7 @@ def test_every_type_is_tested():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pictures(write_vision, kind):
+def held_out_images(write_vision, kind):
     encoder = load_encoder(str(write_vision(kind)), device="cpu")
     images = [*pictures(), pictures(1)[0].convert("L"), pictures(1)[0].convert("RGBA")]
     done = []

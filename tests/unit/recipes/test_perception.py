@@ -31,7 +31,7 @@ def exact(row):
 
 def figures(monkeypatch, change=lambda seen: seen):
     class Perfect:
-        def look(self, pictures):
+        def look(self, images):
             rows = open_scenes("maps", 2, 8, 64, Silent()).rows(np.arange(8))
             return [change(exact(row)) for row in rows]
 

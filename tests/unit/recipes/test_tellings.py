@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from graftwerk.blocks.captions import parse
-from graftwerk.recipes.cached import TELLINGS, captions_of_rows, open_captions, tokens_of, until_end
+from graftwerk.recipes.cached import CAPTIONS, captions_of_rows, open_captions, tokens_of, until_end
 from graftwerk.recipes.scenes import open_scenes
 from graftwerk.recipes.tokenizer import LENGTH, make_tokenizer, vocabulary
 from graftwerk.types import Silent
@@ -24,7 +24,7 @@ def test_each_item_is_told_by_its_number(cache):
     tokenizer = make_tokenizer()
     for location, number in enumerate(NUMBERS):
         rows = scenes.rows(np.arange(COUNT))
-        caption = captions_of_rows(rows, 0, (2 + location) % TELLINGS, UNSAID)[number]
+        caption = captions_of_rows(rows, 0, (2 + location) % CAPTIONS, UNSAID)[number]
         assert torch.equal(tokens[location], tokens_of(tokenizer, [caption])["tokens"][0])
         parse(tokenizer.decode(tokens[location], skip_special_tokens=True).replace(" ,", ","))
     assert len({tuple(row.tolist()) for row in tokens[3:]}) > 1  # one scene, several captions

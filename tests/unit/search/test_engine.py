@@ -138,7 +138,7 @@ def test_an_empty_index(tmp_path):
         assert find(corpus, "x").hits == []
 
 
-def test_pictures(tmp_path):
+def held_out_images(tmp_path):
     path = tmp_path / "red.png"
     Image.new("RGB", (4, 4), "red").save(path)
     with Corpus(tmp_path / "index") as corpus:

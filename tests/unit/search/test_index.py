@@ -14,7 +14,7 @@ from tests.support import Corpus, HashEncoder
 
 from graftwerk.errors import BadFile, Damaged, NoRoom, WrongBase
 from graftwerk.search import index as module
-from graftwerk.search.database import check_seal
+from graftwerk.search.database import require_checksum
 from graftwerk.search.index import create_or_open, open_index
 from graftwerk.search.query import search
 from graftwerk.search.rows import Entry
@@ -153,7 +153,7 @@ def test_refresh_and_seal(corpus):
     assert not corpus.index.sealed and not corpus.index.is_fresh()
     corpus.index.refresh()
     assert corpus.index.sealed and corpus.index.is_fresh()
-    assert check_seal(corpus.index.folder) == []
+    assert require_checksum(corpus.index.folder) == []
     with corpus.index.view() as view:
         ids, vectors = view.all_vectors()
         snapshot = read_snapshot(corpus.index.folder)
@@ -164,7 +164,7 @@ def test_refresh_and_seal(corpus):
     corpus.index.close()
     with reopen(corpus) as index:
         index.refresh()
-        assert index.is_fresh() and check_seal(index.folder) == []
+        assert index.is_fresh() and require_checksum(index.folder) == []
 
 
 def test_reading_leaves_the_seal_whole(corpus):
@@ -174,7 +174,7 @@ def test_reading_leaves_the_seal_whole(corpus):
         with reopen(corpus) as index, index.view() as view:
             view.all_vectors()
     corpus.index.close()
-    assert check_seal(corpus.index.folder) == []
+    assert require_checksum(corpus.index.folder) == []
 
 
 def test_a_reader_that_holds_on_leaves_the_index_unsealed(corpus, monkeypatch):
@@ -403,7 +403,7 @@ def test_a_read_only_folder_can_be_searched_but_not_written(tmp_path):
         assert as_nobody(make).startswith("NoRoom: cannot write")
     finally:
         folder.chmod(0o755)
-    assert check_seal(folder) == []
+    assert require_checksum(folder) == []
 
 
 def test_two_open_at_once_and_write_in_turn(corpus):

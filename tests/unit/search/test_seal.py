@@ -5,13 +5,13 @@ import random
 import pytest
 
 from graftwerk.search.database import (
+    CHECKSUM,
     DATABASE,
-    SEAL,
     SNAPSHOT,
-    check_seal,
     is_sealed,
-    remove_seal,
-    write_seal,
+    remove_checksum,
+    require_checksum,
+    write_checksum,
 )
 
 
@@ -19,7 +19,7 @@ from graftwerk.search.database import (
 def folder(tmp_path):
     (tmp_path / DATABASE).write_bytes(random.Random(0).randbytes(200_000))
     (tmp_path / SNAPSHOT).write_bytes(random.Random(1).randbytes(65_536))
-    write_seal(tmp_path)
+    write_checksum(tmp_path)
     return tmp_path
 
 
@@ -31,11 +31,11 @@ def flip(path, location):
 
 def test_whole(folder):
     assert is_sealed(folder)
-    assert check_seal(folder) == []
-    remove_seal(folder)
-    remove_seal(folder)
+    assert require_checksum(folder) == []
+    remove_checksum(folder)
+    remove_checksum(folder)
     assert not is_sealed(folder)
-    assert check_seal(folder) == []
+    assert require_checksum(folder) == []
 
 
 @pytest.mark.parametrize(
@@ -49,32 +49,32 @@ def test_whole(folder):
 )
 def test_a_flip_is_named(folder, name, place, where):
     flip(folder / name, place)
-    (damage,) = check_seal(folder)
+    (damage,) = require_checksum(folder)
     assert damage.where.startswith(where)
     assert not damage.repaired
 
 
 def test_every_flip_in_the_seal_is_named(folder):
-    content = (folder / SEAL).read_bytes()
+    content = (folder / CHECKSUM).read_bytes()
     for location in range(len(content)):
-        flip(folder / SEAL, location)
-        (damage,) = check_seal(folder)
-        assert damage.where == SEAL
-        (folder / SEAL).write_bytes(content)
-    assert check_seal(folder) == []
+        flip(folder / CHECKSUM, location)
+        (damage,) = require_checksum(folder)
+        assert damage.where == CHECKSUM
+        (folder / CHECKSUM).write_bytes(content)
+    assert require_checksum(folder) == []
 
 
 def test_other_lengths(folder):
     (folder / SNAPSHOT).write_bytes(b"")
-    assert [d.where for d in check_seal(folder)] == [SNAPSHOT]
+    assert [d.where for d in require_checksum(folder)] == [SNAPSHOT]
     (folder / SNAPSHOT).unlink()
     (folder / DATABASE).write_bytes((folder / DATABASE).read_bytes() + b"x")
-    assert len(check_seal(folder)) == 2
+    assert len(require_checksum(folder)) == 2
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b"[]", b"3", b'{"graft.sqlite": 3}', b"[" * 100_000]
 )
 def test_nonsense(folder, content):
-    (folder / SEAL).write_bytes(content)
-    assert [d.where for d in check_seal(folder)] == [SEAL]
+    (folder / CHECKSUM).write_bytes(content)
+    assert [d.where for d in require_checksum(folder)] == [CHECKSUM]

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float64, Num, UInt8
 from ...data.images import image_html
 from ...errors import BadInput
 from ...metrics.plots import Tile, tile_sheet
-from ..base import Condition, Pictures, SceneMaps
+from ..base import Condition, ImageBatch, SceneMaps
 from ..fidelity import drawing_problem, each, edge_f1, white_on_black
 
 if TYPE_CHECKING:
@@ -122,19 +122,19 @@ class CannyStages:
 
 
 def canny(
-    pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
+    images: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
     settings: CannySettings = CannySettings(),
 ) -> CannyStages:
     """Detect edges and return the result of each step.
 
     Args:
-        pictures: grey or colour; integers from 0 to 255 or floats from 0 to 1.
+        images: grey or colour; integers from 0 to 255 or floats from 0 to 1.
         settings: of the detector.
 
     Raises:
         BadInput: floats outside 0 to 1, or not finite.
     """
-    grey = grey_of(pictures)
+    grey = grey_of(images)
     blurred = blur(grey, settings.sigma, settings.kernel)
     across, down = gradient(blurred)
     slope = np.round(np.hypot(across, down), _DECIMALS)
@@ -157,15 +157,15 @@ def canny(
 
 
 def edge_map(
-    pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
+    images: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
     settings: CannySettings = CannySettings(),
 ) -> Bool[np.ndarray, "n h w"]:
     """Return only the edges; see `find_edges`."""
-    return find_edges(pictures, settings)[0]
+    return find_edges(images, settings)[0]
 
 
 def find_edges(
-    pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
+    images: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
     settings: CannySettings,
 ) -> tuple[Bool[np.ndarray, "n h w"], Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
     """Return edges and both thresholds of `canny`, in bands of rows to save memory.
@@ -173,9 +173,9 @@ def find_edges(
     Raises:
         BadInput: floats outside 0 to 1, or not finite.
     """
-    count, height, width = pictures.shape[:3]
+    count, height, width = images.shape[:3]
     places, heights = [np.empty(0, dtype=np.int64)], [np.empty(0)]
-    for rows, band, _, _ in _bands(pictures, settings):  # ridges alone are kept, which are few
+    for rows, band, _, _ in _bands(images, settings):  # ridges alone are kept, which are few
         image, row, column = np.nonzero(band)
         places.append((image * height + row + rows.start) * width + column)
         heights.append(band[image, row, column])
@@ -193,30 +193,28 @@ def find_edges(
 
 
 def find_directions(
-    picture: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"],
+    image: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"],
     edges: Bool[np.ndarray, "h w"],
     settings: CannySettings,
 ) -> Float64[np.ndarray, " e"]:
     """The direction across the edge of each pixel that is one, row by row; see `CannyStages`."""
     found = [
         np.arctan2(down[0], across[0])[edges[rows]]
-        for rows, _, across, down in _bands(picture[None], settings)
+        for rows, _, across, down in _bands(image[None], settings)
     ]
     return np.concatenate(found) if found else np.empty(0)
 
 
 def _bands(
-    pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"], settings: CannySettings
+    images: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"], settings: CannySettings
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
     """For a few rows at a time: which, and there the thinned slope and both of its components."""
-    count, height, width = pictures.shape[:3]
+    count, height, width = images.shape[:3]
     beside = settings.kernel // 2 + 2  # rows that a pixel depends on: blur, Sobel, neighbour
     size = max(1, _BAND_PIXELS // max(1, count * width))
     for top in range(0, height, size):
         first, bottom = max(0, top - beside), min(height, top + size)
-        blurred = blur(
-            grey_of(pictures[:, first : bottom + beside]), settings.sigma, settings.kernel
-        )
+        blurred = blur(grey_of(images[:, first : bottom + beside]), settings.sigma, settings.kernel)
         across, down = gradient(blurred)
         band = thin(np.round(np.hypot(across, down), _DECIMALS), across, down)
         inside = slice(top - first, bottom - first)
@@ -224,15 +222,15 @@ def _bands(
 
 
 def grey_of(
-    pictures: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
+    images: Num[np.ndarray, "n h w"] | Num[np.ndarray, "n h w 3"],
 ) -> Float64[np.ndarray, "n h w"]:
     """Return grey levels from 0 to 255.
 
     Raises:
         BadInput: floats outside 0 to 1, or not finite.
     """
-    values = pictures.astype(np.float64)
-    if not np.issubdtype(pictures.dtype, np.integer):
+    values = images.astype(np.float64)
+    if not np.issubdtype(images.dtype, np.integer):
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > 1:
             raise BadInput(
                 "an image of floats has values outside 0 to 1.",
@@ -380,11 +378,11 @@ def _directions(angles: Float64[np.ndarray, "h w"], strength: Float64[np.ndarray
     return np.asarray(Image.fromarray(bands, mode="HSV").convert("RGB"))
 
 
-def _read(pictures: Pictures) -> Pictures:
-    return white_on_black(edge_map(pictures))
+def _read(images: ImageBatch) -> ImageBatch:
+    return white_on_black(edge_map(images))
 
 
-def _draw(maps: SceneMaps) -> Pictures:
+def _draw(maps: SceneMaps) -> ImageBatch:
     return _read(maps.pictures)
 
 

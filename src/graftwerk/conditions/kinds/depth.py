@@ -3,12 +3,12 @@
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ..base import Condition, Pictures, SceneMaps
+from ..base import Condition, ImageBatch, SceneMaps
 from ..fidelity import depth_error, each, white_on_black
 from ..perceived import PERCEPTION, perceive
 
 
-def draw_nearness(nearness: Float32[np.ndarray, "n h w"]) -> Pictures:
+def draw_nearness(nearness: Float32[np.ndarray, "n h w"]) -> ImageBatch:
     """Normalize inverse depth (any scale and shift) of each image to 0 to 255.
 
     Each image has its own range, since most depth models are only relative.
@@ -18,12 +18,12 @@ def draw_nearness(nearness: Float32[np.ndarray, "n h w"]) -> Pictures:
     return white_on_black(np.rint(255 * (nearness - low) / reach))
 
 
-def _draw(maps: SceneMaps) -> Pictures:
+def _draw(maps: SceneMaps) -> ImageBatch:
     return draw_nearness(maps.nearness)
 
 
-def _read(pictures: Pictures) -> Pictures:
-    return draw_nearness(perceive(pictures).nearness)
+def _read(images: ImageBatch) -> ImageBatch:
+    return draw_nearness(perceive(images).nearness)
 
 
 def _problem(finished: UInt8[np.ndarray, "h w 3"]) -> str | None:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 
 from ...compiled import compiled
-from ..base import Condition, Pictures, SceneMaps, lines_of_maps
+from ..base import Condition, ImageBatch, SceneMaps, lines_of_maps
 from ..fidelity import drawing_problem, each, edge_f1, white_on_black
 from ..perceived import perceive
 from .canny import CannySettings, edge_map, find_directions
@@ -151,31 +151,31 @@ def draw_segments(
     return np.asarray(drawn)
 
 
-def lines_of(edges: Bool[np.ndarray, "n h w"]) -> Pictures:
+def lines_of(edges: Bool[np.ndarray, "n h w"]) -> ImageBatch:
     """Return the straight parts of edges."""
     _, height, width = edges.shape
     drawn = [draw_segments(find_segments(one), height, width) for one in edges]
     return white_on_black(np.stack(drawn))
 
 
-def _draw(maps: SceneMaps) -> Pictures:
+def _draw(maps: SceneMaps) -> ImageBatch:
     outlines, creases = maps.lines()
     return lines_of(outlines | creases)
 
 
-def _read(pictures: Pictures) -> Pictures:
-    return white_on_black(np.stack([_lines_in(picture) for picture in pictures]))
+def _read(images: ImageBatch) -> ImageBatch:
+    return white_on_black(np.stack([_lines_in(image) for image in images]))
 
 
-def _lines_in(picture: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
+def _lines_in(image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
     settings = CannySettings()
-    edges = edge_map(picture[None], settings)[0]
-    segments = find_segments(edges, find_directions(picture, edges, settings))
+    edges = edge_map(image[None], settings)[0]
+    segments = find_segments(edges, find_directions(image, edges, settings))
     return draw_segments(segments, *edges.shape)
 
 
-def _read_scenes(pictures: Pictures) -> Pictures:
-    seen = perceive(pictures)
+def _read_scenes(images: ImageBatch) -> ImageBatch:
+    seen = perceive(images)
     outlines, creases = lines_of_maps(seen.nearness, seen.normals, seen.classes)
     return lines_of(outlines | creases)
 

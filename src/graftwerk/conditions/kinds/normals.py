@@ -5,7 +5,7 @@ from jaxtyping import Float32, UInt8
 
 from ...blocks.map_images import draw_normals
 from ...blocks.maps import CLASSES
-from ..base import Condition, Pictures, SceneMaps
+from ..base import Condition, ImageBatch, SceneMaps
 from ..fidelity import each, normal_error, vectors_of
 from ..perceived import PERCEPTION, perceive
 
@@ -34,12 +34,12 @@ def normals_of_nearness(nearness: Float32[np.ndarray, "h w"]) -> Float32[np.ndar
     return units
 
 
-def _draw(maps: SceneMaps) -> Pictures:
+def _draw(maps: SceneMaps) -> ImageBatch:
     return np.stack([draw_normals(one) for one in maps.normals])
 
 
-def _read(pictures: Pictures) -> Pictures:
-    seen = perceive(pictures)
+def _read(images: ImageBatch) -> ImageBatch:
+    seen = perceive(images)
     sky = seen.classes == CLASSES.index("sky")
     return np.stack([draw_normals(one) for one in np.where(sky[..., None], 0, seen.normals)])
 

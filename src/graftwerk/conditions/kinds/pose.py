@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float32, Float64, UInt8
 from ...blocks.map_images import draw_keypoints
 from ...blocks.maps import CLASSES, Keypoints
 from ...blocks.person import JOINTS
-from ..base import Condition, Pictures, SceneMaps
+from ..base import Condition, ImageBatch, SceneMaps
 from ..fidelity import each
 from ..perceived import PERCEPTION, perceive
 
@@ -68,14 +68,14 @@ def _hue_numbers(
     return nearest.astype(np.int64) % len(JOINTS), certain
 
 
-def _draw(maps: SceneMaps) -> Pictures:
+def _draw(maps: SceneMaps) -> ImageBatch:
     _, height, width = maps.classes.shape
     return np.stack([draw_people(list(people), height, width) for people in maps.joints])
 
 
-def _read(pictures: Pictures) -> Pictures:
-    _, height, width, _ = pictures.shape
-    seen = perceive(pictures)
+def _read(images: ImageBatch) -> ImageBatch:
+    _, height, width, _ = images.shape
+    seen = perceive(images)
     flesh = seen.classes == CLASSES.index("person")
     pairs = zip(seen.joints, flesh, strict=True)
     return np.stack([draw_people(group(joints, mask), height, width) for joints, mask in pairs])

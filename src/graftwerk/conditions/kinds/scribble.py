@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from ..base import Condition, Pictures, SceneMaps, lines_of_maps
+from ..base import Condition, ImageBatch, SceneMaps, lines_of_maps
 from ..fidelity import chamfer, drawing_problem, each, is_drawn, white_on_black
 from ..perceived import perceive
 from .canny import CannySettings, edge_map
@@ -46,30 +46,30 @@ def _disc(radius: float) -> Bool[np.ndarray, "d d"]:
     return disc
 
 
-def scribble_of_drawing(drawing: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+def scribble_of_sketch(drawing: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
     """Return a user's drawing as white on black; black on white is inverted."""
     bright = is_drawn(drawing) if is_drawn(drawing).mean() <= 0.5 else drawing.min(axis=-1) < 160
     drawn: UInt8[np.ndarray, "h w 3"] = white_on_black(bright[None])[0]
     return drawn
 
 
-def _scribbles(lines: Bool[np.ndarray, "n h w"]) -> Pictures:
+def _scribbles(lines: Bool[np.ndarray, "n h w"]) -> ImageBatch:
     return white_on_black(np.stack([scribble_of(one) for one in lines]))
 
 
-def _draw(maps: SceneMaps) -> Pictures:
+def _draw(maps: SceneMaps) -> ImageBatch:
     outlines, _ = maps.lines()
     return _scribbles(outlines)
 
 
-def _read(pictures: Pictures) -> Pictures:
-    sigma = max(1.4, _SIGMA * min(pictures.shape[1:3]))
+def _read(images: ImageBatch) -> ImageBatch:
+    sigma = max(1.4, _SIGMA * min(images.shape[1:3]))
     settings = CannySettings(sigma=sigma, kernel=2 * int(np.ceil(3 * sigma)) + 1, unit="auto")
-    return _scribbles(edge_map(pictures, settings))
+    return _scribbles(edge_map(images, settings))
 
 
-def _read_scenes(pictures: Pictures) -> Pictures:
-    seen = perceive(pictures)
+def _read_scenes(images: ImageBatch) -> ImageBatch:
+    seen = perceive(images)
     return _scribbles(lines_of_maps(seen.nearness, seen.normals, seen.classes)[0])
 
 

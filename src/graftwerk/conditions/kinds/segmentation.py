@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ...blocks.map_images import PALETTE, draw_segmentation
-from ..base import Condition, Pictures, SceneMaps
+from ..base import Condition, ImageBatch, SceneMaps
 from ..fidelity import each, mean_iou
 from ..perceived import PERCEPTION, perceive
 
@@ -33,12 +33,12 @@ ADE20K: tuple[tuple[int, int, int], ...] = tuple(
 _COLOURS = np.unique(np.array([*PALETTE.values(), *ADE20K, (0, 0, 0)]), axis=0)
 
 
-def _draw(maps: SceneMaps) -> Pictures:
+def _draw(maps: SceneMaps) -> ImageBatch:
     return np.stack([draw_segmentation(one) for one in maps.classes])
 
 
-def _read(pictures: Pictures) -> Pictures:
-    return np.stack([draw_segmentation(one) for one in perceive(pictures).classes])
+def _read(images: ImageBatch) -> ImageBatch:
+    return np.stack([draw_segmentation(one) for one in perceive(images).classes])
 
 
 def _problem(finished: UInt8[np.ndarray, "h w 3"]) -> str | None:

@@ -141,8 +141,8 @@ def test_hidden_text_is_left_out_and_counted(tmp_path, xml, shown, hidden):
         '<w:style w:styleId="W"><w:basedOn w:val="V"/></w:style></w:styles>'
     ).encode()
     assert [text for _, text in read(tmp_path, zip_of(parts))] == shown
-    told = (f"hidden texts left out: {hidden}",) if hidden else ()
-    assert notes_of(tmp_path, zip_of(parts)) == told
+    reported = (f"hidden texts left out: {hidden}",) if hidden else ()
+    assert notes_of(tmp_path, zip_of(parts)) == reported
 
 
 def test_headers_footers_notes_and_comments(tmp_path):

@@ -133,7 +133,9 @@ def _classify_images(location: Path, common: dict[str, Any], monitor: Monitor) -
     )
     report = classify.classify_images(requested, monitor)
     kinds = [label.split()[-1] for label in LABELS]
-    right = sum(one.label.split()[-1] in captions[one.path] for one in report.pictures)
+    right = sum(
+        one.label.split()[-1] in captions[str(Path(one.path).resolve())] for one in report.pictures
+    )
     counts = [sum(kind in caption for caption in captions.values()) for kind in kinds]
     return {
         "classified": report,
@@ -144,9 +146,10 @@ def _classify_images(location: Path, common: dict[str, Any], monitor: Monitor) -
 
 
 def _captions(data: Path) -> dict[str, str]:
-    """Captions of a rendered data set, by the path of the image."""
+    """Captions of a rendered data set, by the absolute path of the image."""
     rows = json_objects(data / "train" / "metadata.jsonl")
-    return {str(data / "train" / row["file_name"]): str(row["caption"]) for _, row in rows}
+    train = (data / "train").resolve()
+    return {str(train / row["file_name"]): str(row["caption"]) for _, row in rows}
 
 
 def conditions(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:

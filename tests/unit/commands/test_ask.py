@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+import graftwerk
 from graftwerk import requests
 from graftwerk.commands import ask
 from graftwerk.errors import BadInput, WriterFailed, WrongBase
@@ -251,3 +252,13 @@ def test_the_extractive_path_imports_neither_torch_nor_transformers(tmp_path):
         done = subprocess.run([sys.executable, "-c", code, step], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["Foosball may be played during the lunch break. [1]", "[]"]
+
+
+def test_the_answer_from_a_table_is_the_whole_row(tmp_path):
+    rows = "service,price_eur,contact\nparking space per month,45,Mr Adler\nguest room per night,30,Ms Bo\n"
+    (tmp_path / "prices.csv").write_text(rows)
+    with graftwerk.Index(tmp_path / "index") as index:
+        index.add(tmp_path / "prices.csv")
+        answer = index.ask("How much does a parking space cost per month?")
+    assert "price_eur: 45" in answer.text and "30" not in answer.text
+    assert answer.citations[0].verdict == "verbatim"

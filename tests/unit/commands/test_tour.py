@@ -69,7 +69,8 @@ def test_the_page(tmp_path, monkeypatch, full):
         for name, value in sizes.items():
             assert hasattr(module, name)
             monkeypatch.setattr(module, name, value)
-    out = tmp_path / "tour"
+    monkeypatch.chdir(tmp_path)
+    out = Path("tour")  # as `make tour` names it
     out.mkdir()
     (out / "index.html").write_text("<title>Graftwerk: the tour</title> of an earlier one")
     report = tour.run(requests.Tour(out=out, full=full), Silent())

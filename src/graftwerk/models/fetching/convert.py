@@ -175,7 +175,7 @@ def gguf(target: Path, sources: Sequence[Path]) -> None:
         BadFile: it is of another architecture.
     """
     import torch
-    from gguf import GGUFReader  # type: ignore[import-untyped,unused-ignore]
+    from gguf import GGUFReader
     from transformers import AutoTokenizer, LlamaForCausalLM
 
     _shut()

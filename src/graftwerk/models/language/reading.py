@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from ...data.documents.formats import is_table_path
 from ...text_safety import CITATION
 from ...types import Encoder, Source, Vectors
 from .sentences import NUMBER_WORDS, content_stems, covered, rarity, split_sentences, split_words
@@ -307,7 +308,9 @@ def list_sentences(sources: Sequence[Source]) -> list[Sentence]:
     for rank, source in enumerate(sources):
         text, heading = source.passage.text, source.passage.heading
         before = ""
-        for start, end in split_sentences(text):
+        # a row of a table is one statement: the value asked for stands beside what it is of
+        spans = [(0, len(text))] if is_table_path(source.passage.path) else split_sentences(text)
+        for start, end in spans:
             written = " ".join(CITATION.sub("", text[start:end]).split())
             lead = _LIST_MARK.match(written)
             quote = (written[lead.end() :] if lead else written).removesuffix(" |")

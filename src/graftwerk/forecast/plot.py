@@ -44,7 +44,7 @@ def plot_forecast(
         known = values[:-horizon]
         naive = seasonal_naive(known, season, horizon)
         curves = _curves(known, tested, levels, start, naive, values[-horizon:])
-        panels.append(Panel("the last known values, forecast from before", curves))
+        panels.append(Panel(f"backtest: the last {horizon} values, forecast without them", curves))
     naive = seasonal_naive(values, season, horizon)
     panels.append(Panel("forecast", _curves(values, quantiles, levels, start, naive)))
     marks = [len(values) - start - 1]
@@ -73,5 +73,5 @@ def _curves(
         Curve("known", list(range(len(before))), before, colour=INK, width=1),
     ]
     if after is not None:
-        curves.append(Curve("what came", ahead, after.tolist(), colour=SOFT, width=1))
+        curves.append(Curve("actual", ahead, after.tolist(), colour=SOFT, width=1))
     return curves

@@ -67,7 +67,7 @@ class Inversion(Report):
 
     to: str = Field(description="where it was moved to")
     space: str = Field(description="what was moved")
-    pictures: list[str] = Field(description="PNG files of what came of it")
+    pictures: list[str] = Field(description="PNG files of the results")
     film: str = Field(description="the first image on its way, from left to right")
     losses_file: str = Field(description="JSON file of every step's loss")
     losses: list[float] = Field(

@@ -349,6 +349,11 @@ def familiarity(encoder: Encoder, distances: Float64[np.ndarray, " n"]) -> list[
     ]
 
 
+# times the familiarity limit; generated Blocks scenes reach 1.2 of it (24 images), and
+# photographs begin at 1.4 (60 of ImageNet classes)
+_UNLIKE = 1.3
+
+
 def note_unlike_blocks(
     images: Sequence[Any], what: str, who: str, monitor: Monitor, *, advice: str, device: str
 ) -> bool:
@@ -369,7 +374,7 @@ def note_unlike_blocks(
         return False
     encoder = load_encoder(DEFAULT_IMAGE_ENCODER, device=device)
     _, distances = encode_and_compare(encoder, images)
-    count = 0 if distances is None else int((distances > 1).sum())
+    count = 0 if distances is None else int((distances > _UNLIKE).sum())
     if count:
         those = f"{what} is" if len(images) == 1 else f"{count:,} of {len(images):,} {what}s are"
         monitor.note(f"{those} unlike the Blocks scenes that {who} knows; {advice}")

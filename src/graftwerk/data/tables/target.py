@@ -23,7 +23,7 @@ def find_target(table: Table, name: str | None) -> str:
     binary = [name for name, cells in table.columns.items() if set(map(_truth, cells)) == {0, 1}]
     several = f" (several of 0 and 1: --target {','.join(binary)})" if len(binary) > 1 else ""
     raise BadInput(
-        f"which column of {table.path.name} holds the labels was not said.",
+        f"no target column was given for {table.path.name}.",
         f"Name it with --target{several}; its columns: {', '.join(table.columns)}.",
     )
 

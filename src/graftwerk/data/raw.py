@@ -31,7 +31,9 @@ def open_regular(path: str, limit: int) -> BufferedReader:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise BadFile(f"{path!r} cannot be opened: {reason}.", "Check the path and its permissions.") from error
+        raise BadFile(
+            f"{path!r} cannot be opened: {reason}.", "Check the path and its permissions."
+        ) from error
     state = os.fstat(descriptor)
     if not stat.S_ISREG(state.st_mode):  # replaced in the meantime
         os.close(descriptor)

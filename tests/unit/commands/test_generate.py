@@ -253,7 +253,7 @@ def test_the_longest_prompts_fit_the_metadata(ask, tmp_path) -> None:
     long = "✨" * limits.PROMPT_CHARACTERS
     request = ask(long, negative=long)
     there = Environment(device="cpu", threads=1, torch="2")
-    record = Record(request=request, fingerprint="f", number=0, together=(0,), environment=there)
+    record = Record(request=request, fingerprint="f", number=0, together=(0,), surroundings=there)
     write_png(tmp_path / "p.png", Image.new("RGB", (4, 4)), record)
     assert read_record(tmp_path / "p.png").request.prompt == long
 
@@ -455,7 +455,7 @@ def test_a_model_that_changed_since(ask, tmp_path, text_pipeline) -> None:
 
 def test_other_surroundings_are_told(ask, tmp_path) -> None:
     there = {"device": "cuda", "threads": 64, "torch": "9.9"}
-    path = forged(ask, tmp_path, environment=there)
+    path = forged(ask, tmp_path, surroundings=there)
     monitor = Notes()
     run_generate(graftwerk.Generate(from_=path, out=tmp_path / "again"), monitor)
     assert "PyTorch 9.9 on cuda with 64 threads" in monitor.lines[0]

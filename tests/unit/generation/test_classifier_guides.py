@@ -71,7 +71,8 @@ def test_a_preparation_without_a_gradient_is_refused(folder):
 
 
 def test_invert_moves_the_classifiers_own_pixels(folder, tmp_path, monkeypatch):
-    from graftwerk.diffusion import pipeline
+    # imported before it is patched: a module that is first imported now would keep the patch
+    from graftwerk.library import inversion, pipeline  # noqa: F401
 
     def never(*_, **__):
         raise AssertionError("no diffusion model is needed")

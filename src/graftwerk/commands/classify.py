@@ -47,7 +47,7 @@ from ..requests.base import DEFAULT_ENCODER
 from ..requests.classify import Classify
 from ..results import Skipped
 from ..types import Monitor
-from .predictions import measured, of_every_row, predict, require_out, write_predictions
+from .predictions import of_every_row, report, require_out
 
 _CELLS = 1_000_000  # images times labels with probabilities in memory at once
 
@@ -184,28 +184,15 @@ def _classify_texts(request: Classify, monitor: Monitor) -> Predictions:
     by_fold = {label.casefold(): label for label in labels}
     known = [by_fold.get(" ".join(str(one).split()).casefold(), one) for one in rows.labels]
     rows = replace(rows, labels=known)
-    predictions = predict(head, rows.names, scores, request.threshold)
     kind: Kind = "text" if isinstance(rows.items[0], str) else "image"
-    found, made_of, _, notes = measured(head, kind, rows, scores, request)
-    notes.append(
+    chance = 1 / len(labels)
+    remark = (
         f"zero-shot by {name}: {len(labels)} labels in {len(templates)} templates, chance "
-        f"{1 / len(labels):.3f}; probabilities are of cosine x {scale:g}, not calibrated"
+        f"{chance:.3f}; probabilities are of cosine x {scale:g}, not calibrated"
     )
-    if request.out is not None:
-        notes += write_predictions(request.out, predictions, rows, scores, head)
-    for note in notes:
-        monitor.note(note)
-    return Predictions(
-        out=None if request.out is None else str(request.out),
-        predictions=predictions,
-        score=found,
-        details=made_of,
-        chance=1 / len(labels),
-        abstained=sum(one.abstained for one in predictions),
-        tables=list(rows.tables),
-        notes=[*rows.notes, *notes],
-        seconds=time.perf_counter() - begin,
-    )
+    monitor.note(remark)
+    found = report(request, head, kind, rows, scores, monitor, begin)
+    return found.model_copy(update={"chance": chance, "notes": [*found.notes, remark]})
 
 
 def _by_words(

@@ -32,7 +32,7 @@ from ..library.fitting import fit_problem, note_out_of_distribution, problem_of,
 from ..requests.finetune import Compare, EvalFit, Fit, FitExport, Predict
 from ..types import Monitor
 from .lora import as_lora_train, run_lora_train
-from .predictions import measured, of_every_row, predict, require_out, write_predictions
+from .predictions import of_every_row, report, require_out
 
 
 def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
@@ -147,25 +147,7 @@ def run_predict(request: Predict, monitor: Monitor) -> Predictions:
     unusual: list[int] = []
     scores = of_every_row(read, saved.scores(read.items, monitor.advance, unusual.append))
     note_out_of_distribution(sum(unusual), len(read.items), saved.base.name, monitor)
-    head = saved.head
-    predictions = predict(head, read.names, scores, request.threshold)
-    known = measured(head, saved.kind, read, scores, request, saved.learned)
-    found, made_of, learned, notes = known
-    if request.out is not None:
-        notes += write_predictions(request.out, predictions, read, scores, head)
-    for note in notes:
-        monitor.note(note)
-    return Predictions(
-        out=None if request.out is None else str(request.out),
-        predictions=predictions,
-        score=found,
-        details=made_of,
-        learned=learned,
-        abstained=sum(one.abstained for one in predictions),
-        tables=list(read.tables),
-        notes=[*read.notes, *notes],
-        seconds=time.perf_counter() - begin,
-    )
+    return report(request, saved.head, saved.kind, read, scores, monitor, begin, saved.learned)
 
 
 def run_fit_export(request: FitExport, monitor: Monitor) -> FitExported:  # noqa: ARG001

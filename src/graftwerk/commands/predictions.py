@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from ..data.load import Rows
 from ..data.tables import is_missing
 from ..data.targets import leave_out, same_targets
 from ..errors import BadInput, UnknownName
-from ..finetune.results import Prediction, ScoreDetails
+from ..finetune.results import Prediction, Predictions, ScoreDetails
 from ..finetune.results import Score as ScoreReport
 from ..finetune.saved import short
 from ..finetune.scoring import details, score
 from ..requests.classify import Classify
 from ..requests.finetune import Predict
+from ..types import Monitor
 
 _SCORES = 10  # labels with a probability in a report; files have all
 ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -51,7 +53,41 @@ def of_every_row(rows: Rows, scores: HeadScores) -> Float32[np.ndarray, "rows k"
     return whole
 
 
-def predict(
+def report(
+    request: Predict | Classify,
+    head: LinearHead,
+    kind: Kind,
+    rows: Rows,
+    scores: HeadScores,
+    monitor: Monitor,
+    begin: float,
+    learned_from: Collection[int] = (),
+) -> Predictions:
+    """Turn scores into predictions, evaluate those with known labels, and write the output file.
+
+    Raises:
+        NoRoom: the file cannot be written.
+    """
+    predictions = _predict(head, rows.names, scores, request.threshold)
+    found, made_of, learned, notes = _measure(head, kind, rows, scores, request, learned_from)
+    if request.out is not None:
+        notes += _write(request.out, predictions, rows, scores, head)
+    for note in notes:
+        monitor.note(note)
+    return Predictions(
+        out=None if request.out is None else str(request.out),
+        predictions=predictions,
+        score=found,
+        details=made_of,
+        learned=learned,
+        abstained=sum(one.abstained for one in predictions),
+        tables=list(rows.tables),
+        notes=[*rows.notes, *notes],
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _predict(
     head: LinearHead, names: Sequence[str], scores: HeadScores, threshold: float | None = None
 ) -> list[Prediction]:
     """Convert scores to predictions.
@@ -86,7 +122,7 @@ def predict(
     return found
 
 
-def measured(
+def _measure(
     head: LinearHead,
     kind: Kind,
     rows: Rows,
@@ -130,7 +166,7 @@ def measured(
     return measured, found, learned, list(targets.notes)
 
 
-def write_predictions(
+def _write(
     out: Path, predictions: Sequence[Prediction], rows: Rows, scores: HeadScores, head: LinearHead
 ) -> list[str]:
     """Write one line per input: its name, its prediction, and every column of its table.

@@ -64,7 +64,9 @@ def require_free(folder: Path, what: str, kind: str | None = None, verify: Verif
     there = entries(folder)
     if not there or (kind is not None and kind_of(folder) == kind) or verify(folder):
         return
-    raise BadFile(f"folder {folder} is not empty and holds no {what}: {there[0]!r} is there.", hint)
+    raise BadFile(
+        f"folder {folder} is not empty and contains no {what}: {there[0]!r} is there.", hint
+    )
 
 
 def require_replaceable(

@@ -225,7 +225,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "password.docx": (
         _bytes(lambda: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(4096)),
-        "a Word document with a password is no zip",
+        "a Word document with a password is not a zip",
     ),
     "bomb.pptx": (
         _bytes(lambda: zip_of({"ppt/presentation.xml": b"<p/>" * 5_000_000})),

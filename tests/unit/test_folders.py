@@ -237,12 +237,12 @@ def test_claim(tmp_path):
     assert marker == {"made_by": "graftwerk", "kind": "test", "format": 1}
     (ours / "part").touch()
     assert folders.claim(ours, "test") == ours
-    with pytest.raises(BadFile, match="holds no other: 'part' is there"):
+    with pytest.raises(BadFile, match="contains no other: 'part' is there"):
         folders.claim(ours, "other")
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "photo.jpg").touch()
-    with pytest.raises(BadFile, match=r"not empty and holds no test: 'photo\.jpg' is there"):
+    with pytest.raises(BadFile, match=r"not empty and contains no test: 'photo\.jpg' is there"):
         folders.claim(mine, "test")
     assert names(mine) == ["photo.jpg"]
     with pytest.raises(BadFile, match="is not a folder"):

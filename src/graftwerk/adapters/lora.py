@@ -53,9 +53,9 @@ class Rank:
         if self.rank < 1:
             raise BadInput(f"rank {self.rank} is too small.", "Allowed: 1 or more.")
         if not 0 < self.alpha < math.inf:
-            raise BadInput(f"alpha {self.alpha} is no positive number.", "16 is usual.")
+            raise BadInput(f"alpha {self.alpha} is not a positive number.", "16 is usual.")
         if not 0 <= self.dropout < 1:
-            raise BadInput(f"dropout {self.dropout} is no share.", "Allowed: 0 to below 1.")
+            raise BadInput(f"dropout {self.dropout} is not a share.", "Allowed: 0 to below 1.")
 
 
 class Dropout(nn.Module):
@@ -154,7 +154,9 @@ class LowRank:
             BadInput: it is not a finite number, or the adapter is merged.
         """
         if not math.isfinite(value):
-            raise BadInput(f"scale {value} is no finite number.", "1 is what was learned, 0 none.")
+            raise BadInput(
+                f"scale {value} is not a finite number.", "1 is what was learned, 0 none."
+            )
         self._require_unmerged()
         self._scale = value
         for path, layer in self._layers.items():

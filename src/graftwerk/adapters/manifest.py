@@ -83,7 +83,7 @@ def read_bundle(folder: Path, *kinds: str) -> Bundle:
     """
     if not (folder / RECORD).is_file():
         raise BadFile(
-            f"{folder} holds no {RECORD}, so it is nothing that graftwerk saved.",
+            f"{folder} contains no {RECORD}, so it is not a folder that graftwerk saved.",
             "Name the folder that was given to --out.",
         )
     record = files.read_sealed_json(folder / RECORD)

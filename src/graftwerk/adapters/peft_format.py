@@ -189,7 +189,9 @@ def adapter_fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
-            raise BadFile(f"{folder} has no {name}, so it is no adapter.", "Pass another folder.")
+            raise BadFile(
+                f"{folder} has no {name}, so it is not an adapter.", "Pass another folder."
+            )
         digest.update(files.sha256_of_file(folder / name).encode())
     return digest.hexdigest()
 
@@ -219,7 +221,7 @@ def read_adapter(folder: Path) -> Adapter:
         match = _KEY.fullmatch(key.removeprefix(_PREFIX))
         if match is None or (match["magnitude"] and not config.get("use_dora")):
             raise BadFile(
-                f"{weights} holds {key!r}, which is no low-rank pair.",
+                f"{weights} holds {key!r}, which is not a low-rank pair.",
                 "Only LoRA and DoRA adapters of peft are read.",
             )
         require_finite(tensor, key, weights)
@@ -264,7 +266,9 @@ def require_finite(tensor: Tensor, key: str, path: Path) -> None:
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
-        raise BadFile(f"{folder} has no {CONFIG}, so it is no adapter.", "Name an adapter folder.")
+        raise BadFile(
+            f"{folder} has no {CONFIG}, so it is not an adapter.", "Name an adapter folder."
+        )
     config = files.read_json(path)
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         raise BadFile(f"{path} is not of a LoRA adapter.", "Only LoRA adapters of peft are read.")
@@ -309,7 +313,7 @@ def scaling_of(config: Mapping[str, Any], path: str, rank: int) -> float:
     except re.error as error:
         raise BadFile(f"{CONFIG} has a pattern that cannot be read: {error}.", "Fix it.") from error
     except (TypeError, ValueError, AttributeError) as error:
-        raise BadFile(f"{CONFIG} has an alpha that is no number.", "Fix it.") from error
+        raise BadFile(f"{CONFIG} has an alpha that is not a number.", "Fix it.") from error
     factor = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
     if not math.isfinite(factor):
         raise BadFile(f"{CONFIG} has the alpha {alpha}.", "Fix it.")

@@ -44,13 +44,13 @@ _FOR_DEVELOPERS = Group("For developers", sort_key=2)
 _OF_THE_APP = Group("Options", sort_key=3)
 _DEVELOPER = {"blocks", "recipe"}
 _SUMMARY = {
-    "index": "Keep an index of your files: add, status, verify, remove, rebuild.",
-    "eval": "Measure search, similarity and answers on files of your own.",
+    "index": "Manage an index of your files: add, status, verify, remove, rebuild.",
+    "eval": "Evaluate search, similarity and answers on your own files.",
     "blocks": "Render scenes of the Blocks world, with captions and exact maps.",
-    "recipe": "Train the built-in models from nothing, and measure them.",
-    "guide": "Guide a diffusion model by gradients: check what came of it, sweep the scale.",
-    "control": "Train control branches, which make a diffusion model follow a condition.",
-    "lora": "Train a LoRA on the task that a model was made for.",
+    "recipe": "Train the built-in models from scratch, and evaluate them.",
+    "guide": "Guide a diffusion model by gradients: check images, sweep the scale.",
+    "control": "Train ControlNet branches, which make a diffusion model follow a condition.",
+    "lora": "Train a LoRA on images of a style or on a text.",
     "condition": "Make conditions of images: edges, lines, depth and others; list them.",
     "models": "List the built-in models, or describe any model.",
 }

@@ -107,7 +107,7 @@ def _question(text: Any, predicted: Any, where: str) -> Labelled:
     answerable = _TRUTH.get(str(predicted).strip().lower()) if predicted is not None else None
     if not isinstance(text, str) or not text.strip() or answerable is None:
         shown = f"{text!r}, {predicted!r}"[:80]
-        raise BadInput(f"{where}: {shown} is no labelled question.", _FORM)
+        raise BadInput(f"{where}: {shown} is not a labelled question.", _FORM)
     if len(text) > limits.QUESTION_CHARACTERS:
         raise BadInput(
             f"{where}: a question of {len(text):,} characters; at most "

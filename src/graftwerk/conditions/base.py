@@ -205,7 +205,7 @@ class Condition:
         reason = self.problem(finished)
         if reason is not None:
             raise BadInput(
-                f"{name} is no {self.name} map: {reason}.",
+                f"{name} is not a {self.name} map: {reason}.",
                 f"Make one with `graft condition {self.name} PICTURE`, or give the image itself.",
             )
 

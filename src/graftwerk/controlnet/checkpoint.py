@@ -134,7 +134,7 @@ def read_branch(
         _require_own_base(folder, config, base_name, base_fingerprint)
         return _read_own(folder, config, network)
     raise BadFile(
-        f"{folder} holds no control branch.",
+        f"{folder} contains no control branch.",
         "Name a folder that `graft control train` wrote, a ControlNetModel of diffusers, or a "
         "built-in one (graft models list).",
     )

@@ -111,10 +111,10 @@ def number_of(column: str, cell: Any) -> float | str:
         value = float(cell)
         if math.isfinite(value) and abs(value) <= _LARGEST:
             return value
-        return f"{column} is {str(cell).strip()}, which is no finite number of 32 bits."
+        return f"{column} is {str(cell).strip()}, which is not a finite number of 32 bits."
     if is_missing(cell):
         return f"{column} is empty."
-    return f"{column} is {_short(cell)}, which is no number."
+    return f"{column} is {_short(cell)}, which is not a number."
 
 
 def few(names: Sequence[str]) -> str:

@@ -189,7 +189,9 @@ def open_zip(path: str) -> zipfile.ZipFile:
         files.require_regular(Path(path))
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
-        raise BadFile(f"{path} is no zip that can be read: {error}.", "Pack it again.") from error
+        raise BadFile(
+            f"{path} is not a zip that can be read: {error}.", "Pack it again."
+        ) from error
     if len(archive.filelist) > limits.DATA_ARCHIVE_ENTRIES:
         raise LimitExceeded(
             f"{path} has {len(archive.filelist):,} entries; at most "

@@ -89,7 +89,7 @@ def _boundaries(content: bytes, name: str) -> People:
             found = arrays[_KEY]
     except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise BadFile(
-            f"{name!r} holds no array {_KEY!r} ({type(error).__name__}).",
+            f"{name!r} contains no array {_KEY!r} ({type(error).__name__}).",
             "Write it with numpy.savez_compressed(NAME, boundaries=MAPS).",
         ) from error
     if found.ndim != 3 or len(found) == 0 or found.dtype not in (np.bool_, np.uint8):

@@ -243,7 +243,7 @@ def _json_rows(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         raise BadFile(f"{table} is not JSON: {error}.", _FORM) from error
     for entry, row in enumerate(found, 1):
         if not isinstance(row, dict):
-            raise BadFile(f"entry {entry} of {table} holds no JSON object.", _FORM)
+            raise BadFile(f"entry {entry} of {table} contains no JSON object.", _FORM)
         yield f"entry {entry} of {table}", row
 
 
@@ -318,12 +318,12 @@ def _nothing_in(folder: Path, left_out: Mapping[str, str]) -> BadInput:
     packed = next(folder.rglob("*.parquet"), None)
     if packed is not None and not left_out:
         return BadInput(
-            f"{folder} holds no image that can be read: images inside Parquet files, such as "
+            f"{folder} contains no image that can be read: images inside Parquet files, such as "
             f"{packed.name}, are not read.",
             f"Save them as files, with a {METADATA} beside them. {_FORM}",
         )
     return BadInput(
-        f"{folder} holds no image that can be read.{first}",
+        f"{folder} contains no image that can be read.{first}",
         "Name a folder with .png, .jpg or .webp files.",
     )
 
@@ -424,7 +424,7 @@ def read_image_folder(path: Path, note: Callable[[str], None] | None = None) -> 
         found = list(_labelled_by_folders(absolute))
     if not found:
         raise BadFile(
-            f"{path} holds no images.",
+            f"{path} contains no images.",
             f"Name a folder with {METADATA}, as `graft blocks render` writes it, or with a folder "
             "for each label.",
         )

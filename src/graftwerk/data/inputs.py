@@ -44,7 +44,7 @@ def read_inputs(
     read = [_expand(value, requested, reader, strict) for value in values]
     found = join_rows(read)
     if not found.items:
-        raise BadInput("standard input holds no line.", "Give one text per line.")
+        raise BadInput("standard input contains no line.", "Give one text per line.")
     return found
 
 

@@ -51,7 +51,7 @@ def read_class_folders(root: Path) -> Examples:
     entries = [entry for entry in _without_common_folder(entries) if len(entry[0].parts) > 1]
     if not entries:
         raise BadInput(
-            f"{root} holds no class folders with images or texts in them.",
+            f"{root} contains no class folders with images or texts in them.",
             "Lay it out as CLASS/picture.png, or name a table: .csv, .jsonl, .xlsx, .parquet.",
         )
     names = {path.parts[0] for path, _ in entries}
@@ -338,7 +338,7 @@ def _without(requested: ColumnChoice, target: str) -> ColumnChoice:
 def _no_label(label: Any) -> str:
     """Return the reason why a row has no label."""
     if is_number(label):
-        return "its label is NaN, which is no number."
+        return "its label is NaN, which is not a number."
     return "no label." if is_missing(label) else f"its label {label.strip()!r} stands for none."
 
 

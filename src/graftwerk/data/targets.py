@@ -166,7 +166,7 @@ def _numbers(examples: Examples) -> Float64[np.ndarray, " n"]:
     for location, (value, name) in enumerate(labels):
         if not is_number(value) or not math.isfinite(float(value)):
             raise BadInput(
-                f"the target in {name} is {value!r}, which is no finite number.",
+                f"the target in {name} is {value!r}, which is not a finite number.",
                 "Fix or remove such rows, or fit classes with --task class.",
             )
         values[location] = float(value)

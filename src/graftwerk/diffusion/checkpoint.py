@@ -151,7 +151,7 @@ def open_pipeline(path: Path) -> PipelineFolder:
         return _open_file(path)
     if not (path / "model_index.json").is_file():
         raise BadFile(
-            f"{path} has no model_index.json, so it is no diffusion pipeline.",
+            f"{path} has no model_index.json, so it is not a diffusion pipeline.",
             "Name a folder as StableDiffusionPipeline.save_pretrained writes it.",
         )
     index = read_object(path / "model_index.json")

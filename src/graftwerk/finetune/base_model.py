@@ -110,7 +110,7 @@ def open_base(name: str, layer: HiddenLayer, device: str) -> Base:
     if not (root / "config.json").is_file() and not (root / "modules.json").is_file():
         kind = "a diffusion pipeline" if (root / "model_index.json").is_file() else "no model"
         raise BadFile(
-            f"model {name!r} is no encoder: {root} holds {kind}.",
+            f"model {name!r} is not an encoder: {root} holds {kind}.",
             "Name a text or image encoder, for example builtin/minilm.",
         )
     recipe = read_recipe(root)

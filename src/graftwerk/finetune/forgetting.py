@@ -66,7 +66,7 @@ def of_words(problem: Problem) -> PriorTask:
     """
     if problem.targets.task != "class" or problem.examples.kind != "image":
         raise BadInput(
-            f"{problem.examples.source} holds no images with a class each.",
+            f"{problem.examples.source} contains no images with a class each.",
             "Name a fit on these data with --old.",
         )
     items, targets = _tested(problem)

@@ -199,7 +199,7 @@ class Predictions(Report):
     """Result of `predict`."""
 
     out: str | None = Field(description="file that was written")
-    predictions: list[Prediction] = Field(description="one an input")
+    predictions: list[Prediction] = Field(description="one per input")
     score: Score | None = Field(
         default=None,
         description="where a table has the labels: on its rows that were not learned from",

@@ -169,7 +169,7 @@ def read_record(path: Path) -> Record:
         raise BadFile(f"{path} is not a whole PNG image.", "Pass another file.") from error
     hint = "Name an image as `graft generate` wrote it; other programs may drop its metadata."
     if not isinstance(text, str) or len(text) > limits.RECORD_CHARACTERS:
-        raise BadFile(f"{path} holds no request.", hint)
+        raise BadFile(f"{path} contains no request.", hint)
     try:
         record = Record.model_validate_json(text)
     except BadValue as error:

@@ -205,7 +205,7 @@ def _old(
         raise BadInput("--old needs --old-data.", "Name the labelled data of the old head.")
     saved = open_fit(folder, request.model, request.device)
     if saved.bundle.kind != "linear":
-        raise BadInput(f"{folder} is no linear head.", "Name a fit made with --how linear.")
+        raise BadInput(f"{folder} is not a linear head.", "Name a fit made with --how linear.")
     require_base(saved.bundle, problem.base.name, problem.base.fingerprint)
     table = is_table(request.old_data)
     source = Source(

@@ -487,7 +487,7 @@ def _require_fit(folder: Path) -> None:
         )
     if not (folder / RECORD).is_file():
         raise BadFile(
-            f"{folder} holds no {RECORD}, so it is not a saved fit.",
+            f"{folder} contains no {RECORD}, so it is not a saved fit.",
             "Pass the folder that was given to save(), or to graft fit --out.",
         )
     record = files.read_sealed_json(folder / RECORD)

@@ -283,7 +283,9 @@ def _values(series: Any, name: str = "series") -> Float[np.ndarray, " n"]:
     try:
         values = np.asarray(series, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise BadInput(f"the {name} holds something that is no number: {error}.", _FORM) from error
+        raise BadInput(
+            f"the {name} holds something that is not a number: {error}.", _FORM
+        ) from error
     if values.ndim != 1:
         raise BadInput(f"the {name} has the shape {values.shape}.", _FORM)
     odd = np.flatnonzero(~np.isfinite(values))

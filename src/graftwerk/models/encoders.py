@@ -87,8 +87,8 @@ def require_texts(name: str, folder: ModelFolder) -> None:
     takes = network_class(folder, type(build_config(folder))).main_input_name
     if takes != "input_ids":
         raise BadInput(
-            f"model {name!r} of type {folder.model_type!r} is no encoder that is known here: it "
-            f"takes {takes}.",
+            f"model {name!r} of type {folder.model_type!r} is not a known encoder: it takes "
+            f"{takes}.",
             f"Name a text encoder, or a model of type {', '.join(sorted(IMAGE_MODELS))}.",
         )
 
@@ -275,7 +275,7 @@ def list_images(named: Sequence[str]) -> tuple[list[str], list[Skipped]]:
     own = {os.path.abspath(path) for path in named}  # noqa: PTH100  a name of any bytes
     skipped = [skip for skip in found.skipped if skip.path in own or is_image_path(skip.path)]
     skipped += [
-        Skipped(path=path, reason="It is no image.")
+        Skipped(path=path, reason="It is not an image.")
         for path in found.files
         if path in own and not is_image_path(path)
     ]

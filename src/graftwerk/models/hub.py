@@ -388,7 +388,7 @@ def _snapshot(name: str, repository: str, revision: str | None, local_only: bool
             "Check name and revision; a gated model needs `hf auth login` first.",
         ) from None
     except errors.HFValidationError as error:
-        raise BadFile(f"{name!r} is no hub id: {error}.", "Write owner/name@revision.") from None
+        raise BadFile(f"{name!r} is not a hub id: {error}.", "Write owner/name@revision.") from None
     except unreachable:
         return None
     return Path(folder)

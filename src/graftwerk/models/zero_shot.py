@@ -244,7 +244,7 @@ def templates_of(folder: Path) -> tuple[str, ...]:
         return DEFAULT_TEMPLATES
     found = read_object(path).get("templates")
     if not isinstance(found, list) or not found or not all(isinstance(t, str) for t in found):
-        raise BadInput(f"{path} holds no list of templates.", "Fix or remove that file.")
+        raise BadInput(f"{path} contains no list of templates.", "Fix or remove that file.")
     return check_templates(found)
 
 
@@ -313,7 +313,7 @@ class Scorer:
         if self.heads is None:
             return exact[:, list(self.columns)]
         if self.encoder.logit_scale is None:
-            raise TypeError(f"{self.encoder.name} is no joint model")
+            raise TypeError(f"{self.encoder.name} is not a joint model")
         found: np.ndarray = (exact @ self.heads.T) * self.encoder.logit_scale
         return found
 
@@ -413,7 +413,7 @@ def read_fit(path: Path, encoder: ImageEncoder) -> TemperatureFit:
             raise BadFile(f"{path} has the temperature {found.temperature}.", "Fit it again.")
     except pydantic.ValidationError as error:
         raise BadFile(
-            f"{path} is no calibration of `graft classify`.",
+            f"{path} is not a calibration of `graft classify`.",
             "Make one: graft classify --calibrate FOLDER --calibration FILE --labels ...",
         ) from error
     if found.fingerprint != encoder.fingerprint:

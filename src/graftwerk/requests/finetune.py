@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 Target = Annotated[
     str | None,
     Field(
-        description="column of the labels, or several of 0 and 1 with commas between; default: one "
-        "called label, target, class, ..."
+        description="column of the labels, or several 0/1 columns separated by commas; default: "
+        "one called label, target, class, ..."
     ),
 ]
 _CONTENT = "column that is read, may be given again; default: all that fit the model"
@@ -110,9 +110,12 @@ class _Fitting(TableRequest[R_co]):
     epochs: Training[float] = Field(
         default=6.0, gt=0, le=10_000, description="passes over the data at most"
     )
-    batch: Training[int] = Field(default=32, ge=1, le=limits.BATCH, description="examples a step")
+    batch: Training[int] = Field(default=32, ge=1, le=limits.BATCH, description="examples per step")
     learning_rate: Training[float | None] = Field(
-        default=None, gt=0, le=1, description="highest one; default: 5e-4 for LoRA, 5e-5 for full"
+        default=None,
+        gt=0,
+        le=1,
+        description="peak learning rate; default: 5e-4 for LoRA, 5e-5 for full",
     )
     rates: Training[int] = Field(
         default=1,
@@ -129,7 +132,7 @@ class _Fitting(TableRequest[R_co]):
 class Fit(
     _Fitting["graftwerk.finetune.results.FitResult | graftwerk.finetune.results.LoraTrainResult"]
 ):
-    """Fit a pre-trained model to labelled data: a linear head, LoRA, all weights, or what pays."""
+    """Fit a pre-trained model to labelled data: a linear head, LoRA, or all weights."""
 
     task: Literal["auto", "class", "labels", "number", "generate", "write"] = Field(
         # type: ignore[assignment]
@@ -193,9 +196,11 @@ class LoraTrain(Request["graftwerk.finetune.results.LoraTrainResult"]):
         default=400, ge=1, le=limits.TRAINING_STEPS, description="of the optimizer"
     )
     batch: Training[int] = Field(
-        default=8, ge=1, le=limits.BATCH, description="images or windows a step"
+        default=8, ge=1, le=limits.BATCH, description="images or windows per step"
     )
-    learning_rate: Training[float] = Field(default=5e-4, gt=0, le=1, description="highest one")
+    learning_rate: Training[float] = Field(
+        default=5e-4, gt=0, le=1, description="peak learning rate"
+    )
     rank: LowRank[int] = Field(default=8, ge=1, le=4096, description="of the update of each matrix")
     alpha: LowRank[float] = Field(
         default=16.0, gt=0, le=65_536, description="the scale is alpha / rank"
@@ -229,7 +234,7 @@ class Compare(_Fitting["graftwerk.finetune.results.FitComparison"]):
 
 
 class Predict(TableRequest["graftwerk.finetune.results.Predictions"]):
-    """Predict by what `graft fit` made."""
+    """Predict with a model that `graft fit` saved."""
 
     fit: PathField = Field(
         description="folder that `graft fit` wrote", json_schema_extra=POSITIONAL
@@ -240,14 +245,14 @@ class Predict(TableRequest["graftwerk.finetune.results.Predictions"]):
         json_schema_extra=POSITIONAL,
     )
     model: OptionalPathText = path_field(
-        default=None, description="where the frozen model lies now, if it moved"
+        default=None, description="folder of the frozen model, if it has moved"
     )
     target: Target = Field(default=None)
     threshold: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="give no class below this probability; of labels: those above it hold "
+        description="abstain below this probability; for labels: predict those above it "
         "(default: the most probable class, labels above 0.5)",
     )
     out: OptionalPath = path_field(
@@ -265,7 +270,7 @@ class FitExport(Request["graftwerk.finetune.results.FitExported"]):
     )
     out: PathField = Field(description="file to write: .onnx")
     model: OptionalPathText = path_field(
-        default=None, description="where the frozen model lies now, if it moved"
+        default=None, description="folder of the frozen model, if it has moved"
     )
 
 
@@ -280,7 +285,7 @@ class EvalFit(TableRequest["graftwerk.finetune.results.FitEvaluation"]):
     content: list[str] = Field(default=[], description=_CONTENT)
     missing: MissingLabels = "ask"
     model: OptionalPathText = path_field(
-        default=None, description="where the frozen model lies now, if it moved"
+        default=None, description="folder of the frozen model, if it has moved"
     )
 
 
@@ -335,7 +340,7 @@ class Forecast(TableRequest["graftwerk.forecast.results.ForecastResult"]):
         description="moments at the end of the history that the backtest forecasts from; 0: none",
     )
     steps: Training[int] = Field(
-        default=200, ge=1, le=limits.TRAINING_STEPS, description="of the optimizer, where it fits"
+        default=200, ge=1, le=limits.TRAINING_STEPS, description="optimizer steps of fitting"
     )
     rank: LowRank[int] = Field(
         default=8, ge=1, le=4096, description="of LoRA's update of each matrix"

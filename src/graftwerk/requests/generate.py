@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 GuideModel = Annotated[
     PathText,
     Field(
-        description="what class= asks: a noise-aware classifier, which reads the noisy latents, or "
+        description="for class=: a noise-aware classifier, which reads noisy latents, or "
         "a joint encoder of texts and images (builtin/blocks-clip, a CLIP folder) or an image "
         "classifier (imagenet), which look at the clean image that each step expects"
     ),
@@ -67,7 +67,7 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     prompt: str = Field(
         default="",
         max_length=limits.PROMPT_CHARACTERS,
-        description="what to generate; empty: whatever the model likes",
+        description="what to generate; empty: no prompt",
         json_schema_extra=POSITIONAL,
     )
     model: Prompt[PathText] = path_field(
@@ -84,9 +84,7 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     steps: Sampling[int] = Field(
         default=25, ge=1, le=limits.SAMPLING_STEPS, description="steps of the sampler"
     )
-    sampler: Sampling[Sampler] = Field(
-        default="dpmpp_2m", description="how the noise is taken away"
-    )
+    sampler: Sampling[Sampler] = Field(default="dpmpp_2m", description="sampling method")
     schedule: Advanced[Literal["karras", "model"]] = Field(
         default="karras", description="spacing of the noise levels: Karras', or the model's own"
     )
@@ -183,7 +181,9 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         default=None, ge=1, le=limits.GENERATED_SIDE, description="pixels; default: the model's own"
     )
     negative: Prompt[str] = Field(
-        default="", max_length=limits.PROMPT_CHARACTERS, description="what to get away from"
+        default="",
+        max_length=limits.PROMPT_CHARACTERS,
+        description="what to avoid (negative prompt)",
     )
     out: Output[PathField] = path_field(
         default=Path("pictures"), description="folder for the images"

@@ -111,9 +111,7 @@ class GuideSweep(Request["graftwerk.generation.results.GuideSweepReport"]):
     steps: Sampling[int] = Field(
         default=25, ge=1, le=limits.SAMPLING_STEPS, description="steps of the sampler"
     )
-    sampler: Sampling[Sampler] = Field(
-        default="dpmpp_2m", description="how the noise is taken away"
-    )
+    sampler: Sampling[Sampler] = Field(default="dpmpp_2m", description="sampling method")
     model: Sampling[PathText] = path_field(
         default=DEFAULT_PIPELINE, description="diffusion model, used without a prompt"
     )

@@ -46,10 +46,10 @@ def read_paragraphs(path: Path) -> list[Paragraph]:
     """
     content = files.read_json(path)
     if not isinstance(content, list):
-        raise BadInput(f"{path} holds no list.", _FORM)
+        raise BadInput(f"{path} contains no list.", _FORM)
     paragraphs = [_paragraph(item, f"{path}, item {n}") for n, item in enumerate(content)]
     if not any(paragraph.questions for paragraph in paragraphs):
-        raise BadInput(f"{path} holds no question.", _FORM)
+        raise BadInput(f"{path} contains no question.", _FORM)
     return paragraphs
 
 
@@ -62,7 +62,7 @@ def read_questions(path: Path) -> list[Question]:
     """
     content = files.read_json(path)
     if not isinstance(content, list) or not content:
-        raise BadInput(f"{path} holds no list of questions.", _FORM_OF_QUESTIONS)
+        raise BadInput(f"{path} contains no list of questions.", _FORM_OF_QUESTIONS)
     return [_question(item, f"{path}, item {n}") for n, item in enumerate(content)]
 
 
@@ -70,7 +70,7 @@ def _paragraph(item: Any, where: str) -> Paragraph:
     text = _text(item, "text", where)
     requested = item.get("questions")
     if not isinstance(requested, list):
-        raise BadInput(f"{where}: field 'questions' is no list.", _FORM)
+        raise BadInput(f"{where}: field 'questions' is not a list.", _FORM)
     return Paragraph(
         text, tuple(_question(q, f"{where}, question {n}") for n, q in enumerate(requested))
     )
@@ -80,17 +80,17 @@ def _question(item: Any, where: str) -> Question:
     text = _text(item, "question", where)
     answers = item.get("answers", [])
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
-        raise BadInput(f"{where}: field 'answers' is no list of texts.", _FORM)
+        raise BadInput(f"{where}: field 'answers' is not a list of texts.", _FORM)
     sentence = item.get("sentence", "")
     if not isinstance(sentence, str):
-        raise BadInput(f"{where}: field 'sentence' is no text.", _FORM)
+        raise BadInput(f"{where}: field 'sentence' is not a text.", _FORM)
     return Question(text, tuple(answers), " ".join(sentence.split()))
 
 
 def _text(item: Any, field: str, where: str) -> str:
     value = item.get(field) if isinstance(item, dict) else None
     if not isinstance(value, str) or not value.strip():
-        raise BadInput(f"{where}: field {field!r} is no text.", _FORM)
+        raise BadInput(f"{where}: field {field!r} is not a text.", _FORM)
     return value
 
 

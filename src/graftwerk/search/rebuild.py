@@ -110,7 +110,9 @@ class _Renewer:
             self.entries[path] = Entry(path, content_hash, passages, matrix)
         else:
             self.skipped.append(
-                Skipped(path=path, reason="taken out: the encoder gave a vector that is no number.")
+                Skipped(
+                    path=path, reason="taken out: the encoder gave a vector that is not a number."
+                )
             )
 
     def _read(

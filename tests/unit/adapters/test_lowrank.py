@@ -263,7 +263,7 @@ class TestRefusals:
             ({"bias": "all"}, "bias"),
             ({"modules_to_save": ["pooler"]}, "modules_to_save"),
             ({"peft_type": "IA3"}, "not of a LoRA adapter"),
-            ({"lora_alpha": "many"}, "alpha that is no number"),
+            ({"lora_alpha": "many"}, "alpha that is not a number"),
         ],
     )
     def test_what_is_no_plain_low_rank_adapter(self, saved, changes, message):

@@ -52,7 +52,7 @@ def test_few_images_are_told_in_full():
 
 def test_many_images_are_a_table():
     images = [classified(f"/{n}.png", FAR if n == 2 else NEAR) for n in range(5)]
-    skipped = [Skipped(path="/x\n.png", reason="It is no image.")]
+    skipped = [Skipped(path="/x\n.png", reason="It is not an image.")]
     lines = classification_lines(classification(*images, skipped=skipped, unfamiliar=1))
     assert lines[0].split() == ["image", "label", "probability"]
     assert [line.endswith("unfamiliar") for line in lines[1:6]] == [
@@ -63,7 +63,7 @@ def test_many_images_are_a_table():
         False,
     ]
     assert "0.250" not in "\n".join(lines)
-    assert "  skipped /x\\n.png: It is no image." in lines
+    assert "  skipped /x\\n.png: It is not an image." in lines
     assert "5 images, 1 skipped, 1 unlike what the encoder was trained on" in lines[-2]
 
 

@@ -202,7 +202,7 @@ def test_boundaries_that_do_not_fit(tmp_path) -> None:
             ({"boundaries": np.zeros((1, 12, 10), dtype=bool)}, "10 x 12 pixels, and the image"),
             ({"boundaries": np.zeros((10, 12), dtype=bool)}, r"bool of shape \(10, 12\)"),
             ({"boundaries": np.zeros((1, 10, 12))}, "float64 of shape"),
-            ({"edges": np.zeros((1, 10, 12), dtype=bool)}, "holds no array 'boundaries'"),
+            ({"edges": np.zeros((1, 10, 12), dtype=bool)}, "contains no array 'boundaries'"),
         ]
     ):
         path = zipped(tmp_path / f"{number}.zip", one=("one", image, boundaries))

@@ -94,9 +94,9 @@ def test_the_rescorer_of_a_stand_in_takes_part(file, encoder, make_words_encoder
     ("content", "message"),
     [
         ("{", "not JSON"),
-        ("{}", "holds no list"),
-        ("[]", "holds no question"),
-        ('[{"text": "a", "questions": []}]', "holds no question"),
+        ("{}", "contains no list"),
+        ("[]", "contains no question"),
+        ('[{"text": "a", "questions": []}]', "contains no question"),
         ("[3]", "item 0: field 'text'"),
         ('[{"questions": []}]', "item 0: field 'text'"),
         ('[{"text": " ", "questions": []}]', "item 0: field 'text'"),

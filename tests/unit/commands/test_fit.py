@@ -235,7 +235,7 @@ def test_rows_that_are_also_tested_on_are_not_learned(tmp_path, tiny):
 
 
 def test_a_model_that_is_no_encoder(tmp_path, texts, text_pipeline):
-    with pytest.raises(BadFile, match=r"is no encoder: .* holds a diffusion pipeline"):
+    with pytest.raises(BadFile, match=r"is not an encoder: .* holds a diffusion pipeline"):
         make(tmp_path, texts, text_pipeline)
 
 
@@ -248,7 +248,7 @@ def test_a_model_of_speech_is_no_encoder(tmp_path, texts):
         num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2,
     )  # fmt: skip
     Wav2Vec2Model(config).save_pretrained(tmp_path / "speech")
-    with pytest.raises(BadInput, match=r"'wav2vec2' is no encoder .* takes input_values"):
+    with pytest.raises(BadInput, match=r"'wav2vec2' is not a known encoder: it takes input_values"):
         make(tmp_path, texts, tmp_path / "speech")
 
 

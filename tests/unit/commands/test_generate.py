@@ -314,12 +314,12 @@ def image_with(path, text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "holds no request"),
+        (None, "contains no request"),
         ("", "cannot be read"),
         ("{}", "request: Field required"),
         ("[" * 100_000, "cannot be read"),
         ('{"request": {"prompt": 3}}', "cannot be read"),
-        ("x" * 8_000_001, "holds no request"),
+        ("x" * 8_000_001, "contains no request"),
     ],
 )
 def test_an_image_without_a_request(tmp_path, text, message) -> None:

@@ -133,7 +133,7 @@ def test_a_record_of_others_is_no_fit(ask, tmp_path, graft):
     out = tmp_path / "news"
     out.mkdir()
     (out / "graft.json").write_text(json.dumps(graft))
-    with pytest.raises(BadFile, match=r"holds no fit: 'graft\.json'"):
+    with pytest.raises(BadFile, match=r"contains no fit: 'graft\.json'"):
         fit.run_fit(ask(how="linear"), Silent())
 
 
@@ -144,7 +144,7 @@ def test_compare_in_a_users_folder(tmp_path, tiny):  # noqa: F811
     (out / "linear").mkdir()
     before = content(out)
     requested = Compare(data=str(texts), model=str(tiny), out=out, **TUNED)
-    with pytest.raises(BadFile, match="holds no comparison: 'linear'"):
+    with pytest.raises(BadFile, match="contains no comparison: 'linear'"):
         compare.run_compare(requested, Silent())
     assert content(out) == before
 
@@ -189,9 +189,9 @@ def test_checkpoints_of_others(taught, tmp_path):
     others = tmp_path / "lora" / "checkpoints"
     (others / "epoch-1").mkdir(parents=True)
     (others / "epoch-1" / "weights.bin").touch()
-    with pytest.raises(BadFile, match="holds no fit: 'checkpoints'"):
+    with pytest.raises(BadFile, match="contains no fit: 'checkpoints'"):
         fit.run_fit(taught(), Silent())
-    with pytest.raises(BadFile, match="holds no checkpoints: 'epoch-1'"):
+    with pytest.raises(BadFile, match="contains no checkpoints: 'epoch-1'"):
         run_toy(tmp_path / "lora", PLAN)
     assert (others / "epoch-1" / "weights.bin").is_file()
 
@@ -219,7 +219,7 @@ def test_trainings_in_a_users_folder(taught, tmp_path, name):
         (control.run_control_ablation, ControlAblation(**more)),
         (blocks.run_recipe_run, RecipeRun(name="judge", out=out, tiny=True)),
     ):
-        with pytest.raises(BadFile, match=f"not empty and holds no .*: {name!r} is there"):
+        with pytest.raises(BadFile, match=f"not empty and contains no .*: {name!r} is there"):
             run(requested, Silent())
     assert content(out) == before
     assert (out / "zero-0" / "checkpoints").is_dir()
@@ -273,11 +273,11 @@ def test_a_tour_is_not_written_into_a_web_site(tmp_path):
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         (site / name).write_text("<title>my site</title>")
     before = content(site)
-    with pytest.raises(BadFile, match=r"holds no tour: 'index\.html' is there"):
+    with pytest.raises(BadFile, match=r"contains no tour: 'index\.html' is there"):
         tour.run(Tour(out=site), Silent())
     (site / "index.html").write_text("<html><title>Graftwerk: the tour</title>")
     (site / "about.html").touch()
-    with pytest.raises(BadFile, match=r"holds no tour: 'about\.html' is there"):
+    with pytest.raises(BadFile, match=r"contains no tour: 'about\.html' is there"):
         tour.run(Tour(out=site), Silent())
     (site / "about.html").unlink()
     (site / "index.html").write_text("<title>my site</title>")

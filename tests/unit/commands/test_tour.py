@@ -212,7 +212,7 @@ def test_an_entry_is_read_as_it_was_saved(tmp_path, monkeypatch):
 
 def test_other_files_are_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("keep me")
-    with pytest.raises(BadInput, match=r"holds no tour: 'mine\.txt' is there"):
+    with pytest.raises(BadInput, match=r"contains no tour: 'mine\.txt' is there"):
         tour.run(requests.Tour(out=tmp_path), Silent())
     with pytest.raises(BadInput, match="is not a folder"):
         tour.run(requests.Tour(out=tmp_path / "mine.txt"), Silent())

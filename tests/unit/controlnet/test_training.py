@@ -163,7 +163,7 @@ def test_conditions_that_are_brought_are_looked_at(tmp_path, pictures, text_pipe
     with pytest.raises(BadInput, match=r"7\.png has 32 x 16 pixels, its image 32 x 32"):
         train("c")
     Image.linear_gradient("L").resize((32, 32)).convert("RGB").save(provided / "7.png")
-    with pytest.raises(BadInput, match=r"7\.png is no canny map"):
+    with pytest.raises(BadInput, match=r"7\.png is not a canny map"):
         train("d")
     assert not (tmp_path / "d").exists()
 

@@ -94,7 +94,7 @@ def test_bad_tables_and_folders(folder, tmp_path):
     with pytest.raises(BadFile, match=r"line 1 of .* names '9.png' as its file_name.*not there"):
         read_captioned(folder, "a thing")
     (folder / "metadata.jsonl").write_text("[]\n")
-    with pytest.raises(BadFile, match="holds no JSON object"):
+    with pytest.raises(BadFile, match="contains no JSON object"):
         read_captioned(folder, None)
     with pytest.raises(BadFile, match="is not a folder"):
         read_captioned(tmp_path / "none", None)

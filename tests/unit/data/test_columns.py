@@ -52,7 +52,7 @@ def test_images_are_one_column():
 
 def test_named_columns_of_numbers_must_be_numbers():
     found = table(first=[1, 2], second=["1,5", "2,5"], label=["x", "y"])
-    with pytest.raises(BadInput, match=r"line 2 of a\.csv: second is '1,5', which is no number"):
+    with pytest.raises(BadInput, match=r"line 2 of a\.csv: second is '1,5', which is not a number"):
         choose_columns(found, requested("series", "first", "second"), "label")
 
 

@@ -66,7 +66,7 @@ def test_a_folder_for_each_label_and_loose_images(tmp_path):
     [
         ("{", "line 1: no JSON"),
         ("[" * 100_000, "line 1: no JSON"),
-        ("3", "line 1 of .* holds no JSON object: '3'"),
+        ("3", "line 1 of .* contains no JSON object: '3'"),
         ({"caption": "x"}, "has no file_name"),
         ({"file_name": ""}, "has no file_name"),
         ({"file_name": "../a.png"}, "lies outside of"),
@@ -82,7 +82,7 @@ def test_malformed_metadata(write, row, message):
 def test_what_is_no_image_folder(tmp_path, write):
     with pytest.raises(BadFile, match="does not exist"):
         read_image_folder(tmp_path / "nowhere")
-    with pytest.raises(BadFile, match="holds no images"):
+    with pytest.raises(BadFile, match="contains no images"):
         read_image_folder(tmp_path)
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
     with pytest.raises(BadFile, match="neither a folder nor a table"):

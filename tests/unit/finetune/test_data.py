@@ -150,7 +150,7 @@ def test_rows_without_label_or_text_are_left_out_and_named(tmp_path):
     assert [one.reason for one in found.refused] == [
         "no label.",
         "nothing in text.",
-        "its label is NaN, which is no number.",
+        "its label is NaN, which is not a number.",
     ]
 
 
@@ -162,7 +162,7 @@ def test_rows_without_label_or_text_are_left_out_and_named(tmp_path):
         ([("a", "x"), ("b", "x"), ("c", "y"), ("c", "y")], "'y' has one example only"),
         ([(f"t{n}", f"l{n}") for n in range(20)], "hardly classes"),
         ([("a", ""), ("b", "")], "no example that can be used"),
-        ([("a", "1.5"), ("b", "inf"), ("c", "2.5")], "'inf', which is no finite number"),
+        ([("a", "1.5"), ("b", "inf"), ("c", "2.5")], "'inf', which is not a finite number"),
         ([("a", "1.5"), ("b", "1.5")], "all targets"),
     ],
 )
@@ -287,6 +287,6 @@ def test_a_bad_cell_costs_its_row_and_not_its_column(tmp_path):
     assert found.columns == ("first", "second")
     assert len(found) == 18
     assert [one.reason for one in found.refused] == [
-        "second is 'x', which is no number.",
-        "first is inf, which is no finite number of 32 bits.",
+        "second is 'x', which is not a number.",
+        "first is inf, which is not a finite number of 32 bits.",
     ]

@@ -114,7 +114,7 @@ def test_another_lesson_does_not_go_on_in_the_same_folder(lesson):
 def test_a_folder_with_something_else_is_left_alone(lesson, tmp_path):
     (tmp_path / "lora").mkdir()
     (tmp_path / "lora" / "letter.txt").write_text("dear")
-    with pytest.raises(BadFile, match="holds no fit"):
+    with pytest.raises(BadFile, match="contains no fit"):
         train_on_images(lesson(), Silent())
 
 

@@ -115,7 +115,7 @@ def test_texts_and_numbers_in_one_fit_are_better_than_each(tmp_path, tiny):
     other = write_csv(tmp_path / "o.csv", cells, ("text", "price"))
     said = run_predict(Predict(fit=tmp_path / "fit", inputs=[str(other)]), Silent())
     assert [one.label == "" for one in said.predictions] == [True, False, False]
-    assert "price is 'much', which is no number" in " ".join(said.notes)
+    assert "price is 'much', which is not a number" in " ".join(said.notes)
     assert "the mean stands for 1 missing numbers" in " ".join(said.notes)
     with pytest.raises(BadInput, match="reads tables of numbers, and 'red cat' is none"):
         run_predict(Predict(fit=tmp_path / "fit", inputs=["red cat"]), Silent())

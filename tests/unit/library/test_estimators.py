@@ -317,7 +317,7 @@ def test_at_scale_0_the_frozen_model_answers(tiny):
 
 
 def test_load_says_what_opens_other_things(tiny, tmp_path):
-    with pytest.raises(BadFile, match=r"holds no graft\.json"):
+    with pytest.raises(BadFile, match=r"contains no graft\.json"):
         gw.load(tmp_path)
     clf = gw.Classifier(str(tiny)).fit(TEXTS, LABELS)
     (tmp_path / "full").mkdir()

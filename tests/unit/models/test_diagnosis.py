@@ -48,7 +48,7 @@ def data(tmp_path):
     ],
 )  # fmt: skip
 def test_one_diagnosis(folder, data, tmp_path, make):
-    with pytest.raises(BadInput, match=r"of type 'segformer' is no encoder that is known here: it takes pixel_values.*efficientnet"):  # fmt: skip
+    with pytest.raises(BadInput, match=r"of type 'segformer' is not a known encoder: it takes pixel_values.*efficientnet"):  # fmt: skip
         graftwerk.run(make(str(folder), data, tmp_path))
 
 

@@ -54,7 +54,9 @@ def read_eml(path: str, content: bytes) -> Document:
 
     message = message_from_bytes(content, policy=policy.default)
     if not isinstance(message, EmailMessage) or not message.keys():
-        raise BadFile(f"{Path(path).name!r} is no message: it has no header.", "Check what it is.")
+        raise BadFile(
+            f"{Path(path).name!r} is not a message: it has no header.", "Check what it is."
+        )
     assembly = Assembly(limits.DOCUMENT_TEXT)
     assembly.heading(1, str(message.get("Subject", "")))
     headers = [(name, str(message.get(name, ""))) for name in ("From", "To", "Cc", "Date")]
@@ -88,7 +90,7 @@ def _content(part: MIMEPart, assembly: Assembly) -> str:
 def read_ipynb(path: str, content: bytes) -> Document:
     """Read a notebook: text as Markdown, code and text output as listings."""
     name = Path(path).name
-    bad = BadFile(f"{name!r} is no notebook.", "Open it in Jupyter and save it again.")
+    bad = BadFile(f"{name!r} is not a notebook.", "Open it in Jupyter and save it again.")
     try:
         notebook = files.parse_json(raw.decode(content, name).encode())
     except ValueError as error:

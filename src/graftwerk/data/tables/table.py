@@ -162,11 +162,11 @@ def read_table(
         table = _as_table(path, sheets, reading, cells)
     else:
         raise BadFile(
-            f"{path.name!r} is no table that can be read.",
+            f"{path.name!r} is not a table that can be read.",
             f"Give a folder of class folders, a zip of one, or {' '.join(SUFFIXES)}.",
         )
     if not table.places:
-        raise BadInput(f"{path.name} holds no row.", "Give a table with rows.")
+        raise BadInput(f"{path.name} contains no row.", "Give a table with rows.")
     return table
 
 
@@ -361,7 +361,7 @@ def _read_json(path: Path, text: str, encoding: str) -> Table:
         raise BadFile(f"{path.name!r} is not JSON: {error}.", _JSON_FORM) from error
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            raise BadFile(f"item {number:,} of {path.name!r} holds no JSON object.", _JSON_FORM)
+            raise BadFile(f"item {number:,} of {path.name!r} contains no JSON object.", _JSON_FORM)
     return _from_objects(path, rows, [f"item {n}" for n in range(1, len(rows) + 1)], encoding)
 
 
@@ -417,7 +417,7 @@ def json_objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
     for line, row in rows:
         if not isinstance(row, dict):
             shown = str(row)[:80]
-            raise BadFile(f"line {line:,} of {path} holds no JSON object: {shown!r}.", "Fix it.")
+            raise BadFile(f"line {line:,} of {path} contains no JSON object: {shown!r}.", "Fix it.")
     return rows
 
 

@@ -209,7 +209,7 @@ class ServerWriter:
 
     def _malformed(self, body: bytes) -> WriterFailed:
         return WriterFailed(
-            f"{self.name} sent what is no chat completion: {_short(body.decode(errors='replace'))}",
+            f"{self.name} did not send a chat completion: {_short(body.decode(errors='replace'))}",
             "See whether it is an OpenAI-compatible server, and whether the address ends in /v1.",
         )
 
@@ -232,7 +232,7 @@ def _endpoint(address: str) -> str:
     try:
         url = httpx.URL(address)
     except httpx.InvalidURL as error:
-        raise BadInput(f"writer {address!r} is no address: {error}.", _ADDRESS_HINT) from None
+        raise BadInput(f"writer {address!r} is not an address: {error}.", _ADDRESS_HINT) from None
     if not url.host or url.userinfo or url.query or url.fragment:
         raise BadInput(
             "the writer's address holds a name and password, a query, or no host.", _ADDRESS_HINT

@@ -118,7 +118,10 @@ def test_no_path_may_be_empty(command) -> None:
         (["recipe", "run", "judge", "--tiny"], "--out is missing: folder"),
         (["recipe", "run", "judge", "--out"], "--out requires an argument"),
         (["recipe", "run", "judge", "-o"], "-o requires an argument"),
-        (["invert"], "--to is missing: an image's file, class=NAME or text=SENTENCE."),
+        (
+            ["invert"],
+            "--to is missing: an image file, class=NAME or text=SENTENCE to move towards.",
+        ),
     ],
     ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
 )

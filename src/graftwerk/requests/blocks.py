@@ -31,9 +31,9 @@ class BlocksRender(Request["graftwerk.blocks.results.BlocksData"]):
         default=None,
         ge=1,
         le=4,
-        description="number of objects of each scene; default: one to four",
+        description="number of objects in each scene; default: one to four",
     )
-    out: PathField = Field(description="folder to write; new or empty")
+    out: PathField = Field(description="output folder; new or empty")
 
 
 class BlocksShow(Request["graftwerk.blocks.results.BlocksSheet"]):
@@ -43,51 +43,54 @@ class BlocksShow(Request["graftwerk.blocks.results.BlocksSheet"]):
         default=0,
         ge=0,
         lt=2**63,
-        description="number of the scene in the seed's world, as `graft blocks render` counts them",
+        description="index of the scene for this --seed, as counted by `graft blocks render`",
         json_schema_extra=POSITIONAL,
     )
     size: SceneSide = 256
-    out: PathField = path_field(default=Path("scene.png"), description="PNG file to write")
+    out: PathField = path_field(default=Path("scene.png"), description="output file (PNG)")
 
 
 JudgeFolder = Annotated[
     Path | None,
     Field(
-        description="result of the recipe judge, which names what was generated (for diffusion); "
-        "default: the built-in one"
+        description=(
+            "folder of a trained judge, which classifies generated images (for diffusion); "
+            "default: the built-in one"
+        )
     ),
 ]
 
 
 class RecipeList(Request["graftwerk.blocks.results.RecipeList"]):
-    """List the recipes that train the built-in models, and what each aims at."""
+    """List the recipes that train the built-in models, with the target of each."""
 
 
 class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
-    """Train a built-in model from nothing, or go on where a former run was stopped."""
+    """Train a built-in model from scratch, or resume an earlier run."""
 
     name: str = Field(description="name of the recipe", json_schema_extra=POSITIONAL)
     out: Output[PathField] = Field(
-        description="folder for the model, its log and checkpoints; kept for resuming"
+        description="folder for the model, its log and its checkpoints; a later run resumes from it"
     )
     minutes: Training[float | None] = Field(
         default=None,
         gt=0,
         le=limits.TRAINING_MINUTES,
-        description="stop after so long; run again to go on",
+        description="stop after this many minutes; run the command again to resume",
     )
     steps: Training[int | None] = Field(
         default=None,
         ge=1,
         le=limits.TRAINING_STEPS,
-        description="steps in all; default: the recipe's own",
+        description="total steps; default: the recipe's own",
     )
     batch: Training[int | None] = Field(
         default=None,
         ge=1,
         le=limits.BATCH,
-        description="items a step; default: the recipe's own, which suits two cores. A GPU is "
-        "kept busy by 512 or more",
+        description=(
+            "batch size; default: the recipe's own, which suits two cores. Use 512 or more on a GPU"
+        ),
     )
     learning_rate: Training[float | None] = Field(
         default=None, gt=0, le=1, description="peak learning rate; default: the recipe's own"
@@ -96,13 +99,14 @@ class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
         default=None,
         ge=8,
         le=limits.SCENES,
-        description="different scenes or series; default: the recipe's own",
+        description="number of training scenes or series; default: the recipe's own",
     )
     precision: Training[Literal["auto", "float32", "bfloat16"]] = Field(
-        default="auto", description="of the arithmetic; auto: bfloat16 where the device has it"
+        default="auto",
+        description="floating-point precision; auto: bfloat16 if the device supports it",
     )
     tiny: Training[bool] = Field(
-        default=False, description="a very small model on few scenes, to try the recipe"
+        default=False, description="train a very small model on a few scenes, to try the recipe"
     )
     clip: Advanced[OptionalPath] = path_field(
         default=None,
@@ -124,12 +128,12 @@ class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
 
 
 class RecipeEval(Request["graftwerk.blocks.results.RecipeEvaluation"]):
-    """Measure a trained model on scenes or series that it has never seen."""
+    """Evaluate a trained model on held-out scenes or series."""
 
     name: str = Field(description="name of the recipe", json_schema_extra=POSITIONAL)
     model: OptionalPath = path_field(
         default=None,
-        description="folder that `graft recipe run` wrote; default: the built-in model",
+        description="folder written by `graft recipe run`; default: the built-in model",
     )
     count: int = Field(
         default=1_000, ge=8, le=limits.SCENES, description="number of held-out scenes or series"

@@ -25,21 +25,25 @@ if TYPE_CHECKING:
 class Classify(
     TableRequest["graftwerk.models.results.Classification | graftwerk.finetune.results.Predictions"]
 ):
-    """Classify images or texts by labels of your own or a model's classes, without training."""
+    """Classify images or texts by your own labels or a model's classes, without training."""
 
     pictures: PathTexts = path_field(
         default=[],
-        description="image files, and folders whose images are all taken; or texts, text files, "
-        "tables, or - for one text per line on standard input",
+        description=(
+            "image files or folders of images; or texts, text files, tables, or - for one "
+            "text per line on standard input"
+        ),
         json_schema_extra=POSITIONAL,
     )
     labels: list[str] = Field(
         default_factory=list,
-        description='labels, divided by commas: "a red cube,a blue cone" (default: the classes of '
-        "the model's own, where it is a classifier)",
+        description=(
+            'labels, separated by commas: "a red cube,a blue cone" (default: the model\'s own '
+            "classes, if it is a classifier)"
+        ),
     )
     labels_file: OptionalPath = path_field(
-        default=None, description="file with one label a line, instead"
+        default=None, description="file with one label per line, instead of --labels"
     )
     encoder: Annotated[
         PathText,
@@ -50,31 +54,39 @@ class Classify(
     ] = path_field(DEFAULT_IMAGE_ENCODER)
     templates: list[str] = Field(
         default_factory=list,
-        description='prompt with {} in the place of the label, such as "a photo of {}"; the mean '
-        "of several is taken (default: those that suit the encoder)",
+        description=(
+            'prompt with {} in place of the label, such as "a photo of {}"; several are '
+            "averaged (default: templates that suit the encoder)"
+        ),
     )
-    k: int = Field(default=3, ge=1, le=limits.HITS, description="labels to tell for each image")
+    k: int = Field(
+        default=3, ge=1, le=limits.HITS, description="number of labels to report for each image"
+    )
     content: Data[list[str]] = Field(
-        default=[], description="column of a table that is read, may be given again (texts)"
+        default=[], description="table column to read; repeatable (texts)"
     )
     target: Data[str | None] = Field(
         default=None,
-        description="column with the right label, where it is known, to measure (texts)",
+        description="column with the true label, to measure accuracy (texts)",
     )
     threshold: float | None = Field(
-        default=None, ge=0, le=1, description="give no label below this probability (texts)"
+        default=None, ge=0, le=1, description="abstain below this probability (texts)"
     )
     out: OptionalPath = path_field(
         default=None,
-        description="file to write, with the columns of the table and every label's probability: "
-        ".csv, .jsonl or .parquet (texts)",
+        description=(
+            "output file with the table's columns and every label's probability: .csv, .jsonl"
+            " or .parquet (texts)"
+        ),
     )
     calibrate: OptionalPath = path_field(
         default=None,
-        description="labelled images to fit the probabilities to: a folder with metadata.jsonl "
-        "(label, or caption with one of the labels in it) or with a folder for each label",
+        description=(
+            "labelled images to calibrate the probabilities on: a folder with metadata.jsonl "
+            "(label, or a caption that contains one label) or with one folder per label"
+        ),
     )
     calibration: OptionalPath = path_field(
         default=None,
-        description="JSON file that keeps the fit: written with --calibrate, else read",
+        description="JSON file of the calibration: written with --calibrate, otherwise read",
     )

@@ -12,56 +12,74 @@ if TYPE_CHECKING:
 
 
 class ConditionList(Request["graftwerk.conditions.results.ConditionKinds"]):
-    """List the kinds of condition, and by what each is made of an image."""
+    """List the kinds of condition, and how each is computed from an image."""
 
 
 class MakeCondition(Request["graftwerk.conditions.results.ConditionResult"]):
-    """Make a condition (edges, lines, depth, ...) of an image or of a Blocks scene."""
+    """Make a condition map (edges, lines, depth, ...) from an image or a Blocks scene."""
 
     kind: str = Field(
-        description="canny, hough, scribble, pose, segmentation, normals, depth, lineart; all: "
-        "the eight on one sheet",
+        description=(
+            "canny, hough, scribble, pose, segmentation, normals, depth, lineart; all: all "
+            "eight on one contact sheet"
+        ),
         json_schema_extra=POSITIONAL,
     )
     image: OptionalPathText = path_field(
-        default=None, description="the image; none with --scene", json_schema_extra=POSITIONAL
+        default=None, description="image file; omit it with --scene", json_schema_extra=POSITIONAL
     )
-    out: PathField = path_field(default=Path("condition.png"), description="PNG file to write")
+    out: PathField = path_field(default=Path("condition.png"), description="output file (PNG)")
     scene: int | None = Field(
         default=None,
         ge=0,
         lt=2**63,
-        description="make it exactly, of this scene of the Blocks world of --seed",
+        description="make the exact map of this scene of the Blocks world (see --seed)",
     )
-    size: SceneSide = Field(default=256, description="side in pixels, with --scene")
+    size: SceneSide = Field(default=256, description="side length in pixels, with --scene")
     finished: bool = Field(
         default=False,
-        description="IMAGE is a finished map (or, for scribble, a drawing): check it and write it "
-        "in the form that control branches read",
+        description=(
+            "IMAGE is already a condition map (or, for scribble, a drawing): check it and "
+            "write it in the format that control branches read"
+        ),
     )
     estimator: OptionalPathText = path_field(
         default=None,
-        description="transformers model to read the image with, a folder or hub id "
-        "NAME@REVISION; for depth, normals, segmentation and pose",
+        description=(
+            "transformers model that estimates the map, a folder or hub id NAME@REVISION; for"
+            " depth, normals, segmentation and pose"
+        ),
     )
-    stages: bool = Field(default=False, description="canny: write each step on one sheet")
+    stages: bool = Field(default=False, description="canny: write every step on one contact sheet")
     thresholds: str = Field(
         default="0.1,0.3",
-        description="canny: LOW,HIGH as fractions of the largest slope (at most 1) or as slopes "
-        "(above 1), or auto",
+        description=(
+            "canny: LOW,HIGH as fractions of the largest gradient (at most 1) or as gradients"
+            " (above 1), or auto"
+        ),
     )
-    sigma: float = Field(default=1.4, gt=0, le=100, description="canny: of the Gaussian, in pixels")
-    kernel: int = Field(default=5, ge=1, le=999, description="canny: side of the Gaussian, odd")
+    sigma: float = Field(
+        default=1.4,
+        gt=0,
+        le=100,
+        description="canny: standard deviation of the Gaussian, in pixels",
+    )
+    kernel: int = Field(
+        default=5, ge=1, le=999, description="canny: side length of the Gaussian kernel; odd"
+    )
 
 
 class EvalEdges(Request["graftwerk.conditions.results.EdgeEvaluation"]):
-    """Measure Canny's edges against boundaries that people drew (ODS, OIS, AP)."""
+    """Evaluate Canny edges against boundaries drawn by people (ODS, OIS, AP)."""
 
     data: PathField = Field(
-        description="zip file or folder: images, and beside each NAME.npz with `boundaries` "
-        "[people height width]",
+        description=(
+            "zip file or folder of images, each with a NAME.npz that holds `boundaries` "
+            "[people height width]"
+        ),
         json_schema_extra=POSITIONAL,
     )
     plain: bool = Field(
-        default=False, description="grey image at one scale, as in `graft condition canny`"
+        default=False,
+        description="use the grayscale image at one scale, as `graft condition canny` does",
     )

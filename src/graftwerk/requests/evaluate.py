@@ -26,21 +26,25 @@ if TYPE_CHECKING:
 
 
 class EvalAlignment(TableRequest["graftwerk.metrics.results.AlignmentEvaluation"]):
-    """Measure whether similar things lie close: captions and images, and neighbours alike."""
+    """Measure whether similar items are close: captions and images, and nearest neighbours."""
 
     data: PathField = Field(
-        description="folder of images with metadata.jsonl (file_name, caption, attributes), as "
-        "`graft blocks render` writes it, or with a folder for each label; for texts a table "
-        "with a column text",
+        description=(
+            "folder of images with metadata.jsonl (file_name, caption, attributes), as "
+            "written by `graft blocks render`, or with one folder per label; for texts, a "
+            "table with a column text"
+        ),
         json_schema_extra=POSITIONAL,
     )
     encoder: EncoderName = path_field(DEFAULT_IMAGE_ENCODER)
     layer: Layer = None
-    k: int = Field(default=10, ge=1, le=1_000, description="neighbours that are looked at")
+    k: int = Field(
+        default=10, ge=1, le=1_000, description="number of nearest neighbours to compare"
+    )
 
 
 class EvalRetrieval(Request["graftwerk.metrics.results.RetrievalEvaluation"]):
-    """Measure search on a file of paragraphs with questions."""
+    """Evaluate search on a file of paragraphs with questions."""
 
     file: PathField = Field(
         description="JSON: [{id, text, questions: [{question, answers}]}]",
@@ -51,32 +55,38 @@ class EvalRetrieval(Request["graftwerk.metrics.results.RetrievalEvaluation"]):
 
 
 class EvalSimilarity(TableRequest["graftwerk.metrics.results.SimilarityEvaluation"]):
-    """Measure an encoder by the rank correlation of its cosines with human judgements."""
+    """Evaluate an encoder by the rank correlation of its cosines with human judgements."""
 
-    file: PathField = Field(description="table: text, text, score", json_schema_extra=POSITIONAL)
+    file: PathField = Field(
+        description="table with the columns text, text, score", json_schema_extra=POSITIONAL
+    )
     encoder: EncoderName = path_field(DEFAULT_ENCODER)
     layer: Layer = None
 
 
 class EvalAnswers(Request["graftwerk.metrics.results.AnswersEvaluation"]):
-    """Measure answers on a file of questions, some not answerable, beside a plain baseline."""
+    """Evaluate answers on a file of questions, some unanswerable, beside a simple baseline."""
 
     file: PathField = Field(
-        description="JSON: [{id, title, text, questions: [{question, answers}]}]; with --documents "
-        "[{question, answers, sentence}]: answers empty where the documents hold none, "
-        "sentence: words of the sentence that answers",
+        description=(
+            "JSON: [{id, title, text, questions: [{question, answers}]}]; with --documents "
+            "[{question, answers, sentence}], with empty answers if the documents hold none, "
+            "and sentence: words of the sentence that answers"
+        ),
         json_schema_extra=POSITIONAL,
     )
     documents: PathField | None = Field(
-        default=None, description="file or folder that the questions are asked of"
+        default=None, description="file or folder to answer the questions from"
     )
     encoder: EncoderName = path_field(DEFAULT_ENCODER)
     writer: PathText = path_field(default="extractive", description="as in `graft ask`")
-    writer_model: str | None = Field(default=None, description="model name to ask the server for")
+    writer_model: str | None = Field(
+        default=None, description="model name to request from the server"
+    )
     k: HitCount = Field(default=5, description="passages offered to the writer")
     held_out: float = Field(
         default=0.25,
         ge=0,
         lt=1,
-        description="share of paragraphs left out, so that their questions have no answer",
+        description="share of paragraphs to leave out, so that their questions have no answer",
     )

@@ -35,22 +35,30 @@ if TYPE_CHECKING:
 Target = Annotated[
     str | None,
     Field(
-        description="column of the labels, or several 0/1 columns separated by commas; default: "
-        "one called label, target, class, ..."
+        description=(
+            "column of the labels, or several 0/1 columns separated by commas; default: the "
+            "column named label, target, class, ..."
+        )
     ),
 ]
-_CONTENT = "column that is read, may be given again; default: all that fit the model"
+_CONTENT = "column to read; repeatable; default: all that suit the model"
 TaskName = Annotated[
     Literal["auto", "class", "labels", "number"],
-    Field(description="one class, any number of labels, or a number; auto: what they look like"),
+    Field(
+        description=(
+            "predict one class, any number of labels, or a number; auto: decided from the values"
+        )
+    ),
 ]
 
 
 MissingLabels = Annotated[
     Literal["ask", "drop", "learn"],
     Field(
-        description="labels written NA, N/A, null, None, - in a table: ask (an error that counts "
-        "them), drop these rows, or learn them as a class"
+        description=(
+            "what to do with labels NA, N/A, null, None and - in a table: ask (stop with an "
+            "error that counts them), drop these rows, or learn them as a class"
+        )
     ),
 ]
 
@@ -59,8 +67,10 @@ class _Fitting(TableRequest[R_co]):
     """What `fit` and `compare` share."""
 
     data: PathText = Field(
-        description="a folder of class folders, a zip of one, or a table: .csv .tsv .jsonl .xlsx "
-        ".parquet, or a folder that datasets.save_to_disk wrote",
+        description=(
+            "folder with one folder per class, a zip of one, a table (.csv .tsv .jsonl .xlsx "
+            ".parquet), or a folder written by datasets.save_to_disk"
+        ),
         json_schema_extra=POSITIONAL,
     )
     model: EncoderName = path_field(DEFAULT_ENCODER)
@@ -69,48 +79,55 @@ class _Fitting(TableRequest[R_co]):
     task: TaskName = "auto"
     missing: Data[MissingLabels] = "ask"
     test: Data[OptionalPathText] = path_field(
-        default=None, description="data to test on, in the form of DATA; default: a share of DATA"
+        default=None, description="test data, in the same format as DATA; default: a share of DATA"
     )
     test_share: Data[float] = Field(
-        default=0.2, gt=0, le=0.9, description="of DATA, where --test names none"
+        default=0.2, gt=0, le=0.9, description="share of DATA to test on, without --test"
     )
     validation_share: Data[float] = Field(
-        default=0.15, gt=0, le=0.9, description="of the rest, to stop a training and to choose"
+        default=0.15,
+        gt=0,
+        le=0.9,
+        description="share of the rest for early stopping and model selection",
     )
     balance: Data[bool] = Field(
-        default=False, description="let rare classes weigh as much as common ones"
+        default=False, description="give rare classes as much weight as common ones"
     )
     layer: Layer = None
     rank: LowRank[int] = Field(
-        default=8, ge=1, le=4096, description="of LoRA's update of each matrix"
+        default=8, ge=1, le=4096, description="rank of LoRA's update of each matrix"
     )
     alpha: LowRank[float] = Field(
         default=16.0, gt=0, le=65_536, description="LoRA's scale is alpha / rank"
     )
     dropout: LowRank[float] = Field(
-        default=0.0, ge=0, lt=1, description="of LoRA's input, in training"
+        default=0.0, ge=0, lt=1, description="dropout on LoRA's input during training"
     )
     lora_plus: LowRank[float] = Field(
         default=1.0,
         ge=1,
         le=1_000,
-        description="times that LoRA's B learns faster than its A (LoRA+)",
+        description="ratio of the learning rates of LoRA's B and A (LoRA+)",
     )
     targets: LowRank[list[str]] = Field(
         default=[],
-        description="end of the name of a layer that gets LoRA, may be given again; default: "
-        "attention and MLP projections",
+        description=(
+            "suffix of the names of layers that get LoRA; repeatable; default: attention and "
+            "MLP projections"
+        ),
     )
     top: Training[int | None] = Field(
         default=None,
         ge=1,
         le=limits.FOLDER_DEPTH,
-        description="train only so many of the last layers; what lies below is computed once",
+        description=(
+            "train only this many of the last layers; the output of those below is computed once"
+        ),
     )
     epochs: Training[float] = Field(
         default=6.0, gt=0, le=10_000, description="passes over the data at most"
     )
-    batch: Training[int] = Field(default=32, ge=1, le=limits.BATCH, description="examples per step")
+    batch: Training[int] = Field(default=32, ge=1, le=limits.BATCH, description="batch size")
     learning_rate: Training[float | None] = Field(
         default=None,
         gt=0,
@@ -121,11 +138,17 @@ class _Fitting(TableRequest[R_co]):
         default=1,
         ge=1,
         le=9,
-        description="learning rates that compare and auto try LoRA and full at, each three times "
-        "the next one, around the highest, and LoRA+; the best on validation examples is kept",
+        description=(
+            "number of learning rates at which compare and auto try LoRA and full "
+            "fine-tuning, a factor of three apart, and LoRA+; the best on validation examples"
+            " is selected"
+        ),
     )
     patience: Training[int] = Field(
-        default=4, ge=1, le=1_000, description="validations without a better score before it stops"
+        default=4,
+        ge=1,
+        le=1_000,
+        description="validations without improvement before training stops",
     )
 
 
@@ -137,46 +160,56 @@ class Fit(
     task: Literal["auto", "class", "labels", "number", "generate", "write"] = Field(
         # type: ignore[assignment]
         default="auto",
-        description="of labelled data: one class, any number of labels, or a number (auto: what "
-        "they look like); generate and write, with --how lora: the same as `graft lora train`",
+        description=(
+            "predict one class, any number of labels, or a number (auto: decided from the "
+            "values); generate and write, with --how lora: the same as `graft lora train`"
+        ),
     )
     layer: Advanced[int | Literal["all"] | None] = Field(
         # type: ignore[assignment]
         default=None,
-        description="take this hidden layer instead of the last (0: embeddings), or all, joined "
-        "(all: with --how linear)",
+        description=(
+            "use this hidden layer instead of the last (0: embeddings), or all concatenated "
+            "(all: with --how linear)"
+        ),
     )
     how: Literal["linear", "lora", "full", "auto"] = Field(
         default="linear",
-        description="linear: a head on frozen features; lora: small updates; full: all weights; "
-        "auto: the cheapest that is as good as the best within --minutes",
+        description=(
+            "linear: a head on frozen features; lora: low-rank updates; full: all weights; "
+            "auto: the cheapest method that scores as well as the best, within --minutes"
+        ),
     )
-    out: Output[PathField] = Field(description="folder to write; new, empty, or a former result")
+    out: Output[PathField] = Field(description="output folder; new, empty, or an earlier result")
     sweep: Advanced[bool] = Field(
         default=False,
-        description="try every hidden layer, and all joined, and keep the best (linear)",
+        description=(
+            "try every hidden layer and all of them concatenated, and select the best (linear)"
+        ),
     )
     minutes: Training[float] = Field(
-        default=10.0, gt=0, le=limits.TRAINING_MINUTES, description="time that auto may spend"
+        default=10.0, gt=0, le=limits.TRAINING_MINUTES, description="time limit of auto, in minutes"
     )
     steps: Training[int] = Field(
         default=400,
         ge=1,
         le=limits.TRAINING_STEPS,
-        description="of the optimizer (generate, write)",
+        description="optimizer steps (generate, write)",
     )
     caption: Data[str | None] = Field(
         default=None,
         max_length=limits.PROMPT_CHARACTERS,
-        description="of all images (generate); default: metadata.jsonl or NAME.txt beside each",
+        description=(
+            "caption for all images (generate); default: metadata.jsonl or NAME.txt next to each"
+        ),
     )
 
 
 class LoraTrain(Request["graftwerk.finetune.results.LoraTrainResult"]):
-    """Train a LoRA on the task that a model was made for: images of a style, texts of a manner."""
+    """Train a LoRA on a model's own task: images of a style, or texts in a style."""
 
     data: PathText = Field(
-        description="generate: folder of a handful of images with captions; write: text file",
+        description="generate: folder of a few images with captions; write: text file",
         json_schema_extra=POSITIONAL,
     )
     task: Literal["generate", "write"] = Field(
@@ -189,29 +222,35 @@ class LoraTrain(Request["graftwerk.finetune.results.LoraTrainResult"]):
     caption: Data[str | None] = Field(
         default=None,
         max_length=limits.PROMPT_CHARACTERS,
-        description="of all images (generate); default: metadata.jsonl or NAME.txt beside each",
+        description=(
+            "caption for all images (generate); default: metadata.jsonl or NAME.txt next to each"
+        ),
     )
-    out: Output[PathField] = Field(description="folder to write; new, empty, or a former result")
+    out: Output[PathField] = Field(description="output folder; new, empty, or an earlier result")
     steps: Training[int] = Field(
-        default=400, ge=1, le=limits.TRAINING_STEPS, description="of the optimizer"
+        default=400, ge=1, le=limits.TRAINING_STEPS, description="optimizer steps"
     )
     batch: Training[int] = Field(
-        default=8, ge=1, le=limits.BATCH, description="images or windows per step"
+        default=8, ge=1, le=limits.BATCH, description="batch size, in images or text windows"
     )
     learning_rate: Training[float] = Field(
         default=5e-4, gt=0, le=1, description="peak learning rate"
     )
-    rank: LowRank[int] = Field(default=8, ge=1, le=4096, description="of the update of each matrix")
+    rank: LowRank[int] = Field(
+        default=8, ge=1, le=4096, description="rank of the update of each matrix"
+    )
     alpha: LowRank[float] = Field(
-        default=16.0, gt=0, le=65_536, description="the scale is alpha / rank"
+        default=16.0, gt=0, le=65_536, description="scaling numerator: the scale is alpha / rank"
     )
     dropout: LowRank[float] = Field(
-        default=0.0, ge=0, lt=1, description="of LoRA's input, in training"
+        default=0.0, ge=0, lt=1, description="dropout on LoRA's input during training"
     )
     targets: LowRank[list[str]] = Field(
         default=[],
-        description="end of the name of a layer that gets LoRA, may be given again; default: "
-        "attention and MLP projections",
+        description=(
+            "suffix of the names of layers that get LoRA; repeatable; default: attention and "
+            "MLP projections"
+        ),
     )
 
 
@@ -219,17 +258,22 @@ class Compare(_Fitting["graftwerk.finetune.results.FitComparison"]):
     """Measure linear, LoRA and full fine-tuning side by side on the same data, and recommend."""
 
     out: Output[PathField] = path_field(
-        default=Path("compare"), description="folder for the image and the figures"
+        default=Path("compare"), description="output folder for the plot and the figures"
     )
     old: Data[OptionalPath] = path_field(
         default=None,
-        description="a linear head fitted before on the same model: what may be forgotten; "
-        "default: of a model of images and texts, zero-shot of rendered objects",
+        description=(
+            "linear head fitted earlier on the same model, to measure forgetting; default: "
+            "for a joint encoder of images and texts, zero-shot classification of rendered "
+            "objects"
+        ),
     )
     old_data: Data[OptionalPathText] = path_field(
         default=None,
-        description="labelled data for the old head; alone: images that a model of images and "
-        "texts names by their labels (zero-shot)",
+        description=(
+            "labelled data for the old head; without --old: images for zero-shot "
+            "classification by a joint encoder"
+        ),
     )
 
 
@@ -237,118 +281,135 @@ class Predict(TableRequest["graftwerk.finetune.results.Predictions"]):
     """Predict with a model that `graft fit` saved."""
 
     fit: PathField = Field(
-        description="folder that `graft fit` wrote", json_schema_extra=POSITIONAL
+        description="folder written by `graft fit`", json_schema_extra=POSITIONAL
     )
     inputs: list[str] = Field(
         min_length=1,
-        description="texts, files of texts or images, or a table; - reads lines from stdin",
+        description="texts, text files, image files, or a table; - reads lines from standard input",
         json_schema_extra=POSITIONAL,
     )
     model: OptionalPathText = path_field(
-        default=None, description="folder of the frozen model, if it has moved"
+        default=None, description="folder of the frozen model, if it was moved"
     )
     target: Target = Field(default=None)
     threshold: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="abstain below this probability; for labels: predict those above it "
-        "(default: the most probable class, labels above 0.5)",
+        description=(
+            "abstain below this probability; for several labels: predict those above it "
+            "(default: the most probable class, or labels above 0.5)"
+        ),
     )
     out: OptionalPath = path_field(
         default=None,
-        description="file to write, with the columns of the table and every class's probability: "
-        ".csv, .jsonl or .parquet",
+        description=(
+            "output file with the table's columns and every class's probability: .csv, .jsonl"
+            " or .parquet"
+        ),
     )
 
 
 class FitExport(Request["graftwerk.finetune.results.FitExported"]):
-    """Write the head of a fit as an ONNX graph, which other runtimes read."""
+    """Export the head of a fit as an ONNX graph, which other runtimes read."""
 
     fit: PathField = Field(
-        description="folder that `graft fit` wrote", json_schema_extra=POSITIONAL
+        description="folder written by `graft fit`", json_schema_extra=POSITIONAL
     )
-    out: PathField = Field(description="file to write: .onnx")
+    out: PathField = Field(description="output file (.onnx)")
     model: OptionalPathText = path_field(
-        default=None, description="folder of the frozen model, if it has moved"
+        default=None, description="folder of the frozen model, if it was moved"
     )
 
 
 class EvalFit(TableRequest["graftwerk.finetune.results.FitEvaluation"]):
-    """Measure what `graft fit` made on labelled data; what it has learned from is left out."""
+    """Evaluate a fit on labelled data; rows it was trained on are left out."""
 
     fit: PathField = Field(
-        description="folder that `graft fit` wrote", json_schema_extra=POSITIONAL
+        description="folder written by `graft fit`", json_schema_extra=POSITIONAL
     )
-    data: PathText = Field(description="labelled data as for fit", json_schema_extra=POSITIONAL)
+    data: PathText = Field(
+        description="labelled data, as for `graft fit`", json_schema_extra=POSITIONAL
+    )
     target: Target = Field(default=None)
     content: list[str] = Field(default=[], description=_CONTENT)
     missing: MissingLabels = "ask"
     model: OptionalPathText = path_field(
-        default=None, description="folder of the frozen model, if it has moved"
+        default=None, description="folder of the frozen model, if it was moved"
     )
 
 
 class Forecast(TableRequest["graftwerk.forecast.results.ForecastResult"]):
-    """Forecast a time series, with quantiles, and measure it on the end of its history."""
+    """Forecast a time series with quantiles, and backtest on the end of its history."""
 
     table: PathField = Field(
-        description="a table with a row for each time: .csv .tsv .jsonl .xlsx .parquet",
+        description="table with one row per time step: .csv .tsv .jsonl .xlsx .parquet",
         json_schema_extra=POSITIONAL,
     )
     target: Data[str | None] = Field(
-        default=None, description="column to forecast; default: the only one of numbers"
+        default=None, description="column to forecast; default: the only numeric column"
     )
     horizon: int = Field(
-        default=24, ge=1, le=limits.FORECAST, description="values to forecast, steps of the table"
+        default=24, ge=1, le=limits.FORECAST, description="number of steps to forecast"
     )
     model: PathText = path_field(
         DEFAULT_FORECASTER,
-        description="builtin/series, a folder of PatchTST or TimesFM (2.0, 2.5), a hub id "
-        "NAME@REVISION, or what --save wrote",
+        description=(
+            "builtin/series, a folder of PatchTST or TimesFM (2.0, 2.5), a hub id "
+            "NAME@REVISION, or a folder written with --save"
+        ),
     )
     season: Data[int | None] = Field(
         default=None,
         ge=1,
         le=limits.SEASON,
-        description="steps of a season, 1 for none; default: found from the series",
+        description="length of a season in steps, 1 for none; default: estimated from the series",
     )
     covariates: Data[list[str]] = Field(
         default=[],
-        description="column that is known ahead too, may be given again; its coming values stand "
-        "in rows with an empty target",
+        description=(
+            "column whose future values are known; repeatable; give them in rows with an "
+            "empty target"
+        ),
     )
     time: Data[str | None] = Field(
-        default=None, description="column of times; default: found by what the columns hold"
+        default=None, description="column of timestamps; default: detected"
     )
     gaps: Data[Literal["refuse", "fill"]] = Field(
-        default="refuse", description="missing times or values: refuse, or fill by straight lines"
+        default="refuse",
+        description="missing times or values: refuse, or fill by linear interpolation",
     )
     calibrate: bool = Field(
         default=True,
-        description="scale intervals by the model's errors earlier in the same series",
+        description="scale the intervals by the model's errors earlier in the same series",
     )
     how: Literal["zero-shot", "linear", "lora", "full"] = Field(
         default="zero-shot",
-        description="zero-shot: the model as it is; linear, lora, full: first fit its last layer, "
-        "small updates or all weights to the series",
+        description=(
+            "zero-shot: the model as it is; linear, lora, full: first fit its last layer, "
+            "low-rank updates, or all weights to the series"
+        ),
     )
     origins: int = Field(
         default=5,
         ge=0,
         le=1_000,
-        description="moments at the end of the history that the backtest forecasts from; 0: none",
+        description=(
+            "number of forecast origins in the backtest at the end of the history; 0: no backtest"
+        ),
     )
     steps: Training[int] = Field(
-        default=200, ge=1, le=limits.TRAINING_STEPS, description="optimizer steps of fitting"
+        default=200, ge=1, le=limits.TRAINING_STEPS, description="optimizer steps for fitting"
     )
     rank: LowRank[int] = Field(
-        default=8, ge=1, le=4096, description="of LoRA's update of each matrix"
+        default=8, ge=1, le=4096, description="rank of LoRA's update of each matrix"
     )
     out: Output[OptionalPath] = path_field(
-        default=None, description="table to write: .csv or .json"
+        default=None, description="output file for the forecast: .csv or .json"
     )
-    plot: Output[OptionalPath] = path_field(default=None, description="PNG file of the forecast")
+    plot: Output[OptionalPath] = path_field(
+        default=None, description="output file for the plot (PNG)"
+    )
     save: Output[OptionalPath] = path_field(
-        default=None, description="folder for what was fitted; --model reads it"
+        default=None, description="output folder for the fitted model, to be named with --model"
     )

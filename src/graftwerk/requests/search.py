@@ -41,71 +41,81 @@ class IndexAdd(TableRequest["graftwerk.search.results.IndexChange"]):
 
 
 class IndexStatus(Request["graftwerk.search.results.IndexState"]):
-    """Tell what an index holds and with which encoder it was made."""
+    """Show what an index contains and which encoder made it."""
 
     index: IndexFolder = path_field(DEFAULT_INDEX)
 
 
 class IndexVerify(Request["graftwerk.search.results.IndexCheck"]):
-    """Check every stored text, vector and byte of an index; measure the approximate search."""
+    """Check every stored text, vector and byte of an index, and measure the approximate search."""
 
     index: IndexFolder = path_field(DEFAULT_INDEX)
-    repair: bool = Field(default=False, description="fix what is damaged from the stored texts")
+    repair: bool = Field(default=False, description="rebuild damaged parts from the stored texts")
     sources: bool = Field(
         default=False,
-        description="also compare the stored files with those on the disk now; exit status 1 if "
-        "any differs, as for damage, though the index is sound: graft index add takes it in",
+        description=(
+            "also compare the index with the files on disk; exit status 1 if any file "
+            "differs, as for damage, although the index is sound (`graft index add` updates "
+            "it)"
+        ),
     )
 
 
 class IndexRemove(Request["graftwerk.search.results.IndexChange"]):
-    """Take files or whole folders out of an index; the files themselves stay."""
+    """Remove files or folders from an index; the files themselves stay."""
 
     paths: PathTexts = Field(
-        min_length=1, description="files and folders to take out", json_schema_extra=POSITIONAL
+        min_length=1,
+        description="files and folders to remove from the index",
+        json_schema_extra=POSITIONAL,
     )
     index: IndexFolder = path_field(DEFAULT_INDEX)
 
 
 class IndexRebuild(Request["graftwerk.search.results.IndexChange"]):
-    """Make vectors, full text and snapshot again from the stored texts."""
+    """Rebuild vectors, full text and snapshot from the stored texts."""
 
     index: IndexFolder = path_field(DEFAULT_INDEX)
     encoder: OptionalPathText = path_field(
-        default=None, description="change the index to this encoder"
+        default=None, description="switch the index to this encoder"
     )
     layer: Layer = None
 
 
 class Search(Request["graftwerk.search.results.SearchResult"]):
-    """Find passages and images by meaning, by words, or by both."""
+    """Find passages and images by meaning, by words, or both."""
 
     query: str = Field(
         min_length=1,
         max_length=limits.QUESTION_CHARACTERS,
-        description="text, or the path of an image file",
+        description="text, or path of an image file",
         json_schema_extra=POSITIONAL,
     )
     index: IndexFolder = path_field(DEFAULT_INDEX)
     k: HitCount = Field(default=10, description="number of hits")
     mode: Mode = Field(
-        default="hybrid", description="meaning and words, meaning alone, or words alone"
+        default="hybrid",
+        description="hybrid: by meaning and by words; vector: by meaning only; text: by words only",
     )
     exact: bool = Field(
-        default=False, description="compare with every vector; skip the first pass by bits"
+        default=False,
+        description="compare with every vector instead of preselecting by binary codes",
     )
     where: list[str] = Field(
         default_factory=list,
-        description="condition on path, name, kind, heading, page or line, e.g. 'path like %.md'; "
-        "all must hold",
+        description=(
+            "filter on path, name, kind, heading, page or line, such as 'path like %.md'; "
+            "repeatable, and all must match"
+        ),
     )
     sheet: OptionalPath = path_field(
-        default=None, description="PNG file for the images among the hits, side by side"
+        default=None,
+        description="output file (PNG) for a contact sheet of the images among the hits",
     )
 
 
 class Embed(TableRequest["graftwerk.search.results.Embedding"]):
-    """Turn texts or images into vectors."""
+    """Embed texts or images as vectors."""
 
     inputs: list[str] = Field(
         min_length=1,
@@ -116,13 +126,12 @@ class Embed(TableRequest["graftwerk.search.results.Embedding"]):
     layer: Layer = None
     role: Literal["query", "document"] = Field(
         default="document",
-        description="which prompt of the model's own configuration goes before a text",
+        description="which prompt of the model's configuration to prepend to each text",
     )
     content: list[str] = Field(
         default=[],
-        description="column of a table that is read, may be given again; default: all that fit "
-        "the encoder",
+        description="table column to read; repeatable; default: all that suit the encoder",
     )
     out: OptionalPath = path_field(
-        default=None, description="file to write: .npy or .parquet; else to stdout"
+        default=None, description="output file: .npy or .parquet; default: standard output"
     )

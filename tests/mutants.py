@@ -11,7 +11,6 @@ as the fault, its file and its tests are the same.
 
 import argparse
 import hashlib
-import json
 import os
 import shutil
 import signal
@@ -24,6 +23,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.state import State
 
 _LONGEST = 900  # seconds of the tests of one fault; alone they take some 30
 ROOT = Path(__file__).parents[1]
@@ -53,8 +54,11 @@ FOLDERS = "tests/unit/test_folders.py tests/unit/commands/test_ownership.py"
 DEADLINE = "models/language/deadline.py"
 
 MUTANTS = (
-    Mutant("no fsync of a file", "files.py", "            os.fsync(file.fileno())\n        temporary.replace", "            pass\n        temporary.replace", DURABILITY),
-    Mutant("no fsync of its folder", "files.py", "        sync_folder(path.parent)\n", "", DURABILITY),
+    Mutant("no fsync of a file", "files.py", "                    os.fsync(file.fileno())\n                temporary", "                    pass\n                temporary", DURABILITY),
+    Mutant("no fsync of its folder", "files.py", "                sync_folder(path.parent)\n", "", DURABILITY),
+    Mutant("leftovers of the killed stay", "files.py", "                if alone:\n                    path.unlink()", "                pass", "tests/unit/test_files.py"),
+    Mutant("files of the living go", "files.py", "                if alone:\n                    path.unlink()", "                path.unlink()", "tests/unit/test_files.py"),
+    Mutant("a name alone is ours", "files.py", "not found or path.name != _temporary_name(*found.groups()) or", "not found or", "tests/unit/test_files.py"),
     Mutant("no fsync in a folder", "folders.py", "                        os.fsync(file.fileno())", "                        pass", DURABILITY),
     Mutant("no fsync of inner folders", "folders.py", "                files.sync_folder(folder)", "                pass", DURABILITY),
     Mutant("no fsync after the exchange", "folders.py", "            raise\n    files.sync_folder(target.parent)", "            raise", DURABILITY),
@@ -130,7 +134,7 @@ MUTANTS = (
     Mutant("any folder is removed", "folders.py", "ours = kind_of(folder) is not None and not folder.is_symlink()", "ours = True", FOLDERS),
     Mutant("folders of the living are tidied", "folders.py", "if not alone or path.is_symlink():", "if path.is_symlink():", FOLDERS),
     Mutant("data in a replaced folder", "folders.py", "            if inside:", "            if False:", FOLDERS),
-    Mutant("the umask is not followed", "files.py", "        temporary.chmod(mode)\n", "", "tests/unit/test_files.py"),
+    Mutant("the umask is not followed", "files.py", "                temporary.chmod(mode)\n", "", "tests/unit/test_files.py"),
     Mutant("an image says where to write", "generation/provenance.py", "    if locations:", "    if False:", "tests/hostile/test_records.py"),
 )  # fmt: skip
 
@@ -209,10 +213,8 @@ def _key(mutant: Mutant) -> str:
     return hashlib.sha256(repr((mutant, texts)).encode()).hexdigest()
 
 
-def run(chosen: Sequence[Mutant], state: Path | None) -> Counter[str]:
+def run(chosen: Sequence[Mutant], known: State) -> Counter[str]:
     """Print and count the outcomes; the tests must pass without any fault first."""
-    lines = state.read_text("utf-8").splitlines() if state and state.exists() else []
-    known = {key: (found, by) for key, found, by in map(json.loads, lines)}
     counts: Counter[str] = Counter()
     for tests in dict.fromkeys(mutant.tests for mutant in chosen):
         here = [mutant for mutant in chosen if mutant.tests == tests]
@@ -220,15 +222,11 @@ def run(chosen: Sequence[Mutant], state: Path | None) -> Counter[str]:
             key = _key(mutant)
             if key not in known:
                 known[key] = outcome(mutant)
-                if state:
-                    with state.open("a", encoding="utf-8") as log:
-                        log.write(json.dumps([key, *known[key]]) + "\n")
             found, by = known[key]
             if mutant.old:
                 counts[found] += 1
                 print(f"{found:9} {mutant.name} ({mutant.file}) {by}", flush=True)
             elif found != "SURVIVED":
-                counts["tests that fail without any fault"] += 1
                 print(f"the tests fail without any fault: {by or tests}", flush=True)
                 break
     return counts
@@ -241,10 +239,8 @@ def main(words: list[str]) -> int:
     parser.add_argument("--state", type=Path)
     options = parser.parse_args(words)
     chosen = [m for m in MUTANTS if any(word in m.name for word in options.words or [""])]
-    if options.state:
-        options.state.mkdir(parents=True, exist_ok=True)
     _import_libraries()
-    counts = run(chosen, options.state and options.state / "mutants.jsonl")
+    counts = run(chosen, State(options.state and options.state / "mutants.jsonl"))
     left = len(chosen) - counts["killed"] - counts["hangs"]
     print(f"{len(chosen) - left} of {len(chosen)} killed, {counts['hangs']} by hanging")
     return int(left > 0)

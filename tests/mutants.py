@@ -83,7 +83,7 @@ MUTANTS = (
     Mutant("texts under another hash", "search/verify.py", "    if texts == sorted(", "    if True or texts == sorted(", "tests/unit/commands/test_index_verify.py"),
     Mutant("directions of another band", "conditions/kinds/canny.py", "[edges[rows]]", "[edges[: rows.stop - rows.start]]", "tests/unit/conditions/test_canny.py"),
     Mutant("a hash for ever", "models/integrity.py", "state.st_size, times)", "0, 0)", MODELS),
-    Mutant("NaN in a configuration", "models/checkpoint.py", "math.isfinite(value) and low", "not (value < low) and low" , MODELS),
+    Mutant("NaN in a configuration", "models/checkpoint.py", "math.isfinite(value) and low <= value <= high", "not value < low and not value > high", MODELS),
     Mutant("bounds of a configuration", "models/checkpoint.py", "low <= value <= high", "value <= high", MODELS),
     Mutant("seal unchecked", "files.py", 'content.get(_CHECKSUM, "") != _checksum_of(content)', "False", "tests/unit/adapters/test_bundle.py"),
     Mutant("unlisted weights", "adapters/manifest.py", "    _require_listed(folder, hashes)\n", "", "tests/unit/adapters/test_bundle.py"),

@@ -22,7 +22,7 @@ from graftwerk.models.hub import builtin_folder
 from graftwerk.models.language.openai_server import ServerWriter
 from graftwerk.types import Prompt
 
-SECONDS = 60  # of one attack; a longer one hangs
+SECONDS = 60  # of one server; a longer one hangs
 NUMBERS = [-1, 0, 1, 3, 0.5, 10**4, 10**6, 10**9, 10**30, 1e308, float("nan"), float("inf")]
 OTHERS = ["", "evil", "evil/x", "../..", "\0", "9" * 5000, None, True, [], [[]], [-1], {}, {"a": 1}]
 Run = Callable[[list[str], Path], tuple[int, str, float]]
@@ -68,9 +68,8 @@ def configuration(generator: random.Random, run: Run, pipeline: Path) -> Counter
         for _ in range(generator.randint(1, 3)):
             change(content, generator)
         path.write_text(json.dumps(content), "utf-8")
-        code, text, seconds = run(arguments, folder)
+        code, text, _ = run(arguments, folder)  # which counts what is too long
     counts = Counter({"hostile configurations": 1, "hostile configurations refused": code == 2})
-    counts["longer than the deadline"] += seconds > SECONDS
     if code not in (0, 1, 2) or "unexpected" in text:
         counts["unexpected"] += code not in (0, 1, 2)  # `run` has counted the word
         print(f"{path.name}: exit {code}: {text[:500]}", flush=True)

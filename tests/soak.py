@@ -347,6 +347,8 @@ def disturb_all(work: Soak, rounds: int, jobs: Iterable[str], done: State) -> No
 
 def attack_all(work: Soak, rounds: int, done: State) -> None:
     """Hostile configurations, servers and requests, each of its own seed; requests by the score."""
+    with work.folder("embed") as folder:
+        assert work.run(JOBS["embed"], folder)[0] == 0  # fills caches
     for kind, times in ATTACKS.items():
         each = 20 if kind == "request" else 1
         for key in (f"{kind} {i}" for i in range(rounds * times // each)):

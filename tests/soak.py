@@ -1,7 +1,7 @@
 """Commands stopped and failed at moments of chance, again and again; prints counts.
 
-    python -m tests.soak                    every job nine times disturbed, and what attacks
-    python -m tests.soak 9                  the counts that `make test-all` reaches
+    python -m tests.soak                    the counts that `make test-all` reaches, in nine rounds
+    python -m tests.soak 1                  a round: every job disturbed nine times, and what attacks
     python -m tests.soak 9 --state FOLDER   goes on where an interrupted run was stopped
     python -m tests.soak 9 --jobs generate  some jobs only
 
@@ -395,7 +395,7 @@ def working() -> Iterator[Soak]:
 def main(words: list[str]) -> int:
     """Print the counts; 1 where something was lost."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak")
-    parser.add_argument("rounds", type=int, nargs="?", default=1)
+    parser.add_argument("rounds", type=int, nargs="?", default=9)
     parser.add_argument("--jobs", nargs="+", choices=[*JOBS, "attacks"], default=[*JOBS, "attacks"])
     parser.add_argument("--state", type=Path)
     options = parser.parse_args(words)

@@ -88,7 +88,7 @@ def run_blocks_show(request: requests.BlocksShow, monitor: Monitor) -> BlocksShe
     """Render the contact sheet and write it.
 
     Raises:
-        BadFile: the file to write is no PNG or a folder.
+        BadFile: the file to write is not a PNG or a folder.
         NoRoom: the disk is full or cannot be written.
     """
     if request.out.suffix.lower() != ".png" or request.out.is_dir():

@@ -40,7 +40,7 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
 
     Raises:
         BadInput: options that contradict each other, or an image that is no map of its kind.
-        BadFile: the image or the estimator cannot be read, or the file to write is no PNG.
+        BadFile: the image or the estimator cannot be read, or the file to write is not a PNG.
         NoRoom: the disk is full or cannot be written.
     """
     begin = time.perf_counter()
@@ -174,7 +174,7 @@ def _checked(request: MakeCondition) -> CannySettings:
     if changed and not (request.kind == "canny" and read):
         raise BadInput(
             f"{changed[0]} belongs to Canny's edges of an image.",
-            f"Leave it out, or ask for: graft condition canny PICTURE {changed[0]} ...",
+            f"Leave it out, or ask for: graft condition canny IMAGE {changed[0]} ...",
         )
     return _settings(request)
 

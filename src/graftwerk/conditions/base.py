@@ -206,7 +206,7 @@ class Condition:
         if reason is not None:
             raise BadInput(
                 f"{name} is not a {self.name} map: {reason}.",
-                f"Make one with `graft condition {self.name} PICTURE`, or give the image itself.",
+                f"Make one with `graft condition {self.name} IMAGE`, or give the image itself.",
             )
 
     def fidelity(

@@ -51,7 +51,7 @@ def write_controlnet(folder: Path, branch: Branch, network: Any) -> None:
 
     if not is_controlnet(branch, network):
         raise BadFile(
-            "this branch is no ControlNetModel: it is light, joined to the middle alone, has "
+            "this branch is not a ControlNetModel: it is light, joined to the middle alone, has "
             "another hint encoder or belongs to a U-Net without prompts.",
             "Keep it in graftwerk's own form.",
         )

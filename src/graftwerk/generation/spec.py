@@ -109,7 +109,7 @@ def _start(request: Generate, init: NamedImage | None, mask: NamedImage | None) 
         strength = _STRENGTH if mask is None else 1.0
     if strength > 0 and int(request.steps * strength) == 0:
         raise BadInput(
-            f"strength {strength:g} of {request.steps} steps is not a whole step.",
+            f"strength {strength:g} of {request.steps} steps is less than one step.",
             f"Take at least {1 / request.steps:.3g}, or more steps; 0 leaves the image as it is.",
         )
     return Start(init, strength, mask, request.paste)

@@ -52,7 +52,7 @@ def test_damage_is_named(saved, name):
 
 
 def test_no_record_is_no_steer(tmp_path):
-    with pytest.raises(BadFile, match="nothing that graftwerk saved"):
+    with pytest.raises(BadFile, match="not a folder that graftwerk saved"):
         read_bundle(tmp_path, "head")
 
 

@@ -90,7 +90,7 @@ def test_what_cannot_be_read_is_named_and_counted(pictures):
     reasons = {entry.path.rpartition("/")[2]: entry.reason for entry in report.skipped}
     assert set(reasons) == {"bad.png", "cut.png", "notes.txt", "odd.xyz"}
     assert "not a readable image" in reasons["bad.png"]
-    assert "no image" in reasons["notes.txt"]
+    assert "not an image" in reasons["notes.txt"]
 
 
 def test_more_images_than_are_held_in_memory(pictures, monkeypatch):
@@ -331,8 +331,8 @@ def test_a_calibration_of_something_else(pictures, labelled, tmp_path, encoder):
         ({"fingerprint": "other"}, WrongBase, "Fit it again"),
         ({"temperature": 0.0}, BadFile, "temperature 0.0"),
         ({"temperature": float("nan")}, BadFile, "temperature nan"),
-        ({"temperature": "warm"}, BadFile, "no calibration of"),
-        ({"more": 1}, BadFile, "no calibration of"),
+        ({"temperature": "warm"}, BadFile, "not a calibration of"),
+        ({"more": 1}, BadFile, "not a calibration of"),
     ):
         path.write_text(json.dumps(content | change))
         with pytest.raises(error, match=message):

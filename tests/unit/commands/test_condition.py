@@ -88,7 +88,7 @@ def test_a_finished_map_is_checked_and_kept(picture, tmp_path) -> None:
     report, sampled, _ = make("depth", tmp_path / "depth.png", tmp_path, finished=True)
     assert np.array_equal(sampled, np.asarray(Image.open(tmp_path / "depth.png")))
     assert report.made_by == "used as given"
-    with pytest.raises(BadInput, match="no depth map: it is in colour"):
+    with pytest.raises(BadInput, match="not a depth map: it is in colour"):
         make("depth", picture, tmp_path, finished=True)
 
 
@@ -99,7 +99,7 @@ def test_a_dark_drawing_on_white_is_turned_round(tmp_path) -> None:
     _, sampled, _ = make("scribble", tmp_path / "drawing.png", tmp_path, finished=True)
     assert (sampled[10:14, 5:30] == 255).all() and sampled.any(axis=-1).sum() == 100
     Image.fromarray(page * 0).save(tmp_path / "empty.png")
-    with pytest.raises(BadInput, match="no scribble map: it is empty"):
+    with pytest.raises(BadInput, match="not a scribble map: it is empty"):
         make("scribble", tmp_path / "empty.png", tmp_path, finished=True)
 
 

@@ -145,7 +145,7 @@ def test_values_out_of_range_are_refused_alike(series_folder):  # noqa: F811
         BadInput, match="1 values that are missing or not finite, the first is number 2"
     ):
         gw.Forecaster(str(series_folder)).predict([1, float("nan"), 3, 4], 2)
-    with pytest.raises(BadInput, match="no number"):
+    with pytest.raises(BadInput, match="not a number"):
         gw.Forecaster(str(series_folder)).predict([1, "two", 3], 2)
 
 

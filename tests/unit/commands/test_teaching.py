@@ -81,5 +81,5 @@ def test_a_language_model_must_be_named(ask):
 
 
 def test_a_pipeline_that_is_none(ask, data):
-    with pytest.raises(BadFile, match="no diffusion pipeline"):
+    with pytest.raises(BadFile, match="not a diffusion pipeline"):
         run_fit(ask(model=str(data)), Silent())

@@ -83,7 +83,7 @@ def test_a_map_is_accepted_and_an_image_is_not(name, rows) -> None:
     condition = CONDITIONS[name]
     for number in with_people(rows)[:4]:
         condition.check_map(condition.from_rows(rows[number : number + 1])[0], "a map")
-    with pytest.raises(BadInput, match=rf"is no {name} map.*graft condition {name} PICTURE"):
+    with pytest.raises(BadInput, match=rf"is not a {name} map.*graft condition {name} IMAGE"):
         condition.check_map(
             np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8), "a map"
         )

@@ -83,7 +83,7 @@ def test_what_is_refused(tmp_path) -> None:
         gw.conditions.canny(np.zeros((2, 3, 4, 5)))
     with pytest.raises(BadInput, match="low <= high"):
         gw.conditions.canny(SCENE, low=0.5, high=0.1)
-    with pytest.raises(BadInput, match="no canny map"):
+    with pytest.raises(BadInput, match="not a canny map"):
         gw.conditions.require_map("canny", SCENE)
     with pytest.raises(BadInput, match="classical method"):
         gw.conditions.of_image("canny", SCENE, estimator="anything")

@@ -137,7 +137,7 @@ def test_texts_with_labels(tmp_path):
         ("a.csv", b"text\n\xff\n", "not UTF-8"),
         ("a.jsonl", b'{"text": "a"}\n{\n', "line 2: no JSON"),
         ("a.jsonl", b'{"text": 3}\n', "line 1: there is no text"),
-        ("a.jsonl", b"[1]\n", "line 1: .*no JSON object"),
+        ("a.jsonl", b"[1]\n", "line 1: .*not a JSON object"),
     ],
 )
 def test_malformed_texts(tmp_path, name, content, message):

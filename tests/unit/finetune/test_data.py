@@ -175,7 +175,7 @@ def test_a_column_that_is_not_there_names_those_that_are(tmp_path):
     path = write_csv(tmp_path / "a.csv", sentences(4), ("words", "kind"))
     with pytest.raises(BadInput, match=r"no column 'topic'.*words, kind"):
         read_examples(path, ColumnChoice(frozenset({"text"}), target="topic"))
-    with pytest.raises(BadInput, match=r"not said.*--target.*words, kind"):
+    with pytest.raises(BadInput, match=r"no target column.*--target.*words, kind"):
         read_examples(path, TEXT)
 
 
@@ -196,11 +196,11 @@ def test_data_of_another_kind_than_the_model_reads(pictures, texts):
     [
         ("a.csv", "text,label\na,b,c\n", "3 cells"),
         ("a.csv", "text,label\n", "no row"),
-        ("a.jsonl", "[1]\n", "no JSON object"),
+        ("a.jsonl", "[1]\n", "not a JSON object"),
         ("a.jsonl", "{\n", "no JSON"),
-        ("a.parquet", "x", "no Parquet"),
-        ("a.zip", "x", "no zip"),
-        ("a.xls", "x", "no table"),
+        ("a.parquet", "x", "not a Parquet"),
+        ("a.zip", "x", "not a zip"),
+        ("a.xls", "x", "not a table"),
     ],
 )
 def test_malformed_files(tmp_path, name, content, words):

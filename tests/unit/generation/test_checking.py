@@ -17,7 +17,7 @@ NOT_POSSIBLE = [
     ({"control": ["canny=missing.png"]}, BadFile, "missing.png"),
     ({"control": ["canny=HERE#missing.png"]}, BadFile, "missing.png"),
     ({"control": ["foo=HERE"]}, UnknownName, "condition 'foo' is not known"),
-    ({"control": ["canny-map=HERE"]}, BadInput, "no canny map"),
+    ({"control": ["canny-map=HERE"]}, BadInput, "not a canny map"),
     ({"control": ["canny=HERE"], "branch": ["canny"]}, BadInput, "KIND=FOLDER"),
     ({"guide": ["class=dragon:10"]}, UnknownName, "class 'dragon' is not known"),
     ({"guide": ["class=red cube"]}, BadInput, "with a finite scale"),

@@ -118,7 +118,7 @@ class Archive:
         named = [found.part for found in self.relations() if found.kind == "officeDocument"]
         main = named[-1] if named else usual
         if main not in self.parts:
-            raise BadFile(f"{self.name!r} is a zip file but no {kind}.", "Check what it is.")
+            raise BadFile(f"{self.name!r} is a zip file but not a {kind}.", "Check what it is.")
         return main
 
     def _inflate(self, part: str) -> Iterator[bytes]:

@@ -22,7 +22,7 @@ def read_epub(path: str, content: bytes) -> Document:
         roots = archive.elements("META-INF/container.xml", "rootfile")
         package = next((root.get("full-path", "") for _, root in roots), "")
         if package not in archive.parts:
-            raise BadFile(f"{archive.name!r} is a zip file but no book.", "Check what it is.")
+            raise BadFile(f"{archive.name!r} is a zip file but not a book.", "Check what it is.")
         if "META-INF/encryption.xml" in archive.parts and "META-INF/rights.xml" in archive.parts:
             raise BadFile(f"{archive.name!r} is encrypted.", "Get a copy without a lock.")
         assembly = Assembly(limits.DOCUMENT_TEXT)

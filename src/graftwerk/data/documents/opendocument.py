@@ -117,7 +117,7 @@ def read_odt(path: str, content: bytes) -> Document:
     with open_archive(path, content) as archive:
         if "content.xml" not in archive.parts:
             raise BadFile(
-                f"{archive.name!r} is a zip file but no OpenDocument text.", "Check what it is."
+                f"{archive.name!r} is a zip file but not an OpenDocument text.", "Check what it is."
             )
         hidden = {style for part in _PARTS for style in _hidden_styles(archive, part)}
         assembly = Assembly(limits.DOCUMENT_TEXT)

@@ -58,7 +58,7 @@ def read_rtf(path: str, content: bytes) -> Document:
     """Read a document in Rich Text Format."""
     name = Path(path).name
     if not content.lstrip()[:5] == b"{\\rtf":
-        raise BadFile(f"{name!r} is no Rich Text Format.", "Check what it is.")
+        raise BadFile(f"{name!r} is not a Rich Text Format file.", "Check what it is.")
     return _Reader(name).read(path, content)
 
 

@@ -64,7 +64,7 @@ def read_jsonl(path: str, content: bytes, reading: Reading = AS_FOUND) -> Docume
             described = "\n".join(_describe("", value))
         except RecursionError as error:  # nested values are described recursively
             raise BadFile(
-                f"line {line:,} of {name!r} is no JSON: it is nested too deeply.",
+                f"line {line:,} of {name!r} is not JSON: it is nested too deeply.",
                 "One JSON value a line is read.",
             ) from error
         assembly.add(described, line=line, alone=True)

@@ -46,7 +46,9 @@ def read_parquet(path: Path, source: Path | IO[bytes]) -> Table:
             batches = file.iter_batches(batch_size=size, use_threads=False)
             schema, columns = file.schema_arrow, _columns(path, file.schema_arrow, batches)
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise BadFile(f"{path.name!r} is no Parquet file: {error}.", "Write it again.") from error
+        raise BadFile(
+            f"{path.name!r} is not a Parquet file: {error}.", "Write it again."
+        ) from error
     return _as_table(path, columns, _features_of(schema), "Parquet")
 
 

@@ -376,7 +376,9 @@ def _read_json_lines(path: Path, text: str, encoding: str) -> Table:
             return _read_json(path, text, encoding)
         if not isinstance(row, dict):
             shown = str(row)[:80]
-            raise BadFile(f"{path.name!r}, line {line:,}: {shown!r} is no JSON object.", _JSON_FORM)
+            raise BadFile(
+                f"{path.name!r}, line {line:,}: {shown!r} is not a JSON object.", _JSON_FORM
+            )
         rows.append(row)
         locations.append(f"line {line}")
         require_rows(path.name, len(rows))

@@ -170,7 +170,7 @@ def test_headers_footers_notes_and_comments(tmp_path):
     [
         (b"", "damaged"),
         (b"PK\x03\x04" + bytes(100), "damaged"),
-        (zip_of({"a.txt": b"x"}), "no Word document"),
+        (zip_of({"a.txt": b"x"}), "not a Word document"),
         (zip_of(docx_parts("<w:p>")), "damaged"),
         (
             zip_of(docx_parts(paragraph("x"))).replace(

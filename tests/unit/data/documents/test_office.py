@@ -182,14 +182,14 @@ def test_rich_text_that_is_hidden_is_counted(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.rtf", b"no", "no Rich Text"),
-        ("a.pptx", zip_of({"x": b"y"}), "no presentation"),
-        ("a.odt", zip_of({"x": b"y"}), "no OpenDocument"),
-        ("a.epub", zip_of({"x": b"y"}), "no book"),
+        ("a.rtf", b"no", "not a Rich Text"),
+        ("a.pptx", zip_of({"x": b"y"}), "not a presentation"),
+        ("a.odt", zip_of({"x": b"y"}), "not an OpenDocument"),
+        ("a.epub", zip_of({"x": b"y"}), "not a book"),
         ("a.ipynb", b'{"worksheets": []}', "old format"),
-        ("a.ipynb", b"{", "no notebook"),
-        ("a.ipynb", b"[1]", "no notebook"),
-        ("a.eml", b"", "no message"),
+        ("a.ipynb", b"{", "not a notebook"),
+        ("a.ipynb", b"[1]", "not a notebook"),
+        ("a.eml", b"", "not a message"),
         ("a.pptx", b"\xd0\xcf\x11\xe0" + bytes(100), "encrypted or an old .ppt"),
         ("a.odt", b"PK\x03\x04" + bytes(100), "damaged"),
         (

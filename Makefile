@@ -36,12 +36,13 @@ test: $(READY)  ## the default tests: no network, about six minutes on two cores
 test-all: $(READY)  ## the default tests and the slow ones
 	$(ONE_CORE) $(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or not slow"
 
+# STATE names a folder outside of the repository: an interrupted run goes on there
 mutants: $(READY)  ## faults put into a copy of src, each of which a test must notice (half an hour)
-	$(ONE_CORE) $(BIN)/python -m tests.mutants
+	$(ONE_CORE) $(BIN)/python -m tests.mutants $(if $(STATE),--state $(STATE))
 
-ROUNDS := 20
+ROUNDS := 9
 soak: $(READY)  ## commands killed, stopped and failed at random moments, ROUNDS times; prints counts
-	$(ONE_CORE) $(BIN)/python -m tests.soak $(ROUNDS)
+	$(ONE_CORE) $(BIN)/python -m tests.soak $(ROUNDS) $(if $(STATE),--state $(STATE))
 
 check: $(READY)  ## formatter, linter, types, import layers, size budget, tests
 	$(BIN)/ruff format --check .

@@ -1,11 +1,23 @@
 """Fakes that several folders of tests use."""
 
 import hashlib
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from graftwerk.models.language.sentences import content_stems
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print the sums of what the tests recorded as `counts`: attacks tried, and what came of them."""
+    total = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, counts in getattr(report, "user_properties", []):
+                total.update(counts if name == "counts" and report.when == "call" else {})
+    if total:
+        terminalreporter.write_line("; ".join(f"{total[name]:,} {name}" for name in sorted(total)))
 
 
 class WordsEncoder:

@@ -1,18 +1,30 @@
 """Hand-made faults in `src`, each of which a test of the default tier must notice.
 
-    python -m tests.mutants            all of them
-    python -m tests.mutants fsync      those whose name holds a word
+    python -m tests.mutants                    all of them
+    python -m tests.mutants fsync              those whose name holds a word
+    python -m tests.mutants --state FOLDER     goes on where an interrupted run was stopped
 
-Each is put into a copy of `src`; what ends is the name, "killed" or "SURVIVED", and the count.
+Each is put into a copy of `src`, which a fork of one process that has imported the libraries tests.
+Prints the outcome, the name, the test that failed, and the count. An outcome in FOLDER counts as long
+as the fault, its file and its tests are the same.
 """
 
+import argparse
+import hashlib
 import os
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.state import State
 
 _LONGEST = 900  # seconds of the tests of one fault; alone they take some 30
 ROOT = Path(__file__).parents[1]
@@ -42,8 +54,11 @@ FOLDERS = "tests/unit/test_folders.py tests/unit/commands/test_ownership.py"
 DEADLINE = "models/language/deadline.py"
 
 MUTANTS = (
-    Mutant("no fsync of a file", "files.py", "            os.fsync(file.fileno())\n        temporary.replace", "            pass\n        temporary.replace", DURABILITY),
-    Mutant("no fsync of its folder", "files.py", "        sync_folder(path.parent)\n", "", DURABILITY),
+    Mutant("no fsync of a file", "files.py", "                    os.fsync(file.fileno())\n                temporary", "                    pass\n                temporary", DURABILITY),
+    Mutant("no fsync of its folder", "files.py", "                sync_folder(path.parent)\n", "", DURABILITY),
+    Mutant("leftovers of the killed stay", "files.py", "                if alone:\n                    path.unlink()", "                pass", "tests/unit/test_files.py"),
+    Mutant("files of the living go", "files.py", "                if alone:\n                    path.unlink()", "                path.unlink()", "tests/unit/test_files.py"),
+    Mutant("a name alone is ours", "files.py", "not found or path.name != _temporary_name(*found.groups()) or", "not found or", "tests/unit/test_files.py"),
     Mutant("no fsync in a folder", "folders.py", "                        os.fsync(file.fileno())", "                        pass", DURABILITY),
     Mutant("no fsync of inner folders", "folders.py", "                files.sync_folder(folder)", "                pass", DURABILITY),
     Mutant("no fsync after the exchange", "folders.py", "            raise\n    files.sync_folder(target.parent)", "            raise", DURABILITY),
@@ -68,7 +83,7 @@ MUTANTS = (
     Mutant("texts under another hash", "search/verify.py", "    if texts == sorted(", "    if True or texts == sorted(", "tests/unit/commands/test_index_verify.py"),
     Mutant("directions of another band", "conditions/kinds/canny.py", "[edges[rows]]", "[edges[: rows.stop - rows.start]]", "tests/unit/conditions/test_canny.py"),
     Mutant("a hash for ever", "models/integrity.py", "state.st_size, times)", "0, 0)", MODELS),
-    Mutant("NaN in a configuration", "models/checkpoint.py", "math.isfinite(value) and low", "not (value < low) and low" , MODELS),
+    Mutant("NaN in a configuration", "models/checkpoint.py", "math.isfinite(value) and low <= value <= high", "not value < low and not value > high", MODELS),
     Mutant("bounds of a configuration", "models/checkpoint.py", "low <= value <= high", "value <= high", MODELS),
     Mutant("seal unchecked", "files.py", 'content.get(_CHECKSUM, "") != _checksum_of(content)', "False", "tests/unit/adapters/test_bundle.py"),
     Mutant("unlisted weights", "adapters/manifest.py", "    _require_listed(folder, hashes)\n", "", "tests/unit/adapters/test_bundle.py"),
@@ -119,50 +134,115 @@ MUTANTS = (
     Mutant("any folder is removed", "folders.py", "ours = kind_of(folder) is not None and not folder.is_symlink()", "ours = True", FOLDERS),
     Mutant("folders of the living are tidied", "folders.py", "if not alone or path.is_symlink():", "if path.is_symlink():", FOLDERS),
     Mutant("data in a replaced folder", "folders.py", "            if inside:", "            if False:", FOLDERS),
-    Mutant("the umask is not followed", "files.py", "        temporary.chmod(mode)\n", "", "tests/unit/test_files.py"),
+    Mutant("the umask is not followed", "files.py", "                temporary.chmod(mode)\n", "", "tests/unit/test_files.py"),
     Mutant("an image says where to write", "generation/provenance.py", "    if locations:", "    if False:", "tests/hostile/test_records.py"),
 )  # fmt: skip
 
 
-def outcome(mutant: Mutant) -> str:
-    """`killed`, `SURVIVED`, or `hangs`, which its tests notice by their length alone."""
+def _import_libraries() -> None:
+    """What tests import, once; neither graftwerk nor what it must be imported before."""
+    import diffusers
+    import httpx
+    import pyarrow.parquet
+    import sklearn.linear_model
+    import torch
+    import transformers.models.bert.modeling_bert
+    import transformers.models.clip.modeling_clip
+
+    del diffusers, httpx, pyarrow, sklearn, torch, transformers
+
+
+def _copy_source(mutant: Mutant, copy: Path) -> None:
+    shutil.copytree(SOURCE.parent, copy, ignore=shutil.ignore_patterns("weights"))
+    (copy / "graftwerk" / "weights").symlink_to(SOURCE / "weights")
+    path = copy / "graftwerk" / mutant.file
+    text = path.read_text("utf-8")
+    path.write_text(text.replace(mutant.old, mutant.new, 1), "utf-8")
+    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
+        compiled.unlink()
+
+
+def _test(tests: str, copy: Path, log: Path) -> int:  # in the fork; never returns
+    os.setpgid(0, 0)  # so that what hangs is ended with what it has started
+    for number in (1, 2):
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
+    os.environ["PYTHONPATH"], os.environ["PYTHONDONTWRITEBYTECODE"] = str(copy), "1"
+    sys.path.insert(0, str(copy))
+    sys.dont_write_bytecode = True
+    options = ["-n", "0", "-x", "-p", "no:cacheprovider", "--tb=no"]
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # plugins that are imported
+    code = 3  # pytest's own, of an error within
+    try:
+        import pytest
+
+        code = int(pytest.main([*options, *tests.split()]))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def outcome(mutant: Mutant) -> tuple[str, str]:
+    """`killed` and by which test, `SURVIVED`, or `hangs`, which its tests notice by their length."""
     with tempfile.TemporaryDirectory() as name:
-        copy = Path(name) / "src"
-        shutil.copytree(
-            SOURCE.parent, copy, ignore=shutil.ignore_patterns("__pycache__", "weights")
-        )
-        (copy / "graftwerk" / "weights").symlink_to(SOURCE / "weights")
-        path = copy / "graftwerk" / mutant.file
-        text = path.read_text("utf-8")
-        path.write_text(text.replace(mutant.old, mutant.new, 1), "utf-8")
-        environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-p", "no:cacheprovider"]
-        command += mutant.tests.split()
-        longest = _LONGEST if mutant.old else None
-        try:
-            done = subprocess.run(
-                command, cwd=ROOT, env=environment, capture_output=True, timeout=longest
-            )
-        except subprocess.TimeoutExpired:
-            return "hangs"
-        if done.returncode > 1:  # pytest: neither passed nor failed, nor ended by a signal
-            raise RuntimeError(f"{mutant.name}: {done.stdout.decode()[-2000:]}")
-        return "SURVIVED" if done.returncode == 0 else "killed"
+        copy, log = Path(name) / "src", Path(name) / "log"
+        _copy_source(mutant, copy)
+        pid = os.fork()
+        if pid == 0:
+            _test(mutant.tests, copy, log)
+        deadline, status = time.monotonic() + _LONGEST, 0
+        while not (done := os.waitpid(pid, os.WNOHANG))[0] and time.monotonic() < deadline:
+            time.sleep(0.1)
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+        if not done[0]:
+            os.waitpid(pid, 0)
+            return "hangs", ""
+        text = log.read_text("utf-8", "replace")
+        status = os.waitstatus_to_exitcode(done[1])
+        if status > 1:  # pytest: neither passed nor failed, nor ended by a signal
+            raise RuntimeError(f"{mutant.name}: {text[-2000:]}")
+        failed = [line.split()[1] for line in text.splitlines() if line.startswith("FAILED ")]
+        return ("killed" if status else "SURVIVED"), " ".join(failed)
+
+
+def _key(mutant: Mutant) -> str:
+    files = [SOURCE / mutant.file, *(ROOT / path for path in sorted(set(mutant.tests.split())))]
+    texts = [path.read_text("utf-8") for path in files if path.is_file()]
+    return hashlib.sha256(repr((mutant, texts)).encode()).hexdigest()
+
+
+def run(chosen: Sequence[Mutant], known: State) -> Counter[str]:
+    """Print and count the outcomes; the tests must pass without any fault first."""
+    counts: Counter[str] = Counter()
+    for tests in dict.fromkeys(mutant.tests for mutant in chosen):
+        here = [mutant for mutant in chosen if mutant.tests == tests]
+        for mutant in [Mutant("none", "files.py", "", "", tests), *here]:
+            key = _key(mutant)
+            if key not in known:
+                known[key] = outcome(mutant)
+            found, by = known[key]
+            if mutant.old:
+                counts[found] += 1
+                print(f"{found:9} {mutant.name} ({mutant.file}) {by}", flush=True)
+            elif found != "SURVIVED":
+                print(f"the tests fail without any fault: {by or tests}", flush=True)
+                break
+    return counts
 
 
 def main(words: list[str]) -> int:
     """Run those whose name holds one of the words; 1 where one survives."""
-    chosen = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
-    tests = " ".join(dict.fromkeys(" ".join(mutant.tests for mutant in chosen).split()))
-    if outcome(Mutant("none", "files.py", "", "", tests)) != "SURVIVED":
-        print(f"the tests fail without any fault: {tests}")
-        return 1
-    outcomes = []
-    for mutant in chosen:
-        outcomes.append(outcome(mutant))
-        print(f"{outcomes[-1]:9} {mutant.name} ({mutant.file})", flush=True)
-    left = outcomes.count("SURVIVED")
-    print(f"{len(chosen) - left} of {len(chosen)} killed, {outcomes.count('hangs')} by hanging")
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants")
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--state", type=Path)
+    options = parser.parse_args(words)
+    chosen = [m for m in MUTANTS if any(word in m.name for word in options.words or [""])]
+    _import_libraries()
+    counts = run(chosen, State(options.state and options.state / "mutants.jsonl"))
+    left = len(chosen) - counts["killed"] - counts["hangs"]
+    print(f"{len(chosen) - left} of {len(chosen)} killed, {counts['hangs']} by hanging")
     return int(left > 0)
 
 

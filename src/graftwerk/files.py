@@ -14,6 +14,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +25,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, 
 _NO_LOCATION = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.EBUSY, errno.EXDEV}
 _NO_LOCATION |= {errno.ENOTEMPTY, errno.ENAMETOOLONG}
 
+_LEFTOVER = re.compile(r"\.(.+)\.([0-9a-f]{8})[0-9a-f]{8}\.tmp", re.DOTALL)
 _CHECKSUM = "seal"
 _NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.ENOTTY, errno.EOPNOTSUPP}
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -60,38 +62,61 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     Raises:
         NoRoom: the disk is full or the folder cannot be written; `path` is as it was.
     """
-    # random beside the number of the process, which another container may have too
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    size = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        mode = mode_of_a_new_file(temporary)
-        with disk_errors():
-            write(temporary)
-        temporary.chmod(mode)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
+        _remove_leftovers(path.parent.absolute())
+        with _temporary(path) as (temporary, mode):
+            try:
+                with disk_errors():
+                    write(temporary)
+                temporary.chmod(mode)
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+                sync_folder(path.parent)
+            except OSError:
+                size = temporary.stat().st_size if temporary.exists() else None
+                raise
+            finally:
+                temporary.unlink(missing_ok=True)
     except OSError as error:
-        size = temporary.stat().st_size if temporary.exists() else None
         raise_write_error(error, path, size)
-    finally:
-        with suppress(NotADirectoryError):  # a parent is a file
-            temporary.unlink(missing_ok=True)
 
 
-def mode_of_a_new_file(path: Path) -> int:
-    """Permissions that the umask gives a new file, found by creating `path` for a moment.
+def _temporary_name(name: str, chance: str) -> str:
+    # the check proves that the name is ours
+    check = hashlib.sha256(f"graftwerk {name} {chance}".encode(errors="surrogateescape"))
+    return f".{name}.{chance}{check.hexdigest()[:8]}.tmp"
 
-    The writer of safetensors lets only the owner read its files, and the umask itself can only be
-    read by changing it, for every thread.
-    """
-    path.unlink(missing_ok=True)  # what a killed process with the same number left
-    path.touch()
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[tuple[Path, int]]:
+    """A new file beside `path`, locked while its maker lives, and the mode that it got."""
+    descriptor = -1
     try:
-        return stat.S_IMODE(path.stat().st_mode)
+        while descriptor < 0 or not os.fstat(descriptor).st_nlink:  # removed before it was locked
+            if descriptor >= 0:
+                os.close(descriptor)
+            temporary = path.with_name(_temporary_name(path.name, os.urandom(4).hex()))
+            descriptor = _create_locked(temporary)
+        yield temporary, stat.S_IMODE(os.fstat(descriptor).st_mode)
     finally:
-        path.unlink()
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+@cache
+def _remove_leftovers(folder: Path) -> None:
+    """Remove, once a process, the temporary files of processes that were killed as they wrote."""
+    with suppress(OSError):
+        for path in list(folder.iterdir()):
+            found = _LEFTOVER.fullmatch(path.name)
+            if not found or path.name != _temporary_name(*found.groups()) or path.is_symlink():
+                continue
+            with suppress(OSError), locked(path) as alone:
+                if alone:
+                    path.unlink()
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -109,10 +134,10 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
-def write_plain(path: Path, content: bytes) -> None:
-    """Write a file that is not safe by itself: inside a `folders.working_folder` only."""
+def write_plain(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file that is not safe by itself: for `write_atomically` and in a `working_folder`."""
     with path.open("wb") as file:
-        file.write(content)
+        file.writelines(parts)
 
 
 def write_sealed_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -250,14 +275,19 @@ def created_and_locked(path: Path, content: Any) -> Iterator[None]:
 
     Where the file system has no locks, it stays unlocked.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    descriptor = _create_locked(path)
     try:
-        _lock(descriptor)
         os.write(descriptor, json.dumps(content, sort_keys=True).encode())
         os.fsync(descriptor)
         yield
     finally:
         os.close(descriptor)
+
+
+def _create_locked(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    _lock(descriptor, wait=True)
+    return descriptor
 
 
 @contextmanager
@@ -270,11 +300,11 @@ def locked(path: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool:
+def _lock(descriptor: int, *, wait: bool = False) -> bool:
     import fcntl
 
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         return False
     return True

@@ -7,6 +7,7 @@ other call that removes folders out of `src/`.
 
 import os
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -228,7 +229,7 @@ def working_folder(target: Path, verify: Verify = never) -> Iterator[Path]:
             new.mkdir()
             with files.disk_errors():
                 yield new
-            mode = files.mode_of_a_new_file(staging / ".mode")
+            mode = stat.S_IMODE((staging / MARKER).stat().st_mode)  # what the umask gives
             for path in sorted(new.rglob("*")):
                 if path.is_file():
                     if not path.is_symlink():

@@ -4,6 +4,7 @@ The only module of the package that reads or sets variables of the environment.
 """
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -20,8 +21,9 @@ _NO_TELEMETRY = {
     # function disable_telemetry_events() stops neither.
     "ORT_DISABLE_TELEMETRY": "1",
     # huggingface_hub, and through it transformers, diffusers, peft, sentence-transformers: pings of
-    # use, and versions, sessions and model configurations in the user agent of each download.
-    # It obeys DO_NOT_TRACK too, which is not set here: it would outvote a user's own choice.
+    # use, and versions, sessions and model configurations in the user agent of each download, and
+    # a question to its hub, {ENDPOINT}/api/agent-harnesses, to say which program calls. It obeys
+    # DO_NOT_TRACK too, which is not set here: it would outvote a user's own choice.
     "HF_HUB_DISABLE_TELEMETRY": "1",
     # chromadb, which is measured beside: events of use.
     "ANONYMIZED_TELEMETRY": "False",
@@ -31,11 +33,13 @@ _NO_TELEMETRY = {
 def forbid_telemetry() -> None:
     """Disable the telemetry of libraries; what the user has set explicitly stays.
 
-    Called when the package is imported, so before any of these libraries is. Processes that are
-    started later inherit it.
+    Called when the package is imported. Processes that are started later inherit it.
     """
     for name, value in _NO_TELEMETRY.items():
         os.environ.setdefault(name, value)
+    hub = sys.modules.get("huggingface_hub.constants")  # imported before, it has read the variable
+    if hub is not None and os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1":
+        vars(hub)["HF_HUB_DISABLE_TELEMETRY"] = True
 
 
 def use_one_numeric_thread() -> None:

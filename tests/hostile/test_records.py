@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import transformers
 from hypothesis import HealthCheck, example, given, settings
@@ -21,7 +22,7 @@ from graftwerk import files, requests
 from graftwerk.commands import CATALOGUE
 from graftwerk.commands.generate import run_generate
 from graftwerk.conditions.estimators import load_estimator
-from graftwerk.errors import BadFile, Cancelled, GraftError
+from graftwerk.errors import BadFile, Cancelled, GraftError, WrongBase
 from graftwerk.generation.provenance import LOCATIONS
 from graftwerk.models.checkpoint import open_folder
 from graftwerk.models.transformers import build_config
@@ -163,6 +164,26 @@ def test_a_language_model_with_an_adapter_beside_it(tmp_path, connections) -> No
     with pytest.raises(BadFile, match="holds an adapter"):
         graftwerk.run(requested)
     assert not connections
+
+
+def test_a_path_that_only_a_record_names_is_used_as_it_was_then_or_not(tmp_path) -> None:
+    """So a record that was sent cannot make images of what it knows no more of than a path.
+
+    The other options that name files are tested where they are at home.
+    """
+    private, levels = tmp_path / "private.png", np.zeros((64, 64, 3), dtype=np.uint8)
+    levels[20:40, 20:40] = 255
+    Image.fromarray(levels).save(private)
+    control = [f"canny={private}"]
+    requested = Generate(steps=1, count=1, out=tmp_path / "one", control=control)
+    (image,) = run_generate(requested, Silent()).pictures
+    Image.fromarray(levels[:, 5:50]).save(private)
+    again = Generate(from_=Path(image.path), out=tmp_path / "two")
+    with pytest.raises(WrongBase, match=r"say --control canny=.*private\.png"):
+        run_generate(again, Silent())
+    assert not (tmp_path / "two").exists()
+    named = Generate(from_=Path(image.path), out=tmp_path / "two", control=control)
+    assert run_generate(named, Silent()).pictures
 
 
 # Values that the record of an image may hold for any field, right and hostile.

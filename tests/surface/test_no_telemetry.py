@@ -137,39 +137,55 @@ def test_what_forbids_it_is_set_by_the_import_alone() -> None:
 
 
 _FETCH = """
-import threading, http.server, os
+import http.server, json, os, sys, threading
 asked = []
 class Hub(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        asked.append(self.path)
-        self.send_error(404)
+        asked.append(self.path + " " + self.headers["user-agent"])
+        files = ["config.json", "model.safetensors"]
+        body = b'{"model_type": "bert"}'
+        if "/tree/" in self.path:
+            known = {"type": "file", "size": len(body), "oid": "1" * 40}
+            body = json.dumps([known | {"path": name} for name in files]).encode()
+        elif "/api/models/" in self.path:
+            beside = [{"rfilename": name} for name in files]
+            body = json.dumps({"id": "evil/x", "sha": "0" * 40, "siblings": beside}).encode()
+        self.send_response(200 if "/x/" in self.path else 404)
+        self.send_header("ETag", "1" * 40)
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body if self.command == "GET" else b"")
     do_HEAD = do_GET
     def log_message(self, *_):
         pass
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
-from graftwerk.errors import GraftError
+if "before" in sys.argv:
+    import huggingface_hub, torch
+    import huggingface_hub.utils._headers
 from graftwerk.models.hub import locate, named_by_user
-for name in ("evil/x", "evil/x@main"):
-    try:
-        with named_by_user([name]):
-            locate(name)
-    except GraftError:
-        pass
+with named_by_user(["evil/x@main"]):
+    assert (locate("evil/x@main") / "config.json").exists()
 print("\\n".join(asked))
 """
 
 
-def test_a_hub_is_asked_for_the_model_alone(tmp_path) -> None:
-    """huggingface_hub also fetches a list of programs, to say which of them calls."""
-    names = {name: v for name, v in os.environ.items() if not name.startswith(("HF_", "XDG_"))}
+@pytest.mark.parametrize("when", ["after", "before"])
+def test_a_hub_is_asked_for_the_model_alone(tmp_path, when) -> None:
+    """huggingface_hub also fetches a list of programs, to say which of them calls, and versions."""
+    unset = ("HF_", "XDG_", "DO_NOT_TRACK", "DISABLE_TELEMETRY")
+    names = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
     done = subprocess.run(
-        [sys.executable, "-c", _FETCH], env=names | {"HOME": str(tmp_path)},
-        capture_output=True, text=True, check=True,
+        [sys.executable, "-c", _FETCH, when], env=names | {"HOME": str(tmp_path)},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
-    requested = done.stdout.split()
-    assert requested and all("evil/x" in path for path in requested), requested
+    assert done.returncode == 0, done.stderr
+    requested = done.stdout.splitlines()
+    assert any("/resolve/" in line for line in requested)
+    assert all("/evil/x/" in line and "torch/" not in line for line in requested), requested
+    assert not list(tmp_path.rglob(".agent_harnesses.json"))
 
 
 def test_what_the_user_set_stays() -> None:

@@ -69,6 +69,42 @@ def test_a_kill_during_a_write_leaves_old_or_new(tmp_path: Path) -> None:
         assert path.read_bytes() in (old, new)
 
 
+def test_the_temporary_file_of_a_killed_process_goes_with_the_next_write(tmp_path: Path) -> None:
+    code = (
+        "from graftwerk import files; from pathlib import Path; import sys, time; "
+        "files.write_atomically(Path(sys.argv[1]), lambda t: (t.write_text('half'), "
+        "print(t, flush=True), time.sleep(60)))"
+    )
+    strange = [
+        tmp_path / ".a.json.0123456789abcdef.tmp",
+        tmp_path / ".tmpotcFez",
+        tmp_path / ".b.tmp",
+    ]
+    for path in strange:
+        path.write_text("the user's")
+
+    def start() -> tuple[subprocess.Popen[str], Path]:
+        name = str(tmp_path / "a\n.json")
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, name], stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout is not None
+        return child, Path(child.stdout.readline() + child.stdout.readline()[:-1])
+
+    (killed, gone), (living, there) = start(), start()
+    with killed, living:
+        killed.kill()
+        killed.wait()
+        assert gone.read_text() == there.read_text() == "half"
+        link = gone.with_name(files._temporary_name("c", "01234567"))
+        link.symlink_to("nowhere")
+        files._remove_leftovers.cache_clear()
+        files.write_bytes(tmp_path / "b.json", b"x")
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left == {"b.json", there.name, link.name, *(path.name for path in strange)}
+        living.kill()
+
+
 BAD_JSON = [b"", b"{", b"\xff\xfe\xfa", b"[" * 100_000, b"1" * 5_000]
 
 

@@ -10,3 +10,8 @@ def test_it_can_be_put_in(mutant):
     assert text.count(mutant.old) == 1
     assert mutant.old != mutant.new
     assert all((ROOT / path).exists() for path in mutant.tests.split())
+
+
+def test_the_documentation_names_how_many_there_are():
+    text = " ".join((ROOT / "docs" / "security.md").read_text("utf-8").split())
+    assert f"inserts {len(MUTANTS)} faults" in text

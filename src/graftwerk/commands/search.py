@@ -5,16 +5,18 @@ Images among the hits can be written as a contact sheet.
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import files
-from ..data.images import read_image
+from ..data.images import open_image
 from ..errors import BadFile, LimitExceeded, UnknownName
 from ..library.index import Index
 from ..metrics.plots import image_sheet
 from ..requests.search import IndexAdd, IndexRebuild, IndexRemove, IndexStatus, IndexVerify, Search
+from ..search.index import open_index
 from ..search.results import Hit, IndexChange, IndexCheck, IndexState, SearchResult
 from ..types import Monitor
 
@@ -27,10 +29,16 @@ _MOST = 100  # maximum number of images on a contact sheet
 _GONE = (224, 224, 224)
 
 
-def write_sheet(path: Path, hits: Sequence[Hit]) -> None:
+def write_sheet(path: Path, hits: Sequence[Hit], indexed: Mapping[str, str]) -> None:
     """Write a PNG contact sheet; each image is labelled with its hit number and its cosine.
 
-    An image that can no longer be read is shown as a grey square.
+    A file that is not, or no longer, the image that was indexed is shown as a grey square: an index
+    of any origin may name every path.
+
+    Args:
+        path: file to write.
+        hits: what was found.
+        indexed: content hash of each indexed file.
 
     Raises:
         NoRoom: the file cannot be written.
@@ -40,21 +48,27 @@ def write_sheet(path: Path, hits: Sequence[Hit]) -> None:
         f"{number}" if hit.similarity is None else f"{number}   {hit.similarity:.3f}"
         for number, hit in shown
     ]
-    tiles = [_tile(hit.path) for _, hit in shown]
+    tiles = [_tile(hit.path, indexed.get(hit.path, "")) for _, hit in shown]
     sheet = image_sheet(tiles, math.ceil(math.sqrt(len(shown))), below=labels, gap=_GAP)
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")
     files.write_bytes(path, buffer.getvalue())
 
 
-def _tile(path: str) -> "Image":
+def _tile(path: str, content_hash: str) -> "Image":
     """Fit an image into the square; small images are enlarged without interpolation blur."""
     from PIL import Image
 
-    try:
-        image = read_image(path)
-    except (BadFile, LimitExceeded):
-        return Image.new("RGB", (_SIDE, _SIDE), _GONE)
+    with suppress(BadFile, LimitExceeded):
+        opened = open_image(path)
+        if opened.sha256 == content_hash:
+            return _fitted(opened.image)
+    return Image.new("RGB", (_SIDE, _SIDE), _GONE)
+
+
+def _fitted(image: "Image") -> "Image":
+    from PIL import Image
+
     scale = _SIDE / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     how = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST
@@ -78,7 +92,9 @@ def run_search(request: Search, monitor: Monitor) -> SearchResult:  # noqa: ARG0
         )
     if request.sheet is None or not any(hit.kind == "image" for hit in found):
         return found
-    write_sheet(request.sheet, found.hits)
+    with closing(open_index(request.index)) as opened, opened.view() as view:
+        indexed = view.files()
+    write_sheet(request.sheet, found.hits, indexed)
     return found.model_copy(update={"sheet": str(request.sheet)})
 
 

@@ -10,6 +10,7 @@ Tensors: `ids` int64 [n], ascending; `vectors` float32 [n d]; `bits` uint64 [w n
 vectors, one row for each 64 dimensions so that a scan reads memory in order.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,20 @@ def write_snapshot(
     Raises:
         NoRoom: the disk is full or the folder cannot be written.
     """
-    from safetensors.numpy import save_file
-
-    tensors = {"ids": ids, "vectors": np.ascontiguousarray(vectors), "bits": pack_bits(vectors)}
+    tensors = {"bits": pack_bits(vectors), "ids": ids, "vectors": vectors}
+    header: dict[str, Any] = {"__metadata__": {"stamp": stamp}}
+    parts, end = [], 0
+    for name, tensor in tensors.items():
+        part = np.ascontiguousarray(tensor, dtype=_NUMPY[name])
+        offsets, end = [end, end + part.nbytes], end + part.nbytes
+        header[name] = {"dtype": _TYPES[name], "shape": part.shape, "data_offsets": offsets}
+        parts.append(part.reshape(-1).view(np.uint8).data)
+    start = json.dumps(header).encode()
+    start += b" " * (-len(start) % 8)
+    # the library of safetensors would leave a file of its own where it is killed
+    size = len(start).to_bytes(8, "little")
     files.write_atomically(
-        folder / SNAPSHOT,
-        lambda temporary: save_file(tensors, temporary, metadata={"stamp": stamp}),
+        folder / SNAPSHOT, lambda temporary: files.write_plain(temporary, size, start, *parts)
     )
 
 

@@ -68,6 +68,16 @@ def test_an_image_that_is_gone_is_grey(folder, tmp_path):
         assert (224, 224, 224) in {colour for count, colour in sheet.getcolors(1 << 20)}
 
 
+def test_a_sheet_shows_nothing_but_what_was_indexed(folder, tmp_path):
+    """Another image in its place: changed since, or of an index that was made elsewhere."""
+    paint(tmp_path / "pictures" / "green.png", "magenta", 300)
+    find(folder, "green", sheet=tmp_path / "hits.png")
+    with Image.open(tmp_path / "hits.png") as sheet:
+        colours = {colour for count, colour in sheet.getcolors(1 << 20)}
+    assert (224, 224, 224) in colours and (255, 0, 0) in colours
+    assert (255, 0, 255) not in colours
+
+
 def test_no_sheet_without_images(folder, tmp_path):
     report = find(folder, "red", where=["name = none.png"], sheet=tmp_path / "hits.png")
     assert report.sheet is None

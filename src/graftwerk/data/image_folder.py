@@ -296,7 +296,8 @@ def read_captioned(folder: Path, caption: str | None) -> CaptionedImages:
             f"{folder} has {len(found):,} images; at most {limits.TRAINED_IMAGES:,} are read.",
             "Choose some of them.",
         )
-    captions = _captions(found, rows, caption)
+    guessed: list[str] = []
+    captions = _captions(found, rows, caption, guessed)
     notes = ImageNotes()
     images, retained, left_out = [], [], {}
     for path in found:
@@ -309,7 +310,7 @@ def read_captioned(folder: Path, caption: str | None) -> CaptionedImages:
         raise _nothing_in(folder, left_out)
     conditions = tuple(rows[path].condition if path in rows else None for path in retained)
     texts = tuple(captions[path] for path in retained)
-    reported = (*tables.notes, *notes.lines())
+    reported = (*tables.notes, *notes.lines(), *_guesses(guessed))
     return CaptionedImages(tuple(images), texts, tuple(retained), conditions, left_out, reported)
 
 
@@ -344,13 +345,16 @@ def _images_in(folder: Path) -> Iterator[Path]:
 
 
 def _captions(
-    paths: Sequence[Path], rows: Mapping[Path, ImageRow], caption: str | None
+    paths: Sequence[Path],
+    rows: Mapping[Path, ImageRow],
+    caption: str | None,
+    guessed: list[str],
 ) -> dict[Path, str]:
     if caption is not None:
         return dict.fromkeys(paths, caption.strip())
     found = {}
     for path in paths:
-        text = _caption_in(rows[path]) if path in rows else _caption_beside(path)
+        text = _caption_in(rows[path]) if path in rows else _caption_beside(path, guessed)
         if text is not None and text.strip():
             found[path] = " ".join(text.split())
     without = [path.name for path in paths if path not in found]
@@ -366,13 +370,19 @@ def _captions(
     return found
 
 
-def _caption_beside(path: Path) -> str | None:
+def _caption_beside(path: Path, guessed: list[str]) -> str | None:
     for ending in CAPTION_FILES:
         beside = path.with_suffix(ending)
         if beside.is_file():
-            text = raw.decode(raw.read_bytes(str(beside), limits.TEXT_FILE), beside.name)
+            text, found = raw.decode(raw.read_bytes(str(beside), limits.TEXT_FILE), beside.name)
+            if found == raw.GUESSED:
+                guessed.append(beside.name)
             return " ".join(text.split()) or None
     return None
+
+
+def _guesses(names: Sequence[str]) -> list[str]:
+    return [f"{names[0]} and {len(names) - 1:,} more captions: {raw.NOT_UTF8}"] if names else []
 
 
 def _caption_in(row: ImageRow) -> str:
@@ -420,8 +430,9 @@ def read_image_folder(path: Path, note: Callable[[str], None] | None = None) -> 
         LabelledImage(str(row.path), row.caption, values_of(row.columns, set()))
         for row in tables.rows
     ]
+    guessed: list[str] = []
     if not tables.tables:
-        found = list(_labelled_by_folders(absolute))
+        found = list(_labelled_by_folders(absolute, guessed))
     if not found:
         raise BadFile(
             f"{path} contains no images.",
@@ -434,12 +445,12 @@ def read_image_folder(path: Path, note: Callable[[str], None] | None = None) -> 
             "Take a part of them.",
         )
     if note is not None:
-        for line in tables.notes:
+        for line in (*tables.notes, *_guesses(guessed)):
             note(line)
     return found
 
 
-def _labelled_by_folders(root: Path) -> Iterator[LabelledImage]:
+def _labelled_by_folders(root: Path, guessed: list[str]) -> Iterator[LabelledImage]:
     """Yield every file, labelled by its folder; unlabelled files in the root come last.
 
     If all folders are parts of a split, their subfolders are the labels.
@@ -456,7 +467,7 @@ def _labelled_by_folders(root: Path) -> Iterator[LabelledImage]:
         for name in sorted(names):
             sidecar = Path(name).suffix.lower() in CAPTION_FILES and Path(name).stem in pairs
             if not name.startswith(".") and not sidecar:
-                caption = _caption_beside(folder / name) if is_image_path(name) else None
+                caption = _caption_beside(folder / name, guessed) if is_image_path(name) else None
                 row = LabelledImage(str(folder / name), caption, values)
                 if parts:
                     yield row

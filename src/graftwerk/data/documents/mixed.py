@@ -45,7 +45,10 @@ def _read_chapter(
         assembly.drop("chapters that are not text left out")
     else:
         assembly.leave()
-        read_page(decode(archive.read(part), f"{archive.name}/{part}"), assembly, number)
+        text, found = decode(archive.read(part), f"{archive.name}/{part}")
+        if found == raw.GUESSED:
+            assembly.drop("chapters that are not UTF-8, read as Windows-1252")
+        read_page(text, assembly, number)
 
 
 def read_eml(path: str, content: bytes) -> Document:
@@ -92,7 +95,7 @@ def read_ipynb(path: str, content: bytes) -> Document:
     name = Path(path).name
     bad = BadFile(f"{name!r} is not a notebook.", "Open it in Jupyter and save it again.")
     try:
-        notebook = files.parse_json(raw.decode(content, name).encode())
+        notebook = files.parse_json(raw.decode(content, name)[0].encode())
     except ValueError as error:
         raise bad from error
     cells = notebook.get("cells") if isinstance(notebook, dict) else None

@@ -56,7 +56,7 @@ def _describe_row(header: Sequence[Any], row: Sequence[Any]) -> str:
 def read_jsonl(path: str, content: bytes, reading: Reading = AS_FOUND) -> Document:
     """Read JSON lines; a nested value is named `outer.inner`."""
     name = Path(path).name
-    text, encoding = raw.decode_table(content, name, reading.encoding)
+    text, encoding = raw.decode(content, name, reading.encoding)
     assembly = Assembly(limits.TEXT_FILE)
     rows = json_lines(text, name)
     for line, value in rows:

@@ -155,7 +155,7 @@ def read_table(
     elif suffix in {".jsonl", ".json"}:
         content = raw.read_bytes(str(path), limits.DATA_FILE)
         read = _read_json if suffix == ".json" else _read_json_lines
-        table = read(path, *raw.decode_table(content, path.name, reading.encoding))
+        table = read(path, *raw.decode(content, path.name, reading.encoding))
     elif suffix in SUFFIXES:
         content = raw.read_bytes(str(path), limits.DATA_FILE)
         sheets = read_sheets(path.name, content, reading, known)
@@ -200,7 +200,7 @@ def read_sheets(
         from .workbook import read_workbook
 
         return read_workbook(name, content, reading, known)
-    text, encoding = raw.decode_table(content, name, reading.encoding)
+    text, encoding = raw.decode(content, name, reading.encoding)
     parsed = parse(text, name, suffix, reading.separator)
     require_rows(name, len(parsed.rows))
     rows = [row.cells for row in parsed.rows]
@@ -279,9 +279,7 @@ _QUOTES = {"none": "quotes are ordinary characters", "backslash": r"quotes in ce
 
 
 def _notes_of(findings: Findings, encoding: str, reading: Reading) -> list[str]:
-    notes = []
-    if encoding == "cp1252" and reading.encoding is None:
-        notes.append("it is not UTF-8 and is read as Windows-1252 (--encoding names another)")
+    notes = [*raw.encoding_notes(encoding, reading.encoding)]
     if findings.literal:
         notes.append(
             f"{findings.literal:,} cells begin with a quote that ends inside of them and are read "
@@ -412,7 +410,7 @@ def json_objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
     if not path.is_file():
         raise BadFile(f"{path} is not a file.", "Name an existing file of JSON lines.")
     content = raw.read_bytes(str(path), limits.JSON_FILE)
-    text, _ = raw.decode_table(content, path.name, None)
+    text, _ = raw.decode(content, path.name, None)
     rows = json_lines(text, path.name)
     for line, row in rows:
         if not isinstance(row, dict):

@@ -187,9 +187,9 @@ def test_rich_text_that_is_hidden_is_counted(tmp_path):
         ("a.odt", zip_of({"x": b"y"}), "no OpenDocument"),
         ("a.epub", zip_of({"x": b"y"}), "no book"),
         ("a.ipynb", b'{"worksheets": []}', "old format"),
-        ("a.ipynb", b"{", "no notebook"),
-        ("a.ipynb", b"[1]", "no notebook"),
-        ("a.eml", b"", "no message"),
+        ("a.ipynb", b"{", "not a notebook"),
+        ("a.ipynb", b"[1]", "not a notebook"),
+        ("a.eml", b"", "not a message"),
         ("a.pptx", b"\xd0\xcf\x11\xe0" + bytes(100), "encrypted or an old .ppt"),
         ("a.odt", b"PK\x03\x04" + bytes(100), "damaged"),
         (

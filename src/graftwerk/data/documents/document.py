@@ -9,6 +9,8 @@ from ... import limits
 from ...errors import LimitExceeded
 
 HEADING_CHARACTERS = 200  # a longer "heading" is a paragraph
+IMAGES, CHARTS = "images left out", "charts left out"
+OBJECTS = "embedded objects left out"  # of other programs: sheets, formulas, films
 # SQLite's full text stops at NUL; a lone surrogate cannot be written as UTF-8
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 

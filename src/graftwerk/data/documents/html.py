@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ... import limits
 from .. import raw
-from .document import Assembly, Document
+from .document import IMAGES, OBJECTS, Assembly, Document
 
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -26,6 +26,10 @@ _BLOCKS = frozenset(
 )
 _BOXES = frozenset({"button", "textarea", "meter", "progress"})  # separated from adjacent text
 _HEADINGS = {"title": 0, "h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
+_FIGURES = {
+    **dict.fromkeys(("img", "svg", "canvas"), IMAGES),
+    **dict.fromkeys(("video", "audio", "iframe", "object", "embed"), OBJECTS),
+}
 _BULLET = "- "
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s{0,5}=\s{0,5}[\"']?([A-Za-z0-9_-]{1,40})", re.I)
 _DECLARATION = re.compile(rb"\s{0,9}<\?xml[^>]{0,200}encoding=[\"']([A-Za-z0-9_-]{1,40})")
@@ -172,6 +176,8 @@ class _Page:
     def see(self, node: "LexborNode", entering: bool) -> None:
         """Process one step of the walk."""
         tag = node.tag or ""
+        if entering and tag in _FIGURES:
+            self.assembly.drop(_FIGURES[tag])
         if tag == "-text":
             if entering:
                 self._take(node.text_content or "")

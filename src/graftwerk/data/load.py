@@ -417,7 +417,8 @@ def _row(name: str, chosen: Chosen, cells: Sequence[Any]) -> Item | LeftOut:
         if column not in chosen.numbers:
             texts += [] if is_missing(cell) else [str(cell).strip()]
             continue
-        value = math.nan if is_missing(cell) else number_of(column, cell)
+        missing = is_missing(cell) or stands_for_none(cell)
+        value = math.nan if missing else number_of(column, cell)
         if isinstance(value, str):
             return LeftOut(name=name, reason=value)
         values.append(value)

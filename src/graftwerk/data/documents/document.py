@@ -48,8 +48,7 @@ class Document:
             others the extracted text; empty for an image.
         blocks: in the order of the text, not overlapping; none for an image.
         content_hash: hexadecimal SHA-256 of the bytes that were parsed; empty for a text that is
-            not
-            a file.
+            not a file.
         notes: messages to the user about how it was read, such as "transparent, on white" for an
             image.
         dialect: description of the format of a table; empty for others.

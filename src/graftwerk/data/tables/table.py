@@ -7,8 +7,8 @@ nothing is dropped or changed without being reported in one of them.
 import io
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ DELIMITED = (".csv", ".tsv")
 SUFFIXES = (*DELIMITED, ".jsonl", ".json", ".xlsx", ".parquet")
 ARROW_STATE, ARROW_SPLITS = "state.json", "dataset_dict.json"
 _SHOWN = 3
+_TITLES = 20  # rows that may stand above the header
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ def read_table(
     elif suffix in SUFFIXES:
         content = raw.read_bytes(str(path), limits.DATA_FILE)
         sheets = read_sheets(path.name, content, reading, known)
-        table = _as_table(path, sheets, reading, cells)
+        table = _as_table(path, sheets, reading, cells, known)
     else:
         raise BadFile(
             f"{path.name!r} is not a table that can be read.",
@@ -205,32 +206,49 @@ def read_sheets(
     require_rows(name, len(parsed.rows))
     rows = [row.cells for row in parsed.rows]
     lines = [row.line for row in parsed.rows]
-    header = split_header(rows, reading.header, known)
-    if header is not None:
-        lines = lines[1:]
+    header, above = split_header(rows, lines, reading.header, known)
     width = _usual_width(rows) if header is None else len(header)
     if header is not None and _lacks_a_name(header, rows):
         header = ["", *header]
     words = _describe(parsed, encoding, header, len(rows))
-    notes = _notes_of(parsed.findings, encoding, reading) + _ragged(rows, lines, width)
+    notes = [*above, *_notes_of(parsed.findings, encoding, reading), *_ragged(rows, lines, width)]
     shown = parsed.dialect.separator
     return [Sheet(name, header, rows, lines, "line", words, tuple(notes), shown)]
 
 
 def split_header(
-    rows: list[list[Any]], header: bool | None, known: Sequence[str] = ()
-) -> list[Any] | None:
-    """Remove and return the first row if it names the columns; None otherwise."""
-    if not rows:
-        return None
-    if header is None:
-        header = _names_all(rows[0], known) or has_header(rows)
-    return rows.pop(0) if header else None
+    rows: list[list[Any]], lines: list[int], header: bool | None, known: Sequence[str] = ()
+) -> tuple[list[Any] | None, list[str]]:
+    """Remove and return the row that names the columns, None if there is none; with notes.
+
+    Titles and comments above it are removed too: rows with one cell above the first full row.
+    """
+    if not rows or header is False:
+        return None, []
+    above = _rows_above(rows, known)
+    shown = [next((str(cell) for cell in row if str(cell).strip()), "") for row in rows[:above]]
+    notes = [f"{above} rows above the header are left out: {'; '.join(shown)[:120]}"]
+    del rows[:above], lines[:above]
+    if not (header or above or _names_all(rows[0], known) or has_header(rows)):
+        return None, []
+    del lines[0]
+    return rows.pop(0), notes if above else []
+
+
+def _rows_above(rows: Sequence[Sequence[Any]], known: Sequence[str]) -> int:
+    """Return how many rows stand above the header."""
+    counts = [sum(bool(str(cell).strip()) for cell in row) for row in rows]
+    first = next((n for n, count in enumerate(counts[:_TITLES]) if count > 1), 0)
+    if known and not _names_all(rows[0], known):
+        first = next((n for n, row in enumerate(rows[:_TITLES]) if _names_all(row, known)), first)
+    rest = rows[first:]
+    full = counts[first] >= max(counts[first:])
+    return first if first and full and (_names_all(rest[0], known) or has_header(rest)) else 0
 
 
 def _names_all(first: Sequence[Any], known: Sequence[str]) -> bool:
     """Whether a row contains all the expected column names."""
-    if all(map(str.isdecimal, known)):  # column numbers of a table without a header
+    if not known or all(map(str.isdecimal, known)):  # column numbers of a table without a header
         return False
     return set(known) <= {str(cell).strip() for cell in first}
 
@@ -305,14 +323,16 @@ def _ragged(rows: list[list[Any]], lines: Sequence[int], width: int) -> list[str
     ]
 
 
-def _as_table(path: Path, sheets: Sequence[Sheet], reading: Reading, cells: int) -> Table:
+def _as_table(
+    path: Path, sheets: Sequence[Sheet], reading: Reading, cells: int, known: Sequence[str]
+) -> Table:
     full = [sheet for sheet in sheets if sheet.rows]
     if not full:
         return Table(path, {}, [])
-    sheet = full[0]
+    sheet = next((one for one in full if _names_all(one.header or (), known)), full[0])
     notes = list(sheet.notes)
     if full[1:]:
-        others = ", ".join(repr(one.title) for one in full[1:])
+        others = ", ".join(repr(one.title) for one in full if one is not sheet)
         notes.append(f"reading the sheet {sheet.title!r}; left out: {others}")
     width = len(sheet.header) if sheet.header is not None else _usual_width(sheet.rows)
     width = cells or width
@@ -350,17 +370,43 @@ def _formats(
 
 
 def _read_json(path: Path, text: str, encoding: str) -> Table:
-    """Read a JSON list of objects; other content is read as JSON lines."""
-    if not text.lstrip().startswith("["):
-        return _read_json_lines(path, text, encoding)
+    """Read JSON objects in a list, or in one of the other layouts of data frames."""
     try:
-        rows = files.parse_json(text)
+        value = files.parse_json(text)
     except ValueError as error:
+        if not text.lstrip().startswith("["):
+            return _read_json_lines(path, text, encoding)
         raise BadFile(f"{path.name!r} is not JSON: {error}.", _JSON_FORM) from error
+    rows, notes = _rows_of(value)
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise BadFile(f"item {number:,} of {path.name!r} contains no JSON object.", _JSON_FORM)
-    return _from_objects(path, rows, [f"item {n}" for n in range(1, len(rows) + 1)], encoding)
+    require_rows(path.name, len(rows))
+    table = _from_objects(path, rows, [f"item {n}" for n in range(1, len(rows) + 1)], encoding)
+    return replace(table, notes=(*table.notes, *notes))
+
+
+def _rows_of(value: Any) -> tuple[list[Any], tuple[str, ...]]:
+    """Return the rows of a data frame in JSON, in any orientation, and notes."""
+    if not isinstance(value, dict) or not value:
+        return (value if isinstance(value, list) else [value]), ()
+    parts = list(value.values())
+    names, data = value.get("columns"), value.get("data")
+    if isinstance(names, list) and isinstance(data, list) and all(map(_is_list, data)):
+        return [dict(zip(map(str, names), row, strict=False)) for row in data], ()
+    if all(isinstance(part, dict) and [*part] == [*parts[0]] for part in parts) and parts[0]:
+        return [{name: part[key] for name, part in value.items()} for key in parts[0]], ()
+    if all(isinstance(part, list) and len(part) == len(parts[0]) for part in parts):
+        return [dict(zip(value, row, strict=True)) for row in zip(*parts, strict=True)], ()
+    lists = [key for key, part in value.items() if _is_list(part) and part]
+    if len(lists) == 1 and all(isinstance(row, dict) for row in value[lists[0]]):
+        others = ", ".join(key for key in value if key != lists[0])
+        return value[lists[0]], (f"rows are read from {lists[0]!r}; left out: {others or 'none'}",)
+    return [value], ()
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
 
 
 _JSON_FORM = 'Write {"text": "...", "label": "..."}, one object a line.'
@@ -422,9 +468,25 @@ def json_objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
 def _from_objects(
     path: Path, rows: Sequence[Mapping[str, Any]], locations: Sequence[str], encoding: str
 ) -> Table:
+    nested = any(isinstance(cell, dict) for row in rows for cell in row.values())
+    if nested:
+        rows = [dict(_flat(row)) for row in rows]
+    notes = ("values inside others are columns named outer.inner",) if nested else ()
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {name: [row.get(name) for row in rows] for name in names}
-    return Table(path, columns, locations, f"{encoding.upper()}, JSON objects, {len(rows):,} rows")
+    words = f"{encoding.upper()}, JSON objects, {len(rows):,} rows"
+    return Table(path, columns, locations, words, notes)
+
+
+def _flat(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the values inside nested objects, of any depth, in their order."""
+    waiting = list(row.items())[::-1]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{name}.{inner}", part) for inner, part in value.items()][::-1]
+        else:
+            yield name, value
 
 
 def is_number(value: Any) -> bool:

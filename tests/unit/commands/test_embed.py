@@ -111,7 +111,7 @@ def test_standard_input_that_is_empty_or_not_utf8(monkeypatch):
     with pytest.raises(BadInput, match="no line"):
         embed.run_embed(graftwerk.Embed(inputs=["-"]), Silent())
     give_stdin(monkeypatch, b"ab\xff")
-    with pytest.raises(BadInput, match="standard input.*not UTF-8.*position 2"):
+    with pytest.raises(BadInput, match=r"standard input.*not UTF-8.*position 2"):
         embed.run_embed(graftwerk.Embed(inputs=["-"]), Silent())
 
 

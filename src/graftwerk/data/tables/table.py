@@ -4,15 +4,14 @@ The `dialect` of a table describes the detected format, and its `notes` are mess
 nothing is dropped or changed without being reported in one of them.
 """
 
-import io
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ... import files, limits
+from ... import limits
 from ...errors import BadFile, BadInput, LimitExceeded
 from .. import raw
 from .delimited import NAMES, Findings, Parsed, parse
@@ -154,8 +153,10 @@ def read_table(
         limits.require_file_size(path, limits.DATA_FILE, "table")
         table = read_parquet(path, path)
     elif suffix in {".jsonl", ".json"}:
+        from .objects import read_json, read_json_lines
+
         content = raw.read_bytes(str(path), limits.DATA_FILE)
-        read = _read_json if suffix == ".json" else _read_json_lines
+        read = read_json if suffix == ".json" else read_json_lines
         table = read(path, *raw.decode(content, path.name, reading.encoding))
     elif suffix in SUFFIXES:
         content = raw.read_bytes(str(path), limits.DATA_FILE)
@@ -367,126 +368,6 @@ def _formats(
             if one is None or one.unsure:
                 found[name] = find_format(values[name], separator, decimal, others)
     return {name: one for name, one in found.items() if one is not None}
-
-
-def _read_json(path: Path, text: str, encoding: str) -> Table:
-    """Read JSON objects in a list, or in one of the other layouts of data frames."""
-    try:
-        value = files.parse_json(text)
-    except ValueError as error:
-        if not text.lstrip().startswith("["):
-            return _read_json_lines(path, text, encoding)
-        raise BadFile(f"{path.name!r} is not JSON: {error}.", _JSON_FORM) from error
-    rows, notes = _rows_of(value)
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise BadFile(f"item {number:,} of {path.name!r} contains no JSON object.", _JSON_FORM)
-    require_rows(path.name, len(rows))
-    table = _from_objects(path, rows, [f"item {n}" for n in range(1, len(rows) + 1)], encoding)
-    return replace(table, notes=(*table.notes, *notes))
-
-
-def _rows_of(value: Any) -> tuple[list[Any], tuple[str, ...]]:
-    """Return the rows of a data frame in JSON, in any orientation, and notes."""
-    if not isinstance(value, dict) or not value:
-        return (value if isinstance(value, list) else [value]), ()
-    parts = list(value.values())
-    names, data = value.get("columns"), value.get("data")
-    if isinstance(names, list) and isinstance(data, list) and all(map(_is_list, data)):
-        return [dict(zip(map(str, names), row, strict=False)) for row in data], ()
-    if all(isinstance(part, dict) and [*part] == [*parts[0]] for part in parts) and parts[0]:
-        return [{name: part[key] for name, part in value.items()} for key in parts[0]], ()
-    if all(isinstance(part, list) and len(part) == len(parts[0]) for part in parts):
-        return [dict(zip(value, row, strict=True)) for row in zip(*parts, strict=True)], ()
-    lists = [key for key, part in value.items() if _is_list(part) and part]
-    if len(lists) == 1 and all(isinstance(row, dict) for row in value[lists[0]]):
-        others = ", ".join(key for key in value if key != lists[0])
-        return value[lists[0]], (f"rows are read from {lists[0]!r}; left out: {others or 'none'}",)
-    return [value], ()
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
-
-
-_JSON_FORM = 'Write {"text": "...", "label": "..."}, one object a line.'
-
-
-def _read_json_lines(path: Path, text: str, encoding: str) -> Table:
-    rows: list[dict[str, Any]] = []
-    locations: list[str] = []
-    for line, row in json_lines(text, path.name):
-        if line == 1 and isinstance(row, list) and row and isinstance(row[0], dict):
-            return _read_json(path, text, encoding)
-        if not isinstance(row, dict):
-            shown = str(row)[:80]
-            raise BadFile(f"{path.name!r}, line {line:,}: {shown!r} is no JSON object.", _JSON_FORM)
-        rows.append(row)
-        locations.append(f"line {line}")
-        require_rows(path.name, len(rows))
-    return _from_objects(path, rows, locations, encoding)
-
-
-def json_lines(text: str, name: str) -> list[tuple[int, Any]]:
-    """Return every value in a text of JSON lines with its line number; skip blank lines.
-
-    Raises:
-        BadFile: a line is not JSON; it is named.
-    """
-    found = []
-    for line, content in enumerate(io.StringIO(text, newline=""), 1):
-        if not content.strip():
-            continue
-        try:
-            found.append((line, files.parse_json(content)))
-        except ValueError as error:
-            raise BadFile(
-                f"{name!r}, line {line:,}: no JSON ({error}).", "One JSON value a line is read."
-            ) from error
-    return found
-
-
-def json_objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """Return every object in a file of JSON lines, with its line number.
-
-    Raises:
-        BadFile: it is missing or cannot be decoded, or a line holds no object; it is named.
-        LimitExceeded: it is too large.
-    """
-    if not path.is_file():
-        raise BadFile(f"{path} is not a file.", "Name an existing file of JSON lines.")
-    content = raw.read_bytes(str(path), limits.JSON_FILE)
-    text, _ = raw.decode(content, path.name, None)
-    rows = json_lines(text, path.name)
-    for line, row in rows:
-        if not isinstance(row, dict):
-            shown = str(row)[:80]
-            raise BadFile(f"line {line:,} of {path} contains no JSON object: {shown!r}.", "Fix it.")
-    return rows
-
-
-def _from_objects(
-    path: Path, rows: Sequence[Mapping[str, Any]], locations: Sequence[str], encoding: str
-) -> Table:
-    nested = any(isinstance(cell, dict) for row in rows for cell in row.values())
-    if nested:
-        rows = [dict(_flat(row)) for row in rows]
-    notes = ("values inside others are columns named outer.inner",) if nested else ()
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = {name: [row.get(name) for row in rows] for name in names}
-    words = f"{encoding.upper()}, JSON objects, {len(rows):,} rows"
-    return Table(path, columns, locations, words, notes)
-
-
-def _flat(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the values inside nested objects, of any depth, in their order."""
-    waiting = list(row.items())[::-1]
-    while waiting:
-        name, value = waiting.pop()
-        if isinstance(value, dict):
-            waiting += [(f"{name}.{inner}", part) for inner, part in value.items()][::-1]
-        else:
-            yield name, value
 
 
 def is_number(value: Any) -> bool:

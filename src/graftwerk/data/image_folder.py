@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .. import files, limits
 from ..errors import BadFile, BadInput, LimitExceeded
 from . import raw
+from .dataset import ImageArray, packed_image
 from .documents.formats import is_image_path
 from .images import ImageNotes, read_image
 from .tables import is_missing, json_objects, read_table
@@ -154,6 +155,44 @@ class _Reading:
             columns = {name: value for name, value in cells.items() if name not in used}
             yield ImageRow(path, caption, condition, columns, location)
 
+    def read_packed(self, tables: Sequence[Path], caption: str | None) -> "CaptionedImages":
+        """Read images whose files are inside Parquet tables, as `datasets` writes them."""
+        notes = ImageNotes()
+        images, texts, paths, left_out = [], [], [], {}
+        conditions: list[Path | ImageArray | None] = []
+        rows = [(table, *row) for table in tables for row in _cells_of(table)]
+        for table, location, cells in rows:
+            row = location.partition(" of ")[0]
+            name = f"{table.relative_to(self._root)}, {row}"
+            found = {column: packed_image(cell, table, row) for column, cell in cells.items()}
+            image = next((found[column] for column in _IMAGES if found.get(column)), None)
+            text = self._caption(cells) if caption is None else caption
+            if image is None or text is None:
+                left_out[name] = f"no {'caption' if image else 'image inside of it'}."
+                continue
+            try:
+                opened = image.decode()
+            except BadInput as error:
+                left_out[name] = error.message
+                continue
+            notes.add(opened.notes)
+            images.append(opened.image)
+            texts.append(" ".join(text.split()))
+            paths.append(self._root / name)
+            conditions.append(next((found[c] for c in _CONDITIONS if found.get(c)), None))
+            if len(images) > limits.TRAINED_IMAGES:
+                raise LimitExceeded(
+                    f"{self._root} has more than {limits.TRAINED_IMAGES:,} images.",
+                    "Choose some of them.",
+                )
+        if not images:
+            raise _nothing_in(self._root, left_out)
+        counted = [f"{count:,} {what}" for what, count in self._counts.items()]
+        reported = (f"images are read from {len(tables):,} Parquet files", *counted, *notes.lines())
+        return CaptionedImages(
+            tuple(images), tuple(texts), tuple(paths), tuple(conditions), left_out, reported
+        )
+
     def _caption(self, cells: Mapping[str, Any]) -> str | None:
         for column in CAPTIONS:
             value = cells.get(column)
@@ -268,7 +307,7 @@ class CaptionedImages:
     pictures: "tuple[Image, ...]"
     captions: tuple[str, ...]
     paths: tuple[Path, ...]
-    conditions: tuple[Path | None, ...]
+    conditions: tuple[Path | ImageArray | None, ...]
     left_out: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
@@ -291,6 +330,9 @@ def read_captioned(folder: Path, caption: str | None) -> CaptionedImages:
     rows = {row.path: row for row in tables.rows}
     maps = {row.condition for row in rows.values()}
     found = [path for path in _images_in(folder) if path not in maps]
+    packed = sorted(folder.rglob("*.parquet"))
+    if packed and not found and not tables.rows:
+        return _Reading(folder, exist=False).read_packed(packed, caption)
     if len(found) > limits.TRAINED_IMAGES:
         raise LimitExceeded(
             f"{folder} has {len(found):,} images; at most {limits.TRAINED_IMAGES:,} are read.",
@@ -315,17 +357,11 @@ def read_captioned(folder: Path, caption: str | None) -> CaptionedImages:
 
 
 def _nothing_in(folder: Path, left_out: Mapping[str, str]) -> BadInput:
-    first = f" The first: {next(iter(left_out.values()))}" if left_out else ""
-    packed = next(folder.rglob("*.parquet"), None)
-    if packed is not None and not left_out:
-        return BadInput(
-            f"{folder} contains no image that can be read: images inside Parquet files, such as "
-            f"{packed.name}, are not read.",
-            f"Save them as files, with a {METADATA} beside them. {_FORM}",
-        )
+    first = "".join(f" The first: {name}: {why}" for name, why in [*left_out.items()][:1])
     return BadInput(
         f"{folder} contains no image that can be read.{first}",
-        "Name a folder with .png, .jpg or .webp files.",
+        "Name a folder with .png, .jpg or .webp files, or with Parquet files whose columns image, "
+        f"text and {CONDITION} hold them.",
     )
 
 

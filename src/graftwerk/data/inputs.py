@@ -81,10 +81,10 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
 def _expand(value: str, requested: ColumnChoice, reader: str, strict: bool) -> Rows:
     encoding = requested.reading.encoding
     if value == "-":
-        text, found = raw.decode(sys.stdin.buffer.read(), "standard input", encoding)
+        text, name = raw.decode(sys.stdin.buffer.read(), "standard input", encoding)
         lines = _LINE_END.split(text.removesuffix("\n"))
         items = [_line(line, requested.reads, reader) for line in lines if text]
-        notes = (f"standard input: {note}" for note in raw.encoding_notes(found, encoding))
+        notes = (f"standard input: {note}" for note in raw.encoding_notes(name, encoding))
         return _words(lines[: len(items)], items, tuple(notes))
     if is_table_file(value):
         found = read_items(value, requested, requested.target, strict)

@@ -19,7 +19,18 @@ from ..errors import BadInput, LimitExceeded
 from ..results import LeftOut
 from . import raw
 from .columns import KIND_WORDS, Chosen, ColumnChoice, choose_columns, few, number_of, unread
-from .dataset import Examples, ImageArray, Item, Kind, Row, key_of, open_zip, require_some, resolve
+from .dataset import (
+    Examples,
+    ImageArray,
+    Item,
+    Kind,
+    Row,
+    key_of,
+    open_zip,
+    packed_image,
+    require_some,
+    resolve,
+)
 from .documents.formats import is_image_path
 from .image_folder import SPLITS
 from .images import ImageNotes
@@ -275,7 +286,7 @@ def _notes(table: Table, chosen: Chosen, items: Sequence[Item]) -> tuple[str, ..
     if chosen.note:
         notes.append(chosen.note)
     beside = str(table.path.parent)
-    images = [item.path for item in items if isinstance(item, ImageArray)]
+    images = [item.path for item in items if isinstance(item, ImageArray) and not item.packed]
     elsewhere = sum(not path.startswith(beside) for path in images)
     if elsewhere and chosen.kind == "image":
         notes.append(
@@ -381,15 +392,16 @@ def _item(
     if chosen.kind == "row":
         return _row(name, chosen, cells)
     parts = [str(cell).strip() for cell in cells if not is_missing(cell)]
+    if parts and chosen.kind == "image":
+        return packed_image(cells[0], table.path, name) or _located(table, name, cells[0])
     if not parts:
         return LeftOut(name=name, reason=f"nothing in {few(chosen.names)}.")
-    if chosen.kind == "text":
-        return "\n".join(parts)
-    return _located(table, name, parts[0])
+    return "\n".join(parts)
 
 
-def _located(table: Table, row: str, named: str) -> ImageArray | LeftOut:
+def _located(table: Table, row: str, cell: Any) -> ImageArray | LeftOut:
     """Return the image of a row, relative to the table or else to the current folder."""
+    named = str(cell.get("path") if isinstance(cell, dict) else cell).strip()
     beside, here = (folder / named for folder in (table.path.parent, Path.cwd()))
     if not beside.is_file() and "\\" in named:
         return _located(table, row, named.replace("\\", "/"))

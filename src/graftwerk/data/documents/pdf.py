@@ -153,7 +153,7 @@ def _annotations(page: "PageObject", assembly: Assembly) -> Iterator[str]:
 
 def _images(resources: Any, where: str, depth: int = 0) -> Iterator[Any]:
     """Yield an identity for each image of a page, and of the forms on it."""
-    objects = (_value(resources, "/XObject") or {}) if resources is not None else {}
+    objects: Any = (_value(resources, "/XObject") or {}) if resources is not None else {}
     for name in [*objects][:_ANNOTATIONS]:
         reference = objects.raw_get(name)
         found = reference.get_object()

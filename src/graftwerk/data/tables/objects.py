@@ -111,14 +111,29 @@ def json_objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
 def _from_objects(
     path: Path, rows: Sequence[Mapping[str, Any]], locations: Sequence[str], encoding: str
 ) -> Table:
-    nested = any(isinstance(cell, dict) for row in rows for cell in row.values())
-    if nested:
-        rows = [dict(_flat(row)) for row in rows]
-    notes = ("values inside others are columns named outer.inner",) if nested else ()
     names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = {name: [row.get(name) for row in rows] for name in names}
+    columns, notes = unnest({name: [row.get(name) for row in rows] for name in names})
     words = f"{encoding.upper()}, JSON objects, {len(rows):,} rows"
     return Table(path, columns, locations, words, notes)
+
+
+def unnest(columns: Mapping[str, list[Any]]) -> tuple[dict[str, list[Any]], tuple[str, ...]]:
+    """Return the columns with those of objects divided into one for each value, and a note.
+
+    Images, which `datasets` stores as objects of bytes and a path, stay as they are.
+    """
+    found: dict[str, list[Any]] = {}
+    for name, cells in columns.items():
+        inner = {key for cell in cells if isinstance(cell, dict) for key in cell}
+        if not inner or inner <= {"bytes", "path"}:
+            found[name] = cells
+            continue
+        rows = [dict(_flat({name: cell})) for cell in cells]
+        for part in dict.fromkeys(part for row in rows for part in row):
+            if part != name or any(row.get(part) is not None for row in rows):
+                found[part] = [row.get(part) for row in rows]
+    nested = found.keys() != columns.keys()
+    return found, ("values inside others are columns named outer.inner",) if nested else ()
 
 
 def _flat(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -7,6 +7,7 @@ Shape legend, used in every annotation of the package:
     b  batch      c  channels      h w  height and width
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -131,6 +132,10 @@ class Denoiser(Protocol):
         ...
 
 
+_TABLES, _ALIKE, _LINES = 3, 3, 20  # shown of what was read
+_NUMBERS = re.compile(r"\d[\d,]*")
+
+
 @runtime_checkable
 class Monitor(Protocol):
     """How a command tells its caller what it is doing; a caller stops it by raising here."""
@@ -176,3 +181,26 @@ class Silent:
 
 
 Task = Literal["class", "labels", "number"]
+
+
+def report_reading(tables: Sequence[str], notes: Sequence[str], monitor: Monitor) -> None:
+    """Report how inputs were read; of many alike, the first ones and their number.
+
+    Args:
+        tables: format of each table, with its name.
+        notes: what is not read as it stands, each with the name of its file.
+        monitor: receives the lines.
+    """
+    lines = [f"table {words}" for words in tables[:_TABLES]]
+    if tables[_TABLES:]:
+        lines.append(f"and {len(tables) - _TABLES:,} more tables; --json has all")
+    alike: dict[str, list[str]] = {}
+    for note in notes:
+        alike.setdefault(_NUMBERS.sub("#", note.partition(": ")[2] or note), []).append(note)
+    for group in alike.values():
+        first, *others = group
+        lines += [f"{first} (and {len(others):,} more likewise)"] if others[_ALIKE:] else group
+    for line in lines[:_LINES]:
+        monitor.note(line)
+    if lines[_LINES:]:
+        monitor.note(f"and {len(lines) - _LINES:,} more notes; --json has all")

@@ -22,8 +22,7 @@ def to_sklearn(head: LinearHead, classes: Any = None) -> Any:
 
     Args:
         head: the head.
-        classes: the user's own values, in the order of the head's labels; None for the label
-            names.
+        classes: the user's own values, in the order of the head's labels; None for the label names.
     """
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.multiclass import OneVsRestClassifier

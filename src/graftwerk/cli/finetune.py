@@ -16,7 +16,7 @@ from ..forecast.results import ForecastResult
 from ..probing.results import ReadoutResult, Share, Shift
 from ..results import LeftOut
 from ..text_safety import printable
-from .format import table, table_lines
+from .format import table
 
 _CLASSES, _LEFT_OUT, _PREDICTIONS = 8, 3, 1_000
 _MATRIX, _MISTAKES, _ROWS = 8, 5, 20
@@ -101,7 +101,7 @@ def data_lines(data: DataFacts) -> list[str]:
     odd = [f"{count:,} {words}" for words, count in reported.items() if count]
     rows = [f"rows: {', '.join(odd)}"] if odd else []
     unlearned = _unlearned_lines(data.unlearned)
-    return lines + rows + unlearned + table_lines(data.tables) + _left_out(data.left_out)
+    return lines + rows + unlearned + _left_out(data.left_out)
 
 
 def fit_lines(report: FitResult) -> list[str]:
@@ -208,7 +208,6 @@ def evaluation_lines(report: FitEvaluation) -> list[str]:
         lines.append(f"{report.learned:,} examples left out: it has learned from them")
     return [
         *lines,
-        *table_lines(report.tables),
         *_left_out(report.left_out),
         f"{report.how} in {printable(report.fit)}, {report.seconds:.1f} s",
     ]
@@ -322,7 +321,7 @@ def forecast_lines(report: ForecastResult) -> list[str]:
         f"{printable(report.model)}, {report.how}, {report.seconds:.1f} s",
         *(f"-> {printable(one)}" for one in (report.out, report.plot, report.saved) if one),
     ]
-    return lines + table_lines(report.tables)
+    return lines
 
 
 def _backtest(report: ForecastResult) -> list[str]:

@@ -34,22 +34,7 @@ def place(path: str, line: int | None = None, page: int | None = None) -> str:
 
 
 _ALIKE = 3  # files with one reason that are all named
-_TABLES = 3  # tables that are described
 _NAMED = 10  # files named of those that differ
-
-
-def table_lines(tables: Sequence[str]) -> list[str]:
-    """Show how each table was read."""
-    shown = [f"  table {printable(words)}" for words in tables[:_TABLES]]
-    more = len(tables) - _TABLES
-    return shown + ([f"  and {more:,} more tables; --json has all"] if more > 0 else [])
-
-
-def note_lines(notes: Sequence[str]) -> list[str]:
-    """What was left out of files, or read otherwise than it stands."""
-    shown = [f"  {printable(note)}" for note in notes[:_NAMED]]
-    more = len(notes) - _NAMED
-    return shown + ([f"  and {more:,} more notes; --json has all"] if more > 0 else [])
 
 
 def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:

@@ -28,8 +28,8 @@ from . import blocks, classify, condition, control, finetune, guide, search
 from . import finetune as probe
 from .format import bold as _bold
 from .format import dim as _dim
-from .format import note_lines, skipped_lines, source_lines, table, table_lines
 from .format import place as _location
+from .format import skipped_lines, source_lines, table
 
 _LIKELY = 0.3  # probability of an answer from which the words that may be it are shown
 
@@ -74,7 +74,6 @@ def _(report: IndexChange) -> list[str]:
         *classify.converted_lines(report),
         *classify.out_of_distribution_lines(report),
     ]
-    lines += [*table_lines(report.tables), *note_lines(report.notes)]
     return lines + skipped_lines(report.skipped)
 
 
@@ -194,7 +193,6 @@ def _(report: SimilarityEvaluation) -> list[str]:
     return [
         f"Spearman {report.spearman:.4f}, Pearson {report.pearson:.4f} on {report.pairs} pairs "
         f"({report.encoder}, {report.seconds:.1f} s)",
-        *table_lines(report.tables),
     ]
 
 

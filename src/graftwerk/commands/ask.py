@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import limits
+from ..data.documents.formats import name_notes
 from ..data.tables import AS_FOUND, Reading, is_table, read_table, reading_of
 from ..errors import BadFile, BadInput
 from ..library.index import Index
@@ -25,8 +26,11 @@ def run_ask(request: Ask, monitor: Monitor) -> Answer:
         BadInput: no such index or writer, or a question that does not fit the budget.
         WriterFailed: the language model gave no whole answer.
     """
+    notes = list(name_notes(request.question, any_word=False))
+    for note in notes:
+        monitor.note(note)
     with Index(request.index, device=request.device) as index:
-        return index.ask(
+        answer = index.ask(
             request.question,
             k=request.k,
             mode=request.mode,
@@ -41,6 +45,7 @@ def run_ask(request: Ask, monitor: Monitor) -> Answer:
             seed=request.seed,
             monitor=monitor,
         )
+    return answer.model_copy(update={"notes": notes})
 
 
 _FORM = 'Write one object a line: {"question": "...", "answerable": true}'

@@ -46,7 +46,7 @@ from ..models.zero_shot import (
 from ..requests.base import DEFAULT_ENCODER
 from ..requests.classify import Classify
 from ..results import Skipped
-from ..types import Monitor
+from ..types import Monitor, report_reading
 from .predictions import of_every_row, report, require_out
 
 _CELLS = 1_000_000  # images times labels with probabilities in memory at once
@@ -169,8 +169,7 @@ def _classify_texts(request: Classify, monitor: Monitor) -> Predictions:
     kinds: frozenset[Kind] = frozenset(encoder.reads)
     requested = ColumnChoice(kinds, request.target, tuple(request.content), reading_of(request))
     rows = read_inputs(request.pictures, requested, f"encoder {name}")
-    for note in (*rows.tables, *rows.notes):
-        monitor.note(note)
+    report_reading(rows.tables, rows.notes, monitor)
     templates = given or TEXT_TEMPLATES
     monitor.start("reading labels", len(labels) * len(templates))
     heads = label_vectors(encoder, labels, templates, monitor.advance)

@@ -17,7 +17,7 @@ from ..errors import UnknownName
 from ..library.encoder import load_encoder
 from ..requests.search import Embed
 from ..search.results import Embedding
-from ..types import Monitor, Vectors
+from ..types import Monitor, Vectors, report_reading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,8 +37,7 @@ def run_embed(request: Embed, monitor: Monitor) -> Embedding:
     requested = ColumnChoice(reads, None, tuple(request.content), reading_of(request))
     read = read_inputs(request.inputs, requested, f"encoder {encoder.name}", strict=True)
     inputs = read.names
-    for note in (*read.tables, *read.notes):
-        monitor.note(note)
+    report_reading(read.tables, read.notes, monitor)
     monitor.start("embedding", len(inputs))
     converted = ImageNotes()
     items = (_open(item, converted) for item in read.items)

@@ -66,7 +66,7 @@ from ..search.qa_pairs import (
 from ..search.query import search
 from ..search.results import Hit
 from ..text_safety import CITATION
-from ..types import Encoder, Monitor, Source, Vectors
+from ..types import Encoder, Monitor, Source, Vectors, report_reading
 
 Values = Mapping[str, tuple[str, ...]]
 
@@ -97,7 +97,7 @@ def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> AlignmentEva
     encoded = images = table = None
     if is_table(request.data) and request.data.name not in TABLES:
         table = read_labelled_texts(request.data, reading_of(request))
-        _tell(table.notes, monitor)
+        report_reading([table.dialect], table.notes, monitor)
         encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
         texts = _embed_texts(encoder, [(one.text, one.values) for one in table.rows], monitor)
     else:
@@ -132,11 +132,6 @@ def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> AlignmentEva
         notes=[] if table is None else list(table.notes),
         seconds=time.perf_counter() - begin,
     )
-
-
-def _tell(notes: Sequence[str], monitor: Monitor) -> None:
-    for note in notes:
-        monitor.note(note)
 
 
 def _number_captions(rows: Sequence[LabelledImage]) -> Int64[np.ndarray, " n"]:
@@ -472,7 +467,7 @@ def run_eval_similarity(request: EvalSimilarity, monitor: Monitor) -> Similarity
     """
     begin = time.perf_counter()
     read = read_pairs(request.file, reading_of(request))
-    _tell(read.notes, monitor)
+    report_reading([read.dialect], read.notes, monitor)
     pairs = read.rows
     encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
     texts = [pair.first for pair in pairs] + [pair.second for pair in pairs]

@@ -30,7 +30,7 @@ from ..finetune.saved import (
 from ..finetune.scoring import confusions, details, score
 from ..library.fitting import fit_problem, note_out_of_distribution, problem_of, require_options
 from ..requests.finetune import Compare, EvalFit, Fit, FitExport, Predict
-from ..types import Monitor
+from ..types import Monitor, report_reading
 from .lora import as_lora_train, run_lora_train
 from .predictions import of_every_row, report, require_out
 
@@ -54,8 +54,7 @@ def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
         requested = replace(requested, target=None, content=())
     examples = read_examples(request.data, requested)
     examples, targets, unlearned = same_targets(examples, saved.task, saved.head.labels)
-    for note in (*examples.notes, *targets.notes):
-        monitor.note(note)
+    report_reading(examples.tables, (*examples.notes, *targets.notes), monitor)
     tell_converted(examples, monitor)
     new = [n for n, key in enumerate(examples.keys) if short(key) not in saved.learned]
     if not new:
@@ -141,8 +140,7 @@ def run_predict(request: Predict, monitor: Monitor) -> Predictions:
         raise BadInput("--threshold is for classes and labels.", "Leave it out for numbers.")
     requested = saved.requested_of(request)
     read = read_inputs(request.inputs, requested, "this fit")
-    for note in (*read.tables, *read.notes):
-        monitor.note(note)
+    report_reading(read.tables, read.notes, monitor)
     monitor.start("predicting", len(read.items))
     unusual: list[int] = []
     scores = of_every_row(read, saved.scores(read.items, monitor.advance, unusual.append))

@@ -16,7 +16,7 @@ from ..forecast.saved import require_free
 from ..forecast.series import Series, read_series
 from ..library.forecaster import Forecaster, ForecastValues
 from ..requests.finetune import Forecast
-from ..types import Monitor
+from ..types import Monitor, report_reading
 
 
 def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
@@ -47,8 +47,7 @@ def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
     values, ahead = series.values, request.horizon
     origins = forecaster.origins(values, ahead, request.origins)
     notes = _notes(series, request, bool(origins))
-    for note in notes:
-        monitor.note(note)
+    report_reading([series.table], notes, monitor)
     if request.how != "zero-shot":
         forecaster.fit(values[: origins[0]] if origins else values, ahead, monitor=monitor)
     monitor.start("forecasting")

@@ -184,7 +184,7 @@ def _write(
     chances = dict(zip(head.labels, by_label, strict=False))  # empty for a number
     own = [*_OWN, "scores", *(f"probability_{label}" for label in chances)]
     names = _free_names(rows.columns, own)
-    table = {names[name]: column for name, column in rows.columns.items()}
+    table = {names[name]: list(map(_unpacked, cells)) for name, cells in rows.columns.items()}
     given: dict[str, Sequence[Any]] = {
         "input": [one.input for one in predictions],
         "label": [one.label for one in predictions],
@@ -229,6 +229,13 @@ def _as_csv(columns: Mapping[str, Sequence[Any]]) -> str:
     for row in zip(*columns.values(), strict=True):
         writer.writerow([_cell(cell) for cell in row])
     return buffer.getvalue()
+
+
+def _unpacked(cell: Any) -> Any:
+    """Return a cell without the file of an image in it."""
+    if isinstance(cell, dict) and isinstance(cell.get("bytes"), bytes):
+        cell = cell.get("path")
+    return f"{len(cell):,} bytes" if isinstance(cell, bytes) else cell
 
 
 def _cell(value: Any) -> Any:

@@ -75,7 +75,7 @@ def _fitted(image: "Image") -> "Image":
     return image.resize((width, height), how)
 
 
-def run_search(request: Search, monitor: Monitor) -> SearchResult:  # noqa: ARG001  too short to report on
+def run_search(request: Search, monitor: Monitor) -> SearchResult:
     """Return the passages and images that match a query.
 
     Raises:
@@ -90,6 +90,8 @@ def run_search(request: Search, monitor: Monitor) -> SearchResult:  # noqa: ARG0
         found = index.search(
             request.query, k=request.k, mode=request.mode, exact=request.exact, where=request.where
         )
+    for note in found.notes:
+        monitor.note(note)
     if request.sheet is None or not any(hit.kind == "image" for hit in found):
         return found
     with closing(open_index(request.index)) as opened, opened.view() as view:

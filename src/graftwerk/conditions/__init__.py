@@ -93,8 +93,7 @@ def canny(
         image: a file, a Pillow image, or an array or tensor.
         low: gradient magnitude from which a pixel continues an edge.
         high: gradient magnitude from which a pixel starts an edge. Values up to 1 are fractions of
-            the image's largest gradient; larger ones are magnitudes of Sobel's kernels (0 to
-            1442).
+            the image's largest gradient; larger ones are magnitudes of Sobel's kernels (0 to 1442).
         auto: choose both thresholds by Otsu's method instead.
         sigma: of the Gaussian, in pixels.
         kernel: side of the Gaussian kernel in pixels, odd.

@@ -345,8 +345,7 @@ def is_clear(one: Measurement, frozen_loss: float) -> bool:
 def sudden_change(measurements: Sequence[Measurement]) -> tuple[int, float, float]:
     """Return the step of the gap's fastest rise, that rise, and the current one, per step.
 
-    Rises are measured over two intervals, so that a single measurement cannot cause a change
-    point.
+    Rises are measured over two intervals, so that a single measurement cannot cause a change point.
     """
     steps = np.array([one.step for one in measurements], dtype=np.float64)
     gaps = np.array([one.gap for one in measurements])

@@ -16,8 +16,9 @@ from PIL import Image
 
 from .. import files
 from ..conditions.base import Condition
+from ..data.dataset import ImageArray
 from ..data.image_folder import CONDITION, METADATA, CaptionedImages
-from ..data.images import ImageNotes, read_image
+from ..data.images import ImageNotes
 from ..data.pixels import fit, to_values
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
@@ -260,14 +261,14 @@ def raw_pairs(conditions: Path | None, shown: CaptionedImages, condition: Condit
     )
 
 
-def _provided(conditions: Path | None, shown: CaptionedImages) -> list[Path] | None:
+def _provided(conditions: Path | None, shown: CaptionedImages) -> list[Path | ImageArray] | None:
     """Return the files of user-provided conditions; None if there are none.
 
     Raises:
         BadInput: conditions of some images are missing, or misnamed.
     """
     images = shown.paths
-    chosen: list[Path | None]
+    chosen: Sequence[Path | ImageArray | None]
     if conditions is not None:
         twice = [name for name, count in Counter(one.stem for one in images).items() if count > 1]
         if twice:
@@ -298,20 +299,24 @@ def _provided(conditions: Path | None, shown: CaptionedImages) -> list[Path] | N
 
 
 def _map_in(
-    path: Path, condition: Condition, size: tuple[int, int], notes: ImageNotes
+    path: Path | ImageArray, condition: Condition, size: tuple[int, int], notes: ImageNotes
 ) -> Image.Image:
     """Load a finished condition with the aspect ratio of its image; a single colour is allowed.
 
     Raises:
         BadInput: it has another kind or shape; names it.
     """
-    found = read_image(str(path), notes, depth=condition.name == "depth")
+    source = ImageArray(str(path)) if isinstance(path, Path) else path
+    opened = source.decode(depth=condition.name == "depth")
+    notes.add(opened.notes)
+    found = opened.image
     pixels = np.asarray(found)
     if not is_empty(pixels[None])[0]:
-        condition.check_map(pixels, str(path))
+        condition.check_map(pixels, source.name)
     if abs(found.width * size[1] - found.height * size[0]) > _SLANT * size[0] * size[1]:
         raise BadInput(
-            f"{path} has {found.width} x {found.height} pixels, its image {size[0]} x {size[1]}.",
+            f"{source.name} has {found.width} x {found.height} pixels, its image {size[0]} x "
+            f"{size[1]}.",
             "Bring conditions of the shape of their images.",
         )
     return found

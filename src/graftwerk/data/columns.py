@@ -3,13 +3,14 @@
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from shlex import quote
 from typing import Any, Literal
 
 import numpy as np
 
 from ..errors import BadInput
-from .dataset import Kind
+from .dataset import Kind, packed_image
 from .documents.formats import is_image_path
 from .tables import AS_FOUND, Reading, Table, is_missing, is_number
 from .tables.roles import counts_rows, is_code, is_date, is_identifier, is_key
@@ -96,6 +97,13 @@ def choose_columns(table: Table, requested: ColumnChoice, target: str | None) ->
     raise _nothing(table, found, requested, target)
 
 
+def is_image_cell(value: Any) -> bool:
+    """Whether a cell holds an image, or the path of one."""
+    path = value.get("path") if isinstance(value, dict) else value
+    named = isinstance(path, str) and is_image_path(path)
+    return named or packed_image(value, Path(), "") is not None
+
+
 def unread(source: str, kind: Kind, requested: ColumnChoice) -> BadInput:
     """Return the error for data of a kind that the model does not read."""
     return BadInput(
@@ -173,10 +181,10 @@ class _Sorted:
             self.series.append(name)
             if by_itself and counts_rows(values):
                 self.running.append(name)
+        elif sum(map(is_image_cell, values)) >= _MOSTLY * len(values):
+            self.pictures.append(name)
         elif not all(isinstance(value, str) for value in values):
             self.others[name] = "neither text nor numbers"
-        elif sum(is_image_path(value) for value in values) >= _MOSTLY * len(values):
-            self.pictures.append(name)
         else:
             self.words.append(name)
 

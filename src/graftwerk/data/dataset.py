@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+_HEADS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 Kind = Literal["text", "image", "series", "row"]
 
 
@@ -28,12 +29,14 @@ class ImageArray:
     """Location of an image.
 
     Attributes:
-        path: the file, or the zip that contains it.
-        member: its name in the zip; empty for a file.
+        path: the file, or the zip or table that contains it.
+        member: its name in the zip, or its row; empty for a file.
+        packed: its content, if it is a cell of a table.
     """
 
     path: str
     member: str = ""
+    packed: bytes = field(default=b"", repr=False)
 
     @property
     def name(self) -> str:
@@ -49,8 +52,8 @@ class ImageArray:
         """
         from .raw import read_bytes
 
-        if not self.member:
-            return read_bytes(self.path, limits.IMAGE_FILE)
+        if self.packed or not self.member:
+            return self.packed or read_bytes(self.path, limits.IMAGE_FILE)
         return read_member(open_zip(self.path), self.member, limits.IMAGE_FILE)
 
     def open(self) -> "Image":
@@ -60,11 +63,24 @@ class ImageArray:
         """
         return self.decode().image
 
-    def decode(self) -> OpenedImage:
+    def decode(self, *, depth: bool = False) -> OpenedImage:
         """Return the image as `open` does, with notes of what was converted."""
         import io
 
-        return decode_image(io.BytesIO(self.content()), self.name)
+        return decode_image(io.BytesIO(self.content()), self.name, depth=depth)
+
+
+def packed_image(cell: Any, table: Path, row: str) -> ImageArray | None:
+    """Return the image whose file is inside a cell of Parquet or Arrow; None for other cells.
+
+    A cell is the content of an image file, or a struct of `bytes` and `path`, as in `datasets`.
+    """
+    content = cell.get("bytes") if isinstance(cell, dict) else cell
+    if not isinstance(content, bytes) or not content:
+        return None
+    if content is cell and not content.startswith(_HEADS) and content[4:8] != b"ftyp":
+        return None
+    return ImageArray(str(table), row, content)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .. import files, limits
 from ..errors import BadFile, BadInput, LimitExceeded
 from . import raw
+from .dataset import ImageArray, packed_image
 from .documents.formats import is_image_path
 from .images import ImageNotes, read_image
 from .tables import is_missing, json_objects, read_table
@@ -154,6 +155,44 @@ class _Reading:
             columns = {name: value for name, value in cells.items() if name not in used}
             yield ImageRow(path, caption, condition, columns, location)
 
+    def read_packed(self, tables: Sequence[Path], caption: str | None) -> "CaptionedImages":
+        """Read images whose files are inside Parquet tables, as `datasets` writes them."""
+        notes = ImageNotes()
+        images, texts, paths, left_out = [], [], [], {}
+        conditions: list[Path | ImageArray | None] = []
+        rows = [(table, *row) for table in tables for row in _cells_of(table)]
+        for table, location, cells in rows:
+            row = location.partition(" of ")[0]
+            name = f"{table.relative_to(self._root)}, {row}"
+            found = {column: packed_image(cell, table, row) for column, cell in cells.items()}
+            image = next((found[column] for column in _IMAGES if found.get(column)), None)
+            text = self._caption(cells) if caption is None else caption
+            if image is None or text is None:
+                left_out[name] = f"no {'caption' if image else 'image inside of it'}."
+                continue
+            try:
+                opened = image.decode()
+            except BadInput as error:
+                left_out[name] = error.message
+                continue
+            notes.add(opened.notes)
+            images.append(opened.image)
+            texts.append(" ".join(text.split()))
+            paths.append(self._root / name)
+            conditions.append(next((found[c] for c in _CONDITIONS if found.get(c)), None))
+            if len(images) > limits.TRAINED_IMAGES:
+                raise LimitExceeded(
+                    f"{self._root} has more than {limits.TRAINED_IMAGES:,} images.",
+                    "Choose some of them.",
+                )
+        if not images:
+            raise _nothing_in(self._root, left_out)
+        counted = [f"{count:,} {what}" for what, count in self._counts.items()]
+        reported = (f"images are read from {len(tables):,} Parquet files", *counted, *notes.lines())
+        return CaptionedImages(
+            tuple(images), tuple(texts), tuple(paths), tuple(conditions), left_out, reported
+        )
+
     def _caption(self, cells: Mapping[str, Any]) -> str | None:
         for column in CAPTIONS:
             value = cells.get(column)
@@ -268,7 +307,7 @@ class CaptionedImages:
     pictures: "tuple[Image, ...]"
     captions: tuple[str, ...]
     paths: tuple[Path, ...]
-    conditions: tuple[Path | None, ...]
+    conditions: tuple[Path | ImageArray | None, ...]
     left_out: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
@@ -291,12 +330,16 @@ def read_captioned(folder: Path, caption: str | None) -> CaptionedImages:
     rows = {row.path: row for row in tables.rows}
     maps = {row.condition for row in rows.values()}
     found = [path for path in _images_in(folder) if path not in maps]
+    packed = sorted(folder.rglob("*.parquet"))
+    if packed and not found and not tables.rows:
+        return _Reading(folder, exist=False).read_packed(packed, caption)
     if len(found) > limits.TRAINED_IMAGES:
         raise LimitExceeded(
             f"{folder} has {len(found):,} images; at most {limits.TRAINED_IMAGES:,} are read.",
             "Choose some of them.",
         )
-    captions = _captions(found, rows, caption)
+    guessed: list[str] = []
+    captions = _captions(found, rows, caption, guessed)
     notes = ImageNotes()
     images, retained, left_out = [], [], {}
     for path in found:
@@ -309,22 +352,16 @@ def read_captioned(folder: Path, caption: str | None) -> CaptionedImages:
         raise _nothing_in(folder, left_out)
     conditions = tuple(rows[path].condition if path in rows else None for path in retained)
     texts = tuple(captions[path] for path in retained)
-    reported = (*tables.notes, *notes.lines())
+    reported = (*tables.notes, *notes.lines(), *_guesses(guessed))
     return CaptionedImages(tuple(images), texts, tuple(retained), conditions, left_out, reported)
 
 
 def _nothing_in(folder: Path, left_out: Mapping[str, str]) -> BadInput:
-    first = f" The first: {next(iter(left_out.values()))}" if left_out else ""
-    packed = next(folder.rglob("*.parquet"), None)
-    if packed is not None and not left_out:
-        return BadInput(
-            f"{folder} contains no image that can be read: images inside Parquet files, such as "
-            f"{packed.name}, are not read.",
-            f"Save them as files, with a {METADATA} beside them. {_FORM}",
-        )
+    first = "".join(f" The first: {name}: {why}" for name, why in [*left_out.items()][:1])
     return BadInput(
         f"{folder} contains no image that can be read.{first}",
-        "Name a folder with .png, .jpg or .webp files.",
+        "Name a folder with .png, .jpg or .webp files, or with Parquet files whose columns image, "
+        f"text and {CONDITION} hold them.",
     )
 
 
@@ -344,13 +381,16 @@ def _images_in(folder: Path) -> Iterator[Path]:
 
 
 def _captions(
-    paths: Sequence[Path], rows: Mapping[Path, ImageRow], caption: str | None
+    paths: Sequence[Path],
+    rows: Mapping[Path, ImageRow],
+    caption: str | None,
+    guessed: list[str],
 ) -> dict[Path, str]:
     if caption is not None:
         return dict.fromkeys(paths, caption.strip())
     found = {}
     for path in paths:
-        text = _caption_in(rows[path]) if path in rows else _caption_beside(path)
+        text = _caption_in(rows[path]) if path in rows else _caption_beside(path, guessed)
         if text is not None and text.strip():
             found[path] = " ".join(text.split())
     without = [path.name for path in paths if path not in found]
@@ -366,13 +406,19 @@ def _captions(
     return found
 
 
-def _caption_beside(path: Path) -> str | None:
+def _caption_beside(path: Path, guessed: list[str]) -> str | None:
     for ending in CAPTION_FILES:
         beside = path.with_suffix(ending)
         if beside.is_file():
-            text = raw.decode(raw.read_bytes(str(beside), limits.TEXT_FILE), beside.name)
+            text, found = raw.decode(raw.read_bytes(str(beside), limits.TEXT_FILE), beside.name)
+            if found == raw.GUESSED:
+                guessed.append(beside.name)
             return " ".join(text.split()) or None
     return None
+
+
+def _guesses(names: Sequence[str]) -> list[str]:
+    return [f"{names[0]} and {len(names) - 1:,} more captions: {raw.NOT_UTF8}"] if names else []
 
 
 def _caption_in(row: ImageRow) -> str:
@@ -420,8 +466,9 @@ def read_image_folder(path: Path, note: Callable[[str], None] | None = None) -> 
         LabelledImage(str(row.path), row.caption, values_of(row.columns, set()))
         for row in tables.rows
     ]
+    guessed: list[str] = []
     if not tables.tables:
-        found = list(_labelled_by_folders(absolute))
+        found = list(_labelled_by_folders(absolute, guessed))
     if not found:
         raise BadFile(
             f"{path} contains no images.",
@@ -434,12 +481,12 @@ def read_image_folder(path: Path, note: Callable[[str], None] | None = None) -> 
             "Take a part of them.",
         )
     if note is not None:
-        for line in tables.notes:
+        for line in (*tables.notes, *_guesses(guessed)):
             note(line)
     return found
 
 
-def _labelled_by_folders(root: Path) -> Iterator[LabelledImage]:
+def _labelled_by_folders(root: Path, guessed: list[str]) -> Iterator[LabelledImage]:
     """Yield every file, labelled by its folder; unlabelled files in the root come last.
 
     If all folders are parts of a split, their subfolders are the labels.
@@ -456,7 +503,7 @@ def _labelled_by_folders(root: Path) -> Iterator[LabelledImage]:
         for name in sorted(names):
             sidecar = Path(name).suffix.lower() in CAPTION_FILES and Path(name).stem in pairs
             if not name.startswith(".") and not sidecar:
-                caption = _caption_beside(folder / name) if is_image_path(name) else None
+                caption = _caption_beside(folder / name, guessed) if is_image_path(name) else None
                 row = LabelledImage(str(folder / name), caption, values)
                 if parts:
                     yield row

@@ -108,9 +108,9 @@ def read_image(path: str, notes: ImageNotes | None = None, *, depth: bool = Fals
     return opened.image
 
 
-def decode_image(file: BufferedReader | BytesIO, name: str) -> OpenedImage:
+def decode_image(file: BufferedReader | BytesIO, name: str, *, depth: bool = False) -> OpenedImage:
     """Decode an open file of at most `limits.IMAGE_FILE` bytes; see `open_image`."""
-    return _decode(file, name, depth=False)
+    return _decode(file, name, depth)
 
 
 def _decode(file: BufferedReader | BytesIO, name: str, depth: bool) -> OpenedImage:

@@ -5,16 +5,19 @@ extension of a file, is a path.
 """
 
 import os
+import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
 from ..errors import BadFile, BadInput
 from ..results import LeftOut
+from . import raw
 from .columns import KIND_WORDS, ColumnChoice
 from .dataset import ImageArray, Item, Kind
-from .documents.formats import IMAGES, is_image_path, refuse_missing
+from .documents.formats import IMAGES, is_image_path, name_notes, refuse_missing
 from .documents.formats import SUFFIXES as DOCUMENTS
 from .load import TEXTS, Rows, read_items, read_text
 from .tables import SUFFIXES, is_table_file
@@ -23,6 +26,7 @@ _OTHERS = (
     ".zip .doc .xls .ppt .pptx .odt .ods .epub .eml .rtf .ipynb .svg .npy .npz .pkl .safetensors"
 )
 _ENDINGS = frozenset({*DOCUMENTS, *SUFFIXES, *TEXTS, *_OTHERS.split()})
+_LINE_END = re.compile(r"\r\n|\n|\r")  # not the separators inside of lines, such as U+2028
 _STARTS = ("/", "./", "../", "~/")
 
 
@@ -75,26 +79,24 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
 
 
 def _expand(value: str, requested: ColumnChoice, reader: str, strict: bool) -> Rows:
+    encoding = requested.reading.encoding
     if value == "-":
-        lines = _standard_input()
-        return _words(lines, [_line(line, requested.reads, reader) for line in lines])
+        text, name = raw.decode(sys.stdin.buffer.read(), "standard input", encoding)
+        lines = _LINE_END.split(text.removesuffix("\n"))
+        items = [_line(line, requested.reads, reader) for line in lines if text]
+        notes = (f"standard input: {note}" for note in raw.encoding_notes(name, encoding))
+        return _words(lines[: len(items)], items, tuple(notes))
     if is_table_file(value):
         found = read_items(value, requested, requested.target, strict)
         return replace(found, names=[f"{value}, {location}" for location in found.names])
-    return _words([value], [_item(value, requested.reads, reader)])
+    guessed = Counter[str]()
+    item = _item(value, requested.reads, reader, encoding, guessed)
+    as_name = name_notes(value, any_word=True) if item is value else ()
+    return _words([value], [item], (*as_name, *(f"{value}: {note}" for note in guessed)))
 
 
-def _words(names: list[str], items: list[Item]) -> Rows:
-    return Rows(items, names, labels=[None] * len(items))
-
-
-def _standard_input() -> list[str]:
-    try:
-        return sys.stdin.buffer.read().decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadInput(
-            f"standard input is not UTF-8 at byte {error.start:,}.", "Convert it to UTF-8."
-        ) from error
+def _words(names: list[str], items: list[Item], notes: tuple[str, ...]) -> Rows:
+    return Rows(items, names, notes=notes, labels=[None] * len(items))
 
 
 def _line(line: str, reads: frozenset[Kind], reader: str) -> Item:
@@ -105,7 +107,13 @@ def _line(line: str, reads: frozenset[Kind], reader: str) -> Item:
     return ImageArray(line) if image else line
 
 
-def _item(value: str, reads: frozenset[Kind], reader: str) -> Item:
+def _item(
+    value: str,
+    reads: frozenset[Kind],
+    reader: str,
+    encoding: str | None = None,
+    guessed: Counter[str] | None = None,
+) -> Item:
     """Return the item for one input that is not a table: a text or a file."""
     hint = _hint(reads)
     exists = os.path.exists(value)  # noqa: PTH110  a text may be an invalid path
@@ -118,7 +126,7 @@ def _item(value: str, reads: frozenset[Kind], reader: str) -> Item:
     if exists and "image" in reads and is_image_path(value):
         return ImageArray(value)
     if exists and "text" in reads and value.lower().endswith(TEXTS):
-        text = read_text(ImageArray(value))
+        text = read_text(ImageArray(value), encoding, Counter() if guessed is None else guessed)
         if isinstance(text, LeftOut):
             raise BadInput(f"{value!r} cannot be used: {text.reason}", "Fix it or leave it out.")
         return text

@@ -18,7 +18,7 @@ _WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d*)(?:\.0*)?")  # 007 is a code, not a num
 # missing values in data frames and spreadsheets; `none` is too often a class
 _MISSING = {
     *("NA", "N/A", "n/a", "na", "N.A.", "n.a.", "#N/A", "#NA", "<NA>", "NULL", "null", "Null"),
-    *("None", "NONE", "nil", "NIL", "NaT", "-", "--", "\u2013", "\u2014", "?"),
+    *("None", "NONE", "nil", "NIL", "NaT", "\\N", ".", "-", "--", "\u2013", "\u2014", "?"),
 }
 _SHOWN = 4
 _LIST = re.compile(
@@ -105,7 +105,10 @@ def _without_copies(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def _key(name: str, whole: bool) -> str:
-    return whole_number(label_text(name)) if whole else label_text(name)
+    text = label_text(name)
+    if text.lower() in {"true", "false"}:  # True in Python and R, true in JSON and Excel
+        return text.lower()
+    return whole_number(text) if whole else text
 
 
 def require_predicted(source: str, column: str, values: Iterable[Any]) -> None:

@@ -6,6 +6,7 @@ label.
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -17,8 +18,19 @@ from .. import limits
 from ..errors import BadInput, LimitExceeded
 from ..results import LeftOut
 from . import raw
-from .columns import Chosen, ColumnChoice, choose_columns, few, number_of, unread
-from .dataset import Examples, ImageArray, Item, Kind, Row, key_of, open_zip, require_some, resolve
+from .columns import KIND_WORDS, Chosen, ColumnChoice, choose_columns, few, number_of, unread
+from .dataset import (
+    Examples,
+    ImageArray,
+    Item,
+    Kind,
+    Row,
+    key_of,
+    open_zip,
+    packed_image,
+    require_some,
+    resolve,
+)
 from .documents.formats import is_image_path
 from .image_folder import SPLITS
 from .images import ImageNotes
@@ -40,14 +52,15 @@ _SHOWN = 3
 Entry = tuple[PurePosixPath, ImageArray]  # path below the root, location of the file
 
 
-def read_class_folders(root: Path) -> Examples:
+def read_class_folders(root: Path, encoding: str | None = None) -> Examples:
     """Read every image or text below each class folder of `root`.
 
     Raises:
         BadInput: there are no class folders, or they look like parts of a split.
         BadFile: it is a zip that cannot be read.
     """
-    entries = [entry for entry in _entries(root) if _kind_of(entry[0]) is not None]
+    files = list(_entries(root))
+    entries = [entry for entry in files if _kind_of(entry[0]) is not None]
     entries = [entry for entry in _without_common_folder(entries) if len(entry[0].parts) > 1]
     if not entries:
         raise BadInput(
@@ -63,7 +76,15 @@ def read_class_folders(root: Path) -> Examples:
         )
     kinds = [_kind_of(path) for path, _ in entries]
     kind: Kind = "image" if kinds.count("image") >= kinds.count("text") else "text"
-    return _read(root, kind, [entry for entry in entries if _kind_of(entry[0]) == kind])
+    entries = [entry for entry in entries if _kind_of(entry[0]) == kind]
+    found = _read(root, kind, entries, encoding)
+    read = {location for _, location in entries}
+    others = Counter(path.suffix or path.name for path, at in files if at not in read)
+    if not others:
+        return found
+    shown = few([f"{count:,} {ending}" for ending, count in others.most_common()])
+    note = f"files beside the {KIND_WORDS[kind]} of the class folders that are not read: {shown}"
+    return replace(found, notes=(*found.notes, note))
 
 
 def look_at(image: ImageArray, notes: ImageNotes) -> str | LeftOut:
@@ -110,13 +131,15 @@ def _kind_of(path: PurePosixPath) -> Kind | None:
     return "text" if path.suffix.lower() in TEXTS else None
 
 
-def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
+def _read(root: Path, kind: Kind, entries: Sequence[Entry], encoding: str | None) -> Examples:
     items: list[Item] = []
-    notes = ImageNotes()
+    notes, guessed = ImageNotes(), Counter[str]()
     keys, labels, names, refused = [], [], [], []
     unpacked = 0
     for path, location in entries:
-        item: Item | LeftOut = location if kind == "image" else read_text(location)
+        item: Item | LeftOut = (
+            location if kind == "image" else read_text(location, encoding, guessed)
+        )
         found = look_at(location, notes) if isinstance(item, ImageArray) else item
         if isinstance(item, LeftOut) or isinstance(found, LeftOut):
             refused.append(
@@ -134,22 +157,31 @@ def _read(root: Path, kind: Kind, entries: Sequence[Entry]) -> Examples:
         labels.append(path.parts[0])
         names.append(str(path))
     return Examples(
-        str(root), kind, items, keys, labels, names, tuple(refused), converted=dict(notes.counts)
+        str(root),
+        kind,
+        items,
+        keys,
+        labels,
+        names,
+        tuple(refused),
+        notes=tuple(f"{count:,} texts: {note}" for note, count in guessed.items()),
+        converted=dict(notes.counts),
     )
 
 
-def read_text(location: ImageArray) -> str | LeftOut:
-    """Return the text of a file, or the reason why it cannot be used."""
+def read_text(location: ImageArray, encoding: str | None, guessed: Counter[str]) -> str | LeftOut:
+    """Return the text of a file, or the reason why it cannot be used; count guessed encodings."""
     try:
         content = location.content()
         if len(content) > limits.DATA_TEXT:
             return LeftOut(
                 name=location.name, reason=f"it has more than {limits.DATA_TEXT:,} bytes."
             )
-        text = raw.decode(content, location.name).strip()
+        text, found = raw.decode(content, location.name, encoding)
     except BadInput as error:
         return LeftOut(name=location.name, reason=error.message)
-    return text or LeftOut(name=location.name, reason="it is empty.")
+    guessed.update(raw.encoding_notes(found, encoding))
+    return text.strip() or LeftOut(name=location.name, reason="it is empty.")
 
 
 def read_examples(path: str | Path, requested: ColumnChoice) -> Examples:
@@ -170,7 +202,9 @@ def read_examples(path: str | Path, requested: ColumnChoice) -> Examples:
                 f"{location} is a folder of classes and has no columns.",
                 "Leave --target and --content out: the folders' names are the labels.",
             )
-        return require_some(_require_read(read_class_folders(location), requested))
+        return require_some(
+            _require_read(read_class_folders(location, requested.reading.encoding), requested)
+        )
     return require_some(
         _from_table(read_table(location, requested.reading, requested.columns), requested)
     )
@@ -252,7 +286,7 @@ def _notes(table: Table, chosen: Chosen, items: Sequence[Item]) -> tuple[str, ..
     if chosen.note:
         notes.append(chosen.note)
     beside = str(table.path.parent)
-    images = [item.path for item in items if isinstance(item, ImageArray)]
+    images = [item.path for item in items if isinstance(item, ImageArray) and not item.packed]
     elsewhere = sum(not path.startswith(beside) for path in images)
     if elsewhere and chosen.kind == "image":
         notes.append(
@@ -358,15 +392,16 @@ def _item(
     if chosen.kind == "row":
         return _row(name, chosen, cells)
     parts = [str(cell).strip() for cell in cells if not is_missing(cell)]
+    if parts and chosen.kind == "image":
+        return packed_image(cells[0], table.path, name) or _located(table, name, cells[0])
     if not parts:
         return LeftOut(name=name, reason=f"nothing in {few(chosen.names)}.")
-    if chosen.kind == "text":
-        return "\n".join(parts)
-    return _located(table, name, parts[0])
+    return "\n".join(parts)
 
 
-def _located(table: Table, row: str, named: str) -> ImageArray | LeftOut:
+def _located(table: Table, row: str, cell: Any) -> ImageArray | LeftOut:
     """Return the image of a row, relative to the table or else to the current folder."""
+    named = str(cell.get("path") if isinstance(cell, dict) else cell).strip()
     beside, here = (folder / named for folder in (table.path.parent, Path.cwd()))
     if not beside.is_file() and "\\" in named:
         return _located(table, row, named.replace("\\", "/"))
@@ -394,7 +429,8 @@ def _row(name: str, chosen: Chosen, cells: Sequence[Any]) -> Item | LeftOut:
         if column not in chosen.numbers:
             texts += [] if is_missing(cell) else [str(cell).strip()]
             continue
-        value = math.nan if is_missing(cell) else number_of(column, cell)
+        missing = is_missing(cell) or stands_for_none(cell)
+        value = math.nan if missing else number_of(column, cell)
         if isinstance(value, str):
             return LeftOut(name=name, reason=value)
         values.append(value)

@@ -1,5 +1,6 @@
 """Safe opening of arbitrary files, and decoding of text in an unknown encoding."""
 
+import codecs
 import hashlib
 import os
 import re
@@ -96,31 +97,6 @@ def _unreadable(path: str, error: OSError) -> BadFile:
     return BadFile(f"{Path(path).name!r} cannot be read: {error.strerror}.", "Check its disk.")
 
 
-def decode(content: bytes, name: str) -> str:
-    """Decode UTF-8, or UTF-16 with a byte order mark; line endings are unchanged.
-
-    Raises:
-        BadFile: another encoding, or no text at all.
-    """
-    encoding = _BYTE_ORDER_MARKS.get(content[:2], "utf-8")
-    body = content[2:] if encoding != "utf-8" else content.removeprefix(b"\xef\xbb\xbf")
-    try:
-        text = body.decode(encoding)
-    except UnicodeDecodeError as error:
-        position = error.start + len(content) - len(body)
-        shown = encoding.upper().removesuffix("-LE").removesuffix("-BE")
-        raise BadFile(
-            f"{name!r} is not {shown}: byte 0x{content[position]:02x} at position {position:,}.",
-            "If it is text, convert it: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEWFILE.",
-        ) from error
-    if is_binary(body if encoding == "utf-8" else text.encode("utf-8")):
-        raise BadFile(
-            f"{name!r} holds bytes that are no text (NUL or control characters).",
-            "Leave it out, or give it the ending of what it is.",
-        )
-    return text
-
-
 _MARKED = {  # longer marks first: the UTF-32 mark begins with the UTF-16 one
     b"\xff\xfe\x00\x00": "utf-32-le",
     b"\x00\x00\xfe\xff": "utf-32-be",
@@ -133,18 +109,26 @@ _HIGH = re.compile(rb"[\x80-\xff]")
 _SIGNS = r"\xa1-\xa9\xab\xac\xae-\xb1\xb3\xb5\xb6\xb8\xb9\xbb-\xbf\xd7\xf7"
 _ODD = re.compile(rf"[^\W\d_](?=[{_SIGNS}][^\W\d_])|[a-zß-öø-ÿ](?=[À-ÖØ-ÞŠŒŽŸ])")
 _ODD_SHARE = 0.1
-_ENCODING_HINT = "Name its encoding with --encoding, or save it as UTF-8."
+_ENCODING_HINT = (
+    "Name its encoding with --encoding (cp1250, cp1251, shift_jis, gb18030, mac_roman, ...), or "
+    "save it as UTF-8."
+)
+GUESSED = "cp1252"
+NOT_UTF8 = "it is not UTF-8 and is read as Windows-1252"
 
 
-def decode_table(content: bytes, name: str, encoding: str | None) -> tuple[str, str]:
-    """Decode a table from UTF-8, from UTF-16 with or without a mark, or from Windows-1252.
+def decode(
+    content: bytes, name: str, encoding: str | None = None, declared: str | None = None
+) -> tuple[str, str]:
+    """Decode UTF-8, UTF-16 with or without a mark, UTF-32, or text that looks like Windows-1252.
 
-    Windows-1252 is used only for text that looks like it.
+    Line endings are unchanged.
 
     Args:
         content: bytes of the file.
         name: of the file, for messages.
         encoding: given by the user; None to detect it from the bytes.
+        declared: encoding that the text declares; used if it is not UTF-8 or UTF-16.
 
     Returns:
         The text without a byte order mark, and the name of its encoding.
@@ -153,7 +137,7 @@ def decode_table(content: bytes, name: str, encoding: str | None) -> tuple[str, 
         BadFile: it is not text in any of these, or not in the encoding that was named.
     """
     mark = next((mark for mark in _MARKED if content.startswith(mark)), b"")
-    found = encoding or (_MARKED[mark] if mark else _unmarked(content))
+    found = encoding or (_MARKED[mark] if mark else _unmarked(content, declared))
     body = content.removeprefix(mark) if mark and _MARKED[mark] == _same(found) else content
     try:
         text = body.decode(found)
@@ -181,18 +165,35 @@ def _same(encoding: str) -> str:
     return {"utf8": "utf-8", "utf-8-sig": "utf-8"}.get(encoding.lower(), encoding.lower())
 
 
-def _unmarked(content: bytes) -> str:
+def encoding_notes(encoding: str, reading: str | None = None) -> tuple[str, ...]:
+    """Return a message to the user about an encoding that was guessed."""
+    guessed = encoding == GUESSED and reading is None
+    return (f"{NOT_UTF8} (--encoding names another)",) if guessed else ()
+
+
+def _unmarked(content: bytes, declared: str | None) -> str:
     """Return the encoding of bytes without a mark; UTF-8 if nothing else fits."""
     start = content[:4096]
     for offset, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
         nul, other = start[offset::2].count(0), start[1 - offset :: 2].count(0)
-        if nul > 0.3 * len(start[offset::2]) and not other:
+        even = len(content) % 2 == 0
+        if even and nul > 0.3 * len(start[offset::2]) and not other:
             return encoding
     try:
         content.decode("utf-8")
     except UnicodeDecodeError:
-        return "cp1252" if _is_windows_1252(content) else "utf-8"
+        if declared is not None and _is_encoding(declared):
+            return declared
+        return GUESSED if _is_windows_1252(content) else "utf-8"
     return "utf-8"
+
+
+def _is_encoding(name: str) -> bool:
+    try:
+        found = codecs.lookup(name)
+    except LookupError:
+        return False
+    return found.name != "utf-8" and found._is_text_encoding
 
 
 def _is_windows_1252(content: bytes) -> bool:

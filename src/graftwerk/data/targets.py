@@ -30,8 +30,7 @@ class Targets:
     Attributes:
         task: kind of target.
         labels: names of the classes or labels; empty for numbers.
-        values: int64 [n] indices in `labels`; float32 [n k], 1 for a label that holds; float64
-            [n].
+        values: int64 [n] indices in `labels`; float32 [n k], 1 for a label that holds; float64 [n].
         notes: what was merged or not read literally.
     """
 

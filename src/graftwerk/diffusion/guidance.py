@@ -207,8 +207,7 @@ def guided(denoise: Denoiser, log_prob: LogProb, scale: float) -> Denoiser:
 
     Raises:
         BadInput: by the returned function, if `log_prob` is not finite or has no gradient.
-        Overflowed: by the returned function, if the scale is so high that values exceed all
-            bounds.
+        Overflowed: by the returned function, if the scale is so high that values exceed all bounds.
 
     >>> import torch
     >>> def shrink(x, sigma):

@@ -44,8 +44,7 @@ def inpainted(
     The network sees the known part with noise of the current level, always the same noise, and its
     prediction for that part is discarded. With samplers that do not add noise this equals
     `StableDiffusionInpaintPipeline` of diffusers with a U-Net of four channels, which restores the
-    known part after each step. If the mask is true everywhere, the result is identical bit for
-    bit.
+    known part after each step. If the mask is true everywhere, the result is identical bit for bit.
 
     Args:
         denoise: the denoiser to wrap.

@@ -65,9 +65,8 @@ def residuals(
 ) -> Float[Tensor, "b levels"]:
     """Return the log mean squared error of the denoiser on each row, at each noise level.
 
-    With these, a diffusion model is also a classifier (Li et al., "Your Diffusion Model is
-    Secretly a Zero-Shot Classifier", 2023): its error is small on images like those it was trained
-    on.
+    With these, a diffusion model is also a classifier (Li et al., "Your Diffusion Model is Secretly
+    a Zero-Shot Classifier", 2023): its error is small on images like those it was trained on.
 
     Args:
         denoise: the model.

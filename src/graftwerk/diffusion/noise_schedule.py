@@ -3,8 +3,7 @@
 The schedule that a discrete-time diffusion model was trained with is read from
 `scheduler/scheduler_config.json`, as diffusers writes it. In the variance-exploding form used
 throughout, an image at noise level `sigma` is `x0 + sigma * noise`; the network itself was trained
-on `x / sqrt(1 + sigma**2)`. A sampler visits decreasing noise levels, one more than it takes
-steps.
+on `x / sqrt(1 + sigma**2)`. A sampler visits decreasing noise levels, one more than it takes steps.
 """
 
 import inspect

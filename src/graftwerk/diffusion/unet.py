@@ -152,8 +152,7 @@ def encode_half(
         parts: an object with the U-Net's `conv_in`, `time_embedding`, `down_blocks`, `mid_block`.
         x: noisy images as the U-Net takes them.
         times: timesteps, one for each row.
-        hint: added to the first layer's output, of its size, for one row or for all; None for
-            none.
+        hint: added to the first layer's output, of its size, for one row or for all; None for none.
         inputs: states of the prompts, under the argument names of diffusers.
 
     Returns:

@@ -124,7 +124,7 @@ def train_on_text(job: TrainingJob, monitor: Monitor) -> tuple[LoraTraining, Tok
     """
     out = job.out.absolute()
     require_free(out, job.text, job.model)
-    text = _read(job.text)
+    text = _read(job.text, monitor)
     monitor.start("loading the model")
     folder = open_folder(locate(job.model))
     network, tokenizer = load_language_model(job.model, folder, job.device)
@@ -158,10 +158,13 @@ def train_on_text(job: TrainingJob, monitor: Monitor) -> tuple[LoraTraining, Tok
     return trained, tokens, save_trained(out, steer, job.model, content)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, monitor: Monitor) -> str:
     if not path.is_file():
         raise BadFile(f"{path} is not a file.", "Name a file of plain text.")
-    return raw.decode(raw.read_bytes(str(path), limits.TEXT_FILE), path.name)
+    text, found = raw.decode(raw.read_bytes(str(path), limits.TEXT_FILE), path.name)
+    for note in raw.encoding_notes(found):
+        monitor.note(f"{path.name}: {note}")
+    return text
 
 
 def _cut(text: str, tokenizer: Any, network: Any, path: Path) -> Tokens:

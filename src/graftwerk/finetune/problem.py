@@ -32,7 +32,7 @@ from ..data.targets import (
 )
 from ..errors import BadInput
 from ..settings import settings
-from ..types import HiddenLayer, Monitor, Task, Vectors
+from ..types import HiddenLayer, Monitor, Task, Vectors, report_reading
 from .base_model import NO_MODEL, Base, open_base
 from .results import DataFacts, Score, ScoreDetails
 from .scoring import details, score
@@ -314,8 +314,8 @@ def tell_converted(examples: Examples, monitor: Monitor) -> None:
 
 def _tell(problem: Problem, monitor: Monitor) -> None:
     """Report skipped items and anomalies in the data."""
-    for note in (*problem.examples.notes, *problem.targets.notes):
-        monitor.note(note)
+    notes = (*problem.examples.notes, *problem.targets.notes)
+    report_reading(problem.examples.tables, notes, monitor)
     tell_converted(problem.examples, monitor)
     refused = problem.examples.refused
     if refused:

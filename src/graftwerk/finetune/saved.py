@@ -120,8 +120,7 @@ class FittedModel:
             unusual: for a linear fit, called with the number of images that are out of
                 distribution
                 for the frozen model; a tuned network has learned from others as well.
-            scale: scale of everything that was learned; at 0 this is the frozen model, whose
-                scores
+            scale: scale of everything that was learned; at 0 this is the frozen model, whose scores
                 are all 0.
 
         Raises:

@@ -47,8 +47,7 @@ def backtest(
 ) -> list[BacktestRow]:
     """Evaluate each forecaster, and then the baselines, from the same origins.
 
-    MASE is relative to the errors of the seasonal naive forecast in the history before each
-    origin.
+    MASE is relative to the errors of the seasonal naive forecast in the history before each origin.
     """
     histories = [History(values[:place], *seasons) for place in origins.places]
     actual = [values[place : place + origins.horizon] for place in origins.places]

@@ -260,8 +260,7 @@ def encode_and_compare(
     """Encode images, and measure how far each is from the encoder's training distribution.
 
     Returns:
-        Vectors, and distances in units of the limit; None if the encoder's folder has no
-        statistics
+        Vectors, and distances in units of the limit; None if the encoder's folder has no statistics
         of its training images.
     """
     if not isinstance(encoder, ImageEncoder) or encoder.familiar is None:

@@ -92,6 +92,7 @@ class Answer(Report):
     prompt: str | None = Field(description="the prompt as sent, with --show-prompt")
     prompt_tokens: int = Field(description="tokens of the prompt")
     seconds: dict[str, float] = Field(description="wall time of each step")
+    notes: list[str] = Field(default=[], description="how the question was read")
 
     @property
     def text(self) -> str:

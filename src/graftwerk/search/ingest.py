@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Union
 import numpy as np
 
 from ..data.documents.document import Document
-from ..data.documents.formats import is_image_path, is_table_path, size_and_hash
+from ..data.documents.formats import is_image_path, options_for, size_and_hash
 from ..data.documents.sandbox import Reader
 from ..data.image_folder import TABLES, names_images
 from ..data.images import ImageNotes
@@ -158,7 +158,7 @@ class Intake:
             except (BadFile, LimitExceeded) as error:
                 self._skip(path, str(error))
             else:
-                predicted = self._reading != AS_FOUND and is_table_path(path)
+                predicted = options_for(path, self._reading)
                 if self._stored.get(path) == content_hash and not predicted:
                     self.change.unchanged += 1
                 else:
@@ -237,7 +237,7 @@ class Intake:
             rows = [vectors[digest] for digest in waiting.digests]
             matrix = decode_vectors(rows, self.index.dimension)
             if is_unit(matrix).all():
-                again = self._reading != AS_FOUND and is_table_path(waiting.path)
+                again = bool(options_for(waiting.path, self._reading))
                 entries.append(
                     Entry(waiting.path, waiting.content_hash, waiting.passages, matrix, again)
                 )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from ..data.documents.formats import IMAGES, is_image_path, refuse_missing
+from ..data.documents.formats import IMAGES, is_image_path, name_notes, refuse_missing
 from ..data.images import read_image
 from ..errors import BadInput
 from ..models.encoders import familiarity
@@ -119,6 +119,7 @@ def search(
         familiarity=familiar,
         sheet=None,
         seconds=time.perf_counter() - begin,
+        notes=[] if is_image else list(name_notes(query, any_word=False)),
     )
 
 

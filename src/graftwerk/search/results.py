@@ -193,6 +193,7 @@ class SearchResult(Report):
     )
     sheet: str | None = Field(description="the images found, side by side, with --sheet")
     seconds: float = Field(description="wall time of the search, the encoder's loading included")
+    notes: list[str] = Field(default=[], description="how the query was read")
 
     def __iter__(self) -> Iterator[Hit]:  # type: ignore[override]  # hits, not fields
         return iter(self.hits)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from ..data.documents.formats import is_image_path, is_table_path, size_and_hash
+from ..data.documents.formats import is_image_path, is_table_path, needs_sandbox, size_and_hash
 from ..data.documents.sandbox import Reader
 from ..errors import BadFile, Damaged, LimitExceeded
 from ..types import Encoder, Monitor, Vectors
@@ -268,10 +268,13 @@ def _compare_text(path: str, view: View, reader: Reader) -> SourceDifference | N
     if is_image_path(path) or is_table_path(path):  # tables may be read as the user said
         return None
     try:
-        texts = sorted(storable(passage).text for passage in cut(reader.read(path)))
+        document = reader.read(path)
+        texts = sorted(storable(passage).text for passage in cut(document))
     except (BadFile, LimitExceeded) as error:
+        if not needs_sandbox(path):  # the user may have named its encoding
+            return None
         return SourceDifference(path=path, state="unreadable", reason=str(error))
-    if texts == sorted(passage.text for passage in view.passages_of(path)):
+    if document.notes or texts == sorted(passage.text for passage in view.passages_of(path)):
         return None
     reason = (
         "It has the hash that was stored, and another text: take it out with `graft index remove` "

@@ -13,7 +13,7 @@ from ..errors import BadFile, BadInput, Cancelled, WrongBase
 from ..requests.base import DEFAULT_ENCODER
 from ..requests.search import IndexAdd
 from ..results import Skipped
-from ..types import Encoder, Monitor
+from ..types import Encoder, Monitor, report_reading
 from .chunking import CHUNKER_VERSION
 from .database import is_whole, require_free
 from .index import Index, create_or_open, describe_base, open_index
@@ -114,6 +114,7 @@ def add_files(request: IndexAdd, choice: Choice, load: Load, monitor: Monitor) -
             if intake.index is not None and intake.change.wrote:
                 intake.index.refresh()
             raise
+        report_reading(intake.change.tables, intake.change.notes, monitor)
         if intake.index is None or not (found.files or intake.change.removed):
             raise require_something(paths, intake.change.skipped)
         if intake.change.wrote or not intake.index.is_fresh():

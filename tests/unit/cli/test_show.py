@@ -2,7 +2,8 @@
 
 from graftwerk.cli.show import show
 from graftwerk.models.results import ModelCard
-from graftwerk.search.results import Hit, IndexChange, Location, SearchResult
+from graftwerk.search.results import Hit, Location, SearchResult
+from graftwerk.types import Silent, report_reading
 
 
 def test_a_card_leaves_out_what_says_nothing_and_prints_details_as_lines(capsys):
@@ -54,8 +55,17 @@ def test_the_copies_of_a_hit_are_named_and_counted(capsys):
     assert reported == ["   the same in /copy-1.md:1, /copy-2.md:2, /copy-3.md:3 and 6 more"]
 
 
-def test_what_was_left_out_of_files_is_told(capsys):
-    show(IndexChange(added=1, notes=[f"{n}.pdf: 1 page (2) cannot be read" for n in range(12)]))
-    lines = capsys.readouterr().out.splitlines()
-    assert sum("cannot be read" in line for line in lines) == 10
-    assert "  and 2 more notes; --json has all" in lines
+def test_how_files_were_read_is_reported_once_for_those_alike():
+    told = []
+    monitor = Silent()
+    monitor.note = told.append
+    notes = [f"{n}.pdf: {n + 1} images left out" for n in range(12)]
+    notes += [f"{n}.csv: other {chr(97 + n)}" for n in range(19)]
+    report_reading([f"{n}.csv: UTF-8" for n in range(5)], notes, monitor)
+    assert told[:4] == [
+        *(f"table {n}.csv: UTF-8" for n in range(3)),
+        "and 2 more tables; --json has all",
+    ]
+    assert told[4] == "0.pdf: 1 images left out (and 11 more likewise)"
+    assert told[5] == "0.csv: other a"
+    assert told[-1] == "and 4 more notes; --json has all"

@@ -111,8 +111,20 @@ def test_standard_input_that_is_empty_or_not_utf8(monkeypatch):
     with pytest.raises(BadInput, match="no line"):
         embed.run_embed(graftwerk.Embed(inputs=["-"]), Silent())
     give_stdin(monkeypatch, b"ab\xff")
-    with pytest.raises(BadInput, match="not UTF-8 at byte 2"):
+    with pytest.raises(BadInput, match=r"standard input.*not UTF-8.*position 2"):
         embed.run_embed(graftwerk.Embed(inputs=["-"]), Silent())
+
+
+def test_lines_of_standard_input_are_cut_at_line_ends_only(monkeypatch):
+    give_stdin(monkeypatch, "a\u2028b\x0cc\r\nde\n".encode("utf-16"))
+    assert len(embed.run_embed(graftwerk.Embed(inputs=["-"]), Silent()).vectors) == 2
+
+
+@pytest.mark.parametrize("word", ["prices", "img/prices", "données"])
+def test_a_word_that_may_be_a_file_name_is_reported(word, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = embed.run_embed(graftwerk.Embed(inputs=[word, "nice view", "図書館"]), Silent())
+    assert report.notes == [f"{word!r} is read as text: no file or folder has that name"]
 
 
 def test_a_missing_image_is_no_text():

@@ -250,11 +250,11 @@ def test_a_table_may_name_images_of_a_folder_beside_its_own(tmp_path):
     assert read_captioned(tmp_path, None).captions == CAPTIONS
 
 
-def test_images_inside_parquet_are_refused_with_the_layout_to_use(tmp_path):
+def test_parquet_without_images_is_refused_with_the_layout_to_use(tmp_path):
     parquet(tmp_path / "train-00000-of-00001.parquet", [{"image": b"x", "text": "a"}])
-    with pytest.raises(BadInput, match=r"train-00000.*Parquet|Parquet.*train-00000") as caught:
+    with pytest.raises(BadInput, match=r"train-00000.*row 1: no image inside") as caught:
         read_captioned(tmp_path, None)
-    assert "metadata.jsonl" in caught.value.hint and "file_name" in caught.value.hint
+    assert "columns image, text and conditioning_image" in caught.value.hint
 
 
 def test_no_captions_says_which_layouts_there_are(tmp_path):

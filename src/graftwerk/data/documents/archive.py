@@ -18,7 +18,7 @@ from xml.parsers import expat
 
 from ... import limits
 from ...errors import BadFile, LimitExceeded
-from .document import Assembly
+from .document import CHARTS, IMAGES, OBJECTS, Assembly
 
 _PIECE = 1 << 16
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0"  # OLE: a .doc or .ppt, or a new one with a password
@@ -217,11 +217,17 @@ class Prose(Handler):
     Attributes:
         roles: role of each element: paragraph, table, row or cell.
         breaks: text that replaces an element in running text.
+        figures: elements that are counted and left out.
         page: page number of the blocks, if there are pages.
     """
 
     roles: ClassVar[Mapping[str, str]] = {}
     breaks: ClassVar[Mapping[str, str]] = {}
+    figures: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("blip", "imagedata"), IMAGES),
+        "chart": CHARTS,
+        **dict.fromkeys(("OLEObject", "oleObj", "videoFile", "audioFile"), OBJECTS),
+    }
 
     def __init__(self, assembly: Assembly) -> None:
         self.assembly = assembly
@@ -236,6 +242,11 @@ class Prose(Handler):
             self._hidden |= bool(text.strip())
         elif self._paragraphs:
             self._paragraphs[-1].pieces.append(text)
+
+    def count(self, name: str) -> None:
+        """Count an element that is left out."""
+        if name in self.figures:
+            self.assembly.drop(self.figures[name])
 
     def begin(self, name: str) -> bool:
         """Begin an element according to its role; return whether it is known."""

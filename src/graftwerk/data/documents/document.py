@@ -9,6 +9,8 @@ from ... import limits
 from ...errors import LimitExceeded
 
 HEADING_CHARACTERS = 200  # a longer "heading" is a paragraph
+IMAGES, CHARTS = "images left out", "charts left out"
+OBJECTS = "embedded objects left out"  # of other programs: sheets, formulas, films
 # SQLite's full text stops at NUL; a lone surrogate cannot be written as UTF-8
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -46,8 +48,7 @@ class Document:
             others the extracted text; empty for an image.
         blocks: in the order of the text, not overlapping; none for an image.
         content_hash: hexadecimal SHA-256 of the bytes that were parsed; empty for a text that is
-            not
-            a file.
+            not a file.
         notes: messages to the user about how it was read, such as "transparent, on white" for an
             image.
         dialect: description of the format of a table; empty for others.

@@ -13,7 +13,7 @@ from .document import Assembly, Document
 _TITLE_LEVELS = {"title": 0, **{f"heading {n}": n for n in range(1, 10)}}
 _OUTLINE_LEVELS = frozenset("012345678")
 _BESIDE = ("header", "footer")
-_AFTER = ("footnotes", "endnotes", "comments")
+_AFTER = ("diagramData", "footnotes", "endnotes", "comments")
 _USUAL = {"footnotes": "footnotes.xml", "endnotes": "endnotes.xml"}  # if no relation names them
 # elements whose content is not shown once changes are accepted, and their description
 _DROPPED = {"Fallback": "", "moveFrom": "moved texts read at their new place", "del": ""}
@@ -99,7 +99,9 @@ class Body(Prose):
         if name in _DROPPED or self._dropping:
             self._dropping += 1
             self._count(name)
-        elif name == "t":
+            return
+        self.count(name)
+        if name == "t":
             self._in_text = True
         elif not (self._in_mark and name in self.breaks) and self.begin(name):  # tab: where one is
             self._style = self._style and name != "p"

@@ -1,10 +1,11 @@
 """Mapping from file extensions to parsers."""
 
 import os
+import re
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from dataclasses import astuple, replace
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ... import limits
 from ...errors import BadFile
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ..tables import Reading
 
 _TABLES = "data.documents.tables:"
+_TEXTS = ("data.documents.text:", "data.documents.html:")
 # extension -> module and function
 _PARSERS = {  # each takes the path, for messages, and the content
     ".md": "data.documents.text:read_markdown",
@@ -51,6 +53,8 @@ _PARSERS = {  # each takes the path, for messages, and the content
 }
 _ZIPPED = tuple(f"data.documents.{name}" for name in ("docx", "presentation", "opendocument"))
 SUFFIXES = tuple(sorted(_PARSERS))
+_NAME = re.compile(r"[a-zA-Z0-9_À-ɏ.~/\\:@+-]{1,255}")  # scripts without spaces are sentences
+_PATH = re.compile(r"[/\\]|\.[a-z][a-z0-9]{1,7}$", re.IGNORECASE)
 IMAGES = tuple(end for end in SUFFIXES if _PARSERS[end].startswith("data.images:"))
 
 
@@ -76,6 +80,20 @@ def refuse_missing(named: str, endings: Collection[str], hint: str) -> None:
     if suffix_of(named) in endings and one_word and not os.path.isfile(named):  # noqa: PTH113
         kind = "image" if is_image_path(named) else "file"
         raise BadFile(f"{kind} {named!r} does not exist.", hint)
+
+
+def name_notes(value: str, *, any_word: bool) -> tuple[str, ...]:
+    """Return a message to the user that a word that looks like a file name is read as text.
+
+    Args:
+        value: the text.
+        any_word: whether any single word is meant, or only one with a slash or an extension.
+    """
+    if not _NAME.fullmatch(value) or not (any_word or _PATH.search(value)):
+        return ()
+    there = os.path.exists(value)  # noqa: PTH110  a text may be an invalid path
+    why = "a file or folder of that name exists" if there else "no file or folder has that name"
+    return (f"{value!r} is read as text: {why}",)
 
 
 def needs_sandbox(path: str) -> bool:
@@ -111,6 +129,16 @@ def is_table_path(path: str) -> bool:
     return _PARSERS.get(suffix_of(path), "").startswith(_TABLES)
 
 
+def options_for(path: str, reading: "Reading | None") -> tuple[Any, ...]:
+    """Return the parsing options that the parser for `path` takes: of tables all, of texts one."""
+    if reading is None or not any(value is not None for value in astuple(reading)):
+        return ()
+    if is_table_path(path):
+        return (reading,)
+    is_text = _PARSERS.get(suffix_of(path), "").startswith(_TEXTS)
+    return (reading.encoding,) if is_text and reading.encoding else ()
+
+
 def parse(path: str, reading: "Reading | None" = None) -> Document:
     """Read `path` in this process with the parser for its extension.
 
@@ -119,7 +147,7 @@ def parse(path: str, reading: "Reading | None" = None) -> Document:
 
     Args:
         path: the file.
-        reading: parsing options for tables that the user gave.
+        reading: parsing options that the user gave.
 
     Raises:
         BadFile: it cannot be read as what its ending says.
@@ -132,5 +160,5 @@ def parse(path: str, reading: "Reading | None" = None) -> Document:
     module, function = known.split(":")
     read: Callable[..., Document] = getattr(import_module(f"graftwerk.{module}"), function)
     content = raw.read_bytes(path, size_limit(path))
-    predicted = (reading,) if reading is not None and is_table_path(path) else ()
-    return replace(read(path, content, *predicted), content_hash=raw.sha256(content))
+    document = read(path, content, *options_for(path, reading))
+    return replace(document, content_hash=raw.sha256(content))

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import limits
-from ...errors import BadFile
 from .. import raw
-from .document import Assembly, Document
+from .document import IMAGES, OBJECTS, Assembly, Document
 
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -27,6 +26,10 @@ _BLOCKS = frozenset(
 )
 _BOXES = frozenset({"button", "textarea", "meter", "progress"})  # separated from adjacent text
 _HEADINGS = {"title": 0, "h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
+_FIGURES = {
+    **dict.fromkeys(("img", "svg", "canvas"), IMAGES),
+    **dict.fromkeys(("video", "audio", "iframe", "object", "embed"), OBJECTS),
+}
 _BULLET = "- "
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s{0,5}=\s{0,5}[\"']?([A-Za-z0-9_-]{1,40})", re.I)
 _DECLARATION = re.compile(rb"\s{0,9}<\?xml[^>]{0,200}encoding=[\"']([A-Za-z0-9_-]{1,40})")
@@ -40,11 +43,12 @@ _STYLE_CHARACTERS, _MOST_RULES = 1_000_000, 300
 _SPACES = re.compile(r"[ \t\r\n\f]+")
 
 
-def read_html(path: str, content: bytes) -> Document:
+def read_html(path: str, content: bytes, encoding: str | None = None) -> Document:
     """Read an HTML page."""
     assembly = Assembly(limits.DOCUMENT_TEXT)
-    read_page(decode(content, Path(path).name), assembly)
-    return assembly.finish(path)
+    text, found = decode(content, Path(path).name, encoding)
+    read_page(text, assembly)
+    return assembly.finish(path, raw.encoding_notes(found, encoding))
 
 
 def read_page(text: str, assembly: Assembly, number: int | None = None) -> None:
@@ -119,25 +123,14 @@ def _rules(parser: "LexborHTMLParser") -> Iterator[tuple[str, bool]]:
             piece = part
 
 
-def decode(content: bytes, name: str) -> str:
+def decode(content: bytes, name: str, encoding: str | None = None) -> tuple[str, str]:
     """Decode like any text file, or else in the encoding that the page declares."""
-    try:
-        return raw.decode(content, name)
-    except BadFile:
-        head = content[:2048]
-        declared = _DECLARATION.match(head) or _CHARSET.search(head)
-        if declared is None or raw.is_binary(content):
-            raise
-        label = declared.group(1).decode("ascii").lower()
-        # the WHATWG encoding standard decodes latin-1 as its superset
-        label = "windows-1252" if label in {"iso-8859-1", "latin1", "us-ascii"} else label
-        try:
-            return content.decode(label)
-        except (LookupError, UnicodeError):
-            raise BadFile(
-                f"{name!r} declares the encoding {label!r} and is not in it.",
-                "Save it as UTF-8.",
-            ) from None
+    head = content[:2048]
+    found = _DECLARATION.match(head) or _CHARSET.search(head)
+    declared = found.group(1).decode("ascii").lower() if found else None
+    # the WHATWG encoding standard decodes latin-1 as its superset
+    latin = declared in {"iso-8859-1", "latin1", "us-ascii"}
+    return raw.decode(content, name, encoding, "windows-1252" if latin else declared)
 
 
 def _walk(root: "LexborNode", hidden: Container[int]) -> Iterator[tuple["LexborNode", bool]]:
@@ -183,6 +176,8 @@ class _Page:
     def see(self, node: "LexborNode", entering: bool) -> None:
         """Process one step of the walk."""
         tag = node.tag or ""
+        if entering and tag in _FIGURES:
+            self.assembly.drop(_FIGURES[tag])
         if tag == "-text":
             if entering:
                 self._take(node.text_content or "")

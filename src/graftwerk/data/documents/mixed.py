@@ -9,7 +9,7 @@ from ... import files, limits
 from ...errors import BadFile
 from .. import raw
 from .archive import Archive, member, open_archive
-from .document import Assembly, Document
+from .document import IMAGES, Assembly, Document
 from .html import decode, read_page
 from .text import find_markdown
 
@@ -45,7 +45,10 @@ def _read_chapter(
         assembly.drop("chapters that are not text left out")
     else:
         assembly.leave()
-        read_page(decode(archive.read(part), f"{archive.name}/{part}"), assembly, number)
+        text, found = decode(archive.read(part), f"{archive.name}/{part}")
+        if found == raw.GUESSED:
+            assembly.drop("chapters that are not UTF-8, read as Windows-1252")
+        read_page(text, assembly, number)
 
 
 def read_eml(path: str, content: bytes) -> Document:
@@ -69,7 +72,12 @@ def read_eml(path: str, content: bytes) -> Document:
         else:
             for paragraph in re.split(r"\n[ \t]*+\n", text.replace("\r\n", "\n")):
                 assembly.add(paragraph)
-    names = [part.get_filename() or part.get_content_type() for part in message.iter_attachments()]
+    attached = list(message.iter_attachments())
+    names = [part.get_filename() or part.get_content_type() for part in attached]
+    inside = sum(part.get_content_maintype() == "image" for part in message.walk())
+    inside -= sum(p.get_content_maintype() == "image" for part in attached for p in part.walk())
+    if inside and not (body is not None and body.get_content_type() == "text/html"):
+        assembly.drop(IMAGES, inside)  # of the page; if the page is read, it shows them
     if names:
         shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
         assembly.drop(f"attachments left out ({shown})", len(names))
@@ -92,7 +100,7 @@ def read_ipynb(path: str, content: bytes) -> Document:
     name = Path(path).name
     bad = BadFile(f"{name!r} is not a notebook.", "Open it in Jupyter and save it again.")
     try:
-        notebook = files.parse_json(raw.decode(content, name).encode())
+        notebook = files.parse_json(raw.decode(content, name)[0].encode())
     except ValueError as error:
         raise bad from error
     cells = notebook.get("cells") if isinstance(notebook, dict) else None
@@ -106,13 +114,16 @@ def read_ipynb(path: str, content: bytes) -> Document:
         if not isinstance(cell, dict):
             raise bad
         source = _joined(cell.get("source"))
+        left_out += len(cell.get("attachments") or ())
         pieces.append(source if cell.get("cell_type") == "markdown" else _listing(source))
         for output in cell.get("outputs") or []:
             shown = _output(output)
-            left_out += shown is None
+            data = output.get("data") if isinstance(output, dict) else None
+            drawn = any(kind.startswith("image/") for kind in data or ())
+            left_out += shown is None or drawn
             pieces.append(_listing(shown or ""))
     text = "\n\n".join(filter(None, pieces))
-    notes = (f"outputs that are not text left out: {left_out:,}",) if left_out else ()
+    notes = (f"images and other outputs left out: {left_out:,}",) if left_out else ()
     return Document(path, "text", text, find_markdown(text), notes=notes)
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 from ... import limits
 from ...errors import BadFile
 from .archive import Archive, Prose, open_archive
-from .document import Assembly, Document
+from .document import IMAGES, OBJECTS, Assembly, Document
 
 _DELETED = "tracked deletions left out"
 _NAMES = frozenset({"creator", "date", "initials", "sender-initials"})  # metadata of a comment
@@ -45,6 +45,10 @@ class _Text(Prose):
         **dict.fromkeys(("table-cell", "covered-table-cell"), "cell"),
     }
     breaks: ClassVar[Mapping[str, str]] = {"tab": "\t", "line-break": "\n"}
+    figures: ClassVar[Mapping[str, str]] = {
+        "image": IMAGES,
+        **dict.fromkeys(("object", "object-ole", "plugin"), OBJECTS),
+    }
 
     def __init__(self, assembly: Assembly, hidden: set[str], only: frozenset[str]) -> None:
         super().__init__(assembly)
@@ -60,6 +64,8 @@ class _Text(Prose):
             return
         inside = self._path[-1] if self._path else ""
         self._path.append(name)
+        if not attributes.get("href", "").startswith("./ObjectReplacements"):  # an object's preview
+            self.count(name)
         only_name = name == "note-citation" or (inside == "annotation" and name in _NAMES)
         if self._dropping or only_name or name == "tracked-changes":
             self._dropping += 1

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import limits
 from ...errors import BadFile, LimitExceeded
-from .document import Assembly, Document
+from .document import IMAGES, Assembly, Document
 
 if TYPE_CHECKING:
     from pypdf import PageObject, PdfReader
@@ -25,6 +25,7 @@ _INVISIBLE = 2 | 32  # flags of an annotation: hidden, not viewed
 _PASSWORD, _BUTTON = 1 << 13, 1 << 16  # flags of a field
 _NOTES = frozenset({"/FreeText", "/Text", "/Highlight", "/Underline", "/StrikeOut", "/Squiggly"})
 _ANNOTATIONS = 10_000  # of one page
+_FORMS = 3  # forms inside one another
 _NAMED = 5  # number of pages that a note names
 
 
@@ -77,6 +78,7 @@ def _read_pages(reader: "PdfReader", path: str, listener: _Listener) -> Document
     empty: list[int] = []
     broken: list[int] = []
     causes: dict[str, None] = {}
+    images: set[Any] = set()  # a page may list those of all pages
     pages = len(reader.pages)
     for number in range(1, pages + 1):
         listener.heard = False
@@ -98,10 +100,13 @@ def _read_pages(reader: "PdfReader", path: str, listener: _Listener) -> Document
         try:
             for line in _annotations(page, assembly):
                 assembly.add(line, page=number)
+            images.update(_images(_value(page, "/Resources"), f"page {number}"))
         except (MemoryError, LimitExceeded):
             raise
         except Exception:
-            assembly.drop("pages whose form fields and notes cannot be read")
+            assembly.drop("pages whose form fields, notes and images cannot be read")
+    if images:
+        assembly.drop(IMAGES, len(images))
     document = assembly.finish(path, tuple(_lost(empty, partly, broken, causes)))
     if not document.blocks and broken:
         raise BadFile(
@@ -144,6 +149,18 @@ def _annotations(page: "PageObject", assembly: Assembly) -> Iterator[str]:
             assembly.drop("hidden form fields and notes left out")
         elif line:
             yield line
+
+
+def _images(resources: Any, where: str, depth: int = 0) -> Iterator[Any]:
+    """Yield an identity for each image of a page, and of the forms on it."""
+    objects: Any = (_value(resources, "/XObject") or {}) if resources is not None else {}
+    for name in [*objects][:_ANNOTATIONS]:
+        reference = objects.raw_get(name)
+        found = reference.get_object()
+        if _value(found, "/Subtype") == "/Image":
+            yield getattr(reference, "idnum", f"{where} {name}")
+        elif depth < _FORMS:
+            yield from _images(_value(found, "/Resources"), f"{where} {name}", depth + 1)
 
 
 def _value(node: Any, key: str) -> Any:

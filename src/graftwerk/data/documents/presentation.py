@@ -38,6 +38,8 @@ class _Slide(Prose):
     def start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth.append(name)
         depth = len(self._depth)
+        if not self._fallback:
+            self.count(name)
         if name in _SHAPES:
             self._title = False
         if name == "Fallback":

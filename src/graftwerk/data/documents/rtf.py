@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ... import limits
 from ...errors import BadFile, LimitExceeded
-from .document import Assembly, Document
+from .document import IMAGES, OBJECTS, Assembly, Document
 
 _TOKEN = re.compile(
     rb"\\(?:(?P<word>[a-zA-Z]{1,32})(?P<number>-?[0-9]{1,10})?[ ]?|'(?P<hex>[0-9a-fA-F]{2})"
@@ -20,11 +20,12 @@ _TOKEN = re.compile(
 )
 # groups without document text
 _SKIPPED = frozenset(
-    b"""fonttbl colortbl stylesheet info pict object themedata colorschememapping datastore
+    b"""fonttbl colortbl stylesheet info pict themedata colorschememapping datastore
     latentstyles listtable listoverridetable rsidtbl generator xmlnstbl fldinst filetbl revtbl
     bkmkstart bkmkend mmathPr nonshppict pgptbl template operator atnid atnauthor atntime atndate
     atnref atnparent falt panose sp""".split()
 )
+_FIGURES = {b"pict": IMAGES, b"object": OBJECTS}
 _APART = frozenset(
     b"footnote header headerl headerr headerf footer footerl footerr footerf annotation".split()
 )
@@ -49,6 +50,7 @@ class _State:
     skipped: bool = False
     hidden: bool = False
     deleted: bool = False
+    again: bool = False  # in a second form of an image, for old programs
     unicode_skip: int = 1
     font: int = 0
     apart: int | None = None  # start of a footnote's text
@@ -131,6 +133,9 @@ class _Reader:
             self._in_fonts = True
         elif word in {b"colortbl", b"stylesheet"}:
             self._in_fonts = False
+        state.again |= word == b"nonshppict"
+        if word in _FIGURES and not state.again:
+            self._assembly.drop(_FIGURES[word])
         if word in _SKIPPED or (starred and word not in _READ and word not in _APART):
             state.skipped = True
         elif word in _APART:

@@ -93,7 +93,7 @@ class Reader:
             LimitExceeded: it is larger than a limit of `limits.py` allows.
         """
         if not formats.needs_sandbox(path):
-            return formats.parse(path)
+            return formats.parse(path, self._reading)
         try:
             result = _result(path, self._ask(path))
         except BaseException as stop:  # Ctrl-C too: the next reply would answer this request
@@ -135,7 +135,7 @@ class Reader:
             self._worker = _start_worker()
         self._files += 1
         deadline = time.monotonic() + limits.PARSER_SECONDS
-        predicted = self._reading != AS_FOUND and formats.is_table_path(path)
+        predicted = formats.options_for(path, self._reading)
         request = json.dumps([path, asdict(self._reading)] if predicted else path)
         os.write(_descriptor(self._worker.stdin), request.encode("ascii") + b"\n")
         length = int.from_bytes(_receive(self._worker, LENGTH_BYTES, deadline), "big")

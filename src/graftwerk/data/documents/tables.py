@@ -56,7 +56,7 @@ def _describe_row(header: Sequence[Any], row: Sequence[Any]) -> str:
 def read_jsonl(path: str, content: bytes, reading: Reading = AS_FOUND) -> Document:
     """Read JSON lines; a nested value is named `outer.inner`."""
     name = Path(path).name
-    text, encoding = raw.decode_table(content, name, reading.encoding)
+    text, encoding = raw.decode(content, name, reading.encoding)
     assembly = Assembly(limits.TEXT_FILE)
     rows = json_lines(text, name)
     for line, value in rows:
@@ -80,6 +80,9 @@ def read_parquet(path: str, content: bytes, reading: Reading = AS_FOUND) -> Docu
     names = list(table.columns)
     for number, values in enumerate(zip(*table.columns.values(), strict=True), 1):
         row = dict(zip(names, values, strict=True))
+        cells = [cell.get("bytes") if isinstance(cell, dict) else cell for cell in values]
+        if packed := sum(isinstance(cell, bytes) for cell in cells):
+            assembly.drop("images and other files inside the table left out", packed)
         assembly.add("\n".join(_describe("", row)), line=number, alone=True)
     return assembly.finish(path, table.notes, table.dialect)
 

@@ -26,31 +26,33 @@ _SHORT_TITLE = 40  # for a title without a blank line after it; prose is wrapped
 _SPECIAL_LINE = 2 * HEADING_CHARACTERS  # a longer line is never a heading, underline or fence
 
 
-def read_plain(path: str, content: bytes) -> Document:
+def read_plain(path: str, content: bytes, encoding: str | None = None) -> Document:
     """Read a plain text file, which has paragraphs as its only structure."""
-    return _read(path, content, find_paragraphs)
+    return _read(path, content, encoding, find_paragraphs)
 
 
-def read_markdown(path: str, content: bytes) -> Document:
+def read_markdown(path: str, content: bytes, encoding: str | None = None) -> Document:
     """Read Markdown: headings by # and by underline, code listings as single blocks."""
-    return _read(path, content, find_markdown)
+    return _read(path, content, encoding, find_markdown)
 
 
-def read_rst(path: str, content: bytes) -> Document:
+def read_rst(path: str, content: bytes, encoding: str | None = None) -> Document:
     """Read reStructuredText: headings by underline, levels by order of appearance."""
-    return _read(path, content, find_rst)
+    return _read(path, content, encoding, find_rst)
 
 
-def _read(path: str, content: bytes, find: Callable[[str], tuple[Block, ...]]) -> Document:
+def _read(
+    path: str, content: bytes, encoding: str | None, find: Callable[[str], tuple[Block, ...]]
+) -> Document:
     name = Path(path).name
-    text = raw.decode(content, name)
+    text, found = raw.decode(content, name, encoding)
     lines = text.count("\n") + text.count("\r")
     if lines > limits.TEXT_LINES:
         raise LimitExceeded(
             f"{name!r} has {lines:,} lines; at most {limits.TEXT_LINES:,} are read.",
             "Split the file or leave it out.",
         )
-    return Document(path, "text", text, find(text))
+    return Document(path, "text", text, find(text), notes=raw.encoding_notes(found, encoding))
 
 
 class _Paragraph:

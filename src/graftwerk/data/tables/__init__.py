@@ -1,6 +1,7 @@
 """Tables in all supported formats and dialects."""
 
 from .numbers import NumberFormat
+from .objects import json_lines, json_objects
 from .table import (
     AS_FOUND,
     SUFFIXES,
@@ -12,8 +13,6 @@ from .table import (
     is_table,
     is_table_file,
     is_table_folder,
-    json_lines,
-    json_objects,
     read_sheets,
     read_table,
     reading_of,

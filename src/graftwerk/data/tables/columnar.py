@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ... import files, limits
 from ...errors import BadFile, BadInput, LimitExceeded
+from .objects import unnest
 from .table import ARROW_SPLITS, ARROW_STATE, Table, require_rows
 
 if TYPE_CHECKING:
@@ -182,9 +183,10 @@ def _as_table(
         if is_label and name in columns and names:
             columns[name] = [_named(value, names) for value in columns[name]]
             notes.append(f"{name}: the numbers of classes are read as their names in the file")
+    columns, nested = unnest(columns)
     count = max(map(len, columns.values()), default=0)
     locations = [f"row {number}" for number in range(1, count + 1)]
-    return Table(path, columns, locations, f"{form}, {count:,} rows", tuple(notes))
+    return Table(path, columns, locations, f"{form}, {count:,} rows", (*notes, *nested))
 
 
 def _named(value: Any, names: list[Any]) -> Any:

@@ -285,8 +285,7 @@ def _score(sample: str, separator: str, cut: bool) -> tuple[float, bool, float, 
 
     Returns:
         Share of rows that have the usual number of cells, whether the separator is not followed by
-        a
-        space, share of cells that contain no other separator, and the number of cells.
+        a space, share of cells that contain no other separator, and the number of cells.
     """
     rows: list[list[str]] = []
     whole = True

@@ -14,7 +14,9 @@ _NUMBER = re.compile(
     [{_SPACES}]*(?P<after>{_CURRENCY}|%)?\s*(?P<close>\))?""",
     re.VERBOSE,
 )
-_GROUPED = re.compile(rf"\d{{1,3}}(?:([.,'\u2019{_SPACES}])\d{{3}})(?:\1\d{{3}})*")
+_GROUPED = re.compile(
+    rf"\d{{1,3}}(?:([.,'\u2019{_SPACES}])\d{{3}})(?:\1\d{{3}})*|\d{{1,2}}(?:,\d{{2}})+,\d{{3}}"
+)
 _SHARE = 0.5  # share of numbers among the values of a numeric column
 
 
@@ -96,8 +98,7 @@ def find_format(
 
     Args:
         values: of the column, without missing ones.
-        separator: of the file; if the numbers alone do not decide, a comma between cells suggests
-            a
+        separator: of the file; if the numbers alone do not decide, a comma between cells suggests a
             decimal point, and a semicolon a decimal comma.
         decimal: decimal separator given by the user.
         others: decimal separator of other columns of the file.

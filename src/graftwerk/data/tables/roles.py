@@ -25,7 +25,7 @@ _COMPACT = re.compile(r"(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
 _NAMED_DATE = re.compile(r"(?:^|[_ ])(?:date|day|time|timestamp|datetime)(?:$|[_ ])|_at$", re.I)
 _NAMED_ID = re.compile(
     r"(?:^|[_ .-])(?:id|ids|uuid|guid|idx|index|key|hash)$|[a-z]I[dD]$|^(?:id|uuid)[_ .-]"
-    r"|^column 1$|^unnamed: ?0(?:[._]\d+)*$|^(?:row|no|nr|number|#)$",
+    r"|^column 1$|^unnamed: ?0(?:[._]\d+)*$|^__index_level_0__$|^(?:row|no|nr|number|#)$",
 )
 _NAMED_KEY = re.compile(r"(?:^|[_ .-])(?:id|ids|key)$|[a-z]I[dD]$")  # may repeat: user_id
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}", re.I)

@@ -4,7 +4,6 @@ The `dialect` of a table describes the detected format, and its `notes` are mess
 nothing is dropped or changed without being reported in one of them.
 """
 
-import io
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ... import files, limits
+from ... import limits
 from ...errors import BadFile, BadInput, LimitExceeded
 from .. import raw
 from .delimited import NAMES, Findings, Parsed, parse
@@ -26,6 +25,7 @@ DELIMITED = (".csv", ".tsv")
 SUFFIXES = (*DELIMITED, ".jsonl", ".json", ".xlsx", ".parquet")
 ARROW_STATE, ARROW_SPLITS = "state.json", "dataset_dict.json"
 _SHOWN = 3
+_TITLES = 20  # rows that may stand above the header
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +153,15 @@ def read_table(
         limits.require_file_size(path, limits.DATA_FILE, "table")
         table = read_parquet(path, path)
     elif suffix in {".jsonl", ".json"}:
+        from .objects import read_json, read_json_lines
+
         content = raw.read_bytes(str(path), limits.DATA_FILE)
-        read = _read_json if suffix == ".json" else _read_json_lines
-        table = read(path, *raw.decode_table(content, path.name, reading.encoding))
+        read = read_json if suffix == ".json" else read_json_lines
+        table = read(path, *raw.decode(content, path.name, reading.encoding))
     elif suffix in SUFFIXES:
         content = raw.read_bytes(str(path), limits.DATA_FILE)
         sheets = read_sheets(path.name, content, reading, known)
-        table = _as_table(path, sheets, reading, cells)
+        table = _as_table(path, sheets, reading, cells, known)
     else:
         raise BadFile(
             f"{path.name!r} is not a table that can be read.",
@@ -200,37 +202,54 @@ def read_sheets(
         from .workbook import read_workbook
 
         return read_workbook(name, content, reading, known)
-    text, encoding = raw.decode_table(content, name, reading.encoding)
+    text, encoding = raw.decode(content, name, reading.encoding)
     parsed = parse(text, name, suffix, reading.separator)
     require_rows(name, len(parsed.rows))
     rows = [row.cells for row in parsed.rows]
     lines = [row.line for row in parsed.rows]
-    header = split_header(rows, reading.header, known)
-    if header is not None:
-        lines = lines[1:]
+    header, above = split_header(rows, lines, reading.header, known)
     width = _usual_width(rows) if header is None else len(header)
     if header is not None and _lacks_a_name(header, rows):
         header = ["", *header]
     words = _describe(parsed, encoding, header, len(rows))
-    notes = _notes_of(parsed.findings, encoding, reading) + _ragged(rows, lines, width)
+    notes = [*above, *_notes_of(parsed.findings, encoding, reading), *_ragged(rows, lines, width)]
     shown = parsed.dialect.separator
     return [Sheet(name, header, rows, lines, "line", words, tuple(notes), shown)]
 
 
 def split_header(
-    rows: list[list[Any]], header: bool | None, known: Sequence[str] = ()
-) -> list[Any] | None:
-    """Remove and return the first row if it names the columns; None otherwise."""
-    if not rows:
-        return None
-    if header is None:
-        header = _names_all(rows[0], known) or has_header(rows)
-    return rows.pop(0) if header else None
+    rows: list[list[Any]], lines: list[int], header: bool | None, known: Sequence[str] = ()
+) -> tuple[list[Any] | None, list[str]]:
+    """Remove and return the row that names the columns, None if there is none; with notes.
+
+    Titles and comments above it are removed too: rows with one cell above the first full row.
+    """
+    if not rows or header is False:
+        return None, []
+    above = _rows_above(rows, known)
+    shown = [next((str(cell) for cell in row if str(cell).strip()), "") for row in rows[:above]]
+    notes = [f"{above} rows above the header are left out: {'; '.join(shown)[:120]}"]
+    del rows[:above], lines[:above]
+    if not (header or above or _names_all(rows[0], known) or has_header(rows)):
+        return None, []
+    del lines[0]
+    return rows.pop(0), notes if above else []
+
+
+def _rows_above(rows: Sequence[Sequence[Any]], known: Sequence[str]) -> int:
+    """Return how many rows stand above the header."""
+    counts = [sum(bool(str(cell).strip()) for cell in row) for row in rows]
+    first = next((n for n, count in enumerate(counts[:_TITLES]) if count > 1), 0)
+    if known and not _names_all(rows[0], known):
+        first = next((n for n, row in enumerate(rows[:_TITLES]) if _names_all(row, known)), first)
+    rest = rows[first:]
+    full = counts[first] >= max(counts[first:])
+    return first if first and full and (_names_all(rest[0], known) or has_header(rest)) else 0
 
 
 def _names_all(first: Sequence[Any], known: Sequence[str]) -> bool:
     """Whether a row contains all the expected column names."""
-    if all(map(str.isdecimal, known)):  # column numbers of a table without a header
+    if not known or all(map(str.isdecimal, known)):  # column numbers of a table without a header
         return False
     return set(known) <= {str(cell).strip() for cell in first}
 
@@ -279,9 +298,7 @@ _QUOTES = {"none": "quotes are ordinary characters", "backslash": r"quotes in ce
 
 
 def _notes_of(findings: Findings, encoding: str, reading: Reading) -> list[str]:
-    notes = []
-    if encoding == "cp1252" and reading.encoding is None:
-        notes.append("it is not UTF-8 and is read as Windows-1252 (--encoding names another)")
+    notes = [*raw.encoding_notes(encoding, reading.encoding)]
     if findings.literal:
         notes.append(
             f"{findings.literal:,} cells begin with a quote that ends inside of them and are read "
@@ -307,14 +324,16 @@ def _ragged(rows: list[list[Any]], lines: Sequence[int], width: int) -> list[str
     ]
 
 
-def _as_table(path: Path, sheets: Sequence[Sheet], reading: Reading, cells: int) -> Table:
+def _as_table(
+    path: Path, sheets: Sequence[Sheet], reading: Reading, cells: int, known: Sequence[str]
+) -> Table:
     full = [sheet for sheet in sheets if sheet.rows]
     if not full:
         return Table(path, {}, [])
-    sheet = full[0]
+    sheet = next((one for one in full if _names_all(one.header or (), known)), full[0])
     notes = list(sheet.notes)
     if full[1:]:
-        others = ", ".join(repr(one.title) for one in full[1:])
+        others = ", ".join(repr(one.title) for one in full if one is not sheet)
         notes.append(f"reading the sheet {sheet.title!r}; left out: {others}")
     width = len(sheet.header) if sheet.header is not None else _usual_width(sheet.rows)
     width = cells or width
@@ -349,86 +368,6 @@ def _formats(
             if one is None or one.unsure:
                 found[name] = find_format(values[name], separator, decimal, others)
     return {name: one for name, one in found.items() if one is not None}
-
-
-def _read_json(path: Path, text: str, encoding: str) -> Table:
-    """Read a JSON list of objects; other content is read as JSON lines."""
-    if not text.lstrip().startswith("["):
-        return _read_json_lines(path, text, encoding)
-    try:
-        rows = files.parse_json(text)
-    except ValueError as error:
-        raise BadFile(f"{path.name!r} is not JSON: {error}.", _JSON_FORM) from error
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise BadFile(f"item {number:,} of {path.name!r} contains no JSON object.", _JSON_FORM)
-    return _from_objects(path, rows, [f"item {n}" for n in range(1, len(rows) + 1)], encoding)
-
-
-_JSON_FORM = 'Write {"text": "...", "label": "..."}, one object a line.'
-
-
-def _read_json_lines(path: Path, text: str, encoding: str) -> Table:
-    rows: list[dict[str, Any]] = []
-    locations: list[str] = []
-    for line, row in json_lines(text, path.name):
-        if line == 1 and isinstance(row, list) and row and isinstance(row[0], dict):
-            return _read_json(path, text, encoding)
-        if not isinstance(row, dict):
-            shown = str(row)[:80]
-            raise BadFile(
-                f"{path.name!r}, line {line:,}: {shown!r} is not a JSON object.", _JSON_FORM
-            )
-        rows.append(row)
-        locations.append(f"line {line}")
-        require_rows(path.name, len(rows))
-    return _from_objects(path, rows, locations, encoding)
-
-
-def json_lines(text: str, name: str) -> list[tuple[int, Any]]:
-    """Return every value in a text of JSON lines with its line number; skip blank lines.
-
-    Raises:
-        BadFile: a line is not JSON; it is named.
-    """
-    found = []
-    for line, content in enumerate(io.StringIO(text, newline=""), 1):
-        if not content.strip():
-            continue
-        try:
-            found.append((line, files.parse_json(content)))
-        except ValueError as error:
-            raise BadFile(
-                f"{name!r}, line {line:,}: no JSON ({error}).", "One JSON value a line is read."
-            ) from error
-    return found
-
-
-def json_objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """Return every object in a file of JSON lines, with its line number.
-
-    Raises:
-        BadFile: it is missing or cannot be decoded, or a line holds no object; it is named.
-        LimitExceeded: it is too large.
-    """
-    if not path.is_file():
-        raise BadFile(f"{path} is not a file.", "Name an existing file of JSON lines.")
-    content = raw.read_bytes(str(path), limits.JSON_FILE)
-    text, _ = raw.decode_table(content, path.name, None)
-    rows = json_lines(text, path.name)
-    for line, row in rows:
-        if not isinstance(row, dict):
-            shown = str(row)[:80]
-            raise BadFile(f"line {line:,} of {path} contains no JSON object: {shown!r}.", "Fix it.")
-    return rows
-
-
-def _from_objects(
-    path: Path, rows: Sequence[Mapping[str, Any]], locations: Sequence[str], encoding: str
-) -> Table:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = {name: [row.get(name) for row in rows] for name in names}
-    return Table(path, columns, locations, f"{encoding.upper()}, JSON objects, {len(rows):,} rows")
 
 
 def is_number(value: Any) -> bool:

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graftwerk.data.documents.formats import parse
+from graftwerk.data.tables import Reading
 from graftwerk.errors import BadFile
 
 
@@ -114,10 +115,19 @@ def test_a_declared_encoding_is_used(tmp_path, label):
     assert read(tmp_path, page) == [("", "Caf\xe9")]
 
 
-@pytest.mark.parametrize("head", [b"", b"<meta charset=zip>", b"<meta charset=nonsense>"])
-def test_no_encoding_is_guessed(tmp_path, head):
-    with pytest.raises(BadFile, match=r"not UTF-8|declares"):
-        read(tmp_path, head + b"<p>Caf\xe9")
+@pytest.mark.parametrize(
+    "head", [b"", b"<meta charset=zip>", b"<meta charset=nonsense>", b"<meta charset=utf-8>"]
+)
+def test_an_undeclared_encoding_is_guessed_and_reported(tmp_path, head):
+    path = tmp_path / "a.html"
+    path.write_bytes(head + b"<p>Caf\xe9 Z\xfcrich")
+    document = parse(str(path))
+    assert document.text == "Caf\xe9 Z\xfcrich"
+    assert "is read as Windows-1252" in document.notes[0]
+    path.write_bytes(head + "<p>Мост через реку".encode("cp1251"))
+    with pytest.raises(BadFile, match=r"not UTF-8.*cp1251"):
+        parse(str(path))
+    assert parse(str(path), Reading(encoding="cp1251")).text == "Мост через реку"
 
 
 def test_a_page_with_nothing(tmp_path):

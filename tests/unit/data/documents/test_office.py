@@ -1,11 +1,12 @@
 """Presentations, OpenDocument, books, messages, notebooks, RTF: what is read, and what is told."""
 
 import random
+from email.message import EmailMessage
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.documents import GOOD, eml_of, epub_of, ipynb_of, odt_of, pptx_of, shape
+from tests.documents import GOOD, docx_with, eml_of, epub_of, ipynb_of, odt_of, pptx_of, shape
 from tests.hostile.make import zip_of
 
 from graftwerk import limits
@@ -142,7 +143,7 @@ def test_a_notebook(tmp_path):
             ("Boats", None, "````\nprint('```')\n````"),
             ("Boats", None, "```\nnine\n```"),
         ],
-        ("outputs that are not text left out: 1",),
+        ("images and other outputs left out: 1",),
     )
 
 
@@ -169,7 +170,59 @@ def test_a_notebook(tmp_path):
 )
 def test_rich_text(tmp_path, inside, expected):
     found, notes = read(tmp_path, "a.rtf", b"{\\rtf1\\ansi\\ansicpg1252 " + inside + b"}")
-    assert ([text for *_, text in found], notes) == (expected, ())
+    assert ([text for *_, text in found], notes) == (expected, notes_of_images(inside))
+
+
+def notes_of_images(inside):
+    return ("images left out: 1",) if b"pict" in inside else ()
+
+
+_PICTURE = '<w:r><w:drawing><a:blip xmlns:a="urn:a" r:embed="x" xmlns:r="urn:r"/></w:drawing></w:r>'
+_CHART = '<w:r><w:drawing><c:chart xmlns:c="urn:c"/></w:drawing></w:r>'
+_OBJECT = '<w:r><w:object><o:OLEObject xmlns:o="urn:o"/></w:object></w:r>'
+_FRAME = "<draw:frame xmlns:draw='urn:d'>{}</draw:frame>"
+_PREVIEW = "<draw:image xmlns:x='urn:x' x:href='./ObjectReplacements/1'/>"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "images", "charts", "objects"),
+    [
+        ("a.docx", docx_with(f"<w:p>{_PICTURE}{_CHART}{_OBJECT}{_PICTURE}</w:p>"), 2, 1, 1),
+        (
+            "a.pptx",
+            pptx_of([shape("x") + "<a:blip/><c:chart xmlns:c='urn:c'/><p:oleObj/><a:blip/>"]),
+            *(2, 1, 1),
+        ),
+        (
+            "a.odt",
+            odt_of(
+                f"<text:p>x{_FRAME.format('<draw:image/>')}"
+                f"{_FRAME.format('<draw:object/>' + _PREVIEW)}</text:p>"
+            ),
+            *(1, 0, 1),
+        ),
+        ("a.epub", epub_of(["<p>x<img src='a.png'/></p>", "<svg/><p>y</p>"]), 2, 0, 0),
+        ("a.html", b"<p>x<img><picture><source><img></picture><iframe></iframe><i hidden><img></i>", 2, 0, 1),
+        ("a.rtf", rb"{\rtf1 x{\*\shppict{\pict 00}}{\nonshppict{\pict 00}}{\object{\result y}}}", 1, 0, 1),
+        ("a.eml", eml_of(plain="x", html="<img>") , 0, 0, 0),
+    ],
+)  # fmt: skip
+def test_images_charts_and_objects_are_counted(tmp_path, name, content, images, charts, objects):
+    _, notes = read(tmp_path, name, content)
+    counts = {"images": images, "charts": charts, "embedded objects": objects}
+    expected = {f"{what} left out: {count}" for what, count in counts.items() if count}
+    assert {note for note in notes if "hidden" not in note} == expected
+
+
+def test_the_images_of_a_message_are_counted_apart_from_its_attachments(tmp_path):
+    message = EmailMessage()
+    message["From"] = "a@b.c"
+    message.set_content("plain")
+    message.add_alternative("<p>page <img src='cid:x'>", subtype="html")
+    message.get_payload()[1].add_related(b"png", "image", "png", cid="<x>")
+    message.add_attachment(b"png", "image", "png", filename="b.png")
+    _, notes = read(tmp_path, "a.eml", message.as_bytes())
+    assert notes == ("images left out: 1", "attachments left out (b.png): 1")
 
 
 def test_rich_text_that_is_hidden_is_counted(tmp_path):

@@ -195,8 +195,29 @@ def test_hidden_fields_are_counted(tmp_path):
     assert notes(tmp_path) == ("hidden form fields and notes left out: 2",)
 
 
+def test_images_are_counted_once_though_all_pages_list_them(tmp_path):
+    from pypdf import PdfReader, PdfWriter
+    from pypdf.generic import DictionaryObject, NameObject, StreamObject
+
+    writer = PdfWriter(PdfReader(io.BytesIO(pdf_of(["One.", "Two."]))))
+    listed = DictionaryObject()
+    for number, kind in enumerate(["Image", "Image", "Form"]):
+        stream = StreamObject()
+        stream[NameObject("/Subtype")] = NameObject(f"/{kind}")
+        if kind == "Form":
+            inside = DictionaryObject({NameObject("/X"): listed.raw_get("/X0")})
+            stream[NameObject("/Resources")] = DictionaryObject({NameObject("/XObject"): inside})
+        listed[NameObject(f"/X{number}")] = writer._add_object(stream)
+    for page in writer.pages:
+        page["/Resources"][NameObject("/XObject")] = listed
+    out = io.BytesIO()
+    writer.write(out)
+    assert read(tmp_path, out.getvalue()) == [(1, "One."), (2, "Two.")]
+    assert notes(tmp_path) == ("images left out: 2",)
+
+
 def test_a_form_field_of_nonsense_does_not_lose_the_page(tmp_path):
     assert read(tmp_path, pdf_with([{"Subtype": "/Widget", "V": "x", "F": "y"}])) == [
         (1, "A form.")
     ]
-    assert notes(tmp_path) == ("pages whose form fields and notes cannot be read: 1",)
+    assert notes(tmp_path) == ("pages whose form fields, notes and images cannot be read: 1",)

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from graftwerk import limits
 from graftwerk.data.documents.sandbox import Reader
 from graftwerk.data.documents.text import find_markdown, find_paragraphs, find_rst
+from graftwerk.data.tables import Reading
 from graftwerk.errors import BadFile, LimitExceeded
 
 FINDERS = [find_markdown, find_paragraphs, find_rst]
@@ -130,7 +131,7 @@ def test_byte_order_marks(tmp_path, content):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"abc\xe9", "byte 0xe9 at position 3"),
+        (b"abc\x81", "byte 0x81 at position 3"),
         (b"\xef\xbb\xbfabc\xe9", "byte 0xe9 at position 6"),
         (b"\xff\xfea\x00\x00\xd8", "not UTF-16"),
         (b"a\x00b", "NUL"),
@@ -140,6 +141,21 @@ def test_byte_order_marks(tmp_path, content):
 def test_what_is_no_text(tmp_path, content, words):
     with pytest.raises(BadFile, match=words):
         read(tmp_path, "a.txt", content)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.rst", "a.log"])
+def test_text_that_is_not_utf_8_is_read_as_a_table_is(tmp_path, name):
+    text = "Die Brücke über den Fluß ist gesperrt."
+    for encoding in ("cp1252", "utf-16-le", "utf-32"):
+        document = read(tmp_path, name, text.encode(encoding))
+        assert document.text == text
+        assert bool(document.notes) == (encoding == "cp1252")
+    path = tmp_path / name
+    path.write_bytes("図書館は九時".encode("shift_jis"))
+    with Reader() as reader, pytest.raises(BadFile, match="--encoding"):
+        reader.read(str(path))
+    with Reader(Reading(encoding="shift_jis")) as reader:
+        assert reader.read(str(path)).text == "図書館は九時"
 
 
 def test_escape_codes_of_a_log_are_text(tmp_path):

@@ -1,0 +1,187 @@
+"""Tables as spreadsheets and data frames lay them out: titles above, sheets, JSON layouts."""
+
+import json
+import zipfile
+
+import openpyxl
+import pytest
+
+from graftwerk.data.columns import ColumnChoice
+from graftwerk.data.load import read_examples
+from graftwerk.data.tables import Reading, read_table
+from graftwerk.errors import BadInput
+
+ROWS = [
+    (f"the room number {n} was {'lovely' if n % 2 else 'dirty'}", ["neg", "pos"][n % 2], n + 0.5)
+    for n in range(12)
+]
+HEADER = ("text", "label", "price")
+
+
+def csv_of(*above, header=HEADER):
+    lines = [*above, ",".join(header) if header else None, *(f"{a},{b},{c}" for a, b, c in ROWS)]
+    return "\n".join(line for line in lines if line is not None) + "\n"
+
+
+def fill(sheet, *above, header=HEADER):
+    for row in [*above, header, *ROWS]:
+        sheet.append(list(row))
+
+
+def book_of(path, *titles):
+    book = openpyxl.Workbook()
+    book.active.title = titles[0] if titles else "Sheet"
+    for title in titles[1:]:
+        book.create_sheet(title)
+    return book
+
+
+@pytest.mark.parametrize(
+    ("above", "count"),
+    [
+        (["# exported by a tool", "# 2026-01-05"], 2),
+        (["Quarterly report,,", ",,", "all hotels,,"], 2),
+        (["Hotel reviews"], 1),
+        ([], 0),
+    ],
+)
+def test_titles_and_comments_above_the_header_are_left_out_and_counted(tmp_path, above, count):
+    path = tmp_path / "a.csv"
+    path.write_text(csv_of(*above))
+    table = read_table(path)
+    assert list(table.columns) == list(HEADER)
+    assert list(table.column("text")) == [text for text, *_ in ROWS]
+    assert table.places[0] == f"line {len(above) + 2}"
+    assert [note for note in table.notes if "above the header" in note] == (
+        [f"{count} rows above the header are left out: {table.notes[0].partition(': ')[2]}"]
+        if count
+        else []
+    )
+    assert list(read_table(path, Reading(header=False)).columns) == ["1", "2", "3"]
+
+
+def test_a_first_row_without_its_label_is_not_a_title(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("the room number 99 was noisy,\n" + "".join(f"{a},{b}\n" for a, b, _ in ROWS))
+    table = read_table(path)
+    assert len(table.places) == 13
+    assert table.notes == ()
+
+
+def test_a_named_column_finds_the_header_below_other_rows_and_the_sheet(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(csv_of("part,of,things", "one,two,three"))
+    assert list(read_table(path, known=("label",)).columns) == list(HEADER)
+    book = book_of(path, "Export Summary", "Sheet 1 - Table 1")
+    book["Export Summary"].append(["Sheet", "Table"])
+    book["Export Summary"].append(["Sheet 1", "Table 1"])
+    fill(book["Sheet 1 - Table 1"], ["Table 1"])
+    book.save(tmp_path / "a.xlsx")
+    table = read_table(tmp_path / "a.xlsx", known=("label",))
+    assert list(table.column("label")) == [label for _, label, _ in ROWS]
+    assert table.notes == (
+        "1 rows above the header are left out: Table 1",
+        "reading the sheet 'Sheet 1 - Table 1'; left out: 'Export Summary'",
+    )
+
+
+def test_what_a_workbook_hides_or_draws_is_counted(tmp_path):
+    path = tmp_path / "a.xlsx"
+    book = book_of(path, "Data", "Secret")
+    fill(book["Data"])
+    fill(book["Secret"])
+    book["Secret"].sheet_state = "hidden"
+    book["Data"].row_dimensions[3].hidden = True
+    book["Data"].column_dimensions["C"].hidden = True
+    book["Data"]["B2"] = "#N/A"
+    book["Data"]["B2"].data_type = "e"
+    book["Data"]["A2"] = "two_x000D_\nlines"
+    chart = openpyxl.chart.BarChart()
+    chart.add_data(openpyxl.chart.Reference(book["Data"], min_col=3, min_row=1, max_row=9))
+    book["Data"].add_chart(chart, "F2")
+    book["Data"]["A3"].comment = openpyxl.comments.Comment("check", "me")
+    book.save(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("xl/media/image1.png", b"png")
+        archive.writestr("xl/drawings/drawing9.xml", "<a><xdr:txBody/><xdr:txBody/></a>")
+    table = read_table(path)
+    assert table.column("text")[0] == "two\r\nlines"
+    assert table.column("label")[0] == ""
+    assert set(table.notes) == {
+        "cells with an error are read as empty: #N/A (1)",
+        "1 hidden sheets left out: 'Secret'",
+        "hidden rows are read too: 1",
+        "hidden columns are read too: 1",
+        "images left out: 1",
+        "charts left out: 1",
+        "text boxes left out: 2",
+        "comments left out: 1",
+    }
+
+
+def _frame(layout):
+    objects = [dict(zip(HEADER, row, strict=True)) for row in ROWS]
+    columns = {name: [row[name] for row in objects] for name in HEADER}
+    keyed = {
+        name: {str(n): cell for n, cell in enumerate(cells)} for name, cells in columns.items()
+    }
+    return {
+        "records": objects,
+        "list": columns,
+        "columns": keyed,
+        "split": {"columns": HEADER, "index": list(range(12)), "data": ROWS},
+        "wrapped": {"version": "1", "data": objects},
+        "nested": [
+            {"text": row["text"], "of": {"label": row["label"], "price": row["price"]}}
+            for row in objects
+        ],
+    }[layout]
+
+
+@pytest.mark.parametrize("layout", ["records", "list", "columns", "split", "wrapped", "nested"])
+def test_json_layouts_of_data_frames(tmp_path, layout):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(_frame(layout), indent=1))
+    table = read_table(path)
+    prefix = "of." if layout == "nested" else ""
+    cells = [table.column(name) for name in ("text", f"{prefix}label", f"{prefix}price")]
+    assert list(zip(*cells, strict=True)) == ROWS
+    notes = {
+        "wrapped": ("rows are read from 'data'; left out: version",),
+        "nested": ("values inside others are columns named outer.inner",),
+    }
+    assert table.notes == notes.get(layout, ())
+
+
+def test_json_that_is_nested_very_deeply(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('[{"a": ' * 400 + "1" + "}]" * 400)
+    assert list(read_table(path).columns) == ["a"]
+    path.write_text('[{"b": ' + '{"a": ' * 900 + "1" + "}" * 900 + "}]")
+    try:
+        assert len(read_table(path).columns) == 1
+    except BadInput as error:
+        assert "JSON" in error.message
+
+
+def test_missing_numbers_as_r_and_databases_write_them(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "x,y,label\n"
+        + "".join(f"{'NA' if n == 3 else n},{n * 2},{'ab'[n % 2]}\n" for n in range(9))
+    )
+    found = read_examples(path, ColumnChoice(frozenset({"row"})))
+    assert len(found) == 9
+    assert "the mean stands for 1 missing numbers" in " ".join(found.notes)
+    path.write_text(
+        "text,label\n"
+        + "".join(f"row {n},{chr(92) + 'N' if n == 3 else 'ab'[n % 2]}\n" for n in range(9))
+    )
+    with pytest.raises(BadInput, match="may stand for no label"):
+        read_examples(path, ColumnChoice(frozenset({"text"})))
+
+
+def test_indian_digit_groups_are_numbers(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,n\n" + "".join(f'row {n},"{n + 1},23,456.5"\n' for n in range(9)))
+    assert read_table(path).numbers("n")[0] == "123456.5"

@@ -100,7 +100,12 @@ def run_index_add(request: IndexAdd, monitor: Monitor) -> IndexChange:
 def run_index_rebuild(request: IndexRebuild, monitor: Monitor) -> IndexChange:
     """Rebuild an index in one step; see `Index.rebuild`."""
     with Index(request.index, device=request.device) as index:
-        return index.rebuild(encoder=request.encoder, layer=request.layer, monitor=monitor)
+        return index.rebuild(
+            encoder=request.encoder,
+            layer=request.layer,
+            upgrade=request.upgrade,
+            monitor=monitor,
+        )
 
 
 def run_index_remove(request: IndexRemove, monitor: Monitor) -> IndexChange:

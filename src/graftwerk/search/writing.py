@@ -155,15 +155,18 @@ def _folders(paths: Sequence[str]) -> list[str]:
     return [name for path in named for name in names_of(path)]
 
 
-def rebuild_index(folder: Path, choice: Choice, load: Load, monitor: Monitor) -> IndexChange:
+def rebuild_index(
+    folder: Path, choice: Choice, load: Load, monitor: Monitor, *, upgrade: bool = False
+) -> IndexChange:
     """Rebuild an index in one step: until it is done, searches see the former one.
 
     With another encoder everything is embedded again; where this version cuts passages another
     way, the files are read again. Else full text, snapshot and checksums are written again.
+    With `upgrade` the encoder is the one that a static index stands in for.
 
     Raises:
         BadFile: there is no index, or the encoder cannot be loaded.
-        BadInput: the encoder reads none of its files.
+        BadInput: the encoder reads none of its files, or one is named with `upgrade`.
         Busy: another process writes to it for too long.
         NoRoom: the disk is full; the index is as it was.
         Cancelled: the monitor stopped it; the index is as it was.
@@ -172,6 +175,12 @@ def rebuild_index(folder: Path, choice: Choice, load: Load, monitor: Monitor) ->
     with open_index(folder) as index:
         with index.view() as view:
             change = IndexChange(unchanged=view.count_files())
+        if upgrade and choice != (None, None):
+            raise BadInput(
+                "an upgrade names the encoder itself.", "Leave --upgrade out, or the encoder."
+            )
+        if upgrade:
+            choice = load_own_encoder(index, load).rescorer, None
         if choice != (None, None) or index.chunker != CHUNKER_VERSION:
             name, layer = _choose(choice, index)
             encoder = load(name, layer)

@@ -83,7 +83,8 @@ def _(report: IndexState) -> list[str]:
         f"{printable(report.index)}: {report.files} files, {report.passages} passages "
         f"({report.pictures} images), {report.bytes / 1e6:.1f} MB",
         f"encoder {report.encoder}, {report.dimension} dimensions, "
-        f"fingerprint {report.fingerprint[:12]}",
+        f"fingerprint {report.fingerprint[:12]}"
+        + (f"; {report.rescored} vectors of the full encoder" if report.rescored else ""),
         f"format {report.format_version}, {'sealed' if report.sealed else 'not sealed'}, "
         f"answerability threshold: {report.calibrated}",
     ]

@@ -20,31 +20,12 @@ from ..types import Monitor
 
 
 def run_ask(request: Ask, monitor: Monitor) -> Answer:
-    """Answer a question.
-
-    Raises:
-        BadInput: no such index or writer, or a question that does not fit the budget.
-        WriterFailed: the language model gave no whole answer.
-    """
+    """Answer a question."""
     notes = list(name_notes(request.question, any_word=False))
     for note in notes:
         monitor.note(note)
     with Index(request.index, device=request.device) as index:
-        answer = index.ask(
-            request.question,
-            k=request.k,
-            mode=request.mode,
-            where=request.where,
-            writer=request.writer,
-            writer_model=request.writer_model,
-            budget=request.budget,
-            max_tokens=request.max_tokens,
-            timeout=request.timeout,
-            evidence=request.evidence,
-            show_prompt=request.show_prompt,
-            seed=request.seed,
-            monitor=monitor,
-        )
+        answer = index.ask(**request.arguments(), monitor=monitor)
     return answer.model_copy(update={"notes": notes})
 
 
@@ -60,11 +41,7 @@ class Labelled:
 
 
 def run_calibrate(request: Calibrate, monitor: Monitor) -> Calibration:
-    """Measure the evidence for every question and store the threshold in the index.
-
-    Raises:
-        BadInput: a malformed line, or too few questions of a kind.
-    """
+    """Measure the evidence for every question and store the threshold in the index."""
     questions = read_questions(request.file, reading_of(request))
     with Index(request.index, device=request.device) as index:
         return index.calibrate(
@@ -77,12 +54,7 @@ def run_calibrate(request: Calibrate, monitor: Monitor) -> Calibration:
 
 
 def read_questions(path: Path, reading: Reading = AS_FOUND) -> list[Labelled]:
-    """Read a file of labelled questions.
-
-    Raises:
-        BadFile: no such file, or not UTF-8.
-        BadInput: a line that is no labelled question, or too few of a kind.
-    """
+    """Read a file of labelled questions."""
     if not path.is_file():
         raise BadFile(f"{path} is not a file.", "Name an existing file of JSON lines.")
     limits.require_file_size(path, limits.JSON_FILE, "question file")

@@ -87,12 +87,7 @@ class _Side:
 
 
 def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> AlignmentEvaluation:
-    """Embed images and their captions, or texts, and measure the geometry of their vectors.
-
-    Raises:
-        BadInput: too few of them, or an encoder that reads nothing of what is there.
-        BadFile: the data are not of a known form.
-    """
+    """Embed images and their captions, or texts, and measure the geometry of their vectors."""
     begin = time.perf_counter()
     encoded = images = table = None
     if is_table(request.data) and request.data.name not in TABLES:
@@ -263,10 +258,6 @@ def run_eval_answers(request: EvalAnswers, monitor: Monitor) -> AnswersEvaluatio
     """Index the documents, or the paragraphs that the seed does not leave out, and ask.
 
     An abstention counts as an empty answer in `exact_match`, `f1` and `contains_answer`.
-
-    Raises:
-        BadInput: a malformed file, or an encoder or a writer that cannot be had.
-        WriterFailed: the language model gave no whole answer.
     """
     begin = time.perf_counter()
     encoder = load_encoder(request.encoder, device=request.device)
@@ -404,11 +395,7 @@ _DEPTH = 100  # passages retrieved; a paragraph not among them has no rank
 
 
 def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> RetrievalEvaluation:
-    """Index the paragraphs in a temporary folder and search for each question in each mode.
-
-    Raises:
-        BadInput: a malformed file, or an encoder that cannot be had.
-    """
+    """Index the paragraphs in a temporary folder and search for each question in each mode."""
     begin = time.perf_counter()
     paragraphs = read_paragraphs(request.file)
     encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
@@ -460,11 +447,7 @@ def _rank(hits: Sequence[Hit], right: str) -> int | None:
 
 
 def run_eval_similarity(request: EvalSimilarity, monitor: Monitor) -> SimilarityEvaluation:
-    """Embed both texts of each pair and correlate the cosines with the scores.
-
-    Raises:
-        BadInput: a malformed file, or an encoder that cannot be had.
-    """
+    """Embed both texts of each pair and correlate the cosines with the scores."""
     begin = time.perf_counter()
     read = read_pairs(request.file, reading_of(request))
     report_reading([read.dialect], read.notes, monitor)

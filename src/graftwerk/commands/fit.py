@@ -36,12 +36,7 @@ from .predictions import of_every_row, report, require_out
 
 
 def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
-    """Evaluate a fit on new data.
-
-    Raises:
-        BadInput: the data have labels that were not learned, or nothing new is among them.
-        WrongBase: the frozen model is another one.
-    """
+    """Evaluate a fit on new data."""
     begin = time.perf_counter()
     saved = open_fit(request.fit, request.model, request.device)
     requested = saved.requested_of(request)
@@ -87,15 +82,7 @@ def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
 
 
 def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult:
-    """Fit, evaluate on the test examples, and write the folder.
-
-    Raises:
-        BadInput: data, labels or model cannot be used as given.
-        Damaged: a weight file is damaged.
-        Diverged: a training's loss is not finite any more; the best state before it is kept.
-        Cancelled: stopped by the user; a training's last step is kept.
-        NoRoom: something cannot be written.
-    """
+    """Fit, evaluate on the test examples, and write the folder."""
     if request.task in {"generate", "write"}:
         return run_lora_train(as_lora_train(request), monitor)
     begin = time.perf_counter()
@@ -125,14 +112,7 @@ def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult:
 
 
 def run_predict(request: Predict, monitor: Monitor) -> Predictions:
-    """Predict for the inputs in order.
-
-    Raises:
-        BadFile: an input or the fit cannot be read.
-        BadInput: an input is of a kind that the model does not read.
-        WrongBase: the frozen model is another one.
-        NoRoom: the file cannot be written.
-    """
+    """Predict for the inputs in order."""
     begin = time.perf_counter()
     require_out(request.out, request.inputs)
     saved = open_fit(request.fit, request.model, request.device)
@@ -149,13 +129,7 @@ def run_predict(request: Predict, monitor: Monitor) -> Predictions:
 
 
 def run_fit_export(request: FitExport, monitor: Monitor) -> FitExported:  # noqa: ARG001
-    """Write only the head as an ONNX graph, without the network that computes its features.
-
-    Raises:
-        UnknownName: the file does not end in .onnx.
-        BadFile: it is not a fit.
-        NoRoom: the file cannot be written.
-    """
+    """Write only the head as an ONNX graph, without the network that computes its features."""
     from ..adapters.export import to_onnx
 
     if request.out.suffix != ".onnx":

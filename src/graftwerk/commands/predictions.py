@@ -33,12 +33,7 @@ _OWN = ("input", "label", "probability")
 
 
 def require_out(out: Path | None, inputs: Sequence[str]) -> None:
-    """Refuse an output file that cannot be written or is an input, before any computation.
-
-    Raises:
-        UnknownName: its ending is none of those known.
-        BadFile: it is an input.
-    """
+    """Refuse an output file that cannot be written or is an input, before any computation."""
     if out is None:
         return
     if out.suffix not in ENDINGS:
@@ -63,11 +58,7 @@ def report(
     begin: float,
     learned_from: Collection[int] = (),
 ) -> Predictions:
-    """Turn scores into predictions, evaluate those with known labels, and write the output file.
-
-    Raises:
-        NoRoom: the file cannot be written.
-    """
+    """Turn scores into predictions, evaluate those with known labels, and write the output file."""
     predictions = _predict(head, rows.names, scores, request.threshold)
     found, made_of, learned, notes = _measure(head, kind, rows, scores, request, learned_from)
     if request.out is not None:
@@ -173,9 +164,6 @@ def _write(
 
     Returns:
         A note on the table columns that were renamed because a prediction uses their names.
-
-    Raises:
-        NoRoom: it cannot be written.
     """
     shares = probabilities(scores, head.task)
     by_label = [

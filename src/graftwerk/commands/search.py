@@ -34,14 +34,6 @@ def write_sheet(path: Path, hits: Sequence[Hit], indexed: Mapping[str, str]) -> 
 
     A file that is not, or no longer, the image that was indexed is shown as a grey square: an index
     of any origin may name every path.
-
-    Args:
-        path: file to write.
-        hits: what was found.
-        indexed: content hash of each indexed file.
-
-    Raises:
-        NoRoom: the file cannot be written.
     """
     shown = [(n, hit) for n, hit in enumerate(hits, 1) if hit.kind == "image"][:_MOST]
     labels = [
@@ -76,20 +68,11 @@ def _fitted(image: "Image") -> "Image":
 
 
 def run_search(request: Search, monitor: Monitor) -> SearchResult:
-    """Return the passages and images that match a query.
-
-    Raises:
-        BadInput: a malformed condition, or a query that the index's encoder cannot read.
-        BadFile: there is no index, its encoder cannot be loaded, or an image is not there.
-        NoRoom: the sheet cannot be written.
-        WrongBase: the encoder of that name is not the one that made the index.
-    """
+    """Return the passages and images that match a query."""
     if request.sheet is not None and request.sheet.suffix.lower() != ".png":
         raise UnknownName("ending of the sheet", request.sheet.suffix, [".png"])
     with Index(request.index, device=request.device) as index:
-        found = index.search(
-            request.query, k=request.k, mode=request.mode, exact=request.exact, where=request.where
-        )
+        found = index.search(**request.arguments("seed", "sheet"))
     for note in found.notes:
         monitor.note(note)
     if request.sheet is None or not any(hit.kind == "image" for hit in found):
@@ -105,20 +88,13 @@ def run_index_add(request: IndexAdd, monitor: Monitor) -> IndexChange:
     with Index(
         request.index, encoder=request.encoder, layer=request.layer, device=request.device
     ) as index:
-        return index.add(
-            request.paths,
-            header=request.header,
-            separator=request.separator,
-            decimal=request.decimal,
-            encoding=request.encoding,
-            monitor=monitor,
-        )
+        return index.add(**request.arguments("encoder", "layer", "seed"), monitor=monitor)
 
 
 def run_index_rebuild(request: IndexRebuild, monitor: Monitor) -> IndexChange:
     """Rebuild an index in one step; see `Index.rebuild`."""
     with Index(request.index, device=request.device) as index:
-        return index.rebuild(encoder=request.encoder, layer=request.layer, monitor=monitor)
+        return index.rebuild(**request.arguments("seed"), monitor=monitor)
 
 
 def run_index_remove(request: IndexRemove, monitor: Monitor) -> IndexChange:

@@ -28,6 +28,7 @@ from ..search import index as storage
 from ..search.database import FORMAT_VERSION
 from ..search.query import search
 from ..search.results import Hit, IndexChange, IndexCheck, IndexState, SearchResult
+from ..search.vector_cache import VectorCache
 from ..search.verify import verify_index
 from ..search.writing import add_files, lasting_name, load_own_encoder, rebuild_index, remove_files
 from ..types import Encoder, Monitor, Writer
@@ -233,6 +234,7 @@ class Index:
                     index=str(self.folder.resolve()),
                     files=view.count_files(),
                     passages=view.count_passages(),
+                    rescored=VectorCache(self.folder, "").count(),
                     pictures=view.count_images(),
                     encoder=opened.encoder_name,
                     fingerprint=opened.fingerprint,
@@ -310,6 +312,7 @@ class Index:
         *,
         encoder: str | None = None,
         layer: int | None = None,
+        upgrade: bool = False,
         monitor: Monitor | None = None,
     ) -> IndexChange:
         """Rebuild vectors, full text and snapshot; until then, searches use the old ones.
@@ -317,11 +320,13 @@ class Index:
         Args:
             encoder: change the index to this encoder.
             layer: hidden layer of the encoder to use instead of the last.
+            upgrade: change a static index to the full encoder that it stands in for; the vectors
+                that searches have computed are used.
             monitor: informed about progress; may stop the work by raising `Cancelled`.
 
         Raises:
             BadFile: there is no index, or the encoder cannot be loaded.
-            BadInput: the encoder reads none of its files.
+            BadInput: the encoder reads none of its files, or one is named with `upgrade`.
             Busy: another process writes to it for too long.
             NoRoom: the disk is full; the index is unchanged.
             Cancelled: stopped by the monitor; the index is unchanged.
@@ -333,9 +338,9 @@ class Index:
             self._models.clear()  # the weights of a name may have changed
             if encoder is not None:
                 self._named.add(lasting_name(encoder))
-        change = rebuild_index(self.folder, choice, self._load, or_silent(monitor))
+        change = rebuild_index(self.folder, choice, self._load, or_silent(monitor), upgrade=upgrade)
         with self._lock:
-            if encoder is not None or layer is not None:
+            if upgrade or encoder is not None or layer is not None:
                 self._chosen, self._layer = None, None  # from now on those of the index
         return change
 

@@ -222,6 +222,11 @@ class Request(_Answered[R_co]):
             hint = f"Make another {kind} with the value that you want."
             raise BadValue(name, value, f"a {kind} does not change", hint)
 
+    def arguments(self, *without: str) -> dict[str, Any]:
+        """Return the fields that a method of an index takes, by name; `without` are left out."""
+        names = set(type(self).model_fields) - {"index", "device", "yes", *without}
+        return {name: getattr(self, name) for name in names}
+
     @classmethod
     def _refused(cls, error: ValidationError) -> BadValue:
         """The first of pydantic's complaints as an error of this package."""

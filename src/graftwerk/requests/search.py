@@ -80,6 +80,11 @@ class IndexRebuild(Request["graftwerk.search.results.IndexChange"]):
         default=None, description="switch the index to this encoder"
     )
     layer: Layer = None
+    upgrade: bool = Field(
+        default=False,
+        description="change a static index to the full encoder that it stands in for; vectors that "
+        "searches have computed are used, and an interrupted upgrade goes on where it stopped",
+    )
 
 
 class Search(Request["graftwerk.search.results.SearchResult"]):

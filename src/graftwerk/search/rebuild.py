@@ -12,9 +12,10 @@ from ..results import Passage, Skipped
 from ..types import Encoder, Monitor
 from .chunking import cut
 from .index import Index
-from .ingest import embed
+from .ingest import BATCH_PASSAGES, embed
 from .results import IndexChange
 from .rows import Entry, decode_vectors, input_hash, is_unit, storable
+from .vector_cache import VectorCache
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,6 +47,7 @@ def renew(index: Index, encoder: Encoder, base: Mapping[str, str], monitor: Moni
                 "Pass another encoder, or make an index in another folder.",
             )
         if index.replace_all(entries, base, stored):
+            work.cache.remove()  # what a search of a static index computed is of no use now
             return IndexChange(
                 unchanged=len(entries),
                 removed=len(work.skipped),
@@ -75,6 +77,7 @@ class _Renewer:
         self._same_encoder = base["fingerprint"] == index.fingerprint
         self._monitor = monitor
         self._vectors: dict[bytes, bytes] = {}
+        self.cache = VectorCache(index.folder, base["fingerprint"])
 
     def prepare(self, stored: Mapping[str, str]) -> None:
         self.skipped.clear()
@@ -144,12 +147,18 @@ class _Renewer:
         if self._same_encoder:
             with self._index.view() as view:
                 self._vectors.update(view.known_vectors(list(inputs)))
+        else:
+            self._vectors.update(self.cache.read(list(inputs)))
         fresh = {
             digest: image or passage
             for digest, passage in inputs.items()
             if digest not in self._vectors
         }
-        self._vectors.update(embed(fresh, self._encoder, self._poll).vectors)
+        for start in range(0, len(fresh), BATCH_PASSAGES):
+            batch = dict([*fresh.items()][start : start + BATCH_PASSAGES])
+            made = embed(batch, self._encoder, self._poll).vectors
+            self.cache.write(made)  # a rebuild that is interrupted goes on there
+            self._vectors.update(made)
         self.embedded += len(fresh)
         self.reused += len(digests) - len(fresh)
         return [self._vectors[digest] for digest in digests]

@@ -25,12 +25,7 @@ Load = Callable[[str, int | None], Encoder]  # name and hidden layer to encoder
 
 
 def load_own_encoder(index: Index, load: Load) -> Encoder:
-    """Load the encoder that made an index.
-
-    Raises:
-        BadFile: it cannot be loaded.
-        WrongBase: the weights of that name are others now.
-    """
+    """Load the encoder that made an index."""
     try:
         encoder = load(index.encoder_name, index.layer)
     except BadInput as error:
@@ -72,14 +67,6 @@ def add_files(request: IndexAdd, choice: Choice, load: Load, monitor: Monitor) -
 
     Files that vanished from a named folder are taken out. A file that was stored before and
     cannot be read now keeps its former passages, and is reported.
-
-    Raises:
-        BadInput: there is no file to read, or none that can be stored in a new index.
-        BadFile: a path does not exist, or the folder cannot be an index.
-        WrongBase: the index was made with another encoder.
-        Busy: another process writes to it for too long.
-        NoRoom: the disk is full; what was stored before is whole.
-        Cancelled: the monitor stopped it; what was stored before that is kept.
     """
     begin = time.perf_counter()
     folder, paths = request.index, request.paths
@@ -156,23 +143,25 @@ def _folders(paths: Sequence[str]) -> list[str]:
     return [name for path in named for name in names_of(path)]
 
 
-def rebuild_index(folder: Path, choice: Choice, load: Load, monitor: Monitor) -> IndexChange:
+def rebuild_index(
+    folder: Path, choice: Choice, load: Load, monitor: Monitor, *, upgrade: bool = False
+) -> IndexChange:
     """Rebuild an index in one step: until it is done, searches see the former one.
 
     With another encoder everything is embedded again; where this version cuts passages another
     way, the files are read again. Else full text, snapshot and checksums are written again.
-
-    Raises:
-        BadFile: there is no index, or the encoder cannot be loaded.
-        BadInput: the encoder reads none of its files.
-        Busy: another process writes to it for too long.
-        NoRoom: the disk is full; the index is as it was.
-        Cancelled: the monitor stopped it; the index is as it was.
+    With `upgrade` the encoder is the one that a static index stands in for.
     """
     begin = time.perf_counter()
     with open_index(folder) as index:
         with index.view() as view:
             change = IndexChange(unchanged=view.count_files())
+        if upgrade and choice != (None, None):
+            raise BadInput(
+                "an upgrade names the encoder itself.", "Leave --upgrade out, or the encoder."
+            )
+        if upgrade:
+            choice = load_own_encoder(index, load).rescorer, None
         if choice != (None, None) or index.chunker != CHUNKER_VERSION:
             name, layer = _choose(choice, index)
             encoder = load(name, layer)
@@ -186,13 +175,7 @@ def rebuild_index(folder: Path, choice: Choice, load: Load, monitor: Monitor) ->
 
 
 def remove_files(folder: Path, paths: Sequence[str], monitor: Monitor) -> IndexChange:
-    """Remove files or folders from the index; files on disk are untouched and may be gone.
-
-    Raises:
-        BadFile: there is no index, or none of the paths is in it.
-        Busy: another process writes to it for too long.
-        NoRoom: the folder cannot be written; nothing was taken out.
-    """
+    """Remove files or folders from the index; files on disk are untouched and may be gone."""
     begin = time.perf_counter()
     change = IndexChange()
     with open_index(folder) as index:

@@ -86,7 +86,7 @@ def json_lines(text: str, name: str) -> list[tuple[int, Any]]:
             found.append((line, files.parse_json(content)))
         except ValueError as error:
             raise BadFile(
-                f"{name!r}, line {line:,}: not JSON ({error}).", "One JSON value a line is read."
+                f"{name!r}, line {line:,}: no JSON ({error}).", "One JSON value a line is read."
             ) from error
     return found
 

@@ -144,7 +144,7 @@ class Fit(
         # type: ignore[assignment]
         default=None,
         description="take this hidden layer instead of the last (0: embeddings), or all, joined "
-        "(all: with --how linear)",
+        "(all: with --how linear, and its default on a model of images only)",
     )
     how: Literal["linear", "lora", "full", "auto"] = Field(
         default="linear",

@@ -231,6 +231,13 @@ def lora_lines(report: LoraTrainResult) -> list[str]:
     before, after = report.perplexity_before, report.perplexity_after
     if before is not None and after is not None:
         lines.append(f"perplexity: {before:.2f} before, {after:.2f} after")
+    for name, text in (
+        ("prompt", report.prompt),
+        ("before", report.text_before),
+        ("after", report.text_after),
+    ):
+        if text is not None:
+            lines.append(f"  {name}: {printable(' '.join(text.split()))}")
     items = "images" if report.task == "generate" else "tokens"
     lines.append(
         f"{report.items:,} {items}, {report.steps:,} steps, {report.seconds:.0f} s; "

@@ -104,12 +104,15 @@ def _from_text(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
         seed=request.seed,
         device=request.device,
     )
-    trained, tokens, size = train_on_text(job, monitor)
+    trained, tokens, sample, size = train_on_text(job, monitor)
     return _report(request, request.model, trained, size).model_copy(
         update={
             "items": len(tokens.learned),
             "perplexity_before": math.exp(trained.change.before),
             "perplexity_after": math.exp(trained.change.after),
+            "prompt": sample.prompt,
+            "text_before": sample.before,
+            "text_after": sample.after,
             "seconds": time.perf_counter() - begin,
         }
     )

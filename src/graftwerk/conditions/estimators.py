@@ -9,9 +9,10 @@ from jaxtyping import Float32, Int64, UInt8
 
 from ..blocks.map_images import PALETTE, draw_normals
 from ..errors import BadFile, BadInput
-from ..models.checkpoint import ModelFolder, open_folder, read_object
+from ..models.checkpoint import ModelFolder, open_folder
 from ..models.hub import loading, locate
-from ..models.transformers import choose_device, load_network, quiet
+from ..models.image_encoder import load_processor
+from ..models.transformers import choose_device, load_network
 from .base import ImageBatch, Read
 from .kinds.depth import draw_nearness
 from .kinds.normals import normals_of_nearness
@@ -124,7 +125,7 @@ def load_estimator(kind: str, name: str, device: str = "auto") -> Estimator:
     location = choose_device(device)
     with loading(name):
         network: Any = load_network(folder, network_class, unused=("auxiliary_head.", "criterion."))
-        model = _Model(folder, network.to(location), _processor(folder), location)
+        model = _Model(folder, network.to(location), load_processor(folder)[0], location)
     readers: Mapping[str, Callable[[_Model, ImageArray], ImageArray]] = {
         "depth": _read_depth,
         "normals": _read_normals,
@@ -137,23 +138,6 @@ def load_estimator(kind: str, name: str, device: str = "auto") -> Estimator:
         return np.stack([read_one(model, image) for image in images])
 
     return Estimator(name, read)
-
-
-def _processor(folder: ModelFolder) -> Any:
-    import transformers
-
-    processors: Any = transformers.AutoImageProcessor
-    read_object(folder.path / "preprocessor_config.json")
-    with quiet():
-        try:
-            return processors.from_pretrained(
-                str(folder.path), local_files_only=True, trust_remote_code=False
-            )
-        except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
-            raise BadFile(
-                f"{folder.path / 'preprocessor_config.json'} cannot be used: {error}",
-                "Copy the whole folder again.",
-            ) from error
 
 
 def _experts(folder: ModelFolder) -> int:

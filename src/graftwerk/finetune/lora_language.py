@@ -19,7 +19,7 @@ from ..data import raw
 from ..errors import BadFile, BadInput
 from ..models.checkpoint import fingerprint, open_folder
 from ..models.hub import locate
-from ..models.language.local import load_language_model
+from ..models.language.local import LocalWriter, load_language_model
 from ..models.transformers import quiet
 from ..training.session import Plan, Session
 from ..training.state import fast_precision, generator_for
@@ -31,6 +31,7 @@ _WINDOWS = 4  # minimum number of held-out windows, for an interval
 _SHORTEST, _LONGEST = 8, 256  # tokens per window
 _MEASURED = 512  # maximum number of held-out windows
 _BATCH = 8
+_PROMPT, _WRITTEN = 24, 48  # tokens of the held-out text to go on from, and to write
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,15 @@ class TrainingJob:
     plan: Plan
     seed: int = 0
     device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The start of the held-out text, and how the model goes on without and with the adapter."""
+
+    prompt: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True)
@@ -113,8 +123,8 @@ class WritingTask:
         return errors.mean(dim=1)
 
 
-def train_on_text(job: TrainingJob, monitor: Monitor) -> tuple[LoraTraining, Tokens, int]:
-    """Train, measure and save; return the result, the tokens, and the folder's size in bytes.
+def train_on_text(job: TrainingJob, monitor: Monitor) -> tuple[LoraTraining, Tokens, Sample, int]:
+    """Train, measure and save; return the result, tokens, a sample, and the folder's bytes.
 
     Raises:
         BadInput: text or model cannot be used.
@@ -155,7 +165,15 @@ def train_on_text(job: TrainingJob, monitor: Monitor) -> tuple[LoraTraining, Tok
             "perplexity_after": math.exp(trained.change.after),
         },
     }
-    return trained, tokens, save_trained(out, steer, job.model, content)
+    monitor.start("writing a sample")
+    ids = tokens.held_out[0, : min(_PROMPT, tokens.length // 2)].tolist()
+    context = getattr(network.config, "max_position_embeddings", None) or _LONGEST
+    writer = LocalWriter(job.model, network, tokenizer, min(_WRITTEN, context - len(ids)))
+    steer.scale = 0.0
+    before = "".join(writer.continued(ids))
+    steer.scale = 1.0
+    sample = Sample(tokenizer.decode(ids), before, "".join(writer.continued(ids)))
+    return trained, tokens, sample, save_trained(out, steer, job.model, content)
 
 
 def _read(path: Path, monitor: Monitor) -> str:

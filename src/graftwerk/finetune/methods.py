@@ -45,7 +45,11 @@ def make_linear(problem: Problem, monitor: Monitor) -> Made:
         head=fitted.head,
         score=problem.measure(scores, test) if len(test) else None,
         details=problem.details(scores, test) if len(test) else None,
-        settings={"strength": fitted.strength, "held_out_score": fitted.chosen},
+        settings={
+            "strength": fitted.strength,
+            "loss": fitted.loss,
+            "held_out_score": fitted.chosen,
+        },
         save=save_nothing,
         open_encoder=problem.base.encoder,
         parameters=fitted.head.weight.size + fitted.head.bias.size,

@@ -37,7 +37,7 @@ from .base_model import NO_MODEL, Base, open_base
 from .results import DataFacts, Score, ScoreDetails
 from .scoring import details, score
 
-_VERSION = 3
+_VERSION = 4
 _CHUNK = 4_096  # items encoded between two writes
 _FILE = "features.npy"
 

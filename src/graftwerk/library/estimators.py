@@ -31,14 +31,20 @@ from ..data.dataset import Examples, Item, Row
 from ..data.labels import label_text
 from ..data.targets import Targets, split
 from ..errors import BadFile, BadInput
-from ..finetune.base_model import open_base
 from ..finetune.problem import Problem
 from ..finetune.saved import KINDS, FittedModel, Saved, Unsaved, copy_fit, describe_fit, open_fit
 from ..models.hub import named_by_user
 from ..requests.finetune import Fit
 from ..types import HiddenLayer, Silent
 from .arguments import checked
-from .fitting import fit_problem, note_data, note_out_of_distribution, require_options, source_of
+from .fitting import (
+    base_of,
+    fit_problem,
+    note_data,
+    note_out_of_distribution,
+    require_options,
+    source_of,
+)
 
 if TYPE_CHECKING:
     from ..finetune.results import Trial
@@ -78,7 +84,8 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             `none` for arrays of numbers, without a pre-trained model.
         method: `linear` (a head on frozen features), `lora`, `full` (all weights), or `auto`:
             the cheapest method that is as good as the best within `minutes`.
-        layer: hidden layer to use instead of the last (0: embeddings), or `all`, concatenated.
+        layer: hidden layer to use instead of the last (0: embeddings), or `all`, concatenated,
+            which is the default of a linear head on a model of images only.
         balance: whether rare classes get as much weight as common ones.
         sweep: try every hidden layer, and all concatenated, and select the best (linear).
         scale: factor of everything that was learned; 0 gives the frozen model, which prefers no
@@ -182,7 +189,7 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         request = self._request()
         require_options(request)
         with named_by_user([request.model]):
-            base = open_base(request.model, request.layer, request.device)
+            base = base_of(request)
         kind, items = read_rows(X, base.reads)
         targets, labels = make_targets(len(items))
         names = [f"X[{number}]" for number in range(len(items))]

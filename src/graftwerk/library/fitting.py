@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .. import folders
 from ..data.tables import reading_of
 from ..errors import BadInput
-from ..finetune.base_model import open_base
+from ..finetune.base_model import Base, open_base
 from ..finetune.methods import make_linear, make_tuned, sweep_layers
 from ..finetune.problem import Problem, Source, open_problem
 from ..finetune.results import Trial
@@ -30,7 +30,7 @@ def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
     Raises:
         BadInput: data, labels or model cannot be used.
     """
-    base = open_base(request.model, request.layer, request.device)
+    base = base_of(request)
     problem = open_problem(base, source_of(request), monitor)
     note_data(problem, monitor)
     facts = problem.facts
@@ -40,6 +40,22 @@ def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
         )
     note_out_of_distribution(problem.unfamiliar(monitor), len(problem.examples), base.name, monitor)
     return problem
+
+
+def base_of(request: Fit | Compare) -> Base:
+    """Open the model of a request.
+
+    A linear head on an image model reads all hidden layers unless one is named: the last alone has
+    discarded much that separates classes other than its own.
+
+    Raises:
+        BadInput: the model or its layer cannot be used.
+    """
+    base = open_base(request.model, request.layer, request.device)
+    linear = isinstance(request, Fit) and request.how == "linear" and not request.sweep
+    if linear and request.layer is None and base.reads == {"image"}:
+        return open_base(request.model, "all", request.device)
+    return base
 
 
 def source_of(request: Fit | Compare) -> Source:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _BATCH = 16  # images
+_CROPS_BELOW = 384  # images are cropped only below this size
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,10 +295,38 @@ def image_processor(
     Raises:
         BadFile: the folder has no image processor that can be used.
     """
+    import torch
+
+    processor, config = load_processor(folder)
+    _, crop, whole = geometry(config)
+    uncropped = {"crop_pct": 1.0} if config.get("crop_pct") else {"size": whole}
+
+    def prepare(images: Sequence[Any]) -> Mapping[str, "torch.Tensor"]:
+        pictures = [image.convert("RGB") for image in images]
+        small = [whole and crop and min(picture.size) < min(crop) for picture in pictures]
+        if not any(small):
+            inputs: Mapping[str, torch.Tensor] = processor(images=pictures, return_tensors="pt")
+            return inputs
+        values = [
+            processor(images=[one], return_tensors="pt", **(uncropped if is_small else {}))
+            for one, is_small in zip(pictures, small, strict=True)
+        ]
+        return {name: torch.cat([value[name] for value in values]) for name in values[0]}
+
+    return prepare
+
+
+def load_processor(folder: ModelFolder) -> tuple[Any, dict[str, Any]]:
+    """Return a folder's image processor and its configuration.
+
+    Raises:
+        BadFile: the folder has none that can be used.
+    """
     import transformers
 
+    path = folder.path / "preprocessor_config.json"
     processors: Any = transformers.AutoImageProcessor
-    read_object(folder.path / "preprocessor_config.json")
+    config = read_object(path)
     with quiet():
         try:
             processor = processors.from_pretrained(
@@ -305,16 +334,38 @@ def image_processor(
             )
         except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
             raise BadFile(
-                f"{folder.path / 'preprocessor_config.json'} cannot be used: {error}",
-                "Copy the whole folder again.",
+                f"{path} cannot be used: {error}", "Copy the whole folder again."
             ) from error
+    return processor, config
 
-    def prepare(images: Sequence[Any]) -> Mapping[str, "torch.Tensor"]:
-        pictures = [image.convert("RGB") for image in images]
-        inputs: Mapping[str, torch.Tensor] = processor(images=pictures, return_tensors="pt")
-        return inputs
 
-    return prepare
+def geometry(config: Mapping[str, Any]) -> tuple[Any, tuple[int, int] | None, Any]:
+    """Return the size that an image is resized to and the size that it is cropped to.
+
+    The third value is the size for images smaller than the crop, None for the usual one: these are
+    resized to the crop, since a margin would cost content, which small images have up to the edge.
+    """
+    resize = config.get("size") if config.get("do_resize", True) else None
+    crop = sides(config.get("crop_size")) if config.get("do_center_crop") else None
+    shortest = isinstance(resize, Mapping) and "shortest_edge" in resize
+    share = config.get("crop_pct")  # used by the ConvNeXt processor, which has no crop_size
+    if share and shortest and crop is None:
+        side = int(resize["shortest_edge"])
+        if side >= _CROPS_BELOW:
+            return {"height": side, "width": side}, None, None
+        resize, crop = {"shortest_edge": int(side / share)}, (side, side)
+    if not shortest or crop is None or int(resize["shortest_edge"]) <= max(crop):
+        return resize, crop, None
+    return resize, crop, {"shortest_edge": max(crop)}
+
+
+def sides(size: Any) -> tuple[int, int] | None:
+    """Return height and width of a size in an image processor's configuration, if it has both."""
+    if isinstance(size, int):
+        return size, size
+    if isinstance(size, Mapping) and {"height", "width"} <= set(size):
+        return int(size["height"]), int(size["width"])
+    return None
 
 
 def _looker(

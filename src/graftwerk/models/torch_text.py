@@ -44,12 +44,13 @@ def image_states(
 def pooled(output: Any, kind: "ImageModel", layer: HiddenLayer) -> Float[Tensor, "b d"]:
     """Return one vector per image from the output of a network that reads images only."""
     if kind.takes == "pooled" and layer is None:
-        found: Tensor = output.pooler_output.flatten(1)
-        return found
+        alone: Tensor = output.pooler_output.flatten(1)
+        return alone
     token = kind.takes == "class token"
-    return joined(
-        [states[:, 0] if token else averaged(states) for states in layers_of(output, layer)]
-    )
+    found = [states[:, 0] if token else averaged(states) for states in layers_of(output, layer)]
+    if kind.takes == "pooled" and layer == "all":  # of convolutions, computed from the last state
+        found.append(output.pooler_output.flatten(1))
+    return joined(found)
 
 
 def averaged(states: Tensor) -> Float[Tensor, "b d"]:

@@ -20,7 +20,7 @@ from torch.nn import functional
 from ..errors import BadFile, BadInput
 from ..types import HiddenLayer
 from .checkpoint import SERIES_MODELS, check_safetensors, open_folder, read_object
-from .image_encoder import IMAGE_MODELS, ImageEncoder, image_processor, layer_of
+from .image_encoder import IMAGE_MODELS, ImageEncoder, geometry, image_processor, layer_of, sides
 from .static_encoder import MODEL_TYPE
 from .text_encoder import Recipe, TokenReader, read_recipe
 from .time_series import SeriesNetwork
@@ -351,7 +351,6 @@ Prepare = Callable[[Float[Tensor, "b 3 y x"]], Float[Tensor, "b 3 v u"]]
 _SCALES = (("image_mean", 0.0), ("image_std", 1.0))
 _FILTERS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 _AGREES = 0.1  # maximum difference in the network's input units, on a smooth image
-_CROPS_BELOW = 384  # images are cropped only below this size
 
 
 def _agreeing(encoder: ImageEncoder) -> Prepare:
@@ -362,31 +361,33 @@ def _agreeing(encoder: ImageEncoder) -> Prepare:
     """
     config = read_object(encoder.folder / "preprocessor_config.json")
     prepare = _preparation(config, encoder.name)
-    across = np.linspace(0, 1, 48)
-    channels = (across * np.ones((40, 1)), across[:40, None] * np.ones(48), np.full((40, 48), 0.3))
-    image = Image.fromarray((np.stack(channels, axis=-1) * 255).astype(np.uint8))
-    expected = encoder.prepare([image])["pixel_values"].float()
-    values = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)[None].float() / 255
-    found = prepare(values)
-    if found.shape != expected.shape or float((found - expected).abs().max()) > _AGREES:
-        raise BadInput(
-            f"encoder {encoder.name!r} prepares images in a way that has no gradient here.",
-            "Choose another.",
-        )
+    for width, height in ((48, 40), (480, 400)):  # below and above the size of a crop
+        down, across = np.mgrid[:height, :width] / width
+        channels = np.stack([across, down, np.full_like(down, 0.3)], axis=-1)
+        image = Image.fromarray((channels * 255).astype(np.uint8))
+        expected = encoder.prepare([image])["pixel_values"].float()
+        values = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)[None].float() / 255
+        found = prepare(values)
+        if found.shape != expected.shape or float((found - expected).abs().max()) > _AGREES:
+            raise BadInput(
+                f"encoder {encoder.name!r} prepares images in a way that has no gradient here.",
+                "Choose another.",
+            )
     return prepare
 
 
 def _preparation(config: Mapping[str, Any], name: str) -> Prepare:
     if config.get("do_pad"):
         raise BadInput(f"encoder {name!r} pads images, which cannot guide.", "Choose another.")
-    resize, crop = _geometry(config)
+    resize, crop, whole = geometry(config)
     scaled = config.get("do_normalize", True)
     mean, std = (_row(config.get(key) if scaled else None, plain) for key, plain in _SCALES)
     mode = _FILTERS.get(int(config.get("resample") or 3), "bicubic")
 
     def prepare(images: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b 3 v u"]:
         height, width = images.shape[-2:]
-        requested = _resized(resize, height, width)
+        small = crop is not None and min(height, width) < min(crop)
+        requested = _resized(whole if small and whole else resize, height, width)
         if requested != (height, width):
             images = functional.interpolate(images, requested, mode=mode, antialias=True)
         if crop is not None and crop != requested:
@@ -397,26 +398,13 @@ def _preparation(config: Mapping[str, Any], name: str) -> Prepare:
     return prepare
 
 
-def _geometry(config: Mapping[str, Any]) -> tuple[Any, tuple[int, int] | None]:
-    """Return the size that an image is resized to, and the size that it is cropped to."""
-    resize = config.get("size") if config.get("do_resize", True) else None
-    crop = _sides(config.get("crop_size")) if config.get("do_center_crop") else None
-    share = config.get("crop_pct")  # used by the ConvNeXt processor, which has no crop_size
-    if share and isinstance(resize, Mapping) and "shortest_edge" in resize and crop is None:
-        side = int(resize["shortest_edge"])
-        if side < _CROPS_BELOW:
-            return {"shortest_edge": int(side / share)}, (side, side)
-        return {"height": side, "width": side}, None
-    return resize, crop
-
-
 def own_size(encoder: ImageEncoder) -> tuple[int, int]:
     """Return the width and height of the images that a model reads without resizing."""
-    resize, crop = _geometry(read_object(encoder.folder / "preprocessor_config.json"))
+    resize, crop, _ = geometry(read_object(encoder.folder / "preprocessor_config.json"))
     if isinstance(resize, Mapping) and "shortest_edge" in resize:
         side = int(resize["shortest_edge"])
         return side, side
-    height, width = _sides(resize) or crop or (224, 224)
+    height, width = sides(resize) or crop or (224, 224)
     return width, height
 
 
@@ -425,17 +413,9 @@ def _row(values: Sequence[float] | None, plain: float) -> Float[Tensor, "1 3 1 1
     return found.view(1, 3, 1, 1)
 
 
-def _sides(size: Any) -> tuple[int, int] | None:
-    if isinstance(size, int):
-        return size, size
-    if isinstance(size, Mapping) and {"height", "width"} <= set(size):
-        return int(size["height"]), int(size["width"])
-    return None
-
-
 def _resized(size: Any, height: int, width: int) -> tuple[int, int]:
     """Return height and width after resizing; a single number is the shorter side."""
     if isinstance(size, Mapping) and "shortest_edge" in size:
         scale = int(size["shortest_edge"]) / min(height, width)
         return round(height * scale), round(width * scale)
-    return _sides(size) or (height, width)
+    return sides(size) or (height, width)

@@ -170,7 +170,7 @@ class Fit(
         default=None,
         description=(
             "use this hidden layer instead of the last (0: embeddings), or all concatenated "
-            "(all: with --how linear)"
+            "(all: with --how linear, and its default on a model of images only)"
         ),
     )
     how: Literal["linear", "lora", "full", "auto"] = Field(

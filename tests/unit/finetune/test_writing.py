@@ -35,11 +35,13 @@ def lesson(model, tmp_path):
 
 
 def test_perplexity_of_what_comes_after_falls(lesson, tmp_path):
-    trained, tokens, _ = train_on_text(lesson(), Silent())
+    trained, tokens, sample, _ = train_on_text(lesson(), Silent())
     assert (tokens.length, tokens.held_out.shape) == (12, (4, 12))
     assert len(tokens.learned) + tokens.held_out.numel() == 480
     assert trained.change.gain > 5 * trained.change.margin > 0
     assert math.exp(trained.change.after) < 0.6 * math.exp(trained.change.before)
+    text = " ".join(f"{sample.prompt} {sample.after}".split())
+    assert sample.after.strip() and text in TEXT and sample.before != sample.after
     record = json.loads((tmp_path / "lora" / "graft.json").read_text())
     metrics = record["content"]["metrics"]
     assert metrics["perplexity_after"] == pytest.approx(math.exp(trained.change.after))
@@ -50,7 +52,7 @@ def test_peft_opens_it_and_measures_the_same(lesson, model, tmp_path):
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    trained, tokens, _ = train_on_text(lesson(), Silent())
+    trained, tokens, *_ = train_on_text(lesson(), Silent())
     base = AutoModelForCausalLM.from_pretrained(str(model))
     opened = PeftModel.from_pretrained(base, str(tmp_path / "lora"))
     with torch.no_grad():

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn import functional
 
 import graftwerk
+from bench.efficientnet_lite import blocks, reference
 from graftwerk import settings
 from graftwerk.cli import main
 from graftwerk.errors import BadFile, Failure, NoRoom, UnknownName
@@ -20,25 +20,7 @@ from graftwerk.models.fetching import convert, fetch
 from graftwerk.models.hub import locate
 from graftwerk.types import Silent
 
-# repeats, kernel, stride, expansion, channels in and out: the paper's table 1, at width 1
-STAGES = (
-    (1, 3, 1, 1, 32, 16),
-    (2, 3, 2, 6, 16, 24),
-    (2, 5, 2, 6, 24, 40),
-    (3, 3, 2, 6, 40, 80),
-    (3, 5, 1, 6, 80, 112),
-    (4, 5, 2, 6, 112, 192),
-    (1, 3, 1, 6, 192, 320),
-)
 NAMES = {str(number): f"class {number}, number {number}" for number in range(1000)}
-
-
-def blocks():
-    """Kernel, stride, expansion, channels in and out of each block."""
-    for repeats, kernel, stride, expansion, before, after in STAGES:
-        for number in range(repeats):
-            first = number == 0
-            yield kernel, stride if first else 1, expansion, before if first else after, after
 
 
 def random_weights():
@@ -75,36 +57,6 @@ def random_weights():
     found["_fc.weight"] = 0.1 * torch.randn(1000, 1280, generator=generator)
     found["_fc.bias"] = torch.randn(1000, generator=generator)
     return found
-
-
-def reference(weights, x):
-    """EfficientNet-Lite0 written out: inverted residuals, ReLU6, no squeeze-and-excite."""
-
-    def conv(name, x, stride=1, groups=1):
-        kernel = weights[f"{name}.weight"]
-        pads = []
-        for side in reversed(x.shape[-2:]):  # as TensorFlow pads: the odd pixel at the end
-            total = max((-(-side // stride) - 1) * stride + kernel.shape[-1] - side, 0)
-            pads += [total // 2, total - total // 2]
-        return functional.conv2d(functional.pad(x, pads), kernel, stride=stride, groups=groups)
-
-    def norm(name, x):
-        entries = ("running_mean", "running_var", "weight", "bias")
-        return functional.batch_norm(
-            x, *(weights[f"{name}.{entry}"] for entry in entries), eps=1e-3
-        )
-
-    x = functional.relu6(norm("_bn0", conv("_conv_stem", x, 2)))
-    for number, (_, stride, expansion, before, after) in enumerate(blocks()):
-        name, start = f"_blocks.{number}", x
-        if expansion > 1:
-            x = functional.relu6(norm(f"{name}._bn0", conv(f"{name}._expand_conv", x)))
-        x = conv(f"{name}._depthwise_conv", x, stride, groups=before * expansion)
-        x = functional.relu6(norm(f"{name}._bn1", x))
-        x = norm(f"{name}._bn2", conv(f"{name}._project_conv", x))
-        x = x + start if stride == 1 and before == after else x
-    x = functional.relu6(norm("_bn1", conv("_conv_head", x))).mean(dim=(2, 3))
-    return functional.linear(x, weights["_fc.weight"], weights["_fc.bias"])
 
 
 def saved(value):

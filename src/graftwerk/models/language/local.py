@@ -97,9 +97,10 @@ class LocalWriter:
                 f"more than the {context:,} that {self.name} can read.",
                 "Lower --budget or --max-tokens.",
             )
-        yield from without_marks(self._pieces(tokens), prompt.nonce)
+        yield from without_marks(self.continued(tokens), prompt.nonce)
 
-    def _pieces(self, tokens: list[int]) -> Iterator[str]:
+    def continued(self, tokens: list[int]) -> Iterator[str]:
+        """Yield the text that follows these tokens, in pieces, until it repeats itself."""
         written: list[int] = []
         shown = ""
         for token in self._continue(tokens):

@@ -13,8 +13,8 @@ _UNFINISHED = re.compile(
 )
 _LEAST = 6  # digits of a mark that are no accident
 _SPAN = 40  # tokens that repeat what stands before them
-_TIMES = 4  # copies of a stretch
-_LONGEST = 64  # tokens of a stretch
+_TIMES = 4  # copies of a stretch; of a long one two, since none is written twice by intent
+_LONG = 64  # tokens from which a stretch is long
 
 
 def without_marks(pieces: Iterable[str], mark: str) -> Iterator[str]:
@@ -44,11 +44,11 @@ def repeats(tokens: Sequence[int]) -> bool:
     >>> repeats([5, 1, 2, 3] + [7, 8] * 22), repeats(list(range(100)))
     (True, False)
     """
-    for period in range(1, _LONGEST + 1):
-        span = max(_SPAN, period * (_TIMES - 1))
-        if len(tokens) < span + period:
-            return False
-        end = len(tokens)
+    end = len(tokens)
+    for period in range(1, end // 2 + 1):
+        span = max(_SPAN, period * (_TIMES - 1)) if period < _LONG else period
+        if end < span + period:
+            continue
         if all(tokens[end - n] == tokens[end - n - period] for n in range(1, span + 1)):
             return True
     return False

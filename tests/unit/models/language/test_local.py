@@ -149,7 +149,7 @@ def test_the_frame_is_not_copied(folder, monkeypatch):
     from graftwerk.models.language.local import LocalWriter
 
     monkeypatch.setattr(
-        LocalWriter, "_pieces", lambda self, tokens: iter(["x <<abc", "def01>>", "y"])
+        LocalWriter, "continued", lambda self, tokens: iter(["x <<abc", "def01>>", "y"])
     )
     writer = load_local_writer(str(folder), max_tokens=12, device="cpu")
     assert "".join(writer.write(Prompt(text="a", question="?", nonce="abcdef01"))) == "x y"

@@ -49,6 +49,9 @@ def test_without_a_mark_nothing_waits():
         ([1] * 100 + [2], False),  # it went on to something else
         ([n // 3 for n in range(300)], False),
         ([], False),
+        (list(range(100)) * 2, True),
+        ([*range(100), *range(99)], False),
+        (list(range(60)) * 2, False),  # of shorter stretches, two copies are not enough
     ],
 )
 def test_what_repeats(tokens, found):

@@ -53,8 +53,8 @@ class BlocksShow(Request["graftwerk.blocks.results.BlocksSheet"]):
 JudgeFolder = Annotated[
     Path | None,
     Field(
-        description="result of the recipe judge, which names what was generated (for diffusion); "
-        "default: the built-in one"
+        description="result of the recipe judge, which names what an image shows (for diffusion, "
+        "control and autoencoder); default: the built-in one"
     ),
 ]
 
@@ -101,6 +101,11 @@ class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
     precision: Training[Literal["auto", "float32", "bfloat16"]] = Field(
         default="auto", description="of the arithmetic; auto: bfloat16 where the device has it"
     )
+    side: Training[Literal[64, 128] | None] = Field(
+        default=None,
+        description="side of the images in pixels; default: that of the models it is made from, 64 "
+        "where there are none",
+    )
     tiny: Training[bool] = Field(
         default=False, description="a very small model on few scenes, to try the recipe"
     )
@@ -114,6 +119,11 @@ class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
         description="result of the recipe autoencoder (for diffusion and noisy-classifier; "
         "default: the built-in one; for autoencoder itself: keep its encoder and train its "
         "decoder further)",
+    )
+    perception: Advanced[OptionalPath] = path_field(
+        default=None,
+        description="result of the recipe perception (for autoencoder, which compares images by "
+        "its features; default: the built-in one)",
     )
     diffusion: Advanced[OptionalPath] = path_field(
         default=None,
@@ -138,5 +148,14 @@ class RecipeEval(Request["graftwerk.blocks.results.RecipeEvaluation"]):
         default=None,
         description="result of the recipe diffusion (for control: the model that is steered); "
         "default: the built-in one",
+    )
+    autoencoder: OptionalPath = path_field(
+        default=None,
+        description="result of the recipe autoencoder (for autoencoder: measured beside; for "
+        "noisy-classifier: the one whose latents it knows); default: the built-in one",
+    )
+    sheet: OptionalPath = path_field(
+        default=None,
+        description="PNG file to write (for autoencoder): renders beside their reconstructions",
     )
     judge: JudgeFolder = None

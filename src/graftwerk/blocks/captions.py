@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -322,9 +322,10 @@ class _PromptReader:
             if not fits or sort == "number" or getattr(fits[0], sort) is not None:
                 self._unread.append(word)
                 continue
+            said: dict[str, Any] = {sort: meaning}
             for number in self._group:
                 side, thing = self._things[number]
-                self._things[number] = (side, replace(thing, **{sort: meaning}))
+                self._things[number] = (side, replace(thing, **said))
         self._waiting.clear()
 
     def _pause(self) -> None:

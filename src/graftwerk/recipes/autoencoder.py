@@ -36,7 +36,6 @@ from .scenes import Rows, Scenes, as_tensors, in_order, open_scenes
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_DEVIATION = 2e-6  # weight of the distance of the latents from unit noise
 _NOISE = 0.1  # largest standard deviation of noise on latents of unit variance
 _MEASURED = 1024  # scenes on which the scale of the latents is measured
 _BATCH = 64
@@ -45,13 +44,24 @@ _SHOWN = 12  # scenes of a sheet
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Hyperparameters: `channels` of the latents, `widths` from image to latents."""
+    """Hyperparameters.
+
+    Attributes:
+        plan: of the training.
+        scenes: number of different ones.
+        channels: of the latents.
+        widths: from image to latents.
+        losses: beside the L1 error of pixels.
+        divergence: weight of the KL divergence of the latents from unit noise. With 2e-6, eight of
+            the built-in model's 16 channels hold less than 0.1 nats a position.
+    """
 
     plan: Plan
     scenes: int
     channels: int
     widths: tuple[int, ...]
     losses: Weights = field(default_factory=Weights)
+    divergence: float = 2e-6
 
 
 REAL = Sizes(
@@ -60,7 +70,7 @@ REAL = Sizes(
     channels=16,
     widths=(16, 32, 64, 128),
 )
-LARGE = {"channels": 48, "widths": (32, 64, 96, 128, 160)}  # a sixteenth of the sides
+LARGE = {"channels": 48, "widths": (32, 64, 96, 128, 160), "divergence": 1e-7}
 TINY = Sizes(
     plan=Plan(steps=4, batch=4, learning_rate=1e-3, warm_up=2),
     scenes=12,
@@ -70,115 +80,92 @@ TINY = Sizes(
 
 
 class Work:
-    """Reconstructs images; see `training.session.Task`."""
+    """Reconstructs images; see `training.session.Task`.
 
-    def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
-        self._scenes, self._setting = scenes, setting
-        self._network = _network(sizes, setting.side)
-        initialise(self._network, generator_for(setting.seed, 0, "cpu"))
-        self._network.to(setting.device)
-        self._losses = _losses(sizes, setting)
-        self._items = sizes.plan.steps * sizes.plan.batch
+    Args:
+        network: the autoencoder.
+        sizes: hyperparameters.
+        scenes: to reconstruct.
+        latents: of these scenes, if only the decoder is trained; None for the whole network.
+        setting: seed, device and dependencies.
+    """
+
+    def __init__(
+        self, network: Any, sizes: Sizes, scenes: Scenes, latents: Chunks | None, setting: Setting
+    ) -> None:
+        self._network, self._sizes, self._scenes = network, sizes, scenes
+        self._latents, self._setting = latents, setting
+        perception = load_perception(setting.dependencies["perception"], setting.device)
+        self._losses = Reconstruction(sizes.losses, perception.network, setting)
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(latents is None or not is_encoder(name))
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
-        """All weights."""
-        return dict(self._network.named_parameters()) | self._losses.parameters()
+        """All weights, or those of the decoder, and of the discriminator."""
+        trained = {n: p for n, p in self._network.named_parameters() if p.requires_grad}
+        return trained | self._losses.parameters()
 
     def batch(self, first: int, count: int) -> dict[str, Tensor]:
-        """Images."""
-        scenes = in_order(len(self._scenes), first, count, self._setting.seed)
-        images = as_tensors(self._scenes.rows(scenes))["picture"]
-        return {"picture": images, "share": self._losses.share(first / self._items)}
+        """Images, and their latents if only the decoder is trained."""
+        numbers = in_order(len(self._scenes), first, count, self._setting.seed)
+        plan = self._sizes.plan
+        share = self._losses.share(first / (plan.steps * plan.batch))
+        batch = {"picture": as_tensors(self._scenes.rows(numbers))["picture"], "share": share}
+        return batch if self._latents is None else batch | {"latents": self._latents.of(numbers)}
 
     def loss(
         self, batch: Mapping[str, Tensor], generator: torch.Generator
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Loss of the reconstructions, and the KL divergence of the latents."""
+        """Loss of the reconstructions, and the KL divergence of latents that are trained."""
         images = as_input(batch["picture"].to(self._setting.device))
-        code = self._network.encode(images).latent_dist
-        mean, deviation = code.mean.float(), code.logvar.float()
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        latents = mean + (deviation / 2).exp() * noise
+        if self._latents is None:
+            code = self._network.encode(images).latent_dist
+            mean, variance = code.mean.float(), code.logvar.float()
+            latents = mean + (variance / 2).exp() * _noise(mean, generator)
+            excess = 0.5 * (mean**2 + variance.exp() - 1 - variance).sum(dim=(1, 2, 3)).mean()
+        else:  # with a little noise, as generated ones have
+            given = batch["latents"].to(self._setting.device)
+            scale = _NOISE * torch.rand(
+                len(given), 1, 1, 1, generator=generator, device=given.device
+            )
+            noisy = given + scale * _noise(given, generator)
+            latents = noisy / self._network.config.scaling_factor
+            excess = torch.zeros((), device=given.device)
         sampled = self._network.decode(latents).sample.float()
-        excess = 0.5 * (mean**2 + deviation.exp() - 1 - deviation).sum(dim=(1, 2, 3)).mean()
         error, figures = self._losses.loss(sampled, images, float(batch["share"]))
-        return error + _DEVIATION * excess, figures | {"divergence": excess.detach()}
+        return error + self._sizes.divergence * excess, figures | {"divergence": excess.detach()}
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """Write an `AutoencoderKL` whose scaling factor normalizes latents to unit variance."""
         put(self._network, weights)
-        count = min(_MEASURED, len(self._scenes))
-        rows = self._scenes.rows(np.arange(count))
-        latents = encode_rows(self._network, rows, self._setting.device)
-        self._network.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
+        if self._latents is None:
+            rows = self._scenes.rows(np.arange(min(_MEASURED, len(self._scenes))))
+            latents = encode_rows(self._network, rows, self._setting.device)
+            self._network.register_to_config(scaling_factor=round(1 / float(latents.std()), 5))
         self._network.save_pretrained(folder)
 
 
-def _losses(sizes: Sizes, setting: Setting) -> Reconstruction:
-    perception = load_perception(setting.dependencies["perception"], setting.device)
-    return Reconstruction(sizes.losses, perception.network, setting)
+def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator, device=like.device)
 
 
-def _network(sizes: Sizes, side: int) -> Any:
+def _network(sizes: Sizes, setting: Setting) -> Any:
     import diffusers
 
     make: Any = diffusers.AutoencoderKL
     steps = len(sizes.widths)
-    return make(
+    network = make(
         block_out_channels=sizes.widths,
         down_block_types=("DownEncoderBlock2D",) * steps,
         up_block_types=("UpDecoderBlock2D",) * steps,
         layers_per_block=1,
         latent_channels=sizes.channels,
         norm_num_groups=8,
-        sample_size=side,
+        sample_size=setting.side,
         mid_block_add_attention=False,
     )
-
-
-class DecoderWork:
-    """Reconstructs images from the latents of a frozen encoder; see `training.session.Task`."""
-
-    def __init__(
-        self, network: Any, sizes: Sizes, scenes: Scenes, latents: Chunks, setting: Setting
-    ) -> None:
-        self._network, self._scenes, self._latents = network, scenes, latents
-        self._setting = setting
-        self._losses = _losses(sizes, setting)
-        self._items = sizes.plan.steps * sizes.plan.batch
-        for name, parameter in self._network.named_parameters():
-            parameter.requires_grad_(not is_encoder(name))
-
-    def parameters(self) -> Mapping[str, nn.Parameter]:
-        """The weights of the decoder."""
-        decoder = {n: p for n, p in self._network.named_parameters() if not is_encoder(n)}
-        return decoder | self._losses.parameters()
-
-    def batch(self, first: int, count: int) -> dict[str, Tensor]:
-        """Images and their latents."""
-        numbers = in_order(len(self._scenes), first, count, self._setting.seed)
-        images = as_tensors(self._scenes.rows(numbers))["picture"]
-        share = self._losses.share(first / self._items)
-        return {"picture": images, "latents": self._latents.of(numbers), "share": share}
-
-    def loss(
-        self,
-        batch: Mapping[str, Tensor],
-        generator: torch.Generator,
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Loss of the reconstructions from latents with a little noise, as generated ones have."""
-        images = as_input(batch["picture"].to(self._setting.device))
-        latents = batch["latents"].to(self._setting.device)
-        scale = torch.rand(len(latents), 1, 1, 1, generator=generator, device=latents.device)
-        noise = torch.randn(latents.shape, generator=generator, device=latents.device)
-        noisy = (latents + _NOISE * scale * noise) / self._network.config.scaling_factor
-        sampled = self._network.decode(noisy).sample.float()
-        return self._losses.loss(sampled, images, float(batch["share"]))
-
-    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """Write the whole `AutoencoderKL`."""
-        put(self._network, weights)
-        self._network.save_pretrained(folder)
+    initialise(network, generator_for(setting.seed, 0, "cpu"))
+    return network
 
 
 def latents_identity(folder: Path) -> str:
@@ -186,16 +173,17 @@ def latents_identity(folder: Path) -> str:
     return LatentSpace(load_part(folder)).identity
 
 
-def prepare(sizes: Sizes, setting: Setting) -> Work | DecoderWork:
+def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render the scenes, and create the network or load the one to train further."""
     scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor)
-    finished = setting.dependencies.get("autoencoder")
-    if finished is None:
-        return Work(sizes, scenes, setting)
-    network: Any = load_part(finished).to(setting.device)
-    identity = latents_identity(finished)
-    latents = open_latents(network, identity, scenes, setting.device, setting.monitor)
-    return DecoderWork(network, sizes, scenes, latents, setting)
+    finished, device = setting.dependencies.get("autoencoder"), setting.device
+    network: Any = _network(sizes, setting) if finished is None else load_part(finished)
+    network.to(device)
+    latents = None
+    if finished is not None:
+        identity = latents_identity(finished)
+        latents = open_latents(network, identity, scenes, device, setting.monitor)
+    return Work(network, sizes, scenes, latents, setting)
 
 
 def complete(folder: Path, setting: Setting) -> None:

@@ -13,12 +13,25 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..errors import BadInput
-from .scene import COLOURS, GROUNDS, KINDS, POSES, TIMES, Colour, Ground, Kind, Pose, Scene, Time
+from .scene import (
+    COLOURS,
+    GROUNDS,
+    KINDS,
+    MOST_OBJECTS,
+    POSES,
+    TIMES,
+    Colour,
+    Ground,
+    Kind,
+    Pose,
+    Scene,
+    Time,
+)
 
 _TIME_WORDS: dict[Time, str] = {"day": "by day", "sunset": "at sunset", "night": "at night"}
 _ARMS_OUT = " with arms out"
@@ -170,6 +183,163 @@ def remark_on(prompt: str) -> str | None:
     except BadInput:
         return f"{like}; this prompt is worded otherwise: {' '.join(prompt.split())[:60]!r}"
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A prompt in the grammar of captions, and its words that are not in there."""
+
+    caption: str
+    unread: tuple[str, ...]
+
+
+# words of prompts by what they mean; a number counts the object that follows
+_MEANINGS = {
+    word: line.split(": ")[0]
+    for line in (
+        "sphere: sphere spheres ball balls globe globes orb orbs",
+        "cube: cube cubes box boxes block blocks crate crates",
+        "cylinder: cylinder cylinders can cans tube tubes barrel barrels pillar pillars",
+        "cone: cone cones",
+        "person: person persons people man men woman women boy boys girl girls human somebody",
+        "object: object objects thing things something",
+        "purple: purple violet lilac",
+        "standing: standing stands",
+        "waving: waving waves",
+        "sitting: sitting sits seated",
+        "arms out: arms-out",
+        "grass: grass lawn meadow grassy",
+        "sand: sand beach desert sandy",
+        "snow: snow snowy",
+        "stone: stone stones pavement cobblestones",
+        "day: day daytime daylight noon",
+        "sunset: sunset dusk sundown",
+        "night: night nighttime midnight",
+        "1: one single",
+        "2: two both pair couple",
+        "3: three",
+        "4: four",
+        "pause: and , . ; on at by beside next near plus while",
+        "mute: a an the of in to is are there with that which who his her side scene some wearing "
+        "dressed colored coloured ! arms please draw show me image picture",
+        "no: no not without",
+    )
+    for word in line.split(": ")[1].split()
+} | {colour: colour for colour in COLOURS if colour != "purple"}
+_PLURAL = frozenset({"people", "men", "women"})
+_PHRASES = {
+    r"\b(with )?(outstretched|spread) arms\b|\barms (wide )?(outstretched|out)\b": "arms-out",
+    r"\b(to |on )?the (left|right)\b": r"\2",
+    r"\b(left|right) (side )?of\b": r"\1-of",
+}
+
+
+def as_caption(prompt: str) -> Reading | None:
+    """Say a prompt in the grammar of captions; None where it names nothing that they can say.
+
+    A prompt that follows the grammar stays as it is, to the letter.
+
+    >>> as_caption("Two red balls on the lawn, a big box.")
+    Reading(caption='a red sphere, a red sphere and a cube on grass', unread=('big',))
+    """
+    if remark_on(prompt) is None:
+        return Reading(prompt, ())
+    text = prompt.lower()
+    for phrase, replacement in _PHRASES.items():
+        text = re.sub(phrase, replacement, text)
+    reader = _PromptReader()
+    for word in re.findall(r"[\w-]+|[^\w\s]", text):
+        reader.read(word)
+    return reader.finish()
+
+
+class _PromptReader:
+    """Reads words in turn; colour and pose wait for the object that follows, or join the last."""
+
+    def __init__(self) -> None:
+        self._things: list[tuple[int, ObjectFacts]] = []  # with -1 for left, 1 for right
+        self._unread: list[str] = []
+        self._waiting: dict[str, tuple[str, str]] = {}  # colour, pose, number: meaning and word
+        self._found: dict[str, str] = {}  # ground and time
+        self._group: range = range(0)  # of the last objects
+        self._side, self._before, self._denied, self._on = 0, -1, False, False
+
+    def read(self, word: str) -> None:
+        meaning = _MEANINGS.get(word, "")
+        if meaning == "pause":
+            self._pause()
+            self._on = word == "on"
+        elif self._denied or meaning == "no":
+            self._denied = True
+            self._unread.append(word)
+        elif meaning in (*KINDS, "object"):
+            self._add(word, meaning)
+        elif meaning in (*GROUNDS, *TIMES):
+            self._pause()
+            if (
+                self._found.setdefault("ground" if meaning in GROUNDS else "time", meaning)
+                != meaning
+            ):
+                self._unread.append(word)
+        elif word in ("left", "right", "left-of", "right-of"):
+            self._place(word)
+        elif meaning and meaning != "mute":
+            sort = "number" if meaning.isdigit() else "colour" if meaning in COLOURS else "pose"
+            if sort in self._waiting:
+                self._join()
+            self._waiting[sort] = (meaning, word)
+        elif not meaning:
+            self._unread.append(word)
+
+    def _add(self, word: str, meaning: str) -> None:
+        waiting = {sort: self._waiting.pop(sort, ("", ""))[0] for sort in ("colour", "number")}
+        pose = self._waiting.pop("pose", ("", ""))[0] if meaning == "person" else ""
+        kind = None if meaning == "object" else meaning
+        thing = ObjectFacts(kind, waiting["colour"] or None, pose or None)  # type: ignore[arg-type]
+        several = word in _PLURAL or (word.endswith("s") and word != "something")
+        count = int(waiting["number"] or 1 + several)
+        where = len(self._things) if self._before < 0 else self._before
+        self._things[where:where] = [(self._side, thing)] * count
+        self._group = range(where, where + count)
+        self._unread += ["on"] * self._on  # one object on another
+        self._side, self._before, self._on = 0, -1, False
+
+    def _place(self, word: str) -> None:
+        self._join()
+        if word == "right-of" and self._group:
+            self._before = self._group.start
+        elif not word.endswith("-of"):
+            self._side = -1 if word == "left" else 1
+            for number in self._group:
+                self._things[number] = (self._side, self._things[number][1])
+            self._side = 0 if self._group else self._side
+
+    def _join(self) -> None:
+        """Give what waits to the last objects of the phrase."""
+        for sort, (meaning, word) in self._waiting.items():
+            things = [self._things[number][1] for number in self._group]
+            fits = [one for one in things if sort == "colour" or one.kind == "person"]
+            if not fits or sort == "number" or getattr(fits[0], sort) is not None:
+                self._unread.append(word)
+                continue
+            said: dict[str, Any] = {sort: meaning}
+            for number in self._group:
+                side, thing = self._things[number]
+                self._things[number] = (side, replace(thing, **said))
+        self._waiting.clear()
+
+    def _pause(self) -> None:
+        self._join()
+        self._group, self._denied = range(0), False
+
+    def finish(self) -> Reading | None:
+        self._pause()
+        things = [thing for _, thing in sorted(self._things, key=lambda placed: placed[0])]
+        if not things and not self._found:
+            return None
+        unread = [*self._unread, *(str(thing.kind) for thing in things[MOST_OBJECTS:])]
+        facts = Facts(tuple(things[:MOST_OBJECTS]), **self._found)  # type: ignore[arg-type]
+        return Reading(say(facts), tuple(dict.fromkeys(word.replace("-", " ") for word in unread)))
 
 
 def partial(facts: Facts, generator: np.random.Generator, keep: float = 0.6) -> Facts:

@@ -64,19 +64,22 @@ class Pyramid(nn.Module):
         self, x: Float[Tensor, "b 3 h w"]
     ) -> tuple[Float[Tensor, "b c y x"], Float[Tensor, "b d"]]:
         """Return maps at the largest scale, and the mean of the smallest scale."""
-        x = self.stem(x)
-        passed = []
-        for block, down in zip(self.down_blocks, self.down, strict=True):
-            x = block(x)
-            passed.append(x)
-            x = down(x)
-        x = self.middle(x)
+        *passed, x = self.scales(x)
         summary = x.mean(dim=(2, 3))
         for block, up in zip(reversed(self.up_blocks), reversed(self.up), strict=True):
             before = passed.pop()
             x = functional.interpolate(up(x), size=before.shape[-2:]) + before
             x = block(x)
         return self.head(functional.silu(self.norm(x))), summary
+
+    def scales(self, x: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+        """Return the features of each scale on the way down, the largest first."""
+        x = self.stem(x)
+        passed = []
+        for block, down in zip(self.down_blocks, self.down, strict=True):
+            passed.append(block(x))
+            x = down(passed[-1])
+        return [*passed, self.middle(x)]
 
 
 MODEL_TYPE = "graftwerk-judge"

@@ -21,12 +21,13 @@ from ..blocks.renderer import render
 from ..blocks.results import BlocksData, BlocksSheet, RecipeEvaluation, RecipeList, RecipeResult
 from ..blocks.sampling import sample_scene
 from ..blocks.scene import scene_to_data
-from ..errors import BadFile, Cancelled
+from ..errors import BadFile, BadInput, Cancelled
 from ..models.hub import builtin_folder
-from ..recipes.registry import RECIPES, Entry, Observable, Setting, find
+from ..recipes.registry import LARGE_SIDE, RECIPES, SIDE, Entry, Observable, Setting, find
 from ..recipes.result import (
     MODEL,
     Made,
+    common_side,
     history_of,
     open_dependencies,
     open_judge,
@@ -126,11 +127,16 @@ def run_recipe_eval(request: RecipeEval, monitor: Monitor) -> RecipeEvaluation:
     began = time.perf_counter()
     entry = find(request.name)
     folder = open_result(request.model or builtin_folder(entry.builtin), entry.name)
-    dependencies = open_judge(entry, request.judge) | open_dependencies(
-        replace(entry, takes=()), {"diffusion": request.diffusion}
-    )
-    setting = Setting(request.seed, choose_device(request.device), dependencies, monitor)
-    figures = entry.load().evaluate(folder, request.count, setting)
+    recipe = entry.load()
+    if request.sheet is not None and not hasattr(recipe, "sheet"):
+        raise BadInput(f"the recipe {entry.name} has no --sheet.", "Leave it out.")
+    dependencies = open_judge(entry, request.judge) | _compared(request, entry, folder)
+    side = common_side(None, dependencies | {"model": folder})
+    setting = Setting(request.seed, choose_device(request.device), dependencies, monitor, side)
+    figures = recipe.evaluate(folder, request.count, setting)
+    if request.sheet is not None:
+        image = recipe.sheet(folder, setting)
+        files.write_atomically(request.sheet, lambda path: image.save(path, format="PNG"))
     return RecipeEvaluation(
         recipe=entry.name,
         model=str(folder),
@@ -140,6 +146,18 @@ def run_recipe_eval(request: RecipeEval, monitor: Monitor) -> RecipeEvaluation:
         reached=_reached(entry, figures),
         seconds=time.perf_counter() - began,
     )
+
+
+def _compared(request: RecipeEval, entry: Entry, folder: Path) -> dict[str, Path]:
+    """Return what a model is measured with; an autoencoder beside the built-in one."""
+    named = {"diffusion": request.diffusion, "autoencoder": request.autoencoder}
+    if entry.name != "autoencoder":
+        return open_dependencies(replace(entry, takes=()), named)
+    own = builtin_folder(entry.builtin)
+    same_side = common_side(None, {"": folder}) == common_side(None, {"": own})
+    if request.autoencoder is None and folder != own and same_side:
+        named["autoencoder"] = own
+    return open_dependencies(replace(entry, needs=()), named)
 
 
 def _reached(entry: Entry, figures: dict[str, float]) -> dict[str, bool]:
@@ -196,20 +214,21 @@ def run_recipe_run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
 
     entry = find(request.name)
     out = request.out.absolute()
-    named = {"clip": request.clip, "autoencoder": request.autoencoder}
-    dependencies = open_dependencies(entry, named | {"diffusion": request.diffusion})
+    takes = ("clip", "autoencoder", "diffusion", "perception")
+    dependencies = open_dependencies(entry, {name: getattr(request, name) for name in takes})
     judge = open_judge(entry, request.judge)
     folders.require_free(out, KIND, KIND, _is_former)
     folders.require_outside((*dependencies.values(), *judge.values()), out / MODEL)
     recipe = entry.load()
-    sizes = _sizes(request, recipe.TINY if request.tiny else recipe.REAL, dependencies)
-    configuration = _configuration(request, sizes, dependencies)
+    side = common_side(request.side, {**dependencies, **judge})
+    sizes = _sizes(request, recipe, dependencies, side)
+    configuration = _configuration(request, sizes, dependencies, side)
     checkpoint.require_same(out / CHECKPOINTS, configuration)
     device = choose_device(request.device)
     fast = fast_precision(device)
     with joined(device) as group:
         watcher = monitor if group.leads else Silent()
-        setting = Setting(request.seed, device, {**dependencies, **judge}, watcher)
+        setting = Setting(request.seed, device, {**dependencies, **judge}, watcher, side)
         session = Session(
             out,
             configuration,
@@ -271,8 +290,11 @@ def _train(
     return outcome, figures
 
 
-def _sizes(request: RecipeRun, sizes: Any, dependencies: Mapping[str, Path]) -> Any:
-    """Return the recipe's sizes with the requested changes."""
+def _sizes(request: RecipeRun, recipe: Any, dependencies: Mapping[str, Path], side: int) -> Any:
+    """Return the recipe's sizes for images of this side, with the requested changes."""
+    sizes = recipe.TINY if request.tiny else recipe.REAL
+    if side == LARGE_SIDE and not request.tiny:
+        sizes = replace(sizes, **getattr(recipe, "LARGE", {}))
     plan: Plan = sizes.plan
     if request.steps is not None:
         plan = replace(plan, steps=request.steps)
@@ -287,7 +309,7 @@ def _sizes(request: RecipeRun, sizes: Any, dependencies: Mapping[str, Path]) -> 
 
 
 def _configuration(
-    request: RecipeRun, sizes: Any, dependencies: Mapping[str, Path]
+    request: RecipeRun, sizes: Any, dependencies: Mapping[str, Path], side: int
 ) -> dict[str, Any]:
     """Return everything that determines the training; the number of steps may grow later.
 
@@ -306,15 +328,16 @@ def _configuration(
         "clip": states_identity,
         "diffusion": lambda folder: open_pipeline(folder).fingerprint(),
     }
-    made_from = {
-        name: fingerprint(folder, {}) if name == request.name else identities[name](folder)
-        for name, folder in dependencies.items()
-    }
+    made_from = {}
+    for name, folder in dependencies.items():
+        found = None if name == request.name else identities.get(name)
+        made_from[name] = found(folder) if found else fingerprint(folder, {})
     return {
         "recipe": request.name,
         "seed": request.seed,
         "sizes": numbers,
         "ingredients": made_from,
+        **({} if side == SIDE else {"side": side}),
     }
 
 

@@ -56,7 +56,7 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
     pipe = open_spec(spec)
     if requested.grid:
         return _grid(pipe, spec, request, record, monitor)
-    job = pipe.prepare(spec.options, monitor)
+    job = pipe.prepare(spec.options, monitor, literal=_says(request, record))
     if record is not None:
         _check_same(request, record, job, monitor)
     groups = _groups(request, record, job)
@@ -106,7 +106,7 @@ def _grid(
     options = [options_of(cell, *images) for _, cell in requests]  # validate all cells first
     cells, tiles, pictures, steps, sampled = [], [], [], 0, 0.0
     for (values, _), option in zip(requests, options, strict=True):
-        job = pipe.prepare(option, once)
+        job = pipe.prepare(option, once, literal=_says(request, record))
         if record is not None:
             _check_same(request, record, job, once)
         groups, drawing = _groups(request, record, job), time.perf_counter()
@@ -176,6 +176,11 @@ def _repeated(request: Generate, record: Record) -> Generate:
     given = request.model_dump(include=request.model_fields_set - {"from_"})
     recorded = record.request.model_dump(exclude=set(LOCATIONS))
     return Generate.model_validate(recorded | {"best_of": 1} | given)
+
+
+def _says(request: Generate, record: Record | None) -> bool:
+    """Whether the prompt is a record's, which holds what the model was given."""
+    return record is not None and "prompt" not in request.model_fields_set
 
 
 def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor) -> None:

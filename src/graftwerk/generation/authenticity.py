@@ -8,6 +8,7 @@ are those of the judge: an object's kind, its colour, both, a ground or a time o
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -320,8 +321,12 @@ def can_testify(model: DiffusionModel | None, real: str | None) -> bool:
 
 def draws_blocks(model: DiffusionModel) -> bool:
     """Whether a model generates Blocks scenes, in their latent space and size."""
-    own = latents_identity(builtin_folder("builtin/blocks-autoencoder"))
-    return model.space.identity == own and model.size == (SIDE, SIDE)
+    return model.space.identity == _own_latents() and model.size == (SIDE, SIDE)
+
+
+@cache
+def _own_latents() -> str:
+    return latents_identity(builtin_folder("builtin/blocks-autoencoder"))
 
 
 def _verdict(

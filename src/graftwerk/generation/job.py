@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..blocks.captions import remark_on
+from ..blocks.captions import as_caption, remark_on
 from ..conditions.estimators import ESTIMATOR_ADVICE
 from ..conditions.kinds import condition_named
 from ..conditions.perceived import PERCEPTION
@@ -75,6 +75,7 @@ class Job:
         traces: what the guides did.
         controls: conditions that the images should follow.
         start: the image to start from; None for noise.
+        prompt: as it was given; that of the request may be its reading, see `in_captions`.
     """
 
     request: Generate
@@ -87,6 +88,7 @@ class Job:
     traces: GradientTraces
     controls: OpenControls
     start: OpenStart | None = None
+    prompt: str = ""
 
     @property
     def model(self) -> DiffusionModel:
@@ -174,7 +176,8 @@ class Job:
         """
         verdicts, self_test = self._verdicts(pictures, images, monitor)
         return Generation(
-            prompt=self.request.prompt,
+            prompt=self.prompt,
+            read_as=self.request.prompt if self.request.prompt != self.prompt else "",
             cut=self.cut,
             pictures=pictures,
             sheet=None,
@@ -206,12 +209,42 @@ class Job:
         return verdicts_on(self.steered, [one.path for one in pictures], images, monitor)
 
 
-def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
+def in_captions(options: Options, steered: SteeredModel, monitor: Monitor) -> Options:
+    """Say prompts for Blocks scenes in the words that the model learned; others stay as they are.
+
+    Records of images hold the reading, which is read as itself.
+    """
+    if not draws_blocks(steered.frozen) or any(lora.scale for lora in steered.loras):
+        return options
+    read = {}
+    for field in ("prompt", "negative"):
+        text = getattr(options.request, field)
+        reading = as_caption(text)
+        if reading is not None and reading.caption != text:
+            read[field] = reading.caption
+            unread = ", ".join(reading.unread)
+            monitor.note(
+                f"read as: {reading.caption}" + (f"; not understood: {unread}" if unread else "")
+            )
+    return replace(options, request=options.request.model_copy(update=read))
+
+
+def open_job(
+    options: Options, steered: SteeredModel, monitor: Monitor, literal: bool = False
+) -> Job:
     """Encode the prompt of a request, and prepare its controls and guides.
+
+    Args:
+        options: the request.
+        steered: the model and its adapters.
+        monitor: informed about the progress, and of what may surprise.
+        literal: whether the model is given the prompt as it is; see `in_captions`.
 
     Raises:
         BadInput: the number of steps, the size or a map cannot be used.
     """
+    given = options.request.prompt
+    options = options if literal else in_captions(options, steered, monitor)
     request, model = options.request, steered.frozen
     width, height = request.width or model.size[0], request.height or model.size[1]
     if (width, height) != model.size:
@@ -263,7 +296,7 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         start=None if start is None else start.latents,
         steps=request.steps,
     )
-    return Job(request, steered, plan, width, height, cut, guide, traces, controls, start)
+    return Job(request, steered, plan, width, height, cut, guide, traces, controls, start, given)
 
 
 def note_foreign(options: Options, steered: SteeredModel, monitor: Monitor) -> None:

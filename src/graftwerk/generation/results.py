@@ -205,6 +205,9 @@ class Generation(Report):
     """Result of `generate`."""
 
     prompt: str = Field(description="the prompt")
+    read_as: str = Field(
+        default="", description="the caption that the model was given for it; empty: the prompt"
+    )
     cut: str = Field(description="end of the prompt that the model does not read")
     pictures: list[ImageReport] = Field(description="the images, in their order")
     sheet: str | None = Field(description="all of them side by side, where there are several")

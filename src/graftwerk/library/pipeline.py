@@ -254,13 +254,13 @@ class Pipeline:
         )
         return GeneratedImages(images, torch.stack([one.latent for one in made]), report)
 
-    def prepare(self, options: Options, monitor: Monitor) -> Job:
+    def prepare(self, options: Options, monitor: Monitor, literal: bool = False) -> Job:
         """Prepare a request with the model and adapters of this pipeline; see `generate`."""
         request = options.request
         require_measure(request, [not one.control.masks for one in self.steered.controls])
         if self.steered.frozen.reader is None and (request.prompt or request.negative):
             raise BadInput(f"model {self.name!r} takes no prompt.", "Leave the prompt out.")
-        return open_job(options, self.steered, monitor)
+        return open_job(options, self.steered, monitor, literal)
 
     def denoiser(
         self,

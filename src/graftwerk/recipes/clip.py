@@ -29,11 +29,10 @@ from ..models.zero_shot import LOCATION, save_templates
 from ..training.session import Plan
 from ..training.state import generator_for, initialise
 from ..types import Encoder
-from .cached import open_captions, until_end
-from .registry import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
+from .cached import LENGTH, make_tokenizer, open_captions, until_end
+from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
 from .result import put
 from .scenes import ABSENT, Scenes, as_tensors, facts_of_row, in_order, open_scenes
-from .tokenizer import LENGTH, make_tokenizer
 
 _AMONG = 200  # images among which a caption finds its own
 
@@ -46,8 +45,10 @@ def measure_matching(folder: Path, count: int, setting: Setting) -> dict[str, fl
     nearest of 200.
     """
     encoder = load_encoder(str(folder), device=setting.device)
-    single = open_scenes("pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor, objects=1)
-    scenes = open_scenes("pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor)
+    single = open_scenes(
+        "pictures", HELD_OUT_WORLD, count, setting.side, setting.monitor, objects=1
+    )
+    scenes = open_scenes("pictures", HELD_OUT_WORLD, count, setting.side, setting.monitor)
     rows = scenes.rows(np.arange(count))
     captions = [say(facts_of_row(row)) for row in rows]
     _, different = np.unique(captions, return_index=True)
@@ -138,6 +139,7 @@ REAL = Sizes(
     patch=8,
     dimension=128,
 )
+LARGE = {"patch": 16}
 TINY = Sizes(
     plan=Plan(steps=4, batch=4, learning_rate=1e-3, warm_up=2),
     scenes=12,
@@ -201,7 +203,7 @@ class Work:
         self._captions = open_captions(scenes, _PARTIAL, setting.monitor)
         finished = setting.dependencies.get("clip")
         if finished is None:
-            self._network = _network(sizes, self._tokenizer)
+            self._network = _network(sizes, self._tokenizer, setting.side)
             initialise(self._network, generator_for(setting.seed, 0, "cpu"))
         else:
             self._network = load_network(open_folder(finished), "CLIPModel")
@@ -251,26 +253,27 @@ class Work:
         with quiet():
             self._network.save_pretrained(folder)
             self._tokenizer.save_pretrained(folder)
-        files.write_json(folder / "preprocessor_config.json", _PROCESSOR)
+        files.write_json(folder / "preprocessor_config.json", _processor(self._setting.side))
 
 
-_PROCESSOR = {
-    "image_processor_type": "CLIPImageProcessor",
-    "do_resize": True,
-    "size": {"shortest_edge": SIDE},
-    "resample": 3,
-    "do_center_crop": True,
-    "crop_size": {"height": SIDE, "width": SIDE},
-    "do_rescale": True,
-    "rescale_factor": 1 / 255,
-    "do_normalize": True,
-    "image_mean": [0.5, 0.5, 0.5],
-    "image_std": [0.5, 0.5, 0.5],
-    "do_convert_rgb": True,
-}
+def _processor(side: int) -> dict[str, Any]:
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": side},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": side, "width": side},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+        "do_convert_rgb": True,
+    }
 
 
-def _network(sizes: Sizes, tokenizer: Any) -> Any:
+def _network(sizes: Sizes, tokenizer: Any, side: int) -> Any:
     from transformers import CLIPConfig, CLIPModel
 
     text = {
@@ -283,7 +286,7 @@ def _network(sizes: Sizes, tokenizer: Any) -> Any:
     config = CLIPConfig(
         text_config=asdict(sizes.text) | text | {"projection_dim": sizes.dimension},
         vision_config=asdict(sizes.image)
-        | {"image_size": SIDE, "patch_size": sizes.patch, "projection_dim": sizes.dimension},
+        | {"image_size": side, "patch_size": sizes.patch, "projection_dim": sizes.dimension},
         projection_dim=sizes.dimension,
     )
     return CLIPModel(config)
@@ -300,7 +303,7 @@ def states_identity(folder: Path) -> str:
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render the scenes and create the network."""
-    scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
+    scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor)
     return Work(sizes, scenes, setting)
 
 
@@ -308,7 +311,7 @@ def complete(folder: Path, setting: Setting) -> None:
     """Add the out-of-distribution statistics and the prompt templates of the finished encoder."""
     encoder = cast(ImageEncoder, load_encoder(str(folder), device=setting.device))
     count = _FAMILIAR_PER_LEAST * least_images(encoder.width, FALSE_ALARM_RATE)
-    scenes = open_scenes("pictures", _FAMILIAR_WORLD, count, SIDE, setting.monitor)
+    scenes = open_scenes("pictures", _FAMILIAR_WORLD, count, setting.side, setting.monitor)
     images = as_images(scenes.rows(np.arange(count))["picture"])
     save_familiar(folder, make_familiar(encoder, images))
     save_templates(folder, _templates())

@@ -32,7 +32,7 @@ from .arrays import Chunks, open_chunks
 from .autoencoder import latents_identity
 from .cached import open_latents, open_states
 from .evaluate import judge_right
-from .registry import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
+from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
 from .scenes import Scenes, facts_of_row, hash_of_code, open_scenes
 
 
@@ -78,7 +78,7 @@ def open_pairs(
     """
     if model.reader is None:
         raise ValueError("a model that reads no prompts")
-    scenes = open_scenes("maps", world, count, SIDE, monitor)
+    scenes = open_scenes("maps", world, count, model.size[0], monitor)
     latents = open_latents(
         model.decoder, latents_identity(folder / "vae"), scenes, model.device, monitor
     )
@@ -122,6 +122,7 @@ REAL = Sizes(
     scenes=28_672,
     hint_widths=_WIDTHS,
 )
+LARGE = {"hint_widths": (*_WIDTHS, 96)}  # one more: its latents are half as large a share
 TINY = Sizes(
     plan=Plan(steps=4, batch=4, learning_rate=1e-3, warm_up=2),
     scenes=12,
@@ -173,6 +174,7 @@ class ControlRecipe:
 
     condition: Condition
     REAL = REAL
+    LARGE = LARGE
     TINY = TINY
 
     def prepare(self, sizes: Sizes, setting: Setting) -> Work:
@@ -212,7 +214,9 @@ class ControlRecipe:
         numbers = np.arange(count)
         prompted = pairs.take(numbers, numbers >= 0)
         unprompted = pairs.take(numbers, numbers < 0)
-        rows = open_scenes("maps", HELD_OUT_WORLD, count, SIDE, setting.monitor).rows(numbers)
+        rows = open_scenes("maps", HELD_OUT_WORLD, count, setting.side, setting.monitor).rows(
+            numbers
+        )
         setting.monitor.start("drawing", 3 * count)
         sampled, alone, free = (
             _draw(model, one, pairs_of, setting)
@@ -230,7 +234,7 @@ class ControlRecipe:
             "fidelity_uncontrolled": score(requested, alone).score,
             "fidelity_of_real": bound,
             "kept": with_prompts / bound,
-            "kept_unprompted": without / with_prompts,
+            "kept_unprompted": without / max(with_prompts, 1e-12),
             "judge": judge_right(judge, facts, sampled),
             "judge_uncontrolled": judge_right(judge, facts, alone),
         }

@@ -24,12 +24,11 @@ from ..training.session import Plan
 from ..training.state import generator_for, initialise
 from .arrays import Chunks
 from .autoencoder import latents_identity
-from .cached import Captions, open_captions, open_latents, tokens_of
+from .cached import Captions, make_tokenizer, open_captions, open_latents, tokens_of
 from .evaluate import measure_sampled
-from .registry import SIDE, TRAINING_WORLD, Setting
+from .registry import TRAINING_WORLD, Setting
 from .result import put
 from .scenes import chances, in_order, open_scenes
-from .tokenizer import make_tokenizer
 
 _PARTIAL = 0.25  # share of captions that leave parts out
 _DROPPED = 0.12  # share of captions that are left out whole, so that it draws without one too
@@ -97,7 +96,7 @@ class Work:
         self._scheduler = make(**SCHEDULER)
         finished = setting.dependencies.get("diffusion")
         if finished is None:
-            self._network = _network(sizes, parts)
+            self._network = _network(sizes, parts, setting.side)
             initialise(self._network, generator_for(setting.seed, 0, "cpu"))
         else:
             self._network = _finished(finished, parts.autoencoder)
@@ -156,7 +155,7 @@ class Work:
         shutil.copytree(self._setting.dependencies["autoencoder"], folder / "vae")
 
 
-def _network(sizes: Sizes, parts: Parts) -> Any:
+def _network(sizes: Sizes, parts: Parts, side: int) -> Any:
     import diffusers
 
     make: Any = diffusers.UNet2DConditionModel
@@ -164,7 +163,7 @@ def _network(sizes: Sizes, parts: Parts) -> Any:
     factor = 2 ** (len(parts.autoencoder.config.block_out_channels) - 1)
     channels = parts.autoencoder.config.latent_channels
     return make(
-        sample_size=SIDE // factor,
+        sample_size=side // factor,
         in_channels=channels,
         out_channels=channels,
         block_out_channels=sizes.widths,
@@ -203,7 +202,7 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
         text=clip.text_model.to(setting.device),
         tokenizer=make_tokenizer(),
     )
-    scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
+    scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor)
     latents = open_latents(
         parts.autoencoder,
         latents_identity(folders["autoencoder"]),

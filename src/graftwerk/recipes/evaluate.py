@@ -15,7 +15,7 @@ from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.sampling import Plan, batches, decode, sample_batch
 from ..errors import BadFile
 from ..metrics.distributions import frechet_distance
-from .registry import HELD_OUT_WORLD, SIDE, Setting
+from .registry import HELD_OUT_WORLD, Setting
 from .scenes import Rows, facts_of_row, open_scenes
 
 # as `graft generate` draws where nothing else is said
@@ -80,7 +80,7 @@ def share_of_right(
 
 
 def _real(count: int, world: int, setting: Setting, objects: int | None = None) -> Rows:
-    scenes = open_scenes("pictures", world, count, SIDE, setting.monitor, objects)
+    scenes = open_scenes("pictures", world, count, setting.side, setting.monitor, objects)
     return scenes.rows(np.arange(count))
 
 
@@ -117,7 +117,7 @@ def _draw(
     sigmas = noise_levels(model.noise, _STEPS, "karras")
     setting.monitor.start("drawing", len(captions))
     images = []
-    for numbers in batches(len(captions), SIDE, SIDE, model.device):
+    for numbers in batches(len(captions), *model.size, model.device):
         plan = Plan(
             texts=model.reader.read([captions[number] for number in numbers]),
             away=model.reader.read([""] * len(numbers)),
@@ -125,7 +125,7 @@ def _draw(
             sampler=_SAMPLER,
             eta=0.0,
             sigmas=sigmas,
-            shape=model.shape(SIDE, SIDE),
+            shape=model.shape(*model.size),
             seed=setting.seed,
         )
         images += decode(model, sample_batch(model, plan, numbers))

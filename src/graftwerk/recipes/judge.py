@@ -1,6 +1,6 @@
 """The judge: a detector for clean images, trained independently of the other models."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from ..blocks.judge import MODEL_TYPE, Grids, Judgement, JudgeNetwork, as_input,
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
 from ..training.session import Plan
 from ..training.state import generator_for, initialise
-from .registry import HELD_OUT_WORLD, SIDE, Setting
+from .registry import HELD_OUT_WORLD, Setting
 from .result import save_own
-from .scenes import ABSENT, Scenes, as_tensors, facts_of_row, in_order, open_scenes
+from .scenes import ABSENT, Rows, Scenes, as_tensors, facts_of_row, in_order, open_scenes
 
 _WORLD = 3  # its own scenes, so that it has seen nothing of what it judges
 _DEVIATION = 0.8  # of the target around an object's middle, in places
@@ -40,6 +40,7 @@ REAL = Sizes(
     scenes=60_000,
     widths=(32, 64, 96, 128),
 )
+LARGE = {"widths": (32, 64, 96, 128, 128)}
 TINY = Sizes(plan=Plan(steps=4, batch=4, learning_rate=2e-3, warm_up=2), scenes=12, widths=(8, 16))
 
 
@@ -170,7 +171,7 @@ def _shift_loss(grids: Grids, targets: Targets) -> Float[Tensor, ""]:
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render the scenes and create the network."""
-    scenes = open_scenes("pictures", _WORLD, sizes.scenes, SIDE, setting.monitor)
+    scenes = open_scenes("pictures", _WORLD, sizes.scenes, setting.side, setting.monitor)
     return Work(sizes, scenes, setting)
 
 
@@ -185,20 +186,29 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     time are correct and nothing else is detected.
     """
     judge = load_judge(folder, setting.device)
-    scenes = open_scenes("pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor)
+    scenes = open_scenes("pictures", HELD_OUT_WORLD, count, setting.side, setting.monitor)
     rows = scenes.rows(np.arange(count))
     found = [
         _compare(row, predicted)
         for row, predicted in zip(rows, judge.judge(rows["picture"]), strict=True)
     ]
-    right, objects = (sum(entry[key] for entry in found) for key in ("right", "objects"))
     return {
-        "kind_and_colour": right / objects,
+        "kind_and_colour": _share(found),
         **{
             key: sum(entry[key] for entry in found) / count
             for key in ("whole_scene", "ground", "time")
         },
     }
+
+
+def objects_right(rows: Rows, seen: Sequence[Judgement]) -> float:
+    """Return the share of objects that were found at their place with their kind and colour."""
+    return _share([_compare(row, one) for row, one in zip(rows, seen, strict=True)])
+
+
+def _share(found: Sequence[Mapping[str, int]]) -> float:
+    right, objects = (sum(entry[key] for entry in found) for key in ("right", "objects"))
+    return right / objects
 
 
 def _compare(row: np.void, predicted: Judgement) -> dict[str, int]:

@@ -27,7 +27,7 @@ from .arrays import Chunks
 from .autoencoder import latents_identity
 from .cached import open_latents
 from .diffusion import Sizes
-from .registry import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
+from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
 from .result import save_own
 from .scenes import ABSENT, Scenes, in_order, open_scenes
 
@@ -65,7 +65,7 @@ class Work:
         self._config = {
             "model_type": NOISE_AWARE,
             "channels": int(space.network.config.latent_channels),
-            "side": SIDE // space.factor,
+            "side": setting.side // space.factor,
             "widths": list(sizes.widths),
             "layers": sizes.layers,
             "heads": sizes.heads,
@@ -126,7 +126,7 @@ def labels_of(scenes: Scenes) -> Bool[np.ndarray, "n l"]:
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render and encode the scenes, and create the network."""
     folder = setting.dependencies["autoencoder"]
-    scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
+    scenes = open_scenes("pictures", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor)
     return Work(sizes, scenes, _latents(scenes, folder, setting), setting)
 
 
@@ -164,7 +164,7 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     figures: dict[str, float] = {}
     for name, objects in (("accuracy", 1), ("precision", None)):
         scenes = open_scenes(
-            "pictures", HELD_OUT_WORLD, count, SIDE, setting.monitor, objects=objects
+            "pictures", HELD_OUT_WORLD, count, setting.side, setting.monitor, objects=objects
         )
         latents = _latents(scenes, autoencoder, setting).of(np.arange(count))
         truth = labels_of(scenes)[:, : len(PAIRS)]

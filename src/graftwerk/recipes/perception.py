@@ -16,7 +16,7 @@ from ..blocks.perception import MODEL_TYPE, Perceived, PerceptionNetwork, load_p
 from ..blocks.person import JOINTS
 from ..training.session import Plan
 from ..training.state import generator_for, initialise
-from .registry import HELD_OUT_WORLD, SIDE, TRAINING_WORLD, Setting
+from .registry import HELD_OUT_WORLD, TRAINING_WORLD, Setting
 from .result import save_own
 from .scenes import Scenes, as_tensors, in_order, open_scenes
 
@@ -40,6 +40,7 @@ REAL = Sizes(
     scenes=30_000,
     widths=(24, 48, 96, 128),
 )
+LARGE = {"widths": (24, 48, 96, 128, 128)}
 TINY = Sizes(plan=Plan(steps=4, batch=4, learning_rate=2e-3, warm_up=2), scenes=12, widths=(8, 16))
 
 
@@ -113,7 +114,7 @@ def _heat_loss(logits: Float[Tensor, "b j h w"], heat: Tensor) -> Float[Tensor, 
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Render the scenes with their maps and create the network."""
-    scenes = open_scenes("maps", TRAINING_WORLD, sizes.scenes, SIDE, setting.monitor)
+    scenes = open_scenes("maps", TRAINING_WORLD, sizes.scenes, setting.side, setting.monitor)
     return Work(sizes, scenes, setting)
 
 
@@ -130,7 +131,7 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     side.
     """
     perception = load_perception(folder, setting.device)
-    scenes = open_scenes("maps", HELD_OUT_WORLD, count, SIDE, setting.monitor)
+    scenes = open_scenes("maps", HELD_OUT_WORLD, count, setting.side, setting.monitor)
     rows = scenes.rows(np.arange(count))
     seen = perception.look(rows["picture"])
     classes = np.stack([one.classes for one in seen])

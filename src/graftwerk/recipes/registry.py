@@ -84,17 +84,19 @@ RECIPES: tuple[Entry, ...] = (
     ),
     Entry(
         "autoencoder",
-        "turns images into latents of an eighth of their sides, and back",
+        "turns images into latents of an eighth or a sixteenth of their sides, and back",
         "It was trained on images of Blocks scenes and blurs what else it is given.",
         "AutoencoderKL of diffusers",
-        {"psnr_db": 30.0},
+        {"psnr_db": 30.0, "edge_f1": 0.9},
         "builtin/blocks-autoencoder",
+        needs=("perception",),
         takes=("autoencoder",),
+        judged=True,
     ),
     Entry(
         "diffusion",
         "generates images from captions, in latents",
-        "It generates Blocks scenes of 64 x 64 pixels from captions of their grammar.",
+        "It generates Blocks scenes of one size from captions of their grammar.",
         "StableDiffusionPipeline of diffusers",
         {"one_object": 0.9, "two_objects": 0.6, "ground_and_time": 0.95},
         "builtin/blocks",
@@ -158,7 +160,7 @@ def find(name: str) -> Entry:
     raise UnknownName("recipe", name, [entry.name for entry in RECIPES])
 
 
-SIDE = 64  # of all images, in pixels
+SIDE, LARGE_SIDE = 64, 128  # of the built-in models' images, and what else there is
 TRAINING_WORLD, HELD_OUT_WORLD = 1, 2  # seeds of scenes
 
 
@@ -185,12 +187,14 @@ class Setting:
         device: `cpu`, `cuda` or `mps`.
         ingredients: folders of the finished models that it uses, by recipe.
         monitor: shows progress of preparing the data.
+        side: of all images, in pixels.
     """
 
     seed: int
     device: str
     dependencies: Mapping[str, Path]
     monitor: Monitor
+    side: int = SIDE
 
 
 class Work(Task, Protocol):
@@ -214,7 +218,8 @@ class Recipe(Protocol):
     """The interface of a recipe's module.
 
     Attributes:
-        REAL: hyperparameters for use.
+        REAL: hyperparameters for use. Those that differ for images of `LARGE_SIDE` are in `LARGE`,
+            where there are any.
         TINY: hyperparameters for tests.
     """
 

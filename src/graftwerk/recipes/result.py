@@ -16,7 +16,7 @@ from ..errors import BadFile, BadInput
 from ..models.hub import PREFIX, builtin_folder
 from ..models.trainable import WEIGHTS
 from ..training.session import Outcome
-from .registry import Entry, find
+from .registry import SIDE, Entry, find
 
 
 def put(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -84,7 +84,7 @@ Made by `graft recipe run {name}` of graftwerk {version}, from {start}.
 | time | {time} |
 | hardware | {hardware} |
 | seed | {seed} |
-{before}
+{images}{before}
 {limits}
 
 `graft.json` holds the whole configuration and the hash of every file.
@@ -178,6 +178,7 @@ def _card(made: Made, figures: Mapping[str, float], hardware: str) -> str:
     start = "nothing but rendered scenes" if blocks else "nothing but made-up series"
     if entry.name in dependencies:
         start = f"the finished model {dependencies[entry.name][:12]}, which it trained further"
+    side = made.configuration.get("side", SIDE)
     library = next((v for k, v in _LIBRARIES.items() if k in entry.layout), "graftwerk")
     return _CARD.format(
         name=entry.name,
@@ -199,6 +200,7 @@ def _card(made: Made, figures: Mapping[str, float], hardware: str) -> str:
         time=f"{outcome.seconds / 60:,.0f} minutes",
         hardware=hardware,
         seed=made.configuration["seed"],
+        images=f"| images | {side} x {side} pixels |\n" if blocks else "",
         before="".join(f"| before that | {_reported(one)} |\n" for one in reversed(made.before)),
     )
 
@@ -266,6 +268,31 @@ def open_dependencies(entry: Entry, given: Mapping[str, Path | None]) -> dict[st
             raise BadInput(f"the recipe {entry.name} does not need --{name}.", "Leave it out.")
         found[name] = open_result(folder, name)
     return found
+
+
+def common_side(requested: int | None, models: Mapping[str, Path]) -> int:
+    """Return the side in pixels of the images that these models are for.
+
+    Args:
+        requested: the side named by the user.
+        models: folders of finished models, by recipe.
+
+    Raises:
+        BadInput: their sides differ.
+    """
+    sides = {
+        f"--{name}": int(files.read_json(folder / RECORD)["configuration"].get("side", SIDE))
+        for name, folder in models.items()
+    }
+    if requested is not None:
+        sides["--side"] = requested
+    if len(set(sides.values())) > 1:
+        found = ", ".join(f"{name} {side}" for name, side in sides.items())
+        raise BadInput(
+            f"these are for images of different sides, in pixels: {found}.",
+            "Name models of one size; one that is not named is the built-in one.",
+        )
+    return next(iter(sides.values()), SIDE)
 
 
 def open_result(folder: Path, recipe: str) -> Path:

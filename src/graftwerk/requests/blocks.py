@@ -54,8 +54,8 @@ JudgeFolder = Annotated[
     Path | None,
     Field(
         description=(
-            "folder of a trained judge, which classifies generated images (for diffusion); "
-            "default: the built-in one"
+            "folder of a trained judge, which classifies what an image shows (for diffusion, "
+            "control and autoencoder); default: the built-in one"
         )
     ),
 ]
@@ -105,6 +105,10 @@ class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
         default="auto",
         description="floating-point precision; auto: bfloat16 if the device supports it",
     )
+    side: Training[Literal[64, 128] | None] = Field(
+        default=None,
+        description="image size in pixels; default: that of the models it depends on, otherwise 64",
+    )
     tiny: Training[bool] = Field(
         default=False, description="train a very small model on a few scenes, to try the recipe"
     )
@@ -118,6 +122,11 @@ class RecipeRun(Request["graftwerk.blocks.results.RecipeResult"]):
         description="result of the recipe autoencoder (for diffusion and noisy-classifier; "
         "default: the built-in one; for autoencoder itself: keep its encoder and train its "
         "decoder further)",
+    )
+    perception: Advanced[OptionalPath] = path_field(
+        default=None,
+        description="result of the recipe perception (for autoencoder, which compares images by "
+        "its features; default: the built-in one)",
     )
     diffusion: Advanced[OptionalPath] = path_field(
         default=None,
@@ -142,5 +151,14 @@ class RecipeEval(Request["graftwerk.blocks.results.RecipeEvaluation"]):
         default=None,
         description="result of the recipe diffusion (for control: the model that is steered); "
         "default: the built-in one",
+    )
+    autoencoder: OptionalPath = path_field(
+        default=None,
+        description="result of the recipe autoencoder (for autoencoder: measured beside; for "
+        "noisy-classifier: the one whose latents it knows); default: the built-in one",
+    )
+    sheet: OptionalPath = path_field(
+        default=None,
+        description="PNG file to write (for autoencoder): renders beside their reconstructions",
     )
     judge: JudgeFolder = None

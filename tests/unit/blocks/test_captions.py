@@ -4,8 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graftwerk.blocks.captions import (
+    _MEANINGS,
     Facts,
     ObjectFacts,
+    Reading,
+    as_caption,
     caption_of,
     conflicting,
     facts_of,
@@ -130,3 +133,56 @@ def test_conflicting_changes_exactly_so_many(parts: tuple, seed: int, changes: i
     pairs = list(zip(attributes(facts), attributes(wrong), strict=True))
     assert sum(a != b for a, b in pairs) == changes
     assert all((a is None) == (b is None) for a, b in pairs)
+
+
+SAID_OTHERWISE = {
+    "red cube": ("a red cube", ()),
+    "A red cube on the grass.": ("a red cube on grass", ()),
+    "two red balls on snow": ("a red sphere and a red sphere on snow", ()),
+    "a big red box": ("a red cube", ("big",)),
+    "a blue ball left of a yellow box": ("a blue sphere and a yellow cube", ()),
+    "a yellow ball to the right of a red can": ("a red cylinder and a yellow sphere", ()),
+    "on the right a red cube, on the left a cone": ("a cone and a red cube", ()),
+    "a cube that is red and a ball that is green": ("a red cube and a green sphere", ()),
+    "A man in blue is waving, at midnight": ("a waving person in blue at night", ()),
+    "people sitting at dusk": ("a sitting person and a sitting person at sunset", ()),
+    "a woman in red with outstretched arms": ("a person in red with arms out", ()),
+    "a green cube behind a red ball": ("a green cube and a red sphere", ("behind",)),
+    "a red cube on a blue cube": ("a red cube and a blue cube", ("on",)),
+    "a red cube without people, on snow": ("a red cube on snow", ("without", "people")),
+    "five red cubes": ("a red cube and a red cube", ("five",)),
+    "four cubes and a red ball": ("a cube, a cube, a cube and a cube", ("sphere",)),
+    "a red bicycle and a cube": ("a cube", ("bicycle", "red")),
+    "a cube on snow, on sand": ("a cube on snow", ("sand",)),
+    "a waving cube": ("a cube", ("waving",)),
+}
+
+
+@pytest.mark.parametrize("prompt", SAID_OTHERWISE)
+def test_a_prompt_in_other_words_is_read_as_a_caption(prompt: str) -> None:
+    caption, unread = SAID_OTHERWISE[prompt]
+    assert as_caption(prompt) == Reading(caption, unread)
+    assert as_caption(caption) == Reading(caption, ())
+
+
+@pytest.mark.parametrize("prompt", ["", "a dog riding a bicycle in Paris", "no cube", "red"])
+def test_a_prompt_of_other_things_is_not_read(prompt: str) -> None:
+    assert as_caption(prompt) is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(FACTS)
+def test_a_caption_is_read_as_itself_however_it_is_worded(parts: tuple) -> None:
+    parts = (parts[0][:4], *parts[1:])
+    caption = say(Facts(*parts))
+    assert as_caption(caption) == Reading(caption, ())
+    reading = as_caption(f"Please draw {caption}!".upper())
+    assert reading == (None if Facts(*parts) == Facts() else Reading(caption, ()))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from([*_MEANINGS, "left", "right-of", "left-of", "moon"]), max_size=30))
+def test_whatever_is_read_is_a_caption(words: list[str]) -> None:
+    reading = as_caption(" ".join(words))
+    if reading is not None:
+        assert say(parse(reading.caption.lower())) == reading.caption.lower()

@@ -20,7 +20,16 @@ FIGURES = {
     "judge": {"kind_and_colour", "whole_scene", "ground", "time"},
     "clip": {"zero_shot", "text_to_image_recall_at_1", "image_to_text_recall_at_1"},
     "perception": {"mean_iou", "depth_rmse_percent", "normals_degrees", "keypoints_pck"},
-    "autoencoder": {"psnr_db", "psnr_db_worst_twentieth", "scaling_factor"},
+    "autoencoder": {
+        "psnr_db",
+        "psnr_db_worst_twentieth",
+        "edge_f1",
+        "edge_f1_by_chance",
+        "objects",
+        "objects_by_chance",
+        "objects_of_real",
+        "scaling_factor",
+    },
     "diffusion": {
         "one_object",
         "two_objects",
@@ -195,7 +204,8 @@ def test_a_decoder_trained_further_keeps_the_latents(models, tmp_path):
     root, _ = models
     folder = tmp_path / "further"
     report = make("autoencoder", folder, autoencoder=root / "autoencoder")
-    assert set(report.figures) == FIGURES["autoencoder"]
+    beside = {f"{figure}_before" for figure in ("psnr_db", "edge_f1", "objects")}
+    assert set(report.figures) == FIGURES["autoencoder"] | beside
     name = "model/diffusion_pytorch_model.safetensors"
     before, after = load_file(root / "autoencoder" / name), load_file(folder / name)
     changed = {key for key in before if not torch.equal(before[key], after[key])}
@@ -301,11 +311,59 @@ def test_names():
 def test_evaluation_repeats_the_figures_of_the_card(models):
     root, reports = models
     for name in ("judge", "autoencoder"):
-        request = RecipeEval(name=name, model=root / name / "model", count=8)
+        judge = root / "judge" if name == "autoencoder" else None
+        request = RecipeEval(name=name, model=root / name / "model", judge=judge, count=8)
         found = blocks.run_recipe_eval(request, Silent())
-        assert found.figures == pytest.approx(reports[name].figures)
+        figures = {key: found.figures[key] for key in FIGURES[name]}
+        assert figures == pytest.approx(reports[name].figures)
         assert set(found.reached) == set(found.aims)
         assert not any(found.reached.values())
+
+
+def test_reconstructions_beside_those_of_the_built_in_autoencoder(models, tmp_path):
+    from PIL import Image
+
+    model, path = models[0] / "autoencoder", tmp_path / "sheet.png"
+    request = RecipeEval(name="autoencoder", model=model, count=8, sheet=path)
+    figures = blocks.run_recipe_eval(request, Silent()).figures
+    own = blocks.run_recipe_eval(RecipeEval(name="autoencoder", count=8), Silent()).figures
+    for name in ("psnr_db", "edge_f1", "objects"):
+        assert figures[f"{name}_before"] == own[name] > figures[name]
+    assert own["objects_of_real"] >= own["objects"] > 0.8 > own["objects_by_chance"]
+    assert own["edge_f1"] > 0.6 > 0.3 > own["edge_f1_by_chance"]
+    with Image.open(path) as sheet:
+        width, height = sheet.size
+    assert width > 3 * 64 and height > 12 * 64
+    with pytest.raises(BadInput, match="no --sheet"):
+        request = RecipeEval(name="judge", model=models[0] / "judge", sheet=path)
+        blocks.run_recipe_eval(request, Silent())
+
+
+def test_a_world_of_larger_images(models, tmp_path):
+    from graftwerk.diffusion.pipeline import load_diffusion
+
+    root, _ = models
+    made = {name: tmp_path / name for name in ("judge", "perception", "clip", "autoencoder")}
+    for name in ("judge", "perception", "clip"):
+        make(name, made[name], side=128)
+    both = {name: made[name] for name in ("judge", "perception")}
+    make("autoencoder", made["autoencoder"], **both)
+    diffusion, small = tmp_path / "diffusion", root / "autoencoder"
+    rest = {name: made[name] for name in ("judge", "clip")}
+    with pytest.raises(BadInput, match="--clip 128, --autoencoder 64, --judge 128"):
+        make("diffusion", diffusion, autoencoder=small, **rest)
+    with pytest.raises(BadInput, match="--judge 128, --side 64"):
+        make("autoencoder", tmp_path / "small", side=64, **both)
+    make("diffusion", diffusion, autoencoder=made["autoencoder"], **rest)
+    make("control-canny", tmp_path / "canny", diffusion=diffusion, judge=made["judge"])
+    assert load_diffusion(str(diffusion / "model"), "cpu").size == (128, 128)
+    assert "| images | 128 x 128 pixels |" in (diffusion / "model/README.md").read_text()
+    with pytest.raises(BadInput, match="seed"):
+        make("judge", made["judge"], seed=1)
+    request = RecipeEval(
+        name="autoencoder", model=made["autoencoder"], judge=made["judge"], count=8
+    )
+    assert set(blocks.run_recipe_eval(request, Silent()).figures) == FIGURES["autoencoder"]
 
 
 def test_evaluation_with_a_judge(models, monkeypatch):

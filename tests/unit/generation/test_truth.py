@@ -1,9 +1,12 @@
 """What is said of images is true: realism checks that test themselves, chance levels, remarks."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.pipelines import write_text_pipeline
 
 import graftwerk
 from graftwerk.blocks.captions import not_understood, remark_on
@@ -16,6 +19,8 @@ from graftwerk.diffusion.guidance import GuidanceTrace, Term
 from graftwerk.diffusion.pipeline import load_diffusion
 from graftwerk.generation.authenticity import LIMIT, fakes_of, is_possible, open_realism_check
 from graftwerk.generation.guidance_report import GradientTraces
+from graftwerk.generation.provenance import Record, write_png
+from graftwerk.generation.spec import options_of
 from graftwerk.recipes.scenes import open_scenes
 from graftwerk.types import Silent
 
@@ -159,6 +164,51 @@ def test_a_photograph_and_a_prompt_of_another_world_are_told(tmp_path):
     assert 0 <= control.chance <= 1
     _, lines = generate(tmp_path, "a red cube", control=[f"canny-map={edges_of(scene)}"])
     assert lines == []
+
+
+def test_a_prompt_in_other_words_is_read_as_a_caption_and_repeats(tmp_path):
+    report, lines = generate(tmp_path, "Two big RED balls on the lawn")
+    caption = "a red sphere and a red sphere on grass"
+    assert (report.prompt, report.read_as) == ("Two big RED balls on the lawn", caption)
+    assert f"read as: {caption}; not understood: big" in lines
+    said, lines = generate(tmp_path, caption)
+    assert (said.prompt, said.read_as, lines) == (caption, "", [])
+    [path], [other] = ([Path(one.path) for one in found.pictures] for found in (report, said))
+    assert path.read_bytes() == other.read_bytes()
+    request = graftwerk.Generate(from_=path, device="cpu", out=tmp_path / "again")
+    again = run_generate(request, Notes())
+    assert Path(again.pictures[0].path).read_bytes() == path.read_bytes()
+    assert again.read_as == ""
+
+
+def test_an_image_of_a_version_that_read_prompts_as_they_are_repeats(tmp_path):
+    pipe = graftwerk.Pipeline("builtin/blocks", device="cpu")
+    options = options_of(graftwerk.Generate(prompt="red balls", count=1, steps=2, device="cpu"))
+    job, notes = pipe.prepare(options, Notes(), literal=True), Notes()
+    assert job.request.prompt == "red balls"
+    assert pipe.prepare(options, notes).request.prompt == "a red sphere and a red sphere"
+    [made] = job.run(job.groups(), Notes())
+    record = Record(
+        request=job.request,
+        fingerprint=job.model.fingerprint,
+        number=0,
+        together=(0,),
+        surroundings=job.environment,
+    )
+    write_png(tmp_path / "old.png", made.image, record)
+    request = graftwerk.Generate(from_=tmp_path / "old.png", device="cpu", out=tmp_path / "again")
+    again = run_generate(request, Notes())
+    with Image.open(again.pictures[0].path) as image:
+        assert np.array_equal(image, made.image)
+    changed = request.model_copy(update={"prompt": "red box"})
+    assert run_generate(changed, Notes()).read_as == "a red cube"
+
+
+def test_prompts_for_other_models_stay_as_they_are(tmp_path):
+    folder = tmp_path / "model"
+    write_text_pipeline(folder)
+    report, lines = generate(tmp_path, "two red balls", model=str(folder))
+    assert report.read_as == "" and not any("read as" in line for line in lines)
 
 
 def edges_of(path):

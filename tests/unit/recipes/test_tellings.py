@@ -4,9 +4,17 @@ import numpy as np
 import torch
 
 from graftwerk.blocks.captions import parse
-from graftwerk.recipes.cached import CAPTIONS, captions_of_rows, open_captions, tokens_of, until_end
+from graftwerk.recipes.cached import (
+    CAPTIONS,
+    LENGTH,
+    captions_of_rows,
+    make_tokenizer,
+    open_captions,
+    tokens_of,
+    until_end,
+    vocabulary,
+)
 from graftwerk.recipes.scenes import open_scenes
-from graftwerk.recipes.tokenizer import LENGTH, make_tokenizer, vocabulary
 from graftwerk.types import Silent
 
 COUNT, UNSAID = 12, 0.5

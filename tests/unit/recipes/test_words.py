@@ -3,7 +3,7 @@ import pytest
 
 from graftwerk.blocks.captions import caption_of, facts_of, partial, say
 from graftwerk.blocks.sampling import sample_scene
-from graftwerk.recipes.tokenizer import LENGTH, caption_words, longest_caption, make_tokenizer
+from graftwerk.recipes.cached import LENGTH, caption_words, longest_caption, make_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 # what is long on the page -> what the test runs instead
 SMALLER = {
     'gw.compare("texts.csv", target="topic")': 'gw.compare("texts.csv", target="topic", '
-    'model="tiny", epochs=1, batch=16, rank=2)',
+    'model="tiny", epochs=1, batch=16, rank=2, rates=1)',
     'condition="canny", steps=900)': 'condition="canny", steps=2, batch=2, held_out=4, '
     "measurements=2)",
     'label="red cube", steps=100)': 'label="red cube", steps=2)',

@@ -127,7 +127,7 @@ def main() -> None:
     for name, season, values in classic():
         values = values[np.isfinite(values)]  # noqa: PLW2901
         origins = choose_origins(len(values), AHEAD[season], ORIGINS, season)
-        if origins.places:
+        if origins.starts:
             rows.append((name, backtest(values, (season, 1), origins, [model, *others])))
     show(f"{len(rows)} classic series, {ORIGINS} origins each", rows)
     rows = []

@@ -9,7 +9,7 @@ from ..text_safety import printable
 from .format import dim, place, skipped_lines, table
 from .search import far
 
-_FEW = 3  # images whose labels are all told
+_FEW = 3  # images whose labels are all shown
 
 
 def classification_lines(report: Classification) -> list[str]:

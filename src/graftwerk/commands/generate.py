@@ -35,7 +35,7 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
 
     Raises:
         BadInput: a sampler, size, step count or model that is not possible, or an image to
-            repeat that holds no request; most of it is told before a network is loaded.
+            repeat that holds no request; most of it is reported before a network is loaded.
         WrongBase: the model of the image to repeat is another one now.
         Damaged: a weight file is cut short.
         NoRoom: the out folder cannot be written.

@@ -155,7 +155,7 @@ class Watcher:
         if step - self._job.every < due <= step:
             self._monitor.note(f"step {step:,}: {reported_forecast(self.forecast, self.verdict)}")
         if self.verdict.state != former:
-            self._monitor.note(f"step {step:,}: {told(self.verdict)}")
+            self._monitor.note(f"step {step:,}: {describe(self.verdict)}")
         if self.verdict.state == "diverged":
             return True
         return self._job.stops and self.verdict.state in {"converged", "not learning"}
@@ -212,7 +212,7 @@ def train_branch(job: TrainingJob, session: Session, monitor: Monitor) -> Traine
     )
 
 
-def told(verdict: Verdict) -> str:
+def describe(verdict: Verdict) -> str:
     """Return a verdict in one line."""
     at = "" if verdict.step is None else f" at step {verdict.step:,}"
     return f"{verdict.state}{at}: {verdict.reason}"

@@ -83,7 +83,7 @@ class Watcher:
         return self.settled()
 
     def settled(self) -> bool:
-        """Whether the last validations brought no improvement."""
+        """Whether the last validations did not improve."""
         history = self.history()
         best, since = history[0], 0
         for entry in history[1:]:

@@ -21,22 +21,22 @@ _LEAST = 8  # values before an origin
 class Origins:
     """Forecast origins, each as the number of values before it, and the horizon."""
 
-    places: tuple[int, ...]
+    starts: tuple[int, ...]
     horizon: int
 
 
-def choose_origins(count: int, horizon: int, wanted: int, season: int) -> Origins:
+def choose_origins(count: int, horizon: int, most: int, season: int) -> Origins:
     """Choose the latest origins whose whole horizon is known, at most one horizon apart.
 
     At most the last half of the history is forecast; there may be no origin.
     """
     least = max(_LEAST, min(2 * season + 1, count // 2), count // 2)
     last = count - horizon
-    if last < least or wanted < 1:
+    if last < least or most < 1:
         return Origins((), horizon)
-    step = min(horizon, max(1, (last - least) // max(wanted - 1, 1)))
-    places = [last - number * step for number in range(wanted) if last - number * step >= least]
-    return Origins(tuple(sorted(places)), horizon)
+    step = min(horizon, max(1, (last - least) // max(most - 1, 1)))
+    starts = [last - number * step for number in range(most) if last - number * step >= least]
+    return Origins(tuple(sorted(starts)), horizon)
 
 
 def backtest(
@@ -49,8 +49,8 @@ def backtest(
 
     MASE is relative to the errors of the seasonal naive forecast in the history before each origin.
     """
-    histories = [History(values[:place], *seasons) for place in origins.places]
-    actual = [values[place : place + origins.horizon] for place in origins.places]
+    histories = [History(values[:place], *seasons) for place in origins.starts]
+    actual = [values[place : place + origins.horizon] for place in origins.starts]
     units = [seasonal_scale(one.values, one.season) for one in histories]
     rows = []
     for forecaster in (*forecasters, Naive(), Drift()):

@@ -259,7 +259,7 @@ def open_job(
         texts, away, cut = _read_prompts(request, reader, bool(steered.controls), monitor)
     sigmas = noise_levels(model.noise, request.steps, request.schedule, request.sampler)
     guess = texts is not None and not request.prompt.strip() and not request.negative.strip()
-    note_foreign(options, steered, monitor)
+    note_unlike(options, steered, monitor)
     start, taken = None, sigmas
     if options.start is not None:
         start = open_start(options.start, model, (width, height), monitor)
@@ -299,7 +299,7 @@ def open_job(
     return Job(request, steered, plan, width, height, cut, guide, traces, controls, start, given)
 
 
-def note_foreign(options: Options, steered: SteeredModel, monitor: Monitor) -> None:
+def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> None:
     """Note which parts of a request are out of distribution for a built-in model."""
     model, request = steered.frozen, options.request
     sources = [

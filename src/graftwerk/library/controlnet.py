@@ -190,7 +190,7 @@ def carry_out(
     shown = read_captioned(request.data, request.caption)
     raw = raw_pairs(request.conditions, shown, condition)
     model = _trainable(open_pipe().steered.frozen, request)
-    _note_foreign(raw, condition, model, monitor)
+    _note_unlike(raw, condition, model, monitor)
     with joined(model.device) as group:
         watcher = monitor if group.leads else Silent()
         if group.leads:
@@ -216,7 +216,7 @@ def carry_out(
     return ControlNetTraining(out, report, trained.measurements)
 
 
-def _note_foreign(
+def _note_unlike(
     raw: PairSource, condition: Condition, model: DiffusionModel, monitor: Monitor
 ) -> None:
     """Note that images are out of distribution for the model or the condition's estimator."""

@@ -177,7 +177,7 @@ class Forecaster:
         values = _values(series)
         if np.ptp(values) == 0:
             return ()
-        return choose_origins(len(values), horizon, count, self.seasons(values)[0]).places
+        return choose_origins(len(values), horizon, count, self.seasons(values)[0]).starts
 
     def predict(
         self, series: Any, horizon: int, *, covariates: Covariates | None = None

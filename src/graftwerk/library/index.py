@@ -361,7 +361,7 @@ class Index:
         """
         self._require_open()
         return verify_index(
-            self.folder, mend=repair, sources=sources, load=self._load, monitor=or_silent(monitor)
+            self.folder, repair=repair, sources=sources, load=self._load, monitor=or_silent(monitor)
         )
 
     def calibrate(

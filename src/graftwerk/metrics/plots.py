@@ -22,7 +22,7 @@ Colour = tuple[int, int, int]
 Number = float | int  # the run-time type checks of the tests tell them apart
 
 PAPER, INK, SOFT, GRID = (255, 255, 255), (40, 40, 40), (105, 105, 105), (226, 226, 226)
-# Okabe and Ito's colors without yellow: told apart by people with any common color vision
+# Okabe and Ito's colors without yellow: distinguishable to people with any common color vision
 COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (0, 0, 0))
 _TITLE, _HEAD, _SMALL = 17, 14, 12  # sizes of letters in pixels
 _LINE = 18  # height of a line of labels

@@ -92,7 +92,7 @@ def _check(labels: Sequence[str]) -> None:
         )
     if len(labels) > limits.LABELS:
         raise LimitExceeded(
-            f"{len(labels):,} labels; at most {limits.LABELS:,} are told apart.",
+            f"{len(labels):,} labels; at most {limits.LABELS:,} are distinguished.",
             "Leave some out, or classify in steps, coarse labels first.",
         )
 

@@ -62,7 +62,7 @@ def calibrate(
         unanswerable: evidence for questions that they do not.
         false_answer_rate: share of the latter that may be answered, 0 to 1.
         encoder: what it holds for.
-        source: told to the user.
+        source: as shown to the user.
 
     Raises:
         BadInput: fewer than `LEAST_QUESTIONS` of a kind.

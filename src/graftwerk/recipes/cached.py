@@ -165,7 +165,7 @@ def open_latents(
     return open_chunks(location, len(scenes), 4, "encoding scenes", make, monitor)
 
 
-_SEED = 0  # of what captions leave unsaid
+_SEED = 0  # of what captions leave out
 
 
 def open_states(
@@ -194,7 +194,7 @@ def open_states(
     return open_chunks(location, len(scenes), 3, "reading captions", make, monitor)
 
 
-CAPTIONS = 4  # of each scene; they differ in what is left unsaid
+CAPTIONS = 4  # of each scene; they differ in what is left out
 
 
 class Captions:
@@ -231,7 +231,7 @@ def open_captions(scenes: Scenes, dropped: float, monitor: Monitor) -> Captions:
         ]
         return torch.stack(reported, dim=1)
 
-    location = f"tellings/{scenes.name}-{_words()}-{dropped:g}"
+    location = f"captions/{scenes.name}-{_words()}-{dropped:g}"
     return Captions(open_chunks(location, len(scenes), 3, "telling scenes", make, monitor))
 
 

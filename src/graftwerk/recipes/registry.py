@@ -185,7 +185,7 @@ class Setting:
     Attributes:
         seed: of initial weights, order and noise.
         device: `cpu`, `cuda` or `mps`.
-        ingredients: folders of the finished models that it uses, by recipe.
+        dependencies: folders of the finished models that it uses, by recipe.
         monitor: shows progress of preparing the data.
         side: of all images, in pixels.
     """

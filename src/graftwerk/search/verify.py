@@ -187,7 +187,9 @@ DELETE FROM files WHERE content_hash = '' AND id NOT IN (SELECT file_id FROM pas
 """
 
 
-def repair(index: Index, findings: Findings, load: Callable[[], Encoder], monitor: Monitor) -> None:
+def _repair(
+    index: Index, findings: Findings, load: Callable[[], Encoder], monitor: Monitor
+) -> None:
     """Fix what `findings` name.
 
     Wrong vectors are embedded again from their texts. Passages with wrong texts are taken out,
@@ -284,9 +286,9 @@ def _compare_text(path: str, view: View, reader: Reader) -> SourceDifference | N
 
 
 def verify_index(
-    folder: Path, *, mend: bool, sources: bool, load: Load, monitor: Monitor
+    folder: Path, *, repair: bool, sources: bool, load: Load, monitor: Monitor
 ) -> IndexCheck:
-    """Check an index, repair it with `fix`, compare it with its files with `sources`.
+    """Check an index, repair it with `repair`, compare it with its files with `sources`.
 
     Raises:
         BadFile: there is no index.
@@ -297,7 +299,7 @@ def verify_index(
     sealed = is_sealed(folder)
     findings, broken = _check(folder, monitor)
     damages = findings.damages
-    if mend and damages:
+    if repair and damages:
         if broken is not None:
             raise Damaged(
                 f"the index {folder} cannot be repaired: {broken.message}",
@@ -305,7 +307,7 @@ def verify_index(
                 f"--index {folder}",
             ) from broken
         with open_index(folder) as index:
-            repair(index, findings, lambda: load_own_encoder(index, load), monitor)
+            _repair(index, findings, lambda: load_own_encoder(index, load), monitor)
         again, _ = _check(folder, monitor)
         damages = _mark_repaired(damages, again.damages)
         findings = again

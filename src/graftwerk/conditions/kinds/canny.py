@@ -25,7 +25,7 @@ Unit = Literal["fraction", "absolute", "auto"]
 _GREY = (0.299, 0.587, 0.114)  # of red, green, blue: ITU-R BT.601
 _BAND_PIXELS = 2**19  # some ten arrays of floats of so many are held at once
 _DECIMALS = 6
-_TAN_22_5 = 2**0.5 - 1  # directions are told apart at 22.5 degrees and what mirrors it
+_TAN_22_5 = 2**0.5 - 1  # directions are distinguished at 22.5 degrees and what mirrors it
 _AUTO_LOW = 0.4  # of the high threshold
 _BINS = 256
 

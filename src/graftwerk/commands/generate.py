@@ -61,7 +61,7 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
         _check_same(request, record, job, monitor)
     groups = _groups(request, record, job)
     drawing = time.perf_counter()
-    pictures, images = _drawn(job, groups, request.from_, monitor)
+    pictures, images = _generate(job, groups, request.from_, monitor)
     seconds = time.perf_counter() - drawing
     sheet = requested.out / f"{job.stem}-sheet.png" if len(images) > 1 else None
     if sheet is not None:
@@ -74,7 +74,7 @@ def run_generate(request: Generate, monitor: Monitor) -> Generation:
     )
 
 
-def _drawn(
+def _generate(
     job: "Job", groups: "list[Group]", origin: Path | None, monitor: Monitor
 ) -> "tuple[list[ImageReport], list[ImageArray]]":
     pictures, images = [], []
@@ -110,11 +110,11 @@ def _grid(
         if record is not None:
             _check_same(request, record, job, once)
         groups, drawing = _groups(request, record, job), time.perf_counter()
-        reports, drawn = _drawn(job, groups, None, once)
+        reports, made = _generate(job, groups, None, once)
         sampled += time.perf_counter() - drawing
         steps += job.steps * sum(len(group.numbers) for group in groups)
         pictures += reports
-        tiles.append(drawn[0] if len(drawn) == 1 else contact_sheet(drawn))
+        tiles.append(made[0] if len(made) == 1 else contact_sheet(made))
         cells.append(_cell(values, reports))
     sheet = spec.request.out / f"{job.stem}-grid.png"
     rows, names = grid.rows, [job.request.model, *([request.prompt] if request.prompt else [])]
@@ -200,19 +200,19 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
     ):
         refuse_other(request, str(request.from_), steering, monitor)
     made, here = record.fingerprint, job.model.fingerprint
-    drawn_on = record.surroundings
+    recorded = record.surroundings
     if made != here and "model" not in request.model_fields_set:
         raise WrongBase(
             str(request.from_),
             made_on=f"{record.request.model} ({made[:12]})",
             received=f"the model of that name now ({here[:12]})",
-            hint=f"To draw it with the present one, say --model {record.request.model}",
+            hint=f"To generate it with the present one, pass --model {record.request.model}",
         )
     if made != here:
         monitor.note("this is another model than the image's: the repeat will differ")
-    elif drawn_on != job.environment:
+    elif recorded != job.environment:
         monitor.note(
-            f"drawn with PyTorch {drawn_on.torch} on {drawn_on.device} with {drawn_on.threads} "
+            f"generated with PyTorch {recorded.torch} on {recorded.device} with {recorded.threads} "
             "threads: the repeat may differ in its last bits here"
         )
 
@@ -221,7 +221,7 @@ def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group
     """Return the batches to generate; for a repetition, the recorded batch of the image.
 
     Raises:
-        BadFile: the record's batch is larger than any that is drawn.
+        BadFile: the record's batch is larger than any that is generated.
     """
     from ..diffusion.sampling import largest_batch
     from ..generation.job import Group

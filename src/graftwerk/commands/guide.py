@@ -160,7 +160,9 @@ def parse_scales(text: str) -> list[float]:
     if not scales or not all(math.isfinite(scale) for scale in scales):
         raise BadInput(f"scales {text!r} are not numbers.", "Write for example 0,1,3,10,30.")
     if len(scales) > _SCALES:
-        raise LimitExceeded(f"{len(scales)} scales; at most {_SCALES} are drawn.", "Take fewer.")
+        raise LimitExceeded(
+            f"{len(scales)} scales; at most {_SCALES} are generated.", "Take fewer."
+        )
     return scales
 
 

@@ -253,8 +253,8 @@ def levels_of(first: float, last: float, sigmas: Sequence[float]) -> tuple[float
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What an image keeps of its controls, by their kind.
+class ControlFidelity:
+    """Fidelity of an image to its controls, by their kind.
 
     Attributes:
         values: in each measure's unit.
@@ -272,21 +272,23 @@ class Kept:
         return float(np.mean(self.scores)) if self.scores else 0.0
 
 
-def kept(targets: Sequence[ControlTarget], images: Sequence[Image.Image]) -> list[Kept]:
-    """How well each image keeps its controls.
+def measure_controls(
+    targets: Sequence[ControlTarget], images: Sequence[Image.Image]
+) -> list[ControlFidelity]:
+    """Measure how well each image follows its controls.
 
     A control with a mask requests nothing outside of it, so it is not measured.
     """
     rows = stack(images)
-    all_kept = [Kept() for _ in images]
+    found_all = [ControlFidelity() for _ in images]
     for target in targets:
         if not target.is_measured:
             continue
         maps = np.repeat(target.map[None], len(rows), axis=0)
         kind, found = target.control.kind, target.condition.fidelity(maps, rows, target.read)
         columns = (found.values, found.chance, found.scores)
-        for one, value, chance, score in zip(all_kept, *columns, strict=True):
+        for one, value, chance, score in zip(found_all, *columns, strict=True):
             if not np.isnan(score):
                 one.values[kind], one.chance[kind] = float(value), float(chance)
                 one.scores.append(float(score))
-    return all_kept
+    return found_all

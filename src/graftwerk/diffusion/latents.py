@@ -47,12 +47,13 @@ class LatentSpace:
         scale, mean, std = self._scale(latents)
         return (latents - mean) / std * scale
 
-    def decode(self, drawn: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
+    def decode(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
         """Decode generated values to images with values from 0 to 1."""
+        values = latents
         if self.network is not None:
-            scale, mean, std = self._scale(drawn)
-            drawn = self.network.decode(drawn * std / scale + mean, return_dict=False)[0]
-        images: Tensor = (drawn / 2 + 0.5).clamp(0, 1)
+            scale, mean, std = self._scale(latents)
+            values = self.network.decode(latents * std / scale + mean, return_dict=False)[0]
+        images: Tensor = (values / 2 + 0.5).clamp(0, 1)
         return images
 
     def _scale(self, like: Tensor) -> tuple[float, Tensor | float, Tensor | float]:

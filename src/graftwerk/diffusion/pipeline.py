@@ -222,9 +222,9 @@ class DiffusionModel:
         """The space in which the U-Net generates: latents or pixels."""
         return LatentSpace(self.decoder)
 
-    def decode(self, drawn: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
+    def decode(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
         """Decode the U-Net's values to images with values from 0 to 1."""
-        return self.space.decode(drawn)
+        return self.space.decode(latents)
 
 
 def load_diffusion(

@@ -185,15 +185,15 @@ def encode(model: DiffusionModel, images: UInt8[np.ndarray, "n h w 3"]) -> Float
     return torch.cat(found)
 
 
-def decode(model: DiffusionModel, drawn: Float[Tensor, "b c h w"]) -> list[ImageArray]:
+def decode(model: DiffusionModel, latents: Float[Tensor, "b c h w"]) -> list[ImageArray]:
     """Decode sampled values to images with 8 bits per channel.
 
     Raises:
         Failure: an image has a single color, or its values are not finite.
     """
     with torch.inference_mode():
-        rows = max(1, _DECODED_PIXELS // (drawn.shape[2] * drawn.shape[3] * model.factor**2))
-        decoded = torch.cat([model.decode(some) for some in torch.split(drawn, rows)])
+        rows = max(1, _DECODED_PIXELS // (latents.shape[2] * latents.shape[3] * model.factor**2))
+        decoded = torch.cat([model.decode(some) for some in torch.split(latents, rows)])
         _require_images(model, decoded)
         return to_images(to_levels(decoded))
 

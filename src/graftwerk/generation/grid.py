@@ -74,7 +74,9 @@ def parse_grid(entries: Sequence[str]) -> Grid:
         raise BadInput(f"--grid {axes[0].name} is given twice.", "Give all its values at once.")
     count = len(axes[0].values) * (len(axes[1].values) if len(axes) > 1 else 1)
     if count > limits.GRID_CELLS:
-        raise BadInput(f"a grid of {count} cells; at most {limits.GRID_CELLS} are drawn.", "Fewer.")
+        raise BadInput(
+            f"a grid of {count} cells; at most {limits.GRID_CELLS} are generated.", "Take fewer."
+        )
     return Grid(axes[0], axes[1] if len(axes) > 1 else None)
 
 

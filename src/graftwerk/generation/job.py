@@ -12,7 +12,7 @@ from ..blocks.captions import as_caption, remark_on
 from ..conditions.estimators import ESTIMATOR_ADVICE
 from ..conditions.kinds import condition_named
 from ..conditions.perceived import PERCEPTION
-from ..controlnet.inputs import Kept, OpenControls, kept, open_controls
+from ..controlnet.inputs import ControlFidelity, OpenControls, measure_controls, open_controls
 from ..data.images import write_image
 from ..diffusion.guidance import GradientGuide, Guidance, Overflowed
 from ..diffusion.img2img import last_steps
@@ -57,7 +57,7 @@ class MadeImage:
     image: ImageArray
     latent: Float[Tensor, "c h w"]
     group: Group
-    kept: Kept
+    kept: ControlFidelity
 
 
 @dataclass(frozen=True)
@@ -320,7 +320,7 @@ def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> No
     images += [] if options.start is None else [options.start.image.image]
     note_unlike_blocks(
         images, "given image", model.name, monitor,
-        advice="what follows them is drawn as a Blocks scene; for photographs take a model and "
+        advice="what follows them is generated as a Blocks scene; for photographs take a model and "
         "branches of your own: --model, --branch",
         device=model.device,
     )  # fmt: skip
@@ -376,7 +376,7 @@ def sample_groups(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterat
             raise explain_overflow(error, taken + 1, job.steps, job.guide, again) from error
         for number, image, latent in zip(group.numbers, job.decode(sampled), sampled, strict=True):
             if number in group.kept:
-                yield MadeImage(number, image, latent, group, Kept())
+                yield MadeImage(number, image, latent, group, ControlFidelity())
 
 
 def _write_previews(job: Job, folder: Path, group: Group, step: Step) -> None:
@@ -397,7 +397,7 @@ def chosen(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterator[Made
     measured = [target for target in job.controls.targets if target.is_measured]
     waiting: list[tuple[float, MadeImage]] = []
     for made in sample_groups(job, groups, monitor):
-        [found] = kept(measured, [made.image]) if measured else [Kept()]
+        [found] = measure_controls(measured, [made.image]) if measured else [ControlFidelity()]
         waiting.append((found.score, replace(made, kept=found)))
         if len(waiting) == best_of:
             yield max(waiting, key=lambda one: one[0])[1]
@@ -437,7 +437,7 @@ def _again(job: Job, numbers: Sequence[int], monitor: Monitor) -> list[Retained]
     monitor.start(f"drawing {len(numbers)} without reuse", None)
     plan = replace(job.plan, control=replace(controls, reuse=1))
     images = job.decode(sample_batch(job.model, plan, numbers))
-    return [found.values for found in kept(measured, images)]
+    return [found.values for found in measure_controls(measured, images)]
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -96,13 +96,13 @@ class Study:
         found: dict[str, tuple[Mapping[str, Effect], Image]] = {}
         for name in requested:
             direction = directions[self.known.names.index(name)]
-            sampled = _drawn(location, self.held_out_images(count), direction)
+            sampled = _moved(location, self.held_out_images(count), direction)
             found[name] = (effects_of(sampled, measure, spreads), row_image(sampled))
             monitor.advance()
         return found
 
 
-def _drawn(
+def _moved(
     location: Location, images: Float[Tensor, "n k y x"], direction: Float64[np.ndarray, " d"]
 ) -> list[ImageBatch]:
     parts = [draw_along(location, part, direction) for part in torch.split(images, _BATCH)]

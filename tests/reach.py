@@ -76,7 +76,7 @@ def configuration(generator: random.Random, run: Run, pipeline: Path) -> Counter
         path.write_text(json.dumps(content), "utf-8")
         code, text, _ = run(arguments, folder)  # which counts what is too long
     counts = Counter({"hostile configurations": 1, "hostile configurations refused": code == 2})
-    if code not in (0, 1, 2) or "unexpected" in text:
+    if code not in (0, 1, 2) or "graft: unexpected" in text:
         counts["unexpected"] += code not in (0, 1, 2)  # `run` has counted the word
         print(f"{path.name}: exit {code}: {text[:500]}", flush=True)
     return counts

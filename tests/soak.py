@@ -234,7 +234,7 @@ class Soak:
         seconds = time.monotonic() - began
         self.counts["longer than the deadline"] += seconds > LONGEST
         text = err.read_text("utf-8", "replace")
-        self.counts["unexpected"] += "unexpected" in text
+        self.counts["unexpected"] += "graft: unexpected" in text
         return code, text, seconds
 
     def inject(self, job: str, folder: Path, calls: Counter[str]) -> int:
@@ -245,7 +245,7 @@ class Soak:
         self.counts["write errors"] += 1
         self.counts["write errors that ended the command"] += code != 0
         self.counts["packets"] += packets
-        if "unexpected" in text or code not in (0, 1, 2) or (code and not text.strip()):
+        if "graft: unexpected" in text or code not in (0, 1, 2) or (code and not text.strip()):
             self.counts["unexpected"] += 1
             print(f"{job}, {fault}: exit {code}: {text}", flush=True)
         return code

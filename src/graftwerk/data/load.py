@@ -49,6 +49,7 @@ from .tables import (
 
 TEXTS = (".txt", ".md")
 _SHOWN = 3
+_TRUTHS = {"true": 1, "false": 0}  # in a column that data frames read as numbers
 Entry = tuple[PurePosixPath, ImageArray]  # path below the root, location of the file
 
 
@@ -430,7 +431,8 @@ def _row(name: str, chosen: Chosen, cells: Sequence[Any]) -> Item | LeftOut:
             texts += [] if is_missing(cell) else [str(cell).strip()]
             continue
         missing = is_missing(cell) or stands_for_none(cell)
-        value = math.nan if missing else number_of(column, cell)
+        known = _TRUTHS.get(str(cell).strip().lower(), cell)
+        value = math.nan if missing else number_of(column, known)
         if isinstance(value, str):
             return LeftOut(name=name, reason=value)
         values.append(value)

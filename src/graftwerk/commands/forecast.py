@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .. import files, folders
 from ..data.tables import reading_of
+from ..data.tables.numbers import rounded
 from ..errors import BadInput, UnknownName
 from ..forecast.plot import plot_forecast
 from ..forecast.results import BacktestRow, ForecastResult
@@ -160,9 +161,10 @@ def _writer(request: Forecast) -> Callable[[ForecastResult], str] | None:
 def _as_csv(result: ForecastResult) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["time", result.target, *(f"quantile {level}" for level in result.quantiles)])
-    columns = (result.times, result.median, *result.quantiles.values())
-    writer.writerows(zip(*columns, strict=True))
+    others = {level: values for level, values in result.quantiles.items() if level != "0.5"}
+    writer.writerow(["time", result.target, *(f"quantile {level}" for level in others)])
+    numbers = [map(rounded, values) for values in (result.median, *others.values())]
+    writer.writerows(zip(result.times, *numbers, strict=True))
     return buffer.getvalue()
 
 

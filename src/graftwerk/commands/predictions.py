@@ -17,6 +17,7 @@ from ..adapters.linear_head import HeadScores, LinearHead, probabilities
 from ..data.dataset import Examples, Kind, key_of
 from ..data.load import Rows
 from ..data.tables import is_missing
+from ..data.tables.numbers import rounded
 from ..data.targets import leave_out, same_targets
 from ..errors import BadInput, UnknownName
 from ..finetune.results import Prediction, Predictions, ScoreDetails
@@ -102,7 +103,7 @@ def _predict(
             found.append(Prediction(input=name, label="", probability=None, scores={}))
             continue
         if task == "number":
-            found.append(Prediction(input=name, label=f"{row[0]:.6g}", probability=None, scores={}))
+            found.append(Prediction(input=name, label=rounded(row[0]), probability=None, scores={}))
             continue
         by_label = sorted(zip(labels, row, strict=True), key=lambda pair: -pair[1])
         least = 0.5 if threshold is None else threshold
@@ -192,7 +193,10 @@ def _write(
     }
     if out.suffix == ".jsonl":
         rows_of = zip(*chances.values(), strict=True) if chances else [()] * len(predictions)
-        each = [dict(zip(chances, row, strict=True)) for row in rows_of]
+        each = [
+            {k: v if v is None else float(rounded(v)) for k, v in zip(chances, row, strict=True)}
+            for row in rows_of
+        ]
         files.write_text(out, _as_json_lines(given | {"scores": each} | table))
     else:
         of_labels = {f"probability_{name}": column for name, column in chances.items()}
@@ -207,7 +211,7 @@ def _write(
 
 
 def _shares(values: Sequence[Any]) -> list[Any]:
-    return [None if value is None else f"{value:.6f}" for value in values]
+    return [None if value is None else rounded(value) for value in values]
 
 
 def _free_names(columns: Iterable[str], taken: Sequence[str]) -> dict[str, str]:

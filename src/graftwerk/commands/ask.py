@@ -45,7 +45,7 @@ def run_ask(request: Ask, monitor: Monitor) -> Answer:
             seed=request.seed,
             monitor=monitor,
         )
-    return answer.model_copy(update={"notes": notes})
+    return answer.model_copy(update={"notes": [*notes, *answer.notes]})
 
 
 _FORM = 'Write one object a line: {"question": "...", "answerable": true}'

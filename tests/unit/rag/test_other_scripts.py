@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001  punctuation of other scripts
 """Questions in scripts without spaces: words stand for words there too, and no rate is promised."""
 
 import pytest

@@ -179,11 +179,7 @@ def _repeated(request: Generate, record: Record) -> Generate:
 
 
 def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor) -> None:
-    """Report why the repetition may differ from the image.
-
-    Raises:
-        WrongBase: the model is another one now, and the caller did not name it.
-    """
+    """Report why the repetition may differ from the image."""
     was, controls = record.request, job.controls.fingerprints
     for steering in (
         Steering("lora", ("lora",), was.lora, record.loras, job.loras),
@@ -213,11 +209,7 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
 
 
 def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group]":
-    """Return the batches to generate; for a repetition, the recorded batch of the image.
-
-    Raises:
-        BadFile: the record's batch is larger than any that is drawn.
-    """
+    """Return the batches to generate; for a repetition, the recorded batch of the image."""
     from ..diffusion.sampling import largest_batch
     from ..generation.job import Group
 

@@ -131,11 +131,7 @@ def _measure(
     request: Predict | Classify,
     learned_from: Collection[int] = (),
 ) -> tuple[ScoreReport | None, ScoreDetails | None, int, list[str]]:
-    """Evaluate predictions on the rows with known labels that were not learned from.
-
-    Returns:
-        The score, its details, the number of rows that were learned from, and notes.
-    """
+    """Evaluate predictions on the rows with known labels that were not learned from."""
     items = dict(zip(rows.read, rows.items, strict=True))
     labels = [(n, rows.labels[n]) for n in rows.read]
     known = [n for n, label in labels if label == () or not is_missing(label)]
@@ -170,14 +166,7 @@ def _measure(
 def _write(
     out: Path, predictions: Sequence[Prediction], rows: Rows, scores: HeadScores, head: LinearHead
 ) -> list[str]:
-    """Write one line per input: its name, its prediction, and every column of its table.
-
-    Returns:
-        A note on the table columns that were renamed because a prediction uses their names.
-
-    Raises:
-        NoRoom: it cannot be written.
-    """
+    """Write one line per input: its name, its prediction, and every column of its table."""
     shares = probabilities(scores, head.task)
     by_label = [
         [None if math.isnan(one) else one for one in column] for column in shares.T.tolist()

@@ -142,9 +142,6 @@ def _formats_for(file: BufferedReader | BytesIO, name: str) -> tuple[str, ...]:
     """Return the formats to try; HEIC and AVIF are recognized by their first bytes.
 
     These two need more than Pillow.
-
-    Raises:
-        BadFile: it is HEIC or AVIF, and what reads these is not installed.
     """
     head = file.read(12)
     file.seek(0)

@@ -356,11 +356,7 @@ def _from_table(table: Table, requested: ColumnChoice) -> Examples:
 
 
 def _without(requested: ColumnChoice, target: str) -> ColumnChoice:
-    """Return the request without the label column among the columns to read.
-
-    Raises:
-        BadInput: nothing else was named.
-    """
+    """Return the request without the label column among the columns to read."""
     left = tuple(name for name in requested.content if name != target)
     if requested.content and not left:
         raise BadInput(

@@ -300,12 +300,7 @@ def _gradient(term: Term, value: Tensor, free: Batch) -> Batch:
 
 
 def _check_value(term: Term, value: Tensor, x: Batch, sigma: Sigma) -> None:
-    """Refuse values that are not one finite number per row.
-
-    Raises:
-        BadInput: the term is at fault.
-        Overflowed: the batch had already diverged, so the term cannot be blamed.
-    """
+    """Refuse values that are not one finite number per row."""
     level = float(sigma.max()) if isinstance(sigma, Tensor) else sigma
     if value.shape != (len(x),):
         raise BadInput(

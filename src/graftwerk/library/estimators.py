@@ -154,20 +154,11 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         self.seed, self.device = seed, device
 
     def features(self, X: Any) -> Float[np.ndarray, "n d"]:
-        """Return the unit vectors that the head reads, from the frozen or tuned model.
-
-        Raises:
-            BadInput: not fitted yet, or `X` cannot be read.
-        """
+        """Return the unit vectors that the head reads, from the frozen or tuned model."""
         return self._judge(X).features
 
     def save(self, path: str | Path) -> None:
-        """Save the fit to a folder for `load`, `graft predict` and `graft eval fit`.
-
-        Raises:
-            BadFile: the folder contains something else.
-            NoRoom: it cannot be written.
-        """
+        """Save the fit to a folder for `load`, `graft predict` and `graft eval fit`."""
         out = Path(path).expanduser().absolute()
         self._fitted()
         if self._unsaved is not None:
@@ -179,20 +170,12 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         """Return the head as a fitted `LogisticRegression` or `Ridge` of scikit-learn.
 
         It reads `features(X)` and gives the same predictions as this object, without any pickle.
-
-        Raises:
-            BadInput: not fitted yet.
         """
         head = replace(self._fitted().head, scale=self._scale())
         return to_sklearn(head, getattr(self, "classes_", None))
 
     def to_onnx(self, path: str | Path) -> None:
-        """Write the head as an ONNX graph, from `features(X)` to probabilities and labels.
-
-        Raises:
-            BadInput: not fitted yet.
-            NoRoom: the file cannot be written.
-        """
+        """Write the head as an ONNX graph, from `features(X)` to probabilities and labels."""
         model = self._fitted()
         content = to_onnx(replace(model.head, scale=self._scale()), model.base.name)
         files.write_bytes(Path(path).expanduser(), content)
@@ -277,11 +260,7 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         return opinion
 
     def _columns_of(self, X: Any) -> Columns | None:
-        """Return the columns of a data frame, which are those of the fit, in their order.
-
-        Raises:
-            BadInput: they are not.
-        """
+        """Return the columns of a data frame, which are those of the fit, in their order."""
         known, given = self._columns, columns_of(X)
         if known is None or given is None:
             if known is not None and len(known.numbers) < len(known.names) > 1:
@@ -314,11 +293,7 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         return float(scale)
 
     def _request(self) -> Fit:
-        """Return the validated parameters as a request of `graft fit`.
-
-        Raises:
-            BadInput: names the parameter and what is allowed.
-        """
+        """Return the validated parameters as a request of `graft fit`."""
         values = {**self.get_params(deep=False), "how": self.method, "model": str(self.model)}
         for name in ("method", "scale"):
             values.pop(name)
@@ -537,12 +512,7 @@ _OPENED_BY = {
 
 
 def _require_fit(folder: Path) -> None:
-    """Refuse a folder that does not contain a fit, and say what opens it.
-
-    Raises:
-        BadFile: graftwerk did not save anything there.
-        BadInput: it is of another kind.
-    """
+    """Refuse a folder that does not contain a fit, and say what opens it."""
     if (folder / "compare.json").is_file() and not (folder / RECORD).is_file():
         raise BadInput(
             f"{folder} holds a comparison.",

@@ -355,11 +355,7 @@ _CROPS_BELOW = 384  # images are cropped only below this size
 
 
 def _agreeing(encoder: ImageEncoder) -> Prepare:
-    """Return the resizing, cropping and scaling of the encoder's image processor, on tensors.
-
-    Raises:
-        BadInput: the result differs from that of the image processor.
-    """
+    """Return the resizing, cropping and scaling of the encoder's image processor, on tensors."""
     config = read_object(encoder.folder / "preprocessor_config.json")
     prepare = _preparation(config, encoder.name)
     across = np.linspace(0, 1, 48)

@@ -109,7 +109,6 @@ def _read(request: Forecast) -> Series:
 
 
 def _notes(series: Series, request: Forecast, tested: bool) -> list[str]:
-    """Return notes about the series for the user."""
     notes = list(series.notes)
     if float(series.values.min()) == float(series.values.max()):
         notes.append("all values are the same, and so is the forecast")
@@ -123,7 +122,6 @@ def _notes(series: Series, request: Forecast, tested: bool) -> list[str]:
 def _plot(
     series: Series, forecaster: Forecaster, found: ForecastValues, request: Forecast
 ) -> bytes:
-    """Plot the forecast, together with a forecast of the last known values."""
     values, horizon = series.values, request.horizon
     tested = None
     if request.origins and len(values) >= 2 * horizon + 3:
@@ -140,7 +138,6 @@ def _plot(
 
 
 def _writer(request: Forecast) -> Callable[[ForecastResult], str] | None:
-    """Return the function that formats the table, refusing outputs that cannot be written."""
     if request.plot is not None and request.plot.suffix.lower() != ".png":
         raise UnknownName("ending of the plot", request.plot.suffix, [".png"])
     if request.save is not None:

@@ -95,7 +95,6 @@ def _grid(
     record: Record | None,
     monitor: Monitor,
 ) -> Generation:
-    """Generate each cell with its own record, and all of them as one labelled contact sheet."""
     from ..diffusion.sampling import contact_sheet
     from ..metrics.plots import image_sheet
 
@@ -172,7 +171,6 @@ def _draw_and_write(
 
 
 def _repeated(request: Generate, record: Record) -> Generate:
-    """Return the recorded request, overridden by the options given with `--from`."""
     given = request.model_dump(include=request.model_fields_set - {"from_"})
     recorded = record.request.model_dump(exclude=set(LOCATIONS))
     return Generate.model_validate(recorded | {"best_of": 1} | given)

@@ -204,7 +204,6 @@ def _shares(values: Sequence[Any]) -> list[Any]:
 
 
 def _free_names(columns: Iterable[str], taken: Sequence[str]) -> dict[str, str]:
-    """Return a name for each table column that does not clash with the prediction columns."""
     used, names = {*taken, *columns}, {}
     for name in columns:
         new = name
@@ -225,7 +224,6 @@ def _as_csv(columns: Mapping[str, Sequence[Any]]) -> str:
 
 
 def _unpacked(cell: Any) -> Any:
-    """Return a cell without the file of an image in it."""
     if isinstance(cell, dict) and isinstance(cell.get("bytes"), bytes):
         cell = cell.get("path")
     return f"{len(cell):,} bytes" if isinstance(cell, bytes) else cell

@@ -48,7 +48,6 @@ def write_sheet(path: Path, hits: Sequence[Hit]) -> None:
 
 
 def _tile(path: str) -> "Image":
-    """Fit an image into the square; small images are enlarged without interpolation blur."""
     from PIL import Image
 
     try:

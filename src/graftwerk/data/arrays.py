@@ -144,7 +144,6 @@ def _as_series(rows: Any) -> np.ndarray | None:
 
 
 def _is_frame(values: Any) -> bool:
-    """Whether this is a data frame of any library."""
     return hasattr(values, "columns") and hasattr(values, "to_numpy")
 
 
@@ -180,7 +179,6 @@ def _cells(frame: Any, name: str) -> list[Any]:
 
 
 def _holds_numbers(frame: Any, name: str) -> bool:
-    """Whether a column holds numbers, or truth values, and not texts."""
     kinds = {type(cell) for cell in _cells(frame, name) if not is_missing(cell)}
     if kinds <= {int, float, bool}:
         return True
@@ -353,7 +351,6 @@ def classes_of(labels: Sequence[Any]) -> tuple[list[Any], Targets]:
 
 
 def _several_of(labels: Sequence[tuple[Any, ...]]) -> tuple[list[Any], Targets]:
-    """Encode multi-label targets, given as names or as columns of 0 and 1."""
     task: Task = "labels"
     if _is_indicator(labels):
         values = np.array(labels, dtype=np.float32)

@@ -211,7 +211,6 @@ def _to_rgb(image: "Image", depth: bool, notes: list[str]) -> "Image":
 
 
 def _colors_of(image: "Image") -> "Image":
-    """Return the colors without transparency; premultiplied colors are divided by alpha."""
     full = {"RGBa": "RGBA", "La": "LA"}.get(image.mode)
     bare = image.copy() if full is None else image.convert(full)
     bare.info.pop("transparency", None)  # so that the colors are converted unchanged

@@ -98,7 +98,6 @@ def look_at(image: ImageArray, notes: ImageNotes) -> str | LeftOut:
 
 
 def _entries(root: Path) -> Iterator[Entry]:
-    """Yield every file in a fixed order, without hidden ones."""
     if root.is_file():
         members = sorted(e.filename for e in open_zip(str(root)).infolist() if not e.is_dir())
         found = [(PurePosixPath(name), ImageArray(str(root), name)) for name in members]
@@ -282,7 +281,6 @@ def _tables(table: Table) -> tuple[str, ...]:
 
 
 def _notes(table: Table, chosen: Chosen, items: Sequence[Item]) -> tuple[str, ...]:
-    """Return messages to the user about a table and the columns that are read."""
     notes = [f"{table.path.name}: {note}" for note in table.notes]
     if chosen.note:
         notes.append(chosen.note)
@@ -367,14 +365,12 @@ def _without(requested: ColumnChoice, target: str) -> ColumnChoice:
 
 
 def _no_label(label: Any) -> str:
-    """Return the reason why a row has no label."""
     if is_number(label):
         return "its label is NaN, which is not a number."
     return "no label." if is_missing(label) else f"its label {label.strip()!r} stands for none."
 
 
 def _cells_of(table: Table, chosen: Chosen) -> list[Sequence[Any]]:
-    """Return the columns that are read; those of series as numbers."""
     numbers = chosen.names if chosen.kind == "series" else chosen.numbers
     return [table.numbers(name) if name in numbers else table.column(name) for name in chosen.names]
 
@@ -397,7 +393,6 @@ def _item(
 
 
 def _located(table: Table, row: str, cell: Any) -> ImageArray | LeftOut:
-    """Return the image of a row, relative to the table or else to the current folder."""
     named = str(cell.get("path") if isinstance(cell, dict) else cell).strip()
     beside, here = (folder / named for folder in (table.path.parent, Path.cwd()))
     if not beside.is_file() and "\\" in named:
@@ -420,7 +415,6 @@ def _series(name: str, columns: Sequence[str], cells: Sequence[Any]) -> Item | L
 
 
 def _row(name: str, chosen: Chosen, cells: Sequence[Any]) -> Item | LeftOut:
-    """Return the numbers of a row, with NaN for a missing one, and the texts beside them."""
     values, texts = [], []
     for column, cell in zip(chosen.names, cells, strict=True):
         if column not in chosen.numbers:

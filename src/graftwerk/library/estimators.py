@@ -260,7 +260,6 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         return opinion
 
     def _columns_of(self, X: Any) -> Columns | None:
-        """Return the columns of a data frame, which are those of the fit, in their order."""
         known, given = self._columns, columns_of(X)
         if known is None or given is None:
             if known is not None and len(known.numbers) < len(known.names) > 1:

@@ -205,7 +205,6 @@ class _Cells:
 
 
 def _with_quoting(text: str, begin: int, line: int, separator: str, suffix: str) -> Parsed:
-    """Parse with the quoting that fits the whole text."""
 
     def attempt(quoting: Quoting) -> Parsed:
         dialect, findings = Dialect(separator, quoting), Findings()

@@ -260,7 +260,6 @@ def split_header(
 
 
 def _rows_above(rows: Sequence[Sequence[Any]], known: Sequence[str]) -> int:
-    """Return how many rows stand above the header."""
     counts = [sum(bool(str(cell).strip()) for cell in row) for row in rows]
     first = next((n for n, count in enumerate(counts[:_TITLES]) if count > 1), 0)
     if known and not _names_all(rows[0], known):
@@ -271,7 +270,6 @@ def _rows_above(rows: Sequence[Sequence[Any]], known: Sequence[str]) -> int:
 
 
 def _names_all(first: Sequence[Any], known: Sequence[str]) -> bool:
-    """Whether a row contains all the expected column names."""
     if not known or all(map(str.isdecimal, known)):  # column numbers of a table without a header
         return False
     return set(known) <= {str(cell).strip() for cell in first}

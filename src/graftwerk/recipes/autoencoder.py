@@ -126,7 +126,6 @@ def _network(sizes: Sizes) -> Any:
 def _psnr(
     sampled: Float[Tensor, "b 3 h w"], requested: Float[Tensor, "b 3 h w"]
 ) -> Float[Tensor, " b"]:
-    """Return the PSNR of each image in decibels; values are from -1 to 1."""
     error = (sampled.clamp(-1, 1) - requested).square().mean(dim=(1, 2, 3))
     return 10 * torch.log10(4 / error.clamp(min=1e-12))
 

@@ -202,7 +202,6 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
 
 
 def _compare(row: np.void, predicted: Judgement) -> dict[str, int]:
-    """Count correctly detected objects and all objects, and whether ground and time are correct."""
     facts = facts_of_row(row)
     right = 0
     for thing, (x, y) in zip(facts.objects, row["place"], strict=False):

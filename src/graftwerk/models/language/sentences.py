@@ -77,7 +77,6 @@ def _punctuation_cuts(text: str) -> list[int]:
 
 
 def _ends_sentence(text: str, start: int, end: int) -> bool:
-    """Whether the punctuation `start:end` ends a sentence."""
     if text[start] in "。！？":
         return True
     if end < len(text) and not text[end].isspace():
@@ -96,7 +95,6 @@ def _ends_sentence(text: str, start: int, end: int) -> bool:
 
 
 def _is_abbreviation(token: str, following: str) -> bool:
-    """Whether the full stop after `token` marks an abbreviation, not the end of a sentence."""
     bare = token.lstrip("\"'“‘«([*_-–—/")
     folded = bare.lower()
     starts = following.lower() in _STARTERS

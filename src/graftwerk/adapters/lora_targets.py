@@ -86,7 +86,6 @@ def _reached(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _in_block(network: nn.Module, path: str) -> bool:
-    """Whether a module is inside an entry of a list of blocks, and not such an entry itself."""
     names = path.split(".")
     for depth in range(len(names) - 1):
         parent = network.get_submodule(".".join(names[:depth]))

@@ -162,7 +162,6 @@ def require_base(bundle: Bundle, name: str, fingerprint: str) -> None:
 
 
 def _require_listed(folder: Path, hashes: Mapping[str, str]) -> None:
-    """Refuse weight files without a checksum."""
     for path in sorted(folder.rglob("*.safetensors")):
         name = path.relative_to(folder).as_posix()
         if name not in hashes:

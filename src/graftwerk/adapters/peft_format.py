@@ -159,7 +159,6 @@ def write_adapter(folder: Path, adapter: Adapter, base_name: str, part: str | No
 
 
 def _config_of(adapter: Adapter, base_name: str) -> dict[str, Any]:
-    """Return the content of `adapter_config.json`."""
     from peft import LoraConfig
 
     ranks = {path: len(first) for path, (first, _) in adapter.pairs.items()}
@@ -365,7 +364,6 @@ def require_fit(adapter: Adapter, folder: Path, network: nn.Module, base_name: s
 
 
 def _sides(module: nn.Module) -> tuple[int, int]:
-    """Return the numbers of inputs and outputs of a layer."""
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features
     if isinstance(module, nn.Conv2d):

@@ -150,7 +150,6 @@ def _parse_object(phrase: str) -> ObjectFacts:
 
 
 def _all_objects() -> list[ObjectFacts]:
-    """Return every possible description of one object; there are few enough to try them all."""
     colours = (None, *COLOURS)
     things = [ObjectFacts(kind, colour) for kind in (None, *KINDS) for colour in colours]
     return things + [ObjectFacts("person", colour, pose) for colour in colours for pose in POSES]

@@ -82,7 +82,6 @@ def write_dataset(
 
 
 def _write_scene(folder: Path, number: int, scene: Scene, size: int) -> dict[str, str]:
-    """Write one scene and return its line of the metadata."""
     name = f"{number:06d}"
     _write_image(folder / "train" / f"{name}.png", render(scene, size, size))
     row = {"file_name": f"{name}.png", "caption": caption_of(scene)}

@@ -75,7 +75,6 @@ def spheres_around(primitive: Primitive) -> list[tuple[float, float, float, floa
 
 
 def _octagon(radius: float) -> list[tuple[float, float]]:
-    """Return the corners of an octagon that contains a circle."""
     corner = radius / math.cos(math.pi / 8)
     angles = [math.pi * turn / 4 for turn in range(8)]
     return [(corner * math.cos(angle), corner * math.sin(angle)) for angle in angles]

@@ -70,7 +70,6 @@ def _between(generator: np.random.Generator, low: float, high: float) -> float:
 
 
 def _draw_scene(generator: np.random.Generator, count: int) -> Scene | None:
-    """Sample a scene whose objects do not touch; None if one could not be placed."""
     distance = 4.0 + 0.7 * count
     camera = Camera(
         position=(
@@ -107,7 +106,6 @@ class _Placed(NamedTuple):
 def _place_object(
     generator: np.random.Generator, view: View, others: list[_Placed], width: float
 ) -> _Placed | None:
-    """Sample an object that does not touch the others; None if none was found."""
     for _ in range(_LOCATIONS):
         thing = _draw_object(generator, width)
         middle = np.array([(thing.x, thing.size / 2, thing.z)])

@@ -52,7 +52,6 @@ def _times(a: Vector, scale: float) -> Vector:
 
 @compiled
 def _smooth(low: float, high: float, value: float) -> float:
-    """Smoothstep: 0 below `low`, 1 above `high`."""
     t = min(1.0, max(0.0, (value - low) / (high - low)))
     return t * t * (3.0 - 2.0 * t)
 
@@ -79,7 +78,6 @@ def noise(x: float, y: float) -> float:
 
 @compiled
 def _rough(x: float, y: float) -> float:
-    """Sum noise of three scales."""
     return 0.57 * noise(x, y) + 0.29 * noise(2.1 * x, 2.1 * y) + 0.14 * noise(4.3 * x, 4.3 * y)
 
 
@@ -138,7 +136,6 @@ def ground_albedo(ground: int, x: float, z: float, distance: float) -> Vector:
 
 @compiled
 def _stone(x: float, z: float, near: float, patch: float) -> Vector:
-    """Texture of stone slabs in shifted rows."""
     row = math.floor(z / 0.62)
     shifted = x / 0.85 + 0.5 * (row % 2.0) + 0.2 * _chance(int(row), 3)
     column = math.floor(shifted)

@@ -127,7 +127,6 @@ def _only_named(name: str, commands: Sequence[Command], summarized: bool) -> App
 
 
 def _whole(name: str, commands: Sequence[Command], invoke: Invoke, explains: bool) -> App:
-    """Build a command, or a group with its commands; the name of a group may be a command too."""
     group = App(
         name=name,
         help=_SUMMARY.get(name, ""),
@@ -209,7 +208,6 @@ def _parameter(name: str, info: FieldInfo) -> inspect.Parameter:
 
 
 def _group_of(info: FieldInfo) -> Group:
-    """Return the help group of a field."""
     names = [entry.name for entry in info.metadata if isinstance(entry, OptionGroup)]
     return _GROUPS[names[-1]] if names else _OWN
 
@@ -272,7 +270,6 @@ def inner_models(annotation: Any) -> Iterator[type]:
 
 
 def _fields(model: type) -> dict[str, FieldInfo]:
-    """Return the fields of a report, or of a dataclass inside one."""
     if issubclass(model, BaseModel):
         return model.model_fields
     hints = get_type_hints(model, include_extras=True)  # of a dataclass: its fields, in order

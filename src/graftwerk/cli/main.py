@@ -51,7 +51,6 @@ def _run(arguments: Sequence[str] | None, stopping: Stopping) -> int:
 
 
 def _failed(error: BaseException, stopping: Stopping, as_json: bool, debug: bool) -> int:
-    """Print an error and return the exit code."""
     match error:
         case BrokenPipeError():  # the reader of our stdout left, as `head` does
             return 0
@@ -104,7 +103,6 @@ def _validated(command: Command, values: dict[str, Any]) -> Any:
 
 
 def _option(command: Command, name: str) -> str:
-    """Return a field's name on the command line: an option, or an argument in capitals."""
     words = name.rstrip("_").replace("_", "-")
     info = command.request.model_fields.get(name)
     positional = info is not None and is_positional(info)
@@ -145,7 +143,6 @@ def _unexpected(error: UnusedCliTokensError) -> BadInput:
 
 
 def _missing_option(error: CycloptsError) -> str | None:
-    """Return the message for a missing required option; None for another error."""
     if not isinstance(error, MissingArgumentError) or error.keyword or error.argument is None:
         return None
     long = [name for name in error.argument.names if name.startswith("--")]
@@ -155,7 +152,6 @@ def _missing_option(error: CycloptsError) -> str | None:
 
 
 def _no_number(error: CycloptsError) -> str | None:
-    """Return the message for a value that is not a number; None for another error."""
     if not isinstance(error, CoercionError) or error.token is None:
         return None
     target: Any = error.target_type

@@ -46,7 +46,6 @@ def _counted(report: SearchResult) -> str:
 
 
 def _marked(hit: Hit) -> str:
-    """Mark matching words in a passage, shown on one line of at most 300 characters."""
     first = hit.marks[0][0] if hit.marks else 0
     begin = max(0, first - 100) if len(hit.text) > 300 else 0
     out, position = [], begin

@@ -46,7 +46,6 @@ def _lines(report: Report) -> list[str]:
 
 
 def _fields(values: Mapping[str, Any]) -> list[str]:
-    """Return one line per field, with nested values below it, without empty ones."""
     lines: list[str] = []
     for name, value in values.items():
         if isinstance(value, dict) and value:
@@ -291,7 +290,6 @@ def _(report: Generation) -> list[str]:
 
 
 def _start_lines(report: Generation) -> list[str]:
-    """What became of the image that sampling started at."""
     start = report.start
     if start is None:
         return []

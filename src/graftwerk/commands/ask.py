@@ -26,7 +26,7 @@ def run_ask(request: Ask, monitor: Monitor) -> Answer:
         monitor.note(note)
     with Index(request.index, device=request.device) as index:
         answer = index.ask(**request.arguments(), monitor=monitor)
-    return answer.model_copy(update={"notes": notes})
+    return answer.model_copy(update={"notes": [*notes, *answer.notes]})
 
 
 _FORM = 'Write one object a line: {"question": "...", "answerable": true}'

@@ -255,7 +255,6 @@ def run_recipe_run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
 def _train(
     entry: Entry, sizes: Any, setting: Setting, session: "Session"
 ) -> "tuple[Outcome, dict[str, float]]":
-    """Train and write the result; only the first of several processes returns metrics."""
     from ..training.loop import train
 
     recipe, plan, group = entry.load(), sizes.plan, session.group
@@ -342,7 +341,6 @@ def _configuration(
 
 
 def _is_former(folder: Path) -> bool:
-    """Whether a folder without a marker contains a training."""
     from ..training.log import is_training
 
     return is_training(folder)

@@ -121,7 +121,6 @@ def classify_images(request: Classify, monitor: Monitor) -> Classification:
 
 
 def _are_texts(request: Classify) -> bool:
-    """Whether the inputs are texts: phrases, text files, tables, or input of a text encoder."""
     if any(value == "-" or is_table_file(value) for value in request.pictures):
         return True
     # phrases may not be valid paths, hence os.path instead of pathlib
@@ -141,7 +140,6 @@ def _named_encoder(request: Classify) -> str | None:
 
 
 def _reads_texts(request: Classify) -> bool:
-    """Whether the named encoder reads texts only."""
     return load_encoder(request.encoder, device=request.device).reads == {"text"}
 
 
@@ -158,7 +156,6 @@ def require_images_only(request: Classify) -> None:
 
 
 def _classify_texts(request: Classify, monitor: Monitor) -> Predictions:
-    """Classify texts with a linear head whose weights are the labels' vectors."""
     begin = time.perf_counter()
     require_out(request.out, request.pictures)
     if request.calibrate is not None or request.calibration is not None:
@@ -212,7 +209,6 @@ def _list(request: Classify) -> tuple[list[str], list[Skipped]]:
 
 
 def _retained_fit(request: Classify, encoder: ImageEncoder) -> TemperatureFit | None:
-    """Return the temperature fit of an earlier run, if one was named."""
     if request.calibration is None or request.calibrate is not None:
         return None
     return read_fit(request.calibration, encoder)
@@ -221,7 +217,6 @@ def _retained_fit(request: Classify, encoder: ImageEncoder) -> TemperatureFit | 
 def _choose_templates(
     given: tuple[str, ...], retained: TemperatureFit | None, encoder: ImageEncoder
 ) -> tuple[str, ...]:
-    """Return the calibration's templates, or else the given ones, or else the encoder's."""
     if retained is None:
         return given or templates_of(encoder.folder)
     fitted = check_templates(retained.templates)

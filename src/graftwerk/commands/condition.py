@@ -84,7 +84,6 @@ def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
 
 
 def _pixels_drawn(image: "Image") -> int:
-    """Return the number of pixels that are not black."""
     from PIL import ImageChops
 
     brightest = reduce(ImageChops.lighter, image.split())
@@ -92,7 +91,6 @@ def _pixels_drawn(image: "Image") -> int:
 
 
 def _open(request: MakeCondition, monitor: Monitor) -> OpenedImage | None:
-    """Open the image of a request, and report conversions made while reading it."""
     if request.image is None:
         return None
     is_depth = request.finished and request.kind == "depth"
@@ -135,7 +133,6 @@ def _make(
 
 
 def _all(request: MakeCondition, image: "Image | None") -> tuple[dict[str, Tile], str]:
-    """Return the image and its eight conditions, and the source of these."""
     if request.scene is not None:
         maps = maps_of_scene(sample_scene(request.seed, request.scene), request.size)
         tiles = {name: one.draw(maps)[0] for name, one in CONDITIONS.items()}

@@ -193,7 +193,6 @@ def run_control_export(request: ControlExport, monitor: Monitor) -> ControlExpor
 
 
 def _folder(request: ControlExport) -> Path:
-    """Return a branch's folder, given its path, its built-in name, or only its condition."""
     from ..models.hub import BUILTIN, builtin_folder
 
     if Path(request.branch).exists():

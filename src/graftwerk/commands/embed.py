@@ -67,11 +67,7 @@ def _open(item: Item, converted: ImageNotes) -> "str | Image":
 
 
 def _writer(path: Path) -> Callable[[Sequence[str], Vectors], bytes]:
-    """Return the function that writes the format given by the extension of `path`.
-
-    Raises:
-        UnknownName: it is none of those known.
-    """
+    """Return the function that writes the format given by the extension of `path`."""
     known = {".npy": _as_npy, ".parquet": _as_parquet}
     if path.suffix not in known:
         raise UnknownName("ending of the output file", path.suffix, known)

@@ -130,7 +130,6 @@ def run_eval_alignment(request: EvalAlignment, monitor: Monitor) -> AlignmentEva
 
 
 def _number_captions(rows: Sequence[LabelledImage]) -> Int64[np.ndarray, " n"]:
-    """Number the captions in order, with equal numbers for equal ones; -1 for no caption."""
     numbers: dict[str, int] = {}
     groups = [
         -1 if row.caption is None else numbers.setdefault(row.caption, len(numbers)) for row in rows
@@ -141,7 +140,6 @@ def _number_captions(rows: Sequence[LabelledImage]) -> Int64[np.ndarray, " n"]:
 def _embed_texts(
     encoder: Encoder, predicted: Sequence[tuple[str, Values]], monitor: Monitor
 ) -> _Side | None:
-    """Embed the distinct texts in order, each with the values of its first row."""
     if "text" not in encoder.reads or not predicted:
         return None
     values = dict(reversed(predicted))
@@ -191,7 +189,6 @@ def _require_enough(
 
 
 def _half(side: _Side | None, k: int) -> Half | None:
-    """Compute the metrics of one modality; None if there are too few items."""
     if side is None or len(side.vectors) <= k:
         return None
     neighbours = embedding_space.nearest(side.vectors, k)
@@ -218,7 +215,6 @@ def _hubness(neighbours: Int64[np.ndarray, "n k"], count: int) -> Hubness:
 
 
 def _across(images: _Side | None, texts: _Side | None, k: int) -> Across | None:
-    """Compute the metrics between images and their captions."""
     if images is None or texts is None or len(texts.vectors) < 2:
         return None
     reported = images.groups >= 0
@@ -354,7 +350,6 @@ def _judge(
 
 
 def _by_cosine(question: str, answer: Answer, reader: Encoder) -> list[str]:
-    """Return all sentences of the retrieved passages, ordered by cosine with the question."""
     sources = [Source(number, hit) for number, hit in enumerate(answer.hits, 1)]
     texts = list(dict.fromkeys(sentence.text for sentence in list_sentences(sources)))
     if not texts:
@@ -377,7 +372,6 @@ def _share(values: Sequence[bool]) -> Share:
 def _divide(
     paragraphs: Sequence[Paragraph], held_out: float, seed: int
 ) -> tuple[list[Paragraph], list[Paragraph]]:
-    """Split into paragraphs to index, at least one, and paragraphs to leave out."""
     count = min(round(held_out * len(paragraphs)), len(paragraphs) - 1)
     order = np.random.default_rng(seed).permutation(len(paragraphs))
     left_out = set(order[:count].tolist())
@@ -437,7 +431,6 @@ def run_eval_retrieval(request: EvalRetrieval, monitor: Monitor) -> RetrievalEva
 
 
 def _rank(hits: Sequence[Hit], right: str) -> int | None:
-    """Return the rank of the document `right`, ranking documents by their best passage."""
     ranks: dict[str, int] = {}
     for hit in hits:
         rank = ranks.setdefault(hit.path, len(set(ranks.values())) + 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .. import files, folders
 from ..data.tables import reading_of
+from ..data.tables.numbers import rounded
 from ..errors import BadInput, UnknownName
 from ..forecast.plot import plot_forecast
 from ..forecast.results import BacktestRow, ForecastResult
@@ -108,7 +109,6 @@ def _read(request: Forecast) -> Series:
 
 
 def _notes(series: Series, request: Forecast, tested: bool) -> list[str]:
-    """Return notes about the series for the user."""
     notes = list(series.notes)
     if float(series.values.min()) == float(series.values.max()):
         notes.append("all values are the same, and so is the forecast")
@@ -122,7 +122,6 @@ def _notes(series: Series, request: Forecast, tested: bool) -> list[str]:
 def _plot(
     series: Series, forecaster: Forecaster, found: ForecastValues, request: Forecast
 ) -> bytes:
-    """Plot the forecast, together with a forecast of the last known values."""
     values, horizon = series.values, request.horizon
     tested = None
     if request.origins and len(values) >= 2 * horizon + 3:
@@ -139,7 +138,6 @@ def _plot(
 
 
 def _writer(request: Forecast) -> Callable[[ForecastResult], str] | None:
-    """Return the function that formats the table, refusing outputs that cannot be written."""
     if request.plot is not None and request.plot.suffix.lower() != ".png":
         raise UnknownName("ending of the plot", request.plot.suffix, [".png"])
     if request.save is not None:
@@ -160,9 +158,10 @@ def _writer(request: Forecast) -> Callable[[ForecastResult], str] | None:
 def _as_csv(result: ForecastResult) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["time", result.target, *(f"quantile {level}" for level in result.quantiles)])
-    columns = (result.times, result.median, *result.quantiles.values())
-    writer.writerows(zip(*columns, strict=True))
+    others = {level: values for level, values in result.quantiles.items() if level != "0.5"}
+    writer.writerow(["time", result.target, *(f"quantile {level}" for level in others)])
+    numbers = [map(rounded, values) for values in (result.median, *others.values())]
+    writer.writerows(zip(result.times, *numbers, strict=True))
     return buffer.getvalue()
 
 

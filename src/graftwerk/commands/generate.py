@@ -95,7 +95,6 @@ def _grid(
     record: Record | None,
     monitor: Monitor,
 ) -> Generation:
-    """Generate each cell with its own record, and all of them as one labelled contact sheet."""
     from ..diffusion.sampling import contact_sheet
     from ..metrics.plots import image_sheet
 
@@ -172,7 +171,6 @@ def _draw_and_write(
 
 
 def _repeated(request: Generate, record: Record) -> Generate:
-    """Return the recorded request, overridden by the options given with `--from`."""
     given = request.model_dump(include=request.model_fields_set - {"from_"})
     recorded = record.request.model_dump(exclude=set(LOCATIONS))
     return Generate.model_validate(recorded | {"best_of": 1} | given)
@@ -184,11 +182,7 @@ def _says(request: Generate, record: Record | None) -> bool:
 
 
 def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor) -> None:
-    """Report why the repetition may differ from the image.
-
-    Raises:
-        WrongBase: the model is another one now, and the caller did not name it.
-    """
+    """Report why the repetition may differ from the image."""
     was, controls = record.request, job.controls.fingerprints
     for steering in (
         Steering("lora", ("lora",), was.lora, record.loras, job.loras),
@@ -218,11 +212,7 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
 
 
 def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group]":
-    """Return the batches to generate; for a repetition, the recorded batch of the image.
-
-    Raises:
-        BadFile: the record's batch is larger than any that is generated.
-    """
+    """Return the batches to generate; for a repetition, the recorded batch of the image."""
     from ..diffusion.sampling import largest_batch
     from ..generation.job import Group
 

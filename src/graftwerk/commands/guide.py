@@ -132,11 +132,7 @@ def run_guide_sweep(request: GuideSweep, monitor: Monitor) -> GuideSweepReport:
 def _reported(
     error: "Overflowed", scale: float, step: int, steps: int, rows: Sequence[SweepRow]
 ) -> str:
-    """Return the message for a scale that is too high; raise if no lower one stayed finite.
-
-    Raises:
-        Failure: there is nothing to show.
-    """
+    """Return the message for a scale that is too high; raise if no lower one stayed finite."""
     where = (
         f"guided values overflow at scale {scale:g}, at step {step} of {steps} (noise level "
         f"{error.sigma:.3g})"

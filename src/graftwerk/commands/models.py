@@ -175,7 +175,6 @@ def _encoder_details(encoder: Encoder, recipe: Recipe) -> dict[str, Any]:
 
 
 def _origin(root: Path) -> dict[str, Any]:
-    """Return card and licence, and for models trained by a recipe the training and metrics."""
     details: dict[str, Any] = {}
     record = _record(root)
     if record:

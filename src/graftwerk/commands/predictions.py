@@ -17,6 +17,7 @@ from ..adapters.linear_head import HeadScores, LinearHead, probabilities
 from ..data.dataset import Examples, Kind, key_of
 from ..data.load import Rows
 from ..data.tables import is_missing
+from ..data.tables.numbers import rounded
 from ..data.targets import leave_out, same_targets
 from ..errors import BadInput, UnknownName
 from ..finetune.results import Prediction, Predictions, ScoreDetails
@@ -93,7 +94,7 @@ def _predict(
             found.append(Prediction(input=name, label="", probability=None, scores={}))
             continue
         if task == "number":
-            found.append(Prediction(input=name, label=f"{row[0]:.6g}", probability=None, scores={}))
+            found.append(Prediction(input=name, label=rounded(row[0]), probability=None, scores={}))
             continue
         by_label = sorted(zip(labels, row, strict=True), key=lambda pair: -pair[1])
         least = 0.5 if threshold is None else threshold
@@ -121,11 +122,7 @@ def _measure(
     request: Predict | Classify,
     learned_from: Collection[int] = (),
 ) -> tuple[ScoreReport | None, ScoreDetails | None, int, list[str]]:
-    """Evaluate predictions on the rows with known labels that were not learned from.
-
-    Returns:
-        The score, its details, the number of rows that were learned from, and notes.
-    """
+    """Evaluate predictions on the rows with known labels that were not learned from."""
     items = dict(zip(rows.read, rows.items, strict=True))
     labels = [(n, rows.labels[n]) for n in rows.read]
     known = [n for n, label in labels if label == () or not is_missing(label)]
@@ -180,7 +177,10 @@ def _write(
     }
     if out.suffix == ".jsonl":
         rows_of = zip(*chances.values(), strict=True) if chances else [()] * len(predictions)
-        each = [dict(zip(chances, row, strict=True)) for row in rows_of]
+        each = [
+            {k: v if v is None else float(rounded(v)) for k, v in zip(chances, row, strict=True)}
+            for row in rows_of
+        ]
         files.write_text(out, _as_json_lines(given | {"scores": each} | table))
     else:
         of_labels = {f"probability_{name}": column for name, column in chances.items()}
@@ -195,11 +195,10 @@ def _write(
 
 
 def _shares(values: Sequence[Any]) -> list[Any]:
-    return [None if value is None else f"{value:.6f}" for value in values]
+    return [None if value is None else rounded(value) for value in values]
 
 
 def _free_names(columns: Iterable[str], taken: Sequence[str]) -> dict[str, str]:
-    """Return a name for each table column that does not clash with the prediction columns."""
     used, names = {*taken, *columns}, {}
     for name in columns:
         new = name
@@ -220,7 +219,6 @@ def _as_csv(columns: Mapping[str, Sequence[Any]]) -> str:
 
 
 def _unpacked(cell: Any) -> Any:
-    """Return a cell without the file of an image in it."""
     if isinstance(cell, dict) and isinstance(cell.get("bytes"), bytes):
         cell = cell.get("path")
     return f"{len(cell):,} bytes" if isinstance(cell, bytes) else cell

@@ -325,7 +325,6 @@ def measure(
 
 
 def _array(image: "ImageLike") -> "np.ndarray":
-    """Return an image as bytes [h w 3]."""
     import numpy as np
 
     from ..data.image_inputs import as_image

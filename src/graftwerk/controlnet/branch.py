@@ -381,7 +381,6 @@ def _draw(layers: nn.Module, generator: torch.Generator) -> None:
 
 
 def _keeps(encoder: nn.Module) -> bool:
-    """Whether its attention caches a prompt's keys and values."""
     from ..diffusion.unet import PromptAttention
 
     found = [m for name, m in encoder.named_modules() if name.endswith(".attn2")]

@@ -97,7 +97,6 @@ def _their_config(shape: Shape, network: Any) -> str:
 
 
 def _their_name(name: str, branch: Branch) -> str:
-    """Return diffusers' name of a weight."""
     first, _, rest = name.partition(".")
     if first == "encoder":
         return rest

@@ -132,7 +132,6 @@ def _cut(inputs: Inputs, rows: int) -> dict[str, Any]:
 def _weighed(
     term: Term, controls: Controls, x: Tensor, times: Tensor, inputs: Inputs
 ) -> tuple[Tensor, ...]:
-    """Return the contribution of one control: skip connections, then the middle block."""
     hint = term.hint
     if len(hint) not in {1, len(x)}:  # rows without the prompt follow those with it
         hint = hint.repeat(len(x) // len(hint), 1, 1, 1)

@@ -372,7 +372,6 @@ def _late_share(measurements: Sequence[Measurement]) -> float:
 
 
 def _has_diverged(measurements: Sequence[Measurement], frozen_loss: float) -> bool:
-    """Whether the loss is far above its start and not recovering."""
     last = measurements[-1].loss
     if not np.isfinite(last):
         return True

@@ -262,11 +262,7 @@ def raw_pairs(conditions: Path | None, shown: CaptionedImages, condition: Condit
 
 
 def _provided(conditions: Path | None, shown: CaptionedImages) -> list[Path | ImageArray] | None:
-    """Return the files of user-provided conditions; None if there are none.
-
-    Raises:
-        BadInput: conditions of some images are missing, or misnamed.
-    """
+    """Return the files of user-provided conditions; None if there are none."""
     images = shown.paths
     chosen: Sequence[Path | ImageArray | None]
     if conditions is not None:
@@ -301,11 +297,7 @@ def _provided(conditions: Path | None, shown: CaptionedImages) -> list[Path | Im
 def _map_in(
     path: Path | ImageArray, condition: Condition, size: tuple[int, int], notes: ImageNotes
 ) -> Image.Image:
-    """Load a finished condition with the aspect ratio of its image; a single colour is allowed.
-
-    Raises:
-        BadInput: it has another kind or shape; names it.
-    """
+    """Load a finished condition with the aspect ratio of its image; a single colour is allowed."""
     source = ImageArray(str(path)) if isinstance(path, Path) else path
     opened = source.decode(depth=condition.name == "depth")
     notes.add(opened.notes)

@@ -111,7 +111,6 @@ class Grid:
         return None if math.isnan(score) else score, None if math.isnan(chance) else chance
 
     def _write_strips(self) -> None:
-        """Save all grids so far below their conditions, as one image."""
         paths = sorted(self._folder.glob("[0-9]" * 8 + ".png"))
         rows = [strip_of(self._batch.maps[:_SHOWN])]
         for path in paths:

@@ -159,7 +159,6 @@ def parse_control(entry: str) -> ControlSpec:
 
 
 def _masks(text: str | None) -> tuple[Path, ...]:
-    """Split several masks at #, unless a file has that name."""
     if text is None:
         return ()
     return (Path(text),) if Path(text).exists() else tuple(map(Path, text.split("#")))

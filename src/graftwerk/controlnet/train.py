@@ -219,7 +219,6 @@ def describe(verdict: Verdict) -> str:
 
 
 def _figures(measurements: Sequence[Measurement]) -> dict[str, list[float]]:
-    """Return the figures shown in a terminal during training."""
     return {
         "held-out loss": [one.loss for one in measurements],
         "condition gap": [one.gap for one in measurements],

@@ -8,11 +8,13 @@ The meaning of one row of `X`, depending on the model that reads it:
 - a PIL image, or a uint8 array [h w 3] or [h w]: an image.
 - a row of a 2-D array of numbers: a series; without a model ("none") the numbers of a table, where
   NaN stands for a missing one.
+- a row of a data frame with columns of texts and of numbers: both, as in a table.
 """
 
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +144,81 @@ def _as_series(rows: Any) -> np.ndarray | None:
 
 
 def _is_frame(values: Any) -> bool:
-    """Whether this is a data frame of any library."""
     return hasattr(values, "columns") and hasattr(values, "to_numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of a data frame, and those of them that hold numbers."""
+
+    names: tuple[str, ...]
+    numbers: tuple[str, ...]
+
+
+def columns_of(frame: Any) -> Columns | None:
+    """Return the columns of a data frame whose names are all strings; None for anything else.
+
+    Raises:
+        BadInput: two have one name, or hold neither texts nor numbers.
+    """
+    names = list(frame.columns) if _is_frame(frame) else []
+    if not names or not all(isinstance(name, str) for name in names):
+        return None
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput(f"X has two columns named {name!r}.", "Rename one of them.")
+    return Columns(tuple(names), tuple(name for name in names if _holds_numbers(frame, name)))
+
+
+def _cells(frame: Any, name: str) -> list[Any]:
+    cells = [
+        cell.item() if isinstance(cell, np.generic) else cell for cell in frame[name].to_list()
+    ]
+    missing = [type(cell).__name__ in {"NAType", "NaTType"} for cell in cells]
+    return [None if gone else cell for gone, cell in zip(missing, cells, strict=True)]
+
+
+def _holds_numbers(frame: Any, name: str) -> bool:
+    kinds = {type(cell) for cell in _cells(frame, name) if not is_missing(cell)}
+    if kinds <= {int, float, bool}:
+        return True
+    if kinds == {str}:
+        return False
+    shown = ", ".join(sorted(kind.__name__ for kind in kinds))
+    raise BadInput(
+        f"column {name!r} of X holds values of type {shown}.",
+        "Columns of texts and of numbers are read; convert it, or leave it out.",
+    )
+
+
+def read_frame(frame: Any, known: Columns, reads: frozenset[Kind]) -> tuple[Kind, list[Item]]:
+    """Read the rows of a data frame as those of a table are: texts joined, numbers beside them.
+
+    Raises:
+        BadInput: the model does not read them, or a row has nothing in it.
+    """
+    words = [name for name in known.names if name not in known.numbers]
+    needed = {kind for kind, names in (("row", known.numbers), ("text", words)) if names}
+    if not needed <= reads:
+        raise BadInput(
+            f"X has columns of texts ({', '.join(words[:_SHOWN])})"
+            + (" beside numbers" if known.numbers else "")
+            + f"; this model and method read {' and '.join(KIND_WORDS[k] for k in sorted(reads))}.",
+            "Use a text encoder such as builtin/minilm with method='linear', or leave them out.",
+        )
+    columns = {name: _cells(frame, name) for name in known.names}
+    items: list[Item] = []
+    for number, row in enumerate(zip(*columns.values(), strict=True)):
+        cells = dict(zip(known.names, row, strict=True))
+        texts = [str(cells[name]).strip() for name in words if not is_missing(cells[name])]
+        values = [math.nan if is_missing(cells[n]) else float(cells[n]) for n in known.numbers]
+        if not texts and (not values or all(map(math.isnan, values))):
+            raise BadInput(f"X[{number}] is empty.", "Leave it and its label out.")
+        if any(map(math.isinf, values)):
+            raise BadInput(f"X[{number}] holds an infinite number.", "Repair it or leave it out.")
+        text = "\n".join(texts)
+        items.append(Row(np.array(values, dtype=np.float32), text) if known.numbers else text)
+    return ("row" if known.numbers else "text"), items
 
 
 def _series(numbers: np.ndarray, reads: frozenset[Kind]) -> list[Item]:
@@ -276,7 +351,6 @@ def classes_of(labels: Sequence[Any]) -> tuple[list[Any], Targets]:
 
 
 def _several_of(labels: Sequence[tuple[Any, ...]]) -> tuple[list[Any], Targets]:
-    """Encode multi-label targets, given as names or as columns of 0 and 1."""
     task: Task = "labels"
     if _is_indicator(labels):
         values = np.array(labels, dtype=np.float32)

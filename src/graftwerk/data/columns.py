@@ -206,7 +206,6 @@ def _as_row(
     numbers: Sequence[str],
     target: str | None = None,
 ) -> Chosen:
-    """Choose numeric columns together with the text columns beside them."""
     names = tuple(name for name in table.columns if name in {*words, *numbers})
     texts = f"texts from {few(words)} and " if words else ""
     reasons = found.reasons(names)
@@ -222,7 +221,6 @@ def _as_row(
 
 
 def _as_named(table: Table, requested: ColumnChoice) -> Chosen:
-    """Choose among the columns that the user named."""
     for name in requested.content:
         table.column(name)
     found = _Sorted(table, requested.content, by_itself=False)
@@ -245,7 +243,6 @@ def _as_named(table: Table, requested: ColumnChoice) -> Chosen:
 
 
 def _note(table: Table, found: _Sorted, kind: Kind, names: Sequence[str]) -> str:
-    """Describe which columns were chosen; empty if there was no choice."""
     reasons = found.reasons(names)
     joined = kind == "text" and len(names) > 1
     if not reasons and not joined:
@@ -262,7 +259,6 @@ def _note(table: Table, found: _Sorted, kind: Kind, names: Sequence[str]) -> str
 def _nothing(
     table: Table, found: _Sorted, requested: ColumnChoice, target: str | None = None
 ) -> BadInput:
-    """Return the error if no column, or not every named one, can be read."""
     if found.pictures:
         return unread(table.path.name, "image", requested)
     if requested.content and "series" in requested.reads:
@@ -295,7 +291,6 @@ def _nothing(
 
 
 def _forecast_hint(table: Table, reasons: Collection[str], target: str | None) -> str:
-    """Return the command to forecast a numeric target; empty for a table without dates."""
     if target is None or "dates" not in reasons or not _is_numeric(table, target):
         return ""
     return (

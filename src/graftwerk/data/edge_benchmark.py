@@ -76,7 +76,6 @@ def _beside(name: str) -> str:
 
 
 def _boundaries(content: bytes, name: str) -> People:
-    """Return the boundary maps of a file; its size is checked before it is unpacked."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             size = archive.getinfo(f"{_KEY}.npy").file_size

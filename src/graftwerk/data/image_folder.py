@@ -94,7 +94,6 @@ def read_image_tables(path: Path, *, exist: bool = True) -> ImageTables:
 
 
 def _tables_in(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the tables to read, and those that another table overrides."""
     found: list[Path] = []
     others: list[Path] = []
     for location, inner, names in os.walk(folder):
@@ -258,7 +257,6 @@ def _is_list(value: object) -> bool:
 
 
 def _cells_of(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the rows of a table with their locations."""
     if table.suffix.lower() in (".jsonl", ".json"):
         yield from _json_rows(table)
         return
@@ -271,7 +269,6 @@ def _cells_of(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _json_rows(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the objects of JSON lines, or of one JSON list, with their locations."""
     if table.suffix.lower() != ".json" or not _is_list_of_json(table):
         for number, row in json_objects(table):
             yield f"line {number} of {table}", row

@@ -142,9 +142,6 @@ def _formats_for(file: BufferedReader | BytesIO, name: str) -> tuple[str, ...]:
     """Return the formats to try; HEIC and AVIF are recognized by their first bytes.
 
     These two need more than Pillow.
-
-    Raises:
-        BadFile: it is HEIC or AVIF, and what reads these is not installed.
     """
     head = file.read(12)
     file.seek(0)
@@ -214,7 +211,6 @@ def _to_rgb(image: "Image", depth: bool, notes: list[str]) -> "Image":
 
 
 def _colors_of(image: "Image") -> "Image":
-    """Return the colors without transparency; premultiplied colors are divided by alpha."""
     full = {"RGBa": "RGBA", "La": "LA"}.get(image.mode)
     bare = image.copy() if full is None else image.convert(full)
     bare.info.pop("transparency", None)  # so that the colors are converted unchanged

@@ -100,7 +100,6 @@ def match_labels(source: str, values: Sequence[Any], several: bool, known: Seque
 
 
 def _without_copies(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Remove repeated and empty names from each row."""
     return [list(dict.fromkeys(name for name in row if name)) for row in rows]
 
 
@@ -203,7 +202,6 @@ def _split(
 def _respelled(
     source: str, parts: Sequence[Sequence[Any]], rows: Sequence[Sequence[str]]
 ) -> list[str]:
-    """Return a note on the labels whose spelling differs from their name, with counts."""
     spellings: dict[str, Counter[str]] = {}
     for given, named in zip(parts, rows, strict=True):
         for value, name in zip(given, named, strict=True):
@@ -221,7 +219,6 @@ def _respelled(
 
 
 def _joined(source: str, rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return a note on labels that look like several joined ones, with parts in common."""
     names = [name for row in rows for name in row]
     for separator in _SEPARATORS:
         held = [name for name in names if separator in name]
@@ -242,7 +239,6 @@ def _visible(text: str) -> str:
 
 
 def _alike(source: str, rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return a note on labels that differ only in case, which stay distinct."""
     by_fold: dict[str, set[str]] = {}
     for row in rows:
         for name in row:

@@ -75,7 +75,6 @@ def _range(values: np.ndarray, low: float, high: float) -> tuple[float, float, s
 
 
 def _is_widened(values: np.ndarray) -> bool:
-    """Whether these are 8-bit values stored in 16 bits, so that dark images stay dark."""
     return bool((values % 257 == 0).all())
 
 

@@ -49,6 +49,7 @@ from .tables import (
 
 TEXTS = (".txt", ".md")
 _SHOWN = 3
+_TRUTHS = {"true": 1, "false": 0}  # in a column that data frames read as numbers
 Entry = tuple[PurePosixPath, ImageArray]  # path below the root, location of the file
 
 
@@ -97,7 +98,6 @@ def look_at(image: ImageArray, notes: ImageNotes) -> str | LeftOut:
 
 
 def _entries(root: Path) -> Iterator[Entry]:
-    """Yield every file in a fixed order, without hidden ones."""
     if root.is_file():
         members = sorted(e.filename for e in open_zip(str(root)).infolist() if not e.is_dir())
         found = [(PurePosixPath(name), ImageArray(str(root), name)) for name in members]
@@ -281,7 +281,6 @@ def _tables(table: Table) -> tuple[str, ...]:
 
 
 def _notes(table: Table, chosen: Chosen, items: Sequence[Item]) -> tuple[str, ...]:
-    """Return messages to the user about a table and the columns that are read."""
     notes = [f"{table.path.name}: {note}" for note in table.notes]
     if chosen.note:
         notes.append(chosen.note)
@@ -355,11 +354,7 @@ def _from_table(table: Table, requested: ColumnChoice) -> Examples:
 
 
 def _without(requested: ColumnChoice, target: str) -> ColumnChoice:
-    """Return the request without the label column among the columns to read.
-
-    Raises:
-        BadInput: nothing else was named.
-    """
+    """Return the request without the label column among the columns to read."""
     left = tuple(name for name in requested.content if name != target)
     if requested.content and not left:
         raise BadInput(
@@ -370,14 +365,12 @@ def _without(requested: ColumnChoice, target: str) -> ColumnChoice:
 
 
 def _no_label(label: Any) -> str:
-    """Return the reason why a row has no label."""
     if is_number(label):
         return "its label is NaN, which is not a number."
     return "no label." if is_missing(label) else f"its label {label.strip()!r} stands for none."
 
 
 def _cells_of(table: Table, chosen: Chosen) -> list[Sequence[Any]]:
-    """Return the columns that are read; those of series as numbers."""
     numbers = chosen.names if chosen.kind == "series" else chosen.numbers
     return [table.numbers(name) if name in numbers else table.column(name) for name in chosen.names]
 
@@ -400,7 +393,6 @@ def _item(
 
 
 def _located(table: Table, row: str, cell: Any) -> ImageArray | LeftOut:
-    """Return the image of a row, relative to the table or else to the current folder."""
     named = str(cell.get("path") if isinstance(cell, dict) else cell).strip()
     beside, here = (folder / named for folder in (table.path.parent, Path.cwd()))
     if not beside.is_file() and "\\" in named:
@@ -423,14 +415,14 @@ def _series(name: str, columns: Sequence[str], cells: Sequence[Any]) -> Item | L
 
 
 def _row(name: str, chosen: Chosen, cells: Sequence[Any]) -> Item | LeftOut:
-    """Return the numbers of a row, with NaN for a missing one, and the texts beside them."""
     values, texts = [], []
     for column, cell in zip(chosen.names, cells, strict=True):
         if column not in chosen.numbers:
             texts += [] if is_missing(cell) else [str(cell).strip()]
             continue
         missing = is_missing(cell) or stands_for_none(cell)
-        value = math.nan if missing else number_of(column, cell)
+        known = _TRUTHS.get(str(cell).strip().lower(), cell)
+        value = math.nan if missing else number_of(column, known)
         if isinstance(value, str):
             return LeftOut(name=name, reason=value)
         values.append(value)

@@ -63,7 +63,6 @@ def read_pairs(path: Path, reading: Reading = AS_FOUND) -> Pairs:
 
 
 def _number_notes(table: Table) -> list[str]:
-    """Return notes on the format of scores that Python cannot parse as they are."""
     last = list(table.columns)[-1]
     return [table.formats[last].describe(last)] if last in table.formats else []
 

@@ -161,7 +161,6 @@ def decode(
 
 
 def _same(encoding: str) -> str:
-    """Return the name of an encoding as in the table of byte order marks."""
     return {"utf8": "utf-8", "utf-8-sig": "utf-8"}.get(encoding.lower(), encoding.lower())
 
 

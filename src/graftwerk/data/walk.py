@@ -130,7 +130,6 @@ class _Walk:
             waiting.extend(reversed(inner))
 
     def _entries(self, folder: str) -> list[str]:
-        """Return the sorted paths in a folder; none for an index or an unreadable folder."""
         try:
             names = sorted(os.listdir(folder))  # noqa: PTH208
         except OSError as error:

@@ -300,12 +300,6 @@ def _gradient(term: Term, value: Tensor, free: Batch) -> Batch:
 
 
 def _check_value(term: Term, value: Tensor, x: Batch, sigma: Sigma) -> None:
-    """Refuse values that are not one finite number per row.
-
-    Raises:
-        BadInput: the term is at fault.
-        Overflowed: the batch had already diverged, so the term cannot be blamed.
-    """
     level = float(sigma.max()) if isinstance(sigma, Tensor) else sigma
     if value.shape != (len(x),):
         raise BadInput(
@@ -323,7 +317,6 @@ def _check_value(term: Term, value: Tensor, x: Batch, sigma: Sigma) -> None:
 
 
 def _size(batch: Batch) -> float:
-    """Return the largest root mean square of a row."""
     return float(batch.square().mean(dim=(1, 2, 3)).sqrt().max())
 
 

@@ -57,7 +57,6 @@ class LatentSpace:
         return images
 
     def _scale(self, like: Tensor) -> tuple[float, Tensor | float, Tensor | float]:
-        """Return the latents' scaling factor, and mean and standard deviation if configured."""
         config = self.network.config
         scale = float(config.scaling_factor)
         if config.latents_mean is None or config.latents_std is None:

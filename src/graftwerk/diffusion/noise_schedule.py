@@ -264,7 +264,6 @@ def _options(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress the deprecation warnings of diffusers' schedulers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

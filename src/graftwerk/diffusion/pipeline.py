@@ -106,7 +106,6 @@ def _present_name(key: str, requested: Mapping[str, Tensor]) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep diffusers from writing to the terminal."""
     from diffusers.utils import logging
 
     level = logging.get_verbosity()
@@ -291,7 +290,6 @@ def _trained_size(sample_size: Any, factor: int, folder: PipelineFolder) -> tupl
 
 
 def _check_fit(model: DiffusionModel, folder: PipelineFolder) -> None:
-    """Refuse parts that do not belong together."""
     config = model.unet.config
     found: str | None = None
     if model.decoder is None:

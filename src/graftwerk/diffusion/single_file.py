@@ -82,7 +82,6 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _text_weights(state: Mapping[str, Tensor], name: str, folder: Path) -> dict[str, Tensor]:
-    """Return the weights of a text encoder, from OpenAI's CLIP or OpenCLIP."""
     utils = _converters()
     open_clip = {"text_encoder": "cond_stage_model.model.", "text_encoder_2": _SECOND}[name]
     if any(key.startswith(open_clip) for key in state):

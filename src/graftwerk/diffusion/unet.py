@@ -216,7 +216,6 @@ def run_with(
 
 
 def _run_plain(network: Any, x: Tensor, times: Tensor, residuals: Residuals) -> Tensor:
-    """Run a `UNet2DModel`, which has no arguments for residuals."""
     if network.config.center_input_sample:
         x = 2 * x - 1
     handed, embedded = encode_half(network, x, times, None, {})

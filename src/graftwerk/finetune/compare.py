@@ -103,7 +103,6 @@ class Comparison:
         return methods
 
     def _best(self, candidates: Sequence[Settings], training: Path) -> tuple[Run, Path]:
-        """Return the run with the best validation score, with the total time, and its folder."""
         folders = [training / str(number) for number in range(len(candidates))]
         found: list[float] = []
         seconds = 0.0
@@ -157,7 +156,6 @@ class Comparison:
         )
 
     def _measure_before(self, encode_items: Encode) -> tuple[float | None, float | None]:
-        """Return score and loss on the prior task; None if that was not requested."""
         return (None, None) if self._before is None else self._before.measure(encode_items)
 
 
@@ -258,7 +256,6 @@ def verdict(points: list[CurvePoint], name: str) -> str:
 
 
 def _some(problem: Problem, share: float, draw: int) -> Locations:
-    """Return a random share of the training examples, stratified if there are classes."""
     learned = problem.split.learned
     if share == 1:
         return learned

@@ -256,7 +256,6 @@ def _squares(
 def _agreement(
     predicted: Float64[np.ndarray, "n k"], truth: Values, targets: Targets, balanced: bool
 ) -> float:
-    """Return accuracy, averaged over classes if balanced; negative log loss for labels."""
     if targets.task == "class":
         right = predicted.argmax(axis=1) == truth
         if not balanced:

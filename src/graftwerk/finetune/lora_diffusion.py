@@ -173,7 +173,6 @@ def train_on_images(
 def _prepare(
     model: DiffusionModel, shown: CaptionedImages, monitor: Monitor
 ) -> tuple[Float[Tensor, "n c h w"], TextStates | None]:
-    """Return latents and text states, which are computed once."""
     monitor.start("encoding images", len(shown.pictures))
     squares = to_values(np.stack([fit(one, *model.size) for one in shown.pictures]))
     if model.decoder is None and model.channels == 1:
@@ -197,7 +196,6 @@ def _configuration(
     latents: Float[Tensor, "n c h w"],
     shown: CaptionedImages,
 ) -> dict[str, Any]:
-    """Return everything that determines the training."""
     import hashlib
 
     digest = hashlib.sha256(latents.cpu().numpy().tobytes())

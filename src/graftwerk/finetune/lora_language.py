@@ -186,11 +186,7 @@ def _read(path: Path, monitor: Monitor) -> str:
 
 
 def _cut(text: str, tokenizer: Any, network: Any, path: Path) -> Tokens:
-    """Split a text's tokens into a large part to learn from and a held-out end.
-
-    Raises:
-        BadInput: the text is too short for that.
-    """
+    """Split a text's tokens into a large part to learn from and a held-out end."""
     with quiet():
         ids = torch.tensor(tokenizer(text)["input_ids"], dtype=torch.long)
     first = math.ceil(len(ids) * (1 - _HELD_OUT))

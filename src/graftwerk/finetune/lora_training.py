@@ -94,11 +94,7 @@ def claim(out: Path) -> None:
 
 
 def _is_trained(folder: Path) -> bool:
-    """Whether a folder contains only such a training, unfinished or finished.
-
-    Raises:
-        BadFile: it does, but also contains other files that would be lost.
-    """
+    """Whether a folder contains only such a training, unfinished or finished."""
     from ..training.log import is_training, require_no_others
 
     finished = files_of(folder, KIND, *FITS)

@@ -260,7 +260,6 @@ def _columns(source: Source, examples: Examples) -> tuple[str, ...]:
 def _with_test(
     source: Source, base: Base, learned: tuple[Examples, Targets], tested: Examples
 ) -> Problem:
-    """Return the problem with separate test data; rows in both are used only for testing."""
     examples, targets = learned
     if tested.kind != examples.kind:
         raise BadInput(
@@ -313,7 +312,6 @@ def tell_converted(examples: Examples, monitor: Monitor) -> None:
 
 
 def _tell(problem: Problem, monitor: Monitor) -> None:
-    """Report skipped items and anomalies in the data."""
     notes = (*problem.examples.notes, *problem.targets.notes)
     report_reading(problem.examples.tables, notes, monitor)
     tell_converted(problem.examples, monitor)

@@ -282,7 +282,6 @@ def plan_of(problem: Problem, settings: Settings) -> Plan:
 
 
 def _configuration(problem: Problem, settings: Settings) -> dict[str, Any]:
-    """Return everything that determines the training."""
     values = problem.targets.values
     return {
         "model": problem.base.fingerprint,

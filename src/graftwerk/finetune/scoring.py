@@ -182,7 +182,6 @@ def _labels(scores: Scores, truth: Float[np.ndarray, "n k"], seed: int) -> Score
 
 
 def _micro(scores: Scores, truth: Float[np.ndarray, "n k"]) -> Measure:
-    """Return a function that computes the micro F1 of some rows."""
     right, wrong = (scores > 0) & (truth > 0), (scores > 0) ^ (truth > 0)
 
     def micro(rows: Int64[np.ndarray, " m"]) -> float:
@@ -214,7 +213,6 @@ def _numbers(
 
 
 def _determination(predicted: Float[np.ndarray, " n"], truth: Float[np.ndarray, " n"]) -> Measure:
-    """Return a function that computes the R2 of some rows."""
     errors = predicted.astype(np.float64) - truth
 
     def determination(rows: Int64[np.ndarray, " m"]) -> float:
@@ -305,7 +303,6 @@ def ignore(count: int) -> None:
 
 
 def _resident() -> int:
-    """Return the resident memory of this process, in bytes."""
     status = Path("/proc/self/statm")
     if status.is_file():
         import resource

@@ -112,7 +112,6 @@ class StoredStates:
 
 
 def _lengths(inputs: Inputs, states: np.ndarray) -> list[int]:
-    """Return the number of valid positions in each row."""
     for name in _MASKS:
         if name in inputs:
             return [int(count) for count in inputs[name].sum(dim=1)]
@@ -360,7 +359,6 @@ class Tuning:
         return loss_of(self._problem.targets.task, scores, values, self._weights)
 
     def _draw_order(self, epoch: int) -> Locations:
-        """Shuffle the training examples of an epoch, with texts of similar length adjacent."""
         generator = np.random.default_rng([self._problem.source.seed, epoch])
         order = generator.permutation(self._problem.split.train)
         if self._problem.examples.kind != "text":

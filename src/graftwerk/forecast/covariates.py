@@ -54,7 +54,6 @@ class WithCovariates:
 
 
 def _weights(history: History, beside: Float[np.ndarray, "c n"]) -> Float[np.ndarray, " c"]:
-    """Fit a ridge regression of seasonal changes, on covariates scaled by their changes."""
     lag = history.season if len(history.values) > 2 * history.season else 1
     target = history.values[-_MOST:]
     change = target[lag:] - target[:-lag]

@@ -112,7 +112,6 @@ class SeriesForecaster(nn.Module):
 
 
 def _patches(channels: Float[Tensor, "b c t"]) -> Float[Tensor, "b p d"]:
-    """Concatenate all channels of each patch."""
     batch, count, length = channels.shape
     parts = channels.reshape(batch, count, length // PATCH, PATCH)
     return parts.transpose(1, 2).flatten(2)

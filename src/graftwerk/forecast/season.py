@@ -69,7 +69,6 @@ def _holds(correlation: FloatArray, lag: int, count: int) -> bool:
 
 
 def _autocorrelation(values: FloatArray) -> FloatArray:
-    """Return the autocorrelation of the linearly detrended values."""
     time = np.arange(len(values))
     rest = values - np.polyval(np.polyfit(time, values, 1), time) if len(values) > 2 else values * 0
     size = 2 ** int(np.ceil(np.log2(2 * len(rest))))

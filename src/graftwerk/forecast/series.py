@@ -197,7 +197,6 @@ def _only_numbers(table: Table, time: str | None) -> str:
 
 
 def _numbers(table: Table, name: str) -> FloatArray:
-    """Return a column as numbers, with NaN for empty cells."""
     found = np.full(len(table.places), np.nan)
     for number, (value, place) in enumerate(zip(table.numbers(name), table.places, strict=True)):
         if is_missing(value):
@@ -216,14 +215,12 @@ def _numbers(table: Table, name: str) -> FloatArray:
 
 
 def _text(value: Any) -> str:
-    """Return a cell as text, a whole number without decimal point."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value).strip()
 
 
 def _read_times(table: Table, name: str) -> tuple[list[datetime], list[str]]:
-    """Parse a column of times; those with a time zone are converted to UTC."""
     cells = list(table.column(name))
     for cell, place in zip(cells, table.places, strict=True):
         if is_missing(cell):
@@ -329,7 +326,6 @@ def _one_zone(
 def _in_order(
     table: Table, times: Sequence[datetime], columns: Mapping[str, FloatArray], name: str
 ) -> tuple[list[int], list[str]]:
-    """Return row indices sorted by time, without repeated times, and notes."""
     order = sorted(range(len(times)), key=lambda n: times[n])
     notes = [] if order == list(range(len(times))) else [f"rows are put in the order of {name}"]
     once: list[int] = []
@@ -360,7 +356,6 @@ def _in_order(
 
 
 def _find_step(times: Sequence[datetime], name: str) -> Step:
-    """Return the most common distance between neighbours: months, working days, or seconds."""
     if len(times) < 2:
         raise BadInput(
             "the series has one value only.", "A forecast needs a history of at least three."

@@ -54,12 +54,10 @@ def _periods(generator: Generator) -> tuple[int, int]:
 
 
 def _size(generator: Generator, low: float | int = 0.05, high: float | int = 3.0) -> float:
-    """Return a random number from a log-uniform distribution."""
     return float(np.exp(generator.uniform(np.log(low), np.log(high))))
 
 
 def _components(generator: Generator, count: int, season: int, second: int) -> FloatArray:
-    """Generate a sum, or a product, of independent components."""
     values = np.zeros(count)
     if generator.random() < 0.7:
         values += _size(generator, 0.1, 6) * _trend(generator, count)
@@ -102,7 +100,6 @@ def _trend(generator: Generator, count: int) -> FloatArray:
 
 
 def _season(generator: Generator, count: int, period: int) -> FloatArray:
-    """Generate a repeating pattern, perhaps of changing amplitude or slowly changing shape."""
     pattern = _pattern(generator, period)
     place = (np.arange(count) + generator.integers(period)) % period
     values = pattern[place]

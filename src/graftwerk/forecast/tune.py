@@ -173,7 +173,6 @@ def tune(
 
 
 def _windows(history: History, leads: int) -> tuple[int, int, int]:
-    """Return the ends of the first window, of the first held-out one, and of the last."""
     last = len(history.values) - leads
     first = max(_LEAST, min(2 * history.season, last // 2))
     held = last - max(1, round(_HELD * (last - first)))

@@ -186,7 +186,6 @@ class RealismCheck:
         return found, np.maximum(found.together / self._together, found.largest)
 
     def _test(self, known: dict[str, Readings]) -> SelfTest:
-        """Check images that are certainly not real."""
         shares = {
             name: float((self._measure(known[name])[1] > LIMIT).mean()) for name in _FAKE_KINDS
         }
@@ -359,7 +358,6 @@ def _verdict(
 def _real_images(
     model: DiffusionModel | None, size: tuple[int, int], folder: str | None, monitor: Monitor
 ) -> tuple[ImageBatch, str]:
-    """Return real images and an identifier of them for the cache."""
     if folder is None:
         if model is None or not draws_blocks(model):
             of = "" if model is None else f" of model {model.name!r}"
@@ -377,7 +375,6 @@ def _real_images(
 
 
 def _saved(readings: dict[str, Readings]) -> bytes:
-    """Serialize readings as a safetensors file."""
     from safetensors.numpy import save
 
     content: bytes = save(
@@ -392,7 +389,6 @@ def _saved(readings: dict[str, Readings]) -> bytes:
 
 
 def _load(path: Path) -> dict[str, Readings] | None:
-    """Load readings from the cache; None if there are none or the file is damaged."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 

@@ -191,7 +191,6 @@ def open_ground(request: GuideSweep, monitor: Monitor) -> Ground:
 
 
 def _real(labels: Sequence[str], world: int, monitor: Monitor) -> ImageBatch:
-    """Return for each label a real image that shows it."""
     most = max(labels.count(label) for label in set(labels))
     scenes = open_scenes("pictures", world, max(500, round(2 * most / _RARE)), SIDE, monitor)
     holds = labels_of(scenes)

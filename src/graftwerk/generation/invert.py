@@ -225,7 +225,6 @@ def _shower(request: Invert, target: Target) -> Shower:
 
 
 def _start(request: Invert, target: Target, given: ImageArray | None) -> Float[Tensor, "b c h w"]:
-    """Return noise from each row's own seed, or an image."""
     (width, height), pixels = target.size, request.space == "pixel"
     device = target.models.device
     if given is not None:
@@ -273,5 +272,4 @@ def invert_image(request: Invert, target: Target, monitor: Monitor) -> Found:
 
 
 def _denoiser(model: DiffusionModel) -> Denoiser:
-    """Return the model's denoiser without a prompt."""
     return model.denoiser(None if model.reader is None else model.reader.read([""]))

@@ -336,7 +336,6 @@ def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> No
 def _read_prompts(
     request: Generate, reader: TextReader, controlled: bool, monitor: Monitor
 ) -> tuple[TextStates, TextStates | None, str]:
-    """Encode prompt and negative prompt; return them and the part that is not read."""
     prompt = request.prompt.strip()
     texts = reader.read([prompt])
     cut = reader.cut_from(prompt)

@@ -117,11 +117,7 @@ def require_class(label: str, classifier: str, labels: list[str]) -> None:
 
 
 def _require_reachable(request: Generate, guides: list[Guide]) -> None:
-    """Refuse models named by a record that would have to be downloaded.
-
-    Raises:
-        BadFile: a model is not cached, and the caller did not name it.
-    """
+    """Refuse models named by a record that would have to be downloaded."""
     aims = {guide.aim for guide in guides}
     require_reachable(request.model, "--model")
     if "class" in aims:

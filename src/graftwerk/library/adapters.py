@@ -204,12 +204,7 @@ class _Guide:
         return self.scale == 0
 
     def apply(self, frozen: Pipeline) -> Pipeline:
-        """Return a pipeline with the guide added.
-
-        Raises:
-            UnknownName: a class that its classifier does not have.
-            WrongBase: its classifier reads another latent space.
-        """
+        """Return a pipeline with the guide added."""
         part = self._load(frozen)
         steered = replace(frozen.steered, guides=(*frozen.steered.guides, part))
         return frozen.holding(self, part, steered)
@@ -429,11 +424,7 @@ def open_spec(spec: GenerationSpec) -> Pipeline:
 
 
 def _condition_of(folder: Path, source: str) -> str:
-    """Return the condition that is named in the files of a ControlNet.
-
-    Raises:
-        BadInput: they name none.
-    """
+    """Return the condition that is named in the files of a ControlNet."""
     for name, keys in (("config.json", ("condition",)), (RECORD, ("content", "condition"))):
         try:
             found: object = read_object(folder / name)

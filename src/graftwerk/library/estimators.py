@@ -25,9 +25,19 @@ from .. import files
 from ..adapters.export import to_onnx, to_sklearn
 from ..adapters.linear_head import Opinion, probabilities
 from ..adapters.manifest import RECORD, Bundle
-from ..data.arrays import classes_of, keys_of, labels_in, numbers_of, read_labels, read_rows
+from ..data.arrays import (
+    Columns,
+    classes_of,
+    columns_of,
+    keys_of,
+    labels_in,
+    numbers_of,
+    read_frame,
+    read_labels,
+    read_rows,
+)
 from ..data.columns import KIND_WORDS
-from ..data.dataset import Examples, Item, Row
+from ..data.dataset import Examples, Item, Kind, Row
 from ..data.labels import label_text
 from ..data.targets import Targets, split
 from ..errors import BadFile, BadInput
@@ -74,6 +84,16 @@ def _width(items: Sequence[Item]) -> int:
     """Return the length of each item."""
     first = items[0]
     return len(first.numbers if isinstance(first, Row) else np.asarray(first))
+
+
+def _read(
+    X: Any, columns: Columns | None, mixed: frozenset[Kind], reads: frozenset[Kind]
+) -> tuple[Kind, list[Item]]:
+    """Read the items of `X`; columns of texts, with numbers beside them if a fit is `mixed`."""
+    texts = columns is not None and len(columns.numbers) < len(columns.names)
+    if columns is not None and (texts or "row" in reads) and "image" not in reads:
+        return read_frame(X, columns, mixed)
+    return read_rows(X, reads)
 
 
 class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -141,20 +161,11 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         self.seed, self.device = seed, device
 
     def features(self, X: Any) -> Float[np.ndarray, "n d"]:
-        """Return the unit vectors that the head reads, from the frozen or tuned model.
-
-        Raises:
-            BadInput: not fitted yet, or `X` cannot be read.
-        """
+        """Return the unit vectors that the head reads, from the frozen or tuned model."""
         return self._judge(X).features
 
     def save(self, path: str | Path) -> None:
-        """Save the fit to a folder for `load`, `graft predict` and `graft eval fit`.
-
-        Raises:
-            BadFile: the folder contains something else.
-            NoRoom: it cannot be written.
-        """
+        """Save the fit to a folder for `load`, `graft predict` and `graft eval fit`."""
         out = Path(path).expanduser().absolute()
         self._fitted()
         if self._unsaved is not None:
@@ -166,20 +177,12 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         """Return the head as a fitted `LogisticRegression` or `Ridge` of scikit-learn.
 
         It reads `features(X)` and gives the same predictions as this object, without any pickle.
-
-        Raises:
-            BadInput: not fitted yet.
         """
         head = replace(self._fitted().head, scale=self._scale())
         return to_sklearn(head, getattr(self, "classes_", None))
 
     def to_onnx(self, path: str | Path) -> None:
-        """Write the head as an ONNX graph, from `features(X)` to probabilities and labels.
-
-        Raises:
-            BadInput: not fitted yet.
-            NoRoom: the file cannot be written.
-        """
+        """Write the head as an ONNX graph, from `features(X)` to probabilities and labels."""
         model = self._fitted()
         content = to_onnx(replace(model.head, scale=self._scale()), model.base.name)
         files.write_bytes(Path(path).expanduser(), content)
@@ -190,13 +193,17 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         require_options(request)
         with named_by_user([request.model]):
             base = base_of(request)
-        kind, items = read_rows(X, base.reads)
+        columns = columns_of(X)
+        rows: frozenset[Kind] = frozenset({"row"} if request.how == "linear" else ())
+        kind, items = _read(X, columns, base.reads | rows, base.reads)
         targets, labels = make_targets(len(items))
         names = [f"X[{number}]" for number in range(len(items))]
         examples = Examples("X", kind, items, keys_of(items), labels, names)
-        if kind == "row":
-            columns = tuple(f"X[:, {n}]" for n in range(_width(items)))
-            examples = replace(examples, columns=columns, numbers=columns)
+        if columns is not None and kind in {"row", "text"}:
+            examples = replace(examples, columns=columns.names, numbers=columns.numbers)
+        elif kind == "row":
+            names = [f"X[:, {n}]" for n in range(_width(items))]
+            examples = replace(examples, columns=tuple(names), numbers=tuple(names))
         source = replace(source_of(request), task=targets.task)
         parts = split(examples, targets, request.seed, 0.0, request.validation_share)
         problem = Problem(source, base, examples, targets, parts)
@@ -211,16 +218,24 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         model = FittedModel(made.how, problem.base, made.head, kind, made.open_encoder)
         model.load()
         del frozen
-        self._learned(model, tried, items)
+        self._learned(model, tried, items, columns)
         self._unsaved: Unsaved | None = describe_fit(problem, made)
 
     def _learned(
-        self, model: FittedModel, tried: "Sequence[Trial]", items: Sequence[Item] = ()
+        self,
+        model: FittedModel,
+        tried: "Sequence[Trial]",
+        items: Sequence[Item] = (),
+        columns: Columns | None = None,
     ) -> None:
         self._model = model
         self.method_ = model.how
         self.tried_ = list(tried)
-        if model.kind in {"series", "row"} and items:
+        self._columns = columns
+        if columns is not None:
+            self.feature_names_in_ = np.array(columns.names, dtype=object)
+            self.n_features_in_ = len(columns.names)
+        elif model.kind in {"series", "row"} and items:
             self.n_features_in_ = _width(items)
 
     def _fitted(self) -> FittedModel:
@@ -233,22 +248,46 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
 
     def _judge(self, X: Any) -> Opinion:
         model = self._fitted()
-        kind, items = read_rows(X, model.base.reads)
+        columns = self._columns_of(X)
+        rows: frozenset[Kind] = frozenset({"row"} if model.kind == "row" else ())
+        kind, items = _read(X, columns, model.base.reads | rows, model.base.reads)
         if kind != model.kind:
             raise BadInput(
                 f"X holds {KIND_WORDS[kind]}, and this fit reads {KIND_WORDS[model.kind]}.",
                 f"Pass {KIND_WORDS[model.kind]}.",
             )
-        if kind == "row" and 2 * _width(items) != model.head.weight.shape[1]:
-            columns = model.head.weight.shape[1] // 2
+        if kind == "row" and columns is None and _width(items) != (read := self._width_read()):
             raise BadInput(
-                f"X has {_width(items)} columns, and this fit reads {columns}.",
+                f"X has {_width(items)} columns, and this fit reads {read}.",
                 "Pass the columns that it was fitted on.",
             )
         unusual: list[int] = []
         opinion = model.judge(items, lambda _: None, unusual.append, self._scale())
         note_out_of_distribution(sum(unusual), len(items), model.base.name, _Warning())
         return opinion
+
+    def _columns_of(self, X: Any) -> Columns | None:
+        known, given = self._columns, columns_of(X)
+        if known is None or given is None:
+            if known is not None and len(known.numbers) < len(known.names) > 1:
+                raise BadInput(
+                    "X has no column names, and this fit reads columns of texts and numbers.",
+                    f"Pass a data frame with the columns {', '.join(known.names)}.",
+                )
+            return given
+        if given.names != known.names:
+            missing = [name for name in known.names if name not in given.names]
+            unseen = [name for name in given.names if name not in known.names]
+            parts = (("not seen when it was fitted", unseen), ("that are missing", missing))
+            odd = [f"columns {what}: {', '.join(names)}" for what, names in parts if names]
+            raise BadInput(
+                f"the columns of X are not those of the fit: {'; '.join(odd) or 'another order'}.",
+                f"Pass {', '.join(known.names)}, in this order.",
+            )
+        return known
+
+    def _width_read(self) -> int:
+        return int(self._fitted().head.weight.shape[1] // 2)
 
     def _scale(self) -> float:
         scale = self.scale
@@ -260,11 +299,7 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         return float(scale)
 
     def _request(self) -> Fit:
-        """Return the validated parameters as a request of `graft fit`.
-
-        Raises:
-            BadInput: names the parameter and what is allowed.
-        """
+        """Return the validated parameters as a request of `graft fit`."""
         values = {**self.get_params(deep=False), "how": self.method, "model": str(self.model)}
         for name in ("method", "scale"):
             values.pop(name)
@@ -273,7 +308,9 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         return checked(Fit, **values, hint="Change it with set_params.", names={"how": "method"})
 
     def _restore(self, saved: Saved) -> None:
-        self._learned(saved.model, ())
+        names, numbers = saved.requested.content, saved.requested.numbers or ()
+        given = names and saved.kind in {"row", "text"} and names[0] != "X[:, 0]"
+        self._learned(saved.model, (), (), Columns(names, numbers) if given else None)
         self._unsaved, self._bundle = None, saved.bundle
 
     _bundle: Bundle
@@ -481,12 +518,7 @@ _OPENED_BY = {
 
 
 def _require_fit(folder: Path) -> None:
-    """Refuse a folder that does not contain a fit, and say what opens it.
-
-    Raises:
-        BadFile: graftwerk did not save anything there.
-        BadInput: it is of another kind.
-    """
+    """Refuse a folder that does not contain a fit, and say what opens it."""
     if (folder / "compare.json").is_file() and not (folder / RECORD).is_file():
         raise BadInput(
             f"{folder} holds a comparison.",

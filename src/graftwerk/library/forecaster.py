@@ -275,11 +275,7 @@ class Forecaster:
 
 
 def _values(series: Any, name: str = "series") -> Float[np.ndarray, " n"]:
-    """Convert a series to an array and check it.
-
-    Raises:
-        BadInput: it is not a series of numbers, is too short, or has missing values.
-    """
+    """Convert a series to an array and check it."""
     try:
         values = np.asarray(series, dtype=np.float64)
     except (TypeError, ValueError) as error:

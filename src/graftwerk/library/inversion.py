@@ -160,11 +160,7 @@ def invert(
 
 
 def _aim(pipe: Pipeline | None, given: Mapping[Aim, Any], options: Mapping[str, Any]) -> Guide:
-    """Return the only target that was given.
-
-    Raises:
-        BadInput: there is no target or more than one, or another argument is not possible.
-    """
+    """Return the only target that was given."""
     if pipe is not None and pipe.adapters:
         raise BadInput(
             f"{pipe!r} has adapters, but its frozen model is inverted.", "Pass pipe.without()."

@@ -363,11 +363,7 @@ def _options(
     mask: ImageLike | None = None,
     **options: Any,
 ) -> Options:
-    """Return the validated options of a request.
-
-    Raises:
-        BadInput: an option is unknown or out of range.
-    """
+    """Return the validated options of a request."""
     refused = _ADAPTERS.intersection(options)
     if refused:
         raise BadInput(

@@ -94,7 +94,6 @@ def _at_least(levels: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " t"]:
 
 
 def _offsets(reach: float) -> Int64[np.ndarray, "o 2"]:
-    """Return offsets to pixels within reach, nearest first."""
     side = np.arange(-int(reach), int(reach) + 1)
     rows, columns = (part.ravel() for part in np.meshgrid(side, side, indexing="ij"))
     far = np.hypot(rows, columns)
@@ -109,7 +108,6 @@ def _pair(
     drawn: Bool[np.ndarray, "h w"],
     offsets: Int64[np.ndarray, "o 2"],
 ) -> Bool[np.ndarray, " n"]:
-    """Return which edge pixels are matched, giving priority to earlier ones."""
     height, width = drawn.shape
     padding = int(np.abs(offsets).max(initial=0))
     numbers = np.full((height + 2 * padding, width + 2 * padding), -1, dtype=np.int64)

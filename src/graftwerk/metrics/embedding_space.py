@@ -162,7 +162,6 @@ def purity(
 def _blocks(
     queries: Queries, answers: Answers
 ) -> Iterator[tuple[slice, Float64[np.ndarray, "b a"]]]:
-    """Yield cosines of a block of queries with all answers."""
     for first in range(0, len(queries), _BLOCK):
         rows = slice(first, min(first + _BLOCK, len(queries)))
         yield rows, queries[rows].astype(np.float64) @ answers.T.astype(np.float64)

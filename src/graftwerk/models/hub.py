@@ -357,14 +357,12 @@ def _require_named(name: str) -> None:
 
 
 def _holds_a_model(folder: Path) -> bool:
-    """Whether a snapshot contains weights, of a single model or of a pipeline's components."""
     if (folder / "model_index.json").exists():
         return any(folder.glob("*/*.safetensors"))
     return (folder / "config.json").exists() and any(folder.glob("*.safetensors"))
 
 
 def _snapshot(name: str, repository: str, revision: str | None, local_only: bool) -> Path | None:
-    """Return the snapshot's folder; None if it is not cached or the hub cannot be reached."""
     import httpx
     from huggingface_hub import errors, snapshot_download
 

@@ -103,7 +103,6 @@ def _open_session(path: Path) -> Forward:
 
 
 def _export(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    """Write graph and tokenizer, or only the reason if the encoder cannot be exported."""
     from .torch_text import SentenceNetwork, forward_on, read_tokens
 
     _LOG.info("exporting %s once", recipe.transformer.path)

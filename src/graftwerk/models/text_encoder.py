@@ -278,7 +278,6 @@ class TextEncoder:
                     future.cancel()
 
     def _prompt_tokens(self, prompt: str) -> int:
-        """Return the number of leading prompt tokens, including the opening special token."""
         return max(0, len(self.tokens.read([prompt])[0]) - 1)
 
 
@@ -394,7 +393,6 @@ def read_recipe(root: Path) -> Recipe:
 
 
 def _read_modules(root: Path) -> list[tuple[str, Path]]:
-    """Return the class name and folder of each step."""
     path = root / "modules.json"
     if not path.exists():
         return []
@@ -442,7 +440,6 @@ def _read_prompts(root: Path) -> dict[Role, str]:
 
 
 def _max_length(model: ModelFolder, settings: Mapping[str, Any]) -> int:
-    """Return the smallest of the maximum lengths in the configurations."""
     tokenizer = _read_if_there(model.path / "tokenizer_config.json")
     positions = model.config.get("max_position_embeddings")
     if isinstance(positions, int) and model.model_type in _COUNT_FROM_2:

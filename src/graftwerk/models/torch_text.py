@@ -185,7 +185,6 @@ class UnitLength(nn.Module):
 
 
 def _dense(folder: Path) -> nn.Module:
-    """Load the dense layer of a sentence-transformers folder."""
     settings = read_object(folder / "config.json")
     activation = str(settings.get("activation_function", "torch.nn.Tanh")).rpartition(".")[2]
     weights = folder / "model.safetensors"

@@ -354,11 +354,7 @@ _AGREES = 0.1  # maximum difference in the network's input units, on a smooth im
 
 
 def _agreeing(encoder: ImageEncoder) -> Prepare:
-    """Return the resizing, cropping and scaling of the encoder's image processor, on tensors.
-
-    Raises:
-        BadInput: the result differs from that of the image processor.
-    """
+    """Return the resizing, cropping and scaling of the encoder's image processor, on tensors."""
     config = read_object(encoder.folder / "preprocessor_config.json")
     prepare = _preparation(config, encoder.name)
     for width, height in ((48, 40), (480, 400)):  # below and above the size of a crop

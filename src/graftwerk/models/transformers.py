@@ -121,11 +121,7 @@ def load_network(
 def _require_weights(
     folder: ModelFolder, network_class: Any, config: Any, unused: tuple[str, ...]
 ) -> None:
-    """Refuse a configuration whose sizes together need far more memory than the weights.
-
-    Raises:
-        BadFile: the configuration asks for much more numbers than the weight files hold.
-    """
+    """Refuse a configuration whose sizes together need far more memory than the weights."""
     import torch
 
     with torch.device("meta"):  # allocates no memory

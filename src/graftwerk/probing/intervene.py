@@ -91,7 +91,6 @@ class WithWords:
 
 
 def _words_of(judgement: Judgement) -> dict[str, str]:
-    """Return ground and time, and kind and colour of the leftmost object."""
     whole = {"ground": judgement.ground, "time": judgement.time}
     if not judgement.objects:
         return whole

@@ -20,6 +20,18 @@ from .prompt import (
 )
 from .results import Answer
 
+_LATIN = 0x24F  # the last letter
+_OTHER_SCRIPT = (
+    "encoder and threshold are for English: in this script the evidence rests on shared words, and "
+    "no rate of false answers is promised; graft calibrate sets a threshold for your questions"
+)
+
+
+def _is_other(question: str) -> bool:
+    """Whether most letters are not Latin."""
+    letters = [ord(letter) for letter in question if letter.isalpha()]
+    return sum(letter > _LATIN for letter in letters) * 2 > len(letters)
+
 
 class Stopwatch:
     """Wall time per step, in seconds."""
@@ -78,6 +90,9 @@ class Asker:
                 hits = self.find(question)
             with watch.time("evidence"):
                 evidence = measure_evidence(question, hits, self.reader, self.measure)
+        notes = [_OTHER_SCRIPT] if "English" in self.calibration and _is_other(question) else []
+        for note in notes:
+            monitor.note(note)
         answer = Answer(
             question=question,
             answer="",
@@ -95,6 +110,7 @@ class Asker:
             prompt=None,
             prompt_tokens=0,
             seconds=watch.seconds,
+            notes=notes,
         )
         if self.k and (not hits or evidence < self.floor):
             return answer

@@ -243,5 +243,4 @@ def until_end(tokens: Int64[Tensor, "n t"], end: int) -> Int64[Tensor, "n t"]:
 
 @lru_cache(maxsize=1)
 def _words() -> str:
-    """Return a hash of the vocabulary."""
     return hashlib.sha256(repr(vocabulary()).encode()).hexdigest()[:16]

@@ -83,7 +83,6 @@ def _zero_shot(encoder: Encoder, rows: Any) -> float:
 
 
 def _class_vector(encoder: Encoder, kind: int, colour: int) -> Float32[np.ndarray, " d"]:
-    """Average over prompts with every ground and time, and without."""
     thing = (ObjectFacts(KINDS[kind], COLOURS[colour]),)
     prompts = [say(Facts(thing, ground, time)) for ground in GROUNDS for time in TIMES]
     mean = encoder.encode_texts([say(Facts(thing)), *prompts]).mean(axis=0)
@@ -323,7 +322,6 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
 
 
 def _templates() -> list[str]:
-    """Return the bare label, and captions with every ground and time."""
     thing = ObjectFacts("cube")
     whole = [say(Facts((thing,), ground, time)) for ground in GROUNDS for time in TIMES]
     return [LOCATION, *(caption.replace(say(Facts((thing,))), LOCATION) for caption in whole)]

@@ -87,7 +87,6 @@ def _real(count: int, world: int, setting: Setting, objects: int | None = None) 
 def _judge(
     judge: Judge, facts: Sequence[Facts], images: UInt8[np.ndarray, "n h w 3"]
 ) -> list[tuple[bool, bool]]:
-    """Whether all objects are correct, and whether ground and time are."""
     found = []
     for fact, predicted in zip(facts, judge.judge(images), strict=True):
         requested = [(thing.kind, thing.colour) for thing in fact.objects]
@@ -111,7 +110,6 @@ def _draw(
     setting: Setting,
     guidance: Guidance = GUIDANCE,
 ) -> UInt8[np.ndarray, "n h w 3"]:
-    """Generate one image from each caption."""
     if model.reader is None:
         raise BadFile(f"{model.name} reads no prompts.", "Name what the recipe diffusion made.")
     sigmas = noise_levels(model.noise, _STEPS, "karras")

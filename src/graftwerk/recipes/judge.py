@@ -212,7 +212,6 @@ def _share(found: Sequence[Mapping[str, int]]) -> float:
 
 
 def _compare(row: np.void, predicted: Judgement) -> dict[str, int]:
-    """Count correctly detected objects and all objects, and whether ground and time are correct."""
     facts = facts_of_row(row)
     right = 0
     for thing, (x, y) in zip(facts.objects, row["place"], strict=False):

@@ -178,7 +178,6 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
 def _say(
     network: NoiseAwareNetwork, latents: Float[Tensor, "n c y x"], level: float, setting: Setting
 ) -> Float[np.ndarray, "n l"]:
-    """Return the logits of latents at one noise level."""
     generator = torch.Generator().manual_seed(setting.seed)
     noisy = latents + level * torch.randn(latents.shape, generator=generator)
     with torch.inference_mode():
@@ -196,7 +195,6 @@ def _accuracy(predicted: Float[np.ndarray, "n l"], truth: Bool[np.ndarray, "n l"
 def _average_precision(
     predicted: Float[np.ndarray, "n l"], truth: Bool[np.ndarray, "n l"]
 ) -> float:
-    """Average over the labels that occur in any scene."""
     from sklearn.metrics import average_precision_score
 
     held = truth.any(axis=0)

@@ -107,7 +107,6 @@ def heat_of(joints: Float[Tensor, "b o j 3"], side: int) -> Float[Tensor, "b j h
 
 
 def _heat_loss(logits: Float[Tensor, "b j h w"], heat: Tensor) -> Float[Tensor, ""]:
-    """Binary cross-entropy of the heat maps, minus its minimum."""
     least = functional.binary_cross_entropy(heat, heat)
     return functional.binary_cross_entropy_with_logits(logits, heat) - least
 

@@ -292,7 +292,6 @@ def open_scenes(
 
 @lru_cache(maxsize=1)
 def _renderer() -> str:
-    """Return a hash of the code that determines what a scene looks like."""
     return hash_of_code(blocks)
 
 

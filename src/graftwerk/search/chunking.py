@@ -39,7 +39,6 @@ def cut(document: Document) -> list[Passage]:
 
 
 def _merge(document: Document) -> Iterator[Block]:
-    """Blocks, with short neighbours put together."""
     held: Block | None = None
     for block in document.blocks:
         if held is not None and _belong_together(document.text, held, block):
@@ -63,7 +62,6 @@ def _belong_together(text: str, first: Block, second: Block) -> bool:
 
 
 def _divide(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the spans of pieces of about equal length, none longer than the target."""
     start, end = _strip(text, start, end)
     if end - start <= TARGET_CHARACTERS:
         if start < end:

@@ -176,7 +176,6 @@ class Intake:
         self.change.skipped.append(Skipped(path=path, reason=reason + retained))
 
     def _read(self, reader: Reader, path: str, kilobytes: float) -> None:
-        """Read and cut one file; it waits in `_pending` for its vectors."""
         kind = "image" if is_image_path(path) else "text"
         reads = self._load().reads if self.index is None else self.index.reads
         if kind not in reads:
@@ -226,7 +225,6 @@ class Intake:
         return passages >= BATCH_PASSAGES or pixels >= BATCH_PIXELS
 
     def _flush(self) -> None:
-        """Embed and store the pending files."""
         if not self._pending:
             return
         if self.index is None:
@@ -250,7 +248,6 @@ class Intake:
         self._pending.clear()
 
     def _embed(self, index: Index) -> dict[bytes, bytes]:
-        """Return the vector of every pending digest, reusing vectors computed before."""
         waiting = {
             digest: file.picture or passage
             for file in self._pending
@@ -275,7 +272,6 @@ class Intake:
 
 
 def _folders_of_images(paths: Sequence[str]) -> set[str]:
-    """Return the folders that contain an image, at any depth."""
     found: set[str] = set()
     for path in paths:
         folder = os.path.dirname(path) if is_image_path(path) else ""  # noqa: PTH120

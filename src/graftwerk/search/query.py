@@ -248,7 +248,6 @@ class _Same:
 def _missing_cosines(
     keys: Sequence[int], known: Mapping[int, float], space: Space | None, requested: _Query
 ) -> dict[int, float]:
-    """Return the cosines of hits that only the keyword search found."""
     if space is None or requested.vector is None:
         return {}
     missing = sorted(key for key in keys if key not in known)
@@ -268,7 +267,6 @@ def _by_kind(
 
 
 def _images(index: Index, view: View, where: Sequence[str]) -> Int64[np.ndarray, " p"]:
-    """Return the keys of the images that could be found."""
     if "image" not in index.reads:
         return np.empty(0, dtype=np.int64)
     return view.allowed(_where([*where, "kind = image"]))

@@ -181,7 +181,6 @@ def delete_file(connection: sqlite3.Connection, path: bytes) -> bool:
 def _to_values(
     entry: Entry, passage: Passage, vector: Float32[np.ndarray, " d"]
 ) -> tuple[object, ...]:
-    """Return the values of a row, from `kind` on, in the order of the table."""
     path = os.fsencode(entry.path)
     digest = input_hash(passage, entry.content_hash)
     blob = encode_vector(vector)

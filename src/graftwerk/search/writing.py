@@ -132,13 +132,11 @@ def _stored_files(index: Index) -> dict[str, str]:
 
 
 def _outside(paths: Sequence[str], folder: Path) -> list[str]:
-    """Return the paths that are not in the index's own folder."""
     inside = tuple(f"{name}{os.sep}" for name in names_of(str(folder)))
     return [path for path in paths if not path.startswith(inside)]
 
 
 def _folders(paths: Sequence[str]) -> list[str]:
-    """Return the folders among `paths`, absolute, under both names if one is a link."""
     named = [path for path in paths if os.path.isdir(path)]  # noqa: PTH112  a name of any bytes
     return [name for path in named for name in names_of(path)]
 
@@ -199,7 +197,6 @@ def remove_files(folder: Path, paths: Sequence[str], monitor: Monitor) -> IndexC
 
 
 def _find(path: str, stored: Mapping[str, str]) -> list[str]:
-    """Return the stored files that a path names: itself, or all in it."""
     locations = set(names_of(path))
     inside = tuple(location.rstrip(os.sep) + os.sep for location in locations)
     return [name for name in stored if name in locations or name.startswith(inside)]

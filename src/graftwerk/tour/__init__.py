@@ -156,7 +156,6 @@ def run(request: requests.Tour, monitor: Monitor) -> TourResult:
 
 
 def _announce(shown: list[_Part], request: requests.Tour, monitor: Monitor) -> None:
-    """Print the chapters and their cost before anything runs."""
     rest = [part.chapter for part in shown if part.html is None]
     if len(rest) < len(shown):
         done = len(shown) - len(rest)
@@ -186,7 +185,6 @@ def _retained(chapter: Chapter, request: requests.Tour) -> _Part:
 
 
 def _build(chapter: Chapter, request: requests.Tour, monitor: Monitor) -> _Part:
-    """Run a chapter and save what the page shows of it."""
     began = time.perf_counter()
     content = chapter.build(request.out, request, monitor)
     html = _environment(request.out).get_template(chapter.template).render(content)
@@ -201,7 +199,6 @@ def _store(chapter: Chapter, request: requests.Tour) -> Path:
 
 
 def _key(request: requests.Tour) -> list[Any]:
-    """Return what a saved chapter depends on."""
     return [__version__, request.model_dump(mode="json"), str(request.out.absolute())]
 
 

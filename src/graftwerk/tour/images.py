@@ -98,7 +98,6 @@ def generate_prompts(
 def _search_images(
     location: Path, common: dict[str, Any], image: str, monitor: Monitor
 ) -> dict[str, Any]:
-    """Index rendered images and search them by text and by image."""
     data, out = location / "scenes", location / "index"
     blocks.run_blocks_render(requests.BlocksRender(count=RENDERED, out=data, **common), monitor)
     captions = _captions(data)
@@ -122,7 +121,6 @@ def _search_images(
 
 
 def _classify_images(location: Path, common: dict[str, Any], monitor: Monitor) -> dict[str, Any]:
-    """Classify rendered images of one object (zero-shot)."""
     data = location / "objects"
     blocks.run_blocks_render(
         requests.BlocksRender(count=CLASSIFIED, objects=1, out=data, **common), monitor
@@ -146,7 +144,6 @@ def _classify_images(location: Path, common: dict[str, Any], monitor: Monitor) -
 
 
 def _captions(data: Path) -> dict[str, str]:
-    """Captions of a rendered data set, by the absolute path of the image."""
     rows = json_objects(data / "train" / "metadata.jsonl")
     train = (data / "train").resolve()
     return {str(train / row["file_name"]): str(row["caption"]) for _, row in rows}
@@ -176,7 +173,6 @@ def conditions(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[s
 
 
 def _photograph() -> str | None:
-    """Path of the photograph; None where scikit-learn came without it."""
     package, inner = _PHOTOGRAPH
     found = importlib.util.find_spec(package)
     locations = found.submodule_search_locations if found is not None else None

@@ -167,7 +167,6 @@ def _whole_control(
 
 
 def _maps(location: Path, request: requests.Tour, kinds: Sequence[str]) -> dict[str, Path]:
-    """Exact conditions of the scene."""
     maps = {kind: location / f"{kind}.png" for kind in kinds}
     for kind, path in maps.items():
         requested = requests.MakeCondition(
@@ -207,7 +206,6 @@ def _circle() -> Image.Image:
 def _trained(
     location: Path, request: requests.Tour, monitor: Monitor
 ) -> tuple[requests.ControlTrain, ControlTrained]:
-    """Train a branch until it starts to follow its condition."""
     common: dict[str, Any] = {"seed": request.seed, "device": request.device}
     scenes = location / "scenes"
     requested = requests.BlocksRender(count=SCENES, out=scenes, **common)
@@ -227,7 +225,6 @@ def _trained(
 
 
 def _ablation(out: Path, request: requests.Tour, monitor: Monitor) -> Ablation:
-    """Run trainings that are far too short, to show what an ablation writes."""
     monitor.advance()
     requested = requests.ControlAblation(
         out=out,
@@ -287,7 +284,6 @@ def train_style(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[
 
 
 def _write_foggy(folder: Path, sheet: Path) -> None:
-    """Write foggy scenes with their captions, and a contact sheet of some of them."""
     folder.mkdir(parents=True)
     rows, images = [], []
     for number in range(FOGGY):

@@ -88,7 +88,6 @@ def _embedded(request: requests.Tour, monitor: Monitor) -> dict[str, Any]:
 
 
 def _answer(answer: Answer) -> dict[str, Any]:
-    """Return an answer with its timings as fractions, for the bar on the page."""
     total = sum(answer.seconds.values()) or 1.0
     steps = [
         {"name": name, "milliseconds": seconds * 1000, "share": 100 * seconds / total}

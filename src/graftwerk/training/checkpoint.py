@@ -121,7 +121,6 @@ def require_same(folder: Path, configuration: Mapping[str, Any]) -> None:
 
 
 def _differing(former: Mapping[str, Any], requested: Mapping[str, Any]) -> list[str]:
-    """Describe the differences; those within a mapping are listed separately."""
     words: list[str] = []
     for key in sorted(former.keys() | requested.keys()):
         there, now = former.get(key), requested.get(key)

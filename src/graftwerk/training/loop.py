@@ -135,7 +135,6 @@ class _Training:
                 yield begin_item + part * size, size
 
     def _step(self, batches: Iterator[tuple[int, Any]]) -> None:
-        """Take one optimizer step, unless the gradients are not finite."""
         state, plan = self._state, self._plan
         rate = plan.rate_at(state.step)
         began = time.monotonic()
@@ -175,7 +174,6 @@ class _Training:
             )
 
     def _gradients(self, batches: Iterator[tuple[int, Any]]) -> tuple[float, Mapping[str, Tensor]]:
-        """Compute the gradients of a step; return its loss, averaged over all processes."""
         state, plan, device = self._state, self._plan, self._state.device
         state.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=device)
@@ -203,7 +201,6 @@ class _Training:
         return None
 
     def _save(self) -> None:
-        """Write a checkpoint and the plot, and report progress."""
         state, plan = self._state, self._plan
         if self._losses:
             self._last_loss = sum(self._losses) / len(self._losses)

@@ -125,6 +125,44 @@ def test_the_table_options_of_the_fit_hold_for_predictions(tmp_path, tiny):
     assert [one.label for one in own.predictions] == [one.label for one in said.predictions]
 
 
+def test_a_table_that_is_written_otherwise_than_that_of_the_fit(tmp_path, tiny):
+    rows = sentences(60)
+    text = "text~label\n" + "".join(f"{t} café~{label}\n" for t, label in rows)
+    (tmp_path / "a.csv").write_text(text, "cp1250")
+    fit = Fit(
+        data=str(tmp_path / "a.csv"),
+        model=str(tiny),
+        out=tmp_path / "fit",
+        encoding="cp1250",
+        separator="~",
+    )
+    run_fit(fit, Silent())
+    said = ask(tmp_path / "fit", tmp_path / "a.csv")
+    assert "CP1250, separated by '~'" in said.tables[0]
+    (tmp_path / "b.csv").write_text(text.replace("~", "|"))
+    own = ask(tmp_path / "fit", tmp_path / "b.csv", out=tmp_path / "p.csv")
+    assert "UTF-8, separated by pipe" in own.tables[0]
+    assert "café" in (tmp_path / "p.csv").read_text()
+    assert [one.label for one in own.predictions] == [one.label for one in said.predictions]
+
+
+def test_a_header_read_as_data_because_the_fit_had_none_is_reported(tmp_path, tiny):
+    (tmp_path / "a.csv").write_text("".join(f"{t},{label}\n" for t, label in sentences(60)))
+    fit = Fit(
+        data=str(tmp_path / "a.csv"),
+        model=str(tiny),
+        out=tmp_path / "fit",
+        target="2",
+        header=False,
+    )
+    run_fit(fit, Silent())
+    (tmp_path / "b.csv").write_text("text,label\n" + (tmp_path / "a.csv").read_text())
+    said = ask(tmp_path / "fit", tmp_path / "b.csv")
+    assert len(said.predictions) == 61
+    assert any("first row is read as data, as in the fit" in note for note in said.notes)
+    assert not any("first row" in note for note in ask(tmp_path / "fit", tmp_path / "a.csv").notes)
+
+
 def test_a_class_that_only_the_test_data_have_is_counted(tmp_path, texts, tiny):
     extra = [("red cat dog", "mild"), ("blue cat dog", "mild")]
     test = write_csv(tmp_path / "test.csv", [*sentences(30, seed=9), *extra])

@@ -5,6 +5,7 @@ The count of tables that were read is printed at the end (`pytest -s`).
 
 import json
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow
@@ -15,6 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from graftwerk.data.tables import Reading, read_table
+from graftwerk.data.tables.roles import is_date
 
 FEW, MANY = 400, 10_000
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
@@ -226,6 +228,77 @@ def check_typed(folder, count):
     return counter.counts
 
 
+def grouped(value, group, decimal, indian=False):
+    """A number of two decimals as it is written in a country."""
+    whole, fraction = f"{abs(value):.2f}".split(".")
+    parts = [whole[-3:]] if len(whole) > 3 else [whole]
+    rest, width = whole[: -len(parts[0])], 2 if indian else 3
+    while rest:
+        parts.insert(0, rest[-width:])
+        rest = rest[:-width]
+    return ("-" if value < 0 else "") + group.join(parts) + decimal + fraction
+
+
+# separator, thousands, decimal, form of amounts, form of dates, encoding
+LOCALES = {
+    "United States": (",", ",", ".", "${}", "%m/%d/%Y", "utf-8"),
+    "India": (",", ",", ".", "{}", "%d-%m-%Y", "utf-8"),
+    "Britain": (",", ",", ".", "\u00a3{}", "%d/%m/%Y", "cp1252"),
+    "Germany": (";", ".", ",", "{} \u20ac", "%d.%m.%Y", "cp1252"),
+    "France": (";", "\u202f", ",", "{}\xa0\u20ac", "%d/%m/%Y", "utf-8-sig"),
+    "Switzerland": (";", "\u2019", ".", "CHF {}", "%d.%m.%Y", "utf-16"),
+    "Sweden": (";", "\xa0", ",", "{} kr", "%Y-%m-%d", "cp1252"),
+    "Poland": (";", " ", ",", "{} z\u0142", "%d.%m.%Y", "utf-16-le"),
+    "Japan": ("\t", ",", ".", "\xa5{}", "%Y/%m/%d", "utf-8"),
+    "Brazil": (";", ".", ",", "R${}", "%d/%m/%Y", "utf-8"),
+    "percent": (";", "", ",", "{} %", "%d %b %Y", "utf-32"),
+}
+
+
+def check_locales(folder, count):
+    """Numbers, amounts and dates as spreadsheets of several countries write them, below a title."""
+    counter = Counter()
+
+    @repeated(count)
+    @given(st.data())
+    def check(data):
+        name = data.draw(st.sampled_from(sorted(LOCALES)))
+        separator, group, decimal, amount, dates, encoding = LOCALES[name]
+        size = data.draw(st.integers(6, 12))
+        known = data.draw(
+            st.lists(st.integers(-(10**9), 10**9), min_size=size, max_size=size, unique=True)
+        )
+        days = data.draw(st.lists(st.integers(0, 9_999), min_size=size, max_size=size))
+        rows = [
+            [
+                f"the room number {n} was {LABELS[n % 3]}",
+                grouped(value / 100, group, decimal, name == "India"),
+                amount.format(grouped(abs(value) / 100, group, decimal, name == "India")),
+                (date(2000, 1, 1) + timedelta(day)).strftime(dates),
+            ]
+            for n, (value, day) in enumerate(zip(known, days, strict=True))
+        ]
+        header = ["text", "change", "amount", "day"]
+        ending = data.draw(st.sampled_from(ENDINGS))
+        above = data.draw(st.sampled_from(["", "Report of the hotels", "# exported"]))
+        text = write_csv(Written(header, rows, 0), separator, ending, data.draw(st.booleans()))
+        path = folder / "t.csv"
+        path.write_bytes((above + ending * bool(above) + text).encode(encoding))
+        table = read_table(path)
+        assert list(table.columns) == header, table.dialect
+        assert list(map(list, zip(*table.columns.values(), strict=True))) == rows
+        assert [round(float(v) * 100) for v in table.numbers("change")] == known
+        assert [round(float(v) * 100) for v in table.numbers("amount")] == [*map(abs, known)]
+        assert is_date("day", table.column("day"))
+        notes = [note for note in table.notes if "above the header" in note]
+        assert bool(notes) == bool(above)
+        counter.add(name)
+
+    check()
+    counter.tell()
+    return counter.counts
+
+
 def write_arrow_folder(folder, columns):
     """What `datasets.save_to_disk` writes."""
     folder.mkdir(exist_ok=True)
@@ -239,12 +312,15 @@ def write_arrow_folder(folder, columns):
     (folder / "state.json").write_text(json.dumps(state))
 
 
-@pytest.mark.parametrize("check", [check_delimited, check_tabs, check_typed])
+CHECKS = [check_delimited, check_tabs, check_typed, check_locales]
+
+
+@pytest.mark.parametrize("check", CHECKS)
 def test_tables_are_read_back(tmp_path, check):
-    assert sum(check(tmp_path, FEW // 3).values()) >= FEW // 3
+    assert sum(check(tmp_path, FEW // 4).values()) >= FEW // 4
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("check", [check_delimited, check_tabs, check_typed])
+@pytest.mark.parametrize("check", CHECKS)
 def test_many_tables_are_read_back(tmp_path, check):
-    assert sum(check(tmp_path, MANY // 3 + 1).values()) >= MANY // 3
+    assert sum(check(tmp_path, MANY // 4).values()) >= MANY // 4

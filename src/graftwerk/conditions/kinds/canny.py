@@ -299,7 +299,6 @@ def thin(
 def _thresholds(
     ridges: Sequence[np.ndarray], settings: CannySettings
 ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-    """Both thresholds of each image, by the heights of its ridges."""
     count = len(ridges)
     if settings.unit == "absolute":
         return np.full(count, settings.low), np.full(count, settings.high)
@@ -369,7 +368,6 @@ def _grey(values: Float64[np.ndarray, "h w"]) -> Tile:
 
 
 def _directions(angles: Float64[np.ndarray, "h w"], strength: Float64[np.ndarray, "h w"]) -> Tile:
-    """Show direction as hue, brighter for larger gradients."""
     from PIL import Image
 
     hue = np.rint((angles / (2 * np.pi) % 1) * 255)

@@ -78,7 +78,6 @@ def _vote(
 
 @compiled
 def _longest_run(runs: Bool[np.ndarray, " r"]) -> tuple[int, int]:
-    """Return start and length of the longest run with gaps of at most `_GAP` pixels."""
     start, last, best, length = 0, -_GAP - 2, 0, 0
     for location in range(len(runs)):
         if runs[location]:

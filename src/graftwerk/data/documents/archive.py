@@ -140,7 +140,6 @@ class Archive:
 
 
 def _local(key: str) -> str:
-    """Return an attribute's name without namespace, but with `r:` for names of relations."""
     namespace, _, name = key.rpartition(" ")
     return f"r:{name}" if namespace.endswith("/relationships") else name
 

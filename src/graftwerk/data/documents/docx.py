@@ -62,7 +62,6 @@ class Styles(Handler):
         return next((self._hidden[one] for one in self._line(style) if one in self._hidden), False)
 
     def _line(self, style: str) -> list[str]:
-        """Return a style and its ancestors, nearest first."""
         seen: dict[str, None] = {}
         while style and style not in seen:
             seen[style] = None

@@ -17,15 +17,12 @@ if TYPE_CHECKING:
 
 _TABLES = "data.documents.tables:"
 _TEXTS = ("data.documents.text:", "data.documents.html:")
-# extension -> module and function
-_PARSERS = {  # each takes the path, for messages, and the content
-    ".md": "data.documents.text:read_markdown",
-    ".markdown": "data.documents.text:read_markdown",
-    ".txt": "data.documents.text:read_plain",
-    ".log": "data.documents.text:read_plain",
+# extension -> module and function, which takes the path, for messages, and the content
+_PARSERS = {
+    **dict.fromkeys((".md", ".markdown"), "data.documents.text:read_markdown"),
+    **dict.fromkeys((".txt", ".log"), "data.documents.text:read_plain"),
     ".rst": "data.documents.text:read_rst",
-    ".html": "data.documents.html:read_html",
-    ".htm": "data.documents.html:read_html",
+    **dict.fromkeys((".html", ".htm"), "data.documents.html:read_html"),
     ".pdf": "data.documents.pdf:read_pdf",
     ".docx": "data.documents.docx:read_docx",
     ".pptx": "data.documents.presentation:read_pptx",
@@ -34,22 +31,13 @@ _PARSERS = {  # each takes the path, for messages, and the content
     ".eml": "data.documents.mixed:read_eml",
     ".ipynb": "data.documents.mixed:read_ipynb",
     ".rtf": "data.documents.rtf:read_rtf",
-    ".csv": "data.documents.tables:read_csv",
-    ".tsv": "data.documents.tables:read_csv",
-    ".xlsx": "data.documents.tables:read_csv",
+    **dict.fromkeys((".csv", ".tsv", ".xlsx"), "data.documents.tables:read_csv"),
     ".jsonl": "data.documents.tables:read_jsonl",
     ".parquet": "data.documents.tables:read_parquet",
-    ".png": "data.images:image_document",
-    ".jpg": "data.images:image_document",
-    ".jpeg": "data.images:image_document",
-    ".webp": "data.images:image_document",
-    ".gif": "data.images:image_document",
-    ".bmp": "data.images:image_document",
-    ".tif": "data.images:image_document",
-    ".tiff": "data.images:image_document",
-    ".heic": "data.images:image_document",
-    ".heif": "data.images:image_document",
-    ".avif": "data.images:image_document",
+    **dict.fromkeys(
+        ".png .jpg .jpeg .webp .gif .bmp .tif .tiff .heic .heif .avif".split(),  # noqa: SIM905
+        "data.images:image_document",
+    ),
 }
 _ZIPPED = tuple(f"data.documents.{name}" for name in ("docx", "presentation", "opendocument"))
 SUFFIXES = tuple(sorted(_PARSERS))

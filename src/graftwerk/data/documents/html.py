@@ -68,7 +68,6 @@ def read_page(text: str, assembly: Assembly, number: int | None = None) -> None:
 
 
 def _hidden(parser: "LexborHTMLParser") -> set[int]:
-    """Return the elements that the page's own style rules hide."""
     from selectolax.lexbor import SelectolaxError
 
     shown: dict[int, tuple[int, bool]] = {}  # by element: specificity of the rule, and visibility
@@ -101,7 +100,6 @@ def _is_visible(declarations: str) -> bool | None:
 
 
 def _rules(parser: "LexborHTMLParser") -> Iterator[tuple[str, bool]]:
-    """Yield selectors of the page's style sheets that set the visibility of elements."""
     left = _MOST_RULES
     for style in parser.css("style"):
         sheet = _COMMENT.sub(" ", (style.text() or "")[:_STYLE_CHARACTERS])

@@ -85,7 +85,6 @@ def read_eml(path: str, content: bytes) -> Document:
 
 
 def _content(part: MIMEPart, assembly: Assembly) -> str:
-    """Return the text of a part, as Windows-1252 if its declared encoding does not fit."""
     payload = part.get_payload(decode=True)
     body = payload if isinstance(payload, bytes) else b""
     try:
@@ -145,7 +144,6 @@ def _output(output: Any) -> str | None:
 
 
 def _joined(lines: Any) -> str:
-    """Return a text that is given as a string or as a list of lines."""
     if isinstance(lines, list):
         lines = "".join(line for line in lines if isinstance(line, str))
     return lines.translate({0: "\ufffd"}) if isinstance(lines, str) else ""

@@ -20,7 +20,6 @@ _MOST_SPACES = 100
 
 
 def _hidden_styles(archive: Archive, part: str) -> Iterator[str]:
-    """Yield the styles that hide their text."""
     style = ""
     for name, attributes in archive.elements(part, "style", "text-properties"):
         if name == "style":

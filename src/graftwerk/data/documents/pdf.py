@@ -138,7 +138,6 @@ def _pages(numbers: list[int]) -> str:
 
 
 def _annotations(page: "PageObject", assembly: Assembly) -> Iterator[str]:
-    """Yield the values of a page's form fields, and its notes."""
     for reference in (_value(page, "/Annots") or [])[:_ANNOTATIONS]:
         found = reference.get_object()
         kind = _value(found, "/Subtype")

@@ -123,7 +123,6 @@ class _Reader:
             self._state = self._states.pop()
 
     def _word(self, word: bytes, number: bytes | None) -> int:
-        """Process a control word; return the number of data bytes that follow it."""
         value = int(number) if number else None
         state = self._state
         starred, self._starred = self._starred, False

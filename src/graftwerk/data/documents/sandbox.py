@@ -20,11 +20,10 @@ from typing import IO, TYPE_CHECKING, Any
 from ... import files, limits
 from ...errors import BadFile, BadInput, LimitExceeded
 from .. import raw
-from ..images import decode_image, read_image
+from ..images import decode_image
 from ..tables import AS_FOUND, Reading
 from . import formats
 from .document import Block, Document
-from .formats import IMAGES, SUFFIXES, is_image_path, refuse_missing, size_and_hash
 from .worker import LENGTH_BYTES
 
 if TYPE_CHECKING:
@@ -171,7 +170,6 @@ def _descriptor(pipe: IO[bytes] | None) -> int:
 
 
 def _receive(worker: "subprocess.Popen[bytes]", count: int, deadline: float) -> bytes:
-    """Read `count` bytes of the worker's reply before `deadline`."""
     descriptor = _descriptor(worker.stdout)
     received = bytearray()
     with selectors.DefaultSelector() as selector:
@@ -220,17 +218,3 @@ def _result(path: str, reply: dict[str, Any]) -> Document | BadInput:
     notes = tuple(str(note) for note in reply.get("notes", ()))
     dialect = str(reply.get("dialect", ""))
     return Document(path, kind, text, tuple(blocks), content_hash, notes, dialect)
-
-
-__all__ = [
-    "IMAGES",
-    "SUFFIXES",
-    "Block",
-    "Document",
-    "Reader",
-    "decode_image",
-    "is_image_path",
-    "read_image",
-    "refuse_missing",
-    "size_and_hash",
-]

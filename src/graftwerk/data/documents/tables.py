@@ -29,7 +29,6 @@ def read_csv(path: str, content: bytes, reading: Reading = AS_FOUND) -> Document
 
 
 def _unnamed(sheet: Sheet) -> list[str]:
-    """Return a note on rows with more cells than the header."""
     if sheet.header is None:
         return []
     long = [

@@ -114,7 +114,6 @@ def find_paragraphs(text: str) -> tuple[Block, ...]:
 
 
 def _paragraphs(text: str) -> Iterator[tuple[int, int, int]]:
-    """Yield start, end and first line of each run of lines."""
     begin = last = first = 0
     for number, (start, end) in enumerate(_lines(text), 1):
         line = text[start:end]
@@ -130,7 +129,6 @@ def _paragraphs(text: str) -> Iterator[tuple[int, int, int]]:
 
 
 def _split_title(text: str, paragraphs: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """Split off a title from the first paragraph if no blank line follows it."""
     for start, end, line in paragraphs[:1]:
         parts = _LINE_END.split(text[start:end], maxsplit=1)
         if len(parts) == 2 and len(parts[0]) <= _SHORT_TITLE and _is_title(parts[0].rstrip()):
@@ -216,7 +214,6 @@ def _hash_heading(line: str) -> tuple[int, str] | None:
 
 
 def _underlined_title(lines: list[str]) -> str:
-    """Return the heading formed by these lines above an underline; empty if there is none."""
     if not lines or len(lines) > 2 or _NO_TITLE.match(lines[0]):
         return ""
     title = " ".join(line.strip() for line in lines)
@@ -245,7 +242,6 @@ def find_rst(text: str) -> tuple[Block, ...]:
 
 
 def _rst_title(lines: list[str], underline: str) -> tuple[str, str]:
-    """Return style and text of the heading in `lines` and `underline`; empty if none."""
     if len(underline) > _SPECIAL_LINE or not _RST_UNDERLINE.match(underline):
         return "", ""
     underline = underline.rstrip()

@@ -44,7 +44,6 @@ def main() -> None:
 
 
 def _answer(requested: Any) -> dict[str, Any]:
-    """Read the file of a request: a path, or a path with parsing options for tables."""
     path, predicted = requested if isinstance(requested, list) else (requested, None)
     try:
         document = formats.parse(path, None if predicted is None else Reading(**predicted))

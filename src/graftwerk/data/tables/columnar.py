@@ -112,7 +112,6 @@ def read_arrow_folder(path: Path) -> Table:
 
 
 def _parts(path: Path) -> list[Path]:
-    """Return the files of an Arrow folder."""
     state = files.read_json(path / ARROW_STATE)
     listed = state.get("_data_files") if isinstance(state, dict) else None
     names = [one.get("filename") for one in listed or () if isinstance(one, dict)]

@@ -205,7 +205,6 @@ class _Cells:
 
 
 def _with_quoting(text: str, begin: int, line: int, separator: str, suffix: str) -> Parsed:
-    """Parse with the quoting that fits the whole text."""
 
     def attempt(quoting: Quoting) -> Parsed:
         dialect, findings = Dialect(separator, quoting), Findings()
@@ -239,9 +238,6 @@ def _require_whole_rows(text: str, parsed: Parsed) -> None:
 
     Each line of such a row, read on its own, has as many cells as a row, and a value that its
     column also has elsewhere.
-
-    Raises:
-        UnclosedQuote: there is one.
     """
     separator = parsed.dialect.separator
     broken = [row for row in parsed.rows if row.last > row.line]
@@ -281,12 +277,7 @@ def _find_separator(text: str, begin: int, suffix: str) -> str:
 
 
 def _score(sample: str, separator: str, cut: bool) -> tuple[float, bool, float, int] | None:
-    """Return how well a separator explains a sample; None if it gives no columns.
-
-    Returns:
-        Share of rows that have the usual number of cells, whether the separator is not followed by
-        a space, share of cells that contain no other separator, and the number of cells.
-    """
+    """Return how well a separator explains a sample; None if it gives no columns."""
     rows: list[list[str]] = []
     whole = True
     findings = Findings()

@@ -116,7 +116,6 @@ def _is_run(numbers: Sequence[int]) -> bool:
 
 
 def _looks_like_names(first: Sequence[str]) -> bool:
-    """Whether the cells are short, all different, and none is a number."""
     names = [cell for cell in first if cell]
     return len(set(names)) == len(names) and not any(
         len(cell) > _LONGEST_NAME or is_localized(cell) for cell in names

@@ -42,6 +42,11 @@ class NumberFormat:
         return f"{column}: numbers are read as in {written!r} = {read}{hint}"
 
 
+def rounded(value: float) -> str:
+    """Return a number with six significant digits, and with all digits before its point."""
+    return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.0f}"
+
+
 def is_plain(value: Any) -> bool:
     """Whether Python parses a value as a number."""
     if isinstance(value, bool):

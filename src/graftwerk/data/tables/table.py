@@ -7,7 +7,7 @@ nothing is dropped or changed without being reported in one of them.
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,17 +37,32 @@ class Reading:
         separator: between cells.
         decimal: decimal separator, `.` or `,`.
         encoding: of a text file.
+        usual_separator: between cells of a file that shows none, as in former data.
+        usual_decimal: decimal separator of numbers that do not show it, as in former data.
+        usual_encoding: encoding of a file that is not Unicode, as of former data.
+        former: whether `header` is that of former data.
     """
 
     header: bool | None = None
     separator: str | None = None
     decimal: str | None = None
     encoding: str | None = None
+    usual_separator: str | None = None
+    usual_decimal: str | None = None
+    usual_encoding: str | None = None
+    former: bool = False
 
-    def otherwise(self, other: "Reading") -> "Reading":
-        """Return these options, with those of `other` for the ones that are None."""
-        pairs = zip(astuple(self), astuple(other), strict=True)
-        return Reading(*(other if own is None else own for own, other in pairs))
+    def otherwise(self, former: "Reading") -> "Reading":
+        """Return these options, with those of former data for what this file does not show."""
+        without = self.header is None and former.header is False
+        return replace(
+            self,
+            header=False if without else self.header,
+            usual_separator=former.separator,
+            usual_decimal=former.decimal,
+            usual_encoding=former.encoding,
+            former=without,
+        )
 
 
 AS_FOUND = Reading()
@@ -157,7 +172,7 @@ def read_table(
 
         content = raw.read_bytes(str(path), limits.DATA_FILE)
         read = read_json if suffix == ".json" else read_json_lines
-        table = read(path, *raw.decode(content, path.name, reading.encoding))
+        table = read(path, *_decode(content, path.name, reading))
     elif suffix in SUFFIXES:
         content = raw.read_bytes(str(path), limits.DATA_FILE)
         sheets = read_sheets(path.name, content, reading, known)
@@ -202,8 +217,10 @@ def read_sheets(
         from .workbook import read_workbook
 
         return read_workbook(name, content, reading, known)
-    text, encoding = raw.decode(content, name, reading.encoding)
+    text, encoding = _decode(content, name, reading)
     parsed = parse(text, name, suffix, reading.separator)
+    if not parsed.dialect.separator and (reading.usual_separator or "\n") in text:
+        parsed = parse(text, name, suffix, reading.usual_separator)
     require_rows(name, len(parsed.rows))
     rows = [row.cells for row in parsed.rows]
     lines = [row.line for row in parsed.rows]
@@ -212,9 +229,15 @@ def read_sheets(
     if header is not None and _lacks_a_name(header, rows):
         header = ["", *header]
     words = _describe(parsed, encoding, header, len(rows))
+    if reading.former and len(rows) > 1 and has_header(rows):
+        above.append("the first row is read as data, as in the fit (--header: it names columns)")
     notes = [*above, *_notes_of(parsed.findings, encoding, reading), *_ragged(rows, lines, width)]
     shown = parsed.dialect.separator
     return [Sheet(name, header, rows, lines, "line", words, tuple(notes), shown)]
+
+
+def _decode(content: bytes, name: str, reading: Reading) -> tuple[str, str]:
+    return raw.decode(content, name, reading.encoding, reading.usual_encoding)
 
 
 def split_header(
@@ -237,7 +260,6 @@ def split_header(
 
 
 def _rows_above(rows: Sequence[Sequence[Any]], known: Sequence[str]) -> int:
-    """Return how many rows stand above the header."""
     counts = [sum(bool(str(cell).strip()) for cell in row) for row in rows]
     first = next((n for n, count in enumerate(counts[:_TITLES]) if count > 1), 0)
     if known and not _names_all(rows[0], known):
@@ -248,7 +270,6 @@ def _rows_above(rows: Sequence[Sequence[Any]], known: Sequence[str]) -> int:
 
 
 def _names_all(first: Sequence[Any], known: Sequence[str]) -> bool:
-    """Whether a row contains all the expected column names."""
     if not known or all(map(str.isdecimal, known)):  # column numbers of a table without a header
         return False
     return set(known) <= {str(cell).strip() for cell in first}
@@ -350,18 +371,20 @@ def _as_table(
         names, renamed = name_columns(sheet.header, width)
         notes += renamed
     columns = {name: [row[location] for row in sheet.rows] for location, name in enumerate(names)}
-    formats = _formats(columns, sheet.separator, reading.decimal)
+    formats = _formats(columns, sheet.separator, reading)
     locations = [f"{sheet.unit} {line}" for line in sheet.lines]
     return Table(path, columns, locations, sheet.dialect, tuple(notes), formats)
 
 
 def _formats(
-    columns: Mapping[str, Sequence[Any]], separator: str, decimal: str | None
+    columns: Mapping[str, Sequence[Any]], separator: str, reading: Reading
 ) -> dict[str, NumberFormat]:
     """Return the number formats of columns that need one; sure columns decide unsure ones."""
     values = {name: [v for v in column if not is_missing(v)] for name, column in columns.items()}
+    decimal = reading.decimal
     found = {name: find_format(column, separator, decimal) for name, column in values.items()}
     marks = {one.decimal for one in found.values() if one is not None and not one.unsure}
+    marks = marks or {mark for mark in [reading.usual_decimal] if mark}
     if len(marks) == 1:
         others = next(iter(marks))
         for name, one in found.items():

@@ -32,7 +32,6 @@ _TRUTHS = {"1": 1, "1.0": 1, "true": 1, "yes": 1, "0": 0, "0.0": 0, "false": 0, 
 
 
 def _truth(cell: Any) -> int | None:
-    """Return 1 or 0 for a cell that tells whether a label holds; None for any other."""
     return _TRUTHS.get(str(cell).strip().lower())
 
 

@@ -142,7 +142,6 @@ def _sheet(name: str, sheet: Any, reading: Reading, known: Sequence[str]) -> She
 
 
 def _require_cells(name: str, count: int) -> None:
-    """Refuse a sheet that is made too wide by a cell far to the right."""
     if count > limits.SHEET_CELLS:
         raise LimitExceeded(
             f"{name!r} has a sheet of more than {limits.SHEET_CELLS:,} cells, empty ones included.",
@@ -167,7 +166,6 @@ def _value(cell: Any, errors: Counter[str]) -> Any:
 
 
 def _without_value(content: bytes, sheets: Sequence[Sheet]) -> int:
-    """Count the formulas without a stored result."""
     import openpyxl
 
     def cells(values: bool) -> Any:

@@ -150,9 +150,6 @@ def _fill_template(name: str, tokenizer: Any, text: str) -> str:
     """Return a text in the model's chat template.
 
     The template is a program that came with the model, so it gets a deadline and a little memory.
-
-    Raises:
-        BadFile: the template fails, or takes more time or memory than any does.
     """
     message = [{"role": "user", "content": text}]
     hint = "Take another model, or correct chat_template in its tokenizer_config.json."

@@ -170,7 +170,6 @@ class ServerWriter:
             )
 
     def _piece_of(self, event: bytes) -> tuple[str, bool]:
-        """Return the text of one event, and whether the event ends the reply."""
         content = self._object(event)
         choices = content.get("choices")
         if choices == []:  # usage figures
@@ -215,7 +214,6 @@ class ServerWriter:
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Yield the lines that each chunk completes; the rest of the last one comes at the end."""
     held = b""
     for chunk in chunks:
         *lines, held = (held + chunk).split(b"\n")

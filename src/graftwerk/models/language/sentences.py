@@ -77,7 +77,6 @@ def _punctuation_cuts(text: str) -> list[int]:
 
 
 def _ends_sentence(text: str, start: int, end: int) -> bool:
-    """Whether the punctuation `start:end` ends a sentence."""
     if text[start] in "。！？":
         return True
     if end < len(text) and not text[end].isspace():
@@ -96,7 +95,6 @@ def _ends_sentence(text: str, start: int, end: int) -> bool:
 
 
 def _is_abbreviation(token: str, following: str) -> bool:
-    """Whether the full stop after `token` marks an abbreviation, not the end of a sentence."""
     bare = token.lstrip("\"'“‘«([*_-–—/")
     folded = bare.lower()
     starts = following.lower() in _STARTERS
@@ -190,6 +188,14 @@ _IRREGULAR = {
 _SUFFIXES = ("ations", "ation", "ments", "ment", "ings", "ing", "ies", "ied", "es", "ed", "ly", "s")
 
 
+# Chinese characters, katakana, Thai, Lao, Khmer, Burmese; hiragana is mostly grammar
+_UNSPACED = re.compile(
+    "[\u3400-\u9fff\uf900-\ufaff]+|[\u30a1-\u30ff]+|[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]+"
+)
+_HIRAGANA = re.compile("[\u3040-\u309f]+")
+_ASKED = frozenset(
+    "什么 甚麼 怎么 怎麼 哪里 哪裡 多少 几点 幾點 何時 何処 誰 何 谁 是 在 的 吗 嗎 有".split()
+)
 # a word divided at the ends of lines; its parts may be words too
 DIVIDED = re.compile(
     r"(?<![^\W\d_])[^\W\d_]++(?:[-\u2010\xad][^\S\r\n]*(?:\r\n|\r|\n)[^\S\r\n]*[^\W\d_]+)+"
@@ -230,14 +236,23 @@ def stem(word: str) -> str:
     return word
 
 
+def _parts(word: str) -> list[str]:
+    """Return a word, or pairs of letters, which stand for words in scripts without spaces."""
+    runs = _UNSPACED.findall(word)
+    rest = _HIRAGANA.sub(" ", _UNSPACED.sub(" ", word)).split()
+    pairs = [run[n : n + 2] for run in runs for n in range(max(1, len(run) - 1))]
+    return [*pairs, *rest] or [word]
+
+
 def content_stems(text: str) -> frozenset[str]:
     """Return the stems of the content words of `text`; for divided words also of the whole."""
     if "\n" in text:
         text = DIVIDED.sub(lambda found: f"{found[0]} {joined(found)}", text)
     return frozenset(
         stem(word)
-        for word in split_words(text)
-        if word not in _FUNCTION_WORDS and word not in _NEGATIONS
+        for whole in split_words(text)
+        for word in ([whole] if whole.isascii() else _parts(whole))
+        if word not in _FUNCTION_WORDS and word not in _NEGATIONS and word not in _ASKED
     )
 
 

@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 
 
 def run_embed(request: Embed, monitor: Monitor) -> Embedding:
-    """Embed the inputs in order.
-
-    Raises:
-        BadInput: an input the encoder does not read, or an ending that cannot be written.
-        NoRoom: the vectors cannot be written.
-    """
+    """Embed the inputs in order."""
     write = _writer(request.out) if request.out is not None else None
     folders.require_outside(request.inputs, *(() if request.out is None else (request.out,)))
     encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)
@@ -68,11 +63,7 @@ def _open(item: Item, converted: ImageNotes) -> "str | Image":
 
 
 def _writer(path: Path) -> Callable[[Sequence[str], Vectors], bytes]:
-    """Return the function that writes the format given by the extension of `path`.
-
-    Raises:
-        UnknownName: it is none of those known.
-    """
+    """Return the function that writes the format given by the extension of `path`."""
     known = {".npy": _as_npy, ".parquet": _as_parquet}
     if path.suffix not in known:
         raise UnknownName("ending of the output file", path.suffix, known)

@@ -31,16 +31,7 @@ if TYPE_CHECKING:
 
 
 def run_generate(request: Generate, monitor: Monitor) -> Generation:
-    """Generate images; each is written as soon as its batch is done.
-
-    Raises:
-        BadInput: a sampler, size, step count or model that is not possible, or an image to
-            repeat that holds no request; most of it is told before a network is loaded.
-        WrongBase: the model of the image to repeat is another one now.
-        Damaged: a weight file is cut short.
-        NoRoom: the out folder cannot be written.
-        Cancelled: the monitor stopped it; finished images are kept.
-    """
+    """Generate images; each is written as soon as its batch is done."""
     begin = time.perf_counter()
     record = None if request.from_ is None else read_record(request.from_)
     requested = request if record is None else _repeated(request, record)
@@ -179,11 +170,7 @@ def _repeated(request: Generate, record: Record) -> Generate:
 
 
 def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor) -> None:
-    """Report why the repetition may differ from the image.
-
-    Raises:
-        WrongBase: the model is another one now, and the caller did not name it.
-    """
+    """Report why the repetition may differ from the image."""
     was, controls = record.request, job.controls.fingerprints
     for steering in (
         Steering("lora", ("lora",), was.lora, record.loras, job.loras),
@@ -213,11 +200,7 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
 
 
 def _groups(request: Generate, record: Record | None, job: "Job") -> "list[Group]":
-    """Return the batches to generate; for a repetition, the recorded batch of the image.
-
-    Raises:
-        BadFile: the record's batch is larger than any that is drawn.
-    """
+    """Return the batches to generate; for a repetition, the recorded batch of the image."""
     from ..diffusion.sampling import largest_batch
     from ..generation.job import Group
 

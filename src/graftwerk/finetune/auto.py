@@ -41,9 +41,6 @@ def choose(
         minutes: total budget.
         folder: folder for the runs.
         monitor: informed about progress.
-
-    Raises:
-        BadInput: too few examples to validate on.
     """
     deadline = time.monotonic() + 60 * minutes
     begin = time.perf_counter()

@@ -114,14 +114,7 @@ class WritingTask:
 
 
 def train_on_text(job: TrainingJob, monitor: Monitor) -> tuple[LoraTraining, Tokens, int]:
-    """Train, measure and save; return the result, the tokens, and the folder's size in bytes.
-
-    Raises:
-        BadInput: text or model cannot be used.
-        Diverged: the loss is not finite any more.
-        Cancelled: stopped; running it again goes on.
-        NoRoom: the folder cannot be written.
-    """
+    """Train, measure and save; return the result, the tokens, and the folder's size in bytes."""
     out = job.out.absolute()
     require_free(out, job.text, job.model)
     text = _read(job.text)
@@ -165,11 +158,7 @@ def _read(path: Path) -> str:
 
 
 def _cut(text: str, tokenizer: Any, network: Any, path: Path) -> Tokens:
-    """Split a text's tokens into a large part to learn from and a held-out end.
-
-    Raises:
-        BadInput: the text is too short for that.
-    """
+    """Split a text's tokens into a large part to learn from and a held-out end."""
     with quiet():
         ids = torch.tensor(tokenizer(text)["input_ids"], dtype=torch.long)
     first = math.ceil(len(ids) * (1 - _HELD_OUT))

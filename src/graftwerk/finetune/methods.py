@@ -104,11 +104,7 @@ def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> 
 
 
 def sweep_layers(problem: Problem, monitor: Monitor) -> tuple[Problem, Sequence[Trial]]:
-    """Return the problem on the hidden layer, or all, with the best score on held-out folds.
-
-    Raises:
-        BadInput: the model has no hidden layers that can be taken.
-    """
+    """Return the problem on the hidden layer, or all, with the best score on held-out folds."""
     import time
 
     trials, problems = [], []

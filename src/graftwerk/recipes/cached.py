@@ -77,9 +77,6 @@ def open_latents(
         scenes: to encode, in order.
         device: where it runs.
         monitor: shows progress.
-
-    Raises:
-        NoRoom, Cancelled, Damaged: see `arrays.open_chunks`.
     """
 
     def make(span: range) -> Tensor:
@@ -105,9 +102,6 @@ def open_states(
         scenes: to caption, one caption each.
         dropped: share of captions with missing parts.
         monitor: shows progress.
-
-    Raises:
-        NoRoom, Cancelled, Damaged: see `arrays.open_chunks`.
     """
 
     def make(span: range) -> Tensor:
@@ -142,9 +136,6 @@ def open_captions(scenes: Scenes, dropped: float, monitor: Monitor) -> Captions:
         scenes: to caption.
         dropped: share of captions with missing parts.
         monitor: shows progress.
-
-    Raises:
-        NoRoom, Cancelled, Damaged: see `arrays.open_chunks`.
     """
     tokenizer = make_tokenizer()
 

@@ -178,11 +178,7 @@ def _network(sizes: Sizes, parts: Parts) -> Any:
 
 
 def _finished(folder: Path, autoencoder: nn.Module) -> Any:
-    """Load the U-Net of a finished pipeline to train it further.
-
-    Raises:
-        WrongBase: it was trained on the latents of another autoencoder.
-    """
+    """Load the U-Net of a finished pipeline to train it further."""
     made_on, received = latents_identity(folder / "vae"), LatentSpace(autoencoder).identity
     if made_on != received:
         raise WrongBase(

@@ -13,6 +13,7 @@ from .base import (
     Mode,
     PathField,
     PathText,
+    R_co,
     Request,
     TableRequest,
     path_field,
@@ -22,16 +23,9 @@ if TYPE_CHECKING:
     import graftwerk.rag.results  # noqa: F401  named in brackets below
 
 
-class Ask(Request["graftwerk.rag.results.Answer"]):
-    """Answer a question from an index, with citations that are checked against their source."""
+class AnswerRequest(Request[R_co]):
+    """What may be said of how questions are answered."""
 
-    question: str = Field(
-        min_length=1,
-        max_length=limits.QUESTION_CHARACTERS,
-        description="the question",
-        json_schema_extra=POSITIONAL,
-    )
-    index: IndexFolder = path_field(DEFAULT_INDEX)
     k: HitCount = Field(
         default=5, description="passages offered to the writer; 0: the bare question"
     )
@@ -55,6 +49,30 @@ class Ask(Request["graftwerk.rag.results.Answer"]):
         description="answerability threshold to use instead of the calibrated one",
     )
     show_prompt: bool = Field(default=False, description="show the prompt as it was sent")
+
+
+class Ask(AnswerRequest["graftwerk.rag.results.Answer"]):
+    """Answer a question from an index, with citations that are checked against their source."""
+
+    question: str = Field(
+        min_length=1,
+        max_length=limits.QUESTION_CHARACTERS,
+        description="the question",
+        json_schema_extra=POSITIONAL,
+    )
+    index: IndexFolder = path_field(DEFAULT_INDEX)
+
+
+class Chat(AnswerRequest["graftwerk.rag.results.ChatResult"]):
+    """Answer questions in turn, of which each may lean on those before it."""
+
+    index: IndexFolder = path_field(
+        DEFAULT_INDEX, description="folder of the index", json_schema_extra=POSITIONAL
+    )
+    questions: list[str] = Field(
+        default=[],
+        description="the questions, may be given again; default: one a line on standard input",
+    )
 
 
 class Calibrate(TableRequest["graftwerk.rag.results.Calibration"]):

@@ -57,11 +57,7 @@ def pack_bits(vectors: Vectors) -> UInt64[np.ndarray, "w n"]:
 def write_snapshot(
     folder: Path, stamp: str, ids: Int64[np.ndarray, " n"], vectors: Vectors
 ) -> None:
-    """Replace the snapshot by a new one; open memory maps of the old one stay valid.
-
-    Raises:
-        NoRoom: the disk is full or the folder cannot be written.
-    """
+    """Replace the snapshot by a new one; open memory maps of the old one stay valid."""
     from safetensors.numpy import save_file
 
     tensors = {"ids": ids, "vectors": np.ascontiguousarray(vectors), "bits": pack_bits(vectors)}

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from .. import folders
 from ..data.tables import reading_of
-from ..errors import BadInput
+from ..errors import BadInput, Diverged
 from ..finetune.base_model import open_base
-from ..finetune.methods import make_linear, make_tuned, sweep_layers
+from ..finetune.methods import has_network, make_linear, make_tuned, sweep_layers
 from ..finetune.problem import Problem, Source, open_problem
 from ..finetune.results import Trial
 from ..finetune.saved import TRAINING, Made
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _LORA_RATE, _FULL_RATE = 5e-4, 5e-5
 _FEW_TESTS = 20
+_MINUTES, _FEW_MINUTES = 10.0, 2.0  # of auto, and of auto where no method is named
+_FEW_VALIDATED = 30  # validation examples, below which a choice by them is by chance
 
 
 def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
@@ -63,7 +65,7 @@ def source_of(request: Fit | Compare) -> Source:
         balanced=request.balance,
         reading=reading_of(request),
         missing=request.missing,
-        numbers=isinstance(request, Fit) and request.how == "linear",
+        numbers=isinstance(request, Fit) and request.how in {None, "linear"},
     )
 
 
@@ -92,9 +94,9 @@ def require_options(request: Fit) -> None:
     Raises:
         BadInput: such an option is set; it is named.
     """
-    if request.sweep and request.how != "linear":
+    if request.sweep and request.how not in {None, "linear"}:
         raise BadInput("--sweep is for --how linear.", "Leave it out, or name --layer.")
-    if request.layer == "all" and request.how != "linear":
+    if request.layer == "all" and request.how not in {None, "linear"}:
         raise BadInput("--layer all is for --how linear.", "Leave it out, or name one layer.")
 
 
@@ -118,7 +120,10 @@ def fit_problem(
         Cancelled: stopped by the user; the last step of a training is saved.
     """
     tried: Sequence[Trial] = ()
-    if request.how == "linear":
+    how, hows, minutes = request.how, ("lora", "full"), request.minutes or _MINUTES
+    if how is None:
+        how, hows, minutes = _usual(problem, request), ("lora",), request.minutes or _FEW_MINUTES
+    if how == "linear":
         if request.sweep:
             problem, tried = sweep_layers(problem, monitor)
         return problem, make_linear(problem, monitor), tried
@@ -126,18 +131,32 @@ def fit_problem(
     from ..finetune.run import tune
 
     folders.claim(training, TRAINING)
-    if request.how == "auto":
-        methods = [settings_of(request, how) for how in ("lora", "full")]
-        alone = request.learning_rate is None and request.rates == 1
+    if how == "auto":
+        methods = [settings_of(request, one) for one in hows]
+        alone = request.how and request.learning_rate is None and request.rates == 1
         listed = [
             one
             for method in methods
             for one in (usual(method) if alone else candidates(method, request.rates))
         ]
-        made, tried = choose(problem, listed, request.minutes, training, monitor)
+        try:
+            made, tried = choose(problem, listed, minutes, training, monitor)
+        except (BadInput, Diverged) as error:
+            if request.how is not None:
+                raise
+            monitor.note(f"lora was tried and left out: {error}")
+            made = make_linear(problem, monitor)
         return problem, made, tried
-    run = tune(problem, settings_of(request, request.how), training, monitor)
+    run = tune(problem, settings_of(request, how), training, monitor)
     return problem, make_tuned(problem, run, training, monitor), tried
+
+
+def _usual(problem: Problem, request: Fit) -> str:
+    """Return the method where none is named: one whose choice the data can support."""
+    few = len(problem.split.validation) < _FEW_VALIDATED
+    if request.sweep or request.layer == "all" or few or not has_network(problem):
+        return "linear"
+    return "auto"
 
 
 def settings_of(request: Fit | Compare, how: str) -> "Settings":

@@ -146,18 +146,22 @@ class Fit(
         description="take this hidden layer instead of the last (0: embeddings), or all, joined "
         "(all: with --how linear)",
     )
-    how: Literal["linear", "lora", "full", "auto"] = Field(
-        default="linear",
+    how: Literal["linear", "lora", "full", "auto"] | None = Field(
+        default=None,
         description="linear: a head on frozen features; lora: small updates; full: all weights; "
-        "auto: the cheapest that is as good as the best within --minutes",
+        "auto: the cheapest that is as good as the best within --minutes; default: auto of linear "
+        "and lora, and linear for numbers of a table and where examples are few",
     )
     out: Output[PathField] = Field(description="folder to write; new, empty, or a former result")
     sweep: Advanced[bool] = Field(
         default=False,
         description="try every hidden layer, and all joined, and keep the best (linear)",
     )
-    minutes: Training[float] = Field(
-        default=10.0, gt=0, le=limits.TRAINING_MINUTES, description="time that auto may spend"
+    minutes: Training[float | None] = Field(
+        default=None,
+        gt=0,
+        le=limits.TRAINING_MINUTES,
+        description="time that auto may spend; default: 10, and 2 without --how",
     )
     steps: Training[int] = Field(
         default=400,

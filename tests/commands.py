@@ -37,14 +37,15 @@ class Commands:
     def __init__(self) -> None:
         self._forking = Forking("tests.commands")
 
-    def __call__(self, *arguments: str, cwd: Path, **environment: str) -> Outcome:
+    def __call__(self, *arguments: str, cwd: Path, typed: str = "", **environment: str) -> Outcome:
         with tempfile.TemporaryDirectory() as name:
-            out, err = Path(name, "out"), Path(name, "err")
+            given, out, err = (Path(name, part) for part in ("in", "out", "err"))
+            given.write_text(typed)
             status = self._forking.run(
                 arguments=arguments,
                 cwd=str(cwd),
                 environment=os.environ | environment,
-                files=[os.devnull, str(out), str(err)],
+                files=[str(given), str(out), str(err)],
             )
             return Outcome(os.waitstatus_to_exitcode(status), out.read_text(), err.read_text())
 

@@ -172,3 +172,6 @@ class Recorder:
 
     def chart(self, figures: Any) -> None:
         raise AssertionError("nothing to chart")
+
+    def show(self, report: Any) -> None:
+        raise AssertionError("nothing to show")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .diffusion.img2img import inpainted
     from .library import samplers
     from .library.adapters import ClassGuide, ControlNet, Guide, ImageGuide, Lora, TextGuide
+    from .library.chat import Conversation
     from .library.comparing import compare
     from .library.controlnet import train_controlnet
     from .library.encoder import Encoder, load_encoder
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from .library.inversion import invert
     from .library.pipeline import GeneratedImages, Pipeline
     from .library.probing import probe
-    from .requests.ask import Ask, Calibrate
+    from .requests.ask import Ask, Calibrate, Chat
     from .requests.base import R_co, Request
     from .requests.blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
     from .requests.classify import Classify
@@ -59,6 +60,7 @@ _OBJECTS: dict[str, str] = {
     "ClassGuide": "library.adapters",
     "Classifier": "library.estimators",
     "ControlNet": "library.adapters",
+    "Conversation": "library.chat",
     "Encoder": "library.encoder",
     "ForecastValues": "library.forecaster",
     "Forecaster": "library.forecaster",
@@ -93,6 +95,7 @@ __all__ = [
     "BlocksRender",
     "BlocksShow",
     "Calibrate",
+    "Chat",
     "ClassGuide",
     "Classifier",
     "Classify",
@@ -102,6 +105,7 @@ __all__ = [
     "ControlExport",
     "ControlNet",
     "ControlTrain",
+    "Conversation",
     "Embed",
     "Encoder",
     "EvalAlignment",

@@ -20,6 +20,8 @@ from .results import Modality, Passage
 if TYPE_CHECKING:
     import torch
 
+    from .results import Report
+
 
 Vectors = Float32[np.ndarray, "n d"]
 Role = Literal["query", "document"]
@@ -160,6 +162,10 @@ class Monitor(Protocol):
         """The course so far of what is measured meanwhile, by name; NaN where nothing was."""
         ...
 
+    def show(self, report: "Report") -> None:
+        """A part of the result that is finished, such as one turn of a conversation."""
+        ...
+
 
 class Silent:
     """A monitor that says nothing."""
@@ -177,6 +183,9 @@ class Silent:
         """Say nothing."""
 
     def chart(self, figures: Mapping[str, Sequence[float]]) -> None:
+        """Say nothing."""
+
+    def show(self, report: "Report") -> None:
         """Say nothing."""
 
 

@@ -94,6 +94,7 @@ RUN = [
     "graft index verify --repair",
     'graft search "parental leave" -k 3',
     'graft ask "Are we allowed to play foosball during working hours?"',
+    'graft chat --questions "How long is parental leave paid?" --questions "When does it begin?"',
     "graft calibrate questions.jsonl",
     "graft index remove docs/old.md",
     "graft index rebuild",

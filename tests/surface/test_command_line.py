@@ -13,7 +13,7 @@ COMMANDS = [command.words for command in CATALOGUE]
 
 
 def test_the_catalogue_is_complete() -> None:
-    assert len(COMMANDS) == 41
+    assert len(COMMANDS) == 42
     assert len(set(COMMANDS)) == len(COMMANDS)
 
 
@@ -51,7 +51,7 @@ def test_help_documents_every_option_and_key(command, capsys) -> None:
 # texts that may be empty: what a model reads or is asked, and lists that a command takes apart itself
 WORDS = set(
     """blocks caption cfg_interval class_ classes condition content covariates estimator grid guide guide_interval guide_labels
-    inputs insufficient kind labels lora_plus name negative prompt query question sampler scales target
+    inputs insufficient kind labels lora_plus name negative prompt query question questions sampler scales target
     targets templates thresholds time where writer_model control branch""".split()  # noqa: SIM905
 )
 

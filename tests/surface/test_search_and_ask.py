@@ -40,6 +40,20 @@ def test_ask_quotes_the_rule(graft, handbook_index) -> None:
     assert Path(answer["citations"][0]["path"]).name == "office-life.md"
 
 
+def test_chat_reads_questions_from_standard_input(graft, handbook_index) -> None:
+    typed = "How long is parental leave paid in full?\nWhen do I have to announce it?\n"
+    done = graft("chat", "--json", typed=typed, cwd=handbook_index)
+    first, second = done.json["turns"]
+    assert (first["asked"], done.code) == (None, 0) and "16 weeks" in first["answer"]
+    assert second["asked"] == "When do I have to announce parental leave?"
+    shown = graft("chat", typed=typed, cwd=handbook_index).out
+    assert shown.index("16 weeks") < shown.index(
+        "asked: When do I have to announce parental leave?"
+    )
+    assert shown.count("extractive: quotes only") == 2
+    assert shown.endswith("questions: 2, answered: 2\n")
+
+
 def test_ask_abstains(graft, handbook_index) -> None:
     done = graft("ask", CRYPTOCURRENCY, cwd=handbook_index)
     assert done.code == 0

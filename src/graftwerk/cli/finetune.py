@@ -125,6 +125,7 @@ def fit_lines(report: FitResult) -> list[str]:
         f"{report.how} on {_model(report.model)}: {report.parameters:,} numbers learned, "
         f"{report.bytes / 1e6:.2f} MB, {report.seconds:.1f} s",
         f"-> {printable(report.out)}",
+        *(f"not tried: {line}" for line in report.others),
     ]
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from rich.table import Table
 
+    from ..results import Report
+
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 48  # characters of a course
@@ -148,6 +150,18 @@ class Terminal:
     def chart(self, figures: Mapping[str, Sequence[float]]) -> None:
         """Show sparklines of the figures above the progress bar."""
         self._figures = figures
+
+    def show(self, report: "Report") -> None:
+        """Print a part of the result to stdout."""
+        from .show import show
+
+        if self._streams:
+            self._close_bar()
+            with writing():
+                sys.stdout.write("\n\n" if self.streamed else "")
+                show(report, streamed=self.streamed)
+                sys.stdout.write("\n")
+            self.streamed = False
 
     def _view(self) -> "RenderableType":
         from rich.console import Group

@@ -20,7 +20,7 @@ from ..metrics.results import (
 )
 from ..models.results import Classification, ModelList
 from ..probing.results import ReadoutResult
-from ..rag.results import Answer, Calibration, CitationReport
+from ..rag.results import Answer, Calibration, ChatResult, CitationReport
 from ..results import Report
 from ..search.results import Embedding, IndexChange, IndexCheck, IndexState, SearchResult
 from ..text_safety import printable, shortened
@@ -106,6 +106,7 @@ def _(report: IndexCheck) -> list[str]:
 
 def _answer(report: Answer, streamed: bool) -> list[str]:
     lines = [] if report.prompt is None else [_dim("prompt as sent:"), report.prompt, ""]
+    lines += [] if report.asked is None else [_dim(f"asked: {printable(report.asked)}")]
     if report.abstained:
         lines += [
             "not in these documents",
@@ -153,6 +154,12 @@ def _citation(report: CitationReport) -> str:
     span = _bold(printable(" ".join(report.span.split()))) if report.answers >= _LIKELY else ""
     shown = f" ({span})" if span else ""
     return f"{where}  answers the question: {report.answers:.2f}{shown}; {said}"
+
+
+@_lines.register
+def _(report: ChatResult) -> list[str]:
+    answered = sum(not turn.abstained for turn in report.turns)
+    return [_dim(f"questions: {len(report.turns)}, answered: {answered}")]
 
 
 @_lines.register

@@ -68,11 +68,7 @@ class Command:
 
 
 def command_of(request: "Request[Any]") -> Command:
-    """Return the command for a request.
-
-    Raises:
-        TypeError: none does.
-    """
+    """Return the command for a request."""
     kind = type(request)
     for command in CATALOGUE:
         if command.request_name == kind.__name__ and command.request is kind:
@@ -111,6 +107,7 @@ CATALOGUE: tuple[Command, ...] = (
     Command(("index", "rebuild"), "IndexRebuild", "commands.search:run_index_rebuild", "graft index rebuild"),
     Command(("search",), "Search", "commands.search:run_search", 'graft search "parental leave" -k 3'),
     Command(("ask",), "Ask", "commands.ask:run_ask", 'graft ask "Are we allowed to play foosball during working hours?"'),
+    Command(("chat",), "Chat", "commands.ask:run_chat", 'graft chat --questions "How long is parental leave paid?" --questions "When does it begin?"'),
     Command(("embed",), "Embed", "commands.embed:run_embed", 'graft embed "a red cube" "a blue cone" --out vectors.npy'),
     Command(("calibrate",), "Calibrate", "commands.ask:run_calibrate", "graft calibrate questions.jsonl"),
     Command(("eval", "retrieval"), "EvalRetrieval", "commands.evaluate:run_eval_retrieval", "graft eval retrieval paragraphs.json"),

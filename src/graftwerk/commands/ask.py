@@ -1,9 +1,12 @@
-"""`graft ask` and `graft calibrate`: answers from documents, and the answerability threshold.
+"""`graft ask`, `chat` and `calibrate`: answers from documents, and the answerability threshold.
 
 `graft ask` searches, abstains below the answerability threshold, builds the prompt, writes, and
-checks citations. `graft calibrate` sets the threshold of an index.
+checks citations; `graft chat` does so in turn. `graft calibrate` sets the threshold of an index.
 """
 
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +14,11 @@ from typing import Any
 from .. import limits
 from ..data.documents.formats import name_notes
 from ..data.tables import AS_FOUND, Reading, is_table, read_table, reading_of
-from ..errors import BadFile, BadInput
+from ..errors import BadFile, BadInput, WriterFailed
 from ..library.index import Index
 from ..rag.evidence import LEAST_QUESTIONS
-from ..rag.results import Answer, Calibration
-from ..requests.ask import Ask, Calibrate
+from ..rag.results import Answer, Calibration, ChatResult
+from ..requests.ask import Ask, Calibrate, Chat
 from ..types import Monitor
 
 
@@ -27,6 +30,37 @@ def run_ask(request: Ask, monitor: Monitor) -> Answer:
     with Index(request.index, device=request.device) as index:
         answer = index.ask(**request.arguments(), monitor=monitor)
     return answer.model_copy(update={"notes": [*notes, *answer.notes]})
+
+
+def run_chat(request: Chat, monitor: Monitor) -> ChatResult:
+    """Answer questions in turn, and show each answer; at a terminal a failed turn ends nothing."""
+    typed = not request.questions and sys.stdin is not None and sys.stdin.isatty()
+    with Index(request.index, device=request.device) as index:
+        conversation = index.chat(**request.arguments("questions"))
+        index.calibration()  # opens the index and loads the encoder before the first question
+        for question in request.questions or _questions(typed):
+            try:
+                monitor.show(conversation.ask(question, monitor=monitor))
+            except (BadInput, WriterFailed) as error:
+                if not typed:
+                    raise
+                monitor.note(str(error))
+    if not conversation.turns and not typed:
+        raise BadInput("there is no question.", "Write one a line, or pass --questions.")
+    return ChatResult(turns=conversation.turns)
+
+
+def _questions(typed: bool) -> Iterator[str]:
+    """Yield the lines of standard input that are not empty."""
+    if typed:
+        with suppress(EOFError):
+            while True:
+                if line := input("> " if sys.stdout.isatty() else "").strip():
+                    yield line
+    elif sys.stdin is not None:
+        for raw in sys.stdin.buffer:
+            if line := raw.decode("utf-8", "replace").strip("\ufeff \t\r\n"):
+                yield line
 
 
 _FORM = 'Write one object a line: {"question": "...", "answerable": true}'

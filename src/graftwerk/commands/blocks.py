@@ -44,13 +44,7 @@ if TYPE_CHECKING:
 
 
 def run_blocks_render(request: requests.BlocksRender, monitor: Monitor) -> BlocksData:
-    """Render into a temporary folder, which is renamed when it is complete.
-
-    Raises:
-        BadFile: the out folder holds something, or is no folder.
-        NoRoom: the disk is full or cannot be written; nothing is left behind.
-        Cancelled: stopped by the user; nothing is left behind.
-    """
+    """Render into a temporary folder, which is renamed when it is complete."""
     began = time.perf_counter()
     target = request.out.absolute()
     _require_empty(target)
@@ -86,12 +80,7 @@ def _require_empty(target: Path) -> None:
 
 
 def run_blocks_show(request: requests.BlocksShow, monitor: Monitor) -> BlocksSheet:
-    """Render the contact sheet and write it.
-
-    Raises:
-        BadFile: the file to write is not a PNG or a folder.
-        NoRoom: the disk is full or cannot be written.
-    """
+    """Render the contact sheet and write it."""
     if request.out.suffix.lower() != ".png" or request.out.is_dir():
         raise BadFile(f"{request.out} cannot be a PNG file.", "Name a file that ends in .png.")
     monitor.start("drawing")
@@ -114,14 +103,7 @@ def run_blocks_show(request: requests.BlocksShow, monitor: Monitor) -> BlocksShe
 
 
 def run_recipe_eval(request: RecipeEval, monitor: Monitor) -> RecipeEvaluation:
-    """Evaluate a model.
-
-    Raises:
-        UnknownName: no such recipe.
-        BadFile: the folder holds no model.
-        BadInput: it holds a model of another recipe, or a judge is named that is not asked.
-        Damaged: a weight file is cut short.
-    """
+    """Evaluate a model."""
     from ..models.transformers import choose_device
 
     began = time.perf_counter()
@@ -194,16 +176,6 @@ def run_recipe_run(request: RecipeRun, monitor: Monitor) -> RecipeResult:
     """Train, then write the model with its metrics and model card.
 
     Under torchrun every process calls this; only the first one writes.
-
-    Raises:
-        UnknownName: no such recipe.
-        BadInput: a model is named that it has no use for, or the folder holds a training of
-            another configuration.
-        BadFile: the folder holds something else.
-        Damaged: the folder's checkpoints are damaged, all of them.
-        Diverged: the loss is not finite any more.
-        Cancelled: stopped by the user; the last step is kept.
-        NoRoom: something cannot be written.
     """
     from ..models.transformers import choose_device
     from ..training import checkpoint

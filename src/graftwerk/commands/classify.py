@@ -58,12 +58,6 @@ def run_classify(request: Classify, monitor: Monitor) -> Classification | Predic
     Zero-shot, the best label is the one with the nearest prompts. Probabilities are the softmax
     over the labels of cosine x the model's own scale / temperature, or of the head's logits /
     temperature; the temperature is 1 unless one was fitted to labelled images.
-
-    Raises:
-        BadInput: labels, templates or encoder cannot be used, or no image can be read.
-        BadFile: a path does not exist, or a file is malformed.
-        WrongBase: the calibration was made with another encoder.
-        NoRoom: the calibration cannot be written.
     """
     if _are_texts(request):
         return _classify_texts(request, monitor)
@@ -144,11 +138,7 @@ def _reads_texts(request: Classify) -> bool:
 
 
 def require_images_only(request: Classify) -> None:
-    """Refuse options that do not apply to images.
-
-    Raises:
-        BadInput: names them.
-    """
+    """Refuse options that do not apply to images."""
     given = [name for name in ("content", "target", "threshold", "out") if getattr(request, name)]
     if given:
         shown = ", ".join(f"--{name}" for name in given)

@@ -36,13 +36,7 @@ _ALL = "all"
 
 
 def run_condition(request: MakeCondition, monitor: Monitor) -> ConditionResult:
-    """Compute the condition and write it.
-
-    Raises:
-        BadInput: options that contradict each other, or an image that is no map of its kind.
-        BadFile: the image or the estimator cannot be read, or the file to write is not a PNG.
-        NoRoom: the disk is full or cannot be written.
-    """
+    """Compute the condition and write it."""
     begin = time.perf_counter()
     if request.kind not in {_ALL, *CONDITIONS}:
         raise UnknownName("condition", request.kind, (_ALL, *CONDITIONS))
@@ -208,13 +202,7 @@ def run_condition_list(request: ConditionList, monitor: Monitor) -> ConditionKin
 
 
 def run_eval_edges(request: EvalEdges, monitor: Monitor) -> EdgeEvaluation:
-    """Detect edges of each image at every threshold and match them with each person's.
-
-    Raises:
-        BadInput: no image with boundaries, or boundaries of another size or kind.
-        BadFile: a file cannot be read.
-        Cancelled: stopped by the monitor.
-    """
+    """Detect edges of each image at every threshold and match them with each person's."""
     begin = time.perf_counter()
     data = BoundaryData(request.data)
     find = plain_strength if request.plain else edge_strength

@@ -39,14 +39,6 @@ def run_control_ablation(request: ControlAblation, monitor: Monitor) -> Ablation
     """Train every branch with every seed, generate images for every prompt, and compare.
 
     Results that are already in the out folder are not computed again.
-
-    Raises:
-        BadInput: images, captions, conditions or model cannot be used, or the folder holds an
-            ablation of another configuration.
-        Failure: a zero-initialized branch of zeros changes the frozen model's loss.
-        Diverged: a loss is not finite any more.
-        Cancelled: stopped; running it again goes on.
-        NoRoom: the folder cannot be written.
     """
     began = time.perf_counter()
     require_folder(request.out)
@@ -154,15 +146,7 @@ def markdown(report: Ablation) -> str:
 
 
 def run_control_export(request: ControlExport, monitor: Monitor) -> ControlExported:
-    """Write the trained weights, and those shared with the U-Net, into one folder.
-
-    Raises:
-        BadFile: a `ControlNetModel` cannot hold the branch: it is light, or joined to the middle
-            alone, or of a U-Net without prompts.
-        BadInput: there is no such branch, or the out folder is not free.
-        WrongBase: it was made on another model.
-        NoRoom: the out folder cannot be written.
-    """
+    """Write the trained weights, and those shared with the U-Net, into one folder."""
     from ..adapters.manifest import is_replaceable, write_bundle
     from ..controlnet.checkpoint import KIND, read_branch, write_controlnet
     from ..diffusion.pipeline import load_diffusion
@@ -208,15 +192,7 @@ def _folder(request: ControlExport) -> Path:
 
 
 def run_control_train(request: ControlTrain, monitor: Monitor) -> ControlTrained:
-    """Train a branch, or resume its training, and write it with the meter's measurements.
-
-    Raises:
-        BadInput: images, captions, conditions or model cannot be used.
-        Failure: the zero-initialized branch changes the frozen model's loss.
-        Diverged: the loss is not finite any more.
-        Cancelled: stopped; running it again goes on.
-        NoRoom: the folder cannot be written.
-    """
+    """Train a branch, or resume its training, and write it with the meter's measurements."""
     from ..library.controlnet import carry_out
     from ..library.pipeline import Pipeline
 

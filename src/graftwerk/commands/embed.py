@@ -24,12 +24,7 @@ if TYPE_CHECKING:
 
 
 def run_embed(request: Embed, monitor: Monitor) -> Embedding:
-    """Embed the inputs in order.
-
-    Raises:
-        BadInput: an input the encoder does not read, or an ending that cannot be written.
-        NoRoom: the vectors cannot be written.
-    """
+    """Embed the inputs in order."""
     write = _writer(request.out) if request.out is not None else None
     folders.require_outside(request.inputs, *(() if request.out is None else (request.out,)))
     encoder = load_encoder(request.encoder, layer=request.layer, device=request.device)

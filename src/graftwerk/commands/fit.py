@@ -10,7 +10,7 @@ from ..data.load import read_examples
 from ..data.tables import is_table
 from ..data.targets import same_targets
 from ..errors import BadInput, UnknownName
-from ..finetune.methods import baselines
+from ..finetune.methods import baselines, other_methods
 from ..finetune.problem import LEFT_OUT, more_left_out, tell_converted
 from ..finetune.results import (
     FitComparison,
@@ -105,6 +105,7 @@ def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult:
         details=made.details,
         baselines=baselines(problem, monitor),
         tried=list(tried),
+        others=other_methods(problem, made, tried, request.epochs, monitor),
         parameters=made.parameters,
         bytes=size,
         seconds=time.perf_counter() - begin,

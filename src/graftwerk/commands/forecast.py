@@ -25,11 +25,6 @@ def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
 
     The model fitted for the backtest has not seen the values that the backtest forecasts; the
     forecast itself comes from the same model.
-
-    Raises:
-        BadInput: table, series or model cannot be used as given.
-        Diverged: a training's loss is not finite any more.
-        NoRoom: something cannot be written.
     """
     began = time.perf_counter()
     write = _writer(request)

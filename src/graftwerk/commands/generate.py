@@ -31,16 +31,7 @@ if TYPE_CHECKING:
 
 
 def run_generate(request: Generate, monitor: Monitor) -> Generation:
-    """Generate images; each is written as soon as its batch is done.
-
-    Raises:
-        BadInput: a sampler, size, step count or model that is not possible, or an image to
-            repeat that holds no request; most of it is reported before a network is loaded.
-        WrongBase: the model of the image to repeat is another one now.
-        Damaged: a weight file is cut short.
-        NoRoom: the out folder cannot be written.
-        Cancelled: the monitor stopped it; finished images are kept.
-    """
+    """Generate images; each is written as soon as its batch is done."""
     begin = time.perf_counter()
     record = None if request.from_ is None else read_record(request.from_)
     requested = request if record is None else _repeated(request, record)

@@ -24,13 +24,7 @@ if TYPE_CHECKING:
 
 
 def run_guide_check(request: GuideCheck, monitor: Monitor) -> GuideVerdicts:
-    """Run the realism checks.
-
-    Raises:
-        UnknownName: a class that the guide does not have.
-        BadInput: no image can be read, or what real ones look like is not known.
-        WrongBase: the guide reads another latent space.
-    """
+    """Run the realism checks."""
     began = time.perf_counter()
     from ..data.images import ImageNotes, read_image
     from ..data.pixels import stretch
@@ -84,15 +78,7 @@ _PAPER = (
 
 
 def run_guide_sweep(request: GuideSweep, monitor: Monitor) -> GuideSweepReport:
-    """Generate every class at every scale from the same noise, and evaluate.
-
-    Raises:
-        UnknownName: a class that the guide does not have.
-        WrongBase: the guide reads another latent space.
-        BadInput: scales or a model that are not possible.
-        Failure: values overflow at the lowest scale.
-        NoRoom: the out folder cannot be written.
-    """
+    """Generate every class at every scale from the same noise, and evaluate."""
     began = time.perf_counter()
     scales = parse_scales(request.scales)
     require_folder(request.out)
@@ -143,12 +129,7 @@ def _reported(
 
 
 def parse_scales(text: str) -> list[float]:
-    """Parse distinct finite scales, in ascending order.
-
-    Raises:
-        BadInput: something else is written.
-        LimitExceeded: there are too many.
-    """
+    """Parse distinct finite scales, in ascending order."""
     try:
         scales = sorted({float(part) for part in text.split(",")})
     except ValueError:
@@ -225,14 +206,7 @@ _CALLED = {"share": "requested class"}
 
 
 def run_invert(request: Invert, monitor: Monitor) -> Inversion:
-    """Optimize an input, or invert an image; write images, a film strip, and all losses.
-
-    Raises:
-        UnknownName: a class that the classifier does not have.
-        WrongBase: the classifier reads another latent space.
-        BadInput: a target, start or model that is not possible, or a loss that is not finite.
-        NoRoom: the out folder cannot be written.
-    """
+    """Optimize an input, or invert an image; write images, a film strip, and all losses."""
     from ..generation.invert import parse_target
     from ..library.inversion import carry_out, check
     from ..library.pipeline import Pipeline

@@ -21,14 +21,7 @@ _FIT_ONLY = {"how"}  # options of `fit` implied by its name and --task
 
 
 def run_lora_train(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
-    """Train a LoRA on a model's own task from images or a text, and evaluate before and after.
-
-    Raises:
-        BadInput: images, text, model or options cannot be used.
-        Diverged: the loss is not finite any more.
-        Cancelled: stopped by the user; running it again goes on.
-        NoRoom: something cannot be written.
-    """
+    """Train a LoRA on a model's own task from images or a text, and evaluate before and after."""
     if request.task == "generate":
         return _from_images(request, monitor)
     if request.caption is not None:
@@ -37,11 +30,7 @@ def run_lora_train(request: LoraTrain, monitor: Monitor) -> LoraTrainResult:
 
 
 def as_lora_train(request: Fit) -> LoraTrain:
-    """Convert a request of `graft fit --task generate|write` to one of `graft lora train`.
-
-    Raises:
-        BadInput: it has an option that `lora train` does not read; names the first.
-    """
+    """Convert a request of `graft fit --task generate|write` to one of `graft lora train`."""
     if request.how != "lora":
         raise BadInput(
             f"--task {request.task} is not done with --how {request.how}.", "Say --how lora."

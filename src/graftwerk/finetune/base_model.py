@@ -94,12 +94,7 @@ _LOADED: "WeakValueDictionary[tuple[str, str, str], Encode]" = WeakValueDictiona
 
 
 def open_base(name: str, layer: HiddenLayer, device: str) -> Base:
-    """Inspect a model without loading it.
-
-    Raises:
-        BadInput: the name cannot be used, or the model is no encoder.
-        Damaged: a weight file is cut short.
-    """
+    """Inspect a model without loading it."""
     if name == NO_MODEL:
         if layer is not None:
             raise BadInput("there is no model, so it has no layer.", "Leave --layer out.")

@@ -59,11 +59,7 @@ def of_head(name: str, head: LinearHead, problem: Problem) -> PriorTask:
 
 
 def of_words(problem: Problem) -> PriorTask:
-    """Return zero-shot classification of the images' labels as a task.
-
-    Raises:
-        BadInput: the model does not read both images and texts, or the labels are no classes.
-    """
+    """Return zero-shot classification of the images' labels as a task."""
     if problem.targets.task != "class" or problem.examples.kind != "image":
         raise BadInput(
             f"{problem.examples.source} contains no images with a class each.",

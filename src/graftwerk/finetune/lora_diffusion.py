@@ -138,14 +138,7 @@ def weight_of(noise: Noise, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
 def train_on_images(
     job: TrainingJob, monitor: Monitor
 ) -> tuple[LoraTraining, CaptionedImages, int]:
-    """Train, measure and save; return the result, the images, and the folder's size in bytes.
-
-    Raises:
-        BadInput: images, captions or model cannot be used.
-        Diverged: the loss is not finite any more.
-        Cancelled: stopped; running it again goes on.
-        NoRoom: the folder cannot be written.
-    """
+    """Train, measure and save; return the result, the images, and the folder's size in bytes."""
     out = job.out.absolute()
     require_free(out, job.pictures, job.model)
     shown = read_captioned(job.pictures, job.caption)

@@ -75,21 +75,13 @@ def require_free(out: Path, *inputs: str | Path) -> None:
     Args:
         out: the folder.
         inputs: data and model, which must be outside that folder.
-
-    Raises:
-        BadFile: the folder holds something else, something beside it, or input.
     """
     folders.require_outside(inputs, out)
     folders.require_replaceable(out, "fit", verify=_is_trained)
 
 
 def claim(out: Path) -> None:
-    """Mark a folder as that of a training, to be replaced by its result.
-
-    Raises:
-        BadFile: the folder holds something else.
-        NoRoom: it cannot be written.
-    """
+    """Mark a folder as that of a training, to be replaced by its result."""
     folders.claim(out, TRAINING, "fit", verify=_is_trained)
 
 
@@ -121,10 +113,6 @@ def teach(
         steer: zero-initialized adapter, installed in its network.
         measure: returns the network's current losses, on the same samples in every call.
         monitor: informed about progress.
-
-    Raises:
-        Diverged: the loss is not finite any more.
-        Cancelled: stopped; the last step is kept, and running it again goes on.
     """
     import torch
 
@@ -155,11 +143,7 @@ def save_trained(
     content: Mapping[str, Any],
     part: str | None = None,
 ) -> int:
-    """Replace the training's folder by the adapter, log and plot; return the size in bytes.
-
-    Raises:
-        NoRoom: it cannot be written; the training's folder is as it was.
-    """
+    """Replace the training's folder by the adapter, log and plot; return the size in bytes."""
     from ..training.loop import LOG, PLOT
 
     name = str(Path(base_name).absolute()) if Path(base_name).is_dir() else base_name

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import files
+from ..models.encoders import static_base
 from ..types import HiddenLayer, Monitor
 from .base_model import NO_MODEL
 from .linear import fit_linear
@@ -107,12 +108,50 @@ def make_tuned(problem: Problem, run: "Run", folder: Path, monitor: Monitor) -> 
     )
 
 
-def sweep_layers(problem: Problem, monitor: Monitor) -> tuple[Problem, Sequence[Trial]]:
-    """Return the problem on the hidden layer, or all, with the best score on held-out folds.
+def has_network(problem: Problem) -> bool:
+    """Whether there is a network to train, and nothing beside it that only a head reads."""
+    name = problem.base.name
+    return name != NO_MODEL and static_base(name) is None and not problem.examples.numbers
 
-    Raises:
-        BadInput: the model has no hidden layers that can be taken.
+
+def other_methods(
+    problem: Problem, made: Made, tried: Sequence[Trial], epochs: float, monitor: Monitor
+) -> list[str]:
+    """Say what the methods that were not tried would probably give, and what they would cost.
+
+    The cost is counted in the time that the features took: a step takes about three times that of
+    its examples forwards, and an epoch validates twice. Of the score only its bounds are known.
     """
+    if not has_network(problem) or made.test_score is None:
+        return []
+    known = {made.how, *(trial.name.split()[0] for trial in tried)}
+    count = len(problem.examples)
+    seconds = problem.features_seconds(monitor)
+    parts = 3 * len(problem.split.train) + 2 * len(problem.split.validation)
+    minutes = seconds / max(1, count) * epochs * parts / 60
+    score, found = made.test_score, []
+    if made.how in {"lora", "full"} and "linear" not in known:
+        before = float(made.settings["validation_score_of_linear"])
+        after = float(made.settings["validation_score"])
+        found.append(
+            f"linear: {before:.3f} on the validation examples, where {made.how} has {after:.3f}; "
+            f"{seconds:.0f} s (--how linear)"
+        )
+    best = max((trial.score for trial in tried), default=None)
+    for how in ("lora", "full"):
+        if how in known:
+            continue
+        gain = f"{score.name} between {score.value:.3f} and 1, as far as is known"
+        if score.high >= 1:
+            gain = "no gain that this many test examples could show"
+        elif best is not None and how == "full":
+            gain = f"probably near the {best:.3f} that was best on the validation examples"
+        found.append(f"{how}: {gain}; up to about {minutes:.1f} min (--how {how})")
+    return found
+
+
+def sweep_layers(problem: Problem, monitor: Monitor) -> tuple[Problem, Sequence[Trial]]:
+    """Return the problem on the hidden layer, or all, with the best score on held-out folds."""
     import time
 
     trials, problems = [], []

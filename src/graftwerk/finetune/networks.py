@@ -74,11 +74,7 @@ class NetworkEncoder:
         self.trainable, self.steer = trainable, steer
 
     def scale_to(self, scale: float) -> None:
-        """Merge the LoRA weights times `scale`; at 0 the network has its own weights.
-
-        Raises:
-            BadInput: the network has no LoRA, so it is what it is.
-        """
+        """Merge the LoRA weights times `scale`; at 0 the network has its own weights."""
         if self.steer is not None:
             if scale != self.steer.scale:
                 self.steer.unmerge()
@@ -101,12 +97,7 @@ class NetworkEncoder:
 
 
 def load_tuned(bundle: Bundle, base: Base) -> NetworkEncoder:
-    """Load the encoder of a fit by LoRA or full fine-tuning.
-
-    Raises:
-        BadFile: its files do not fit the frozen model.
-        WrongBase: the adapter was made on another one.
-    """
+    """Load the encoder of a fit by LoRA or full fine-tuning."""
     device = choose_device("cpu" if base.device == "auto" else base.device)
     reads = bundle.content["reads"]
     if bundle.kind == "full":

@@ -47,10 +47,6 @@ def features_of(base: Base, examples: Examples, monitor: Monitor) -> tuple[Vecto
 
     Returns:
         The vectors, and the seconds that it took to compute them originally.
-
-    Raises:
-        BadInput: the model cannot be loaded.
-        NoRoom: the cache cannot be written.
     """
     folder, facts = _cached(base, examples, monitor)
     mapped: Vectors = np.load(folder / _FILE, mmap_mode="r", allow_pickle=False)
@@ -214,11 +210,7 @@ def more_left_out(examples: Examples) -> list[str]:
 
 
 def open_problem(base: Base, source: Source, monitor: Monitor) -> Problem:
-    """Read and split the data.
-
-    Raises:
-        BadInput: see `data.load.read_examples` and `data.targets.read_targets`.
-    """
+    """Read and split the data."""
     rows: frozenset[Kind] = frozenset({"row"} if source.numbers and "text" in base.reads else ())
     reads = base.reads | rows
     requested = ColumnChoice(reads, source.target, source.content, source.reading, source.missing)

@@ -118,6 +118,9 @@ class FitResult(Report):
         default=[], description="of a table of numbers: other methods, which are not saved"
     )
     tried: list[Trial] = Field(description="settings tried, best last where one was chosen")
+    others: list[str] = Field(
+        default=[], description="what each method that was not tried would probably give and cost"
+    )
     parameters: int = Field(description="numbers that were learned")
     bytes: int = Field(description="size of the folder beside the frozen model")
     seconds: float = Field(description="wall time")

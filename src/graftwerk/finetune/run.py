@@ -195,12 +195,6 @@ def tune(
         monitor: informed about progress.
         minutes: time limit; 0 to only load the best weights.
         precision: precision of the arithmetic; None for the fastest on the device.
-
-    Raises:
-        BadInput: too few examples to validate on, or the folder holds another run.
-        Diverged: the loss is not finite; the best weights before it stay in the folder.
-        Cancelled: stopped by the user; the last step is kept.
-        NoRoom: something cannot be written.
     """
     if not len(problem.split.validation):
         raise BadInput(

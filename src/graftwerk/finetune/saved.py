@@ -122,9 +122,6 @@ class FittedModel:
                 for the frozen model; a tuned network has learned from others as well.
             scale: scale of everything that was learned; at 0 this is the frozen model, whose scores
                 are all 0.
-
-        Raises:
-            BadInput: another scale than 1 of a fit of all weights.
         """
         if self.how != "linear":
             cast("NetworkEncoder", self._encode).scale_to(scale)
@@ -189,11 +186,7 @@ class Saved:
 
 
 def require_free(out: Path) -> None:
-    """Refuse to overwrite anything but a fit.
-
-    Raises:
-        BadFile: the folder holds something that is no fit, or something beside it.
-    """
+    """Refuse to overwrite anything but a fit."""
     folders.require_replaceable(out, "fit", verify=_is_fit)
 
 
@@ -218,12 +211,7 @@ class Unsaved:
     learned: Sequence[int]
 
     def save(self, out: Path) -> int:
-        """Write the fit atomically; return the folder's size in bytes.
-
-        Raises:
-            BadFile: the folder holds something else; see `require_free`.
-            NoRoom: it cannot be written; what was there is as it was.
-        """
+        """Write the fit atomically; return the folder's size in bytes."""
         from safetensors.numpy import save
 
         base = self.base
@@ -263,12 +251,7 @@ def describe_fit(problem: Problem, made: Made) -> Unsaved:
 
 
 def copy_fit(saved: Bundle, out: Path) -> None:
-    """Copy a saved fit to another folder atomically.
-
-    Raises:
-        BadFile: it is gone, or the other folder holds something else.
-        Damaged: it is not any more what was opened.
-    """
+    """Copy a saved fit to another folder atomically."""
     bundle = read_bundle(saved.folder, saved.kind)
     names = files_of(saved.folder, saved.kind) or set()
     folders.require_outside([saved.folder], out)
@@ -285,11 +268,6 @@ def open_fit(folder: Path, model: str | None, device: str) -> Saved:
         folder: folder that `graft fit` wrote.
         model: current location of the frozen model; None for the recorded one.
         device: device to run on.
-
-    Raises:
-        BadFile: it is no fit, or the frozen model is not there.
-        WrongBase: the frozen model is another one.
-        Damaged: a file does not match its hash.
     """
     from safetensors.numpy import load
 
@@ -339,10 +317,6 @@ def training_location(out: Path) -> Path:
     """Return the folder for the training of a fit, adopting one left by an older version.
 
     Older versions stored a training without a marker, under another name.
-
-    Raises:
-        BadFile: all names for it are taken.
-        NoRoom: the folder cannot be written.
     """
     location = folders.beside(out, TRAINING)
     former = out.with_name(f"{out.name}.{TRAINING}")

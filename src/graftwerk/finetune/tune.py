@@ -54,11 +54,7 @@ class StoredStates:
         self.below.states(sample)  # records the format of a block's output
 
     def fill(self, monitor: Monitor) -> None:
-        """Compute the states unless they are cached.
-
-        Raises:
-            NoRoom: the cache cannot be written.
-        """
+        """Compute the states unless they are cached."""
         problem = self._problem
         identity = f"{_VERSION} {problem.base.fingerprint} {problem.examples.hash} {self._block}"
         name = hashlib.sha256(identity.encode()).hexdigest()[:32]

@@ -41,6 +41,7 @@ from ..data.dataset import Examples, Item, Kind, Row
 from ..data.labels import label_text
 from ..data.targets import Targets, split
 from ..errors import BadFile, BadInput
+from ..finetune.base_model import open_base
 from ..finetune.problem import Problem
 from ..finetune.saved import KINDS, FittedModel, Saved, Unsaved, copy_fit, describe_fit, open_fit
 from ..models.hub import named_by_user
@@ -48,7 +49,6 @@ from ..requests.finetune import Fit
 from ..types import HiddenLayer, Silent
 from .arguments import checked
 from .fitting import (
-    base_of,
     fit_problem,
     note_data,
     note_out_of_distribution,
@@ -192,7 +192,7 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         request = self._request()
         require_options(request)
         with named_by_user([request.model]):
-            base = base_of(request)
+            base = open_base(request.model, request.layer, request.device)
         columns = columns_of(X)
         rows: frozenset[Kind] = frozenset({"row"} if request.how == "linear" else ())
         kind, items = _read(X, columns, base.reads | rows, base.reads)

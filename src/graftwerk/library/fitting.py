@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from .. import folders
 from ..data.tables import reading_of
-from ..errors import BadInput
-from ..finetune.base_model import Base, open_base
-from ..finetune.methods import make_linear, make_tuned, sweep_layers
+from ..errors import BadInput, Diverged
+from ..finetune.base_model import open_base
+from ..finetune.methods import has_network, make_linear, make_tuned, sweep_layers
 from ..finetune.problem import Problem, Source, open_problem
 from ..finetune.results import Trial
 from ..finetune.saved import TRAINING, Made
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _LORA_RATE, _FULL_RATE = 5e-4, 5e-5
 _FEW_TESTS = 20
+_MINUTES, _FEW_MINUTES = 10.0, 2.0  # of auto, and of auto where no method is named
+_FEW_VALIDATED = 30  # validation examples, below which a choice by them is by chance
 
 
 def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
@@ -30,7 +32,7 @@ def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
     Raises:
         BadInput: data, labels or model cannot be used.
     """
-    base = base_of(request)
+    base = open_base(request.model, request.layer, request.device)
     problem = open_problem(base, source_of(request), monitor)
     note_data(problem, monitor)
     facts = problem.facts
@@ -40,22 +42,6 @@ def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
         )
     note_out_of_distribution(problem.unfamiliar(monitor), len(problem.examples), base.name, monitor)
     return problem
-
-
-def base_of(request: Fit | Compare) -> Base:
-    """Open the model of a request.
-
-    A linear head on an image model reads all hidden layers unless one is named: the last alone has
-    discarded much that separates classes other than its own.
-
-    Raises:
-        BadInput: the model or its layer cannot be used.
-    """
-    base = open_base(request.model, request.layer, request.device)
-    linear = isinstance(request, Fit) and request.how == "linear" and not request.sweep
-    if linear and request.layer is None and base.reads == {"image"}:
-        return open_base(request.model, "all", request.device)
-    return base
 
 
 def source_of(request: Fit | Compare) -> Source:
@@ -79,7 +65,7 @@ def source_of(request: Fit | Compare) -> Source:
         balanced=request.balance,
         reading=reading_of(request),
         missing=request.missing,
-        numbers=isinstance(request, Fit) and request.how == "linear",
+        numbers=isinstance(request, Fit) and request.how in {None, "linear"},
     )
 
 
@@ -108,9 +94,9 @@ def require_options(request: Fit) -> None:
     Raises:
         BadInput: such an option is set; it is named.
     """
-    if request.sweep and request.how != "linear":
+    if request.sweep and request.how not in {None, "linear"}:
         raise BadInput("--sweep is for --how linear.", "Leave it out, or name --layer.")
-    if request.layer == "all" and request.how != "linear":
+    if request.layer == "all" and request.how not in {None, "linear"}:
         raise BadInput("--layer all is for --how linear.", "Leave it out, or name one layer.")
 
 
@@ -134,26 +120,56 @@ def fit_problem(
         Cancelled: stopped by the user; the last step of a training is saved.
     """
     tried: Sequence[Trial] = ()
-    if request.how == "linear":
-        if request.sweep:
-            problem, tried = sweep_layers(problem, monitor)
+    how: str | None = request.how
+    hows, minutes = ["lora", "full"], request.minutes or _MINUTES
+    if how is None:
+        how, hows = _usual(problem, request), ["lora"]
+        minutes = request.minutes or _FEW_MINUTES
+    if how == "linear" and request.sweep:
+        problem, tried = sweep_layers(problem, monitor)
         return problem, make_linear(problem, monitor), tried
+    layered = _layered(problem, request)
+    if how == "linear":
+        return layered, make_linear(layered, monitor), tried
     from ..finetune.auto import candidates, choose, usual
     from ..finetune.run import tune
 
     folders.claim(training, TRAINING)
-    if request.how == "auto":
-        methods = [settings_of(request, how) for how in ("lora", "full")]
-        alone = request.learning_rate is None and request.rates == 1
+    if how == "auto":
+        methods = [settings_of(request, one) for one in hows]
+        alone = request.how and request.learning_rate is None and request.rates == 1
         listed = [
             one
             for method in methods
             for one in (usual(method) if alone else candidates(method, request.rates))
         ]
-        made, tried = choose(problem, listed, request.minutes, training, monitor)
-        return problem, made, tried
-    run = tune(problem, settings_of(request, request.how), training, monitor)
+        try:
+            made, tried = choose(problem, layered, listed, minutes, training, monitor)
+        except (BadInput, Diverged) as error:
+            if request.how is not None:
+                raise
+            monitor.note(f"lora was tried and left out: {error}")
+            made = make_linear(layered, monitor)
+        return (layered if made.how == "linear" else problem), made, tried
+    run = tune(problem, settings_of(request, how), training, monitor)
     return problem, make_tuned(problem, run, training, monitor), tried
+
+
+def _layered(problem: Problem, request: Fit) -> Problem:
+    """Return the problem as a linear head reads it: an image model at all layers, if none is named.
+
+    Its last layer alone has discarded much that separates classes other than its own.
+    """
+    joined = request.layer is None and problem.base.reads == {"image"}
+    return problem.at_layer("all") if joined else problem
+
+
+def _usual(problem: Problem, request: Fit) -> str:
+    """Return the method where none is named: one whose choice the data can support."""
+    few = len(problem.split.validation) < _FEW_VALIDATED
+    if request.sweep or request.layer == "all" or few or not has_network(problem):
+        return "linear"
+    return "auto"
 
 
 def settings_of(request: Fit | Compare, how: str) -> "Settings":

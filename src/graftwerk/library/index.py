@@ -14,10 +14,10 @@ from ..models.language import load_writer
 from ..rag.answer import Asker, Stopwatch
 from ..rag.evidence import (
     EVIDENCE_HITS,
-    MEASURE,
     calibrate,
     find_calibration,
-    measure_evidence,
+    find_threshold,
+    measure_all,
     save_calibration,
 )
 from ..rag.results import Answer, Calibration
@@ -33,6 +33,7 @@ from ..search.verify import verify_index
 from ..search.writing import add_files, lasting_name, load_own_encoder, rebuild_index, remove_files
 from ..types import Encoder, Monitor, Writer
 from .arguments import PathArgument, PathArguments, checked, or_silent, path_texts, texts
+from .chat import Conversation
 
 
 class Index:
@@ -200,11 +201,31 @@ class Index:
             show_prompt=show_prompt,
             seed=seed,
         )
-        with watch.time("open"), self._reading() as opened:
+        with watch.time("open"):
+            asker = self._asker(request, writer)
+        return asker.ask(request.question, or_silent(monitor), watch)
+
+    def chat(self, *, writer: str | Writer = "extractive", **options: Any) -> Conversation:
+        """Return a new conversation, whose questions may lean on those before them.
+
+        Args:
+            writer: as in `ask`; a language model also rewrites questions.
+            **options: the other options of `ask`, for all questions.
+
+        Raises:
+            BadValue: an option is out of range, or there is no such option.
+        """
+        name = writer if isinstance(writer, str) else writer.name
+        ask = partial(checked, Ask, index=self.folder, writer=name, **options)
+        ask(question="?")  # refuses bad options now
+        return Conversation(ask, partial(self._asker, writer=writer))
+
+    def _asker(self, request: Ask, writer: str | Writer) -> Asker:
+        with self._reading() as opened:
             _, reader = self._caching_encoders(opened)
             writes = self._load_writer(request, reader) if isinstance(writer, str) else writer
-            threshold, line, measure = self._threshold(request, reader)
-        asker = Asker(
+            threshold, line, measure = find_threshold(request, reader)
+        return Asker(
             find=partial(self._find_texts, k=request.k, mode=request.mode, where=request.where),
             reader=reader,
             writer=writes,
@@ -215,15 +236,9 @@ class Index:
             show_prompt=request.show_prompt,
             measure=measure,
         )
-        return asker.ask(request.question, or_silent(monitor), watch)
 
     def status(self) -> IndexState:
-        """Return the contents of the index and the encoder that made it.
-
-        Raises:
-            BadFile: there is no index.
-            Damaged: its database cannot be read.
-        """
+        """Return the contents of the index and the encoder that made it."""
         with self._reading() as opened:
             try:
                 _, calibrated = self._calibration(opened)
@@ -281,7 +296,6 @@ class Index:
             BadInput: there is no file to read, or none that can be stored in a new index.
             BadFile: a path does not exist, or the folder cannot be an index.
             WrongBase: the index was made with another encoder.
-            Busy: another process writes to it for too long.
             NoRoom: the disk is full; files stored before are intact.
             Cancelled: stopped by the monitor; files stored before remain.
         """
@@ -300,7 +314,6 @@ class Index:
 
         Raises:
             BadFile: there is no index, or none of the paths is in it.
-            Busy: another process writes to it for too long.
             NoRoom: the folder cannot be written; nothing was removed.
         """
         request = checked(IndexRemove, paths=path_texts(paths), index=self.folder)
@@ -327,7 +340,6 @@ class Index:
         Raises:
             BadFile: there is no index, or the encoder cannot be loaded.
             BadInput: the encoder reads none of its files, or one is named with `upgrade`.
-            Busy: another process writes to it for too long.
             NoRoom: the disk is full; the index is unchanged.
             Cancelled: stopped by the monitor; the index is unchanged.
         """
@@ -357,7 +369,6 @@ class Index:
         Raises:
             BadFile: there is no index.
             Damaged: its database cannot be opened, so it cannot be repaired.
-            Busy: another process writes to it for too long.
         """
         self._require_open()
         return verify_index(
@@ -385,17 +396,12 @@ class Index:
         Raises:
             BadInput: too few questions of a kind.
         """
-        kinds = [list(answerable), list(unanswerable)]
         checked(Calibrate, file="-", index=self.folder, false_answer_rate=false_answer_rate)
         listener = or_silent(monitor)
-        listener.start("measuring evidence", sum(map(len, kinds)))
-        scores: list[list[float]] = [[], []]
         with self._reading() as opened:
             _, reader = self._caching_encoders(opened)
-        for questions, found in zip(kinds, scores, strict=True):
-            for question in questions:
-                found.append(measure_evidence(question, self._find_texts(question), reader))
-                listener.advance()
+        kinds = (list(answerable), list(unanswerable))
+        scores = measure_all(kinds, self._find_texts, reader, listener)
         made = calibrate(scores[0], scores[1], false_answer_rate, reader, source)
         save_calibration(self.folder, made)
         return made
@@ -490,11 +496,3 @@ class Index:
                 )
             self._writer = key, made
         return self._writer[1]
-
-    def _threshold(self, request: Ask, reader: Encoder) -> tuple[float, str, int]:
-        if request.k == 0:
-            return 0.0, "none: with -k 0 no documents are looked at", MEASURE
-        if request.evidence is not None:
-            return request.evidence, "given with --evidence", MEASURE
-        found, line = find_calibration(self.folder, reader)
-        return (found.floor, line, found.measure) if found else (0.0, line, MEASURE)

@@ -14,9 +14,6 @@ def frechet_distance(a: Float32[np.ndarray, "n d"], b: Float32[np.ndarray, "m d"
 
     Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash
     Equilibrium", 2017. It decreases with the size of the sets, so only compare sets of equal size.
-
-    Raises:
-        ValueError: a set has fewer than two rows.
     """
     if min(len(a), len(b)) < 2:
         raise ValueError(f"sets of {len(a)} and {len(b)} rows have no covariance")
@@ -40,9 +37,6 @@ def inside(
     Assessing Generative Models", 2019, equation 1. The share of generated images inside the
     manifold of the real ones is the precision; the share of real ones inside that of the generated
     ones is the recall.
-
-    Raises:
-        ValueError: the manifold has too few rows.
     """
     if len(manifold) <= _NEIGHBOURS:
         raise ValueError(f"a manifold of {len(manifold)} rows; more than {_NEIGHBOURS} are needed")

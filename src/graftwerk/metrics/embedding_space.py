@@ -74,9 +74,6 @@ def anisotropy(vectors: Vectors) -> float:
     """Return the mean cosine of two different vectors, over all pairs (Ethayarajh 2019).
 
     0 if directions are uniform, 1 if all vectors are the same.
-
-    Raises:
-        ValueError: fewer than two vectors.
     """
     if len(vectors) < 2:
         raise ValueError("a pair needs two vectors")
@@ -86,11 +83,7 @@ def anisotropy(vectors: Vectors) -> float:
 
 
 def nearest(vectors: Vectors, k: int) -> Int64[np.ndarray, "n k"]:
-    """Return the indices of the `k` nearest other vectors of each, in no order.
-
-    Raises:
-        ValueError: there are not `k` others.
-    """
+    """Return the indices of the `k` nearest other vectors of each, in no order."""
     if not 1 <= k < len(vectors):
         raise ValueError(f"{len(vectors)} vectors have no {k} neighbours each")
     found = np.empty((len(vectors), k), dtype=np.int64)

@@ -75,11 +75,7 @@ def retrieval_figures(ranks: Sequence[int | None]) -> RetrievalFigures:
 def correlations(
     cosines: Float[np.ndarray, " n"], scores: Float[np.ndarray, " n"]
 ) -> tuple[float, float]:
-    """Return Spearman's and Pearson's correlation of cosines and scores, each -1 to 1.
-
-    Raises:
-        BadInput: one side is constant, so there is no order to compare.
-    """
+    """Return Spearman's and Pearson's correlation of cosines and scores, each -1 to 1."""
     from scipy.stats import pearsonr, spearmanr
 
     for values, name in ((scores, "scores"), (cosines, "cosines")):

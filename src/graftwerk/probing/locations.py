@@ -64,12 +64,7 @@ class EncoderLayer:
 
 
 def open_encoder_location(name: str, layer: int | None, device: str) -> EncoderLayer:
-    """Open an image encoder.
-
-    Raises:
-        BadInput: the model does not read images, or the layer is out of range.
-        Damaged: a weight file is truncated.
-    """
+    """Open an image encoder."""
     root: Path = model_folder(name)
     recipe = read_recipe(root)
     if recipe.transformer.model_type not in IMAGE_MODELS:
@@ -195,12 +190,7 @@ def is_pipeline(name: str) -> bool:
 
 
 def open_location(name: str, at: At, sigma: float, device: str) -> Location:
-    """Open a diffusion pipeline, or for `latent` just an autoencoder.
-
-    Raises:
-        BadInput: the model has no such layer.
-        Damaged: a weight file is truncated.
-    """
+    """Open a diffusion pipeline, or for `latent` just an autoencoder."""
     folder = locate(name)
     if (folder / "config.json").is_file():
         return _open_autoencoder(name, folder, at, device)

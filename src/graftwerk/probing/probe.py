@@ -112,11 +112,7 @@ def _moved(
 def open_study(
     location: Location | EncoderLayer, known: ProbeTargets, count: int, seed: int, monitor: Monitor
 ) -> Study:
-    """Load the first `count` images and compute the model's activations for them.
-
-    Raises:
-        BadInput: an image cannot be read.
-    """
+    """Load the first `count` images and compute the model's activations for them."""
     known = ProbeTargets(known.paths[:count], known.names, known.values[:count], known.left_out)
     monitor.start("reading images", len(known.paths))
     rows = []

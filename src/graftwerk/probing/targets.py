@@ -46,9 +46,6 @@ def read_known(folder: Path, targets: Sequence[str], objects: int) -> ProbeTarge
         targets: of `SCENE_TARGETS`, or numeric columns of the table.
         objects: only use scenes with this many objects. Targets of an object refer to the leftmost
             one; for `keypoints` it must be a person.
-
-    Raises:
-        BadInput: the folder or a target does not exist, or no image is left.
     """
     rows = read_image_tables(folder).rows if folder.is_dir() else ()
     if not rows:
@@ -80,11 +77,7 @@ def read_known(folder: Path, targets: Sequence[str], objects: int) -> ProbeTarge
 
 
 def require_enough(known: ProbeTargets, targets: Sequence[str], objects: int) -> None:
-    """Refuse too few images for a linear probe before a model is loaded.
-
-    Raises:
-        BadInput: fewer than `FEWEST`; says how many were skipped, and why.
-    """
+    """Refuse too few images for a linear probe before a model is loaded."""
     count = len(known.paths)
     if count >= FEWEST:
         return

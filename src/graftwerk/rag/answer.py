@@ -76,12 +76,7 @@ class Asker:
     measure: int = MEASURE
 
     def ask(self, question: str, monitor: Monitor, watch: Stopwatch) -> Answer:
-        """Search, abstain or prompt and write, check.
-
-        Raises:
-            BadInput: the question does not fit the budget, or there is nothing to quote.
-            WriterFailed: the writer gave no whole answer.
-        """
+        """Search, abstain or prompt and write, check."""
         require_room(question, self.budget, self.writer.count_tokens)
         hits: Sequence[Hit] = ()
         evidence = 0.0

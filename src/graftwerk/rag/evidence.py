@@ -13,7 +13,7 @@ Calibrations of version 1 were made without the lead, and are held to the eviden
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,8 +32,9 @@ from ..models.language.sentences import (
     rarity,
     split_sentences,
 )
+from ..requests.ask import Ask
 from ..search.results import Hit
-from ..types import Encoder, Source
+from ..types import Encoder, Monitor, Source
 from .results import Calibration
 
 FILE_NAME = "calibration.json"
@@ -63,9 +64,6 @@ def calibrate(
         false_answer_rate: share of the latter that may be answered, 0 to 1.
         encoder: what it holds for.
         source: as shown to the user.
-
-    Raises:
-        BadInput: fewer than `LEAST_QUESTIONS` of a kind.
     """
     for kind, scores in (("answerable", answerable), ("unanswerable", unanswerable)):
         if len(scores) < LEAST_QUESTIONS:
@@ -141,6 +139,16 @@ def find_calibration(folder: Path, encoder: Encoder) -> tuple[Calibration | None
     )
 
 
+def find_threshold(request: Ask, encoder: Encoder) -> tuple[float, str, int]:
+    """Return the threshold for a question, a line about its origin, and the evidence's version."""
+    if request.k == 0:
+        return 0.0, "none: with -k 0 no documents are looked at", MEASURE
+    if request.evidence is not None:
+        return request.evidence, "given with --evidence", MEASURE
+    found, line = find_calibration(request.index, encoder)
+    return (found.floor, line, found.measure) if found else (0.0, line, MEASURE)
+
+
 def describe(calibration: Calibration) -> str:
     """Describe the calibration in one line: its source and its promise."""
     return (
@@ -186,6 +194,23 @@ def measure_evidence(
         weight * value for weight, value in zip(COEFFICIENTS[measure], features, strict=True)
     )
     return 1.0 / (1.0 + math.exp(-logit))
+
+
+def measure_all(
+    kinds: Sequence[Sequence[str]],
+    find: Callable[[str], Sequence[Hit]],
+    encoder: Encoder,
+    monitor: Monitor,
+) -> list[list[float]]:
+    """Return the evidence for the questions of each kind."""
+    monitor.start("measuring evidence", sum(map(len, kinds)))
+    scores: list[list[float]] = []
+    for questions in kinds:
+        scores.append([])
+        for question in questions:
+            scores[-1].append(measure_evidence(question, find(question), encoder))
+            monitor.advance()
+    return scores
 
 
 def find_features(question: str, hits: Sequence[Hit], encoder: Encoder) -> Features:

@@ -81,10 +81,6 @@ def build_prompt(question: str, context: RetrievedContext) -> tuple[Prompt, tupl
 
     Returns:
         The prompt, and everything that did not reach it.
-
-    Raises:
-        BadInput: the question alone is longer than the budget, or no passage fits beside it; a
-            question with passages is never sent without them in silence.
     """
     require_room(question, context.budget, context.count_tokens)
     if not context.passages:
@@ -101,11 +97,7 @@ def build_prompt(question: str, context: RetrievedContext) -> tuple[Prompt, tupl
 
 
 def require_room(question: str, budget: int, count_tokens: Callable[[str], int]) -> None:
-    """Refuse a question that is longer than the budget of the whole prompt.
-
-    Raises:
-        BadInput: it is.
-    """
+    """Refuse a question that is longer than the budget of the whole prompt."""
     tokens = count_tokens(question)
     if tokens > budget:
         raise BadInput(
@@ -235,9 +227,6 @@ def clean_reply(pieces: Iterable[str], citations: KnownCitations) -> Iterator[st
 
     The order matters: a control character may hide a citation, and taking a citation out may join
     `!` and `[` to an image.
-
-    Raises:
-        WriterFailed: the reply is longer than `limits.REPLY_CHARACTERS`.
     """
     visible = rewrite(_limited(pieces), strip_controls, UNFINISHED_ESCAPE)
     known = rewrite(visible, citations.clean, _UNFINISHED_CITATION)

@@ -65,6 +65,11 @@ class Answer(Report):
     """What `ask` answered."""
 
     question: str = Field(description="the question")
+    asked: str | None = Field(
+        default=None,
+        description="the question that was really asked, where one of a conversation was made to "
+        "stand alone; null where it is the question itself",
+    )
     answer: str = Field(description="the answer; empty when abstained")
     abstained: bool = Field(
         description="true when the evidence was below the floor, or the writer found no answer"
@@ -119,6 +124,12 @@ class Answer(Report):
         missing = ", ".join(self.not_in_passages)
         remark = f"<p>not in the passages: {as_html(missing)}</p>" if missing else ""
         return f"<p>{shown}</p>{table}{remark}"
+
+
+class ChatResult(Report):
+    """What `chat` answered."""
+
+    turns: list[Answer] = Field(description="the answer of each turn, in order")
 
 
 class Calibration(Report):

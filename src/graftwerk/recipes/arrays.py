@@ -62,11 +62,6 @@ def open_chunks(
         doing: name of the task for the monitor.
         make: computes the rows of a range of scenes.
         monitor: shows progress.
-
-    Raises:
-        NoRoom: the cache folder cannot be written.
-        Cancelled: stopped by the monitor; complete files are kept.
-        Damaged: a file has unexpected content.
     """
     from filelock import FileLock
 

@@ -151,9 +151,6 @@ def open_latents(
         scenes: to encode, in order.
         device: where it runs.
         monitor: shows progress.
-
-    Raises:
-        NoRoom, Cancelled, Damaged: see `arrays.open_chunks`.
     """
 
     def make(span: range) -> Tensor:
@@ -179,9 +176,6 @@ def open_states(
         scenes: to caption, one caption each.
         dropped: share of captions with missing parts.
         monitor: shows progress.
-
-    Raises:
-        NoRoom, Cancelled, Damaged: see `arrays.open_chunks`.
     """
 
     def make(span: range) -> Tensor:
@@ -216,9 +210,6 @@ def open_captions(scenes: Scenes, dropped: float, monitor: Monitor) -> Captions:
         scenes: to caption.
         dropped: share of captions with missing parts.
         monitor: shows progress.
-
-    Raises:
-        NoRoom, Cancelled, Damaged: see `arrays.open_chunks`.
     """
     tokenizer = make_tokenizer()
 

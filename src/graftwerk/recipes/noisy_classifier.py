@@ -147,9 +147,6 @@ def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     `accuracy_at_X` is the share of held-out scenes with one object whose kind and colour, of 40
     pairs, get the highest score at noise level X; `precision_at_X` is the average precision over
     the 40 pairs in scenes of one to four objects.
-
-    Raises:
-        WrongBase: it was trained on the latents of another autoencoder.
     """
     autoencoder = setting.dependencies["autoencoder"]
     classifier = load_noise_aware(str(folder), folder, setting.device)

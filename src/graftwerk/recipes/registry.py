@@ -149,11 +149,7 @@ RECIPES: tuple[Entry, ...] = (
 
 
 def find(name: str) -> Entry:
-    """Return the recipe with this name.
-
-    Raises:
-        UnknownName: there is none.
-    """
+    """Return the recipe with this name."""
     for entry in RECIPES:
         if entry.name == name:
             return entry

@@ -131,9 +131,6 @@ def write_result(
         save: writes the model into a folder.
         complete: adds files computed with the stored model.
         measure: evaluates the stored model.
-
-    Raises:
-        NoRoom: the folder cannot be written.
     """
     with folders.working_folder(folder) as working:
         save(working)
@@ -236,12 +233,7 @@ def describe_hardware(device: str, processes: int) -> str:
 
 
 def open_judge(entry: Entry, folder: Path | None) -> dict[str, Path]:
-    """Return the judge for a recipe's models: `folder`, or else the built-in one.
-
-    Raises:
-        BadInput: a judge was given that is not used.
-        BadFile: the folder does not contain one.
-    """
+    """Return the judge for a recipe's models: `folder`, or else the built-in one."""
     if not entry.judged:
         if folder is not None:
             raise BadInput(f"the recipe {entry.name} is measured without a judge.", "Leave it out.")
@@ -255,10 +247,6 @@ def open_dependencies(entry: Entry, given: Mapping[str, Path | None]) -> dict[st
     Args:
         entry: the recipe.
         given: folders by recipe; the recipe's own model is trained further.
-
-    Raises:
-        BadFile: a folder does not contain such a model.
-        BadInput: a folder was given that the recipe does not use.
     """
     found = {name: builtin_folder(find(name).builtin) for name in entry.needs}
     for name, folder in given.items():
@@ -299,11 +287,6 @@ def open_result(folder: Path, recipe: str) -> Path:
     """Return the folder of a finished model: `folder` itself, or the model in a training's folder.
 
     Built-in models are given by name.
-
-    Raises:
-        UnknownName: no built-in model has that name.
-        BadFile: there is no model.
-        BadInput: it belongs to another recipe.
     """
     if folder.as_posix().startswith(PREFIX):
         folder = builtin_folder(folder.as_posix())

@@ -97,10 +97,6 @@ def render_all(chunks: Sequence[Chunk], workers: int) -> Iterator[int]:
 
     Yields:
         Number of scenes of each finished file.
-
-    Raises:
-        Failure: a process failed.
-        NoRoom: the folder cannot be written.
     """
     if min(workers, len(chunks)) == 1:
         for chunk in chunks:
@@ -263,10 +259,6 @@ def open_scenes(
         side: of the images, in pixels.
         monitor: shows progress of rendering.
         objects: number of objects of each scene; None for any.
-
-    Raises:
-        NoRoom: the cache folder cannot be written.
-        Cancelled: stopped by the monitor; complete files are kept.
     """
     from filelock import FileLock
 

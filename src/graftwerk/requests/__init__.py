@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .ask import Ask, Calibrate
+    from .ask import Ask, Calibrate, Chat
     from .base import Request
     from .blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
     from .classify import Classify
@@ -28,6 +28,7 @@ REQUESTS = {
     "BlocksRender": "blocks",
     "BlocksShow": "blocks",
     "Calibrate": "ask",
+    "Chat": "ask",
     "Classify": "classify",
     "Compare": "finetune",
     "ConditionList": "condition",
@@ -73,6 +74,7 @@ __all__ = [
     "BlocksRender",
     "BlocksShow",
     "Calibrate",
+    "Chat",
     "Classify",
     "Compare",
     "ConditionList",

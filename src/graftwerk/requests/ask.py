@@ -13,6 +13,7 @@ from .base import (
     Mode,
     PathField,
     PathText,
+    R_co,
     Request,
     TableRequest,
     path_field,
@@ -22,16 +23,9 @@ if TYPE_CHECKING:
     import graftwerk.rag.results  # noqa: F401  named in brackets below
 
 
-class Ask(Request["graftwerk.rag.results.Answer"]):
-    """Answer a question from an index, with citations checked against their sources."""
+class AnswerRequest(Request[R_co]):
+    """Options that say how questions are answered."""
 
-    question: str = Field(
-        min_length=1,
-        max_length=limits.QUESTION_CHARACTERS,
-        description="question to answer",
-        json_schema_extra=POSITIONAL,
-    )
-    index: IndexFolder = path_field(DEFAULT_INDEX)
     k: HitCount = Field(
         default=5, description="number of passages given to the writer; 0 sends the question alone"
     )
@@ -61,6 +55,30 @@ class Ask(Request["graftwerk.rag.results.Answer"]):
         description="answerability threshold; default: the calibrated one",
     )
     show_prompt: bool = Field(default=False, description="print the prompt that was sent")
+
+
+class Ask(AnswerRequest["graftwerk.rag.results.Answer"]):
+    """Answer a question from an index, with citations checked against their sources."""
+
+    question: str = Field(
+        min_length=1,
+        max_length=limits.QUESTION_CHARACTERS,
+        description="question to answer",
+        json_schema_extra=POSITIONAL,
+    )
+    index: IndexFolder = path_field(DEFAULT_INDEX)
+
+
+class Chat(AnswerRequest["graftwerk.rag.results.ChatResult"]):
+    """Answer questions in turn; each may refer to earlier ones."""
+
+    index: IndexFolder = path_field(
+        DEFAULT_INDEX, description="folder of the index", json_schema_extra=POSITIONAL
+    )
+    questions: list[str] = Field(
+        default=[],
+        description="question; repeatable; default: one per line on standard input",
+    )
 
 
 class Calibrate(TableRequest["graftwerk.rag.results.Calibration"]):

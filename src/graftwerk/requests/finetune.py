@@ -173,12 +173,11 @@ class Fit(
             "(all: with --how linear, and its default on a model of images only)"
         ),
     )
-    how: Literal["linear", "lora", "full", "auto"] = Field(
-        default="linear",
-        description=(
-            "linear: a head on frozen features; lora: low-rank updates; full: all weights; "
-            "auto: the cheapest method that scores as well as the best, within --minutes"
-        ),
+    how: Literal["linear", "lora", "full", "auto"] | None = Field(
+        default=None,
+        description="linear: a head on frozen features; lora: low-rank updates; full: all weights; "
+        "auto: the cheapest method that scores as well as the best, within --minutes; default: "
+        "auto of linear and lora, or linear for tables of numbers and few examples",
     )
     out: Output[PathField] = Field(description="output folder; new, empty, or an earlier result")
     sweep: Advanced[bool] = Field(
@@ -187,8 +186,11 @@ class Fit(
             "try every hidden layer and all of them concatenated, and select the best (linear)"
         ),
     )
-    minutes: Training[float] = Field(
-        default=10.0, gt=0, le=limits.TRAINING_MINUTES, description="time limit of auto, in minutes"
+    minutes: Training[float | None] = Field(
+        default=None,
+        gt=0,
+        le=limits.TRAINING_MINUTES,
+        description="time limit of auto in minutes; default: 10, or 2 without --how",
     )
     steps: Training[int] = Field(
         default=400,

@@ -46,12 +46,7 @@ def file_name(path: bytes) -> bytes:
 
 
 def parse_where(conditions: Sequence[str]) -> Filter | None:
-    """Turn conditions into SQL; None when there are none.
-
-    Raises:
-        UnknownName: a field or an operator that is not known.
-        BadInput: no condition, or a value that is no number where one is needed.
-    """
+    """Turn conditions into SQL; None when there are none."""
     if not conditions:
         return None
     parsed = [_parse(condition) for condition in conditions]

@@ -38,12 +38,7 @@ class Paragraph:
 
 
 def read_paragraphs(path: Path) -> list[Paragraph]:
-    """Read a JSON list of paragraphs; the fields `id` and `title` are not used.
-
-    Raises:
-        BadFile: no such file, or no JSON.
-        BadInput: an item without a field that is needed; the message names both.
-    """
+    """Read a JSON list of paragraphs; the fields `id` and `title` are not used."""
     content = files.read_json(path)
     if not isinstance(content, list):
         raise BadInput(f"{path} contains no list.", _FORM)
@@ -54,12 +49,7 @@ def read_paragraphs(path: Path) -> list[Paragraph]:
 
 
 def read_questions(path: Path) -> list[Question]:
-    """Read a JSON list of questions about documents; without answers where these hold none.
-
-    Raises:
-        BadFile: no such file, or no JSON.
-        BadInput: an item without a field that is needed; the message names both.
-    """
+    """Read a JSON list of questions about documents; without answers where these hold none."""
     content = files.read_json(path)
     if not isinstance(content, list) or not content:
         raise BadInput(f"{path} contains no list of questions.", _FORM_OF_QUESTIONS)

@@ -92,10 +92,6 @@ def search(
         exact: compare the query with every vector.
         where: conditions as described in `search.filters`; with any, the search is exact.
         rescorer: the encoder that the index's own stands in for; it orders the first hits again.
-
-    Raises:
-        BadInput: a malformed condition, or a query of a kind that the encoder cannot read.
-        BadFile: the query names an image that is not there.
     """
     begin = time.perf_counter()
     is_image = is_image_path(query) and Path(query).is_file()

@@ -29,10 +29,6 @@ def renew(index: Index, encoder: Encoder, base: Mapping[str, str], monitor: Moni
 
     Passages are taken from the index; where they have to be cut another way, and for images,
     the files are read again. Until the last moment the index stays as it was.
-
-    Raises:
-        BadInput: the encoder reads none of the files.
-        Busy: other writers change the index all the time.
     """
     work = _Renewer(index, encoder, base, monitor)
     for _ in range(_ATTEMPTS):

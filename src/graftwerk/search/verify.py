@@ -288,13 +288,7 @@ def _compare_text(path: str, view: View, reader: Reader) -> SourceDifference | N
 def verify_index(
     folder: Path, *, repair: bool, sources: bool, load: Load, monitor: Monitor
 ) -> IndexCheck:
-    """Check an index, repair it with `repair`, compare it with its files with `sources`.
-
-    Raises:
-        BadFile: there is no index.
-        Damaged: it is to be repaired, but its database cannot be opened.
-        Busy: another process writes to it for too long.
-    """
+    """Check an index, repair it with `repair`, compare it with its files with `sources`."""
     begin = time.perf_counter()
     sealed = is_sealed(folder)
     findings, broken = _check(folder, monitor)

@@ -129,10 +129,6 @@ def run(request: requests.Tour, monitor: Monitor) -> TourResult:
     """Run every chapter; `index.html` is written at the start and again after each chapter.
 
     An interrupted tour continues with the next chapter.
-
-    Raises:
-        BadFile: the folder contains files that the tour did not write.
-        NoRoom: the folder cannot be written.
     """
     page, parts = request.out / PAGE, request.out / PARTS
     folders.claim(request.out, KIND, verify=_is_former)

@@ -30,9 +30,6 @@ def load(name: str, tour: Path) -> dict[str, Any]:
     Returns:
         `source` (command, date, machine, time) and `content`, as plain JSON values in which
         images are paths relative to `tour`.
-
-    Raises:
-        BadFile: there is no such entry, or it is damaged.
     """
     entry = files.read_json(FOLDER / f"{name}.json")
     if not isinstance(entry, dict) or {"source", "content"} - set(entry):

@@ -53,6 +53,10 @@ class Listener(Silent):
     def __init__(self):
         self.pieces = []
         self.notes = []
+        self.shown = []
+
+    def show(self, report):
+        self.shown.append(report)
 
     def stream(self, piece):
         self.pieces.append(piece)

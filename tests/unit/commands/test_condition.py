@@ -28,6 +28,8 @@ class Notes:
 
     def chart(self, figures: object) -> None: ...
 
+    def show(self, report: object) -> None: ...
+
 
 @pytest.fixture
 def picture(tmp_path):

@@ -269,6 +269,45 @@ def test_auto_takes_the_cheapest_that_is_good_enough(tmp_path, texts, tiny):
     assert [one.kept for one in made.tried] == [True, False, False]
 
 
+def test_without_a_method_lora_is_tried_where_examples_can_choose(tmp_path, texts, tiny):
+    many = write_csv(tmp_path / "many.csv", sentences(300, seed=3))
+    options = {"model": str(tiny), "minutes": 0.2, **TUNED}
+    made = fit.run_fit(Fit(data=str(many), out=tmp_path / "many", **options), Silent())
+    assert [one.name for one in made.tried] == ["linear", "lora rank 2 rate 0.003"]
+    [full] = made.others
+    assert full.startswith("full: ") and full.endswith(" min (--how full)")
+    few = fit.run_fit(Fit(data=str(texts), out=tmp_path / "few", **options), Silent())
+    assert (few.how, few.tried) == ("linear", [])
+    swept = Fit(data=str(many), out=tmp_path / "swept", sweep=True, **options)
+    assert len(fit.run_fit(swept, Silent()).tried) == 5  # every layer, and all joined
+
+
+def test_where_lora_cannot_be_had_the_fit_is_linear(tmp_path, tiny, listener):
+    many = write_csv(tmp_path / "many.csv", sentences(300, seed=3))
+    options = {"data": str(many), "model": str(tiny), "targets": ["no_such_layer"], **TUNED}
+    made = fit.run_fit(Fit(out=tmp_path / "fit", **options), listener)
+    assert made.how == "linear" and any("lora was tried and left out" in n for n in listener.notes)
+    with pytest.raises(BadInput, match="no_such_layer"):
+        fit.run_fit(Fit(out=tmp_path / "auto", how="auto", **options), Silent())
+
+
+def test_a_fit_ends_with_what_other_methods_would_give(tmp_path, texts, tiny):
+    hard = write_csv(
+        tmp_path / "hard.csv",
+        [
+            (text, label if n % 3 else "odd")
+            for n, (text, label) in enumerate(sentences(120, seed=4))
+        ],
+    )
+    made = make(tmp_path, hard, tiny)
+    assert [line.split(":")[0] for line in made.others] == ["lora", "full"]
+    assert all(f"accuracy between {made.score.value:.3f} and 1" in line for line in made.others)
+    perfect = make(tmp_path, texts, tiny, "lora")
+    linear, full = perfect.others
+    assert linear.startswith("linear: 1.000 on the validation examples, where lora has 1.000")
+    assert "no gain" in full if perfect.score.high == 1 else "between" in full
+
+
 def test_compare_measures_all_and_recommends(tmp_path, texts, tiny):
     make(tmp_path, texts, tiny)
     request = Compare(

@@ -53,6 +53,7 @@ def test_a_table_of_numbers_is_fitted_without_a_model(tmp_path):
     assert made.model == "none"
     assert any("no pre-trained model is used" in note for note in listener.notes)
     assert made.score.value > 0.8 > made.score.baseline
+    assert (made.how, made.others) == ("linear", [])  # there is no network to train
     assert [one.name for one in made.baselines] == ["gradient boosting, numbers"]
     assert made.baselines[0].score.count == made.score.count
     held = sorted(one.name for one in (tmp_path / "fit").iterdir() if one.suffix != ".lock")

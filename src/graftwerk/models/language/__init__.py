@@ -25,9 +25,6 @@ def load_writer(
         timeout: seconds of silence after which a server has failed.
         device: where a local model runs.
         seed: passed on to a server; the other writers leave nothing to chance.
-
-    Raises:
-        BadInput: no writer of this name can be had.
     """
     if name == EXTRACTIVE:
         from .extractive import ExtractiveWriter

@@ -16,22 +16,14 @@ _REPLACEMENT = "\ufffd"  # what a tokenizer shows for half a character
 
 
 def load_local_writer(name: str, *, max_tokens: int, device: str) -> "LocalWriter":
-    """Load model and tokenizer; remote code and pickled weights are refused.
-
-    Raises:
-        BadInput: the folder holds no causal language model, or one that may not be loaded.
-    """
+    """Load model and tokenizer; remote code and pickled weights are refused."""
     with loading(name):
         model, tokenizer = load_language_model(name, open_folder(locate(name)), device)
         return LocalWriter(name, model, tokenizer, max_tokens)
 
 
 def load_language_model(name: str, folder: ModelFolder, device: str) -> tuple[Any, Any]:
-    """Load a causal language model and its tokenizer with the transformers library.
-
-    Raises:
-        BadInput: the folder holds none, or one that may not be loaded.
-    """
+    """Load a causal language model and its tokenizer with the transformers library."""
     import torch
     from transformers import AutoTokenizer
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -83,12 +75,7 @@ class LocalWriter:
         return len(self._tokens(text))
 
     def write(self, prompt: Prompt) -> Iterator[str]:
-        """Yield the answer as it is generated, until it repeats itself.
-
-        Raises:
-            BadInput: prompt and answer are longer than the model's context.
-            WriterFailed: the model computes something that is no probability.
-        """
+        """Yield the answer as it is generated, until it repeats itself."""
         tokens = self._tokens(prompt.text)
         context = getattr(self._model.config, "max_position_embeddings", None)
         if context is not None and len(tokens) + self._max_tokens > context:

@@ -79,12 +79,7 @@ class ServerWriter:
         return -(-(len(text) - rare) // 3) + rare
 
     def write(self, prompt: Prompt) -> Iterator[str]:
-        """Yield the answer piece by piece.
-
-        Raises:
-            WriterFailed: the server cannot be reached, is silent, answers with an error, sends
-                what is no reply, or breaks off before the end.
-        """
+        """Yield the answer piece by piece."""
         body = {**self._request, "messages": [{"role": "user", "content": prompt.text}]}
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
         if settings().writer_key:

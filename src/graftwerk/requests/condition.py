@@ -41,8 +41,8 @@ class MakeCondition(Request["graftwerk.conditions.results.ConditionResult"]):
     )
     estimator: OptionalPathText = path_field(
         default=None,
-        description="transformers model to read the image with, a folder or hub id "
-        "NAME@REVISION; for depth, normals, segmentation and pose",
+        description="model to read the image with: blazepose (pose), hed (scribble, lineart), or a "
+        "transformers folder or hub id NAME@REVISION (depth, normals, segmentation, pose)",
     )
     stages: bool = Field(default=False, description="canny: write each step on one sheet")
     thresholds: str = Field(
@@ -55,7 +55,7 @@ class MakeCondition(Request["graftwerk.conditions.results.ConditionResult"]):
 
 
 class EvalEdges(Request["graftwerk.conditions.results.EdgeEvaluation"]):
-    """Measure Canny's edges against boundaries that people drew (ODS, OIS, AP)."""
+    """Measure Canny's or HED's edges against boundaries that people drew (ODS, OIS, AP)."""
 
     data: PathField = Field(
         description="zip file or folder: images, and beside each NAME.npz with `boundaries` "
@@ -64,4 +64,7 @@ class EvalEdges(Request["graftwerk.conditions.results.EdgeEvaluation"]):
     )
     plain: bool = Field(
         default=False, description="grey image at one scale, as in `graft condition canny`"
+    )
+    estimator: OptionalPathText = path_field(
+        default=None, description="model to detect edges with, instead of Canny's method: hed"
     )

@@ -26,6 +26,7 @@ SECTIONS = {
     "lora": "LoRA, a step and the top blocks alone, beside peft under transformers.Trainer",
     "lora_forms": "every form of a LoRA beside peft and diffusers, largest difference",
     "photos": "top-1 and top-5 of the fetched classifier, and a linear probe of its features",
+    "pose": "BlazePose on photographs beside key points set by hand",
     "efficientnet_lite": "logits of the fetched classifier beside a plain network",
     "warm": "CPU time of a search through an open Index, beside run",
     "cold": "CPU time of a cold search and a cold ask, beside sentence-transformers",

@@ -30,6 +30,8 @@ from ..requests.condition import ConditionList, EvalEdges, MakeCondition
 from ..types import Monitor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from PIL.Image import Image
 
 _ALL = "all"
@@ -205,7 +207,11 @@ def run_eval_edges(request: EvalEdges, monitor: Monitor) -> EdgeEvaluation:
     """Detect edges of each image at every threshold and match them with each person's."""
     begin = time.perf_counter()
     data = BoundaryData(request.data)
-    find = plain_strength if request.plain else edge_strength
+    find, method = edge_strength, "colour at two scales"
+    if request.plain:
+        find, method = plain_strength, "grey at one scale"
+    if request.estimator is not None:
+        find, method = _edge_finder(request), request.estimator
     monitor.start("pairing edges with boundaries", len(data))
     counts, people = [], 0
     for image, sampled in data:
@@ -216,7 +222,7 @@ def run_eval_edges(request: EvalEdges, monitor: Monitor) -> EdgeEvaluation:
     return EdgeEvaluation(
         pictures=len(data),
         people=people,
-        method="grey at one scale" if request.plain else "colour at two scales",
+        method=method,
         ods=quality.ods,
         ois=quality.ois,
         ap=quality.ap,
@@ -226,3 +232,14 @@ def run_eval_edges(request: EvalEdges, monitor: Monitor) -> EdgeEvaluation:
         tolerance=TOLERANCE,
         seconds=time.perf_counter() - begin,
     )
+
+
+def _edge_finder(request: EvalEdges) -> "Callable[[np.ndarray], np.ndarray]":
+    """Return the function from an image to the strength of its edges by a model."""
+    from ..conditions.soft_edges import hed_strength, load_hed
+    from ..models.hub import locate
+
+    if request.plain:
+        raise BadInput("--plain is for Canny's method.", "Leave it or --estimator out.")
+    soft = load_hed(locate(str(request.estimator)), request.device)
+    return lambda image: hed_strength(soft(image))

@@ -128,7 +128,7 @@ def _plot(
         found.levels,
         found.season,
         f"{series.name} of {request.table.name}, {forecaster.model}, {forecaster.method}",
-        "rows" if series.step is None else f"steps of {series.step.words}",
+        None if series.step is None else series.times_at,
     )
 
 

@@ -252,6 +252,6 @@ def run_models_fetch(request: ModelsFetch, monitor: Monitor) -> FetchedModel:
         packages=entry.packages,
         changed=entry.changed,
         fetched_now=not there,
-        bytes=_size(folder)["bytes"],
+        bytes=sum(path.stat().st_size for path in folder.iterdir()),
         seconds=time.perf_counter() - began,
     )

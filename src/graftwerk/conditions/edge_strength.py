@@ -33,16 +33,17 @@ def edge_strength(image: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w
         nothing: np.ndarray = thinned[0]
         return nothing
     half = (1 - _RELATIVE) * _USUAL + _RELATIVE * float(np.percentile(ridges, _SHARE))
-    return _followed(thinned / (thinned + half), _LOW)
+    return followed(thinned / (thinned + half), _LOW)
 
 
 def plain_strength(image: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, "h w"]:
     """Return the same for the grey image at one scale, as in the defaults of `canny`."""
     thinned = canny(image[None], CannySettings()).thinned
-    return _followed(thinned / max(float(thinned.max()), 1e-12), 1 / 3)
+    return followed(thinned / max(float(thinned.max()), 1e-12), 1 / 3)
 
 
-def _followed(ridges: Float64[np.ndarray, "1 h w"], low: float) -> Float64[np.ndarray, "h w"]:
+def followed(ridges: Float64[np.ndarray, "1 h w"], low: float) -> Float64[np.ndarray, "h w"]:
+    """Return the highest threshold at which a pixel is an edge, by hysteresis."""
     strength = np.zeros(ridges.shape[1:])
     for level in range(1, _LEVELS + 1):
         high = level / 100

@@ -1,7 +1,8 @@
-"""Estimate conditions with models of the transformers library."""
+"""Estimate conditions with models of the transformers library, BlazePose and HED."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,18 @@ from jaxtyping import Float32, Int64, UInt8
 
 from ..blocks.map_images import PALETTE, draw_normals
 from ..errors import BadFile, BadInput
-from ..models.checkpoint import ModelFolder, open_folder
+from ..models.checkpoint import ModelFolder, open_folder, read_object
 from ..models.hub import loading, locate
 from ..models.image_encoder import load_processor
 from ..models.transformers import choose_device, load_network
 from .base import ImageBatch, Read
+from .blazepose import FROM_BLAZE, VISIBLE, load_blazepose
+from .blazepose import MODEL_TYPE as BLAZEPOSE
+from .fidelity import white_on_black
 from .kinds.depth import draw_nearness
 from .kinds.normals import normals_of_nearness
 from .kinds.pose import draw_people
+from .kinds.scribble import scribble_of
 from .kinds.segmentation import ADE20K
 
 ImageArray = UInt8[np.ndarray, "h w 3"]
@@ -26,7 +31,9 @@ ESTIMATED = {
     "depth": "DPT, Depth Anything and others",
     "normals": "the same, by the slope of depth",
     "segmentation": "SegFormer, Mask2Former and others",
-    "pose": "ViTPose",
+    "pose": "blazepose (graft models fetch), ViTPose",
+    "scribble": "hed (graft models fetch)",
+    "lineart": "hed (graft models fetch)",
 }
 ESTIMATOR_ADVICE = "a model for photographs can be named with --estimator"
 _DEPTH = {
@@ -57,11 +64,13 @@ _TABLES: Mapping[str, Mapping[str, str]] = {
     "segmentation": _SEGMENTATION,
     "pose": _POSE,
 }
-_SURE = 0.3  # score from which a joint is drawn
+_OWN = {"pose": BLAZEPOSE, "scribble": "hed", "lineart": "hed"}  # types with readers of their own
+_SURE = 0.3  # score from which a joint is drawn, by ViTPose
+_FIRM = 0.5  # probability of an edge from which it is scribbled
 _COCO_17 = 17  # key points of COCO, in its own order
 # OpenPose's joints in COCO's order of 17; its second, the neck, is between the shoulders
 _FROM_COCO = (0, None, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
-_LEFT_SHOULDER, _RIGHT_SHOULDER, _NECK = 5, 6, 1
+_RIGHT_SHOULDER, _LEFT_SHOULDER, _NECK = 2, 5, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +119,24 @@ def load_estimator(kind: str, name: str, device: str = "auto") -> Estimator:
         BadInput: no model estimates this kind, or this model estimates another.
         BadFile: the model cannot be read.
     """
-    if kind not in _TABLES:
+    if kind not in _TABLES and kind not in _OWN:
         raise BadInput(
             f"{kind} is read by a classical method, not by --estimator.",
-            f"An estimator can be named for {', '.join(_TABLES)}.",
+            f"An estimator can be named for {', '.join(ESTIMATED)}.",
         )
-    folder = open_folder(locate(name))
-    network_class = _TABLES[kind].get(folder.model_type)
+    root = locate(name)
+    model_type = read_object(root / "config.json").get("model_type")
+    table = _TABLES.get(kind, {})
+    if model_type == _OWN.get(kind):
+        return Estimator(name, _of_each(_own_reader(kind, root, device)))
+    network_class = table.get(model_type)
     if network_class is None:
+        types = [*table, _OWN[kind]] if kind in _OWN else table
         raise BadInput(
-            f"the model {name!r} is of type {folder.model_type!r}, which does not estimate {kind}.",
-            f"Types that do: {', '.join(_TABLES[kind])}.",
+            f"the model {name!r} is of type {model_type!r}, which does not estimate {kind}.",
+            f"Types that do: {', '.join(types)}.",
         )
+    folder = open_folder(root)
     location = choose_device(device)
     with loading(name):
         network: Any = load_network(folder, network_class, unused=("auxiliary_head.", "criterion."))
@@ -133,11 +148,29 @@ def load_estimator(kind: str, name: str, device: str = "auto") -> Estimator:
         "pose": _read_pose,
     }
     read_one = readers[kind]
+    return Estimator(name, _of_each(lambda image: read_one(model, image)))
 
+
+def _of_each(read_one: Callable[[ImageArray], ImageArray]) -> Read:
     def read(images: ImageBatch) -> ImageBatch:
-        return np.stack([read_one(model, image) for image in images])
+        return np.stack([read_one(image) for image in images])
 
-    return Estimator(name, read)
+    return read
+
+
+def _own_reader(kind: str, root: Path, device: str) -> Callable[[ImageArray], ImageArray]:
+    """Return the reader of a fetched model that is not of the transformers library."""
+    if kind == "pose":
+        find = load_blazepose(root)
+        return lambda image: draw_people(
+            [openpose(*person, FROM_BLAZE, VISIBLE) for person in find(image)], *image.shape[:2]
+        )
+    from .soft_edges import load_hed, thinned
+
+    soft = load_hed(root, device)
+    if kind == "lineart":
+        return lambda image: white_on_black(np.rint(255 * soft(image)[None]))[0]
+    return lambda image: white_on_black(scribble_of(thinned(soft(image)) >= _FIRM)[None])[0]
 
 
 def _experts(folder: ModelFolder) -> int:
@@ -212,11 +245,25 @@ def _read_pose(model: _Model, image: ImageArray) -> ImageArray:
             f"the model in {model.folder.path} finds {len(points)} key points.",
             "Name one that finds the 17 of COCO.",
         )
-    joints = np.zeros((len(_FROM_COCO), 3), dtype=np.float32)
-    for location, source in enumerate(_FROM_COCO):
+    return draw_people([openpose(points, scores, _FROM_COCO, _SURE)], height, width)
+
+
+def openpose(
+    points: np.ndarray, scores: np.ndarray, order: Sequence[int | None], sure: float
+) -> Float32[np.ndarray, "18 3"]:
+    """Return OpenPose's key points: x, y, and 1 where the score is at least `sure`, else 0.
+
+    Args:
+        points: key points of a model, [p 2].
+        scores: one for each, [p].
+        order: index of each of OpenPose's key points; None for the neck, which is in the middle
+            of the shoulders.
+        sure: least score of a key point that is shown.
+    """
+    joints = np.zeros((len(order), 3), dtype=np.float32)
+    for location, source in enumerate(order):
         if source is not None:
-            joints[location] = *points[source], scores[source] >= _SURE
-    shoulders = [_LEFT_SHOULDER, _RIGHT_SHOULDER]
-    joints[_NECK, :2] = points[shoulders].mean(axis=0)
-    joints[_NECK, 2] = scores[shoulders].min() >= _SURE
-    return draw_people([joints], height, width)
+            joints[location] = *points[source], scores[source] >= sure
+    shoulders = joints[[_RIGHT_SHOULDER, _LEFT_SHOULDER]]
+    joints[_NECK] = *shoulders[:, :2].mean(axis=0), shoulders[:, 2].min()
+    return joints

@@ -1,6 +1,6 @@
 """The plot of a forecast: the history, the median and its 80 % interval."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +14,7 @@ FloatArray = NDArray[np.float64]
 _BEFORE = 4  # horizons of history that are shown, or
 _SEASONS = 4  # as many seasons, whichever is more
 _MOST = 1_000  # values shown, at most
+_TICKS, _LAST_TICK = 6, 0.93  # times named below the axis, up to this share, where they fit
 
 
 def plot_forecast(
@@ -23,7 +24,7 @@ def plot_forecast(
     levels: Sequence[float],
     season: int,
     title: str,
-    steps: str,
+    times_at: Callable[[Sequence[int]], Sequence[str]] | None,
 ) -> bytes:
     """Return a PNG of a forecast next to the history.
 
@@ -34,7 +35,7 @@ def plot_forecast(
         levels: of the quantiles.
         season: for the seasonal naive forecast, which is also shown.
         title: of the plot.
-        steps: name of the step between two values.
+        times_at: names locations in the series by their times; None if it has none.
     """
     horizon = len(quantiles)
     shown = max(min(max(_BEFORE * horizon, _SEASONS * season), _MOST), 24)
@@ -50,7 +51,16 @@ def plot_forecast(
     marks = [len(values) - start - 1]
     if tested is not None:
         marks.append(len(values) - start - 1 - horizon)
-    return plot_panels(panels, title, marks, f"{steps} after value {start + 1:,}", height=260)
+    if times_at is None:
+        return plot_panels(panels, title, marks, f"rows after value {start + 1:,}", height=260)
+    end = len(values) + horizon - start - 1
+    ticks = np.unique(np.linspace(0, _LAST_TICK * end, _TICKS).astype(int)).tolist()
+    names = times_at([start + tick for tick in ticks])
+    for zeros in (":00", "-01"):  # seconds, or the first days of months
+        if all(name.endswith(zeros) for name in names):
+            names = [name.removesuffix(zeros) for name in names]
+    labels = list(zip(ticks, names, strict=True))
+    return plot_panels(panels, title, marks, "", height=260, labels=labels)
 
 
 def _curves(

@@ -98,9 +98,17 @@ class Series:
 
     def times_ahead(self, count: int) -> list[str]:
         """Return the times of the values ahead; their numbers if there are no times."""
-        if self.step is None:
-            return [str(len(self.values) + number) for number in range(1, count + 1)]
-        return [_shown(self.step.after(self.times[-1], n), self.step) for n in range(1, count + 1)]
+        return self.times_at(range(len(self.values), len(self.values) + count))
+
+    def times_at(self, locations: Sequence[int]) -> list[str]:
+        """Return the times at locations in the series or after it, or their numbers from 1."""
+        step, last = self.step, len(self.values) - 1
+        if step is None:
+            return [str(location + 1) for location in locations]
+        return [
+            _shown(self.times[n] if n <= last else step.after(self.times[-1], n - last), step)
+            for n in locations
+        ]
 
 
 def read_series(

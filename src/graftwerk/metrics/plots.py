@@ -354,6 +354,7 @@ def plot_panels(
     marks: Sequence[Number] = (),
     x_title: str = "step",
     height: int = _PANEL[1],
+    labels: Sequence[tuple[Number, str]] | None = None,
 ) -> bytes:
     """Return a PNG of panels that share a horizontal axis.
 
@@ -363,10 +364,11 @@ def plot_panels(
         marks: steps at which a vertical line crosses all panels.
         x_title: label of the horizontal axis.
         height: of a panel in pixels.
+        labels: steps and texts to show on the horizontal axis instead of numbers.
     """
     figure = Figure(_PANEL[0], 40 + height * len(panels) + _LINE, title)
     steps = [step for panel in panels for curve in panel.curves for step in curve.steps]
-    x = Scale(0.0, max([1.0, *steps]))
+    x = Scale(0.0, max([1.0, *steps]), labels=labels)
     for location, panel in enumerate(panels):
         top = 40 + location * height
         box = (_LEFT, top + 30, _PANEL[0] - _RIGHT, top + height - 26)

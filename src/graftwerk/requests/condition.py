@@ -45,10 +45,8 @@ class MakeCondition(Request["graftwerk.conditions.results.ConditionResult"]):
     )
     estimator: OptionalPathText = path_field(
         default=None,
-        description=(
-            "transformers model that estimates the map, a folder or hub id NAME@REVISION; for"
-            " depth, normals, segmentation and pose"
-        ),
+        description="model that estimates the map: blazepose (pose), hed (scribble, lineart), or a "
+        "transformers folder or hub id NAME@REVISION (depth, normals, segmentation, pose)",
     )
     stages: bool = Field(default=False, description="canny: write every step on one contact sheet")
     thresholds: str = Field(
@@ -70,7 +68,7 @@ class MakeCondition(Request["graftwerk.conditions.results.ConditionResult"]):
 
 
 class EvalEdges(Request["graftwerk.conditions.results.EdgeEvaluation"]):
-    """Evaluate Canny edges against boundaries drawn by people (ODS, OIS, AP)."""
+    """Evaluate the edges of Canny or HED against boundaries drawn by people (ODS, OIS, AP)."""
 
     data: PathField = Field(
         description=(
@@ -82,4 +80,7 @@ class EvalEdges(Request["graftwerk.conditions.results.EdgeEvaluation"]):
     plain: bool = Field(
         default=False,
         description="use the grayscale image at one scale, as `graft condition canny` does",
+    )
+    estimator: OptionalPathText = path_field(
+        default=None, description="model to detect edges with, instead of Canny's method: hed"
     )

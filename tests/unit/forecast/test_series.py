@@ -140,3 +140,21 @@ def test_a_longer_season_is_found_too():
     week = np.where(time % 168 < 120, 1.0, 0.0)
     day = np.sin(2 * np.pi * time / 24)
     assert find_seasons(day + week, (24, 168)) == (24, 168)
+
+
+def test_the_plot_names_the_times(tmp_path, monkeypatch):
+    from graftwerk.forecast import plot
+
+    path = tmp_path / "a.csv"
+    lines = [f"{2020 + n // 12}-{n % 12 + 1:02}-01,{n}" for n in range(40)]
+    path.write_text("\n".join(["month,value", *lines]))
+    series = read_series(path, "value")
+    assert series.times_at([0, 39, 40]) == ["2020-01-01", "2023-04-01", "2023-05-01"]
+    drawn = {}
+    monkeypatch.setattr(plot, "plot_panels", lambda *_, **given: drawn.update(given) or b"")
+    ahead = np.ones((6, 3))
+    plot.plot_forecast(series.values, ahead, None, [0.1, 0.5, 0.9], 12, "x", series.times_at)
+    assert drawn["labels"][0] == (0, "2020-01") and drawn["labels"][-1] == (41, "2023-06")
+    drawn.clear()
+    plot.plot_forecast(series.values, ahead, None, [0.1, 0.5, 0.9], 12, "x", None)
+    assert "labels" not in drawn

@@ -4,8 +4,10 @@ import hashlib
 import io
 import json
 import shutil
+import tarfile
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -153,7 +155,7 @@ def test_fetched_converted_in_the_sandbox_and_equal_to_the_reference(index, lite
     # there already: nothing is asked again
     report = graftwerk.run(graftwerk.ModelsFetch(name="imagenet"))
     assert not report.fetched_now and len(index.asked) == 2
-    [one, _] = graftwerk.run(graftwerk.ModelsList()).fetchable
+    one = graftwerk.run(graftwerk.ModelsList()).fetchable[0]
     assert one.name == "imagenet" and one.fetched
 
 
@@ -270,12 +272,45 @@ def test_without_what_is_needed(cache, monkeypatch):
         ("WARNING: Retrying (Retry(total=0)) after connection broken", Failure, "does not answer"),
         ("ERROR: No matching distribution found for x==1", BadFile, "index has no"),
         ("ERROR: HTTP error 403 while getting x\n", Failure, "HTTP error 403"),
+        ("npm error code E404\nnpm error 404 Not Found - GET", BadFile, "index has no"),
+        ("npm error code ETARGET\nnpm error No matching version", BadFile, "index has no"),
+        ("npm error code ENOTFOUND\nnpm error request to x failed", Failure, "does not answer"),
+        ("npm error code ENOSPC", NoRoom, "no room for"),
     ],
 )
-def test_what_pip_says(cache, tmp_path, monkeypatch, said, error, message):
+def test_what_the_index_client_says(cache, tmp_path, monkeypatch, said, error, message):
     monkeypatch.setattr(fetch, "_run", lambda *_: (1, said))
+    monkeypatch.setattr(fetch.shutil, "which", lambda name: name)
     with pytest.raises(error, match=message):
-        fetch.download("x==1", tmp_path, Silent())
+        fetch.download("@x/y==1" if "npm" in said else "x==1", tmp_path, Silent())
+
+
+def test_npm_packs_an_archive_whose_files_are_taken_out(cache, tmp_path, monkeypatch):
+    """Two files of one package are fetched once; a client that is missing is named."""
+    names, asked = ("package/a.bin", "package/b.bin"), []
+
+    def run(command, monitor):
+        asked.append(command)
+        place = Path(command[command.index("--pack-destination") + 1])
+        with tarfile.open(place / "x-y-1.tgz", "w:gz") as archive:
+            for name in names:
+                entry = tarfile.TarInfo(name)
+                entry.size = 5
+                archive.addfile(entry, io.BytesIO(name[-5:].encode()))
+        return 0, ""
+
+    monkeypatch.setattr(fetch, "_run", run)
+    monkeypatch.setattr(fetch.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(fetch.files, "sha256_of_file", lambda path: "0" * 64)
+    parts = [table.Part("@x/y==1", 1, "0" * 64, name, sha(name[-5:].encode())) for name in names]
+    found = [fetch._fetched_file(part, tmp_path, Silent()) for part in parts]
+    assert [path.read_text() for path in found] == ["a.bin", "b.bin"]
+    assert len(asked) == 1 and asked[0][:3] == ["/bin/npm", "pack", "@x/y@1"]
+    with pytest.raises(BadFile, match=r"has no file package/c\.bin"):
+        fetch._fetched_file(replace(parts[0], file="package/c.bin"), tmp_path, Silent())
+    monkeypatch.setattr(fetch.shutil, "which", lambda name: None)
+    with pytest.raises(Failure, match=r"npm, which is not installed.*Node"):
+        fetch.download("@x/y==1", tmp_path, Silent())
 
 
 def test_pip_itself_brings_a_wheel_and_runs_nothing(cache, tmp_path, monkeypatch):

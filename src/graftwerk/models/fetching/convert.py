@@ -199,7 +199,62 @@ def gguf(target: Path, sources: Sequence[Path]) -> None:
     network.half().save_pretrained(target)
 
 
+def blazepose(target: Path, sources: Sequence[Path]) -> None:
+    """Keep both files of BlazePose, if they load and read and give what they should.
+
+    Raises:
+        BadFile: they are of other networks.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    _shut()
+    for source, side, widths in zip(sources, (256, 224), ((195, 1), (12, 1)), strict=True):
+        content = source.read_bytes()
+        network = Interpreter(model_content=content, num_threads=1)
+        given = [list(one["shape"]) for one in network.get_input_details()]
+        found = tuple(int(one["shape"][-1]) for one in network.get_output_details()[:2])
+        if given != [[1, side, side, 3]] or found != widths:
+            raise BadFile(f"{source.name} is of another network than BlazePose.", _OTHER)
+        files.write_bytes(target / source.name, content)
+    files.write_json(target / "config.json", {"model_type": "blazepose"})
+
+
+_VGG = (2, 2, 3, 3, 3)  # convolutions in each block
+
+
+def hed(target: Path, sources: Sequence[Path]) -> None:
+    """Convert HED from a weight file of Keras.
+
+    Raises:
+        BadFile: it lacks a tensor, or one of them cannot be that of a convolution.
+    """
+    import h5py
+    import torch
+    from safetensors.torch import save_file
+
+    _shut()
+    names = {"fuse": "fuse"} | {f"dsn{n + 1}": f"sides.{n}" for n in range(len(_VGG))}
+    for block, count in enumerate(_VGG):
+        for n in range(count):
+            suffix = f"_{n}" if n else ""
+            names[f"block{block + 1}/layers/conv2d{suffix}"] = f"blocks.{block}.{n}"
+    state = {}
+    with h5py.File(sources[0]) as content:
+        for theirs, ours in names.items():
+            for number, (part, axes) in enumerate((("weight", 4), ("bias", 1))):
+                entry = content.get(f"{theirs}/vars/{number}")
+                if not isinstance(entry, h5py.Dataset) or entry.ndim != axes or entry.dtype != "f4":
+                    raise BadFile(f"it has no {part} for {theirs}.", _OTHER)
+                tensor = torch.from_numpy(entry[()])
+                tensor = tensor.permute(3, 2, 0, 1) if axes == 4 else tensor
+                state[f"{ours}.{part}"] = tensor.contiguous()
+    save_file(state, target / "model.safetensors")
+    files.write_json(target / "config.json", {"model_type": "hed"})
+
+
 CONVERTERS: Mapping[str, Callable[[Path, Sequence[Path]], None]] = {
     "efficientnet_lite0": efficientnet_lite0,
     "gguf": gguf,
+    "blazepose": blazepose,
+    "hed": hed,
 }

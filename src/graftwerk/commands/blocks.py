@@ -10,6 +10,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -283,11 +284,15 @@ def _train(
             session.folder / MODEL,
             made,
             save=lambda folder: work.save(folder, outcome.average),
-            complete=lambda folder: recipe.complete(folder, setting),
+            complete=partial(getattr(recipe, "complete", _add_nothing), setting=setting),
             measure=lambda folder: recipe.evaluate(folder, count, setting),
         )
     group.wait()
     return outcome, figures
+
+
+def _add_nothing(folder: Path, setting: Setting) -> None:
+    """Most recipes have nothing to add to what their model is saved as."""
 
 
 def _sizes(request: RecipeRun, recipe: Any, dependencies: Mapping[str, Path], side: int) -> Any:

@@ -4,6 +4,7 @@
 # usage: sh bench/world.sh FOLDER; TINY=1 tries it in minutes on a CPU
 set -e
 out=$1
+mkdir -p "$out"
 run() { # recipe, minutes, options; sizes are for a GPU
     name=$1 minutes=$2
     shift 2

@@ -10,6 +10,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,13 +134,13 @@ def run_recipe_eval(request: RecipeEval, monitor: Monitor) -> RecipeEvaluation:
 def _compared(request: RecipeEval, entry: Entry, folder: Path) -> dict[str, Path]:
     """Return what a model is measured with; an autoencoder beside the built-in one."""
     named = {"diffusion": request.diffusion, "autoencoder": request.autoencoder}
-    if entry.name != "autoencoder":
-        return open_dependencies(replace(entry, takes=()), named)
-    own = builtin_folder(entry.builtin)
-    same_side = common_side(None, {"": folder}) == common_side(None, {"": own})
-    if request.autoencoder is None and folder != own and same_side:
-        named["autoencoder"] = own
-    return open_dependencies(replace(entry, needs=()), named)
+    whole = entry.name in ("autoencoder", "diffusion")  # these were trained with others, no more
+    takes = ("autoencoder",) if entry.name == "autoencoder" else ()
+    if takes and request.autoencoder is None:
+        own = builtin_folder(entry.builtin)
+        same_side = common_side(None, {"": folder}) == common_side(None, {"": own})
+        named["autoencoder"] = own if same_side and folder != own else None
+    return open_dependencies(replace(entry, takes=takes, needs=() if whole else entry.needs), named)
 
 
 def _reached(entry: Entry, figures: dict[str, float]) -> dict[str, bool]:
@@ -254,11 +255,15 @@ def _train(
             session.folder / MODEL,
             made,
             save=lambda folder: work.save(folder, outcome.average),
-            complete=lambda folder: recipe.complete(folder, setting),
+            complete=partial(getattr(recipe, "complete", _add_nothing), setting=setting),
             measure=lambda folder: recipe.evaluate(folder, count, setting),
         )
     group.wait()
     return outcome, figures
+
+
+def _add_nothing(folder: Path, setting: Setting) -> None:
+    """Most recipes have nothing to add to what their model is saved as."""
 
 
 def _sizes(request: RecipeRun, recipe: Any, dependencies: Mapping[str, Path], side: int) -> Any:

@@ -186,10 +186,6 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
     return Work(network, sizes, scenes, latents, setting)
 
 
-def complete(folder: Path, setting: Setting) -> None:
-    """Nothing is added."""
-
-
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     """Measure reconstructions of held-out scenes, and those of the autoencoder it came from.
 

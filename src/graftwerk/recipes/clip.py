@@ -37,7 +37,7 @@ from .scenes import ABSENT, Scenes, as_tensors, facts_of_row, in_order, open_sce
 _AMONG = 200  # images among which a caption finds its own
 
 
-def measure_matching(folder: Path, count: int, setting: Setting) -> dict[str, float]:
+def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     """Measure how well images and captions retrieve each other on held-out scenes.
 
     `zero_shot` is the accuracy of classifying kind and colour, 40 classes, in scenes with one
@@ -314,11 +314,6 @@ def complete(folder: Path, setting: Setting) -> None:
     images = as_images(scenes.rows(np.arange(count))["picture"])
     save_familiar(folder, make_familiar(encoder, images))
     save_templates(folder, _templates())
-
-
-def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
-    """Measure how well images and captions retrieve each other on held-out scenes."""
-    return measure_matching(folder, count, setting)
 
 
 def _templates() -> list[str]:

@@ -194,9 +194,6 @@ class ControlRecipe:
         )
         return Work(job, setting, self.condition)
 
-    def complete(self, folder: Path, setting: Setting) -> None:
-        """Nothing is added."""
-
     def evaluate(self, folder: Path, count: int, setting: Setting) -> dict[str, float]:
         """Measure how well images generated from held-out conditions follow them.
 

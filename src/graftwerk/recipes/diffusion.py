@@ -209,10 +209,6 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
     return Work(sizes, latents, captions, parts, setting)
 
 
-def complete(folder: Path, setting: Setting) -> None:
-    """Nothing is added."""
-
-
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     """Judge images generated from held-out captions."""
     return measure_sampled(folder, setting.dependencies["judge"], count, setting)

@@ -137,10 +137,6 @@ def _latents(scenes: Scenes, folder: Path, setting: Setting) -> Chunks:
     )
 
 
-def complete(folder: Path, setting: Setting) -> None:
-    """Nothing is added."""
-
-
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     """Measure accuracy at several noise levels.
 

@@ -117,10 +117,6 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
     return Work(sizes, scenes, setting)
 
 
-def complete(folder: Path, setting: Setting) -> None:
-    """Nothing is added."""
-
-
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     """Measure the errors of the maps of held-out scenes.
 

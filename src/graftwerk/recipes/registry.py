@@ -216,6 +216,8 @@ class Recipe(Protocol):
     Attributes:
         REAL: hyperparameters for use. Those that differ for images of `LARGE_SIDE` are in `LARGE`,
             where there are any.
+        complete: adds files computed with the stored model, as a function of its folder and the
+            setting; only where there are any.
         TINY: hyperparameters for tests.
     """
 
@@ -224,10 +226,6 @@ class Recipe(Protocol):
 
     def prepare(self, sizes: Any, setting: Setting) -> Work:
         """Create data and network."""
-        ...
-
-    def complete(self, folder: Path, setting: Setting) -> None:
-        """Add files computed with the stored model."""
         ...
 
     def evaluate(self, folder: Path, count: int, setting: Setting) -> dict[str, float]:

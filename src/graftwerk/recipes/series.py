@@ -118,10 +118,6 @@ def prepare(sizes: Sizes, setting: Setting) -> Work:
     return Work(sizes, setting)
 
 
-def complete(folder: Path, setting: Setting) -> None:
-    """Nothing is added."""
-
-
 def evaluate(folder: Path, count: int, setting: Setting) -> dict[str, float]:
     """Figures on `count` made-up series that were not trained on, 48 values ahead.
 

@@ -339,7 +339,8 @@ def test_reconstructions_beside_those_of_the_built_in_autoencoder(models, tmp_pa
         blocks.run_recipe_eval(request, Silent())
 
 
-def test_a_world_of_larger_images(models, tmp_path):
+def test_a_world_of_larger_images(models, tmp_path, monkeypatch):
+    monkeypatch.setattr("graftwerk.recipes.evaluate._STEPS", 2)
     from graftwerk.diffusion.pipeline import load_diffusion
 
     root, _ = models
@@ -364,6 +365,10 @@ def test_a_world_of_larger_images(models, tmp_path):
         name="autoencoder", model=made["autoencoder"], judge=made["judge"], count=8
     )
     assert set(blocks.run_recipe_eval(request, Silent()).figures) == FIGURES["autoencoder"]
+    request = RecipeEval(name="diffusion", model=diffusion, judge=made["judge"], count=8)
+    assert set(blocks.run_recipe_eval(request, Silent()).figures) == FIGURES["diffusion"]
+    with pytest.raises(BadInput, match="--judge 64, --model 128"):
+        blocks.run_recipe_eval(request.model_copy(update={"judge": None}), Silent())
 
 
 def test_evaluation_with_a_judge(models, monkeypatch):

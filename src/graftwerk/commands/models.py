@@ -16,7 +16,7 @@ from ..errors import BadFile
 from ..models.checkpoint import count_parameters, fingerprint, read_object
 from ..models.encoders import load_encoder, model_folder
 from ..models.fetching import FETCHABLE, fetchable, is_fetched
-from ..models.hub import BUILTIN
+from ..models.hub import BUILTIN, loading
 from ..models.image_encoder import ImageEncoder
 from ..models.results import FetchableModel, FetchedModel, ModelCard, ModelList
 from ..models.static_encoder import StaticEncoder
@@ -38,6 +38,11 @@ def run_models_info(request: ModelsInfo, monitor: Monitor) -> ModelCard:
     """Load the model, to verify that it can be used, and describe it."""
     monitor.start(f"loading {request.name}")
     root = model_folder(request.name)
+    with loading(request.name):
+        return _card(request, root)
+
+
+def _card(request: ModelsInfo, root: Path) -> ModelCard:
     if (root / "model_index.json").is_file():
         return _pipeline(request, root)
     config = read_object(root / "config.json") if (root / "config.json").is_file() else {}

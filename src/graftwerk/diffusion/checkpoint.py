@@ -193,14 +193,14 @@ def _check_part(path: Path, part: str, value: list[Any]) -> None:
     """Refuse an unknown part, or one that needs code outside of the known libraries."""
     if not _is_present(value):
         return
-    requested = tuple(value)
+    requested = tuple(map(str, value))  # whatever they are
     if part in _BUILT:
         allowed = requested in _BUILT[part]
     else:  # the scheduler's class is checked by `read_noise`
         allowed = part in _IGNORED | {"scheduler"} and requested[0] in _LIBRARIES
     if not allowed:
         raise BadFile(
-            f"{path / 'model_index.json'} asks for {'.'.join(map(str, requested))} as "
+            f"{path / 'model_index.json'} asks for {'.'.join(requested)} as "
             f"{part}, which is not known here.",
             "Only Stable Diffusion and unconditional pipelines of the diffusers library are read.",
         )

@@ -18,7 +18,7 @@ from ..diffusion.checkpoint import (
 from ..diffusion.options import parse_interval
 from ..errors import BadInput, UnknownName
 from ..models.checkpoint import class_number, noise_aware_labels, own_classes
-from ..models.hub import locate, require_reachable
+from ..models.hub import loading, locate, require_reachable
 from ..requests.generate import Generate
 from .grid import parse_grid
 from .guide_spec import Guide, parse_guide, read_guide
@@ -58,11 +58,12 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
             from ..controlnet.inputs import require_map  # imports PyTorch, but loads no network
 
             require_map(control)
-    folder = open_pipeline(locate_pipeline(request.model))
+    with loading(request.model):
+        folder = open_pipeline(locate_pipeline(request.model))
+        _check_size(request, folder)
     if not folder.layout.encoders and (request.prompt or request.negative):
         raise BadInput(f"model {request.model!r} takes no prompt.", "Leave the prompt out.")
     branches = branch_folders(request, {spec.kind for spec in specs})
-    _check_size(request, folder)
     return GenerationSpec(
         options=options,
         folder=folder,
@@ -105,7 +106,8 @@ def require_class(label: str, classifier: str, labels: list[str]) -> None:
         BadFile: its configuration cannot be read.
     """
     folder = locate(classifier)
-    classes = own_classes(folder)
+    with loading(classifier):
+        classes = own_classes(folder)
     if classes:
         if labels:
             raise BadInput(f"{classifier!r} has classes of its own.", "Leave --guide-labels out.")

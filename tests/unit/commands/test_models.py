@@ -82,6 +82,25 @@ def test_a_record_that_is_none(tmp_path):
         look_at(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("graft.json", '{"kind": "model"}'),
+        ("graft.json", '{"kind": "model", "seconds": []}'),
+        ("config.json", '{"model_type": []}'),
+        ("config.json", '{"model_type": {}, "_class_name": [[]]}'),
+        ("model_index.json", '{"_class_name": "DDPMPipeline", "unet": [[]]}'),
+    ],
+)
+def test_whatever_a_folder_says_of_itself_is_an_error_of_the_folder(tmp_path, name, content):
+    from shutil import copytree
+
+    folder = copytree(builtin_folder("builtin/blocks-judge"), tmp_path / "judge")
+    (folder / name).write_text(content)
+    with pytest.raises(BadFile):
+        look_at(folder)
+
+
 def test_the_card_of_the_built_in_encoder():
     card = look_at("builtin/minilm")
     assert (card.dimension, card.parameters) == (384, 22_713_216)

@@ -45,6 +45,8 @@ def test_no_folder(tmp_path) -> None:
         ({"extra": ["diffusers", "UNet2DModel"]}, "as extra"),
         ({"safety_checker": ["my_checker", "Mine"]}, "as safety_checker"),
         ({"vae": [None, None]}, "names no vae"),
+        ({"vae": [["diffusers"], {}]}, r"asks for \['diffusers'\]\.\{\} as vae"),
+        ({"scheduler": [[[]]]}, "as scheduler"),
         ({"text_encoder": "absent"}, "names no text_encoder"),
     ],
 )

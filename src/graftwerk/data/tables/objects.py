@@ -63,7 +63,8 @@ def read_json_lines(path: Path, text: str, encoding: str) -> Table:
             return read_json(path, text, encoding)
         if not isinstance(row, dict):
             shown = str(row)[:80]
-            raise BadFile(f"{path.name!r}, line {line:,}: {shown!r} is no JSON object.", _JSON_FORM)
+            reason = f"line {line:,} of {path.name!r} contains no JSON object: {shown!r}."
+            raise BadFile(reason, _JSON_FORM)
         rows.append(row)
         locations.append(f"line {line}")
         require_rows(path.name, len(rows))

@@ -12,7 +12,7 @@ from graftwerk.commands.ask import read_questions
 from graftwerk.data.documents.sandbox import Reader
 from graftwerk.data.image_folder import read_image_folder
 from graftwerk.data.pairs import read_labelled_texts
-from graftwerk.data.tables import json_objects, read_table
+from graftwerk.data.tables import read_table
 from graftwerk.errors import BadFile, BadInput
 from graftwerk.files import read_json
 from graftwerk.generation.provenance import read_record
@@ -38,7 +38,6 @@ def read_scene(path: Path) -> object:
     ("read", "name"),
     [
         (read_json, "a.json"),
-        (json_objects, "a.jsonl"),
         (read_table, "a.jsonl"),
         (read_labelled_texts, "a.jsonl"),
         (read_image_folder, "metadata.jsonl"),

@@ -20,8 +20,8 @@ from jaxtyping import Int64
 
 from ..blocks.captions import parse
 from ..data.documents.formats import is_image_path
-from ..data.image_folder import TABLES, LabelledImage, attributes, read_image_folder
-from ..data.pairs import read_labelled_texts, read_pairs
+from ..data.image_folder import TABLES, LabelledImage, read_image_folder
+from ..data.pairs import attributes, read_labelled_texts, read_pairs
 from ..data.tables import is_table, reading_of
 from ..errors import BadInput
 from ..library.index import Index

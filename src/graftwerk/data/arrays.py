@@ -191,6 +191,42 @@ def _holds_numbers(frame: Any, name: str) -> bool:
     )
 
 
+def matching_columns(rows: Any, known: Columns | None) -> Columns | None:
+    """Return the columns of `X`, which are those of a fit if it has some, in their order.
+
+    Raises:
+        BadInput: they are not.
+    """
+    given = columns_of(rows)
+    if known is None or given is None:
+        if known is not None and len(known.numbers) < len(known.names) > 1:
+            raise BadInput(
+                "X has no column names, and this fit reads columns of texts and numbers.",
+                f"Pass a data frame with the columns {', '.join(known.names)}.",
+            )
+        return given
+    if given.names != known.names:
+        missing = [name for name in known.names if name not in given.names]
+        unseen = [name for name in given.names if name not in known.names]
+        parts = (("not seen when it was fitted", unseen), ("that are missing", missing))
+        odd = [f"columns {what}: {', '.join(names)}" for what, names in parts if names]
+        raise BadInput(
+            f"the columns of X are not those of the fit: {'; '.join(odd) or 'another order'}.",
+            f"Pass {', '.join(known.names)}, in this order.",
+        )
+    return known
+
+
+def read_mixed(
+    rows: Any, columns: Columns | None, mixed: frozenset[Kind], reads: frozenset[Kind]
+) -> tuple[Kind, list[Item]]:
+    """Read the items of `X`; columns of texts, with numbers beside them if a fit is `mixed`."""
+    texts = columns is not None and len(columns.numbers) < len(columns.names)
+    if columns is not None and (texts or "row" in reads) and "image" not in reads:
+        return read_frame(rows, columns, mixed)
+    return read_rows(rows, reads)
+
+
 def read_frame(frame: Any, known: Columns, reads: frozenset[Kind]) -> tuple[Kind, list[Item]]:
     """Read the rows of a data frame as those of a table are: texts joined, numbers beside them.
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import files, limits
+from .. import limits
 from ..errors import BadFile, BadInput, LimitExceeded
 from . import raw
 from .dataset import ImageArray, packed_image
 from .documents.formats import is_image_path
 from .images import ImageNotes, read_image
-from .tables import is_missing, json_objects, read_table
+from .pairs import values_of
+from .tables import is_missing, read_table
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -115,7 +116,7 @@ def names_images(table: Path) -> bool:
             with raw.open_regular(str(table), limits.DATA_FILE) as file:
                 header = file.readline(limits.DATA_TEXT).decode("utf-8-sig", "replace")
             return any(column in header for column in _IMAGES)
-        _, first = next(_json_rows(table))
+        _, first = next(_cells_of(table))
     except (BadInput, StopIteration):
         return False
     return any(column in first for column in _IMAGES)
@@ -257,35 +258,10 @@ def _is_list(value: object) -> bool:
 
 
 def _cells_of(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if table.suffix.lower() in (".jsonl", ".json"):
-        yield from _json_rows(table)
-        return
     read = read_table(table)
     for number, location in enumerate(read.places):
-        yield (
-            f"{location} of {table}",
-            {name: cells[number] for name, cells in read.columns.items()},
-        )
-
-
-def _json_rows(table: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if table.suffix.lower() != ".json" or not _is_list_of_json(table):
-        for number, row in json_objects(table):
-            yield f"line {number} of {table}", row
-        return
-    try:
-        found: Any = files.parse_json(raw.read_bytes(str(table), limits.JSON_FILE))
-    except ValueError as error:
-        raise BadFile(f"{table} is not JSON: {error}.", _FORM) from error
-    for entry, row in enumerate(found, 1):
-        if not isinstance(row, dict):
-            raise BadFile(f"entry {entry} of {table} contains no JSON object.", _FORM)
-        yield f"entry {entry} of {table}", row
-
-
-def _is_list_of_json(table: Path) -> bool:
-    with raw.open_regular(str(table), limits.JSON_FILE) as file:
-        return file.read(256).lstrip().startswith(b"[")
+        cells = {name: cells[number] for name, cells in read.columns.items()}
+        yield f"{location} of {table}", cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -507,30 +483,3 @@ def _labelled_by_folders(root: Path, guessed: list[str]) -> Iterator[LabelledIma
                 else:
                     loose.append(row)
     yield from loose
-
-
-def values_of(row: Mapping[str, Any], besides: set[str]) -> dict[str, tuple[str, ...]]:
-    """Return the values of a row's columns: texts, integers, booleans, and lists of these."""
-    values = {}
-    for key, value in row.items():
-        several = [one for one in (value if isinstance(value, list) else [value]) if one != ""]
-        if key not in besides and all(isinstance(one, str | int) for one in several):
-            values[key] = tuple(str(one) for one in several)
-    return values
-
-
-def attributes(
-    rows: Sequence[Mapping[str, tuple[str, ...]]],
-) -> dict[str, list[tuple[str, ...]]]:
-    """Return the columns whose values several items share, by name; an item may lack one.
-
-    A column in which the number of distinct values is more than half the number of items, such as
-    a path, does not tell which items belong together.
-    """
-    columns: dict[str, list[tuple[str, ...]]] = {}
-    for name in sorted({name for row in rows for name in row}):
-        values = [row.get(name, ()) for row in rows]
-        different = {value for some in values for value in some}
-        if 1 < len(different) <= len(rows) / 2:
-            columns[name] = values
-    return columns

@@ -7,7 +7,7 @@ label.
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -132,41 +132,44 @@ def _kind_of(path: PurePosixPath) -> Kind | None:
 
 
 def _read(root: Path, kind: Kind, entries: Sequence[Entry], encoding: str | None) -> Examples:
-    items: list[Item] = []
-    notes, guessed = ImageNotes(), Counter[str]()
-    keys, labels, names, refused = [], [], [], []
-    unpacked = 0
-    for path, location in entries:
-        item: Item | LeftOut = (
-            location if kind == "image" else read_text(location, encoding, guessed)
+    guessed = Counter[str]()
+    found = (
+        (
+            str(path),
+            path.parts[0],
+            location if kind == "image" else read_text(location, encoding, guessed),
         )
-        found = look_at(location, notes) if isinstance(item, ImageArray) else item
-        if isinstance(item, LeftOut) or isinstance(found, LeftOut):
-            refused.append(
-                found if isinstance(found, LeftOut) else LeftOut(name=str(path), reason="")
-            )
+        for path, location in entries
+    )
+    examples = _collect(str(root), kind, found)
+    notes = tuple(f"{count:,} texts: {note}" for note, count in guessed.items())
+    return replace(examples, notes=notes)
+
+
+def _collect(source: str, kind: Kind, found: Iterable[tuple[str, Any, Item | LeftOut]]) -> Examples:
+    """Return the examples of names, labels and items, without those that cannot be used."""
+    items: list[Item] = []
+    keys, labels, names, refused = [], [], [], []
+    converted = ImageNotes()
+    unpacked = 0
+    for name, label, item in found:
+        key = look_at(item, converted) if isinstance(item, ImageArray) else item
+        if isinstance(item, LeftOut) or isinstance(key, LeftOut):
+            reason = key.reason if isinstance(key, LeftOut) else ""
+            refused.append(LeftOut(name=name, reason=reason))
             continue
         unpacked += len(item) if isinstance(item, str) else 0
         if unpacked > limits.DATA_UNPACKED:
             raise LimitExceeded(
-                f"the texts in {root} have more than {limits.DATA_UNPACKED:,} characters.",
+                f"the texts in {source} have more than {limits.DATA_UNPACKED:,} characters.",
                 "Take a sample of them.",
             )
         items.append(item)
-        keys.append(str(found) if isinstance(item, ImageArray) else key_of(item))
-        labels.append(path.parts[0])
-        names.append(str(path))
-    return Examples(
-        str(root),
-        kind,
-        items,
-        keys,
-        labels,
-        names,
-        tuple(refused),
-        notes=tuple(f"{count:,} texts: {note}" for note, count in guessed.items()),
-        converted=dict(notes.counts),
-    )
+        keys.append(str(key) if isinstance(item, ImageArray) else key_of(item))
+        labels.append(label)
+        names.append(name)
+    counts = dict(converted.counts)
+    return Examples(source, kind, items, keys, labels, names, tuple(refused), converted=counts)
 
 
 def read_text(location: ImageArray, encoding: str | None, guessed: Counter[str]) -> str | LeftOut:
@@ -315,41 +318,27 @@ def _from_table(table: Table, requested: ColumnChoice) -> Examples:
     if requested.missing == "ask":
         require_predicted(table.path.name, target, table.column(target))
     chosen = choose_columns(table, _without(requested, target), target)
-    items: list[Item] = []
-    converted = ImageNotes()
-    keys, labels, names, refused = [], [], [], []
     columns = _cells_of(table, chosen)
-    for row, (location, label) in enumerate(zip(table.places, table.column(target), strict=True)):
-        name = f"{location} of {table.path.name}"
-        item: Item | LeftOut = (
-            LeftOut(name=name, reason=_no_label(label))
-            if (is_missing(label) and label != ())
-            or (requested.missing == "drop" and stands_for_none(label))
-            else _item(table, chosen, columns, row)
-        )
-        found = look_at(item, converted) if isinstance(item, ImageArray) else item
-        if isinstance(item, LeftOut) or isinstance(found, LeftOut):
-            reason = found.reason if isinstance(found, LeftOut) else ""
-            refused.append(LeftOut(name=name, reason=reason))
-            continue
-        items.append(item)
-        keys.append(str(found) if isinstance(item, ImageArray) else key_of(item))
-        labels.append(label)
-        names.append(name)
-    return Examples(
-        str(table.path),
-        chosen.kind,
-        items,
-        keys,
-        labels,
-        names,
-        tuple(refused),
-        chosen.names,
-        _notes(table, chosen, items),
-        _tables(table),
-        table.formats.get(target),
-        dict(converted.counts),
-        chosen.numbers,
+
+    def read(row: int, label: Any) -> Item | LeftOut:
+        unlabelled = is_missing(label) and label != ()
+        if unlabelled or (requested.missing == "drop" and stands_for_none(label)):
+            return LeftOut(name="", reason=_no_label(label))
+        return _item(table, chosen, columns, row)
+
+    rows = enumerate(zip(table.places, table.column(target), strict=True))
+    found = (
+        (f"{location} of {table.path.name}", label, read(row, label))
+        for row, (location, label) in rows
+    )
+    examples = _collect(str(table.path), chosen.kind, found)
+    return replace(
+        examples,
+        columns=chosen.names,
+        notes=_notes(table, chosen, examples.items),
+        tables=_tables(table),
+        label_format=table.formats.get(target),
+        numbers=chosen.numbers,
     )
 
 

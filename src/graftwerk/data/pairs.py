@@ -8,7 +8,6 @@ from typing import Any
 
 from .. import limits
 from ..errors import BadFile, BadInput, LimitExceeded
-from .image_folder import values_of
 from .tables import AS_FOUND, Reading, Table, is_number, is_table_folder, read_table
 
 
@@ -149,3 +148,30 @@ def _text(row: Mapping[str, Any], where: str) -> LabelledText:
         raise BadFile(f"{where}: there is no text.", _FORM)
     predicted = {name: value for name, value in row.items() if value is not None}
     return LabelledText(text, values_of(predicted, {"text"}))
+
+
+def values_of(row: Mapping[str, Any], besides: set[str]) -> dict[str, tuple[str, ...]]:
+    """Return the values of a row's columns: texts, integers, booleans, and lists of these."""
+    values = {}
+    for key, value in row.items():
+        several = [one for one in (value if isinstance(value, list) else [value]) if one != ""]
+        if key not in besides and all(isinstance(one, str | int) for one in several):
+            values[key] = tuple(str(one) for one in several)
+    return values
+
+
+def attributes(
+    rows: Sequence[Mapping[str, tuple[str, ...]]],
+) -> dict[str, list[tuple[str, ...]]]:
+    """Return the columns whose values several items share, by name; an item may lack one.
+
+    A column in which the number of distinct values is more than half the number of items, such as
+    a path, does not tell which items belong together.
+    """
+    columns: dict[str, list[tuple[str, ...]]] = {}
+    for name in sorted({name for row in rows for name in row}):
+        values = [row.get(name, ()) for row in rows]
+        different = {value for some in values for value in some}
+        if 1 < len(different) <= len(rows) / 2:
+            columns[name] = values
+    return columns

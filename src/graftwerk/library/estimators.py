@@ -31,10 +31,10 @@ from ..data.arrays import (
     columns_of,
     keys_of,
     labels_in,
+    matching_columns,
     numbers_of,
-    read_frame,
     read_labels,
-    read_rows,
+    read_mixed,
 )
 from ..data.columns import KIND_WORDS
 from ..data.dataset import Examples, Item, Kind, Row
@@ -84,16 +84,6 @@ def _width(items: Sequence[Item]) -> int:
     """Return the length of each item."""
     first = items[0]
     return len(first.numbers if isinstance(first, Row) else np.asarray(first))
-
-
-def _read(
-    X: Any, columns: Columns | None, mixed: frozenset[Kind], reads: frozenset[Kind]
-) -> tuple[Kind, list[Item]]:
-    """Read the items of `X`; columns of texts, with numbers beside them if a fit is `mixed`."""
-    texts = columns is not None and len(columns.numbers) < len(columns.names)
-    if columns is not None and (texts or "row" in reads) and "image" not in reads:
-        return read_frame(X, columns, mixed)
-    return read_rows(X, reads)
 
 
 class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -195,7 +185,7 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
             base = open_base(request.model, request.layer, request.device)
         columns = columns_of(X)
         rows: frozenset[Kind] = frozenset({"row"} if request.how == "linear" else ())
-        kind, items = _read(X, columns, base.reads | rows, base.reads)
+        kind, items = read_mixed(X, columns, base.reads | rows, base.reads)
         targets, labels = make_targets(len(items))
         names = [f"X[{number}]" for number in range(len(items))]
         examples = Examples("X", kind, items, keys_of(items), labels, names)
@@ -248,15 +238,16 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
 
     def _judge(self, X: Any) -> Opinion:
         model = self._fitted()
-        columns = self._columns_of(X)
+        columns = matching_columns(X, self._columns)
         rows: frozenset[Kind] = frozenset({"row"} if model.kind == "row" else ())
-        kind, items = _read(X, columns, model.base.reads | rows, model.base.reads)
+        kind, items = read_mixed(X, columns, model.base.reads | rows, model.base.reads)
         if kind != model.kind:
             raise BadInput(
                 f"X holds {KIND_WORDS[kind]}, and this fit reads {KIND_WORDS[model.kind]}.",
                 f"Pass {KIND_WORDS[model.kind]}.",
             )
-        if kind == "row" and columns is None and _width(items) != (read := self._width_read()):
+        read = model.head.weight.shape[1] // 2
+        if kind == "row" and columns is None and _width(items) != read:
             raise BadInput(
                 f"X has {_width(items)} columns, and this fit reads {read}.",
                 "Pass the columns that it was fitted on.",
@@ -265,29 +256,6 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         opinion = model.judge(items, lambda _: None, unusual.append, self._scale())
         note_out_of_distribution(sum(unusual), len(items), model.base.name, _Warning())
         return opinion
-
-    def _columns_of(self, X: Any) -> Columns | None:
-        known, given = self._columns, columns_of(X)
-        if known is None or given is None:
-            if known is not None and len(known.numbers) < len(known.names) > 1:
-                raise BadInput(
-                    "X has no column names, and this fit reads columns of texts and numbers.",
-                    f"Pass a data frame with the columns {', '.join(known.names)}.",
-                )
-            return given
-        if given.names != known.names:
-            missing = [name for name in known.names if name not in given.names]
-            unseen = [name for name in given.names if name not in known.names]
-            parts = (("not seen when it was fitted", unseen), ("that are missing", missing))
-            odd = [f"columns {what}: {', '.join(names)}" for what, names in parts if names]
-            raise BadInput(
-                f"the columns of X are not those of the fit: {'; '.join(odd) or 'another order'}.",
-                f"Pass {', '.join(known.names)}, in this order.",
-            )
-        return known
-
-    def _width_read(self) -> int:
-        return int(self._fitted().head.weight.shape[1] // 2)
 
     def _scale(self) -> float:
         scale = self.scale

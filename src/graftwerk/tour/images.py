@@ -9,7 +9,7 @@ from .. import folders, requests
 from ..commands import blocks, classify, condition, generate, search
 from ..commands import evaluate as probe
 from ..commands import search as index
-from ..data.tables import json_objects
+from ..data.tables import read_table
 from ..types import Monitor, Silent
 from . import recorded
 
@@ -144,9 +144,10 @@ def _classify_images(location: Path, common: dict[str, Any], monitor: Monitor) -
 
 
 def _captions(data: Path) -> dict[str, str]:
-    rows = json_objects(data / "train" / "metadata.jsonl")
+    table = read_table(data / "train" / "metadata.jsonl")
     train = (data / "train").resolve()
-    return {str(train / row["file_name"]): str(row["caption"]) for _, row in rows}
+    pairs = zip(table.column("file_name"), table.column("caption"), strict=True)
+    return {str(train / name): str(caption) for name, caption in pairs}
 
 
 def conditions(folder: Path, request: requests.Tour, monitor: Monitor) -> dict[str, Any]:

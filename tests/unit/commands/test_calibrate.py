@@ -66,7 +66,7 @@ GOOD = labelled(ANSWERABLE, UNANSWERABLE)
         (b"{", "line 2: no JSON"),
         (b"[" * 100_000, "line 2: no JSON"),
         (b"1" * 5_000, "line 2: no JSON .a number in it has more than 4,300 digits"),
-        (b"[]", "line 2: '\\[\\]' is not a JSON object"),
+        (b"[]", "line 2 .*no JSON object: '\\[\\]'"),
         ({"question": "Why?"}, "line 2"),
         ({"question": "Why?", "answerable": "yes"}, "line 2"),
         ({"question": "Why?", "answerable": 1}, "line 2"),

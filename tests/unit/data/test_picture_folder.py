@@ -5,8 +5,8 @@ import json
 import pytest
 
 from graftwerk import limits
-from graftwerk.data.image_folder import LabelledImage, attributes, read_image_folder
-from graftwerk.data.pairs import read_labelled_texts
+from graftwerk.data.image_folder import LabelledImage, read_image_folder
+from graftwerk.data.pairs import attributes, read_labelled_texts
 from graftwerk.errors import BadFile, LimitExceeded
 
 
@@ -137,7 +137,7 @@ def test_texts_with_labels(tmp_path):
         ("a.csv", b"text\n\xff\n", "not UTF-8"),
         ("a.jsonl", b'{"text": "a"}\n{\n', "line 2: no JSON"),
         ("a.jsonl", b'{"text": 3}\n', "line 1: there is no text"),
-        ("a.jsonl", b"[1]\n", "line 1: .*not a JSON object"),
+        ("a.jsonl", b"[1]\n", "line 1 .*no JSON object"),
     ],
 )
 def test_malformed_texts(tmp_path, name, content, message):

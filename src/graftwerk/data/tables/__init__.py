@@ -1,7 +1,7 @@
 """Tables in all supported formats and dialects."""
 
 from .numbers import NumberFormat
-from .objects import json_lines, json_objects
+from .objects import json_lines
 from .table import (
     AS_FOUND,
     SUFFIXES,
@@ -33,7 +33,6 @@ __all__ = [
     "is_table_file",
     "is_table_folder",
     "json_lines",
-    "json_objects",
     "read_sheets",
     "read_table",
     "reading_of",

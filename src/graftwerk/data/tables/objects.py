@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ... import files, limits
+from ... import files
 from ...errors import BadFile
-from .. import raw
 from .table import Table, require_rows
 
 _JSON_FORM = 'Write {"text": "...", "label": "..."}, one object a line.'
@@ -63,9 +62,8 @@ def read_json_lines(path: Path, text: str, encoding: str) -> Table:
             return read_json(path, text, encoding)
         if not isinstance(row, dict):
             shown = str(row)[:80]
-            raise BadFile(
-                f"{path.name!r}, line {line:,}: {shown!r} is not a JSON object.", _JSON_FORM
-            )
+            reason = f"line {line:,} of {path.name!r} contains no JSON object: {shown!r}."
+            raise BadFile(reason, _JSON_FORM)
         rows.append(row)
         locations.append(f"line {line}")
         require_rows(path.name, len(rows))
@@ -89,25 +87,6 @@ def json_lines(text: str, name: str) -> list[tuple[int, Any]]:
                 f"{name!r}, line {line:,}: no JSON ({error}).", "One JSON value a line is read."
             ) from error
     return found
-
-
-def json_objects(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    """Return every object in a file of JSON lines, with its line number.
-
-    Raises:
-        BadFile: it is missing or cannot be decoded, or a line holds no object; it is named.
-        LimitExceeded: it is too large.
-    """
-    if not path.is_file():
-        raise BadFile(f"{path} is not a file.", "Name an existing file of JSON lines.")
-    content = raw.read_bytes(str(path), limits.JSON_FILE)
-    text, _ = raw.decode(content, path.name, None)
-    rows = json_lines(text, path.name)
-    for line, row in rows:
-        if not isinstance(row, dict):
-            shown = str(row)[:80]
-            raise BadFile(f"line {line:,} of {path} contains no JSON object: {shown!r}.", "Fix it.")
-    return rows
 
 
 def _from_objects(

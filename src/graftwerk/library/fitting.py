@@ -120,9 +120,7 @@ def fit_problem(
         Cancelled: stopped by the user; the last step of a training is saved.
     """
     tried: Sequence[Trial] = ()
-    how, hows, minutes = request.how, ("lora", "full"), request.minutes or _MINUTES
-    if how is None:
-        how, hows, minutes = _usual(problem, request), ("lora",), request.minutes or _FEW_MINUTES
+    how = request.how or _usual(problem, request)
     if how == "linear":
         if request.sweep:
             problem, tried = sweep_layers(problem, monitor)
@@ -132,6 +130,8 @@ def fit_problem(
 
     folders.claim(training, TRAINING)
     if how == "auto":
+        hows = ("lora", "full") if request.how else ("lora",)
+        minutes = request.minutes or (_MINUTES if request.how else _FEW_MINUTES)
         methods = [settings_of(request, one) for one in hows]
         alone = request.how and request.learning_rate is None and request.rates == 1
         listed = [

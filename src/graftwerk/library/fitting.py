@@ -120,22 +120,21 @@ def fit_problem(
         Cancelled: stopped by the user; the last step of a training is saved.
     """
     tried: Sequence[Trial] = ()
-    how: str | None = request.how
-    hows, minutes = ["lora", "full"], request.minutes or _MINUTES
-    if how is None:
-        how, hows = _usual(problem, request), ["lora"]
-        minutes = request.minutes or _FEW_MINUTES
+    how = request.how or _usual(problem, request)
     if how == "linear" and request.sweep:
         problem, tried = sweep_layers(problem, monitor)
         return problem, make_linear(problem, monitor), tried
-    layered = _layered(problem, request)
     if how == "linear":
-        return layered, make_linear(layered, monitor), tried
+        problem = _layered(problem, request)
+        return problem, make_linear(problem, monitor), tried
     from ..finetune.auto import candidates, choose, usual
     from ..finetune.run import tune
 
     folders.claim(training, TRAINING)
     if how == "auto":
+        layered = _layered(problem, request)
+        hows = ("lora", "full") if request.how else ("lora",)
+        minutes = request.minutes or (_MINUTES if request.how else _FEW_MINUTES)
         methods = [settings_of(request, one) for one in hows]
         alone = request.how and request.learning_rate is None and request.rates == 1
         listed = [

@@ -196,7 +196,7 @@ def test_data_of_another_kind_than_the_model_reads(pictures, texts):
     [
         ("a.csv", "text,label\na,b,c\n", "3 cells"),
         ("a.csv", "text,label\n", "no row"),
-        ("a.jsonl", "[1]\n", "not a JSON object"),
+        ("a.jsonl", "[1]\n", "no JSON object"),
         ("a.jsonl", "{\n", "no JSON"),
         ("a.parquet", "x", "not a Parquet"),
         ("a.zip", "x", "not a zip"),

@@ -346,7 +346,7 @@ def geometry(config: Mapping[str, Any]) -> tuple[Any, tuple[int, int] | None, An
     The third value is the size for images smaller than the crop, None for the usual one: these are
     resized to the crop, since a margin would cost content, which small images have up to the edge.
     """
-    resize = config.get("size") if config.get("do_resize", True) else None
+    resize: Any = config.get("size") if config.get("do_resize", True) else None
     crop = sides(config.get("crop_size")) if config.get("do_center_crop") else None
     shortest = isinstance(resize, Mapping) and "shortest_edge" in resize
     share = config.get("crop_pct")  # used by the ConvNeXt processor, which has no crop_size

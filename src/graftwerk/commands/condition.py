@@ -207,7 +207,8 @@ def run_eval_edges(request: EvalEdges, monitor: Monitor) -> EdgeEvaluation:
     """Detect edges of each image at every threshold and match them with each person's."""
     begin = time.perf_counter()
     data = BoundaryData(request.data)
-    find, method = edge_strength, "colour at two scales"
+    find: Callable[[np.ndarray], np.ndarray] = edge_strength
+    method = "colour at two scales"
     if request.plain:
         find, method = plain_strength, "grey at one scale"
     if request.estimator is not None:

@@ -107,7 +107,7 @@ def _notes(series: Series, request: Forecast, tested: bool) -> list[str]:
     notes = list(series.notes)
     if float(series.values.min()) == float(series.values.max()):
         notes.append("all values are the same, and so is the forecast")
-    if request.origins and not tested:
+    elif request.origins and not tested:
         notes.append(
             f"{len(series.values):,} values are too few to test forecasts of {request.horizon:,}"
         )

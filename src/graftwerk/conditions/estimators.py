@@ -125,7 +125,7 @@ def load_estimator(kind: str, name: str, device: str = "auto") -> Estimator:
             f"An estimator can be named for {', '.join(ESTIMATED)}.",
         )
     root = locate(name)
-    model_type = read_object(root / "config.json").get("model_type")
+    model_type = str(read_object(root / "config.json").get("model_type"))
     table = _TABLES.get(kind, {})
     if model_type == _OWN.get(kind):
         return Estimator(name, _of_each(_own_reader(kind, root, device)))
@@ -163,7 +163,8 @@ def _own_reader(kind: str, root: Path, device: str) -> Callable[[ImageArray], Im
     if kind == "pose":
         find = load_blazepose(root)
         return lambda image: draw_people(
-            [openpose(*person, FROM_BLAZE, VISIBLE) for person in find(image)], *image.shape[:2]
+            [openpose(points, scores, FROM_BLAZE, VISIBLE) for points, scores in find(image)],
+            *image.shape[:2],
         )
     from .soft_edges import load_hed, thinned
 

@@ -31,14 +31,14 @@ class Hed(nn.Module):
 
     def __init__(self, _config: Mapping[str, Any]) -> None:
         super().__init__()
-        before, blocks = 3, []
+        before = 3
+        self.blocks = nn.ModuleList()
         for widths in _BLOCKS:
-            layers = []
+            layers = nn.ModuleList()
             for width in widths:
                 layers.append(nn.Conv2d(before, width, 3, padding=1))
                 before = width
-            blocks.append(nn.ModuleList(layers))
-        self.blocks = nn.ModuleList(blocks)
+            self.blocks.append(layers)
         self.sides = nn.ModuleList([nn.Conv2d(widths[-1], 1, 1) for widths in _BLOCKS])
         self.fuse = nn.Conv2d(len(_BLOCKS), 1, 1)
 
@@ -49,7 +49,7 @@ class Hed(nn.Module):
         for number, (block, side) in enumerate(zip(self.blocks, self.sides, strict=True)):
             if number:  # an odd row or column is padded, as in the package's own framework
                 x = functional.max_pool2d(x, 2, ceil_mode=True)
-            for layer in block:  # type: ignore[union-attr]
+            for layer in block.children():
                 x = functional.relu(layer(x))
             found.append(functional.interpolate(side(x), size, mode="bilinear"))
         edges: Tensor = torch.sigmoid(self.fuse(torch.cat(found, dim=1)))

@@ -174,7 +174,8 @@ def sweep_layers(problem: Problem, monitor: Monitor) -> tuple[Problem, Sequence[
 def hidden_layers(problem: Problem) -> list[HiddenLayer]:
     """Return each hidden layer, the last as the model itself uses it, and all concatenated."""
     from ..errors import BadInput
-    from ..models.checkpoint import read_object
+    from ..models.checkpoint import open_folder, read_object
+    from ..models.image_encoder import last_layer
 
     if problem.base.name == NO_MODEL:
         raise BadInput(
@@ -186,9 +187,10 @@ def hidden_layers(problem: Problem) -> list[HiddenLayer]:
             f"the layers of {problem.base.name} cannot be swept: only the last one is joint.",
             "Leave --sweep out.",
         )
+    if problem.base.reads == {"image"}:
+        return [*range(last_layer(open_folder(problem.base.root))), None, "all"]
     named = (config.get(key) for key in ("num_hidden_layers", "n_layers", "n_layer", "num_layers"))
     count = next((value for value in named if isinstance(value, int)), None)
-    count = count or len(config.get("depths", ()))
     if not count:
         raise BadInput(f"{problem.base.name} has no hidden layers to sweep.", "Leave --sweep out.")
     return [*range(count), None, "all"]

@@ -409,17 +409,27 @@ def layer_of(
     Raises:
         BadInput: the network has fewer layers.
     """
-    import torch
-
     from .torch_text import resolve_layer
 
     if layer is None or layer == "all" or kind.takes == "joint":
         return layer
+    return resolve_layer(network, layer, _last_layer(network, prepare))
+
+
+def last_layer(folder: ModelFolder) -> int:
+    """Return the index of the last hidden state that an image network actually returns."""
+    kind = IMAGE_MODELS[folder.model_type]
+    network = load_network(folder, kind.network, unused=kind.unused)
+    return _last_layer(network, image_processor(folder))
+
+
+def _last_layer(network: Any, prepare: Callable[[Sequence[Any]], Mapping[str, Any]]) -> int:
+    import torch
+
     location = next(network.parameters()).device
     inputs = {key: value.to(location) for key, value in prepare([_blank()]).items()}
     with torch.inference_mode():
-        states = network(**inputs, output_hidden_states=True).hidden_states
-    return resolve_layer(network, layer, len(states) - 1)
+        return len(network(**inputs, output_hidden_states=True).hidden_states) - 1
 
 
 def _text_half(

@@ -83,3 +83,22 @@ def test_the_same_seed_gives_the_same_bytes(features):
     targets = Targets("class", ("a", "b"), (features[:, 0] > 0).astype(np.int64))
     first, second = (fit_linear(features, targets, np.arange(300), "b").head for _ in range(2))
     assert first.weight.tobytes() == second.weight.tobytes()
+
+
+def test_least_squares_where_they_are_clearly_better():
+    """Classes along many directions, with strong directions that say nothing of them."""
+    random = np.random.default_rng(5)
+    values = np.arange(900) % 6
+    sought = random.standard_normal((6, 400))[values] * 0.16 + random.standard_normal((900, 400))
+    noise = 8 * random.standard_normal((900, 60))
+    rows = np.concatenate([sought, noise], axis=1).astype(np.float32)
+    targets = Targets("class", tuple("abcdef"), values.astype(np.int64))
+    fitted = fit_linear(rows, targets, np.arange(600), "b")
+    assert fitted.loss == "squared"
+    scores = fitted.head.score(rows[600:])
+    right = scores.argmax(axis=1) == values[600:]
+    chances = np.exp(scores - scores.max(axis=1, keepdims=True))
+    sure = (chances.max(axis=1) / chances.sum(axis=1)).mean()
+    assert right.mean() > 0.7 and abs(sure - right.mean()) < 0.12  # honest probabilities
+    few = fit_linear(rows, targets, np.arange(600), "b", balanced=True)
+    assert few.loss == "logistic"

@@ -155,3 +155,28 @@ def test_a_processor_that_is_not_known(write_vision):
 def test_nothing_static_from_images(write_vision):
     with pytest.raises(BadInput, match="of type vit; a static encoder is distilled"):
         load_encoder(f"static:{write_vision('vit')}")
+
+
+@pytest.mark.parametrize("kind", ["efficientnet", "resnet", "vit"])
+def test_all_layers_are_every_state_and_the_pooled_one(tmp_path, kind):
+    """A linear fit reads them by default; a sweep counts them, whatever the configuration says."""
+    from tests.classifiers import write_classifier
+
+    import graftwerk
+    from graftwerk.models.checkpoint import open_folder
+    from graftwerk.models.image_encoder import last_layer
+
+    folder = write_classifier(tmp_path, kind)
+    joined = load_encoder(str(folder), layer="all", device="cpu")
+    last = last_layer(open_folder(folder))
+    parts = [load_encoder(str(folder), layer=n, device="cpu") for n in range(1, last + 1)]
+    if IMAGE_MODELS[kind].takes == "pooled":
+        parts.append(load_encoder(str(folder), device="cpu"))
+    with pytest.raises(BadInput, match="out of range"):
+        load_encoder(str(folder), layer=last + 1, device="cpu")
+    images = pictures(6)
+    found = np.concatenate([part.encode_images(images) for part in parts], axis=1)
+    np.testing.assert_allclose(joined.encode_images(images), found / len(parts) ** 0.5, atol=1e-5)
+    classifier = graftwerk.Classifier(str(folder), method="linear", device="cpu")
+    classifier.fit(images, ["a", "b"] * 3)
+    assert classifier.features(images).shape == (6, joined.dimension)

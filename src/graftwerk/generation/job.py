@@ -75,7 +75,7 @@ class Job:
         traces: what the guides did.
         controls: conditions that the images should follow.
         start: the image to start from; None for noise.
-        prompt: as it was given; that of the request may be its reading, see `in_captions`.
+        given: the prompt, if that of the request is its reading; see `in_captions`.
     """
 
     request: Generate
@@ -88,7 +88,7 @@ class Job:
     traces: GradientTraces
     controls: OpenControls
     start: OpenStart | None = None
-    prompt: str = ""
+    given: str = ""
 
     @property
     def model(self) -> DiffusionModel:
@@ -176,8 +176,8 @@ class Job:
         """
         verdicts, self_test = self._verdicts(pictures, images, monitor)
         return Generation(
-            prompt=self.prompt,
-            read_as=self.request.prompt if self.request.prompt != self.prompt else "",
+            prompt=self.given or self.request.prompt,
+            read_as=self.request.prompt if self.given else "",
             cut=self.cut,
             pictures=pictures,
             sheet=None,
@@ -229,22 +229,12 @@ def in_captions(options: Options, steered: SteeredModel, monitor: Monitor) -> Op
     return replace(options, request=options.request.model_copy(update=read))
 
 
-def open_job(
-    options: Options, steered: SteeredModel, monitor: Monitor, literal: bool = False
-) -> Job:
+def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
     """Encode the prompt of a request, and prepare its controls and guides.
-
-    Args:
-        options: the request.
-        steered: the model and its adapters.
-        monitor: informed about the progress, and of what may surprise.
-        literal: whether the model is given the prompt as it is; see `in_captions`.
 
     Raises:
         BadInput: the number of steps, the size or a map cannot be used.
     """
-    given = options.request.prompt
-    options = options if literal else in_captions(options, steered, monitor)
     request, model = options.request, steered.frozen
     width, height = request.width or model.size[0], request.height or model.size[1]
     if (width, height) != model.size:
@@ -296,7 +286,7 @@ def open_job(
         start=None if start is None else start.latents,
         steps=request.steps,
     )
-    return Job(request, steered, plan, width, height, cut, guide, traces, controls, start, given)
+    return Job(request, steered, plan, width, height, cut, guide, traces, controls, start)
 
 
 def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> None:

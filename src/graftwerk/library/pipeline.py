@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -26,7 +26,7 @@ from ..diffusion.sampling import (
     starting_noise,
 )
 from ..errors import BadInput
-from ..generation.job import Job, open_job
+from ..generation.job import Job, in_captions, open_job
 from ..generation.results import Generation
 from ..generation.spec import Options, options_of
 from ..generation.steered import Loader, SteeredModel
@@ -260,7 +260,10 @@ class Pipeline:
         require_measure(request, [not one.control.masks for one in self.steered.controls])
         if self.steered.frozen.reader is None and (request.prompt or request.negative):
             raise BadInput(f"model {self.name!r} takes no prompt.", "Leave the prompt out.")
-        return open_job(options, self.steered, monitor, literal)
+        read = options if literal else in_captions(options, self.steered, monitor)
+        job = open_job(read, self.steered, monitor)
+        changed = read.request.prompt != request.prompt
+        return replace(job, given=request.prompt) if changed else job
 
     def denoiser(
         self,

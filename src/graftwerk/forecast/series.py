@@ -469,10 +469,7 @@ def _on_grid(
 def _filled(
     name: str, target: str, columns: Mapping[str, FloatArray], gaps: Gaps, notes: list[str]
 ) -> tuple[int, dict[str, FloatArray], FloatArray]:
-    """Return the first row used, and covariates and target without gaps.
-
-    Rows after the target's last value are those ahead.
-    """
+    """Return the first row used, and covariates (those ahead included) and target without gaps."""
     known = np.flatnonzero(~np.isnan(columns[target]))
     start, end = int(known[0]), int(known[-1]) + 1
     if start:

@@ -81,7 +81,6 @@ class _Warning(Silent):
 
 
 def _width(items: Sequence[Item]) -> int:
-    """Return the length of each item."""
     first = items[0]
     return len(first.numbers if isinstance(first, Row) else np.asarray(first))
 
@@ -267,7 +266,6 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         return float(scale)
 
     def _request(self) -> Fit:
-        """Return the validated parameters as a request of `graft fit`."""
         values = {**self.get_params(deep=False), "how": self.method, "model": str(self.model)}
         for name in ("method", "scale"):
             values.pop(name)
@@ -280,8 +278,6 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         given = names and saved.kind in {"row", "text"} and names[0] != "X[:, 0]"
         self._learned(saved.model, (), (), Columns(names, numbers) if given else None)
         self._unsaved, self._bundle = None, saved.bundle
-
-    _bundle: Bundle
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -486,12 +482,8 @@ _OPENED_BY = {
 
 
 def _require_fit(folder: Path) -> None:
-    """Refuse a folder that does not contain a fit, and say what opens it."""
     if (folder / "compare.json").is_file() and not (folder / RECORD).is_file():
-        raise BadInput(
-            f"{folder} holds a comparison.",
-            f"Open one of its fits, for example {folder / KINDS[0]}.",
-        )
+        raise BadInput(f"{folder} holds a comparison.", f"Open a fit in it: {folder / KINDS[0]}.")
     if not (folder / RECORD).is_file():
         raise BadFile(
             f"{folder} contains no {RECORD}, so it is not a saved fit.",

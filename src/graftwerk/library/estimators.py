@@ -24,7 +24,7 @@ from sklearn.exceptions import NotFittedError
 from .. import files
 from ..adapters.export import to_onnx, to_sklearn
 from ..adapters.linear_head import Opinion, probabilities
-from ..adapters.manifest import RECORD, Bundle
+from ..adapters.manifest import RECORD
 from ..data.arrays import (
     Columns,
     classes_of,

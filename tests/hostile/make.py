@@ -257,7 +257,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "bytes.txt": (_bytes(lambda: random.Random(1).randbytes(5_000)), "random bytes"),
     "nul.txt": (_bytes(lambda: b"text\x00text" * 10), "NUL bytes"),
-    "latin1.md": (_bytes(lambda: "# Caf\xe9\n".encode("latin-1")), "not UTF-8"),
+    "latin1.md": (_bytes(lambda: "# Caf\x81\n".encode("latin-1")), "no encoding"),
     "huge.txt": (_huge, "a file of 2 GB"),
     "fifo.md": (_fifo, "a FIFO that nobody writes to"),
     "loop.md": (_link("loop.md"), "a link to itself"),

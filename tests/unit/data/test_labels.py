@@ -153,3 +153,13 @@ def test_columns_about_a_row_are_not_read_as_its_text(tmp_path, name, values, wh
     assert f"{name} (" in found.notes[0] and why in found.notes[0].replace("identifiers", why)
     named = ColumnChoice(TEXT, content=(name,))
     assert read_examples(tmp_path / "a.csv", named).columns == (name,)
+
+
+def test_truth_values_are_one_label_in_any_spelling_of_programs():
+    found = match_labels("t", [True, "true", "FALSE", "maybe"], False, ("False", "True"))
+    assert found.rows == [["True"], ["True"], ["False"], ["maybe"]]
+
+
+@pytest.mark.parametrize("word", ["NA", "\\N", ".", "#N/A", "-"])
+def test_words_of_databases_and_statistics_stand_for_none(word):
+    assert stands_for_none(word)

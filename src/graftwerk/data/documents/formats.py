@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Collection
-from dataclasses import astuple, replace
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +119,7 @@ def is_table_path(path: str) -> bool:
 
 def options_for(path: str, reading: "Reading | None") -> tuple[Any, ...]:
     """Return the parsing options that the parser for `path` takes: of tables all, of texts one."""
-    if reading is None or not any(value is not None for value in astuple(reading)):
+    if reading is None or reading == type(reading)():
         return ()
     if is_table_path(path):
         return (reading,)

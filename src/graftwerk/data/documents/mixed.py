@@ -13,6 +13,7 @@ from .document import IMAGES, Assembly, Document
 from .html import decode, read_page
 from .text import find_markdown
 
+_NEXT_MESSAGE = re.compile(rb"(?:\A|(?<=\n))From [^\n]*\d{4}\r?\n")  # of a mailbox
 _PAGES = frozenset({"application/xhtml+xml", "text/html"})
 
 
@@ -52,15 +53,26 @@ def _read_chapter(
 
 
 def read_eml(path: str, content: bytes) -> Document:
-    """Read a message: sender, recipients, date and text; attachments are only named."""
+    """Read a message, or a mailbox: sender, recipients, date and text; attachments are named."""
     from email import message_from_bytes, policy
 
-    message = message_from_bytes(content, policy=policy.default)
-    if not isinstance(message, EmailMessage) or not message.keys():
+    assembly = Assembly(limits.DOCUMENT_TEXT)
+    mailbox, read = content.startswith(b"From "), 0
+    for part in filter(None, _NEXT_MESSAGE.split(content) if mailbox else [content]):
+        message = message_from_bytes(part, policy=policy.default)
+        if isinstance(message, EmailMessage) and message.keys():
+            _read_message(message, assembly)
+            read += 1
+        elif mailbox:
+            assembly.drop("messages without a header left out")
+    if not read:
         raise BadFile(
             f"{Path(path).name!r} is not a message: it has no header.", "Check what it is."
         )
-    assembly = Assembly(limits.DOCUMENT_TEXT)
+    return assembly.finish(path)
+
+
+def _read_message(message: EmailMessage, assembly: Assembly) -> None:
     assembly.heading(1, str(message.get("Subject", "")))
     headers = [(name, str(message.get(name, ""))) for name in ("From", "To", "Cc", "Date")]
     assembly.add("\n".join(f"{name}: {value}" for name, value in headers if value))
@@ -81,7 +93,6 @@ def read_eml(path: str, content: bytes) -> Document:
     if names:
         shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
         assembly.drop(f"attachments left out ({shown})", len(names))
-    return assembly.finish(path)
 
 
 def _content(part: MIMEPart, assembly: Assembly) -> str:

@@ -214,6 +214,18 @@ def test_images_charts_and_objects_are_counted(tmp_path, name, content, images, 
     assert {note for note in notes if "hidden" not in note} == expected
 
 
+def test_all_messages_of_a_mailbox_are_read(tmp_path):
+    line = b"From a@b.c Mon Jan  5 10:00:00 2026\n"
+    content = line + eml_of(plain="one") + b"\n" + line + b"Subject: Two\n\nFrom here on.\n"
+    found, notes = read(tmp_path, "a.eml", content)
+    assert [text for *_, text in found if text in ("one", "From here on.")] == [
+        "one",
+        "From here on.",
+    ]
+    assert found[-1][0] == "Two"
+    assert notes == ()
+
+
 def test_the_images_of_a_message_are_counted_apart_from_its_attachments(tmp_path):
     message = EmailMessage()
     message["From"] = "a@b.c"

@@ -37,14 +37,7 @@ from ..models.hub import named_by_user
 from ..requests.finetune import Fit
 from ..types import HiddenLayer, Silent
 from .arguments import checked
-from .fitting import (
-    base_of,
-    fit_problem,
-    note_data,
-    note_out_of_distribution,
-    require_options,
-    source_of,
-)
+from .fitting import base_of, fit_problem, note_data, note_out_of_distribution, source_of
 
 if TYPE_CHECKING:
     from ..finetune.results import Trial
@@ -187,7 +180,6 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
     def _fit(self, X: Any, make_targets: Callable[[int], tuple[Targets, Sequence[Any]]]) -> None:
         """Fit to items; `make_targets` gets their number and returns targets and labels."""
         request = self._request()
-        require_options(request)
         with named_by_user([request.model]):
             base = base_of(request)
         kind, items = read_rows(X, base.reads)

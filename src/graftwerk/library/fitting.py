@@ -49,8 +49,13 @@ def base_of(request: Fit | Compare) -> Base:
     discarded much that separates classes other than its own.
 
     Raises:
-        BadInput: the model or its layer cannot be used.
+        BadInput: the model, its layer or an option that is for a linear head only cannot be used.
     """
+    if isinstance(request, Fit) and request.how != "linear":
+        if request.sweep:
+            raise BadInput("--sweep is for --how linear.", "Leave it out, or name --layer.")
+        if request.layer == "all":
+            raise BadInput("--layer all is for --how linear.", "Leave it out, or name one layer.")
     base = open_base(request.model, request.layer, request.device)
     linear = isinstance(request, Fit) and request.how == "linear" and not request.sweep
     if linear and request.layer is None and base.reads == {"image"}:
@@ -100,18 +105,6 @@ def note_out_of_distribution(unusual: int, count: int, model: str, monitor: Moni
             f"{unusual:,} of {count:,} images are unlike all that {model} was trained on; what "
             f"its features say of them may be unreliable{offer(unusual, count, model)}"
         )
-
-
-def require_options(request: Fit) -> None:
-    """Refuse options that only apply to a linear head.
-
-    Raises:
-        BadInput: such an option is set; it is named.
-    """
-    if request.sweep and request.how != "linear":
-        raise BadInput("--sweep is for --how linear.", "Leave it out, or name --layer.")
-    if request.layer == "all" and request.how != "linear":
-        raise BadInput("--layer all is for --how linear.", "Leave it out, or name one layer.")
 
 
 def fit_problem(

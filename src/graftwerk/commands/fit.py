@@ -28,7 +28,7 @@ from ..finetune.saved import (
     training_location,
 )
 from ..finetune.scoring import confusions, details, score
-from ..library.fitting import fit_problem, note_out_of_distribution, problem_of, require_options
+from ..library.fitting import fit_problem, note_out_of_distribution, problem_of
 from ..requests.finetune import Compare, EvalFit, Fit, FitExport, Predict
 from ..types import Monitor, report_reading
 from .lora import as_lora_train, run_lora_train
@@ -92,7 +92,6 @@ def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult:
     require_free(out)
     training = training_location(out)  # a stopped run resumes from it
     folders.require_outside(inputs, training)
-    require_options(request)
     problem, made, tried = fit_problem(problem_of(request, monitor), request, training, monitor)
     size = describe_fit(problem, made).save(out)
     folders.remove(training)

@@ -81,7 +81,7 @@ def _report(
         step=series.step.words if series.step is not None else "1 row",
         season=found.season,
         second_season=found.second_season,
-        times=series.times_ahead(request.horizon),
+        times=series.times_at(range(len(series.values), len(series.values) + request.horizon)),
         median=found.median.tolist(),
         quantiles={f"{q:g}": found.quantile(q).tolist() for q in found.levels},
         backtest=rows,

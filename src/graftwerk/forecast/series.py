@@ -96,19 +96,13 @@ class Series:
     table: str = ""
     notes: tuple[str, ...] = ()
 
-    def times_ahead(self, count: int) -> list[str]:
-        """Return the times of the values ahead; their numbers if there are no times."""
-        return self.times_at(range(len(self.values), len(self.values) + count))
-
     def times_at(self, locations: Sequence[int]) -> list[str]:
         """Return the times at locations in the series or after it, or their numbers from 1."""
         step, last = self.step, len(self.values) - 1
         if step is None:
             return [str(location + 1) for location in locations]
-        return [
-            _shown(self.times[n] if n <= last else step.after(self.times[-1], n - last), step)
-            for n in locations
-        ]
+        ends = [(self.times[min(n, last)], max(n - last, 0)) for n in locations]
+        return [_shown(step.after(time, count), step) for time, count in ends]
 
 
 def read_series(
@@ -386,10 +380,7 @@ def _find_step(times: Sequence[datetime], name: str) -> Step:
 
 
 def _monthly(times: Sequence[datetime]) -> int:
-    """Return the months between neighbours if the series is monthly; else 0.
-
-    All times must be on the same day of the month, or on its last day.
-    """
+    """Return the months between neighbours, all on one day of the month or its last; else 0."""
     last = all((time + _DAY).month != time.month for time in times)
     if not last and len({(t.day, t.hour, t.minute, t.second) for t in times}) > 1:
         return 0

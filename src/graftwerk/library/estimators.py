@@ -41,20 +41,13 @@ from ..data.dataset import Examples, Item, Kind, Row
 from ..data.labels import label_text
 from ..data.targets import Targets, split
 from ..errors import BadFile, BadInput
-from ..finetune.base_model import open_base
 from ..finetune.problem import Problem
 from ..finetune.saved import KINDS, FittedModel, Saved, Unsaved, copy_fit, describe_fit, open_fit
 from ..models.hub import named_by_user
 from ..requests.finetune import Fit
 from ..types import HiddenLayer, Silent
 from .arguments import checked
-from .fitting import (
-    fit_problem,
-    note_data,
-    note_out_of_distribution,
-    require_options,
-    source_of,
-)
+from .fitting import base_of, fit_problem, note_data, note_out_of_distribution, source_of
 
 if TYPE_CHECKING:
     from ..finetune.results import Trial
@@ -179,9 +172,8 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
     def _fit(self, X: Any, make_targets: Callable[[int], tuple[Targets, Sequence[Any]]]) -> None:
         """Fit to items; `make_targets` gets their number and returns targets and labels."""
         request = self._request()
-        require_options(request)
         with named_by_user([request.model]):
-            base = open_base(request.model, request.layer, request.device)
+            base = base_of(request)
         columns = columns_of(X)
         rows: frozenset[Kind] = frozenset({"row"} if request.how == "linear" else ())
         kind, items = read_mixed(X, columns, base.reads | rows, base.reads)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .. import folders
 from ..data.tables import reading_of
 from ..errors import BadInput, Diverged
-from ..finetune.base_model import open_base
+from ..finetune.base_model import Base, open_base
 from ..finetune.methods import has_network, make_linear, make_tuned, sweep_layers
 from ..finetune.problem import Problem, Source, open_problem
 from ..finetune.results import Trial
@@ -32,7 +32,7 @@ def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
     Raises:
         BadInput: data, labels or model cannot be used.
     """
-    base = open_base(request.model, request.layer, request.device)
+    base = base_of(request)
     problem = open_problem(base, source_of(request), monitor)
     note_data(problem, monitor)
     facts = problem.facts
@@ -42,6 +42,20 @@ def problem_of(request: Fit | Compare, monitor: Monitor) -> Problem:
         )
     note_out_of_distribution(problem.unfamiliar(monitor), len(problem.examples), base.name, monitor)
     return problem
+
+
+def base_of(request: Fit | Compare) -> Base:
+    """Open the model of a request.
+
+    Raises:
+        BadInput: the model, its layer or an option that is for a linear head only cannot be used.
+    """
+    if isinstance(request, Fit) and request.how not in {None, "linear"}:
+        if request.sweep:
+            raise BadInput("--sweep is for --how linear.", "Leave it out, or name --layer.")
+        if request.layer == "all":
+            raise BadInput("--layer all is for --how linear.", "Leave it out, or name one layer.")
+    return open_base(request.model, request.layer, request.device)
 
 
 def source_of(request: Fit | Compare) -> Source:
@@ -86,18 +100,6 @@ def note_out_of_distribution(unusual: int, count: int, model: str, monitor: Moni
             f"{unusual:,} of {count:,} images are unlike all that {model} was trained on; what "
             f"its features say of them may be unreliable{offer(unusual, count, model)}"
         )
-
-
-def require_options(request: Fit) -> None:
-    """Refuse options that only apply to a linear head.
-
-    Raises:
-        BadInput: such an option is set; it is named.
-    """
-    if request.sweep and request.how not in {None, "linear"}:
-        raise BadInput("--sweep is for --how linear.", "Leave it out, or name --layer.")
-    if request.layer == "all" and request.how not in {None, "linear"}:
-        raise BadInput("--layer all is for --how linear.", "Leave it out, or name one layer.")
 
 
 def fit_problem(

@@ -66,6 +66,9 @@ def people(monkeypatch, tmp_path):
 
 
 def test_key_points_come_back_from_turned_squares_of_letterboxed_images(people):
+    [ends] = blazepose._detected(detector, photo())
+    np.testing.assert_allclose(ends[0], np.array(DOT) + 0.5, atol=1)
+    np.testing.assert_allclose(ends[0] - ends[1], (50, 20), atol=1)
     found = blazepose.load_blazepose(people)(photo())
     assert len(found) == 1  # the second detection is of the same person
     points, scores = found[0]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
 
 from graftwerk.data.targets import Targets
 from graftwerk.finetune.linear import fit_linear
@@ -88,7 +89,7 @@ def test_the_same_seed_gives_the_same_bytes(features):
 def test_least_squares_where_they_are_clearly_better():
     """Classes along many directions, with strong directions that say nothing of them."""
     random = np.random.default_rng(5)
-    values = np.arange(900) % 6
+    values = np.minimum(np.arange(900) % 8, 5)
     sought = random.standard_normal((6, 400))[values] * 0.16 + random.standard_normal((900, 400))
     noise = 8 * random.standard_normal((900, 60))
     rows = np.concatenate([sought, noise], axis=1).astype(np.float32)
@@ -96,6 +97,11 @@ def test_least_squares_where_they_are_clearly_better():
     fitted = fit_linear(rows, targets, np.arange(600), "b")
     assert fitted.loss == "squared"
     scores = fitted.head.score(rows[600:])
+    scaled = (rows - rows[:600].mean(axis=0)) / (rows[:600] - rows[:600].mean(axis=0)).std()
+    ridge = Ridge(fitted.strength * 600).fit(scaled[:600], 2 * np.eye(6)[values[:600]] - 1)
+    expected = ridge.predict(scaled[600:])
+    slope = (scores * expected).sum() / (expected**2).sum()
+    np.testing.assert_allclose(scores, slope * expected, atol=0.01 * slope)
     right = scores.argmax(axis=1) == values[600:]
     chances = np.exp(scores - scores.max(axis=1, keepdims=True))
     sure = (chances.max(axis=1) / chances.sum(axis=1)).mean()

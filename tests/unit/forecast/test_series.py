@@ -31,7 +31,7 @@ def test_times_in_the_forms_that_people_write(write_table, times, step, after):
     series = read_series(path, None)
     assert series.name == "load"
     assert series.step.words == step
-    assert series.times_ahead(1) == [after]
+    assert series.times_at([len(series.values)]) == [after]
     assert series.values.tolist() == [n + 0.5 for n in range(len(times))]
 
 
@@ -83,7 +83,7 @@ def test_rows_before_the_first_value_are_left_out_with_their_times(write_table):
     series = read_series(write_table(["date", "x"], rows), "x")
     assert series.values.tolist() == list(range(2, 8))
     assert series.times[0].hour == 2
-    assert series.times_ahead(1) == ["2026-01-01 08:00:00"]
+    assert series.times_at([len(series.values)]) == ["2026-01-01 08:00:00"]
 
 
 def test_what_is_known_ahead(write_table):
@@ -117,7 +117,7 @@ def test_what_is_no_series(write_table, rows, message):
 def test_rows_without_times_are_said_to_be_even(write_table):
     series = read_series(write_table(["a", "b"], [[n, "word"] for n in range(6)]), "a")
     assert series.step is None
-    assert series.times_ahead(2) == ["7", "8"]
+    assert series.times_at([len(series.values), len(series.values) + 1]) == ["7", "8"]
     assert "no column of times" in " ".join(series.notes)
 
 

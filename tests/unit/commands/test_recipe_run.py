@@ -11,6 +11,7 @@ import torch
 from graftwerk.commands import blocks
 from graftwerk.conditions.kinds import CONDITIONS
 from graftwerk.errors import BadFile, BadInput, Cancelled, UnknownName, WrongBase
+from graftwerk.recipes import autoencoder
 from graftwerk.recipes.registry import RECIPES
 from graftwerk.requests.blocks import RecipeEval, RecipeList, RecipeRun
 from graftwerk.training.log import Log
@@ -28,6 +29,7 @@ FIGURES = {
         "objects",
         "objects_by_chance",
         "objects_of_real",
+        "frechet",
         "scaling_factor",
     },
     "diffusion": {
@@ -204,7 +206,7 @@ def test_a_decoder_trained_further_keeps_the_latents(models, tmp_path):
     root, _ = models
     folder = tmp_path / "further"
     report = make("autoencoder", folder, autoencoder=root / "autoencoder")
-    beside = {f"{figure}_before" for figure in ("psnr_db", "edge_f1", "objects")}
+    beside = {f"{figure}_before" for figure in autoencoder._BESIDE}
     assert set(report.figures) == FIGURES["autoencoder"] | beside
     name = "model/diffusion_pytorch_model.safetensors"
     before, after = load_file(root / "autoencoder" / name), load_file(folder / name)
@@ -327,8 +329,9 @@ def test_reconstructions_beside_those_of_the_built_in_autoencoder(models, tmp_pa
     request = RecipeEval(name="autoencoder", model=model, count=8, sheet=path)
     figures = blocks.run_recipe_eval(request, Silent()).figures
     own = blocks.run_recipe_eval(RecipeEval(name="autoencoder", count=8), Silent()).figures
-    for name in ("psnr_db", "edge_f1", "objects"):
-        assert figures[f"{name}_before"] == own[name] > figures[name]
+    for name in autoencoder._BESIDE:
+        assert figures[f"{name}_before"] == own[name]
+        assert (own[name] > figures[name]) == (name != "frechet")
     assert own["objects_of_real"] >= own["objects"] > 0.8 > own["objects_by_chance"]
     assert own["edge_f1"] > 0.6 > 0.3 > own["edge_f1_by_chance"]
     with Image.open(path) as sheet:

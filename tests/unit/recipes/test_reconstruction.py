@@ -1,11 +1,17 @@
 """The losses of the autoencoder."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from graftwerk.blocks.perception import load_perception
+from graftwerk.diffusion.pipeline import load_part
 from graftwerk.models.hub import builtin_folder
+from graftwerk.recipes import autoencoder
+from graftwerk.recipes.arrays import Chunks
 from graftwerk.recipes.reconstruction import Reconstruction, Weights, psnr
 from graftwerk.recipes.registry import Setting
 from graftwerk.recipes.scenes import as_tensors, open_scenes
@@ -82,3 +88,23 @@ def test_a_discriminator_learns_to_tell_a_blur(images):
         losses.loss(blurred, images, 1.0)[0].backward()
         optimizer.step()
     assert losses.loss(blurred, images, 1.0)[1]["discriminator"] < 0.75 * before
+
+
+def test_a_decoder_is_saved_part_of_the_way_and_a_whole_network_whole(tmp_path):
+    folder = builtin_folder("builtin/blocks-perception")
+    setting = Setting(0, "cpu", {"perception": folder}, Silent())
+    sizes = replace(autoencoder.TINY, blend=0.25)
+    scenes = open_scenes("pictures", 1, 12, 64, Silent())
+    latents = Chunks([np.zeros((12, 4, 8, 8), np.float16)])
+    for given, share, prefix in ((latents, 0.25, ("decoder.", "post_quant")), (None, 1.0, "")):
+        network = autoencoder._network(sizes, setting)
+        before = {name: weight.clone() for name, weight in network.state_dict().items()}
+        work = autoencoder.Work(network, sizes, scenes, given, setting)
+        trained = {name: weight + 1.0 for name, weight in work.parameters().items()}
+        assert {n for n in before if n.startswith(prefix)} == trained.keys() & before.keys()
+        work.save(
+            tmp_path / str(share), {name: weight.detach() for name, weight in trained.items()}
+        )
+        saved = load_part(tmp_path / str(share)).state_dict()
+        for name, weight in saved.items():
+            torch.testing.assert_close(weight, before[name] + share * (name in trained))

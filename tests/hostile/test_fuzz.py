@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import graftwerk.requests
 from graftwerk.cli.main import main
 from graftwerk.commands import CATALOGUE
 from graftwerk.errors import BadValue
@@ -50,6 +51,19 @@ def test_requests_from_json(command):
         with pytest.raises(BadValue) as caught:
             command.request.model_validate_json(text)
         assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("request_name", "values"),
+    [
+        ("Generate", {"out": "a\0b"}),
+        ("IndexAdd", {"paths": ["docs", "a\0b"]}),
+        ("Search", {"query": "x", "index": Path("a\0b")}),
+    ],
+)
+def test_a_path_with_nul_is_refused_by_the_request(request_name, values):
+    with pytest.raises(BadValue, match="a path cannot hold the character NUL"):
+        getattr(graftwerk.requests, request_name)(**values)
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,9 @@ def join(first: TextStates, second: TextStates) -> TextStates:
     return TextStates(torch.cat([first.states, second.states]), pooled)
 
 
+_LEAST_TOKENS = 3  # a start, one token and an end
+
+
 class TextReader:
     """The tokenizers and text encoders of a pipeline.
 
@@ -60,9 +63,15 @@ class TextReader:
             _load_encoder(folder.path / name, weights).to(device) for name in encoders
         ]
         self._tokenizers = [_load_tokenizer(folder.path / tokenizer_of(name)) for name in encoders]
-        for name, encoder, tokenizer in zip(
-            encoders, self._encoders, self._tokenizers, strict=True
-        ):
+        for number, name in enumerate(encoders):
+            encoder, tokenizer = self._encoders[number], self._tokenizers[number]
+            if self._length(number) < _LEAST_TOKENS:
+                path, most = folder.path / tokenizer_of(name), self._length(number)
+                raise BadFile(
+                    f"{path} reads at most {most} tokens (model_max_length); a prompt "
+                    f"takes at least {_LEAST_TOKENS}.",
+                    "Copy the whole folder again.",
+                )
             if len(tokenizer) > encoder.config.vocab_size:
                 raise BadFile(
                     f"the tokenizer of {name} in {folder.path} knows {len(tokenizer)} tokens, the "

@@ -233,3 +233,10 @@ def test_a_cached_pipeline_of_the_hub_is_taken_from_the_cache(text_pipeline, mon
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     assert load_diffusion("owner/pipeline@main", "cpu").size == (16, 16)
     assert requested == [True]
+
+
+@pytest.mark.parametrize("length", [-1, 1, 2])
+def test_a_tokenizer_without_room_for_a_token(folder, length) -> None:
+    change(folder / "tokenizer" / "tokenizer_config.json", model_max_length=length)
+    with pytest.raises(BadFile, match=rf"tokenizer reads at most {length} tokens"):
+        load_diffusion(str(folder))

@@ -25,7 +25,7 @@ import numpy as np
 from graftwerk.library.index import Index
 from graftwerk.models.encoders import load_encoder
 from graftwerk.search.index import open_index
-from graftwerk.search.query import DEPTH, RANK_OFFSET, TEXT_WEIGHT
+from graftwerk.search.query import DEPTH, TEXT_WEIGHT
 from graftwerk.search.words import to_match
 
 from .fit_reading import HERE, SETS
@@ -34,7 +34,6 @@ Pairs = tuple[dict[str, str], list[tuple[str, str]]]  # texts by name; queries w
 MOST = 400  # queries of a set
 DEBIAN = Path("/var/lib/dpkg/status")
 RUST = Path.home() / ".rustup/toolchains"
-_DEFAULT = (RANK_OFFSET, TEXT_WEIGHT)
 
 
 def xquad(data: Path) -> Pairs:
@@ -159,7 +158,8 @@ WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0)
 FAMILIES: dict[str, tuple[Callable[..., np.ndarray], list[tuple[float, ...]]]] = {
     "vectors": (lambda one: one.cosine, [()]),
     "words": (lambda one: one.bm25, [()]),
-    "ranks, default": (ranks, [_DEFAULT]),
+    "default": (deviations, [(TEXT_WEIGHT,)]),
+    "ranks, 0.1 of graftwerk": (ranks, [(5.0, 0.9)]),
     "ranks, of the paper": (ranks, [(60.0, 1.0)]),
     "ranks": (ranks, [*product((1.0, 2.0, 5.0, 10.0, 20.0, 60.0), WEIGHTS)]),
     "min-max": (extremes, [(w,) for w in WEIGHTS]),
@@ -201,7 +201,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         found = gather(options.data, options.keep or Path(name))
     print(
-        f"{'nDCG@10':22}" + "".join(f"{f'{n} ({len(s)})':>22}" for n, s in found.items()), " mean"
+        f"{'nDCG@10':24}" + "".join(f"{f'{n} ({len(s)})':>22}" for n, s in found.items()), " mean"
     )
     for family, (score, settings) in FAMILIES.items():
         table = np.array(
@@ -217,10 +217,10 @@ def main() -> None:
             left_out.append(table[number, best])
             chosen = ", ".join(f"{v:g}" for v in settings[best]) if len(settings) > 1 else ""
             shown.append(f"{f'({chosen}) ' if chosen else ''}{table[number, best]:.4f}")
-        print(f"{family:22}" + "".join(f"{one:>22}" for one in shown), f"{np.mean(left_out):.4f}")
+        print(f"{family:24}" + "".join(f"{one:>22}" for one in shown), f"{np.mean(left_out):.4f}")
         if len(settings) > 1:
             best = int(np.argmax(table.mean(axis=0)))
-            print(f"{'':22}on all sets: {settings[best]} {table[:, best].mean():.4f}")
+            print(f"{'':24}on all sets: {settings[best]} {table[:, best].mean():.4f}")
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ MUTANTS = (
     Mutant("SIGTERM is not handled", "cli/stopping.py", ', signal.SIGTERM: "SIGTERM"', "", "tests/unit/cli"),
     Mutant("gradients grow with the parts", "training/loop.py", "(loss / plan.accumulate).backward", "loss.backward", "tests/unit/training/test_loop.py"),
     Mutant("headings merge", "search/chunking.py", "(first.heading, first.page) == (second.heading, second.page)", "first.page == second.page", "tests/unit/search/test_passages.py"),
-    Mutant("ties go to the larger key", "search/query.py", "return sorted(scores.items(), key=lambda item: (-item[1], item[0]))", "return sorted(scores.items(), key=lambda item: (-item[1], -item[0]))", "tests/unit/search/test_fuse.py"),
+    Mutant("ties go to the larger key", "search/query.py", "return sorted(scored, key=lambda item: (-item[1], item[0]))", "return sorted(scored, key=lambda item: (-item[1], -item[0]))", "tests/unit/search/test_fuse.py"),
     Mutant("an absent class is likely", "finetune/linear.py", "np.full(count, -20.0)", "np.full(count, 0.0)", "tests/unit/finetune/test_linear.py"),
     Mutant("FIFOs in a model", "models/checkpoint.py", "                files.require_regular(path)\n                if", "                if", MODELS),
     Mutant("FIFOs as weights", "models/checkpoint.py", "    files.require_regular(path)\n    try:", "    try:", MODELS),

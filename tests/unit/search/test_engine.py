@@ -45,6 +45,12 @@ def keys(corpus, outcome):
     return [known[hit.path, hit.start] for hit in outcome]
 
 
+def scored(corpus, outcome):
+    """The scores of the hits by their keys in the database."""
+    scores = [hit.score for hit in outcome]
+    return dict(zip(keys(corpus, outcome), scores, strict=True))
+
+
 def cosine(corpus, query, text):
     a, b = corpus.encoder.encode_texts([query, text])
     return float(a @ b)
@@ -77,11 +83,10 @@ def test_headings_are_found_too(corpus):
 
 def test_hybrid_is_the_fusion_of_both(corpus):
     query = "birds in the morning"
-    by_vector = keys(corpus, find(corpus, query, mode="vector"))
-    by_text = keys(corpus, find(corpus, query, mode="text"))
+    by_vector = scored(corpus, find(corpus, query, mode="vector"))
+    by_text = scored(corpus, find(corpus, query, mode="text"))
     outcome = find(corpus, query)
-    scores = [hit.score for hit in outcome]
-    assert list(zip(keys(corpus, outcome), scores, strict=True)) == fuse(by_vector, by_text)
+    assert list(scored(corpus, outcome).items()) == fuse(by_vector, by_text)
     assert outcome.hits[0].text == TEXTS[2]
     assert all(hit.similarity is not None for hit in outcome.hits)
 
@@ -242,8 +247,8 @@ def test_a_rescorer_has_the_last_word(corpus):
     assert texts(outcome) == texts(plain)[::-1]
     for before, after in zip(plain.hits[::-1], outcome.hits, strict=True):
         assert after.similarity == pytest.approx(-before.similarity, abs=1e-6)
-    by_words = keys(corpus, find(corpus, "dogs play", mode="text"))
-    reordered = keys(corpus, outcome)
+    by_words = scored(corpus, find(corpus, "dogs play", mode="text"))
+    reordered = scored(corpus, outcome)
     hybrid = find(corpus, "dogs play", rescorer=rescorer)
     assert keys(corpus, hybrid) == [key for key, _ in fuse(reordered, by_words)]
     assert "Zebra\n" + TEXTS[4] in rescorer.texts

@@ -59,7 +59,7 @@ def plot_forecast(
     for zeros in (":00", "-01"):  # seconds, or the first days of months
         if all(name.endswith(zeros) for name in names):
             names = [name.removesuffix(zeros) for name in names]
-    labels = list(zip(ticks, names, strict=True))
+    labels = [(float(tick), name) for tick, name in zip(ticks, names, strict=True)]
     return plot_panels(panels, title, marks, "", height=260, labels=labels)
 
 

@@ -152,10 +152,12 @@ def test_a_list_of_all_kinds() -> None:
     assert [kind.name for kind in report.kinds] == list(CONDITIONS)
     assert all(kind.about and kind.read_by and kind.measure for kind in report.kinds)
     assert [kind.name for kind in report.kinds if kind.estimators] == [
+        "scribble",
         "pose",
         "segmentation",
         "normals",
         "depth",
+        "lineart",
     ]
 
 

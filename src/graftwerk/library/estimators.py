@@ -429,7 +429,7 @@ def load(
     >>> import graftwerk as gw
     >>> gw.load("nowhere")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    graftwerk.errors.BadFile: ...nowhere holds no graft.json, so it is not a saved fit. ...
+    graftwerk.errors.BadFile: ...nowhere contains no graft.json, so it is not a saved fit. ...
 
     Args:
         path: folder of the fit.

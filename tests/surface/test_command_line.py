@@ -115,7 +115,7 @@ def test_no_path_may_be_empty(command) -> None:
         (["generate", "-o", ""], "--out '' is not possible: it must not be empty."),
         (["fit", "", "--out", "o"], "DATA '' is not possible: it must not be empty."),
         (["index", "add"], "PATHS requires an argument"),
-        (["recipe", "run", "judge", "--tiny"], "--out is missing: output folder"),
+        (["recipe", "run", "judge", "--tiny"], "--out is missing: folder"),
         (["recipe", "run", "judge", "--out"], "--out requires an argument"),
         (["recipe", "run", "judge", "-o"], "-o requires an argument"),
         (

@@ -70,7 +70,8 @@ def _load(name: str, layer: HiddenLayer, device: str) -> Encoder:
     if recipe.transformer.model_type == MODEL_TYPE:
         return _load_static(name, recipe, identity, layer)
     if recipe.transformer.model_type in IMAGE_MODELS:
-        return load_images(name, recipe.transformer, identity, layer, device)
+        usual = identity if layer is None else encoder_fingerprint(root, recipe, None)
+        return load_images(name, recipe.transformer, identity, usual, layer, device)
     if not any(path.name in VOCABULARIES for path in recipe.transformer.path.iterdir()):
         require_texts(name, recipe.transformer)
     return _load_texts(name, recipe, identity, layer, device)

@@ -179,9 +179,9 @@ class ImageEncoder:
 
 
 def load_images(
-    name: str, folder: ModelFolder, fingerprint: str, layer: HiddenLayer, device: str
+    name: str, folder: ModelFolder, fingerprint: str, usual: str, layer: HiddenLayer, device: str
 ) -> ImageEncoder:
-    """Load an image or joint encoder.
+    """Load an image or joint encoder; `usual` is its fingerprint where no layer is named.
 
     Raises:
         BadInput: the layer is out of range, or the model is joint and a layer was named.
@@ -217,7 +217,7 @@ def load_images(
         width=seen.states.shape[1],
         folder=folder.path,
         logit_scale=logit_scale,
-        familiar=load_familiar(folder.path, fingerprint) if layer is None else None,
+        familiar=load_familiar(folder.path, usual),  # of a middle layer, whichever is read
         classes=classes,
         classify=_classifier(network, location) if classes else None,
     )

@@ -99,12 +99,19 @@ def test_a_public_encoder_learns_it(write_vision):
         gw.load_encoder("builtin/minilm").learn_familiar(gradients(2))
 
 
-def test_only_the_last_layer_has_it(write_vision):
+def test_every_layer_has_it(write_vision):
+    """Its state is that of the middle layer, whichever layer the vectors come from."""
     folder = write_vision("vit")
+    images = gradients(20, seed=1)
     encoder = load_encoder(str(folder), device="cpu")
     save_familiar(folder, make_familiar(encoder, gradients(300), 0.05))
-    assert load_encoder(str(folder), device="cpu").familiar is not None
-    assert load_encoder(str(folder), layer=1, device="cpu").familiar is None
+    _, distances = encode_and_compare(load_encoder(str(folder), device="cpu"), images)
+    for layer in (1, "all"):
+        vectors, found = encode_and_compare(
+            load_encoder(str(folder), layer=layer, device="cpu"), images
+        )
+        np.testing.assert_array_equal(found, distances)
+        assert len(vectors) == 20
 
 
 def test_other_weights_do_not_take_it(folder, familiar, caplog):

@@ -171,7 +171,7 @@ def test_a_control_for_another_width_names_both(tmp_path):
 
 def test_a_light_branch_is_no_controlnet(tmp_path):
     unet = tiny_unet()
-    with pytest.raises(BadFile, match="no ControlNetModel"):
+    with pytest.raises(BadFile, match="not a ControlNetModel"):
         write_controlnet(tmp_path, born(unet, Shape(2, body="light")), unet)
 
 

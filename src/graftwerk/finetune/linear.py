@@ -57,6 +57,7 @@ def fit_linear(
     balanced: bool = False,
     strength: float | None = None,
     numbers: int = 0,
+    squares: bool = True,
 ) -> Fitted:
     """Fit a head on the rows at `locations`.
 
@@ -70,6 +71,8 @@ def fit_linear(
         strength: use this value instead of choosing one.
         numbers: number of leading columns that are numbers of a table, 0 for missing ones; as many
             columns after them are missing-value indicators.
+        squares: whether least squares on indicators may be chosen. Its last bits depend on where
+            arrays lie in memory, so it is not for heads that training starts from.
     """
     rows = np.asarray(features[locations], dtype=np.float32)
     values = targets.values[locations]
@@ -89,7 +92,7 @@ def fit_linear(
         chosen = float("nan")
     else:
         tried = (*STRENGTHS, *_FOR_NUMBERS) if numbers else STRENGTHS
-        strength, chosen, slope = _choose(rows, targets, values, seed, balanced, tried)
+        strength, chosen, slope = _choose(rows, targets, values, seed, balanced, tried, squares)
     if slope is not None:
         weight, bias = _squares(rows, values, len(targets.labels), strength)
         weight, bias, loss = slope * weight, slope * bias, "squared"
@@ -167,6 +170,7 @@ def _choose(
     seed: int,
     balanced: bool,
     tried: Sequence[float] = STRENGTHS,
+    squares: bool = True,
 ) -> tuple[float, float, float | None]:
     """Return the strength with the best score on held-out folds, that score, and the slope.
 
@@ -187,7 +191,7 @@ def _choose(
                 parts
             )
     best = max(tried, key=lambda strength: round(scores[strength], 6))
-    if targets.task == "class" and not balanced and tried is STRENGTHS:
+    if squares and targets.task == "class" and not balanced and tried is STRENGTHS:
         squared = _choose_penalty(rows, values, len(targets.labels), parts)
         error = (scores[best] * (1 - scores[best]) / len(rows)) ** 0.5
         if squared is not None and squared[1] > scores[best] + error:

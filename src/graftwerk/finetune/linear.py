@@ -71,8 +71,7 @@ def fit_linear(
         strength: use this value instead of choosing one.
         numbers: number of leading columns that are numbers of a table, 0 for missing ones; as many
             columns after them are missing-value indicators.
-        squares: whether least squares on indicators may be chosen. Its last bits depend on where
-            arrays lie in memory, so it is not for heads that training starts from.
+        squares: whether least squares may be chosen, which is not equal to the last bit each time.
     """
     rows = np.asarray(features[locations], dtype=np.float32)
     values = targets.values[locations]
@@ -84,10 +83,9 @@ def fit_linear(
         middle, deviation, filled = _scales(rows, numbers)
         rows[:, :numbers] += rows[:, numbers : 2 * numbers] * filled
     rows = ((rows - middle) / deviation).astype(np.float32)
-    slope, loss = None, "logistic"
+    slope, loss = None, "squared" if targets.task == "number" else "logistic"
     if targets.task == "number":
         weight, bias, strength, chosen = _ridge(rows, values, seed, strength)
-        loss = "squared"
     elif strength is not None:
         chosen = float("nan")
     else:

@@ -80,7 +80,7 @@ MUTANTS = (
     Mutant("weights of ours unchecked", "models/checkpoint.py", "    require_published(path)\n", "", MODELS),
     Mutant("vocabularies of ours unchecked", "models/hub.py", "    require_published_folder(folder)\n", "", MODELS),
     Mutant("sizes jointly impossible", "models/transformers.py", "    if needed > _MOST", "    if False and needed > _MOST", MODELS),
-    Mutant("texts under another hash", "search/verify.py", "document.notes or texts == sorted(", "True or texts == sorted(", "tests/unit/commands/test_index_verify.py"),
+    Mutant("texts under another hash", "search/verify.py", "guessed or texts == sorted(", "True or texts == sorted(", "tests/unit/commands/test_index_verify.py"),
     Mutant("directions of another band", "conditions/kinds/canny.py", "[edges[rows]]", "[edges[: rows.stop - rows.start]]", "tests/unit/conditions/test_canny.py"),
     Mutant("a hash for ever", "models/integrity.py", "state.st_size, times)", "0, 0)", MODELS),
     Mutant("NaN in a configuration", "models/checkpoint.py", "math.isfinite(value) and low <= value <= high", "not value < low and not value > high", MODELS),

@@ -6,7 +6,8 @@ The two sides of the interface:
         ...write the adapter's files into `folder`...
         write_bundle(folder, "head", encoder.name, encoder.fingerprint, {"labels": [...]})
 
-    bundle = read_bundle(out, "head") require_base(bundle, encoder.name, encoder.fingerprint)
+    bundle = read_bundle(out, "head")
+    require_base(bundle, encoder.name, encoder.fingerprint)
 """
 
 from collections.abc import Mapping

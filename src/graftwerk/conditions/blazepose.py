@@ -25,9 +25,7 @@ _PERSON, _PRESENT = 0.5, 0.5  # least probabilities of a person, by either netwo
 VISIBLE = 0.5  # least probability of a key point
 _OVERLAP = 0.3  # intersection over union from which two detections are one person
 _MOST = 16  # people
-_MARGIN = (
-    1.25  # of the square around a person, on top of twice the distance of the alignment points
-)
+_MARGIN = 1.25  # the square around a person is so many times twice as wide as its points are apart
 _CENTER, _TOP = 33, 34  # alignment points among the key points of the second network
 # its key points in OpenPose's order; the second, the neck, is between the shoulders
 FROM_BLAZE = (0, None, 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27, 5, 2, 8, 7)

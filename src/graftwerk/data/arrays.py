@@ -199,7 +199,8 @@ def matching_columns(rows: Any, known: Columns | None) -> Columns | None:
     """
     given = columns_of(rows)
     if known is None or given is None:
-        if known is not None and len(known.numbers) < len(known.names) > 1:
+        mixed = known is not None and len(known.names) > max(1, len(known.numbers))
+        if known is not None and mixed:
             raise BadInput(
                 "X has no column names, and this fit reads columns of texts and numbers.",
                 f"Pass a data frame with the columns {', '.join(known.names)}.",

@@ -391,7 +391,8 @@ def _caption_beside(path: Path, guessed: list[str]) -> str | None:
 
 
 def _guesses(names: Sequence[str]) -> list[str]:
-    return [f"{names[0]} and {len(names) - 1:,} more captions: {raw.NOT_UTF8}"] if names else []
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return [f"captions ({len(names):,}: {shown}): {raw.NOT_UTF8}"] if names else []
 
 
 def _caption_in(row: ImageRow) -> str:

@@ -28,7 +28,7 @@ from ..data.columns import ColumnChoice
 from ..data.dataset import Item, Kind
 from ..data.tables import Reading, reading_of
 from ..data.targets import balance
-from ..errors import BadFile
+from ..errors import BadFile, BadInput
 from ..types import Task, Vectors
 from .base_model import Advance, Base, Encode, open_base
 from .problem import Problem
@@ -122,6 +122,9 @@ class FittedModel:
                 for the frozen model; a tuned network has learned from others as well.
             scale: scale of everything that was learned; at 0 this is the frozen model, whose scores
                 are all 0.
+
+        Raises:
+            BadInput: another scale than 1 of a fit of all weights.
         """
         if self.how != "linear":
             cast("NetworkEncoder", self._encode).scale_to(scale)
@@ -186,7 +189,11 @@ class Saved:
 
 
 def require_free(out: Path) -> None:
-    """Refuse to overwrite anything but a fit."""
+    """Refuse to overwrite anything but a fit.
+
+    Raises:
+        BadFile: the folder holds something that is no fit, or something beside it.
+    """
     folders.require_replaceable(out, "fit", verify=_is_fit)
 
 
@@ -211,7 +218,12 @@ class Unsaved:
     learned: Sequence[int]
 
     def save(self, out: Path) -> int:
-        """Write the fit atomically; return the folder's size in bytes."""
+        """Write the fit atomically; return the folder's size in bytes.
+
+        Raises:
+            BadFile: the folder holds something else; see `require_free`.
+            NoRoom: it cannot be written; what was there is as it was.
+        """
         from safetensors.numpy import save
 
         base = self.base
@@ -251,7 +263,12 @@ def describe_fit(problem: Problem, made: Made) -> Unsaved:
 
 
 def copy_fit(saved: Bundle, out: Path) -> None:
-    """Copy a saved fit to another folder atomically."""
+    """Copy a saved fit to another folder atomically.
+
+    Raises:
+        BadFile: it is gone, or the other folder holds something else.
+        Damaged: it is not any more what was opened.
+    """
     bundle = read_bundle(saved.folder, saved.kind)
     names = files_of(saved.folder, saved.kind) or set()
     folders.require_outside([saved.folder], out)
@@ -261,6 +278,38 @@ def copy_fit(saved: Bundle, out: Path) -> None:
             shutil.copyfile(bundle.folder / name, folder / name)
 
 
+_OPENED_BY = {
+    "low-rank": "`graft generate ... --lora FOLDER`, or peft and diffusers",
+    "control": "`graft generate ... --control`, or diffusers",
+    "model": "the commands that take its name as --model",
+    "forecast": "`Forecaster(FOLDER)`, or `graft forecast ... --model FOLDER`",
+}
+
+
+def require_saved(folder: Path) -> None:
+    """Refuse a folder that does not contain a fit, and say what opens it.
+
+    Raises:
+        BadFile: graftwerk did not save anything there.
+        BadInput: it is of another kind.
+    """
+    if (folder / "compare.json").is_file() and not (folder / RECORD).is_file():
+        raise BadInput(f"{folder} holds a comparison.", f"Open a fit in it: {folder / KINDS[0]}.")
+    if not (folder / RECORD).is_file():
+        raise BadFile(
+            f"{folder} contains no {RECORD}, so it is not a saved fit.",
+            "Pass the folder that was given to save(), or to graft fit --out.",
+        )
+    record = files.read_sealed_json(folder / RECORD)
+    kind = record.get("kind") if isinstance(record, dict) else None
+    if kind not in KINDS:
+        opened_by = _OPENED_BY.get(str(kind))
+        raise BadInput(
+            f"{folder} holds a {kind!r}, which is not a classifier or regressor.",
+            f"It is opened by {opened_by}." if opened_by else f"Opened are: {', '.join(KINDS)}.",
+        )
+
+
 def open_fit(folder: Path, model: str | None, device: str) -> Saved:
     """Read a fit and its frozen model.
 
@@ -268,6 +317,11 @@ def open_fit(folder: Path, model: str | None, device: str) -> Saved:
         folder: folder that `graft fit` wrote.
         model: current location of the frozen model; None for the recorded one.
         device: device to run on.
+
+    Raises:
+        BadFile: it is no fit, or the frozen model is not there.
+        WrongBase: the frozen model is another one.
+        Damaged: a file does not match its hash.
     """
     from safetensors.numpy import load
 
@@ -317,6 +371,10 @@ def training_location(out: Path) -> Path:
     """Return the folder for the training of a fit, adopting one left by an older version.
 
     Older versions stored a training without a marker, under another name.
+
+    Raises:
+        BadFile: all names for it are taken.
+        NoRoom: the folder cannot be written.
     """
     location = folders.beside(out, TRAINING)
     former = out.with_name(f"{out.name}.{TRAINING}")

@@ -24,7 +24,6 @@ from sklearn.exceptions import NotFittedError
 from .. import files
 from ..adapters.export import to_onnx, to_sklearn
 from ..adapters.linear_head import Opinion, probabilities
-from ..adapters.manifest import RECORD
 from ..data.arrays import (
     Columns,
     classes_of,
@@ -40,9 +39,17 @@ from ..data.columns import KIND_WORDS
 from ..data.dataset import Examples, Item, Kind, Row
 from ..data.labels import label_text
 from ..data.targets import Targets, split
-from ..errors import BadFile, BadInput
+from ..errors import BadInput
 from ..finetune.problem import Problem
-from ..finetune.saved import KINDS, FittedModel, Saved, Unsaved, copy_fit, describe_fit, open_fit
+from ..finetune.saved import (
+    FittedModel,
+    Saved,
+    Unsaved,
+    copy_fit,
+    describe_fit,
+    open_fit,
+    require_saved,
+)
 from ..models.hub import named_by_user
 from ..requests.finetune import Fit
 from ..types import HiddenLayer, Silent
@@ -143,11 +150,20 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         self.seed, self.device = seed, device
 
     def features(self, X: Any) -> Float[np.ndarray, "n d"]:
-        """Return the unit vectors that the head reads, from the frozen or tuned model."""
+        """Return the unit vectors that the head reads, from the frozen or tuned model.
+
+        Raises:
+            BadInput: not fitted yet, or `X` cannot be read.
+        """
         return self._judge(X).features
 
     def save(self, path: str | Path) -> None:
-        """Save the fit to a folder for `load`, `graft predict` and `graft eval fit`."""
+        """Save the fit to a folder for `load`, `graft predict` and `graft eval fit`.
+
+        Raises:
+            BadFile: the folder contains something else.
+            NoRoom: it cannot be written.
+        """
         out = Path(path).expanduser().absolute()
         self._fitted()
         if self._unsaved is not None:
@@ -159,12 +175,20 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         """Return the head as a fitted `LogisticRegression` or `Ridge` of scikit-learn.
 
         It reads `features(X)` and gives the same predictions as this object, without any pickle.
+
+        Raises:
+            BadInput: not fitted yet.
         """
         head = replace(self._fitted().head, scale=self._scale())
         return to_sklearn(head, getattr(self, "classes_", None))
 
     def to_onnx(self, path: str | Path) -> None:
-        """Write the head as an ONNX graph, from `features(X)` to probabilities and labels."""
+        """Write the head as an ONNX graph, from `features(X)` to probabilities and labels.
+
+        Raises:
+            BadInput: not fitted yet.
+            NoRoom: the file cannot be written.
+        """
         model = self._fitted()
         content = to_onnx(replace(model.head, scale=self._scale()), model.base.name)
         files.write_bytes(Path(path).expanduser(), content)
@@ -443,7 +467,7 @@ def load(
         Damaged: a file does not match its checksum.
     """
     folder = Path(path).expanduser().absolute()
-    _require_fit(folder)
+    require_saved(folder)
     named = None if model is None else str(model)
     with named_by_user([] if named is None else [named]):
         saved = open_fit(folder, named, device)
@@ -463,29 +487,3 @@ def load(
     made.set_params(**known)
     made._restore(saved)
     return made
-
-
-_OPENED_BY = {
-    "low-rank": "`graft generate ... --lora FOLDER`, or peft and diffusers",
-    "control": "`graft generate ... --control`, or diffusers",
-    "model": "the commands that take its name as --model",
-    "forecast": "`Forecaster(FOLDER)`, or `graft forecast ... --model FOLDER`",
-}
-
-
-def _require_fit(folder: Path) -> None:
-    if (folder / "compare.json").is_file() and not (folder / RECORD).is_file():
-        raise BadInput(f"{folder} holds a comparison.", f"Open a fit in it: {folder / KINDS[0]}.")
-    if not (folder / RECORD).is_file():
-        raise BadFile(
-            f"{folder} contains no {RECORD}, so it is not a saved fit.",
-            "Pass the folder that was given to save(), or to graft fit --out.",
-        )
-    record = files.read_sealed_json(folder / RECORD)
-    kind = record.get("kind") if isinstance(record, dict) else None
-    if kind not in KINDS:
-        opened_by = _OPENED_BY.get(str(kind))
-        raise BadInput(
-            f"{folder} holds a {kind!r}, which is not a classifier or regressor.",
-            f"It is opened by {opened_by}." if opened_by else f"Opened are: {', '.join(KINDS)}.",
-        )

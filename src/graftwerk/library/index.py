@@ -238,7 +238,12 @@ class Index:
         )
 
     def status(self) -> IndexState:
-        """Return the contents of the index and the encoder that made it."""
+        """Return the contents of the index and the encoder that made it.
+
+        Raises:
+            BadFile: there is no index.
+            Damaged: its database cannot be read.
+        """
         with self._reading() as opened:
             try:
                 _, calibrated = self._calibration(opened)
@@ -296,6 +301,7 @@ class Index:
             BadInput: there is no file to read, or none that can be stored in a new index.
             BadFile: a path does not exist, or the folder cannot be an index.
             WrongBase: the index was made with another encoder.
+            Busy: another process writes to it for too long.
             NoRoom: the disk is full; files stored before are intact.
             Cancelled: stopped by the monitor; files stored before remain.
         """
@@ -314,6 +320,7 @@ class Index:
 
         Raises:
             BadFile: there is no index, or none of the paths is in it.
+            Busy: another process writes to it for too long.
             NoRoom: the folder cannot be written; nothing was removed.
         """
         request = checked(IndexRemove, paths=path_texts(paths), index=self.folder)
@@ -340,6 +347,7 @@ class Index:
         Raises:
             BadFile: there is no index, or the encoder cannot be loaded.
             BadInput: the encoder reads none of its files, or one is named with `upgrade`.
+            Busy: another process writes to it for too long.
             NoRoom: the disk is full; the index is unchanged.
             Cancelled: stopped by the monitor; the index is unchanged.
         """
@@ -368,6 +376,7 @@ class Index:
 
         Raises:
             BadFile: there is no index.
+            Busy: another process writes to it for too long.
             Damaged: its database cannot be opened, so it cannot be repaired.
         """
         self._require_open()
@@ -426,12 +435,9 @@ class Index:
 
     def _require_open(self) -> None:
         if self._closed:
-            raise BadInput(
-                f"the index {self.folder} was closed.", "Make another object: Index(folder)."
-            )
+            raise BadInput(f"the index {self.folder} was closed.", "Open it again: Index(folder).")
 
     def _require_chosen(self, opened: storage.Index) -> None:
-        """Refuse an index that was made with another encoder than the named one."""
         chosen = (self._chosen or opened.encoder_name, self._layer)
         if (self._chosen, self._layer) == (None, None):
             return
@@ -469,14 +475,9 @@ class Index:
             finder, reader = self._caching_encoders(opened)
             if "image" in finder.reads:
                 where = [*where, "kind = text"]
+            rescorer, most = None if reader is finder else reader, max(k, EVIDENCE_HITS)
             found = search(
-                opened,
-                finder,
-                question,
-                k=max(k, EVIDENCE_HITS),
-                mode=mode,
-                where=where,
-                rescorer=None if reader is finder else reader,
+                opened, finder, question, k=most, mode=mode, where=where, rescorer=rescorer
             )
         return found.hits
 

@@ -2,9 +2,11 @@
 
 Nothing is learned; the index is the steer. The prompt has the form
 
-    I need a question answered based on our internal company policies. Answer it only based on the
-    following documents. (one line that says what the mark is and asks for citations) Document 1:
-    <<mark>> ... <</mark>> Document 2: <<mark>> ... <</mark>>
+    I need a question answered based on our internal company policies.
+    Answer it only based on the following documents.
+    (one line that says what the mark is and asks for citations)
+    Document 1: <<mark>> ... <</mark>>
+    Document 2: <<mark>> ... <</mark>>
     Question: ...
 
 The mark is drawn at random for each prompt and occurs in no document, so no document can close

@@ -76,7 +76,13 @@ def damaged(folder: Path, what: str) -> Damaged:
 
 @contextmanager
 def storage_errors(folder: Path) -> Iterator[None]:
-    """Translate SQLite's errors by their code into the package's own."""
+    """Translate SQLite's errors by their code into the package's own.
+
+    Raises:
+        NoRoom: the disk is full or the folder cannot be written.
+        Damaged: the database is malformed.
+        Busy: another process holds the database.
+    """
     try:
         yield
     except sqlite3.Error as error:
@@ -159,7 +165,11 @@ def is_zero_initialized(connection: sqlite3.Connection) -> bool:
 
 
 def require_index(connection: sqlite3.Connection, folder: Path) -> None:
-    """Check that a database is an index of a format that this version reads."""
+    """Check that a database is an index of a format that this version reads.
+
+    Raises:
+        BadFile: it is another program's database, or of a newer format.
+    """
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     if application != APPLICATION_ID:
         raise BadFile(
@@ -184,7 +194,11 @@ def digest_of(meta: Mapping[str, str]) -> str:
 
 
 def read_meta(connection: sqlite3.Connection, folder: Path) -> dict[str, str]:
-    """Read how the index was made."""
+    """Read how the index was made.
+
+    Raises:
+        Damaged: it does not match its hash.
+    """
     meta = dict(connection.execute("SELECT key, value FROM meta"))
     if meta.get("digest") != digest_of(meta):
         raise damaged(folder, "its description in table meta does not match its hash")
@@ -193,7 +207,12 @@ def read_meta(connection: sqlite3.Connection, folder: Path) -> dict[str, str]:
 
 @contextmanager
 def write_lock(folder: Path, seconds: float = limits.LOCK_SECONDS) -> Iterator[None]:
-    """Hold the index's only write lock; the kernel frees it when its holder dies."""
+    """Hold the index's only write lock; the kernel frees it when its holder dies.
+
+    Raises:
+        Busy: another process held it for `seconds`; says who and since when.
+        NoRoom: the folder cannot be written.
+    """
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / LOCK, timeout=seconds, thread_local=False)
@@ -253,7 +272,12 @@ _UNWRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
 
 def open_database(folder: Path) -> tuple[sqlite3.Connection, dict[str, str]]:
-    """Open the database of an existing index; return it with the content of table `meta`."""
+    """Open the database of an existing index; return it with the content of table `meta`.
+
+    Raises:
+        BadFile: there is none, it is another program's, or of a newer format.
+        Damaged: it cannot be read.
+    """
     path = folder / DATABASE
     if folder.exists() and not folder.is_dir():
         raise BadFile(f"{folder} is a file, not the folder of an index.", "Name a folder.")
@@ -307,7 +331,11 @@ def is_whole(folder: Path) -> bool:
 
 
 def require_free(folder: Path) -> None:
-    """Check that an index can be created here."""
+    """Check that an index can be created here.
+
+    Raises:
+        BadFile: the folder is a file or holds something else.
+    """
     if folder.exists() and not folder.is_dir():
         raise BadFile(f"{folder} is a file, not a folder.", "Name a folder for the index.")
     others = [name for name in _listing(folder) if not _is_ours(name)]
@@ -319,7 +347,12 @@ def require_free(folder: Path) -> None:
 
 
 def create(folder: Path, base: Mapping[str, str]) -> None:
-    """Make an empty index; when another process makes it at the same time, one of them does."""
+    """Make an empty index; when another process makes it at the same time, one of them does.
+
+    Raises:
+        BadFile: the folder is a file or holds something else.
+        NoRoom: it cannot be made; nothing is left behind.
+    """
     require_free(folder)
     made = not folder.exists()
     try:

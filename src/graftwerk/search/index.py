@@ -61,13 +61,24 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 
 
 def open_index(folder: Path) -> "Index":
-    """Open an existing index."""
+    """Open an existing index.
+
+    Raises:
+        BadFile: there is none, it is another program's, or of a newer format.
+        Damaged: its database cannot be read.
+    """
     connection, meta = open_database(folder)
     return Index(folder, connection, meta)
 
 
 def create_or_open(folder: Path, encoder: Encoder, encoder_name: str, layer: int | None) -> "Index":
-    """Open the index in `folder` for this encoder, or create an empty one."""
+    """Open the index in `folder` for this encoder, or create an empty one.
+
+    Raises:
+        WrongBase: the index was made with another encoder.
+        BadFile: the folder is a file or holds something else.
+        NoRoom: it cannot be made; nothing is left behind.
+    """
     base = describe_base(encoder, encoder_name, layer)
     if not is_whole(folder):
         create(folder, base)
@@ -141,7 +152,11 @@ class Index:
         return is_sealed(self.folder)
 
     def require_base(self, base: Mapping[str, str]) -> None:
-        """Check that passages and vectors made with `base` belong in this index."""
+        """Check that passages and vectors made with `base` belong in this index.
+
+        Raises:
+            WrongBase: another encoder, layer or way of cutting passages.
+        """
         if base["fingerprint"] != self.fingerprint:
             raise WrongBase(
                 f"the index {self.folder}",
@@ -160,7 +175,12 @@ class Index:
 
     @contextmanager
     def view(self) -> Iterator[View]:
-        """Read one consistent state, whatever writers do meanwhile."""
+        """Read one consistent state, whatever writers do meanwhile.
+
+        Raises:
+            Damaged: the database cannot be read.
+            WrongBase: another process changed the index to another encoder.
+        """
         with storage_errors(self.folder):
             self.connection.execute("BEGIN")
             try:

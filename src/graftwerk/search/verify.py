@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
+from ..data import raw
 from ..data.documents.formats import is_image_path, is_table_path, needs_sandbox, size_and_hash
 from ..data.documents.sandbox import Reader
 from ..errors import BadFile, Damaged, LimitExceeded
@@ -276,7 +277,8 @@ def _compare_text(path: str, view: View, reader: Reader) -> SourceDifference | N
         if not needs_sandbox(path):  # the user may have named its encoding
             return None
         return SourceDifference(path=path, state="unreadable", reason=str(error))
-    if document.notes or texts == sorted(passage.text for passage in view.passages_of(path)):
+    guessed = any(raw.NOT_UTF8 in note for note in document.notes)  # perhaps named when stored
+    if guessed or texts == sorted(passage.text for passage in view.passages_of(path)):
         return None
     reason = (
         "It has the hash that was stored, and another text: take it out with `graft index remove` "

@@ -337,6 +337,22 @@ def test_the_exit_status_tells_of_sources_only_when_asked(docs, capsys, options,
         assert "files on the disk: 12 unchanged\n" in capsys.readouterr().out
 
 
+def test_documents_with_notes_are_compared_too(docs):
+    """An image that is left out is noted, and hides no other text."""
+    path = docs / "page.html"
+    page = "<h1>Vault</h1><p>Visitors {} enter the vault.</p><img src='map.png'>"
+    path.write_text(page.format("may"))
+    assert any("images left out" in note for note in add(docs).notes)
+    content = path.read_bytes()
+    path.write_text(page.format("must never"))
+    add(docs)
+    path.write_bytes(content)
+    digest, named = hashlib.sha256(content).hexdigest(), os.fsencode(path).hex()
+    tamper(docs, f"UPDATE files SET content_hash = '{digest}' WHERE path = x'{named}'")
+    [found] = verify(docs, sources=True).sources.differences
+    assert found.path == str(path) and "another text" in found.reason
+
+
 def test_a_text_under_the_hash_of_another_is_told(docs):
     """What an index of old holds of a file that changed while it was added, and changed back."""
     path, index = docs / "f3.md", docs.parent / "index"

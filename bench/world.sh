@@ -1,6 +1,6 @@
 #!/bin/sh
 # Train every model of the Blocks world for images of 128 pixels, in the order in which they need
-# each other: about 15 minutes on one GPU with 16 cores. Run it again to go on where it stopped.
+# each other: sized for 15 minutes on one GPU with 16 cores (an estimate). Run it again to go on where it stopped.
 # usage: sh bench/world.sh FOLDER; TINY=1 tries it in minutes on a CPU
 set -e
 out=$1

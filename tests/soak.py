@@ -127,10 +127,12 @@ def _alive(pid: int) -> bool:
 def _seen(folder: Path) -> set[tuple[str, int, int]]:
     found = set()
     for root in folder.glob("*out*"):
-        for path in (root, *root.rglob("*")):
-            with contextlib.suppress(OSError):
-                state = path.lstat()
-                found.add((str(path), state.st_size, state.st_mtime_ns))
+        # os.walk passes over folders that the command removes meanwhile; rglob does not
+        for parent, _, names in os.walk(root):
+            for path in (Path(parent), *(Path(parent) / name for name in names)):
+                with contextlib.suppress(OSError):
+                    state = path.lstat()
+                    found.add((str(path), state.st_size, state.st_mtime_ns))
     return found
 
 

@@ -18,6 +18,7 @@ SECTIONS = {
     "constructed": "is the right way found where it is known: linear, LoRA or full",
     "prompts": "prompts in a newcomer's words, read as captions and as they stand",
     "guide": "what guiding costs, inversion, and the realism checks on baselines",
+    "realism": "whether the realism checks tell photographs from noise and adversarial images",
     "control": "controlled drawing and training, beside diffusers' ControlNet",
     "meter": "whether the convergence meter tells the truth, and what can be predicted",
     "conditions": "scores of real renders: what the readers of conditions bound",

@@ -42,6 +42,13 @@ def test_two_lone_quotes_of_a_tsv_are_not_one_cell(write):
     assert len(read_table(write(text, "t.tsv")).places) == 5
 
 
+@pytest.mark.parametrize("header", ["text\tlabel\n", ""])
+def test_lone_quotes_in_the_first_and_the_last_row_do_not_make_one_cell(write, header):
+    text = header + '"#1 boat\tpos\nA wall\tneg\nA view\tpos\nmany " and "\tneg\n'
+    table = read_table(write(text, "t.tsv"), Reading(header=bool(header)))
+    assert next(iter(table.columns.values())) == ['"#1 boat', "A wall", "A view", 'many " and "']
+
+
 def test_a_tsv_whose_every_quote_is_a_cells_has_quoting(write):
     table = read_table(write('text\tlabel\n"a ""b""\tc"\tpos\nd\tneg\n"e\nf"\tpos\n', "t.tsv"))
     assert table.columns["text"] == ['a "b"\tc', "d", "e\nf"]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
 from ..documents.formats import is_image_path
@@ -25,6 +25,10 @@ _USUAL = {
 _LETTERS, _DIGITS = re.compile(r"[^\W\d_]+"), re.compile(r"\d+")
 _INTEGER = re.compile(r"[+-]?\d+")
 _SENTENCE_END = (".", "!", "?")
+_TOTAL = re.compile(r"(?:grand |sub)?totals?|sum|gesamt|summe|total général|suma|totale", re.I)
+_COMMENT = re.compile(r"#\s+\S|##")
+_NO_VALUE = re.compile(r"[\W_]*|n\.?/?a\.?n?|null|none|nil|missing|unknown", re.IGNORECASE)
+_LEVELS = 3  # rows that may name or describe the columns
 
 
 def has_header(rows: Sequence[Sequence[Any]]) -> bool:
@@ -113,6 +117,76 @@ def _count_up(first: Sequence[str], below: Sequence[Sequence[str]]) -> set[int]:
 def _is_run(numbers: Sequence[int]) -> bool:
     steps = [after - before for before, after in pairwise(numbers)]
     return bool(steps) and set(steps) == {1}
+
+
+def count_comments(rows: Sequence[Sequence[Any]]) -> int:
+    """Return how many rows above a header are comments that begin with `#`."""
+    count = next((n for n, row in enumerate(rows) if not _COMMENT.match(_text(row[0]))), 0)
+    return count if count and has_header(rows[count:]) else 0
+
+
+def total_notes(rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Return a note if the last row looks like the totals of those above."""
+    named = next(filter(None, map(_text, rows[-1])), "") if rows[1:] else ""
+    found = _TOTAL.fullmatch(named.rstrip(":"))
+    return [f"the last row begins with {named!r} and is read like the others"] if found else []
+
+
+def count_levels(rows: Sequence[Sequence[Any]]) -> int:
+    """Return how many rows below a header are a part of it: lower levels of names, or units.
+
+    Words in several columns of numbers or dates are units or descriptions. Below names that repeat
+    or cover several columns, words that differ from all values are the next level of names.
+    """
+    for count in range(min(_LEVELS, len(rows) - 2), 1, -1):
+        below = [[_text(cell) for cell in row] for row in rows[count : _SAMPLE + count]]
+        if all(_is_level([*map(_text, row)], below, is_grouped(rows)) for row in rows[1:count]):
+            return count - 1
+    return 0
+
+
+def is_grouped(rows: Sequence[Sequence[Any]]) -> bool:
+    """Whether the second row names columns below the names of the first row.
+
+    Names then stand over several columns, or the index of a data frame has a name in neither row.
+    """
+    first, second = [*map(_text, rows[0])], [*map(_text, rows[1])]
+    covered = [name for name in _spread(first, second) if name]
+    without = not (first[0] or second[0]) and all(_text(row[0]) for row in rows[3:_SAMPLE])
+    return without or len(set(covered)) < len(covered)
+
+
+def join_levels(rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Return one name for each column of several rows of names, such as `stay.price`."""
+    named = [map(_text, rows[-1]), *(_spread([*map(_text, row)], rows[-1]) for row in rows[-2::-1])]
+    columns = zip_longest(*named[::-1], fillvalue="")
+    return [".".join(dict.fromkeys(filter(None, names))) for names in columns]
+
+
+def _spread(names: Sequence[str], lower: Sequence[Any]) -> list[str]:
+    """Return names with each gap to the right of a name, above a lower one, filled by it."""
+    last = ""
+    return [
+        (last := name or last) if name or _text(below) else ""
+        for name, below in zip(names, lower, strict=False)
+    ]
+
+
+def _is_level(row: Sequence[str], below: Sequence[Sequence[str]], grouped: bool) -> bool:
+    votes = []
+    typed = 0  # columns in which words stand above numbers or dates
+    for location, name in enumerate(row):
+        values = [one[location] for one in below if location < len(one) and one[location]]
+        if not values or _NO_VALUE.fullmatch(name):
+            continue
+        votes.append(_vote(name, values))
+        numbers = sum(map(is_localized, values)) >= _MOSTLY * len(values)
+        shapes = {_shape(value) for value in values}
+        typed += votes[-1] == _STRONG and (numbers or (len(shapes) == 1 and "9" in shapes.pop()))
+    if not votes or min(votes) <= -_STRONG:
+        return False
+    strong = votes.count(_STRONG)
+    return (strong > 1 or strong == len(votes)) if grouped else typed > 1
 
 
 def _looks_like_names(first: Sequence[str]) -> bool:

@@ -216,6 +216,11 @@ def _frame(layout):
         "records": objects,
         "list": columns,
         "columns": keyed,
+        "columns of names": {
+            name: {f"room {n}": cell for n, cell in cells.items()} for name, cells in keyed.items()
+        },
+        "index": {str(n): row for n, row in enumerate(objects)},
+        "index of names": {f"room {n}": row for n, row in enumerate(objects)},
         "split": {"columns": HEADER, "index": list(range(12)), "data": ROWS},
         "wrapped": {"version": "1", "data": objects},
         "nested": [
@@ -225,7 +230,20 @@ def _frame(layout):
     }[layout]
 
 
-@pytest.mark.parametrize("layout", ["records", "list", "columns", "split", "wrapped", "nested"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "records",
+        "list",
+        "columns",
+        "columns of names",
+        "index",
+        "index of names",
+        "split",
+        "wrapped",
+        "nested",
+    ],
+)
 def test_json_layouts_of_data_frames(tmp_path, layout):
     path = tmp_path / "a.json"
     path.write_text(json.dumps(_frame(layout), indent=1))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ... import limits
 from ...errors import BadFile, LimitExceeded
 from .document import IMAGES, Assembly, Document
+from .pdf_columns import text_of
 
 if TYPE_CHECKING:
     from pypdf import PageObject, PdfReader
@@ -84,7 +85,7 @@ def _read_pages(reader: "PdfReader", path: str, listener: _Listener) -> Document
         listener.heard = False
         try:
             page = reader.pages[number - 1]
-            text = page.extract_text()
+            text = text_of(page, assembly)
         except (MemoryError, LimitExceeded):
             raise
         except Exception as error:  # parsers raise almost any exception on damaged files

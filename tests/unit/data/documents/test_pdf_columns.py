@@ -92,13 +92,10 @@ def test_pages_that_stay_as_they_are_stored(tmp_path):
 
 
 def test_turned_text_and_odd_matrices_do_not_move(tmp_path):
-    path = tmp_path / "a.pdf"
-    huge = "9" * 400
-    odd = f"Draft of May) Tj {huge} 0 0 {huge} {huge} {huge} Tm (Page 3 of 7"
-    turned = f") Tj 0 1 -1 0 20 400 Tm ({odd}"
-    content = placed(by_rows(wrapped(2), 240)).replace(b"Page 3 of 7", turned.encode())
-    path.write_bytes(content)
-    text = " ".join(parse(str(path)).text.split())
+    huge = f"{10**20} 0 0 {10**20} {10**20} {10**20}"
+    odd = f"Draft of May) Tj {f'{huge} cm ' * 16} {huge} Tm (Page 3 of 7"
+    runs = [*by_rows(wrapped(2), 240)[:-1], (0, 0, f") Tj 0 1 -1 0 20 400 Tm ({odd}")]
+    text, _ = read(tmp_path, runs)
     assert " ".join(STORIES[:2]) in text
     assert text.index("Draft of May") < text.index("The encoder")  # above all lines, not in one
     assert "Page 3 of 7" in text

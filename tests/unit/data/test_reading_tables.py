@@ -171,6 +171,12 @@ def test_encodings(write, encoding):
     assert table.columns["text"][2] == "A naïve \u2013 café day"
 
 
+def test_japanese_in_seven_bits_is_no_ascii(write):
+    text = "\u6587,label\n" + "\u90e8\u5c4b\u306f\u9759\u304b,a\n" * 3
+    table = read_table(write(text.encode("iso2022_jp")))
+    assert table.columns["\u6587"] == ["\u90e8\u5c4b\u306f\u9759\u304b"] * 3
+
+
 def test_windows_1252_is_told_and_other_code_pages_are_not_taken_for_it(write):
     assert any(
         "Windows-1252" in n for n in read_table(write("text,n\ncafé,1\n".encode("cp1252"))).notes

@@ -196,7 +196,7 @@ def _to_srgb(image: "Image", depth: bool, notes: list[str]) -> "Image":
     """Convert to RGB by the color profile of an image; values of a depth map are not colors."""
     profile = image.info.get("icc_profile")
     shown = _to_rgb(image, depth, notes)
-    if depth or not isinstance(profile, bytes) or not profile:
+    if depth or image.mode == "LAB" or not isinstance(profile, bytes) or not profile:
         return shown
     from PIL.ImageCms import PyCMSError
 

@@ -6,7 +6,6 @@ column after the other, and the rows of a table belong together.
 
 import math
 from collections import Counter
-from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,25 +22,24 @@ _MOST = 4  # columns
 _WORDS, _CONTINUED = 3, 0.3  # words in the usual line of prose, and lines within a sentence
 
 
-class _Layout(NamedTuple):
-    """Left edges of the columns, and the rows (from below) that they take."""
+_Runs = list[tuple[int, int]]  # row (from below) and start on the grid
 
-    edges: list[int]
+
+class _Layout(NamedTuple):
+    edges: list[int]  # left edges of the columns
     bottom: int
     top: int
 
     def part(self, row: int, start: int) -> int:
         """Return 0 for what stands above, then one number a column, and the last for below."""
-        if row > self.top:
-            return 0
-        if row < self.bottom:
-            return len(self.edges) + 1
-        return max(1, sum(edge <= start + 1 for edge in self.edges))
+        if self.bottom <= row <= self.top:
+            return max(1, sum(edge <= start + 1 for edge in self.edges))
+        return 0 if row > self.top else len(self.edges) + 1
 
 
 def text_of(page: "PageObject", assembly: Assembly) -> str:
     """Return the text of a page; if its columns are put one after the other, that is counted."""
-    runs: list[tuple[int, int]] = []
+    runs: _Runs = []
 
     def record(operator: bytes, _: Any, outer: list[float], inner: list[float]) -> None:
         if operator in _SHOW:
@@ -70,7 +68,7 @@ def _location(outer: list[float], inner: list[float]) -> tuple[int, int]:
     return (round(y / _GRID), round(x / _GRID)) if sane else (1 << 30, 0)
 
 
-def _find(runs: list[tuple[int, int]]) -> _Layout | None:
+def _find(runs: _Runs) -> _Layout | None:
     rows: dict[int, set[int]] = {}
     for row, start in runs:
         rows.setdefault(row, set()).add(start)
@@ -114,12 +112,9 @@ def _read(page: "PageObject", layout: _Layout, part: int) -> tuple[str, list[str
         row = _location(outer, inner)[0]
         lines[row] = lines.get(row, "") + text.replace("\n", " ")
 
-    visitors: dict[str, Callable[..., None]] = {
-        "visitor_operand_before": hide,
-        "visitor_operand_after": restore,
-        "visitor_text": collect,
-    }
-    text = page.extract_text(**visitors)
+    text = page.extract_text(
+        visitor_operand_before=hide, visitor_operand_after=restore, visitor_text=collect
+    )
     return text, [line.strip() for line in lines.values() if line.strip()]
 
 

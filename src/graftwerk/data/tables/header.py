@@ -25,7 +25,9 @@ _USUAL = {
 _LETTERS, _DIGITS = re.compile(r"[^\W\d_]+"), re.compile(r"\d+")
 _INTEGER = re.compile(r"[+-]?\d+")
 _SENTENCE_END = (".", "!", "?")
-_TOTAL = re.compile(r"(?:grand |sub)?totals?|sum|gesamt|summe|total général|suma|totale", re.I)
+_TOTAL = re.compile(
+    r"(?:(?:grand |sub)?totals?|sum|gesamt|summe|total général|suma|totale):?", re.I
+)
 _COMMENT = re.compile(r"#\s+\S|##")
 _NO_VALUE = re.compile(r"[\W_]*|n\.?/?a\.?n?|null|none|nil|missing|unknown", re.IGNORECASE)
 _LEVELS = 3  # rows that may name or describe the columns
@@ -125,10 +127,10 @@ def count_comments(rows: Sequence[Sequence[Any]]) -> int:
     return count if count and has_header(rows[count:]) else 0
 
 
-def total_notes(rows: Sequence[Sequence[Any]]) -> list[str]:
-    """Return a note if the last row looks like the totals of those above."""
-    named = next(filter(None, map(_text, rows[-1])), "") if rows[1:] else ""
-    found = _TOTAL.fullmatch(named.rstrip(":"))
+def total_notes(last: Sequence[Any]) -> list[str]:
+    """Return a note if the last row of a table looks like the totals of those above."""
+    named = next(filter(None, map(_text, last)), "")
+    found = _TOTAL.fullmatch(named)
     return [f"the last row begins with {named!r} and is read like the others"] if found else []
 
 
@@ -150,26 +152,23 @@ def is_grouped(rows: Sequence[Sequence[Any]]) -> bool:
 
     Names then stand over several columns, or the index of a data frame has a name in neither row.
     """
-    first, second = [*map(_text, rows[0])], [*map(_text, rows[1])]
-    covered = [name for name in _spread(first, second) if name]
-    without = not (first[0] or second[0]) and all(_text(row[0]) for row in rows[3:_SAMPLE])
+    covered = [name for name in _spread(rows[0], rows[1]) if name]
+    without = not any(_text(row[0]) for row in rows[:2]) and all(_text(row[0]) for row in rows[3:])
     return without or len(set(covered)) < len(covered)
 
 
 def join_levels(rows: Sequence[Sequence[Any]]) -> list[str]:
     """Return one name for each column of several rows of names, such as `stay.price`."""
-    named = [map(_text, rows[-1]), *(_spread([*map(_text, row)], rows[-1]) for row in rows[-2::-1])]
-    columns = zip_longest(*named[::-1], fillvalue="")
+    named = [*(_spread(row, rows[-1]) for row in rows[:-1]), map(_text, rows[-1])]
+    columns = zip_longest(*named, fillvalue="")
     return [".".join(dict.fromkeys(filter(None, names))) for names in columns]
 
 
-def _spread(names: Sequence[str], lower: Sequence[Any]) -> list[str]:
+def _spread(names: Sequence[Any], lower: Sequence[Any]) -> list[str]:
     """Return names with each gap to the right of a name, above a lower one, filled by it."""
     last = ""
-    return [
-        (last := name or last) if name or _text(below) else ""
-        for name, below in zip(names, lower, strict=False)
-    ]
+    pairs = [(_text(name), _text(below)) for name, below in zip(names, lower, strict=False)]
+    return [(last := name or last) if name or below else "" for name, below in pairs]
 
 
 def _is_level(row: Sequence[str], below: Sequence[Sequence[str]], grouped: bool) -> bool:
@@ -177,16 +176,13 @@ def _is_level(row: Sequence[str], below: Sequence[Sequence[str]], grouped: bool)
     typed = 0  # columns in which words stand above numbers or dates
     for location, name in enumerate(row):
         values = [one[location] for one in below if location < len(one) and one[location]]
-        if not values or _NO_VALUE.fullmatch(name):
-            continue
-        votes.append(_vote(name, values))
-        numbers = sum(map(is_localized, values)) >= _MOSTLY * len(values)
-        shapes = {_shape(value) for value in values}
-        typed += votes[-1] == _STRONG and (numbers or (len(shapes) == 1 and "9" in shapes.pop()))
-    if not votes or min(votes) <= -_STRONG:
-        return False
+        if values and not _NO_VALUE.fullmatch(name):
+            votes.append(_vote(name, values))
+            digits = sum(not _LETTERS.search(value) for value in values)
+            typed += votes[-1] == _STRONG and digits >= _MOSTLY * len(values)
     strong = votes.count(_STRONG)
-    return (strong > 1 or strong == len(votes)) if grouped else typed > 1
+    enough = (strong > 1 or strong == len(votes)) if grouped else typed > 1
+    return enough and -_STRONG not in votes and bool(votes)
 
 
 def _looks_like_names(first: Sequence[str]) -> bool:

@@ -263,7 +263,7 @@ def split_header(
     del rows[:above], lines[:above]
     first = rows[0]
     copies = [n for n, row in enumerate(rows) if n and row == first] if len(first) > 1 else []
-    others = [row for row in rows if row is first or row != first] if copies else rows
+    others = [row for n, row in enumerate(rows) if n == 0 or row != first]
     levels = 0 if header else count_levels(others)
     if not (header or above or levels or _names_all(first, known) or has_header(others)):
         return None, []
@@ -281,7 +281,7 @@ def split_header(
         what = f"{levels} rows of units or descriptions below the header (--header reads them)"
         notes += _left_out(what, rows[1 : levels + 1])
     del rows[: levels + 1], lines[: levels + 1]
-    return first, notes + total_notes(rows)
+    return first, notes + total_notes(rows[-1] if rows[1:] else ())
 
 
 def _left_out(what: str, rows: Sequence[Sequence[Any]]) -> list[str]:

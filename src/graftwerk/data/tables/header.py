@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise, zip_longest
 from typing import Any
 
+from ...errors import few
 from ..documents.formats import is_image_path
 from .numbers import is_localized
 
@@ -220,6 +221,5 @@ def name_columns(first: Sequence[Any], width: int) -> tuple[list[str], list[str]
         names[name] = None
     if not renamed:
         return list(names), []
-    more = f" and {len(renamed) - _SHOWN:,} more" if len(renamed) > _SHOWN else ""
-    shown = ", ".join(renamed[:_SHOWN])
-    return list(names), [f"{len(renamed):,} names that stand twice are read again: {shown}{more}"]
+    note = f"{len(renamed):,} names that stand twice are read again: {few(renamed, _SHOWN)}"
+    return list(names), [note]

@@ -69,12 +69,12 @@ def is_key(name: str, values: Sequence[Any]) -> bool:
 
     Postal codes and user IDs are not quantities.
     """
-    named = _NAMED_KEY.search(name) or _NAMED_KEY.search(name.lower())
+    named = bool(_NAMED_KEY.search(name) or _NAMED_KEY.search(name.lower()))
     texts = [str(value).strip() for value in values]
     if texts and all(map(_DIGITS.fullmatch, texts)):
         padded = any(text.startswith("0") and len(text) > 2 for text in texts)
         named = named or padded or min(map(len, texts)) >= _EXACT
-    return bool(named) and all(is_plain(one) and float(one).is_integer() for one in values)
+    return named and all(is_plain(one) and float(one).is_integer() for one in values)
 
 
 def is_code(values: Sequence[Any]) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 SECTIONS = {
     "structure": "how much source there is, how it is cut, how far a command is from arithmetic",
     "embedding": "texts per second, beside sentence-transformers",
+    "formats": "round trips of tables, a photo in many modes, and cases of odd files",
     "vectors": "nearest neighbours among 100,000 vectors, beside other stores",
     "blocks": "milliseconds a rendered scene takes on one core",
     "generate": "seconds of drawing with a diffusion model, beside diffusers",

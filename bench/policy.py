@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 import graftwerk as gw
+from graftwerk.blocks.perception import load_perception
 from graftwerk.library.policy import HELD_OUT
 from graftwerk.models.encoders import load_encoder
 from graftwerk.models.hub import builtin_folder
 from graftwerk.policy.episodes import Episodes, read_episodes
-from graftwerk.policy.network import ENCODER, PolicyNetwork, open_eyes
+from graftwerk.policy.network import ENCODER, PolicyNetwork, look
 from graftwerk.policy.rollout import Act, expert, of_policy, random_actions, success_of
 from graftwerk.policy.world import TOLERANCE, Task, record
 from graftwerk.training.state import generator_for, initialise
@@ -62,7 +63,7 @@ def features(folder: Path, count: int, steps: int) -> None:
     learned, held = (
         recorded(folder, Task(), seed, count // n) for seed, n in ((SEED, 1), (HELD, 4))
     )
-    eyes = open_eyes(ENCODER, "cpu")
+    eyes = load_perception(builtin_folder(ENCODER), "cpu")
     clip = load_encoder("builtin/blocks-clip", device="cpu")
     from transformers import CLIPModel
 
@@ -79,11 +80,11 @@ def features(folder: Path, count: int, steps: int) -> None:
             found.append(states[layer][:, 1:].transpose(1, 2).unflatten(2, (8, 8)))
         return torch.cat(found)
 
-    looks = {"perception, 1/4 of the sides": lambda images: eyes.maps(images).float()}
+    looks = {"perception, 1/4 of the sides": lambda images: look(eyes, images).float()}
     for layer in (2, 4, 6):
         looks[f"CLIP, layer {layer}, patches"] = lambda images, layer=layer: patches(images, layer)
-    for name, look in looks.items():
-        maps = look(learned.images)
+    for name, see in looks.items():
+        maps = see(learned.images)
         sizes = {"points": 32, "width": 128, "state": 3, "action": 3, "side": 64, "fps": 5}
         about = {"encoder": {"name": "", "fingerprint": ""}, "target": "", "camera": ""}
         network = PolicyNetwork(sizes | about | {"channels": maps.shape[1]})
@@ -101,7 +102,7 @@ def features(folder: Path, count: int, steps: int) -> None:
             optimizer.step()
             schedule.step()
         with torch.no_grad():
-            found = network(look(held.images), torch.from_numpy(held.states)).numpy()
+            found = network(see(held.images), torch.from_numpy(held.states)).numpy()
         away = np.linalg.norm(found - held.actions, axis=1)
         print(f"{name:30} {(away <= TOLERANCE).mean():.3f}, median error {np.median(away):.3f}")
 

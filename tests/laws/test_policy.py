@@ -36,7 +36,7 @@ def test_frozen_weights_stay(adapted, policy_folder, seen):  # noqa: F811
         files = sorted(policy_folder.rglob("*.safetensors"))
         return [hashlib.sha256(path.read_bytes()).digest() for path in files]
 
-    before, encoder = hashed(), adapted.kernel.eyes.network
+    before, encoder = hashed(), adapted.kernel.encoder.network
     weights = {name: one.clone() for name, one in encoder.state_dict().items()}
     for scale in (0.0, 0.5, 1.0):
         adapted.scale = scale
@@ -58,7 +58,7 @@ def test_on_another_base_it_is_refused_by_name(adapted, policy_folder, tmp_path)
 def adapted_data(policy):
     from graftwerk.policy.episodes import Episodes
 
-    side, count = int(policy.kernel.config["side"]), 6
+    side, count = int(policy.kernel.network.config["side"]), 6
     images = np.random.default_rng(0).integers(0, 255, (count, side, side, 3), dtype=np.uint8)
     vectors = np.random.default_rng(1).normal(size=(2, count, 3)).astype(np.float32)
     return Episodes(images, *vectors, np.arange(count), 5.0, ("x",), ("x", "y", "z"), "a")

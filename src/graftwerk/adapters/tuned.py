@@ -240,7 +240,9 @@ def open_tuned(
         raise BadFile(f"{folder / RECORD} is not that of a {kind}.", "Copy it again.") from error
     frozen, weights, steer = {}, {}, None
     if method == "lora":
-        steer = _steer(folder, model)
+        adapter = read_adapter(folder)
+        require_fit(adapter, folder, model.network, model.name)
+        steer = install_adapter(model.network, adapter, model.fingerprint)
     else:
         check_safetensors(folder / _WEIGHTS)
         weights = load_file(folder / _WEIGHTS)
@@ -250,12 +252,6 @@ def open_tuned(
     tuned.apply(model.network, 1.0)
     model.name = name
     return model, tuned, bundle.content
-
-
-def _steer(folder: Path, model: Model) -> LowRank:
-    adapter = read_adapter(folder)
-    require_fit(adapter, folder, model.network, model.name)
-    return install_adapter(model.network, adapter, model.fingerprint)
 
 
 def _frozen(model: Model, weights: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:

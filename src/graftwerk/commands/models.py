@@ -121,7 +121,7 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
                 "forecasts": f"{LEADS} values at once, quantiles {levels[0]} to {levels[-1]}"
             }
         case "robot policy":
-            task = load_policy(request.name, request.device).config
+            task = load_policy(request.name, request.device).network.config
             details = {
                 "task": f"reach the {task['target']}, camera {task['camera']}",
                 "actions": f"{', '.join(task['names'])}, {task['fps']:g} times a second",
@@ -158,7 +158,7 @@ def _load_branch(root: Path, device: str) -> None:
     read_branch(root, base.unet, base.factor, base.name, base.fingerprint)
 
 
-def _size(root: Path) -> dict[str, int | None]:
+def _size(root: Path) -> dict[str, Any]:
     weights = sorted(root.rglob("*.safetensors"))
     others = [path for name in _TENSORFLOW_LITE for path in root.glob(name)]
     return {

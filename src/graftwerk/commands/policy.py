@@ -9,7 +9,7 @@ import numpy as np
 from .. import folders
 from ..adapters.tuned import require_free
 from ..errors import BadInput, BadValue
-from ..library.policy import HELD_OUT, Policy
+from ..library.policy import HELD_OUT, SHARED, Policy
 from ..policy.episodes import read_episodes
 from ..policy.results import EpisodeShown, EpisodesWritten, PolicyEvaluation, PolicyFit
 from ..policy.rollout import of_policy, roll_out
@@ -23,7 +23,7 @@ from ..requests.finetune import Fit
 from ..types import Monitor
 
 _SHOWN, _SHOWN_SIDE = 6, 160  # episodes of a film, and the side of each in pixels
-_READ = {"data", "model", "how", "out", "steps", "rank", "alpha", "learning_rate", "batch"}
+_READ = {"data", "model", "how", "out", "yes", *SHARED}
 
 
 def run_blocks_episodes(request: BlocksEpisodes, monitor: Monitor) -> EpisodesWritten:
@@ -108,7 +108,7 @@ def run_eval_policy(request: EvalPolicy, monitor: Monitor) -> PolicyEvaluation:
 def run_fit_policy(request: Fit, monitor: Monitor) -> PolicyFit:
     """Adapt a policy to episodes."""
     began = time.perf_counter()
-    unread = sorted(request.model_fields_set - _READ - {"seed", "device", "yes"})
+    unread = sorted(request.model_fields_set - _READ)
     if unread:
         option = unread[0].replace("_", "-")
         raise BadInput(f"--{option} is not for episodes of a robot.", "Leave it out.")
@@ -116,9 +116,7 @@ def run_fit_policy(request: Fit, monitor: Monitor) -> PolicyFit:
     out = request.out.absolute()
     folders.require_outside((request.data, model), out)
     require_free(out, KIND, "adapted policy")
-    names = ("steps", "batch", "learning_rate", "rank", "alpha", "seed", "device")
-    given = {name: getattr(request, name) for name in names}
-    policy = Policy(model, request.how or "lora", **given)
+    policy = Policy(model, request.how or "lora", **{n: getattr(request, n) for n in SHARED})
     data = read_episodes(Path(request.data))
     policy.fit(data, monitor=monitor)
     policy.save(out)

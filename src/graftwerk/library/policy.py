@@ -15,7 +15,7 @@ from jaxtyping import Float32
 
 from ..adapters.lora import Rank
 from ..adapters.manifest import holds
-from ..adapters.tuned import Fitting, Method, Tuned, open_tuned, save_tuned
+from ..adapters.tuned import Method, Tuned, open_tuned, save_tuned
 from ..data.image_inputs import ImageLike, as_image
 from ..errors import BadInput
 from ..models.hub import named_by_user
@@ -23,7 +23,7 @@ from ..policy.episodes import Episodes, read_episodes
 from ..policy.network import PolicyModel, load_policy
 from ..policy.results import Success
 from ..policy.rollout import expert, of_policy, random_actions, success_of
-from ..policy.tune import KIND, Adapted, adapt, plan_of
+from ..policy.tune import KIND, Adapted, adapt, fitting
 from ..policy.world import CAMERAS, Robot, Task
 from ..requests.base import DEFAULT_POLICY, Device
 from ..requests.blocks import View
@@ -77,7 +77,7 @@ class Policy:
             out=Path("out"),
             model=self.model,
             how=self.method,
-            **{name: getattr(self, name) for name in _SHARED},
+            **{name: getattr(self, name) for name in SHARED},
         )
         if self.method == "auto":
             raise BadInput("the method auto is not for policies.", "Allowed: linear, lora, full.")
@@ -122,7 +122,7 @@ class Policy:
     @property
     def task(self) -> Task:
         """The task in simulation that the policy was trained or adapted for."""
-        known = {**self._model.config, **self._about}
+        known = {**self._model.network.config, **self._about}
         return Task(known["target"], known["camera"], int(known["side"]))
 
     def task_with(self, target: str | None, camera: View | None) -> Task:
@@ -150,7 +150,7 @@ class Policy:
         if len({one.shape for one in shown}) > 1:
             raise BadInput("the images differ in size.", "Pass images of one size.")
         if not shown:
-            return np.empty((0, int(self._model.config["action"])), dtype=np.float32)
+            return np.empty((0, int(self._model.network.config["action"])), dtype=np.float32)
         return self._model.act(np.stack(shown), states)
 
     def fit(self, episodes: str | Path | Episodes, *, monitor: Monitor | None = None) -> "Policy":
@@ -176,8 +176,8 @@ class Policy:
         if self._tuned is not None:
             self._open()
         method = cast("Method", self.method)
-        plan = plan_of(method, self.steps, self.batch, self.learning_rate)
-        how = Fitting(method, plan, Rank(self.rank, self.alpha), self.seed, {})
+        rank, rate = Rank(self.rank, self.alpha), self.learning_rate
+        how = fitting(method, self.steps, self.batch, rate, rank, self.seed)
         self._adapted = adapt(self._model, data, how, what, or_silent(monitor))
         self._tuned, self._scale = self._adapted.tuned, 1.0
         if data.camera in CAMERAS and len(data.tasks) == 1:  # of the Blocks world: for `task`
@@ -237,5 +237,5 @@ class Policy:
         save_tuned(folder, KIND, self._model, self._tuned, self._about)
 
 
-_SHARED = ("steps", "batch", "learning_rate", "rank", "alpha", "seed", "device")
+SHARED = ("steps", "batch", "learning_rate", "rank", "alpha", "seed", "device")  # with `Fit`
 HELD_OUT = 1_000_000  # added to the seed: starts that are in no recorded episodes

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from ..metrics.intervals import wilson
-from .network import PolicyModel
+from .network import PolicyModel, look
 from .results import Success
 from .world import FRAMES, SPEED, TOLERANCE, Robot, Task, start
 
@@ -22,7 +22,7 @@ def of_policy(model: PolicyModel, blind: bool = False) -> Act:
         states = np.stack([one.state for one in robots])
         if blind:
             side = robots[0].task.side
-            maps = model.eyes.maps(np.full((1, side, side, 3), 128, dtype=np.uint8))
+            maps = look(model.encoder, np.full((1, side, side, 3), 128, dtype=np.uint8))
             return model.act_on(maps.expand(len(robots), -1, -1, -1), states)
         return model.act(np.stack([one.look() for one in robots]), states)
 

@@ -11,67 +11,64 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from ..adapters import tuned
+from ..adapters.lora import Rank
 from ..adapters.tuned import Fitting, Method, Tuned
 from ..errors import BadInput
 from ..training.session import Plan
 from ..types import Monitor
 from .episodes import Episodes
-from .network import LAYERS, PolicyModel, PolicyNetwork
+from .network import LAYERS, PolicyModel, PolicyNetwork, look
 
 KIND = "policy"  # of what is saved
-RATES: Mapping[Method, float] = {"linear": 3e-3, "lora": 5e-3, "full": 1e-3}
+_RATES: Mapping[Method, float] = {"linear": 3e-3, "lora": 5e-3, "full": 1e-3}
 _HELD = 0.2  # share of the episodes that are held out
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Cloning:
-    """Behaviour cloning on feature maps and states; see `training.session.Task`.
+    """Behaviour cloning; see `training.session.Task`.
 
-    Args:
+    Attributes:
         network: predicts the actions.
-        parameters: those that are trained.
+        trained: parameters that are trained.
         maps: of the encoder, in half precision.
         states: of the robot.
         actions: to be predicted.
         seed: of the order.
     """
 
-    def __init__(
-        self,
-        network: PolicyNetwork,
-        parameters: Mapping[str, nn.Parameter],
-        maps: Tensor,
-        states: Tensor,
-        actions: Tensor,
-        seed: int,
-    ) -> None:
-        self._network, self._parameters, self._seed = network, parameters, seed
-        self._maps, self._states, self._actions = maps, states, actions
+    network: PolicyNetwork
+    trained: Mapping[str, nn.Parameter]
+    maps: Tensor
+    states: Tensor
+    actions: Tensor
+    seed: int
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
         """The trained weights."""
-        return self._parameters
+        return self.trained
 
     def batch(self, first: int, count: int) -> Int64[np.ndarray, " n"]:
         """Numbers of frames, drawn with replacement."""
-        generator = np.random.default_rng([self._seed, first])
-        return generator.integers(0, len(self._states), count)
+        return np.random.default_rng([self.seed, first]).integers(0, len(self.states), count)
 
     def loss(
         self,
         batch: Int64[np.ndarray, " n"],
         generator: torch.Generator,  # noqa: ARG002
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """The loss of the predicted actions, in units of their standard deviation."""
-        rows, device = torch.from_numpy(batch), self._network.action_std.device
-        given = (self._maps, self._states, self._actions)
-        return self._network.loss(*(one[rows].float().to(device) for one in given)), {}
+        """The loss of the predicted actions."""
+        return self.network.loss(*self._rows(torch.from_numpy(batch))), {}
 
     def error(self) -> float:
         """Return the mean distance between predicted and recorded actions."""
+        maps, states, actions = self._rows(torch.arange(len(self.states)))
         with torch.no_grad():
-            device = self._network.action_std.device
-            found = self._network(self._maps.float().to(device), self._states.to(device))
-        return float((found.cpu() - self._actions).norm(dim=1).mean())
+            return float((self.network(maps, states) - actions).norm(dim=1).mean())
+
+    def _rows(self, rows: Tensor) -> list[Tensor]:
+        device = self.network.action_std.device
+        return [one[rows].float().to(device) for one in (self.maps, self.states, self.actions)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +90,22 @@ class Adapted:
     mean: float
 
 
+def fitting(
+    method: Method, steps: int, batch: int, rate: float | None, rank: Rank, seed: int
+) -> Fitting:
+    """Return how to adapt a policy."""
+    peak = _RATES[method] if rate is None else rate
+    plan = Plan(steps, batch, peak, warm_up=min(20, steps // 4 + 1), average_decay=0.98)
+    return Fitting(method, plan, replace(rank, targets=LAYERS), seed, {})
+
+
 def adapt(model: PolicyModel, data: Episodes, how: Fitting, what: str, monitor: Monitor) -> Adapted:
     """Adapt a policy, whose network is modified; the encoder stays as it is.
 
     Args:
         model: the policy.
         data: episodes of the same robot.
-        how: see `Fitting`.
+        how: see `fitting`.
         what: name of the data, for messages.
         monitor: for progress.
 
@@ -110,37 +116,21 @@ def adapt(model: PolicyModel, data: Episodes, how: Fitting, what: str, monitor: 
     model.require_episodes(data, what)
     numbers = np.unique(data.episode)
     if len(numbers) < 2:
-        raise BadInput(
-            f"{what} has one episode.", "Record at least 2: one is held out, to measure."
-        )
-    held = np.isin(data.episode, numbers[-max(1, round(_HELD * len(numbers))) :])
+        raise BadInput(f"{what} has one episode.", "Record at least 2: one is held out to measure.")
+    held = max(1, round(_HELD * len(numbers)))
+    left = torch.from_numpy(np.isin(data.episode, numbers[-held:]))
     monitor.start("looking")
-    maps = model.eyes.maps(data.images)
+    maps = look(model.encoder, data.images)
     states, actions = torch.from_numpy(data.states), torch.from_numpy(data.actions)
 
-    def task(rows: Tensor, parameters: Mapping[str, nn.Parameter]) -> Cloning:
+    def task(rows: Tensor, trained: Mapping[str, nn.Parameter]) -> Cloning:
         given = (maps[rows], states[rows], actions[rows])
-        return Cloning(model.network, parameters, *given, how.seed)
+        return Cloning(model.network, trained, *given, how.seed)
 
-    learned, left = torch.from_numpy(~held), torch.from_numpy(held)
-    measured = task(left, {})
-    how = replace(how, rank=replace(how.rank, targets=LAYERS), about={"frames": int((~held).sum())})
+    error = task(left, {}).error
     with tempfile.TemporaryDirectory(prefix="graftwerk-") as folder:
-        training = Path(folder) / "training"
-        found = tuned.tune(
-            model, how, lambda trained: task(learned, trained), measured.error, training, monitor
-        )
-    away = actions[left] - actions[learned].mean(dim=0)
-    return Adapted(
-        tuned=found,
-        episodes=len(np.unique(data.episode[~held])),
-        held=len(np.unique(data.episode[held])),
-        frames=int((~held).sum()),
-        mean=float(away.norm(dim=1).mean()),
-    )
-
-
-def plan_of(method: Method, steps: int, batch: int, rate: float | None) -> Plan:
-    """Return the hyperparameters of an adaptation."""
-    peak = RATES[method] if rate is None else rate
-    return Plan(steps, batch, peak, warm_up=min(20, steps // 4 + 1), average_decay=0.98)
+        place = Path(folder) / "training"
+        found = tuned.tune(model, how, lambda trained: task(~left, trained), error, place, monitor)
+    away = actions[left] - actions[~left].mean(dim=0)
+    frames, mean = int((~left).sum()), float(away.norm(dim=1).mean())
+    return Adapted(found, len(numbers) - held, held, frames, mean)

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import blocks, files, folders
+from ..blocks.perception import load_perception
 from ..models.hub import builtin_folder
 from ..policy import world
-from ..policy.episodes import Episodes, is_episodes, read_episodes
-from ..policy.network import ENCODER, MODEL_TYPE, Eyes, PolicyNetwork, load_policy, open_eyes
+from ..policy.episodes import is_episodes, read_episodes
+from ..policy.network import ENCODER, MODEL_TYPE, PolicyNetwork, load_policy, look
 from ..policy.rollout import expert, of_policy, random_actions, success_of
+from ..policy.tune import Cloning
 from ..policy.world import Task, record
 from ..settings import settings
 from ..training.session import Plan
@@ -47,73 +49,53 @@ REAL = Sizes(
 TINY = Sizes(Plan(steps=4, batch=4, learning_rate=1e-3, warm_up=2), scenes=8, points=4, width=8)
 
 
-class Work:
+@dataclass(frozen=True, slots=True, eq=False)
+class Work(Cloning):
     """Actions from feature maps and states; see `training.session.Task`."""
 
-    def __init__(self, sizes: Sizes, data: Episodes, eyes: Eyes, setting: Setting) -> None:
-        self._setting = setting
-        self._rows = np.arange(0, len(data.states), _STRIDE)
-        images = data.images[self._rows]
-        where = f"policy/maps-{eyes.fingerprint[:16]}-{_recorded(sizes.scenes, setting.side)}"
-
-        def look(span: range) -> Tensor:
-            return eyes.maps(images[span.start : span.stop])
-
-        self._maps = open_chunks(where, len(images), 4, "looking", look, setting.monitor)
-        self._states = torch.from_numpy(data.states[self._rows])
-        self._actions = torch.from_numpy(data.actions[self._rows])
-        first = self._maps.of(np.arange(min(256, len(images))))
-        task = Task(side=setting.side)
-        self._config = {
-            "model_type": MODEL_TYPE,
-            "encoder": {"name": eyes.name, "fingerprint": eyes.fingerprint},
-            "channels": first.shape[1],
-            "points": sizes.points,
-            "width": sizes.width,
-            "state": data.states.shape[1],
-            "action": data.actions.shape[1],
-            "names": list(data.names),
-            "side": setting.side,
-            "fps": data.fps,
-            "target": task.target,
-            "camera": task.camera,
-        }
-        self._network = PolicyNetwork(self._config)
-        initialise(self._network, generator_for(setting.seed, 0, "cpu"))
-        self._network.normalise_by(first, self._states, self._actions)
-        self._network.to(setting.device)
-
-    def parameters(self) -> Mapping[str, nn.Parameter]:
-        """All weights."""
-        return dict(self._network.named_parameters())
-
     def batch(self, first: int, count: int) -> Int64[np.ndarray, " n"]:
-        """Numbers of frames."""
-        return in_order(len(self._rows), first, count, self._setting.seed)
-
-    def loss(
-        self,
-        batch: Int64[np.ndarray, " n"],
-        generator: torch.Generator,  # noqa: ARG002
-    ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """The loss of the predicted actions."""
-        maps, states, actions = (
-            one.to(self._setting.device)
-            for one in (self._maps.of(batch), self._states[batch], self._actions[batch])
-        )
-        return self._network.loss(maps, states, actions), {}
+        """Numbers of frames, in epochs."""
+        return in_order(len(self.states), first, count, self.seed)
 
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """Write the network with the statistics of its inputs."""
-        save_own(folder, self._config, dict(self._network.named_buffers()) | dict(weights))
+        save_own(folder, self.network.config, dict(self.network.named_buffers()) | dict(weights))
 
 
 def prepare(sizes: Sizes, setting: Setting) -> Work:
     """Record the expert's episodes, unless they are cached, and create the network."""
-    folder = _episodes(sizes.scenes, setting.side, setting.monitor)
-    encoder = setting.dependencies["perception"]
-    name = ENCODER if encoder == builtin_folder(ENCODER) else str(encoder)
-    return Work(sizes, read_episodes(folder), open_eyes(name, setting.device), setting)
+    task, given = Task(side=setting.side), setting.dependencies["perception"]
+    name = ENCODER if given == builtin_folder(ENCODER) else str(given)
+    encoder, recorded = load_perception(given, setting.device), _recorded(sizes.scenes, task.side)
+    data = read_episodes(_episodes(recorded, sizes.scenes, task, setting.monitor))
+    rows = slice(None, None, _STRIDE)
+    images, states, actions = (one[rows] for one in (data.images, data.states, data.actions))
+
+    def see(span: range) -> Tensor:
+        return look(encoder, images[span.start : span.stop])
+
+    where = f"policy/maps-{encoder.fingerprint[:16]}-{recorded}"
+    chunks = open_chunks(where, len(images), 4, "looking", see, setting.monitor)
+    maps = torch.from_numpy(chunks.stored(np.arange(len(images))))
+    config = {
+        "model_type": MODEL_TYPE,
+        "encoder": {"name": name, "fingerprint": encoder.fingerprint},
+        "channels": maps.shape[1],
+        "points": sizes.points,
+        "width": sizes.width,
+        "state": states.shape[1],
+        "action": actions.shape[1],
+        "names": list(data.names),
+        "side": task.side,
+        "fps": data.fps,
+        "target": task.target,
+        "camera": task.camera,
+    }
+    network, vectors = PolicyNetwork(config), (torch.from_numpy(states), torch.from_numpy(actions))
+    initialise(network, generator_for(setting.seed, 0, "cpu"))
+    network.normalise_by(maps[:256], *vectors)
+    trained = dict(network.to(setting.device).named_parameters())
+    return Work(network, trained, maps, *vectors, setting.seed)
 
 
 def _recorded(count: int, side: int) -> str:
@@ -122,12 +104,12 @@ def _recorded(count: int, side: int) -> str:
     return f"{code}-{side}px-{count}"
 
 
-def _episodes(count: int, side: int, monitor: Monitor) -> Path:
-    folder = settings().cache / "policy" / f"episodes-{_recorded(count, side)}"
+def _episodes(recorded: str, count: int, task: Task, monitor: Monitor) -> Path:
+    folder = settings().cache / "policy" / f"episodes-{recorded}"
     if not is_episodes(folder):
         monitor.start("recording the expert", count)
         with folders.working_folder(folder) as working:
-            for _ in record(working, Task(side=side), TRAINING_WORLD, count):
+            for _ in record(working, task, TRAINING_WORLD, count):
                 monitor.advance()
     return folder
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from graftwerk.blocks.perception import load_perception
+from graftwerk.models.hub import builtin_folder
 from graftwerk.policy.episodes import read_episodes
-from graftwerk.policy.network import ENCODER, MODEL_TYPE, PolicyNetwork, open_eyes
+from graftwerk.policy.network import ENCODER, MODEL_TYPE, PolicyNetwork, look
 from graftwerk.policy.world import FPS, NAMES, Task, record
 from graftwerk.recipes.result import save_own
 
@@ -31,8 +33,8 @@ def demos(recorded, tmp_path):
 
 @pytest.fixture(scope="session")
 def policy_folder(recorded, tmp_path_factory):
-    eyes, data = open_eyes(ENCODER, "cpu"), read_episodes(recorded)
-    maps = eyes.maps(data.images[:4])
+    eyes, data = load_perception(builtin_folder(ENCODER), "cpu"), read_episodes(recorded)
+    maps = look(eyes, data.images[:4])
     config = {
         "model_type": MODEL_TYPE,
         "encoder": {"name": ENCODER, "fingerprint": eyes.fingerprint},

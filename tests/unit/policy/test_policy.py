@@ -81,11 +81,11 @@ def test_refused_inputs(policy_folder, seen, tmp_path):
     images, states = seen
     policy = gw.Policy(str(policy_folder), device="cpu")
     small = images[:, :24, :24]
-    with pytest.raises(BadInput, match=r"images of 24 x 24 pixels; .* reads 32 x 32"):
+    with pytest.raises(BadInput, match=r"images of size 24 x 24; .* takes 32 x 32"):
         policy.predict(small, states)
     with pytest.raises(BadInput, match="differ in size"):
         policy.predict([images[0], small[0]], states[:2])
-    with pytest.raises(BadInput, match=r"states of the shape \[5, 2\]"):
+    with pytest.raises(BadInput, match=r"has states of size 2; .* takes 3"):
         policy.predict(images, states[:, :2])
     with pytest.raises(BadInput, match=r"states of the shape \[4, 3\]"):
         policy.predict(images, states[:4])
@@ -111,11 +111,11 @@ def of(data, **changes):
 
 def test_refused_episodes(policy_folder, recorded, tmp_path):
     policy, data = gw.Policy(str(policy_folder), **FEW), read_episodes(recorded)
-    with pytest.raises(BadInput, match="the data has images of 24 x 24 pixels"):
+    with pytest.raises(BadInput, match="the data has images of size 24 x 24"):
         policy.fit(of(data, images=data.images[:, :24, :24]))
-    with pytest.raises(BadInput, match=r"an action of the data has 2 numbers, of .* 3"):
+    with pytest.raises(BadInput, match=r"the data has actions of size 2; .* takes 3"):
         policy.fit(of(data, actions=data.actions[:, :2]))
-    with pytest.raises(BadInput, match=r"has 30 frames a second, .* acts 5 times"):
+    with pytest.raises(BadInput, match=r"has frames a second of size 30; .* takes 5"):
         policy.fit(of(data, fps=30.0))
     with pytest.raises(BadInput, match="has one episode"):
         policy.fit(of(data, episode=data.episode * 0))

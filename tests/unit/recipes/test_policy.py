@@ -51,7 +51,10 @@ def test_a_run_makes_a_policy_that_opens(own_cache, tmp_path):
     assert result.figures["success_of_expert"] == 1 > result.figures["success"]
     assert result.figures["success_of_random"] <= 0.25
     opened = gw.Policy(str(tmp_path / "run"), device="cpu")
-    assert opened.task.words == "reach the red cube" and opened.kernel.eyes.name == ENCODER
+    assert (
+        opened.task.words == "reach the red cube"
+        and opened.kernel.network.config["encoder"]["name"] == ENCODER
+    )
     assert (
         "that moves a gripper above the red cube" in (tmp_path / "run/model/README.md").read_text()
     )

@@ -25,6 +25,7 @@ SECTIONS = {
     "conditions": "scores of real renders: what the readers of conditions bound",
     "adapt": "a linear head on cached features, beside transformers.Trainer",
     "forecast": "zero-shot forecasts beside naive ones, AutoETS and Theta",
+    "policy": "success of a robot policy adapted to another object or camera",
     "lora": "LoRA, a step and the top blocks alone, beside peft under transformers.Trainer",
     "lora_forms": "every form of a LoRA beside peft and diffusers, largest difference",
     "photos": "top-1 and top-5 of the fetched classifier, and a linear probe of its features",

@@ -17,6 +17,7 @@ SECTIONS = {
     "schedulers": "every scheduler of diffusers beside its own pipeline, largest difference",
     "constructed": "is the right way found where it is known: linear, LoRA or full",
     "prompts": "prompts in a newcomer's words, read as captions and as they stand",
+    "workflows": "perturbed attention, rescaling, regions and edits, judged on the Blocks world",
     "guide": "what guiding costs, inversion, and the realism checks on baselines",
     "control": "controlled drawing and training, beside diffusers' ControlNet",
     "meter": "whether the convergence meter tells the truth, and what can be predicted",

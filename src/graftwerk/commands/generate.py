@@ -156,6 +156,7 @@ def _draw_and_write(
             guides=job.prints,
             controls=job.controls.fingerprints,
             inits=job.inits,
+            weaker=job.weaker,
         )
         write_png(path, made.image, record)
         yield job.image_report(made, str(path)), made.image
@@ -182,6 +183,7 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
             "control", ("control", "branch", "estimator"), was.control, record.controls, controls
         ),
         Steering("init", ("init", "inpaint"), started(was), record.inits, job.inits),
+        Steering("autoguide", ("autoguide",), was.autoguide, record.weaker, job.weaker),
     ):
         refuse_other(request, str(request.from_), steering, monitor)
     made, here = record.fingerprint, job.model.fingerprint

@@ -152,14 +152,17 @@ class Noise:
         return math.exp(np.interp(time, np.arange(len(self.sigmas)), np.log(self.sigmas)))
 
     def output_of(
-        self, x: Float[Tensor, "b c h w"], x0: Float[Tensor, "b c h w"], sigma: float
+        self,
+        x: Float[Tensor, "b c h w"],
+        x0: Float[Tensor, "b c h w"],
+        sigma: float | Float[Tensor, "b 1 1 1"],
     ) -> Float[Tensor, "b c h w"]:
         """Return the network output that means this clean image, the inverse of `x0_of`."""
         match self.prediction:
             case "epsilon":
                 return (x - x0) / sigma
             case "v_prediction":
-                return (x / (1 + sigma**2) - x0) * (math.sqrt(1 + sigma**2) / sigma)
+                return (x / (1 + sigma**2) - x0) * ((1 + sigma**2) ** 0.5 / sigma)
             case "sample":
                 return x0
 

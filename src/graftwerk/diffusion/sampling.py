@@ -15,7 +15,7 @@ from ..data.pixels import to_images, to_levels, to_values
 from ..errors import Failure
 from ..metrics.plots import image_sheet
 from ..types import Denoiser
-from .guidance import DenoiserWrapper, Guidance, compose
+from .guidance import Contrast, DenoiserWrapper, Guidance, compose
 from .img2img import StartImage
 from .noise_schedule import draw, final, initial
 from .pipeline import DiffusionModel
@@ -63,6 +63,9 @@ class Plan:
         pull: gradient guidance; None for none.
         start: the image that sampling starts from; None for noise.
         steps: of the whole schedule, if the sampler is the model's own.
+        perturbation: scale of perturbed-attention guidance.
+        perturbed: parts of the names of the layers that it perturbs.
+        contrasts: weaker models.
     """
 
     texts: TextStates | None
@@ -77,6 +80,9 @@ class Plan:
     pull: DenoiserWrapper | None = None
     start: StartImage | None = None
     steps: int = 0
+    perturbation: float = 0.0
+    perturbed: Sequence[str] = ("mid",)
+    contrasts: tuple[Contrast, ...] = ()
 
 
 def image_seed(seed: int, number: int) -> int:
@@ -126,16 +132,21 @@ def _unit_noise(
 def build_denoiser(model: DiffusionModel, plan: Plan, rows: int) -> Denoiser:
     """Return the model as `denoise(x, sigma)` for `rows` images, with guidance and control."""
     conditional = model.denoiser(plan.texts)
-    both = None
+    both, contrasts = None, list(plan.contrasts)
     if plan.texts is not None and plan.away is not None:
         both = model.denoiser(join(plan.texts, plan.away))
+    if plan.perturbation != 0:
+        worse = conditional.perturb(plan.perturbed)
+        if plan.control is not None:  # with a cache of its own for the branch's output
+            worse = plan.control.start(rows).apply(worse)
+        contrasts.append(Contrast(worse, plan.perturbation))
     if plan.control is not None:
         control = plan.control.start(rows)
         conditional = control.apply(conditional)
         both = None if both is None else control.apply(both)
     # the model's own scheduler does its own clamping
     clamp = None if plan.sampler == "model" else model.noise.clamp
-    return compose(conditional, both, plan.guidance, clamp, plan.pull)
+    return compose(conditional, both, plan.guidance, clamp, plan.pull, contrasts, model.noise)
 
 
 def sample_batch(

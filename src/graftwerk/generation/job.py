@@ -104,6 +104,7 @@ class Job:
     def stem(self) -> str:
         """Prefix of the file names."""
         prints = [*self.loras, *self.prints, *self.controls.fingerprints, *self.inits]
+        prints += self.weaker
         return stem(self.request, " ".join([self.model.fingerprint, *prints]))
 
     @property
@@ -115,6 +116,11 @@ class Job:
     def prints(self) -> tuple[str, ...]:
         """Fingerprints of the guides."""
         return tuple(guide.fingerprint for guide in self.steered.guides)
+
+    @property
+    def weaker(self) -> tuple[str, ...]:
+        """Fingerprints of weaker models."""
+        return tuple(weaker.model.fingerprint for weaker in self.steered.weaker)
 
     @property
     def inits(self) -> tuple[str, ...]:
@@ -270,12 +276,11 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
     controls.notes.report(monitor)
     if guess and controls.controls is not None:
         away = texts  # guidance then amplifies what the control adds
-    traces = GradientTraces()
-    guide = steered.guide(traces)
+    guide = steered.guide(traces := GradientTraces())
     plan = Plan(
         texts=texts,
         away=away,
-        guidance=Guidance(request.cfg, *options.cfg_interval),
+        guidance=Guidance(request.cfg, *options.cfg_interval, request.cfg_rescale),
         sampler=request.sampler,
         eta=request.eta,
         sigmas=taken,
@@ -285,6 +290,9 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         control=controls.controls,
         start=None if start is None else start.latents,
         steps=request.steps,
+        perturbation=request.pag,
+        perturbed=request.pag_layers,
+        contrasts=tuple(one.contrast(request.prompt.strip()) for one in steered.weaker),
     )
     return Job(request, steered, plan, width, height, cut, guide, traces, controls, start)
 

@@ -54,6 +54,7 @@ class Record(BaseModel):
         guides: fingerprints of the guides, in the order of the request's `guide`.
         controls: fingerprints of the controls, in the order of the request's `control`.
         inits: fingerprints of the image that sampling started from, and of its mask.
+        weaker: fingerprints of weaker models, in the order of the request's `autoguide`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,6 +68,7 @@ class Record(BaseModel):
     guides: tuple[str, ...] = ()
     controls: tuple[str, ...] = ()
     inits: tuple[str, ...] = ()
+    weaker: tuple[str, ...] = ()
 
 
 def write_png(path: Path, image: "Image.Image", record: Record) -> None:
@@ -195,6 +197,7 @@ def read_record(path: Path) -> Record:
         (record.guides, requested.guide),
         (record.controls, requested.control),
         (record.inits, started(requested)),
+        (record.weaker, requested.autoguide),
     ]
     fit = all(len(prints) == len(named) for prints, named in steers)
     once = len(set(record.together)) == len(record.together)

@@ -21,13 +21,13 @@ _STRENGTH = 0.8  # default of img2img, as in diffusers; inpainting takes all ste
 
 @dataclass(frozen=True, slots=True)
 class LoraSpec:
-    """One `--lora`: the folder of a LoRA, and its scale."""
+    """One `--lora` or `--autoguide`: the folder of a LoRA or a model, and its scale."""
 
     folder: Path
     scale: float = 1.0
 
 
-def parse_lora(entry: str) -> LoraSpec:
+def parse_lora(entry: str, option: str = "--lora") -> LoraSpec:
     """Parse one `DIR[:SCALE]`; the default scale is 1.
 
     Raises:
@@ -41,7 +41,7 @@ def parse_lora(entry: str) -> LoraSpec:
     except ValueError:
         return LoraSpec(Path(entry))
     if not math.isfinite(scale):
-        raise BadInput(f"--lora {entry!r} has no finite scale.", "1 is what was learned, 0 none.")
+        raise BadInput(f"{option} {entry!r} has no finite scale.", "1 is what was learned, 0 none.")
     return LoraSpec(Path(name), scale)
 
 
@@ -127,6 +127,7 @@ class GenerationSpec:
         branches: folder of the branch for each kind of control.
         guides: with their images.
         guide_interval: noise levels at which all guides are active.
+        weaker: weaker models of autoguidance.
     """
 
     options: Options
@@ -136,6 +137,7 @@ class GenerationSpec:
     branches: dict[str, Path]
     guides: tuple[Guide, ...]
     guide_interval: Interval
+    weaker: tuple[tuple[LoraSpec, PipelineFolder], ...] = ()
 
     @property
     def request(self) -> Generate:

@@ -22,7 +22,7 @@ from ..models.hub import loading, locate, require_reachable
 from ..requests.generate import Generate
 from .grid import parse_grid
 from .guide_spec import Guide, parse_guide, read_guide
-from .spec import GenerationSpec, options_of, parse_lora
+from .spec import GenerationSpec, LoraSpec, options_of, parse_lora
 
 
 def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
@@ -72,6 +72,7 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
         branches=branches,
         guides=tuple(guides),
         guide_interval=guide_interval,
+        weaker=tuple(map(_open_weaker, request.autoguide)),
     )
 
 
@@ -126,6 +127,8 @@ def _require_reachable(request: Generate, guides: list[Guide]) -> None:
         require_reachable(request.guide_model, "--guide-model")
     if aims & {"text", "image"}:
         require_reachable(request.guide_encoder, "--guide-encoder")
+    for entry in request.autoguide:
+        require_reachable(str(parse_lora(entry).folder), "--autoguide")
     for entry in request.estimator:
         require_reachable(entry.partition("=")[2], "--estimator")
 
@@ -134,6 +137,12 @@ def _read_guide(guide: Guide, request: Generate) -> Guide:
     if guide.aim == "class":
         require_class(guide.what, request.guide_model, request.guide_labels)
     return read_guide(guide)
+
+
+def _open_weaker(entry: str) -> tuple[LoraSpec, PipelineFolder]:
+    spec = parse_lora(entry, "--autoguide")
+    with loading(str(spec.folder)):
+        return spec, open_pipeline(locate_pipeline(str(spec.folder)))
 
 
 def _check_size(request: Generate, folder: PipelineFolder) -> None:

@@ -227,7 +227,7 @@ class Pipeline:
             mask: mask of `init`: white is repainted, black is preserved (inpainting).
             monitor: informed about progress; silent by default.
             **options: further options of `graft generate`: `schedule`, `eta`, `cfg_interval`,
-                `reuse`, `best_of`, `check`, `paste`.
+                `cfg_rescale`, `pag`, `pag_layers`, `reuse`, `best_of`, `check`, `paste`.
 
         Raises:
             UnknownName: there is no such sampler.
@@ -395,6 +395,7 @@ _ADAPTERS = frozenset(
         "from_",
         "device",
         "inpaint",
+        "autoguide",
     }
     | {name for name in Generate.model_fields if name.startswith("guide")}
 )

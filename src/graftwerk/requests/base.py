@@ -142,7 +142,7 @@ SceneSide = Annotated[
 ]
 # Fields that can name a model of a hub; only what a caller puts into one of them is ever fetched.
 MODEL_FIELDS = frozenset(
-    {"model", "encoder", "guide_model", "guide_encoder", "writer", "estimator", "name"}
+    {"model", "encoder", "guide_model", "guide_encoder", "writer", "estimator", "name", "autoguide"}
 )
 DEFAULT_INDEX = Path(".graftwerk")
 DEFAULT_ENCODER = "builtin/minilm"

@@ -105,7 +105,42 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     cfg_interval: Advanced[str | None] = Field(
         default=None,
         description=(
-            "noise levels LO:HI (sigma) at which --cfg applies; it costs nothing at other levels"
+            "noise levels LO:HI (sigma) at which --cfg, --pag and --autoguide apply; they cost "
+            "nothing at other levels"
+        ),
+    )
+    cfg_rescale: Advanced[float] = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description=(
+            "how far contrast that guidance adds is taken back: 0 not at all, 1 to that of the "
+            "prediction without guidance; 0.7 in the paper"
+        ),
+    )
+    pag: Guidance[float] = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description=(
+            "perturbed-attention guidance: scale of the difference to the same model whose "
+            "self-attention sees each location alone; 3 in the paper, 0: none"
+        ),
+    )
+    pag_layers: Advanced[list[str]] = Field(
+        default_factory=lambda: ["mid"],
+        max_length=limits.CONTROLS,
+        description=(
+            "layers that --pag perturbs, by a part of their name, for example mid or "
+            "up_blocks.0; repeatable [default: mid]"
+        ),
+    )
+    autoguide: Guidance[PathTexts] = path_field(
+        default=[],
+        max_length=limits.GUIDES,
+        description=(
+            "MODEL[:SCALE] of a weaker model of the same latents: guides away from what it "
+            "predicts (autoguidance); repeatable, default scale: 1"
         ),
     )
     guide: Guidance[list[str]] = Field(

@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -328,7 +328,7 @@ def _clamp(options: Mapping[str, Any]) -> Clamp | None:
     return None
 
 
-Schedule = Literal["karras", "model"]
+Schedule = Literal["karras", "model", "trailing"]
 _RHO = 7.0  # as in the paper
 
 
@@ -339,7 +339,8 @@ def noise_levels(noise: Noise, steps: int, schedule: Schedule, sampler: str = ""
         noise: of the model.
         steps: at least 1.
         schedule: `karras` covers the model's whole range down to 0; `model` uses the timesteps of
-            the model's own configuration.
+            the model's own configuration; `trailing` spaces timesteps evenly from the last one,
+            as few-step models expect it ("SGM uniform").
         sampler: with `model`, the levels are those of the model's own scheduler, whatever the
             schedule.
 
@@ -350,6 +351,9 @@ def noise_levels(noise: Noise, steps: int, schedule: Schedule, sampler: str = ""
         return own_levels(noise, steps)
     if schedule == "karras":
         return karras(float(noise.sigmas[0]), float(noise.sigmas[-1]), steps)
+    if schedule == "trailing":
+        plain = replace(noise, spacing="trailing", usable=len(noise.sigmas))
+        return [*noise.sigmas[own_times(plain, steps)].tolist(), 0.0]
     if noise.name in EXPLODING or any(noise.options.get(key) for key in _OTHER_SPACINGS):
         found = noise.scheduler(steps).sigmas.unique_consecutive().double().tolist()
         if len(found) != steps + 1 or any(after >= level for level, after in pairwise(found)):

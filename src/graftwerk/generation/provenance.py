@@ -95,9 +95,12 @@ _WEBUI_SAMPLERS = {
     "euler_ancestral": "Euler a",
     "unipc": "UniPC",
     "dpmpp_2m_sde": "DPM++ 2M SDE",
+    "dpmpp_sde": "DPM++ SDE",
     "lcm": "LCM",
     "tcd": "TCD",
 }
+
+_WEBUI_SCHEDULES = {"karras": "Karras", "model": "Automatic", "trailing": "SGM Uniform"}
 
 
 def _as_webui(image: "Image.Image", record: Record) -> str:
@@ -109,7 +112,7 @@ def _as_webui(image: "Image.Image", record: Record) -> str:
     facts = {
         "Steps": request.steps,
         "Sampler": _WEBUI_SAMPLERS.get(request.sampler, request.sampler),
-        "Schedule type": "Karras" if request.schedule == "karras" else "Automatic",
+        "Schedule type": _WEBUI_SCHEDULES[request.schedule],
         "CFG scale": f"{request.cfg:g}",
         "Seed": request.seed,
         "Size": f"{image.width}x{image.height}",

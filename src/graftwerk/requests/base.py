@@ -67,7 +67,7 @@ Mode = Literal["hybrid", "vector", "text"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Sampler = Literal[
     "ddpm", "ddim", "euler", "heun", "dpmpp_2m", "euler_ancestral", "unipc", "dpmpp_2m_sde",
-    "lcm", "tcd", "model",
+    "dpmpp_sde", "lcm", "tcd", "model",
 ]  # fmt: skip
 
 

@@ -93,8 +93,12 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         default=25, ge=1, le=limits.SAMPLING_STEPS, description="number of sampling steps"
     )
     sampler: Sampling[Sampler] = Field(default="dpmpp_2m", description="sampling method")
-    schedule: Advanced[Literal["karras", "model"]] = Field(
-        default="karras", description="noise schedule: Karras, or the model's own"
+    schedule: Advanced[Literal["karras", "model", "trailing"]] = Field(
+        default="karras",
+        description=(
+            "noise schedule: Karras, the model's own, or evenly spaced timesteps from the last "
+            "one, for models that were distilled to few steps"
+        ),
     )
     cfg: Guidance[float] = Field(
         default=5.0,

@@ -14,6 +14,7 @@ SECTIONS = {
     "vectors": "nearest neighbours among 100,000 vectors, beside other stores",
     "blocks": "milliseconds a rendered scene takes on one core",
     "generate": "seconds of drawing with a diffusion model, beside diffusers",
+    "memory": "peak memory of a pipeline of the size of Stable Diffusion 1.5, beside diffusers",
     "schedulers": "every scheduler of diffusers beside its own pipeline, largest difference",
     "constructed": "is the right way found where it is known: linear, LoRA or full",
     "prompts": "prompts in a newcomer's words, read as captions and as they stand",

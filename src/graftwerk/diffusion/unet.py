@@ -316,6 +316,7 @@ class NetworkDenoiser:
             perturbed: layers of self-attention that see each location alone, see `perturb`.
         """
         self._network = network
+        self._dtype = getattr(network, "dtype", None)  # a user's own network may have none
         self._noise = noise
         self._texts = texts
         self._factor = factor
@@ -363,12 +364,13 @@ class NetworkDenoiser:
         """Predict the clean image behind `x` at noise level `sigma`."""
         level = sigma.view(-1, 1, 1, 1) if isinstance(sigma, Tensor) else sigma
         times = self._noise.times_of(sigma, x).expand(len(x))
-        scaled, inputs = x / (1 + level**2) ** 0.5, self._inputs(x)
+        scaled, inputs = (x / (1 + level**2) ** 0.5).to(self._dtype), self._inputs(x)
         residuals = None
         if self._control is not None:
             residuals = self._control(scaled, times, sigma, inputs)
         output = run_with(self._network, scaled, times, inputs, residuals)
-        return self._noise.x0_of(x, output[:, : x.shape[1]], level)  # the other channels: variance
+        output = output[:, : x.shape[1]].to(x)  # the other channels: variance
+        return self._noise.x0_of(x, output, level)
 
     def _inputs(self, x: Float[Tensor, "b c h w"]) -> dict[str, Any]:
         """Return the prompt inputs of the U-Net, cached for batches of this shape."""

@@ -54,6 +54,7 @@ class Record(BaseModel):
         guides: fingerprints of the guides, in the order of the request's `guide`.
         controls: fingerprints of the controls, in the order of the request's `control`.
         inits: fingerprints of the image that sampling started from, and of its mask.
+        regions: fingerprints of masks, in the order of the request's `region`.
         weaker: fingerprints of weaker models, in the order of the request's `autoguide`.
     """
 
@@ -68,6 +69,7 @@ class Record(BaseModel):
     guides: tuple[str, ...] = ()
     controls: tuple[str, ...] = ()
     inits: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
     weaker: tuple[str, ...] = ()
 
 
@@ -200,6 +202,7 @@ def read_record(path: Path) -> Record:
         (record.guides, requested.guide),
         (record.controls, requested.control),
         (record.inits, started(requested)),
+        (record.regions, requested.region),
         (record.weaker, requested.autoguide),
     ]
     fit = all(len(prints) == len(named) for prints, named in steers)

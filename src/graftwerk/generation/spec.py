@@ -63,6 +63,26 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """A prompt, and an image that is white where it applies."""
+
+    prompt: str
+    mask: NamedImage
+
+
+def parse_region(entry: str) -> tuple[str, str]:
+    """Parse one `PROMPT#MASK`.
+
+    Raises:
+        BadInput: it has another form.
+    """
+    prompt, _, mask = entry.rpartition("#")
+    if not prompt.strip() or not mask:
+        raise BadInput(f"--region {entry!r} is not PROMPT#MASK.", 'Write "a red cube#left.png".')
+    return prompt.strip(), mask
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Options:
     """Sampling options, independent of adapters.
 
@@ -70,15 +90,20 @@ class Options:
         request: prompt, sampler, sizes and so on; its lists of adapters are not read.
         cfg_interval: noise levels at which classifier-free guidance is active.
         start: the image that sampling starts from; None for noise.
+        regions: prompts for parts of the image.
     """
 
     request: Generate
     cfg_interval: Interval
     start: Start | None = None
+    regions: tuple[Region, ...] = ()
 
 
 def options_of(
-    request: Generate, init: NamedImage | None = None, mask: NamedImage | None = None
+    request: Generate,
+    init: NamedImage | None = None,
+    mask: NamedImage | None = None,
+    regions: tuple[Region, ...] = (),
 ) -> Options:
     """Check and parse the options that do not depend on the model.
 
@@ -86,6 +111,7 @@ def options_of(
         request: the request for images.
         init: the image to start from, decoded.
         mask: white where that image is repainted.
+        regions: prompts for parts of the image, with their masks decoded.
 
     Raises:
         UnknownName: there is no such sampler.
@@ -93,7 +119,8 @@ def options_of(
             an option of an image to start from without such an image.
     """
     require_sampler(request.sampler, request.eta)
-    return Options(request, parse_interval(request.cfg_interval), _start(request, init, mask))
+    interval = parse_interval(request.cfg_interval)
+    return Options(request, interval, _start(request, init, mask), regions)
 
 
 def _start(request: Generate, init: NamedImage | None, mask: NamedImage | None) -> Start | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from ..adapters.lora import KIND as LORA
 from ..adapters.lora import make_low_rank
@@ -17,7 +17,7 @@ from ..controlnet.inputs import LoadedBranch, LoadedControl, load_branch
 from ..controlnet.spec import ControlInput
 from ..diffusion.checkpoint import PipelineFolder
 from ..diffusion.guidance import Contrast, GradientGuide, GuidanceTrace, Term
-from ..diffusion.pipeline import DiffusionModel, load_diffusion
+from ..diffusion.pipeline import DiffusionModel, Precision, load_diffusion
 from ..errors import WrongBase
 from .guide_spec import Guide
 from .guides import GuideModels, GuideNetworks, Settings
@@ -113,7 +113,9 @@ class Loader:
             WrongBase: it generates other latents; both are named.
             BadInput: the folder cannot be used.
         """
-        found, base = load_diffusion(name, self.model.device, folder), self.model
+        base = self.model
+        precision = str(base.dtype).removeprefix("torch.")
+        found = load_diffusion(name, base.device, folder, cast(Precision, precision))
         spaces = [(one.space.identity, one.channels, one.factor) for one in (found, base)]
         if spaces[0] != spaces[1]:
             raise WrongBase(
@@ -191,7 +193,7 @@ class SteeredModel:
             ]
             if found:
                 steer = make_low_rank(network, join(found), self.frozen.fingerprint)
-                steered[part] = steer.apply(network)
+                steered[part] = steer.apply(network).to(self.frozen.dtype)
         return self.frozen.with_networks(steered) if steered else self.frozen
 
     def guide(self, watch: Callable[[GuidanceTrace], None] | None = None) -> GradientGuide | None:

@@ -22,7 +22,7 @@ from ..models.hub import loading, locate, require_reachable
 from ..requests.generate import Generate
 from .grid import parse_grid
 from .guide_spec import Guide, parse_guide, read_guide
-from .spec import GenerationSpec, LoraSpec, options_of, parse_lora
+from .spec import GenerationSpec, LoraSpec, Region, options_of, parse_lora, parse_region
 
 
 def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
@@ -46,6 +46,9 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
         request,
         None if request.init is None else read_named(request.init),
         None if request.inpaint is None else read_named(request.inpaint),
+        tuple(
+            Region(prompt, read_named(mask)) for prompt, mask in map(parse_region, request.region)
+        ),
     )
     guide_interval = parse_interval(request.guide_interval)
     guides = [_read_guide(guide, request) for guide in guides]
@@ -61,7 +64,7 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
     with loading(request.model):
         folder = open_pipeline(locate_pipeline(request.model))
         _check_size(request, folder)
-    if not folder.layout.encoders and (request.prompt or request.negative):
+    if not folder.layout.encoders and (request.prompt or request.negative or request.region):
         raise BadInput(f"model {request.model!r} takes no prompt.", "Leave the prompt out.")
     branches = branch_folders(request, {spec.kind for spec in specs})
     return GenerationSpec(

@@ -18,7 +18,7 @@ from ..controlnet.spec import ControlInput, read_named
 from ..data.image_inputs import ImageLike, name_of, open_and_hash
 from ..diffusion.checkpoint import PipelineFolder, locate_pipeline, open_pipeline
 from ..diffusion.guidance import LogProb, Term
-from ..diffusion.pipeline import DiffusionModel, load_diffusion
+from ..diffusion.pipeline import load_diffusion
 from ..errors import BadInput, GraftError
 from ..generation import guide_spec
 from ..generation.guides import Settings
@@ -457,7 +457,8 @@ def open_spec(spec: GenerationSpec) -> Pipeline:
         BadInput: an adapter that is not possible.
         Damaged: a file is damaged.
     """
-    model: DiffusionModel = load_diffusion(spec.request.model, spec.request.device, spec.folder)
+    request = spec.request
+    model = load_diffusion(request.model, request.device, spec.folder, request.precision)
     settings = spec.guide_settings
     return Pipeline(model).with_(
         *(Lora(lora.folder, lora.scale) for lora in spec.loras),

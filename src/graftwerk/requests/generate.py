@@ -88,6 +88,14 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
             "diffusers or kohya; repeatable, and the updates add up"
         ),
     )
+    region: Prompt[list[str]] = Field(
+        default_factory=list,
+        max_length=limits.REGIONS,
+        description=(
+            "PROMPT#MASK: a prompt for the white area of an image; repeatable, PROMPT is for "
+            "what is left"
+        ),
+    )
     count: Prompt[int] = Field(default=4, ge=1, le=limits.IMAGES, description="number of images")
     steps: Sampling[int] = Field(
         default=25, ge=1, le=limits.SAMPLING_STEPS, description="number of sampling steps"
@@ -237,6 +245,13 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         ge=1,
         le=limits.BEST_OF,
         description="generate this many candidates per image and select the most faithful one",
+    )
+    precision: Advanced[Literal["float32", "bfloat16", "float16"]] = Field(
+        default="float32",
+        description=(
+            "floating-point precision of weights and arithmetic: half of the memory with the "
+            "other two; float16 on a GPU only"
+        ),
     )
     eta: Advanced[float] = Field(
         default=0.0, ge=0, le=1, description="share of fresh noise in each DDIM step"

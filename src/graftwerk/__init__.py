@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from .diffusion.guidance import guided
     from .diffusion.img2img import inpainted
     from .library import samplers
-    from .library.adapters import ClassGuide, ControlNet, Guide, ImageGuide, Lora, TextGuide
+    from .library.adapters import (
+        Autoguide,
+        ClassGuide,
+        ControlNet,
+        Guide,
+        ImageGuide,
+        Lora,
+        TextGuide,
+    )
     from .library.chat import Conversation
     from .library.comparing import compare
     from .library.controlnet import train_controlnet
@@ -72,6 +80,7 @@ if TYPE_CHECKING:
 
 # public objects, imported when they are first asked for: name -> module of this package
 _OBJECTS: dict[str, str] = {
+    "Autoguide": "library.adapters",
     "ClassGuide": "library.adapters",
     "Classifier": "library.estimators",
     "ControlNet": "library.adapters",
@@ -108,6 +117,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Ask",
+    "Autoguide",
     "BlocksEpisodes",
     "BlocksRender",
     "BlocksReplay",

@@ -13,7 +13,7 @@ from graftwerk.controlnet.checkpoint import write_controlnet
 from graftwerk.errors import WrongBase
 
 LOOK = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
-KINDS = ("lora", "control", "guide", "guide of latents", "guide of images")
+KINDS = ("lora", "control", "guide", "guide of latents", "guide of images", "autoguide")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,12 @@ def make(folder, tmp_path_factory):
     (locations / "branch").mkdir()
     write_controlnet(locations / "branch", branch, model.unet)
 
+    weak = pipelines.random_network(lambda: pipelines.tiny_unet(), seed=3)
+    pipelines.write_text_pipeline(locations / "weak", unet=weak)
+
     def adapter(kind, scale):
+        if kind == "autoguide":
+            return gw.Autoguide(locations / "weak", scale)
         if kind == "lora":
             return gw.Lora(locations / "lora", scale)
         if kind == "control":
@@ -97,6 +102,20 @@ def test_all_together_and_one_taken_off(folder, make):
     for number, adapter in enumerate(adapters):
         rest = adapters[:number] + adapters[number + 1 :]
         assert torch.equal(latents(everything.without(adapter)), latents(pipe.with_(*rest)))
+
+
+@pytest.mark.parametrize("cfg", [1.0, 3.0])
+def test_options_of_guidance_at_zero(folder, cfg):
+    pipe = gw.Pipeline(folder, device="cpu")
+
+    def latents(**options):
+        return pipe.generate("a red cube", n=2, steps=3, cfg=cfg, **options).latents
+
+    assert torch.equal(latents(), latents(pag=0.0, cfg_rescale=0.0, pag_layers=["down"]))
+    assert torch.equal(latents(cfg_rescale=0.7), latents()) is (cfg == 1)
+    assert not torch.equal(latents(pag=2.0), latents())
+    assert not torch.equal(latents(pag=2.0, cfg_rescale=0.7), latents(pag=2.0))
+    assert torch.equal(latents(pag=2.0, cfg_interval=":1e-9"), latents(cfg_interval=":1e-9"))
 
 
 def test_frozen_weights_are_shared(folder, make):

@@ -83,7 +83,8 @@ def _models_named(request: "Request[Any]") -> tuple[list[str], list[str]]:
     fields = [name for name in type(request).model_fields if name in MODEL_FIELDS]
     named = []
     for value in (getattr(request, name) for name in fields if name in request.model_fields_set):
-        named += [entry.partition("=")[2] for entry in value] if isinstance(value, list) else [str(value)]
+        for entry in value if isinstance(value, list) else [str(value)]:  # or KIND=MODEL, or MODEL:SCALE
+            named += [entry, entry.partition("=")[2], entry.rpartition(":")[0]]
     others = [f"--{name.replace('_', '-')}" for name in fields if name not in request.model_fields_set]
     return named, others
 

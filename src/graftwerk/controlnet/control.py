@@ -143,6 +143,6 @@ def _weighed(
         weight *= controls.decay ** (len(given.skips) - number)
         part = part * weight if weight != 1 else part  # noqa: PLW2901
         if term.mask is not None:
-            part = part * functional.adaptive_avg_pool2d(term.mask, part.shape[2:])  # noqa: PLW2901
+            part = part * functional.adaptive_avg_pool2d(term.mask, part.shape[2:]).to(part)  # noqa: PLW2901
         weighed.append(part)
     return tuple(weighed)

@@ -77,9 +77,7 @@ def mask_of(
         fitted = ImageOps.fit(mask.image.convert("L"), size, Image.Resampling.LANCZOS)
         values = torch.from_numpy(np.asarray(fitted).copy()).float()[None, None] / 255
         if not bool(values.any()):
-            raise BadInput(
-                f"the mask {mask.name} is black all over.", "White is where the control acts."
-            )
+            raise BadInput(f"the mask {mask.name} is black all over.", "White is where it acts.")
         region = values if region is None else region * values
     if region is None:
         return None
@@ -114,7 +112,7 @@ def load_branch(folder: Path, model: DiffusionModel) -> LoadedBranch:
         Damaged: one of its files is damaged.
     """
     branch = read_branch(folder, model.unet, model.factor, model.name, model.fingerprint)
-    return LoadedBranch(branch, branch_fingerprint(folder))
+    return LoadedBranch(branch.to(model.dtype), branch_fingerprint(folder))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,7 +209,7 @@ def open_controls(
         digest = hashlib.sha256(one.branch.fingerprint.encode() + content).hexdigest()
         targets.append(ControlTarget(control, condition, finished, digest, read))
         with torch.inference_mode():
-            hint = branch.read(to_values(finished[None]).to(model.device))
+            hint = branch.read(to_values(finished[None]).to(model.device, model.dtype))
         lowest, highest = levels_of(control.first, control.last, sigmas)
         terms.append(Term(branch, hint, control.weight, lowest, highest, mask))
     controls = Controls(

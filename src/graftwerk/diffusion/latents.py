@@ -43,7 +43,8 @@ class LatentSpace:
         values = images * 2 - 1
         if self.network is None:
             return values
-        latents: Tensor = self.network.encode(values).latent_dist.mode()
+        latents: Tensor = self.network.encode(values.to(self.network.dtype)).latent_dist.mode()
+        latents = latents.float()
         scale, mean, std = self._scale(latents)
         return (latents - mean) / std * scale
 
@@ -52,7 +53,8 @@ class LatentSpace:
         values = latents
         if self.network is not None:
             scale, mean, std = self._scale(latents)
-            values = self.network.decode(latents * std / scale + mean, return_dict=False)[0]
+            values = (latents * std / scale + mean).to(self.network.dtype)
+            values = self.network.decode(values, return_dict=False)[0].float()
         images: Tensor = (values / 2 + 0.5).clamp(0, 1)
         return images
 

@@ -15,8 +15,8 @@ from ..data.pixels import to_images, to_levels, to_values
 from ..errors import Failure
 from ..metrics.plots import image_sheet
 from ..types import Denoiser
-from .guidance import DenoiserWrapper, Guidance, compose
-from .img2img import StartImage
+from .guidance import Contrast, DenoiserWrapper, Guidance, compose
+from .img2img import Regions, StartImage
 from .noise_schedule import draw, final, initial
 from .pipeline import DiffusionModel
 from .prompts import TextStates, join
@@ -63,6 +63,10 @@ class Plan:
         pull: gradient guidance; None for none.
         start: the image that sampling starts from; None for noise.
         steps: of the whole schedule, if the sampler is the model's own.
+        perturbation: scale of perturbed-attention guidance.
+        perturbed: parts of the names of the layers that it perturbs.
+        contrasts: weaker models.
+        regions: prompts for parts of the image, instead of `texts`; None for one prompt.
     """
 
     texts: TextStates | None
@@ -77,6 +81,10 @@ class Plan:
     pull: DenoiserWrapper | None = None
     start: StartImage | None = None
     steps: int = 0
+    perturbation: float = 0.0
+    perturbed: Sequence[str] = ("mid",)
+    contrasts: tuple[Contrast, ...] = ()
+    regions: Regions | None = None
 
 
 def image_seed(seed: int, number: int) -> int:
@@ -125,17 +133,31 @@ def _unit_noise(
 
 def build_denoiser(model: DiffusionModel, plan: Plan, rows: int) -> Denoiser:
     """Return the model as `denoise(x, sigma)` for `rows` images, with guidance and control."""
-    conditional = model.denoiser(plan.texts)
-    both = None
-    if plan.texts is not None and plan.away is not None:
-        both = model.denoiser(join(plan.texts, plan.away))
+    regions, texts, contrasts = plan.regions, plan.texts, list(plan.contrasts)
+    if regions is not None:
+        texts, rows = regions.texts, rows * len(regions.texts)
+    conditional, both = model.denoiser(texts), None
+    if texts is not None and plan.away is not None:
+        both = model.denoiser(join(texts, plan.away))
+
+    def placed(network: NetworkDenoiser, away: bool = False) -> Denoiser:
+        return network if regions is None else regions.wrap(network, away)
+
+    if plan.perturbation != 0:
+        worse = conditional.perturb(plan.perturbed)
+        if plan.control is not None:  # with a cache of its own for the branch's output
+            worse = plan.control.start(rows).apply(worse)
+        contrasts.append(Contrast(placed(worse), plan.perturbation))
     if plan.control is not None:
         control = plan.control.start(rows)
         conditional = control.apply(conditional)
         both = None if both is None else control.apply(both)
     # the model's own scheduler does its own clamping
     clamp = None if plan.sampler == "model" else model.noise.clamp
-    return compose(conditional, both, plan.guidance, clamp, plan.pull)
+    prompted = None if both is None else placed(both, away=True)
+    return compose(
+        placed(conditional), prompted, plan.guidance, clamp, plan.pull, contrasts, model.noise
+    )
 
 
 def sample_batch(

@@ -16,8 +16,9 @@ from ..adapters.protocol import Socket
 from ..controlnet.inputs import LoadedControl
 from ..controlnet.spec import ControlInput, read_named
 from ..data.image_inputs import ImageLike, name_of, open_and_hash
+from ..diffusion.checkpoint import PipelineFolder, locate_pipeline, open_pipeline
 from ..diffusion.guidance import LogProb, Term
-from ..diffusion.pipeline import DiffusionModel, load_diffusion
+from ..diffusion.pipeline import load_diffusion
 from ..errors import BadInput, GraftError
 from ..generation import guide_spec
 from ..generation.guides import Settings
@@ -406,6 +407,48 @@ class Guide(_Guide):
         return f"Guide({self.label!r}, scale={self.scale:g})"
 
 
+class Autoguide(_Guide):
+    """Autoguidance: away from what a weaker model predicts (Karras et al., 2024).
+
+    >>> import graftwerk as gw
+    >>> gw.Autoguide("builtin/blocks", scale=1.5)
+    Autoguide('builtin/blocks', scale=1.5)
+    """
+
+    def __init__(
+        self, model: str | Path, scale: float = 1.0, *, folder: PipelineFolder | None = None
+    ) -> None:
+        """Create a guide from a smaller or less trained model of the same latent space.
+
+        Args:
+            model: its folder or hub id; it is loaded when the guide is applied.
+            scale: weight of what the better model predicts otherwise; 0 disables the guide.
+            folder: of that name, if it is already open.
+
+        Raises:
+            BadInput: the scale is not finite, or there is no such model.
+        """
+        _require_finite("autoguidance", scale)
+        if folder is None:
+            with named_by_user([str(model)]):
+                folder = open_pipeline(locate_pipeline(str(model)))
+        self.model, self.scale, self._folder = str(model), scale, folder
+
+    def apply(self, frozen: Pipeline) -> Pipeline:
+        """Return a pipeline with the guide added.
+
+        Raises:
+            WrongBase: the weaker model generates other latents; both are named.
+            BadInput: the folder cannot be used.
+        """
+        part = frozen.loader.weaker(self.model, self.scale, self._folder)
+        steered = replace(frozen.steered, weaker=(*frozen.steered.weaker, part))
+        return frozen.holding(self, part, steered)
+
+    def __repr__(self) -> str:
+        return f"Autoguide({self.model!r}, scale={self.scale:g})"
+
+
 def open_spec(spec: GenerationSpec) -> Pipeline:
     """Return the pipeline of a parsed request, with its adapters.
 
@@ -414,12 +457,14 @@ def open_spec(spec: GenerationSpec) -> Pipeline:
         BadInput: an adapter that is not possible.
         Damaged: a file is damaged.
     """
-    model: DiffusionModel = load_diffusion(spec.request.model, spec.request.device, spec.folder)
+    request = spec.request
+    model = load_diffusion(request.model, request.device, spec.folder, request.precision)
     settings = spec.guide_settings
     return Pipeline(model).with_(
         *(Lora(lora.folder, lora.scale) for lora in spec.loras),
         *(Control(spec.branches[control.kind], control) for control in spec.controls),
         *(_ModelGuide(guide, settings) for guide in spec.guides),
+        *(Autoguide(one.folder, one.scale, folder=folder) for one, folder in spec.weaker),
     )
 
 

@@ -67,7 +67,7 @@ Mode = Literal["hybrid", "vector", "text"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Sampler = Literal[
     "ddpm", "ddim", "euler", "heun", "dpmpp_2m", "euler_ancestral", "unipc", "dpmpp_2m_sde",
-    "lcm", "tcd", "model",
+    "dpmpp_sde", "lcm", "tcd", "model",
 ]  # fmt: skip
 
 
@@ -142,7 +142,7 @@ SceneSide = Annotated[
 ]
 # Fields that can name a model of a hub; only what a caller puts into one of them is ever fetched.
 MODEL_FIELDS = frozenset(
-    {"model", "encoder", "guide_model", "guide_encoder", "writer", "estimator", "name"}
+    {"model", "encoder", "guide_model", "guide_encoder", "writer", "estimator", "name", "autoguide"}
 )
 DEFAULT_INDEX = Path(".graftwerk")
 DEFAULT_ENCODER = "builtin/minilm"

@@ -237,6 +237,7 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
     """
     request, model = options.request, steered.frozen
     width, height = request.width or model.size[0], request.height or model.size[1]
+    shape, noise = model.shape(width, height), model.noise_at(width, height)
     if (width, height) != model.size:
         own = "{} x {}".format(*model.size)
         monitor.note(
@@ -247,13 +248,16 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
     reader = steered.model.reader
     if reader is not None:
         texts, away, cut = _read_prompts(request, reader, bool(steered.controls), monitor)
-    sigmas = noise_levels(model.noise, request.steps, request.schedule, request.sampler)
+    guidance = Guidance(request.cfg, *options.cfg_interval)
+    if texts is not None and model.guides_itself:
+        texts, guidance = replace(texts, scale=request.cfg), Guidance(1.0)
+    sigmas = noise_levels(noise, request.steps, request.schedule, request.sampler)
     guess = texts is not None and not request.prompt.strip() and not request.negative.strip()
     note_unlike(options, steered, monitor)
     start, taken = None, sigmas
     if options.start is not None:
         start = open_start(options.start, model, (width, height), monitor)
-        taken = last_steps(sigmas, options.start.strength)
+        taken = last_steps(sigmas, options.start.strength, noise.flows)
         sigmas = taken if len(taken) > 1 else sigmas
     controls = open_controls(
         steered.controls,
@@ -275,11 +279,11 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
     plan = Plan(
         texts=texts,
         away=away,
-        guidance=Guidance(request.cfg, *options.cfg_interval),
+        guidance=guidance,
         sampler=request.sampler,
         eta=request.eta,
         sigmas=taken,
-        shape=model.shape(width, height),
+        shape=shape,
         seed=request.seed,
         pull=None if guide is None else guide.apply,
         control=controls.controls,

@@ -22,7 +22,7 @@ from ..models.hub import loading, locate, require_reachable
 from ..requests.generate import Generate
 from .grid import parse_grid
 from .guide_spec import Guide, parse_guide, read_guide
-from .spec import GenerationSpec, options_of, parse_lora
+from .spec import GenerationSpec, options_of, parse_lora, settled
 
 
 def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
@@ -61,7 +61,8 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
     with loading(request.model):
         folder = open_pipeline(locate_pipeline(request.model))
         _check_size(request, folder)
-    if not folder.layout.encoders and (request.prompt or request.negative):
+        settled(request, request.model, folder.layout.flows)
+    if not folder.layout.prompted and (request.prompt or request.negative):
         raise BadInput(f"model {request.model!r} takes no prompt.", "Leave the prompt out.")
     branches = branch_folders(request, {spec.kind for spec in specs})
     return GenerationSpec(

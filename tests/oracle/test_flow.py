@@ -54,9 +54,11 @@ def exact(x, sigma, after):
     return (1 - after) * MEAN + spread(after) / spread(sigma) * (x - (1 - sigma) * MEAN)
 
 
-@pytest.mark.parametrize(("name", "order"), [("euler", 1), ("ddim", 1), ("heun", 2), ("unipc", 2)])
+@pytest.mark.parametrize(
+    ("name", "order"), [("euler", 1), ("ddim", 1), ("heun", 2), ("dpmpp_2m", 2)]
+)
 def test_order_of_convergence_on_a_flow(name, order) -> None:
-    """`unipc` stands for all that see the flow as `x0 + sigma * noise`."""
+    """`dpmpp_2m` stands for all that see the flow as `x0 + sigma * noise`."""
     x = torch.linspace(-2, 2, 16, dtype=torch.float64).view(1, 1, 4, 4)
     errors = []
     for steps in (40, 80):

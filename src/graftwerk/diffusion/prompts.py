@@ -70,7 +70,9 @@ class TextReader:
             for name, kind in encoders.items()
         ]
         self._tokenizers = [
-            _load_tokenizer(folder.path / tokenizer_of(name), kind.removesuffix("EncoderModel"))
+            _load_tokenizer(
+                folder.path / tokenizer_of(name), "T5" if kind.startswith("T5") else "CLIP"
+            )
             for name, kind in encoders.items()
         ]
         for number, name in enumerate(encoders):

@@ -232,7 +232,8 @@ def _transform(profile: bytes) -> "tuple[str, ImageCmsTransform | None]":
     cube = bytes(level for r in levels for g in levels for b in levels for level in (r, g, b))
     colors = Images.frombytes("RGB", (16, 256), cube).convert(mode)
     apart = ImageChops.difference(transform.apply(colors), colors.convert("RGB"))
-    same = max(most for _, most in apart.getextrema()) <= _SAME
+    extrema: Any = apart.getextrema()  # a pair a band
+    same = max(most for _, most in extrema) <= _SAME
     return mode, None if same else transform
 
 

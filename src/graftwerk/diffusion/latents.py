@@ -33,6 +33,8 @@ class LatentSpace:
         if self.network is None:
             return "pixels"
         digest = hashlib.sha256(repr(self.network.config.scaling_factor).encode())
+        if shift := self.network.config.get("shift_factor"):
+            digest.update(repr(shift).encode())
         for name, weight in sorted(self.network.state_dict().items()):
             if is_encoder(name):
                 digest.update(f"{name}\0".encode() + weight.half().cpu().numpy().tobytes())
@@ -62,7 +64,7 @@ class LatentSpace:
         config = self.network.config
         scale = float(config.scaling_factor)
         if config.latents_mean is None or config.latents_std is None:
-            return scale, 0.0, 1.0
+            return scale, float(config.get("shift_factor") or 0.0), 1.0
         mean, std = (
             torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
             for values in (config.latents_mean, config.latents_std)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..errors import BadInput, UnknownName
 from .noise_schedule import Noise, Sigma
 from .prompts import TextStates
+from .transformer import inputs_of, is_transformer, run_transformer
 
 # Keys and values of each attention layer, split by head.
 PromptKeys = dict[nn.Module, tuple[Tensor, Tensor]]
@@ -193,12 +194,15 @@ def run_with(
     """Run a U-Net with residuals added between its encoder and decoder.
 
     Args:
-        network: a `UNet2DConditionModel`, a `UNet2DModel` or a `Controllable`.
+        network: a `UNet2DConditionModel`, a `UNet2DModel`, a transformer or a `Controllable`.
         x: noisy images as the U-Net takes them.
         times: timesteps, one for each row.
         inputs: states of the prompts, under the argument names of diffusers.
         residuals: None for the U-Net as it is.
     """
+    if is_transformer(network):
+        added = () if residuals is None else (*residuals.skips, residuals.middle)
+        return run_transformer(network, x, times, inputs, added)
     if isinstance(network, Controllable):
         skips, middle = network.encoder(x, times, None, inputs)
         skips, middle = _added((skips, middle), residuals)
@@ -286,6 +290,36 @@ class Control(Protocol):
         ...
 
 
+def prompt_inputs(
+    network: Any, texts: TextStates, x: Float[Tensor, "b c h w"], factor: int
+) -> dict[str, Any]:
+    """Return the prompt inputs of a network, under the argument names of diffusers.
+
+    Args:
+        network: a U-Net or transformer.
+        texts: the prompts.
+        x: its rows: all of the first prompt before those of the second.
+        factor: pixels per value of `x` along a side.
+    """
+    rows = len(x)
+    if rows % len(texts):
+        raise ValueError(f"{rows} rows for {len(texts)} prompts")
+    each = rows // len(texts)
+    if is_transformer(network):
+        return inputs_of(network, texts, each, x)
+    states = texts.states.to(x.device).repeat_interleave(each, dim=0)
+    inputs: dict[str, Any] = {"encoder_hidden_states": states}
+    if texts.pooled is not None:
+        side = [x.shape[2] * factor, x.shape[3] * factor]
+        # height and width of the training image, its crop, the requested size
+        locations = torch.tensor([*side, 0, 0, *side], dtype=x.dtype, device=x.device)
+        inputs["added_cond_kwargs"] = {
+            "text_embeds": texts.pooled.to(x.device).repeat_interleave(each, dim=0),
+            "time_ids": locations.expand(rows, -1),
+        }
+    return inputs
+
+
 class NetworkDenoiser:
     """`denoise(x, sigma) -> x0` of a U-Net; see `types.Denoiser`.
 
@@ -364,7 +398,7 @@ class NetworkDenoiser:
         """Predict the clean image behind `x` at noise level `sigma`."""
         level = sigma.view(-1, 1, 1, 1) if isinstance(sigma, Tensor) else sigma
         times = self._noise.times_of(sigma, x).expand(len(x))
-        scaled, inputs = (x / (1 + level**2) ** 0.5).to(self._dtype), self._inputs(x)
+        scaled, inputs = self._noise.scaled(x, level).to(self._dtype), self._inputs(x)
         residuals = None
         if self._control is not None:
             residuals = self._control(scaled, times, sigma, inputs)
@@ -377,27 +411,10 @@ class NetworkDenoiser:
         if self._texts is None:
             return {}
         if x.shape not in self._rows:
-            self._rows[x.shape] = self._new_inputs(self._texts, x)
+            found = prompt_inputs(self._network, self._texts, x, self._factor)
+            if self._keeps_prompts:
+                found["cross_attention_kwargs"] = {"prompt_keys": {}}
+            if self._perturbed:
+                found["cross_attention_kwargs"]["perturbed"] = self._perturbed
+            self._rows[x.shape] = found
         return self._rows[x.shape]
-
-    def _new_inputs(self, texts: TextStates, x: Float[Tensor, "b c h w"]) -> dict[str, Any]:
-        rows = len(x)
-        if rows % len(texts):
-            raise ValueError(f"{rows} rows for {len(texts)} prompts")
-        each = rows // len(texts)
-        inputs: dict[str, Any] = {
-            "encoder_hidden_states": texts.states.repeat_interleave(each, dim=0)
-        }
-        if texts.pooled is not None:
-            side = [x.shape[2] * self._factor, x.shape[3] * self._factor]
-            # height and width of the training image, its crop, the requested size
-            locations = torch.tensor([*side, 0, 0, *side], dtype=x.dtype, device=x.device)
-            inputs["added_cond_kwargs"] = {
-                "text_embeds": texts.pooled.repeat_interleave(each, dim=0),
-                "time_ids": locations.expand(rows, -1),
-            }
-        if self._keeps_prompts:
-            inputs["cross_attention_kwargs"] = {"prompt_keys": {}}
-        if self._perturbed:
-            inputs["cross_attention_kwargs"]["perturbed"] = self._perturbed
-        return inputs

@@ -252,6 +252,7 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
     """
     request, model = options.request, steered.frozen
     width, height = request.width or model.size[0], request.height or model.size[1]
+    shape, noise = model.shape(width, height), model.noise_at(width, height)
     if (width, height) != model.size:
         own = "{} x {}".format(*model.size)
         monitor.note(
@@ -262,15 +263,18 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
     reader = steered.model.reader
     if reader is not None:
         texts, away, cut = _read_prompts(options, reader, bool(steered.controls), monitor)
+    guidance = Guidance(request.cfg, *options.cfg_interval, request.cfg_rescale)
+    if texts is not None and model.guides_itself:
+        texts, guidance = replace(texts, scale=request.cfg), Guidance(1.0)
     spread = open_regions(options.regions, texts, model, reader, (width, height))
-    sigmas = noise_levels(model.noise, request.steps, request.schedule, request.sampler)
+    sigmas = noise_levels(noise, request.steps, request.schedule, request.sampler)
     said = request.prompt.strip() or request.negative.strip() or options.regions
     guess = texts is not None and not said
     note_unlike(options, steered, monitor)
     start, taken = None, sigmas
     if options.start is not None:
         start = open_start(options.start, model, (width, height), monitor)
-        taken = last_steps(sigmas, options.start.strength)
+        taken = last_steps(sigmas, options.start.strength, noise.flows)
         sigmas = taken if len(taken) > 1 else sigmas
     controls = open_controls(
         steered.controls,
@@ -292,11 +296,11 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         texts=spread.texts,
         away=away,
         regions=spread.regions,
-        guidance=Guidance(request.cfg, *options.cfg_interval, request.cfg_rescale),
+        guidance=guidance,
         sampler=request.sampler,
         eta=request.eta,
         sigmas=taken,
-        shape=model.shape(width, height),
+        shape=shape,
         seed=request.seed,
         pull=None if guide is None else guide.apply,
         control=controls.controls,

@@ -132,7 +132,9 @@ class RealismCheck:
         self._states = readings.states
         own = neighbour_distances(readings.states, readings.states, among=True)
         self._near = float(np.quantile(own, 0.95))
-        self._probe, scores = fit_probe(readings.states, known[_FOR_PROBE].states)
+        self._probe, scores = None, None
+        if not self._of_blocks:  # for those, residual and spectrum find every fake
+            self._probe, scores = fit_probe(readings.states, known[_FOR_PROBE].states)
         lengths = self._distances(readings, own, scores)
         self._together = float(np.quantile(lengths.together, 0.95))
         self.self_test = self._test(known)
@@ -187,7 +189,8 @@ class RealismCheck:
     def _measure(self, readings: Readings) -> tuple[Distances, Float64[np.ndarray, " n"]]:
         """Return the distances by measure, and the strangeness that follows from them."""
         near = neighbour_distances(readings.states, self._states)
-        found = self._distances(readings, near, self._probe.distances(readings.states))
+        probe = None if self._probe is None else self._probe.distances(readings.states)
+        found = self._distances(readings, near, probe)
         return found, np.maximum(found.together / self._together, found.largest)
 
     def _test(self, known: dict[str, Readings]) -> SelfTest:
@@ -215,14 +218,15 @@ class RealismCheck:
         self,
         readings: Readings,
         near: Float64[np.ndarray, " n"],
-        probe: Float64[np.ndarray, " n"],
+        probe: Float64[np.ndarray, " n"] | None,
     ) -> Distances:
         named = {}
         if self._residual is not None and readings.residual is not None:
             named["residual"] = self._residual.distances(readings.residual)
         named["spectrum"] = self._spectrum.distances(readings.spectrum)
         named["neighbours"] = near / self._near
-        named["probe"] = probe
+        if probe is not None:
+            named["probe"] = probe
         return Distances(named)
 
     def _read(self, images: ImageBatch, with_residual: bool = True) -> Readings:
@@ -250,7 +254,8 @@ class RealismCheck:
         parts += [str((_FAKES, _TILES, _TAUGHT))]
         digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
         path = settings().cache / "witnesses" / f"{digest}.safetensors"
-        found = _load(path)
+        kinds = (_REAL_ONES, *_FAKE_KINDS, *(() if self._of_blocks else (_FOR_PROBE,)))
+        found = _load(path, kinds)
         if found is not None:
             return found
         monitor.start("reading real images")
@@ -260,8 +265,9 @@ class RealismCheck:
             known = np.concatenate([images[:half], again])
         examples = {_REAL_ONES: known, **fakes_of(images[:_FAKES])}
         readings = {name: self._read(pictures) for name, pictures in examples.items()}
-        taught = fakes_of(images[_FAKES : _FAKES + _TAUGHT], seed=1)
-        readings[_FOR_PROBE] = self._read(np.concatenate([*taught.values()]), with_residual=False)
+        if not self._of_blocks:
+            taught = np.concatenate([*fakes_of(images[_FAKES : _FAKES + _TAUGHT], seed=1).values()])
+            readings[_FOR_PROBE] = self._read(taught, with_residual=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_bytes(path, _saved(readings))
         return readings
@@ -447,7 +453,7 @@ def _saved(readings: dict[str, Readings]) -> bytes:
     return content
 
 
-def _load(path: Path) -> dict[str, Readings] | None:
+def _load(path: Path, kinds: Sequence[str]) -> dict[str, Readings] | None:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -457,7 +463,7 @@ def _load(path: Path) -> dict[str, Readings] | None:
             name: Readings(
                 stored.get(f"{name}.residual"), stored[f"{name}.spectrum"], stored[f"{name}.states"]
             )
-            for name in (_REAL_ONES, *_FAKE_KINDS, _FOR_PROBE)
+            for name in kinds
         }
     except (OSError, SafetensorError, KeyError):
         return None

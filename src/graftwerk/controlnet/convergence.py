@@ -25,7 +25,6 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
-from ..diffusion.noise_schedule import Noise
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
 from ..diffusion.unet import encode_half
@@ -134,7 +133,7 @@ class Meter:
         deviation = latents.var(dim=0, unbiased=True).mean()
         sigma = sigmas_of(self._model)[self._times].double().cpu()
         errors = deviation * sigma**2 / (deviation + sigma**2)
-        return float((errors * weight_of(self._model.noise, sigma)).mean())
+        return float((errors * self._model.noise.weight(sigma)).mean())
 
     def check_birth(self) -> bool:
         """Whether the zero-initialized branch leaves every loss unchanged, bit for bit."""
@@ -201,17 +200,6 @@ class Meter:
             (skips, middle), _ = encode_half(network, x, moments, None, inputs)
         pairs = zip((*added.skips, added.middle), (*skips, middle), strict=True)
         return np.array([float(more.norm() / there.norm()) for more, there in pairs])
-
-
-def weight_of(noise: Noise, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Return the factor from an error of the clean image to one of the network's prediction."""
-    match noise.prediction:
-        case "epsilon":
-            return 1 / sigma**2
-        case "v_prediction":
-            return (1 + sigma**2) / sigma**2
-        case "sample":
-            return torch.ones_like(sigma)
 
 
 def cut(batch: Batch, part: slice) -> Batch:

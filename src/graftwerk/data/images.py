@@ -232,7 +232,7 @@ def _transform(profile: bytes) -> "tuple[str, ImageCmsTransform | None]":
     cube = bytes(level for r in levels for g in levels for b in levels for level in (r, g, b))
     colors = Images.frombytes("RGB", (16, 256), cube).convert(mode)
     apart = ImageChops.difference(transform.apply(colors), colors.convert("RGB"))
-    same = max(most for _, most in apart.getextrema()) <= _SAME
+    same = max(apart.tobytes()) <= _SAME
     return mode, None if same else transform
 
 

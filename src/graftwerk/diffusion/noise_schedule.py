@@ -128,6 +128,15 @@ class Noise:
     name: str
     options: Mapping[str, Any]
 
+    def weight(self, sigma: Any) -> Any:
+        """Return the factor from an error of the image to one of the network's prediction.
+
+        An image `x0 = x - sigma eps` errs by `sigma` times the noise; with `x0 = x / (1 + sigma^2)
+        - sigma v / sqrt(1 + sigma^2)` by `sigma / sqrt(1 + sigma^2)` times `v`.
+        """
+        plain = {"epsilon": 1 / sigma**2, "v_prediction": (1 + sigma**2) / sigma**2}
+        return plain.get(self.prediction, sigma**0)
+
     def scheduler(self, steps: int) -> Any:
         """Return the diffusers scheduler of the model's configuration, set to `steps` steps.
 

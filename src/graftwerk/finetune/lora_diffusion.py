@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from ..adapters.lora import LowRank, Rank, install
 from ..data.image_folder import CaptionedImages, read_captioned
 from ..data.pixels import fit, to_values
-from ..diffusion.noise_schedule import Noise
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.prompts import TextStates, join
 from ..training.session import Plan, Session
@@ -117,22 +116,7 @@ class ImageTask:
             texts = TextStates(texts.states[where], pooled)
         found = self._model.denoiser(texts)(clean + sigma.view(-1, 1, 1, 1) * noise, sigma)
         errors = (found.float() - clean).square().mean(dim=(1, 2, 3))
-        return errors * weight_of(self._model.noise, sigma)
-
-
-def weight_of(noise: Noise, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Return the factor from an error of the image to one of the network's prediction.
-
-    An image `x0 = x - sigma eps` errs by `sigma` times the noise; with `x0 = x / (1 + sigma^2) -
-    sigma v / sqrt(1 + sigma^2)` by `sigma / sqrt(1 + sigma^2)` times `v`.
-    """
-    match noise.prediction:
-        case "epsilon":
-            return 1 / sigma**2
-        case "v_prediction":
-            return (1 + sigma**2) / sigma**2
-        case "sample":
-            return torch.ones_like(sigma)
+        return errors * self._model.noise.weight(sigma)
 
 
 def train_on_images(

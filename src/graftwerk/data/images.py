@@ -202,10 +202,10 @@ def _to_srgb(image: "Image", depth: bool, notes: list[str]) -> "Image":
 
     try:
         mode, transform = _transform(profile)
-        source = {"CMYK": image, "RGB": shown, "L": shown.convert("L")}[mode]
-        own = {"CMYK": "CMYK"}.get(image.mode, "L" if image.mode in _GRAY else "RGB")
-        if mode != own and (mode, own) != ("RGB", "L"):
+        ink, gray = image.mode == "CMYK", image.mode in _GRAY
+        if {"CMYK": not ink, "RGB": ink, "L": not gray}[mode]:
             raise ValueError("the profile describes other channels")
+        source = image if ink else shown.convert(mode)
         colors = shown if transform is None else transform.apply(source)
     except (OSError, PyCMSError, LookupError, ValueError):
         notes.append("color profile not applied")

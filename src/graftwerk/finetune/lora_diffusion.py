@@ -116,7 +116,8 @@ class ImageTask:
             texts = TextStates(texts.states[where], pooled)
         found = self._model.denoiser(texts)(clean + sigma.view(-1, 1, 1, 1) * noise, sigma)
         errors = (found.float() - clean).square().mean(dim=(1, 2, 3))
-        return errors * self._model.noise.weight(sigma)
+        weighted: Tensor = errors * self._model.noise.weight(sigma)
+        return weighted
 
 
 def train_on_images(

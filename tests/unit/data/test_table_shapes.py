@@ -134,6 +134,9 @@ def test_a_header_that_repeats_is_left_out_and_counted(tmp_path):
     assert list(table.column("text")) == 2 * [text for text, *_ in ROWS]
     assert table.places[12] == "line 15"
     assert table.notes == ("1 rows that repeat the header are left out",)
+    for rows in ("Paris,France\nBerlin,Germany\n", "pos\nneg\n"):  # categories alone
+        path.write_text(rows * 6)
+        assert len(read_table(path).places) == 12
     twice = "a kind guide,pos,3.5\n"  # a row of data may repeat
     path.write_text(twice + csv_of(header=()) + twice)
     assert len(read_table(path).places) == 14

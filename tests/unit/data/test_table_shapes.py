@@ -261,6 +261,14 @@ def test_json_layouts_of_data_frames(tmp_path, layout):
     assert table.notes == notes.get(layout, ())
 
 
+@pytest.mark.parametrize("kind", ["json", "jsonl"])
+def test_a_key_that_an_object_has_twice_is_refused(tmp_path, kind):
+    row = '{"id": 1, "label": "pos", "of": {"id": 2, "id": 3}}'  # as a join of tables writes it
+    (path := tmp_path / f"a.{kind}").write_text(f"[{row}]" if kind == "json" else f"{row}\n")
+    with pytest.raises(BadInput, match="has the key 'id' twice"):
+        read_table(path)
+
+
 def test_json_that_is_nested_very_deeply(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('[{"a": ' * 400 + "1" + "}]" * 400)

@@ -202,10 +202,10 @@ def _to_srgb(image: "Image", depth: bool, notes: list[str]) -> "Image":
 
     try:
         mode, transform = _transform(profile)
-        source = {"CMYK": image, "RGB": shown, "L": shown.convert("L")}[mode]
-        own = {"CMYK": "CMYK"}.get(image.mode, "L" if image.mode in _GRAY else "RGB")
-        if mode != own and (mode, own) != ("RGB", "L"):
+        ink, gray = image.mode == "CMYK", image.mode in _GRAY
+        if {"CMYK": not ink, "RGB": ink, "L": not gray}[mode]:
             raise ValueError("the profile describes other channels")
+        source = image if ink else shown.convert(mode)
         colors = shown if transform is None else transform.apply(source)
     except (OSError, PyCMSError, LookupError, ValueError):
         notes.append("color profile not applied")
@@ -232,8 +232,7 @@ def _transform(profile: bytes) -> "tuple[str, ImageCmsTransform | None]":
     cube = bytes(level for r in levels for g in levels for b in levels for level in (r, g, b))
     colors = Images.frombytes("RGB", (16, 256), cube).convert(mode)
     apart = ImageChops.difference(transform.apply(colors), colors.convert("RGB"))
-    extrema: Any = apart.getextrema()  # a pair a band
-    same = max(most for _, most in extrema) <= _SAME
+    same = max(apart.tobytes()) <= _SAME
     return mode, None if same else transform
 
 

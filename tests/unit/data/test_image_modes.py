@@ -2,8 +2,10 @@
 
 import builtins
 import io
+import random
 import struct
 import zlib
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -292,6 +294,21 @@ def test_a_color_profile_is_applied_once_and_exactly(tmp_path):
         == convert_image(Image.open(io.BytesIO(content))).image.tobytes()
     )
     assert opened(tmp_path, content, depth=True).image.tobytes() == levels.tobytes()
+
+
+def test_damaged_profiles_are_applied_or_noted():
+    chance = random.Random(0)
+    notes = Counter()
+    for number in range(400):
+        base, mode = [(WIDE, "RGB"), (GRAY_18, "L"), (INK, "CMYK"), (OWN, "RGB")][number % 4]
+        profile = bytearray(base)
+        for _ in range(chance.randint(1, 4)):
+            profile[chance.randrange(len(profile))] = chance.randrange(256)
+        image = Image.new(mode, (4, 4))
+        image.info["icc_profile"] = bytes(profile[: chance.randint(len(base) // 2, 2 * len(base))])
+        notes.update(convert_image(image).notes)
+    assert notes[PROFILE] > 20
+    assert notes[WITHOUT] > 20
 
 
 def test_profiles_of_gray_and_of_inks(tmp_path):

@@ -134,6 +134,9 @@ def test_a_header_that_repeats_is_left_out_and_counted(tmp_path):
     assert list(table.column("text")) == 2 * [text for text, *_ in ROWS]
     assert table.places[12] == "line 15"
     assert table.notes == ("1 rows that repeat the header are left out",)
+    for rows in ("Paris,France\nBerlin,Germany\n", "pos\nneg\n"):  # categories alone
+        path.write_text(rows * 6)
+        assert len(read_table(path).places) == 12
     twice = "a kind guide,pos,3.5\n"  # a row of data may repeat
     path.write_text(twice + csv_of(header=()) + twice)
     assert len(read_table(path).places) == 14
@@ -256,6 +259,14 @@ def test_json_layouts_of_data_frames(tmp_path, layout):
         "nested": ("values inside others are columns named outer.inner",),
     }
     assert table.notes == notes.get(layout, ())
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl"])
+def test_a_key_that_an_object_has_twice_is_refused(tmp_path, kind):
+    row = '{"id": 1, "label": "pos", "of": {"id": 2, "id": 3}}'  # as a join of tables writes it
+    (path := tmp_path / f"a.{kind}").write_text(f"[{row}]" if kind == "json" else f"{row}\n")
+    with pytest.raises(BadInput, match="has the key 'id' twice"):
+        read_table(path)
 
 
 def test_json_that_is_nested_very_deeply(tmp_path):

@@ -128,6 +128,21 @@ def count_comments(rows: Sequence[Sequence[Any]]) -> int:
     return count if count and has_header(rows[count:]) else 0
 
 
+def header_copies(rows: Sequence[Sequence[Any]]) -> list[int]:
+    """Return the rows that repeat the first one, if that is no row of data.
+
+    One of its words then stands above numbers or longer texts, or is a usual name.
+    """
+    copies = [n for n, row in enumerate(rows) if n and row == rows[0]]
+    others = [row for row in rows if row != rows[0]] if copies else []
+    for location, name in enumerate(map(_text, rows[0])):
+        values = [_text(row[location]) for row in others[:_SAMPLE] if location < len(row)]
+        numbers = sum(map(is_localized, values)) >= _MOSTLY * len(values) and not is_localized(name)
+        if values and (numbers or name.lower() in _USUAL or _vote_of_texts(name, values) > 0):
+            return copies
+    return []
+
+
 def total_notes(last: Sequence[Any]) -> list[str]:
     """Return a note if the last row of a table looks like the totals of those above."""
     named = next(filter(None, map(_text, last)), "")

@@ -10,7 +10,7 @@ _CURRENCY = r"(?:[$€£¥₹₽₩₺₴₫฿]|US\$|CHF|EUR|USD|GBP|JPY|kr\.?|
 _SPACES = " \u00a0\u202f\u2009"
 _NUMBER = re.compile(
     rf"""(?P<open>\()?\s*(?P<sign>[-+\u2212])?\s*(?P<before>{_CURRENCY})?[{_SPACES}]*(?P<inside>\()?(?P<inner>[-+\u2212])?
-    (?P<body>\d[\d.,'\u2019{_SPACES}]*\d|\d|[.,]\d+)(?P<power>[eE][-+]?\d+)?(?P<last>[-\u2212])?
+    (?P<body>\d[\d.,'\u2019{_SPACES}]*\d|\d|[.,]\d+)(?P<power>[eE][-+]?\d+)?(?P<last>(?<=[.,]\d\d)[-\u2212])?
     [{_SPACES}]*(?P<after>{_CURRENCY}|%)?\s*(?P<close>\))?""",
     re.VERBOSE,
 )

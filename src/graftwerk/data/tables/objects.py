@@ -16,7 +16,7 @@ _JSON_FORM = 'Write {"text": "...", "label": "..."}, one object a line.'
 def read_json(path: Path, text: str, encoding: str) -> Table:
     """Read JSON objects in a list, or in one of the other layouts of data frames."""
     try:
-        value = files.parse_json(text)
+        value = files.parse_json(text, unique=True)
     except ValueError as error:
         if not text.lstrip().startswith("["):
             return read_json_lines(path, text, encoding)
@@ -94,7 +94,7 @@ def json_lines(text: str, name: str) -> list[tuple[int, Any]]:
         if not content.strip():
             continue
         try:
-            found.append((line, files.parse_json(content)))
+            found.append((line, files.parse_json(content, unique=True)))
         except ValueError as error:
             raise BadFile(
                 f"{name!r}, line {line:,}: no JSON ({error}).", "One JSON value a line is read."

@@ -19,6 +19,7 @@ from .header import (
     count_comments,
     count_levels,
     has_header,
+    header_copies,
     is_grouped,
     join_levels,
     name_columns,
@@ -262,8 +263,8 @@ def split_header(
     notes = _left_out(f"{above} rows above the header", rows[:above])
     del rows[:above], lines[:above]
     first = rows[0]
-    copies = [n for n, row in enumerate(rows) if n and row == first] if len(first) > 1 else []
-    others = [row for n, row in enumerate(rows) if n == 0 or row != first]
+    copies = header_copies(rows)
+    others = [row for n, row in enumerate(rows) if n == 0 or row != first] if copies else rows
     levels = 0 if header else count_levels(others)
     if not (header or above or levels or _names_all(first, known) or has_header(others)):
         return None, []

@@ -349,6 +349,9 @@ def _tasks(folder: Path) -> tuple[str, ...]:
         return tuple(map(str, columns.get("task", columns.get("__index_level_0__", ()))))
     if (path := folder / "meta/tasks.jsonl").is_file():
         limits.require_file_size(path, limits.JSON_FILE, "list of tasks")
-        rows = [files.parse_json(line) for line in path.read_text("utf-8").splitlines()]
+        try:
+            rows = [files.parse_json(line) for line in path.read_text("utf-8").splitlines()]
+        except ValueError as error:
+            raise BadFile(f"{path} is not JSON lines: {error}.", "Copy it again.") from error
         return tuple(str(row.get("task")) for row in rows if isinstance(row, dict))
     return ()

@@ -20,7 +20,7 @@ from .episodes import Episodes
 from .network import LAYERS, PolicyModel, PolicyNetwork, look
 
 KIND = "policy"  # of what is saved
-_RATES: Mapping[Method, float] = {"linear": 3e-3, "lora": 5e-3, "full": 1e-3}
+_RATES: Mapping[Method, float] = {"linear": 3e-3, "lora": 5e-3, "full": 3e-3}
 _HELD = 0.2  # share of the episodes that are held out
 
 
@@ -49,7 +49,7 @@ class Cloning:
         return self.trained
 
     def batch(self, first: int, count: int) -> Int64[np.ndarray, " n"]:
-        """Numbers of frames, drawn with replacement."""
+        """Numbers of frames, sampled with replacement."""
         return np.random.default_rng([self.seed, first]).integers(0, len(self.states), count)
 
     def loss(

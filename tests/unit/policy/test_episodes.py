@@ -186,3 +186,11 @@ def test_a_column_that_is_missing(demos):
     pyarrow.parquet.write_table(table.drop(["timestamp"]), demos / FRAMES)
     with pytest.raises(BadFile, match="lacks the column 'timestamp'"):
         read_episodes(demos)
+
+
+def test_instructions_that_are_not_json(demos):
+    (demos / "meta/tasks.parquet").unlink()
+    assert read_episodes(demos).tasks == ()
+    (demos / "meta/tasks.jsonl").write_text("{")
+    with pytest.raises(BadFile, match="is not JSON lines"):
+        read_episodes(demos)

@@ -73,6 +73,9 @@ def test_success_beside_chance_and_the_expert(policy_folder, recorded):
     rows = policy.success(4, target="green cone", camera="high")
     assert [row.name for row in rows][1] == "its base" and rows[-1].success == 1
     assert policy.scale == 1
+    frozen = gw.Policy(str(policy_folder), device="cpu")
+    [alone, *_] = frozen.success(4, target="green cone", camera="high")
+    assert rows[1].distance == alone.distance != rows[0].distance
     again = policy.success(4, target="green cone", camera="high")
     assert again == rows
 

@@ -92,10 +92,10 @@ def _grid(
     begin, once, start = time.perf_counter(), Once(monitor), spec.options.start
     grid = parse_grid(spec.request.grid)
     requests = grid.cells(spec.request)
-    images = () if start is None else (start.image, start.mask)
+    init, mask = (None, None) if start is None else (start.image, start.mask)
     regions = spec.options.regions
     # validate all cells first
-    options = [options_of(cell, *images, regions=regions) for _, cell in requests]
+    options = [options_of(cell, init, mask, regions) for _, cell in requests]
     cells, tiles, pictures, steps, sampled = [], [], [], 0, 0.0
     for (values, _), option in zip(requests, options, strict=True):
         job = pipe.prepare(option, once, literal=_says(request, record))

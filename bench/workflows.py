@@ -1,6 +1,6 @@
-"""Guidance beyond the prompt's on the Blocks world, judged by objects, each beside its chance.
+"""Guidance and regions on the Blocks world, judged by objects, each beside its chance.
 
-Chance: the same share for the images of the next prompt.
+Chance is the same share for the images of the next prompt; for regions, the objects exchanged.
 """
 
 import argparse
@@ -68,14 +68,64 @@ def guidance(judge: Judge, pipe: gw.Pipeline, count: int, weaker: str | None) ->
         print(f"| `{name}` | {right:.2f} | {chance:.2f} | {contrast:.1f} |", flush=True)
 
 
+PAIRS = (
+    ("red cube", "blue sphere"),
+    ("yellow cone", "purple cylinder"),
+    ("green sphere", "orange cone"),
+    ("black cylinder", "white cube"),
+    ("blue cone", "red sphere"),
+    ("orange cube", "green cylinder"),
+)
+
+
+def sides(judge: Judge, images: np.ndarray, left: str, right: str) -> np.ndarray:
+    """Whether each image has the one object in its left half and the other in its right half."""
+    found = [
+        ({(f"{one.colour} {one.kind}", one.x < 0.5) for one in seen.objects})
+        for seen in judge.judge(images)
+    ]
+    return np.array([(left, True) in one and (right, False) in one for one in found])
+
+
+def regions(judge: Judge, pipe: gw.Pipeline, count: int, out: Path | None) -> None:
+    """Does each object stand in its region?"""
+    half = np.zeros((pipe.size[1], pipe.size[0]), dtype=np.uint8)
+    half[:, : pipe.size[0] // 2] = 255
+    rows: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for number, (one, other) in enumerate(PAIRS):
+        texts = [f"a {name} on grass" for name in (one, other)]
+        both = f"a {one} and a {other} on grass"
+        for label, prompt, masks in (
+            ("a region each", "", dict(zip(texts, (half, 255 - half), strict=True))),
+            ("a region each, swapped", "", dict(zip(texts, (255 - half, half), strict=True))),
+            ("both in one prompt", both, None),
+        ):
+            made = pipe.generate(prompt, n=count, seed=number, regions=masks)
+            if out is not None and number < 2:
+                made.grid().save(out / f"regions-{number}-{label.replace(' ', '-')}.png")
+            images = np.stack([np.asarray(image) for image in made.images])
+            pair = (sides(judge, images, one, other), sides(judge, images, other, one))
+            rows.setdefault(label, []).append(pair)
+    print("\n| the first left and the second right | share | the other way round |\n|---|---|---|")
+    for label, pairs in rows.items():
+        right, chance = np.array(pairs).mean(axis=(0, 2))
+        print(f"| {label} | {right:.2f} | {chance:.2f} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.workflows", description=__doc__)
     parser.add_argument("--data", type=Path, help="not used")
     parser.add_argument("--count", type=int, default=8, help="images of a prompt")
+    parser.add_argument("--only", choices=("guidance", "regions"), help="one of the tables")
+    parser.add_argument("--out", type=Path, help="existing folder for contact sheets")
     parser.add_argument("--weaker", help="folder of a weaker model of the same latents")
     arguments = parser.parse_args()
     judge = load_judge(builtin_folder("builtin/blocks-judge"))
-    guidance(judge, gw.Pipeline("builtin/blocks"), arguments.count, arguments.weaker)
+    pipe, only = gw.Pipeline("builtin/blocks"), arguments.only
+    if only in {None, "guidance"}:
+        guidance(judge, pipe, arguments.count, arguments.weaker)
+    if only in {None, "regions"}:
+        regions(judge, pipe, arguments.count, arguments.out)
 
 
 if __name__ == "__main__":

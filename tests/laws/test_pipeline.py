@@ -10,7 +10,7 @@ from graftwerk.adapters.lora import Rank, install
 from graftwerk.adapters.protocol import Adapter
 from graftwerk.controlnet.branch import Shape, make_branch, weights_of
 from graftwerk.controlnet.checkpoint import write_controlnet
-from graftwerk.errors import WrongBase
+from graftwerk.errors import BadInput, WrongBase
 
 LOOK = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
 KINDS = ("lora", "control", "guide", "guide of latents", "guide of images", "autoguide")
@@ -102,6 +102,28 @@ def test_all_together_and_one_taken_off(folder, make):
     for number, adapter in enumerate(adapters):
         rest = adapters[:number] + adapters[number + 1 :]
         assert torch.equal(latents(everything.without(adapter)), latents(pipe.with_(*rest)))
+
+
+def test_weights_of_a_control_s_connections(folder, make):
+    pipe = gw.Pipeline(folder, device="cpu")
+    plain, even = latents(pipe), latents(pipe.with_(make("control", 1.0)))
+    count = len(pipe.with_(make("control", 1.0)).steered.controls[0].branch.branch.joins)
+    zero = make("control", (0.0,) * count)
+    assert zero.is_zero and torch.equal(latents(pipe.with_(zero)), plain)
+    assert torch.equal(latents(pipe.with_(make("control", (1.0,) * count))), even)
+    single = [(*(0.0,) * n, 1.0, *(0.0,) * (count - 1 - n)) for n in range(count)]
+    different = [latents(pipe.with_(make("control", weights))) for weights in single]
+    for number, found in enumerate(different):
+        assert not any(torch.equal(found, other) for other in [plain, even, *different[:number]])
+    falling = tuple(0.825 ** (count - 1 - number) for number in range(count))
+    soft = latents(pipe.with_(make("control", "soft")))
+    assert torch.equal(soft, latents(pipe.with_(make("control", falling))))
+    of_all = pipe.with_(make("control", 1.0)).generate(
+        "a red cube", n=2, steps=3, seed=5, cfg=3.0, check=False, control_mode="prompt"
+    )
+    assert torch.equal(soft, of_all.latents)
+    with pytest.raises(BadInput, match=f"has 2 weights; its branch has {count}"):
+        latents(pipe.with_(make("control", (1.0, 0.5))))
 
 
 @pytest.mark.parametrize("cfg", [1.0, 3.0])

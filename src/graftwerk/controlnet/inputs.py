@@ -211,7 +211,9 @@ def open_controls(
         with torch.inference_mode():
             hint = branch.read(to_values(finished[None]).to(model.device, model.dtype))
         lowest, highest = levels_of(control.first, control.last, sigmas)
-        terms.append(Term(branch, hint, control.weight, lowest, highest, mask))
+        weight = 0.0 if control.is_zero else control.weight
+        blocks = _blocks_of(control, len(branch.joins))
+        terms.append(Term(branch, hint, weight, lowest, highest, mask, blocks))
     controls = Controls(
         tuple(terms),
         by_size=guess,
@@ -226,6 +228,18 @@ def open_controls(
 # 0.825 of the one below it, and where the control is more important, the half of the guidance that
 # is moved away from goes without it.
 _DECAY = 0.825
+
+
+def _blocks_of(control: ControlInput, count: int) -> tuple[float, ...]:
+    if control.blocks == "soft":
+        return tuple(_DECAY ** (count - 1 - number) for number in range(count))
+    if len(control.blocks) not in {0, count}:
+        raise BadInput(
+            f"the {control.kind} control has {len(control.blocks)} weights; its branch has {count} "
+            "connections.",
+            f"Give one weight, soft, or {count} from the outermost skip to the middle block.",
+        )
+    return control.blocks
 
 
 def levels_of(first: float, last: float, sigmas: Sequence[float]) -> tuple[float, float]:

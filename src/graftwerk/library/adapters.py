@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from ..adapters.manifest import RECORD
 from ..adapters.protocol import Socket
 from ..controlnet.inputs import LoadedControl
-from ..controlnet.spec import ControlInput, read_named
+from ..controlnet.spec import ControlInput, blocks_of, read_named
 from ..data.image_inputs import ImageLike, name_of, open_and_hash
 from ..diffusion.checkpoint import PipelineFolder, locate_pipeline, open_pipeline
 from ..diffusion.guidance import LogProb, Term
@@ -118,7 +118,7 @@ class ControlNet:
         self,
         image: ImageLike,
         *,
-        weight: float = 1.0,
+        weight: "float | Sequence[float] | Literal['soft']" = 1.0,
         start: float = 0.0,
         until: float = 1.0,
         mask: ImageLike | None = None,
@@ -129,7 +129,8 @@ class ControlNet:
 
         Args:
             image: an image whose condition is computed, or a finished condition map.
-            weight: factor of the branch's output; 0 disables it.
+            weight: factor of the branch's output; 0 disables it. Several: one for each connection
+                to the U-Net, from the outermost skip to the middle block; `soft`: falling outwards.
             start: share of the steps before which it is inactive.
             until: share of the steps after which it is inactive.
             mask: image that is white where the control acts; default: everywhere.
@@ -144,8 +145,9 @@ class ControlNet:
             raise BadInput("a finished map is not read by an estimator.", "Leave one of them out.")
         masks = () if mask is None else (read_named(mask),)
         source = read_named(image, depth=is_map and self.condition == "depth")
-        numbers = (weight, start, until)
-        control = ControlInput(self.condition, source, is_map, *numbers, masks, estimator)
+        factor, blocks = blocks_of(weight)
+        numbers = (factor, start, until)
+        control = ControlInput(self.condition, source, is_map, *numbers, masks, estimator, blocks)
         return Control(self.folder, control, () if estimator is None else (estimator,))
 
     def __repr__(self) -> str:
@@ -164,7 +166,7 @@ class Control:
     @property
     def is_zero(self) -> bool:
         """Whether the weight is 0."""
-        return self._control.weight == 0
+        return self._control.is_zero
 
     def apply(self, frozen: Pipeline) -> Pipeline:
         """Return a pipeline with the control added.

@@ -209,7 +209,8 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         max_length=limits.CONTROLS,
         description=(
             "control KIND=FILE[:WEIGHT][@FROM-TO][#MASK...]: follow the condition computed "
-            "from an image, or KIND-map=FILE for a ready-made map; repeatable, and the "
+            "from an image, or KIND-map=FILE for a ready-made map; WEIGHT is a number, soft "
+            "(falling outwards) or one for each connection: W1,W2,...; repeatable, and the "
             "controls add up"
         ),
     )

@@ -8,17 +8,21 @@ from tests import networks, pipelines
 import graftwerk as gw
 from graftwerk.adapters.lora import Rank, install
 from graftwerk.adapters.protocol import Adapter
-from graftwerk.controlnet.branch import Shape, make_branch, weights_of
+from graftwerk.controlnet.branch import Shape, weights_of
 from graftwerk.controlnet.checkpoint import write_controlnet
+from graftwerk.controlnet.transformer import new_branch
 from graftwerk.errors import WrongBase
 
 LOOK = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
 KINDS = ("lora", "control", "guide", "guide of latents", "guide of images")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return pipelines.write_text_pipeline(tmp_path_factory.mktemp("law") / "pipeline")
+WRITERS = {"U-Net": pipelines.write_text_pipeline, "SD3": pipelines.write_sd3_pipeline}
+
+
+@pytest.fixture(scope="module", params=WRITERS)
+def folder(tmp_path_factory, request):
+    return WRITERS[request.param](tmp_path_factory.mktemp("law") / "pipeline")
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +35,9 @@ def make(folder, tmp_path_factory):
     with torch.no_grad():
         for weight in lora.parameters().values():
             weight.add_(0.3 * torch.randn(weight.shape, generator=generator))
-    lora.save(locations / "lora", model.name, {}, part="unet")
+    lora.save(locations / "lora", model.name, {}, part=model.trunk)
     lora.remove()
-    branch = make_branch(model.unet, Shape(model.factor), generator)
+    branch = new_branch(model, Shape(model.factor), generator)
     with torch.no_grad():
         for weight in weights_of(branch).values():
             weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
@@ -108,12 +112,14 @@ def test_frozen_weights_are_shared(folder, make):
 
 
 @pytest.mark.parametrize("kind", ["lora"])
-def test_another_base_is_refused_by_name(tmp_path, make, kind):
-    unet = pipelines.tiny_unet()
+def test_another_base_is_refused_by_name(folder, tmp_path, make, kind):
+    trunk = gw.Pipeline(folder, device="cpu").steered.frozen.trunk
+    network = pipelines.tiny_unet() if trunk == "unet" else pipelines.tiny_sd3()
     with torch.no_grad():
-        for weight in unet.parameters():
+        for weight in network.parameters():
             weight.add_(0.01)
-    other = gw.Pipeline(pipelines.write_text_pipeline(tmp_path / "other", unet=unet), device="cpu")
+    write = WRITERS["U-Net" if trunk == "unet" else "SD3"]
+    other = gw.Pipeline(write(tmp_path / "other", **{trunk: network}), device="cpu")
     with pytest.raises(WrongBase) as caught:
         other.with_(make(kind, 0.0))
     assert other.fingerprint[:12] in str(caught.value)

@@ -250,6 +250,11 @@ def zero_convolutions_of(network: Any) -> tuple[Joint, ...]:
     """
     if isinstance(network, Controllable):
         return tuple(network.joints)
+    if is_transformer(network):
+        raise BadInput(
+            f"a {type(network).__name__} has no skip connections, so this needs a U-Net.",
+            "Take a pipeline with a U-Net; `graft control train` knows transformers of SD3.",
+        )
     config = network.config
     widths = config.block_out_channels
     layers = config.layers_per_block

@@ -268,7 +268,7 @@ def tiny_sd3(**changes: Any) -> Any:
 
 
 def write_sd3_pipeline(
-    folder: Path, *, t5: bool = True, transformer: Any = None, **options: Any
+    folder: Path, *, t5: bool = True, transformer: Any = None, vae: Any = None, **options: Any
 ) -> Path:
     """A `StableDiffusion3Pipeline` that draws 16 x 16 images; returns its folder."""
     from diffusers import StableDiffusion3Pipeline
@@ -277,7 +277,7 @@ def write_sd3_pipeline(
     StableDiffusion3Pipeline(
         transformer=transformer or tiny_sd3(),
         scheduler=flow_scheduler(**options),
-        vae=shifted_vae(),
+        vae=vae or shifted_vae(),
         text_encoder=tiny_text_encoder(len(tokenizer), 20, projected=20),
         tokenizer=tokenizer,
         text_encoder_2=tiny_text_encoder(len(tokenizer), 24, projected=16),

@@ -267,15 +267,17 @@ def tiny_sd3(**changes: Any) -> Any:
     return random_network(lambda: SD3Transformer2DModel(**(settings | changes)))
 
 
-def write_sd3_pipeline(folder: Path, *, t5: bool = True, **options: Any) -> Path:
+def write_sd3_pipeline(
+    folder: Path, *, t5: bool = True, transformer: Any = None, vae: Any = None, **options: Any
+) -> Path:
     """A `StableDiffusion3Pipeline` that draws 16 x 16 images; returns its folder."""
     from diffusers import StableDiffusion3Pipeline
 
     tokenizer, t5_tokenizer = tiny_tokenizer(), tiny_t5_tokenizer()
     StableDiffusion3Pipeline(
-        transformer=tiny_sd3(),
+        transformer=transformer or tiny_sd3(),
         scheduler=flow_scheduler(**options),
-        vae=shifted_vae(),
+        vae=vae or shifted_vae(),
         text_encoder=tiny_text_encoder(len(tokenizer), 20, projected=20),
         tokenizer=tokenizer,
         text_encoder_2=tiny_text_encoder(len(tokenizer), 24, projected=16),

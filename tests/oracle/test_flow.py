@@ -9,7 +9,7 @@ from tests.pipelines import flow_scheduler, write_sd3_pipeline
 
 import graftwerk as gw
 from bench.flow import CASES, compare
-from graftwerk.diffusion.flow import read_flow
+from graftwerk.diffusion.flow import guided_flow, read_flow
 from graftwerk.diffusion.noise_schedule import flow_levels
 from graftwerk.diffusion.samplers import find_sampler
 
@@ -34,15 +34,35 @@ def test_euler_is_the_sampler_if_none_is_named(tmp_path) -> None:
     assert own.sampler == "euler"
 
 
+def test_a_guide_is_the_gradient_of_the_score() -> None:
+    """A guide that turns the data's distribution into another gives that one's denoiser."""
+
+    def log_density(y, sigma, mean, deviation):
+        variance = deviation**2 + sigma**2
+        return (-0.5 * (y - mean) ** 2 / variance).sum(dim=(1, 2, 3))
+
+    def log_prob(y, sigma):  # of the noisy values, in the form `x0 + sigma * noise`
+        return log_density(y, sigma, 0.1, 0.8) - log_density(y, sigma, MEAN, DEVIATION)
+
+    x = torch.linspace(-1, 1, 16, dtype=torch.float64).view(1, 1, 4, 4)
+    guided = guided_flow(lambda denoise: gw.guided(denoise, log_prob, 1.0), ideal)
+    for level in (0.9, 0.5, 0.1):
+        assert torch.allclose(guided(x, level), ideal(x, level, 0.1, 0.8), atol=1e-12)
+        rows = torch.tensor([level], dtype=torch.float64)
+        assert torch.allclose(guided(x, rows), guided(x, level), atol=1e-12)
+    assert torch.equal(guided(x, 1.0), ideal(x, 1.0))  # pure noise has no gradient
+    assert guided_flow(lambda denoise: gw.guided(denoise, log_prob, 0.0), ideal) is ideal
+
+
 def noise_with(**options):
     config = {"_class_name": "FlowMatchEulerDiscreteScheduler", **flow_scheduler(**options).config}
     return read_flow(config, Path("scheduler_config.json"), "StableDiffusion3Pipeline")
 
 
-def ideal(x, sigma):
-    """The expected x0 of data N(MEAN, DEVIATION^2) in `(1 - sigma) x0 + sigma noise`."""
-    variance = (1 - sigma) ** 2 * DEVIATION**2 + sigma**2
-    return MEAN + (1 - sigma) * DEVIATION**2 / variance * (x - (1 - sigma) * MEAN)
+def ideal(x, sigma, mean=MEAN, deviation=DEVIATION):
+    """The expected x0 of Gaussian data in `(1 - sigma) x0 + sigma noise`."""
+    variance = (1 - sigma) ** 2 * deviation**2 + sigma**2
+    return mean + (1 - sigma) * deviation**2 / variance * (x - (1 - sigma) * mean)
 
 
 def exact(x, sigma, after):

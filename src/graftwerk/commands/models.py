@@ -151,11 +151,10 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
 
 
 def _load_branch(root: Path, device: str) -> None:
-    from ..controlnet.checkpoint import read_branch
+    from ..controlnet.checkpoint import open_branch
     from ..diffusion.pipeline import load_diffusion
 
-    base = load_diffusion("builtin/blocks", device)
-    read_branch(root, base.unet, base.factor, base.name, base.fingerprint)
+    open_branch(root, load_diffusion("builtin/blocks", device))
 
 
 def _size(root: Path) -> dict[str, Any]:

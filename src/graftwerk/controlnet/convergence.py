@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
+from ..diffusion.transformer import is_transformer, states_of
 from ..diffusion.unet import encode_half
 from ..metrics.intervals import bootstrap
 from ..training.session import Precision
@@ -194,11 +195,15 @@ class Meter:
         hint = self._branch.read(hint_input(rows.maps, self._model.device))
         added = self._branch(x, moments, hint, inputs)
         network = self._model.unet
-        if hasattr(network, "encoder"):
+        if is_transformer(network):
+            states = states_of(network, x, moments, inputs, len(added.skips) + 1)
+        elif hasattr(network, "encoder"):
             skips, middle = network.encoder(x, moments, None, inputs)
+            states = (*skips, middle)
         else:
             (skips, middle), _ = encode_half(network, x, moments, None, inputs)
-        pairs = zip((*added.skips, added.middle), (*skips, middle), strict=True)
+            states = (*skips, middle)
+        pairs = zip((*added.skips, added.middle), states, strict=True)
         return np.array([float(more.norm() / there.norm()) for more, there in pairs])
 
 
@@ -220,7 +225,7 @@ def norm_of(part: nn.Module) -> float:
 
 
 def _hint_norm(branch: Branch) -> float | None:
-    last = getattr(branch.hint_encoder, "conv_out", None)
+    last = getattr(branch.hint_encoder, "conv_out", getattr(branch.hint_encoder, "proj", None))
     return norm_of(last) if isinstance(last, nn.Module) else None
 
 

@@ -78,6 +78,28 @@ def map_of(tokens: Float[Tensor, "b n c"], rows: int) -> Float[Tensor, "b c rows
     return tokens.transpose(1, 2).reshape(len(tokens), tokens.shape[2], rows, -1)
 
 
+def states_of(
+    network: Any, x: Tensor, times: Tensor, inputs: Mapping[str, Any], count: int
+) -> tuple[Tensor, ...]:
+    """Return the states to which a branch with `count` outputs adds them first, as maps."""
+    blocks, found = network.transformer_blocks, {}
+    # the numbers are those of the transformer's own code
+    added = [int(number / (len(blocks) / count)) for number in range(len(blocks))]
+    hooks = [
+        blocks[added.index(number)].register_forward_hook(
+            lambda _, __, output, number=number: found.update({number: output[1]})
+        )
+        for number in range(count)
+    ]
+    try:
+        run_transformer(network, x, times, inputs, ())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    rows = x.shape[2] // network.config.patch_size
+    return tuple(map_of(found[number], rows) for number in range(count))
+
+
 def _run_flux(network: Any, x: Tensor, times: Tensor, inputs: Mapping[str, Any]) -> Tensor:
     """Run Flux, which reads 2 x 2 latents as one token of four times the channels."""
     _, _, height, width = x.shape

@@ -255,6 +255,11 @@ def zero_convolutions_of(network: Any) -> tuple[Joint, ...]:
     """
     if isinstance(network, Controllable):
         return tuple(network.joints)
+    if is_transformer(network):
+        raise BadInput(
+            f"a {type(network).__name__} has no skip connections, so this needs a U-Net.",
+            "Take a pipeline with a U-Net; `graft control train` knows transformers of SD3.",
+        )
     config = network.config
     widths = config.block_out_channels
     layers = config.layers_per_block
@@ -376,7 +381,7 @@ class NetworkDenoiser:
         """
         names = {n: m for n, m in self._network.named_modules() if n.endswith(".attn1")}
         if not self._keeps_prompts or not names:
-            raise BadInput("the attention of this U-Net cannot be perturbed.", "Leave --pag out.")
+            raise BadInput("the attention of this network cannot be perturbed.", "Leave --pag out.")
         for layer in layers:
             if not any(layer in name for name in names):
                 raise UnknownName("layer of self-attention", layer, list(names))

@@ -18,7 +18,7 @@ from ..controlnet.spec import ControlInput
 from ..diffusion.checkpoint import PipelineFolder
 from ..diffusion.guidance import Contrast, GradientGuide, GuidanceTrace, Term
 from ..diffusion.pipeline import DiffusionModel, Precision, load_diffusion
-from ..errors import WrongBase
+from ..errors import BadInput, WrongBase
 from .guide_spec import Guide
 from .guides import GuideModels, GuideNetworks, Settings
 from .spec import LoraSpec
@@ -117,6 +117,11 @@ class Loader:
         precision = str(base.dtype).removeprefix("torch.")
         found = load_diffusion(name, base.device, folder, cast(Precision, precision))
         spaces = [(one.space.identity, one.channels, one.factor) for one in (found, base)]
+        if found.noise.flows != base.noise.flows:
+            raise BadInput(
+                f"the weaker model {name} and {base.name!r}: only one is trained by flow matching.",
+                "Name a weaker model of the same kind.",
+            )
         if spaces[0] != spaces[1]:
             raise WrongBase(
                 f"the weaker model {name}",

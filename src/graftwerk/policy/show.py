@@ -14,6 +14,7 @@ from ..errors import UnknownName
 from ..metrics.plots import image_sheet
 
 _SMALLEST = 128  # side of a frame in pixels; smaller ones are enlarged
+_MOST = 8  # frames of an episode on a sheet
 Frame = UInt8[np.ndarray, "h w 3"]
 
 
@@ -28,7 +29,7 @@ def require_film(path: Path) -> None:
 
 
 def write_film(path: Path, episodes: Sequence[Sequence[Frame]], fps: float, title: str) -> None:
-    """Write episodes: as rows of frames (.png), or side by side as a film (.gif)."""
+    """Write episodes: as rows of up to eight frames (.png), or side by side as a film (.gif)."""
     from PIL import Image
 
     def enlarged(frame: Frame) -> Any:
@@ -39,9 +40,10 @@ def write_film(path: Path, episodes: Sequence[Sequence[Frame]], fps: float, titl
     longest = max(map(len, episodes))
     whole = [[*one, *[one[-1]] * (longest - len(one))] for one in episodes]
     if path.suffix.lower() == ".png":
-        tiles = [enlarged(frame) for one in whole for frame in one]
-        above = [f"frame {number}" for number in range(longest)]
-        write_image(path, image_sheet(tiles, longest, above=above, title=title, gap=6))
+        shown = np.unique(np.linspace(0, longest - 1, _MOST).round().astype(int)).tolist()
+        tiles = [enlarged(one[number]) for one in whole for number in shown]
+        above = [f"frame {number}" for number in shown]
+        write_image(path, image_sheet(tiles, len(shown), above=above, title=title, gap=6))
         return
     columns = min(len(whole), 3)
     frames = [

@@ -11,13 +11,17 @@ from graftwerk.adapters.protocol import Adapter
 from graftwerk.controlnet.branch import Shape, weights_of
 from graftwerk.controlnet.checkpoint import write_controlnet
 from graftwerk.controlnet.transformer import new_branch
-from graftwerk.errors import WrongBase
+from graftwerk.errors import BadInput, WrongBase
 
 LOOK = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
-KINDS = ("lora", "control", "guide", "guide of latents", "guide of images")
+KINDS = ("lora", "control", "guide", "guide of latents", "guide of images", "autoguide")
 
 
 WRITERS = {"U-Net": pipelines.write_text_pipeline, "SD3": pipelines.write_sd3_pipeline}
+FORMS = {
+    "unet": (pipelines.tiny_unet, WRITERS["U-Net"]),
+    "transformer": (pipelines.tiny_sd3, WRITERS["SD3"]),
+}
 
 
 @pytest.fixture(scope="module", params=WRITERS)
@@ -44,7 +48,13 @@ def make(folder, tmp_path_factory):
     (locations / "branch").mkdir()
     write_controlnet(locations / "branch", branch, model.unet)
 
+    tiny, write = FORMS[model.trunk]
+    weak = pipelines.random_network(tiny, seed=3)
+    write(locations / "weak", **{model.trunk: weak})
+
     def adapter(kind, scale):
+        if kind == "autoguide":
+            return gw.Autoguide(locations / "weak", scale)
         if kind == "lora":
             return gw.Lora(locations / "lora", scale)
         if kind == "control":
@@ -103,6 +113,46 @@ def test_all_together_and_one_taken_off(folder, make):
         assert torch.equal(latents(everything.without(adapter)), latents(pipe.with_(*rest)))
 
 
+def test_weights_of_a_control_s_connections(folder, make):
+    pipe = gw.Pipeline(folder, device="cpu")
+    plain, even = latents(pipe), latents(pipe.with_(make("control", 1.0)))
+    count = len(pipe.with_(make("control", 1.0)).steered.controls[0].branch.branch.joins)
+    zero = make("control", (0.0,) * count)
+    assert zero.is_zero and torch.equal(latents(pipe.with_(zero)), plain)
+    assert torch.equal(latents(pipe.with_(make("control", (1.0,) * count))), even)
+    single = [(*(0.0,) * n, 1.0, *(0.0,) * (count - 1 - n)) for n in range(count)]
+    different = [latents(pipe.with_(make("control", weights))) for weights in single]
+    for number, found in enumerate(different):
+        assert not any(torch.equal(found, other) for other in [plain, even, *different[:number]])
+    falling = tuple(0.825 ** (count - 1 - number) for number in range(count))
+    soft = latents(pipe.with_(make("control", "soft")))
+    assert torch.equal(soft, latents(pipe.with_(make("control", falling))))
+    of_all = pipe.with_(make("control", 1.0)).generate(
+        "a red cube", n=2, steps=3, seed=5, cfg=3.0, check=False, control_mode="prompt"
+    )
+    assert torch.equal(soft, of_all.latents)
+    with pytest.raises(BadInput, match=f"has {count + 1} weights; its branch has {count}"):
+        latents(pipe.with_(make("control", (1.0,) * (count + 1))))
+
+
+@pytest.mark.parametrize("cfg", [1.0, 3.0])
+def test_options_of_guidance_at_zero(folder, cfg):
+    pipe = gw.Pipeline(folder, device="cpu")
+
+    def latents(**options):
+        return pipe.generate("a red cube", n=2, steps=3, cfg=cfg, **options).latents
+
+    assert torch.equal(latents(), latents(pag=0.0, cfg_rescale=0.0, pag_layers=["down"]))
+    assert torch.equal(latents(cfg_rescale=0.7), latents()) is (cfg == 1)
+    if pipe.steered.frozen.trunk == "transformer":
+        with pytest.raises(BadInput, match="cannot be perturbed"):
+            latents(pag=2.0)
+        return
+    assert not torch.equal(latents(pag=2.0), latents())
+    assert not torch.equal(latents(pag=2.0, cfg_rescale=0.7), latents(pag=2.0))
+    assert torch.equal(latents(pag=2.0, cfg_interval=":1e-9"), latents(cfg_interval=":1e-9"))
+
+
 def test_frozen_weights_are_shared(folder, make):
     pipe = gw.Pipeline(folder, device="cpu")
     steered = pipe.with_(make("lora", 1.0)).steered.model.unet
@@ -114,11 +164,11 @@ def test_frozen_weights_are_shared(folder, make):
 @pytest.mark.parametrize("kind", ["lora"])
 def test_another_base_is_refused_by_name(folder, tmp_path, make, kind):
     trunk = gw.Pipeline(folder, device="cpu").steered.frozen.trunk
-    network = pipelines.tiny_unet() if trunk == "unet" else pipelines.tiny_sd3()
+    tiny, write = FORMS[trunk]
+    network = tiny()
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(0.01)
-    write = WRITERS["U-Net" if trunk == "unet" else "SD3"]
     other = gw.Pipeline(write(tmp_path / "other", **{trunk: network}), device="cpu")
     with pytest.raises(WrongBase) as caught:
         other.with_(make(kind, 0.0))

@@ -83,7 +83,8 @@ def _models_named(request: "Request[Any]") -> tuple[list[str], list[str]]:
     fields = [name for name in type(request).model_fields if name in MODEL_FIELDS]
     named = []
     for value in (getattr(request, name) for name in fields if name in request.model_fields_set):
-        named += [entry.partition("=")[2] for entry in value] if isinstance(value, list) else [str(value)]
+        for entry in value if isinstance(value, list) else [str(value)]:  # or KIND=MODEL, or MODEL:SCALE
+            named += [entry, entry.partition("=")[2], entry.rpartition(":")[0]]
     others = [f"--{name.replace('_', '-')}" for name in fields if name not in request.model_fields_set]
     return named, others
 
@@ -113,6 +114,7 @@ CATALOGUE: tuple[Command, ...] = (
     Command(("eval", "retrieval"), "EvalRetrieval", "commands.evaluate:run_eval_retrieval", "graft eval retrieval paragraphs.json"),
     Command(("eval", "similarity"), "EvalSimilarity", "commands.evaluate:run_eval_similarity", "graft eval similarity pairs.csv"),
     Command(("eval", "answers"), "EvalAnswers", "commands.evaluate:run_eval_answers", "graft eval answers paragraphs.json"),
+    Command(("eval", "policy"), "EvalPolicy", "commands.policy:run_eval_policy", "graft eval policy builtin/policy --out film.gif"),
     Command(("models", "list"), "ModelsList", "commands.models:run_models_list", "graft models list"),
     Command(("models", "info"), "ModelsInfo", "commands.models:run_models_info", "graft models info builtin/minilm"),
     Command(("models", "fetch"), "ModelsFetch", "commands.models:run_models_fetch", "graft models fetch imagenet"),
@@ -126,6 +128,8 @@ CATALOGUE: tuple[Command, ...] = (
     Command(("readout",), "Readout", "commands.evaluate:run_readout", "graft readout blocks/ --model FOLDER --at latent --target place"),
     Command(("blocks", "render"), "BlocksRender", "commands.blocks:run_blocks_render", "graft blocks render --count 100 --size 64 --seed 7 --out blocks"),
     Command(("blocks", "show"), "BlocksShow", "commands.blocks:run_blocks_show", "graft blocks show 7 --out scene.png"),
+    Command(("blocks", "episodes"), "BlocksEpisodes", "commands.policy:run_blocks_episodes", "graft blocks episodes --count 50 --out demos"),
+    Command(("blocks", "replay"), "BlocksReplay", "commands.policy:run_blocks_replay", "graft blocks replay demos --episode 3 --out episode.gif"),
     Command(("recipe", "list"), "RecipeList", "commands.blocks:run_recipe_list", "graft recipe list"),
     Command(("recipe", "run"), "RecipeRun", "commands.blocks:run_recipe_run", "graft recipe run judge --out judge --minutes 60"),
     Command(("recipe", "eval"), "RecipeEval", "commands.blocks:run_recipe_eval", "graft recipe eval judge --model judge"),

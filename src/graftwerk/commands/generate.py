@@ -92,8 +92,10 @@ def _grid(
     begin, once, start = time.perf_counter(), Once(monitor), spec.options.start
     grid = parse_grid(spec.request.grid)
     requests = grid.cells(spec.request)
-    images = () if start is None else (start.image, start.mask)
-    options = [options_of(cell, *images) for _, cell in requests]  # validate all cells first
+    init, mask = (None, None) if start is None else (start.image, start.mask)
+    regions = spec.options.regions
+    # validate all cells first
+    options = [options_of(cell, init, mask, regions) for _, cell in requests]
     cells, tiles, pictures, steps, sampled = [], [], [], 0, 0.0
     for (values, _), option in zip(requests, options, strict=True):
         job = pipe.prepare(option, once, literal=_says(request, record))
@@ -156,6 +158,8 @@ def _draw_and_write(
             guides=job.prints,
             controls=job.controls.fingerprints,
             inits=job.inits,
+            regions=job.regions,
+            weaker=job.weaker,
         )
         write_png(path, made.image, record)
         yield job.image_report(made, str(path)), made.image
@@ -182,6 +186,8 @@ def _check_same(request: Generate, record: Record, job: "Job", monitor: Monitor)
             "control", ("control", "branch", "estimator"), was.control, record.controls, controls
         ),
         Steering("init", ("init", "inpaint"), started(was), record.inits, job.inits),
+        Steering("region", ("region",), was.region, record.regions, job.regions),
+        Steering("autoguide", ("autoguide",), was.autoguide, record.weaker, job.weaker),
     ):
         refuse_other(request, str(request.from_), steering, monitor)
     made, here = record.fingerprint, job.model.fingerprint

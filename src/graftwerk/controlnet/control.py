@@ -27,6 +27,7 @@ class Term:
         lowest: noise level below which it is inactive.
         highest: noise level above which it is inactive.
         mask: region where it acts, 0 to 1; None for everywhere.
+        blocks: factor of each connection, the middle block last; empty for none.
     """
 
     branch: Branch
@@ -35,6 +36,7 @@ class Term:
     lowest: float = 0.0
     highest: float = float("inf")
     mask: Float[Tensor, "1 1 y x"] | None = None
+    blocks: tuple[float, ...] = ()
 
     def acts_at(self, sigma: float) -> bool:
         """Whether it is active at a noise level."""
@@ -141,8 +143,9 @@ def _weighed(
         scaled = controls.by_size and not term.branch.pools  # as in diffusers
         weight = term.weight * (x.shape[2] / part.shape[2] if scaled else 1.0)
         weight *= controls.decay ** (len(given.skips) - number)
+        weight *= term.blocks[number] if term.blocks else 1.0
         part = part * weight if weight != 1 else part  # noqa: PLW2901
         if term.mask is not None:
-            part = part * functional.adaptive_avg_pool2d(term.mask, part.shape[2:])  # noqa: PLW2901
+            part = part * functional.adaptive_avg_pool2d(term.mask, part.shape[2:]).to(part)  # noqa: PLW2901
         weighed.append(part)
     return tuple(weighed)

@@ -77,9 +77,7 @@ def mask_of(
         fitted = ImageOps.fit(mask.image.convert("L"), size, Image.Resampling.LANCZOS)
         values = torch.from_numpy(np.asarray(fitted).copy()).float()[None, None] / 255
         if not bool(values.any()):
-            raise BadInput(
-                f"the mask {mask.name} is black all over.", "White is where the control acts."
-            )
+            raise BadInput(f"the mask {mask.name} is black all over.", "White is where it acts.")
         region = values if region is None else region * values
     if region is None:
         return None
@@ -113,7 +111,7 @@ def load_branch(folder: Path, model: DiffusionModel) -> LoadedBranch:
         BadFile: it is not a branch.
         Damaged: one of its files is damaged.
     """
-    branch = open_branch(folder, model)
+    branch = open_branch(folder, model).to(model.dtype)
     return LoadedBranch(branch, branch_fingerprint(folder))
 
 
@@ -211,9 +209,11 @@ def open_controls(
         digest = hashlib.sha256(one.branch.fingerprint.encode() + content).hexdigest()
         targets.append(ControlTarget(control, condition, finished, digest, read))
         with torch.inference_mode():
-            hint = branch.read(to_values(finished[None]).to(model.device))
+            hint = branch.read(to_values(finished[None]).to(model.device, model.dtype))
         lowest, highest = levels_of(control.first, control.last, sigmas)
-        terms.append(Term(branch, hint, control.weight, lowest, highest, mask))
+        weight = 0.0 if control.is_zero else control.weight
+        blocks = _blocks_of(control, len(branch.joins))
+        terms.append(Term(branch, hint, weight, lowest, highest, mask, blocks))
     controls = Controls(
         tuple(terms),
         by_size=guess,
@@ -228,6 +228,18 @@ def open_controls(
 # 0.825 of the one below it, and where the control is more important, the half of the guidance that
 # is moved away from goes without it.
 _DECAY = 0.825
+
+
+def _blocks_of(control: ControlInput, count: int) -> tuple[float, ...]:
+    if control.blocks == "soft":
+        return tuple(_DECAY ** (count - 1 - number) for number in range(count))
+    if len(control.blocks) not in {0, count}:
+        raise BadInput(
+            f"the {control.kind} control has {len(control.blocks)} weights; its branch has {count} "
+            "connections.",
+            f"Give one weight, soft, or {count} from the outermost skip to the middle block.",
+        )
+    return control.blocks
 
 
 def levels_of(first: float, last: float, sigmas: Sequence[float]) -> tuple[float, float]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import BadInput
 from ..models.hub import BUILTIN, builtin_folder, require_condition
@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from ..data.image_inputs import ImageLike
 
 _LARGEST = 10.0  # weight
+# Weight of each connection of a branch, from the outermost skip to the middle block; "soft":
+# falling outwards, as the control modes have it for all controls.
+Blocks = tuple[float, ...] | Literal["soft"]
 _ENTRY = re.compile(
     r"(?P<kind>[a-z]+)(?P<finished>-map)?=(?P<file>.+?)"
-    r"(:(?P<weight>[-+0-9.eE]+|[-+]?[A-Za-z]+))?(@(?P<first>[0-9.]+)-(?P<last>[0-9.]+))?(#(?P<mask>.+))?"
+    r"(:(?P<weight>[-+0-9.eE]+(,[-+0-9.eE]+)*|[-+]?[A-Za-z]+))?(@(?P<first>[0-9.]+)-(?P<last>[0-9.]+))?(#(?P<mask>.+))?"
 )
 _HINT = (
-    "Write KIND=FILE or KIND-map=FILE, then as needed :WEIGHT, @FROM-TO (shares of the steps) and "
-    "#MASK, for example depth=photo.jpg:0.6@0-0.7#mask.png."
+    "Write KIND=FILE or KIND-map=FILE, then as needed :WEIGHT (a number, soft, or W1,W2,...), "
+    "@FROM-TO (shares of the steps) and #MASK, for example depth=photo.jpg:0.6@0-0.7#mask.png."
 )
 
 
@@ -39,6 +42,7 @@ class ControlSpec:
         first: fraction of the steps before which it is inactive.
         last: fraction after which it is inactive.
         masks: images that are white where it acts; none for everywhere.
+        blocks: weights of single connections; empty for none.
     """
 
     kind: str
@@ -48,6 +52,7 @@ class ControlSpec:
     first: float = 0.0
     last: float = 1.0
     masks: tuple[Path, ...] = ()
+    blocks: Blocks = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +77,7 @@ class ControlInput:
         last: share after which it does not.
         masks: images that are white where it acts; none: everywhere.
         estimator: model that reads the condition; None: what comes with the package.
+        blocks: weights of single connections, by which `weight` is multiplied; empty for none.
     """
 
     kind: str
@@ -82,10 +88,17 @@ class ControlInput:
     last: float = 1.0
     masks: tuple[NamedImage, ...] = ()
     estimator: str | None = None
+    blocks: Blocks = ()
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether it changes nothing."""
+        return self.weight == 0 or (bool(self.blocks) and not any(self.blocks))
 
     def __post_init__(self) -> None:
         """Refuse an invalid weight or interval."""
-        require_weight(f"the {self.kind} control", self.weight)
+        for weight in (self.weight, *(self.blocks if self.blocks != "soft" else ())):
+            require_weight(f"the {self.kind} control", weight)
         if not 0 <= self.first < self.last <= 1:
             raise BadInput(
                 f"the {self.kind} control acts from {self.first:g} to {self.last:g}.",
@@ -119,7 +132,9 @@ def read_control(spec: ControlSpec, estimator: str | None = None) -> ControlInpu
     source = read_named(spec.file, depth=spec.finished and spec.kind == "depth")
     masks = [read_named(path) for path in spec.masks]
     numbers = (spec.weight, spec.first, spec.last)
-    return ControlInput(spec.kind, source, spec.finished, *numbers, tuple(masks), estimator)
+    return ControlInput(
+        spec.kind, source, spec.finished, *numbers, tuple(masks), estimator, spec.blocks
+    )
 
 
 def read_named(given: "ImageLike", *, depth: bool = False) -> NamedImage:
@@ -144,18 +159,35 @@ def parse_control(entry: str) -> ControlSpec:
     if match is None:
         raise BadInput(f"--control {entry!r} cannot be read.", _HINT)
     require_condition(match["kind"])
+    text = match["weight"] or "1"
     try:
-        weight = float(match["weight"] or 1)
+        weights = [1.0] if text == "soft" else [float(part) for part in text.split(",")]
         first, last = float(match["first"] or 0), float(match["last"] or 1)
     except ValueError:
         raise BadInput(f"--control {entry!r} has a number that is none.", _HINT) from None
-    require_weight(f"--control {entry!r}", weight)
+    for weight in weights:
+        require_weight(f"--control {entry!r}", weight)
     if not 0 <= first < last <= 1:
         raise BadInput(f"--control {entry!r} acts from {first:g} to {last:g}.", _HINT)
     masks = _masks(match["mask"])
-    return ControlSpec(
-        match["kind"], Path(match["file"]), bool(match["finished"]), weight, first, last, masks
-    )
+    weight, blocks = blocks_of(text if text == "soft" else weights)
+    kind, file, finished = match["kind"], Path(match["file"]), bool(match["finished"])
+    return ControlSpec(kind, file, finished, weight, first, last, masks, blocks)
+
+
+def blocks_of(weight: float | Sequence[float] | str) -> tuple[float, Blocks]:
+    """Split a weight, one for each connection, or `soft`, into a factor and those of connections.
+
+    Raises:
+        BadInput: another word.
+    """
+    if isinstance(weight, str):
+        if weight != "soft":
+            raise BadInput(f"a control's weight is {weight!r}.", "Give a number, several, or soft.")
+        return 1.0, "soft"
+    if isinstance(weight, int | float):
+        return float(weight), ()
+    return (float(weight[0]), ()) if len(weight) == 1 else (1.0, tuple(map(float, weight)))
 
 
 def _masks(text: str | None) -> tuple[Path, ...]:

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from ..errors import BadInput, Failure
 from ..types import Denoiser
-from .noise_schedule import Clamp, Sigma
+from .noise_schedule import Clamp, Noise, Sigma
 
 Batch = Float[Tensor, "b c h w"]
 DenoiserWrapper = Callable[[Denoiser], Denoiser]
@@ -39,11 +39,28 @@ class Guidance:
         weight: 1 uses the prompt alone, above 1 exaggerates it, 0 ignores it.
         lowest: noise level below which it is inactive.
         highest: noise level above which it is inactive.
+        rescale: how far the standard deviation of what the network predicts is set back to that
+            without guidance, 0 to 1 (Lin et al., "Common Diffusion Noise Schedules and Sample
+            Steps are Flawed", 2023).
     """
 
     weight: float
     lowest: float = 0.0
     highest: float = inf
+    rescale: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """A worse denoiser, which a better one is moved away from.
+
+    Attributes:
+        worse: the same model with perturbed attention, or a weaker model.
+        scale: weight of the difference; at 0 it is not evaluated.
+    """
+
+    worse: Denoiser
+    scale: float
 
 
 def compose(
@@ -52,6 +69,8 @@ def compose(
     guidance: Guidance | None = None,
     clamp: Clamp | None = None,
     gradient: DenoiserWrapper | None = None,
+    contrasts: Sequence[Contrast] = (),
+    noise: Noise | None = None,
 ) -> Denoiser:
     """Wrap a model for sampling: classifier-free guidance, then gradients, then clamping.
 
@@ -63,49 +82,83 @@ def compose(
         guidance: None for none.
         clamp: None for none.
         gradient: gradient guidance, such as `GradientGuide.apply`; None for none.
+        contrasts: worse denoisers, see `classifier_free`.
+        noise: see `classifier_free`.
     """
     denoise = conditional
-    if both is not None and guidance is not None:
-        denoise = classifier_free(conditional, both, guidance)
+    if guidance is not None:
+        denoise = classifier_free(conditional, both, guidance, contrasts, noise)
     if gradient is not None:
         denoise = gradient(denoise)
     return denoise if clamp is None else clamped(denoise, clamp)
 
 
-def classifier_free(conditional: Denoiser, both: Denoiser, guidance: Guidance) -> Denoiser:
-    """Apply classifier-free guidance within an interval of noise levels.
+def classifier_free(
+    conditional: Denoiser,
+    both: Denoiser | None,
+    guidance: Guidance,
+    contrasts: Sequence[Contrast] = (),
+    noise: Noise | None = None,
+) -> Denoiser:
+    """Apply classifier-free guidance, and contrasts, within an interval of noise levels.
 
     Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022. Outside the interval (Kynkäänniemi
     et al., "Applying Guidance in a Limited Interval Improves Sample and Distribution Quality in
-    Diffusion Models", 2024) the second evaluation is skipped. With a weight of 1, `conditional`
-    itself is returned.
+    Diffusion Models", 2024) the other evaluations are skipped. A contrast adds `scale * (c -
+    worse)`, where `c` is the prediction with the prompt: perturbed-attention guidance (Ahn et al.,
+    "Self-Rectifying Diffusion Sampling with Perturbed-Attention Guidance", 2024) and autoguidance
+    (Karras et al., "Guiding a Diffusion Model with a Bad Version of Itself", 2024, whose `w` is `1
+    + scale`). With a weight of 1 and contrasts of scale 0, `conditional` itself is returned.
 
     Args:
         conditional: the model with its prompt, for `b` rows.
         both: the model for `2 b` rows, the first half with the prompt, the second half with an
-            empty or a negative prompt.
-        guidance: weight and interval.
+            empty or a negative prompt; None for none.
+        guidance: weight, interval and rescaling.
+        contrasts: worse denoisers.
+        noise: of the model, whose predicted quantity is rescaled; needed for rescaling only.
     """
-    if guidance.weight == 1:
+    prompted = None if guidance.weight == 1 else both
+    acting = [contrast for contrast in contrasts if contrast.scale != 0]
+    if prompted is None and not acting:
         return conditional
 
     def denoise(x: Batch, sigma: Sigma) -> Batch:
         lowest, highest = guidance.lowest, guidance.highest
-        excess: float | Tensor = guidance.weight - 1
+        share: float | Tensor = 1.0  # of each row
         levels = sigma
         if isinstance(sigma, Tensor):
             inside = (lowest <= sigma) & (sigma <= highest)
-            excess = torch.where(inside, excess, 0.0).to(x).view(-1, 1, 1, 1)
+            share = inside.to(x).view(-1, 1, 1, 1)
             acts, levels = bool(inside.any()), torch.cat([sigma, sigma])
         else:
             acts = lowest <= sigma <= highest
         if not acts:
             return conditional(x, sigma)
-        with_prompt, without = both(torch.cat([x, x]), levels).chunk(2)
-        # Not u + w (c - u), which for w = 1 does not equal c in floating point.
-        return with_prompt + excess * (with_prompt - without)
+        if prompted is None:
+            found = with_prompt = conditional(x, sigma)
+        else:
+            with_prompt, without = prompted(torch.cat([x, x]), levels).chunk(2)
+            # Not u + w (c - u), which for w = 1 does not equal c in floating point.
+            found = with_prompt + share * (guidance.weight - 1) * (with_prompt - without)
+        for contrast in acting:
+            found = found + share * contrast.scale * (with_prompt - contrast.worse(x, sigma))
+        if guidance.rescale == 0 or noise is None:
+            return found
+        rescaled = _rescaled(noise, x, found, with_prompt, sigma, guidance.rescale)
+        return torch.where(torch.as_tensor(share, device=x.device) > 0, rescaled, found)
 
     return denoise
+
+
+def _rescaled(
+    noise: Noise, x: Batch, guided: Batch, plain: Batch, sigma: Sigma, amount: float
+) -> Batch:
+    """Bring the deviation of the network's guided output nearer to that of the plain one."""
+    level = sigma.view(-1, 1, 1, 1) if isinstance(sigma, Tensor) else sigma
+    output, reference = (noise.output_of(x, x0, level) for x0 in (guided, plain))
+    ratio = reference.std(dim=(1, 2, 3), keepdim=True) / output.std(dim=(1, 2, 3), keepdim=True)
+    return noise.x0_of(x, output * (1 + amount * (ratio - 1)), level)
 
 
 def clamped(denoise: Denoiser, clamp: Clamp) -> Denoiser:

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..errors import BadInput
 from ..types import Denoiser
 from .noise_schedule import Noise, Sigma
+from .prompts import TextStates
 
 Batch = Float[Tensor, "b c h w"]
 Mask = Bool[Tensor, "1 1 h w"]
@@ -84,6 +85,41 @@ def inpainted(
         return torch.where(mask, denoise(shown, sigma), clean)
 
     return denoise_inpainted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Regions:
+    """Prompts for parts of an image.
+
+    Attributes:
+        texts: one row for each prompt.
+        shares: share of each prompt in each latent; they add up to 1.
+    """
+
+    texts: TextStates
+    shares: Float[Tensor, "n 1 h w"]
+
+    def wrap(self, network: Denoiser, away: bool) -> Denoiser:
+        """Blend the predictions of a network that is bound to these prompts.
+
+        Args:
+            network: predicts for all prompts in one batch.
+            away: whether a negative or empty prompt follows them; its rows are returned, too, as
+                `guidance.classifier_free` expects, whose `x` then holds each row twice.
+        """
+        count = len(self.texts) + away
+
+        def denoise_regions(x: Batch, sigma: Sigma) -> Batch:
+            if away:
+                x = x[: len(x) // 2]
+            if isinstance(sigma, Tensor):
+                sigma = sigma[: len(x)].repeat(count)
+            parts = network(x.repeat(count, 1, 1, 1), sigma).chunk(count)
+            pairs = zip(parts, self.shares, strict=False)
+            mixed = torch.stack([part * share for part, share in pairs]).sum(dim=0)
+            return torch.cat([mixed, parts[-1]]) if away else mixed
+
+        return denoise_regions
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -172,9 +172,8 @@ class Noise:
             BadInput: it does not support that many.
         """
         made = make_scheduler(self.name, self.options)
-        asked: dict[str, Any] = {"mu": self.shift} if self.flows else {}
-        if self.even:
-            asked["sigmas"] = np.linspace(1.0, 1 / steps, steps)
+        spaced = np.linspace(1.0, 1 / steps, steps) if self.even else None
+        asked = {"mu": self.shift, "sigmas": spaced} if self.flows else {}
         try:
             with _quiet():
                 made.set_timesteps(steps, **asked)
@@ -194,14 +193,17 @@ class Noise:
         return math.exp(np.interp(time, np.arange(len(self.sigmas)), np.log(self.sigmas)))
 
     def output_of(
-        self, x: Float[Tensor, "b c h w"], x0: Float[Tensor, "b c h w"], sigma: float
+        self,
+        x: Float[Tensor, "b c h w"],
+        x0: Float[Tensor, "b c h w"],
+        sigma: float | Float[Tensor, "b 1 1 1"],
     ) -> Float[Tensor, "b c h w"]:
         """Return the network output that means this clean image, the inverse of `x0_of`."""
         match self.prediction:
             case "epsilon" | "flow":
                 return (x - x0) / sigma
             case "v_prediction":
-                return (x / (1 + sigma**2) - x0) * (math.sqrt(1 + sigma**2) / sigma)
+                return (x / (1 + sigma**2) - x0) * ((1 + sigma**2) ** 0.5 / sigma)
             case "sample":
                 return x0
 
@@ -369,7 +371,7 @@ def _clamp(options: Mapping[str, Any]) -> Clamp | None:
     return None
 
 
-Schedule = Literal["karras", "model"]
+Schedule = Literal["karras", "model", "trailing"]
 _RHO = 7.0  # as in the paper
 
 
@@ -380,7 +382,8 @@ def noise_levels(noise: Noise, steps: int, schedule: Schedule, sampler: str = ""
         noise: of the model.
         steps: at least 1.
         schedule: `karras` covers the model's whole range down to 0; `model` uses the timesteps of
-            the model's own configuration, as flow matching always does.
+            the model's own configuration, as flow matching always does; `trailing` spaces timesteps
+            evenly from the last one, as few-step models expect it ("SGM uniform").
         sampler: with `model`, the levels are those of the model's own scheduler, whatever the
             schedule.
 
@@ -393,6 +396,9 @@ def noise_levels(noise: Noise, steps: int, schedule: Schedule, sampler: str = ""
         return own_levels(noise, steps)
     if schedule == "karras":
         return karras(float(noise.sigmas[0]), float(noise.sigmas[-1]), steps)
+    if schedule == "trailing":
+        plain = replace(noise, spacing="trailing", usable=len(noise.sigmas))
+        return [*noise.sigmas[own_times(plain, steps)].tolist(), 0.0]
     if noise.name in EXPLODING or any(noise.options.get(key) for key in _OTHER_SPACINGS):
         found = noise.scheduler(steps).sigmas.unique_consecutive().double().tolist()
         if len(found) != steps + 1 or any(after >= level for level, after in pairwise(found)):

@@ -6,7 +6,7 @@ from ..errors import BadInput, UnknownName
 
 SAMPLERS = (
     *("ddpm", "ddim", "euler", "heun", "dpmpp_2m", "euler_ancestral", "unipc"),
-    *("dpmpp_2m_sde", "lcm", "tcd", "model"),
+    *("dpmpp_2m_sde", "dpmpp_sde", "lcm", "tcd", "model"),
 )
 _WITH_ETA = ("ddim", "tcd", "model")
 

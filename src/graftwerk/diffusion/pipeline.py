@@ -3,12 +3,13 @@
 The networks of a pipeline are built from their configurations and safetensors files.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -27,13 +28,13 @@ from .checkpoint import (
     weight_files,
 )
 from .flow import read_flow, shifted
-from .latents import LatentSpace
 from .noise_schedule import Noise, read_noise
 from .prompts import TextReader, TextStates, make_reader
 from .single_file import read_parts
 from .transformer import FLUX, KNOWN, SD3
 from .unet import NetworkDenoiser, keep_prompts
 
+Precision = Literal["float32", "bfloat16", "float16"]
 # Decoders of 2022 were saved before these layers got their current names.
 _FORMER_NAMES = {
     "query": "to_q",
@@ -45,14 +46,17 @@ _FORMER_NAMES = {
 _UNET_REFUSED = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
 
 
-def load_part(folder: Path, weights: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """Load a network of a pipeline, or a ControlNet, in float32 and evaluation mode, on the CPU.
+def load_part(
+    folder: Path, weights: Mapping[str, Tensor] | None = None, dtype: torch.dtype = torch.float32
+) -> nn.Module:
+    """Load a network of a pipeline, or a ControlNet, in evaluation mode, on the CPU.
 
     Its class is looked up in a table by the name in its configuration.
 
     Args:
         folder: of the part.
         weights: to use instead of those in the folder; None for the folder's own.
+        dtype: of its weights and arithmetic.
 
     Raises:
         BadFile: the class is unknown, or the weights do not fit the configuration.
@@ -60,7 +64,7 @@ def load_part(folder: Path, weights: Mapping[str, Tensor] | None = None) -> nn.M
     """
     config = read_config(folder)
     network_class = _network_class(folder, config)
-    state = _read_weights(folder) if weights is None else dict(weights)
+    state = _read_weights(folder, dtype) if weights is None else dict(weights)
     try:
         with _quiet(), torch.device("meta"):  # no memory until the weights are known to fit
             network: nn.Module = network_class.from_config(config)
@@ -68,6 +72,8 @@ def load_part(folder: Path, weights: Mapping[str, Tensor] | None = None) -> nn.M
         state = {_present_name(key, requested): value for key, value in state.items()}
         network.load_state_dict(state, assign=True)
         _fill_tables(network, network_class, config)
+        with _quiet():
+            network.to(dtype)  # tables that are not saved too
     except (RuntimeError, ValueError, TypeError, KeyError, ArithmeticError) as error:
         raise BadFile(
             f"the weights in {folder} do not fit its config.json: {error}",
@@ -106,12 +112,12 @@ def _fill_tables(network: nn.Module, network_class: Any, config: Mapping[str, An
             network.get_submodule(parent).register_buffer(own, tables[name], persistent=False)
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
+def _read_weights(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     state: dict[str, Tensor] = {}
     for file in weight_files(folder):
-        state |= {key: value.float() for key, value in load_file(file).items()}
+        state |= {key: value.to(dtype) for key, value in load_file(file).items()}
     return state
 
 
@@ -160,6 +166,73 @@ def check_unet(network: Any, folder: Path) -> None:
 
 
 @dataclass(frozen=True)
+class LatentSpace:
+    """An autoencoder and the scale of its latents; without one, pixels from -1 to 1.
+
+    Attributes:
+        network: an `AutoencoderKL` of diffusers, or None.
+    """
+
+    network: Any
+
+    @property
+    def factor(self) -> int:
+        """Pixels per value along a side."""
+        if self.network is None:
+            return 1
+        return int(2 ** (len(self.network.config.block_out_channels) - 1))
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash of everything that determines the latents; `pixels` without an autoencoder."""
+        if self.network is None:
+            return "pixels"
+        digest = hashlib.sha256(repr(self.network.config.scaling_factor).encode())
+        if shift := self.network.config.get("shift_factor"):
+            digest.update(repr(shift).encode())
+        for name, weight in sorted(self.network.state_dict().items()):
+            if is_encoder(name):
+                digest.update(f"{name}\0".encode() + weight.half().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def encode(self, images: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
+        """Encode images with values from 0 to 1; latents are the mode of their distribution."""
+        values = images * 2 - 1
+        if self.network is None:
+            return values
+        latents: Tensor = self.network.encode(values.to(self.network.dtype)).latent_dist.mode()
+        latents = latents.float()
+        scale, mean, std = self._scale(latents)
+        return (latents - mean) / std * scale
+
+    def decode(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
+        """Decode generated values to images with values from 0 to 1."""
+        values = latents
+        if self.network is not None:
+            scale, mean, std = self._scale(latents)
+            values = (latents * std / scale + mean).to(self.network.dtype)
+            values = self.network.decode(values, return_dict=False)[0].float()
+        images: Tensor = (values / 2 + 0.5).clamp(0, 1)
+        return images
+
+    def _scale(self, like: Tensor) -> tuple[float, Tensor | float, Tensor | float]:
+        config = self.network.config
+        scale = float(config.scaling_factor)
+        if config.latents_mean is None or config.latents_std is None:
+            return scale, float(config.get("shift_factor") or 0.0), 1.0
+        mean, std = (
+            torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
+            for values in (config.latents_mean, config.latents_std)
+        )
+        return scale, mean, std
+
+
+def is_encoder(name: str) -> bool:
+    """Whether a weight of this name affects an autoencoder's latents."""
+    return name.startswith(("encoder.", "quant_conv."))
+
+
+@dataclass(frozen=True)
 class DiffusionModel:
     """A frozen diffusion model.
 
@@ -192,6 +265,12 @@ class DiffusionModel:
     decoder: Any
     keeps_prompts: bool
     trunk: str = "unet"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Data type of the U-Net's weights and arithmetic."""
+        found: torch.dtype = next(self.unet.parameters()).dtype
+        return found
 
     @property
     def networks(self) -> dict[str, Any]:
@@ -287,9 +366,12 @@ class DiffusionModel:
 
 
 def load_diffusion(
-    name: str, device: str = "auto", folder: PipelineFolder | None = None
+    name: str,
+    device: str = "auto",
+    folder: PipelineFolder | None = None,
+    precision: Precision = "float32",
 ) -> DiffusionModel:
-    """Load a diffusion model in float32.
+    """Load a diffusion model.
 
     Args:
         name: `builtin/blocks`, a local folder in the layout of diffusers, a single safetensors
@@ -297,30 +379,40 @@ def load_diffusion(
             downloaded only inside `hub.named_by_user`.
         device: `auto`, `cpu`, `cuda` or `mps`.
         folder: of that name, if it is already open.
+        precision: of its weights and arithmetic; samplers always compute in float32.
 
     Raises:
-        BadInput: the name, folder or device cannot be used.
+        BadInput: the name, folder or device cannot be used, or the device lacks this precision.
         Damaged: a weight file is truncated.
     """
     with loading(name):
-        return _load(name, device, folder or open_pipeline(locate_pipeline(name)))
+        return _load(name, device, folder or open_pipeline(locate_pipeline(name)), precision)
 
 
-def _load(name: str, device: str, folder: PipelineFolder) -> DiffusionModel:
+def _load(name: str, device: str, folder: PipelineFolder, precision: Precision) -> DiffusionModel:
     location = choose_device(device)
+    if location == "cpu" and precision == "float16":
+        raise BadInput(
+            "float16 on a CPU: its convolutions take a hundred times as long as those of float32.",
+            "Pass bfloat16, which halves the memory too, or a GPU: --device cuda.",
+        )
+    dtype: torch.dtype = getattr(torch, precision)
     layout = folder.layout
     read = read_flow if layout.flows else read_noise
     noise = read(folder.scheduler, folder.scheduler_file, str(folder.index["_class_name"]))
     parts: Mapping[str, Any] = {}
     if folder.file is not None:
         parts = read_parts(folder.file, folder.path, layout.encoders)
-    unet: Any = load_part(folder.path / layout.trunk, parts.get(layout.trunk)).to(location)
+    trunk = folder.path / layout.trunk
+    unet: Any = load_part(trunk, parts.get(layout.trunk), dtype).to(location)
     if layout.trunk == "unet":
-        check_unet(unet, folder.path / layout.trunk)
+        check_unet(unet, trunk)
     decoder: Any = None
     if layout.latent:
-        decoder = load_part(folder.path / "vae", parts.get("vae")).to(location)
+        decoder = load_part(folder.path / "vae", parts.get("vae"), dtype).to(location)
     reader = make_reader(folder, location, parts or None)
+    for encoder in [] if reader is None else reader.encoders.values():
+        encoder.to(dtype)
     factor = LatentSpace(decoder).factor
     patch = layout.patch(unet.config)
     # A U-Net on pixels downsamples them itself and does not handle odd sides.

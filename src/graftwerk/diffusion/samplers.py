@@ -129,6 +129,40 @@ def sample_dpmpp_2m(
     return x
 
 
+def sample_dpmpp_sde(
+    denoise: Denoiser,
+    x: Batch,
+    sigmas: Sequence[float],
+    *,
+    generators: Generators,
+    watch: Watch | None = None,
+) -> Batch:
+    """Sample with DPM-Solver++ (SDE) of k-diffusion: second order, two evaluations per step.
+
+    Both halves of a step are ancestral, and their noise is that of one Brownian path in sigma:
+    given the path, this equals `DPMSolverSDEScheduler` of diffusers, without its `torchsde`. A
+    step that ends at 0 is Euler's. The arguments are those of `sample_ddpm`.
+    """
+    for number, (sigma, after) in enumerate(pairwise(sigmas), 1):
+        ahead = denoised = denoise(x, sigma)
+        if after > 0:
+            middle = math.sqrt(sigma * after)
+            share = (sigma - middle) / (sigma - after)
+            first = draw(generators, x)
+            noise = math.sqrt(share) * first + math.sqrt(1 - share) * draw(generators, x)
+            halfway = denoise(_ancestral(x, denoised, sigma, middle, first), middle)
+            ahead = _ancestral(x, halfway, sigma, after, noise)
+        x = ahead
+        if watch is not None:
+            watch(Step(number, sigma, x, denoised))
+    return x
+
+
+def _ancestral(x: Batch, denoised: Batch, sigma: float, after: float, noise: Batch) -> Batch:
+    share = (after / sigma) ** 2
+    return (1 - share) * denoised + share * x + after * math.sqrt(1 - share) * noise
+
+
 def sample_ddim(
     denoise: Denoiser,
     x: Batch,
@@ -315,6 +349,7 @@ def find_sampler(
         return partial(sample_tcd, generators=generators, eta=eta, retained=below)
     drawing = {
         "ddpm": sample_ddpm,
+        "dpmpp_sde": sample_dpmpp_sde,
         "lcm": sample_lcm,
         "euler_ancestral": schedulers.sample_euler_ancestral,
         "dpmpp_2m_sde": schedulers.sample_dpmpp_2m_sde,

@@ -17,8 +17,8 @@ from ..errors import Failure
 from ..metrics.plots import image_sheet
 from ..types import Denoiser
 from .flow import guided_flow
-from .guidance import DenoiserWrapper, Guidance, compose
-from .img2img import StartImage
+from .guidance import Contrast, DenoiserWrapper, Guidance, compose
+from .img2img import Regions, StartImage
 from .noise_schedule import final
 from .pipeline import DiffusionModel
 from .prompts import TextStates, join
@@ -65,6 +65,10 @@ class Plan:
         pull: gradient guidance; None for none.
         start: the image that sampling starts from; None for noise.
         steps: of the whole schedule, if the sampler is the model's own.
+        perturbation: scale of perturbed-attention guidance.
+        perturbed: parts of the names of the layers that it perturbs.
+        contrasts: weaker models.
+        regions: prompts for parts of the image, instead of `texts`; None for one prompt.
     """
 
     texts: TextStates | None
@@ -79,6 +83,10 @@ class Plan:
     pull: DenoiserWrapper | None = None
     start: StartImage | None = None
     steps: int = 0
+    perturbation: float = 0.0
+    perturbed: Sequence[str] = ("mid",)
+    contrasts: tuple[Contrast, ...] = ()
+    regions: Regions | None = None
 
 
 def image_seed(seed: int, number: int) -> int:
@@ -127,10 +135,21 @@ def _unit_noise(
 
 def build_denoiser(model: DiffusionModel, plan: Plan, rows: int) -> Denoiser:
     """Return the model as `denoise(x, sigma)` for `rows` images, with guidance and control."""
-    conditional = model.denoiser(plan.texts)
-    both = None
-    if plan.texts is not None and plan.away is not None:
-        both = model.denoiser(join(plan.texts, plan.away))
+    regions, texts, contrasts = plan.regions, plan.texts, list(plan.contrasts)
+    if regions is not None:
+        texts, rows = regions.texts, rows * len(regions.texts)
+    conditional, both = model.denoiser(texts), None
+    if texts is not None and plan.away is not None:
+        both = model.denoiser(join(texts, plan.away))
+
+    def placed(network: NetworkDenoiser, away: bool = False) -> Denoiser:
+        return network if regions is None else regions.wrap(network, away)
+
+    if plan.perturbation != 0:
+        worse = conditional.perturb(plan.perturbed)
+        if plan.control is not None:  # with a cache of its own for the branch's output
+            worse = plan.control.start(rows).apply(worse)
+        contrasts.append(Contrast(placed(worse), plan.perturbation))
     if plan.control is not None:
         control = plan.control.start(rows)
         conditional = control.apply(conditional)
@@ -140,7 +159,10 @@ def build_denoiser(model: DiffusionModel, plan: Plan, rows: int) -> Denoiser:
     pull = plan.pull
     if pull is not None and model.noise.flows:
         pull = partial(guided_flow, pull)
-    return compose(conditional, both, plan.guidance, clamp, pull)
+    prompted = None if both is None else placed(both, away=True)
+    return compose(
+        placed(conditional), prompted, plan.guidance, clamp, pull, contrasts, model.noise
+    )
 
 
 def sample_batch(

@@ -4,7 +4,7 @@ Between the two, a ControlNet branch adds to the skip connections and to the out
 block. The keys and values of a prompt are computed once and cached for all steps.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,7 +13,7 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..errors import BadInput
+from ..errors import BadInput, UnknownName
 from .noise_schedule import Noise, Sigma
 from .prompts import TextStates
 from .transformer import inputs_of, is_transformer, run_transformer
@@ -40,6 +40,7 @@ class PromptAttention:
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
         prompt_keys: PromptKeys | None = None,
+        perturbed: Collection[nn.Module] = (),
     ) -> Float[Tensor, "b places d"]:
         """Compute attention; the parameters are named as in diffusers.
 
@@ -51,7 +52,11 @@ class PromptAttention:
             temb: passed on.
             prompt_keys: cache of keys and values, valid for one prompt, one batch and the current
                 weights. Not used while gradients are recorded.
+            perturbed: layers in which each location attends to itself alone.
         """
+        if attn in perturbed:
+            alone: Tensor = attn.to_out[0](attn.to_v(hidden_states))
+            return alone
         # In training, the weights of keys and values may change.
         if encoder_hidden_states is None or prompt_keys is None or torch.is_grad_enabled():
             found: Tensor = self._plain(
@@ -336,6 +341,7 @@ class NetworkDenoiser:
         factor: int = 1,
         keeps_prompts: bool = False,
         control: Control | None = None,
+        perturbed: Collection[nn.Module] = (),
     ) -> None:
         """Bind a U-Net to prompts.
 
@@ -346,17 +352,43 @@ class NetworkDenoiser:
             factor: pixels per value of `x` along a side.
             keeps_prompts: result of `keep_prompts` for the U-Net.
             control: None for the U-Net alone.
+            perturbed: layers of self-attention that see each location alone, see `perturb`.
         """
         self._network = network
+        self._dtype = getattr(network, "dtype", None)  # a user's own network may have none
         self._noise = noise
         self._texts = texts
         self._factor = factor
         self._keeps_prompts = keeps_prompts
         self._control = control
+        self._perturbed = perturbed
         self._rows: dict[torch.Size, dict[str, Any]] = {}
 
     def controlled(self, control: Control) -> "NetworkDenoiser":
         """Return a denoiser with the same network and prompts, and this control."""
+        return self._like(control, self._perturbed)
+
+    def perturb(self, layers: Sequence[str]) -> "NetworkDenoiser":
+        """Return a denoiser whose self-attention is the identity in some layers.
+
+        Each location then attends to itself alone, as in perturbed-attention guidance.
+
+        Args:
+            layers: parts of their names, for example `mid` or `up_blocks.1`.
+
+        Raises:
+            BadInput: there is no such layer, or the U-Net's attention is of another kind.
+        """
+        names = {n: m for n, m in self._network.named_modules() if n.endswith(".attn1")}
+        if not self._keeps_prompts or not names:
+            raise BadInput("the attention of this network cannot be perturbed.", "Leave --pag out.")
+        for layer in layers:
+            if not any(layer in name for name in names):
+                raise UnknownName("layer of self-attention", layer, list(names))
+        chosen = {m for name, m in names.items() if any(layer in name for layer in layers)}
+        return self._like(self._control, frozenset(chosen))
+
+    def _like(self, control: Control | None, perturbed: Collection[nn.Module]) -> "NetworkDenoiser":
         return NetworkDenoiser(
             self._network,
             self._noise,
@@ -364,18 +396,20 @@ class NetworkDenoiser:
             factor=self._factor,
             keeps_prompts=self._keeps_prompts,
             control=control,
+            perturbed=perturbed,
         )
 
     def __call__(self, x: Float[Tensor, "b c h w"], sigma: Sigma) -> Float[Tensor, "b c h w"]:
         """Predict the clean image behind `x` at noise level `sigma`."""
         level = sigma.view(-1, 1, 1, 1) if isinstance(sigma, Tensor) else sigma
         times = self._noise.times_of(sigma, x).expand(len(x))
-        scaled, inputs = self._noise.scaled(x, level), self._inputs(x)
+        scaled, inputs = self._noise.scaled(x, level).to(self._dtype), self._inputs(x)
         residuals = None
         if self._control is not None:
             residuals = self._control(scaled, times, sigma, inputs)
         output = run_with(self._network, scaled, times, inputs, residuals)
-        return self._noise.x0_of(x, output[:, : x.shape[1]], level)  # the other channels: variance
+        output = output[:, : x.shape[1]].to(x)  # the other channels: variance
+        return self._noise.x0_of(x, output, level)
 
     def _inputs(self, x: Float[Tensor, "b c h w"]) -> dict[str, Any]:
         """Return the prompt inputs of the U-Net, cached for batches of this shape."""
@@ -385,5 +419,7 @@ class NetworkDenoiser:
             found = prompt_inputs(self._network, self._texts, x, self._factor)
             if self._keeps_prompts:
                 found["cross_attention_kwargs"] = {"prompt_keys": {}}
+            if self._perturbed:
+                found["cross_attention_kwargs"]["perturbed"] = self._perturbed
             self._rows[x.shape] = found
         return self._rows[x.shape]

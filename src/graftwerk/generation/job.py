@@ -28,8 +28,8 @@ from .authenticity import draws_blocks
 from .guidance_report import GradientTraces, explain_overflow, verdicts_on
 from .provenance import Environment, stem
 from .results import ControlReport, Generation, ImageReport, ImageVerdict, SelfTest
-from .spec import Options
-from .start import OpenStart, open_start
+from .spec import Options, parse_region
+from .start import OpenStart, open_regions, open_start
 from .steered import SteeredModel
 
 
@@ -75,6 +75,7 @@ class Job:
         traces: what the guides did.
         controls: conditions that the images should follow.
         start: the image to start from; None for noise.
+        regions: fingerprints of the masks of regions.
         given: the prompt, if that of the request is its reading; see `in_captions`.
     """
 
@@ -88,6 +89,7 @@ class Job:
     traces: GradientTraces
     controls: OpenControls
     start: OpenStart | None = None
+    regions: tuple[str, ...] = ()
     given: str = ""
 
     @property
@@ -104,6 +106,7 @@ class Job:
     def stem(self) -> str:
         """Prefix of the file names."""
         prints = [*self.loras, *self.prints, *self.controls.fingerprints, *self.inits]
+        prints += [*self.weaker, *self.regions]
         return stem(self.request, " ".join([self.model.fingerprint, *prints]))
 
     @property
@@ -115,6 +118,11 @@ class Job:
     def prints(self) -> tuple[str, ...]:
         """Fingerprints of the guides."""
         return tuple(guide.fingerprint for guide in self.steered.guides)
+
+    @property
+    def weaker(self) -> tuple[str, ...]:
+        """Fingerprints of weaker models."""
+        return tuple(weaker.model.fingerprint for weaker in self.steered.weaker)
 
     @property
     def inits(self) -> tuple[str, ...]:
@@ -216,17 +224,33 @@ def in_captions(options: Options, steered: SteeredModel, monitor: Monitor) -> Op
     """
     if not draws_blocks(steered.frozen) or any(lora.scale for lora in steered.loras):
         return options
-    read = {}
-    for field in ("prompt", "negative"):
-        text = getattr(options.request, field)
-        reading = as_caption(text)
-        if reading is not None and reading.caption != text:
-            read[field] = reading.caption
-            unread = ", ".join(reading.unread)
-            monitor.note(
-                f"read as: {reading.caption}" + (f"; not understood: {unread}" if unread else "")
-            )
-    return replace(options, request=options.request.model_copy(update=read))
+    request = options.request
+    read: dict[str, object] = {
+        field: _caption(getattr(request, field), monitor) for field in ("prompt", "negative")
+    }
+    regions = [replace(one, prompt=_caption(one.prompt, monitor)) for one in options.regions]
+    if request.region:
+        masks = [parse_region(entry)[1] for entry in request.region]
+        read["region"] = [f"{one.prompt}#{mask}" for one, mask in zip(regions, masks, strict=True)]
+    return replace(options, request=request.model_copy(update=read), regions=tuple(regions))
+
+
+def _caption(text: str, monitor: Monitor) -> str:
+    reading = as_caption(text)
+    if reading is None or reading.caption == text:
+        return text
+    unread = ", ".join(reading.unread)
+    monitor.note(f"read as: {reading.caption}" + (f"; not understood: {unread}" if unread else ""))
+    return reading.caption
+
+
+def _size_of(request: Generate, model: DiffusionModel, monitor: Monitor) -> tuple[int, int]:
+    """Return width and height of the images, and note if they are not the model's own."""
+    size = request.width or model.size[0], request.height or model.size[1]
+    if size != model.size:
+        own, asked = ("{} x {}".format(*one) for one in (model.size, size))
+        monitor.note(f"the model was made for {own} pixels; at {asked} it tends to repeat things")
+    return size
 
 
 def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
@@ -236,49 +260,41 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         BadInput: the number of steps, the size or a map cannot be used.
     """
     request, model = options.request, steered.frozen
-    width, height = request.width or model.size[0], request.height or model.size[1]
-    shape, noise = model.shape(width, height), model.noise_at(width, height)
-    if (width, height) != model.size:
-        own = "{} x {}".format(*model.size)
-        monitor.note(
-            f"the model was made for {own} pixels; at {width} x {height} it tends to repeat things"
-        )
-    texts = away = None
-    cut = ""
+    size = _size_of(request, model, monitor)
+    shape, noise = model.shape(*size), model.noise_at(*size)
+    texts, away, cut = None, None, ""
     reader = steered.model.reader
     if reader is not None:
-        texts, away, cut = _read_prompts(request, reader, bool(steered.controls), monitor)
-    guidance = Guidance(request.cfg, *options.cfg_interval)
-    if texts is not None and model.guides_itself:
+        texts, away, cut = _read_prompts(options, reader, bool(steered.controls), monitor)
+    guidance = Guidance(request.cfg, *options.cfg_interval, request.cfg_rescale)
+    if model.guides_itself and texts is not None:
         texts, guidance = replace(texts, scale=request.cfg), Guidance(1.0)
+    spread = open_regions(options.regions, texts, model, reader, size)
     sigmas = noise_levels(noise, request.steps, request.schedule, request.sampler)
-    guess = texts is not None and not request.prompt.strip() and not request.negative.strip()
+    said = request.prompt.strip() or request.negative.strip() or options.regions or texts is None
     note_unlike(options, steered, monitor)
     start, taken = None, sigmas
     if options.start is not None:
-        start = open_start(options.start, model, (width, height), monitor)
+        start = open_start(options.start, model, size, monitor)
         taken = last_steps(sigmas, options.start.strength, noise.flows)
         sigmas = taken if len(taken) > 1 else sigmas
     controls = open_controls(
-        steered.controls,
-        model,
-        sigmas,
-        (width, height),
-        guess=guess,
+        steered.controls, model, sigmas, size,
+        guess=not said,
         reuse=request.reuse,
         of_scenes=draws_blocks(model),
         mode=request.control_mode,
-    )
+    )  # fmt: skip
     for loaded in steered.guides:
         controls.notes.add(loaded.notes)
     controls.notes.report(monitor)
-    if guess and controls.controls is not None:
-        away = texts  # guidance then amplifies what the control adds
-    traces = GradientTraces()
-    guide = steered.guide(traces)
+    # guidance then amplifies what the control adds
+    away = texts if not said and controls.controls is not None else away
+    guide = steered.guide(traces := GradientTraces())
     plan = Plan(
-        texts=texts,
+        texts=spread.texts,
         away=away,
+        regions=spread.regions,
         guidance=guidance,
         sampler=request.sampler,
         eta=request.eta,
@@ -289,8 +305,13 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         control=controls.controls,
         start=None if start is None else start.latents,
         steps=request.steps,
+        perturbation=request.pag,
+        perturbed=request.pag_layers,
+        contrasts=tuple(one.contrast(request) for one in steered.weaker),
     )
-    return Job(request, steered, plan, width, height, cut, guide, traces, controls, start)
+    return Job(
+        request, steered, plan, *size, cut, guide, traces, controls, start, spread.fingerprints
+    )
 
 
 def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> None:
@@ -328,8 +349,9 @@ def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> No
 
 
 def _read_prompts(
-    request: Generate, reader: TextReader, controlled: bool, monitor: Monitor
+    options: Options, reader: TextReader, controlled: bool, monitor: Monitor
 ) -> tuple[TextStates, TextStates | None, str]:
+    request = options.request
     prompt = request.prompt.strip()
     texts = reader.read([prompt])
     cut = reader.cut_from(prompt)
@@ -337,7 +359,7 @@ def _read_prompts(
         monitor.note(f"the model does not read the last {len(cut.split()):,} words: {cut[:60]}")
     if request.negative.strip():
         return texts, reader.read([request.negative.strip()]), cut
-    if prompt:
+    if prompt or options.regions:
         return texts, reader.read_nothing(texts), cut
     if not controlled:
         monitor.note("no prompt: the model generates whatever it likes")

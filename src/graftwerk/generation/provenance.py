@@ -54,6 +54,8 @@ class Record(BaseModel):
         guides: fingerprints of the guides, in the order of the request's `guide`.
         controls: fingerprints of the controls, in the order of the request's `control`.
         inits: fingerprints of the image that sampling started from, and of its mask.
+        regions: fingerprints of masks, in the order of the request's `region`.
+        weaker: fingerprints of weaker models, in the order of the request's `autoguide`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,6 +69,8 @@ class Record(BaseModel):
     guides: tuple[str, ...] = ()
     controls: tuple[str, ...] = ()
     inits: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    weaker: tuple[str, ...] = ()
 
 
 def write_png(path: Path, image: "Image.Image", record: Record) -> None:
@@ -93,9 +97,12 @@ _WEBUI_SAMPLERS = {
     "euler_ancestral": "Euler a",
     "unipc": "UniPC",
     "dpmpp_2m_sde": "DPM++ 2M SDE",
+    "dpmpp_sde": "DPM++ SDE",
     "lcm": "LCM",
     "tcd": "TCD",
 }
+
+_WEBUI_SCHEDULES = {"karras": "Karras", "model": "Automatic", "trailing": "SGM Uniform"}
 
 
 def _as_webui(image: "Image.Image", record: Record) -> str:
@@ -107,7 +114,7 @@ def _as_webui(image: "Image.Image", record: Record) -> str:
     facts = {
         "Steps": request.steps,
         "Sampler": _WEBUI_SAMPLERS.get(request.sampler, request.sampler),
-        "Schedule type": "Karras" if request.schedule == "karras" else "Automatic",
+        "Schedule type": _WEBUI_SCHEDULES[request.schedule],
         "CFG scale": f"{request.cfg:g}",
         "Seed": request.seed,
         "Size": f"{image.width}x{image.height}",
@@ -195,6 +202,8 @@ def read_record(path: Path) -> Record:
         (record.guides, requested.guide),
         (record.controls, requested.control),
         (record.inits, started(requested)),
+        (record.regions, requested.region),
+        (record.weaker, requested.autoguide),
     ]
     fit = all(len(prints) == len(named) for prints, named in steers)
     once = len(set(record.together)) == len(record.together)

@@ -21,13 +21,13 @@ _STRENGTH = 0.8  # default of img2img, as in diffusers; inpainting takes all ste
 
 @dataclass(frozen=True, slots=True)
 class LoraSpec:
-    """One `--lora`: the folder of a LoRA, and its scale."""
+    """One `--lora` or `--autoguide`: the folder of a LoRA or a model, and its scale."""
 
     folder: Path
     scale: float = 1.0
 
 
-def parse_lora(entry: str) -> LoraSpec:
+def parse_lora(entry: str, option: str = "--lora") -> LoraSpec:
     """Parse one `DIR[:SCALE]`; the default scale is 1.
 
     Raises:
@@ -41,7 +41,7 @@ def parse_lora(entry: str) -> LoraSpec:
     except ValueError:
         return LoraSpec(Path(entry))
     if not math.isfinite(scale):
-        raise BadInput(f"--lora {entry!r} has no finite scale.", "1 is what was learned, 0 none.")
+        raise BadInput(f"{option} {entry!r} has no finite scale.", "1 is what was learned, 0 none.")
     return LoraSpec(Path(name), scale)
 
 
@@ -63,6 +63,26 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Region:
+    """A prompt, and an image that is white where it applies."""
+
+    prompt: str
+    mask: NamedImage
+
+
+def parse_region(entry: str) -> tuple[str, str]:
+    """Parse one `PROMPT#MASK`.
+
+    Raises:
+        BadInput: it has another form.
+    """
+    prompt, _, mask = entry.rpartition("#")
+    if not prompt.strip() or not mask:
+        raise BadInput(f"--region {entry!r} is not PROMPT#MASK.", 'Write "a red cube#left.png".')
+    return prompt.strip(), mask
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Options:
     """Sampling options, independent of adapters.
 
@@ -70,15 +90,20 @@ class Options:
         request: prompt, sampler, sizes and so on; its lists of adapters are not read.
         cfg_interval: noise levels at which classifier-free guidance is active.
         start: the image that sampling starts from; None for noise.
+        regions: prompts for parts of the image.
     """
 
     request: Generate
     cfg_interval: Interval
     start: Start | None = None
+    regions: tuple[Region, ...] = ()
 
 
 def options_of(
-    request: Generate, init: NamedImage | None = None, mask: NamedImage | None = None
+    request: Generate,
+    init: NamedImage | None = None,
+    mask: NamedImage | None = None,
+    regions: tuple[Region, ...] = (),
 ) -> Options:
     """Check and parse the options that do not depend on the model.
 
@@ -86,6 +111,7 @@ def options_of(
         request: the request for images.
         init: the image to start from, decoded.
         mask: white where that image is repainted.
+        regions: prompts for parts of the image, with their masks decoded.
 
     Raises:
         UnknownName: there is no such sampler.
@@ -93,7 +119,8 @@ def options_of(
             an option of an image to start from without such an image.
     """
     require_sampler(request.sampler, request.eta)
-    return Options(request, parse_interval(request.cfg_interval), _start(request, init, mask))
+    interval = parse_interval(request.cfg_interval)
+    return Options(request, interval, _start(request, init, mask), regions)
 
 
 _PIPELINE_CFG = 3.5  # of guidance-distilled models, as in diffusers' FluxPipeline
@@ -117,10 +144,10 @@ def settled(
     if not flows:
         return request
     said = request.model_fields_set
-    if "schedule" in said and request.schedule == "karras":
+    if "schedule" in said and request.schedule != "model":
         raise BadInput(
             f"{name} was trained by flow matching, whose noise levels its own scheduler spaces, "
-            "not --schedule karras.",
+            f"not --schedule {request.schedule}.",
             "Leave --schedule out, or say --schedule model.",
         )
     if request.guide and request.guide_interval is not None:
@@ -173,6 +200,7 @@ class GenerationSpec:
         branches: folder of the branch for each kind of control.
         guides: with their images.
         guide_interval: noise levels at which all guides are active.
+        weaker: weaker models of autoguidance.
     """
 
     options: Options
@@ -182,6 +210,7 @@ class GenerationSpec:
     branches: dict[str, Path]
     guides: tuple[Guide, ...]
     guide_interval: Interval
+    weaker: tuple[tuple[LoraSpec, PipelineFolder], ...] = ()
 
     @property
     def request(self) -> Generate:

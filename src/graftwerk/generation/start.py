@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,15 +11,17 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional
 
+from ..controlnet.inputs import mask_of
 from ..data.images import ImageNotes
 from ..data.pixels import fit
-from ..diffusion.img2img import StartImage
+from ..diffusion.img2img import Regions, StartImage
 from ..diffusion.pipeline import DiffusionModel
+from ..diffusion.prompts import TextReader, TextStates, join
 from ..diffusion.sampling import ImageArray, encode
 from ..errors import BadInput
 from ..types import Monitor
 from .results import StartReport
-from .spec import Start
+from .spec import Region, Start
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +96,59 @@ def open_start(
     from_noise = mask is not None and start.strength == 1
     latents = StartImage(encode(model, pixels[None]), mask, from_noise)
     return OpenStart(start, latents, pixels, repainted, tuple(prints))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenRegions:
+    """Prompts for parts of an image, prepared for a model.
+
+    Attributes:
+        regions: for the sampler; None if one prompt has all of the image, or there are none.
+        texts: that prompt.
+        fingerprints: of the masks.
+    """
+
+    regions: Regions | None
+    texts: TextStates | None
+    fingerprints: tuple[str, ...] = ()
+
+
+def open_regions(
+    regions: Sequence[Region],
+    rest: TextStates | None,
+    model: DiffusionModel,
+    reader: TextReader | None,
+    size: tuple[int, int],
+) -> OpenRegions:
+    """Encode the prompts of regions and share out the latents among them.
+
+    Where masks overlap, their prompts have equal shares; the first prompt gets what is left.
+
+    Args:
+        regions: prompts and masks.
+        rest: states of the prompt for what is left.
+        model: the frozen model.
+        reader: encodes prompts, with LoRAs.
+        size: width and height of the images.
+
+    Raises:
+        BadInput: a mask is black all over.
+    """
+    if not regions or reader is None or rest is None:
+        return OpenRegions(None, rest)
+    white = [mask_of([region.mask], size, model.device) for region in regions]
+    masks = torch.cat([mask for mask in white if mask is not None])
+    _, height, width = model.shape(*size)
+    shares = functional.adaptive_avg_pool2d(masks, (height, width))
+    total = shares.sum(dim=0, keepdim=True)
+    shares = torch.cat([(1 - total).clamp(min=0), shares / total.clamp(min=1)])
+    texts = join(rest, reader.read([region.prompt for region in regions]))
+    acting = [number for number in range(len(shares)) if bool(shares[number].any())]
+    pooled = None if texts.pooled is None else texts.pooled[acting]
+    texts = replace(texts, states=texts.states[acting], pooled=pooled)
+    prints = tuple(hashlib.sha256(mask.cpu().numpy().tobytes()).hexdigest() for mask in masks)
+    found = None if len(acting) == 1 else Regions(texts, shares[acting])
+    return OpenRegions(found, texts, prints)
 
 
 def _of_latents(white: Bool[np.ndarray, "h w"], model: DiffusionModel, name: str) -> Tensor:

@@ -1,10 +1,10 @@
 """A frozen diffusion model with its adapters: LoRAs, control branches and guides."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from ..adapters.lora import KIND as LORA
 from ..adapters.lora import make_low_rank
@@ -15,8 +15,11 @@ from ..conditions.base import Read
 from ..conditions.estimators import load_estimator
 from ..controlnet.inputs import LoadedBranch, LoadedControl, load_branch
 from ..controlnet.spec import ControlInput
-from ..diffusion.guidance import GradientGuide, GuidanceTrace, Term
-from ..diffusion.pipeline import DiffusionModel
+from ..diffusion.checkpoint import PipelineFolder
+from ..diffusion.guidance import Contrast, GradientGuide, GuidanceTrace, Term
+from ..diffusion.pipeline import DiffusionModel, Precision, load_diffusion
+from ..errors import BadInput, WrongBase
+from ..requests.generate import Generate
 from .guide_spec import Guide
 from .guides import GuideModels, GuideNetworks, Settings
 from .spec import LoraSpec
@@ -60,6 +63,26 @@ class LoadedGuide:
     aim: Guide | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedWeaker:
+    """A weaker model of the same latent space, for autoguidance.
+
+    Attributes:
+        model: the weaker model.
+        scale: weight of what the better model predicts otherwise.
+    """
+
+    model: DiffusionModel
+    scale: float
+
+    def contrast(self, request: Generate) -> Contrast:
+        """Return it as a denoiser with the prompt and guidance scale, if it reads them."""
+        texts, reader = None, self.model.reader
+        if reader is not None:
+            texts = replace(reader.read([request.prompt.strip()]), scale=request.cfg)
+        return Contrast(self.model.denoiser(texts), self.scale)
+
+
 class Loader:
     """Loads adapters of one frozen model, each file once."""
 
@@ -83,6 +106,31 @@ class Loader:
             require_base(read_bundle(folder, LORA), model.name, model.fingerprint)
         adapters = read_lora(folder, model.networks, model.name)
         return LoadedLora(adapters, spec.scale, fingerprint)
+
+    def weaker(self, name: str, scale: float, folder: PipelineFolder) -> LoadedWeaker:
+        """Load a weaker model and check that it generates the same latents.
+
+        Raises:
+            WrongBase: it generates other latents; both are named.
+            BadInput: the folder cannot be used.
+        """
+        base = self.model
+        precision = str(base.dtype).removeprefix("torch.")
+        found = load_diffusion(name, base.device, folder, cast(Precision, precision))
+        if found.noise.flows != base.noise.flows:
+            raise BadInput(
+                f"one of {name} and {base.name} was trained by flow matching, the other was not.",
+                "Name a weaker model of the same kind.",
+            )
+        spaces = [(one.space.identity, one.channels, one.factor) for one in (found, base)]
+        if spaces[0] != spaces[1]:
+            raise WrongBase(
+                f"the weaker model {name}",
+                made_on=f"the latent space {spaces[0][0][:12]} of {found.channels} channels",
+                received=f"that of model {base.name!r} ({spaces[1][0][:12]}, {base.channels})",
+                hint="Name a smaller or less trained model with the same autoencoder.",
+            )
+        return LoadedWeaker(found, scale)
 
     def branch(self, folder: Path) -> LoadedBranch:
         """Load a branch; see `controlnet.inputs.load_branch`."""
@@ -129,12 +177,14 @@ class SteeredModel:
         loras: adapters of its weights; their changes add up.
         controls: adapters of its activations.
         guides: adapters of its score.
+        weaker: models that it is guided away from.
     """
 
     frozen: DiffusionModel
     loras: tuple[LoadedLora, ...] = ()
     controls: tuple[LoadedControl, ...] = ()
     guides: tuple[LoadedGuide, ...] = ()
+    weaker: tuple[LoadedWeaker, ...] = ()
 
     @cached_property
     def model(self) -> DiffusionModel:
@@ -149,7 +199,7 @@ class SteeredModel:
             ]
             if found:
                 steer = make_low_rank(network, join(found), self.frozen.fingerprint)
-                steered[part] = steer.apply(network)
+                steered[part] = steer.apply(network).to(self.frozen.dtype)
         return self.frozen.with_networks(steered) if steered else self.frozen
 
     def guide(self, watch: Callable[[GuidanceTrace], None] | None = None) -> GradientGuide | None:
@@ -164,6 +214,7 @@ class SteeredModel:
             _without(self.loras, part),
             _without(self.controls, part),
             _without(self.guides, part),
+            _without(self.weaker, part),
         )
 
 

@@ -22,7 +22,15 @@ from ..models.hub import loading, locate, require_reachable
 from ..requests.generate import Generate
 from .grid import parse_grid
 from .guide_spec import Guide, parse_guide, read_guide
-from .spec import GenerationSpec, options_of, parse_lora, settled
+from .spec import (
+    GenerationSpec,
+    LoraSpec,
+    Region,
+    options_of,
+    parse_lora,
+    parse_region,
+    settled,
+)
 
 
 def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
@@ -46,6 +54,9 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
         request,
         None if request.init is None else read_named(request.init),
         None if request.inpaint is None else read_named(request.inpaint),
+        tuple(
+            Region(prompt, read_named(mask)) for prompt, mask in map(parse_region, request.region)
+        ),
     )
     guide_interval = parse_interval(request.guide_interval)
     guides = [_read_guide(guide, request) for guide in guides]
@@ -62,7 +73,7 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
         folder = open_pipeline(locate_pipeline(request.model))
         _check_size(request, folder)
         settled(request, request.model, folder.layout.flows)
-    if not folder.layout.prompted and (request.prompt or request.negative):
+    if not folder.layout.prompted and (request.prompt or request.negative or request.region):
         raise BadInput(f"model {request.model!r} takes no prompt.", "Leave the prompt out.")
     branches = branch_folders(request, {spec.kind for spec in specs})
     return GenerationSpec(
@@ -73,6 +84,7 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
         branches=branches,
         guides=tuple(guides),
         guide_interval=guide_interval,
+        weaker=tuple(map(_open_weaker, request.autoguide)),
     )
 
 
@@ -127,6 +139,8 @@ def _require_reachable(request: Generate, guides: list[Guide]) -> None:
         require_reachable(request.guide_model, "--guide-model")
     if aims & {"text", "image"}:
         require_reachable(request.guide_encoder, "--guide-encoder")
+    for entry in request.autoguide:
+        require_reachable(str(parse_lora(entry).folder), "--autoguide")
     for entry in request.estimator:
         require_reachable(entry.partition("=")[2], "--estimator")
 
@@ -135,6 +149,12 @@ def _read_guide(guide: Guide, request: Generate) -> Guide:
     if guide.aim == "class":
         require_class(guide.what, request.guide_model, request.guide_labels)
     return read_guide(guide)
+
+
+def _open_weaker(entry: str) -> tuple[LoraSpec, PipelineFolder]:
+    spec = parse_lora(entry, "--autoguide")
+    with loading(str(spec.folder)):
+        return spec, open_pipeline(locate_pipeline(str(spec.folder)))
 
 
 def _check_size(request: Generate, folder: PipelineFolder) -> None:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Literal
 from ..adapters.manifest import RECORD
 from ..adapters.protocol import Socket
 from ..controlnet.inputs import LoadedControl
-from ..controlnet.spec import ControlInput, read_named
+from ..controlnet.spec import ControlInput, blocks_of, read_named
 from ..data.image_inputs import ImageLike, name_of, open_and_hash
+from ..diffusion.checkpoint import PipelineFolder, locate_pipeline, open_pipeline
 from ..diffusion.guidance import LogProb, Term
-from ..diffusion.pipeline import DiffusionModel, load_diffusion
+from ..diffusion.pipeline import load_diffusion
 from ..errors import BadInput, GraftError
 from ..generation import guide_spec
 from ..generation.guides import Settings
@@ -117,7 +118,7 @@ class ControlNet:
         self,
         image: ImageLike,
         *,
-        weight: float = 1.0,
+        weight: "float | Sequence[float] | Literal['soft']" = 1.0,
         start: float = 0.0,
         until: float = 1.0,
         mask: ImageLike | None = None,
@@ -128,7 +129,8 @@ class ControlNet:
 
         Args:
             image: an image whose condition is computed, or a finished condition map.
-            weight: factor of the branch's output; 0 disables it.
+            weight: factor of the branch's output; 0 disables it. Several: one for each connection
+                to the U-Net, from the outermost skip to the middle block; `soft`: falling outwards.
             start: share of the steps before which it is inactive.
             until: share of the steps after which it is inactive.
             mask: image that is white where the control acts; default: everywhere.
@@ -143,8 +145,9 @@ class ControlNet:
             raise BadInput("a finished map is not read by an estimator.", "Leave one of them out.")
         masks = () if mask is None else (read_named(mask),)
         source = read_named(image, depth=is_map and self.condition == "depth")
-        numbers = (weight, start, until)
-        control = ControlInput(self.condition, source, is_map, *numbers, masks, estimator)
+        factor, blocks = blocks_of(weight)
+        numbers = (factor, start, until)
+        control = ControlInput(self.condition, source, is_map, *numbers, masks, estimator, blocks)
         return Control(self.folder, control, () if estimator is None else (estimator,))
 
     def __repr__(self) -> str:
@@ -163,7 +166,7 @@ class Control:
     @property
     def is_zero(self) -> bool:
         """Whether the weight is 0."""
-        return self._control.weight == 0
+        return self._control.is_zero
 
     def apply(self, frozen: Pipeline) -> Pipeline:
         """Return a pipeline with the control added.
@@ -406,6 +409,48 @@ class Guide(_Guide):
         return f"Guide({self.label!r}, scale={self.scale:g})"
 
 
+class Autoguide(_Guide):
+    """Autoguidance: away from what a weaker model predicts (Karras et al., 2024).
+
+    >>> import graftwerk as gw
+    >>> gw.Autoguide("builtin/blocks", scale=1.5)
+    Autoguide('builtin/blocks', scale=1.5)
+    """
+
+    def __init__(
+        self, model: str | Path, scale: float = 1.0, *, folder: PipelineFolder | None = None
+    ) -> None:
+        """Create a guide from a smaller or less trained model of the same latent space.
+
+        Args:
+            model: its folder or hub id; it is loaded when the guide is applied.
+            scale: weight of what the better model predicts otherwise; 0 disables the guide.
+            folder: of that name, if it is already open.
+
+        Raises:
+            BadInput: the scale is not finite, or there is no such model.
+        """
+        _require_finite("autoguidance", scale)
+        if folder is None:
+            with named_by_user([str(model)]):
+                folder = open_pipeline(locate_pipeline(str(model)))
+        self.model, self.scale, self._folder = str(model), scale, folder
+
+    def apply(self, frozen: Pipeline) -> Pipeline:
+        """Return a pipeline with the guide added.
+
+        Raises:
+            WrongBase: the weaker model generates other latents; both are named.
+            BadInput: the folder cannot be used.
+        """
+        part = frozen.loader.weaker(self.model, self.scale, self._folder)
+        steered = replace(frozen.steered, weaker=(*frozen.steered.weaker, part))
+        return frozen.holding(self, part, steered)
+
+    def __repr__(self) -> str:
+        return f"Autoguide({self.model!r}, scale={self.scale:g})"
+
+
 def open_spec(spec: GenerationSpec) -> Pipeline:
     """Return the pipeline of a parsed request, with its adapters.
 
@@ -414,12 +459,14 @@ def open_spec(spec: GenerationSpec) -> Pipeline:
         BadInput: an adapter that is not possible.
         Damaged: a file is damaged.
     """
-    model: DiffusionModel = load_diffusion(spec.request.model, spec.request.device, spec.folder)
+    request = spec.request
+    model = load_diffusion(request.model, request.device, spec.folder, request.precision)
     settings = spec.guide_settings
     return Pipeline(model).with_(
         *(Lora(lora.folder, lora.scale) for lora in spec.loras),
         *(Control(spec.branches[control.kind], control) for control in spec.controls),
         *(_ModelGuide(guide, settings) for guide in spec.guides),
+        *(Autoguide(one.folder, one.scale, folder=folder) for one, folder in spec.weaker),
     )
 
 

@@ -1,7 +1,7 @@
 """Generate images with a frozen diffusion model and adapters that steer it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,7 +16,7 @@ from ..data.image_inputs import ImageLike, as_image
 from ..data.images import image_html, write_image
 from ..data.pixels import stretch
 from ..diffusion.noise_schedule import Sigma, noise_levels
-from ..diffusion.pipeline import DiffusionModel, load_diffusion
+from ..diffusion.pipeline import DiffusionModel, Precision, load_diffusion
 from ..diffusion.sampling import (
     build_denoiser,
     contact_sheet,
@@ -28,7 +28,7 @@ from ..diffusion.sampling import (
 from ..errors import BadInput
 from ..generation.job import Job, in_captions, open_job
 from ..generation.results import Generation
-from ..generation.spec import Options, options_of, settled
+from ..generation.spec import Options, Region, options_of, settled
 from ..generation.steered import Loader, SteeredModel
 from ..generation.validate import require_measure
 from ..models.hub import named_by_user
@@ -112,7 +112,11 @@ class Pipeline:
     """
 
     def __init__(
-        self, model: str | Path | DiffusionModel = DEFAULT_PIPELINE, *, device: str = "auto"
+        self,
+        model: str | Path | DiffusionModel = DEFAULT_PIPELINE,
+        *,
+        device: str = "auto",
+        precision: Precision = "float32",
     ) -> None:
         """Load a diffusion model.
 
@@ -120,14 +124,15 @@ class Pipeline:
             model: `builtin/blocks`, a folder in diffusers' layout, a hub id `owner/name@revision`,
                 or a model that is already loaded.
             device: `auto`, `cpu`, `cuda` or `mps`.
+            precision: of weights and arithmetic: `float32`, `bfloat16` or, on a GPU, `float16`.
 
         Raises:
-            BadInput: the name, folder or device cannot be used.
+            BadInput: the name, folder or device cannot be used, or the device lacks this precision.
             Damaged: a weight file is truncated.
         """
         if not isinstance(model, DiffusionModel):
             with named_by_user([str(model)]):
-                model = load_diffusion(str(model), device)
+                model = load_diffusion(str(model), device, precision=precision)
         self.adapters: tuple[PipelineAdapter, ...] = ()
         self.steered = SteeredModel(model)
         self.loader = Loader(model)
@@ -229,7 +234,8 @@ class Pipeline:
             mask: mask of `init`: white is repainted, black is preserved (inpainting).
             monitor: informed about progress; silent by default.
             **options: further options of `graft generate`: `schedule`, `eta`, `cfg_interval`,
-                `reuse`, `best_of`, `check`, `paste`.
+                `cfg_rescale`, `pag`, `pag_layers`, `reuse`, `best_of`, `check`, `paste`; and
+                `regions`, which maps prompts to images that are white where they apply.
 
         Raises:
             UnknownName: there is no such sampler.
@@ -373,6 +379,7 @@ def _options(
     *,
     init: ImageLike | None = None,
     mask: ImageLike | None = None,
+    regions: Mapping[str, ImageLike] | None = None,
     **options: Any,
 ) -> Options:
     """Return the validated options of a request."""
@@ -388,6 +395,7 @@ def _options(
         checked(Generate, **values, names={"count": "n"}),
         None if init is None else read_named(init),
         None if mask is None else read_named(mask),
+        tuple(Region(text, read_named(image)) for text, image in (regions or {}).items()),
     )
 
 
@@ -405,6 +413,9 @@ _ADAPTERS = frozenset(
         "from_",
         "device",
         "inpaint",
+        "autoguide",
+        "precision",
+        "region",
     }
     | {name for name in Generate.model_fields if name.startswith("guide")}
 )

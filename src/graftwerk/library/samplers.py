@@ -2,7 +2,7 @@
 
 All of them only use a function `denoise(x, sigma) -> x0`. `heun`, `euler`, `dpmpp_2m` and `unipc`
 are deterministic, and so are `ddim` and `tcd` if `eta` is 0. `ddpm`, `euler_ancestral`,
-`dpmpp_2m_sde` and `lcm` need generators for fresh noise.
+`dpmpp_2m_sde`, `dpmpp_sde` and `lcm` need generators for fresh noise.
 
 >>> import torch
 >>> import graftwerk as gw
@@ -15,6 +15,7 @@ torch.Size([1, 1, 1, 1])
 from ..diffusion.samplers import sample_ddim as ddim
 from ..diffusion.samplers import sample_ddpm as ddpm
 from ..diffusion.samplers import sample_dpmpp_2m as dpmpp_2m
+from ..diffusion.samplers import sample_dpmpp_sde as dpmpp_sde
 from ..diffusion.samplers import sample_euler as euler
 from ..diffusion.samplers import sample_heun as heun
 from ..diffusion.samplers import sample_lcm as lcm
@@ -28,6 +29,7 @@ __all__ = [
     "ddpm",
     "dpmpp_2m",
     "dpmpp_2m_sde",
+    "dpmpp_sde",
     "euler",
     "euler_ancestral",
     "heun",

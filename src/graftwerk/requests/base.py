@@ -67,7 +67,7 @@ Mode = Literal["hybrid", "vector", "text"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Sampler = Literal[
     "ddpm", "ddim", "euler", "heun", "dpmpp_2m", "euler_ancestral", "unipc", "dpmpp_2m_sde",
-    "lcm", "tcd", "model",
+    "dpmpp_sde", "lcm", "tcd", "model",
 ]  # fmt: skip
 
 
@@ -142,12 +142,13 @@ SceneSide = Annotated[
 ]
 # Fields that can name a model of a hub; only what a caller puts into one of them is ever fetched.
 MODEL_FIELDS = frozenset(
-    {"model", "encoder", "guide_model", "guide_encoder", "writer", "estimator", "name"}
+    {"model", "encoder", "guide_model", "guide_encoder", "writer", "estimator", "name", "autoguide"}
 )
 DEFAULT_INDEX = Path(".graftwerk")
 DEFAULT_ENCODER = "builtin/minilm"
 DEFAULT_IMAGE_ENCODER = "builtin/blocks-clip"
 DEFAULT_PIPELINE = "builtin/blocks"
+DEFAULT_POLICY = "builtin/policy"
 DEFAULT_FORECASTER = "builtin/series"
 DEFAULT_GUIDE = "builtin/blocks-noisy-classifier"
 

@@ -88,13 +88,25 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
             "diffusers or kohya; repeatable, and the updates add up"
         ),
     )
+    region: Prompt[list[str]] = Field(
+        default_factory=list,
+        max_length=limits.REGIONS,
+        description=(
+            "PROMPT#MASK: a prompt for the white area of an image; repeatable, PROMPT is for "
+            "what is left"
+        ),
+    )
     count: Prompt[int] = Field(default=4, ge=1, le=limits.IMAGES, description="number of images")
     steps: Sampling[int] = Field(
         default=25, ge=1, le=limits.SAMPLING_STEPS, description="number of sampling steps"
     )
     sampler: Sampling[Sampler] = Field(default="dpmpp_2m", description="sampling method")
-    schedule: Advanced[Literal["karras", "model"]] = Field(
-        default="karras", description="noise schedule: Karras, or the model's own"
+    schedule: Advanced[Literal["karras", "model", "trailing"]] = Field(
+        default="karras",
+        description=(
+            "noise schedule: Karras, the model's own, or evenly spaced timesteps from the last "
+            "one, for models that were distilled to few steps"
+        ),
     )
     cfg: Guidance[float] = Field(
         default=5.0,
@@ -105,7 +117,42 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     cfg_interval: Advanced[str | None] = Field(
         default=None,
         description=(
-            "noise levels LO:HI (sigma) at which --cfg applies; it costs nothing at other levels"
+            "noise levels LO:HI (sigma) at which --cfg, --pag and --autoguide apply; they cost "
+            "nothing at other levels"
+        ),
+    )
+    cfg_rescale: Advanced[float] = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description=(
+            "how far contrast that guidance adds is taken back: 0 not at all, 1 to that of the "
+            "prediction without guidance; 0.7 in the paper"
+        ),
+    )
+    pag: Guidance[float] = Field(
+        default=0.0,
+        ge=0,
+        le=100,
+        description=(
+            "perturbed-attention guidance: scale of the difference to the same model whose "
+            "self-attention sees each location alone; 3 in the paper, 0: none"
+        ),
+    )
+    pag_layers: Advanced[list[str]] = Field(
+        default_factory=lambda: ["mid"],
+        max_length=limits.CONTROLS,
+        description=(
+            "layers that --pag perturbs, by a part of their name, for example mid or "
+            "up_blocks.0; repeatable [default: mid]"
+        ),
+    )
+    autoguide: Guidance[PathTexts] = path_field(
+        default=[],
+        max_length=limits.GUIDES,
+        description=(
+            "MODEL[:SCALE] of a weaker model of the same latents: guides away from what it "
+            "predicts (autoguidance); repeatable, default scale: 1"
         ),
     )
     guide: Guidance[list[str]] = Field(
@@ -162,7 +209,8 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         max_length=limits.CONTROLS,
         description=(
             "control KIND=FILE[:WEIGHT][@FROM-TO][#MASK...]: follow the condition computed "
-            "from an image, or KIND-map=FILE for a ready-made map; repeatable, and the "
+            "from an image, or KIND-map=FILE for a ready-made map; WEIGHT is a number, soft "
+            "(falling outwards) or one for each connection: W1,W2,...; repeatable, and the "
             "controls add up"
         ),
     )
@@ -198,6 +246,13 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         ge=1,
         le=limits.BEST_OF,
         description="generate this many candidates per image and select the most faithful one",
+    )
+    precision: Advanced[Literal["float32", "bfloat16", "float16"]] = Field(
+        default="float32",
+        description=(
+            "floating-point precision of weights and arithmetic: half of the memory with the "
+            "other two; float16 on a GPU only"
+        ),
     )
     eta: Advanced[float] = Field(
         default=0.0, ge=0, le=1, description="share of fresh noise in each DDIM step"

@@ -32,6 +32,11 @@ from graftwerk.types import Silent
             "depth=d.png#a.png#b.png",
             ControlSpec("depth", Path("d.png"), False, masks=(Path("a.png"), Path("b.png"))),
         ),
+        ("canny=a.jpg:soft", ControlSpec("canny", Path("a.jpg"), False, blocks="soft")),
+        (
+            "canny=a.jpg:1,.5,0@0-.5",
+            ControlSpec("canny", Path("a.jpg"), False, last=0.5, blocks=(1.0, 0.5, 0.0)),
+        ),
         ("pose=a:b.png@0.2-1", ControlSpec("pose", Path("a:b.png"), False, 1.0, 0.2, 1.0)),
     ],
 )
@@ -52,6 +57,7 @@ def test_a_file_whose_name_looks_like_options(tmp_path):
         ("canny=a.jpg:99", "weight 99"),
         ("canny=a.jpg:-1", "weight -1"),
         ("canny=a.jpg:nan", "weight nan"),
+        ("canny=a.jpg:1,99", "weight 99"),
         ("canny=a.jpg:abc", "a number that is none"),
         ("canny=a.jpg@0.8-0.2", "acts from 0.8 to 0.2"),
     ],

@@ -3,6 +3,9 @@
 `python -m bench schedulers` compares every combination; here is one of each kind.
 """
 
+import importlib
+import sys
+import types
 from pathlib import Path
 
 import diffusers
@@ -13,6 +16,7 @@ from tests.pipelines import SCHEDULER, noise_of
 from bench.schedulers import PIPELINE, SCHEDULERS, STEPS, Pair
 from graftwerk.diffusion.noise_schedule import initial, noise_levels, own_levels, read_noise
 from graftwerk.diffusion.samplers import find_sampler, sample_ddim, sample_euler
+from graftwerk.diffusion.unet import NetworkDenoiser
 from graftwerk.errors import BadFile, BadInput
 from graftwerk.library import samplers
 
@@ -121,7 +125,7 @@ def gaussian(x, sigma):
 
 
 LEVELS = [12.0, 6.0, 3.0, 1.5, 0.8, 0.4, 0.2, 0.1, 0.0]
-DRAWING = ["euler_ancestral", "dpmpp_2m_sde", "lcm"]
+DRAWING = ["euler_ancestral", "dpmpp_2m_sde", "dpmpp_sde", "lcm"]
 
 
 @pytest.mark.parametrize("name", ["unipc", "dpmpp_2m", "tcd"])
@@ -144,6 +148,55 @@ def test_methods_with_noise_keep_the_variance(name) -> None:
     assert found.std() == pytest.approx(1.0, abs=0.05 if name != "lcm" else 1.0)
 
 
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_dpmpp_sde_is_diffusers_scheduler_on_the_same_path(pair, monkeypatch, prediction):
+    """Its noise comes from `torchsde`, which is replaced by a path of known increments."""
+    monkeypatch.setitem(sys.modules, "torchsde", types.ModuleType("torchsde"))
+    found = importlib.import_module("diffusers.schedulers.scheduling_dpmsolver_sde")
+    table = {key: SCHEDULER[key] for key in ("beta_start", "beta_end", "beta_schedule")}
+    scheduler = found.DPMSolverSDEScheduler(
+        **table, prediction_type=prediction, timestep_spacing="trailing"
+    )
+    scheduler.set_timesteps(STEPS)
+    noise = noise_of(prediction_type=prediction)
+    sigmas = noise_levels(noise, STEPS, "trailing")
+    generator, path = torch.Generator().manual_seed(7), []
+
+    def increments(start, end):  # of the whole step right after its first half
+        if not path:
+            path.extend(torch.randn(pair.noise.shape, generator=generator) for _ in range(2))
+            path.append(end.item())
+            return path[0]
+        first, rest, middle = path
+        share = ((start - middle) / (start - end)).item()
+        path.clear()
+        return share**0.5 * first + (1 - share) ** 0.5 * rest
+
+    scheduler.noise_sampler = increments
+    network, texts = pair.model.unet, pair._texts
+    with torch.inference_mode():
+        x = expected = initial(pair.noise, sigmas[0])
+        for time in scheduler.timesteps:
+            scaled = scheduler.scale_model_input(expected, time)
+            output = network(scaled, time, encoder_hidden_states=texts.states).sample
+            expected = scheduler.step(output, time, expected).prev_sample
+        denoise = NetworkDenoiser(network, noise, texts)
+        seed = torch.Generator().manual_seed(7)
+        ours = samplers.dpmpp_sde(denoise, x, sigmas, generators=seed)
+    # images are 255 levels of a range of 2
+    assert (ours - expected).abs().max() <= 1e-3 * expected.abs().max()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4, 7])
+def test_trailing_levels_are_those_of_diffusers(steps):
+    scheduler = diffusers.EulerDiscreteScheduler.from_config(SCHEDULER, timestep_spacing="trailing")
+    scheduler.set_timesteps(steps)
+    for options in ({}, {"_class_name": "DPMSolverMultistepScheduler"}):
+        found = noise_levels(noise_of(**options), steps, "trailing")
+        assert found == pytest.approx(scheduler.sigmas.tolist(), rel=1e-5)
+        assert noise_levels(noise_of(**options), steps, "model") != found
+
+
 @pytest.mark.parametrize("name", DRAWING)
 def test_noise_is_of_the_row(name) -> None:
     x = initial(torch.ones(2, 1, 4, 4), LEVELS[0])
@@ -158,7 +211,7 @@ def test_noise_is_of_the_row(name) -> None:
 
 def test_methods_end_at_the_last_level_and_tell_every_step() -> None:
     x = initial(torch.ones(1, 1, 2, 2), LEVELS[0])
-    for name in ("unipc", "euler_ancestral", "dpmpp_2m_sde"):
+    for name in ("unipc", "euler_ancestral", "dpmpp_2m_sde", "dpmpp_sde"):
         seen = []
         given = {} if name == "unipc" else {"generators": torch.Generator().manual_seed(1)}
         found = getattr(samplers, name)(gaussian, x, LEVELS[:5], watch=seen.append, **given)

@@ -18,6 +18,10 @@ KINDS = ("lora", "control", "guide", "guide of latents", "guide of images", "aut
 
 
 WRITERS = {"U-Net": pipelines.write_text_pipeline, "SD3": pipelines.write_sd3_pipeline}
+FORMS = {
+    "unet": (pipelines.tiny_unet, WRITERS["U-Net"]),
+    "transformer": (pipelines.tiny_sd3, WRITERS["SD3"]),
+}
 
 
 @pytest.fixture(scope="module", params=WRITERS)
@@ -44,12 +48,9 @@ def make(folder, tmp_path_factory):
     (locations / "branch").mkdir()
     write_controlnet(locations / "branch", branch, model.unet)
 
-    if model.trunk == "unet":
-        weak = pipelines.random_network(lambda: pipelines.tiny_unet(), seed=3)
-        pipelines.write_text_pipeline(locations / "weak", unet=weak)
-    else:
-        weak = pipelines.random_network(lambda: pipelines.tiny_sd3(), seed=3)
-        pipelines.write_sd3_pipeline(locations / "weak", transformer=weak)
+    tiny, write = FORMS[model.trunk]
+    weak = pipelines.random_network(tiny, seed=3)
+    write(locations / "weak", **{model.trunk: weak})
 
     def adapter(kind, scale):
         if kind == "autoguide":
@@ -143,7 +144,7 @@ def test_options_of_guidance_at_zero(folder, cfg):
 
     assert torch.equal(latents(), latents(pag=0.0, cfg_rescale=0.0, pag_layers=["down"]))
     assert torch.equal(latents(cfg_rescale=0.7), latents()) is (cfg == 1)
-    if pipe.steered.frozen.trunk != "unet":
+    if pipe.steered.frozen.trunk == "transformer":
         with pytest.raises(BadInput, match="cannot be perturbed"):
             latents(pag=2.0)
         return
@@ -163,11 +164,11 @@ def test_frozen_weights_are_shared(folder, make):
 @pytest.mark.parametrize("kind", ["lora"])
 def test_another_base_is_refused_by_name(folder, tmp_path, make, kind):
     trunk = gw.Pipeline(folder, device="cpu").steered.frozen.trunk
-    network = pipelines.tiny_unet() if trunk == "unet" else pipelines.tiny_sd3()
+    tiny, write = FORMS[trunk]
+    network = tiny()
     with torch.no_grad():
         for weight in network.parameters():
             weight.add_(0.01)
-    write = WRITERS["U-Net" if trunk == "unet" else "SD3"]
     other = gw.Pipeline(write(tmp_path / "other", **{trunk: network}), device="cpu")
     with pytest.raises(WrongBase) as caught:
         other.with_(make(kind, 0.0))

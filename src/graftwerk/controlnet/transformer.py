@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..diffusion.latents import LatentSpace
-from ..diffusion.pipeline import DiffusionModel, load_part
+from ..diffusion.pipeline import DiffusionModel, LatentSpace, load_part
 from ..diffusion.transformer import SD3, is_transformer, map_of
 from ..diffusion.unet import Inputs, Residuals
 from ..errors import BadFile, BadInput, WrongBase
@@ -71,7 +70,7 @@ class TransformerBranch(Branch):
             pooled = torch.zeros_like(pooled)
         tokens = self.net(
             hidden_states=self._base[1].pos_embed(x) if self.net.pos_embed is None else x,
-            controlnet_cond=hint.expand(len(x), -1, -1, -1),
+            controlnet_cond=hint.to(x.dtype).expand(len(x), -1, -1, -1),
             timestep=times,
             encoder_hidden_states=None
             if config.joint_attention_dim is None

@@ -172,9 +172,8 @@ class Noise:
             BadInput: it does not support that many.
         """
         made = make_scheduler(self.name, self.options)
-        asked: dict[str, Any] = {"mu": self.shift} if self.flows else {}
-        if self.even:
-            asked["sigmas"] = np.linspace(1.0, 1 / steps, steps)
+        spaced = np.linspace(1.0, 1 / steps, steps) if self.even else None
+        asked = {"mu": self.shift, "sigmas": spaced} if self.flows else {}
         try:
             with _quiet():
                 made.set_timesteps(steps, **asked)

@@ -144,10 +144,10 @@ def settled(
     if not flows:
         return request
     said = request.model_fields_set
-    if "schedule" in said and request.schedule == "karras":
+    if "schedule" in said and request.schedule != "model":
         raise BadInput(
             f"{name} was trained by flow matching, whose noise levels its own scheduler spaces, "
-            "not --schedule karras.",
+            f"not --schedule {request.schedule}.",
             "Leave --schedule out, or say --schedule model.",
         )
     if request.guide and request.guide_interval is not None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -145,7 +145,7 @@ def open_regions(
     texts = join(rest, reader.read([region.prompt for region in regions]))
     acting = [number for number in range(len(shares)) if bool(shares[number].any())]
     pooled = None if texts.pooled is None else texts.pooled[acting]
-    texts = TextStates(texts.states[acting], pooled)
+    texts = replace(texts, states=texts.states[acting], pooled=pooled)
     prints = tuple(hashlib.sha256(mask.cpu().numpy().tobytes()).hexdigest() for mask in masks)
     found = None if len(acting) == 1 else Regions(texts, shares[acting])
     return OpenRegions(found, texts, prints)

@@ -394,7 +394,7 @@ def _load(name: str, device: str, folder: PipelineFolder, precision: Precision) 
     if location == "cpu" and precision == "float16":
         raise BadInput(
             "float16 on a CPU: its convolutions take a hundred times as long as those of float32.",
-            "Pass bfloat16, which halves the memory too, or a GPU: --device cuda.",
+            "Pass bfloat16, which needs half the memory too, or a GPU: --device cuda.",
         )
     dtype: torch.dtype = getattr(torch, precision)
     layout = folder.layout

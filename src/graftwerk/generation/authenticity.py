@@ -68,7 +68,7 @@ _BATCH = 32
 _SURE = 0.5  # probability from which the guide counts as sure
 _IMPOSSIBLE = 2.0  # reading of a scene that the Blocks world does not contain
 _FAKES, _TILES = 16, 8  # images of each self-test; tiles a side of the shuffled ones
-_TAUGHT = 48  # images whose fakes the linear head learns from; they are not in the self-test
+_EXAMPLES = 48  # images whose fakes the linear head learns from; they are not in the self-test
 _PASSED = 0.9  # share of them whose strangeness has to exceed the limit
 
 
@@ -251,7 +251,7 @@ class RealismCheck:
         images, identity = _real_images(self._model, self.size, real, monitor)
         model = "no model" if self._model is None else self._model.fingerprint
         parts = [model, self._encoder.fingerprint, identity, str(_LEVELS)]
-        parts += [str((_FAKES, _TILES, _TAUGHT))]
+        parts += [str((_FAKES, _TILES, _EXAMPLES))]
         digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
         path = settings().cache / "witnesses" / f"{digest}.safetensors"
         kinds = (_REAL_ONES, *_FAKE_KINDS, *(() if self._of_blocks else (_FOR_PROBE,)))
@@ -266,8 +266,10 @@ class RealismCheck:
         examples = {_REAL_ONES: known, **fakes_of(images[:_FAKES])}
         readings = {name: self._read(pictures) for name, pictures in examples.items()}
         if not self._of_blocks:
-            taught = np.concatenate([*fakes_of(images[_FAKES : _FAKES + _TAUGHT], seed=1).values()])
-            readings[_FOR_PROBE] = self._read(taught, with_residual=False)
+            fakes = np.concatenate(
+                [*fakes_of(images[_FAKES : _FAKES + _EXAMPLES], seed=1).values()]
+            )
+            readings[_FOR_PROBE] = self._read(fakes, with_residual=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_bytes(path, _saved(readings))
         return readings

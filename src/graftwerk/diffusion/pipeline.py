@@ -267,7 +267,7 @@ def _load(name: str, device: str, folder: PipelineFolder, precision: Precision) 
     if location == "cpu" and precision == "float16":
         raise BadInput(
             "float16 on a CPU: its convolutions take a hundred times as long as those of float32.",
-            "Pass bfloat16, which halves the memory too, or a GPU: --device cuda.",
+            "Pass bfloat16, which takes half of the memory, too, or a GPU: --device cuda.",
         )
     dtype: torch.dtype = getattr(torch, precision)
     noise = read_noise(folder.scheduler, folder.scheduler_file, str(folder.index["_class_name"]))

@@ -16,7 +16,7 @@ from ..errors import Failure
 from ..metrics.plots import image_sheet
 from ..types import Denoiser
 from .guidance import Contrast, DenoiserWrapper, Guidance, compose
-from .img2img import Regions, StartImage
+from .img2img import EditedImage, Regions, StartImage
 from .noise_schedule import draw, final, initial
 from .pipeline import DiffusionModel
 from .prompts import TextStates, join
@@ -79,7 +79,7 @@ class Plan:
     seed: int
     control: Controller | None = None
     pull: DenoiserWrapper | None = None
-    start: StartImage | None = None
+    start: StartImage | EditedImage | None = None
     steps: int = 0
     perturbation: float = 0.0
     perturbed: Sequence[str] = ("mid",)

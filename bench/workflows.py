@@ -5,14 +5,21 @@ Chance is the same share for the images of the next prompt; for regions, the obj
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 import graftwerk as gw
 from bench.prompts import is_meant
-from graftwerk.blocks.captions import parse
+from graftwerk.blocks.captions import facts_of, parse, say
 from graftwerk.blocks.judge import Judge, load_judge
+from graftwerk.blocks.maps import maps_of
+from graftwerk.blocks.renderer import render
+from graftwerk.blocks.sampling import sample_scene
+from graftwerk.metrics.plots import image_sheet
 from graftwerk.models.hub import builtin_folder
 
 PROMPTS = (
@@ -112,11 +119,57 @@ def regions(judge: Judge, pipe: gw.Pipeline, count: int, out: Path | None) -> No
         print(f"| {label} | {right:.2f} | {chance:.2f} |", flush=True)
 
 
+WORLD = 6
+
+
+def edits(judge: Judge, pipe: gw.Pipeline, count: int, out: Path | None) -> None:
+    """The color of the only object in a rendered scene is edited, and nothing else may change."""
+    rows: dict[str, list[tuple[bool, float, float]]] = {}
+    sheet: list[Image.Image] = []
+    number = 0
+    while len(rows.get("edited", [])) < count:
+        scene, number = sample_scene(WORLD, number), number + 1
+        facts = facts_of(scene)
+        if len(facts.objects) != 1 or facts.objects[0].kind == "person":
+            continue
+        [thing] = facts.objects
+        colour = "blue" if thing.colour in {"red", "yellow", "orange"} else "red"
+        target = replace(facts, objects=(replace(thing, colour=colour),))
+        image = Image.fromarray(render(scene, *pipe.size))
+        outside = maps_of(scene, *pipe.size).objects < 2  # in its shadow, too
+        given: dict[str, Any] = {"n": 1, "seed": number, "check": False, "sampler": "ddim"}
+        made = {
+            "edited": pipe.generate(say(target), init=image, source=say(facts), **given),
+            "edited within its true outline": pipe.generate(
+                say(target), init=image, source=say(facts), mask=255 - 255 * outside, **given
+            ),
+            "img2img, strength 0.8": pipe.generate(say(target), init=image, **given),
+            "generated from the new prompt alone": pipe.generate(say(target), **given),
+        }
+        sheet += [image, *(one.images[0] for one in made.values())]
+        found = {name: np.asarray(one.images[0]) for name, one in made.items()}
+        for name, pixels in {"the scene itself": np.asarray(image), **found}.items():
+            [seen] = judge.judge(pixels[None])
+            right = is_meant(seen, target, False)
+            change = np.abs(pixels.astype(float) - np.asarray(image))[outside]
+            same = (change == 0).all(axis=-1).mean()
+            rows.setdefault(name, []).append((right, float(change.mean()), float(same)))
+    print(f"\n| {count} scenes | shows the new prompt | change elsewhere | unchanged there |")
+    print("|---|---|---|---|")
+    for name, figures in rows.items():
+        right, change, same = np.mean(figures, axis=0)
+        print(f"| {name} | {right:.2f} | {change:.1f} | {same:.2f} |", flush=True)
+    if out is not None:
+        image_sheet(sheet[: 5 * 6], 5, gap=4).save(out / "edits.png")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.workflows", description=__doc__)
     parser.add_argument("--data", type=Path, help="not used")
     parser.add_argument("--count", type=int, default=8, help="images of a prompt")
-    parser.add_argument("--only", choices=("guidance", "regions"), help="one of the tables")
+    parser.add_argument(
+        "--only", choices=("guidance", "regions", "edits"), help="one of the tables"
+    )
     parser.add_argument("--out", type=Path, help="existing folder for contact sheets")
     parser.add_argument("--weaker", help="folder of a weaker model of the same latents")
     arguments = parser.parse_args()
@@ -126,6 +179,8 @@ def main() -> None:
         guidance(judge, pipe, arguments.count, arguments.weaker)
     if only in {None, "regions"}:
         regions(judge, pipe, arguments.count, arguments.out)
+    if only in {None, "edits"}:
+        edits(judge, pipe, arguments.count, arguments.out)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
 from ..errors import BadInput
 from ..types import Denoiser
@@ -85,6 +86,77 @@ def inpainted(
         return torch.where(mask, denoise(shown, sigma), clean)
 
     return denoise_inpainted
+
+
+def edit_mask(
+    source: Denoiser, target: Denoiser, clean: Float[Tensor, "1 c h w"], sigma: float, seed: int
+) -> Mask:
+    """Return where two prompts differ on an image: what an edit from one to the other changes.
+
+    The difference of the predictions on noised images, averaged over noise, scaled to 0 to 1 and
+    thresholded (Couairon, Verbeek, Schwenk, Cord, "DiffEdit", 2022).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(_MASK_DRAWS, *clean.shape[1:], generator=generator).to(clean)
+    noised = clean + sigma * noise
+    apart = (target(noised, sigma) - source(noised, sigma)).abs().mean(dim=(0, 1), keepdim=True)
+    low, high = apart.amin(), apart.amax()
+    differs = ((apart - low) > _MASK_THRESHOLD * (high - low)).float()
+    return (
+        functional.max_pool2d(differs, 3, stride=1, padding=1) > 0
+    )  # latents at its edges show it too
+
+
+_MASK_DRAWS, _MASK_THRESHOLD = 16, 0.3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EditedImage:
+    """An image that is edited by prompt-to-prompt on its DDIM inversion; see `StartImage`.
+
+    Hertz et al., "Prompt-to-Prompt Image Editing with Cross Attention Control", 2022, on the exact
+    inversion of `inversion.invert_ddim`. The image with its prompt and the edited one are sampled
+    side by side from the same noise, and the edit attends as the image does. Outside of the mask
+    both are equal. It is guided away from the image's own prompt.
+
+    Attributes:
+        clean: latents of the image.
+        noise: from which the sampler leads to the image.
+        mask: true where it is edited.
+        held: predicts three rows: the image, the edit with its prompt and with the image's prompt,
+            with the attention of the first.
+        free: the same with their own attention.
+        lowest: noise level from which on attention is held.
+        weight: of guidance.
+    """
+
+    clean: Float[Tensor, "1 c h w"]
+    noise: Float[Tensor, "1 c h w"]
+    mask: Mask
+    held: Denoiser
+    free: Denoiser
+    lowest: float
+    weight: float
+
+    def begin(self, *_: object) -> Float[Tensor, "2 c h w"]:
+        """Return the starting point: two rows of the same noise."""
+        return self.noise.repeat(2, 1, 1, 1)
+
+    def wrap(self, *_: object) -> Denoiser:
+        """Return the denoiser of the two rows."""
+
+        def denoise(x: Batch, sigma: Sigma) -> Batch:
+            level = float(sigma.max()) if isinstance(sigma, Tensor) else sigma
+            network = self.held if level >= self.lowest else self.free
+            image, edit, away = network(x[[0, 1, 1]], level).chunk(3)
+            guided = edit + (self.weight - 1) * (edit - away)
+            return torch.cat([image, torch.where(self.mask, guided, image)])
+
+        return denoise
+
+    def end(self, x: Float[Tensor, "2 c h w"]) -> Float[Tensor, "1 c h w"]:
+        """Return the edited image alone, with the image itself outside of the mask."""
+        return torch.where(self.mask, x[1:], self.clean)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -139,7 +139,7 @@ def sample_dpmpp_sde(
 ) -> Batch:
     """Sample with DPM-Solver++ (SDE) of k-diffusion: second order, two evaluations per step.
 
-    Both parts of a step are ancestral, and their noise is that of one Brownian path in sigma:
+    A step and its first half are ancestral, and their noise is that of one Brownian path in sigma:
     given the path, this equals `DPMSolverSDEScheduler` of diffusers, without its `torchsde`. A
     step that ends at 0 is Euler's. The arguments are those of `sample_ddpm`.
     """

@@ -18,7 +18,7 @@ from ..metrics.plots import image_sheet
 from ..types import Denoiser
 from .flow import guided_flow
 from .guidance import Contrast, DenoiserWrapper, Guidance, compose
-from .img2img import Regions, StartImage
+from .img2img import EditedImage, Regions, StartImage
 from .noise_schedule import final
 from .pipeline import DiffusionModel
 from .prompts import TextStates, join
@@ -81,7 +81,7 @@ class Plan:
     seed: int
     control: Controller | None = None
     pull: DenoiserWrapper | None = None
-    start: StartImage | None = None
+    start: StartImage | EditedImage | None = None
     steps: int = 0
     perturbation: float = 0.0
     perturbed: Sequence[str] = ("mid",)

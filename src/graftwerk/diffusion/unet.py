@@ -41,6 +41,7 @@ class PromptAttention:
         temb: Tensor | None = None,
         prompt_keys: PromptKeys | None = None,
         perturbed: Collection[nn.Module] = (),
+        held: tuple[int, bool] = (0, False),
     ) -> Float[Tensor, "b places d"]:
         """Compute attention; the parameters are named as in diffusers.
 
@@ -53,10 +54,20 @@ class PromptAttention:
             prompt_keys: cache of keys and values, valid for one prompt, one batch and the current
                 weights. Not used while gradients are recorded.
             perturbed: layers in which each location attends to itself alone.
+            held: number of first rows whose queries and keys all other rows take, so that they
+                attend to the same locations (prompt-to-prompt), 0 for none; and whether they
+                attend to the same words of their prompts, too.
         """
         if attn in perturbed:
             alone: Tensor = attn.to_out[0](attn.to_v(hidden_states))
             return alone
+        rows, words = held
+        if rows and (words or encoder_hidden_states is None):
+            context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+            first, times = slice(rows), len(hidden_states) // rows
+            queries = _by_head(attn.to_q(hidden_states[first]), attn.heads).repeat(times, 1, 1, 1)
+            keys = _by_head(attn.to_k(context[first]), attn.heads).repeat(times, 1, 1, 1)
+            return _attended(attn, queries, keys, _by_head(attn.to_v(context), attn.heads))
         # In training, the weights of keys and values may change.
         if encoder_hidden_states is None or prompt_keys is None or torch.is_grad_enabled():
             found: Tensor = self._plain(
@@ -68,9 +79,13 @@ class PromptAttention:
             prompt_keys[attn] = (_by_head(keys, attn.heads), _by_head(values, attn.heads))
         keys, values = prompt_keys[attn]
         queries = _by_head(attn.to_q(hidden_states), attn.heads)
-        attended = nn.functional.scaled_dot_product_attention(queries, keys, values)
-        projected: Tensor = attn.to_out[0](attended.transpose(1, 2).flatten(2))
-        return projected
+        return _attended(attn, queries, keys, values)
+
+
+def _attended(attn: Any, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    attended = nn.functional.scaled_dot_product_attention(queries, keys, values)
+    projected: Tensor = attn.to_out[0](attended.transpose(1, 2).flatten(2))
+    return projected
 
 
 def _by_head(values: Float[Tensor, "b n d"], heads: int) -> Float[Tensor, "b heads n each"]:
@@ -342,6 +357,7 @@ class NetworkDenoiser:
         keeps_prompts: bool = False,
         control: Control | None = None,
         perturbed: Collection[nn.Module] = (),
+        held: tuple[int, bool] = (0, False),
     ) -> None:
         """Bind a U-Net to prompts.
 
@@ -353,6 +369,7 @@ class NetworkDenoiser:
             keeps_prompts: result of `keep_prompts` for the U-Net.
             control: None for the U-Net alone.
             perturbed: layers of self-attention that see each location alone, see `perturb`.
+            held: rows whose attention the others take, and whether to words, too; see `hold`.
         """
         self._network = network
         self._dtype = getattr(network, "dtype", None)  # a user's own network may have none
@@ -361,7 +378,7 @@ class NetworkDenoiser:
         self._factor = factor
         self._keeps_prompts = keeps_prompts
         self._control = control
-        self._perturbed = perturbed
+        self._perturbed, self._held = perturbed, held
         self._rows: dict[torch.Size, dict[str, Any]] = {}
 
     def controlled(self, control: Control) -> "NetworkDenoiser":
@@ -388,7 +405,26 @@ class NetworkDenoiser:
         chosen = {m for name, m in names.items() if any(layer in name for layer in layers)}
         return self._like(self._control, frozenset(chosen))
 
-    def _like(self, control: Control | None, perturbed: Collection[nn.Module]) -> "NetworkDenoiser":
+    def hold(self, rows: int, words: bool) -> "NetworkDenoiser":
+        """Return a denoiser whose rows attend as the first ones do, as in prompt-to-prompt.
+
+        Args:
+            rows: number of the first rows.
+            words: whether they attend to the same words, too, not only to the same locations.
+
+        Raises:
+            BadInput: the U-Net's attention is of another kind.
+        """
+        if not self._keeps_prompts:
+            raise BadInput("the attention of this network cannot be held.", "Leave --source out.")
+        return self._like(self._control, self._perturbed, (rows, words))
+
+    def _like(
+        self,
+        control: Control | None,
+        perturbed: Collection[nn.Module],
+        held: tuple[int, bool] = (0, False),
+    ) -> "NetworkDenoiser":
         return NetworkDenoiser(
             self._network,
             self._noise,
@@ -397,6 +433,7 @@ class NetworkDenoiser:
             keeps_prompts=self._keeps_prompts,
             control=control,
             perturbed=perturbed,
+            held=held,
         )
 
     def __call__(self, x: Float[Tensor, "b c h w"], sigma: Sigma) -> Float[Tensor, "b c h w"]:
@@ -421,5 +458,7 @@ class NetworkDenoiser:
                 found["cross_attention_kwargs"] = {"prompt_keys": {}}
             if self._perturbed:
                 found["cross_attention_kwargs"]["perturbed"] = self._perturbed
+            if self._held[0]:
+                found["cross_attention_kwargs"]["held"] = self._held
             self._rows[x.shape] = found
         return self._rows[x.shape]

@@ -11,8 +11,8 @@ from ..types import Monitor, Silent
 
 # Options with a single value that affect an image; lists and files cannot be varied.
 VARIED = (
-    "cfg", "cfg_interval", "cfg_rescale", "eta", "guide_interval", "negative", "pag", "prompt",
-    "reuse", "sampler", "schedule", "seed", "steps", "strength",
+    "cfg", "cfg_interval", "cfg_rescale", "eta", "guide_interval", "hold", "negative", "pag",
+    "prompt", "reuse", "sampler", "schedule", "seed", "steps", "strength",
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ from .guidance_report import GradientTraces, explain_overflow, verdicts_on
 from .provenance import Environment, stem
 from .results import ControlReport, Generation, ImageReport, ImageVerdict, SelfTest
 from .spec import Options, parse_region
-from .start import OpenStart, open_regions, open_start
+from .start import OpenStart, open_edit, open_regions, open_start
 from .steered import SteeredModel
 
 
@@ -228,6 +228,8 @@ def in_captions(options: Options, steered: SteeredModel, monitor: Monitor) -> Op
     read: dict[str, object] = {
         field: _caption(getattr(request, field), monitor) for field in ("prompt", "negative")
     }
+    if request.source is not None:
+        read["source"] = _caption(request.source, monitor)
     regions = [replace(one, prompt=_caption(one.prompt, monitor)) for one in options.regions]
     if request.region:
         masks = [parse_region(entry)[1] for entry in request.region]
@@ -262,8 +264,7 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
     request, model = options.request, steered.frozen
     size = _size_of(request, model, monitor)
     shape, noise = model.shape(*size), model.noise_at(*size)
-    texts, away, cut = None, None, ""
-    reader = steered.model.reader
+    texts, away, cut, reader = None, None, "", steered.model.reader
     if reader is not None:
         texts, away, cut = _read_prompts(options, reader, bool(steered.controls), monitor)
     guidance = Guidance(request.cfg, *options.cfg_interval, request.cfg_rescale)
@@ -273,11 +274,8 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
     sigmas = noise_levels(noise, request.steps, request.schedule, request.sampler)
     said = request.prompt.strip() or request.negative.strip() or options.regions or texts is None
     note_unlike(options, steered, monitor)
-    start, taken = None, sigmas
-    if options.start is not None:
-        start = open_start(options.start, model, size, monitor)
-        taken = last_steps(sigmas, options.start.strength, noise.flows)
-        sigmas = taken if len(taken) > 1 else sigmas
+    start, taken = _start_at(options, steered, sigmas, size, monitor)
+    sigmas = taken if len(taken) > 1 else sigmas
     controls = open_controls(
         steered.controls, model, sigmas, size,
         guess=not said,
@@ -312,6 +310,23 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
     return Job(
         request, steered, plan, *size, cut, guide, traces, controls, start, spread.fingerprints
     )
+
+
+def _start_at(
+    options: Options,
+    steered: SteeredModel,
+    sigmas: list[float],
+    size: tuple[int, int],
+    monitor: Monitor,
+) -> tuple[OpenStart | None, list[float]]:
+    """Return the image to start from, and the noise levels that are left of the steps."""
+    if options.start is None:
+        return None, sigmas
+    start = open_start(options.start, steered.frozen, size, monitor)
+    taken = last_steps(sigmas, options.start.strength, steered.frozen.noise.flows)
+    if options.request.source is not None:
+        start = open_edit(start, options.request, steered, taken)
+    return start, taken
 
 
 def note_unlike(options: Options, steered: SteeredModel, monitor: Monitor) -> None:
@@ -396,7 +411,8 @@ def sample_groups(job: Job, groups: Sequence[Group], monitor: Monitor) -> Iterat
 
 def _write_previews(job: Job, folder: Path, group: Group, step: Step) -> None:
     """Write the clean images that are predicted at a step."""
-    for number, image in zip(group.numbers, job.decode(step.denoised), strict=True):
+    rows = step.denoised[-len(group.numbers) :]  # an edit has the image before it
+    for number, image in zip(group.numbers, job.decode(rows), strict=True):
         if number in group.kept:
             name = f"{job.stem}-{number:03d}-step-{step.number:03d}.png"
             write_image(folder / name, image)

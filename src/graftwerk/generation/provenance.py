@@ -196,6 +196,18 @@ def read_record(path: Path) -> Record:
             "they run is not for an image to say, and `graft generate` never writes it there.",
             "It was changed by somebody. Name an image as it was generated, or give its options.",
         )
+    once = len(set(record.together)) == len(record.together)
+    if record.number not in record.together or not once or not _fits(record):
+        raise BadFile(f"the request in {path} contradicts itself.", hint)
+    if "guide_plain" in requested.model_fields_set:
+        return record
+    # the image was written when all gradients were plain
+    request = requested.model_copy(update={"guide_plain": True})
+    return record.model_copy(update={"request": request})
+
+
+def _fits(record: Record) -> bool:
+    requested = record.request
     steers = [
         (record.loras, requested.lora),
         (record.guides, requested.guide),
@@ -204,15 +216,7 @@ def read_record(path: Path) -> Record:
         (record.regions, requested.region),
         (record.weaker, requested.autoguide),
     ]
-    fit = all(len(prints) == len(named) for prints, named in steers)
-    once = len(set(record.together)) == len(record.together)
-    if record.number not in record.together or not once or not fit:
-        raise BadFile(f"the request in {path} contradicts itself.", hint)
-    if "guide_plain" in requested.model_fields_set:
-        return record
-    # the image was written when all gradients were plain
-    request = requested.model_copy(update={"guide_plain": True})
-    return record.model_copy(update={"request": request})
+    return all(len(prints) == len(named) for prints, named in steers)
 
 
 def started(request: Generate) -> list[str]:

@@ -118,6 +118,7 @@ def options_of(
         BadInput: an interval that is not possible, an option that the sampler does not accept, or
             an option of an image to start from without such an image.
     """
+    request = _edit(request, init, regions)
     require_sampler(request.sampler, request.eta)
     interval = parse_interval(request.cfg_interval)
     return Options(request, interval, _start(request, init, mask), regions)
@@ -169,6 +170,34 @@ def settled(
     return request.model_copy(update=chosen)
 
 
+def _edit(request: Generate, init: NamedImage | None, regions: tuple[Region, ...]) -> Generate:
+    """Check a request with `source`, whose result is one image that DDIM leads to."""
+    if request.source is None:
+        return request
+    given = request.model_fields_set
+    request = request.model_copy(
+        update={name: one for name, one in (("sampler", "ddim"), ("count", 1)) if name not in given}
+    )
+    found = {
+        "--source without --init": init is None,
+        "--region": bool(regions),
+        f"--sampler {request.sampler}": request.sampler not in {"ddim", "euler"},
+        f"--count {request.count}: all images of an edit are the same": request.count > 1,
+        f"--eta {request.eta:g}": request.eta > 0,
+        "--strength 0": request.strength == 0,
+        "--best-of": request.best_of > 1,
+        "--pag": request.pag > 0,
+        "--cfg-rescale": request.cfg_rescale > 0,
+        "--cfg-interval": request.cfg_interval is not None,
+        "--negative": bool(request.negative.strip()),
+        **{f"--{name}": bool(getattr(request, name)) for name in ("control", "guide", "autoguide")},
+    }
+    for what, is_given in found.items():
+        if is_given:
+            raise BadInput(f"an edit from --source takes no {what}.", "Leave one of them out.")
+    return request
+
+
 def _start(request: Generate, init: NamedImage | None, mask: NamedImage | None) -> Start | None:
     strength = request.strength
     if init is None:
@@ -179,7 +208,7 @@ def _start(request: Generate, init: NamedImage | None, mask: NamedImage | None) 
             )
         return None
     if strength is None:
-        strength = _STRENGTH if mask is None else 1.0
+        strength = _STRENGTH if mask is None and request.source is None else 1.0
     if strength > 0 and int(request.steps * strength) == 0:
         raise BadInput(
             f"strength {strength:g} of {request.steps} steps is less than one step.",

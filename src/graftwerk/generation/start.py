@@ -1,6 +1,7 @@
 """The image that sampling starts from, and the mask of what is repainted."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,14 +15,17 @@ from torch.nn import functional
 from ..controlnet.inputs import mask_of
 from ..data.images import ImageNotes
 from ..data.pixels import fit
-from ..diffusion.img2img import Regions, StartImage
+from ..diffusion.img2img import EditedImage, Regions, StartImage, edit_mask
+from ..diffusion.inversion import invert_ddim
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextReader, TextStates, join
 from ..diffusion.sampling import ImageArray, encode
 from ..errors import BadInput
+from ..requests.generate import Generate
 from ..types import Monitor
 from .results import StartReport
 from .spec import Region, Start
+from .steered import SteeredModel
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +41,7 @@ class OpenStart:
     """
 
     start: Start
-    latents: StartImage
+    latents: StartImage | EditedImage
     pixels: UInt8[np.ndarray, "h w 3"]
     repainted: Bool[np.ndarray, "h w"]
     fingerprints: tuple[str, ...]
@@ -96,6 +100,49 @@ def open_start(
     from_noise = mask is not None and start.strength == 1
     latents = StartImage(encode(model, pixels[None]), mask, from_noise)
     return OpenStart(start, latents, pixels, repainted, tuple(prints))
+
+
+def open_edit(
+    start: OpenStart,
+    request: Generate,
+    steered: SteeredModel,
+    sigmas: Sequence[float],
+) -> OpenStart:
+    """Invert the image to its noise with its own prompt, and find what the edit may change.
+
+    Args:
+        start: the image, with a mask or without.
+        request: the prompts, the guidance and the seed.
+        steered: the model that samples, with LoRAs.
+        sigmas: noise levels of the steps.
+
+    Raises:
+        BadInput: the model takes no prompts, its attention cannot be held, or it has controls or
+            guides.
+    """
+    if steered.controls or steered.guides or steered.weaker:
+        raise BadInput("an edit takes no controls and no guides.", "Leave them or the source out.")
+    model = steered.model
+    reader, source, image = model.reader, (request.source or "").strip(), start.latents
+    if reader is None or isinstance(image, EditedImage):
+        raise BadInput(f"model {model.name!r} takes no prompt.", "Leave --source out.")
+    own, asked = (reader.read([text.strip()]) for text in (source, request.prompt))
+    joined = model.denoiser(join(join(own, asked), own))
+    words = len(source.split()) == len(request.prompt.split())
+    level = float(model.noise.sigmas[len(model.noise.sigmas) // 2])
+    with torch.inference_mode():
+        inverted = invert_ddim(model.denoiser(own), image.clean, sigmas)
+        mask = image.mask
+        if mask is None:
+            texts = (model.denoiser(own), model.denoiser(asked))
+            mask = edit_mask(*texts, image.clean, level, request.seed)
+    lasting = math.ceil(request.hold * (len(sigmas) - 1))
+    lowest = sigmas[lasting - 1] if lasting else math.inf
+    held = joined.hold(1, words)
+    edited = EditedImage(image.clean, inverted, mask, held, joined, lowest, request.cfg)
+    side = model.factor
+    area = mask[0, 0].cpu().numpy().repeat(side, axis=0).repeat(side, axis=1)
+    return replace(start, latents=edited, repainted=start.repainted & area)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

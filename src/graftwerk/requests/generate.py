@@ -190,6 +190,20 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         default=None,
         description="mask for --init: white areas are repainted, black areas are unchanged",
     )
+    source: Image[str | None] = Field(
+        default=None,
+        max_length=limits.PROMPT_CHARACTERS,
+        description=(
+            "prompt that describes --init: edits it to PROMPT by prompt-to-prompt on DDIM "
+            "inversion, in the white area of --inpaint or where the prompts differ"
+        ),
+    )
+    hold: Image[float] = Field(
+        default=0.9,
+        ge=0,
+        le=1,
+        description="with --source: share of the steps that take the attention of --init",
+    )
     paste: Image[bool] = Field(
         default=True,
         description=(

@@ -30,10 +30,10 @@ tour: $(READY)  ## a page that shows every job, in one or two minutes: tour/inde
 # two processes share two cores; threads of both on both would wait for each other
 ONE_CORE := OMP_NUM_THREADS=1 GRAFTWERK_THREADS=1
 
-test: $(READY)  ## the default tests: no network, about six minutes on two cores
+test: $(READY)  ## the default tests: no network, five minutes on two cores
 	$(ONE_CORE) $(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-all: $(READY)  ## the default tests and the slow ones
+test-all: $(READY)  ## the default tests, the long and the slow ones
 	$(ONE_CORE) $(BIN)/python -m pytest -n 2 --dist loadfile -m "slow or not slow"
 
 # STATE names a folder outside of the repository: an interrupted run goes on there
@@ -44,12 +44,12 @@ ROUNDS := 9
 soak: $(READY)  ## commands killed, stopped and failed at random moments, ROUNDS times; prints counts
 	$(ONE_CORE) $(BIN)/python -m tests.soak $(ROUNDS) $(if $(STATE),--state $(STATE))
 
-check: $(READY)  ## formatter, linter, types, import layers, size budget, tests
+check: $(READY)  ## formatter, linter, types, import layers, size budget, default and long tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) test
+	$(ONE_CORE) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 format: $(READY)  ## format and mend what the linter can mend
 	$(BIN)/ruff format .

@@ -2,11 +2,27 @@
 
 import hashlib
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from graftwerk.models.language.sentences import content_stems
+
+LONG = {
+    line
+    for line in (Path(__file__).parent / "long.txt").read_text("utf-8").splitlines()
+    if not line.startswith("#")
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark what tests/long.txt lists: files, or tests by their node ids."""
+    for item in items:
+        name = item.nodeid.removeprefix("tests/")
+        if name in LONG or name.partition("::")[0] in LONG:
+            item.add_marker(pytest.mark.long)
 
 
 def pytest_terminal_summary(terminalreporter):

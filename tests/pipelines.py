@@ -205,3 +205,143 @@ def noise_of(**changes: Any) -> Any:
     from graftwerk.diffusion.noise_schedule import read_noise
 
     return read_noise(SCHEDULER | changes, Path("scheduler_config.json"))
+
+
+def tiny_t5_tokenizer() -> Any:
+    """A T5 tokenizer that knows `WORDS` and single letters."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import T5TokenizerFast
+
+    pieces = ["<pad>", "</s>", "<unk>", "▁", *(f"▁{word}" for word in WORDS)]
+    pieces += list(string.ascii_lowercase)
+    scored = [(piece, -float(len(pieces) - number)) for number, piece in enumerate(pieces)]
+    made = Tokenizer(models.Unigram(scored, unk_id=2))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.decoder = decoders.Metaspace()
+    made.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 1)]
+    )
+    return T5TokenizerFast(tokenizer_object=made, extra_ids=0)
+
+
+def tiny_t5(vocabulary: int, width: int = 32) -> Any:
+    from transformers import T5Config, T5EncoderModel
+
+    config = T5Config(
+        vocab_size=vocabulary, d_model=width, d_kv=8, d_ff=64, num_layers=2, num_heads=4
+    )
+    return random_network(lambda: T5EncoderModel(config))
+
+
+def flow_scheduler(**options: Any) -> Any:
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    return FlowMatchEulerDiscreteScheduler(**({"shift": 3.0} | options))
+
+
+def shifted_vae(channels: int = 4) -> Any:
+    """An autoencoder with the scale and shift of its latents, as SD3 and Flux have."""
+    vae = tiny_vae(channels)
+    vae.register_to_config(scaling_factor=1.5, shift_factor=0.06)
+    return vae
+
+
+def tiny_sd3(**changes: Any) -> Any:
+    from diffusers import SD3Transformer2DModel
+
+    settings = {
+        "sample_size": 8,
+        "patch_size": 2,
+        "in_channels": 4,
+        "out_channels": 4,
+        "num_layers": 4,
+        "attention_head_dim": 8,
+        "num_attention_heads": 4,
+        "joint_attention_dim": 48,
+        "caption_projection_dim": 32,
+        "pooled_projection_dim": 36,
+        "pos_embed_max_size": 16,
+        "dual_attention_layers": (0,),
+        "qk_norm": "rms_norm",
+    }
+    return random_network(lambda: SD3Transformer2DModel(**(settings | changes)))
+
+
+def write_sd3_pipeline(
+    folder: Path, *, t5: bool = True, transformer: Any = None, vae: Any = None, **options: Any
+) -> Path:
+    """A `StableDiffusion3Pipeline` that draws 16 x 16 images; returns its folder."""
+    from diffusers import StableDiffusion3Pipeline
+
+    tokenizer, t5_tokenizer = tiny_tokenizer(), tiny_t5_tokenizer()
+    StableDiffusion3Pipeline(
+        transformer=transformer or tiny_sd3(),
+        scheduler=flow_scheduler(**options),
+        vae=vae or shifted_vae(),
+        text_encoder=tiny_text_encoder(len(tokenizer), 20, projected=20),
+        tokenizer=tokenizer,
+        text_encoder_2=tiny_text_encoder(len(tokenizer), 24, projected=16),
+        tokenizer_2=tokenizer,
+        text_encoder_3=tiny_t5(len(t5_tokenizer), 48) if t5 else None,
+        tokenizer_3=t5_tokenizer if t5 else None,
+    ).save_pretrained(folder)
+    return folder
+
+
+def write_flux_pipeline(folder: Path, *, distilled: bool = True, **options: Any) -> Path:
+    """A `FluxPipeline` with tiny parts; returns its folder."""
+    from diffusers import FluxPipeline, FluxTransformer2DModel
+
+    tokenizer, t5_tokenizer = tiny_tokenizer(), tiny_t5_tokenizer()
+
+    def make() -> Any:
+        return FluxTransformer2DModel(
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            pooled_projection_dim=24,
+            guidance_embeds=distilled,
+            axes_dims_rope=(4, 4, 8),
+        )
+
+    FluxPipeline(
+        transformer=random_network(make),
+        scheduler=flow_scheduler(**({"use_dynamic_shifting": True} | options)),
+        vae=shifted_vae(),
+        text_encoder=tiny_text_encoder(len(tokenizer), 24),
+        tokenizer=tokenizer,
+        text_encoder_2=tiny_t5(len(t5_tokenizer)),
+        tokenizer_2=t5_tokenizer,
+    ).save_pretrained(folder)
+    return folder
+
+
+CLASSES = {0: "cube, block", 1: "sphere"}
+
+
+def write_dit_pipeline(folder: Path, scheduler: Any = None) -> Path:
+    """A `DiTPipeline` of 1,000 classes that draws 16 x 16 images; returns its folder."""
+    from diffusers import DDIMScheduler, DiTPipeline, DiTTransformer2DModel
+
+    def make() -> Any:
+        return DiTTransformer2DModel(
+            num_attention_heads=2,
+            attention_head_dim=8,
+            in_channels=4,
+            out_channels=8,
+            num_layers=2,
+            norm_num_groups=4,
+            sample_size=8,
+        )
+
+    DiTPipeline(
+        transformer=random_network(make),
+        vae=tiny_vae(),
+        scheduler=scheduler or DDIMScheduler(clip_sample=False),
+    ).save_pretrained(folder)
+    index = folder / "model_index.json"  # where the published folders name their classes
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"id2label": CLASSES}))
+    return folder

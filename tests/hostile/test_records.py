@@ -257,6 +257,21 @@ def listed(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
+@pytest.mark.parametrize("name", LOCATIONS)
+def test_a_record_that_says_where_is_refused(drawn, tmp_path, name) -> None:
+    """Nothing would be written there either way; that the image was changed has to be said."""
+    default = Generate.model_fields[name].default
+    values = {"out": "EVIL", "previews": "EVIL", "from_": "p.png", "grid": ["cfg=1,2"]}
+    value = values.get(name, not default if isinstance(default, bool) else default)
+    record = drawn | {"request": drawn["request"] | {name: value}}
+    information = PngInfo()
+    information.add_text("graftwerk", json.dumps(record))
+    Image.new("RGB", (16, 16)).save(tmp_path / "p.png", pnginfo=information)
+    with pytest.raises(BadFile, match=rf"says {name}: .* not for an image to say"):
+        run_generate(Generate(from_=tmp_path / "p.png", out=tmp_path / "out"), Silent())
+    assert listed(tmp_path) == {"p.png"}
+
+
 class Impatient(Silent):
     """Stops what begins to draw many steps; everything before that is what is tried."""
 

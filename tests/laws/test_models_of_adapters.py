@@ -9,8 +9,9 @@ import graftwerk as gw
 from graftwerk import folders
 from graftwerk.adapters.manifest import write_bundle
 from graftwerk.adapters.protocol import Adapter
-from graftwerk.controlnet.branch import Shape, make_branch, weights_of
+from graftwerk.controlnet.branch import Shape, weights_of
 from graftwerk.controlnet.checkpoint import write_controlnet
+from graftwerk.controlnet.transformer import new_branch
 from graftwerk.errors import WrongBase
 
 LOOK = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
@@ -23,9 +24,10 @@ BUILT_IN = {
 }
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return pipelines.write_text_pipeline(tmp_path_factory.mktemp("law") / "pipeline")
+@pytest.fixture(scope="module", params=["text", "sd3"])
+def folder(tmp_path_factory, request):
+    write = getattr(pipelines, f"write_{request.param}_pipeline")
+    return write(tmp_path_factory.mktemp("law") / "pipeline")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def branches(folder, tmp_path_factory):
     model = gw.Pipeline(folder, device="cpu").steered.frozen
     locations = tmp_path_factory.mktemp("branches")
     generator = torch.Generator().manual_seed(4)
-    branch = make_branch(model.unet, Shape(model.factor), generator)
+    branch = new_branch(model, Shape(model.factor), generator)
     for name in ("initial", "trained"):
         with folders.working_folder(locations / name) as working:
             write_controlnet(working, branch, model.unet)

@@ -8,17 +8,25 @@ from tests import networks, pipelines
 import graftwerk as gw
 from graftwerk.adapters.lora import Rank, install
 from graftwerk.adapters.protocol import Adapter
-from graftwerk.controlnet.branch import Shape, make_branch, weights_of
+from graftwerk.controlnet.branch import Shape, weights_of
 from graftwerk.controlnet.checkpoint import write_controlnet
+from graftwerk.controlnet.transformer import new_branch
 from graftwerk.errors import BadInput, WrongBase
 
 LOOK = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
 KINDS = ("lora", "control", "guide", "guide of latents", "guide of images", "autoguide")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return pipelines.write_text_pipeline(tmp_path_factory.mktemp("law") / "pipeline")
+WRITERS = {"U-Net": pipelines.write_text_pipeline, "SD3": pipelines.write_sd3_pipeline}
+FORMS = {
+    "unet": (pipelines.tiny_unet, WRITERS["U-Net"]),
+    "transformer": (pipelines.tiny_sd3, WRITERS["SD3"]),
+}
+
+
+@pytest.fixture(scope="module", params=WRITERS)
+def folder(tmp_path_factory, request):
+    return WRITERS[request.param](tmp_path_factory.mktemp("law") / "pipeline")
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +39,18 @@ def make(folder, tmp_path_factory):
     with torch.no_grad():
         for weight in lora.parameters().values():
             weight.add_(0.3 * torch.randn(weight.shape, generator=generator))
-    lora.save(locations / "lora", model.name, {}, part="unet")
+    lora.save(locations / "lora", model.name, {}, part=model.trunk)
     lora.remove()
-    branch = make_branch(model.unet, Shape(model.factor), generator)
+    branch = new_branch(model, Shape(model.factor), generator)
     with torch.no_grad():
         for weight in weights_of(branch).values():
             weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
     (locations / "branch").mkdir()
     write_controlnet(locations / "branch", branch, model.unet)
 
-    weak = pipelines.random_network(lambda: pipelines.tiny_unet(), seed=3)
-    pipelines.write_text_pipeline(locations / "weak", unet=weak)
+    tiny, write = FORMS[model.trunk]
+    weak = pipelines.random_network(tiny, seed=3)
+    write(locations / "weak", **{model.trunk: weak})
 
     def adapter(kind, scale):
         if kind == "autoguide":
@@ -122,8 +131,8 @@ def test_weights_of_a_control_s_connections(folder, make):
         "a red cube", n=2, steps=3, seed=5, cfg=3.0, check=False, control_mode="prompt"
     )
     assert torch.equal(soft, of_all.latents)
-    with pytest.raises(BadInput, match=f"has 2 weights; its branch has {count}"):
-        latents(pipe.with_(make("control", (1.0, 0.5))))
+    with pytest.raises(BadInput, match=f"has {count + 1} weights; its branch has {count}"):
+        latents(pipe.with_(make("control", (1.0,) * (count + 1))))
 
 
 @pytest.mark.parametrize("cfg", [1.0, 3.0])
@@ -135,6 +144,10 @@ def test_options_of_guidance_at_zero(folder, cfg):
 
     assert torch.equal(latents(), latents(pag=0.0, cfg_rescale=0.0, pag_layers=["down"]))
     assert torch.equal(latents(cfg_rescale=0.7), latents()) is (cfg == 1)
+    if pipe.steered.frozen.trunk == "transformer":
+        with pytest.raises(BadInput, match="cannot be perturbed"):
+            latents(pag=2.0)
+        return
     assert not torch.equal(latents(pag=2.0), latents())
     assert not torch.equal(latents(pag=2.0, cfg_rescale=0.7), latents(pag=2.0))
     assert torch.equal(latents(pag=2.0, cfg_interval=":1e-9"), latents(cfg_interval=":1e-9"))
@@ -149,12 +162,14 @@ def test_frozen_weights_are_shared(folder, make):
 
 
 @pytest.mark.parametrize("kind", ["lora"])
-def test_another_base_is_refused_by_name(tmp_path, make, kind):
-    unet = pipelines.tiny_unet()
+def test_another_base_is_refused_by_name(folder, tmp_path, make, kind):
+    trunk = gw.Pipeline(folder, device="cpu").steered.frozen.trunk
+    tiny, write = FORMS[trunk]
+    network = tiny()
     with torch.no_grad():
-        for weight in unet.parameters():
+        for weight in network.parameters():
             weight.add_(0.01)
-    other = gw.Pipeline(pipelines.write_text_pipeline(tmp_path / "other", unet=unet), device="cpu")
+    other = gw.Pipeline(write(tmp_path / "other", **{trunk: network}), device="cpu")
     with pytest.raises(WrongBase) as caught:
         other.with_(make(kind, 0.0))
     assert other.fingerprint[:12] in str(caught.value)

@@ -29,6 +29,7 @@ from .peft_format import (
 
 _PARTS = {
     "unet.": "unet",
+    "transformer.": "transformer",
     "lora_unet_": "unet",
     "text_encoder.": "text_encoder",
     "lora_te_": "text_encoder",
@@ -125,7 +126,7 @@ def read_lora(path: Path, networks: Mapping[str, nn.Module], base_name: str) -> 
     """
     file = lora_file(path)
     if file is None:
-        part, adapter = _peft_part(path), read_adapter(path)
+        part, adapter = _peft_part(path, _trunk(networks)), read_adapter(path)
         found = {part: adapter}
     else:
         check_safetensors(file)
@@ -140,12 +141,17 @@ def read_lora(path: Path, networks: Mapping[str, nn.Module], base_name: str) -> 
     return found
 
 
-def _peft_part(folder: Path) -> str:
+def _trunk(networks: Mapping[str, nn.Module]) -> str:
+    """Return the name of the U-Net or transformer, which is the first of the networks."""
+    return next(iter(networks))
+
+
+def _peft_part(folder: Path, trunk: str) -> str:
     config = files.read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
     mapping = config.get("auto_mapping") if isinstance(config, dict) else None
     name = str((mapping or {}).get("base_model_class", "")) if isinstance(mapping, dict) else ""
     return {"CLIPTextModel": "text_encoder", "CLIPTextModelWithProjection": "text_encoder_2"}.get(
-        name, "unet"
+        name, trunk
     )
 
 
@@ -155,7 +161,9 @@ def _read_file(file: Path, networks: Mapping[str, nn.Module], base: str) -> dict
 
     with safe_open(file, framework="pt") as opened:
         metadata = opened.metadata() or {}
-    state = _with_diffusers_blocks(load_file(file), networks["unet"], file)
+    state, trunk = load_file(file), _trunk(networks)
+    if trunk == "unet":
+        state = _with_diffusers_blocks(state, networks[trunk], file)
     layers: dict[str, dict[str, _Layer]] = {}
     for key, tensor in state.items():
         require_finite(tensor, key, file)
@@ -163,7 +171,7 @@ def _read_file(file: Path, networks: Mapping[str, nn.Module], base: str) -> dict
         match = _KEY.fullmatch(key.removeprefix(prefix))
         if match is None:
             raise BadFile(f"{file} holds {key!r}, which is not part of a LoRA known here.", _HINT)
-        part = _PARTS.get(prefix, "unet")
+        part = _PARTS.get(prefix, trunk)
         kind = _KINDS.get(match["kind"], match["kind"])
         module = _module_of(match["module"], part)
         layers.setdefault(part, {}).setdefault(module, _Layer()).tensors[kind] = tensor
@@ -192,6 +200,8 @@ def _module_of(name: str, part: str) -> str:
     name = re.sub(r"_lora$", "", name)
     if part == "unet" and name in _SGM_MODULES:
         return _SGM_MODULES[name]
+    if part == "transformer":
+        return name
     for there, here in (_SGM_LAYERS if part == "unet" else _TEXT_LAYERS).items():
         name = name.replace(there, here)
     return name if part == "unet" else name.removeprefix("text_model_")

@@ -9,7 +9,7 @@ from typing import TypeGuard
 
 from torch import nn
 
-from ..errors import BadInput
+from ..errors import BadInput, few
 
 _SHOWN = 12  # layer names listed in an error
 
@@ -64,10 +64,9 @@ def named_targets(network: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
         fitting = [path for path in candidates if f".{path}".endswith(f".{name}")]
         if not fitting:
             kinds = list(dict.fromkeys(path.rpartition(".")[2] for path in candidates))
-            more = f" and {len(kinds) - _SHOWN} more" if len(kinds) > _SHOWN else ""
             raise BadInput(
                 f"no layer of {type(network).__name__} is named {name!r}.",
-                f"Its layers: {', '.join(kinds[:_SHOWN])}{more}.",
+                f"Its layers: {few(kinds, _SHOWN)}.",
             )
         found += fitting
     return tuple(path for path in candidates if path in set(found))

@@ -116,6 +116,15 @@ def read_bundle(folder: Path, *kinds: str) -> Bundle:
     return bundle
 
 
+def holds(name: str, kind: str) -> bool:
+    """Whether a name is that of a folder with a saved adapter of this kind."""
+    path = Path(name).expanduser() / RECORD
+    if not path.is_file():
+        return False
+    record = files.read_json(path)
+    return isinstance(record, dict) and record.get("kind") == kind
+
+
 def is_replaceable(folder: Path, *kinds: str) -> bool:
     """Whether a folder contains a saved adapter of one of these kinds, which may be replaced.
 

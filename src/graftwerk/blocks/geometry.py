@@ -1,6 +1,7 @@
 """Convert a scene into primitives for ray casting and a camera into its axes."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -97,9 +98,9 @@ def project(view: View, points: Float64[np.ndarray, "j 3"]) -> Float64[np.ndarra
     return np.stack([x, y, depth], axis=1)
 
 
-def geometry_of(scene: Scene) -> Geometry:
-    """Return all primitives of `scene`."""
-    groups = [primitives_of(thing) for thing in scene.objects]
+def geometry_of(scene: Scene, others: Sequence[Sequence[Primitive]] = ()) -> Geometry:
+    """Return all primitives of `scene`, and `others` that do not touch the ground."""
+    groups = [*(primitives_of(thing) for thing in scene.objects), *others]
     rows = [primitive for group in groups for primitive in group]
     shapes = np.zeros((len(rows), 8))
     for row, primitive in zip(shapes, rows, strict=True):

@@ -60,7 +60,7 @@ def sample_scene(seed: int, number: int = 0, *, count: int | None = None) -> Sce
     drawn = int(generator.choice(MOST_OBJECTS, p=_COUNT_SHARES)) + 1
     for _ in range(_TRIES):
         scene = _draw_scene(generator, count or drawn)
-        if scene is not None and _shows_all(scene):
+        if scene is not None and shows_all(scene):
             return scene
     raise RuntimeError(f"no readable scene in {_TRIES} tries for seed {seed}, number {number}")
 
@@ -139,7 +139,7 @@ def _are_clear(a: _Placed, b: _Placed) -> bool:
     return beside and not same_name and apart >= a.reach + b.reach + _GAP
 
 
-def _shows_all(scene: Scene) -> bool:
+def shows_all(scene: Scene) -> bool:
     """Whether every object lies inside the image, is large enough, and is mostly visible."""
     view = view_of(scene.camera, _CHECK_PIXELS, _CHECK_PIXELS)
     counts = np.zeros((len(scene.objects), 3), dtype=np.int64)

@@ -13,6 +13,7 @@ from ..finetune.results import (
     ScoreDetails,
 )
 from ..forecast.results import ForecastResult
+from ..policy.results import EpisodesWritten, PolicyEvaluation, PolicyFit
 from ..probing.results import ReadoutResult, Share, Shift
 from ..results import LeftOut
 from ..text_safety import printable
@@ -330,6 +331,47 @@ def forecast_lines(report: ForecastResult) -> list[str]:
         *(f"-> {printable(one)}" for one in (report.out, report.plot, report.saved) if one),
     ]
     return lines
+
+
+def policy_lines(report: PolicyEvaluation) -> list[str]:
+    """Success of the policy and of what it is compared with."""
+    rows = [
+        [
+            printable(one.name),
+            f"{one.success:.2f}",
+            f"{one.low:.2f} to {one.high:.2f}",
+            f"{one.distance:.2f}",
+        ]
+        for one in report.rows
+    ]
+    return [
+        f"{printable(report.task)}, camera {report.camera}: {report.episodes:,} held-out starts; "
+        f"success: within {report.tolerance:g} of the goal after {report.frames} frames",
+        *table(["policy", "success", "95 % interval", "median distance"], rows),
+        *([f"-> {printable(report.out)}"] if report.out else []),
+    ]
+
+
+def episodes_lines(report: EpisodesWritten) -> list[str]:
+    """What was recorded."""
+    return [
+        f"{printable(report.task)}, camera {report.camera}: {report.episodes:,} episodes of the "
+        f"expert, {report.frames:,} frames at {report.fps} a second, {report.seconds:.1f} s",
+        f"-> {printable(report.folder)}, {report.bytes / 1e6:.1f} MB",
+    ]
+
+
+def policy_fit_lines(report: PolicyFit) -> list[str]:
+    """What was learned, and the error of held-out actions."""
+    return [
+        f"{printable(report.task)}: {report.episodes:,} episodes ({report.frames:,} frames) "
+        f"learned from, {report.held_out:,} held out",
+        f"{report.how} on {printable(report.model)}: {report.parameters:,} numbers, "
+        f"{report.share:.0%} of what was learned is applied",
+        f"mean error of held-out actions: {report.error_before:.3f} before, "
+        f"{report.error_after:.3f} after; {report.error_of_mean:.3f} by always taking the mean",
+        f"-> {printable(report.out)}, {report.bytes / 1e3:,.0f} kB, {report.seconds:.1f} s",
+    ]
 
 
 def _backtest(report: ForecastResult) -> list[str]:

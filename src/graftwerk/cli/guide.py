@@ -37,9 +37,9 @@ def verdict_lines(report: GuideVerdicts) -> list[str]:
     requested = "" if report.label is None else f" of {printable(report.label)!r}"
     return [
         *check_table(report.pictures),
-        f"real images{requested}? ! marks what speaks against it; residual, spectrum and "
-        f"neighbours are distances from {report.real} real images, 1 is what 95 % of these keep, "
-        f"{report.limit:g} the limit of each ({report.seconds:.1f} s)",
+        f"real images{requested}? ! marks what speaks against it; residual, spectrum, "
+        f"neighbours and probe are distances from {report.real} real images, 1 is what 95 % of "
+        f"these keep, {report.limit:g} the limit of each ({report.seconds:.1f} s)",
         *self_test_lines(report.self_test),
     ]
 

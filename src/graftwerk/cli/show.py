@@ -19,6 +19,7 @@ from ..metrics.results import (
     SimilarityEvaluation,
 )
 from ..models.results import Classification, ModelList
+from ..policy.results import EpisodesWritten, PolicyEvaluation, PolicyFit
 from ..probing.results import ReadoutResult
 from ..rag.results import Answer, Calibration, ChatResult, CitationReport
 from ..results import Report
@@ -318,6 +319,9 @@ _lines.register(FitResult, finetune.fit_lines)
 _lines.register(FitComparison, finetune.comparison_lines)
 _lines.register(Predictions, finetune.prediction_lines)
 _lines.register(ForecastResult, finetune.forecast_lines)
+_lines.register(PolicyEvaluation, finetune.policy_lines)
+_lines.register(EpisodesWritten, finetune.episodes_lines)
+_lines.register(PolicyFit, finetune.policy_fit_lines)
 _lines.register(FitEvaluation, finetune.evaluation_lines)
 _lines.register(ReadoutResult, probe.readout_lines)
 _lines.register(LoraTrainResult, finetune.lora_lines)

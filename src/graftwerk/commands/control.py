@@ -148,7 +148,7 @@ def markdown(report: Ablation) -> str:
 def run_control_export(request: ControlExport, monitor: Monitor) -> ControlExported:
     """Write the trained weights, and those shared with the U-Net, into one folder."""
     from ..adapters.manifest import is_replaceable, write_bundle
-    from ..controlnet.checkpoint import KIND, read_branch, write_controlnet
+    from ..controlnet.checkpoint import KIND, open_branch, write_controlnet
     from ..diffusion.pipeline import load_diffusion
     from ..models.hub import locate
 
@@ -161,7 +161,7 @@ def run_control_export(request: ControlExport, monitor: Monitor) -> ControlExpor
     folders.require_outside((source, request.model), out)
     monitor.start("loading the model")
     model = load_diffusion(request.model, "cpu")
-    branch = read_branch(source, model.unet, model.factor, model.name, model.fingerprint)
+    branch = open_branch(source, model)
     with folders.working_folder(out, is_branch) as folder:
         write_controlnet(folder, branch, model.unet)
         content = {"exported from": request.branch}

@@ -29,9 +29,12 @@ from ..finetune.saved import (
 )
 from ..finetune.scoring import confusions, details, score
 from ..library.fitting import fit_problem, note_out_of_distribution, problem_of
+from ..policy.episodes import is_episodes
+from ..policy.results import PolicyFit
 from ..requests.finetune import Compare, EvalFit, Fit, FitExport, Predict
 from ..types import Monitor, report_reading
 from .lora import as_lora_train, run_lora_train
+from .policy import run_fit_policy
 from .predictions import of_every_row, report, require_out
 
 
@@ -81,8 +84,10 @@ def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
     )
 
 
-def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult:
+def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult | PolicyFit:
     """Fit, evaluate on the test examples, and write the folder."""
+    if is_episodes(request.data):
+        return run_fit_policy(request, monitor)
     if request.task in {"generate", "write"}:
         return run_lora_train(as_lora_train(request), monitor)
     begin = time.perf_counter()

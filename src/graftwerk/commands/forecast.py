@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import files, folders
+from ..adapters.tuned import require_free
 from ..data.tables import reading_of
 from ..data.tables.numbers import rounded
 from ..errors import BadInput, UnknownName
 from ..forecast.plot import plot_forecast
 from ..forecast.results import BacktestRow, ForecastResult
-from ..forecast.saved import require_free
 from ..forecast.series import Series, read_series
+from ..forecast.tune import KIND
 from ..library.forecaster import Forecaster, ForecastValues
 from ..requests.finetune import Forecast
 from ..types import Monitor, report_reading
@@ -141,7 +142,7 @@ def _writer(request: Forecast) -> Callable[[ForecastResult], str] | None:
                 "nothing is fitted that --save could write.", "Say how: --how linear, lora or full."
             )
         folders.require_outside([request.table, request.model], Path(request.save).absolute())
-        require_free(Path(request.save).absolute())
+        require_free(Path(request.save).absolute(), KIND, "forecaster")
     if request.out is None:
         return None
     known = {".csv": _as_csv, ".json": _as_json}

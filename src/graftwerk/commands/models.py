@@ -25,12 +25,16 @@ from ..requests.models import ModelsFetch, ModelsInfo, ModelsList
 from ..types import Encoder, Monitor
 
 _LICENCE = re.compile(r"^license:\s*[\"']?([\w .+-]+)", re.MULTILINE)
+_TENSORFLOW_LITE = ("*.tflite", "*.data")  # their parameters are not counted
 _OWN = {
     "graftwerk-judge": "judge",
     "graftwerk-perception": "perception",
     "graftwerk-branch": "control branch",
     "graftwerk-noise-aware-classifier": "noise-aware classifier",
     "graftwerk-series": "forecaster",
+    "graftwerk-policy": "robot policy",
+    "hed": FETCHABLE["hed"].kind,
+    "blazepose": FETCHABLE["blazepose"].kind,
 }
 
 
@@ -92,10 +96,13 @@ def _pipeline(request: ModelsInfo, root: Path) -> ModelCard:
 def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> ModelCard:
     from ..blocks.judge import load_judge
     from ..blocks.perception import load_perception
+    from ..conditions.blazepose import load_blazepose
+    from ..conditions.soft_edges import load_hed
     from ..diffusion.noisy_classifier import load_noise_aware
     from ..diffusion.pipeline import load_part
     from ..forecast.candidates import LEADS
     from ..forecast.forecasters import open_forecaster
+    from ..policy.network import load_policy
 
     kind = _OWN.get(str(config.get("model_type")), "autoencoder")
     match kind:
@@ -113,6 +120,17 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
             details = {
                 "forecasts": f"{LEADS} values at once, quantiles {levels[0]} to {levels[-1]}"
             }
+        case "robot policy":
+            task = load_policy(request.name, request.device).network.config
+            details = {
+                "task": f"reach the {task['target']}, camera {task['camera']}",
+                "actions": f"{', '.join(task['names'])}, {task['fps']:g} times a second",
+                "images": f"{task['side']} x {task['side']} pixels, by {task['encoder']['name']}",
+            }
+        case "estimator of edges" | "estimator of key points":
+            load_hed(root, request.device) if kind.endswith("edges") else load_blazepose(root)
+            fetched = FETCHABLE[str(config["model_type"])]
+            details = {"about": fetched.about, "option": fetched.option}
         case "control branch":
             _load_branch(root, request.device)
             details = {"condition": config["condition"], "steers": config["base"]["name"]}
@@ -133,18 +151,18 @@ def _network(request: ModelsInfo, root: Path, config: Mapping[str, Any]) -> Mode
 
 
 def _load_branch(root: Path, device: str) -> None:
-    from ..controlnet.checkpoint import read_branch
+    from ..controlnet.checkpoint import open_branch
     from ..diffusion.pipeline import load_diffusion
 
-    base = load_diffusion("builtin/blocks", device)
-    read_branch(root, base.unet, base.factor, base.name, base.fingerprint)
+    open_branch(root, load_diffusion("builtin/blocks", device))
 
 
-def _size(root: Path) -> dict[str, int]:
+def _size(root: Path) -> dict[str, Any]:
     weights = sorted(root.rglob("*.safetensors"))
+    others = [path for name in _TENSORFLOW_LITE for path in root.glob(name)]
     return {
-        "parameters": count_parameters(weights),
-        "bytes": sum(path.stat().st_size for path in weights),
+        "parameters": count_parameters(weights) if weights else None,
+        "bytes": sum(path.stat().st_size for path in weights or others),
     }
 
 

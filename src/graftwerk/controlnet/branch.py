@@ -43,7 +43,7 @@ from ..errors import BadInput
 
 HintKind = Literal["code", "paper"]
 _CODE_WIDTHS, _PAPER_WIDTHS = (16, 32, 96, 256), (16, 32, 64, 128)
-_DEVIATION = 0.02  # of the paper's Gaussian first weights
+DEVIATION = 0.02  # of the paper's Gaussian first weights
 # One over the mean of silu(z)^2 of a standard normal z. With it a condition's signal keeps its size
 # through the layers; PyTorch's own first weights shrink it a thousandfold, and it is found late.
 _SILU_GAIN = 2.81
@@ -128,7 +128,7 @@ def make_hint(
         for layer in made.modules():
             if isinstance(layer, nn.Conv2d):
                 inputs = layer.weight[0].numel()
-                deviation = math.sqrt(_SILU_GAIN / inputs) if kind == "code" else _DEVIATION
+                deviation = math.sqrt(_SILU_GAIN / inputs) if kind == "code" else DEVIATION
                 layer.weight.normal_(0.0, deviation, generator=generator)
                 layer.bias.zero_()  # type: ignore[union-attr]
         if isinstance(made, CodeHint):
@@ -360,7 +360,7 @@ def make_branch(
             for weight in join.parameters():
                 weight.zero_()
             if shape.start == "gaussian":
-                join.weight.normal_(0.0, _DEVIATION, generator=generator)  # type: ignore[operator]
+                join.weight.normal_(0.0, DEVIATION, generator=generator)  # type: ignore[operator]
     branch.keeps_prompts = isinstance(encoder, CopiedEncoder) and _keeps(encoder)
     device = next(iter(network.parameters())).device
     branch.to(device).requires_grad_(False)

@@ -16,11 +16,14 @@ from torch import Tensor, nn
 
 from .. import files
 from ..adapters.manifest import RECORD, read_bundle, require_base
-from ..diffusion.pipeline import load_part
+from ..diffusion.pipeline import DiffusionModel, load_part
+from ..diffusion.transformer import is_transformer
 from ..diffusion.unet import Controllable, keep_prompts, zero_convolutions_of
 from ..errors import BadFile, WrongBase
 from ..models.checkpoint import check_safetensors, fingerprint, read_object
 from .branch import Branch, CopiedEncoder, Shape, make_branch, set_weights, weights_of
+from .transformer import NAME as TRANSFORMER
+from .transformer import TransformerBranch, read_transformer_branch
 
 KIND = "control"
 _MODEL_TYPE = "graftwerk-branch"
@@ -34,7 +37,9 @@ _MUST_FIT = ("in_channels", "block_out_channels", "cross_attention_dim", "additi
 
 
 def is_controlnet(branch: Branch, network: Any) -> bool:
-    """Whether diffusers' `ControlNetModel` can represent it."""
+    """Whether diffusers' `ControlNetModel`, or `SD3ControlNetModel`, can represent it."""
+    if isinstance(branch, TransformerBranch):
+        return True
     conditional = not isinstance(network, Controllable) and hasattr(
         network.config, "cross_attention_dim"
     )
@@ -55,10 +60,14 @@ def write_controlnet(folder: Path, branch: Branch, network: Any) -> None:
             "another hint encoder or belongs to a U-Net without prompts.",
             "Keep it in graftwerk's own form.",
         )
-    state = {_their_name(name, branch): value for name, value in branch.state_dict().items()}
+    if isinstance(branch, TransformerBranch):
+        state, config = branch.net.state_dict(), branch.net.to_json_string()
+    else:
+        state = {_their_name(name, branch): value for name, value in branch.state_dict().items()}
+        config = _their_config(branch.shape, network)
     state = {name: value.cpu().contiguous() for name, value in state.items()}
     files.write_plain(folder / _THEIRS, save(state, {"format": "pt"}))
-    files.write_text(folder / "config.json", _their_config(branch.shape, network))
+    files.write_text(folder / "config.json", config)
 
 
 def write_own(folder: Path, branch: Branch, base: Mapping[str, str], condition: str | None) -> None:
@@ -106,6 +115,35 @@ def _their_name(name: str, branch: Branch) -> str:
     return f"{_NAMES[first]}.{rest}"
 
 
+def open_branch(folder: Path, model: DiffusionModel) -> Branch:
+    """Load a branch for the U-Net or transformer of a model; see `read_branch`.
+
+    Raises:
+        WrongBase: it belongs to another model; both are named.
+        BadFile: it is not a branch, or its parts do not match.
+        BadInput: it is of a transformer, and the model cannot be controlled by it.
+        Damaged: a file is truncated or was changed.
+    """
+    config = read_object(folder / "config.json") if (folder / "config.json").is_file() else {}
+    if config.get("_class_name") == TRANSFORMER:
+        _refuse_pickle(folder)
+        _require_recorded_base(folder, model.name, model.fingerprint)
+        return read_transformer_branch(folder, config, model)
+    if is_transformer(model.unet) and config:
+        raise WrongBase(
+            f"the control in {folder}",
+            "a U-Net",
+            f"{model.name}, which has a {type(model.unet).__name__}",
+            f"Name an {TRANSFORMER} of diffusers or what `graft control train` wrote for it.",
+        )
+    return read_branch(folder, model.unet, model.factor, model.name, model.fingerprint)
+
+
+def _require_recorded_base(folder: Path, name: str, fingerprint: str) -> None:
+    if (folder / RECORD).is_file() and read_object(folder / RECORD).get("kind") == KIND:
+        require_base(read_bundle(folder, KIND), name, fingerprint)
+
+
 def read_branch(
     folder: Path, network: Any, factor: int, base_name: str, base_fingerprint: str
 ) -> Branch:
@@ -125,8 +163,7 @@ def read_branch(
     """
     _refuse_pickle(folder)
     config = read_object(folder / "config.json") if (folder / "config.json").is_file() else {}
-    if (folder / RECORD).is_file() and read_object(folder / RECORD).get("kind") == KIND:
-        require_base(read_bundle(folder, KIND), base_name, base_fingerprint)
+    _require_recorded_base(folder, base_name, base_fingerprint)
     if config.get("_class_name") == "ControlNetModel":
         return _read_theirs(folder, config, network, factor, base_name)
     if config.get("model_type") == _MODEL_TYPE:

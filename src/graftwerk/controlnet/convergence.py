@@ -25,15 +25,15 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
-from ..diffusion.noise_schedule import Noise
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
+from ..diffusion.transformer import is_transformer, states_of
 from ..diffusion.unet import encode_half
 from ..metrics.intervals import bootstrap
 from ..training.session import Precision
 from ..training.state import arithmetic, generator_for
 from .branch import Branch
-from .task import Batch, Pairs, hint_input, inputs_of, losses_of, sigmas_of
+from .task import Batch, Pairs, hint_input, inputs_of, losses_of, noised, sigmas_of
 
 _BATCH = 32
 _RESAMPLES = 400
@@ -128,13 +128,15 @@ class Meter:
         """Loss of the best prediction that only uses mean and variance of all values.
 
         For values with mean `m` and variance `v` at noise level `sigma` it predicts `m + v / (v +
-        sigma^2) (x - m)`, with the error `v sigma^2 / (v + sigma^2)`.
+        sigma^2) (x - m)`, with the error `v sigma^2 / (v + sigma^2)`. With flow matching, where
+        `x` has the share `1 - sigma` of the values, that share squared goes with `v` in the sum.
         """
         latents = self._batch.latents.double()
         deviation = latents.var(dim=0, unbiased=True).mean()
         sigma = sigmas_of(self._model)[self._times].double().cpu()
-        errors = deviation * sigma**2 / (deviation + sigma**2)
-        return float((errors * weight_of(self._model.noise, sigma)).mean())
+        share = 1 - sigma if self._model.noise.flows else 1.0
+        errors = deviation * sigma**2 / (share**2 * deviation + sigma**2)
+        return float((errors * self._model.noise.error_weight(sigma)).mean())
 
     def check_birth(self) -> bool:
         """Whether the zero-initialized branch leaves every loss unchanged, bit for bit."""
@@ -188,30 +190,21 @@ class Meter:
         deviation = slice(None, None, max(1, len(self._batch) // 16))
         rows, times = cut(self._batch, deviation), self._times[deviation]
         clean = rows.latents.to(self._model.device)
-        sigma = sigmas_of(self._model)[times].view(-1, 1, 1, 1)
-        x = (clean + sigma * self._noise(0)[deviation]) / (1 + sigma**2).sqrt()
+        x, moments, _ = noised(self._model, clean, self._noise(0)[deviation], times)
         inputs = inputs_of(self._model, rows.texts, clean)
         hint = self._branch.read(hint_input(rows.maps, self._model.device))
-        moments = times.to(x.dtype)
         added = self._branch(x, moments, hint, inputs)
         network = self._model.unet
-        if hasattr(network, "encoder"):
+        if is_transformer(network):
+            states = states_of(network, x, moments, inputs, len(added.skips) + 1)
+        elif hasattr(network, "encoder"):
             skips, middle = network.encoder(x, moments, None, inputs)
+            states = (*skips, middle)
         else:
             (skips, middle), _ = encode_half(network, x, moments, None, inputs)
-        pairs = zip((*added.skips, added.middle), (*skips, middle), strict=True)
+            states = (*skips, middle)
+        pairs = zip((*added.skips, added.middle), states, strict=True)
         return np.array([float(more.norm() / there.norm()) for more, there in pairs])
-
-
-def weight_of(noise: Noise, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Return the factor from an error of the clean image to one of the network's prediction."""
-    match noise.prediction:
-        case "epsilon":
-            return 1 / sigma**2
-        case "v_prediction":
-            return (1 + sigma**2) / sigma**2
-        case "sample":
-            return torch.ones_like(sigma)
 
 
 def cut(batch: Batch, part: slice) -> Batch:
@@ -232,7 +225,7 @@ def norm_of(part: nn.Module) -> float:
 
 
 def _hint_norm(branch: Branch) -> float | None:
-    last = getattr(branch.hint_encoder, "conv_out", None)
+    last = getattr(branch.hint_encoder, "conv_out", getattr(branch.hint_encoder, "proj", None))
     return norm_of(last) if isinstance(last, nn.Module) else None
 
 

@@ -19,7 +19,7 @@ from ..diffusion.pipeline import DiffusionModel
 from ..errors import BadInput
 from ..requests.generate import ControlMode
 from .branch import Branch
-from .checkpoint import branch_fingerprint, read_branch
+from .checkpoint import branch_fingerprint, open_branch
 from .control import Controls, Term
 from .spec import ControlInput, NamedImage
 
@@ -111,8 +111,8 @@ def load_branch(folder: Path, model: DiffusionModel) -> LoadedBranch:
         BadFile: it is not a branch.
         Damaged: one of its files is damaged.
     """
-    branch = read_branch(folder, model.unet, model.factor, model.name, model.fingerprint)
-    return LoadedBranch(branch.to(model.dtype), branch_fingerprint(folder))
+    branch = open_branch(folder, model).to(model.dtype)
+    return LoadedBranch(branch, branch_fingerprint(folder))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

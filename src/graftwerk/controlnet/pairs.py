@@ -22,7 +22,7 @@ from ..data.images import ImageNotes
 from ..data.pixels import fit, to_values
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
-from ..errors import BadFile, BadInput
+from ..errors import BadFile, BadInput, few
 from ..types import Monitor
 from .task import Batch
 
@@ -229,7 +229,6 @@ def _write(path: Path, array: np.ndarray) -> None:
 
 
 _SLANT = 0.02  # by which the sides of a condition and its image may be in another proportion
-_NAMED = 5  # files that an error lists
 
 
 def raw_pairs(conditions: Path | None, shown: CaptionedImages, condition: Condition) -> PairSource:
@@ -269,7 +268,7 @@ def _provided(conditions: Path | None, shown: CaptionedImages) -> list[Path | Im
         twice = [name for name, count in Counter(one.stem for one in images).items() if count > 1]
         if twice:
             raise BadInput(
-                f"several images have the same name ({', '.join(twice[:_NAMED])}), by which "
+                f"several images have the same name ({few(twice)}), by which "
                 f"conditions in {conditions} are found.",
                 f"Name each one's condition in the column {CONDITION} of {METADATA}.",
             )
@@ -285,10 +284,8 @@ def _provided(conditions: Path | None, shown: CaptionedImages) -> list[Path | Im
         path.name for path, condition in zip(images, chosen, strict=True) if condition is None
     ]
     if missing:
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise BadInput(
-            f"{len(missing)} of {len(images)} images have no condition in {where}: "
-            f"{', '.join(missing[:_NAMED])}{more}.",
+            f"{len(missing)} of {len(images)} images have no condition in {where}: {few(missing)}.",
             "Bring one for each image, of the same name, or none to have them made.",
         )
     return [condition for condition in chosen if condition is not None]

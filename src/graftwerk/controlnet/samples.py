@@ -68,7 +68,7 @@ def sample_controlled(
             guidance=Guidance(guidance if away is not None else 1.0),
             sampler=_SAMPLER,
             eta=0.0,
-            sigmas=noise_levels(model.noise, steps, "karras"),
+            sigmas=noise_levels(model.noise_at(width, height), steps, "karras"),
             shape=model.shape(width, height),
             seed=seed,
             control=control,

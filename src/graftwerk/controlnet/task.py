@@ -22,7 +22,7 @@ from ..data.pixels import to_values
 from ..diffusion.checkpoint import open_pipeline
 from ..diffusion.pipeline import DiffusionModel
 from ..diffusion.prompts import TextStates
-from ..diffusion.unet import Controllable, Inputs, run_with
+from ..diffusion.unet import Controllable, Inputs, prompt_inputs, run_with
 from ..errors import BadInput
 from ..training.session import Precision
 from ..training.state import arithmetic
@@ -84,23 +84,34 @@ def losses_of(
         noise: of unit variance.
     """
     clean = batch.latents.to(model.device)
-    sigma = sigmas_of(model)[times].view(-1, 1, 1, 1)
-    root = (1 + sigma**2).sqrt()
-    x = (clean + sigma * noise) / root
+    x, moments, sigma = noised(model, clean, noise, times)
     match model.noise.prediction:
         case "epsilon":
             requested = noise
+        case "flow":
+            requested = noise - clean
         case "v_prediction":
-            requested = (noise - sigma * clean) / root
+            requested = (noise - sigma * clean) / (1 + sigma**2).sqrt()
         case "sample":
             requested = clean
     inputs = inputs_of(model, batch.texts, clean)
-    moments, residuals = times.to(x.dtype), None
+    residuals = None
     if branch is not None:
         hint = branch.read(hint_input(batch.maps, model.device))
         residuals = branch(x, moments, hint, inputs)
     predicted = run_with(model.unet, x, moments, inputs, residuals)[:, : clean.shape[1]]
     return (predicted.float() - requested).square().mean(dim=(1, 2, 3))
+
+
+def noised(
+    model: DiffusionModel, clean: Tensor, noise: Tensor, times: Int64[Tensor, " b"]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return noisy latents and timesteps as the network takes them, and the noise levels."""
+    sigma = sigmas_of(model)[times].view(-1, 1, 1, 1)
+    if model.noise.flows:
+        moments = sigma.flatten() * len(model.noise.sigmas)
+        return model.noise.mixed(clean, noise, sigma), moments, sigma
+    return (clean + sigma * noise) / (1 + sigma**2).sqrt(), times.to(clean.dtype), sigma
 
 
 def sigmas_of(model: DiffusionModel) -> Float[Tensor, " steps"]:
@@ -112,15 +123,7 @@ def inputs_of(model: DiffusionModel, texts: TextStates | None, x: Tensor) -> Inp
     """Return the U-Net's prompt inputs, one per row."""
     if texts is None:
         return {}
-    inputs: dict[str, object] = {"encoder_hidden_states": texts.states.to(model.device)}
-    if texts.pooled is not None:
-        side = [x.shape[2] * model.factor, x.shape[3] * model.factor]
-        locations = torch.tensor([*side, 0, 0, *side], dtype=x.dtype, device=x.device)
-        inputs["added_cond_kwargs"] = {
-            "text_embeds": texts.pooled.to(model.device),
-            "time_ids": locations.expand(len(x), -1),
-        }
-    return inputs
+    return prompt_inputs(model.unet, texts, x, model.factor)
 
 
 class ControlTask:

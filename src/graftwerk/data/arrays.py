@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from ..errors import BadInput
+from ..errors import BadInput, few
 from ..types import Task
 from .columns import KIND_WORDS
 from .dataset import ImageArray, Item, Kind, OpenedData, Row, key_of
@@ -31,7 +31,6 @@ from .labels import label_text
 from .tables import is_missing, is_number
 from .targets import Targets
 
-_SHOWN = 5
 _PIXELS = np.dtype("uint8")
 
 
@@ -100,10 +99,9 @@ def read_labels(labels: Any, count: int) -> list[Any]:
     # an empty tuple is an item for which none of several labels holds
     missing = [n for n, value in enumerate(values) if value != () and is_missing(value)]
     if missing:
-        shown = ", ".join(f"y[{number}]" for number in missing[:_SHOWN])
-        more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
+        shown = few([f"y[{number}]" for number in missing])
         raise BadInput(
-            f"{len(missing):,} labels are missing or NaN: {shown}{more}.",
+            f"{len(missing):,} labels are missing or NaN: {shown}.",
             "Leave these items and labels out.",
         )
     return values
@@ -238,7 +236,7 @@ def read_frame(frame: Any, known: Columns, reads: frozenset[Kind]) -> tuple[Kind
     needed = {kind for kind, names in (("row", known.numbers), ("text", words)) if names}
     if not needed <= reads:
         raise BadInput(
-            f"X has columns of texts ({', '.join(words[:_SHOWN])})"
+            f"X has columns of texts ({few(words)})"
             + (" beside numbers" if known.numbers else "")
             + f"; this model and method read {' and '.join(KIND_WORDS[k] for k in sorted(reads))}.",
             "Use a text encoder such as builtin/minilm with method='linear', or leave them out.",

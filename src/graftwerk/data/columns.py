@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import BadInput
+from ..errors import BadInput, few
 from .dataset import Kind, packed_image
 from .documents.formats import is_image_path
 from .tables import AS_FOUND, Reading, Table, is_missing, is_number
@@ -30,7 +30,6 @@ _READERS: dict[Kind, str] = {
 }
 _MOSTLY = 0.9  # share of image extensions among the values of a column of image paths
 _HALF = 0.5  # share of numbers in a numeric column; rows with others are left out
-_SHOWN = 5
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -125,12 +124,6 @@ def number_of(column: str, cell: Any) -> float | str:
     return f"{column} is {_short(cell)}, which is not a number."
 
 
-def few(names: Sequence[str]) -> str:
-    """Return the first of many names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
-
-
 class _Sorted:
     """Columns grouped by their content."""
 
@@ -209,7 +202,7 @@ def _as_row(
     names = tuple(name for name in table.columns if name in {*words, *numbers})
     texts = f"texts from {few(words)} and " if words else ""
     reasons = found.reasons(names)
-    left = few([f"{name} ({why})" for name, why in reasons.items()])
+    left = few(f"{name} ({why})" for name, why in reasons.items())
     count = f"{len(numbers)} columns" if len(numbers) > 1 else "column"
     note = (
         f"{table.path.name}: reading {texts}numbers from {count} {few(numbers)}"
@@ -248,7 +241,7 @@ def _note(table: Table, found: _Sorted, kind: Kind, names: Sequence[str]) -> str
     if not reasons and not joined:
         return ""
     count = f"{len(names)} columns" if len(names) > 1 else "column"
-    left = few([f"{name} ({why})" for name, why in reasons.items()])
+    left = few(f"{name} ({why})" for name, why in reasons.items())
     return (
         f"{table.path.name}: reading {KIND_WORDS[kind]} from {count} {few(names)}"
         + (f"; left out: {left}" if left else "")
@@ -281,7 +274,7 @@ def _nothing(
         f"{few(list(table.columns))}."
     )
     hint = " ".join(filter(None, (_forecast_hint(table, reasons.values(), target), hint)))
-    held = few([f"{name} ({why})" for name, why in reasons.items()]) or "no other column"
+    held = few(f"{name} ({why})" for name, why in reasons.items()) or "no other column"
     return BadInput(
         f"{table.path.name} has no column of "
         f"{' or '.join(KIND_WORDS[kind] for kind in sorted(requested.reads))} beside the labels: "

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import limits
-from ..errors import BadFile, BadInput, LimitExceeded
+from ..errors import BadFile, BadInput, LimitExceeded, few
 from . import raw
 from .dataset import ImageArray, packed_image
 from .documents.formats import is_image_path
@@ -38,7 +38,6 @@ _FORM = (
     'Each line is an object such as {"file_name": "a.png", "caption": "a red cube"}, with '
     f'"{CONDITION}": "maps/a.png" if it has one.'
 )
-_NAMED = 5  # number of images that an error lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +132,8 @@ class _Reading:
         rows = [row for table in tables for row in self._rows(table)]
         notes = [f"{count:,} {what}" for what, count in self._counts.items()]
         if others:
-            named = ", ".join(str(other.relative_to(self._root)) for other in others[:_NAMED])
-            notes.append(
-                f"{len(others):,} tables are not read, as {tables[0]} counts: {named}"
-                f"{', ...' if len(others) > _NAMED else ''}"
-            )
+            named = few([str(other.relative_to(self._root)) for other in others])
+            notes.append(f"{len(others):,} tables are not read, as {tables[0]} counts: {named}")
         return ImageTables(tuple(rows), tuple(tables), tuple(notes))
 
     def _rows(self, table: Path) -> Iterator[ImageRow]:
@@ -368,10 +364,8 @@ def _captions(
             found[path] = " ".join(text.split())
     without = [path.name for path in paths if path not in found]
     if without:
-        more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
         raise BadInput(
-            f"{len(without)} of {len(paths)} images have no caption: "
-            f"{', '.join(without[:_NAMED])}{more}.",
+            f"{len(without)} of {len(paths)} images have no caption: {few(without)}.",
             f"Write NAME.txt or NAME.caption beside NAME.png, or a table ({', '.join(TABLES)}), "
             f"or give one caption for all with --caption. {_FORM} Conditions may also lie in a "
             "folder of their own, outside of this one: --conditions FOLDER.",
@@ -391,8 +385,7 @@ def _caption_beside(path: Path, guessed: list[str]) -> str | None:
 
 
 def _guesses(names: Sequence[str]) -> list[str]:
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return [f"captions ({len(names):,}: {shown}): {raw.NOT_UTF8}"] if names else []
+    return [f"captions ({len(names):,}: {few(names, 3)}): {raw.NOT_UTF8}"] if names else []
 
 
 def _caption_in(row: ImageRow) -> str:

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -17,6 +18,7 @@ from .raw import open_regular, read_bytes, sha256
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageCms import ImageCmsTransform
 
     from ..types import Monitor
 
@@ -28,6 +30,9 @@ _AVIF = (b"avif", b"avis")
 _TAIL = 1 << 16  # bytes at the end of a file that are searched for its end marker
 _WHITE = (255, 255, 255)
 _ORIENTATION = 0x0112  # EXIF tag
+_SAME = 3  # levels by which renderings of sRGB itself differ
+_SPACES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # of color profiles, and Pillow's modes
+_GRAY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 class OpenedImage(NamedTuple):
@@ -126,7 +131,7 @@ def _decode(file: BufferedReader | BytesIO, name: str, depth: bool) -> OpenedIma
                 image.load()
                 _require_size(name, *image.size)
                 ImageOps.exif_transpose(image, in_place=True)
-                shown = _to_rgb(image, depth, notes)
+                shown = _to_srgb(image, depth, notes)
                 return OpenedImage(shown, (*notes, *_notes_of_frames(image)))
         except (LimitExceeded, BadFile):
             raise
@@ -185,6 +190,50 @@ def _notes_of_frames(image: "Image") -> list[str]:
     except Exception:  # a later frame is damaged, but later frames are not read
         return ["first of several frames"]
     return [f"first of {frames:,} frames"] if frames > 1 else []
+
+
+def _to_srgb(image: "Image", depth: bool, notes: list[str]) -> "Image":
+    """Convert to RGB by the color profile of an image; values of a depth map are not colors."""
+    profile = image.info.get("icc_profile")
+    shown = _to_rgb(image, depth, notes)
+    if depth or image.mode == "LAB" or not isinstance(profile, bytes) or not profile:
+        return shown
+    from PIL.ImageCms import PyCMSError
+
+    try:
+        mode, transform = _transform(profile)
+        ink, gray = image.mode == "CMYK", image.mode in _GRAY
+        if {"CMYK": not ink, "RGB": ink, "L": not gray}[mode]:
+            raise ValueError("the profile describes other channels")
+        source = image if ink else shown.convert(mode)
+        colors = shown if transform is None else transform.apply(source)
+    except (OSError, PyCMSError, LookupError, ValueError):
+        notes.append("color profile not applied")
+        return shown
+    if transform is not None:
+        del colors.info["icc_profile"]
+        notes.append("color profile to sRGB")
+    return colors
+
+
+@lru_cache(maxsize=8)
+def _transform(profile: bytes) -> "tuple[str, ImageCmsTransform | None]":
+    """Return the mode that a color profile describes, and its transform; None if it is sRGB."""
+    from PIL import Image as Images
+    from PIL import ImageChops, ImageCms
+
+    source = ImageCms.ImageCmsProfile(BytesIO(profile))
+    mode = _SPACES[source.profile.xcolor_space]
+    target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    transform = ImageCms.ImageCmsTransform(source, target, mode, "RGB")
+    if mode == "CMYK":
+        return mode, transform
+    levels = [n * 17 for n in range(16)]
+    cube = bytes(level for r in levels for g in levels for b in levels for level in (r, g, b))
+    colors = Images.frombytes("RGB", (16, 256), cube).convert(mode)
+    apart = ImageChops.difference(transform.apply(colors), colors.convert("RGB"))
+    same = max(apart.tobytes()) <= _SAME
+    return mode, None if same else transform
 
 
 def _to_rgb(image: "Image", depth: bool, notes: list[str]) -> "Image":
@@ -285,7 +334,7 @@ def convert_image(image: "Image", name: str = "the image", *, depth: bool = Fals
     _require_size(name, *image.size)
     notes: list[str] = []
     turned = image.getexif().get(_ORIENTATION, 1) != 1  # a copy loses the tags of a TIFF
-    shown = _to_rgb(ImageOps.exif_transpose(image) if turned else image, depth, notes)
+    shown = _to_srgb(ImageOps.exif_transpose(image) if turned else image, depth, notes)
     return OpenedImage(shown, tuple(notes))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import BadInput
+from ..errors import BadInput, few
 from .tables import is_missing
 
 _WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d*)(?:\.0*)?")  # 007 is a code, not a number
@@ -119,10 +119,9 @@ def require_predicted(source: str, column: str, values: Iterable[Any]) -> None:
     counts = Counter(str(value).strip() for value in values if stands_for_none(value))
     if not counts:
         return
-    shown = ", ".join(f"{word!r} ({count:,} times)" for word, count in counts.most_common(_SHOWN))
-    more = f" and {len(counts) - _SHOWN} more spellings" if len(counts) > _SHOWN else ""
+    shown = few([f"{word!r} ({count:,} times)" for word, count in counts.most_common()], _SHOWN)
     raise BadInput(
-        f"the column {column} of {source} holds {shown}{more}, which may stand for no label.",
+        f"the column {column} of {source} holds {shown}, which may stand for no label.",
         "Say which with --missing: drop leaves these rows out, learn takes them as classes.",
     )
 

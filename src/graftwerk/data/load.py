@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from .. import limits
-from ..errors import BadInput, LimitExceeded
+from ..errors import BadInput, LimitExceeded, few
 from ..results import LeftOut
 from . import raw
-from .columns import KIND_WORDS, Chosen, ColumnChoice, choose_columns, few, number_of, unread
+from .columns import KIND_WORDS, Chosen, ColumnChoice, choose_columns, number_of, unread
 from .dataset import (
     Examples,
     ImageArray,
@@ -83,7 +83,7 @@ def read_class_folders(root: Path, encoding: str | None = None) -> Examples:
     others = Counter(path.suffix or path.name for path, at in files if at not in read)
     if not others:
         return found
-    shown = few([f"{count:,} {ending}" for ending, count in others.most_common()])
+    shown = few(f"{count:,} {ending}" for ending, count in others.most_common())
     note = f"files beside the {KIND_WORDS[kind]} of the class folders that are not read: {shown}"
     return replace(found, notes=(*found.notes, note))
 

@@ -4,11 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from .. import limits
 from ..errors import BadFile, BadInput, LimitExceeded
 from .tables import AS_FOUND, Reading, Table, is_number, is_table_folder, read_table
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,31 +23,28 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
-    """The pairs of a table.
+class Rows(Generic[Item]):
+    """What the rows of a table hold.
 
     Attributes:
-        rows: one pair per row.
+        rows: one item per row.
         dialect: format of the table.
         notes: messages to the user about it.
     """
 
-    rows: list[Pair]
+    rows: list[Item]
     dialect: str
     notes: tuple[str, ...]
 
 
-def read_pairs(path: Path, reading: Reading = AS_FOUND) -> Pairs:
+def read_pairs(path: Path, reading: Reading = AS_FOUND) -> Rows[Pair]:
     """Read a table of text, text, score, with or without a header.
 
     Raises:
         BadFile: the file is missing or cannot be decoded, or a row is malformed; it is named.
         LimitExceeded: the file is too large.
     """
-    if not path.is_file() and not is_table_folder(path):
-        raise BadFile(f"{path} is not a file.", "Name a table of text, text, score.")
-    if path.is_file():
-        limits.require_file_size(path, limits.TEXT_FILE, "table")
+    _require_file(path, "table", "text, text, score")
     try:
         table = read_table(path, reading, cells=3)
     except (BadFile, LimitExceeded):
@@ -57,8 +56,20 @@ def read_pairs(path: Path, reading: Reading = AS_FOUND) -> Pairs:
     pairs = [_pair(path, row, location) for row, location in rows]
     if len(pairs) < 2:
         raise BadFile(f"{path} holds {len(pairs)} pairs.", "At least 2 are needed.")
-    notes = [*table.notes, *_number_notes(table)]
-    return Pairs(pairs, f"{path.name}: {table.dialect}", tuple(f"{path.name}: {n}" for n in notes))
+    return _as_rows(pairs, table, _number_notes(table))
+
+
+def _require_file(path: Path, what: str, content: str) -> None:
+    if not path.is_file() and not is_table_folder(path):
+        raise BadFile(f"{path} is not a file.", f"Name a table of {content}.")
+    if path.is_file():
+        limits.require_file_size(path, limits.TEXT_FILE, what)
+
+
+def _as_rows(items: list[Item], table: Table, more: Sequence[str] = ()) -> Rows[Item]:
+    name = table.path.name
+    notes = tuple(f"{name}: {note}" for note in (*table.notes, *more))
+    return Rows(items, f"{name}: {table.dialect}", notes)
 
 
 def _number_notes(table: Table) -> list[str]:
@@ -97,32 +108,14 @@ class LabelledText:
     values: Mapping[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledTexts:
-    """The texts of a table.
-
-    Attributes:
-        rows: one text per row.
-        dialect: format of the table.
-        notes: messages to the user about it.
-    """
-
-    rows: list[LabelledText]
-    dialect: str
-    notes: tuple[str, ...]
-
-
-def read_labelled_texts(path: Path, reading: Reading = AS_FOUND) -> LabelledTexts:
+def read_labelled_texts(path: Path, reading: Reading = AS_FOUND) -> Rows[LabelledText]:
     """Read the rows of a table as texts with labels.
 
     Raises:
         BadFile: it cannot be read, or a row has no text; the row is named.
         LimitExceeded: the file is too large.
     """
-    if not path.is_file() and not is_table_folder(path):
-        raise BadFile(f"{path} is not a file.", "Name a table of texts.")
-    if path.is_file():
-        limits.require_file_size(path, limits.TEXT_FILE, "file of texts")
+    _require_file(path, "file of texts", "texts")
     try:
         table = read_table(path, reading, ("text",))
     except (BadFile, LimitExceeded):
@@ -132,14 +125,10 @@ def read_labelled_texts(path: Path, reading: Reading = AS_FOUND) -> LabelledText
     if "text" not in table.columns:
         shown = ", ".join(map(str, table.columns))
         raise BadFile(f"the header of {path} has no column text, but: {shown[:200]}.", _FORM)
-    columns = list(table.columns.items())
-    rows = [
-        {name: values[location] for name, values in columns}
-        for location in range(len(table.places))
-    ]
+    cells = zip(*table.columns.values(), strict=True)
+    rows = [dict(zip(table.columns, row, strict=True)) for row in cells]
     texts = [_text(row, f"{path}, {at}") for row, at in zip(rows, table.places, strict=True)]
-    notes = tuple(f"{path.name}: {note}" for note in table.notes)
-    return LabelledTexts(texts, f"{path.name}: {table.dialect}", notes)
+    return _as_rows(texts, table)
 
 
 def _text(row: Mapping[str, Any], where: str) -> LabelledText:

@@ -103,6 +103,7 @@ _MARKED = {  # longer marks first: the UTF-32 mark begins with the UTF-16 one
     b"\xef\xbb\xbf": "utf-8",
     **_BYTE_ORDER_MARKS,
 }
+_JAPANESE = re.compile(rb"\x1b\$[@B]")  # escapes of ISO 2022, which else is ASCII
 _HIGH_RUN = re.compile(rb"[\x80-\xff]{4,}")
 _HIGH = re.compile(rb"[\x80-\xff]")
 # other code pages decoded as Windows-1252 have a sign or a capital inside a word
@@ -178,6 +179,8 @@ def _unmarked(content: bytes, declared: str | None) -> str:
         even = len(content) % 2 == 0
         if even and nul > 0.3 * len(start[offset::2]) and not other:
             return encoding
+    if _JAPANESE.search(content):
+        return "iso2022_jp"
     try:
         content.decode("utf-8")
     except UnicodeDecodeError:

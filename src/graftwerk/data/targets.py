@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64, Int64, Shaped
 
 from .. import limits
-from ..errors import BadInput
+from ..errors import BadInput, few
 from ..results import LeftOut
 from ..types import Task
 from .dataset import Examples
@@ -116,12 +116,12 @@ def same_targets(
     counts = dict(Counter(label for row in unknown for label in row).most_common())
     if counts and all(unknown):
         raise BadInput(
-            f"{examples.source} has only labels that were not learned: {_few(list(counts))}.",
-            f"Known are: {_few(labels)}.",
+            f"{examples.source} has only labels that were not learned: {few(map(repr, counts))}.",
+            f"Known are: {few(map(repr, labels))}.",
         )
     notes = list(found.notes)
     if counts:
-        reasons = [f"{_few(row)} was not learned." for row in unknown]
+        reasons = [f"{few(map(repr, row))} was not learned." for row in unknown]
         examples = leave_out(
             examples, [why if row else "" for why, row in zip(reasons, unknown, strict=True)]
         )
@@ -183,7 +183,7 @@ def _require_classes(
     if len(labels) > limits.CLASSES or len(labels) > max(2, len(named) // 2):
         raise BadInput(
             f"the labels of {examples.source} have {len(labels):,} different values in "
-            f"{len(named):,} rows, among them {_few(labels)}: these are hardly classes.",
+            f"{len(named):,} rows, among them {few(map(repr, labels))}: these are hardly classes.",
             "Pass another column with --target, or numbers with --task number.",
         )
     contents: dict[str, set[str]] = {label: set() for label in labels}
@@ -196,11 +196,6 @@ def _require_classes(
                 f"{label!r} has one example only in {examples.source}.",
                 "Give at least two different ones, to learn from and to test on, or leave it out.",
             )
-
-
-def _few(values: Sequence[str]) -> str:
-    more = f" and {len(values) - _SHOWN:,} more" if len(values) > _SHOWN else ""
-    return ", ".join(repr(value) for value in values[:_SHOWN]) + more
 
 
 Locations = Int64[np.ndarray, " _"]

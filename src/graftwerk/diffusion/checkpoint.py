@@ -8,7 +8,7 @@ read from its configurations, without its networks.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +23,30 @@ from ..models.checkpoint import (
 )
 from ..models.hub import locate
 
+_CLIP, _PROJECTED, _T5 = "CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel"
+
+
+def _tokenizers(kind: str) -> frozenset[tuple[str, str]]:
+    return frozenset(("transformers", f"{kind}Tokenizer{fast}") for fast in ("", "Fast"))
+
+
 # Parts that are built, each with its allowed classes.
 _BUILT: Mapping[str, frozenset[tuple[str, str]]] = {
     "unet": frozenset({("diffusers", "UNet2DConditionModel"), ("diffusers", "UNet2DModel")}),
+    "transformer": frozenset(
+        ("diffusers", name)
+        for name in (
+            *("SD3Transformer2DModel", "FluxTransformer2DModel", "DiTTransformer2DModel"),
+            "Transformer2DModel",  # the name of DiT's class in 2023
+        )
+    ),
     "vae": frozenset({("diffusers", "AutoencoderKL")}),
-    "text_encoder": frozenset({("transformers", "CLIPTextModel")}),
-    "text_encoder_2": frozenset({("transformers", "CLIPTextModelWithProjection")}),
-    "tokenizer": frozenset(
-        {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")}
-    ),
-    "tokenizer_2": frozenset(
-        {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")}
-    ),
+    "text_encoder": frozenset({("transformers", _CLIP), ("transformers", _PROJECTED)}),
+    "text_encoder_2": frozenset({("transformers", _PROJECTED), ("transformers", _T5)}),
+    "text_encoder_3": frozenset({("transformers", _T5)}),
+    "tokenizer": _tokenizers("CLIP"),
+    "tokenizer_2": _tokenizers("CLIP") | _tokenizers("T5"),
+    "tokenizer_3": _tokenizers("T5"),
 }
 # Parts that a pipeline may contain but that are not used here.
 _IGNORED = {"safety_checker", "feature_extractor", "image_encoder"}
@@ -46,27 +58,62 @@ class Layout:
     """The parts of a pipeline class.
 
     Attributes:
-        network: class of its U-Net.
-        encoders: its text encoders; each has a tokenizer with the same number.
+        network: class of its U-Net or transformer.
+        encoders: classes of its text encoders; each has a tokenizer with the same number.
         latent: whether it generates latents that a decoder converts to images.
+        trunk: name of the part with the network.
+        optional: text encoders that a folder may lack.
+        flows: whether it was trained by flow matching.
+        side: of the latents that diffusers generates, for a network that does not say it (Flux).
     """
 
     network: str
-    encoders: tuple[str, ...] = ()
+    encoders: Mapping[str, str] = field(default_factory=dict)
     latent: bool = False
+    trunk: str = "unet"
+    optional: tuple[str, ...] = ()
+    flows: bool = False
+    side: int = 0
+
+    def patch(self, config: Mapping[str, Any]) -> int:
+        """Return how many latents along a side the network reads as one; Flux packs 2 x 2."""
+        return 2 if self.side else int(config.get("patch_size") or 1)
+
+    @property
+    def prompted(self) -> bool:
+        """Whether it reads a prompt, or the name of a class."""
+        return bool(self.encoders) or self.network == DIT
 
     @property
     def parts(self) -> tuple[str, ...]:
         """Names of the parts that are built."""
         tokenizers = tuple(tokenizer_of(encoder) for encoder in self.encoders)
-        return ("unet", *(("vae",) if self.latent else ()), *self.encoders, *tokenizers)
+        return (self.trunk, *(("vae",) if self.latent else ()), *self.encoders, *tokenizers)
 
 
+DIT = "DiTTransformer2DModel"
 PIPELINES: Mapping[str, Layout] = {
-    "StableDiffusionPipeline": Layout("UNet2DConditionModel", ("text_encoder",), latent=True),
+    "StableDiffusionPipeline": Layout("UNet2DConditionModel", {"text_encoder": _CLIP}, latent=True),
     "StableDiffusionXLPipeline": Layout(
-        "UNet2DConditionModel", ("text_encoder", "text_encoder_2"), latent=True
+        "UNet2DConditionModel", {"text_encoder": _CLIP, "text_encoder_2": _PROJECTED}, latent=True
     ),
+    "StableDiffusion3Pipeline": Layout(
+        "SD3Transformer2DModel",
+        {"text_encoder": _PROJECTED, "text_encoder_2": _PROJECTED, "text_encoder_3": _T5},
+        latent=True,
+        trunk="transformer",
+        optional=("text_encoder_3",),
+        flows=True,
+    ),
+    "FluxPipeline": Layout(
+        "FluxTransformer2DModel",
+        {"text_encoder": _CLIP, "text_encoder_2": _T5},
+        latent=True,
+        trunk="transformer",
+        flows=True,
+        side=128,
+    ),
+    "DiTPipeline": Layout(DIT, latent=True, trunk="transformer"),
     "DDPMPipeline": Layout("UNet2DModel"),
     "DDIMPipeline": Layout("UNet2DModel"),
 }
@@ -125,18 +172,28 @@ def _open_file(file: Path) -> PipelineFolder:
     check_safetensors(file)
     for folder in (file.with_suffix(""), file.parent):
         if (folder / "model_index.json").is_file():
-            return replace(open_pipeline(folder), file=file)
+            return _with_file(open_pipeline(folder), file)
     from .single_file import cached_configuration, kind_of
 
     repository = kind_of(file)
     if (cached := cached_configuration(repository)) is not None:
-        return replace(open_pipeline(cached), file=file)
+        return _with_file(open_pipeline(cached), file)
     raise BadFile(
         f"{file} holds weights alone; its tokenizer and configurations lie neither in "
         f"{file.with_suffix('')} nor beside it.",
         f"Copy those of its base ({repository}) into {file.with_suffix('')}: model_index.json, "
         "and the .json and .txt files of unet, vae, text_encoder, tokenizer and scheduler.",
     )
+
+
+def _with_file(folder: PipelineFolder, file: Path) -> PipelineFolder:
+    if folder.layout.trunk != "unet":
+        raise BadFile(
+            f"{file} has the weights of a {folder.index['_class_name']}, which is read as a folder "
+            "alone.",
+            "Save it as one: diffusers' from_single_file(FILE).save_pretrained(FOLDER).",
+        )
+    return replace(folder, file=file)
 
 
 def open_pipeline(path: Path) -> PipelineFolder:
@@ -161,7 +218,7 @@ def open_pipeline(path: Path) -> PipelineFolder:
             f"{path} is a pipeline of the class {name!r}, which is not known here.",
             f"Known: {', '.join(PIPELINES)}.",
         )
-    layout = PIPELINES[name]
+    layout = _without_missing(PIPELINES[name], index)
     for part, value in index.items():
         if isinstance(value, list):
             _check_part(path, part, value)
@@ -175,14 +232,22 @@ def open_pipeline(path: Path) -> PipelineFolder:
             raise BadFile(
                 f"the pipeline {path} lacks its part {part!r}.", "Copy the whole folder again."
             )
-    if index["unet"][1] != layout.network:
-        raise BadFile(
-            f"{path} is a {name} with a {index['unet'][1]}, not a {layout.network}.",
-            "Copy the whole folder again.",
-        )
+    for part, requested in {layout.trunk: layout.network, **layout.encoders}.items():
+        found = index[part][1]
+        if found != requested and (found, requested) != ("Transformer2DModel", DIT):
+            raise BadFile(
+                f"{path} is a {name} with a {found}, not a {requested}.",
+                "Copy the whole folder again.",
+            )
     return PipelineFolder(
         path, index, layout, read_object(path / "scheduler" / "scheduler_config.json")
     )
+
+
+def _without_missing(layout: Layout, index: Mapping[str, Any]) -> Layout:
+    missing = [part for part in layout.optional if not _is_present(index.get(part))]
+    held = {part: name for part, name in layout.encoders.items() if part not in missing}
+    return replace(layout, encoders=held) if missing else layout
 
 
 def _is_present(value: Any) -> bool:
@@ -202,7 +267,7 @@ def _check_part(path: Path, part: str, value: list[Any]) -> None:
         raise BadFile(
             f"{path / 'model_index.json'} asks for {'.'.join(requested)} as "
             f"{part}, which is not known here.",
-            "Only Stable Diffusion and unconditional pipelines of the diffusers library are read.",
+            f"Pipelines of the diffusers library that are read: {', '.join(PIPELINES)}.",
         )
 
 
@@ -256,15 +321,17 @@ def read_sizes(folder: PipelineFolder) -> Sizes | None:
     Raises:
         BadFile: a configuration cannot be read.
     """
-    network = read_config(folder.path / "unet")
+    network = read_config(folder.path / folder.layout.trunk)
     coder = read_config(folder.path / "vae") if folder.layout.latent else network
     side, widths = network.get("sample_size"), coder.get("block_out_channels")
     sides: list[Any] = side if isinstance(side, list) else [side]
+    if folder.layout.side:
+        sides = [folder.layout.side]
     if not isinstance(widths, list) or not sides or not all(isinstance(s, int) for s in sides):
         return None
     multiple = 2 ** max(len(widths) - 1, 0)
     factor = multiple if folder.layout.latent else 1
-    return Sizes(multiple, (sides[-1] * factor, sides[0] * factor))
+    return Sizes(multiple * folder.layout.patch(network), (sides[-1] * factor, sides[0] * factor))
 
 
 def require_multiples(model: str, multiple: int, width: int, height: int) -> None:

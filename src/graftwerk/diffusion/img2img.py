@@ -17,20 +17,23 @@ from torch.nn import functional
 
 from ..errors import BadInput
 from ..types import Denoiser
-from .noise_schedule import Sigma, initial
+from .noise_schedule import Noise, Sigma
 from .prompts import TextStates
 
 Batch = Float[Tensor, "b c h w"]
 Mask = Bool[Tensor, "1 1 h w"]
 
 
-def last_steps(sigmas: Sequence[float], strength: float) -> list[float]:
+def last_steps(sigmas: Sequence[float], strength: float, up: bool = False) -> list[float]:
     """Return the noise levels of the last share of the steps, as many as diffusers takes.
 
-    A strength of 0 takes no steps.
+    A strength of 0 takes no steps. With `up`, as diffusers does for flow matching, part of a step
+    counts as a step.
     """
     steps = len(sigmas) - 1
     taken = min(int(steps * strength), steps)
+    if up:
+        taken = steps - int(max(steps - steps * strength, 0))
     return list(sigmas[steps - taken :]) if taken else [0.0]
 
 
@@ -40,6 +43,7 @@ def inpainted(
     mask: Tensor,
     noise: Batch,
     below: float = math.inf,
+    flows: bool = False,
 ) -> Denoiser:
     """Repaint where the mask is true; elsewhere the clean image is known.
 
@@ -55,6 +59,8 @@ def inpainted(
         noise: unit noise of the known part.
         below: noise level from which on `x` is passed on unchanged, because it is pure noise that
             contains no image.
+        flows: whether the model is one of flow matching, whose `x` is `(1 - sigma) * x0 + sigma *
+            noise`.
 
     Raises:
         BadInput: the mask is not boolean, or of another size than the latents.
@@ -75,7 +81,8 @@ def inpainted(
     def denoise_inpainted(x: Batch, sigma: Sigma) -> Batch:
         levels = sigma.view(-1, 1, 1, 1) if isinstance(sigma, Tensor) else sigma
         level = float(sigma.max()) if isinstance(sigma, Tensor) else sigma
-        shown = torch.where(mask, x, clean + levels * noise) if level < below else x
+        known = ((1 - levels) * clean if flows else clean) + levels * noise
+        shown = torch.where(mask, x, known) if level < below else x
         return torch.where(mask, denoise(shown, sigma), clean)
 
     return denoise_inpainted
@@ -202,11 +209,11 @@ class StartImage:
     mask: Mask | None = None
     from_noise: bool = False
 
-    def begin(self, noise: Batch, sigma: float) -> Batch:
+    def begin(self, form: Noise, noise: Batch, sigma: float) -> Batch:
         """Return the starting point of a sampler whose first level is `sigma`."""
-        return initial(noise, sigma) if self.from_noise else self.clean + sigma * noise
+        return form.start(noise, sigma) if self.from_noise else form.mixed(self.clean, noise, sigma)
 
-    def wrap(self, denoise: Denoiser, noise: Batch, sigma: float) -> Denoiser:
+    def wrap(self, denoise: Denoiser, form: Noise, noise: Batch, sigma: float) -> Denoiser:
         """Return a denoiser that knows the part that is not repainted.
 
         Without a mask, `denoise` itself is returned.
@@ -214,7 +221,7 @@ class StartImage:
         if self.mask is None:
             return denoise
         below = sigma if self.from_noise else math.inf
-        return inpainted(denoise, self.clean, self.mask, noise, below)
+        return inpainted(denoise, self.clean, self.mask, noise, below, form.flows)
 
     def end(self, x: Batch) -> Batch:
         """Return the sampler's result, with the image itself outside of the mask."""

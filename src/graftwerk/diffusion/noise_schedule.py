@@ -4,12 +4,13 @@ The schedule that a discrete-time diffusion model was trained with is read from
 `scheduler/scheduler_config.json`, as diffusers writes it. In the variance-exploding form used
 throughout, an image at noise level `sigma` is `x0 + sigma * noise`; the network itself was trained
 on `x / sqrt(1 + sigma**2)`. A sampler visits decreasing noise levels, one more than it takes steps.
+Flow matching has another form, `(1 - sigma) * x0 + sigma * noise`, with levels up to 1; see `flow`.
 """
 
 import inspect
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from ..errors import BadFile, BadInput
 
-Prediction = Literal["epsilon", "v_prediction", "sample"]
+Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
 Spacing = Literal["leading", "trailing", "linspace"]
 Sigma = float | Float[Tensor, " b"]
 
@@ -115,6 +116,8 @@ class Noise:
         clamp: how values are kept in range; None for latents.
         name: class of its scheduler in diffusers.
         options: arguments of that class.
+        even: for flow matching, whether the pipeline spaces the levels evenly from 1 itself (Flux).
+        shift: for flow matching, the `mu` of an image size, by which its levels are shifted.
     """
 
     sigmas: Float64[np.ndarray, " steps"]
@@ -127,6 +130,40 @@ class Noise:
     clamp: Clamp | None
     name: str
     options: Mapping[str, Any]
+    even: bool = False
+    shift: float | None = None
+
+    @property
+    def flows(self) -> bool:
+        """Whether it was trained by flow matching: `x = (1 - sigma) * x0 + sigma * noise`."""
+        return self.prediction == "flow"
+
+    def mixed(self, clean: Tensor, noise: Tensor, sigma: float | Tensor) -> Tensor:
+        """Return an image with unit noise of a level."""
+        return (1 - sigma) * clean + sigma * noise if self.flows else clean + sigma * noise
+
+    def scaled(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        """Return what the network reads of `x`."""
+        return x if self.flows else x / (1 + sigma**2) ** 0.5
+
+    def start(self, noise: Tensor, sigma: float) -> Tensor:
+        """Return the starting point of a sampler at a level that is the highest."""
+        return sigma * noise if self.flows else initial(noise, sigma)
+
+    def error_weight(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Return the factor from a squared error of the image to one of the network's prediction.
+
+        An image `x0 = x - sigma eps` errs by `sigma` times the noise (flow matching alike); with
+        `x0 = x / (1 + sigma^2) - sigma v / sqrt(1 + sigma^2)` by `sigma / sqrt(1 + sigma^2)` times
+        `v`.
+        """
+        match self.prediction:
+            case "epsilon" | "flow":
+                return 1 / sigma**2
+            case "v_prediction":
+                return (1 + sigma**2) / sigma**2
+            case "sample":
+                return torch.ones_like(sigma)
 
     def scheduler(self, steps: int) -> Any:
         """Return the diffusers scheduler of the model's configuration, set to `steps` steps.
@@ -135,9 +172,11 @@ class Noise:
             BadInput: it does not support that many.
         """
         made = make_scheduler(self.name, self.options)
+        spaced = np.linspace(1.0, 1 / steps, steps) if self.even else None
+        asked = {"mu": self.shift, "sigmas": spaced} if self.flows else {}
         try:
             with _quiet():
-                made.set_timesteps(steps)
+                made.set_timesteps(steps, **asked)
         except (ValueError, IndexError, ZeroDivisionError, AssertionError) as error:
             raise BadInput(
                 f"{self.name} cannot take {steps} steps: {error}",
@@ -147,6 +186,8 @@ class Noise:
 
     def level_at(self, time: float) -> float:
         """Return the noise level at a timestep of the network, the inverse of `time_of`."""
+        if self.flows:
+            return time / len(self.sigmas)
         if float(time).is_integer() and 0 <= time < len(self.sigmas):
             return float(self.sigmas[int(time)])
         return math.exp(np.interp(time, np.arange(len(self.sigmas)), np.log(self.sigmas)))
@@ -159,7 +200,7 @@ class Noise:
     ) -> Float[Tensor, "b c h w"]:
         """Return the network output that means this clean image, the inverse of `x0_of`."""
         match self.prediction:
-            case "epsilon":
+            case "epsilon" | "flow":
                 return (x - x0) / sigma
             case "v_prediction":
                 return (x / (1 + sigma**2) - x0) * ((1 + sigma**2) ** 0.5 / sigma)
@@ -170,8 +211,10 @@ class Noise:
         """Return the network's timestep at a noise level, exact for levels of the table.
 
         Others are interpolated in log sigma; levels outside the table are clipped to its ends
-        (`DiscreteSchedule.sigma_to_t` of k-diffusion).
+        (`DiscreteSchedule.sigma_to_t` of k-diffusion). With flow matching, it is a multiple.
         """
+        if self.flows:
+            return sigma * len(self.sigmas)
         time = float(
             np.interp(math.log(max(sigma, 1e-10)), np.log(self.sigmas), np.arange(len(self.sigmas)))
         )
@@ -195,7 +238,7 @@ class Noise:
     ) -> Float[Tensor, "b c h w"]:
         """Return the clean image that the network's output corresponds to; `x` is not scaled."""
         match self.prediction:
-            case "epsilon":
+            case "epsilon" | "flow":
                 return x - sigma * output
             case "v_prediction":
                 variance = 1 + sigma**2
@@ -221,7 +264,7 @@ def read_noise(config: Mapping[str, Any], path: Path, pipeline: str = "") -> Noi
             f"{path} is of the class {name!r}, which is not known here.",
             f"Known: {', '.join(SCHEDULERS)}.",
         )
-    options = _options(name, config)
+    options = scheduler_options(name, config)
     if not options:  # a placeholder for a class that needs another library
         make_scheduler(name, {})
     options |= {k: v for k, v in _PIPELINE_OPTIONS.get(pipeline, {}).items() if k in options}
@@ -253,7 +296,7 @@ def read_noise(config: Mapping[str, Any], path: Path, pipeline: str = "") -> Noi
         raise BadFile(f"{path} makes no sense: {error}.", "Copy the whole folder again.") from error
 
 
-def _options(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def scheduler_options(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of the scheduler's class from its configuration, with its defaults.
 
     Files written for another class often contain keys that this class ignores.
@@ -339,14 +382,16 @@ def noise_levels(noise: Noise, steps: int, schedule: Schedule, sampler: str = ""
         noise: of the model.
         steps: at least 1.
         schedule: `karras` covers the model's whole range down to 0; `model` uses the timesteps of
-            the model's own configuration; `trailing` spaces timesteps evenly from the last one,
-            as few-step models expect it ("SGM uniform").
+            the model's own configuration, as flow matching always does; `trailing` spaces timesteps
+            evenly from the last one, as few-step models expect it ("SGM uniform").
         sampler: with `model`, the levels are those of the model's own scheduler, whatever the
             schedule.
 
     Raises:
         BadInput: the model's own schedule has fewer steps.
     """
+    if noise.flows:
+        return flow_levels(noise, steps)
     if sampler == "model":
         return own_levels(noise, steps)
     if schedule == "karras":
@@ -363,6 +408,21 @@ def noise_levels(noise: Noise, steps: int, schedule: Schedule, sampler: str = ""
             )
         return [_snapped(noise, level) for level in found]
     return [*noise.sigmas[own_times(noise, steps)].tolist(), noise.last]
+
+
+def flow_levels(noise: Noise, steps: int) -> list[float]:
+    """Return the levels of a model of flow matching, as its scheduler in diffusers has them.
+
+    Raises:
+        BadInput: it does not support that many steps.
+    """
+    levels: list[float] = noise.scheduler(steps).sigmas.double().tolist()
+    if any(not after < level for level, after in pairwise(levels)):
+        raise BadInput(
+            f"{noise.name} has no falling levels in {steps} steps.",
+            "Take another number of --steps.",
+        )
+    return levels
 
 
 def own_levels(noise: Noise, steps: int) -> list[float]:
@@ -438,24 +498,3 @@ def initial(noise: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b c
 def final(x: Float[Tensor, "b c h w"], sigma: float) -> Float[Tensor, "b c h w"]:
     """Return a sampler's result on the network's own scale; unchanged if it ended at level 0."""
     return x if sigma == 0 else x / math.sqrt(1 + sigma**2)
-
-
-def draw(
-    generators: torch.Generator | Sequence[torch.Generator], like: Float[Tensor, "b c h w"]
-) -> Float[Tensor, "b c h w"]:
-    """Return unit noise with the shape, dtype and device of `like`.
-
-    Args:
-        generators: one for all rows, or one for each row, so that a row's noise is its own.
-        like: a batch.
-    """
-    if isinstance(generators, torch.Generator):
-        rows = torch.randn(
-            like.shape, generator=generators, dtype=like.dtype, device=generators.device
-        )
-        return rows.to(like.device)
-    sampled = [
-        torch.randn(like.shape[1:], generator=g, dtype=like.dtype, device=g.device)
-        for g in generators
-    ]
-    return torch.stack(sampled).to(like.device)

@@ -3,6 +3,7 @@
 The networks of a pipeline are built from their configurations and safetensors files.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from ..errors import BadFile, BadInput
 from ..models.hub import loading
 from ..models.transformers import choose_device
 from .checkpoint import (
+    DIT,
     PipelineFolder,
     locate_pipeline,
     open_pipeline,
@@ -25,10 +27,11 @@ from .checkpoint import (
     require_multiples,
     weight_files,
 )
-from .latents import LatentSpace
+from .flow import read_flow, shifted
 from .noise_schedule import Noise, read_noise
-from .prompts import TextReader, TextStates
+from .prompts import TextReader, TextStates, make_reader
 from .single_file import read_parts
+from .transformer import FLUX, KNOWN, SD3
 from .unet import NetworkDenoiser, keep_prompts
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -46,7 +49,7 @@ _UNET_REFUSED = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
 def load_part(
     folder: Path, weights: Mapping[str, Tensor] | None = None, dtype: torch.dtype = torch.float32
 ) -> nn.Module:
-    """Load a U-Net, an autoencoder or a ControlNet in evaluation mode, on the CPU.
+    """Load a network of a pipeline, or a ControlNet, in evaluation mode, on the CPU.
 
     Its class is looked up in a table by the name in its configuration.
 
@@ -68,6 +71,7 @@ def load_part(
         requested = network.state_dict()
         state = {_present_name(key, requested): value for key, value in state.items()}
         network.load_state_dict(state, assign=True)
+        _fill_tables(network, network_class, config)
         with _quiet():
             network.to(dtype)  # tables that are not saved too
     except (RuntimeError, ValueError, TypeError, KeyError, ArithmeticError) as error:
@@ -78,18 +82,34 @@ def load_part(
     return network.eval().requires_grad_(False)
 
 
-def _network_class(folder: Path, config: Mapping[str, Any]) -> Any:
-    from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel, UNet2DModel
+_CLASSES = (
+    *("UNet2DConditionModel", "UNet2DModel", "AutoencoderKL", "ControlNetModel"),
+    *(*KNOWN, "SD3ControlNetModel"),
+)
 
-    known = (UNet2DConditionModel, UNet2DModel, AutoencoderKL, ControlNetModel)
-    classes = {c.__name__: c for c in known}
+
+def _network_class(folder: Path, config: Mapping[str, Any]) -> Any:
+    import diffusers
+
     name = config.get("_class_name")
-    if name not in classes:
+    if name == "Transformer2DModel" and config.get("norm_type") == "ada_norm_zero":
+        name = DIT  # as diffusers does with checkpoints of 2023
+    if name not in _CLASSES:
         raise BadFile(
             f"{folder / 'config.json'} is of the class {name!r}, which is not known here.",
-            f"Known: {', '.join(classes)}.",
+            f"Known: {', '.join(_CLASSES)}.",
         )
-    return classes[name]
+    return getattr(diffusers, name)
+
+
+def _fill_tables(network: nn.Module, network_class: Any, config: Mapping[str, Any]) -> None:
+    """Fill in the tables of a network that are not saved, from one with a single layer."""
+    missing = [name for name, table in network.named_buffers() if table.is_meta]
+    if missing:
+        tables = dict(network_class.from_config({**config, "num_layers": 1}).named_buffers())
+        for name in missing:
+            parent, _, own = name.rpartition(".")
+            network.get_submodule(parent).register_buffer(own, tables[name], persistent=False)
 
 
 def _read_weights(folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -146,6 +166,73 @@ def check_unet(network: Any, folder: Path) -> None:
 
 
 @dataclass(frozen=True)
+class LatentSpace:
+    """An autoencoder and the scale of its latents; without one, pixels from -1 to 1.
+
+    Attributes:
+        network: an `AutoencoderKL` of diffusers, or None.
+    """
+
+    network: Any
+
+    @property
+    def factor(self) -> int:
+        """Pixels per value along a side."""
+        if self.network is None:
+            return 1
+        return int(2 ** (len(self.network.config.block_out_channels) - 1))
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash of everything that determines the latents; `pixels` without an autoencoder."""
+        if self.network is None:
+            return "pixels"
+        digest = hashlib.sha256(repr(self.network.config.scaling_factor).encode())
+        if shift := self.network.config.get("shift_factor"):
+            digest.update(repr(shift).encode())
+        for name, weight in sorted(self.network.state_dict().items()):
+            if is_encoder(name):
+                digest.update(f"{name}\0".encode() + weight.half().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def encode(self, images: Float[Tensor, "b k y x"]) -> Float[Tensor, "b c h w"]:
+        """Encode images with values from 0 to 1; latents are the mode of their distribution."""
+        values = images * 2 - 1
+        if self.network is None:
+            return values
+        latents: Tensor = self.network.encode(values.to(self.network.dtype)).latent_dist.mode()
+        latents = latents.float()
+        scale, mean, std = self._scale(latents)
+        return (latents - mean) / std * scale
+
+    def decode(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
+        """Decode generated values to images with values from 0 to 1."""
+        values = latents
+        if self.network is not None:
+            scale, mean, std = self._scale(latents)
+            values = (latents * std / scale + mean).to(self.network.dtype)
+            values = self.network.decode(values, return_dict=False)[0].float()
+        images: Tensor = (values / 2 + 0.5).clamp(0, 1)
+        return images
+
+    def _scale(self, like: Tensor) -> tuple[float, Tensor | float, Tensor | float]:
+        config = self.network.config
+        scale = float(config.scaling_factor)
+        if config.latents_mean is None or config.latents_std is None:
+            return scale, float(config.get("shift_factor") or 0.0), 1.0
+        mean, std = (
+            torch.tensor(values, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
+            for values in (config.latents_mean, config.latents_std)
+        )
+        return scale, mean, std
+
+
+def is_encoder(name: str) -> bool:
+    """Whether a weight of this name affects an autoencoder's latents."""
+    return name.startswith(("encoder.", "quant_conv."))
+
+
+@dataclass(frozen=True)
 class DiffusionModel:
     """A frozen diffusion model.
 
@@ -158,10 +245,11 @@ class DiffusionModel:
         multiple: a side in pixels must be a multiple of this.
         size: width and height in pixels that it was trained on.
         device: of its networks.
-        unet: the U-Net.
+        unet: the U-Net or transformer.
         reader: encodes prompts; None for an unconditional model.
         decoder: the autoencoder that decodes latents to images; None for a model of pixels.
         keeps_prompts: whether the U-Net's attention can cache a prompt's keys and values.
+        trunk: name of the part with the U-Net or transformer.
     """
 
     name: str
@@ -176,6 +264,7 @@ class DiffusionModel:
     reader: TextReader | None
     decoder: Any
     keeps_prompts: bool
+    trunk: str = "unet"
 
     @property
     def dtype(self) -> torch.dtype:
@@ -185,17 +274,17 @@ class DiffusionModel:
 
     @property
     def networks(self) -> dict[str, Any]:
-        """The U-Net and the text encoders, by the names of their parts."""
+        """The U-Net or transformer, first, and the text encoders, by the names of their parts."""
         encoders = {} if self.reader is None else self.reader.encoders
-        return {"unet": self.unet, **encoders}
+        return {self.trunk: self.unet, **encoders}
 
     def with_networks(self, networks: Mapping[str, Any]) -> "DiffusionModel":
         """Return the same model with some of its networks replaced."""
-        encoders = {part: net for part, net in networks.items() if part != "unet"}
+        encoders = {part: net for part, net in networks.items() if part != self.trunk}
         reader = self.reader
         if reader is not None and encoders:
             reader = reader.with_encoders(encoders)
-        return replace(self, unet=networks.get("unet", self.unet), reader=reader)
+        return replace(self, unet=networks.get(self.trunk, self.unet), reader=reader)
 
     def denoiser(self, texts: TextStates | None) -> NetworkDenoiser:
         """Return the model as `denoise(x, sigma)` for these prompts.
@@ -226,7 +315,45 @@ class DiffusionModel:
             BadInput: the model cannot generate that size.
         """
         require_multiples(self.name, self.multiple, width, height)
+        if self.largest and max(width, height) > self.largest:
+            raise BadInput(
+                f"{width} x {height} pixels are more than {self.name!r} has positions for.",
+                f"Take at most {self.largest} a side.",
+            )
+        if self.is_square and width != height:
+            raise BadInput(
+                f"model {self.name!r} generates squares, not {width} x {height} pixels.",
+                f"Leave --width and --height out: {self.size[0]} x {self.size[1]}.",
+            )
         return self.channels, height // self.factor, width // self.factor
+
+    @property
+    def is_square(self) -> bool:
+        """Whether it generates squares alone, as DiT does."""
+        return type(self.unet).__name__ == DIT
+
+    @property
+    def largest(self) -> int:
+        """The largest side in pixels that the network has positions for; 0: any."""
+        return int(self._config.get("pos_embed_max_size") or 0) * self.multiple
+
+    @property
+    def guides_itself(self) -> bool:
+        """Whether the network reads the guidance scale (guidance-distilled, as FLUX.1-dev)."""
+        return bool(self._config.get("guidance_embeds"))
+
+    @property
+    def weighs_prompts(self) -> bool:
+        """Whether guidance is usual: Flux without a guidance input is for few steps without it."""
+        return self._config.get("guidance_embeds") is not False
+
+    @property
+    def _config(self) -> Mapping[str, Any]:
+        return getattr(self.unet, "config", {})  # a user's own network may have none
+
+    def noise_at(self, width: int, height: int) -> Noise:
+        """Return the noise for images of this size in pixels; it may shift the levels."""
+        return shifted(self.noise, (width // self.multiple) * (height // self.multiple))
 
     @cached_property
     def space(self) -> LatentSpace:
@@ -267,37 +394,43 @@ def _load(name: str, device: str, folder: PipelineFolder, precision: Precision) 
     if location == "cpu" and precision == "float16":
         raise BadInput(
             "float16 on a CPU: its convolutions take a hundred times as long as those of float32.",
-            "Pass bfloat16, which takes half of the memory, too, or a GPU: --device cuda.",
+            "Pass bfloat16, which needs half the memory too, or a GPU: --device cuda.",
         )
     dtype: torch.dtype = getattr(torch, precision)
-    noise = read_noise(folder.scheduler, folder.scheduler_file, str(folder.index["_class_name"]))
+    layout = folder.layout
+    read = read_flow if layout.flows else read_noise
+    noise = read(folder.scheduler, folder.scheduler_file, str(folder.index["_class_name"]))
     parts: Mapping[str, Any] = {}
     if folder.file is not None:
-        parts = read_parts(folder.file, folder.path, folder.layout.encoders)
-    unet: Any = load_part(folder.path / "unet", parts.get("unet"), dtype).to(location)
-    check_unet(unet, folder.path / "unet")
+        parts = read_parts(folder.file, folder.path, layout.encoders)
+    trunk = folder.path / layout.trunk
+    unet: Any = load_part(trunk, parts.get(layout.trunk), dtype).to(location)
+    if layout.trunk == "unet":
+        check_unet(unet, trunk)
     decoder: Any = None
-    if folder.layout.latent:
+    if layout.latent:
         decoder = load_part(folder.path / "vae", parts.get("vae"), dtype).to(location)
-    reader = TextReader(folder, location, parts or None) if folder.layout.encoders else None
+    reader = make_reader(folder, location, parts or None)
     for encoder in [] if reader is None else reader.encoders.values():
         encoder.to(dtype)
     factor = LatentSpace(decoder).factor
+    patch = layout.patch(unet.config)
     # A U-Net on pixels downsamples them itself and does not handle odd sides.
-    halvings = len(unet.config.block_out_channels) - 1
+    multiple = factor * patch if layout.latent else 2 ** (len(unet.config.block_out_channels) - 1)
     model = DiffusionModel(
         name=name,
         fingerprint=folder.fingerprint(),
         noise=noise,
-        channels=int(unet.config.in_channels),
+        channels=int(unet.config.in_channels) // (patch**2 if layout.side else 1),
         factor=factor,
-        multiple=factor if decoder is not None else 2**halvings,
-        size=_trained_size(unet.config.sample_size, factor, folder),
+        multiple=multiple,
+        size=_trained_size(layout.side or unet.config.sample_size, factor, folder),
         device=location,
         unet=unet,
         reader=reader,
         decoder=decoder,
-        keeps_prompts=reader is not None and keep_prompts(unet),
+        keeps_prompts=layout.trunk == "unet" and reader is not None and keep_prompts(unet),
+        trunk=layout.trunk,
     )
     _check_fit(model, folder)
     return model
@@ -313,6 +446,9 @@ def _trained_size(sample_size: Any, factor: int, folder: PipelineFolder) -> tupl
     return sides[-1] * factor, sides[0] * factor
 
 
+_WORDS = {"unet": "U-Net", "transformer": "transformer"}
+
+
 def _check_fit(model: DiffusionModel, folder: PipelineFolder) -> None:
     config = model.unet.config
     found: str | None = None
@@ -321,10 +457,10 @@ def _check_fit(model: DiffusionModel, folder: PipelineFolder) -> None:
             found = f"its U-Net draws {model.channels} channels, an image has 1 or 3"
     elif model.decoder.config.latent_channels != model.channels:
         found = (
-            f"its U-Net reads {model.channels} channels, its autoencoder has "
+            f"its {_WORDS[model.trunk]} reads {model.channels} channels, its autoencoder has "
             f"{model.decoder.config.latent_channels}"
         )
-    if model.reader is not None:
+    if model.reader is not None and model.trunk == "unet":
         texts = model.reader.read([""])
         if texts.states.shape[-1] != config.cross_attention_dim:
             found = (
@@ -333,5 +469,11 @@ def _check_fit(model: DiffusionModel, folder: PipelineFolder) -> None:
             )
         if (texts.pooled is None) != (config.addition_embed_type is None):
             found = "its U-Net and its text encoders are not of the same kind"
+    if model.reader is not None and type(model.unet).__name__ in {SD3, FLUX}:
+        texts = model.reader.read([""])
+        given = (texts.states.shape[-1], 0 if texts.pooled is None else texts.pooled.shape[-1])
+        taken = (config.joint_attention_dim, config.pooled_projection_dim)
+        if given != taken:
+            found = f"its text encoders give {given} values, its transformer reads {taken}"
     if found is not None:
         raise BadFile(f"the parts of {folder.path} do not fit: {found}.", "Copy it again.")

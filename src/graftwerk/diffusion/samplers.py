@@ -16,8 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..errors import BadInput
 from ..types import Denoiser
-from .noise_schedule import Noise, draw
+from .noise_schedule import Noise
 from .options import require_sampler
 
 Batch = Float[Tensor, "b c h w"]
@@ -42,6 +43,27 @@ class Step:
 
 
 Watch = Callable[[Step], None]
+
+
+def draw(
+    generators: torch.Generator | Sequence[torch.Generator], like: Float[Tensor, "b c h w"]
+) -> Float[Tensor, "b c h w"]:
+    """Return unit noise with the shape, dtype and device of `like`.
+
+    Args:
+        generators: one for all rows, or one for each row, so that a row's noise is its own.
+        like: a batch.
+    """
+    if isinstance(generators, torch.Generator):
+        rows = torch.randn(
+            like.shape, generator=generators, dtype=like.dtype, device=generators.device
+        )
+        return rows.to(like.device)
+    sampled = [
+        torch.randn(like.shape[1:], generator=g, dtype=like.dtype, device=g.device)
+        for g in generators
+    ]
+    return torch.stack(sampled).to(like.device)
 
 
 def sample_euler(
@@ -117,7 +139,7 @@ def sample_dpmpp_sde(
 ) -> Batch:
     """Sample with DPM-Solver++ (SDE) of k-diffusion: second order, two evaluations per step.
 
-    A step and its first half are ancestral, and their noise is that of one Brownian path in sigma:
+    Both parts of a step are ancestral, and their noise is that of one Brownian path in sigma:
     given the path, this equals `DPMSolverSDEScheduler` of diffusers, without its `torchsde`. A
     step that ends at 0 is Euler's. The arguments are those of `sample_ddpm`.
     """
@@ -314,6 +336,8 @@ def find_sampler(
     from . import schedulers
 
     require_sampler(name, eta)
+    if noise is not None and noise.flows:
+        return _find_on_flow(name, generators, eta, noise)
     if name == "model" and noise is not None:
         return partial(
             schedulers.sample_own, noise=noise, steps=steps, generators=generators, eta=eta
@@ -333,6 +357,21 @@ def find_sampler(
     if name in drawing:
         return partial(drawing[name], generators=generators)
     return schedulers.sample_unipc if name == "unipc" else _PLAIN[name]
+
+
+def _find_on_flow(name: str, generators: Generators, eta: float, noise: Noise) -> Sampler:
+    from .flow import on_flow
+
+    if name == "tcd" or (name == "model" and eta):
+        raise BadInput(
+            f"sampler {name!r}{f' with eta {eta:g}' if eta else ''} is not for flow matching.",
+            "Take --sampler euler, heun or dpmpp_2m.",
+        )
+    if name == "model":
+        name = "lcm" if noise.options["stochastic_sampling"] else "euler"
+    return (
+        _PLAIN[name] if name in {"euler", "heun"} else on_flow(find_sampler(name, generators, eta))
+    )
 
 
 def _level_below(noise: Noise, eta: float, level: float) -> float:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -15,12 +16,13 @@ from ..data.pixels import to_images, to_levels, to_values
 from ..errors import Failure
 from ..metrics.plots import image_sheet
 from ..types import Denoiser
+from .flow import guided_flow
 from .guidance import Contrast, DenoiserWrapper, Guidance, compose
 from .img2img import EditedImage, Regions, StartImage
-from .noise_schedule import draw, final, initial
+from .noise_schedule import final
 from .pipeline import DiffusionModel
 from .prompts import TextStates, join
-from .samplers import Watch, find_sampler
+from .samplers import Watch, draw, find_sampler
 from .unet import NetworkDenoiser
 
 # Pixels of one batch. Small images use little of a machine when sampled one by one.
@@ -122,7 +124,7 @@ def starting_noise(
     generators: Sequence[torch.Generator],
 ) -> Float[Tensor, "b c h w"]:
     """Return the starting point of a sampler: noise of the highest level."""
-    return initial(_unit_noise(model, shape, generators), sigma)
+    return model.noise.start(_unit_noise(model, shape, generators), sigma)
 
 
 def _unit_noise(
@@ -154,9 +156,12 @@ def build_denoiser(model: DiffusionModel, plan: Plan, rows: int) -> Denoiser:
         both = None if both is None else control.apply(both)
     # the model's own scheduler does its own clamping
     clamp = None if plan.sampler == "model" else model.noise.clamp
+    pull = plan.pull
+    if pull is not None and model.noise.flows:
+        pull = partial(guided_flow, pull)
     prompted = None if both is None else placed(both, away=True)
     return compose(
-        placed(conditional), prompted, plan.guidance, clamp, plan.pull, contrasts, model.noise
+        placed(conditional), prompted, plan.guidance, clamp, pull, contrasts, model.noise
     )
 
 
@@ -177,9 +182,10 @@ def sample_batch(
         denoise = build_denoiser(model, plan, len(numbers))
         noise, first, start = _unit_noise(model, plan.shape, generators), plan.sigmas[0], plan.start
         if start is None:
-            x = initial(noise, first)
+            x = model.noise.start(noise, first)
         else:
-            x, denoise = start.begin(noise, first), start.wrap(denoise, noise, first)
+            x = start.begin(model.noise, noise, first)
+            denoise = start.wrap(denoise, model.noise, noise, first)
         sampled = final(sampler(denoise, x, plan.sigmas, watch=watch), plan.sigmas[-1])
         sampled = sampled if start is None else start.end(sampled)
     if not bool(torch.isfinite(sampled).all()):

@@ -52,13 +52,15 @@ def cached_configuration(repository: str) -> Path | None:
     return folder if (folder / "model_index.json").is_file() else None
 
 
-def read_parts(file: Path, folder: Path, encoders: tuple[str, ...]) -> dict[str, dict[str, Tensor]]:
+def read_parts(
+    file: Path, folder: Path, encoders: Mapping[str, str]
+) -> dict[str, dict[str, Tensor]]:
     """Return the weights of each part, named as in its network.
 
     Args:
         file: contains all weights.
         folder: of the configurations.
-        encoders: text encoders of the pipeline.
+        encoders: classes of the pipeline's text encoders.
     """
     from safetensors.torch import load_file
 
@@ -74,18 +76,21 @@ def read_parts(file: Path, folder: Path, encoders: tuple[str, ...]) -> dict[str,
             f"{file} cannot be converted with the configurations of {folder}: {error}",
             "Put those of its own base model beside it.",
         ) from error
-    return {**parts, **{name: _text_weights(state, name, folder) for name in encoders}}
+    texts = {name: _text_weights(state, name, kind, folder) for name, kind in encoders.items()}
+    return {**parts, **texts}
 
 
 def _config(folder: Path) -> dict[str, Any]:
     return read_object(folder / "config.json")
 
 
-def _text_weights(state: Mapping[str, Tensor], name: str, folder: Path) -> dict[str, Tensor]:
+def _text_weights(
+    state: Mapping[str, Tensor], name: str, kind: str, folder: Path
+) -> dict[str, Tensor]:
     utils = _converters()
     open_clip = {"text_encoder": "cond_stage_model.model.", "text_encoder_2": _SECOND}[name]
     if any(key.startswith(open_clip) for key in state):
-        made = empty_encoder(folder / name, name)
+        made = empty_encoder(folder / name, kind)
         found = utils.convert_open_clip_checkpoint(made, dict(state), prefix=open_clip)
     else:
         found = utils.convert_ldm_clip_checkpoint(dict(state))
@@ -95,26 +100,24 @@ def _text_weights(state: Mapping[str, Tensor], name: str, folder: Path) -> dict[
 _SECOND = "conditioner.embedders.1.model."
 
 
-def empty_encoder(folder: Path, part: str) -> Any:
-    """Create a text encoder without weights from its configuration."""
+def empty_encoder(folder: Path, kind: str) -> Any:
+    """Create a text encoder of a class, without weights, from its configuration."""
     import torch
     import transformers
-
-    from .prompts import CLASSES
 
     refuse_unsafe(folder / "config.json")
     config = build_config(ModelFolder(folder, _config(folder), ()))
     with torch.device("meta"):
-        return getattr(transformers, CLASSES[part])(config)
+        return getattr(transformers, kind)(config)
 
 
-def build_encoder(folder: Path, part: str, state: Mapping[str, Tensor]) -> nn.Module:
+def build_encoder(folder: Path, kind: str, state: Mapping[str, Tensor]) -> nn.Module:
     """Create a text encoder with the weights of a single file, in evaluation mode.
 
     Raises:
         BadFile: they do not fit its configuration.
     """
-    made = empty_encoder(folder, part)
+    made = empty_encoder(folder, kind)
     requested = made.state_dict()
     fitting = {}
     for key, value in state.items():

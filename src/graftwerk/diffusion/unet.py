@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..errors import BadInput, UnknownName
 from .noise_schedule import Noise, Sigma
 from .prompts import TextStates
+from .transformer import inputs_of, is_transformer, run_transformer
 
 # Keys and values of each attention layer, split by head.
 PromptKeys = dict[nn.Module, tuple[Tensor, Tensor]]
@@ -208,12 +209,15 @@ def run_with(
     """Run a U-Net with residuals added between its encoder and decoder.
 
     Args:
-        network: a `UNet2DConditionModel`, a `UNet2DModel` or a `Controllable`.
+        network: a `UNet2DConditionModel`, a `UNet2DModel`, a transformer or a `Controllable`.
         x: noisy images as the U-Net takes them.
         times: timesteps, one for each row.
         inputs: states of the prompts, under the argument names of diffusers.
         residuals: None for the U-Net as it is.
     """
+    if is_transformer(network):
+        added = () if residuals is None else (*residuals.skips, residuals.middle)
+        return run_transformer(network, x, times, inputs, added)
     if isinstance(network, Controllable):
         skips, middle = network.encoder(x, times, None, inputs)
         skips, middle = _added((skips, middle), residuals)
@@ -266,6 +270,11 @@ def zero_convolutions_of(network: Any) -> tuple[Joint, ...]:
     """
     if isinstance(network, Controllable):
         return tuple(network.joints)
+    if is_transformer(network):
+        raise BadInput(
+            f"a {type(network).__name__} has no skip connections, so this needs a U-Net.",
+            "Take a pipeline with a U-Net; `graft control train` knows transformers of SD3.",
+        )
     config = network.config
     widths = config.block_out_channels
     layers = config.layers_per_block
@@ -299,6 +308,36 @@ class Control(Protocol):
             inputs: states of the prompts, under the argument names of diffusers.
         """
         ...
+
+
+def prompt_inputs(
+    network: Any, texts: TextStates, x: Float[Tensor, "b c h w"], factor: int
+) -> dict[str, Any]:
+    """Return the prompt inputs of a network, under the argument names of diffusers.
+
+    Args:
+        network: a U-Net or transformer.
+        texts: the prompts.
+        x: its rows: all of the first prompt before those of the second.
+        factor: pixels per value of `x` along a side.
+    """
+    rows = len(x)
+    if rows % len(texts):
+        raise ValueError(f"{rows} rows for {len(texts)} prompts")
+    each = rows // len(texts)
+    if is_transformer(network):
+        return inputs_of(network, texts, each, x)
+    states = texts.states.to(x.device).repeat_interleave(each, dim=0)
+    inputs: dict[str, Any] = {"encoder_hidden_states": states}
+    if texts.pooled is not None:
+        side = [x.shape[2] * factor, x.shape[3] * factor]
+        # height and width of the training image, its crop, the requested size
+        locations = torch.tensor([*side, 0, 0, *side], dtype=x.dtype, device=x.device)
+        inputs["added_cond_kwargs"] = {
+            "text_embeds": texts.pooled.to(x.device).repeat_interleave(each, dim=0),
+            "time_ids": locations.expand(rows, -1),
+        }
+    return inputs
 
 
 class NetworkDenoiser:
@@ -359,7 +398,7 @@ class NetworkDenoiser:
         """
         names = {n: m for n, m in self._network.named_modules() if n.endswith(".attn1")}
         if not self._keeps_prompts or not names:
-            raise BadInput("the attention of this U-Net cannot be perturbed.", "Leave --pag out.")
+            raise BadInput("the attention of this network cannot be perturbed.", "Leave --pag out.")
         for layer in layers:
             if not any(layer in name for name in names):
                 raise UnknownName("layer of self-attention", layer, list(names))
@@ -401,7 +440,7 @@ class NetworkDenoiser:
         """Predict the clean image behind `x` at noise level `sigma`."""
         level = sigma.view(-1, 1, 1, 1) if isinstance(sigma, Tensor) else sigma
         times = self._noise.times_of(sigma, x).expand(len(x))
-        scaled, inputs = (x / (1 + level**2) ** 0.5).to(self._dtype), self._inputs(x)
+        scaled, inputs = self._noise.scaled(x, level).to(self._dtype), self._inputs(x)
         residuals = None
         if self._control is not None:
             residuals = self._control(scaled, times, sigma, inputs)
@@ -414,29 +453,12 @@ class NetworkDenoiser:
         if self._texts is None:
             return {}
         if x.shape not in self._rows:
-            self._rows[x.shape] = self._new_inputs(self._texts, x)
+            found = prompt_inputs(self._network, self._texts, x, self._factor)
+            if self._keeps_prompts:
+                found["cross_attention_kwargs"] = {"prompt_keys": {}}
+            if self._perturbed:
+                found["cross_attention_kwargs"]["perturbed"] = self._perturbed
+            if self._held[0]:
+                found["cross_attention_kwargs"]["held"] = self._held
+            self._rows[x.shape] = found
         return self._rows[x.shape]
-
-    def _new_inputs(self, texts: TextStates, x: Float[Tensor, "b c h w"]) -> dict[str, Any]:
-        rows = len(x)
-        if rows % len(texts):
-            raise ValueError(f"{rows} rows for {len(texts)} prompts")
-        each = rows // len(texts)
-        inputs: dict[str, Any] = {
-            "encoder_hidden_states": texts.states.repeat_interleave(each, dim=0)
-        }
-        if texts.pooled is not None:
-            side = [x.shape[2] * self._factor, x.shape[3] * self._factor]
-            # height and width of the training image, its crop, the requested size
-            locations = torch.tensor([*side, 0, 0, *side], dtype=x.dtype, device=x.device)
-            inputs["added_cond_kwargs"] = {
-                "text_embeds": texts.pooled.repeat_interleave(each, dim=0),
-                "time_ids": locations.expand(rows, -1),
-            }
-        if self._keeps_prompts:
-            inputs["cross_attention_kwargs"] = {"prompt_keys": {}}
-        if self._perturbed:
-            inputs["cross_attention_kwargs"]["perturbed"] = self._perturbed
-        if self._held[0]:
-            inputs["cross_attention_kwargs"]["held"] = self._held
-        return inputs

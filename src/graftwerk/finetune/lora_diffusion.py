@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from ..adapters.lora import LowRank, Rank, install
 from ..data.image_folder import CaptionedImages, read_captioned
 from ..data.pixels import fit, to_values
-from ..diffusion.noise_schedule import Noise
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.prompts import TextStates, join
 from ..training.session import Plan, Session
@@ -21,7 +20,6 @@ from ..training.state import fast_precision, generator_for
 from ..types import Monitor
 from .lora_training import LoraTraining, claim, require_free, save_trained, teach
 
-PART = "unet"  # component of the pipeline that gets the adapter
 _DRAWS = 256  # samples of held-out noise, divided among the images
 _BATCH = 16
 _MEASURED = 2**62  # seed of the held-out noise, not used by any training step
@@ -114,25 +112,11 @@ class ImageTask:
         texts = self._texts
         if texts is not None:
             pooled = None if texts.pooled is None else texts.pooled[where]
-            texts = TextStates(texts.states[where], pooled)
-        found = self._model.denoiser(texts)(clean + sigma.view(-1, 1, 1, 1) * noise, sigma)
+            texts = TextStates(texts.states[where], pooled, texts.scale)
+        x = self._model.noise.mixed(clean, noise, sigma.view(-1, 1, 1, 1))
+        found = self._model.denoiser(texts)(x, sigma)
         errors = (found.float() - clean).square().mean(dim=(1, 2, 3))
-        return errors * weight_of(self._model.noise, sigma)
-
-
-def weight_of(noise: Noise, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Return the factor from an error of the image to one of the network's prediction.
-
-    An image `x0 = x - sigma eps` errs by `sigma` times the noise; with `x0 = x / (1 + sigma^2) -
-    sigma v / sqrt(1 + sigma^2)` by `sigma / sqrt(1 + sigma^2)` times `v`.
-    """
-    match noise.prediction:
-        case "epsilon":
-            return 1 / sigma**2
-        case "v_prediction":
-            return (1 + sigma**2) / sigma**2
-        case "sample":
-            return torch.ones_like(sigma)
+        return errors * self._model.noise.error_weight(sigma)
 
 
 def train_on_images(
@@ -160,7 +144,7 @@ def train_on_images(
         "metrics": asdict(trained.change),
         "captions": sorted(set(shown.captions)),
     }
-    return trained, shown, save_trained(out, steer, job.model, content, PART)
+    return trained, shown, save_trained(out, steer, job.model, content, model.trunk)
 
 
 def _prepare(

@@ -1,8 +1,9 @@
 """Realism checks of images: several measures, since a single judge can be fooled.
 
 Apart from what a judge or a guide sees in an image, the checks compare it with real images: by the
-residual of the denoiser, by its spectrum, and by nearest neighbours in an encoder. Class labels
-are those of the judge: an object's kind, its colour, both, a ground or a time of day.
+residual of the denoiser, by its spectrum, by nearest neighbours in an encoder, and by a linear head
+on that encoder which tells real images from known fakes. Class labels are those of the judge: an
+object's kind, its colour, both, a ground or a time of day.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,6 +68,7 @@ _BATCH = 32
 _SURE = 0.5  # probability from which the guide counts as sure
 _IMPOSSIBLE = 2.0  # reading of a scene that the Blocks world does not contain
 _FAKES, _TILES = 16, 8  # images of each self-test; tiles a side of the shuffled ones
+_EXAMPLES = 48  # images whose fakes the linear head learns from; they are not in the self-test
 _PASSED = 0.9  # share of them whose strangeness has to exceed the limit
 
 
@@ -129,7 +132,10 @@ class RealismCheck:
         self._states = readings.states
         own = neighbour_distances(readings.states, readings.states, among=True)
         self._near = float(np.quantile(own, 0.95))
-        lengths = self._distances(readings, own)
+        self._probe, scores = None, None
+        if not self._of_blocks:  # for those, residual and spectrum find every fake
+            self._probe, scores = fit_probe(readings.states, known[_FOR_PROBE].states)
+        lengths = self._distances(readings, own, scores)
         self._together = float(np.quantile(lengths.together, 0.95))
         self.self_test = self._test(known)
 
@@ -182,7 +188,9 @@ class RealismCheck:
 
     def _measure(self, readings: Readings) -> tuple[Distances, Float64[np.ndarray, " n"]]:
         """Return the distances by measure, and the strangeness that follows from them."""
-        found = self._distances(readings, neighbour_distances(readings.states, self._states))
+        near = neighbour_distances(readings.states, self._states)
+        probe = None if self._probe is None else self._probe.distances(readings.states)
+        found = self._distances(readings, near, probe)
         return found, np.maximum(found.together / self._together, found.largest)
 
     def _test(self, known: dict[str, Readings]) -> SelfTest:
@@ -206,18 +214,25 @@ class RealismCheck:
             **shares,
         )
 
-    def _distances(self, readings: Readings, near: Float64[np.ndarray, " n"]) -> Distances:
+    def _distances(
+        self,
+        readings: Readings,
+        near: Float64[np.ndarray, " n"],
+        probe: Float64[np.ndarray, " n"] | None,
+    ) -> Distances:
         named = {}
         if self._residual is not None and readings.residual is not None:
             named["residual"] = self._residual.distances(readings.residual)
         named["spectrum"] = self._spectrum.distances(readings.spectrum)
         named["neighbours"] = near / self._near
+        if probe is not None:
+            named["probe"] = probe
         return Distances(named)
 
-    def _read(self, images: ImageBatch) -> Readings:
+    def _read(self, images: ImageBatch, with_residual: bool = True) -> Readings:
         examined = self._encoder.examine([Image.fromarray(image) for image in images])
         states = examined.states.astype(np.float64)
-        if self._model is None:
+        if self._model is None or not with_residual:
             return Readings(None, spectra(images), states)
         reader = self._model.reader
         denoise: Denoiser = self._model.denoiser(None if reader is None else reader.read([""]))
@@ -236,10 +251,11 @@ class RealismCheck:
         images, identity = _real_images(self._model, self.size, real, monitor)
         model = "no model" if self._model is None else self._model.fingerprint
         parts = [model, self._encoder.fingerprint, identity, str(_LEVELS)]
-        parts += [str((_FAKES, _TILES))]
+        parts += [str((_FAKES, _TILES, _EXAMPLES))]
         digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
         path = settings().cache / "witnesses" / f"{digest}.safetensors"
-        found = _load(path)
+        kinds = (_REAL_ONES, *_FAKE_KINDS, *(() if self._of_blocks else (_FOR_PROBE,)))
+        found = _load(path, kinds)
         if found is not None:
             return found
         monitor.start("reading real images")
@@ -247,19 +263,70 @@ class RealismCheck:
         if self._model is not None:
             again = stack(decode(self._model, encode(self._model, images[half:])))
             known = np.concatenate([images[:half], again])
-        examples = {_REAL_ONES: known, **fakes_of(images[:half])}
+        examples = {_REAL_ONES: known, **fakes_of(images[:_FAKES])}
         readings = {name: self._read(pictures) for name, pictures in examples.items()}
+        if not self._of_blocks:
+            fakes = np.concatenate(
+                [*fakes_of(images[_FAKES : _FAKES + _EXAMPLES], seed=1).values()]
+            )
+            readings[_FOR_PROBE] = self._read(fakes, with_residual=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_bytes(path, _saved(readings))
         return readings
 
 
-_REAL_ONES, _FAKE_KINDS = "real", ("noise", "blurred", "shuffled")
+_REAL_ONES, _FOR_PROBE = "real", "for the probe"
+_FAKE_KINDS = ("noise", "blurred", "shuffled")
 
 
-def fakes_of(images: ImageBatch) -> dict[str, UInt8[np.ndarray, "m h w 3"]]:
+@dataclass(frozen=True, slots=True, eq=False)
+class FakeProbe:
+    """A linear head on an encoder's states that tells real images from known fakes.
+
+    Attributes:
+        head: gives the log-odds of a fake.
+        limit: log-odds below which 95 % of real images are.
+        spread: standard deviation of the log-odds of real images.
+    """
+
+    head: Any
+    limit: float
+    spread: float
+
+    def distances(self, states: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, " n"]:
+        """Return how far images are on the side of the fakes; 95 % of real images are below 1."""
+        return self._distances(self.head.decision_function(states))
+
+    def _distances(self, odds: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        return np.maximum(0.0, 1 + (odds - self.limit) / self.spread)
+
+
+def fit_probe(
+    real: Float64[np.ndarray, "n d"], fakes: Float64[np.ndarray, "m d"]
+) -> tuple[FakeProbe, Float64[np.ndarray, " n"]]:
+    """Fit a linear head to real images and fakes.
+
+    Returns:
+        The probe, and the distances of the real images by heads that did not see them.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    head = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    rows = np.concatenate([real, fakes])
+    labels = np.repeat([0, 1], [len(real), len(fakes)])
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    odds = cross_val_predict(head, rows, labels, cv=folds, method="decision_function")[: len(real)]
+    spread = float(odds.std())
+    probe = FakeProbe(head.fit(rows, labels), float(np.quantile(odds, 0.95)), spread)
+    return probe, probe._distances(odds)
+
+
+def fakes_of(images: ImageBatch, seed: int = 0) -> dict[str, UInt8[np.ndarray, "m h w 3"]]:
     """Return images that are certainly not real: noise, blurred ones and shuffled tiles."""
-    rng, some = np.random.default_rng(0), images[:_FAKES]
+    rng, some = np.random.default_rng(seed), images
     height, width = some.shape[1:3]
     blur = ImageFilter.GaussianBlur(min(height, width) / 32)
     tall, wide = max(1, height // _TILES), max(1, width // _TILES)
@@ -388,7 +455,7 @@ def _saved(readings: dict[str, Readings]) -> bytes:
     return content
 
 
-def _load(path: Path) -> dict[str, Readings] | None:
+def _load(path: Path, kinds: Sequence[str]) -> dict[str, Readings] | None:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -398,7 +465,7 @@ def _load(path: Path) -> dict[str, Readings] | None:
             name: Readings(
                 stored.get(f"{name}.residual"), stored[f"{name}.spectrum"], stored[f"{name}.states"]
             )
-            for name in (_REAL_ONES, *_FAKE_KINDS)
+            for name in kinds
         }
     except (OSError, SafetensorError, KeyError):
         return None

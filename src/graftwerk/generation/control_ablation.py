@@ -19,7 +19,7 @@ from ..blocks.judge import Judge, load_judge
 from ..conditions.base import Condition, Fidelity
 from ..conditions.kinds import condition_named
 from ..controlnet.branch import Branch, Shape, make_branch, weights_of
-from ..controlnet.checkpoint import read_branch, write_own
+from ..controlnet.checkpoint import open_branch, write_own
 from ..controlnet.pairs import KEY, PairSource, StoredPairs, is_pairs, raw_pairs, store_pairs
 from ..controlnet.samples import ImageBatch, sample_controlled, strip_of
 from ..controlnet.task import Batch
@@ -307,9 +307,7 @@ def _trial(ground: Ground, name: str, seed: int, folder: Path, monitor: Monitor)
     if (folder / _TRIAL).is_file():
         retained = files.read_json(folder / _TRIAL)
         refuse_other(folder, retained["configuration"], configuration)
-        branch = read_branch(
-            folder / _BRANCH, model.unet, model.factor, model.name, model.fingerprint
-        )
+        branch = open_branch(folder / _BRANCH, model)
         return Trial(name, seed, folder, branch, retained["record"])
     # a folder inside an ablation may have been written before there were markers
     folders.claim(folder, "trial", verify=lambda path: folders.kind_of(path.parent) == ABLATION)

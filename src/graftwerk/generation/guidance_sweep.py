@@ -107,7 +107,7 @@ class Ground:
                 guidance=Guidance(1.0),
                 sampler=request.sampler,
                 eta=0.0,
-                sigmas=noise_levels(model.noise, request.steps, "karras"),
+                sigmas=noise_levels(model.noise_at(*model.size), request.steps, "karras"),
                 shape=model.shape(*model.size),
                 seed=request.seed,
                 pull=GradientGuide((term,)).apply,
@@ -118,7 +118,8 @@ class Ground:
 
     def step_of(self, sigma: float) -> int:
         """Return the step, from 1, that begins at a noise level."""
-        levels = noise_levels(self.model.noise, self.request.steps, "karras")
+        noise = self.model.noise_at(*self.model.size)
+        levels = noise_levels(noise, self.request.steps, "karras")
         return 1 + sum(level > sigma * 1.0001 for level in levels)
 
     def measure(self, scale: float, images: ImageBatch) -> SweepRow:

@@ -17,10 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..blocks.captions import object_phrases
-from ..diffusion.classifier_guidance import softened, views
 from ..diffusion.guidance import LogProb, Term
 from ..diffusion.noise_schedule import Sigma
-from ..diffusion.noisy_classifier import NoiseAwareClassifier, load_noise_aware
+from ..diffusion.noisy_classifier import NoiseAwareClassifier, load_noise_aware, softened, views
 from ..diffusion.pipeline import DiffusionModel
 from ..errors import UnknownName, WrongBase
 from ..models.checkpoint import class_number, noise_aware_labels, own_classes

@@ -12,9 +12,9 @@ from torch import Tensor
 from ..data.images import open_image
 from ..data.pixels import stretch, to_images, to_levels, to_values
 from ..diffusion.inversion import descend, invert_ddim
-from ..diffusion.noise_schedule import draw, initial, noise_levels
+from ..diffusion.noise_schedule import noise_levels
 from ..diffusion.pipeline import DiffusionModel
-from ..diffusion.samplers import sample_ddim
+from ..diffusion.samplers import draw, sample_ddim
 from ..diffusion.sampling import ImageArray, decode, encode, image_seed
 from ..errors import BadInput, UnknownName
 from ..metrics.distributions import psnr
@@ -212,10 +212,10 @@ def _shower(request: Invert, target: Target) -> Shower:
     if request.space == "latent":
         return Shower(lambda x: x, lambda x: decode(model, x))
     steps = request.sampling_steps or _STEPS_AND_BACK
-    denoise, sigmas = _denoiser(model), noise_levels(model.noise, steps, "karras")
+    denoise, sigmas = _denoiser(model), noise_levels(model.noise_at(*model.size), steps, "karras")
 
     def latents(x: Tensor) -> Tensor:
-        return sample_ddim(denoise, initial(x, sigmas[0]), sigmas)
+        return sample_ddim(denoise, model.noise.start(x, sigmas[0]), sigmas)
 
     def pictures(x: Tensor) -> list[ImageArray]:
         with torch.no_grad():
@@ -245,7 +245,7 @@ def invert_image(request: Invert, target: Target, monitor: Monitor) -> Found:
     if target.picture is None:
         raise ValueError("only an image has a noise that leads back to it")
     model, steps = target.model, request.sampling_steps or _STEPS
-    sigmas = noise_levels(model.noise, steps, "karras")
+    sigmas = noise_levels(model.noise_at(*model.size), steps, "karras")
     denoise = _denoiser(model)
     monitor.start("inverting", 2 * steps)
     with torch.no_grad():

@@ -246,6 +246,15 @@ def _caption(text: str, monitor: Monitor) -> str:
     return reading.caption
 
 
+def _size_of(request: Generate, model: DiffusionModel, monitor: Monitor) -> tuple[int, int]:
+    """Return width and height of the images, and note if they are not the model's own."""
+    size = request.width or model.size[0], request.height or model.size[1]
+    if size != model.size:
+        own, asked = ("{} x {}".format(*one) for one in (model.size, size))
+        monitor.note(f"the model was made for {own} pixels; at {asked} it tends to repeat things")
+    return size
+
+
 def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
     """Encode the prompt of a request, and prepare its controls and guides.
 
@@ -253,47 +262,43 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         BadInput: the number of steps, the size or a map cannot be used.
     """
     request, model = options.request, steered.frozen
-    width, height = request.width or model.size[0], request.height or model.size[1]
-    if (width, height) != model.size:
-        own = "{} x {}".format(*model.size)
-        monitor.note(
-            f"the model was made for {own} pixels; at {width} x {height} it tends to repeat things"
-        )
-    texts, away, cut, reader = None, None, "", steered.model.reader
+    size = _size_of(request, model, monitor)
+    shape, noise = model.shape(*size), model.noise_at(*size)
+    texts, away, cut = None, None, ""
+    reader = steered.model.reader
     if reader is not None:
         texts, away, cut = _read_prompts(options, reader, bool(steered.controls), monitor)
-    spread = open_regions(options.regions, texts, model, reader, (width, height))
-    sigmas = noise_levels(model.noise, request.steps, request.schedule, request.sampler)
-    said = request.prompt.strip() or request.negative.strip() or options.regions
-    guess = texts is not None and not said
+    guidance = Guidance(request.cfg, *options.cfg_interval, request.cfg_rescale)
+    if model.guides_itself and texts is not None:
+        texts, guidance = replace(texts, scale=request.cfg), Guidance(1.0)
+    spread = open_regions(options.regions, texts, model, reader, size)
+    sigmas = noise_levels(noise, request.steps, request.schedule, request.sampler)
+    said = request.prompt.strip() or request.negative.strip() or options.regions or texts is None
     note_unlike(options, steered, monitor)
-    start, taken = _start_at(options, steered, sigmas, (width, height), monitor)
+    start, taken = _start_at(options, steered, sigmas, size, monitor)
     sigmas = taken if len(taken) > 1 else sigmas
     controls = open_controls(
-        steered.controls,
-        model,
-        sigmas,
-        (width, height),
-        guess=guess,
+        steered.controls, model, sigmas, size,
+        guess=not said,
         reuse=request.reuse,
         of_scenes=draws_blocks(model),
         mode=request.control_mode,
-    )
+    )  # fmt: skip
     for loaded in steered.guides:
         controls.notes.add(loaded.notes)
     controls.notes.report(monitor)
-    if guess and controls.controls is not None:
-        away = texts  # guidance then amplifies what the control adds
+    # guidance then amplifies what the control adds
+    away = texts if not said and controls.controls is not None else away
     guide = steered.guide(traces := GradientTraces())
     plan = Plan(
         texts=spread.texts,
         away=away,
         regions=spread.regions,
-        guidance=Guidance(request.cfg, *options.cfg_interval, request.cfg_rescale),
+        guidance=guidance,
         sampler=request.sampler,
         eta=request.eta,
         sigmas=taken,
-        shape=model.shape(width, height),
+        shape=shape,
         seed=request.seed,
         pull=None if guide is None else guide.apply,
         control=controls.controls,
@@ -301,10 +306,11 @@ def open_job(options: Options, steered: SteeredModel, monitor: Monitor) -> Job:
         steps=request.steps,
         perturbation=request.pag,
         perturbed=request.pag_layers,
-        contrasts=tuple(one.contrast(request.prompt.strip()) for one in steered.weaker),
+        contrasts=tuple(one.contrast(request) for one in steered.weaker),
     )
-    prints = spread.fingerprints
-    return Job(request, steered, plan, width, height, cut, guide, traces, controls, start, prints)
+    return Job(
+        request, steered, plan, *size, cut, guide, traces, controls, start, spread.fingerprints
+    )
 
 
 def _start_at(
@@ -318,7 +324,8 @@ def _start_at(
     if options.start is None:
         return None, sigmas
     start = open_start(options.start, steered.frozen, size, monitor)
-    taken = last_steps(sigmas, options.start.strength)
+    flows = steered.frozen.noise.flows
+    taken = last_steps(sigmas, options.start.strength, flows)
     if options.request.source is not None:
         start = open_edit(start, options.request, steered, taken)
     return start, taken

@@ -188,27 +188,14 @@ def read_record(path: Path) -> Record:
         raise BadFile(
             f"the request in {path} cannot be read: {location}: {first['msg']}.", hint
         ) from error
-    locations = [name for name in LOCATIONS if name in record.request.model_fields_set]
+    requested = record.request
+    locations = [name for name in LOCATIONS if name in requested.model_fields_set]
     if locations:
         raise BadFile(
             f"the request in {path} says {', '.join(locations)}: where things are written and how "
             "they run is not for an image to say, and `graft generate` never writes it there.",
-            "It was changed by somebody. Name an image as it was generated, or give its prompt and "
-            "options yourself.",
+            "It was changed by somebody. Name an image as it was generated, or give its options.",
         )
-    fit = _fits(record)
-    once = len(set(record.together)) == len(record.together)
-    if record.number not in record.together or not once or not fit:
-        raise BadFile(f"the request in {path} contradicts itself.", hint)
-    if "guide_plain" in record.request.model_fields_set:
-        return record
-    # the image was written when all gradients were plain
-    request = record.request.model_copy(update={"guide_plain": True})
-    return record.model_copy(update={"request": request})
-
-
-def _fits(record: Record) -> bool:
-    requested = record.request
     steers = [
         (record.loras, requested.lora),
         (record.guides, requested.guide),
@@ -217,7 +204,15 @@ def _fits(record: Record) -> bool:
         (record.regions, requested.region),
         (record.weaker, requested.autoguide),
     ]
-    return all(len(prints) == len(named) for prints, named in steers)
+    fit = all(len(prints) == len(named) for prints, named in steers)
+    once = len(set(record.together)) == len(record.together)
+    if record.number not in record.together or not once or not fit:
+        raise BadFile(f"the request in {path} contradicts itself.", hint)
+    if "guide_plain" in requested.model_fields_set:
+        return record
+    # the image was written when all gradients were plain
+    request = requested.model_copy(update={"guide_plain": True})
+    return record.model_copy(update={"request": request})
 
 
 def started(request: Generate) -> list[str]:

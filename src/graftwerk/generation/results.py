@@ -12,7 +12,9 @@ Verdict = Literal["real", "not the class", "adversarial", "strange", "no verdict
 class CheckReport(Report):
     """Result of one realism check on an image."""
 
-    name: str = Field(description="guide, judge, composition, residual, spectrum or neighbours")
+    name: str = Field(
+        description="guide, judge, composition, residual, spectrum, neighbours or probe"
+    )
     reading: float = Field(
         description="guide: probability of the class; judge: 1 where it sees it; composition: 0 "
         "where the world has such scenes, 2 where it has not; of the others the distance from real "
@@ -32,8 +34,8 @@ class ImageVerdict(Report):
         "against it, but the realism check failed its self-test"
     )
     strangeness: float = Field(
-        description="the largest of composition, residual, spectrum and neighbours, or these three "
-        "together if that is more (root mean square); 1 is what 95 % of real images keep"
+        description="the largest of composition, residual, spectrum, neighbours and probe, or the "
+        "last four together if that is more (root mean square); 1 is what 95 % of real images keep"
     )
     witnesses: list[CheckReport] = Field(description="each one's reading")
 

@@ -152,6 +152,52 @@ def _edit(request: Generate, init: NamedImage | None, regions: tuple[Region, ...
     return request
 
 
+_PIPELINE_CFG = 3.5  # of guidance-distilled models, as in diffusers' FluxPipeline
+
+
+def settled(
+    request: Generate, name: str, flows: bool, distilled: bool = False, weighs: bool = True
+) -> Generate:
+    """Set what the request leaves to the model, and refuse what a model of flow matching cannot do.
+
+    Args:
+        request: the request for images.
+        name: of the model.
+        flows: whether it was trained by flow matching.
+        distilled: whether its network reads the guidance scale itself.
+        weighs: whether guidance is usual: not for a model of few steps, such as FLUX.1-schnell.
+
+    Raises:
+        BadInput: an option that does not go with the model.
+    """
+    if not flows:
+        return request
+    said = request.model_fields_set
+    if "schedule" in said and request.schedule != "model":
+        raise BadInput(
+            f"{name} was trained by flow matching, whose noise levels its own scheduler spaces, "
+            f"not --schedule {request.schedule}.",
+            "Leave --schedule out, or say --schedule model.",
+        )
+    if request.guide and request.guide_interval is not None:
+        raise BadInput(
+            f"--guide-interval counts noise levels that {name} (flow matching) does not have.",
+            "Leave it out.",
+        )
+    if distilled and request.negative.strip():
+        raise BadInput(
+            f"{name} reads --cfg in its network and has no second half of the guidance, so it "
+            "takes no --negative.",
+            "Leave it out.",
+        )
+    chosen: dict[str, object] = {"schedule": "model"}
+    if "sampler" not in said:
+        chosen["sampler"] = "euler"
+    if "cfg" not in said and (distilled or not weighs):
+        chosen["cfg"] = _PIPELINE_CFG if distilled else 1.0
+    return request.model_copy(update=chosen)
+
+
 def _start(request: Generate, init: NamedImage | None, mask: NamedImage | None) -> Start | None:
     strength = request.strength
     if init is None:

@@ -1,7 +1,7 @@
 """A frozen diffusion model with its adapters: LoRAs, control branches and guides."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar, cast
@@ -18,7 +18,8 @@ from ..controlnet.spec import ControlInput
 from ..diffusion.checkpoint import PipelineFolder
 from ..diffusion.guidance import Contrast, GradientGuide, GuidanceTrace, Term
 from ..diffusion.pipeline import DiffusionModel, Precision, load_diffusion
-from ..errors import WrongBase
+from ..errors import BadInput, WrongBase
+from ..requests.generate import Generate
 from .guide_spec import Guide
 from .guides import GuideModels, GuideNetworks, Settings
 from .spec import LoraSpec
@@ -74,12 +75,12 @@ class LoadedWeaker:
     model: DiffusionModel
     scale: float
 
-    def contrast(self, prompt: str) -> Contrast:
-        """Return it as a denoiser with the prompt, if it reads prompts."""
-        reader = self.model.reader
-        return Contrast(
-            self.model.denoiser(None if reader is None else reader.read([prompt])), self.scale
-        )
+    def contrast(self, request: Generate) -> Contrast:
+        """Return it as a denoiser with the prompt and guidance scale, if it reads them."""
+        texts, reader = None, self.model.reader
+        if reader is not None:
+            texts = replace(reader.read([request.prompt.strip()]), scale=request.cfg)
+        return Contrast(self.model.denoiser(texts), self.scale)
 
 
 class Loader:
@@ -116,6 +117,11 @@ class Loader:
         base = self.model
         precision = str(base.dtype).removeprefix("torch.")
         found = load_diffusion(name, base.device, folder, cast(Precision, precision))
+        if found.noise.flows != base.noise.flows:
+            raise BadInput(
+                f"one of {name} and {base.name} was trained by flow matching, the other was not.",
+                "Name a weaker model of the same kind.",
+            )
         spaces = [(one.space.identity, one.channels, one.factor) for one in (found, base)]
         if spaces[0] != spaces[1]:
             raise WrongBase(

@@ -22,7 +22,15 @@ from ..models.hub import loading, locate, require_reachable
 from ..requests.generate import Generate
 from .grid import parse_grid
 from .guide_spec import Guide, parse_guide, read_guide
-from .spec import GenerationSpec, LoraSpec, Region, options_of, parse_lora, parse_region
+from .spec import (
+    GenerationSpec,
+    LoraSpec,
+    Region,
+    options_of,
+    parse_lora,
+    parse_region,
+    settled,
+)
 
 
 def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
@@ -64,7 +72,8 @@ def validate(request: Generate, *, from_record: bool = False) -> GenerationSpec:
     with loading(request.model):
         folder = open_pipeline(locate_pipeline(request.model))
         _check_size(request, folder)
-    if not folder.layout.encoders and (request.prompt or request.negative or request.region):
+        settled(request, request.model, folder.layout.flows)
+    if not folder.layout.prompted and (request.prompt or request.negative or request.region):
         raise BadInput(f"model {request.model!r} takes no prompt.", "Leave the prompt out.")
     branches = branch_folders(request, {spec.kind for spec in specs})
     return GenerationSpec(

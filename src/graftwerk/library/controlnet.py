@@ -12,7 +12,7 @@ from ..conditions.base import Condition
 from ..conditions.kinds import condition_named
 from ..conditions.perceived import PERCEPTION
 from ..controlnet import checkpoint
-from ..controlnet.branch import Shape, make_branch, weights_of
+from ..controlnet.branch import Shape, weights_of
 from ..controlnet.convergence import Measurement
 from ..controlnet.forecast import reported_forecast
 from ..controlnet.pairs import (
@@ -27,6 +27,7 @@ from ..controlnet.pairs import (
 from ..controlnet.results import ControlTrained
 from ..controlnet.task import save_memory, unlock, write_pipeline
 from ..controlnet.train import PLOT, SAMPLES, Trained, TrainingJob, train_branch
+from ..controlnet.transformer import new_branch, require_branch
 from ..data.image_folder import CaptionedImages, read_captioned
 from ..data.images import image_html, read_image
 from ..diffusion.checkpoint import open_pipeline
@@ -190,6 +191,7 @@ def carry_out(
     shown = read_captioned(request.data, request.caption)
     raw = raw_pairs(request.conditions, shown, condition)
     model = _trainable(open_pipe().steered.frozen, request)
+    require_branch(model, _shape_of(request, model.factor))
     _note_unlike(raw, condition, model, monitor)
     with joined(model.device) as group:
         watcher = monitor if group.leads else Silent()
@@ -235,6 +237,8 @@ def _note_unlike(
 
 def _trainable(model: DiffusionModel, request: ControlTrain) -> DiffusionModel:
     """Return the model, or a copy of it if the training changes its U-Net."""
+    if request.unlock and model.trunk != "unet":
+        raise BadInput("only U-Nets of diffusers can be unlocked.", "Leave --unlock out.")
     if not (request.unlock or request.checkpointing):
         return model
     return replace(model, unet=deepcopy(model.unet))
@@ -257,7 +261,7 @@ def _job(
     if request.checkpointing:
         save_memory(model.unet, model.device, precision)
     shape = _shape_of(request, model.factor)
-    branch = make_branch(model.unet, shape, generator_for(request.seed, 0, "cpu"))
+    branch = new_branch(model, shape, generator_for(request.seed, 0, "cpu"))
     return TrainingJob(
         model=model,
         branch=branch,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -24,6 +24,7 @@ from sklearn.exceptions import NotFittedError
 from .. import files
 from ..adapters.export import to_onnx, to_sklearn
 from ..adapters.linear_head import Opinion, probabilities
+from ..adapters.manifest import holds
 from ..data.arrays import (
     Columns,
     classes_of,
@@ -58,6 +59,8 @@ from .fitting import base_of, fit_problem, note_data, note_out_of_distribution, 
 
 if TYPE_CHECKING:
     from ..finetune.results import Trial
+    from ..requests.base import Device
+    from .policy import Policy
 
 
 _LABEL_TYPE = "label_type"  # in `graft.json`, if classes are not strings
@@ -447,8 +450,8 @@ class Regressor(RegressorMixin, _Fitting):  # type: ignore[misc]
 
 def load(
     path: str | Path, *, model: str | Path | None = None, device: str = "auto"
-) -> Classifier | Regressor:
-    """Load a fit saved by `Classifier.save`, `Regressor.save` or `graft fit`.
+) -> "Classifier | Regressor | Policy":
+    """Load a fit saved by `Classifier.save`, `Regressor.save`, `Policy.save` or `graft fit`.
 
     >>> import graftwerk as gw
     >>> gw.load("nowhere")  # doctest: +ELLIPSIS
@@ -467,6 +470,10 @@ def load(
         Damaged: a file does not match its checksum.
     """
     folder = Path(path).expanduser().absolute()
+    if holds(str(folder), "policy"):
+        from .policy import Policy
+
+        return Policy(str(folder), device=cast("Device", device))
     require_saved(folder)
     named = None if model is None else str(model)
     with named_by_user([] if named is None else [named]):

@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ..adapters.lora import Rank
+from ..adapters.manifest import holds
+from ..adapters.tuned import Method, Tuned, open_tuned, save_tuned
 from ..errors import BadInput
-from ..forecast import saved
 from ..forecast.backtest import Origins, backtest, choose_origins
 from ..forecast.calibrated import Calibrated
 from ..forecast.covariates import WithCovariates
@@ -24,7 +25,7 @@ from ..forecast.forecasters import Forecaster as Kernel
 from ..forecast.forecasters import History, NetworkForecaster, open_forecaster
 from ..forecast.results import BacktestRow
 from ..forecast.season import find_seasons
-from ..forecast.tune import Fitting, Method, Tuned, tune
+from ..forecast.tune import KIND, tune
 from ..models.hub import named_by_user
 from ..requests.base import DEFAULT_FORECASTER, Device
 from ..requests.finetune import Forecast
@@ -128,10 +129,14 @@ class Forecaster:
         )
         self._tuned: Tuned | None = None
         with named_by_user([self.model]):
-            if saved.is_saved(self.model):
-                self._network, self.method = saved.open_saved(self.model, self.device)
+            if holds(self.model, KIND):
+                self._network, tuned, _ = open_tuned(self.model, KIND, self._open)
+                self.method = tuned.method
             else:
-                self._network = open_forecaster(self.model, self.device)
+                self._network = self._open(self.model)
+
+    def _open(self, name: str) -> NetworkForecaster:
+        return open_forecaster(name, self.device)
 
     @property
     def fitted(self) -> str:
@@ -156,13 +161,13 @@ class Forecaster:
         if self.method == "zero-shot":
             return self
         if self._tuned is not None:  # start from the frozen model again
-            self._network = open_forecaster(self.model, self.device)
+            self._network = self._open(self.model)
         history = History(values, *self.seasons(values))
         with tempfile.TemporaryDirectory(prefix="graftwerk-") as folder:
             rank = Rank(self.rank, 2.0 * self.rank)
-            how = Fitting(cast("Method", self.method), horizon, self.steps, rank, self.seed)
-            training = Path(folder) / "training"
-            self._tuned = tune(self._network, history, how, training, or_silent(monitor))
+            method, training = cast("Method", self.method), Path(folder) / "training"
+            options = (method, horizon, self.steps, rank, self.seed)
+            self._tuned = tune(self._network, history, *options, training, or_silent(monitor))
         return self
 
     def seasons(self, series: Any) -> tuple[int, int]:
@@ -242,7 +247,7 @@ class Forecaster:
             beside = f"{self.model}{how} + {', '.join(covariates)}"
             kernels = {beside: self._kernel(self._network, covariates), **kernels}
         if self._tuned is not None:
-            frozen = open_forecaster(self.model, self.device)
+            frozen = self._open(self.model)
             kernels[f"{self.model}, zero-shot"] = self._kernel(frozen, None)
         rows = backtest(values, seasons, Origins(places, horizon), list(kernels.values()))
         names = [*kernels, *(row.name for row in rows[len(kernels) :])]
@@ -259,7 +264,8 @@ class Forecaster:
         """
         if self._tuned is None:
             raise BadInput("nothing was fitted here to save.", "Call fit(series) with a method.")
-        saved.save(Path(path).expanduser().absolute(), self._network, self._tuned)
+        folder = Path(path).expanduser().absolute()
+        save_tuned(folder, KIND, self._network, self._tuned, {})
 
     def _kernel(self, network: NetworkForecaster, covariates: Covariates | None) -> Kernel:
         kernel: Kernel = network

@@ -28,7 +28,7 @@ from ..diffusion.sampling import (
 from ..errors import BadInput
 from ..generation.job import Job, in_captions, open_job
 from ..generation.results import Generation
-from ..generation.spec import Options, Region, options_of
+from ..generation.spec import Options, Region, options_of, settled
 from ..generation.steered import Loader, SteeredModel
 from ..generation.validate import require_measure
 from ..models.hub import named_by_user
@@ -203,8 +203,8 @@ class Pipeline:
         n: int = 4,
         seed: int = 0,
         steps: int = 25,
-        sampler: str = "dpmpp_2m",
-        cfg: float = 5.0,
+        sampler: str | None = None,
+        cfg: float | None = None,
         negative: str = "",
         width: int | None = None,
         height: int | None = None,
@@ -221,8 +221,10 @@ class Pipeline:
             n: number of images.
             seed: seed of the noise.
             steps: number of sampling steps.
-            sampler: `ddpm`, `ddim`, `euler`, `heun` or `dpmpp_2m`.
+            sampler: `ddpm`, `ddim`, `euler`, `heun`, `dpmpp_2m`, ...; default: `dpmpp_2m`, for a
+                model of flow matching `euler`.
             cfg: weight of the prompt (classifier-free guidance); 1 for the prompt as it is.
+                Default: 5, for a guidance-distilled model 3.5.
             negative: negative prompt.
             width: width in pixels; default: the model's own.
             height: height in pixels; default: the model's own.
@@ -262,9 +264,12 @@ class Pipeline:
 
     def prepare(self, options: Options, monitor: Monitor, literal: bool = False) -> Job:
         """Prepare a request with the model and adapters of this pipeline; see `generate`."""
-        request = options.request
+        request, frozen = options.request, self.steered.frozen
+        distilled = frozen.guides_itself
+        request = settled(request, self.name, frozen.noise.flows, distilled, frozen.weighs_prompts)
+        options = replace(options, request=request)
         require_measure(request, [not one.control.masks for one in self.steered.controls])
-        if self.steered.frozen.reader is None and (request.prompt or request.negative):
+        if frozen.reader is None and (request.prompt or request.negative):
             raise BadInput(f"model {self.name!r} takes no prompt.", "Leave the prompt out.")
         read = options if literal else in_captions(options, self.steered, monitor)
         job = open_job(read, self.steered, monitor)
@@ -276,13 +281,15 @@ class Pipeline:
         prompt: str = "",
         *,
         steps: int = 25,
-        cfg: float = 5.0,
+        cfg: float | None = None,
         negative: str = "",
         **options: Any,
     ) -> Denoiser:
         """Return the steered model as a function `denoise(x, sigma) -> x0`.
 
-        Use it with `graftwerk.samplers`, or compose it with other functions.
+        Use it with `graftwerk.samplers`, or compose it with other functions. For a model of flow
+        matching `x` is `(1 - sigma) * x0 + sigma * noise` with `sigma` from 1 to 0; the samplers
+        `euler` and `heun` read it as it is.
 
         Args:
             prompt: see `generate`.
@@ -309,16 +316,18 @@ class Pipeline:
         """Return `n` rows of initial noise for a sampler, at the level `sigmas(...)[0]`."""
         model = self.steered.frozen
         shape = model.shape(width or model.size[0], height or model.size[1])
-        return starting_noise(model, shape, self.sigmas(1)[0], row_generators(seed, range(n)))
+        level = 1.0 if model.noise.flows else self.sigmas(1)[0]
+        return starting_noise(model, shape, level, row_generators(seed, range(n)))
 
     def sigmas(self, steps: int = 25) -> list[float]:
         """Return the noise levels of the steps, decreasing to 0.
 
-        They are spaced as in Karras et al. (2022).
+        They are spaced as in Karras et al. (2022), for flow matching as by the model's scheduler.
         """
         if steps < 1:
             raise BadInput(f"{steps} steps are too few.", "Take 1 or more.")
-        return noise_levels(self.steered.frozen.noise, steps, "karras")
+        model = self.steered.frozen
+        return noise_levels(model.noise_at(*model.size), steps, "karras")
 
     def decode(self, x: Batch) -> "list[Image]":
         """Decode the result of a sampler to images."""
@@ -380,7 +389,8 @@ def _options(
             f"{min(refused)} is not an option of an image.",
             "Put adapters on with pipe.with_(...), and write images with result.save(folder).",
         )
-    values = {"model": model, "prompt": prompt, "count": n, **options}
+    chosen = {name: value for name, value in options.items() if value is not None}
+    values = {"model": model, "prompt": prompt, "count": n, **chosen}
     return options_of(
         checked(Generate, **values, names={"count": "n"}),
         None if init is None else read_named(init),

@@ -62,7 +62,8 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "image_mean": (-1e6, 1e6),
     "image_std": (1e-6, 1e6),
 }
-_MAY_BE_INFINITE = {"time_step_limit"}  # for state-space models: no upper limit
+# no limit: of state-space models, and of DPM-Solver as diffusers saves it
+_MAY_BE_INFINITE = {"time_step_limit", "lambda_min_clipped"}
 _LARGEST = 1e38  # largest magnitude in 32-bit floats
 
 

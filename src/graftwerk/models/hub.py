@@ -96,6 +96,11 @@ BUILTIN: Mapping[str, Builtin] = {
         "forecasts a time series with quantiles, zero-shot; trained on made-up series",
         "series",
     ),
+    "builtin/policy": Builtin(
+        "robot policy",
+        "moves a gripper above the red cube of a Blocks scene, on frozen features of images",
+        "policy",
+    ),
     **{
         f"builtin/blocks-{kind}": Builtin(
             "control branch", f"makes builtin/blocks follow {what}", f"blocks-{kind}"

@@ -82,7 +82,7 @@ class ModelCard(Report):
     kind: str = Field(description="what it does")
     reads: list[str] = Field(description="text, image, or both")
     dimension: int | None = Field(description="length of a vector")
-    parameters: int = Field(description="number of weights")
+    parameters: int | None = Field(description="number of weights; null if not counted")
     bytes: int = Field(description="size of the weight files")
     fingerprint: str = Field(description="hash of weights and configuration")
     path: str = Field(description="folder")

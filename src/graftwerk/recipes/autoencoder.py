@@ -20,8 +20,7 @@ from ..blocks.perception import load_perception
 from ..conditions.fidelity import is_drawn
 from ..conditions.kinds import CONDITIONS
 from ..data.pixels import to_levels
-from ..diffusion.latents import LatentSpace, is_encoder
-from ..diffusion.pipeline import load_part
+from ..diffusion.pipeline import LatentSpace, is_encoder, load_part
 from ..metrics.distributions import frechet_distance
 from ..metrics.edges import count_pairs, quality_of
 from ..metrics.plots import image_sheet

@@ -18,7 +18,7 @@ from ..conditions import kinds
 from ..conditions.base import Condition
 from ..conditions.kinds import CONDITIONS
 from ..controlnet.branch import Branch, Shape, make_branch, set_weights
-from ..controlnet.checkpoint import read_branch, write_own
+from ..controlnet.checkpoint import open_branch, write_own
 from ..controlnet.samples import sample_controlled
 from ..controlnet.task import Batch, ControlTask
 from ..controlnet.train import TrainingJob, Watcher
@@ -204,7 +204,7 @@ class ControlRecipe:
         """
         pipeline = setting.dependencies["diffusion"]
         model = load_diffusion(str(pipeline), setting.device)
-        branch = read_branch(folder, model.unet, model.factor, model.name, model.fingerprint)
+        branch = open_branch(folder, model)
         pairs = open_pairs(
             model, pipeline, HELD_OUT_WORLD, count, self.condition, 0.0, setting.monitor
         )

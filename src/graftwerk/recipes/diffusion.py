@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import folders
-from ..diffusion.latents import LatentSpace
-from ..diffusion.pipeline import load_part
+from ..diffusion.pipeline import LatentSpace, load_part
 from ..errors import WrongBase
 from ..models.checkpoint import open_folder
 from ..models.transformers import load_network, quiet

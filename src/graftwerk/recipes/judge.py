@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ..blocks.judge import MODEL_TYPE, Grids, Judgement, JudgeNetwork, as_input, load_judge
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
 from ..training.session import Plan
-from ..training.state import generator_for, initialise
+from .perception import SceneTask, Sizes, total_of
 from .registry import HELD_OUT_WORLD, Setting
-from .result import save_own
-from .scenes import ABSENT, Rows, Scenes, as_tensors, facts_of_row, in_order, open_scenes
+from .scenes import ABSENT, Rows, Scenes, facts_of_row, open_scenes
 
 _WORLD = 3  # its own scenes, so that it has seen nothing of what it judges
 _DEVIATION = 0.8  # of the target around an object's middle, in places
@@ -24,16 +23,6 @@ _LABELLED = 1.5  # distance up to which places learn kind and colour, in places
 _FAR = 1e6
 _FEW = -2.2  # logit of a chance of 0.1
 _NEAR = 0.15  # share of the image within which an answer belongs to an object
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """Hyperparameters; see `Pyramid` for the widths."""
-
-    plan: Plan
-    scenes: int
-    widths: tuple[int, ...]
-
 
 REAL = Sizes(
     plan=Plan(steps=4_300, batch=64, learning_rate=2e-3, warm_up=500),
@@ -44,12 +33,11 @@ LARGE = {"widths": (32, 64, 96, 128, 128)}
 TINY = Sizes(plan=Plan(steps=4, batch=4, learning_rate=2e-3, warm_up=2), scenes=12, widths=(8, 16))
 
 
-class Work:
-    """Detects objects and classifies ground and time; see `training.session.Task`."""
+class Work(SceneTask):
+    """Detects objects and classifies ground and time."""
 
     def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
-        self._scenes, self._setting = scenes, setting
-        self._config = {
+        config = {
             "model_type": MODEL_TYPE,
             "widths": list(sizes.widths),
             "kinds": list(KINDS),
@@ -57,20 +45,8 @@ class Work:
             "grounds": list(GROUNDS),
             "times": list(TIMES),
         }
-        self._network = JudgeNetwork(self._config)
-        initialise(self._network, generator_for(setting.seed, 0, "cpu"))
-        few = self._network.state_dict()["pyramid.head.bias"]  # shares the network's memory
-        few[0] = _FEW
-        self._network.to(setting.device)
-
-    def parameters(self) -> Mapping[str, nn.Parameter]:
-        """All weights."""
-        return dict(self._network.named_parameters())
-
-    def batch(self, first: int, count: int) -> dict[str, Tensor]:
-        """Stored scenes."""
-        scenes = in_order(len(self._scenes), first, count, self._setting.seed)
-        return as_tensors(self._scenes.rows(scenes))
+        super().__init__(JudgeNetwork(config), config, scenes, setting)
+        self._bias[0] = _FEW
 
     def loss(
         self,
@@ -90,12 +66,7 @@ class Work:
             "ground": functional.cross_entropy(grids.ground.float(), scene["ground"].long()),
             "time": functional.cross_entropy(grids.time.float(), scene["time"].long()),
         }
-        total = torch.stack(list(parts.values())).sum()
-        return total, {f"loss_{name}": value.detach() for name, value in parts.items()}
-
-    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """Write the network; see `frozen.own`."""
-        save_own(folder, self._config, weights)
+        return total_of(parts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..blocks.scene import COLOURS, GROUNDS, KINDS, TIMES
-from ..diffusion.latents import LatentSpace
 from ..diffusion.noisy_classifier import NoiseAwareNetwork, load_noise_aware
-from ..diffusion.pipeline import load_part
+from ..diffusion.pipeline import LatentSpace, load_part
 from ..errors import WrongBase
 from ..models.checkpoint import NOISE_AWARE
 from ..training.session import Plan

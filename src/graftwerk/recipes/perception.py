@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,31 +45,50 @@ LARGE = {"widths": (24, 48, 96, 128, 128)}
 TINY = Sizes(plan=Plan(steps=4, batch=4, learning_rate=2e-3, warm_up=2), scenes=12, widths=(8, 16))
 
 
-class Work:
-    """Estimates all maps of an image; see `training.session.Task`."""
+class SceneTask:
+    """Training of a network that reads stored scenes; see `training.session.Task`."""
 
-    def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
-        self._scenes, self._setting = scenes, setting
-        self._config = {
-            "model_type": MODEL_TYPE,
-            "widths": list(sizes.widths),
-            "classes": list(CLASSES),
-            "joints": list(JOINTS),
-        }
-        self._network = PerceptionNetwork(self._config)
-        initialise(self._network, generator_for(setting.seed, 0, "cpu"))
-        rare = self._network.state_dict()["pyramid.head.bias"]  # shares the network's memory
-        rare[-len(JOINTS) :] = _RARE
-        self._network.to(setting.device)
+    def __init__(
+        self, network: nn.Module, config: dict[str, Any], scenes: Scenes, setting: Setting
+    ) -> None:
+        self._scenes, self._setting, self._config = scenes, setting, config
+        initialise(network, generator_for(setting.seed, 0, "cpu"))
+        self._network = network.to(setting.device)
+        # shares the network's memory
+        self._bias = self._network.state_dict()["pyramid.head.bias"]
 
     def parameters(self) -> Mapping[str, nn.Parameter]:
         """All weights."""
         return dict(self._network.named_parameters())
 
     def batch(self, first: int, count: int) -> dict[str, Tensor]:
-        """Stored scenes with their maps."""
+        """Stored scenes."""
         scenes = in_order(len(self._scenes), first, count, self._setting.seed)
         return as_tensors(self._scenes.rows(scenes))
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write the network; see `frozen.own`."""
+        save_own(folder, self._config, weights)
+
+
+def total_of(parts: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """Return the sum of the parts of a loss, and the parts to log."""
+    total = torch.stack(list(parts.values())).sum()
+    return total, {f"loss_{name}": value.detach() for name, value in parts.items()}
+
+
+class Work(SceneTask):
+    """Estimates all maps of an image."""
+
+    def __init__(self, sizes: Sizes, scenes: Scenes, setting: Setting) -> None:
+        config = {
+            "model_type": MODEL_TYPE,
+            "widths": list(sizes.widths),
+            "classes": list(CLASSES),
+            "joints": list(JOINTS),
+        }
+        super().__init__(PerceptionNetwork(config), config, scenes, setting)
+        self._bias[-len(JOINTS) :] = _RARE
 
     def loss(
         self,
@@ -88,12 +108,7 @@ class Work:
             "classes": functional.cross_entropy(views.classes.float(), scene["classes"].long()),
             "joints": _JOINTS * _heat_loss(views.joints.float(), heat),
         }
-        total = torch.stack(list(parts.values())).sum()
-        return total, {f"loss_{name}": value.detach() for name, value in parts.items()}
-
-    def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """Write the network; see `frozen.own`."""
-        save_own(folder, self._config, weights)
+        return total_of(parts)
 
 
 def heat_of(joints: Float[Tensor, "b o j 3"], side: int) -> Float[Tensor, "b j h w"]:

@@ -122,6 +122,15 @@ RECIPES: tuple[Entry, ...] = (
         "builtin/series",
         material="series",
     ),
+    Entry(
+        "policy",
+        "moves a gripper above the red cube, from images and the gripper's position",
+        "It knows one object, one camera, one gripper and scenes of the reaching task.",
+        "safetensors and config.json of graftwerk",
+        {"success": 0.9},
+        "builtin/policy",
+        needs=("perception",),
+    ),
     *(
         Entry(
             f"control-{condition}",

@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .ask import Ask, Calibrate, Chat
     from .base import Request
-    from .blocks import BlocksRender, BlocksShow, RecipeEval, RecipeList, RecipeRun
+    from .blocks import (
+        BlocksEpisodes,
+        BlocksRender,
+        BlocksReplay,
+        BlocksShow,
+        RecipeEval,
+        RecipeList,
+        RecipeRun,
+    )
     from .classify import Classify
     from .condition import ConditionList, EvalEdges, MakeCondition
     from .control import ControlAblation, ControlExport, ControlTrain
-    from .evaluate import EvalAlignment, EvalAnswers, EvalRetrieval, EvalSimilarity
+    from .evaluate import EvalAlignment, EvalAnswers, EvalPolicy, EvalRetrieval, EvalSimilarity
     from .finetune import Compare, EvalFit, Fit, FitExport, Forecast, LoraTrain, Predict
     from .generate import Generate
     from .guide import GuideCheck, GuideSweep, Invert
@@ -25,7 +33,9 @@ if TYPE_CHECKING:
 # request -> module; each is imported when it is first asked for
 REQUESTS = {
     "Ask": "ask",
+    "BlocksEpisodes": "blocks",
     "BlocksRender": "blocks",
+    "BlocksReplay": "blocks",
     "BlocksShow": "blocks",
     "Calibrate": "ask",
     "Chat": "ask",
@@ -40,6 +50,7 @@ REQUESTS = {
     "EvalAnswers": "evaluate",
     "EvalEdges": "condition",
     "EvalFit": "finetune",
+    "EvalPolicy": "evaluate",
     "EvalRetrieval": "evaluate",
     "EvalSimilarity": "evaluate",
     "Fit": "finetune",
@@ -71,7 +82,9 @@ REQUESTS = {
 __all__ = [
     "REQUESTS",
     "Ask",
+    "BlocksEpisodes",
     "BlocksRender",
+    "BlocksReplay",
     "BlocksShow",
     "Calibrate",
     "Chat",
@@ -86,6 +99,7 @@ __all__ = [
     "EvalAnswers",
     "EvalEdges",
     "EvalFit",
+    "EvalPolicy",
     "EvalRetrieval",
     "EvalSimilarity",
     "Fit",

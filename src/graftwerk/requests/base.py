@@ -148,6 +148,7 @@ DEFAULT_INDEX = Path(".graftwerk")
 DEFAULT_ENCODER = "builtin/minilm"
 DEFAULT_IMAGE_ENCODER = "builtin/blocks-clip"
 DEFAULT_PIPELINE = "builtin/blocks"
+DEFAULT_POLICY = "builtin/policy"
 DEFAULT_FORECASTER = "builtin/series"
 DEFAULT_GUIDE = "builtin/blocks-noisy-classifier"
 

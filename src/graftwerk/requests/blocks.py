@@ -19,7 +19,14 @@ from .base import (
 )
 
 if TYPE_CHECKING:
-    import graftwerk.blocks.results  # noqa: F401  named in brackets below
+    import graftwerk.blocks.results
+    import graftwerk.policy.results  # noqa: F401  named in brackets below
+
+
+View = Literal["front", "left", "high"]  # cameras of the reaching task
+Target = Annotated[
+    str, Field(min_length=1, description="colour and kind of the object that is reached")
+]
 
 
 class BlocksRender(Request["graftwerk.blocks.results.BlocksData"]):
@@ -48,6 +55,28 @@ class BlocksShow(Request["graftwerk.blocks.results.BlocksSheet"]):
     )
     size: SceneSide = 256
     out: PathField = path_field(default=Path("scene.png"), description="output file (PNG)")
+
+
+class BlocksEpisodes(Request["graftwerk.policy.results.EpisodesWritten"]):
+    """Record an expert that moves a gripper above an object, in LeRobot's folder layout."""
+
+    count: int = Field(default=50, ge=1, le=limits.EPISODES, description="number of episodes")
+    target: Target = "red cube"
+    camera: View = Field(default="front", description="where the camera is")
+    size: SceneSide = 64
+    out: PathField = Field(description="output folder; new or empty")
+
+
+class BlocksReplay(Request["graftwerk.policy.results.EpisodeShown"]):
+    """Show an episode of a robot: its frames in a row, or as a film."""
+
+    data: PathField = Field(
+        description="data set in LeRobot's folder layout", json_schema_extra=POSITIONAL
+    )
+    episode: int = Field(default=0, ge=0, lt=limits.EPISODES, description="number of the episode")
+    out: PathField = path_field(
+        default=Path("episode.png"), description="output file (.png, or .gif for a film)"
+    )
 
 
 JudgeFolder = Annotated[

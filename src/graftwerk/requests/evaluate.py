@@ -7,22 +7,27 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from .. import limits
 from .base import (
     DEFAULT_ENCODER,
     DEFAULT_IMAGE_ENCODER,
+    DEFAULT_POLICY,
     POSITIONAL,
     EncoderName,
     HitCount,
     Layer,
+    OptionalPath,
     PathField,
     PathText,
     Request,
     TableRequest,
     path_field,
 )
+from .blocks import Target, View
 
 if TYPE_CHECKING:
-    import graftwerk.metrics.results  # noqa: F401  named in brackets below
+    import graftwerk.metrics.results
+    import graftwerk.policy.results  # noqa: F401  named in brackets below
 
 
 class EvalAlignment(TableRequest["graftwerk.metrics.results.AlignmentEvaluation"]):
@@ -89,4 +94,27 @@ class EvalAnswers(Request["graftwerk.metrics.results.AnswersEvaluation"]):
         ge=0,
         lt=1,
         description="share of paragraphs to leave out, so that their questions have no answer",
+    )
+
+
+class EvalPolicy(Request["graftwerk.policy.results.PolicyEvaluation"]):
+    """Run a robot policy in simulation: its success beside chance and an exact expert."""
+
+    model: PathText = path_field(
+        default=DEFAULT_POLICY,
+        description="builtin/policy, or a folder of `graft recipe run policy` or of `graft fit`",
+        json_schema_extra=POSITIONAL,
+    )
+    count: int = Field(default=100, ge=1, le=limits.EPISODES, description="number of episodes")
+    target: Target | None = Field(
+        default=None,
+        min_length=1,
+        description="colour and kind of the object; default: what the policy was trained on",
+    )
+    camera: View | None = Field(
+        default=None, description="where the camera is; default: as in training"
+    )
+    out: OptionalPath = path_field(
+        default=None,
+        description="output file: the first six episodes in rows (.png) or as a film (.gif)",
     )

@@ -30,7 +30,8 @@ from .base import (
 
 if TYPE_CHECKING:
     import graftwerk.finetune.results
-    import graftwerk.forecast.results  # noqa: F401  named in brackets below
+    import graftwerk.forecast.results
+    import graftwerk.policy.results  # noqa: F401  named in brackets below
 
 Target = Annotated[
     str | None,
@@ -69,7 +70,8 @@ class _Fitting(TableRequest[R_co]):
     data: PathText = Field(
         description=(
             "folder with one folder per class, a zip of one, a table (.csv .tsv .jsonl .xlsx "
-            ".parquet), or a folder written by datasets.save_to_disk"
+            ".parquet), or a folder written by datasets.save_to_disk; `fit` takes episodes of a "
+            "robot in LeRobot's layout too, to adapt builtin/policy or the policy --model"
         ),
         json_schema_extra=POSITIONAL,
     )
@@ -153,7 +155,10 @@ class _Fitting(TableRequest[R_co]):
 
 
 class Fit(
-    _Fitting["graftwerk.finetune.results.FitResult | graftwerk.finetune.results.LoraTrainResult"]
+    _Fitting[
+        "graftwerk.finetune.results.FitResult | graftwerk.finetune.results.LoraTrainResult | "
+        "graftwerk.policy.results.PolicyFit"
+    ]
 ):
     """Fit a pre-trained model to labelled data: a linear head, LoRA, or all weights."""
 
@@ -196,7 +201,7 @@ class Fit(
         default=400,
         ge=1,
         le=limits.TRAINING_STEPS,
-        description="optimizer steps (generate, write)",
+        description="optimizer steps (generate, write, episodes of a robot)",
     )
     caption: Data[str | None] = Field(
         default=None,

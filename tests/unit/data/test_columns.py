@@ -35,6 +35,22 @@ def test_columns_that_are_not_read_are_named_with_what_they_hold():
     )
 
 
+def test_codes_and_times_in_digits_are_not_quantities():
+    found = table(
+        zip=["01067", "10115", "01067"],
+        session=[1234567890123456789, 1234567890123456790, 1234567890123456790],
+        created=[1704412800, 1704499200, 1704499200],
+        at=["1704412800000", "1704499200000", "1704585600000"],
+        hour=["01", "23", "07"],
+        rows=[1704412800, 12, 3],
+        label=["x", "y", "y"],
+    )
+    chosen = choose_columns(found, requested("series"), "label")
+    assert chosen.names == ("hour", "rows")
+    assert "zip (identifiers), session (identifiers), created (dates), at (dates)" in chosen.note
+    assert choose_columns(found, requested("series", "zip"), "label").names == ("zip",)
+
+
 def test_several_columns_of_text_are_read_together_and_told():
     chosen = choose_columns(
         table(title=["a", "b"], body=["c", "d"], label=[0, 1]), requested("text"), "label"

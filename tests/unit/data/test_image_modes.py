@@ -2,14 +2,16 @@
 
 import builtins
 import io
+import random
 import struct
 import zlib
+from collections import Counter
 
 import numpy as np
 import pytest
-from PIL import Image, features
+from PIL import Image, ImageCms, features
 
-from graftwerk.data.images import ImageNotes, open_image
+from graftwerk.data.images import ImageNotes, convert_image, open_image
 from graftwerk.errors import BadFile
 from graftwerk.models.encoders import load_encoder
 
@@ -83,6 +85,64 @@ def unsigned(content):
     return bytes(changed)
 
 
+def icc(space, pcs, **tags):
+    """A color profile by the specification of the ICC."""
+    content = {name: body + bytes(-len(body) % 4) for name, body in tags.items()}
+    start = 132 + 12 * len(content)
+    table = b""
+    for name, body in content.items():
+        table += name.encode() + struct.pack(">II", start, len(body))
+        start += len(body)
+    head = struct.pack(">I4xI4s4s4s12x4s", start, 0x02400000, b"mntr", space, pcs, b"acsp")
+    head += bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return (
+        head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + b"".join(content.values())
+    )
+
+
+def xyz(*values):
+    return b"XYZ ".ljust(8, b"\0") + struct.pack(">3i", *(round(value * 65536) for value in values))
+
+
+GAMMA = 563 / 256
+ADOBE_RGB = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
+SRGB = ((0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410))
+CURVE = b"curv".ljust(8, b"\0") + struct.pack(">IH", 1, round(GAMMA * 256))
+WHITE = {"wtpt": xyz(0.9642, 1, 0.8249)}
+WIDE = icc(
+    b"RGB ",
+    b"XYZ ",
+    **WHITE,
+    **{f"{name}XYZ": xyz(*color) for name, color in zip("rgb", ADOBE_RGB, strict=True)},
+    **{f"{name}TRC": CURVE for name in "rgb"},
+)
+GRAY_18 = icc(b"GRAY", b"XYZ ", **WHITE, kTRC=b"curv".ljust(8, b"\0") + struct.pack(">IH", 1, 461))
+INK = icc(  # paper is white, the second ink is red, and all others are black
+    b"CMYK",
+    b"Lab ",
+    **WHITE,
+    A2B0=b"mft1".ljust(8, b"\0")
+    + struct.pack(">4B9i", 4, 3, 2, 0, 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    + bytes(range(256)) * 4
+    + bytes([255, 128, 128, *[0, 128, 128] * 3, 135, 195, 180, *[0, 128, 128] * 11])
+    + bytes(range(256)) * 3,
+)
+
+
+def through(levels, source, target, decode, encode):
+    """Colors of one space in another, by the matrices of their primaries."""
+    light = decode(np.asarray(levels) / 255) @ np.array(source) @ np.linalg.inv(np.array(target))
+    return np.round(encode(np.clip(light, 0, 1)) * 255).astype(np.uint8)
+
+
+def srgb_light(values):
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def srgb_values(light):
+    return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
 def sideways(kind, **options):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -103,6 +163,11 @@ BROKEN[0, :3] = (np.nan, np.inf, -np.inf)
 MORE = {"save_all": True, "append_images": [GRAY.convert("RGB")] * 3}
 DEEP = np.concatenate([np.asarray(hidden(PHOTO)), np.asarray(ALPHA)[..., None]], axis=-1)
 BITS, CLEAR, FIRST = "16 bits scaled to 8", "transparent, on white", "first of 4 frames"
+PROFILE, WITHOUT = "color profile to sRGB", "color profile not applied"
+ADOBE = Image.fromarray(
+    through(PHOTO, SRGB, ADOBE_RGB, srgb_light, lambda light: light ** (1 / GAMMA))
+)
+OWN = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 SAME = {  # content, the image that viewers show, what is noted
     "png": (packed(PHOTO, "PNG"), PHOTO, ()),
@@ -145,6 +210,10 @@ SAME = {  # content, the image that viewers show, what is noted
         packed(hidden(PHOTO), "PNG", transparency=(250, 0, 250)), on_white(PHOTO), (CLEAR,)
     ),
     "clear-gray": (packed(hidden(GRAY), "PNG", transparency=7), on_white(GRAY), (CLEAR,)),
+    "srgb-profile": (packed(PHOTO, "PNG", icc_profile=OWN), PHOTO, ()),
+    "gray-srgb-profile": (packed(GRAY, "PNG", icc_profile=OWN), GRAY, ()),
+    "broken-profile": (packed(PHOTO, "PNG", icc_profile=b"none" * 40), PHOTO, (WITHOUT,)),
+    "gray-profile-of-colors": (packed(PHOTO, "PNG", icc_profile=GRAY_18), PHOTO, (WITHOUT,)),
     "animated-png": (packed(PHOTO, "PNG", **MORE), PHOTO, (FIRST,)),
     "pages": (packed(PHOTO, "TIFF", **MORE), PHOTO, (FIRST,)),
 }  # fmt: skip
@@ -152,6 +221,8 @@ NEAR = {  # the same with what lossy formats, palettes and other colors change
     "jpeg": (packed(PHOTO, "JPEG", quality=95), PHOTO, ()),
     "exif-jpeg": (sideways("JPEG", quality=95), PHOTO, ()),
     "cmyk-jpeg": (packed(PHOTO.convert("CMYK"), "JPEG", quality=95), PHOTO, ("CMYK to RGB",)),
+    "adobe-rgb": (packed(ADOBE, "PNG", icc_profile=WIDE), PHOTO, (PROFILE,)),
+    "adobe-rgb-jpeg": (packed(ADOBE, "JPEG", quality=95, icc_profile=WIDE), PHOTO, (PROFILE,)),
     "mpo": (packed(PHOTO, "MPO", quality=95, **MORE), PHOTO, (FIRST,)),
     "ycbcr-tiff": (packed(PHOTO.convert("YCbCr"), "TIFF"), PHOTO, ("YCbCr to RGB",)),
     "palette": (packed(PHOTO.quantize(256), "PNG"), PHOTO, ()),
@@ -206,6 +277,52 @@ def test_an_encoder_sees_the_same_in_all_of_them(tmp_path):
     for images in groups.values():
         vectors = encoder.encode_images(images)
         assert (vectors @ vectors.T).min() > 0.99
+
+
+def test_a_color_profile_is_applied_once_and_exactly(tmp_path):
+    levels = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    content = packed(Image.fromarray(levels), "PNG", icc_profile=WIDE)
+    found = opened(tmp_path, content)
+    expected = through(levels, ADOBE_RGB, SRGB, lambda values: values**GAMMA, srgb_values)
+    assert np.abs(np.asarray(found.image).astype(int) - expected).max() <= 1
+    again = convert_image(found.image)
+    assert again.notes == ()
+    assert "icc_profile" not in found.image.info  # files made from it are the same at any time
+    assert (
+        again.image.tobytes()
+        == found.image.tobytes()
+        == convert_image(Image.open(io.BytesIO(content))).image.tobytes()
+    )
+    assert opened(tmp_path, content, depth=True).image.tobytes() == levels.tobytes()
+
+
+def test_damaged_profiles_are_applied_or_noted():
+    chance = random.Random(0)
+    notes = Counter()
+    for number in range(400):
+        base, mode = [(WIDE, "RGB"), (GRAY_18, "L"), (INK, "CMYK"), (OWN, "RGB")][number % 4]
+        profile = bytearray(base)
+        for _ in range(chance.randint(1, 4)):
+            profile[chance.randrange(len(profile))] = chance.randrange(256)
+        image = Image.new(mode, (4, 4))
+        image.info["icc_profile"] = bytes(profile[: chance.randint(len(base) // 2, 2 * len(base))])
+        notes.update(convert_image(image).notes)
+    assert notes[PROFILE] > 20
+    assert notes[WITHOUT] > 20
+
+
+def test_profiles_of_gray_and_of_inks(tmp_path):
+    found = opened(tmp_path, packed(GRAY, "PNG", icc_profile=GRAY_18))
+    expected = srgb_values((LEVELS / 255) ** 1.8) * 255
+    assert found.notes == (PROFILE,)
+    assert np.abs(np.asarray(found.image)[..., 0] - expected).max() <= 1.5
+    paper = Image.new("CMYK", (2, 1), (0, 0, 0, 0))
+    paper.putpixel((1, 0), (0, 255, 0, 0))
+    found = opened(tmp_path, packed(paper, "TIFF", icc_profile=INK))
+    assert found.notes == ("CMYK to RGB", PROFILE)
+    assert found.image.getpixel((0, 0)) == (255, 255, 255)
+    red, green, blue = found.image.getpixel((1, 0))
+    assert red > 180 and max(green, blue) < 60  # it were magenta without the profile
 
 
 def test_dark_16_bit_images_stay_dark(tmp_path):

@@ -42,6 +42,13 @@ def test_two_lone_quotes_of_a_tsv_are_not_one_cell(write):
     assert len(read_table(write(text, "t.tsv")).places) == 5
 
 
+@pytest.mark.parametrize("header", ["text\tlabel\n", ""])
+def test_lone_quotes_in_the_first_and_the_last_row_do_not_make_one_cell(write, header):
+    text = header + '"#1 boat\tpos\nA wall\tneg\nA view\tpos\nmany " and "\tneg\n'
+    table = read_table(write(text, "t.tsv"), Reading(header=bool(header)))
+    assert next(iter(table.columns.values())) == ['"#1 boat', "A wall", "A view", 'many " and "']
+
+
 def test_a_tsv_whose_every_quote_is_a_cells_has_quoting(write):
     table = read_table(write('text\tlabel\n"a ""b""\tc"\tpos\nd\tneg\n"e\nf"\tpos\n', "t.tsv"))
     assert table.columns["text"] == ['a "b"\tc', "d", "e\nf"]
@@ -133,6 +140,8 @@ def test_columns_that_are_known_make_a_header(write):
         (["$1,250.00", "$3.50", "($4.25)"], ";", [1250.0, 3.5, -4.25]),
         (["1.250,00 €", "3,50 €"], ";", [1250.0, 3.5]),
         (["1 250,5", "3,5"], ";", [1250.5, 3.5]),
+        (["$ 1,250.00", "$ (3.50)", "-$4.25"], ";", [1250.0, -3.5, -4.25]),
+        (["1.250,50-", "3,50"], ";", [-1250.5, 3.5]),
         (["CHF 1'250.50", "CHF 3.50"], ",", [1250.5, 3.5]),
         (["1.5", "2.25"], ";", [1.5, 2.25]),
         (["1,250", "2,500"], ";", [1.25, 2.5]),
@@ -160,6 +169,12 @@ def test_encodings(write, encoding):
     text = ROWS.replace("fine", "naïve \u2013 café")
     table = read_table(write(text.encode(encoding)))
     assert table.columns["text"][2] == "A naïve \u2013 café day"
+
+
+def test_japanese_in_seven_bits_is_no_ascii(write):
+    text = "\u6587,label\n" + "\u90e8\u5c4b\u306f\u9759\u304b,a\n" * 3
+    table = read_table(write(text.encode("iso2022_jp")))
+    assert table.columns["\u6587"] == ["\u90e8\u5c4b\u306f\u9759\u304b"] * 3
 
 
 def test_windows_1252_is_told_and_other_code_pages_are_not_taken_for_it(write):

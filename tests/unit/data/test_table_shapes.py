@@ -1,5 +1,6 @@
 """Tables as spreadsheets and data frames lay them out: titles above, sheets, JSON layouts."""
 
+import csv
 import json
 import zipfile
 
@@ -58,6 +59,95 @@ def test_titles_and_comments_above_the_header_are_left_out_and_counted(tmp_path,
         else []
     )
     assert list(read_table(path, Reading(header=False)).columns) == ["1", "2", "3"]
+
+
+def test_comments_with_commas_are_comments(tmp_path):
+    (path := tmp_path / "a.csv").write_text(csv_of("# units: EUR, kg, m", "# by hand, twice"))
+    table = read_table(path)
+    assert list(table.columns) == list(HEADER)
+    assert table.notes[0].startswith("2 rows above the header are left out: # units: EUR; # by")
+    path.write_text(csv_of(header=("#id", *HEADER[1:])))  # no comment: it names columns
+    assert list(read_table(path).columns) == ["#id", *HEADER[1:]]
+
+
+LEVELS = [  # rows of names, the names that are read, what the note says
+    ([("of", "of", "stay"), HEADER], ["of.text", "of.label", "stay.price"], "joined from 2 rows"),
+    ([("of", "", "stay"), HEADER], ["of.text", "of.label", "stay.price"], "joined from 2 rows"),
+    (
+        [("", "2023", "2023"), ("k", "sold", "cost"), ("", "pieces", "EUR")],
+        ["k", "2023.sold.pieces", "2023.cost.EUR"],
+        "joined from 3 rows",
+    ),
+    ([("k", "sold", "cost"), ("", "pieces", "EUR")], ["k", "sold", "cost"], "1 rows of units"),
+    (
+        [("k", "Q1", "Q2"), ("", "How many?", "How much?"), ("", '{"id":1}', '{"id":2}')],
+        ["k", "Q1", "Q2"],
+        "2 rows of units or descriptions below",
+    ),
+]
+
+
+@pytest.mark.parametrize("kind", ["csv", "xlsx"])
+@pytest.mark.parametrize(("above", "names", "note"), LEVELS)
+def test_headers_of_several_rows(tmp_path, kind, above, names, note):
+    rows = [(f"room {n}", n * 3, n + 0.5) for n in range(12)] if "k" in names else ROWS
+    path = tmp_path / f"a.{kind}"
+    if kind == "xlsx":
+        book = openpyxl.Workbook()
+        for row in [*above, *rows]:
+            book.active.append([cell or None for cell in row])
+        book.save(path)
+    else:
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([*above, *rows])
+    table = read_table(path)
+    assert list(table.columns) == names
+    assert [one for one in table.notes if note in one] == list(table.notes) != []
+    assert [str(cell) for cell in table.column(names[0])] == [str(row[0]) for row in rows]
+    assert len(read_table(path, Reading(header=True)).places) == len(rows) + len(above) - 1
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["the room number 99 was new,new,", "room 99,neg,unknown", "room 99,rare,n/a", "x,pos,99.5"],
+)
+def test_a_first_row_of_data_is_no_level_of_the_header(tmp_path, first):
+    (path := tmp_path / "a.csv").write_text(csv_of().replace("\n", f"\n{first}\n", 1))
+    table = read_table(path)
+    assert len(table.places) == 13
+    assert table.notes == ()
+
+
+def test_words_beside_a_number_are_a_row_of_data(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "k,sold,cost,n\nroom,few,cheap,7\n"
+        + "".join(f"r{n},{n},{n}.5,{n % 9}\n" for n in range(12))
+    )
+    assert len(read_table(path).places) == 13
+
+
+def test_a_header_that_repeats_is_left_out_and_counted(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(csv_of() + csv_of())  # two exports, one after the other
+    table = read_table(path)
+    assert list(table.column("text")) == 2 * [text for text, *_ in ROWS]
+    assert table.places[12] == "line 15"
+    assert table.notes == ("1 rows that repeat the header are left out",)
+    for rows in ("Paris,France\nBerlin,Germany\n", "pos\nneg\n"):  # categories alone
+        path.write_text(rows * 6)
+        assert len(read_table(path).places) == 12
+    twice = "a kind guide,pos,3.5\n"  # a row of data may repeat
+    path.write_text(twice + csv_of(header=()) + twice)
+    assert len(read_table(path).places) == 14
+
+
+def test_a_row_of_totals_is_read_and_noted(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(csv_of() + "Total:,,99\n")
+    table = read_table(path)
+    assert len(table.places) == 13
+    assert table.notes == ("the last row begins with 'Total:' and is read like the others",)
 
 
 def test_a_first_row_without_its_label_is_not_a_title(tmp_path):
@@ -129,6 +219,11 @@ def _frame(layout):
         "records": objects,
         "list": columns,
         "columns": keyed,
+        "columns of names": {
+            name: {f"room {n}": cell for n, cell in cells.items()} for name, cells in keyed.items()
+        },
+        "index": {str(n): row for n, row in enumerate(objects)},
+        "index of names": {f"room {n}": row for n, row in enumerate(objects)},
         "split": {"columns": HEADER, "index": list(range(12)), "data": ROWS},
         "wrapped": {"version": "1", "data": objects},
         "nested": [
@@ -138,7 +233,20 @@ def _frame(layout):
     }[layout]
 
 
-@pytest.mark.parametrize("layout", ["records", "list", "columns", "split", "wrapped", "nested"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "records",
+        "list",
+        "columns",
+        "columns of names",
+        "index",
+        "index of names",
+        "split",
+        "wrapped",
+        "nested",
+    ],
+)
 def test_json_layouts_of_data_frames(tmp_path, layout):
     path = tmp_path / "a.json"
     path.write_text(json.dumps(_frame(layout), indent=1))
@@ -151,6 +259,14 @@ def test_json_layouts_of_data_frames(tmp_path, layout):
         "nested": ("values inside others are columns named outer.inner",),
     }
     assert table.notes == notes.get(layout, ())
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl"])
+def test_a_key_that_an_object_has_twice_is_refused(tmp_path, kind):
+    row = '{"id": 1, "label": "pos", "of": {"id": 2, "id": 3}}'  # as a join of tables writes it
+    (path := tmp_path / f"a.{kind}").write_text(f"[{row}]" if kind == "json" else f"{row}\n")
+    with pytest.raises(BadInput, match="has the key 'id' twice"):
+        read_table(path)
 
 
 def test_json_that_is_nested_very_deeply(tmp_path):

@@ -34,7 +34,7 @@ def test_no_folder(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"_class_name": "FluxPipeline"}, "class 'FluxPipeline'"),
+        ({"_class_name": "LTXPipeline"}, "class 'LTXPipeline'"),
         ({"_class_name": ["pipeline", "Mine"]}, "class"),
         ({"_class_name": "absent"}, "class None"),
         ({"unet": ["my_code", "UNet"]}, r"asks for my_code\.UNet as unet"),

@@ -8,7 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.pipelines import noise_of
 
-from graftwerk.diffusion.noise_schedule import draw, final, initial, karras, noise_levels, own_times
+from graftwerk.diffusion.noise_schedule import final, initial, karras, noise_levels, own_times
+from graftwerk.diffusion.samplers import draw
 from graftwerk.errors import BadInput
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from graftwerk.diffusion.classifier_guidance import softened
+from graftwerk.diffusion.noisy_classifier import softened
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])

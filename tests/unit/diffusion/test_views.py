@@ -2,7 +2,7 @@
 
 import torch
 
-from graftwerk.diffusion.classifier_guidance import views
+from graftwerk.diffusion.noisy_classifier import views
 
 GREY = torch.full((2, 3, 16, 16), 0.5)
 

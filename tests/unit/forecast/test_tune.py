@@ -62,13 +62,13 @@ def test_a_head_holds_no_frozen_weight(series_folder, tmp_path):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_does_not_help_is_not_used(series_folder, method, monkeypatch):
-    from graftwerk.forecast import tune
+    from graftwerk.adapters import tuned
 
     def destroy(task, *_):
         found = {name: one.detach() * float("nan") for name, one in task.parameters().items()}
         return SimpleNamespace(average=found)
 
-    monkeypatch.setattr(tune, "train", destroy)
+    monkeypatch.setattr(tuned, "train", destroy)
     series = wave(400, 12, noise=0.01)
     frozen = gw.Forecaster(str(series_folder), season=12, device="cpu")
     forecaster = gw.Forecaster(

@@ -39,7 +39,7 @@ def count(monkeypatch):
     counted("branch_folders", spec, validate)
     counted("open_pipeline", checkpoint, validate, pipeline)
     counted("open_image", images, image_inputs, guide_spec)
-    counted("read_branch", inputs)
+    counted("open_branch", inputs)
     counted("sha256_of_file", files, models, manifest)
     integrity._hash.cache_clear()  # what other tests have hashed
     return calls
@@ -56,7 +56,7 @@ def test_once(count, tmp_path, guide):
     )  # fmt: skip
     run_generate(request, Silent())
     names = {name for name, _ in count}
-    assert {"parse_control", "parse_guide", "open_pipeline", "open_image", "read_branch"} <= names
+    assert {"parse_control", "parse_guide", "open_pipeline", "open_image", "open_branch"} <= names
     assert "sha256_of_file" in names
     again = {call: times for call, times in count.items() if times > 1}
     assert again == {}

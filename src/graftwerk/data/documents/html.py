@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 # ruff: noqa: SIM905  word lists
 
 
-_DROPPED = frozenset(
-    "script style template noscript svg iframe object canvas select datalist".split()
-)
+_DROPPED = frozenset("script style svg iframe object canvas".split())
+_CLOSED = "template, noscript, select, datalist"
 _BLOCKS = frozenset(
     """address article aside blockquote body center dd details dialog div dl dt fieldset
     figcaption figure footer form header hr legend li main nav ol p pre search section summary
@@ -88,7 +87,8 @@ def _hidden(parser: "LexborHTMLParser") -> set[int]:
         own = _is_visible(node.attributes.get("style") or "")
         if own is not None:
             shown[node.mem_id] = (0, own)
-    return {element for element, (_, seen) in shown.items() if not seen}
+    closed = {node.mem_id for node in parser.css(_CLOSED)}
+    return closed | {element for element, (_, seen) in shown.items() if not seen}
 
 
 def _is_visible(declarations: str) -> bool | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import files, limits
-from ...errors import BadFile
+from ...errors import BadFile, few
 from .. import raw
 from .archive import Archive, member, open_archive
 from .document import IMAGES, Assembly, Document
@@ -91,8 +91,7 @@ def _read_message(message: EmailMessage, assembly: Assembly) -> None:
     if inside and not (body is not None and body.get_content_type() == "text/html"):
         assembly.drop(IMAGES, inside)  # of the page; if the page is read, it shows them
     if names:
-        shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-        assembly.drop(f"attachments left out ({shown})", len(names))
+        assembly.drop(f"attachments left out ({few(names, 3)})", len(names))
 
 
 def _content(part: MIMEPart, assembly: Assembly) -> str:

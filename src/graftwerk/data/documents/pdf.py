@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import limits
-from ...errors import BadFile, LimitExceeded
+from ...errors import BadFile, LimitExceeded, few
 from .document import IMAGES, Assembly, Document
+from .pdf_columns import text_of
 
 if TYPE_CHECKING:
     from pypdf import PageObject, PdfReader
@@ -26,7 +27,6 @@ _PASSWORD, _BUTTON = 1 << 13, 1 << 16  # flags of a field
 _NOTES = frozenset({"/FreeText", "/Text", "/Highlight", "/Underline", "/StrikeOut", "/Squiggly"})
 _ANNOTATIONS = 10_000  # of one page
 _FORMS = 3  # forms inside one another
-_NAMED = 5  # number of pages that a note names
 
 
 def read_pdf(path: str, content: bytes) -> Document:
@@ -84,7 +84,7 @@ def _read_pages(reader: "PdfReader", path: str, listener: _Listener) -> Document
         listener.heard = False
         try:
             page = reader.pages[number - 1]
-            text = page.extract_text()
+            text = text_of(page, assembly)
         except (MemoryError, LimitExceeded):
             raise
         except Exception as error:  # parsers raise almost any exception on damaged files
@@ -133,7 +133,7 @@ def _lost(
 
 
 def _pages(numbers: list[int]) -> str:
-    shown = ", ".join(map(str, numbers[:_NAMED])) + (" ..." if len(numbers) > _NAMED else "")
+    shown = few(map(str, numbers))
     return f"{len(numbers):,} page{'s' if len(numbers) > 1 else ''} ({shown})"
 
 

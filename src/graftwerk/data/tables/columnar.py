@@ -36,7 +36,7 @@ def read_parquet(path: Path, source: Path | IO[bytes]) -> Table:
 
     try:
         with pyarrow.parquet.ParquetFile(source) as file:
-            risky = _require_size(path, file.metadata)
+            risky = require_size(path, file.metadata)
         if not isinstance(source, Path):
             source.seek(0)
         # repeated texts stay dictionary-encoded until their total size is known
@@ -53,7 +53,7 @@ def read_parquet(path: Path, source: Path | IO[bytes]) -> Table:
     return _as_table(path, columns, _features_of(schema), "Parquet")
 
 
-def _require_size(path: Path, metadata: Any) -> int:
+def require_size(path: Path, metadata: Any) -> int:
     """Refuse a file that is known to be too large.
 
     Returns the size of the largest column that may expand further; 0 if there is none.

@@ -237,20 +237,25 @@ def _require_whole_rows(text: str, parsed: Parsed) -> None:
     """Refuse a quoted line break that merges rows: two stray quotes look like one cell.
 
     Each line of such a row, read on its own, has as many cells as a row, and a value that its
-    column also has elsewhere.
+    column also has elsewhere, in whole rows or in these lines.
     """
     separator = parsed.dialect.separator
     broken = [row for row in parsed.rows if row.last > row.line]
     if not broken or not separator:
         return
     whole = [row for row in parsed.rows if row.last == row.line]
-    width = _most_common(Counter(len(row.cells) for row in whole)) if whole else 0
+    width = _most_common(Counter(len(row.cells) for row in whole or broken))
     usual = [row.cells for row in whole if len(row.cells) == width]
     known = [{row[location].strip() for row in usual} - {""} for location in range(width)]
     lines = _LINE_END.split(text)
     for row in broken:
         alone = [line.split(separator) for line in lines[row.line - 1 : row.last]]
-        if all(len(cells) == width and _fits(cells, known) for cells in alone):
+        if any(len(cells) != width for cells in alone):
+            continue
+        columns = [Counter(cell.strip() for cell in column) for column in zip(*alone, strict=True)]
+        twice = [{v for v, count in column.items() if v and count > 1} for column in columns]
+        values = [old | new for old, new in zip(known, twice, strict=True)]
+        if all(_fits(cells, values) for cells in alone):
             raise UnclosedQuote(
                 row.line,
                 f"that ends on line {row.last:,}, though each line between is a row of its own",

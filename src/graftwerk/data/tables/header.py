@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
+from ...errors import few
 from ..documents.formats import is_image_path
 from .numbers import is_localized
 
@@ -25,6 +26,12 @@ _USUAL = {
 _LETTERS, _DIGITS = re.compile(r"[^\W\d_]+"), re.compile(r"\d+")
 _INTEGER = re.compile(r"[+-]?\d+")
 _SENTENCE_END = (".", "!", "?")
+_TOTAL = re.compile(
+    r"(?:(?:grand |sub)?totals?|sum|gesamt|summe|total général|suma|totale):?", re.I
+)
+_COMMENT = re.compile(r"#\s+\S|##")
+_NO_VALUE = re.compile(r"[\W_]*|n\.?/?a\.?n?|null|none|nil|missing|unknown", re.IGNORECASE)
+_LEVELS = 3  # rows that may name or describe the columns
 
 
 def has_header(rows: Sequence[Sequence[Any]]) -> bool:
@@ -115,6 +122,85 @@ def _is_run(numbers: Sequence[int]) -> bool:
     return bool(steps) and set(steps) == {1}
 
 
+def count_comments(rows: Sequence[Sequence[Any]]) -> int:
+    """Return how many rows above a header are comments that begin with `#`."""
+    count = next((n for n, row in enumerate(rows) if not _COMMENT.match(_text(row[0]))), 0)
+    return count if count and has_header(rows[count:]) else 0
+
+
+def header_copies(rows: Sequence[Sequence[Any]]) -> list[int]:
+    """Return the rows that repeat the first one, if that is no row of data.
+
+    One of its words then stands above numbers or longer texts, or is a usual name.
+    """
+    copies = [n for n, row in enumerate(rows) if n and row == rows[0]]
+    others = [row for row in rows if row != rows[0]] if copies else []
+    for location, name in enumerate(map(_text, rows[0])):
+        values = [_text(row[location]) for row in others[:_SAMPLE] if location < len(row)]
+        numbers = sum(map(is_localized, values)) >= _MOSTLY * len(values) and not is_localized(name)
+        if values and (numbers or name.lower() in _USUAL or _vote_of_texts(name, values) > 0):
+            return copies
+    return []
+
+
+def total_notes(last: Sequence[Any]) -> list[str]:
+    """Return a note if the last row of a table looks like the totals of those above."""
+    named = next(filter(None, map(_text, last)), "")
+    found = _TOTAL.fullmatch(named)
+    return [f"the last row begins with {named!r} and is read like the others"] if found else []
+
+
+def count_levels(rows: Sequence[Sequence[Any]]) -> int:
+    """Return how many rows below a header are a part of it: lower levels of names, or units.
+
+    Words in several columns of numbers or dates are units or descriptions. Below names that repeat
+    or cover several columns, words that differ from all values are the next level of names.
+    """
+    for count in range(min(_LEVELS, len(rows) - 2), 1, -1):
+        below = [[_text(cell) for cell in row] for row in rows[count : _SAMPLE + count]]
+        if all(_is_level([*map(_text, row)], below, is_grouped(rows)) for row in rows[1:count]):
+            return count - 1
+    return 0
+
+
+def is_grouped(rows: Sequence[Sequence[Any]]) -> bool:
+    """Whether the second row names columns below the names of the first row.
+
+    Names then stand over several columns, or the index of a data frame has a name in neither row.
+    """
+    covered = [name for name in _spread(rows[0], rows[1]) if name]
+    without = not any(_text(row[0]) for row in rows[:2]) and all(_text(row[0]) for row in rows[3:])
+    return without or len(set(covered)) < len(covered)
+
+
+def join_levels(rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Return one name for each column of several rows of names, such as `stay.price`."""
+    named = [*(_spread(row, rows[-1]) for row in rows[:-1]), map(_text, rows[-1])]
+    columns = zip_longest(*named, fillvalue="")
+    return [".".join(dict.fromkeys(filter(None, names))) for names in columns]
+
+
+def _spread(names: Sequence[Any], lower: Sequence[Any]) -> list[str]:
+    """Return names with each gap to the right of a name, above a lower one, filled by it."""
+    last = ""
+    pairs = [(_text(name), _text(below)) for name, below in zip(names, lower, strict=False)]
+    return [(last := name or last) if name or below else "" for name, below in pairs]
+
+
+def _is_level(row: Sequence[str], below: Sequence[Sequence[str]], grouped: bool) -> bool:
+    votes = []
+    typed = 0  # columns in which words stand above numbers or dates
+    for location, name in enumerate(row):
+        values = [one[location] for one in below if location < len(one) and one[location]]
+        if values and not _NO_VALUE.fullmatch(name):
+            votes.append(_vote(name, values))
+            digits = sum(not _LETTERS.search(value) for value in values)
+            typed += votes[-1] == _STRONG and digits >= _MOSTLY * len(values)
+    strong = votes.count(_STRONG)
+    enough = (strong > 1 or strong == len(votes)) if grouped else typed > 1
+    return enough and -_STRONG not in votes and bool(votes)
+
+
 def _looks_like_names(first: Sequence[str]) -> bool:
     names = [cell for cell in first if cell]
     return len(set(names)) == len(names) and not any(
@@ -150,6 +236,5 @@ def name_columns(first: Sequence[Any], width: int) -> tuple[list[str], list[str]
         names[name] = None
     if not renamed:
         return list(names), []
-    more = f" and {len(renamed) - _SHOWN:,} more" if len(renamed) > _SHOWN else ""
-    shown = ", ".join(renamed[:_SHOWN])
-    return list(names), [f"{len(renamed):,} names that stand twice are read again: {shown}{more}"]
+    note = f"{len(renamed):,} names that stand twice are read again: {few(renamed, _SHOWN)}"
+    return list(names), [note]

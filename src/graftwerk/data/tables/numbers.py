@@ -9,8 +9,8 @@ from typing import Any
 _CURRENCY = r"(?:[$€£¥₹₽₩₺₴₫฿]|US\$|CHF|EUR|USD|GBP|JPY|kr\.?|zł|Kč|Ft|R\$)"
 _SPACES = " \u00a0\u202f\u2009"
 _NUMBER = re.compile(
-    rf"""(?P<open>\()?\s*(?P<sign>[-+\u2212])?\s*(?P<before>{_CURRENCY})?[{_SPACES}]*(?P<inner>[-+\u2212])?
-    (?P<body>\d[\d.,'\u2019{_SPACES}]*\d|\d|[.,]\d+)(?P<power>[eE][-+]?\d+)?
+    rf"""(?P<open>\()?\s*(?P<sign>[-+\u2212])?\s*(?P<before>{_CURRENCY})?[{_SPACES}]*(?P<inside>\()?(?P<inner>[-+\u2212])?
+    (?P<body>\d[\d.,'\u2019{_SPACES}]*\d|\d|[.,]\d+)(?P<power>[eE][-+]?\d+)?(?P<last>(?<=[.,]\d\d)[-\u2212])?
     [{_SPACES}]*(?P<after>{_CURRENCY}|%)?\s*(?P<close>\))?""",
     re.VERBOSE,
 )
@@ -85,7 +85,7 @@ def read_number(cell: Any, decimal: str) -> Any:
     if not mark or (body.count(decimal) > 1):
         whole, fraction = body, ""
     digits = re.sub(r"\D", "", whole) or "0"
-    negative = bool(found["open"]) != ("-" in _sign(found))
+    negative = bool(found["close"]) != ("-" in _sign(found))
     return (
         ("-" if negative else "")
         + digits
@@ -149,7 +149,7 @@ def _possible(text: str) -> frozenset[str]:
 def _marks(text: str) -> frozenset[str]:
     """Return the decimal separators with which a text is a number; empty for other texts."""
     found = _NUMBER.fullmatch(text)
-    if found is None or bool(found["open"]) != bool(found["close"]):
+    if found is None or [*found.group("open", "inside")].count("(") != bool(found["close"]):
         return frozenset()
     if len(_sign(found)) > 1:
         return frozenset()
@@ -170,4 +170,5 @@ def _is_grouped(whole: str, decimal: str) -> bool:
 
 
 def _sign(found: re.Match[str]) -> str:
-    return ((found["sign"] or "") + (found["inner"] or "")).replace("\u2212", "-")
+    signs = filter(None, found.group("sign", "inner", "last"))
+    return "".join(signs).replace("\u2212", "-")

@@ -16,7 +16,7 @@ _JSON_FORM = 'Write {"text": "...", "label": "..."}, one object a line.'
 def read_json(path: Path, text: str, encoding: str) -> Table:
     """Read JSON objects in a list, or in one of the other layouts of data frames."""
     try:
-        value = files.parse_json(text)
+        value = files.parse_json(text, unique=True)
     except ValueError as error:
         if not text.lstrip().startswith("["):
             return read_json_lines(path, text, encoding)
@@ -38,8 +38,10 @@ def _rows_of(value: Any) -> tuple[list[Any], tuple[str, ...]]:
     names, data = value.get("columns"), value.get("data")
     if isinstance(names, list) and isinstance(data, list) and all(map(_is_list, data)):
         return [dict(zip(map(str, names), row, strict=False)) for row in data], ()
-    if all(isinstance(part, dict) and [*part] == [*parts[0]] for part in parts) and parts[0]:
-        return [{name: part[key] for name, part in value.items()} for key in parts[0]], ()
+    if all(isinstance(part, dict) for part in parts) and any(parts):
+        keys = dict.fromkeys(key for part in parts for key in part)
+        columns = [{name: part.get(key) for name, part in value.items()} for key in keys]
+        return parts if _is_by_row(value) else columns, ()
     if all(isinstance(part, list) and len(part) == len(parts[0]) for part in parts):
         return [dict(zip(value, row, strict=True)) for row in zip(*parts, strict=True)], ()
     lists = [key for key, part in value.items() if _is_list(part) and part]
@@ -47,6 +49,17 @@ def _rows_of(value: Any) -> tuple[list[Any], tuple[str, ...]]:
         others = ", ".join(key for key in value if key != lists[0])
         return value[lists[0]], (f"rows are read from {lists[0]!r}; left out: {others or 'none'}",)
     return [value], ()
+
+
+def _is_by_row(value: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether objects inside of one object are rows by their index, and not columns."""
+    inner = {key for part in value.values() for key in part}
+    if all(map(str.isdecimal, inner)):  # the usual index
+        return False
+    if all(map(str.isdecimal, value)):
+        return True
+    kinds = [{type(cell) for cell in part.values() if cell is not None} for part in value.values()]
+    return any(len(kind - {int, float}) + bool(kind & {int, float}) > 1 for kind in kinds)
 
 
 def _is_list(value: Any) -> bool:
@@ -81,7 +94,7 @@ def json_lines(text: str, name: str) -> list[tuple[int, Any]]:
         if not content.strip():
             continue
         try:
-            found.append((line, files.parse_json(content)))
+            found.append((line, files.parse_json(content, unique=True)))
         except ValueError as error:
             raise BadFile(
                 f"{name!r}, line {line:,}: no JSON ({error}).", "One JSON value a line is read."

@@ -22,7 +22,11 @@ _DATE = re.compile(
     re.VERBOSE,
 )
 _COMPACT = re.compile(r"(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])")
-_NAMED_DATE = re.compile(r"(?:^|[_ ])(?:date|day|time|timestamp|datetime)(?:$|[_ ])|_at$", re.I)
+_NAMED_DATE = re.compile(
+    r"(?:^|[_ ])(?:date|day|time|ts|timestamp|datetime|epoch|when|created)(?:$|[_ ])|_at$", re.I
+)
+_EPOCH = range(946_684_800, 2_524_608_000)  # seconds of 2000 to 2049
+_EXACT = 16  # from so many digits on a float is no longer exact
 _NAMED_ID = re.compile(
     r"(?:^|[_ .-])(?:id|ids|uuid|guid|idx|index|key|hash)$|[a-z]I[dD]$|^(?:id|uuid)[_ .-]"
     r"|^column 1$|^unnamed: ?0(?:[._]\d+)*$|^__index_level_0__$|^(?:row|no|nr|number|#)$",
@@ -35,6 +39,11 @@ _DIGITS = re.compile(r"\d+")
 def is_date(name: str, values: Sequence[Any]) -> bool:
     """Whether a column holds dates or times, judged by its values."""
     texts = [str(value).strip() for value in values[:_SAMPLE]]
+    if texts and all(map(_DIGITS.fullmatch, texts)):
+        milliseconds = all(len(text) == 13 and int(text) // 1000 in _EPOCH for text in texts)
+        seconds = all(int(text) in _EPOCH for text in texts)
+        if milliseconds or (seconds and _NAMED_DATE.search(name)):
+            return True
     form = _COMPACT if _NAMED_DATE.search(name) and all(map(str.isdigit, texts)) else _DATE
     return sum(form.fullmatch(text) is not None for text in texts) >= _MOSTLY * max(len(texts), 1)
 
@@ -56,9 +65,16 @@ def is_identifier(name: str, values: Sequence[Any]) -> bool:
 
 
 def is_key(name: str, values: Sequence[Any]) -> bool:
-    """Whether whole numbers are a repeatable key, such as a user ID, by the column name."""
-    named = _NAMED_KEY.search(name) or _NAMED_KEY.search(name.lower())
-    return bool(named) and all(is_plain(one) and float(one).is_integer() for one in values)
+    """Whether whole numbers are a repeatable key: named as one, with zeros in front, or very long.
+
+    Postal codes and user IDs are not quantities.
+    """
+    named = bool(_NAMED_KEY.search(name) or _NAMED_KEY.search(name.lower()))
+    texts = [str(value).strip() for value in values]
+    if texts and all(map(_DIGITS.fullmatch, texts)):
+        padded = any(text.startswith("0") and len(text) > 2 for text in texts)
+        named = named or padded or min(map(len, texts)) >= _EXACT
+    return named and all(is_plain(one) and float(one).is_integer() for one in values)
 
 
 def is_code(values: Sequence[Any]) -> bool:

@@ -15,7 +15,16 @@ from ... import limits
 from ...errors import BadFile, BadInput, LimitExceeded
 from .. import raw
 from .delimited import NAMES, Findings, Parsed, parse
-from .header import has_header, name_columns
+from .header import (
+    count_comments,
+    count_levels,
+    has_header,
+    header_copies,
+    is_grouped,
+    join_levels,
+    name_columns,
+    total_notes,
+)
 from .numbers import NumberFormat, find_format, is_plain, read_number
 
 if TYPE_CHECKING:
@@ -245,18 +254,40 @@ def split_header(
 ) -> tuple[list[Any] | None, list[str]]:
     """Remove and return the row that names the columns, None if there is none; with notes.
 
-    Titles and comments above it are removed too: rows with one cell above the first full row.
+    What belongs to it is removed too: titles and comments above, lower levels of names and units
+    below, and its repetitions.
     """
     if not rows or header is False:
         return None, []
-    above = _rows_above(rows, known)
-    shown = [next((str(cell) for cell in row if str(cell).strip()), "") for row in rows[:above]]
-    notes = [f"{above} rows above the header are left out: {'; '.join(shown)[:120]}"]
+    above = count_comments(rows) or _rows_above(rows, known)
+    notes = _left_out(f"{above} rows above the header", rows[:above])
     del rows[:above], lines[:above]
-    if not (header or above or _names_all(rows[0], known) or has_header(rows)):
+    first = rows[0]
+    copies = header_copies(rows)
+    others = [row for n, row in enumerate(rows) if n == 0 or row != first] if copies else rows
+    levels = 0 if header else count_levels(others)
+    if not (header or above or levels or _names_all(first, known) or has_header(others)):
         return None, []
-    del lines[0]
-    return rows.pop(0), notes if above else []
+    for n in copies[::-1]:
+        del rows[n], lines[n]
+    if copies:
+        notes.append(f"{len(copies):,} rows that repeat the header are left out")
+    if levels and is_grouped(rows):
+        first = join_levels(rows[: levels + 1])
+        notes.append(
+            f"column names are joined from {levels + 1} rows, as in {first[-1]!r} (--header "
+            "reads one)"
+        )
+    elif levels:
+        what = f"{levels} rows of units or descriptions below the header (--header reads them)"
+        notes += _left_out(what, rows[1 : levels + 1])
+    del rows[: levels + 1], lines[: levels + 1]
+    return first, notes + total_notes(rows[-1] if rows[1:] else ())
+
+
+def _left_out(what: str, rows: Sequence[Sequence[Any]]) -> list[str]:
+    shown = [next((str(cell) for cell in row if str(cell).strip()), "") for row in rows]
+    return [f"{what} are left out: {'; '.join(shown)[:120]}"] if rows else []
 
 
 def _rows_above(rows: Sequence[Sequence[Any]], known: Sequence[str]) -> int:

@@ -72,6 +72,8 @@ def dropped(tmp_path):
         ),
         ("<style>p{display:none</style><p>yes", ["yes"], 0),
         ("<style>[[[{display:none} %%{display:none}</style><p>yes", ["yes"], 0),
+        ("<p>yes<noscript>Turn scripts on</noscript>", ["yes"], 1),
+        ("<p>yes<select><option>no</select><datalist><option>no</datalist>", ["yes"], 2),
         ("<details><summary>More</summary>yes</details>", ["More", "yes"], 0),
     ],
 )

@@ -1,0 +1,1 @@
+"""Robot policies: a reaching task, episodes in LeRobot's layout, networks on a frozen encoder."""

@@ -1,0 +1,218 @@
+"""A policy: a frozen image encoder, and a small network from its feature maps to an action.
+
+The network finds points in the maps by a spatial softmax (Levine et al., "End-to-end training of
+deep visuomotor policies", 2016) and computes the action from their positions and the robot's state.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..blocks.judge import as_input
+from ..blocks.perception import Perception, load_perception
+from ..errors import BadInput, WrongBase
+from ..models.checkpoint import fingerprint, read_object
+from ..models.hub import locate
+from ..models.trainable import load_own
+from .episodes import Episodes
+
+MODEL_TYPE = "graftwerk-policy"
+LAYERS = ("mix", "find", "first", "second", "head")
+ENCODER = "builtin/blocks-perception"
+_SCALE = 2  # of the encoder's pyramid: maps of a quarter of the image's sides
+_BATCH = 64
+_OTHERS = {  # policies of other libraries, by the type in their config.json
+    "pi0": "PI0 of transformers, a vision-language-action model",
+    "pi05": "LeRobot's PI0.5, a vision-language-action model",
+    "smolvla": "LeRobot's SmolVLA, a vision-language-action model",
+    "act": "LeRobot's ACT, a transformer of action chunks",
+    "diffusion": "LeRobot's diffusion policy",
+}
+_BETA = 0.2  # deviation of an action below which its loss is quadratic
+_MOST = 4096  # of a width in a configuration
+_SIZES = ("channels", "points", "width", "state", "action", "side")
+
+Maps = Float[Tensor, "b c y x"]
+Images = UInt8[np.ndarray, "n h w 3"]
+
+
+class PolicyNetwork(nn.Module):
+    """Maps features and states to actions, scaled by the statistics of the training data.
+
+    Args:
+        config: `channels` of the feature maps, number of `points`, `width` of hidden layers, sizes
+            of `state` and `action`; `encoder` (`name` and `fingerprint`), `side` of the images,
+            `fps`, and the `target` and `camera` of the task.
+    """
+
+    feature_mean: Tensor
+    feature_std: Tensor
+    state_mean: Tensor
+    state_std: Tensor
+    action_mean: Tensor
+    action_std: Tensor
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.config, named = dict(config), config["encoder"]
+        texts = (named["name"], named["fingerprint"], config["target"], config["camera"])
+        sizes = [int(config[name]) for name in _SIZES]
+        if not all(1 <= size <= _MOST for size in sizes) or float(config["fps"]) <= 0:
+            raise ValueError(f"{', '.join(_SIZES)} are not all from 1 to {_MOST}, or fps is not")
+        if not all(isinstance(one, str) for one in texts):
+            raise ValueError("encoder, target or camera is not a text")
+        channels, points, width, state, action, _ = sizes
+        self.mix = nn.Conv2d(channels, 2 * points, 1)
+        self.find = nn.Conv2d(2 * points, points, 1)
+        self.first = nn.Linear(3 * points + state, width)
+        self.second = nn.Linear(width, width)
+        self.head = nn.Linear(width, action)
+        for name, size in (("feature", channels), ("state", state), ("action", action)):
+            self.register_buffer(f"{name}_mean", torch.zeros(size))
+            self.register_buffer(f"{name}_std", torch.ones(size))
+
+    def normalise_by(self, maps: Maps, states: Tensor, actions: Tensor) -> None:
+        """Set the statistics."""
+        rows = maps.float().transpose(0, 1).flatten(1).T
+        for name, values in (("feature", rows), ("state", states), ("action", actions)):
+            getattr(self, f"{name}_mean").copy_(values.mean(dim=0))
+            getattr(self, f"{name}_std").copy_(values.std(dim=0).clamp(min=1e-4))
+
+    def forward(self, maps: Maps, states: Float[Tensor, "b s"]) -> Float[Tensor, "b a"]:
+        """Return actions in their own units."""
+        maps = (maps - self.feature_mean[:, None, None]) / self.feature_std[:, None, None]
+        scores = self.find(functional.gelu(self.mix(maps)))
+        points, height = _positions(scores), scores.amax(dim=(2, 3))
+        known = torch.cat([points, height / 10, (states - self.state_mean) / self.state_std], dim=1)
+        hidden = functional.gelu(self.second(functional.gelu(self.first(known))))
+        found: Tensor = self.head(hidden) * self.action_std + self.action_mean
+        return found
+
+    def loss(self, maps: Maps, states: Tensor, actions: Tensor) -> Float[Tensor, ""]:
+        """Return the loss of behaviour cloning, in standard deviations of the actions."""
+        found, scale = self(maps, states), self.action_std
+        return functional.smooth_l1_loss(found / scale, actions / scale, beta=_BETA)
+
+
+def _positions(scores: Float[Tensor, "b k y x"]) -> Float[Tensor, "b 2*k"]:
+    height, width = scores.shape[-2:]
+    share = scores.flatten(2).softmax(dim=-1).view(scores.shape)
+    across = torch.linspace(-1, 1, width, device=scores.device)
+    down = torch.linspace(-1, 1, height, device=scores.device)
+    return torch.cat([share.sum(dim=2) @ across, share.sum(dim=3) @ down], dim=1)
+
+
+def look(encoder: Perception, images: Images) -> Maps:
+    """Return the encoder's feature maps of images in half precision, on the CPU."""
+    found = []
+    for at in range(0, len(images), _BATCH):
+        part = torch.from_numpy(np.ascontiguousarray(images[at : at + _BATCH])).to(encoder.device)
+        with torch.inference_mode():
+            found.append(encoder.network.pyramid.scales(as_input(part))[_SCALE].half().cpu())
+    return torch.cat(found)
+
+
+@dataclass
+class PolicyModel:
+    """A loaded policy.
+
+    Attributes:
+        name: as its user wrote it.
+        fingerprint: hash of its weights and configuration.
+        network: the trained part.
+        encoder: the frozen part.
+        device: of both.
+        heads: the layers that the method `linear` trains.
+    """
+
+    name: str
+    fingerprint: str
+    network: PolicyNetwork
+    encoder: Perception
+    device: str
+    heads: tuple[str, ...] = ("head",)
+
+    def act(self, images: Images, states: Any) -> Float32[np.ndarray, "n a"]:
+        """Return the action in each state.
+
+        Raises:
+            BadInput: images or states do not fit.
+        """
+        states = np.asarray(states, dtype=np.float32)
+        if states.ndim != 2 or len(states) != len(images):
+            raise BadInput(
+                f"there are {len(images)} images, and states of the shape {list(states.shape)}.",
+                "Pass one state of the robot for each image, [n s].",
+            )
+        self._require("what you passed", images, states)
+        if not np.isfinite(states).all():
+            raise BadInput("a state is not finite.", "Pass the robot's measured state.")
+        parts = [slice(at, at + _BATCH) for at in range(0, len(images), _BATCH)]
+        return np.concatenate(
+            [self.act_on(look(self.encoder, images[p]), states[p]) for p in parts]
+        )
+
+    def act_on(self, maps: Maps, states: Float32[np.ndarray, "n s"]) -> Float32[np.ndarray, "n a"]:
+        """Return the actions for feature maps of the encoder."""
+        with torch.inference_mode():
+            given = torch.from_numpy(states).to(self.device)
+            found: np.ndarray = self.network(maps.float().to(self.device), given).cpu().numpy()
+        return found
+
+    def require_episodes(self, data: Episodes, what: str) -> None:
+        """Refuse episodes of another robot.
+
+        Raises:
+            BadInput: sizes of images, states or actions, or the frames a second differ.
+        """
+        fps = ("frames a second", [data.fps], [float(self.network.config["fps"])])
+        action = ("actions", data.actions.shape[1:], [int(self.network.config["action"])])
+        self._require(what, data.images, data.states, action, fps)
+
+    def _require(self, what: str, images: Any, states: Any, *others: Any) -> None:
+        side, size = (int(self.network.config[name]) for name in ("side", "state"))
+        first = ("images", images.shape[1:3], [side, side]), ("states", states.shape[1:], [size])
+        for name, found, needed in (*first, *others):
+            if list(found) != needed:
+                has, takes = (" x ".join(f"{one:g}" for one in row) for row in (found, needed))
+                raise BadInput(
+                    f"{what} has {name} of size {has}; {self.name} takes {takes}.",
+                    "Use data of the same robot, camera size and rate as the policy.",
+                )
+
+
+def load_policy(name: str, device: str = "auto") -> PolicyModel:
+    """Load a policy and its encoder.
+
+    Raises:
+        BadFile: the folder contains something else, or its parts do not match.
+        BadInput: it is a policy of another library, which is named.
+        WrongBase: the encoder is not the one it was trained on.
+        Damaged: a weight file is truncated.
+    """
+    folder = locate(name)
+    if not (folder / "config.json").is_file() and (folder / "model" / "config.json").is_file():
+        folder = folder / "model"  # as `graft recipe run` writes it
+    config = read_object(folder / "config.json")
+    kind = config.get("model_type", config.get("type"))  # the latter in LeRobot's own policies
+    if kind in _OTHERS:
+        raise BadInput(
+            f"{name} is {_OTHERS[str(kind)]}, which is not run: a policy here is a frozen image "
+            "encoder with a small network for one task, without prompts or chunks of actions.",
+            "Run it with the lerobot or transformers library; its data sets are read here.",
+        )
+    network = load_own(folder, MODEL_TYPE, PolicyNetwork)
+    named = network.config["encoder"]
+    encoder = load_perception(locate(named["name"]), device)
+    if encoder.fingerprint != named["fingerprint"]:
+        made_on = f"the encoder {named['name']} with fingerprint {named['fingerprint'][:12]}"
+        hint = "Train it again: graft recipe run policy."
+        raise WrongBase(name, made_on, encoder.fingerprint[:12], hint)
+    identity, place = fingerprint(folder, {}), encoder.device
+    return PolicyModel(name, identity, network.to(place), encoder, place)

@@ -129,6 +129,7 @@ def open_edit(
     own, asked = (reader.read([text.strip()]) for text in (source, request.prompt))
     joined = model.denoiser(join(join(own, asked), own))
     words = len(source.split()) == len(request.prompt.split())
+    held = joined.hold(1, words)
     level = float(model.noise.sigmas[len(model.noise.sigmas) // 2])
     with torch.inference_mode():
         inverted = invert_ddim(model.denoiser(own), image.clean, sigmas)
@@ -138,7 +139,6 @@ def open_edit(
             mask = edit_mask(*texts, image.clean, level, request.seed)
     lasting = math.ceil(request.hold * (len(sigmas) - 1))
     lowest = sigmas[lasting - 1] if lasting else math.inf
-    held = joined.hold(1, words)
     edited = EditedImage(image.clean, inverted, mask, held, joined, lowest, request.cfg)
     side = model.factor
     area = mask[0, 0].cpu().numpy().repeat(side, axis=0).repeat(side, axis=1)

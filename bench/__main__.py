@@ -17,6 +17,7 @@ SECTIONS = {
     "generate": "seconds of drawing with a diffusion model, beside diffusers",
     "memory": "peak memory of a pipeline of the size of Stable Diffusion 1.5, beside diffusers",
     "schedulers": "every scheduler of diffusers beside its own pipeline, largest difference",
+    "flow": "SD3, Flux and DiT beside diffusers' own pipelines, largest difference of a latent",
     "constructed": "is the right way found where it is known: linear, LoRA or full",
     "prompts": "prompts in a newcomer's words, read as captions and as they stand",
     "workflows": "perturbed attention, rescaling, regions and edits, judged on the Blocks world",

@@ -91,7 +91,7 @@ CASES = (
     ),
     _dit("DDIM, guidance 4", 4.0),
     _dit("guidance 1", 1.0, prompt="block"),
-    _dit("DPM-Solver++", 4.0, diffusers.DPMSolverMultistepScheduler(), prompt="7"),
+    _dit("DPM-Solver++", 4.0, diffusers.DPMSolverMultistepScheduler(beta_end=0.005), prompt="7"),
 )
 
 

@@ -33,7 +33,7 @@ def trained_lines(report: ControlTrained) -> list[str]:
         )
     model = "" if report.unlocked is None else f" --model {printable(report.unlocked)}"
     location = printable(report.branch)
-    kind = "a ControlNetModel of diffusers" if report.controlnet else "graftwerk's own form"
+    kind = "a ControlNet of diffusers" if report.controlnet else "graftwerk's own form"
     return [
         *lines,
         f"plot {printable(report.plot)}",
@@ -86,6 +86,6 @@ def exported_lines(report: ControlExported) -> list[str]:
     """Show the path, and how to open it in diffusers."""
     return [
         f"{printable(report.branch)} on {printable(report.model)} -> {printable(report.out)}: a "
-        f"whole ControlNetModel, {report.parameters:,} parameters, {report.bytes / 1e6:.1f} MB",
+        f"whole ControlNet, {report.parameters:,} parameters, {report.bytes / 1e6:.1f} MB",
         f"its pipeline: {printable(report.pipeline)}",
     ]

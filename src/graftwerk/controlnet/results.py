@@ -12,7 +12,7 @@ class ControlTrained(Report):
 
     out: str = Field(description="folder of the training")
     branch: str = Field(description="folder of the branch, for `generate --branch`")
-    controlnet: bool = Field(description="whether diffusers loads it as a ControlNetModel")
+    controlnet: bool = Field(description="whether diffusers loads it as its ControlNet class")
     condition: str = Field(description="what it follows")
     model: str = Field(description="the frozen model")
     unlocked: str | None = Field(

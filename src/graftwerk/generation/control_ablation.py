@@ -29,6 +29,7 @@ from ..data.images import write_image
 from ..data.pixels import fit
 from ..diffusion.pipeline import DiffusionModel, load_diffusion
 from ..diffusion.prompts import TextStates
+from ..diffusion.unet import zero_convolutions_of
 from ..errors import BadInput
 from ..metrics.distributions import frechet_distance
 from ..metrics.plots import image_sheet
@@ -153,6 +154,7 @@ def open_ground(request: ControlAblation, monitor: Monitor) -> Ground:
     condition = condition_named(request.condition)
     raw = _raw(request, condition, monitor)
     model = load_diffusion(request.model, request.device)
+    zero_convolutions_of(model.unet)  # refuses what has none, before any work is done
     out = folders.claim(request.out.absolute(), ABLATION, verify=_is_former)
     pairs = store_pairs(raw, model, out / PAIRS, monitor)
     if request.data is None:  # no built-in model was trained on the world of the last pairs

@@ -196,6 +196,8 @@ def open_location(name: str, at: At, sigma: float, device: str) -> Location:
     model = load_diffusion(name, device)
     if at == "latent" and model.decoder is None:
         raise BadInput(f"model {name!r} draws pixels and has no latents.", "Say --at middle.")
+    if at != "latent" and model.trunk != "unet":
+        raise BadInput(f"model {name!r} has a transformer, not a U-Net.", "Say --at latent.")
     return Location(
         name=name,
         fingerprint=model.fingerprint,

@@ -100,7 +100,9 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
     steps: Sampling[int] = Field(
         default=25, ge=1, le=limits.SAMPLING_STEPS, description="number of sampling steps"
     )
-    sampler: Sampling[Sampler] = Field(default="dpmpp_2m", description="sampling method")
+    sampler: Sampling[Sampler] = Field(
+        default="dpmpp_2m", description="sampling method; default for flow matching: euler"
+    )
     schedule: Advanced[Literal["karras", "model", "trailing"]] = Field(
         default="karras",
         description=(
@@ -112,7 +114,10 @@ class Generate(Request["graftwerk.generation.results.Generation"]):
         default=5.0,
         ge=0,
         le=100,
-        description="classifier-free guidance scale; 1: no guidance",
+        description=(
+            "classifier-free guidance scale; 1: no guidance; default for guidance-distilled "
+            "models: 3.5"
+        ),
     )
     cfg_interval: Advanced[str | None] = Field(
         default=None,

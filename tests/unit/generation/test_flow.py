@@ -17,6 +17,7 @@ from graftwerk.commands.generate import run_generate
 from graftwerk.diffusion.sampling import image_seed
 from graftwerk.errors import BadFile, BadInput, GraftError, UnknownName
 from graftwerk.generation.provenance import read_record
+from graftwerk.probing.locations import open_location
 from graftwerk.types import Silent
 
 pytestmark = [
@@ -207,6 +208,17 @@ def test_what_the_others_refuse(classes, flux, tmp_path) -> None:
         run_generate(ask(classes, tmp_path / "out", prompt="7", height=8), Silent())
     with pytest.raises(BadInput, match="takes no --negative"):
         run_generate(ask(flux, tmp_path / "out", negative="a cone"), Silent())
+
+
+def test_what_needs_a_u_net(folder, classes, captioned_images, tmp_path) -> None:
+    with pytest.raises(BadInput, match="not a U-Net"):
+        open_location(str(classes), "middle", 0.5, "cpu")
+    assert open_location(str(folder), "latent", 0.5, "cpu").model is None
+    request = gw.ControlAblation(
+        data=captioned_images, model=str(folder), condition="canny", out=tmp_path / "a", steps=2
+    )
+    with pytest.raises(BadInput, match="has no skip connections"):
+        gw.run(request)
 
 
 def change(file, **changes) -> None:

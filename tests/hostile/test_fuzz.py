@@ -119,7 +119,7 @@ def words_of(command, path):
 
 
 # These take no input but a folder to write, so that some of the paths are right; a tour is long.
-WRITES = {"BlocksRender"}
+WRITES = {"BlocksRender", "BlocksEpisodes"}
 CHECKED = [command for command in CATALOGUE if command.request_name != "Tour"]
 
 

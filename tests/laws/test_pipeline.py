@@ -11,7 +11,7 @@ from graftwerk.adapters.protocol import Adapter
 from graftwerk.controlnet.branch import Shape, weights_of
 from graftwerk.controlnet.checkpoint import write_controlnet
 from graftwerk.controlnet.transformer import new_branch
-from graftwerk.errors import BadInput, WrongBase
+from graftwerk.errors import BadInput, UnknownName, WrongBase
 
 LOOK = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
 KINDS = ("lora", "control", "guide", "guide of latents", "guide of images", "autoguide")
@@ -149,6 +149,8 @@ def test_options_of_guidance_at_zero(folder, cfg):
             latents(pag=2.0)
         return
     assert not torch.equal(latents(pag=2.0), latents())
+    with pytest.raises(UnknownName, match="layer of self-attention"):
+        latents(pag=2.0, pag_layers=[""])  # would be a part of every name
     assert not torch.equal(latents(pag=2.0, cfg_rescale=0.7), latents(pag=2.0))
     assert torch.equal(latents(pag=2.0, cfg_interval=":1e-9"), latents(cfg_interval=":1e-9"))
 

@@ -13,7 +13,7 @@ COMMANDS = [command.words for command in CATALOGUE]
 
 
 def test_the_catalogue_is_complete() -> None:
-    assert len(COMMANDS) == 42
+    assert len(COMMANDS) == 45
     assert len(set(COMMANDS)) == len(COMMANDS)
 
 
@@ -52,7 +52,7 @@ def test_help_documents_every_option_and_key(command, capsys) -> None:
 WORDS = set(
     """blocks caption cfg_interval class_ classes condition content covariates estimator grid guide guide_interval guide_labels
     inputs insufficient kind labels lora_plus name negative prompt query question questions sampler scales target
-    targets templates thresholds time where writer_model control branch""".split()  # noqa: SIM905
+    pag_layers region source targets templates thresholds time where writer_model control branch""".split()  # noqa: SIM905
 )
 
 

@@ -400,7 +400,7 @@ class NetworkDenoiser:
         if not self._keeps_prompts or not names:
             raise BadInput("the attention of this network cannot be perturbed.", "Leave --pag out.")
         for layer in layers:
-            if not any(layer in name for name in names):
+            if not layer or not any(layer in name for name in names):
                 raise UnknownName("layer of self-attention", layer, list(names))
         chosen = {m for name, m in names.items() if any(layer in name for layer in layers)}
         return self._like(self._control, frozenset(chosen))

@@ -193,10 +193,11 @@ def test_the_words_respect_the_intervals():
 def test_the_cache_of_real_readings_mends_itself(tmp_path):
     from graftwerk.generation.authenticity import _FAKE_KINDS, Readings, _load, _saved
 
-    path = tmp_path / "readings.safetensors"
-    assert _load(path) is None
+    path, kinds = tmp_path / "readings.safetensors", ("real", *_FAKE_KINDS)
+    assert _load(path, kinds) is None
     rows = np.zeros((2, 2))
-    path.write_bytes(_saved({name: Readings(rows, rows, rows) for name in ("real", *_FAKE_KINDS)}))
-    assert set(_load(path)) == {"real", *_FAKE_KINDS}
+    path.write_bytes(_saved({name: Readings(rows, rows, rows) for name in kinds}))
+    assert set(_load(path, kinds)) == set(kinds)
+    assert _load(path, (*kinds, "another")) is None
     path.write_bytes(path.read_bytes()[:100])
-    assert _load(path) is None
+    assert _load(path, kinds) is None

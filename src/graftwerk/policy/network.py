@@ -114,7 +114,8 @@ def look(encoder: Perception, images: Images) -> Maps:
     for at in range(0, len(images), _BATCH):
         part = torch.from_numpy(np.ascontiguousarray(images[at : at + _BATCH])).to(encoder.device)
         with torch.inference_mode():
-            found.append(encoder.network.pyramid.scales(as_input(part))[_SCALE].half().cpu())
+            scales = encoder.network.pyramid.scales(as_input(part))
+            found.append(scales[: _SCALE + 1][-1].half().cpu())  # small encoders have fewer
     return torch.cat(found)
 
 

@@ -83,7 +83,7 @@ def test_layers_are_named_and_other_attention_is_refused(pipe, tmp_path):
     with pytest.raises(UnknownName, match=r"middle.*mid_block"):
         ours(pipe, pag=1.0, pag_layers=["middle"])
     pixels = gw.Pipeline(pipelines.write_pixel_pipeline(tmp_path / "pixels"), device="cpu")
-    with pytest.raises(BadInput, match="cannot be perturbed"):
+    with pytest.raises(BadInput, match="only the attention of a U-Net"):
         pixels.generate(n=1, steps=2, pag=1.0)
 
 

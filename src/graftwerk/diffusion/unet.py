@@ -398,7 +398,7 @@ class NetworkDenoiser:
         """
         names = {n: m for n, m in self._network.named_modules() if n.endswith(".attn1")}
         if not self._keeps_prompts or not names:
-            raise BadInput("the attention of this network cannot be perturbed.", "Leave --pag out.")
+            raise BadInput("only the attention of a U-Net can be perturbed.", "Leave --pag out.")
         for layer in layers:
             if not layer or not any(layer in name for name in names):
                 raise UnknownName("layer of self-attention", layer, list(names))
@@ -416,7 +416,7 @@ class NetworkDenoiser:
             BadInput: the U-Net's attention is of another kind.
         """
         if not self._keeps_prompts:
-            raise BadInput("the attention of this network cannot be held.", "Leave --source out.")
+            raise BadInput("only the attention of a U-Net can be held.", "Leave --source out.")
         return self._like(self._control, self._perturbed, (rows, words))
 
     def _like(

@@ -217,7 +217,10 @@ def _determination(predicted: Float[np.ndarray, " n"], truth: Float[np.ndarray, 
 
     def determination(rows: Int64[np.ndarray, " m"]) -> float:
         deviation = float(((truth[rows] - truth[rows].mean()) ** 2).sum())
-        return 1 - float((errors[rows] ** 2).sum()) / max(deviation, 1e-300)
+        squares = float((errors[rows] ** 2).sum())
+        if deviation == 0:  # one row, or equal ones: as in scikit-learn
+            return float(squares == 0)
+        return 1 - squares / deviation
 
     return determination
 

@@ -174,14 +174,17 @@ def _edit(request: Generate, init: NamedImage | None, regions: tuple[Region, ...
     """Check a request with `source`, whose result is one image that DDIM leads to."""
     if request.source is None:
         return request
+    if init is None or not request.source.strip():
+        missing = "an image: --init IMAGE" if init is None else "words: what --init shows"
+        raise BadInput("--source describes the image that is edited.", f"Give it {missing}.")
     given = request.model_fields_set
     request = request.model_copy(
         update={name: one for name, one in (("sampler", "ddim"), ("count", 1)) if name not in given}
     )
     found = {
-        "--source without --init": init is None,
         "--region": bool(regions),
-        f"--sampler {request.sampler}": request.sampler not in {"ddim", "euler"},
+        f"--sampler {request.sampler} (ddim and euler can)": request.sampler
+        not in {"ddim", "euler"},
         f"--count {request.count}: all images of an edit are the same": request.count > 1,
         f"--eta {request.eta:g}": request.eta > 0,
         "--strength 0": request.strength == 0,

@@ -203,7 +203,10 @@ class Policy:
 
         Raises:
             BadValue: there is no such object.
+            BadInput: the count is below 1.
         """
+        if count < 1:
+            raise BadInput(f"{count} starts cannot be run.", "Run at least 1.")
         acts = {self.model: of_policy(self._model)}
         if self._tuned is not None:
             acts["its base"] = self._at_zero

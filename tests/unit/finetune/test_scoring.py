@@ -50,3 +50,14 @@ def test_numbers_as_scikit_learn_has_them(generator):
     assert found.low < found.value < found.high
     expected = metrics.mean_absolute_error(truth, scores[:, 0])
     assert found.figures["mean absolute error"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("truth", [[2.5], [2.5, 2.5, 2.5]])
+def test_determination_of_equal_numbers(truth):
+    """There is no spread to explain: 0, as scikit-learn has it, and 1 where all are hit."""
+    truth = np.array(truth)
+    off = score(truth[:, None] + 1, truth, "number")
+    assert (off.value, off.low, off.high) == (0, 0, 0)
+    assert score(truth[:, None], truth, "number").value == 1
+    if len(truth) > 1:
+        assert metrics.r2_score(truth, truth + 1) == 0

@@ -98,14 +98,15 @@ def test_the_mask_is_where_the_prompts_differ_and_its_neighbours():
 
 def test_what_does_not_go_together_is_refused(pipe, text_pipeline):
     for options, message in (
-        ({"init": None}, "--init"),
+        ({"init": None}, "--init IMAGE"),
+        ({"source": " "}, "what --init shows"),
         ({"n": 2}, "all images of an edit are the same"),
         ({"sampler": "dpmpp_2m"}, "--sampler dpmpp_2m"),
         ({"pag": 1.0}, "--pag"),
         ({"regions": {"a cone": LEFT}}, "--region"),
     ):
         with pytest.raises(BadInput, match=message):
-            pipe.generate(TARGET, source=SOURCE, **(GIVEN | {"init": PHOTO} | options))
+            pipe.generate(TARGET, **(GIVEN | {"init": PHOTO, "source": SOURCE} | options))
     guided = pipe.with_(gw.Guide(lambda x: -x.mean(dim=(1, 2, 3)), 1.0, reads="images"))
     with pytest.raises(BadInput, match="guides"):
         guided.generate(TARGET, init=PHOTO, source=SOURCE, **GIVEN)

@@ -102,9 +102,8 @@ def edit_mask(
     apart = (target(noised, sigma) - source(noised, sigma)).abs().mean(dim=(0, 1), keepdim=True)
     low, high = apart.amin(), apart.amax()
     differs = ((apart - low) > _MASK_THRESHOLD * (high - low)).float()
-    return (
-        functional.max_pool2d(differs, 3, stride=1, padding=1) > 0
-    )  # latents at its edges show it too
+    # latents at the edges of the area show it too
+    return functional.max_pool2d(differs, 3, stride=1, padding=1) > 0
 
 
 _MASK_DRAWS, _MASK_THRESHOLD = 16, 0.3

@@ -419,7 +419,7 @@ def flow_levels(noise: Noise, steps: int) -> list[float]:
     levels: list[float] = noise.scheduler(steps).sigmas.double().tolist()
     if any(not after < level for level, after in pairwise(levels)):
         raise BadInput(
-            f"{noise.name} has no falling levels in {steps} steps.",
+            f"{noise.name} gives noise levels that do not fall in {steps} steps.",
             "Take another number of --steps.",
         )
     return levels

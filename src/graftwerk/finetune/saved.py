@@ -306,7 +306,7 @@ def require_saved(folder: Path) -> None:
         opened_by = _OPENED_BY.get(str(kind))
         raise BadInput(
             f"{folder} holds a {kind!r}, which is not a classifier or regressor.",
-            f"It is opened by {opened_by}." if opened_by else f"Opened are: {', '.join(KINDS)}.",
+            f"It is opened by {opened_by}." if opened_by else f"It opens: {', '.join(KINDS)}.",
         )
 
 

@@ -197,7 +197,7 @@ class Policy:
 
         Args:
             count: number of starts, which no training has seen.
-            target: colour and kind of the object; None for that of `task`.
+            target: color and kind of the object; None for that of `task`.
             camera: None for that of `task`.
             monitor: informed about progress.
 

@@ -50,7 +50,7 @@ class Task:
     """What is reached, and how it is seen.
 
     Attributes:
-        target: colour and kind of the object, such as `red cube`.
+        target: color and kind of the object, such as `red cube`.
         camera: name in `CAMERAS`.
         side: of the images, in pixels.
 
@@ -65,10 +65,9 @@ class Task:
     def __post_init__(self) -> None:
         colour, _, kind = self.target.partition(" ")
         if colour not in get_args(Colour) or kind not in _THINGS:
-            kinds = ", ".join(_THINGS)
-            raise BadValue(
-                "target", self.target, f"a colour and one of {kinds}", 'For example "blue sphere".'
-            )
+            colours, kinds = ", ".join(get_args(Colour)), ", ".join(_THINGS)
+            allowed = f"a color ({colours}) and one of {kinds}"
+            raise BadValue("target", self.target, allowed, 'For example "blue sphere".')
 
     @property
     def words(self) -> str:

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 
 View = Literal["front", "left", "high"]  # cameras of the reaching task
-Target = Annotated[
-    str, Field(min_length=1, description="colour and kind of the object that is reached")
-]
+Target = Annotated[str, Field(min_length=1, description="color and kind of the object to reach")]
 
 
 class BlocksRender(Request["graftwerk.blocks.results.BlocksData"]):

@@ -109,7 +109,7 @@ class EvalPolicy(Request["graftwerk.policy.results.PolicyEvaluation"]):
     target: Target | None = Field(
         default=None,
         min_length=1,
-        description="colour and kind of the object; default: what the policy was trained on",
+        description="color and kind of the object; default: what the policy was trained on",
     )
     camera: View | None = Field(
         default=None, description="where the camera is; default: as in training"

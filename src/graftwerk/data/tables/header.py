@@ -236,5 +236,5 @@ def name_columns(first: Sequence[Any], width: int) -> tuple[list[str], list[str]
         names[name] = None
     if not renamed:
         return list(names), []
-    note = f"{len(renamed):,} names that stand twice are read again: {few(renamed, _SHOWN)}"
+    note = f"{len(renamed):,} column names that occur twice are renamed: {few(renamed, _SHOWN)}"
     return list(names), [note]

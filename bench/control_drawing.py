@@ -148,7 +148,7 @@ def open_stage(
         branch.eval().requires_grad_(False)
     else:
         folder, own = builtin_folder("builtin/blocks"), builtin_folder(f"builtin/blocks-{kind}")
-        branch = read_branch(own, model.unet, model.factor, model.name, model.fingerprint)
+        branch = read_branch(own, model.unet, model.factor, model.name, *model.bases)
     (location / "controlnet").mkdir()
     write_controlnet(location / "controlnet", branch, model.unet)
     pipeline: Any = StableDiffusionControlNetPipeline.from_pretrained(

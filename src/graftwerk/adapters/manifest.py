@@ -156,17 +156,22 @@ def files_of(folder: Path, *kinds: str) -> set[str] | None:
     return {RECORD, *map(str, hashes)} if whole and kind in kinds else None
 
 
-def require_base(bundle: Bundle, name: str, fingerprint: str) -> None:
+def require_base(bundle: Bundle, name: str, *fingerprints: str) -> None:
     """Refuse a frozen model other than the one the adapter was made on.
+
+    Args:
+        bundle: the adapter.
+        name: of the model.
+        fingerprints: of the model, and of others with which the adapter is the same.
 
     Raises:
         WrongBase: names both.
     """
-    if bundle.base_fingerprint != fingerprint:
+    if bundle.base_fingerprint not in fingerprints:
         raise WrongBase(
             f"the {bundle.kind} in {bundle.folder}",
             f"{bundle.base_name} with fingerprint {bundle.base_fingerprint[:12]}",
-            f"{name} with fingerprint {fingerprint[:12]}",
+            f"{name} with fingerprint {fingerprints[0][:12]}",
             "Name the model that it was made on, or make it again on this one.",
         )
 

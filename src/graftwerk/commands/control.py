@@ -165,7 +165,7 @@ def run_control_export(request: ControlExport, monitor: Monitor) -> ControlExpor
     with folders.working_folder(out, is_branch) as folder:
         write_controlnet(folder, branch, model.unet)
         content = {"exported from": request.branch}
-        write_bundle(folder, KIND, model.name, model.fingerprint, content)
+        write_bundle(folder, KIND, model.name, model.denoiser_fingerprint, content)
     return ControlExported(
         out=str(request.out),
         branch=request.branch,

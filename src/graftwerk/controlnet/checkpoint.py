@@ -6,7 +6,7 @@ light, connected only to the middle block, or with parts that are not trained) a
 `config.json` and `model.safetensors` with only the trained weights.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -127,7 +127,7 @@ def open_branch(folder: Path, model: DiffusionModel) -> Branch:
     config = read_object(folder / "config.json") if (folder / "config.json").is_file() else {}
     if config.get("_class_name") == TRANSFORMER:
         _refuse_pickle(folder)
-        _require_recorded_base(folder, model.name, model.fingerprint)
+        _require_recorded_base(folder, model.name, model.bases)
         return read_transformer_branch(folder, config, model)
     if is_transformer(model.unet) and config:
         raise WrongBase(
@@ -136,16 +136,16 @@ def open_branch(folder: Path, model: DiffusionModel) -> Branch:
             f"{model.name}, which has a {type(model.unet).__name__}",
             f"Name an {TRANSFORMER} of diffusers or what `graft control train` wrote for it.",
         )
-    return read_branch(folder, model.unet, model.factor, model.name, model.fingerprint)
+    return read_branch(folder, model.unet, model.factor, model.name, *model.bases)
 
 
-def _require_recorded_base(folder: Path, name: str, fingerprint: str) -> None:
+def _require_recorded_base(folder: Path, name: str, fingerprints: Sequence[str]) -> None:
     if (folder / RECORD).is_file() and read_object(folder / RECORD).get("kind") == KIND:
-        require_base(read_bundle(folder, KIND), name, fingerprint)
+        require_base(read_bundle(folder, KIND), name, *fingerprints)
 
 
 def read_branch(
-    folder: Path, network: Any, factor: int, base_name: str, base_fingerprint: str
+    folder: Path, network: Any, factor: int, base_name: str, *base_fingerprints: str
 ) -> Branch:
     """Load a branch and check that it fits its U-Net.
 
@@ -154,7 +154,7 @@ def read_branch(
         network: the U-Net.
         factor: pixels per value of the U-Net's input, along a side.
         base_name: of the U-Net's model, for error messages.
-        base_fingerprint: of the U-Net's model.
+        base_fingerprints: of the U-Net's model; see `require_base`.
 
     Raises:
         WrongBase: it belongs to another model; both are named.
@@ -163,11 +163,11 @@ def read_branch(
     """
     _refuse_pickle(folder)
     config = read_object(folder / "config.json") if (folder / "config.json").is_file() else {}
-    _require_recorded_base(folder, base_name, base_fingerprint)
+    _require_recorded_base(folder, base_name, base_fingerprints)
     if config.get("_class_name") == "ControlNetModel":
         return _read_theirs(folder, config, network, factor, base_name)
     if config.get("model_type") == _MODEL_TYPE:
-        _require_own_base(folder, config, base_name, base_fingerprint)
+        _require_own_base(folder, config, base_name, base_fingerprints)
         return _read_own(folder, config, network)
     raise BadFile(
         f"{folder} contains no control branch.",
@@ -177,15 +177,15 @@ def read_branch(
 
 
 def _require_own_base(
-    folder: Path, config: Mapping[str, Any], base_name: str, base_fingerprint: str
+    folder: Path, config: Mapping[str, Any], base_name: str, base_fingerprints: Sequence[str]
 ) -> None:
     base = config.get("base")
     made_on = dict(base) if isinstance(base, dict) else {}
-    if made_on.get("fingerprint") != base_fingerprint:
+    if made_on.get("fingerprint") not in base_fingerprints:
         raise WrongBase(
             f"the control in {folder}",
             f"{made_on.get('name')} with fingerprint {str(made_on.get('fingerprint'))[:12]}",
-            f"{base_name} with fingerprint {base_fingerprint[:12]}",
+            f"{base_name} with fingerprint {base_fingerprints[0][:12]}",
             "Name the model that it was made on, or train it again on this one.",
         )
 

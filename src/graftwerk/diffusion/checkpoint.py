@@ -142,9 +142,21 @@ class PipelineFolder:
         """Path of the scheduler's configuration."""
         return self.path / "scheduler" / "scheduler_config.json"
 
-    def fingerprint(self) -> str:
-        """Return the SHA-256 over every file and setting that affects an image."""
+    @property
+    def former(self) -> tuple[str, ...]:
+        """Fingerprints of this pipeline with decoders that were replaced by a better one since."""
+        return tuple(str(self.index.get("_former_fingerprints", "")).split())
+
+    def fingerprint(self, latents: str | None = None) -> str:
+        """Return the SHA-256 over every file and setting that affects an image.
+
+        Args:
+            latents: identity of the latent space, to be hashed in place of the autoencoder: its
+                decoder does not affect what a network generates.
+        """
         parts = {part: fingerprint(self.path / part, {}) for part in self.layout.parts}
+        if latents is not None:
+            parts["vae"] = latents
         if self.file is not None:
             parts["file"] = sha256_of_file(self.file)
         settings = {key: value for key, value in self.index.items() if key != "_diffusers_version"}

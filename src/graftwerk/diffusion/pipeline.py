@@ -4,7 +4,7 @@ The networks of a pipeline are built from their configurations and safetensors f
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -171,9 +171,11 @@ class LatentSpace:
 
     Attributes:
         network: an `AutoencoderKL` of diffusers, or None.
+        precise: reads its weights again, if those of the network were rounded when it was loaded.
     """
 
     network: Any
+    precise: Callable[[], Any] | None = None
 
     @property
     def factor(self) -> int:
@@ -190,7 +192,8 @@ class LatentSpace:
         digest = hashlib.sha256(repr(self.network.config.scaling_factor).encode())
         if shift := self.network.config.get("shift_factor"):
             digest.update(repr(shift).encode())
-        for name, weight in sorted(self.network.state_dict().items()):
+        network = self.precise() if self.precise else self.network
+        for name, weight in sorted(network.state_dict().items()):
             if is_encoder(name):
                 digest.update(f"{name}\0".encode() + weight.half().cpu().numpy().tobytes())
         return digest.hexdigest()
@@ -250,6 +253,7 @@ class DiffusionModel:
         decoder: the autoencoder that decodes latents to images; None for a model of pixels.
         keeps_prompts: whether the U-Net's attention can cache a prompt's keys and values.
         trunk: name of the part with the U-Net or transformer.
+        folder: that it was loaded from.
     """
 
     name: str
@@ -265,6 +269,23 @@ class DiffusionModel:
     decoder: Any
     keeps_prompts: bool
     trunk: str = "unet"
+    folder: PipelineFolder | None = None
+
+    @cached_property
+    def denoiser_fingerprint(self) -> str:
+        """Hash of everything that affects what is generated before an autoencoder decodes it.
+
+        Recorded with what was trained on this model: a LoRA or a branch fits every decoder.
+        """
+        if self.folder is None or self.folder.file is not None or self.decoder is None:
+            return self.fingerprint
+        return self.folder.fingerprint(self.space.identity)
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """Fingerprints of models that a LoRA or branch for this one may have been trained on."""
+        former = () if self.folder is None else self.folder.former
+        return (self.fingerprint, self.denoiser_fingerprint, *former)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -358,7 +379,10 @@ class DiffusionModel:
     @cached_property
     def space(self) -> LatentSpace:
         """The space in which the U-Net generates: latents or pixels."""
-        return LatentSpace(self.decoder)
+        folder = self.folder
+        if self.decoder is None or folder is None or folder.file or self.dtype == torch.float32:
+            return LatentSpace(self.decoder)
+        return LatentSpace(self.decoder, lambda: load_part(folder.path / "vae"))
 
     def decode(self, latents: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
         """Decode the U-Net's values to images with values from 0 to 1."""
@@ -431,6 +455,7 @@ def _load(name: str, device: str, folder: PipelineFolder, precision: Precision) 
         decoder=decoder,
         keeps_prompts=layout.trunk == "unet" and reader is not None and keep_prompts(unet),
         trunk=layout.trunk,
+        folder=folder,
     )
     _check_fit(model, folder)
     return model

@@ -130,7 +130,8 @@ def train_on_images(
         monitor.note(note)
     monitor.start("loading the model")
     model = load_diffusion(job.model, job.device)
-    steer = install(model.unet, job.rank, generator_for(job.seed, 0, "cpu"), model.fingerprint)
+    base = model.denoiser_fingerprint
+    steer = install(model.unet, job.rank, generator_for(job.seed, 0, "cpu"), base)
     latents, texts = _prepare(model, shown, monitor)
     task = ImageTask(model, latents, texts, steer)
     configuration = _configuration(job, model, latents, shown)

@@ -316,7 +316,7 @@ def _trial(ground: Ground, name: str, seed: int, folder: Path, monitor: Monitor)
     branch = make_branch(model.unet, shape, generator_for(seed, 0, "cpu"))
     trained = _train(ground, branch, seed, folder, configuration, monitor)
     with folders.working_folder(folder / _BRANCH) as location:
-        base = {"name": model.name, "fingerprint": model.fingerprint}
+        base = {"name": model.name, "fingerprint": model.denoiser_fingerprint}
         write_own(location, branch, base, request.condition)
     record = {
         "verdict": trained.verdict.state,

@@ -103,7 +103,7 @@ class Loader:
         folder, model = spec.folder, self.model
         fingerprint = lora_fingerprint(folder)
         if (folder / RECORD).is_file():
-            require_base(read_bundle(folder, LORA), model.name, model.fingerprint)
+            require_base(read_bundle(folder, LORA), model.name, *model.bases)
         adapters = read_lora(folder, model.networks, model.name)
         return LoadedLora(adapters, spec.scale, fingerprint)
 

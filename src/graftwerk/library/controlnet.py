@@ -341,7 +341,7 @@ def _precision(request: ControlTrain, device: str) -> Precision:
 def _save(request: ControlTrain, out: Path, job: TrainingJob, trained: Trained) -> None:
     """Write the branch, in diffusers' format if possible, and an unlocked model."""
     model, verdict = job.model, trained.verdict
-    base = {"name": model.name, "fingerprint": model.fingerprint}
+    base = {"name": model.name, "fingerprint": model.denoiser_fingerprint}
     if request.unlock:
         with folders.working_folder(out / MODEL) as folder:
             write_pipeline(folder, locate(model.name), model.unet)

@@ -160,7 +160,7 @@ class Work:
     def save(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """Write the trained weights, with the condition and the base model."""
         set_weights(self._job.branch, weights)
-        base = {"name": "builtin/blocks", "fingerprint": self._job.model.fingerprint}
+        base = {"name": "builtin/blocks", "fingerprint": self._job.model.denoiser_fingerprint}
         write_own(folder, self._job.branch, base, self._condition.name)
 
 

@@ -48,7 +48,7 @@ def test_diffusers_gets_what_the_branch_gives(tmp_path, text_pipeline):
         skips, middle = theirs(x, times, states, image, return_dict=False)
     for one, other in zip((*mine.skips, mine.middle), (*skips, middle), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
-    back = read_branch(tmp_path / "theirs", model.unet, model.factor, model.name, model.fingerprint)
+    back = read_branch(tmp_path / "theirs", model.unet, model.factor, model.name, *model.bases)
     assert torch.equal(back.joins[0].weight, branch.joins[0].weight)
 
 

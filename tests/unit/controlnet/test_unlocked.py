@@ -104,7 +104,7 @@ def test_joined_to_the_middle_alone(tmp_path, captioned_images, text_pipeline):
     assert not control.run_control_train(requested, Silent()).controlnet
     model = load_diffusion(str(text_pipeline), "cpu")
     branch = read_branch(
-        tmp_path / "a" / "branch", model.unet, model.factor, model.name, model.fingerprint
+        tmp_path / "a" / "branch", model.unet, model.factor, model.name, *model.bases
     )
     assert branch.shape.middle_only
     assert branch.joins[-1].weight.any() and not branch.joins[0].weight.any()

@@ -18,6 +18,7 @@ GraftError              base class; the command line and the server catch only t
 """
 
 import errno
+import math
 import os
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -99,6 +100,18 @@ class BadValue(BadInput):
         if len(text) > _SHOWN:
             text = f"{text[: _SHOWN - 3]}..."
         return f"{name} {text} is not possible: {self.allowed}."
+
+
+def finite(field: str, value: object, hint: str) -> float:
+    """Return a finite number as it is, in Python's own type.
+
+    Raises:
+        BadValue: it is something else.
+    """
+    number = isinstance(value, int | float) or (hasattr(value, "dtype") and hasattr(value, "item"))
+    if isinstance(value, bool) or not number or not math.isfinite(value):  # type: ignore[arg-type]
+        raise BadValue(field, value, "a finite number", hint)
+    return float(value)  # type: ignore[arg-type]
 
 
 class BadFile(BadInput):

@@ -37,6 +37,57 @@ def kind_of(folder: Path) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
+_FILES = {  # what a folder holds, and what takes it: by a file that such a folder has
+    "meta/info.json": ("episodes of a robot", "`graft fit`, `graft blocks replay`"),
+    "graft.sqlite": ("an index", "`graft search`, `graft ask`, `graft index`"),
+    "model_index.json": ("a diffusion pipeline", "`graft generate --model`, gw.Pipeline"),
+}
+_KINDS = {  # the same, by the kind in graft.json or in the marker
+    **dict.fromkeys(
+        ("linear", "lora", "full"), ("a fit", "`graft predict`, `graft eval fit`, gw.load")
+    ),
+    "policy": ("a fitted robot policy", "`graft eval policy`, gw.load, gw.Policy"),
+    "forecast": ("a fitted forecaster", "`graft forecast --model`, gw.Forecaster"),
+    "low-rank": ("a LoRA", "`graft generate --lora`, gw.Lora, peft, diffusers"),
+    "control": (
+        "a control branch",
+        "`graft generate --control --branch`, gw.ControlNet, diffusers",
+    ),
+    "comparison": ("a comparison of fits", "`graft predict` and the name of a fit in it"),
+}
+_TYPES = {  # the same, by the type in config.json
+    "graftwerk-policy": ("a robot policy", "`graft eval policy`, gw.Policy"),
+    "graftwerk-series": ("a forecaster", "`graft forecast --model`, gw.Forecaster"),
+}
+
+
+def contents(folder: Path) -> tuple[str, str] | None:
+    """Return what a folder holds and what takes it; None if it is not known here."""
+    for name, found in _FILES.items():
+        if (folder / name).is_file():
+            return found
+    kinds = {_entry(folder / "graft.json", "kind", "base", "sha256"), kind_of(folder) or ""}
+    for kind in kinds & set(_KINDS):
+        return _KINDS[kind]
+    model = _entry(folder / "config.json", "model_type")
+    usual = f"a model of type {model!r}", "`graft models info`, and as --model or --encoder"
+    return _TYPES.get(model, usual) if model else None
+
+
+def hint_for(folder: Path, otherwise: str) -> str:
+    """Return what takes this folder, as the hint of an error; `otherwise` if it is not known."""
+    found = contents(folder)
+    return otherwise if found is None else f"It holds {found[0]}, which is for {found[1]}."
+
+
+def _entry(path: Path, name: str, *others: str) -> str:
+    with suppress(GraftError, OSError):
+        record = files.read_json(path) if path.is_file() else None
+        whole = isinstance(record, dict) and set(others) <= record.keys()
+        return str(record.get(name, "")) if whole else ""
+    return ""
+
+
 def entries(folder: Path) -> list[str]:
     """Return the names in a folder, except its marker and the locks left by killed runs."""
     if not folder.is_dir():
@@ -65,9 +116,9 @@ def require_free(folder: Path, what: str, kind: str | None = None, verify: Verif
     there = entries(folder)
     if not there or (kind is not None and kind_of(folder) == kind) or verify(folder):
         return
-    raise BadFile(
-        f"folder {folder} is not empty and contains no {what}: {there[0]!r} is there.", hint
-    )
+    found = contents(folder)
+    here = f"contains no {what}" if found is None else f"holds {found[0]}, not to be replaced"
+    raise BadFile(f"folder {folder} is not empty and {here}: {there[0]!r} is there.", hint)
 
 
 def require_replaceable(

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import folders
-from ..errors import BadInput
+from ..errors import BadInput, finite
 from .lora_targets import find_targets, is_transposed, named_targets
 from .manifest import RECORD, is_replaceable, read_bundle, require_base, write_bundle
 from .peft_format import Adapter, join, read_adapter, require_fit, settle, write_adapter
@@ -151,12 +151,10 @@ class LowRank:
         """Set the factor.
 
         Raises:
-            BadInput: it is not a finite number, or the adapter is merged.
+            BadValue: it is not a finite number.
+            BadInput: the adapter is merged.
         """
-        if not math.isfinite(value):
-            raise BadInput(
-                f"scale {value} is not a finite number.", "1 is what was learned, 0 none."
-            )
+        value = finite("scale", value, "1 is what was learned, 0 none.")
         self._require_unmerged()
         self._scale = value
         for path, layer in self._layers.items():

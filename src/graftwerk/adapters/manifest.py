@@ -82,9 +82,11 @@ def read_bundle(folder: Path, *kinds: str) -> Bundle:
         Damaged: a file is missing or does not match its checksum, or the record was modified.
     """
     if not (folder / RECORD).is_file():
+        known, named = folders.contents(folder), " or ".join(kinds)
         raise BadFile(
-            f"{folder} contains no {RECORD}, so it is not a folder that graftwerk saved.",
-            "Name the folder that was given to --out.",
+            f"{folder} contains no {RECORD}, so it is not a folder that graftwerk saved"
+            + (f" as {named}." if known else "." if folder.is_dir() else ": there is no folder."),
+            folders.hint_for(folder, "Name the folder that was given to --out."),
         )
     record = files.read_sealed_json(folder / RECORD)
     try:
@@ -109,7 +111,7 @@ def read_bundle(folder: Path, *kinds: str) -> Bundle:
     if kind not in kinds:
         raise BadInput(
             f"{folder} holds a {kind!r}, not {' or '.join(repr(name) for name in kinds)}.",
-            "Pass another folder.",
+            folders.hint_for(folder, "Pass another folder."),
         )
     _require_listed(folder, hashes)
     _require_whole(folder, hashes)

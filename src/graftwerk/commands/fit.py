@@ -28,6 +28,7 @@ from ..finetune.saved import (
     training_location,
 )
 from ..finetune.scoring import confusions, details, score
+from ..library.arguments import note_unused
 from ..library.fitting import fit_problem, note_out_of_distribution, problem_of
 from ..policy.episodes import is_episodes
 from ..policy.results import PolicyFit
@@ -36,6 +37,16 @@ from ..types import Monitor, report_reading
 from .lora import as_lora_train, run_lora_train
 from .policy import run_fit_policy
 from .predictions import of_every_row, report, require_out
+
+_LORA = ("rank", "alpha", "dropout", "lora_plus", "targets")
+_OTHERS = ("rates", "minutes", "steps", "caption")  # of auto, and of models' own tasks
+_TUNED = ("top", "epochs", "batch", "learning_rate", "patience")
+_UNUSED = {
+    "linear": (*_LORA, *_TUNED, *_OTHERS),
+    "lora": _OTHERS,
+    "full": (*_LORA, *_OTHERS),
+    "auto": _OTHERS[2:],
+}
 
 
 def run_eval_fit(request: EvalFit, monitor: Monitor) -> FitEvaluation:
@@ -91,6 +102,7 @@ def run_fit(request: Fit, monitor: Monitor) -> FitResult | LoraTrainResult | Pol
     if request.task in {"generate", "write"}:
         return run_lora_train(as_lora_train(request), monitor)
     begin = time.perf_counter()
+    note_unused(request, _UNUSED, request.how or "", monitor)
     out = request.out.absolute()
     inputs = (request.data, request.test, request.model)
     folders.require_outside(inputs, out)

@@ -16,9 +16,12 @@ from ..forecast.plot import plot_forecast
 from ..forecast.results import BacktestRow, ForecastResult
 from ..forecast.series import Series, read_series
 from ..forecast.tune import KIND
+from ..library.arguments import note_unused
 from ..library.forecaster import Forecaster, ForecastValues
 from ..requests.finetune import Forecast
 from ..types import Monitor, report_reading
+
+_UNUSED = {"zero-shot": ("steps", "rank"), "linear": ("rank",), "full": ("rank",)}
 
 
 def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
@@ -29,6 +32,7 @@ def run_forecast(request: Forecast, monitor: Monitor) -> ForecastResult:
     """
     began = time.perf_counter()
     write = _writer(request)
+    note_unused(request, _UNUSED, request.how, monitor)
     series = _read(request)
     forecaster = Forecaster(
         request.model,

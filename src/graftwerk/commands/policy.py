@@ -9,6 +9,7 @@ import numpy as np
 from .. import folders
 from ..adapters.tuned import require_free
 from ..errors import BadInput, BadValue
+from ..library.arguments import note_unused
 from ..library.policy import HELD_OUT, SHARED, Policy
 from ..policy.episodes import read_episodes
 from ..policy.results import EpisodeShown, EpisodesWritten, PolicyEvaluation, PolicyFit
@@ -24,6 +25,7 @@ from ..types import Monitor
 
 _SHOWN, _SHOWN_SIDE = 6, 160  # episodes of a film, and the side of each in pixels
 _READ = {"data", "model", "how", "out", "yes", *SHARED}
+_UNUSED = dict.fromkeys(("linear", "full"), ("rank", "alpha"))
 
 
 def run_blocks_episodes(request: BlocksEpisodes, monitor: Monitor) -> EpisodesWritten:
@@ -112,16 +114,23 @@ def run_fit_policy(request: Fit, monitor: Monitor) -> PolicyFit:
     if unread:
         option = unread[0].replace("_", "-")
         raise BadInput(f"--{option} is not for episodes of a robot.", "Leave it out.")
+    how = request.how or "lora"
+    note_unused(request, _UNUSED, how, monitor)
     model = str(request.model) if "model" in request.model_fields_set else DEFAULT_POLICY
     out = request.out.absolute()
     folders.require_outside((request.data, model), out)
     require_free(out, KIND, "adapted policy")
-    policy = Policy(model, request.how or "lora", **{n: getattr(request, n) for n in SHARED})
+    policy = Policy(model, how, **{n: getattr(request, n) for n in SHARED})
     data = read_episodes(Path(request.data))
     policy.fit(data, monitor=monitor)
     policy.save(out)
     found = policy.adapted
     assert found is not None  # noqa: S101  by fit
+    if found.tuned.after >= found.mean:
+        monitor.note(
+            "the policy predicts held-out actions no better than always taking the mean: "
+            "train for more --steps or record more episodes"
+        )
     return PolicyFit(
         out=str(request.out),
         how=policy.method,

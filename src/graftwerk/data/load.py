@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import limits
+from .. import folders, limits
 from ..errors import BadInput, LimitExceeded, few
 from ..results import LeftOut
 from . import raw
@@ -66,7 +66,10 @@ def read_class_folders(root: Path, encoding: str | None = None) -> Examples:
     if not entries:
         raise BadInput(
             f"{root} contains no class folders with images or texts in them.",
-            "Lay it out as CLASS/picture.png, or name a table: .csv, .jsonl, .xlsx, .parquet.",
+            folders.hint_for(
+                root,
+                "Lay it out as CLASS/picture.png, or name a table: .csv, .jsonl, .xlsx, .parquet.",
+            ),
         )
     names = {path.parts[0] for path, _ in entries}
     if {name.lower() for name in names} <= SPLITS:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .. import folders
 from ..errors import BadFile, BadInput
 from ..files import sha256_of_file
 from ..models.checkpoint import (
@@ -221,7 +222,9 @@ def open_pipeline(path: Path) -> PipelineFolder:
     if not (path / "model_index.json").is_file():
         raise BadFile(
             f"{path} has no model_index.json, so it is not a diffusion pipeline.",
-            "Name a folder as StableDiffusionPipeline.save_pretrained writes it.",
+            folders.hint_for(
+                path, "Name a folder as StableDiffusionPipeline.save_pretrained writes it."
+            ),
         )
     index = read_object(path / "model_index.json")
     name = index.get("_class_name")

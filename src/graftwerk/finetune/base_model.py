@@ -11,6 +11,7 @@ import numpy as np
 
 from ..data.dataset import ImageArray, Item, Kind, OpenedData, Row
 from ..errors import BadFile, BadInput
+from ..folders import hint_for
 from ..models.checkpoint import SERIES_MODELS, ModelFolder
 from ..models.encoders import (
     encoder_fingerprint,
@@ -106,7 +107,7 @@ def open_base(name: str, layer: HiddenLayer, device: str) -> Base:
         kind = "a diffusion pipeline" if (root / "model_index.json").is_file() else "no model"
         raise BadFile(
             f"model {name!r} is not an encoder: {root} holds {kind}.",
-            "Name a text or image encoder, for example builtin/minilm.",
+            hint_for(root, "Name a text or image encoder, for example builtin/minilm."),
         )
     recipe = read_recipe(root)
     reads = _reads(name, recipe.transformer)

@@ -278,14 +278,6 @@ def copy_fit(saved: Bundle, out: Path) -> None:
             shutil.copyfile(bundle.folder / name, folder / name)
 
 
-_OPENED_BY = {
-    "low-rank": "`graft generate ... --lora FOLDER`, or peft and diffusers",
-    "control": "`graft generate ... --control`, or diffusers",
-    "model": "the commands that take its name as --model",
-    "forecast": "`Forecaster(FOLDER)`, or `graft forecast ... --model FOLDER`",
-}
-
-
 def require_saved(folder: Path) -> None:
     """Refuse a folder that does not contain a fit, and say what opens it.
 
@@ -298,15 +290,16 @@ def require_saved(folder: Path) -> None:
     if not (folder / RECORD).is_file():
         raise BadFile(
             f"{folder} contains no {RECORD}, so it is not a saved fit.",
-            "Pass the folder that was given to save(), or to graft fit --out.",
+            folders.hint_for(
+                folder, "Pass the folder that was given to save(), or to graft fit --out."
+            ),
         )
     record = files.read_sealed_json(folder / RECORD)
     kind = record.get("kind") if isinstance(record, dict) else None
     if kind not in KINDS:
-        opened_by = _OPENED_BY.get(str(kind))
         raise BadInput(
             f"{folder} holds a {kind!r}, which is not a classifier or regressor.",
-            f"It is opened by {opened_by}." if opened_by else f"It opens: {', '.join(KINDS)}.",
+            folders.hint_for(folder, f"It opens: {', '.join(KINDS)}."),
         )
 
 

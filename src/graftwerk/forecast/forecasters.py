@@ -341,7 +341,7 @@ def open_forecaster(name: str, device: str = "auto") -> NetworkForecaster:
         BadInput: the name, folder or device cannot be used.
         Damaged: a weight file is truncated.
     """
-    root: Path = locate(name)
+    root: Path = locate(name, "forecaster")
     config = read_object(root / "config.json")
     where = choose_device(device)
     with loading(name):

@@ -19,7 +19,7 @@ from ..data.image_inputs import ImageLike, name_of, open_and_hash
 from ..diffusion.checkpoint import PipelineFolder, locate_pipeline, open_pipeline
 from ..diffusion.guidance import LogProb, Term
 from ..diffusion.pipeline import load_diffusion
-from ..errors import BadInput, GraftError
+from ..errors import BadInput, GraftError, finite
 from ..generation import guide_spec
 from ..generation.guides import Settings
 from ..generation.spec import GenerationSpec, LoraSpec
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Interval = tuple[float, float]
+_AT_ZERO = "0: it does nothing."
 _ALWAYS: Interval = (0.0, math.inf)
 
 
@@ -60,7 +61,7 @@ class Lora:
         Raises:
             BadInput: the scale is not finite.
         """
-        _require_finite("a LoRA", scale)
+        finite("scale", scale, _AT_ZERO)
         self.folder, self.scale = Path(folder), scale
 
     @property
@@ -226,7 +227,7 @@ class _ModelGuide(_Guide):
     def __init__(
         self, guide: guide_spec.Guide, settings: Settings, named: Sequence[str] = ()
     ) -> None:
-        _require_finite(f"the guide {guide.name}", guide.scale)
+        finite("scale", guide.scale, _AT_ZERO)
         lowest, highest = settings.interval
         if not 0 <= lowest < highest:
             raise BadInput(
@@ -382,7 +383,7 @@ class Guide(_Guide):
         Raises:
             BadInput: a scale that is not possible.
         """
-        _require_finite(label, scale)
+        finite("scale", scale, _AT_ZERO)
         self.scale, self.label = scale, label
         self._log_prob, self._reads = log_prob, reads
         self._interval, self._limit = interval, limit
@@ -430,7 +431,7 @@ class Autoguide(_Guide):
         Raises:
             BadInput: the scale is not finite, or there is no such model.
         """
-        _require_finite("autoguidance", scale)
+        finite("scale", scale, _AT_ZERO)
         if folder is None:
             with named_by_user([str(model)]):
                 folder = open_pipeline(locate_pipeline(str(model)))
@@ -485,10 +486,3 @@ def _condition_of(folder: Path, source: str) -> str:
         f"the files of {source} do not say which condition it follows.",
         "Name it, for example ControlNet(..., condition='canny').",
     )
-
-
-def _require_finite(what: str, scale: float) -> None:
-    if not math.isfinite(scale):
-        raise BadInput(
-            f"{what} has the scale {scale}.", "Give a finite number; 0: it does nothing."
-        )

@@ -52,6 +52,16 @@ def texts(given: str | Iterable[str]) -> list[str]:
     return [given] if isinstance(given, str) else list(given)
 
 
+def note_unused(
+    request: Request[Any], unused: Mapping[str, Iterable[str]], how: str, monitor: "Monitor"
+) -> None:
+    """Note the given options that have no effect with the method, named by method in `unused`."""
+    given = [name for name in unused.get(how, ()) if name in request.model_fields_set]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        monitor.note(f"no effect with --how {how}: {options}")
+
+
 def or_silent(monitor: "Monitor | None") -> "Monitor":
     """Return the monitor, or a silent one for None."""
     from ..types import Silent

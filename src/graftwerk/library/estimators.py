@@ -12,7 +12,6 @@ import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -40,7 +39,7 @@ from ..data.columns import KIND_WORDS
 from ..data.dataset import Examples, Item, Kind, Row
 from ..data.labels import label_text
 from ..data.targets import Targets, split
-from ..errors import BadInput
+from ..errors import BadInput, finite
 from ..finetune.problem import Problem
 from ..finetune.saved import (
     FittedModel,
@@ -276,13 +275,8 @@ class _Fitting(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no type
         return opinion
 
     def _scale(self) -> float:
-        scale = self.scale
-        if isinstance(scale, bool) or not isinstance(scale, int | float) or not isfinite(scale):
-            raise BadInput(
-                f"{type(self).__name__}(scale={scale!r}) is not possible: a finite number.",
-                "1 is what was learned, 0 the frozen model.",
-            )
-        return float(scale)
+        hint = f"Of a {type(self).__name__}: 1 is what was learned, 0 the frozen model."
+        return finite("scale", self.scale, hint)
 
     def _request(self) -> Fit:
         values = {**self.get_params(deep=False), "how": self.method, "model": str(self.model)}

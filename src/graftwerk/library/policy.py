@@ -17,13 +17,13 @@ from ..adapters.lora import Rank
 from ..adapters.manifest import holds
 from ..adapters.tuned import Method, Tuned, open_tuned, save_tuned
 from ..data.image_inputs import ImageLike, as_image
-from ..errors import BadInput
+from ..errors import BadInput, BadValue, finite
 from ..models.hub import named_by_user
 from ..policy.episodes import Episodes, read_episodes
 from ..policy.network import PolicyModel, load_policy
 from ..policy.results import Success
 from ..policy.rollout import expert, of_policy, random_actions, success_of
-from ..policy.tune import KIND, Adapted, adapt, fitting
+from ..policy.tune import KIND, RATES, Adapted, adapt, fitting
 from ..policy.world import CAMERAS, Robot, Task
 from ..requests.base import DEFAULT_POLICY, Device
 from ..requests.blocks import View
@@ -70,6 +70,8 @@ class Policy:
 
     def __post_init__(self) -> None:
         self.model = str(self.model)
+        if self.method not in RATES:
+            raise BadValue("method", self.method, ", ".join(RATES), "See: help(graftwerk.Policy)")
         checked(
             Fit,
             names={"how": "method"},
@@ -79,8 +81,6 @@ class Policy:
             how=self.method,
             **{name: getattr(self, name) for name in SHARED},
         )
-        if self.method == "auto":
-            raise BadInput("the method auto is not for policies.", "Allowed: linear, lora, full.")
         self._adapted: Adapted | None = None
         self._scale = 1.0
         with named_by_user([self.model]):
@@ -112,10 +112,8 @@ class Policy:
         return self._scale
 
     @scale.setter
-    def scale(self, value: float) -> None:
-        if not np.isfinite(value):
-            raise BadInput(f"scale {value} is not a finite number.", "0 is the frozen policy.")
-        self._scale = float(value)
+    def scale(self, value: object) -> None:
+        self._scale = finite("scale", value, "0 is the frozen policy.")
         if self._tuned is not None:
             self._tuned.apply(self._model.network, self._scale)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import files, limits
+from .. import files, folders, limits
 from ..errors import BadFile, Damaged, UnknownName
 from .integrity import hash_of_weights, require_published
 
@@ -242,7 +242,10 @@ def read_object(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise BadFile(
             f"model folder {path.parent} has no {path.name}.",
-            "Name a folder as the transformers or sentence-transformers library writes it.",
+            folders.hint_for(
+                path.parent,
+                "Name a folder as the transformers or sentence-transformers library writes it.",
+            ),
         )
     content = files.read_json(path)
     if not isinstance(content, dict):

@@ -20,7 +20,7 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import TypeVar, cast
 
-from ..errors import BadFile, Failure, GraftError, UnknownName
+from ..errors import BadFile, BadInput, Failure, GraftError, UnknownName
 from ..settings import settings
 from .checkpoint import require_plain_files
 from .fetching import FETCHABLE, fetched_folder
@@ -193,23 +193,40 @@ def no_hub() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-def locate(name: str) -> Path:
+def locate(name: str, kind: str | None = None) -> Path:
     """Return the folder of the model called `name`.
+
+    Args:
+        name: of a built-in or fetchable model, a folder, or a hub id.
+        kind: required of a built-in or fetchable model, see `Builtin`; others are not offered.
 
     Raises:
         UnknownName: a `builtin/` name that is not there.
+        BadInput: a model of another kind.
         BadFile: neither a folder nor a hub id, or a hub id that cannot be had, or one that only a
             file names and that is not in the cache; or the folder holds FIFOs or devices.
         Failure: the hub does not answer.
     """
+    given = BUILTIN.get(name) or FETCHABLE.get(name)
+    if kind is not None and given is not None and given.kind != kind:
+        raise BadInput(
+            f"{name} is of the kind {given.kind!r}, not {kind!r}.", f"Name {_offered(kind)}."
+        )
     if name.startswith(PREFIX):
         return builtin_folder(name)
-    folder = _elsewhere(name)
+    folder = _elsewhere(name, kind)
     require_plain_files(folder)
     return folder
 
 
-def _elsewhere(name: str) -> Path:
+def _offered(kind: str | None) -> str:
+    known = {**BUILTIN, **FETCHABLE}
+    names = [name for name, entry in known.items() if kind in {None, entry.kind}]
+    static = " or static" if kind is None else ""
+    return f"{', '.join(names)}{static}, an existing folder, or a hub id owner/name@revision"
+
+
+def _elsewhere(name: str, kind: str | None) -> Path:
     """Return the folder of a model that is not built in; raises as `locate` does."""
     path = Path(name).expanduser()
     if name and path.is_dir():
@@ -222,8 +239,7 @@ def _elsewhere(name: str) -> Path:
     if match is None or (match["revision"] is None and "/" not in name):
         raise BadFile(
             f"model {name!r} is neither a built-in name nor a folder that exists.",
-            f"Name {', '.join((*BUILTIN, *FETCHABLE))} or static, an existing folder, or a hub id "
-            "owner/name@revision.",
+            f"Name {_offered(kind)}.",
         )
     return _from_hub(name, match["repository"], match["revision"])
 

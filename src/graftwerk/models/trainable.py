@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .. import folders
 from ..errors import BadFile, BadInput
 from ..types import HiddenLayer
 from .checkpoint import SERIES_MODELS, check_safetensors, open_folder, read_object
@@ -280,7 +281,7 @@ def load_own(
     if config.get("model_type") != model_type:
         raise BadFile(
             f"{folder} holds a model of type {config.get('model_type')!r}, not {model_type!r}.",
-            "Name a folder that the recipe of that model wrote.",
+            folders.hint_for(folder, "Name a folder that the recipe of that model wrote."),
         )
     path = folder / WEIGHTS
     if not path.is_file():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from .. import files, limits
+from .. import files, folders, limits
 from ..data.images import decode_image, read_image
 from ..data.tables.columnar import require_size
 from ..errors import BadFile, BadInput, LimitExceeded
@@ -189,7 +189,7 @@ def read_episodes(folder: Path) -> Episodes:
     if not is_episodes(folder):
         raise BadFile(
             f"{folder} has no {INFO}, so it is not a data set in LeRobot's layout.",
-            "Make one: graft blocks episodes --out FOLDER.",
+            folders.hint_for(folder, "Make one: graft blocks episodes --out FOLDER."),
         )
     reader = _Reader(folder)
     episode = reader.whole()

@@ -197,7 +197,7 @@ def load_policy(name: str, device: str = "auto") -> PolicyModel:
         WrongBase: the encoder is not the one it was trained on.
         Damaged: a weight file is truncated.
     """
-    folder = locate(name)
+    folder = locate(name, "robot policy")
     if not (folder / "config.json").is_file() and (folder / "model" / "config.json").is_file():
         folder = folder / "model"  # as `graft recipe run` writes it
     config = read_object(folder / "config.json")

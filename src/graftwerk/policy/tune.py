@@ -20,7 +20,7 @@ from .episodes import Episodes
 from .network import LAYERS, PolicyModel, PolicyNetwork, look
 
 KIND = "policy"  # of what is saved
-_RATES: Mapping[Method, float] = {"linear": 3e-3, "lora": 5e-3, "full": 3e-3}
+RATES: Mapping[Method, float] = {"linear": 3e-3, "lora": 5e-3, "full": 3e-3}
 _HELD = 0.2  # share of the episodes that are held out
 
 
@@ -94,7 +94,7 @@ def fitting(
     method: Method, steps: int, batch: int, rate: float | None, rank: Rank, seed: int
 ) -> Fitting:
     """Return how to adapt a policy."""
-    peak = _RATES[method] if rate is None else rate
+    peak = RATES[method] if rate is None else rate
     plan = Plan(steps, batch, peak, warm_up=min(20, steps // 4 + 1), average_decay=0.98)
     return Fitting(method, plan, replace(rank, targets=LAYERS), seed, {})
 

@@ -71,7 +71,8 @@ class _Fitting(TableRequest[R_co]):
         description=(
             "folder with one folder per class, a zip of one, a table (.csv .tsv .jsonl .xlsx "
             ".parquet), or a folder written by datasets.save_to_disk; `fit` takes episodes of a "
-            "robot in LeRobot's layout too, to adapt builtin/policy or the policy --model"
+            "robot in LeRobot's layout too, to adapt builtin/policy (then the default) or the "
+            "policy --model; such a fit reads --batch, --rank, --alpha and what names it"
         ),
         json_schema_extra=POSITIONAL,
     )
@@ -134,7 +135,10 @@ class _Fitting(TableRequest[R_co]):
         default=None,
         gt=0,
         le=1,
-        description="peak learning rate; default: 5e-4 for LoRA, 5e-5 for full",
+        description=(
+            "peak learning rate; default: 5e-4 for LoRA, 5e-5 for full; for episodes of a robot "
+            "5e-3 for LoRA, 3e-3 for linear and full"
+        ),
     )
     rates: Training[int] = Field(
         default=1,
@@ -182,7 +186,8 @@ class Fit(
         default=None,
         description="linear: a head on frozen features; lora: low-rank updates; full: all weights; "
         "auto: the cheapest method that scores as well as the best, within --minutes; default: "
-        "auto of linear and lora, or linear for tables of numbers and few examples",
+        "auto of linear and lora, or linear for tables of numbers and few examples; for episodes "
+        "of a robot: lora",
     )
     out: Output[PathField] = Field(description="output folder; new, empty, or an earlier result")
     sweep: Advanced[bool] = Field(

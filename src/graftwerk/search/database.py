@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .. import files, folders, limits
 from ..errors import BadFile, Busy, Damaged, GraftError, LimitExceeded, NoRoom
+from ..folders import hint_for
 from .results import Damage
 from .words import SPELLING, make_words, statements
 
@@ -306,9 +307,8 @@ def _open(folder: Path, *, immutable: bool = False) -> tuple[sqlite3.Connection,
 
 
 def _no_index(folder: Path) -> BadFile:
-    return BadFile(
-        f"there is no index in {folder}.", f"Make one: graft index add PATH... --index {folder}"
-    )
+    hint = hint_for(folder, f"Make one: graft index add PATH... --index {folder}")
+    return BadFile(f"there is no index in {folder}.", hint)
 
 
 def _read_description(connection: sqlite3.Connection, folder: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """`blocks episodes`, `blocks replay`, `eval policy` and `fit` on episodes, as they are called."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def test_episodes_are_recorded_and_shown(tmp_path):
         with Image.open(out) as image:
             assert getattr(image, "n_frames", 1) == (frames if name.endswith("gif") else 1)
             assert min(image.size) > 128
-    with pytest.raises(BadFile, match="not empty"):
+    with pytest.raises(BadFile, match="holds episodes of a robot, not to be replaced"):
         run_blocks_episodes(request, Silent())
 
 
@@ -82,9 +83,9 @@ def test_options_that_are_not_for_episodes(policy_folder, recorded, tmp_path):  
         given = {"data": str(recorded), "out": tmp_path / "out", name: value}
         with pytest.raises(BadInput, match="is not for episodes of a robot"):
             run_fit(gw.Fit(**given), Silent())
-    with pytest.raises(BadInput, match="auto is not for policies"):
+    with pytest.raises(BadInput, match="'auto' is not possible: linear, lora, full"):
         run_fit(gw.Fit(data=str(recorded), how="auto", out=tmp_path / "out"), Silent())
-    with pytest.raises(BadInput, match="of type"):
+    with pytest.raises(BadInput, match="of the kind 'forecaster'"):
         run_fit(gw.Fit(data=str(recorded), model="builtin/series", out=tmp_path / "out"), Silent())
 
 
@@ -102,3 +103,56 @@ def test_what_a_policy_is(policy_folder):  # noqa: F811
     assert card.kind == "robot policy" and card.reads == ["image"]
     assert card.details["task"] == "reach the red cube, camera front"
     assert card.details["actions"] == "x, y, z, 5 times a second"
+
+
+def test_a_fit_worse_than_the_mean(policy_folder, recorded, tmp_path, monkeypatch):  # noqa: F811
+    notes = []
+
+    class Noting(Silent):
+        def note(self, text):
+            notes.append(text)
+
+    given = {"data": str(recorded), "model": str(policy_folder), "device": "cpu"}
+    found = run_fit(gw.Fit(**given, how="full", steps=60, out=tmp_path / "more"), Noting())
+    assert found.error_after < found.error_of_mean and not notes
+    data = read_episodes(recorded)  # always the same action, which the mean predicts exactly
+    still = replace(data, actions=data.actions * 0 + 0.1)
+    monkeypatch.setattr("graftwerk.commands.policy.read_episodes", lambda _: still)
+    few = gw.Fit(**given, how="linear", steps=1, rank=4, out=tmp_path / "few")
+    found = run_fit(few, Noting())
+    assert found.error_after > found.error_of_mean
+    assert notes[0] == "no effect with --how linear: --rank"
+    assert "no better than always taking the mean" in notes[-1] and len(notes) == 2
+
+
+def test_a_wrong_folder_says_its_kind(policy_folder, recorded, tmp_path):  # noqa: F811
+    """Every command that is given a wrong folder says what is in it."""
+    adapted = tmp_path / "adapted"
+    gw.Policy(str(policy_folder), method="linear", steps=1, device="cpu").fit(recorded).save(
+        adapted
+    )
+    data, made = str(recorded), str(adapted)
+    episodes, fitted = "episodes of a robot, which is for `graft fit`", "`graft eval policy`"
+    gone = tmp_path / "x"
+    calls = [
+        (lambda: gw.run(gw.Compare(data=data, out=gone)), episodes),
+        (lambda: gw.run(gw.ModelsInfo(name=data)), episodes),
+        (lambda: gw.run(gw.EvalPolicy(model=data)), episodes),
+        (lambda: gw.run(gw.Predict(fit=data, inputs=["a"])), episodes),
+        (lambda: gw.run(gw.Forecast(table=data)), episodes),
+        (lambda: gw.run(gw.Search(query="a", index=data)), episodes),
+        (lambda: gw.load(data), episodes),
+        (lambda: gw.run(gw.ModelsInfo(name=made)), fitted),
+        (lambda: gw.run(gw.Predict(fit=made, inputs=["a"])), fitted),
+        (lambda: gw.run(gw.Embed(inputs=["a"], encoder=made)), fitted),
+        (lambda: gw.run(gw.BlocksReplay(data=made)), fitted),
+        (lambda: gw.Pipeline(made), fitted),
+        (lambda: gw.Forecaster(made), fitted),
+        (lambda: gw.Policy("builtin/minilm"), "'text encoder', not 'robot policy'. Name builtin/"),
+        (lambda: gw.Policy("nosuch"), "Name builtin/policy, an existing folder"),
+        (lambda: gw.Forecaster("builtin/policy"), "'robot policy', not 'forecaster'"),
+    ]
+    for number, (call, expected) in enumerate(calls):
+        with pytest.raises(BadInput) as refused:
+            call()
+        assert expected in str(refused.value), number

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ... import limits
+from ... import folders, limits
 from ...errors import BadFile, BadInput, LimitExceeded
 from .. import raw
 from .delimited import NAMES, Findings, Parsed, parse
@@ -189,7 +189,9 @@ def read_table(
     else:
         raise BadFile(
             f"{path.name!r} is not a table that can be read.",
-            f"Give a folder of class folders, a zip of one, or {' '.join(SUFFIXES)}.",
+            folders.hint_for(
+                path, f"Give a folder of class folders, a zip of one, or {' '.join(SUFFIXES)}."
+            ),
         )
     if not table.places:
         raise BadInput(f"{path.name} contains no row.", "Give a table with rows.")
